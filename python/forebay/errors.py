@@ -1,0 +1,166 @@
+"""Every error forebay raises, in one tree.
+
+    ForebayError
+    ├── InvalidParameterValue (ValueError)   a refused argument: names the option, the value, the allowed range
+    │   └── RequestTooLarge                  a payload or record over its limit
+    ├── ResourceNotFound (LookupError)       no such stream, queue, function, mapping, failure
+    ├── ResourceConflict                     the name is taken by something with other settings
+    ├── AppClosed                            the app is not running, or was forked
+    ├── FunctionError                        the handler raised, timed out, or gave an answer that cannot be used
+    ├── TooManyRequests                      a limit was reached: which one, and when to come back
+    ├── StoreError                           the place where events are kept
+    │   ├── StoreFull                        no room: nothing was accepted, what was accepted is safe
+    │   ├── StoreFailed                      a write or fsync failed: no further acknowledgement
+    │   ├── StoreCorrupt                     bytes are not what was written
+    │   ├── StoreLocked                      another process owns the directory
+    │   ├── StoreNewerFormat                 written by a newer forebay
+    │   └── OwnerLost                        the owning process went away before it answered
+    ├── ClockStalled                         a handler under the virtual clock neither ended nor waited
+    └── DBProxyError                         the database proxy
+        ├── BorrowTimeout                    no connection became free in time
+        ├── TooManyClients                   the proxy's own limit of client connections
+        ├── DatabaseUnavailable              no server answers, or none is the writer
+        ├── AuthenticationFailed             the server refused the credentials
+        ├── QueryTimeout                     the statement did not end in time; its connection was closed
+        ├── ConnectionLost                   the server went away during a transaction
+        ├── CommitUnknown                    the answer to COMMIT was lost: look before you repeat
+        ├── ClientClosed                     the client connection was closed (idle, too old, or by you)
+        └── DatabaseError                    the server refused the statement: its own code and text
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ForebayError(Exception):
+    """Base of every error forebay raises."""
+
+
+class InvalidParameterValue(ForebayError, ValueError):
+    """An argument was refused. The text names the option, the value and the allowed range."""
+
+
+class RequestTooLarge(InvalidParameterValue):
+    """A payload, record or response is over its limit."""
+
+
+class ResourceNotFound(ForebayError, LookupError):
+    """There is no stream, queue, function, mapping or failure of that name."""
+
+
+class ResourceConflict(ForebayError):
+    """The name exists already with other settings."""
+
+
+class AppClosed(ForebayError):
+    """The app is not running: not started, stopped, draining, or carried over a fork."""
+
+
+class FunctionError(ForebayError):
+    """The function ran and failed.
+
+    Attributes:
+        payload: Lambda's error object (``errorMessage``, ``errorType``, ``requestId``, ``stackTrace``).
+
+    """
+
+    def __init__(self, message: str, payload: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.payload = payload if payload is not None else {"errorMessage": message}
+
+
+class TooManyRequests(ForebayError):
+    """A limit was reached.
+
+    Attributes:
+        reason: which limit, by AWS's name (``ReservedFunctionConcurrentInvocationLimitExceeded`` and so on).
+        retry_after: seconds after which another try makes sense.
+
+    """
+
+    def __init__(self, message: str, reason: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class StoreError(ForebayError):
+    """The place where events are kept did not do what was asked."""
+
+
+class StoreFull(StoreError):
+    """The disk is full. Nothing was accepted; what was accepted is safe, and draining goes on."""
+
+
+class StoreFailed(StoreError):
+    """A write or fsync failed. Nothing more is acknowledged until a restart."""
+
+
+class StoreCorrupt(StoreError):
+    """Bytes on disk are not what was written. Run ``forebay doctor``."""
+
+
+class StoreLocked(StoreError):
+    """Another process owns the directory."""
+
+
+class StoreNewerFormat(StoreError):
+    """The directory was written by a newer forebay."""
+
+
+class OwnerLost(StoreError):
+    """The process that owns the store went away before it answered: the request may or may not have been accepted."""
+
+
+class ClockStalled(ForebayError):
+    """A handler under the virtual clock neither ended nor waited on forebay within the stall limit."""
+
+
+class DBProxyError(ForebayError):
+    """Base of the database proxy's errors."""
+
+
+class BorrowTimeout(DBProxyError):
+    """No database connection became free within the borrow timeout."""
+
+
+class TooManyClients(DBProxyError):
+    """The proxy's limit of client connections is reached."""
+
+
+class DatabaseUnavailable(DBProxyError):
+    """No server answers, or none of them is the writer."""
+
+
+class AuthenticationFailed(DBProxyError):
+    """The server refused the credentials."""
+
+
+class QueryTimeout(DBProxyError):
+    """A statement did not end in time; its connection was closed."""
+
+
+class ConnectionLost(DBProxyError):
+    """The server went away while a transaction or a pinned session was in progress."""
+
+
+class CommitUnknown(DBProxyError):
+    """The answer to COMMIT was lost: the transaction may or may not be in the database."""
+
+
+class ClientClosed(DBProxyError):
+    """The client connection is closed: idle too long, too old, or closed by its user."""
+
+
+class DatabaseError(DBProxyError):
+    """The server refused the statement.
+
+    Attributes:
+        code: the server's own code (SQLSTATE for PostgreSQL, error number for MySQL), as text.
+
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code

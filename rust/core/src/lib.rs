@@ -1,0 +1,10 @@
+//! The rules. Facts in, commands out; `now` is an argument.
+//!
+//! Nothing here does I/O, starts a thread, reads a clock, draws a random number or knows Python. That absence is what
+//! lets a million deliveries a second be simulated and every promise be tested by moving a number.
+#![forbid(unsafe_code)]
+
+pub mod now;
+pub mod stream;
+
+pub use now::Now;

@@ -1,0 +1,135 @@
+//! Records of one shard, packed: the unit in which a log is written, read and held in memory.
+//!
+//! Layout of `body`, little-endian, one record after another: `key_len u32, data_len u32, key_hash u32, flags u32,
+//! arrival_ms u64, key bytes (UTF-8), data bytes`. Offsets are found once when a chunk is opened; a damaged body is refused
+//! there and not by a panic later.
+
+/// One record, borrowed from its chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordView<'a> {
+    /// Partition key.
+    pub key: &'a str,
+    /// Payload.
+    pub data: &'a [u8],
+    /// Low 32 bits that choose the lane.
+    pub key_hash: u32,
+    /// Arrival, wall milliseconds.
+    pub arrival_ms: u64,
+}
+
+const HEADER: usize = 24;
+
+/// Consecutive records of one shard.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chunk {
+    first: u64,
+    body: Vec<u8>,
+    offsets: Vec<u32>,
+}
+
+impl Chunk {
+    /// An empty chunk whose first record will have the position `first`.
+    pub fn starting_at(first: u64) -> Self {
+        Self { first, body: Vec::new(), offsets: Vec::new() }
+    }
+
+    /// Open a body read from a store; `None` if it is not a whole number of well-formed records.
+    pub fn open(first: u64, body: Vec<u8>) -> Option<Self> {
+        let mut offsets = Vec::new();
+        let mut at = 0usize;
+        while at < body.len() {
+            let header = body.get(at..at + HEADER)?;
+            let key_len = u32_at(header, 0) as usize;
+            let data_len = u32_at(header, 4) as usize;
+            let end = at.checked_add(HEADER)?.checked_add(key_len)?.checked_add(data_len)?;
+            let key = body.get(at + HEADER..at + HEADER + key_len)?;
+            std::str::from_utf8(key).ok()?;
+            if end > body.len() {
+                return None;
+            }
+            offsets.push(u32::try_from(at).ok()?);
+            at = end;
+        }
+        Some(Self { first, body, offsets })
+    }
+
+    /// Add a record at the end; gives its position.
+    pub fn push(&mut self, key: &str, data: &[u8], key_hash: u32, arrival_ms: u64) -> u64 {
+        let position = self.first + self.offsets.len() as u64;
+        self.offsets.push(self.body.len() as u32);
+        self.body.reserve(HEADER + key.len() + data.len());
+        self.body.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        self.body.extend_from_slice(&(data.len() as u32).to_le_bytes());
+        self.body.extend_from_slice(&key_hash.to_le_bytes());
+        self.body.extend_from_slice(&0u32.to_le_bytes());
+        self.body.extend_from_slice(&arrival_ms.to_le_bytes());
+        self.body.extend_from_slice(key.as_bytes());
+        self.body.extend_from_slice(data);
+        position
+    }
+
+    /// Position of the first record.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Position after the last record.
+    pub fn end(&self) -> u64 {
+        self.first + self.offsets.len() as u64
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// The packed records, as a store keeps them.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Arrival of the last record, 0 when empty.
+    pub fn last_arrival_ms(&self) -> u64 {
+        self.offsets.last().map_or(0, |&at| u64_at(&self.body, at as usize + 16))
+    }
+
+    /// The record at a position of this chunk.
+    ///
+    /// # Panics
+    /// When the position lies outside: the caller looked the chunk up by it.
+    pub fn record(&self, position: u64) -> RecordView<'_> {
+        let at = self.offsets[(position - self.first) as usize] as usize;
+        let key_len = u32_at(&self.body, at) as usize;
+        let data_len = u32_at(&self.body, at + 4) as usize;
+        let key_at = at + HEADER;
+        RecordView {
+            // The key came from a `&str` or was checked in `open`; an empty key stands for the impossible else.
+            key: std::str::from_utf8(&self.body[key_at..key_at + key_len]).unwrap_or_default(),
+            data: &self.body[key_at + key_len..key_at + key_len + data_len],
+            key_hash: u32_at(&self.body, at + 8),
+            arrival_ms: u64_at(&self.body, at + 16),
+        }
+    }
+
+    /// Payload bytes of the record, without its key: what counts toward a batch.
+    pub fn data_len(&self, position: u64) -> u32 {
+        u32_at(&self.body, self.offsets[(position - self.first) as usize] as usize + 4)
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0u8; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0u8; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}

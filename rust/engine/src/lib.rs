@@ -1,0 +1,5 @@
+//! The engine: it owns stores, threads and sockets, and carries out what `forebay_core` decides.
+#![forbid(unsafe_code)]
+
+pub mod chunk;
+pub mod port;
