@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod now;
+pub mod sequence;
 pub mod stream;
 
 pub use now::Now;
