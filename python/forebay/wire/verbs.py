@@ -1,0 +1,84 @@
+"""What is asked of the engine, and in which words: the settings of its parts and the verbs of `Engine.request`.
+
+Every body is one JSON object, every answer one JSON object or array. Times end in `_ms`: durations, or milliseconds since
+1970 for `timestamp_ms` and `created_ms`. Sequence numbers are decimal strings. `?` marks a field that may be absent or null.
+A mapping is named by `stream` and `function`, always.
+
+Settings
+========
+
+`Engine(settings)`
+    app, store (directory or ":memory:"), region, account, durability ("power-loss" | "process-crash" | "memory"),
+    serve ("elect" | true | false), manual, mono_ns, wall_ms (the last two: where a manual clock starts),
+    concurrency (most attempts held at once over all functions), metrics_host, metrics_port (0 = off)
+
+`Engine.function(settings)`, before or after `start`; the same name again replaces the settings and gives the same slot
+    a function      kind="function", name, timeout_ms, isolation ("task" | "thread"), wants ("event" | "batch"),
+                    response (true: some mapping reads the response of this function; else the body of a stream
+                    batch's outcome is always None)
+    a destination   kind="destination", name, type ("jsonlines" | "function" | "object"; a metric label)
+                    work of kind 4 carries the delivery id as its request id
+
+Objects
+=======
+
+stream      {name, arn, retention_ms, retention_bytes?, created_ms, open_shards, records, bytes, shards: [shard]}
+shard       {shard_id, open, parents: [shard_id], first_sequence_number?, last_sequence_number?, records, bytes}
+mapping     {stream, function, <every mapping setting>, state, declared, last_result, shards: [progress]}
+            state "Enabled" | "Disabled"; declared: some process that runs now has its function;
+            last_result "No records processed" | "OK" | "PROBLEM: Function call failed"
+progress    {shard_id, records (not done yet), iterator_age_ms, waits_for: [shard_id], ended, lanes: [lane]}
+lane        {lane, state ("idle" | "gathering" | "running" | "waiting"), batch?, records, attempt, retry_in_ms?, last_error?}
+            batch: "<shard_id>:<sequence number of its first record>", as the `eventID` of that record
+setting     batch_size, maximum_batching_window_ms, starting_position ("TRIM_HORIZON" | "LATEST" | "AT_TIMESTAMP"),
+            starting_position_timestamp_ms?, parallelization_factor, maximum_retry_attempts (-1 = for ever),
+            maximum_record_age_ms (-1 = for ever), bisect_batch_on_function_error, report_batch_item_failures,
+            filters (array of patterns, each a JSON text), tumbling_window_ms, on_failure? (a destination's name),
+            include_payload, retry_backoff {base_ms, cap_ms, jitter}, enabled
+failure     {id, function, stream, failed_ms, destination?, delivery_attempts, last_error?, record}
+            record: Lambda's on-failure record; destination: null when the mapping has none
+
+Verbs
+=====
+
+stream.declare    {name, shards, retention_ms, retention_bytes?} -> stream. `shards` counts at the first sight only;
+                  changed retention is applied
+stream.list       {} -> [stream], shards left out
+stream.describe   {name} -> stream
+stream.alter      {name, retention_ms?, retention_bytes?} -> stream. Only what is given changes; retention_bytes 0 = none
+stream.delete     {name} -> {}. Refused (ResourceConflict) while a mapping reads it
+stream.reshard    {name, shards} -> stream, when the new shards are durable
+stream.read       {name, cursors? {shard_id: cursor}, position? ("TRIM_HORIZON" | "LATEST" | "AT_TIMESTAMP"), timestamp_ms?,
+                  limit} -> {records: [{shard_id, sequence_number, partition_key, data (base64),
+                  approximate_arrival_timestamp (seconds)}], cursors {shard_id: cursor}, behind (records left, a count)}.
+                  The first call names a position, each later one hands the cursors of the answer before it back; a shard
+                  without a cursor is read from its beginning, a shard read to its end has none. A cursor is opaque text
+
+mapping.declare   {stream, function, <every setting>} -> mapping. First sight fixes the starting position durably; later
+                  changed settings apply, the position stays. Unknown stream: ResourceNotFound
+mapping.list      {} -> [mapping], progress left out
+mapping.describe  {stream, function} -> mapping
+mapping.pause     {stream, function} -> mapping. What runs ends; nothing new begins (`enabled` false)
+mapping.resume    {stream, function} -> mapping
+mapping.update    {stream, function, <changed settings>} -> mapping. Refuses starting_position*
+mapping.seek      {stream, function, position? ("TRIM_HORIZON" | "LATEST" | "AT_TIMESTAMP"), timestamp_ms?, sequence_number?}
+                  -> mapping. A sequence number moves its own shard alone, to that record; the others move all shards
+mapping.skip      {stream, function, batch} -> mapping. Gives the waiting or retried batch up (condition "Skipped")
+mapping.delete    {stream, function} -> {}. The checkpoint goes too
+
+lag               {stream?, function?} -> [{stream, function, shard_id, records, iterator_age_ms, lanes_busy, lanes_waiting}]
+
+failed.list       {function?, stream?, limit, after? (an id)} -> [failure], oldest first
+failed.redrive    {function, ids? ([id]; null = all), rate? (failures per second)} -> {redriven}. Their records go to the
+                  function again as new batches; a failure that fails again is listed anew
+
+functions.list    {} -> [{name, isolation, wants, timeout_ms, in_flight, past_deadline}]
+health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}
+metrics.text      {} -> {text}: the Prometheus exposition that /metrics serves
+
+Outcomes
+========
+
+A kind 3 work for a token is never answered by itself: the attempt is settled once, when it has ended, with status 2. The
+caller of `invoke` gets Lambda's timeout error at the deadline, written by the engine (`Sandbox.Timedout`).
+"""
