@@ -1,7 +1,7 @@
 """The extension module: forebay's core and engine, in Rust. Private; held to the binary by stubtest."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 __version__: str
 debug_build: bool
@@ -13,7 +13,7 @@ debug_build: bool
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
 #   kind 4  deliver a failure record: `slot` names the destination, `event` is the record, JSON bytes
 # `slot` is the function's (or the destination's) number; `deadline_ms` is wall time in milliseconds.
-Work = tuple[int, int, int, Any, str, int]
+Work: TypeAlias = tuple[int, int, int, Any, str, int]
 
 # How an attempt ended: (token, status, body, duration_ns).
 #   status 0  returned; `body` is the response as JSON bytes, or None for None
@@ -22,10 +22,10 @@ Work = tuple[int, int, int, Any, str, int]
 #   status 3  never reached the function (its environment could not take it); no attempt is used
 #   status 4  interrupted: the app stopped while it ran
 # For kind 4: status 0 = confirmed, 1 = failed with `body` = the error's text.
-Outcome = tuple[int, int, bytes | None, int]
+Outcome: TypeAlias = tuple[int, int, bytes | None, int]
 
 # What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise.
-Resolved = tuple[int, bool, Any]
+Resolved: TypeAlias = tuple[int, bool, Any]
 
 @final
 class Engine:

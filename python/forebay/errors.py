@@ -1,31 +1,31 @@
 """Every error forebay raises, in one tree.
 
-    ForebayError
-    ├── InvalidParameterValue (ValueError)   a refused argument: names the option, the value, the allowed range
-    │   └── RequestTooLarge                  a payload or record over its limit
-    ├── ResourceNotFound (LookupError)       no such stream, queue, function, mapping, failure
-    ├── ResourceConflict                     the name is taken by something with other settings
-    ├── AppClosed                            the app is not running, or was forked
-    ├── FunctionError                        the handler raised, timed out, or gave an answer that cannot be used
-    ├── TooManyRequests                      a limit was reached: which one, and when to come back
-    ├── StoreError                           the place where events are kept
-    │   ├── StoreFull                        no room: nothing was accepted, what was accepted is safe
-    │   ├── StoreFailed                      a write or fsync failed: no further acknowledgement
-    │   ├── StoreCorrupt                     bytes are not what was written
-    │   ├── StoreLocked                      another process owns the directory
-    │   ├── StoreNewerFormat                 written by a newer forebay
-    │   └── OwnerLost                        the owning process went away before it answered
-    ├── ClockStalled                         a handler under the virtual clock neither ended nor waited
-    └── DBProxyError                         the database proxy
-        ├── BorrowTimeout                    no connection became free in time
-        ├── TooManyClients                   the proxy's own limit of client connections
-        ├── DatabaseUnavailable              no server answers, or none is the writer
-        ├── AuthenticationFailed             the server refused the credentials
-        ├── QueryTimeout                     the statement did not end in time; its connection was closed
-        ├── ConnectionLost                   the server went away during a transaction
-        ├── CommitUnknown                    the answer to COMMIT was lost: look before you repeat
-        ├── ClientClosed                     the client connection was closed (idle, too old, or by you)
-        └── DatabaseError                    the server refused the statement: its own code and text
+ForebayError
+├── InvalidParameterValue (ValueError)   a refused argument: names the option, the value, the allowed range
+│   └── RequestTooLarge                  a payload or record over its limit
+├── ResourceNotFound (LookupError)       no such stream, queue, function, mapping, failure
+├── ResourceConflict                     the name is taken by something with other settings
+├── AppClosed                            the app is not running, or was forked
+├── FunctionError                        the handler raised, timed out, or gave an answer that cannot be used
+├── TooManyRequests                      a limit was reached: which one, and when to come back
+├── StoreError                           the place where events are kept
+│   ├── StoreFull                        no room: nothing was accepted, what was accepted is safe
+│   ├── StoreFailed                      a write or fsync failed: no further acknowledgement
+│   ├── StoreCorrupt                     bytes are not what was written
+│   ├── StoreLocked                      another process owns the directory
+│   ├── StoreNewerFormat                 written by a newer forebay
+│   └── OwnerLost                        the owning process went away before it answered
+├── ClockStalled                         a handler under the virtual clock neither ended nor waited
+└── DBProxyError                         the database proxy
+├── BorrowTimeout                    no connection became free in time
+├── TooManyClients                   the proxy's own limit of client connections
+├── DatabaseUnavailable              no server answers, or none is the writer
+├── AuthenticationFailed             the server refused the credentials
+├── QueryTimeout                     the statement did not end in time; its connection was closed
+├── ConnectionLost                   the server went away during a transaction
+├── CommitUnknown                    the answer to COMMIT was lost: look before you repeat
+├── ClientClosed                     the client connection was closed (idle, too old, or by you)
+└── DatabaseError                    the server refused the statement: its own code and text
 """
 
 from __future__ import annotations
