@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod chunk;
+pub mod failpoint;
 pub mod port;
+pub mod store;

@@ -33,7 +33,8 @@ pub enum Table {
 /// One write of a commit.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Add a chunk at the end of a shard's log. Its first position follows the last one of the log.
+    /// Add a chunk, of one record or more, at the end of a shard's log. Its first position follows the last one of the
+    /// log; one that does not is a mistake of the writer, which stops the store.
     Append {
         /// The log.
         shard: ShardId,
@@ -41,7 +42,8 @@ pub enum Write {
         chunk: Arc<Chunk>,
     },
     /// Drop every chunk of the log whose records all lie below `before`. May leave older records in a chunk that
-    /// crosses it.
+    /// crosses it. The log remembers its next position even when nothing is left; `u64::MAX` makes the store forget the
+    /// log altogether.
     Trim {
         /// The log.
         shard: ShardId,
@@ -92,6 +94,15 @@ pub enum StoreError {
     Locked(String),
 }
 
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Self::Full(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 /// How much a commit must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -119,7 +130,8 @@ pub trait Reader: Send {
     /// Chunks of a log in order, beginning with the one that holds `from` or, if that was trimmed, the next one; until
     /// `bytes_max` is reached (at least one chunk if there is any).
     fn chunks(&mut self, shard: ShardId, from: u64, bytes_max: usize) -> Result<Vec<Arc<Chunk>>, StoreError>;
-    /// First position kept and next position to be written, `None` for a log without chunks.
+    /// First position kept and next position to be written (equal when everything was trimmed), `None` for a log that
+    /// was never written or is forgotten.
     fn bounds(&mut self, shard: ShardId) -> Result<Option<(u64, u64)>, StoreError>;
     /// What each chunk of a log weighs, oldest first, for retention: `(first, count, bytes, last_arrival_ms)`.
     fn sizes(&mut self, shard: ShardId, limit: usize) -> Result<Vec<(u64, u32, u64, u64)>, StoreError>;

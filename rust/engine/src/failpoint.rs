@@ -1,0 +1,109 @@
+//! Failpoints: named places, one at every durable step, where a test makes this process fail or die.
+//!
+//! `fp!("store.commit.begin")?` costs nothing unless the feature `failpoints` is on. The names are listed in [`POINTS`], so
+//! that a test can visit each of them; reaching a name that is not listed panics. Never built into a release.
+
+/// Every failpoint there is, sorted. A test compares the list with the sources.
+pub const POINTS: &[&str] = &[];
+
+/// Reach a failpoint: `std::io::Result<()>`, an error when a test asked for one here.
+#[macro_export]
+macro_rules! fp {
+    ($name:literal) => {
+        $crate::failpoint::reach($name)
+    };
+}
+
+#[cfg(not(feature = "failpoints"))]
+#[doc(hidden)]
+#[inline]
+pub fn reach(_name: &'static str) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(feature = "failpoints")]
+pub use armed::{clear, hits, reach, set, Action};
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use super::POINTS;
+
+    /// What happens at a failpoint.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Action {
+        /// Go on.
+        None,
+        /// Give an I/O error.
+        Error,
+        /// Give the error of a full disk.
+        Full,
+        /// End the process at once, as a crash would.
+        Abort,
+    }
+
+    struct Point {
+        action: Action,
+        /// Visits to pass before the action takes place.
+        skip: u64,
+        hits: u64,
+    }
+
+    // The one piece of state at module level: a failpoint must be reachable from everywhere, and it exists in tests only.
+    static REGISTRY: Mutex<BTreeMap<&'static str, Point>> = Mutex::new(BTreeMap::new());
+
+    fn registry() -> MutexGuard<'static, BTreeMap<&'static str, Point>> {
+        REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed(name: &str) -> &'static str {
+        let at = POINTS.binary_search(&name);
+        POINTS[at.unwrap_or_else(|_| panic!("failpoint {name:?} is not listed in failpoint::POINTS"))]
+    }
+
+    /// From now on do `action` at `name`, after `skip` more visits have passed; every later visit does it too.
+    ///
+    /// # Panics
+    /// When there is no such failpoint.
+    pub fn set(name: &str, action: Action, skip: u64) {
+        let name = listed(name);
+        let mut points = registry();
+        let hits = points.get(name).map_or(0, |point| point.hits);
+        points.insert(name, Point { action, skip, hits });
+    }
+
+    /// How often `name` was reached since the last [`clear`].
+    pub fn hits(name: &str) -> u64 {
+        registry().get(name).map_or(0, |point| point.hits)
+    }
+
+    /// Forget every action and count.
+    pub fn clear() {
+        registry().clear();
+    }
+
+    #[doc(hidden)]
+    pub fn reach(name: &'static str) -> io::Result<()> {
+        let name = listed(name);
+        let action = {
+            let mut points = registry();
+            let point = points.entry(name).or_insert(Point { action: Action::None, skip: 0, hits: 0 });
+            point.hits += 1;
+            if point.skip > 0 && point.action != Action::None {
+                point.skip -= 1;
+                Action::None
+            } else {
+                point.action
+            }
+        };
+        match action {
+            Action::None => Ok(()),
+            Action::Error => Err(io::Error::other(format!("failpoint {name}"))),
+            Action::Full => Err(io::Error::new(io::ErrorKind::StorageFull, format!("failpoint {name}"))),
+            Action::Abort => std::process::abort(),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What every store owes, whichever it is.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use forebay_engine::chunk::Chunk;
+use forebay_engine::port::{Reader, ShardId, Store, StoreError, Table, Write};
+use forebay_engine::store::memory::MemoryStore;
+
+type Make = fn(&Path) -> Box<dyn Store>;
+
+/// Every implementation, by name.
+const STORES: &[(&str, Make)] = &[("memory", |_| Box::new(MemoryStore::new()))];
+
+fn with_each_store(test: impl Fn(Box<dyn Store>)) {
+    for (name, make) in STORES {
+        println!("store: {name}");
+        let dir = tempfile::tempdir().unwrap();
+        test(make(dir.path()));
+    }
+}
+
+/// A chunk whose records say which position they hold.
+fn chunk(first: u64, count: u64) -> Arc<Chunk> {
+    let mut chunk = Chunk::starting_at(first);
+    for position in first..first + count {
+        let key = format!("key-{}", position % 7);
+        chunk.push(&key, format!("record {position}").as_bytes(), position as u32, 1_000 + position);
+    }
+    Arc::new(chunk)
+}
+
+fn append(shard: ShardId, first: u64, count: u64) -> Write {
+    Write::Append { shard, chunk: chunk(first, count) }
+}
+
+fn trim(shard: ShardId, before: u64) -> Write {
+    Write::Trim { shard, before }
+}
+
+fn set(table: Table, key: &[u8], value: &[u8]) -> Write {
+    Write::Set { table, key: key.to_vec(), value: value.to_vec() }
+}
+
+fn remove(table: Table, key: &[u8]) -> Write {
+    Write::Remove { table, key: key.to_vec() }
+}
+
+fn spans(reader: &mut dyn Reader, shard: ShardId, from: u64, bytes_max: usize) -> Vec<(u64, u64)> {
+    let chunks = reader.chunks(shard, from, bytes_max).unwrap();
+    for chunk in &chunks {
+        for position in chunk.first()..chunk.end() {
+            assert_eq!(chunk.record(position).data, format!("record {position}").as_bytes());
+        }
+    }
+    chunks.iter().map(|chunk| (chunk.first(), chunk.end())).collect()
+}
+
+#[test]
+fn a_new_store_is_empty() {
+    with_each_store(|store| {
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.bounds(0).unwrap(), None);
+        assert_eq!(reader.chunks(0, 0, 1).unwrap(), vec![]);
+        assert_eq!(reader.sizes(0, 10).unwrap(), vec![]);
+        assert_eq!(reader.get(Table::Meta, b"x").unwrap(), None);
+        assert_eq!(reader.scan(Table::Meta, b"", None, 10).unwrap(), vec![]);
+    });
+}
+
+#[test]
+fn a_range_begins_with_the_chunk_that_holds_it_and_stops_at_the_byte_limit() {
+    with_each_store(|mut store| {
+        store.commit(&[append(3, 10, 5), append(3, 15, 1), append(3, 16, 4)]).unwrap();
+        store.commit(&[append(2, 0, 2), append(4, 0, 2), append(3, 20, 5)]).unwrap();
+        let mut reader = store.reader().unwrap();
+        let reader = reader.as_mut();
+        assert_eq!(spans(reader, 3, 0, usize::MAX), [(10, 15), (15, 16), (16, 20), (20, 25)]);
+        assert_eq!(spans(reader, 3, 14, usize::MAX), [(10, 15), (15, 16), (16, 20), (20, 25)]);
+        assert_eq!(spans(reader, 3, 15, usize::MAX), [(15, 16), (16, 20), (20, 25)]);
+        assert_eq!(spans(reader, 3, 19, usize::MAX), [(16, 20), (20, 25)]);
+        assert_eq!(spans(reader, 3, 24, usize::MAX), [(20, 25)]);
+        assert_eq!(spans(reader, 3, 25, usize::MAX), []);
+        assert_eq!(spans(reader, 3, u64::MAX, usize::MAX), []);
+        assert_eq!(spans(reader, 3, 0, 0), [(10, 15)], "at least one chunk");
+        let bytes = chunk(10, 5).body().len();
+        assert_eq!(spans(reader, 3, 0, bytes), [(10, 15)]);
+        assert_eq!(
+            spans(reader, 3, 0, bytes + 1),
+            [(10, 15), (15, 16)],
+            "the chunk that reaches the limit is the last"
+        );
+        assert_eq!(reader.chunks(3, 16, usize::MAX).unwrap()[0], chunk(16, 4));
+        assert_eq!(spans(reader, 2, 0, usize::MAX), [(0, 2)]);
+        assert_eq!(spans(reader, 1, 0, usize::MAX), []);
+    });
+}
+
+#[test]
+fn bounds_and_sizes_tell_what_a_log_holds() {
+    with_each_store(|mut store| {
+        store.commit(&[append(7, 5, 3), append(7, 8, 2)]).unwrap();
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.bounds(7).unwrap(), Some((5, 10)));
+        let size = |first, count: u64| {
+            let chunk = chunk(first, count);
+            (first, count as u32, chunk.body().len() as u64, chunk.last_arrival_ms())
+        };
+        assert_eq!(reader.sizes(7, 10).unwrap(), vec![size(5, 3), size(8, 2)]);
+        assert_eq!(reader.sizes(7, 1).unwrap(), vec![size(5, 3)]);
+        assert_eq!(reader.sizes(7, 0).unwrap(), vec![]);
+    });
+}
+
+#[test]
+fn a_trim_drops_whole_chunks_and_the_log_remembers_where_it_ends() {
+    with_each_store(|mut store| {
+        store.commit(&[append(1, 0, 4), append(1, 4, 4), append(1, 8, 4), append(2, 0, 4)]).unwrap();
+        let mut reader = store.reader().unwrap();
+        let reader = reader.as_mut();
+        store.commit(&[trim(1, 3)]).unwrap();
+        assert_eq!(reader.bounds(1).unwrap(), Some((0, 12)));
+        store.commit(&[trim(1, 7)]).unwrap();
+        assert_eq!(reader.bounds(1).unwrap(), Some((4, 12)));
+        assert_eq!(spans(reader, 1, 0, usize::MAX), [(4, 8), (8, 12)]);
+        assert_eq!(reader.sizes(1, 10).unwrap().len(), 2);
+        store.commit(&[trim(1, 8)]).unwrap();
+        assert_eq!(reader.bounds(1).unwrap(), Some((8, 12)));
+        store.commit(&[trim(1, 1_000), trim(9, 1)]).unwrap();
+        assert_eq!(reader.bounds(1).unwrap(), Some((12, 12)));
+        assert_eq!(spans(reader, 1, 0, usize::MAX), []);
+        assert_eq!(reader.bounds(9).unwrap(), None);
+        store.commit(&[append(1, 12, 1)]).unwrap();
+        assert_eq!(spans(reader, 1, 0, usize::MAX), [(12, 13)]);
+        assert_eq!(spans(reader, 2, 0, usize::MAX), [(0, 4)], "a neighbour is left alone");
+    });
+}
+
+#[test]
+fn a_forgotten_log_can_begin_anew() {
+    with_each_store(|mut store| {
+        store.commit(&[append(1, 0, 4), append(1, 4, 2)]).unwrap();
+        store.commit(&[trim(1, u64::MAX)]).unwrap();
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.bounds(1).unwrap(), None);
+        store.commit(&[append(1, 50, 2), trim(1, u64::MAX), append(1, 90, 2)]).unwrap();
+        assert_eq!(reader.bounds(1).unwrap(), Some((90, 92)));
+        assert_eq!(spans(reader.as_mut(), 1, 0, usize::MAX), [(90, 92)]);
+    });
+}
+
+#[test]
+fn appending_and_trimming_in_one_commit_go_in_order() {
+    with_each_store(|mut store| {
+        store.commit(&[append(1, 0, 2), trim(1, 2), append(1, 2, 3)]).unwrap();
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.bounds(1).unwrap(), Some((2, 5)));
+    });
+}
+
+#[test]
+fn a_chunk_that_leaves_a_gap_or_the_format_stops_the_store_and_writes_nothing() {
+    let outside = 1 << 43;
+    let wrong = [append(1, 5, 1), append(1, 3, 1), append(1, 4, 0), append(2, outside - 1, 2), append(1 << 20, 0, 1)];
+    for write in wrong {
+        with_each_store(|mut store| {
+            store.commit(&[append(1, 0, 4)]).unwrap();
+            let refused = store.commit(&[set(Table::Meta, b"k", b"v"), append(3, 0, 1), write.clone()]);
+            assert!(matches!(refused, Err(StoreError::Failed(_))), "{refused:?}");
+            let mut reader = store.reader().unwrap();
+            assert_eq!(reader.bounds(1).unwrap(), Some((0, 4)));
+            assert_eq!(reader.bounds(3).unwrap(), None);
+            assert_eq!(reader.get(Table::Meta, b"k").unwrap(), None);
+            let later = store.commit(&[set(Table::Meta, b"k", b"v")]);
+            assert!(matches!(later, Err(StoreError::Failed(_))), "{later:?}");
+        });
+    }
+}
+
+#[test]
+fn the_ends_of_the_format_can_be_used() {
+    with_each_store(|mut store| {
+        let (shard, first) = ((1 << 20) - 1, (1 << 43) - 2);
+        store.commit(&[append(shard, first, 2), append(shard - 1, 0, 1)]).unwrap();
+        let mut reader = store.reader().unwrap();
+        assert_eq!(spans(reader.as_mut(), shard, 0, usize::MAX), [(first, first + 2)]);
+        assert_eq!(spans(reader.as_mut(), shard - 1, 0, usize::MAX), [(0, 1)]);
+        assert_eq!(reader.bounds(shard).unwrap(), Some((first, first + 2)));
+    });
+}
+
+#[test]
+fn rows_are_set_replaced_removed_and_scanned_in_the_order_of_their_bytes() {
+    with_each_store(|mut store| {
+        let table = Table::Checkpoint;
+        store
+            .commit(&[
+                set(table, b"a\x00", b"2"),
+                set(table, b"a", b"1"),
+                set(table, b"a\xff", b"3"),
+                set(table, b"b", b"4"),
+                set(table, b"\xff\xff", b"5"),
+                set(table, b"", b"0"),
+                set(Table::Failure, b"a", b"other table"),
+            ])
+            .unwrap();
+        let mut reader = store.reader().unwrap();
+        let mut values = |prefix: &[u8], after: Option<&[u8]>, limit| -> Vec<String> {
+            let rows = reader.scan(table, prefix, after, limit).unwrap();
+            rows.into_iter().map(|(_, value)| String::from_utf8(value).unwrap()).collect()
+        };
+        assert_eq!(values(b"", None, 10), ["0", "1", "2", "3", "4", "5"]);
+        assert_eq!(values(b"a", None, 10), ["1", "2", "3"]);
+        assert_eq!(values(b"a", Some(b"a"), 10), ["2", "3"]);
+        assert_eq!(values(b"a", Some(b""), 10), ["1", "2", "3"]);
+        assert_eq!(values(b"a", Some(b"a\xff"), 10), [""; 0]);
+        assert_eq!(values(b"a", Some(b"z"), 10), [""; 0]);
+        assert_eq!(values(b"", Some(b"a\x00"), 2), ["3", "4"]);
+        assert_eq!(values(b"\xff", None, 10), ["5"]);
+        assert_eq!(values(b"", None, 0), [""; 0]);
+        store.commit(&[set(table, b"a", b""), remove(table, b"b")]).unwrap();
+        store.commit(&[remove(table, b"never")]).unwrap();
+        assert_eq!(reader.get(table, b"a").unwrap(), Some(vec![]));
+        assert_eq!(reader.get(table, b"b").unwrap(), None);
+        assert_eq!(reader.get(Table::Failure, b"a").unwrap(), Some(b"other table".to_vec()));
+    });
+}
+
+#[test]
+fn a_row_written_twice_in_a_commit_ends_as_the_last_write_says() {
+    with_each_store(|mut store| {
+        let table = Table::Meta;
+        store.commit(&[set(table, b"a", b"1"), set(table, b"a", b"2"), remove(table, b"b")]).unwrap();
+        store
+            .commit(&[set(table, b"b", b"1"), remove(table, b"b"), remove(table, b"a"), set(table, b"a", b"3")])
+            .unwrap();
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.scan(table, b"", None, 10).unwrap(), vec![(b"a".to_vec(), b"3".to_vec())]);
+    });
+}
+
+#[test]
+fn a_reader_on_another_thread_sees_each_commit_that_returned() {
+    with_each_store(|mut store| {
+        let mut reader = store.reader().unwrap();
+        let (ask, asked) = std::sync::mpsc::channel::<()>();
+        let (answer, answered) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            while asked.recv().is_ok() {
+                answer.send(reader.bounds(0).unwrap()).unwrap();
+            }
+        });
+        for count in 0..50 {
+            store.commit(&[append(0, count, 1)]).unwrap();
+            ask.send(()).unwrap();
+            assert_eq!(answered.recv().unwrap(), Some((0, count + 1)));
+        }
+        drop(ask);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn an_empty_commit_is_fine() {
+    with_each_store(|mut store| store.commit(&[]).unwrap());
+}
+
+#[test]
+fn giving_back_comes_to_an_end() {
+    with_each_store(|mut store| {
+        for round in 0..40 {
+            store.commit(&[append(0, round * 500, 500)]).unwrap();
+        }
+        store.commit(&[trim(0, 39 * 500)]).unwrap();
+        let steps = (0..1_000).take_while(|_| store.give_back().unwrap()).count();
+        assert!(steps < 1_000, "still more to give after {steps} steps");
+        let mut reader = store.reader().unwrap();
+        assert_eq!(spans(reader.as_mut(), 0, 0, usize::MAX), [(39 * 500, 40 * 500)]);
+    });
+}
