@@ -20,7 +20,9 @@ pub struct Checkpoint {
 pub struct WindowState {
     /// Window start, wall ms.
     pub start_ms: u64,
-    /// JSON text, at most 1 MB.
+    /// Window end, wall ms, exclusive.
+    pub end_ms: u64,
+    /// JSON text. Over 1 MB only until the final invoke that the size itself brings about.
     pub state: String,
 }
 

@@ -99,6 +99,38 @@ pub enum Condition {
     RecordAgeExceeded,
     /// The process died several times while this record alone was in flight.
     RuntimeInterrupted,
+    /// An operator gave the batch up.
+    Skipped,
+    /// Retention removed the records after they were read and before they were done.
+    Trimmed,
+}
+
+/// What the machine would like to read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// First position wanted. Not always above the last one: a lane that lagged behind is read again from where it stopped.
+    pub from: u64,
+    /// Most records, 1..=10,000.
+    pub records_max: u32,
+    /// Most payload bytes, 1..=10 MiB; a single record is always allowed.
+    pub bytes_max: u64,
+}
+
+/// A batch that was in flight when the process died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// First position of the batch.
+    pub positions_first: u64,
+    /// Last position of the batch, inclusive. The batch held the lane's records between the two.
+    pub positions_last: u64,
+    /// Lane it ran in, 0-based.
+    pub lane: u8,
+    /// Number of lanes at that time.
+    pub lanes: u8,
+    /// As in the `Run` that was in flight.
+    pub interruptions: u32,
+    /// As in the `Run` that was in flight.
+    pub alone: bool,
 }
 
 /// A tumbling window's part of a batch.
@@ -127,12 +159,15 @@ pub enum Command {
         lane: u8,
         /// 1 for the first attempt at this batch.
         attempt: u32,
-        /// Ascending positions.
+        /// Ascending positions; empty for the final invoke of a tumbling window.
         positions: Vec<u64>,
         /// Set under a tumbling window.
         window: Option<Window>,
         /// Nothing else of the whole runtime may be in flight meanwhile (a suspect of a crash is run alone).
         alone: bool,
+        /// How often the process died while this one record alone was in flight. Kept with the batch in flight, so that a
+        /// `Suspect` can carry it back.
+        interruptions: u32,
     },
     /// Write a failure record for these, then go on. Comes before the `Checkpoint` that passes them.
     Discard {
@@ -140,11 +175,11 @@ pub enum Command {
         condition: Condition,
         /// Lane of the records.
         lane: u8,
-        /// Ascending positions.
+        /// Ascending positions; empty when the final invoke of a tumbling window was given up.
         positions: Vec<u64>,
         /// As the failure record's `approximateInvokeCount` (at least 1).
         attempts: u32,
-        /// Whether the last attempt failed by a partial response (then `functionError` is null in the record).
+        /// Whether the function returned and its answer failed the batch (then `functionError` is null in the record).
         by_report: bool,
     },
     /// Progress to be made durable; supersedes earlier ones.

@@ -1,0 +1,24 @@
+//! How many records at the front of a lane make a batch.
+
+use super::face::Settings;
+use super::lanes::{Lane, Slot};
+
+/// Number of records of the next batch: as many as `batch_size` and `batch_bytes_max` allow, at least the first one, and
+/// none from the first on that does not `belong`.
+pub(super) fn cut(lane: &Lane, settings: &Settings, belongs: impl Fn(&Slot) -> bool) -> usize {
+    let mut bytes = 0;
+    let mut count = 0;
+    for slot in lane.slots.iter().take(settings.batch_size as usize) {
+        bytes += u64::from(slot.bytes);
+        if count > 0 && (bytes > settings.batch_bytes_max || !belongs(slot)) {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+/// Whether a batch has no reason to wait for more records.
+pub(super) fn is_full(lane: &Lane, settings: &Settings) -> bool {
+    lane.slots.len() >= settings.batch_size as usize || lane.bytes >= settings.batch_bytes_max
+}

@@ -1,0 +1,112 @@
+//! Batches that were in flight when the process died. They run alone, one at a time, until the guilty record is found.
+//!
+//! A crash with many batches in flight accuses all of them and condemns none. A crash while one batch ran alone accuses
+//! that batch: it is halved, and its halves run alone. A crash while a single record ran alone counts against the record.
+
+use super::face::Suspect;
+use super::lanes::{Batch, Lane, Slot};
+
+/// Crashes while alone after which a record is given up.
+pub(super) const INTERRUPTIONS_MAX: u32 = 3;
+
+/// In no particular order; a handful (at most one per lane, and one more per halving).
+#[derive(Debug, Default)]
+pub(super) struct Suspects(Vec<Suspect>);
+
+/// What must happen at the front of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// These many records at the front are no suspects.
+    Clear { count: usize },
+    /// Some of the suspect's records may still be unread.
+    Wait,
+    /// These many records at the front run alone.
+    Alone { count: usize, interruptions: u32 },
+    /// The front record killed the process too often.
+    Condemn { interruptions: u32 },
+}
+
+impl Suspects {
+    /// `suspects` as they were written before the crash.
+    pub(super) fn new(suspects: Vec<Suspect>) -> Self {
+        let accuse = |suspect: Suspect| {
+            let is_single = suspect.positions_first == suspect.positions_last;
+            if suspect.alone && is_single {
+                return Suspect { interruptions: suspect.interruptions + 1, alone: false, ..suspect };
+            }
+            suspect
+        };
+        Self(suspects.into_iter().map(accuse).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Suspect> {
+        self.0.iter()
+    }
+
+    /// Whether the record belongs to a suspect.
+    pub(super) fn contains(&self, slot: &Slot) -> bool {
+        self.0.iter().any(|suspect| holds(suspect, slot))
+    }
+
+    /// Look at the front of a lane whose next batch holds at most `limit` records, or more if it `may_grow`. What is found
+    /// to run is taken off the list.
+    pub(super) fn examine(&mut self, lane: &Lane, limit: usize, may_grow: bool) -> Finding {
+        if self.0.is_empty() {
+            return Finding::Clear { count: limit };
+        }
+        let front = lane.slots.front();
+        let Some(index) = self.0.iter().position(|suspect| front.is_some_and(|front| holds(suspect, front))) else {
+            let count = lane.slots.iter().take(limit).take_while(|slot| !self.contains(slot)).count();
+            return Finding::Clear { count };
+        };
+        let suspect = self.0[index];
+        if may_grow && lane.read_to <= suspect.positions_last {
+            return Finding::Wait;
+        }
+        if suspect.interruptions >= INTERRUPTIONS_MAX {
+            self.0.swap_remove(index);
+            return Finding::Condemn { interruptions: suspect.interruptions };
+        }
+        let whole = lane.slots.iter().take_while(|slot| holds(&suspect, slot)).count();
+        if suspect.alone && whole > 1 {
+            self.halve(index, lane.slots[whole / 2].position);
+            return self.examine(lane, limit, may_grow);
+        }
+        let count = whole.min(limit);
+        self.0[index].positions_first = lane.slots[count - 1].position + 1;
+        if self.0[index].positions_first > suspect.positions_last {
+            self.0.swap_remove(index);
+        }
+        Finding::Alone { count, interruptions: suspect.interruptions }
+    }
+
+    fn halve(&mut self, index: usize, right_first: u64) {
+        let whole = self.0[index];
+        self.0[index] = Suspect { positions_last: right_first - 1, alone: false, ..whole };
+        self.0.push(Suspect { positions_first: right_first, alone: false, ..whole });
+    }
+
+    /// Forget those that lie below `low`: they are done.
+    pub(super) fn forget_below(&mut self, low: u64) {
+        self.0.retain(|suspect| suspect.positions_last >= low);
+    }
+}
+
+/// The suspect that a batch, cut but not yet run alone to an end, stands for.
+pub(super) fn of_batch(lane: &Lane, index: u8, lanes: u8, batch: &Batch) -> Option<Suspect> {
+    let first = lane.slots.front()?;
+    let last = lane.slots.get(batch.len.checked_sub(1)?)?;
+    Some(Suspect {
+        positions_first: first.position,
+        positions_last: last.position,
+        lane: index,
+        lanes,
+        interruptions: batch.interruptions,
+        alone: false,
+    })
+}
+
+fn holds(suspect: &Suspect, slot: &Slot) -> bool {
+    (suspect.positions_first..=suspect.positions_last).contains(&slot.position)
+        && slot.key_hash % u32::from(suspect.lanes.max(1)) == u32::from(suspect.lane)
+}
