@@ -4,7 +4,13 @@
 //! that a test can visit each of them; reaching a name that is not listed panics. Never built into a release.
 
 /// Every failpoint there is, sorted. A test compares the list with the sources.
-pub const POINTS: &[&str] = &[];
+pub const POINTS: &[&str] = &[
+    "directory.owned",
+    "slots.flush.before_write",
+    "slots.grow",
+    "slots.occupy.after_write",
+    "slots.occupy.before_write",
+];
 
 /// Reach a failpoint: `std::io::Result<()>`, an error when a test asked for one here.
 #[macro_export]
@@ -105,5 +111,33 @@ mod armed {
             Action::Full => Err(io::Error::new(io::ErrorKind::StorageFull, format!("failpoint {name}"))),
             Action::Abort => std::process::abort(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::POINTS;
+
+    fn points_in(dir: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                points_in(&path, found);
+            } else if !path.ends_with("failpoint.rs") {
+                let source = std::fs::read_to_string(&path).unwrap();
+                found
+                    .extend(source.split("fp!(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_names_exactly_the_failpoints_in_the_sources() {
+        let mut found = BTreeSet::new();
+        points_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), POINTS);
     }
 }

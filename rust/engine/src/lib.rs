@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod chunk;
+pub mod directory;
 pub mod failpoint;
 pub mod port;
+pub mod slots;
 pub mod store;

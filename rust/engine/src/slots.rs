@@ -1,0 +1,314 @@
+//! The attempts file: which batches are in flight, so that a crash of the process cannot hide an attempt.
+//!
+//! A slot is written before its batch is handed out and cleared when the batch has ended. No fsync: what the operating system
+//! has taken survives the death of the process, which is the fault this file is about. After a power cut it may tell an older
+//! truth; slots that lie below a checkpoint are then recognised by it.
+//!
+//! Layout: 64-byte cells, little-endian. Cell 0 is the header (`magic 8 bytes, format u32`); a slot is `mapping u64, first u64,
+//! last u64, shard u32, attempt u32, interruptions u32, lane u8, lanes u8, alone u8, taken u8 = 1`, zeros, and in its last four
+//! bytes the CRC-32 of the 60 before. A free slot is all zeros.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use crate::directory::open_private;
+use crate::fp;
+use crate::port::StoreError;
+
+/// Most slots of a file, so most batches in flight of one process.
+pub const SLOTS_MAX: usize = 65_536;
+
+const CELL: usize = 64;
+const CRC_AT: usize = CELL - 4;
+const MAGIC: &[u8; 8] = b"fbattmpt";
+const FORMAT: u32 = 1;
+const FIRST_STEP: usize = 64;
+/// Dirty slots this close are written in one go with what lies between them.
+const BRIDGE: usize = 16;
+
+/// One batch in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotRecord {
+    /// The mapping it belongs to.
+    pub mapping: u64,
+    /// The shard of its records.
+    pub shard: u32,
+    /// Its lane, below `lanes`.
+    pub lane: u8,
+    /// Lanes of the shard when it was cut.
+    pub lanes: u8,
+    /// Position of its first record.
+    pub first: u64,
+    /// Position of its last record.
+    pub last: u64,
+    /// Attempt number, from 1.
+    pub attempt: u32,
+    /// Crashes of the process it has lived through.
+    pub interruptions: u32,
+    /// Nothing else was in flight.
+    pub alone: bool,
+}
+
+/// Names an occupied slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(u32);
+
+/// What the last process left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Batches that were in flight when it died.
+    pub records: Vec<SlotRecord>,
+    /// Slots that could not be read: something was in flight there, it is not known what.
+    pub damaged: usize,
+}
+
+/// Why a slot was not occupied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SlotError {
+    /// Every slot is taken: hand out no further batch until one has ended.
+    #[error("all {SLOTS_MAX} attempt slots are taken")]
+    Exhausted,
+    /// The file could not be written: a crash could now hide an attempt, so no batch may be handed out.
+    #[error("the attempts file cannot be written: {0}")]
+    Failed(String),
+}
+
+impl From<std::io::Error> for SlotError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// The slots of one process.
+///
+/// [`Self::release`] only notes that a slot is free; the next [`Self::occupy`] writes over it, so a lane that goes from one
+/// batch to the next costs one write. [`Self::flush`] clears what was not taken again: call it once a turn.
+#[derive(Debug)]
+pub struct Slots {
+    /// `None`: nothing survives the process anyway.
+    file: Option<File>,
+    /// The file as it should be; cell 0 is its header.
+    cells: Vec<u8>,
+    /// Slots whose cells on file are clear, lowest first.
+    free: BinaryHeap<Reverse<u32>>,
+    /// Released slots whose cells on file are not clear yet.
+    released: Vec<u32>,
+    /// Slots left by the last process.
+    previous: Vec<u32>,
+}
+
+impl Slots {
+    /// Open or make the attempts file, and say what the last process left in it. That stays on file until
+    /// [`Self::forget_previous`], so that a crash during the start repeats it.
+    pub fn open(path: &Path) -> Result<(Self, Found), StoreError> {
+        let file = open_private(path)?;
+        let mut cells = vec![0; file.metadata()?.len() as usize];
+        file.read_exact_at(&mut cells, 0)?;
+        // A file cut off while it was made or grown: a piece of a cell holds nothing.
+        cells.truncate(cells.len() / CELL * CELL);
+        cells.truncate((1 + SLOTS_MAX) * CELL);
+        let mut slots =
+            Self { file: Some(file), cells, free: BinaryHeap::new(), released: Vec::new(), previous: Vec::new() };
+        let found = slots.take_stock(path)?;
+        Ok((slots, found))
+    }
+
+    /// Slots that live and die with the process.
+    pub fn memory() -> Self {
+        Self { file: None, cells: vec![0; CELL], free: BinaryHeap::new(), released: Vec::new(), previous: Vec::new() }
+    }
+
+    /// Occupy a slot; see [`Self::occupy_many`].
+    pub fn occupy(&mut self, record: SlotRecord) -> Result<SlotId, SlotError> {
+        Ok(self.occupy_many(&[record])?[0])
+    }
+
+    /// Occupy a slot for each record, all or none. When this returns, a crash of the process is going to find them.
+    pub fn occupy_many(&mut self, records: &[SlotRecord]) -> Result<Vec<SlotId>, SlotError> {
+        let taken = self.take(records.len())?;
+        for (&slot, record) in taken.iter().zip(records) {
+            self.cell(slot).copy_from_slice(&encode(record));
+        }
+        if let Err(error) = fp!("slots.occupy.before_write").and_then(|()| self.write(&taken)) {
+            // Whether they stand on file is unknown: clear them with the next flush.
+            self.released.extend(taken);
+            return Err(error.into());
+        }
+        fp!("slots.occupy.after_write")?;
+        Ok(taken.into_iter().map(SlotId).collect())
+    }
+
+    /// The batch has ended. Takes effect on file with the next `occupy` or [`Self::flush`].
+    pub fn release(&mut self, slot: SlotId) {
+        self.released.push(slot.0);
+    }
+
+    /// Clear on file what was released and not occupied again.
+    pub fn flush(&mut self) -> Result<(), SlotError> {
+        if self.released.is_empty() {
+            return Ok(());
+        }
+        fp!("slots.flush.before_write")?;
+        let released = std::mem::take(&mut self.released);
+        for &slot in &released {
+            self.cell(slot).fill(0);
+        }
+        if let Err(error) = self.write(&released) {
+            self.released = released;
+            return Err(error.into());
+        }
+        self.free.extend(released.into_iter().map(Reverse));
+        Ok(())
+    }
+
+    /// Clear what the last process left: its interruptions are counted durably elsewhere.
+    pub fn forget_previous(&mut self) -> Result<(), SlotError> {
+        self.released.append(&mut self.previous);
+        self.flush()
+    }
+
+    /// How many batches are in flight.
+    pub fn occupied(&self) -> usize {
+        self.slots() - self.free.len() - self.released.len() - self.previous.len()
+    }
+
+    /// What a process that died now would leave behind. For simulated crashes.
+    pub fn records(&self) -> Vec<SlotRecord> {
+        self.cells[CELL..].chunks_exact(CELL).filter_map(decode).collect()
+    }
+
+    fn take_stock(&mut self, path: &Path) -> Result<Found, StoreError> {
+        if self.cells.is_empty() {
+            self.cells.resize(CELL, 0);
+            self.cells[..8].copy_from_slice(MAGIC);
+            self.cells[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+            self.write_range(0, CELL)?;
+        }
+        if &self.cells[..8] != MAGIC {
+            return Err(StoreError::Corrupt(format!("{} is not an attempts file", path.display())));
+        }
+        let format = u32_at(&self.cells, 8);
+        if format > FORMAT {
+            return Err(StoreError::NewerFormat { found: format, known: FORMAT });
+        }
+        let mut found = Found::default();
+        for slot in 0..self.slots() as u32 {
+            let cell = self.cell(slot);
+            if cell.iter().all(|&byte| byte == 0) {
+                self.free.push(Reverse(slot));
+                continue;
+            }
+            match decode(cell) {
+                Some(record) => found.records.push(record),
+                None => found.damaged += 1,
+            }
+            self.previous.push(slot);
+        }
+        Ok(found)
+    }
+
+    fn slots(&self) -> usize {
+        self.cells.len() / CELL - 1
+    }
+
+    fn cell(&mut self, slot: u32) -> &mut [u8] {
+        let at = (slot as usize + 1) * CELL;
+        &mut self.cells[at..at + CELL]
+    }
+
+    fn take(&mut self, wanted: usize) -> Result<Vec<u32>, SlotError> {
+        self.make_room(wanted)?;
+        let mut next = || self.released.pop().or_else(|| self.free.pop().map(|Reverse(slot)| slot));
+        let taken: Vec<u32> = std::iter::from_fn(&mut next).take(wanted).collect();
+        assert_eq!(taken.len(), wanted, "room was made for every record");
+        Ok(taken)
+    }
+
+    fn make_room(&mut self, wanted: usize) -> Result<(), SlotError> {
+        let (old, spare) = (self.slots(), self.free.len() + self.released.len());
+        if spare >= wanted {
+            return Ok(());
+        }
+        let least = old + wanted - spare;
+        if least > SLOTS_MAX {
+            return Err(SlotError::Exhausted);
+        }
+        let new = least.max(old * 2).clamp(FIRST_STEP, SLOTS_MAX);
+        self.cells.resize((1 + new) * CELL, 0);
+        // Written, not only lengthened: a slot must never meet a full disk later.
+        let grown = fp!("slots.grow").and_then(|()| self.write_range((1 + old) * CELL, (1 + new) * CELL));
+        if let Err(error) = grown {
+            self.cells.truncate((1 + old) * CELL);
+            return Err(error.into());
+        }
+        self.free.extend((old as u32..new as u32).map(Reverse));
+        Ok(())
+    }
+
+    /// Write these slots, neighbours together.
+    fn write(&self, slots: &[u32]) -> std::io::Result<()> {
+        let mut sorted: Vec<usize> = slots.iter().map(|&slot| slot as usize).collect();
+        sorted.sort_unstable();
+        for run in sorted.chunk_by(|low, high| high - low <= BRIDGE) {
+            self.write_range((1 + run[0]) * CELL, (2 + run[run.len() - 1]) * CELL)?;
+        }
+        Ok(())
+    }
+
+    fn write_range(&self, from: usize, to: usize) -> std::io::Result<()> {
+        match &self.file {
+            Some(file) => file.write_all_at(&self.cells[from..to], from as u64),
+            None => Ok(()),
+        }
+    }
+}
+
+fn encode(record: &SlotRecord) -> [u8; CELL] {
+    let mut cell = [0; CELL];
+    cell[0..8].copy_from_slice(&record.mapping.to_le_bytes());
+    cell[8..16].copy_from_slice(&record.first.to_le_bytes());
+    cell[16..24].copy_from_slice(&record.last.to_le_bytes());
+    cell[24..28].copy_from_slice(&record.shard.to_le_bytes());
+    cell[28..32].copy_from_slice(&record.attempt.to_le_bytes());
+    cell[32..36].copy_from_slice(&record.interruptions.to_le_bytes());
+    cell[36..40].copy_from_slice(&[record.lane, record.lanes, u8::from(record.alone), 1]);
+    let crc = crc32fast::hash(&cell[..CRC_AT]);
+    cell[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+    cell
+}
+
+/// `None` for a free or a damaged cell.
+fn decode(cell: &[u8]) -> Option<SlotRecord> {
+    if cell[39] != 1 || u32_at(cell, CRC_AT) != crc32fast::hash(&cell[..CRC_AT]) {
+        return None;
+    }
+    Some(SlotRecord {
+        mapping: u64_at(cell, 0),
+        first: u64_at(cell, 8),
+        last: u64_at(cell, 16),
+        shard: u32_at(cell, 24),
+        attempt: u32_at(cell, 28),
+        interruptions: u32_at(cell, 32),
+        lane: cell[36],
+        lanes: cell[37],
+        alone: cell[38] != 0,
+    })
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests;
