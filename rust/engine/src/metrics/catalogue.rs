@@ -1,0 +1,199 @@
+//! Every metric there is: the one place where names, units and meanings stand.
+//!
+//! A metric that is not here cannot be counted: code names it by [`Metric`], which this table makes. The documentation page and
+//! the tests read the same table.
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Many values, of which percentiles are wanted.
+    Distribution,
+}
+
+/// What a metric's numbers measure, as Prometheus has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things.
+    Count,
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+    /// A share from 0 to 1.
+    Ratio,
+}
+
+/// The metric as Amazon CloudWatch knows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Aws {
+    /// `AWS/Lambda` and so on.
+    pub namespace: &'static str,
+    /// Name inside the namespace.
+    pub name: &'static str,
+    /// CloudWatch's unit.
+    pub unit: &'static str,
+    /// Multiply forebay's number by this to have CloudWatch's.
+    pub scale: f64,
+}
+
+/// One row of the catalogue.
+#[derive(Debug)]
+pub struct Description {
+    /// Name in Prometheus; a counter ends in `_total`.
+    pub name: &'static str,
+    /// Its twin in CloudWatch, where there is one.
+    pub aws: Option<Aws>,
+    /// How it behaves.
+    pub kind: Kind,
+    /// What it measures.
+    pub unit: Unit,
+    /// Names of its labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// Upper bounds of the classic buckets of a distribution; `+Inf` is implied.
+    pub buckets: &'static [f64],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// Durations of calls, in seconds: the bounds of OpenTelemetry's conventions.
+const CALL: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Durations of disk writes, in seconds.
+const DISK: &[f64] = &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+/// Ages of events, in seconds up to a week.
+const AGE: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0];
+/// Numbers of records.
+const SIZE: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0];
+const NONE: &[f64] = &[];
+
+const fn lambda(name: &'static str, unit: &'static str, scale: f64) -> Aws {
+    Aws { namespace: "AWS/Lambda", name, unit, scale }
+}
+
+const fn kinesis(name: &'static str, unit: &'static str, scale: f64) -> Aws {
+    Aws { namespace: "AWS/Kinesis", name, unit, scale }
+}
+
+macro_rules! catalogue {
+    ($($metric:ident: $name:literal, $aws:expr, $kind:ident, $unit:ident, [$($label:literal),*], $buckets:expr, $help:literal;)*) => {
+        /// Names a metric in code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Metric {
+            $(#[doc = $help] $metric,)*
+        }
+
+        /// One row for each [`Metric`], in its order.
+        pub static CATALOGUE: &[Description] = &[$(Description {
+            name: $name,
+            aws: $aws,
+            kind: Kind::$kind,
+            unit: Unit::$unit,
+            labels: &[$($label),*],
+            buckets: $buckets,
+            help: $help,
+        },)*];
+
+        /// Every metric, in the catalogue's order.
+        pub const METRICS: &[Metric] = &[$(Metric::$metric,)*];
+    };
+}
+
+catalogue! {
+    Build: "forebay_build_info", None, Gauge, Count, ["version"], NONE,
+        "Always 1; its label says which forebay runs.";
+
+    Invocations: "forebay_invocations_total", Some(lambda("Invocations", "Count", 1.0)), Counter, Count, ["function", "outcome"], NONE,
+        "Attempts that reached the function, failed ones included; outcome is success, error, timeout or interrupted.";
+    Errors: "forebay_errors_total", Some(lambda("Errors", "Count", 1.0)), Counter, Count, ["function"], NONE,
+        "Attempts in which the function raised, timed out or gave an answer that cannot be used.";
+    Timeouts: "forebay_timeouts_total", None, Counter, Count, ["function"], NONE,
+        "Attempts stopped at the function's timeout.";
+    Throttles: "forebay_throttles_total", Some(lambda("Throttles", "Count", 1.0)), Counter, Count, ["function", "reason"], NONE,
+        "Invocations that did not reach the function because a limit was reached.";
+    InvocationDuration: "forebay_invocation_duration_seconds", Some(lambda("Duration", "Milliseconds", 1000.0)), Distribution, Seconds,
+        ["function"], CALL, "Time a handler took for one invocation.";
+    InitDuration: "forebay_init_duration_seconds", Some(lambda("InitDuration", "Milliseconds", 1000.0)), Distribution, Seconds,
+        ["function"], CALL, "Time an execution environment took to start before its first invocation.";
+    InFlight: "forebay_in_flight", Some(lambda("ConcurrentExecutions", "Count", 1.0)), Gauge, Count, ["function"], NONE,
+        "Invocations a function is working on.";
+    ZombieHandlers: "forebay_zombie_handlers", None, Gauge, Count, ["function"], NONE,
+        "Handlers that still run after their timeout and hold their lane and slot.";
+
+    IteratorAge: "forebay_iterator_age_seconds", Some(lambda("IteratorAge", "Milliseconds", 1000.0)), Distribution, Seconds, ["mapping"],
+        AGE, "Age of the last record of a batch when the batch is handed to the function.";
+    ShardIteratorAge: "forebay_shard_iterator_age_seconds", None, Gauge, Seconds, ["stream", "shard", "function"], NONE,
+        "Age of the last record handed to the function from one shard.";
+    ShardLag: "forebay_shard_lag_records", None, Gauge, Count, ["stream", "shard", "function"], NONE,
+        "Records of a shard that the function has not finished.";
+    LanesBusy: "forebay_lanes_busy", None, Gauge, Count, ["mapping"], NONE,
+        "Lanes with a batch in flight.";
+    BatchSize: "forebay_batch_size", None, Distribution, Count, ["mapping"], SIZE,
+        "Records of a batch handed to the function.";
+    Retries: "forebay_retries_total", None, Counter, Count, ["mapping"], NONE,
+        "Batches that failed and will be tried again.";
+    Bisects: "forebay_bisects_total", None, Counter, Count, ["mapping"], NONE,
+        "Batches that failed and were split in two.";
+    RecordsDiscarded: "forebay_records_discarded_total", Some(lambda("DroppedEventCount", "Count", 1.0)), Counter, Count,
+        ["mapping", "condition"], NONE, "Records given up, by the reason.";
+    RecordsFiltered: "forebay_records_filtered_total", Some(lambda("FilteredOutEventCount", "Count", 1.0)), Counter, Count, ["mapping"],
+        NONE, "Records that a filter held back from the function.";
+    RecordsPolled: "forebay_records_polled_total", Some(lambda("PolledEventCount", "Count", 1.0)), Counter, Count, ["mapping"], NONE,
+        "Records fetched for the function.";
+    RecordsInvoked: "forebay_records_invoked_total", Some(lambda("InvokedEventCount", "Count", 1.0)), Counter, Count, ["mapping"], NONE,
+        "Records handed to the function, each time they are.";
+    DestinationDeliveries: "forebay_destination_deliveries_total", None, Counter, Count, ["function", "outcome"], NONE,
+        "Records sent to a destination; outcome is confirmed or failed.";
+    DestinationFailures: "forebay_destination_delivery_failures_total",
+        Some(lambda("DestinationDeliveryFailures", "Count", 1.0)), Counter, Count, ["function"], NONE,
+        "Attempts to send a record to a destination that were not confirmed.";
+
+    RecordsPut: "forebay_records_put_total", Some(kinesis("IncomingRecords", "Count", 1.0)), Counter, Count, ["stream"], NONE,
+        "Records accepted by a stream.";
+    BytesPut: "forebay_put_bytes_total", Some(kinesis("IncomingBytes", "Bytes", 1.0)), Counter, Bytes, ["stream"], NONE,
+        "Bytes accepted by a stream, partition keys not counted.";
+    RecordsExpired: "forebay_records_expired_total", None, Counter, Count, ["stream"], NONE,
+        "Records that retention removed before a mapping had finished them.";
+    StoreCommits: "forebay_store_commits_total", None, Counter, Count, [], NONE,
+        "Durable commits of the store.";
+    StoreCommitDuration: "forebay_store_commit_duration_seconds", None, Distribution, Seconds, [], DISK,
+        "Time one durable commit took, fsync included.";
+    StoreBytes: "forebay_store_written_bytes_total", None, Counter, Bytes, [], NONE,
+        "Bytes of records and rows handed to the store.";
+    StoreErrors: "forebay_store_errors_total", None, Counter, Count, ["kind"], NONE,
+        "Commits the store refused or failed.";
+    MetricValuesRefused: "forebay_metric_values_refused_total", None, Counter, Count, [], NONE,
+        "Values no distribution takes (NaN, infinite, below 0): a mistake in the code that measured them.";
+}
+
+impl Metric {
+    /// Its row.
+    pub fn describe(self) -> &'static Description {
+        &CATALOGUE[self as usize]
+    }
+}
+
+impl Kind {
+    /// The word for it in the exposition formats.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Distribution => "histogram",
+        }
+    }
+}
+
+impl Unit {
+    /// The word for it, as it ends a metric's name; empty for plain numbers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "",
+            Self::Seconds => "seconds",
+            Self::Bytes => "bytes",
+            Self::Ratio => "ratio",
+        }
+    }
+}

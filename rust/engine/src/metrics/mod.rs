@@ -1,0 +1,16 @@
+//! What the runtime counts about itself. `catalogue` says what there is, `registry` holds the numbers, `exposition` writes
+//! them for Prometheus.
+//!
+//! Counting never waits for a reader: a handle is taken once per function, mapping or shard and kept; a page is written from
+//! handles gathered beforehand.
+
+pub mod catalogue;
+pub mod exposition;
+pub mod registry;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalogue::{Metric, CATALOGUE, METRICS};
+pub use exposition::Format;
+pub use registry::{Counter, Distribution, Gauge, Registry};
