@@ -4,6 +4,7 @@
 pub mod chunk;
 pub mod directory;
 pub mod failpoint;
+pub mod http;
 pub mod metrics;
 pub mod port;
 pub mod slots;

@@ -1,0 +1,48 @@
+//! What an operator asks a runtime: its metrics, whether it lives, whether it is ready.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{Answer, Request, Routes};
+use crate::metrics::{exposition, Format, Registry};
+
+/// Says why the runtime is not ready; empty when it is. Called for each `/readyz`.
+pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// `/metrics`, `/healthz`, `/readyz`.
+pub struct Operations {
+    registry: Arc<Registry>,
+    health: Health,
+}
+
+impl Operations {
+    /// Show this registry and this health.
+    pub fn new(registry: Arc<Registry>, health: Health) -> Self {
+        Self { registry, health }
+    }
+
+    fn ready(&self) -> Answer {
+        let reasons = (self.health)();
+        if reasons.is_empty() {
+            Answer::json(200, &json!({"status": "ready"}))
+        } else {
+            Answer::json(503, &json!({"status": "not ready", "reasons": reasons}))
+        }
+    }
+}
+
+impl Routes for Operations {
+    fn answer(&self, request: Request<'_>) -> Option<Answer> {
+        match request.path {
+            "/metrics" => {
+                let format = Format::negotiate(request.accept);
+                let page = exposition::render(&self.registry, format);
+                Some(Answer { status: 200, content_type: format.content_type(), body: page.into_bytes() })
+            }
+            "/healthz" => Some(Answer::json(200, &json!({"status": "alive"}))),
+            "/readyz" => Some(self.ready()),
+            _ => None,
+        }
+    }
+}
