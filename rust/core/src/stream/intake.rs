@@ -62,9 +62,9 @@ impl LookAhead {
         self.bytes / self.lanes as u64
     }
 
-    /// Half a share is left: at least one batch, less what is in flight.
+    /// Less than half a share waits behind the batch in hand, so the next one is read while that one runs.
     fn is_low(&self, lane: &Lane) -> bool {
-        lane.slots.len() < self.lane_records() / 2 && lane.bytes < self.lane_bytes() / 2
+        lane.slots.len() - lane.claimed() < self.lane_records() / 2 && lane.bytes < self.lane_bytes() / 4 * 3
     }
 
     fn is_over(&self, lane: &Lane) -> bool {

@@ -101,6 +101,11 @@ impl Lane {
         matches!(self.phase, Phase::InFlight { .. })
     }
 
+    /// Records that belong to batches already cut.
+    pub(super) fn claimed(&self) -> usize {
+        self.batches.iter().map(|batch| batch.len).sum()
+    }
+
     /// Nothing read is undone.
     pub(super) fn is_idle(&self) -> bool {
         self.slots.is_empty() && self.batches.is_empty()

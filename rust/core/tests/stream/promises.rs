@@ -1,0 +1,313 @@
+//! What must hold whatever happens: order per key, one batch per lane, every record ends once, nothing lost over a crash.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use forebay_core::stream::checkpoint::Checkpoint;
+use forebay_core::stream::face::{Backoff, Command, Condition, Event, Outcome, Record, Report, Settings};
+use proptest::prelude::*;
+
+use crate::sim::{Attempt, Handler, Seen, Sim, START_MS};
+
+/// Long after everything has ended.
+const END_MS: u64 = 10_000_000;
+
+/// An observer that knows the log and the outcomes, and nothing of the machine.
+struct Ledger {
+    log: Vec<Record>,
+    settings: Settings,
+    /// How often each record ended.
+    ended: Vec<u32>,
+    /// Covered by the checkpoint that the last crash left.
+    covered: Vec<bool>,
+    flying: BTreeMap<u64, (u8, Vec<u64>)>,
+    interrupted: u32,
+    filtered: u32,
+    low: u64,
+}
+
+impl Ledger {
+    fn new(log: &[Record], settings: &Settings) -> Self {
+        Self {
+            log: log.to_vec(),
+            settings: settings.clone(),
+            ended: vec![0; log.len()],
+            covered: vec![false; log.len()],
+            flying: BTreeMap::new(),
+            interrupted: 0,
+            filtered: 0,
+            low: 0,
+        }
+    }
+
+    fn see(&mut self, seen: &Seen<'_>) {
+        match seen {
+            Seen::Command(Command::Run { batch, lane, attempt, positions, .. }) => {
+                self.begins(*batch, *lane, *attempt, positions);
+            }
+            Seen::Command(Command::Discard { positions, .. }) => self.end(positions),
+            Seen::Command(Command::Checkpoint(checkpoint)) => self.check_covered(checkpoint),
+            Seen::Command(Command::Count(Event::Filtered(count))) => self.filtered += count,
+            Seen::Command(Command::Count(Event::Retry | Event::Bisect)) => {}
+            Seen::Ended(attempt, outcome) => {
+                self.flying.remove(&attempt.batch);
+                self.interrupted += u32::from(**outcome == Outcome::Interrupted);
+                let done = done_by(outcome, &attempt.positions, self.settings.report_item_failures);
+                self.end(&attempt.positions[..done]);
+            }
+        }
+    }
+
+    fn begins(&mut self, batch: u64, lane: u8, attempt: u32, positions: &[u64]) {
+        assert!(!positions.is_empty() && positions.is_sorted_by(|a, b| a < b), "{positions:?}");
+        assert!(self.flying.values().all(|(other, _)| *other != lane), "lane {lane} has two batches in flight");
+        let retries = self.settings.maximum_retry_attempts.unwrap_or(u32::MAX - 1);
+        assert!(attempt <= (retries + 1).saturating_add(self.interrupted), "attempt {attempt} of {retries} retries");
+        assert!(positions.len() <= self.settings.batch_size as usize, "{} records", positions.len());
+        let bytes: u64 = positions.iter().map(|&position| u64::from(self.log[position as usize].bytes)).sum();
+        assert!(bytes <= self.settings.batch_bytes_max || positions.len() == 1, "{bytes} bytes");
+        for &position in positions {
+            let record = self.log[position as usize];
+            assert!(record.passes, "{position} does not pass");
+            assert!(!self.covered[position as usize], "{position} was covered by the checkpoint");
+            assert_eq!(self.ended[position as usize].min(1), 0, "{position} has ended before");
+            let earlier = self.log[..position as usize].iter().filter(|r| r.passes && r.key_hash == record.key_hash);
+            for other in earlier {
+                let is_before = self.ended[other.position as usize] > 0 || positions.contains(&other.position);
+                assert!(is_before, "{position} begins before {} of the same key has ended", other.position);
+            }
+        }
+        self.flying.insert(batch, (lane, positions.to_vec()));
+    }
+
+    fn end(&mut self, positions: &[u64]) {
+        for &position in positions {
+            self.ended[position as usize] += 1;
+        }
+    }
+
+    fn check_covered(&mut self, checkpoint: &Checkpoint) {
+        for record in &self.log {
+            let is_done = !record.passes || self.ended[record.position as usize] > 0;
+            assert!(is_done || !covers(checkpoint, record), "{checkpoint:?} passes {record:?}");
+        }
+        assert!(checkpoint.low() >= self.low, "the low mark fell");
+        self.low = checkpoint.low();
+    }
+
+    /// Forget what the dead process knew and had not checkpointed.
+    fn crash(&mut self, checkpoint: &Checkpoint) {
+        self.flying.clear();
+        for record in &self.log {
+            let is_covered = covers(checkpoint, record);
+            self.covered[record.position as usize] = is_covered;
+            if !is_covered {
+                self.ended[record.position as usize] = 0;
+            }
+        }
+    }
+
+    fn check_all_ended_once(&self) {
+        for record in &self.log {
+            assert_eq!(self.ended[record.position as usize], u32::from(record.passes), "{record:?}");
+        }
+        assert!(self.flying.is_empty());
+    }
+}
+
+fn covers(checkpoint: &Checkpoint, record: &Record) -> bool {
+    record.position < checkpoint.marks[record.key_hash as usize % checkpoint.marks.len()]
+}
+
+/// How many records at the front of the batch an outcome ends, by the rules of AWS's page on batch item failures.
+fn done_by(outcome: &Outcome, positions: &[u64], reads_reports: bool) -> usize {
+    match outcome {
+        Outcome::Success { report: Report::Failed(failed), .. } if reads_reports => {
+            let places: Option<Vec<usize>> =
+                failed.iter().map(|failed| positions.iter().position(|position| position == failed)).collect();
+            places.map_or(0, |places| places.into_iter().min().unwrap_or(positions.len()))
+        }
+        Outcome::Success { report: Report::Malformed, .. } if reads_reports => 0,
+        Outcome::Success { .. } => positions.len(),
+        _ => 0,
+    }
+}
+
+/// A handler of many moods, the same for the same seed.
+fn moody(seed: u64) -> Handler<'static> {
+    let mut state = seed | 1;
+    let mut draw = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    Box::new(move |attempt: &Attempt| {
+        let any = attempt.positions[draw(attempt.positions.len() as u64) as usize];
+        let answer = |report| Outcome::Success { report, state: None };
+        let outcome = match draw(20) {
+            0..=9 => answer(Report::AllSucceeded),
+            10..=12 => answer(Report::Failed(vec![any])),
+            13 => answer(Report::Failed(vec![any, u64::MAX])),
+            14 => answer(Report::Malformed),
+            15..=16 => Outcome::Error,
+            17 => Outcome::Timeout,
+            18 => Outcome::NotInvoked,
+            _ => Outcome::Interrupted,
+        };
+        (draw(40), outcome)
+    })
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let sizes =
+        (1_u32..12, prop_oneof![Just(0_u64), 1_u64..100], prop_oneof![Just(6_291_556_u64), 50_u64..400], 1_u8..=10);
+    let failures = (0_u32..4, prop_oneof![Just(None), (1_u64..400).prop_map(Some)], any::<bool>(), any::<bool>());
+    (sizes, failures, 0_u64..30).prop_map(|((batch_size, window_ms, batch_bytes_max, lanes), failures, base_ms)| {
+        Settings {
+            batch_size,
+            window_ms,
+            batch_bytes_max,
+            parallelization_factor: lanes,
+            maximum_retry_attempts: Some(failures.0),
+            maximum_record_age_ms: failures.1,
+            bisect: failures.2,
+            report_item_failures: failures.3,
+            tumbling_window_ms: 0,
+            backoff: Backoff { base_ms, cap_ms: 200, jitter: 0.2 },
+        }
+    })
+}
+
+fn log(most: usize) -> impl Strategy<Value = Vec<Record>> {
+    let record = (0_u32..12, 1_u32..120, 0_u64..8, prop::bool::weighted(0.85));
+    prop::collection::vec(record, 0..most).prop_map(|records| {
+        let mut arrival_ms = START_MS;
+        let place = |(position, (key_hash, bytes, gap_ms, passes)): (usize, (u32, u32, u64, bool))| {
+            arrival_ms += gap_ms;
+            Record { position: position as u64, key_hash, bytes, arrival_ms, passes }
+        };
+        records.into_iter().enumerate().map(place).collect()
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Pause,
+    Resume,
+    Skip(Option<u8>),
+    Lanes(u8),
+    Crash,
+}
+
+fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
+    let action = prop_oneof![
+        Just(Action::Pause),
+        Just(Action::Resume),
+        prop::option::of(0_u8..10).prop_map(Action::Skip),
+        (1_u8..=10).prop_map(Action::Lanes),
+        Just(Action::Crash),
+    ];
+    prop::collection::vec((0_u64..120, action), 0..8)
+}
+
+/// Runs everything to its end and returns the ledger.
+fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, actions: &[(u64, Action)]) -> Ledger {
+    let mut settings = settings.clone();
+    let mut ledger = Ledger::new(log, &settings);
+    let mut sim = Sim::new(settings.clone(), log.to_vec(), moody(seed));
+    sim.fetch_max = fetch_max;
+    for (wait_ms, action) in actions {
+        let until_ms = sim.elapsed_ms + wait_ms;
+        sim.run_until(until_ms, &mut |_, seen| ledger.see(&seen));
+        let now = sim.now();
+        match action {
+            Action::Pause => sim.machine.pause(),
+            Action::Resume => sim.machine.resume(&now),
+            Action::Skip(lane) => drop(sim.machine.skip(*lane, &now)),
+            Action::Lanes(lanes) => {
+                settings.parallelization_factor = *lanes;
+                sim.machine.configure(settings.clone(), &now);
+            }
+            Action::Crash => {
+                sim.crash(settings.clone());
+                ledger.crash(&sim.checkpoint);
+            }
+        }
+    }
+    let now = sim.now();
+    sim.machine.resume(&now);
+    sim.machine.closed(log.len() as u64, &now);
+    sim.run_until(END_MS, &mut |_, seen| ledger.see(&seen));
+    assert!(sim.machine.ended(), "not ended: {:?}", sim.machine);
+    assert!(sim.checkpoint.ended);
+    assert_eq!(sim.machine.checkpoint(), sim.checkpoint, "the last checkpoint says it all");
+    assert_eq!(sim.checkpoint.low(), log.len() as u64);
+    ledger
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn without_a_crash_every_record_ends_exactly_once(
+        settings in settings(), log in log(80), seed in any::<u64>(), fetch_max in 1_usize..50, actions in actions(),
+    ) {
+        let actions: Vec<_> = actions.into_iter().filter(|(_, action)| !matches!(action, Action::Crash)).collect();
+        let ledger = live(&settings, &log, seed, fetch_max, &actions);
+        ledger.check_all_ended_once();
+        prop_assert_eq!(ledger.filtered as usize, log.iter().filter(|record| !record.passes).count());
+    }
+
+    #[test]
+    fn over_crashes_nothing_is_lost_and_nothing_that_was_checkpointed_comes_again(
+        settings in settings(), log in log(80), seed in any::<u64>(), fetch_max in 1_usize..50, actions in actions(),
+    ) {
+        live(&settings, &log, seed, fetch_max, &actions).check_all_ended_once();
+    }
+
+    #[test]
+    fn records_that_kill_the_process_are_given_up_and_no_others(
+        lanes in 1_u8..=10, batch_size in 1_u32..40, log in log(80), killers in prop::collection::btree_set(0_u64..80, 0..4),
+    ) {
+        let settings = Settings {
+            batch_size,
+            window_ms: 0,
+            batch_bytes_max: 6_291_556,
+            parallelization_factor: lanes,
+            maximum_retry_attempts: Some(2),
+            maximum_record_age_ms: None,
+            bisect: false,
+            report_item_failures: false,
+            tumbling_window_ms: 0,
+            backoff: Backoff { base_ms: 1, cap_ms: 1, jitter: 0.0 },
+        };
+        let killers: BTreeSet<u64> = killers.into_iter().filter(|p| log.get(*p as usize).is_some_and(|r| r.passes)).collect();
+        let dies = Cell::new(false);
+        let handler: Handler = Box::new(|attempt| {
+            dies.set(dies.get() || attempt.positions.iter().any(|position| killers.contains(position)));
+            (1, Outcome::Success { report: Report::AllSucceeded, state: None })
+        });
+        let mut sim = Sim::new(settings.clone(), log.clone(), handler);
+        let mut given_up = BTreeSet::new();
+        let mut deaths = 0;
+        loop {
+            sim.settle(&mut |_, seen| {
+                if let Seen::Command(Command::Discard { condition, positions, .. }) = seen {
+                    assert_eq!(*condition, Condition::RuntimeInterrupted);
+                    given_up.extend(positions.iter().copied());
+                }
+            });
+            if dies.take() {
+                deaths += 1;
+                sim.crash(settings.clone());
+            } else if !sim.step(END_MS) {
+                break;
+            }
+        }
+        prop_assert_eq!(&given_up, &killers);
+        prop_assert_eq!(sim.machine.low(), log.len() as u64);
+        // The first death, one for each halving of at most 40 records, three of the record alone.
+        prop_assert!(deaths <= killers.len() * (1 + 6 + 3), "{} deaths for {} killers", deaths, killers.len());
+    }
+}
