@@ -10,6 +10,16 @@ pub const POINTS: &[&str] = &[
     "slots.grow",
     "slots.occupy.after_write",
     "slots.occupy.before_write",
+    "store.checkpoint.after",
+    "store.checkpoint.before",
+    "store.commit.after",
+    "store.commit.before",
+    "store.commit.begun",
+    "store.give_back.before_vacuum",
+    "store.make.after",
+    "store.make.before",
+    "store.reserve.before_fill",
+    "store.reserve.before_give_up",
 ];
 
 /// Reach a failpoint: `std::io::Result<()>`, an error when a test asked for one here.

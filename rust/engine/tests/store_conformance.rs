@@ -5,13 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{Reader, ShardId, Store, StoreError, Table, Write};
+use forebay_engine::port::{Durability, Reader, ShardId, Store, StoreError, Table, Write};
 use forebay_engine::store::memory::MemoryStore;
+use forebay_engine::store::sqlite::SqliteStore;
 
 type Make = fn(&Path) -> Box<dyn Store>;
 
 /// Every implementation, by name.
-const STORES: &[(&str, Make)] = &[("memory", |_| Box::new(MemoryStore::new()))];
+const STORES: &[(&str, Make)] = &[
+    ("memory", |_| Box::new(MemoryStore::new())),
+    ("sqlite", |dir| Box::new(SqliteStore::open(dir, Durability::PowerLoss).unwrap())),
+    ("sqlite, process-crash", |dir| Box::new(SqliteStore::open(dir, Durability::ProcessCrash).unwrap())),
+];
 
 fn with_each_store(test: impl Fn(Box<dyn Store>)) {
     for (name, make) in STORES {

@@ -4,6 +4,7 @@
 
 mod image;
 pub mod memory;
+pub mod sqlite;
 
 use crate::chunk::Chunk;
 use crate::port::{ShardId, StoreError};

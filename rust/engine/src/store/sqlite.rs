@@ -1,0 +1,326 @@
+//! The embedded store: one SQLite file in a directory that its owner holds.
+//!
+//! Order of effects of a commit: everything is written in one transaction; the write-ahead log is fsynced (power-loss
+//! durability); the witness is told; then `commit` returns. Any error but a full disk or a lock held from outside stops the
+//! store for good: what reached the disk is unknown, and nothing may be acknowledged on top of it.
+
+mod connection;
+mod format;
+mod opening;
+mod reader;
+mod reserve;
+mod witness;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use rusqlite::params;
+
+use self::connection::Handle;
+use self::format::{chunk_id, row_crc, Census, Head, CENSUS_KEY, OWN};
+use self::opening::{span_row, Content, PAGE_BYTES};
+use self::reader::{last_head, missing, SqliteReader};
+use self::reserve::Reserve;
+use self::witness::Witness;
+use crate::chunk::Chunk;
+use crate::directory::Directory;
+use crate::fp;
+use crate::port::{Durability, Reader, ShardId, Store, StoreError, Write};
+use crate::store::Span;
+
+/// Frames of the write-ahead log from which a commit moves them into the file: 2 MiB.
+const CHECKPOINT_FRAMES: u32 = (2 << 20) / PAGE_BYTES;
+/// Frames from which it waits for readers to let it.
+const CHECKPOINT_FRAMES_MAX: u32 = 16 * CHECKPOINT_FRAMES;
+/// Frames from which an idle moment is used to move them.
+const IDLE_FRAMES: u32 = CHECKPOINT_FRAMES / 4;
+/// Free pages left in the file for the next commits: 1 MiB.
+const FREE_PAGES_KEPT: u32 = (1 << 20) / PAGE_BYTES;
+/// Pages given back to the file system in one step.
+const STEP_PAGES: u32 = 64;
+
+/// Logs and rows in a SQLite file. The caller owns the directory ([`Directory::own`]).
+#[derive(Debug)]
+pub struct SqliteStore {
+    handle: Handle,
+    file: PathBuf,
+    durability: Durability,
+    census: Census,
+    spans: HashMap<ShardId, Span>,
+    reserve: Reserve,
+    witness: Witness,
+    failed: Option<StoreError>,
+}
+
+/// What a commit changes of what the writer knows.
+struct Draft {
+    census: Census,
+    spans: BTreeMap<ShardId, Option<Span>>,
+}
+
+impl SqliteStore {
+    /// Open the store in `dir`, which must exist; make it when there is none.
+    ///
+    /// [`StoreError::Corrupt`] when what was written is not all there, [`StoreError::NewerFormat`] when a newer forebay wrote it.
+    pub fn open(dir: &Path, durability: Durability) -> Result<Self, StoreError> {
+        let directory = Directory::at(dir);
+        let mut reserve = Reserve::of(directory.file("reserve"));
+        let witness = Witness::open(&directory.file("acknowledged"))?;
+        let file = directory.file("forebay.db");
+        let opened = match opening::open(&file, durability, &witness) {
+            Err(StoreError::Full(_)) if reserve.is_kept() => {
+                reserve.give_up()?;
+                opening::open(&file, durability, &witness)
+            }
+            opened => opened,
+        };
+        let (handle, Content { census, spans }) = opened?;
+        let mut store = Self { handle, file, durability, census, spans, reserve, witness, failed: None };
+        store.keep_reserve().or_else(full_is_fine)?;
+        Ok(store)
+    }
+
+    /// Carry out the writes in one transaction.
+    fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.handle.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        match self.write_all(writes) {
+            Ok(draft) => {
+                self.census = draft.census;
+                for (shard, span) in draft.spans {
+                    match span {
+                        Some(span) => self.spans.insert(shard, span),
+                        None => self.spans.remove(&shard),
+                    };
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if !self.handle.is_autocommit() {
+                    self.handle.prepare_cached("ROLLBACK")?.execute([])?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn write_all(&self, writes: &[Write]) -> Result<Draft, StoreError> {
+        fp!("store.commit.begun")?;
+        let mut draft = Draft { census: self.census, spans: BTreeMap::new() };
+        for write in writes {
+            match write {
+                Write::Append { shard, chunk } => self.append(&mut draft, *shard, chunk)?,
+                Write::Trim { shard, before } => self.trim(&mut draft, *shard, *before)?,
+                Write::Set { table, key, value } => self.set(&mut draft.census, *table as u8, key, value)?,
+                Write::Remove { table, key } => self.remove(&mut draft.census, *table as u8, key)?,
+            }
+        }
+        self.write_spans(&mut draft)?;
+        draft.census.commits += 1;
+        let census = draft.census.encode();
+        self.handle
+            .prepare_cached("UPDATE row SET value = ?3, crc = ?4 WHERE tab = ?1 AND key = ?2")?
+            .execute(params![OWN, CENSUS_KEY, census, row_crc(OWN, CENSUS_KEY, &census)])?;
+        fp!("store.commit.before")?;
+        self.handle.prepare_cached("COMMIT")?.execute([])?;
+        Ok(draft)
+    }
+
+    fn span(&self, draft: &Draft, shard: ShardId) -> Option<Span> {
+        draft.spans.get(&shard).copied().unwrap_or_else(|| self.spans.get(&shard).copied())
+    }
+
+    fn append(&self, draft: &mut Draft, shard: ShardId, chunk: &Chunk) -> Result<(), StoreError> {
+        let span = Span::appended(self.span(draft, shard), shard, chunk)?;
+        draft.spans.insert(shard, Some(span));
+        let head = Head::of(shard, chunk);
+        self.handle
+            .prepare_cached(
+                "INSERT INTO chunk(id, count, bytes, last_arrival_ms, body_crc, crc, body) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                head.id(),
+                head.count,
+                head.bytes as i64,
+                head.last_arrival_ms as i64,
+                head.body_crc,
+                head.crc(),
+                chunk.body()
+            ])?;
+        Ok(())
+    }
+
+    fn trim(&self, draft: &mut Draft, shard: ShardId, before: u64) -> Result<(), StoreError> {
+        let Some(span) = self.span(draft, shard) else { return Ok(()) };
+        let (span, last) = if before == u64::MAX {
+            (None, chunk_id(shard, u64::MAX))
+        } else if before <= span.first || span.first == span.next {
+            return Ok(());
+        } else {
+            let head = last_head(&self.handle, shard, before - 1)?.ok_or_else(|| missing(shard, span.first))?;
+            // Where the last chunk to look at holds positions to keep as well, it stays whole.
+            let crossing = head.end() > before;
+            let first = if crossing { head.first() } else { head.end() };
+            (Some(Span { first, next: span.next }), head.id() - i64::from(crossing))
+        };
+        draft.spans.insert(shard, span);
+        self.handle
+            .prepare_cached("DELETE FROM chunk WHERE id BETWEEN ?1 AND ?2")?
+            .execute(params![chunk_id(shard, 0), last])?;
+        Ok(())
+    }
+
+    fn write_spans(&self, draft: &mut Draft) -> Result<(), StoreError> {
+        for (&shard, &span) in &draft.spans {
+            match span {
+                Some(span) => {
+                    let (key, value) = span_row(shard, span);
+                    self.set(&mut draft.census, OWN, &key, &value)?;
+                }
+                None => self.remove(&mut draft.census, OWN, &format::span_key(shard))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, census: &mut Census, tab: u8, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let crc = row_crc(tab, key, value);
+        let sql = match self.crc_of(tab, key)? {
+            Some(old) => {
+                census.remove(tab, old);
+                "UPDATE row SET value = ?3, crc = ?4 WHERE tab = ?1 AND key = ?2"
+            }
+            None => "INSERT INTO row(tab, key, value, crc) VALUES(?1, ?2, ?3, ?4)",
+        };
+        census.add(tab, crc);
+        self.handle.prepare_cached(sql)?.execute(params![tab, key, value, crc])?;
+        Ok(())
+    }
+
+    fn remove(&self, census: &mut Census, tab: u8, key: &[u8]) -> Result<(), StoreError> {
+        if let Some(old) = self.crc_of(tab, key)? {
+            census.remove(tab, old);
+            self.handle.prepare_cached("DELETE FROM row WHERE tab = ?1 AND key = ?2")?.execute(params![tab, key])?;
+        }
+        Ok(())
+    }
+
+    fn crc_of(&self, tab: u8, key: &[u8]) -> Result<Option<u32>, StoreError> {
+        let mut statement = self.handle.prepare_cached("SELECT crc FROM row WHERE tab = ?1 AND key = ?2")?;
+        let mut rows = statement.query(params![tab, key])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
+    /// Write what only removes or marks progress; on a full disk, into the reserve.
+    fn drain(&mut self, mut write: impl FnMut(&mut Self) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        match write(self) {
+            Err(StoreError::Full(_)) if self.reserve.is_kept() => {
+                self.reserve.give_up()?;
+                self.checkpoint().or_else(full_is_fine)?;
+                write(self)
+            }
+            result => result,
+        }
+    }
+
+    /// Make sure that adding leaves room for draining.
+    fn admit(&mut self) -> Result<(), StoreError> {
+        if self.handle.wal_frames()? >= CHECKPOINT_FRAMES {
+            self.checkpoint()?;
+        }
+        self.keep_reserve()
+    }
+
+    fn keep_reserve(&mut self) -> Result<(), StoreError> {
+        self.reserve.keep().map_err(|error| match StoreError::from(error) {
+            StoreError::Full(text) => {
+                StoreError::Full(format!("{text}; nothing is added until there is room, reading and draining go on"))
+            }
+            error => error,
+        })
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        fp!("store.checkpoint.before")?;
+        let wait = self.handle.wal_frames()? >= CHECKPOINT_FRAMES_MAX;
+        self.handle.checkpoint(wait)?;
+        fp!("store.checkpoint.after")?;
+        Ok(())
+    }
+
+    fn commit_unguarded(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.iter().any(|write| matches!(write, Write::Append { .. })) {
+            self.admit()?;
+            self.write(writes)?;
+        } else {
+            self.drain(|store| store.write(writes))?;
+        }
+        fp!("store.commit.after")?;
+        if self.durability == Durability::PowerLoss {
+            self.witness.note(self.census.commits)?;
+        }
+        if self.handle.wal_frames()? >= CHECKPOINT_FRAMES {
+            // The commit stands, in the log; room in the file is the next one's need.
+            self.checkpoint().or_else(full_is_fine)?;
+        }
+        Ok(())
+    }
+
+    fn give_back_unguarded(&mut self) -> Result<bool, StoreError> {
+        self.keep_reserve().or_else(full_is_fine)?;
+        let free: u32 = self.handle.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        let step = free.saturating_sub(FREE_PAGES_KEPT).min(STEP_PAGES);
+        if step > 0 {
+            self.drain(|store| store.vacuum(step))?;
+        }
+        let more = free > FREE_PAGES_KEPT + STEP_PAGES;
+        if (step > 0 && !more) || self.handle.wal_frames()? >= IDLE_FRAMES {
+            self.checkpoint().or_else(full_is_fine)?;
+        }
+        Ok(more)
+    }
+
+    fn vacuum(&mut self, pages: u32) -> Result<(), StoreError> {
+        fp!("store.give_back.before_vacuum")?;
+        let mut statement = self.handle.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut rows = statement.query([])?;
+        // One page a step.
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    /// Run a step that writes; after an error that leaves doubt about the disk, never again.
+    fn guarded<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.handle.check_process()?;
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = step(self);
+        if let Err(error @ (StoreError::Failed(_) | StoreError::Corrupt(_))) = &result {
+            self.failed = Some(error.clone());
+            self.handle.keep_wal()?;
+        }
+        result
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.guarded(|store| store.commit_unguarded(writes))
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        self.handle.check_process()?;
+        Ok(Box::new(SqliteReader::open(&self.file)?))
+    }
+
+    fn give_back(&mut self) -> Result<bool, StoreError> {
+        self.guarded(Self::give_back_unguarded)
+    }
+}
+
+fn full_is_fine(error: StoreError) -> Result<(), StoreError> {
+    match error {
+        StoreError::Full(_) => Ok(()),
+        error => Err(error),
+    }
+}

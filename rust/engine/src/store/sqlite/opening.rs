@@ -1,0 +1,171 @@
+//! Opening: make a new file, or make sure that what is there is whole.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::{params, Connection};
+
+use super::connection::Handle;
+use super::format::{
+    decode_span, row_crc, span_key, verify_row, Census, APPLICATION_ID, CENSUS_KEY, FORMAT, OWN, SCHEMA,
+};
+use super::reader::{last_head, row};
+use super::witness::Witness;
+use crate::directory::{open_private, sync_directory};
+use crate::fp;
+use crate::port::{Durability, ShardId, StoreError};
+use crate::store::Span;
+
+/// Bytes of a page.
+pub(super) const PAGE_BYTES: u32 = 4096;
+
+/// What a writer must know of the file.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) census: Census,
+    pub(super) spans: HashMap<ShardId, Span>,
+}
+
+/// Open the file for writing; make it when it is not there.
+pub(super) fn open(file: &Path, durability: Durability, witness: &Witness) -> Result<(Handle, Content), StoreError> {
+    open_private(file)?.sync_all()?;
+    if let Some(directory) = file.parent() {
+        sync_directory(directory)?;
+    }
+    let handle = Handle::writer(file)?;
+    let seen = witness.seen()?;
+    if is_blank(&handle)? {
+        if seen > 0 {
+            return Err(lost(0, seen));
+        }
+        make(&handle)?;
+        witness.note(1)?;
+    }
+    check_format(&handle)?;
+    handle.write_ahead(durability)?;
+    let content = take_census(&handle)?;
+    if durability == Durability::PowerLoss && content.census.commits < seen {
+        return Err(lost(content.census.commits, seen));
+    }
+    Ok((handle, content))
+}
+
+fn lost(found: u64, seen: u64) -> StoreError {
+    StoreError::Corrupt(format!(
+        "the commits {}..={seen} were acknowledged and are missing (was forebay.db-wal damaged or removed?); if an older \
+         copy was put back on purpose, remove the file `acknowledged` beside it",
+        found + 1
+    ))
+}
+
+/// Whether nothing was ever made here (a start may have died before it made anything).
+fn is_blank(connection: &Connection) -> Result<bool, StoreError> {
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(tables == 0 && pragma(connection, "application_id")? == 0 && pragma(connection, "user_version")? == 0)
+}
+
+fn make(handle: &Handle) -> Result<(), StoreError> {
+    handle.pragma_update(None, "page_size", PAGE_BYTES)?;
+    handle.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    handle.write_ahead(Durability::PowerLoss)?;
+    fp!("store.make.before")?;
+    let census = Census::empty(1).encode();
+    let all = handle.unchecked_transaction()?;
+    for table in SCHEMA {
+        all.execute(table, [])?;
+    }
+    all.pragma_update(None, "application_id", APPLICATION_ID)?;
+    all.pragma_update(None, "user_version", FORMAT)?;
+    all.execute(
+        "INSERT INTO row(tab, key, value, crc) VALUES(?1, ?2, ?3, ?4)",
+        params![OWN, CENSUS_KEY, census, row_crc(OWN, CENSUS_KEY, &census)],
+    )?;
+    all.commit()?;
+    fp!("store.make.after")?;
+    Ok(())
+}
+
+/// Refuse what is not ours, what is newer, and what does not look as we made it.
+pub(super) fn check_format(connection: &Connection) -> Result<(), StoreError> {
+    if pragma(connection, "application_id")? != APPLICATION_ID {
+        return Err(StoreError::Corrupt("the file forebay.db is not a forebay store".into()));
+    }
+    let found = pragma(connection, "user_version")?;
+    if found > FORMAT {
+        return Err(StoreError::NewerFormat { found, known: FORMAT });
+    }
+    let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid")?;
+    let tables = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    if found != FORMAT || tables != SCHEMA || pragma(connection, "auto_vacuum")? != 2 {
+        return Err(StoreError::Corrupt("the header or the schema of forebay.db is not as it was made".into()));
+    }
+    Ok(())
+}
+
+fn pragma(connection: &Connection, name: &str) -> Result<u32, StoreError> {
+    let value: i64 = connection.pragma_query_value(None, name, |row| row.get(0))?;
+    u32::try_from(value).map_err(|_| StoreError::Corrupt(format!("the {name} of forebay.db is {value}")))
+}
+
+/// Walk all rows and compare them with the census; then the ends of every log with its span. Costs about a microsecond a row
+/// and some per log, nothing per chunk: gaps inside a log show when it is read.
+fn take_census(connection: &Connection) -> Result<Content, StoreError> {
+    let written =
+        row(connection, OWN, CENSUS_KEY)?.ok_or_else(|| StoreError::Corrupt("the census is missing".into()))?;
+    let written = Census::decode(&written)?;
+    let mut counted = Census::empty(written.commits);
+    let mut spans = HashMap::new();
+    let mut previous: Option<(u8, Vec<u8>)> = None;
+    let mut statement = connection.prepare("SELECT tab, key, value, crc FROM row ORDER BY tab, key")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (tab, crc) = (row.get(0)?, row.get(3)?);
+        let (key, value) = (row.get_ref(1)?.as_blob()?, row.get_ref(2)?.as_blob()?);
+        verify_row(tab, key, value, crc)?;
+        if previous.as_ref().is_some_and(|(before, last)| (*before, last.as_slice()) >= (tab, key)) {
+            return Err(StoreError::Corrupt(format!("the rows of table {tab} are out of order")));
+        }
+        previous = Some((tab, key.to_vec()));
+        if tab == OWN && key == CENSUS_KEY {
+            continue;
+        }
+        counted.add(tab, crc);
+        if tab == OWN {
+            let shard = key.try_into().map(ShardId::from_be_bytes);
+            let shard = shard.map_err(|_| StoreError::Corrupt(format!("a span has a key of {} bytes", key.len())))?;
+            spans.insert(shard, decode_span(shard, value)?);
+        }
+    }
+    if counted != written {
+        return Err(StoreError::Corrupt(format!(
+            "the rows do not add up: {} were written, {} found, or some are not the newest",
+            written.rows, counted.rows
+        )));
+    }
+    for (&shard, &span) in &spans {
+        check_ends(connection, shard, span)?;
+    }
+    Ok(Content { census: written, spans })
+}
+
+fn check_ends(connection: &Connection, shard: ShardId, span: Span) -> Result<(), StoreError> {
+    let first = last_head(connection, shard, span.first)?.map(|head| head.first());
+    let end = last_head(connection, shard, u64::MAX)?.map(|head| head.end());
+    let whole = match (first, end) {
+        (Some(first), Some(end)) => span.first < span.next && (first, end) == (span.first, span.next),
+        (None, None) => span.first == span.next,
+        _ => false,
+    };
+    if whole {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt(format!(
+        "the log of shard {shard} should hold the positions {}..{}, and its chunks say {first:?}..{end:?}",
+        span.first, span.next
+    )))
+}
+
+/// Key and value of a span, as a row.
+pub(super) fn span_row(shard: ShardId, span: Span) -> ([u8; 4], [u8; 16]) {
+    (span_key(shard), super::format::encode_span(span))
+}
