@@ -150,7 +150,7 @@ impl ShardMachine {
     /// Whether a batch cut now could be larger if it were cut later.
     fn may_grow(&self, index: usize, belongs: impl Fn(&Slot) -> bool) -> bool {
         let lane = &self.lanes[index];
-        let is_last = self.closed.is_some() && self.intake.is_caught_up(lane);
+        let is_last = self.intake.is_at_barrier(lane) || (self.closed.is_some() && self.intake.is_caught_up(lane));
         !batch::is_full(lane, &self.settings) && !is_last && lane.slots.back().is_some_and(belongs)
     }
 

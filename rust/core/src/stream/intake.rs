@@ -176,6 +176,11 @@ impl Intake {
         lane.read_to >= self.end
     }
 
+    /// Whether a lane reads no more until all have met.
+    pub(super) fn is_at_barrier(&self, lane: &Lane) -> bool {
+        self.barrier.is_some_and(|barrier| lane.read_to >= barrier)
+    }
+
     /// What an outstanding fetch brings is to be thrown away.
     pub(super) fn forget_outstanding(&mut self) {
         if let Some(fetch) = &mut self.outstanding {

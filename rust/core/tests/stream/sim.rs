@@ -116,7 +116,7 @@ impl<'a> Sim<'a> {
         while let Some(command) = self.machine.poll() {
             see(self, Seen::Command(&command));
             match command {
-                Command::Run { batch, lane, attempt, positions, window, alone, interruptions } => {
+                Command::Run { batch, lane, positions, window, alone, interruptions, .. } => {
                     assert!(!alone || self.flying.is_empty(), "an alone batch begins while others are in flight");
                     assert!(self.flying.values().all(|(other, _)| !other.alone), "a batch begins while one runs alone");
                     let attempt = Attempt {
