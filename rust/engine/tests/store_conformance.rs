@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use forebay_engine::chunk::Chunk;
 use forebay_engine::port::{Durability, Reader, ShardId, Store, StoreError, Table, Write};
+use forebay_engine::store::fault::FaultStore;
 use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::sqlite::SqliteStore;
 
@@ -14,6 +15,7 @@ type Make = fn(&Path) -> Box<dyn Store>;
 /// Every implementation, by name.
 const STORES: &[(&str, Make)] = &[
     ("memory", |_| Box::new(MemoryStore::new())),
+    ("fault", |_| Box::new(FaultStore::new(0, Durability::ProcessCrash))),
     ("sqlite", |dir| Box::new(SqliteStore::open(dir, Durability::PowerLoss).unwrap())),
     ("sqlite, process-crash", |dir| Box::new(SqliteStore::open(dir, Durability::ProcessCrash).unwrap())),
 ];

@@ -35,7 +35,7 @@ impl Store for MemoryStore {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        Ok(Box::new(MemoryReader { image: Arc::clone(&self.image) }))
+        Ok(Box::new(MemoryReader::of(Arc::clone(&self.image))))
     }
 
     fn give_back(&mut self) -> Result<bool, StoreError> {
@@ -45,11 +45,15 @@ impl Store for MemoryStore {
 
 /// Reads what the store holds at the moment of each call.
 #[derive(Debug)]
-struct MemoryReader {
+pub(super) struct MemoryReader {
     image: Arc<RwLock<Image>>,
 }
 
 impl MemoryReader {
+    pub(super) fn of(image: Arc<RwLock<Image>>) -> Self {
+        Self { image }
+    }
+
     fn image(&self) -> RwLockReadGuard<'_, Image> {
         self.image.read().unwrap_or_else(PoisonError::into_inner)
     }
