@@ -1,0 +1,1 @@
+"""Frozen nouns: names, settings, limits. They know their own ranges and nothing of the rooms above."""

@@ -1,0 +1,57 @@
+"""Every limit, once, with its source. Nothing here is computed elsewhere again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Quotas of Lambda: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+REQUEST_BYTES_MAX: Final = 6 * 1024 * 1024
+RESPONSE_BYTES_MAX: Final = 6 * 1024 * 1024 + 100
+CONCURRENCY_DEFAULT: Final = 1000
+# Ours: an account's quota can be raised on AWS as well, to tens of thousands.
+CONCURRENCY_MAX: Final = 100_000
+UNRESERVED_MINIMUM: Final = 100
+
+# https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
+FUNCTION_NAME_CHARACTERS_MAX: Final = 64
+TIMEOUT_SECONDS_DEFAULT: Final = 3.0
+TIMEOUT_SECONDS_MAX: Final = 1800
+MEMORY_MEBIBYTES_DEFAULT: Final = 128
+
+# https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+BATCH_SIZE_DEFAULT: Final = 100
+BATCH_SIZE_MAX: Final = 10_000
+BATCHING_WINDOW_SECONDS_MAX: Final = 300
+PARALLELIZATION_FACTOR_MAX: Final = 10
+RETRY_ATTEMPTS_MAX: Final = 10_000
+RECORD_AGE_SECONDS_MIN: Final = 60
+RECORD_AGE_SECONDS_MAX: Final = 604_800
+TUMBLING_WINDOW_SECONDS_MAX: Final = 900
+FILTER_CHARACTERS_MAX: Final = 4096
+# Five by default on AWS, ten on request: https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
+FILTERS_MAX: Final = 10
+
+# https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html
+STREAM_NAME_CHARACTERS_MAX: Final = 128
+# A stream in on-demand mode begins with four: https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html
+SHARDS_DEFAULT: Final = 4
+SHARDS_MAX: Final = 10_000
+# https://docs.aws.amazon.com/kinesis/latest/APIReference/API_IncreaseStreamRetentionPeriod.html
+RETENTION_SECONDS_DEFAULT: Final = 86_400
+RETENTION_SECONDS_MAX: Final = 365 * 86_400
+# Ours: AWS begins at 24 hours, which a laptop's disk may not hold.
+RETENTION_SECONDS_MIN: Final = 60
+RETENTION_BYTES_MIN: Final = 1024 * 1024
+
+# Ours; PutRecords takes 500: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+PUT_MANY_RECORDS_MAX: Final = 10_000
+
+# Ours: the back-off between retries of a stream's batch, which AWS does not document.
+BACKOFF_SECONDS_MAX: Final = 86_400
+
+# Ours: how much of a handler's error text goes into Lambda's error object.
+ERROR_MESSAGE_CHARACTERS_MAX: Final = 65_536
+STACK_FRAMES_MAX: Final = 100
+
+# Ours: how many failures one call lists.
+FAILURES_LISTED_MAX: Final = 10_000

@@ -1,0 +1,61 @@
+"""Names and ARNs."""
+
+from __future__ import annotations
+
+import re
+
+from forebay.model import limits
+from forebay.model.checks import refuse
+
+_WORD = re.compile(r"[a-zA-Z0-9_-]+")
+_DOTTED = re.compile(r"[a-zA-Z0-9_.-]+")
+_REGION = re.compile(r"[a-z0-9-]{1,64}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+
+
+def function_name(name: str) -> str:
+    """Check a function's name: https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html."""
+    longest = limits.FUNCTION_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _WORD.fullmatch(name):
+        refuse("name", name, f"a function's name has 1 to {longest} letters, digits, '-' and '_'")
+    return name
+
+
+def stream_name(name: str, option: str = "name") -> str:
+    """Check a stream's name: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html."""
+    longest = limits.STREAM_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _DOTTED.fullmatch(name):
+        refuse(option, name, f"a stream's name has 1 to {longest} letters, digits, '.', '-' and '_'")
+    return name
+
+
+def app_name(name: str) -> str:
+    """Check an app's name."""
+    longest = limits.STREAM_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _DOTTED.fullmatch(name):
+        refuse("name", name, f"an app's name has 1 to {longest} letters, digits, '.', '-' and '_'")
+    return name
+
+
+def region(name: str) -> str:
+    """Check a region, which is only a word in ARNs and events."""
+    if not isinstance(name, str) or not _REGION.fullmatch(name):
+        refuse("region", name, "a region has 1 to 64 lower-case letters, digits and '-'")
+    return name
+
+
+def account(number: str) -> str:
+    """Check an account number, which is only a word in ARNs and events."""
+    if not isinstance(number, str) or not _ACCOUNT.fullmatch(number):
+        refuse("account", number, "an account is a text of 12 digits")
+    return number
+
+
+def function_arn(region: str, account: str, name: str) -> str:
+    """Give a function's ARN."""
+    return f"arn:aws:lambda:{region}:{account}:function:{name}"
+
+
+def stream_arn(region: str, account: str, name: str) -> str:
+    """Give a stream's ARN."""
+    return f"arn:aws:kinesis:{region}:{account}:stream/{name}"

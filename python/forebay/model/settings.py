@@ -1,0 +1,92 @@
+"""Settings of an app, a function and a stream: frozen, and valid once they exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from forebay.errors import InvalidParameterValue
+from forebay.model import checks, limits, names
+
+Durability = Literal["power-loss", "process-crash", "memory"]
+Serve = Literal["elect"] | bool
+Isolation = Literal["task", "thread"]
+
+MEMORY: Final = ":memory:"
+
+
+def not_yet(options: Mapping[str, tuple[object, object]]) -> None:
+    """Refuse options that this version does not honour: each is given as (value, the one value it may have)."""
+    for option, (value, default) in options.items():
+        if value != default:
+            raise InvalidParameterValue(
+                f"{option}={checks.shown(value)}: not available yet in this version; leave it out",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSettings:
+    """What an app is made with."""
+
+    name: str
+    store: str
+    region: str
+    account: str
+    concurrency: int
+    durability: Durability
+    serve: Serve
+
+    def __post_init__(self) -> None:
+        names.app_name(self.name)
+        names.region(self.region)
+        names.account(self.account)
+        checks.integer("concurrency", self.concurrency, low=1, high=limits.CONCURRENCY_MAX)
+        checks.one_of("durability", self.durability, ("power-loss", "process-crash", "memory"))
+        if self.serve is not True and self.serve is not False and self.serve != "elect":
+            checks.refuse("serve", self.serve, "allowed are 'elect', True and False")
+        if not isinstance(self.store, str | Path) or not str(self.store):
+            checks.refuse("store", self.store, "a directory, or ':memory:'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSettings:
+    """What a function is declared with."""
+
+    name: str
+    timeout: float
+    isolation: Isolation
+
+    def __post_init__(self) -> None:
+        names.function_name(self.name)
+        timeout = checks.seconds("timeout", self.timeout, low=0.001, high=limits.TIMEOUT_SECONDS_MAX)
+        object.__setattr__(self, "timeout", timeout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings:
+    """What a stream is declared with."""
+
+    name: str
+    shards: int = limits.SHARDS_DEFAULT
+    retention: float = limits.RETENTION_SECONDS_DEFAULT
+    retention_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        names.stream_name(self.name)
+        checks.integer("shards", self.shards, low=1, high=limits.SHARDS_MAX)
+        object.__setattr__(self, "retention", retention(self.retention))
+        if self.retention_bytes is not None:
+            retention_bytes(self.retention_bytes)
+
+
+def retention(value: checks.Seconds) -> float:
+    """Check how long a stream keeps its records."""
+    low, high = limits.RETENTION_SECONDS_MIN, limits.RETENTION_SECONDS_MAX
+    return checks.seconds("retention", value, low=low, high=high)
+
+
+def retention_bytes(value: int) -> int:
+    """Check how many bytes of records a stream keeps."""
+    return checks.integer("retention_bytes", value, low=limits.RETENTION_BYTES_MIN, high=2**60)
