@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from forebay.errors import InvalidParameterValue
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Seconds = float | timedelta
 

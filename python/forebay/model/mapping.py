@@ -138,7 +138,9 @@ def _pattern(pattern: Pattern) -> str:
         try:
             pattern = json.loads(text)
         except ValueError as error:
-            raise InvalidParameterValue(f"Invalid filter pattern definition. filters: {text[:200]!r}: {error}") from None
+            raise InvalidParameterValue(
+                f"Invalid filter pattern definition. filters: {text[:200]!r}: {error}"
+            ) from None
     else:
         try:
             text = json.dumps(pattern, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -147,13 +149,16 @@ def _pattern(pattern: Pattern) -> str:
     if not isinstance(pattern, dict):
         raise InvalidParameterValue(f"Invalid filter pattern definition. filters: {text[:200]!r} is not a JSON object")
     if len(text) > limits.FILTER_CHARACTERS_MAX:
-        checks.refuse("filters", text, f"a pattern has at most {limits.FILTER_CHARACTERS_MAX:,} characters, not {len(text):,}")
+        checks.refuse(
+            "filters", text, f"a pattern has at most {limits.FILTER_CHARACTERS_MAX:,} characters, not {len(text):,}"
+        )
     return text
 
 
-def moment_not_in_future(settings: MappingSettings, now: float) -> None:
+def moment_not_in_future(settings: MappingSettings, now: float) -> MappingSettings:
     """Refuse a starting position that lies ahead."""
     moment = settings.starting_position_timestamp
     if moment is not None and moment > now:
         when = datetime.fromtimestamp(moment).astimezone().isoformat()
         checks.refuse("starting_position_timestamp", moment, f"must not be in the future, and {when} is")
+    return settings

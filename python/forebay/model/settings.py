@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits, names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Durability = Literal["power-loss", "process-crash", "memory"]
 Serve = Literal["elect"] | bool
@@ -46,7 +47,7 @@ class AppSettings:
         checks.one_of("durability", self.durability, ("power-loss", "process-crash", "memory"))
         if self.serve is not True and self.serve is not False and self.serve != "elect":
             checks.refuse("serve", self.serve, "allowed are 'elect', True and False")
-        if not isinstance(self.store, str | Path) or not str(self.store):
+        if not isinstance(self.store, str) or not self.store:
             checks.refuse("store", self.store, "a directory, or ':memory:'")
 
 

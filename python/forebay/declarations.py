@@ -1,0 +1,132 @@
+"""What an app was told it has: functions, streams, mappings. Knows what may be said twice; starts nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from forebay.errors import InvalidParameterValue, ResourceConflict
+from forebay.function import Function
+from forebay.mapping import Mapping, check_destination
+from forebay.model import limits, names
+from forebay.model.settings import FunctionSettings, StreamSettings
+from forebay.runtime import handler as inspection
+from forebay.stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay.model.checks import Seconds
+    from forebay.model.mapping import MappingSettings
+    from forebay.model.settings import AppSettings
+    from forebay.runtime.caller import Caller
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Declarations:
+    """Everything that was declared in one app."""
+
+    def __init__(self, settings: AppSettings, caller: Caller) -> None:
+        self._settings = settings
+        self._caller = caller
+        self.functions: dict[str, Function[..., Any]] = {}
+        self.streams: dict[str, Stream] = {}
+        self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
+        self._default_settings: set[Function[..., Any]] = set()
+        self._untold: list[Function[..., Any] | Mapping] = []
+
+    def untold(self) -> list[Function[..., Any] | Mapping]:
+        """Give the functions and mappings that came since the last call, in order."""
+        untold, self._untold = self._untold, []
+        return untold
+
+    def function(
+        self,
+        handler: Callable[P, R],
+        name: str | None,
+        timeout: Seconds,
+        isolation: str | None,
+    ) -> Function[P, R]:
+        """Declare a function. A mapping below it in the same stack of decorators made it already, with default settings."""
+        known = self._known(handler)
+        bare: Callable[P, R] = known.handler if known is not None else handler
+        settings = FunctionSettings(
+            name=name if name is not None else inspection.default_name(bare),
+            timeout=timeout,  # type: ignore[arg-type]
+            isolation=inspection.isolation(bare, isolation),
+        )
+        if known is None:
+            return self._add(bare, settings)
+        if known in self._default_settings and known in self._untold:
+            self._default_settings.discard(known)
+            del self.functions[known.name]
+            self._take_name(settings.name, bare)
+            self.functions[settings.name] = known
+            known.settings, known.arn = settings, self._arn(settings.name)
+        elif known.settings != settings:
+            raise ResourceConflict(f"function {known.name!r} is declared already, with other settings")
+        return known
+
+    def on_stream(self, handler: Callable[P, R], stream: str, settings: MappingSettings) -> Function[P, R]:
+        """Bind a stream to a handler's function; make the function with default settings if there is none."""
+        function = self._known(handler)
+        check_destination(settings.on_failure, function)
+        if function is None:
+            name, isolation = inspection.default_name(handler), inspection.isolation(handler, None)
+            defaults = FunctionSettings(name=name, timeout=limits.TIMEOUT_SECONDS_DEFAULT, isolation=isolation)
+            function = self._add(handler, defaults)
+            self._default_settings.add(function)
+        known = self.mappings.get((stream, function))
+        if known is None:
+            mapping = Mapping(stream, function, settings, self._caller)
+            self.mappings[stream, function] = mapping
+            self._untold.append(mapping)
+        elif known.settings != settings:
+            arn = names.stream_arn(self._settings.region, self._settings.account, stream)
+            raise ResourceConflict(
+                f'The event source arn (" {arn} ") and function (" {function.name} ") provided mapping already exists. '
+                "Please update or delete the existing mapping",
+            )
+        return function
+
+    def stream(self, name: str, given: dict[str, Any]) -> tuple[Stream, bool]:
+        """Declare a stream with the settings that were given; tell whether it is new."""
+        settings = StreamSettings(name=name, **given)
+        known = self.streams.get(name)
+        if known is None:
+            arn = names.stream_arn(self._settings.region, self._settings.account, name)
+            known = self.streams[name] = Stream(settings, arn, self._caller)
+            return known, True
+        for option in given:
+            before, now = getattr(known.settings, option), getattr(settings, option)
+            if before != now:
+                raise ResourceConflict(f"stream {name!r} is declared already with {option}={before!r}, not {now!r}")
+        return known, False
+
+    def _known(self, handler: Callable[P, R]) -> Function[P, R] | None:
+        if not callable(handler):
+            raise InvalidParameterValue(f"handler={handler!r}: a handler is a function that takes (event, context)")
+        if not isinstance(handler, Function):
+            return None
+        if self.functions.get(handler.name) is not handler:
+            raise InvalidParameterValue(f"handler={handler!r}: belongs to another app")
+        return handler
+
+    def _add(self, handler: Callable[P, R], settings: FunctionSettings) -> Function[P, R]:
+        self._take_name(settings.name, handler)
+        function = Function(handler, settings, self._arn(settings.name), self._caller)
+        self.functions[settings.name] = function
+        self._untold.append(function)
+        return function
+
+    def _take_name(self, name: str, handler: Callable[..., Any]) -> None:
+        holder = self.functions.get(name)
+        if holder is not None and holder.handler is not handler:
+            where = f"{getattr(holder, '__module__', '?')}.{getattr(holder, '__qualname__', name)}"
+            raise ResourceConflict(f"function {name!r} is declared already, by {where}: give one of them another name")
+        if holder is not None:
+            raise ResourceConflict(f"function {name!r} is declared already: put all decorators on the same handler")
+
+    def _arn(self, name: str) -> str:
+        return names.function_arn(self._settings.region, self._settings.account, name)

@@ -1,0 +1,123 @@
+"""A declared function: called bare like its handler, invoked like Lambda's."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from forebay.model import checks, limits
+from forebay.runtime import handler as inspection
+from forebay.wire import payload as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from forebay.model.settings import FunctionSettings
+    from forebay.runtime.caller import Caller
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Function(Generic[P, R]):
+    """A handler with its settings. Made by `App.function` and `App.on_stream`, never by hand.
+
+    Calling it calls the bare handler, here and now. `invoke` runs it as Lambda would: with its timeout, its context, and through
+    JSON both ways.
+    """
+
+    def __init__(self, handler: Callable[P, R], settings: FunctionSettings, arn: str, caller: Caller) -> None:
+        functools.update_wrapper(self, handler)
+        self.handler = handler
+        self.settings = settings
+        self.arn = arn
+        self.wants_batch = inspection.wants_batch(handler)
+        self._caller = caller
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the handler itself."""
+        return self.handler(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<forebay function {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.settings.name
+
+    async def invoke(self, payload: Any = None) -> Any:
+        """Run the function on a payload and give what it returns.
+
+        Args:
+            payload: any JSON value, at most 6,291,456 bytes as JSON.
+
+        Returns:
+            The handler's return value, after JSON.
+
+        Raises:
+            FunctionError: it raised, timed out, or returned something that is not JSON or over 6,291,556 bytes; `.payload` is
+                Lambda's error object.
+            TooManyRequests: a limit of concurrency was reached.
+            RequestTooLarge: the payload is over its limit.
+            InvalidParameterValue: the payload is not JSON.
+            AppClosed: the app is not running, or was stopped meanwhile.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+
+        """
+        return wire.loads(await self._caller.invoke(self.name, wire.invocation(payload)))
+
+    def invoke_sync(self, payload: Any = None) -> Any:
+        """Do as `invoke`, from a thread other than the event loop's."""
+        return wire.loads(self._caller.invoke_sync(self.name, wire.invocation(payload)))
+
+    async def failed(self, limit: int = 100) -> list[dict[str, Any]]:
+        """List what was given up, oldest first.
+
+        Args:
+            limit: at most so many, 1 to 10,000.
+
+        Returns:
+            One dict for each failure; `id` names it, `record` is Lambda's on-failure record.
+
+        """
+        failures: list[dict[str, Any]] = await self._caller.ask("failed.list", **self._failed(limit))
+        return failures
+
+    def failed_sync(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Do as `failed`, from a thread other than the event loop's."""
+        failures: list[dict[str, Any]] = self._caller.ask_sync("failed.list", **self._failed(limit))
+        return failures
+
+    async def redrive(self, ids: Sequence[str] | None = None, rate: float | None = None) -> int:
+        """Run records again that were given up.
+
+        Args:
+            ids: which, as `failed` names them; None for all.
+            rate: at most so many failures a second; None for no limit.
+
+        Returns:
+            How many failures were taken up.
+
+        Raises:
+            ResourceNotFound: there is no such failure, or its records are past the stream's retention.
+
+        """
+        answer = await self._caller.ask("failed.redrive", **self._redrive(ids, rate))
+        return int(answer["redriven"])
+
+    def redrive_sync(self, ids: Sequence[str] | None = None, rate: float | None = None) -> int:
+        """Do as `redrive`, from a thread other than the event loop's."""
+        return int(self._caller.ask_sync("failed.redrive", **self._redrive(ids, rate))["redriven"])
+
+    def _failed(self, limit: int) -> dict[str, Any]:
+        checks.integer("limit", limit, low=1, high=limits.FAILURES_LISTED_MAX)
+        return {"function": self.name, "limit": limit}
+
+    def _redrive(self, ids: Sequence[str] | None, rate: float | None) -> dict[str, Any]:
+        if isinstance(ids, str):
+            checks.refuse("ids", ids, "a list of ids, as `failed` names them")
+        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0):
+            checks.refuse("rate", rate, "allowed is a number of failures a second above 0, or None")
+        return {"function": self.name, "ids": None if ids is None else list(ids), "rate": rate}

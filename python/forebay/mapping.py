@@ -1,0 +1,201 @@
+"""An event source mapping: a stream bound to a function."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import TYPE_CHECKING, Any, Protocol
+
+from forebay.errors import InvalidParameterValue
+from forebay.function import Function
+from forebay.model import checks
+from forebay.model.mapping import POSITIONS, MappingSettings
+from forebay.wire import mapping as wire
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from forebay.model.mapping import Position
+    from forebay.runtime.caller import Caller
+
+
+def check_destination(target: object, function: Function[..., Any] | None) -> None:
+    """Refuse what no record can be delivered to."""
+    if target is not None and target is function:
+        raise InvalidParameterValue("You can't specify the function as a destination for itself.")
+    deliver = getattr(target, "deliver", None)
+    if target is None or isinstance(target, Function) or inspect.iscoroutinefunction(deliver):
+        return
+    checks.refuse(
+        "on_failure", target, "a function, a forebay.JSONLines, or any object with `async def deliver(self, record)`"
+    )
+
+
+class Registrar(Protocol):
+    """What a mapping needs of the running app when its settings change."""
+
+    def prepare(self, mapping: Mapping) -> str | None:
+        """Make the runtime fit the mapping's settings; give the name of its destination."""
+
+
+class Mapping:
+    """A stream bound to a function. Made by `App.on_stream`, found in `App.mappings`."""
+
+    def __init__(self, stream: str, function: Function[..., Any], settings: MappingSettings, caller: Caller) -> None:
+        self.stream = stream
+        self.function = function
+        self.settings = settings
+        self._caller = caller
+        self._registrar: Registrar | None = None
+
+    def __repr__(self) -> str:
+        return f"<forebay mapping of stream {self.stream!r} to function {self.function.name!r}>"
+
+    def follow(self, registrar: Registrar | None) -> None:
+        """Let changes of the settings reach the running app."""
+        self._registrar = registrar
+
+    async def describe(self) -> dict[str, Any]:
+        """Tell the mapping's settings, state and progress, shard by shard and lane by lane."""
+        answer: dict[str, Any] = await self._caller.ask("mapping.describe", **self._key())
+        return answer
+
+    def describe_sync(self) -> dict[str, Any]:
+        """Do as `describe`, from a thread other than the event loop's."""
+        answer: dict[str, Any] = self._caller.ask_sync("mapping.describe", **self._key())
+        return answer
+
+    async def pause(self) -> None:
+        """Let what runs end, and begin nothing new until `resume`. Survives a restart."""
+        await self._caller.ask("mapping.pause", **self._key())
+
+    def pause_sync(self) -> None:
+        """Do as `pause`, from a thread other than the event loop's."""
+        self._caller.ask_sync("mapping.pause", **self._key())
+
+    async def resume(self) -> None:
+        """Go on after `pause`, where it stopped."""
+        await self._caller.ask("mapping.resume", **self._key())
+
+    def resume_sync(self) -> None:
+        """Do as `resume`, from a thread other than the event loop's."""
+        self._caller.ask_sync("mapping.resume", **self._key())
+
+    async def update(self, **settings: Any) -> None:
+        """Change settings while the mapping runs.
+
+        Args:
+            settings: any of `App.on_stream` but the starting position, for which there is `seek`.
+
+        Raises:
+            InvalidParameterValue: an unknown setting, or a value outside its range.
+
+        """
+        before, fields = self._change(settings)
+        try:
+            await self._caller.ask("mapping.update", **fields)
+        except BaseException:
+            self._take_back(before)
+            raise
+
+    def update_sync(self, **settings: Any) -> None:
+        """Do as `update`, from a thread other than the event loop's."""
+        before, fields = self._change(settings)
+        try:
+            self._caller.ask_sync("mapping.update", **fields)
+        except BaseException:
+            self._take_back(before)
+            raise
+
+    async def seek(
+        self,
+        position: Position | None = None,
+        *,
+        timestamp: float | datetime | None = None,
+        sequence_number: str | None = None,
+    ) -> None:
+        """Go on from another place. Exactly one of the arguments is given.
+
+        Args:
+            position: "TRIM_HORIZON" (the oldest record kept) or "LATEST" (after the newest).
+            timestamp: the first record that arrived at or after this moment.
+            sequence_number: this record, in its shard alone; the other shards go on where they are.
+
+        """
+        await self._caller.ask("mapping.seek", **self._place(position, timestamp, sequence_number))
+
+    def seek_sync(
+        self,
+        position: Position | None = None,
+        *,
+        timestamp: float | datetime | None = None,
+        sequence_number: str | None = None,
+    ) -> None:
+        """Do as `seek`, from a thread other than the event loop's."""
+        self._caller.ask_sync("mapping.seek", **self._place(position, timestamp, sequence_number))
+
+    async def skip(self, batch: str) -> None:
+        """Give a waiting batch up without further retries; it is listed as failed and can be redriven.
+
+        Args:
+            batch: as `describe` names it: "<shard id>:<sequence number of its first record>".
+
+        """
+        await self._caller.ask("mapping.skip", **self._batch(batch))
+
+    def skip_sync(self, batch: str) -> None:
+        """Do as `skip`, from a thread other than the event loop's."""
+        self._caller.ask_sync("mapping.skip", **self._batch(batch))
+
+    async def delete(self) -> None:
+        """Remove the mapping with its checkpoint. Declared again, it begins anew at its starting position."""
+        await self._caller.ask("mapping.delete", **self._key())
+
+    def delete_sync(self) -> None:
+        """Do as `delete`, from a thread other than the event loop's."""
+        self._caller.ask_sync("mapping.delete", **self._key())
+
+    def _key(self) -> dict[str, Any]:
+        return {"stream": self.stream, "function": self.function.name}
+
+    def _change(self, changes: dict[str, Any]) -> tuple[MappingSettings, dict[str, Any]]:
+        for name in changes:
+            if name in {"starting_position", "starting_position_timestamp"}:
+                raise InvalidParameterValue(f"{name}: fixed when the mapping was first seen; use seek to move it")
+            if name not in MappingSettings.__dataclass_fields__:
+                known = ", ".join(sorted(MappingSettings.__dataclass_fields__))
+                raise InvalidParameterValue(f"{name}: there is no such setting; there are {known}")
+        before = self.settings
+        changed = dataclasses.replace(before, **changes)
+        check_destination(changed.on_failure, self.function)
+        self.settings = changed
+        destination = self._registrar.prepare(self) if self._registrar is not None else None
+        return before, {**self._key(), **wire.only(self.settings, changes, destination)}
+
+    def _take_back(self, before: MappingSettings) -> None:
+        self.settings = before
+        if self._registrar is not None:
+            self._registrar.prepare(self)
+
+    def _place(
+        self,
+        position: Position | None,
+        timestamp: float | datetime | None,
+        sequence_number: str | None,
+    ) -> dict[str, Any]:
+        if sum(given is not None for given in (position, timestamp, sequence_number)) != 1:
+            raise InvalidParameterValue("seek: give exactly one of position, timestamp and sequence_number")
+        if timestamp is not None:
+            moment = wire.milliseconds(checks.timestamp("timestamp", timestamp))
+            return {**self._key(), "position": "AT_TIMESTAMP", "timestamp_ms": moment}
+        if sequence_number is not None:
+            if not isinstance(sequence_number, str) or not sequence_number.isdecimal():
+                checks.refuse("sequence_number", sequence_number, "a decimal text, as put gave it")
+            return {**self._key(), "sequence_number": sequence_number}
+        checks.one_of("position", str(position), POSITIONS[:2])
+        return {**self._key(), "position": position}
+
+    def _batch(self, batch: str) -> dict[str, Any]:
+        if not isinstance(batch, str) or ":" not in batch:
+            checks.refuse("batch", batch, 'a batch as describe names it: "<shard id>:<sequence number>"')
+        return {**self._key(), "batch": batch}

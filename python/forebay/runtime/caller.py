@@ -1,0 +1,141 @@
+"""How the public objects ask the engine: on the app's loop without blocking it, from any other thread by waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from forebay.errors import AppClosed, ForebayError
+from forebay.wire import payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from forebay.runtime.runner import Runner
+
+
+class Caller:
+    """One app's line to its engine; cut while the app does not run."""
+
+    def __init__(self, app: str) -> None:
+        self._app = app
+        self._runner: Runner | None = None
+        self._declare: Callable[[], None] | None = None
+
+    def connect(self, runner: Runner) -> None:
+        """Let calls through."""
+        self._runner = runner
+
+    def cut(self) -> None:
+        """Refuse calls from now on."""
+        self._runner = None
+        self._declare = None
+
+    def declare_first(self, declare: Callable[[], None]) -> None:
+        """Call this once before the next call: something was declared that the engine does not know yet."""
+        self._declare = declare
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls go through."""
+        return self._runner is not None
+
+    # --- on the app's event loop
+
+    def put(self, stream: str, key: str, data: bytes | str) -> asyncio.Future[str]:
+        """Put a record."""
+        runner = self._here("put")
+        return runner.wait(runner.engine.put(stream, key, data))
+
+    def put_many(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> asyncio.Future[list[str]]:
+        """Put records."""
+        runner = self._here("put_many")
+        return runner.wait(runner.engine.put_many(stream, records))
+
+    def invoke(self, function: str, body: bytes) -> asyncio.Future[bytes]:
+        """Run a function on a payload."""
+        runner = self._here("invoke")
+        return runner.wait(runner.engine.invoke(function, body))
+
+    async def ask(self, verb: str, **fields: Any) -> Any:
+        """Ask for anything else; the fields are those of `forebay.wire.verbs`."""
+        return payload.loads(await self.request(verb, **fields))
+
+    def request(self, verb: str, **fields: Any) -> asyncio.Future[bytes]:
+        """Begin to ask; the answer is JSON."""
+        runner = self._here(verb)
+        return runner.wait(runner.engine.request(verb, payload.dumps(fields)))
+
+    # --- from other threads
+
+    def put_sync(self, stream: str, key: str, data: bytes | str) -> str:
+        """Put a record and wait."""
+        runner = self._elsewhere("put")
+        engine = runner.engine
+        return runner.blocking(lambda: engine.put_sync(stream, key, data), lambda: engine.put(stream, key, data))
+
+    def put_many_sync(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> list[str]:
+        """Put records and wait."""
+        runner = self._elsewhere("put_many")
+        engine = runner.engine
+        return runner.blocking(lambda: engine.put_many_sync(stream, records), lambda: engine.put_many(stream, records))
+
+    def invoke_sync(self, function: str, body: bytes) -> bytes:
+        """Run a function on a payload and wait."""
+        runner = self._elsewhere("invoke")
+        engine = runner.engine
+        return runner.blocking(lambda: engine.invoke_sync(function, body), lambda: engine.invoke(function, body))
+
+    def ask_sync(self, verb: str, **fields: Any) -> Any:
+        """Ask for anything else and wait."""
+        runner = self._elsewhere(verb)
+        engine, body = runner.engine, payload.dumps(fields)
+        answer = runner.blocking(lambda: engine.request_sync(verb, body), lambda: engine.request(verb, body))
+        return payload.loads(answer)
+
+    # --- who calls from where
+
+    def _open(self) -> Runner:
+        runner = self._runner
+        if runner is None:
+            raise AppClosed(
+                f"app {self._app!r} is not running: call this inside `async with app`, or after `await app.start()`"
+            )
+        return runner
+
+    def _here(self, verb: str) -> Runner:
+        runner = self._open()
+        if asyncio.get_running_loop() is not runner.loop:
+            raise ForebayError(
+                f"{verb}: app {self._app!r} runs on another event loop; call the `_sync` twin from a thread"
+            )
+        if self._declare is not None:
+            self.declare_now()
+        return runner
+
+    def _elsewhere(self, verb: str) -> Runner:
+        runner = self._open()
+        if _on_a_loop():
+            raise ForebayError(
+                f"the `_sync` twin of {verb} would block the event loop it was called on: await {verb} instead"
+            )
+        if self._declare is not None:
+            asyncio.run_coroutine_threadsafe(self._declare_soon(), runner.loop).result()
+        return runner
+
+    def declare_now(self) -> None:
+        """Declare what is not declared yet."""
+        declare, self._declare = self._declare, None
+        if declare is not None:
+            declare()
+
+    async def _declare_soon(self) -> None:
+        self.declare_now()
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""Lambda's context object: https://docs.aws.amazon.com/lambda/latest/dg/python-context.html."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forebay.model import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class CognitoIdentity:
+    """Who called through Amazon Cognito: nobody, here."""
+
+    __slots__ = ()
+    cognito_identity_id: str | None = None
+    cognito_identity_pool_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionFacts:
+    """What every context of one function shares."""
+
+    function_name: str
+    invoked_function_arn: str
+    log_stream_name: str
+    wall: Callable[[], float]
+
+
+class Context:
+    """What a handler is told about its invocation, by Lambda's names."""
+
+    __slots__ = ("_deadline_ms", "_facts", "aws_request_id")
+
+    aws_request_id: str
+    """Names this attempt."""
+
+    function_version = "$LATEST"
+    memory_limit_in_mb = str(limits.MEMORY_MEBIBYTES_DEFAULT)
+    client_context = None
+    tenant_id = None
+    identity = CognitoIdentity()
+
+    def __init__(self, facts: FunctionFacts, request_id: str, deadline_ms: int) -> None:
+        self._facts = facts
+        self.aws_request_id = request_id
+        self._deadline_ms = deadline_ms
+
+    @property
+    def function_name(self) -> str:
+        """The function's name."""
+        return self._facts.function_name
+
+    @property
+    def invoked_function_arn(self) -> str:
+        """The function's ARN."""
+        return self._facts.invoked_function_arn
+
+    @property
+    def log_group_name(self) -> str:
+        """The log group that Lambda would use."""
+        return f"/aws/lambda/{self._facts.function_name}"
+
+    @property
+    def log_stream_name(self) -> str:
+        """The log stream that Lambda would use: one per start of the app."""
+        return self._facts.log_stream_name
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the milliseconds that are left before the attempt times out; never negative."""
+        return max(0, self._deadline_ms - int(self._facts.wall() * 1000))
+
+    def __repr__(self) -> str:
+        return f"Context({self.function_name!r}, aws_request_id={self.aws_request_id!r})"

@@ -1,0 +1,82 @@
+"""What the kinds of environments share: the functions they serve, and where the ends of attempts are put."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay._core import Outcome
+    from forebay.clock import Attempt
+    from forebay.runtime.context import FunctionFacts
+
+log = logging.getLogger("forebay.runtime")
+
+
+@dataclass(slots=True, kw_only=True)
+class Served:
+    """A function as the runtime serves it. `reads` and `reports` follow the function's mappings."""
+
+    handler: Callable[..., Any]
+    facts: FunctionFacts
+    wants_batch: bool
+    reads: bool = False
+    """Some mapping reads the function's response."""
+    reports: frozenset[str] = frozenset()
+    """Streams whose mapping reads partial responses."""
+
+
+class Ends(Protocol):
+    """Where an environment puts the end of an attempt."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Hand over how an attempt ended; from the event loop only."""
+
+
+class Environment(Protocol):
+    """Something that runs one kind of work. Every method is called on the event loop."""
+
+    def start(self, token: int, kind: int, event: Any, request_id: str, deadline_ms: int) -> None:
+        """Begin an attempt. It ends by itself, and then says so exactly once."""
+
+    def stop(self, token: int, status: int) -> None:
+        """End an attempt as soon as it can be ended; its outcome is then `status`, whatever it returned."""
+
+    def tokens(self) -> list[int]:
+        """Give the attempts that have not ended."""
+
+    def attempts(self) -> list[Attempt]:
+        """Give the attempts that have not ended, as a manual clock wants to see them."""
+
+
+@dataclass(slots=True)
+class Complaints:
+    """Tells the log of failed attempts, at most once a second for a function, with the number left out."""
+
+    function: str
+    quiet_until_ns: int = 0
+    untold: int = 0
+
+    def failed(self, body: bytes, now_ns: int) -> None:
+        """Tell of a failed attempt, given Lambda's error object."""
+        if now_ns < self.quiet_until_ns:
+            self.untold += 1
+            return
+        error = orjson.loads(body)
+        more = f" ({self.untold} more failures since the last line)" if self.untold else ""
+        where = error.get("stackTrace") or [""]
+        log.warning(
+            "function %s: an attempt failed: %s: %s%s%s",
+            self.function,
+            error.get("errorType"),
+            str(error.get("errorMessage"))[:200],
+            " at " + " ".join(where[-1].split()) if where[-1] else "",
+            more,
+        )
+        self.untold = 0
+        self.quiet_until_ns = now_ns + 1_000_000_000

@@ -1,0 +1,95 @@
+"""Async handlers: one real task per attempt, and nothing else per attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+from forebay.clock import Attempt
+from forebay.runtime import answer
+from forebay.runtime.context import Context
+from forebay.runtime.port import Complaints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay.runtime.port import Ends, Served
+
+# An eager task runs to its first wait inside its creation: a handler that waits for nothing never goes through the loop.
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+class TaskEnvironment:
+    """Runs one async handler, many attempts at once."""
+
+    __slots__ = ("_complaints", "_ends", "_loop", "_now_ns", "_running", "_served", "_stopping")
+
+    def __init__(self, served: Served, ends: Ends, loop: asyncio.AbstractEventLoop, now_ns: Callable[[], int]) -> None:
+        self._served = served
+        self._ends = ends
+        self._loop = loop
+        self._now_ns = now_ns
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._stopping: dict[int, int] = {}
+        self._complaints = Complaints(served.facts.function_name)
+
+    def start(self, token: int, kind: int, event: Any, request_id: str, deadline_ms: int) -> None:
+        """Begin an attempt in a task of its own, named by its request id."""
+        coroutine = self._run(token, kind, event, request_id, deadline_ms)
+        task = asyncio.Task(coroutine, loop=self._loop, name=request_id, **_EAGER)
+        if not task.done():
+            self._running[token] = task
+
+    async def _run(self, token: int, kind: int, event: Any, request_id: str, deadline_ms: int) -> None:
+        served, now_ns = self._served, self._now_ns
+        began = now_ns()
+        try:
+            if kind == answer.INVOCATION:
+                event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
+                if refusal is not None:
+                    self._finish(token, (answer.RAISED, refusal), began)
+                    return
+            result = await served.handler(event, Context(served.facts, request_id, deadline_ms))
+            if result is None and kind != answer.BATCH:
+                end = answer.DONE
+            else:
+                end = answer.returned(served, kind, event, result, request_id)
+        except BaseException as error:  # noqa: BLE001  a handler's own: told in the outcome, and nothing of it is lost
+            end = answer.raised(error, request_id)
+        self._finish(token, end, began)
+
+    def _finish(self, token: int, end: answer.Answer, began: int) -> None:
+        status, body = end
+        self._running.pop(token, None)
+        now = self._now_ns()
+        if self._stopping:
+            forced = self._stopping.pop(token, None)
+            if forced is not None:
+                status, body = forced, None
+        if status == answer.RAISED and body is not None:
+            self._complaints.failed(body, now)
+        self._ends.ended((token, status, body, now - began))
+
+    def stop(self, token: int, status: int) -> None:
+        """Cancel an attempt; it has ended when its task has, which may swallow the cancellation."""
+        task = self._running.get(token)
+        if task is None:
+            return
+        self._stopping[token] = status
+        # A task that is cancelled before its first step never enters `_run`: then this says that it ended.
+        task.add_done_callback(lambda _: self._unbegun(token))
+        task.cancel("the attempt is past its deadline" if status == answer.STOPPED else "the app stops")
+
+    def _unbegun(self, token: int) -> None:
+        if token in self._running:
+            self._finish(token, answer.DONE, self._now_ns())
+
+    def tokens(self) -> list[int]:
+        """Give the attempts that have not ended."""
+        return list(self._running)
+
+    def attempts(self) -> list[Attempt]:
+        """Give the attempts that have not ended, as a manual clock wants to see them."""
+        name = self._served.facts.function_name
+        return [Attempt(name, task.get_name(), task, parked=False) for task in self._running.values()]

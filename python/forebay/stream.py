@@ -1,0 +1,149 @@
+"""A declared stream: what is put into it comes to its handlers in order, key by key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forebay.errors import InvalidParameterValue
+from forebay.model import checks, limits
+from forebay.wire import payload as wire
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
+    from forebay.model.settings import StreamSettings
+    from forebay.runtime.caller import Caller
+
+Entry = tuple[bytes | str, str]
+_PLAIN = (bytes, str)
+
+
+class Stream:
+    """A stream of records. Made by `App.stream`, never by hand."""
+
+    def __init__(self, settings: StreamSettings, arn: str, caller: Caller) -> None:
+        self.settings = settings
+        self.arn = arn
+        self._caller = caller
+        self._declaring: asyncio.Future[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<forebay stream {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self.settings.name
+
+    async def put(self, data: Any, partition_key: str) -> str:
+        """Put a record; it is durable when this returns.
+
+        Args:
+            data: bytes, text, or any JSON value; at most 1 MiB.
+            partition_key: 1 to 256 characters; records of one key stay in order.
+
+        Returns:
+            The record's sequence number.
+
+        Raises:
+            InvalidParameterValue: an argument outside its range (`RequestTooLarge` for the data).
+            ResourceNotFound: the stream was deleted.
+            TooManyRequests: too much waits for the disk.
+            StoreFull: the disk is full; nothing was accepted.
+            StoreFailed: a write failed; whether the record is kept is unknown.
+            AppClosed: the app is not running.
+
+        """
+        if type(data) not in _PLAIN:
+            data = wire.record(data)
+        if type(partition_key) is not str:
+            _refuse_key(partition_key)
+        if self._declaring is not None:
+            await self._declared()
+        return await self._caller.put(self.name, partition_key, data)
+
+    def put_sync(self, data: Any, partition_key: str) -> str:
+        """Do as `put`, from a thread other than the event loop's."""
+        if type(partition_key) is not str:
+            _refuse_key(partition_key)
+        return self._caller.put_sync(self.name, partition_key, wire.record(data))
+
+    async def put_many(self, records: Iterable[tuple[Any, str]]) -> list[str]:
+        """Put many records in one step: all are durable when this returns, or none was accepted.
+
+        Args:
+            records: pairs of data and partition key, as for `put`; at most 10,000.
+
+        Returns:
+            Their sequence numbers, in the order of the records.
+
+        Raises:
+            InvalidParameterValue: as for `put`; the text names the record.
+
+        """
+        entries = _entries(records)
+        if self._declaring is not None:
+            await self._declared()
+        return await self._caller.put_many(self.name, entries) if entries else []
+
+    def put_many_sync(self, records: Iterable[tuple[Any, str]]) -> list[str]:
+        """Do as `put_many`, from a thread other than the event loop's."""
+        entries = _entries(records)
+        return self._caller.put_many_sync(self.name, entries) if entries else []
+
+    async def reshard(self, shards: int) -> None:
+        """Split or merge the stream into this number of open shards.
+
+        The shards that are open now take no more records; they are read to their end before the new ones are.
+
+        Args:
+            shards: 1 to 10,000.
+
+        """
+        checks.integer("shards", shards, low=1, high=limits.SHARDS_MAX)
+        await self._declared()
+        await self._caller.ask("stream.reshard", name=self.name, shards=shards)
+
+    def reshard_sync(self, shards: int) -> None:
+        """Do as `reshard`, from a thread other than the event loop's."""
+        checks.integer("shards", shards, low=1, high=limits.SHARDS_MAX)
+        self._caller.ask_sync("stream.reshard", name=self.name, shards=shards)
+
+    def declaring(self, answer: asyncio.Future[bytes]) -> None:
+        """Remember that the engine was told of the stream and has not answered."""
+        self._declaring = answer
+
+    async def _declared(self) -> None:
+        declaring, self._declaring = self._declaring, None
+        if declaring is not None:
+            await declaring
+
+
+def _entries(records: Iterable[tuple[Any, str]]) -> list[Entry]:
+    entries = [
+        # Nothing is made anew for a record that is already what the engine takes.
+        pair
+        if type(pair) is tuple and len(pair) == 2 and type(pair[0]) in _PLAIN and type(pair[1]) is str  # noqa: PLR2004
+        else _entry(at, pair)
+        for at, pair in enumerate(records)
+    ]
+    if len(entries) > limits.PUT_MANY_RECORDS_MAX:
+        most = limits.PUT_MANY_RECORDS_MAX
+        raise InvalidParameterValue(f"records: allowed are at most {most:,} records in one call, got {len(entries):,}")
+    return entries
+
+
+def _entry(at: int, pair: Any) -> Entry:
+    try:
+        data, key = pair
+    except (TypeError, ValueError):
+        checks.refuse(f"records[{at}]", pair, "a pair of data and partition key")
+    if not isinstance(key, str):
+        _refuse_key(key, f"records[{at}]: partition_key")
+    return wire.record(data), str(key)
+
+
+def _refuse_key(key: object, option: str = "partition_key") -> None:
+    if not isinstance(key, str):
+        checks.refuse(option, key, "allowed is text of 1 to 256 characters")

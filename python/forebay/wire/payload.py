@@ -1,0 +1,87 @@
+"""Values to JSON and back, as Lambda does it: what is put, what an invocation is given, what a handler returned."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from forebay.errors import InvalidParameterValue, RequestTooLarge
+from forebay.model import limits
+from forebay.model.checks import shown
+
+# What orjson would write by itself and Lambda's encoder refuses goes through `_as_lambda`, so that a handler means the same in
+# both places.
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def _as_lambda(value: object) -> object:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def dumps(value: object) -> bytes:
+    """Write a value as JSON.
+
+    Raises:
+        TypeError | ValueError: it is not JSON; the text is the one that Lambda gives.
+
+    """
+    try:
+        return orjson.dumps(value, _as_lambda, _OPTIONS)
+    except TypeError:
+        # Rare: whole numbers over 64 bits, which the standard library writes, or something that is no JSON at all, for
+        # which it has Lambda's own words.
+        return json.dumps(value, default=_as_lambda, ensure_ascii=False).encode()
+
+
+def invocation(payload: object) -> bytes:
+    """Write the payload of an invocation.
+
+    Raises:
+        RequestTooLarge: over 6 MiB of JSON.
+        InvalidParameterValue: not JSON.
+
+    """
+    if isinstance(payload, bytes | bytearray | memoryview):
+        raise InvalidParameterValue(f"payload={shown(payload)}: allowed is any JSON value; decode bytes first")
+    try:
+        body = dumps(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParameterValue(f"payload={shown(payload)}: allowed is any JSON value; {error}") from None
+    return checked_request(body)
+
+
+def checked_request(body: bytes) -> bytes:
+    """Refuse a payload over the limit of an invocation, in AWS's words."""
+    if len(body) > limits.REQUEST_BYTES_MAX:
+        raise RequestTooLarge(
+            f"{len(body)} byte payload is too large for the RequestResponse invocation type "
+            f"(limit {limits.REQUEST_BYTES_MAX} bytes)",
+        )
+    return body
+
+
+def record(data: object) -> bytes | str:
+    """Give a record's data the form in which it is kept: bytes and text stay, anything else becomes JSON.
+
+    Raises:
+        InvalidParameterValue: neither bytes nor text nor JSON.
+
+    """
+    if isinstance(data, bytes | str):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    try:
+        return dumps(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParameterValue(f"data={shown(data)}: allowed are bytes, text or any JSON value; {error}") from None
+
+
+def loads(body: bytes) -> Any:
+    """Read JSON that forebay itself wrote."""
+    return orjson.loads(body)
