@@ -1,10 +1,21 @@
 //! `forebay._core`: the stairwell between Python and the engine. A list, and little else.
 
+mod batch;
+mod engine;
+mod errors;
+mod event;
+mod json;
+
 use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
     use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::batch::{Batch, Record};
+    #[pymodule_export]
+    use crate::engine::Engine;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,11 +1,29 @@
 //! The engine: it owns stores, threads and sockets, and carries out what `forebay_core` decides.
 #![forbid(unsafe_code)]
 
+pub mod attempts;
+pub mod bell;
 pub mod chunk;
+mod commits;
 pub mod directory;
+pub mod engine;
+pub mod error;
+pub mod events;
 pub mod failpoint;
+mod failures;
 pub mod http;
+mod mappings;
+mod meters;
 pub mod metrics;
+pub mod open;
+pub mod pollers;
 pub mod port;
+mod restore;
+mod retention;
 pub mod slots;
+pub mod socket;
+pub mod state;
 pub mod store;
+pub mod streams;
+mod suspects;
+mod verbs;

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::chunk::Chunk;
 
 /// Names a shard's log inside one store; given out once, never reused. At most 2^20 - 1.
@@ -69,7 +71,7 @@ pub enum Write {
 }
 
 /// Why a store did not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StoreError {
     /// No room: nothing of the commit was written; reads and deletions still work.

@@ -15,6 +15,7 @@ mod intake;
 mod lanes;
 mod machine;
 pub mod report;
+pub mod status;
 mod suspects;
 mod window;
 

@@ -1,0 +1,39 @@
+//! Engine errors become exceptions here and nowhere else.
+
+use forebay_engine::error::EngineError;
+use forebay_engine::port::StoreError;
+use pyo3::prelude::*;
+
+/// The exception that an engine error is in Python.
+pub(crate) fn exception(py: Python<'_>, error: &EngineError) -> PyErr {
+    build(py, error).map_or_else(|failed| failed, PyErr::from_value)
+}
+
+fn build<'py>(py: Python<'py>, error: &EngineError) -> PyResult<Bound<'py, PyAny>> {
+    let errors = py.import("forebay.errors")?;
+    let text = error.to_string();
+    let name = match error {
+        EngineError::Invalid(_) => "InvalidParameterValue",
+        EngineError::TooLarge(_) => "RequestTooLarge",
+        EngineError::NotFound(_) => "ResourceNotFound",
+        EngineError::Conflict(_) => "ResourceConflict",
+        EngineError::Closed(_) => "AppClosed",
+        EngineError::Function { payload, .. } => {
+            let payload = crate::json::loads(py, payload.as_bytes())?;
+            return errors.getattr("FunctionError")?.call1((text, payload));
+        }
+        EngineError::TooMany { reason, retry_after_ms, .. } => {
+            let seconds = *retry_after_ms as f64 / 1e3;
+            return errors.getattr("TooManyRequests")?.call1((text, reason, seconds));
+        }
+        EngineError::OwnerLost(_) => "OwnerLost",
+        EngineError::Store(store) => match store {
+            StoreError::Full(_) => "StoreFull",
+            StoreError::Corrupt(_) => "StoreCorrupt",
+            StoreError::NewerFormat { .. } => "StoreNewerFormat",
+            StoreError::Locked(_) => "StoreLocked",
+            _ => "StoreFailed",
+        },
+    };
+    errors.getattr(name)?.call1((text,))
+}

@@ -1,0 +1,45 @@
+//! What a lane is doing, for people.
+
+use super::lanes::Phase;
+use super::ShardMachine;
+
+/// One lane at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// `idle`, `gathering`, `running` or `waiting`.
+    pub name: &'static str,
+    /// First position of the batch that runs or is next to run.
+    pub first: Option<u64>,
+    /// Records read and not done.
+    pub records: usize,
+    /// Number of the attempt that runs or comes next, from 1; 0 without a batch.
+    pub attempt: u32,
+    /// When a back-off is over, mono ns.
+    pub retry_at_ns: Option<u64>,
+}
+
+impl ShardMachine {
+    /// What a lane is doing; `None` beyond the lanes in force.
+    pub fn lane_status(&self, lane: usize) -> Option<LaneStatus> {
+        let lane = self.lanes.get(lane)?;
+        let batch = lane.batches.front();
+        let (name, retry_at_ns, running) = match lane.phase {
+            Phase::Free => ("idle", None, false),
+            Phase::Gathering { .. } => ("gathering", None, false),
+            Phase::Waiting { until_ns, .. } => ("waiting", Some(until_ns), false),
+            Phase::InFlight { .. } => ("running", None, true),
+        };
+        Some(LaneStatus {
+            name,
+            first: lane.slots.front().map(|slot| slot.position),
+            records: lane.slots.len(),
+            attempt: batch.map_or(0, |batch| if running { batch.runs } else { batch.runs + 1 }),
+            retry_at_ns,
+        })
+    }
+
+    /// Lanes that wait out a back-off.
+    pub fn lanes_waiting(&self) -> usize {
+        self.lanes.iter().filter(|lane| matches!(lane.phase, Phase::Waiting { .. })).count()
+    }
+}

@@ -1,0 +1,458 @@
+//! Attempts: work handed to Python, its deadline, and what became of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use forebay_core::sequence;
+use forebay_core::stream::face::{BatchId, Outcome, Report, Window};
+use forebay_core::stream::report;
+
+use crate::error::{EngineError, Reply, Waiter};
+use crate::failures::FailureKey;
+use crate::pollers::{Poller, PollerId, Records};
+use crate::port::StoreError;
+use crate::slots::{SlotError, SlotId, SlotRecord};
+use crate::state::{State, Timer};
+
+/// Names an attempt in flight. Never reused while an engine lives.
+pub type Token = u64;
+
+/// Index of a registered function or destination.
+pub type Slot = usize;
+
+/// What an attempt is about.
+pub(crate) enum Job {
+    /// A batch of a stream.
+    Batch { poller: PollerId, batch: BatchId, records: Records, lane: u8, window: Option<Window>, interruptions: u32 },
+    /// Records that had been given up, run again by an operator's wish.
+    Redrive { key: FailureKey, records: Records },
+    /// A synchronous invocation.
+    Invoke { payload: Arc<[u8]>, waiter: Option<Waiter> },
+    /// A failure record on its way to a destination.
+    Delivery { key: FailureKey, record: Arc<[u8]> },
+}
+
+/// One try at one piece of work.
+pub(crate) struct Attempt {
+    pub(crate) slot: Slot,
+    pub(crate) job: Job,
+    pub(crate) number: u32,
+    pub(crate) request: u128,
+    deadline_ns: u64,
+    timed_out: bool,
+    file_slot: Option<SlotId>,
+    alone: bool,
+}
+
+impl Attempt {
+    pub(crate) fn new(slot: Slot, job: Job, number: u32) -> Self {
+        Self { slot, job, number, request: 0, deadline_ns: 0, timed_out: false, file_slot: None, alone: false }
+    }
+}
+
+/// What Python is handed: see `_core.pyi`.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Names the attempt when it is settled.
+    pub token: Token,
+    /// The function, or the destination of a delivery.
+    pub slot: Slot,
+    /// Request id, shown as a UUID.
+    pub request: u128,
+    /// When the attempt must have ended, wall ms.
+    pub deadline_ms: u64,
+    /// What to do.
+    pub task: Task,
+}
+
+/// The kinds of work.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Run the function on a JSON payload.
+    Invoke(Arc<[u8]>),
+    /// Run the function on a batch.
+    Batch {
+        /// The records.
+        records: Records,
+        /// The window, if the mapping tumbles.
+        window: Option<Window>,
+        /// The handler wants Lambda's event dict rather than the records.
+        as_event: bool,
+    },
+    /// Stop an attempt that is past its deadline.
+    Cancel,
+    /// Hand a failure record (JSON) to a destination.
+    Deliver(Arc<[u8]>),
+}
+
+/// How Python says an attempt ended: see `_core.pyi`.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The attempt.
+    pub token: Token,
+    /// 0 returned, 1 raised, 2 stopped after its deadline, 3 never reached the function, 4 interrupted.
+    pub status: u8,
+    /// Response or error object, JSON; a delivery's error text.
+    pub body: Option<Vec<u8>>,
+    /// How long the handler ran.
+    pub duration_ns: u64,
+}
+
+/// Attempts by token: a slab whose tokens carry a generation, so that an old token never names a new attempt.
+#[derive(Default)]
+pub(crate) struct Attempts {
+    entries: Vec<(u32, Option<Attempt>)>,
+    free: Vec<u32>,
+}
+
+impl Attempts {
+    pub(crate) fn insert(&mut self, attempt: Attempt) -> Token {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push((0, None));
+            self.entries.len() as u32 - 1
+        });
+        let entry = &mut self.entries[index as usize];
+        entry.1 = Some(attempt);
+        u64::from(entry.0) << 32 | u64::from(index)
+    }
+
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Attempt> {
+        let entry = self.entries.get_mut(token as u32 as usize)?;
+        if entry.0 == (token >> 32) as u32 {
+            entry.1.as_mut()
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Attempt> {
+        let index = token as u32;
+        let entry = self.entries.get_mut(index as usize)?;
+        if entry.0 != (token >> 32) as u32 {
+            return None;
+        }
+        let attempt = entry.1.take()?;
+        entry.0 = entry.0.wrapping_add(1);
+        self.free.push(index);
+        Some(attempt)
+    }
+}
+
+/// Attempts waiting to be handed out, and how many are out.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub(crate) ready: VecDeque<Token>,
+    /// Suspects of a crash: each is handed out when nothing else is out, and nothing else while it is.
+    pub(crate) alone: VecDeque<Token>,
+    pub(crate) cancels: VecDeque<Token>,
+    pub(crate) running: usize,
+    pub(crate) running_alone: bool,
+}
+
+impl Outbox {
+    /// The next attempt that may be handed out now.
+    fn next(&mut self, draining: bool, most: usize) -> Option<Token> {
+        if draining || self.running_alone || self.running >= most {
+            return None;
+        }
+        if self.alone.is_empty() {
+            return self.ready.pop_front();
+        }
+        if self.running > 0 {
+            None
+        } else {
+            self.alone.pop_front()
+        }
+    }
+
+    /// Whether an exchange would bring anything.
+    pub(crate) fn rings(&self, draining: bool, most: usize) -> bool {
+        if !self.cancels.is_empty() {
+            return true;
+        }
+        if draining || self.running_alone || self.running >= most {
+            return false;
+        }
+        if self.alone.is_empty() {
+            !self.ready.is_empty()
+        } else {
+            self.running == 0
+        }
+    }
+}
+
+impl State {
+    /// Batches of a poller that are out of its machine and not yet handed out.
+    pub(crate) fn ready_of(&mut self, poller: PollerId) -> Vec<(Token, BatchId)> {
+        let tokens: Vec<Token> = self.outbox.ready.iter().chain(&self.outbox.alone).copied().collect();
+        let batch_of = |token: Token| match self.attempts.get_mut(token)?.job {
+            Job::Batch { poller: owner, batch, .. } if owner == poller => Some((token, batch)),
+            _ => None,
+        };
+        tokens.into_iter().filter_map(batch_of).collect()
+    }
+
+    /// Forget an attempt that was not handed out.
+    pub(crate) fn withdraw(&mut self, token: Token) {
+        self.attempts.remove(token);
+        self.outbox.ready.retain(|&other| other != token);
+        self.outbox.alone.retain(|&other| other != token);
+    }
+
+    /// Put an attempt where the next exchange finds it.
+    pub(crate) fn ready(&mut self, mut attempt: Attempt, alone: bool) {
+        attempt.alone = alone;
+        attempt.request = self.chance.uuid();
+        let token = self.attempts.insert(attempt);
+        if alone {
+            self.outbox.alone.push_back(token);
+        } else {
+            self.outbox.ready.push_back(token);
+        }
+        self.ring = true;
+    }
+
+    /// Hand out at most `most` pieces of work. Attempts are counted on disk before this returns.
+    pub(crate) fn take(&mut self, most: usize, works: &mut Vec<Work>) {
+        while works.len() < most {
+            let Some(token) = self.outbox.cancels.pop_front() else { break };
+            if let Some(attempt) = self.attempts.get_mut(token) {
+                let slot = attempt.slot;
+                works.push(Work { token, slot, request: attempt.request, deadline_ms: 0, task: Task::Cancel });
+            }
+        }
+        while works.len() < most {
+            let Some(token) = self.outbox.next(self.draining, self.config.concurrency) else { break };
+            if let Some(work) = self.hand_out(token) {
+                works.push(work);
+            }
+        }
+        if let Err(error) = self.slots.flush() {
+            self.fail(StoreError::Failed(error.to_string()));
+        }
+    }
+
+    fn hand_out(&mut self, token: Token) -> Option<Work> {
+        let now = self.now;
+        let mut refused: Option<SlotError> = None;
+        let attempt = self.attempts.get_mut(token)?;
+        let function = &mut self.functions[attempt.slot];
+        attempt.deadline_ns = now.mono_ns.saturating_add(function.timeout_ns);
+        if function.deadlines.is_empty() {
+            self.timers.push(attempt.deadline_ns, Timer::Deadline(attempt.slot));
+        }
+        function.deadlines.push_back((attempt.deadline_ns, token));
+        self.outbox.running += 1;
+        self.outbox.running_alone |= attempt.alone;
+        let mut suspect = None;
+        let task = match &attempt.job {
+            Job::Batch { poller, records, lane, window, interruptions, .. } => {
+                function.meters.in_flight.add(1.0);
+                suspect = attempt.alone.then_some(*poller);
+                if let Some(poller) = self.pollers[*poller].as_mut() {
+                    if !records.positions.is_empty() {
+                        let record = slot_record(poller, records, (*lane, *interruptions), attempt);
+                        match self.slots.occupy(record) {
+                            Ok(slot) => attempt.file_slot = Some(slot),
+                            Err(error) => refused = Some(error),
+                        }
+                    }
+                    if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
+                        mapping.meters.lanes_busy.add(1.0);
+                        mapping.meters.invoked.add(records.positions.len() as u64);
+                        mapping.meters.batch_size.record(records.positions.len() as f64);
+                        if let (Some(&last), Some(chunk)) = (records.positions.last(), records.chunks.last()) {
+                            poller.last_arrival_ms = chunk.record(last).arrival_ms;
+                            let age_ms = now.wall_ms.saturating_sub(poller.last_arrival_ms);
+                            mapping.meters.iterator_age.record(age_ms as f64 / 1e3);
+                        }
+                    }
+                }
+                Task::Batch { records: records.clone(), window: window.clone(), as_event: function.as_event }
+            }
+            Job::Redrive { records, .. } => {
+                function.meters.in_flight.add(1.0);
+                Task::Batch { records: records.clone(), window: None, as_event: function.as_event }
+            }
+            Job::Invoke { payload, .. } => {
+                function.meters.in_flight.add(1.0);
+                Task::Invoke(payload.clone())
+            }
+            Job::Delivery { record, .. } => Task::Deliver(record.clone()),
+        };
+        let deadline_ms = now.wall_ms + function.timeout_ns / 1_000_000;
+        let work = Work { token, slot: attempt.slot, request: attempt.request, deadline_ms, task };
+        if let Some(error) = refused {
+            self.fail(StoreError::Failed(error.to_string()));
+            return None;
+        }
+        if let Some(poller) = suspect {
+            self.keep_suspects(poller);
+        }
+        Some(work)
+    }
+
+    /// A function's oldest deadline passed: cancel what is still running.
+    pub(crate) fn deadline_due(&mut self, slot: Slot) {
+        while let Some(&(deadline, token)) = self.functions[slot].deadlines.front() {
+            let alive = self.attempts.get_mut(token).filter(|attempt| attempt.deadline_ns == deadline);
+            if deadline > self.now.mono_ns {
+                if alive.is_some() {
+                    self.timers.push(deadline, Timer::Deadline(slot));
+                    return;
+                }
+            } else if let Some(attempt) = alive {
+                attempt.timed_out = true;
+                let request = attempt.request;
+                let waiter = match &mut attempt.job {
+                    Job::Invoke { waiter, .. } => waiter.take(),
+                    _ => None,
+                };
+                self.functions[slot].meters.zombies.add(1.0);
+                self.outbox.cancels.push_back(token);
+                self.ring = true;
+                if let Some(waiter) = waiter {
+                    let answer = self.invoke_answer(slot, request, 2, None);
+                    self.answer(waiter, answer);
+                }
+            }
+            self.functions[slot].deadlines.pop_front();
+        }
+    }
+
+    /// An attempt has ended. A token that names nothing is an answer that came twice or too late: it is refused.
+    pub(crate) fn settle(&mut self, settled: Settled) {
+        let Some(attempt) = self.attempts.remove(settled.token) else { return };
+        self.outbox.running -= 1;
+        if attempt.alone {
+            self.outbox.running_alone = false;
+        }
+        if let Some(file_slot) = attempt.file_slot {
+            self.slots.release(file_slot);
+        }
+        let status = if attempt.timed_out { 2 } else { settled.status };
+        self.measure(&attempt, status, settled.duration_ns);
+        match attempt.job {
+            Job::Batch { poller, batch, .. } => self.batch_ended(poller, batch, attempt.request, status, settled.body),
+            Job::Redrive { key, .. } => self.redrive_ended(&key, status == 0, settled.body),
+            Job::Invoke { waiter: Some(waiter), .. } => {
+                let answer = self.invoke_answer(attempt.slot, attempt.request, status, settled.body);
+                self.answer(waiter, answer);
+            }
+            Job::Invoke { waiter: None, .. } => {}
+            Job::Delivery { key, .. } => self.delivery_ended(key, status == 0, settled.body),
+        }
+        if self.outbox.rings(self.draining, self.config.concurrency) {
+            self.ring = true;
+        }
+    }
+
+    fn measure(&mut self, attempt: &Attempt, status: u8, duration_ns: u64) {
+        let now = self.now.mono_ns;
+        let function = &mut self.functions[attempt.slot];
+        while function.deadlines.front().is_some_and(|&(deadline, token)| {
+            deadline > now && self.attempts.get_mut(token).is_none_or(|other| other.deadline_ns != deadline)
+        }) {
+            function.deadlines.pop_front();
+        }
+        if matches!(attempt.job, Job::Delivery { .. }) {
+            return;
+        }
+        function.meters.in_flight.add(-1.0);
+        if attempt.timed_out {
+            function.meters.zombies.add(-1.0);
+        }
+        function.meters.ended(status, duration_ns);
+    }
+
+    fn batch_ended(&mut self, id: PollerId, batch: BatchId, request: u128, status: u8, body: Option<Vec<u8>>) {
+        let now = self.now;
+        let Some(poller) = self.pollers[id].as_mut() else { return };
+        poller.last_request = request;
+        let mapping = self.mappings.get_mut(&poller.source.mapping);
+        let reads_reports = mapping.is_some_and(|mapping| {
+            mapping.meters.lanes_busy.add(-1.0);
+            mapping.last_result = if status == 0 { "OK" } else { "PROBLEM: Function call failed" };
+            mapping.row.reads_response()
+        });
+        let outcome = match status {
+            0 if reads_reports => read_response(poller.source.shard_index, body.as_deref()),
+            0 => Outcome::Success { report: Report::AllSucceeded, state: None },
+            2 => Outcome::Timeout,
+            3 => Outcome::NotInvoked,
+            4 => Outcome::Interrupted,
+            _ => Outcome::Error,
+        };
+        if status != 0 {
+            poller.last_error = body.map(|text| String::from_utf8_lossy(&text).into());
+        }
+        poller.machine.completed(batch, &outcome, &now);
+        self.pump(id);
+        self.keep_suspects(id);
+    }
+
+    fn invoke_answer(
+        &self,
+        slot: Slot,
+        request: u128,
+        status: u8,
+        body: Option<Vec<u8>>,
+    ) -> Result<Reply, EngineError> {
+        let function = &self.functions[slot];
+        match status {
+            0 => Ok(Reply::Json(body.unwrap_or_else(|| b"null".to_vec()))),
+            2 => {
+                let id = crate::state::uuid_text(request);
+                let seconds = function.timeout_ns as f64 / 1e9;
+                let text = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");
+                let payload = serde_json::json!({"errorType": "Sandbox.Timedout", "errorMessage": text});
+                Err(EngineError::Function { message: text, payload: payload.to_string() })
+            }
+            1 => {
+                let payload = body.map_or_else(|| "{}".to_owned(), |body| String::from_utf8_lossy(&body).into_owned());
+                let message = error_message(&payload);
+                Err(EngineError::Function { message, payload })
+            }
+            _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),
+        }
+    }
+}
+
+fn slot_record(poller: &Poller, records: &Records, (lane, interruptions): (u8, u32), attempt: &Attempt) -> SlotRecord {
+    SlotRecord {
+        mapping: poller.source.mapping,
+        shard: poller.shard,
+        lane,
+        lanes: poller.machine.lanes() as u8,
+        first: records.positions.first().copied().unwrap_or(0),
+        last: records.positions.last().copied().unwrap_or(0),
+        attempt: attempt.number,
+        interruptions,
+        alone: attempt.alone,
+    }
+}
+
+fn read_response(shard_index: u32, body: Option<&[u8]>) -> Outcome {
+    let response = match body {
+        None => None,
+        Some(bytes) => match serde_json::from_slice::<serde_json::Value>(bytes) {
+            Ok(value) => Some(value),
+            Err(_) => return Outcome::Success { report: Report::Malformed, state: None },
+        },
+    };
+    let position_of = |text: &str| sequence::parse(text).filter(|(shard, _)| *shard == shard_index).map(|(_, at)| at);
+    Outcome::Success {
+        report: report::failures(response.as_ref(), position_of),
+        state: report::window_state(response.as_ref()),
+    }
+}
+
+fn error_message(payload: &str) -> String {
+    let parsed: Option<serde_json::Value> = serde_json::from_str(payload).ok();
+    let field = |name: &str| parsed.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    match (field("errorType"), field("errorMessage")) {
+        (Some(kind), Some(message)) => format!("{kind}: {message}"),
+        (None, Some(message)) => message,
+        _ => payload.to_owned(),
+    }
+}

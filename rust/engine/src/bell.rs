@@ -1,0 +1,78 @@
+//! The bell: a socket pair whose reading end the event loop watches. It rings once however often it is struck before it is
+//! heard.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One end for the engine to strike, one for the event loop to watch.
+#[derive(Debug)]
+pub struct Bell {
+    strike: UnixStream,
+    watch: UnixStream,
+    rung: AtomicBool,
+}
+
+impl Bell {
+    /// A silent bell.
+    pub fn new() -> std::io::Result<Self> {
+        let (strike, watch) = UnixStream::pair()?;
+        strike.set_nonblocking(true)?;
+        watch.set_nonblocking(true)?;
+        Ok(Self { strike, watch, rung: AtomicBool::new(false) })
+    }
+
+    /// Make the watched end readable. Never waits: a full socket means that it rings already.
+    pub fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            let _already_ringing = (&self.strike).write(&[1]);
+        }
+    }
+
+    /// Make the watched end silent. What comes after this call rings anew.
+    pub fn quiet(&self) {
+        self.rung.store(false, Ordering::Release);
+        let mut drained = [0u8; 64];
+        while matches!((&self.watch).read(&mut drained), Ok(read) if read == drained.len()) {}
+    }
+
+    /// The descriptor to watch.
+    pub fn fileno(&self) -> RawFd {
+        self.watch.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rings(bell: &Bell) -> bool {
+        bell.watch.peek_is_ready()
+    }
+
+    trait Ready {
+        fn peek_is_ready(&self) -> bool;
+    }
+
+    impl Ready for UnixStream {
+        fn peek_is_ready(&self) -> bool {
+            let mut byte = [0u8; 1];
+            matches!((&*self).read(&mut byte), Ok(1))
+        }
+    }
+
+    #[test]
+    fn it_rings_once_until_it_is_heard() {
+        let bell = Bell::new().unwrap();
+        assert!(!rings(&bell));
+        for _ in 0..10_000 {
+            bell.ring();
+        }
+        assert!(rings(&bell));
+        assert!(!rings(&bell));
+        bell.quiet();
+        bell.ring();
+        assert!(rings(&bell));
+    }
+}

@@ -1,0 +1,301 @@
+//! What waits for the next commit, and what a commit sets free. One commit takes everything that arrived while the one
+//! before it was on its way to the disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::chunk::Chunk;
+use crate::error::{Answer, EngineError, Reply, Waiter};
+use crate::failures::FailureKey;
+use crate::pollers::PollerId;
+use crate::port::{ShardId, StoreError, Table, Write};
+use crate::state::State;
+
+/// How long progress alone waits for company before it is committed.
+pub(crate) const LAZY_NS: u64 = 5_000_000;
+/// How long the engine waits before it tries a full disk again.
+const FULL_NS: u64 = 100_000_000;
+/// Most bytes accepted and not yet durable; beyond, puts are refused.
+const UNCOMMITTED_MAX: usize = 64 << 20;
+/// Most bytes of newest records kept in memory over all shards.
+const TAIL_MAX: usize = 32 << 20;
+
+type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
+
+/// Writes gathered for the next commit.
+#[derive(Default)]
+pub(crate) struct Pending {
+    /// Shards with accepted records.
+    pub(crate) shards: Vec<ShardId>,
+    rows: Rows,
+    trims: BTreeMap<ShardId, u64>,
+    /// Pollers with unsaved progress.
+    pub(crate) checkpoints: Vec<PollerId>,
+    /// Callers to answer when the commit is durable.
+    pub(crate) waiters: Vec<(Waiter, Reply)>,
+    /// Failures to send when their rows are durable.
+    pub(crate) deliveries: Vec<FailureKey>,
+    /// Somebody waits: commit as soon as the writer is free.
+    pub(crate) urgent: bool,
+    /// When the oldest write that can wait began to wait, mono ns.
+    lazy_since: Option<u64>,
+    pub(crate) bytes: usize,
+}
+
+/// A commit on its way.
+pub(crate) struct Commit {
+    /// What the store must carry out.
+    pub writes: Vec<Write>,
+    appended: Vec<(ShardId, Arc<Chunk>)>,
+    rows: Rows,
+    waiters: Vec<(Waiter, Reply)>,
+    deliveries: Vec<FailureKey>,
+    bytes: usize,
+}
+
+impl Commit {
+    /// Whether it frees room.
+    pub(crate) fn trims(&self) -> bool {
+        self.writes.iter().any(|write| matches!(write, Write::Trim { .. } | Write::Remove { .. }))
+    }
+}
+
+impl Pending {
+    pub(crate) fn set(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.rows.insert((table, key), Some(value));
+    }
+
+    pub(crate) fn remove(&mut self, table: Table, key: Vec<u8>) {
+        self.rows.insert((table, key), None);
+    }
+
+    pub(crate) fn trim(&mut self, shard: ShardId, before: u64) {
+        self.trims.insert(shard, before);
+    }
+
+    pub(crate) fn begin_lazily(&mut self, now_ns: u64) {
+        self.lazy_since.get_or_insert(now_ns);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.urgent && self.lazy_since.is_none()
+    }
+
+    /// When the next commit should begin, mono ns; `None`: nothing waits.
+    pub(crate) fn due(&self) -> Option<u64> {
+        if self.urgent {
+            Some(0)
+        } else {
+            self.lazy_since.map(|since| since + LAZY_NS)
+        }
+    }
+
+    /// The value a row will have after the next commit, if the next commit changes it.
+    pub(crate) fn row(&self, table: Table, key: &[u8]) -> Option<&Option<Vec<u8>>> {
+        self.rows.get(&(table, key.to_vec()))
+    }
+}
+
+impl State {
+    /// Refuse more while too much waits for the disk.
+    pub(crate) fn check_room(&self) -> Result<(), EngineError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into());
+        }
+        if self.closed {
+            return Err(EngineError::Closed("the app is stopped: nothing more is accepted".into()));
+        }
+        if self.pending.bytes + self.committing_bytes > UNCOMMITTED_MAX {
+            return Err(EngineError::TooMany {
+                message: format!(
+                    "over {UNCOMMITTED_MAX} bytes wait for the disk: put again when earlier puts have returned"
+                ),
+                reason: "StoreBacklog".into(),
+                retry_after_ms: 100,
+            });
+        }
+        Ok(())
+    }
+
+    /// Accept records for a stream; the waiter is answered when they are durable.
+    pub(crate) fn accept<'a>(
+        &mut self,
+        stream: &str,
+        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])>,
+        waiter: Waiter,
+    ) {
+        match self.accept_all(stream, records) {
+            Ok(numbers) => {
+                self.pending.waiters.push((waiter, Reply::Numbers(numbers)));
+                self.pending.urgent = true;
+            }
+            Err(error) => self.answer(waiter, Err(error)),
+        }
+    }
+
+    fn accept_all<'a>(
+        &mut self,
+        stream: &str,
+        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Vec<u64>, EngineError> {
+        self.check_room()?;
+        let entry = self.streams.get(stream).ok_or_else(|| self.no_stream(stream))?;
+        let arrival_ms = self.now.wall_ms;
+        let (mut numbers, mut data_bytes) = (Vec::with_capacity(records.len()), 0);
+        for (key, data) in records {
+            let (hash, key_hash) = crate::streams::hash(key);
+            let id = entry.route(hash);
+            let Some(shard) = self.shards[id as usize].as_mut() else { continue };
+            numbers.push(shard.number(shard.next));
+            if shard.accept(key, data, key_hash, arrival_ms) {
+                self.pending.shards.push(id);
+            }
+            data_bytes += data.len();
+        }
+        entry.meters.records.add(numbers.len() as u64);
+        entry.meters.bytes.add(data_bytes as u64);
+        self.pending.bytes += data_bytes;
+        Ok(numbers)
+    }
+
+    /// Everything that waits, as one commit.
+    pub(crate) fn take_commit(&mut self) -> Option<Commit> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        let mut writes = Vec::with_capacity(pending.shards.len() + pending.rows.len() + pending.checkpoints.len());
+        let mut appended = Vec::with_capacity(pending.shards.len());
+        for id in pending.shards.drain(..) {
+            let Some(chunk) = self.shards[id as usize].as_mut().and_then(|shard| shard.pending.take()) else {
+                continue;
+            };
+            let chunk = Arc::new(chunk);
+            writes.push(Write::Append { shard: id, chunk: chunk.clone() });
+            appended.push((id, chunk));
+        }
+        for id in pending.checkpoints.drain(..) {
+            let Some(poller) = self.pollers[id].as_mut() else { continue };
+            let Some(checkpoint) = poller.unsaved.take() else { continue };
+            let key = crate::mappings::checkpoint_key(poller.source.mapping, poller.shard);
+            let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
+            pending.rows.insert((Table::Checkpoint, key), Some(value));
+        }
+        for ((table, key), value) in &pending.rows {
+            writes.push(match value {
+                Some(value) => Write::Set { table: *table, key: key.clone(), value: value.clone() },
+                None => Write::Remove { table: *table, key: key.clone() },
+            });
+        }
+        for (shard, before) in &pending.trims {
+            writes.push(Write::Trim { shard: *shard, before: *before });
+        }
+        self.committing_bytes = pending.bytes;
+        Some(Commit {
+            writes,
+            appended,
+            rows: pending.rows,
+            waiters: pending.waiters,
+            deliveries: pending.deliveries,
+            bytes: pending.bytes,
+        })
+    }
+
+    /// The commit ended; `took_ns` is how long it was with the store.
+    pub(crate) fn committed(&mut self, commit: Commit, result: Result<(), StoreError>, took_ns: u64) {
+        self.committing_bytes = 0;
+        self.meters.commits.increment();
+        self.meters.commit_duration.record(took_ns as f64 / 1e9);
+        match result {
+            Ok(()) => self.commit_durable(commit),
+            Err(error @ StoreError::Full(_)) => {
+                self.meters.refused.increment();
+                self.commit_refused(commit, &error);
+            }
+            Err(error) => {
+                self.meters.failed.increment();
+                for (waiter, _) in commit.waiters {
+                    self.answer(waiter, Err(error.clone().into()));
+                }
+                self.fail(error);
+            }
+        }
+    }
+
+    fn commit_durable(&mut self, commit: Commit) {
+        self.full = false;
+        self.meters.bytes.add(commit.bytes as u64);
+        for (waiter, reply) in commit.waiters {
+            self.answer(waiter, Ok(reply));
+        }
+        for (id, chunk) in commit.appended {
+            if let Some(shard) = self.shards[id as usize].as_mut() {
+                shard.durable = chunk.end();
+                shard.oldest_ms.get_or_insert(chunk.last_arrival_ms());
+                if shard.pollers.is_empty() {
+                    self.tail_bytes -= shard.tail.drain(..).map(|chunk| chunk.body().len()).sum::<usize>();
+                } else {
+                    self.tail_bytes += chunk.body().len();
+                    self.tail_order.push_back(id);
+                    shard.tail.push_back(chunk);
+                }
+            }
+            self.announce(id);
+        }
+        while self.tail_bytes > TAIL_MAX {
+            let Some(id) = self.tail_order.pop_front() else { break };
+            let dropped = self.shards[id as usize].as_mut().and_then(|shard| shard.tail.pop_front());
+            self.tail_bytes -= dropped.map_or(0, |chunk| chunk.body().len());
+        }
+        self.deliver(commit.deliveries);
+    }
+
+    /// The disk is full: what was only accepted is refused, what was already promised is tried again.
+    fn commit_refused(&mut self, commit: Commit, error: &StoreError) {
+        let accepted: Vec<(Waiter, Reply)> =
+            commit.waiters.into_iter().chain(std::mem::take(&mut self.pending.waiters)).collect();
+        for (waiter, _) in accepted {
+            self.answer(waiter, Err(error.clone().into()));
+        }
+        let later = std::mem::take(&mut self.pending.shards);
+        for id in commit.appended.iter().map(|(id, _)| *id).chain(later) {
+            if let Some(shard) = self.shards[id as usize].as_mut() {
+                shard.forget_pending();
+            }
+        }
+        self.pending.bytes = 0;
+        for (at, value) in commit.rows {
+            self.pending.rows.entry(at).or_insert(value);
+        }
+        self.pending.deliveries.extend(commit.deliveries);
+        self.pending.urgent = false;
+        self.pending.lazy_since = Some(self.now.mono_ns + FULL_NS);
+        self.full = true;
+    }
+
+    /// The store takes no further write: acknowledge nothing more, and say so.
+    pub(crate) fn fail(&mut self, error: StoreError) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.draining = true;
+        let waiters = std::mem::take(&mut self.pending.waiters);
+        self.pending = Pending::default();
+        for (waiter, _) in waiters {
+            self.answer(waiter, Err(error.clone().into()));
+        }
+        self.answer(Waiter::Bell(0), Err(error.clone().into()));
+        self.failed = Some(error);
+    }
+
+    /// Hand an answer to whoever waits for it.
+    pub(crate) fn answer(&mut self, waiter: Waiter, answer: Answer) {
+        match waiter {
+            Waiter::Bell(ticket) => {
+                self.answered.push((ticket, answer));
+                self.ring = true;
+            }
+            Waiter::Call(call) => call(answer),
+        }
+    }
+}

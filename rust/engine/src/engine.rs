@@ -1,0 +1,468 @@
+//! The engine: its lock, its clock, its threads, and the calls that come in from outside.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::attempts::{Attempt, Job, Settled, Slot, Work};
+use crate::bell::Bell;
+use crate::error::{Answer, EngineError, Ticket, Waiter};
+use crate::metrics::Registry;
+use crate::port::{Reader, Store};
+use crate::slots::{SlotRecord, Slots};
+use crate::state::{Config, Function, State, Timer, SWEEP_NS};
+use forebay_core::Now;
+
+/// What an engine is built from.
+pub struct Parts {
+    /// Where events are kept.
+    pub store: Box<dyn Store>,
+    /// Where attempts in flight are kept.
+    pub slots: Slots,
+    /// What was in flight when the last process died.
+    pub found: Vec<SlotRecord>,
+    /// Names.
+    pub config: Config,
+    /// `Some`: time moves only by [`Engine::turn`], and nothing runs on threads of its own.
+    pub manual: Option<Now>,
+}
+
+/// A function or destination, as it is registered.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Registration {
+    /// `function` or `destination`.
+    pub kind: String,
+    /// Unique among its kind.
+    pub name: String,
+    /// How long an attempt may take; a destination has none given.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// `event` or `batch`.
+    #[serde(default)]
+    pub wants: Option<String>,
+    /// `task` or `thread`.
+    #[serde(default)]
+    pub isolation: Option<String>,
+}
+
+/// How long a destination may take for one record.
+const DELIVERY_TIMEOUT_MS: u64 = 60_000;
+/// Longest sleep of a thread that has nothing to do.
+const IDLE: Duration = Duration::from_secs(3600);
+/// Reads taken from the queue at once.
+const READS: usize = 16;
+
+struct Shared {
+    state: Mutex<Inner>,
+    /// Wakes the driver.
+    work: Condvar,
+    /// Wakes the reader.
+    reads: Condvar,
+    bell: Bell,
+    start: Instant,
+    manual: bool,
+}
+
+struct Inner {
+    state: State,
+    /// When the driver wakes by itself, mono ns.
+    driver_wakes: u64,
+    /// The store, while no thread has taken it.
+    store: Option<Box<dyn Store>>,
+    reader: Option<Box<dyn Reader>>,
+    next_ticket: Ticket,
+    stopping: bool,
+}
+
+/// One process's running end of a store.
+pub struct Engine {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    registry: Arc<Registry>,
+}
+
+impl Engine {
+    /// Open the state that a store holds. Nothing runs before [`Engine::start`].
+    pub fn open(parts: Parts) -> Result<Self, EngineError> {
+        let bell = Bell::new().map_err(|error| EngineError::Closed(format!("no bell can be made: {error}")))?;
+        let registry = Arc::new(Registry::new());
+        let start = Instant::now();
+        let manual = parts.manual.is_some();
+        let now = parts.manual.unwrap_or_else(|| read_clock(start));
+        let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
+        let mut state = State::new(parts.config, now, seed, parts.store.reader()?, parts.slots, registry.clone());
+        state.restore()?;
+        state.take_over(parts.found)?;
+        let reader = Some(parts.store.reader()?);
+        let inner =
+            Inner { state, driver_wakes: u64::MAX, store: Some(parts.store), reader, next_ticket: 1, stopping: false };
+        let shared =
+            Shared { state: Mutex::new(inner), work: Condvar::new(), reads: Condvar::new(), bell, start, manual };
+        let engine = Self { shared: Arc::new(shared), threads: Mutex::new(Vec::new()), registry };
+        if !manual {
+            engine.spawn_threads()?;
+        }
+        Ok(engine)
+    }
+
+    fn spawn_threads(&self) -> Result<(), EngineError> {
+        let (store, reader) = {
+            let mut inner = self.shared.lock();
+            (inner.store.take(), inner.reader.take())
+        };
+        let mut threads = lock(&self.threads);
+        let failed = |error: std::io::Error| EngineError::Closed(format!("no thread can be started: {error}"));
+        if let Some(store) = store {
+            let shared = self.shared.clone();
+            let driver = std::thread::Builder::new().name("forebay-engine".into());
+            threads.push(driver.spawn(move || drive(&shared, store)).map_err(failed)?);
+        }
+        if let Some(reader) = reader {
+            let shared = self.shared.clone();
+            let thread = std::thread::Builder::new().name("forebay-reader".into());
+            threads.push(thread.spawn(move || read(&shared, reader)).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// The registry of this engine's metrics.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The descriptor to watch for the bell.
+    pub fn fileno(&self) -> std::os::fd::RawFd {
+        self.shared.bell.fileno()
+    }
+
+    /// The bell was heard.
+    pub fn quiet(&self) {
+        self.shared.bell.quiet();
+    }
+
+    /// Let mappings run and begin what waits for its destination.
+    pub fn start(&self) -> Result<(), EngineError> {
+        self.with(|state| {
+            state.started = true;
+            state.timers.push(state.now.mono_ns + SWEEP_NS, Timer::Sweep);
+            let ids: Vec<u64> = state.mappings.keys().copied().collect();
+            ids.into_iter().try_for_each(|id| state.bind(id))
+        })
+    }
+
+    /// Hand out no new work.
+    pub fn drain(&self) {
+        self.with(|state| state.draining = true);
+    }
+
+    /// Nothing is handed out and nothing waits for the disk.
+    pub fn idle(&self) -> bool {
+        self.with(|state| state.idle())
+    }
+
+    /// Why the engine is not ready, if it is not.
+    pub fn not_ready(&self) -> Vec<String> {
+        self.with(|state| state.not_ready())
+    }
+
+    /// Commit what is left and stop the threads. Accepts nothing any more.
+    pub fn close(&self) {
+        {
+            let mut inner = self.shared.lock();
+            inner.state.draining = true;
+            inner.state.closed = true;
+            inner.stopping = true;
+            if self.shared.manual {
+                self.shared.settle_inline(&mut inner);
+            }
+            self.shared.work.notify_all();
+            self.shared.reads.notify_all();
+        }
+        for thread in lock(&self.threads).drain(..) {
+            // A thread that panicked has said so itself; nothing is left to be done for it.
+            let _ended = thread.join();
+        }
+        let mut inner = self.shared.lock();
+        inner.store = None;
+        inner.reader = None;
+    }
+
+    /// Register a function or a destination; the same name again replaces its settings and keeps its slot.
+    pub fn register(&self, registration: &Registration) -> Result<Slot, EngineError> {
+        self.with(|state| state.register(registration))
+    }
+
+    /// Take a ticket whose answer will come through the bell.
+    pub fn ticket(&self) -> (Ticket, Waiter) {
+        let mut inner = self.shared.lock();
+        let ticket = inner.next_ticket;
+        inner.next_ticket += 1;
+        (ticket, Waiter::Bell(ticket))
+    }
+
+    /// Accept records for a stream; `waiter` is answered when they are durable.
+    pub fn put<'a>(
+        &self,
+        stream: &str,
+        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
+        waiter: Waiter,
+    ) {
+        let refused = records.clone().find_map(|(key, data)| crate::streams::check_record(key, data).err());
+        self.with(|state| match refused {
+            Some(error) => state.answer(waiter, Err(error)),
+            None => state.accept(stream, records, waiter),
+        });
+    }
+
+    /// Run a function once; `waiter` gets its response.
+    pub fn invoke(&self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
+        self.with(|state| state.invoke(function, payload, waiter));
+    }
+
+    /// Ask in words: see `python/forebay/wire/verbs.py`.
+    pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
+        self.with(|state| state.request(verb, body, waiter));
+    }
+
+    /// Settle what has ended and take what is ready, at most `most` pieces; and the answers that have come.
+    pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> (Vec<Work>, Vec<(Ticket, Answer)>) {
+        let mut inner = self.shared.enter();
+        for one in settled {
+            inner.state.settle(one);
+        }
+        if self.shared.manual {
+            self.shared.settle_inline(&mut inner);
+        }
+        let mut works = Vec::new();
+        inner.state.take(most, &mut works);
+        let answered = std::mem::take(&mut inner.state.answered);
+        inner.state.ring = most > 0 && inner.state.outbox.rings(inner.state.draining, inner.state.config.concurrency);
+        self.shared.leave(&mut inner);
+        (works, answered)
+    }
+
+    /// Manual time only: do everything that is due at `now`; when the next turn is needed, mono ns.
+    pub fn turn(&self, now: Now) -> Option<u64> {
+        let mut inner = self.shared.lock();
+        inner.state.now = now;
+        self.shared.settle_inline(&mut inner);
+        inner.state.next_due()
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let mut inner = self.shared.enter();
+        let result = act(&mut inner.state);
+        if self.shared.manual {
+            self.shared.settle_inline(&mut inner);
+        }
+        self.shared.leave(&mut inner);
+        result
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.state)
+    }
+
+    /// Lock and look at the clock.
+    fn enter(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        self.tell_time(&mut inner.state);
+        inner
+    }
+
+    fn tell_time(&self, state: &mut State) {
+        if !self.manual {
+            let clock = read_clock(self.start);
+            state.now = Now { entropy: state.chance.next(), ..clock };
+        }
+    }
+
+    /// Wake whoever has something to do now.
+    fn leave(&self, inner: &mut Inner) {
+        if std::mem::take(&mut inner.state.ring) {
+            self.bell.ring();
+        }
+        if self.manual {
+            return;
+        }
+        if !inner.state.reads.is_empty() {
+            self.reads.notify_one();
+        }
+        if inner.state.next_due().is_some_and(|due| due < inner.driver_wakes) {
+            inner.driver_wakes = 0;
+            self.work.notify_one();
+        }
+    }
+
+    /// Turn, read and commit in place until nothing is left to do at this moment.
+    fn settle_inline(&self, inner: &mut Inner) {
+        loop {
+            inner.state.turn();
+            let mut moved = false;
+            while let (Some(read), Some(reader)) = (inner.state.reads.pop_front(), inner.reader.as_mut()) {
+                match reader.chunks(read.shard, read.from, read.bytes) {
+                    Ok(chunks) => inner.state.read_done(read, chunks),
+                    Err(error) => inner.state.fail(error),
+                }
+                moved = true;
+            }
+            if let (Some(commit), Some(store)) = (inner.state.take_commit(), inner.store.as_mut()) {
+                let result = store.commit(&commit.writes);
+                let refused = result.is_err();
+                inner.state.committed(commit, result, 0);
+                if refused {
+                    break;
+                }
+                moved = true;
+            }
+            if !moved {
+                break;
+            }
+        }
+        if std::mem::take(&mut inner.state.ring) {
+            self.bell.ring();
+        }
+    }
+}
+
+/// The driver: turns the engine when something is due and carries commits to the store. The lock is free while it waits and
+/// while the disk works.
+fn drive(shared: &Shared, mut store: Box<dyn Store>) {
+    let mut inner = shared.enter();
+    let mut more_to_give = true;
+    loop {
+        inner.driver_wakes = 0;
+        inner.state.turn();
+        let now = inner.state.now.mono_ns;
+        let due = inner.stopping || inner.state.pending.due().is_some_and(|due| due <= now);
+        if let Some(commit) = if due { inner.state.take_commit() } else { None } {
+            shared.leave(&mut inner);
+            drop(inner);
+            let begun = Instant::now();
+            let result = store.commit(&commit.writes);
+            more_to_give |= commit.trims();
+            inner = shared.enter();
+            inner.state.committed(commit, result, begun.elapsed().as_nanos() as u64);
+            continue;
+        }
+        if inner.stopping {
+            return;
+        }
+        shared.leave(&mut inner);
+        let wait = inner.state.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
+        if more_to_give && wait > Duration::from_millis(1) {
+            drop(inner);
+            let given = store.give_back();
+            inner = shared.enter();
+            match given {
+                Ok(more) => more_to_give = more,
+                Err(error) => {
+                    more_to_give = false;
+                    inner.state.fail(error);
+                }
+            }
+            continue;
+        }
+        if wait > Duration::ZERO {
+            inner.driver_wakes = now.saturating_add(wait.as_nanos() as u64);
+            inner = shared.work.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        shared.tell_time(&mut inner.state);
+    }
+}
+
+/// The reader: fetches chunks for machines that want records which are not in memory.
+fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
+    let mut inner = shared.lock();
+    let mut batch = Vec::with_capacity(READS);
+    loop {
+        while inner.state.reads.is_empty() && !inner.stopping {
+            inner = shared.reads.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        if inner.stopping {
+            return;
+        }
+        let many = inner.state.reads.len().min(READS);
+        batch.extend(inner.state.reads.drain(..many));
+        drop(inner);
+        let done: Vec<_> = batch.drain(..).map(|one| (one, reader.chunks(one.shard, one.from, one.bytes))).collect();
+        inner = shared.enter();
+        for (one, result) in done {
+            match result {
+                Ok(chunks) => inner.state.read_done(one, chunks),
+                Err(error) => inner.state.fail(error),
+            }
+        }
+        shared.leave(&mut inner);
+    }
+}
+
+impl State {
+    fn register(&mut self, registration: &Registration) -> Result<Slot, EngineError> {
+        let is_function = match registration.kind.as_str() {
+            "function" => true,
+            "destination" => false,
+            other => return Err(EngineError::Invalid(format!("kind is {other:?}: allowed are function, destination"))),
+        };
+        let names = if is_function { &self.function_names } else { &self.destination_names };
+        let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
+        let slot = names.get(&registration.name).copied();
+        let function = Function::new(registration, timeout_ms, &self.registry);
+        let slot = match slot {
+            Some(slot) => {
+                self.functions[slot].replace_settings(function);
+                slot
+            }
+            None => {
+                self.functions.push(function);
+                self.functions.len() - 1
+            }
+        };
+        let names = if is_function { &mut self.function_names } else { &mut self.destination_names };
+        names.insert(registration.name.clone(), slot);
+        let ids: Vec<u64> = self.mappings.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.bind(id))?;
+        Ok(slot)
+    }
+
+    fn invoke(&mut self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
+        let refused = match self.function_names.get(function) {
+            Some(_) if self.draining || !self.started => {
+                EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
+            }
+            Some(&slot) => {
+                let job = Job::Invoke { payload, waiter: Some(waiter) };
+                self.ready(Attempt::new(slot, job, 1), false);
+                return;
+            }
+            None => {
+                let known: Vec<&str> = self.function_names.keys().take(8).map(String::as_str).collect();
+                EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
+            }
+        };
+        self.answer(waiter, Err(refused));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under the lock is a broken invariant; the process says so where it happened. Going on with the lock keeps the
+    // shutdown path working.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_clock(start: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        mono_ns: start.elapsed().as_nanos() as u64,
+        wall_ms: wall.as_millis() as u64,
+        entropy: wall.as_nanos() as u64,
+    }
+}

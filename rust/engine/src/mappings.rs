@@ -1,0 +1,449 @@
+//! Event source mappings: a stream bound to a function, its settings and its pollers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_core::sequence;
+use forebay_core::stream::checkpoint::Checkpoint;
+use forebay_core::stream::face::{Backoff, Settings};
+use forebay_core::stream::ShardMachine;
+use serde::{Deserialize, Serialize};
+
+use crate::attempts::Slot;
+use crate::error::EngineError;
+use crate::meters::MappingMeters;
+use crate::pollers::{Poller, PollerId, Source};
+use crate::port::{ShardId, Table};
+use crate::state::State;
+
+/// Most payload bytes of one batch: Lambda's synchronous payload.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub(crate) const BATCH_BYTES_MAX: u64 = 6_291_556;
+
+/// Where a mapping begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum StartingPosition {
+    /// The oldest record kept.
+    TrimHorizon,
+    /// After everything that was there when the mapping was first seen.
+    Latest,
+    /// The first record that arrived at or after a time.
+    AtTimestamp,
+}
+
+/// Back-off between retries, as it crosses the seam.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BackoffRow {
+    base_ms: u64,
+    cap_ms: u64,
+    jitter: f64,
+}
+
+/// A mapping's row: identity and every setting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MappingRow {
+    /// Source stream.
+    pub stream: String,
+    /// Target function.
+    pub function: String,
+    /// The function's ARN, as failure records show it.
+    #[serde(default)]
+    pub function_arn: String,
+    /// Where it began; fixed at first sight.
+    pub starting_position: StartingPosition,
+    /// Time of `AT_TIMESTAMP`.
+    #[serde(default)]
+    pub starting_position_timestamp_ms: Option<u64>,
+    batch_size: u32,
+    maximum_batching_window_ms: u64,
+    parallelization_factor: u8,
+    maximum_retry_attempts: i64,
+    maximum_record_age_ms: i64,
+    bisect_batch_on_function_error: bool,
+    report_batch_item_failures: bool,
+    filters: Vec<String>,
+    tumbling_window_ms: u64,
+    /// Name of the on-failure destination.
+    #[serde(default)]
+    pub on_failure: Option<String>,
+    /// Failure records carry the event.
+    pub include_payload: bool,
+    retry_backoff: BackoffRow,
+    /// Whether it runs.
+    pub enabled: bool,
+}
+
+impl MappingRow {
+    /// Whether the handler's response matters.
+    pub(crate) fn reads_response(&self) -> bool {
+        self.report_batch_item_failures || self.tumbling_window_ms > 0
+    }
+
+    /// Refuse what no machine can run. Python refuses earlier and with AWS's words; this holds for every other door.
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        let refuse = |text: String| Err(EngineError::Invalid(text));
+        if !(1..=10_000).contains(&self.batch_size) {
+            return refuse(format!("batch_size is {}: allowed are 1 to 10000", self.batch_size));
+        }
+        if self.maximum_batching_window_ms > 300_000 {
+            return refuse(format!(
+                "maximum_batching_window is {} ms: allowed are 0 to 300000",
+                self.maximum_batching_window_ms
+            ));
+        }
+        if !(1..=10).contains(&self.parallelization_factor) {
+            return refuse(format!("parallelization_factor is {}: allowed are 1 to 10", self.parallelization_factor));
+        }
+        if !(-1..=10_000).contains(&self.maximum_retry_attempts) {
+            return refuse(format!(
+                "maximum_retry_attempts is {}: allowed are -1 to 10000",
+                self.maximum_retry_attempts
+            ));
+        }
+        if self.maximum_record_age_ms != -1 && !(60_000..=604_800_000).contains(&self.maximum_record_age_ms) {
+            return refuse(format!(
+                "maximum_record_age is {} ms: allowed are -1, or 60000 to 604800000",
+                self.maximum_record_age_ms
+            ));
+        }
+        if self.tumbling_window_ms > 900_000 {
+            return refuse(format!("tumbling_window is {} ms: allowed are 0 to 900000", self.tumbling_window_ms));
+        }
+        if self.tumbling_window_ms > 0 && self.parallelization_factor > 1 {
+            return refuse("tumbling_window needs parallelization_factor 1: a window's state is one per shard".into());
+        }
+        Ok(())
+    }
+
+    /// The parallelization factor.
+    pub(crate) fn lanes(&self) -> u8 {
+        self.parallelization_factor
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            batch_size: self.batch_size,
+            window_ms: self.maximum_batching_window_ms,
+            batch_bytes_max: BATCH_BYTES_MAX,
+            parallelization_factor: self.parallelization_factor,
+            maximum_retry_attempts: u32::try_from(self.maximum_retry_attempts).ok(),
+            maximum_record_age_ms: u64::try_from(self.maximum_record_age_ms).ok(),
+            bisect: self.bisect_batch_on_function_error,
+            report_item_failures: self.report_batch_item_failures,
+            tumbling_window_ms: self.tumbling_window_ms,
+            backoff: Backoff {
+                base_ms: self.retry_backoff.base_ms,
+                cap_ms: self.retry_backoff.cap_ms,
+                jitter: self.retry_backoff.jitter,
+            },
+        }
+    }
+
+    fn parse_filters(&self) -> Result<(), EngineError> {
+        if self.filters.is_empty() {
+            return Ok(());
+        }
+        Err(EngineError::Invalid("filters are not honoured by this version".into()))
+    }
+}
+
+/// A mapping as the engine holds it.
+pub(crate) struct Mapping {
+    pub(crate) row: MappingRow,
+    /// The function, once it is registered in this process.
+    pub(crate) slot: Option<Slot>,
+    pub(crate) destination: Option<Slot>,
+    pub(crate) pollers: BTreeMap<ShardId, PollerId>,
+    pub(crate) meters: MappingMeters,
+    pub(crate) declared: bool,
+    pub(crate) last_result: &'static str,
+}
+
+pub(crate) fn checkpoint_key(mapping: u64, shard: ShardId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(12);
+    key.extend_from_slice(&mapping.to_be_bytes());
+    key.extend_from_slice(&shard.to_be_bytes());
+    key
+}
+
+impl Mapping {
+    /// A mapping found in the store; nothing in this process has declared it yet.
+    pub(crate) fn restored(row: MappingRow, meters: MappingMeters) -> Result<Self, EngineError> {
+        row.parse_filters()?;
+        Ok(Self {
+            row,
+            slot: None,
+            destination: None,
+            pollers: BTreeMap::new(),
+            meters,
+            declared: false,
+            last_result: "No records processed",
+        })
+    }
+}
+
+impl State {
+    /// The mapping of a stream and a function.
+    pub(crate) fn mapping_id(&self, stream: &str, function: &str) -> Option<u64> {
+        self.mappings.iter().find(|(_, m)| m.row.stream == stream && m.row.function == function).map(|(&id, _)| id)
+    }
+
+    /// Declare a mapping: at first sight its starting position is fixed, later its changed settings are applied.
+    pub(crate) fn declare_mapping(&mut self, mut row: MappingRow) -> Result<u64, EngineError> {
+        row.check()?;
+        row.parse_filters()?;
+        if !self.streams.contains_key(&row.stream) {
+            return Err(self.no_stream(&row.stream));
+        }
+        row.function_arn = self.function_arn(&row.function);
+        if let Some(id) = self.mapping_id(&row.stream, &row.function) {
+            if let Some(mapping) = self.mappings.get_mut(&id) {
+                row.starting_position = mapping.row.starting_position;
+                row.starting_position_timestamp_ms = mapping.row.starting_position_timestamp_ms;
+                mapping.declared = true;
+            }
+            self.apply_mapping(id, row)?;
+            return Ok(id);
+        }
+        let id = self.next_mapping;
+        self.next_mapping += 1;
+        self.fix_start(id, &row)?;
+        let meters = MappingMeters::new(&self.registry, &row.stream, &row.function);
+        let mapping = Mapping {
+            row: row.clone(),
+            slot: None,
+            destination: None,
+            pollers: BTreeMap::new(),
+            meters,
+            declared: true,
+            last_result: "No records processed",
+        };
+        self.mappings.insert(id, mapping);
+        self.save_mapping(id);
+        self.bind(id)?;
+        Ok(id)
+    }
+
+    /// Write where each shard of a new mapping begins, in the commit that makes the mapping known.
+    fn fix_start(&mut self, id: u64, row: &MappingRow) -> Result<(), EngineError> {
+        if row.starting_position == StartingPosition::TrimHorizon {
+            return Ok(());
+        }
+        let shards = self.streams.get(&row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
+        for shard in shards {
+            let position = match row.starting_position {
+                StartingPosition::AtTimestamp => {
+                    self.position_at(shard, row.starting_position_timestamp_ms.unwrap_or(0))?
+                }
+                _ => self.shards[shard as usize].as_ref().map_or(0, |shard| shard.next),
+            };
+            let checkpoint = Checkpoint::starting_at(position, row.parallelization_factor);
+            let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
+            self.pending.set(Table::Checkpoint, checkpoint_key(id, shard), value);
+        }
+        Ok(())
+    }
+
+    /// First position of a log that arrived at or after a time.
+    pub(crate) fn position_at(&mut self, id: ShardId, timestamp_ms: u64) -> Result<u64, EngineError> {
+        let Some(shard) = self.shards[id as usize].as_ref() else { return Ok(0) };
+        let (next, mut from) = (shard.next, shard.first);
+        for (first, count, _, last_ms) in self.reader.sizes(id, usize::MAX)? {
+            if last_ms >= timestamp_ms {
+                from = first;
+                break;
+            }
+            from = first + u64::from(count);
+        }
+        for chunk in self.reader.chunks(id, from, 1)? {
+            for position in chunk.first().max(from)..chunk.end() {
+                if chunk.record(position).arrival_ms >= timestamp_ms {
+                    return Ok(position);
+                }
+            }
+        }
+        Ok(from.min(next))
+    }
+
+    pub(crate) fn save_mapping(&mut self, id: u64) {
+        let Some(mapping) = self.mappings.get(&id) else { return };
+        let value = serde_json::to_vec(&mapping.row).unwrap_or_default();
+        self.pending.set(Table::Mapping, id.to_be_bytes().to_vec(), value);
+        self.pending.urgent = true;
+    }
+
+    /// Apply changed settings to a mapping and to the machines that run it.
+    pub(crate) fn apply_mapping(&mut self, id: u64, row: MappingRow) -> Result<(), EngineError> {
+        row.check()?;
+        row.parse_filters()?;
+        let now = self.now;
+        let Some(mapping) = self.mappings.get_mut(&id) else { return Ok(()) };
+        let changed = mapping.row != row;
+        let (was_enabled, enabled) = (mapping.row.enabled, row.enabled);
+        mapping.row = row;
+        let settings = mapping.row.settings();
+        let pollers: Vec<PollerId> = mapping.pollers.values().copied().collect();
+        if changed {
+            self.save_mapping(id);
+        }
+        for poller in pollers {
+            if let Some(poller) = self.pollers[poller].as_mut() {
+                if changed {
+                    poller.machine.configure(settings.clone(), &now);
+                }
+                match (was_enabled, enabled) {
+                    (true, false) => poller.machine.pause(),
+                    (false, true) => poller.machine.resume(&now),
+                    _ => {}
+                }
+            }
+            self.pump(poller);
+        }
+        self.bind(id)
+    }
+
+    /// Bind a mapping to what is registered: with its function there, every shard gets a poller.
+    pub(crate) fn bind(&mut self, id: u64) -> Result<(), EngineError> {
+        let Some(mapping) = self.mappings.get_mut(&id) else { return Ok(()) };
+        mapping.slot = self.function_names.get(&mapping.row.function).copied();
+        let had = mapping.destination;
+        mapping.destination =
+            mapping.row.on_failure.as_ref().and_then(|name| self.destination_names.get(name).copied());
+        let gained = had.is_none() && mapping.destination.is_some();
+        if mapping.slot.is_some() && mapping.declared && self.started {
+            let shards = self.streams.get(&mapping.row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
+            for shard in shards {
+                self.open_poller(id, shard)?;
+            }
+        }
+        if gained && self.started {
+            let keys = self.undelivered();
+            self.deliver(keys.into_iter().filter(|key| key.mapping == id).collect::<Vec<_>>());
+        }
+        Ok(())
+    }
+
+    /// What the events of a mapping on a shard share.
+    pub(crate) fn source(&self, mapping: u64, shard: ShardId) -> Option<Arc<Source>> {
+        let row = &self.mappings.get(&mapping)?.row;
+        let stream = self.streams.get(&row.stream)?;
+        let shard = self.shards.get(shard as usize)?.as_ref()?;
+        Some(Arc::new(Source {
+            mapping,
+            stream: row.stream.clone(),
+            stream_arn: stream.arn.clone(),
+            region: self.config.region.clone(),
+            role_arn: format!("arn:aws:iam::{}:role/{}", self.config.account, self.config.app),
+            shard_index: shard.row.index,
+            shard_id: sequence::shard_id(shard.row.index),
+        }))
+    }
+
+    /// Start polling a shard for a mapping, from its checkpoint.
+    pub(crate) fn open_poller(&mut self, id: u64, shard: ShardId) -> Result<(), EngineError> {
+        let now = self.now;
+        let Some(mapping) = self.mappings.get(&id) else { return Ok(()) };
+        if mapping.pollers.contains_key(&shard) {
+            return Ok(());
+        }
+        let Some(source) = self.source(id, shard) else { return Ok(()) };
+        let Some(entry) = self.shards[shard as usize].as_ref() else { return Ok(()) };
+        let key = checkpoint_key(id, shard);
+        let saved = match self.pending.row(Table::Checkpoint, &key) {
+            Some(row) => row.clone(),
+            None => self.reader.get(Table::Checkpoint, &key)?,
+        };
+        let checkpoint = match saved {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                EngineError::Store(crate::port::StoreError::Corrupt(format!("checkpoint of mapping {id}: {error}")))
+            })?,
+            None => Checkpoint::starting_at(entry.row.start, mapping.row.parallelization_factor),
+        };
+        let (settings, enabled) = (mapping.row.settings(), mapping.row.enabled);
+        let mut machine = ShardMachine::new(settings, checkpoint);
+        let (suspects, suspect_slots) = self.suspects_of(id, shard);
+        if !suspects.is_empty() {
+            machine.suspects(suspects);
+        }
+        if !enabled {
+            machine.pause();
+        }
+        let Some(entry) = self.shards[shard as usize].as_ref() else { return Ok(()) };
+        machine.appended(entry.durable);
+        if let Some(end) = entry.row.closed_at {
+            machine.closed(end, &now);
+        }
+        let waits_for = self.unfinished_parents(id, shard)?;
+        let mut poller = Poller::new(source, shard, machine, waits_for);
+        poller.suspect_slots = suspect_slots;
+        let poller_id = self.free_poller();
+        self.pollers[poller_id] = Some(poller);
+        if let Some(mapping) = self.mappings.get_mut(&id) {
+            mapping.pollers.insert(shard, poller_id);
+        }
+        if let Some(entry) = self.shards[shard as usize].as_mut() {
+            entry.pollers.push(poller_id);
+        }
+        if let Some(poller) = self.pollers[poller_id].as_mut() {
+            poller.machine.due(&now);
+        }
+        self.keep_suspects(poller_id);
+        self.pump(poller_id);
+        Ok(())
+    }
+
+    fn free_poller(&mut self) -> PollerId {
+        self.free_pollers.pop().unwrap_or_else(|| {
+            self.pollers.push(None);
+            self.pollers.len() - 1
+        })
+    }
+
+    /// Parents of a shard that a mapping has not read to their end.
+    fn unfinished_parents(&mut self, id: u64, shard: ShardId) -> Result<Vec<ShardId>, EngineError> {
+        let parents = self.shards[shard as usize].as_ref().map(|shard| shard.row.parents.clone()).unwrap_or_default();
+        let mut unfinished = Vec::new();
+        for parent in parents {
+            let Some(entry) = self.shards[parent as usize].as_ref() else { continue };
+            let polled = self.mappings.get(&id).and_then(|mapping| mapping.pollers.get(&parent).copied());
+            let ended = match polled.and_then(|poller| self.pollers[poller].as_ref()) {
+                Some(poller) => poller.ended,
+                None => {
+                    let row = self.reader.get(Table::Checkpoint, &checkpoint_key(id, parent))?;
+                    let saved: Option<Checkpoint> = row.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                    saved.is_some_and(|saved| saved.ended || saved.low() >= entry.durable)
+                }
+            };
+            if !ended {
+                unfinished.push(parent);
+            }
+        }
+        Ok(unfinished)
+    }
+
+    /// Stop polling for a mapping. What runs ends; its outcome is refused.
+    pub(crate) fn close_pollers(&mut self, id: u64) {
+        let Some(mapping) = self.mappings.get_mut(&id) else { return };
+        for (shard, poller) in std::mem::take(&mut mapping.pollers) {
+            self.pollers[poller] = None;
+            if let Some(entry) = self.shards[shard as usize].as_mut() {
+                entry.pollers.retain(|&other| other != poller);
+            }
+        }
+    }
+
+    /// Forget a mapping, its progress and its failures.
+    pub(crate) fn delete_mapping(&mut self, id: u64) -> Result<(), EngineError> {
+        self.close_pollers(id);
+        self.mappings.remove(&id);
+        self.pending.remove(Table::Mapping, id.to_be_bytes().to_vec());
+        for table in [Table::Checkpoint, Table::Failure] {
+            for (key, _) in self.reader.scan(table, &id.to_be_bytes(), None, usize::MAX)? {
+                self.pending.remove(table, key);
+            }
+        }
+        self.pending.urgent = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The handles through which the engine counts, taken once for each function, mapping and stream.
+
+use forebay_core::stream::face::Condition;
+
+use crate::metrics::{Counter, Distribution, Gauge, Metric, Registry};
+use crate::pollers::condition_name;
+
+/// Handlers past their timeout of one function, above which the app is not ready.
+pub(crate) const ZOMBIES_MAX: f64 = 100.0;
+
+pub(crate) struct FunctionMeters {
+    pub(crate) succeeded: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) timed_out: Counter,
+    pub(crate) errors: Counter,
+    pub(crate) timeouts: Counter,
+    pub(crate) duration: Distribution,
+    pub(crate) in_flight: Gauge,
+    pub(crate) zombies: Gauge,
+}
+
+impl FunctionMeters {
+    pub(crate) fn new(registry: &Registry, function: &str) -> Self {
+        Self {
+            succeeded: registry.counter(Metric::Invocations, &[function, "success"]),
+            failed: registry.counter(Metric::Invocations, &[function, "error"]),
+            timed_out: registry.counter(Metric::Invocations, &[function, "timeout"]),
+            errors: registry.counter(Metric::Errors, &[function]),
+            timeouts: registry.counter(Metric::Timeouts, &[function]),
+            duration: registry.distribution(Metric::InvocationDuration, &[function]),
+            in_flight: registry.gauge(Metric::InFlight, &[function]),
+            zombies: registry.gauge(Metric::ZombieHandlers, &[function]),
+        }
+    }
+
+    /// Count an attempt that has ended, by its status (`_core.pyi`).
+    pub(crate) fn ended(&self, status: u8, duration_ns: u64) {
+        match status {
+            0 => self.succeeded.increment(),
+            1 => {
+                self.failed.increment();
+                self.errors.increment();
+            }
+            2 => {
+                self.timed_out.increment();
+                self.errors.increment();
+                self.timeouts.increment();
+            }
+            _ => return,
+        }
+        self.duration.record(duration_ns as f64 / 1e9);
+    }
+}
+
+pub(crate) struct MappingMeters {
+    pub(crate) iterator_age: Distribution,
+    pub(crate) batch_size: Distribution,
+    pub(crate) lanes_busy: Gauge,
+    pub(crate) retries: Counter,
+    pub(crate) bisects: Counter,
+    pub(crate) filtered: Counter,
+    pub(crate) polled: Counter,
+    pub(crate) invoked: Counter,
+    discarded: [Counter; 5],
+    pub(crate) delivered: Counter,
+    pub(crate) undelivered: Counter,
+    pub(crate) delivery_failures: Counter,
+    pub(crate) expired: Counter,
+}
+
+const CONDITIONS: [Condition; 5] = [
+    Condition::RetryAttemptsExhausted,
+    Condition::RecordAgeExceeded,
+    Condition::RuntimeInterrupted,
+    Condition::Skipped,
+    Condition::Trimmed,
+];
+
+impl MappingMeters {
+    pub(crate) fn new(registry: &Registry, stream: &str, function: &str) -> Self {
+        let mapping = format!("{stream}/{function}");
+        let name = [mapping.as_str()];
+        Self {
+            iterator_age: registry.distribution(Metric::IteratorAge, &name),
+            batch_size: registry.distribution(Metric::BatchSize, &name),
+            lanes_busy: registry.gauge(Metric::LanesBusy, &name),
+            retries: registry.counter(Metric::Retries, &name),
+            bisects: registry.counter(Metric::Bisects, &name),
+            filtered: registry.counter(Metric::RecordsFiltered, &name),
+            polled: registry.counter(Metric::RecordsPolled, &name),
+            invoked: registry.counter(Metric::RecordsInvoked, &name),
+            discarded: CONDITIONS
+                .map(|condition| registry.counter(Metric::RecordsDiscarded, &[name[0], condition_name(condition)])),
+            delivered: registry.counter(Metric::DestinationDeliveries, &[function, "confirmed"]),
+            undelivered: registry.counter(Metric::DestinationDeliveries, &[function, "failed"]),
+            delivery_failures: registry.counter(Metric::DestinationFailures, &[function]),
+            expired: registry.counter(Metric::RecordsExpired, &[stream]),
+        }
+    }
+
+    pub(crate) fn discarded(&self, condition: Condition) -> &Counter {
+        let at = CONDITIONS.iter().position(|known| *known == condition).unwrap_or(0);
+        &self.discarded[at]
+    }
+}
+
+pub(crate) struct StreamMeters {
+    pub(crate) records: Counter,
+    pub(crate) bytes: Counter,
+}
+
+impl StreamMeters {
+    pub(crate) fn new(registry: &Registry, stream: &str) -> Self {
+        Self {
+            records: registry.counter(Metric::RecordsPut, &[stream]),
+            bytes: registry.counter(Metric::BytesPut, &[stream]),
+        }
+    }
+}
+
+pub(crate) struct StoreMeters {
+    pub(crate) commits: Counter,
+    pub(crate) commit_duration: Distribution,
+    pub(crate) bytes: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) failed: Counter,
+}
+
+impl StoreMeters {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self {
+            commits: registry.counter(Metric::StoreCommits, &[]),
+            commit_duration: registry.distribution(Metric::StoreCommitDuration, &[]),
+            bytes: registry.counter(Metric::StoreBytes, &[]),
+            refused: registry.counter(Metric::StoreErrors, &["full"]),
+            failed: registry.counter(Metric::StoreErrors, &["failed"]),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! From settings to a running end of a store: who owns the directory, which store, which doors.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use forebay_core::Now;
+use serde::Deserialize;
+
+use crate::directory::{Directory, Ownership};
+use crate::engine::{Engine, Parts};
+use crate::error::EngineError;
+use crate::http::{Address, Operations, Server};
+use crate::port::{Durability, Store, StoreError};
+use crate::slots::{Found, Slots};
+use crate::socket::client::Client;
+use crate::socket::server::Listener;
+use crate::state::Config;
+use crate::store::memory::MemoryStore;
+use crate::store::sqlite::SqliteStore;
+
+/// Most attempts handed out at once; the attempts file has as many slots.
+const CONCURRENCY_MAX: usize = 60_000;
+
+/// What `Engine(settings)` is given: see `python/forebay/wire/verbs.py`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Settings {
+    app: String,
+    store: String,
+    region: String,
+    account: String,
+    durability: String,
+    #[serde(default)]
+    serve: Serve,
+    #[serde(default)]
+    manual: bool,
+    #[serde(default)]
+    mono_ns: u64,
+    #[serde(default)]
+    wall_ms: u64,
+    #[serde(default)]
+    entropy: u64,
+    #[serde(default)]
+    concurrency: Option<usize>,
+    #[serde(default)]
+    metrics_host: Option<String>,
+    #[serde(default)]
+    metrics_port: Option<u16>,
+    /// Other machines may scrape.
+    #[serde(default)]
+    metrics_open: bool,
+}
+
+/// Whether this process owns the store.
+#[derive(Clone, Debug, Default)]
+enum Serve {
+    /// The first comer owns it, the others are clients.
+    #[default]
+    Elect,
+    /// Own it, or fail.
+    Own,
+    /// Be a client of whoever owns it.
+    Client,
+}
+
+impl<'de> Deserialize<'de> for Serve {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Flag(bool),
+            Word(String),
+        }
+        match Given::deserialize(deserializer)? {
+            Given::Flag(true) => Ok(Self::Own),
+            Given::Flag(false) => Ok(Self::Client),
+            Given::Word(word) if word == "elect" => Ok(Self::Elect),
+            Given::Word(word) => {
+                Err(serde::de::Error::custom(format!("serve is {word:?}: allowed are \"elect\", true, false")))
+            }
+        }
+    }
+}
+
+/// One process's end of a store.
+pub enum End {
+    /// It owns the store and runs the mappings.
+    Owner(Owner),
+    /// It asks the owner.
+    Client(Client),
+}
+
+/// An owner: its engine and its doors, closed in this order: doors, engine, directory.
+pub struct Owner {
+    /// Serves metrics, if asked to.
+    http: std::sync::Mutex<Option<Server>>,
+    listener: std::sync::Mutex<Option<Listener>>,
+    /// The engine.
+    pub engine: Arc<Engine>,
+    ownership: std::sync::Mutex<Option<Ownership>>,
+}
+
+impl Owner {
+    /// Close the doors, commit what is left, give the directory free.
+    pub fn close(&self) {
+        drop(lock(&self.http).take());
+        drop(lock(&self.listener).take());
+        self.engine.close();
+        drop(lock(&self.ownership).take());
+    }
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Settings {
+    /// Open this process's end.
+    pub fn open(self) -> Result<End, EngineError> {
+        let durability = match self.durability.as_str() {
+            "power-loss" => Durability::PowerLoss,
+            "process-crash" => Durability::ProcessCrash,
+            "memory" => return self.open_memory(),
+            other => {
+                return Err(EngineError::Invalid(format!(
+                    "durability is {other:?}: allowed are \"power-loss\", \"process-crash\", \"memory\""
+                )))
+            }
+        };
+        if self.store == ":memory:" {
+            return self.open_memory();
+        }
+        let path = PathBuf::from(&self.store);
+        if matches!(self.serve, Serve::Client) && !self.manual {
+            return self.open_client(&path, durability);
+        }
+        match Directory::own(&path) {
+            Ok(ownership) => self.own(ownership, durability),
+            Err(StoreError::Locked(_)) if matches!(self.serve, Serve::Elect) && !self.manual => {
+                Client::connect(&Directory::at(&path).socket_path()?).map(End::Client)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A client; when nobody owns the directory it is taken for the life of this end, so that a command works without an app.
+    fn open_client(&self, path: &std::path::Path, durability: Durability) -> Result<End, EngineError> {
+        if !path.join("forebay.db").exists() {
+            return Err(EngineError::NotFound(format!("there is no store in {}", path.display())));
+        }
+        match Directory::own(path) {
+            Ok(ownership) => self.own(ownership, durability),
+            Err(StoreError::Locked(_)) => Client::connect(&Directory::at(path).socket_path()?).map(End::Client),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_memory(&self) -> Result<End, EngineError> {
+        let store: Box<dyn Store> = Box::new(MemoryStore::new());
+        let engine = Arc::new(Engine::open(self.parts(store, Slots::memory(), Found::default()))?);
+        self.with_doors(engine, None)
+    }
+
+    fn own(&self, ownership: Ownership, durability: Durability) -> Result<End, EngineError> {
+        let directory = ownership.directory().clone();
+        let store: Box<dyn Store> = Box::new(SqliteStore::open(directory.path(), durability)?);
+        let (slots, found) = Slots::open(&directory.file("attempts"))?;
+        let engine = Arc::new(Engine::open(self.parts(store, slots, found))?);
+        self.with_doors(engine, Some(ownership))
+    }
+
+    fn with_doors(&self, engine: Arc<Engine>, ownership: Option<Ownership>) -> Result<End, EngineError> {
+        let http = match self.metrics_port {
+            None | Some(0) => None,
+            Some(port) => Some(self.serve_metrics(&engine, port)?),
+        };
+        let listener = match &ownership {
+            Some(owned) if !self.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
+            _ => None,
+        };
+        Ok(End::Owner(Owner { http: http.into(), listener: listener.into(), engine, ownership: ownership.into() }))
+    }
+
+    fn serve_metrics(&self, engine: &Arc<Engine>, port: u16) -> Result<Server, EngineError> {
+        let host = self.metrics_host.clone().unwrap_or_else(|| "127.0.0.1".into());
+        let address = Address { host, port, open: self.metrics_open };
+        let weak = Arc::downgrade(engine);
+        let health = Arc::new(move || {
+            weak.upgrade().map_or_else(|| vec!["the app is stopped".into()], |engine| engine.not_ready())
+        });
+        Server::start(&address, Operations::new(engine.registry().clone(), health))
+            .map_err(|error| EngineError::Invalid(format!("metrics: {error}")))
+    }
+
+    fn parts(&self, store: Box<dyn Store>, slots: Slots, found: Found) -> Parts {
+        Parts {
+            store,
+            slots,
+            found: found.records,
+            config: Config {
+                app: self.app.clone(),
+                region: self.region.clone(),
+                account: self.account.clone(),
+                concurrency: self.concurrency.unwrap_or(1_000).clamp(1, CONCURRENCY_MAX),
+            },
+            manual: self.manual.then_some(Now { mono_ns: self.mono_ns, wall_ms: self.wall_ms, entropy: self.entropy }),
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! A mapping on one shard: feeds the shard's machine with records and carries out what it commands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_core::stream::checkpoint::Checkpoint;
+use forebay_core::stream::face::{BatchId, Command, Condition, Event, Record, Window};
+use forebay_core::stream::ShardMachine;
+
+use crate::attempts::{Attempt, Job};
+use crate::chunk::{Chunk, RecordView};
+use crate::failures::Discarded;
+use crate::port::ShardId;
+use crate::slots::SlotId;
+use crate::state::{State, Timer};
+
+/// Index of a poller in the engine.
+pub(crate) type PollerId = usize;
+
+/// Bytes one read of a log brings: enough for what the machine wants, within these.
+const READ_BYTES: (usize, usize) = (64 << 10, 1 << 20);
+/// Most bytes of chunks a poller keeps at hand. A lane that is stuck behind this is read again when its turn comes.
+const HELD_MAX: usize = 8 << 20;
+
+/// What all batches of a poller share, as the event shows it.
+#[derive(Debug)]
+pub struct Source {
+    /// Number of the mapping.
+    pub mapping: u64,
+    /// Stream name.
+    pub stream: String,
+    /// Stream ARN.
+    pub stream_arn: String,
+    /// AWS region shown in events.
+    pub region: String,
+    /// Role ARN shown in events.
+    pub role_arn: String,
+    /// Index of the shard in its stream.
+    pub shard_index: u32,
+    /// `shardId-…`.
+    pub shard_id: String,
+}
+
+/// The records of one batch; cheap to clone, readable without the engine's lock.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// Where they come from.
+    pub source: Arc<Source>,
+    /// Ascending positions.
+    pub positions: Arc<[u64]>,
+    /// Chunks that hold them, ascending.
+    pub chunks: Arc<[Arc<Chunk>]>,
+}
+
+impl Records {
+    /// Index of the chunk that holds a position, looked for from `hint` on.
+    pub fn chunk_of(&self, position: u64, hint: usize) -> usize {
+        let mut at = hint;
+        while self.chunks[at].end() <= position {
+            at += 1;
+        }
+        at
+    }
+
+    /// Every record in order, with its position.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, RecordView<'_>)> {
+        let mut at = 0;
+        self.positions.iter().map(move |&position| {
+            at = self.chunk_of(position, at);
+            (position, self.chunks[at].record(position))
+        })
+    }
+}
+
+/// A mapping on one shard.
+pub(crate) struct Poller {
+    pub(crate) source: Arc<Source>,
+    pub(crate) shard: ShardId,
+    pub(crate) machine: ShardMachine,
+    /// Chunks at hand, by first position.
+    held: BTreeMap<u64, Arc<Chunk>>,
+    held_bytes: usize,
+    /// A read is under way; its answer is taken only if no seek came in between.
+    reading: bool,
+    epoch: u32,
+    /// Parents whose records must be done first; nothing is fetched while there are any.
+    pub(crate) waits_for: Vec<ShardId>,
+    /// Everything of the closed shard is done and the children know.
+    pub(crate) ended: bool,
+    /// Progress not yet handed to a commit.
+    pub(crate) unsaved: Option<Checkpoint>,
+    /// Timer armed in the engine's queue, mono ns.
+    armed: Option<u64>,
+    /// Slots that keep its suspects of a crash until each has run alone.
+    pub(crate) suspect_slots: Vec<SlotId>,
+    /// Newest error of the mapping on this shard, for the failure record.
+    pub(crate) last_error: Option<Arc<str>>,
+    /// Request id of the newest ended attempt.
+    pub(crate) last_request: u128,
+    /// Arrival of the last record of the newest batch handed out.
+    pub(crate) last_arrival_ms: u64,
+}
+
+/// A read the reader thread (or a manual turn) must make.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    pub(crate) poller: PollerId,
+    pub(crate) epoch: u32,
+    pub(crate) shard: ShardId,
+    pub(crate) from: u64,
+    pub(crate) bytes: usize,
+}
+
+impl Poller {
+    pub(crate) fn new(source: Arc<Source>, shard: ShardId, machine: ShardMachine, waits_for: Vec<ShardId>) -> Self {
+        Self {
+            source,
+            shard,
+            machine,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            reading: false,
+            epoch: 0,
+            waits_for,
+            ended: false,
+            unsaved: None,
+            armed: None,
+            suspect_slots: Vec::new(),
+            last_error: None,
+            last_request: 0,
+            last_arrival_ms: 0,
+        }
+    }
+
+    /// Let everything held go: the machine begins elsewhere.
+    pub(crate) fn rewind(&mut self) {
+        self.held.clear();
+        self.held_bytes = 0;
+        self.epoch += 1;
+        self.reading = false;
+    }
+
+    fn hold(&mut self, chunk: Arc<Chunk>) {
+        let bytes = chunk.body().len();
+        if self.held.insert(chunk.first(), chunk).is_none() {
+            self.held_bytes += bytes;
+        }
+    }
+
+    /// Drop chunks that are done, and the lowest others while there are too many.
+    fn release(&mut self) {
+        let low = self.machine.low();
+        while let Some(entry) = self.held.first_entry() {
+            if entry.get().end() > low && self.held_bytes <= HELD_MAX {
+                break;
+            }
+            self.held_bytes -= entry.remove().body().len();
+        }
+    }
+
+    fn at_hand(&self, position: u64) -> Option<&Arc<Chunk>> {
+        self.held.range(..=position).next_back().map(|(_, chunk)| chunk).filter(|chunk| position < chunk.end())
+    }
+}
+
+impl State {
+    /// Do everything a poller can do now: carry out commands, feed records, arm the timer.
+    pub(crate) fn pump(&mut self, id: PollerId) {
+        loop {
+            self.carry_out(id);
+            if !self.feed(id) {
+                break;
+            }
+        }
+        let Some(poller) = self.pollers[id].as_mut() else { return };
+        poller.release();
+        let due = poller.machine.next_due();
+        if due != poller.armed {
+            poller.armed = due;
+            if let Some(due) = due {
+                self.timers.push(due, Timer::Poller(id));
+            }
+        }
+        if poller.machine.ended() && !poller.ended {
+            poller.ended = true;
+            self.shard_ended(id);
+        }
+    }
+
+    /// The poller's timer rang.
+    pub(crate) fn poller_due(&mut self, id: PollerId, due: u64) {
+        let now = self.now;
+        let Some(poller) = self.pollers[id].as_mut() else { return };
+        if poller.armed == Some(due) {
+            poller.armed = None;
+            poller.machine.due(&now);
+            self.pump(id);
+        }
+    }
+
+    fn carry_out(&mut self, id: PollerId) {
+        while let Some(command) = self.pollers[id].as_mut().and_then(|poller| poller.machine.poll()) {
+            match command {
+                Command::Run { batch, lane, attempt, positions, window, alone, interruptions } => {
+                    let run = Launch { lane, attempt, positions, window, alone, interruptions };
+                    self.launch(id, batch, run);
+                }
+                Command::Discard { condition, lane, positions, attempts, by_report } => {
+                    self.give_up(id, Discarded { condition, lane, attempts, by_report }, positions);
+                }
+                Command::Checkpoint(checkpoint) => self.progressed(id, checkpoint),
+                Command::Count(event) => self.count(id, event),
+            }
+        }
+    }
+
+    fn launch(&mut self, id: PollerId, batch: BatchId, run: Launch) {
+        let Some(records) = self.gather(id, run.positions) else { return };
+        let Some(poller) = self.pollers[id].as_ref() else { return };
+        let mapping = poller.source.mapping;
+        let Some(slot) = self.mappings.get(&mapping).and_then(|mapping| mapping.slot) else { return };
+        let job = Job::Batch {
+            poller: id,
+            batch,
+            records,
+            lane: run.lane,
+            window: run.window,
+            interruptions: run.interruptions,
+        };
+        self.ready(Attempt::new(slot, job, run.attempt), run.alone);
+    }
+
+    fn give_up(&mut self, id: PollerId, discarded: Discarded, positions: Vec<u64>) {
+        let Some(records) = self.gather(id, positions) else { return };
+        self.discard(id, discarded, &records);
+    }
+
+    /// The records at these positions. What is no longer at hand is read again, here and now: only a lane that was stuck
+    /// while others went far ahead comes to that.
+    fn gather(&mut self, id: PollerId, positions: Vec<u64>) -> Option<Records> {
+        let poller = self.pollers[id].as_mut()?;
+        let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(2);
+        for &position in &positions {
+            if chunks.last().is_some_and(|chunk| position < chunk.end()) {
+                continue;
+            }
+            if poller.at_hand(position).is_none() {
+                match self.reader.chunks(poller.shard, position, 1) {
+                    Ok(read) => read.into_iter().for_each(|chunk| poller.hold(chunk)),
+                    Err(error) => {
+                        self.fail(error);
+                        return None;
+                    }
+                }
+            }
+            chunks.push(poller.at_hand(position)?.clone());
+        }
+        Some(Records { source: poller.source.clone(), positions: positions.into(), chunks: chunks.into() })
+    }
+
+    fn progressed(&mut self, id: PollerId, checkpoint: Checkpoint) {
+        let Some(poller) = self.pollers[id].as_mut() else { return };
+        if poller.unsaved.replace(checkpoint).is_none() {
+            self.pending.checkpoints.push(id);
+            self.pending.begin_lazily(self.now.mono_ns);
+        }
+    }
+
+    fn count(&mut self, id: PollerId, event: Event) {
+        let Some(poller) = self.pollers[id].as_ref() else { return };
+        let Some(mapping) = self.mappings.get(&poller.source.mapping) else { return };
+        let meters = &mapping.meters;
+        match event {
+            Event::Retry => meters.retries.increment(),
+            Event::Bisect => meters.bisects.increment(),
+            Event::Filtered(records) => meters.filtered.add(u64::from(records)),
+        }
+    }
+
+    /// Hand the machine records it wants, from memory if they are there; true if it got any.
+    fn feed(&mut self, id: PollerId) -> bool {
+        let now = self.now;
+        let Some(poller) = self.pollers[id].as_mut() else { return false };
+        if poller.reading || !poller.waits_for.is_empty() || self.failed.is_some() {
+            return false;
+        }
+        let Some(fetch) = poller.machine.wants() else { return false };
+        let Some(shard) = self.shards[poller.shard as usize].as_ref() else { return false };
+        if fetch.from >= shard.durable {
+            return false;
+        }
+        if fetch.from < shard.first {
+            let lost = poller.machine.skipped_to(shard.first, &now);
+            poller.rewind();
+            self.trimmed_unread(id, lost);
+            return true;
+        }
+        if poller.at_hand(fetch.from).is_none() {
+            let at = shard.tail.partition_point(|chunk| chunk.end() <= fetch.from);
+            if shard.tail.get(at).is_none_or(|chunk| chunk.first() > fetch.from) {
+                let bytes = (fetch.records_max as usize * 512).clamp(READ_BYTES.0, READ_BYTES.1);
+                poller.reading = true;
+                self.reads.push_back(Read {
+                    poller: id,
+                    epoch: poller.epoch,
+                    shard: poller.shard,
+                    from: fetch.from,
+                    bytes,
+                });
+                return false;
+            }
+            for chunk in shard.tail.iter().skip(at) {
+                poller.hold(chunk.clone());
+            }
+        }
+        let mut metas = std::mem::take(&mut self.metas);
+        metas.clear();
+        let mut bytes = 0u64;
+        let mut position = fetch.from;
+        while let Some(chunk) = poller.at_hand(position) {
+            while position < chunk.end() && (metas.len() as u32) < fetch.records_max && bytes < fetch.bytes_max {
+                let record = chunk.record(position);
+                let weight = record.data.len() as u32;
+                metas.push(Record {
+                    position,
+                    key_hash: record.key_hash,
+                    bytes: weight,
+                    arrival_ms: record.arrival_ms,
+                    passes: true,
+                });
+                bytes += u64::from(weight);
+                position += 1;
+            }
+            if position < chunk.end() {
+                break;
+            }
+        }
+        poller.machine.fetching();
+        poller.machine.fetched(&metas, &now);
+        if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
+            mapping.meters.polled.add(metas.len() as u64);
+        }
+        self.metas = metas;
+        true
+    }
+
+    /// A read came back.
+    pub(crate) fn read_done(&mut self, read: Read, chunks: Vec<Arc<Chunk>>) {
+        let Some(poller) = self.pollers.get_mut(read.poller).and_then(Option::as_mut) else { return };
+        if poller.epoch != read.epoch {
+            return;
+        }
+        poller.reading = false;
+        for chunk in chunks {
+            poller.hold(chunk);
+        }
+        self.pump(read.poller);
+    }
+
+    /// New records of a shard are durable.
+    pub(crate) fn announce(&mut self, shard: ShardId) {
+        let Some(entry) = self.shards[shard as usize].as_ref() else { return };
+        let end = entry.durable;
+        for at in 0..entry.pollers.len() {
+            let id = match self.shards[shard as usize].as_ref() {
+                Some(entry) => entry.pollers[at],
+                None => return,
+            };
+            if let Some(poller) = self.pollers[id].as_mut() {
+                poller.machine.appended(end);
+                self.pump(id);
+            }
+        }
+    }
+
+    /// Everything of a closed shard is done: its children may begin.
+    fn shard_ended(&mut self, id: PollerId) {
+        let Some(poller) = self.pollers[id].as_ref() else { return };
+        let (mapping, shard) = (poller.source.mapping, poller.shard);
+        let waiting: Vec<PollerId> = self
+            .pollers
+            .iter()
+            .enumerate()
+            .filter_map(|(child, poller)| {
+                let poller = poller.as_ref()?;
+                (poller.source.mapping == mapping && poller.waits_for.contains(&shard)).then_some(child)
+            })
+            .collect();
+        for child in waiting {
+            if let Some(poller) = self.pollers[child].as_mut() {
+                poller.waits_for.retain(|&parent| parent != shard);
+                self.pump(child);
+            }
+        }
+    }
+
+    /// Condition under which records that retention dropped unread are listed.
+    fn trimmed_unread(&mut self, id: PollerId, lost: u64) {
+        if lost == 0 {
+            return;
+        }
+        let Some(poller) = self.pollers[id].as_ref() else { return };
+        if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
+            mapping.meters.expired.add(lost);
+        }
+        let end = poller.machine.low();
+        self.list_trimmed(id, end.saturating_sub(lost), end);
+    }
+}
+
+/// A `Run` command's particulars.
+struct Launch {
+    lane: u8,
+    attempt: u32,
+    positions: Vec<u64>,
+    window: Option<Window>,
+    alone: bool,
+    interruptions: u32,
+}
+
+/// How a condition is spelled in records and metrics.
+pub(crate) fn condition_name(condition: Condition) -> &'static str {
+    match condition {
+        Condition::RetryAttemptsExhausted => "RetryAttemptsExhausted",
+        Condition::RecordAgeExceeded => "RecordAgeExceeded",
+        Condition::RuntimeInterrupted => "RuntimeInterrupted",
+        Condition::Skipped => "Skipped",
+        Condition::Trimmed => "RecordsExpired",
+    }
+}

@@ -1,0 +1,68 @@
+//! From rows to state: what an engine finds in its store when it opens it.
+
+use forebay_core::sequence;
+
+use crate::mappings::{Mapping, MappingRow};
+use crate::meters::{MappingMeters, StreamMeters};
+use crate::port::{Reader, StoreError, Table};
+use crate::state::State;
+use crate::streams::{Shard, ShardRow, Stream, StreamRow};
+
+impl State {
+    /// Read streams, shards and mappings.
+    pub(crate) fn restore(&mut self) -> Result<(), StoreError> {
+        self.restore_streams()?;
+        self.restore_shards()?;
+        for (key, value) in all(self.reader.as_mut(), Table::Mapping)? {
+            let id = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| damaged("a mapping's key"))?;
+            let row: MappingRow = serde_json::from_slice(&value).map_err(|_| damaged("a mapping's row"))?;
+            let meters = MappingMeters::new(&self.registry, &row.stream, &row.function);
+            self.mappings.insert(id, Mapping::restored(row, meters).map_err(|error| damaged(&error.to_string()))?);
+            self.next_mapping = self.next_mapping.max(id + 1);
+        }
+        Ok(())
+    }
+
+    fn restore_streams(&mut self) -> Result<(), StoreError> {
+        for (_, value) in all(self.reader.as_mut(), Table::Stream)? {
+            let row: StreamRow = serde_json::from_slice(&value).map_err(|_| damaged("a stream's row"))?;
+            let (arn, meters) = (self.stream_arn(&row.name), StreamMeters::new(&self.registry, &row.name));
+            self.streams.insert(row.name.clone(), Stream::new(row, arn, meters));
+        }
+        Ok(())
+    }
+
+    fn restore_shards(&mut self) -> Result<(), StoreError> {
+        let next = match self.reader.get(Table::Meta, b"next_shard")? {
+            None => 0,
+            Some(bytes) => bytes.as_slice().try_into().map(u32::from_be_bytes).map_err(|_| damaged("next_shard"))?,
+        };
+        self.shards.resize_with(next as usize, || None);
+        for (_, value) in all(self.reader.as_mut(), Table::Shard)? {
+            let row: ShardRow = serde_json::from_slice(&value).map_err(|_| damaged("a shard's row"))?;
+            let bounds = self.reader.bounds(row.id)?;
+            let name = sequence::shard_id(row.index);
+            let stream =
+                self.streams.get_mut(&row.stream).ok_or_else(|| damaged(&format!("{name}: no such stream")))?;
+            stream.add(&row);
+            let oldest_ms = match bounds {
+                Some(_) => self.reader.sizes(row.id, 1)?.first().map(|(_, _, _, last_ms)| *last_ms),
+                None => None,
+            };
+            let at = row.id as usize;
+            let mut shard = Shard::new(row, bounds);
+            shard.oldest_ms = oldest_ms;
+            *self.shards.get_mut(at).ok_or_else(|| damaged("a shard's id"))? = Some(shard);
+        }
+        Ok(())
+    }
+}
+
+/// Every row of a table.
+fn all(reader: &mut dyn Reader, table: Table) -> Result<crate::port::Rows, StoreError> {
+    reader.scan(table, &[], None, usize::MAX)
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("{what} cannot be read"))
+}

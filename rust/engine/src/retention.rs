@@ -1,0 +1,57 @@
+//! Retention: what is too old or too much is dropped, whoever has read it, and the disk gets its room back.
+
+use crate::error::EngineError;
+use crate::port::ShardId;
+use crate::state::{State, Timer, SWEEP_NS};
+
+impl State {
+    /// Drop what is too old or too much.
+    pub(crate) fn sweep(&mut self) -> Result<(), EngineError> {
+        let wall = self.now.wall_ms;
+        for id in 0..self.shards.len() {
+            let Some(shard) = self.shards[id].as_ref() else { continue };
+            let Some(stream) = self.streams.get(&shard.row.stream) else { continue };
+            let kept_ms = stream.row.retention_ms;
+            let share = stream.row.retention_bytes.map(|bytes| bytes / stream.open_shards().len().max(1) as u64);
+            let old = shard.oldest_ms.is_some_and(|oldest| wall.saturating_sub(oldest) > kept_ms);
+            if old || (share.is_some() && shard.durable > shard.first) {
+                self.sweep_shard(id as ShardId, kept_ms, share)?;
+            }
+        }
+        self.sweep_failures()?;
+        self.timers.push(self.now.mono_ns + SWEEP_NS, Timer::Sweep);
+        Ok(())
+    }
+
+    fn sweep_shard(&mut self, id: ShardId, kept_ms: u64, share: Option<u64>) -> Result<(), EngineError> {
+        let wall = self.now.wall_ms;
+        let sizes = self.reader.sizes(id, usize::MAX)?;
+        let mut total: u64 = sizes.iter().map(|(_, _, bytes, _)| bytes).sum();
+        let mut before = None;
+        let mut oldest = None;
+        for (first, count, bytes, last_ms) in sizes {
+            let over = share.is_some_and(|share| total > share);
+            if wall.saturating_sub(last_ms) <= kept_ms && !over {
+                oldest = Some(last_ms);
+                break;
+            }
+            before = Some(first + u64::from(count));
+            total -= bytes;
+        }
+        let Some(shard) = self.shards[id as usize].as_mut() else { return Ok(()) };
+        shard.oldest_ms = oldest;
+        let Some(before) = before else { return Ok(()) };
+        shard.first = before;
+        while shard.tail.front().is_some_and(|chunk| chunk.end() <= before) {
+            // Its place in `tail_order` stays; a later eviction then finds one chunk less to drop, which does no harm.
+            self.tail_bytes -= shard.tail.pop_front().map_or(0, |chunk| chunk.body().len());
+        }
+        let pollers = shard.pollers.clone();
+        self.pending.trim(id, before);
+        self.pending.begin_lazily(self.now.mono_ns);
+        for poller in pollers {
+            self.pump(poller);
+        }
+        Ok(())
+    }
+}

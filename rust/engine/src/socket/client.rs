@@ -1,0 +1,194 @@
+//! A client's end of the socket: the same calls as an engine's, answered through the same bell.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::frame;
+use crate::bell::Bell;
+use crate::error::{Answer, EngineError, Ticket, Waiter};
+
+/// How long an owner may take to begin to listen.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A connection to the owner of a store.
+pub struct Client {
+    shared: Arc<Shared>,
+    reader: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    writer: Mutex<UnixStream>,
+    bell: Bell,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    waiting: HashMap<u64, Waiter>,
+    answered: Vec<(Ticket, Answer)>,
+    lost: bool,
+}
+
+impl Client {
+    /// Connect to the owner that listens at `path`; it may still be starting.
+    pub fn connect(path: &Path) -> Result<Self, EngineError> {
+        let until = Instant::now() + CONNECT_WITHIN;
+        let stream = loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() >= until => {
+                    return Err(EngineError::OwnerLost(format!(
+                        "the store is owned by a process that does not answer at {}: {error}",
+                        path.display()
+                    )))
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        let failed = |error: std::io::Error| EngineError::OwnerLost(format!("the owner's socket failed: {error}"));
+        let reading = stream.try_clone().map_err(failed)?;
+        let state = State { next: 1, ..State::default() };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            writer: Mutex::new(stream),
+            bell: Bell::new().map_err(failed)?,
+        });
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new().name("forebay-client".into());
+        let reader = thread.spawn(move || theirs.read(reading)).map_err(failed)?;
+        Ok(Self { shared, reader: Mutex::new(Some(reader)) })
+    }
+
+    /// The descriptor to watch for the bell.
+    pub fn fileno(&self) -> std::os::fd::RawFd {
+        self.shared.bell.fileno()
+    }
+
+    /// The bell was heard.
+    pub fn quiet(&self) {
+        self.shared.bell.quiet();
+    }
+
+    /// Take a ticket whose answer will come through the bell.
+    pub fn ticket(&self) -> (Ticket, Waiter) {
+        let mut state = lock(&self.shared.state);
+        state.next += 1;
+        (state.next, Waiter::Bell(state.next))
+    }
+
+    /// As `Engine::put`.
+    pub fn put<'a>(&self, stream: &str, records: impl Iterator<Item = (&'a str, &'a [u8])>, waiter: Waiter) {
+        self.shared.send(waiter, |id| frame::put(id, stream, records));
+    }
+
+    /// As `Engine::invoke`.
+    pub fn invoke(&self, function: &str, payload: &[u8], waiter: Waiter) {
+        self.shared.send(waiter, |id| frame::invoke(id, function, payload));
+    }
+
+    /// As `Engine::request`.
+    pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
+        self.shared.send(waiter, |id| frame::verb(id, verb, body));
+    }
+
+    /// The answers that have come.
+    pub fn answered(&self) -> Vec<(Ticket, Answer)> {
+        std::mem::take(&mut lock(&self.shared.state).answered)
+    }
+
+    /// Nothing asked is unanswered.
+    pub fn idle(&self) -> bool {
+        lock(&self.shared.state).waiting.is_empty()
+    }
+
+    /// Hang up.
+    pub fn close(&self) {
+        let _closed = lock(&self.shared.writer).shutdown(std::net::Shutdown::Both);
+        if let Some(reader) = lock(&self.reader).take() {
+            let _ended = reader.join();
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn send(&self, waiter: Waiter, frame: impl FnOnce(u64) -> Vec<u8>) {
+        let mut state = lock(&self.state);
+        if state.lost {
+            drop(state);
+            self.answer(waiter, Err(lost()));
+            return;
+        }
+        state.next += 1;
+        let id = state.next;
+        state.waiting.insert(id, waiter);
+        drop(state);
+        let bytes = frame(id);
+        let sent = if bytes.len() > frame::FRAME_MAX {
+            Err(EngineError::TooLarge(format!(
+                "a request of {} bytes: through the owner's socket {} are allowed",
+                bytes.len(),
+                frame::FRAME_MAX
+            )))
+        } else {
+            lock(&self.writer).write_all(&bytes).map_err(|_| lost())
+        };
+        if let Err(error) = sent {
+            let waiter = lock(&self.state).waiting.remove(&id);
+            if let Some(waiter) = waiter {
+                self.answer(waiter, Err(error));
+            }
+        }
+    }
+
+    fn answer(&self, waiter: Waiter, answer: Answer) {
+        match waiter {
+            Waiter::Bell(ticket) => {
+                lock(&self.state).answered.push((ticket, answer));
+                self.bell.ring();
+            }
+            Waiter::Call(call) => call(answer),
+        }
+    }
+
+    fn read(&self, mut stream: UnixStream) {
+        while let Ok(Some((id, kind, body))) = frame::read(&mut stream) {
+            let Some(answer) = frame::parse_answer(kind, body) else { break };
+            let waiter = lock(&self.state).waiting.remove(&id);
+            if let Some(waiter) = waiter {
+                self.answer(waiter, answer);
+            }
+        }
+        let mut state = lock(&self.state);
+        state.lost = true;
+        let waiting: Vec<Waiter> = state.waiting.drain().map(|(_, waiter)| waiter).collect();
+        drop(state);
+        for waiter in waiting {
+            self.answer(waiter, Err(lost()));
+        }
+        // Ticket 0 tells the event loop that the connection is gone.
+        self.answer(Waiter::Bell(0), Err(lost()));
+    }
+}
+
+fn lost() -> EngineError {
+    EngineError::OwnerLost(
+        "the process that owns the store went away before it answered: it may or may not have accepted the request"
+            .into(),
+    )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,222 @@
+//! What goes over the owner's socket.
+//!
+//! A frame is `length u32, id u64, kind u8, body`, little-endian; `length` counts everything after itself. A request carries
+//! an id of the client's choice, its answer carries the same. Both ends are the same user on the same machine; still, a
+//! frame that is too long or makes no sense closes the connection, and never does more.
+
+use std::io::{self, Read};
+
+use crate::error::{Answer, EngineError, Reply};
+
+/// Greatest frame: the largest put there is (500 records of 1 MiB would be refused long before) and the largest answer.
+pub const FRAME_MAX: usize = 64 << 20;
+
+const HEAD: usize = 9;
+
+/// One thing asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Put records into a stream.
+    Put {
+        /// The stream.
+        stream: String,
+        /// `(partition key, data)`.
+        records: Vec<(String, Vec<u8>)>,
+    },
+    /// Run a function.
+    Invoke {
+        /// The function.
+        function: String,
+        /// JSON.
+        payload: Vec<u8>,
+    },
+    /// A verb.
+    Verb {
+        /// Its name.
+        verb: String,
+        /// JSON.
+        body: Vec<u8>,
+    },
+}
+
+/// Read one frame: id, kind, body. `None` at the end of the connection.
+pub fn read(from: &mut impl Read) -> io::Result<Option<(u64, u8, Vec<u8>)>> {
+    let mut length = [0u8; 4];
+    match from.read_exact(&mut length) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let length = u32::from_le_bytes(length) as usize;
+    if !(HEAD..=FRAME_MAX).contains(&length) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
+    }
+    let mut frame = vec![0u8; length];
+    from.read_exact(&mut frame)?;
+    let mut id = [0u8; 8];
+    id.copy_from_slice(&frame[..8]);
+    let kind = frame[8];
+    frame.drain(..HEAD);
+    Ok(Some((u64::from_le_bytes(id), kind, frame)))
+}
+
+fn frame(id: u64, kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + HEAD + body.len());
+    bytes.extend_from_slice(&((HEAD + body.len()) as u32).to_le_bytes());
+    bytes.extend_from_slice(&id.to_le_bytes());
+    bytes.push(kind);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+const PUT: u8 = 1;
+const INVOKE: u8 = 2;
+const VERB: u8 = 3;
+const NUMBERS: u8 = 1;
+const JSON: u8 = 2;
+const ERROR: u8 = 3;
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// A `Put` as a frame.
+pub fn put<'a>(id: u64, stream: &str, records: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
+    let mut body = Vec::new();
+    put_bytes(&mut body, stream.as_bytes());
+    for (key, data) in records {
+        put_bytes(&mut body, key.as_bytes());
+        put_bytes(&mut body, data);
+    }
+    frame(id, PUT, &body)
+}
+
+/// An `Invoke` as a frame.
+pub fn invoke(id: u64, function: &str, payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(8 + function.len() + payload.len());
+    put_bytes(&mut body, function.as_bytes());
+    put_bytes(&mut body, payload);
+    frame(id, INVOKE, &body)
+}
+
+/// A `Verb` as a frame.
+pub fn verb(id: u64, verb: &str, json: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(8 + verb.len() + json.len());
+    put_bytes(&mut body, verb.as_bytes());
+    put_bytes(&mut body, json);
+    frame(id, VERB, &body)
+}
+
+/// Takes length-prefixed pieces off a body.
+struct Pieces<'a>(&'a [u8]);
+
+impl<'a> Pieces<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > rest.len() {
+            return None;
+        }
+        let (piece, rest) = rest.split_at(length);
+        self.0 = rest;
+        Some(piece)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.next()?.to_vec()).ok()
+    }
+}
+
+/// A request out of a frame; `None` if it makes no sense.
+pub fn request(kind: u8, body: &[u8]) -> Option<Request> {
+    let mut pieces = Pieces(body);
+    let name = pieces.text()?;
+    let request = match kind {
+        PUT => {
+            let mut records = Vec::new();
+            while !pieces.0.is_empty() {
+                records.push((pieces.text()?, pieces.next()?.to_vec()));
+            }
+            Request::Put { stream: name, records }
+        }
+        INVOKE => Request::Invoke { function: name, payload: pieces.next()?.to_vec() },
+        VERB => Request::Verb { verb: name, body: pieces.next()?.to_vec() },
+        _ => return None,
+    };
+    pieces.0.is_empty().then_some(request)
+}
+
+/// An answer as a frame.
+pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
+    match answer {
+        Ok(Reply::Numbers(numbers)) => {
+            let body: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            frame(id, NUMBERS, &body)
+        }
+        Ok(Reply::Json(json)) => frame(id, JSON, json),
+        Err(error) => frame(id, ERROR, &serde_json::to_vec(error).unwrap_or_default()),
+    }
+}
+
+/// An answer out of a frame; `None` if it makes no sense.
+pub fn parse_answer(kind: u8, body: Vec<u8>) -> Option<Answer> {
+    match kind {
+        NUMBERS => {
+            let numbers = body.chunks_exact(8).map(|bytes| {
+                let mut number = [0u8; 8];
+                number.copy_from_slice(bytes);
+                u64::from_le_bytes(number)
+            });
+            Some(Ok(Reply::Numbers(numbers.collect())))
+        }
+        JSON => Some(Ok(Reply::Json(body))),
+        ERROR => serde_json::from_slice::<EngineError>(&body).ok().map(Err),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reread(bytes: &[u8]) -> (u64, u8, Vec<u8>) {
+        read(&mut &bytes[..]).unwrap().unwrap()
+    }
+
+    #[test]
+    fn requests_read_back() {
+        let records = [("k", &b"data"[..]), ("other", &b""[..])];
+        let (id, kind, body) = reread(&put(7, "s", records.into_iter()));
+        let records = vec![("k".to_owned(), b"data".to_vec()), ("other".to_owned(), Vec::new())];
+        assert_eq!((id, request(kind, &body)), (7, Some(Request::Put { stream: "s".into(), records })));
+        let (_, kind, body) = reread(&invoke(8, "f", b"{}"));
+        assert_eq!(request(kind, &body), Some(Request::Invoke { function: "f".into(), payload: b"{}".to_vec() }));
+        let (_, kind, body) = reread(&verb(9, "lag", b"[]"));
+        assert_eq!(request(kind, &body), Some(Request::Verb { verb: "lag".into(), body: b"[]".to_vec() }));
+    }
+
+    #[test]
+    fn answers_read_back() {
+        let refused = EngineError::TooMany { message: "m".into(), reason: "r".into(), retry_after_ms: 5 };
+        for one in [Ok(Reply::Numbers(vec![1, u64::MAX])), Ok(Reply::Json(b"{}".to_vec())), Err(refused)] {
+            let (_, kind, body) = reread(&answer(1, &one));
+            assert_eq!(parse_answer(kind, body), Some(one));
+        }
+    }
+
+    #[test]
+    fn bytes_that_make_no_sense_are_no_request() {
+        for cut in 0..20 {
+            let whole = put(1, "stream", [("key", &b"data"[..])].into_iter());
+            let body = &whole[13..whole.len() - cut.min(whole.len() - 13)];
+            if cut > 0 {
+                let parsed = request(PUT, body);
+                assert!(parsed.is_none() || parsed == Some(Request::Put { stream: "stream".into(), records: vec![] }));
+            }
+        }
+        assert_eq!(request(99, &[0, 0, 0, 0]), None);
+        assert!(read(&mut &[1u8, 0, 0, 0][..]).is_err());
+        assert!(read(&mut &u32::MAX.to_le_bytes()[..]).is_err());
+    }
+}

@@ -1,0 +1,320 @@
+//! The engine's state and its turn. Everything here happens under one lock and never waits: reads and commits are handed
+//! out as orders and come back as facts.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use forebay_core::stream::face::Record;
+use forebay_core::Now;
+
+use crate::attempts::{Attempts, Outbox, Slot, Token};
+use crate::commits::Pending;
+use crate::engine::Registration;
+use crate::error::{Answer, EngineError, Ticket};
+use crate::failures::Failures;
+use crate::mappings::Mapping;
+use crate::meters::{FunctionMeters, StoreMeters};
+use crate::metrics::Registry;
+use crate::pollers::{Poller, PollerId, Read};
+use crate::port::{Reader, ShardId, StoreError};
+use crate::slots::{SlotId, SlotRecord, Slots};
+use crate::streams::{Shard, Stream};
+
+/// How often retention looks.
+pub(crate) const SWEEP_NS: u64 = 30_000_000_000;
+
+/// What an engine is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the app.
+    pub app: String,
+    /// AWS region shown in ARNs and events.
+    pub region: String,
+    /// AWS account shown in ARNs.
+    pub account: String,
+    /// Most attempts handed out at once.
+    pub concurrency: usize,
+}
+
+/// What rings when its time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Poller(PollerId),
+    Deadline(Slot),
+    Deliveries,
+    Redrives,
+    Sweep,
+}
+
+/// Timers by time. One that is no longer wanted is told by its owner when it rings.
+#[derive(Default)]
+pub(crate) struct Timers(BinaryHeap<Reverse<(u64, Timer)>>);
+
+impl Timers {
+    pub(crate) fn push(&mut self, due_ns: u64, timer: Timer) {
+        self.0.push(Reverse((due_ns, timer)));
+    }
+
+    fn next_due(&self) -> Option<u64> {
+        self.0.peek().map(|Reverse((due, _))| *due)
+    }
+
+    fn pop_due(&mut self, now_ns: u64) -> Option<(u64, Timer)> {
+        if self.next_due()? > now_ns {
+            return None;
+        }
+        self.0.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+/// A function or a destination registered in this process.
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) timeout_ns: u64,
+    pub(crate) as_event: bool,
+    pub(crate) isolation: String,
+    /// `(deadline, attempt)` in the order of handing out, which is the order of deadlines.
+    pub(crate) deadlines: VecDeque<(u64, Token)>,
+    pub(crate) meters: FunctionMeters,
+}
+
+/// A stream of numbers that nobody can foretell and a test can repeat (`SplitMix64`).
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// 128 bits laid out as a version 4 UUID.
+    pub(crate) fn uuid(&mut self) -> u128 {
+        let bits = u128::from(self.next()) << 64 | u128::from(self.next());
+        bits & !(0xF << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62)
+    }
+}
+
+/// Everything an engine knows.
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) now: Now,
+    pub(crate) chance: Chance,
+    pub(crate) reader: Box<dyn Reader>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) meters: StoreMeters,
+
+    pub(crate) streams: BTreeMap<String, Stream>,
+    /// By id; a deleted shard leaves a hole, since an id is never given out twice.
+    pub(crate) shards: Vec<Option<Shard>>,
+    pub(crate) mappings: BTreeMap<u64, Mapping>,
+    pub(crate) next_mapping: u64,
+    pub(crate) pollers: Vec<Option<Poller>>,
+    pub(crate) free_pollers: Vec<PollerId>,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) function_names: BTreeMap<String, Slot>,
+    pub(crate) destination_names: BTreeMap<String, Slot>,
+
+    pub(crate) attempts: Attempts,
+    pub(crate) outbox: Outbox,
+    pub(crate) slots: Slots,
+    /// What was in flight when the last process died and has not been taken by a poller yet.
+    pub(crate) suspects: Vec<(SlotRecord, SlotId)>,
+    pub(crate) timers: Timers,
+    pub(crate) pending: Pending,
+    pub(crate) committing_bytes: usize,
+    pub(crate) reads: VecDeque<Read>,
+    pub(crate) failures: Failures,
+    pub(crate) answered: Vec<(Ticket, Answer)>,
+    pub(crate) tail_bytes: usize,
+    pub(crate) tail_order: VecDeque<ShardId>,
+    /// Scratch for `feed`.
+    pub(crate) metas: Vec<Record>,
+
+    /// There is something for the next exchange.
+    pub(crate) ring: bool,
+    pub(crate) started: bool,
+    pub(crate) draining: bool,
+    pub(crate) closed: bool,
+    pub(crate) full: bool,
+    pub(crate) failed: Option<StoreError>,
+}
+
+impl Function {
+    pub(crate) fn new(registration: &Registration, timeout_ms: u64, registry: &Registry) -> Self {
+        Self {
+            name: registration.name.clone(),
+            timeout_ns: timeout_ms.saturating_mul(1_000_000),
+            as_event: registration.wants.as_deref() != Some("batch"),
+            isolation: registration.isolation.clone().unwrap_or_default(),
+            deadlines: VecDeque::new(),
+            meters: FunctionMeters::new(registry, &registration.name),
+        }
+    }
+
+    /// Take the settings of a later registration; attempts in flight keep their deadlines.
+    pub(crate) fn replace_settings(&mut self, other: Self) {
+        self.timeout_ns = other.timeout_ns;
+        self.as_event = other.as_event;
+        self.isolation = other.isolation;
+    }
+}
+
+impl State {
+    pub(crate) fn new(
+        config: Config,
+        now: Now,
+        seed: u64,
+        reader: Box<dyn Reader>,
+        slots: Slots,
+        registry: Arc<Registry>,
+    ) -> Self {
+        let meters = StoreMeters::new(&registry);
+        Self {
+            config,
+            now,
+            chance: Chance::new(seed),
+            reader,
+            registry,
+            meters,
+            streams: BTreeMap::new(),
+            shards: Vec::new(),
+            mappings: BTreeMap::new(),
+            next_mapping: 1,
+            pollers: Vec::new(),
+            free_pollers: Vec::new(),
+            functions: Vec::new(),
+            function_names: BTreeMap::new(),
+            destination_names: BTreeMap::new(),
+            attempts: Attempts::default(),
+            outbox: Outbox::default(),
+            slots,
+            suspects: Vec::new(),
+            timers: Timers::default(),
+            pending: Pending::default(),
+            committing_bytes: 0,
+            reads: VecDeque::new(),
+            failures: Failures::default(),
+            answered: Vec::new(),
+            tail_bytes: 0,
+            tail_order: VecDeque::new(),
+            metas: Vec::new(),
+            ring: false,
+            started: false,
+            draining: false,
+            closed: false,
+            full: false,
+            failed: None,
+        }
+    }
+
+    /// Do everything that is due.
+    pub(crate) fn turn(&mut self) {
+        while let Some((due, timer)) = self.timers.pop_due(self.now.mono_ns) {
+            match timer {
+                Timer::Poller(id) => self.poller_due(id, due),
+                Timer::Deadline(slot) => self.deadline_due(slot),
+                Timer::Deliveries => self.send_deliveries(),
+                Timer::Redrives => self.send_redrives(),
+                Timer::Sweep => {
+                    if let Err(EngineError::Store(error)) = self.sweep() {
+                        self.fail(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When the next turn is needed, mono ns.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        [self.timers.next_due(), self.pending.due()].into_iter().flatten().min()
+    }
+
+    /// Nothing handed out, nothing to be made durable.
+    pub(crate) fn idle(&self) -> bool {
+        self.outbox.running == 0 && self.pending.is_empty() && self.committing_bytes == 0 && self.deliveries_open() == 0
+    }
+
+    pub(crate) fn no_stream(&self, name: &str) -> EngineError {
+        let known: Vec<&str> = self.streams.keys().take(8).map(String::as_str).collect();
+        let known =
+            if known.is_empty() { "none is declared yet".into() } else { format!("declared are {}", known.join(", ")) };
+        EngineError::NotFound(format!("there is no stream {name:?}: {known}"))
+    }
+
+    pub(crate) fn function_arn(&self, name: &str) -> String {
+        format!("arn:aws:lambda:{}:{}:function:{name}", self.config.region, self.config.account)
+    }
+
+    pub(crate) fn stream_arn(&self, name: &str) -> String {
+        format!("arn:aws:kinesis:{}:{}:stream/{name}", self.config.region, self.config.account)
+    }
+}
+
+/// A request id as Lambda shows it.
+pub fn uuid_text(id: u128) -> String {
+    let hex = format!("{id:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// ISO 8601, UTC, milliseconds.
+pub fn iso_millis(wall_ms: u64) -> String {
+    let (days, rest) = (wall_ms / 86_400_000, wall_ms % 86_400_000);
+    let (year, month, day) = civil(days as i64);
+    let (hour, minute, second, millis) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1_000 % 60, rest % 1_000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Date of a day counted from 1970-01-01 (Howard Hinnant's days-to-civil arithmetic).
+fn civil(days: i64) -> (i64, u64, u64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097) as u64;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
+    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+    let year = year_of_era as i64 + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_aws_writes_them() {
+        assert_eq!(iso_millis(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(iso_millis(1_573_755_365_568), "2019-11-14T18:16:05.568Z");
+        assert_eq!(iso_millis(1_582_934_400_001), "2020-02-29T00:00:00.001Z");
+    }
+
+    #[test]
+    fn request_ids_are_version_4_uuids_and_differ() {
+        let mut chance = Chance::new(7);
+        let first = uuid_text(chance.uuid());
+        assert_eq!(first.len(), 36);
+        assert_eq!(&first[14..15], "4");
+        assert!("89ab".contains(&first[19..20]));
+        assert_ne!(first, uuid_text(chance.uuid()));
+    }
+
+    #[test]
+    fn timers_ring_in_order_and_only_when_due() {
+        let mut timers = Timers::default();
+        timers.push(20, Timer::Sweep);
+        timers.push(10, Timer::Deliveries);
+        assert_eq!(timers.pop_due(9), None);
+        assert_eq!(timers.pop_due(25), Some((10, Timer::Deliveries)));
+        assert_eq!(timers.pop_due(25), Some((20, Timer::Sweep)));
+        assert_eq!(timers.pop_due(25), None);
+    }
+}

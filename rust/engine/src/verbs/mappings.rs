@@ -1,0 +1,271 @@
+//! `mapping.*` and `lag`
+
+use forebay_core::sequence;
+use forebay_core::stream::face::Outcome;
+use serde::Deserialize;
+use serde_json::{json, Value};
+
+use super::Done;
+use crate::error::EngineError;
+use crate::mappings::{MappingRow, StartingPosition};
+use crate::pollers::{Poller, PollerId};
+use crate::port::ShardId;
+use crate::state::State;
+
+#[derive(Deserialize)]
+pub(crate) struct Bound {
+    stream: String,
+    function: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Which {
+    #[serde(default)]
+    stream: Option<String>,
+    #[serde(default)]
+    function: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Seek {
+    stream: String,
+    function: String,
+    #[serde(default)]
+    position: Option<StartingPosition>,
+    #[serde(default)]
+    timestamp_ms: Option<u64>,
+    #[serde(default)]
+    sequence_number: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Skip {
+    stream: String,
+    function: String,
+    batch: String,
+}
+
+impl State {
+    fn bound(&self, stream: &str, function: &str) -> Result<u64, EngineError> {
+        self.mapping_id(stream, function).ok_or_else(|| {
+            EngineError::NotFound(format!("there is no mapping of stream {stream:?} to function {function:?}"))
+        })
+    }
+
+    pub(super) fn mapping_declare(&mut self, row: MappingRow) -> Result<Done, EngineError> {
+        let id = self.declare_mapping(row)?;
+        Ok(Done::when_durable(self.describe_mapping(id, true)))
+    }
+
+    pub(super) fn mapping_list(&mut self) -> Done {
+        let list = self.mappings.keys().map(|&id| self.describe_mapping(id, false)).collect();
+        Done::at_once(Value::Array(list))
+    }
+
+    pub(super) fn mapping_describe(&mut self, bound: &Bound) -> Result<Done, EngineError> {
+        let id = self.bound(&bound.stream, &bound.function)?;
+        Ok(Done::at_once(self.describe_mapping(id, true)))
+    }
+
+    fn describe_mapping(&self, id: u64, with_progress: bool) -> Value {
+        let Some(mapping) = self.mappings.get(&id) else { return Value::Null };
+        let mut answer = serde_json::to_value(&mapping.row).unwrap_or_default();
+        answer["state"] = if mapping.row.enabled { "Enabled" } else { "Disabled" }.into();
+        answer["declared"] = (mapping.declared && mapping.slot.is_some()).into();
+        answer["last_result"] = mapping.last_result.into();
+        if with_progress {
+            let progress = mapping.pollers.values().filter_map(|&id| self.pollers[id].as_ref());
+            answer["shards"] = progress.map(|poller| self.progress(poller)).collect();
+        }
+        answer
+    }
+
+    fn behind(&self, poller: &Poller) -> u64 {
+        let durable = self.shards[poller.shard as usize].as_ref().map_or(0, |shard| shard.durable);
+        durable.saturating_sub(poller.machine.low())
+    }
+
+    fn iterator_age_ms(&self, poller: &Poller) -> u64 {
+        if self.behind(poller) == 0 {
+            0
+        } else {
+            self.now.wall_ms.saturating_sub(poller.last_arrival_ms)
+        }
+    }
+
+    fn progress(&self, poller: &Poller) -> Value {
+        let parents = poller.waits_for.iter().filter_map(|&id| self.shards[id as usize].as_ref());
+        let parents: Vec<String> = parents.map(|shard| sequence::shard_id(shard.row.index)).collect();
+        let lanes: Vec<Value> = (0..poller.machine.lanes())
+            .filter_map(|lane| Some((lane, poller.machine.lane_status(lane)?)))
+            .map(|(lane, state)| {
+                let batch = state.first.map(|first| {
+                    format!("{}:{}", poller.source.shard_id, sequence::number(poller.source.shard_index, first))
+                });
+                let retry_in_ms = state.retry_at_ns.map(|at| at.saturating_sub(self.now.mono_ns) / 1_000_000);
+                json!({
+                    "lane": lane, "state": state.name, "batch": batch, "records": state.records,
+                    "attempt": state.attempt, "retry_in_ms": retry_in_ms,
+                    "last_error": if state.attempt > 1 { poller.last_error.as_deref() } else { None },
+                })
+            })
+            .collect();
+        json!({
+            "shard_id": poller.source.shard_id, "records": self.behind(poller),
+            "iterator_age_ms": self.iterator_age_ms(poller), "waits_for": parents,
+            "ended": poller.ended, "lanes": lanes,
+        })
+    }
+
+    pub(super) fn mapping_enable(&mut self, bound: &Bound, enabled: bool) -> Result<Done, EngineError> {
+        let id = self.bound(&bound.stream, &bound.function)?;
+        let mut row = self.mappings[&id].row.clone();
+        row.enabled = enabled;
+        self.apply_mapping(id, row)?;
+        Ok(Done::when_durable(self.describe_mapping(id, true)))
+    }
+
+    pub(super) fn mapping_update(&mut self, changes: serde_json::Map<String, Value>) -> Result<Done, EngineError> {
+        let text = |name: &str| changes.get(name).and_then(Value::as_str).unwrap_or_default();
+        let id = self.bound(text("stream"), text("function"))?;
+        if let Some(name) = changes.keys().find(|name| name.starts_with("starting_position")) {
+            return Err(EngineError::Invalid(format!(
+                "{name} is fixed when a mapping is first seen: use seek to move it"
+            )));
+        }
+        let mut row = serde_json::to_value(&self.mappings[&id].row).unwrap_or_default();
+        for (name, value) in changes {
+            if row.get(&name).is_none() {
+                return Err(EngineError::Invalid(format!("a mapping has no setting {name:?}")));
+            }
+            row[&name] = value;
+        }
+        let row: MappingRow = serde_json::from_value(row).map_err(|error| EngineError::Invalid(error.to_string()))?;
+        self.apply_mapping(id, row)?;
+        Ok(Done::when_durable(self.describe_mapping(id, true)))
+    }
+
+    pub(super) fn mapping_seek(&mut self, seek: &Seek) -> Result<Done, EngineError> {
+        let id = self.bound(&seek.stream, &seek.function)?;
+        let targets = self.seek_targets(id, seek)?;
+        for (shard, position) in targets {
+            self.seek_shard(id, shard, position);
+        }
+        Ok(Done::when_durable(self.describe_mapping(id, true)))
+    }
+
+    fn seek_targets(&mut self, id: u64, seek: &Seek) -> Result<Vec<(ShardId, u64)>, EngineError> {
+        let shards = self.streams.get(&self.mappings[&id].row.stream).map(|s| s.shards.clone()).unwrap_or_default();
+        if let Some(number) = &seek.sequence_number {
+            let target = sequence::parse(number).and_then(|(index, position)| {
+                let shard = shards.iter().find(|&&shard| {
+                    self.shards[shard as usize].as_ref().is_some_and(|shard| shard.row.index == index)
+                })?;
+                Some((*shard, position))
+            });
+            let (shard, position) = target.ok_or_else(|| {
+                EngineError::Invalid(format!("sequence_number {number:?} is of no shard of stream {:?}", seek.stream))
+            })?;
+            let (first, end) =
+                self.shards[shard as usize].as_ref().map_or((0, 0), |shard| (shard.first, shard.durable));
+            if position < first || position > end {
+                return Err(EngineError::Invalid(format!(
+                    "sequence_number {number:?} is not kept any more, or not written yet"
+                )));
+            }
+            return Ok(vec![(shard, position)]);
+        }
+        let mut targets = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let Some(entry) = self.shards[shard as usize].as_ref() else { continue };
+            let position = match seek.position {
+                Some(StartingPosition::TrimHorizon) => entry.first,
+                Some(StartingPosition::Latest) => entry.next,
+                Some(StartingPosition::AtTimestamp) => self.position_at(shard, seek.timestamp_ms.unwrap_or(0))?,
+                None => return Err(EngineError::Invalid("seek needs position or sequence_number".into())),
+            };
+            targets.push((shard, position));
+        }
+        Ok(targets)
+    }
+
+    fn seek_shard(&mut self, id: u64, shard: ShardId, position: u64) {
+        let polled = self.mappings.get(&id).and_then(|mapping| mapping.pollers.get(&shard).copied());
+        let Some(poller_id) = polled else {
+            let lanes = self.mappings[&id].row.lanes();
+            let checkpoint = forebay_core::stream::checkpoint::Checkpoint::starting_at(position, lanes);
+            let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
+            self.pending.set(crate::port::Table::Checkpoint, crate::mappings::checkpoint_key(id, shard), value);
+            self.pending.urgent = true;
+            return;
+        };
+        self.forget_ready(poller_id);
+        if let Some(poller) = self.pollers[poller_id].as_mut() {
+            poller.ended = false;
+            poller.rewind();
+            poller.machine.seek(position, &self.now);
+        }
+        self.pump(poller_id);
+    }
+
+    /// Take back what a poller has put out and nobody has taken yet.
+    fn forget_ready(&mut self, poller: PollerId) {
+        for (token, batch) in self.ready_of(poller) {
+            self.withdraw(token);
+            let now = self.now;
+            if let Some(poller) = self.pollers[poller].as_mut() {
+                poller.machine.completed(batch, &Outcome::Interrupted, &now);
+            }
+        }
+    }
+
+    pub(super) fn mapping_skip(&mut self, skip: &Skip) -> Result<Done, EngineError> {
+        let id = self.bound(&skip.stream, &skip.function)?;
+        let named = skip.batch.split_once(':').and_then(|(_, number)| sequence::parse(number));
+        let pollers: Vec<PollerId> = self.mappings[&id].pollers.values().copied().collect();
+        let now = self.now;
+        for poller_id in pollers {
+            let Some(poller) = self.pollers[poller_id].as_mut() else { continue };
+            let Some((index, first)) = named else { break };
+            if poller.source.shard_index != index {
+                continue;
+            }
+            let lane = (0..poller.machine.lanes())
+                .find(|&lane| poller.machine.lane_status(lane).is_some_and(|status| status.first == Some(first)));
+            if let Some(lane) = lane {
+                poller.machine.skip(Some(lane as u8), &now);
+                self.pump(poller_id);
+                return Ok(Done::when_durable(self.describe_mapping(id, true)));
+            }
+        }
+        Err(EngineError::NotFound(format!(
+            "no lane holds a batch {:?} now: see the batches of `forebay mapping list` and `forebay lag`",
+            skip.batch
+        )))
+    }
+
+    pub(super) fn mapping_delete(&mut self, bound: &Bound) -> Result<Done, EngineError> {
+        let id = self.bound(&bound.stream, &bound.function)?;
+        self.delete_mapping(id)?;
+        Ok(Done::when_durable(json!({})))
+    }
+
+    pub(super) fn lag(&mut self, which: &Which) -> Done {
+        let wanted = |name: &Option<String>, is: &str| name.as_deref().is_none_or(|name| name == is);
+        let mut list = Vec::new();
+        for mapping in self.mappings.values() {
+            if !wanted(&which.stream, &mapping.row.stream) || !wanted(&which.function, &mapping.row.function) {
+                continue;
+            }
+            for poller in mapping.pollers.values().filter_map(|&id| self.pollers[id].as_ref()) {
+                list.push(json!({
+                    "stream": mapping.row.stream, "function": mapping.row.function,
+                    "shard_id": poller.source.shard_id, "records": self.behind(poller),
+                    "iterator_age_ms": self.iterator_age_ms(poller),
+                    "lanes_busy": poller.machine.lanes_busy(), "lanes_waiting": poller.machine.lanes_waiting(),
+                }));
+            }
+        }
+        Done::at_once(Value::Array(list))
+    }
+}

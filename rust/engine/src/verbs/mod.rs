@@ -1,0 +1,135 @@
+//! Control: what an operator, the app and the command line ask in words. One table for the owner and for clients through its socket; the
+//! words are written down in `python/forebay/wire/verbs.py`.
+
+mod failures;
+mod mappings;
+mod streams;
+
+use serde::de::DeserializeOwned;
+use serde_json::{json, Value};
+
+use crate::error::{EngineError, Reply, Waiter};
+use crate::metrics::exposition::{render, Format};
+use crate::state::State;
+
+/// What a verb gives: its answer, and whether the caller must wait until the next commit is durable.
+pub(crate) struct Done {
+    answer: Value,
+    durable: bool,
+}
+
+impl Done {
+    fn at_once(answer: Value) -> Self {
+        Self { answer, durable: false }
+    }
+
+    fn when_durable(answer: Value) -> Self {
+        Self { answer, durable: true }
+    }
+}
+
+impl State {
+    /// Answer one request.
+    pub(crate) fn request(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
+        match self.do_verb(verb, body) {
+            Ok(done) => {
+                let reply = Reply::Json(done.answer.to_string().into_bytes());
+                if done.durable && !self.pending.is_empty() {
+                    self.pending.urgent = true;
+                    self.pending.waiters.push((waiter, reply));
+                } else {
+                    self.answer(waiter, Ok(reply));
+                }
+            }
+            Err(error) => self.answer(waiter, Err(error)),
+        }
+    }
+
+    fn do_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
+        if let (Some(error), false) =
+            (&self.failed, matches!(verb, "health" | "metrics.text" | "functions.list" | "lag"))
+        {
+            return Err(error.clone().into());
+        }
+        match verb {
+            "stream.declare" => self.stream_declare(&read::<streams::Declare>(body)?),
+            "stream.list" => self.stream_list(),
+            "stream.describe" => self.stream_describe(&read::<streams::Named>(body)?),
+            "stream.alter" => self.stream_alter(&read::<streams::Alter>(body)?),
+            "stream.delete" => self.stream_delete(&read::<streams::Named>(body)?),
+            "stream.reshard" => self.stream_reshard(&read::<streams::Reshard>(body)?),
+            "stream.read" => self.stream_read(&read::<streams::ReadAt>(body)?),
+            "mapping.declare" => self.mapping_declare(read(body)?),
+            "mapping.list" => Ok(self.mapping_list()),
+            "mapping.describe" => self.mapping_describe(&read::<mappings::Bound>(body)?),
+            "mapping.pause" => self.mapping_enable(&read::<mappings::Bound>(body)?, false),
+            "mapping.resume" => self.mapping_enable(&read::<mappings::Bound>(body)?, true),
+            "mapping.update" => self.mapping_update(read(body)?),
+            "mapping.seek" => self.mapping_seek(&read::<mappings::Seek>(body)?),
+            "mapping.skip" => self.mapping_skip(&read::<mappings::Skip>(body)?),
+            "mapping.delete" => self.mapping_delete(&read::<mappings::Bound>(body)?),
+            "lag" => Ok(self.lag(&read::<mappings::Which>(body)?)),
+            "failed.list" => self.failed_list(&read::<failures::List>(body)?),
+            "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
+            "functions.list" => Ok(self.functions_list()),
+            "health" => Ok(Done::at_once(self.health())),
+            "metrics.text" => Ok(Done::at_once(json!({ "text": render(&self.registry, Format::Text) }))),
+            _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
+        }
+    }
+
+    fn functions_list(&mut self) -> Done {
+        let list: Vec<Value> = self
+            .function_names
+            .values()
+            .map(|&slot| {
+                let function = &self.functions[slot];
+                json!({
+                    "name": function.name, "isolation": function.isolation,
+                    "wants": if function.as_event { "event" } else { "batch" },
+                    "timeout_ms": function.timeout_ns / 1_000_000,
+                    "in_flight": function.meters.in_flight.get(), "past_deadline": function.meters.zombies.get(),
+                })
+            })
+            .collect();
+        Done::at_once(Value::Array(list))
+    }
+
+    /// Why the owner is not ready, if it is not.
+    pub(crate) fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if let Some(error) = &self.failed {
+            reasons.push(error.to_string());
+        }
+        if self.full {
+            reasons.push("the disk is full: puts are refused until there is room".into());
+        }
+        if self.closed || (self.draining && self.failed.is_none()) {
+            reasons.push("the app is stopping".into());
+        }
+        if !self.started {
+            reasons.push("the app is not started".into());
+        }
+        for function in &self.functions {
+            let past = function.meters.zombies.get();
+            if past > crate::meters::ZOMBIES_MAX {
+                reasons.push(format!("function {}: {past} handlers run on past their timeout", function.name));
+            }
+        }
+        reasons
+    }
+
+    fn health(&self) -> Value {
+        let reasons = self.not_ready();
+        let mut health = json!({"role": "owner", "ready": reasons.is_empty(), "reasons": reasons});
+        if let Some(error) = &self.failed {
+            health["failed"] = error.to_string().into();
+        }
+        health
+    }
+}
+
+/// A body as the type that a verb reads; a wrong field is refused by its name.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EngineError> {
+    serde_json::from_slice(body).map_err(|error| EngineError::Invalid(error.to_string()))
+}
