@@ -227,20 +227,33 @@ impl State {
                 works.push(work);
             }
         }
-        if let Err(error) = self.slots.flush() {
+        if let Err(error) = self.count_attempts() {
+            // Attempts that cannot be counted must not run.
+            works.retain(|work| matches!(work.task, Task::Cancel));
             self.fail(StoreError::Failed(error.to_string()));
         }
     }
 
+    /// Write the batches just handed out into their slots, and clear the slots of those that have ended.
+    fn count_attempts(&mut self) -> Result<(), SlotError> {
+        if !self.counted.is_empty() {
+            let records: Vec<SlotRecord> = self.counted.iter().map(|(_, record)| *record).collect();
+            let slots = self.slots.occupy_many(&records)?;
+            for ((token, _), slot) in self.counted.drain(..).zip(slots) {
+                if let Some(attempt) = self.attempts.get_mut(token) {
+                    attempt.file_slot = Some(slot);
+                }
+            }
+        }
+        self.slots.flush()
+    }
+
     fn hand_out(&mut self, token: Token) -> Option<Work> {
         let now = self.now;
-        let mut refused: Option<SlotError> = None;
         let attempt = self.attempts.get_mut(token)?;
         let function = &mut self.functions[attempt.slot];
         attempt.deadline_ns = now.mono_ns.saturating_add(function.timeout_ns);
-        if function.deadlines.is_empty() {
-            self.timers.push(attempt.deadline_ns, Timer::Deadline(attempt.slot));
-        }
+        self.timers.arm(&mut function.armed, attempt.deadline_ns, Timer::Deadline(attempt.slot));
         function.deadlines.push_back((attempt.deadline_ns, token));
         self.outbox.running += 1;
         self.outbox.running_alone |= attempt.alone;
@@ -251,11 +264,7 @@ impl State {
                 suspect = attempt.alone.then_some(*poller);
                 if let Some(poller) = self.pollers[*poller].as_mut() {
                     if !records.positions.is_empty() {
-                        let record = slot_record(poller, records, (*lane, *interruptions), attempt);
-                        match self.slots.occupy(record) {
-                            Ok(slot) => attempt.file_slot = Some(slot),
-                            Err(error) => refused = Some(error),
-                        }
+                        self.counted.push((token, slot_record(poller, records, (*lane, *interruptions), attempt)));
                     }
                     if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
                         mapping.meters.lanes_busy.add(1.0);
@@ -282,10 +291,6 @@ impl State {
         };
         let deadline_ms = now.wall_ms + function.timeout_ns / 1_000_000;
         let work = Work { token, slot: attempt.slot, request: attempt.request, deadline_ms, task };
-        if let Some(error) = refused {
-            self.fail(StoreError::Failed(error.to_string()));
-            return None;
-        }
         if let Some(poller) = suspect {
             self.keep_suspects(poller);
         }
@@ -294,11 +299,12 @@ impl State {
 
     /// A function's oldest deadline passed: cancel what is still running.
     pub(crate) fn deadline_due(&mut self, slot: Slot) {
+        self.functions[slot].armed = None;
         while let Some(&(deadline, token)) = self.functions[slot].deadlines.front() {
             let alive = self.attempts.get_mut(token).filter(|attempt| attempt.deadline_ns == deadline);
             if deadline > self.now.mono_ns {
                 if alive.is_some() {
-                    self.timers.push(deadline, Timer::Deadline(slot));
+                    self.timers.arm(&mut self.functions[slot].armed, deadline, Timer::Deadline(slot));
                     return;
                 }
             } else if let Some(attempt) = alive {

@@ -160,6 +160,11 @@ impl Engine {
         self.with(|state| state.idle())
     }
 
+    /// Bring gauges that are worked out on demand up to date.
+    pub fn show_lag(&self) {
+        self.with(|state| state.show_lag());
+    }
+
     /// Why the engine is not ready, if it is not.
     pub fn not_ready(&self) -> Vec<String> {
         self.with(|state| state.not_ready())

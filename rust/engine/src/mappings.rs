@@ -377,8 +377,9 @@ impl State {
         let waits_for = self.unfinished_parents(id, shard)?;
         let mut poller = Poller::new(source, shard, machine, waits_for);
         poller.suspect_slots = suspect_slots;
-        let poller_id = self.free_poller();
-        self.pollers[poller_id] = Some(poller);
+        // A poller's number is never used again: an attempt in flight may still name a poller that is gone.
+        let poller_id = self.pollers.len();
+        self.pollers.push(Some(poller));
         if let Some(mapping) = self.mappings.get_mut(&id) {
             mapping.pollers.insert(shard, poller_id);
         }
@@ -391,13 +392,6 @@ impl State {
         self.keep_suspects(poller_id);
         self.pump(poller_id);
         Ok(())
-    }
-
-    fn free_poller(&mut self) -> PollerId {
-        self.free_pollers.pop().unwrap_or_else(|| {
-            self.pollers.push(None);
-            self.pollers.len() - 1
-        })
     }
 
     /// Parents of a shard that a mapping has not read to their end.

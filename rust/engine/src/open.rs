@@ -1,7 +1,7 @@
 //! From settings to a running end of a store: who owns the directory, which store, which doors.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use forebay_core::Now;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::directory::{Directory, Ownership};
 use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
-use crate::http::{Address, Operations, Server};
+use crate::http::{Address, Answer, Operations, Request, Routes, Server};
 use crate::port::{Durability, Store, StoreError};
 use crate::slots::{Found, Slots};
 use crate::socket::client::Client;
@@ -113,6 +113,21 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// The pages of an engine: gauges that are worked out on demand are brought up to date first.
+struct Pages {
+    engine: Weak<Engine>,
+    operations: Operations,
+}
+
+impl Routes for Pages {
+    fn answer(&self, request: Request<'_>) -> Option<Answer> {
+        if let ("/metrics", Some(engine)) = (request.path, self.engine.upgrade()) {
+            engine.show_lag();
+        }
+        self.operations.answer(request)
+    }
+}
+
 impl Settings {
     /// Open this process's end.
     pub fn open(self) -> Result<End, EngineError> {
@@ -187,7 +202,8 @@ impl Settings {
         let health = Arc::new(move || {
             weak.upgrade().map_or_else(|| vec!["the app is stopped".into()], |engine| engine.not_ready())
         });
-        Server::start(&address, Operations::new(engine.registry().clone(), health))
+        let operations = Operations::new(engine.registry().clone(), health);
+        Server::start(&address, Pages { engine: Arc::downgrade(engine), operations })
             .map_err(|error| EngineError::Invalid(format!("metrics: {error}")))
     }
 

@@ -89,7 +89,7 @@ pub(crate) struct Poller {
     pub(crate) ended: bool,
     /// Progress not yet handed to a commit.
     pub(crate) unsaved: Option<Checkpoint>,
-    /// Timer armed in the engine's queue, mono ns.
+    /// When its timer rings.
     armed: Option<u64>,
     /// Slots that keep its suspects of a crash until each has run alone.
     pub(crate) suspect_slots: Vec<SlotId>,
@@ -174,12 +174,8 @@ impl State {
         }
         let Some(poller) = self.pollers[id].as_mut() else { return };
         poller.release();
-        let due = poller.machine.next_due();
-        if due != poller.armed {
-            poller.armed = due;
-            if let Some(due) = due {
-                self.timers.push(due, Timer::Poller(id));
-            }
+        if let Some(due) = poller.machine.next_due() {
+            self.timers.arm(&mut poller.armed, due, Timer::Poller(id));
         }
         if poller.machine.ended() && !poller.ended {
             poller.ended = true;
@@ -188,14 +184,12 @@ impl State {
     }
 
     /// The poller's timer rang.
-    pub(crate) fn poller_due(&mut self, id: PollerId, due: u64) {
+    pub(crate) fn poller_due(&mut self, id: PollerId) {
         let now = self.now;
         let Some(poller) = self.pollers[id].as_mut() else { return };
-        if poller.armed == Some(due) {
-            poller.armed = None;
-            poller.machine.due(&now);
-            self.pump(id);
-        }
+        poller.armed = None;
+        poller.machine.due(&now);
+        self.pump(id);
     }
 
     fn carry_out(&mut self, id: PollerId) {
@@ -290,9 +284,10 @@ impl State {
             return false;
         }
         if fetch.from < shard.first {
-            let lost = poller.machine.skipped_to(shard.first, &now);
+            let first = shard.first;
+            let lost = poller.machine.skipped_to(first, &now);
             poller.rewind();
-            self.trimmed_unread(id, lost);
+            self.trimmed_unread(id, (fetch.from, first), lost);
             return true;
         }
         if poller.at_hand(fetch.from).is_none() {
@@ -395,7 +390,7 @@ impl State {
     }
 
     /// Condition under which records that retention dropped unread are listed.
-    fn trimmed_unread(&mut self, id: PollerId, lost: u64) {
+    fn trimmed_unread(&mut self, id: PollerId, (from, first): (u64, u64), lost: u64) {
         if lost == 0 {
             return;
         }
@@ -403,8 +398,7 @@ impl State {
         if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
             mapping.meters.expired.add(lost);
         }
-        let end = poller.machine.low();
-        self.list_trimmed(id, end.saturating_sub(lost), end);
+        self.list_trimmed(id, from, first);
     }
 }
 

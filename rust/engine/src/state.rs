@@ -1,8 +1,7 @@
 //! The engine's state and its turn. Everything here happens under one lock and never waits: reads and commits are handed
 //! out as orders and come back as facts.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use forebay_core::stream::face::Record;
@@ -47,24 +46,38 @@ pub(crate) enum Timer {
     Sweep,
 }
 
-/// Timers by time. One that is no longer wanted is told by its owner when it rings.
+/// Timers by time. Pollers and functions have one entry each: whoever wants to ring later than it is armed lets it ring and
+/// arms it anew.
 #[derive(Default)]
-pub(crate) struct Timers(BinaryHeap<Reverse<(u64, Timer)>>);
+pub(crate) struct Timers(BTreeSet<(u64, Timer)>);
 
 impl Timers {
     pub(crate) fn push(&mut self, due_ns: u64, timer: Timer) {
-        self.0.push(Reverse((due_ns, timer)));
+        self.0.insert((due_ns, timer));
+    }
+
+    /// Make sure that a timer with one entry rings at `due_ns` or before.
+    pub(crate) fn arm(&mut self, armed: &mut Option<u64>, due_ns: u64, timer: Timer) {
+        match *armed {
+            Some(earlier) if earlier <= due_ns => return,
+            Some(later) => {
+                self.0.remove(&(later, timer));
+            }
+            None => {}
+        }
+        *armed = Some(due_ns);
+        self.0.insert((due_ns, timer));
     }
 
     fn next_due(&self) -> Option<u64> {
-        self.0.peek().map(|Reverse((due, _))| *due)
+        self.0.first().map(|(due, _)| *due)
     }
 
     fn pop_due(&mut self, now_ns: u64) -> Option<(u64, Timer)> {
         if self.next_due()? > now_ns {
             return None;
         }
-        self.0.pop().map(|Reverse(entry)| entry)
+        self.0.pop_first()
     }
 }
 
@@ -74,6 +87,8 @@ pub(crate) struct Function {
     pub(crate) timeout_ns: u64,
     pub(crate) as_event: bool,
     pub(crate) isolation: String,
+    /// When the timer of its deadlines rings.
+    pub(crate) armed: Option<u64>,
     /// `(deadline, attempt)` in the order of handing out, which is the order of deadlines.
     pub(crate) deadlines: VecDeque<(u64, Token)>,
     pub(crate) meters: FunctionMeters,
@@ -117,7 +132,6 @@ pub(crate) struct State {
     pub(crate) mappings: BTreeMap<u64, Mapping>,
     pub(crate) next_mapping: u64,
     pub(crate) pollers: Vec<Option<Poller>>,
-    pub(crate) free_pollers: Vec<PollerId>,
     pub(crate) functions: Vec<Function>,
     pub(crate) function_names: BTreeMap<String, Slot>,
     pub(crate) destination_names: BTreeMap<String, Slot>,
@@ -127,6 +141,8 @@ pub(crate) struct State {
     pub(crate) slots: Slots,
     /// What was in flight when the last process died and has not been taken by a poller yet.
     pub(crate) suspects: Vec<(SlotRecord, SlotId)>,
+    /// Batches handed out in this exchange and not yet counted on file.
+    pub(crate) counted: Vec<(Token, SlotRecord)>,
     pub(crate) timers: Timers,
     pub(crate) pending: Pending,
     pub(crate) committing_bytes: usize,
@@ -154,6 +170,7 @@ impl Function {
             timeout_ns: timeout_ms.saturating_mul(1_000_000),
             as_event: registration.wants.as_deref() != Some("batch"),
             isolation: registration.isolation.clone().unwrap_or_default(),
+            armed: None,
             deadlines: VecDeque::new(),
             meters: FunctionMeters::new(registry, &registration.name),
         }
@@ -189,7 +206,6 @@ impl State {
             mappings: BTreeMap::new(),
             next_mapping: 1,
             pollers: Vec::new(),
-            free_pollers: Vec::new(),
             functions: Vec::new(),
             function_names: BTreeMap::new(),
             destination_names: BTreeMap::new(),
@@ -197,6 +213,7 @@ impl State {
             outbox: Outbox::default(),
             slots,
             suspects: Vec::new(),
+            counted: Vec::new(),
             timers: Timers::default(),
             pending: Pending::default(),
             committing_bytes: 0,
@@ -217,9 +234,9 @@ impl State {
 
     /// Do everything that is due.
     pub(crate) fn turn(&mut self) {
-        while let Some((due, timer)) = self.timers.pop_due(self.now.mono_ns) {
+        while let Some((_, timer)) = self.timers.pop_due(self.now.mono_ns) {
             match timer {
-                Timer::Poller(id) => self.poller_due(id, due),
+                Timer::Poller(id) => self.poller_due(id),
                 Timer::Deadline(slot) => self.deadline_due(slot),
                 Timer::Deliveries => self.send_deliveries(),
                 Timer::Redrives => self.send_redrives(),

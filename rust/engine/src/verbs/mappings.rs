@@ -8,6 +8,7 @@ use serde_json::{json, Value};
 use super::Done;
 use crate::error::EngineError;
 use crate::mappings::{MappingRow, StartingPosition};
+use crate::metrics::Metric;
 use crate::pollers::{Poller, PollerId};
 use crate::port::ShardId;
 use crate::state::State;
@@ -90,6 +91,19 @@ impl State {
             0
         } else {
             self.now.wall_ms.saturating_sub(poller.last_arrival_ms)
+        }
+    }
+
+    /// Bring the gauges of every shard up to date: for a page of metrics, not on the way of a record.
+    pub(crate) fn show_lag(&self) {
+        for mapping in self.mappings.values() {
+            let (stream, function) = (mapping.row.stream.as_str(), mapping.row.function.as_str());
+            for poller in mapping.pollers.values().filter_map(|&id| self.pollers[id].as_ref()) {
+                let labels = [stream, poller.source.shard_id.as_str(), function];
+                self.registry.gauge(Metric::ShardLag, &labels).set(self.behind(poller) as f64);
+                let age = self.iterator_age_ms(poller) as f64 / 1e3;
+                self.registry.gauge(Metric::ShardIteratorAge, &labels).set(age);
+            }
         }
     }
 

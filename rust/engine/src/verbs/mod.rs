@@ -73,7 +73,10 @@ impl State {
             "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
             "functions.list" => Ok(self.functions_list()),
             "health" => Ok(Done::at_once(self.health())),
-            "metrics.text" => Ok(Done::at_once(json!({ "text": render(&self.registry, Format::Text) }))),
+            "metrics.text" => {
+                self.show_lag();
+                Ok(Done::at_once(json!({ "text": render(&self.registry, Format::Text) })))
+            }
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
     }

@@ -199,7 +199,7 @@ impl State {
         for id in stream.shards.clone() {
             let Some(shard) = self.shards[id as usize].take() else { continue };
             self.tail_bytes -= shard.tail.iter().map(|chunk| chunk.body().len()).sum::<usize>();
-            self.pending.trim(id, u64::MAX);
+            self.pending.trim(id, shard.next);
             self.pending.remove(Table::Shard, id.to_be_bytes().to_vec());
         }
         self.streams.remove(&named.name);
