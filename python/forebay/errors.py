@@ -122,7 +122,24 @@ class DBProxyError(ForebayError):
 
 
 class BorrowTimeout(DBProxyError):
-    """No database connection became free within the borrow timeout."""
+    """No database connection became free within the borrow timeout.
+
+    Attributes:
+        waited: seconds waited.
+        size: connections to the database at that moment.
+        pinned: how many of them were pinned to a client.
+        in_transaction: how many of them were in a transaction.
+
+    """
+
+    def __init__(
+        self, message: str, *, waited: float = 0.0, size: int = 0, pinned: int = 0, in_transaction: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.waited = waited
+        self.size = size
+        self.pinned = pinned
+        self.in_transaction = in_transaction
 
 
 class TooManyClients(DBProxyError):

@@ -5,6 +5,9 @@ import types
 import forebay
 
 NAMES = [
+    "DBProxy",
+    "EnvSecret",
+    "FileSecret",
     "ForebayError",
     "InvalidParameterValue",
 ]

@@ -1,0 +1,372 @@
+"""A client's way to the database: borrow, run, do the books of its session, give back; and what a failure means.
+
+A connection whose statement was interrupted never runs another one. A write whose answer was lost is never repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from forebay.dbproxy.driver import Result
+from forebay.dbproxy.effect import Effect
+from forebay.dbproxy.session import Session
+from forebay.dbproxy.sql import digest
+from forebay.dbproxy.statistics import now
+from forebay.errors import (
+    ClientClosed,
+    CommitUnknown,
+    ConnectionLost,
+    DatabaseUnavailable,
+    DBProxyError,
+    QueryTimeout,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from forebay.dbproxy.effect import EffectCache
+    from forebay.dbproxy.line import Line
+    from forebay.dbproxy.pool import DBConnection, Pool
+    from forebay.dbproxy.settings import ProxySettings
+    from forebay.dbproxy.statistics import Counters
+
+ATTEMPTS_MAX = 3
+VARIABLE_SETS = ("user variable:", "setting:")
+
+log = logging.getLogger("forebay.dbproxy")
+
+
+class Borrower:
+    """One client's session, and the DB connection it holds, if it holds one.
+
+    Attributes:
+        held: the connection of an open transaction, or the one the client is pinned to.
+        lost: the connection was lost in a transaction that the user has not ended yet.
+        busy: a statement runs.
+        closed_because: why no statement may run any more; empty while one may.
+
+    """
+
+    __slots__ = (
+        "_counters",
+        "_effects",
+        "_exclude_variable_sets",
+        "_last",
+        "_line",
+        "_query_timeout",
+        "_suspect",
+        "busy",
+        "closed_because",
+        "engine",
+        "held",
+        "last_used",
+        "loop_time",
+        "lost",
+        "number",
+        "session",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        line: Line,
+        *,
+        settings: ProxySettings,
+        effects: EffectCache,
+        counters: Counters,
+        suspect: Callable[[Pool], None],
+    ) -> None:
+        self.number = number
+        self.engine = settings.target.engine
+        self.session = Session()
+        self.held: DBConnection | None = None
+        self.lost = False
+        self.busy = False
+        self.closed_because = ""
+        self.loop_time = asyncio.get_running_loop().time
+        self.last_used = self.loop_time()
+        self._line = line
+        self._effects = effects
+        self._counters = counters
+        self._suspect = suspect
+        self._last: DBConnection | None = None
+        self._query_timeout = settings.query_timeout
+        self._exclude_variable_sets = settings.exclude_variable_sets
+
+    # Running
+
+    async def run(self, verb: str, sql: str, args: Any, limit: float | None) -> Any:
+        """Run one statement by the wire's method of that name."""
+        if self.busy or self.closed_because:
+            self._refuse()
+        self.busy = True
+        began = now()
+        try:
+            effect = self._effects.get(sql)
+            if self.lost and self._is_skipped(effect):
+                return Result()
+            if limit is None:
+                limit = self._query_timeout
+            attempts = 0
+            while True:
+                attempts += 1
+                db = self.held or await self._borrow(effect)
+                if effect.sets and args:
+                    effect = self._effects.get(db.wire.interpolate(sql, args))
+                started = now()
+                try:
+                    if limit is None:
+                        result = await getattr(db.wire, verb)(sql, args)
+                    else:
+                        async with asyncio.timeout(limit):
+                            result = await getattr(db.wire, verb)(sql, args)
+                except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
+                    await self._failed(db, effect, error, may_repeat=attempts < ATTEMPTS_MAX)
+                    continue
+                self._counters.answered(began, started)
+                self._last = db
+                if effect.plain and not self.session.pins and not db.wire.in_transaction():
+                    self.held = None
+                    db.pool.give_back(db)
+                else:
+                    await self._settle(db, sql, effect, result)
+                return result
+        finally:
+            self.busy = False
+            self.last_used = self.loop_time()
+
+    async def stream(self, sql: str, args: Any, *, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
+        """Run one statement and give its rows as they come; the connection is borrowed until the last one."""
+        if self.busy or self.closed_because:
+            self._refuse()
+        self.busy = True
+        began = now()
+        try:
+            effect = self._effects.get(sql)
+            if self.lost:
+                self._is_skipped(effect)
+            db = self.held or await self._borrow(effect)
+            started = now()
+            rows = db.wire.stream(sql, args, prefetch)
+            try:
+                while True:
+                    async with asyncio.timeout(self._query_timeout if limit is None else limit):
+                        row = await anext(rows, None)
+                    if row is None:
+                        break
+                    yield row
+            except BaseException as error:
+                await self._stream_failed(db, effect, error)
+                raise
+            self._counters.answered(began, started)
+            self._last = db
+            await self._settle(db, sql, effect, None)
+        finally:
+            self.busy = False
+            self.last_used = self.loop_time()
+
+    async def _stream_failed(self, db: DBConnection, effect: Effect, error: BaseException) -> None:
+        """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
+        if self.engine == "postgresql" and isinstance(error, GeneratorExit):
+            return
+        await self._failed(db, effect, error, may_repeat=False)
+
+    async def _borrow(self, effect: Effect) -> DBConnection:
+        """Take a free connection or stand in line; make it fit for this client."""
+        for _ in range(ATTEMPTS_MAX):
+            db = self._line.take(self._last) or await self._line.wait()
+            if db.used_by == self.number and db.tracked is self.session.tracked:
+                return db
+            try:
+                await db.pool.prepare(db, self.number, self.session.tracked, exclusive=effect.reads_session)
+            except Exception as error:  # told apart by the driver
+                db.pool.discard(db, interrupted=True)
+                told = db.pool.driver.translate(error, db.wire, db.pool.where)
+                if not told.broken:  # a tracked setting that this server refuses
+                    raise told.error from error
+            except BaseException:
+                db.pool.discard(db, interrupted=True)
+                raise
+            else:
+                return db
+        raise DatabaseUnavailable(f"{ATTEMPTS_MAX} connections in a row broke before the statement could run")
+
+    # The books
+
+    async def _settle(self, db: DBConnection, sql: str, effect: Effect, result: Any) -> None:
+        """Do the books after a statement that was not plain, or that left something open."""
+        session = self.session
+        is_open = db.wire.in_transaction()
+        if self.engine == "postgresql":
+            self._follow_transaction(db, effect, result, is_open=is_open)
+        if effect.dirty or effect.pins:
+            db.dirty = db.dirty or effect.dirty or effect.pins[0]
+        db.ruined = db.ruined or effect.ruins
+        if effect.sets or effect.unsets:
+            session.track(effect)
+            db.tracked = session.tracked
+        if effect.pins:
+            self._pin(db, sql, effect)
+        if session.pins and not is_open:
+            await self._unpin(db, effect)
+        if db.leaving:
+            return
+        if is_open or session.pins:
+            self.held = db
+        else:
+            self.held = None
+            db.pool.give_back(db)
+
+    def _follow_transaction(self, db: DBConnection, effect: Effect, result: Any, *, is_open: bool) -> None:
+        """PostgreSQL undoes SET when a transaction or savepoint is rolled back; so do the books."""
+        session = self.session
+        if is_open:
+            session.began()
+            if effect.transaction == "savepoint":
+                session.marked(effect.savepoint)
+            elif effect.transaction == "rollback to":
+                session.rolled_back_to(effect.savepoint)
+        else:
+            status = result.status if isinstance(result, Result) else ""
+            session.ended(committed=effect.transaction != "rollback" and status != "ROLLBACK")
+        db.tracked = session.tracked
+
+    def _pin(self, db: DBConnection, sql: str, effect: Effect) -> None:
+        pins = effect.pins
+        if self._exclude_variable_sets:
+            pins = tuple(pin for pin in pins if not pin.startswith(VARIABLE_SETS))
+        text = digest(sql, mysql=self.engine == "mysql")
+        for pin in self.session.pin(pins, text, self.loop_time()):
+            kind = pin.cause.partition(":")[0]
+            self._counters.pins[kind] = self._counters.pins.get(kind, 0) + 1
+            log.info(
+                "The client session was pinned to the database connection [dbConnection=%d, client=%d]. "
+                "Reason: %s. Digest: %s",
+                db.wire.server_id,
+                self.number,
+                kind,
+                text,
+            )
+
+    async def _unpin(self, db: DBConnection, effect: Effect) -> None:
+        """Release what this statement, or the end of a transaction, has ended. PostgreSQL and named locks are asked."""
+        session = self.session
+        if not effect.pins:
+            session.unpin(("next transaction:",))
+        if self.engine == "postgresql":
+            asks = bool(effect.unpins) or effect.transaction in {"commit", "rollback"}
+            session.unpin(tuple(cause for cause in effect.unpins if cause.startswith("setting:")))
+        else:
+            asks = any(cause.startswith("lock:") and cause != "lock:" for cause in effect.unpins)
+            session.unpin(tuple(cause for cause in effect.unpins if not cause.startswith("lock:") or cause == "lock:"))
+        if asks and session.pins:
+            try:
+                held = await db.wire.held(list(session.pins))
+            except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
+                await self._failed(db, Effect(), error, may_repeat=False)
+                return
+            for cause in [cause for cause in session.pins if cause not in held]:
+                del session.pins[cause]
+
+    # Failures
+
+    async def _failed(self, db: DBConnection, effect: Effect, error: BaseException, *, may_repeat: bool) -> None:
+        """Decide what a failed statement means. Raise; or return, when it may be repeated on another connection."""
+        was_held = self.held is not None
+        was_open = was_held and (db.wire.in_transaction() or effect.transaction == "commit")
+        commits = was_open and effect.transaction == "commit"
+        if not isinstance(error, Exception):  # cancelled, or the generator was left
+            self._lose(db, in_transaction=was_open)
+            raise error
+        if isinstance(error, TimeoutError) and error.errno is None:  # ours; the network's has a number
+            self._lose(db, in_transaction=was_open and not commits)
+            if commits:
+                raise CommitUnknown(
+                    "COMMIT did not answer in time: the transaction may or may not be in the database"
+                ) from None
+            raise QueryTimeout(
+                "the statement did not end in time; it was cancelled and its connection closed"
+            ) from None
+        told = db.pool.driver.translate(error, db.wire, db.pool.where)
+        if not told.broken:
+            await self._refused(db, effect, read_only=told.read_only)
+            raise told.error from error
+        self._lose(db, in_transaction=was_open and not commits)
+        if commits:
+            raise CommitUnknown(
+                f"the answer to COMMIT was lost ({told.error}): the transaction may or may not be in the database"
+            ) from error
+        if was_held:
+            what = "transaction" if was_open else "pinned session"
+            raise ConnectionLost(f"{told.error}; the {what} on it is gone") from error
+        if not (effect.repeatable or effect.transaction == "begin" or effect.sets):
+            raise CommitUnknown(f"the answer to a write was lost ({told.error}): look before you repeat it") from error
+        if not may_repeat:
+            raise told.error from error
+
+    async def _refused(self, db: DBConnection, effect: Effect, *, read_only: bool) -> None:
+        """Go on after an error the server told: the connection is good, but half of the statement may have happened."""
+        if not effect.plain:
+            db.dirty = db.dirty or effect.dirty or "a statement failed half-way"
+        self._last = db
+        try:
+            await db.wire.after_error()
+        except BaseException as error:
+            self._lose(db, in_transaction=True)
+            if not isinstance(error, Exception):
+                raise
+            return
+        if read_only:
+            self._suspect(db.pool)
+        is_open = db.wire.in_transaction()
+        if self.engine == "postgresql":
+            if is_open:
+                self.session.began()
+            else:
+                self.session.ended(committed=False)
+                db.tracked = self.session.tracked
+        if is_open or self.session.pins:
+            self.held = db
+        else:
+            self.held = None
+            db.pool.give_back(db)
+
+    def _lose(self, db: DBConnection, *, in_transaction: bool) -> None:
+        """Close the connection under this client; a transaction on it is lost until the user has ended it."""
+        self.held = None
+        self.session.ended(committed=False)
+        self.session.pins.clear()
+        self.lost = self.lost or in_transaction
+        db.pool.discard(db, interrupted=True)
+
+    def _is_skipped(self, effect: Effect) -> bool:
+        """In a lost transaction only its end may run: ROLLBACK has nothing to do, COMMIT and the rest are refused."""
+        if effect.transaction == "rollback":
+            self.lost = False
+            return True
+        if effect.transaction == "commit":
+            self.lost = False
+        raise ConnectionLost(
+            "the connection was lost in this transaction, and with it the transaction: roll back, then begin again"
+        )
+
+    def _refuse(self) -> None:
+        if self.closed_because:
+            raise ClientClosed(f"client {self.number}: {self.closed_because}")
+        raise DBProxyError(
+            f"client {self.number} is in a statement already: one task per client connection, clients are cheap"
+        )
+
+    def close(self, reason: str) -> None:
+        """Let nothing run any more. An open transaction is rolled back, its connection reset and lent on."""
+        self.closed_because = reason
+        db, self.held = self.held, None
+        self._last = None
+        self.session = Session()
+        if db is not None:
+            if self.busy:
+                db.pool.discard(db, interrupted=True)
+            else:
+                db.pool.clean(db)

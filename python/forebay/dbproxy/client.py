@@ -1,0 +1,176 @@
+"""A client connection: cheap, one per handler, thousands at a time. It borrows a DB connection per statement or transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Self
+
+from forebay.dbproxy.driver import Result
+from forebay.dbproxy.transaction import Transaction
+from forebay.errors import ClientClosed, InvalidParameterValue
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Sequence
+    from types import TracebackType
+
+    from forebay.dbproxy.borrower import Borrower
+    from forebay.dbproxy.proxy import DBProxy
+
+
+class Client:
+    """One client connection. Used by one task at a time; ``async with`` opens and closes it.
+
+    Arguments are written in the engine's own style: ``%s`` or ``%(name)s`` for MySQL, ``$1`` for PostgreSQL. Rows answer to
+    positions and to names. A statement's ``timeout`` is in seconds and counts from the moment a DB connection is borrowed; the
+    proxy's ``query_timeout`` when None.
+
+    Every statement may raise:
+        BorrowTimeout: no DB connection became free within the borrow timeout.
+        DatabaseUnavailable: no server could be reached in that time, or none is the writer.
+        DatabaseError: the server refused the statement.
+        QueryTimeout: it did not end in time. It was cancelled at the server, its connection closed.
+        ConnectionLost: the server went away during a transaction, or under a pinned session.
+        CommitUnknown: the answer to COMMIT, or to a write outside of a transaction, was lost. Nothing is repeated silently.
+        ClientClosed: this client connection is closed.
+
+    """
+
+    __slots__ = ("_borrower", "_proxy", "_savepoints", "opened_at", "read_only")
+
+    def __init__(self, proxy: DBProxy, *, read_only: bool) -> None:
+        self._proxy = proxy
+        self._borrower: Borrower | None = None
+        self._savepoints = 0
+        self.read_only = read_only
+        self.opened_at = 0.0
+
+    def __repr__(self) -> str:
+        state = "not open" if self._borrower is None else self._borrower.closed_because or "open"
+        return f"<forebay.dbproxy.Client {self.number}: {state}>"
+
+    async def __aenter__(self) -> Self:
+        """Open the client connection; see ``DBProxy.connect``."""
+        if self._borrower is not None:
+            raise ClientClosed(f"client {self.number} was open before: make a new one with proxy.connect()")
+        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=self.read_only)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def _open(self) -> Borrower:
+        if self._borrower is None:
+            raise ClientClosed("this client is not open: use `async with proxy.connect() as client`")
+        return self._borrower
+
+    # Statements
+
+    def fetch_all(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[list[Any]]:
+        """Run a statement and give all its rows."""
+        return self._open.run("fetch_all", sql, args, timeout)
+
+    def fetch_one(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Any]:
+        """Run a statement and give its first row, or None."""
+        return self._open.run("fetch_one", sql, args, timeout)
+
+    def fetch_value(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Any]:
+        """Run a statement and give the first column of its first row, or None."""
+        return self._open.run("fetch_value", sql, args, timeout)
+
+    def execute(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Result]:
+        """Run a statement for its effect."""
+        return self._open.run("execute", sql, args, timeout)
+
+    async def executemany(
+        self,
+        sql: str,
+        rows: Sequence[Sequence[Any]],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - a driver's own parameter, honoured by cancelling at the server
+    ) -> Result:
+        """Run a statement once per row of arguments. PostgreSQL: all of them or none, and no count."""
+        if not rows:
+            return Result()
+        result: Result = await self._open.run("execute_many", sql, rows, timeout)
+        return result
+
+    async def stream(
+        self,
+        sql: str,
+        args: Sequence[Any] = (),
+        *,
+        prefetch: int = 1000,
+        timeout: float | None = None,  # noqa: ASYNC109 - see executemany
+    ) -> AsyncGenerator[Any, None]:
+        """Give rows as they come, ``prefetch`` at a time; the DB connection is borrowed until the last one.
+
+        On PostgreSQL this runs in a transaction, in one of its own if there is none. On MySQL leaving early closes the DB
+        connection, for there is no other way to stop the server. ``timeout`` is for each wait.
+        """
+        if prefetch < 1:
+            raise InvalidParameterValue(f"prefetch={prefetch!r}: must be at least 1 row")
+        borrower = self._open
+        own = borrower.engine == "postgresql" and not self.in_transaction
+        if own:
+            await borrower.run("execute", "BEGIN", (), timeout)
+        reached_end = False
+        try:
+            async with contextlib.aclosing(borrower.stream(sql, args, prefetch=prefetch, limit=timeout)) as rows:
+                async for row in rows:
+                    yield row
+            reached_end = True
+        finally:
+            if own and not borrower.closed_because:
+                await borrower.run("execute", "COMMIT" if reached_end else "ROLLBACK", (), timeout)
+
+    def transaction(
+        self, *, isolation: str | None = None, read_only: bool | None = None, deferrable: bool | None = None
+    ) -> Transaction:
+        """Make a transaction for ``async with``: commit at its end, roll back on an exception. Inside another: a savepoint.
+
+        Args:
+            isolation: ``"read uncommitted"``, ``"read committed"``, ``"repeatable read"`` or ``"serializable"``; the server's
+                default when None.
+            read_only: True refuses writes.
+            deferrable: PostgreSQL only.
+
+        """
+        return Transaction(self, isolation=isolation, read_only=read_only, deferrable=deferrable)
+
+    # What it is
+
+    @property
+    def number(self) -> int:
+        """The client's number in ``DBProxy.pinned()`` and in logs; 0 before it is open."""
+        return 0 if self._borrower is None else self._borrower.number
+
+    @property
+    def engine(self) -> str:
+        """``"mysql"`` or ``"postgresql"``."""
+        return self._proxy.engine
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        borrower = self._borrower
+        return borrower is not None and (
+            borrower.lost or (borrower.held is not None and borrower.held.wire.in_transaction())
+        )
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """Causes that tie this client to its DB connection, as ``kind:name``."""
+        return () if self._borrower is None else tuple(self._borrower.session.pins)
+
+    def next_savepoint(self) -> str:
+        """Make a savepoint's name, unique in this client."""
+        self._savepoints += 1
+        return f"forebay_{self._savepoints}"
+
+    async def close(self) -> None:
+        """Close the client connection. An open transaction is rolled back, its DB connection reset and lent on."""
+        if self._borrower is not None:
+            self._proxy.dismiss(self._borrower, "it was closed")

@@ -1,0 +1,154 @@
+"""What the proxy needs from a database driver: one connection, spoken to one statement at a time. Never a driver's own pool."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+
+    from forebay.dbproxy.effect import Effect
+    from forebay.dbproxy.secrets import Credentials
+    from forebay.dbproxy.settings import Address, ProxySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a statement without rows did.
+
+    Attributes:
+        row_count: rows inserted, updated or deleted (for PostgreSQL also selected or copied).
+        last_insert_id: MySQL's generated key of the first inserted row; 0 when there is none, and on PostgreSQL, which
+            has ``RETURNING`` for that.
+        status: PostgreSQL's command tag (``INSERT 0 1``); empty on MySQL.
+
+    """
+
+    row_count: int = 0
+    last_insert_id: int = 0
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A driver's exception, translated.
+
+    Attributes:
+        error: what the user is told.
+        broken: the connection cannot be used any more.
+        read_only: the server refused to write because it is not the writer (any more).
+
+    """
+
+    error: Exception
+    broken: bool
+    read_only: bool = False
+
+
+class Wire(Protocol):
+    """One connection to a server, through its driver."""
+
+    server_id: int
+    socket: socket.socket
+    server_version: str
+
+    def is_broken(self) -> bool:
+        """Tell whether the connection is known to be gone."""
+        ...
+
+    def in_transaction(self) -> bool:
+        """Tell what the server's last answer said: a transaction is open."""
+        ...
+
+    def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
+        """Run a statement and give all its rows."""
+        ...
+
+    def fetch_one(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
+        """Run a statement and give its first row, or None."""
+        ...
+
+    def fetch_value(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
+        """Run a statement and give the first column of its first row, or None."""
+        ...
+
+    def execute(self, sql: str, args: Sequence[Any]) -> Awaitable[Result]:
+        """Run a statement for its effect."""
+        ...
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Awaitable[Result]:
+        """Run a statement once per row of arguments."""
+        ...
+
+    def stream(self, sql: str, args: Sequence[Any], prefetch: int) -> AsyncIterator[Any]:
+        """Run a statement and give its rows as they come."""
+        ...
+
+    def interpolate(self, sql: str, args: Sequence[Any]) -> str:
+        """Give the text the server will see (MySQL: with its arguments filled in)."""
+        ...
+
+    async def after_error(self) -> None:
+        """Learn from the server whether the failed statement left a transaction open, if the driver cannot know."""
+        ...
+
+    async def held(self, pins: Sequence[str]) -> set[str]:
+        """Ask the server which of these pin causes still exist; causes it cannot tell are given back as held."""
+        ...
+
+    async def reset(self) -> None:
+        """Bring the session back to what it was when it was opened (without ``init_query``)."""
+        ...
+
+    async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
+        """Replay tracked settings."""
+        ...
+
+    async def is_writer(self) -> bool:
+        """Ask the server whether it accepts writes."""
+        ...
+
+    async def connection_limit(self) -> int:
+        """Ask the server how many connections it allows its users."""
+        ...
+
+    async def kill(self, server_id: int) -> None:
+        """End another connection of the same user, if the engine needs a statement for that."""
+        ...
+
+    async def close(self, *, interrupted: bool) -> None:
+        """Say goodbye and drop the transport; the duplicated socket stays open until the server has closed its end."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the transport at once; whoever waits for an answer gets an error."""
+        ...
+
+
+class Driver(Protocol):
+    """One engine."""
+
+    engine: str
+    needs_kill: bool  # a running statement ends only by a statement on another connection
+
+    async def open(self, address: Address, credentials: Credentials, settings: ProxySettings) -> Wire:
+        """Open one connection. Raises the driver's own errors."""
+        ...
+
+    def translate(self, error: BaseException, wire: Wire | None, where: str) -> Failure:
+        """Translate a driver's exception."""
+        ...
+
+    def classify(self, sql: str) -> Effect:
+        """Judge a statement."""
+        ...
+
+
+def duplicate_socket(transport: Any) -> socket.socket:
+    """Duplicate a transport's socket, so that the server's end can be watched after the driver has dropped its own."""
+    twin = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+    twin.setblocking(False)
+    return twin

@@ -1,0 +1,106 @@
+"""What one statement does to the session it runs in; the verdict of ``mysql_effects`` and ``postgres_effects``.
+
+Pure: text in, verdict out. Verdicts are cached by text, because programs repeat themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CACHED_EFFECTS_MAX = 4096
+CACHED_TEXT_LENGTH_MAX = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The verdict on one text.
+
+    Attributes:
+        dirty: why the connection must be reset before another client gets it; empty when it need not.
+        pins: causes that tie the client to its connection, as ``kind:name``.
+        unpins: causes that this text ends (``kind:name``), or whole kinds (``kind:``).
+        sets: tracked settings as ``(key, assignment)``; the assignment is what is replayed on another connection.
+        unsets: tracked keys that go back to their default; ``*`` means all.
+        transaction: ``begin``, ``commit``, ``rollback``, ``savepoint``, ``release``, ``rollback to``, ``local`` or empty.
+        savepoint: the savepoint's name.
+        reads_session: the text asks for something the session remembers (``LAST_INSERT_ID()``, ``lastval()``).
+        repeatable: a pure read: running it twice is the same as running it once.
+        ruins: a reset cannot undo it (``LOAD``): the connection is closed instead.
+        plain: nothing of the above: the hot path has nothing to do.
+
+    """
+
+    dirty: str = ""
+    pins: tuple[str, ...] = ()
+    unpins: tuple[str, ...] = ()
+    sets: tuple[tuple[str, str], ...] = ()
+    unsets: tuple[str, ...] = ()
+    transaction: str = ""
+    savepoint: str = ""
+    reads_session: bool = False
+    repeatable: bool = False
+    ruins: bool = False
+    plain: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        special = (
+            self.dirty
+            or self.pins
+            or self.unpins
+            or self.sets
+            or self.unsets
+            or self.transaction
+            or self.reads_session
+            or self.ruins
+        )
+        object.__setattr__(self, "plain", not special)
+
+
+PLAIN = Effect()
+READ = Effect(repeatable=True)
+
+
+def union(effects: list[Effect]) -> Effect:
+    """Join the verdicts of several statements (or readings) of one text."""
+    if len(effects) == 1:
+        return effects[0]
+    if not effects:
+        return PLAIN
+    return Effect(
+        dirty=next((e.dirty for e in effects if e.dirty), ""),
+        pins=tuple(dict.fromkeys(p for e in effects for p in e.pins)),
+        unpins=tuple(dict.fromkeys(p for e in effects for p in e.unpins)),
+        sets=tuple(s for e in effects for s in e.sets),
+        unsets=tuple(dict.fromkeys(k for e in effects for k in e.unsets)),
+        transaction=next((e.transaction for e in effects if e.transaction), ""),
+        savepoint=next((e.savepoint for e in effects if e.savepoint), ""),
+        reads_session=any(e.reads_session for e in effects),
+        repeatable=all(e.repeatable for e in effects),
+        ruins=any(e.ruins for e in effects),
+    )
+
+
+class EffectCache:
+    """Verdicts by text, bounded; the oldest half goes when it is full."""
+
+    __slots__ = ("_classify", "_known")
+
+    def __init__(self, classify: Callable[[str], Effect]) -> None:
+        self._classify = classify
+        self._known: dict[str, Effect] = {}
+
+    def get(self, sql: str) -> Effect:
+        """Give the verdict on a text."""
+        effect = self._known.get(sql)
+        if effect is None:
+            effect = self._classify(sql)
+            if len(sql) <= CACHED_TEXT_LENGTH_MAX:
+                if len(self._known) >= CACHED_EFFECTS_MAX:
+                    for old in list(self._known)[: CACHED_EFFECTS_MAX // 2]:
+                        del self._known[old]
+                self._known[sql] = effect
+        return effect

@@ -1,0 +1,53 @@
+"""Waits until a server has really hung up.
+
+A closed socket on our side does not mean that the server's connection is gone: it may still run its statement. Its place in the
+pool is free only when the server's own end is closed, or the server would see more connections than the maximum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+UNANSWERED_MILLISECONDS_MAX = 10_000  # a host that does not even acknowledge our goodbye is gone
+_CHUNK_BYTES = 65_536
+
+
+def say_goodbye(twin: socket.socket) -> None:
+    """Tell the server that nothing more will come."""
+    try:
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            twin.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MILLISECONDS_MAX)
+        twin.shutdown(socket.SHUT_WR)
+    except OSError:
+        return  # the other end was faster
+
+
+async def server_is_gone(twin: socket.socket, limit: float) -> bool:
+    """Read and drop what still comes, until the server's end is closed; False when it is not within ``limit`` seconds."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def drain() -> None:
+        try:
+            while twin.recv(_CHUNK_BYTES):
+                pass
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # reset: gone as well
+        if not done.done():
+            done.set_result(None)
+
+    drain()
+    if done.done():
+        return True
+    loop.add_reader(twin.fileno(), drain)
+    try:
+        async with asyncio.timeout(limit):
+            await done
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(twin.fileno())
+    return True

@@ -1,0 +1,171 @@
+"""The line of clients that wait for a DB connection: first come, first served.
+
+A connection that comes back goes straight to the oldest waiter; nobody can overtake. One timer for the whole line: all wait
+equally long at most, so the first in line is the first whose time is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from forebay.dbproxy import statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay.dbproxy.pool import DBConnection
+
+_COMPACT_ABOVE = 64
+
+
+class Waiter:
+    """One place in the line."""
+
+    __slots__ = ("deadline", "future", "since")
+
+    def __init__(self, future: asyncio.Future[DBConnection], since: float, deadline: float) -> None:
+        self.future = future
+        self.since = since
+        self.deadline = deadline
+
+
+class Line:
+    """Waiters and idle connections of one role (writer or reader). Never both at once."""
+
+    __slots__ = (
+        "_latency",
+        "_loop",
+        "_on_timeout",
+        "_on_wait",
+        "_refuse",
+        "_timeout",
+        "_timer",
+        "idle",
+        "newest_first",
+        "role",
+        "waiters",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        role: str,
+        *,
+        timeout: float,
+        latency: statistics.Latency,
+        on_wait: Callable[[Line], None],
+        refuse: Callable[[Line, float], Exception],
+    ) -> None:
+        self.role = role
+        self.idle: dict[DBConnection, None] = {}
+        self.waiters: deque[Waiter] = deque()
+        self.waiting = 0
+        self.newest_first = True
+        self._timeout = timeout
+        self._latency = latency
+        self._on_wait = on_wait
+        self._refuse = refuse
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, last: DBConnection | None) -> DBConnection | None:
+        """Take an idle connection, the client's last one if it is free; None when there is none."""
+        idle = self.idle
+        while idle:
+            if last in idle:
+                db = last
+                del idle[last]
+            elif self.newest_first:
+                db = idle.popitem()[0]
+            else:
+                db = next(iter(idle))
+                del idle[db]
+            if db.is_usable():
+                self._latency.record(0.0)
+                return db
+            db.pool.discard(db)
+        return None
+
+    async def wait(self) -> DBConnection:
+        """Stand in line until a connection is handed over.
+
+        Raises:
+            BorrowTimeout: none came within the borrow timeout.
+            DatabaseUnavailable: no server could be reached at all in that time.
+
+        """
+        now = self._loop.time()
+        since = statistics.now()
+        waiter = Waiter(self._loop.create_future(), now, now + self._timeout)
+        self.waiters.append(waiter)
+        self.waiting += 1
+        if self._timer is None:
+            self._timer = self._loop.call_at(waiter.deadline, self._expire)
+        self._on_wait(self)
+        try:
+            db = await waiter.future
+        except asyncio.CancelledError:
+            if waiter.future.cancelled():
+                self.waiting -= 1
+                self._compact()
+            elif waiter.future.exception() is None:  # it was handed over in the same breath
+                handed = waiter.future.result()
+                handed.pool.give_back(handed)
+            raise
+        self._latency.record(statistics.now() - since)
+        return db
+
+    def hand_over(self, db: DBConnection) -> bool:
+        """Give a connection to the oldest waiter; False when nobody waits."""
+        waiters = self.waiters
+        while waiters:
+            future = waiters.popleft().future
+            if not future.done():
+                self.waiting -= 1
+                future.set_result(db)
+                return True
+        return False
+
+    def fail(self, error: Exception) -> None:
+        """Send everybody home: waiting longer cannot help."""
+        waiters, self.waiters = self.waiters, deque()
+        for waiter in waiters:
+            if not waiter.future.done():
+                self.waiting -= 1
+                waiter.future.set_exception(_again(error))
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self.waiters:
+            waiter = self.waiters[0]
+            if waiter.future.done():
+                self.waiters.popleft()
+            elif waiter.deadline <= now:
+                self.waiters.popleft()
+                self.waiting -= 1
+                waiter.future.set_exception(self._refuse(self, now - waiter.since))
+            else:
+                self._timer = self._loop.call_at(waiter.deadline, self._expire)
+                return
+
+    def _compact(self) -> None:
+        """Forget waiters that were cancelled, once they are most of the line."""
+        if len(self.waiters) > 2 * self.waiting + _COMPACT_ABOVE:
+            self.waiters = deque(waiter for waiter in self.waiters if not waiter.future.done())
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _again(error: Exception) -> Exception:
+    """Copy an error, so that each waiter has a traceback of its own."""
+    twin = type(error)(*error.args)
+    twin.__dict__.update(error.__dict__)
+    twin.__cause__ = error.__cause__
+    return twin

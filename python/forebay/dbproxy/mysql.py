@@ -1,0 +1,308 @@
+"""MySQL and MariaDB through asyncmy: its connections, never its pool.
+
+Chosen by measurement against aiomysql (``docs/dbproxy.md``): both end a cancelled query by closing their connection, asyncmy
+answers 1.7 times as many queries a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from forebay.dbproxy.driver import Failure, Result, duplicate_socket
+from forebay.dbproxy.mysql_effects import classify
+from forebay.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    DatabaseError,
+    DatabaseUnavailable,
+    DBProxyError,
+    InvalidParameterValue,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from forebay.dbproxy.effect import Effect
+    from forebay.dbproxy.secrets import Credentials
+    from forebay.dbproxy.settings import Address, ProxySettings
+
+try:
+    import asyncmy
+    from asyncmy import errors as asyncmy_errors
+    from asyncmy.constants.CLIENT import MULTI_STATEMENTS
+    from asyncmy.cursors import SSCursor
+except ImportError:
+    asyncmy = None
+
+ROW_TYPES_MAX = 512
+_COM_RESET_CONNECTION = 0x1F
+_STATUS_IN_TRANSACTION = 0x0001
+_STATUS_AUTOCOMMIT = 0x0002
+_STATUS_NO_BACKSLASH_ESCAPES = 0x0200
+# The server is going down or has hung up: 1053 shutdown, 1152..1161 aborted or network, 1927 killed, 2006/2013 gone, 4031 idle.
+_LOST = frozenset((1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2014, 3032, 3169, 4031))
+_DENIED = frozenset((1044, 1045, 1698, 1862, 3118, 3159))
+_READ_ONLY = frozenset((1290, 1792, 1836))
+_UNKNOWN_THREAD = 1094
+
+
+class Row(tuple[Any, ...]):
+    """A row of MySQL: a tuple that also answers to column names, ``row["name"]``."""
+
+    __slots__ = ()
+    _columns: dict[str, int] = {}  # noqa: RUF012 - one subclass per set of columns holds its own
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            try:
+                key = self._columns[key]
+            except KeyError:
+                raise KeyError(key) from None
+        return tuple.__getitem__(self, key)
+
+    def keys(self) -> tuple[str, ...]:
+        """Give the column names in order."""
+        return tuple(self._columns)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give a column's value, or the default when there is no such column."""
+        position = self._columns.get(key)
+        return default if position is None else tuple.__getitem__(self, position)
+
+
+class MySQLWire:
+    """One MySQL connection."""
+
+    __slots__ = ("_database", "_row_types", "raw", "server_id", "server_version", "socket")
+
+    def __init__(self, raw: Any, database: str) -> None:
+        self.raw = raw
+        self._database = database
+        self._row_types: dict[tuple[str, ...], type[Row]] = {}
+        self.server_id: int = raw.thread_id()
+        self.server_version: str = raw.get_server_info()
+        self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncmy shows its transport nowhere else
+
+    def is_broken(self) -> bool:
+        """Tell whether the connection is known to be gone."""
+        return self.raw._stream_broken  # type: ignore[no-any-return]  # noqa: SLF001
+
+    def in_transaction(self) -> bool:
+        """Tell what the server's last answer said."""
+        return bool(self.raw.server_status & _STATUS_IN_TRANSACTION)
+
+    async def _query(self, sql: str, args: Sequence[Any]) -> Any:
+        """Run a statement to its very last answer and give its first result."""
+        raw = self.raw
+        if args:
+            sql = self.interpolate(sql, args)
+        await raw.query(sql)
+        first = result = raw._result  # noqa: SLF001
+        while result.has_next:
+            await raw.next_result()
+            result = raw._result  # noqa: SLF001
+            if not first.description and result.description:
+                first = result
+        raw.server_status = result.server_status  # the driver keeps the old one when the new one is 0
+        return first
+
+    async def fetch_all(self, sql: str, args: Sequence[Any]) -> list[Any]:
+        """Run a statement and give all its rows."""
+        result = await self._query(sql, args)
+        if not result.rows:
+            return []
+        return list(map(self._row_type(result.description), result.rows))
+
+    async def fetch_one(self, sql: str, args: Sequence[Any]) -> Any:
+        """Run a statement and give its first row, or None."""
+        result = await self._query(sql, args)
+        return self._row_type(result.description)(result.rows[0]) if result.rows else None
+
+    async def fetch_value(self, sql: str, args: Sequence[Any]) -> Any:
+        """Run a statement and give the first column of its first row, or None."""
+        result = await self._query(sql, args)
+        return result.rows[0][0] if result.rows else None
+
+    async def execute(self, sql: str, args: Sequence[Any]) -> Result:
+        """Run a statement for its effect."""
+        result = await self._query(sql, args)
+        return Result(result.affected_rows, result.insert_id)
+
+    async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Result:
+        """Run a statement once per row of arguments; the driver joins INSERT rows into few messages."""
+        cursor = self.raw.cursor()
+        await cursor.executemany(sql, rows)
+        self.raw.server_status = self.raw._result.server_status  # noqa: SLF001
+        return Result(cursor.rowcount, cursor.lastrowid)
+
+    async def stream(self, sql: str, args: Sequence[Any], prefetch: int) -> AsyncIterator[Any]:
+        """Give rows as they come over the wire; the server sends no faster than they are taken."""
+        cursor = self.raw.cursor(SSCursor)
+        await cursor.execute(self.interpolate(sql, args) if args else sql)
+        row_type = self._row_type(cursor.description) if cursor.description else Row
+        while rows := await cursor.fetchmany(prefetch):
+            for row in rows:
+                yield row_type(row)
+
+    def _row_type(self, description: Sequence[Sequence[Any]]) -> type[Row]:
+        names = tuple([column[0] for column in description])
+        found = self._row_types.get(names)
+        if found is None:
+            if len(self._row_types) >= ROW_TYPES_MAX:
+                self._row_types.clear()
+            columns = {name: position for position, name in reversed(list(enumerate(names)))}
+            ordered = {name: columns[name] for name in names}
+            found = self._row_types[names] = type("Row", (Row,), {"__slots__": (), "_columns": ordered})
+        return found
+
+    def interpolate(self, sql: str, args: Any) -> str:
+        """Fill in the arguments, escaped (``%s`` or ``%(name)s``)."""
+        literal = self.raw.literal
+        try:
+            if isinstance(args, dict):
+                return sql % {key: literal(value) for key, value in args.items()}
+            return sql % tuple([literal(value) for value in args])
+        except (TypeError, KeyError, ValueError) as error:
+            raise InvalidParameterValue(
+                f"args do not fit the statement ({type(error).__name__}: {error}). MySQL's placeholders are %s or "
+                "%(name)s; write %% for a percent sign when there are arguments.",
+            ) from None
+
+    async def after_error(self) -> None:
+        """Ask with a ping: an error's answer does not say whether a transaction is open when autocommit is off."""
+        if not self.raw.server_status & _STATUS_AUTOCOMMIT:
+            await self.raw.ping(reconnect=False)
+
+    async def held(self, pins: Sequence[str]) -> set[str]:
+        """Ask about named locks; the server tells nothing of the rest, which stays held until its own statement ends it."""
+        still = set()
+        for pin in pins:
+            kind, _, name = pin.partition(":")
+            if kind == "lock" and name != "a computed name":
+                if await self.fetch_value("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (name.replace("''", "'"),)):
+                    still.add(pin)
+            else:
+                still.add(pin)
+        return still
+
+    async def reset(self) -> None:
+        """Send COM_RESET_CONNECTION, then go back to the database, character set and autocommit of a new connection."""
+        raw = self.raw
+        await raw._execute_command(_COM_RESET_CONNECTION, b"")  # noqa: SLF001 - asyncmy has no call for it
+        await raw._read_ok_packet()  # noqa: SLF001
+        await raw.select_db(self._database)
+        await raw.query(
+            "SET NAMES utf8mb4" if raw.server_status & _STATUS_AUTOCOMMIT else "SET autocommit = 1, NAMES utf8mb4"
+        )
+        raw.server_status = raw._result.server_status  # noqa: SLF001
+
+    async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
+        """Replay tracked settings: one SET for all that can share it."""
+        joined = []
+        for key, text in assignments:
+            if key == "database":
+                await self.raw.select_db(text)
+            elif text.startswith("SESSION TRANSACTION"):
+                await self.raw.query(f"SET {text}")
+            else:
+                joined.append(text)
+        if joined:
+            await self.raw.query(f"SET {', '.join(joined)}")
+            self.raw.server_status = self.raw._result.server_status  # noqa: SLF001
+
+    async def is_writer(self) -> bool:
+        """Ask the server whether it accepts writes."""
+        row = await self.fetch_one("SELECT @@global.read_only, @@global.innodb_read_only", ())
+        return all(str(value).upper() in {"0", "OFF"} for value in row)
+
+    async def connection_limit(self) -> int:
+        """Ask for ``max_connections``, or the user's own limit when that is lower."""
+        everyone, user = await self.fetch_one("SELECT @@global.max_connections, @@session.max_user_connections", ())
+        return min(everyone, user) if user else int(everyone)
+
+    async def kill(self, server_id: int) -> None:
+        """End another connection of the same user."""
+        try:
+            await self.raw.query(f"KILL {server_id:d}")
+        except asyncmy_errors.Error as error:
+            if error.args[:1] != (_UNKNOWN_THREAD,):
+                raise
+
+    async def close(self, *, interrupted: bool) -> None:
+        """Say COM_QUIT when nothing runs, and drop the transport."""
+        if not interrupted and not self.is_broken():
+            with contextlib.suppress(Exception):  # it is closed by force below, whatever went wrong
+                await self.raw.ensure_closed()
+        self.raw.close()
+
+    def abort(self) -> None:
+        """Drop the transport at once."""
+        transport = self.raw._transport  # noqa: SLF001
+        if transport is not None:
+            transport.abort()
+
+
+class MySQLDriver:
+    """MySQL and MariaDB."""
+
+    engine = "mysql"
+    needs_kill = True
+
+    def __init__(self) -> None:
+        if asyncmy is None:
+            raise DBProxyError("MySQL and MariaDB need the driver asyncmy: pip install 'forebay[mysql]'")
+
+    async def open(self, address: Address, credentials: Credentials, settings: ProxySettings) -> MySQLWire:
+        """Open one connection."""
+        raw = asyncmy.connection.Connection(
+            host=address.host,
+            port=address.port,
+            user=credentials.username,
+            password=credentials.password,
+            database=settings.target.database,
+            connect_timeout=settings.connect_timeout,
+            autocommit=True,
+            charset="utf8mb4",
+            ssl=settings.tls,
+            program_name="forebay",
+        )
+        raw._client_flag &= ~MULTI_STATEMENTS  # noqa: SLF001 - one text, one statement: an injected second one is refused
+        await raw.connect()
+        if not raw._deprecate_eof:  # noqa: SLF001
+            raw.close()
+            raise DatabaseUnavailable(
+                f"MySQL at {address} is version {raw.get_server_info()}: MySQL 5.7.5 or MariaDB 10.2.4 is the oldest that works",
+            )
+        return MySQLWire(raw, settings.target.database)
+
+    def translate(self, error: BaseException, wire: Any, where: str) -> Failure:
+        """Translate an exception of asyncmy."""
+        code = error.args[0] if isinstance(error, asyncmy_errors.Error) and error.args else None
+        text = str(error.args[1]) if code is not None and len(error.args) > 1 else str(error)
+        if wire is None:
+            return _connect_failure(error, code, text, where)
+        if isinstance(code, int) and code > 0 and code not in _LOST and not wire.is_broken():
+            return Failure(DatabaseError(text, str(code)), broken=False, read_only=code in _READ_ONLY)
+        if isinstance(error, InvalidParameterValue):
+            return Failure(error, broken=False)
+        return Failure(ConnectionLost(f"MySQL at {where} went away: {text or type(error).__name__}"), broken=True)
+
+    def classify(self, sql: str) -> Effect:
+        """Judge a statement."""
+        return classify(sql)
+
+
+def _connect_failure(error: BaseException, code: Any, text: str, where: str) -> Failure:
+    if isinstance(error, DBProxyError):
+        return Failure(error, broken=True)
+    if code in _DENIED:
+        return Failure(AuthenticationFailed(f"MySQL at {where} refused the credentials: {text}"), broken=True)
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)) or isinstance(error.__cause__, TimeoutError):
+        text = "no answer within connect_timeout"
+    elif isinstance(error.__cause__, OSError):
+        text = error.__cause__.strerror or text
+    return Failure(
+        DatabaseUnavailable(f"MySQL at {where} cannot be reached: {text or type(error).__name__}"), broken=True
+    )

@@ -1,0 +1,447 @@
+"""One server's DB connections: opened on demand, lent one at a time, and counted until the server itself has let go of them.
+
+Never more than the maximum at the server: a connection that is being closed keeps its place until the server has hung up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from typing import TYPE_CHECKING, Any, Protocol
+
+from forebay.dbproxy.farewell import say_goodbye, server_is_gone
+from forebay.dbproxy.secrets import Credentials, credentials_of
+from forebay.dbproxy.session import DEFAULTS, Tracked, replay
+from forebay.errors import AuthenticationFailed, DatabaseUnavailable, DBProxyError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from forebay.dbproxy.driver import Driver, Wire
+    from forebay.dbproxy.line import Line
+    from forebay.dbproxy.settings import Address, ProxySettings
+    from forebay.dbproxy.statistics import Counters
+
+RETRY_SECONDS_FIRST = 0.05
+RETRY_SECONDS_MAX = 5.0
+RESET_SECONDS_MAX = 10.0
+FINISHES_BY_ITSELF_SECONDS = 0.05
+SPARE_WAIT_SECONDS_MAX = 1.0
+FAREWELL_SECONDS_MAX = 60.0
+NOBODY = 0
+SEVERAL = -1
+
+log = logging.getLogger("forebay.dbproxy")
+
+
+class DBConnection:
+    """A DB connection and what is known of its session.
+
+    Attributes:
+        tracked: settings in force on it.
+        dirty: why it must be reset before another client gets it; empty when it need not.
+        used_by: number of the only client since the last reset; ``NOBODY``, or ``SEVERAL``.
+        ruined: a reset cannot undo what happened on it.
+        retired: it is closed as soon as it comes back.
+        leaving: it is being closed.
+
+    """
+
+    __slots__ = (
+        "dirty",
+        "idle_since",
+        "leaving",
+        "opened_at",
+        "pool",
+        "retired",
+        "ruined",
+        "tracked",
+        "used_by",
+        "wire",
+    )
+
+    def __init__(self, wire: Wire, pool: Pool, now: float) -> None:
+        self.wire = wire
+        self.pool = pool
+        self.opened_at = now
+        self.idle_since = now
+        self.tracked: Tracked = DEFAULTS
+        self.dirty = ""
+        self.used_by = NOBODY
+        self.ruined = False
+        self.retired = False
+        self.leaving = False
+
+    def is_usable(self) -> bool:
+        """Tell whether the next client may have it."""
+        return not (self.retired or self.ruined or self.wire.is_broken())
+
+
+class Watch(Protocol):
+    """Who is told what a pool learns about its server."""
+
+    def opened(self, pool: Pool, *, writer: bool) -> None:
+        """Take note that a connection was opened, and what the server said it is."""
+
+    def unreachable(self, pool: Pool, error: DBProxyError) -> None:
+        """Take note that an attempt failed."""
+
+
+class Pool:
+    """The DB connections of one server."""
+
+    def __init__(
+        self,
+        address: Address,
+        driver: Driver,
+        settings: ProxySettings,
+        *,
+        watch: Watch,
+        counters: Counters,
+        tasks: Tasks,
+    ) -> None:
+        self.address = address
+        self.where = str(address)
+        self.driver = driver
+        self.settings = settings
+        self.maximum = settings.maximum_connections or 1  # of a percentage: once the server has told its limit
+        self.limit_known = settings.maximum_connections is not None
+        self.connections: set[DBConnection] = set()
+        self.opening = 0
+        self.leaving = 0
+        self.failures = 0
+        self.last_error: DBProxyError | None = None
+        self.line: Line | None = None
+        self.closed = False
+        self._watch = watch
+        self._counters = counters
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._retry: asyncio.TimerHandle | None = None
+        self._urgent: list[asyncio.Future[DBConnection]] = []
+        self._above_maximum = asyncio.Lock()
+        self._random = random.Random()  # noqa: S311 - jitter, not a secret
+
+    @property
+    def size(self) -> int:
+        """Connections the server may count as ours."""
+        return len(self.connections) + self.opening + self.leaving
+
+    def idle(self) -> list[DBConnection]:
+        """List this server's idle connections, the longest idle first."""
+        return [db for db in self.line.idle if db.pool is self] if self.line is not None else []
+
+    # Lending
+
+    def give_back(self, db: DBConnection) -> None:
+        """Take a connection back: to the oldest waiter, else to the idle ones."""
+        if not db.is_usable():
+            self.discard(db)
+            return
+        if self._urgent:
+            while self._urgent:
+                future = self._urgent.pop()
+                if not future.done():
+                    future.set_result(db)
+                    return
+        line = self.line
+        if line is None or self.closed:
+            self.discard(db)
+        elif not line.hand_over(db):
+            db.idle_since = self._loop.time()
+            line.idle[db] = None
+
+    async def prepare(self, db: DBConnection, client: int, want: Tracked, *, exclusive: bool) -> None:
+        """Make a borrowed connection fit for a client: reset what others left, replay what is the client's own."""
+        if db.used_by not in (NOBODY, client) and (db.dirty or exclusive or self.settings.hygiene_always):
+            await self.reset(db)
+        if db.tracked is not want:
+            steps = replay(db.tracked, want)
+            if steps is None:
+                await self.reset(db)
+                steps = list(want.items())
+            if steps:
+                self._counters.replays += 1
+                async with asyncio.timeout(RESET_SECONDS_MAX):
+                    await db.wire.apply(steps)
+            db.tracked = want
+        db.used_by = client if db.used_by in (NOBODY, client) else SEVERAL
+
+    async def reset(self, db: DBConnection) -> None:
+        """Bring a connection back to how it was when it was opened."""
+        self._counters.resets += 1
+        async with asyncio.timeout(RESET_SECONDS_MAX):
+            await db.wire.reset()
+            for statement in self.settings.init_query:
+                await db.wire.execute(statement, ())
+        db.tracked = DEFAULTS
+        db.dirty = ""
+        db.used_by = NOBODY
+
+    def clean(self, db: DBConnection) -> None:
+        """Reset a connection whose client has gone, then lend it on. Its locks must not outlive the client."""
+        self._tasks.start(self._clean(db))
+
+    async def _clean(self, db: DBConnection) -> None:
+        if db.is_usable():
+            try:
+                await self.reset(db)
+            except Exception as error:  # noqa: BLE001 - a failed reset, for whatever reason, makes it unfit
+                log.warning(
+                    "connection %d to %s could not be reset (%s): closed",
+                    db.wire.server_id,
+                    self.where,
+                    type(error).__name__,
+                )
+                self.discard(db, interrupted=True)
+                return
+        self.give_back(db)
+
+    # Opening
+
+    def grow(self) -> None:
+        """Open connections for those who wait, as far as the maximum allows."""
+        while self._may_open():
+            self.opening += 1
+            self._tasks.start(self._open())
+
+    def _may_open(self) -> bool:
+        if self.closed or self.size >= self.maximum:
+            return False
+        if self.failures or self.line is None or not self.limit_known:
+            return self.opening == 0 and self._retry is None and self._is_wanted()
+        return self._is_wanted()
+
+    def _is_wanted(self) -> bool:
+        if len(self.connections) + self.opening < self.settings.minimum_connections:
+            return True
+        if self.line is None:  # its role is unknown: one connection finds out
+            return not self.connections
+        return self.line.waiting > self.opening
+
+    async def _open(self) -> None:
+        try:
+            db = await self._connect()
+        except DBProxyError as error:
+            self.opening -= 1
+            self._failed(error)
+            return
+        except BaseException:
+            self.opening -= 1
+            raise
+        self.opening -= 1
+        self.failures = 0
+        self.last_error = None
+        self.connections.add(db)
+        self._counters.connections_succeeded += 1
+        self.give_back(db)
+        self.grow()
+
+    async def _connect(self) -> DBConnection:
+        """Open a connection, learn the server's role and limit, run ``init_query``."""
+        self._counters.connections_requested += 1
+        self._counters.probes += 1
+        secret = self.settings.secret
+        credentials = await credentials_of(secret, self.settings.target.username)
+        try:
+            wire = await self._wire(credentials)
+        except AuthenticationFailed:
+            if hasattr(secret, "forget"):
+                secret.forget()
+            fresh = await credentials_of(secret, self.settings.target.username)
+            if fresh == credentials:
+                raise
+            wire = await self._wire(fresh)
+        db = DBConnection(wire, self, self._loop.time())
+        try:
+            async with asyncio.timeout(self.settings.connect_timeout):
+                await self._introduce(db)
+        except BaseException as error:
+            self.discard(db, interrupted=True)
+            if isinstance(error, TimeoutError):
+                raise DatabaseUnavailable(
+                    f"{self.where} accepts connections but does not answer within connect_timeout"
+                ) from None
+            if not isinstance(error, Exception):
+                raise
+            raise self.unusable(error, wire) from error
+        return db
+
+    async def _wire(self, credentials: Credentials) -> Wire:
+        try:
+            async with asyncio.timeout(self.settings.connect_timeout):
+                return await self.driver.open(self.address, credentials, self.settings)
+        except Exception as error:  # every way in which a driver can fail to connect ends here
+            failure = self.driver.translate(error, None, self.where)
+            raise failure.error from error
+
+    async def _introduce(self, db: DBConnection) -> None:
+        writer = await db.wire.is_writer()
+        if not self.limit_known:
+            limit = await db.wire.connection_limit()
+            self.maximum = max(1, math.floor(limit * (self.settings.maximum_connections_percent or 100.0) / 100.0))
+            self.limit_known = True
+        for statement in self.settings.init_query:
+            await db.wire.execute(statement, ())
+        self._watch.opened(self, writer=writer)
+
+    def unusable(self, error: Exception, wire: Wire) -> DBProxyError:
+        """Say that a connection failed before its client could use it."""
+        told = self.driver.translate(error, wire, self.where).error
+        if isinstance(told, DatabaseUnavailable | AuthenticationFailed):
+            return told
+        return DatabaseUnavailable(
+            f"a connection to {self.where} could not be set up (role, limit, init_query): {told}"
+        )
+
+    def _failed(self, error: DBProxyError) -> None:
+        self.failures += 1
+        self.last_error = error
+        self._counters.connections_failed += 1
+        self._counters.probes_failed += 1
+        if self.failures == 1:
+            log.warning("no connection to %s: %s", self.where, type(error).__name__)
+        pause = min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(self.failures - 1, 16))
+        if self._retry is None and not self.closed:
+            self._retry = self._loop.call_later(pause * self._random.uniform(0.5, 1.0), self._retry_now)
+        self._watch.unreachable(self, error)
+
+    def _retry_now(self) -> None:
+        self._retry = None
+        self.grow()
+
+    # Closing
+
+    def discard(self, db: DBConnection, *, interrupted: bool = False) -> None:
+        """Close a connection; its place is free when the server has hung up."""
+        if db.leaving:
+            return
+        self.connections.discard(db)
+        db.leaving = db.retired = True
+        self.leaving += 1
+        self._counters.interrupted += interrupted
+        self._tasks.start(self._farewell(db, interrupted=interrupted))
+
+    def retire(self, reason: str) -> None:
+        """Close every connection: the idle ones now, the borrowed ones under their clients."""
+        if self.connections:
+            log.warning("closing %d connections to %s: %s", len(self.connections), self.where, reason)
+        for db in self.idle():
+            if self.line is not None:
+                del self.line.idle[db]
+            self.discard(db)
+        for db in self.connections:
+            db.retired = True
+            db.wire.abort()
+        self.limit_known = self.settings.maximum_connections is not None
+
+    async def _farewell(self, db: DBConnection, *, interrupted: bool) -> None:
+        twin = db.wire.socket
+        try:
+            await db.wire.close(interrupted=interrupted)
+            say_goodbye(twin)
+            if interrupted and self.driver.needs_kill and not await server_is_gone(twin, FINISHES_BY_ITSELF_SECONDS):
+                await self._kill(db.wire.server_id)
+            if not await server_is_gone(twin, FAREWELL_SECONDS_MAX):
+                log.warning(
+                    "%s still holds connection %d after %g s", self.where, db.wire.server_id, FAREWELL_SECONDS_MAX
+                )
+        finally:
+            twin.close()
+            self.leaving -= 1
+            self.grow()
+
+    async def _kill(self, server_id: int) -> None:
+        """End a statement that still runs, over the next connection that is free.
+
+        When every connection of the pool is stuck, one more is opened for this one statement: the only case in which the
+        server sees a connection above the maximum.
+        """
+        db = await self.spare()
+        try:
+            async with asyncio.timeout(RESET_SECONDS_MAX):
+                if db is not None:
+                    await db.wire.kill(server_id)
+                else:
+                    await self._kill_alone(server_id)
+        except Exception as error:  # noqa: BLE001 - the farewell's own limit ends the wait, whatever the reason
+            log.warning(
+                "statement on connection %d to %s could not be killed: %s", server_id, self.where, type(error).__name__
+            )
+            if db is not None:
+                self.discard(db, interrupted=True)
+            return
+        if db is not None:
+            self.give_back(db)
+
+    async def spare(self) -> DBConnection | None:
+        """Borrow for the proxy's own use: an idle connection, else the next that comes back; None when none does soon."""
+        for db in self.idle():
+            if self.line is not None and db.is_usable():
+                del self.line.idle[db]
+                return db
+        if not self.connections:
+            return None
+        future: asyncio.Future[DBConnection] = self._loop.create_future()
+        self._urgent.append(future)
+        await asyncio.wait((future,), timeout=SPARE_WAIT_SECONDS_MAX)
+        if future.done():
+            return future.result()
+        self._urgent.remove(future)
+        return None
+
+    async def _kill_alone(self, server_id: int) -> None:
+        async with self._above_maximum:
+            credentials = await credentials_of(self.settings.secret, self.settings.target.username)
+            wire = await self.driver.open(self.address, credentials, self.settings)
+            try:
+                await wire.kill(server_id)
+            finally:
+                await wire.close(interrupted=False)
+                say_goodbye(wire.socket)
+                await server_is_gone(wire.socket, RESET_SECONDS_MAX)
+                wire.socket.close()
+
+    def close(self) -> None:
+        """Open nothing more, and close what is idle; borrowed connections close when they come back."""
+        self.closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        for db in self.idle():
+            if self.line is not None:
+                del self.line.idle[db]
+            self.discard(db)
+
+
+class Tasks:
+    """The proxy's background tasks: each has this owner, and ends with it."""
+
+    __slots__ = ("_running",)
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a background step of the database proxy failed", exc_info=task.exception())
+
+    async def finish(self, limit: float) -> None:
+        """Wait for all of them, and cancel those that are not done in time."""
+        deadline = asyncio.get_running_loop().time() + limit
+        while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(set(self._running), timeout=left)
+        leftover = set(self._running)
+        for task in leftover:
+            task.cancel()
+        if leftover:
+            await asyncio.gather(*leftover, return_exceptions=True)

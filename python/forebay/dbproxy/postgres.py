@@ -1,0 +1,210 @@
+"""PostgreSQL through asyncpg: its connections, never its pool."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from forebay.dbproxy.driver import Failure, Result, duplicate_socket
+from forebay.dbproxy.postgres_effects import classify
+from forebay.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    DatabaseError,
+    DatabaseUnavailable,
+    DBProxyError,
+    InvalidParameterValue,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+
+    from forebay.dbproxy.effect import Effect
+    from forebay.dbproxy.secrets import Credentials
+    from forebay.dbproxy.settings import Address, ProxySettings
+
+try:
+    import asyncpg
+except ImportError:
+    asyncpg = None
+
+CACHED_STATEMENTS_MAX = 200  # per connection, as PgBouncer's max_prepared_statements
+CLOSE_SECONDS_MAX = 5.0
+_SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "57P05"))
+_READ_ONLY_STATE = "25006"
+
+# Everything a session can hold, except the statements the driver has prepared for itself and uses again.
+_RESET = """
+SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; SELECT pg_advisory_unlock_all();
+DISCARD PLANS; DISCARD SEQUENCES; DISCARD TEMP;
+DO $$DECLARE statement text; BEGIN
+  FOR statement IN SELECT name FROM pg_prepared_statements WHERE from_sql LOOP
+    EXECUTE 'DEALLOCATE ' || quote_ident(statement);
+  END LOOP;
+END$$
+"""
+_HELD = """SELECT
+ EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_my_temp_schema()) AS "temporary table",
+ EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS "advisory lock",
+ EXISTS (SELECT FROM pg_listening_channels()) AS "LISTEN",
+ EXISTS (SELECT FROM pg_cursors WHERE is_holdable AND name <> '') AS "cursor",
+ EXISTS (SELECT FROM pg_prepared_statements WHERE from_sql) AS "prepared statement"
+"""
+_LIMIT = """SELECT least(
+ current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+ (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user),
+ (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()))
+"""
+_IS_WRITER = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::bool"
+
+
+class PostgresWire:
+    """One PostgreSQL connection."""
+
+    __slots__ = ("in_transaction", "is_broken", "raw", "server_id", "server_version", "socket", "typed")
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.server_id: int = raw.get_server_pid()
+        version = raw.get_server_version()
+        self.server_version = f"{version.major}.{version.minor}"
+        self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
+        self.is_broken = raw.is_closed
+        self.in_transaction = raw.is_in_transaction
+        self.typed = False  # an adapter has set type codecs, which belong to it alone
+
+    def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
+        """Run a statement and give all its rows (``asyncpg.Record``)."""
+        return self.raw.fetch(sql, *args)  # type: ignore[no-any-return]
+
+    def fetch_one(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
+        """Run a statement and give its first row, or None."""
+        return self.raw.fetchrow(sql, *args)  # type: ignore[no-any-return]
+
+    def fetch_value(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
+        """Run a statement and give the first column of its first row, or None."""
+        return self.raw.fetchval(sql, *args)  # type: ignore[no-any-return]
+
+    async def execute(self, sql: str, args: Sequence[Any]) -> Result:
+        """Run a statement for its effect; several statements are allowed when there are no arguments."""
+        status: str = await self.raw.execute(sql, *args)
+        last = status.rpartition(" ")[2]
+        return Result(int(last) if last.isdigit() else 0, 0, status)
+
+    async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Result:
+        """Run a statement once per row of arguments, all or nothing."""
+        await self.raw.executemany(sql, rows)
+        return Result()
+
+    async def stream(self, sql: str, args: Sequence[Any], prefetch: int) -> AsyncIterator[Any]:
+        """Give rows through a cursor; the caller holds a transaction."""
+        async for row in self.raw.cursor(sql, *args, prefetch=prefetch):
+            yield row
+
+    def interpolate(self, sql: str, _args: Sequence[Any]) -> str:
+        """Give the text as it is: PostgreSQL's arguments travel beside it."""
+        return sql
+
+    async def after_error(self) -> None:
+        """Do nothing: every answer, an error too, ends with the transaction's status."""
+
+    async def held(self, pins: Sequence[str]) -> set[str]:
+        """Ask the server which pin causes still exist."""
+        row = await self.raw.fetchrow(_HELD)
+        return {pin for pin in pins if row.get(pin.partition(":")[0], True)}
+
+    async def reset(self) -> None:
+        """Undo whatever the session holds; the driver's own prepared statements stay."""
+        if self.in_transaction():
+            await self.raw.execute("ROLLBACK")
+        await self.raw.execute(_RESET)
+
+    async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
+        """Replay tracked settings in one message; roles last, for they may take rights away."""
+        late = ("role", "session authorization")
+        ordered = sorted(assignments, key=lambda pair: late[::-1].index(pair[0]) + 1 if pair[0] in late else 0)
+        await self.raw.execute("; ".join(text for _, text in ordered))
+
+    async def is_writer(self) -> bool:
+        """Ask the server whether it accepts writes."""
+        return bool(await self.raw.fetchval(_IS_WRITER))
+
+    async def connection_limit(self) -> int:
+        """Ask for ``max_connections``, or the role's or database's own limit when that is lower."""
+        return int(await self.raw.fetchval(_LIMIT))
+
+    async def kill(self, server_id: int) -> None:
+        """Do nothing: the driver has sent a CancelRequest already."""
+
+    async def close(self, *, interrupted: bool) -> None:  # noqa: ARG002 - asyncpg itself cancels what still runs
+        """Cancel what still runs, send Terminate, and wait a little for the server to hang up."""
+        with contextlib.suppress(Exception):  # it is closed by force below, whatever went wrong
+            await self.raw.close(timeout=CLOSE_SECONDS_MAX)
+        self.raw.terminate()
+
+    def abort(self) -> None:
+        """Drop the transport at once."""
+        self.raw.terminate()
+
+
+class PostgresDriver:
+    """PostgreSQL."""
+
+    engine = "postgresql"
+    needs_kill = False
+
+    def __init__(self) -> None:
+        if asyncpg is None:
+            raise DBProxyError("PostgreSQL needs the driver asyncpg: pip install 'forebay[postgres]'")
+
+    async def open(self, address: Address, credentials: Credentials, settings: ProxySettings) -> PostgresWire:
+        """Open one connection."""
+        raw = await asyncpg.connect(
+            host=address.host,
+            port=address.port,
+            user=credentials.username,
+            password=credentials.password,
+            database=settings.target.database,
+            ssl=settings.tls or False,
+            timeout=settings.connect_timeout,
+            statement_cache_size=CACHED_STATEMENTS_MAX,
+            max_cached_statement_lifetime=0,
+            server_settings={"application_name": "forebay"},
+        )
+        return PostgresWire(raw)
+
+    def translate(self, error: BaseException, wire: Any, where: str) -> Failure:
+        """Translate an exception of asyncpg."""
+        if wire is None:
+            return _connect_failure(error, where)
+        closed = wire.is_broken()
+        if isinstance(error, asyncpg.PostgresError):
+            state = error.sqlstate or ""
+            if closed or state in _SHUTDOWN_STATES or state.startswith("08"):
+                return Failure(ConnectionLost(f"PostgreSQL at {where} went away: {error}"), broken=True)
+            return Failure(DatabaseError(str(error), state), broken=False, read_only=state == _READ_ONLY_STATE)
+        if isinstance(error, asyncpg.InternalClientError):
+            return Failure(
+                ConnectionLost(f"PostgreSQL at {where} sent an answer that cannot be read: {error}"), broken=True
+            )
+        if isinstance(error, asyncpg.InterfaceError) and not closed:
+            return Failure(InvalidParameterValue(str(error)), broken=False)
+        return Failure(ConnectionLost(f"PostgreSQL at {where} went away: {error or type(error).__name__}"), broken=True)
+
+    def classify(self, sql: str) -> Effect:
+        """Judge a statement."""
+        return classify(sql)
+
+
+def _connect_failure(error: BaseException, where: str) -> Failure:
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith("28"):
+        return Failure(AuthenticationFailed(f"PostgreSQL at {where} refused the credentials: {error}"), broken=True)
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        text = "no answer within connect_timeout"
+    elif isinstance(error, OSError):
+        text = error.strerror or str(error) or type(error).__name__
+    else:
+        text = str(error) or type(error).__name__
+    return Failure(DatabaseUnavailable(f"PostgreSQL at {where} cannot be reached: {text}"), broken=True)

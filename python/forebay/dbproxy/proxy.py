@@ -1,0 +1,375 @@
+"""The database proxy: RDS Proxy's settings, queueing and pins in your own process."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from forebay.dbproxy import settings as checks
+from forebay.dbproxy import statistics
+from forebay.dbproxy.borrower import Borrower
+from forebay.dbproxy.client import Client
+from forebay.dbproxy.effect import EffectCache
+from forebay.dbproxy.fleet import Fleet
+from forebay.dbproxy.pool import Pool, Tasks
+from forebay.dbproxy.settings import ProxySettings, Target
+from forebay.errors import DatabaseUnavailable, DBProxyError, TooManyClients
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+    from types import TracebackType
+
+    from forebay.dbproxy.driver import Driver
+    from forebay.dbproxy.line import Line
+    from forebay.dbproxy.secrets import Secret
+
+HOUSEKEEPING_SECONDS = 1.0
+DIRTY_IDLE_SECONDS_MAX = 1.0
+CLOSE_SECONDS_MAX = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A pinned client: who, why, for how long.
+
+    Attributes:
+        client: the client's number.
+        connection: the server's own number of the DB connection (process or thread id).
+        reason: ``temporary table``, ``lock``, ``user variable`` and so on.
+        detail: its name, when it has one.
+        digest: the statement that did it, without its literals.
+        seconds: how long ago.
+
+    """
+
+    client: int
+    connection: int
+    reason: str
+    detail: str
+    digest: str
+    seconds: float
+
+
+class DBProxy:
+    """A pool of few DB connections for thousands of clients, with RDS Proxy's settings and defaults.
+
+    Args:
+        target: ``"mysql://user:password@host:3306/db"``, ``"postgresql://…"``; several servers as ``"…@a:1,b:2/db"``;
+            or a ``Target``.
+        secret: where user name and password come from, if not from the URL: ``EnvSecret``, ``FileSecret``, or anything
+            with ``async def get()``.
+        maximum_connections: DB connections to each server, 1 to 16384 (10).
+        maximum_connections_percent: instead: percent of the server's own limit, 1 to 100.
+        minimum_connections: kept open, and opened by ``open()``.
+        maximum_idle_connections: kept after ``idle_connection_timeout``; half of the maximum when None.
+        connection_borrow_timeout: seconds a client waits for a DB connection, 0 to 300.
+        idle_client_timeout: seconds until an idle client connection is closed.
+        client_lifetime: seconds until a client connection is closed, 24 hours at most.
+        idle_connection_timeout: seconds after which a DB connection counts as idle.
+        connection_lifetime: seconds after which an idle DB connection is closed.
+        connect_timeout: seconds to open a DB connection.
+        query_timeout: seconds a statement may run; no limit when None.
+        init_query: statements run once on each new DB connection and after each reset, ``;`` between them. No secrets in it.
+        session_pinning_filters: ``("EXCLUDE_VARIABLE_SETS",)``: variable sets do not pin.
+        hygiene: ``"auto"`` resets a connection that may carry state before another client gets it; ``"always"`` every one.
+        require_tls: encrypt, and check the server's certificate and name.
+        tls_context: encrypt with this context.
+        maximum_clients: client connections at a time.
+        role_check_interval: seconds between questions who is the writer, when there are several servers.
+
+    Raises:
+        InvalidParameterValue: a setting is out of range or not understood.
+
+    """
+
+    def __init__(
+        self,
+        target: str | Target,
+        *,
+        secret: Secret | None = None,
+        maximum_connections: int | None = None,
+        maximum_connections_percent: float | None = None,
+        minimum_connections: int = 0,
+        maximum_idle_connections: int | None = None,
+        connection_borrow_timeout: float | timedelta = 120,
+        idle_client_timeout: float | timedelta = 1800,
+        client_lifetime: float | timedelta = 86_400,
+        idle_connection_timeout: float | timedelta = 300,
+        connection_lifetime: float | timedelta = 86_400,
+        connect_timeout: float | timedelta = 10,
+        query_timeout: float | timedelta | None = None,
+        init_query: str | None = None,
+        session_pinning_filters: Iterable[str] = (),
+        hygiene: str = "auto",
+        require_tls: bool = False,
+        tls_context: ssl.SSLContext | None = None,
+        maximum_clients: int = 10_000,
+        role_check_interval: float | timedelta = 1.0,
+    ) -> None:
+        where = checks.choose_target(target)
+        self.settings = ProxySettings(
+            target=where,
+            secret=checks.choose_secret(secret, where),
+            maximum_connections=maximum_connections,
+            maximum_connections_percent=maximum_connections_percent,
+            minimum_connections=minimum_connections,
+            maximum_idle_connections=maximum_idle_connections,
+            connection_borrow_timeout=checks.seconds("connection_borrow_timeout", connection_borrow_timeout),
+            idle_client_timeout=checks.seconds("idle_client_timeout", idle_client_timeout),
+            client_lifetime=checks.seconds("client_lifetime", client_lifetime),
+            idle_connection_timeout=checks.seconds("idle_connection_timeout", idle_connection_timeout),
+            connection_lifetime=checks.seconds("connection_lifetime", connection_lifetime),
+            connect_timeout=checks.seconds("connect_timeout", connect_timeout),
+            query_timeout=None if query_timeout is None else checks.seconds("query_timeout", query_timeout),
+            init_query=checks.check_init_query(init_query, where.engine),
+            exclude_variable_sets=checks.check_filters(session_pinning_filters),
+            hygiene_always=checks.check_hygiene(hygiene),
+            tls=checks.choose_tls(require_tls, tls_context),
+            maximum_clients=maximum_clients,
+            role_check_interval=checks.seconds("role_check_interval", role_check_interval),
+        )
+        self.engine = where.engine
+        self.counters = statistics.Counters()
+        self._clients: dict[Borrower, Client] = {}
+        self._numbers = 0
+        self._fleet: Fleet | None = None
+        self._tasks = Tasks()
+        self._housekeeper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        target = self.settings.target
+        return f"DBProxy({target.engine}://{','.join(map(str, target.addresses))}/{target.database})"
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Open the proxy, and its ``minimum_connections``; without a minimum nothing is connected yet.
+
+        Raises:
+            DatabaseUnavailable: the minimum was asked for and no server can be reached.
+            AuthenticationFailed: the server refused the credentials.
+
+        """
+        fleet = self._begin()
+        if self.settings.minimum_connections and not fleet.proven:
+            await self._prove(fleet.write_line)
+
+    def _begin(self) -> Fleet:
+        if self._closed:
+            raise DBProxyError(f"{self!r} is closed")
+        if self._fleet is None:
+            driver = _driver(self.engine)
+            self._loop = asyncio.get_running_loop()
+            self._effects = EffectCache(driver.classify)
+            self._fleet = Fleet(driver, self.settings, self.counters, self._tasks, self._held_counts)
+            self._looked_at = self._loop.time()
+            for pool in self._fleet.pools:
+                pool.grow()
+            self._housekeep()
+        elif self._loop is not asyncio.get_running_loop():
+            raise DBProxyError(f"{self!r} belongs to another event loop: make one proxy per loop")
+        return self._fleet
+
+    async def _prove(self, line: Line) -> None:
+        """Find out, by borrowing once, that the target can be used at all."""
+        db = line.take(None) or await line.wait()
+        db.pool.give_back(db)
+
+    async def close(self) -> None:
+        """Close all clients and connections. Statements in progress are cancelled; do it after the last handler."""
+        self._closed = True
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+        for borrower in list(self._clients):
+            self.dismiss(borrower, "the proxy was closed")
+        if self._fleet is not None:
+            self._fleet.close()
+            await self._tasks.finish(CLOSE_SECONDS_MAX)
+            for pool in self._fleet.pools:
+                pool.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Clients
+
+    def connect(self, *, read_only: bool = False) -> Client:
+        """Make a client connection: ``async with proxy.connect() as client``.
+
+        Args:
+            read_only: go to the readers (several servers only).
+
+        Raises:
+            TooManyClients: ``maximum_clients`` are connected.
+            DatabaseUnavailable: the target has never been reached and cannot be now; or there is no reader at all.
+            AuthenticationFailed: the server refused the credentials.
+
+        """
+        return Client(self, read_only=read_only)
+
+    async def admit(self, client: Client, *, read_only: bool) -> tuple[Borrower, float]:
+        """Let a client in. See ``connect``, which is what users call."""
+        self.counters.clients_received += 1
+        fleet = self._begin()
+        if len(self._clients) >= self.settings.maximum_clients:
+            raise TooManyClients(
+                f"The maximum client connections to the proxy exceeded {self.settings.maximum_clients} (maximum_clients)."
+            )
+        self._numbers += 1
+        borrower = Borrower(
+            self._numbers,
+            fleet.read_line if read_only else fleet.write_line,
+            settings=self.settings,
+            effects=self._effects,
+            counters=self.counters,
+            suspect=fleet.suspect,
+        )
+        self._clients[borrower] = client
+        try:
+            if read_only:
+                await self._find_readers(fleet)
+            if not fleet.proven:
+                await self._prove(fleet.read_line if read_only else fleet.write_line)
+        except BaseException:
+            del self._clients[borrower]
+            raise
+        self.counters.clients_succeeded += 1
+        return borrower, borrower.last_used
+
+    async def _find_readers(self, fleet: Fleet) -> None:
+        if fleet.alone:
+            raise DatabaseUnavailable(
+                "read_only=True needs a reader: the proxy has one address. Add the replicas' addresses to its URL."
+            )
+        if not fleet.proven:
+            await self._prove(fleet.write_line)
+        if not fleet.readers():
+            raise DatabaseUnavailable("read_only=True needs a reader: every server says it is a writer")
+
+    def dismiss(self, borrower: Borrower, reason: str) -> None:
+        """Let a client go, for a reason that its user will read."""
+        if self._clients.pop(borrower, None) is not None:
+            self.counters.clients_closed += 1
+            borrower.close(reason)
+
+    # Housekeeping
+
+    def _housekeep(self) -> None:
+        fleet, now, settings = self._fleet, self._loop.time(), self.settings
+        if fleet is None:
+            return
+        for borrower, client in list(self._clients.items()):
+            if borrower.busy:
+                continue
+            if now - client.opened_at >= settings.client_lifetime:
+                self.dismiss(borrower, f"it is older than {settings.client_lifetime:g} s (client_lifetime)")
+            elif now - borrower.last_used >= settings.idle_client_timeout:
+                self.dismiss(borrower, f"it was idle for {settings.idle_client_timeout:g} s (idle_client_timeout)")
+        for pool in fleet.pools:
+            self._tidy(pool, now)
+            pool.grow()
+        if not fleet.alone and now - self._looked_at >= settings.role_check_interval:
+            self._looked_at = now
+            fleet.look()
+        pause = min(
+            HOUSEKEEPING_SECONDS,
+            settings.idle_client_timeout / 2,
+            settings.client_lifetime / 2,
+            settings.connection_lifetime / 2,
+        )
+        if not fleet.alone:
+            pause = min(pause, settings.role_check_interval)
+        self._housekeeper = self._loop.call_later(pause, self._housekeep)
+
+    def _tidy(self, pool: Pool, now: float) -> None:
+        """Close idle connections that are broken, old or too many; reset those left dirty."""
+        settings = self.settings
+        keep = settings.maximum_idle_connections
+        idle = pool.idle()
+        surplus = len(idle) - max(pool.maximum // 2 if keep is None else keep, settings.minimum_connections)
+        for db in idle:
+            old = now - db.opened_at >= settings.connection_lifetime
+            spare = surplus > 0 and now - db.idle_since >= settings.idle_connection_timeout
+            dirty = bool(db.dirty) and now - db.idle_since >= DIRTY_IDLE_SECONDS_MAX
+            if pool.line is None or not (old or spare or dirty or not db.is_usable()):
+                continue
+            del pool.line.idle[db]
+            if db.is_usable() and not old and not spare:
+                pool.clean(db)
+            else:
+                surplus -= 1
+                pool.discard(db)
+
+    # Figures
+
+    def _held_counts(self) -> tuple[int, int]:
+        clients = self._clients.values()
+        return sum(1 for c in clients if c.pins), sum(1 for c in clients if c.in_transaction)
+
+    def _levels(self) -> statistics.Levels:
+        pinned, in_transaction = self._held_counts()
+        if self._fleet is None:
+            return statistics.Levels(len(self._clients), 0, 0, 0, 0, 0, self.settings.maximum_connections or 0)
+        connections = sum(len(pool.connections) for pool in self._fleet.pools)
+        idle = len(self._fleet.write_line.idle) + len(self._fleet.read_line.idle)
+        return statistics.Levels(
+            clients=len(self._clients),
+            connections=connections,
+            borrowed=connections - idle,
+            in_transaction=in_transaction,
+            pinned=pinned,
+            waiting=self._fleet.write_line.waiting + self._fleet.read_line.waiting,
+            maximum=sum(pool.maximum for pool in self._fleet.pools),
+        )
+
+    def statistics(self) -> dict[str, float]:
+        """Give RDS Proxy's metrics by name (latencies: averages in microseconds), and a few of our own."""
+        return statistics.statistics(self.counters, self._levels(), tls=self.settings.tls is not None)
+
+    def latencies(self) -> dict[str, dict[str, float]]:
+        """Give average, maximum, p50 and p99 of RDS Proxy's three latencies, in microseconds."""
+        return {
+            "DatabaseConnectionsBorrowLatency": self.counters.borrow.summary(),
+            "QueryDatabaseResponseLatency": self.counters.database_response.summary(),
+            "QueryResponseLatency": self.counters.response.summary(),
+        }
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """Give ``(metric name, labels, value)`` for an exporter; names are RDS Proxy's."""
+        labels = {"ProxyName": self.settings.target.database}
+        for name, value in self.statistics().items():
+            yield name, labels, value
+        for reason, number in self.counters.pins.items():
+            yield "SessionPins", {**labels, "Reason": reason}, number
+
+    def pinned(self) -> list[Pinned]:
+        """List who is pinned, why and for how long."""
+        now = self._loop.time() if self._fleet is not None else 0.0
+        found: list[Pinned] = []
+        for borrower in self._clients:
+            connection = borrower.held.wire.server_id if borrower.held is not None else 0
+            for pin in borrower.session.pins.values():
+                reason, _, detail = pin.cause.partition(":")
+                found.append(Pinned(borrower.number, connection, reason, detail, pin.digest, now - pin.since))
+        return found
+
+
+def _driver(engine: str) -> Driver:
+    """Load the driver of one engine; the other need not be installed."""
+    if engine == "mysql":
+        from forebay.dbproxy.mysql import MySQLDriver  # noqa: PLC0415
+
+        return MySQLDriver()
+    from forebay.dbproxy.postgres import PostgresDriver  # noqa: PLC0415
+
+    return PostgresDriver()

@@ -1,0 +1,241 @@
+"""The proxy's settings: parsed and checked once, then frozen. Names and defaults are RDS Proxy's.
+
+Source: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ConnectionPoolConfiguration.html
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from forebay.dbproxy.secrets import Credentials, FixedSecret, Secret
+from forebay.errors import InvalidParameterValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BORROW_TIMEOUT_SECONDS_MAX = 300.0  # ConnectionBorrowTimeout
+CONNECTIONS_MAX = 16_384  # AWS counts in percent; this is the largest max_connections of an RDS MySQL instance
+CLIENT_LIFETIME_SECONDS_MAX = 86_400.0  # RDS Proxy closes a client connection after 24 hours
+CLIENTS_MAX = 1_000_000
+DURATION_RANGES = {
+    "connection_borrow_timeout": (0, BORROW_TIMEOUT_SECONDS_MAX),
+    "idle_client_timeout": (0.001, 28_800),  # IdleClientTimeout: eight hours at most
+    "client_lifetime": (0.001, CLIENT_LIFETIME_SECONDS_MAX),
+    "idle_connection_timeout": (0, 86_400),
+    "connection_lifetime": (0.001, 604_800),
+    "connect_timeout": (0.01, 300),
+    "query_timeout": (0.001, 86_400),
+    "role_check_interval": (0.01, 3600),
+}
+EXCLUDE_VARIABLE_SETS = "EXCLUDE_VARIABLE_SETS"
+DEFAULT_PORTS = {"mysql": 3306, "postgresql": 5432}
+_ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql", "postgres": "postgresql"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server's host and port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The database behind the proxy.
+
+    Attributes:
+        engine: ``"mysql"`` (MariaDB too) or ``"postgresql"``.
+        addresses: the servers; with several, the writer is found by asking each of them.
+        database: the database every connection begins in.
+        username: the user, when the secret does not name one.
+
+    """
+
+    engine: str
+    addresses: tuple[Address, ...]
+    database: str
+    username: str = ""
+    password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.engine not in DEFAULT_PORTS:
+            raise InvalidParameterValue(f"engine={self.engine!r}: must be 'mysql' or 'postgresql'")
+        if not self.addresses:
+            raise InvalidParameterValue("addresses: at least one server is needed")
+
+
+def parse_url(url: str) -> Target:
+    """Parse ``mysql://user:password@host:port,host2:port/database``.
+
+    Raises:
+        InvalidParameterValue: a part is missing or not understood. The text never holds the password.
+
+    """
+    scheme, separator, rest = url.partition("://")
+    engine = _ENGINES.get(scheme.lower())
+    if not separator or engine is None:
+        raise InvalidParameterValue(f"url: scheme {scheme[:20]!r} is not one of mysql, mariadb, postgresql, postgres")
+    for mark in ("?", "#"):
+        if mark in rest.rpartition("@")[2]:
+            raise InvalidParameterValue(
+                "url: options in the URL are not understood. Use the settings of DBProxy (init_query, require_tls, tls_context).",
+            )
+    location, _, database = rest.rpartition("@")[2].partition("/")
+    login = rest.rpartition("@")[0]
+    username, _, password = login.partition(":")
+    addresses = tuple(_parse_address(part, engine) for part in location.split(","))
+    if not database or "/" in database:
+        raise InvalidParameterValue(
+            f"url: exactly one database name must follow the host, as in {scheme}://user@{location}/name"
+        )
+    return Target(engine, addresses, unquote(database), unquote(username), unquote(password) if ":" in login else None)
+
+
+def _parse_address(text: str, engine: str) -> Address:
+    try:
+        parts = urlsplit(f"//{text}")
+        port = parts.port
+    except ValueError:
+        raise InvalidParameterValue(f"url: {text!r} is not host:port with a port from 1 to 65535") from None
+    if not parts.hostname or port == 0:
+        raise InvalidParameterValue(f"url: {text!r} has no host, or port 0")
+    return Address(parts.hostname, port or DEFAULT_PORTS[engine])
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Everything a proxy was told, checked when it is made. Durations in seconds, checked by ``seconds``."""
+
+    target: Target
+    secret: Secret
+    maximum_connections: int | None
+    maximum_connections_percent: float | None
+    minimum_connections: int
+    maximum_idle_connections: int | None
+    connection_borrow_timeout: float
+    idle_client_timeout: float
+    client_lifetime: float
+    idle_connection_timeout: float
+    connection_lifetime: float
+    connect_timeout: float
+    query_timeout: float | None
+    init_query: tuple[str, ...]
+    exclude_variable_sets: bool
+    hygiene_always: bool
+    tls: ssl.SSLContext | None
+    maximum_clients: int
+    role_check_interval: float
+
+    def __post_init__(self) -> None:
+        maximum, percent = check_maximum(self.maximum_connections, self.maximum_connections_percent)
+        object.__setattr__(self, "maximum_connections", maximum)
+        object.__setattr__(self, "maximum_connections_percent", percent)
+        most = maximum or CONNECTIONS_MAX
+        count("minimum_connections", self.minimum_connections, 0, most)
+        if self.maximum_idle_connections is not None:
+            count("maximum_idle_connections", self.maximum_idle_connections, 0, most)
+        count("maximum_clients", self.maximum_clients, 1, CLIENTS_MAX)
+
+
+def seconds(name: str, value: float | timedelta) -> float:
+    """Check a duration against its range and give it in seconds."""
+    low, high = DURATION_RANGES[name]
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not low <= number <= high:
+        raise InvalidParameterValue(f"{name}={value!r}: must be {low:g} to {high:g} seconds")
+    return float(number)
+
+
+def count(name: str, value: int, low: int, high: int) -> int:
+    """Check a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidParameterValue(f"{name}={value!r}: must be a whole number from {low} to {high}")
+    return value
+
+
+def check_maximum(maximum: int | None, percent: float | None) -> tuple[int | None, float | None]:
+    """Check that the maximum is given one way only; 10 connections when it is not given at all."""
+    if percent is None:
+        return count("maximum_connections", 10 if maximum is None else maximum, 1, CONNECTIONS_MAX), None
+    if maximum is not None:
+        raise InvalidParameterValue("maximum_connections and maximum_connections_percent: give one of them")
+    if isinstance(percent, bool) or not isinstance(percent, (int, float)) or not 1 <= percent <= 100:  # noqa: PLR2004 - AWS's range
+        raise InvalidParameterValue(f"maximum_connections_percent={percent!r}: must be 1 to 100")
+    return None, float(percent)
+
+
+def check_filters(filters: Iterable[str]) -> bool:
+    """Check ``session_pinning_filters``; tell whether variable sets are excluded."""
+    if isinstance(filters, str):
+        raise InvalidParameterValue(
+            f"session_pinning_filters={filters!r}: must be a sequence of names, as in ({filters!r},)"
+        )
+    names = tuple(filters)
+    for name in names:
+        if name != EXCLUDE_VARIABLE_SETS:
+            raise InvalidParameterValue(
+                f"session_pinning_filters: {name!r} is unknown; the one filter is {EXCLUDE_VARIABLE_SETS!r}"
+            )
+    return bool(names)
+
+
+def check_init_query(text: str | None, engine: str) -> tuple[str, ...]:
+    """Split ``init_query`` at its semicolons."""
+    from forebay.dbproxy.sql import read_mysql, read_postgres  # noqa: PLC0415 - settings stay importable without the reader
+
+    if text is None:
+        return ()
+    readings = (read_mysql if engine == "mysql" else read_postgres)(text)[0]
+    statements = tuple(reading.original.strip().rstrip(";") for reading in readings if reading.words)
+    if not statements:
+        raise InvalidParameterValue("init_query: there is no statement in it; leave it out instead")
+    for reading in readings:
+        if reading.words[0] in {"BEGIN", "START", "COMMIT", "ROLLBACK"}:
+            raise InvalidParameterValue(f"init_query: {reading.words[0]} is not session state")
+    return statements
+
+
+def check_hygiene(hygiene: str) -> bool:
+    """Check ``hygiene``; tell whether every connection is reset between clients."""
+    if hygiene not in {"auto", "always"}:
+        raise InvalidParameterValue(f"hygiene={hygiene!r}: must be 'auto' or 'always'")
+    return hygiene == "always"
+
+
+def choose_target(target: str | Target) -> Target:
+    """Take a target, or the one a URL describes."""
+    if isinstance(target, Target):
+        return target
+    if not isinstance(target, str):
+        raise InvalidParameterValue(f"target={type(target).__name__}: must be a URL or a Target")
+    return parse_url(target)
+
+
+def choose_secret(secret: Secret | None, target: Target) -> Secret:
+    """Take the secret, or the URL's own password."""
+    if secret is not None:
+        if target.password is not None:
+            raise InvalidParameterValue("secret: the URL holds a password too; give one of them")
+        if not isinstance(secret, Secret):
+            raise InvalidParameterValue(f"secret={type(secret).__name__}: must have `async def get()`")
+        return secret
+    if not target.username:
+        raise InvalidParameterValue("url: there is no user in it; write user@host, or give secret=")
+    return FixedSecret(Credentials(target.username, target.password or ""))
+
+
+def choose_tls(require_tls: bool, context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """Make the TLS context: certificates and host names are checked unless the caller's own context says otherwise."""
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise InvalidParameterValue(f"tls_context={type(context).__name__}: must be an ssl.SSLContext")
+    if context is None and require_tls:
+        return ssl.create_default_context()
+    return context

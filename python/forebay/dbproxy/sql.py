@@ -1,0 +1,150 @@
+"""Reads SQL text just far enough to tell what it may do to a session.
+
+It never rewrites a statement, and where it is not sure it says so: a wrong "dirty" costs one reset, a wrong "clean" leaks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# A quoted text or comment becomes one "?"; constant replacement keeps large statements at the speed of the regex engine.
+_MYSQL_ESCAPED = re.compile(
+    r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`(?:[^`]|``)*`|--(?=[\s\x00-\x1f]|$)[^\n]*|#[^\n]*|/\*.*?\*/",
+    re.DOTALL,
+)
+_MYSQL_PLAIN = re.compile(
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|--(?=[\s\x00-\x1f]|$)[^\n]*|#[^\n]*|/\*.*?\*/",
+    re.DOTALL,
+)
+_MYSQL_EXECUTED_COMMENT = re.compile(r"/\*M?!(?:\d{5,6})?(.*?)\*/", re.DOTALL)
+_POSTGRES_STANDARD = re.compile(
+    r"[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff]\w*)?)\$.*?\$(?P=tag)\$"
+    r"|--[^\n]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/",
+    re.DOTALL,
+)
+_POSTGRES_ESCAPED = re.compile(
+    r"[eE]?'(?:[^'\\]|\\.|'')*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff]\w*)?)\$.*?\$(?P=tag)\$"
+    r"|--[^\n]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/",
+    re.DOTALL,
+)
+_TOKEN = re.compile(
+    r"(?P<text>[eE]?'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`(?:[^`]|``)*`)"
+    r"|(?P<word>@@?(?:[\w$.]+|`[^`]+`)|[A-Za-z_\x80-\U0010ffff][\w$.]*)|(?P<number>[+-]?\d[\w.]*)|(?P<sign>:=|[^\s])",
+    re.DOTALL,
+)
+_CALL = re.compile(r"(?:([A-Za-z_]\w*|[,)(=])\s*)?(?<![\w$.@])([A-Za-z_\x80-\U0010ffff?][\w$.?]*)[\s?]*\(")
+_NUMBER = re.compile(r"\b\d[\w.]*")
+_DIGEST_LENGTH_MAX = 160
+
+# A name before "(" that follows one of these names a thing (table, index, alias, column list), not a function.
+_NAMED_AFTER = frozenset(
+    {
+        "INTO",
+        "TABLE",
+        "EXISTS",
+        "VIEW",
+        "INDEX",
+        "KEY",
+        "REFERENCES",
+        "CONSTRAINT",
+        "WITH",
+        "RECURSIVE",
+        "AS",
+        "PRIMARY",
+        "UNIQUE",
+        "FOREIGN",
+        "CONFLICT",
+        "COLUMN",
+        "ADD",
+        "TYPE",
+        "DOMAIN",
+        "SEQUENCE",
+        "IGNORE",
+        "UPDATE",
+        "COPY",
+        "ANALYZE",
+        "VACUUM",
+        "FULLTEXT",
+        "SPATIAL",
+        "TRUNCATE",
+        "AGGREGATE",
+        "OVER",
+        "WINDOW",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One statement with its texts and comments taken out.
+
+    Attributes:
+        text: the statement, upper case, every quoted text and comment a ``?``.
+        words: its first words (up to eight), upper case.
+        original: the statement as it was written (executed comments unwrapped).
+
+    """
+
+    text: str
+    words: tuple[str, ...]
+    original: str
+
+    def calls(self) -> list[str]:
+        """Give the names that look like function calls, upper case; a quoted name is ``?``."""
+        found = []
+        for before, name in _CALL.findall(self.text):
+            if before in _NAMED_AFTER:
+                continue
+            found.append(name.strip("?.") or "?")
+        return found
+
+
+def digest(sql: str, *, mysql: bool) -> str:
+    """Shorten a statement for people, without any of its literals."""
+    pattern = _MYSQL_ESCAPED if mysql else _POSTGRES_STANDARD
+    text = " ".join(_NUMBER.sub("?", pattern.sub("?", sql)).split())
+    return text if len(text) <= _DIGEST_LENGTH_MAX else text[: _DIGEST_LENGTH_MAX - 1] + "…"
+
+
+def read_mysql(sql: str) -> list[list[Reading]]:
+    """Read a text under each rule its backslashes may have: usually one reading, two when they matter."""
+    if "/*!" in sql or "/*M!" in sql:
+        sql = _MYSQL_EXECUTED_COMMENT.sub(r" \1 ", sql)
+    patterns = (_MYSQL_ESCAPED, _MYSQL_PLAIN) if "\\" in sql else (_MYSQL_ESCAPED,)
+    return [_read(sql, pattern) for pattern in patterns]
+
+
+def read_postgres(sql: str) -> list[list[Reading]]:
+    """Read a text under both settings of ``standard_conforming_strings`` when it has a backslash."""
+    patterns = (_POSTGRES_STANDARD, _POSTGRES_ESCAPED) if "\\" in sql else (_POSTGRES_STANDARD,)
+    return [_read(sql, pattern) for pattern in patterns]
+
+
+def _read(sql: str, pattern: re.Pattern[str]) -> list[Reading]:
+    stripped = pattern.sub("?", sql)
+    if ";" not in stripped.rstrip("; \t\r\n?"):
+        return [_reading(stripped, sql)]
+    parts, start = [], 0
+    for match in re.finditer(f"{pattern.pattern}|;", sql, re.DOTALL):
+        if match.group() == ";":
+            parts.append(sql[start : match.start()])
+            start = match.end()
+    parts.append(sql[start:])
+    readings = [_reading(pattern.sub("?", part), part) for part in parts]
+    return [reading for reading in readings if reading.words]
+
+
+def _reading(stripped: str, original: str) -> Reading:
+    text = stripped.strip().rstrip(";").upper().lstrip("? \t\r\n(")
+    words = tuple(word for word in re.split(r"[\s?(),=]+", text[:400], maxsplit=8)[:8] if word)
+    return Reading(text, words, original)
+
+
+def tokens(sql: str) -> list[tuple[str, str]]:
+    """Split a short statement (``SET``, ``USE``, ``DROP``) into ``(kind, text)``; comments are dropped first."""
+    bare = re.sub(r"/\*.*?\*/|--[^\n]*", " ", sql, flags=re.DOTALL) if "/*" in sql or "--" in sql else sql
+    found = [(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(bare)]
+    while found and found[-1][1] == ";":
+        found.pop()
+    return found

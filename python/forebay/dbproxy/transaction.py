@@ -1,0 +1,81 @@
+"""``async with client.transaction()``: begin, then commit or roll back; a savepoint inside another transaction."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Self
+
+from forebay.errors import DatabaseError, DBProxyError, InvalidParameterValue
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from forebay.dbproxy.client import Client
+
+ROLLBACK_SECONDS_MAX = 10.0
+ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
+
+log = logging.getLogger("forebay.dbproxy")
+
+
+class Transaction:
+    """One transaction, or one savepoint, of a client."""
+
+    __slots__ = ("_begin", "_client", "_savepoint")
+
+    def __init__(
+        self, client: Client, *, isolation: str | None, read_only: bool | None, deferrable: bool | None
+    ) -> None:
+        level = isolation.lower().replace("_", " ") if isinstance(isolation, str) else isolation
+        if level is not None and level not in ISOLATION_LEVELS:
+            raise InvalidParameterValue(
+                f"isolation={isolation!r}: must be one of {', '.join(map(repr, ISOLATION_LEVELS))}"
+            )
+        if deferrable is not None and client.engine != "postgresql":
+            raise InvalidParameterValue(f"deferrable={deferrable!r}: only PostgreSQL has it")
+        self._client = client
+        self._savepoint = ""
+        mode = {None: "", True: " READ ONLY", False: " READ WRITE"}[read_only]
+        if client.engine == "postgresql":
+            wait = {None: "", True: " DEFERRABLE", False: " NOT DEFERRABLE"}[deferrable]
+            self._begin = [f"BEGIN{f' ISOLATION LEVEL {level.upper()}' if level else ''}{mode}{wait}"]
+        else:
+            self._begin = [f"SET TRANSACTION ISOLATION LEVEL {level.upper()}"] if level else []
+            self._begin.append(f"START TRANSACTION{mode}")
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        client = self._client
+        if client.in_transaction:
+            if self._begin not in (["BEGIN"], ["START TRANSACTION"]):
+                raise InvalidParameterValue("isolation, read_only and deferrable belong to the outermost transaction")
+            self._savepoint = client.next_savepoint()
+            await client.execute(f"SAVEPOINT {self._savepoint}")
+        else:
+            for statement in self._begin:
+                await client.execute(statement)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self._commit()
+            return
+        undo = f"ROLLBACK TO SAVEPOINT {self._savepoint}" if self._savepoint else "ROLLBACK"
+        try:
+            await self._client.execute(undo, timeout=ROLLBACK_SECONDS_MAX)
+        except DBProxyError as second:
+            # The body's own error is what the user must see; the server rolls back when the connection closes.
+            log.info("rollback after %s: %s", kind.__name__, type(second).__name__)
+
+    async def _commit(self) -> None:
+        if self._savepoint:
+            await self._client.execute(f"RELEASE SAVEPOINT {self._savepoint}")
+            return
+        result = await self._client.execute("COMMIT")
+        if result.status == "ROLLBACK":
+            raise DatabaseError(
+                "an earlier statement of this transaction had failed: the server rolled it back instead of committing",
+                "25P02",
+            )

@@ -1,0 +1,77 @@
+"""Real servers for the database tests, started once per run, and a view of them from outside of the proxy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from typing import TYPE_CHECKING
+
+from db_servers import MariaDB, Postgres, Server, View, new_mariadb, new_postgres
+
+from forebay.dbproxy import DBProxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, object]:
+    """Run these tests on uvloop, as the product does."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = new_postgres()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    server = new_mariadb()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each engine in turn."""
+    return request.getfixturevalue("postgres" if request.param == "postgresql" else "mariadb")
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of the test's own, to be killed, stopped and restarted."""
+    server = new_postgres() if request.param == "postgresql" else new_mariadb()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def view(server: Server) -> AsyncIterator[View]:
+    """The server's own count of the proxy's connections."""
+    async with View(server) as found:
+        yield found
+
+
+@pytest.fixture
+async def proxies() -> AsyncIterator[Callable[..., DBProxy]]:
+    """Make proxies that are closed after the test, with time-outs short enough for it."""
+    made: list[DBProxy] = []
+
+    def make(target: object, **settings: object) -> DBProxy:
+        settings.setdefault("connection_borrow_timeout", 10)
+        settings.setdefault("connect_timeout", 5)
+        proxy = DBProxy(target.url if isinstance(target, Server) else target, **settings)  # type: ignore[arg-type]
+        made.append(proxy)
+        return proxy
+
+    yield make
+    for proxy in made:
+        await proxy.close()
