@@ -26,3 +26,37 @@ fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     value ^ (value >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delays_ms(backoff: Backoff, retry: u32) -> impl Iterator<Item = f64> {
+        (0..10_000).map(move |entropy| backoff.delay_ns(retry, entropy) as f64 / NS_PER_MS)
+    }
+
+    #[test]
+    fn delays_double_up_to_the_cap() {
+        let backoff = Backoff { base_ms: 500, cap_ms: 30_000, jitter: 0.0 };
+        let delays: Vec<u64> = (1..=9).map(|retry| backoff.delay_ns(retry, 7) / 1_000_000).collect();
+        assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        assert_eq!(backoff.delay_ns(u32::MAX, 7), 30_000_000_000);
+    }
+
+    #[test]
+    fn jitter_spreads_over_its_whole_share_and_never_passes_the_cap() {
+        let backoff = Backoff { base_ms: 500, cap_ms: 30_000, jitter: 0.2 };
+        for (retry, low, high) in [(1, 400.0, 600.0), (3, 1600.0, 2400.0), (20, 24_000.0, 30_000.0)] {
+            let least = delays_ms(backoff, retry).fold(f64::MAX, f64::min);
+            let most = delays_ms(backoff, retry).fold(0.0, f64::max);
+            let margin = (high - low) / 100.0;
+            assert!((low..low + margin).contains(&least), "retry {retry}: least {least}");
+            assert!((high - margin..=high).contains(&most), "retry {retry}: most {most}");
+        }
+    }
+
+    #[test]
+    fn no_base_is_no_delay() {
+        assert_eq!(Backoff { base_ms: 0, cap_ms: 30_000, jitter: 1.0 }.delay_ns(9, 1), 0);
+    }
+}

@@ -7,7 +7,7 @@ use super::face::{Command, Condition, Event, Outcome};
 use super::fate::{self, Fate, Verdict};
 use super::lanes::{Batch, Lane, Phase, Slot};
 use super::machine::{ShardMachine, NS_PER_MS};
-use super::suspects::Finding;
+use super::suspects::{Finding, Suspects};
 use super::window;
 use crate::Now;
 
@@ -140,7 +140,9 @@ impl ShardMachine {
                 return true;
             }
         }
-        self.window = self.window.take().or(opened);
+        if opened.is_some() {
+            self.window = opened;
+        }
         let lane = &mut self.lanes[index];
         lane.phase = Phase::Free;
         lane.batches.push_back(next);
@@ -370,7 +372,7 @@ impl ShardMachine {
         if let Some(position) = self.seek.take() {
             self.window = None;
             self.ended = false;
-            self.suspects.forget_below(u64::MAX);
+            self.suspects = Suspects::new(self.suspects_open());
             self.begin_at(position);
         }
     }

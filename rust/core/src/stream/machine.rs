@@ -258,6 +258,11 @@ impl ShardMachine {
         self.lanes.iter().map(|lane| lane.read_to).max().unwrap_or(0)
     }
 
+    /// Records read and not done; at most two look-aheads (see `intake`).
+    pub fn held(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.slots.len()).sum()
+    }
+
     /// Arrival of the oldest record read and not done, wall ms.
     pub fn oldest_arrival_ms(&self) -> Option<u64> {
         self.lanes.iter().filter_map(|lane| lane.slots.front()).map(|slot| slot.arrival_ms).min()

@@ -198,6 +198,7 @@ fn played(row: &Value) -> Vec<String> {
         row["show"].as_array().map_or(&default[..], Vec::as_slice).iter().filter_map(Value::as_str).collect();
     let mut settings = settings_of(row);
     let mut sim = Sim::new(settings.clone(), log_of(row), handler_of(row));
+    sim.fetch_max = row["fetch_max"].as_u64().map_or(usize::MAX, |most| most as usize);
     let mut lines = Vec::new();
     let mut see = |sim: &Sim, seen: Seen<'_>| {
         if let Seen::Command(command) = seen {

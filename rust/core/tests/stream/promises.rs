@@ -241,6 +241,7 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
     sim.run_until(END_MS, &mut |_, seen| ledger.see(&seen));
     assert!(sim.machine.ended(), "not ended: {:?}", sim.machine);
     assert!(sim.checkpoint.ended);
+    assert_eq!(sim.machine.suspects_open(), [], "nothing is suspected of what is done");
     assert_eq!(sim.machine.checkpoint(), sim.checkpoint, "the last checkpoint says it all");
     assert_eq!(sim.checkpoint.low(), log.len() as u64);
     ledger
