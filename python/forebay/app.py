@@ -44,7 +44,7 @@ class App:
         store: a directory, or ":memory:", of which nothing survives.
         region: a word for ARNs and events.
         account: 12 digits for ARNs and events.
-        concurrency: most attempts that run at once, over all functions; 1 to 100,000.
+        concurrency: most attempts that run at once, over all functions; 1 to 60,000.
         unreserved_minimum: only its default is available yet.
         scaling: only its default is available yet.
         durability: what an acknowledged put survives: "power-loss", "process-crash", or "memory" (nothing).

@@ -81,6 +81,9 @@ class Driven(Protocol):
 class ManualClock(Clock, Protocol):
     """A clock that is moved by hand and turns the apps that follow it."""
 
+    def monotonic_ns(self) -> int:
+        """Give `monotonic` in whole nanoseconds."""
+
     def moment(self) -> Moment:
         """Give the present moment."""
 
@@ -89,9 +92,6 @@ class ManualClock(Clock, Protocol):
 
     def release(self, app: Driven) -> None:
         """Turn it no more."""
-
-    def stir(self) -> None:
-        """Hear that an attempt ended or began to wait, so that nobody needs to look again and again."""
 
     async def run_until(self, done: Callable[[], bool], within: float) -> bool:
         """Move on until `done` says yes, at most so many seconds; tell whether it did."""

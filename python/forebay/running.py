@@ -74,6 +74,7 @@ class Running:
             "manual": manual,
             "mono_ns": moment.mono_ns if moment else 0,
             "wall_ms": moment.wall_ms if moment else 0,
+            "entropy": moment.entropy if moment else 0,
             "metrics_host": metrics[0],
             "metrics_port": metrics[1],
         }

@@ -9,7 +9,7 @@ REQUEST_BYTES_MAX: Final = 6 * 1024 * 1024
 RESPONSE_BYTES_MAX: Final = 6 * 1024 * 1024 + 100
 CONCURRENCY_DEFAULT: Final = 1000
 # Ours: an account's quota can be raised on AWS as well, to tens of thousands.
-CONCURRENCY_MAX: Final = 100_000
+CONCURRENCY_MAX: Final = 60_000
 UNRESERVED_MINIMUM: Final = 100
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html

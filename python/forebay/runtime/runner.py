@@ -54,7 +54,7 @@ class Runner:
 
     def now_ns(self) -> int:
         """Give the moment from which durations are counted."""
-        return self.manual.moment().mono_ns if self.manual is not None else time.monotonic_ns()
+        return self.manual.monotonic_ns() if self.manual is not None else time.monotonic_ns()
 
     def serve(self, slot: int, environment: Environment) -> None:
         """Run a slot's work in this environment from now on."""
@@ -98,7 +98,6 @@ class Runner:
             return
         if self.manual is not None:
             self._due = False
-            self.manual.stir()
             self._turn_for_answers(self.manual)
             return
         self._due = True  # what ends meanwhile goes out in these rounds

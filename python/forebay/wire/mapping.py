@@ -1,11 +1,10 @@
-"""A mapping's settings as the engine takes them: see `forebay.wire.verbs`."""
+"""A mapping's settings as the engine takes and gives them: see `forebay.wire.verbs`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from forebay.model.mapping import MappingSettings
+from forebay.model.mapping import Backoff, MappingSettings
 
 _IN_MS = {
     "maximum_batching_window": "maximum_batching_window_ms",
@@ -40,3 +39,16 @@ def only(given: MappingSettings, names: Any, on_failure: str | None) -> dict[str
         else:
             fields[name] = value
     return fields
+
+
+def parsed(fields: dict[str, Any]) -> MappingSettings:
+    """Read the settings out of a mapping as the engine describes it."""
+    given: dict[str, Any] = {}
+    for name in MappingSettings.__dataclass_fields__:
+        value: Any = fields.get(_IN_MS.get(name, name))
+        if name in _IN_MS and value is not None and value != -1:
+            value /= 1000
+        if name == "retry_backoff":
+            value = Backoff(value["base_ms"] / 1000, value["cap_ms"] / 1000, value["jitter"])
+        given[name] = value
+    return MappingSettings(**given)

@@ -1,0 +1,55 @@
+"""`forebay failed`: what was given up, and how to run it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from forebay.cli.reach import reach, store_option
+from forebay.cli.show import moment, output_option, show, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group()
+def failed() -> None:
+    """Look at what was given up, and run it again."""
+
+
+@failed.command("list")
+@click.option("--function", help="Only this function.")
+@click.option("--stream", help="Only this stream.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many, oldest first."
+)
+@store_option
+@output_option
+def list_(function: str | None, stream: str | None, limit: int, store: Path, output: str) -> None:
+    """List failures that are kept."""
+    with reach(store) as reached:
+        failures = reached.ask("failed.list", function=function, stream=stream, limit=limit)
+    columns = [
+        ("ID", lambda failure: failure["id"]),
+        ("FUNCTION", lambda failure: failure["function"]),
+        ("STREAM", lambda failure: failure["stream"]),
+        ("WHEN", lambda failure: moment(failure["failed_ms"])),
+        ("CONDITION", lambda failure: failure["record"]["requestContext"]["condition"]),
+        ("RECORDS", lambda failure: failure["record"].get("KinesisBatchInfo", {}).get("batchSize")),
+        ("WAITS FOR", lambda failure: failure.get("destination")),
+    ]
+    show(failures, output, text=table(failures, columns))
+
+
+@failed.command()
+@click.argument("function")
+@click.argument("ids", nargs=-1)
+@click.option("--rate", type=float, help="At most so many failures a second.")
+@store_option
+@output_option
+def redrive(function: str, ids: tuple[str, ...], rate: float | None, store: Path, output: str) -> None:
+    """Run a function's failures again: those of the IDS, or all of them."""
+    with reach(store) as reached:
+        answer = reached.ask("failed.redrive", function=function, ids=list(ids) or None, rate=rate)
+    show(answer, output, text=f"redriven: {answer['redriven']}")

@@ -1,0 +1,189 @@
+"""`forebay mapping`: look at mappings, hold them, move them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from forebay.cli.reach import reach, store_option
+from forebay.cli.show import duration, output_option, show, table
+from forebay.errors import InvalidParameterValue
+from forebay.model import checks
+from forebay.model.mapping import Backoff, MappingSettings
+from forebay.wire import mapping as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def bound(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every command on one mapping takes."""
+    for add in (output_option, store_option, click.argument("function"), click.argument("stream")):
+        command = add(command)
+    return command
+
+
+@click.group()
+def mapping() -> None:
+    """Look at mappings, hold them, move them."""
+
+
+@mapping.command("list")
+@store_option
+@output_option
+def list_(store: Path, output: str) -> None:
+    """List every mapping, also those whose function no app declares any more."""
+    with reach(store) as reached:
+        mappings = reached.ask("mapping.list")
+    show(mappings, output, text=table(mappings, _COLUMNS))
+
+
+@mapping.command()
+@bound
+def describe(stream: str, function: str, store: Path, output: str) -> None:
+    """Show a mapping's settings and, lane by lane, its progress."""
+    with reach(store) as reached:
+        described = reached.ask("mapping.describe", stream=stream, function=function)
+    settings = wire.only(wire.parsed(described), _SETTINGS, described.get("on_failure"))
+    lines = "\n".join(f"{name}: {value}" for name, value in settings.items())
+    lanes = [{**shard, **lane} for shard in described["shards"] for lane in shard["lanes"]]
+    show(described, output, text=f"{table([described], _COLUMNS)}\n\n{lines}\n\n{table(lanes, _LANES)}")
+
+
+@mapping.command()
+@bound
+def pause(stream: str, function: str, store: Path, output: str) -> None:
+    """Let what runs end, and begin nothing new."""
+    _change("mapping.pause", store, output, stream=stream, function=function)
+
+
+@mapping.command()
+@bound
+def resume(stream: str, function: str, store: Path, output: str) -> None:
+    """Go on where the mapping was paused."""
+    _change("mapping.resume", store, output, stream=stream, function=function)
+
+
+@mapping.command()
+@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
+@bound
+def update(stream: str, function: str, settings: tuple[str, ...], store: Path, output: str) -> None:
+    """Change settings while the mapping runs.
+
+    NAME is a setting of `App.on_stream`, VALUE its JSON text: batch_size=50 maximum_retry_attempts=-1
+    'filters=[{"data":{"kind":["a"]}}]' 'retry_backoff={"base":1,"cap":60,"jitter":0.2}'. What the app declares applies again when
+    it starts next.
+    """
+    changes = dict(_setting(text) for text in settings)
+    with reach(store) as reached:
+        described = reached.ask("mapping.describe", stream=stream, function=function)
+        changed = dataclasses.replace(wire.parsed(described), **changes)
+        fields = wire.only(changed, changes, None)
+        described = reached.ask("mapping.update", stream=stream, function=function, **fields)
+    show(described, output, text=table([described], _COLUMNS))
+
+
+@mapping.command()
+@click.option(
+    "--position", type=click.Choice(["TRIM_HORIZON", "LATEST"]), help="The oldest record kept, or after the newest."
+)
+@click.option("--timestamp", metavar="TIME", help="Seconds since 1970, or ISO 8601 with a time zone.")
+@click.option("--sequence-number", metavar="NUMBER", help="This record; the other shards stay where they are.")
+@bound
+def seek(
+    *,
+    stream: str,
+    function: str,
+    position: str | None,
+    timestamp: str | None,
+    sequence_number: str | None,
+    store: Path,
+    output: str,
+) -> None:
+    """Go on from another place."""
+    if sum(given is not None for given in (position, timestamp, sequence_number)) != 1:
+        raise click.UsageError("give exactly one of --position, --timestamp, --sequence-number")
+    place: dict[str, Any] = {"position": position, "sequence_number": sequence_number}
+    if timestamp is not None:
+        place = {"position": "AT_TIMESTAMP", "timestamp_ms": wire.milliseconds(_moment(timestamp))}
+    place = {name: value for name, value in place.items() if value is not None}
+    _change("mapping.seek", store, output, stream=stream, function=function, **place)
+
+
+@mapping.command()
+@click.argument("batch")
+@bound
+def skip(stream: str, function: str, batch: str, store: Path, output: str) -> None:
+    """Give a waiting batch up without further retries; `mapping describe` names it."""
+    _change("mapping.skip", store, output, stream=stream, function=function, batch=batch)
+
+
+@mapping.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@bound
+def delete(stream: str, function: str, yes: bool, store: Path, output: str) -> None:
+    """Remove a mapping with its checkpoint."""
+    if not yes:
+        question = f"Delete the mapping of stream {stream} to function {function} with its checkpoint?"
+        click.confirm(question, abort=True, err=True)
+    with reach(store) as reached:
+        reached.ask("mapping.delete", stream=stream, function=function)
+    show({"deleted": {"stream": stream, "function": function}}, output, text=f"deleted {stream} -> {function}")
+
+
+def _change(verb: str, store: Path, output: str, **fields: Any) -> None:
+    with reach(store) as reached:
+        described = reached.ask(verb, **fields)
+    show(described, output, text=table([described], _COLUMNS))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    allowed = [known for known in _SETTINGS if not known.startswith("starting_position") and known != "on_failure"]
+    if not equals or name not in allowed:
+        raise InvalidParameterValue(f"{text!r}: give NAME=VALUE; the names are {', '.join(allowed)}")
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise InvalidParameterValue(f"{name}={value}: the value must be JSON text, for example 50 or true") from None
+    if name != "retry_backoff":
+        return name, parsed
+    try:
+        return name, Backoff(**parsed)
+    except TypeError:
+        raise InvalidParameterValue(f"{name}={value}: allowed is an object of base, cap and jitter") from None
+
+
+def _moment(text: str) -> float:
+    for read in (float, datetime.fromisoformat):
+        with contextlib.suppress(ValueError):
+            return checks.timestamp("timestamp", read(text))
+    raise InvalidParameterValue(f"timestamp={text!r}: allowed are seconds since 1970, or ISO 8601 with a time zone")
+
+
+_SETTINGS = tuple(MappingSettings.__dataclass_fields__)
+_COLUMNS = [
+    ("STREAM", lambda mapping: mapping["stream"]),
+    ("FUNCTION", lambda mapping: mapping["function"]),
+    ("STATE", lambda mapping: mapping["state"]),
+    ("DECLARED", lambda mapping: mapping["declared"]),
+    ("BATCH", lambda mapping: mapping["batch_size"]),
+    ("LANES", lambda mapping: mapping["parallelization_factor"]),
+    ("ON FAILURE", lambda mapping: mapping.get("on_failure")),
+    ("LAST RESULT", lambda mapping: mapping["last_result"]),
+]
+_LANES = [
+    ("SHARD", lambda lane: lane["shard_id"]),
+    ("LANE", lambda lane: lane["lane"]),
+    ("STATE", lambda lane: lane["state"]),
+    ("RECORDS", lambda lane: lane["records"]),
+    ("ATTEMPT", lambda lane: lane["attempt"]),
+    ("RETRY IN", lambda lane: duration(lane.get("retry_in_ms"))),
+    ("BATCH", lambda lane: lane.get("batch")),
+]

@@ -1,0 +1,67 @@
+"""The way from a command to a store: through its owner's socket while an app runs, else by owning it for the moment."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from forebay._core import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data"),
+    show_default=True,
+    envvar="FOREBAY_STORE",
+    show_envvar=True,
+    help="Directory of the store.",
+)
+
+
+class Reached:
+    """A store at hand."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def owned(self) -> bool:
+        """Whether no app runs, so that this command holds the store meanwhile."""
+        return self._engine.role == "owner"
+
+    def ask(self, verb: str, **fields: Any) -> Any:
+        """Ask the engine; the fields are those of `forebay.wire.verbs`."""
+        return orjson.loads(self._engine.request_sync(verb, orjson.dumps(fields)))
+
+    def put_many(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> list[str]:
+        """Put records; they are durable when this returns."""
+        return self._engine.put_many_sync(stream, records)
+
+    def invoke(self, function: str, payload: bytes) -> bytes:
+        """Run a function of the app that owns the store."""
+        return self._engine.invoke_sync(function, payload)
+
+
+@contextmanager
+def reach(store: Path) -> Iterator[Reached]:
+    """Reach a store for as long as the block lasts."""
+    settings = {
+        "app": "forebay-cli",
+        "store": str(store),
+        "region": "local",
+        "account": "000000000000",
+        "durability": "power-loss",
+        "serve": False,
+    }
+    engine = Engine(orjson.dumps(settings))
+    try:
+        yield Reached(engine)
+    finally:
+        engine.close()

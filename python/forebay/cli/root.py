@@ -1,0 +1,46 @@
+"""All commands in one tree; every error of ours becomes one line for people."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+from typing import Any
+
+import click
+
+from forebay.cli import failed, lag, mapping, run, stream
+from forebay.cli.show import output_option, show
+from forebay.errors import ForebayError
+
+
+class Commands(click.Group):
+    """A group whose errors are for people."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what it refuses is told without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except ForebayError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """AWS Lambda's event side in your own process.
+
+    Commands that look at a store work while its app runs, from any directory.
+    """
+
+
+@main.command()
+@output_option
+def version(output: str) -> None:
+    """Tell the version."""
+    show({"version": installed("forebay")}, output, text=installed("forebay"))
+
+
+main.add_command(run.run)
+main.add_command(run.invoke)
+main.add_command(stream.stream)
+main.add_command(mapping.mapping)
+main.add_command(lag.lag)
+main.add_command(failed.failed)

@@ -1,0 +1,128 @@
+"""`forebay run` serves an app until it is told to stop; `forebay invoke` runs one of its functions."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+import uvloop
+
+from forebay.app import App
+from forebay.cli.reach import reach, store_option
+from forebay.cli.show import output_option
+from forebay.errors import AppClosed, FunctionError, InvalidParameterValue
+from forebay.wire import payload as wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger("forebay")
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:APP")
+@click.option(
+    "--metrics-host", default="127.0.0.1", show_default=True, help="Where /metrics, /healthz and /readyz are served."
+)
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), default=9464, show_default=True, help="0: nowhere.")
+@click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to drain within.")
+def run(target: str, metrics_host: str, metrics_port: int, grace: float) -> None:
+    """Serve the app APP of MODULE until SIGTERM or SIGINT.
+
+    The first signal drains within the grace, a second one stops at once. The status is 0, or 1 when the store failed.
+    """
+    if not logging.getLogger().hasHandlers():
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app = load(target)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(serve(app, metrics_host, metrics_port, grace)))
+
+
+def load(target: str) -> App:
+    """Import an app by its name; the working directory is looked in first."""
+    module_name, colon, name = target.partition(":")
+    if not colon or not module_name or not name:
+        raise click.UsageError(f"{target!r}: give MODULE:APP, for example main:app")
+    sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # something that the module itself imports: its traceback is what helps
+        raise click.ClickException(f"there is no module {module_name!r}, seen from here") from None
+    found = getattr(module, name, None)
+    if isinstance(found, App):
+        return found
+    apps = [known for known, value in vars(module).items() if isinstance(value, App)]
+    there = f"there {'is' if len(apps) == 1 else 'are'} {', '.join(apps)}" if apps else "there is none"
+    raise click.ClickException(f"{module_name!r} has no forebay.App named {name!r}: {there}")
+
+
+async def serve(app: App, metrics_host: str, metrics_port: int, grace: float) -> int:
+    """Run an app until a signal comes or its store fails; give the exit status."""
+    loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[str] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number.name)
+    await app.start(metrics_host=metrics_host, metrics_port=metrics_port)
+    where = f", metrics on http://{metrics_host}:{metrics_port}/metrics" if metrics_port else ""
+    log.info("app %r runs on %s%s", app.name, app.settings.store, where)
+    failure = loop.create_task(app.store_failure())
+    called = loop.create_task(signals.get())
+    try:
+        await asyncio.wait({failure, called}, return_when=asyncio.FIRST_COMPLETED)
+        if called.done():
+            log.info("%s: draining within %g s; a second signal stops at once", called.result(), grace)
+        await _stop(app, signals, grace if called.done() else 0)
+        return 0 if called.done() and not failure.done() else 1
+    finally:
+        called.cancel()
+        failure.cancel()
+        await asyncio.gather(called, failure, return_exceptions=True)
+
+
+async def _stop(app: App, signals: asyncio.Queue[str], grace: float) -> None:
+    stopping = asyncio.ensure_future(app.stop(grace))
+    again = asyncio.ensure_future(signals.get())
+    try:
+        await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            log.info("%s: stopping at once", again.result())
+            await app.stop(0)
+        await stopping
+    finally:
+        again.cancel()
+    log.info("stopped")
+
+
+@click.command()
+@click.argument("function")
+@click.argument("payload", default="null")
+@store_option
+@output_option
+def invoke(function: str, payload: str, store: Path, output: str) -> None:
+    """Run a function of the running app on PAYLOAD, JSON text ("-": standard input), and print its response.
+
+    When the function fails, its error object is printed instead and the status is 1.
+    """
+    text = sys.stdin.buffer.read() if payload == "-" else payload.encode()
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidParameterValue(f"payload: allowed is JSON text; {error}") from None
+    with reach(store) as reached:
+        if reached.owned:
+            raise AppClosed(f"no app runs on {store}: start it with `forebay run`")
+        try:
+            response = reached.invoke(function, wire.checked_request(text))
+        except FunctionError as error:
+            click.echo(orjson.dumps(error.payload, option=orjson.OPT_INDENT_2 if output == "text" else 0))
+            sys.exit(1)
+    pretty = orjson.dumps(orjson.loads(response), option=orjson.OPT_INDENT_2)
+    click.echo(pretty if output == "text" else response)

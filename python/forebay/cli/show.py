@@ -1,0 +1,84 @@
+"""How commands print: aligned text for people, or JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+output_option = click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for people, or one JSON value for programs.",
+)
+
+
+def show(value: Any, output: str, *, text: str) -> None:
+    """Print a value as JSON, or the text that stands for it."""
+    if output == "json":
+        write_json(value)
+    else:
+        click.echo(text)
+
+
+def write_json(value: Any) -> None:
+    """Print one line of JSON."""
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def table(rows: Iterable[dict[str, Any]], columns: Sequence[tuple[str, Callable[[dict[str, Any]], object]]]) -> str:
+    """Align rows under headings; numbers to the right."""
+    cells = [[cell(value(row)) for _, value in columns] for row in rows]
+    if not cells:
+        return "(none)"
+    widths = [max(len(name), *(len(row[at]) for row in cells)) for at, (name, _) in enumerate(columns)]
+    numeric = [all(_is_number(row[at]) for row in cells) for at in range(len(columns))]
+    lines = [[name for name, _ in columns], *cells]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def cell(value: object) -> str:
+    """Write one value for people."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return str(value)
+
+
+def duration(ms: float | None) -> str:
+    """Write milliseconds for people."""
+    if ms is None or ms < 0:
+        return "-"
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if ms >= size:
+            return f"{ms / size:.3g} {unit}"
+    return f"{ms:.0f} ms"
+
+
+def moment(ms: float) -> str:
+    """Write a wall time for people."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text.replace(",", "").replace(".", "").isdecimal()

@@ -1,0 +1,237 @@
+"""`forebay stream`: look at streams, put records, follow them."""
+
+from __future__ import annotations
+
+import base64
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import click
+
+from forebay.cli import records
+from forebay.cli.reach import Reached, reach, store_option
+from forebay.cli.show import duration, moment, output_option, show, table, write_json
+from forebay.errors import ForebayError, TooManyRequests
+from forebay.model import checks, limits, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BATCH_RECORDS: Final = 500
+BATCH_BYTES: Final = 4 * 1024 * 1024
+TAIL_RECORDS: Final = 1000
+TAIL_SECONDS: Final = 0.2
+
+
+@click.group()
+def stream() -> None:
+    """Look at streams, put records, follow them."""
+
+
+@stream.command("list")
+@store_option
+@output_option
+def list_(store: Path, output: str) -> None:
+    """List the streams of a store."""
+    with reach(store) as reached:
+        streams = reached.ask("stream.list")
+    show(streams, output, text=table(streams, _COLUMNS))
+
+
+@stream.command()
+@click.argument("name")
+@store_option
+@output_option
+def describe(name: str, store: Path, output: str) -> None:
+    """Show a stream with its shards."""
+    with reach(store) as reached:
+        described = reached.ask("stream.describe", name=name)
+    shards = table(
+        described["shards"],
+        [
+            ("SHARD", lambda shard: shard["shard_id"]),
+            ("OPEN", lambda shard: shard["open"]),
+            ("RECORDS", lambda shard: shard["records"]),
+            ("BYTES", lambda shard: shard["bytes"]),
+            ("LAST", lambda shard: shard.get("last_sequence_number")),
+            ("PARENTS", lambda shard: shard["parents"]),
+        ],
+    )
+    show(described, output, text=f"{table([described], _COLUMNS)}\n\n{shards}")
+
+
+@stream.command()
+@click.argument("name")
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--key", metavar="FIELD", help="Field of each record that is its partition key.")
+@click.option("--partition-key", metavar="TEXT", help="One partition key for all records.")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="Default: by the file's name, else jsonl.")
+@store_option
+@output_option
+def put(
+    *,
+    name: str,
+    file: BinaryIO,
+    key: str | None,
+    partition_key: str | None,
+    form: str | None,
+    store: Path,
+    output: str,
+) -> None:
+    """Put every line of FILE (default: standard input), JSON Lines or CSV, into a stream as a record."""
+    if form is None:
+        form = "csv" if str(getattr(file, "name", "")).endswith(".csv") else "jsonl"
+    begun = time.monotonic()
+    with reach(store) as reached, _progress(file, output) as bar:
+        count = 0
+        for batch in _batches(records.read(file, form, records.key_from(key, partition_key))):
+            _put(reached, name, batch)
+            count += len(batch)
+            bar.update(sum(len(data) + 1 for _, data, _ in batch))
+    took = max(time.monotonic() - begun, 1e-9)
+    answer = {"stream": name, "records": count, "seconds": round(took, 3)}
+    show(answer, output, text=f"put {count:,} records into {name} in {took:.1f} s ({count / took:,.0f} a second)")
+
+
+def _batches(numbered: Iterator[records.Numbered]) -> Iterator[list[records.Numbered]]:
+    batch, size = [], 0
+    for record in numbered:
+        batch.append(record)
+        size += len(record[1])
+        if len(batch) == BATCH_RECORDS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _put(reached: Reached, name: str, batch: list[records.Numbered]) -> None:
+    pairs = [(data, key) for _, data, key in batch]
+    while True:
+        try:
+            reached.put_many(name, pairs)
+        except TooManyRequests as refusal:
+            time.sleep(refusal.retry_after)
+        except ForebayError as error:
+            first, last = batch[0][0], batch[-1][0]
+            raise click.ClickException(f"{error} (lines {first} to {last}; all lines before them are put)") from None
+        else:
+            return
+
+
+def _progress(file: BinaryIO, output: str) -> Any:
+    path = Path(str(getattr(file, "name", "")))
+    size = path.stat().st_size if path.is_file() else None
+    err = click.get_text_stream("stderr")
+    return click.progressbar(
+        length=size or 0, label="put", file=err, hidden=output == "json" or not size or not err.isatty()
+    )
+
+
+@stream.command()
+@click.argument("name")
+@click.option(
+    "--position",
+    type=click.Choice(["LATEST", "TRIM_HORIZON"]),
+    default="LATEST",
+    show_default=True,
+    help="Where to begin: after the newest record, or with the oldest.",
+)
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for more at the end.")
+@click.option("--limit", type=click.IntRange(1), help="Stop after so many records.")
+@store_option
+@output_option
+def tail(*, name: str, position: str, follow: bool, limit: int | None, store: Path, output: str) -> None:
+    """Print the records of a stream, and those that come."""
+    for at, record in enumerate(_follow(name, position, store, wait=follow), 1):
+        raw = base64.b64decode(record.pop("data"))
+        try:
+            record["data"] = raw.decode()
+        except UnicodeDecodeError:
+            record["data_base64"] = base64.b64encode(raw).decode()
+        if output == "json":
+            write_json(record)
+        else:
+            when = moment(record["approximate_arrival_timestamp"] * 1000)
+            body = record.get("data", record.get("data_base64"))
+            click.echo(f"{when}  {record['sequence_number']}  {record['partition_key']}  {body}")
+        if at == limit:
+            return
+
+
+def _follow(name: str, position: str, store: Path, *, wait: bool) -> Iterator[dict[str, Any]]:
+    cursors = None
+    while True:
+        # Reached anew each time: while no app runs, the store is then free for one that starts.
+        with reach(store) as reached:
+            while True:
+                where: dict[str, Any] = {"position": position} if cursors is None else {"cursors": cursors}
+                answer = reached.ask("stream.read", name=name, limit=TAIL_RECORDS, **where)
+                cursors = answer["cursors"]
+                yield from answer["records"]
+                if answer["behind"] == 0 and (reached.owned or not wait):
+                    break
+                if answer["behind"] == 0:
+                    time.sleep(TAIL_SECONDS)
+        if not wait:
+            return
+        time.sleep(TAIL_SECONDS)
+
+
+@stream.command()
+@click.argument("name")
+@click.option("--shards", type=int, help="Split or merge into so many open shards.")
+@click.option("--retention", type=float, metavar="SECONDS", help="Keep records so long.")
+@click.option("--retention-bytes", type=int, metavar="BYTES", help="Keep at most so much; 0: no such limit.")
+@store_option
+@output_option
+def alter(
+    *,
+    name: str,
+    shards: int | None,
+    retention: float | None,
+    retention_bytes: int | None,
+    store: Path,
+    output: str,
+) -> None:
+    """Change a stream while it is in use."""
+    if shards is None and retention is None and retention_bytes is None:
+        raise click.UsageError("give at least one of --shards, --retention, --retention-bytes")
+    changes: dict[str, Any] = {}
+    if retention is not None:
+        changes["retention_ms"] = round(settings.retention(retention) * 1000)
+    if retention_bytes is not None:
+        changes["retention_bytes"] = settings.retention_bytes(retention_bytes) if retention_bytes else 0
+    if shards is not None:
+        checks.integer("shards", shards, low=1, high=limits.SHARDS_MAX)
+    with reach(store) as reached:
+        if changes:
+            described = reached.ask("stream.alter", name=name, **changes)
+        if shards is not None:
+            described = reached.ask("stream.reshard", name=name, shards=shards)
+    show(described, output, text=table([described], _COLUMNS))
+
+
+@stream.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@store_option
+@output_option
+def delete(name: str, yes: bool, store: Path, output: str) -> None:
+    """Delete a stream with all its records."""
+    if not yes:
+        click.confirm(f"Delete stream {name} with all its records?", abort=True, err=True)
+    with reach(store) as reached:
+        reached.ask("stream.delete", name=name)
+    show({"deleted": name}, output, text=f"deleted {name}")
+
+
+_COLUMNS: Final[list[tuple[str, Callable[[dict[str, Any]], object]]]] = [
+    ("STREAM", lambda stream: stream["name"]),
+    ("SHARDS", lambda stream: stream["open_shards"]),
+    ("RECORDS", lambda stream: stream["records"]),
+    ("BYTES", lambda stream: stream["bytes"]),
+    ("RETENTION", lambda stream: duration(stream["retention_ms"])),
+    ("SINCE", lambda stream: moment(stream["created_ms"])),
+]
