@@ -1,6 +1,93 @@
 """forebay: AWS Lambda's event side in your own process."""
 
-from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
-from forebay.errors import ForebayError, InvalidParameterValue
+import warnings
 
-__all__ = ["DBProxy", "EnvSecret", "FileSecret", "ForebayError", "InvalidParameterValue"]
+from forebay import _core
+from forebay._core import Batch, Record
+from forebay.app import App
+from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
+from forebay.destinations import JSONLines
+from forebay.errors import (
+    AppClosed,
+    AuthenticationFailed,
+    BorrowTimeout,
+    ClientClosed,
+    ClockStalled,
+    CommitUnknown,
+    ConnectionLost,
+    DatabaseError,
+    DatabaseUnavailable,
+    DBProxyError,
+    ForebayError,
+    FunctionError,
+    InvalidParameterValue,
+    OwnerLost,
+    QueryTimeout,
+    RequestTooLarge,
+    ResourceConflict,
+    ResourceNotFound,
+    StoreCorrupt,
+    StoreError,
+    StoreFailed,
+    StoreFull,
+    StoreLocked,
+    StoreNewerFormat,
+    TooManyClients,
+    TooManyRequests,
+)
+from forebay.function import Function
+from forebay.mapping import Mapping
+from forebay.model.mapping import Backoff
+from forebay.runtime.context import Context
+from forebay.stream import Stream
+
+__all__ = [
+    "App",
+    "AppClosed",
+    "AuthenticationFailed",
+    "Backoff",
+    "Batch",
+    "BorrowTimeout",
+    "ClientClosed",
+    "ClockStalled",
+    "CommitUnknown",
+    "ConnectionLost",
+    "Context",
+    "DBProxy",
+    "DBProxyError",
+    "DatabaseError",
+    "DatabaseUnavailable",
+    "EnvSecret",
+    "FileSecret",
+    "ForebayError",
+    "Function",
+    "FunctionError",
+    "InvalidParameterValue",
+    "JSONLines",
+    "Mapping",
+    "OwnerLost",
+    "QueryTimeout",
+    "Record",
+    "RequestTooLarge",
+    "ResourceConflict",
+    "ResourceNotFound",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFailed",
+    "StoreFull",
+    "StoreLocked",
+    "StoreNewerFormat",
+    "Stream",
+    "TooManyClients",
+    "TooManyRequests",
+    "__version__",
+]
+
+__version__ = _core.__version__
+
+if _core.debug_build:
+    warnings.warn(
+        "forebay was built without optimisation: it is many times slower; build it with `maturin develop --release`",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -123,10 +124,8 @@ def _put(reached: Reached, name: str, batch: list[records.Numbered]) -> None:
 def _progress(file: BinaryIO, output: str) -> Any:
     path = Path(str(getattr(file, "name", "")))
     size = path.stat().st_size if path.is_file() else None
-    err = click.get_text_stream("stderr")
-    return click.progressbar(
-        length=size or 0, label="put", file=err, hidden=output == "json" or not size or not err.isatty()
-    )
+    hidden = output == "json" or not size or not sys.stderr.isatty()
+    return click.progressbar(None, length=size or 0, label="put", file=sys.stderr, hidden=hidden)
 
 
 @stream.command()
