@@ -146,7 +146,11 @@ impl Engine {
             state.started = true;
             state.timers.push(state.now.mono_ns + SWEEP_NS, Timer::Sweep);
             let ids: Vec<u64> = state.mappings.keys().copied().collect();
-            ids.into_iter().try_for_each(|id| state.bind(id))
+            ids.into_iter().try_for_each(|id| state.bind(id))?;
+            // Failures that a process before this one wrote down and could not see confirmed.
+            let waiting = state.undelivered();
+            state.deliver(waiting);
+            Ok(())
         })
     }
 
