@@ -1,14 +1,15 @@
 //! What every store owes, whichever it is.
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
-use std::sync::Arc;
+mod store_common;
 
-use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{Durability, Reader, ShardId, Store, StoreError, Table, Write};
+use std::path::Path;
+
+use forebay_engine::port::{Durability, Store, StoreError, Table};
 use forebay_engine::store::fault::FaultStore;
 use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::sqlite::SqliteStore;
+use store_common::{append, chunk, quick_dir, remove, set, spans, trim};
 
 type Make = fn(&Path) -> Box<dyn Store>;
 
@@ -23,45 +24,9 @@ const STORES: &[(&str, Make)] = &[
 fn with_each_store(test: impl Fn(Box<dyn Store>)) {
     for (name, make) in STORES {
         println!("store: {name}");
-        let dir = tempfile::tempdir().unwrap();
+        let dir = quick_dir();
         test(make(dir.path()));
     }
-}
-
-/// A chunk whose records say which position they hold.
-fn chunk(first: u64, count: u64) -> Arc<Chunk> {
-    let mut chunk = Chunk::starting_at(first);
-    for position in first..first + count {
-        let key = format!("key-{}", position % 7);
-        chunk.push(&key, format!("record {position}").as_bytes(), position as u32, 1_000 + position);
-    }
-    Arc::new(chunk)
-}
-
-fn append(shard: ShardId, first: u64, count: u64) -> Write {
-    Write::Append { shard, chunk: chunk(first, count) }
-}
-
-fn trim(shard: ShardId, before: u64) -> Write {
-    Write::Trim { shard, before }
-}
-
-fn set(table: Table, key: &[u8], value: &[u8]) -> Write {
-    Write::Set { table, key: key.to_vec(), value: value.to_vec() }
-}
-
-fn remove(table: Table, key: &[u8]) -> Write {
-    Write::Remove { table, key: key.to_vec() }
-}
-
-fn spans(reader: &mut dyn Reader, shard: ShardId, from: u64, bytes_max: usize) -> Vec<(u64, u64)> {
-    let chunks = reader.chunks(shard, from, bytes_max).unwrap();
-    for chunk in &chunks {
-        for position in chunk.first()..chunk.end() {
-            assert_eq!(chunk.record(position).data, format!("record {position}").as_bytes());
-        }
-    }
-    chunks.iter().map(|chunk| (chunk.first(), chunk.end())).collect()
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod reserve;
 mod witness;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::params;
@@ -254,13 +255,19 @@ impl SqliteStore {
         } else {
             self.drain(|store| store.write(writes))?;
         }
-        fp!("store.commit.after")?;
-        if self.durability == Durability::PowerLoss {
-            self.witness.note(self.census.commits)?;
-        }
+        // From here on the commit stands: no error may say that nothing was written.
+        self.acknowledge().map_err(|error| StoreError::Failed(error.to_string()))?;
         if self.handle.wal_frames()? >= CHECKPOINT_FRAMES {
             // The commit stands, in the log; room in the file is the next one's need.
             self.checkpoint().or_else(full_is_fine)?;
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&self) -> io::Result<()> {
+        fp!("store.commit.after")?;
+        if self.durability == Durability::PowerLoss {
+            self.witness.note(self.census.commits)?;
         }
         Ok(())
     }
