@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::attempts::{Attempt, Job, Settled, Slot, Work};
 use crate::bell::Bell;
+use crate::commits::Commit;
 use crate::error::{Answer, EngineError, Ticket, Waiter};
 use crate::metrics::Registry;
 use crate::port::{Reader, Store};
@@ -25,6 +26,8 @@ pub struct Parts {
     pub config: Config,
     /// `Some`: time moves only by [`Engine::turn`], and nothing runs on threads of its own.
     pub manual: Option<Now>,
+    /// Manual time only: what the disk is given waits for [`Engine::disk_done`], so that a test sees what happens meanwhile.
+    pub slow_disk: bool,
 }
 
 /// A function or destination, as it is registered.
@@ -61,6 +64,7 @@ struct Shared {
     bell: Bell,
     start: Instant,
     manual: bool,
+    slow_disk: bool,
 }
 
 struct Inner {
@@ -70,6 +74,8 @@ struct Inner {
     /// The store, while no thread has taken it.
     store: Option<Box<dyn Store>>,
     reader: Option<Box<dyn Reader>>,
+    /// A commit that a slow disk works on.
+    begun: Option<Commit>,
     next_ticket: Ticket,
     stopping: bool,
 }
@@ -94,10 +100,24 @@ impl Engine {
         state.restore()?;
         state.take_over(parts.found)?;
         let reader = Some(parts.store.reader()?);
-        let inner =
-            Inner { state, driver_wakes: u64::MAX, store: Some(parts.store), reader, next_ticket: 1, stopping: false };
-        let shared =
-            Shared { state: Mutex::new(inner), work: Condvar::new(), reads: Condvar::new(), bell, start, manual };
+        let inner = Inner {
+            state,
+            driver_wakes: u64::MAX,
+            store: Some(parts.store),
+            reader,
+            begun: None,
+            next_ticket: 1,
+            stopping: false,
+        };
+        let shared = Shared {
+            state: Mutex::new(inner),
+            work: Condvar::new(),
+            reads: Condvar::new(),
+            bell,
+            start,
+            manual,
+            slow_disk: parts.slow_disk,
+        };
         let engine = Self { shared: Arc::new(shared), threads: Mutex::new(Vec::new()), registry };
         if !manual {
             engine.spawn_threads()?;
@@ -182,7 +202,9 @@ impl Engine {
             inner.state.closed = true;
             inner.stopping = true;
             if self.shared.manual {
+                inner.carry_out();
                 self.shared.settle_inline(&mut inner);
+                inner.carry_out();
             }
             self.shared.work.notify_all();
             self.shared.reads.notify_all();
@@ -255,7 +277,24 @@ impl Engine {
         let mut inner = self.shared.lock();
         inner.state.now = now;
         self.shared.settle_inline(&mut inner);
-        inner.state.next_due()
+        inner.next_due()
+    }
+
+    /// With a slow disk: whether it was given something that [`Engine::disk_done`] would end.
+    pub fn disk_busy(&self) -> bool {
+        self.shared.lock().disk_busy()
+    }
+
+    /// With a slow disk: it has read and written what it was given so far.
+    pub fn disk_done(&self) {
+        let mut inner = self.shared.lock();
+        inner.carry_out();
+        self.shared.settle_inline(&mut inner);
+    }
+
+    /// The batches in flight, as the next process finds them if this one dies now. For simulated crashes.
+    pub fn in_flight(&self) -> Vec<SlotRecord> {
+        self.shared.lock().state.slots.records()
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
@@ -315,30 +354,54 @@ impl Shared {
     fn settle_inline(&self, inner: &mut Inner) {
         loop {
             inner.state.turn();
-            let mut moved = false;
-            while let (Some(read), Some(reader)) = (inner.state.reads.pop_front(), inner.reader.as_mut()) {
-                match reader.chunks(read.shard, read.from, read.bytes) {
-                    Ok(chunks) => inner.state.read_done(read, chunks),
-                    Err(error) => inner.state.fail(error),
-                }
-                moved = true;
+            if inner.begun.is_none() && inner.commit_is_due() {
+                inner.begun = inner.state.take_commit();
             }
-            if let (Some(commit), Some(store)) = (inner.state.take_commit(), inner.store.as_mut()) {
-                let result = store.commit(&commit.writes);
-                let refused = result.is_err();
-                inner.state.committed(commit, result, 0);
-                if refused {
-                    break;
-                }
-                moved = true;
-            }
-            if !moved {
+            if self.slow_disk || !inner.carry_out() {
                 break;
             }
         }
         if std::mem::take(&mut inner.state.ring) {
             self.bell.ring();
         }
+    }
+}
+
+impl Inner {
+    /// Whether what waits should be committed now rather than wait for company.
+    fn commit_is_due(&self) -> bool {
+        let now = self.state.now.mono_ns;
+        self.stopping || self.state.pending.due().is_some_and(|due| due <= now)
+    }
+
+    /// When the next turn is needed, mono ns; a commit that is under way makes the next one wait.
+    fn next_due(&self) -> Option<u64> {
+        if self.begun.is_some() {
+            return self.state.timers.next_due();
+        }
+        self.state.next_due()
+    }
+
+    fn disk_busy(&self) -> bool {
+        self.begun.is_some() || !self.state.reads.is_empty()
+    }
+
+    /// Manual time only: make the reads that are wanted and the commit that has begun; true if there was one or the other.
+    fn carry_out(&mut self) -> bool {
+        let is_busy = self.disk_busy();
+        if let Some(reader) = self.reader.as_mut() {
+            for read in std::mem::take(&mut self.state.reads) {
+                match reader.chunks(read.shard, read.from, read.bytes) {
+                    Ok(chunks) => self.state.read_done(read, chunks),
+                    Err(error) => self.state.fail(error),
+                }
+            }
+        }
+        if let (Some(commit), Some(store)) = (self.begun.take(), self.store.as_mut()) {
+            let result = store.commit(&commit.writes);
+            self.state.committed(commit, result, 0);
+        }
+        is_busy
     }
 }
 
@@ -351,8 +414,7 @@ fn drive(shared: &Shared, mut store: Box<dyn Store>) {
         inner.driver_wakes = 0;
         inner.state.turn();
         let now = inner.state.now.mono_ns;
-        let due = inner.stopping || inner.state.pending.due().is_some_and(|due| due <= now);
-        if let Some(commit) = if due { inner.state.take_commit() } else { None } {
+        if let Some(commit) = if inner.commit_is_due() { inner.state.take_commit() } else { None } {
             shared.leave(&mut inner);
             drop(inner);
             let begun = Instant::now();

@@ -219,6 +219,7 @@ impl Settings {
                 concurrency: self.concurrency.unwrap_or(1_000).clamp(1, CONCURRENCY_MAX),
             },
             manual: self.manual.then_some(Now { mono_ns: self.mono_ns, wall_ms: self.wall_ms, entropy: self.entropy }),
+            slow_disk: false,
         }
     }
 }

@@ -69,7 +69,7 @@ impl Timers {
         self.0.insert((due_ns, timer));
     }
 
-    fn next_due(&self) -> Option<u64> {
+    pub(crate) fn next_due(&self) -> Option<u64> {
         self.0.first().map(|(due, _)| *due)
     }
 
