@@ -3,7 +3,7 @@
 import warnings
 
 from forebay import _core
-from forebay._core import Batch, Record
+from forebay._core import Batch, Histogram, Record
 from forebay.app import App
 from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
 from forebay.destinations import JSONLines
@@ -40,6 +40,7 @@ from forebay.mapping import Mapping
 from forebay.model.mapping import Backoff
 from forebay.runtime.context import Context
 from forebay.stream import Stream
+from forebay.token_bucket import TokenBucket
 
 __all__ = [
     "App",
@@ -62,6 +63,7 @@ __all__ = [
     "ForebayError",
     "Function",
     "FunctionError",
+    "Histogram",
     "InvalidParameterValue",
     "JSONLines",
     "Mapping",
@@ -78,6 +80,7 @@ __all__ = [
     "StoreLocked",
     "StoreNewerFormat",
     "Stream",
+    "TokenBucket",
     "TooManyClients",
     "TooManyRequests",
     "__version__",

@@ -1,7 +1,11 @@
 """The extension module: forebay's core and engine, in Rust. Private; held to the binary by stubtest."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias, final
+from typing import Any, Self, TypeAlias, TypedDict, final
+
+from typing_extensions import Buffer, disjoint_base
+
+from forebay.clock import Clock
 
 __version__: str
 debug_build: bool
@@ -85,3 +89,149 @@ class Record:
     @property
     def approximate_arrival_timestamp(self) -> float: ...
     def json(self) -> Any: ...
+
+@final
+class Histogram:
+    """Any percentile of recorded numbers, within 0.1%, in bounded memory.
+
+    It takes plain numbers without a unit. From 1e-9 to 1e9 a percentile is within 0.1% of the exact one, and a value of up to
+    three significant digits comes back as it was recorded. Zero is exact. Values above zero and below 1e-9, or above 1e9, are
+    counted in `below` and `above`: among them a percentile is 1e-9, or the greatest value. Count, sum, mean, smallest and
+    greatest value are exact everywhere. It grows with the spread of the values, to 1 MB at most. Threads may share it.
+    """
+
+    def __new__(cls) -> Histogram: ...
+    def record(self, value: float) -> None:
+        """Record one value.
+
+        Raises:
+            InvalidParameterValue: it is NaN, infinite or below 0.
+
+        """
+    def record_many(self, values: Iterable[float] | Buffer) -> None:
+        """Record many values: an iterable, or fastest a buffer of 64-bit floats (`array("d")`, a NumPy array).
+
+        Raises:
+            InvalidParameterValue: one of them is NaN, infinite or below 0; then none is recorded.
+
+        """
+    def percentile(self, percent: float) -> float | None:
+        """Give the percentile by nearest rank, or None when nothing was recorded.
+
+        Percentile 0 is the smallest value and 100 the greatest. Decimals after the tenth are rounded.
+
+        Raises:
+            InvalidParameterValue: `percent` is not from 0 to 100.
+
+        """
+    def percentile_rank(self, above: float, up_to: float) -> float | None:
+        """Give the share of values above the one and up to and including the other, in percent; None when there are none."""
+    def trimmed_mean(self, lower: float, upper: float) -> float | None:
+        """Give the mean of the values between two percentiles; a value on a cut counts in part.
+
+        Raises:
+            InvalidParameterValue: the percentiles are not from 0 to 100, the lower one first.
+
+        """
+    def winsorized_mean(self, lower: float, upper: float) -> float | None:
+        """Give the mean after moving values outside two percentiles to them.
+
+        Raises:
+            InvalidParameterValue: the percentiles are not from 0 to 100, the lower one first.
+
+        """
+    def interquartile_mean(self) -> float | None:
+        """Give the mean of the middle half of the values."""
+    def merge(self, other: Histogram) -> None:
+        """Add everything another histogram holds."""
+    def subtract(self, other: Histogram) -> None:
+        """Take away everything another histogram holds; `min` and `max` are then known to 0.1%.
+
+        Raises:
+            InvalidParameterValue: the other one holds something that is not here.
+
+        """
+    def to_bytes(self) -> bytes:
+        """Give the histogram as bytes, in a format that later versions read."""
+    @staticmethod
+    def from_bytes(data: bytes) -> Histogram:
+        """Read what `to_bytes` gave.
+
+        Raises:
+            InvalidParameterValue: the bytes are damaged, or of a later version.
+
+        """
+    @property
+    def count(self) -> int:
+        """Number of values."""
+    @property
+    def sum(self) -> float:
+        """Sum of the values."""
+    @property
+    def mean(self) -> float | None:
+        """Arithmetic mean."""
+    @property
+    def min(self) -> float | None:
+        """Smallest value."""
+    @property
+    def max(self) -> float | None:
+        """Greatest value."""
+    @property
+    def zero(self) -> int:
+        """Number of zeros."""
+    @property
+    def below(self) -> int:
+        """Number of values above zero and below 1e-9."""
+    @property
+    def above(self) -> int:
+        """Number of values above 1e9."""
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+class BucketState(TypedDict):
+    """What a token bucket keeps of itself."""
+
+    tokens: int
+    """Whole tokens."""
+    billionths: int
+    """Billionths of one."""
+    time: float
+    """When, in seconds since 1970: what has flowed in since then is added on return."""
+
+@disjoint_base
+class TokenBucket:
+    """All of `forebay.TokenBucket` that does not wait."""
+
+    def __new__(
+        cls, rate: float, burst: int, clock: Clock | None = None, *, state: BucketState | None = None
+    ) -> Self: ...
+    def try_acquire(self, n: int = 1) -> bool:
+        """Take `n` tokens if all of them are there and nobody waits in `acquire`; tell whether they were taken.
+
+        Raises:
+            InvalidParameterValue: `n` is not from 1 to `burst`.
+
+        """
+    def time_until(self, n: int = 1) -> float:
+        """Give the seconds until `n` tokens are there, if nobody else takes any; 0.0 when they are.
+
+        Raises:
+            InvalidParameterValue: `n` is not from 1 to `burst`.
+
+        """
+    def update(self, *, rate: float | None = None, burst: int | None = None) -> None:
+        """Change rate or burst from now on; tokens that are there stay, as far as the new burst holds them."""
+    def state(self) -> BucketState:
+        """Give the state to keep, a dict that JSON can carry: `TokenBucket(rate, burst, state=…)` goes on from it."""
+    @property
+    def tokens(self) -> float:
+        """Tokens that are there."""
+    @property
+    def rate(self) -> float:
+        """Tokens that flow in each second."""
+    @property
+    def burst(self) -> int:
+        """Most tokens there can be."""
+    def _join(self) -> None: ...
+    def _leave(self) -> None: ...
+    def _take(self, n: int) -> bool: ...

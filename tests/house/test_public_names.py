@@ -26,6 +26,7 @@ NAMES = [
     "ForebayError",
     "Function",
     "FunctionError",
+    "Histogram",
     "InvalidParameterValue",
     "JSONLines",
     "Mapping",
@@ -42,6 +43,7 @@ NAMES = [
     "StoreLocked",
     "StoreNewerFormat",
     "Stream",
+    "TokenBucket",
     "TooManyClients",
     "TooManyRequests",
 ]

@@ -9,6 +9,12 @@ pub(crate) fn exception(py: Python<'_>, error: &EngineError) -> PyErr {
     build(py, error).map_or_else(|failed| failed, PyErr::from_value)
 }
 
+/// A refused argument: the text names the option, the value and the allowed range.
+#[allow(clippy::needless_pass_by_value, reason = "`map_err(invalid)` hands it over by value")]
+pub(crate) fn invalid(reason: impl ToString) -> PyErr {
+    Python::attach(|py| exception(py, &EngineError::Invalid(reason.to_string())))
+}
+
 fn build<'py>(py: Python<'py>, error: &EngineError) -> PyResult<Bound<'py, PyAny>> {
     let errors = py.import("forebay.errors")?;
     let text = error.to_string();

@@ -4,7 +4,9 @@ mod batch;
 mod engine;
 mod errors;
 mod event;
+mod histogram;
 mod json;
+mod token_bucket;
 
 use pyo3::prelude::*;
 
@@ -16,6 +18,10 @@ mod _core {
     use crate::batch::{Batch, Record};
     #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::histogram::Histogram;
+    #[pymodule_export]
+    use crate::token_bucket::TokenBucket;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -18,11 +18,7 @@ pub use statistics::{NotPercent, Percent, Slice, Span};
 const PAGE: usize = 64;
 const PAGES: usize = SLOTS.div_ceil(PAGE);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Page {
-    total: u64,
-    counts: [u64; PAGE],
-}
+type Page = [u64; PAGE];
 
 /// Why a value was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +31,15 @@ impl std::fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+/// Whether a value can be recorded: NaN, infinity and numbers below 0 cannot.
+pub fn check(value: f64) -> Result<(), Refused> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(())
+    } else {
+        Err(Refused(value))
+    }
+}
 
 /// Why one histogram cannot be taken from another: it holds something the other does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,19 +58,40 @@ impl std::error::Error for NotContained {}
 /// From [`MIN`] to [`MAX`] a percentile is within 0.1% of the exact one; zero is exact; values below and above the range
 /// are counted apart. Count, sum, smallest and greatest value are exact. At most 61,230 buckets of 8 bytes; an empty one
 /// takes no heap.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Histogram {
     /// For each page its place in `pages` plus one, 0 = not there. Empty until the first value.
     directory: Vec<u16>,
     pages: Vec<Page>,
+    /// What each page holds together: beside the pages, so that a record touches one line of a page and a percentile skips whole
+    /// pages.
+    totals: Vec<u64>,
     count: u64,
     zero: u64,
     below: u64,
     above: u64,
     sum: f64,
-    /// Valid while `count > 0`.
+    /// Infinite while there is no value.
     min: f64,
+    /// Negatively infinite while there is no value.
     max: f64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            directory: Vec::new(),
+            pages: Vec::new(),
+            totals: Vec::new(),
+            count: 0,
+            zero: 0,
+            below: 0,
+            above: 0,
+            sum: 0.0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+        }
+    }
 }
 
 impl Histogram {
@@ -74,7 +100,7 @@ impl Histogram {
         Self::default()
     }
 
-    /// Count a value. NaN, infinity and numbers below 0 are refused.
+    /// Count a value, if it passes [`check`].
     #[inline]
     pub fn record(&mut self, value: f64) -> Result<(), Refused> {
         self.record_n(value, 1)
@@ -83,7 +109,7 @@ impl Histogram {
     /// Count a value `times` times.
     #[inline]
     pub fn record_n(&mut self, value: f64, times: u64) -> Result<(), Refused> {
-        if !(MIN..=MAX).contains(&value) {
+        if !(MIN..=MAX).contains(&value) || times == 0 {
             return self.record_outside(value, times);
         }
         self.add(edges::slot(value), times);
@@ -93,8 +119,9 @@ impl Histogram {
 
     #[cold]
     fn record_outside(&mut self, value: f64, times: u64) -> Result<(), Refused> {
-        if !value.is_finite() || value < 0.0 {
-            return Err(Refused(value));
+        check(value)?;
+        if times == 0 {
+            return Ok(());
         }
         if value > MAX {
             self.above += times;
@@ -109,15 +136,8 @@ impl Histogram {
 
     #[inline]
     fn note(&mut self, value: f64, times: u64) {
-        if times == 0 {
-            return;
-        }
-        if self.count == 0 || value < self.min {
-            self.min = value;
-        }
-        if self.count == 0 || value > self.max {
-            self.max = value;
-        }
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
         self.count += times;
         self.sum += value * times as f64;
     }
@@ -128,9 +148,9 @@ impl Histogram {
             Some(&at) if at > 0 => at,
             _ => self.add_page(slot / PAGE),
         };
-        let page = &mut self.pages[usize::from(at) - 1];
-        page.total += times;
-        page.counts[slot % PAGE] += times;
+        let at = usize::from(at) - 1;
+        self.totals[at] += times;
+        self.pages[at][slot % PAGE] += times;
     }
 
     #[cold]
@@ -138,7 +158,8 @@ impl Histogram {
         if self.directory.is_empty() {
             self.directory = vec![0; PAGES];
         }
-        self.pages.push(Page { total: 0, counts: [0; PAGE] });
+        self.pages.push([0; PAGE]);
+        self.totals.push(0);
         let at = self.pages.len() as u16;
         self.directory[page] = at;
         at
@@ -146,14 +167,11 @@ impl Histogram {
 
     /// Add everything `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        if other.count == 0 {
-            return;
-        }
         for (slot, count) in other.slots() {
             self.add(slot, count);
         }
-        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
-        self.max = if self.count == 0 { other.max } else { self.max.max(other.max) };
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
         self.count += other.count;
         self.zero += other.zero;
         self.below += other.below;
@@ -171,9 +189,9 @@ impl Histogram {
             return Err(NotContained);
         }
         for (slot, count) in other.slots() {
-            let page = &mut self.pages[usize::from(self.directory[slot / PAGE]) - 1];
-            page.total -= count;
-            page.counts[slot % PAGE] -= count;
+            let at = usize::from(self.directory[slot / PAGE]) - 1;
+            self.totals[at] -= count;
+            self.pages[at][slot % PAGE] -= count;
         }
         self.count -= other.count;
         self.zero -= other.zero;
@@ -236,22 +254,21 @@ impl Histogram {
 
     /// Buckets that hold something, ascending: `(slot, count)`; [`upper_edge`] says where a slot ends.
     pub fn slots(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.pages_in_order().flat_map(|(first, page)| {
-            page.counts.iter().enumerate().filter(|(_, &count)| count > 0).map(move |(i, &count)| (first + i, count))
+        self.pages_in_order().flat_map(|(first, at)| {
+            let page = self.pages[at].iter().enumerate();
+            page.filter(|(_, &count)| count > 0).map(move |(i, &count)| (first + i, count))
         })
     }
 
-    fn pages_in_order(&self) -> impl Iterator<Item = (usize, &Page)> + '_ {
-        self.directory
-            .iter()
-            .enumerate()
-            .filter(|(_, &at)| at > 0)
-            .map(|(number, &at)| (number * PAGE, &self.pages[usize::from(at) - 1]))
+    /// The first slot of each page and where the page lies, ascending.
+    fn pages_in_order(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let there = self.directory.iter().enumerate().filter(|(_, &at)| at > 0);
+        there.map(|(number, &at)| (number * PAGE, usize::from(at) - 1))
     }
 
     fn count_in(&self, slot: usize) -> u64 {
         match self.directory.get(slot / PAGE) {
-            Some(&at) if at > 0 => self.pages[usize::from(at) - 1].counts[slot % PAGE],
+            Some(&at) if at > 0 => self.pages[usize::from(at) - 1][slot % PAGE],
             _ => 0,
         }
     }
@@ -261,6 +278,7 @@ impl Histogram {
         std::mem::size_of::<Self>()
             + self.directory.capacity() * std::mem::size_of::<u16>()
             + self.pages.capacity() * std::mem::size_of::<Page>()
+            + self.totals.capacity() * std::mem::size_of::<u64>()
     }
 }
 

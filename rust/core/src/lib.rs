@@ -9,5 +9,6 @@ pub mod histogram;
 pub mod now;
 pub mod sequence;
 pub mod stream;
+pub mod token_bucket;
 
 pub use now::Now;

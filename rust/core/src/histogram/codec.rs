@@ -1,6 +1,6 @@
 //! A histogram as bytes. The format is stable: a later one gets another first byte, and this one is still read.
 //!
-//! `01`, then sum, min, max (float 64, little-endian), then LEB128 numbers: zero, below, above, how many slots, and for
+//! `01`, then sum, min, max (float 64, little-endian; 0 when there is no value), then LEB128 numbers: zero, below, above, how many slots, and for
 //! each slot its distance from the one before and its count.
 
 use super::{Histogram, MAX, SLOTS};
@@ -35,7 +35,7 @@ impl Histogram {
     /// The histogram as bytes: about three bytes for each bucket in use.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![FORMAT];
-        for value in [self.sum, self.min, self.max] {
+        for value in [self.sum, self.min().unwrap_or(0.0), self.max().unwrap_or(0.0)] {
             out.extend_from_slice(&value.to_le_bytes());
         }
         let slots: Vec<_> = self.slots().collect();
@@ -83,6 +83,9 @@ fn decode(mut rest: &[u8]) -> Option<Histogram> {
         }
         read.add(slot, count);
         read.count = read.count.checked_add(count)?;
+    }
+    if read.count == 0 {
+        return rest.is_empty().then(Histogram::default);
     }
     let exact = read.sum.is_finite() && 0.0 <= read.min && read.min <= read.max && read.max.is_finite();
     let bounds = (read.above > 0) == (read.max > MAX) && (read.zero == 0 || read.min == 0.0);

@@ -1,6 +1,6 @@
 //! Percentiles and CloudWatch's other extended statistics, from the buckets.
 
-use super::{edges, Histogram, PAGE};
+use super::{edges, Histogram};
 
 /// Parts of one percent: a percentile has ten decimals at most, as in CloudWatch.
 const PARTS: f64 = 1e10;
@@ -167,16 +167,16 @@ impl Histogram {
             return edges::MIN;
         }
         let mut left = rank - self.zero - self.below;
-        for (first, page) in self.pages_in_order() {
-            if left > page.total {
-                left -= page.total;
+        for (first, at) in self.pages_in_order() {
+            if left > self.totals[at] {
+                left -= self.totals[at];
                 continue;
             }
-            for at in 0..PAGE {
-                if left <= page.counts[at] {
-                    return edges::decimal(first + at);
+            for (place, &count) in self.pages[at].iter().enumerate() {
+                if left <= count {
+                    return edges::decimal(first + place);
                 }
-                left -= page.counts[at];
+                left -= count;
             }
         }
         self.max

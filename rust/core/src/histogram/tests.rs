@@ -21,16 +21,33 @@ fn exact(sorted: &[f64], parts: u64) -> f64 {
     sorted[rank as usize - 1]
 }
 
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    values: Vec<f64>,
+    percentiles: Vec<(f64, Option<f64>)>,
+    mean: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+    iqm: Option<f64>,
+}
+
+fn close(found: Option<f64>, expected: f64) -> bool {
+    found.is_some_and(|found| (found - expected).abs() <= expected * 1e-12)
+}
+
 #[test]
-fn ninetieth_percentile_of_the_ten_durations_is_530_and_an_outlier_moves_only_the_mean() {
-    let ten = of(&DECK);
-    assert_eq!(ten.percentile(percent(90.0)), Some(530.0));
-    let mut with_outlier = DECK;
-    with_outlier[9] = 60_000.0;
-    let ten = of(&with_outlier);
-    assert_eq!(ten.percentile(percent(90.0)), Some(530.0));
-    assert_eq!(ten.mean(), Some(6_271.0));
-    assert_eq!((ten.min(), ten.max(), ten.count()), (Some(120.0), Some(60_000.0), 10));
+fn table_of_cases() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../../../../tests/cases/histogram.json")).unwrap();
+    for case in cases {
+        let histogram = of(&case.values);
+        for (p, expected) in case.percentiles {
+            assert_eq!(histogram.percentile(percent(p)), expected, "{}: p{p}", case.name);
+        }
+        assert_eq!((histogram.min(), histogram.max()), (case.min, case.max), "{}", case.name);
+        assert!(case.mean.is_none_or(|mean| close(histogram.mean(), mean)), "{}", case.name);
+        assert!(case.iqm.is_none_or(|mean| close(histogram.interquartile_mean(), mean)), "{}", case.name);
+    }
 }
 
 #[test]
