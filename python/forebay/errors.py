@@ -15,6 +15,7 @@ ForebayError
 │   ├── StoreLocked                      another process owns the directory
 │   ├── StoreNewerFormat                 written by a newer forebay
 │   └── OwnerLost                        the owning process went away before it answered
+│       └── OwnerLeft                    it stopped in order and did not accept the request
 ├── ClockStalled                         a handler under the virtual clock neither ended nor waited
 └── DBProxyError                         the database proxy
 ├── BorrowTimeout                    no connection became free in time
@@ -111,6 +112,10 @@ class StoreNewerFormat(StoreError):
 
 class OwnerLost(StoreError):
     """The process that owns the store went away before it answered: the request may or may not have been accepted."""
+
+
+class OwnerLeft(OwnerLost):
+    """The process that owns the store stopped and did not accept the request; the next owner may be asked."""
 
 
 class ClockStalled(ForebayError):

@@ -33,6 +33,7 @@ fn build<'py>(py: Python<'py>, error: &EngineError) -> PyResult<Bound<'py, PyAny
             return errors.getattr("TooManyRequests")?.call1((text, reason, seconds));
         }
         EngineError::OwnerLost(_) => "OwnerLost",
+        EngineError::OwnerLeft(_) => "OwnerLeft",
         EngineError::Store(store) => match store {
             StoreError::Full(_) => "StoreFull",
             StoreError::Corrupt(_) => "StoreCorrupt",

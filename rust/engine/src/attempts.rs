@@ -50,6 +50,16 @@ impl Attempt {
     }
 }
 
+impl Attempt {
+    /// Whoever waits for its answer and has not had one.
+    fn take_waiter(&mut self) -> Option<Waiter> {
+        match &mut self.job {
+            Job::Invoke { waiter, .. } => waiter.take(),
+            _ => None,
+        }
+    }
+}
+
 /// What Python is handed: see `_core.pyi`.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -114,6 +124,10 @@ impl Attempts {
         let entry = &mut self.entries[index as usize];
         entry.1 = Some(attempt);
         u64::from(entry.0) << 32 | u64::from(index)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
+        self.entries.iter_mut().filter_map(|(_, attempt)| attempt.as_mut())
     }
 
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Attempt> {
@@ -190,6 +204,15 @@ impl State {
             _ => None,
         };
         tokens.into_iter().filter_map(batch_of).collect()
+    }
+
+    /// Tell every caller who still waits for a function that the app has stopped.
+    pub(crate) fn answer_open_invokes(&mut self) {
+        let waiters: Vec<Waiter> = self.attempts.iter_mut().filter_map(Attempt::take_waiter).collect();
+        for waiter in waiters {
+            let text = "the app stopped before the function had ended";
+            self.answer(waiter, Err(EngineError::OwnerLost(text.into())));
+        }
     }
 
     /// Forget an attempt that was not handed out.
@@ -310,10 +333,7 @@ impl State {
             } else if let Some(attempt) = alive {
                 attempt.timed_out = true;
                 let request = attempt.request;
-                let waiter = match &mut attempt.job {
-                    Job::Invoke { waiter, .. } => waiter.take(),
-                    _ => None,
-                };
+                let waiter = attempt.take_waiter();
                 self.functions[slot].meters.zombies.add(1.0);
                 self.outbox.cancels.push_back(token);
                 self.ring = true;

@@ -214,6 +214,7 @@ impl Engine {
             let _ended = thread.join();
         }
         let mut inner = self.shared.lock();
+        inner.state.answer_open_invokes();
         inner.store = None;
         inner.reader = None;
     }

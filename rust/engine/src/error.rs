@@ -46,6 +46,9 @@ pub enum EngineError {
     /// The owner went away before it answered.
     #[error("{0}")]
     OwnerLost(String),
+    /// The owner stopped in an orderly way and has not accepted the request: ask the next owner.
+    #[error("{0}")]
+    OwnerLeft(String),
 }
 
 /// What an engine call gives in the end.

@@ -89,7 +89,7 @@ pub enum End {
     Client(Client),
 }
 
-/// An owner: its engine and its doors, closed in this order: doors, engine, directory.
+/// An owner: its engine and its doors.
 pub struct Owner {
     /// Serves metrics, if asked to.
     http: std::sync::Mutex<Option<Server>>,
@@ -102,9 +102,14 @@ pub struct Owner {
 impl Owner {
     /// Close the doors, commit what is left, give the directory free.
     pub fn close(&self) {
-        drop(lock(&self.http).take());
-        drop(lock(&self.listener).take());
+        let mut listener = lock(&self.listener).take();
+        if let Some(listener) = &mut listener {
+            listener.stop_reading();
+        }
         self.engine.close();
+        // Now everything that was read has its answer.
+        drop(listener);
+        drop(lock(&self.http).take());
         drop(lock(&self.ownership).take());
     }
 }

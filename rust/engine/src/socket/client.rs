@@ -33,6 +33,8 @@ struct State {
     waiting: HashMap<u64, Waiter>,
     answered: Vec<(Ticket, Answer)>,
     lost: bool,
+    /// The owner has said that it leaves.
+    left: bool,
 }
 
 impl Client {
@@ -127,7 +129,8 @@ impl Shared {
         let mut state = lock(&self.state);
         if state.lost {
             drop(state);
-            self.answer(waiter, Err(lost()));
+            // What was never sent was certainly not accepted.
+            self.answer(waiter, Err(left()));
             return;
         }
         state.next += 1;
@@ -162,8 +165,20 @@ impl Shared {
         }
     }
 
+    fn gone(&self) -> EngineError {
+        if lock(&self.state).left {
+            left()
+        } else {
+            lost()
+        }
+    }
+
     fn read(&self, mut stream: UnixStream) {
         while let Ok(Some((id, kind, body))) = frame::read(&mut stream) {
+            if kind == frame::FAREWELL {
+                lock(&self.state).left = true;
+                break;
+            }
             let Some(answer) = frame::parse_answer(kind, body) else { break };
             let waiter = lock(&self.state).waiting.remove(&id);
             if let Some(waiter) = waiter {
@@ -174,12 +189,17 @@ impl Shared {
         state.lost = true;
         let waiting: Vec<Waiter> = state.waiting.drain().map(|(_, waiter)| waiter).collect();
         drop(state);
+        let error = self.gone();
         for waiter in waiting {
-            self.answer(waiter, Err(lost()));
+            self.answer(waiter, Err(error.clone()));
         }
         // Ticket 0 tells the event loop that the connection is gone.
-        self.answer(Waiter::Bell(0), Err(lost()));
+        self.answer(Waiter::Bell(0), Err(error));
     }
+}
+
+fn left() -> EngineError {
+    EngineError::OwnerLeft("the process that owned the store has stopped and did not accept the request".into())
 }
 
 fn lost() -> EngineError {

@@ -75,6 +75,8 @@ const VERB: u8 = 3;
 const NUMBERS: u8 = 1;
 const JSON: u8 = 2;
 const ERROR: u8 = 3;
+/// Kind of the owner's last frame: everything it has read is answered, what is not answered was not accepted.
+pub const FAREWELL: u8 = 4;
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -157,6 +159,11 @@ pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
         Ok(Reply::Json(json)) => frame(id, JSON, json),
         Err(error) => frame(id, ERROR, &serde_json::to_vec(error).unwrap_or_default()),
     }
+}
+
+/// The owner's last frame.
+pub fn farewell() -> Vec<u8> {
+    frame(0, FAREWELL, &[])
 }
 
 /// An answer out of a frame; `None` if it makes no sense.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::frame::{self, Request};
 use crate::engine::Engine;
@@ -19,12 +20,20 @@ const CONNECTIONS_MAX: usize = 256;
 /// Most answers that wait for a client to read them; a client that lets more pile up is cut off.
 const ANSWERS_MAX: usize = 4_096;
 
-/// Listens until it is dropped.
+/// How long clients may take to read their last answers.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
+
+/// Listens until it is closed.
 pub struct Listener {
     path: PathBuf,
     stopping: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<UnixStream>>>,
+    open: Arc<Mutex<Vec<Connection>>>,
     thread: Option<JoinHandle<()>>,
+}
+
+struct Connection {
+    stream: UnixStream,
+    writer: JoinHandle<()>,
 }
 
 impl Listener {
@@ -47,22 +56,43 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
+impl Listener {
+    /// Take no further connection and read no further request. What was read is still answered.
+    pub fn stop_reading(&mut self) {
         self.stopping.store(true, Ordering::Release);
         // A connection of our own wakes the accepting thread; a refused one means that it has already ended.
         let _woken = UnixStream::connect(&self.path);
         if let Some(thread) = self.thread.take() {
             let _ended = thread.join();
         }
-        for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let _closed = stream.shutdown(std::net::Shutdown::Both);
-        }
         let _gone = std::fs::remove_file(&self.path);
+        for connection in self.open.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _no_more = connection.stream.shutdown(std::net::Shutdown::Read);
+        }
+    }
+
+    /// Wait until every answer and a farewell are with the clients, then hang up. The engine must have been closed before.
+    pub fn hang_up(&self) {
+        let until = Instant::now() + FAREWELL_WITHIN;
+        for connection in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            while !connection.writer.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let _closed = connection.stream.shutdown(std::net::Shutdown::Both);
+        }
     }
 }
 
-fn accept(listener: &UnixListener, engine: &Arc<Engine>, stopping: &AtomicBool, open: &Mutex<Vec<UnixStream>>) {
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.stop_reading();
+        }
+        self.hang_up();
+    }
+}
+
+fn accept(listener: &UnixListener, engine: &Arc<Engine>, stopping: &AtomicBool, open: &Mutex<Vec<Connection>>) {
     let connections = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
         if stopping.load(Ordering::Acquire) {
@@ -73,10 +103,6 @@ fn accept(listener: &UnixListener, engine: &Arc<Engine>, stopping: &AtomicBool, 
             continue;
         }
         let (Ok(reading), Ok(kept)) = (stream.try_clone(), stream.try_clone()) else { continue };
-        let mut streams = open.lock().unwrap_or_else(PoisonError::into_inner);
-        streams.retain(|stream| stream.peer_addr().is_ok());
-        streams.push(kept);
-        drop(streams);
         connections.fetch_add(1, Ordering::AcqRel);
         let (answers, waiting) = sync_channel(ANSWERS_MAX);
         let (engine, count) = (engine.clone(), connections.clone());
@@ -87,8 +113,13 @@ fn accept(listener: &UnixListener, engine: &Arc<Engine>, stopping: &AtomicBool, 
             serve(reading, &engine, &answers);
             count.fetch_sub(1, Ordering::AcqRel);
         });
-        if written.is_err() || serving.is_err() {
+        if serving.is_err() {
             connections.fetch_sub(1, Ordering::AcqRel);
+        }
+        if let Ok(writer) = written {
+            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.retain(|connection| !connection.writer.is_finished());
+            open.push(Connection { stream: kept, writer });
         }
     }
 }
@@ -99,6 +130,11 @@ fn serve(mut stream: UnixStream, engine: &Engine, answers: &SyncSender<Vec<u8>>)
         let reply_to = answers.clone();
         let cut = stream.try_clone();
         let waiter = Waiter::Call(Box::new(move |answer| {
+            // Read while the engine was closing: it was not accepted, the next owner may be asked.
+            let answer = answer.map_err(|error| match error {
+                EngineError::Closed(text) => EngineError::OwnerLeft(text),
+                other => other,
+            });
             if reply_to.try_send(frame::answer(id, &answer)).is_err() {
                 if let Ok(stream) = cut {
                     let _cut_off = stream.shutdown(std::net::Shutdown::Both);
@@ -113,7 +149,6 @@ fn serve(mut stream: UnixStream, engine: &Engine, answers: &SyncSender<Vec<u8>>)
             Request::Verb { verb, body } => engine.request(&verb, &body, waiter),
         }
     }
-    let _closed = stream.shutdown(std::net::Shutdown::Both);
 }
 
 fn write_answers(mut stream: UnixStream, waiting: &Receiver<Vec<u8>>) {
@@ -123,7 +158,10 @@ fn write_answers(mut stream: UnixStream, waiting: &Receiver<Vec<u8>>) {
             bytes.extend_from_slice(&more);
         }
         if stream.write_all(&bytes).is_err() {
-            return;
+            break;
         }
     }
+    // Nobody is left who could answer: the client has hung up, or everything that was read from it is answered.
+    let _unheard = stream.write_all(&frame::farewell());
+    let _closed = stream.shutdown(std::net::Shutdown::Both);
 }
