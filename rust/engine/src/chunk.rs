@@ -1,8 +1,9 @@
 //! Records of one shard, packed: the unit in which a log is written, read and held in memory.
 //!
 //! Layout of `body`, little-endian, one record after another: `key_len u32, data_len u32, key_hash u32, flags u32,
-//! arrival_ms u64, key bytes (UTF-8), data bytes`. Offsets are found once when a chunk is opened; a damaged body is refused
-//! there and not by a panic later.
+//! arrival_ms u64, key bytes (UTF-8), data bytes`. `flags` is 0, or 1 for a record whose content was lost to damage and whose
+//! position a salvage filled, so that a log never has a gap. Offsets are found once when a chunk is opened; a damaged body is
+//! refused there and not by a panic later.
 
 /// One record, borrowed from its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +16,12 @@ pub struct RecordView<'a> {
     pub key_hash: u32,
     /// Arrival, wall milliseconds.
     pub arrival_ms: u64,
+    /// The content was lost to damage: there is nothing to hand to anybody.
+    pub lost: bool,
 }
 
 const HEADER: usize = 24;
+const LOST: u32 = 1;
 
 /// Consecutive records of one shard.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +45,9 @@ impl Chunk {
             let header = body.get(at..at + HEADER)?;
             let key_len = u32_at(header, 0) as usize;
             let data_len = u32_at(header, 4) as usize;
+            if u32_at(header, 12) > LOST {
+                return None;
+            }
             let end = at.checked_add(HEADER)?.checked_add(key_len)?.checked_add(data_len)?;
             let key = body.get(at + HEADER..at + HEADER + key_len)?;
             std::str::from_utf8(key).ok()?;
@@ -55,13 +62,22 @@ impl Chunk {
 
     /// Add a record at the end; gives its position.
     pub fn push(&mut self, key: &str, data: &[u8], key_hash: u32, arrival_ms: u64) -> u64 {
+        self.push_flagged(key, data, key_hash, 0, arrival_ms)
+    }
+
+    /// Hold the position of a record that was lost.
+    pub(crate) fn push_lost(&mut self, arrival_ms: u64) -> u64 {
+        self.push_flagged("", &[], 0, LOST, arrival_ms)
+    }
+
+    fn push_flagged(&mut self, key: &str, data: &[u8], key_hash: u32, flags: u32, arrival_ms: u64) -> u64 {
         let position = self.first + self.offsets.len() as u64;
         self.offsets.push(self.body.len() as u32);
         self.body.reserve(HEADER + key.len() + data.len());
         self.body.extend_from_slice(&(key.len() as u32).to_le_bytes());
         self.body.extend_from_slice(&(data.len() as u32).to_le_bytes());
         self.body.extend_from_slice(&key_hash.to_le_bytes());
-        self.body.extend_from_slice(&0u32.to_le_bytes());
+        self.body.extend_from_slice(&flags.to_le_bytes());
         self.body.extend_from_slice(&arrival_ms.to_le_bytes());
         self.body.extend_from_slice(key.as_bytes());
         self.body.extend_from_slice(data);
@@ -113,6 +129,7 @@ impl Chunk {
             data: &self.body[key_at + key_len..key_at + key_len + data_len],
             key_hash: u32_at(&self.body, at + 8),
             arrival_ms: u64_at(&self.body, at + 16),
+            lost: u32_at(&self.body, at + 12) == LOST,
         }
     }
 

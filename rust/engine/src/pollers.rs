@@ -321,7 +321,7 @@ impl State {
                     key_hash: record.key_hash,
                     bytes: weight,
                     arrival_ms: record.arrival_ms,
-                    passes: true,
+                    passes: !record.lost,
                 });
                 bytes += u64::from(weight);
                 position += 1;

@@ -23,7 +23,7 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) const SCHEMA: [&str; 2] = [
     "CREATE TABLE chunk(id INTEGER PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL, \
      last_arrival_ms INTEGER NOT NULL, body_crc INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
-    "CREATE TABLE row(tab INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, crc INTEGER NOT NULL, \
+    "CREATE TABLE row(tab INTEGER NOT NULL, key BLOB NOT NULL, crc INTEGER NOT NULL, value BLOB NOT NULL, \
      PRIMARY KEY(tab, key)) STRICT, WITHOUT ROWID",
 ];
 
