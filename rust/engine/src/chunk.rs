@@ -66,7 +66,7 @@ impl Chunk {
     }
 
     /// Hold the position of a record that was lost.
-    pub(crate) fn push_lost(&mut self, arrival_ms: u64) -> u64 {
+    pub fn push_lost(&mut self, arrival_ms: u64) -> u64 {
         self.push_flagged("", &[], 0, LOST, arrival_ms)
     }
 
@@ -149,4 +149,43 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0u8; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Chunk {
+        let mut chunk = Chunk::starting_at(10);
+        chunk.push("clé", b"\xff\x00", 7, 1_000);
+        chunk.push("", b"", 0, 1_001);
+        chunk.push_lost(1_001);
+        chunk
+    }
+
+    #[test]
+    fn what_was_packed_is_unpacked() {
+        let chunk = Chunk::open(10, sample().body().to_vec()).unwrap();
+        assert_eq!(chunk, sample());
+        let record = RecordView { key: "clé", data: b"\xff\x00", key_hash: 7, arrival_ms: 1_000, lost: false };
+        assert_eq!(chunk.record(10), record);
+        assert!(!chunk.record(11).lost);
+        assert!(chunk.record(12).lost);
+        assert_eq!((chunk.end(), chunk.last_arrival_ms(), chunk.data_len(10)), (13, 1_001, 2));
+    }
+
+    #[test]
+    fn a_body_that_is_cut_or_malformed_is_refused_and_never_read_past_its_end() {
+        let body = sample().body;
+        for cut in 1..body.len() {
+            let opened = Chunk::open(10, body[..cut].to_vec());
+            let is_boundary = sample().offsets.contains(&(cut as u32));
+            assert_eq!(opened.is_some(), is_boundary, "cut at {cut}");
+        }
+        for (at, byte) in [(0, 0xff), (3, 0xff), (7, 0xff), (12, 2), (HEADER, 0xff)] {
+            let mut broken = body.clone();
+            broken[at] = byte;
+            assert_eq!(Chunk::open(10, broken), None, "byte {at}");
+        }
+    }
 }
