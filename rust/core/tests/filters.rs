@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use forebay_core::filter::{Filter, FilterError, Filters, KinesisRecord, Value, Verdict, KINESIS, NESTING_MAX, SQS};
+use proptest::prelude::*;
 use serde_json::Value as Json;
 
 const TABLE: &str = include_str!("../../../tests/cases/filters.json");
@@ -108,4 +109,25 @@ fn metadata_that_no_filter_reads_need_not_be_made() {
     let filters =
         Filters::new(KINESIS, vec![Filter::parse(r#"{"partitionKey":["a"]}"#).expect("parses")]).expect("fits");
     assert!(filters.reads("partitionKey") && !filters.reads("sequenceNumber"));
+}
+
+/// What a wildcard means, at whatever cost: an asterisk takes no character, or one and more.
+fn fits_naively(pattern: &[char], text: &[char]) -> bool {
+    match (pattern, text) {
+        (['*', pattern @ ..], _) => {
+            fits_naively(pattern, text) || (!text.is_empty() && fits_naively(&[&['*'], pattern].concat(), &text[1..]))
+        }
+        ([expected, pattern @ ..], [character, text @ ..]) => expected == character && fits_naively(pattern, text),
+        (pattern, text) => pattern.is_empty() && text.is_empty(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_wildcard_fits_what_it_means(pattern in r"\*?([aé]{1,2}\*){0,4}[aé]{0,2}", text in "[aé]{0,9}") {
+        let filter = Filter::parse(&serde_json::json!({"data": [{"wildcard": pattern}]}).to_string()).expect("parses");
+        let verdict = Filters::new(KINESIS, vec![filter]).expect("fits").judge(text.as_bytes(), &[]);
+        let characters = |text: &str| text.chars().collect::<Vec<char>>();
+        prop_assert_eq!(verdict == Verdict::Pass, fits_naively(&characters(&pattern), &characters(&text)));
+    }
 }

@@ -174,6 +174,9 @@ impl Filters {
 
     /// Only objects and arrays count as JSON: a bare number or word is text.
     fn read<'a>(&self, payload: &'a [u8]) -> Payload<'a> {
+        if !self.reads(self.source.payload) {
+            return Payload::Text(Value::String(Cow::Borrowed("")));
+        }
         let Ok(text) = std::str::from_utf8(payload) else {
             return Payload::Text(Value::String(String::from_utf8_lossy(payload)));
         };
