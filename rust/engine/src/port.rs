@@ -32,6 +32,17 @@ pub enum Table {
     Metric = 7,
 }
 
+impl Table {
+    /// Every table, by its number.
+    pub const ALL: [Self; 7] =
+        [Self::Meta, Self::Stream, Self::Shard, Self::Mapping, Self::Checkpoint, Self::Failure, Self::Metric];
+
+    /// The table with a number of the format.
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| *table as u8 == number)
+    }
+}
+
 /// One write of a commit.
 #[derive(Clone, Debug)]
 pub enum Write {

@@ -2,6 +2,7 @@
 //!
 //! What all of them share stands here: the bounds of the format and the rule that a log has no gap.
 
+pub mod doctor;
 pub mod fault;
 mod image;
 pub mod memory;

@@ -4,12 +4,13 @@
 //! durability); the witness is told; then `commit` returns. Any error but a full disk or a lock held from outside stops the
 //! store for good: what reached the disk is unknown, and nothing may be acknowledged on top of it.
 
-mod connection;
-mod format;
+pub(super) mod connection;
+pub(super) mod format;
 mod opening;
-mod reader;
+pub(super) mod reader;
 mod reserve;
-mod witness;
+pub(super) mod survey;
+pub(super) mod witness;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

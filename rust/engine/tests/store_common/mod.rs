@@ -65,6 +65,12 @@ struct Log {
     chunks: Vec<Arc<Chunk>>,
 }
 
+impl Content {
+    pub fn has_the_rows_of(&self, other: &Self) -> bool {
+        self.rows == other.rows
+    }
+}
+
 pub fn content(store: &dyn Store, shards: &[ShardId]) -> Result<Content, StoreError> {
     let mut reader = store.reader()?;
     let mut logs = BTreeMap::new();
@@ -79,7 +85,7 @@ pub fn content(store: &dyn Store, shards: &[ShardId]) -> Result<Content, StoreEr
         logs.insert(shard, Log { bounds, sizes, chunks });
     }
     let mut rows = Vec::new();
-    for table in TABLES {
+    for table in Table::ALL {
         let found = reader.scan(table, b"", None, usize::MAX)?;
         for (key, value) in &found {
             assert_eq!(reader.get(table, key)?.as_ref(), Some(value), "a row read on its own is another one");

@@ -68,8 +68,8 @@ impl Head {
         };
         match read() {
             Ok((head, crc)) if head.crc() == crc => Ok(head),
-            Ok(_) => Err(StoreError::Corrupt(format!("{} fails its checksum", name_of(id)))),
-            Err(error) => Err(StoreError::Corrupt(format!("{}: {error}", name_of(id)))),
+            Ok(_) => Err(StoreError::Corrupt(format!("{} fails its checksum", chunk_name(id)))),
+            Err(error) => Err(StoreError::Corrupt(format!("{}: {error}", chunk_name(id)))),
         }
     }
 
@@ -112,11 +112,11 @@ impl Head {
     }
 
     pub(crate) fn name(&self) -> String {
-        name_of(self.id)
+        chunk_name(self.id)
     }
 }
 
-fn name_of(id: i64) -> String {
+pub(crate) fn chunk_name(id: i64) -> String {
     format!("the chunk at position {} of shard {}", id as u64 & ((1 << 43) - 1), id as u64 >> 43)
 }
 
@@ -186,6 +186,11 @@ impl Census {
         // Wrapping: a damaged store may hold fewer rows than it counted; the next start finds that out.
         self.rows = self.rows.wrapping_sub(1);
         self.digest = self.digest.wrapping_sub(weight(tab, crc));
+    }
+
+    /// Whether both count the same rows.
+    pub(crate) fn matches(&self, other: &Self) -> bool {
+        (self.rows, self.digest) == (other.rows, other.digest)
     }
 
     pub(crate) fn encode(&self) -> [u8; 24] {

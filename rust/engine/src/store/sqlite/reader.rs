@@ -146,7 +146,7 @@ pub(super) fn missing(shard: ShardId, position: u64) -> StoreError {
 }
 
 /// One row of any table, the store's own included.
-pub(super) fn row(connection: &Connection, tab: u8, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+pub(in crate::store) fn row(connection: &Connection, tab: u8, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT value, crc FROM row WHERE tab = ?1 AND key = ?2")?;
     let mut rows = statement.query(params![tab, key])?;
     let Some(found) = rows.next()? else { return Ok(None) };

@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::directory::open_private;
 
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(in crate::store) struct Witness {
     file: File,
 }
 
@@ -35,6 +35,14 @@ impl Witness {
         let mut word = [0; 8];
         word.copy_from_slice(number);
         Ok(u64::from_le_bytes(word))
+    }
+
+    /// The number a witness has seen, without making one.
+    pub(in crate::store) fn look(path: &Path) -> io::Result<u64> {
+        match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            file => Self { file: file? }.seen(),
+        }
     }
 
     pub(super) fn note(&self, commits: u64) -> io::Result<()> {
