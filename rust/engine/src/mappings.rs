@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use forebay_core::filter::{Filter, FilterError, Filters, KINESIS};
 use forebay_core::sequence;
 use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_core::stream::face::{Backoff, Settings};
@@ -72,6 +73,9 @@ pub(crate) struct MappingRow {
     retry_backoff: BackoffRow,
     /// Whether it runs.
     pub enabled: bool,
+    /// What the newest declaration said of that.
+    #[serde(default)]
+    declared_enabled: Option<bool>,
 }
 
 impl MappingRow {
@@ -140,17 +144,17 @@ impl MappingRow {
         }
     }
 
-    fn parse_filters(&self) -> Result<(), EngineError> {
-        if self.filters.is_empty() {
-            return Ok(());
-        }
-        Err(EngineError::Invalid("filters are not honoured by this version".into()))
+    fn parse_filters(&self) -> Result<Filters, EngineError> {
+        let refused = |error: FilterError| EngineError::Invalid(error.to_string());
+        let filters: Result<Vec<Filter>, FilterError> = self.filters.iter().map(|text| Filter::parse(text)).collect();
+        Filters::new(KINESIS, filters.map_err(refused)?).map_err(refused)
     }
 }
 
 /// A mapping as the engine holds it.
 pub(crate) struct Mapping {
     pub(crate) row: MappingRow,
+    pub(crate) filters: Filters,
     /// The function, once it is registered in this process.
     pub(crate) slot: Option<Slot>,
     pub(crate) destination: Option<Slot>,
@@ -170,9 +174,10 @@ pub(crate) fn checkpoint_key(mapping: u64, shard: ShardId) -> Vec<u8> {
 impl Mapping {
     /// A mapping found in the store; nothing in this process has declared it yet.
     pub(crate) fn restored(row: MappingRow, meters: MappingMeters) -> Result<Self, EngineError> {
-        row.parse_filters()?;
+        let filters = row.parse_filters()?;
         Ok(Self {
             row,
+            filters,
             slot: None,
             destination: None,
             pollers: BTreeMap::new(),
@@ -192,15 +197,20 @@ impl State {
     /// Declare a mapping: at first sight its starting position is fixed, later its changed settings are applied.
     pub(crate) fn declare_mapping(&mut self, mut row: MappingRow) -> Result<u64, EngineError> {
         row.check()?;
-        row.parse_filters()?;
+        let filters = row.parse_filters()?;
         if !self.streams.contains_key(&row.stream) {
             return Err(self.no_stream(&row.stream));
         }
         row.function_arn = self.function_arn(&row.function);
+        row.declared_enabled = Some(row.enabled);
         if let Some(id) = self.mapping_id(&row.stream, &row.function) {
             if let Some(mapping) = self.mappings.get_mut(&id) {
                 row.starting_position = mapping.row.starting_position;
                 row.starting_position_timestamp_ms = mapping.row.starting_position_timestamp_ms;
+                // A mapping that an operator paused stays paused over restarts, until the declaration itself changes.
+                if mapping.row.declared_enabled == row.declared_enabled {
+                    row.enabled = mapping.row.enabled;
+                }
                 mapping.declared = true;
             }
             self.apply_mapping(id, row)?;
@@ -212,6 +222,7 @@ impl State {
         let meters = MappingMeters::new(&self.registry, &row.stream, &row.function);
         let mapping = Mapping {
             row: row.clone(),
+            filters,
             slot: None,
             destination: None,
             pollers: BTreeMap::new(),
@@ -276,12 +287,13 @@ impl State {
     /// Apply changed settings to a mapping and to the machines that run it.
     pub(crate) fn apply_mapping(&mut self, id: u64, row: MappingRow) -> Result<(), EngineError> {
         row.check()?;
-        row.parse_filters()?;
+        let filters = row.parse_filters()?;
         let now = self.now;
         let Some(mapping) = self.mappings.get_mut(&id) else { return Ok(()) };
         let changed = mapping.row != row;
         let (was_enabled, enabled) = (mapping.row.enabled, row.enabled);
         mapping.row = row;
+        mapping.filters = filters;
         let settings = mapping.row.settings();
         let pollers: Vec<PollerId> = mapping.pollers.values().copied().collect();
         if changed {

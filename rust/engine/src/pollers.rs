@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use forebay_core::filter::{Filters, KinesisRecord, Verdict};
+use forebay_core::sequence;
 use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_core::stream::face::{BatchId, Command, Condition, Event, Record, Window};
 use forebay_core::stream::ShardMachine;
@@ -308,6 +310,8 @@ impl State {
                 poller.hold(chunk.clone());
             }
         }
+        let mapping = self.mappings.get(&poller.source.mapping);
+        let filters = mapping.map(|mapping| &mapping.filters).filter(|filters| !filters.is_empty());
         let mut metas = std::mem::take(&mut self.metas);
         metas.clear();
         let mut bytes = 0u64;
@@ -321,7 +325,8 @@ impl State {
                     key_hash: record.key_hash,
                     bytes: weight,
                     arrival_ms: record.arrival_ms,
-                    passes: !record.lost,
+                    passes: !record.lost
+                        && filters.is_none_or(|filters| passes(filters, &record, position, &poller.source)),
                 });
                 bytes += u64::from(weight);
                 position += 1;
@@ -410,6 +415,16 @@ struct Launch {
     window: Option<Window>,
     alone: bool,
     interruptions: u32,
+}
+
+fn passes(filters: &Filters, record: &RecordView<'_>, position: u64, source: &Source) -> bool {
+    let seen = KinesisRecord {
+        partition_key: record.key,
+        sequence_number: sequence::number(source.shard_index, position),
+        arrival_ms: record.arrival_ms,
+        data: record.data,
+    };
+    filters.passes_kinesis(&seen) == Verdict::Pass
 }
 
 /// How a condition is spelled in records and metrics.

@@ -13,6 +13,9 @@ use crate::pollers::{Poller, PollerId};
 use crate::port::ShardId;
 use crate::state::State;
 
+/// Of a mapping's row, what is no setting.
+const INTERNAL: [&str; 2] = ["function_arn", "declared_enabled"];
+
 #[derive(Deserialize)]
 pub(crate) struct Bound {
     stream: String,
@@ -71,6 +74,9 @@ impl State {
     fn describe_mapping(&self, id: u64, with_progress: bool) -> Value {
         let Some(mapping) = self.mappings.get(&id) else { return Value::Null };
         let mut answer = serde_json::to_value(&mapping.row).unwrap_or_default();
+        if let Some(settings) = answer.as_object_mut() {
+            settings.retain(|name, _| !INTERNAL.contains(&name.as_str()));
+        }
         answer["state"] = if mapping.row.enabled { "Enabled" } else { "Disabled" }.into();
         answer["declared"] = (mapping.declared && mapping.slot.is_some()).into();
         answer["last_result"] = mapping.last_result.into();
@@ -149,7 +155,7 @@ impl State {
         }
         let mut row = serde_json::to_value(&self.mappings[&id].row).unwrap_or_default();
         for (name, value) in changes {
-            if row.get(&name).is_none() {
+            if row.get(&name).is_none() || INTERNAL.contains(&name.as_str()) {
                 return Err(EngineError::Invalid(format!("a mapping has no setting {name:?}")));
             }
             row[&name] = value;
