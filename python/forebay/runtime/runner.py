@@ -146,6 +146,7 @@ class Runner:
         for work in held:
             self._begin(work)
         self._exchange(self._begin)
+        self._moved |= bool(held)
         return deadline
 
     def unsettled(self) -> bool:
