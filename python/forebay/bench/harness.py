@@ -1,0 +1,145 @@
+"""Run scenarios, each run in a process of its own, and keep what came out. Never decides what a scenario does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from forebay import _core
+from forebay.bench import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+RUNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number that a scenario gives."""
+
+    name: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A question, and the work that answers it."""
+
+    name: str
+    run: Callable[[Stage], Coroutine[Any, Any, Mapping[str, float]]]
+    """Does the work on a stage and gives a value for each figure."""
+    figures: tuple[Figure, ...]
+    durability: str = "power-loss"
+    warm_up: float = 0.05
+    """Share of the work that is done before it is done again and measured."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """Where a scenario runs: its own directory, how much work it is to do, and the meter it reads."""
+
+    directory: Path
+    scale: float = 1.0
+    meter: machine.Meter = field(default_factory=machine.Meter)
+
+    def share(self, amount: int) -> int:
+        """Give as much of the work as this run is to do."""
+        return max(1, round(amount * self.scale))
+
+
+def run_once(scenario: Scenario, scale: float) -> dict[str, Any]:
+    """Run a scenario in this process, after its warm-up."""
+    with (
+        tempfile.TemporaryDirectory(prefix="forebay-bench-") as root,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop,
+    ):
+        for name, share in (("warm-up", scenario.warm_up * scale), ("measured", scale)):
+            if share:
+                stage = Stage(Path(root, name), share)
+                stage.directory.mkdir()
+                values = loop.run(scenario.run(stage))
+    return {"values": dict(values), "cores": stage.meter.cores, "others": stage.meter.others}
+
+
+def measure(scenario: Scenario, *, runs: int = RUNS, scale: float = 1.0) -> dict[str, Any]:
+    """Run a scenario several times, each time in a new process; give one result: medians, spread, machine."""
+    command = [sys.executable, "-m", "forebay.bench", "--once", scenario.name, "--scale", str(scale)]
+    samples = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(runs)]
+    return {
+        "scenario": scenario.name,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "durability": scenario.durability,
+        "runs": runs,
+        "scale": scale,
+        "figures": [
+            _figure(figure, [sample["values"][figure.name] for sample in samples]) for figure in scenario.figures
+        ],
+        "cores": _median(sample["cores"] for sample in samples),
+        "others": _median(sample["others"] for sample in samples if sample["others"] is not None),
+        **machine.describe(),
+    }
+
+
+def _figure(figure: Figure, values: Sequence[float]) -> dict[str, Any]:
+    rounded = [_significant(value) for value in values]
+    return {
+        "name": figure.name,
+        "title": figure.title,
+        "unit": figure.unit,
+        "median": _significant(statistics.median(values)),
+        "least": min(rounded),
+        "most": max(rounded),
+        "values": rounded,
+    }
+
+
+def _significant(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _median(values: Any) -> float | None:
+    known = list(values)
+    return round(statistics.median(known), 2) if known else None
+
+
+def keep(result: Mapping[str, Any], directory: Path) -> None:
+    """Append a result, one line, to the file of its scenario's family."""
+    directory.mkdir(parents=True, exist_ok=True)
+    family = result["scenario"].partition(".")[0]
+    with (directory / f"{family}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(result) + "\n")
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Write a result as lines for a person."""
+    others = "" if result["others"] is None else f", others {result['others']:.2f}"
+    lines = [f"{result['scenario']}  ({result['runs']} runs, cores {result['cores']:.2f}{others})"]
+    for figure in result["figures"]:
+        spread = f"{shown(figure['least'])} .. {shown(figure['most'])}"
+        lines.append(f"  {figure['title']:<58} {shown(figure['median']):>12} {figure['unit']:<14} {spread}")
+    return "\n".join(lines)
+
+
+def shown(value: float) -> str:
+    """Write a number as a person reads it: three digits that mean something."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004
+
+
+def refuse_debug_build() -> None:
+    """Stop where figures would mean nothing."""
+    if _core.debug_build:
+        sys.exit(
+            "This build of forebay has its assertions on: figures would mean nothing. Use a release build, as `make bench` does."
+        )

@@ -1,0 +1,112 @@
+"""What a figure was measured on, and who else used the machine meanwhile."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RECORD = b"x" * 200
+
+
+def describe() -> dict[str, Any]:
+    """Name processor, memory, system and the versions that matter."""
+    return {
+        "machine": {
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count() or 0,
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+            "system": f"{platform.system()} {platform.release()}",
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("forebay", "uvloop", "orjson")},
+        },
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
+
+
+class Meter:
+    """The time a piece of work took, and how many cores were busy meanwhile: with it, and with everything else.
+
+    Attributes:
+        seconds: wall time.
+        cores: processor time of this process per second.
+        others: processor time of all others per second; None where the system does not tell.
+
+    """
+
+    def __init__(self) -> None:
+        self.seconds = self.cores = 0.0
+        self.others: float | None = None
+
+    def __enter__(self) -> Self:
+        self._everyone = _busy_seconds()
+        self._own = time.process_time()
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self._began
+        own = time.process_time() - self._own
+        self.cores = own / self.seconds
+        if self._everyone is not None:
+            everyone = (_busy_seconds() or 0.0) - self._everyone
+            self.others = max(0.0, everyone - own) / self.seconds
+
+
+def _busy_seconds() -> float | None:
+    """Add up what all processors did since boot, idling and waiting for disks left out."""
+    if sys.platform != "linux":
+        return None
+    names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+    ticks = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()[1:]
+    spent = dict(zip(names, map(int, ticks), strict=False))
+    return sum(value for name, value in spent.items() if name not in {"idle", "iowait"}) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_bytes() -> int:
+    """Give the memory this process holds now (VmRSS)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def disk_waits(directory: Path, writes: int, interval: float = 0.0) -> list[float]:
+    """Append a record and wait for the disk, again and again; give the seconds that each wait took.
+
+    This is the least that any durable put can cost on this disk.
+    """
+    sync = getattr(os, "fdatasync", os.fsync)
+    path = directory / "probe"
+    waits = []
+    with path.open("ab", buffering=0) as file:
+        for _ in range(writes):
+            time.sleep(interval)
+            file.write(_RECORD)
+            began = time.perf_counter()
+            sync(file.fileno())
+            waits.append(time.perf_counter() - began)
+    path.unlink()
+    return waits
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Give the nearest-rank percentile."""
+    ordered = sorted(values)
+    rank = -int(-len(ordered) * percent // 100)
+    return ordered[max(rank, 1) - 1]
