@@ -450,7 +450,8 @@ fn slot_record(poller: &Poller, records: &Records, (lane, interruptions): (u8, u
         shard: poller.shard,
         lane,
         lanes: poller.machine.lanes() as u8,
-        first: records.positions.first().copied().unwrap_or(0),
+        // The final invoke of a window has no records: 1 to 0, as `Suspect` wants it.
+        first: records.positions.first().copied().unwrap_or(1),
         last: records.positions.last().copied().unwrap_or(0),
         attempt: attempt.number,
         interruptions,

@@ -22,7 +22,7 @@ impl ShardMachine {
         self.end_shard();
         self.window_due_ns = self.window_deadline(now);
         if std::mem::take(&mut self.progress) {
-            self.suspects.forget_below(self.low());
+            self.suspects.forget_done(self.low(), self.window.is_some());
             self.commands.push_back(Command::Checkpoint(self.checkpoint()));
         }
     }
@@ -113,7 +113,7 @@ impl ShardMachine {
     /// Cut the lane's next batch, if it is time for one. Returns whether the front of the lane has changed.
     fn cut(&mut self, index: usize, now: &Now) -> bool {
         if self.window_is_over(now) {
-            self.lanes[index].batches.push_back(Batch::default());
+            self.cut_final(index);
             return true;
         }
         let Some(&front) = self.lanes[index].slots.front() else {
@@ -149,6 +149,22 @@ impl ShardMachine {
         true
     }
 
+    /// The final invoke of the window in progress is next.
+    fn cut_final(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        lane.phase = Phase::Free;
+        match self.suspects.examine_final() {
+            Finding::Alone { interruptions, .. } => {
+                lane.batches.push_back(Batch { alone: true, interruptions, ..Batch::default() });
+            }
+            Finding::Condemn { interruptions } => {
+                lane.batches.push_back(Batch { runs: interruptions, ..Batch::default() });
+                self.give_up(index, Condition::RuntimeInterrupted);
+            }
+            Finding::Clear { .. } | Finding::Wait => lane.batches.push_back(Batch::default()),
+        }
+    }
+
     /// Whether a batch cut now could be larger if it were cut later.
     fn may_grow(&self, index: usize, belongs: impl Fn(&Slot) -> bool) -> bool {
         let lane = &self.lanes[index];
@@ -180,12 +196,8 @@ impl ShardMachine {
         lane.phase = Phase::InFlight { batch: id };
         self.in_flight += 1;
         let positions = lane.positions(batch.len);
-        let is_over =
-            lane.slots.front().is_some_and(|next| !self.window.as_ref().is_some_and(|w| w.takes(next.arrival_ms)));
-        let window = self.window.as_ref().map(|window| {
-            let is_early = window.is_too_large() || (!is_over && now.wall_ms < window.end_ms);
-            window.handed(batch.is_final(), is_early)
-        });
+        let next_ms = lane.slots.front().map(|slot| slot.arrival_ms);
+        let window = self.window.as_ref().map(|window| window.handed(batch.is_final(), next_ms, now.wall_ms));
         self.commands.push_back(Command::Run {
             batch: id,
             lane: index as u8,

@@ -116,7 +116,8 @@ pub struct Fetch {
     pub bytes_max: u64,
 }
 
-/// A batch that was in flight when the process died.
+/// A batch that was in flight when the process died. The final invoke of a tumbling window, which has no records, has the
+/// positions 1 to 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspect {
     /// First position of the batch.

@@ -22,7 +22,7 @@ pub(super) enum Finding {
     Wait,
     /// These many records at the front run alone.
     Alone { count: usize, interruptions: u32 },
-    /// The front record killed the process too often.
+    /// The front record, or the final invoke, killed the process too often.
     Condemn { interruptions: u32 },
 }
 
@@ -30,8 +30,8 @@ impl Suspects {
     /// `suspects` as they were written before the crash.
     pub(super) fn new(suspects: Vec<Suspect>) -> Self {
         let accuse = |suspect: Suspect| {
-            let is_single = suspect.positions_first == suspect.positions_last;
-            if suspect.alone && is_single {
+            let is_indivisible = suspect.positions_first >= suspect.positions_last;
+            if suspect.alone && is_indivisible {
                 return Suspect { interruptions: suspect.interruptions + 1, alone: false, ..suspect };
             }
             suspect
@@ -80,30 +80,41 @@ impl Suspects {
         Finding::Alone { count, interruptions: suspect.interruptions }
     }
 
+    /// Look at the final invoke of a window, which is next to run.
+    pub(super) fn examine_final(&mut self) -> Finding {
+        let Some(index) = self.0.iter().position(is_final) else { return Finding::Clear { count: 0 } };
+        let interruptions = self.0.swap_remove(index).interruptions;
+        if interruptions >= INTERRUPTIONS_MAX {
+            return Finding::Condemn { interruptions };
+        }
+        Finding::Alone { count: 0, interruptions }
+    }
+
     fn halve(&mut self, index: usize, right_first: u64) {
         let whole = self.0[index];
         self.0[index] = Suspect { positions_last: right_first - 1, alone: false, ..whole };
         self.0.push(Suspect { positions_first: right_first, alone: false, ..whole });
     }
 
-    /// Forget those that lie below `low`: they are done.
-    pub(super) fn forget_below(&mut self, low: u64) {
-        self.0.retain(|suspect| suspect.positions_last >= low);
+    /// Forget those that are done: what lies below `low`, and a final invoke when there is no window.
+    pub(super) fn forget_done(&mut self, low: u64, has_window: bool) {
+        self.0.retain(|suspect| if is_final(suspect) { has_window } else { suspect.positions_last >= low });
     }
 }
 
 /// The suspect that a batch, cut but not yet run alone to an end, stands for.
 pub(super) fn of_batch(lane: &Lane, index: u8, lanes: u8, batch: &Batch) -> Option<Suspect> {
-    let first = lane.slots.front()?;
-    let last = lane.slots.get(batch.len.checked_sub(1)?)?;
-    Some(Suspect {
-        positions_first: first.position,
-        positions_last: last.position,
-        lane: index,
-        lanes,
-        interruptions: batch.interruptions,
-        alone: false,
-    })
+    let (positions_first, positions_last) = match batch.len.checked_sub(1) {
+        Some(last) => (lane.slots.front()?.position, lane.slots.get(last)?.position),
+        None => (1, 0),
+    };
+    let interruptions = batch.interruptions;
+    Some(Suspect { positions_first, positions_last, lane: index, lanes, interruptions, alone: false })
+}
+
+/// The final invoke of a window has no records.
+fn is_final(suspect: &Suspect) -> bool {
+    suspect.positions_first > suspect.positions_last
 }
 
 fn holds(suspect: &Suspect, slot: &Slot) -> bool {

@@ -45,14 +45,15 @@ impl WindowState {
         (self.end_ms + LINGER_MS).saturating_sub(wall_ms).min(longest)
     }
 
-    /// As a batch carries it. `is_early`: a final invoke that comes before the window's time.
-    pub(super) fn handed(&self, is_final: bool, is_early: bool) -> Window {
+    /// As a batch carries it; `next_ms` is the arrival of the lane's first record, if there is one.
+    pub(super) fn handed(&self, is_final: bool, next_ms: Option<u64>, wall_ms: u64) -> Window {
+        let has_had_its_time = wall_ms >= self.end_ms || next_ms.is_some_and(|arrival_ms| !self.takes(arrival_ms));
         Window {
             start_ms: self.start_ms,
             end_ms: self.end_ms,
             state: self.state.clone(),
             is_final,
-            is_terminated_early: is_final && is_early,
+            is_terminated_early: is_final && (self.is_too_large() || !has_had_its_time),
         }
     }
 }

@@ -173,7 +173,7 @@ fn act(sim: &mut Sim, action: &Value, settings: &mut Settings) {
         "resume" => sim.machine.resume(&now),
         "seek" => sim.machine.seek(action["position"].as_u64().unwrap(), &now),
         "close" => sim.machine.closed(sim.log.len() as u64, &now),
-        "crash" => sim.crash(settings.clone()),
+        "crash" => drop(sim.crash(settings.clone(), 0)),
         "skip" => {
             let skipped = sim.machine.skip(action["lane"].as_u64().map(|lane| lane as u8), &now);
             assert_eq!(skipped as u64, action["batches"].as_u64().unwrap(), "batches skipped");

@@ -98,6 +98,7 @@ impl Ledger {
     /// Forget what the dead process knew and had not checkpointed.
     fn crash(&mut self, checkpoint: &Checkpoint) {
         self.flying.clear();
+        self.low = checkpoint.low();
         for record in &self.log {
             let is_covered = covers(checkpoint, record);
             self.covered[record.position as usize] = is_covered;
@@ -133,15 +134,44 @@ fn done_by(outcome: &Outcome, positions: &[u64], reads_reports: bool) -> usize {
     }
 }
 
-/// A handler of many moods, the same for the same seed.
-fn moody(seed: u64) -> Handler<'static> {
+/// Numbers below a bound, the same for the same seed.
+fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed | 1;
-    let mut draw = move |below: u64| {
+    move |below| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state % below
-    };
+    }
+}
+
+/// A handler that keeps the number of records in the window's state, and fails now and then.
+fn counting(seed: u64) -> Handler<'static> {
+    let mut draw = dice(seed);
+    Box::new(move |attempt: &Attempt| {
+        let window = attempt.window.as_ref().unwrap();
+        let records = attempt.positions.len() as u64;
+        let (done, report) = match draw(4) {
+            0 => return (draw(20), Outcome::Error),
+            1 if records > 0 => {
+                let done = draw(records);
+                (done, Report::Failed(vec![attempt.positions[done as usize]]))
+            }
+            _ => (records, Report::AllSucceeded),
+        };
+        let state =
+            if done > 0 { format!(r#"{{"n":{}}}"#, counted(&window.state) + done) } else { window.state.clone() };
+        (draw(20), Outcome::Success { report, state: Some(state) })
+    })
+}
+
+fn counted(state: &str) -> u64 {
+    serde_json::from_str::<serde_json::Value>(state).unwrap()["n"].as_u64().unwrap_or(0)
+}
+
+/// A handler of many moods.
+fn moody(seed: u64) -> Handler<'static> {
+    let mut draw = dice(seed);
     Box::new(move |attempt: &Attempt| {
         let any = attempt.positions[draw(attempt.positions.len() as u64) as usize];
         let answer = |report| Outcome::Success { report, state: None };
@@ -157,6 +187,21 @@ fn moody(seed: u64) -> Handler<'static> {
         };
         (draw(40), outcome)
     })
+}
+
+fn plain() -> Settings {
+    Settings {
+        batch_size: 1,
+        window_ms: 0,
+        batch_bytes_max: 6_291_556,
+        parallelization_factor: 1,
+        maximum_retry_attempts: None,
+        maximum_record_age_ms: None,
+        bisect: false,
+        report_item_failures: false,
+        tumbling_window_ms: 0,
+        backoff: Backoff { base_ms: 1, cap_ms: 1, jitter: 0.0 },
+    }
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
@@ -197,7 +242,8 @@ enum Action {
     Resume,
     Skip(Option<u8>),
     Lanes(u8),
-    Crash,
+    /// Lose that many checkpoints.
+    Crash(usize),
 }
 
 fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
@@ -206,7 +252,7 @@ fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
         Just(Action::Resume),
         prop::option::of(0_u8..10).prop_map(Action::Skip),
         (1_u8..=10).prop_map(Action::Lanes),
-        Just(Action::Crash),
+        (0_usize..4).prop_map(Action::Crash),
     ];
     prop::collection::vec((0_u64..120, action), 0..8)
 }
@@ -229,9 +275,9 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
                 settings.parallelization_factor = *lanes;
                 sim.machine.configure(settings.clone(), &now);
             }
-            Action::Crash => {
-                sim.crash(settings.clone());
-                ledger.crash(&sim.checkpoint);
+            Action::Crash(unsaved) => {
+                sim.crash(settings.clone(), *unsaved);
+                ledger.crash(&sim.checkpoints[0]);
             }
         }
     }
@@ -240,10 +286,10 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
     sim.machine.closed(log.len() as u64, &now);
     sim.run_until(END_MS, &mut |_, seen| ledger.see(&seen));
     assert!(sim.machine.ended(), "not ended: {:?}", sim.machine);
-    assert!(sim.checkpoint.ended);
     assert_eq!(sim.machine.suspects_open(), [], "nothing is suspected of what is done");
-    assert_eq!(sim.machine.checkpoint(), sim.checkpoint, "the last checkpoint says it all");
-    assert_eq!(sim.checkpoint.low(), log.len() as u64);
+    let last = sim.machine.checkpoint();
+    assert_eq!(sim.checkpoints.last(), Some(&last), "the last checkpoint says it all");
+    assert!(last.ended && last.low() == log.len() as u64);
     ledger
 }
 
@@ -254,7 +300,7 @@ proptest! {
     fn without_a_crash_every_record_ends_exactly_once(
         settings in settings(), log in log(80), seed in any::<u64>(), fetch_max in 1_usize..50, actions in actions(),
     ) {
-        let actions: Vec<_> = actions.into_iter().filter(|(_, action)| !matches!(action, Action::Crash)).collect();
+        let actions: Vec<_> = actions.into_iter().filter(|(_, action)| !matches!(action, Action::Crash(_))).collect();
         let ledger = live(&settings, &log, seed, fetch_max, &actions);
         ledger.check_all_ended_once();
         prop_assert_eq!(ledger.filtered as usize, log.iter().filter(|record| !record.passes).count());
@@ -268,21 +314,56 @@ proptest! {
     }
 
     #[test]
-    fn records_that_kill_the_process_are_given_up_and_no_others(
-        lanes in 1_u8..=10, batch_size in 1_u32..40, log in log(80), killers in prop::collection::btree_set(0_u64..80, 0..4),
+    fn the_states_of_tumbling_windows_count_every_record_once_over_crashes(
+        window_ms in 1_u64..60, batch_size in 1_u32..8, log in log(80), seed in any::<u64>(),
+        // A fourth one could be the third of a record alone, which is then given up.
+        crashes in prop::collection::vec((0_u64..120, 0_usize..4), 0..4),
     ) {
         let settings = Settings {
             batch_size,
-            window_ms: 0,
-            batch_bytes_max: 6_291_556,
-            parallelization_factor: lanes,
-            maximum_retry_attempts: Some(2),
-            maximum_record_age_ms: None,
-            bisect: false,
-            report_item_failures: false,
-            tumbling_window_ms: 0,
-            backoff: Backoff { base_ms: 1, cap_ms: 1, jitter: 0.0 },
+            maximum_retry_attempts: None,
+            report_item_failures: true,
+            tumbling_window_ms: window_ms,
+            ..plain()
         };
+        let mut sim = Sim::new(settings.clone(), log.clone(), counting(seed));
+        // What the final invokes were handed, and how many there had been at each checkpoint.
+        let mut finals: Vec<(u64, u64)> = Vec::new();
+        let mut finals_at = vec![0];
+        let mut see = |crash: Option<usize>, seen: Option<&Seen<'_>>| match (crash, seen) {
+            (Some(saved), _) => {
+                finals.truncate(finals_at[saved]);
+                finals_at = vec![finals.len()];
+            }
+            (None, Some(Seen::Command(Command::Checkpoint(_)))) => finals_at.push(finals.len()),
+            (None, Some(Seen::Ended(attempt, Outcome::Success { .. }))) => {
+                let window = attempt.window.as_ref().unwrap();
+                if window.is_final {
+                    finals.push((window.start_ms, counted(&window.state)));
+                }
+            }
+            _ => {}
+        };
+        for (wait_ms, unsaved) in crashes {
+            let until_ms = sim.elapsed_ms + wait_ms;
+            sim.run_until(until_ms, &mut |_, seen| see(None, Some(&seen)));
+            let saved = sim.crash(settings.clone(), unsaved);
+            see(Some(saved), None);
+        }
+        sim.run_until(END_MS, &mut |_, seen| see(None, Some(&seen)));
+        let mut expected = BTreeMap::new();
+        for record in log.iter().filter(|record| record.passes) {
+            *expected.entry(record.arrival_ms / window_ms * window_ms).or_insert(0) += 1;
+        }
+        prop_assert_eq!(finals, expected.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn records_that_kill_the_process_are_given_up_and_no_others(
+        lanes in 1_u8..=10, batch_size in 1_u32..40, log in log(80), killers in prop::collection::btree_set(0_u64..80, 0..4),
+    ) {
+        let settings =
+            Settings { batch_size, parallelization_factor: lanes, maximum_retry_attempts: Some(2), ..plain() };
         let killers: BTreeSet<u64> = killers.into_iter().filter(|p| log.get(*p as usize).is_some_and(|r| r.passes)).collect();
         let dies = Cell::new(false);
         let handler: Handler = Box::new(|attempt| {
@@ -301,7 +382,7 @@ proptest! {
             });
             if dies.take() {
                 deaths += 1;
-                sim.crash(settings.clone());
+                sim.crash(settings.clone(), 0);
             } else if !sim.step(END_MS) {
                 break;
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{BatchId, Command, Outcome, Record, Settings, Suspect};
+use forebay_core::stream::face::{BatchId, Command, Outcome, Record, Settings, Suspect, Window};
 use forebay_core::stream::ShardMachine;
 use forebay_core::Now;
 
@@ -18,7 +18,7 @@ pub(crate) struct Attempt {
     pub(crate) lane: u8,
     pub(crate) lanes: u8,
     pub(crate) positions: Vec<u64>,
-    pub(crate) is_final: bool,
+    pub(crate) window: Option<Window>,
     pub(crate) alone: bool,
     pub(crate) interruptions: u32,
 }
@@ -43,7 +43,8 @@ pub(crate) struct Sim<'a> {
     pub(crate) fetch_max: usize,
     pub(crate) handler: Handler<'a>,
     pub(crate) flying: BTreeMap<(u64, BatchId), (Attempt, Outcome)>,
-    pub(crate) checkpoint: Checkpoint,
+    /// Every checkpoint since the last start, the one it began with first.
+    pub(crate) checkpoints: Vec<Checkpoint>,
     /// First record that retention has left.
     pub(crate) trimmed: u64,
 }
@@ -60,7 +61,7 @@ impl<'a> Sim<'a> {
             fetch_max: usize::MAX,
             handler,
             flying: BTreeMap::new(),
-            checkpoint,
+            checkpoints: vec![checkpoint],
             trimmed: 0,
         }
     }
@@ -69,25 +70,29 @@ impl<'a> Sim<'a> {
         Now { mono_ns: self.elapsed_ms * NS_PER_MS, wall_ms: START_MS + self.elapsed_ms, entropy: self.elapsed_ms }
     }
 
-    /// The process dies and starts again: only the checkpoint, the log and the slots of batches in flight are left.
-    pub(crate) fn crash(&mut self, settings: Settings) {
+    /// The process dies and starts again: only the log, the slots of batches in flight and a checkpoint are left, the last
+    /// but `unsaved`. Returns its place in `checkpoints`, as they were.
+    pub(crate) fn crash(&mut self, settings: Settings, unsaved: usize) -> usize {
+        let saved = (self.checkpoints.len() - 1).saturating_sub(unsaved);
         let slot = |attempt: &Attempt| Suspect {
-            positions_first: attempt.positions[0],
-            positions_last: attempt.positions[attempt.positions.len() - 1],
+            positions_first: attempt.positions.first().copied().unwrap_or(1),
+            positions_last: attempt.positions.last().copied().unwrap_or(0),
             lane: attempt.lane,
             lanes: attempt.lanes,
             interruptions: attempt.interruptions,
             alone: attempt.alone,
         };
         let flying = std::mem::take(&mut self.flying);
-        let mut suspects: Vec<Suspect> =
-            flying.values().filter(|(attempt, _)| !attempt.is_final).map(|(attempt, _)| slot(attempt)).collect();
+        let mut suspects: Vec<Suspect> = flying.values().map(|(attempt, _)| slot(attempt)).collect();
         suspects.extend(self.machine.suspects_open());
-        self.machine = ShardMachine::new(settings, self.checkpoint.clone());
+        let checkpoint = self.checkpoints[saved].clone();
+        self.machine = ShardMachine::new(settings, checkpoint.clone());
+        self.checkpoints = vec![checkpoint];
         self.machine.suspects(suspects);
         let now = self.now();
         self.machine.skipped_to(self.trimmed, &now);
         self.machine.appended(self.appended as u64);
+        saved
     }
 
     /// Do everything that happens at this moment.
@@ -124,14 +129,14 @@ impl<'a> Sim<'a> {
                         lane,
                         lanes: self.machine.lanes() as u8,
                         positions,
-                        is_final: window.is_some_and(|window| window.is_final),
+                        window,
                         alone,
                         interruptions,
                     };
                     let (takes_ms, outcome) = (self.handler)(&attempt);
                     self.flying.insert((self.elapsed_ms + takes_ms, batch), (attempt, outcome));
                 }
-                Command::Checkpoint(checkpoint) => self.checkpoint = checkpoint,
+                Command::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint),
                 Command::Discard { .. } | Command::Count(_) => {}
             }
         }
