@@ -1,7 +1,9 @@
 //! A pattern's text becomes a tree of conditions.
 //!
-//! Objects are all of their fields, arrays any of their conditions, `$or` any of its objects. Everything the language
-//! knows stands here; what it does not know is refused, and the error says where.
+//! Objects are all of their fields, arrays any of their conditions, `$or` any of its objects. Where an event has an array
+//! of objects, what one object of the pattern says must hold in one element; an object inside `$or` is another object than
+//! its namesake beside it. Everything the language knows stands here; what it does not know is refused, and the error says
+//! where.
 
 use super::json::{self, Unreadable, Value, NESTING_MAX};
 use super::matcher::{lower, Bound, Exact, Matcher, Range, Text};

@@ -7,7 +7,7 @@ use super::face::{Command, Condition, Event, Outcome};
 use super::fate::{self, Fate, Verdict};
 use super::lanes::{Batch, Lane, Phase, Slot};
 use super::machine::{ShardMachine, NS_PER_MS};
-use super::suspects::{Finding, Suspects};
+use super::suspects::Finding;
 use super::window;
 use crate::Now;
 
@@ -359,49 +359,5 @@ impl ShardMachine {
         let (Some(window), [lane]) = (&self.window, self.lanes.as_slice()) else { return None };
         let is_waiting = lane.is_idle() && self.intake.is_caught_up(lane);
         is_waiting.then(|| now.mono_ns.saturating_add(window.remaining_ms(now.wall_ms).saturating_mul(NS_PER_MS)))
-    }
-
-    /// Where lanes of another number meet: nobody has read past it.
-    pub(super) fn raise_barrier(&mut self) {
-        let is_other = self.lanes.len() != usize::from(self.settings.parallelization_factor);
-        self.intake.barrier = is_other.then(|| self.next());
-    }
-
-    /// Take up the new number of lanes once all have met.
-    fn pass_barrier(&mut self) {
-        let Some(barrier) = self.intake.barrier else { return };
-        let have_met = self.lanes.iter().all(|lane| lane.is_idle() && lane.read_to >= barrier);
-        if have_met && self.window.is_none() {
-            self.begin_at(barrier);
-        }
-    }
-
-    /// Go on where the seek says, once nothing is in flight.
-    fn restart_at_seek(&mut self) {
-        if self.in_flight > 0 {
-            return;
-        }
-        if let Some(position) = self.seek.take() {
-            self.window = None;
-            self.ended = false;
-            self.suspects = Suspects::new(self.suspects_open());
-            self.begin_at(position);
-        }
-    }
-
-    /// All lanes, as many as the settings say, begin at `position`.
-    fn begin_at(&mut self, position: u64) {
-        self.lanes = (0..self.settings.parallelization_factor).map(|_| Lane::starting_at(position)).collect();
-        self.intake.barrier = None;
-        self.intake.configure(&self.settings, self.lanes.len());
-        self.progress = true;
-    }
-
-    fn end_shard(&mut self) {
-        let Some(end) = self.closed.filter(|_| !self.ended && self.seek.is_none()) else { return };
-        if self.window.is_none() && self.lanes.iter().all(|lane| lane.is_idle() && lane.read_to >= end) {
-            self.ended = true;
-            self.progress = true;
-        }
     }
 }

@@ -18,7 +18,8 @@ pub struct Settings {
     pub maximum_retry_attempts: Option<u32>,
     /// Records older than this are discarded; `None` keeps them for ever.
     pub maximum_record_age_ms: Option<u64>,
-    /// Split a failed batch in two instead of retrying it whole.
+    /// Split a failed batch in two instead of retrying it whole. The halves run at once; only a single record is retried,
+    /// after the back-off.
     pub bisect: bool,
     /// Read `batchItemFailures` out of the handler's response.
     pub report_item_failures: bool,
