@@ -7,6 +7,7 @@
 pub mod filter;
 pub mod histogram;
 pub mod now;
+pub mod queue;
 pub mod sequence;
 pub mod stream;
 pub mod token_bucket;
