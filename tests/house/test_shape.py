@@ -12,9 +12,6 @@ FUNCTION_LINES_MAX = 70  # Rust's are counted by clippy (clippy.toml)
 
 # What is longer, and why it is.
 LONGER = {
-    "rust/engine/src/attempts.rs": "an attempt's whole life, from its batch to its settlement, is one story",
-    "rust/engine/src/engine.rs": "the engine's face: every entry is documented where it is called",
-    "rust/engine/src/failures.rs": "a failure's whole life, from its row to its confirmation or redrive, is one story",
 }
 
 

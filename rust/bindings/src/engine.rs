@@ -5,8 +5,8 @@ use std::sync::mpsc;
 
 use forebay_core::Now;
 use forebay_engine::attempts::{Settled, Task, Work};
-use forebay_engine::engine::Registration;
 use forebay_engine::error::{Answer, EngineError, Reply, Ticket, Waiter};
+use forebay_engine::functions::Registration;
 use forebay_engine::open::{End, Settings};
 use forebay_engine::state::uuid_text;
 use pyo3::prelude::*;

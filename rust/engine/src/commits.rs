@@ -17,6 +17,8 @@ pub(crate) const LAZY_NS: u64 = 5_000_000;
 const FULL_NS: u64 = 100_000_000;
 /// Most bytes accepted and not yet durable; beyond, puts are refused.
 const UNCOMMITTED_MAX: usize = 64 << 20;
+/// Most bytes of one put: half a frame of the owner's socket.
+pub(crate) const PUT_BYTES_MAX: usize = 32 << 20;
 /// Most bytes of newest records kept in memory over all shards.
 const TAIL_MAX: usize = 32 << 20;
 
@@ -121,7 +123,7 @@ impl State {
     pub(crate) fn accept<'a>(
         &mut self,
         stream: &str,
-        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])>,
+        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
         waiter: Waiter,
     ) {
         match self.accept_all(stream, records) {
@@ -136,9 +138,10 @@ impl State {
     fn accept_all<'a>(
         &mut self,
         stream: &str,
-        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])>,
+        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
     ) -> Result<Vec<u64>, EngineError> {
         self.check_room()?;
+        check_size(records.clone())?;
         let entry = self.streams.get(stream).ok_or_else(|| self.no_stream(stream))?;
         let arrival_ms = self.now.wall_ms;
         let (mut numbers, mut data_bytes) = (Vec::with_capacity(records.len()), 0);
@@ -298,4 +301,15 @@ impl State {
             Waiter::Call(call) => call(answer),
         }
     }
+}
+
+/// Refuse a put that is too large as a whole.
+fn check_size<'a>(records: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<(), EngineError> {
+    let bytes: usize = records.map(|(key, data)| key.len() + data.len()).sum();
+    if bytes <= PUT_BYTES_MAX {
+        return Ok(());
+    }
+    Err(EngineError::TooLarge(format!(
+        "the records of one put have {bytes} bytes together: allowed are at most {PUT_BYTES_MAX}; put them in several calls"
+    )))
 }

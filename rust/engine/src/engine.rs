@@ -2,16 +2,17 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::attempts::{Attempt, Job, Settled, Slot, Work};
+use crate::attempts::{Settled, Slot, Work};
 use crate::bell::Bell;
 use crate::commits::Commit;
 use crate::error::{Answer, EngineError, Ticket, Waiter};
+use crate::functions::Registration;
 use crate::metrics::Registry;
 use crate::port::{Reader, Store};
 use crate::slots::{SlotRecord, Slots};
-use crate::state::{Config, Function, State, Timer, SWEEP_NS};
+use crate::state::{Config, State, Timer, SWEEP_NS};
 use forebay_core::Now;
 
 /// What an engine is built from.
@@ -30,54 +31,29 @@ pub struct Parts {
     pub slow_disk: bool,
 }
 
-/// A function or destination, as it is registered.
-#[derive(Clone, Debug, serde::Deserialize)]
-pub struct Registration {
-    /// `function` or `destination`.
-    pub kind: String,
-    /// Unique among its kind.
-    pub name: String,
-    /// How long an attempt may take; a destination has none given.
-    #[serde(default)]
-    pub timeout_ms: Option<u64>,
-    /// `event` or `batch`.
-    #[serde(default)]
-    pub wants: Option<String>,
-    /// `task` or `thread`.
-    #[serde(default)]
-    pub isolation: Option<String>,
-}
-
-/// How long a destination may take for one record.
-const DELIVERY_TIMEOUT_MS: u64 = 60_000;
-/// Longest sleep of a thread that has nothing to do.
-const IDLE: Duration = Duration::from_secs(3600);
-/// Reads taken from the queue at once.
-const READS: usize = 16;
-
-struct Shared {
-    state: Mutex<Inner>,
+pub(crate) struct Shared {
+    pub(crate) state: Mutex<Inner>,
     /// Wakes the driver.
-    work: Condvar,
+    pub(crate) work: Condvar,
     /// Wakes the reader.
-    reads: Condvar,
+    pub(crate) reads: Condvar,
     bell: Bell,
     start: Instant,
     manual: bool,
     slow_disk: bool,
 }
 
-struct Inner {
-    state: State,
+pub(crate) struct Inner {
+    pub(crate) state: State,
     /// When the driver wakes by itself, mono ns.
-    driver_wakes: u64,
+    pub(crate) driver_wakes: u64,
     /// The store, while no thread has taken it.
     store: Option<Box<dyn Store>>,
     reader: Option<Box<dyn Reader>>,
     /// A commit that a slow disk works on.
     begun: Option<Commit>,
     next_ticket: Ticket,
-    stopping: bool,
+    pub(crate) stopping: bool,
 }
 
 /// One process's running end of a store.
@@ -135,12 +111,12 @@ impl Engine {
         if let Some(store) = store {
             let shared = self.shared.clone();
             let driver = std::thread::Builder::new().name("forebay-engine".into());
-            threads.push(driver.spawn(move || drive(&shared, store)).map_err(failed)?);
+            threads.push(driver.spawn(move || crate::threads::drive(&shared, store)).map_err(failed)?);
         }
         if let Some(reader) = reader {
             let shared = self.shared.clone();
             let thread = std::thread::Builder::new().name("forebay-reader".into());
-            threads.push(thread.spawn(move || read(&shared, reader)).map_err(failed)?);
+            threads.push(thread.spawn(move || crate::threads::read(&shared, reader)).map_err(failed)?);
         }
         Ok(())
     }
@@ -316,18 +292,18 @@ impl Drop for Engine {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.state)
     }
 
     /// Lock and look at the clock.
-    fn enter(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn enter(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
         self.tell_time(&mut inner.state);
         inner
     }
 
-    fn tell_time(&self, state: &mut State) {
+    pub(crate) fn tell_time(&self, state: &mut State) {
         if !self.manual {
             let clock = read_clock(self.start);
             state.now = Now { entropy: state.chance.next(), ..clock };
@@ -335,7 +311,7 @@ impl Shared {
     }
 
     /// Wake whoever has something to do now.
-    fn leave(&self, inner: &mut Inner) {
+    pub(crate) fn leave(&self, inner: &mut Inner) {
         if std::mem::take(&mut inner.state.ring) {
             self.bell.ring();
         }
@@ -370,7 +346,7 @@ impl Shared {
 
 impl Inner {
     /// Whether what waits should be committed now rather than wait for company.
-    fn commit_is_due(&self) -> bool {
+    pub(crate) fn commit_is_due(&self) -> bool {
         let now = self.state.now.mono_ns;
         self.stopping || self.state.pending.due().is_some_and(|due| due <= now)
     }
@@ -403,124 +379,6 @@ impl Inner {
             self.state.committed(commit, result, 0);
         }
         is_busy
-    }
-}
-
-/// The driver: turns the engine when something is due and carries commits to the store. The lock is free while it waits and
-/// while the disk works.
-fn drive(shared: &Shared, mut store: Box<dyn Store>) {
-    let mut inner = shared.enter();
-    let mut more_to_give = true;
-    loop {
-        inner.driver_wakes = 0;
-        inner.state.turn();
-        let now = inner.state.now.mono_ns;
-        if let Some(commit) = if inner.commit_is_due() { inner.state.take_commit() } else { None } {
-            shared.leave(&mut inner);
-            drop(inner);
-            let begun = Instant::now();
-            let result = store.commit(&commit.writes);
-            more_to_give |= commit.trims();
-            inner = shared.enter();
-            inner.state.committed(commit, result, begun.elapsed().as_nanos() as u64);
-            continue;
-        }
-        if inner.stopping {
-            return;
-        }
-        shared.leave(&mut inner);
-        let wait = inner.state.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
-        if more_to_give && wait > Duration::from_millis(1) {
-            drop(inner);
-            let given = store.give_back();
-            inner = shared.enter();
-            match given {
-                Ok(more) => more_to_give = more,
-                Err(error) => {
-                    more_to_give = false;
-                    inner.state.fail(error);
-                }
-            }
-            continue;
-        }
-        if wait > Duration::ZERO {
-            inner.driver_wakes = now.saturating_add(wait.as_nanos() as u64);
-            inner = shared.work.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        shared.tell_time(&mut inner.state);
-    }
-}
-
-/// The reader: fetches chunks for machines that want records which are not in memory.
-fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
-    let mut inner = shared.lock();
-    let mut batch = Vec::with_capacity(READS);
-    loop {
-        while inner.state.reads.is_empty() && !inner.stopping {
-            inner = shared.reads.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
-        if inner.stopping {
-            return;
-        }
-        let many = inner.state.reads.len().min(READS);
-        batch.extend(inner.state.reads.drain(..many));
-        drop(inner);
-        let done: Vec<_> = batch.drain(..).map(|one| (one, reader.chunks(one.shard, one.from, one.bytes))).collect();
-        inner = shared.enter();
-        for (one, result) in done {
-            match result {
-                Ok(chunks) => inner.state.read_done(one, chunks),
-                Err(error) => inner.state.fail(error),
-            }
-        }
-        shared.leave(&mut inner);
-    }
-}
-
-impl State {
-    fn register(&mut self, registration: &Registration) -> Result<Slot, EngineError> {
-        let is_function = match registration.kind.as_str() {
-            "function" => true,
-            "destination" => false,
-            other => return Err(EngineError::Invalid(format!("kind is {other:?}: allowed are function, destination"))),
-        };
-        let names = if is_function { &self.function_names } else { &self.destination_names };
-        let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
-        let slot = names.get(&registration.name).copied();
-        let function = Function::new(registration, timeout_ms, &self.registry);
-        let slot = match slot {
-            Some(slot) => {
-                self.functions[slot].replace_settings(function);
-                slot
-            }
-            None => {
-                self.functions.push(function);
-                self.functions.len() - 1
-            }
-        };
-        let names = if is_function { &mut self.function_names } else { &mut self.destination_names };
-        names.insert(registration.name.clone(), slot);
-        let ids: Vec<u64> = self.mappings.keys().copied().collect();
-        ids.into_iter().try_for_each(|id| self.bind(id))?;
-        Ok(slot)
-    }
-
-    fn invoke(&mut self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
-        let refused = match self.function_names.get(function) {
-            Some(_) if self.draining || !self.started => {
-                EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
-            }
-            Some(&slot) => {
-                let job = Job::Invoke { payload, waiter: Some(waiter) };
-                self.ready(Attempt::new(slot, job, 1), false);
-                return;
-            }
-            None => {
-                let known: Vec<&str> = self.function_names.keys().take(8).map(String::as_str).collect();
-                EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
-            }
-        };
-        self.answer(waiter, Err(refused));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records given up: written down first, then sent to their destination, then forgotten; or listed for an operator.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forebay_core::sequence;
@@ -13,6 +13,7 @@ use crate::chunk::Chunk;
 use crate::error::EngineError;
 use crate::pollers::{condition_name, PollerId, Records, Source};
 use crate::port::Table;
+use crate::redrives::Redrive;
 use crate::state::{iso_millis, uuid_text, State, Timer};
 
 /// How long a failure stays listed.
@@ -23,6 +24,10 @@ pub(crate) const DELIVERED_WITHIN_MS: u64 = 24 * 3_600_000;
 const DELIVERIES_MAX: usize = 64;
 /// Most keys of undelivered failures kept in memory; beyond, they are found again in the store.
 const KEYS_MAX: usize = 10_000;
+/// How often listed failures are looked through for those whose time is over.
+const SWEEP_MS: u64 = 3_600_000;
+/// Failure rows read at once: each may hold a batch of 6 MB.
+const ROWS: usize = 64;
 const DELIVERY_BACKOFF_MS: (u64, u64) = (1_000, 300_000);
 
 /// Names a failure: mapping, shard's log, first position. The same records given up again take the same name.
@@ -92,15 +97,9 @@ pub(crate) struct Failures {
     under_way: BTreeMap<u64, usize>,
     /// More rows wait in the store than `waiting` holds.
     more: bool,
-    redrives: BTreeMap<u64, Redrive>,
-}
-
-#[derive(Default)]
-struct Redrive {
-    keys: VecDeque<FailureKey>,
-    under_way: usize,
-    spacing_ms: u64,
-    next_ms: u64,
+    pub(crate) redrives: BTreeMap<u64, Redrive>,
+    /// When listed failures are next looked through, wall ms.
+    next_sweep_ms: u64,
 }
 
 /// Row bytes: length of the JSON part, the JSON part, the packed records (renumbered from 0).
@@ -293,7 +292,7 @@ impl State {
     pub(crate) fn undelivered(&mut self) -> Vec<FailureKey> {
         let mut keys = Vec::new();
         let mut after: Option<Vec<u8>> = None;
-        while let Ok(rows) = self.reader.scan(Table::Failure, &[], after.as_deref(), 256) {
+        while let Ok(rows) = self.reader.scan(Table::Failure, &[], after.as_deref(), ROWS) {
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
             let waiting = rows.iter().filter(|(_, row)| decode(row).is_some_and(|(row, _)| row.destination.is_some()));
@@ -303,96 +302,21 @@ impl State {
                 break;
             }
         }
-        keys.retain(|key| !self.failures.later.iter().any(|(_, later)| later == key));
+        let later: BTreeSet<FailureKey> = self.failures.later.iter().map(|(_, key)| *key).collect();
+        keys.retain(|key| !later.contains(key));
         keys
-    }
-
-    /// Run listed failures again, at most `rate` a second.
-    pub(crate) fn redrive(&mut self, mapping: u64, keys: Vec<FailureKey>, rate: Option<f64>) {
-        let redrive = self.failures.redrives.entry(mapping).or_default();
-        redrive.spacing_ms = rate.map_or(0, |rate| (1_000.0 / rate) as u64);
-        for key in keys {
-            if !redrive.keys.contains(&key) {
-                redrive.keys.push_back(key);
-            }
-        }
-        self.send_redrives();
-    }
-
-    /// Start redrives that are due. One at a time for each mapping: an operator's second look never floods a handler.
-    pub(crate) fn send_redrives(&mut self) {
-        let wall = self.now.wall_ms;
-        let mappings: Vec<u64> = self.failures.redrives.keys().copied().collect();
-        for id in mappings {
-            let Some(redrive) = self.failures.redrives.get_mut(&id) else { continue };
-            if redrive.under_way > 0 {
-                continue;
-            }
-            if redrive.next_ms > wall {
-                let wait = redrive.next_ms - wall;
-                self.timers.push(self.now.mono_ns + wait * 1_000_000, Timer::Redrives);
-                continue;
-            }
-            let Some(key) = redrive.keys.pop_front() else {
-                self.failures.redrives.remove(&id);
-                continue;
-            };
-            redrive.under_way = 1;
-            redrive.next_ms = wall + redrive.spacing_ms;
-            if !self.send_redrive(key) {
-                if let Some(redrive) = self.failures.redrives.get_mut(&id) {
-                    redrive.under_way = 0;
-                }
-                self.timers.push(self.now.mono_ns, Timer::Redrives);
-            }
-        }
-    }
-
-    fn send_redrive(&mut self, key: FailureKey) -> bool {
-        let Ok(Some(bytes)) = self.reader.get(Table::Failure, &key.bytes()) else { return false };
-        let Some((row, payload)) = decode(&bytes) else { return false };
-        let Some(packed) = Chunk::open(0, payload.to_vec()) else { return false };
-        let Some(mapping) = self.mappings.get(&key.mapping) else { return false };
-        let Some(slot) = mapping.slot else { return false };
-        let Some(source) = self.source(key.mapping, key.shard) else { return false };
-        let mut chunks = Vec::with_capacity(row.positions.len());
-        for (at, &position) in row.positions.iter().enumerate() {
-            let record = packed.record(at as u64);
-            let mut chunk = Chunk::starting_at(position);
-            chunk.push(record.key, record.data, record.key_hash, record.arrival_ms);
-            chunks.push(Arc::new(chunk));
-        }
-        if chunks.is_empty() {
-            return false;
-        }
-        let records = Records { source, positions: row.positions.into(), chunks: chunks.into() };
-        self.ready(Attempt::new(slot, Job::Redrive { key, records }, 1), false);
-        true
-    }
-
-    /// A redriven failure succeeded (it is forgotten) or failed again (it stays listed with the new error).
-    pub(crate) fn redrive_ended(&mut self, key: &FailureKey, succeeded: bool, body: Option<Vec<u8>>) {
-        if succeeded {
-            self.pending.remove(Table::Failure, key.bytes());
-        } else if let Ok(Some(bytes)) = self.reader.get(Table::Failure, &key.bytes()) {
-            if let Some((mut row, payload)) = decode(&bytes) {
-                row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned());
-                self.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
-            }
-        }
-        self.pending.begin_lazily(self.now.mono_ns);
-        if let Some(redrive) = self.failures.redrives.get_mut(&key.mapping) {
-            redrive.under_way = 0;
-        }
-        self.send_redrives();
     }
 
     /// Drop listed failures that are older than their time. Waiting ones stay.
     pub(crate) fn sweep_failures(&mut self) -> Result<(), EngineError> {
         let wall = self.now.wall_ms;
+        if wall < self.failures.next_sweep_ms {
+            return Ok(());
+        }
+        self.failures.next_sweep_ms = wall + SWEEP_MS;
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows = self.reader.scan(Table::Failure, &[], after.as_deref(), 256)?;
+            let rows = self.reader.scan(Table::Failure, &[], after.as_deref(), ROWS)?;
             let Some((last, _)) = rows.last() else { return Ok(()) };
             after = Some(last.clone());
             for (key, bytes) in rows {

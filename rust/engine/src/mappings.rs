@@ -3,153 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_core::filter::{Filter, FilterError, Filters, KINESIS};
+use forebay_core::filter::Filters;
 use forebay_core::sequence;
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{Backoff, Settings};
 use forebay_core::stream::ShardMachine;
-use serde::{Deserialize, Serialize};
 
 use crate::attempts::Slot;
 use crate::error::EngineError;
+use crate::mapping_row::{MappingRow, StartingPosition};
 use crate::meters::MappingMeters;
 use crate::pollers::{Poller, PollerId, Source};
 use crate::port::{ShardId, Table};
 use crate::state::State;
 
-/// Most payload bytes of one batch: Lambda's synchronous payload.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub(crate) const BATCH_BYTES_MAX: u64 = 6_291_556;
-
-/// Where a mapping begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(crate) enum StartingPosition {
-    /// The oldest record kept.
-    TrimHorizon,
-    /// After everything that was there when the mapping was first seen.
-    Latest,
-    /// The first record that arrived at or after a time.
-    AtTimestamp,
-}
-
-/// Back-off between retries, as it crosses the seam.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct BackoffRow {
-    base_ms: u64,
-    cap_ms: u64,
-    jitter: f64,
-}
-
-/// A mapping's row: identity and every setting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct MappingRow {
-    /// Source stream.
-    pub stream: String,
-    /// Target function.
-    pub function: String,
-    /// The function's ARN, as failure records show it.
-    #[serde(default)]
-    pub function_arn: String,
-    /// Where it began; fixed at first sight.
-    pub starting_position: StartingPosition,
-    /// Time of `AT_TIMESTAMP`.
-    #[serde(default)]
-    pub starting_position_timestamp_ms: Option<u64>,
-    batch_size: u32,
-    maximum_batching_window_ms: u64,
-    parallelization_factor: u8,
-    maximum_retry_attempts: i64,
-    maximum_record_age_ms: i64,
-    bisect_batch_on_function_error: bool,
-    report_batch_item_failures: bool,
-    filters: Vec<String>,
-    tumbling_window_ms: u64,
-    /// Name of the on-failure destination.
-    #[serde(default)]
-    pub on_failure: Option<String>,
-    /// Failure records carry the event.
-    pub include_payload: bool,
-    retry_backoff: BackoffRow,
-    /// Whether it runs.
-    pub enabled: bool,
-    /// What the newest declaration said of that.
-    #[serde(default)]
-    declared_enabled: Option<bool>,
-}
-
-impl MappingRow {
-    /// Whether the handler's response matters.
-    pub(crate) fn reads_response(&self) -> bool {
-        self.report_batch_item_failures || self.tumbling_window_ms > 0
-    }
-
-    /// Refuse what no machine can run. Python refuses earlier and with AWS's words; this holds for every other door.
-    pub(crate) fn check(&self) -> Result<(), EngineError> {
-        let refuse = |text: String| Err(EngineError::Invalid(text));
-        if !(1..=10_000).contains(&self.batch_size) {
-            return refuse(format!("batch_size is {}: allowed are 1 to 10000", self.batch_size));
-        }
-        if self.maximum_batching_window_ms > 300_000 {
-            return refuse(format!(
-                "maximum_batching_window is {} ms: allowed are 0 to 300000",
-                self.maximum_batching_window_ms
-            ));
-        }
-        if !(1..=10).contains(&self.parallelization_factor) {
-            return refuse(format!("parallelization_factor is {}: allowed are 1 to 10", self.parallelization_factor));
-        }
-        if !(-1..=10_000).contains(&self.maximum_retry_attempts) {
-            return refuse(format!(
-                "maximum_retry_attempts is {}: allowed are -1 to 10000",
-                self.maximum_retry_attempts
-            ));
-        }
-        if self.maximum_record_age_ms != -1 && !(60_000..=604_800_000).contains(&self.maximum_record_age_ms) {
-            return refuse(format!(
-                "maximum_record_age is {} ms: allowed are -1, or 60000 to 604800000",
-                self.maximum_record_age_ms
-            ));
-        }
-        if self.tumbling_window_ms > 900_000 {
-            return refuse(format!("tumbling_window is {} ms: allowed are 0 to 900000", self.tumbling_window_ms));
-        }
-        if self.tumbling_window_ms > 0 && self.parallelization_factor > 1 {
-            return refuse("tumbling_window needs parallelization_factor 1: a window's state is one per shard".into());
-        }
-        Ok(())
-    }
-
-    /// The parallelization factor.
-    pub(crate) fn lanes(&self) -> u8 {
-        self.parallelization_factor
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            batch_size: self.batch_size,
-            window_ms: self.maximum_batching_window_ms,
-            batch_bytes_max: BATCH_BYTES_MAX,
-            parallelization_factor: self.parallelization_factor,
-            maximum_retry_attempts: u32::try_from(self.maximum_retry_attempts).ok(),
-            maximum_record_age_ms: u64::try_from(self.maximum_record_age_ms).ok(),
-            bisect: self.bisect_batch_on_function_error,
-            report_item_failures: self.report_batch_item_failures,
-            tumbling_window_ms: self.tumbling_window_ms,
-            backoff: Backoff {
-                base_ms: self.retry_backoff.base_ms,
-                cap_ms: self.retry_backoff.cap_ms,
-                jitter: self.retry_backoff.jitter,
-            },
-        }
-    }
-
-    fn parse_filters(&self) -> Result<Filters, EngineError> {
-        let refused = |error: FilterError| EngineError::Invalid(error.to_string());
-        let filters: Result<Vec<Filter>, FilterError> = self.filters.iter().map(|text| Filter::parse(text)).collect();
-        Filters::new(KINESIS, filters.map_err(refused)?).map_err(refused)
-    }
-}
+/// Rows read at once where there may be many of them, each with its records.
+const ROWS: usize = 64;
 
 /// A mapping as the engine holds it.
 pub(crate) struct Mapping {
@@ -249,7 +117,7 @@ impl State {
                 }
                 _ => self.shards[shard as usize].as_ref().map_or(0, |shard| shard.next),
             };
-            let checkpoint = Checkpoint::starting_at(position, row.parallelization_factor);
+            let checkpoint = Checkpoint::starting_at(position, row.lanes());
             let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
             self.pending.set(Table::Checkpoint, checkpoint_key(id, shard), value);
         }
@@ -370,7 +238,7 @@ impl State {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 EngineError::Store(crate::port::StoreError::Corrupt(format!("checkpoint of mapping {id}: {error}")))
             })?,
-            None => Checkpoint::starting_at(entry.row.start, mapping.row.parallelization_factor),
+            None => Checkpoint::starting_at(entry.row.start, mapping.row.lanes()),
         };
         let (settings, enabled) = (mapping.row.settings(), mapping.row.enabled);
         let mut machine = ShardMachine::new(settings, checkpoint);
@@ -432,6 +300,9 @@ impl State {
     pub(crate) fn close_pollers(&mut self, id: u64) {
         let Some(mapping) = self.mappings.get_mut(&id) else { return };
         for (shard, poller) in std::mem::take(&mut mapping.pollers) {
+            for (token, _) in self.ready_of(poller) {
+                self.withdraw(token);
+            }
             self.pollers[poller] = None;
             if let Some(entry) = self.shards[shard as usize].as_mut() {
                 entry.pollers.retain(|&other| other != poller);
@@ -445,8 +316,14 @@ impl State {
         self.mappings.remove(&id);
         self.pending.remove(Table::Mapping, id.to_be_bytes().to_vec());
         for table in [Table::Checkpoint, Table::Failure] {
-            for (key, _) in self.reader.scan(table, &id.to_be_bytes(), None, usize::MAX)? {
-                self.pending.remove(table, key);
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let rows = self.reader.scan(table, &id.to_be_bytes(), after.as_deref(), ROWS)?;
+                let Some((last, _)) = rows.last() else { break };
+                after = Some(last.clone());
+                for (key, _) in rows {
+                    self.pending.remove(table, key);
+                }
             }
         }
         self.pending.urgent = true;

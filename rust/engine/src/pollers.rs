@@ -149,6 +149,17 @@ impl Poller {
         }
     }
 
+    /// Hold the next chunks, about as many bytes as are wanted.
+    fn hold_from<'a>(&mut self, chunks: impl Iterator<Item = &'a Arc<Chunk>>, mut wanted: u64) {
+        for chunk in chunks {
+            self.hold(chunk.clone());
+            wanted = wanted.saturating_sub(chunk.body().len() as u64);
+            if wanted == 0 {
+                break;
+            }
+        }
+    }
+
     /// Drop chunks that are done, and the lowest others while there are too many.
     fn release(&mut self) {
         let low = self.machine.low();
@@ -306,9 +317,7 @@ impl State {
                 });
                 return false;
             }
-            for chunk in shard.tail.iter().skip(at) {
-                poller.hold(chunk.clone());
-            }
+            poller.hold_from(shard.tail.iter().skip(at), fetch.bytes_max);
         }
         let mapping = self.mappings.get(&poller.source.mapping);
         let filters = mapping.map(|mapping| &mapping.filters).filter(|filters| !filters.is_empty());

@@ -2,7 +2,8 @@
 
 use forebay_core::sequence;
 
-use crate::mappings::{Mapping, MappingRow};
+use crate::mapping_row::MappingRow;
+use crate::mappings::Mapping;
 use crate::meters::{MappingMeters, StreamMeters};
 use crate::port::{Reader, StoreError, Table};
 use crate::state::State;

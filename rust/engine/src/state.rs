@@ -9,11 +9,11 @@ use forebay_core::Now;
 
 use crate::attempts::{Attempts, Outbox, Slot, Token};
 use crate::commits::Pending;
-use crate::engine::Registration;
 use crate::error::{Answer, EngineError, Ticket};
 use crate::failures::Failures;
+use crate::functions::Function;
 use crate::mappings::Mapping;
-use crate::meters::{FunctionMeters, StoreMeters};
+use crate::meters::StoreMeters;
 use crate::metrics::Registry;
 use crate::pollers::{Poller, PollerId, Read};
 use crate::port::{Reader, ShardId, StoreError};
@@ -79,19 +79,6 @@ impl Timers {
         }
         self.0.pop_first()
     }
-}
-
-/// A function or a destination registered in this process.
-pub(crate) struct Function {
-    pub(crate) name: String,
-    pub(crate) timeout_ns: u64,
-    pub(crate) as_event: bool,
-    pub(crate) isolation: String,
-    /// When the timer of its deadlines rings.
-    pub(crate) armed: Option<u64>,
-    /// `(deadline, attempt)` in the order of handing out, which is the order of deadlines.
-    pub(crate) deadlines: VecDeque<(u64, Token)>,
-    pub(crate) meters: FunctionMeters,
 }
 
 /// A stream of numbers that nobody can foretell and a test can repeat (`SplitMix64`).
@@ -161,27 +148,6 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     pub(crate) full: bool,
     pub(crate) failed: Option<StoreError>,
-}
-
-impl Function {
-    pub(crate) fn new(registration: &Registration, timeout_ms: u64, registry: &Registry) -> Self {
-        Self {
-            name: registration.name.clone(),
-            timeout_ns: timeout_ms.saturating_mul(1_000_000),
-            as_event: registration.wants.as_deref() != Some("batch"),
-            isolation: registration.isolation.clone().unwrap_or_default(),
-            armed: None,
-            deadlines: VecDeque::new(),
-            meters: FunctionMeters::new(registry, &registration.name),
-        }
-    }
-
-    /// Take the settings of a later registration; attempts in flight keep their deadlines.
-    pub(crate) fn replace_settings(&mut self, other: Self) {
-        self.timeout_ns = other.timeout_ns;
-        self.as_event = other.as_event;
-        self.isolation = other.isolation;
-    }
 }
 
 impl State {

@@ -7,7 +7,7 @@ use serde_json::{json, Value};
 
 use super::Done;
 use crate::error::EngineError;
-use crate::mappings::{MappingRow, StartingPosition};
+use crate::mapping_row::{MappingRow, StartingPosition};
 use crate::metrics::Metric;
 use crate::pollers::{Poller, PollerId};
 use crate::port::ShardId;

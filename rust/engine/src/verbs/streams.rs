@@ -10,7 +10,7 @@ use serde_json::{json, Map, Value};
 
 use super::Done;
 use crate::error::EngineError;
-use crate::mappings::StartingPosition;
+use crate::mapping_row::StartingPosition;
 use crate::meters::StreamMeters;
 use crate::port::{ShardId, Table};
 use crate::state::State;

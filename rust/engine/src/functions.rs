@@ -1,0 +1,114 @@
+//! Functions and destinations: what this process can run, and how an invocation of it begins.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::attempts::{Attempt, Job, Slot, Token};
+use crate::error::{EngineError, Waiter};
+use crate::meters::FunctionMeters;
+use crate::metrics::Registry;
+use crate::state::State;
+
+/// How long a destination may take for one record.
+const DELIVERY_TIMEOUT_MS: u64 = 60_000;
+
+/// A function or destination, as it is registered.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Registration {
+    /// `function` or `destination`.
+    pub kind: String,
+    /// Unique among its kind.
+    pub name: String,
+    /// How long an attempt may take; a destination has none given.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// `event` or `batch`.
+    #[serde(default)]
+    pub wants: Option<String>,
+    /// `task` or `thread`.
+    #[serde(default)]
+    pub isolation: Option<String>,
+}
+
+/// A function or a destination registered in this process.
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) timeout_ns: u64,
+    pub(crate) as_event: bool,
+    pub(crate) isolation: String,
+    /// When the timer of its deadlines rings.
+    pub(crate) armed: Option<u64>,
+    /// `(deadline, attempt)` in the order of handing out, which is the order of deadlines.
+    pub(crate) deadlines: VecDeque<(u64, Token)>,
+    pub(crate) meters: FunctionMeters,
+}
+
+impl Function {
+    pub(crate) fn new(registration: &Registration, timeout_ms: u64, registry: &Registry) -> Self {
+        Self {
+            name: registration.name.clone(),
+            timeout_ns: timeout_ms.saturating_mul(1_000_000),
+            as_event: registration.wants.as_deref() != Some("batch"),
+            isolation: registration.isolation.clone().unwrap_or_default(),
+            armed: None,
+            deadlines: VecDeque::new(),
+            meters: FunctionMeters::new(registry, &registration.name),
+        }
+    }
+
+    /// Take the settings of a later registration; attempts in flight keep their deadlines.
+    pub(crate) fn replace_settings(&mut self, other: Self) {
+        self.timeout_ns = other.timeout_ns;
+        self.as_event = other.as_event;
+        self.isolation = other.isolation;
+    }
+}
+
+impl State {
+    pub(crate) fn register(&mut self, registration: &Registration) -> Result<Slot, EngineError> {
+        let is_function = match registration.kind.as_str() {
+            "function" => true,
+            "destination" => false,
+            other => return Err(EngineError::Invalid(format!("kind is {other:?}: allowed are function, destination"))),
+        };
+        let names = if is_function { &self.function_names } else { &self.destination_names };
+        let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
+        let slot = names.get(&registration.name).copied();
+        let function = Function::new(registration, timeout_ms, &self.registry);
+        let slot = match slot {
+            Some(slot) => {
+                self.functions[slot].replace_settings(function);
+                slot
+            }
+            None => {
+                self.functions.push(function);
+                self.functions.len() - 1
+            }
+        };
+        let names = if is_function { &mut self.function_names } else { &mut self.destination_names };
+        names.insert(registration.name.clone(), slot);
+        let ids: Vec<u64> = self.mappings.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.bind(id))?;
+        Ok(slot)
+    }
+
+    pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
+        let refused = match self.function_names.get(function) {
+            Some(_) if self.draining || !self.started => {
+                EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
+            }
+            Some(&slot) => {
+                let job = Job::Invoke { payload, waiter: Some(waiter) };
+                self.ready(Attempt::new(slot, job, 1), false);
+                return;
+            }
+            None => {
+                let known: Vec<&str> = self.function_names.keys().take(8).map(String::as_str).collect();
+                EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
+            }
+        };
+        self.answer(waiter, Err(refused));
+    }
+}

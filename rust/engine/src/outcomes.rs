@@ -1,0 +1,134 @@
+//! What became of an attempt: told to its machine, its caller or its failure.
+
+use forebay_core::sequence;
+use forebay_core::stream::face::{BatchId, Outcome, Report};
+use forebay_core::stream::report;
+
+use crate::attempts::{Attempt, Job, Settled, Slot};
+use crate::error::{EngineError, Reply};
+use crate::pollers::PollerId;
+use crate::state::State;
+
+impl State {
+    /// An attempt has ended. A token that names nothing is an answer that came twice or too late: it is refused.
+    pub(crate) fn settle(&mut self, settled: Settled) {
+        let Some(attempt) = self.attempts.remove(settled.token) else { return };
+        self.outbox.running -= 1;
+        if attempt.alone {
+            self.outbox.running_alone = false;
+        }
+        if let Some(file_slot) = attempt.file_slot {
+            self.slots.release(file_slot);
+        }
+        let status = if attempt.timed_out { 2 } else { settled.status };
+        self.measure(&attempt, status, settled.duration_ns);
+        match attempt.job {
+            Job::Batch { poller, batch, .. } => self.batch_ended(poller, batch, attempt.request, status, settled.body),
+            Job::Redrive { key, .. } => self.redrive_ended(&key, status == 0, settled.body),
+            Job::Invoke { waiter: Some(waiter), .. } => {
+                let answer = self.invoke_answer(attempt.slot, attempt.request, status, settled.body);
+                self.answer(waiter, answer);
+            }
+            Job::Invoke { waiter: None, .. } => {}
+            Job::Delivery { key, .. } => self.delivery_ended(key, status == 0, settled.body),
+        }
+        if self.outbox.rings(self.draining, self.config.concurrency) {
+            self.ring = true;
+        }
+    }
+
+    fn measure(&mut self, attempt: &Attempt, status: u8, duration_ns: u64) {
+        let now = self.now.mono_ns;
+        let function = &mut self.functions[attempt.slot];
+        while function.deadlines.front().is_some_and(|&(deadline, token)| {
+            deadline > now && self.attempts.get_mut(token).is_none_or(|other| other.deadline_ns != deadline)
+        }) {
+            function.deadlines.pop_front();
+        }
+        if matches!(attempt.job, Job::Delivery { .. }) {
+            return;
+        }
+        function.meters.in_flight.add(-1.0);
+        if attempt.timed_out {
+            function.meters.zombies.add(-1.0);
+        }
+        function.meters.ended(status, duration_ns);
+    }
+
+    fn batch_ended(&mut self, id: PollerId, batch: BatchId, request: u128, status: u8, body: Option<Vec<u8>>) {
+        let now = self.now;
+        let Some(poller) = self.pollers[id].as_mut() else { return };
+        poller.last_request = request;
+        let mapping = self.mappings.get_mut(&poller.source.mapping);
+        let reads_reports = mapping.is_some_and(|mapping| {
+            mapping.meters.lanes_busy.add(-1.0);
+            mapping.last_result = if status == 0 { "OK" } else { "PROBLEM: Function call failed" };
+            mapping.row.reads_response()
+        });
+        let outcome = match status {
+            0 if reads_reports => read_response(poller.source.shard_index, body.as_deref()),
+            0 => Outcome::Success { report: Report::AllSucceeded, state: None },
+            2 => Outcome::Timeout,
+            3 => Outcome::NotInvoked,
+            4 => Outcome::Interrupted,
+            _ => Outcome::Error,
+        };
+        if status != 0 {
+            poller.last_error = body.map(|text| String::from_utf8_lossy(&text).into());
+        }
+        poller.machine.completed(batch, &outcome, &now);
+        self.pump(id);
+        self.keep_suspects(id);
+    }
+
+    pub(crate) fn invoke_answer(
+        &self,
+        slot: Slot,
+        request: u128,
+        status: u8,
+        body: Option<Vec<u8>>,
+    ) -> Result<Reply, EngineError> {
+        let function = &self.functions[slot];
+        match status {
+            0 => Ok(Reply::Json(body.unwrap_or_else(|| b"null".to_vec()))),
+            2 => {
+                let id = crate::state::uuid_text(request);
+                let seconds = function.timeout_ns as f64 / 1e9;
+                let text = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");
+                let payload = serde_json::json!({"errorType": "Sandbox.Timedout", "errorMessage": text});
+                Err(EngineError::Function { message: text, payload: payload.to_string() })
+            }
+            1 => {
+                let payload = body.map_or_else(|| "{}".to_owned(), |body| String::from_utf8_lossy(&body).into_owned());
+                let message = error_message(&payload);
+                Err(EngineError::Function { message, payload })
+            }
+            _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),
+        }
+    }
+}
+
+fn read_response(shard_index: u32, body: Option<&[u8]>) -> Outcome {
+    let response = match body {
+        None => None,
+        Some(bytes) => match serde_json::from_slice::<serde_json::Value>(bytes) {
+            Ok(value) => Some(value),
+            Err(_) => return Outcome::Success { report: Report::Malformed, state: None },
+        },
+    };
+    let position_of = |text: &str| sequence::parse(text).filter(|(shard, _)| *shard == shard_index).map(|(_, at)| at);
+    Outcome::Success {
+        report: report::failures(response.as_ref(), position_of),
+        state: report::window_state(response.as_ref()),
+    }
+}
+
+fn error_message(payload: &str) -> String {
+    let parsed: Option<serde_json::Value> = serde_json::from_str(payload).ok();
+    let field = |name: &str| parsed.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    match (field("errorType"), field("errorMessage")) {
+        (Some(kind), Some(message)) => format!("{kind}: {message}"),
+        (None, Some(message)) => message,
+        _ => payload.to_owned(),
+    }
+}

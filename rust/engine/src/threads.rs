@@ -1,0 +1,88 @@
+//! The engine's two threads: the driver, who carries commits to the store, and the reader, who fetches chunks.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use crate::engine::Shared;
+use crate::port::{Reader, Store};
+
+/// Longest sleep of a thread that has nothing to do.
+const IDLE: Duration = Duration::from_secs(3600);
+/// Reads taken from the queue at once.
+const READS: usize = 16;
+
+/// The driver: turns the engine when something is due and carries commits to the store. The lock is free while it waits and
+/// while the disk works.
+pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
+    let mut inner = shared.enter();
+    let mut more_to_give = true;
+    loop {
+        inner.driver_wakes = 0;
+        inner.state.turn();
+        let now = inner.state.now.mono_ns;
+        if let Some(commit) = if inner.commit_is_due() { inner.state.take_commit() } else { None } {
+            shared.leave(&mut inner);
+            drop(inner);
+            let begun = Instant::now();
+            let result = store.commit(&commit.writes);
+            more_to_give |= commit.trims();
+            inner = shared.enter();
+            let refused = result.is_err();
+            inner.state.committed(commit, result, begun.elapsed().as_nanos() as u64);
+            if inner.stopping && refused {
+                // What could not be written now is done again after the next start; a full disk must not keep a process from ending.
+                return;
+            }
+            continue;
+        }
+        if inner.stopping {
+            return;
+        }
+        shared.leave(&mut inner);
+        let wait = inner.state.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
+        if more_to_give && wait > Duration::from_millis(1) {
+            drop(inner);
+            let given = store.give_back();
+            inner = shared.enter();
+            match given {
+                Ok(more) => more_to_give = more,
+                Err(error) => {
+                    more_to_give = false;
+                    inner.state.fail(error);
+                }
+            }
+            continue;
+        }
+        if wait > Duration::ZERO {
+            inner.driver_wakes = now.saturating_add(wait.as_nanos() as u64);
+            inner = shared.work.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        shared.tell_time(&mut inner.state);
+    }
+}
+
+/// The reader: fetches chunks for machines that want records which are not in memory.
+pub(crate) fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
+    let mut inner = shared.lock();
+    let mut batch = Vec::with_capacity(READS);
+    loop {
+        while inner.state.reads.is_empty() && !inner.stopping {
+            inner = shared.reads.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        if inner.stopping {
+            return;
+        }
+        let many = inner.state.reads.len().min(READS);
+        batch.extend(inner.state.reads.drain(..many));
+        drop(inner);
+        let done: Vec<_> = batch.drain(..).map(|one| (one, reader.chunks(one.shard, one.from, one.bytes))).collect();
+        inner = shared.enter();
+        for (one, result) in done {
+            match result {
+                Ok(chunks) => inner.state.read_done(one, chunks),
+                Err(error) => inner.state.fail(error),
+            }
+        }
+        shared.leave(&mut inner);
+    }
+}
