@@ -92,6 +92,10 @@ fn a_pattern_may_nest_a_hundred_deep_and_no_more() {
     assert!(Filter::parse(&pattern(NESTING_MAX)).is_ok());
     let error = Filter::parse(&pattern(NESTING_MAX + 1)).map_err(|error| error.reason);
     assert_eq!(error, Err("objects and arrays may lie 100 deep at most".to_owned()));
+    let hollow = |depth: usize| format!("{}{{}}{}", "{\"data\":".repeat(depth - 1), "}".repeat(depth - 1));
+    let reason = |depth| Filter::parse(&hollow(depth)).map_err(|error| error.reason);
+    assert_eq!(reason(NESTING_MAX), Err("an empty object matches nothing; leave it out".to_owned()));
+    assert_eq!(reason(NESTING_MAX + 1), Err("objects and arrays may lie 100 deep at most".to_owned()));
 }
 
 #[test]
