@@ -70,8 +70,9 @@ $(RELEASE)/.built: $(PACKAGE)
 	@scripts/tools.sh $(PYTHON)
 	$(PYTHON) -m venv $(RELEASE)
 	$(RELEASE)/bin/pip install -q --upgrade 'pip>=25.1'
+	$(RELEASE)/bin/python scripts/requirements.py > $(RELEASE)/requirements.txt
+	$(RELEASE)/bin/pip install -q -r $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install --force-reinstall --no-deps .
-	$(RELEASE)/bin/pip install -q .
 	touch $@
 
 $(RELEASE)/.flights: $(RELEASE)/.built
