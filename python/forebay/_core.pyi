@@ -7,7 +7,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from forebay.clock import Clock
 
-__all__ = ["Batch", "Engine", "Record", "__version__", "debug_build"]
+__all__ = ["Batch", "Engine", "Histogram", "Record", "TokenBucket", "__version__", "debug_build"]
 
 __version__: str
 debug_build: bool
