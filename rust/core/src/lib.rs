@@ -9,6 +9,7 @@ pub mod histogram;
 pub mod now;
 pub mod queue;
 pub mod sequence;
+pub mod statistic;
 pub mod stream;
 pub mod token_bucket;
 

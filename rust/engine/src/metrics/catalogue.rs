@@ -10,6 +10,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Always 1: what there is to know is in its labels.
+    Info,
     /// Many values, of which percentiles are wanted.
     Distribution,
 }
@@ -102,7 +104,7 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    Build: "forebay_build_info", None, Gauge, Count, ["version"], NONE,
+    Build: "forebay_build_info", None, Info, Count, ["version"], NONE,
         "Always 1; its label says which forebay runs.";
 
     Invocations: "forebay_invocations_total", Some(lambda("Invocations", "Count", 1.0)), Counter, Count, ["function", "outcome"], NONE,
@@ -176,11 +178,12 @@ impl Metric {
 }
 
 impl Kind {
-    /// The word for it in the exposition formats.
+    /// The word for it in OpenMetrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Info => "info",
             Self::Distribution => "histogram",
         }
     }

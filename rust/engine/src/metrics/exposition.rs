@@ -5,11 +5,13 @@
 
 use std::fmt::Write;
 
-use forebay_core::histogram::{Histogram, MIN};
+use forebay_core::histogram::{Histogram, Percent, MIN};
 
 use super::catalogue::{Description, Kind, Unit, METRICS};
 use super::registry::{Numbers, Registry, Series};
 
+/// What the quantile gauges show, of the running minute and the one before.
+const QUANTILES: [(&str, f64); 5] = [("0.5", 50.0), ("0.9", 90.0), ("0.95", 95.0), ("0.99", 99.0), ("0.999", 99.9)];
 /// Most native buckets of one series; beyond, neighbours are merged, which halves the resolution.
 const NATIVE_BUCKETS_MAX: usize = 1_000;
 
@@ -68,6 +70,9 @@ pub fn render(registry: &Registry, format: Format) -> String {
     let mut page = Page { format, text: String::with_capacity(64 * 1024) };
     for (described, series) in families.iter().filter(|(_, series)| !series.is_empty()) {
         page.family(described, series);
+        if described.kind == Kind::Distribution {
+            page.quantiles(described, series);
+        }
     }
     if format != Format::Text {
         page.text.push_str("# EOF\n");
@@ -82,27 +87,52 @@ struct Page {
 
 impl Page {
     fn family(&mut self, described: &Description, series: &[Series]) {
-        self.head(described);
+        self.head(described.name, described, described.kind, described.help);
         for one in series {
             let labels = &*one.labels.text;
             match &one.numbers {
                 Numbers::Counter(counter) => self.sample(described.name, labels, counter.get()),
                 Numbers::Gauge(gauge) => self.sample(described.name, labels, gauge.get()),
+                Numbers::Info => self.sample(described.name, labels, 1),
                 Numbers::Distribution(distribution) => self.histogram(described, labels, &distribution.total()),
             }
         }
     }
 
+    /// Percentiles as a gauge of their own, for those who read classic buckets; a series without recent values is left out.
+    fn quantiles(&mut self, described: &Description, series: &[Series]) {
+        let unit = if described.unit == Unit::Count { String::new() } else { format!("_{}", described.unit.as_str()) };
+        let name = format!("{}_quantile{unit}", described.name.trim_end_matches(unit.as_str()));
+        let help = format!("Percentiles of {} over the last one to two minutes.", described.name);
+        let mut headed = false;
+        for one in series {
+            let Numbers::Distribution(distribution) = &one.numbers else { continue };
+            let recent = distribution.recent();
+            let comma = if one.labels.text.is_empty() { "" } else { "," };
+            for (quantile, percent) in QUANTILES {
+                let Some(value) = Percent::new(percent).ok().and_then(|percent| recent.percentile(percent)) else {
+                    break;
+                };
+                if !std::mem::replace(&mut headed, true) {
+                    self.head(&name, described, Kind::Gauge, &help);
+                }
+                self.sample(&name, &format!("{}{comma}quantile=\"{quantile}\"", one.labels.text), value);
+            }
+        }
+    }
+
     /// OpenMetrics 1.0 names a family without its suffix.
-    fn head(&mut self, described: &Description) {
-        let info = described.name.ends_with("_info") && self.format != Format::Text;
-        let kind = if info { "info" } else { described.kind.as_str() };
-        let name = match (self.format, described.kind) {
-            (Format::OpenMetrics1, Kind::Counter) => described.name.trim_end_matches("_total"),
-            (Format::OpenMetrics1, _) if info => described.name.trim_end_matches("_info"),
-            _ => described.name,
+    fn head(&mut self, name: &str, described: &Description, kind: Kind, help: &str) {
+        let name = match (self.format, kind) {
+            (Format::OpenMetrics1, Kind::Counter) => name.trim_end_matches("_total"),
+            (Format::OpenMetrics1, Kind::Info) => name.trim_end_matches("_info"),
+            _ => name,
         };
-        self.line(format_args!("# HELP {name} {}", described.help));
+        let kind = match (self.format, kind) {
+            (Format::Text, Kind::Info) => "gauge",
+            (_, kind) => kind.as_str(),
+        };
+        self.line(format_args!("# HELP {name} {help}"));
         self.line(format_args!("# TYPE {name} {kind}"));
         if self.format != Format::Text && described.unit != Unit::Count {
             self.line(format_args!("# UNIT {name} {}", described.unit.as_str()));

@@ -6,6 +6,8 @@
 
 pub mod catalogue;
 pub mod exposition;
+pub mod points;
+pub mod query;
 pub mod registry;
 
 #[cfg(test)]

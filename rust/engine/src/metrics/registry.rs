@@ -1,7 +1,7 @@
 //! The numbers: one registry per engine, cheap handles for whoever counts.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::histogram::Histogram;
@@ -17,7 +17,14 @@ pub const OTHER: &str = "other";
 
 /// A number that only grows. Clones count together.
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicU64>);
+pub struct Counter(Arc<Growth>);
+
+#[derive(Debug, Default)]
+struct Growth {
+    count: AtomicU64,
+    /// What of it has been read by [`Counter::take`].
+    taken: AtomicU64,
+}
 
 impl Counter {
     /// Count one more.
@@ -29,65 +36,144 @@ impl Counter {
     /// Count `n` more.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
+        self.0.count.fetch_add(n, Relaxed);
     }
 
     /// The count since the start.
     pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.count.load(Relaxed)
+    }
+
+    /// What it grew by since the last call. One reader only.
+    pub(super) fn take(&self) -> u64 {
+        let count = self.get();
+        count - self.0.taken.swap(count, Relaxed)
     }
 }
 
 /// A number that goes up and down, 0 or more. Clones show the same number.
 #[derive(Clone, Debug, Default)]
-pub struct Gauge(Arc<AtomicU64>);
+pub struct Gauge(Arc<Level>);
+
+/// Bits of floats of 0 or more, which are ordered as the floats are.
+#[derive(Debug, Default)]
+struct Level {
+    now: AtomicU64,
+    peak: AtomicU64,
+}
 
 impl Gauge {
     /// Show `value`.
     #[inline]
     pub fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Relaxed);
+        let bits = value.max(0.0).to_bits();
+        self.0.now.store(bits, Relaxed);
+        self.0.peak.fetch_max(bits, Relaxed);
     }
 
     /// Show `change` more, or less.
     #[inline]
     pub fn add(&self, change: f64) {
-        let change = |bits| Some((f64::from_bits(bits) + change).to_bits());
-        // The closure always gives a value, so this cannot fail.
-        let _ = self.0.fetch_update(Relaxed, Relaxed, change);
+        let mut bits = self.0.now.load(Relaxed);
+        loop {
+            let changed = (f64::from_bits(bits) + change).max(0.0).to_bits();
+            match self.0.now.compare_exchange_weak(bits, changed, Relaxed, Relaxed) {
+                Ok(_) => {
+                    self.0.peak.fetch_max(changed, Relaxed);
+                    return;
+                }
+                Err(meanwhile) => bits = meanwhile,
+            }
+        }
     }
 
     /// The number shown.
     pub fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Relaxed))
+        f64::from_bits(self.0.now.load(Relaxed))
+    }
+
+    /// The greatest number shown since the last call.
+    pub(super) fn take_peak(&self) -> f64 {
+        f64::from_bits(self.0.peak.swap(self.0.now.load(Relaxed), Relaxed))
     }
 }
 
 /// Values of which percentiles are wanted. Clones record together.
 #[derive(Clone, Debug)]
 pub struct Distribution {
-    samples: Arc<Mutex<Histogram>>,
+    samples: Arc<Mutex<Samples>>,
     refused: Counter,
+}
+
+/// Every value is in one of these: it begins in `fresh` and wanders down.
+#[derive(Debug, Default)]
+struct Samples {
+    /// Since the last [`Distribution::take`].
+    fresh: Histogram,
+    /// Of the running minute, before that.
+    minute: Histogram,
+    /// Of the minute before.
+    previous: Histogram,
+    /// Older than that.
+    older: Histogram,
 }
 
 impl Distribution {
     /// Record a value in the catalogue's unit. One that no distribution takes is counted as refused.
     #[inline]
     pub fn record(&self, value: f64) {
-        self.record_n(value, 1);
+        if lock(&self.samples).fresh.record(value).is_err() {
+            self.refused.increment();
+        }
     }
 
     /// Record a value `times` times.
     #[inline]
     pub fn record_n(&self, value: f64, times: u64) {
-        if lock(&self.samples).record_n(value, times).is_err() {
+        if lock(&self.samples).fresh.record_n(value, times).is_err() {
             self.refused.add(times);
         }
     }
 
+    /// Record everything another histogram holds.
+    pub fn merge(&self, values: &Histogram) {
+        lock(&self.samples).fresh.merge(values);
+    }
+
     /// What was recorded since the start.
     pub fn total(&self) -> Histogram {
-        lock(&self.samples).clone()
+        let samples = lock(&self.samples);
+        let mut total = samples.older.clone();
+        for newer in [&samples.previous, &samples.minute, &samples.fresh] {
+            total.merge(newer);
+        }
+        total
+    }
+
+    /// What was recorded in the running minute and the one before it.
+    pub fn recent(&self) -> Histogram {
+        let samples = lock(&self.samples);
+        let mut recent = samples.previous.clone();
+        recent.merge(&samples.minute);
+        recent.merge(&samples.fresh);
+        recent
+    }
+
+    /// What was recorded since the last call.
+    pub(super) fn take(&self) -> Histogram {
+        let mut samples = lock(&self.samples);
+        let fresh = std::mem::take(&mut samples.fresh);
+        samples.minute.merge(&fresh);
+        fresh
+    }
+
+    /// End the minute: what was taken in it.
+    pub(super) fn end_minute(&self) -> Histogram {
+        let mut samples = lock(&self.samples);
+        let minute = std::mem::take(&mut samples.minute);
+        let previous = std::mem::replace(&mut samples.previous, minute);
+        samples.older.merge(&previous);
+        samples.previous.clone()
     }
 }
 
@@ -103,6 +189,8 @@ pub struct Labels {
 /// One series of a metric.
 #[derive(Clone, Debug)]
 pub struct Series {
+    /// Its number in this registry.
+    pub id: u32,
     /// Its labels.
     pub labels: Arc<Labels>,
     /// Its numbers.
@@ -118,6 +206,8 @@ pub enum Numbers {
     Gauge(Gauge),
     /// Of a distribution.
     Distribution(Distribution),
+    /// Of what is always 1.
+    Info,
 }
 
 type Family = BTreeMap<Box<[Box<str>]>, Series>;
@@ -126,6 +216,7 @@ type Family = BTreeMap<Box<[Box<str>]>, Series>;
 #[derive(Debug)]
 pub struct Registry {
     families: Vec<Mutex<Family>>,
+    next_id: AtomicU32,
     refused: Counter,
 }
 
@@ -133,9 +224,9 @@ impl Registry {
     /// A registry that knows its build and nothing else.
     pub fn new() -> Self {
         let families = METRICS.iter().map(|_| Mutex::default()).collect();
-        let mut registry = Self { families, refused: Counter::default() };
+        let mut registry = Self { families, next_id: AtomicU32::new(0), refused: Counter::default() };
         registry.refused = registry.counter(Metric::MetricValuesRefused, &[]);
-        registry.gauge(Metric::Build, &[env!("CARGO_PKG_VERSION")]).set(1.0);
+        registry.series(Metric::Build, &[env!("CARGO_PKG_VERSION")], Kind::Info);
         registry
     }
 
@@ -182,6 +273,13 @@ impl Registry {
         lock(&self.families[metric as usize]).values().cloned().collect()
     }
 
+    /// Look at every series, metric by metric. No other series can be made meanwhile.
+    pub(super) fn each(&self, mut look: impl FnMut(Metric, &Series)) {
+        for &metric in METRICS {
+            lock(&self.families[metric as usize]).values().for_each(|series| look(metric, series));
+        }
+    }
+
     fn series(&self, metric: Metric, labels: &[&str], kind: Kind) -> Numbers {
         let described = metric.describe();
         assert!(described.kind == kind, "{} is no {kind:?}", described.name);
@@ -198,12 +296,14 @@ impl Registry {
         let numbers = match kind {
             Kind::Counter => Numbers::Counter(Counter::default()),
             Kind::Gauge => Numbers::Gauge(Gauge::default()),
+            Kind::Info => Numbers::Info,
             Kind::Distribution => {
                 Numbers::Distribution(Distribution { samples: Arc::default(), refused: self.refused.clone() })
             }
         };
         let labels = Arc::new(Labels { text: render(described.labels, &key), values: key.clone() });
-        family.insert(key, Series { labels, numbers: numbers.clone() });
+        let id = self.next_id.fetch_add(1, Relaxed);
+        family.insert(key, Series { id, labels, numbers: numbers.clone() });
         numbers
     }
 }

@@ -87,6 +87,25 @@ fn text_page_has_classic_buckets_and_escaped_labels() {
 }
 
 #[test]
+fn percentiles_are_gauges_beside_the_buckets() {
+    let registry = Registry::new();
+    let duration = registry.distribution(Metric::InvocationDuration, &["handler"]);
+    assert!(!exposition::render(&registry, Format::Text).contains("quantile"), "of nothing there are no percentiles");
+    for millisecond in 1..=1000 {
+        duration.record(f64::from(millisecond) / 1000.0);
+    }
+    let page = exposition::render(&registry, Format::OpenMetrics1);
+    let name = "forebay_invocation_duration_quantile_seconds";
+    assert!(page.contains(&format!("# TYPE {name} gauge\n# UNIT {name} seconds\n")));
+    for (quantile, value) in [("0.5", "0.5"), ("0.9", "0.9"), ("0.95", "0.95"), ("0.99", "0.99"), ("0.999", "0.999")] {
+        assert!(page.contains(&format!("{name}{{function=\"handler\",quantile=\"{quantile}\"}} {value}\n")), "{page}");
+    }
+    registry.distribution(Metric::StoreCommitDuration, &[]).record(0.001);
+    let page = exposition::render(&registry, Format::Text);
+    assert!(page.contains("forebay_store_commit_duration_quantile_seconds{quantile=\"0.5\"} 0.001\n"));
+}
+
+#[test]
 fn openmetrics_page_names_families_without_suffix_and_ends() {
     let registry = Registry::new();
     registry.counter(Metric::BytesPut, &["flights"]).add(7);
