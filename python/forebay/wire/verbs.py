@@ -75,6 +75,12 @@ failed.redrive    {function, ids? ([id]; null = all), rate? (failures per second
 functions.list    {} -> [{name, isolation, wants, timeout_ms, in_flight, past_deadline}]
 health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}
 metrics.text      {} -> {text}: the Prometheus exposition that /metrics serves
+metrics.list      {} -> [{name, aws_namespace?, aws_name?, kind ("counter" | "gauge" | "histogram" | "info"), unit, aws_unit?,
+                  labels: [name], help, series (a count)}]
+metrics.statistic {name, statistic, period (seconds), labels {name: value}} -> {value?, unit}: of the last `period` seconds.
+                  `name` is CloudWatch's or Prometheus's and chooses the unit; of a mapping's metric, `stream` and `function`
+                  may be asked for as labels
+metrics.series    the same, and since (seconds back) -> {points: [[start (seconds since 1970), value]], unit}
 
 Outcomes
 ========

@@ -174,6 +174,7 @@ impl Engine {
     pub fn close(&self) {
         {
             let mut inner = self.shared.lock();
+            inner.state.close_points();
             inner.state.draining = true;
             inner.state.closed = true;
             inner.stopping = true;
@@ -253,6 +254,7 @@ impl Engine {
     pub fn turn(&self, now: Now) -> Option<u64> {
         let mut inner = self.shared.lock();
         inner.state.now = now;
+        inner.state.roll_points();
         self.shared.settle_inline(&mut inner);
         inner.next_due()
     }
@@ -307,6 +309,7 @@ impl Shared {
         if !self.manual {
             let clock = read_clock(self.start);
             state.now = Now { entropy: state.chance.next(), ..clock };
+            state.roll_points();
         }
     }
 

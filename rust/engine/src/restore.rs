@@ -5,12 +5,13 @@ use forebay_core::sequence;
 use crate::mapping_row::MappingRow;
 use crate::mappings::Mapping;
 use crate::meters::{MappingMeters, StreamMeters};
+use crate::metrics::points::Points;
 use crate::port::{Reader, StoreError, Table};
 use crate::state::State;
 use crate::streams::{Shard, ShardRow, Stream, StreamRow};
 
 impl State {
-    /// Read streams, shards and mappings.
+    /// Read streams, shards, mappings and metric points.
     pub(crate) fn restore(&mut self) -> Result<(), StoreError> {
         self.restore_streams()?;
         self.restore_shards()?;
@@ -21,6 +22,7 @@ impl State {
             self.mappings.insert(id, Mapping::restored(row, meters).map_err(|error| damaged(&error.to_string()))?);
             self.next_mapping = self.next_mapping.max(id + 1);
         }
+        self.points = Points::open(all(self.reader.as_mut(), Table::Metric)?, self.now.wall_ms);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use crate::failures::Failures;
 use crate::functions::Function;
 use crate::mappings::Mapping;
 use crate::meters::StoreMeters;
+use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::pollers::{Poller, PollerId, Read};
 use crate::port::{Reader, ShardId, StoreError};
@@ -44,6 +45,7 @@ pub(crate) enum Timer {
     Deliveries,
     Redrives,
     Sweep,
+    Points,
 }
 
 /// Timers by time. Pollers and functions have one entry each: whoever wants to ring later than it is armed lets it ring and
@@ -112,6 +114,9 @@ pub(crate) struct State {
     pub(crate) reader: Box<dyn Reader>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) meters: StoreMeters,
+    pub(crate) points: Points,
+    /// When the running minute of the points ends.
+    pub(crate) points_armed: Option<u64>,
 
     pub(crate) streams: BTreeMap<String, Stream>,
     /// By id; a deleted shard leaves a hole, since an id is never given out twice.
@@ -167,6 +172,8 @@ impl State {
             reader,
             registry,
             meters,
+            points: Points::open(Vec::new(), now.wall_ms),
+            points_armed: None,
             streams: BTreeMap::new(),
             shards: Vec::new(),
             mappings: BTreeMap::new(),
@@ -206,6 +213,8 @@ impl State {
                 Timer::Deadline(slot) => self.deadline_due(slot),
                 Timer::Deliveries => self.send_deliveries(),
                 Timer::Redrives => self.send_redrives(),
+                // The points were rolled when the clock was looked at.
+                Timer::Points => self.points_armed = None,
                 Timer::Sweep => {
                     if let Err(EngineError::Store(error)) = self.sweep() {
                         self.fail(error);

@@ -3,13 +3,13 @@
 
 mod failures;
 mod mappings;
+mod metrics;
 mod streams;
 
 use serde::de::DeserializeOwned;
 use serde_json::{json, Value};
 
 use crate::error::{EngineError, Reply, Waiter};
-use crate::metrics::exposition::{render, Format};
 use crate::state::State;
 
 /// What a verb gives: its answer, and whether the caller must wait until the next commit is durable.
@@ -47,7 +47,7 @@ impl State {
 
     fn do_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
         if let (Some(error), false) =
-            (&self.failed, matches!(verb, "health" | "metrics.text" | "functions.list" | "lag"))
+            (&self.failed, verb.starts_with("metrics.") || matches!(verb, "health" | "functions.list" | "lag"))
         {
             return Err(error.clone().into());
         }
@@ -73,10 +73,10 @@ impl State {
             "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
             "functions.list" => Ok(self.functions_list()),
             "health" => Ok(Done::at_once(self.health())),
-            "metrics.text" => {
-                self.show_lag();
-                Ok(Done::at_once(json!({ "text": render(&self.registry, Format::Text) })))
-            }
+            "metrics.text" => Ok(self.metrics_text()),
+            "metrics.list" => Ok(self.metrics_list()),
+            "metrics.statistic" => self.metrics_statistic(&read(body)?),
+            "metrics.series" => self.metrics_series(&read(body)?),
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
     }
