@@ -30,8 +30,9 @@ use crate::fp;
 use crate::port::{Durability, Reader, ShardId, Store, StoreError, Write};
 use crate::store::Span;
 
-/// Frames of the write-ahead log from which a commit moves them into the file: 2 MiB.
-const CHECKPOINT_FRAMES: u32 = (2 << 20) / PAGE_BYTES;
+/// Frames of the write-ahead log from which a commit moves them into the file: 3 MiB, less than the reserve, which must hold
+/// what they make the file grow by.
+const CHECKPOINT_FRAMES: u32 = (3 << 20) / PAGE_BYTES;
 /// Frames from which it waits for readers to let it.
 const CHECKPOINT_FRAMES_MAX: u32 = 16 * CHECKPOINT_FRAMES;
 /// Frames from which an idle moment is used to move them.
