@@ -17,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::params;
+use rusqlite::wal::CheckpointMode;
 
 use self::connection::Handle;
 use self::format::{chunk_id, row_crc, Census, Head, CENSUS_KEY, OWN};
@@ -234,7 +235,15 @@ impl SqliteStore {
     }
 
     fn keep_reserve(&mut self) -> Result<(), StoreError> {
-        self.reserve.keep().map_err(|error| match StoreError::from(error) {
+        let kept = match self.reserve.keep() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // The write-ahead log may be what is in its place.
+                self.handle.checkpoint(CheckpointMode::TRUNCATE)?;
+                self.reserve.keep()
+            }
+            kept => kept,
+        };
+        kept.map_err(|error| match StoreError::from(error) {
             StoreError::Full(text) => {
                 StoreError::Full(format!("{text}; nothing is added until there is room, reading and draining go on"))
             }
@@ -245,7 +254,7 @@ impl SqliteStore {
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         fp!("store.checkpoint.before")?;
         let wait = self.handle.wal_frames()? >= CHECKPOINT_FRAMES_MAX;
-        self.handle.checkpoint(wait)?;
+        self.handle.checkpoint(if wait { CheckpointMode::RESTART } else { CheckpointMode::PASSIVE })?;
         fp!("store.checkpoint.after")?;
         Ok(())
     }

@@ -15,7 +15,7 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long to wait for a lock that somebody outside holds (an operator's shell, a backup).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// WAL kept allocated after a checkpoint, so that commits need not grow it.
-const WAL_KEPT_BYTES: u32 = 8 << 20;
+const WAL_KEPT_BYTES: u32 = 4 << 20;
 
 /// A connection that only the process that opened it may use.
 ///
@@ -101,9 +101,8 @@ impl Handle {
         Ok((frames - saved).max(0) as u32)
     }
 
-    /// Move frames of the write-ahead log into the file; with `wait`, wait for readers until all are moved.
-    pub(crate) fn checkpoint(&self, wait: bool) -> Result<(), StoreError> {
-        let mode = if wait { CheckpointMode::RESTART } else { CheckpointMode::PASSIVE };
+    /// Move frames of the write-ahead log into the file.
+    pub(crate) fn checkpoint(&self, mode: CheckpointMode) -> Result<(), StoreError> {
         match self.wal_checkpoint_v2(DEFAULT_NAME, mode).map_err(StoreError::from) {
             // Readers were in the way: the next one goes further.
             Ok(_) | Err(StoreError::Locked(_)) => Ok(()),
