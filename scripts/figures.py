@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+BUSY_CORES = 0.2  # what others may use before it is worth a word
 MARKED = re.compile(r"(<!-- figures: [^\n]*-->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -50,7 +51,13 @@ def table(results: list[dict]) -> str:
                 f"| {figure['title']} | {shown(figure['median'])} {figure['unit']} | {spread} | {result['runs']} |"
             )
     places = dict.fromkeys(where(result) for result in results)
-    return "\n".join([*lines, "", *(f"Measured {place}." for place in places), ""])
+    lines += ["", *(f"Measured {place}." for place in places)]
+    others = max((result["others"] or 0.0 for result in results), default=0.0)
+    if others >= BUSY_CORES:
+        lines.append(
+            f"Other programs kept up to {others:.1f} cores busy meanwhile: expect more from a machine of your own."
+        )
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RECORD = (
     b'{"event":"order.created","id":"6f9619ff-8b86-d011-b42d-00c04fc964ff","customer":"c-1048576","amount":129.95,'
-    b'"currency":"EUR","items":[{"sku":"A-100","quantity":2},{"sku":"B-7","quantity":10}],"s":10}'
+    b'"currency":"EUR","items":[{"sku":"A-100","quantity":2},{"sku":"B-7","quantity":10}],"s":100}'
 )  # 200 bytes
 MIB = 1 << 20
 PUT_BATCH = 10_000
