@@ -307,12 +307,13 @@ class App:
             raise ForebayError(f"app {self.name!r} is running already")
         checks.integer("metrics_port", metrics_port, low=0, high=65_535)
         self._guard_forks()
-        self._declared.untold()
-        self._running = running = Running(self.settings, self.clock, self._caller, (metrics_host, metrics_port))
+        self._running = running = Running(
+            self.settings, self.clock, self._caller, self._declared, (metrics_host, metrics_port)
+        )
         try:
             for resource in self._resources:
                 await self._opened.enter_async_context(resource)
-            await running.begin(self._declared)
+            await running.begin()
         except BaseException:
             running.close()
             self._running = None
@@ -370,7 +371,7 @@ class App:
     def _tell(self) -> None:
         """Let a running engine hear of what was declared, when the whole stack of decorators has been applied."""
         if self._running is not None:
-            self._running.tell_soon(self._declared)
+            self._running.tell_soon()
 
     def _guard_forks(self) -> None:
         if self._fork_guarded:
@@ -381,6 +382,6 @@ class App:
         def in_child() -> None:
             app = mine()
             if app is not None and app._running is not None:  # noqa: SLF001  the app's own closure
-                app._running.engine.forked()  # noqa: SLF001
+                app._running.forked()  # noqa: SLF001
 
         os.register_at_fork(after_in_child=in_child)

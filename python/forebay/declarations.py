@@ -36,6 +36,9 @@ class Declarations:
         self._default_settings: set[Function[..., Any]] = set()
         self._untold: list[Function[..., Any] | Mapping] = []
 
+    def __repr__(self) -> str:
+        return f"<declarations of app {self._settings.name!r}>"
+
     def untold(self) -> list[Function[..., Any] | Mapping]:
         """Give the functions and mappings that came since the last call, in order."""
         untold, self._untold = self._untold, []

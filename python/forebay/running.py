@@ -16,6 +16,7 @@ from forebay.destinations import JSONLines
 from forebay.errors import AppClosed
 from forebay.function import Function
 from forebay.runtime.context import FunctionFacts
+from forebay.runtime.keeper import Keeper
 from forebay.runtime.port import Served
 from forebay.runtime.runner import Runner
 from forebay.runtime.tasks import TaskEnvironment
@@ -44,22 +45,33 @@ INTERRUPT_SECONDS: Final = 1.0
 class Running:
     """A started app."""
 
-    def __init__(self, settings: AppSettings, clock: Clock, caller: Caller, metrics: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        settings: AppSettings,
+        clock: Clock,
+        caller: Caller,
+        declared: Declarations,
+        metrics: tuple[str, int],
+    ) -> None:
         self._settings = settings
+        self._declared = declared
         self._clock = clock
         self._caller = caller
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[$LATEST]{uuid.uuid4().hex}"
-        self._served: dict[str, tuple[Function[..., Any], Served]] = {}
-        self._mappings: dict[tuple[str, str], Mapping] = {}
+        self._metrics = metrics
+        self._served: dict[str, Served] = {}
         self._files: list[JSONLines] = []
         self._stop_by = float("inf")
-        engine = Engine(payload.dumps(self._engine_settings(metrics)))
-        self.runner = Runner(engine, self._loop, clock, ThreadPool(settings.concurrency, self._loop))
-        self.engine = engine
+        self.runner = Runner(self._loop, clock, ThreadPool(settings.concurrency, self._loop))
+        self.runner.asks_through_loop |= settings.serve is False
+        self._keeping: asyncio.Task[None] | None = None
 
-    def _engine_settings(self, metrics: tuple[str, int]) -> dict[str, Any]:
+    def _open_engine(self) -> Engine:
+        return Engine(payload.dumps(self._engine_settings()))
+
+    def _engine_settings(self) -> dict[str, Any]:
         given, clock = self._settings, self._clock
         manual = isinstance(clock, ManualClock)
         moment = clock.moment() if isinstance(clock, ManualClock) else None
@@ -75,33 +87,63 @@ class Running:
             "mono_ns": moment.mono_ns if moment else 0,
             "wall_ms": moment.wall_ms if moment else 0,
             "entropy": moment.entropy if moment else 0,
-            "metrics_host": metrics[0],
-            "metrics_port": metrics[1],
+            "metrics_host": self._metrics[0],
+            "metrics_port": self._metrics[1],
         }
 
-    async def begin(self, declared: Declarations) -> None:
-        """Tell the engine what was declared, and let it run."""
-        self.runner.open()
+    async def begin(self) -> None:
+        """Open the engine, tell it what was declared, and let it run."""
+        manual = isinstance(self._clock, ManualClock)
+        engine = self._open_engine() if manual else await asyncio.to_thread(self._open_engine)
+        self.runner.attach(engine)
         self._caller.connect(self.runner)
-        for function in declared.functions.values():
-            self._add_function(function)
-        answers = [self._add_stream(stream) for stream in declared.streams.values()]
-        answers += [self._add_mapping(mapping) for mapping in declared.mappings.values()]
-        self.engine.start()
-        results = await asyncio.gather(*answers, return_exceptions=True)
+        results = await asyncio.gather(*self._introduce(), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        serve = self._settings.serve
+        if serve is False or engine.role == "client":
+            keeper = Keeper(self.runner, self._open_engine, self._introduce_again, client_only=serve is False)
+            self._keeping = self._loop.create_task(keeper.keep(), name="forebay-keeper")
+            self._keeping.add_done_callback(partial(_told, keeper))
+        log.info("app %r is the %s of store %s", self._settings.name, engine.role, self._settings.store)
 
-    def tell_soon(self, declared: Declarations) -> None:
+    def _introduce(self) -> list[asyncio.Future[bytes]]:
+        """Tell an engine that is new everything that was declared. A client runs nothing, so it declares its streams only."""
+        declared, engine = self._declared, self.runner.engine
+        declared.untold()
+        answers = [self._add_stream(stream) for stream in declared.streams.values()]
+        if engine is not None and self._runs:
+            for function in declared.functions.values():
+                self._add_function(engine, function)
+            answers += [self._add_mapping(mapping) for mapping in declared.mappings.values()]
+            engine.start()
+        return answers
+
+    def _introduce_again(self) -> None:
+        engine = self.runner.engine
+        log.info("connected to the store again, as its %s", engine.role if engine is not None else "client")
+        for answer in self._introduce():
+            answer.add_done_callback(partial(_told, self._declared))
+
+    @property
+    def _runs(self) -> bool:
+        """Whether this process runs the handlers."""
+        engine = self.runner.engine
+        return engine is not None and engine.role == "owner" and self._settings.serve is not False
+
+    def tell_soon(self) -> None:
         """Tell the engine of new functions and mappings when the loop comes to it, or before the next call to the engine."""
-        self._caller.declare_first(lambda: self._tell(declared))
+        self._caller.declare_first(self._tell)
         self._loop.call_soon_threadsafe(self._caller.declare_now)
 
-    def _tell(self, declared: Declarations) -> None:
-        for item in declared.untold():
+    def _tell(self) -> None:
+        engine = self.runner.engine
+        if engine is None or not self._runs:
+            return  # told when this process takes over
+        for item in self._declared.untold():
             if isinstance(item, Function):
-                self._add_function(item)
+                self._add_function(engine, item)
             else:
                 self._add_mapping(item).add_done_callback(partial(_told, item))
 
@@ -116,8 +158,7 @@ class Running:
 
     # --- declarations
 
-    def _add_function(self, function: Function[..., Any]) -> None:
-        """Serve a function."""
+    def _add_function(self, engine: Engine, function: Function[..., Any]) -> None:
         facts = FunctionFacts(
             function_name=function.name,
             invoked_function_arn=function.arn,
@@ -125,15 +166,15 @@ class Running:
             wall=self._clock.time,
         )
         served = Served(handler=function.handler, facts=facts, wants_batch=function.wants_batch)
-        self._served[function.name] = function, served
-        slot = self._register(function, served)
+        self._served[function.name] = served
+        slot = self._register(engine, function, served)
         runner = self.runner
         if function.settings.isolation == "task":
             runner.serve(slot, TaskEnvironment(served, runner, self._loop, runner.now_ns))
         else:
             runner.serve(slot, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
 
-    def _register(self, function: Function[..., Any], served: Served) -> int:
+    def _register(self, engine: Engine, function: Function[..., Any], served: Served) -> int:
         settings = {
             "kind": "function",
             "name": function.name,
@@ -142,44 +183,41 @@ class Running:
             "wants": "batch" if function.wants_batch else "event",
             "response": served.reads,
         }
-        return self.engine.function(payload.dumps(settings))
+        return engine.function(payload.dumps(settings))
 
     def _add_stream(self, stream: Stream) -> asyncio.Future[bytes]:
-        """Declare a stream."""
         return self._caller.request("stream.declare", **_stream_fields(stream))
 
     def _add_mapping(self, mapping: Mapping) -> asyncio.Future[bytes]:
-        """Declare a mapping."""
-        self._mappings[mapping.stream, mapping.function.name] = mapping
         mapping.follow(self)
         fields = wire_mapping.settings(mapping.settings, self.prepare(mapping))
         return self._caller.request("mapping.declare", stream=mapping.stream, function=mapping.function.name, **fields)
 
     def prepare(self, mapping: Mapping) -> str | None:
         """Make the runtime fit a mapping's settings; give the name of its destination."""
-        function, served = self._served[mapping.function.name]
-        mappings = [other for other in self._mappings.values() if other.function is function]
-        reports = frozenset(other.stream for other in mappings if other.settings.report_batch_item_failures)
-        reads = bool(reports) or any(other.settings.tumbling_window for other in mappings)
-        served.reports = reports
+        engine, target = self.runner.engine, mapping.settings.on_failure
+        name = f"on_failure:{mapping.stream}/{mapping.function.name}" if target is not None else None
+        if engine is None or not self._runs:
+            return name
+        function = mapping.function
+        served = self._served[function.name]
+        mappings = [other for other in self._declared.mappings.values() if other.function is function]
+        served.reports = frozenset(other.stream for other in mappings if other.settings.report_batch_item_failures)
+        reads = bool(served.reports) or any(other.settings.tumbling_window for other in mappings)
         if reads != served.reads:
             served.reads = reads
-            self._register(function, served)
-        return self._destination(mapping)
+            self._register(engine, function, served)
+        if name is not None:
+            self._add_destination(engine, name, target)
+        return name
 
-    def _destination(self, mapping: Mapping) -> str | None:
-        target = mapping.settings.on_failure
-        if target is None:
-            return None
+    def _add_destination(self, engine: Engine, name: str, target: Any) -> None:
         if isinstance(target, JSONLines) and target not in self._files:
             self._files.append(target)
-        name = f"on_failure:{mapping.stream}/{mapping.function.name}"
-        settings = {"kind": "destination", "name": name, "type": _kind_of(target)}
-        slot = self.engine.function(payload.dumps(settings))
+        slot = engine.function(payload.dumps({"kind": "destination", "name": name, "type": _kind_of(target)}))
         facts = FunctionFacts(function_name=name, invoked_function_arn="", log_stream_name="", wall=self._clock.time)
         served = Served(handler=_delivering(target), facts=facts, wants_batch=False)
         self.runner.serve(slot, TaskEnvironment(served, self.runner, self._loop, self.runner.now_ns))
-        return name
 
     # --- the end
 
@@ -189,20 +227,31 @@ class Running:
 
     async def end(self, grace: float) -> None:
         """Drain within the grace, interrupt what is left, and close."""
-        self.engine.drain()
-        clock = self._clock
-        if isinstance(clock, ManualClock):
-            drained = await clock.run_until(self.engine.idle, grace)
-        else:
-            self.hurry(grace)
-            drained = await self._until(self.engine.idle)
-        if not drained:
-            self._stop_by = self._loop.time() + INTERRUPT_SECONDS
-            self.runner.interrupt()
-            if not await self._until(lambda: not list(self.runner.attempts())):
-                left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in self.runner.attempts())
-                log.warning("stopped while these had not ended, they will run again after the next start: %s", left)
+        await self._keep_no_more()
+        engine, clock = self.runner.engine, self._clock
+        if engine is not None:
+            engine.drain()
+            if isinstance(clock, ManualClock):
+                drained = await clock.run_until(engine.idle, grace)
+            else:
+                self.hurry(grace)
+                drained = await self._until(engine.idle)
+            if not drained:
+                await self._interrupt()
         self.close()
+
+    async def _keep_no_more(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+
+    async def _interrupt(self) -> None:
+        self._stop_by = self._loop.time() + INTERRUPT_SECONDS
+        self.runner.interrupt()
+        if not await self._until(lambda: not list(self.runner.attempts())):
+            left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in self.runner.attempts())
+            log.warning("stopped while these had not ended, they will run again after the next start: %s", left)
+        self.runner.flush()
 
     async def _until(self, done: Callable[[], bool]) -> bool:
         while not done():
@@ -214,12 +263,22 @@ class Running:
     def close(self) -> None:
         """Let go of everything, at once."""
         self._caller.cut()
-        for mapping in self._mappings.values():
+        if self._keeping is not None:
+            self._keeping.cancel()
+        for mapping in self._declared.mappings.values():
             mapping.follow(None)
+        engine = self.runner.engine
         self.runner.close()
         self.runner.pool.close()
+        if engine is not None:
+            engine.close()
         for file in self._files:
             file.close()
+
+    def forked(self) -> None:
+        """Refuse everything in the child of a fork: its parent owns the store and the connection."""
+        if self.runner.engine is not None:
+            self.runner.engine.forked()
 
     async def store_failure(self) -> ForebayError:
         """Wait until the store fails; give the reason."""
@@ -242,10 +301,10 @@ def _stream_fields(stream: Stream) -> dict[str, Any]:
     }
 
 
-def _told(what: Stream | Mapping, answer: asyncio.Future[bytes]) -> None:
+def _told(what: object, answer: asyncio.Future[Any]) -> None:
     error = None if answer.cancelled() else answer.exception()
     if error is not None:
-        log.error("%r was not declared: %s", what, error)
+        log.error("%r failed: %s", what, error)
 
 
 def _kind_of(target: object) -> str:

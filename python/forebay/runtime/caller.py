@@ -45,17 +45,17 @@ class Caller:
     def put(self, stream: str, key: str, data: bytes | str) -> asyncio.Future[str]:
         """Put a record."""
         runner = self._here("put")
-        return runner.wait(runner.engine.put(stream, key, data))
+        return runner.ask(lambda engine: engine.put(stream, key, data))
 
     def put_many(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> asyncio.Future[list[str]]:
         """Put records."""
         runner = self._here("put_many")
-        return runner.wait(runner.engine.put_many(stream, records))
+        return runner.ask(lambda engine: engine.put_many(stream, records))
 
     def invoke(self, function: str, body: bytes) -> asyncio.Future[bytes]:
         """Run a function on a payload."""
         runner = self._here("invoke")
-        return runner.wait(runner.engine.invoke(function, body))
+        return runner.ask(lambda engine: engine.invoke(function, body))
 
     async def ask(self, verb: str, **fields: Any) -> Any:
         """Ask for anything else; the fields are those of `forebay.wire.verbs`."""
@@ -64,33 +64,39 @@ class Caller:
     def request(self, verb: str, **fields: Any) -> asyncio.Future[bytes]:
         """Begin to ask; the answer is JSON."""
         runner = self._here(verb)
-        return runner.wait(runner.engine.request(verb, payload.dumps(fields)))
+        body = payload.dumps(fields)
+        return runner.ask(lambda engine: engine.request(verb, body))
 
     # --- from other threads
 
     def put_sync(self, stream: str, key: str, data: bytes | str) -> str:
         """Put a record and wait."""
         runner = self._elsewhere("put")
-        engine = runner.engine
-        return runner.blocking(lambda: engine.put_sync(stream, key, data), lambda: engine.put(stream, key, data))
+        return runner.blocking(
+            lambda engine: engine.put_sync(stream, key, data), lambda engine: engine.put(stream, key, data)
+        )
 
     def put_many_sync(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> list[str]:
         """Put records and wait."""
         runner = self._elsewhere("put_many")
-        engine = runner.engine
-        return runner.blocking(lambda: engine.put_many_sync(stream, records), lambda: engine.put_many(stream, records))
+        return runner.blocking(
+            lambda engine: engine.put_many_sync(stream, records), lambda engine: engine.put_many(stream, records)
+        )
 
     def invoke_sync(self, function: str, body: bytes) -> bytes:
         """Run a function on a payload and wait."""
         runner = self._elsewhere("invoke")
-        engine = runner.engine
-        return runner.blocking(lambda: engine.invoke_sync(function, body), lambda: engine.invoke(function, body))
+        return runner.blocking(
+            lambda engine: engine.invoke_sync(function, body), lambda engine: engine.invoke(function, body)
+        )
 
     def ask_sync(self, verb: str, **fields: Any) -> Any:
         """Ask for anything else and wait."""
         runner = self._elsewhere(verb)
-        engine, body = runner.engine, payload.dumps(fields)
-        answer = runner.blocking(lambda: engine.request_sync(verb, body), lambda: engine.request(verb, body))
+        body = payload.dumps(fields)
+        answer = runner.blocking(
+            lambda engine: engine.request_sync(verb, body), lambda engine: engine.request(verb, body)
+        )
         return payload.loads(answer)
 
     # --- who calls from where

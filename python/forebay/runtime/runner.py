@@ -5,17 +5,17 @@ One `exchange` carries many outcomes and many pieces of work. There is never a w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from concurrent.futures import Future as Handed
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from forebay.clock import Attempt, ManualClock, Parked
-from forebay.errors import AppClosed, ForebayError
+from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.runtime import answer
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable
 
     from forebay._core import Engine, Outcome, Work
@@ -28,24 +28,32 @@ log = logging.getLogger("forebay.runtime")
 # How much one exchange brings, and how many follow each other before other callbacks of the loop have their turn.
 WORKS_MAX: Final = 512
 ROUNDS_MAX: Final = 8
-
-# Ticket 0 is nobody's: the engine answers it when the store has failed.
-STORE_TICKET: Final = 0
+# Questions that wait for an engine.
+DEFERRED_MAX: Final = 10_000
+# Ticket 0 is nobody's: it is answered when the store has failed, or when the owner of the store is gone.
+NOBODY: Final = 0
 
 Answered = TypeVar("Answered")
 
 
 class Runner:
-    """Keeps one engine busy from one event loop."""
+    """Keeps one engine busy from one event loop. While there is no engine, questions wait for one."""
 
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, clock: Clock, pool: ThreadPool) -> None:
-        self.engine = engine
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, pool: ThreadPool) -> None:
         self.loop = loop
         self.pool = pool
         self.manual = clock if isinstance(clock, ManualClock) else None
         self.store_failure: asyncio.Future[ForebayError] = loop.create_future()
+        self.needed = asyncio.Event()
+        """Somebody asks, and there is no engine."""
+        self.lost = asyncio.Event()
+        """The owner of the store is gone."""
+        self.asks_through_loop = self.manual is not None
+        """Threads do not ask the engine themselves."""
+        self._engine: Engine | None = None
         self._environments: dict[int, Environment] = {}
         self._tickets: dict[int, asyncio.Future[Any]] = {}
+        self._deferred: list[tuple[Callable[[Engine], int], asyncio.Future[Any]]] = []
         self._outcomes: list[Outcome] = []
         self._held: list[Work] = []
         self._due = False
@@ -60,23 +68,55 @@ class Runner:
         """Run a slot's work in this environment from now on."""
         self._environments[slot] = environment
 
-    def open(self) -> None:
-        """Listen to the bell, or follow the manual clock."""
+    # --- the engine comes and goes
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine that is attached."""
+        return self._engine
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to an engine's bell, or turn it as the manual clock says. Questions still wait for `ask_deferred`."""
+        self._engine = engine
+        self._environments.clear()
+        self.lost.clear()
         if self.manual is not None:
             self.manual.drive(self, self.loop)
         else:
-            self.loop.add_reader(self.engine.fileno(), self._ring)
+            self.loop.add_reader(engine.fileno(), self._ring)
 
-    def close(self) -> None:
-        """Listen no more, and tell everybody who still waits."""
-        self._closed = True
+    def ask_deferred(self) -> None:
+        """Ask what waited for an engine."""
+        self.needed.clear()
+        deferred, self._deferred = self._deferred, []
+        for begin, waiter in deferred:
+            if not waiter.done():
+                self._ask(begin, waiter)
+
+    def refuse_deferred(self, error: ForebayError) -> None:
+        """Give up on what waits for an engine."""
+        self.needed.clear()
+        deferred, self._deferred = self._deferred, []
+        for _, waiter in deferred:
+            _set(waiter, ok=False, value=error)
+
+    def detach(self) -> None:
+        """Listen to the engine no more; whoever still waits for it is told so."""
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
         if self.manual is not None:
             self.manual.release(self)
         else:
-            self.loop.remove_reader(self.engine.fileno())
-        self.engine.close()
+            self.loop.remove_reader(engine.fileno())
         for ticket in list(self._tickets):
             self._resolve(ticket, ok=False, value=AppClosed("the app was stopped before it had the answer"))
+
+    def close(self) -> None:
+        """Take no more questions."""
+        self._closed = True
+        self.detach()
+        self.refuse_deferred(AppClosed("the app was stopped before it had the answer"))
         if not self.store_failure.done():
             self.store_failure.cancel()
 
@@ -85,20 +125,19 @@ class Runner:
     def ended(self, outcome: Outcome) -> None:
         """Hand over how an attempt ended; it goes out with all others of this pass of the loop."""
         self._outcomes.append(outcome)
-        if not self._due and not self._closed:
+        if not self._due:
             self._due = True
             self.loop.call_soon(self._pump)
 
     def _ring(self) -> None:
-        self.engine.quiet()
-        self._pump()
+        if self._engine is not None:
+            self._engine.quiet()
+            self._pump()
 
     def _pump(self) -> None:
-        if self._closed:
-            return
         if self.manual is not None:
             self._due = False
-            self._turn_for_answers(self.manual)
+            self._turn_for_answers()
             return
         self._due = True  # what ends meanwhile goes out in these rounds
         for _ in range(ROUNDS_MAX):
@@ -109,8 +148,12 @@ class Runner:
 
     def _exchange(self, begin: Callable[[Work], None]) -> bool:
         """Swap outcomes for work; tell whether there may be more at once."""
+        engine = self._engine
+        if engine is None:
+            self._outcomes.clear()
+            return False
         outcomes, self._outcomes = self._outcomes, []
-        works, resolved = self.engine.exchange(outcomes, WORKS_MAX)
+        works, resolved = engine.exchange(outcomes, WORKS_MAX)
         for ticket, ok, value in resolved:
             self._resolve(ticket, ok=ok, value=value)
         for work in works:
@@ -135,13 +178,17 @@ class Runner:
             for token in environment.tokens():
                 environment.stop(token, answer.INTERRUPTED)
 
+    def flush(self) -> None:
+        """Hand over at once what has ended."""
+        self._pump()
+
     # --- a manual clock
 
     def turn(self) -> int | None:
         """Do what is due now and start what may start; give the next deadline (monotonic ns) if there is one."""
-        if self.manual is None or self._closed:
+        if self.manual is None or self._engine is None:
             return None
-        deadline = self.engine.turn(*self.manual.moment())
+        deadline = self._engine.turn(*self.manual.moment())
         held, self._held = self._held, []
         for work in held:
             self._begin(work)
@@ -153,10 +200,11 @@ class Runner:
         """Tell whether another turn at the same moment would move something on."""
         return bool(self._moved or self._outcomes or self._held)
 
-    def _turn_for_answers(self, clock: ManualClock) -> None:
+    def _turn_for_answers(self) -> None:
         """Resolve what can be answered now. Only invocations start; all other work is held until the clock is moved."""
-        self.engine.turn(*clock.moment())
-        self._exchange(self._begin_invocation)
+        if self.manual is not None and self._engine is not None:
+            self._engine.turn(*self.manual.moment())
+            self._exchange(self._begin_invocation)
 
     def _begin_invocation(self, work: Work) -> None:
         if work[2] == answer.INVOCATION:
@@ -164,49 +212,59 @@ class Runner:
         else:
             self._held.append(work)
 
-    # --- answers
+    # --- questions and answers
 
-    def wait(self, ticket: int) -> asyncio.Future[Any]:
-        """Give the future that gets the answer to a ticket."""
-        waiter: asyncio.Future[Any]
-        if self.manual is None:
-            self._tickets[ticket] = waiter = self.loop.create_future()
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._tickets or self._deferred)
+
+    def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
+        """Begin something that gives a ticket; the future gets its answer."""
+        waiter = self.loop.create_future() if self.manual is None else Parked(loop=self.loop)
+        if self._engine is not None:
+            self._ask(begin, waiter)
+        elif self._closed:
+            raise AppClosed("the app is stopped")
+        elif len(self._deferred) >= DEFERRED_MAX:
+            raise OwnerLost("the process that owned the store is gone, and too much waits for the next one already")
         else:
-            self._tickets[ticket] = waiter = Parked(loop=self.loop)
-            self._turn_for_answers(self.manual)
+            self._deferred.append((begin, waiter))
+            self.needed.set()
         return waiter
+
+    def _ask(self, begin: Callable[[Engine], int], waiter: asyncio.Future[Any]) -> None:
+        if self._engine is None:
+            self._deferred.append((begin, waiter))
+            return
+        self._tickets[begin(self._engine)] = waiter
+        self._turn_for_answers()
 
     def _resolve(self, ticket: int, *, ok: bool, value: Any) -> None:
         waiter = self._tickets.pop(ticket, None)
-        if waiter is None:
-            if ticket == STORE_TICKET and not self.store_failure.done():
-                log.critical("the store failed, nothing more is acknowledged: %s", value)
-                self.store_failure.set_result(value)
-            return
-        if waiter.done():
-            return
-        if ok:
-            waiter.set_result(value)
-        else:
-            waiter.set_exception(value)
+        if waiter is not None:
+            _set(waiter, ok=ok, value=value)
+        elif ticket == NOBODY and isinstance(value, OwnerLost):
+            self.lost.set()
+        elif ticket == NOBODY and not self.store_failure.done():
+            log.critical("the store failed, nothing more is acknowledged: %s", value)
+            self.store_failure.set_result(value)
 
     # --- from other threads
 
-    def blocking(self, direct: Callable[[], Answered], ticketed: Callable[[], int]) -> Answered:
-        """Ask from a thread and wait. A manual clock's engine is turned by the loop alone, so there the loop asks."""
-        if self.manual is None:
-            return direct()
+    def blocking(self, direct: Callable[[Engine], Answered], begin: Callable[[Engine], int]) -> Answered:
+        """Ask from a thread and wait; through the loop where the engine may come, go, or be turned by it alone."""
+        engine = self._engine
+        if engine is not None and not self.asks_through_loop:
+            return direct(engine)
         handed: Handed[Answered] = Handed()
         token = getattr(self.pool.current, "token", None)
-        self.loop.call_soon_threadsafe(self._ask_for_thread, ticketed, token, handed)
+        self.loop.call_soon_threadsafe(self._ask_for_thread, begin, token, handed)
         return handed.result()
 
-    def _ask_for_thread(self, ticketed: Callable[[], int], token: int | None, handed: Handed[Any]) -> None:
-        if self._closed:
-            handed.set_exception(AppClosed("the app is stopped"))
-            return
+    def _ask_for_thread(self, begin: Callable[[Engine], int], token: int | None, handed: Handed[Any]) -> None:
         try:
-            waiter = self.wait(ticketed())
+            waiter = self.ask(begin)
         except ForebayError as error:
             handed.set_exception(error)
             return
@@ -223,3 +281,12 @@ class Runner:
                 handed.set_result(waiter.result())
 
         waiter.add_done_callback(hand_on)
+
+
+def _set(waiter: asyncio.Future[Any], *, ok: bool, value: Any) -> None:
+    if waiter.done():  # whoever waited was cancelled
+        return
+    if ok:
+        waiter.set_result(value)
+    else:
+        waiter.set_exception(value)
