@@ -383,5 +383,6 @@ class App:
             app = mine()
             if app is not None and app._running is not None:  # noqa: SLF001  the app's own closure
                 app._running.forked()  # noqa: SLF001
+                app._running = None  # noqa: SLF001
 
         os.register_at_fork(after_in_child=in_child)

@@ -276,9 +276,9 @@ class Running:
             file.close()
 
     def forked(self) -> None:
-        """Refuse everything in the child of a fork: its parent owns the store and the connection."""
-        if self.runner.engine is not None:
-            self.runner.engine.forked()
+        """Refuse everything in the child of a fork: the store, the connection and the loop are its parent's."""
+        self._caller.cut("the app was opened by the process that this one was forked from: open one here")
+        self.runner.forget()
 
     async def store_failure(self) -> ForebayError:
         """Wait until the store fails; give the reason."""

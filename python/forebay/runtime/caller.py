@@ -21,14 +21,16 @@ class Caller:
         self._app = app
         self._runner: Runner | None = None
         self._declare: Callable[[], None] | None = None
+        self._reason: str | None = None
 
     def connect(self, runner: Runner) -> None:
         """Let calls through."""
         self._runner = runner
 
-    def cut(self) -> None:
+    def cut(self, reason: str | None = None) -> None:
         """Refuse calls from now on."""
         self._runner = None
+        self._reason = reason
         self._declare = None
 
     def declare_first(self, declare: Callable[[], None]) -> None:

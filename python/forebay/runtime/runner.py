@@ -112,6 +112,12 @@ class Runner:
         for ticket in list(self._tickets):
             self._resolve(ticket, ok=False, value=AppClosed("the app was stopped before it had the answer"))
 
+    def forget(self) -> None:
+        """Touch neither the engine nor the loop again: they are those of the process that was forked."""
+        self._closed = True
+        if self._engine is not None:
+            self._engine.forked()
+
     def close(self) -> None:
         """Take no more questions."""
         self._closed = True

@@ -1,0 +1,397 @@
+"""Starting, stopping, crashing and sharing a store: real engines, real files, real processes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from forebay import (
+    App,
+    AppClosed,
+    Batch,
+    ForebayError,
+    InvalidParameterValue,
+    JSONLines,
+    OwnerLost,
+    ResourceNotFound,
+    StoreLocked,
+)
+
+
+async def until(condition, within=20):
+    """Wait for what another thread or process does."""
+    ends = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+def make(path, seen=None, **options):
+    app = App("life", store=path / "data", **options)
+    app.stream("numbers", shards=1)
+    if seen is not None:
+
+        @app.on_stream("numbers", batch_size=10)
+        async def handler(batch: Batch, context):
+            seen.extend(record.json() for record in batch)
+
+    return app
+
+
+async def test_what_was_put_survives_a_restart_and_runs_once(tmp_path, no_task_is_left):
+    seen = []
+    async with make(tmp_path) as app:
+        await app.stream("numbers").put_many([(str(number), "k") for number in range(25)])
+    for _ in range(2):
+        async with make(tmp_path, seen) as app:
+            await until(lambda: len(seen) >= 25)
+    assert seen == list(range(25))
+
+
+async def test_an_app_starts_again_after_it_was_stopped(tmp_path, no_task_is_left):
+    seen = []
+    app = make(tmp_path, seen)
+    for number in range(3):
+        async with app:
+            await app.stream("numbers").put(number, "k")
+            await until(lambda: len(seen) == number + 1)
+    assert seen == [0, 1, 2]
+
+
+async def test_an_app_starts_once(tmp_path):
+    async with make(tmp_path) as app:
+        with pytest.raises(ForebayError, match="running already"):
+            await app.start()
+    await app.stop()
+    with pytest.raises(AppClosed):
+        await app.stream("numbers").put(1, "k")
+
+
+async def test_stop_waits_for_handlers_and_a_second_stop_hurries_it(tmp_path):
+    began, ends = asyncio.Event(), []
+    app = make(tmp_path)
+
+    @app.on_stream("numbers")
+    @app.function(timeout=60)
+    async def handler(event, context):
+        began.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ends.append(time.monotonic())
+
+    await app.start()
+    await app.stream("numbers").put(1, "k")
+    await began.wait()
+    asked = time.monotonic()
+    first = asyncio.create_task(app.stop(grace=30))
+    await asyncio.sleep(0.05)
+    assert not first.done()
+    await app.stop(grace=0)
+    await first
+    assert len(ends) == 1 and ends[0] - asked < 10
+
+
+async def test_an_interrupted_batch_runs_again_after_the_next_start(tmp_path):
+    began, seen, app = asyncio.Event(), [], make(tmp_path)
+
+    @app.on_stream("numbers", maximum_retry_attempts=0)
+    @app.function(timeout=60, name="handler")
+    async def hangs(event, context):
+        began.set()
+        await asyncio.sleep(30)
+
+    await app.start()
+    await app.stream("numbers").put(1, "k")
+    await began.wait()
+    await app.stop(grace=0)
+    async with make(tmp_path, seen):
+        await until(lambda: seen == [1])
+
+
+async def test_attached_resources_open_first_and_close_last(tmp_path):
+    events = []
+
+    class Resource:
+        def __init__(self, name):
+            self.name = name
+
+        async def __aenter__(self):
+            events.append(f"open {self.name}")
+
+        async def __aexit__(self, *error):
+            events.append(f"close {self.name}")
+
+    app = make(tmp_path)
+
+    @app.on_stream("numbers")
+    async def handler(event, context):
+        events.append("event")
+
+    app.attach(Resource("a"))
+    app.attach(Resource("b"))
+    with pytest.raises(InvalidParameterValue, match="async with"):
+        app.attach(object())
+    async with app:
+        await app.stream("numbers").put(1, "k")
+        await until(lambda: "event" in events)
+        with pytest.raises(ForebayError, match="before the app starts"):
+            app.attach(Resource("c"))
+    assert events == ["open a", "open b", "event", "close b", "close a"]
+
+
+async def test_a_start_that_fails_closes_what_it_opened(tmp_path):
+    events, app = [], make(tmp_path)
+
+    class Resource:
+        async def __aenter__(self):
+            events.append("open")
+
+        async def __aexit__(self, *error):
+            events.append("close")
+
+    @app.on_stream("nowhere")
+    async def handler(event, context): ...
+
+    app.attach(Resource())
+    with pytest.raises(ResourceNotFound):
+        await app.start()
+    assert events == ["open", "close"]
+    async with make(tmp_path):  # the directory is free again
+        pass
+
+
+async def test_a_sync_twin_works_in_a_handlers_thread_and_is_refused_on_the_loop(tmp_path):
+    app, done = make(tmp_path), threading.Event()
+    app.stream("copies", shards=1)
+
+    @app.on_stream("numbers")
+    def copy(event, context):
+        for record in event["Records"]:
+            app.stream("copies").put_sync(record["eventID"], "k")
+
+    @app.on_stream("copies")
+    def count(batch: Batch, context):
+        done.set()
+
+    async with app:
+        stream = app.stream("numbers")
+        await stream.put(1, "k")
+        await until(done.is_set)
+        with pytest.raises(ForebayError, match="await put instead"):
+            stream.put_sync(1, "k")
+        with pytest.raises(ForebayError, match="await invoke instead"):
+            copy.invoke_sync({})
+        assert len(await asyncio.to_thread(stream.put_many_sync, [(1, "k"), (2, "k")])) == 2
+        assert (await asyncio.to_thread(app.mappings[0].describe_sync))["stream"] == "numbers"
+
+
+async def test_the_app_belongs_to_one_loop(tmp_path):
+    async with make(tmp_path) as app:
+        stream = app.stream("numbers")
+
+        def elsewhere():
+            return asyncio.run(stream.put(1, "k"))
+
+        with pytest.raises(ForebayError, match="another event loop"):
+            await asyncio.to_thread(elsewhere)
+
+
+async def test_a_second_app_is_a_client_and_takes_over(tmp_path, no_task_is_left):
+    first_seen, second_seen = [], []
+    first, second = make(tmp_path, first_seen), make(tmp_path, second_seen)
+    await first.start()
+    await second.start()
+    try:
+        await second.stream("numbers").put(1, "k")
+        await until(lambda: first_seen == [1])
+        await first.stop()
+        await until(lambda: second._running.runner.engine.role == "owner")
+        await second.stream("numbers").put(2, "k")
+        await until(lambda: second_seen == [2])
+        assert first_seen == [1]
+        assert await second.mappings[0].function.failed() == []
+    finally:
+        await second.stop()
+        await first.stop()
+
+
+async def test_an_app_that_must_own_fails_where_another_owns(tmp_path):
+    async with make(tmp_path):
+        with pytest.raises(StoreLocked):
+            await make(tmp_path, serve=True).start()
+
+
+async def test_a_client_only_app_lets_the_directory_go_when_it_is_done(tmp_path, no_task_is_left):
+    seen = []
+    async with make(tmp_path):
+        pass
+    async with make(tmp_path, serve=False) as client:
+        await client.stream("numbers").put(1, "k")
+        await until(lambda: not client._running.runner.waits and client._running.runner.engine is None)
+        async with make(tmp_path, seen, serve=True):
+            await until(lambda: seen == [1])
+            await client.stream("numbers").put(2, "k")
+            await until(lambda: seen == [1, 2])
+        await until(lambda: client._running.runner.engine is None)
+        await client.stream("numbers").put(3, "k")
+        assert seen == [1, 2]
+
+
+async def test_a_client_only_app_wants_a_store_that_is_there(tmp_path):
+    with pytest.raises(ResourceNotFound, match="there is no store"):
+        await make(tmp_path, serve=False).start()
+
+
+async def test_many_puts_during_a_change_of_owner_are_answered(tmp_path):
+    seen = []
+    first, second = make(tmp_path), make(tmp_path, seen)
+    await first.start()
+    await second.start()
+    answers = []
+
+    async def putting():
+        for number in range(300):
+            try:
+                await second.stream("numbers").put(number, "k")
+                answers.append(number)
+            except OwnerLost:  # asked before the owner went: whether it was taken is unknown
+                answers.append(None)
+            await asyncio.sleep(0)
+
+    try:
+        task = asyncio.create_task(putting())
+        await until(lambda: len(answers) > 50)
+        await first.stop()
+        await task
+        accepted = [number for number in answers if number is not None]
+        assert len(accepted) >= 298
+        await until(lambda: set(accepted) <= set(seen))
+        assert [number for number in seen if number in set(accepted)] == sorted(accepted)
+    finally:
+        await second.stop()
+        await first.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+async def test_a_forked_child_is_refused_and_harms_nothing(tmp_path):
+    program = """
+import asyncio, os, sys
+import forebay
+
+async def main(path):
+    app = forebay.App("forks", store=path)
+    stream = app.stream("numbers")
+    async with app:
+        await stream.put(1, "k")
+        child = os.fork()
+        if child == 0:
+            try:
+                await stream.put(2, "k")
+            except forebay.AppClosed:
+                os._exit(7)
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        await stream.put(3, "k")
+        print(os.waitstatus_to_exitcode(status))
+
+asyncio.run(main(sys.argv[1]))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "data")],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=30,
+    )
+    assert (ran.stdout.strip(), ran.returncode) == ("7", 0), ran.stderr
+
+
+async def test_a_crash_loses_nothing_that_was_acknowledged(tmp_path):
+    program = """
+import asyncio, sys
+import forebay
+
+async def main(path):
+    app = forebay.App("life", store=path)
+    stream = app.stream("numbers", shards=1)
+    await app.start()
+    for number in range(1_000_000):
+        await stream.put(number, "k")
+        print(number, flush=True)
+
+asyncio.run(main(sys.argv[1]))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "data")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        acknowledged = [process.stdout.readline() for _ in range(200)]
+        process.send_signal(signal.SIGKILL)
+        acknowledged += process.stdout.readlines()
+    last, seen = int(acknowledged[-1]), []
+    async with make(tmp_path, seen):
+        await until(lambda: len(seen) > last)
+    assert seen[: last + 1] == list(range(last + 1))
+    assert len(seen) <= last + 2
+
+
+async def test_a_destination_file_is_written_before_its_record_is_forgotten(tmp_path):
+    path, app = tmp_path / "failed.jsonl", make(tmp_path)
+
+    @app.on_stream("numbers", maximum_retry_attempts=0, on_failure=JSONLines(path))
+    async def handler(event, context):
+        raise ValueError("no")
+
+    async with app:
+        await app.stream("numbers").put(1, "k")
+        await until(lambda: path.exists() and path.read_bytes().endswith(b"\n"))
+        ends = time.monotonic() + 10
+        while await handler.failed():
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.01)
+    assert len(path.read_text().splitlines()) == 1
+
+
+async def test_a_cancelled_put_leaves_the_app_well(tmp_path):
+    async with make(tmp_path) as app:
+        stream = app.stream("numbers")
+        for _ in range(20):
+            task = asyncio.create_task(stream.put(1, "k"))
+            await asyncio.sleep(0)
+            task.cancel()
+        assert await stream.put(1, "k")
+
+
+async def test_a_timeout_of_a_thread_fails_the_attempt_and_holds_its_lane_until_it_ends(tmp_path):
+    app, released, calls = make(tmp_path), threading.Event(), []
+
+    @app.on_stream("numbers", batch_size=1, maximum_retry_attempts=0)
+    @app.function(timeout=0.05)
+    def handler(batch: Batch, context):
+        calls.append(batch[0].json())
+        if batch[0].json() == 0:
+            released.wait(10)
+
+    async with app:
+        await app.stream("numbers").put_many([("0", "k"), ("1", "k")])
+        functions = "functions.list"
+
+        async def past_deadline():
+            [function] = await app._caller.ask(functions)
+            return function["past_deadline"]
+
+        ends = time.monotonic() + 10
+        while not await past_deadline():
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.01)
+        assert calls == [0]
+        released.set()
+        await until(lambda: calls == [0, 1])
+        assert await past_deadline() == 0
+        while len(await handler.failed()) != 1:
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.01)

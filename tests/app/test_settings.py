@@ -1,0 +1,207 @@
+"""Every option is honoured or refused by the call that was given it, by name, value and range."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from forebay import App, Backoff, InvalidParameterValue
+
+
+@pytest.fixture
+def app(forebay_app):
+    return forebay_app
+
+
+async def handler(event, context): ...
+
+
+def blocking(event, context): ...
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"name": ""}, "name=''"),
+        ({"name": "a b"}, "name='a b'"),
+        ({"name": "x" * 129}, "1 to 128"),
+        ({"region": "EU"}, "region='EU'"),
+        ({"account": "123"}, "12 digits"),
+        ({"account": 123456789012}, "12 digits"),
+        ({"concurrency": 0}, "1 to 60,000"),
+        ({"concurrency": True}, "concurrency=True"),
+        ({"durability": "some"}, "'power-loss', 'process-crash', 'memory'"),
+        ({"serve": "yes"}, "'elect', True and False"),
+        ({"store": ""}, "store=''"),
+        ({"store": 3}, "store=3"),
+        ({"clock": object()}, "VirtualClock"),
+        ({"unreserved_minimum": 50}, "unreserved_minimum=50: not available yet in this version"),
+        ({"scaling": "2020"}, "scaling='2020': not available yet in this version"),
+    ],
+)
+def test_an_apps_options(options, text):
+    with pytest.raises(InvalidParameterValue) as caught:
+        App(**{"name": "a", **options})
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"name": "a b"}, "name='a b'"),
+        ({"name": "x" * 65}, "1 to 64"),
+        ({"timeout": 0}, "0.001 to 1,800 seconds"),
+        ({"timeout": 1801}, "timeout=1801"),
+        ({"timeout": "3"}, "timeout='3'"),
+        ({"timeout": float("nan")}, "timeout=nan"),
+        ({"isolation": "thread"}, "async handler"),
+        ({"isolation": "fiber"}, "'task', 'thread'"),
+        ({"isolation": "process"}, "not available yet in this version"),
+        ({"memory": 512}, "memory=512: not available yet in this version"),
+        ({"rate_limit": 10}, "not available yet"),
+        ({"reserved_concurrency": 0}, "not available yet"),
+        ({"provisioned_concurrency": 1}, "not available yet"),
+        ({"maximum_retry_attempts": 0}, "not available yet"),
+        ({"maximum_event_age": 60}, "not available yet"),
+        ({"on_success": handler}, "not available yet"),
+        ({"on_failure": handler}, "not available yet"),
+        ({"dead_letter_queue": handler}, "not available yet"),
+    ],
+)
+def test_a_functions_options(app, options, text):
+    with pytest.raises(InvalidParameterValue) as caught:
+        app.function(**options)(handler)
+    assert text in str(caught.value)
+
+
+def test_a_blocking_handler_never_runs_on_the_loop(app):
+    with pytest.raises(InvalidParameterValue, match="would block the event loop"):
+        app.function(isolation="task")(blocking)
+
+
+@pytest.mark.parametrize("value", [None, 3, "text"])
+def test_a_handler_is_something_to_call(app, value):
+    with pytest.raises(InvalidParameterValue, match="handler="):
+        app.function()(value)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"batch_size": 0}, "batch_size=0: allowed are whole numbers from 1 to 10,000"),
+        ({"batch_size": 10_001}, "batch_size=10001"),
+        ({"batch_size": 1.5}, "batch_size=1.5"),
+        ({"maximum_batching_window": 301}, "0 to 300 seconds"),
+        ({"maximum_batching_window": -1}, "maximum_batching_window=-1"),
+        ({"starting_position": None}, "Value null at 'startingPosition' failed to satisfy constraint"),
+        ({"starting_position": "NOW"}, "'TRIM_HORIZON', 'LATEST', 'AT_TIMESTAMP'"),
+        ({"starting_position": "AT_TIMESTAMP"}, "starting_position_timestamp=None"),
+        ({"starting_position_timestamp": 1}, "starting_position_timestamp=1"),
+        ({"starting_position": "AT_TIMESTAMP", "starting_position_timestamp": datetime(2019, 1, 1)}, "time zone"),  # noqa: DTZ001
+        (
+            {"starting_position": "AT_TIMESTAMP", "starting_position_timestamp": datetime(2020, 1, 2, tzinfo=UTC)},
+            "not be in the future",
+        ),
+        ({"parallelization_factor": 11}, "1 to 10"),
+        ({"maximum_retry_attempts": -2}, "0 to 10,000, or -1"),
+        ({"maximum_retry_attempts": 10_001}, "maximum_retry_attempts=10001"),
+        ({"maximum_record_age": 59}, "60 to 604,800 seconds, or -1"),
+        ({"maximum_record_age": 604_801}, "maximum_record_age=604801"),
+        ({"bisect_batch_on_function_error": 1}, "True and False"),
+        ({"report_batch_item_failures": "yes"}, "report_batch_item_failures='yes'"),
+        ({"tumbling_window": 901}, "0 to 900 seconds"),
+        ({"tumbling_window": 10, "parallelization_factor": 2}, "parallelization_factor=2"),
+        ({"filters": {"data": {}}}, "a list of patterns"),
+        ({"filters": ["{"]}, "Invalid filter pattern definition."),
+        ({"filters": ["[]"]}, "Invalid filter pattern definition."),
+        ({"filters": [{"data": {1, 2}}]}, "Invalid filter pattern definition."),
+        ({"filters": [{"data": {}}] * 11}, "at most 10 patterns, got 11"),
+        ({"filters": [{"data": {"a": ["x" * 4096]}}]}, "at most 4,096 characters"),
+        ({"retry_backoff": 3}, "forebay.Backoff"),
+        ({"enabled": None}, "enabled=None"),
+        ({"include_payload": 0}, "include_payload=0"),
+    ],
+)
+def test_a_mappings_options(app, options, text):
+    with pytest.raises(InvalidParameterValue) as caught:
+        app.on_stream("numbers", **options)
+    assert text in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 129, 3])
+def test_a_streams_name(app, name):
+    for declare in (app.stream, app.on_stream):
+        with pytest.raises(InvalidParameterValue, match="1 to 128"):
+            declare(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"shards": 0}, "1 to 10,000"),
+        ({"shards": 10_001}, "shards=10001"),
+        ({"retention": 59}, "60 to 3.1536e+07 seconds"),
+        ({"retention_bytes": 1000}, "retention_bytes=1000"),
+    ],
+)
+def test_a_streams_options(app, options, text):
+    with pytest.raises(InvalidParameterValue) as caught:
+        app.stream("numbers", **options)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"base": -1}, {"base": 31}, {"base": 1, "cap": 0.5}, {"cap": 86_401}, {"jitter": 1.1}, {"jitter": -0.1}, {"jitter": True}],
+)
+def test_a_backoffs_options(options):
+    with pytest.raises(InvalidParameterValue):
+        Backoff(**options)
+
+
+def test_a_duration_may_be_a_timedelta(app):
+    function = app.on_stream("numbers", maximum_batching_window=timedelta(minutes=1))(
+        app.function(timeout=timedelta(seconds=90))(handler),
+    )
+    assert function.settings.timeout == 90.0
+    assert app.mappings[0].settings.maximum_batching_window == 60.0
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "text"),
+    [
+        (b"x", "", "partition_key"),
+        (b"x", "k" * 257, "1 to 256"),
+        (b"x", None, "partition_key=None"),
+        (b"x", b"k", "partition_key=b'k'"),
+        (b"x" * 1_048_577, "k", "1048576"),
+        ({1}, "k", "data={1}"),
+        (object(), "k", "data="),
+        ("\ud800", "k", "surrogate"),
+    ],
+)
+async def test_a_records_limits(app, no_task_is_left, data, key, text):
+    stream = app.stream("numbers")
+    async with app:
+        with pytest.raises(InvalidParameterValue) as caught:
+            await stream.put(data, key)
+        assert text in str(caught.value)
+        with pytest.raises(InvalidParameterValue):
+            await stream.put_many([(b"fine", "k"), (data, key)])
+
+
+@pytest.mark.parametrize("records", [[b"x"], [("x",)], [("x", "k", 1)], [("x", 3)], [1], [(b"x", "k")] * 10_001])
+async def test_what_are_no_records_is_refused(app, no_task_is_left, records):
+    stream = app.stream("numbers")
+    async with app:
+        with pytest.raises(InvalidParameterValue, match="records"):
+            await stream.put_many(records)
+
+
+@pytest.mark.parametrize("value", [b"bytes", "text", bytearray(b"array"), memoryview(b"view"), {"json": [1]}, 7, None])
+async def test_what_a_record_may_hold(app, no_task_is_left, value):
+    stream = app.stream("numbers")
+    async with app:
+        assert await stream.put(value, "k")
+        assert len(await stream.put_many([(value, "k"), [value, "k"]])) == 2
+        assert await stream.put_many([]) == []
