@@ -1,10 +1,12 @@
 """Shared by every test."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -37,11 +39,9 @@ def nothing_is_left_behind(request):
 def left_behind():
     threads = {f"thread {thread.name}" for thread in threading.enumerate() if thread.name.startswith("forebay")}
     files = set()
-    for number in os.listdir("/dev/fd"):
-        try:
-            files.add(f"descriptor {number}: {os.readlink(f'/dev/fd/{number}')}")
-        except OSError:  # the one that listed the folder
-            continue
+    for path in Path("/dev/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that lists the folder
+            files.add(f"descriptor {path.name}: {path.readlink()}")
     return threads | files
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import forebay
+import forebay  # noqa: TC001  looked up by name when a handler is declared
 from forebay.runtime import handler as inspection
 
 if TYPE_CHECKING:

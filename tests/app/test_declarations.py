@@ -65,7 +65,9 @@ def test_a_function_may_be_said_twice_but_not_otherwise(app):
 def test_a_mapping_may_be_said_twice_but_not_otherwise(app):
     function = app.on_stream("a", batch_size=5)(bare)
     assert app.on_stream("a", batch_size=5)(function) is function
-    with pytest.raises(ResourceConflict, match=r'The event source arn \(" arn:aws:kinesis:.*:stream/a "\) and function'):
+    with pytest.raises(
+        ResourceConflict, match=r'The event source arn \(" arn:aws:kinesis:.*:stream/a "\) and function'
+    ):
         app.on_stream("a", batch_size=6)(function)
     assert len(app.mappings) == 1
 
@@ -99,7 +101,7 @@ async def test_a_mapping_of_an_undeclared_stream_stops_the_start(app):
 async def start_again(app):
     app.stream("nowhere")
     async with app:
-        return None
+        return
 
 
 async def test_everything_may_be_declared_while_the_app_runs(app, forebay_clock):

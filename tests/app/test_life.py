@@ -1,7 +1,6 @@
 """Starting, stopping, crashing and sharing a store: real engines, real files, real processes."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -59,7 +58,7 @@ async def test_an_app_starts_again_after_it_was_stopped(tmp_path, no_task_is_lef
     for number in range(3):
         async with app:
             await app.stream("numbers").put(number, "k")
-            await until(lambda: len(seen) == number + 1)
+            await until(lambda expected=number + 1: len(seen) == expected)
     assert seen == [0, 1, 2]
 
 
@@ -211,7 +210,6 @@ async def test_a_second_app_is_a_client_and_takes_over(tmp_path, no_task_is_left
         await second.stream("numbers").put(1, "k")
         await until(lambda: first_seen == [1])
         await first.stop()
-        await until(lambda: second._running.runner.engine.role == "owner")
         await second.stream("numbers").put(2, "k")
         await until(lambda: second_seen == [2])
         assert first_seen == [1]
@@ -234,7 +232,7 @@ async def test_a_client_only_app_lets_the_directory_go_when_it_is_done(tmp_path,
     async with make(tmp_path, serve=False) as client:
         await client.stream("numbers").put(1, "k")
         await until(lambda: not client._running.runner.waits and client._running.runner.engine is None)
-        async with make(tmp_path, seen, serve=True):
+        async with make(tmp_path, seen):
             await until(lambda: seen == [1])
             await client.stream("numbers").put(2, "k")
             await until(lambda: seen == [1, 2])
@@ -278,9 +276,7 @@ async def test_many_puts_during_a_change_of_owner_are_answered(tmp_path):
         await first.stop()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-async def test_a_forked_child_is_refused_and_harms_nothing(tmp_path):
-    program = """
+FORKS = """
 import asyncio, os, sys
 import forebay
 
@@ -293,8 +289,8 @@ async def main(path):
         if child == 0:
             try:
                 await stream.put(2, "k")
-            except forebay.AppClosed:
-                os._exit(7)
+            except forebay.AppClosed as refusal:
+                os._exit(7 if "forked" in str(refusal) else 2)
             os._exit(1)
         _, status = os.waitpid(child, 0)
         await stream.put(3, "k")
@@ -302,13 +298,31 @@ async def main(path):
 
 asyncio.run(main(sys.argv[1]))
 """
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "data")],
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=30,
-    )
+
+# An engine whose threads stayed with the parent must not be waited for when the child lets it go.
+FORKS_AND_DROPS = """
+import gc, json, os, sys
+from forebay._core import Engine
+
+settings = {"app": "forks", "store": sys.argv[1], "region": "local", "account": "0" * 12, "durability": "power-loss"}
+engine = Engine(json.dumps(settings).encode())
+engine.start()
+child = os.fork()
+if child == 0:
+    engine.forked()
+    del engine
+    gc.collect()
+    os._exit(7)
+_, status = os.waitpid(child, 0)
+engine.close()
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.parametrize("program", [FORKS, FORKS_AND_DROPS])
+def test_a_forked_child_is_refused_and_harms_nothing(tmp_path, program):
+    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "data")]
+    ran = subprocess.run(command, capture_output=True, check=False, text=True, timeout=30)
     assert (ran.stdout.strip(), ran.returncode) == ("7", 0), ran.stderr
 
 
@@ -328,10 +342,11 @@ async def main(path):
 asyncio.run(main(sys.argv[1]))
 """
     command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "data")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        acknowledged = [process.stdout.readline() for _ in range(200)]
-        process.send_signal(signal.SIGKILL)
-        acknowledged += process.stdout.readlines()
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    acknowledged = [await process.stdout.readline() for _ in range(200)]
+    process.send_signal(signal.SIGKILL)
+    acknowledged += (await process.stdout.read()).splitlines()
+    await process.wait()
     last, seen = int(acknowledged[-1]), []
     async with make(tmp_path, seen):
         await until(lambda: len(seen) > last)

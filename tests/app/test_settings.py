@@ -152,7 +152,15 @@ def test_a_streams_options(app, options, text):
 
 @pytest.mark.parametrize(
     "options",
-    [{"base": -1}, {"base": 31}, {"base": 1, "cap": 0.5}, {"cap": 86_401}, {"jitter": 1.1}, {"jitter": -0.1}, {"jitter": True}],
+    [
+        {"base": -1},
+        {"base": 31},
+        {"base": 1, "cap": 0.5},
+        {"cap": 86_401},
+        {"jitter": 1.1},
+        {"jitter": -0.1},
+        {"jitter": True},
+    ],
 )
 def test_a_backoffs_options(options):
     with pytest.raises(InvalidParameterValue):

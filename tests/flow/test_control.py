@@ -65,7 +65,13 @@ async def test_seeking_a_moment_begins_with_what_arrived_then(app, clock, stream
 
 @pytest.mark.parametrize(
     "place",
-    [{}, {"position": "LATEST", "timestamp": 1}, {"position": "AT_TIMESTAMP"}, {"sequence_number": "x"}, {"timestamp": -1}],
+    [
+        {},
+        {"position": "LATEST", "timestamp": 1},
+        {"position": "AT_TIMESTAMP"},
+        {"sequence_number": "x"},
+        {"timestamp": -1},
+    ],
 )
 async def test_a_place_that_is_none_is_refused(app, mapping, place):
     async with app:

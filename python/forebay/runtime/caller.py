@@ -106,9 +106,8 @@ class Caller:
     def _open(self) -> Runner:
         runner = self._runner
         if runner is None:
-            raise AppClosed(
-                f"app {self._app!r} is not running: call this inside `async with app`, or after `await app.start()`"
-            )
+            reason = self._reason or "call this inside `async with app`, or after `await app.start()`"
+            raise AppClosed(f"app {self._app!r} is not running: {reason}")
         return runner
 
     def _here(self, verb: str) -> Runner:

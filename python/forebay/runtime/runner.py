@@ -6,13 +6,14 @@ One `exchange` carries many outcomes and many pieces of work. There is never a w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from concurrent.futures import Future as Handed
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from forebay.clock import Attempt, ManualClock, Parked
-from forebay.errors import AppClosed, ForebayError, OwnerLost
+from forebay.errors import AppClosed, ForebayError, OwnerLeft, OwnerLost
 from forebay.runtime import answer
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ DEFERRED_MAX: Final = 10_000
 NOBODY: Final = 0
 
 Answered = TypeVar("Answered")
+Question = tuple["Callable[[Engine], int]", asyncio.Future[Any]]
+"""What gives the ticket, and who waits for its answer."""
 
 
 class Runner:
@@ -52,8 +55,8 @@ class Runner:
         """Threads do not ask the engine themselves."""
         self._engine: Engine | None = None
         self._environments: dict[int, Environment] = {}
-        self._tickets: dict[int, asyncio.Future[Any]] = {}
-        self._deferred: list[tuple[Callable[[Engine], int], asyncio.Future[Any]]] = []
+        self._tickets: dict[int, Question] = {}
+        self._deferred: list[Question] = []
         self._outcomes: list[Outcome] = []
         self._held: list[Work] = []
         self._due = False
@@ -243,13 +246,17 @@ class Runner:
         if self._engine is None:
             self._deferred.append((begin, waiter))
             return
-        self._tickets[begin(self._engine)] = waiter
+        self._tickets[begin(self._engine)] = begin, waiter
         self._turn_for_answers()
 
     def _resolve(self, ticket: int, *, ok: bool, value: Any) -> None:
-        waiter = self._tickets.pop(ticket, None)
-        if waiter is not None:
-            _set(waiter, ok=ok, value=value)
+        question = self._tickets.pop(ticket, None)
+        if question is not None and isinstance(value, OwnerLeft):
+            # Certainly not accepted: the next owner is asked.
+            self._deferred.append(question)
+            self.needed.set()
+        elif question is not None:
+            _set(question[1], ok=ok, value=value)
         elif ticket == NOBODY and isinstance(value, OwnerLost):
             self.lost.set()
         elif ticket == NOBODY and not self.store_failure.done():
@@ -262,7 +269,8 @@ class Runner:
         """Ask from a thread and wait; through the loop where the engine may come, go, or be turned by it alone."""
         engine = self._engine
         if engine is not None and not self.asks_through_loop:
-            return direct(engine)
+            with contextlib.suppress(OwnerLeft):
+                return direct(engine)
         handed: Handed[Answered] = Handed()
         token = getattr(self.pool.current, "token", None)
         self.loop.call_soon_threadsafe(self._ask_for_thread, begin, token, handed)

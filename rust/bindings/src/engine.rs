@@ -1,7 +1,7 @@
 //! `Engine`: one process's end of a store.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{mpsc, Arc};
 
 use forebay_core::Now;
 use forebay_engine::attempts::{Settled, Task, Work};
@@ -22,7 +22,7 @@ type Outcome = (u64, u8, Option<Vec<u8>>, u64);
 /// One process's end of a store: its owner, or a client of the owner.
 #[pyclass(frozen, module = "forebay._core")]
 pub struct Engine {
-    end: End,
+    end: Arc<End>,
     forked: AtomicBool,
 }
 
@@ -158,26 +158,26 @@ impl Engine {
     fn new(py: Python<'_>, settings: &[u8]) -> PyResult<Self> {
         let settings: Settings = parse(py, settings)?;
         let end = py.detach(|| settings.open()).map_err(|error| exception(py, &error))?;
-        Ok(Self { end, forked: AtomicBool::new(false) })
+        Ok(Self { end: Arc::new(end), forked: AtomicBool::new(false) })
     }
 
     #[getter]
     fn role(&self) -> &'static str {
-        match self.end {
+        match *self.end {
             End::Owner(_) => "owner",
             End::Client(_) => "client",
         }
     }
 
     fn fileno(&self) -> i32 {
-        match &self.end {
+        match &*self.end {
             End::Owner(owner) => owner.engine.fileno(),
             End::Client(client) => client.fileno(),
         }
     }
 
     fn quiet(&self) {
-        match &self.end {
+        match &*self.end {
             End::Owner(owner) => owner.engine.quiet(),
             End::Client(client) => client.quiet(),
         }
@@ -198,7 +198,7 @@ impl Engine {
     }
 
     fn idle(&self, py: Python<'_>) -> bool {
-        py.detach(|| match &self.end {
+        py.detach(|| match &*self.end {
             End::Owner(owner) => owner.engine.idle(),
             End::Client(client) => client.idle(),
         })
@@ -208,14 +208,17 @@ impl Engine {
         if self.forked.load(Ordering::Relaxed) {
             return;
         }
-        py.detach(|| match &self.end {
+        py.detach(|| match &*self.end {
             End::Owner(owner) => owner.close(),
             End::Client(client) => client.close(),
         });
     }
 
     fn forked(&self) {
-        self.forked.store(true, Ordering::Relaxed);
+        if !self.forked.swap(true, Ordering::Relaxed) {
+            // Its threads and locks stayed with the parent: taking it apart here would wait for them for ever.
+            std::mem::forget(self.end.clone());
+        }
     }
 
     fn function(&self, py: Python<'_>, settings: &[u8]) -> PyResult<usize> {
