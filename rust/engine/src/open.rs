@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use forebay_core::Now;
 use serde::Deserialize;
@@ -20,6 +21,8 @@ use crate::store::sqlite::SqliteStore;
 
 /// Most attempts handed out at once; the attempts file has as many slots.
 const CONCURRENCY_MAX: usize = 60_000;
+/// How long an owner may take to begin to listen, or to end.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What `Engine(settings)` is given: see `python/forebay/wire/verbs.py`.
 #[derive(Clone, Debug, Deserialize)]
@@ -153,12 +156,26 @@ impl Settings {
         if matches!(self.serve, Serve::Client) && !self.manual {
             return self.open_client(&path, durability);
         }
-        match Directory::own(&path) {
-            Ok(ownership) => self.own(ownership, durability),
-            Err(StoreError::Locked(_)) if matches!(self.serve, Serve::Elect) && !self.manual => {
-                Client::connect(&Directory::at(&path).socket_path()?).map(End::Client)
+        if matches!(self.serve, Serve::Elect) && !self.manual {
+            return self.own_or_join(&path, durability);
+        }
+        self.own(Directory::own(&path)?, durability)
+    }
+
+    /// Own the directory, or be a client of its owner. An owner that begins or ends holds the directory while it does not
+    /// listen: it is asked again until it listens or is gone.
+    fn own_or_join(&self, path: &std::path::Path, durability: Durability) -> Result<End, EngineError> {
+        let until = Instant::now() + ANSWER_WITHIN;
+        loop {
+            match Directory::own(path) {
+                Ok(ownership) => return self.own(ownership, durability),
+                Err(StoreError::Locked(_)) => match Client::connect(&Directory::at(path).socket_path()?) {
+                    Ok(client) => return Ok(End::Client(client)),
+                    Err(error) if Instant::now() >= until => return Err(error),
+                    Err(_) => std::thread::sleep(Duration::from_millis(5)),
+                },
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -167,11 +184,7 @@ impl Settings {
         if !path.join("forebay.db").exists() {
             return Err(EngineError::NotFound(format!("there is no store in {}", path.display())));
         }
-        match Directory::own(path) {
-            Ok(ownership) => self.own(ownership, durability),
-            Err(StoreError::Locked(_)) => Client::connect(&Directory::at(path).socket_path()?).map(End::Client),
-            Err(error) => Err(error.into()),
-        }
+        self.own_or_join(path, durability)
     }
 
     fn open_memory(&self) -> Result<End, EngineError> {

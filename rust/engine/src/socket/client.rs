@@ -6,14 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use super::frame;
 use crate::bell::Bell;
 use crate::error::{Answer, EngineError, Ticket, Waiter};
-
-/// How long an owner may take to begin to listen.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection to the owner of a store.
 pub struct Client {
@@ -38,21 +34,14 @@ struct State {
 }
 
 impl Client {
-    /// Connect to the owner that listens at `path`; it may still be starting.
+    /// Connect to the owner that listens at `path`.
     pub fn connect(path: &Path) -> Result<Self, EngineError> {
-        let until = Instant::now() + CONNECT_WITHIN;
-        let stream = loop {
-            match UnixStream::connect(path) {
-                Ok(stream) => break stream,
-                Err(error) if Instant::now() >= until => {
-                    return Err(EngineError::OwnerLost(format!(
-                        "the store is owned by a process that does not answer at {}: {error}",
-                        path.display()
-                    )))
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(5)),
-            }
-        };
+        let stream = UnixStream::connect(path).map_err(|error| {
+            EngineError::OwnerLost(format!(
+                "the store is owned by a process that does not answer at {}: {error}",
+                path.display()
+            ))
+        })?;
         let failed = |error: std::io::Error| EngineError::OwnerLost(format!("the owner's socket failed: {error}"));
         let reading = stream.try_clone().map_err(failed)?;
         let state = State { next: 1, ..State::default() };
