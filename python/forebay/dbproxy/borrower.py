@@ -113,8 +113,8 @@ class Borrower:
             while True:
                 attempts += 1
                 db = self.held or await self._borrow(effect)
-                if effect.sets and args:
-                    effect = self._effects.get(db.wire.interpolate(sql, args))
+                if args and not effect.plain and verb != "execute_many":
+                    effect = self._effects.judge(db.wire.interpolate(sql, args))
                 started = now()
                 try:
                     if limit is None:

@@ -87,17 +87,17 @@ def union(effects: list[Effect]) -> Effect:
 class EffectCache:
     """Verdicts by text, bounded; the oldest half goes when it is full."""
 
-    __slots__ = ("_classify", "_known")
+    __slots__ = ("_known", "judge")
 
-    def __init__(self, classify: Callable[[str], Effect]) -> None:
-        self._classify = classify
+    def __init__(self, judge: Callable[[str], Effect]) -> None:
+        self.judge = judge
         self._known: dict[str, Effect] = {}
 
     def get(self, sql: str) -> Effect:
         """Give the verdict on a text."""
         effect = self._known.get(sql)
         if effect is None:
-            effect = self._classify(sql)
+            effect = self.judge(sql)
             if len(sql) <= CACHED_TEXT_LENGTH_MAX:
                 if len(self._known) >= CACHED_EFFECTS_MAX:
                     for old in list(self._known)[: CACHED_EFFECTS_MAX // 2]:

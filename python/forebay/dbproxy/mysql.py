@@ -193,6 +193,7 @@ class MySQLWire:
         await raw._execute_command(_COM_RESET_CONNECTION, b"")  # noqa: SLF001 - asyncmy has no call for it
         await raw._read_ok_packet()  # noqa: SLF001
         await raw.select_db(self._database)
+        await raw.query("SELECT 1")  # what FOUND_ROWS() tells is not reset, only overwritten
         await raw.query(
             "SET NAMES utf8mb4" if raw.server_status & _STATUS_AUTOCOMMIT else "SET autocommit = 1, NAMES utf8mb4"
         )

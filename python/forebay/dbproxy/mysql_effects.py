@@ -44,6 +44,7 @@ _STATELESS = frozenset(
     }
 )
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "DESCRIBE", "DESC", "SHOW"})
+_PROGRAMS = frozenset({"FUNCTION", "PROCEDURE", "TRIGGER", "EVENT", "PACKAGE"})
 _BEGIN = frozenset(("BEGIN", "START"))
 
 # Client character sets whose second byte may be a quote or a backslash: text escaped by the client could break out of its quotes.
@@ -87,7 +88,7 @@ _MEMORY = Effect(reads_session=True)
 _LITERAL_NAME = re.compile(r"GET_LOCK\s*\(\s*'((?:[^'\\]|'')*)'", re.IGNORECASE)
 _RELEASED_NAME = re.compile(r"RELEASE_LOCK\s*\(\s*'((?:[^'\\]|'')*)'", re.IGNORECASE)
 
-_OLD_NAMES = {
+_RENAMED = {
     "tx_isolation": "transaction_isolation",
     "transaction_isolation": "transaction_isolation",
     "tx_read_only": "transaction_read_only",
@@ -101,7 +102,7 @@ _SAFE = frozenset(MYSQL_FUNCTIONS.split())
 
 def classify(sql: str) -> Effect:
     """Judge one text as MySQL and MariaDB would run it."""
-    return union([union([_one(reading) for reading in readings]) for readings in read_mysql(sql)])
+    return union([_one(reading) for reading in read_mysql(sql)])
 
 
 def _one(reading: Reading) -> Effect:
@@ -197,8 +198,10 @@ def _drop(reading: Reading) -> Effect:
 
 
 def _create(reading: Reading) -> Effect:
-    base = _with_calls(reading, "CREATE")
     words = reading.words
+    if not _PROGRAMS.isdisjoint(words):
+        return PLAIN  # what its body does, it does when it is called
+    base = _with_calls(reading, "CREATE")
     if "TEMPORARY" not in words[:4]:
         return base
     if "SEQUENCE" in words[:5] or "TABLE" in words[:5]:
@@ -325,15 +328,11 @@ def _assignment(part: list[tuple[str, str]]) -> Effect:
     if sign not in {"=", ":="} or not value:
         return Effect(dirty="SET that cannot be read", pins=("setting:SET",))
     name = re.sub(r"^@@(?:session\.|local\.)?", "", name.lower()).strip("`")
-    if name.startswith("@"):
-        if [text.upper() for _, text in value] == ["NULL"]:
-            return Effect(dirty="user variable", unpins=(f"user variable:{name}",))
-        return _variable(name[1:])
-    if name in _ONE_SHOT:
-        return Effect(dirty=f"SET {name}", pins=("next transaction:",))
-    return _setting(
-        {"tx_isolation": "transaction_isolation", "tx_read_only": "transaction_read_only"}.get(name, name), value
-    )
+    if not name.startswith("@"):
+        return _setting(name, value)
+    if [text.upper() for _, text in value] == ["NULL"]:
+        return Effect(dirty="user variable", unpins=(f"user variable:{name}",))
+    return _variable(name[1:])
 
 
 def _transaction_setting(name: str, value: str) -> Effect:
@@ -348,6 +347,10 @@ def _transaction_setting(name: str, value: str) -> Effect:
 
 def _setting(name: str, value: list[tuple[str, str]]) -> Effect:
     """Judge the setting of a system variable of the session."""
+    if name in _ONE_SHOT:
+        return Effect(dirty=f"SET {name}", pins=("next transaction:",))
+    if name in _RENAMED:
+        return _transaction_setting(_RENAMED[name], "".join(text for _, text in value))
     kinds = [kind for kind, _ in value]
     text = "".join(token for _, token in value)
     is_literal = kinds in (["text"], ["number"], ["word"]) and not text.startswith("@")

@@ -44,6 +44,7 @@ _STATELESS = frozenset(
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
 _LOCKS_READ = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY\s+SHARE)\b")
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO|NEXTVAL|SETVAL)\b")
+_BODY = re.compile(r"\bBEGIN\s+ATOMIC\b")
 _TEMPORARY = re.compile(r"\b(?:TEMP|TEMPORARY)\b|\bPG_TEMP\b")
 _INTO_TEMPORARY = re.compile(r"\bINTO\s+(?:LOCAL\s+|GLOBAL\s+)?(?:TEMP|TEMPORARY)\b|\bPG_TEMP\b")
 _LOCAL_CONFIG = re.compile(r"SET_CONFIG\s*\(.*,\s*TRUE\s*\)", re.DOTALL)
@@ -54,7 +55,10 @@ _SAFE = frozenset(POSTGRES_FUNCTIONS.split())
 
 def classify(sql: str) -> Effect:
     """Judge one text as PostgreSQL would run it."""
-    return union([union([_one(reading) for reading in readings]) for readings in read_postgres(sql)])
+    readings = read_postgres(sql)
+    if any("ATOMIC" in reading.text and _BODY.search(reading.text) for reading in readings):
+        return Effect(dirty="a body in SQL, whose end cannot be told from the next statement")
+    return union([_one(reading) for reading in readings])
 
 
 def _one(reading: Reading) -> Effect:

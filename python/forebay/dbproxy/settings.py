@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from forebay.dbproxy.secrets import Credentials, FixedSecret, Secret
+from forebay.dbproxy.sql import split
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -189,17 +190,15 @@ def check_filters(filters: Iterable[str]) -> bool:
 
 def check_init_query(text: str | None, engine: str) -> tuple[str, ...]:
     """Split ``init_query`` at its semicolons."""
-    from forebay.dbproxy.sql import read_mysql, read_postgres  # noqa: PLC0415 - settings stay importable without the reader
-
     if text is None:
         return ()
-    readings = (read_mysql if engine == "mysql" else read_postgres)(text)[0]
-    statements = tuple(reading.original.strip().rstrip(";") for reading in readings if reading.words)
+    statements = tuple(part.strip() for part in split(text, mysql=engine == "mysql"))
     if not statements:
         raise InvalidParameterValue("init_query: there is no statement in it; leave it out instead")
-    for reading in readings:
-        if reading.words[0] in {"BEGIN", "START", "COMMIT", "ROLLBACK"}:
-            raise InvalidParameterValue(f"init_query: {reading.words[0]} is not session state")
+    for statement in statements:
+        verb = statement.split(None, 1)[0].upper()
+        if verb in {"BEGIN", "START", "COMMIT", "ROLLBACK"}:
+            raise InvalidParameterValue(f"init_query: {verb} is not session state")
     return statements
 
 

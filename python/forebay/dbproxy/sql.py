@@ -75,6 +75,15 @@ _NAMED_AFTER = frozenset(
 )
 
 
+# Words that stand before "(" without being functions; alone each of them may be a function's name.
+_PHRASES = frozenset(
+    {
+        ("GROUP", "BY"), ("ORDER", "BY"), ("PARTITION", "BY"), ("ON", "CONFLICT"), ("GROUPING", "SETS"), ("WITHIN", "GROUP"),
+        (")", "OVER"), (")", "FILTER"), ("CHARACTER", "VARYING"), ("CHAR", "VARYING"), ("BIT", "VARYING"),
+    }
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One statement with its texts and comments taken out.
@@ -94,7 +103,7 @@ class Reading:
         """Give the names that look like function calls, upper case; a quoted name is ``?``."""
         found = []
         for before, name in _CALL.findall(self.text):
-            if before in _NAMED_AFTER:
+            if before in _NAMED_AFTER or name == "AS" or (before, name) in _PHRASES:
                 continue
             found.append(name.strip("?.") or "?")
         return found
@@ -107,32 +116,40 @@ def digest(sql: str, *, mysql: bool) -> str:
     return text if len(text) <= _DIGEST_LENGTH_MAX else text[: _DIGEST_LENGTH_MAX - 1] + "…"
 
 
-def read_mysql(sql: str) -> list[list[Reading]]:
-    """Read a text under each rule its backslashes may have: usually one reading, two when they matter."""
-    if "/*!" in sql or "/*M!" in sql:
-        sql = _MYSQL_EXECUTED_COMMENT.sub(r" \1 ", sql)
+def read_mysql(sql: str) -> list[Reading]:
+    """Read a statement under each rule its backslashes may have: usually one reading, two when they matter.
+
+    One text is one statement: the connections are opened without ``CLIENT_MULTI_STATEMENTS``.
+    """
+    sql = _unwrap(sql)
     patterns = (_MYSQL_ESCAPED, _MYSQL_PLAIN) if "\\" in sql else (_MYSQL_ESCAPED,)
-    return [_read(sql, pattern) for pattern in patterns]
+    return [_reading(pattern.sub("?", sql), sql) for pattern in patterns]
 
 
-def read_postgres(sql: str) -> list[list[Reading]]:
-    """Read a text under both settings of ``standard_conforming_strings`` when it has a backslash."""
+def read_postgres(sql: str) -> list[Reading]:
+    """Read all statements of a text, under both settings of ``standard_conforming_strings`` when it has a backslash."""
     patterns = (_POSTGRES_STANDARD, _POSTGRES_ESCAPED) if "\\" in sql else (_POSTGRES_STANDARD,)
-    return [_read(sql, pattern) for pattern in patterns]
+    return [_reading(pattern.sub("?", part), part) for pattern in patterns for part in split(sql, pattern=pattern)]
 
 
-def _read(sql: str, pattern: re.Pattern[str]) -> list[Reading]:
-    stripped = pattern.sub("?", sql)
-    if ";" not in stripped.rstrip("; \t\r\n?"):
-        return [_reading(stripped, sql)]
+def split(sql: str, *, mysql: bool = False, pattern: re.Pattern[str] | None = None) -> list[str]:
+    """Split a text at the semicolons between its statements."""
+    if mysql:
+        sql = _unwrap(sql)
+    pattern = pattern or (_MYSQL_ESCAPED if mysql else _POSTGRES_STANDARD)
     parts, start = [], 0
-    for match in re.finditer(f"{pattern.pattern}|;", sql, re.DOTALL):
-        if match.group() == ";":
-            parts.append(sql[start : match.start()])
-            start = match.end()
+    if ";" in sql:
+        for match in re.finditer(f"{pattern.pattern}|;", sql, re.DOTALL):
+            if match.group() == ";":
+                parts.append(sql[start : match.start()])
+                start = match.end()
     parts.append(sql[start:])
-    readings = [_reading(pattern.sub("?", part), part) for part in parts]
-    return [reading for reading in readings if reading.words]
+    return [part for part in parts if pattern.sub("", part).strip()]
+
+
+def _unwrap(sql: str) -> str:
+    """Take the marks off comments that MySQL runs as code."""
+    return _MYSQL_EXECUTED_COMMENT.sub(r" \1 ", sql) if "/*!" in sql or "/*M!" in sql else sql
 
 
 def _reading(stripped: str, original: str) -> Reading:
