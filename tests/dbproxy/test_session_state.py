@@ -33,11 +33,15 @@ def case(name, *change, probe, fate, reason="", changed=None):
 POSTGRES_SETUP = (
     "DROP TABLE IF EXISTS state CASCADE",
     "CREATE TABLE state (id serial PRIMARY KEY, n int)",
-    ("CREATE OR REPLACE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql AS $$BEGIN "
-    "PERFORM set_config('work_mem', '9MB', false); CREATE TEMP TABLE IF NOT EXISTS hidden (a int); "
-    "PERFORM pg_advisory_lock(77); RETURN 1; END$$"),
-    ("CREATE OR REPLACE PROCEDURE sneaky_procedure() LANGUAGE plpgsql AS $$BEGIN "
-    "PERFORM set_config('work_mem', '9MB', false); END$$"),
+    (
+        "CREATE OR REPLACE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql AS $$BEGIN "
+        "PERFORM set_config('work_mem', '9MB', false); CREATE TEMP TABLE IF NOT EXISTS hidden (a int); "
+        "PERFORM pg_advisory_lock(77); RETURN 1; END$$"
+    ),
+    (
+        "CREATE OR REPLACE PROCEDURE sneaky_procedure() LANGUAGE plpgsql AS $$BEGIN "
+        "PERFORM set_config('work_mem', '9MB', false); END$$"
+    ),
 )
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 TEMPORARY = "SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()"

@@ -57,6 +57,7 @@ class Borrower:
         "_line",
         "_query_timeout",
         "_suspect",
+        "_using",
         "busy",
         "closed_because",
         "engine",
@@ -92,6 +93,7 @@ class Borrower:
         self._counters = counters
         self._suspect = suspect
         self._last: DBConnection | None = None
+        self._using: DBConnection | None = None
         self._query_timeout = settings.query_timeout
         self._exclude_variable_sets = settings.exclude_variable_sets
 
@@ -115,6 +117,7 @@ class Borrower:
                 db = self.held or await self._borrow(effect)
                 if args and not effect.plain and verb != "execute_many":
                     effect = self._effects.judge(db.wire.interpolate(sql, args))
+                self._using = db
                 started = now()
                 try:
                     if limit is None:
@@ -135,6 +138,7 @@ class Borrower:
                 return result
         finally:
             self.busy = False
+            self._using = None
             self.last_used = self.loop_time()
 
     async def stream(self, sql: str, args: Any, *, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
@@ -148,6 +152,7 @@ class Borrower:
             if self.lost:
                 self._is_skipped(effect)
             db = self.held or await self._borrow(effect)
+            self._using = db
             started = now()
             rows = db.wire.stream(sql, args, prefetch)
             try:
@@ -165,6 +170,7 @@ class Borrower:
             await self._settle(db, sql, effect, None)
         finally:
             self.busy = False
+            self._using = None
             self.last_used = self.loop_time()
 
     async def _stream_failed(self, db: DBConnection, effect: Effect, error: BaseException) -> None:
@@ -280,6 +286,9 @@ class Borrower:
         if not isinstance(error, Exception):  # cancelled, or the generator was left
             self._lose(db, in_transaction=was_open)
             raise error
+        if self.closed_because:
+            self._lose(db, in_transaction=False)
+            raise ClientClosed(f"client {self.number}: {self.closed_because}") from error
         if isinstance(error, TimeoutError) and error.errno is None:  # ours; the network's has a number
             self._lose(db, in_transaction=was_open and not commits)
             if commits:
@@ -365,8 +374,7 @@ class Borrower:
         db, self.held = self.held, None
         self._last = None
         self.session = Session()
-        if db is not None:
-            if self.busy:
-                db.pool.discard(db, interrupted=True)
-            else:
-                db.pool.clean(db)
+        if self._using is not None:
+            self._using.pool.discard(self._using, interrupted=True)
+        elif db is not None:
+            db.pool.clean(db)

@@ -64,6 +64,7 @@ class Fleet:
         return Line(
             role,
             timeout=self._settings.connection_borrow_timeout,
+            connect_timeout=self._settings.connect_timeout,
             latency=self._counters.borrow,
             on_wait=self._wanted,
             refuse=self._refusal,
@@ -196,10 +197,14 @@ class Fleet:
 
     # What lines tell
 
-    def _wanted(self, line: Line) -> None:
+    def _wanted(self, line: Line) -> bool:
+        """Open what can be opened for the last in line; tell whether a connection is on its way to it."""
+        coming = 0
         for pool in self.pools:
             if pool.line is line or pool.line is None:
                 pool.grow()
+                coming += pool.opening
+        return coming >= line.waiting
 
     def _refusal(self, line: Line, waited: float) -> Exception:
         pools = [pool for pool in self.pools if pool.line is line]

@@ -1,7 +1,6 @@
 """The line of clients that wait for a DB connection: first come, first served.
 
-A connection that comes back goes straight to the oldest waiter; nobody can overtake. One timer for the whole line: all wait
-equally long at most, so the first in line is the first whose time is up.
+A connection that comes back goes straight to the oldest waiter; nobody can overtake. One timer serves the whole line.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ class Line:
     """Waiters and idle connections of one role (writer or reader). Never both at once."""
 
     __slots__ = (
+        "_connect_timeout",
         "_latency",
         "_loop",
         "_on_timeout",
@@ -54,8 +54,9 @@ class Line:
         role: str,
         *,
         timeout: float,
+        connect_timeout: float,
         latency: statistics.Latency,
-        on_wait: Callable[[Line], None],
+        on_wait: Callable[[Line], bool],
         refuse: Callable[[Line, float], Exception],
     ) -> None:
         self.role = role
@@ -64,6 +65,7 @@ class Line:
         self.waiting = 0
         self.newest_first = True
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._latency = latency
         self._on_wait = on_wait
         self._refuse = refuse
@@ -101,9 +103,9 @@ class Line:
         waiter = Waiter(self._loop.create_future(), now, now + self._timeout)
         self.waiters.append(waiter)
         self.waiting += 1
-        if self._timer is None:
-            self._timer = self._loop.call_at(waiter.deadline, self._expire)
-        self._on_wait(self)
+        if self._on_wait(self):  # a connection is being opened for it: that is no wait for others
+            waiter.deadline = now + max(self._timeout, self._connect_timeout)
+        self._arm(waiter.deadline)
         try:
             db = await waiter.future
         except asyncio.CancelledError:
@@ -136,20 +138,32 @@ class Line:
                 self.waiting -= 1
                 waiter.future.set_exception(_again(error))
 
+    def _arm(self, deadline: float) -> None:
+        """Have the line looked at when somebody's time is up."""
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._expire)
+
     def _expire(self) -> None:
+        """Send those home whose time is up. All wait equally long, so the first in line that may stay ends the search."""
         self._timer = None
         now = self._loop.time()
-        while self.waiters:
-            waiter = self.waiters[0]
+        stay: list[Waiter] = []
+        uniform = self._timeout >= self._connect_timeout
+        while self.waiters and not (stay and uniform):
+            waiter = self.waiters.popleft()
             if waiter.future.done():
-                self.waiters.popleft()
-            elif waiter.deadline <= now:
-                self.waiters.popleft()
+                continue
+            if waiter.deadline <= now:
                 self.waiting -= 1
                 waiter.future.set_exception(self._refuse(self, now - waiter.since))
             else:
-                self._timer = self._loop.call_at(waiter.deadline, self._expire)
-                return
+                stay.append(waiter)
+        self.waiters.extendleft(reversed(stay))
+        if stay:
+            self._arm(min(waiter.deadline for waiter in stay))
 
     def _compact(self) -> None:
         """Forget waiters that were cancelled, once they are most of the line."""
