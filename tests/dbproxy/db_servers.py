@@ -116,7 +116,14 @@ class Server:
             (self.folder / "log").write_bytes(b"")
 
     def pause(self) -> None:
+        """Stop the server as a debugger would: alive for the kernel, dumb for everybody else."""
+        assert self.process is not None
         self._signal_all(signal.SIGSTOP)
+        for pid in (self.process.pid, *self._children()):
+            while {
+                path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")
+            } - {"T"}:
+                time.sleep(0.001)  # its threads stop one by one
 
     def resume(self) -> None:
         self._signal_all(signal.SIGCONT)
@@ -165,7 +172,6 @@ class Postgres(Server):
             "unix_socket_directories": "",
             "max_connections": 120,
             "fsync": "off",
-            "synchronous_commit": "off",
             "shared_buffers": "64MB",
             "log_min_messages": "log",
             "wal_level": "minimal",
@@ -214,7 +220,7 @@ class MariaDB(Server):
             "--skip-name-resolve",
             "--max-connections=120",
             "--back-log=4096",
-            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-flush-log-at-trx-commit=2",
             "--innodb-buffer-pool-size=64M",
             "--innodb-log-file-size=8M",
             "--skip-log-bin",

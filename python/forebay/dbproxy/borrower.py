@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from forebay.dbproxy.statistics import Counters
 
 ATTEMPTS_MAX = 3
+ENDS = frozenset(("commit", "rollback"))
 VARIABLE_SETS = ("user variable:", "setting:")
 
 log = logging.getLogger("forebay.dbproxy")
@@ -43,6 +44,7 @@ class Borrower:
 
     Attributes:
         held: the connection of an open transaction, or the one the client is pinned to.
+        is_open: a transaction is open on it.
         lost: the connection was lost in a transaction that the user has not ended yet.
         busy: a statement runs.
         closed_because: why no statement may run any more; empty while one may.
@@ -62,6 +64,7 @@ class Borrower:
         "closed_because",
         "engine",
         "held",
+        "is_open",
         "last_used",
         "loop_time",
         "lost",
@@ -83,6 +86,7 @@ class Borrower:
         self.engine = settings.target.engine
         self.session = Session()
         self.held: DBConnection | None = None
+        self.is_open = False
         self.lost = False
         self.busy = False
         self.closed_because = ""
@@ -130,8 +134,7 @@ class Borrower:
                     continue
                 self._counters.answered(began, started)
                 self._last = db
-                if effect.plain and not self.session.pins and not db.wire.in_transaction():
-                    self.held = None
+                if self.held is None and effect.plain and not db.wire.in_transaction():
                     db.pool.give_back(db)
                 else:
                     await self._settle(db, sql, effect, result)
@@ -204,7 +207,11 @@ class Borrower:
     async def _settle(self, db: DBConnection, sql: str, effect: Effect, result: Any) -> None:
         """Do the books after a statement that was not plain, or that left something open."""
         session = self.session
-        is_open = db.wire.in_transaction()
+        if db.wire.is_broken():  # it broke after the answer: what was open on it is gone
+            was_open = (self.is_open or effect.transaction == "begin") and effect.transaction not in ENDS
+            self._lose(db, in_transaction=was_open)
+            return
+        is_open = self.is_open = db.wire.in_transaction()
         if self.engine == "postgresql":
             self._follow_transaction(db, effect, result, is_open=is_open)
         if effect.dirty or effect.pins:
@@ -281,7 +288,7 @@ class Borrower:
     async def _failed(self, db: DBConnection, effect: Effect, error: BaseException, *, may_repeat: bool) -> None:
         """Decide what a failed statement means. Raise; or return, when it may be repeated on another connection."""
         was_held = self.held is not None
-        was_open = was_held and (db.wire.in_transaction() or effect.transaction == "commit")
+        was_open = self.is_open
         commits = was_open and effect.transaction == "commit"
         if not isinstance(error, Exception):  # cancelled, or the generator was left
             self._lose(db, in_transaction=was_open)
@@ -329,7 +336,7 @@ class Borrower:
             return
         if read_only:
             self._suspect(db.pool)
-        is_open = db.wire.in_transaction()
+        is_open = self.is_open = db.wire.in_transaction()
         if self.engine == "postgresql":
             if is_open:
                 self.session.began()
@@ -345,6 +352,7 @@ class Borrower:
     def _lose(self, db: DBConnection, *, in_transaction: bool) -> None:
         """Close the connection under this client; a transaction on it is lost until the user has ended it."""
         self.held = None
+        self.is_open = False
         self.session.ended(committed=False)
         self.session.pins.clear()
         self.lost = self.lost or in_transaction

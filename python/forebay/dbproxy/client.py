@@ -156,9 +156,7 @@ class Client:
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
         borrower = self._borrower
-        return borrower is not None and (
-            borrower.lost or (borrower.held is not None and borrower.held.wire.in_transaction())
-        )
+        return borrower is not None and (borrower.lost or borrower.is_open)
 
     @property
     def pins(self) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class Fleet:
         self._held = held
         self._loop = asyncio.get_running_loop()
         self._checking: set[Pool] = set()
+        self._settling = False
         self._suspected_at = float("-inf")
         self.proven = False
         self.writer: Pool | None = None
@@ -90,11 +91,14 @@ class Fleet:
                 log.info("%s is the writer", pool.where)
             self.writer = pool
             self._assign(pool, self.write_line)
-        elif self.writer not in self._checking:
+        elif not self._settling:
+            self._settling = True
             self._tasks.start(self._settle(self.writer, pool))
 
     def unreachable(self, pool: Pool, error: DBProxyError) -> None:
         """Take note of a failed attempt; send waiters home when waiting cannot help."""
+        if pool.line is not None:
+            pool.line.nothing_comes()
         if pool.connections:
             return
         if not self.alone and pool is self.writer:
@@ -182,11 +186,10 @@ class Fleet:
 
     async def _settle(self, old: Pool, new: Pool) -> None:
         """Two servers accept writes: the old one stays the writer if it confirms that it is, else the new one takes over."""
-        self._checking.add(old)
         try:
             confirmed = await self._ask(old)
         finally:
-            self._checking.discard(old)
+            self._settling = False
         if confirmed:
             log.warning("%s and %s both accept writes; %s stays the writer", old.where, new.where, old.where)
             return
@@ -203,7 +206,7 @@ class Fleet:
         for pool in self.pools:
             if pool.line is line or pool.line is None:
                 pool.grow()
-                coming += pool.opening
+                coming += 0 if pool.failures else pool.opening
         return coming >= line.waiting
 
     def _refusal(self, line: Line, waited: float) -> Exception:

@@ -146,6 +146,13 @@ class Line:
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._expire)
 
+    def nothing_comes(self) -> None:
+        """Take back the longer wait of those for whom a connection was being opened: it could not be."""
+        if self._timeout < self._connect_timeout and self.waiters:
+            for waiter in self.waiters:
+                waiter.deadline = waiter.since + self._timeout
+            self._arm(min(waiter.deadline for waiter in self.waiters))
+
     def _expire(self) -> None:
         """Send those home whose time is up. All wait equally long, so the first in line that may stay ends the search."""
         self._timer = None

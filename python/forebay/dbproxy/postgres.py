@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from forebay.dbproxy.driver import Failure, Result, duplicate_socket
+from forebay.dbproxy.guard import GuardedLoop
 from forebay.dbproxy.postgres_effects import classify
 from forebay.errors import (
     AuthenticationFailed,
@@ -141,11 +142,16 @@ class PostgresWire:
         """Cancel what still runs, send Terminate, and wait a little for the server to hang up."""
         with contextlib.suppress(Exception):  # it is closed by force below, whatever went wrong
             await self.raw.close(timeout=CLOSE_SECONDS_MAX)
-        self.raw.terminate()
+        self.abort()
 
     def abort(self) -> None:
         """Drop the transport at once."""
+        self.in_transaction = _no_transaction  # the driver forgets, and raises when it is asked
         self.raw.terminate()
+
+
+def _no_transaction() -> bool:
+    return False
 
 
 class PostgresDriver:
@@ -167,6 +173,7 @@ class PostgresDriver:
             password=credentials.password,
             database=settings.target.database,
             ssl=settings.tls or False,
+            loop=None if settings.tls else GuardedLoop(asyncio.get_running_loop()),
             timeout=settings.connect_timeout,
             statement_cache_size=CACHED_STATEMENTS_MAX,
             max_cached_statement_lifetime=0,

@@ -1,0 +1,96 @@
+"""Checks the frames of a PostgreSQL handshake before asyncpg sees them.
+
+asyncpg 0.32 does not check a message's length: one of less than four bytes makes it loop for ever, and the event loop with
+it. Whoever sits on the server's port could do that, before any password has been checked. The guard steps aside with the first
+ReadyForQuery: from there on the server has proved that it knows the user, and the way is as short as without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+HEADER_BYTES = 5
+LENGTH_BYTES = 4  # a length counts itself
+MESSAGE_BYTES_MAX = 1 << 20
+READY_FOR_QUERY = ord("Z")
+
+
+class HandshakeGuard(asyncio.Protocol):
+    """Stands before asyncpg's protocol during the handshake."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._transport: asyncio.Transport | None = None
+        self._header = bytearray()
+        self._left = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Pass it on."""
+        self._transport = transport  # type: ignore[assignment]
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass well-formed bytes on; hang up on others."""
+        ready = self._walk(data)
+        if ready is None:
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        if ready and self._transport is not None:
+            self._transport.set_protocol(self._inner)
+        self._inner.data_received(data)
+
+    def _walk(self, data: bytes) -> bool | None:
+        """Follow the frames; True at the end of a ReadyForQuery, None when a length cannot be."""
+        at, kind = 0, 0
+        while at < len(data):
+            if self._left:
+                step = min(self._left, len(data) - at)
+                self._left -= step
+                at += step
+                continue
+            step = HEADER_BYTES - len(self._header)
+            self._header += data[at : at + step]
+            at += step
+            if len(self._header) == HEADER_BYTES:
+                length = int.from_bytes(self._header[1:], "big")
+                if not LENGTH_BYTES <= length <= MESSAGE_BYTES_MAX:
+                    return None
+                kind = self._header[0]
+                self._left = length - LENGTH_BYTES
+                self._header.clear()
+        return kind == READY_FOR_QUERY and not self._left and not self._header
+
+    def eof_received(self) -> bool | None:
+        """Pass it on."""
+        return self._inner.eof_received()  # type: ignore[no-any-return]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on."""
+        self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._inner.resume_writing()
+
+
+class GuardedLoop:
+    """An event loop whose new connections begin behind a guard; asyncpg offers no other door."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what the loop itself has."""
+        return getattr(self._loop, name)
+
+    async def create_connection(self, factory: Any, *args: Any, **options: Any) -> tuple[Any, Any]:
+        """Connect through a guard; give the guarded protocol, as if there were none."""
+        inner = factory()
+        transport, _ = await self._loop.create_connection(lambda: HandshakeGuard(inner), *args, **options)
+        return transport, inner
