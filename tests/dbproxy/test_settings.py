@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import ssl
 import subprocess
@@ -81,7 +81,7 @@ def test_the_defaults_are_those_of_rds_proxy():
 
 def test_durations_may_be_timedeltas():
     settings = DBProxy(
-        URL, connection_borrow_timeout=datetime.timedelta(minutes=2), query_timeout=datetime.timedelta(seconds=3)
+        URL, connection_borrow_timeout=dt.timedelta(minutes=2), query_timeout=dt.timedelta(seconds=3)
     ).settings
     assert (settings.connection_borrow_timeout, settings.query_timeout) == (120, 3)
 
@@ -132,7 +132,7 @@ async def test_an_unreachable_target_is_an_error_at_connect(proxies):
 
 async def test_an_unknown_host_is_an_error_at_connect(proxies):
     for engine in ("mysql", "postgresql"):
-        with pytest.raises(DatabaseUnavailable, match="no-such-host.invalid"):
+        with pytest.raises(DatabaseUnavailable, match=r"no-such-host\.invalid"):
             async with proxies(f"{engine}://app:x@no-such-host.invalid/app").connect():
                 pass
 
