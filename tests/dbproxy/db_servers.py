@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 USER = "app"
-PASSWORD = "app-S3cret!"  # noqa: S105 - of a server that lives for one test run
+PASSWORD = "app-S3cret!"
 DATABASE = "app"
-ADMIN_PASSWORD = "root-S3cret!"  # noqa: S105 - as above
+ADMIN_PASSWORD = "root-S3cret!"
 START_SECONDS_MAX = 60
 
 
