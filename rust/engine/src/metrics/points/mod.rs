@@ -89,15 +89,26 @@ impl Points {
         let newest = points.tiers.iter().filter_map(|tier| tier.rows.back()).map(|row| row.start).max();
         points.second = newest.map_or(now, |newest| newest.max(now));
         points.since = points.second;
-        for tier in &mut points.tiers {
-            let running = points.second - points.second % tier.width;
-            tier.complete_from = tier.rows.front().map_or(running, |row| row.start);
+        points.tiers[0].complete_from = points.since;
+        for tier in 1..TIERS.len() {
+            points.tiers[tier].complete_from = points.found_from(tier);
         }
         points.tiers[1].complete_to = points.second - points.second % MINUTE;
         let mut writes = Vec::new();
         points.fold(&mut writes);
         points.unsaved = writes;
         points
+    }
+
+    /// From when on nothing is missing in stored rows: from the first one if a coarser tier knows of something older.
+    fn found_from(&self, tier: usize) -> u64 {
+        let first = self.tiers[tier].rows.front().map_or(u64::MAX, |row| row.start);
+        let coarser = self.tiers[tier + 1..].iter().flat_map(|tier| tier.rows.iter().map(|row| row.start + tier.width));
+        match coarser.filter(|&end| end <= first).max() {
+            Some(end) if first == u64::MAX => end,
+            Some(_) => first,
+            None => 0,
+        }
     }
 
     /// Whether the second has changed since the last [`Points::roll`].

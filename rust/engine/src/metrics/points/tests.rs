@@ -204,6 +204,20 @@ fn memory_is_bounded_and_seconds_go_first() {
     );
 }
 
+/// Found by chance: before the first process there was nothing, yet the hour's point was taken for it.
+#[test]
+fn a_window_before_the_first_process_is_empty() {
+    let mut world = World::at(START).restart(START + 400);
+    world.put(1);
+    world.roll(START + 3600);
+    assert_eq!(world.sum(START, START + 60), 0);
+    let mut world = world.restart(START + 20 * 86_400);
+    assert_eq!(world.sum(START + 400, START + 460), 1);
+    world.roll(START + 20 * 86_400 + 1);
+    assert_eq!(world.sum(START + 600, START + 660), 0, "the minutes are gone, the five minutes are not");
+    assert_eq!(world.sum(START + 300, START + 360), 1, "which count whole");
+}
+
 #[test]
 fn a_clock_that_goes_back_loses_nothing() {
     let mut world = World::at(START + 30);
