@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import shutil
@@ -131,7 +132,8 @@ class Server:
     def _signal_all(self, number: int) -> None:
         assert self.process is not None
         for pid in (self.process.pid, *self._children()):
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # a child of the server may have ended meanwhile
+                os.kill(pid, number)
 
     def _children(self) -> list[int]:
         assert self.process is not None

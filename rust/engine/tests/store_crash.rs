@@ -94,6 +94,8 @@ impl Victim {
         while let Some(later) = self.acknowledged() {
             last = later;
         }
+        // Its output ends before its lock does: only a process that has been waited for has let everything go.
+        self.child.wait().unwrap();
         last
     }
 }
