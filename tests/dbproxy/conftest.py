@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from typing import TYPE_CHECKING
 
-from db_servers import MariaDB, Postgres, Server, View, new_mariadb, new_postgres
+from db_servers import Server, View, new_mariadb, new_postgres
 
 from forebay.dbproxy import DBProxy
 
@@ -26,17 +26,35 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    server = new_postgres()
+def templates() -> Iterator[Callable[[str], Server]]:
+    """Initialise one directory per engine, which every server of this run is a copy of."""
+    made: dict[str, Server] = {}
+
+    def template(engine: str) -> Server:
+        if engine not in made:
+            made[engine] = new_postgres() if engine == "postgresql" else new_mariadb()
+            made[engine].stop()
+        return made[engine]
+
+    yield template
+    for server in made.values():
+        server.remove()
+
+
+def started(server: Server) -> Iterator[Server]:
+    server.start()
     yield server
     server.remove()
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariaDB]:
-    server = new_mariadb()
-    yield server
-    server.remove()
+def postgres(templates: Callable[[str], Server]) -> Iterator[Server]:
+    yield from started(templates("postgresql").clone())
+
+
+@pytest.fixture(scope="session")
+def mariadb(templates: Callable[[str], Server]) -> Iterator[Server]:
+    yield from started(templates("mysql").clone())
 
 
 @pytest.fixture(params=["postgresql", "mysql"])
@@ -46,11 +64,9 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture(params=["postgresql", "mysql"])
-def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def own_server(request: pytest.FixtureRequest, templates: Callable[[str], Server]) -> Iterator[Server]:
     """A server of the test's own, to be killed, stopped and restarted."""
-    server = new_postgres() if request.param == "postgresql" else new_mariadb()
-    yield server
-    server.remove()
+    yield from started(templates(request.param).clone())
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def promote(server):
         server.sql("SELECT pg_reload_conf()")
 
 
-async def show_name(server):
+def show_name(server):
     """Tables that tell the servers apart."""
     server.sql("CREATE TABLE who (name VARCHAR(20))")
     server.sql(f"INSERT INTO who VALUES ('{server.port}')")
@@ -56,17 +56,16 @@ async def show_name(server):
         server.sql(f"REVOKE SUPER, READ_ONLY ADMIN ON *.* FROM {USER}@'%'")
 
 
-@pytest.fixture
-async def pair(own_server):
-    own_server.stop()
-    two = own_server.clone()
-    own_server.start()
-    two.start()
-    for server in (own_server, two):
-        await show_name(server)
-    demote(two)
-    yield Pair(own_server, two)
-    two.remove()
+@pytest.fixture(params=["postgresql", "mysql"])
+def pair(request, templates):
+    servers = [templates(request.param).clone() for _ in range(2)]
+    for server in servers:
+        server.start()
+        show_name(server)
+    demote(servers[1])
+    yield Pair(*servers)
+    for server in servers:
+        server.remove()
 
 
 def settings(**changes):

@@ -136,7 +136,7 @@ async def test_a_provider_that_fails_is_told_by_its_kind_only(proxies):
 async def test_secrets_manager_is_asked_once_per_age_and_after_a_refusal():
     calls = []
 
-    def get_secret_value(SecretId):
+    def get_secret_value(SecretId):  # noqa: N803 - the service's own name
         calls.append(SecretId)
         return {"SecretString": json.dumps({"username": "u", "password": f"p{len(calls)}", "engine": "mysql"})}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from forebay.dbproxy.statistics import Counters, Latency
-
 RDS_PROXY = {
     "AvailabilityPercentage", "ClientConnections", "ClientConnectionsClosed", "ClientConnectionsNoTLS", "ClientConnectionsReceived",
     "ClientConnectionsSetupFailedAuth", "ClientConnectionsSetupSucceeded", "ClientConnectionsTLS", "DatabaseConnectionRequests",
@@ -38,19 +36,16 @@ async def test_every_metric_of_rds_proxy_is_there(server, proxies):
     assert set(names) >= RDS_PROXY
 
 
-def test_percentiles_are_nearest_ranks_in_microseconds():
-    latency = Latency()
-    for milliseconds in range(1, 101):
-        latency.record(milliseconds / 1000)
-    summary = latency.summary()
-    assert (round(summary["p50"]), round(summary["p99"]), round(summary["Maximum"])) == (50_000, 99_000, 100_000)
-    assert (summary["SampleCount"], round(summary["Average"])) == (100, 50_500)
-    assert Latency().summary() == {"SampleCount": 0, "Average": 0, "Maximum": 0, "p50": 0, "p99": 0}
-
-
-def test_latencies_are_kept_in_bounded_room():
-    counters = Counters()
-    for _ in range(10_000):
-        counters.borrow.record(0.001)
-    assert len(counters.borrow.latest) < 5000
-    assert counters.borrow.count == 10_000
+async def test_latencies_are_told_with_their_percentiles(server, proxies):
+    proxy = proxies(server)
+    assert proxy.latencies()["QueryResponseLatency"]["SampleCount"] == 0
+    nap = "SELECT SLEEP(0.05)" if server.engine == "mysql" else "SELECT pg_sleep(0.05)"
+    async with proxy.connect() as client:
+        for _ in range(9):
+            await client.fetch_value("SELECT 1")
+        await client.fetch_value(nap)
+    told = proxy.latencies()["QueryDatabaseResponseLatency"]
+    assert told["SampleCount"] == 10
+    assert told["p50"] <= told["p99"] <= told["Maximum"] * 1.001
+    assert told["Maximum"] >= 50_000
+    assert proxy.latencies()["DatabaseConnectionsBorrowLatency"]["SampleCount"] >= 10

@@ -14,6 +14,7 @@ from forebay.dbproxy import statistics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forebay._core import Histogram
     from forebay.dbproxy.pool import DBConnection
 
 _COMPACT_ABOVE = 64
@@ -55,7 +56,7 @@ class Line:
         *,
         timeout: float,
         connect_timeout: float,
-        latency: statistics.Latency,
+        latency: Histogram,
         on_wait: Callable[[Line], bool],
         refuse: Callable[[Line, float], Exception],
     ) -> None:

@@ -337,11 +337,11 @@ class DBProxy:
         return statistics.statistics(self.counters, self._levels(), tls=self.settings.tls is not None)
 
     def latencies(self) -> dict[str, dict[str, float]]:
-        """Give average, maximum, p50 and p99 of RDS Proxy's three latencies, in microseconds."""
+        """Give count, average, maximum and percentiles of RDS Proxy's three latencies, in microseconds."""
         return {
-            "DatabaseConnectionsBorrowLatency": self.counters.borrow.summary(),
-            "QueryDatabaseResponseLatency": self.counters.database_response.summary(),
-            "QueryResponseLatency": self.counters.response.summary(),
+            "DatabaseConnectionsBorrowLatency": statistics.summary(self.counters.borrow),
+            "QueryDatabaseResponseLatency": statistics.summary(self.counters.database_response),
+            "QueryResponseLatency": statistics.summary(self.counters.response),
         }
 
     def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:

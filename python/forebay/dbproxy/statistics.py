@@ -6,51 +6,32 @@ Source: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.monitor
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass, field
 
-LATENCIES_KEPT = 2048
+from forebay._core import Histogram
+
 MICROSECONDS = 1e6
 
 # A loop's own time may stand still for a whole iteration (uvloop: whole milliseconds); latencies need a finer clock.
 now = time.perf_counter
 
 
-class Latency:
-    """Count, sum and maximum of all durations, and percentiles of the latest ones."""
+def summary(latency: Histogram) -> dict[str, float]:
+    """Give average, maximum and percentiles in microseconds, and the count; zeros when nothing was recorded."""
+    if not latency.count:
+        return dict.fromkeys(("SampleCount", "Average", "Maximum", "p50", "p99", "p99.9"), 0.0)
+    return {
+        "SampleCount": latency.count,
+        "Average": (latency.mean or 0.0) * MICROSECONDS,
+        "Maximum": (latency.max or 0.0) * MICROSECONDS,
+        "p50": (latency.percentile(50) or 0.0) * MICROSECONDS,
+        "p99": (latency.percentile(99) or 0.0) * MICROSECONDS,
+        "p99.9": (latency.percentile(99.9) or 0.0) * MICROSECONDS,
+    }
 
-    __slots__ = ("count", "latest", "maximum", "total")
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = 0.0
-        self.maximum = 0.0
-        self.latest: deque[float] = deque(maxlen=LATENCIES_KEPT)
-
-    def record(self, seconds: float) -> None:
-        """Add one duration."""
-        self.count += 1
-        self.total += seconds
-        self.maximum = max(self.maximum, seconds)
-        self.latest.append(seconds)
-
-    def percentile(self, percent: float) -> float:
-        """Give a percentile (nearest rank) of the latest durations in seconds; 0 when there are none."""
-        ordered = sorted(self.latest)
-        if not ordered:
-            return 0.0
-        return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
-
-    def summary(self) -> dict[str, float]:
-        """Give average, maximum, p50, p99 in microseconds, and the count."""
-        average = self.total / self.count if self.count else 0.0
-        return {
-            "SampleCount": self.count,
-            "Average": average * MICROSECONDS,
-            "Maximum": self.maximum * MICROSECONDS,
-            "p50": self.percentile(50) * MICROSECONDS,
-            "p99": self.percentile(99) * MICROSECONDS,
-        }
+def _average(latency: Histogram) -> float:
+    return (latency.mean or 0.0) * MICROSECONDS
 
 
 @dataclass(slots=True)
@@ -72,9 +53,9 @@ class Counters:
     interrupted: int = 0
     borrow_timeouts: int = 0
     pins: dict[str, int] = field(default_factory=dict)
-    borrow: Latency = field(default_factory=Latency)
-    response: Latency = field(default_factory=Latency)
-    database_response: Latency = field(default_factory=Latency)
+    borrow: Histogram = field(default_factory=Histogram)  # seconds
+    response: Histogram = field(default_factory=Histogram)
+    database_response: Histogram = field(default_factory=Histogram)
 
     def answered(self, began: float, started: float) -> None:
         """Count a statement that was asked for at one time and sent at another."""
@@ -132,7 +113,7 @@ def statistics(counters: Counters, levels: Levels, *, tls: bool) -> dict[str, fl
         "DatabaseConnectionRequests": counters.connections_requested,
         "DatabaseConnectionRequestsWithTLS": counters.connections_requested if tls else 0,
         "DatabaseConnections": levels.connections,
-        "DatabaseConnectionsBorrowLatency": counters.borrow.summary()["Average"],
+        "DatabaseConnectionsBorrowLatency": _average(counters.borrow),
         "DatabaseConnectionsCurrentlyBorrowed": levels.borrowed,
         "DatabaseConnectionsCurrentlyInTransaction": levels.in_transaction,
         "DatabaseConnectionsCurrentlySessionPinned": levels.pinned,
@@ -140,11 +121,11 @@ def statistics(counters: Counters, levels: Levels, *, tls: bool) -> dict[str, fl
         "DatabaseConnectionsSetupSucceeded": counters.connections_succeeded,
         "DatabaseConnectionsWithTLS": levels.connections if tls else 0,
         "MaxDatabaseConnectionsAllowed": levels.maximum,
-        "QueryDatabaseResponseLatency": counters.database_response.summary()["Average"],
+        "QueryDatabaseResponseLatency": _average(counters.database_response),
         "QueryRequests": counters.queries,
         "QueryRequestsNoTLS": counters.queries,
         "QueryRequestsTLS": 0,
-        "QueryResponseLatency": counters.response.summary()["Average"],
+        "QueryResponseLatency": _average(counters.response),
         "ClientsWaiting": levels.waiting,
         "SessionResets": counters.resets,
         "SessionReplays": counters.replays,
