@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import pwd
 import shutil
@@ -132,8 +131,7 @@ class Server:
     def _signal_all(self, number: int) -> None:
         assert self.process is not None
         for pid in (self.process.pid, *self._children()):
-            with contextlib.suppress(ProcessLookupError):  # a child of the server may have ended meanwhile
-                os.kill(pid, number)
+            os.kill(pid, number)
 
     def _children(self) -> list[int]:
         assert self.process is not None

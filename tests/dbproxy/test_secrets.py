@@ -112,13 +112,13 @@ async def test_the_environment_may_hold_the_secret(server, proxies, monkeypatch)
 async def test_a_file_that_is_no_secret_is_refused_without_showing_it(content, tmp_path):
     path = tmp_path / "secret.json"
     path.write_text(content)
-    with pytest.raises(DBProxyError, match=r"secret\.json") as caught:
+    with pytest.raises(DBProxyError, match="secret.json") as caught:
         await FileSecret(path).get()
     assert "not json" not in str(caught.value).replace("is not JSON", "")
 
 
 async def test_a_missing_file_is_told_by_name(tmp_path):
-    with pytest.raises(DBProxyError, match=r"absent\.json.*No such file"):
+    with pytest.raises(DBProxyError, match="absent.json.*No such file"):
         await FileSecret(tmp_path / "absent.json").get()
 
 
