@@ -158,6 +158,8 @@ pub(crate) struct Outbox {
     pub(crate) alone: VecDeque<Token>,
     pub(crate) cancels: VecDeque<Token>,
     pub(crate) running: usize,
+    /// Deliveries out; they have a bound of their own, so that one that invokes a function never waits for its own place.
+    pub(crate) delivering: usize,
     pub(crate) running_alone: bool,
 }
 
@@ -276,7 +278,11 @@ impl State {
         attempt.deadline_ns = now.mono_ns.saturating_add(function.timeout_ns);
         self.timers.arm(&mut function.armed, attempt.deadline_ns, Timer::Deadline(attempt.slot));
         function.deadlines.push_back((attempt.deadline_ns, token));
-        self.outbox.running += 1;
+        if matches!(attempt.job, Job::Delivery { .. }) {
+            self.outbox.delivering += 1;
+        } else {
+            self.outbox.running += 1;
+        }
         self.outbox.running_alone |= attempt.alone;
         let mut suspect = None;
         let task = match &attempt.job {

@@ -50,6 +50,7 @@ pub(crate) struct Commit {
     pub writes: Vec<Write>,
     appended: Vec<(ShardId, Arc<Chunk>)>,
     rows: Rows,
+    trims: BTreeMap<ShardId, u64>,
     waiters: Vec<(Waiter, Reply)>,
     deliveries: Vec<FailureKey>,
     bytes: usize,
@@ -63,6 +64,21 @@ impl Commit {
 }
 
 impl Pending {
+    /// On a full disk what frees room, and what was promised, must not fail with puts that still have no place: take the puts
+    /// out, if there is anything else, for the commit after this one.
+    fn set_puts_apart(&mut self) -> Self {
+        if self.rows.is_empty() && self.trims.is_empty() && self.checkpoints.is_empty() {
+            return Self::default();
+        }
+        let (puts, others) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|(_, reply): &(Waiter, Reply)| matches!(reply, Reply::Numbers(_)));
+        self.waiters = others;
+        let shards = std::mem::take(&mut self.shards);
+        let urgent = !shards.is_empty();
+        Self { shards, waiters: puts, urgent, bytes: std::mem::take(&mut self.bytes), ..Self::default() }
+    }
+
     pub(crate) fn set(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
         self.rows.insert((table, key), Some(value));
     }
@@ -167,6 +183,9 @@ impl State {
             return None;
         }
         let mut pending = std::mem::take(&mut self.pending);
+        if self.full {
+            self.pending = pending.set_puts_apart();
+        }
         let mut writes = Vec::with_capacity(pending.shards.len() + pending.rows.len() + pending.checkpoints.len());
         let mut appended = Vec::with_capacity(pending.shards.len());
         for id in pending.shards.drain(..) {
@@ -198,6 +217,7 @@ impl State {
             writes,
             appended,
             rows: pending.rows,
+            trims: pending.trims,
             waiters: pending.waiters,
             deliveries: pending.deliveries,
             bytes: pending.bytes,
@@ -211,7 +231,8 @@ impl State {
         self.meters.commit_duration.record(took_ns as f64 / 1e9);
         match result {
             Ok(()) => self.commit_durable(commit),
-            Err(error @ StoreError::Full(_)) => {
+            // Locked: somebody else holds the file for a moment. As on a full disk, nothing was written.
+            Err(error @ (StoreError::Full(_) | StoreError::Locked(_))) => {
                 self.meters.refused.increment();
                 self.commit_refused(commit, &error);
             }
@@ -269,6 +290,9 @@ impl State {
         self.pending.bytes = 0;
         for (at, value) in commit.rows {
             self.pending.rows.entry(at).or_insert(value);
+        }
+        for (shard, before) in commit.trims {
+            self.pending.trims.entry(shard).or_insert(before);
         }
         self.pending.deliveries.extend(commit.deliveries);
         self.pending.urgent = false;

@@ -11,7 +11,8 @@ use serde_json::{json, Map, Value};
 use crate::attempts::{Attempt, Job};
 use crate::chunk::Chunk;
 use crate::error::EngineError;
-use crate::pollers::{condition_name, PollerId, Records, Source};
+use crate::mappings::Mapping;
+use crate::pollers::{PollerId, Records, Source};
 use crate::port::Table;
 use crate::redrives::Redrive;
 use crate::state::{iso_millis, uuid_text, State, Timer};
@@ -202,6 +203,9 @@ impl State {
 
     /// Start what may be sent now.
     pub(crate) fn send_deliveries(&mut self) {
+        if self.draining {
+            return;
+        }
         let wall = self.now.wall_ms;
         while let Some(&(at, key)) = self.failures.later.first() {
             if at > wall {
@@ -210,11 +214,18 @@ impl State {
             self.failures.later.pop_first();
             self.failures.waiting.insert(key);
         }
-        let keys: Vec<FailureKey> = self.failures.waiting.iter().copied().take(DELIVERIES_MAX * 4).collect();
-        for key in keys {
-            let under_way = self.failures.under_way.get(&key.mapping).copied().unwrap_or(0);
-            if under_way < DELIVERIES_MAX && self.send(key) {
-                self.failures.waiting.remove(&key);
+        // Mapping by mapping: one whose destination is slow or gone must not stand before the others.
+        let able = |mapping: &Mapping| mapping.destination.is_some();
+        let mappings: Vec<u64> = self.mappings.iter().filter(|(_, mapping)| able(mapping)).map(|(&id, _)| id).collect();
+        for mapping in mappings {
+            let room = DELIVERIES_MAX.saturating_sub(self.failures.under_way.get(&mapping).copied().unwrap_or(0));
+            let all =
+                FailureKey { mapping, shard: 0, first: 0 }..=FailureKey { mapping, shard: u32::MAX, first: u64::MAX };
+            let keys: Vec<FailureKey> = self.failures.waiting.range(all).copied().take(room).collect();
+            for key in keys {
+                if self.send(key) {
+                    self.failures.waiting.remove(&key);
+                }
             }
         }
     }
@@ -328,11 +339,6 @@ impl State {
             }
         }
     }
-
-    /// Deliveries under way or due at once.
-    pub(crate) fn deliveries_open(&self) -> usize {
-        self.failures.under_way.values().sum()
-    }
 }
 
 /// The same for the same records of the same mapping, so that a destination can tell a repeat.
@@ -383,4 +389,15 @@ fn failure_record(
         }),
     );
     record
+}
+
+/// How a condition is spelled in records and metrics.
+pub(crate) fn condition_name(condition: Condition) -> &'static str {
+    match condition {
+        Condition::RetryAttemptsExhausted => "RetryAttemptsExhausted",
+        Condition::RecordAgeExceeded => "RecordAgeExceeded",
+        Condition::RuntimeInterrupted => "RuntimeInterrupted",
+        Condition::Skipped => "Skipped",
+        Condition::Trimmed => "RecordsExpired",
+    }
 }

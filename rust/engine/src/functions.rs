@@ -11,6 +11,8 @@ use crate::meters::FunctionMeters;
 use crate::metrics::Registry;
 use crate::state::State;
 
+/// Most attempts that may wait to be handed out when an invocation comes; beyond, it is refused as throttled.
+const INVOKES_WAITING_MAX: usize = 10_000;
 /// How long a destination may take for one record.
 const DELIVERY_TIMEOUT_MS: u64 = 60_000;
 
@@ -99,6 +101,11 @@ impl State {
             Some(_) if self.draining || !self.started => {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
             }
+            Some(_) if self.outbox.ready.len() >= INVOKES_WAITING_MAX => EngineError::TooMany {
+                message: "Rate Exceeded.".into(),
+                reason: "ConcurrentInvocationLimitExceeded".into(),
+                retry_after_ms: 1_000,
+            },
             Some(&slot) => {
                 let job = Job::Invoke { payload, waiter: Some(waiter) };
                 self.ready(Attempt::new(slot, job, 1), false);

@@ -2,8 +2,8 @@
 
 use forebay_core::stream::face::Condition;
 
+use crate::failures::condition_name;
 use crate::metrics::{Counter, Distribution, Gauge, Metric, Registry};
-use crate::pollers::condition_name;
 
 /// Handlers past their timeout of one function, above which the app is not ready.
 pub(crate) const ZOMBIES_MAX: f64 = 100.0;

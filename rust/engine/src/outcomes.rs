@@ -6,6 +6,7 @@ use forebay_core::stream::report;
 
 use crate::attempts::{Attempt, Job, Settled, Slot};
 use crate::error::{EngineError, Reply};
+use crate::failures::FailureKey;
 use crate::pollers::PollerId;
 use crate::state::State;
 
@@ -13,7 +14,11 @@ impl State {
     /// An attempt has ended. A token that names nothing is an answer that came twice or too late: it is refused.
     pub(crate) fn settle(&mut self, settled: Settled) {
         let Some(attempt) = self.attempts.remove(settled.token) else { return };
-        self.outbox.running -= 1;
+        if matches!(attempt.job, Job::Delivery { .. }) {
+            self.outbox.delivering -= 1;
+        } else {
+            self.outbox.running -= 1;
+        }
         if attempt.alone {
             self.outbox.running_alone = false;
         }
@@ -24,7 +29,10 @@ impl State {
         self.measure(&attempt, status, settled.duration_ns);
         match attempt.job {
             Job::Batch { poller, batch, .. } => self.batch_ended(poller, batch, attempt.request, status, settled.body),
-            Job::Redrive { key, .. } => self.redrive_ended(&key, status == 0, settled.body),
+            Job::Redrive { key, .. } => {
+                let succeeded = status == 0 && self.reports_success(&key, settled.body.as_deref());
+                self.redrive_ended(&key, succeeded, settled.body);
+            }
             Job::Invoke { waiter: Some(waiter), .. } => {
                 let answer = self.invoke_answer(attempt.slot, attempt.request, status, settled.body);
                 self.answer(waiter, answer);
@@ -35,6 +43,16 @@ impl State {
         if self.outbox.rings(self.draining, self.config.concurrency) {
             self.ring = true;
         }
+    }
+
+    /// Whether the answer of a redriven batch names no failed record, where its mapping reads answers. A batch of which any
+    /// record failed again stays listed whole.
+    fn reports_success(&self, key: &FailureKey, body: Option<&[u8]>) -> bool {
+        let reads = self.mappings.get(&key.mapping).is_some_and(|mapping| mapping.row.reads_response());
+        let Some(shard) = self.shards.get(key.shard as usize).and_then(Option::as_ref).filter(|_| reads) else {
+            return true;
+        };
+        matches!(read_response(shard.row.index, body), Outcome::Success { report: Report::AllSucceeded, .. })
     }
 
     fn measure(&mut self, attempt: &Attempt, status: u8, duration_ns: u64) {

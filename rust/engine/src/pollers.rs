@@ -6,7 +6,7 @@ use std::sync::Arc;
 use forebay_core::filter::{Filters, KinesisRecord, Verdict};
 use forebay_core::sequence;
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{BatchId, Command, Condition, Event, Record, Window};
+use forebay_core::stream::face::{BatchId, Command, Event, Outcome, Record, Window};
 use forebay_core::stream::ShardMachine;
 
 use crate::attempts::{Attempt, Job};
@@ -222,7 +222,14 @@ impl State {
     }
 
     fn launch(&mut self, id: PollerId, batch: BatchId, run: Launch) {
-        let Some(records) = self.gather(id, run.positions) else { return };
+        let Some(records) = self.gather(id, run.positions) else {
+            // Its records cannot be read: a lane must not wait for ever for a batch that nobody runs.
+            let now = self.now;
+            if let Some(poller) = self.pollers[id].as_mut() {
+                poller.machine.completed(batch, &Outcome::NotInvoked, &now);
+            }
+            return;
+        };
         let Some(poller) = self.pollers[id].as_ref() else { return };
         let mapping = poller.source.mapping;
         let Some(slot) = self.mappings.get(&mapping).and_then(|mapping| mapping.slot) else { return };
@@ -238,8 +245,12 @@ impl State {
     }
 
     fn give_up(&mut self, id: PollerId, discarded: Discarded, positions: Vec<u64>) {
-        let Some(records) = self.gather(id, positions) else { return };
-        self.discard(id, discarded, &records);
+        let span = positions.first().copied().zip(positions.last().map(|last| last + 1));
+        match (self.gather(id, positions), span) {
+            (Some(records), _) => self.discard(id, discarded, &records),
+            (None, Some((first, end))) => self.list_trimmed(id, first, end),
+            (None, None) => {}
+        }
     }
 
     /// The records at these positions. What is no longer at hand is read again, here and now: only a lane that was stuck
@@ -404,7 +415,7 @@ impl State {
     }
 
     /// Condition under which records that retention dropped unread are listed.
-    fn trimmed_unread(&mut self, id: PollerId, (from, first): (u64, u64), lost: u64) {
+    pub(crate) fn trimmed_unread(&mut self, id: PollerId, (from, first): (u64, u64), lost: u64) {
         if lost == 0 {
             return;
         }
@@ -434,15 +445,4 @@ fn passes(filters: &Filters, record: &RecordView<'_>, position: u64, source: &So
         data: record.data,
     };
     filters.passes_kinesis(&seen) == Verdict::Pass
-}
-
-/// How a condition is spelled in records and metrics.
-pub(crate) fn condition_name(condition: Condition) -> &'static str {
-    match condition {
-        Condition::RetryAttemptsExhausted => "RetryAttemptsExhausted",
-        Condition::RecordAgeExceeded => "RecordAgeExceeded",
-        Condition::RuntimeInterrupted => "RuntimeInterrupted",
-        Condition::Skipped => "Skipped",
-        Condition::Trimmed => "RecordsExpired",
-    }
 }

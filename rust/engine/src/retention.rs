@@ -49,8 +49,13 @@ impl State {
         let pollers = shard.pollers.clone();
         self.pending.trim(id, before);
         self.pending.begin_lazily(self.now.mono_ns);
-        for poller in pollers {
-            self.pump(poller);
+        let now = self.now;
+        for id in pollers {
+            let Some(poller) = self.pollers[id].as_mut() else { continue };
+            // Told now, while what it has read can still be read again for the failure's row.
+            let lost = poller.machine.skipped_to(before, &now);
+            self.trimmed_unread(id, (before.saturating_sub(lost), before), lost);
+            self.pump(id);
         }
         Ok(())
     }

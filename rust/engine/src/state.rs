@@ -231,7 +231,7 @@ impl State {
 
     /// Nothing handed out, nothing to be made durable.
     pub(crate) fn idle(&self) -> bool {
-        self.outbox.running == 0 && self.pending.is_empty() && self.committing_bytes == 0 && self.deliveries_open() == 0
+        self.outbox.running == 0 && self.pending.is_empty() && self.committing_bytes == 0 && self.outbox.delivering == 0
     }
 
     pub(crate) fn no_stream(&self, name: &str) -> EngineError {

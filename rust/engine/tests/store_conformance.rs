@@ -5,11 +5,13 @@ mod store_common;
 
 use std::path::Path;
 
-use forebay_engine::port::{Durability, Store, StoreError, Table};
+use forebay_engine::port::{Durability, ShardId, Store, StoreError, Table, Write};
 use forebay_engine::store::fault::FaultStore;
 use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::sqlite::SqliteStore;
-use store_common::{append, chunk, quick_dir, remove, set, spans, trim};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use store_common::{append, chunk, content, quick_dir, remove, set, spans, trim};
 
 type Make = fn(&Path) -> Box<dyn Store>;
 
@@ -250,4 +252,62 @@ fn giving_back_comes_to_an_end() {
         let mut reader = store.reader().unwrap();
         assert_eq!(spans(reader.as_mut(), 0, 0, usize::MAX), [(39 * 500, 40 * 500)]);
     });
+}
+
+/// One write of a random history: small numbers, so that logs and rows are met again.
+fn any_write() -> impl Strategy<Value = Step> {
+    let table = prop_oneof![Just(Table::Checkpoint), Just(Table::Failure)];
+    prop_oneof![
+        4 => (0..3u32, 1..60u64).prop_map(|(shard, count)| Step::Append(shard, count)),
+        2 => (0..3u32, 0..200u64).prop_map(|(shard, back)| Step::Trim(shard, Some(back))),
+        1 => (0..3u32).prop_map(|shard| Step::Trim(shard, None)),
+        4 => (table.clone(), vec(0..3u8, 0..4), vec(any::<u8>(), 0..40)).prop_map(|(table, key, value)| Step::Row(set(table, &key, &value))),
+        2 => (table, vec(0..3u8, 0..4)).prop_map(|(table, key)| Step::Row(remove(table, &key))),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Append so many records where the log ends.
+    Append(ShardId, u64),
+    /// Trim to so many positions before the end, or forget the log.
+    Trim(ShardId, Option<u64>),
+    Row(Write),
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever is written, every store holds the same, and the embedded one holds it after it was opened anew, too.
+    #[test]
+    fn every_store_agrees_on_every_history(commits in vec(vec(any_write(), 0..6), 1..25)) {
+        let dirs: Vec<_> = STORES.iter().map(|_| quick_dir()).collect();
+        let mut stores: Vec<_> = STORES.iter().zip(&dirs).map(|((_, make), dir)| make(dir.path())).collect();
+        let mut ends = [0; 3];
+        for steps in commits {
+            let mut writes = Vec::new();
+            for step in steps {
+                writes.push(match step {
+                    Step::Append(shard, count) => {
+                        ends[shard as usize] += count;
+                        append(shard, ends[shard as usize] - count, count)
+                    }
+                    Step::Trim(shard, back) => trim(shard, back.map_or(u64::MAX, |back| ends[shard as usize].saturating_sub(back))),
+                    Step::Row(write) => write,
+                });
+            }
+            for store in &mut stores {
+                store.commit(&writes).unwrap();
+            }
+        }
+        let expected = content(stores[0].as_ref(), &[0, 1, 2]).unwrap();
+        for ((name, make), dir) in STORES.iter().zip(&dirs) {
+            let store = stores.remove(0);
+            prop_assert!(content(store.as_ref(), &[0, 1, 2]).unwrap() == expected, "{name}");
+            drop(store);
+            if name.starts_with("sqlite") {
+                prop_assert!(content(make(dir.path()).as_ref(), &[0, 1, 2]).unwrap() == expected, "{name}, opened anew");
+            }
+        }
+    }
 }

@@ -140,6 +140,29 @@ fn every_durable_step_may_fail_or_be_the_last_one() {
         }
     }
     a_failed_write_is_the_last(&base.path().join("failed"));
+    a_full_disk_is_no_failure_of_giving_back(&base.path().join("full"));
+}
+
+fn a_full_disk_is_no_failure_of_giving_back(dir: &Path) {
+    let _owned = Directory::own(dir).unwrap();
+    let mut store = SqliteStore::open(dir, Durability::PowerLoss).unwrap();
+    for round in 0..COMMITS {
+        store.commit(&writes(round)).unwrap();
+    }
+    for point in ["store.give_back.before_vacuum", "store.checkpoint.before", "store.reserve.before_fill"] {
+        failpoint::set(point, Action::Full, 0);
+    }
+    assert!(!store.give_back().unwrap(), "nothing can be given now");
+    assert!(!dir.join("reserve").exists(), "the reserve was used");
+    let refused = store.commit(&writes(0)).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Full(text) if text.contains("nothing is added until there is room")),
+        "{refused}"
+    );
+    failpoint::clear();
+    while store.give_back().unwrap() {}
+    assert!(dir.join("reserve").exists());
+    assert_eq!(content(&store, &[0]).unwrap(), expected(COMMITS));
 }
 
 fn a_failed_write_is_the_last(dir: &Path) {

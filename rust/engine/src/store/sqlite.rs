@@ -267,18 +267,17 @@ impl SqliteStore {
             self.drain(|store| store.write(writes))?;
         }
         // From here on the commit stands: no error may say that nothing was written.
-        self.acknowledge().map_err(|error| StoreError::Failed(error.to_string()))?;
-        if self.handle.wal_frames()? >= CHECKPOINT_FRAMES {
-            // The commit stands, in the log; room in the file is the next one's need.
-            self.checkpoint().or_else(full_is_fine)?;
-        }
-        Ok(())
+        self.conclude().map_err(|error| StoreError::Failed(error.to_string()))
     }
 
-    fn acknowledge(&self) -> io::Result<()> {
+    fn conclude(&mut self) -> Result<(), StoreError> {
         fp!("store.commit.after")?;
         if self.durability == Durability::PowerLoss {
             self.witness.note(self.census.commits)?;
+        }
+        if self.handle.wal_frames()? >= CHECKPOINT_FRAMES {
+            // Room in the file is the next commit's need.
+            self.checkpoint().or_else(full_is_fine)?;
         }
         Ok(())
     }
@@ -288,7 +287,11 @@ impl SqliteStore {
         let free: u32 = self.handle.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
         let step = free.saturating_sub(FREE_PAGES_KEPT).min(STEP_PAGES);
         if step > 0 {
-            self.drain(|store| store.vacuum(step))?;
+            match self.drain(|store| store.vacuum(step)) {
+                // Nothing can be given now, and nothing is lost by it.
+                Err(StoreError::Full(_) | StoreError::Locked(_)) => return Ok(false),
+                result => result?,
+            }
         }
         let more = free > FREE_PAGES_KEPT + STEP_PAGES;
         if (step > 0 && !more) || self.handle.wal_frames()? >= IDLE_FRAMES {

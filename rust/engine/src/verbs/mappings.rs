@@ -94,10 +94,12 @@ impl State {
 
     fn iterator_age_ms(&self, poller: &Poller) -> u64 {
         if self.behind(poller) == 0 {
-            0
-        } else {
-            self.now.wall_ms.saturating_sub(poller.last_arrival_ms)
+            return 0;
         }
+        // Before anything was read or handed out the age is not known yet.
+        let handed_out = (poller.last_arrival_ms > 0).then_some(poller.last_arrival_ms);
+        let oldest = poller.machine.oldest_arrival_ms().or(handed_out);
+        oldest.map_or(0, |arrival_ms| self.now.wall_ms.saturating_sub(arrival_ms))
     }
 
     /// Bring the gauges of every shard up to date: for a page of metrics, not on the way of a record.

@@ -166,3 +166,28 @@ impl From<rusqlite::types::FromSqlError> for StoreError {
         Self::Corrupt(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_neither_uses_nor_closes_a_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("forebay.db");
+        std::fs::write(&file, "").unwrap();
+        let mut handle = Handle::writer(&file).unwrap();
+        handle.write_ahead(Durability::PowerLoss).unwrap();
+        handle.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();
+        assert!(handle.check_process().is_ok());
+        // As it looks in a forked child.
+        handle.process ^= 1;
+        let refused = handle.check_process().unwrap_err();
+        assert!(refused.to_string().contains("forked"), "{refused}");
+        drop(handle);
+        assert!(
+            dir.path().join("forebay.db-wal").exists(),
+            "closing would have moved and removed the log of the parent"
+        );
+    }
+}

@@ -1,0 +1,77 @@
+"""What once went wrong after a failure: each test tells the story of the fault it keeps away."""
+
+import forebay
+
+
+async def test_a_redriven_batch_that_reports_failures_stays_listed(app, clock, stream):
+    """The response of a redriven handler was not read: records it reported as failed were forgotten."""
+    again = []
+
+    @app.on_stream(stream.name, maximum_retry_attempts=0, report_batch_item_failures=True)
+    async def handler(batch: forebay.Batch, _context):
+        again.append(len(batch))
+        if len(again) <= 2:
+            batch.fail(batch[0])
+
+    async with app:
+        await stream.put(b"a", "k")
+        await clock.advance(1)
+        assert len(await handler.failed(10)) == 1
+        await handler.redrive()
+        await clock.advance(1)
+        assert len(await handler.failed(10)) == 1
+        await handler.redrive()
+        await clock.advance(1)
+        assert await handler.failed(10) == []
+        assert again == [1, 1, 1]
+
+
+class Deaf:
+    """A destination that takes nothing."""
+
+    async def deliver(self, _record):
+        raise RuntimeError("not today")
+
+
+class Kept:
+    """A destination that keeps what it gets."""
+
+    def __init__(self):
+        self.records = []
+
+    async def deliver(self, record):
+        self.records.append(record)
+
+
+async def test_a_destination_that_is_down_keeps_no_other_one_waiting(app, clock, stream):
+    """Failures were looked at in the order of their mappings: a few hundred of the first one hid those of all others."""
+    kept = Kept()
+
+    @app.on_stream(stream.name, batch_size=1, maximum_retry_attempts=0, on_failure=Deaf())
+    async def first(_event, _context):
+        raise ValueError("first")
+
+    @app.on_stream(stream.name, batch_size=1, maximum_retry_attempts=0, on_failure=kept)
+    async def second(_event, _context):
+        raise ValueError("second")
+
+    async with app:
+        await stream.put_many([(b"x", f"k{number}") for number in range(400)])
+        await clock.advance(5)
+        assert len(kept.records) == 400
+        assert len(await first.failed(1000)) == 400
+
+
+async def test_stopping_does_not_wait_for_deliveries_that_cannot_begin(app, clock, stream):
+    """A delivery that was queued and could not be handed out any more made every stop last its whole grace."""
+
+    @app.on_stream(stream.name, maximum_retry_attempts=0, on_failure=Deaf())
+    async def handler(_event, _context):
+        raise ValueError("always")
+
+    async with app:
+        await stream.put(b"a", "k")
+        await clock.advance(1)
+        before = clock.time()
+        await app.stop(grace=30)
+        assert clock.time() - before < 1
