@@ -22,7 +22,7 @@ pub(crate) type PollerId = usize;
 /// Bytes one read of a log brings: enough for what the machine wants, within these.
 const READ_BYTES: (usize, usize) = (64 << 10, 1 << 20);
 /// Most bytes of chunks a poller keeps at hand. A lane that is stuck behind this is read again when its turn comes.
-const HELD_MAX: usize = 8 << 20;
+const HELD_MAX: usize = 16 << 20;
 
 /// What all batches of a poller share, as the event shows it.
 #[derive(Debug)]
@@ -315,9 +315,10 @@ impl State {
             return true;
         }
         if poller.at_hand(fetch.from).is_none() {
+            // No more than is wanted: what is held beyond `HELD_MAX` goes from the lowest, which is needed first.
+            let bytes = (fetch.records_max as usize * 512).clamp(READ_BYTES.0, READ_BYTES.1);
             let at = shard.tail.partition_point(|chunk| chunk.end() <= fetch.from);
             if shard.tail.get(at).is_none_or(|chunk| chunk.first() > fetch.from) {
-                let bytes = (fetch.records_max as usize * 512).clamp(READ_BYTES.0, READ_BYTES.1);
                 poller.reading = true;
                 self.reads.push_back(Read {
                     poller: id,
@@ -328,7 +329,7 @@ impl State {
                 });
                 return false;
             }
-            poller.hold_from(shard.tail.iter().skip(at), fetch.bytes_max);
+            poller.hold_from(shard.tail.iter().skip(at), bytes as u64);
         }
         let mapping = self.mappings.get(&poller.source.mapping);
         let filters = mapping.map(|mapping| &mapping.filters).filter(|filters| !filters.is_empty());
