@@ -171,7 +171,7 @@ async def growth_shards(stage: Stage) -> Mapping[str, float]:
     one = await drained(_part(stage, "one"), batches, records=records, shards=1)
     every = await drained(_part(stage, "every"), batches, records=records, shards=many, keys=20 * many)
     single = await drained(_part(stage, "single"), batches, records=records, shards=many, keys=1)
-    return {"all_active": one / every, "one_active": one / single}
+    return {"all_active": one / every, "one_active": one / single, "rate": every}
 
 
 async def growth_keys(stage: Stage) -> Mapping[str, float]:
@@ -232,6 +232,7 @@ SCENARIOS = (
         growth_shards,
         (
             Figure("all_active", "cost of a record: 10,000 active shards to 1", "times"),
+            Figure("rate", "backlog over 10,000 active shards, 100 records each", "records/s"),
             Figure("one_active", "cost of a record: 1 active of 10,000 shards to 1", "times"),
         ),
     ),
