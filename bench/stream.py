@@ -1,7 +1,5 @@
 """What streams cost on this machine. The scenarios are part of the package: forebay/bench/stream.py."""
 
-import sys
-
 from forebay.bench.__main__ import main
 
-main(["stream", *sys.argv[1:]])
+main(default="stream")

@@ -12,8 +12,8 @@ from forebay.bench import harness, stream
 SCENARIOS = {scenario.name: scenario for scenario in stream.SCENARIOS}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure what is named, or everything; print it, and keep it if told where."""
+def main(arguments: list[str] | None = None, default: str = "") -> None:
+    """Measure what is named, or what begins with the default; print it, and keep it if told where."""
     parser = argparse.ArgumentParser(prog="python -m forebay.bench", description="Measure forebay on this machine.")
     parser.add_argument(
         "scenarios", nargs="*", metavar="SCENARIO", help="a name, or the beginning of several; default: all"
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.once:
         print(json.dumps(harness.run_once(SCENARIOS[options.once], options.scale)))
         return
-    for name in chosen(options.scenarios):
+    for name in chosen(options.scenarios or [default]):
         result = harness.measure(SCENARIOS[name], runs=options.runs, scale=options.scale)
         print(harness.table(result), flush=True)
         if options.results:
@@ -44,7 +44,7 @@ def chosen(wanted: list[str]) -> list[str]:
     unknown = [name for name in wanted if not any(known.startswith(name) for known in SCENARIOS)]
     if unknown:
         sys.exit(f"No scenario begins with {', '.join(unknown)}. There are: {', '.join(SCENARIOS)}.")
-    return [known for known in SCENARIOS if not wanted or any(known.startswith(name) for name in wanted)]
+    return [known for known in SCENARIOS if any(known.startswith(name) for name in wanted)]
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ MIB = 1 << 20
 PUT_BATCH = 10_000
 
 
-async def put_records(stream: forebay.Stream, count: int, keys: int, batch: int = PUT_BATCH) -> None:
-    """Put records whose keys go round."""
+async def put_records(stream: forebay.Stream, count: int, keys: int, batch: int = PUT_BATCH, together: int = 1) -> None:
+    """Put records whose keys go round; so many of a key come together."""
     for at in range(0, count, batch):
-        await stream.put_many([(RECORD, f"k{number % keys}") for number in range(at, min(at + batch, count))])
+        numbers = range(at, min(at + batch, count))
+        await stream.put_many([(RECORD, f"k{number // together % keys}") for number in numbers])
 
 
 class Drain:
@@ -78,6 +79,7 @@ async def drained(
     records: int,
     keys: int = 10_000,
     shards: int = 4,
+    together: int = 1,
     **mapping: Any,
 ) -> float:
     """Put a backlog, start the app anew in front of it, and give the records/s at which it is handled to the last one."""
@@ -86,7 +88,7 @@ async def drained(
     app = forebay.App("bench", store=directory)
     stream = app.stream("backlog", shards=shards)
     async with app:
-        await put_records(stream, records, keys)
+        await put_records(stream, records, keys, together=together)
     app = forebay.App("bench", store=directory)
     app.stream("backlog", shards=shards)
     app.on_stream("backlog", enabled=False, **mapping)(make(drain))
@@ -168,10 +170,11 @@ async def latency(stage: Stage) -> Mapping[str, float]:
 async def growth_shards(stage: Stage) -> Mapping[str, float]:
     """Compare the cost of a record in a stream of 10,000 shards with that in a stream of one."""
     records, many = stage.share(1_000_000), stage.share(10_000)
-    one = await drained(_part(stage, "one"), batches, records=records, shards=1)
-    every = await drained(_part(stage, "every"), batches, records=records, shards=many, keys=20 * many)
+    one = await drained(_part(stage, "one"), batches, records=records, shards=1, keys=many, together=100)
+    every = await drained(_part(stage, "every"), batches, records=records, shards=many, keys=many, together=100)
+    scattered = await drained(_part(stage, "scattered"), batches, records=records, shards=many, keys=20 * many)
     single = await drained(_part(stage, "single"), batches, records=records, shards=many, keys=1)
-    return {"all_active": one / every, "one_active": one / single, "rate": every}
+    return {"all_active": one / every, "one_active": one / single, "together": every, "scattered": scattered}
 
 
 async def growth_keys(stage: Stage) -> Mapping[str, float]:
@@ -232,8 +235,9 @@ SCENARIOS = (
         growth_shards,
         (
             Figure("all_active", "cost of a record: 10,000 active shards to 1", "times"),
-            Figure("rate", "backlog over 10,000 active shards, 100 records each", "records/s"),
             Figure("one_active", "cost of a record: 1 active of 10,000 shards to 1", "times"),
+            Figure("together", "backlog over 10,000 shards, put in hundreds of one key", "records/s"),
+            Figure("scattered", "backlog over 10,000 shards, each record put to another", "records/s"),
         ),
     ),
     Scenario("stream.growth-keys", growth_keys, (Figure("ratio", "cost of a record: 1,000,000 keys to 1", "times"),)),
