@@ -23,7 +23,7 @@ def describe() -> dict[str, Any]:
             "cpu": _cpu_model(),
             "cores": os.cpu_count() or 0,
             "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-            "system": f"{platform.system()} {platform.release()}",
+            "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         },
         "versions": {
             "python": platform.python_version(),
