@@ -7,7 +7,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from forebay.clock import Clock
 
-__all__ = ["Batch", "Engine", "Histogram", "Record", "TokenBucket", "__version__", "debug_build"]
+__all__ = ["Batch", "Engine", "Histogram", "Record", "TokenBucket", "__version__", "check_filters", "debug_build"]
 
 __version__: str
 debug_build: bool
@@ -32,6 +32,9 @@ Outcome: TypeAlias = tuple[int, int, bytes | None, int]
 
 # What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise.
 Resolved: TypeAlias = tuple[int, bool, Any]
+
+def check_filters(patterns: list[str]) -> None:
+    """Refuse filter patterns, each a JSON text, that no mapping on a stream can have."""
 
 @final
 class Engine:

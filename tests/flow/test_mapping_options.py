@@ -239,6 +239,20 @@ async def test_failing_an_item_of_a_mapping_that_reads_no_reports_fails_the_batc
     assert "report_batch_item_failures" in failure["last_error"]
 
 
+async def test_filters_let_matching_records_through_and_pass_over_the_rest(app, clock, stream, seen):
+    patterns = [{"data": {"kind": ["a"]}}, '{"data": {"kind": [{"wildcard": "b*z"}]}}']
+
+    @app.on_stream("numbers", filters=patterns)
+    async def handler(batch: Batch, context):
+        seen.take(batch)
+
+    async with app:
+        await put(stream, *({"kind": kind} for kind in ("a", "b", "buzz", "c")), "no object")
+        await clock.settle()
+        assert (await app.mappings[0].describe())["shards"][0]["records"] == 0
+    assert seen.data == [[{"kind": "a"}, {"kind": "buzz"}]]
+
+
 async def test_tumbling_windows_carry_their_state(app, clock, stream):
     sums = []
 

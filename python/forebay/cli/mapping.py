@@ -71,8 +71,8 @@ def resume(stream: str, function: str, store: Path, output: str) -> None:
 
 
 @mapping.command()
-@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
 @bound
+@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
 def update(stream: str, function: str, settings: tuple[str, ...], store: Path, output: str) -> None:
     """Change settings while the mapping runs.
 
@@ -117,8 +117,8 @@ def seek(
 
 
 @mapping.command()
-@click.argument("batch")
 @bound
+@click.argument("batch")
 def skip(stream: str, function: str, batch: str, store: Path, output: str) -> None:
     """Give a waiting batch up without further retries; `mapping describe` names it."""
     _change("mapping.skip", store, output, stream=stream, function=function, batch=batch)

@@ -77,10 +77,12 @@ async def serve(app: App, metrics_host: str, metrics_port: int, grace: float) ->
     called = loop.create_task(signals.get())
     try:
         await asyncio.wait({failure, called}, return_when=asyncio.FIRST_COMPLETED)
-        if called.done():
-            log.info("%s: draining within %g s; a second signal stops at once", called.result(), grace)
-        await _stop(app, signals, grace if called.done() else 0)
-        return 0 if called.done() and not failure.done() else 1
+        if failure.done():
+            await app.stop(0)
+            return 1
+        log.info("%s: draining within %g s; a second signal stops at once", called.result(), grace)
+        await _stop(app, signals, grace)
+        return 0
     finally:
         called.cancel()
         failure.cancel()

@@ -83,10 +83,11 @@ def put(
     """Put every line of FILE (default: standard input), JSON Lines or CSV, into a stream as a record."""
     if form is None:
         form = "csv" if str(getattr(file, "name", "")).endswith(".csv") else "jsonl"
+    key_of = records.key_from(key, partition_key)
     begun = time.monotonic()
     with reach(store) as reached, _progress(file, output) as bar:
         count = 0
-        for batch in _batches(records.read(file, form, records.key_from(key, partition_key))):
+        for batch in _batches(records.read(file, form, key_of)):
             _put(reached, name, batch)
             count += len(batch)
             bar.update(sum(len(data) + 1 for _, data, _ in batch))

@@ -27,9 +27,6 @@ RETRY_ATTEMPTS_MAX: Final = 10_000
 RECORD_AGE_SECONDS_MIN: Final = 60
 RECORD_AGE_SECONDS_MAX: Final = 604_800
 TUMBLING_WINDOW_SECONDS_MAX: Final = 900
-FILTER_CHARACTERS_MAX: Final = 4096
-# Five by default on AWS, ten on request: https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
-FILTERS_MAX: Final = 10
 
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html
 STREAM_NAME_CHARACTERS_MAX: Final = 128

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from forebay._core import check_filters
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits
 
@@ -120,39 +121,22 @@ class MappingSettings:
 
 
 def patterns(filters: Iterable[Pattern]) -> tuple[str, ...]:
-    """Bring filter patterns, each a dict or its JSON text, into their text form.
-
-    The form alone is checked here; what a pattern may say is the engine's to know.
-    """
+    """Bring filter patterns, each a dict or its JSON text, into their text form, and check what they say."""
     if isinstance(filters, str | dict) or not isinstance(filters, Iterable):
         checks.refuse("filters", filters, "a list of patterns, each a dict or its JSON text")
-    texts = tuple(_pattern(pattern) for pattern in filters)
-    if len(texts) > limits.FILTERS_MAX:
-        checks.refuse("filters", list(texts), f"allowed are at most {limits.FILTERS_MAX} patterns, got {len(texts)}")
+    texts = tuple(pattern if isinstance(pattern, str) else _text(pattern) for pattern in filters)
+    try:
+        check_filters(list(texts))
+    except UnicodeEncodeError as error:
+        raise InvalidParameterValue(f"Invalid filter pattern definition. filters: {error}") from None
     return texts
 
 
-def _pattern(pattern: Pattern) -> str:
-    if isinstance(pattern, str):
-        text = pattern
-        try:
-            pattern = json.loads(text)
-        except ValueError as error:
-            raise InvalidParameterValue(
-                f"Invalid filter pattern definition. filters: {text[:200]!r}: {error}"
-            ) from None
-    else:
-        try:
-            text = json.dumps(pattern, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidParameterValue(f"Invalid filter pattern definition. filters: {error}") from None
-    if not isinstance(pattern, dict):
-        raise InvalidParameterValue(f"Invalid filter pattern definition. filters: {text[:200]!r} is not a JSON object")
-    if len(text) > limits.FILTER_CHARACTERS_MAX:
-        checks.refuse(
-            "filters", text, f"a pattern has at most {limits.FILTER_CHARACTERS_MAX:,} characters, not {len(text):,}"
-        )
-    return text
+def _text(pattern: dict[str, Any]) -> str:
+    try:
+        return json.dumps(pattern, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidParameterValue(f"Invalid filter pattern definition. filters: {error}") from None
 
 
 def moment_not_in_future(settings: MappingSettings, now: float) -> MappingSettings:

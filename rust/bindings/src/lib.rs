@@ -4,6 +4,7 @@ mod batch;
 mod engine;
 mod errors;
 mod event;
+mod filter;
 mod histogram;
 mod json;
 mod token_bucket;
@@ -18,6 +19,8 @@ mod _core {
     use crate::batch::{Batch, Record};
     #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::filter::check_filters;
     #[pymodule_export]
     use crate::histogram::Histogram;
     #[pymodule_export]

@@ -1,0 +1,278 @@
+"""The `forebay` command, as a user types it: real processes, real stores."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+APP = """
+import asyncio, json, os, sys
+import forebay
+
+app = forebay.App("shop", store="data")
+orders = app.stream("orders", shards=2)
+
+
+@app.on_stream("orders", batch_size=1, maximum_retry_attempts=0, retry_backoff=forebay.Backoff(base=0.01, cap=0.01))
+@app.function(timeout=30)
+async def handle(batch: forebay.Batch, context):
+    for record in batch:
+        body = record.json()
+        if body.get("bad"):
+            raise ValueError("a bad one")
+        if body.get("slow"):
+            print("slow begins", flush=True)
+            await asyncio.sleep(body["slow"])
+        print("handled", body["id"], flush=True)
+
+
+@app.function()
+async def add(event, context):
+    return {"sum": event["a"] + event["b"]}
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "shop.py").write_text(APP)
+    return tmp_path
+
+
+def forebay(place, *arguments, stdin=None, status=0):
+    """Run one command to its end."""
+    command = [sys.executable, "-W", "ignore", "-m", "forebay.cli", *arguments]
+    done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, input=stdin, timeout=30)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def asked(place, *arguments, **options):
+    return json.loads(forebay(place, *arguments, "--output", "json", **options).stdout)
+
+
+class Service:
+    """`forebay run` in the background."""
+
+    def __init__(self, place, *options):
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "forebay.cli",
+            "run",
+            "shop:app",
+            "--metrics-port",
+            "0",
+            *options,
+        ]
+        with (place / "stderr").open("w") as stderr:
+            self.process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        self.place = place
+        self.wait_for_log("runs on data")
+
+    def wait_for_log(self, text):
+        ends = time.monotonic() + 20
+        while text not in (self.place / "stderr").read_text():
+            assert self.process.poll() is None and time.monotonic() < ends, (self.place / "stderr").read_text()
+            time.sleep(0.01)
+
+    def wait_for(self, text):
+        for line in self.process.stdout:
+            if text in line:
+                return
+        raise AssertionError(text)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.stdout.close()
+        assert self.process.wait(30) == 0 or error[0], (self.place / "stderr").read_text()
+
+
+@pytest.fixture
+def service(place):
+    with Service(place) as running:
+        yield running
+
+
+def test_records_put_by_the_command_reach_the_handler_of_the_running_app(place, service):
+    lines = "".join(json.dumps({"id": number, "who": f"w{number}"}) + "\n" for number in range(5))
+    put = asked(place, "stream", "put", "orders", "--key", "who", stdin=lines)
+    assert put["records"] == 5
+    for _ in range(5):
+        service.wait_for("handled")
+    [stream] = asked(place, "stream", "list")
+    assert (stream["name"], stream["open_shards"], stream["records"]) == ("orders", 2, 5)
+    [mapping] = asked(place, "mapping", "list")
+    assert (mapping["stream"], mapping["function"], mapping["state"], mapping["declared"]) == (
+        "orders",
+        "handle",
+        "Enabled",
+        True,
+    )
+    assert {row["shard_id"][-1] for row in asked(place, "lag")} == {"0", "1"}
+
+
+def test_csv_becomes_json_and_is_told_by_the_files_name(place, service):
+    (place / "orders.csv").write_text('id,who\n1,"a, b"\n2,c\n')
+    forebay(place, "stream", "put", "orders", "orders.csv", "--key", "who")
+    records = [
+        json.loads(line)
+        for line in forebay(
+            place, "stream", "tail", "orders", "--position", "TRIM_HORIZON", "--no-follow", "--output", "json"
+        ).stdout.splitlines()
+    ]
+    assert sorted((record["partition_key"], json.loads(record["data"])) for record in records) == [
+        ("a, b", {"id": "1", "who": "a, b"}),
+        ("c", {"id": "2", "who": "c"}),
+    ]
+
+
+def test_tail_follows(place, service):
+    command = [sys.executable, "-W", "ignore", "-m", "forebay.cli", "stream", "tail", "orders", "--limit", "1"]
+    command += ["--position", "TRIM_HORIZON"]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True) as tail:
+        forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 7}\n')
+        line = tail.stdout.readline()
+        assert '{"id": 7}' in line and "  k  " in line
+        assert tail.wait(20) == 0
+
+
+def test_invoke_prints_the_response_or_the_error_object(place, service):
+    assert asked(place, "invoke", "add", '{"a": 1, "b": 2}') == {"sum": 3}
+    assert json.loads(forebay(place, "invoke", "add", "-", stdin='{"a": 1, "b": 2}').stdout) == {"sum": 3}
+    failed = json.loads(forebay(place, "invoke", "add", "{}", status=1).stdout)
+    assert (failed["errorType"], failed["errorMessage"]) == ("KeyError", "'a'")
+    assert "JSON text" in forebay(place, "invoke", "add", "{", status=1).stderr
+    assert "no function 'nobody'" in forebay(place, "invoke", "nobody", status=1).stderr.replace('"', "'")
+
+
+def test_a_mapping_is_held_moved_and_changed(place, service):
+    bound = ("orders", "handle")
+    assert asked(place, "mapping", "pause", *bound)["state"] == "Disabled"
+    assert asked(place, "mapping", "resume", *bound)["state"] == "Enabled"
+    changed = asked(place, "mapping", "update", *bound, "batch_size=7", 'retry_backoff={"base":1,"cap":2,"jitter":0}')
+    assert (changed["batch_size"], changed["retry_backoff"]) == (7, {"base_ms": 1000, "cap_ms": 2000, "jitter": 0})
+    forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1}\n')
+    service.wait_for("handled 1")
+    for place_of_seek in (["--position", "TRIM_HORIZON"], ["--timestamp", "2020-01-01T00:00:00+00:00"]):
+        forebay(place, "mapping", "seek", *bound, *place_of_seek)
+        service.wait_for("handled 1")
+    assert "batch_size: 7" in forebay(place, "mapping", "describe", *bound).stdout
+
+
+def test_failures_are_listed_and_redriven(place, service):
+    forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1, "bad": true}\n{"id": 2}\n')
+    service.wait_for("handled 2")
+    ends = time.monotonic() + 10
+    while not (failures := asked(place, "failed", "list")):
+        assert time.monotonic() < ends
+    [failure] = failures
+    assert failure["record"]["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert asked(place, "failed", "redrive", "handle") == {"redriven": 1}
+    assert "handle" in forebay(place, "failed", "list", "--stream", "orders").stdout
+
+
+def test_the_commands_work_while_no_app_runs(place):
+    with Service(place):
+        pass
+    assert asked(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1}\n')["records"] == 1
+    assert asked(place, "stream", "describe", "orders")["records"] == 1
+    assert asked(place, "stream", "alter", "orders", "--shards", "3", "--retention", "3600")["open_shards"] == 3
+    assert "no app runs" in forebay(place, "invoke", "add", "{}", status=1).stderr
+    assert "read by function" in forebay(place, "stream", "delete", "orders", "--yes", status=1).stderr
+    asked(place, "mapping", "delete", "orders", "handle", "--yes")
+    asked(place, "stream", "delete", "orders", "--yes")
+    assert asked(place, "stream", "list", "--store", "data") == []
+    assert forebay(place, "stream", "list").stdout == "(none)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["stream", "list"], 1, "there is no store in data"),
+        (["run", "shop"], 2, "MODULE:APP"),
+        (["run", "nothere:app"], 1, "there is no module 'nothere'"),
+        (["run", "shop:application"], 1, "there is app"),
+        (["stream", "put", "orders"], 2, "--key FIELD and --partition-key TEXT"),
+        (["mapping", "seek", "a", "b"], 2, "exactly one of"),
+        (["stream", "alter", "a"], 2, "at least one of"),
+        (["mapping", "update", "a", "b", "batch_size"], 1, "NAME=VALUE"),
+        (["mapping", "update", "a", "b", "colour=1"], 1, "batch_size"),
+        (["mapping", "update", "a", "b", "batch_size=x"], 1, "JSON text"),
+        (["mapping", "seek", "a", "b", "--timestamp", "yesterday"], 1, "ISO 8601"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(place, arguments, status, text):
+    (place / "input").touch()
+    done = forebay(place, *arguments, status=status, stdin="")
+    assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "form", "text"),
+    [
+        ('{"id": 1, "who": "a"}\n{"id": 2}\n', "jsonl", "line 2: no field 'who'"),
+        ('{"who": "a"}\n{"who"\n', "jsonl", "line 2: not JSON"),
+        ("[1]\n", "jsonl", "line 1: no field 'who'"),
+        ("id,who\n1\n", "csv", "line 2: not as many fields"),
+        ('id,who\n1,"a\n', "csv", "not CSV"),
+    ],
+)
+def test_a_line_that_is_no_record_is_named(place, lines, form, text):
+    with Service(place):
+        done = forebay(place, "stream", "put", "orders", "--key", "who", "--format", form, stdin=lines, status=1)
+    assert text in done.stderr
+
+
+def test_version_is_told(place):
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", forebay(place, "version").stdout)
+    assert set(asked(place, "version")) == {"version"}
+
+
+def test_an_error_in_the_users_module_shows_its_own_traceback(place):
+    (place / "broken.py").write_text("import forebay\nimport not_there_at_all\n")
+    command = [sys.executable, "-W", "ignore", "-m", "forebay.cli", "run", "broken:app"]
+    done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "not_there_at_all" in done.stderr and "broken.py" in done.stderr
+
+
+def test_metrics_and_health_are_served(place):
+    port = 20_000 + os.getpid() % 20_000
+    with Service(place, "--metrics-port", str(port)):
+        forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1}\n')
+        base = f"http://127.0.0.1:{port}"
+        for page, text in (("metrics", "forebay_"), ("healthz", ""), ("readyz", "")):
+            with urllib.request.urlopen(f"{base}/{page}", timeout=10) as answer:  # noqa: S310  our own address
+                assert answer.status == 200 and text in answer.read().decode()
+
+
+def test_sigterm_drains_and_exits_with_0(place):
+    with Service(place) as service:
+        forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1, "slow": 1}\n')
+        service.wait_for("slow begins")
+        service.process.send_signal(signal.SIGTERM)
+        service.wait_for("handled 1")
+        assert service.process.wait(20) == 0
+
+
+def test_a_second_signal_stops_at_once(place):
+    with Service(place) as service:
+        forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1, "slow": 25}\n')
+        service.wait_for("slow begins")
+        service.process.send_signal(signal.SIGTERM)
+        service.wait_for_log("draining")
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(10) == 0

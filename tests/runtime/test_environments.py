@@ -1,0 +1,235 @@
+"""Tasks and threads run attempts; the runner hands over their ends without a wake-up each."""
+
+import asyncio
+import gc
+import threading
+import weakref
+
+import pytest
+
+from forebay.clock import SystemClock
+from forebay.runtime import answer
+from forebay.runtime.context import FunctionFacts
+from forebay.runtime.port import Served
+from forebay.runtime.runner import Runner
+from forebay.runtime.tasks import TaskEnvironment
+from forebay.runtime.threads import ThreadEnvironment, ThreadPool
+from forebay.wire import payload
+
+FAR = 10**15
+
+
+class Ends(list):
+    """Collects what has ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.changed = asyncio.Event()
+
+    def ended(self, outcome):
+        self.append(outcome)
+        self.changed.set()
+
+    async def at_least(self, count):
+        async with asyncio.timeout(10):
+            while len(self) < count:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+def served(handler):
+    facts = FunctionFacts(function_name="f", invoked_function_arn="arn", log_stream_name="log", wall=lambda: 0.0)
+    return Served(handler=handler, facts=facts, wants_batch=False)
+
+
+def tasks(handler, ends):
+    return TaskEnvironment(served(handler), ends, asyncio.get_running_loop(), lambda: 0)
+
+
+async def passes():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_an_attempt_runs_in_a_real_task_named_by_its_request():
+    ends, names = Ends(), []
+
+    async def handler(event, context):
+        names.append(asyncio.current_task().get_name())
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+
+    tasks(handler, ends).start(1, answer.EVENT, {}, "request-1", FAR)
+    await passes()
+    assert names == ["request-1"]
+    assert ends == [(1, answer.RETURNED, None, 0)]
+
+
+@pytest.mark.parametrize(("status", "reads", "body"), [(0, False, None), (0, True, b'{"a":1}')])
+async def test_a_response_is_handed_over_where_somebody_reads_it(status, reads, body):
+    ends = Ends()
+
+    async def handler(event, context):
+        return {"a": 1}
+
+    environment = tasks(handler, ends)
+    environment._served.reads = reads
+    environment.start(1, answer.EVENT, {}, "r", FAR)
+    await passes()
+    assert ends == [(1, status, body, 0)]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_stopped_attempt_is_told_of_once_when_it_has_ended(begun):
+    ends = Ends()
+
+    async def handler(event, context):
+        await asyncio.sleep(60)
+
+    environment = tasks(handler, ends)
+    environment.start(1, answer.EVENT, {}, "r", FAR)
+    if begun:
+        await passes()
+    environment.stop(1, answer.STOPPED)
+    environment.stop(7, answer.STOPPED)  # ended before: nothing to do
+    await passes()
+    assert ends == [(1, answer.STOPPED, None, 0)]
+    assert environment.tokens() == []
+
+
+async def test_a_late_answer_counts_as_stopped():
+    ends, gate = Ends(), asyncio.Event()
+
+    async def handler(event, context):
+        while not gate.is_set():
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                continue
+        return "late"
+
+    environment = tasks(handler, ends)
+    environment.start(1, answer.INVOCATION, b"null", "r", FAR)
+    await passes()
+    environment.stop(1, answer.STOPPED)
+    await passes()
+    assert (ends, environment.tokens()) == ([], [1])
+    gate.set()
+    await passes()
+    assert ends == [(1, answer.STOPPED, None, 0)]
+
+
+async def test_a_failure_holds_no_frame_alive():
+    ends, held = Ends(), []
+
+    class Big:
+        pass
+
+    async def handler(event, context):
+        big = Big()
+        held.append(weakref.ref(big))
+        raise ValueError("no")
+
+    tasks(handler, ends).start(1, answer.EVENT, {}, "r", FAR)
+    await passes()
+    gc.collect()
+    assert held[0]() is None
+    assert payload.loads(ends[0][2])["errorType"] == "ValueError"
+
+
+async def test_a_payload_that_is_no_json_fails_the_attempt():
+    ends = Ends()
+
+    async def handler(event, context):
+        raise AssertionError
+
+    tasks(handler, ends).start(1, answer.INVOCATION, b"{", "r", FAR)
+    await passes()
+    assert payload.loads(ends[0][2])["errorType"] == "Runtime.UnmarshalError"
+
+
+async def test_threads_are_reused_and_never_more_than_allowed():
+    ends, names, gate = Ends(), set(), threading.Event()
+    pool = ThreadPool(3, asyncio.get_running_loop())
+
+    def handler(event, context):
+        names.add(threading.current_thread().name)
+        gate.wait(5)
+
+    environment = ThreadEnvironment(served(handler), ends, pool, lambda: 0)
+    for token in range(20):
+        environment.start(token, answer.EVENT, {}, "r", FAR)
+    gate.set()
+    await ends.at_least(20)
+    assert sorted(token for token, *_ in ends) == list(range(20))
+    for token in range(20, 40):
+        environment.start(token, answer.EVENT, {}, "r", FAR)
+        await ends.at_least(token + 1)
+    assert len(names) <= 3
+    pool.close()
+
+
+async def test_a_thread_cannot_be_stopped_and_its_answer_is_refused():
+    ends, gate = Ends(), threading.Event()
+    pool = ThreadPool(1, asyncio.get_running_loop())
+
+    def handler(event, context):
+        gate.wait(5)
+        return "late"
+
+    environment = ThreadEnvironment(served(handler), ends, pool, lambda: 0)
+    environment.start(1, answer.INVOCATION, b"null", "r", FAR)
+    environment.stop(1, answer.STOPPED)
+    await asyncio.sleep(0.01)
+    assert ends == []
+    gate.set()
+    await ends.at_least(1)
+    assert ends == [(1, answer.STOPPED, None, 0)]
+    pool.close()
+
+
+class Engine:
+    """Hands out works once, and remembers what it was given."""
+
+    role = "owner"
+
+    def __init__(self, works):
+        self.works = works
+        self.exchanges = []
+
+    def exchange(self, outcomes, maximum):
+        self.exchanges.append(outcomes)
+        works, self.works = self.works[:maximum], self.works[maximum:]
+        return works, []
+
+
+async def test_all_that_ends_in_one_pass_of_the_loop_goes_out_together():
+    loop = asyncio.get_running_loop()
+    runner = Runner(loop, SystemClock(), ThreadPool(1, loop))
+    engine = Engine([(token, 0, answer.EVENT, {}, "r", FAR) for token in range(100)])
+    runner._engine = engine
+
+    async def handler(event, context):
+        await asyncio.sleep(0)
+
+    runner.serve(0, TaskEnvironment(served(handler), runner, loop, lambda: 0))
+    runner._pump()
+    await passes()
+    assert [len(outcomes) for outcomes in engine.exchanges if outcomes] == [100]
+
+
+async def test_failed_attempts_are_told_of_once_a_second(caplog):
+    ends, now = Ends(), [0]
+
+    async def handler(event, context):
+        raise ValueError("bad luck")
+
+    environment = TaskEnvironment(served(handler), ends, asyncio.get_running_loop(), lambda: now[0])
+    for second in (0, 0.1, 0.2, 1.5):
+        now[0] = int(second * 1e9)
+        environment.start(1, answer.EVENT, {}, "r", FAR)
+        await passes()
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "function f: an attempt failed: ValueError: bad luck" in told[0]
+    assert "2 more failures since the last line" in told[1]

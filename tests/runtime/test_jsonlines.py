@@ -1,0 +1,117 @@
+"""A line is on the disk before it is confirmed, and what a crash tore is mended."""
+
+import asyncio
+import fcntl
+import json
+import os
+from unittest import mock
+
+import pytest
+
+from forebay import JSONLines
+from forebay.destinations import jsonlines
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "failed.jsonl"
+
+
+@pytest.fixture
+def target(path):
+    target = JSONLines(path)
+    yield target
+    target.close()
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def test_records_that_come_together_share_a_sync(target, path):
+    with mock.patch.object(os, "fsync", wraps=os.fsync) as sync:
+        await asyncio.gather(*(target.deliver({"n": number}) for number in range(100)))
+    assert lines(path) == [{"n": number} for number in range(100)]
+    assert sync.call_count <= 4  # the first record, all others, and the directory of the new file
+
+
+async def test_the_file_is_for_its_owner_only(target, path):
+    await target.deliver({})
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", [{"n": 1}]),
+        (b'{"n":0}\n', [{"n": 0}, {"n": 1}]),
+        (b'{"n":0}\n{"n"', [{"n": 0}, {"n": 1}]),
+        (b'{"n"', [{"n": 1}]),
+        (b'{"n":0}', [{"n": 0}, {"n": 1}]),
+        (b'{"n":0}\n{"n": "' + b"x" * 200_000, [{"n": 0}, {"n": 1}]),
+    ],
+)
+async def test_a_torn_last_line_is_removed_and_a_whole_one_is_kept(target, path, before, after):
+    path.write_bytes(before)
+    await target.deliver({"n": 1})
+    assert lines(path) == after
+
+
+async def test_a_write_that_fails_leaves_nothing_of_its_burst(target, path):
+    await target.deliver({"n": 0})
+    write = os.write
+
+    def full(handle, data):
+        written = write(handle, bytes(data)[:3])
+        raise OSError(28, f"No space left on device after {written}")
+
+    with mock.patch.object(os, "write", full), pytest.raises(OSError, match="No space left"):
+        await target.deliver({"n": 1})
+    assert lines(path) == [{"n": 0}]
+    await target.deliver({"n": 2})
+    assert lines(path) == [{"n": 0}, {"n": 2}]
+
+
+async def test_a_sync_that_fails_confirms_nothing(target, path):
+    await target.deliver({"n": 0})
+    with (
+        mock.patch.object(jsonlines, "_sync", side_effect=OSError(5, "I/O error")),
+        pytest.raises(OSError, match="I/O"),
+    ):
+        await target.deliver({"n": 1})
+    assert lines(path) == [{"n": 0}]
+
+
+async def test_a_file_that_was_moved_away_is_begun_anew(target, path):
+    await target.deliver({"n": 0})
+    path.rename(path.with_suffix(".old"))
+    await target.deliver({"n": 1})
+    assert lines(path) == [{"n": 1}]
+
+
+async def test_another_writer_is_waited_for(target, path):
+    path.touch()
+    with path.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        delivery = asyncio.create_task(target.deliver({"n": 1}))
+        await asyncio.sleep(0.02)
+        assert not delivery.done()
+        os.write(other.fileno(), b'{"n": 0}\n')
+    await delivery
+    assert lines(path) == [{"n": 0}, {"n": 1}]
+
+
+async def test_a_delivery_that_is_cancelled_disturbs_no_other(target, path):
+    first = asyncio.create_task(target.deliver({"n": 0}))
+    second = asyncio.create_task(target.deliver({"n": 1}))
+    await asyncio.sleep(0)
+    second.cancel()
+    await first
+    await target.deliver({"n": 2})
+    assert {"n": 0} in lines(path) and {"n": 2} in lines(path)
+
+
+def test_two_of_one_path_are_equal(path):
+    assert JSONLines(path) == JSONLines(str(path))
+    assert len({JSONLines(path), JSONLines(path)}) == 1
+    assert JSONLines(path) != JSONLines(path.with_suffix(".other"))
