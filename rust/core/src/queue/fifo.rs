@@ -100,14 +100,19 @@ impl FifoBatcher {
 
     /// Add a message that may be taken from `visible_at_ms` on (0: at once). Messages of a group are taken in the order of
     /// their numbers; give them in ascending order, or the new one costs a step for each smaller one that waits in its group.
-    pub fn push(&mut self, number: u64, group: &str, visible_at_ms: u64) -> Result<GroupId, Full> {
+    pub fn push(&mut self, number: u64, group: &str, visible_at_ms: u64) -> Result<(), Full> {
         if self.len() >= self.messages_max as usize {
             return Err(Full { messages_max: self.messages_max });
         }
+        self.add(number, group, visible_at_ms);
+        Ok(())
+    }
+
+    /// `push`, for a caller that keeps the bound itself.
+    pub(super) fn add(&mut self, number: u64, group: &str, visible_at_ms: u64) {
         let id = self.open(group);
         self.insert(number, id, visible_at_ms);
         self.place(id);
-        Ok(GroupId(id))
     }
 
     /// Count a message that is in flight already, as after a restart. Settled like one that was taken.

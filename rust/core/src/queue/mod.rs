@@ -1,6 +1,20 @@
 //! A queue's life: which messages may be handed out, what becomes of them, and what a restart must know of it.
 //!
-//! `fifo` is the group-aware batcher, which can be used on its own.
+//! `machine` owns the state of a queue and takes the facts; `receive` hands messages out, `settle` takes them back; `line`
+//! holds what waits, `standard` and `fifo` by the rule of the queue's kind. `fifo` is the group-aware batcher, which can be
+//! used on its own. `ages` finds what retention removes; `attempts` repeats a receive whose answer was lost; `timeline`
+//! keeps waits safe from jumps of the wall clock.
 
+mod ages;
+mod attempts;
 mod chain;
+pub mod face;
 pub mod fifo;
+mod line;
+mod machine;
+mod receive;
+mod settle;
+mod standard;
+mod timeline;
+
+pub use machine::QueueMachine;

@@ -4,3 +4,9 @@
 mod fifo_cases;
 #[cfg(test)]
 mod fifo_promises;
+#[cfg(test)]
+mod queue_cases;
+#[cfg(test)]
+mod queue_promises;
+#[cfg(test)]
+mod store;

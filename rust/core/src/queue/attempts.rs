@@ -1,0 +1,47 @@
+//! Receives that can be asked for again: `ReceiveRequestAttemptId` of a FIFO queue.
+//!
+//! Whoever lost the answer to a receive asks with the same id within five minutes and gets the same messages, as long as
+//! nobody has touched them. They are kept in memory only: after a restart the messages come when they are visible again.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::face::Handle;
+
+const VALID_MS: u64 = 300_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// Looked up and never walked through.
+    by_id: HashMap<String, (u64, Vec<Handle>)>,
+    /// (valid until, id), oldest first. An id that was used again stands here twice; the later time counts.
+    order: VecDeque<(u64, String)>,
+}
+
+impl Attempts {
+    /// Remember a receive. Over `most` the oldest ones are forgotten.
+    pub(super) fn remember(&mut self, id: &str, handles: Vec<Handle>, now_ms: u64, most: usize) {
+        let until_ms = now_ms + VALID_MS;
+        self.by_id.insert(id.to_owned(), (until_ms, handles));
+        self.order.push_back((until_ms, id.to_owned()));
+        while self.order.len() > most {
+            self.forget_oldest();
+        }
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<&[Handle]> {
+        self.by_id.get(id).map(|(_, handles)| handles.as_slice())
+    }
+
+    pub(super) fn due(&mut self, now_ms: u64) {
+        while self.order.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((until_ms, id)) = self.order.pop_front() else { return };
+        if self.by_id.get(&id).is_some_and(|(latest_ms, _)| *latest_ms == until_ms) {
+            self.by_id.remove(&id);
+        }
+    }
+}

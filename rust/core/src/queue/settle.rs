@@ -1,0 +1,227 @@
+//! Taking messages back: deleted, failed, timed out, used up.
+
+use std::collections::BTreeSet;
+
+use super::face::{Command, Handle, Outcome, Refusal, Removal};
+use super::line::{Line, Pulled};
+use super::machine::{Held, Place, QueueMachine, VISIBILITY_MS_MAX};
+use crate::stream::face::Backoff;
+use crate::Now;
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// How a message comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Back {
+    /// It was received and not done: the receive counts, and may have been the last one.
+    Counted { at_ms: u64 },
+    /// It is not to blame: as if it had not been received.
+    Uncounted { at_ms: u64 },
+}
+
+impl QueueMachine {
+    /// A message is done. What is gone already is no error; a receipt that is not the last one, or in a FIFO queue not in
+    /// force any more, is.
+    pub fn delete(&mut self, handle: Handle) -> Result<(), Refusal> {
+        let Some(known) = self.known.get(&handle.number).copied() else { return Ok(()) };
+        if known.receipt != handle.receipt || known.receipt == 0 {
+            return Err(Refusal::StaleReceipt);
+        }
+        match known.place {
+            Place::Held(held) if held.gone => {}
+            Place::Held(held) => self.delete_held(handle.number, held),
+            // Its visibility timeout is over, but nobody has received it since: no reason to do it again.
+            Place::Waiting { at_ms } => {
+                let Line::Standard(line) = &mut self.line else { return Err(Refusal::StaleReceipt) };
+                line.remove(handle.number, at_ms);
+                self.forget(handle.number);
+                self.removed(handle.number, 1, Removal::Deleted);
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_held(&mut self, number: u64, held: Held) {
+        self.in_flight -= 1;
+        self.removed(number, 1, Removal::Deleted);
+        match held.until {
+            Some(until) => {
+                self.deadlines.remove(&(until, number));
+                self.forget(number);
+                self.line.done(Pulled { number, group: held.group });
+            }
+            // The handler deletes it itself, and goes on running.
+            None => self.set_gone(number, held),
+        }
+    }
+
+    fn set_gone(&mut self, number: u64, held: Held) {
+        self.leave_ages(number);
+        if let Some(known) = self.known.get_mut(&number) {
+            known.place = Place::Held(Held { gone: true, ..held });
+        }
+    }
+
+    /// Let a message be visible `visibility_ms` from now, 0..=43,200,000; 0 at once. For one that a handler of ours has in
+    /// its hands it says when it comes back if the handler fails, instead of the back-off.
+    pub fn change_visibility(&mut self, handle: Handle, visibility_ms: u64, now: &Now) -> Result<(), Refusal> {
+        self.due(now);
+        let at = self.timeline.at(now);
+        let Some(mut held) = self.held(handle) else {
+            let waits = self.known.get(&handle.number).is_some_and(|known| known.receipt == handle.receipt);
+            return Err(if waits { Refusal::NotInFlight } else { Refusal::StaleReceipt });
+        };
+        let until = at + visibility_ms;
+        let is_running = held.until.is_none();
+        if !is_running && until - held.received_at > VISIBILITY_MS_MAX {
+            return Err(Refusal::TooLong);
+        }
+        held.changed = true;
+        if is_running {
+            held.back_at = Some(until);
+        }
+        if let Some(known) = self.known.get_mut(&handle.number) {
+            known.place = Place::Held(held);
+        }
+        if !is_running && visibility_ms == 0 {
+            self.give_back(handle.number, Back::Counted { at_ms: at }, now);
+        } else if !is_running {
+            self.hold_until(handle.number, until, now);
+        }
+        Ok(())
+    }
+
+    /// A handler's attempt at a batch ended; `batch` in the order in which it was delivered.
+    ///
+    /// Messages held `WhileRunning`: what failed comes back after `backoff` (retry = times received), or when the handler
+    /// said by `change_visibility`. In a FIFO queue whatever of the same group stands behind it in the batch comes back as
+    /// well, whether the handler said so or not; that does not count as a receive, for it was not to blame.
+    ///
+    /// Messages held `For` a time, which is AWS's own way: what is done is deleted, and everything else waits for the end of
+    /// its visibility timeout.
+    pub fn completed(&mut self, batch: &[Handle], outcome: &Outcome, backoff: &Backoff, now: &Now) {
+        self.due(now);
+        let all: BTreeSet<u64> = batch.iter().map(|handle| handle.number).collect();
+        let failed = match outcome {
+            Outcome::Success => BTreeSet::new(),
+            Outcome::Failed(numbers) if numbers.iter().all(|number| all.contains(number)) => {
+                numbers.iter().copied().collect()
+            }
+            _ => all,
+        };
+        let counts = !matches!(outcome, Outcome::NotInvoked | Outcome::Interrupted);
+        let mut broken = BTreeSet::new();
+        for &handle in batch {
+            let Some(known) = self.known.get(&handle.number).filter(|known| known.receipt == handle.receipt) else {
+                continue;
+            };
+            let Place::Held(held) = known.place else { continue };
+            let receive_count = known.receive_count;
+            let has_failed = failed.contains(&handle.number) && !held.gone;
+            if held.until.is_some() {
+                if !has_failed {
+                    self.delete_held(handle.number, held);
+                }
+                continue;
+            }
+            if held.gone {
+                self.known.remove(&handle.number);
+                self.line.done(Pulled { number: handle.number, group: held.group });
+            } else if has_failed {
+                broken.extend(held.group);
+                let retry = if counts { receive_count } else { 1 };
+                let at_ms = match outcome {
+                    Outcome::Interrupted => self.timeline.at(now),
+                    _ => held.back_at.unwrap_or_else(|| self.retry_at(handle, retry, backoff, now)),
+                };
+                let back = if counts { Back::Counted { at_ms } } else { Back::Uncounted { at_ms } };
+                self.give_back(handle.number, back, now);
+            } else if held.group.is_some_and(|group| broken.contains(&group)) {
+                let at_ms = self.timeline.at(now);
+                self.give_back(handle.number, Back::Uncounted { at_ms }, now);
+            } else {
+                self.done(handle.number, held);
+            }
+        }
+    }
+
+    fn retry_at(&self, handle: Handle, retry: u32, backoff: &Backoff, now: &Now) -> u64 {
+        // Messages that fail at the same moment must not come back at the same moment.
+        let delay_ns = backoff.delay_ns(retry, now.entropy.wrapping_add(handle.number));
+        self.timeline.at(now) + delay_ns.div_ceil(NS_PER_MS).min(VISIBILITY_MS_MAX)
+    }
+
+    /// A handler has done a message.
+    fn done(&mut self, number: u64, held: Held) {
+        self.in_flight -= 1;
+        self.forget(number);
+        self.line.done(Pulled { number, group: held.group });
+        self.removed(number, 1, Removal::Deleted);
+    }
+
+    /// Nobody has deleted it in time.
+    pub(super) fn visibility_is_over(&mut self, number: u64, at: u64) {
+        let Some(Place::Held(held)) = self.known.get(&number).map(|known| known.place) else { return };
+        self.release(number, held, at, at);
+    }
+
+    /// A held message waits again.
+    fn give_back(&mut self, number: u64, back: Back, now: &Now) {
+        let at = self.timeline.at(now);
+        let Some(known) = self.known.get_mut(&number) else { return };
+        let Place::Held(held) = known.place else { return };
+        let (Back::Counted { at_ms } | Back::Uncounted { at_ms }) = back;
+        let is_counted = matches!(back, Back::Counted { .. });
+        if !is_counted {
+            known.receive_count -= 1;
+            if known.receive_count == 0 {
+                known.first_received_ms = 0;
+            }
+        }
+        let has_row = held.until.is_some();
+        if !self.release(number, held, at_ms, at) {
+            return;
+        }
+        let Some(known) = self.known.get(&number).copied() else { return };
+        if is_counted || has_row || at_ms > at {
+            self.write(number, &known, at_ms, now);
+        }
+    }
+
+    /// Put a held message back into the line, unless it is used up or too old. Whether it is in the line now.
+    fn release(&mut self, number: u64, held: Held, at_ms: u64, at: u64) -> bool {
+        let pulled = Pulled { number, group: held.group };
+        self.in_flight -= 1;
+        if let Some(until) = held.until {
+            self.deadlines.remove(&(until, number));
+        }
+        if self.redrive_if_used_up(pulled) {
+            return false;
+        }
+        let Some(known) = self.known.get_mut(&number) else { return false };
+        known.place = Place::Waiting { at_ms };
+        let known = *known;
+        if self.is_expired(number, &known, at) {
+            self.forget(number);
+            self.line.done(pulled);
+            self.removed(number, 1, Removal::Expired);
+            return false;
+        }
+        self.enter_early(number, &known);
+        self.line.back(pulled, at_ms, at);
+        true
+    }
+
+    /// Move a message that has left the line to the dead-letter queue if it was received as often as it may be.
+    pub(super) fn redrive_if_used_up(&mut self, pulled: Pulled) -> bool {
+        let Some(most) = self.settings.maximum_receive_count else { return false };
+        let Some(known) = self.known.get(&pulled.number).filter(|known| known.receive_count >= most) else {
+            return false;
+        };
+        let receive_count = known.receive_count;
+        self.forget(pulled.number);
+        self.line.done(pulled);
+        self.commands.push_back(Command::Redrive { number: pulled.number, receive_count });
+        true
+    }
+}

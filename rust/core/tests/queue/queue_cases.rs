@@ -1,0 +1,181 @@
+//! `tests/cases/queue.json`: each step says what is done and, after the arrow, what comes of it.
+//!
+//! `send a b+500 c@-60000` sends messages 0, 1, … to groups (`-` in a standard queue), the second delayed, the third as if sent
+//! a minute ago. `receive N for MS` and `receive N running` hand out, shown as `number#receive count`; `attempt ID` names it.
+//! `delete N`, `change N MS`: with the last receipt, `old` with the one before. `complete` ends the first running batch.
+//! `at T` lets time pass, `jump MS` moves the wall clock alone, `restart` kills the process. What goes away is shown as well.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use forebay_core::queue::face::{Depth, Handle, Hold, Kind, Outcome, Receive, Refusal, Settings};
+use forebay_core::stream::face::Backoff;
+use serde_json::Value;
+
+use crate::store::Store;
+
+const TABLE: &str = include_str!("../../../../tests/cases/queue.json");
+
+fn settings_of(row: &Value) -> Settings {
+    let number = |name: &str| row["settings"][name].as_u64();
+    Settings {
+        kind: if row["queue"] == "fifo" { Kind::Fifo } else { Kind::Standard },
+        retention_ms: number("retention_ms").unwrap_or(345_600_000),
+        maximum_receive_count: number("maximum_receive_count").map(|count| count as u32),
+        in_flight_max: number("in_flight_max").unwrap_or(120_000) as u32,
+        messages_max: number("messages_max").unwrap_or(1_000_000) as u32,
+    }
+}
+
+struct Player {
+    store: Store,
+    /// Receipts of each message, the last one last.
+    receipts: HashMap<u64, Vec<u64>>,
+}
+
+impl Player {
+    fn play(&mut self, step: &str) -> String {
+        let words: Vec<&str> = step.split(' ').collect();
+        let said = match words[0] {
+            "send" => self.send(&words[1..]),
+            "receive" => self.receive(&words[1..]),
+            "delete" | "change" => self.request(&words),
+            "complete" => self.complete(&words[1..]),
+            "at" => {
+                self.store.run_until(words[1].parse().unwrap());
+                String::new()
+            }
+            "jump" => self.jump(words[1]),
+            "restart" => {
+                self.store.restart();
+                String::new()
+            }
+            "purge" => {
+                self.store.machine.purge();
+                String::new()
+            }
+            "configure" => self.configure(&words[1..]),
+            "depth" => {
+                let Depth { visible, in_flight, delayed } = self.store.machine.depth();
+                format!("{visible} visible {in_flight} in flight {delayed} delayed")
+            }
+            "age" => {
+                let now = self.store.now();
+                self.store.machine.oldest_age_ms(&now).map_or("none".to_owned(), |age| age.to_string())
+            }
+            "room" => self.store.machine.room().to_string(),
+            "low" => self.store.machine.low().to_string(),
+            other => panic!("unknown step {other}"),
+        };
+        self.store.carry_out();
+        let seen = std::mem::take(&mut self.store.seen);
+        [said].into_iter().chain(seen).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn send(&mut self, words: &[&str]) -> String {
+        for word in words {
+            let (word, ago) = word.split_once("@-").unwrap_or((word, "0"));
+            let (group, delay) = word.split_once('+').unwrap_or((word, "0"));
+            self.store.send(group, delay.parse().unwrap(), ago.parse().unwrap());
+        }
+        String::new()
+    }
+
+    fn receive(&mut self, words: &[&str]) -> String {
+        let (hold, rest) = match words[1] {
+            "running" => (Hold::WhileRunning, &words[2..]),
+            _ => (Hold::For { visibility_ms: words[2].parse().unwrap() }, &words[3..]),
+        };
+        let now = self.store.now();
+        let attempt = rest.get(1).copied();
+        let receive = Receive { maximum: words[0].parse().unwrap(), hold, attempt };
+        let deliveries = match self.store.machine.receive(&receive, &now) {
+            Ok(deliveries) => deliveries,
+            Err(over) => return format!("over the limit of {}", over.in_flight_max),
+        };
+        self.store.remember(&deliveries, hold);
+        if deliveries.is_empty() {
+            return "nothing".to_owned();
+        }
+        let mut shown = Vec::new();
+        for delivery in deliveries {
+            let Handle { number, receipt } = delivery.handle;
+            self.receipts.entry(number).or_default().push(receipt);
+            shown.push(format!("{number}#{}", delivery.receive_count));
+        }
+        shown.join(" ")
+    }
+
+    fn request(&mut self, words: &[&str]) -> String {
+        let number: u64 = words[1].parse().unwrap();
+        let receipts = &self.receipts[&number];
+        let back = if words.contains(&"old") { 2 } else { 1 };
+        let handle = Handle { number, receipt: receipts[receipts.len() - back] };
+        let now = self.store.now();
+        let done = match words[0] {
+            "delete" => self.store.machine.delete(handle),
+            _ => self.store.machine.change_visibility(handle, words[2].parse().unwrap(), &now),
+        };
+        match done {
+            Ok(()) => "",
+            Err(Refusal::StaleReceipt) => "stale",
+            Err(Refusal::NotInFlight) => "not in flight",
+            Err(Refusal::TooLong) => "too long",
+        }
+        .to_owned()
+    }
+
+    fn complete(&mut self, words: &[&str]) -> String {
+        let outcome = match words[0] {
+            "ok" => Outcome::Success,
+            "error" => Outcome::Error,
+            "not-invoked" => Outcome::NotInvoked,
+            "interrupted" => Outcome::Interrupted,
+            "failed" => Outcome::Failed(words[1..].iter().map(|number| number.parse().unwrap()).collect()),
+            other => panic!("unknown outcome {other}"),
+        };
+        let batch: Vec<Handle> = self.store.running.remove(0).iter().map(|delivery| delivery.handle).collect();
+        let backoff = Backoff { base_ms: 1000, cap_ms: 30_000, jitter: 0.0 };
+        let now = self.store.now();
+        self.store.machine.completed(&batch, &outcome, &backoff, &now);
+        String::new()
+    }
+
+    fn jump(&mut self, ms: &str) -> String {
+        self.store.jumped_ms += ms.parse::<i64>().unwrap();
+        self.store.due();
+        String::new()
+    }
+
+    fn configure(&mut self, words: &[&str]) -> String {
+        let value = words[1].parse().unwrap();
+        match words[0] {
+            "retention_ms" => self.store.settings.retention_ms = value,
+            "maximum_receive_count" => self.store.settings.maximum_receive_count = Some(value as u32),
+            other => panic!("unknown setting {other}"),
+        }
+        let (settings, now) = (self.store.settings, self.store.now());
+        self.store.machine.configure(settings, &now);
+        String::new()
+    }
+}
+
+#[test]
+fn every_row_of_the_table_happens_as_it_says() {
+    let table: Vec<Value> = serde_json::from_str(TABLE).unwrap();
+    let mut wrong = String::new();
+    for row in &table {
+        assert!(row["source"].as_str().is_some_and(|source| !source.is_empty()), "{} has no source", row["name"]);
+        let mut player = Player { store: Store::new(settings_of(row)), receipts: HashMap::new() };
+        for step in row["steps"].as_array().unwrap() {
+            let step = step.as_str().unwrap();
+            let (action, expected) = step.split_once(" -> ").unwrap_or((step, ""));
+            let happened = player.play(action);
+            if happened != expected {
+                let _ = writeln!(wrong, "\n{}\n  {step}\n  happened: {happened}", row["name"]);
+                break;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
