@@ -3,7 +3,7 @@
 import warnings
 
 from forebay import _core
-from forebay._core import Batch, Histogram, Record
+from forebay._core import Batch, FifoBatch, FifoBatcher, Histogram, Record
 from forebay.app import App
 from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
 from forebay.destinations import JSONLines
@@ -59,6 +59,8 @@ __all__ = [
     "DatabaseError",
     "DatabaseUnavailable",
     "EnvSecret",
+    "FifoBatch",
+    "FifoBatcher",
     "FileSecret",
     "ForebayError",
     "Function",

@@ -1,13 +1,25 @@
 """The extension module: forebay's core and engine, in Rust. Private; held to the binary by stubtest."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Self, TypeAlias, TypedDict, final
+from collections.abc import Hashable, Iterable, Iterator
+from datetime import timedelta
+from typing import Any, Generic, Self, TypeAlias, TypedDict, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
 
 from forebay.clock import Clock
 
-__all__ = ["Batch", "Engine", "Histogram", "Record", "TokenBucket", "__version__", "check_filters", "debug_build"]
+__all__ = [
+    "Batch",
+    "Engine",
+    "FifoBatch",
+    "FifoBatcher",
+    "Histogram",
+    "Record",
+    "TokenBucket",
+    "__version__",
+    "check_filters",
+    "debug_build",
+]
 
 __version__: str
 debug_build: bool
@@ -240,3 +252,106 @@ class TokenBucket:
     def _join(self) -> None: ...
     def _leave(self) -> None: ...
     def _take(self, n: int) -> bool: ...
+
+_Id = TypeVar("_Id", bound=Hashable)
+
+@final
+class FifoBatcher(Generic[_Id]):
+    """Batches of messages whose order inside a group is kept: the rule of a FIFO queue, in front of any broker.
+
+    A batch takes as many messages as possible from one group that has nothing in flight, then fills up from other groups. No
+    two batches of one group are ever in flight. Groups are served in turn: with `r` groups ready before it, a group is served
+    in the `r + 1`-th batch at the latest. Nothing is scanned: a group of a million messages that is held back hides no other
+    and costs nothing.
+
+    It keeps ids only, in memory: 12 bytes and an entry of a dict for a message, about 120 bytes and its name for a group that
+    has messages. Threads may share it.
+
+    Args:
+        maximum_messages: most messages, waiting and in flight together, from 1 to 1,000,000,000.
+        clock: a forebay clock, such as `forebay.testing.VirtualClock`; None for the machine's.
+
+    Raises:
+        InvalidParameterValue: `maximum_messages` is out of its range.
+
+    """
+
+    def __new__(cls, *, maximum_messages: int = 1_000_000, clock: Clock | None = None) -> Self: ...
+    def put(self, message_id: _Id, group: str, *, delay: float | timedelta | None = None) -> None:
+        """Add a message at the end of its group.
+
+        Args:
+            message_id: what names the message; an id may be there twice.
+            group: its message group.
+            delay: how long it cannot be taken, 0 to 43,200 seconds; those behind it in its group wait with it.
+
+        Raises:
+            TooManyRequests: there are `maximum_messages` already; nothing was added.
+            InvalidParameterValue: `delay` is out of its range.
+            TypeError: `message_id` is not hashable.
+
+        """
+    def take(self, maximum: int = 10) -> FifoBatch[_Id] | None:
+        """Take a batch of up to `maximum` messages; None when no group is ready.
+
+        The batch must be given to `settle`. One that is dropped instead comes back whole.
+
+        Raises:
+            InvalidParameterValue: `maximum` is below 1.
+
+        """
+    def settle(
+        self, batch: FifoBatch[_Id], failed: Iterable[_Id] | None = None, *, delay: float | timedelta | None = None
+    ) -> list[_Id]:
+        """Settle a batch and give the ids that are done: those to acknowledge to the broker.
+
+        A failed message comes back, and so does every message of its group behind it in the batch, done or not, since it must
+        not be done before it. They stand before everything their group received meanwhile. Other groups of the batch are done.
+
+        Args:
+            batch: what `take` gave.
+            failed: ids that failed; of an id that is in the batch twice, both.
+            delay: how long what comes back cannot be taken, 0 to 43,200 seconds. It holds its groups back and no others.
+
+        Raises:
+            InvalidParameterValue: the batch is settled already or another batcher's, an id is not in it, or `delay` is out
+                of its range. Nothing has changed then.
+
+        """
+    def time_until_ready(self) -> float | None:
+        """Give the seconds until `take` may give something: 0.0 when it would, None when nothing is waited for but calls."""
+    @property
+    def visible(self) -> int:
+        """Messages that wait and are not delayed, those of groups held back included."""
+    @property
+    def delayed(self) -> int:
+        """Messages that wait for their delay to end."""
+    @property
+    def in_flight(self) -> int:
+        """Messages taken and not settled."""
+    @property
+    def groups(self) -> int:
+        """Groups that have messages."""
+    @property
+    def maximum_messages(self) -> int:
+        """Most messages, waiting and in flight together."""
+    def __len__(self) -> int:
+        """Give the number of messages, waiting and in flight."""
+    def __class_getitem__(cls, key: Any) -> Any: ...
+
+@final
+class FifoBatch(Generic[_Id]):
+    """Messages taken together. Once settled, it is empty of everything but that fact."""
+
+    @property
+    def ids(self) -> list[_Id]:
+        """Ids in the order in which they must be done; those of a group stand together."""
+    @property
+    def groups(self) -> dict[str, list[_Id]]:
+        """Ids by group, each in order. Groups may be worked on at the same time."""
+    @property
+    def settled(self) -> bool:
+        """Whether it was settled; then `ids` and `groups` raise InvalidParameterValue."""
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[_Id]: ...
+    def __class_getitem__(cls, key: Any) -> Any: ...

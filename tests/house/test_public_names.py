@@ -21,6 +21,8 @@ NAMES = [
     "DatabaseError",
     "DatabaseUnavailable",
     "EnvSecret",
+    "FifoBatch",
+    "FifoBatcher",
     "FileSecret",
     "ForebayError",
     "Function",

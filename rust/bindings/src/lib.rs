@@ -4,6 +4,7 @@ mod batch;
 mod engine;
 mod errors;
 mod event;
+mod fifo_batcher;
 mod filter;
 mod histogram;
 mod json;
@@ -19,6 +20,8 @@ mod _core {
     use crate::batch::{Batch, Record};
     #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::fifo_batcher::{FifoBatch, FifoBatcher};
     #[pymodule_export]
     use crate::filter::check_filters;
     #[pymodule_export]

@@ -80,7 +80,8 @@ impl State {
     }
 }
 
-fn read(clock: &Bound<'_, PyAny>) -> PyResult<u64> {
+/// What a forebay clock says, in nanoseconds.
+pub(crate) fn read(clock: &Bound<'_, PyAny>) -> PyResult<u64> {
     let seconds: f64 = clock.call_method0("monotonic")?.extract()?;
     Ok((seconds * 1e9).round() as u64)
 }
