@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._core import Engine
 from forebay.clock import ManualClock
 from forebay.destinations import JSONLines
-from forebay.errors import AppClosed
+from forebay.errors import AppClosed, OwnerLost
 from forebay.function import Function
 from forebay.runtime.context import FunctionFacts
-from forebay.runtime.keeper import Keeper
+from forebay.runtime.keeper import PATIENCE_SECONDS, Keeper
 from forebay.runtime.port import Served
 from forebay.runtime.runner import Runner
 from forebay.runtime.tasks import TaskEnvironment
@@ -97,16 +97,28 @@ class Running:
         engine = self._open_engine() if manual else await asyncio.to_thread(self._open_engine)
         self.runner.attach(engine)
         self._caller.connect(self.runner)
-        results = await asyncio.gather(*self._introduce(), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        log.info("app %r is the %s of store %s", self._settings.name, engine.role, self._settings.store)
+        answers = self._introduce()
         serve = self._settings.serve
         if serve is False or engine.role == "client":
             keeper = Keeper(self.runner, self._open_engine, self._introduce_again, client_only=serve is False)
             self._keeping = self._loop.create_task(keeper.keep(), name="forebay-keeper")
             self._keeping.add_done_callback(partial(_told, keeper))
-        log.info("app %r is the %s of store %s", self._settings.name, engine.role, self._settings.store)
+        await self._answered(answers)
+
+    async def _answered(self, answers: list[asyncio.Future[bytes]]) -> None:
+        """Wait for what was declared. The owner may leave just then: its successor is told the same."""
+        gives_up_at = self._loop.time() + PATIENCE_SECONDS
+        while True:
+            results = await asyncio.gather(*answers, return_exceptions=True)
+            errors = [result for result in results if isinstance(result, BaseException)]
+            if not errors:
+                return
+            left = all(isinstance(error, OwnerLost) for error in errors)
+            if not left or self._keeping is None or self._loop.time() > gives_up_at:
+                raise errors[0]
+            await asyncio.sleep(LOOK_SECONDS)
+            answers = [self._add_stream(stream) for stream in self._declared.streams.values()]
 
     def _introduce(self) -> list[asyncio.Future[bytes]]:
         """Tell an engine that is new everything that was declared. A client runs nothing, so it declares its streams only."""
@@ -170,7 +182,7 @@ class Running:
         slot = self._register(engine, function, served)
         runner = self.runner
         if function.settings.isolation == "task":
-            runner.serve(slot, TaskEnvironment(served, runner, self._loop, runner.now_ns))
+            runner.serve(slot, self._in_tasks(served))
         else:
             runner.serve(slot, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
 
@@ -217,7 +229,12 @@ class Running:
         slot = engine.function(payload.dumps({"kind": "destination", "name": name, "type": _kind_of(target)}))
         facts = FunctionFacts(function_name=name, invoked_function_arn="", log_stream_name="", wall=self._clock.time)
         served = Served(handler=_delivering(target), facts=facts, wants_batch=False)
-        self.runner.serve(slot, TaskEnvironment(served, self.runner, self._loop, self.runner.now_ns))
+        self.runner.serve(slot, self._in_tasks(served))
+
+    def _in_tasks(self, served: Served) -> TaskEnvironment:
+        runner = self.runner
+        # A manual clock starts handlers in the middle of answering somebody: they wait for the loop's next pass.
+        return TaskEnvironment(served, runner, self._loop, runner.now_ns, eager=runner.manual is None)
 
     # --- the end
 

@@ -233,3 +233,21 @@ async def test_failed_attempts_are_told_of_once_a_second(caplog):
     assert len(told) == 2
     assert "function f: an attempt failed: ValueError: bad luck" in told[0]
     assert "2 more failures since the last line" in told[1]
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
+async def test_nothing_that_a_handler_raises_gets_out_of_its_task(error, eager):
+    ends = Ends()
+
+    async def handler(event, context):
+        raise error
+
+    facts = served(handler)
+    TaskEnvironment(facts, ends, asyncio.get_running_loop(), lambda: 0, eager=eager).start(
+        1, answer.EVENT, {}, "r", FAR
+    )
+    await passes()
+    [(_, status, body, _)] = ends
+    assert status == answer.RAISED
+    assert payload.loads(body)["errorType"] in {"Runtime.ExitError", type(error).__name__}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay.clock import Attempt
 from forebay.runtime import answer
@@ -17,16 +17,25 @@ if TYPE_CHECKING:
     from forebay.runtime.port import Ends, Served
 
 # An eager task runs to its first wait inside its creation: a handler that waits for nothing never goes through the loop.
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 class TaskEnvironment:
     """Runs one async handler, many attempts at once."""
 
-    __slots__ = ("_complaints", "_ends", "_loop", "_now_ns", "_running", "_served", "_stopping")
+    __slots__ = ("_complaints", "_ends", "_loop", "_now_ns", "_options", "_running", "_served", "_stopping")
 
-    def __init__(self, served: Served, ends: Ends, loop: asyncio.AbstractEventLoop, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        served: Served,
+        ends: Ends,
+        loop: asyncio.AbstractEventLoop,
+        now_ns: Callable[[], int],
+        *,
+        eager: bool = True,
+    ) -> None:
         self._served = served
+        self._options = EAGER if eager else {}
         self._ends = ends
         self._loop = loop
         self._now_ns = now_ns
@@ -37,7 +46,7 @@ class TaskEnvironment:
     def start(self, token: int, kind: int, event: Any, request_id: str, deadline_ms: int) -> None:
         """Begin an attempt in a task of its own, named by its request id."""
         coroutine = self._run(token, kind, event, request_id, deadline_ms)
-        task = asyncio.Task(coroutine, loop=self._loop, name=request_id, **_EAGER)
+        task = asyncio.Task(coroutine, loop=self._loop, name=request_id, **self._options)
         if not task.done():
             self._running[token] = task
 
