@@ -50,6 +50,7 @@ class Keeper:
         while True:
             await self._until_parted()
             engine = runner.engine
+            runner.flush()
             runner.detach()
             if engine is not None:
                 await asyncio.to_thread(engine.close)

@@ -93,8 +93,12 @@ class Runner:
         self.needed.clear()
         deferred, self._deferred = self._deferred, []
         for begin, waiter in deferred:
-            if not waiter.done():
+            if waiter.done():
+                continue
+            try:
                 self._ask(begin, waiter)
+            except ForebayError as error:
+                _set(waiter, ok=False, value=error)
 
     def refuse_deferred(self, error: ForebayError) -> None:
         """Give up on what waits for an engine."""
@@ -231,7 +235,7 @@ class Runner:
     def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
         """Begin something that gives a ticket; the future gets its answer."""
         waiter = self.loop.create_future() if self.manual is None else Parked(loop=self.loop)
-        if self._engine is not None:
+        if self._engine is not None and not self.lost.is_set():
             self._ask(begin, waiter)
         elif self._closed:
             raise AppClosed("the app is stopped")

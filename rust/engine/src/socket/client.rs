@@ -134,7 +134,8 @@ impl Shared {
                 frame::FRAME_MAX
             )))
         } else {
-            lock(&self.writer).write_all(&bytes).map_err(|_| lost())
+            // An owner that reads no more has not got the whole frame, and so did not accept it.
+            lock(&self.writer).write_all(&bytes).map_err(|_| left())
         };
         if let Err(error) = sent {
             let waiter = lock(&self.state).waiting.remove(&id);
