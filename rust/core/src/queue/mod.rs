@@ -3,11 +3,12 @@
 //! `machine` owns the state of a queue and takes the facts; `receive` hands messages out, `settle` takes them back; `line`
 //! holds what waits, `standard` and `fifo` by the rule of the queue's kind. `fifo` is the group-aware batcher, which can be
 //! used on its own. `ages` finds what retention removes; `attempts` repeats a receive whose answer was lost; `timeline`
-//! keeps waits safe from jumps of the wall clock.
+//! keeps waits safe from jumps of the wall clock. `dedup` tells a FIFO queue which message it has seen before.
 
 mod ages;
 mod attempts;
 mod chain;
+pub mod dedup;
 pub mod face;
 pub mod fifo;
 mod line;
