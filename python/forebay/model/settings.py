@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits, names
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 Durability = Literal["power-loss", "process-crash", "memory"]
 Serve = Literal["elect"] | bool
 Isolation = Literal["task", "thread"]
-
-MEMORY: Final = ":memory:"
 
 
 def not_yet(options: Mapping[str, tuple[object, object]]) -> None:

@@ -11,17 +11,16 @@ from forebay.wire import errors, payload
 if TYPE_CHECKING:
     from forebay.runtime.port import Served
 
+# How an attempt ended, and what kind of work it was: the numbers are those of the extension's stub.
 RETURNED: Final = 0
 RAISED: Final = 1
 STOPPED: Final = 2
-NOT_TAKEN: Final = 3
 INTERRUPTED: Final = 4
 
 INVOCATION: Final = 0
 EVENT: Final = 1
 BATCH: Final = 2
 STOP: Final = 3
-DELIVERY: Final = 4
 
 Answer = tuple[int, bytes | None]
 

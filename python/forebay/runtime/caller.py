@@ -37,11 +37,6 @@ class Caller:
         """Call this once before the next call: something was declared that the engine does not know yet."""
         self._declare = declare
 
-    @property
-    def connected(self) -> bool:
-        """Whether calls go through."""
-        return self._runner is not None
-
     # --- on the app's event loop
 
     def put(self, stream: str, key: str, data: bytes | str) -> asyncio.Future[str]:
