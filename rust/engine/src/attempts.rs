@@ -1,6 +1,5 @@
 //! Attempts: work handed to Python, its deadline, and what became of it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use forebay_core::stream::face::{BatchId, Window};
@@ -150,55 +149,10 @@ impl Attempts {
     }
 }
 
-/// Attempts waiting to be handed out, and how many are out.
-#[derive(Default)]
-pub(crate) struct Outbox {
-    pub(crate) ready: VecDeque<Token>,
-    /// Suspects of a crash: each is handed out when nothing else is out, and nothing else while it is.
-    pub(crate) alone: VecDeque<Token>,
-    pub(crate) cancels: VecDeque<Token>,
-    pub(crate) running: usize,
-    /// Deliveries out; they have a bound of their own, so that one that invokes a function never waits for its own place.
-    pub(crate) delivering: usize,
-    pub(crate) running_alone: bool,
-}
-
-impl Outbox {
-    /// The next attempt that may be handed out now.
-    fn next(&mut self, draining: bool, most: usize) -> Option<Token> {
-        if draining || self.running_alone || self.running >= most {
-            return None;
-        }
-        if self.alone.is_empty() {
-            return self.ready.pop_front();
-        }
-        if self.running > 0 {
-            None
-        } else {
-            self.alone.pop_front()
-        }
-    }
-
-    /// Whether an exchange would bring anything.
-    pub(crate) fn rings(&self, draining: bool, most: usize) -> bool {
-        if !self.cancels.is_empty() {
-            return true;
-        }
-        if draining || self.running_alone || self.running >= most {
-            return false;
-        }
-        if self.alone.is_empty() {
-            !self.ready.is_empty()
-        } else {
-            self.running == 0
-        }
-    }
-}
-
 impl State {
     /// Batches of a poller that are out of its machine and not yet handed out.
     pub(crate) fn ready_of(&mut self, poller: PollerId) -> Vec<(Token, BatchId)> {
-        let tokens: Vec<Token> = self.outbox.ready.iter().chain(&self.outbox.alone).copied().collect();
+        let tokens = self.outbox.untaken();
         let batch_of = |token: Token| match self.attempts.get_mut(token)?.job {
             Job::Batch { poller: owner, batch, .. } if owner == poller => Some((token, batch)),
             _ => None,
@@ -215,23 +169,38 @@ impl State {
         }
     }
 
+    /// Forget everything of a mapping that was not handed out.
+    pub(crate) fn withdraw_mapping(&mut self, id: u64) {
+        for token in self.outbox.untaken() {
+            let owner = self.attempts.get_mut(token).and_then(|attempt| match &attempt.job {
+                Job::Batch { records, .. } => Some(records.source.mapping),
+                Job::Redrive { key, .. } | Job::Delivery { key, .. } => Some(key.mapping),
+                Job::Invoke { .. } => None,
+            });
+            if owner == Some(id) {
+                self.withdraw(token);
+            }
+        }
+    }
+
     /// Forget an attempt that was not handed out.
     pub(crate) fn withdraw(&mut self, token: Token) {
         self.attempts.remove(token);
-        self.outbox.ready.retain(|&other| other != token);
-        self.outbox.alone.retain(|&other| other != token);
+        self.outbox.withdraw(token);
     }
 
     /// Put an attempt where the next exchange finds it.
     pub(crate) fn ready(&mut self, mut attempt: Attempt, alone: bool) {
         attempt.alone = alone;
         attempt.request = self.chance.uuid();
+        let is_delivery = matches!(attempt.job, Job::Delivery { .. });
         let token = self.attempts.insert(attempt);
-        if alone {
-            self.outbox.alone.push_back(token);
-        } else {
-            self.outbox.ready.push_back(token);
-        }
+        let queue = match (is_delivery, alone) {
+            (true, _) => &mut self.outbox.deliveries,
+            (false, true) => &mut self.outbox.alone,
+            (false, false) => &mut self.outbox.ready,
+        };
+        queue.push_back(token);
         self.ring = true;
     }
 
@@ -277,7 +246,9 @@ impl State {
         let function = &mut self.functions[attempt.slot];
         attempt.deadline_ns = now.mono_ns.saturating_add(function.timeout_ns);
         self.timers.arm(&mut function.armed, attempt.deadline_ns, Timer::Deadline(attempt.slot));
-        function.deadlines.push_back((attempt.deadline_ns, token));
+        // In order even when the timeout has become shorter while attempts are in flight.
+        let at = function.deadlines.partition_point(|&(deadline, _)| deadline <= attempt.deadline_ns);
+        function.deadlines.insert(at, (attempt.deadline_ns, token));
         if matches!(attempt.job, Job::Delivery { .. }) {
             self.outbox.delivering += 1;
         } else {
@@ -290,9 +261,7 @@ impl State {
                 function.meters.in_flight.add(1.0);
                 suspect = attempt.alone.then_some(*poller);
                 if let Some(poller) = self.pollers[*poller].as_mut() {
-                    if !records.positions.is_empty() {
-                        self.counted.push((token, slot_record(poller, records, (*lane, *interruptions), attempt)));
-                    }
+                    self.counted.push((token, slot_record(poller, records, (*lane, *interruptions), attempt)));
                     if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
                         mapping.meters.lanes_busy.add(1.0);
                         mapping.meters.invoked.add(records.positions.len() as u64);
@@ -338,7 +307,10 @@ impl State {
                 attempt.timed_out = true;
                 let request = attempt.request;
                 let waiter = attempt.take_waiter();
-                self.functions[slot].meters.zombies.add(1.0);
+                if !matches!(attempt.job, Job::Delivery { .. }) {
+                    self.functions[slot].meters.zombies.add(1.0);
+                    self.outbox.zombies += 1;
+                }
                 self.outbox.cancels.push_back(token);
                 self.ring = true;
                 if let Some(waiter) = waiter {

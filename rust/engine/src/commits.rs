@@ -22,7 +22,11 @@ pub(crate) const PUT_BYTES_MAX: usize = 32 << 20;
 /// Most bytes of newest records kept in memory over all shards.
 const TAIL_MAX: usize = 32 << 20;
 
-type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
+/// Rows read at once: each may hold a batch of 6 MB.
+const ROWS: usize = 64;
+
+/// Rows by their keys; `None`: to be removed.
+pub(crate) type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
 /// Writes gathered for the next commit.
 #[derive(Default)]
@@ -49,7 +53,7 @@ pub(crate) struct Commit {
     /// What the store must carry out.
     pub writes: Vec<Write>,
     appended: Vec<(ShardId, Arc<Chunk>)>,
-    rows: Rows,
+    rows: Arc<Rows>,
     trims: BTreeMap<ShardId, u64>,
     waiters: Vec<(Waiter, Reply)>,
     deliveries: Vec<FailureKey>,
@@ -88,7 +92,8 @@ impl Pending {
     }
 
     pub(crate) fn trim(&mut self, shard: ShardId, before: u64) {
-        self.trims.insert(shard, before);
+        let trim = self.trims.entry(shard).or_insert(before);
+        *trim = before.max(*trim);
     }
 
     pub(crate) fn begin_lazily(&mut self, now_ns: u64) {
@@ -107,14 +112,36 @@ impl Pending {
             self.lazy_since.map(|since| since + LAZY_NS)
         }
     }
-
-    /// The value a row will have after the next commit, if the next commit changes it.
-    pub(crate) fn row(&self, table: Table, key: &[u8]) -> Option<&Option<Vec<u8>>> {
-        self.rows.get(&(table, key.to_vec()))
-    }
 }
 
 impl State {
+    /// A row as it will be once everything written so far is durable.
+    pub(crate) fn row(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let at = (table, key.to_vec());
+        match self.pending.rows.get(&at).or_else(|| self.committing.get(&at)) {
+            Some(row) => Ok(row.clone()),
+            None => self.reader.get(table, key),
+        }
+    }
+
+    /// Remove every row whose key starts with `prefix`, durable or on its way.
+    pub(crate) fn remove_rows(&mut self, table: Table, prefix: &[u8]) -> Result<(), StoreError> {
+        let under_way = self.pending.rows.keys().chain(self.committing.keys());
+        let ours = under_way.filter(|(of, key)| *of == table && key.starts_with(prefix));
+        for key in ours.map(|(_, key)| key.clone()).collect::<Vec<_>>() {
+            self.pending.remove(table, key);
+        }
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.reader.scan(table, prefix, after.as_deref(), ROWS)?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, _) in rows {
+                self.pending.remove(table, key);
+            }
+        }
+    }
+
     /// Refuse more while too much waits for the disk.
     pub(crate) fn check_room(&self) -> Result<(), EngineError> {
         if let Some(error) = &self.failed {
@@ -213,10 +240,11 @@ impl State {
             writes.push(Write::Trim { shard: *shard, before: *before });
         }
         self.committing_bytes = pending.bytes;
+        self.committing = Arc::new(pending.rows);
         Some(Commit {
             writes,
             appended,
-            rows: pending.rows,
+            rows: self.committing.clone(),
             trims: pending.trims,
             waiters: pending.waiters,
             deliveries: pending.deliveries,
@@ -227,6 +255,7 @@ impl State {
     /// The commit ended; `took_ns` is how long it was with the store.
     pub(crate) fn committed(&mut self, commit: Commit, result: Result<(), StoreError>, took_ns: u64) {
         self.committing_bytes = 0;
+        self.committing = Arc::default();
         self.meters.commits.increment();
         self.meters.commit_duration.record(took_ns as f64 / 1e9);
         match result {
@@ -247,7 +276,8 @@ impl State {
     }
 
     fn commit_durable(&mut self, commit: Commit) {
-        self.full = false;
+        // Rows alone still go through when the disk is full.
+        self.full &= commit.appended.is_empty();
         self.meters.bytes.add(commit.bytes as u64);
         for (waiter, reply) in commit.waiters {
             self.answer(waiter, Ok(reply));
@@ -260,44 +290,76 @@ impl State {
                     self.tail_bytes -= shard.tail.drain(..).map(|chunk| chunk.body().len()).sum::<usize>();
                 } else {
                     self.tail_bytes += chunk.body().len();
-                    self.tail_order.push_back(id);
+                    self.tail_order.push_back((id, chunk.first()));
                     shard.tail.push_back(chunk);
                 }
             }
             self.announce(id);
         }
-        while self.tail_bytes > TAIL_MAX {
-            let Some(id) = self.tail_order.pop_front() else { break };
-            let dropped = self.shards[id as usize].as_mut().and_then(|shard| shard.tail.pop_front());
-            self.tail_bytes -= dropped.map_or(0, |chunk| chunk.body().len());
-        }
+        self.shorten_tails();
         self.deliver(commit.deliveries);
+    }
+
+    /// Let the oldest chunks go while too many are in memory, and forget the places of those that are gone already.
+    fn shorten_tails(&mut self) {
+        while let Some(&(id, first)) = self.tail_order.front() {
+            let tail = self.shards[id as usize].as_mut().map(|shard| &mut shard.tail);
+            let oldest = tail.filter(|tail| tail.front().is_some_and(|chunk| chunk.first() == first));
+            match oldest {
+                Some(_) if self.tail_bytes <= TAIL_MAX => return,
+                Some(tail) => self.tail_bytes -= tail.pop_front().map_or(0, |chunk| chunk.body().len()),
+                None => {}
+            }
+            self.tail_order.pop_front();
+        }
     }
 
     /// The disk is full: what was only accepted is refused, what was already promised is tried again.
     fn commit_refused(&mut self, commit: Commit, error: &StoreError) {
-        let accepted: Vec<(Waiter, Reply)> =
-            commit.waiters.into_iter().chain(std::mem::take(&mut self.pending.waiters)).collect();
-        for (waiter, _) in accepted {
-            self.answer(waiter, Err(error.clone().into()));
+        // Whoever asked for something that needs no room waits for the commit after this one; unless just that was refused.
+        let is_stuck = commit.appended.is_empty();
+        for (waiter, reply) in commit.waiters.into_iter().chain(std::mem::take(&mut self.pending.waiters)) {
+            if is_stuck || matches!(reply, Reply::Numbers(_)) {
+                self.answer(waiter, Err(error.clone().into()));
+            } else {
+                self.pending.waiters.push((waiter, reply));
+            }
+        }
+        for (at, value) in commit.rows.iter() {
+            self.pending.rows.entry(at.clone()).or_insert_with(|| value.clone());
+        }
+        for (shard, before) in commit.trims {
+            self.pending.trim(shard, before);
         }
         let later = std::mem::take(&mut self.pending.shards);
         for id in commit.appended.iter().map(|(id, _)| *id).chain(later) {
-            if let Some(shard) = self.shards[id as usize].as_mut() {
-                shard.forget_pending();
-            }
+            self.take_back(id);
         }
         self.pending.bytes = 0;
-        for (at, value) in commit.rows {
-            self.pending.rows.entry(at).or_insert(value);
-        }
-        for (shard, before) in commit.trims {
-            self.pending.trims.entry(shard).or_insert(before);
-        }
         self.pending.deliveries.extend(commit.deliveries);
-        self.pending.urgent = false;
+        self.pending.urgent = !self.pending.waiters.is_empty();
         self.pending.lazy_since = Some(self.now.mono_ns + FULL_NS);
         self.full = true;
+    }
+
+    /// Forget what a shard has accepted and cannot keep. If it was closed behind that, it ends before it.
+    fn take_back(&mut self, id: ShardId) {
+        let now = self.now;
+        let Some(shard) = self.shards[id as usize].as_mut() else { return };
+        shard.forget_pending();
+        let end = shard.durable;
+        if shard.row.closed_at.is_none_or(|closed_at| closed_at <= end) {
+            return;
+        }
+        shard.row.closed_at = Some(end);
+        let (row, pollers) = (shard.row.clone(), shard.pollers.clone());
+        self.save_shard(&row);
+        for poller in pollers {
+            if let Some(poller) = self.pollers[poller].as_mut() {
+                poller.machine.closed(end, &now);
+            }
+            self.pump(poller);
+        }
     }
 
     /// The store takes no further write: acknowledge nothing more, and say so.

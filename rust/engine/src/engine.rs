@@ -10,19 +10,17 @@ use crate::commits::Commit;
 use crate::error::{Answer, EngineError, Ticket, Waiter};
 use crate::functions::Registration;
 use crate::metrics::Registry;
-use crate::port::{Reader, Store};
+use crate::port::{Reader, Store, StoreError};
 use crate::slots::{SlotRecord, Slots};
-use crate::state::{Config, State, Timer, SWEEP_NS};
+use crate::state::{Config, State, SWEEP_NS};
 use forebay_core::Now;
 
 /// What an engine is built from.
 pub struct Parts {
     /// Where events are kept.
     pub store: Box<dyn Store>,
-    /// Where attempts in flight are kept.
+    /// Where attempts in flight are kept, with those of the process before.
     pub slots: Slots,
-    /// What was in flight when the last process died.
-    pub found: Vec<SlotRecord>,
     /// Names.
     pub config: Config,
     /// `Some`: time moves only by [`Engine::turn`], and nothing runs on threads of its own.
@@ -74,7 +72,7 @@ impl Engine {
         let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
         let mut state = State::new(parts.config, now, seed, parts.store.reader()?, parts.slots, registry.clone());
         state.restore()?;
-        state.take_over(parts.found)?;
+        state.take_over().map_err(|error| StoreError::Failed(error.to_string()))?;
         let reader = Some(parts.store.reader()?);
         let inner = Inner {
             state,
@@ -140,13 +138,11 @@ impl Engine {
     pub fn start(&self) -> Result<(), EngineError> {
         self.with(|state| {
             state.started = true;
-            state.timers.push(state.now.mono_ns + SWEEP_NS, Timer::Sweep);
+            state.sweep_at(state.now.mono_ns + SWEEP_NS);
             let ids: Vec<u64> = state.mappings.keys().copied().collect();
             ids.into_iter().try_for_each(|id| state.bind(id))?;
             // Failures that a process before this one wrote down and could not see confirmed.
-            let waiting = state.undelivered();
-            state.deliver(waiting);
-            Ok(())
+            state.find_all_undelivered()
         })
     }
 
@@ -264,6 +260,11 @@ impl Engine {
         self.shared.lock().disk_busy()
     }
 
+    /// With a slow disk: whether it works on a commit.
+    pub fn commit_begun(&self) -> bool {
+        self.shared.lock().begun.is_some()
+    }
+
     /// With a slow disk: it has read and written what it was given so far.
     pub fn disk_done(&self) {
         let mut inner = self.shared.lock();
@@ -366,9 +367,9 @@ impl Inner {
         self.begun.is_some() || !self.state.reads.is_empty()
     }
 
-    /// Manual time only: make the reads that are wanted and the commit that has begun; true if there was one or the other.
+    /// Manual time only: make the reads that are wanted and the commit that has begun; true if that may go on.
     fn carry_out(&mut self) -> bool {
-        let is_busy = self.disk_busy();
+        let mut goes_on = self.disk_busy();
         if let Some(reader) = self.reader.as_mut() {
             for read in std::mem::take(&mut self.state.reads) {
                 match reader.chunks(read.shard, read.from, read.bytes) {
@@ -379,9 +380,11 @@ impl Inner {
         }
         if let (Some(commit), Some(store)) = (self.begun.take(), self.store.as_mut()) {
             let result = store.commit(&commit.writes);
+            // What a full disk does not take now is done again after the next start.
+            goes_on &= result.is_ok() || !self.stopping;
             self.state.committed(commit, result, 0);
         }
-        is_busy
+        goes_on
     }
 }
 

@@ -78,6 +78,7 @@ impl State {
         let names = if is_function { &self.function_names } else { &self.destination_names };
         let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
         let slot = names.get(&registration.name).copied();
+        let is_new = slot.is_none();
         let function = Function::new(registration, timeout_ms, &self.registry);
         let slot = match slot {
             Some(slot) => {
@@ -93,6 +94,9 @@ impl State {
         names.insert(registration.name.clone(), slot);
         let ids: Vec<u64> = self.mappings.keys().copied().collect();
         ids.into_iter().try_for_each(|id| self.bind(id))?;
+        if self.started && is_new && !is_function {
+            self.find_all_undelivered()?;
+        }
         Ok(slot)
     }
 

@@ -16,8 +16,8 @@ use crate::pollers::{Poller, PollerId, Source};
 use crate::port::{ShardId, Table};
 use crate::state::State;
 
-/// Rows read at once where there may be many of them, each with its records.
-const ROWS: usize = 64;
+/// Row that keeps the number of the next mapping.
+pub(crate) const NEXT_MAPPING: &[u8] = b"next_mapping";
 
 /// A mapping as the engine holds it.
 pub(crate) struct Mapping {
@@ -25,7 +25,6 @@ pub(crate) struct Mapping {
     pub(crate) filters: Filters,
     /// The function, once it is registered in this process.
     pub(crate) slot: Option<Slot>,
-    pub(crate) destination: Option<Slot>,
     pub(crate) pollers: BTreeMap<ShardId, PollerId>,
     pub(crate) meters: MappingMeters,
     pub(crate) declared: bool,
@@ -47,7 +46,6 @@ impl Mapping {
             row,
             filters,
             slot: None,
-            destination: None,
             pollers: BTreeMap::new(),
             meters,
             declared: false,
@@ -86,13 +84,14 @@ impl State {
         }
         let id = self.next_mapping;
         self.next_mapping += 1;
+        // Never given out again, even when this mapping is deleted: its number may still stand in rows, slots and delivery ids.
+        self.pending.set(Table::Meta, NEXT_MAPPING.to_vec(), self.next_mapping.to_be_bytes().to_vec());
         self.fix_start(id, &row)?;
         let meters = MappingMeters::new(&self.registry, &row.stream, &row.function);
         let mapping = Mapping {
             row: row.clone(),
             filters,
             slot: None,
-            destination: None,
             pollers: BTreeMap::new(),
             meters,
             declared: true,
@@ -106,22 +105,35 @@ impl State {
 
     /// Write where each shard of a new mapping begins, in the commit that makes the mapping known.
     fn fix_start(&mut self, id: u64, row: &MappingRow) -> Result<(), EngineError> {
-        if row.starting_position == StartingPosition::TrimHorizon {
-            return Ok(());
-        }
         let shards = self.streams.get(&row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
         for shard in shards {
-            let position = match row.starting_position {
-                StartingPosition::AtTimestamp => {
-                    self.position_at(shard, row.starting_position_timestamp_ms.unwrap_or(0))?
-                }
-                _ => self.shards[shard as usize].as_ref().map_or(0, |shard| shard.next),
-            };
-            let checkpoint = Checkpoint::starting_at(position, row.lanes());
-            let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
-            self.pending.set(Table::Checkpoint, checkpoint_key(id, shard), value);
+            let timestamp_ms = row.starting_position_timestamp_ms.unwrap_or(0);
+            let Some(position) = self.place(shard, row.starting_position, timestamp_ms)? else { continue };
+            self.save_start(id, shard, position, row.lanes());
         }
         Ok(())
+    }
+
+    /// Write where a mapping begins on a shard.
+    pub(crate) fn save_start(&mut self, id: u64, shard: ShardId, position: u64, lanes: u8) {
+        let value = serde_json::to_vec(&Checkpoint::starting_at(position, lanes)).unwrap_or_default();
+        self.pending.set(Table::Checkpoint, checkpoint_key(id, shard), value);
+    }
+
+    /// Where a starting position lies in a log. What is accepted and not durable yet comes after `LATEST`: should the disk
+    /// refuse it, other records take its positions.
+    pub(crate) fn place(
+        &mut self,
+        id: ShardId,
+        position: StartingPosition,
+        timestamp_ms: u64,
+    ) -> Result<Option<u64>, EngineError> {
+        let Some(shard) = self.shards[id as usize].as_ref() else { return Ok(None) };
+        Ok(Some(match position {
+            StartingPosition::TrimHorizon => shard.first,
+            StartingPosition::Latest => shard.durable,
+            StartingPosition::AtTimestamp => self.position_at(id, timestamp_ms)?,
+        }))
     }
 
     /// First position of a log that arrived at or after a time.
@@ -167,18 +179,21 @@ impl State {
         if changed {
             self.save_mapping(id);
         }
-        for poller in pollers {
-            if let Some(poller) = self.pollers[poller].as_mut() {
+        for poller_id in pollers {
+            if let Some(poller) = self.pollers[poller_id].as_mut() {
                 if changed {
                     poller.machine.configure(settings.clone(), &now);
                 }
                 match (was_enabled, enabled) {
-                    (true, false) => poller.machine.pause(),
+                    (true, false) => {
+                        poller.machine.pause();
+                        self.take_back_ready(poller_id);
+                    }
                     (false, true) => poller.machine.resume(&now),
                     _ => {}
                 }
             }
-            self.pump(poller);
+            self.pump(poller_id);
         }
         self.bind(id)
     }
@@ -187,19 +202,11 @@ impl State {
     pub(crate) fn bind(&mut self, id: u64) -> Result<(), EngineError> {
         let Some(mapping) = self.mappings.get_mut(&id) else { return Ok(()) };
         mapping.slot = self.function_names.get(&mapping.row.function).copied();
-        let had = mapping.destination;
-        mapping.destination =
-            mapping.row.on_failure.as_ref().and_then(|name| self.destination_names.get(name).copied());
-        let gained = had.is_none() && mapping.destination.is_some();
         if mapping.slot.is_some() && mapping.declared && self.started {
             let shards = self.streams.get(&mapping.row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
             for shard in shards {
                 self.open_poller(id, shard)?;
             }
-        }
-        if gained && self.started {
-            let keys = self.undelivered();
-            self.deliver(keys.into_iter().filter(|key| key.mapping == id).collect::<Vec<_>>());
         }
         Ok(())
     }
@@ -229,18 +236,14 @@ impl State {
         }
         let Some(source) = self.source(id, shard) else { return Ok(()) };
         let Some(entry) = self.shards[shard as usize].as_ref() else { return Ok(()) };
-        let key = checkpoint_key(id, shard);
-        let saved = match self.pending.row(Table::Checkpoint, &key) {
-            Some(row) => row.clone(),
-            None => self.reader.get(Table::Checkpoint, &key)?,
-        };
-        let checkpoint = match saved {
+        let fresh = Checkpoint::starting_at(entry.row.start, mapping.row.lanes());
+        let (settings, enabled) = (mapping.row.settings(), mapping.row.enabled);
+        let checkpoint = match self.row(Table::Checkpoint, &checkpoint_key(id, shard))? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 EngineError::Store(crate::port::StoreError::Corrupt(format!("checkpoint of mapping {id}: {error}")))
             })?,
-            None => Checkpoint::starting_at(entry.row.start, mapping.row.lanes()),
+            None => fresh,
         };
-        let (settings, enabled) = (mapping.row.settings(), mapping.row.enabled);
         let mut machine = ShardMachine::new(settings, checkpoint);
         let (suspects, suspect_slots) = self.suspects_of(id, shard);
         if !suspects.is_empty() {
@@ -275,7 +278,7 @@ impl State {
     }
 
     /// Parents of a shard that a mapping has not read to their end.
-    fn unfinished_parents(&mut self, id: u64, shard: ShardId) -> Result<Vec<ShardId>, EngineError> {
+    pub(crate) fn unfinished_parents(&mut self, id: u64, shard: ShardId) -> Result<Vec<ShardId>, EngineError> {
         let parents = self.shards[shard as usize].as_ref().map(|shard| shard.row.parents.clone()).unwrap_or_default();
         let mut unfinished = Vec::new();
         for parent in parents {
@@ -284,9 +287,10 @@ impl State {
             let ended = match polled.and_then(|poller| self.pollers[poller].as_ref()) {
                 Some(poller) => poller.ended,
                 None => {
-                    let row = self.reader.get(Table::Checkpoint, &checkpoint_key(id, parent))?;
+                    let end = entry.durable;
+                    let row = self.row(Table::Checkpoint, &checkpoint_key(id, parent))?;
                     let saved: Option<Checkpoint> = row.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-                    saved.is_some_and(|saved| saved.ended || saved.low() >= entry.durable)
+                    saved.is_some_and(|saved| saved.ended || saved.low() >= end)
                 }
             };
             if !ended {
@@ -298,12 +302,14 @@ impl State {
 
     /// Stop polling for a mapping. What runs ends; its outcome is refused.
     pub(crate) fn close_pollers(&mut self, id: u64) {
+        self.withdraw_mapping(id);
         let Some(mapping) = self.mappings.get_mut(&id) else { return };
         for (shard, poller) in std::mem::take(&mut mapping.pollers) {
-            for (token, _) in self.ready_of(poller) {
-                self.withdraw(token);
+            if let Some(gone) = self.pollers[poller].take() {
+                for slot in gone.suspect_slots {
+                    self.slots.release(slot);
+                }
             }
-            self.pollers[poller] = None;
             if let Some(entry) = self.shards[shard as usize].as_mut() {
                 entry.pollers.retain(|&other| other != poller);
             }
@@ -313,18 +319,14 @@ impl State {
     /// Forget a mapping, its progress and its failures.
     pub(crate) fn delete_mapping(&mut self, id: u64) -> Result<(), EngineError> {
         self.close_pollers(id);
-        self.mappings.remove(&id);
+        self.forget_suspects(id);
+        self.forget_failures(id);
+        if let Some(mapping) = self.mappings.remove(&id) {
+            mapping.meters.lanes_busy.set(0.0);
+        }
         self.pending.remove(Table::Mapping, id.to_be_bytes().to_vec());
         for table in [Table::Checkpoint, Table::Failure] {
-            let mut after: Option<Vec<u8>> = None;
-            loop {
-                let rows = self.reader.scan(table, &id.to_be_bytes(), after.as_deref(), ROWS)?;
-                let Some((last, _)) = rows.last() else { break };
-                after = Some(last.clone());
-                for (key, _) in rows {
-                    self.pending.remove(table, key);
-                }
-            }
+            self.remove_rows(table, &id.to_be_bytes())?;
         }
         self.pending.urgent = true;
         Ok(())

@@ -12,7 +12,7 @@ use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server};
 use crate::port::{Durability, Store, StoreError};
-use crate::slots::{Found, Slots};
+use crate::slots::Slots;
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
 use crate::state::Config;
@@ -189,15 +189,15 @@ impl Settings {
 
     fn open_memory(&self) -> Result<End, EngineError> {
         let store: Box<dyn Store> = Box::new(MemoryStore::new());
-        let engine = Arc::new(Engine::open(self.parts(store, Slots::memory(), Found::default()))?);
+        let engine = Arc::new(Engine::open(self.parts(store, Slots::memory()))?);
         self.with_doors(engine, None)
     }
 
     fn own(&self, ownership: Ownership, durability: Durability) -> Result<End, EngineError> {
         let directory = ownership.directory().clone();
         let store: Box<dyn Store> = Box::new(SqliteStore::open(directory.path(), durability)?);
-        let (slots, found) = Slots::open(&directory.file("attempts"))?;
-        let engine = Arc::new(Engine::open(self.parts(store, slots, found))?);
+        let slots = Slots::open(&directory.file("attempts"))?.0;
+        let engine = Arc::new(Engine::open(self.parts(store, slots))?);
         self.with_doors(engine, Some(ownership))
     }
 
@@ -225,11 +225,10 @@ impl Settings {
             .map_err(|error| EngineError::Invalid(format!("metrics: {error}")))
     }
 
-    fn parts(&self, store: Box<dyn Store>, slots: Slots, found: Found) -> Parts {
+    fn parts(&self, store: Box<dyn Store>, slots: Slots) -> Parts {
         Parts {
             store,
             slots,
-            found: found.records,
             config: Config {
                 app: self.app.clone(),
                 region: self.region.clone(),

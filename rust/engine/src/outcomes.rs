@@ -6,8 +6,7 @@ use forebay_core::stream::report;
 
 use crate::attempts::{Attempt, Job, Settled, Slot};
 use crate::error::{EngineError, Reply};
-use crate::failures::FailureKey;
-use crate::pollers::PollerId;
+use crate::pollers::{PollerId, Records};
 use crate::state::State;
 
 impl State {
@@ -18,6 +17,7 @@ impl State {
             self.outbox.delivering -= 1;
         } else {
             self.outbox.running -= 1;
+            self.outbox.zombies -= usize::from(attempt.timed_out);
         }
         if attempt.alone {
             self.outbox.running_alone = false;
@@ -28,9 +28,17 @@ impl State {
         let status = if attempt.timed_out { 2 } else { settled.status };
         self.measure(&attempt, status, settled.duration_ns);
         match attempt.job {
-            Job::Batch { poller, batch, .. } => self.batch_ended(poller, batch, attempt.request, status, settled.body),
-            Job::Redrive { key, .. } => {
-                let succeeded = status == 0 && self.reports_success(&key, settled.body.as_deref());
+            Job::Batch { poller, batch, ref records, ref window, .. } => {
+                let reads = window.is_some() || self.reads_response(records.source.mapping);
+                let outcome = outcome_of(status, reads, records.source.shard_index, settled.body.as_deref());
+                self.keep_at_hand(poller, status, records);
+                self.batch_ended(poller, batch, (attempt.request, status), &outcome, settled.body);
+            }
+            Job::Redrive { key, records } => {
+                // A batch of which any record failed again stays listed whole.
+                let reads = self.reads_response(key.mapping);
+                let outcome = outcome_of(status, reads, records.source.shard_index, settled.body.as_deref());
+                let succeeded = matches!(outcome, Outcome::Success { report: Report::AllSucceeded, .. });
                 self.redrive_ended(&key, succeeded, settled.body);
             }
             Job::Invoke { waiter: Some(waiter), .. } => {
@@ -45,14 +53,17 @@ impl State {
         }
     }
 
-    /// Whether the answer of a redriven batch names no failed record, where its mapping reads answers. A batch of which any
-    /// record failed again stays listed whole.
-    fn reports_success(&self, key: &FailureKey, body: Option<&[u8]>) -> bool {
-        let reads = self.mappings.get(&key.mapping).is_some_and(|mapping| mapping.row.reads_response());
-        let Some(shard) = self.shards.get(key.shard as usize).and_then(Option::as_ref).filter(|_| reads) else {
-            return true;
-        };
-        matches!(read_response(shard.row.index, body), Outcome::Success { report: Report::AllSucceeded, .. })
+    fn reads_response(&self, mapping: u64) -> bool {
+        self.mappings.get(&mapping).is_some_and(|mapping| mapping.row.reads_response())
+    }
+
+    /// A batch that was not handled may be given up: retention must not have taken its records meanwhile.
+    fn keep_at_hand(&mut self, id: PollerId, status: u8, records: &Records) {
+        if let (true, Some(poller)) = (status != 0, self.pollers[id].as_mut()) {
+            for chunk in records.chunks.iter() {
+                poller.hold(chunk.clone());
+            }
+        }
     }
 
     fn measure(&mut self, attempt: &Attempt, status: u8, duration_ns: u64) {
@@ -73,28 +84,25 @@ impl State {
         function.meters.ended(status, duration_ns);
     }
 
-    fn batch_ended(&mut self, id: PollerId, batch: BatchId, request: u128, status: u8, body: Option<Vec<u8>>) {
+    fn batch_ended(
+        &mut self,
+        id: PollerId,
+        batch: BatchId,
+        (request, status): (u128, u8),
+        outcome: &Outcome,
+        body: Option<Vec<u8>>,
+    ) {
         let now = self.now;
         let Some(poller) = self.pollers[id].as_mut() else { return };
         poller.last_request = request;
-        let mapping = self.mappings.get_mut(&poller.source.mapping);
-        let reads_reports = mapping.is_some_and(|mapping| {
+        if let Some(mapping) = self.mappings.get_mut(&poller.source.mapping) {
             mapping.meters.lanes_busy.add(-1.0);
             mapping.last_result = if status == 0 { "OK" } else { "PROBLEM: Function call failed" };
-            mapping.row.reads_response()
-        });
-        let outcome = match status {
-            0 if reads_reports => read_response(poller.source.shard_index, body.as_deref()),
-            0 => Outcome::Success { report: Report::AllSucceeded, state: None },
-            2 => Outcome::Timeout,
-            3 => Outcome::NotInvoked,
-            4 => Outcome::Interrupted,
-            _ => Outcome::Error,
-        };
+        }
         if status != 0 {
             poller.last_error = body.map(|text| String::from_utf8_lossy(&text).into());
         }
-        poller.machine.completed(batch, &outcome, &now);
+        poller.machine.completed(batch, outcome, &now);
         self.pump(id);
         self.keep_suspects(id);
     }
@@ -123,6 +131,18 @@ impl State {
             }
             _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),
         }
+    }
+}
+
+/// What an attempt means to the rules. `reads`: the response matters.
+fn outcome_of(status: u8, reads: bool, shard_index: u32, body: Option<&[u8]>) -> Outcome {
+    match status {
+        0 if reads => read_response(shard_index, body),
+        0 => Outcome::Success { report: Report::AllSucceeded, state: None },
+        2 => Outcome::Timeout,
+        3 => Outcome::NotInvoked,
+        4 => Outcome::Interrupted,
+        _ => Outcome::Error,
     }
 }
 

@@ -142,7 +142,7 @@ impl Poller {
         self.reading = false;
     }
 
-    fn hold(&mut self, chunk: Arc<Chunk>) {
+    pub(crate) fn hold(&mut self, chunk: Arc<Chunk>) {
         let bytes = chunk.body().len();
         if self.held.insert(chunk.first(), chunk).is_none() {
             self.held_bytes += bytes;
@@ -187,6 +187,12 @@ impl State {
         }
         let Some(poller) = self.pollers[id].as_mut() else { return };
         poller.release();
+        // Suspects that were given up, trimmed or passed by are none any more.
+        let kept = poller.suspect_slots.len();
+        if kept > 0 && kept > poller.machine.suspects_open().len() {
+            self.keep_suspects(id);
+        }
+        let Some(poller) = self.pollers[id].as_mut() else { return };
         if let Some(due) = poller.machine.next_due() {
             self.timers.arm(&mut poller.armed, due, Timer::Poller(id));
         }
@@ -213,7 +219,7 @@ impl State {
                     self.launch(id, batch, run);
                 }
                 Command::Discard { condition, lane, positions, attempts, by_report } => {
-                    self.give_up(id, Discarded { condition, lane, attempts, by_report }, positions);
+                    self.give_up(id, Discarded { condition, lane, attempts, by_report }, &positions);
                 }
                 Command::Checkpoint(checkpoint) => self.progressed(id, checkpoint),
                 Command::Count(event) => self.count(id, event),
@@ -222,7 +228,7 @@ impl State {
     }
 
     fn launch(&mut self, id: PollerId, batch: BatchId, run: Launch) {
-        let Some(records) = self.gather(id, run.positions) else {
+        let Some(records) = self.gather(id, &run.positions) else {
             // Its records cannot be read: a lane must not wait for ever for a batch that nobody runs.
             let now = self.now;
             if let Some(poller) = self.pollers[id].as_mut() {
@@ -244,21 +250,19 @@ impl State {
         self.ready(Attempt::new(slot, job, run.attempt), run.alone);
     }
 
-    fn give_up(&mut self, id: PollerId, discarded: Discarded, positions: Vec<u64>) {
-        let span = positions.first().copied().zip(positions.last().map(|last| last + 1));
-        match (self.gather(id, positions), span) {
-            (Some(records), _) => self.discard(id, discarded, &records),
-            (None, Some((first, end))) => self.list_trimmed(id, first, end),
-            (None, None) => {}
+    fn give_up(&mut self, id: PollerId, discarded: Discarded, positions: &[u64]) {
+        match self.gather(id, positions) {
+            Some(records) => self.discard(id, discarded, &records),
+            None => self.discard_unseen(id, discarded, positions),
         }
     }
 
     /// The records at these positions. What is no longer at hand is read again, here and now: only a lane that was stuck
     /// while others went far ahead comes to that.
-    fn gather(&mut self, id: PollerId, positions: Vec<u64>) -> Option<Records> {
+    fn gather(&mut self, id: PollerId, positions: &[u64]) -> Option<Records> {
         let poller = self.pollers[id].as_mut()?;
         let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(2);
-        for &position in &positions {
+        for &position in positions {
             if chunks.last().is_some_and(|chunk| position < chunk.end()) {
                 continue;
             }
@@ -309,9 +313,7 @@ impl State {
         }
         if fetch.from < shard.first {
             let first = shard.first;
-            let lost = poller.machine.skipped_to(first, &now);
-            poller.rewind();
-            self.trimmed_unread(id, (fetch.from, first), lost);
+            self.trim_poller(id, first);
             return true;
         }
         if poller.at_hand(fetch.from).is_none() {
@@ -413,18 +415,6 @@ impl State {
                 self.pump(child);
             }
         }
-    }
-
-    /// Condition under which records that retention dropped unread are listed.
-    pub(crate) fn trimmed_unread(&mut self, id: PollerId, (from, first): (u64, u64), lost: u64) {
-        if lost == 0 {
-            return;
-        }
-        let Some(poller) = self.pollers[id].as_ref() else { return };
-        if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
-            mapping.meters.expired.add(lost);
-        }
-        self.list_trimmed(id, from, first);
     }
 }
 

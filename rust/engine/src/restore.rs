@@ -3,7 +3,7 @@
 use forebay_core::sequence;
 
 use crate::mapping_row::MappingRow;
-use crate::mappings::Mapping;
+use crate::mappings::{Mapping, NEXT_MAPPING};
 use crate::meters::{MappingMeters, StreamMeters};
 use crate::metrics::points::Points;
 use crate::port::{Reader, StoreError, Table};
@@ -15,6 +15,9 @@ impl State {
     pub(crate) fn restore(&mut self) -> Result<(), StoreError> {
         self.restore_streams()?;
         self.restore_shards()?;
+        if let Some(bytes) = self.reader.get(Table::Meta, NEXT_MAPPING)? {
+            self.next_mapping = bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("next_mapping"))?;
+        }
         for (key, value) in all(self.reader.as_mut(), Table::Mapping)? {
             let id = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| damaged("a mapping's key"))?;
             let row: MappingRow = serde_json::from_slice(&value).map_err(|_| damaged("a mapping's row"))?;

@@ -1,8 +1,9 @@
 //! Retention: what is too old or too much is dropped, whoever has read it, and the disk gets its room back.
 
 use crate::error::EngineError;
+use crate::pollers::PollerId;
 use crate::port::ShardId;
-use crate::state::{State, Timer, SWEEP_NS};
+use crate::state::{State, SWEEP_NS};
 
 impl State {
     /// Drop what is too old or too much.
@@ -19,7 +20,7 @@ impl State {
             }
         }
         self.sweep_failures()?;
-        self.timers.push(self.now.mono_ns + SWEEP_NS, Timer::Sweep);
+        self.sweep_at(self.now.mono_ns + SWEEP_NS);
         Ok(())
     }
 
@@ -43,20 +44,32 @@ impl State {
         let Some(before) = before else { return Ok(()) };
         shard.first = before;
         while shard.tail.front().is_some_and(|chunk| chunk.end() <= before) {
-            // Its place in `tail_order` stays; a later eviction then finds one chunk less to drop, which does no harm.
             self.tail_bytes -= shard.tail.pop_front().map_or(0, |chunk| chunk.body().len());
         }
         let pollers = shard.pollers.clone();
         self.pending.trim(id, before);
         self.pending.begin_lazily(self.now.mono_ns);
-        let now = self.now;
-        for id in pollers {
-            let Some(poller) = self.pollers[id].as_mut() else { continue };
-            // Told now, while what it has read can still be read again for the failure's row.
-            let lost = poller.machine.skipped_to(before, &now);
-            self.trimmed_unread(id, (before.saturating_sub(lost), before), lost);
-            self.pump(id);
+        // Told now, while what was read can still be read again for the failures' rows.
+        for poller in pollers {
+            self.trim_poller(poller, before);
         }
         Ok(())
+    }
+
+    /// Retention drops what lies below `first`. What was read is given up while its data is still there, what was not is listed.
+    pub(crate) fn trim_poller(&mut self, id: PollerId, first: u64) {
+        let now = self.now;
+        let Some(poller) = self.pollers[id].as_mut() else { return };
+        if poller.machine.low() >= first {
+            return;
+        }
+        let lost = poller.machine.skipped_to(first, &now);
+        if lost > 0 {
+            if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
+                mapping.meters.expired.add(lost);
+            }
+            self.list_trimmed(id, first - lost, first);
+        }
+        self.pump(id);
     }
 }

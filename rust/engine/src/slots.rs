@@ -102,7 +102,7 @@ pub struct Slots {
 
 impl Slots {
     /// Open or make the attempts file, and say what the last process left in it. That stays on file until
-    /// [`Self::forget_previous`], so that a crash during the start repeats it.
+    /// it is adopted and released, so that a crash during the start repeats it.
     pub fn open(path: &Path) -> Result<(Self, Found), StoreError> {
         let file = open_private(path)?;
         let mut cells = vec![0; file.metadata()?.len() as usize];
@@ -164,10 +164,27 @@ impl Slots {
         Ok(())
     }
 
-    /// Clear what the last process left: its interruptions are counted durably elsewhere.
-    pub fn forget_previous(&mut self) -> Result<(), SlotError> {
-        self.released.append(&mut self.previous);
-        self.flush()
+    /// Slots in memory as a process that died has left them. For simulated crashes.
+    pub fn left_by(records: &[SlotRecord]) -> Self {
+        let mut slots = Self::memory();
+        for (at, record) in records.iter().enumerate() {
+            slots.cells.extend_from_slice(&encode(record));
+            slots.previous.push(at as u32);
+        }
+        slots
+    }
+
+    /// Take over what the last process left, where it stands. What cannot be read is cleared.
+    pub fn adopt(&mut self) -> Result<Vec<(SlotRecord, SlotId)>, SlotError> {
+        let mut adopted = Vec::with_capacity(self.previous.len());
+        for slot in std::mem::take(&mut self.previous) {
+            match decode(self.cell(slot)) {
+                Some(record) => adopted.push((record, SlotId(slot))),
+                None => self.released.push(slot),
+            }
+        }
+        self.flush()?;
+        Ok(adopted)
     }
 
     /// How many batches are in flight.

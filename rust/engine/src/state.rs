@@ -7,17 +7,19 @@ use std::sync::Arc;
 use forebay_core::stream::face::Record;
 use forebay_core::Now;
 
-use crate::attempts::{Attempts, Outbox, Slot, Token};
-use crate::commits::Pending;
+use crate::attempts::{Attempts, Slot, Token};
+use crate::commits::{Pending, Rows};
+use crate::deliveries::Deliveries;
 use crate::error::{Answer, EngineError, Ticket};
-use crate::failures::Failures;
 use crate::functions::Function;
 use crate::mappings::Mapping;
 use crate::meters::StoreMeters;
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
+use crate::outbox::Outbox;
 use crate::pollers::{Poller, PollerId, Read};
 use crate::port::{Reader, ShardId, StoreError};
+use crate::redrives::Redrive;
 use crate::slots::{SlotId, SlotRecord, Slots};
 use crate::streams::{Shard, Stream};
 
@@ -136,13 +138,21 @@ pub(crate) struct State {
     /// Batches handed out in this exchange and not yet counted on file.
     pub(crate) counted: Vec<(Token, SlotRecord)>,
     pub(crate) timers: Timers,
+    /// When retention looks next.
+    pub(crate) sweep_armed: Option<u64>,
     pub(crate) pending: Pending,
     pub(crate) committing_bytes: usize,
+    /// Rows of the commit under way: no longer pending, not yet readable.
+    pub(crate) committing: Arc<Rows>,
     pub(crate) reads: VecDeque<Read>,
-    pub(crate) failures: Failures,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) redrives: BTreeMap<u64, Redrive>,
+    /// When listed failures were last looked through, wall ms.
+    pub(crate) failures_swept_ms: u64,
     pub(crate) answered: Vec<(Ticket, Answer)>,
     pub(crate) tail_bytes: usize,
-    pub(crate) tail_order: VecDeque<ShardId>,
+    /// Shard and first position of the chunks in memory, oldest first.
+    pub(crate) tail_order: VecDeque<(ShardId, u64)>,
     /// Scratch for `feed`.
     pub(crate) metas: Vec<Record>,
 
@@ -188,10 +198,14 @@ impl State {
             suspects: Vec::new(),
             counted: Vec::new(),
             timers: Timers::default(),
+            sweep_armed: None,
             pending: Pending::default(),
             committing_bytes: 0,
+            committing: Arc::default(),
             reads: VecDeque::new(),
-            failures: Failures::default(),
+            deliveries: Deliveries::default(),
+            redrives: BTreeMap::new(),
+            failures_swept_ms: 0,
             answered: Vec::new(),
             tail_bytes: 0,
             tail_order: VecDeque::new(),
@@ -216,12 +230,18 @@ impl State {
                 // The points were rolled when the clock was looked at.
                 Timer::Points => self.points_armed = None,
                 Timer::Sweep => {
+                    self.sweep_armed = None;
                     if let Err(EngineError::Store(error)) = self.sweep() {
                         self.fail(error);
                     }
                 }
             }
         }
+    }
+
+    /// Let retention look at `due_ns`, or before.
+    pub(crate) fn sweep_at(&mut self, due_ns: u64) {
+        self.timers.arm(&mut self.sweep_armed, due_ns, Timer::Sweep);
     }
 
     /// When the next turn is needed, mono ns.
@@ -231,7 +251,7 @@ impl State {
 
     /// Nothing handed out, nothing to be made durable.
     pub(crate) fn idle(&self) -> bool {
-        self.outbox.running == 0 && self.pending.is_empty() && self.committing_bytes == 0 && self.outbox.delivering == 0
+        self.outbox.is_idle() && self.pending.is_empty() && self.committing_bytes == 0
     }
 
     pub(crate) fn no_stream(&self, name: &str) -> EngineError {

@@ -118,7 +118,9 @@ impl Shard {
     /// A shard with nothing kept in memory; `bounds` are the first position kept and the next one to be written.
     pub(crate) fn new(row: ShardRow, bounds: Option<(u64, u64)>) -> Self {
         let (first, next) = bounds.unwrap_or((row.start, row.start));
-        let next = next.max(row.start).max(row.closed_at.unwrap_or(0));
+        let next = next.max(row.start);
+        // It may have been closed behind records that never became durable.
+        let row = ShardRow { closed_at: row.closed_at.map(|end| end.min(next)), ..row };
         Self {
             row,
             next,

@@ -5,17 +5,31 @@ use forebay_core::stream::face::Suspect;
 
 use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError};
-use crate::slots::{SlotId, SlotRecord};
+use crate::slots::{SlotError, SlotId, SlotRecord};
 use crate::state::State;
 
 impl State {
-    /// Take over what the last process left: from now on this process keeps it on file.
-    pub(crate) fn take_over(&mut self, found: Vec<SlotRecord>) -> Result<(), StoreError> {
-        for record in found {
-            let slot = self.slots.occupy(record).map_err(|error| StoreError::Failed(error.to_string()))?;
-            self.suspects.push((record, slot));
+    /// Take over what the last process left, in the slots where it stands. What belongs to a mapping that is gone is let go.
+    pub(crate) fn take_over(&mut self) -> Result<(), SlotError> {
+        for (record, slot) in self.slots.adopt()? {
+            if self.mappings.contains_key(&record.mapping) {
+                self.suspects.push((record, slot));
+            } else {
+                self.slots.release(slot);
+            }
         }
-        self.slots.forget_previous().map_err(|error| StoreError::Failed(error.to_string()))
+        self.slots.flush()
+    }
+
+    /// A mapping is gone, and what was suspected of it.
+    pub(crate) fn forget_suspects(&mut self, mapping: u64) {
+        for (record, slot) in std::mem::take(&mut self.suspects) {
+            if record.mapping == mapping {
+                self.slots.release(slot);
+            } else {
+                self.suspects.push((record, slot));
+            }
+        }
     }
 
     /// The suspects of one mapping on one shard, and the slots that keep them.
@@ -42,11 +56,11 @@ impl State {
     /// Keep on file what a poller's machine still suspects. The new slots are written before the old ones are cleared.
     pub(crate) fn keep_suspects(&mut self, id: PollerId) {
         let Some(poller) = self.pollers[id].as_mut() else { return };
-        if poller.suspect_slots.is_empty() {
+        let open = poller.machine.suspects_open();
+        if open.is_empty() && poller.suspect_slots.is_empty() {
             return;
         }
         let (mapping, shard) = (poller.source.mapping, poller.shard);
-        let open = poller.machine.suspects_open();
         let records: Vec<SlotRecord> = open
             .into_iter()
             .map(|suspect| SlotRecord {

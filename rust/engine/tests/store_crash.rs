@@ -39,7 +39,10 @@ fn commit_until_killed() {
     let durability = if place.contains("process-crash") { Durability::ProcessCrash } else { Durability::PowerLoss };
     let mut store = SqliteStore::open(Path::new(&place), durability).unwrap();
     let (mut slots, _) = Slots::open(&Path::new(&place).join("attempts")).unwrap();
-    slots.forget_previous().unwrap();
+    for (_, slot) in slots.adopt().unwrap() {
+        slots.release(slot);
+    }
+    slots.flush().unwrap();
     let mut next = store.reader().unwrap().bounds(0).unwrap().map_or(0, |(_, next)| next);
     let mut random = Random(next);
     loop {

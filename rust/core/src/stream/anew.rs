@@ -47,6 +47,7 @@ impl ShardMachine {
         if self.window.is_none() && self.lanes.iter().all(|lane| lane.is_idle() && lane.read_to >= end) {
             self.ended = true;
             self.progress = true;
+            self.suspects = Suspects::default();
         }
     }
 }

@@ -146,7 +146,33 @@ impl ShardMachine {
         };
         self.in_flight -= 1;
         self.lanes[index].phase = Phase::Free;
-        self.settle(index, outcome, now);
+        // After a seek its records are passed by, or run again from the start: what became of them here means nothing.
+        if self.seek.is_none() {
+            self.settle(index, outcome, now);
+        } else if !matches!(outcome, Outcome::NotInvoked | Outcome::Interrupted) {
+            // Only that it has run to an end counts: it is no suspect any more.
+            self.lanes[index].batches.pop_front();
+        }
+        self.advance(now);
+    }
+
+    /// A batch that `Run` gave was not handed out after all: as if it had not begun. Hold the machine first (`pause`, `seek`),
+    /// or it begins again at once.
+    pub fn withdrawn(&mut self, batch: BatchId, now: &Now) {
+        let Some(index) = self.lanes.iter().position(|lane| lane.phase == Phase::InFlight { batch }) else {
+            debug_assert!(false, "batch {batch} is not in flight");
+            return;
+        };
+        self.in_flight -= 1;
+        let lane = &mut self.lanes[index];
+        lane.phase = Phase::Free;
+        let skipped = lane.batches.front_mut().is_some_and(|batch| {
+            batch.runs -= 1;
+            batch.skipped
+        });
+        if skipped {
+            self.give_up(index, Condition::Skipped);
+        }
         self.advance(now);
     }
 
@@ -190,9 +216,10 @@ impl ShardMachine {
     }
 
     /// Go on at `position` in all lanes, backward or forward, once nothing is in flight. What was read is forgotten, and
-    /// so is the tumbling window in progress.
+    /// so is the tumbling window in progress. The checkpoint says so at once.
     pub fn seek(&mut self, position: u64, now: &Now) {
         self.seek = Some(position);
+        self.progress = true;
         self.intake.forget_outstanding();
         self.advance(now);
     }
@@ -239,6 +266,9 @@ impl ShardMachine {
 
     /// Progress as it is now.
     pub fn checkpoint(&self) -> Checkpoint {
+        if let Some(position) = self.seek {
+            return Checkpoint::starting_at(position, self.settings.parallelization_factor);
+        }
         let marks = self.lanes.iter().map(Lane::mark).collect();
         Checkpoint { marks, window: self.window.clone(), ended: self.ended }
     }

@@ -76,7 +76,7 @@ impl State {
                     for text in ids {
                         let key = failure_key(text)?;
                         if key.mapping == id {
-                            if self.reader.get(Table::Failure, &key.bytes())?.is_none() {
+                            if self.row(Table::Failure, &key.bytes())?.is_none() {
                                 return Err(EngineError::NotFound(format!("no failure {text:?} is listed")));
                             }
                             keys.push(key);
@@ -86,8 +86,9 @@ impl State {
                 }
                 None => {
                     let rows = self.reader.scan(Table::Failure, &id.to_be_bytes(), None, usize::MAX)?;
+                    // One whose records retention has taken cannot be run again.
                     let listed = rows.iter().filter(|(_, bytes)| {
-                        decode(bytes).is_some_and(|(row, _)| row.destination.is_none() && !row.positions.is_empty())
+                        decode(bytes).is_some_and(|(row, packed)| row.destination.is_none() && !packed.is_empty())
                     });
                     listed.filter_map(|(key, _)| FailureKey::parse(key)).collect()
                 }

@@ -1,7 +1,6 @@
 //! `mapping.*` and `lag`
 
 use forebay_core::sequence;
-use forebay_core::stream::face::Outcome;
 use serde::Deserialize;
 use serde_json::{json, Value};
 
@@ -170,9 +169,24 @@ impl State {
     pub(super) fn mapping_seek(&mut self, seek: &Seek) -> Result<Done, EngineError> {
         let id = self.bound(&seek.stream, &seek.function)?;
         let targets = self.seek_targets(id, seek)?;
-        for (shard, position) in targets {
-            self.seek_shard(id, shard, position);
+        let lanes = self.mappings[&id].row.lanes();
+        for &(shard, position) in &targets {
+            match self.poller_of(id, shard) {
+                Some(poller) => self.seek_poller(poller, position),
+                None => self.save_start(id, shard, position, lanes),
+            }
         }
+        // Parents that begin anew go before their children again.
+        for &(shard, _) in &targets {
+            if let Some(poller) = self.poller_of(id, shard) {
+                let waits_for = self.unfinished_parents(id, shard)?;
+                if let Some(poller) = self.pollers[poller].as_mut() {
+                    poller.waits_for = waits_for;
+                }
+                self.pump(poller);
+            }
+        }
+        self.pending.urgent = true;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }
 
@@ -199,44 +213,35 @@ impl State {
         }
         let mut targets = Vec::with_capacity(shards.len());
         for shard in shards {
-            let Some(entry) = self.shards[shard as usize].as_ref() else { continue };
-            let position = match seek.position {
-                Some(StartingPosition::TrimHorizon) => entry.first,
-                Some(StartingPosition::Latest) => entry.next,
-                Some(StartingPosition::AtTimestamp) => self.position_at(shard, seek.timestamp_ms.unwrap_or(0))?,
-                None => return Err(EngineError::Invalid("seek needs position or sequence_number".into())),
+            let Some(position) = seek.position else {
+                return Err(EngineError::Invalid("seek needs position or sequence_number".into()));
             };
+            let Some(position) = self.place(shard, position, seek.timestamp_ms.unwrap_or(0))? else { continue };
             targets.push((shard, position));
         }
         Ok(targets)
     }
 
-    fn seek_shard(&mut self, id: u64, shard: ShardId, position: u64) {
-        let polled = self.mappings.get(&id).and_then(|mapping| mapping.pollers.get(&shard).copied());
-        let Some(poller_id) = polled else {
-            let lanes = self.mappings[&id].row.lanes();
-            let checkpoint = forebay_core::stream::checkpoint::Checkpoint::starting_at(position, lanes);
-            let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
-            self.pending.set(crate::port::Table::Checkpoint, crate::mappings::checkpoint_key(id, shard), value);
-            self.pending.urgent = true;
-            return;
-        };
-        self.forget_ready(poller_id);
-        if let Some(poller) = self.pollers[poller_id].as_mut() {
+    fn poller_of(&self, id: u64, shard: ShardId) -> Option<PollerId> {
+        self.mappings.get(&id)?.pollers.get(&shard).copied()
+    }
+
+    fn seek_poller(&mut self, id: PollerId, position: u64) {
+        if let Some(poller) = self.pollers[id].as_mut() {
             poller.ended = false;
             poller.rewind();
             poller.machine.seek(position, &self.now);
         }
-        self.pump(poller_id);
+        self.take_back_ready(id);
     }
 
-    /// Take back what a poller has put out and nobody has taken yet.
-    fn forget_ready(&mut self, poller: PollerId) {
-        for (token, batch) in self.ready_of(poller) {
+    /// Take back what a poller has put out and nobody has taken yet. Its machine is held, or it would put it out again.
+    pub(crate) fn take_back_ready(&mut self, id: PollerId) {
+        for (token, batch) in self.ready_of(id) {
             self.withdraw(token);
             let now = self.now;
-            if let Some(poller) = self.pollers[poller].as_mut() {
-                poller.machine.completed(batch, &Outcome::Interrupted, &now);
+            if let Some(poller) = self.pollers[id].as_mut() {
+                poller.machine.withdrawn(batch, &now);
             }
         }
     }

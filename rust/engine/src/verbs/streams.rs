@@ -117,7 +117,7 @@ impl State {
         self.pending.urgent = true;
     }
 
-    fn save_shard(&mut self, row: &ShardRow) {
+    pub(crate) fn save_shard(&mut self, row: &ShardRow) {
         let value = serde_json::to_vec(row).unwrap_or_default();
         self.pending.set(Table::Shard, row.id.to_be_bytes().to_vec(), value);
     }
@@ -184,7 +184,7 @@ impl State {
             stream.row.retention_bytes = (bytes > 0).then_some(bytes);
         }
         self.save_stream(&alter.name);
-        self.timers.push(self.now.mono_ns, crate::state::Timer::Sweep);
+        self.sweep_at(self.now.mono_ns);
         Ok(Done::when_durable(self.describe(&alter.name, true)?))
     }
 

@@ -1,0 +1,211 @@
+//! Failure records on their way to their destinations: sent when their rows are durable, tried again with back-off, removed when
+//! confirmed. Every mapping has a queue of its own, so that a destination that is down holds up no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::attempts::{Attempt, Job};
+use crate::error::EngineError;
+use crate::failures::{decode, encode, FailureKey};
+use crate::port::{StoreError, Table};
+use crate::state::{State, Timer};
+
+/// How long a destination that is down is tried.
+const DELIVERED_WITHIN_MS: u64 = 24 * 3_600_000;
+/// Most deliveries of one mapping under way at once.
+const UNDER_WAY_MAX: usize = 64;
+/// Most keys of one mapping kept in memory; beyond, they are found again in the store.
+const KEYS_MAX: usize = 10_000;
+/// First and longest delay before another try, ms.
+const BACKOFF_MS: (u64, u64) = (1_000, 300_000);
+/// Rows read at once: each may hold a batch of 6 MB.
+const ROWS: usize = 64;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// What is known of rows that wait for their destination, by mapping.
+#[derive(Default)]
+pub(crate) struct Deliveries {
+    queues: BTreeMap<u64, Queue>,
+}
+
+/// One mapping's.
+#[derive(Default)]
+struct Queue {
+    waiting: BTreeSet<FailureKey>,
+    /// Those whose delivery failed, by when they are tried again (mono ns), and the other way round.
+    later: BTreeSet<(u64, FailureKey)>,
+    due: BTreeMap<FailureKey, u64>,
+    under_way: BTreeSet<FailureKey>,
+    /// The store holds more than is kept here.
+    more: bool,
+}
+
+impl Queue {
+    fn add(&mut self, key: FailureKey) {
+        if self.under_way.contains(&key) || self.due.contains_key(&key) {
+            return;
+        }
+        if self.waiting.len() + self.due.len() < KEYS_MAX {
+            self.waiting.insert(key);
+        } else {
+            self.more = true;
+        }
+    }
+
+    fn delay(&mut self, key: FailureKey, until_ns: u64) {
+        if self.due.len() < KEYS_MAX {
+            self.due.insert(key, until_ns);
+            self.later.insert((until_ns, key));
+        } else {
+            self.more = true;
+        }
+    }
+
+    /// Let those wait whose time has come; when the next one's will.
+    fn wake(&mut self, now_ns: u64) -> Option<u64> {
+        while let Some(&(due, key)) = self.later.first() {
+            if due > now_ns {
+                return Some(due);
+            }
+            self.later.pop_first();
+            self.due.remove(&key);
+            self.waiting.insert(key);
+        }
+        None
+    }
+
+    /// Whether it is time to look into the store: nothing is at hand, and there is room for what is found.
+    fn wants_more(&self) -> bool {
+        self.more && self.waiting.is_empty() && self.due.len() < KEYS_MAX / 2
+    }
+}
+
+impl Deliveries {
+    /// A mapping is gone. What is under way ends without a meaning.
+    pub(crate) fn forget(&mut self, mapping: u64) {
+        self.queues.remove(&mapping);
+    }
+}
+
+impl State {
+    /// Failures whose rows became durable want their destination.
+    pub(crate) fn deliver(&mut self, keys: impl IntoIterator<Item = FailureKey>) {
+        for key in keys {
+            self.deliveries.queues.entry(key.mapping).or_default().add(key);
+        }
+        self.send_deliveries();
+    }
+
+    /// Find the rows of a mapping that wait for a destination: at the start, and when one was registered.
+    pub(crate) fn find_undelivered(&mut self, mapping: u64) -> Result<(), StoreError> {
+        if let Some(queue) = self.deliveries.queues.get_mut(&mapping) {
+            queue.more = false;
+        }
+        let mut found = 0;
+        let mut after: Option<Vec<u8>> = None;
+        while found < KEYS_MAX {
+            let rows = self.reader.scan(Table::Failure, &mapping.to_be_bytes(), after.as_deref(), ROWS)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(last.clone());
+            for (key, _) in rows {
+                // A confirmed one may be on its way out.
+                let row = self.row(Table::Failure, &key)?;
+                let waits = row.as_deref().and_then(decode).is_some_and(|(row, _)| row.destination.is_some());
+                if let (true, Some(key)) = (waits, FailureKey::parse(&key)) {
+                    found += 1;
+                    self.deliveries.queues.entry(mapping).or_default().add(key);
+                }
+            }
+        }
+        if let (true, Some(queue)) = (found >= KEYS_MAX, self.deliveries.queues.get_mut(&mapping)) {
+            queue.more = true;
+        }
+        Ok(())
+    }
+
+    /// Find and send what waits for a destination of this process.
+    pub(crate) fn find_all_undelivered(&mut self) -> Result<(), EngineError> {
+        let ids: Vec<u64> = self.mappings.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.find_undelivered(id))?;
+        self.send_deliveries();
+        Ok(())
+    }
+
+    /// Start what may be sent now.
+    pub(crate) fn send_deliveries(&mut self) {
+        if self.draining {
+            return;
+        }
+        let now_ns = self.now.mono_ns;
+        let ids: Vec<u64> = self.deliveries.queues.keys().copied().collect();
+        for id in ids {
+            let Some(queue) = self.deliveries.queues.get_mut(&id) else { continue };
+            if let Some(due_ns) = queue.wake(now_ns) {
+                self.timers.push(due_ns, Timer::Deliveries);
+            }
+            let sent = if queue.wants_more() { self.find_undelivered(id) } else { Ok(()) };
+            if let Err(error) = sent.and_then(|()| self.send_queue(id)) {
+                return self.fail(error);
+            }
+        }
+    }
+
+    fn send_queue(&mut self, id: u64) -> Result<(), StoreError> {
+        while let Some(queue) = self.deliveries.queues.get_mut(&id) {
+            if queue.under_way.len() >= UNDER_WAY_MAX {
+                break;
+            }
+            let Some(key) = queue.waiting.pop_first() else { break };
+            let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { continue };
+            let Some((row, _)) = decode(&bytes) else { continue };
+            // The one it was given up to, whatever the mapping says now. If nothing in this process is it, it waits in the store.
+            let slot = row.destination.as_ref().and_then(|name| self.destination_names.get(name)).copied();
+            let Some(slot) = slot else { continue };
+            let record: Arc<[u8]> = row.record.to_string().into_bytes().into();
+            if let Some(queue) = self.deliveries.queues.get_mut(&id) {
+                queue.under_way.insert(key);
+            }
+            self.ready(Attempt::new(slot, Job::Delivery { key, record }, row.delivery_attempts + 1), false);
+        }
+        Ok(())
+    }
+
+    /// A destination confirmed, or did not.
+    pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
+        if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
+            queue.under_way.remove(&key);
+        }
+        if let Some(mapping) = self.mappings.get(&key.mapping) {
+            if confirmed {
+                mapping.meters.delivered.increment();
+            } else {
+                mapping.meters.undelivered.increment();
+                mapping.meters.delivery_failures.increment();
+            }
+        }
+        if confirmed {
+            self.pending.remove(Table::Failure, key.bytes());
+            self.pending.begin_lazily(self.now.mono_ns);
+        } else if let Err(error) = self.retry_delivery(key, body) {
+            self.fail(error);
+        }
+        self.send_deliveries();
+    }
+
+    fn retry_delivery(&mut self, key: FailureKey, body: Option<Vec<u8>>) -> Result<(), StoreError> {
+        let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { return Ok(()) };
+        let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
+        row.delivery_attempts += 1;
+        row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned()).or(row.last_error);
+        if self.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS {
+            row.destination = None;
+        } else if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
+            let (base_ms, cap_ms) = BACKOFF_MS;
+            let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);
+            queue.delay(key, self.now.mono_ns + delay_ms * NS_PER_MS);
+        }
+        self.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
+        self.pending.begin_lazily(self.now.mono_ns);
+        Ok(())
+    }
+}

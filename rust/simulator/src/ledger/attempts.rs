@@ -1,0 +1,90 @@
+//! The checks that look over more than one record: parents before children, the number of attempts, the states of windows.
+
+use std::collections::BTreeMap;
+
+use forebay_core::stream::face::Window;
+use forebay_engine::port::ShardId;
+use serde_json::Value;
+
+use super::log::Shard;
+use super::progress::{Flight, Progress};
+use super::{Mapping, Promise};
+
+impl Mapping {
+    /// The records of a shard begin when those of its parents are over.
+    pub(super) fn see_parents(
+        &mut self,
+        shard: &Shard,
+        shards: &BTreeMap<ShardId, Shard>,
+    ) -> Result<(), (Promise, String)> {
+        let id_of_child = shard.index;
+        for id in &shard.parents {
+            let Some(parent) = shards.get(id).filter(|parent| !parent.deleted) else { continue };
+            let progress = self.progress.entry(*id).or_insert_with(|| Progress::starting_at(parent.start));
+            if progress.is_over {
+                continue;
+            }
+            progress.give_up_rest(parent).map_err(|story| {
+                (
+                    Promise::Order,
+                    format!("shard {id_of_child} begins before its parent {} is over: {story}", parent.index),
+                )
+            })?;
+            progress.is_over = true;
+        }
+        Ok(())
+    }
+
+    /// Count a failed attempt at a batch against the settings.
+    pub(super) fn count_attempt(&mut self, flight: &Flight, done: usize, failed: bool) -> Result<(), String> {
+        let (Some(&first), Some(&last)) = (flight.positions.first(), flight.positions.last()) else { return Ok(()) };
+        let Some(progress) = self.progress.get_mut(&flight.shard) else { return Ok(()) };
+        if done > 0 {
+            progress.failed.remove(&first);
+            return Ok(());
+        }
+        if !failed {
+            return Ok(());
+        }
+        let entry = progress.failed.entry(first).or_insert((last, 0));
+        *entry = if entry.0 == last { (last, entry.1 + 1) } else { (last, 1) };
+        let failures = entry.1;
+        let most = match self.settings.retries {
+            _ if self.settings.bisect && first != last && flight.positions.len() > 1 => 1,
+            Some(retries) => retries + 1,
+            None => u64::MAX,
+        };
+        if failures > most {
+            return Err(format!("{failures} failed attempts at {first}..={last}, allowed are {most}"));
+        }
+        Ok(())
+    }
+}
+
+impl Progress {
+    /// The state handed over must be the one that the last attempt gave.
+    pub(super) fn check_window(&mut self, window: Option<&Window>, is_final: bool) -> Result<(), (Promise, String)> {
+        let Some(window) = window else { return Ok(()) };
+        let handed = window_count(&window.state);
+        if handed == Some(0) && self.final_failed {
+            self.window_count = 0;
+        }
+        self.final_failed = false;
+        if handed != Some(self.window_count) || window.is_final != is_final {
+            let story = format!("the window's state is {}, counted are {}", window.state, self.window_count);
+            return Err((Promise::Windows, story));
+        }
+        Ok(())
+    }
+
+    pub(super) fn count_window(&mut self, response: Option<&Value>, is_final: bool) {
+        let count = response.and_then(|response| response["state"]["count"].as_u64());
+        self.window_count = if is_final { 0 } else { count.unwrap_or(self.window_count) };
+    }
+}
+
+/// The count in a window's state.
+pub(super) fn window_count(state: &str) -> Option<u64> {
+    let state: Value = serde_json::from_str(state).ok()?;
+    Some(state["count"].as_u64().unwrap_or(0))
+}

@@ -1,0 +1,319 @@
+//! Failure records: written down once, for a reason that the ledger has seen, and kept until confirmed.
+
+use forebay_engine::attempts::Token;
+use forebay_engine::port::ShardId;
+use serde::Deserialize;
+
+use super::progress::{Flight, Kind, Progress, State};
+use super::{Ledger, Promise};
+
+/// How long a failure without a destination stays listed, ms.
+const LISTED_FOR_MS: u64 = 14 * 86_400_000;
+/// Crashes while alone after which a record may be given up.
+const INTERRUPTIONS: u32 = 3;
+
+/// A failure row that is durable.
+#[derive(Debug)]
+pub(super) struct Failure {
+    mapping: u64,
+    shard: ShardId,
+    positions: Vec<u64>,
+    failed_ms: u64,
+    /// Written while a seek was under way: nobody knows whether it speaks of the time before or after.
+    is_doubtful: bool,
+    /// It waits for a destination.
+    sent: bool,
+    /// In this life of the process: it is with its destination, was confirmed, was run again with success.
+    under_way: bool,
+    confirmed: bool,
+    redriven: bool,
+}
+
+/// What the ledger reads of a row.
+#[derive(Debug, Deserialize)]
+struct Row {
+    failed_ms: u64,
+    destination: Option<String>,
+    record: Record,
+    positions: Vec<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    request_context: Context,
+    #[serde(rename = "KinesisBatchInfo")]
+    batch: Batch,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Context {
+    condition: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Batch {
+    #[serde(rename = "batchSize")]
+    size: u64,
+    start_sequence_number: String,
+    end_sequence_number: String,
+}
+
+/// A delivery as a destination gets it.
+#[derive(Debug, Deserialize)]
+struct Delivery {
+    metadata: Metadata,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    delivery_id: String,
+}
+
+/// A failure's row key.
+pub(super) fn row_key(mapping: u64, shard: ShardId, first: u64) -> Vec<u8> {
+    let mut key = mapping.to_be_bytes().to_vec();
+    key.extend_from_slice(&shard.to_be_bytes());
+    key.extend_from_slice(&first.to_be_bytes());
+    key
+}
+
+fn parse_key(key: &[u8]) -> Option<(u64, ShardId)> {
+    let mapping = u64::from_be_bytes(key.get(..8)?.try_into().ok()?);
+    Some((mapping, u32::from_be_bytes(key.get(8..12)?.try_into().ok()?)))
+}
+
+fn parse_row(value: &[u8]) -> Option<Row> {
+    let length = u32::from_le_bytes(value.get(..4)?.try_into().ok()?) as usize;
+    serde_json::from_slice(value.get(4..4 + length)?).ok()
+}
+
+fn position(number: &str) -> Option<u64> {
+    Some((number.parse::<u64>().ok()? - 10_000_000_000_000_000_000) / 1_000_000)
+}
+
+impl Ledger {
+    /// A failure row is durable, or was rewritten. `was_known`: a power cut has taken its removal, so that it is no news.
+    pub(super) fn failure_is(&mut self, key: &[u8], value: &[u8], was_known: bool) {
+        let (Some((id, shard_id)), Some(row)) = (parse_key(key), parse_row(value)) else {
+            return self.broken(Promise::FailureRecords, format!("a row that cannot be read: {key:?}"));
+        };
+        let batch = &row.record.batch;
+        let range = position(&batch.start_sequence_number).zip(position(&batch.end_sequence_number));
+        let unread = row.positions.is_empty();
+        let positions = match range {
+            Some((first, last)) if unread => (first..=last).collect(),
+            _ => row.positions,
+        };
+        if positions.len() as u64 != batch.size {
+            let story = format!("a failure record speaks of {} records and names {positions:?}", batch.size);
+            return self.broken(Promise::FailureRecords, story);
+        }
+        let sent = row.destination.is_some();
+        let mut was_doubtful = false;
+        if let Some(known) = self.failures.get_mut(key).filter(|known| known.positions == positions) {
+            let is_again = known.failed_ms != row.failed_ms;
+            (known.sent, known.failed_ms) = (sent, row.failed_ms);
+            if !is_again {
+                return;
+            }
+            was_doubtful = std::mem::take(&mut known.is_doubtful);
+            (known.confirmed, known.redriven) = (false, false);
+        }
+        let condition = (row.record.request_context.condition.as_str(), unread);
+        if was_known {
+            // Its records were counted when it was written.
+        } else if let Err((promise, story)) = self.list((id, shard_id), &positions, condition, row.failed_ms) {
+            if !was_doubtful {
+                self.broken(promise, format!("mapping {id}, shard {shard_id}: {story}"));
+            }
+        }
+        let progress = self.mappings.get(&id).and_then(|mapping| mapping.progress.get(&shard_id));
+        let is_doubtful = progress.is_some_and(|progress| self.counts.commits <= progress.old_failures_to);
+        self.counts.failed += if unread || was_known { 0 } else { positions.len() as u64 };
+        let failure = Failure {
+            mapping: id,
+            shard: shard_id,
+            positions,
+            failed_ms: row.failed_ms,
+            is_doubtful,
+            sent,
+            under_way: false,
+            confirmed: false,
+            redriven: false,
+        };
+        self.failures.insert(key.to_vec(), failure);
+    }
+
+    /// These records are written down as failed.
+    fn list(
+        &mut self,
+        (id, shard_id): (u64, ShardId),
+        positions: &[u64],
+        (condition, unread): (&str, bool),
+        wall_ms: u64,
+    ) -> Result<(), (Promise, String)> {
+        let (Some(mapping), Some(shard)) = (self.mappings.get_mut(&id), self.shards.get(&shard_id)) else {
+            return Ok(());
+        };
+        let settings = mapping.settings.clone();
+        let (skips, changed) = (mapping.skips, mapping.changed);
+        let progress = mapping.progress.entry(shard_id).or_insert_with(|| Progress::starting_at(shard.start));
+        progress.follow(shard);
+        let reason = match condition {
+            "RetryAttemptsExhausted" => {
+                let attempts =
+                    positions.first().and_then(|first| progress.failed.get(first)).map_or(0, |failed| failed.1);
+                let is_exact = settings.age_ms.is_none() && shard.trimmed == shard.start;
+                let due = settings.retries.map_or(u64::MAX, |retries| retries + 1);
+                changed || (attempts > 0 && (!is_exact || attempts == due))
+            }
+            "RecordAgeExceeded" => {
+                settings.age_ms.is_some_and(|age_ms| {
+                    let is_old = |place: usize| wall_ms.saturating_sub(shard.records[place].arrival_ms) >= age_ms;
+                    positions.iter().all(|&position| shard.place(position).is_some_and(is_old))
+                }) || changed
+            }
+            "RuntimeInterrupted" => {
+                positions.len() == 1 && progress.alone.get(&positions[0]).is_some_and(|&alone| alone >= INTERRUPTIONS)
+            }
+            "Skipped" => skips,
+            "RecordsExpired" => true,
+            _ => false,
+        };
+        let waits = |place: usize| matches!(progress.states[place], State::Waiting | State::GivenUp);
+        let is_due = reason && positions.iter().all(|&position| shard.place(position).is_some_and(waits));
+        if !is_due && self.counts.commits <= progress.old_failures_to {
+            return Ok(());
+        }
+        if !reason {
+            let failed = positions.first().and_then(|first| progress.failed.get(first));
+            let story = format!("{positions:?} are given up as {condition} after {failed:?} failed attempts");
+            return Err((Promise::FailureRecords, story));
+        }
+        for &position in positions {
+            let Some(place) = shard.place(position) else {
+                return Err((Promise::FailureRecords, format!("{position} is written down as failed and not durable")));
+            };
+            let entry = shard.records[place];
+            match progress.states[place] {
+                State::Waiting | State::GivenUp | State::Dropped if unread => {
+                    // Such a record may name more than was lost: what other lanes had read goes on to run.
+                    progress.states[place] = State::Dropped;
+                    continue;
+                }
+                State::Waiting | State::GivenUp | State::Dropped => {}
+                _ if unread => continue,
+                state => {
+                    let story = format!("{position} is given up as {condition} and was {state:?}");
+                    return Err((Promise::FailureRecords, story));
+                }
+            }
+            let key = usize::from(entry.key);
+            progress.give_up_before(shard, key, entry.nth).map_err(|story| (Promise::Order, story))?;
+            progress.states[place] = State::Listed;
+            progress.keys[key].next = progress.keys[key].next.max(entry.nth + 1);
+        }
+        if let Some(first) = positions.first() {
+            progress.failed.remove(first);
+        }
+        Ok(())
+    }
+
+    /// A failure row is gone.
+    pub(super) fn failure_removed(&mut self, key: &[u8]) {
+        let Some(failure) = self.failures.remove(key) else { return };
+        let is_old = !failure.sent && self.now.wall_ms.saturating_sub(failure.failed_ms) > LISTED_FOR_MS;
+        let is_orphan = self.mappings.get(&failure.mapping).is_none_or(|mapping| mapping.deleted);
+        if !(failure.confirmed || failure.redriven || is_old || is_orphan) {
+            let (shard, positions) = (failure.shard, failure.positions);
+            self.broken(
+                Promise::FailureRecords,
+                format!("the failure of {positions:?} of shard {shard} is gone, unconfirmed"),
+            );
+        }
+    }
+
+    pub(super) fn is_listed(&self, mapping: u64, shard: ShardId, first: u64) -> bool {
+        let is_listed = |mapping: &super::Mapping| {
+            let place = self.shards.get(&shard)?.place(first)?;
+            Some(mapping.redrives && *mapping.progress.get(&shard)?.states.get(place)? == State::Listed)
+        };
+        self.mappings.get(&mapping).and_then(is_listed).unwrap_or(false)
+    }
+
+    pub(super) fn begin_redrive(&mut self, key: &[u8]) -> Result<(), (Promise, String)> {
+        match self.failures.get_mut(key) {
+            Some(failure) if failure.redriven => {
+                Err((Promise::Duplicates, "a failure is run again after it succeeded".into()))
+            }
+            Some(_) => Ok(()),
+            None => Err((Promise::FailureRecords, "a failure is run again that is not written down".into())),
+        }
+    }
+
+    pub(super) fn redriven(&mut self, flight: &Flight, succeeded: bool) {
+        if let Some(failure) = self.failures.get_mut(&flight.failure) {
+            failure.redriven |= succeeded;
+        }
+    }
+
+    /// A failure record is handed to a destination.
+    pub fn delivers(&mut self, token: Token, record: &[u8]) {
+        let delivery: Option<Delivery> = serde_json::from_slice(record).ok();
+        let id = delivery.map(|delivery| delivery.metadata.delivery_id).unwrap_or_default();
+        let Some((mapping, shard, key)) = self.row_of_delivery(&id) else {
+            return self.broken(Promise::FailureRecords, format!("a destination gets {id:?}, which names nothing"));
+        };
+        let story = match self.failures.get_mut(&key) {
+            None => Some("before it was written down, or after it was confirmed"),
+            Some(failure) => {
+                let was_under_way = std::mem::replace(&mut failure.under_way, true);
+                let confirmed = failure.confirmed.then_some("again after it was confirmed");
+                confirmed.or(was_under_way.then_some("twice at once"))
+            }
+        };
+        if let Some(story) = story {
+            self.broken(Promise::FailureRecords, format!("the failure {id} is sent {story}"));
+        }
+        self.take_off(Flight::delivery(token, (mapping, shard), key));
+    }
+
+    fn row_of_delivery(&self, id: &str) -> Option<(u64, ShardId, Vec<u8>)> {
+        let mut parts = id.split(':');
+        let mapping: u64 = parts.next()?.parse().ok()?;
+        let index: u32 = parts.next()?.strip_prefix("shardId-")?.parse().ok()?;
+        let first = position(parts.next()?)?;
+        let shard = self.shard_of(&self.mappings.get(&mapping)?.stream, index)?;
+        let mut key = row_key(mapping, shard, first);
+        if parts.next() == Some("unread") {
+            key.push(1);
+        }
+        Some((mapping, shard, key))
+    }
+
+    pub(super) fn delivered(&mut self, flight: &Flight, confirmed: bool) {
+        debug_assert!(flight.kind == Kind::Delivery);
+        if let Some(failure) = self.failures.get_mut(&flight.failure) {
+            failure.under_way = false;
+            failure.confirmed |= confirmed;
+            self.counts.confirmed += u64::from(confirmed);
+        }
+    }
+
+    /// Failures that wait for a destination.
+    pub fn undelivered(&self) -> usize {
+        let is_live = |failure: &&Failure| self.mappings.get(&failure.mapping).is_some_and(|mapping| !mapping.deleted);
+        self.failures.values().filter(|failure| failure.sent && !failure.confirmed).filter(is_live).count()
+    }
+
+    /// After a crash nothing is under way, and what was confirmed may be confirmed again.
+    pub(super) fn forget_deliveries(&mut self) {
+        for failure in self.failures.values_mut() {
+            (failure.under_way, failure.confirmed, failure.redriven) = (false, false, false);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The end of a run: the faults are over, and everything must drain.
+
+use super::{World, NS_PER_MS};
+use crate::ledger::{Ending, Promise};
+use crate::watched::open;
+
+/// Within this virtual time everything must have drained: longer than any wait of a delivery or a retry.
+const DRAINED_WITHIN_NS: u64 = 4 * 3_600_000 * NS_PER_MS;
+/// How long a drained app is watched for something that it should not do.
+const WATCHED_NS: u64 = 100 * NS_PER_MS;
+
+impl World {
+    /// Let everything come to its end, stop, start again, and see that nothing comes back.
+    pub(super) fn drain(&mut self) {
+        if !self.is_well() {
+            return;
+        }
+        self.peace = true;
+        self.dead_until_ns = 0;
+        self.mend();
+        self.start();
+        self.paused.fill(false);
+        for function in 0..self.shape.functions.len() {
+            self.resume(function);
+        }
+        let until_ns = self.time_ns + DRAINED_WITHIN_NS;
+        while self.is_well() && !self.is_drained() {
+            if self.time_ns > until_ns {
+                return self.tell_what_is_left();
+            }
+            self.step();
+        }
+        self.watch();
+        if !self.is_well() {
+            return;
+        }
+        open(&self.ledger).check_drained();
+        self.check_rest();
+        self.crash(Ending::Stop);
+        let before = open(&self.ledger).counts.deliveries;
+        self.start();
+        self.watch();
+        let after = open(&self.ledger).counts.deliveries;
+        if self.is_well() && after > before {
+            let story =
+                format!("{} records run again after everything was done and the app stopped in order", after - before);
+            self.broken(Promise::Duplicates, story);
+        }
+    }
+
+    fn watch(&mut self) {
+        let until_ns = self.time_ns + WATCHED_NS;
+        while self.is_well() && self.time_ns < until_ns {
+            self.after(WATCHED_NS, super::Event::Put { stream: usize::MAX });
+            self.step();
+        }
+    }
+
+    /// Whether nothing is under way and nothing waits, as the ledger sees it.
+    fn is_drained(&mut self) -> bool {
+        let mut ledger = open(&self.ledger);
+        ledger.is_quiet() && ledger.unanswered() == 0 && ledger.undelivered() == 0 && ledger.left().is_none()
+    }
+
+    fn tell_what_is_left(&mut self) {
+        let left = open(&self.ledger).left();
+        let flying = open(&self.ledger).in_flight();
+        let undelivered = open(&self.ledger).undelivered();
+        let described = self.request("lag", &serde_json::json!({}));
+        let story = format!(
+            "not drained after {} s: left {left:?}, in flight {flying:?}, undelivered {undelivered}, lag {described:?}",
+            DRAINED_WITHIN_NS / 1_000_000_000
+        );
+        self.broken(Promise::Liveness, story);
+    }
+
+    /// The engine agrees that nothing is left, and has given everything back.
+    fn check_rest(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let idle = engine.idle();
+        // A suspect of a record that a power cut took stays one until another record takes its place.
+        let slots = if self.shape.lossy { 0 } else { engine.in_flight().len() };
+        let lag = self.request("lag", &serde_json::json!({}));
+        let behind: u64 = match &lag {
+            Some(Ok(list)) => list.as_array().into_iter().flatten().filter_map(|shard| shard["records"].as_u64()).sum(),
+            _ => u64::MAX,
+        };
+        if !idle || slots > 0 || behind > 0 {
+            let story =
+                format!("everything is over, but: idle {idle}, slots in use {slots}, records behind {behind}: {lag:?}");
+            self.broken(Promise::Liveness, story);
+        }
+    }
+}
