@@ -1,0 +1,10 @@
+//! What once went wrong: each test tells the story of the fault it keeps away.
+
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod moves;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod stops;

@@ -1,0 +1,197 @@
+//! Mappings that begin, move, pause and go.
+
+use forebay_engine::error::EngineError;
+use forebay_engine::port::StoreError;
+use forebay_engine::store::fault::{Fault, Repeat};
+use serde_json::json;
+
+use crate::rig::{bound, mapping, Rig};
+
+/// A mapping declared at LATEST counted the records that waited for the disk. The disk was full and refused them, other records
+/// took their positions, and the mapping passed them by.
+#[test]
+fn a_mapping_at_latest_runs_what_takes_the_place_of_a_refused_put() {
+    let rig = Rig::slow();
+    rig.start(&json!({}));
+    rig.told("mapping.delete", &bound()).unwrap();
+    rig.store.fail(1, Fault::Full, Repeat::Once);
+    let refused = rig.put(&["a", "b"]);
+    let declared = rig.ask("mapping.declare", &mapping(&json!({"starting_position": "LATEST"})));
+    rig.disk();
+    assert!(matches!(refused.heard(), Some(Err(EngineError::Store(StoreError::Full(_))))));
+    rig.disk();
+    rig.disk();
+    assert!(matches!(declared.heard(), Some(Ok(_))), "a declaration needs no room");
+    let kept = rig.put(&["c"]);
+    rig.disk();
+    assert!(matches!(kept.heard(), Some(Ok(_))));
+    rig.disk();
+    assert_eq!(rig.batches()[0].positions, [0]);
+}
+
+/// The number of a deleted mapping was given to the next one after a restart; whatever stood under that number became its progress.
+#[test]
+fn the_number_of_a_deleted_mapping_is_never_given_again() {
+    let mut rig = Rig::new();
+    rig.start(&json!({}));
+    rig.told("mapping.delete", &bound()).unwrap();
+    rig.restart();
+    rig.start(&json!({}));
+    rig.put(&["a"]);
+    let works = rig.works();
+    let forebay_engine::attempts::Task::Batch { records, .. } = &works[0].task else { panic!("a batch is due") };
+    assert_eq!(records.source.mapping, 2);
+}
+
+/// Rows that waited for their commit when a mapping was deleted were written after it, and stayed for ever.
+#[test]
+fn a_deleted_mapping_leaves_no_row_that_was_on_its_way() {
+    let rig = Rig::slow();
+    rig.start(&json!({}));
+    rig.put(&["a"]);
+    rig.disk();
+    rig.disk();
+    let batch = rig.batches().remove(0);
+    // Its failure is with the disk while the mapping goes.
+    rig.end(batch.token, 1, None);
+    rig.told("mapping.delete", &bound()).unwrap();
+    for table in [forebay_engine::port::Table::Failure, forebay_engine::port::Table::Checkpoint] {
+        assert!(rig.reader().scan(table, &[], None, 10).unwrap().is_empty(), "{table:?}");
+    }
+}
+
+/// What waited for its turn when a mapping was deleted was handed out all the same.
+#[test]
+fn nothing_of_a_deleted_mapping_is_handed_out() {
+    let mut rig = Rig::new();
+    rig.concurrency = 1;
+    rig.restart();
+    rig.start(&json!({"parallelization_factor": 10}));
+    rig.put(&["a", "b", "c", "d", "e"]);
+    let first = rig.batches();
+    assert_eq!(first.len(), 1);
+    rig.told("mapping.delete", &bound()).unwrap();
+    rig.end(first[0].token, 0, None);
+    assert!(rig.works().is_empty());
+}
+
+/// What waited for its turn when a mapping was paused was handed out all the same.
+#[test]
+fn a_pause_takes_back_what_nobody_has_taken() {
+    let mut rig = Rig::new();
+    rig.concurrency = 1;
+    rig.restart();
+    rig.start(&json!({"parallelization_factor": 10}));
+    rig.put(&["a", "b", "c", "d", "e"]);
+    let first = rig.batches();
+    rig.told("mapping.pause", &bound()).unwrap();
+    rig.end(first[0].token, 0, None);
+    rig.pass(1_000);
+    assert!(rig.works().is_empty());
+    rig.told("mapping.resume", &bound()).unwrap();
+    let second = rig.batches();
+    assert_eq!(second.len(), 1, "it goes on at once: nothing has failed");
+}
+
+/// A seek waited in memory for a batch in flight. It was acknowledged, the process was killed, and the mapping went on where it
+/// had been.
+#[test]
+fn a_seek_that_was_acknowledged_survives_though_a_batch_was_in_flight() {
+    let mut rig = Rig::new();
+    rig.start(&json!({}));
+    rig.put(&["a", "b", "c"]);
+    let done = rig.batches();
+    rig.end(done[0].token, 0, None);
+    rig.pass(10);
+    let _in_flight = rig.batches();
+    rig.told("mapping.seek", &json!({"stream": "s", "function": "f", "position": "LATEST"})).unwrap();
+    assert_eq!(rig.marks(1, 0), json!([3]));
+    rig.kill();
+    rig.start(&json!({}));
+    assert!(rig.works().is_empty());
+}
+
+/// A batch that failed for the last time after its mapping had moved back was written down as failed, and ran again.
+#[test]
+fn what_was_in_flight_when_a_mapping_moved_is_not_given_up() {
+    let rig = Rig::new();
+    rig.start(&json!({}));
+    rig.put(&["a"]);
+    let batch = rig.batches().remove(0);
+    rig.told("mapping.seek", &json!({"stream": "s", "function": "f", "position": "TRIM_HORIZON"})).unwrap();
+    rig.end(batch.token, 1, None);
+    assert!(rig.failures().is_empty());
+    assert_eq!(rig.batches()[0].positions, [0]);
+}
+
+/// After a seek to the beginning parents and children ran side by side, so the records of a key changed places.
+#[test]
+fn children_wait_for_their_parents_after_a_seek_to_the_beginning() {
+    let rig = Rig::new();
+    rig.start(&json!({}));
+    rig.put(&["a"]);
+    let parent = rig.batches().remove(0);
+    rig.end(parent.token, 0, None);
+    rig.told("stream.reshard", &json!({"name": "s", "shards": 2})).unwrap();
+    rig.put(&["a"]);
+    let child = rig.batches().remove(0);
+    rig.end(child.token, 0, None);
+    rig.told("mapping.seek", &json!({"stream": "s", "function": "f", "position": "TRIM_HORIZON"})).unwrap();
+    let again = rig.batches();
+    assert_eq!(again.iter().map(|batch| batch.shard).collect::<Vec<_>>(), [0]);
+    rig.end(again[0].token, 0, None);
+    assert_eq!(rig.batches()[0].shard, child.shard);
+}
+
+/// A stream was resharded while a put waited for the disk. The disk was full: the shard had been closed behind records that it
+/// never got, never came to its end, and its children waited for it.
+#[test]
+fn a_shard_closed_behind_a_refused_put_ends_before_it() {
+    let rig = Rig::slow();
+    rig.start(&json!({}));
+    rig.store.fail(1, Fault::Full, Repeat::Once);
+    let refused = rig.put(&["a", "b"]);
+    rig.told("stream.reshard", &json!({"name": "s", "shards": 2})).unwrap();
+    assert!(matches!(refused.heard(), Some(Err(_))));
+    rig.put(&["c"]);
+    rig.disk();
+    rig.disk();
+    assert_eq!(rig.batches().len(), 1, "a child's record");
+}
+
+/// The same, and the process was killed between the two commits: the next one read for ever at the end of the closed shard.
+#[test]
+fn a_shard_closed_behind_a_lost_put_ends_where_its_log_does() {
+    let mut rig = Rig::slow();
+    rig.start(&json!({}));
+    rig.store.fail(1, Fault::Full, Repeat::Always);
+    rig.put(&["a"]);
+    rig.disk();
+    // The disk is known to be full: the put goes apart from the reshard.
+    rig.put(&["b"]);
+    rig.ask("stream.reshard", &json!({"name": "s", "shards": 2}));
+    rig.disk();
+    rig.store.mend();
+    rig.kill();
+    rig.start(&json!({}));
+    rig.pass(1_000);
+    rig.put(&["c"]);
+    for _ in 0..4 {
+        rig.disk();
+    }
+    assert_eq!(rig.batches().len(), 1, "a child's record");
+}
+
+/// The state of a tumbling window was not read when the window was taken away while a batch ran: a success counted as a failure.
+#[test]
+fn a_batch_that_began_in_a_window_ends_in_it() {
+    let rig = Rig::new();
+    rig.start(&json!({"tumbling_window_ms": 1_000}));
+    rig.put(&["a"]);
+    let batch = rig.batches().remove(0);
+    rig.told("mapping.update", &json!({"stream": "s", "function": "f", "tumbling_window_ms": 0})).unwrap();
+    rig.end(batch.token, 0, Some(&json!({"state": {"count": 1}})));
+    assert!(rig.failures().is_empty());
+    let last = rig.batches();
+    assert!(last[0].positions.is_empty(), "the window's final invoke");
+}

@@ -1,0 +1,231 @@
+//! An engine turned by hand over a store that fails on demand: enough to tell a story in a few lines.
+
+use std::sync::{Arc, Mutex};
+
+use forebay_core::sequence;
+use forebay_core::Now;
+use forebay_engine::attempts::{Settled, Task, Token, Work};
+use forebay_engine::engine::{Engine, Parts};
+use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::functions::Registration;
+use forebay_engine::port::{Durability, Reader, Store, Table};
+use forebay_engine::slots::Slots;
+use forebay_engine::state::Config;
+use forebay_engine::store::fault::{Crash, FaultStore};
+use serde_json::{json, Value};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// One app's engine, its store and its clocks.
+pub(crate) struct Rig {
+    pub(crate) store: FaultStore,
+    engine: Option<Engine>,
+    pub(crate) mono_ms: u64,
+    pub(crate) wall_ms: u64,
+    slow_disk: bool,
+    pub(crate) concurrency: usize,
+}
+
+/// A batch in a handler.
+pub(crate) struct Batch {
+    pub(crate) token: Token,
+    pub(crate) shard: u32,
+    pub(crate) positions: Vec<u64>,
+}
+
+/// The answer of a call that may come later.
+#[derive(Clone, Default)]
+pub(crate) struct Ear(Arc<Mutex<Option<Answer>>>);
+
+impl Ear {
+    pub(crate) fn heard(&self) -> Option<Answer> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn waiter(&self) -> Waiter {
+        let ear = self.0.clone();
+        Waiter::Call(Box::new(move |answer| *ear.lock().unwrap() = Some(answer)))
+    }
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        Self::with_disk(false)
+    }
+
+    /// With a disk that does nothing before `disk`.
+    pub(crate) fn slow() -> Self {
+        Self::with_disk(true)
+    }
+
+    fn with_disk(slow_disk: bool) -> Self {
+        let store = FaultStore::new(1, Durability::PowerLoss);
+        let mut rig =
+            Self { store, engine: None, mono_ms: 5, wall_ms: 1_577_836_800_000, slow_disk, concurrency: 1_000 };
+        rig.open(Slots::memory());
+        rig
+    }
+
+    pub(crate) fn open(&mut self, slots: Slots) {
+        let config = Config {
+            app: "story".into(),
+            region: "local".into(),
+            account: "000000000000".into(),
+            concurrency: self.concurrency,
+        };
+        let (store, slow_disk, manual) = (Box::new(self.store.clone()), self.slow_disk, Some(self.now()));
+        self.engine = Some(Engine::open(Parts { store, slots, config, manual, slow_disk }).unwrap());
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.engine.as_ref().unwrap()
+    }
+
+    fn now(&self) -> Now {
+        Now { mono_ns: self.mono_ms * NS_PER_MS, wall_ms: self.wall_ms, entropy: 1 }
+    }
+
+    /// Kill the process and start the next one, in which nothing is declared yet.
+    pub(crate) fn kill(&mut self) {
+        let left = self.engine().in_flight();
+        self.store = self.store.crash(Crash::Process);
+        self.engine = None;
+        self.open(Slots::left_by(&left));
+    }
+
+    /// Stop in order and start the next one.
+    pub(crate) fn restart(&mut self) {
+        self.engine().close();
+        self.kill();
+    }
+
+    /// Let time pass, everything in it done when it is due.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        let end_ms = self.mono_ms + ms;
+        for turns in 0.. {
+            assert!(turns < 100_000, "the engine goes round in circles");
+            let due_ms = self.engine().turn(self.now()).map_or(end_ms, |due| due.div_ceil(NS_PER_MS));
+            if self.mono_ms >= end_ms && due_ms > self.mono_ms {
+                return;
+            }
+            let next_ms = due_ms.clamp(self.mono_ms, end_ms);
+            self.wall_ms += next_ms - self.mono_ms;
+            self.mono_ms = next_ms;
+            if next_ms == end_ms && due_ms >= end_ms {
+                self.engine().turn(self.now());
+                return;
+            }
+        }
+    }
+
+    /// The slow disk does what it was given.
+    pub(crate) fn disk(&self) {
+        self.engine().disk_done();
+    }
+
+    pub(crate) fn ask(&self, verb: &str, body: &Value) -> Ear {
+        let ear = Ear::default();
+        self.engine().request(verb, body.to_string().as_bytes(), ear.waiter());
+        ear
+    }
+
+    /// Ask, with the disk at work until there is an answer.
+    pub(crate) fn told(&self, verb: &str, body: &Value) -> Result<Value, EngineError> {
+        let ear = self.ask(verb, body);
+        for _ in 0..10 {
+            if let Some(answer) = ear.heard() {
+                return answer.map(|reply| match reply {
+                    Reply::Json(json) => serde_json::from_slice(&json).unwrap(),
+                    Reply::Numbers(_) => Value::Null,
+                });
+            }
+            self.disk();
+        }
+        panic!("{verb} {body} was not answered");
+    }
+
+    pub(crate) fn put(&self, keys: &[&str]) -> Ear {
+        let ear = Ear::default();
+        self.engine().put("s", keys.iter().map(|&key| (key, key.as_bytes())), ear.waiter());
+        ear
+    }
+
+    pub(crate) fn register(&self, kind: &str, name: &str, timeout_ms: u64) {
+        let (kind, name) = (kind.into(), name.into());
+        let timeout_ms = Some(timeout_ms);
+        let registration = Registration { kind, name, timeout_ms, wants: Some("batch".into()), isolation: None };
+        self.engine().register(&registration).unwrap();
+    }
+
+    /// Declare the stream `s` of one shard and the function `f` that reads it, and start.
+    pub(crate) fn start(&self, settings: &Value) {
+        self.register("function", "f", 1_000);
+        self.told("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000})).unwrap();
+        self.told("mapping.declare", &mapping(settings)).unwrap();
+        self.engine().start().unwrap();
+    }
+
+    /// Everything that may be handed out now.
+    pub(crate) fn works(&self) -> Vec<Work> {
+        self.engine().exchange(Vec::new(), 1_000).0
+    }
+
+    /// The batches among it.
+    pub(crate) fn batches(&self) -> Vec<Batch> {
+        let batch = |work: Work| match work.task {
+            Task::Batch { records, .. } => {
+                let (shard, positions) = (records.source.shard_index, records.positions.to_vec());
+                Some(Batch { token: work.token, shard, positions })
+            }
+            _ => None,
+        };
+        self.works().into_iter().filter_map(batch).collect()
+    }
+
+    pub(crate) fn end(&self, token: Token, status: u8, response: Option<&Value>) {
+        let body = response.map(|response| response.to_string().into_bytes());
+        let settled = Settled { token, status, body, duration_ns: 1 };
+        // Nothing is taken in the same breath: the story says when.
+        assert!(self.engine().exchange(vec![settled], 0).0.is_empty());
+    }
+
+    pub(crate) fn failures(&self) -> Vec<Value> {
+        let listed = self.told("failed.list", &json!({"limit": 100_000})).unwrap();
+        listed.as_array().unwrap().clone()
+    }
+
+    pub(crate) fn reader(&self) -> Box<dyn Reader> {
+        self.store.reader().unwrap()
+    }
+
+    /// Marks of the durable checkpoint of a mapping on a shard's log.
+    pub(crate) fn marks(&self, mapping: u64, log: u32) -> Value {
+        let key = [&mapping.to_be_bytes()[..], &log.to_be_bytes()].concat();
+        let row = self.reader().get(Table::Checkpoint, &key).unwrap().unwrap();
+        serde_json::from_slice::<Value>(&row).unwrap()["marks"].clone()
+    }
+}
+
+/// A mapping of `s` to `f`, with some settings of its own.
+pub(crate) fn mapping(settings: &Value) -> Value {
+    let mut all = json!({
+        "stream": "s", "function": "f", "starting_position": "TRIM_HORIZON", "batch_size": 1,
+        "maximum_batching_window_ms": 0, "parallelization_factor": 1, "maximum_retry_attempts": 0,
+        "maximum_record_age_ms": -1, "bisect_batch_on_function_error": false, "report_batch_item_failures": false,
+        "filters": [], "tumbling_window_ms": 0, "on_failure": null, "include_payload": false,
+        "retry_backoff": {"base_ms": 100, "cap_ms": 100, "jitter": 0.0}, "enabled": true,
+    });
+    for (name, value) in settings.as_object().unwrap() {
+        all[name] = value.clone();
+    }
+    all
+}
+
+pub(crate) fn bound() -> Value {
+    json!({"stream": "s", "function": "f"})
+}
+
+/// Sequence number of a position, as text.
+pub(crate) fn number(shard: u32, position: u64) -> String {
+    sequence::number(shard, position).to_string()
+}
