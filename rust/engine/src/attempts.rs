@@ -8,7 +8,7 @@ use crate::error::{EngineError, Waiter};
 use crate::failures::FailureKey;
 use crate::pollers::{Poller, PollerId, Records};
 use crate::port::StoreError;
-use crate::slots::{SlotError, SlotId, SlotRecord};
+use crate::slots::{SlotError, SlotId, SlotKind, SlotRecord};
 use crate::state::{State, Timer};
 
 /// Names an attempt in flight. Never reused while an engine lives.
@@ -37,13 +37,14 @@ pub(crate) struct Attempt {
     pub(crate) request: u128,
     pub(crate) deadline_ns: u64,
     pub(crate) timed_out: bool,
-    pub(crate) file_slot: Option<SlotId>,
+    /// Where it is counted on file.
+    pub(crate) file_slots: Vec<SlotId>,
     pub(crate) alone: bool,
 }
 
 impl Attempt {
     pub(crate) fn new(slot: Slot, job: Job, number: u32) -> Self {
-        Self { slot, job, number, request: 0, deadline_ns: 0, timed_out: false, file_slot: None, alone: false }
+        Self { slot, job, number, request: 0, deadline_ns: 0, timed_out: false, file_slots: Vec::new(), alone: false }
     }
 }
 
@@ -233,7 +234,7 @@ impl State {
             let slots = self.slots.occupy_many(&records)?;
             for ((token, _), slot) in self.counted.drain(..).zip(slots) {
                 if let Some(attempt) = self.attempts.get_mut(token) {
-                    attempt.file_slot = Some(slot);
+                    attempt.file_slots.push(slot);
                 }
             }
         }
@@ -325,6 +326,7 @@ impl State {
 
 fn slot_record(poller: &Poller, records: &Records, (lane, interruptions): (u8, u32), attempt: &Attempt) -> SlotRecord {
     SlotRecord {
+        kind: SlotKind::Batch,
         mapping: poller.source.mapping,
         shard: poller.shard,
         lane,

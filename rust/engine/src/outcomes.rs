@@ -22,8 +22,8 @@ impl State {
         if attempt.alone {
             self.outbox.running_alone = false;
         }
-        if let Some(file_slot) = attempt.file_slot {
-            self.slots.release(file_slot);
+        for &slot in &attempt.file_slots {
+            self.slots.release(slot);
         }
         let status = if attempt.timed_out { 2 } else { settled.status };
         self.measure(&attempt, status, settled.duration_ns);

@@ -5,8 +5,8 @@
 //! truth; slots that lie below a checkpoint are then recognised by it.
 //!
 //! Layout: 64-byte cells, little-endian. Cell 0 is the header (`magic 8 bytes, format u32`); a slot is `mapping u64, first u64,
-//! last u64, shard u32, attempt u32, interruptions u32, lane u8, lanes u8, alone u8, taken u8 = 1`, zeros, and in its last four
-//! bytes the CRC-32 of the 60 before. A free slot is all zeros.
+//! last u64, shard u32, attempt u32, interruptions u32, lane u8, lanes u8, alone u8, taken u8 = 1, kind u8`, zeros, and in its last
+//! four bytes the CRC-32 of the 60 before. A free slot is all zeros. Format 1 had no kind: its zero is a stream's batch.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,20 +18,40 @@ use crate::directory::open_private;
 use crate::fp;
 use crate::port::StoreError;
 
-/// Most slots of a file, so most batches in flight of one process.
-pub const SLOTS_MAX: usize = 65_536;
+/// Most slots of a file. An attempt takes one, or one for each run of neighbouring messages.
+pub const SLOTS_MAX: usize = 262_144;
 
 const CELL: usize = 64;
 const CRC_AT: usize = CELL - 4;
 const MAGIC: &[u8; 8] = b"fbattmpt";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FIRST_STEP: usize = 64;
 /// Dirty slots this close are written in one go with what lies between them.
 const BRIDGE: usize = 16;
 
-/// One batch in flight.
+/// What a slot is about. The number is part of the format: never change one, never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SlotKind {
+    /// A batch of a stream.
+    Batch = 0,
+    /// Messages of a queue, numbers without a gap.
+    Messages = 1,
+    /// An asynchronous invocation.
+    Event = 2,
+}
+
+impl SlotKind {
+    fn numbered(number: u8) -> Option<Self> {
+        [Self::Batch, Self::Messages, Self::Event].into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// One piece of work in flight, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotRecord {
+    /// What the other fields speak of.
+    pub kind: SlotKind,
     /// The mapping it belongs to.
     pub mapping: u64,
     /// The shard of its records.
@@ -211,6 +231,10 @@ impl Slots {
         if format > FORMAT {
             return Err(StoreError::NewerFormat { found: format, known: FORMAT });
         }
+        if format < FORMAT {
+            self.cells[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+            self.write_range(0, CELL)?;
+        }
         let mut found = Found::default();
         for slot in 0..self.slots() as u32 {
             let cell = self.cell(slot);
@@ -292,6 +316,7 @@ fn encode(record: &SlotRecord) -> [u8; CELL] {
     cell[28..32].copy_from_slice(&record.attempt.to_le_bytes());
     cell[32..36].copy_from_slice(&record.interruptions.to_le_bytes());
     cell[36..40].copy_from_slice(&[record.lane, record.lanes, u8::from(record.alone), 1]);
+    cell[40] = record.kind as u8;
     let crc = crc32fast::hash(&cell[..CRC_AT]);
     cell[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     cell
@@ -303,6 +328,7 @@ fn decode(cell: &[u8]) -> Option<SlotRecord> {
         return None;
     }
     Some(SlotRecord {
+        kind: SlotKind::numbered(cell[40])?,
         mapping: u64_at(cell, 0),
         first: u64_at(cell, 8),
         last: u64_at(cell, 16),

@@ -5,7 +5,7 @@ use forebay_core::stream::face::Suspect;
 
 use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError};
-use crate::slots::{SlotError, SlotId, SlotRecord};
+use crate::slots::{SlotError, SlotId, SlotKind, SlotRecord};
 use crate::state::State;
 
 impl State {
@@ -64,6 +64,7 @@ impl State {
         let records: Vec<SlotRecord> = open
             .into_iter()
             .map(|suspect| SlotRecord {
+                kind: SlotKind::Batch,
                 mapping,
                 shard,
                 lane: suspect.lane,

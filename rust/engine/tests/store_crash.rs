@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use forebay_engine::directory::{Directory, Ownership};
 use forebay_engine::port::{Durability, Store, StoreError, Table};
-use forebay_engine::slots::{SlotRecord, Slots};
+use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
 use forebay_engine::store::sqlite::SqliteStore;
 use store_common::{append, set, spans, trim, Random};
 
@@ -48,6 +48,7 @@ fn commit_until_killed() {
     loop {
         let count = 1 + random.below(400);
         let record = SlotRecord {
+            kind: SlotKind::Batch,
             mapping: 1,
             shard: 0,
             lane: 0,

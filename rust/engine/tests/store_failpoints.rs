@@ -12,7 +12,7 @@ use std::process::Command;
 use forebay_engine::directory::Directory;
 use forebay_engine::failpoint::{self, Action, POINTS};
 use forebay_engine::port::{Durability, Store, StoreError, Table};
-use forebay_engine::slots::{SlotRecord, Slots};
+use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
 use forebay_engine::store::sqlite::SqliteStore;
 use store_common::{append, content, quick_dir, set, trim, Content};
 
@@ -28,6 +28,7 @@ fn live(dir: &Path, mut acknowledged: impl FnMut()) -> Result<(), StoreError> {
     let (mut slots, _) = Slots::open(&dir.join("attempts"))?;
     for round in 0..COMMITS {
         let record = SlotRecord {
+            kind: SlotKind::Batch,
             mapping: 1,
             shard: 0,
             lane: 0,

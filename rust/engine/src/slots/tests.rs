@@ -6,6 +6,7 @@ use super::*;
 
 fn record(n: u64) -> SlotRecord {
     SlotRecord {
+        kind: [SlotKind::Batch, SlotKind::Messages, SlotKind::Event][(n % 3) as usize],
         mapping: n,
         shard: n as u32 + 1,
         lane: (n % 10) as u8,
@@ -118,9 +119,22 @@ fn a_file_of_another_kind_or_a_newer_format_is_refused() {
     assert!(matches!(Slots::open(&place.path), Err(StoreError::Corrupt(_))));
     let mut newer = vec![0; CELL];
     newer[..8].copy_from_slice(MAGIC);
-    newer[8] = 2;
+    newer[8] = 3;
     std::fs::write(&place.path, newer).unwrap();
-    assert!(matches!(Slots::open(&place.path), Err(StoreError::NewerFormat { found: 2, known: 1 })));
+    assert!(matches!(Slots::open(&place.path), Err(StoreError::NewerFormat { found: 3, known: 2 })));
+}
+
+#[test]
+fn a_file_without_kinds_tells_of_batches_and_is_of_todays_format_from_then_on() {
+    let place = place();
+    let (mut slots, _) = Slots::open(&place.path).unwrap();
+    slots.occupy(record(3)).unwrap();
+    let mut bytes = std::fs::read(&place.path).unwrap();
+    assert_eq!((bytes[8], bytes[CELL + 40]), (2, 0), "zero is the kind of a batch");
+    bytes[8] = 1;
+    std::fs::write(&place.path, bytes).unwrap();
+    assert_eq!(Slots::open(&place.path).unwrap().1.records, [record(3)]);
+    assert_eq!(std::fs::read(&place.path).unwrap()[8], 2);
 }
 
 #[test]

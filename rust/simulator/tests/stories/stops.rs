@@ -1,7 +1,7 @@
 //! Ends and beginnings of the process, and its deadlines.
 
 use forebay_engine::attempts::Task;
-use forebay_engine::slots::{SlotRecord, Slots};
+use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
 use forebay_engine::store::fault::{Fault, Repeat};
 use serde_json::json;
 
@@ -14,6 +14,7 @@ fn a_crash_with_most_slots_in_flight_can_be_started_after() {
     let mut rig = Rig::new();
     rig.start(&json!({}));
     let record = |first| SlotRecord {
+        kind: SlotKind::Batch,
         mapping: 1,
         shard: 0,
         lane: 0,
