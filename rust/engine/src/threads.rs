@@ -21,8 +21,7 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
         inner.state.turn();
         let now = inner.state.now.mono_ns;
         if let Some(commit) = if inner.commit_is_due() { inner.state.take_commit() } else { None } {
-            shared.leave(&mut inner);
-            drop(inner);
+            shared.leave(inner);
             let begun = Instant::now();
             let result = store.commit(&commit.writes);
             more_to_give |= commit.trims();
@@ -38,7 +37,14 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
         if inner.stopping {
             return;
         }
-        shared.leave(&mut inner);
+        if inner.state.ring {
+            shared.leave(inner);
+            inner = shared.enter();
+            continue;
+        }
+        if !inner.state.reads.is_empty() {
+            shared.reads.notify_one();
+        }
         let wait = inner.state.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
         if more_to_give && wait > Duration::from_millis(1) {
             drop(inner);
@@ -83,6 +89,7 @@ pub(crate) fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
                 Err(error) => inner.state.fail(error),
             }
         }
-        shared.leave(&mut inner);
+        shared.leave(inner);
+        inner = shared.lock();
     }
 }
