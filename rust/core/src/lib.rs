@@ -6,6 +6,7 @@
 
 pub mod filter;
 pub mod histogram;
+pub mod invocation;
 pub mod now;
 pub mod queue;
 pub mod sequence;

@@ -1,0 +1,223 @@
+//! The asynchronous events of one function: facts in, commands out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::face::{Command, Key, Life, Outcome, Settings};
+use super::fate::{self, Fate};
+use crate::Now;
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// An event that is held in memory.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    life: Life,
+    /// When it may run, mono ns.
+    due_ns: u64,
+    /// When its maximum age is over, mono ns.
+    expires_ns: u64,
+}
+
+/// A function's events.
+///
+/// ```text
+/// waiting -> running -> gone                  ended, for whatever reason
+/// waiting -> gone                             too old, or it must not run
+/// running -> waiting, under a later key       failed or not reached
+/// ```
+///
+/// Promises: an accepted event ends once; it reaches the function once and `maximum_retry_attempts` times more at most, and
+/// never at its maximum age or beyond; no more than `concurrency` run at once; no more than `waiting_max` that wait are in memory.
+///
+/// Times that were written down are wall time; inside one run of the process they are followed on the monotonic clock, so that a
+/// jump of the wall clock makes no wait longer or shorter.
+#[derive(Debug)]
+pub struct EventQueue {
+    settings: Settings,
+    /// By key, at most `waiting_max`: those with the lowest keys.
+    waiting: BTreeMap<Key, Held>,
+    /// The same by when they are due, and by when they are too old.
+    due: BTreeSet<(u64, Key)>,
+    expiring: BTreeSet<(u64, Key)>,
+    running: BTreeMap<Key, Held>,
+    /// What was in flight when the process died, and how often that happened while it was alone.
+    suspects: BTreeMap<Key, u32>,
+    /// The store may hold more events than are known here, all above `known_to`.
+    more: bool,
+    known_to: Option<Key>,
+    finding: bool,
+    commands: VecDeque<Command>,
+}
+
+impl EventQueue {
+    /// A queue that knows nothing of what the store holds.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            waiting: BTreeMap::new(),
+            due: BTreeSet::new(),
+            expiring: BTreeSet::new(),
+            running: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            more: true,
+            known_to: None,
+            finding: false,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Take other settings. Waits under way stay as they are, ages are counted anew.
+    pub fn configure(&mut self, settings: Settings, now: &Now) {
+        self.settings = settings;
+        self.expiring.clear();
+        for (key, held) in &mut self.waiting {
+            held.expires_ns = expiry_ns(&self.settings, &held.life, now);
+            self.expiring.insert((held.expires_ns, *key));
+        }
+        for held in self.running.values_mut() {
+            held.expires_ns = expiry_ns(&self.settings, &held.life, now);
+        }
+    }
+
+    /// An event has become durable.
+    pub fn accepted(&mut self, key: Key, life: Life, now: &Now) {
+        self.add(key, life, now);
+    }
+
+    /// What [`Command::Find`] asked for, ascending. `all`: there are no others.
+    pub fn found(&mut self, events: &[(Key, Life)], all: bool, now: &Now) {
+        self.finding = false;
+        let Some((last, _)) = events.last() else {
+            self.more &= !all;
+            return;
+        };
+        self.more = !all;
+        self.known_to = self.known_to.max(Some(*last));
+        for (key, life) in events {
+            self.add(*key, *life, now);
+        }
+    }
+
+    /// An event was in flight when the process died. `interruptions`: how often it died while nothing else was.
+    pub fn suspect(&mut self, key: Key, interruptions: u32) {
+        self.suspects.insert(key, interruptions);
+    }
+
+    /// An attempt has ended.
+    pub fn completed(&mut self, key: Key, outcome: Outcome, now: &Now) {
+        let Some(mut held) = self.running.remove(&key) else { return };
+        let left_ns = held.expires_ns.saturating_sub(now.mono_ns);
+        match fate::after(&self.settings, &mut held.life, outcome, left_ns) {
+            Fate::End(condition) => self.commands.push_back(Command::End { key, life: held.life, condition }),
+            Fate::Again => {
+                held.due_ns = now.mono_ns;
+                self.hold(key, held);
+            }
+            Fate::Later { delay_ms } => {
+                let to = Key { due_ms: now.wall_ms + delay_ms, number: key.number };
+                held.due_ns = now.mono_ns + delay_ms * NS_PER_MS;
+                self.commands.push_back(Command::Retry { key, to, life: held.life });
+                self.hold(to, held);
+            }
+        }
+    }
+
+    /// Begin what can begin, give up what is too old, and ask for more where little is left.
+    pub fn due(&mut self, now: &Now) {
+        while let Some(&(expires_ns, key)) = self.expiring.first() {
+            if expires_ns > now.mono_ns {
+                break;
+            }
+            self.begin(key, now);
+        }
+        while self.settings.concurrency == 0 || (self.running.len() as u32) < self.settings.concurrency {
+            match self.due.first() {
+                // Where nothing may ever run, nothing waits either.
+                Some(&(due_ns, key)) if due_ns <= now.mono_ns || self.settings.concurrency == 0 => self.begin(key, now),
+                _ => break,
+            }
+        }
+        if self.more && !self.finding && self.waiting.len() < self.settings.waiting_max.div_ceil(2) {
+            self.finding = true;
+            self.commands.push_back(Command::Find { after: self.known_to });
+        }
+    }
+
+    /// The next command.
+    pub fn poll(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When `due` has something to do next, mono ns.
+    pub fn next_due(&self) -> Option<u64> {
+        let has_room = (self.running.len() as u32) < self.settings.concurrency;
+        let due = self.due.first().filter(|_| has_room).map(|(due_ns, _)| *due_ns);
+        [due, self.expiring.first().map(|(expires_ns, _)| *expires_ns)].into_iter().flatten().min()
+    }
+
+    /// Events in flight.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Waiting events in memory, and whether the store may hold others.
+    pub fn waiting(&self) -> (usize, bool) {
+        (self.waiting.len(), self.more)
+    }
+
+    /// Run an event that waits, or end it.
+    fn begin(&mut self, key: Key, now: &Now) {
+        let Some(held) = self.let_go(key) else { return };
+        let left_ns = held.expires_ns.saturating_sub(now.mono_ns);
+        let suspected = self.suspects.remove(&key);
+        let interruptions = suspected.unwrap_or(0);
+        if let Some(condition) = fate::before(&self.settings, &held.life, interruptions, left_ns) {
+            self.commands.push_back(Command::End { key, life: held.life, condition });
+            return;
+        }
+        self.running.insert(key, held);
+        let attempt = held.life.failures + 1;
+        self.commands.push_back(Command::Run { key, attempt, alone: suspected.is_some(), interruptions });
+    }
+
+    fn add(&mut self, key: Key, life: Life, now: &Now) {
+        let wait_ms = key.due_ms.saturating_sub(now.wall_ms).min(self.settings.maximum_event_age_ms);
+        let due_ns = now.mono_ns + wait_ms * NS_PER_MS;
+        let held = Held { life, due_ns, expires_ns: expiry_ns(&self.settings, &life, now) };
+        self.hold(key, held);
+    }
+
+    /// Keep an event in memory, if it is among the first; the others stay in the store until they are.
+    fn hold(&mut self, key: Key, held: Held) {
+        if self.running.contains_key(&key) || self.waiting.contains_key(&key) {
+            return;
+        }
+        if self.more && Some(key) > self.known_to {
+            return;
+        }
+        self.waiting.insert(key, held);
+        self.due.insert((held.due_ns, key));
+        self.expiring.insert((held.expires_ns, key));
+        if self.waiting.len() > self.settings.waiting_max {
+            if let Some((&last, _)) = self.waiting.last_key_value() {
+                self.let_go(last);
+            }
+            self.more = true;
+            self.known_to = self.waiting.last_key_value().map(|(key, _)| *key);
+        }
+    }
+
+    fn let_go(&mut self, key: Key) -> Option<Held> {
+        let held = self.waiting.remove(&key)?;
+        self.due.remove(&(held.due_ns, key));
+        self.expiring.remove(&(held.expires_ns, key));
+        Some(held)
+    }
+}
+
+/// When an event is too old, on the monotonic clock. However the wall clock was set meanwhile, it is never further away than the
+/// maximum age.
+fn expiry_ns(settings: &Settings, life: &Life, now: &Now) -> u64 {
+    let age_ms = now.wall_ms.saturating_sub(life.accepted_ms);
+    now.mono_ns + settings.maximum_event_age_ms.saturating_sub(age_ms) * NS_PER_MS
+}

@@ -1,0 +1,107 @@
+//! `tests/cases/invocation.json`: the life of one event, with the source of each row.
+
+use std::collections::VecDeque;
+
+use forebay_core::invocation::face::{Command, Key, Life, Outcome, Settings};
+use forebay_core::invocation::EventQueue;
+use forebay_core::Now;
+use serde_json::Value;
+
+const TABLE: &str = include_str!("../../../../tests/cases/invocation.json");
+const START_MS: u64 = 1_577_836_800_000;
+
+pub(crate) fn defaults() -> Settings {
+    Settings {
+        maximum_retry_attempts: 2,
+        maximum_event_age_ms: 21_600_000,
+        retry_delays_ms: vec![60_000, 120_000],
+        backoff_ms: (1_000, 300_000),
+        concurrency: 10,
+        waiting_max: 100,
+    }
+}
+
+fn settings_of(row: &Value) -> Settings {
+    let mut settings = defaults();
+    for (name, value) in row["settings"].as_object().into_iter().flatten() {
+        match name.as_str() {
+            "retries" => settings.maximum_retry_attempts = value.as_u64().unwrap() as u32,
+            "age_ms" => settings.maximum_event_age_ms = value.as_u64().unwrap(),
+            "concurrency" => settings.concurrency = value.as_u64().unwrap() as u32,
+            "delays_ms" => {
+                settings.retry_delays_ms = value.as_array().unwrap().iter().map(|ms| ms.as_u64().unwrap()).collect();
+            }
+            other => panic!("unknown setting {other}"),
+        }
+    }
+    settings
+}
+
+fn outcome_of(word: &str) -> Outcome {
+    match word {
+        "ok" => Outcome::Success,
+        "error" => Outcome::Error,
+        "not invoked" => Outcome::NotInvoked,
+        "interrupted" => Outcome::Interrupted,
+        other => panic!("unknown outcome {other}"),
+    }
+}
+
+fn life_of(row: &Value) -> Vec<String> {
+    let mut queue = EventQueue::new(settings_of(row));
+    let mut now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
+    let key = Key { due_ms: START_MS, number: 7 };
+    let life = Life {
+        accepted_ms: START_MS.checked_add_signed(row["accepted_ms"].as_i64().unwrap_or(0)).unwrap(),
+        hops: row["hops"].as_u64().unwrap_or(0) as u32,
+        ..Life::default()
+    };
+    if let Some(interruptions) = row["interruptions"].as_u64() {
+        queue.suspect(key, interruptions as u32);
+    }
+    let mut outcomes: VecDeque<&str> =
+        row["outcomes"].as_array().unwrap().iter().map(|o| o.as_str().unwrap()).collect();
+    let takes_ms = row["takes_ms"].as_u64().unwrap_or(0);
+    let mut happens = Vec::new();
+    queue.due(&now);
+    loop {
+        let at = now.wall_ms - START_MS;
+        match queue.poll() {
+            Some(Command::Find { after }) => {
+                assert_eq!(after, None);
+                queue.found(&[(key, life)], true, &now);
+                queue.due(&now);
+            }
+            Some(Command::Run { key, attempt, alone, .. }) => {
+                happens.push(format!("{at} run {attempt}{}", if alone { " alone" } else { "" }));
+                now.wall_ms += takes_ms;
+                now.mono_ns += takes_ms * 1_000_000;
+                queue.completed(key, outcome_of(outcomes.pop_front().expect("one more attempt than outcomes")), &now);
+                queue.due(&now);
+            }
+            Some(Command::Retry { to, .. }) => assert!(to.due_ms >= now.wall_ms),
+            Some(Command::End { life, condition, .. }) => {
+                happens.push(format!("{at} end {} {}", condition.as_str(), life.failures));
+            }
+            None => {
+                let Some(due_ns) = queue.next_due() else { break };
+                assert!(due_ns > now.mono_ns, "what is due was done");
+                now.wall_ms += (due_ns - now.mono_ns) / 1_000_000;
+                now.mono_ns = due_ns;
+                queue.due(&now);
+            }
+        }
+    }
+    assert!(outcomes.is_empty(), "{} outcomes are left over", outcomes.len());
+    happens
+}
+
+#[test]
+fn every_row_of_the_table_happens_as_written() {
+    let table: Vec<Value> = serde_json::from_str(TABLE).unwrap();
+    for row in &table {
+        let expected: Vec<&str> =
+            row["happens"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+        assert_eq!(life_of(row), expected, "{}", row["name"]);
+    }
+}

@@ -1,0 +1,181 @@
+//! What must hold whatever comes: nothing is lost or ends twice, attempts and what is in flight are bounded, memory too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use forebay_core::invocation::face::{Command, Condition, Key, Life, Outcome, Settings};
+use forebay_core::invocation::EventQueue;
+use forebay_core::Now;
+use proptest::prelude::*;
+
+use crate::cases::defaults;
+
+const WAITING_MAX: usize = 6;
+const FOUND_AT_ONCE: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Accept { hops: u32 },
+    End { which: usize, outcome: Outcome },
+    Pass { ms: u64 },
+    SetWall { by_ms: i64 },
+    Restart,
+    Configure { concurrency: u32 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![
+        3 => Just(Outcome::Success),
+        3 => Just(Outcome::Error),
+        2 => Just(Outcome::NotInvoked),
+        1 => Just(Outcome::Interrupted),
+    ];
+    prop_oneof![
+        6 => prop_oneof![9 => Just(0u32), 1 => 14..18u32].prop_map(|hops| Step::Accept { hops }),
+        8 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::End { which, outcome }),
+        4 => prop_oneof![0..5_000u64, 50_000..200_000u64].prop_map(|ms| Step::Pass { ms }),
+        1 => (-4_000_000..4_000_000i64).prop_map(|by_ms| Step::SetWall { by_ms }),
+        1 => Just(Step::Restart),
+        1 => (0..4u32).prop_map(|concurrency| Step::Configure { concurrency }),
+    ]
+}
+
+/// A store, a function and a clock around a queue.
+struct World {
+    settings: Settings,
+    queue: EventQueue,
+    now: Now,
+    store: BTreeMap<Key, Life>,
+    running: Vec<Key>,
+    /// By number: attempts that failed or succeeded.
+    reached: BTreeMap<u64, u32>,
+    ended: BTreeMap<u64, Condition>,
+    accepted: BTreeSet<u64>,
+}
+
+impl World {
+    fn new() -> Self {
+        let settings = Settings { concurrency: 2, waiting_max: WAITING_MAX, ..defaults() };
+        Self {
+            queue: EventQueue::new(settings.clone()),
+            settings,
+            now: Now { mono_ns: 0, wall_ms: 1_577_836_800_000, entropy: 0 },
+            store: BTreeMap::new(),
+            running: Vec::new(),
+            reached: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Accept { hops } => {
+                let number = self.accepted.len() as u64;
+                let key = Key { due_ms: self.now.wall_ms, number };
+                let life = Life { accepted_ms: self.now.wall_ms, hops, ..Life::default() };
+                self.accepted.insert(number);
+                self.store.insert(key, life);
+                self.queue.accepted(key, life, &self.now);
+            }
+            Step::End { which, outcome } if !self.running.is_empty() => {
+                let key = self.running.swap_remove(which % self.running.len());
+                if matches!(outcome, Outcome::Success | Outcome::Error) {
+                    *self.reached.entry(key.number).or_default() += 1;
+                }
+                self.queue.completed(key, outcome, &self.now);
+            }
+            Step::End { .. } => {}
+            Step::Pass { ms } => self.pass(ms),
+            Step::SetWall { by_ms } => self.now.wall_ms = self.now.wall_ms.saturating_add_signed(by_ms),
+            Step::Restart => {
+                self.queue = EventQueue::new(self.settings.clone());
+                self.running.drain(..).for_each(|key| self.queue.suspect(key, 1));
+            }
+            Step::Configure { concurrency } => {
+                self.settings.concurrency = concurrency;
+                self.queue.configure(self.settings.clone(), &self.now);
+            }
+        }
+        self.carry_out();
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now.wall_ms += ms;
+        self.now.mono_ns += ms * 1_000_000;
+    }
+
+    fn carry_out(&mut self) {
+        self.queue.due(&self.now);
+        while let Some(command) = self.queue.poll() {
+            match command {
+                Command::Run { key, attempt, .. } => {
+                    let life = self.store[&key];
+                    assert!(!self.running.contains(&key), "{key:?} runs twice at once");
+                    assert!(self.running.len() < self.settings.concurrency as usize);
+                    assert_eq!(attempt, life.failures + 1);
+                    self.running.push(key);
+                }
+                Command::Retry { key, to, life } => {
+                    assert_eq!(key.number, to.number);
+                    assert!(self.store.remove(&key).is_some());
+                    assert_eq!(self.store.insert(to, life), None);
+                }
+                Command::End { key, condition, .. } => {
+                    assert!(self.store.remove(&key).is_some(), "{key:?} is gone already");
+                    assert_eq!(self.ended.insert(key.number, condition), None, "{key:?} ends twice");
+                }
+                Command::Find { after } => {
+                    let above = self.store.range((
+                        after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
+                        std::ops::Bound::Unbounded,
+                    ));
+                    let found: Vec<(Key, Life)> = above.take(FOUND_AT_ONCE).map(|(key, life)| (*key, *life)).collect();
+                    self.queue.found(&found, found.len() < FOUND_AT_ONCE, &self.now);
+                    self.queue.due(&self.now);
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        let kept: BTreeSet<u64> = self.store.keys().map(|key| key.number).chain(self.ended.keys().copied()).collect();
+        assert_eq!(kept, self.accepted, "every event is in the store or has ended");
+        assert_eq!(kept.len(), self.store.len() + self.ended.len(), "and never both");
+        assert!(self.reached.values().all(|&attempts| attempts <= 1 + self.settings.maximum_retry_attempts));
+        assert!(self.queue.waiting().0 <= WAITING_MAX);
+        assert_eq!(self.queue.running(), self.running.len());
+        assert!(self.queue.next_due().is_none_or(|due_ns| due_ns > self.now.mono_ns), "what is due was done");
+    }
+
+    /// Let everything succeed, until nothing is left.
+    fn drain(&mut self) {
+        self.settings.concurrency = 2;
+        self.queue.configure(self.settings.clone(), &self.now);
+        self.carry_out();
+        for _ in 0..10_000 {
+            while !self.running.is_empty() {
+                self.take(Step::End { which: 0, outcome: Outcome::Success });
+            }
+            let Some(due_ns) = self.queue.next_due() else { break };
+            self.pass((due_ns - self.now.mono_ns).div_ceil(1_000_000));
+            self.carry_out();
+        }
+        assert!(self.store.is_empty(), "left behind: {:?}", self.store);
+        assert_eq!(self.ended.len(), self.accepted.len());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn nothing_is_lost_and_nothing_runs_more_often_than_it_may(steps in prop::collection::vec(step(), 1..200)) {
+        let mut world = World::new();
+        world.carry_out();
+        for step in steps {
+            world.take(step);
+        }
+        world.drain();
+    }
+}
