@@ -30,12 +30,28 @@ pub enum Table {
     Failure = 6,
     /// Metric points.
     Metric = 7,
+    /// Asynchronous events that wait or run.
+    Event = 8,
+    /// Functions that were given asynchronous events.
+    Function = 9,
+    /// Declared topics and their subscriptions.
+    Topic = 10,
 }
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 7] =
-        [Self::Meta, Self::Stream, Self::Shard, Self::Mapping, Self::Checkpoint, Self::Failure, Self::Metric];
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Stream,
+        Self::Shard,
+        Self::Mapping,
+        Self::Checkpoint,
+        Self::Failure,
+        Self::Metric,
+        Self::Event,
+        Self::Function,
+        Self::Topic,
+    ];
 
     /// The table with a number of the format.
     pub fn numbered(number: u8) -> Option<Self> {
@@ -63,6 +79,16 @@ pub enum Write {
         /// First position to keep.
         before: u64,
     },
+    /// Insert a row that somebody asked to add. As `Append`, and other than `Set`, it is refused when the disk is full, rather than
+    /// given the room that is kept for what was promised already.
+    Add {
+        /// Kind of row.
+        table: Table,
+        /// Ordered bytewise.
+        key: Vec<u8>,
+        /// Opaque to the store.
+        value: Vec<u8>,
+    },
     /// Insert or replace a row.
     Set {
         /// Kind of row.
@@ -79,6 +105,13 @@ pub enum Write {
         /// The row.
         key: Vec<u8>,
     },
+}
+
+impl Write {
+    /// Whether it takes room that nobody was promised: a full disk refuses it, and nothing else.
+    pub fn adds(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Add { .. })
+    }
 }
 
 /// Why a store did not do what was asked.

@@ -188,7 +188,7 @@ impl Disk {
             return Err(error.clone());
         }
         self.commits += 1;
-        let struck = self.strike(writes.iter().any(|write| matches!(write, Write::Append { .. })));
+        let struck = self.strike(writes.iter().any(Write::adds));
         if struck == Some(Fault::Full) {
             return Err(StoreError::Full("as planned".into()));
         }
@@ -309,10 +309,13 @@ mod tests {
         assert!(matches!(store.commit(&[append(2)]), Err(StoreError::Full(_))));
         store.commit(&[Write::Trim { shard: 0, before: 1 }, mark(0)]).unwrap();
         assert!(matches!(store.commit(&[append(2)]), Err(StoreError::Full(_))));
+        let row = Write::Add { table: Table::Event, key: vec![1], value: vec![1] };
+        assert!(matches!(store.commit(std::slice::from_ref(&row)), Err(StoreError::Full(_))), "a row that is added, too");
         store.mend();
-        store.commit(&[append(2)]).unwrap();
+        store.commit(&[append(2), row]).unwrap();
         assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((1, 3)));
-        assert_eq!(store.commits(), 6);
+        assert_eq!(store.reader().unwrap().get(Table::Event, &[1]).unwrap(), Some(vec![1]));
+        assert_eq!(store.commits(), 7);
     }
 
     #[test]

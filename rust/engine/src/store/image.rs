@@ -34,7 +34,7 @@ impl Image {
                 Write::Trim { shard, before: u64::MAX } => {
                     spans.insert(*shard, None);
                 }
-                Write::Trim { .. } | Write::Set { .. } | Write::Remove { .. } => {}
+                Write::Trim { .. } | Write::Add { .. } | Write::Set { .. } | Write::Remove { .. } => {}
             }
         }
         Ok(())
@@ -49,7 +49,7 @@ impl Image {
                     self.logs.remove(shard);
                 }
                 Write::Trim { shard, before } => self.trim(*shard, *before),
-                Write::Set { table, key, value } => {
+                Write::Add { table, key, value } | Write::Set { table, key, value } => {
                     self.rows.entry(*table).or_default().insert(key.clone(), value.clone());
                 }
                 Write::Remove { table, key } => {

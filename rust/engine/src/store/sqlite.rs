@@ -114,7 +114,9 @@ impl SqliteStore {
             match write {
                 Write::Append { shard, chunk } => self.append(&mut draft, *shard, chunk)?,
                 Write::Trim { shard, before } => self.trim(&mut draft, *shard, *before)?,
-                Write::Set { table, key, value } => self.set(&mut draft.census, *table as u8, key, value)?,
+                Write::Add { table, key, value } | Write::Set { table, key, value } => {
+                    self.set(&mut draft.census, *table as u8, key, value)?;
+                }
                 Write::Remove { table, key } => self.remove(&mut draft.census, *table as u8, key)?,
             }
         }
@@ -260,7 +262,7 @@ impl SqliteStore {
     }
 
     fn commit_unguarded(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        if writes.iter().any(|write| matches!(write, Write::Append { .. })) {
+        if writes.iter().any(Write::adds) {
             self.admit()?;
             self.write(writes)?;
         } else {

@@ -27,6 +27,7 @@ fn tell_write(write: &Write) -> String {
     match write {
         Write::Append { shard, chunk } => format!("append {shard} {}..{}", chunk.first(), chunk.end()),
         Write::Trim { shard, before } => format!("trim {shard} {before}"),
+        Write::Add { table, key, value } => format!("add {table:?} {key:?} {}", text(value)),
         Write::Set { table, key, value } => format!("set {table:?} {key:?} {}", text(value)),
         Write::Remove { table, key } => format!("remove {table:?} {key:?}"),
     }
