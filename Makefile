@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench deep clean servers
+.PHONY: help check test demo bench bench-growth deep clean servers
 
 PYTHON ?= python3
 TEST := $(CURDIR)/.venv
@@ -23,7 +23,7 @@ CI := --locked --profile ci
 export PYO3_PYTHON := $(TEST)/bin/python
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 check: $(TEST)/.ready ## the fast lints: format, clippy, ruff, mypy
 	cargo fmt --all --check
@@ -39,8 +39,11 @@ test: check servers $(TEST)/.built ## every check and every test
 demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
 	$(RELEASE)/bin/python examples/flights.py $(ARGS)
 
-bench: $(RELEASE)/.built ## measure this machine; ARGS="--list" names the scenarios
-	$(RELEASE)/bin/python bench/stream.py --results bench/results $(ARGS)
+bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 10 minutes; bench/README.md says more
+	$(RELEASE)/bin/forebay bench --results bench/results $(ARGS)
+
+bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, in about 10 minutes
+	$(RELEASE)/bin/forebay bench growth --results bench/results $(ARGS)
 
 deep: check servers $(TEST)/.built ## the property tests again, a hundred times as many cases
 	PROPTEST_CASES=25600 cargo test $(CI) --workspace --exclude forebay-bindings --features forebay-engine/failpoints

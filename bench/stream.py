@@ -1,5 +1,7 @@
 """What streams cost on this machine. The scenarios are part of the package: forebay/bench/stream.py."""
 
-from forebay.bench.__main__ import main
+import sys
 
-main(default="stream")
+from forebay.cli import main
+
+main(["bench", "run", "stream", *sys.argv[1:]])

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+APART = ("limits.", "growth.")  # for the report with its charts
 BUSY_CORES = 0.2  # what others may use before it is worth a word
 MARKED = re.compile(r"(<!-- figures: [^\n]*-->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
@@ -20,7 +21,7 @@ def newest() -> list[dict]:
     for path in sorted((ROOT / "bench" / "results").glob("*.jsonl")):
         for line in path.read_text().splitlines():
             result = json.loads(line)
-            if result["scale"] == 1:
+            if result["scale"] == 1 and not result["scenario"].startswith(APART):
                 results[result["scenario"]] = result
     return list(results.values())
 

@@ -3,27 +3,60 @@
 import json
 import subprocess
 import sys
+from html.parser import HTMLParser
 
 import pytest
+from click.testing import CliRunner
 
 from forebay import _core
-from forebay.bench import harness, machine, stream
-from forebay.bench.__main__ import SCENARIOS, chosen, main
+from forebay.bench import compare, harness, machine, report, scenarios, stream
+from forebay.cli import main
 
 RESULT = {
     "scenario": "stream.example",
+    "date": "2026-11-24T12:00:00+00:00",
+    "durability": "power-loss",
     "runs": 3,
+    "scale": 1,
     "cores": 1.0,
     "others": None,
-    "figures": [{"title": "an example", "unit": "records/s", "median": 1234567.0, "least": 0.1234, "most": 2e6}],
+    "figures": [
+        {
+            "name": "rate",
+            "title": "an example",
+            "unit": "records/s",
+            "median": 1234567.0,
+            "least": 0.1234,
+            "most": 2e6,
+            "values": [0.1234, 1234567.0, 2e6],
+        }
+    ],
+    "machine": {"cpu": "a <fast> one", "cores": 2, "memory_gib": 24, "system": "Linux 6"},
+    "versions": {"python": "3.11.7", "forebay": "0.1.0"},
 }
 
 
-@pytest.mark.parametrize("scenario", stream.SCENARIOS, ids=lambda scenario: scenario.name)
+def result(scenario: str = "stream.example", unit: str = "records/s", **figure: object) -> dict:
+    return RESULT | {"scenario": scenario, "figures": [RESULT["figures"][0] | {"unit": unit} | figure]}
+
+
+def bench(*arguments: str):
+    return CliRunner().invoke(main, ["bench", *arguments])
+
+
+@pytest.mark.parametrize("scenario", scenarios.SCENARIOS.values(), ids=lambda scenario: scenario.name)
 def test_every_scenario_gives_a_value_for_each_of_its_figures(scenario):
-    sample = harness.run_once(scenario, scale=0.002)
+    sample = harness.run_once(scenario, scale=0.001 if scenario.name.startswith(scenarios.LONG) else 0.002)
     assert {figure.name for figure in scenario.figures} == sample["values"].keys()
     assert all(value > 0 for value in sample["values"].values())
+
+
+def test_every_limit_that_a_figure_names_is_a_figure_of_another_scenario():
+    known = {
+        f"{scenario.name}:{figure.name}" for scenario in scenarios.SCENARIOS.values() for figure in scenario.figures
+    }
+    named = {figure.limit for scenario in scenarios.SCENARIOS.values() for figure in scenario.figures if figure.limit}
+    assert named <= known
 
 
 def test_the_record_has_the_size_that_is_told():
@@ -41,21 +74,45 @@ def test_a_percentile_is_the_nearest_rank(percent, expected):
 
 @pytest.mark.skipif(not _core.debug_build, reason="only a build with assertions refuses")
 def test_a_build_with_assertions_refuses():
-    refused = subprocess.run([sys.executable, "-m", "forebay.bench"], capture_output=True, check=False, text=True)
-    assert refused.returncode == 1
-    assert "figures would mean nothing" in refused.stderr
+    for command in (["-m", "forebay.bench", "stream.put-many"], ["-m", "forebay.cli", "bench", "stream.put-many"]):
+        refused = subprocess.run([sys.executable, *command], capture_output=True, check=False, text=True)
+        assert refused.returncode == 1
+        assert "figures would mean nothing" in refused.stderr
 
 
-def test_scenarios_are_chosen_by_name_or_by_its_beginning():
-    assert chosen([""]) == list(SCENARIOS)
-    assert chosen(["stream.put"]) == ["stream.put-many", "stream.put-many-four"]
-    with pytest.raises(SystemExit, match="No scenario begins with stram"):
-        chosen(["stram"])
+def test_scenarios_are_chosen_by_name_or_by_its_beginning_and_their_limits_come_first():
+    daily = [name for name in scenarios.SCENARIOS if not name.startswith("growth.")]
+    assert [scenario.name for scenario in scenarios.chosen([])] == daily
+    assert [scenario.name for scenario in scenarios.chosen(["stream.put"])] == [
+        "limits.append",
+        "stream.put-many",
+        "stream.put-many-four",
+    ]
+    with pytest.raises(LookupError, match="no scenario begins with stram; there are limits"):
+        scenarios.chosen(["stram"])
 
 
-def test_the_list_names_every_scenario(capsys):
-    main(["--list"])
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(SCENARIOS)
+def test_a_word_that_is_no_command_is_a_scenario(monkeypatch):
+    monkeypatch.setattr(harness, "refuse_debug_build", lambda: None)
+    refused = bench("stram")
+    assert refused.exit_code == 1
+    assert "no scenario begins with stram" in refused.output
+
+
+def test_the_list_names_every_scenario():
+    assert [line.split()[0] for line in bench("list").output.splitlines()] == list(scenarios.SCENARIOS)
+    assert [row["scenario"] for row in json.loads(bench("list", "--output", "json").output)] == list(
+        scenarios.SCENARIOS
+    )
+
+
+def test_a_share_of_the_limit_is_told_for_rates_and_for_times():
+    rate = harness.Figure("rate", "a rate", "records/s", limit="limits.x:rate")
+    time = harness.Figure("p50", "a time", "ms", limit="limits.x:p50")
+    limits = {"limits.x:rate": 200.0, "limits.x:p50": 0.2}
+    assert harness._figure(rate, [40, 50, 60], limits)["share_of_limit"] == 0.25
+    assert harness._figure(time, [0.4, 0.4, 0.4], limits)["share_of_limit"] == 0.5
+    assert "share_of_limit" not in harness._figure(rate, [1.0], {})
 
 
 def test_results_are_kept_one_line_each(tmp_path):
@@ -66,3 +123,67 @@ def test_results_are_kept_one_line_each(tmp_path):
 
 def test_a_table_shows_three_digits_that_mean_something():
     assert "1,230,000 records/s      0.123 .. 2,000,000" in harness.table(RESULT)
+
+
+def test_a_difference_is_a_verdict_only_where_the_values_of_two_sittings_do_not_overlap(tmp_path):
+    before = {
+        name: result(name, unit, least=90, median=100, most=110)
+        for name, unit in (("a", "records/s"), ("b", "ms"), ("c", "records/s"), ("gone", "ms"))
+    }
+    after = {
+        "a": result("a", "records/s", least=120, median=130, most=140),
+        "b": result("b", "ms", least=120, median=130, most=140),
+        "c": result("c", "records/s", least=100, median=130, most=140),
+    }
+    verdicts = {pair.scenario: (pair.ratio, pair.verdict) for pair in compare.pairs(before, after)}
+    assert verdicts == {"a": (1.3, "better"), "b": (1.3, "worse"), "c": (1.3, "noise")}
+    for name, sitting in (("old", before), ("new", after)):
+        for one in sitting.values():
+            harness.keep(one, tmp_path / name)
+    told = bench("compare", str(tmp_path / "old"), str(tmp_path / "new"))
+    assert "Only in one of them: gone" in told.output
+    rows = json.loads(bench("compare", str(tmp_path / "old"), str(tmp_path / "new"), "--output", "json").output)
+    assert [row["verdict"] for row in rows] == ["better", "worse", "noise"]
+
+
+def test_a_file_that_holds_no_results_is_told_with_its_line(tmp_path):
+    (tmp_path / "broken.jsonl").write_text('{"scale": 1}\n')
+    told = bench("compare", str(tmp_path), str(tmp_path))
+    assert told.exit_code == 1
+    assert "broken.jsonl:1 is no result of a bench" in told.output
+
+
+def test_the_report_is_one_page_with_its_charts_in_it(tmp_path):
+    harness.keep(result(limit="limits.x:rate", limit_median=4e6, share_of_limit=0.31), tmp_path)
+    for at in (1, 100):
+        harness.keep(result(f"growth.example-{at}", "us", series="cost, by keys", at=at), tmp_path)
+    page = tmp_path / "report.html"
+    assert bench("report", str(tmp_path), str(page)).exit_code == 0
+    text = page.read_text()
+    assert "a &lt;fast&gt; one" in text
+    assert "31%" in text
+    assert "1,230,000 records/s" in text
+    seen = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: seen.append((tag, dict(attributes)))
+    parser.feed(text)
+    assert [tag for tag, _ in seen].count("svg") == 2
+    outside = [value for _, attributes in seen for name, value in attributes.items() if name in {"src", "href"}]
+    assert not [value for value in outside if not value.startswith("#")]
+
+
+def test_a_report_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
+    harness.keep(result("growth.example", "us", series="cost, by keys", at=1), tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    told = bench("report", str(tmp_path), str(tmp_path / "page.html"))
+    assert told.exit_code == 1
+    assert "pip install 'forebay[bench]'" in told.output
+    assert report.MISSING in told.output
+
+
+def test_a_profile_without_its_tool_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "refuse_debug_build", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = bench("limits.wake", "--profile", str(tmp_path))
+    assert told.exit_code == 1
+    assert "pip install py-spy" in told.output

@@ -22,15 +22,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 RUNS = 5
+DEBUG_BUILD = (
+    "This build of forebay has its assertions on: figures would mean nothing. "
+    "Use a release build, as `make bench` does."
+)
+SATURATED = 0.9  # of all cores
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number that a scenario gives."""
+    """One number that a scenario gives.
+
+    Attributes:
+        name: its key in what the scenario returns.
+        title: what it is, for a person.
+        unit: of a rate (`.../s`) more is better, of anything else less.
+        limit: the figure of the family `limits` that bounds it, as `scenario:name`; its share of that is told with it.
+        series: the curve it is a point of, if the scenario tells how something grows.
+        at: where on that curve.
+
+    """
 
     name: str
     title: str
     unit: str
+    limit: str | None = None
+    series: str | None = None
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +62,8 @@ class Scenario:
     durability: str = "power-loss"
     warm_up: float = 0.05
     """Share of the work that is done before it is done again and measured."""
+    seconds: float = 3.0
+    """About how long a run takes, for the budget that is told before the work."""
 
 
 @dataclass(slots=True)
@@ -73,9 +93,14 @@ def run_once(scenario: Scenario, scale: float) -> dict[str, Any]:
     return {"values": dict(values), "cores": stage.meter.cores, "others": stage.meter.others}
 
 
-def measure(scenario: Scenario, *, runs: int = RUNS, scale: float = 1.0) -> dict[str, Any]:
-    """Run a scenario several times, each time in a new process; give one result: medians, spread, machine."""
-    command = [sys.executable, "-m", "forebay.bench", "--once", scenario.name, "--scale", str(scale)]
+def measure(
+    scenario: Scenario, *, runs: int = RUNS, scale: float = 1.0, limits: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """Run a scenario several times, each time in a new process; give one result: medians, spread, machine.
+
+    `limits` has the medians of this sitting's figures of the family `limits`, as `{"scenario:name": median}`.
+    """
+    command = [sys.executable, "-m", "forebay.bench", scenario.name, str(scale)]
     samples = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(runs)]
     return {
         "scenario": scenario.name,
@@ -84,7 +109,8 @@ def measure(scenario: Scenario, *, runs: int = RUNS, scale: float = 1.0) -> dict
         "runs": runs,
         "scale": scale,
         "figures": [
-            _figure(figure, [sample["values"][figure.name] for sample in samples]) for figure in scenario.figures
+            _figure(figure, [sample["values"][figure.name] for sample in samples], limits or {})
+            for figure in scenario.figures
         ],
         "cores": _median(sample["cores"] for sample in samples),
         "others": _median(sample["others"] for sample in samples if sample["others"] is not None),
@@ -92,17 +118,35 @@ def measure(scenario: Scenario, *, runs: int = RUNS, scale: float = 1.0) -> dict
     }
 
 
-def _figure(figure: Figure, values: Sequence[float]) -> dict[str, Any]:
+def _figure(figure: Figure, values: Sequence[float], limits: Mapping[str, float]) -> dict[str, Any]:
     rounded = [_significant(value) for value in values]
-    return {
+    median = statistics.median(values)
+    told: dict[str, Any] = {
         "name": figure.name,
         "title": figure.title,
         "unit": figure.unit,
-        "median": _significant(statistics.median(values)),
+        "median": _significant(median),
         "least": min(rounded),
         "most": max(rounded),
         "values": rounded,
     }
+    if figure.series is not None:
+        told |= {"series": figure.series, "at": figure.at}
+    limit = limits.get(figure.limit or "")
+    if limit:
+        share = median / limit if more_is_better(figure.unit) else limit / median
+        told |= {"limit": figure.limit, "limit_median": limit, "share_of_limit": _significant(share)}
+    return told
+
+
+def more_is_better(unit: str) -> bool:
+    """Tell rates from times, sizes and ratios."""
+    return unit.endswith("/s")
+
+
+def medians(result: Mapping[str, Any]) -> dict[str, float]:
+    """Give the medians of a result under the names by which `Figure.limit` refers to them."""
+    return {f"{result['scenario']}:{figure['name']}": figure["median"] for figure in result["figures"]}
 
 
 def _significant(value: float) -> float:
@@ -125,11 +169,18 @@ def keep(result: Mapping[str, Any], directory: Path) -> None:
 def table(result: Mapping[str, Any]) -> str:
     """Write a result as lines for a person."""
     others = "" if result["others"] is None else f", others {result['others']:.2f}"
-    lines = [f"{result['scenario']}  ({result['runs']} runs, cores {result['cores']:.2f}{others})"]
+    full = ", machine saturated" if saturated(result) else ""
+    lines = [f"{result['scenario']}  ({result['runs']} runs, cores {result['cores']:.2f}{others}{full})"]
     for figure in result["figures"]:
         spread = f"{shown(figure['least'])} .. {shown(figure['most'])}"
-        lines.append(f"  {figure['title']:<58} {shown(figure['median']):>12} {figure['unit']:<14} {spread}")
+        share = f"  {figure['share_of_limit']:.0%} of the limit" if "share_of_limit" in figure else ""
+        lines.append(f"  {figure['title']:<58} {shown(figure['median']):>12} {figure['unit']:<14} {spread}{share}")
     return "\n".join(lines)
+
+
+def saturated(result: Mapping[str, Any]) -> bool:
+    """Tell whether the machine had next to nothing left while a result was measured."""
+    return bool(result["cores"] + (result["others"] or 0.0) > SATURATED * result["machine"]["cores"])
 
 
 def shown(value: float) -> str:
@@ -140,6 +191,4 @@ def shown(value: float) -> str:
 def refuse_debug_build() -> None:
     """Stop where figures would mean nothing."""
     if _core.debug_build:
-        sys.exit(
-            "This build of forebay has its assertions on: figures would mean nothing. Use a release build, as `make bench` does."
-        )
+        sys.exit(DEBUG_BUILD)

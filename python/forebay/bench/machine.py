@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _RECORD = b"x" * 200
+sync = getattr(os, "fdatasync", os.fsync)
+"""Waits until what was written to a descriptor is on the disk."""
 
 
 def describe() -> dict[str, Any]:
@@ -91,7 +93,6 @@ def disk_waits(directory: Path, writes: int, interval: float = 0.0) -> list[floa
 
     This is the least that any durable put can cost on this disk.
     """
-    sync = getattr(os, "fdatasync", os.fsync)
     path = directory / "probe"
     waits = []
     with path.open("ab", buffering=0) as file:

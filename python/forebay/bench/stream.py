@@ -170,22 +170,23 @@ async def latency(stage: Stage) -> Mapping[str, float]:
 async def growth_shards(stage: Stage) -> Mapping[str, float]:
     """Compare the cost of a record in a stream of 10,000 shards with that in a stream of one."""
     records, many = stage.share(1_000_000), stage.share(10_000)
-    one = await drained(_part(stage, "one"), batches, records=records, shards=1, keys=many, together=100)
-    every = await drained(_part(stage, "every"), batches, records=records, shards=many, keys=many, together=100)
-    scattered = await drained(_part(stage, "scattered"), batches, records=records, shards=many, keys=20 * many)
-    single = await drained(_part(stage, "single"), batches, records=records, shards=many, keys=1)
+    one = await drained(part(stage, "one"), batches, records=records, shards=1, keys=many, together=100)
+    every = await drained(part(stage, "every"), batches, records=records, shards=many, keys=many, together=100)
+    scattered = await drained(part(stage, "scattered"), batches, records=records, shards=many, keys=20 * many)
+    single = await drained(part(stage, "single"), batches, records=records, shards=many, keys=1)
     return {"all_active": one / every, "one_active": one / single, "together": every, "scattered": scattered}
 
 
 async def growth_keys(stage: Stage) -> Mapping[str, float]:
     """Compare the cost of a record when all keys differ with that when there is one key."""
     records = stage.share(1_000_000)
-    one = await drained(_part(stage, "one"), batches, records=records, shards=1, keys=1)
-    every = await drained(_part(stage, "every"), batches, records=records, shards=1, keys=records)
+    one = await drained(part(stage, "one"), batches, records=records, shards=1, keys=1)
+    every = await drained(part(stage, "every"), batches, records=records, shards=1, keys=records)
     return {"ratio": one / every}
 
 
-def _part(stage: Stage, name: str) -> Stage:
+def part(stage: Stage, name: str) -> Stage:
+    """Give a part of a scenario a directory of its own; the meter stays the same."""
     (stage.directory / name).mkdir()
     return Stage(stage.directory / name, stage.scale, stage.meter)
 
@@ -209,23 +210,31 @@ async def memory(stage: Stage) -> Mapping[str, float]:
     return {"quarter": quarter / MIB, "waiting": waiting / MIB, "after": after / MIB}
 
 
-def _rate(title: str, unit: str = "records/s") -> tuple[Figure, ...]:
-    return (Figure("rate", title, unit),)
+def _rate(title: str, unit: str = "records/s", limit: str | None = None) -> tuple[Figure, ...]:
+    return (Figure("rate", title, unit, limit),)
 
 
 SCENARIOS = (
     Scenario("stream.backlog-batch", backlog_batch, _rate("backlog into an async Batch handler, 100 a batch")),
     Scenario("stream.backlog-read", backlog_read, _rate("the same, every record's data read")),
     Scenario("stream.backlog-event", backlog_event, _rate("the same as Lambda's event dict")),
-    Scenario("stream.backlog-single", backlog_single, _rate("one record an invocation, 16 lanes", "invocations/s")),
-    Scenario("stream.put-many", put_many, _rate("put_many of 500, one caller")),
-    Scenario("stream.put-many-four", put_many_four, _rate("put_many of 500, four callers at once")),
+    Scenario(
+        "stream.backlog-single",
+        backlog_single,
+        _rate("one record an invocation, 16 lanes", "invocations/s", "limits.task:rate"),
+    ),
+    Scenario("stream.put-many", put_many, _rate("put_many of 500, one caller", limit="limits.append:rate")),
+    Scenario(
+        "stream.put-many-four",
+        put_many_four,
+        _rate("put_many of 500, four callers at once", limit="limits.append:rate"),
+    ),
     Scenario(
         "stream.latency",
         latency,
         (
-            Figure("p50", "put to handler at 200 records/s, p50", "ms"),
-            Figure("p99", "put to handler at 200 records/s, p99", "ms"),
+            Figure("p50", "put to handler at 200 records/s, p50", "ms", limit="limits.disk:p50"),
+            Figure("p99", "put to handler at 200 records/s, p99", "ms", limit="limits.disk:p99"),
             Figure("disk_p50", "a bare append and fdatasync beside it, p50", "ms"),
             Figure("disk_p99", "a bare append and fdatasync beside it, p99", "ms"),
         ),

@@ -1,0 +1,49 @@
+"""Every scenario there is, by family. A new family is one line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forebay.bench import growth, limits, startup, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forebay.bench.harness import Scenario
+
+FAMILIES = (limits, stream, startup, growth)
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for family in FAMILIES for scenario in family.SCENARIOS}
+LONG = "growth."
+"""What begins so is measured only when it is asked for: it takes its time."""
+
+
+def named(name: str) -> Scenario:
+    """Give the scenario with exactly this name."""
+    return SCENARIOS[name]
+
+
+def chosen(wanted: Sequence[str]) -> list[Scenario]:
+    """Give the scenarios with these names, or whose names begin so; without any, all that a day's run measures.
+
+    The limits that they are compared with come first.
+
+    Raises:
+        LookupError: when nothing begins with one of the names.
+
+    """
+    unknown = [name for name in wanted if not any(known.startswith(name) for known in SCENARIOS)]
+    if unknown:
+        message = f"no scenario begins with {', '.join(unknown)}; there are {', '.join(SCENARIOS)}"
+        raise LookupError(message)
+    picked = [
+        scenario
+        for name, scenario in SCENARIOS.items()
+        if any(name.startswith(start) for start in wanted) or (not wanted and not name.startswith(LONG))
+    ]
+    compared = {figure.limit.partition(":")[0] for scenario in picked for figure in scenario.figures if figure.limit}
+    return [SCENARIOS[name] for name in SCENARIOS if name in compared | {scenario.name for scenario in picked}]
+
+
+def budget(picked: Sequence[Scenario], runs: int, scale: float) -> float:
+    """Give about how many seconds these will take."""
+    return sum(scenario.seconds * max(scale, 0.2) for scenario in picked) * runs
