@@ -1,0 +1,349 @@
+//! The places of an account, and who has them.
+
+use super::turns::{Lines, OwnLine, Spot};
+use super::{
+    Account, AccountLimits, FunctionId, Kind, Lease, Limits, LimitsError, Plan, Reason, Refused, Scaling, Source,
+    UnitId, Use, Wait, IDLE_NS,
+};
+use crate::token_bucket::{Rate, TokenBucket};
+
+/// How many places were in use lately, by two windows of [`IDLE_NS`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Warm {
+    since_ns: u64,
+    before: u32,
+    peak: u32,
+}
+
+impl Warm {
+    /// How many places are warm, used ones included.
+    fn places(&mut self, in_use: u32, now_ns: u64) -> u32 {
+        let passed = now_ns.saturating_sub(self.since_ns);
+        if passed >= IDLE_NS {
+            let before = if passed < 2 * IDLE_NS { self.peak } else { in_use };
+            *self = Self { since_ns: now_ns, before, peak: in_use };
+        }
+        self.before.max(self.peak).max(in_use)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) function: FunctionId,
+    pub(super) spot: Spot,
+    /// Provisioned concurrency asked for, and whether all of it is ready.
+    requested: u32,
+    ready: bool,
+    provisioned: u32,
+    on_demand: u32,
+    warm: Warm,
+}
+
+impl Unit {
+    /// Places set aside for it. After its provisioned concurrency was lowered, those that still run count.
+    fn claim(&self) -> u64 {
+        u64::from(self.requested.max(self.provisioned))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Function {
+    reserved: Option<u32>,
+    /// In use, of all its units.
+    provisioned: u64,
+    on_demand: u64,
+    /// The claims of its units.
+    set_aside: u64,
+    growth: Option<TokenBucket>,
+    rate: Option<TokenBucket>,
+    pub(super) line: OwnLine,
+}
+
+impl Function {
+    /// Places of the account that nobody else can have because of it.
+    fn claim(&self) -> u64 {
+        let held = self.on_demand + self.set_aside;
+        self.reserved.map_or(held, |reserved| held.max(u64::from(reserved)))
+    }
+
+    fn unreserved(&self) -> u64 {
+        if self.reserved.is_some() {
+            0
+        } else {
+            self.on_demand
+        }
+    }
+
+    fn over_rate(&self) -> Reason {
+        if self.reserved.is_some() {
+            Reason::ReservedRate
+        } else {
+            Reason::Rate
+        }
+    }
+}
+
+/// See [`super`].
+#[derive(Clone, Debug)]
+pub struct Pool {
+    plan: Plan,
+    scaling: Scaling,
+    requests: Option<TokenBucket>,
+    growth: Option<TokenBucket>,
+    pub(super) functions: Vec<Function>,
+    pub(super) units: Vec<Unit>,
+    total: Use,
+    pub(super) lines: Lines,
+}
+
+impl Pool {
+    /// A pool without functions.
+    pub fn new(limits: AccountLimits, now_ns: u64) -> Self {
+        let mut pool = Self {
+            plan: Plan::new(limits.account),
+            scaling: limits.scaling,
+            requests: None,
+            growth: limits.scaling.of_account(),
+            functions: Vec::new(),
+            units: Vec::new(),
+            total: Use::default(),
+            lines: Lines::default(),
+        };
+        set_rate(&mut pool.requests, limits.requests, now_ns);
+        pool
+    }
+
+    // --- what is set
+
+    /// Change what holds for the account. Buckets begin anew where their limit changed. On an error nothing has changed.
+    pub fn set_account(&mut self, limits: AccountLimits, now_ns: u64) -> Result<(), LimitsError> {
+        self.plan.set_account(limits.account)?;
+        if limits.scaling != self.scaling {
+            self.scaling = limits.scaling;
+            self.growth = limits.scaling.of_account();
+            for function in &mut self.functions {
+                function.growth = limits.scaling.of_function();
+            }
+        }
+        set_rate(&mut self.requests, limits.requests, now_ns);
+        self.wake_all();
+        Ok(())
+    }
+
+    /// Add a function without limits of its own.
+    pub fn add_function(&mut self) -> FunctionId {
+        self.functions.push(Function {
+            reserved: None,
+            provisioned: 0,
+            on_demand: 0,
+            set_aside: 0,
+            growth: self.scaling.of_function(),
+            rate: None,
+            line: self.lines.add_own(),
+        });
+        self.plan.add()
+    }
+
+    /// Add a version of a function.
+    pub fn add_unit(&mut self, function: FunctionId) -> UnitId {
+        self.units.push(Unit {
+            function,
+            spot: self.lines.add_unit(self.units.len()),
+            requested: 0,
+            ready: false,
+            provisioned: 0,
+            on_demand: 0,
+            warm: Warm::default(),
+        });
+        self.units.len() - 1
+    }
+
+    /// Set a function's limits, and the provisioned concurrency of some of its units; that of its others stays. On an error nothing
+    /// has changed. More provisioned concurrency is usable from [`Pool::provisioned_ready`] on.
+    pub fn set_function(
+        &mut self,
+        id: FunctionId,
+        limits: Limits,
+        provisioned: &[(UnitId, u32)],
+        now_ns: u64,
+    ) -> Result<(), LimitsError> {
+        let own = self.units.iter().enumerate().filter(|(_, unit)| unit.function == id);
+        let asked = |at: UnitId| provisioned.iter().find(|(unit, _)| *unit == at).map(|(_, requested)| *requested);
+        let total = own.map(|(at, unit)| u64::from(asked(at).unwrap_or(unit.requested))).sum();
+        debug_assert!(
+            provisioned.iter().all(|(unit, _)| self.units[*unit].function == id),
+            "units of function {id} only"
+        );
+        self.plan.set(id, limits.reserved, total)?;
+        set_rate(&mut self.functions[id].rate, limits.rate, now_ns);
+        self.change(id, |function, units| {
+            function.reserved = limits.reserved;
+            for &(unit, requested) in provisioned {
+                let unit = &mut units[unit];
+                function.set_aside -= unit.claim();
+                unit.ready &= requested <= unit.requested;
+                unit.requested = requested;
+                function.set_aside += unit.claim();
+            }
+        });
+        self.wake_all();
+        Ok(())
+    }
+
+    /// So many environments of a unit are ready. Its provisioned concurrency is usable when that is as many as were asked for.
+    pub fn provisioned_ready(&mut self, unit: UnitId, environments: u32) {
+        self.units[unit].ready = environments >= self.units[unit].requested;
+        self.wake_all();
+    }
+
+    // --- what may start
+
+    /// Take a place now, or hear which limit is in the way.
+    pub fn acquire(&mut self, unit: UnitId, kind: Kind, now_ns: u64) -> Result<Lease, Refused> {
+        let (source, is_new) = self.check(unit, kind, now_ns)?;
+        let own = self.units[unit].function;
+        let requests = if kind == Kind::Invoke { self.requests.as_mut() } else { None };
+        let function = &mut self.functions[own];
+        let growth = if is_new { self.growth.as_mut().or(function.growth.as_mut()) } else { None };
+        for bucket in [requests, function.rate.as_mut(), growth].into_iter().flatten() {
+            let taken = bucket.try_acquire(1, now_ns);
+            debug_assert!(taken, "a token that was there is gone");
+        }
+        self.change(own, |function, units| {
+            let unit = &mut units[unit];
+            if source == Source::Provisioned {
+                unit.provisioned += 1;
+                function.provisioned += 1;
+            } else {
+                unit.on_demand += 1;
+                unit.warm.peak = unit.warm.peak.max(unit.on_demand);
+                function.on_demand += 1;
+            }
+        });
+        self.total.running += 1;
+        Ok(Lease { unit, source })
+    }
+
+    /// Whether a place could be taken now; takes none.
+    pub fn may_start(&mut self, unit: UnitId, kind: Kind, now_ns: u64) -> Result<(), Refused> {
+        self.check(unit, kind, now_ns).map(|_| ())
+    }
+
+    /// Give a place back.
+    pub fn release(&mut self, lease: Lease) {
+        let Lease { unit: id, source } = lease;
+        let own = self.units[id].function;
+        self.change(own, |function, units| {
+            let unit = &mut units[id];
+            if source == Source::Provisioned {
+                function.set_aside -= unit.claim();
+                unit.provisioned -= 1;
+                function.set_aside += unit.claim();
+                function.provisioned -= 1;
+            } else {
+                unit.on_demand -= 1;
+                function.on_demand -= 1;
+            }
+        });
+        self.total.running -= 1;
+        self.lines.freed(&mut self.units[id].spot, source == Source::Provisioned, &self.functions[own].line);
+    }
+
+    /// Change a function's counts, and the account's with them.
+    fn change(&mut self, id: FunctionId, act: impl FnOnce(&mut Function, &mut [Unit])) {
+        let function = &mut self.functions[id];
+        self.total.claimed -= function.claim();
+        self.total.unreserved -= function.unreserved();
+        act(function, &mut self.units);
+        self.total.claimed += function.claim();
+        self.total.unreserved += function.unreserved();
+    }
+
+    /// Where a unit's next place would come from, and whether that place is new.
+    fn check(&mut self, id: UnitId, kind: Kind, now_ns: u64) -> Result<(Source, bool), Refused> {
+        let source = self.place(id)?;
+        let unit = &mut self.units[id];
+        let function = &mut self.functions[unit.function];
+        let reason = function.over_rate();
+        let requests = if kind == Kind::Invoke { self.requests.as_mut() } else { None };
+        for bucket in [requests, function.rate.as_mut()].into_iter().flatten() {
+            until_token(bucket, now_ns).map_err(|at| Refused::until(at, reason, Wait::Function))?;
+        }
+        let is_new = source != Source::Provisioned && unit.on_demand >= unit.warm.places(unit.on_demand, now_ns);
+        if is_new {
+            let (bucket, wait) = match (self.growth.as_mut(), function.growth.as_mut()) {
+                (Some(bucket), _) => (Some(bucket), Wait::Growth),
+                (None, bucket) => (bucket, Wait::Function),
+            };
+            if let Some(bucket) = bucket {
+                until_token(bucket, now_ns).map_err(|at| Refused::until(at, reason, wait))?;
+            }
+        }
+        Ok((source, is_new))
+    }
+
+    fn place(&self, id: UnitId) -> Result<Source, Refused> {
+        let unit = &self.units[id];
+        let function = &self.functions[unit.function];
+        let (has_room, has_any) = self.room();
+        let is_provisioned = unit.ready && unit.provisioned < unit.requested;
+        if let Some(reserved) = function.reserved {
+            let others = if is_provisioned { function.provisioned } else { function.set_aside };
+            if others + function.on_demand >= u64::from(reserved) {
+                return Err(Refused::now(Reason::ReservedConcurrent, Wait::Function));
+            }
+        } else if !is_provisioned && !has_room {
+            return Err(Refused::now(Reason::Concurrent, Wait::Account));
+        }
+        if !has_any {
+            return Err(Refused::now(Reason::Concurrent, Wait::Crowded));
+        }
+        let on_demand = if function.reserved.is_some() { Source::Reserved } else { Source::Unreserved };
+        Ok(if is_provisioned { Source::Provisioned } else { on_demand })
+    }
+
+    // --- what there is to see
+
+    /// How much is in use and set aside.
+    pub fn in_use(&self) -> Use {
+        self.total
+    }
+
+    /// A unit's provisioned concurrency: asked for, usable, in use.
+    pub fn provisioned(&self, unit: UnitId) -> (u32, u32, u32) {
+        let unit = &self.units[unit];
+        (unit.requested, if unit.ready { unit.requested } else { 0 }, unit.provisioned)
+    }
+
+    /// Whether a place of the account is free that nobody has set aside, and whether any is.
+    pub(super) fn room(&self) -> (bool, bool) {
+        let concurrency = u64::from(self.plan.account().concurrency);
+        let any = self.total.running < concurrency;
+        (any && self.total.claimed < concurrency, any)
+    }
+
+    /// A function's reservation.
+    pub fn reserved(&self, function: FunctionId) -> Option<u32> {
+        self.plan.reserved(function)
+    }
+
+    /// What is set for the account.
+    pub fn account(&self) -> Account {
+        self.plan.account()
+    }
+}
+
+/// Whether a token is there; if not, when.
+fn until_token(bucket: &mut TokenBucket, now_ns: u64) -> Result<(), u64> {
+    match bucket.time_until(1, now_ns) {
+        Some(0) => Ok(()),
+        wait => Err(now_ns.saturating_add(wait.unwrap_or(u64::MAX))),
+    }
+}
+
+/// Let a bucket follow a rate, with one second's worth at once. One whose rate is the same goes on.
+fn set_rate(bucket: &mut Option<TokenBucket>, rate: Option<Rate>, now_ns: u64) {
+    if bucket.as_ref().map(TokenBucket::rate) != rate {
+        *bucket = rate.and_then(|rate| TokenBucket::new(rate, rate.get().ceil().max(1.0) as u64, now_ns));
+    }
+}

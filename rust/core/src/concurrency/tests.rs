@@ -1,0 +1,235 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    #[serde(default, rename = "source")]
+    _source: Option<String>,
+    #[serde(default)]
+    account: Value,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    at: Option<f64>,
+    start: Option<String>,
+    end: Option<String>,
+    set: Option<String>,
+    set_account: Option<Value>,
+    ready: Option<String>,
+    wait: Option<Vec<String>>,
+    withdraw: Option<String>,
+    next: Option<Vec<Option<String>>>,
+    due: Option<f64>,
+    #[serde(rename = "use")]
+    in_use: Option<BTreeMap<String, u64>>,
+
+    times: Option<usize>,
+    #[serde(default)]
+    invoke: bool,
+    from: Option<String>,
+    refused: Option<String>,
+    retry_after: Option<f64>,
+    source: Option<String>,
+    error: Option<String>,
+    /// `null` takes the limit away.
+    #[serde(default, deserialize_with = "given")]
+    reserved: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    rate_limit: Option<Value>,
+    #[serde(default)]
+    provisioned: BTreeMap<String, u32>,
+    environments: Option<u32>,
+}
+
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
+fn ns(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
+}
+
+fn scaling(value: &Value) -> Scaling {
+    let (scope, burst, per_minute) = match value {
+        Value::Null => (Scope::Function, 1000, 6000),
+        Value::String(profile) if profile == "2019" => (Scope::Account, 1000, 500),
+        other => {
+            let scope = if other["scope"] == "account" { Scope::Account } else { Scope::Function };
+            (scope, other["burst"].as_u64().unwrap(), other["per_minute"].as_u64().unwrap())
+        }
+    };
+    Scaling::new(scope, burst, per_minute).unwrap()
+}
+
+fn limits(value: &Value) -> AccountLimits {
+    let number = |name: &str, default: u64| u32::try_from(value[name].as_u64().unwrap_or(default)).unwrap();
+    AccountLimits {
+        account: Account {
+            concurrency: number("concurrency", 1000),
+            unreserved_minimum: number("unreserved_minimum", 100),
+        },
+        scaling: scaling(&value["scaling"]),
+        requests: value["requests_per_second"].as_f64().and_then(Rate::per_second),
+    }
+}
+
+/// A pool whose units have names: a function's own, or with a version behind a colon.
+struct Named {
+    pool: Pool,
+    functions: BTreeMap<String, (FunctionId, Limits)>,
+    units: BTreeMap<String, UnitId>,
+    leases: Vec<Lease>,
+    waiting: Vec<UnitId>,
+    now: u64,
+}
+
+impl Named {
+    fn unit(&mut self, name: &str) -> UnitId {
+        let function = self.function(name).0;
+        let pool = &mut self.pool;
+        *self.units.entry(name.to_owned()).or_insert_with(|| pool.add_unit(function))
+    }
+
+    fn function(&mut self, name: &str) -> &mut (FunctionId, Limits) {
+        let function = name.split(':').next().unwrap();
+        let pool = &mut self.pool;
+        self.functions.entry(function.to_owned()).or_insert_with(|| (pool.add_function(), Limits::default()))
+    }
+
+    fn start(&mut self, name: &str, step: &Step) {
+        let unit = self.unit(name);
+        let kind = if step.invoke { Kind::Invoke } else { Kind::Work };
+        for _ in 0..step.times.unwrap_or(1) {
+            match self.pool.acquire(unit, kind, self.now) {
+                Ok(lease) => {
+                    assert_eq!(step.from, Some(format!("{:?}", lease.source).to_lowercase()));
+                    self.leases.push(lease);
+                }
+                Err(refused) => {
+                    assert_eq!(step.refused.as_deref(), Some(refused.reason.as_str()));
+                    assert_eq!(refused.retry_at_ns, step.retry_after.map(|after| self.now + ns(after)));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, name: &str, step: &Step) {
+        let unit = self.unit(name);
+        for _ in 0..step.times.unwrap_or(1) {
+            let of = |source: Source| format!("{source:?}").to_lowercase();
+            let fits = |lease: &Lease| {
+                lease.unit == unit && step.source.as_ref().is_none_or(|source| of(lease.source) == *source)
+            };
+            let at = self.leases.iter().position(fits).expect("a lease to end");
+            self.pool.release(self.leases.remove(at));
+        }
+    }
+
+    fn set(&mut self, name: &str, step: &Step) {
+        let provisioned: Vec<(UnitId, u32)> =
+            step.provisioned.iter().map(|(name, &requested)| (self.unit(name), requested)).collect();
+        let (id, mut limits) = *self.function(name);
+        if let Some(reserved) = &step.reserved {
+            limits.reserved = reserved.as_u64().map(|reserved| u32::try_from(reserved).unwrap());
+        }
+        if let Some(rate) = &step.rate_limit {
+            limits.rate = rate.as_f64().and_then(Rate::per_second);
+        }
+        let before = (self.pool.in_use(), self.pool.reserved(id));
+        let result = self.pool.set_function(id, limits, &provisioned, self.now);
+        assert_eq!(result.err().map(|error| error.to_string()), step.error);
+        if step.error.is_none() {
+            self.function(name).1 = limits;
+        } else {
+            assert_eq!((self.pool.in_use(), self.pool.reserved(id)), before, "a refusal changes nothing");
+        }
+    }
+
+    fn next(&mut self) -> Option<UnitId> {
+        let lease = self.pool.next(self.now)?;
+        self.leases.push(lease);
+        if self.waiting.contains(&lease.unit) {
+            self.pool.wait(lease.unit);
+        }
+        Some(lease.unit)
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.now = step.at.map_or(self.now, ns);
+        if let Some(name) = &step.start {
+            self.start(name, step);
+        }
+        if let Some(name) = &step.end {
+            self.end(name, step);
+        }
+        if let Some(name) = &step.set {
+            self.set(name, step);
+        }
+        if let Some(account) = &step.set_account {
+            let result = self.pool.set_account(limits(account), self.now);
+            assert_eq!(result.err().map(|error| error.to_string()), step.error);
+        }
+        if let (Some(name), Some(environments)) = (&step.ready, step.environments) {
+            let unit = self.unit(name);
+            self.pool.provisioned_ready(unit, environments);
+        }
+        for name in step.wait.iter().flatten() {
+            let unit = self.unit(name);
+            self.waiting.push(unit);
+            self.pool.wait(unit);
+        }
+        if let Some(name) = &step.withdraw {
+            let unit = self.unit(name);
+            self.waiting.retain(|&other| other != unit);
+            self.pool.withdraw(unit);
+        }
+        for expected in step.next.iter().flatten() {
+            let expected = expected.as_ref().map(|name| self.unit(name));
+            assert_eq!(self.next(), expected, "{:?}", self.units);
+            assert!(expected.is_some() || !self.pool.stirs(self.now), "it stirs, and nothing comes");
+        }
+        if let Some(due) = step.due {
+            assert_eq!(self.pool.next_due(), Some(ns(due)));
+        }
+        for (name, &expected) in step.in_use.iter().flatten() {
+            let Use { running, unreserved, claimed } = self.pool.in_use();
+            let seen = match name.as_str() {
+                "running" => running,
+                "unreserved" => unreserved,
+                "claimed" => claimed,
+                other => panic!("no use is called {other}"),
+            };
+            assert_eq!(seen, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn table_of_cases() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../../../../tests/cases/concurrency.json")).unwrap();
+    for case in cases {
+        let mut named = Named {
+            pool: Pool::new(limits(&case.account), 0),
+            functions: BTreeMap::new(),
+            units: BTreeMap::new(),
+            leases: Vec::new(),
+            waiting: Vec::new(),
+            now: 0,
+        };
+        for (number, step) in case.steps.iter().enumerate() {
+            eprintln!("{}: step {number}", case.name);
+            named.step(step);
+        }
+    }
+}
+
+mod properties;

@@ -1,0 +1,203 @@
+//! Who is next: the lines of those who wait, and who leaves which. See [`super`].
+
+use std::collections::BTreeSet;
+
+use super::pool::Pool;
+use super::rings::{Node, Rings};
+use super::{FunctionId, Kind, Lease, Refused, UnitId, Wait};
+
+/// Where a unit stands, when it waits.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    node: Node,
+    /// It waits because the account grows no faster.
+    in_growth: bool,
+}
+
+/// The line of a function's units that wait for its own limits.
+#[derive(Clone, Debug)]
+pub(super) struct OwnLine {
+    head: Node,
+    /// When it is woken by time.
+    due_ns: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Lines {
+    rings: Rings,
+    /// The unit of each node; heads have none.
+    owners: Vec<UnitId>,
+    open: Node,
+    woken: Node,
+    account: Node,
+    crowded: Node,
+    growth: Node,
+    /// When the first of `growth` may start.
+    growth_due_ns: u64,
+    /// The own lines that are woken by time.
+    due: BTreeSet<(u64, FunctionId)>,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        let mut rings = Rings::default();
+        let [open, woken, account, crowded, growth] = [(); 5].map(|()| rings.add());
+        let owners = vec![UnitId::MAX; 5];
+        Self { rings, owners, open, woken, account, crowded, growth, growth_due_ns: 0, due: BTreeSet::new() }
+    }
+}
+
+impl Lines {
+    pub(super) fn add_own(&mut self) -> OwnLine {
+        self.owners.push(UnitId::MAX);
+        OwnLine { head: self.rings.add(), due_ns: None }
+    }
+
+    pub(super) fn add_unit(&mut self, unit: UnitId) -> Spot {
+        self.owners.push(unit);
+        Spot { node: self.rings.add(), in_growth: false }
+    }
+
+    /// A place of a unit became free. A warm or provisioned one is of use to the unit itself, wherever it stands; any is to those
+    /// who wait for the limits of the function.
+    pub(super) fn freed(&mut self, spot: &mut Spot, was_provisioned: bool, line: &OwnLine) {
+        if spot.in_growth || was_provisioned && self.rings.stands(spot.node) {
+            spot.in_growth = false;
+            self.rings.move_to(spot.node, self.woken);
+        }
+        self.rings.move_all(line.head, self.woken);
+    }
+}
+
+/// What became of the first in a line.
+enum Tried {
+    Started(Lease),
+    /// Refused for what the line waits for.
+    Stays,
+    /// Refused for something else: it waits in that line now.
+    Moved,
+}
+
+impl Pool {
+    /// A unit has work that waits. It keeps its place in line if it stands in one.
+    pub fn wait(&mut self, unit: UnitId) {
+        let (lines, node) = (&mut self.lines, self.units[unit].spot.node);
+        if !lines.rings.stands(node) {
+            lines.rings.move_to(node, lines.open);
+        }
+    }
+
+    /// A unit has no more work that waits.
+    pub fn withdraw(&mut self, unit: UnitId) {
+        let spot = &mut self.units[unit].spot;
+        spot.in_growth = false;
+        self.lines.rings.leave(spot.node);
+    }
+
+    /// The place of the unit whose turn it is, for one attempt. The unit is out of line; `wait` puts it in line again if it has more.
+    pub fn next(&mut self, now_ns: u64) -> Option<Lease> {
+        self.wake_due(now_ns);
+        let Lines { open, woken, account, crowded, growth, .. } = self.lines;
+        for (line, lacks) in [(growth, Wait::Growth), (crowded, Wait::Crowded), (account, Wait::Account)] {
+            // Everybody in such a line lacks the same: when the first may not start, no other may.
+            while let Some(node) = self.lines.rings.front(line) {
+                match self.try_front(node, Some(lacks), now_ns) {
+                    Tried::Started(lease) => return Some(lease),
+                    Tried::Stays => break,
+                    Tried::Moved => {}
+                }
+            }
+        }
+        for line in [woken, open] {
+            while let Some(node) = self.lines.rings.front(line) {
+                if let Tried::Started(lease) = self.try_front(node, None, now_ns) {
+                    return Some(lease);
+                }
+            }
+        }
+        None
+    }
+
+    fn try_front(&mut self, node: Node, lacks: Option<Wait>, now_ns: u64) -> Tried {
+        let id = self.lines.owners[node as usize];
+        match self.acquire(id, Kind::Work, now_ns) {
+            Ok(lease) => {
+                self.withdraw(id);
+                Tried::Started(lease)
+            }
+            Err(refused) => {
+                let line = self.line_of(id, refused, now_ns);
+                if lacks == Some(refused.wait) {
+                    return Tried::Stays;
+                }
+                self.lines.rings.move_to(node, line);
+                Tried::Moved
+            }
+        }
+    }
+
+    /// The line in which a refused unit waits, and when it is woken.
+    fn line_of(&mut self, id: UnitId, refused: Refused, now_ns: u64) -> Node {
+        let (unit, lines) = (&mut self.units[id], &mut self.lines);
+        unit.spot.in_growth = refused.wait == Wait::Growth;
+        match refused.wait {
+            Wait::Account => lines.account,
+            Wait::Crowded => lines.crowded,
+            Wait::Growth => {
+                lines.growth_due_ns = refused.retry_at_ns.unwrap_or(now_ns);
+                lines.growth
+            }
+            Wait::Function => {
+                let own = &mut self.functions[unit.function].line;
+                let is_sooner = |at_ns: &u64| own.due_ns.is_none_or(|due_ns| *at_ns < due_ns);
+                if let Some(at_ns) = refused.retry_at_ns.filter(is_sooner) {
+                    if let Some(due_ns) = own.due_ns.replace(at_ns) {
+                        lines.due.remove(&(due_ns, unit.function));
+                    }
+                    lines.due.insert((at_ns, unit.function));
+                }
+                own.head
+            }
+        }
+    }
+
+    /// Whether [`Pool::next`] may give something now. It may give nothing then, once.
+    pub fn stirs(&self, now_ns: u64) -> bool {
+        let lines = &self.lines;
+        let waits = |line| lines.rings.front(line).is_some();
+        let (has_room, has_any) = self.room();
+        waits(lines.open)
+            || waits(lines.woken)
+            || has_room && waits(lines.account)
+            || has_any && waits(lines.crowded)
+            || self.next_due().is_some_and(|due_ns| due_ns <= now_ns)
+    }
+
+    /// When [`Pool::next`] may give something because time has passed, mono ns.
+    pub fn next_due(&self) -> Option<u64> {
+        let lines = &self.lines;
+        let growth = lines.rings.front(lines.growth).map(|_| lines.growth_due_ns);
+        lines.due.first().map(|(due_ns, _)| *due_ns).into_iter().chain(growth).min()
+    }
+
+    fn wake_due(&mut self, now_ns: u64) {
+        while let Some(&(due_ns, id)) = self.lines.due.first().filter(|(due_ns, _)| *due_ns <= now_ns) {
+            self.lines.due.remove(&(due_ns, id));
+            let own = &mut self.functions[id].line;
+            own.due_ns = None;
+            self.lines.rings.move_all(own.head, self.lines.woken);
+        }
+    }
+
+    /// Limits have changed: let everybody try again, in the order in which they stand.
+    pub(super) fn wake_all(&mut self) {
+        let Lines { woken, account, crowded, growth, .. } = self.lines;
+        let own = self.functions.iter().map(|function| function.line.head);
+        for line in [growth, crowded, account].into_iter().chain(own) {
+            self.lines.rings.move_all(line, woken);
+        }
+        for unit in &mut self.units {
+            unit.spot.in_growth = false;
+        }
+    }
+}
