@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 from forebay.clock import ManualClock, SystemClock
 from forebay.declarations import Declarations
 from forebay.errors import AppClosed, ForebayError, InvalidParameterValue
+from forebay.metrics import Metrics
 from forebay.model import checks, limits, names
 from forebay.model.mapping import Backoff, MappingSettings, moment_not_in_future
 from forebay.model.settings import AppSettings, not_yet
@@ -99,6 +100,11 @@ class App:
     def name(self) -> str:
         """The app's name."""
         return self.settings.name
+
+    @property
+    def metrics(self) -> Metrics:
+        """What the app has counted and measured."""
+        return Metrics(self._caller)
 
     @property
     def mappings(self) -> tuple[Mapping, ...]:
@@ -313,7 +319,7 @@ class App:
         try:
             for resource in self._resources:
                 await self._opened.enter_async_context(resource)
-            await running.begin()
+            await running.begin(self._resources)
         except BaseException:
             running.close()
             self._running = None

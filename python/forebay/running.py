@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._core import Engine
 from forebay.clock import ManualClock
 from forebay.destinations import JSONLines
-from forebay.errors import AppClosed, OwnerLost
+from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.function import Function
+from forebay.metrics.exporter import Exporter, Measured
 from forebay.runtime.context import FunctionFacts
 from forebay.runtime.keeper import PATIENCE_SECONDS, Keeper
 from forebay.runtime.port import Served
@@ -25,12 +27,11 @@ from forebay.wire import mapping as wire_mapping
 from forebay.wire import payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from forebay.clock import Clock
     from forebay.declarations import Declarations
     from forebay.destinations import Destination
-    from forebay.errors import ForebayError
     from forebay.mapping import Mapping
     from forebay.model.settings import AppSettings
     from forebay.runtime.caller import Caller
@@ -67,6 +68,8 @@ class Running:
         self.runner = Runner(self._loop, clock, ThreadPool(settings.concurrency, self._loop))
         self.runner.asks_through_loop |= settings.serve is False
         self._keeping: asyncio.Task[None] | None = None
+        self._exporter: Exporter | None = None
+        self._exporting: asyncio.Task[None] | None = None
 
     def _open_engine(self) -> Engine:
         return Engine(payload.dumps(self._engine_settings()))
@@ -91,8 +94,8 @@ class Running:
             "metrics_port": self._metrics[1],
         }
 
-    async def begin(self) -> None:
-        """Open the engine, tell it what was declared, and let it run."""
+    async def begin(self, resources: Iterable[object] = ()) -> None:
+        """Open the engine, tell it what was declared, let it run, and show what the resources measure."""
         manual = isinstance(self._clock, ManualClock)
         engine = self._open_engine() if manual else await asyncio.to_thread(self._open_engine)
         self.runner.attach(engine)
@@ -105,6 +108,10 @@ class Running:
             self._keeping = self._loop.create_task(keeper.keep(), name="forebay-keeper")
             self._keeping.add_done_callback(partial(_told, keeper))
         await self._answered(answers)
+        measured = [resource for resource in resources if isinstance(resource, Measured)]
+        if measured:
+            self._exporter = Exporter(self._caller, measured)
+            self._exporting = self._loop.create_task(self._exporter.run(), name="forebay-exporter")
 
     async def _answered(self, answers: list[asyncio.Future[bytes]]) -> None:
         """Wait for what was declared. The owner may leave just then: its successor is told the same."""
@@ -255,7 +262,17 @@ class Running:
                 drained = await self._until(engine.idle)
             if not drained:
                 await self._interrupt()
+        await self._export_no_more()
         self.close()
+
+    async def _export_no_more(self) -> None:
+        if self._exporting is not None and self._exporter is not None:
+            self._exporting.cancel()
+            await asyncio.gather(self._exporting, return_exceptions=True)
+            # When the owner is gone, the levels are gone with it.
+            with contextlib.suppress(ForebayError, TimeoutError):
+                async with asyncio.timeout(INTERRUPT_SECONDS):
+                    await self._exporter.leave()
 
     async def _keep_no_more(self) -> None:
         if self._keeping is not None:
@@ -280,8 +297,9 @@ class Running:
     def close(self) -> None:
         """Let go of everything, at once."""
         self._caller.cut()
-        if self._keeping is not None:
-            self._keeping.cancel()
+        for task in (self._keeping, self._exporting):
+            if task is not None:
+                task.cancel()
         for mapping in self._declared.mappings.values():
             mapping.follow(None)
         engine = self.runner.engine

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
+    from forebay._core import Histogram
     from forebay.dbproxy.driver import Driver
     from forebay.dbproxy.line import Line
     from forebay.dbproxy.secrets import Secret
@@ -351,6 +352,16 @@ class DBProxy:
             yield name, labels, value
         for reason, number in self.counters.pins.items():
             yield "SessionPins", {**labels, "Reason": reason}, number
+
+    def measurements(self) -> Iterator[tuple[str, dict[str, str], float | Histogram]]:
+        """Give what an app shows among its metrics: as `samples`, with the latencies whole, in seconds."""
+        for name, labels, value in self.samples():
+            if name not in statistics.LATENCIES:
+                yield name, labels, value
+        labels = {"ProxyName": self.settings.target.database}
+        yield "DatabaseConnectionsBorrowLatency", labels, self.counters.borrow
+        yield "QueryDatabaseResponseLatency", labels, self.counters.database_response
+        yield "QueryResponseLatency", labels, self.counters.response
 
     def pinned(self) -> list[Pinned]:
         """List who is pinned, why and for how long."""

@@ -96,6 +96,17 @@ class Caller:
         )
         return payload.loads(answer)
 
+    # --- from anywhere
+
+    def look(self, verb: str, **fields: Any) -> Any:
+        """Ask what is answered at once, and wait for it: on any thread, on the event loop or off it."""
+        runner = self._open()
+        if self._declare is not None and _on_a_loop() and asyncio.get_running_loop() is runner.loop:
+            self.declare_now()
+        body = payload.dumps(fields)
+        begin = None if _on_a_loop() else lambda engine: engine.request(verb, body)
+        return payload.loads(runner.look(lambda engine: engine.request_sync(verb, body), begin))
+
     # --- who calls from where
 
     def _open(self) -> Runner:

@@ -280,6 +280,19 @@ class Runner:
         self.loop.call_soon_threadsafe(self._ask_for_thread, begin, token, handed)
         return handed.result()
 
+    def look(self, direct: Callable[[Engine], Answered], begin: Callable[[Engine], int] | None) -> Answered:
+        """Ask what the engine answers at once. While there is no engine, whoever may wait waits for one."""
+        engine = self._engine
+        if engine is not None and not self.lost.is_set():
+            try:
+                return direct(engine)
+            except OwnerLost:
+                if begin is None:
+                    raise
+        if begin is None:
+            raise OwnerLost("the process that owned the store is gone, and the next one is not known yet: ask again")
+        return self.blocking(direct, begin)
+
     def _ask_for_thread(self, begin: Callable[[Engine], int], token: int | None, handed: Handed[Any]) -> None:
         try:
             waiter = self.ask(begin)

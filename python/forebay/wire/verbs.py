@@ -76,11 +76,13 @@ functions.list    {} -> [{name, isolation, wants, timeout_ms, in_flight, past_de
 health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}
 metrics.text      {} -> {text}: the Prometheus exposition that /metrics serves
 metrics.list      {} -> [{name, aws_namespace?, aws_name?, kind ("counter" | "gauge" | "histogram" | "info"), unit, aws_unit?,
-                  labels: [name], help, series (a count)}]
+                  aws_scale?, labels: [name], help, series (a count)}]
 metrics.statistic {name, statistic, period (seconds), labels {name: value}} -> {value?, unit}: of the last `period` seconds.
                   `name` is CloudWatch's or Prometheus's and chooses the unit; of a mapping's metric, `stream` and `function`
                   may be asked for as labels
 metrics.series    the same, and since (seconds back) -> {points: [[start (seconds since 1970), value]], unit}
+metrics.tell      {source, keep? (seconds), samples: [[name, [label values], growth | level | histogram bytes (base64)]]} -> {}.
+                  What is counted outside the engine; a source that is silent for `keep` seconds is gone with its levels
 
 Outcomes
 ========

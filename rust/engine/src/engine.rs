@@ -7,13 +7,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::attempts::{Settled, Slot, Work};
 use crate::bell::Bell;
 use crate::commits::Commit;
-use crate::error::{Answer, EngineError, Ticket, Waiter};
+use crate::error::{Answer, EngineError, Reply, Ticket, Waiter};
 use crate::functions::Registration;
+use crate::metrics::exposition::{render, Format};
 use crate::metrics::Registry;
 use crate::port::{Reader, Store, StoreError};
 use crate::slots::{SlotRecord, Slots};
 use crate::state::{Config, State, SWEEP_NS};
 use forebay_core::Now;
+use serde_json::json;
 
 /// What an engine is built from.
 pub struct Parts {
@@ -65,7 +67,7 @@ impl Engine {
     /// Open the state that a store holds. Nothing runs before [`Engine::start`].
     pub fn open(parts: Parts) -> Result<Self, EngineError> {
         let bell = Bell::new().map_err(|error| EngineError::Closed(format!("no bell can be made: {error}")))?;
-        let registry = Arc::new(Registry::new());
+        let registry = Arc::new(if parts.config.metrics { Registry::new() } else { Registry::off() });
         let start = Instant::now();
         let manual = parts.manual.is_some();
         let now = parts.manual.unwrap_or_else(|| read_clock(start));
@@ -226,6 +228,12 @@ impl Engine {
 
     /// Ask in words: see `python/forebay/wire/verbs.py`.
     pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
+        if verb == "metrics.text" {
+            // A page takes milliseconds: it is written without the lock.
+            self.show_lag();
+            let page = json!({ "text": render(&self.registry, Format::Text) }).to_string();
+            return self.with(|state| state.answer(waiter, Ok(Reply::Json(page.into_bytes()))));
+        }
         self.with(|state| state.request(verb, body, waiter));
     }
 

@@ -51,6 +51,13 @@ pub struct Settings {
     /// Other machines may scrape.
     #[serde(default)]
     metrics_open: bool,
+    /// Whether anything is counted; false to measure what counting costs.
+    #[serde(default = "yes")]
+    metrics: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Whether this process owns the store.
@@ -234,6 +241,7 @@ impl Settings {
                 region: self.region.clone(),
                 account: self.account.clone(),
                 concurrency: self.concurrency.unwrap_or(1_000).clamp(1, CONCURRENCY_MAX),
+                metrics: self.metrics,
             },
             manual: self.manual.then_some(Now { mono_ns: self.mono_ns, wall_ms: self.wall_ms, entropy: self.entropy }),
             slow_disk: false,

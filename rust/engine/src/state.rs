@@ -14,6 +14,7 @@ use crate::error::{Answer, EngineError, Ticket};
 use crate::functions::Function;
 use crate::mappings::Mapping;
 use crate::meters::StoreMeters;
+use crate::metrics::exports::Exports;
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::outbox::Outbox;
@@ -37,6 +38,8 @@ pub struct Config {
     pub account: String,
     /// Most attempts handed out at once.
     pub concurrency: usize,
+    /// Whether anything is counted.
+    pub metrics: bool,
 }
 
 /// What rings when its time has come.
@@ -117,6 +120,7 @@ pub(crate) struct State {
     pub(crate) registry: Arc<Registry>,
     pub(crate) meters: StoreMeters,
     pub(crate) points: Points,
+    pub(crate) exports: Exports,
     /// When the running minute of the points ends.
     pub(crate) points_armed: Option<u64>,
 
@@ -183,6 +187,7 @@ impl State {
             registry,
             meters,
             points: Points::open(Vec::new(), now.wall_ms),
+            exports: Exports::default(),
             points_armed: None,
             streams: BTreeMap::new(),
             shards: Vec::new(),

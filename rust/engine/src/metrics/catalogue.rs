@@ -29,7 +29,7 @@ pub enum Unit {
     Ratio,
 }
 
-/// The metric as Amazon CloudWatch knows it.
+/// The metric as Amazon CloudWatch knows it, or would: metrics that AWS does not have are in the namespace `Forebay`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aws {
     /// `AWS/Lambda` and so on.
@@ -63,6 +63,9 @@ pub struct Description {
 
 /// Durations of calls, in seconds: the bounds of OpenTelemetry's conventions.
 const CALL: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Durations of statements of a database, in seconds.
+const QUERY: &[f64] =
+    &[0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 /// Durations of disk writes, in seconds.
 const DISK: &[f64] = &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 /// Ages of events, in seconds up to a week.
@@ -77,6 +80,14 @@ const fn lambda(name: &'static str, unit: &'static str, scale: f64) -> Aws {
 
 const fn kinesis(name: &'static str, unit: &'static str, scale: f64) -> Aws {
     Aws { namespace: "AWS/Kinesis", name, unit, scale }
+}
+
+const fn rds(name: &'static str, unit: &'static str, scale: f64) -> Aws {
+    Aws { namespace: "AWS/RDS", name, unit, scale }
+}
+
+const fn own(name: &'static str) -> Aws {
+    Aws { namespace: "Forebay", name, unit: "Count", scale: 1.0 }
 }
 
 macro_rules! catalogue {
@@ -168,6 +179,91 @@ catalogue! {
         "Commits the store refused or failed.";
     MetricValuesRefused: "forebay_metric_values_refused_total", None, Counter, Count, [], NONE,
         "Values no distribution takes (NaN, infinite, below 0): a mistake in the code that measured them.";
+
+    ProxyAvailability: "forebay_dbproxy_availability_ratio",
+        Some(rds("AvailabilityPercentage", "Percent", 100.0)), Gauge, Ratio, ["proxy"], NONE,
+        "Share of health checks of the database that succeeded.";
+    ProxyClients: "forebay_dbproxy_client_connections",
+        Some(rds("ClientConnections", "Count", 1.0)), Gauge, Count, ["proxy"], NONE,
+        "Client connections that are open.";
+    ProxyClientsClosed: "forebay_dbproxy_client_connections_closed_total",
+        Some(rds("ClientConnectionsClosed", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Client connections that were closed.";
+    ProxyClientsPlain: "forebay_dbproxy_client_connections_no_tls_total",
+        Some(rds("ClientConnectionsNoTLS", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Client connections without TLS: all of those in the same process.";
+    ProxyClientsReceived: "forebay_dbproxy_client_connections_received_total",
+        Some(rds("ClientConnectionsReceived", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Client connections asked for.";
+    ProxyClientsRefused: "forebay_dbproxy_client_connections_failed_auth_total",
+        Some(rds("ClientConnectionsSetupFailedAuth", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Client connections refused because the secret did not let them in.";
+    ProxyClientsSucceeded: "forebay_dbproxy_client_connections_succeeded_total",
+        Some(rds("ClientConnectionsSetupSucceeded", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Client connections that were set up.";
+    ProxyClientsTls: "forebay_dbproxy_client_connections_tls_total",
+        Some(rds("ClientConnectionsTLS", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Client connections with TLS.";
+    ProxyConnectionRequests: "forebay_dbproxy_database_connection_requests_total",
+        Some(rds("DatabaseConnectionRequests", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Database connections asked for.";
+    ProxyConnectionRequestsTls: "forebay_dbproxy_database_connection_requests_tls_total",
+        Some(rds("DatabaseConnectionRequestsWithTLS", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Database connections asked for with TLS.";
+    ProxyConnections: "forebay_dbproxy_database_connections",
+        Some(rds("DatabaseConnections", "Count", 1.0)), Gauge, Count, ["proxy"], NONE,
+        "Database connections that are open.";
+    ProxyBorrowDuration: "forebay_dbproxy_borrow_duration_seconds",
+        Some(rds("DatabaseConnectionsBorrowLatency", "Microseconds", 1e6)), Distribution, Seconds, ["proxy"], QUERY,
+        "Time a client waited for a database connection.";
+    ProxyBorrowed: "forebay_dbproxy_database_connections_borrowed",
+        Some(rds("DatabaseConnectionsCurrentlyBorrowed", "Count", 1.0)), Gauge, Count, ["proxy"], NONE,
+        "Database connections that clients have borrowed.";
+    ProxyInTransaction: "forebay_dbproxy_database_connections_in_transaction",
+        Some(rds("DatabaseConnectionsCurrentlyInTransaction", "Count", 1.0)), Gauge, Count, ["proxy"], NONE,
+        "Database connections held by an open transaction.";
+    ProxyPinned: "forebay_dbproxy_database_connections_pinned",
+        Some(rds("DatabaseConnectionsCurrentlySessionPinned", "Count", 1.0)), Gauge, Count, ["proxy"], NONE,
+        "Database connections that cannot be shared because of what a client left in their session.";
+    ProxyConnectionsFailed: "forebay_dbproxy_database_connections_failed_total",
+        Some(rds("DatabaseConnectionsSetupFailed", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Database connections that could not be set up.";
+    ProxyConnectionsSucceeded: "forebay_dbproxy_database_connections_succeeded_total",
+        Some(rds("DatabaseConnectionsSetupSucceeded", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Database connections that were set up.";
+    ProxyConnectionsTls: "forebay_dbproxy_database_connections_tls",
+        Some(rds("DatabaseConnectionsWithTLS", "Count", 1.0)), Gauge, Count, ["proxy"], NONE,
+        "Database connections that are open with TLS.";
+    ProxyConnectionsAllowed: "forebay_dbproxy_database_connections_allowed",
+        Some(rds("MaxDatabaseConnectionsAllowed", "Count", 1.0)), Gauge, Count, ["proxy"], NONE,
+        "Most database connections there may be.";
+    ProxyDatabaseDuration: "forebay_dbproxy_database_response_duration_seconds",
+        Some(rds("QueryDatabaseResponseLatency", "Microseconds", 1e6)), Distribution, Seconds, ["proxy"], QUERY,
+        "Time the database took to answer a statement.";
+    ProxyQueries: "forebay_dbproxy_query_requests_total",
+        Some(rds("QueryRequests", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Statements asked for.";
+    ProxyQueriesPlain: "forebay_dbproxy_query_requests_no_tls_total",
+        Some(rds("QueryRequestsNoTLS", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Statements asked for over client connections without TLS.";
+    ProxyQueriesTls: "forebay_dbproxy_query_requests_tls_total",
+        Some(rds("QueryRequestsTLS", "Count", 1.0)), Counter, Count, ["proxy"], NONE,
+        "Statements asked for over client connections with TLS.";
+    ProxyQueryDuration: "forebay_dbproxy_query_duration_seconds",
+        Some(rds("QueryResponseLatency", "Microseconds", 1e6)), Distribution, Seconds, ["proxy"], QUERY,
+        "Time between a statement and its answer, the wait for a connection included.";
+    ProxyWaiting: "forebay_dbproxy_clients_waiting", Some(own("ClientsWaiting")), Gauge, Count, ["proxy"], NONE,
+        "Clients that wait for a database connection.";
+    ProxyPins: "forebay_dbproxy_session_pins_total", Some(own("SessionPins")), Counter, Count, ["proxy", "reason"], NONE,
+        "Times a client was pinned to its connection, by the reason.";
+    ProxyResets: "forebay_dbproxy_session_resets_total", Some(own("SessionResets")), Counter, Count, ["proxy"], NONE,
+        "Sessions set back before another client got the connection.";
+    ProxyReplays: "forebay_dbproxy_session_replays_total", Some(own("SessionReplays")), Counter, Count, ["proxy"], NONE,
+        "Sessions set up again on another connection.";
+    ProxyInterrupted: "forebay_dbproxy_interrupted_connections_total", Some(own("InterruptedConnections")), Counter, Count, ["proxy"], NONE,
+        "Connections lost while a client held them.";
+    ProxyBorrowTimeouts: "forebay_dbproxy_borrow_timeouts_total", Some(own("BorrowTimeouts")), Counter, Count, ["proxy"], NONE,
+        "Clients that waited in vain for a database connection.";
 }
 
 impl Metric {

@@ -5,6 +5,7 @@
 //! handles gathered beforehand.
 
 pub mod catalogue;
+pub mod exports;
 pub mod exposition;
 pub mod points;
 pub mod query;

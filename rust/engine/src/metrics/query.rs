@@ -88,6 +88,7 @@ pub fn list(points: &mut Points, registry: &Registry) -> Value {
             "kind": described.kind.as_str(),
             "unit": described.unit.as_str(),
             "aws_unit": described.aws.map(|aws| aws.unit),
+            "aws_scale": described.aws.map(|aws| aws.scale),
             "labels": described.labels,
             "help": described.help,
             "series": points.series(metric).count(),

@@ -15,9 +15,9 @@ pub const DISTRIBUTIONS_MAX: usize = 1_000;
 /// The value every label gets when a metric has its most series.
 pub const OTHER: &str = "other";
 
-/// A number that only grows. Clones count together.
+/// A number that only grows. Clones count together; one of a registry that is off counts nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<Growth>);
+pub struct Counter(Option<Arc<Growth>>);
 
 #[derive(Debug, Default)]
 struct Growth {
@@ -27,6 +27,10 @@ struct Growth {
 }
 
 impl Counter {
+    fn new() -> Self {
+        Self(Some(Arc::default()))
+    }
+
     /// Count one more.
     #[inline]
     pub fn increment(&self) {
@@ -36,18 +40,21 @@ impl Counter {
     /// Count `n` more.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.0.count.fetch_add(n, Relaxed);
+        if let Some(growth) = &self.0 {
+            growth.count.fetch_add(n, Relaxed);
+        }
     }
 
     /// The count since the start.
     pub fn get(&self) -> u64 {
-        self.0.count.load(Relaxed)
+        self.0.as_ref().map_or(0, |growth| growth.count.load(Relaxed))
     }
 
     /// What it grew by since the last call. One reader only.
     pub(super) fn take(&self) -> u64 {
-        let count = self.get();
-        count - self.0.taken.swap(count, Relaxed)
+        let Some(growth) = &self.0 else { return 0 };
+        let count = growth.count.load(Relaxed);
+        count - growth.taken.swap(count, Relaxed)
     }
 }
 
@@ -98,11 +105,12 @@ impl Gauge {
     }
 }
 
-/// Values of which percentiles are wanted. Clones record together.
+/// Values of which percentiles are wanted. Clones record together; one of a registry that is off records nothing.
 #[derive(Clone, Debug)]
 pub struct Distribution {
     samples: Arc<Mutex<Samples>>,
     refused: Counter,
+    on: bool,
 }
 
 /// Every value is in one of these: it begins in `fresh` and wanders down.
@@ -122,7 +130,7 @@ impl Distribution {
     /// Record a value in the catalogue's unit. One that no distribution takes is counted as refused.
     #[inline]
     pub fn record(&self, value: f64) {
-        if lock(&self.samples).fresh.record(value).is_err() {
+        if self.on && lock(&self.samples).fresh.record(value).is_err() {
             self.refused.increment();
         }
     }
@@ -130,14 +138,16 @@ impl Distribution {
     /// Record a value `times` times.
     #[inline]
     pub fn record_n(&self, value: f64, times: u64) {
-        if lock(&self.samples).fresh.record_n(value, times).is_err() {
+        if self.on && lock(&self.samples).fresh.record_n(value, times).is_err() {
             self.refused.add(times);
         }
     }
 
     /// Record everything another histogram holds.
     pub fn merge(&self, values: &Histogram) {
-        lock(&self.samples).fresh.merge(values);
+        if self.on {
+            lock(&self.samples).fresh.merge(values);
+        }
     }
 
     /// What was recorded since the start.
@@ -218,13 +228,23 @@ pub struct Registry {
     families: Vec<Mutex<Family>>,
     next_id: AtomicU32,
     refused: Counter,
+    on: bool,
 }
 
 impl Registry {
     /// A registry that knows its build and nothing else.
     pub fn new() -> Self {
+        Self::switched(true)
+    }
+
+    /// One that counts nothing: to measure what counting costs. Gauges are kept, since the engine reads some of them itself.
+    pub fn off() -> Self {
+        Self::switched(false)
+    }
+
+    fn switched(on: bool) -> Self {
         let families = METRICS.iter().map(|_| Mutex::default()).collect();
-        let mut registry = Self { families, next_id: AtomicU32::new(0), refused: Counter::default() };
+        let mut registry = Self { families, next_id: AtomicU32::new(0), refused: Counter::default(), on };
         registry.refused = registry.counter(Metric::MetricValuesRefused, &[]);
         registry.series(Metric::Build, &[env!("CARGO_PKG_VERSION")], Kind::Info);
         registry
@@ -263,6 +283,11 @@ impl Registry {
         }
     }
 
+    /// Whether it counts.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// Stop showing a series: its function, stream or shard is gone. Handles kept elsewhere count on unseen.
     pub fn forget(&self, metric: Metric, labels: &[&str]) {
         lock(&self.families[metric as usize]).remove(&boxed(labels));
@@ -294,11 +319,13 @@ impl Registry {
             return series.numbers.clone();
         }
         let numbers = match kind {
+            Kind::Counter if self.on => Numbers::Counter(Counter::new()),
             Kind::Counter => Numbers::Counter(Counter::default()),
             Kind::Gauge => Numbers::Gauge(Gauge::default()),
             Kind::Info => Numbers::Info,
             Kind::Distribution => {
-                Numbers::Distribution(Distribution { samples: Arc::default(), refused: self.refused.clone() })
+                let (samples, refused) = (Arc::default(), self.refused.clone());
+                Numbers::Distribution(Distribution { samples, refused, on: self.on })
             }
         };
         let labels = Arc::new(Labels { text: render(described.labels, &key), values: key.clone() });

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Done;
 use crate::error::EngineError;
-use crate::metrics::exposition::{render, Format};
+use crate::metrics::exports::Told;
 use crate::metrics::query::{self, Question};
 use crate::port::Write;
 use crate::state::{State, Timer};
@@ -13,13 +13,14 @@ impl State {
     /// Take in what was counted in the second that has ended, if one has.
     pub(crate) fn roll_points(&mut self) {
         let wall_ms = self.now.wall_ms;
-        if self.closed || !self.points.is_due(wall_ms) {
+        if self.closed || !self.registry.is_on() || !self.points.is_due(wall_ms) {
             return;
         }
         if wall_ms / 60_000 > self.points.now() / 60 {
             // Too much to work out each second; between, the gauges keep their levels.
             self.show_lag();
         }
+        self.exports.expire(&self.registry, self.now.mono_ns);
         let writes = self.points.roll(&self.registry, wall_ms);
         self.keep_points(writes);
         if let Some(due_ms) = self.points.next_due() {
@@ -30,7 +31,7 @@ impl State {
 
     /// Take in the last of it.
     pub(crate) fn close_points(&mut self) {
-        if !self.closed {
+        if !self.closed && self.registry.is_on() {
             let writes = self.points.close(&self.registry, self.now.wall_ms);
             self.keep_points(writes);
         }
@@ -51,9 +52,10 @@ impl State {
         self.pending.begin_lazily(self.now.mono_ns);
     }
 
-    pub(super) fn metrics_text(&self) -> Done {
-        self.show_lag();
-        Done::at_once(json!({ "text": render(&self.registry, Format::Text) }))
+    /// Take in what is counted outside the engine.
+    pub(super) fn metrics_tell(&mut self, told: Told) -> Result<Done, EngineError> {
+        self.exports.tell(&self.registry, told, self.now.mono_ns).map_err(EngineError::Invalid)?;
+        Ok(Done::at_once(json!({})))
     }
 
     pub(super) fn metrics_list(&mut self) -> Done {

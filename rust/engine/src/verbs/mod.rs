@@ -73,10 +73,10 @@ impl State {
             "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
             "functions.list" => Ok(self.functions_list()),
             "health" => Ok(Done::at_once(self.health())),
-            "metrics.text" => Ok(self.metrics_text()),
             "metrics.list" => Ok(self.metrics_list()),
             "metrics.statistic" => self.metrics_statistic(&read(body)?),
             "metrics.series" => self.metrics_series(&read(body)?),
+            "metrics.tell" => self.metrics_tell(read(body)?),
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
     }

@@ -44,6 +44,7 @@ impl World {
                 region: "local".into(),
                 account: "000000000000".into(),
                 concurrency: self.shape.concurrency as usize,
+                metrics: true,
             },
             manual: Some(self.now()),
             slow_disk: self.shape.slow_disk,

@@ -72,6 +72,7 @@ impl Rig {
             region: "local".into(),
             account: "000000000000".into(),
             concurrency: self.concurrency,
+            metrics: true,
         };
         let (store, slow_disk, manual) = (Box::new(self.store.clone()), self.slow_disk, Some(self.now()));
         self.engine = Some(Engine::open(Parts { store, slots, config, manual, slow_disk }).unwrap());
