@@ -56,7 +56,7 @@ async def test_a_cancelled_query_never_answers_another_one(server, view: View, p
     assert wrong == [], f"seed {seed}"
     assert answered + cancelled == QUERIES
     assert cancelled >= QUERIES * CANCELLED / 10, "too few were caught in the act for the test to mean anything"
-    assert proxy.statistics()["InterruptedConnections"] > 0
+    assert proxy.statistics()["InterruptedConnections"] > 0, f"seed {seed}, cancelled {cancelled}: {proxy.statistics()}"
     assert view.peak <= 10
     await until(lambda: proxy.statistics()["ClientsWaiting"] == 0)
 

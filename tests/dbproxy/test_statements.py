@@ -200,6 +200,18 @@ async def test_arguments_that_do_not_fit_are_refused_before_anything_is_sent(ser
         assert proxy.statistics()["InterruptedConnections"] == 0
 
 
+async def test_a_setting_whose_arguments_do_not_fit_gives_its_connection_back(mariadb, proxies):
+    """Such a statement is judged with its arguments filled in; the refusal once came after the borrowing, and kept the connection."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as client:
+        with pytest.raises(InvalidParameterValue):
+            await client.execute("SET time_zone = %s", ("+01:00", "+02:00"))
+        with pytest.raises(InvalidParameterValue, match="utf8mb4"):
+            await client.execute("SET NAMES %s", ("gbk",))
+        assert await client.fetch_value("SELECT 1") == 1
+        assert proxy.statistics()["DatabaseConnectionsCurrentlyBorrowed"] == 0
+
+
 async def test_a_second_statement_in_one_text_is_refused_on_mysql(mariadb, proxies):
     async with proxies(mariadb).connect() as client:
         with pytest.raises(DatabaseError):

@@ -24,7 +24,7 @@ from forebay.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from forebay.dbproxy.effect import EffectCache
     from forebay.dbproxy.line import Line
@@ -37,6 +37,11 @@ ENDS = frozenset(("commit", "rollback"))
 VARIABLE_SETS = ("user variable:", "setting:")
 
 log = logging.getLogger("forebay.dbproxy")
+
+
+async def _within(seconds: float, answer: Awaitable[Any]) -> Any:
+    async with asyncio.timeout(seconds):
+        return await answer
 
 
 class Borrower:
@@ -91,7 +96,7 @@ class Borrower:
         self.busy = False
         self.closed_because = ""
         self.loop_time = asyncio.get_running_loop().time
-        self.last_used = self.loop_time()
+        self.last_used = now()
         self._line = line
         self._effects = effects
         self._counters = counters
@@ -110,7 +115,7 @@ class Borrower:
         self.busy = True
         began = now()
         try:
-            effect = self._effects.get(sql)
+            effect = self._effects[sql]
             if self.lost and self._is_skipped(effect):
                 return Result()
             if limit is None:
@@ -118,21 +123,22 @@ class Borrower:
             attempts = 0
             while True:
                 attempts += 1
-                db = self.held or await self._borrow(effect)
-                if args and not effect.plain and verb != "execute_many":
-                    effect = self._effects.judge(db.wire.interpolate(sql, args))
+                db = self.held
+                if db is None:
+                    db = self._line.take(self._last) or await self._line.wait()
+                    if effect.reads_session or not db.suits(self.number, self.session.tracked):
+                        db = await self._made_fit(db, effect)
                 self._using = db
                 started = now()
                 try:
-                    if limit is None:
-                        result = await getattr(db.wire, verb)(sql, args)
-                    else:
-                        async with asyncio.timeout(limit):
-                            result = await getattr(db.wire, verb)(sql, args)
+                    if args and not effect.plain and verb != "execute_many":
+                        effect = self._effects.judge(db.wire.interpolate(sql, args))
+                    answer = getattr(db.wire, verb)(sql, args)
+                    result = await (answer if limit is None else _within(limit, answer))
                 except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
                     await self._failed(db, effect, error, may_repeat=attempts < ATTEMPTS_MAX)
                     continue
-                self._counters.answered(began, started)
+                self._counters.answered(began, started, borrowed=self.held is None)
                 self._last = db
                 if self.held is None and effect.plain and not db.wire.in_transaction():
                     db.pool.give_back(db)
@@ -142,7 +148,7 @@ class Borrower:
         finally:
             self.busy = False
             self._using = None
-            self.last_used = self.loop_time()
+            self.last_used = now()
 
     async def stream(self, sql: str, args: Any, *, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
         """Run one statement and give its rows as they come; the connection is borrowed until the last one."""
@@ -151,7 +157,7 @@ class Borrower:
         self.busy = True
         began = now()
         try:
-            effect = self._effects.get(sql)
+            effect = self._effects[sql]
             if self.lost:
                 self._is_skipped(effect)
             db = self.held or await self._borrow(effect)
@@ -168,13 +174,13 @@ class Borrower:
             except BaseException as error:
                 await self._stream_failed(db, effect, error)
                 raise
-            self._counters.answered(began, started)
+            self._counters.answered(began, started, borrowed=self.held is None)
             self._last = db
             await self._settle(db, sql, effect, None)
         finally:
             self.busy = False
             self._using = None
-            self.last_used = self.loop_time()
+            self.last_used = now()
 
     async def _stream_failed(self, db: DBConnection, effect: Effect, error: BaseException) -> None:
         """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
@@ -184,10 +190,13 @@ class Borrower:
 
     async def _borrow(self, effect: Effect) -> DBConnection:
         """Take a free connection or stand in line; make it fit for this client."""
-        for _ in range(ATTEMPTS_MAX):
-            db = self._line.take(self._last) or await self._line.wait()
-            if db.used_by == self.number and db.tracked is self.session.tracked:
-                return db
+        return await self._made_fit(self._line.take(self._last) or await self._line.wait(), effect)
+
+    async def _made_fit(self, db: DBConnection, effect: Effect) -> DBConnection:
+        """Reset and replay what must be; when the connection breaks over it, do it with another one."""
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt:
+                db = self._line.take(self._last) or await self._line.wait()
             try:
                 await db.pool.prepare(db, self.number, self.session.tracked, exclusive=effect.reads_session)
             except Exception as error:  # told apart by the driver

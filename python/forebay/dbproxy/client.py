@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from forebay.dbproxy.driver import Result
 from forebay.dbproxy.transaction import Transaction
@@ -60,29 +60,26 @@ class Client:
     ) -> None:
         await self.close()
 
-    @property
-    def _open(self) -> Borrower:
-        if self._borrower is None:
-            raise ClientClosed("this client is not open: use `async with proxy.connect() as client`")
-        return self._borrower
+    def _not_open(self) -> NoReturn:
+        raise ClientClosed("this client is not open: use `async with proxy.connect() as client`")
 
     # Statements
 
     def fetch_all(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows."""
-        return self._open.run("fetch_all", sql, args, timeout)
+        return (self._borrower or self._not_open()).run("fetch_all", sql, args, timeout)
 
     def fetch_one(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
-        return self._open.run("fetch_one", sql, args, timeout)
+        return (self._borrower or self._not_open()).run("fetch_one", sql, args, timeout)
 
     def fetch_value(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
-        return self._open.run("fetch_value", sql, args, timeout)
+        return (self._borrower or self._not_open()).run("fetch_value", sql, args, timeout)
 
     def execute(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Result]:
         """Run a statement for its effect."""
-        return self._open.run("execute", sql, args, timeout)
+        return (self._borrower or self._not_open()).run("execute", sql, args, timeout)
 
     async def executemany(
         self,
@@ -94,7 +91,7 @@ class Client:
         """Run a statement once per row of arguments. PostgreSQL: all of them or none, and no count."""
         if not rows:
             return Result()
-        result: Result = await self._open.run("execute_many", sql, rows, timeout)
+        result: Result = await (self._borrower or self._not_open()).run("execute_many", sql, rows, timeout)
         return result
 
     async def stream(
@@ -112,7 +109,7 @@ class Client:
         """
         if prefetch < 1:
             raise InvalidParameterValue(f"prefetch={prefetch!r}: must be at least 1 row")
-        borrower = self._open
+        borrower = self._borrower or self._not_open()
         own = borrower.engine == "postgresql" and not self.in_transaction
         if own:
             await borrower.run("execute", "BEGIN", (), timeout)

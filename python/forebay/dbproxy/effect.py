@@ -84,23 +84,21 @@ def union(effects: list[Effect]) -> Effect:
     )
 
 
-class EffectCache:
-    """Verdicts by text, bounded; the oldest half goes when it is full."""
+class EffectCache(dict[str, Effect]):
+    """Verdicts by text, bounded; the oldest half goes when it is full. ``cache[sql]`` judges what it does not know."""
 
-    __slots__ = ("_known", "judge")
+    __slots__ = ("judge",)
 
     def __init__(self, judge: Callable[[str], Effect]) -> None:
+        super().__init__()
         self.judge = judge
-        self._known: dict[str, Effect] = {}
 
-    def get(self, sql: str) -> Effect:
-        """Give the verdict on a text."""
-        effect = self._known.get(sql)
-        if effect is None:
-            effect = self.judge(sql)
-            if len(sql) <= CACHED_TEXT_LENGTH_MAX:
-                if len(self._known) >= CACHED_EFFECTS_MAX:
-                    for old in list(self._known)[: CACHED_EFFECTS_MAX // 2]:
-                        del self._known[old]
-                self._known[sql] = effect
+    def __missing__(self, sql: str) -> Effect:
+        """Judge a text, and remember it unless it is long."""
+        effect = self.judge(sql)
+        if len(sql) <= CACHED_TEXT_LENGTH_MAX:
+            if len(self) >= CACHED_EFFECTS_MAX:
+                for old in list(self)[: CACHED_EFFECTS_MAX // 2]:
+                    del self[old]
+            self[sql] = effect
         return effect

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from forebay.dbproxy.line import Line
-from forebay.dbproxy.pool import Pool, Tasks
+from forebay.dbproxy.pool import Pool
 from forebay.errors import AuthenticationFailed, BorrowTimeout, DatabaseUnavailable, DBProxyError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forebay.dbproxy.driver import Driver
     from forebay.dbproxy.settings import ProxySettings
     from forebay.dbproxy.statistics import Counters
+    from forebay.dbproxy.tasks import Tasks
 
 ROLE_ANSWER_SECONDS_MAX = 3.0
 SUSPICION_PAUSE_SECONDS = 1.0
@@ -66,7 +67,6 @@ class Fleet:
             role,
             timeout=self._settings.connection_borrow_timeout,
             connect_timeout=self._settings.connect_timeout,
-            latency=self._counters.borrow,
             on_wait=self._wanted,
             refuse=self._refusal,
         )
@@ -204,7 +204,7 @@ class Fleet:
         """Open what can be opened for the last in line; tell whether a connection is on its way to it."""
         coming = 0
         for pool in self.pools:
-            if pool.line is line or pool.line is None:
+            if len(pool.connections) < pool.maximum and (pool.line is line or pool.line is None):
                 pool.grow()
                 coming += 0 if pool.failures else pool.opening
         return coming >= line.waiting

@@ -9,26 +9,15 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from forebay.dbproxy import statistics
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forebay._core import Histogram
     from forebay.dbproxy.pool import DBConnection
 
+    Waiter = tuple[asyncio.Future[DBConnection], float, float]  # what it waits on, since when, and until when
+
 _COMPACT_ABOVE = 64
-
-
-class Waiter:
-    """One place in the line."""
-
-    __slots__ = ("deadline", "future", "since")
-
-    def __init__(self, future: asyncio.Future[DBConnection], since: float, deadline: float) -> None:
-        self.future = future
-        self.since = since
-        self.deadline = deadline
+NEVER = float("inf")
 
 
 class Line:
@@ -36,7 +25,7 @@ class Line:
 
     __slots__ = (
         "_connect_timeout",
-        "_latency",
+        "_due",
         "_loop",
         "_on_timeout",
         "_on_wait",
@@ -56,7 +45,6 @@ class Line:
         *,
         timeout: float,
         connect_timeout: float,
-        latency: Histogram,
         on_wait: Callable[[Line], bool],
         refuse: Callable[[Line, float], Exception],
     ) -> None:
@@ -67,11 +55,11 @@ class Line:
         self.newest_first = True
         self._timeout = timeout
         self._connect_timeout = connect_timeout
-        self._latency = latency
         self._on_wait = on_wait
         self._refuse = refuse
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = NEVER
 
     def take(self, last: DBConnection | None) -> DBConnection | None:
         """Take an idle connection, the client's last one if it is free; None when there is none."""
@@ -86,7 +74,6 @@ class Line:
                 db = next(iter(idle))
                 del idle[db]
             if db.is_usable():
-                self._latency.record(0.0)
                 return db
             db.pool.discard(db)
         return None
@@ -100,31 +87,30 @@ class Line:
 
         """
         now = self._loop.time()
-        since = statistics.now()
-        waiter = Waiter(self._loop.create_future(), now, now + self._timeout)
-        self.waiters.append(waiter)
+        future: asyncio.Future[DBConnection] = self._loop.create_future()
         self.waiting += 1
+        deadline = now + self._timeout
         if self._on_wait(self):  # a connection is being opened for it: that is no wait for others
-            waiter.deadline = now + max(self._timeout, self._connect_timeout)
-        self._arm(waiter.deadline)
+            deadline = now + max(self._timeout, self._connect_timeout)
+        self.waiters.append((future, now, deadline))
+        if deadline < self._due:
+            self._arm(deadline)
         try:
-            db = await waiter.future
+            return await future
         except asyncio.CancelledError:
-            if waiter.future.cancelled():
+            if future.cancelled():
                 self.waiting -= 1
                 self._compact()
-            elif waiter.future.exception() is None:  # it was handed over in the same breath
-                handed = waiter.future.result()
+            elif future.exception() is None:  # it was handed over in the same breath
+                handed = future.result()
                 handed.pool.give_back(handed)
             raise
-        self._latency.record(statistics.now() - since)
-        return db
 
     def hand_over(self, db: DBConnection) -> bool:
         """Give a connection to the oldest waiter; False when nobody waits."""
         waiters = self.waiters
         while waiters:
-            future = waiters.popleft().future
+            future = waiters.popleft()[0]
             if not future.done():
                 self.waiting -= 1
                 future.set_result(db)
@@ -134,55 +120,53 @@ class Line:
     def fail(self, error: Exception) -> None:
         """Send everybody home: waiting longer cannot help."""
         waiters, self.waiters = self.waiters, deque()
-        for waiter in waiters:
-            if not waiter.future.done():
+        for future, _, _ in waiters:
+            if not future.done():
                 self.waiting -= 1
-                waiter.future.set_exception(_again(error))
+                future.set_exception(_again(error))
 
     def _arm(self, deadline: float) -> None:
         """Have the line looked at when somebody's time is up."""
         if self._timer is not None:
-            if self._timer.when() <= deadline:
-                return
             self._timer.cancel()
+        self._due = deadline
         self._timer = self._loop.call_at(deadline, self._expire)
 
     def nothing_comes(self) -> None:
         """Take back the longer wait of those for whom a connection was being opened: it could not be."""
         if self._timeout < self._connect_timeout and self.waiters:
-            for waiter in self.waiters:
-                waiter.deadline = waiter.since + self._timeout
-            self._arm(min(waiter.deadline for waiter in self.waiters))
+            self.waiters = deque((future, since, since + self._timeout) for future, since, _ in self.waiters)
+            self._arm(min(deadline for _, _, deadline in self.waiters))
 
     def _expire(self) -> None:
         """Send those home whose time is up. All wait equally long, so the first in line that may stay ends the search."""
-        self._timer = None
+        self._timer, self._due = None, NEVER
         now = self._loop.time()
         stay: list[Waiter] = []
         uniform = self._timeout >= self._connect_timeout
         while self.waiters and not (stay and uniform):
-            waiter = self.waiters.popleft()
-            if waiter.future.done():
+            waiter = future, since, deadline = self.waiters.popleft()
+            if future.done():
                 continue
-            if waiter.deadline <= now:
+            if deadline <= now:
                 self.waiting -= 1
-                waiter.future.set_exception(self._refuse(self, now - waiter.since))
+                future.set_exception(self._refuse(self, now - since))
             else:
                 stay.append(waiter)
         self.waiters.extendleft(reversed(stay))
         if stay:
-            self._arm(min(waiter.deadline for waiter in stay))
+            self._arm(min(deadline for _, _, deadline in stay))
 
     def _compact(self) -> None:
         """Forget waiters that were cancelled, once they are most of the line."""
         if len(self.waiters) > 2 * self.waiting + _COMPACT_ABOVE:
-            self.waiters = deque(waiter for waiter in self.waiters if not waiter.future.done())
+            self.waiters = deque(waiter for waiter in self.waiters if not waiter[0].done())
 
     def close(self) -> None:
         """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._due = None, NEVER
 
 
 def _again(error: Exception) -> Exception:

@@ -96,9 +96,7 @@ class MySQLWire:
     async def _query(self, sql: str, args: Sequence[Any]) -> Any:
         """Run a statement to its very last answer and give its first result."""
         raw = self.raw
-        if args:
-            sql = self.interpolate(sql, args)
-        await raw.query(sql)
+        await raw.query(self.interpolate(sql, args) if args else sql)
         first = result = raw._result  # noqa: SLF001
         while result.has_next:
             await raw.next_result()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 import random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from forebay.dbproxy.farewell import say_goodbye, server_is_gone
 from forebay.dbproxy.secrets import Credentials, credentials_of
@@ -17,12 +17,11 @@ from forebay.dbproxy.session import DEFAULTS, Tracked, replay
 from forebay.errors import AuthenticationFailed, DatabaseUnavailable, DBProxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from forebay.dbproxy.driver import Driver, Wire
     from forebay.dbproxy.line import Line
     from forebay.dbproxy.settings import Address, ProxySettings
     from forebay.dbproxy.statistics import Counters
+    from forebay.dbproxy.tasks import Tasks
 
 RETRY_SECONDS_FIRST = 0.05
 RETRY_SECONDS_MAX = 5.0
@@ -73,6 +72,16 @@ class DBConnection:
         self.ruined = False
         self.retired = False
         self.leaving = False
+
+    def suits(self, client: int, want: Tracked) -> bool:
+        """Tell whether a client may use it as it is, and take note that it does; ``Pool.prepare`` helps if not."""
+        if self.tracked is not want:
+            return False
+        if self.used_by != client:
+            if self.dirty or self.pool.settings.hygiene_always:
+                return False
+            self.used_by = SEVERAL if self.used_by else client
+        return True
 
     def is_usable(self) -> bool:
         """Tell whether the next client may have it."""
@@ -140,12 +149,11 @@ class Pool:
         if not db.is_usable():
             self.discard(db)
             return
-        if self._urgent:
-            while self._urgent:
-                future = self._urgent.pop()
-                if not future.done():
-                    future.set_result(db)
-                    return
+        while self._urgent:
+            future = self._urgent.pop()
+            if not future.done():
+                future.set_result(db)
+                return
         line = self.line
         if line is None or self.closed:
             self.discard(db)
@@ -414,34 +422,3 @@ class Pool:
             if self.line is not None:
                 del self.line.idle[db]
             self.discard(db)
-
-
-class Tasks:
-    """The proxy's background tasks: each has this owner, and ends with it."""
-
-    __slots__ = ("_running",)
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[None]] = set()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something in the background."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a background step of the database proxy failed", exc_info=task.exception())
-
-    async def finish(self, limit: float) -> None:
-        """Wait for all of them, and cancel those that are not done in time."""
-        deadline = asyncio.get_running_loop().time() + limit
-        while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(set(self._running), timeout=left)
-        leftover = set(self._running)
-        for task in leftover:
-            task.cancel()
-        if leftover:
-            await asyncio.gather(*leftover, return_exceptions=True)

@@ -12,8 +12,8 @@ from forebay.dbproxy.borrower import Borrower
 from forebay.dbproxy.client import Client
 from forebay.dbproxy.effect import EffectCache
 from forebay.dbproxy.fleet import Fleet
-from forebay.dbproxy.pool import Pool, Tasks
 from forebay.dbproxy.settings import ProxySettings, Target
+from forebay.dbproxy.tasks import Tasks
 from forebay.errors import DatabaseUnavailable, DBProxyError, TooManyClients
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from forebay._core import Histogram
     from forebay.dbproxy.driver import Driver
     from forebay.dbproxy.line import Line
+    from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.secrets import Secret
 
 HOUSEKEEPING_SECONDS = 1.0
@@ -245,7 +246,7 @@ class DBProxy:
             del self._clients[borrower]
             raise
         self.counters.clients_succeeded += 1
-        return borrower, borrower.last_used
+        return borrower, self._loop.time()
 
     async def _find_readers(self, fleet: Fleet) -> None:
         if fleet.alone:
@@ -267,6 +268,7 @@ class DBProxy:
 
     def _housekeep(self) -> None:
         fleet, now, settings = self._fleet, self._loop.time(), self.settings
+        used_since = statistics.now() - settings.idle_client_timeout
         if fleet is None:
             return
         for borrower, client in list(self._clients.items()):
@@ -274,7 +276,7 @@ class DBProxy:
                 continue
             if now - client.opened_at >= settings.client_lifetime:
                 self.dismiss(borrower, f"it is older than {settings.client_lifetime:g} s (client_lifetime)")
-            elif now - borrower.last_used >= settings.idle_client_timeout:
+            elif borrower.last_used <= used_since:
                 self.dismiss(borrower, f"it was idle for {settings.idle_client_timeout:g} s (idle_client_timeout)")
         for pool in fleet.pools:
             self._tidy(pool, now)

@@ -57,10 +57,12 @@ class Counters:
     response: Histogram = field(default_factory=Histogram)
     database_response: Histogram = field(default_factory=Histogram)
 
-    def answered(self, began: float, started: float) -> None:
-        """Count a statement that was asked for at one time and sent at another."""
+    def answered(self, began: float, started: float, *, borrowed: bool) -> None:
+        """Count a statement that was asked for at one time and sent, once it had its connection, at another."""
         ended = now()
         self.queries += 1
+        if borrowed:
+            self.borrow.record(started - began)
         self.database_response.record(ended - started)
         self.response.record(ended - began)
 

@@ -1,0 +1,43 @@
+"""The proxy's background tasks: openings, farewells, resets, questions. Each of them has an owner and an end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+log = logging.getLogger("forebay.dbproxy")
+
+
+class Tasks:
+    """Background tasks that end with their owner."""
+
+    __slots__ = ("_running",)
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a background step of the database proxy failed", exc_info=task.exception())
+
+    async def finish(self, limit: float) -> None:
+        """Wait for all of them, and cancel those that are not done in time."""
+        deadline = asyncio.get_running_loop().time() + limit
+        while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(set(self._running), timeout=left)
+        leftover = set(self._running)
+        for task in leftover:
+            task.cancel()
+        if leftover:
+            await asyncio.gather(*leftover, return_exceptions=True)
