@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,45 @@ async def latency(stage: Stage) -> Mapping[str, float]:
     }
 
 
+async def latency_client(stage: Stage) -> Mapping[str, float]:
+    """Put 200 records/s one by one from another process, through the owner's socket; time each to the start of its handler."""
+    waits: list[float] = []
+    app = forebay.App("bench", store=stage.directory / "store")
+    app.stream("paced", shards=4)
+
+    @app.on_stream("paced", starting_position="LATEST")
+    async def handler(batch: forebay.Batch, context: forebay.Context) -> None:
+        now = time.perf_counter_ns()  # of the whole machine: CLOCK_MONOTONIC
+        waits.extend((now - int(record.data)) / 1e6 for record in batch)
+
+    async with app:
+        with stage.meter:
+            client = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", _CLIENT, str(stage.directory / "store"), str(stage.share(2_000))
+            )
+            if await client.wait():
+                message = "the client failed"
+                raise RuntimeError(message)
+    return {"p50": machine.percentile(waits, 50), "p99": machine.percentile(waits, 99)}
+
+
+_CLIENT = """
+import asyncio, sys, time
+import forebay, uvloop
+
+async def main(store, count):
+    app = forebay.App("bench", store=store, serve=False)
+    stream = app.stream("paced", shards=4)
+    async with app:
+        start = time.perf_counter()
+        for number in range(count):
+            await asyncio.sleep(max(0.0, start + number / 200 - time.perf_counter()))
+            await stream.put(str(time.perf_counter_ns()), partition_key=f"k{number}")
+
+uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
 async def growth_shards(stage: Stage) -> Mapping[str, float]:
     """Compare the cost of a record in a stream of 10,000 shards with that in a stream of one."""
     records, many = stage.share(1_000_000), stage.share(10_000)
@@ -238,6 +278,15 @@ SCENARIOS = (
             Figure("disk_p50", "a bare append and fdatasync beside it, p50", "ms"),
             Figure("disk_p99", "a bare append and fdatasync beside it, p99", "ms"),
         ),
+    ),
+    Scenario(
+        "stream.latency-client",
+        latency_client,
+        (
+            Figure("p50", "the same from another process, through the owner's socket, p50", "ms"),
+            Figure("p99", "the same from another process, through the owner's socket, p99", "ms"),
+        ),
+        seconds=12,
     ),
     Scenario(
         "stream.growth-shards",
