@@ -7,9 +7,10 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench bench-growth deep clean servers
+.PHONY: help check test demo bench bench-growth bench-peers deep clean servers
 
 PYTHON ?= python3
+PEERS := $(CURDIR)/.venv-peers
 TEST := $(CURDIR)/.venv
 RELEASE := $(CURDIR)/.venv-release
 ARGS ?=
@@ -45,12 +46,16 @@ bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 
 bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, in about 10 minutes
 	$(RELEASE)/bin/forebay bench growth --results bench/results $(ARGS)
 
+bench-peers: $(PEERS)/.built ## measure what else there is on the same questions, in about 30 minutes; servers that are missing are named
+	$(PEERS)/bin/forebay bench stream.backlog limits.task --runs 3 --results bench/results
+	$(PEERS)/bin/python bench/peers/run.py --results bench/results $(ARGS)
+
 deep: check servers $(TEST)/.built ## the property tests again, a hundred times as many cases
 	PROPTEST_CASES=25600 cargo test $(CI) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
 	HYPOTHESIS_PROFILE=deep $(TEST)/bin/python -m pytest --timeout 3600 $(ARGS)
 
 clean: ## remove everything that the other commands made
-	rm -rf .venv .venv-release target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-release .venv-peers target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find python -name '*.so' -delete
 
 servers:
@@ -76,6 +81,15 @@ $(RELEASE)/.built: $(PACKAGE)
 	$(RELEASE)/bin/python scripts/requirements.py > $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install -q -r $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install --force-reinstall --no-deps .
+	touch $@
+
+# The peers bring many packages: they have an environment of their own, with the release build of forebay beside them.
+$(PEERS)/.built: $(RELEASE)/.built bench/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install -q --upgrade 'pip>=25.1'
+	$(PEERS)/bin/pip install -q -r bench/peers/requirements.txt
+	$(PEERS)/bin/pip install --force-reinstall --no-deps .
+	$(PEERS)/bin/pip install -q -r $(RELEASE)/requirements.txt
 	touch $@
 
 $(RELEASE)/.flights: $(RELEASE)/.built

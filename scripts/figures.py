@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-APART = ("limits.", "growth.")  # for the report with its charts
+APART = ("limits.", "growth.", "peers.")  # for the report with its charts
 BUSY_CORES = 0.2  # what others may use before it is worth a word
 MARKED = re.compile(r"(<!-- figures: [^\n]*-->\n).*?(<!-- end of figures -->)", re.DOTALL)
 

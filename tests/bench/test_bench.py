@@ -1,9 +1,11 @@
 """The bench measures what it says, refuses where figures would mean nothing, and keeps what it found."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,9 +14,12 @@ from forebay import _core
 from forebay.bench import compare, harness, machine, report, scenarios, stream
 from forebay.cli import main
 
+ROOT = Path(__file__).parents[2]
 RESULT = {
     "scenario": "stream.example",
     "date": "2026-11-24T12:00:00+00:00",
+    "who": "forebay",
+    "note": "",
     "durability": "power-loss",
     "runs": 3,
     "scale": 1,
@@ -170,6 +175,42 @@ def test_the_report_is_one_page_with_its_charts_in_it(tmp_path):
     assert [tag for tag, _ in seen].count("svg") == 2
     outside = [value for _, attributes in seen for name, value in attributes.items() if name in {"src", "href"}]
     assert not [value for value in outside if not value.startswith("#")]
+
+
+def test_programs_that_were_asked_the_same_stand_in_one_chart(tmp_path):
+    for who, median in (("forebay", 9e5), ("another", 3e4)):
+        figure = {"question": "drain a backlog", "median": median, "least": median / 2, "most": 2 * median}
+        harness.keep(result(f"{who}.drain", **figure) | {"who": who}, tmp_path)
+    text = report.page(compare.newest(tmp_path))
+    assert "Beside its peers" in text
+    assert text.count("<svg") == 1
+
+
+def test_a_peer_that_is_not_installed_is_named_and_skipped(monkeypatch, capfd):
+    spec = importlib.util.spec_from_file_location("peers_run", ROOT / "bench" / "peers" / "run.py")
+    peers = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(peers)
+    monkeypatch.setattr(harness, "refuse_debug_build", lambda: None)
+    gone = harness.Scenario("peers.gone", None, (), who="gone")
+    monkeypatch.setattr(peers, "PEERS", {"peers.gone": gone})
+
+    def missing(*_: object, **__: object) -> None:
+        raise subprocess.CalledProcessError(peers.SKIPPED, "run")
+
+    monkeypatch.setattr(harness, "measure", missing)
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    peers.main()
+    assert "peers.gone  skipped: something it needs is missing" in capfd.readouterr().out
+    once = [
+        sys.executable,
+        str(ROOT / "bench" / "peers" / "run.py"),
+        "--once",
+        "peers.token-bucket.throttled-py",
+        "0.001",
+    ]
+    told = subprocess.run(once, capture_output=True, check=False, text=True)
+    assert (told.returncode, "throttled" in told.stderr) == (peers.SKIPPED, True)
 
 
 def test_a_report_without_its_extra_says_what_to_install(tmp_path, monkeypatch):

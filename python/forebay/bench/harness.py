@@ -37,6 +37,7 @@ class Figure:
         name: its key in what the scenario returns.
         title: what it is, for a person.
         unit: of a rate (`.../s`) more is better, of anything else less.
+        question: what is asked of several programs, word for word the same for each, so that their answers stand side by side.
         limit: the figure of the family `limits` that bounds it, as `scenario:name`; its share of that is told with it.
         series: the curve it is a point of, if the scenario tells how something grows.
         at: where on that curve.
@@ -49,6 +50,7 @@ class Figure:
     limit: str | None = None
     series: str | None = None
     at: float = 0.0
+    question: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class Scenario:
     """Share of the work that is done before it is done again and measured."""
     seconds: float = 3.0
     """About how long a run takes, for the budget that is told before the work."""
+    who: str = "forebay"
+    """The program that is measured."""
+    note: str = ""
+    """Its settings, where they matter, and what it does not do."""
 
 
 @dataclass(slots=True)
@@ -94,17 +100,25 @@ def run_once(scenario: Scenario, scale: float) -> dict[str, Any]:
 
 
 def measure(
-    scenario: Scenario, *, runs: int = RUNS, scale: float = 1.0, limits: Mapping[str, float] | None = None
+    scenario: Scenario,
+    *,
+    runs: int = RUNS,
+    scale: float = 1.0,
+    limits: Mapping[str, float] | None = None,
+    program: Sequence[str] = ("-m", "forebay.bench"),
 ) -> dict[str, Any]:
     """Run a scenario several times, each time in a new process; give one result: medians, spread, machine.
 
-    `limits` has the medians of this sitting's figures of the family `limits`, as `{"scenario:name": median}`.
+    `limits` has the medians of this sitting's figures of the family `limits`, as `{"scenario:name": median}`; `program` is what
+    Python is to run with the scenario's name and the scale.
     """
-    command = [sys.executable, "-m", "forebay.bench", scenario.name, str(scale)]
+    command = [sys.executable, *program, scenario.name, str(scale)]
     samples = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(runs)]
     return {
         "scenario": scenario.name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": scenario.who,
+        "note": scenario.note,
         "durability": scenario.durability,
         "runs": runs,
         "scale": scale,
@@ -130,6 +144,8 @@ def _figure(figure: Figure, values: Sequence[float], limits: Mapping[str, float]
         "most": max(rounded),
         "values": rounded,
     }
+    if figure.question is not None:
+        told["question"] = figure.question
     if figure.series is not None:
         told |= {"series": figure.series, "at": figure.at}
     limit = limits.get(figure.limit or "")

@@ -37,7 +37,8 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     families: dict[str, list[Mapping[str, Any]]] = {}
     for result in results.values():
         families.setdefault(result["scenario"].partition(".")[0], []).append(result)
-    sections = "".join(_section(name, members) for name, members in families.items())
+    sections = _questions(results.values())
+    sections += "".join(_section(name, members) for name, members in families.items())
     places = dict.fromkeys(_place(result) for result in results.values())
     notes = "".join(f'<p class="note">{html.escape(place)}</p>' for place in places)
     return (
@@ -51,6 +52,35 @@ def _place(result: Mapping[str, Any]) -> str:
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     cores = f"{where['cores']} cores of {where['cpu']}, {where['memory_gib']} GiB, {where['system']}"
     return f"{result['date'][:10]}: {cores}; {named}"
+
+
+def _questions(results: Iterable[Mapping[str, Any]]) -> str:
+    """Draw what more than one program was asked, slowest first, the durable ones marked."""
+    asked: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for result in results:
+        for figure in result["figures"]:
+            if "question" in figure:
+                name = f"{result['who']} ({result['durability']})"
+                asked.setdefault(figure["question"], []).append((name, figure))
+    charts = "".join(_bars(question, bars) for question, bars in asked.items() if len(bars) > 1)
+    return f"<h2>Beside its peers</h2>{charts}" if charts else ""
+
+
+def _bars(question: str, bars: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    rows = sorted(bars, key=lambda bar: bar[1]["median"])
+    axes, finish = _figure(height=0.8 + 0.35 * len(rows))
+    middle = [figure["median"] for _, figure in rows]
+    spread = [
+        [figure["median"] - figure["least"] for _, figure in rows],
+        [figure["most"] - figure["median"] for _, figure in rows],
+    ]
+    colours = [OURS if name.startswith("forebay") else LIMIT for name, _ in rows]
+    drawn = axes.barh([name for name, _ in rows], middle, xerr=spread, color=colours)
+    axes.bar_label(drawn, [f"{shown(value)}/s" for value in middle], padding=6, fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    axes.set_title(f"{question}: {rows[-1][1]['unit']}, logarithmic", loc="left", fontsize=10)
+    return str(finish())
 
 
 def _section(name: str, results: Sequence[Mapping[str, Any]]) -> str:

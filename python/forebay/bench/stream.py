@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import forebay
-from forebay.bench import machine
+from forebay.bench import machine, questions
 from forebay.bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
@@ -250,18 +250,26 @@ async def memory(stage: Stage) -> Mapping[str, float]:
     return {"quarter": quarter / MIB, "waiting": waiting / MIB, "after": after / MIB}
 
 
-def _rate(title: str, unit: str = "records/s", limit: str | None = None) -> tuple[Figure, ...]:
-    return (Figure("rate", title, unit, limit),)
+def _rate(
+    title: str, unit: str = "records/s", *, limit: str | None = None, question: str | None = None
+) -> tuple[Figure, ...]:
+    return (Figure("rate", title, unit, limit=limit, question=question),)
 
 
 SCENARIOS = (
-    Scenario("stream.backlog-batch", backlog_batch, _rate("backlog into an async Batch handler, 100 a batch")),
+    Scenario(
+        "stream.backlog-batch",
+        backlog_batch,
+        _rate("backlog into an async Batch handler, 100 a batch", question=questions.BATCH),
+    ),
     Scenario("stream.backlog-read", backlog_read, _rate("the same, every record's data read")),
     Scenario("stream.backlog-event", backlog_event, _rate("the same as Lambda's event dict")),
     Scenario(
         "stream.backlog-single",
         backlog_single,
-        _rate("one record an invocation, 16 lanes", "invocations/s", "limits.task:rate"),
+        _rate(
+            "one record an invocation, 16 lanes", "invocations/s", limit="limits.task:rate", question=questions.SINGLE
+        ),
     ),
     Scenario("stream.put-many", put_many, _rate("put_many of 500, one caller", limit="limits.append:rate")),
     Scenario(

@@ -1,0 +1,1 @@
+"""One module a peer: its handler, and what sends its backlog."""

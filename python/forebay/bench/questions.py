@@ -1,0 +1,6 @@
+"""What is asked of forebay and of its peers, word for word the same: `Figure.question`."""
+
+BATCH = "a backlog of records to a handler, 100 a call"
+SINGLE = "a backlog of messages to a handler, one a call"
+BUCKET = "ask a token bucket"
+RECORD = "record a value for percentiles"
