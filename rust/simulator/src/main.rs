@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use forebay_simulator::ledger::Counts;
 use forebay_simulator::plan::{Fault, Plan};
 use forebay_simulator::shrink;
 
@@ -63,19 +64,14 @@ fn main() -> ExitCode {
         }
     };
     let begun = Instant::now();
-    let mut deliveries = 0;
+    let mut total = Counts::default();
     for seed in arguments.first..arguments.first + arguments.seeds {
         let mut plan = Plan::of(seed);
         plan.steps = arguments.steps.unwrap_or(plan.steps);
         plan.without.extend(&arguments.without);
         plan.tells = arguments.tells;
         match shrink::run(&plan) {
-            Ok(counts) => {
-                deliveries += counts.deliveries;
-                if arguments.seeds == 1 {
-                    println!("seed {seed}: {counts:#?}");
-                }
-            }
+            Ok(counts) => total.add(&counts),
             Err(violation) => {
                 println!("seed {seed}: {violation}\n  {plan}");
                 if !arguments.keeps {
@@ -88,9 +84,10 @@ fn main() -> ExitCode {
     }
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds, {deliveries} deliveries in {seconds:.1} s: {:.0} a second",
-        arguments.seeds,
-        deliveries as f64 / seconds
+        "seeds {}..{}: {:.0} deliveries a second for {seconds:.1} s\n{total}",
+        arguments.first,
+        arguments.first + arguments.seeds,
+        total.deliveries as f64 / seconds
     );
     ExitCode::SUCCESS
 }

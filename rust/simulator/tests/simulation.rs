@@ -1,23 +1,48 @@
-//! The ordinary run: so many seeds, every checker on. What it prints on a failure is the command that repeats it.
+//! The ordinary run: so many seeds, every checker on, every kind of fault met. What it prints on a failure is the command that repeats
+//! it.
 
-use forebay_simulator::plan::Plan;
+use std::thread;
+
+use forebay_simulator::ledger::Counts;
+use forebay_simulator::plan::{Plan, FAULTS};
 use forebay_simulator::shrink;
 
-/// Seeds of the ordinary run.
-const SEEDS: u64 = 300;
+/// Seeds of the ordinary run: more than ten million deliveries.
+const SEEDS: u64 = 400;
+const DELIVERIES: u64 = 10_000_000;
+/// Seeds are independent; two threads, since that is what a small machine has.
+const THREADS: u64 = 2;
 
-#[test]
-fn no_promise_is_broken() {
-    let mut deliveries = 0;
-    for seed in 0..SEEDS {
+fn run(seeds: impl Iterator<Item = u64>) -> Counts {
+    let mut total = Counts::default();
+    for seed in seeds {
         let plan = Plan::of(seed);
         match shrink::run(&plan) {
-            Ok(counts) => deliveries += counts.deliveries,
+            Ok(counts) => total.add(&counts),
             Err(violation) => {
                 let (smallest, smaller) = shrink::shrink(&plan, &violation);
                 panic!("{violation}\n  {plan}\nsmallest: {smaller}\n  {smallest}");
             }
         }
     }
-    println!("{deliveries} deliveries over {SEEDS} seeds");
+    total
+}
+
+#[test]
+fn no_promise_is_broken_and_every_kind_of_fault_is_met() {
+    let mut total = Counts::default();
+    thread::scope(|scope| {
+        let parts = (0..THREADS).map(|part| scope.spawn(move || run((part..SEEDS).step_by(THREADS as usize))));
+        for part in parts.collect::<Vec<_>>() {
+            match part.join() {
+                Ok(counts) => total.add(&counts),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+    println!("{SEEDS} seeds: {total}");
+    assert!(total.deliveries >= DELIVERIES, "{total}");
+    for (fault, strikes) in FAULTS.iter().zip(total.strikes) {
+        assert!(strikes >= 10, "{fault} struck {strikes} times: {total}");
+    }
 }

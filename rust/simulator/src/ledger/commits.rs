@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::log::Shard;
 use super::progress::{Progress, State};
 use super::{Ledger, Promise};
+use crate::plan::Fault;
 
 /// How late progress may be saved on a healthy disk: what it waits for company, and twice the slowest simulated commit.
 pub(super) const SAVED_WITHIN_NS: u64 = 5_000_000 + 2 * SLOWEST_COMMIT_NS;
@@ -89,7 +90,11 @@ impl Ledger {
 
     fn trimmed(&mut self, id: ShardId, before: u64) {
         if let Some(shard) = self.shards.get_mut(&id) {
-            shard.trimmed = shard.trimmed.max(before.min(shard.end()));
+            let before = before.min(shard.end());
+            if before > shard.trimmed {
+                shard.trimmed = before;
+                self.counts.strikes(Fault::Retention);
+            }
         }
     }
 

@@ -21,6 +21,7 @@ pub use crash::Ending;
 pub use log::{data_of, name_of, Answer};
 pub use progress::End;
 
+use crate::plan::{Fault, FAULTS};
 use crate::settings::Settings;
 use failures::Failure;
 use log::{Put, Shard};
@@ -85,6 +86,54 @@ pub struct Counts {
     pub crashes: u64,
     /// Commits that went through.
     pub commits: u64,
+    /// How often each kind of fault has really struck, in the order of [`FAULTS`].
+    pub strikes: [u64; FAULTS.len()],
+}
+
+impl Counts {
+    /// A fault has struck.
+    pub fn strikes(&mut self, fault: Fault) {
+        self.strikes[fault as usize] += 1;
+    }
+
+    /// Add those of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.deliveries += other.deliveries;
+        self.batches += other.batches;
+        self.acknowledged += other.acknowledged;
+        self.refused += other.refused;
+        self.repeated += other.repeated;
+        self.failed += other.failed;
+        self.confirmed += other.confirmed;
+        self.crashes += other.crashes;
+        self.commits += other.commits;
+        for (sum, more) in self.strikes.iter_mut().zip(other.strikes) {
+            *sum += more;
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    /// One line, and one more with the faults.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mean = self.deliveries as f64 / self.batches.max(1) as f64;
+        writeln!(
+            f,
+            "{} deliveries in {} batches (mean {mean:.1}); records acknowledged {}, refused {}, repeated {}, failed {}; failure records \
+             confirmed {}; crashes {}; commits {}",
+            self.deliveries,
+            self.batches,
+            self.acknowledged,
+            self.refused,
+            self.repeated,
+            self.failed,
+            self.confirmed,
+            self.crashes,
+            self.commits
+        )?;
+        f.write_str("faults:")?;
+        FAULTS.iter().zip(self.strikes).try_for_each(|(fault, count)| write!(f, " {fault} {count}"))
+    }
 }
 
 /// The moment of a fact.

@@ -21,15 +21,18 @@ impl World {
         open(&self.ledger).note(|| format!("act {fault} {function}"));
         match fault {
             Fault::Kill => {
+                self.strikes(fault);
                 self.crash(Ending::Kill);
                 self.restart_later();
             }
             Fault::Power => {
+                self.strikes(fault);
                 let ending = self.power_cut();
                 self.crash(ending);
                 self.restart_later();
             }
             Fault::Stop if !self.store_failed && !self.full => {
+                self.strikes(fault);
                 self.stop();
                 self.restart_later();
             }
@@ -51,6 +54,7 @@ impl World {
     }
 
     fn fill(&mut self) {
+        self.strikes(Fault::Full);
         self.full = true;
         open(&self.ledger).disk_is_ill = true;
         self.disk().fail(1, DiskFault::Full, Repeat::Always);
@@ -59,6 +63,7 @@ impl World {
     }
 
     fn break_disk(&mut self) {
+        self.strikes(Fault::Broken);
         open(&self.ledger).disk_is_ill = true;
         let nth = self.chance.acts.between(1, 20);
         self.disk().fail(nth, DiskFault::Failed, Repeat::Once);
@@ -75,6 +80,7 @@ impl World {
     }
 
     fn set_clock(&mut self) {
+        self.strikes(Fault::Clock);
         let far_ms = *self.chance.acts.pick(&[1_000_i64, 60_000, 3_600_000, 365 * 86_400_000]);
         // Never for ever forth: what is due in wall time must come.
         self.wall_shift_ms = if self.chance.acts.one_in(2) { far_ms } else { -far_ms };
@@ -82,12 +88,14 @@ impl World {
     }
 
     fn reshard(&mut self) {
+        self.strikes(Fault::Reshard);
         let stream = self.chance.acts.below(self.shape.streams.len() as u64) as usize;
         let shards = self.chance.acts.between(1, 5);
         self.request("stream.reshard", &json!({"name": self.shape.streams[stream].name, "shards": shards}));
     }
 
     fn change_settings(&mut self, function: usize) {
+        self.strikes(Fault::Settings);
         if self.chance.acts.one_in(3) {
             self.shape.functions[function].timeout_ms = self.chance.acts.between(100, 3_000);
             return self.register();
@@ -114,6 +122,7 @@ impl World {
         if std::mem::replace(&mut self.paused[function], true) {
             return;
         }
+        self.strikes(Fault::Pause);
         self.request("mapping.pause", &self.bound(function));
         let lasts_ns = self.chance.acts.below(5_000) * NS_PER_MS;
         self.after(lasts_ns, Event::Resume { function });
@@ -129,6 +138,7 @@ impl World {
         if self.redrove[function] || self.store_failed || self.full {
             return;
         }
+        self.strikes(Fault::Seek);
         self.sought[function] = true;
         let is_oldest = self.chance.acts.one_in(2);
         let mut body = self.bound(function);
@@ -149,6 +159,7 @@ impl World {
         if stuck.is_empty() {
             return;
         }
+        self.strikes(Fault::Skip);
         let mut body = bound.clone();
         body["batch"] = (*self.chance.acts.pick(&stuck)).clone();
         let plan = &self.shape.functions[function];
@@ -160,6 +171,7 @@ impl World {
         if self.store_failed || self.full {
             return;
         }
+        self.strikes(Fault::Delete);
         let plan = &self.shape.functions[function];
         open(&self.ledger).deletes(&self.shape.streams[plan.stream].name, &plan.name);
         self.request("mapping.delete", &self.bound(function));
@@ -174,6 +186,7 @@ impl World {
         if self.sought[function] {
             return;
         }
+        self.strikes(Fault::Redrive);
         self.redrove[function] = true;
         let plan = &self.shape.functions[function];
         open(&self.ledger).redrives(&self.shape.streams[plan.stream].name, &plan.name);

@@ -179,6 +179,11 @@ impl World {
         !self.peace && self.faults.contains(&fault)
     }
 
+    /// A fault has really struck.
+    fn strikes(&self, fault: Fault) {
+        open(&self.ledger).counts.strikes(fault);
+    }
+
     fn broken(&mut self, promise: Promise, story: String) {
         open(&self.ledger).report(promise, story);
     }

@@ -177,6 +177,19 @@ impl World {
     }
 
     fn script_of_handler(&mut self, function: usize, records: &Records) -> (Script, Option<u64>) {
+        let (script, takes_ns) = self.draw_script(function, records);
+        match script {
+            // Whether it is a poisoned record that fails, or any, was decided where it was drawn.
+            Script::Returns | Script::Raises => {}
+            Script::Reports(_) | Script::Babbles => self.strikes(Fault::Report),
+            Script::Hangs { .. } => self.strikes(Fault::Timeout),
+            Script::NotInvoked | Script::Interrupted => self.strikes(Fault::NoAttempt),
+            Script::Kills => self.strikes(Fault::Killer),
+        }
+        (script, takes_ns)
+    }
+
+    fn draw_script(&mut self, function: usize, records: &Records) -> (Script, Option<u64>) {
         let seed = self.plan.seed;
         let is_cursed = |one_in: u64, at: &(u64, forebay_engine::chunk::RecordView<'_>)| {
             let name = u64::from(ledger::name_of(at.1.data).unwrap_or_default());
@@ -184,7 +197,8 @@ impl World {
         };
         let takes_ns = {
             let usual = self.shape.functions[function].takes_us * NS_PER_US;
-            if self.chance.handlers.one_in(100) {
+            // In peace nothing takes ten times as long: past a short timeout that is a failure, and a long backlog would never drain.
+            if self.chance.handlers.one_in(100) && !self.peace {
                 usual * 10
             } else {
                 usual
@@ -199,6 +213,9 @@ impl World {
             None
         };
         let reports = self.may(Fault::Report) && self.shape.functions[function].settings.reports;
+        if poison.is_some() {
+            self.strikes(Fault::Poison);
+        }
         match poison {
             Some(place) if reports => return (Script::Reports(vec![place]), Some(takes_ns)),
             Some(_) => return (Script::Raises, Some(takes_ns)),
@@ -208,7 +225,10 @@ impl World {
         let drawn = self.chance.handlers.below(1_000);
         let count = records.positions.len() as u64;
         let script = match drawn / wrong.max(1) {
-            0 if self.may(Fault::Error) => Script::Raises,
+            0 if self.may(Fault::Error) => {
+                self.strikes(Fault::Error);
+                Script::Raises
+            }
             1 if self.may(Fault::Timeout) => {
                 let on_ns =
                     if self.chance.handlers.one_in(2) { 0 } else { self.chance.handlers.below(4_000) * NS_PER_MS };
@@ -234,6 +254,9 @@ impl World {
 
     fn script_of_destination(&mut self) -> (Script, Option<u64>) {
         let is_dead = self.time_ns < self.dead_until_ns;
+        if is_dead {
+            self.strikes(Fault::Destination);
+        }
         if is_dead && self.chance.handlers.one_in(2) {
             return (Script::Hangs { on_ns: 0 }, None);
         }

@@ -1,0 +1,178 @@
+//! A disk under observation: what was done to the files of one directory, in order, and what is to go wrong.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Something that was done to a file, or that the test wants to remember the place of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Bytes were written.
+    Write {
+        /// Name of the file in its directory.
+        file: String,
+        /// Where.
+        offset: u64,
+        /// What.
+        data: Vec<u8>,
+    },
+    /// A file was cut or grown.
+    Truncate {
+        /// Name of the file in its directory.
+        file: String,
+        /// Its new size.
+        size: u64,
+    },
+    /// Everything written to this file so far is on the disk.
+    Sync {
+        /// Name of the file in its directory.
+        file: String,
+    },
+    /// What was made and removed in the directory is made and removed on the disk.
+    SyncDirectory,
+    /// A file was removed.
+    Delete {
+        /// Name of the file in its directory.
+        file: String,
+        /// The directory was synced with it.
+        synced: bool,
+    },
+    /// The test's own mark.
+    Mark(u64),
+    /// A file beside SQLite's had this content at this moment; it is written without a sync.
+    Beside {
+        /// Name of the file in its directory.
+        file: String,
+        /// All of it.
+        data: Vec<u8>,
+    },
+}
+
+/// What a call of SQLite's asks of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// A write or a truncation.
+    Write,
+    /// A sync.
+    Sync,
+}
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// An input/output error.
+    Broken,
+    /// No space left; syncs pass.
+    Full,
+}
+
+/// The calls that go wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The first one, counted from 1.
+    pub nth: u64,
+    /// How.
+    pub failure: Failure,
+    /// Every later one, too.
+    pub for_ever: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: Vec<Event>,
+    records: bool,
+    plan: Option<Plan>,
+    calls: u64,
+    struck: u64,
+}
+
+/// One directory under observation. Clones are handles on the same one.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    directory: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+// A VFS is the whole process's; so is the list of what it looks after.
+static DISKS: Mutex<BTreeMap<PathBuf, Disk>> = Mutex::new(BTreeMap::new());
+
+fn disks() -> MutexGuard<'static, BTreeMap<PathBuf, Disk>> {
+    DISKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Disk {
+    /// Look after a directory, which exists, from now on.
+    ///
+    /// # Panics
+    /// When the directory cannot be resolved or SQLite takes no VFS.
+    pub fn at(directory: &Path) -> Self {
+        crate::install();
+        let directory = directory.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        let disk = Self { directory: directory.clone(), state: Arc::default() };
+        disks().insert(directory, disk.clone());
+        disk
+    }
+
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        disks().get(path.parent()?).cloned()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Write down what is done from now on.
+    pub fn record(&self) {
+        self.state().records = true;
+    }
+
+    /// Everything written down.
+    pub fn events(&self) -> Vec<Event> {
+        self.state().events.clone()
+    }
+
+    /// Remember this moment.
+    pub fn mark(&self, mark: u64) {
+        self.note(Event::Mark(mark));
+    }
+
+    /// Remember what a file beside SQLite's holds now.
+    pub fn look_beside(&self, file: &str) {
+        if let Ok(data) = std::fs::read(self.directory.join(file)) {
+            self.note(Event::Beside { file: file.into(), data });
+        }
+    }
+
+    /// Let calls go wrong from now on.
+    pub fn fail(&self, plan: Plan) {
+        let mut state = self.state();
+        (state.plan, state.calls, state.struck) = (Some(plan), 0, 0);
+    }
+
+    /// The disk is well again. Gives how many calls went wrong.
+    pub fn mend(&self) -> u64 {
+        let mut state = self.state();
+        state.plan = None;
+        state.struck
+    }
+
+    pub(crate) fn note(&self, event: Event) {
+        let mut state = self.state();
+        if state.records {
+            state.events.push(event);
+        }
+    }
+
+    /// Whether this call goes wrong, and how.
+    pub(crate) fn strikes(&self, call: Call) -> Option<Failure> {
+        let mut state = self.state();
+        let plan = state.plan?;
+        if plan.failure == Failure::Full && call == Call::Sync {
+            return None;
+        }
+        state.calls += 1;
+        let strikes = if plan.for_ever { state.calls >= plan.nth } else { state.calls == plan.nth };
+        state.struck += u64::from(strikes);
+        strikes.then_some(plan.failure)
+    }
+}

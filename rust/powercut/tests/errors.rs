@@ -1,0 +1,213 @@
+//! The Nth write or sync fails, once or for ever, for every N of each thing that the store does: it tells so, takes no further write on
+//! top of what it does not know, and the next process finds all that was acknowledged.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../engine/tests/store_common/mod.rs"]
+mod store_common;
+
+use std::path::Path;
+
+use forebay_engine::port::{Durability, Store as _, StoreError, Table, Write};
+use forebay_engine::store::memory::MemoryStore;
+use forebay_engine::store::sqlite::SqliteStore;
+use forebay_powercut::disk::{Disk, Failure, Plan};
+use forebay_powercut::image::{lay, Moment, Random};
+use store_common::{append, content, quick_dir, remove, set, trim, Content};
+
+const SHARDS: [u32; 2] = [0, 1];
+/// More failing calls than any operation has.
+const CALLS_MAX: u64 = 5_000;
+/// Beyond the first ones lies the end of the store, which is an operation of its own: there one call in so many fails in the ordinary run;
+/// `FOREBAY_IO_ERRORS=all` takes each.
+const STRIDE: u64 = 97;
+const ALL_UP_TO: u64 = 40;
+
+/// Something the store does, besides what was there before.
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Make,
+    Open,
+    OpenAfterCrash,
+    AppendLittle,
+    AppendMuch,
+    Trim,
+    SetRow,
+    RemoveRow,
+    Forget,
+    GiveBack,
+    Close,
+}
+
+const OPERATIONS: [Operation; 11] = [
+    Operation::Make,
+    Operation::Open,
+    Operation::OpenAfterCrash,
+    Operation::AppendLittle,
+    Operation::AppendMuch,
+    Operation::Trim,
+    Operation::SetRow,
+    Operation::RemoveRow,
+    Operation::Forget,
+    Operation::GiveBack,
+    Operation::Close,
+];
+
+fn before() -> Vec<Vec<Write>> {
+    (0..6)
+        .map(|round| {
+            vec![
+                append(0, round * 3_000, 3_000),
+                append(1, round, 1),
+                set(Table::Failure, &[round as u8], &[7; 5_000]),
+                set(Table::Meta, b"round", &[round as u8]),
+            ]
+        })
+        .chain([vec![trim(0, 12_000)]])
+        .collect()
+}
+
+impl Operation {
+    fn writes(self) -> Vec<Write> {
+        match self {
+            Self::AppendLittle => vec![append(1, 6, 1)],
+            // More than the write-ahead log holds, so that it is moved into the file.
+            Self::AppendMuch => vec![append(0, 18_000, 60_000), append(1, 6, 40_000)],
+            Self::Trim => vec![trim(0, 15_000)],
+            Self::SetRow => vec![set(Table::Checkpoint, b"lane", b"12")],
+            Self::RemoveRow => vec![remove(Table::Failure, &[3])],
+            Self::Forget => vec![trim(0, u64::MAX)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Prepare a directory without any failure.
+    fn prepare(self, dir: &Path) -> Option<SqliteStore> {
+        if matches!(self, Self::Make) {
+            return None;
+        }
+        let mut store = open(dir).unwrap();
+        before().iter().for_each(|writes| store.commit(writes).unwrap());
+        match self {
+            Self::Open => None,
+            Self::OpenAfterCrash => {
+                // A clean end would empty the log: keep what a dead process leaves.
+                let (db, wal) = (std::fs::read(dir.join("forebay.db")), std::fs::read(dir.join("forebay.db-wal")));
+                drop(store);
+                std::fs::write(dir.join("forebay.db"), db.unwrap()).unwrap();
+                std::fs::write(dir.join("forebay.db-wal"), wal.unwrap()).unwrap();
+                None
+            }
+            _ => Some(store),
+        }
+    }
+
+    /// Do it; gives whether it was acknowledged.
+    fn act(self, dir: &Path, store: Option<SqliteStore>) -> Result<Option<SqliteStore>, StoreError> {
+        match (self, store) {
+            (Self::Close, _) => Ok(None),
+            (Self::GiveBack, Some(mut store)) => {
+                while store.give_back()? {}
+                Ok(Some(store))
+            }
+            (_, Some(mut store)) => {
+                let writes = self.writes();
+                let told = store.commit(&writes);
+                if let Err(StoreError::Failed(_)) = &told {
+                    let again = store.commit(&writes);
+                    assert!(
+                        matches!(again, Err(StoreError::Failed(_))),
+                        "{self:?}: a write after a failed one: {again:?}"
+                    );
+                    assert!(store.give_back().is_err(), "{self:?}: room is given back after a failed write");
+                }
+                told.map(|()| Some(store))
+            }
+            (_, None) => open(dir).map(Some),
+        }
+    }
+}
+
+fn open(dir: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(dir, Durability::PowerLoss)
+}
+
+fn expected(operation: Operation) -> [Content; 2] {
+    let mut model = MemoryStore::new();
+    if !matches!(operation, Operation::Make) {
+        before().iter().for_each(|writes| model.commit(writes).unwrap());
+    }
+    let without = content(&model, &SHARDS).unwrap();
+    model.commit(&operation.writes()).unwrap();
+    [without, content(&model, &SHARDS).unwrap()]
+}
+
+/// Run an operation whose `plan.nth` call fails; `false` when it has fewer calls.
+fn fails(operation: Operation, expected: &[Content; 2], plan: Plan) -> bool {
+    let what = format!("{operation:?}, {plan:?}");
+    let dir = quick_dir();
+    let disk = Disk::at(dir.path());
+    disk.record();
+    let store = operation.prepare(dir.path());
+    disk.fail(plan);
+    let ended = operation.act(dir.path(), store);
+    let acknowledged = ended.is_ok();
+    if let Err(error) = &ended {
+        assert!(matches!(error, StoreError::Failed(_) | StoreError::Full(_)), "{what}: {error:?}");
+        assert!(plan.failure == Failure::Full || !matches!(error, StoreError::Full(_)), "{what}: {error:?}");
+    }
+    drop(ended);
+    let struck = disk.mend();
+
+    let check = |place: &Path, what: &str| {
+        let store = open(place).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let held = content(&store, &SHARDS).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let whole = held == expected[1] || (!acknowledged && held == expected[0]);
+        assert!(whole, "{what}: acknowledged {acknowledged}, and what is there is neither before nor after");
+    };
+    // A failed sync may have lost what was written: the power goes before anybody mends it.
+    let events = disk.events();
+    let mut moment = Moment::first(&events);
+    moment.advance(events.len());
+    let image = quick_dir();
+    lay(&moment.cut(&mut Random(plan.nth)), image.path()).unwrap();
+    if !matches!(operation, Operation::OpenAfterCrash) {
+        check(image.path(), &format!("{what}, then a power cut"));
+    }
+    check(dir.path(), &what);
+    struck > 0
+}
+
+fn every_call_fails(failure: Failure, for_ever: bool) {
+    let all = std::env::var("FOREBAY_IO_ERRORS").is_ok_and(|which| which == "all");
+    for operation in OPERATIONS {
+        let expected = expected(operation);
+        let mut nth = 1;
+        while fails(operation, &expected, Plan { nth, failure, for_ever }) {
+            let is_next = all || nth < ALL_UP_TO || matches!(operation, Operation::Close);
+            nth += if is_next { 1 } else { STRIDE };
+            assert!(nth < CALLS_MAX, "{operation:?} never comes to its end");
+        }
+        println!("{operation:?}, {failure:?}, for ever {for_ever}: {nth} calls");
+        assert!(nth > 1 || matches!(operation, Operation::Open), "{operation:?} writes nothing");
+    }
+}
+
+#[test]
+fn one_broken_call_is_told_and_loses_nothing() {
+    every_call_fails(Failure::Broken, false);
+}
+
+#[test]
+fn a_disk_that_breaks_for_good_is_told_and_loses_nothing() {
+    every_call_fails(Failure::Broken, true);
+}
+
+#[test]
+fn one_call_without_room_is_told_and_loses_nothing() {
+    every_call_fails(Failure::Full, false);
+}
+
+#[test]
+fn a_disk_that_fills_up_for_good_is_told_and_loses_nothing() {
+    every_call_fails(Failure::Full, true);
+}
