@@ -52,6 +52,7 @@ fn writes(number: u64, next: &mut [u64; 3], random: &mut Random) -> Vec<Write> {
 /// Commits of all sizes, room given back, restarts in order: every way in which the store writes.
 fn live(seed: u64, durability: Durability) -> Life {
     let dir = quick_dir();
+    set_room_aside(dir.path());
     let disk = Disk::at(dir.path());
     disk.record();
     let mut random = Random(seed);
@@ -81,9 +82,14 @@ fn live(seed: u64, durability: Durability) -> Life {
     Life { events: disk.events(), contents }
 }
 
+/// The reserve, without its bytes: they would be most of the work, and the operating system writes them, not SQLite.
+fn set_room_aside(dir: &Path) {
+    File::create(dir.join("reserve")).unwrap().set_len(RESERVE_BYTES).unwrap();
+}
+
 /// Number of the last commit found, which must be whole.
 fn found(dir: &Path, life: &Life, durability: Durability, what: &str) -> u64 {
-    File::create(dir.join("reserve")).unwrap().set_len(RESERVE_BYTES).unwrap();
+    set_room_aside(dir);
     let mut store = SqliteStore::open(dir, durability).unwrap_or_else(|error| panic!("{what}: {error}"));
     let number = store.reader().unwrap().get(Table::Meta, b"number").unwrap();
     let number = number.map_or(0, |bytes| u64::from_be_bytes(bytes.try_into().unwrap()));

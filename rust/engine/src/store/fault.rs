@@ -310,7 +310,10 @@ mod tests {
         store.commit(&[Write::Trim { shard: 0, before: 1 }, mark(0)]).unwrap();
         assert!(matches!(store.commit(&[append(2)]), Err(StoreError::Full(_))));
         let row = Write::Add { table: Table::Event, key: vec![1], value: vec![1] };
-        assert!(matches!(store.commit(std::slice::from_ref(&row)), Err(StoreError::Full(_))), "a row that is added, too");
+        assert!(
+            matches!(store.commit(std::slice::from_ref(&row)), Err(StoreError::Full(_))),
+            "a row that is added, too"
+        );
         store.mend();
         store.commit(&[append(2), row]).unwrap();
         assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((1, 3)));

@@ -1,7 +1,7 @@
 //! Ends and beginnings of the process, and its deadlines.
 
 use forebay_engine::attempts::Task;
-use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
+use forebay_engine::slots::{SlotKind, SlotRecord, Slots, SLOTS_MAX};
 use forebay_engine::store::fault::{Fault, Repeat};
 use serde_json::json;
 
@@ -25,12 +25,13 @@ fn a_crash_with_most_slots_in_flight_can_be_started_after() {
         interruptions: 0,
         alone: false,
     };
-    let left: Vec<SlotRecord> = (0..60_000).map(record).collect();
+    let most = SLOTS_MAX as u64 * 7 / 8;
+    let left: Vec<SlotRecord> = (0..most).map(record).collect();
     rig.engine().close();
     rig.store = rig.store.crash(forebay_engine::store::fault::Crash::Process);
     rig.open(Slots::left_by(&left));
     rig.start(&json!({}));
-    assert_eq!(rig.engine().in_flight().len(), 60_000);
+    assert_eq!(rig.engine().in_flight().len() as u64, most);
 }
 
 /// A stop waited for a full disk that took nothing, for ever.

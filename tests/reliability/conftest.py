@@ -1,0 +1,99 @@
+"""The crash tests: a process under load, killed and started again, and a ledger of what it saw."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+DEEP = int(os.environ.get("FOREBAY_DEEP", "1"))
+"""How many times as many cycles as in the ordinary run."""
+
+
+class Nursery:
+    """Starts lives of the app, kills them, and reads their ledger."""
+
+    def __init__(self, path: Path) -> None:
+        self.store, self.ledger, self.errors = path / "data", path / "ledger.db", path / "errors"
+        self.lives = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(HERE / "victim.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._children: set[int] = set()
+
+    def _ask(self, **question) -> int:
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def start(self, **how) -> int:
+        """Start a life; give its process id."""
+        self.lives += 1
+        paths = {"store": str(self.store), "ledger": str(self.ledger), "errors": str(self.errors)}
+        child = self._ask(life=self.lives, **paths, **how)
+        self._children.add(child)
+        return child
+
+    def wait(self, child: int) -> int:
+        """Give the exit status; negative: the signal that ended it."""
+        self._children.discard(child)
+        return self._ask(wait=child)
+
+    def kill(self, child: int, number=signal.SIGKILL) -> None:
+        os.kill(child, number)
+
+    def said(self) -> str:
+        """Give what the lives complained about."""
+        return self.errors.read_text()[-2_000:] if self.errors.exists() else ""
+
+    def facts(self) -> list:
+        import ledger
+
+        return ledger.read(self.ledger) if self.ledger.exists() else []
+
+    def count(self, kind: str, life: int | None = None) -> int:
+        """Count facts of a kind without reading them all."""
+        import sqlite3
+
+        if not self.ledger.exists():
+            return 0
+        with contextlib.closing(sqlite3.connect(self.ledger, timeout=30)) as db:
+            try:
+                question = "SELECT count(*) FROM fact WHERE kind = ? AND life = coalesce(?, life)"
+                return db.execute(question, (kind, life)).fetchone()[0]
+            except sqlite3.OperationalError:  # the first life has not made its table yet
+                return 0
+
+    def until(self, condition, what: str, within: float = 30) -> None:
+        """Wait for what the child does."""
+        ends = time.monotonic() + within
+        while not condition():
+            assert time.monotonic() < ends, f"not within {within} s: {what}\n{self.said()}"
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        """End everything."""
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def nursery(tmp_path):
+    nursery = Nursery(tmp_path)
+    yield nursery
+    nursery.close()

@@ -1,0 +1,157 @@
+"""A process under load is killed, stopped, frozen and starved, and started again: nothing acknowledged is lost, order holds, and
+what runs twice was in flight or had not been checkpointed.
+
+`FOREBAY_DEEP=20` runs twenty times as many cycles.
+"""
+
+import asyncio
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import DEEP
+from ledger import check
+from victim import Ledger, make
+
+from forebay import App, Batch
+
+KILLS = 100 * DEEP
+TERMS = 20 * DEEP
+STARVED = 3 * DEEP
+SEED = 20_260_824
+# Progress waits 5 ms for company, then for a commit; the rest is for a machine that has other work to do.
+CHECKPOINTED_WITHIN = 2.0
+
+
+async def drain(nursery):
+    """Run what is left, without load."""
+    nursery.lives += 1
+    ledger = Ledger(str(nursery.ledger), nursery.lives)
+    app = make({"store": str(nursery.store), "life": nursery.lives, "takes": 0}, ledger)
+    async with app:
+        ends = time.monotonic() + 60
+        while sum(shard["records"] for shard in await app._caller.ask("lag")):
+            assert time.monotonic() < ends, "what was left did not drain"
+            await asyncio.sleep(0.02)
+        failures = await app.mappings[0].function.failed()
+    ledger.db.close()
+    assert failures == [], "no record of this load may be given up"
+
+
+def judge(nursery, *, lives_that_end_early, timeout=float("inf")):
+    verdict = check(nursery.facts(), timeout=timeout)
+    print(
+        f"{nursery.lives} lives: {verdict.acknowledged} acknowledged, {verdict.done} done, "
+        f"{sum(verdict.duplicates.values())} ran twice, the oldest {verdict.oldest_duplicate * 1000:.0f} ms before the end"
+    )
+    assert verdict.violations == [], f"{verdict.violations[:5]}\n{nursery.said()}"
+    assert verdict.acknowledged > 0 and verdict.done >= verdict.acknowledged
+    assert set(verdict.duplicates) <= set(lives_that_end_early), "a life that ended in order forgot what it did"
+    assert verdict.oldest_duplicate < CHECKPOINTED_WITHIN
+    return verdict
+
+
+@pytest.mark.timeout(120 * DEEP)
+def test_a_hundred_kills_lose_nothing_acknowledged(nursery):
+    chance, killed = random.Random(SEED), []
+    for _ in range(KILLS):
+        child = nursery.start()
+        life = nursery.lives
+        nursery.until(lambda life=life: nursery.count("started", life), "a start")
+        time.sleep(chance.random() ** 2 * 0.3)
+        nursery.kill(child)
+        assert nursery.wait(child) == -signal.SIGKILL, nursery.said()
+        killed.append(life)
+    asyncio.run(drain(nursery))
+    judge(nursery, lives_that_end_early=killed)
+
+
+@pytest.mark.timeout(120 * DEEP)
+def test_a_process_that_is_told_to_stop_ends_in_time_and_forgets_nothing(nursery):
+    chance, grace = random.Random(SEED), 5
+    for _ in range(TERMS):
+        child = nursery.start(grace=grace, takes=0.05)
+        life = nursery.lives
+        nursery.until(lambda life=life: nursery.count("begun", life) > 20, "some work")
+        time.sleep(chance.random() * 0.1)
+        asked = time.monotonic()
+        nursery.kill(child, signal.SIGTERM)
+        assert nursery.wait(child) == 0, nursery.said()
+        assert time.monotonic() - asked < grace + 1
+    asyncio.run(drain(nursery))
+    judge(nursery, lives_that_end_early=[])
+
+
+def test_a_grace_that_is_too_short_interrupts_and_the_batch_runs_again(nursery):
+    child = nursery.start(grace=0.2, takes=30, timeout=60)
+    nursery.until(lambda: nursery.count("begun"), "a batch")
+    asked = time.monotonic()
+    nursery.kill(child, signal.SIGTERM)
+    assert nursery.wait(child) == 0, nursery.said()
+    assert time.monotonic() - asked < 0.2 + 1
+    asyncio.run(drain(nursery))
+    judge(nursery, lives_that_end_early=[])
+
+
+def test_a_frozen_owner_keeps_its_store_and_goes_on_when_it_wakes_up(nursery):
+    child = nursery.start(timeout=0.5, takes=0.1)
+    life = nursery.lives
+    nursery.until(lambda: nursery.count("begun") > 50, "some work")
+    nursery.kill(child, signal.SIGSTOP)
+    rival = nursery.start(serve=True)
+    assert nursery.wait(rival) == 1, "a frozen process still owns its store: nobody else may run what it runs"
+    assert "StoreLocked" in nursery.said()
+    time.sleep(1.0)  # past the deadline of everything in flight
+    before = nursery.count("done")
+    nursery.kill(child, signal.SIGCONT)
+    nursery.until(lambda: nursery.count("done") > before + 100, "work after the freeze")
+    nursery.kill(child, signal.SIGTERM)
+    assert nursery.wait(child) == 0, nursery.said()
+    asyncio.run(drain(nursery))
+    judge(nursery, lives_that_end_early=[life], timeout=0.5)
+
+
+def test_a_process_that_dies_of_a_lack_of_memory_loses_nothing_acknowledged(nursery):
+    endings = []
+    for _ in range(STARVED):
+        child = nursery.start(memory=64, filling=200_000, most=8, pause=0, putters=8, takes=0.3)
+        ends = time.monotonic() + 5
+        while alive(child) and time.monotonic() < ends:
+            time.sleep(0.02)
+        if alive(child):
+            nursery.kill(child)
+        endings.append(nursery.wait(child))
+    print(f"ended by {endings}")
+    asyncio.run(drain(nursery))
+    judge(nursery, lives_that_end_early=range(1, STARVED + 1))
+    assert any(ending != -signal.SIGKILL for ending in endings), "it never ran out of memory"
+
+
+def alive(child):
+    return b") Z" not in Path(f"/proc/{child}/stat").read_bytes()
+
+
+async def test_a_handler_that_runs_out_of_memory_fails_its_attempt_and_nothing_else(tmp_path):
+    app, seen = App("memory", store=tmp_path / "data"), []
+    app.stream("events", shards=1)
+
+    @app.on_stream("events", batch_size=1, maximum_retry_attempts=1)
+    async def greedy(batch: Batch, context):
+        if batch[0].json() == 1:
+            bytearray(1 << 62)
+        seen.append(batch[0].json())
+
+    async with app:
+        await app.stream("events").put_many([(str(number), "k") for number in range(3)])
+        ends = time.monotonic() + 20
+        while len(seen) < 2:
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.005)
+        while not (failures := await greedy.failed()):
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.005)
+    assert seen == [0, 2]
+    [failure] = failures
+    assert failure["record"]["requestContext"]["approximateInvokeCount"] == 2, failure

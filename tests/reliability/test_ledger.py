@@ -1,0 +1,52 @@
+"""The checkers of the crash tests are themselves checked: each violation, planted, is found."""
+
+import pytest
+from ledger import check
+
+MS = 1_000_000
+
+
+def facts(*lines):
+    """Write facts as `life kind key number`, a millisecond apart."""
+    words = [line.split() for line in lines]
+    return [(at * MS, int(life), kind, key, int(number)) for at, (life, kind, key, number) in enumerate(words)]
+
+
+SOUND = facts(
+    "1 acknowledged a 1",
+    "1 acknowledged a 2",
+    "1 begun a 1",
+    "1 done a 1",
+    "1 begun a 2",
+    "2 begun a 2",
+    "2 done a 2",
+)
+
+
+def test_a_sound_ledger_passes():
+    verdict = check(SOUND)
+    assert (verdict.violations, verdict.acknowledged, verdict.done, dict(verdict.duplicates)) == ([], 2, 2, {})
+
+
+def test_what_a_life_did_and_its_checkpoint_did_not_cover_is_a_duplicate_and_no_violation():
+    verdict = check([*SOUND, *facts("3 begun a 2", "3 done a 2")])
+    assert verdict.violations == []
+    assert dict(verdict.duplicates) == {2: 1}
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        (SOUND[:-1], "lost"),
+        (facts("1 acknowledged a 1", "1 acknowledged a 2", "1 begun a 2", "1 done a 2", "1 begun a 1"), "order"),
+        (facts("1 acknowledged a 1", "1 acknowledged a 2", "1 begun a 1", "1 begun a 2"), "exclusion"),
+        (facts("1 acknowledged a 1", "1 begun a 1", "1 done a 1", "1 begun a 1"), "duplicate"),
+        (facts("1 acknowledged a 1", "1 acknowledged a 2", "2 begun a 2", "2 done a 2"), "order"),
+    ],
+)
+def test_each_violation_is_found_when_planted(planted, found):
+    assert any(violation.startswith(found) for violation in check(planted).violations), check(planted)
+
+
+def test_a_record_with_a_failure_record_is_not_lost():
+    assert check(SOUND[:-1], given_up={("a", 2)}).violations == []

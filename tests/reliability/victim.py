@@ -1,0 +1,145 @@
+"""An app under load that is going to be killed, and the nursery that starts it quickly, again and again.
+
+Run as a program it is the nursery: for each line of JSON on its input it forks a child that lives as the line says, and tells its
+process id; a child costs milliseconds, since everything is imported. What happened stands in the ledger, a file of its own.
+"""
+
+import asyncio
+import faulthandler
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+
+from forebay import App, Batch, ForebayError
+from forebay.cli.run import serve
+
+STREAM = "events"
+SHARDS = 2
+KEYS = 20
+TIMEOUT_SECONDS = 3
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS fact(id INTEGER PRIMARY KEY, at_ns INTEGER, life INTEGER, kind TEXT, key TEXT, number INTEGER);
+"""
+
+
+class Ledger:
+    """What a life of the app saw. Its writes are with the operating system when they return: a killed process loses none."""
+
+    def __init__(self, path: str, life: int) -> None:
+        self.life = life
+        self.db = sqlite3.connect(path, isolation_level=None, timeout=30)
+        self.db.execute("PRAGMA journal_mode=WAL")
+        self.db.execute("PRAGMA synchronous=OFF")
+        self.db.execute(SCHEMA)
+
+    def note(self, kind: str, facts: list[tuple[str, int]]) -> None:
+        at_ns = time.monotonic_ns()
+        self.db.execute("BEGIN IMMEDIATE")
+        rows = [(at_ns, self.life, kind, key, number) for key, number in facts]
+        self.db.executemany("INSERT INTO fact(at_ns, life, kind, key, number) VALUES(?, ?, ?, ?, ?)", rows)
+        self.db.execute("COMMIT")
+
+    def next_number(self) -> int:
+        """Go on after everything that was ever put, acknowledged or not."""
+        return (self.db.execute("SELECT max(number) FROM fact").fetchone()[0] or 0) + 1
+
+
+def make(how: dict, ledger: Ledger) -> App:
+    app = App("victim", store=how["store"], serve=how.get("serve", True))
+    app.stream(STREAM, shards=SHARDS)
+    chance = random.Random(how["life"])
+
+    @app.on_stream(STREAM, batch_size=10, parallelization_factor=4, maximum_retry_attempts=-1)
+    @app.function(timeout=how.get("timeout", TIMEOUT_SECONDS), name="work")
+    async def work(batch: Batch, context) -> None:
+        facts = [(record.partition_key, record.json()["number"]) for record in batch]
+        ledger.note("begun", facts)
+        await asyncio.sleep(chance.random() * how.get("takes", 0.004))
+        ledger.note("done", facts)
+
+    return app
+
+
+async def put(app: App, how: dict, ledger: Ledger, putter: int) -> None:
+    """Put until the app is gone, and say what was acknowledged."""
+    stream, chance, number = app.stream(STREAM), random.Random(how["life"]), ledger.next_number()
+    filling = b"." * how.get("filling", 100)
+    while True:
+        records = []
+        for _ in range(chance.randint(1, how.get("most", 30))):
+            records.append((f"k{putter}.{chance.randrange(KEYS)}", number))
+            number += 1
+        ledger.note("asked", records)
+        # Bytes, not objects: without memory the JSON encoder would be the first to die.
+        data = [(b'{"number":%d,"filling":"%b"}' % (number, filling), key) for key, number in records]
+        try:
+            await stream.put_many(data)
+        except ForebayError:
+            if not app_runs(app):
+                return
+            await asyncio.sleep(0.01)
+            continue
+        ledger.note("acknowledged", records)
+        await asyncio.sleep(how.get("pause", 0.002))
+
+
+def app_runs(app: App) -> bool:
+    return app._running is not None
+
+
+async def live(how: dict) -> int:
+    """Run the app under load until a signal; the exit status is that of `forebay run`."""
+    ledger = Ledger(how["ledger"], how["life"])
+    app = make(how, ledger)
+    serving = asyncio.create_task(serve(app, "127.0.0.1", 0, how.get("grace", 10)))
+    while not app_runs(app) and not serving.done():
+        await asyncio.sleep(0.001)
+    ledger.note("started", [("", 0)])
+    if "memory" in how:
+        limit_memory(how["memory"])
+    putting = [asyncio.create_task(put(app, how, ledger, putter)) for putter in range(how.get("putters", 1))]
+    status = await serving
+    ledger.note("stopped", [("", 0)])
+    await asyncio.wait(putting, timeout=5)
+    return status
+
+
+def limit_memory(mebibytes: int) -> None:
+    """Leave this process so much more address space than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + (mebibytes << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def nursery() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    gc.freeze()
+    for line in sys.stdin:
+        how = json.loads(line)
+        if "wait" in how:
+            _, status = os.waitpid(how["wait"], 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        child = os.fork()
+        if child == 0:
+            errors = os.open(how["errors"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            os.dup2(errors, 2)
+            faulthandler.enable()
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                status = runner.run(live(how))
+            os._exit(status)
+        print(child, flush=True)
+
+
+if __name__ == "__main__":
+    nursery()
