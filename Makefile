@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench bench-growth bench-peers deep clean servers
+.PHONY: help check test demo bench bench-growth bench-peers docs deep clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -49,6 +49,9 @@ bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, i
 bench-peers: $(PEERS)/.built ## measure what else there is on the same questions, in about 30 minutes; servers that are missing are named
 	$(PEERS)/bin/forebay bench stream.backlog limits.task --runs 3 --results bench/results
 	$(PEERS)/bin/python bench/peers/run.py --results bench/results $(ARGS)
+
+docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics
+	$(TEST)/bin/python scripts/metrics.py
 
 deep: check servers $(TEST)/.built ## the property tests again, a hundred times as many cases
 	PROPTEST_CASES=25600 cargo test $(CI) --workspace --exclude forebay-bindings --features forebay-engine/failpoints

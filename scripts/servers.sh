@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The database proxy is tested against real servers. Install them under CI; on a person's machine say how, and let their tests fail.
+# The database proxy and the metrics are tested against real servers. Install them under CI; on a person's machine say how, and let
+# their tests fail.
 set -euo pipefail
 
 PATH=$PATH:/usr/sbin:/usr/local/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')
 missing=()
 command -v mariadbd >/dev/null || missing+=(mariadb-server)
 command -v postgres >/dev/null || missing+=(postgresql)
+command -v promtool >/dev/null || missing+=(prometheus)
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 if [[ ${CI:-} == true ]]; then

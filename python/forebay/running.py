@@ -90,6 +90,7 @@ class Running:
             "mono_ns": moment.mono_ns if moment else 0,
             "wall_ms": moment.wall_ms if moment else 0,
             "entropy": moment.entropy if moment else 0,
+            "metrics": given.metrics,
             "metrics_host": self._metrics[0],
             "metrics_port": self._metrics[1],
         }

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from forebay.cli import bench, failed, lag, mapping, metrics, run, stream
+from forebay.cli import bench, failed, lag, mapping, metrics, run, stream, top
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
@@ -46,3 +46,4 @@ main.add_command(lag.lag)
 main.add_command(failed.failed)
 main.add_command(bench.bench)
 main.add_command(metrics.metrics)
+main.add_command(top.top)

@@ -7,12 +7,13 @@ import importlib
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 import orjson
 import uvloop
 
+from forebay import logs
 from forebay.app import App
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option
@@ -32,13 +33,31 @@ log = logging.getLogger("forebay")
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65_535), default=9464, show_default=True, help="0: nowhere.")
 @click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to drain within.")
-def run(target: str, metrics_host: str, metrics_port: int, grace: float) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "text", "json", "none"]),
+    default="auto",
+    show_default=True,
+    envvar="FOREBAY_LOG_FORMAT",
+    show_envvar=True,
+    help="auto: text in a terminal, else JSON with Lambda's fields. none: the app sets its logging up itself.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(logs.LEVELS, case_sensitive=False),
+    default="INFO",
+    show_default=True,
+    envvar="FOREBAY_LOG_LEVEL",
+    show_envvar=True,
+    help="The least important lines that are shown.",
+)
+def run(*, target: str, metrics_host: str, metrics_port: int, grace: float, log_format: str, log_level: str) -> None:
     """Serve the app APP of MODULE until SIGTERM or SIGINT.
 
     The first signal drains within the grace, a second one stops at once. The status is 0, or 1 when the store failed.
     """
-    if not logging.getLogger().hasHandlers():
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if log_format != "none" and not logging.getLogger().hasHandlers():
+        logs.install(form=cast("logs.Form", log_format), level=log_level)
     app = load(target)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(serve(app, metrics_host, metrics_port, grace)))

@@ -36,6 +36,8 @@ class AppSettings:
     concurrency: int
     durability: Durability
     serve: Serve
+    metrics: bool = True
+    """False: count nothing, to measure what counting costs. `App` has no such option: the bench alone sets it."""
 
     def __post_init__(self) -> None:
         names.app_name(self.name)

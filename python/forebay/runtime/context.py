@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from forebay.model import limits
 
@@ -72,5 +73,18 @@ class Context:
         """Give the milliseconds that are left before the attempt times out; never negative."""
         return max(0, self._deadline_ms - int(self._facts.wall() * 1000))
 
+    def enter(self) -> None:
+        """Make this the context of everything that the running task or thread does from now on."""
+        _CURRENT.set(self)
+
     def __repr__(self) -> str:
         return f"Context({self.function_name!r}, aws_request_id={self.aws_request_id!r})"
+
+
+# Which attempt a line of code belongs to: a variable of its task or thread, so it has to have a name here.
+_CURRENT: Final[ContextVar[Context | None]] = ContextVar("forebay_context", default=None)
+
+
+def current() -> Context | None:
+    """Give the context of the handler that is running here, also in tasks and in `asyncio.to_thread` that it began."""
+    return _CURRENT.get()

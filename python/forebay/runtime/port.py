@@ -77,6 +77,7 @@ class Complaints:
             str(error.get("errorMessage"))[:200],
             " at " + " ".join(where[-1].split()) if where[-1] else "",
             more,
+            extra={"aws_request_id": error.get("requestId"), "function_name": self.function},
         )
         self.untold = 0
         self.quiet_until_ns = now_ns + 1_000_000_000

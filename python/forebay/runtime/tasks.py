@@ -59,7 +59,9 @@ class TaskEnvironment:
                 if refusal is not None:
                     self._finish(token, (answer.RAISED, refusal), began)
                     return
-            result = await served.handler(event, Context(served.facts, request_id, deadline_ms))
+            context = Context(served.facts, request_id, deadline_ms)
+            context.enter()
+            result = await served.handler(event, context)
             if result is None and kind != answer.BATCH:
                 end = answer.DONE
             else:

@@ -107,7 +107,9 @@ class ThreadEnvironment:
                 event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
                 if refusal is not None:
                     return answer.RAISED, refusal
-            result = served.handler(event, Context(served.facts, request_id, deadline_ms))
+            context = Context(served.facts, request_id, deadline_ms)
+            context.enter()
+            result = served.handler(event, context)
             return answer.returned(served, kind, event, result, request_id)
         except BaseException as error:  # noqa: BLE001  a handler's own: told in the outcome, and nothing of it is lost
             return answer.raised(error, request_id)

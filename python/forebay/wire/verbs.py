@@ -76,7 +76,7 @@ functions.list    {} -> [{name, isolation, wants, timeout_ms, in_flight, past_de
 health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}
 metrics.text      {} -> {text}: the Prometheus exposition that /metrics serves
 metrics.list      {} -> [{name, aws_namespace?, aws_name?, kind ("counter" | "gauge" | "histogram" | "info"), unit, aws_unit?,
-                  aws_scale?, labels: [name], help, series (a count)}]
+                  aws_scale?, labels: [name], help, buckets: [upper bound], series (a count)}]
 metrics.statistic {name, statistic, period (seconds), labels {name: value}} -> {value?, unit}: of the last `period` seconds.
                   `name` is CloudWatch's or Prometheus's and chooses the unit; of a mapping's metric, `stream` and `function`
                   may be asked for as labels

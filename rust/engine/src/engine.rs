@@ -7,15 +7,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::attempts::{Settled, Slot, Work};
 use crate::bell::Bell;
 use crate::commits::Commit;
-use crate::error::{Answer, EngineError, Reply, Ticket, Waiter};
+use crate::error::{Answer, EngineError, Ticket, Waiter};
 use crate::functions::Registration;
-use crate::metrics::exposition::{render, Format};
+use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::port::{Reader, Store, StoreError};
 use crate::slots::{SlotRecord, Slots};
 use crate::state::{Config, State, SWEEP_NS};
 use forebay_core::Now;
-use serde_json::json;
 
 /// What an engine is built from.
 pub struct Parts {
@@ -37,6 +36,10 @@ pub(crate) struct Shared {
     pub(crate) work: Condvar,
     /// Wakes the reader.
     pub(crate) reads: Condvar,
+    /// Wakes whoever takes in what was counted.
+    pub(crate) seconds: Condvar,
+    pub(crate) points: Mutex<Points>,
+    pub(crate) registry: Arc<Registry>,
     bell: Bell,
     start: Instant,
     manual: bool,
@@ -58,9 +61,8 @@ pub(crate) struct Inner {
 
 /// One process's running end of a store.
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    registry: Arc<Registry>,
 }
 
 impl Engine {
@@ -73,7 +75,7 @@ impl Engine {
         let now = parts.manual.unwrap_or_else(|| read_clock(start));
         let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
         let mut state = State::new(parts.config, now, seed, parts.store.reader()?, parts.slots, registry.clone());
-        state.restore()?;
+        let points = Mutex::new(state.restore()?);
         state.take_over().map_err(|error| StoreError::Failed(error.to_string()))?;
         let reader = Some(parts.store.reader()?);
         let inner = Inner {
@@ -89,12 +91,15 @@ impl Engine {
             state: Mutex::new(inner),
             work: Condvar::new(),
             reads: Condvar::new(),
+            seconds: Condvar::new(),
+            points,
+            registry,
             bell,
             start,
             manual,
             slow_disk: parts.slow_disk,
         };
-        let engine = Self { shared: Arc::new(shared), threads: Mutex::new(Vec::new()), registry };
+        let engine = Self { shared: Arc::new(shared), threads: Mutex::new(Vec::new()) };
         if !manual {
             engine.spawn_threads()?;
         }
@@ -118,12 +123,15 @@ impl Engine {
             let thread = std::thread::Builder::new().name("forebay-reader".into());
             threads.push(thread.spawn(move || crate::threads::read(&shared, reader)).map_err(failed)?);
         }
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name("forebay-metrics".into());
+        threads.push(thread.spawn(move || crate::measuring::measure(&shared)).map_err(failed)?);
         Ok(())
     }
 
     /// The registry of this engine's metrics.
     pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+        &self.shared.registry
     }
 
     /// The descriptor to watch for the bell.
@@ -171,8 +179,9 @@ impl Engine {
     /// Commit what is left and stop the threads. Accepts nothing any more.
     pub fn close(&self) {
         {
+            let mut points = lock(&self.shared.points);
             let mut inner = self.shared.lock();
-            inner.state.close_points();
+            inner.state.close_points(&mut points);
             inner.state.draining = true;
             inner.state.closed = true;
             inner.stopping = true;
@@ -183,6 +192,7 @@ impl Engine {
             }
             self.shared.work.notify_all();
             self.shared.reads.notify_all();
+            self.shared.seconds.notify_all();
         }
         for thread in lock(&self.threads).drain(..) {
             // A thread that panicked has said so itself; nothing is left to be done for it.
@@ -228,13 +238,10 @@ impl Engine {
 
     /// Ask in words: see `python/forebay/wire/verbs.py`.
     pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
-        if verb == "metrics.text" {
-            // A page takes milliseconds: it is written without the lock.
-            self.show_lag();
-            let page = json!({ "text": render(&self.registry, Format::Text) }).to_string();
-            return self.with(|state| state.answer(waiter, Ok(Reply::Json(page.into_bytes()))));
+        match self.look(verb, body) {
+            Some(answer) => self.with(|state| state.answer(waiter, answer)),
+            None => self.with(|state| state.request(verb, body, waiter)),
         }
-        self.with(|state| state.request(verb, body, waiter));
     }
 
     /// Settle what has ended and take what is ready, at most `most` pieces; and the answers that have come.
@@ -256,9 +263,9 @@ impl Engine {
 
     /// Manual time only: do everything that is due at `now`; when the next turn is needed, mono ns.
     pub fn turn(&self, now: Now) -> Option<u64> {
+        self.shared.lock().state.now = now;
+        self.shared.roll(&mut lock(&self.shared.points), now);
         let mut inner = self.shared.lock();
-        inner.state.now = now;
-        inner.state.roll_points();
         self.shared.settle_inline(&mut inner);
         inner.next_due()
     }
@@ -318,7 +325,10 @@ impl Shared {
         if !self.manual {
             let clock = read_clock(self.start);
             state.now = Now { entropy: state.chance.next(), ..clock };
-            state.roll_points();
+            let second = state.now.wall_ms / 1000;
+            if second > state.second {
+                (state.second, state.second_ended) = (second, true);
+            }
         }
     }
 
@@ -327,6 +337,7 @@ impl Shared {
     pub(crate) fn leave(&self, mut inner: MutexGuard<'_, Inner>) {
         let ring = std::mem::take(&mut inner.state.ring);
         let reads = !self.manual && !inner.state.reads.is_empty();
+        let second_ended = inner.state.second_ended;
         let drives = !self.manual && inner.state.next_due().is_some_and(|due| due < inner.driver_wakes);
         if drives {
             inner.driver_wakes = 0;
@@ -340,6 +351,9 @@ impl Shared {
         }
         if reads {
             self.reads.notify_one();
+        }
+        if second_ended {
+            self.seconds.notify_one();
         }
     }
 
@@ -400,7 +414,7 @@ impl Inner {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic under the lock is a broken invariant; the process says so where it happened. Going on with the lock keeps the
     // shutdown path working.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

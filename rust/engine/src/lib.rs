@@ -16,6 +16,7 @@ pub mod functions;
 pub mod http;
 mod mapping_row;
 mod mappings;
+mod measuring;
 mod meters;
 pub mod metrics;
 pub mod open;

@@ -11,8 +11,8 @@ use crate::state::State;
 use crate::streams::{Shard, ShardRow, Stream, StreamRow};
 
 impl State {
-    /// Read streams, shards, mappings and metric points.
-    pub(crate) fn restore(&mut self) -> Result<(), StoreError> {
+    /// Read streams, shards and mappings; gives the metric points, which are not part of the state.
+    pub(crate) fn restore(&mut self) -> Result<Points, StoreError> {
         self.restore_streams()?;
         self.restore_shards()?;
         if let Some(bytes) = self.reader.get(Table::Meta, NEXT_MAPPING)? {
@@ -25,8 +25,7 @@ impl State {
             self.mappings.insert(id, Mapping::restored(row, meters).map_err(|error| damaged(&error.to_string()))?);
             self.next_mapping = self.next_mapping.max(id + 1);
         }
-        self.points = Points::open(all(self.reader.as_mut(), Table::Metric)?, self.now.wall_ms);
-        Ok(())
+        Ok(Points::open(all(self.reader.as_mut(), Table::Metric)?, self.now.wall_ms))
     }
 
     fn restore_streams(&mut self) -> Result<(), StoreError> {

@@ -15,7 +15,6 @@ use crate::functions::Function;
 use crate::mappings::Mapping;
 use crate::meters::StoreMeters;
 use crate::metrics::exports::Exports;
-use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::outbox::Outbox;
 use crate::pollers::{Poller, PollerId, Read};
@@ -119,8 +118,10 @@ pub(crate) struct State {
     pub(crate) reader: Box<dyn Reader>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) meters: StoreMeters,
-    pub(crate) points: Points,
     pub(crate) exports: Exports,
+    /// The second that the clock was last seen in, since 1970, and whether another one had begun.
+    pub(crate) second: u64,
+    pub(crate) second_ended: bool,
     /// When the running minute of the points ends.
     pub(crate) points_armed: Option<u64>,
 
@@ -186,8 +187,9 @@ impl State {
             reader,
             registry,
             meters,
-            points: Points::open(Vec::new(), now.wall_ms),
             exports: Exports::default(),
+            second: now.wall_ms / 1000,
+            second_ended: false,
             points_armed: None,
             streams: BTreeMap::new(),
             shards: Vec::new(),
@@ -232,7 +234,7 @@ impl State {
                 Timer::Deadline(slot) => self.deadline_due(slot),
                 Timer::Deliveries => self.send_deliveries(),
                 Timer::Redrives => self.send_redrives(),
-                // The points were rolled when the clock was looked at.
+                // The end of the second was seen when the clock was looked at.
                 Timer::Points => self.points_armed = None,
                 Timer::Sweep => {
                     self.sweep_armed = None;

@@ -45,6 +45,9 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
         if !inner.state.reads.is_empty() {
             shared.reads.notify_one();
         }
+        if inner.state.second_ended {
+            shared.seconds.notify_one();
+        }
         let wait = inner.state.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
         if more_to_give && wait > Duration::from_millis(1) {
             drop(inner);

@@ -10,8 +10,8 @@ use forebay_core::histogram::{Histogram, Percent, MIN};
 use super::catalogue::{Description, Kind, Unit, METRICS};
 use super::registry::{Numbers, Registry, Series};
 
-/// What the quantile gauges show, of the running minute and the one before.
-const QUANTILES: [(&str, f64); 5] = [("0.5", 50.0), ("0.9", 90.0), ("0.95", 95.0), ("0.99", 99.0), ("0.999", 99.9)];
+/// What the percentile gauges show, of the running minute and the one before.
+const PERCENTILES: [(&str, f64); 5] = [("50", 50.0), ("90", 90.0), ("95", 95.0), ("99", 99.0), ("99.9", 99.9)];
 /// Most native buckets of one series; beyond, neighbours are merged, which halves the resolution.
 const NATIVE_BUCKETS_MAX: usize = 1_000;
 
@@ -71,7 +71,7 @@ pub fn render(registry: &Registry, format: Format) -> String {
     for (described, series) in families.iter().filter(|(_, series)| !series.is_empty()) {
         page.family(described, series);
         if described.kind == Kind::Distribution {
-            page.quantiles(described, series);
+            page.percentiles(described, series);
         }
     }
     if format != Format::Text {
@@ -99,24 +99,25 @@ impl Page {
         }
     }
 
-    /// Percentiles as a gauge of their own, for those who read classic buckets; a series without recent values is left out.
-    fn quantiles(&mut self, described: &Description, series: &[Series]) {
+    /// Percentiles as a gauge of their own, for those who read classic buckets; a series without recent values is left out. The label
+    /// is not called `quantile`, which Prometheus keeps for summaries.
+    fn percentiles(&mut self, described: &Description, series: &[Series]) {
         let unit = if described.unit == Unit::Count { String::new() } else { format!("_{}", described.unit.as_str()) };
-        let name = format!("{}_quantile{unit}", described.name.trim_end_matches(unit.as_str()));
+        let name = format!("{}_percentile{unit}", described.name.trim_end_matches(unit.as_str()));
         let help = format!("Percentiles of {} over the last one to two minutes.", described.name);
         let mut headed = false;
         for one in series {
             let Numbers::Distribution(distribution) = &one.numbers else { continue };
             let recent = distribution.recent();
             let comma = if one.labels.text.is_empty() { "" } else { "," };
-            for (quantile, percent) in QUANTILES {
+            for (name_of, percent) in PERCENTILES {
                 let Some(value) = Percent::new(percent).ok().and_then(|percent| recent.percentile(percent)) else {
                     break;
                 };
                 if !std::mem::replace(&mut headed, true) {
                     self.head(&name, described, Kind::Gauge, &help);
                 }
-                self.sample(&name, &format!("{}{comma}quantile=\"{quantile}\"", one.labels.text), value);
+                self.sample(&name, &format!("{}{comma}percentile=\"{name_of}\"", one.labels.text), value);
             }
         }
     }

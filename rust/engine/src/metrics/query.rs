@@ -91,6 +91,7 @@ pub fn list(points: &mut Points, registry: &Registry) -> Value {
             "aws_scale": described.aws.map(|aws| aws.scale),
             "labels": described.labels,
             "help": described.help,
+            "buckets": described.buckets,
             "series": points.series(metric).count(),
         })
     };

@@ -90,19 +90,19 @@ fn text_page_has_classic_buckets_and_escaped_labels() {
 fn percentiles_are_gauges_beside_the_buckets() {
     let registry = Registry::new();
     let duration = registry.distribution(Metric::InvocationDuration, &["handler"]);
-    assert!(!exposition::render(&registry, Format::Text).contains("quantile"), "of nothing there are no percentiles");
+    assert!(!exposition::render(&registry, Format::Text).contains("percentile"), "of nothing there are no percentiles");
     for millisecond in 1..=1000 {
         duration.record(f64::from(millisecond) / 1000.0);
     }
     let page = exposition::render(&registry, Format::OpenMetrics1);
-    let name = "forebay_invocation_duration_quantile_seconds";
+    let name = "forebay_invocation_duration_percentile_seconds";
     assert!(page.contains(&format!("# TYPE {name} gauge\n# UNIT {name} seconds\n")));
-    for (quantile, value) in [("0.5", "0.5"), ("0.9", "0.9"), ("0.95", "0.95"), ("0.99", "0.99"), ("0.999", "0.999")] {
-        assert!(page.contains(&format!("{name}{{function=\"handler\",quantile=\"{quantile}\"}} {value}\n")), "{page}");
+    for (percent, value) in [("50", "0.5"), ("90", "0.9"), ("95", "0.95"), ("99", "0.99"), ("99.9", "0.999")] {
+        assert!(page.contains(&format!("{name}{{function=\"handler\",percentile=\"{percent}\"}} {value}\n")), "{page}");
     }
     registry.distribution(Metric::StoreCommitDuration, &[]).record(0.001);
     let page = exposition::render(&registry, Format::Text);
-    assert!(page.contains("forebay_store_commit_duration_quantile_seconds{quantile=\"0.5\"} 0.001\n"));
+    assert!(page.contains("forebay_store_commit_duration_percentile_seconds{percentile=\"50\"} 0.001\n"));
 }
 
 #[test]

@@ -73,9 +73,6 @@ impl State {
             "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
             "functions.list" => Ok(self.functions_list()),
             "health" => Ok(Done::at_once(self.health())),
-            "metrics.list" => Ok(self.metrics_list()),
-            "metrics.statistic" => self.metrics_statistic(&read(body)?),
-            "metrics.series" => self.metrics_series(&read(body)?),
             "metrics.tell" => self.metrics_tell(read(body)?),
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
@@ -133,6 +130,6 @@ impl State {
 }
 
 /// A body as the type that a verb reads; a wrong field is refused by its name.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EngineError> {
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EngineError> {
     serde_json::from_slice(body).map_err(|error| EngineError::Invalid(error.to_string()))
 }

@@ -1,0 +1,89 @@
+"""Catalogue, page and code say the same."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CATALOGUE = ROOT / "rust" / "engine" / "src" / "metrics" / "catalogue.rs"
+ROW = re.compile(r'^    ([A-Z]\w+): "(forebay_\w+)"', re.MULTILINE)
+
+# Rows whose part of the runtime does not count yet; the test sees to it that nothing stays here without need.
+NOT_COUNTED_YET = {"Throttles", "InitDuration"}
+# Every label there is, and why its values are few.
+LABELS = {
+    "version": "one at a time",
+    "function": "declared",
+    "stream": "declared",
+    "shard": "at most 10,000 in a stream",
+    "mapping": "declared",
+    "queue": "declared",
+    "proxy": "declared",
+    "outcome": "out of a list",
+    "reason": "out of a list",
+    "condition": "out of a list",
+    "kind": "out of a list",
+}
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    spec = importlib.util.spec_from_file_location("metrics_page", ROOT / "scripts" / "metrics.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.catalogue()
+
+
+def test_the_page_is_what_the_catalogue_says():
+    checked = subprocess.run(
+        [sys.executable, "-W", "ignore", "scripts/metrics.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_extension_has_the_catalogue_of_the_sources(catalogue):
+    assert [name for _, name in ROW.findall(CATALOGUE.read_text())] == [metric["name"] for metric in catalogue]
+
+
+def test_every_metric_is_counted_somewhere(catalogue):
+    code = [path for path in (ROOT / "rust").rglob("*.rs") if path != CATALOGUE and "tests" not in path.parts]
+    rust = "\n".join(path.read_text() for path in code if path.stem != "tests")
+    python = "\n".join(path.read_text() for path in (ROOT / "python" / "forebay" / "dbproxy").glob("*.py"))
+    known = {metric["name"]: metric["aws_name"] for metric in catalogue}
+    uncounted = {
+        metric
+        for metric, name in ROW.findall(CATALOGUE.read_text())
+        if not re.search(rf"Metric::{metric}\b", rust) and f'"{known[name]}"' not in python
+    }
+    assert uncounted == NOT_COUNTED_YET
+
+
+def test_no_label_can_have_a_value_for_each_event(catalogue):
+    assert {label for metric in catalogue for label in metric["labels"]} <= LABELS.keys()
+
+
+def test_names_in_cloudwatch_are_unique_since_they_are_asked_for_alone(catalogue):
+    names = [metric["aws_name"] for metric in catalogue if metric["aws_name"]]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
+def test_everything_that_the_2020_service_measured_has_its_name(catalogue):
+    """Of AWS/Lambda's first metrics, those whose part of the runtime is there."""
+    names = {metric["aws_name"] for metric in catalogue if metric["aws_namespace"] == "AWS/Lambda"}
+    assert names >= {
+        "Invocations",
+        "Errors",
+        "Throttles",
+        "Duration",
+        "IteratorAge",
+        "ConcurrentExecutions",
+        "DestinationDeliveryFailures",
+    }

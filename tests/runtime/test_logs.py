@@ -1,0 +1,209 @@
+"""Every line that a handler logs says which request it belongs to."""
+
+import asyncio
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from forebay import App, InvalidParameterValue, logs
+
+log = logging.getLogger("shop")
+
+
+@pytest.fixture
+def lines():
+    """Have lines of this test written as JSON; gives what was written so far."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    level = root.level
+    handler = logs.install(form="json", stream=stream, level="DEBUG")
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines() if '"shop"' in line or "attempt" in line]
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+async def test_lines_of_tasks_and_of_what_they_begin_have_their_request_id(lines):
+    app = App("logs", store=":memory:")
+
+    def elsewhere():
+        log.info("in a thread")
+
+    async def child():
+        await asyncio.sleep(0)
+        log.info("in a child")
+
+    @app.function()
+    async def handler(event, context):
+        log.info("before", extra={"order": event})
+        await asyncio.gather(child(), asyncio.to_thread(elsewhere))
+        await asyncio.sleep(0.01)
+        log.info("after", extra={"id": context.aws_request_id})
+
+    async with app:
+        log.info("outside")
+        await asyncio.gather(*(handler.invoke(number) for number in range(5)))
+        log.info("outside again")
+    written = lines()
+    outside = [line for line in written if line["message"].startswith("outside")]
+    assert len(outside) == 2
+    assert not any("requestId" in line or "functionName" in line for line in outside)
+    inside = [line for line in written if line not in outside]
+    requests = {line["requestId"] for line in inside}
+    assert len(inside) == 20
+    assert len(requests) == 5
+    assert all(line["functionName"] == "handler" for line in inside)
+    assert all(line["id"] == line["requestId"] for line in inside if line["message"] == "after")
+    assert sorted(line["order"] for line in inside if line["message"] == "before") == [0, 1, 2, 3, 4]
+
+
+async def test_lines_of_threads_have_their_request_id_and_the_next_attempt_has_another(lines):
+    app = App("logs", store=":memory:", concurrency=1)
+
+    @app.function()
+    def handler(event, context):
+        log.warning("in %s", threading.current_thread().name, extra={"id": context.aws_request_id})
+
+    async with app:
+        for _ in range(3):
+            await handler.invoke(None)
+    written = lines()
+    assert {line["message"] for line in written} == {"in forebay-handler-1"}
+    assert len({line["requestId"] for line in written}) == 3
+    assert all(line["id"] == line["requestId"] for line in written)
+
+
+@pytest.mark.parametrize("kind", ["task", "thread"])
+async def test_the_line_about_a_failed_attempt_names_its_request(lines, kind):
+    app = App("logs", store=":memory:")
+
+    async def in_task(event, context):
+        log.info("told")
+        raise KeyError("no such order")
+
+    def in_thread(event, context):
+        log.info("told")
+        raise KeyError("no such order")
+
+    handler = app.function(name="fails")(in_task if kind == "task" else in_thread)
+    async with app:
+        with pytest.raises(Exception, match="no such order"):
+            await handler.invoke(None)
+    told, failed = lines()
+    assert failed["requestId"] == told["requestId"]
+    assert failed["functionName"] == "fails"
+    assert "an attempt failed: KeyError: 'no such order'" in failed["message"]
+
+
+def test_a_json_line_has_lambdas_fields():
+    formatter = logs.JSONFormatter()
+    record = logging.makeLogRecord(
+        {
+            "name": "shop",
+            "levelname": "INFO",
+            "msg": "%s of %s",
+            "args": (1, 2),
+            "created": 1_585_000_000.25,
+            "msecs": 250,
+        }
+    )
+    record.order, record.odd = {"id": 7}, {1, 2}.__class__
+    assert json.loads(formatter.format(record)) == {
+        "timestamp": "2020-03-23T21:46:40.250Z",
+        "level": "INFO",
+        "message": "1 of 2",
+        "logger": "shop",
+        "order": {"id": 7},
+        "odd": "<class 'set'>",
+    }
+
+
+def test_a_json_line_tells_of_an_error_as_lambda_does():
+    try:
+        int("too\nbad")
+    except ValueError:
+        record = logging.makeLogRecord(
+            {"name": "shop", "levelname": "ERROR", "msg": "failed", "exc_info": sys.exc_info()}
+        )
+    line = logs.JSONFormatter().format(record)
+    told = json.loads(line)
+    assert "\n" not in line
+    assert (told["errorType"], told["errorMessage"]) == (
+        "ValueError",
+        "invalid literal for int() with base 10: 'too\\nbad'",
+    )
+    assert 'int("too\\nbad")' in told["stackTrace"][0]
+
+
+def test_text_is_for_people():
+    record = logging.makeLogRecord({"name": "shop", "levelname": "INFO", "msg": "hello", "created": 0, "msecs": 7})
+    formatter = logs.TextFormatter()
+    assert formatter.format(record).endswith(".007 INFO    shop: hello")
+    record.aws_request_id = "a-request"
+    assert formatter.format(record).endswith(".007 INFO    shop [a-request]: hello")
+
+
+def test_only_a_terminal_gets_text_by_itself(monkeypatch):
+    root = logging.getLogger()
+    for terminal, kind in ((True, logs.TextFormatter), (False, logs.JSONFormatter)):
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda terminal=terminal: terminal)
+        handler = logs.install(stream=stream, level="WARNING")
+        try:
+            assert isinstance(handler.formatter, kind)
+        finally:
+            root.removeHandler(handler)
+
+
+@pytest.mark.parametrize("option", [{"form": "xml"}, {"level": "LOUD"}, {"level": "info"}])
+def test_other_forms_and_levels_are_refused(option):
+    with pytest.raises(InvalidParameterValue):
+        logs.install(**option)
+
+
+async def test_a_service_that_embeds_an_app_keeps_its_logging():
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level, logging.getLogRecordFactory())
+    async with App("embedded", store=":memory:"):
+        pass
+    assert (root.handlers, root.level, logging.getLogRecordFactory()) == before
+    assert logging.getLogger("forebay").handlers == []
+
+
+APP = """
+import logging, forebay
+app = forebay.App("shop", store="data")
+
+@app.function()
+async def handler(event, context):
+    logging.getLogger("shop").info("handled %s", event)
+"""
+
+
+def test_forebay_run_writes_json_where_nobody_looks_on(tmp_path):
+    (tmp_path / "shop.py").write_text(APP)
+    command = [sys.executable, "-W", "ignore", "-m", "forebay.cli"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with (tmp_path / "log").open("w") as log_file:
+        service = subprocess.Popen(
+            [*command, "run", "shop:app", "--metrics-port", "0"], cwd=tmp_path, stderr=log_file, env=environment
+        )
+        ends = time.monotonic() + 20
+        while "runs on data" not in (tmp_path / "log").read_text():
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+        subprocess.run([*command, "invoke", "handler", "7"], cwd=tmp_path, check=True, capture_output=True)
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(20) == 0
+    written = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {"timestamp", "level", "message", "logger"} <= set(written[0])
+    [handled] = [line for line in written if line["message"] == "handled 7"]
+    assert len(handled["requestId"]) == 36
+    assert handled["functionName"] == "handler"
