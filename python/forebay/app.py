@@ -13,13 +13,14 @@ from forebay.declarations import Declarations
 from forebay.errors import AppClosed, ForebayError, InvalidParameterValue
 from forebay.metrics import Metrics
 from forebay.model import checks, limits, names
+from forebay.model.asynchronous import AsynchronousSettings
 from forebay.model.mapping import Backoff, MappingSettings, moment_not_in_future
 from forebay.model.settings import AppSettings, not_yet
 from forebay.running import Running
 from forebay.runtime.caller import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from types import TracebackType
@@ -123,11 +124,12 @@ class App:
         rate_limit: float | None = None,
         reserved_concurrency: int | None = None,
         provisioned_concurrency: int = 0,
-        maximum_retry_attempts: int = 2,
-        maximum_event_age: Seconds = 21_600,
-        on_success: object = None,
-        on_failure: object = None,
-        dead_letter_queue: object = None,
+        maximum_retry_attempts: int = limits.EVENT_RETRY_ATTEMPTS_MAX,
+        maximum_event_age: Seconds = limits.EVENT_AGE_SECONDS_MAX,
+        retry_delays: Sequence[Seconds] = limits.EVENT_RETRY_DELAYS_SECONDS,
+        on_success: Destination | Function[..., Any] | None = None,
+        on_failure: Destination | Function[..., Any] | None = None,
+        dead_letter_queue: Destination | Function[..., Any] | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Declare a handler as a function.
 
@@ -135,15 +137,18 @@ class App:
             name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.
             timeout: seconds an attempt may take, 0.001 to 1,800.
             isolation: "task" (the event loop, for `async def`), "thread" (for `def`), None: the one that fits.
-            memory: not available yet, as all that follow.
+            memory: not available yet.
             rate_limit: not available yet.
             reserved_concurrency: not available yet.
             provisioned_concurrency: not available yet.
-            maximum_retry_attempts: of asynchronous invocations; not available yet.
-            maximum_event_age: of asynchronous invocations; not available yet.
-            on_success: of asynchronous invocations; not available yet.
-            on_failure: of asynchronous invocations; not available yet. A mapping has its own.
-            dead_letter_queue: of asynchronous invocations; not available yet.
+            maximum_retry_attempts: of an asynchronous invocation, after the first attempt failed; 0 to 2.
+            maximum_event_age: seconds after which no attempt of an asynchronous invocation starts, 60 to 21,600.
+            retry_delays: seconds that an asynchronous invocation waits after its first failed attempt, and after its second.
+            on_success: where an asynchronous invocation that succeeded is told of: a function, a `forebay.JSONLines`, or any
+                object with `async def deliver(self, record)`.
+            on_failure: where one that was given up is told of. A mapping has its own.
+            dead_letter_queue: where the event of one that was given up goes. With neither of the two, it stays listed for
+                14 days (`Function.failed`) and can be run again (`Function.redrive`).
 
         Raises:
             InvalidParameterValue: an option outside its range.
@@ -158,16 +163,19 @@ class App:
                 "rate_limit": (rate_limit, None),
                 "reserved_concurrency": (reserved_concurrency, None),
                 "provisioned_concurrency": (provisioned_concurrency, 0),
-                "maximum_retry_attempts": (maximum_retry_attempts, 2),
-                "maximum_event_age": (maximum_event_age, 21_600),
-                "on_success": (on_success, None),
-                "on_failure": (on_failure, None),
-                "dead_letter_queue": (dead_letter_queue, None),
             },
+        )
+        asynchronous = AsynchronousSettings(
+            maximum_retry_attempts=maximum_retry_attempts,
+            maximum_event_age=cast("float", maximum_event_age),
+            retry_delays=cast("tuple[float, ...]", retry_delays),
+            on_success=on_success,
+            on_failure=on_failure,
+            dead_letter_queue=dead_letter_queue,
         )
 
         def declare(handler: Callable[P, R]) -> Function[P, R]:
-            function = self._declared.function(handler, name, timeout, isolation)
+            function = self._declared.function(handler, name, timeout, isolation, asynchronous)
             self._tell()
             return function
 

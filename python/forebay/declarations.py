@@ -8,6 +8,7 @@ from forebay.errors import InvalidParameterValue, ResourceConflict
 from forebay.function import Function
 from forebay.mapping import Mapping, check_destination
 from forebay.model import limits, names
+from forebay.model.asynchronous import DESTINATIONS
 from forebay.model.settings import FunctionSettings, StreamSettings
 from forebay.runtime import handler as inspection
 from forebay.stream import Stream
@@ -15,6 +16,7 @@ from forebay.stream import Stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forebay.model.asynchronous import AsynchronousSettings
     from forebay.model.checks import Seconds
     from forebay.model.mapping import MappingSettings
     from forebay.model.settings import AppSettings
@@ -50,14 +52,18 @@ class Declarations:
         name: str | None,
         timeout: Seconds,
         isolation: str | None,
+        asynchronous: AsynchronousSettings,
     ) -> Function[P, R]:
         """Declare a function. A mapping below it in the same stack of decorators made it already, with default settings."""
         known = self._known(handler)
         bare: Callable[P, R] = known.handler if known is not None else handler
+        for option in DESTINATIONS:
+            check_destination(getattr(asynchronous, option), known, option)
         settings = FunctionSettings(
             name=name if name is not None else inspection.default_name(bare),
             timeout=timeout,  # type: ignore[arg-type]
             isolation=inspection.isolation(bare, isolation),
+            asynchronous=asynchronous,
         )
         if known is None:
             return self._add(bare, settings)

@@ -72,6 +72,33 @@ class Function(Generic[P, R]):
         """Do as `invoke`, from a thread other than the event loop's."""
         return wire.loads(self._caller.invoke_sync(self.name, wire.invocation(payload)))
 
+    async def invoke_async(self, payload: Any = None) -> str:
+        """Have the function run on a payload later, and return when that is durable.
+
+        A failed attempt is repeated as the settings say; what becomes of the event in the end goes to its destinations.
+
+        Args:
+            payload: any JSON value, at most 1,048,576 bytes as JSON.
+
+        Returns:
+            The request id, the same over all attempts.
+
+        Raises:
+            TooManyRequests: too much waits for the disk.
+            StoreFull: there is no room; nothing was accepted.
+            RequestTooLarge: the payload is over its limit.
+            InvalidParameterValue: the payload is not JSON.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html
+
+        """
+        return await self._caller.invoke_async(self.name, wire.event(payload))
+
+    def invoke_async_sync(self, payload: Any = None) -> str:
+        """Do as `invoke_async`, from a thread other than the event loop's."""
+        return self._caller.invoke_async_sync(self.name, wire.event(payload))
+
     async def failed(self, limit: int = 100) -> list[dict[str, Any]]:
         """List what was given up, oldest first.
 
@@ -79,7 +106,8 @@ class Function(Generic[P, R]):
             limit: at most so many, 1 to 10,000.
 
         Returns:
-            One dict for each failure; `id` names it, `record` is Lambda's on-failure record.
+            One dict for each failure, of a batch or of an asynchronous invocation; `id` names it, `record` is Lambda's
+            on-failure record.
 
         """
         failures: list[dict[str, Any]] = await self._caller.ask("failed.list", **self._failed(limit))
@@ -91,7 +119,7 @@ class Function(Generic[P, R]):
         return failures
 
     async def redrive(self, ids: Sequence[str] | None = None, rate: float | None = None) -> int:
-        """Run records again that were given up.
+        """Run again what was given up: a batch as it was, an asynchronous invocation as a new one with the same request id.
 
         Args:
             ids: which, as `failed` names them; None for all.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from forebay.runtime.caller import Caller
 
 
-def check_destination(target: object, function: Function[..., Any] | None) -> None:
+def check_destination(target: object, function: Function[..., Any] | None, option: str = "on_failure") -> None:
     """Refuse what no record can be delivered to."""
     if target is not None and target is function:
         raise InvalidParameterValue("You can't specify the function as a destination for itself.")
@@ -27,7 +27,7 @@ def check_destination(target: object, function: Function[..., Any] | None) -> No
     if target is None or isinstance(target, Function) or inspect.iscoroutinefunction(deliver):
         return
     checks.refuse(
-        "on_failure", target, "a function, a forebay.JSONLines, or any object with `async def deliver(self, record)`"
+        option, target, "a function, a forebay.JSONLines, or any object with `async def deliver(self, record)`"
     )
 
 

@@ -17,12 +17,14 @@ from forebay.destinations import JSONLines
 from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.function import Function
 from forebay.metrics.exporter import Exporter, Measured
+from forebay.model.asynchronous import DESTINATIONS
 from forebay.runtime.context import FunctionFacts
 from forebay.runtime.keeper import PATIENCE_SECONDS, Keeper
 from forebay.runtime.port import Served
 from forebay.runtime.runner import Runner
 from forebay.runtime.tasks import TaskEnvironment
 from forebay.runtime.threads import ThreadEnvironment, ThreadPool
+from forebay.wire import asynchronous as wire_asynchronous
 from forebay.wire import mapping as wire_mapping
 from forebay.wire import payload
 
@@ -187,6 +189,7 @@ class Running:
         )
         served = Served(handler=function.handler, facts=facts, wants_batch=function.wants_batch)
         self._served[function.name] = served
+        self._add_destinations(engine, function)
         slot = self._register(engine, function, served)
         runner = self.runner
         if function.settings.isolation == "task":
@@ -202,6 +205,9 @@ class Running:
             "isolation": function.settings.isolation,
             "wants": "batch" if function.wants_batch else "event",
             "response": served.reads,
+            "asynchronous": wire_asynchronous.settings(
+                function.settings.asynchronous, self._name_destinations(function)
+            ),
         }
         return engine.function(payload.dumps(settings))
 
@@ -230,6 +236,22 @@ class Running:
         if name is not None:
             self._add_destination(engine, name, target)
         return name
+
+    def _name_destinations(self, function: Function[..., Any]) -> dict[str, str]:
+        """Name the destinations of a function's asynchronous invocations. A function of this app is told in the store itself."""
+        names = {}
+        for option in DESTINATIONS:
+            target = getattr(function.settings.asynchronous, option)
+            if isinstance(target, Function) and self._declared.functions.get(target.name) is target:
+                names[option] = f"function:{target.name}"
+            elif target is not None:
+                names[option] = f"{option}:{function.name}"
+        return names
+
+    def _add_destinations(self, engine: Engine, function: Function[..., Any]) -> None:
+        for option, name in self._name_destinations(function).items():
+            if not name.startswith("function:"):
+                self._add_destination(engine, name, getattr(function.settings.asynchronous, option))
 
     def _add_destination(self, engine: Engine, name: str, target: Any) -> None:
         if isinstance(target, JSONLines) and target not in self._files:

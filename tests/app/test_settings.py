@@ -60,11 +60,6 @@ def test_an_apps_options(options, text):
         ({"rate_limit": 10}, "not available yet"),
         ({"reserved_concurrency": 0}, "not available yet"),
         ({"provisioned_concurrency": 1}, "not available yet"),
-        ({"maximum_retry_attempts": 0}, "not available yet"),
-        ({"maximum_event_age": 60}, "not available yet"),
-        ({"on_success": handler}, "not available yet"),
-        ({"on_failure": handler}, "not available yet"),
-        ({"dead_letter_queue": handler}, "not available yet"),
     ],
 )
 def test_a_functions_options(app, options, text):

@@ -45,3 +45,9 @@ def seen(clock):
 @pytest.fixture
 def stream(app: App):
     return app.stream("numbers", shards=1)
+
+
+@pytest.fixture
+def durable_app(clock, tmp_path, no_task_is_left):
+    """Make apps, one after the other, on one store that outlives them."""
+    return lambda: App("test", store=tmp_path / "store", clock=clock)

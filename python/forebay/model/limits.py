@@ -46,6 +46,15 @@ PUT_MANY_RECORDS_MAX: Final = 10_000
 # Ours: the back-off between retries of a stream's batch, which AWS does not document.
 BACKOFF_SECONDS_MAX: Final = 86_400
 
+# https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html
+EVENT_RETRY_ATTEMPTS_MAX: Final = 2
+EVENT_AGE_SECONDS_MIN: Final = 60
+EVENT_AGE_SECONDS_MAX: Final = 21_600
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+EVENT_BYTES_MAX: Final = 1024 * 1024
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+EVENT_RETRY_DELAYS_SECONDS: Final = (60.0, 120.0)
+
 # Ours: how much of a handler's error text goes into Lambda's error object.
 ERROR_MESSAGE_CHARACTERS_MAX: Final = 65_536
 STACK_FRAMES_MAX: Final = 100

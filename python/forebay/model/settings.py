@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits, names
+from forebay.model.asynchronous import AsynchronousSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +59,7 @@ class FunctionSettings:
     name: str
     timeout: float
     isolation: Isolation
+    asynchronous: AsynchronousSettings = field(default_factory=AsynchronousSettings)
 
     def __post_init__(self) -> None:
         names.function_name(self.name)

@@ -21,6 +21,10 @@ INVOCATION: Final = 0
 EVENT: Final = 1
 BATCH: Final = 2
 STOP: Final = 3
+ASYNCHRONOUS: Final = 7
+
+INVOCATIONS: Final = frozenset({INVOCATION, ASYNCHRONOUS})
+"""Work whose payload is JSON and whose response is wanted."""
 
 Answer = tuple[int, bytes | None]
 
@@ -39,7 +43,7 @@ def returned(served: Served, kind: int, event: Any, result: Any, request_id: str
         return RAISED, errors.not_json(error, request_id)
     if len(body) > limits.RESPONSE_BYTES_MAX:
         return RAISED, errors.RESPONSE_TOO_LARGE
-    return RETURNED, body if served.reads or kind == INVOCATION else None
+    return RETURNED, body if served.reads or kind in INVOCATIONS else None
 
 
 def _with_failures(result: Any, failures: list[str], *, reported: bool) -> Any:

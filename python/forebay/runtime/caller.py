@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from forebay.errors import AppClosed, ForebayError
+from forebay.runtime.context import PARENT
 from forebay.wire import payload
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Caller:
         runner = self._here("invoke")
         return runner.ask(lambda engine: engine.invoke(function, body))
 
+    def invoke_async(self, function: str, body: bytes) -> asyncio.Future[str]:
+        """Have a function run on a payload later."""
+        runner, parent = self._here("invoke_async"), PARENT.get()
+        return runner.ask(lambda engine: engine.invoke_async(function, body, parent))
+
     async def ask(self, verb: str, **fields: Any) -> Any:
         """Ask for anything else; the fields are those of `forebay.wire.verbs`."""
         return payload.loads(await self.request(verb, **fields))
@@ -85,6 +91,14 @@ class Caller:
         runner = self._elsewhere("invoke")
         return runner.blocking(
             lambda engine: engine.invoke_sync(function, body), lambda engine: engine.invoke(function, body)
+        )
+
+    def invoke_async_sync(self, function: str, body: bytes) -> str:
+        """Have a function run on a payload later; wait until that is durable."""
+        runner, parent = self._elsewhere("invoke_async"), PARENT.get()
+        return runner.blocking(
+            lambda engine: engine.invoke_async_sync(function, body, parent),
+            lambda engine: engine.invoke_async(function, body, parent),
         )
 
     def ask_sync(self, verb: str, **fields: Any) -> Any:

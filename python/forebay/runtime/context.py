@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+PARENT: Final[ContextVar[str | None]] = ContextVar("forebay_parent", default=None)
+"""In a handler that runs on an asynchronous event: its request, so that a chain of functions can be told from a loop."""
+
+
 class CognitoIdentity:
     """Who called through Amazon Cognito: nobody, here."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.clock import Attempt
 from forebay.runtime import answer
-from forebay.runtime.context import Context
+from forebay.runtime.context import PARENT, Context
 from forebay.runtime.port import Complaints
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ class ThreadEnvironment:
     def _run(self, kind: int, event: Any, request_id: str, deadline_ms: int) -> answer.Answer:
         served = self._served
         try:
-            if kind == answer.INVOCATION:
+            if kind in answer.INVOCATIONS:
+                if kind == answer.ASYNCHRONOUS:
+                    PARENT.set(request_id)
                 event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
                 if refusal is not None:
                     return answer.RAISED, refusal

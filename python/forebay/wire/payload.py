@@ -46,13 +46,16 @@ def invocation(payload: object) -> bytes:
         InvalidParameterValue: not JSON.
 
     """
+    return checked_request(_json(payload))
+
+
+def _json(payload: object) -> bytes:
     if isinstance(payload, bytes | bytearray | memoryview):
         raise InvalidParameterValue(f"payload={shown(payload)}: allowed is any JSON value; decode bytes first")
     try:
-        body = dumps(payload)
+        return dumps(payload)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidParameterValue(f"payload={shown(payload)}: allowed is any JSON value; {error}") from None
-    return checked_request(body)
 
 
 def checked_request(body: bytes) -> bytes:
@@ -61,6 +64,26 @@ def checked_request(body: bytes) -> bytes:
         raise RequestTooLarge(
             f"{len(body)} byte payload is too large for the RequestResponse invocation type "
             f"(limit {limits.REQUEST_BYTES_MAX} bytes)",
+        )
+    return body
+
+
+def event(payload: object) -> bytes:
+    """Write the payload of an asynchronous invocation.
+
+    Raises:
+        RequestTooLarge: over 1 MiB of JSON.
+        InvalidParameterValue: not JSON.
+
+    """
+    return checked_event(_json(payload))
+
+
+def checked_event(body: bytes) -> bytes:
+    """Refuse a payload over the limit of an asynchronous invocation, in AWS's words."""
+    if len(body) > limits.EVENT_BYTES_MAX:
+        raise RequestTooLarge(
+            f"{len(body)} byte payload is too large for the Event invocation type (limit {limits.EVENT_BYTES_MAX} bytes)",
         )
     return body
 

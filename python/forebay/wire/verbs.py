@@ -15,7 +15,9 @@ Settings
 `Engine.function(settings)`, before or after `start`; the same name again replaces the settings and gives the same slot
     a function      kind="function", name, timeout_ms, isolation ("task" | "thread"), wants ("event" | "batch"),
                     response (true: some mapping reads the response of this function; else the body of a stream
-                    batch's outcome is always None)
+                    batch's outcome is always None), asynchronous? {maximum_retry_attempts, maximum_event_age_ms,
+                    retry_delays_ms: [ms], on_success?, on_failure?, dead_letter? (names of destinations; "function:<name>"
+                    is a function of this store, told in the same commit)}
     a destination   kind="destination", name, type ("jsonlines" | "function" | "object"; a metric label)
                     work of kind 4 carries the delivery id as its request id
 
@@ -35,8 +37,9 @@ setting     batch_size, maximum_batching_window_ms, starting_position ("TRIM_HOR
             maximum_record_age_ms (-1 = for ever), bisect_batch_on_function_error, report_batch_item_failures,
             filters (array of patterns, each a JSON text), tumbling_window_ms, on_failure? (a destination's name),
             include_payload, retry_backoff {base_ms, cap_ms, jitter}, enabled
-failure     {id, function, stream, failed_ms, destination?, delivery_attempts, last_error?, record}
-            record: Lambda's on-failure record; destination: null when the mapping has none
+failure     {id, function, stream?, failed_ms, destination?, undelivered_to?, delivery_attempts, last_error?, record}
+            record: Lambda's on-failure record; stream: null for an asynchronous event; destination: which one it waits for;
+            undelivered_to: the one that did not take it within 24 hours
 
 Verbs
 =====
@@ -69,8 +72,14 @@ mapping.delete    {stream, function} -> {}. The checkpoint goes too
 lag               {stream?, function?} -> [{stream, function, shard_id, records, iterator_age_ms, lanes_busy, lanes_waiting}]
 
 failed.list       {function?, stream?, limit, after? (an id)} -> [failure], oldest first
-failed.redrive    {function, ids? ([id]; null = all), rate? (failures per second)} -> {redriven}. Their records go to the
-                  function again as new batches; a failure that fails again is listed anew
+failed.get        {id} -> failure, and payload (JSON text) of an asynchronous event
+failed.redrive    {function, ids? ([id]; null = all), rate? (failures per second), dry_run?, payload? (JSON text)} -> {redriven}.
+                  A batch goes to the function again as it was; an asynchronous event begins a new life with the same request id,
+                  and with another payload, if one is given for the one id; what succeeded and could not be told is told again. A
+                  failure that fails again is listed anew
+why               {id (a request id), cursor?} -> {id, facts: [{at_ms, what, …}], running, kept: [row], cursor?}. What is
+                  remembered of the request, oldest first, and the rows found about it: a waiting event (where "queue") or a
+                  failure (where "failed"). Asked again with the cursor, it looks on through the store
 
 functions.list    {} -> [{name, isolation, wants, timeout_ms, in_flight, past_deadline}]
 health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}

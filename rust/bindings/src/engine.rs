@@ -63,6 +63,18 @@ fn invoke(end: &End, function: &str, payload: &[u8], waiter: Waiter) {
     }
 }
 
+fn invoke_async(end: &End, function: &str, payload: &[u8], parent: Option<u128>, waiter: Waiter) {
+    match end {
+        End::Owner(owner) => owner.engine.invoke_async(function, payload, parent, waiter),
+        End::Client(client) => client.invoke_async(function, payload, parent, waiter),
+    }
+}
+
+/// A request id as a number; what is none names nothing.
+fn request_number(id: Option<&str>) -> Option<u128> {
+    id.and_then(|id| u128::from_str_radix(&id.replace('-', ""), 16).ok())
+}
+
 fn request(end: &End, verb: &str, body: &[u8], waiter: Waiter) {
     match end {
         End::Owner(owner) => owner.engine.request(verb, body, waiter),
@@ -91,6 +103,7 @@ fn numbers(py: Python<'_>, numbers: &[u64]) -> PyResult<Py<PyAny>> {
 fn reply(py: Python<'_>, reply: &Reply, one: bool) -> PyResult<Py<PyAny>> {
     match reply {
         Reply::Json(json) => Ok(PyBytes::new(py, json).into_any().unbind()),
+        Reply::Request(id) => Ok(PyString::new(py, &uuid_text(*id)).into_any().unbind()),
         Reply::Numbers(given) if one => match given.first() {
             Some(number) => Ok(PyString::new(py, &number.to_string()).into_any().unbind()),
             None => numbers(py, given),
@@ -276,6 +289,25 @@ impl Engine {
         reply(py, &wait(py, |waiter| invoke(end, function, payload, waiter))?, false)
     }
 
+    fn invoke_async(&self, py: Python<'_>, function: &str, payload: &[u8], parent: Option<&str>) -> PyResult<Ticket> {
+        let (end, ticket, waiter) = self.ticket(py)?;
+        let parent = request_number(parent);
+        py.detach(|| invoke_async(end, function, payload, parent, waiter));
+        Ok(ticket)
+    }
+
+    fn invoke_async_sync(
+        &self,
+        py: Python<'_>,
+        function: &str,
+        payload: &[u8],
+        parent: Option<&str>,
+    ) -> PyResult<Py<PyAny>> {
+        let end = self.end(py)?;
+        let parent = request_number(parent);
+        reply(py, &wait(py, |waiter| invoke_async(end, function, payload, parent, waiter))?, false)
+    }
+
     fn request(&self, py: Python<'_>, verb: &str, body: &[u8]) -> PyResult<Ticket> {
         let (end, ticket, waiter) = self.ticket(py)?;
         py.detach(|| request(end, verb, body, waiter));
@@ -328,6 +360,9 @@ impl Engine {
     }
 }
 
+/// Number of an asynchronous event among the kinds of work.
+const EVENT: u8 = 7;
+
 fn work_tuple(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyTuple>> {
     let (kind, event) = match work.task {
         Task::Invoke(payload) => (0, PyBytes::new(py, &payload).into_any()),
@@ -339,6 +374,7 @@ fn work_tuple(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyTuple>> {
         }
         Task::Cancel => (3, py.None().into_bound(py)),
         Task::Deliver(record) => (4, PyBytes::new(py, &record).into_any()),
+        Task::Event(payload) => (EVENT, PyBytes::new(py, &payload).into_any()),
     };
     (work.token, work.slot, kind, event, uuid_text(work.request), work.deadline_ms).into_pyobject(py)
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use forebay_core::invocation::face::Key;
 use forebay_core::stream::face::{BatchId, Window};
 
 use crate::error::{EngineError, Waiter};
 use crate::failures::FailureKey;
+use crate::history::What;
+use crate::invocation::row::Event;
 use crate::pollers::{Poller, PollerId, Records};
 use crate::port::StoreError;
 use crate::slots::{SlotError, SlotId, SlotKind, SlotRecord};
@@ -25,6 +28,8 @@ pub(crate) enum Job {
     Redrive { key: FailureKey, records: Records },
     /// A synchronous invocation.
     Invoke { payload: Arc<[u8]>, waiter: Option<Waiter> },
+    /// An asynchronous event.
+    Event { queue: u64, key: Key, event: Event, interruptions: u32 },
     /// A failure record on its way to a destination.
     Delivery { key: FailureKey, record: Arc<[u8]> },
 }
@@ -91,6 +96,8 @@ pub enum Task {
     Cancel,
     /// Hand a failure record (JSON) to a destination.
     Deliver(Arc<[u8]>),
+    /// Run the function on an asynchronous event, JSON.
+    Event(Arc<[u8]>),
 }
 
 /// How Python says an attempt ended: see `_core.pyi`.
@@ -176,7 +183,7 @@ impl State {
             let owner = self.attempts.get_mut(token).and_then(|attempt| match &attempt.job {
                 Job::Batch { records, .. } => Some(records.source.mapping),
                 Job::Redrive { key, .. } | Job::Delivery { key, .. } => Some(key.mapping),
-                Job::Invoke { .. } => None,
+                Job::Invoke { .. } | Job::Event { .. } => None,
             });
             if owner == Some(id) {
                 self.withdraw(token);
@@ -193,7 +200,9 @@ impl State {
     /// Put an attempt where the next exchange finds it.
     pub(crate) fn ready(&mut self, mut attempt: Attempt, alone: bool) {
         attempt.alone = alone;
-        attempt.request = self.chance.uuid();
+        if attempt.request == 0 {
+            attempt.request = self.chance.uuid();
+        }
         let is_delivery = matches!(attempt.job, Job::Delivery { .. });
         let token = self.attempts.insert(attempt);
         let queue = match (is_delivery, alone) {
@@ -283,6 +292,21 @@ impl State {
             Job::Invoke { payload, .. } => {
                 function.meters.in_flight.add(1.0);
                 Task::Invoke(payload.clone())
+            }
+            Job::Event { queue, key, event, interruptions } => {
+                function.meters.in_flight.add(1.0);
+                let (queue, key, number) = (*queue, *key, attempt.number);
+                let facts = (number, *interruptions, attempt.alone);
+                self.counted.push((token, crate::invocation::slot_record(queue, key, facts)));
+                self.history.note(now.wall_ms, event.request, What::Started { queue, attempt: number });
+                if let Some(events) = self.events.queues.get_mut(&queue) {
+                    let age_ms = now.wall_ms.saturating_sub(event.life.accepted_ms);
+                    events.meters.age.record(age_ms as f64 / 1e3);
+                    if let Some(slot) = events.suspects.remove(&key) {
+                        self.slots.release(slot);
+                    }
+                }
+                Task::Event(event.payload.clone())
             }
             Job::Delivery { record, .. } => Task::Deliver(record.clone()),
         };

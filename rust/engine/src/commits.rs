@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::chunk::Chunk;
 use crate::error::{Answer, EngineError, Reply, Waiter};
 use crate::failures::FailureKey;
+use crate::invocation::Accepted;
 use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError, Table, Write};
 use crate::state::State;
@@ -22,9 +23,6 @@ pub(crate) const PUT_BYTES_MAX: usize = 32 << 20;
 /// Most bytes of newest records kept in memory over all shards.
 const TAIL_MAX: usize = 32 << 20;
 
-/// Rows read at once: each may hold a batch of 6 MB.
-const ROWS: usize = 64;
-
 /// Rows by their keys; `None`: to be removed.
 pub(crate) type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
@@ -33,7 +31,7 @@ pub(crate) type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 pub(crate) struct Pending {
     /// Shards with accepted records.
     pub(crate) shards: Vec<ShardId>,
-    rows: Rows,
+    pub(crate) rows: Rows,
     trims: BTreeMap<ShardId, u64>,
     /// Pollers with unsaved progress.
     pub(crate) checkpoints: Vec<PollerId>,
@@ -41,6 +39,9 @@ pub(crate) struct Pending {
     pub(crate) waiters: Vec<(Waiter, Reply)>,
     /// Failures to send when their rows are durable.
     pub(crate) deliveries: Vec<FailureKey>,
+    /// Events that somebody asked for, and those that came of something else, whose rows stand in `rows`.
+    pub(crate) accepted: Vec<Accepted>,
+    pub(crate) born: Vec<Accepted>,
     /// Somebody waits: commit as soon as the writer is free.
     pub(crate) urgent: bool,
     /// When the oldest write that can wait began to wait, mono ns.
@@ -57,6 +58,8 @@ pub(crate) struct Commit {
     trims: BTreeMap<ShardId, u64>,
     waiters: Vec<(Waiter, Reply)>,
     deliveries: Vec<FailureKey>,
+    accepted: Vec<Accepted>,
+    born: Vec<Accepted>,
     bytes: usize,
 }
 
@@ -74,13 +77,13 @@ impl Pending {
         if self.rows.is_empty() && self.trims.is_empty() && self.checkpoints.is_empty() {
             return Self::default();
         }
-        let (puts, others) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|(_, reply): &(Waiter, Reply)| matches!(reply, Reply::Numbers(_)));
+        let (puts, others) =
+            std::mem::take(&mut self.waiters).into_iter().partition(|(_, reply): &(Waiter, Reply)| adds(reply));
         self.waiters = others;
-        let shards = std::mem::take(&mut self.shards);
-        let urgent = !shards.is_empty();
-        Self { shards, waiters: puts, urgent, bytes: std::mem::take(&mut self.bytes), ..Self::default() }
+        let (shards, accepted) = (std::mem::take(&mut self.shards), std::mem::take(&mut self.accepted));
+        let urgent = !shards.is_empty() || !accepted.is_empty();
+        let bytes = std::mem::take(&mut self.bytes);
+        Self { shards, accepted, waiters: puts, urgent, bytes, ..Self::default() }
     }
 
     pub(crate) fn set(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
@@ -115,33 +118,6 @@ impl Pending {
 }
 
 impl State {
-    /// A row as it will be once everything written so far is durable.
-    pub(crate) fn row(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let at = (table, key.to_vec());
-        match self.pending.rows.get(&at).or_else(|| self.committing.get(&at)) {
-            Some(row) => Ok(row.clone()),
-            None => self.reader.get(table, key),
-        }
-    }
-
-    /// Remove every row whose key starts with `prefix`, durable or on its way.
-    pub(crate) fn remove_rows(&mut self, table: Table, prefix: &[u8]) -> Result<(), StoreError> {
-        let under_way = self.pending.rows.keys().chain(self.committing.keys());
-        let ours = under_way.filter(|(of, key)| *of == table && key.starts_with(prefix));
-        for key in ours.map(|(_, key)| key.clone()).collect::<Vec<_>>() {
-            self.pending.remove(table, key);
-        }
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let rows = self.reader.scan(table, prefix, after.as_deref(), ROWS)?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, _) in rows {
-                self.pending.remove(table, key);
-            }
-        }
-    }
-
     /// Refuse more while too much waits for the disk.
     pub(crate) fn check_room(&self) -> Result<(), EngineError> {
         if let Some(error) = &self.failed {
@@ -236,6 +212,12 @@ impl State {
                 None => Write::Remove { table: *table, key: key.clone() },
             });
         }
+        self.events.committing.clear();
+        for accepted in &pending.accepted {
+            let (key, value) = accepted.row();
+            writes.push(Write::Add { table: Table::Event, key, value });
+        }
+        self.events.committing.extend(pending.accepted.iter().chain(&pending.born).map(|one| (one.queue, one.key)));
         for (shard, before) in &pending.trims {
             writes.push(Write::Trim { shard: *shard, before: *before });
         }
@@ -248,6 +230,8 @@ impl State {
             trims: pending.trims,
             waiters: pending.waiters,
             deliveries: pending.deliveries,
+            accepted: pending.accepted,
+            born: pending.born,
             bytes: pending.bytes,
         })
     }
@@ -256,6 +240,7 @@ impl State {
     pub(crate) fn committed(&mut self, commit: Commit, result: Result<(), StoreError>, took_ns: u64) {
         self.committing_bytes = 0;
         self.committing = Arc::default();
+        self.events.committing.clear();
         self.meters.commits.increment();
         self.meters.commit_duration.record(took_ns as f64 / 1e9);
         match result {
@@ -277,7 +262,7 @@ impl State {
 
     fn commit_durable(&mut self, commit: Commit) {
         // Rows alone still go through when the disk is full.
-        self.full &= commit.appended.is_empty();
+        self.full &= commit.appended.is_empty() && commit.accepted.is_empty();
         self.meters.bytes.add(commit.bytes as u64);
         for (waiter, reply) in commit.waiters {
             self.answer(waiter, Ok(reply));
@@ -297,6 +282,8 @@ impl State {
             self.announce(id);
         }
         self.shorten_tails();
+        let accepted = commit.born.into_iter().chain(commit.accepted).collect();
+        self.events_durable(accepted);
         self.deliver(commit.deliveries);
     }
 
@@ -317,9 +304,9 @@ impl State {
     /// The disk is full: what was only accepted is refused, what was already promised is tried again.
     fn commit_refused(&mut self, commit: Commit, error: &StoreError) {
         // Whoever asked for something that needs no room waits for the commit after this one; unless just that was refused.
-        let is_stuck = commit.appended.is_empty();
+        let is_stuck = commit.appended.is_empty() && commit.accepted.is_empty();
         for (waiter, reply) in commit.waiters.into_iter().chain(std::mem::take(&mut self.pending.waiters)) {
-            if is_stuck || matches!(reply, Reply::Numbers(_)) {
+            if is_stuck || adds(&reply) {
                 self.answer(waiter, Err(error.clone().into()));
             } else {
                 self.pending.waiters.push((waiter, reply));
@@ -336,6 +323,8 @@ impl State {
             self.take_back(id);
         }
         self.pending.bytes = 0;
+        self.pending.accepted.clear();
+        self.pending.born.extend(commit.born);
         self.pending.deliveries.extend(commit.deliveries);
         self.pending.urgent = !self.pending.waiters.is_empty();
         self.pending.lazy_since = Some(self.now.mono_ns + FULL_NS);
@@ -387,6 +376,11 @@ impl State {
             Waiter::Call(call) => call(answer),
         }
     }
+}
+
+/// Whether it answers somebody who wants to add something, which a full disk refuses.
+fn adds(reply: &Reply) -> bool {
+    matches!(reply, Reply::Numbers(_) | Reply::Request(_))
 }
 
 /// Refuse a put that is too large as a whole.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::attempts::{Attempt, Job};
 use crate::error::EngineError;
-use crate::failures::{decode, encode, FailureKey};
+use crate::failures::{decode, encode, FailureKey, FailureRow, Part};
+use crate::invocation::Target;
 use crate::port::{StoreError, Table};
 use crate::state::{State, Timer};
 
@@ -125,7 +126,7 @@ impl State {
 
     /// Find and send what waits for a destination of this process.
     pub(crate) fn find_all_undelivered(&mut self) -> Result<(), EngineError> {
-        let ids: Vec<u64> = self.mappings.keys().copied().collect();
+        let ids: Vec<u64> = self.mappings.keys().chain(self.events.queues.keys()).copied().collect();
         ids.into_iter().try_for_each(|id| self.find_undelivered(id))?;
         self.send_deliveries();
         Ok(())
@@ -157,11 +158,15 @@ impl State {
             }
             let Some(key) = queue.waiting.pop_first() else { break };
             let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { continue };
-            let Some((row, _)) = decode(&bytes) else { continue };
+            let Some((row, payload)) = decode(&bytes) else { continue };
             // The one it was given up to, whatever the mapping says now. If nothing in this process is it, it waits in the store.
-            let slot = row.destination.as_ref().and_then(|name| self.destination_names.get(name)).copied();
-            let Some(slot) = slot else { continue };
-            let record: Arc<[u8]> = row.record.to_string().into_bytes().into();
+            let Some(name) = row.destination.as_deref() else { continue };
+            if Target::of(name).is_here() {
+                self.deliver_here(key, &row, payload)?;
+                continue;
+            }
+            let Some(&slot) = self.destination_names.get(name) else { continue };
+            let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
             if let Some(queue) = self.deliveries.queues.get_mut(&id) {
                 queue.under_way.insert(key);
             }
@@ -170,11 +175,25 @@ impl State {
         Ok(())
     }
 
-    /// A destination confirmed, or did not.
-    pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
-        if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
-            queue.under_way.remove(&key);
+    /// Tell a destination of this store, in the commit that removes what it was to be told.
+    fn deliver_here(&mut self, key: FailureKey, row: &FailureRow, payload: &[u8]) -> Result<(), StoreError> {
+        let (Some(name), Some(ended)) = (&row.destination, &row.ended) else { return Ok(()) };
+        match self.tell(Target::of(name), ended.text(key, payload, None), ended) {
+            Ok(()) => {
+                self.count_delivery(key, true);
+                self.pending.remove(Table::Failure, key.bytes());
+                self.pending.begin_lazily(self.now.mono_ns);
+                Ok(())
+            }
+            Err(error) => {
+                self.count_delivery(key, false);
+                self.retry_delivery(key, Some(error.to_string().into_bytes()))
+            }
         }
+    }
+
+    /// Count what became of a delivery.
+    pub(crate) fn count_delivery(&self, key: FailureKey, confirmed: bool) {
         if let Some(mapping) = self.mappings.get(&key.mapping) {
             if confirmed {
                 mapping.meters.delivered.increment();
@@ -183,6 +202,17 @@ impl State {
                 mapping.meters.delivery_failures.increment();
             }
         }
+        if let Some(events) = self.events.queues.get(&key.mapping) {
+            events.meters.delivered(confirmed, key.part == Part::DeadLetter);
+        }
+    }
+
+    /// A destination confirmed, or did not.
+    pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
+        if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
+            queue.under_way.remove(&key);
+        }
+        self.count_delivery(key, confirmed);
         if confirmed {
             self.pending.remove(Table::Failure, key.bytes());
             self.pending.begin_lazily(self.now.mono_ns);
@@ -198,7 +228,7 @@ impl State {
         row.delivery_attempts += 1;
         row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned()).or(row.last_error);
         if self.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS {
-            row.destination = None;
+            row.undelivered_to = row.destination.take();
         } else if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
             let (base_ms, cap_ms) = BACKOFF_MS;
             let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);

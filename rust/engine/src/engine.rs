@@ -11,7 +11,7 @@ use crate::error::{Answer, EngineError, Ticket, Waiter};
 use crate::functions::Registration;
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
-use crate::port::{Reader, Store, StoreError};
+use crate::port::{Reader, Store};
 use crate::slots::{SlotRecord, Slots};
 use crate::state::{Config, State, SWEEP_NS};
 use forebay_core::Now;
@@ -76,7 +76,7 @@ impl Engine {
         let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
         let mut state = State::new(parts.config, now, seed, parts.store.reader()?, parts.slots, registry.clone());
         let points = Mutex::new(state.restore()?);
-        state.take_over().map_err(|error| StoreError::Failed(error.to_string()))?;
+        state.take_over()?;
         let reader = Some(parts.store.reader()?);
         let inner = Inner {
             state,
@@ -151,6 +151,7 @@ impl Engine {
             state.sweep_at(state.now.mono_ns + SWEEP_NS);
             let ids: Vec<u64> = state.mappings.keys().copied().collect();
             ids.into_iter().try_for_each(|id| state.bind(id))?;
+            state.start_events();
             // Failures that a process before this one wrote down and could not see confirmed.
             state.find_all_undelivered()
         })
@@ -234,6 +235,11 @@ impl Engine {
     /// Run a function once; `waiter` gets its response.
     pub fn invoke(&self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
         self.with(|state| state.invoke(function, payload, waiter));
+    }
+
+    /// Accept an event for a function; `waiter` gets its request id when it is durable. `parent`: the request whose handler asks.
+    pub fn invoke_async(&self, function: &str, payload: &[u8], parent: Option<u128>, waiter: Waiter) {
+        self.with(|state| state.invoke_async(function, payload, parent, waiter));
     }
 
     /// Ask in words: see `python/forebay/wire/verbs.py`.

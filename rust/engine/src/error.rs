@@ -59,6 +59,8 @@ pub type Answer = Result<Reply, EngineError>;
 pub enum Reply {
     /// Sequence numbers of accepted records, in the order in which they were given.
     Numbers(Vec<u64>),
+    /// Request id of an accepted event.
+    Request(u128),
     /// JSON bytes: a handler's response or a verb's.
     Json(Vec<u8>),
 }

@@ -8,6 +8,7 @@ use serde_json::{json, Map, Value};
 
 use crate::chunk::Chunk;
 use crate::error::EngineError;
+use crate::invocation::record::Ended;
 use crate::pollers::{PollerId, Records, Source};
 use crate::port::Table;
 use crate::state::{iso_millis, uuid_text, State};
@@ -19,18 +20,40 @@ const SWEEP_MS: u64 = 3_600_000;
 /// Failure rows read at once: each may hold a batch of 6 MB.
 const ROWS: usize = 64;
 
-/// Names a failure: mapping, shard's log, first position. The same records given up again take the same name.
+/// Names a failure: mapping, shard's log, first position; or a function's events, 0, the event's number. The same records given up
+/// again take the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FailureKey {
     pub(crate) mapping: u64,
     pub(crate) shard: u32,
     pub(crate) first: u64,
-    /// Retention dropped the records from there on before they were read. A batch may begin at the same position.
-    pub(crate) unread: bool,
+    pub(crate) part: Part,
 }
 
-/// Ends the name and the delivery id of records dropped unread.
-const UNREAD: &str = ":unread";
+/// What a failure holds. The number is part of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Part {
+    /// A batch, or an event.
+    Whole = 0,
+    /// Records that retention dropped, from there on, before they were read. A batch may begin at the same position.
+    Unread = 1,
+    /// An event, for the dead-letter queue; its other destination may have to be told of it, too.
+    DeadLetter = 2,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Whole, Self::Unread, Self::DeadLetter];
+
+    /// What ends a failure's name and its delivery id.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Unread => ":unread",
+            Self::DeadLetter => ":dead-letter",
+        }
+    }
+}
 
 impl FailureKey {
     pub(crate) fn bytes(self) -> Vec<u8> {
@@ -38,8 +61,8 @@ impl FailureKey {
         bytes.extend_from_slice(&self.mapping.to_be_bytes());
         bytes.extend_from_slice(&self.shard.to_be_bytes());
         bytes.extend_from_slice(&self.first.to_be_bytes());
-        if self.unread {
-            bytes.push(1);
+        if self.part != Part::Whole {
+            bytes.push(self.part as u8);
         }
         bytes
     }
@@ -48,20 +71,22 @@ impl FailureKey {
         let mapping = u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
         let shard = u32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?);
         let first = u64::from_be_bytes(bytes.get(12..20)?.try_into().ok()?);
-        Some(Self { mapping, shard, first, unread: bytes.len() > 20 })
+        let number = bytes.get(20).copied().unwrap_or(0);
+        let part = Part::ALL.into_iter().find(|part| *part as u8 == number)?;
+        Some(Self { mapping, shard, first, part })
     }
 
     /// The name shown to people: `<mapping>-<log>-<position>`.
     pub(crate) fn text(self) -> String {
-        let unread = if self.unread { UNREAD } else { "" };
-        format!("{}-{}-{}{unread}", self.mapping, self.shard, self.first)
+        format!("{}-{}-{}{}", self.mapping, self.shard, self.first, self.part.suffix())
     }
 
     pub(crate) fn from_text(text: &str) -> Option<Self> {
-        let (name, unread) = text.strip_suffix(UNREAD).map_or((text, false), |name| (name, true));
+        let part = Part::ALL.into_iter().rev().find(|part| text.ends_with(part.suffix()))?;
+        let name = text.strip_suffix(part.suffix())?;
         let mut parts = name.splitn(3, '-').map(str::parse::<u64>);
         let mut next = || parts.next()?.ok();
-        Some(Self { mapping: next()?, shard: u32::try_from(next()?).ok()?, first: next()?, unread })
+        Some(Self { mapping: next()?, shard: u32::try_from(next()?).ok()?, first: next()?, part })
     }
 }
 
@@ -71,10 +96,49 @@ pub(crate) struct FailureRow {
     pub(crate) failed_ms: u64,
     /// Name of the destination it waits for; `None`: it is only listed.
     pub(crate) destination: Option<String>,
+    /// The one it waited for in vain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) undelivered_to: Option<String>,
     pub(crate) delivery_attempts: u32,
     pub(crate) last_error: Option<String>,
     pub(crate) record: Value,
     pub(crate) positions: Vec<u64>,
+    /// Of an asynchronous event: how it ended. Its record is made of that and of the payload, which stands where records do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Ended>,
+}
+
+impl FailureRow {
+    /// What a destination is told, JSON.
+    pub(crate) fn text(&self, key: FailureKey, payload: &[u8]) -> String {
+        match &self.ended {
+            // A destination that may be told twice can tell by the delivery id.
+            Some(ended) => ended.text(key, payload, Some(&ended.delivery_id(key))),
+            None => self.record.to_string(),
+        }
+    }
+
+    /// The record, for people.
+    pub(crate) fn shown(&self, payload: &[u8]) -> Value {
+        match &self.ended {
+            Some(ended) => serde_json::from_str(&ended.record(payload, None)).unwrap_or_default(),
+            None => self.record.clone(),
+        }
+    }
+}
+
+impl Ended {
+    /// What a destination is told of an event.
+    pub(crate) fn text(&self, key: FailureKey, payload: &[u8], delivery: Option<&str>) -> String {
+        match key.part {
+            Part::DeadLetter => self.dead_letter(payload, delivery),
+            Part::Whole | Part::Unread => self.record(payload, delivery),
+        }
+    }
+
+    fn delivery_id(&self, key: FailureKey) -> String {
+        format!("{}:{}{}", self.request, key.first, key.part.suffix())
+    }
 }
 
 /// A `Discard` command's particulars.
@@ -134,7 +198,7 @@ impl State {
         let Some(mapping) = self.mappings.get(&source.mapping) else { return };
         mapping.meters.discarded(discarded.condition).add(positions.len() as u64);
         let Some(&first) = positions.first() else { return };
-        let key = FailureKey { mapping: source.mapping, shard: poller.shard, first, unread: false };
+        let key = FailureKey { mapping: source.mapping, shard: poller.shard, first, part: Part::Whole };
         let (arn, request) = (&mapping.row.function_arn, poller.last_request);
         let mut record = failure_record(&source, (positions, arrivals_ms), discarded, (arn, request));
         record.insert("timestamp".into(), iso_millis(self.now.wall_ms).into());
@@ -145,15 +209,17 @@ impl State {
         let row = FailureRow {
             failed_ms: self.now.wall_ms,
             destination: mapping.row.on_failure.clone(),
+            undelivered_to: None,
             delivery_attempts: 0,
             last_error: poller.last_error.as_deref().map(str::to_owned),
             record: Value::Object(record),
             positions: positions.to_vec(),
+            ended: None,
         };
         self.save_failure(key, &row, packed);
     }
 
-    fn save_failure(&mut self, key: FailureKey, row: &FailureRow, packed: &[u8]) {
+    pub(crate) fn save_failure(&mut self, key: FailureKey, row: &FailureRow, packed: &[u8]) {
         self.pending.set(Table::Failure, key.bytes(), encode(row, packed));
         if row.destination.is_some() {
             self.pending.deliveries.push(key);
@@ -165,7 +231,7 @@ impl State {
     pub(crate) fn list_trimmed(&mut self, id: PollerId, first: u64, end: u64) {
         let Some(poller) = self.pollers[id].as_ref() else { return };
         let Some(mapping) = self.mappings.get(&poller.source.mapping) else { return };
-        let key = FailureKey { mapping: poller.source.mapping, shard: poller.shard, first, unread: true };
+        let key = FailureKey { mapping: poller.source.mapping, shard: poller.shard, first, part: Part::Unread };
         let index = poller.source.shard_index;
         let record = json!({
             "version": "1.0",
@@ -181,10 +247,12 @@ impl State {
         let row = FailureRow {
             failed_ms: self.now.wall_ms,
             destination: mapping.row.on_failure.clone(),
+            undelivered_to: None,
             delivery_attempts: 0,
             last_error: Some("the stream's retention dropped these records before they were read".into()),
             record,
             positions: Vec::new(),
+            ended: None,
         };
         self.save_failure(key, &row, &[]);
     }
@@ -220,8 +288,8 @@ impl State {
 
 /// The same for the same records of the same mapping, so that a destination can tell a repeat.
 fn delivery_id(source: &Source, key: FailureKey) -> String {
-    let unread = if key.unread { UNREAD } else { "" };
-    format!("{}:{}:{}{unread}", source.mapping, source.shard_id, sequence::number(source.shard_index, key.first))
+    let number = sequence::number(source.shard_index, key.first);
+    format!("{}:{}:{number}{}", source.mapping, source.shard_id, key.part.suffix())
 }
 
 /// Lambda's on-failure record of a stream batch.

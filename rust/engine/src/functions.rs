@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::attempts::{Attempt, Job, Slot, Token};
 use crate::error::{EngineError, Waiter};
+use crate::invocation::Asynchronous;
 use crate::meters::FunctionMeters;
 use crate::metrics::Registry;
 use crate::state::State;
@@ -32,6 +33,9 @@ pub struct Registration {
     /// `task` or `thread`.
     #[serde(default)]
     pub isolation: Option<String>,
+    /// How it is invoked asynchronously; `None`: as AWS has it.
+    #[serde(default)]
+    pub asynchronous: Option<Asynchronous>,
 }
 
 /// A function or a destination registered in this process.
@@ -40,6 +44,7 @@ pub(crate) struct Function {
     pub(crate) timeout_ns: u64,
     pub(crate) as_event: bool,
     pub(crate) isolation: String,
+    pub(crate) asynchronous: Asynchronous,
     /// When the timer of its deadlines rings.
     pub(crate) armed: Option<u64>,
     /// `(deadline, attempt)` in the order of handing out, which is the order of deadlines.
@@ -54,6 +59,7 @@ impl Function {
             timeout_ns: timeout_ms.saturating_mul(1_000_000),
             as_event: registration.wants.as_deref() != Some("batch"),
             isolation: registration.isolation.clone().unwrap_or_default(),
+            asynchronous: registration.asynchronous.clone().unwrap_or_default(),
             armed: None,
             deadlines: VecDeque::new(),
             meters: FunctionMeters::new(registry, &registration.name),
@@ -65,6 +71,7 @@ impl Function {
         self.timeout_ns = other.timeout_ns;
         self.as_event = other.as_event;
         self.isolation = other.isolation;
+        self.asynchronous = other.asynchronous;
     }
 }
 
@@ -94,7 +101,9 @@ impl State {
         names.insert(registration.name.clone(), slot);
         let ids: Vec<u64> = self.mappings.keys().copied().collect();
         ids.into_iter().try_for_each(|id| self.bind(id))?;
-        if self.started && is_new && !is_function {
+        if is_function {
+            self.bind_events_of(&registration.name);
+        } else if self.started && is_new {
             self.find_all_undelivered()?;
         }
         Ok(slot)
@@ -115,10 +124,7 @@ impl State {
                 self.ready(Attempt::new(slot, job, 1), false);
                 return;
             }
-            None => {
-                let known: Vec<&str> = self.function_names.keys().take(8).map(String::as_str).collect();
-                EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
-            }
+            None => self.no_function(function),
         };
         self.answer(waiter, Err(refused));
     }

@@ -1,5 +1,6 @@
 //! The handles through which the engine counts, taken once for each function, mapping and stream.
 
+use forebay_core::invocation::face::Condition as EventCondition;
 use forebay_core::stream::face::Condition;
 
 use crate::failures::condition_name;
@@ -101,6 +102,59 @@ impl MappingMeters {
     pub(crate) fn discarded(&self, condition: Condition) -> &Counter {
         let at = CONDITIONS.iter().position(|known| *known == condition).unwrap_or(0);
         &self.discarded[at]
+    }
+}
+
+pub(crate) struct EventMeters {
+    pub(crate) received: Counter,
+    pub(crate) age: Distribution,
+    dropped: [Counter; 6],
+    recursive: Counter,
+    delivered: Counter,
+    undelivered: Counter,
+    delivery_failures: Counter,
+    dead_letter_errors: Counter,
+}
+
+impl EventMeters {
+    pub(crate) fn new(registry: &Registry, function: &str) -> Self {
+        let name = [function];
+        Self {
+            received: registry.counter(Metric::AsyncEventsReceived, &name),
+            age: registry.distribution(Metric::AsyncEventAge, &name),
+            dropped: EventCondition::ALL
+                .map(|condition| registry.counter(Metric::AsyncEventsDropped, &[function, condition.as_str()])),
+            recursive: registry.counter(Metric::RecursiveInvocationsDropped, &name),
+            delivered: registry.counter(Metric::DestinationDeliveries, &[function, "confirmed"]),
+            undelivered: registry.counter(Metric::DestinationDeliveries, &[function, "failed"]),
+            delivery_failures: registry.counter(Metric::DestinationFailures, &name),
+            dead_letter_errors: registry.counter(Metric::DeadLetterErrors, &name),
+        }
+    }
+
+    /// Count an event whose life is over.
+    pub(crate) fn ended(&self, condition: EventCondition) {
+        if condition == EventCondition::Success {
+            return;
+        }
+        if condition == EventCondition::RecursiveInvocation {
+            self.recursive.increment();
+        }
+        let at = EventCondition::ALL.iter().position(|known| *known == condition).unwrap_or(0);
+        self.dropped[at].increment();
+    }
+
+    /// Count a delivery that was confirmed or was not.
+    pub(crate) fn delivered(&self, confirmed: bool, is_dead_letter: bool) {
+        if confirmed {
+            return self.delivered.increment();
+        }
+        self.undelivered.increment();
+        if is_dead_letter {
+            self.dead_letter_errors.increment();
+        } else {
+            self.delivery_failures.increment();
+        }
     }
 }
 

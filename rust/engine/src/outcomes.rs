@@ -46,6 +46,13 @@ impl State {
                 self.answer(waiter, answer);
             }
             Job::Invoke { waiter: None, .. } => {}
+            Job::Event { queue, key, event, .. } => {
+                let body = match status {
+                    2 => Some(self.timeout_error(attempt.slot, attempt.request).1.into_bytes()),
+                    _ => settled.body,
+                };
+                self.event_ended(queue, key, event, status, body);
+            }
             Job::Delivery { key, .. } => self.delivery_ended(key, status == 0, settled.body),
         }
         if self.outbox.rings(self.draining, self.config.concurrency) {
@@ -107,6 +114,15 @@ impl State {
         self.keep_suspects(id);
     }
 
+    /// Lambda's error of an attempt that took too long: its text, and its error object.
+    fn timeout_error(&self, slot: Slot, request: u128) -> (String, String) {
+        let id = crate::state::uuid_text(request);
+        let seconds = self.functions[slot].timeout_ns as f64 / 1e9;
+        let text = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");
+        let payload = serde_json::json!({"errorType": "Sandbox.Timedout", "errorMessage": text}).to_string();
+        (text, payload)
+    }
+
     pub(crate) fn invoke_answer(
         &self,
         slot: Slot,
@@ -118,11 +134,8 @@ impl State {
         match status {
             0 => Ok(Reply::Json(body.unwrap_or_else(|| b"null".to_vec()))),
             2 => {
-                let id = crate::state::uuid_text(request);
-                let seconds = function.timeout_ns as f64 / 1e9;
-                let text = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");
-                let payload = serde_json::json!({"errorType": "Sandbox.Timedout", "errorMessage": text});
-                Err(EngineError::Function { message: text, payload: payload.to_string() })
+                let (message, payload) = self.timeout_error(slot, request);
+                Err(EngineError::Function { message, payload })
             }
             1 => {
                 let payload = body.map_or_else(|| "{}".to_owned(), |body| String::from_utf8_lossy(&body).into_owned());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::attempts::{Attempt, Job};
 use crate::chunk::Chunk;
-use crate::failures::{decode, encode, FailureKey};
+use crate::failures::{decode, encode, FailureKey, FailureRow, Part};
 use crate::pollers::Records;
 use crate::port::{StoreError, Table};
 use crate::state::{State, Timer};
@@ -64,6 +64,10 @@ impl State {
     fn send_redrive(&mut self, key: FailureKey) -> Result<bool, StoreError> {
         let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { return Ok(false) };
         let Some((row, payload)) = decode(&bytes) else { return Ok(false) };
+        if row.ended.is_some() {
+            self.redrive_event(key, row, payload);
+            return Ok(false);
+        }
         let Some(packed) = Chunk::open(0, payload.to_vec()) else { return Ok(false) };
         let Some(slot) = self.mappings.get(&key.mapping).and_then(|mapping| mapping.slot) else { return Ok(false) };
         let Some(source) = self.source(key.mapping, key.shard) else { return Ok(false) };
@@ -80,6 +84,20 @@ impl State {
         let records = Records { source, positions: row.positions.into(), chunks: chunks.into() };
         self.ready(Attempt::new(slot, Job::Redrive { key, records }, 1), false);
         Ok(true)
+    }
+
+    /// Run an event again as a new one; or, where it is done and only a destination does not know, tell that again.
+    fn redrive_event(&mut self, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
+        let Some(ended) = &row.ended else { return };
+        let is_told_only = ended.succeeded() || key.part == Part::DeadLetter;
+        if let (true, Some(name)) = (is_told_only, row.undelivered_to.take()) {
+            row.destination = Some(name);
+            row.failed_ms = self.now.wall_ms;
+            row.delivery_attempts = 0;
+            self.save_failure(key, &row, payload);
+        } else {
+            self.revive_event(key, ended, payload);
+        }
     }
 
     /// A redriven failure succeeded (it is forgotten) or failed again (it stays listed with the new error).

@@ -25,6 +25,7 @@ impl State {
             self.mappings.insert(id, Mapping::restored(row, meters).map_err(|error| damaged(&error.to_string()))?);
             self.next_mapping = self.next_mapping.max(id + 1);
         }
+        self.restore_events()?;
         Ok(Points::open(all(self.reader.as_mut(), Table::Metric)?, self.now.wall_ms))
     }
 

@@ -12,6 +12,8 @@ use crate::commits::{Pending, Rows};
 use crate::deliveries::Deliveries;
 use crate::error::{Answer, EngineError, Ticket};
 use crate::functions::Function;
+use crate::history::History;
+use crate::invocation::EventQueues;
 use crate::mappings::Mapping;
 use crate::meters::StoreMeters;
 use crate::metrics::exports::Exports;
@@ -48,6 +50,7 @@ pub(crate) enum Timer {
     Deadline(Slot),
     Deliveries,
     Redrives,
+    Events(u64),
     Sweep,
     Points,
 }
@@ -152,6 +155,10 @@ pub(crate) struct State {
     pub(crate) reads: VecDeque<Read>,
     pub(crate) deliveries: Deliveries,
     pub(crate) redrives: BTreeMap<u64, Redrive>,
+    pub(crate) events: EventQueues,
+    /// Hops of the chains that events in flight belong to, by request.
+    pub(crate) events_running: BTreeMap<u128, u32>,
+    pub(crate) history: History,
     /// When listed failures were last looked through, wall ms.
     pub(crate) failures_swept_ms: u64,
     pub(crate) answered: Vec<(Ticket, Answer)>,
@@ -212,6 +219,9 @@ impl State {
             reads: VecDeque::new(),
             deliveries: Deliveries::default(),
             redrives: BTreeMap::new(),
+            events: EventQueues::default(),
+            events_running: BTreeMap::new(),
+            history: History::default(),
             failures_swept_ms: 0,
             answered: Vec::new(),
             tail_bytes: 0,
@@ -234,6 +244,7 @@ impl State {
                 Timer::Deadline(slot) => self.deadline_due(slot),
                 Timer::Deliveries => self.send_deliveries(),
                 Timer::Redrives => self.send_redrives(),
+                Timer::Events(id) => self.events_due(id),
                 // The end of the second was seen when the clock was looked at.
                 Timer::Points => self.points_armed = None,
                 Timer::Sweep => {

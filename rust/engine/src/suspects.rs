@@ -10,15 +10,22 @@ use crate::state::State;
 
 impl State {
     /// Take over what the last process left, in the slots where it stands. What belongs to a mapping that is gone is let go.
-    pub(crate) fn take_over(&mut self) -> Result<(), SlotError> {
-        for (record, slot) in self.slots.adopt()? {
-            if self.mappings.contains_key(&record.mapping) {
-                self.suspects.push((record, slot));
-            } else {
+    pub(crate) fn take_over(&mut self) -> Result<(), StoreError> {
+        let failed = |error: SlotError| StoreError::Failed(error.to_string());
+        for (record, slot) in self.slots.adopt().map_err(failed)? {
+            let is_ours = match record.kind {
+                SlotKind::Event => self.suspect_event(&record, slot)?,
+                SlotKind::Batch if self.mappings.contains_key(&record.mapping) => {
+                    self.suspects.push((record, slot));
+                    true
+                }
+                SlotKind::Batch | SlotKind::Messages => false,
+            };
+            if !is_ours {
                 self.slots.release(slot);
             }
         }
-        self.slots.flush()
+        self.slots.flush().map_err(failed)
     }
 
     /// A mapping is gone, and what was suspected of it.

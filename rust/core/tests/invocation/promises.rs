@@ -67,8 +67,8 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step) {
-        match step {
+    fn take(&mut self, step: &Step) {
+        match *step {
             Step::Accept { hops } => {
                 let number = self.accepted.len() as u64;
                 let key = Key { due_ms: self.now.wall_ms, number };
@@ -155,7 +155,7 @@ impl World {
         self.carry_out();
         for _ in 0..10_000 {
             while !self.running.is_empty() {
-                self.take(Step::End { which: 0, outcome: Outcome::Success });
+                self.take(&Step::End { which: 0, outcome: Outcome::Success });
             }
             let Some(due_ns) = self.queue.next_due() else { break };
             self.pass((due_ns - self.now.mono_ns).div_ceil(1_000_000));
@@ -174,7 +174,7 @@ proptest! {
         let mut world = World::new();
         world.carry_out();
         for step in steps {
-            world.take(step);
+            world.take(&step);
         }
         world.drain();
     }

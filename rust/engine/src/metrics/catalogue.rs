@@ -163,6 +163,19 @@ catalogue! {
         Some(lambda("DestinationDeliveryFailures", "Count", 1.0)), Counter, Count, ["function"], NONE,
         "Attempts to send a record to a destination that were not confirmed.";
 
+    AsyncEventsReceived: "forebay_async_events_received_total", Some(lambda("AsyncEventsReceived", "Count", 1.0)), Counter, Count,
+        ["function"], NONE, "Events accepted for asynchronous invocation.";
+    AsyncEventAge: "forebay_async_event_age_seconds", Some(lambda("AsyncEventAge", "Milliseconds", 1000.0)), Distribution, Seconds,
+        ["function"], AGE, "Time from when an event was accepted until it is handed to the function, at each attempt.";
+    AsyncEventsDropped: "forebay_async_events_dropped_total", Some(lambda("AsyncEventsDropped", "Count", 1.0)), Counter, Count,
+        ["function", "condition"], NONE,
+        "Events given up, by the reason; what was sent to a destination or dead-letter queue counts, too.";
+    RecursiveInvocationsDropped: "forebay_recursive_invocations_dropped_total",
+        Some(lambda("RecursiveInvocationsDropped", "Count", 1.0)), Counter, Count, ["function"], NONE,
+        "Events not run, since their chain of invocations went through 16 functions.";
+    DeadLetterErrors: "forebay_dead_letter_errors_total", Some(lambda("DeadLetterErrors", "Count", 1.0)), Counter, Count,
+        ["function"], NONE, "Attempts to send an event to a dead-letter queue that were not confirmed.";
+
     RecordsPut: "forebay_records_put_total", Some(kinesis("IncomingRecords", "Count", 1.0)), Counter, Count, ["stream"], NONE,
         "Records accepted by a stream.";
     BytesPut: "forebay_put_bytes_total", Some(kinesis("IncomingBytes", "Bytes", 1.0)), Counter, Bytes, ["stream"], NONE,

@@ -83,6 +83,11 @@ impl Client {
         self.shared.send(waiter, |id| frame::invoke(id, function, payload));
     }
 
+    /// As `Engine::invoke_async`.
+    pub fn invoke_async(&self, function: &str, payload: &[u8], parent: Option<u128>, waiter: Waiter) {
+        self.shared.send(waiter, |id| frame::invoke_async(id, function, payload, parent.unwrap_or(0)));
+    }
+
     /// As `Engine::request`.
     pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
         self.shared.send(waiter, |id| frame::verb(id, verb, body));

@@ -30,6 +30,15 @@ pub enum Request {
         /// JSON.
         payload: Vec<u8>,
     },
+    /// Accept an event for a function.
+    InvokeAsync {
+        /// The function.
+        function: String,
+        /// JSON.
+        payload: Vec<u8>,
+        /// The request whose handler asks, 0: none.
+        parent: u128,
+    },
     /// A verb.
     Verb {
         /// Its name.
@@ -72,11 +81,13 @@ fn frame(id: u64, kind: u8, body: &[u8]) -> Vec<u8> {
 const PUT: u8 = 1;
 const INVOKE: u8 = 2;
 const VERB: u8 = 3;
+const INVOKE_ASYNC: u8 = 4;
 const NUMBERS: u8 = 1;
 const JSON: u8 = 2;
 const ERROR: u8 = 3;
 /// Kind of the owner's last frame: everything it has read is answered, what is not answered was not accepted.
 pub const FAREWELL: u8 = 4;
+const REQUEST: u8 = 5;
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -100,6 +111,15 @@ pub fn invoke(id: u64, function: &str, payload: &[u8]) -> Vec<u8> {
     put_bytes(&mut body, function.as_bytes());
     put_bytes(&mut body, payload);
     frame(id, INVOKE, &body)
+}
+
+/// An `InvokeAsync` as a frame.
+pub fn invoke_async(id: u64, function: &str, payload: &[u8], parent: u128) -> Vec<u8> {
+    let mut body = Vec::with_capacity(28 + function.len() + payload.len());
+    put_bytes(&mut body, function.as_bytes());
+    put_bytes(&mut body, payload);
+    put_bytes(&mut body, &parent.to_le_bytes());
+    frame(id, INVOKE_ASYNC, &body)
 }
 
 /// A `Verb` as a frame.
@@ -143,6 +163,11 @@ pub fn request(kind: u8, body: &[u8]) -> Option<Request> {
             Request::Put { stream: name, records }
         }
         INVOKE => Request::Invoke { function: name, payload: pieces.next()?.to_vec() },
+        INVOKE_ASYNC => Request::InvokeAsync {
+            function: name,
+            payload: pieces.next()?.to_vec(),
+            parent: u128::from_le_bytes(pieces.next()?.try_into().ok()?),
+        },
         VERB => Request::Verb { verb: name, body: pieces.next()?.to_vec() },
         _ => return None,
     };
@@ -156,6 +181,7 @@ pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
             let body: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
             frame(id, NUMBERS, &body)
         }
+        Ok(Reply::Request(request)) => frame(id, REQUEST, &request.to_le_bytes()),
         Ok(Reply::Json(json)) => frame(id, JSON, json),
         Err(error) => frame(id, ERROR, &serde_json::to_vec(error).unwrap_or_default()),
     }
@@ -177,6 +203,7 @@ pub fn parse_answer(kind: u8, body: Vec<u8>) -> Option<Answer> {
             });
             Some(Ok(Reply::Numbers(numbers.collect())))
         }
+        REQUEST => Some(Ok(Reply::Request(u128::from_le_bytes(body.try_into().ok()?)))),
         JSON => Some(Ok(Reply::Json(body))),
         ERROR => serde_json::from_slice::<EngineError>(&body).ok().map(Err),
         _ => None,
@@ -199,6 +226,9 @@ mod tests {
         assert_eq!((id, request(kind, &body)), (7, Some(Request::Put { stream: "s".into(), records })));
         let (_, kind, body) = reread(&invoke(8, "f", b"{}"));
         assert_eq!(request(kind, &body), Some(Request::Invoke { function: "f".into(), payload: b"{}".to_vec() }));
+        let asked = Request::InvokeAsync { function: "f".into(), payload: b"1".to_vec(), parent: 7 };
+        let (_, kind, body) = reread(&invoke_async(8, "f", b"1", 7));
+        assert_eq!(request(kind, &body), Some(asked));
         let (_, kind, body) = reread(&verb(9, "lag", b"[]"));
         assert_eq!(request(kind, &body), Some(Request::Verb { verb: "lag".into(), body: b"[]".to_vec() }));
     }
@@ -206,7 +236,12 @@ mod tests {
     #[test]
     fn answers_read_back() {
         let refused = EngineError::TooMany { message: "m".into(), reason: "r".into(), retry_after_ms: 5 };
-        for one in [Ok(Reply::Numbers(vec![1, u64::MAX])), Ok(Reply::Json(b"{}".to_vec())), Err(refused)] {
+        for one in [
+            Ok(Reply::Numbers(vec![1, u64::MAX])),
+            Ok(Reply::Request(u128::MAX - 1)),
+            Ok(Reply::Json(b"{}".to_vec())),
+            Err(refused),
+        ] {
             let (_, kind, body) = reread(&answer(1, &one));
             assert_eq!(parse_answer(kind, body), Some(one));
         }

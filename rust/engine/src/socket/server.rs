@@ -146,6 +146,9 @@ fn serve(mut stream: UnixStream, engine: &Engine, answers: &SyncSender<Vec<u8>>)
                 engine.put(&stream, records.iter().map(|(key, data)| (key.as_str(), data.as_slice())), waiter);
             }
             Request::Invoke { function, payload } => engine.invoke(&function, payload.into(), waiter),
+            Request::InvokeAsync { function, payload, parent } => {
+                engine.invoke_async(&function, &payload, (parent != 0).then_some(parent), waiter);
+            }
             Request::Verb { verb, body } => engine.request(&verb, &body, waiter),
         }
     }

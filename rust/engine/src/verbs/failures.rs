@@ -1,11 +1,13 @@
 //! `failed.*`
 
+use std::fmt::Write as _;
+
 use serde::Deserialize;
 use serde_json::{json, Value};
 
 use super::Done;
 use crate::error::EngineError;
-use crate::failures::{decode, FailureKey};
+use crate::failures::{decode, FailureKey, FailureRow};
 use crate::port::Table;
 use crate::state::State;
 
@@ -27,9 +29,58 @@ pub(crate) struct Again {
     ids: Option<Vec<String>>,
     #[serde(default)]
     rate: Option<f64>,
+    /// Another payload, JSON text, for the one event that `ids` names.
+    #[serde(default)]
+    payload: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
 }
 
+#[derive(Deserialize)]
+pub(crate) struct One {
+    id: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Why {
+    id: String,
+    /// Rows of events that were looked through before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// Rows read at once: each may hold a batch of 6 MB.
+const ROWS: usize = 64;
+/// Rows of events that one question looks through.
+const WHY_ROWS: usize = 2_048;
+
 impl State {
+    /// The function that a failure is of, and the stream, if it is a batch.
+    fn failed_of(&self, key: FailureKey) -> Option<(&str, Option<&str>)> {
+        if let Some(mapping) = self.mappings.get(&key.mapping) {
+            return Some((&mapping.row.function, Some(&mapping.row.stream)));
+        }
+        self.events.queues.get(&key.mapping).map(|events| (events.function.as_str(), None))
+    }
+
+    pub(super) fn failed_get(&mut self, one: &One) -> Result<Done, EngineError> {
+        let key = failure_key(&one.id)?;
+        let bytes = self.row(Table::Failure, &key.bytes())?;
+        let named = self.failed_of(key);
+        let (Some(bytes), Some(named)) = (bytes, named) else {
+            return Err(EngineError::NotFound(format!("no failure {:?} is listed", one.id)));
+        };
+        let Some((row, payload)) = decode(&bytes) else {
+            return Err(EngineError::NotFound(format!("the failure {:?} cannot be read", one.id)));
+        };
+        let mut failure = shown(key, &row, payload, named);
+        if row.ended.is_some() {
+            // As text: numbers in it stay as they are.
+            failure["payload"] = String::from_utf8_lossy(payload).into();
+        }
+        Ok(Done::at_once(failure))
+    }
+
     pub(super) fn failed_list(&mut self, list: &List) -> Result<Done, EngineError> {
         let mut after = match &list.after {
             None => None,
@@ -37,20 +88,16 @@ impl State {
         };
         let mut found = Vec::new();
         while found.len() < list.limit {
-            let rows = self.reader.scan(Table::Failure, &[], after.as_deref(), 256)?;
+            let rows = self.reader.scan(Table::Failure, &[], after.as_deref(), ROWS)?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
             for (key, bytes) in &rows {
-                let (Some(key), Some((row, _))) = (FailureKey::parse(key), decode(bytes)) else { continue };
-                let Some(mapping) = self.mappings.get(&key.mapping) else { continue };
-                let ours = list.function.as_ref().is_none_or(|name| *name == mapping.row.function)
-                    && list.stream.as_ref().is_none_or(|name| *name == mapping.row.stream);
+                let (Some(key), Some((row, payload))) = (FailureKey::parse(key), decode(bytes)) else { continue };
+                let Some((function, stream)) = self.failed_of(key) else { continue };
+                let ours = list.function.as_ref().is_none_or(|name| name == function)
+                    && list.stream.as_deref().is_none_or(|name| Some(name) == stream);
                 if ours && found.len() < list.limit {
-                    found.push(json!({
-                        "id": key.text(), "function": mapping.row.function, "stream": mapping.row.stream,
-                        "failed_ms": row.failed_ms, "destination": row.destination,
-                        "delivery_attempts": row.delivery_attempts, "last_error": row.last_error, "record": row.record,
-                    }));
+                    found.push(shown(key, &row, payload, (function, stream)));
                 }
             }
         }
@@ -62,42 +109,168 @@ impl State {
         if again.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
             return Err(EngineError::Invalid("rate must be above 0 failures per second".into()));
         }
-        let mappings: Vec<u64> = self
+        if let Some(payload) = &again.payload {
+            return self.redrive_edited(again, payload);
+        }
+        let ids: Vec<u64> = self
             .mappings
             .iter()
             .filter(|(_, mapping)| mapping.row.function == again.function)
             .map(|(&id, _)| id)
+            .chain(self.events.queues.iter().filter(|(_, events)| events.function == again.function).map(|(&id, _)| id))
             .collect();
         let mut redriven = 0;
-        for id in mappings {
+        for id in ids {
             let keys = match &again.ids {
-                Some(ids) => {
-                    let mut keys = Vec::with_capacity(ids.len());
-                    for text in ids {
-                        let key = failure_key(text)?;
-                        if key.mapping == id {
-                            if self.row(Table::Failure, &key.bytes())?.is_none() {
-                                return Err(EngineError::NotFound(format!("no failure {text:?} is listed")));
-                            }
-                            keys.push(key);
-                        }
-                    }
-                    keys
-                }
-                None => {
-                    let rows = self.reader.scan(Table::Failure, &id.to_be_bytes(), None, usize::MAX)?;
-                    // One whose records retention has taken cannot be run again.
-                    let listed = rows.iter().filter(|(_, bytes)| {
-                        decode(bytes).is_some_and(|(row, packed)| row.destination.is_none() && !packed.is_empty())
-                    });
-                    listed.filter_map(|(key, _)| FailureKey::parse(key)).collect()
-                }
+                Some(ids) => self.named_failures(id, ids)?,
+                None => self.listed_failures(id)?,
             };
             redriven += keys.len();
-            self.redrive(id, keys, again.rate);
+            if !again.dry_run {
+                self.redrive(id, keys, again.rate);
+            }
         }
-        Ok(Done::at_once(json!({ "redriven": redriven })))
+        Ok(Done::when_durable(json!({ "redriven": redriven })))
     }
+
+    /// Those of a mapping, or of a function's events, among the ids.
+    fn named_failures(&mut self, id: u64, ids: &[String]) -> Result<Vec<FailureKey>, EngineError> {
+        let mut keys = Vec::with_capacity(ids.len());
+        for text in ids {
+            let key = failure_key(text)?;
+            if key.mapping == id {
+                if self.row(Table::Failure, &key.bytes())?.is_none() {
+                    return Err(EngineError::NotFound(format!("no failure {text:?} is listed")));
+                }
+                keys.push(key);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Everything that is listed and waits for no destination.
+    fn listed_failures(&mut self, id: u64) -> Result<Vec<FailureKey>, EngineError> {
+        let (mut keys, mut after) = (Vec::new(), None);
+        loop {
+            let (rows, all) = self.rows_after(Table::Failure, &id.to_be_bytes(), after.as_deref(), ROWS)?;
+            for (key, bytes) in &rows {
+                // One whose records retention has taken cannot be run again.
+                let listed = decode(bytes).is_some_and(|(row, kept)| row.destination.is_none() && !kept.is_empty());
+                keys.extend(FailureKey::parse(key).filter(|_| listed));
+            }
+            match rows.into_iter().next_back() {
+                Some((last, _)) if !all => after = Some(last),
+                _ => return Ok(keys),
+            }
+        }
+    }
+
+    /// Run one event again with another payload.
+    fn redrive_edited(&mut self, again: &Again, payload: &str) -> Result<Done, EngineError> {
+        let [id] = again.ids.as_deref().unwrap_or_default() else {
+            return Err(EngineError::Invalid("payload: name the one failure that it is for".into()));
+        };
+        let key = failure_key(id)?;
+        let bytes = self.row(Table::Failure, &key.bytes())?;
+        let row = bytes.as_deref().and_then(decode).map(|(row, _)| row);
+        let Some(ended) = row.and_then(|row| row.ended).filter(|ended| ended.function == again.function) else {
+            return Err(EngineError::NotFound(format!(
+                "no asynchronous event {id:?} of {:?} is listed",
+                again.function
+            )));
+        };
+        crate::invocation::check_payload(payload.as_bytes())?;
+        if !again.dry_run {
+            self.revive_event(key, &ended, payload.as_bytes());
+        }
+        Ok(Done::when_durable(json!({ "redriven": 1 })))
+    }
+
+    /// The life of one request, as far as it is remembered and as it stands in the store.
+    pub(super) fn why(&mut self, why: &Why) -> Result<Done, EngineError> {
+        let hex = why.id.replace('-', "");
+        let request = u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32);
+        let Some(request) = request else {
+            return Err(EngineError::Invalid(format!(
+                "{:?} is no request id: it is the answer of invoke_async",
+                why.id
+            )));
+        };
+        let name =
+            |queue: u64| self.events.queues.get(&queue).map(|events| events.function.clone()).unwrap_or_default();
+        let facts: Vec<Value> = match why.cursor {
+            None => self.history.of(request).iter().map(|(at_ms, what)| what.shown(*at_ms, name)).collect(),
+            Some(_) => Vec::new(),
+        };
+        let is_running = self.events_running.contains_key(&request);
+        let (table, mut after) = match why.cursor.as_deref().and_then(parse_cursor) {
+            None if why.cursor.is_some() => return Err(EngineError::Invalid("cursor: take it from an answer".into())),
+            None => (Table::Event, None),
+            Some(at) => at,
+        };
+        let (mut found, mut seen) = (Vec::new(), 0);
+        let next = loop {
+            let (rows, all) = self.rows_after(table, &[], after.as_deref(), ROWS)?;
+            seen += rows.len();
+            found.extend(rows.iter().filter_map(|(key, bytes)| self.row_about(table, key, bytes, request)));
+            match rows.into_iter().next_back() {
+                Some((last, _)) if !all => after = Some(last),
+                _ if table == Table::Event => break Some(cursor(Table::Failure, &[])),
+                _ => break None,
+            }
+            if seen >= WHY_ROWS {
+                break after.as_deref().map(|last| cursor(table, last));
+            }
+        };
+        Ok(Done::at_once(json!({"id": why.id, "facts": facts, "running": is_running, "kept": found, "cursor": next})))
+    }
+
+    /// A row as it tells of a request; `None` if it is about another.
+    fn row_about(&self, table: Table, key: &[u8], bytes: &[u8], request: u128) -> Option<Value> {
+        if table == Table::Event {
+            let event = crate::invocation::row::Event::decode(bytes).filter(|event| event.request == request)?;
+            let due_ms = crate::invocation::row::parse_key(key)?.due_ms;
+            let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
+            return Some(json!({
+                "where": "queue", "function": self.events.queues.get(&queue)?.function, "due_ms": due_ms,
+                "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
+                "last_error": event.error.as_deref(),
+            }));
+        }
+        let (key, (row, payload)) = (FailureKey::parse(key)?, decode(bytes)?);
+        let ended = row.ended.as_ref().filter(|ended| ended.request == crate::state::uuid_text(request))?;
+        let mut failure = shown(key, &row, payload, (&ended.function, None));
+        failure["where"] = "failed".into();
+        Some(failure)
+    }
+}
+
+/// A failure as it is listed.
+fn shown(key: FailureKey, row: &FailureRow, payload: &[u8], (function, stream): (&str, Option<&str>)) -> Value {
+    json!({
+        "id": key.text(), "function": function, "stream": stream, "failed_ms": row.failed_ms,
+        "destination": row.destination, "undelivered_to": row.undelivered_to,
+        "delivery_attempts": row.delivery_attempts, "last_error": row.last_error, "record": row.shown(payload),
+    })
+}
+
+/// Where `why` goes on: a table and a key.
+fn cursor(table: Table, after: &[u8]) -> String {
+    let mut text = format!("{}-", table as u8);
+    for byte in after {
+        let _infallible = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn parse_cursor(text: &str) -> Option<(Table, Option<Vec<u8>>)> {
+    let (table, hex) = text.split_once('-')?;
+    let table = Table::numbered(table.parse().ok()?)?;
+    if hex.is_empty() {
+        return Some((table, None));
+    }
+    let pairs = hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    Some((table, Some(pairs.collect::<Option<Vec<u8>>>()?)))
 }
 
 fn failure_key(text: &str) -> Result<FailureKey, EngineError> {

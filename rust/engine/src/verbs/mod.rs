@@ -70,6 +70,8 @@ impl State {
             "mapping.delete" => self.mapping_delete(&read::<mappings::Bound>(body)?),
             "lag" => Ok(self.lag(&read::<mappings::Which>(body)?)),
             "failed.list" => self.failed_list(&read::<failures::List>(body)?),
+            "failed.get" => self.failed_get(&read::<failures::One>(body)?),
+            "why" => self.why(&read::<failures::Why>(body)?),
             "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
             "functions.list" => Ok(self.functions_list()),
             "health" => Ok(Done::at_once(self.health())),

@@ -82,6 +82,7 @@ impl World {
                     timeout_ms,
                     wants: Some("batch".into()),
                     isolation: Some("task".into()),
+                    asynchronous: None,
                 };
                 engine.register(&registration).map(drop)
             });

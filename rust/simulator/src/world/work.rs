@@ -104,7 +104,7 @@ impl World {
                 let function = Some(function);
                 self.run_for(takes_ns, Running { token: work.token, function, deadline_ns, script, numbers, window });
             }
-            Task::Invoke(_) => {}
+            Task::Invoke(_) | Task::Event(_) => {}
         }
     }
 

@@ -1,6 +1,8 @@
 //! What once went wrong: each test tells the story of the fault it keeps away.
 
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod moves;

@@ -137,6 +137,7 @@ impl Rig {
             if let Some(answer) = ear.heard() {
                 return answer.map(|reply| match reply {
                     Reply::Json(json) => serde_json::from_slice(&json).unwrap(),
+                    Reply::Request(request) => Value::String(forebay_engine::state::uuid_text(request)),
                     Reply::Numbers(_) => Value::Null,
                 });
             }
@@ -154,8 +155,27 @@ impl Rig {
     pub(crate) fn register(&self, kind: &str, name: &str, timeout_ms: u64) {
         let (kind, name) = (kind.into(), name.into());
         let timeout_ms = Some(timeout_ms);
-        let registration = Registration { kind, name, timeout_ms, wants: Some("batch".into()), isolation: None };
+        let registration =
+            Registration { kind, name, timeout_ms, wants: Some("batch".into()), isolation: None, asynchronous: None };
         self.engine().register(&registration).unwrap();
+    }
+
+    /// Register a function for asynchronous invocation, with AWS's settings but for these.
+    pub(crate) fn serve(&self, name: &str, settings: &Value) {
+        let mut asynchronous = json!({
+            "maximum_retry_attempts": 2, "maximum_event_age_ms": 21_600_000, "retry_delays_ms": [60_000, 120_000],
+        });
+        for (name, value) in settings.as_object().unwrap() {
+            asynchronous[name] = value.clone();
+        }
+        let registration = json!({"kind": "function", "name": name, "timeout_ms": 1_000, "asynchronous": asynchronous});
+        self.engine().register(&serde_json::from_value(registration).unwrap()).unwrap();
+    }
+
+    pub(crate) fn invoke_async(&self, function: &str, payload: &Value) -> Ear {
+        let ear = Ear::default();
+        self.engine().invoke_async(function, payload.to_string().as_bytes(), None, ear.waiter());
+        ear
     }
 
     /// Declare the stream `s` of one shard and the function `f` that reads it, and start.

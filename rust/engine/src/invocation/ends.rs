@@ -1,0 +1,108 @@
+//! The end of an event: one commit removes it and tells its destinations, or writes down that they must be told.
+
+use forebay_core::invocation::face::{Condition, Key};
+
+use super::record::Ended;
+use super::row::{row_key, Event};
+use super::{Asynchronous, Target};
+use crate::failures::{FailureKey, FailureRow, Part};
+use crate::history::What;
+use crate::port::Table;
+use crate::state::{uuid_text, State};
+
+impl State {
+    /// An event's life is over.
+    pub(super) fn end_event(&mut self, id: u64, key: Key, event: &Event, condition: Condition) {
+        let Some(events) = self.events.queues.get(&id) else { return };
+        let has_succeeded = condition == Condition::Success;
+        let ended = Ended {
+            request: uuid_text(event.request),
+            arn: self.function_arn(&events.function),
+            function: events.function.clone(),
+            condition: condition.as_str().to_owned(),
+            attempts: event.life.failures + u32::from(has_succeeded),
+            accepted_ms: event.life.accepted_ms,
+            at_ms: self.now.wall_ms,
+            hops: event.life.hops,
+            status: status_of(event, condition),
+            response: event.error.as_deref().map(str::to_owned),
+        };
+        events.meters.ended(condition);
+        self.history.note(self.now.wall_ms, event.request, What::Ended { queue: id, condition });
+        self.pending.remove(Table::Event, row_key(id, key));
+        self.pending.begin_lazily(self.now.mono_ns);
+
+        let settings = events.slot.map(|slot| self.functions[slot].asynchronous.clone()).unwrap_or_default();
+        let wishes = wishes(settings, has_succeeded);
+        if wishes.is_empty() && !has_succeeded {
+            self.keep_ended(id, key, (Part::Whole, None), ended, event);
+            return;
+        }
+        for (part, name) in wishes {
+            let failure = FailureKey { mapping: id, shard: 0, first: key.number, part };
+            let target = Target::of(&name);
+            // A chain that was stopped goes on in no function, not even as a failure.
+            let is_stopped = condition == Condition::RecursiveInvocation && matches!(target, Target::Function(_));
+            if is_stopped {
+                self.keep_ended(id, key, (part, None), ended.clone(), event);
+            } else if target.is_here() && self.tell(target, ended.text(failure, &event.payload, None), &ended).is_ok() {
+                self.count_delivery(failure, true);
+                self.history.note(self.now.wall_ms, event.request, What::Told { destination: name.into() });
+            } else {
+                self.keep_ended(id, key, (part, Some(name)), ended.clone(), event);
+            }
+        }
+    }
+
+    /// Write down what a destination is still to be told; without one, that it is listed.
+    fn keep_ended(
+        &mut self,
+        id: u64,
+        key: Key,
+        (part, destination): (Part, Option<String>),
+        ended: Ended,
+        event: &Event,
+    ) {
+        let error = if ended.succeeded() { None } else { ended.response.clone() };
+        let row = FailureRow {
+            failed_ms: ended.at_ms,
+            destination,
+            undelivered_to: None,
+            delivery_attempts: 0,
+            last_error: error,
+            record: serde_json::Value::Null,
+            positions: Vec::new(),
+            ended: Some(ended),
+        };
+        self.save_failure(FailureKey { mapping: id, shard: 0, first: key.number, part }, &row, &event.payload);
+    }
+
+    /// Give an event that had failed another life. Its row goes in the commit that brings it back.
+    pub(crate) fn revive_event(&mut self, failure: FailureKey, ended: &Ended, payload: &[u8]) {
+        let request = u128::from_str_radix(&ended.request.replace('-', ""), 16).unwrap_or_else(|_| self.chance.uuid());
+        let event = self.new_event(request, 0, payload.into());
+        self.pending.remove(Table::Failure, failure.bytes());
+        self.history.note(self.now.wall_ms, request, What::Redriven);
+        self.bear_event(failure.mapping, event);
+        self.pending.urgent = true;
+    }
+}
+
+/// Which destinations want to be told.
+fn wishes(settings: Asynchronous, has_succeeded: bool) -> Vec<(Part, String)> {
+    if has_succeeded {
+        return settings.on_success.into_iter().map(|name| (Part::Whole, name)).collect();
+    }
+    let whole = settings.on_failure.into_iter().map(|name| (Part::Whole, name));
+    whole.chain(settings.dead_letter.into_iter().map(|name| (Part::DeadLetter, name))).collect()
+}
+
+/// What the record says of the last try.
+fn status_of(event: &Event, condition: Condition) -> u16 {
+    match condition {
+        Condition::ZeroReservedConcurrency | Condition::RecursiveInvocation => 0,
+        // It waited for its turn until it was too old, which is what Lambda calls throttled.
+        Condition::EventAgeExceeded if event.status == 0 => 429,
+        _ => event.status,
+    }
+}

@@ -1,0 +1,319 @@
+//! Asynchronous invocations: accepted durably, run by the rules of `forebay_core::invocation`, ended in one commit with what their
+//! destinations are told.
+//!
+//! The store is the queue: rows stand in the order in which events are due (`row`). The machine of a function knows the first of
+//! them, `WAITING_MAX` at most, and asks for more where little is left. `serve` carries out its commands, `ends` writes down what
+//! became of an event, `record` says what destinations are told, `targets` reaches those of this store.
+
+mod ends;
+pub(crate) mod record;
+pub(crate) mod row;
+mod serve;
+mod targets;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use forebay_core::invocation::face::{Key, Life, Settings};
+use forebay_core::invocation::EventQueue;
+use serde::Deserialize;
+
+use self::row::{row_key, Event};
+pub(crate) use self::targets::Target;
+use crate::attempts::Slot;
+use crate::error::{EngineError, Reply, Waiter};
+use crate::history::What;
+use crate::meters::EventMeters;
+use crate::port::{StoreError, Table};
+use crate::slots::{SlotId, SlotKind, SlotRecord};
+use crate::state::State;
+
+/// Most bytes of an event: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub const EVENT_BYTES_MAX: usize = 1_048_576;
+/// Most waiting events of one function in memory.
+const WAITING_MAX: usize = 2_048;
+/// Most bytes of waiting events in memory, over all functions; the others are read again when their turn comes.
+const AT_HAND_MAX: usize = 32 << 20;
+/// Numbers of events that are reserved at once, so that a restart gives none out again.
+const NUMBERS: u64 = 1 << 16;
+const NEXT_EVENT: &[u8] = b"next_event";
+
+/// How a function is invoked asynchronously; see `python/forebay/wire/verbs.py`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Asynchronous {
+    maximum_retry_attempts: u32,
+    maximum_event_age_ms: u64,
+    retry_delays_ms: Vec<u64>,
+    #[serde(default)]
+    pub(crate) on_success: Option<String>,
+    #[serde(default)]
+    pub(crate) on_failure: Option<String>,
+    #[serde(default)]
+    pub(crate) dead_letter: Option<String>,
+}
+
+impl Default for Asynchronous {
+    /// As AWS has it.
+    fn default() -> Self {
+        Self {
+            maximum_retry_attempts: 2,
+            maximum_event_age_ms: 21_600_000,
+            retry_delays_ms: vec![60_000, 120_000],
+            on_success: None,
+            on_failure: None,
+            dead_letter: None,
+        }
+    }
+}
+
+impl Asynchronous {
+    fn settings(&self, concurrency: u32) -> Settings {
+        Settings {
+            maximum_retry_attempts: self.maximum_retry_attempts,
+            maximum_event_age_ms: self.maximum_event_age_ms,
+            retry_delays_ms: self.retry_delays_ms.clone(),
+            backoff_ms: (1_000, 300_000),
+            concurrency,
+            waiting_max: WAITING_MAX,
+        }
+    }
+}
+
+/// The events of one function.
+pub(crate) struct Events {
+    pub(crate) function: String,
+    /// The function, once it is registered in this process.
+    slot: Option<Slot>,
+    machine: EventQueue,
+    /// Waiting events whose payloads are in memory.
+    at_hand: BTreeMap<Key, Event>,
+    /// Slots that keep what was in flight when the last process died, until it has run alone.
+    pub(crate) suspects: BTreeMap<Key, SlotId>,
+    /// When its timer rings.
+    armed: Option<u64>,
+    pub(crate) meters: EventMeters,
+}
+
+/// The events of all functions.
+#[derive(Default)]
+pub(crate) struct EventQueues {
+    pub(crate) queues: BTreeMap<u64, Events>,
+    by_function: BTreeMap<String, u64>,
+    next_number: u64,
+    /// Numbers below this are reserved durably, or in the commit that gives out the first of them.
+    reserved: u64,
+    /// Events of the commit under way: they may be seen in the store already, and are not to be found there.
+    pub(crate) committing: BTreeSet<(u64, Key)>,
+    at_hand_bytes: usize,
+}
+
+/// An event on its way to the disk.
+pub(crate) struct Accepted {
+    pub(crate) queue: u64,
+    pub(crate) key: Key,
+    event: Event,
+}
+
+impl Accepted {
+    /// The row that is written for it.
+    pub(crate) fn row(&self) -> (Vec<u8>, Vec<u8>) {
+        (row_key(self.queue, self.key), self.event.encode())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.event.payload.len()
+    }
+}
+
+impl State {
+    /// Accept an event for a function; the waiter is given its request id when it is durable. `parent` is the request that asks for
+    /// it, if a handler does.
+    pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], parent: Option<u128>, waiter: Waiter) {
+        let accepted = self.check_room().and_then(|()| {
+            check_payload(payload)?;
+            self.event_queue(function)
+        });
+        match accepted {
+            Ok(queue) => {
+                let hops = parent.and_then(|request| self.hops_of(request)).map_or(0, |hops| hops + 1);
+                let request = self.chance.uuid();
+                let event = self.new_event(request, hops, payload.into());
+                let accepted = self.number_event(queue, event);
+                self.pending.bytes += accepted.bytes();
+                self.pending.accepted.push(accepted);
+                self.pending.waiters.push((waiter, Reply::Request(request)));
+                self.pending.urgent = true;
+            }
+            Err(error) => self.answer(waiter, Err(error)),
+        }
+    }
+
+    /// Accept an event by the engine's own doing. Its row joins the commit of what brings it forth.
+    pub(crate) fn bear_event(&mut self, queue: u64, event: Event) {
+        let accepted = self.number_event(queue, event);
+        let (key, value) = accepted.row();
+        self.pending.set(Table::Event, key, value);
+        self.pending.born.push(accepted);
+        self.pending.begin_lazily(self.now.mono_ns);
+    }
+
+    pub(crate) fn new_event(&self, request: u128, hops: u32, payload: Arc<[u8]>) -> Event {
+        let life = Life { accepted_ms: self.now.wall_ms, hops, ..Life::default() };
+        Event { request, life, status: 0, error: None, payload }
+    }
+
+    fn number_event(&mut self, queue: u64, event: Event) -> Accepted {
+        let events = &mut self.events;
+        let number = events.next_number;
+        events.next_number += 1;
+        if number >= events.reserved {
+            events.reserved = number + NUMBERS;
+            self.pending.set(Table::Meta, NEXT_EVENT.to_vec(), events.reserved.to_be_bytes().to_vec());
+        }
+        Accepted { queue, key: Key { due_ms: self.now.wall_ms, number }, event }
+    }
+
+    /// The queue of a function that is registered here, or was once.
+    pub(crate) fn event_queue(&mut self, function: &str) -> Result<u64, EngineError> {
+        if let Some(&id) = self.events.by_function.get(function) {
+            return Ok(id);
+        }
+        if !self.function_names.contains_key(function) {
+            return Err(self.no_function(function));
+        }
+        let id = self.next_mapping;
+        self.next_mapping += 1;
+        self.pending.set(Table::Meta, crate::mappings::NEXT_MAPPING.to_vec(), self.next_mapping.to_be_bytes().to_vec());
+        self.pending.set(Table::Function, id.to_be_bytes().to_vec(), function.as_bytes().to_vec());
+        self.pending.begin_lazily(self.now.mono_ns);
+        self.add_event_queue(id, function);
+        self.bind_events(id);
+        Ok(id)
+    }
+
+    fn add_event_queue(&mut self, id: u64, function: &str) {
+        let settings = Asynchronous::default().settings(0);
+        let events = Events {
+            function: function.to_owned(),
+            slot: None,
+            machine: EventQueue::new(settings),
+            at_hand: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            armed: None,
+            meters: EventMeters::new(&self.registry, function),
+        };
+        self.events.queues.insert(id, events);
+        self.events.by_function.insert(function.to_owned(), id);
+    }
+
+    /// Find the functions that have events.
+    pub(crate) fn restore_events(&mut self) -> Result<(), StoreError> {
+        let damaged = |what: &str| StoreError::Corrupt(format!("{what} cannot be read"));
+        if let Some(bytes) = self.reader.get(Table::Meta, NEXT_EVENT)? {
+            let next = bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("next_event"))?;
+            (self.events.next_number, self.events.reserved) = (next, next);
+        }
+        for (key, name) in self.reader.scan(Table::Function, &[], None, usize::MAX)? {
+            let id = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| damaged("a function's key"))?;
+            let name = String::from_utf8(name).map_err(|_| damaged("a function's row"))?;
+            self.add_event_queue(id, &name);
+            self.next_mapping = self.next_mapping.max(id + 1);
+        }
+        Ok(())
+    }
+
+    /// Take over an event that was in flight when the last process died; false if it is none any more.
+    pub(crate) fn suspect_event(&mut self, record: &SlotRecord, slot: SlotId) -> Result<bool, StoreError> {
+        let key = Key { due_ms: record.first, number: record.last };
+        let is_there = self.reader.get(Table::Event, &row_key(record.mapping, key))?.is_some();
+        let Some(events) = self.events.queues.get_mut(&record.mapping).filter(|_| is_there) else { return Ok(false) };
+        events.machine.suspect(key, record.interruptions + u32::from(record.alone));
+        events.suspects.insert(key, slot);
+        Ok(true)
+    }
+
+    /// A function was registered, or its settings have changed: its events may run.
+    pub(crate) fn bind_events_of(&mut self, function: &str) {
+        if let Some(&id) = self.events.by_function.get(function) {
+            self.bind_events(id);
+        }
+    }
+
+    fn bind_events(&mut self, id: u64) {
+        let now = self.now;
+        let concurrency = self.config.concurrency as u32;
+        let Some(events) = self.events.queues.get_mut(&id) else { return };
+        events.slot = self.function_names.get(&events.function).copied();
+        if let Some(slot) = events.slot {
+            events.machine.configure(self.functions[slot].asynchronous.settings(concurrency), &now);
+            self.pump_events(id);
+        }
+    }
+
+    /// Let every function's events run that may.
+    pub(crate) fn start_events(&mut self) {
+        let ids: Vec<u64> = self.events.queues.keys().copied().collect();
+        for id in ids {
+            self.pump_events(id);
+        }
+    }
+
+    /// Events have become durable.
+    pub(crate) fn events_durable(&mut self, accepted: Vec<Accepted>) {
+        let now = self.now;
+        let mut touched = BTreeSet::new();
+        for Accepted { queue, key, event } in accepted {
+            let life = event.life;
+            self.history.note(life.accepted_ms, event.request, What::Accepted { queue });
+            self.keep_at_hand_event(queue, key, event);
+            let Some(events) = self.events.queues.get_mut(&queue) else { continue };
+            events.meters.received.increment();
+            events.machine.accepted(key, life, &now);
+            touched.insert(queue);
+        }
+        for queue in touched {
+            self.pump_events(queue);
+        }
+    }
+
+    /// Hops of the chain that a running attempt belongs to.
+    fn hops_of(&mut self, request: u128) -> Option<u32> {
+        self.events_running.get(&request).copied()
+    }
+
+    pub(crate) fn no_function(&self, function: &str) -> EngineError {
+        let known: Vec<&str> = self.function_names.keys().take(8).map(String::as_str).collect();
+        EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
+    }
+}
+
+/// Refuse what no function can be given.
+pub(crate) fn check_payload(payload: &[u8]) -> Result<(), EngineError> {
+    if payload.len() > EVENT_BYTES_MAX {
+        return Err(EngineError::TooLarge(format!(
+            "{} byte payload is too large for the Event invocation type (limit {EVENT_BYTES_MAX} bytes)",
+            payload.len()
+        )));
+    }
+    serde_json::from_slice::<serde::de::IgnoredAny>(payload).map(drop).map_err(|error| {
+        EngineError::Invalid(format!(
+            "Could not parse request body into json: Could not parse payload into json: {error}"
+        ))
+    })
+}
+
+/// An event in flight, as the attempts file keeps it.
+pub(crate) fn slot_record(queue: u64, key: Key, (attempt, interruptions, alone): (u32, u32, bool)) -> SlotRecord {
+    SlotRecord {
+        kind: SlotKind::Event,
+        mapping: queue,
+        shard: 0,
+        lane: 0,
+        lanes: 1,
+        first: key.due_ms,
+        last: key.number,
+        attempt,
+        interruptions,
+        alone,
+    }
+}
