@@ -35,6 +35,13 @@ async def handle(batch: forebay.Batch, context):
 @app.function()
 async def add(event, context):
     return {"sum": event["a"] + event["b"]}
+
+
+@app.function(maximum_retry_attempts=0)
+async def bill(event, context):
+    if event.get("bad"):
+        raise ValueError("a bad one")
+    print("billed", event["id"], flush=True)
 """
 
 
@@ -276,3 +283,56 @@ def test_a_second_signal_stops_at_once(place):
         service.wait_for_log("draining")
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(10) == 0
+
+
+def given_up(place, count):
+    ends = time.monotonic() + 20
+    while len(listed := asked(place, "dlq", "list")) < count:
+        assert time.monotonic() < ends, listed
+        time.sleep(0.05)
+    return listed
+
+
+def test_an_event_is_accepted_given_up_shown_edited_and_run_again(place, service):
+    request = asked(place, "invoke", "--async", "bill", '{"id": 7, "bad": true}')["request_id"]
+    [failure] = given_up(place, 1)
+    assert failure["record"]["requestContext"]["requestId"] == request
+    assert "RetriesExhausted" in forebay(place, "dlq", "list").stdout
+
+    shown = asked(place, "dlq", "show", failure["id"])
+    assert json.loads(shown["payload"]) == {"id": 7, "bad": True}
+    life = asked(place, "why", request)
+    assert [fact["what"] for fact in life["facts"]] == ["accepted", "started", "ended"]
+    assert [row["where"] for row in life["kept"]] == ["failed"]
+    text = forebay(place, "why", request).stdout
+    assert f"forebay dlq redrive {failure['id']}" in text and "a bad one" in text
+
+    assert asked(place, "dlq", "redrive", failure["id"], "--dry-run") == [shown]
+    (place / "edited.json").write_text('{"id": 8}\n')
+    assert asked(place, "dlq", "redrive", failure["id"], "--edit", "edited.json") == {"redriven": 1}
+    service.wait_for("billed 8")
+    assert asked(place, "dlq", "list") == []
+    assert "redriven" in [fact["what"] for fact in asked(place, "why", request)["facts"]]
+
+
+def test_all_of_a_function_is_run_again_at_a_rate_with_a_bar_for_people_and_json_for_programs(place, service):
+    for number in range(3):
+        forebay(place, "invoke", "--async", "bill", json.dumps({"id": number, "bad": True}))
+    given_up(place, 3)
+    begun = time.monotonic()
+    done = forebay(place, "dlq", "redrive", "--function", "bill", "--rate", "2", "--output", "json")
+    assert json.loads(done.stdout) == {"redriven": 3}
+    assert time.monotonic() - begun >= 1
+    given_up(place, 3)
+
+
+def test_what_makes_no_sense_is_refused(place, service):
+    assert "give IDs, or --function" in forebay(place, "dlq", "redrive", status=2).stderr
+    assert (
+        "name the one event" in forebay(place, "dlq", "redrive", "1-0-1", "1-0-2", "--edit", "shop.py", status=2).stderr
+    )
+    assert "no failure" in forebay(place, "dlq", "show", "1-0-999", status=1).stderr
+    assert "no request id" in forebay(place, "why", "seven", status=1).stderr
+    assert "nothing is known" in forebay(place, "why", "6f9619ff-8b86-4011-b42d-00c04fc964ff", status=1).stderr
+    assert "JSON text" in forebay(place, "invoke", "--async", "bill", "{", status=1).stderr
+    assert "there is no function" in forebay(place, "invoke", "--async", "nobody", status=1).stderr

@@ -48,6 +48,10 @@ class Reached:
         """Run a function of the app that owns the store."""
         return self._engine.invoke_sync(function, payload)
 
+    def invoke_async(self, function: str, payload: bytes) -> str:
+        """Have a function of the app that owns the store run later; give the request id."""
+        return self._engine.invoke_async_sync(function, payload, None)
+
 
 @contextmanager
 def reach(store: Path) -> Iterator[Reached]:

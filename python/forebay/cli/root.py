@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from forebay.cli import bench, failed, lag, mapping, metrics, run, stream, top
+from forebay.cli import bench, dlq, failed, lag, mapping, metrics, run, stream, top, why
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
@@ -44,6 +44,8 @@ main.add_command(stream.stream)
 main.add_command(mapping.mapping)
 main.add_command(lag.lag)
 main.add_command(failed.failed)
+main.add_command(dlq.dlq)
+main.add_command(why.why)
 main.add_command(bench.bench)
 main.add_command(metrics.metrics)
 main.add_command(top.top)

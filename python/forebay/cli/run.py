@@ -16,7 +16,7 @@ import uvloop
 from forebay import logs
 from forebay.app import App
 from forebay.cli.reach import reach, store_option
-from forebay.cli.show import output_option
+from forebay.cli.show import output_option, show
 from forebay.errors import AppClosed, FunctionError, InvalidParameterValue
 from forebay.wire import payload as wire
 
@@ -125,9 +125,10 @@ async def _stop(app: App, signals: asyncio.Queue[str], grace: float) -> None:
 @click.command()
 @click.argument("function")
 @click.argument("payload", default="null")
+@click.option("--async", "is_async", is_flag=True, help="Only have it accepted; print the request id.")
 @store_option
 @output_option
-def invoke(function: str, payload: str, store: Path, output: str) -> None:
+def invoke(*, function: str, payload: str, is_async: bool, store: Path, output: str) -> None:
     """Run a function of the running app on PAYLOAD, JSON text ("-": standard input), and print its response.
 
     When the function fails, its error object is printed instead and the status is 1.
@@ -140,6 +141,10 @@ def invoke(function: str, payload: str, store: Path, output: str) -> None:
     with reach(store) as reached:
         if reached.owned:
             raise AppClosed(f"no app runs on {store}: start it with `forebay run`")
+        if is_async:
+            request_id = reached.invoke_async(function, wire.checked_event(text))
+            show({"request_id": request_id}, output, text=request_id)
+            return
         try:
             response = reached.invoke(function, wire.checked_request(text))
         except FunctionError as error:
