@@ -1,5 +1,6 @@
 //! One condition on one value.
 
+use super::cidr::Cidr;
 use super::json::Value;
 
 /// A condition out of a pattern's array.
@@ -11,6 +12,8 @@ pub(super) enum Matcher {
     Text(Text),
     /// A number between two bounds.
     Numeric(Range),
+    /// A string that is an IP address of a block.
+    Cidr(Cidr),
     /// A value that none of these takes; there must be one.
     AnythingBut(Vec<Matcher>),
     /// Whether there is a value at all.
@@ -63,6 +66,7 @@ impl Matcher {
             (Self::Exactly(Exact::String(expected)), Value::String(text))
             | (Self::Exactly(Exact::Literal(expected)), Value::Literal(text)) => text == expected,
             (Self::Text(expected), Value::String(text)) => expected.fits(text),
+            (Self::Cidr(block), Value::String(text)) => block.holds(text),
             (Self::Numeric(range), Value::Literal(text)) => text.parse().is_ok_and(|number| range.holds(number)),
             (Self::AnythingBut(others), leaf) => !others.iter().any(|other| other.takes(leaf)),
             _ => false,

@@ -6,6 +6,7 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>
 
+mod cidr;
 mod json;
 mod matcher;
 mod pattern;

@@ -5,6 +5,7 @@
 //! its namesake beside it. Everything the language knows stands here; what it does not know is refused, and the error says
 //! where.
 
+use super::cidr::Cidr;
 use super::json::{self, Unreadable, Value, NESTING_MAX};
 use super::matcher::{lower, Bound, Exact, Matcher, Range, Text};
 use super::FilterError;
@@ -13,8 +14,8 @@ use super::FilterError;
 pub const PATTERN_CHARS_MAX: usize = 4096;
 
 /// The conditions. None can be the name of a field inside `$or`: there it would be a mistake.
-const CONDITIONS: [&str; 8] =
-    ["exactly", "prefix", "suffix", "equals-ignore-case", "wildcard", "anything-but", "numeric", "exists"];
+const CONDITIONS: [&str; 9] =
+    ["exactly", "prefix", "suffix", "equals-ignore-case", "wildcard", "cidr", "anything-but", "numeric", "exists"];
 
 /// Those that anything-but may exclude, beside strings and numbers.
 const TEXT_CONDITIONS: [&str; 4] = ["prefix", "suffix", "equals-ignore-case", "wildcard"];
@@ -118,6 +119,7 @@ fn matcher(path: &str, value: &Value<'_>) -> Parsed<Matcher> {
                 "exactly" => Ok(Matcher::Exactly(Exact::String(string(&path, value)?))),
                 "anything-but" => anything_but(&path, value),
                 "numeric" => numeric(&path, value),
+                "cidr" => Cidr::parse(&string(&path, value)?).map(Matcher::Cidr).or_else(|why| refuse(&path, why)),
                 "exists" => match value {
                     Value::Literal(text) if text == "true" => Ok(Matcher::Exists(true)),
                     Value::Literal(text) if text == "false" => Ok(Matcher::Exists(false)),
