@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Iterator
 from datetime import timedelta
+from os import PathLike
 from typing import Any, Generic, Self, TypeAlias, TypedDict, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
@@ -48,6 +49,18 @@ Resolved: TypeAlias = tuple[int, bool, Any]
 
 def check_filters(patterns: list[str]) -> None:
     """Refuse filter patterns, each a JSON text, that no mapping on a stream can have."""
+
+def examine_store(store: str | PathLike[str]) -> bytes:
+    """Check every byte of the store in a directory, also while its owner runs.
+
+    The report is JSON: {whole, commits, rows {table: count}, logs, chunks, records, bytes, findings, damage: [text]}.
+    """
+
+def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> bytes:
+    """Copy what is whole into a new store; both directories are owned meanwhile.
+
+    What became of it is JSON: {report, rows, chunks, records, lost: [[log, first position, end]]}.
+    """
 
 @final
 class Engine:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from forebay.cli import bench, dlq, failed, lag, mapping, metrics, run, stream, top, why
+from forebay.cli import bench, dlq, doctor, failed, lag, mapping, metrics, run, stream, top, why
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
@@ -49,3 +49,4 @@ main.add_command(why.why)
 main.add_command(bench.bench)
 main.add_command(metrics.metrics)
 main.add_command(top.top)
+main.add_command(doctor.doctor)

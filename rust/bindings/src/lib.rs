@@ -1,6 +1,7 @@
 //! `forebay._core`: the stairwell between Python and the engine. A list, and little else.
 
 mod batch;
+mod doctor;
 mod engine;
 mod errors;
 mod event;
@@ -18,6 +19,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::batch::{Batch, Record};
+    #[pymodule_export]
+    use crate::doctor::{examine_store, salvage_store};
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

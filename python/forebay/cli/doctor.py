@@ -1,0 +1,66 @@
+"""`forebay doctor`: whether a store is whole, and what can be saved of one that is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from forebay._core import examine_store, salvage_store
+from forebay.cli.show import output_option, show, table
+
+_DAMAGED = 1
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--salvage",
+    metavar="TARGET",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Copy what is whole into a new store in this directory. No app may run on either.",
+)
+@output_option
+@click.pass_context
+def doctor(ctx: click.Context, store: Path, salvage: Path | None, output: str) -> None:
+    """Check every byte of the store in the directory STORE, and change nothing in it.
+
+    Works while an app runs on it. The exit status is 0 when the store is whole and 1 when it is damaged, salvaged or not.
+    """
+    if salvage is None:
+        report = orjson.loads(examine_store(store))
+        show(report, output, text=_told(store, report))
+    else:
+        saved = orjson.loads(salvage_store(store, salvage))
+        report = saved["report"]
+        show(saved, output, text=f"{_told(store, report)}\n\n{_saved(salvage, saved)}")
+    if not report["whole"]:
+        ctx.exit(_DAMAGED)
+
+
+def _told(store: Path, report: dict[str, Any]) -> str:
+    held = (
+        f"{report['records']:,} records of {report['bytes']:,} bytes in {report['logs']:,} logs, "
+        f"{sum(report['rows'].values()):,} rows, {report['commits']:,} commits"
+    )
+    if report["whole"]:
+        return f"{store} is whole: {held}"
+    more = report["findings"] - len(report["damage"])
+    findings = [*report["damage"], *([f"and {more:,} more"] if more else [])]
+    advice = "\nStop its app, then copy what is whole: forebay doctor STORE --salvage TARGET"
+    return "\n".join([f"{store} is damaged, {report['findings']:,} findings. Whole are {held}", *findings]) + advice
+
+
+def _saved(target: Path, saved: dict[str, Any]) -> str:
+    told = f"{target} has {saved['records']:,} records and {saved['rows']:,} rows"
+    if not saved["lost"]:
+        return f"{told}; no position of a record is lost"
+    lost = [{"log": log, "first": first, "end": end} for log, first, end in saved["lost"]]
+    columns = [
+        ("LOG", lambda gap: gap["log"]),
+        ("LOST FROM POSITION", lambda gap: gap["first"]),
+        ("UP TO BEFORE", lambda gap: gap["end"]),
+    ]
+    return f"{told}; mappings step over what is lost:\n{table(lost, columns)}"

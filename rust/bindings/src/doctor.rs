@@ -1,0 +1,31 @@
+//! The doctor of embedded stores: what is wrong with one, and a copy of what is whole.
+
+use std::path::PathBuf;
+
+use forebay_engine::error::EngineError;
+use forebay_engine::port::StoreError;
+use forebay_engine::store::doctor;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::errors::exception;
+
+/// Check every byte of the store in a directory; the report is JSON.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
+pub(crate) fn examine_store(py: Python<'_>, store: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
+    told(py, py.detach(|| doctor::examine(&store)))
+}
+
+/// Copy what is whole into a new store; what became of it is JSON.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
+pub(crate) fn salvage_store(py: Python<'_>, store: PathBuf, into: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
+    told(py, py.detach(|| doctor::salvage(&store, &into)))
+}
+
+fn told<T: serde::Serialize>(py: Python<'_>, result: Result<T, StoreError>) -> PyResult<Bound<'_, PyBytes>> {
+    let report = result.map_err(|error| exception(py, &EngineError::Store(error)))?;
+    let json = serde_json::to_vec(&report).map_err(|error| exception(py, &EngineError::Invalid(error.to_string())))?;
+    Ok(PyBytes::new(py, &json))
+}
