@@ -20,6 +20,8 @@ __all__ = [
     "__version__",
     "check_filters",
     "debug_build",
+    "examine_store",
+    "salvage_store",
 ]
 
 __version__: str

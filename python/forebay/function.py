@@ -110,12 +110,18 @@ class Function(Generic[P, R]):
             on-failure record.
 
         """
-        failures: list[dict[str, Any]] = await self._caller.ask("failed.list", **self._failed(limit))
+        failures: list[dict[str, Any]] = []
+        page = self._failed(limit)
+        while page is not None:
+            page = _take(await self._caller.ask("failed.list", **page), page, failures)
         return failures
 
     def failed_sync(self, limit: int = 100) -> list[dict[str, Any]]:
         """Do as `failed`, from a thread other than the event loop's."""
-        failures: list[dict[str, Any]] = self._caller.ask_sync("failed.list", **self._failed(limit))
+        failures: list[dict[str, Any]] = []
+        page = self._failed(limit)
+        while page is not None:
+            page = _take(self._caller.ask_sync("failed.list", **page), page, failures)
         return failures
 
     async def redrive(self, ids: Sequence[str] | None = None, rate: float | None = None) -> int:
@@ -126,10 +132,13 @@ class Function(Generic[P, R]):
             rate: at most so many failures a second; None for no limit.
 
         Returns:
-            How many failures were taken up.
+            How many failures were taken up: of all, at most 100,000 at a time.
 
         Raises:
-            ResourceNotFound: there is no such failure, or its records are past the stream's retention.
+            ResourceNotFound: there is no such failure, its records are past the stream's retention, or nothing that runs has
+                this function.
+            ResourceConflict: a failure named waits for its destination.
+            TooManyRequests: 100,000 wait to be run again.
 
         """
         answer = await self._caller.ask("failed.redrive", **self._redrive(ids, rate))
@@ -139,7 +148,7 @@ class Function(Generic[P, R]):
         """Do as `redrive`, from a thread other than the event loop's."""
         return int(self._caller.ask_sync("failed.redrive", **self._redrive(ids, rate))["redriven"])
 
-    def _failed(self, limit: int) -> dict[str, Any]:
+    def _failed(self, limit: int) -> dict[str, Any] | None:
         checks.integer("limit", limit, low=1, high=limits.FAILURES_LISTED_MAX)
         return {"function": self.name, "limit": limit}
 
@@ -149,3 +158,10 @@ class Function(Generic[P, R]):
         if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0):
             checks.refuse("rate", rate, "allowed is a number of failures a second above 0, or None")
         return {"function": self.name, "ids": None if ids is None else list(ids), "rate": rate}
+
+
+def _take(answer: dict[str, Any], page: dict[str, Any], failures: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Take a page of failures; give what asks for the next one, if more are wanted and there are more."""
+    failures += answer["failures"]
+    limit = page["limit"] - len(answer["failures"])
+    return {**page, "limit": limit, "after": answer["next"]} if answer["next"] is not None and limit > 0 else None

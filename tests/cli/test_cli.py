@@ -183,11 +183,11 @@ def test_failures_are_listed_and_redriven(place, service):
     forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1, "bad": true}\n{"id": 2}\n')
     service.wait_for("handled 2")
     ends = time.monotonic() + 10
-    while not (failures := asked(place, "failed", "list")):
+    while not (failures := asked(place, "failed", "list")["failures"]):
         assert time.monotonic() < ends
     [failure] = failures
     assert failure["record"]["requestContext"]["condition"] == "RetryAttemptsExhausted"
-    assert asked(place, "failed", "redrive", "handle") == {"redriven": 1}
+    assert asked(place, "failed", "redrive", "handle") == {"redriven": 1, "more": False}
     assert "handle" in forebay(place, "failed", "list", "--stream", "orders").stdout
 
 
@@ -336,3 +336,50 @@ def test_what_makes_no_sense_is_refused(place, service):
     assert "nothing is known" in forebay(place, "why", "6f9619ff-8b86-4011-b42d-00c04fc964ff", status=1).stderr
     assert "JSON text" in forebay(place, "invoke", "--async", "bill", "{", status=1).stderr
     assert "there is no function" in forebay(place, "invoke", "--async", "nobody", status=1).stderr
+
+
+def test_the_doctor_tells_a_whole_store_from_a_damaged_one_and_saves_what_is_whole(place):
+    with Service(place):
+        lines = "".join(json.dumps({"id": number}) + "\n" for number in range(50))
+        forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin=lines)
+        report = asked(place, "doctor", "data")
+        assert (report["whole"], report["records"], report["damage"]) == (True, 50, [])
+    assert "is whole" in forebay(place, "doctor", "data").stdout
+    log = place / "data" / "forebay.db-wal"
+    body = bytearray(log.read_bytes())
+    body[body.index(b'{"id": 7}') + 7] ^= 1
+    log.write_bytes(body)
+    report = asked(place, "doctor", "data", status=1)
+    assert not report["whole"]
+    assert report["findings"] == len(report["damage"]) > 0
+    assert any("acknowledged and are missing" in finding for finding in report["damage"])
+    assert "--salvage" in forebay(place, "doctor", "data", status=1).stdout
+    saved = asked(place, "doctor", "data", "--salvage", "saved", status=1)
+    assert saved["report"] == report
+    assert asked(place, "doctor", "saved")["whole"]
+    assert "already holds a store" in forebay(place, "doctor", "data", "--salvage", "saved", status=1).stderr
+    assert [stream["name"] for stream in asked(place, "stream", "list", "--store", "saved")] == ["orders"]
+    assert "does not exist" in forebay(place, "doctor", "nowhere", status=2).stderr
+
+
+def test_what_each_command_prints_for_programs_is_json(place, service):
+    bound = ("orders", "handle")
+    lines = '{"id": 1}\n{"id": 2, "slow": 20}\n{"id": 3}\n'
+    asked(place, "stream", "put", "orders", "--partition-key", "k", stdin=lines)
+    service.wait_for("slow begins")
+    lag = asked(place, "lag")
+    assert {(row["stream"], row["function"]) for row in lag} == {bound}
+    assert sum(row["records"] for row in lag) == 2
+    described = asked(place, "mapping", "describe", *bound)
+    running = [lane["batch"] for shard in described["shards"] for lane in shard["lanes"] if lane["state"] == "running"]
+    assert asked(place, "mapping", "skip", *bound, *running)["function"] == "handle"
+    assert asked(place, "mapping", "seek", *bound, "--position", "LATEST")["state"] == "Enabled"
+    tailed = forebay(
+        place, "stream", "tail", "orders", "--position", "TRIM_HORIZON", "--limit", "3", "--output", "json"
+    )
+    assert [json.loads(line)["partition_key"] for line in tailed.stdout.splitlines()] == ["k", "k", "k"]
+    assert asked(place, "mapping", "delete", *bound, "--yes") == {"deleted": {"stream": "orders", "function": "handle"}}
+    # Nobody waits for the slow one: its mapping is gone.
+    service.process.send_signal(signal.SIGTERM)
+    service.wait_for_log("draining")
+    service.process.send_signal(signal.SIGTERM)

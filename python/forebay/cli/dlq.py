@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -37,7 +38,7 @@ def dlq() -> None:
 def list_(function: str | None, limit: int, store: Path, output: str) -> None:
     """List what is kept, oldest first."""
     with reach(store) as reached:
-        failures = reached.ask("failed.list", function=function, limit=limit)
+        failures = list(itertools.islice(kept(reached, function), limit))
     show(failures, output, text=listing(failures))
 
 
@@ -99,17 +100,18 @@ def edited(reached: Reached, failure: dict[str, Any], body: bytes) -> int:
 
 
 def listed(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
-    """Give everything that is listed of a function and waits for no destination, page by page."""
-    after = None
-    while page := reached.ask("failed.list", function=function, limit=PAGE, after=after):
-        yield from (failure for failure in page if failure["destination"] is None)
-        after = max((failure["id"] for failure in page), key=place)
+    """Give everything that is listed of a function and waits for no destination."""
+    return (failure for failure in kept(reached, function) if failure["destination"] is None)
 
 
-def place(id_: str) -> tuple[tuple[int, ...], str]:
-    """Give an id's place among the others: the store keeps them by their numbers."""
-    numbers, _, part = id_.partition(":")
-    return tuple(int(number) for number in numbers.split("-")), part
+def kept(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
+    """Give everything that is kept of a function, or of all, oldest first, page by page."""
+    page: dict[str, Any] = {"next": None}
+    while True:
+        page = reached.ask("failed.list", function=function, limit=PAGE, after=page["next"])
+        yield from page["failures"]
+        if page["next"] is None:
+            return
 
 
 def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float | None) -> int:

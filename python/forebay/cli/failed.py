@@ -24,12 +24,13 @@ def failed() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many, oldest first."
 )
+@click.option("--after", metavar="NEXT", help="Go on where a list ended: what it gave as `next`.")
 @store_option
 @output_option
-def list_(function: str | None, stream: str | None, limit: int, store: Path, output: str) -> None:
-    """List failures that are kept."""
+def list_(*, function: str | None, stream: str | None, limit: int, after: str | None, store: Path, output: str) -> None:
+    """List failures that are kept, oldest first."""
     with reach(store) as reached:
-        failures = reached.ask("failed.list", function=function, stream=stream, limit=limit)
+        page = reached.ask("failed.list", function=function, stream=stream, limit=limit, after=after)
     columns = [
         ("ID", lambda failure: failure["id"]),
         ("FUNCTION", lambda failure: failure["function"]),
@@ -39,7 +40,8 @@ def list_(function: str | None, stream: str | None, limit: int, store: Path, out
         ("RECORDS", lambda failure: failure["record"].get("KinesisBatchInfo", {}).get("batchSize")),
         ("WAITS FOR", lambda failure: failure.get("destination")),
     ]
-    show(failures, output, text=table(failures, columns))
+    more = f"\n\nThere are more: --after {page['next']}" if page["next"] else ""
+    show(page, output, text=table(page["failures"], columns) + more)
 
 
 @failed.command()
@@ -52,4 +54,5 @@ def redrive(function: str, ids: tuple[str, ...], rate: float | None, store: Path
     """Run a function's failures again: those of the IDS, or all of them."""
     with reach(store) as reached:
         answer = reached.ask("failed.redrive", function=function, ids=list(ids) or None, rate=rate)
-    show(answer, output, text=f"redriven: {answer['redriven']}")
+    more = ", more are listed: redrive again when these have run" if answer["more"] else ""
+    show(answer, output, text=f"redriven: {answer['redriven']}{more}")

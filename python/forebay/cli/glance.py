@@ -56,8 +56,8 @@ def _headline(reached: Reached) -> str:
     health = reached.ask("health")
     state = "ready" if health["ready"] else "; ".join(health["reasons"])
     put, commits = (_rate(reached, name) for name in ("IncomingRecords", "forebay_store_commits_total"))
-    dead = len(reached.ask("failed.list", limit=DEAD_MAX))
-    letters = f"{DEAD_MAX:,} or more" if dead == DEAD_MAX else f"{dead:,}"
+    page = reached.ask("failed.list", limit=DEAD_MAX)
+    letters = f"{len(page['failures']):,}{' or more' if page['next'] else ''}"
     return f"{state}   put {number(put)}/s   commits {number(commits)}/s   dead letters {letters}"
 
 

@@ -39,7 +39,7 @@ setting     batch_size, maximum_batching_window_ms, starting_position ("TRIM_HOR
             include_payload, retry_backoff {base_ms, cap_ms, jitter}, enabled
 failure     {id, function, stream?, failed_ms, destination?, undelivered_to?, delivery_attempts, last_error?, record}
             record: Lambda's on-failure record; stream: null for an asynchronous event; destination: which one it waits for;
-            undelivered_to: the one that did not take it within 24 hours
+            undelivered_to: the one that did not take it within 24 hours, or that nothing which runs has had for so long
 
 Verbs
 =====
@@ -52,7 +52,7 @@ stream.alter      {name, retention_ms?, retention_bytes?} -> stream. Only what i
 stream.delete     {name} -> {}. Refused (ResourceConflict) while a mapping reads it
 stream.reshard    {name, shards} -> stream, when the new shards are durable
 stream.read       {name, cursors? {shard_id: cursor}, position? ("TRIM_HORIZON" | "LATEST" | "AT_TIMESTAMP"), timestamp_ms?,
-                  limit} -> {records: [{shard_id, sequence_number, partition_key, data (base64),
+                  limit} -> {records (fewer when they are over 8 MiB): [{shard_id, sequence_number, partition_key, data (base64),
                   approximate_arrival_timestamp (seconds)}], cursors {shard_id: cursor}, behind (records left, a count)}.
                   The first call names a position, each later one hands the cursors of the answer before it back; a shard
                   without a cursor is read from its beginning, a shard read to its end has none. A cursor is opaque text
@@ -71,12 +71,14 @@ mapping.delete    {stream, function} -> {}. The checkpoint goes too
 
 lag               {stream?, function?} -> [{stream, function, shard_id, records, iterator_age_ms, lanes_busy, lanes_waiting}]
 
-failed.list       {function?, stream?, limit, after? (an id)} -> [failure], oldest first
+failed.list       {function?, stream?, limit, after? (a `next`)} -> {failures: [failure], next?}, oldest first. A page ends at
+                  `limit`, or before it is too large (8 MiB); `next` asks for the one after it
 failed.get        {id} -> failure, and payload (JSON text) of an asynchronous event
-failed.redrive    {function, ids? ([id]; null = all), rate? (failures per second), dry_run?, payload? (JSON text)} -> {redriven}.
-                  A batch goes to the function again as it was; an asynchronous event begins a new life with the same request id,
-                  and with another payload, if one is given for the one id; what succeeded and could not be told is told again. A
-                  failure that fails again is listed anew
+failed.redrive    {function, ids? ([id]; null = all), rate? (failures per second), dry_run?, payload? (JSON text)} ->
+                  {redriven, more}. A batch goes to the function again as it was; an asynchronous event begins a new life with the
+                  same request id, and with another payload, if one is given for the one id; what succeeded and could not be told
+                  is told again. A failure that fails again stays listed. `more`: over 100,000 are listed, ask again when these
+                  have run. Batches are refused when nothing that runs has the function
 why               {id (a request id), cursor?} -> {id, facts: [{at_ms, what, …}], running, kept: [row], cursor?}. What is
                   remembered of the request, oldest first, and the rows found about it: a waiting event (where "queue") or a
                   failure (where "failed"). Asked again with the cursor, it looks on through the store

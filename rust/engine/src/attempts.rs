@@ -203,14 +203,13 @@ impl State {
         if attempt.request == 0 {
             attempt.request = self.chance.uuid();
         }
-        let is_delivery = matches!(attempt.job, Job::Delivery { .. });
-        let token = self.attempts.insert(attempt);
-        let queue = match (is_delivery, alone) {
-            (true, _) => &mut self.outbox.deliveries,
-            (false, true) => &mut self.outbox.alone,
-            (false, false) => &mut self.outbox.ready,
+        let queue = match attempt.job {
+            Job::Delivery { .. } => &mut self.outbox.deliveries,
+            Job::Invoke { .. } => &mut self.outbox.invokes,
+            _ if alone => &mut self.outbox.alone,
+            _ => &mut self.outbox.ready,
         };
-        queue.push_back(token);
+        queue.push_back(self.attempts.insert(attempt));
         self.ring = true;
     }
 
@@ -259,10 +258,10 @@ impl State {
         // In order even when the timeout has become shorter while attempts are in flight.
         let at = function.deadlines.partition_point(|&(deadline, _)| deadline <= attempt.deadline_ns);
         function.deadlines.insert(at, (attempt.deadline_ns, token));
-        if matches!(attempt.job, Job::Delivery { .. }) {
-            self.outbox.delivering += 1;
-        } else {
-            self.outbox.running += 1;
+        match attempt.job {
+            Job::Delivery { .. } => self.outbox.delivering += 1,
+            Job::Invoke { .. } => self.outbox.invoking += 1,
+            Job::Batch { .. } | Job::Redrive { .. } | Job::Event { .. } => self.outbox.running += 1,
         }
         self.outbox.running_alone |= attempt.alone;
         let mut suspect = None;
@@ -322,28 +321,53 @@ impl State {
     pub(crate) fn deadline_due(&mut self, slot: Slot) {
         self.functions[slot].armed = None;
         while let Some(&(deadline, token)) = self.functions[slot].deadlines.front() {
-            let alive = self.attempts.get_mut(token).filter(|attempt| attempt.deadline_ns == deadline);
+            let is_alive = self.attempts.get_mut(token).is_some_and(|attempt| attempt.deadline_ns == deadline);
             if deadline > self.now.mono_ns {
-                if alive.is_some() {
+                if is_alive {
                     self.timers.arm(&mut self.functions[slot].armed, deadline, Timer::Deadline(slot));
                     return;
                 }
-            } else if let Some(attempt) = alive {
-                attempt.timed_out = true;
-                let request = attempt.request;
-                let waiter = attempt.take_waiter();
-                if !matches!(attempt.job, Job::Delivery { .. }) {
-                    self.functions[slot].meters.zombies.add(1.0);
-                    self.outbox.zombies += 1;
-                }
-                self.outbox.cancels.push_back(token);
-                self.ring = true;
-                if let Some(waiter) = waiter {
-                    let answer = self.invoke_answer(slot, request, 2, None);
-                    self.answer(waiter, answer);
-                }
+            } else if is_alive {
+                self.time_out(token);
             }
             self.functions[slot].deadlines.pop_front();
+        }
+    }
+
+    /// An attempt is past its deadline. It has failed, and may never end: its lane and its place stay held, nothing else waits.
+    fn time_out(&mut self, token: Token) {
+        let Some(attempt) = self.attempts.get_mut(token) else { return };
+        attempt.timed_out = true;
+        let (slot, request, waiter) = (attempt.slot, attempt.request, attempt.take_waiter());
+        let (batch, redrive) = match attempt.job {
+            Job::Batch { poller, batch, .. } => (Some((poller, batch)), None),
+            Job::Redrive { key, .. } => (None, Some(key.mapping)),
+            _ => (None, None),
+        };
+        if !matches!(attempt.job, Job::Delivery { .. }) {
+            self.functions[slot].meters.zombies.add(1.0);
+        }
+        if matches!(attempt.job, Job::Batch { .. } | Job::Redrive { .. } | Job::Event { .. }) {
+            self.outbox.zombies += 1;
+        }
+        if attempt.alone {
+            self.outbox.running_alone = false;
+        }
+        self.outbox.cancels.push_back(token);
+        self.ring = true;
+        if let Some(waiter) = waiter {
+            let answer = self.invoke_answer(slot, request, 2, None);
+            self.answer(waiter, answer);
+        }
+        if let Some((id, batch)) = batch {
+            let now = self.now;
+            if let Some(poller) = self.pollers[id].as_mut() {
+                poller.machine.overdue(batch, &now);
+            }
+            self.pump(id);
+        }
+        if let Some(mapping) = redrive {
+            self.redrive_on(mapping);
         }
     }
 }

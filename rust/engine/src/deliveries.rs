@@ -5,22 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::attempts::{Attempt, Job};
-use crate::error::EngineError;
 use crate::failures::{decode, encode, FailureKey, FailureRow, Part};
 use crate::invocation::Target;
 use crate::port::{StoreError, Table};
+use crate::rows::OnItsWay;
+use crate::search::DELIVERED_WITHIN_MS;
 use crate::state::{State, Timer};
 
-/// How long a destination that is down is tried.
-const DELIVERED_WITHIN_MS: u64 = 24 * 3_600_000;
 /// Most deliveries of one mapping under way at once.
 const UNDER_WAY_MAX: usize = 64;
 /// Most keys of one mapping kept in memory; beyond, they are found again in the store.
 const KEYS_MAX: usize = 10_000;
 /// First and longest delay before another try, ms.
 const BACKOFF_MS: (u64, u64) = (1_000, 300_000);
-/// Rows read at once: each may hold a batch of 6 MB.
-const ROWS: usize = 64;
+/// Rows read at once, each may hold a batch of 6 MB, and reads of one look into the store.
+const ROWS: usize = 16;
+const READS: usize = 64;
+/// When to look on after a look that has found nothing.
+const LOOK_ON_NS: u64 = 1_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// What is known of rows that wait for their destination, by mapping.
@@ -37,8 +39,10 @@ struct Queue {
     later: BTreeSet<(u64, FailureKey)>,
     due: BTreeMap<FailureKey, u64>,
     under_way: BTreeSet<FailureKey>,
-    /// The store holds more than is kept here.
-    more: bool,
+    /// The store may hold more than is kept here, after this key.
+    look_after: Option<Vec<u8>>,
+    /// And before it.
+    look_again: bool,
 }
 
 impl Queue {
@@ -49,7 +53,7 @@ impl Queue {
         if self.waiting.len() + self.due.len() < KEYS_MAX {
             self.waiting.insert(key);
         } else {
-            self.more = true;
+            self.look_again = true;
         }
     }
 
@@ -58,7 +62,7 @@ impl Queue {
             self.due.insert(key, until_ns);
             self.later.insert((until_ns, key));
         } else {
-            self.more = true;
+            self.look_again = true;
         }
     }
 
@@ -77,7 +81,12 @@ impl Queue {
 
     /// Whether it is time to look into the store: nothing is at hand, and there is room for what is found.
     fn wants_more(&self) -> bool {
-        self.more && self.waiting.is_empty() && self.due.len() < KEYS_MAX / 2
+        (self.look_again || self.look_after.is_some()) && self.waiting.is_empty() && self.due.len() < KEYS_MAX / 2
+    }
+
+    /// Where to look next, from the beginning if the last look came to the end.
+    fn look_from(&mut self) -> Option<Vec<u8>> {
+        self.look_after.take().or_else(|| std::mem::take(&mut self.look_again).then(Vec::new))
     }
 }
 
@@ -97,39 +106,50 @@ impl State {
         self.send_deliveries();
     }
 
-    /// Find the rows of a mapping that wait for a destination: at the start, and when one was registered.
-    pub(crate) fn find_undelivered(&mut self, mapping: u64) -> Result<(), StoreError> {
-        if let Some(queue) = self.deliveries.queues.get_mut(&mapping) {
-            queue.more = false;
-        }
-        let mut found = 0;
-        let mut after: Option<Vec<u8>> = None;
-        while found < KEYS_MAX {
+    /// Find rows of a mapping that wait for a destination of this process. What waits for another is found when that is
+    /// registered.
+    fn find_undelivered(&mut self, mapping: u64) -> Result<(), StoreError> {
+        for _ in 0..READS {
+            let queue = self.deliveries.queues.entry(mapping).or_default();
+            if queue.waiting.len() + queue.due.len() >= KEYS_MAX {
+                return Ok(());
+            }
+            let Some(after) = queue.look_from() else { return Ok(()) };
+            let after = (!after.is_empty()).then_some(after);
             let rows = self.reader.scan(Table::Failure, &mapping.to_be_bytes(), after.as_deref(), ROWS)?;
-            let Some((last, _)) = rows.last() else { break };
-            after = Some(last.clone());
-            for (key, _) in rows {
-                // A confirmed one may be on its way out.
-                let row = self.row(Table::Failure, &key)?;
-                let waits = row.as_deref().and_then(decode).is_some_and(|(row, _)| row.destination.is_some());
-                if let (true, Some(key)) = (waits, FailureKey::parse(&key)) {
-                    found += 1;
-                    self.deliveries.queues.entry(mapping).or_default().add(key);
+            let Some((last, _)) = rows.last() else { continue };
+            let last = last.clone();
+            for (key, bytes) in rows {
+                // A confirmed one may be on its way out, or one that was tried in vain on its way in.
+                let bytes = match self.row_on_its_way(Table::Failure, &key) {
+                    OnItsWay::In(row) => row,
+                    OnItsWay::Out => continue,
+                    OnItsWay::No => bytes,
+                };
+                let Some((row, _)) = decode(&bytes) else { continue };
+                let is_ours = row
+                    .destination
+                    .is_some_and(|name| Target::of(&name).is_here() || self.destination_names.contains_key(&name));
+                if let (true, Some(key), Some(queue)) =
+                    (is_ours, FailureKey::parse(&key), self.deliveries.queues.get_mut(&mapping))
+                {
+                    queue.add(key);
                 }
             }
-        }
-        if let (true, Some(queue)) = (found >= KEYS_MAX, self.deliveries.queues.get_mut(&mapping)) {
-            queue.more = true;
+            if let Some(queue) = self.deliveries.queues.get_mut(&mapping) {
+                queue.look_after = Some(last);
+            }
         }
         Ok(())
     }
 
     /// Find and send what waits for a destination of this process.
-    pub(crate) fn find_all_undelivered(&mut self) -> Result<(), EngineError> {
-        let ids: Vec<u64> = self.mappings.keys().chain(self.events.queues.keys()).copied().collect();
-        ids.into_iter().try_for_each(|id| self.find_undelivered(id))?;
+    pub(crate) fn find_all_undelivered(&mut self) {
+        for &id in self.mappings.keys().chain(self.events.queues.keys()) {
+            let queue = self.deliveries.queues.entry(id).or_default();
+            (queue.look_after, queue.look_again) = (Some(Vec::new()), false);
+        }
         self.send_deliveries();
-        Ok(())
     }
 
     /// Start what may be sent now.
@@ -144,9 +164,12 @@ impl State {
             if let Some(due_ns) = queue.wake(now_ns) {
                 self.timers.push(due_ns, Timer::Deliveries);
             }
-            let sent = if queue.wants_more() { self.find_undelivered(id) } else { Ok(()) };
-            if let Err(error) = sent.and_then(|()| self.send_queue(id)) {
+            let found = if queue.wants_more() { self.find_undelivered(id) } else { Ok(()) };
+            if let Err(error) = found.and_then(|()| self.send_queue(id)) {
                 return self.fail(error);
+            }
+            if self.deliveries.queues.get(&id).is_some_and(|queue| queue.wants_more() && queue.under_way.is_empty()) {
+                self.timers.push(now_ns + LOOK_ON_NS, Timer::Deliveries);
             }
         }
     }

@@ -153,7 +153,8 @@ impl Engine {
             ids.into_iter().try_for_each(|id| state.bind(id))?;
             state.start_events();
             // Failures that a process before this one wrote down and could not see confirmed.
-            state.find_all_undelivered()
+            state.find_all_undelivered();
+            Ok(())
         })
     }
 
@@ -200,6 +201,7 @@ impl Engine {
             let _ended = thread.join();
         }
         let mut inner = self.shared.lock();
+        inner.state.refuse_searches();
         inner.state.answer_open_invokes();
         inner.store = None;
         inner.reader = None;
@@ -403,11 +405,9 @@ impl Inner {
     fn carry_out(&mut self) -> bool {
         let mut goes_on = self.disk_busy();
         if let Some(reader) = self.reader.as_mut() {
-            for read in std::mem::take(&mut self.state.reads) {
-                match reader.chunks(read.shard, read.from, read.bytes) {
-                    Ok(chunks) => self.state.read_done(read, chunks),
-                    Err(error) => self.state.fail(error),
-                }
+            for order in std::mem::take(&mut self.state.reads) {
+                let fetched = order.carry_out(reader.as_mut());
+                self.state.fetched(fetched);
             }
         }
         if let (Some(commit), Some(store)) = (self.begun.take(), self.store.as_mut()) {

@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
 use crate::chunk::Chunk;
-use crate::error::EngineError;
 use crate::invocation::record::Ended;
+use crate::orders::Order;
 use crate::pollers::{PollerId, Records, Source};
-use crate::port::Table;
+use crate::port::{StoreError, Table};
+use crate::redrives::KEYS_MAX;
+use crate::search::{Aim, Search, Sweep};
 use crate::state::{iso_millis, uuid_text, State};
 
 /// How long a failure stays listed.
 pub(crate) const LISTED_FOR_MS: u64 = 14 * 86_400_000;
 /// How often listed failures are looked through for those whose time is over.
 const SWEEP_MS: u64 = 3_600_000;
-/// Failure rows read at once: each may hold a batch of 6 MB.
-const ROWS: usize = 64;
 
 /// Names a failure: mapping, shard's log, first position; or a function's events, 0, the event's number. The same records given up
 /// again take the same name.
@@ -263,26 +263,45 @@ impl State {
         self.deliveries.forget(mapping);
     }
 
-    /// Drop listed failures that are older than their time. Waiting ones stay.
-    pub(crate) fn sweep_failures(&mut self) -> Result<(), EngineError> {
-        let wall = self.now.wall_ms;
-        if wall.abs_diff(self.failures_swept_ms) < SWEEP_MS {
-            return Ok(());
+    /// Whatever has failures: mappings, and functions' events.
+    fn failing(&self) -> impl Iterator<Item = u64> + '_ {
+        self.mappings.keys().chain(self.events.queues.keys()).copied()
+    }
+
+    /// Look for failures that were kept long enough.
+    pub(crate) fn sweep_failures(&mut self) {
+        let wall_ms = self.now.wall_ms;
+        if wall_ms.abs_diff(self.failures_swept_ms) < SWEEP_MS {
+            return;
         }
-        self.failures_swept_ms = wall;
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let rows = self.reader.scan(Table::Failure, &[], after.as_deref(), ROWS)?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, bytes) in rows {
-                let Some((row, _)) = decode(&bytes) else { continue };
-                if row.destination.is_none() && wall.saturating_sub(row.failed_ms) > LISTED_FOR_MS {
-                    self.pending.remove(Table::Failure, key);
-                    self.pending.begin_lazily(self.now.mono_ns);
-                }
+        self.failures_swept_ms = wall_ms;
+        let destinations = self.destination_names.keys().cloned().collect();
+        let sweep = Sweep { wall_ms, destinations, expired: Vec::new(), orphaned: Vec::new() };
+        self.reads.push_back(Order::Search(Search::new(self.failing(), Aim::Sweep(sweep))));
+    }
+
+    /// Drop what was listed for its time, and list what waits for a destination that nothing has.
+    pub(crate) fn sweep_found(&mut self, sweep: Sweep) -> Result<(), StoreError> {
+        if sweep.expired.len() + sweep.orphaned.len() >= KEYS_MAX {
+            // There may be more: the next sweep looks again.
+            self.failures_swept_ms = 0;
+        }
+        for key in sweep.expired {
+            self.pending.remove(Table::Failure, key.bytes());
+            self.pending.begin_lazily(self.now.mono_ns);
+        }
+        for key in sweep.orphaned {
+            let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { continue };
+            let Some((mut row, packed)) = decode(&bytes) else { continue };
+            let Some(name) = row.destination.take() else { continue };
+            if !self.destination_names.contains_key(&name) {
+                row.last_error = Some(format!("nothing that runs has had the destination {name:?} for a day"));
+                row.undelivered_to = Some(name);
+                self.pending.set(Table::Failure, key.bytes(), encode(&row, packed));
+                self.pending.begin_lazily(self.now.mono_ns);
             }
         }
+        Ok(())
     }
 }
 

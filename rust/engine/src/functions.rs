@@ -12,7 +12,7 @@ use crate::meters::FunctionMeters;
 use crate::metrics::Registry;
 use crate::state::State;
 
-/// Most attempts that may wait to be handed out when an invocation comes; beyond, it is refused as throttled.
+/// Most invocations that wait to be handed out; one more is refused as throttled.
 const INVOKES_WAITING_MAX: usize = 10_000;
 /// How long a destination may take for one record.
 const DELIVERY_TIMEOUT_MS: u64 = 60_000;
@@ -104,7 +104,7 @@ impl State {
         if is_function {
             self.bind_events_of(&registration.name);
         } else if self.started && is_new {
-            self.find_all_undelivered()?;
+            self.find_all_undelivered();
         }
         Ok(slot)
     }
@@ -114,7 +114,7 @@ impl State {
             Some(_) if self.draining || !self.started => {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
             }
-            Some(_) if self.outbox.ready.len() >= INVOKES_WAITING_MAX => EngineError::TooMany {
+            Some(_) if self.outbox.invokes.len() >= INVOKES_WAITING_MAX => EngineError::TooMany {
                 message: "Rate Exceeded.".into(),
                 reason: "ConcurrentInvocationLimitExceeded".into(),
                 retry_after_ms: 1_000,

@@ -100,6 +100,9 @@ impl MappingRow {
                 self.maximum_record_age_ms
             ));
         }
+        if !(0.0..=1.0).contains(&self.retry_backoff.jitter) {
+            return refuse(format!("retry_backoff.jitter is {}: allowed are 0 to 1", self.retry_backoff.jitter));
+        }
         if self.tumbling_window_ms > 900_000 {
             return refuse(format!("tumbling_window is {} ms: allowed are 0 to 900000", self.tumbling_window_ms));
         }

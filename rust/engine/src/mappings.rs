@@ -1,6 +1,6 @@
 //! Event source mappings: a stream bound to a function, its settings and its pollers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forebay_core::filter::Filters;
@@ -13,7 +13,7 @@ use crate::error::EngineError;
 use crate::mapping_row::{MappingRow, StartingPosition};
 use crate::meters::MappingMeters;
 use crate::pollers::{Poller, PollerId, Source};
-use crate::port::{ShardId, Table};
+use crate::port::{ShardId, StoreError, Table};
 use crate::state::State;
 
 /// Row that keeps the number of the next mapping.
@@ -38,9 +38,21 @@ pub(crate) fn checkpoint_key(mapping: u64, shard: ShardId) -> Vec<u8> {
     key
 }
 
+/// A checkpoint out of its row.
+fn read_checkpoint(mapping: u64, bytes: &[u8]) -> Result<Checkpoint, StoreError> {
+    let corrupt =
+        |why: String| StoreError::Corrupt(format!("the checkpoint of mapping {mapping} cannot be read: {why}"));
+    let checkpoint: Checkpoint = serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
+    match checkpoint.flaw() {
+        None => Ok(checkpoint),
+        Some(flaw) => Err(corrupt(flaw)),
+    }
+}
+
 impl Mapping {
     /// A mapping found in the store; nothing in this process has declared it yet.
     pub(crate) fn restored(row: MappingRow, meters: MappingMeters) -> Result<Self, EngineError> {
+        row.check()?;
         let filters = row.parse_filters()?;
         Ok(Self {
             row,
@@ -184,14 +196,9 @@ impl State {
                 if changed {
                     poller.machine.configure(settings.clone(), &now);
                 }
-                match (was_enabled, enabled) {
-                    (true, false) => {
-                        poller.machine.pause();
-                        self.take_back_ready(poller_id);
-                    }
-                    (false, true) => poller.machine.resume(&now),
-                    _ => {}
-                }
+            }
+            if was_enabled != enabled {
+                self.hold_or_go(poller_id);
             }
             self.pump(poller_id);
         }
@@ -239,9 +246,7 @@ impl State {
         let fresh = Checkpoint::starting_at(entry.row.start, mapping.row.lanes());
         let (settings, enabled) = (mapping.row.settings(), mapping.row.enabled);
         let checkpoint = match self.row(Table::Checkpoint, &checkpoint_key(id, shard))? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                EngineError::Store(crate::port::StoreError::Corrupt(format!("checkpoint of mapping {id}: {error}")))
-            })?,
+            Some(bytes) => read_checkpoint(id, &bytes)?,
             None => fresh,
         };
         let mut machine = ShardMachine::new(settings, checkpoint);
@@ -249,7 +254,8 @@ impl State {
         if !suspects.is_empty() {
             machine.suspects(suspects);
         }
-        if !enabled {
+        let waits_for = self.unfinished_ancestors(id, shard)?;
+        if !enabled || !waits_for.is_empty() {
             machine.pause();
         }
         let Some(entry) = self.shards[shard as usize].as_ref() else { return Ok(()) };
@@ -257,7 +263,6 @@ impl State {
         if let Some(end) = entry.row.closed_at {
             machine.closed(end, &now);
         }
-        let waits_for = self.unfinished_parents(id, shard)?;
         let mut poller = Poller::new(source, shard, machine, waits_for);
         poller.suspect_slots = suspect_slots;
         // A poller's number is never used again: an attempt in flight may still name a poller that is gone.
@@ -272,32 +277,53 @@ impl State {
         if let Some(poller) = self.pollers[poller_id].as_mut() {
             poller.machine.due(&now);
         }
-        self.keep_suspects(poller_id);
         self.pump(poller_id);
         Ok(())
     }
 
-    /// Parents of a shard that a mapping has not read to their end.
-    pub(crate) fn unfinished_parents(&mut self, id: u64, shard: ShardId) -> Result<Vec<ShardId>, EngineError> {
-        let parents = self.shards[shard as usize].as_ref().map(|shard| shard.row.parents.clone()).unwrap_or_default();
+    /// Let a poller go on if its mapping is enabled and no ancestor of its shard has anything left; else hold it, and take back
+    /// what it has put out and nobody has taken yet.
+    pub(crate) fn hold_or_go(&mut self, id: PollerId) {
+        let now = self.now;
+        let Some(poller) = self.pollers[id].as_mut() else { return };
+        let is_enabled = self.mappings.get(&poller.source.mapping).is_some_and(|mapping| mapping.row.enabled);
+        if is_enabled && poller.waits_for.is_empty() {
+            poller.machine.resume(&now);
+        } else {
+            poller.machine.pause();
+            self.take_back_ready(id);
+        }
+    }
+
+    /// Ancestors of a shard that a mapping has not read to their end. Not only parents: a seek may move any of them back.
+    pub(crate) fn unfinished_ancestors(&mut self, id: u64, shard: ShardId) -> Result<Vec<ShardId>, StoreError> {
         let mut unfinished = Vec::new();
-        for parent in parents {
-            let Some(entry) = self.shards[parent as usize].as_ref() else { continue };
-            let polled = self.mappings.get(&id).and_then(|mapping| mapping.pollers.get(&parent).copied());
-            let ended = match polled.and_then(|poller| self.pollers[poller].as_ref()) {
-                Some(poller) => poller.ended,
-                None => {
-                    let end = entry.durable;
-                    let row = self.row(Table::Checkpoint, &checkpoint_key(id, parent))?;
-                    let saved: Option<Checkpoint> = row.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-                    saved.is_some_and(|saved| saved.ended || saved.low() >= end)
+        let mut seen = BTreeSet::new();
+        let mut open = vec![shard];
+        while let Some(next) = open.pop() {
+            let Some(entry) = self.shards[next as usize].as_ref() else { continue };
+            for parent in entry.row.parents.clone() {
+                if seen.insert(parent) {
+                    open.push(parent);
+                    if !self.has_ended(id, parent)? {
+                        unfinished.push(parent);
+                    }
                 }
-            };
-            if !ended {
-                unfinished.push(parent);
             }
         }
         Ok(unfinished)
+    }
+
+    /// Whether a mapping has read a closed shard to its end.
+    fn has_ended(&mut self, id: u64, shard: ShardId) -> Result<bool, StoreError> {
+        let Some(end) = self.shards[shard as usize].as_ref().map(|entry| entry.durable) else { return Ok(true) };
+        let polled = self.mappings.get(&id).and_then(|mapping| mapping.pollers.get(&shard).copied());
+        if let Some(poller) = polled.and_then(|poller| self.pollers[poller].as_ref()) {
+            return Ok(poller.ended);
+        }
+        let row = self.row(Table::Checkpoint, &checkpoint_key(id, shard))?;
+        let saved = row.map(|bytes| read_checkpoint(id, &bytes)).transpose()?;
+        Ok(saved.is_some_and(|saved| saved.ended || saved.low() >= end))
     }
 
     /// Stop polling for a mapping. What runs ends; its outcome is refused.

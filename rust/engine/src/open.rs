@@ -21,8 +21,8 @@ use crate::store::sqlite::SqliteStore;
 
 /// Most attempts handed out at once; the attempts file has as many slots.
 const CONCURRENCY_MAX: usize = 60_000;
-/// How long an owner may take to begin to listen, or to end.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// What `Engine(settings)` is given: see `python/forebay/wire/verbs.py`.
 #[derive(Clone, Debug, Deserialize)]

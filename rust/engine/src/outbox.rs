@@ -7,20 +7,28 @@ use crate::attempts::Token;
 /// Attempts waiting to be handed out, and how many are out.
 #[derive(Default)]
 pub(crate) struct Outbox {
+    /// Batches and redrives.
     pub(crate) ready: VecDeque<Token>,
-    /// Suspects of a crash: each is handed out when no function runs, and none while it does.
+    /// Suspects of a crash: each is handed out when no other batch runs, and none while it does.
     pub(crate) alone: VecDeque<Token>,
+    /// Invocations. They never wait for a suspect, nor the other way round: a handler that runs may be waiting for one.
+    pub(crate) invokes: VecDeque<Token>,
     /// Failure records for destinations. They are bounded by themselves and wait for no function, nor the other way round: a
     /// destination that hangs takes nothing from the functions.
     pub(crate) deliveries: VecDeque<Token>,
     pub(crate) cancels: VecDeque<Token>,
-    /// Functions that run.
+    /// Batches and redrives that run.
     pub(crate) running: usize,
     /// Those of them that are past their deadline. They may never end, so no suspect waits for them.
     pub(crate) zombies: usize,
+    /// A suspect runs that is within its deadline.
     pub(crate) running_alone: bool,
+    /// Invocations that run.
+    pub(crate) invoking: usize,
     /// Destinations at work.
     pub(crate) delivering: usize,
+    /// Batches go before invocations when the next place is given.
+    batches_first: bool,
 }
 
 impl Outbox {
@@ -32,39 +40,60 @@ impl Outbox {
         if let Some(token) = self.deliveries.pop_front() {
             return Some(token);
         }
-        if !self.may_run(most) {
+        if self.running + self.invoking >= most {
             return None;
         }
-        self.alone.pop_front().or_else(|| self.ready.pop_front())
+        // In turns, so that neither kind takes every place from the other.
+        if self.batches_first {
+            self.next_batch().or_else(|| self.next_invoke())
+        } else {
+            self.next_invoke().or_else(|| self.next_batch())
+        }
+    }
+
+    fn next_batch(&mut self) -> Option<Token> {
+        if !self.batch_may_run() {
+            return None;
+        }
+        let token = self.alone.pop_front().or_else(|| self.ready.pop_front())?;
+        self.batches_first = false;
+        Some(token)
+    }
+
+    fn next_invoke(&mut self) -> Option<Token> {
+        let token = self.invokes.pop_front()?;
+        self.batches_first = true;
+        Some(token)
     }
 
     /// Whether an exchange would bring anything.
     pub(crate) fn rings(&self, draining: bool, most: usize) -> bool {
-        let has_work = !self.alone.is_empty() || !self.ready.is_empty();
-        let brings = !self.deliveries.is_empty() || (has_work && self.may_run(most));
+        let has_batch = !self.alone.is_empty() || !self.ready.is_empty();
+        let has_work = !self.invokes.is_empty() || (has_batch && self.batch_may_run());
+        let brings = !self.deliveries.is_empty() || (has_work && self.running + self.invoking < most);
         !self.cancels.is_empty() || (!draining && brings)
     }
 
-    fn may_run(&self, most: usize) -> bool {
-        let must_wait = !self.alone.is_empty() && self.running > self.zombies;
-        !self.running_alone && self.running < most && !must_wait
+    /// Nothing runs beside a suspect, and a suspect waits for what runs.
+    fn batch_may_run(&self) -> bool {
+        !self.running_alone && (self.alone.is_empty() || self.running <= self.zombies)
     }
 
     /// Attempts that nobody has taken yet.
     pub(crate) fn untaken(&self) -> Vec<Token> {
-        self.ready.iter().chain(&self.alone).chain(&self.deliveries).copied().collect()
+        self.ready.iter().chain(&self.alone).chain(&self.invokes).chain(&self.deliveries).copied().collect()
     }
 
     /// Forget one that was not handed out.
     pub(crate) fn withdraw(&mut self, token: Token) {
-        self.ready.retain(|&other| other != token);
-        self.alone.retain(|&other| other != token);
-        self.deliveries.retain(|&other| other != token);
+        for queue in [&mut self.ready, &mut self.alone, &mut self.invokes, &mut self.deliveries] {
+            queue.retain(|&other| other != token);
+        }
     }
 
     /// Nothing is out.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running == 0 && self.delivering == 0
+        self.running == 0 && self.invoking == 0 && self.delivering == 0
     }
 }
 
@@ -108,5 +137,28 @@ mod tests {
         assert!(!outbox.rings(true, 9));
         outbox.cancels.push_back(4);
         assert!(outbox.rings(true, 9), "what runs too long is still told so");
+    }
+
+    #[test]
+    fn a_suspect_and_its_invocations_do_not_wait_for_each_other() {
+        let mut outbox = outbox(&[1], &[], &[]);
+        outbox.invokes = [5, 6].into();
+        outbox.running = 1;
+        outbox.running_alone = true;
+        assert!(outbox.rings(false, 9));
+        assert_eq!(outbox.next(false, 9), Some(5));
+        outbox.running_alone = false;
+        outbox.running = 0;
+        outbox.invoking = 1;
+        outbox.alone.push_back(2);
+        assert_eq!(outbox.next(false, 9), Some(2), "the invocation may have come from anywhere");
+    }
+
+    #[test]
+    fn batches_and_invocations_take_places_in_turns() {
+        let mut outbox = outbox(&[1, 2], &[], &[]);
+        outbox.invokes = [5, 6, 7].into();
+        let order: Vec<Token> = std::iter::from_fn(|| outbox.next(false, 9)).collect();
+        assert_eq!(order, [5, 1, 6, 2, 7]);
     }
 }

@@ -13,13 +13,15 @@ impl State {
     /// An attempt has ended. A token that names nothing is an answer that came twice or too late: it is refused.
     pub(crate) fn settle(&mut self, settled: Settled) {
         let Some(attempt) = self.attempts.remove(settled.token) else { return };
-        if matches!(attempt.job, Job::Delivery { .. }) {
-            self.outbox.delivering -= 1;
-        } else {
-            self.outbox.running -= 1;
-            self.outbox.zombies -= usize::from(attempt.timed_out);
+        match attempt.job {
+            Job::Delivery { .. } => self.outbox.delivering -= 1,
+            Job::Invoke { .. } => self.outbox.invoking -= 1,
+            Job::Batch { .. } | Job::Redrive { .. } | Job::Event { .. } => {
+                self.outbox.running -= 1;
+                self.outbox.zombies -= usize::from(attempt.timed_out);
+            }
         }
-        if attempt.alone {
+        if attempt.alone && !attempt.timed_out {
             self.outbox.running_alone = false;
         }
         for &slot in &attempt.file_slots {
@@ -40,6 +42,9 @@ impl State {
                 let outcome = outcome_of(status, reads, records.source.shard_index, settled.body.as_deref());
                 let succeeded = matches!(outcome, Outcome::Success { report: Report::AllSucceeded, .. });
                 self.redrive_ended(&key, succeeded, settled.body);
+                if !attempt.timed_out {
+                    self.redrive_on(key.mapping);
+                }
             }
             Job::Invoke { waiter: Some(waiter), .. } => {
                 let answer = self.invoke_answer(attempt.slot, attempt.request, status, settled.body);

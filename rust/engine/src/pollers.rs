@@ -12,6 +12,7 @@ use forebay_core::stream::ShardMachine;
 use crate::attempts::{Attempt, Job};
 use crate::chunk::{Chunk, RecordView};
 use crate::failures::Discarded;
+use crate::orders::{Order, Read};
 use crate::port::ShardId;
 use crate::slots::SlotId;
 use crate::state::{State, Timer};
@@ -83,9 +84,9 @@ pub(crate) struct Poller {
     held: BTreeMap<u64, Arc<Chunk>>,
     held_bytes: usize,
     /// A read is under way; its answer is taken only if no seek came in between.
-    reading: bool,
-    epoch: u32,
-    /// Parents whose records must be done first; nothing is fetched while there are any.
+    pub(crate) reading: bool,
+    pub(crate) epoch: u32,
+    /// Ancestors whose records must be done first; the machine is held while there are any.
     pub(crate) waits_for: Vec<ShardId>,
     /// Everything of the closed shard is done and the children know.
     pub(crate) ended: bool,
@@ -101,16 +102,6 @@ pub(crate) struct Poller {
     pub(crate) last_request: u128,
     /// Arrival of the last record of the newest batch handed out.
     pub(crate) last_arrival_ms: u64,
-}
-
-/// A read the reader thread (or a manual turn) must make.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Read {
-    pub(crate) poller: PollerId,
-    pub(crate) epoch: u32,
-    pub(crate) shard: ShardId,
-    pub(crate) from: u64,
-    pub(crate) bytes: usize,
 }
 
 impl Poller {
@@ -303,7 +294,7 @@ impl State {
     fn feed(&mut self, id: PollerId) -> bool {
         let now = self.now;
         let Some(poller) = self.pollers[id].as_mut() else { return false };
-        if poller.reading || !poller.waits_for.is_empty() || self.failed.is_some() {
+        if poller.reading || self.failed.is_some() {
             return false;
         }
         let Some(fetch) = poller.machine.wants() else { return false };
@@ -322,13 +313,8 @@ impl State {
             let at = shard.tail.partition_point(|chunk| chunk.end() <= fetch.from);
             if shard.tail.get(at).is_none_or(|chunk| chunk.first() > fetch.from) {
                 poller.reading = true;
-                self.reads.push_back(Read {
-                    poller: id,
-                    epoch: poller.epoch,
-                    shard: poller.shard,
-                    from: fetch.from,
-                    bytes,
-                });
+                let read = Read { poller: id, epoch: poller.epoch, shard: poller.shard, from: fetch.from, bytes };
+                self.reads.push_back(Order::Chunks(read));
                 return false;
             }
             poller.hold_from(shard.tail.iter().skip(at), bytes as u64);
@@ -367,19 +353,6 @@ impl State {
         true
     }
 
-    /// A read came back.
-    pub(crate) fn read_done(&mut self, read: Read, chunks: Vec<Arc<Chunk>>) {
-        let Some(poller) = self.pollers.get_mut(read.poller).and_then(Option::as_mut) else { return };
-        if poller.epoch != read.epoch {
-            return;
-        }
-        poller.reading = false;
-        for chunk in chunks {
-            poller.hold(chunk);
-        }
-        self.pump(read.poller);
-    }
-
     /// New records of a shard are durable.
     pub(crate) fn announce(&mut self, shard: ShardId) {
         let Some(entry) = self.shards[shard as usize].as_ref() else { return };
@@ -411,7 +384,8 @@ impl State {
             .collect();
         for child in waiting {
             if let Some(poller) = self.pollers[child].as_mut() {
-                poller.waits_for.retain(|&parent| parent != shard);
+                poller.waits_for.retain(|&ancestor| ancestor != shard);
+                self.hold_or_go(child);
                 self.pump(child);
             }
         }

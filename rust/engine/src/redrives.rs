@@ -3,12 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::attempts::{Attempt, Job};
 use crate::chunk::Chunk;
+use crate::error::{EngineError, Reply};
 use crate::failures::{decode, encode, FailureKey, FailureRow, Part};
 use crate::pollers::Records;
 use crate::port::{StoreError, Table};
+use crate::search::Redriven;
 use crate::state::{State, Timer};
+
+/// Most failures that wait to be run again for one mapping.
+pub(crate) const KEYS_MAX: usize = 100_000;
 
 /// What is to be run again for one mapping.
 #[derive(Default)]
@@ -20,12 +27,30 @@ pub(crate) struct Redrive {
 }
 
 impl State {
-    /// Run listed failures again, at most `rate` a second.
-    pub(crate) fn redrive(&mut self, mapping: u64, keys: Vec<FailureKey>, rate: Option<f64>) {
-        let redrive = self.redrives.entry(mapping).or_default();
-        redrive.spacing_ns = rate.map_or(0, |rate| (1e9 / rate) as u64);
-        redrive.keys.extend(keys);
+    /// Run listed failures again, at most `rate` a second and mapping. Gives how many.
+    pub(crate) fn redrive(&mut self, keys: Vec<FailureKey>, rate: Option<f64>) -> Result<usize, EngineError> {
+        let waiting: usize = self.redrives.values().map(|redrive| redrive.keys.len()).sum();
+        if waiting + keys.len() > KEYS_MAX {
+            return Err(EngineError::TooMany {
+                message: format!("{waiting} failures wait to be run again, allowed are {KEYS_MAX}"),
+                reason: "RedriveBacklog".into(),
+                retry_after_ms: 1_000,
+            });
+        }
+        let count = keys.len();
+        for key in keys {
+            let redrive = self.redrives.entry(key.mapping).or_default();
+            redrive.spacing_ns = rate.map_or(0, |rate| (1e9 / rate) as u64);
+            redrive.keys.insert(key);
+        }
         self.send_redrives();
+        Ok(count)
+    }
+
+    /// All of a function's failures were looked for.
+    pub(crate) fn redrive_found(&mut self, redriven: Redriven) -> Result<Reply, EngineError> {
+        let count = if redriven.dry_run { redriven.keys.len() } else { self.redrive(redriven.keys, redriven.rate)? };
+        Ok(Reply::Json(json!({"redriven": count, "more": redriven.more}).to_string().into_bytes()))
     }
 
     /// Start redrives that are due. One at a time for each mapping: an operator's second look never floods a handler.
@@ -111,7 +136,11 @@ impl State {
             }
         }
         self.pending.begin_lazily(self.now.mono_ns);
-        if let Some(redrive) = self.redrives.get_mut(&key.mapping) {
+    }
+
+    /// The one under way has ended, or is past its deadline and may never end: go on with the next.
+    pub(crate) fn redrive_on(&mut self, mapping: u64) {
+        if let Some(redrive) = self.redrives.get_mut(&mapping) {
             redrive.under_way = false;
         }
         self.send_redrives();

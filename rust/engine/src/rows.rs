@@ -8,13 +8,33 @@ use crate::state::State;
 /// Rows read at once: each may hold a batch of 6 MB.
 const ROWS: usize = 64;
 
+/// What the commits under way do to a row.
+pub(crate) enum OnItsWay {
+    /// Write it so.
+    In(Vec<u8>),
+    /// Remove it.
+    Out,
+    /// Nothing.
+    No,
+}
+
 impl State {
     /// A row as it will be once everything written so far is durable.
     pub(crate) fn row(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.row_on_its_way(table, key) {
+            OnItsWay::In(row) => Ok(Some(row)),
+            OnItsWay::Out => Ok(None),
+            OnItsWay::No => self.reader.get(table, key),
+        }
+    }
+
+    /// What the commits under way do to a row.
+    pub(crate) fn row_on_its_way(&self, table: Table, key: &[u8]) -> OnItsWay {
         let at = (table, key.to_vec());
         match self.pending.rows.get(&at).or_else(|| self.committing.get(&at)) {
-            Some(row) => Ok(row.clone()),
-            None => self.reader.get(table, key),
+            Some(Some(row)) => OnItsWay::In(row.clone()),
+            Some(None) => OnItsWay::Out,
+            None => OnItsWay::No,
         }
     }
 

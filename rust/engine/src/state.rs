@@ -18,8 +18,9 @@ use crate::mappings::Mapping;
 use crate::meters::StoreMeters;
 use crate::metrics::exports::Exports;
 use crate::metrics::Registry;
+use crate::orders::Order;
 use crate::outbox::Outbox;
-use crate::pollers::{Poller, PollerId, Read};
+use crate::pollers::{Poller, PollerId};
 use crate::port::{Reader, ShardId, StoreError};
 use crate::redrives::Redrive;
 use crate::slots::{SlotId, SlotRecord, Slots};
@@ -152,7 +153,7 @@ pub(crate) struct State {
     pub(crate) committing_bytes: usize,
     /// Rows of the commit under way: no longer pending, not yet readable.
     pub(crate) committing: Arc<Rows>,
-    pub(crate) reads: VecDeque<Read>,
+    pub(crate) reads: VecDeque<Order>,
     pub(crate) deliveries: Deliveries,
     pub(crate) redrives: BTreeMap<u64, Redrive>,
     pub(crate) events: EventQueues,

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crate::engine::Shared;
+use crate::orders::{Fetched, Order};
 use crate::port::{Reader, Store};
 
 /// Longest sleep of a thread that has nothing to do.
@@ -84,13 +85,10 @@ pub(crate) fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
         let many = inner.state.reads.len().min(READS);
         batch.extend(inner.state.reads.drain(..many));
         drop(inner);
-        let done: Vec<_> = batch.drain(..).map(|one| (one, reader.chunks(one.shard, one.from, one.bytes))).collect();
+        let done: Vec<Fetched> = batch.drain(..).map(|order: Order| order.carry_out(reader.as_mut())).collect();
         inner = shared.enter();
-        for (one, result) in done {
-            match result {
-                Ok(chunks) => inner.state.read_done(one, chunks),
-                Err(error) => inner.state.fail(error),
-            }
+        for fetched in done {
+            inner.state.fetched(fetched);
         }
         shared.leave(inner);
         inner = shared.lock();

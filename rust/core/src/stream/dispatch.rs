@@ -3,6 +3,7 @@
 //! The order of effects stands in one place, `advance`: discards, then runs, then at most one checkpoint.
 
 use super::batch;
+use super::checkpoint::Tried;
 use super::face::{Command, Condition, Event, Outcome};
 use super::fate::{self, Fate, Verdict};
 use super::lanes::{Batch, Lane, Phase, Slot};
@@ -29,7 +30,7 @@ impl ShardMachine {
 
     /// Nothing new may run.
     pub(super) fn is_held(&self) -> bool {
-        let is_alone = |lane: &Lane| lane.is_in_flight() && lane.batches.front().is_some_and(|batch| batch.alone);
+        let is_alone = |lane: &Lane| lane.is_running() && lane.batches.front().is_some_and(|batch| batch.alone);
         self.paused || self.seek.is_some() || self.lanes.iter().any(is_alone)
     }
 
@@ -39,9 +40,9 @@ impl ShardMachine {
         }
         let is_ready = |lane: &Lane| lane.phase == Phase::Free && !lane.batches.is_empty();
         let is_alone = |lane: &Lane| lane.batches.front().is_some_and(|batch| batch.alone);
-        // A suspect goes first, and waits until nothing is in flight.
+        // A suspect goes first, and waits until nothing runs.
         if let Some(index) = self.lanes.iter().position(|lane| is_ready(lane) && is_alone(lane)) {
-            if self.in_flight == 0 {
+            if !self.lanes.iter().any(Lane::is_running) {
                 self.run(index, now);
             }
             return;
@@ -126,15 +127,28 @@ impl ShardMachine {
         let belongs = |slot: &Slot| window_end_ms.is_none_or(|end_ms| slot.arrival_ms < end_ms);
 
         let may_grow = self.may_grow(index, belongs);
-        if may_grow && !self.suspects.contains(&front) && self.is_gathering(index, now) {
-            return false;
-        }
-        let lane = &self.lanes[index];
-        let mut next = Batch { len: batch::cut(lane, &self.settings, belongs), ..Batch::default() };
-        match self.suspects.examine(lane, next.len, may_grow) {
-            Finding::Clear { count } => next.len = count,
+        let mut next = match self.lanes[index].tried_next(front.position) {
+            Some(Tried { last: Some(last), runs, failures, .. }) => {
+                let lane = &self.lanes[index];
+                if may_grow && lane.read_to <= last {
+                    return false;
+                }
+                let len = lane.slots.iter().take_while(|slot| slot.position <= last).count();
+                Batch { len, runs, failures, ..Batch::default() }
+            }
+            _ => {
+                if may_grow && !self.suspects.contains(&front) && self.is_gathering(index, now) {
+                    return false;
+                }
+                Batch { len: batch::cut(&self.lanes[index], &self.settings, belongs), ..Batch::default() }
+            }
+        };
+        match self.suspects.examine(&self.lanes[index], next.len, may_grow) {
+            Finding::Clear { count } => next = next.cut_to(count),
             Finding::Wait => return false,
-            Finding::Alone { count, interruptions } => next = Batch { len: count, alone: true, interruptions, ..next },
+            Finding::Alone { count, interruptions } => {
+                next = Batch { alone: true, interruptions, ..next.cut_to(count) };
+            }
             Finding::Condemn { interruptions } => {
                 self.discard(index, Condition::RuntimeInterrupted, 1, &Batch { runs: interruptions, ..next });
                 return true;
@@ -145,6 +159,7 @@ impl ShardMachine {
         }
         let lane = &mut self.lanes[index];
         lane.phase = Phase::Free;
+        lane.tried.pop_front();
         lane.batches.push_back(next);
         true
     }
@@ -153,15 +168,21 @@ impl ShardMachine {
     fn cut_final(&mut self, index: usize) {
         let lane = &mut self.lanes[index];
         lane.phase = Phase::Free;
+        let tried = lane.tried.pop_front().filter(|tried| tried.last.is_none());
+        let last = tried.map_or_else(Batch::default, |Tried { runs, failures, .. }| Batch {
+            runs,
+            failures,
+            ..Batch::default()
+        });
         match self.suspects.examine_final() {
             Finding::Alone { interruptions, .. } => {
-                lane.batches.push_back(Batch { alone: true, interruptions, ..Batch::default() });
+                lane.batches.push_back(Batch { alone: true, interruptions, ..last });
             }
             Finding::Condemn { interruptions } => {
                 lane.batches.push_back(Batch { runs: interruptions, ..Batch::default() });
                 self.give_up(index, Condition::RuntimeInterrupted);
             }
-            Finding::Clear { .. } | Finding::Wait => lane.batches.push_back(Batch::default()),
+            Finding::Clear { .. } | Finding::Wait => lane.batches.push_back(last),
         }
     }
 
@@ -190,6 +211,7 @@ impl ShardMachine {
         let lane = &mut self.lanes[index];
         let Some(batch) = lane.batches.front_mut() else { return };
         batch.runs += 1;
+        batch.overdue = false;
         let batch = *batch;
         let id = self.next_batch;
         self.next_batch += 1;
@@ -255,6 +277,8 @@ impl ShardMachine {
         // It has run to an end, so it is no suspect any more.
         batch.alone = false;
         let batch = *batch;
+        // Its tries are told in the checkpoint.
+        self.progress = true;
         match fate::of_failed(&batch, &self.settings) {
             Fate::Retry => {
                 self.commands.push_back(Command::Count(Event::Retry));

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use super::checkpoint::Tried;
 use super::face::{BatchId, Record};
 
 /// What a lane keeps of a record.
@@ -40,9 +41,20 @@ pub(super) struct Batch {
     pub(super) interruptions: u32,
     /// An operator gave it up while it was in flight.
     pub(super) skipped: bool,
+    /// In flight past its deadline: it may never end, so no suspect waits for it and it holds up no other lane.
+    pub(super) overdue: bool,
 }
 
 impl Batch {
+    /// Its first `count` records. A part begins with fresh counts.
+    pub(super) fn cut_to(self, count: usize) -> Self {
+        if count == self.len {
+            self
+        } else {
+            Self { len: count, ..Self::default() }
+        }
+    }
+
     /// The last invoke of a tumbling window.
     pub(super) fn is_final(&self) -> bool {
         self.len == 0
@@ -84,12 +96,21 @@ pub(super) struct Lane {
     pub(super) read_to: u64,
     /// The first one is running or next to run; more than one only after a split.
     pub(super) batches: VecDeque<Batch>,
+    /// Batches that were tried before a restart, to be cut again as they were.
+    pub(super) tried: VecDeque<Tried>,
     pub(super) phase: Phase,
 }
 
 impl Lane {
     pub(super) fn starting_at(position: u64) -> Self {
-        Self { slots: VecDeque::new(), bytes: 0, read_to: position, batches: VecDeque::new(), phase: Phase::Free }
+        Self {
+            slots: VecDeque::new(),
+            bytes: 0,
+            read_to: position,
+            batches: VecDeque::new(),
+            tried: VecDeque::new(),
+            phase: Phase::Free,
+        }
     }
 
     /// Everything of this lane below the mark is done.
@@ -99,6 +120,35 @@ impl Lane {
 
     pub(super) fn is_in_flight(&self) -> bool {
         matches!(self.phase, Phase::InFlight { .. })
+    }
+
+    /// The next batch as it was tried before a restart. What lies below `front` is done or gone, and forgotten.
+    pub(super) fn tried_next(&mut self, front: u64) -> Option<Tried> {
+        while self.tried.front().is_some_and(|tried| tried.last.is_some_and(|last| last < front)) {
+            self.tried.pop_front();
+        }
+        self.tried.front().copied()
+    }
+
+    /// What a restart must know of the tries of batches that are not done.
+    pub(super) fn tries(&self, lane: u8) -> impl Iterator<Item = Tried> + '_ {
+        let is_told = self.batches.len() > 1 || self.batches.front().is_some_and(|batch| batch.failures > 0);
+        let mut end = 0;
+        // Of what is in flight it is not known yet whether it will have been a try.
+        let mut in_flight = u32::from(self.is_in_flight());
+        let cut = self.batches.iter().filter(move |_| is_told).map(move |batch| {
+            end += batch.len;
+            let last = if batch.is_final() { None } else { self.slots.get(end - 1).map(|slot| slot.position) };
+            let runs = batch.runs - std::mem::take(&mut in_flight);
+            Tried { lane, last, runs, failures: batch.failures }
+        });
+        let mark = self.mark();
+        cut.chain(self.tried.iter().copied().filter(move |tried| tried.last.is_none_or(|last| last >= mark)))
+    }
+
+    /// In flight, and not past its deadline.
+    pub(super) fn is_running(&self) -> bool {
+        self.is_in_flight() && self.batches.front().is_some_and(|batch| !batch.overdue)
     }
 
     /// Records that belong to batches already cut.

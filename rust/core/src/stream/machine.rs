@@ -43,10 +43,13 @@ pub struct ShardMachine {
 }
 
 impl ShardMachine {
-    /// Go on from `checkpoint`. When its number of lanes is not the settings' one, its lanes meet first.
+    /// Go on from `checkpoint`, which has no flaw. When its number of lanes is not the settings' one, its lanes meet first.
     pub fn new(settings: Settings, checkpoint: Checkpoint) -> Self {
-        let Checkpoint { marks, window, ended } = checkpoint;
-        let lanes: Vec<Lane> = marks.into_iter().map(Lane::starting_at).collect();
+        let Checkpoint { marks, window, ended, tried } = checkpoint;
+        let mut lanes: Vec<Lane> = marks.into_iter().map(Lane::starting_at).collect();
+        for tried in tried {
+            lanes[usize::from(tried.lane)].tried.push_back(tried);
+        }
         let mut machine = Self {
             intake: Intake::new(&settings, lanes.len()),
             settings,
@@ -154,6 +157,16 @@ impl ShardMachine {
             self.lanes[index].batches.pop_front();
         }
         self.advance(now);
+    }
+
+    /// A batch in flight is past its deadline. It has failed and may never end: its lane stays held until it does, and nothing
+    /// else waits for it any more.
+    pub fn overdue(&mut self, batch: BatchId, now: &Now) {
+        let lane = self.lanes.iter_mut().find(|lane| lane.phase == Phase::InFlight { batch });
+        if let Some(batch) = lane.and_then(|lane| lane.batches.front_mut()) {
+            batch.overdue = true;
+            self.advance(now);
+        }
     }
 
     /// A batch that `Run` gave was not handed out after all: as if it had not begun. Hold the machine first (`pause`, `seek`),
@@ -270,7 +283,8 @@ impl ShardMachine {
             return Checkpoint::starting_at(position, self.settings.parallelization_factor);
         }
         let marks = self.lanes.iter().map(Lane::mark).collect();
-        Checkpoint { marks, window: self.window.clone(), ended: self.ended }
+        let tried = self.lanes.iter().zip(0..).flat_map(|(lane, index)| lane.tries(index)).collect();
+        Checkpoint { marks, window: self.window.clone(), ended: self.ended, tried }
     }
 
     /// The shard is closed and everything in it is done.

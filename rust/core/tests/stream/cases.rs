@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 
+use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_core::stream::face::{Backoff, Command, Event, Outcome, Record, Report, Settings};
 use serde_json::Value;
 
@@ -200,8 +201,16 @@ fn played(row: &Value) -> Vec<String> {
     let mut sim = Sim::new(settings.clone(), log_of(row), handler_of(row));
     sim.fetch_max = row["fetch_max"].as_u64().map_or(usize::MAX, |most| most as usize);
     let mut lines = Vec::new();
+    let mut saved = sim.checkpoints[0].clone();
     let mut see = |sim: &Sim, seen: Seen<'_>| {
         if let Seen::Command(command) = seen {
+            if let Command::Checkpoint(checkpoint) = command {
+                let before = std::mem::replace(&mut saved, checkpoint.clone());
+                let is_same_but_for_tries = Checkpoint { tried: before.tried.clone(), ..saved.clone() } == before;
+                if is_same_but_for_tries && saved.tried != before.tried {
+                    return;
+                }
+            }
             let line = described(command);
             if shown.iter().any(|kind| line.starts_with(kind)) {
                 lines.push(format!("{} {line}", sim.elapsed_ms));

@@ -1,5 +1,6 @@
 //! The shard machine under a simulated engine on virtual time: `cases` reads the table, `promises` are the properties;
-//! `reading` drives the machine by hand where an engine's fetches overlap with other facts.
+//! `reading` drives the machine by hand where an engine's fetches overlap with other facts, `restart` from one life of a
+//! process to the next.
 
 #[cfg(test)]
 mod cases;
@@ -7,5 +8,7 @@ mod cases;
 mod promises;
 #[cfg(test)]
 mod reading;
+#[cfg(test)]
+mod restart;
 #[cfg(test)]
 mod sim;

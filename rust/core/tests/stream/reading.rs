@@ -143,7 +143,7 @@ fn one_lane_is_never_more_than_two_look_aheads_in_front() {
 
 #[test]
 fn a_lane_that_catches_up_takes_turns_with_the_others() {
-    let checkpoint = Checkpoint { marks: vec![0, 500_000], window: None, ended: false };
+    let checkpoint = Checkpoint { marks: vec![0, 500_000], window: None, ended: false, tried: Vec::new() };
     let mut machine = ShardMachine::new(settings(10, 2), checkpoint);
     machine.appended(1_000_000);
     let places: Vec<u64> = (0..2).map(|_| answer(&mut machine, 1_000_000).unwrap().from).collect();
@@ -162,7 +162,7 @@ fn the_next_batch_is_read_while_one_is_in_flight() {
 #[test]
 fn a_clock_set_back_by_a_day_makes_no_window_wait_longer_than_its_length() {
     let window = WindowState { start_ms: START_MS, end_ms: START_MS + 60_000, state: "{}".into() };
-    let checkpoint = Checkpoint { marks: vec![0], window: Some(window), ended: false };
+    let checkpoint = Checkpoint { marks: vec![0], window: Some(window), ended: false, tried: Vec::new() };
     let mut machine = ShardMachine::new(Settings { tumbling_window_ms: 60_000, ..settings(10, 1) }, checkpoint);
     machine.appended(0);
     machine.due(&Now { wall_ms: START_MS - 86_400_000, ..NOW });

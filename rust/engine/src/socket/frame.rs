@@ -4,6 +4,7 @@
 //! an id of the client's choice, its answer carries the same. Both ends are the same user on the same machine; still, a
 //! frame that is too long or makes no sense closes the connection, and never does more.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use crate::error::{Answer, EngineError, Reply};
@@ -174,17 +175,22 @@ pub fn request(kind: u8, body: &[u8]) -> Option<Request> {
     pieces.0.is_empty().then_some(request)
 }
 
-/// An answer as a frame.
+/// An answer as a frame. One that is over the greatest frame becomes a refusal that says so.
 pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
-    match answer {
-        Ok(Reply::Numbers(numbers)) => {
-            let body: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-            frame(id, NUMBERS, &body)
-        }
-        Ok(Reply::Request(request)) => frame(id, REQUEST, &request.to_le_bytes()),
-        Ok(Reply::Json(json)) => frame(id, JSON, json),
-        Err(error) => frame(id, ERROR, &serde_json::to_vec(error).unwrap_or_default()),
+    let (kind, body): (u8, Cow<'_, [u8]>) = match answer {
+        Ok(Reply::Numbers(numbers)) => (NUMBERS, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
+        Ok(Reply::Request(request)) => (REQUEST, request.to_le_bytes().to_vec().into()),
+        Ok(Reply::Json(json)) => (JSON, json.into()),
+        Err(error) => (ERROR, serde_json::to_vec(error).unwrap_or_default().into()),
+    };
+    if HEAD + body.len() <= FRAME_MAX {
+        return frame(id, kind, &body);
     }
+    let refused = EngineError::TooLarge(format!(
+        "the answer has {} bytes: through the owner's socket {FRAME_MAX} are allowed; ask for less at a time",
+        body.len()
+    ));
+    frame(id, ERROR, &serde_json::to_vec(&refused).unwrap_or_default())
 }
 
 /// The owner's last frame.
@@ -245,6 +251,12 @@ mod tests {
             let (_, kind, body) = reread(&answer(1, &one));
             assert_eq!(parse_answer(kind, body), Some(one));
         }
+    }
+
+    #[test]
+    fn an_answer_over_the_greatest_frame_is_a_refusal_and_not_a_broken_connection() {
+        let (_, kind, body) = reread(&answer(1, &Ok(Reply::Json(vec![b' '; FRAME_MAX]))));
+        assert!(matches!(parse_answer(kind, body), Some(Err(EngineError::TooLarge(_)))));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The owner's socket: how every other process reaches the one that owns a store.
 
 pub mod client;
+mod credit;
 pub mod frame;
 pub mod server;

@@ -3,22 +3,26 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::net::UnixListener;
+use tokio::sync::oneshot;
+
+use super::credit::Credit;
 use super::frame::{self, Request};
 use crate::engine::Engine;
 use crate::error::{EngineError, Waiter};
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 256;
-/// Most answers that wait for a client to read them; a client that lets more pile up is cut off.
-const ANSWERS_MAX: usize = 4_096;
+/// How long to wait when a connection cannot be taken, for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long clients may take to read their last answers.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
@@ -26,7 +30,8 @@ const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 /// Listens until it is closed.
 pub struct Listener {
     path: PathBuf,
-    stopping: Arc<AtomicBool>,
+    /// Dropped to let the accepting thread go. It needs no connection, which fails when the socket's file has been removed.
+    stop: Option<oneshot::Sender<()>>,
     open: Arc<Mutex<Vec<Connection>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -45,23 +50,26 @@ impl Listener {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
+        let listener = {
+            let _inside = runtime.enter();
+            UnixListener::bind(path).map_err(failed)?
+        };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let stopping = Arc::new(AtomicBool::new(false));
         let open = Arc::new(Mutex::new(Vec::new()));
-        let (flag, streams) = (stopping.clone(), open.clone());
-        let accept = move || accept(&listener, &engine, &flag, &streams);
+        let streams = open.clone();
+        let (stop, stopped) = oneshot::channel();
+        let accept = move || runtime.block_on(accept(&listener, &engine, stopped, &streams));
         let thread = std::thread::Builder::new().name("forebay-socket".into()).spawn(accept).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), stopping, open, thread: Some(thread) })
+        Ok(Self { path: path.to_owned(), stop: Some(stop), open, thread: Some(thread) })
     }
 }
 
 impl Listener {
     /// Take no further connection and read no further request. What was read is still answered.
     pub fn stop_reading(&mut self) {
-        self.stopping.store(true, Ordering::Release);
-        // A connection of our own wakes the accepting thread; a refused one means that it has already ended.
-        let _woken = UnixStream::connect(&self.path);
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ended = thread.join();
         }
@@ -92,54 +100,79 @@ impl Drop for Listener {
     }
 }
 
-fn accept(listener: &UnixListener, engine: &Arc<Engine>, stopping: &AtomicBool, open: &Mutex<Vec<Connection>>) {
+async fn accept(
+    listener: &UnixListener,
+    engine: &Arc<Engine>,
+    mut stopped: oneshot::Receiver<()>,
+    open: &Mutex<Vec<Connection>>,
+) {
     let connections = Arc::new(AtomicUsize::new(0));
-    for stream in listener.incoming() {
-        if stopping.load(Ordering::Acquire) {
-            return;
-        }
-        let Ok(stream) = stream else { continue };
-        if connections.load(Ordering::Acquire) >= CONNECTIONS_MAX {
-            continue;
-        }
-        let (Ok(reading), Ok(kept)) = (stream.try_clone(), stream.try_clone()) else { continue };
-        connections.fetch_add(1, Ordering::AcqRel);
-        let (answers, waiting) = sync_channel(ANSWERS_MAX);
-        let (engine, count) = (engine.clone(), connections.clone());
-        let writer = std::thread::Builder::new().name("forebay-answers".into());
-        let reader = std::thread::Builder::new().name("forebay-requests".into());
-        let written = writer.spawn(move || write_answers(stream, &waiting));
-        let serving = reader.spawn(move || {
-            serve(reading, &engine, &answers);
-            count.fetch_sub(1, Ordering::AcqRel);
-        });
-        if serving.is_err() {
-            connections.fetch_sub(1, Ordering::AcqRel);
-        }
-        if let Ok(writer) = written {
-            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.retain(|connection| !connection.writer.is_finished());
-            open.push(Connection { stream: kept, writer });
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut stopped => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) if stream.set_nonblocking(false).is_ok() => stream,
+            _ => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        if connections.load(Ordering::Acquire) < CONNECTIONS_MAX {
+            open_connection(stream, engine, &connections, open);
         }
     }
 }
 
-fn serve(mut stream: UnixStream, engine: &Engine, answers: &SyncSender<Vec<u8>>) {
-    while let Ok(Some((id, kind, body))) = frame::read(&mut stream) {
+fn open_connection(
+    stream: UnixStream,
+    engine: &Arc<Engine>,
+    connections: &Arc<AtomicUsize>,
+    open: &Mutex<Vec<Connection>>,
+) {
+    let (Ok(reading), Ok(kept)) = (stream.try_clone(), stream.try_clone()) else { return };
+    connections.fetch_add(1, Ordering::AcqRel);
+    let (answers, waiting) = channel();
+    let (engine, count, credit) = (engine.clone(), connections.clone(), Arc::new(Credit::default()));
+    let writer = std::thread::Builder::new().name("forebay-answers".into());
+    let reader = std::thread::Builder::new().name("forebay-requests".into());
+    let theirs = credit.clone();
+    let written = writer.spawn(move || {
+        write_answers(stream, &waiting, &theirs);
+        theirs.close();
+    });
+    let serving = reader.spawn(move || {
+        serve(reading, &engine, &answers, &credit);
+        count.fetch_sub(1, Ordering::AcqRel);
+    });
+    if serving.is_err() {
+        connections.fetch_sub(1, Ordering::AcqRel);
+    }
+    if let Ok(writer) = written {
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|connection| !connection.writer.is_finished());
+        open.push(Connection { stream: kept, writer });
+    }
+}
+
+fn serve(mut stream: UnixStream, engine: &Engine, answers: &Sender<Vec<u8>>, credit: &Arc<Credit>) {
+    // Not read before there is room for its answer: a client that asks faster than it is answered waits in its own writes.
+    while credit.take() {
+        let Ok(Some((id, kind, body))) = frame::read(&mut stream) else { break };
         let Some(request) = frame::request(kind, &body) else { break };
-        let reply_to = answers.clone();
-        let cut = stream.try_clone();
+        let (reply_to, credit) = (answers.clone(), credit.clone());
         let waiter = Waiter::Call(Box::new(move |answer| {
             // Read while the engine was closing: it was not accepted, the next owner may be asked.
             let answer = answer.map_err(|error| match error {
                 EngineError::Closed(text) => EngineError::OwnerLeft(text),
                 other => other,
             });
-            if reply_to.try_send(frame::answer(id, &answer)).is_err() {
-                if let Ok(stream) = cut {
-                    let _cut_off = stream.shutdown(std::net::Shutdown::Both);
-                }
-            }
+            let bytes = frame::answer(id, &answer);
+            credit.answered(bytes.len());
+            // A writer that has ended means that the client has hung up.
+            let _unheard = reply_to.send(bytes);
         }));
         match request {
             Request::Put { stream, records } => {
@@ -154,15 +187,18 @@ fn serve(mut stream: UnixStream, engine: &Engine, answers: &SyncSender<Vec<u8>>)
     }
 }
 
-fn write_answers(mut stream: UnixStream, waiting: &Receiver<Vec<u8>>) {
+fn write_answers(mut stream: UnixStream, waiting: &Receiver<Vec<u8>>, credit: &Credit) {
     while let Ok(mut bytes) = waiting.recv() {
+        let mut answers = 1;
         while bytes.len() < 1 << 16 {
             let Ok(more) = waiting.try_recv() else { break };
             bytes.extend_from_slice(&more);
+            answers += 1;
         }
         if stream.write_all(&bytes).is_err() {
             break;
         }
+        credit.give_back(answers, bytes.len());
     }
     // Nobody is left who could answer: the client has hung up, or everything that was read from it is answered.
     let _unheard = stream.write_all(&frame::farewell());

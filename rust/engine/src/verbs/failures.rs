@@ -1,5 +1,6 @@
 //! `failed.*`
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use super::Done;
 use crate::error::EngineError;
 use crate::failures::{decode, FailureKey, FailureRow};
 use crate::port::Table;
+use crate::search::{parse_token, Aim, Page, Redriven, Search};
 use crate::state::State;
 
 #[derive(Deserialize)]
@@ -82,27 +84,23 @@ impl State {
     }
 
     pub(super) fn failed_list(&mut self, list: &List) -> Result<Done, EngineError> {
-        let mut after = match &list.after {
+        let after = match &list.after {
             None => None,
-            Some(text) => Some(failure_key(text)?.bytes()),
+            Some(token) => Some(parse_token(token).ok_or_else(|| {
+                EngineError::Invalid(format!("after is {token:?}: allowed is what an answer gave as `next`"))
+            })?),
         };
-        let mut found = Vec::new();
-        while found.len() < list.limit {
-            let rows = self.reader.scan(Table::Failure, &[], after.as_deref(), ROWS)?;
-            let Some((last, _)) = rows.last() else { break };
-            after = Some(last.clone());
-            for (key, bytes) in &rows {
-                let (Some(key), Some((row, payload))) = (FailureKey::parse(key), decode(bytes)) else { continue };
-                let Some((function, stream)) = self.failed_of(key) else { continue };
-                let ours = list.function.as_ref().is_none_or(|name| name == function)
-                    && list.stream.as_deref().is_none_or(|name| Some(name) == stream);
-                if ours && found.len() < list.limit {
-                    found.push(shown(key, &row, payload, (function, stream)));
-                }
-            }
-        }
-        found.sort_by_key(|failure| failure["failed_ms"].as_u64());
-        Ok(Done::at_once(Value::Array(found)))
+        let of_mappings =
+            self.mappings.iter().map(|(&id, of)| (id, (of.row.function.clone(), Some(of.row.stream.clone()))));
+        let of_events = self.events.queues.iter().map(|(&id, of)| (id, (of.function.clone(), None)));
+        let is_wanted = |(_, (function, stream)): &(u64, (String, Option<String>))| {
+            list.function.as_ref().is_none_or(|name| name == function)
+                && list.stream.as_ref().is_none_or(|name| Some(name) == stream.as_ref())
+        };
+        let names: BTreeMap<u64, (String, Option<String>)> = of_mappings.chain(of_events).filter(is_wanted).collect();
+        let ids: Vec<u64> = names.keys().copied().collect();
+        let page = Page { names, limit: list.limit.max(1), after, found: BTreeMap::new(), bytes: 0, end: None };
+        Ok(Done::WhenFound(Search::new(ids, Aim::List(page))))
     }
 
     pub(super) fn failed_redrive(&mut self, again: &Again) -> Result<Done, EngineError> {
@@ -112,57 +110,46 @@ impl State {
         if let Some(payload) = &again.payload {
             return self.redrive_edited(again, payload);
         }
-        let ids: Vec<u64> = self
-            .mappings
-            .iter()
-            .filter(|(_, mapping)| mapping.row.function == again.function)
-            .map(|(&id, _)| id)
-            .chain(self.events.queues.iter().filter(|(_, events)| events.function == again.function).map(|(&id, _)| id))
-            .collect();
-        let mut redriven = 0;
-        for id in ids {
-            let keys = match &again.ids {
-                Some(ids) => self.named_failures(id, ids)?,
-                None => self.listed_failures(id)?,
-            };
-            redriven += keys.len();
-            if !again.dry_run {
-                self.redrive(id, keys, again.rate);
-            }
+        let function = &again.function;
+        let running = self.mappings.iter().filter(|(_, of)| of.row.function == *function && of.slot.is_some());
+        // An event begins its new life in the store: it waits there for whoever has its function.
+        let events = self.events.queues.iter().filter(|(_, events)| events.function == *function);
+        let of_whom: Vec<u64> = running.map(|(&id, _)| id).chain(events.map(|(&id, _)| id)).collect();
+        if of_whom.is_empty() {
+            return Err(EngineError::NotFound(format!(
+                "nothing that runs has the function {function:?}: start the app that declares it, then redrive"
+            )));
         }
-        Ok(Done::when_durable(json!({ "redriven": redriven })))
-    }
-
-    /// Those of a mapping, or of a function's events, among the ids.
-    fn named_failures(&mut self, id: u64, ids: &[String]) -> Result<Vec<FailureKey>, EngineError> {
+        let Some(ids) = &again.ids else {
+            let redriven = Redriven { rate: again.rate, dry_run: again.dry_run, keys: Vec::new(), more: false };
+            return Ok(Done::WhenFound(Search::new(of_whom, Aim::Redrive(redriven))));
+        };
         let mut keys = Vec::with_capacity(ids.len());
         for text in ids {
-            let key = failure_key(text)?;
-            if key.mapping == id {
-                if self.row(Table::Failure, &key.bytes())?.is_none() {
-                    return Err(EngineError::NotFound(format!("no failure {text:?} is listed")));
-                }
-                keys.push(key);
-            }
+            keys.push(self.redrivable(function, &of_whom, text)?);
         }
-        Ok(keys)
+        let redriven = if again.dry_run { keys.len() } else { self.redrive(keys, again.rate)? };
+        Ok(Done::when_durable(json!({ "redriven": redriven, "more": false })))
     }
 
-    /// Everything that is listed and waits for no destination.
-    fn listed_failures(&mut self, id: u64) -> Result<Vec<FailureKey>, EngineError> {
-        let (mut keys, mut after) = (Vec::new(), None);
-        loop {
-            let (rows, all) = self.rows_after(Table::Failure, &id.to_be_bytes(), after.as_deref(), ROWS)?;
-            for (key, bytes) in &rows {
-                // One whose records retention has taken cannot be run again.
-                let listed = decode(bytes).is_some_and(|(row, kept)| row.destination.is_none() && !kept.is_empty());
-                keys.extend(FailureKey::parse(key).filter(|_| listed));
-            }
-            match rows.into_iter().next_back() {
-                Some((last, _)) if !all => after = Some(last),
-                _ => return Ok(keys),
-            }
+    /// A failure that may be run again.
+    fn redrivable(&mut self, function: &str, of_whom: &[u64], text: &str) -> Result<FailureKey, EngineError> {
+        let key = failure_key(text)?;
+        let bytes = if of_whom.contains(&key.mapping) { self.row(Table::Failure, &key.bytes())? } else { None };
+        let Some((row, kept)) = bytes.as_deref().and_then(decode) else {
+            return Err(EngineError::NotFound(format!("no failure {text:?} of function {function:?} is listed")));
+        };
+        if let Some(destination) = row.destination {
+            return Err(EngineError::Conflict(format!(
+                "the failure {text:?} waits for its destination {destination:?}: only what is listed is run again"
+            )));
         }
+        if kept.is_empty() {
+            return Err(EngineError::NotFound(format!(
+                "the records of the failure {text:?} are past the stream's retention: they cannot be run again"
+            )));
+        }
+        Ok(key)
     }
 
     /// Run one event again with another payload.
@@ -183,7 +170,7 @@ impl State {
         if !again.dry_run {
             self.revive_event(key, &ended, payload.as_bytes());
         }
-        Ok(Done::when_durable(json!({ "redriven": 1 })))
+        Ok(Done::when_durable(json!({ "redriven": 1, "more": false })))
     }
 
     /// The life of one request, as far as it is remembered and as it stands in the store.
@@ -246,7 +233,12 @@ impl State {
 }
 
 /// A failure as it is listed.
-fn shown(key: FailureKey, row: &FailureRow, payload: &[u8], (function, stream): (&str, Option<&str>)) -> Value {
+pub(crate) fn shown(
+    key: FailureKey,
+    row: &FailureRow,
+    payload: &[u8],
+    (function, stream): (&str, Option<&str>),
+) -> Value {
     json!({
         "id": key.text(), "function": function, "stream": stream, "failed_ms": row.failed_ms,
         "destination": row.destination, "undelivered_to": row.undelivered_to,

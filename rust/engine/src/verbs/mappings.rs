@@ -176,15 +176,18 @@ impl State {
                 None => self.save_start(id, shard, position, lanes),
             }
         }
-        // Parents that begin anew go before their children again.
-        for &(shard, _) in &targets {
-            if let Some(poller) = self.poller_of(id, shard) {
-                let waits_for = self.unfinished_parents(id, shard)?;
-                if let Some(poller) = self.pollers[poller].as_mut() {
-                    poller.waits_for = waits_for;
-                }
-                self.pump(poller);
+        // A shard that begins anew goes before its descendants again, whether they were moved or not.
+        let pollers: Vec<(ShardId, PollerId)> =
+            self.mappings[&id].pollers.iter().map(|(&shard, &poller)| (shard, poller)).collect();
+        for &(shard, poller_id) in &pollers {
+            let waits_for = self.unfinished_ancestors(id, shard)?;
+            if let Some(poller) = self.pollers[poller_id].as_mut() {
+                poller.waits_for = waits_for;
             }
+            self.hold_or_go(poller_id);
+        }
+        for (_, poller) in pollers {
+            self.pump(poller);
         }
         self.pending.urgent = true;
         Ok(Done::when_durable(self.describe_mapping(id, true)))

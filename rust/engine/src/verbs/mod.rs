@@ -1,7 +1,7 @@
 //! Control: what an operator, the app and the command line ask in words. One table for the owner and for clients through its socket; the
 //! words are written down in `python/forebay/wire/verbs.py`.
 
-mod failures;
+pub(crate) mod failures;
 mod mappings;
 mod metrics;
 mod streams;
@@ -10,42 +10,54 @@ use serde::de::DeserializeOwned;
 use serde_json::{json, Value};
 
 use crate::error::{EngineError, Reply, Waiter};
+use crate::orders::Order;
+use crate::search::Search;
 use crate::state::State;
 
-/// What a verb gives: its answer, and whether the caller must wait until the next commit is durable.
-pub(crate) struct Done {
-    answer: Value,
-    durable: bool,
+/// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
+pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// What a verb gives: its answer, and when the caller may have it.
+pub(crate) enum Done {
+    AtOnce(Value),
+    /// When the next commit is durable.
+    WhenDurable(Value),
+    /// When the reader has looked through the failures.
+    WhenFound(Box<Search>),
 }
 
 impl Done {
     fn at_once(answer: Value) -> Self {
-        Self { answer, durable: false }
+        Self::AtOnce(answer)
     }
 
     fn when_durable(answer: Value) -> Self {
-        Self { answer, durable: true }
+        Self::WhenDurable(answer)
     }
 }
 
 impl State {
     /// Answer one request.
     pub(crate) fn request(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
+        let reply = |answer: Value| Reply::Json(answer.to_string().into_bytes());
         match self.do_verb(verb, body) {
-            Ok(done) => {
-                let reply = Reply::Json(done.answer.to_string().into_bytes());
-                if done.durable && !self.pending.is_empty() {
-                    self.pending.urgent = true;
-                    self.pending.waiters.push((waiter, reply));
-                } else {
-                    self.answer(waiter, Ok(reply));
-                }
+            Ok(Done::WhenDurable(answer)) if !self.pending.is_empty() => {
+                self.pending.urgent = true;
+                self.pending.waiters.push((waiter, reply(answer)));
+            }
+            Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.answer(waiter, Ok(reply(answer))),
+            Ok(Done::WhenFound(mut search)) => {
+                search.waiter = Some(waiter);
+                self.reads.push_back(Order::Search(search));
             }
             Err(error) => self.answer(waiter, Err(error)),
         }
     }
 
     fn do_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
+        if self.closed {
+            return Err(EngineError::Closed("the app is stopped: it answers nothing more".into()));
+        }
         if let (Some(error), false) =
             (&self.failed, verb.starts_with("metrics.") || matches!(verb, "health" | "functions.list" | "lag"))
         {

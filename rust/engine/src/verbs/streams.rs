@@ -8,7 +8,7 @@ use forebay_core::sequence;
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
 
-use super::Done;
+use super::{Done, ANSWER_BYTES_MAX};
 use crate::error::EngineError;
 use crate::mapping_row::StartingPosition;
 use crate::meters::StreamMeters;
@@ -56,6 +56,9 @@ pub(crate) struct ReadAt {
     timestamp_ms: Option<u64>,
     limit: usize,
 }
+
+/// Bytes of one record of an answer without its key and data, about.
+const RECORD_BYTES: usize = 200;
 
 fn check_shards(shards: u32) -> Result<(), EngineError> {
     if (1..=SHARDS_MAX).contains(&shards) {
@@ -260,7 +263,7 @@ impl State {
     pub(super) fn stream_read(&mut self, read: &ReadAt) -> Result<Done, EngineError> {
         let stream = self.streams.get(&read.name).ok_or_else(|| self.no_stream(&read.name))?;
         let ids = stream.shards.clone();
-        let (mut records, mut cursors, mut behind) = (Vec::new(), Map::new(), 0);
+        let (mut records, mut cursors, mut behind, mut room) = (Vec::new(), Map::new(), 0, ANSWER_BYTES_MAX);
         for id in ids {
             let Some(shard) = self.shards[id as usize].as_ref() else { continue };
             let (index, durable, closed) = (shard.row.index, shard.durable, shard.row.closed_at.is_some());
@@ -277,12 +280,13 @@ impl State {
                 (None, Some(StartingPosition::AtTimestamp)) => self.position_at(id, read.timestamp_ms.unwrap_or(0))?,
                 (None, _) => shard.first,
             };
-            while at < durable && records.len() < read.limit {
+            while at < durable && records.len() < read.limit && room > 0 {
                 let chunks = self.reader.chunks(id, at, 1 << 16)?;
                 let Some(chunk) = chunks.first() else { break };
                 at = at.max(chunk.first());
-                while at < chunk.end() && records.len() < read.limit {
+                while at < chunk.end() && records.len() < read.limit && room > 0 {
                     let record = chunk.record(at);
+                    room = room.saturating_sub(record.data.len() / 3 * 4 + record.key.len() + RECORD_BYTES);
                     records.push(json!({
                         "shard_id": shard_id, "sequence_number": sequence::number(index, at).to_string(),
                         "partition_key": record.key, "data": STANDARD.encode(record.data),

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_core::stream::face::Window;
 use forebay_engine::port::ShardId;
 use serde_json::Value;
 
+use super::commits::lane_of;
 use super::log::Shard;
 use super::progress::{Flight, Progress};
 use super::{Mapping, Promise};
@@ -62,6 +64,22 @@ impl Mapping {
 }
 
 impl Progress {
+    /// After a crash: failed attempts count on as the durable checkpoint tells them.
+    pub(super) fn keep_tries(&mut self, shard: &Shard, saved: Option<&Checkpoint>) {
+        let Some(saved) = saved else { return };
+        for (lane, &mark) in saved.marks.iter().enumerate() {
+            let tried = saved.tried.iter().find(|tried| usize::from(tried.lane) == lane && tried.failures > 0);
+            let Some((last, failures)) = tried.and_then(|tried| Some((tried.last?, tried.failures))) else { continue };
+            let of_lane = |position: &u64| {
+                let place = shard.place(*position);
+                place.is_some_and(|place| lane_of(shard.records[place].hash, saved.marks.len()) == lane)
+            };
+            if let Some(first) = (mark.max(shard.start)..=last).find(of_lane) {
+                self.failed.insert(first, (last, u64::from(failures)));
+            }
+        }
+    }
+
     /// The state handed over must be the one that the last attempt gave.
     pub(super) fn check_window(&mut self, window: Option<&Window>, is_final: bool) -> Result<(), (Promise, String)> {
         let Some(window) = window else { return Ok(()) };

@@ -19,7 +19,7 @@ fn parse_checkpoint_key(key: &[u8]) -> Option<(u64, ShardId)> {
     Some((mapping, u32::from_be_bytes(key.get(8..12)?.try_into().ok()?)))
 }
 
-fn lane_of(hash: u32, lanes: usize) -> usize {
+pub(super) fn lane_of(hash: u32, lanes: usize) -> usize {
     hash as usize % lanes
 }
 

@@ -167,7 +167,8 @@ impl Ledger {
         let mut wrong = None;
         let mut repeated = 0;
         for (id, mapping) in &mut self.mappings {
-            (mapping.skips, mapping.changed) = (false, false);
+            mapping.skips = false;
+            let mut tries_kept = false;
             for (shard_id, progress) in &mut mapping.progress {
                 let Some(shard) = self.shards.get(shard_id) else { continue };
                 let mut key = id.to_be_bytes().to_vec();
@@ -177,7 +178,8 @@ impl Ledger {
                 progress.states.truncate(shard.records.len());
                 progress.follow(shard);
                 progress.marks = saved.as_ref().map_or_else(|| vec![progress.start], |saved| saved.marks.clone());
-                progress.window_count = saved.and_then(|saved| window_count(&saved.window?.state)).unwrap_or(0);
+                let window = saved.as_ref().and_then(|saved| saved.window.as_ref());
+                progress.window_count = window.and_then(|window| window_count(&window.state)).unwrap_or(0);
                 for (place, entry) in shard.records.iter().enumerate() {
                     let position = shard.start + place as u64;
                     let state = progress.states[place];
@@ -193,7 +195,14 @@ impl Ledger {
                 }
                 progress.set_marks_of_keys(shard);
                 progress.restart();
+                progress.keep_tries(shard, saved.as_ref());
+                tries_kept |= !progress.failed.is_empty();
+                // What was tried under other settings may be over what these allow.
+                if mapping.changed {
+                    progress.forget_attempts();
+                }
             }
+            mapping.changed &= tries_kept;
         }
         self.counts.repeated += repeated;
         if let Some((id, shard, position, state)) = wrong {

@@ -125,6 +125,8 @@ fn records_dropped_unread_and_a_batch_dropped_with_them_are_both_listed() {
         listed.iter().filter(|failure| failure["id"].as_str().unwrap().ends_with(":unread")).collect();
     assert_eq!(unread.len(), 1, "{} are listed", listed.len());
     assert!(listed.len() > 1);
+    let refused = rig.told("failed.redrive", &json!({"function": "f", "ids": [unread[0]["id"]]})).unwrap_err();
+    assert!(refused.to_string().contains("past the stream's retention"), "{refused}");
 }
 
 /// A mapping declared on a stream whose first records were long gone began with a failure record about all of them.
@@ -158,4 +160,174 @@ fn a_failure_whose_records_are_gone_is_not_run_again() {
     assert!(answer["redriven"].as_u64().is_some());
     rig.pass(10);
     rig.works();
+}
+
+/// A failure given up to a destination that is gone from the code waited for ever, in no list of what to look after.
+#[test]
+fn a_failure_whose_destination_is_gone_is_listed_after_a_day() {
+    let mut rig = Rig::new();
+    giving_up(&rig);
+    let _never_confirmed = fail_one(&rig);
+    rig.kill();
+    rig.start(&json!({}));
+    rig.pass(3_600_000);
+    assert_eq!(rig.failures()[0]["destination"], "d", "it may be registered yet");
+    rig.pass(24 * 3_600_000);
+    let listed = rig.failures();
+    assert!(listed[0]["destination"].is_null());
+    assert!(listed[0]["last_error"].as_str().unwrap().contains("\"d\""));
+    assert_eq!(rig.told("failed.redrive", &json!({"function": "f"})).unwrap()["redriven"], 1);
+}
+
+/// Over 10,000 that waited for a destination: what was not kept in memory was found again and again, and sent beside itself.
+#[test]
+fn a_great_many_failures_are_each_with_their_destination_once() {
+    const FAILURES: usize = 10_600;
+    let mut rig = Rig::new();
+    giving_up(&rig);
+    let keys = vec!["a"; FAILURES];
+    for part in keys.chunks(500) {
+        rig.put(part);
+    }
+    let mut sent = std::collections::BTreeSet::new();
+    let mut held = Vec::new();
+    let mut given_up = 0;
+    while sent.len() < FAILURES || !held.is_empty() {
+        let works = rig.works();
+        if works.is_empty() {
+            // Everything that may be sent is: confirm some of it, and let time pass.
+            assert!(given_up == FAILURES && !held.is_empty(), "{} of {FAILURES} were sent", sent.len());
+            for token in held.drain(..) {
+                rig.end(token, 0, None);
+            }
+            rig.pass(10);
+            continue;
+        }
+        for work in works {
+            if let Task::Deliver(_) = work.task {
+                assert!(sent.insert(delivered(&work)["metadata"]["deliveryId"].to_string()), "sent twice");
+                held.push(work.token);
+            } else {
+                rig.end(work.token, 1, None);
+                given_up += 1;
+            }
+        }
+    }
+    rig.pass(1_000);
+    assert!(rig.works().is_empty());
+    assert!(rig.failures().is_empty());
+}
+
+/// Failures were listed in the order of their shards, and what did not fit could not be asked for.
+#[test]
+fn failures_are_listed_oldest_first_and_page_by_page() {
+    let mut rig = Rig::new();
+    rig.start(&json!({}));
+    rig.told("stream.reshard", &json!({"name": "s", "shards": 4})).unwrap();
+    for n in 0..20 {
+        rig.put(&[format!("k{n}").as_str()]);
+        let batch = rig.batches().remove(0);
+        rig.end(batch.token, 1, None);
+        rig.pass(5);
+    }
+    let (mut all, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let page = rig.told("failed.list", &json!({"limit": 6, "after": after})).unwrap();
+        let failures = page["failures"].as_array().unwrap();
+        assert!(failures.len() <= 6);
+        all.extend(failures.iter().map(|failure| failure["failed_ms"].as_u64().unwrap()));
+        after = page["next"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    assert_eq!(all.len(), 20);
+    assert!(all.is_sorted());
+    assert!(rig.told("failed.list", &json!({"limit": 6, "after": "1-2-3"})).is_err());
+}
+
+/// A list of failures with their payloads was larger than a frame of the owner's socket, which broke.
+#[test]
+fn a_page_of_failures_ends_before_it_is_too_large() {
+    let rig = Rig::new();
+    rig.start(&json!({"include_payload": true}));
+    let data = vec![b'x'; 1 << 20];
+    for _ in 0..12 {
+        rig.put_data(&data);
+        let batch = rig.batches().remove(0);
+        rig.end(batch.token, 1, None);
+    }
+    let (mut count, mut pages, mut after) = (0, 0, Value::Null);
+    while pages == 0 || !after.is_null() {
+        let page = rig.told("failed.list", &json!({"limit": 1_000, "after": after})).unwrap();
+        assert!(page.to_string().len() < 9 << 20);
+        count += page["failures"].as_array().unwrap().len();
+        pages += 1;
+        after = page["next"].clone();
+    }
+    assert_eq!((count, pages), (12, 3));
+    let read = rig.told("stream.read", &json!({"name": "s", "position": "TRIM_HORIZON", "limit": 100})).unwrap();
+    assert!(read.to_string().len() < 11 << 20);
+    assert!(read["behind"].as_u64().unwrap() > 0);
+}
+
+/// A redrive for a function that nothing runs said how many it had taken up, and forgot them.
+#[test]
+fn a_redrive_without_its_function_is_refused() {
+    let mut rig = Rig::new();
+    rig.start(&json!({}));
+    rig.put(&["a"]);
+    let batch = rig.batches().remove(0);
+    rig.end(batch.token, 1, None);
+    rig.kill();
+    let refused = rig.told("failed.redrive", &json!({"function": "f"})).unwrap_err();
+    assert!(refused.to_string().contains("start the app that declares it"), "{refused}");
+}
+
+/// A failure on its way to its destination was run again by hand as well.
+#[test]
+fn what_waits_for_its_destination_is_not_redriven() {
+    let rig = Rig::new();
+    giving_up(&rig);
+    let _under_way = fail_one(&rig);
+    let id = rig.failures()[0]["id"].clone();
+    let refused = rig.told("failed.redrive", &json!({"function": "f", "ids": [id]})).unwrap_err();
+    assert!(refused.to_string().contains("waits for its destination"), "{refused}");
+    assert_eq!(rig.told("failed.redrive", &json!({"function": "f"})).unwrap()["redriven"], 0);
+    assert!(rig.told("failed.redrive", &json!({"function": "f", "ids": ["9-9-9"]})).is_err());
+}
+
+/// A lane that waited to retry a batch that retention took meanwhile: the batch is given up, and the lane goes on.
+#[test]
+fn a_lane_stuck_on_what_retention_took_goes_on() {
+    let mut rig = Rig::new();
+    let backoff = json!({"base_ms": 600_000, "cap_ms": 600_000, "jitter": 0.0});
+    rig.start(&json!({"maximum_retry_attempts": -1, "retry_backoff": backoff}));
+    rig.put(&["a"]);
+    let batch = rig.batches().remove(0);
+    rig.end(batch.token, 1, None);
+    rig.told("stream.alter", &json!({"name": "s", "retention_ms": 1_000})).unwrap();
+    rig.pass(60_000);
+    let listed = rig.failures();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["record"]["requestContext"]["condition"], "RecordsExpired");
+    rig.put(&["a"]);
+    assert_eq!(rig.batches()[0].positions, [1]);
+}
+
+/// A redriven batch whose handler never ended kept every other redrive of its mapping waiting.
+#[test]
+fn a_redrive_that_never_ends_holds_up_no_other() {
+    let mut rig = Rig::new();
+    rig.start(&json!({}));
+    for _ in 0..2 {
+        rig.put(&["a"]);
+        let batch = rig.batches().remove(0);
+        rig.end(batch.token, 1, None);
+        rig.pass(10);
+    }
+    assert_eq!(rig.told("failed.redrive", &json!({"function": "f"})).unwrap()["redriven"], 2);
+    assert_eq!(rig.batches()[0].positions, [0]);
+    rig.pass(1_001);
+    assert_eq!(rig.batches()[0].positions, [1]);
 }

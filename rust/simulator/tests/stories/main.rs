@@ -10,3 +10,5 @@ mod moves;
 mod rig;
 #[cfg(test)]
 mod stops;
+#[cfg(test)]
+mod suspects;

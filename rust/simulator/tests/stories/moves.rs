@@ -143,6 +143,46 @@ fn children_wait_for_their_parents_after_a_seek_to_the_beginning() {
     assert_eq!(rig.batches()[0].shard, child.shard);
 }
 
+/// After a seek of one parent to one of its records, children went on with what they had read beside it.
+#[test]
+fn descendants_wait_for_a_shard_that_is_moved_back_alone() {
+    let rig = Rig::new();
+    rig.start(&json!({}));
+    rig.put(&["a", "a"]);
+    for _ in 0..2 {
+        let parent = rig.batches().remove(0);
+        rig.end(parent.token, 0, None);
+    }
+    for shards in [2, 1] {
+        rig.told("stream.reshard", &json!({"name": "s", "shards": shards})).unwrap();
+    }
+    rig.put(&["a", "a", "a"]);
+    let grandchild = rig.batches().remove(0);
+    let back = json!({"stream": "s", "function": "f", "sequence_number": crate::rig::number(0, 1)});
+    rig.told("mapping.seek", &back).unwrap();
+    rig.end(grandchild.token, 0, None);
+    let again = rig.batches();
+    assert_eq!(again.iter().map(|batch| batch.shard).collect::<Vec<_>>(), [0], "it has two more records at hand");
+    rig.end(again[0].token, 0, None);
+    assert_eq!(rig.batches()[0].shard, grandchild.shard);
+}
+
+/// A pause while a child waited for its parent, and a resume: the child began beside it.
+#[test]
+fn a_resume_lets_no_child_begin_before_its_parent_is_over() {
+    let rig = Rig::new();
+    rig.start(&json!({}));
+    rig.put(&["a"]);
+    let parent = rig.batches().remove(0);
+    rig.told("stream.reshard", &json!({"name": "s", "shards": 2})).unwrap();
+    rig.put(&["a"]);
+    rig.told("mapping.pause", &bound()).unwrap();
+    rig.told("mapping.resume", &bound()).unwrap();
+    assert!(rig.works().is_empty());
+    rig.end(parent.token, 0, None);
+    assert_eq!(rig.batches().len(), 1);
+}
+
 /// A stream was resharded while a put waited for the disk. The disk was full: the shard had been closed behind records that it
 /// never got, never came to its end, and its children waited for it.
 #[test]

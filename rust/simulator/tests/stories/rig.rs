@@ -152,6 +152,24 @@ impl Rig {
         ear
     }
 
+    pub(crate) fn put_data(&self, data: &[u8]) {
+        self.engine().put("s", [("a", data)].into_iter(), Ear::default().waiter());
+    }
+
+    pub(crate) fn invoke(&self, function: &str) -> Ear {
+        let ear = Ear::default();
+        self.engine().invoke(function, b"{}".to_vec().into(), ear.waiter());
+        ear
+    }
+
+    /// Start, with an invocation before anything else.
+    pub(crate) fn invoke_when_started(&self, function: &str) -> Ear {
+        self.engine().start().unwrap();
+        let ear = self.invoke(function);
+        self.start(&json!({}));
+        ear
+    }
+
     pub(crate) fn register(&self, kind: &str, name: &str, timeout_ms: u64) {
         let (kind, name) = (kind.into(), name.into());
         let timeout_ms = Some(timeout_ms);
@@ -212,7 +230,7 @@ impl Rig {
 
     pub(crate) fn failures(&self) -> Vec<Value> {
         let listed = self.told("failed.list", &json!({"limit": 100_000})).unwrap();
-        listed.as_array().unwrap().clone()
+        listed["failures"].as_array().unwrap().clone()
     }
 
     pub(crate) fn reader(&self) -> Box<dyn Reader> {

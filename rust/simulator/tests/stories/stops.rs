@@ -1,6 +1,8 @@
 //! Ends and beginnings of the process, and its deadlines.
 
 use forebay_engine::attempts::Task;
+use forebay_engine::error::EngineError;
+use forebay_engine::port::{Store as _, StoreError, Table, Write};
 use forebay_engine::slots::{SlotKind, SlotRecord, Slots, SLOTS_MAX};
 use forebay_engine::store::fault::{Fault, Repeat};
 use serde_json::json;
@@ -77,4 +79,72 @@ fn the_suspects_of_a_deleted_mapping_are_let_go() {
     rig.told("mapping.delete", &crate::rig::bound()).unwrap();
     rig.works();
     assert!(rig.engine().in_flight().is_empty());
+}
+
+/// A disk that fills, drains and fills again: nothing acknowledged is lost, nothing refused is run, and each time puts go on.
+#[test]
+fn a_disk_that_fills_and_drains_in_turns_takes_puts_each_time() {
+    let mut rig = Rig::new();
+    rig.start(&json!({}));
+    let mut acknowledged = 0;
+    for _ in 0..5 {
+        let kept = rig.put(&["a", "b"]);
+        assert!(matches!(kept.heard(), Some(Ok(_))));
+        acknowledged += 2;
+        rig.store.fail(1, Fault::Full, Repeat::Always);
+        let refused = rig.put(&["c"]);
+        rig.pass(200);
+        assert!(matches!(refused.heard(), Some(Err(EngineError::Store(StoreError::Full(_))))));
+        assert!(rig.engine().not_ready().iter().any(|reason| reason.contains("full")));
+        // What was acknowledged is handled while the disk is full.
+        for _ in 0..2 {
+            let batch = rig.batches().remove(0);
+            rig.end(batch.token, 0, None);
+        }
+        assert!(rig.works().is_empty(), "what was refused is not run");
+        rig.store.mend();
+        rig.pass(200);
+    }
+    assert_eq!(rig.marks(1, 0), json!([acknowledged]));
+    assert!(
+        rig.engine().not_ready().iter().all(|reason| !reason.contains("full")) || {
+            rig.put(&["d"]);
+            rig.engine().not_ready().is_empty()
+        }
+    );
+}
+
+/// Retries of a batch were counted anew after each restart: a deploy every few minutes, and a poison record stayed for ever.
+#[test]
+fn retries_are_counted_over_restarts() {
+    let mut rig = Rig::new();
+    rig.start(&json!({"maximum_retry_attempts": 2}));
+    rig.put(&["a"]);
+    for attempt in 1..=3 {
+        rig.pass(200);
+        let batch = rig.batches().remove(0);
+        rig.end(batch.token, 1, None);
+        rig.pass(10);
+        assert_eq!(rig.failures().len(), usize::from(attempt == 3), "attempt {attempt}");
+        rig.restart();
+        rig.start(&json!({"maximum_retry_attempts": 2}));
+    }
+    rig.pass(1_000);
+    assert!(rig.works().is_empty());
+}
+
+/// A checkpoint without marks, as a damaged or foreign store may hold, took the engine down with a panic.
+#[test]
+fn a_checkpoint_that_makes_no_sense_is_told_as_damage() {
+    let mut rig = Rig::new();
+    rig.start(&json!({}));
+    rig.engine().close();
+    let key = [&1u64.to_be_bytes()[..], &0u32.to_be_bytes()].concat();
+    let value = br#"{"marks":[],"window":null,"ended":false}"#.to_vec();
+    rig.store.commit(&[Write::Set { table: Table::Checkpoint, key, value }]).unwrap();
+    rig.restart();
+    rig.register("function", "f", 1_000);
+    rig.told("mapping.declare", &crate::rig::mapping(&json!({}))).unwrap();
+    let refused = rig.engine().start().unwrap_err();
+    assert!(matches!(&refused, EngineError::Store(StoreError::Corrupt(text)) if text.contains("0 marks")), "{refused}");
 }

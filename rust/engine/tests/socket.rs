@@ -1,0 +1,122 @@
+//! The owner's socket: what a client may do to its owner, and what it may not.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
+use std::time::Duration;
+
+use forebay_engine::engine::{Engine, Parts};
+use forebay_engine::error::{Answer, Reply, Waiter};
+use forebay_engine::slots::Slots;
+use forebay_engine::socket::client::Client;
+use forebay_engine::socket::frame;
+use forebay_engine::socket::server::Listener;
+use forebay_engine::state::Config;
+use forebay_engine::store::memory::MemoryStore;
+
+fn engine() -> Arc<Engine> {
+    let config = Config {
+        app: "a".into(),
+        region: "local".into(),
+        account: "000000000000".into(),
+        concurrency: 10,
+        metrics: true,
+    };
+    let store = Box::new(MemoryStore::new());
+    Arc::new(Engine::open(Parts { store, slots: Slots::memory(), config, manual: None, slow_disk: false }).unwrap())
+}
+
+fn asked(client: &Client, verb: &str) -> Answer {
+    let (sender, receiver) = mpsc::channel();
+    client.request(verb, b"{}", Waiter::Call(Box::new(move |answer| drop(sender.send(answer)))));
+    receiver.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
+/// A number that has stopped growing.
+fn settled(number: &AtomicUsize) -> usize {
+    loop {
+        let before = number.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(200));
+        if number.load(Ordering::Relaxed) == before {
+            return before;
+        }
+    }
+}
+
+/// A stop waited for ever when somebody had removed the socket's file.
+#[test]
+fn a_stop_does_not_need_the_file_of_the_socket() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("s");
+    let engine = engine();
+    let mut listener = Listener::start(&path, engine.clone()).unwrap();
+    let client = Client::connect(&path).unwrap();
+    assert!(matches!(asked(&client, "health"), Ok(Reply::Json(_))));
+    std::fs::remove_file(&path).unwrap();
+    let (ended, waits) = mpsc::channel();
+    std::thread::spawn(move || {
+        listener.stop_reading();
+        engine.close();
+        drop(listener);
+        ended.send(()).unwrap();
+    });
+    waits.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(asked(&client, "health").is_err());
+}
+
+fn flood(path: &Path, requests: usize) -> (UnixStream, Arc<AtomicUsize>, std::thread::JoinHandle<()>) {
+    let stream = UnixStream::connect(path).unwrap();
+    let mut writing = stream.try_clone().unwrap();
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = written.clone();
+    let writer = std::thread::spawn(move || {
+        for id in 1..=requests as u64 {
+            if writing.write_all(&frame::verb(id, "health", b"{}")).is_err() {
+                return;
+            }
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    (stream, written, writer)
+}
+
+/// A client that asked faster than it read its answers was cut off, and did not know what had become of its requests.
+#[test]
+fn a_client_that_does_not_read_its_answers_waits_and_then_gets_them_all() {
+    const REQUESTS: usize = 50_000;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("s");
+    let engine = engine();
+    let listener = Listener::start(&path, engine.clone()).unwrap();
+    let (mut stream, written, writer) = flood(&path, REQUESTS);
+    assert!(settled(&written) < REQUESTS, "the owner does not read on without an end");
+    // Nobody else is held up.
+    assert!(asked(&Client::connect(&path).unwrap(), "health").is_ok());
+    let mut answered = BTreeSet::new();
+    while answered.len() < REQUESTS {
+        let (id, kind, body) = frame::read(&mut stream).unwrap().unwrap();
+        assert!(matches!(frame::parse_answer(kind, body), Some(Ok(Reply::Json(_)))));
+        assert!(answered.insert(id));
+    }
+    writer.join().unwrap();
+    engine.close();
+    drop(listener);
+}
+
+#[test]
+fn a_client_that_never_reads_keeps_no_owner_from_stopping() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("s");
+    let engine = engine();
+    let mut listener = Listener::start(&path, engine.clone()).unwrap();
+    let (_stream, written, writer) = flood(&path, 50_000);
+    settled(&written);
+    listener.stop_reading();
+    engine.close();
+    drop(listener);
+    writer.join().unwrap();
+}
