@@ -289,6 +289,7 @@ impl State {
                 Task::Batch { records: records.clone(), window: None, as_event: function.as_event }
             }
             Job::Invoke { payload, .. } => {
+                self.outbox.invoke_bytes -= payload.len();
                 function.meters.in_flight.add(1.0);
                 Task::Invoke(payload.clone())
             }

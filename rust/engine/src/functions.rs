@@ -12,8 +12,6 @@ use crate::meters::FunctionMeters;
 use crate::metrics::Registry;
 use crate::state::State;
 
-/// Most invocations that wait to be handed out; one more is refused as throttled.
-const INVOKES_WAITING_MAX: usize = 10_000;
 /// How long a destination may take for one record.
 const DELIVERY_TIMEOUT_MS: u64 = 60_000;
 
@@ -114,12 +112,13 @@ impl State {
             Some(_) if self.draining || !self.started => {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
             }
-            Some(_) if self.outbox.invokes.len() >= INVOKES_WAITING_MAX => EngineError::TooMany {
+            Some(_) if self.outbox.is_full_of_invokes(payload.len()) => EngineError::TooMany {
                 message: "Rate Exceeded.".into(),
                 reason: "ConcurrentInvocationLimitExceeded".into(),
                 retry_after_ms: 1_000,
             },
             Some(&slot) => {
+                self.outbox.invoke_bytes += payload.len();
                 let job = Job::Invoke { payload, waiter: Some(waiter) };
                 self.ready(Attempt::new(slot, job, 1), false);
                 return;

@@ -4,6 +4,10 @@ use std::collections::VecDeque;
 
 use crate::attempts::Token;
 
+/// Most invocations that wait to be handed out, and most bytes of their payloads; one more is refused as throttled.
+const INVOKES_MAX: usize = 10_000;
+const INVOKE_BYTES_MAX: usize = 64 << 20;
+
 /// Attempts waiting to be handed out, and how many are out.
 #[derive(Default)]
 pub(crate) struct Outbox {
@@ -13,6 +17,8 @@ pub(crate) struct Outbox {
     pub(crate) alone: VecDeque<Token>,
     /// Invocations. They never wait for a suspect, nor the other way round: a handler that runs may be waiting for one.
     pub(crate) invokes: VecDeque<Token>,
+    /// Bytes of their payloads.
+    pub(crate) invoke_bytes: usize,
     /// Failure records for destinations. They are bounded by themselves and wait for no function, nor the other way round: a
     /// destination that hangs takes nothing from the functions.
     pub(crate) deliveries: VecDeque<Token>,
@@ -49,6 +55,11 @@ impl Outbox {
         } else {
             self.next_invoke().or_else(|| self.next_batch())
         }
+    }
+
+    /// Whether an invocation with so large a payload must be refused.
+    pub(crate) fn is_full_of_invokes(&self, bytes: usize) -> bool {
+        self.invokes.len() >= INVOKES_MAX || self.invoke_bytes + bytes > INVOKE_BYTES_MAX
     }
 
     fn next_batch(&mut self) -> Option<Token> {

@@ -157,8 +157,12 @@ impl Rig {
     }
 
     pub(crate) fn invoke(&self, function: &str) -> Ear {
+        self.invoke_with(function, b"{}")
+    }
+
+    pub(crate) fn invoke_with(&self, function: &str, payload: &[u8]) -> Ear {
         let ear = Ear::default();
-        self.engine().invoke(function, b"{}".to_vec().into(), ear.waiter());
+        self.engine().invoke(function, payload.into(), ear.waiter());
         ear
     }
 

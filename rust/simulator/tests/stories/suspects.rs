@@ -87,3 +87,20 @@ fn an_invocation_over_the_bound_is_throttled() {
     assert_eq!(rig.works().len(), 1);
     assert!(rig.invoke("g").heard().is_none(), "there is a place again");
 }
+
+/// Waiting invocations were bounded by their number alone: 10,000 of 6 MB each.
+#[test]
+fn waiting_invocations_are_bounded_by_their_payloads_too() {
+    let mut rig = Rig::new();
+    rig.concurrency = 1;
+    rig.restart();
+    rig.register("function", "g", 60_000);
+    rig.start(&json!({}));
+    let large = vec![b' '; 6 << 20];
+    let refused = (0..20).filter(|_| rig.invoke_with("g", &large).heard().is_some()).count();
+    assert_eq!(refused, 10);
+    let work = rig.works().remove(0);
+    assert!(rig.invoke_with("g", &large).heard().is_none(), "one has begun");
+    rig.end(work.token, 0, None);
+    assert!(rig.invoke_with("g", &large).heard().is_some());
+}
