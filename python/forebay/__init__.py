@@ -3,7 +3,7 @@
 import warnings
 
 from forebay import _core
-from forebay._core import Batch, FifoBatch, FifoBatcher, Histogram, Record
+from forebay._core import Batch, FifoBatch, FifoBatcher, Histogram, Message, Record
 from forebay.app import App
 from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
 from forebay.destinations import JSONLines
@@ -38,6 +38,7 @@ from forebay.errors import (
 from forebay.function import Function
 from forebay.mapping import Mapping
 from forebay.model.mapping import Backoff
+from forebay.queue import Depth, Queue
 from forebay.runtime.context import Context
 from forebay.stream import Stream
 from forebay.token_bucket import TokenBucket
@@ -58,6 +59,7 @@ __all__ = [
     "DBProxyError",
     "DatabaseError",
     "DatabaseUnavailable",
+    "Depth",
     "EnvSecret",
     "FifoBatch",
     "FifoBatcher",
@@ -69,8 +71,10 @@ __all__ = [
     "InvalidParameterValue",
     "JSONLines",
     "Mapping",
+    "Message",
     "OwnerLost",
     "QueryTimeout",
+    "Queue",
     "Record",
     "RequestTooLarge",
     "ResourceConflict",

@@ -15,12 +15,15 @@ __all__ = [
     "FifoBatch",
     "FifoBatcher",
     "Histogram",
+    "Message",
     "Record",
     "TokenBucket",
     "__version__",
     "check_filters",
+    "check_queue_filters",
     "debug_build",
     "examine_store",
+    "messages",
     "salvage_store",
 ]
 
@@ -29,8 +32,8 @@ debug_build: bool
 
 # One piece of work, as `Engine.exchange` gives it: (token, slot, kind, event, request_id, deadline_ms).
 #   kind 0  invocation: `event` is the payload, JSON bytes
-#   kind 1  stream batch as Lambda's event dict
-#   kind 2  stream batch as a `Batch`
+#   kind 1  batch of a stream or a queue as Lambda's event dict
+#   kind 2  batch of a stream or a queue as a `Batch`
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
 #   kind 4  deliver a failure record: `slot` names the destination, `event` is the record, JSON bytes
 #   kind 7  asynchronous invocation: `event` is the payload, JSON bytes
@@ -64,6 +67,15 @@ def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> byte
     What became of it is JSON: {report, rows, chunks, records, lost: [[log, first position, end]]}.
     """
 
+def check_queue_filters(patterns: list[str]) -> None:
+    """Refuse filter patterns, each a JSON text, that no mapping on a queue can have."""
+
+def messages(answer: bytes) -> list[Message]:
+    """Make messages of the answer to `queue.receive`."""
+
+# A message to be sent: body, group, deduplication id, delay in milliseconds, attributes (name, type, value).
+_NewMessage: TypeAlias = tuple[str, str | None, str | None, int | None, list[tuple[str, str, str]]]
+
 @final
 class Engine:
     """One process's end of a store: its owner, or a client of the owner."""
@@ -83,6 +95,8 @@ class Engine:
     def put_many(self, stream: str, records: Iterable[tuple[bytes | str, str]]) -> int: ...
     def put_sync(self, stream: str, key: str, data: bytes | str) -> str: ...
     def put_many_sync(self, stream: str, records: Iterable[tuple[bytes | str, str]]) -> list[str]: ...
+    def send(self, queue: str, messages: list[_NewMessage]) -> int: ...
+    def send_sync(self, queue: str, messages: list[_NewMessage]) -> bytes: ...
     def invoke(self, function: str, payload: bytes) -> int: ...
     def invoke_sync(self, function: str, payload: bytes) -> bytes: ...
     def invoke_async(self, function: str, payload: bytes, parent: str | None) -> int:
@@ -96,18 +110,26 @@ class Engine:
 
 @final
 class Batch:
-    """A batch of stream records, undecoded: a lazy sequence of `Record`."""
+    """A batch, undecoded: a lazy sequence of a stream's `Record`s or a queue's `Message`s."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Record: ...
-    def __iter__(self) -> Iterator[Record]: ...
-    def fail(self, item: Record) -> None: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def fail(self, item: Record | Message) -> None: ...
     @property
     def failures(self) -> list[str]: ...
     @property
-    def stream(self) -> str: ...
+    def stream(self) -> str | None:
+        """The stream; None for messages of a queue."""
     @property
-    def shard_id(self) -> str: ...
+    def shard_id(self) -> str | None:
+        """The shard; None for messages of a queue."""
+    @property
+    def queue(self) -> str | None:
+        """The queue; None for records of a stream."""
+    @property
+    def source_arn(self) -> str:
+        """ARN of the stream or queue."""
     @property
     def window(self) -> dict[str, Any] | None: ...
     @property
@@ -126,6 +148,43 @@ class Record:
     @property
     def approximate_arrival_timestamp(self) -> float: ...
     def json(self) -> Any: ...
+
+@final
+class Message:
+    """One message of a queue."""
+
+    @property
+    def body(self) -> str:
+        """What it says."""
+    def json(self) -> Any:
+        """Give the body as JSON."""
+    @property
+    def message_id(self) -> str:
+        """A UUID, the same over all receives and moves."""
+    @property
+    def receipt_handle(self) -> str:
+        """Names this receive, for `Queue.delete` and `Queue.change_visibility`."""
+    @property
+    def group_id(self) -> str | None:
+        """Message group; None in a standard queue."""
+    @property
+    def deduplication_id(self) -> str | None:
+        """Deduplication id; None in a standard queue."""
+    @property
+    def sequence_number(self) -> str | None:
+        """20 digits that grow from message to message; None in a standard queue."""
+    @property
+    def receive_count(self) -> int:
+        """Times it was received, this one included."""
+    @property
+    def sent_timestamp(self) -> float:
+        """Seconds since 1970."""
+    @property
+    def dead_letter_source(self) -> str | None:
+        """The queue whose dead letter it is; None if it is none."""
+    @property
+    def attributes(self) -> dict[str, str | int | float | bytes]:
+        """Message attributes by name."""
 
 @final
 class Histogram:

@@ -18,6 +18,7 @@ from forebay.model.mapping import Backoff, MappingSettings, moment_not_in_future
 from forebay.model.settings import AppSettings, not_yet
 from forebay.running import Running
 from forebay.runtime.caller import Caller
+from forebay.sourcing import DeclaresQueues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +39,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class App:
+class App(DeclaresQueues):
     """Functions, their sources, and the store that keeps what has not been handled yet.
 
     Args:

@@ -1,4 +1,4 @@
-"""What an app was told it has: functions, streams, mappings. Knows what may be said twice; starts nothing."""
+"""What an app was told it has: functions, streams, queues, mappings. Knows what may be said twice; starts nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from forebay.function import Function
 from forebay.mapping import Mapping, check_destination
 from forebay.model import limits, names
 from forebay.model.asynchronous import DESTINATIONS
+from forebay.model.queue import QueueMappingSettings, QueueSettings
 from forebay.model.settings import FunctionSettings, StreamSettings
+from forebay.queue import Queue
 from forebay.runtime import handler as inspection
 from forebay.stream import Stream
 
@@ -34,6 +36,7 @@ class Declarations:
         self._caller = caller
         self.functions: dict[str, Function[..., Any]] = {}
         self.streams: dict[str, Stream] = {}
+        self.queues: dict[str, Queue] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self._default_settings: set[Function[..., Any]] = set()
         self._untold: list[Function[..., Any] | Mapping] = []
@@ -79,20 +82,41 @@ class Declarations:
 
     def on_stream(self, handler: Callable[P, R], stream: str, settings: MappingSettings) -> Function[P, R]:
         """Bind a stream to a handler's function; make the function with default settings if there is none."""
-        function = self._known(handler)
-        check_destination(settings.on_failure, function)
+        known = self._known(handler)
+        check_destination(settings.on_failure, known)
+        arn = names.stream_arn(self._settings.region, self._settings.account, stream)
+        return self._bind(handler, known, (stream, arn), settings)
+
+    def on_queue(self, handler: Callable[P, R], queue: str, settings: QueueMappingSettings) -> Function[P, R]:
+        """Bind a queue to a handler's function; make the function with default settings if there is none."""
+        arn = names.queue_arn(self._settings.region, self._settings.account, queue)
+        return self._bind(handler, self._known(handler), (queue, arn), settings)
+
+    def _bind(
+        self,
+        handler: Callable[P, R],
+        function: Function[P, R] | None,
+        source: tuple[str, str],
+        settings: MappingSettings | QueueMappingSettings,
+    ) -> Function[P, R]:
+        name, arn = source
         if function is None:
-            name, isolation = inspection.default_name(handler), inspection.isolation(handler, None)
-            defaults = FunctionSettings(name=name, timeout=limits.TIMEOUT_SECONDS_DEFAULT, isolation=isolation)
+            isolation = inspection.isolation(handler, None)
+            own_name = inspection.default_name(handler)
+            defaults = FunctionSettings(name=own_name, timeout=limits.TIMEOUT_SECONDS_DEFAULT, isolation=isolation)
             function = self._add(handler, defaults)
             self._default_settings.add(function)
-        known = self.mappings.get((stream, function))
+        known = self.mappings.get((arn, function))
         if known is None:
-            mapping = Mapping(stream, function, settings, self._caller)
-            self.mappings[stream, function] = mapping
+            mapping = Mapping(name, function, settings, self._caller)
+            self.mappings[arn, function] = mapping
             self._untold.append(mapping)
+        elif known.settings != settings and isinstance(settings, QueueMappingSettings):
+            raise ResourceConflict(
+                f'An event source mapping with SQS arn (" {arn} ") and function (" {function.name} ") already exists. '
+                "Please update or delete the existing mapping",
+            )
         elif known.settings != settings:
-            arn = names.stream_arn(self._settings.region, self._settings.account, stream)
             raise ResourceConflict(
                 f'The event source arn (" {arn} ") and function (" {function.name} ") provided mapping already exists. '
                 "Please update or delete the existing mapping",
@@ -112,6 +136,34 @@ class Declarations:
             if before != now:
                 raise ResourceConflict(f"stream {name!r} is declared already with {option}={before!r}, not {now!r}")
         return known, False
+
+    def queue(self, name: str, given: dict[str, Any]) -> tuple[Queue, bool]:
+        """Declare a queue with the settings that were given; tell whether it is new."""
+        settings = QueueSettings(name=name, **given)
+        known = self.queues.get(name)
+        if known is None:
+            arn = names.queue_arn(self._settings.region, self._settings.account, name)
+            known = self.queues[name] = Queue(settings, arn, self._caller)
+            return known, True
+        for option in given:
+            before, now = getattr(known.settings, option), getattr(settings, option)
+            if before != now:
+                raise ResourceConflict(f"queue {name!r} is declared already with {option}={before!r}, not {now!r}")
+        return known, False
+
+    def queues_in_order(self) -> list[Queue]:
+        """Give the queues, every dead-letter queue before those that use it."""
+        ordered: dict[str, Queue] = {}
+
+        def add(queue: Queue, above: tuple[str, ...] = ()) -> None:
+            target = self.queues.get(queue.settings.dead_letter_queue or "")
+            if target is not None and target.name not in ordered and target.name not in above:
+                add(target, (*above, queue.name))
+            ordered.setdefault(queue.name, queue)
+
+        for queue in self.queues.values():
+            add(queue)
+        return list(ordered.values())
 
     def _known(self, handler: Callable[P, R]) -> Function[P, R] | None:
         if not callable(handler):

@@ -1,15 +1,16 @@
-"""An event source mapping: a stream bound to a function."""
+"""An event source mapping: a stream or a queue bound to a function."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from forebay.errors import InvalidParameterValue
 from forebay.function import Function
 from forebay.model import checks
 from forebay.model.mapping import POSITIONS, MappingSettings
+from forebay.model.queue import QueueMappingSettings
 from forebay.wire import mapping as wire
 
 if TYPE_CHECKING:
@@ -39,17 +40,38 @@ class Registrar(Protocol):
 
 
 class Mapping:
-    """A stream bound to a function. Made by `App.on_stream`, found in `App.mappings`."""
+    """A stream or a queue bound to a function. Made by `App.on_stream` and `App.on_queue`, found in `App.mappings`."""
 
-    def __init__(self, stream: str, function: Function[..., Any], settings: MappingSettings, caller: Caller) -> None:
-        self.stream = stream
+    def __init__(
+        self,
+        source: str,
+        function: Function[..., Any],
+        settings: MappingSettings | QueueMappingSettings,
+        caller: Caller,
+    ) -> None:
+        self.source = source
         self.function = function
         self.settings = settings
         self._caller = caller
         self._registrar: Registrar | None = None
 
     def __repr__(self) -> str:
-        return f"<forebay mapping of stream {self.stream!r} to function {self.function.name!r}>"
+        return f"<forebay mapping of {self.kind} {self.source!r} to function {self.function.name!r}>"
+
+    @property
+    def kind(self) -> Literal["stream", "queue"]:
+        """What the source is."""
+        return "queue" if isinstance(self.settings, QueueMappingSettings) else "stream"
+
+    @property
+    def stream(self) -> str | None:
+        """Name of the stream; None for a mapping on a queue."""
+        return self.source if self.kind == "stream" else None
+
+    @property
+    def queue(self) -> str | None:
+        """Name of the queue; None for a mapping on a stream."""
+        return self.source if self.kind == "queue" else None
 
     def follow(self, registrar: Registrar | None) -> None:
         """Let changes of the settings reach the running app."""
@@ -85,7 +107,7 @@ class Mapping:
         """Change settings while the mapping runs.
 
         Args:
-            settings: any of `App.on_stream` but the starting position, for which there is `seek`.
+            settings: any of `App.on_queue`, or of `App.on_stream` but the starting position, for which there is `seek`.
 
         Raises:
             InvalidParameterValue: an unknown setting, or a value outside its range.
@@ -156,23 +178,27 @@ class Mapping:
         self._caller.ask_sync("mapping.delete", **self._key())
 
     def _key(self) -> dict[str, Any]:
-        return {"stream": self.stream, "function": self.function.name}
+        return {self.kind: self.source, "function": self.function.name}
 
-    def _change(self, changes: dict[str, Any]) -> tuple[MappingSettings, dict[str, Any]]:
+    def _change(self, changes: dict[str, Any]) -> tuple[MappingSettings | QueueMappingSettings, dict[str, Any]]:
+        known_settings = type(self.settings).__dataclass_fields__
         for name in changes:
             if name in {"starting_position", "starting_position_timestamp"}:
                 raise InvalidParameterValue(f"{name}: fixed when the mapping was first seen; use seek to move it")
-            if name not in MappingSettings.__dataclass_fields__:
-                known = ", ".join(sorted(MappingSettings.__dataclass_fields__))
+            if name not in known_settings:
+                known = ", ".join(sorted(known_settings))
                 raise InvalidParameterValue(f"{name}: there is no such setting; there are {known}")
         before = self.settings
         changed = dataclasses.replace(before, **changes)
-        check_destination(changed.on_failure, self.function)
+        if isinstance(changed, QueueMappingSettings):
+            changed.fits(self.source)
+        else:
+            check_destination(changed.on_failure, self.function)
         self.settings = changed
         destination = self._registrar.prepare(self) if self._registrar is not None else None
         return before, {**self._key(), **wire.only(self.settings, changes, destination)}
 
-    def _take_back(self, before: MappingSettings) -> None:
+    def _take_back(self, before: MappingSettings | QueueMappingSettings) -> None:
         self.settings = before
         if self._registrar is not None:
             self._registrar.prepare(self)
@@ -183,6 +209,7 @@ class Mapping:
         timestamp: float | datetime | None,
         sequence_number: str | None,
     ) -> dict[str, Any]:
+        self._has_places("seek")
         if sum(given is not None for given in (position, timestamp, sequence_number)) != 1:
             raise InvalidParameterValue("seek: give exactly one of position, timestamp and sequence_number")
         if timestamp is not None:
@@ -195,7 +222,14 @@ class Mapping:
         checks.one_of("position", str(position), POSITIONS[:2])
         return {**self._key(), "position": position}
 
+    def _has_places(self, verb: str) -> None:
+        if self.kind == "queue":
+            raise InvalidParameterValue(
+                f"{verb}: a mapping on a queue has no place in a stream; see Queue.purge and redrive"
+            )
+
     def _batch(self, batch: str) -> dict[str, Any]:
+        self._has_places("skip")
         if not isinstance(batch, str) or ":" not in batch:
             checks.refuse("batch", batch, 'a batch as describe names it: "<shard id>:<sequence number>"')
         return {**self._key(), "batch": batch}

@@ -27,6 +27,7 @@ from forebay.runtime.threads import ThreadEnvironment, ThreadPool
 from forebay.wire import asynchronous as wire_asynchronous
 from forebay.wire import mapping as wire_mapping
 from forebay.wire import payload
+from forebay.wire import queue as wire_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from forebay.destinations import Destination
     from forebay.mapping import Mapping
     from forebay.model.settings import AppSettings
+    from forebay.queue import Queue
     from forebay.runtime.caller import Caller
     from forebay.stream import Stream
 
@@ -128,13 +130,13 @@ class Running:
             if not left or self._keeping is None or self._loop.time() > gives_up_at:
                 raise errors[0]
             await asyncio.sleep(LOOK_SECONDS)
-            answers = [self._add_stream(stream) for stream in self._declared.streams.values()]
+            answers = self._add_sources()
 
     def _introduce(self) -> list[asyncio.Future[bytes]]:
-        """Tell an engine that is new everything that was declared. A client runs nothing, so it declares its streams only."""
+        """Tell an engine that is new everything that was declared. A client runs nothing, so it declares its sources only."""
         declared, engine = self._declared, self.runner.engine
         declared.untold()
-        answers = [self._add_stream(stream) for stream in declared.streams.values()]
+        answers = self._add_sources()
         if engine is not None and self._runs:
             for function in declared.functions.values():
                 self._add_function(engine, function)
@@ -178,7 +180,23 @@ class Running:
         else:
             self._caller.ask_sync("stream.declare", **_stream_fields(stream))
 
+    def tell_of_queue(self, queue: Queue) -> None:
+        """Declare a queue while the app runs; from a thread, wait for it."""
+        if threading.get_ident() == self._thread:
+            answer = self._add_queue(queue)
+            answer.add_done_callback(partial(_told, queue))
+            queue.declaring(answer)
+        else:
+            self._caller.ask_sync("queue.declare", **wire_queue.settings(queue.settings))
+
     # --- declarations
+
+    def _add_sources(self) -> list[asyncio.Future[bytes]]:
+        streams = [self._add_stream(stream) for stream in self._declared.streams.values()]
+        return streams + [self._add_queue(queue) for queue in self._declared.queues_in_order()]
+
+    def _add_queue(self, queue: Queue) -> asyncio.Future[bytes]:
+        return self._caller.request("queue.declare", **wire_queue.settings(queue.settings))
 
     def _add_function(self, engine: Engine, function: Function[..., Any]) -> None:
         facts = FunctionFacts(
@@ -217,19 +235,22 @@ class Running:
     def _add_mapping(self, mapping: Mapping) -> asyncio.Future[bytes]:
         mapping.follow(self)
         fields = wire_mapping.settings(mapping.settings, self.prepare(mapping))
-        return self._caller.request("mapping.declare", stream=mapping.stream, function=mapping.function.name, **fields)
+        source = {mapping.kind: mapping.source}
+        return self._caller.request("mapping.declare", **source, function=mapping.function.name, **fields)
 
     def prepare(self, mapping: Mapping) -> str | None:
         """Make the runtime fit a mapping's settings; give the name of its destination."""
-        engine, target = self.runner.engine, mapping.settings.on_failure
-        name = f"on_failure:{mapping.stream}/{mapping.function.name}" if target is not None else None
+        engine = self.runner.engine
+        target = getattr(mapping.settings, "on_failure", None)
+        name = f"on_failure:{mapping.source}/{mapping.function.name}" if target is not None else None
         if engine is None or not self._runs:
             return name
         function = mapping.function
         served = self._served[function.name]
         mappings = [other for other in self._declared.mappings.values() if other.function is function]
-        served.reports = frozenset(other.stream for other in mappings if other.settings.report_batch_item_failures)
-        reads = bool(served.reports) or any(other.settings.tumbling_window for other in mappings)
+        arns = {other: arn for (arn, _), other in self._declared.mappings.items()}
+        served.reports = frozenset(arns[other] for other in mappings if other.settings.report_batch_item_failures)
+        reads = bool(served.reports) or any(getattr(other.settings, "tumbling_window", 0) for other in mappings)
         if reads != served.reads:
             served.reads = reads
             self._register(engine, function, served)

@@ -51,3 +51,37 @@ def stream(app: App):
 def durable_app(clock, tmp_path, no_task_is_left):
     """Make apps, one after the other, on one store that outlives them."""
     return lambda: App("test", store=tmp_path / "store", clock=clock)
+
+
+@dataclass
+class Given:
+    """What a handler was given, and when."""
+
+    clock: object
+    calls: list = field(default_factory=list)
+
+    def take(self, event):
+        self.calls.append([record["body"] for record in event["Records"]])
+
+    @property
+    def all(self):
+        return [body for call in self.calls for body in call]
+
+
+@pytest.fixture
+def given(clock):
+    return Given(clock)
+
+
+async def _fill(queue, *bodies, group="g"):
+    fifo = queue.name.endswith(".fifo")
+    for at in range(0, len(bodies), 10):
+        part = [str(body) for body in bodies[at : at + 10]]
+        options = [{"group_id": group, "deduplication_id": f"{group}{body}"} if fifo else {} for body in part]
+        await queue.send_many([{"body": body, **option} for body, option in zip(part, options, strict=True)])
+
+
+@pytest.fixture
+def fill():
+    """Give what sends bodies to a queue, ten at a time."""
+    return _fill

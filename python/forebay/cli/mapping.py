@@ -15,18 +15,27 @@ from forebay.cli.show import duration, output_option, show, table
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks
 from forebay.model.mapping import Backoff, MappingSettings
+from forebay.model.queue import QueueMappingSettings
 from forebay.wire import mapping as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 
 def bound(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every command on one mapping takes."""
-    for add in (output_option, store_option, click.argument("function"), click.argument("stream")):
-        command = add(command)
-    return command
+    """Add what every command on one mapping takes; the source comes as the fields that name it to the engine."""
+
+    def named(*, source: str, queue: bool, **options: Any) -> None:
+        command(bound_to={"queue" if queue else "stream": source}, **options)
+
+    named.__name__, named.__doc__ = command.__name__, command.__doc__
+    named.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    wrapped: Callable[..., None] = named
+    a_queue = click.option("--queue", is_flag=True, help="SOURCE is a queue, not a stream.")
+    for add in (output_option, store_option, a_queue, click.argument("function"), click.argument("source")):
+        wrapped = add(wrapped)
+    return wrapped
 
 
 @click.group()
@@ -46,46 +55,49 @@ def list_(store: Path, output: str) -> None:
 
 @mapping.command()
 @bound
-def describe(stream: str, function: str, store: Path, output: str) -> None:
+def describe(bound_to: dict[str, str], function: str, store: Path, output: str) -> None:
     """Show a mapping's settings and, lane by lane, its progress."""
     with reach(store) as reached:
-        described = reached.ask("mapping.describe", stream=stream, function=function)
-    settings = wire.only(wire.parsed(described), _SETTINGS, described.get("on_failure"))
+        described = reached.ask("mapping.describe", **bound_to, function=function)
+    parsed = wire.parsed(described)
+    settings = wire.only(parsed, parsed.__dataclass_fields__, described.get("on_failure"))
     lines = "\n".join(f"{name}: {value}" for name, value in settings.items())
-    lanes = [{**shard, **lane} for shard in described["shards"] for lane in shard["lanes"]]
-    show(described, output, text=f"{table([described], _COLUMNS)}\n\n{lines}\n\n{table(lanes, _LANES)}")
+    lanes = [{**shard, **lane} for shard in described.get("shards", []) for lane in shard["lanes"]]
+    progress = table(lanes, _LANES) if "shards" in described else table([described], _MESSAGES)
+    show(described, output, text=f"{table([described], _COLUMNS)}\n\n{lines}\n\n{progress}")
 
 
 @mapping.command()
 @bound
-def pause(stream: str, function: str, store: Path, output: str) -> None:
+def pause(bound_to: dict[str, str], function: str, store: Path, output: str) -> None:
     """Let what runs end, and begin nothing new."""
-    _change("mapping.pause", store, output, stream=stream, function=function)
+    _change("mapping.pause", store, output, **bound_to, function=function)
 
 
 @mapping.command()
 @bound
-def resume(stream: str, function: str, store: Path, output: str) -> None:
+def resume(bound_to: dict[str, str], function: str, store: Path, output: str) -> None:
     """Go on where the mapping was paused."""
-    _change("mapping.resume", store, output, stream=stream, function=function)
+    _change("mapping.resume", store, output, **bound_to, function=function)
 
 
 @mapping.command()
 @bound
 @click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
-def update(stream: str, function: str, settings: tuple[str, ...], store: Path, output: str) -> None:
+def update(bound_to: dict[str, str], function: str, settings: tuple[str, ...], store: Path, output: str) -> None:
     """Change settings while the mapping runs.
 
-    NAME is a setting of `App.on_stream`, VALUE its JSON text: batch_size=50 maximum_retry_attempts=-1
+    NAME is a setting of `App.on_stream` or `App.on_queue`, VALUE its JSON text: batch_size=50 maximum_retry_attempts=-1
     'filters=[{"data":{"kind":["a"]}}]' 'retry_backoff={"base":1,"cap":60,"jitter":0.2}'. What the app declares applies again when
     it starts next.
     """
-    changes = dict(_setting(text) for text in settings)
+    known = (QueueMappingSettings if "queue" in bound_to else MappingSettings).__dataclass_fields__
+    changes = dict(_setting(text, known) for text in settings)
     with reach(store) as reached:
-        described = reached.ask("mapping.describe", stream=stream, function=function)
+        described = reached.ask("mapping.describe", **bound_to, function=function)
         changed = dataclasses.replace(wire.parsed(described), **changes)
         fields = wire.only(changed, changes, None)
-        described = reached.ask("mapping.update", stream=stream, function=function, **fields)
+        described = reached.ask("mapping.update", **bound_to, function=function, **fields)
     show(described, output, text=table([described], _COLUMNS))
 
 
@@ -98,7 +110,7 @@ def update(stream: str, function: str, settings: tuple[str, ...], store: Path, o
 @bound
 def seek(
     *,
-    stream: str,
+    bound_to: dict[str, str],
     function: str,
     position: str | None,
     timestamp: str | None,
@@ -113,28 +125,33 @@ def seek(
     if timestamp is not None:
         place = {"position": "AT_TIMESTAMP", "timestamp_ms": wire.milliseconds(_moment(timestamp))}
     place = {name: value for name, value in place.items() if value is not None}
-    _change("mapping.seek", store, output, stream=stream, function=function, **place)
+    _change("mapping.seek", store, output, **bound_to, function=function, **place)
 
 
 @mapping.command()
 @bound
 @click.argument("batch")
-def skip(stream: str, function: str, batch: str, store: Path, output: str) -> None:
+def skip(bound_to: dict[str, str], function: str, batch: str, store: Path, output: str) -> None:
     """Give a waiting batch up without further retries; `mapping describe` names it."""
-    _change("mapping.skip", store, output, stream=stream, function=function, batch=batch)
+    _change("mapping.skip", store, output, **bound_to, function=function, batch=batch)
 
 
 @mapping.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @bound
-def delete(stream: str, function: str, yes: bool, store: Path, output: str) -> None:
+def delete(bound_to: dict[str, str], function: str, yes: bool, store: Path, output: str) -> None:
     """Remove a mapping with its checkpoint."""
     if not yes:
-        question = f"Delete the mapping of stream {stream} to function {function} with its checkpoint?"
+        [(kind, name)] = bound_to.items()
+        question = f"Delete the mapping of {kind} {name} to function {function} with its progress?"
         click.confirm(question, abort=True, err=True)
     with reach(store) as reached:
-        reached.ask("mapping.delete", stream=stream, function=function)
-    show({"deleted": {"stream": stream, "function": function}}, output, text=f"deleted {stream} -> {function}")
+        reached.ask("mapping.delete", **bound_to, function=function)
+    show(
+        {"deleted": {**bound_to, "function": function}},
+        output,
+        text=f"deleted {', '.join(bound_to.values())} -> {function}",
+    )
 
 
 def _change(verb: str, store: Path, output: str, **fields: Any) -> None:
@@ -143,16 +160,16 @@ def _change(verb: str, store: Path, output: str, **fields: Any) -> None:
     show(described, output, text=table([described], _COLUMNS))
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str, settings: Iterable[str]) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
-    allowed = [known for known in _SETTINGS if not known.startswith("starting_position") and known != "on_failure"]
+    allowed = [known for known in settings if not known.startswith("starting_position") and known != "on_failure"]
     if not equals or name not in allowed:
         raise InvalidParameterValue(f"{text!r}: give NAME=VALUE; the names are {', '.join(allowed)}")
     try:
         parsed = orjson.loads(value)
     except orjson.JSONDecodeError:
         raise InvalidParameterValue(f"{name}={value}: the value must be JSON text, for example 50 or true") from None
-    if name != "retry_backoff":
+    if name not in {"retry_backoff", "retry_delay"} or parsed is None:
         return name, parsed
     try:
         return name, Backoff(**parsed)
@@ -167,14 +184,13 @@ def _moment(text: str) -> float:
     raise InvalidParameterValue(f"timestamp={text!r}: allowed are seconds since 1970, or ISO 8601 with a time zone")
 
 
-_SETTINGS = tuple(MappingSettings.__dataclass_fields__)
 _COLUMNS = [
-    ("STREAM", lambda mapping: mapping["stream"]),
+    ("SOURCE", lambda mapping: mapping.get("stream") or mapping["queue"]),
     ("FUNCTION", lambda mapping: mapping["function"]),
     ("STATE", lambda mapping: mapping["state"]),
     ("DECLARED", lambda mapping: mapping["declared"]),
     ("BATCH", lambda mapping: mapping["batch_size"]),
-    ("LANES", lambda mapping: mapping["parallelization_factor"]),
+    ("LANES", lambda mapping: mapping.get("parallelization_factor")),
     ("ON FAILURE", lambda mapping: mapping.get("on_failure")),
     ("LAST RESULT", lambda mapping: mapping["last_result"]),
 ]
@@ -186,4 +202,10 @@ _LANES = [
     ("ATTEMPT", lambda lane: lane["attempt"]),
     ("RETRY IN", lambda lane: duration(lane.get("retry_in_ms"))),
     ("BATCH", lambda lane: lane.get("batch")),
+]
+_MESSAGES = [
+    ("BATCHES", lambda mapping: mapping["batches_in_flight"]),
+    ("VISIBLE", lambda mapping: mapping["visible"]),
+    ("IN FLIGHT", lambda mapping: mapping["in_flight"]),
+    ("DELAYED", lambda mapping: mapping["delayed"]),
 ]

@@ -61,3 +61,25 @@ STACK_FRAMES_MAX: Final = 100
 
 # Ours: how many failures one call lists.
 FAILURES_LISTED_MAX: Final = 10_000
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
+QUEUE_NAME_CHARACTERS_MAX: Final = 80
+VISIBILITY_SECONDS_DEFAULT: Final = 30
+VISIBILITY_SECONDS_MAX: Final = 43_200
+DELAY_SECONDS_MAX: Final = 900
+QUEUE_RETENTION_SECONDS_DEFAULT: Final = 345_600
+QUEUE_RETENTION_SECONDS_MIN: Final = 60
+QUEUE_RETENTION_SECONDS_MAX: Final = 1_209_600
+RECEIVE_COUNT_DEFAULT: Final = 10
+RECEIVE_COUNT_MAX: Final = 1000
+RECEIVE_WAIT_SECONDS_MAX: Final = 20
+MESSAGES_OF_A_CALL_MAX: Final = 10
+
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html
+QUEUE_BATCH_SIZE_DEFAULT: Final = 10
+QUEUE_BATCH_SIZE_MAX: Final = 10_000
+FIFO_BATCH_SIZE_MAX: Final = 10
+MAPPING_CONCURRENCY_MAX: Final = 1000
+# Ours: AWS begins at two.
+MAPPING_CONCURRENCY_MIN: Final = 1
+MAPPING_CONCURRENCY_MIN_ON_AWS: Final = 2

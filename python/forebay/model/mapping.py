@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from forebay._core import check_filters
+from forebay._core import check_filters, check_queue_filters
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits
 
@@ -121,12 +121,21 @@ class MappingSettings:
 
 
 def patterns(filters: Iterable[Pattern]) -> tuple[str, ...]:
-    """Bring filter patterns, each a dict or its JSON text, into their text form, and check what they say."""
+    """Bring filter patterns, each a dict or its JSON text, into their text form, and check what they say of records."""
+    return _patterns(filters, check_filters)
+
+
+def queue_patterns(filters: Iterable[Pattern]) -> tuple[str, ...]:
+    """Do the same with patterns that speak of messages."""
+    return _patterns(filters, check_queue_filters)
+
+
+def _patterns(filters: Iterable[Pattern], check: Callable[[list[str]], None]) -> tuple[str, ...]:
     if isinstance(filters, str | dict) or not isinstance(filters, Iterable):
         checks.refuse("filters", filters, "a list of patterns, each a dict or its JSON text")
     texts = tuple(pattern if isinstance(pattern, str) else _text(pattern) for pattern in filters)
     try:
-        check_filters(list(texts))
+        check(list(texts))
     except UnicodeEncodeError as error:
         raise InvalidParameterValue(f"Invalid filter pattern definition. filters: {error}") from None
     return texts

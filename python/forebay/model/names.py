@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from forebay.model import limits
 from forebay.model.checks import refuse
+
+FIFO: Final = ".fifo"
 
 _WORD = re.compile(r"[a-zA-Z0-9_-]+")
 _DOTTED = re.compile(r"[a-zA-Z0-9_.-]+")
@@ -27,6 +30,20 @@ def stream_name(name: str, option: str = "name") -> str:
     if not isinstance(name, str) or len(name) > longest or not _DOTTED.fullmatch(name):
         refuse(option, name, f"a stream's name has 1 to {longest} letters, digits, '.', '-' and '_'")
     return name
+
+
+def queue_name(name: str, option: str = "name") -> str:
+    """Check a queue's name: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html."""
+    longest = limits.QUEUE_NAME_CHARACTERS_MAX
+    stem = name.removesuffix(FIFO) if isinstance(name, str) else ""
+    if not isinstance(name, str) or len(name) > longest or not _WORD.fullmatch(stem):
+        refuse(option, name, f"a queue's name has 1 to {longest} letters, digits, '-' and '_', and may end in '.fifo'")
+    return name
+
+
+def is_fifo(queue: str) -> bool:
+    """Tell a FIFO queue by its name."""
+    return queue.endswith(FIFO)
 
 
 def app_name(name: str) -> str:
@@ -59,3 +76,8 @@ def function_arn(region: str, account: str, name: str) -> str:
 def stream_arn(region: str, account: str, name: str) -> str:
     """Give a stream's ARN."""
     return f"arn:aws:kinesis:{region}:{account}:stream/{name}"
+
+
+def queue_arn(region: str, account: str, name: str) -> str:
+    """Give a queue's ARN."""
+    return f"arn:aws:sqs:{region}:{account}:{name}"

@@ -34,7 +34,7 @@ DONE: Final[Answer] = (RETURNED, None)
 def returned(served: Served, kind: int, event: Any, result: Any, request_id: str) -> Answer:
     """Turn what a handler returned into JSON; the body is given where somebody reads it, else it is only held to be JSON."""
     if kind == BATCH and event.failures:
-        result = _with_failures(result, event.failures, reported=event.stream in served.reports)
+        result = _with_failures(result, event.failures, reported=event.source_arn in served.reports)
     if result is None:
         return DONE
     try:

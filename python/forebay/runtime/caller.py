@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from forebay.errors import AppClosed, ForebayError
+from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.runtime.context import PARENT
 from forebay.wire import payload
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from forebay.runtime.runner import Runner
+
+Packed = tuple[str, str | None, str | None, int | None, list[tuple[str, str, str]]]
+"""A message as the engine takes it: body, group, deduplication id, delay in milliseconds, attributes."""
 
 
 class Caller:
@@ -60,6 +63,21 @@ class Caller:
         runner, parent = self._here("invoke_async"), PARENT.get()
         return runner.ask(lambda engine: engine.invoke_async(function, body, parent))
 
+    def send(self, queue: str, messages: list[Packed]) -> asyncio.Future[bytes]:
+        """Send messages; the answer is a JSON array of their ids."""
+        runner = self._here("send")
+        return runner.ask(lambda engine: engine.send(queue, messages))
+
+    def ask_now(self, verb: str, **fields: Any) -> Any:
+        """Ask for what the engine answers at once, from any thread."""
+        runner = self._open()
+        if self._declare is not None and _is_here(runner.loop):
+            self.declare_now()
+        engine = runner.engine
+        if engine is None:
+            raise OwnerLost("the process that owned the store is gone, and this one has not found the next one yet")
+        return payload.loads(engine.request_sync(verb, payload.dumps(fields)))
+
     async def ask(self, verb: str, **fields: Any) -> Any:
         """Ask for anything else; the fields are those of `forebay.wire.verbs`."""
         return payload.loads(await self.request(verb, **fields))
@@ -101,14 +119,24 @@ class Caller:
             lambda engine: engine.invoke_async(function, body, parent),
         )
 
+    def send_sync(self, queue: str, messages: list[Packed]) -> bytes:
+        """Send messages and wait."""
+        runner = self._elsewhere("send")
+        return runner.blocking(
+            lambda engine: engine.send_sync(queue, messages), lambda engine: engine.send(queue, messages)
+        )
+
     def ask_sync(self, verb: str, **fields: Any) -> Any:
         """Ask for anything else and wait."""
+        return payload.loads(self.request_sync(verb, **fields))
+
+    def request_sync(self, verb: str, **fields: Any) -> bytes:
+        """Ask and wait; the answer is JSON."""
         runner = self._elsewhere(verb)
         body = payload.dumps(fields)
-        answer = runner.blocking(
+        return runner.blocking(
             lambda engine: engine.request_sync(verb, body), lambda engine: engine.request(verb, body)
         )
-        return payload.loads(answer)
 
     # --- from anywhere
 
@@ -158,6 +186,13 @@ class Caller:
 
     async def _declare_soon(self) -> None:
         self.declare_now()
+
+
+def _is_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _on_a_loop() -> bool:

@@ -28,7 +28,7 @@ class Served:
     reads: bool = False
     """Some mapping reads the function's response."""
     reports: frozenset[str] = frozenset()
-    """Streams whose mapping reads partial responses."""
+    """ARNs of the streams and queues whose mapping reads partial responses."""
 
 
 class Ends(Protocol):

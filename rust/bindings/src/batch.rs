@@ -1,4 +1,4 @@
-//! `Batch` and `Record`: views of records that stay in Rust until they are touched.
+//! `Batch` and `Record`: views of records and messages that stay in Rust until they are touched.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,45 +6,89 @@ use forebay_core::sequence;
 use forebay_core::stream::face::Window;
 use forebay_engine::chunk::Chunk;
 use forebay_engine::pollers::{Records, Source};
+use forebay_engine::queue::Messages;
+use forebay_engine::state::uuid_text;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-/// A batch of stream records, undecoded: a lazy sequence of `Record`.
+use crate::messages::Message;
+
+/// A batch, undecoded: a lazy sequence of a stream's `Record`s or a queue's `Message`s.
 #[pyclass(frozen, module = "forebay")]
 pub struct Batch {
-    records: Records,
+    content: Content,
     window: Option<Window>,
     failed: Mutex<Vec<u64>>,
 }
 
-impl Batch {
-    pub(crate) fn new(records: Records, window: Option<Window>) -> Self {
-        Self { records, window, failed: Mutex::new(Vec::new()) }
+enum Content {
+    Records(Records),
+    Messages(Messages),
+}
+
+impl Content {
+    fn len(&self) -> usize {
+        match self {
+            Self::Records(records) => records.positions.len(),
+            Self::Messages(messages) => messages.items.len(),
+        }
     }
 
-    fn at(&self, index: usize, hint: usize) -> (Record, usize) {
-        let position = self.records.positions[index];
-        let chunk = self.records.chunk_of(position, hint);
-        let record =
-            Record { chunk: self.records.chunks[chunk].clone(), position, source: self.records.source.clone() };
-        (record, chunk)
+    fn records(&self) -> Option<&Records> {
+        match self {
+            Self::Records(records) => Some(records),
+            Self::Messages(_) => None,
+        }
+    }
+}
+
+impl Batch {
+    pub(crate) fn new(records: Records, window: Option<Window>) -> Self {
+        Self { content: Content::Records(records), window, failed: Mutex::new(Vec::new()) }
+    }
+
+    pub(crate) fn of_messages(messages: Messages) -> Self {
+        Self { content: Content::Messages(messages), window: None, failed: Mutex::new(Vec::new()) }
+    }
+
+    /// An item, and the chunk where it was found.
+    fn at<'py>(&self, py: Python<'py>, index: usize, hint: usize) -> PyResult<(Bound<'py, PyAny>, usize)> {
+        match &self.content {
+            Content::Records(records) => {
+                let position = records.positions[index];
+                let chunk = records.chunk_of(position, hint);
+                let record = Record { chunk: records.chunks[chunk].clone(), position, source: records.source.clone() };
+                Ok((Bound::new(py, record)?.into_any(), chunk))
+            }
+            Content::Messages(messages) => {
+                let message = Message::new(messages.items[index].clone(), messages.source.clone());
+                Ok((Bound::new(py, message)?.into_any(), 0))
+            }
+        }
+    }
+
+    fn report(&self, number: u64) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !failed.contains(&number) {
+            failed.push(number);
+        }
     }
 }
 
 #[pymethods]
 impl Batch {
     fn __len__(&self) -> usize {
-        self.records.positions.len()
+        self.content.len()
     }
 
-    fn __getitem__(&self, index: isize) -> PyResult<Record> {
-        let length = self.records.positions.len() as isize;
+    fn __getitem__<'py>(&self, py: Python<'py>, index: isize) -> PyResult<Bound<'py, PyAny>> {
+        let length = self.content.len() as isize;
         let at = if index < 0 { index + length } else { index };
         if !(0..length).contains(&at) {
-            return Err(PyIndexError::new_err(format!("a batch of {length} records has no record {index}")));
+            return Err(PyIndexError::new_err(format!("a batch of {length} has no item {index}")));
         }
-        Ok(self.at(at as usize, 0).0)
+        Ok(self.at(py, at as usize, 0)?.0)
     }
 
     fn __iter__(slf: Py<Self>) -> BatchIterator {
@@ -52,40 +96,85 @@ impl Batch {
     }
 
     fn __repr__(&self) -> String {
-        let source = &self.records.source;
-        format!("<Batch of {} records of {} {}>", self.records.positions.len(), source.stream, source.shard_id)
+        match &self.content {
+            Content::Records(records) => {
+                let source = &records.source;
+                format!("<Batch of {} records of {} {}>", records.positions.len(), source.stream, source.shard_id)
+            }
+            Content::Messages(messages) => {
+                format!("<Batch of {} messages of {}>", messages.items.len(), messages.source.name)
+            }
+        }
     }
 
-    /// Report one record as failed.
-    fn fail(&self, item: &Record) -> PyResult<()> {
-        let ours = Arc::ptr_eq(&item.source, &self.records.source)
-            && self.records.positions.binary_search(&item.position).is_ok();
+    /// Report one record or message as failed.
+    fn fail(&self, item: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (number, name, ours) = match &self.content {
+            Content::Records(records) => {
+                let record = item.cast::<Record>()?.get();
+                let ours = Arc::ptr_eq(&record.source, &records.source)
+                    && records.positions.binary_search(&record.position).is_ok();
+                (record.position, record.sequence_number(), ours)
+            }
+            Content::Messages(messages) => {
+                let message = item.cast::<Message>()?.get();
+                let number = message.number();
+                let ours = message.is_of(&messages.source)
+                    && messages.items.iter().any(|item| item.delivery.handle.number == number);
+                (number, message.message_id(), ours)
+            }
+        };
         if !ours {
-            return Err(PyValueError::new_err(format!("{} is not in this batch", item.sequence_number())));
+            return Err(PyValueError::new_err(format!("{name} is not in this batch")));
         }
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !failed.contains(&item.position) {
-            failed.push(item.position);
-        }
+        self.report(number);
         Ok(())
     }
 
-    /// Sequence numbers reported as failed.
+    /// What was reported as failed: sequence numbers of records, ids of messages.
     #[getter]
     fn failures(&self) -> Vec<String> {
-        let index = self.records.source.shard_index;
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.iter().map(|&position| sequence::number(index, position).to_string()).collect()
+        match &self.content {
+            Content::Records(records) => {
+                let index = records.source.shard_index;
+                failed.iter().map(|&position| sequence::number(index, position).to_string()).collect()
+            }
+            Content::Messages(messages) => {
+                let ours = messages.items.iter().filter(|item| failed.contains(&item.delivery.handle.number));
+                ours.map(|item| uuid_text(item.message().id)).collect()
+            }
+        }
     }
 
+    /// The stream; None for messages of a queue.
     #[getter]
-    fn stream(&self) -> &str {
-        &self.records.source.stream
+    fn stream(&self) -> Option<&str> {
+        self.content.records().map(|records| records.source.stream.as_str())
     }
 
+    /// The shard; None for messages of a queue.
     #[getter]
-    fn shard_id(&self) -> &str {
-        &self.records.source.shard_id
+    fn shard_id(&self) -> Option<&str> {
+        self.content.records().map(|records| records.source.shard_id.as_str())
+    }
+
+    /// The queue; None for records of a stream.
+    #[getter]
+    fn queue(&self) -> Option<&str> {
+        match &self.content {
+            Content::Records(_) => None,
+            Content::Messages(messages) => Some(&messages.source.name),
+        }
+    }
+
+    /// ARN of the stream or queue.
+    #[getter]
+    fn source_arn(&self) -> &str {
+        match &self.content {
+            Content::Records(records) => &records.source.stream_arn,
+            Content::Messages(messages) => &messages.source.arn,
+        }
     }
 
     /// The tumbling window (`start`, `end`, `is_final`, `is_terminated_early`), `None` without one.
@@ -121,15 +210,15 @@ impl BatchIterator {
         slf
     }
 
-    fn __next__(&self) -> Option<Record> {
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let batch = self.batch.get();
-        if next.0 >= batch.records.positions.len() {
-            return None;
+        if next.0 >= batch.content.len() {
+            return Ok(None);
         }
-        let (record, chunk) = batch.at(next.0, next.1);
+        let (item, chunk) = batch.at(py, next.0, next.1)?;
         *next = (next.0 + 1, chunk);
-        Some(record)
+        Ok(Some(item))
     }
 }
 

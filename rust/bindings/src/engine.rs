@@ -8,6 +8,7 @@ use forebay_engine::attempts::{Settled, Task, Work};
 use forebay_engine::error::{Answer, EngineError, Reply, Ticket, Waiter};
 use forebay_engine::functions::Registration;
 use forebay_engine::open::{End, Settings};
+use forebay_engine::queue::message::{Attribute, NewMessage};
 use forebay_engine::state::uuid_text;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -15,6 +16,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use crate::batch::Batch;
 use crate::errors::exception;
 use crate::event::kinesis_event;
+use crate::messages::sqs_event;
 
 /// `(token, status, body, duration_ns)`
 type Outcome = (u64, u8, Option<Vec<u8>>, u64);
@@ -54,6 +56,40 @@ fn put(end: &End, stream: &str, records: &[(&str, &[u8])], waiter: Waiter) {
         End::Owner(owner) => owner.engine.put(stream, records.iter().copied(), waiter),
         End::Client(client) => client.put(stream, records.iter().copied(), waiter),
     }
+}
+
+fn send(end: &End, queue: &str, messages: &[NewMessage], waiter: Waiter) {
+    match end {
+        End::Owner(owner) => owner.engine.send(queue, messages, waiter),
+        End::Client(client) => {
+            let body = serde_json::json!({"name": queue, "messages": messages}).to_string();
+            client.request("queue.send", body.as_bytes(), waiter);
+        }
+    }
+}
+
+/// Messages out of `(body, group, deduplication id, delay in ms, attributes)`, each attribute `(name, type, value)`.
+fn new_messages(given: &Bound<'_, PyList>) -> PyResult<Vec<NewMessage>> {
+    given.iter().map(|one| new_message(&one)).collect()
+}
+
+type Texts = (Option<String>, Option<String>, Option<u64>, Vec<(String, String, String)>);
+
+fn new_message(given: &Bound<'_, PyAny>) -> PyResult<NewMessage> {
+    let body = text_of(&given.get_item(0)?, "body")?.to_owned();
+    let texts: PyResult<Texts> = (|| {
+        Ok((
+            given.get_item(1)?.extract()?,
+            given.get_item(2)?.extract()?,
+            given.get_item(3)?.extract()?,
+            given.get_item(4)?.extract()?,
+        ))
+    })();
+    let (group_id, deduplication_id, delay_ms, attributes) =
+        texts.map_err(|_| refused(given, "a message", "not made of text without lone surrogates"))?;
+    let attributes =
+        attributes.into_iter().map(|(name, data_type, value)| Attribute { name, data_type, value }).collect();
+    Ok(NewMessage { body, group_id, deduplication_id, delay_ms, attributes })
 }
 
 fn invoke(end: &End, function: &str, payload: &[u8], waiter: Waiter) {
@@ -278,6 +314,19 @@ impl Engine {
         reply(py, &wait(py, |waiter| put(end, stream, &slices, waiter))?, false)
     }
 
+    fn send(&self, py: Python<'_>, queue: &str, messages: &Bound<'_, PyList>) -> PyResult<Ticket> {
+        let messages = new_messages(messages)?;
+        let (end, ticket, waiter) = self.ticket(py)?;
+        py.detach(|| send(end, queue, &messages, waiter));
+        Ok(ticket)
+    }
+
+    fn send_sync(&self, py: Python<'_>, queue: &str, messages: &Bound<'_, PyList>) -> PyResult<Py<PyAny>> {
+        let messages = new_messages(messages)?;
+        let end = self.end(py)?;
+        reply(py, &wait(py, |waiter| send(end, queue, &messages, waiter))?, false)
+    }
+
     fn invoke(&self, py: Python<'_>, function: &str, payload: &[u8]) -> PyResult<Ticket> {
         let (end, ticket, waiter) = self.ticket(py)?;
         py.detach(|| invoke(end, function, payload, waiter));
@@ -372,6 +421,8 @@ fn work_tuple(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyTuple>> {
         Task::Batch { records, window, as_event: false } => {
             (2, Bound::new(py, Batch::new(records, window))?.into_any())
         }
+        Task::Messages { messages, as_event: true } => (1, sqs_event(py, &messages)?.into_any()),
+        Task::Messages { messages, as_event: false } => (2, Bound::new(py, Batch::of_messages(messages))?.into_any()),
         Task::Cancel => (3, py.None().into_bound(py)),
         Task::Deliver(record) => (4, PyBytes::new(py, &record).into_any()),
         Task::Event(payload) => (EVENT, PyBytes::new(py, &payload).into_any()),

@@ -9,6 +9,7 @@ mod fifo_batcher;
 mod filter;
 mod histogram;
 mod json;
+mod messages;
 mod token_bucket;
 
 use pyo3::prelude::*;
@@ -26,9 +27,11 @@ mod _core {
     #[pymodule_export]
     use crate::fifo_batcher::{FifoBatch, FifoBatcher};
     #[pymodule_export]
-    use crate::filter::check_filters;
+    use crate::filter::{check_filters, check_queue_filters};
     #[pymodule_export]
     use crate::histogram::Histogram;
+    #[pymodule_export]
+    use crate::messages::{messages, Message};
     #[pymodule_export]
     use crate::token_bucket::TokenBucket;
 

@@ -11,6 +11,7 @@ use crate::history::What;
 use crate::invocation::row::Event;
 use crate::pollers::{Poller, PollerId, Records};
 use crate::port::StoreError;
+use crate::queue::{Messages, QueueJob};
 use crate::slots::{SlotError, SlotId, SlotKind, SlotRecord};
 use crate::state::{State, Timer};
 
@@ -24,6 +25,8 @@ pub type Slot = usize;
 pub(crate) enum Job {
     /// A batch of a stream.
     Batch { poller: PollerId, batch: BatchId, records: Records, lane: u8, window: Option<Window>, interruptions: u32 },
+    /// Messages of a queue.
+    Messages(QueueJob),
     /// Records that had been given up, run again by an operator's wish.
     Redrive { key: FailureKey, records: Records },
     /// A synchronous invocation.
@@ -90,6 +93,13 @@ pub enum Task {
         /// The window, if the mapping tumbles.
         window: Option<Window>,
         /// The handler wants Lambda's event dict rather than the records.
+        as_event: bool,
+    },
+    /// Run the function on messages of a queue.
+    Messages {
+        /// The messages.
+        messages: Messages,
+        /// The handler wants Lambda's event dict rather than the messages.
         as_event: bool,
     },
     /// Stop an attempt that is past its deadline.
@@ -183,7 +193,7 @@ impl State {
             let owner = self.attempts.get_mut(token).and_then(|attempt| match &attempt.job {
                 Job::Batch { records, .. } => Some(records.source.mapping),
                 Job::Redrive { key, .. } | Job::Delivery { key, .. } => Some(key.mapping),
-                Job::Invoke { .. } | Job::Event { .. } => None,
+                Job::Invoke { .. } | Job::Event { .. } | Job::Messages(_) => None,
             });
             if owner == Some(id) {
                 self.withdraw(token);
@@ -222,6 +232,7 @@ impl State {
                 works.push(Work { token, slot, request: attempt.request, deadline_ms: 0, task: Task::Cancel });
             }
         }
+        self.feed_queues();
         while works.len() < most {
             let Some(token) = self.outbox.next(self.draining, self.config.concurrency) else { break };
             if let Some(work) = self.hand_out(token) {
@@ -261,7 +272,7 @@ impl State {
         match attempt.job {
             Job::Delivery { .. } => self.outbox.delivering += 1,
             Job::Invoke { .. } => self.outbox.invoking += 1,
-            Job::Batch { .. } | Job::Redrive { .. } | Job::Event { .. } => self.outbox.running += 1,
+            Job::Batch { .. } | Job::Messages(_) | Job::Redrive { .. } | Job::Event { .. } => self.outbox.running += 1,
         }
         self.outbox.running_alone |= attempt.alone;
         let mut suspect = None;
@@ -283,6 +294,12 @@ impl State {
                     }
                 }
                 Task::Batch { records: records.clone(), window: window.clone(), as_event: function.as_event }
+            }
+            Job::Messages(job) => {
+                function.meters.in_flight.add(1.0);
+                let records = self.queues.handed_out(job, attempt.number, attempt.alone);
+                self.counted.extend(records.into_iter().map(|record| (token, record)));
+                Task::Messages { messages: job.messages.clone(), as_event: function.as_event }
             }
             Job::Redrive { records, .. } => {
                 function.meters.in_flight.add(1.0);
@@ -348,7 +365,7 @@ impl State {
         if !matches!(attempt.job, Job::Delivery { .. }) {
             self.functions[slot].meters.zombies.add(1.0);
         }
-        if matches!(attempt.job, Job::Batch { .. } | Job::Redrive { .. } | Job::Event { .. }) {
+        if !matches!(attempt.job, Job::Delivery { .. } | Job::Invoke { .. }) {
             self.outbox.zombies += 1;
         }
         if attempt.alone {

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::attempts::Attempt;
 use crate::chunk::Chunk;
 use crate::error::{Answer, EngineError, Reply, Waiter};
 use crate::failures::FailureKey;
 use crate::invocation::Accepted;
 use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError, Table, Write};
+use crate::queue::{QueueId, SentCommit};
 use crate::state::State;
 
 /// How long progress alone waits for company before it is committed.
@@ -33,6 +35,12 @@ pub(crate) struct Pending {
     pub(crate) shards: Vec<ShardId>,
     pub(crate) rows: Rows,
     trims: BTreeMap<ShardId, u64>,
+    /// Queues with messages to be sent.
+    pub(crate) sends: Vec<QueueId>,
+    /// Queues of which messages are gone.
+    pub(crate) settled: Vec<QueueId>,
+    /// Attempts to be made when the commit is durable.
+    pub(crate) launches: Vec<Attempt>,
     /// Pollers with unsaved progress.
     pub(crate) checkpoints: Vec<PollerId>,
     /// Callers to answer when the commit is durable.
@@ -54,6 +62,8 @@ pub(crate) struct Commit {
     /// What the store must carry out.
     pub writes: Vec<Write>,
     appended: Vec<(ShardId, Arc<Chunk>)>,
+    sent: Vec<SentCommit>,
+    launches: Vec<Attempt>,
     rows: Arc<Rows>,
     trims: BTreeMap<ShardId, u64>,
     waiters: Vec<(Waiter, Reply)>,
@@ -74,16 +84,18 @@ impl Pending {
     /// On a full disk what frees room, and what was promised, must not fail with puts that still have no place: take the puts
     /// out, if there is anything else, for the commit after this one.
     fn set_puts_apart(&mut self) -> Self {
-        if self.rows.is_empty() && self.trims.is_empty() && self.checkpoints.is_empty() {
+        let is_empty = self.rows.is_empty() && self.trims.is_empty();
+        if is_empty && self.checkpoints.is_empty() && self.settled.is_empty() {
             return Self::default();
         }
         let (puts, others) =
             std::mem::take(&mut self.waiters).into_iter().partition(|(_, reply): &(Waiter, Reply)| adds(reply));
         self.waiters = others;
         let (shards, accepted) = (std::mem::take(&mut self.shards), std::mem::take(&mut self.accepted));
-        let urgent = !shards.is_empty() || !accepted.is_empty();
+        let sends = std::mem::take(&mut self.sends);
+        let urgent = !shards.is_empty() || !accepted.is_empty() || !sends.is_empty();
         let bytes = std::mem::take(&mut self.bytes);
-        Self { shards, accepted, waiters: puts, urgent, bytes, ..Self::default() }
+        Self { shards, accepted, sends, waiters: puts, urgent, bytes, ..Self::default() }
     }
 
     pub(crate) fn set(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
@@ -92,6 +104,11 @@ impl Pending {
 
     pub(crate) fn remove(&mut self, table: Table, key: Vec<u8>) {
         self.rows.insert((table, key), None);
+    }
+
+    /// Forget a change of a row: it stays as the store has it.
+    pub(crate) fn cancel(&mut self, table: Table, key: Vec<u8>) {
+        self.rows.remove(&(table, key));
     }
 
     pub(crate) fn trim(&mut self, shard: ShardId, before: u64) {
@@ -206,6 +223,13 @@ impl State {
             let value = serde_json::to_vec(&checkpoint).unwrap_or_default();
             pending.rows.insert((Table::Checkpoint, key), Some(value));
         }
+        let mut sent = Vec::with_capacity(pending.sends.len());
+        for id in std::mem::take(&mut pending.sends) {
+            sent.push(self.take_sends(id, &mut pending, &mut writes));
+        }
+        for id in std::mem::take(&mut pending.settled) {
+            self.take_settled(id, &mut pending);
+        }
         for ((table, key), value) in &pending.rows {
             writes.push(match value {
                 Some(value) => Write::Set { table: *table, key: key.clone(), value: value.clone() },
@@ -226,6 +250,8 @@ impl State {
         Some(Commit {
             writes,
             appended,
+            sent,
+            launches: pending.launches,
             rows: self.committing.clone(),
             trims: pending.trims,
             waiters: pending.waiters,
@@ -252,7 +278,8 @@ impl State {
             }
             Err(error) => {
                 self.meters.failed.increment();
-                for (waiter, _) in commit.waiters {
+                let sends = commit.sent.into_iter().flat_map(SentCommit::into_waiters);
+                for waiter in commit.waiters.into_iter().map(|(waiter, _)| waiter).chain(sends) {
                     self.answer(waiter, Err(error.clone().into()));
                 }
                 self.fail(error);
@@ -262,7 +289,8 @@ impl State {
 
     fn commit_durable(&mut self, commit: Commit) {
         // Rows alone still go through when the disk is full.
-        self.full &= commit.appended.is_empty() && commit.accepted.is_empty();
+        self.full &= commit.appended.is_empty() && commit.accepted.is_empty() && commit.sent.is_empty();
+        self.release_held_slots();
         self.meters.bytes.add(commit.bytes as u64);
         for (waiter, reply) in commit.waiters {
             self.answer(waiter, Ok(reply));
@@ -284,6 +312,13 @@ impl State {
         self.shorten_tails();
         let accepted = commit.born.into_iter().chain(commit.accepted).collect();
         self.events_durable(accepted);
+        for sent in commit.sent {
+            self.sends_durable(sent);
+        }
+        for attempt in commit.launches {
+            self.ready(attempt, false);
+        }
+        self.feed_queues();
         self.deliver(commit.deliveries);
     }
 
@@ -304,7 +339,7 @@ impl State {
     /// The disk is full: what was only accepted is refused, what was already promised is tried again.
     fn commit_refused(&mut self, commit: Commit, error: &StoreError) {
         // Whoever asked for something that needs no room waits for the commit after this one; unless just that was refused.
-        let is_stuck = commit.appended.is_empty() && commit.accepted.is_empty();
+        let is_stuck = commit.appended.is_empty() && commit.accepted.is_empty() && commit.sent.is_empty();
         for (waiter, reply) in commit.waiters.into_iter().chain(std::mem::take(&mut self.pending.waiters)) {
             if is_stuck || adds(&reply) {
                 self.answer(waiter, Err(error.clone().into()));
@@ -325,6 +360,8 @@ impl State {
         self.pending.bytes = 0;
         self.pending.accepted.clear();
         self.pending.born.extend(commit.born);
+        self.refuse_sends(commit.sent, error);
+        self.pending.launches.extend(commit.launches);
         self.pending.deliveries.extend(commit.deliveries);
         self.pending.urgent = !self.pending.waiters.is_empty();
         self.pending.lazy_since = Some(self.now.mono_ns + FULL_NS);
@@ -359,6 +396,7 @@ impl State {
         self.draining = true;
         let waiters = std::mem::take(&mut self.pending.waiters);
         self.pending = Pending::default();
+        self.fail_queues(&error);
         for (waiter, _) in waiters {
             self.answer(waiter, Err(error.clone().into()));
         }

@@ -12,6 +12,7 @@ use crate::functions::Registration;
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::port::{Reader, Store};
+use crate::queue::message::NewMessage;
 use crate::slots::{SlotRecord, Slots};
 use crate::state::{Config, State, SWEEP_NS};
 use forebay_core::Now;
@@ -77,6 +78,7 @@ impl Engine {
         let mut state = State::new(parts.config, now, seed, parts.store.reader()?, parts.slots, registry.clone());
         let points = Mutex::new(state.restore()?);
         state.take_over()?;
+        state.restore_queues()?;
         let reader = Some(parts.store.reader()?);
         let inner = Inner {
             state,
@@ -152,6 +154,8 @@ impl Engine {
             let ids: Vec<u64> = state.mappings.keys().copied().collect();
             ids.into_iter().try_for_each(|id| state.bind(id))?;
             state.start_events();
+            state.bind_queue_mappings();
+            state.feed_queues();
             // Failures that a process before this one wrote down and could not see confirmed.
             state.find_all_undelivered();
             Ok(())
@@ -203,6 +207,7 @@ impl Engine {
         let mut inner = self.shared.lock();
         inner.state.refuse_searches();
         inner.state.answer_open_invokes();
+        inner.state.answer_open_receives();
         inner.store = None;
         inner.reader = None;
     }
@@ -232,6 +237,11 @@ impl Engine {
             Some(error) => state.answer(waiter, Err(error)),
             None => state.accept(stream, records, waiter),
         });
+    }
+
+    /// Send messages to a queue; `waiter` gets their ids, a JSON array, when they are durable.
+    pub fn send(&self, queue: &str, messages: &[NewMessage], waiter: Waiter) {
+        self.with(|state| state.send_messages(queue, messages, waiter));
     }
 
     /// Run a function once; `waiter` gets its response.
@@ -300,7 +310,7 @@ impl Engine {
         self.shared.lock().state.slots.records()
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut inner = self.shared.enter();
         let result = act(&mut inner.state);
         if self.shared.manual {

@@ -99,6 +99,8 @@ impl State {
         names.insert(registration.name.clone(), slot);
         let ids: Vec<u64> = self.mappings.keys().copied().collect();
         ids.into_iter().try_for_each(|id| self.bind(id))?;
+        self.bind_queue_mappings();
+        self.feed_queues();
         if is_function {
             self.bind_events_of(&registration.name);
         } else if self.started && is_new {

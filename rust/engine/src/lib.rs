@@ -27,6 +27,7 @@ mod outbox;
 mod outcomes;
 pub mod pollers;
 pub mod port;
+pub mod queue;
 mod redrives;
 mod restore;
 mod retention;

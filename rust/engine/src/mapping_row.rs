@@ -30,6 +30,12 @@ pub(crate) struct BackoffRow {
     jitter: f64,
 }
 
+impl BackoffRow {
+    pub(crate) fn backoff(self) -> Backoff {
+        Backoff { base_ms: self.base_ms, cap_ms: self.cap_ms, jitter: self.jitter }
+    }
+}
+
 /// A mapping's row: identity and every setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MappingRow {
@@ -128,11 +134,7 @@ impl MappingRow {
             bisect: self.bisect_batch_on_function_error,
             report_item_failures: self.report_batch_item_failures,
             tumbling_window_ms: self.tumbling_window_ms,
-            backoff: Backoff {
-                base_ms: self.retry_backoff.base_ms,
-                cap_ms: self.retry_backoff.cap_ms,
-                jitter: self.retry_backoff.jitter,
-            },
+            backoff: self.retry_backoff.backoff(),
         }
     }
 

@@ -6,8 +6,12 @@ use crate::chunk::Chunk;
 use crate::error::EngineError;
 use crate::pollers::PollerId;
 use crate::port::{Reader, ShardId, StoreError};
+use crate::queue::QueueId;
 use crate::search::Search;
 use crate::state::State;
+
+/// Bytes of messages that one read brings.
+const MESSAGES_BYTES: usize = 512 << 10;
 
 /// A read the reader thread (or a manual turn) must make.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +26,15 @@ pub(crate) struct Read {
 /// What the reader is asked to do.
 pub(crate) enum Order {
     Chunks(Read),
+    /// Messages of a queue's log, from a number on.
+    Messages(QueueId, ShardId, u64),
     Search(Box<Search>),
 }
 
 /// What it brings back.
 pub(crate) enum Fetched {
     Chunks(Read, Result<Vec<Arc<Chunk>>, StoreError>),
+    Messages(QueueId, u64, Result<Vec<Arc<Chunk>>, StoreError>),
     /// Whether everything has been looked through.
     Search(Box<Search>, Result<bool, StoreError>),
 }
@@ -36,6 +43,9 @@ impl Order {
     pub(crate) fn carry_out(self, reader: &mut dyn Reader) -> Fetched {
         match self {
             Self::Chunks(read) => Fetched::Chunks(read, reader.chunks(read.shard, read.from, read.bytes)),
+            Self::Messages(queue, log, from) => {
+                Fetched::Messages(queue, from, reader.chunks(log, from, MESSAGES_BYTES))
+            }
             Self::Search(mut search) => {
                 let result = search.go_on(reader);
                 Fetched::Search(search, result)
@@ -49,9 +59,10 @@ impl State {
     pub(crate) fn fetched(&mut self, fetched: Fetched) {
         match fetched {
             Fetched::Chunks(read, Ok(chunks)) => self.read_done(read, chunks),
+            Fetched::Messages(queue, from, Ok(chunks)) => self.messages_read(queue, from, chunks),
             Fetched::Search(search, Ok(true)) => self.found(*search),
             Fetched::Search(search, Ok(false)) => self.reads.push_back(Order::Search(search)),
-            Fetched::Chunks(_, Err(error)) => self.fail(error),
+            Fetched::Chunks(_, Err(error)) | Fetched::Messages(_, _, Err(error)) => self.fail(error),
             Fetched::Search(search, Err(error)) => {
                 if let Some(waiter) = search.waiter {
                     self.answer(waiter, Err(error.clone().into()));

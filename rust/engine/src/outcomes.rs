@@ -16,7 +16,7 @@ impl State {
         match attempt.job {
             Job::Delivery { .. } => self.outbox.delivering -= 1,
             Job::Invoke { .. } => self.outbox.invoking -= 1,
-            Job::Batch { .. } | Job::Redrive { .. } | Job::Event { .. } => {
+            Job::Batch { .. } | Job::Messages(_) | Job::Redrive { .. } | Job::Event { .. } => {
                 self.outbox.running -= 1;
                 self.outbox.zombies -= usize::from(attempt.timed_out);
             }
@@ -36,6 +36,7 @@ impl State {
                 self.keep_at_hand(poller, status, records);
                 self.batch_ended(poller, batch, (attempt.request, status), &outcome, settled.body);
             }
+            Job::Messages(ref job) => self.messages_settled(job, status, settled.body.as_deref()),
             Job::Redrive { key, records } => {
                 // A batch of which any record failed again stays listed whole.
                 let reads = self.reads_response(key.mapping);

@@ -36,11 +36,23 @@ pub enum Table {
     Function = 9,
     /// Declared topics and their subscriptions.
     Topic = 10,
+    /// Declared queues.
+    Queue = 20,
+    /// Event source mappings on queues.
+    QueueMapping = 21,
+    /// What is known of a message that was received.
+    MessageState = 22,
+    /// Which messages of a queue's log are gone.
+    MessagesGone = 23,
+    /// Messages whose place in the log was given up while they still wait.
+    MessageKept = 24,
+    /// Deduplication ids.
+    Deduplication = 25,
 }
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -51,6 +63,12 @@ impl Table {
         Self::Event,
         Self::Function,
         Self::Topic,
+        Self::Queue,
+        Self::QueueMapping,
+        Self::MessageState,
+        Self::MessagesGone,
+        Self::MessageKept,
+        Self::Deduplication,
     ];
 
     /// The table with a number of the format.

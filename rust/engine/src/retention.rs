@@ -20,6 +20,7 @@ impl State {
             }
         }
         self.sweep_failures();
+        self.sweep_queues()?;
         self.sweep_at(self.now.mono_ns + SWEEP_NS);
         Ok(())
     }

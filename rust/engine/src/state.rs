@@ -22,6 +22,7 @@ use crate::orders::Order;
 use crate::outbox::Outbox;
 use crate::pollers::{Poller, PollerId};
 use crate::port::{Reader, ShardId, StoreError};
+use crate::queue::{QueueId, Queues};
 use crate::redrives::Redrive;
 use crate::slots::{SlotId, SlotRecord, Slots};
 use crate::streams::{Shard, Stream};
@@ -52,6 +53,11 @@ pub(crate) enum Timer {
     Deliveries,
     Redrives,
     Events(u64),
+    Queue(QueueId),
+    /// The window of a mapping on a queue.
+    QueueMapping(u64),
+    /// Messages on their way from queue to queue.
+    Moves,
     Sweep,
     Points,
 }
@@ -138,6 +144,7 @@ pub(crate) struct State {
     pub(crate) functions: Vec<Function>,
     pub(crate) function_names: BTreeMap<String, Slot>,
     pub(crate) destination_names: BTreeMap<String, Slot>,
+    pub(crate) queues: Queues,
 
     pub(crate) attempts: Attempts,
     pub(crate) outbox: Outbox,
@@ -207,6 +214,7 @@ impl State {
             functions: Vec::new(),
             function_names: BTreeMap::new(),
             destination_names: BTreeMap::new(),
+            queues: Queues::default(),
             attempts: Attempts::default(),
             outbox: Outbox::default(),
             slots,
@@ -246,6 +254,9 @@ impl State {
                 Timer::Deliveries => self.send_deliveries(),
                 Timer::Redrives => self.send_redrives(),
                 Timer::Events(id) => self.events_due(id),
+                Timer::Queue(id) => self.queue_due(id),
+                Timer::QueueMapping(id) => self.window_over(id),
+                Timer::Moves => self.send_moves(),
                 // The end of the second was seen when the clock was looked at.
                 Timer::Points => self.points_armed = None,
                 Timer::Sweep => {

@@ -19,7 +19,11 @@ impl State {
                     self.suspects.push((record, slot));
                     true
                 }
-                SlotKind::Batch | SlotKind::Messages => false,
+                SlotKind::Messages => {
+                    self.queues.suspects.push((record, slot));
+                    true
+                }
+                SlotKind::Batch => false,
             };
             if !is_ours {
                 self.slots.release(slot);

@@ -84,6 +84,8 @@ pub struct Delivery {
     pub receive_count: u32,
     /// `ApproximateFirstReceiveTimestamp`, wall ms.
     pub first_received_ms: u64,
+    /// It was in flight when the process died, and stands in a batch of its own: best run while nothing else runs.
+    pub alone: bool,
 }
 
 /// How long a receiver holds what it receives.

@@ -79,7 +79,7 @@ impl QueueMachine {
         let held = Held { group: pulled.group, received_at: at, until, back_at: None, gone: false, changed: false };
         let known = self.known.entry(pulled.number).or_insert(Known::untouched(at));
         known.receive_count += 1;
-        known.alone = false;
+        let alone = std::mem::take(&mut known.alone);
         if known.first_received_ms == 0 {
             known.first_received_ms = now.wall_ms;
         }
@@ -92,7 +92,7 @@ impl QueueMachine {
             self.deadlines.insert((until, pulled.number));
             self.write(pulled.number, &known, until, now);
         }
-        known.delivery(pulled.number)
+        Delivery { alone, ..known.delivery(pulled.number) }
     }
 
     /// The receive with this attempt id, if nobody has touched its messages; their visibility timeout begins anew.
@@ -164,6 +164,7 @@ impl Known {
             handle: Handle { number, receipt: self.receipt },
             receive_count: self.receive_count,
             first_received_ms: self.first_received_ms,
+            alone: false,
         }
     }
 }

@@ -72,6 +72,8 @@ const DISK: &[f64] = &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.0
 const AGE: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0];
 /// Numbers of records.
 const SIZE: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0];
+/// Sizes of messages, in bytes.
+const BYTES: &[f64] = &[256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
 const NONE: &[f64] = &[];
 
 const fn lambda(name: &'static str, unit: &'static str, scale: f64) -> Aws {
@@ -88,6 +90,10 @@ const fn rds(name: &'static str, unit: &'static str, scale: f64) -> Aws {
 
 const fn own(name: &'static str) -> Aws {
     Aws { namespace: "Forebay", name, unit: "Count", scale: 1.0 }
+}
+
+const fn sqs(name: &'static str, unit: &'static str) -> Aws {
+    Aws { namespace: "AWS/SQS", name, unit, scale: 1.0 }
 }
 
 macro_rules! catalogue {
@@ -182,6 +188,34 @@ catalogue! {
         "Bytes accepted by a stream, partition keys not counted.";
     RecordsExpired: "forebay_records_expired_total", None, Counter, Count, ["stream"], NONE,
         "Records that retention removed before a mapping had finished them.";
+
+    MessagesSent: "forebay_messages_sent_total", Some(sqs("NumberOfMessagesSent", "Count")), Counter, Count, ["queue"], NONE,
+        "Messages added to a queue, dead letters and their way back included.";
+    MessageSize: "forebay_message_bytes", Some(sqs("SentMessageSize", "Bytes")), Distribution, Bytes, ["queue"], BYTES,
+        "Size of a message, its attributes included.";
+    MessagesReceived: "forebay_messages_received_total", Some(sqs("NumberOfMessagesReceived", "Count")), Counter, Count, ["queue"], NONE,
+        "Messages handed out, each time they are.";
+    EmptyReceives: "forebay_empty_receives_total", Some(sqs("NumberOfEmptyReceives", "Count")), Counter, Count, ["queue"], NONE,
+        "Receives by hand that gave no message.";
+    MessagesDeleted: "forebay_messages_deleted_total", Some(sqs("NumberOfMessagesDeleted", "Count")), Counter, Count, ["queue"], NONE,
+        "Messages that were done, or that a filter held back.";
+    MessagesDeduplicated: "forebay_messages_deduplicated_total", Some(sqs("NumberOfDeduplicatedSentMessages", "Count")), Counter, Count,
+        ["queue"], NONE, "Messages that were sent again within five minutes and not delivered again.";
+    MessagesExpired: "forebay_messages_expired_total", None, Counter, Count, ["queue"], NONE,
+        "Messages that retention removed.";
+    DeadLetters: "forebay_dead_letters_total", None, Counter, Count, ["queue"], NONE,
+        "Messages that went from this queue to its dead-letter queue.";
+    MessagesVisible: "forebay_messages_visible", Some(sqs("ApproximateNumberOfMessagesVisible", "Count")), Gauge, Count, ["queue"], NONE,
+        "Messages that wait to be received.";
+    MessagesInFlight: "forebay_messages_in_flight", Some(sqs("ApproximateNumberOfMessagesNotVisible", "Count")), Gauge, Count, ["queue"],
+        NONE, "Messages that were received and are neither deleted nor visible again.";
+    MessagesDelayed: "forebay_messages_delayed", Some(sqs("ApproximateNumberOfMessagesDelayed", "Count")), Gauge, Count, ["queue"], NONE,
+        "Messages whose delay is not over.";
+    OldestMessageAge: "forebay_oldest_message_age_seconds", Some(sqs("ApproximateAgeOfOldestMessage", "Seconds")), Gauge, Seconds, ["queue"],
+        NONE, "Age of the oldest message of a queue.";
+    MessagesFiltered: "forebay_messages_filtered_total", None, Counter, Count, ["mapping", "reason"], NONE,
+        "Messages that a filter held back from the function, which deletes them; reason is `no_match` or `not_json`.";
+
     StoreCommits: "forebay_store_commits_total", None, Counter, Count, [], NONE,
         "Durable commits of the store.";
     StoreCommitDuration: "forebay_store_commit_duration_seconds", None, Distribution, Seconds, [], DISK,

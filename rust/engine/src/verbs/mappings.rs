@@ -61,7 +61,8 @@ impl State {
     }
 
     pub(super) fn mapping_list(&mut self) -> Done {
-        let list = self.mappings.keys().map(|&id| self.describe_mapping(id, false)).collect();
+        let mut list: Vec<Value> = self.mappings.keys().map(|&id| self.describe_mapping(id, false)).collect();
+        list.extend(self.list_queue_mappings());
         Done::at_once(Value::Array(list))
     }
 

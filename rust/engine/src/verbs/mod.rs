@@ -11,6 +11,7 @@ use serde_json::{json, Value};
 
 use crate::error::{EngineError, Reply, Waiter};
 use crate::orders::Order;
+use crate::queue::names_queue;
 use crate::search::Search;
 use crate::state::State;
 
@@ -27,11 +28,11 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    fn at_once(answer: Value) -> Self {
+    pub(crate) fn at_once(answer: Value) -> Self {
         Self::AtOnce(answer)
     }
 
-    fn when_durable(answer: Value) -> Self {
+    pub(crate) fn when_durable(answer: Value) -> Self {
         Self::WhenDurable(answer)
     }
 }
@@ -39,6 +40,10 @@ impl Done {
 impl State {
     /// Answer one request.
     pub(crate) fn request(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
+        if matches!(verb, "queue.send" | "queue.receive") {
+            self.queue_exchange(verb, body, waiter);
+            return self.feed_queues();
+        }
         let reply = |answer: Value| Reply::Json(answer.to_string().into_bytes());
         match self.do_verb(verb, body) {
             Ok(Done::WhenDurable(answer)) if !self.pending.is_empty() => {
@@ -52,6 +57,7 @@ impl State {
             }
             Err(error) => self.answer(waiter, Err(error)),
         }
+        self.feed_queues();
     }
 
     fn do_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
@@ -64,6 +70,8 @@ impl State {
             return Err(error.clone().into());
         }
         match verb {
+            _ if verb.starts_with("queue.") => self.queue_verb(verb, body),
+            _ if verb.starts_with("mapping.") && names_queue(body) => self.queue_mapping_verb(verb, body),
             "stream.declare" => self.stream_declare(&read::<streams::Declare>(body)?),
             "stream.list" => self.stream_list(),
             "stream.describe" => self.stream_describe(&read::<streams::Named>(body)?),

@@ -104,7 +104,8 @@ impl World {
                 let function = Some(function);
                 self.run_for(takes_ns, Running { token: work.token, function, deadline_ns, script, numbers, window });
             }
-            Task::Invoke(_) | Task::Event(_) => {}
+            // Nothing here invokes or has queues.
+            Task::Invoke(_) | Task::Event(_) | Task::Messages { .. } => {}
         }
     }
 

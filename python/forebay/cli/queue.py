@@ -1,0 +1,167 @@
+"""`forebay queue`: look at queues, send, receive, purge."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from forebay.cli.reach import reach, store_option
+from forebay.cli.show import duration, output_option, show, table
+from forebay.model import limits
+from forebay.wire.mapping import milliseconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group()
+def queue() -> None:
+    """Look at queues, send, receive, purge."""
+
+
+@queue.command("list")
+@store_option
+@output_option
+def list_(store: Path, output: str) -> None:
+    """List the queues of a store."""
+    with reach(store) as reached:
+        queues = reached.ask("queue.list")
+    show(queues, output, text=table(queues, _COLUMNS))
+
+
+@queue.command()
+@click.argument("name")
+@store_option
+@output_option
+def describe(name: str, store: Path, output: str) -> None:
+    """Show a queue's settings and how many messages are in which state."""
+    with reach(store) as reached:
+        described = reached.ask("queue.describe", name=name)
+    lines = "\n".join(f"{field}: {described[field]}" for field in _SETTINGS if described.get(field) is not None)
+    show(described, output, text=f"{table([described], _COLUMNS)}\n\n{lines}")
+
+
+@queue.command()
+@click.argument("name")
+@click.argument("body", default="-")
+@click.option("--group-id", metavar="TEXT", help="Message group; a FIFO queue needs it.")
+@click.option("--deduplication-id", metavar="TEXT", help="Of a FIFO queue without content-based deduplication.")
+@click.option("--delay", type=float, metavar="SECONDS", help="How long it cannot be received, 0 to 900.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=TEXT", help="A message attribute; repeatable.")
+@store_option
+@output_option
+def send(
+    *,
+    name: str,
+    body: str,
+    group_id: str | None,
+    deduplication_id: str | None,
+    delay: float | None,
+    attributes: tuple[str, ...],
+    store: Path,
+    output: str,
+) -> None:
+    """Send BODY (default: standard input, as it is) as one message."""
+    message: dict[str, Any] = {
+        "body": sys.stdin.read() if body == "-" else body,
+        "group_id": group_id,
+        "deduplication_id": deduplication_id,
+        "delay_ms": milliseconds(delay),
+        "attributes": [_attribute(text) for text in attributes],
+    }
+    with reach(store) as reached:
+        [message_id] = reached.ask("queue.send", name=name, messages=[message])
+    show({"queue": name, "message_id": message_id}, output, text=f"sent {message_id} to {name}")
+
+
+def _attribute(text: str) -> dict[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--attribute {text}: give NAME=TEXT")
+    return {"name": name, "data_type": "String", "value": value}
+
+
+@queue.command()
+@click.argument("name")
+@click.option("--maximum", type=click.IntRange(1, limits.MESSAGES_OF_A_CALL_MAX), default=10, show_default=True)
+@click.option("--wait", type=click.FloatRange(0, limits.RECEIVE_WAIT_SECONDS_MAX), default=0, help="Seconds.")
+@click.option("--visibility-timeout", type=float, metavar="SECONDS", help="How long they are hidden from others.")
+@click.option("--delete", "deletes", is_flag=True, help="Delete what was received, once it is shown.")
+@store_option
+@output_option
+def receive(
+    *,
+    name: str,
+    maximum: int,
+    wait: float,
+    visibility_timeout: float | None,
+    deletes: bool,
+    store: Path,
+    output: str,
+) -> None:
+    """Receive messages. Without --delete they are visible again when their visibility timeout is over.
+
+    Each time counts as a receive: a message shown too often goes to the dead-letter queue. --visibility-timeout 0 shows
+    messages without hiding them.
+    """
+    hidden = {} if visibility_timeout is None else {"visibility_timeout_ms": milliseconds(visibility_timeout)}
+    with reach(store) as reached:
+        fields = {"name": name, "maximum": maximum, "wait_ms": milliseconds(wait), **hidden}
+        messages = reached.ask("queue.receive", **fields)
+        show(messages, output, text=table(messages, _MESSAGES))
+        for message in messages if deletes else []:
+            reached.ask("queue.delete_message", name=name, receipt_handle=message["receiptHandle"])
+
+
+@queue.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@store_option
+@output_option
+def purge(name: str, yes: bool, store: Path, output: str) -> None:
+    """Remove every message of a queue, received or not."""
+    with reach(store) as reached:
+        depth = reached.ask("queue.depth", name=name)
+        count = sum(depth.values())
+        if not yes:
+            click.confirm(f"Remove all {count:,} messages of queue {name}?", abort=True, err=True)
+        removed = reached.ask("queue.purge", name=name)
+    total = sum(removed.values())
+    show({"queue": name, "removed": total}, output, text=f"removed {total:,} messages from {name}")
+
+
+def _one_line(body: str) -> str:
+    text = orjson.dumps(body).decode()[1:-1]
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
+
+
+_SETTINGS = (
+    "arn",
+    "visibility_timeout_ms",
+    "delay_ms",
+    "retention_ms",
+    "content_based_deduplication",
+    "deduplication_scope",
+    "dead_letter_queue",
+    "maximum_receive_count",
+    "dead_letter_sources",
+    "redriving",
+)
+_COLUMNS = [
+    ("QUEUE", lambda queue: queue["name"]),
+    ("FIFO", lambda queue: queue["fifo"]),
+    ("VISIBLE", lambda queue: queue["visible"]),
+    ("IN FLIGHT", lambda queue: queue["in_flight"]),
+    ("DELAYED", lambda queue: queue["delayed"]),
+    ("OLDEST", lambda queue: duration(queue.get("oldest_age_ms"))),
+    ("DEAD LETTERS", lambda queue: queue.get("dead_letter_queue")),
+]
+_MESSAGES = [
+    ("MESSAGE", lambda message: message["messageId"]),
+    ("RECEIVED", lambda message: int(message["attributes"]["ApproximateReceiveCount"])),
+    ("GROUP", lambda message: message["attributes"].get("MessageGroupId")),
+    ("BODY", lambda message: _one_line(message["body"])),
+]

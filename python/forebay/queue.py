@@ -1,0 +1,357 @@
+"""A declared queue: what is sent to it is kept until somebody is done with it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay import _core
+from forebay._core import Message
+from forebay.errors import InvalidParameterValue
+from forebay.model import checks, limits
+from forebay.wire import mapping as wire
+from forebay.wire import payload
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Mapping
+
+    from forebay.model.checks import Seconds
+    from forebay.model.queue import QueueSettings
+    from forebay.runtime.caller import Caller, Packed
+
+AttributeValue = str | int | float | bytes
+
+_ARGUMENTS: Final = frozenset({"body", "group_id", "deduplication_id", "delay", "attributes"})
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages are in which state, as SQS counts them."""
+
+    visible: int
+    """Waiting, those of message groups held back included."""
+    in_flight: int
+    """Received, and neither deleted nor visible again."""
+    delayed: int
+    """Waiting for a delay to end."""
+
+
+class Queue:
+    """A queue of messages. Made by `App.queue`, never by hand."""
+
+    def __init__(self, settings: QueueSettings, arn: str, caller: Caller) -> None:
+        self.settings = settings
+        self.arn = arn
+        self._caller = caller
+        self._declaring: asyncio.Future[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<forebay queue {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self.settings.name
+
+    # --- sending
+
+    async def send(
+        self,
+        body: Any,
+        *,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+        delay: Seconds | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> str:
+        """Send a message; it is durable when this returns.
+
+        Args:
+            body: text, or any JSON value; 1 byte to 1 MiB together with the attributes.
+            group_id: message group of a FIFO queue, 1 to 128 characters; its messages stay in order.
+            deduplication_id: of a FIFO queue, 1 to 128 characters; within five minutes a message with the same one is accepted
+                and not delivered. None: the body's SHA-256, if the queue has `content_based_deduplication`.
+            delay: seconds before a standard queue's message can be received, 0 to 900; None: as the queue says.
+            attributes: at most 10 by name; text, numbers and bytes.
+
+        Returns:
+            The message's id; of a duplicate, that of the first one.
+
+        Raises:
+            InvalidParameterValue: an argument outside its range (`RequestTooLarge` for the size).
+            ResourceNotFound: there is no such queue.
+            TooManyRequests: the queue is full, or too much waits for the disk.
+            StoreFull: the disk is full; nothing was accepted.
+            StoreFailed: a write failed; whether the message is kept is unknown.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+
+        """
+        packed = _packed(body, group_id, deduplication_id, delay, attributes)
+        ids = await self._send([packed])
+        return ids[0]
+
+    def send_sync(
+        self,
+        body: Any,
+        *,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+        delay: Seconds | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> str:
+        """Do as `send`, from a thread other than the event loop's."""
+        packed = _packed(body, group_id, deduplication_id, delay, attributes)
+        ids: list[str] = payload.loads(self._caller.send_sync(self.name, [packed]))
+        return ids[0]
+
+    async def send_many(self, messages: Iterable[str | Mapping[str, Any]]) -> list[str]:
+        """Send up to ten messages in one step: all are durable when this returns, or none was accepted.
+
+        Args:
+            messages: each a body as text, or a dict of the arguments of `send`, such as `{"body": …, "group_id": …}`; at most
+                10, and 1 MiB together.
+
+        Returns:
+            Their ids, in the order of the messages.
+
+        Raises:
+            InvalidParameterValue: as for `send`; the text names the message.
+
+        """
+        return await self._send(_entries(messages))
+
+    def send_many_sync(self, messages: Iterable[str | Mapping[str, Any]]) -> list[str]:
+        """Do as `send_many`, from a thread other than the event loop's."""
+        ids: list[str] = payload.loads(self._caller.send_sync(self.name, _entries(messages)))
+        return ids
+
+    async def _send(self, packed: list[Packed]) -> list[str]:
+        if self._declaring is not None:
+            await self._declared()
+        ids: list[str] = payload.loads(await self._caller.send(self.name, packed))
+        return ids
+
+    # --- receiving by hand
+
+    async def receive(
+        self,
+        maximum: int = 10,
+        wait: Seconds = 0,
+        *,
+        visibility_timeout: Seconds | None = None,
+        attempt_id: str | None = None,
+    ) -> list[Message]:
+        """Receive messages; each is hidden from others until its visibility timeout is over.
+
+        Args:
+            maximum: most messages, 1 to 10.
+            wait: seconds to wait for the first one, 0 to 20.
+            visibility_timeout: seconds, 0 to 43,200; None: as the queue says.
+            attempt_id: of a FIFO queue: within five minutes the same one gives the same messages, for whoever lost an answer.
+
+        Raises:
+            InvalidParameterValue: an argument outside its range.
+            TooManyRequests: 120,000 messages of a standard queue are in flight.
+
+        Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+
+        """
+        fields = self._receive(maximum, wait, visibility_timeout, attempt_id)
+        await self._declared()
+        return _core.messages(await self._caller.request("queue.receive", **fields))
+
+    def receive_sync(
+        self,
+        maximum: int = 10,
+        wait: Seconds = 0,
+        *,
+        visibility_timeout: Seconds | None = None,
+        attempt_id: str | None = None,
+    ) -> list[Message]:
+        """Do as `receive`, from a thread other than the event loop's."""
+        fields = self._receive(maximum, wait, visibility_timeout, attempt_id)
+        return _core.messages(self._caller.request_sync("queue.receive", **fields))
+
+    async def delete(self, message: Message | str) -> None:
+        """Be done with a message that was received.
+
+        Args:
+            message: the message, or its receipt handle.
+
+        Raises:
+            InvalidParameterValue: the receipt is not that of the last receive any more.
+
+        """
+        await self._caller.ask("queue.delete_message", **self._held(message))
+
+    def delete_sync(self, message: Message | str) -> None:
+        """Do as `delete`, from a thread other than the event loop's."""
+        self._caller.ask_sync("queue.delete_message", **self._held(message))
+
+    async def change_visibility(self, message: Message | str, visibility_timeout: Seconds) -> None:
+        """Hide a message that was received for so long from now on; 0 gives it back at once.
+
+        Args:
+            message: the message, or its receipt handle.
+            visibility_timeout: seconds, 0 to 43,200. For a message in the hands of a mapping's handler it says when the message
+                comes back if the handler fails.
+
+        Raises:
+            InvalidParameterValue: the receipt is not that of the last receive any more, or the message waits already.
+
+        """
+        await self._caller.ask("queue.change_visibility", **self._held(message), **_visible_in(visibility_timeout))
+
+    def change_visibility_sync(self, message: Message | str, visibility_timeout: Seconds) -> None:
+        """Do as `change_visibility`, from a thread other than the event loop's."""
+        self._caller.ask_sync("queue.change_visibility", **self._held(message), **_visible_in(visibility_timeout))
+
+    # --- the whole queue
+
+    def depth(self) -> Depth:
+        """Tell how many messages are in which state. Asks the store's owner and waits, which takes microseconds."""
+        return Depth(**self._caller.ask_now("queue.depth", name=self.name))
+
+    async def purge(self) -> None:
+        """Remove every message, received or not. What a handler has in its hands ends, and is then gone as well."""
+        await self._declared()
+        await self._caller.ask("queue.purge", name=self.name)
+
+    def purge_sync(self) -> None:
+        """Do as `purge`, from a thread other than the event loop's."""
+        self._caller.ask_sync("queue.purge", name=self.name)
+
+    async def redrive(self, to: Queue | str | None = None, rate: float | None = None) -> int:
+        """Move what waits in this dead-letter queue back to where it came from; receive count and retention begin anew.
+
+        Goes on by itself after it has returned. After a restart what is left stays here; call it again.
+
+        Args:
+            to: another queue of the same kind; None: each message's own.
+            rate: at most so many messages a second; None for no limit.
+
+        Returns:
+            How many messages will move.
+
+        Raises:
+            InvalidParameterValue: the queue is no dead-letter queue and `to` is None, or `to` is of the other kind.
+            ResourceConflict: a redrive of it is going on already.
+
+        """
+        fields = self._redrive(to, rate)
+        await self._declared()
+        answer = await self._caller.ask("queue.redrive", **fields)
+        return int(answer["moving"])
+
+    def redrive_sync(self, to: Queue | str | None = None, rate: float | None = None) -> int:
+        """Do as `redrive`, from a thread other than the event loop's."""
+        return int(self._caller.ask_sync("queue.redrive", **self._redrive(to, rate))["moving"])
+
+    def declaring(self, answer: asyncio.Future[bytes]) -> None:
+        """Remember that the engine was told of the queue and has not answered."""
+        self._declaring = answer
+
+    async def _declared(self) -> None:
+        declaring, self._declaring = self._declaring, None
+        if declaring is not None:
+            await declaring
+
+    def _receive(
+        self, maximum: int, wait: Seconds, visibility_timeout: Seconds | None, attempt_id: str | None
+    ) -> dict[str, Any]:
+        checks.integer("maximum", maximum, low=1, high=limits.MESSAGES_OF_A_CALL_MAX)
+        waits = checks.seconds("wait", wait, low=0, high=limits.RECEIVE_WAIT_SECONDS_MAX)
+        fields = {"name": self.name, "maximum": maximum, "wait_ms": wire.milliseconds(waits)}
+        if visibility_timeout is not None:
+            fields |= _visible_in(visibility_timeout)
+        if attempt_id is not None:
+            fields["attempt_id"] = _text("attempt_id", attempt_id)
+        return fields
+
+    def _held(self, message: Message | str) -> dict[str, Any]:
+        receipt = message.receipt_handle if isinstance(message, Message) else message
+        if not isinstance(receipt, str):
+            checks.refuse("message", message, "a message as receive gave it, or its receipt handle")
+        return {"name": self.name, "receipt_handle": receipt}
+
+    def _redrive(self, to: Queue | str | None, rate: float | None) -> dict[str, Any]:
+        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0):
+            checks.refuse("rate", rate, "allowed is a number of messages a second above 0, or None")
+        return {"name": self.name, "to": to.name if isinstance(to, Queue) else to, "rate": rate}
+
+
+def _visible_in(timeout: Seconds) -> dict[str, Any]:
+    plain = checks.seconds("visibility_timeout", timeout, low=0, high=limits.VISIBILITY_SECONDS_MAX)
+    return {"visibility_timeout_ms": wire.milliseconds(plain)}
+
+
+def _entries(messages: Iterable[str | Mapping[str, Any]]) -> list[Packed]:
+    if isinstance(messages, str | bytes | dict):
+        checks.refuse("messages", messages, "a list of messages, each a text or a dict of the arguments of send")
+    return [_entry(at, message) for at, message in enumerate(messages)]
+
+
+def _entry(at: int, message: str | Mapping[str, Any]) -> Packed:
+    if isinstance(message, str):
+        return (message, None, None, None, [])
+    if not isinstance(message, dict) or "body" not in message or not message.keys() <= _ARGUMENTS:
+        checks.refuse(f"messages[{at}]", message, f"a text, or a dict with 'body' and others of {sorted(_ARGUMENTS)}")
+    given = dict.fromkeys(_ARGUMENTS) | message
+    try:
+        return _packed(given["body"], given["group_id"], given["deduplication_id"], given["delay"], given["attributes"])
+    except InvalidParameterValue as error:
+        raise type(error)(f"messages[{at}]: {error}") from None
+
+
+def _packed(
+    body: Any,
+    group_id: str | None,
+    deduplication_id: str | None,
+    delay: Seconds | None,
+    attributes: Mapping[str, AttributeValue] | None,
+) -> Packed:
+    if not isinstance(body, str):
+        body = _body(body)
+    if group_id is not None:
+        _text("group_id", group_id)
+    if deduplication_id is not None:
+        _text("deduplication_id", deduplication_id)
+    delay_ms = None
+    if delay is not None:
+        delay_ms = wire.milliseconds(checks.seconds("delay", delay, low=0, high=limits.DELAY_SECONDS_MAX))
+    packed = [_attribute(name, value) for name, value in attributes.items()] if attributes else []
+    return body, group_id, deduplication_id, delay_ms, packed
+
+
+def _body(body: Any) -> str:
+    if isinstance(body, bytes | bytearray | memoryview):
+        checks.refuse("body", body, "allowed are text and any JSON value; decode bytes first")
+    try:
+        return payload.dumps(body).decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParameterValue(
+            f"body={checks.shown(body)}: allowed are text and any JSON value; {error}"
+        ) from None
+
+
+def _text(option: str, value: object) -> str:
+    if not isinstance(value, str):
+        checks.refuse(option, value, "allowed is text")
+    return value
+
+
+def _attribute(name: object, value: object) -> tuple[str, str, str]:
+    option = f"attributes[{checks.shown(name)}]"
+    if not isinstance(name, str):
+        checks.refuse("attributes", name, "the name of an attribute is a text")
+    if isinstance(value, str):
+        return name, "String", value
+    if isinstance(value, bytes):
+        return name, "Binary", base64.b64encode(value).decode()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        checks.refuse(option, value, "allowed are text, numbers and bytes")
+    return name, "Number", repr(value)

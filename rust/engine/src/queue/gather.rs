@@ -1,0 +1,164 @@
+//! From numbers to contents: what is on the shelf at once, the rest when the reader has fetched it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use forebay_core::queue::face::{Delivery, Outcome};
+
+use super::batch::Item;
+use super::mapping::Assembly;
+use super::message::Message;
+use super::moves::Moving;
+use super::{message_key, QueueId};
+use crate::chunk::Chunk;
+use crate::error::{Reply, Waiter};
+use crate::orders::Order;
+use crate::port::{StoreError, Table};
+use crate::state::State;
+
+/// Reads of one queue under way.
+const READS_MAX: usize = 16;
+/// Messages this close are most likely read together.
+const NEIGHBOURS: u64 = 64;
+
+/// Messages whose contents somebody waits for.
+pub(super) struct Want {
+    missing: VecDeque<Delivery>,
+    found: Vec<Item>,
+    purpose: Purpose,
+}
+
+pub(super) enum Purpose {
+    /// A function's batch.
+    Batch(Assembly),
+    /// The answer to a receive.
+    Answer { waiter: Waiter, durable: bool },
+    /// To another queue.
+    Move(Moving),
+}
+
+impl Want {
+    pub(super) fn new(deliveries: Vec<Delivery>, purpose: Purpose) -> Self {
+        Self { missing: deliveries.into(), found: Vec::new(), purpose }
+    }
+
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self.purpose, Purpose::Answer { .. })
+    }
+
+    pub(super) fn into_waiter(self) -> Option<Waiter> {
+        match self.purpose {
+            Purpose::Answer { waiter, .. } => Some(waiter),
+            _ => None,
+        }
+    }
+}
+
+enum Content {
+    Here(Arc<Chunk>),
+    /// On disk.
+    There,
+    /// Purged meanwhile.
+    Nowhere,
+}
+
+impl State {
+    /// Go after what a want misses; act when everything is there.
+    pub(super) fn pursue(&mut self, id: QueueId, want: Want) {
+        let mut next = Some(want);
+        while let Some(want) = next.take() {
+            // Filters may have let so little through that more was received.
+            next = self.pursue_one(id, want);
+        }
+    }
+
+    fn pursue_one(&mut self, id: QueueId, mut want: Want) -> Option<Want> {
+        while let Some(delivery) = want.missing.front().copied() {
+            let content = match self.content(id, delivery.handle.number) {
+                Ok(content) => content,
+                Err(error) => {
+                    self.fail(error);
+                    return None;
+                }
+            };
+            match content {
+                Content::Here(chunk) => want.found.push(Item { delivery, chunk }),
+                Content::Nowhere => {
+                    let now = self.now;
+                    let queue = &mut self.queues.entries[id];
+                    let backoff = forebay_core::stream::face::Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
+                    queue.machine.completed(&[delivery.handle], &Outcome::Success, &backoff, &now);
+                }
+                Content::There => {
+                    self.read_messages(id, &want.missing);
+                    self.queues.entries[id].wants.push_back(want);
+                    return None;
+                }
+            }
+            want.missing.pop_front();
+        }
+        match want.purpose {
+            Purpose::Batch(assembly) => return self.assembled(id, assembly, want.found),
+            Purpose::Answer { waiter, durable } => {
+                let source = self.queues.entries[id].source.clone();
+                let list: Vec<serde_json::Value> = want.found.iter().map(|item| item.json(&source)).collect();
+                let reply = Reply::Json(serde_json::Value::Array(list).to_string().into_bytes());
+                self.answer_when_durable(waiter, reply, durable);
+            }
+            Purpose::Move(moving) => self.carry(id, &moving, want.found),
+        }
+        None
+    }
+
+    fn content(&mut self, id: QueueId, number: u64) -> Result<Content, StoreError> {
+        let queue = &self.queues.entries[id];
+        let log = queue.log();
+        if let Some(chunk) = self.queues.shelf.find(log, number) {
+            let is_message = Message::of(&chunk.record(number)).is_some();
+            return Ok(if is_message { Content::Here(chunk.clone()) } else { Content::Nowhere });
+        }
+        if queue.kept.contains(&number) {
+            let row = self.row(Table::MessageKept, &message_key(log, number))?;
+            let chunk = row.and_then(|body| Chunk::open(number, body)).map(Arc::new);
+            return Ok(chunk.map_or(Content::Nowhere, Content::Here));
+        }
+        Ok(if number < queue.gone.low() { Content::Nowhere } else { Content::There })
+    }
+
+    /// Have the reader fetch messages that are not at hand.
+    fn read_messages(&mut self, id: QueueId, missing: &VecDeque<Delivery>) {
+        let queue = &mut self.queues.entries[id];
+        let log = queue.log();
+        for number in missing.iter().map(|delivery| delivery.handle.number) {
+            if queue.reading.len() >= READS_MAX {
+                return;
+            }
+            let is_covered = queue.reading.range(number.saturating_sub(NEIGHBOURS)..=number).next().is_some();
+            if is_covered || queue.kept.contains(&number) || self.queues.shelf.find(log, number).is_some() {
+                continue;
+            }
+            queue.reading.insert(number);
+            self.reads.push_back(Order::Messages(id, log, number));
+        }
+    }
+
+    /// A read came back.
+    pub(crate) fn messages_read(&mut self, id: QueueId, from: u64, chunks: Vec<Arc<Chunk>>) {
+        let queue = &mut self.queues.entries[id];
+        queue.reading.remove(&from);
+        let log = queue.log();
+        if chunks.first().is_none_or(|chunk| chunk.first() > from) && from >= queue.gone.low() {
+            let text = format!("message {from} of queue {:?} is not where it was written", queue.row.name);
+            return self.fail(StoreError::Corrupt(text));
+        }
+        for chunk in chunks {
+            self.queues.shelf.put(log, chunk);
+        }
+        let wants = std::mem::take(&mut self.queues.entries[id].wants);
+        for want in wants {
+            self.pursue(id, want);
+        }
+        self.serve_queue(id);
+        self.feed_queues();
+    }
+}

@@ -1,0 +1,132 @@
+//! A queue's batch in a handler's hands, and what becomes of it.
+
+use std::collections::HashMap;
+
+use forebay_core::queue::face::Outcome;
+use forebay_core::stream::face::{Backoff, Report};
+use forebay_core::stream::report;
+
+use super::batch::{Item, Messages};
+use super::{QueueId, Queues};
+use crate::slots::{SlotKind, SlotRecord};
+use crate::state::{uuid_text, State};
+
+/// A batch of a queue in an attempt.
+pub(crate) struct QueueJob {
+    pub(crate) mapping: u64,
+    pub(super) queue: QueueId,
+    pub(crate) messages: Messages,
+    pub(super) backoff: Backoff,
+    pub(super) reports: bool,
+    /// Held for the queue's visibility timeout, as on AWS.
+    pub(super) strict: bool,
+}
+
+impl QueueJob {
+    /// The runs of neighbouring messages, first and last number of each.
+    pub(super) fn runs(&self) -> Vec<(u64, u64)> {
+        let mut numbers: Vec<u64> = self.messages.items.iter().map(|item| item.delivery.handle.number).collect();
+        numbers.sort_unstable();
+        numbers.chunk_by(|one, next| one + 1 == *next).map(|run| (run[0], run[run.len() - 1])).collect()
+    }
+
+    /// With `strict` nothing: the rows of the messages tell of the receive.
+    fn slot_records(&self, attempt: u32, alone: bool) -> Vec<SlotRecord> {
+        let shard = self.messages.source.log;
+        let mapping = self.mapping;
+        let one = |(first, last)| SlotRecord {
+            kind: SlotKind::Messages,
+            mapping,
+            shard,
+            lane: 0,
+            lanes: 0,
+            first,
+            last,
+            attempt,
+            interruptions: 0,
+            alone,
+        };
+        if self.strict {
+            return Vec::new();
+        }
+        self.runs().into_iter().map(one).collect()
+    }
+}
+
+impl Queues {
+    /// A batch is handed over to its function; what must be found on file if the process dies.
+    pub(crate) fn handed_out(&self, job: &QueueJob, attempt: u32, alone: bool) -> Vec<SlotRecord> {
+        if let Some(mapping) = self.mappings.get(&job.mapping) {
+            mapping.meters.invoked.add(job.messages.items.len() as u64);
+            mapping.meters.batch_size.record(job.messages.items.len() as f64);
+        }
+        job.slot_records(attempt, alone)
+    }
+}
+
+impl State {
+    /// An attempt at a batch has ended.
+    pub(crate) fn messages_settled(&mut self, job: &QueueJob, status: u8, body: Option<&[u8]>) {
+        let now = self.now;
+        self.queues.runs -= job.runs().len();
+        let outcome = outcome_of(job, status, body);
+        let handles = job.messages.handles();
+        let queue = &mut self.queues.entries[job.queue];
+        queue.machine.completed(&handles, &outcome, &job.backoff, &now);
+        if let (true, Outcome::Success | Outcome::Failed(_)) = (job.strict, &outcome) {
+            // What is done is deleted even if its visibility timeout is over, unless somebody has received it since.
+            let failed = if let Outcome::Failed(numbers) = &outcome { numbers.as_slice() } else { &[] };
+            for handle in handles.iter().filter(|handle| !failed.contains(&handle.number)) {
+                let _received_by_another = queue.machine.delete(*handle);
+            }
+        }
+        if let Some(mapping) = self.queues.mappings.get_mut(&job.mapping) {
+            mapping.in_flight = mapping.in_flight.saturating_sub(1);
+            if !matches!(outcome, Outcome::NotInvoked | Outcome::Interrupted) {
+                let is_ok = status == 0;
+                mapping.last_result = if is_ok { "OK" } else { "PROBLEM: Function call failed" };
+            }
+            if !matches!(outcome, Outcome::Success) {
+                mapping.meters.retries.increment();
+            }
+        }
+        self.make_hungry(job.mapping);
+        self.serve_queue(job.queue);
+    }
+}
+
+/// What an attempt means to the queue.
+fn outcome_of(job: &QueueJob, status: u8, body: Option<&[u8]>) -> Outcome {
+    match status {
+        0 if job.reports => read_response(job, body),
+        0 => Outcome::Success,
+        3 => Outcome::NotInvoked,
+        4 => Outcome::Interrupted,
+        _ => Outcome::Error,
+    }
+}
+
+/// The rules of a partial response: an id that is not in the batch, or none at all, makes the whole batch fail.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+fn read_response(job: &QueueJob, body: Option<&[u8]>) -> Outcome {
+    let response = match body {
+        None => None,
+        Some(bytes) => match serde_json::from_slice::<serde_json::Value>(bytes) {
+            Ok(value) => Some(value),
+            Err(_) => return Outcome::Error,
+        },
+    };
+    let mut numbers: HashMap<String, u64> = HashMap::new();
+    if response
+        .as_ref()
+        .is_some_and(|response| response.get("batchItemFailures").is_some_and(serde_json::Value::is_array))
+    {
+        let id_of = |item: &Item| (uuid_text(item.message().id), item.delivery.handle.number);
+        numbers = job.messages.items.iter().map(id_of).collect();
+    }
+    match report::failures(response.as_ref(), |id| numbers.get(id).copied()) {
+        Report::AllSucceeded => Outcome::Success,
+        Report::Malformed => Outcome::Error,
+        Report::Failed(numbers) => Outcome::Failed(numbers),
+    }
+}

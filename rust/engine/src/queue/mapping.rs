@@ -1,0 +1,338 @@
+//! Mappings on queues: a function gets messages when it has a place for them, and not before.
+//!
+//! Nothing is received without a free slot in hand, so that waiting for one never counts as a receive. What a handler has is
+//! held until the handler has ended (`Hold::WhileRunning`), however long that takes; with `strict_lambda` for the queue's
+//! visibility timeout, as on AWS.
+
+use std::sync::Arc;
+
+use forebay_core::filter::{Filters, Verdict};
+use forebay_core::queue::face::{Delivery, Handle, Hold, Outcome, Receive};
+use forebay_core::stream::face::Backoff;
+
+use super::batch::{judge, Item, Messages};
+use super::gather::{Purpose, Want};
+use super::job::QueueJob;
+use super::mapping_row::QueueMappingRow;
+use super::meters::MappingMeters;
+use super::QueueId;
+use crate::attempts::{Attempt, Job, Slot};
+use crate::mapping_row::BATCH_BYTES_MAX;
+use crate::state::{State, Timer};
+
+/// What a message's event weighs beside body and attributes, about.
+const EVENT_BYTES: u64 = 640;
+/// Most runs of neighbouring messages in one batch: each takes a slot of the attempts file.
+const RUNS_OF_BATCH: usize = 64;
+/// Most runs in all batches together.
+const RUNS_MAX: usize = 131_072;
+/// Most receives for one batch, when filters let little through.
+const REFILLS_MAX: u32 = 16;
+/// Most batches received before others have their turn.
+const BATCHES_MAX: usize = 1_024;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// A mapping as the engine holds it.
+pub(crate) struct QueueMapping {
+    pub(crate) row: QueueMappingRow,
+    pub(super) queue: QueueId,
+    pub(super) filters: Filters,
+    /// The function, once it is registered in this process.
+    pub(super) slot: Option<Slot>,
+    pub(super) declared: bool,
+    /// Batches being put together or in a handler's hands.
+    pub(super) in_flight: u32,
+    /// It stands in the line of those that may have something to receive.
+    hungry: bool,
+    /// When a batch that is not full must go, mono ns.
+    window_ends: Option<u64>,
+    pub(super) meters: MappingMeters,
+    pub(super) last_result: &'static str,
+}
+
+/// A batch that is being put together.
+pub(crate) struct Assembly {
+    mapping: u64,
+    kept: Vec<Item>,
+    bytes: u64,
+    alone: bool,
+    /// Times that messages were received for it.
+    refills: u32,
+}
+
+impl Assembly {
+    fn new(mapping: u64, alone: bool) -> Self {
+        Self { mapping, kept: Vec::new(), bytes: 0, alone, refills: 0 }
+    }
+}
+
+impl QueueMapping {
+    pub(super) fn new(row: QueueMappingRow, queue: QueueId, filters: Filters, meters: MappingMeters) -> Self {
+        Self {
+            row,
+            queue,
+            filters,
+            slot: None,
+            declared: false,
+            in_flight: 0,
+            hungry: false,
+            window_ends: None,
+            meters,
+            last_result: "No records processed",
+        }
+    }
+}
+
+impl State {
+    /// A mapping may have something to receive.
+    pub(super) fn make_hungry(&mut self, id: u64) {
+        if let Some(mapping) = self.queues.mappings.get_mut(&id) {
+            if !std::mem::replace(&mut mapping.hungry, true) {
+                self.queues.hungry.push_back(id);
+            }
+        }
+    }
+
+    /// Receive for functions while there is a free slot in hand, mapping by mapping in turn.
+    pub(crate) fn feed_queues(&mut self) {
+        for _ in 0..BATCHES_MAX {
+            if !self.has_free_slot() {
+                return;
+            }
+            let Some(id) = self.queues.hungry.pop_front() else { return };
+            if let Some(mapping) = self.queues.mappings.get_mut(&id) {
+                mapping.hungry = false;
+            }
+            if self.poll_for(id) {
+                self.make_hungry(id);
+            }
+        }
+        if let Some(&id) = self.queues.hungry.front() {
+            self.timers.push(self.now.mono_ns, Timer::QueueMapping(id));
+        }
+    }
+
+    fn has_free_slot(&self) -> bool {
+        let waits = self.outbox.ready.len() + self.outbox.alone.len();
+        self.started
+            && !self.draining
+            && self.failed.is_none()
+            && self.outbox.running + self.outbox.invoking + waits + self.queues.claims < self.config.concurrency
+            && self.queues.runs < RUNS_MAX
+    }
+
+    /// Receive one batch for a mapping; whether there was one.
+    fn poll_for(&mut self, id: u64) -> bool {
+        let now = self.now;
+        let Some(mapping) = self.queues.mappings.get_mut(&id) else { return false };
+        let is_full = mapping.row.maximum_concurrency.is_some_and(|most| mapping.in_flight >= most);
+        if !mapping.row.enabled || !mapping.declared || mapping.slot.is_none() || is_full {
+            return false;
+        }
+        let queue = &mut self.queues.entries[mapping.queue];
+        let window_ns = mapping.row.maximum_batching_window_ms * NS_PER_MS;
+        queue.machine.due(&now);
+        if window_ns > 0 && queue.machine.depth().visible < u64::from(mapping.row.batch_size) {
+            if !queue.machine.is_ready(&now) {
+                mapping.window_ends = None;
+                return false;
+            }
+            let ends = *mapping.window_ends.get_or_insert(now.mono_ns + window_ns);
+            if ends > now.mono_ns {
+                self.timers.push(ends, Timer::QueueMapping(id));
+                return false;
+            }
+        }
+        mapping.window_ends = None;
+        let queue_id = mapping.queue;
+        let deliveries = self.receive_for(id, mapping_size(&self.queues.mappings[&id]));
+        if deliveries.is_empty() {
+            self.serve_quietly(queue_id);
+            return false;
+        }
+        if let Some(mapping) = self.queues.mappings.get_mut(&id) {
+            mapping.in_flight += 1;
+        }
+        self.queues.claims += 1;
+        let alone = deliveries[0].alone;
+        self.fetch(queue_id, deliveries, Purpose::Batch(Assembly::new(id, alone)));
+        true
+    }
+
+    /// Carry out what a receive has commanded.
+    fn serve_quietly(&mut self, id: QueueId) {
+        self.carry_out_queue(id);
+        let queue = &mut self.queues.entries[id];
+        queue.meters.show(queue.machine.depth(), queue.machine.oldest_age_ms(&self.now));
+        if let Some(due) = queue.machine.next_due() {
+            self.timers.arm(&mut queue.armed, due.max(self.now.mono_ns), Timer::Queue(id));
+        }
+    }
+
+    fn receive_for(&mut self, id: u64, maximum: u32) -> Vec<Delivery> {
+        let Some(mapping) = self.queues.mappings.get(&id) else { return Vec::new() };
+        let queue = &mut self.queues.entries[mapping.queue];
+        let hold = if mapping.row.strict_lambda {
+            Hold::For { visibility_ms: queue.row.visibility_timeout_ms }
+        } else {
+            Hold::WhileRunning
+        };
+        // Over the limit of messages in flight nothing is received; what ends then makes the mapping hungry again.
+        let receive = Receive { maximum, hold, attempt: None };
+        let deliveries = queue.machine.receive(&receive, &self.now).unwrap_or_default();
+        mapping.meters.polled.add(deliveries.len() as u64);
+        queue.meters.received.add(deliveries.len() as u64);
+        deliveries
+    }
+
+    /// The contents of a batch are at hand: let filters look, fill it up, hand it over.
+    pub(super) fn assembled(&mut self, id: QueueId, mut assembly: Assembly, found: Vec<Item>) -> Option<Want> {
+        let Some(mapping) = self.queues.mappings.get(&assembly.mapping) else {
+            let handles: Vec<Handle> = found.iter().map(|item| item.delivery.handle).collect();
+            self.queues.claims -= 1;
+            self.give_back(id, &handles);
+            return None;
+        };
+        let source = self.queues.entries[id].source.clone();
+        let (mut refused, mut too_much) = (Vec::new(), Vec::new());
+        let (mut not_json, mut last, mut runs) = (0, None, count_runs(&assembly.kept));
+        for item in found {
+            let number = item.delivery.handle.number;
+            let verdict =
+                if mapping.filters.is_empty() { Verdict::Pass } else { judge(&mapping.filters, &item, &source) };
+            if verdict != Verdict::Pass {
+                not_json += u64::from(verdict == Verdict::NotJson);
+                refused.push(item.delivery.handle);
+                continue;
+            }
+            let bytes = item.message().size() as u64 + EVENT_BYTES;
+            runs += usize::from(last.is_none_or(|last| last + 1 != number));
+            let fits = assembly.bytes + bytes <= BATCH_BYTES_MAX && runs <= RUNS_OF_BATCH;
+            if !too_much.is_empty() || !(fits || assembly.kept.is_empty()) {
+                too_much.push(item.delivery.handle);
+                continue;
+            }
+            last = Some(number);
+            assembly.bytes += bytes;
+            assembly.kept.push(item);
+        }
+        mapping.meters.no_match.add(refused.len() as u64 - not_json);
+        mapping.meters.not_json.add(not_json);
+        let wanted = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
+        let is_short = !refused.is_empty() && too_much.is_empty() && wanted > 0 && !assembly.alone;
+        assembly.refills += 1;
+        self.filter_out(id, &refused);
+        self.give_back(id, &too_much);
+        if is_short && assembly.refills < REFILLS_MAX {
+            let more = self.receive_for(assembly.mapping, wanted);
+            if more.first().is_some_and(|delivery| delivery.alone) {
+                // A suspect of a crash goes in a batch of its own.
+                self.queues.claims += 1;
+                if let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) {
+                    mapping.in_flight += 1;
+                }
+                let suspect = Assembly::new(assembly.mapping, true);
+                self.fetch(id, more, Purpose::Batch(suspect));
+            } else if !more.is_empty() {
+                return Some(Want::new(more, Purpose::Batch(assembly)));
+            }
+        }
+        self.launch_messages(id, assembly);
+        self.serve_quietly(id);
+        None
+    }
+
+    /// Messages that no filter lets through are deleted, as on AWS.
+    fn filter_out(&mut self, id: QueueId, handles: &[Handle]) {
+        if !handles.is_empty() {
+            let now = self.now;
+            self.queues.entries[id].machine.completed(handles, &Outcome::Success, &NO_DELAY, &now);
+            self.carry_out_queue(id);
+        }
+    }
+
+    /// Messages that were received and not handed over come back as if they had not been.
+    pub(super) fn give_back(&mut self, id: QueueId, handles: &[Handle]) {
+        if handles.is_empty() {
+            return;
+        }
+        let now = self.now;
+        let queue = &mut self.queues.entries[id];
+        queue.machine.completed(handles, &Outcome::Interrupted, &NO_DELAY, &now);
+        for &handle in handles {
+            // Held for a time, with strict_lambda: `completed` leaves such ones where they are.
+            let _gone_or_not_held = queue.machine.change_visibility(handle, 0, &now);
+        }
+        self.serve_queue(id);
+    }
+
+    fn launch_messages(&mut self, id: QueueId, assembly: Assembly) {
+        self.queues.claims -= 1;
+        let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) else { return };
+        let slot = mapping.slot.filter(|_| mapping.row.enabled && !assembly.kept.is_empty());
+        let Some(slot) = slot else {
+            mapping.in_flight -= 1;
+            let handles: Vec<Handle> = assembly.kept.iter().map(|item| item.delivery.handle).collect();
+            return self.give_back(id, &handles);
+        };
+        let queue = &self.queues.entries[id];
+        let attempt = assembly.kept.iter().map(|item| item.delivery.receive_count).max().unwrap_or(1);
+        let messages = Messages { source: queue.source.clone(), items: Arc::from(assembly.kept) };
+        let job = QueueJob {
+            mapping: assembly.mapping,
+            queue: id,
+            messages,
+            backoff: mapping.row.backoff(&queue.row),
+            reports: mapping.row.report_batch_item_failures,
+            strict: mapping.row.strict_lambda,
+        };
+        self.queues.runs += job.runs().len();
+        let strict = job.strict;
+        let attempt = Attempt::new(slot, Job::Messages(job), attempt);
+        if strict {
+            // The receive must be counted even if this message ends the process: it is handed over when its row is durable.
+            self.pending.launches.push(attempt);
+            self.pending.urgent = true;
+        } else {
+            self.ready(attempt, assembly.alone);
+        }
+    }
+
+    /// Take back what a mapping has received and nobody has begun.
+    pub(super) fn withdraw_messages(&mut self, id: u64) {
+        for token in self.outbox.untaken() {
+            let is_ours = self
+                .attempts
+                .get_mut(token)
+                .is_some_and(|attempt| matches!(&attempt.job, Job::Messages(job) if job.mapping == id));
+            if !is_ours {
+                continue;
+            }
+            self.outbox.withdraw(token);
+            if let Some(Job::Messages(job)) = self.attempts.remove(token).map(|attempt| attempt.job) {
+                self.queues.runs -= job.runs().len();
+                if let Some(mapping) = self.queues.mappings.get_mut(&id) {
+                    mapping.in_flight = mapping.in_flight.saturating_sub(1);
+                }
+                self.give_back(job.queue, &job.messages.handles());
+            }
+        }
+    }
+
+    /// The window of a mapping is over.
+    pub(crate) fn window_over(&mut self, id: u64) {
+        self.make_hungry(id);
+        self.feed_queues();
+    }
+}
+
+const NO_DELAY: Backoff = Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
+
+fn mapping_size(mapping: &QueueMapping) -> u32 {
+    mapping.row.batch_size
+}
+
+fn count_runs(items: &[Item]) -> usize {
+    let follows = |pair: &&[Item]| pair[0].delivery.handle.number + 1 != pair[1].delivery.handle.number;
+    usize::from(!items.is_empty()) + items.windows(2).filter(follows).count()
+}

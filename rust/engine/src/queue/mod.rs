@@ -1,0 +1,231 @@
+//! Queues: messages in a log, and what has become of them beside it.
+//!
+//! A queue's messages are appended to a log of its own, one chunk or a few for everything that arrived between two commits
+//! (`sends`). What became of them stands beside the log: `gone` keeps a bit for each message, and what was received or is
+//! retried has a row. The log is trimmed behind what is gone; a few messages that would hold a long log are given rows of
+//! their own (`keeping`). Memory holds numbers and groups only; bodies are read when they are handed out (`gather`).
+//!
+//! `forebay_core::queue::QueueMachine` decides; here its commands are carried out (`serve`). `mapping` feeds functions,
+//! `receives` answers whoever asks, `moves` carries messages from queue to queue, `restore` goes on after a restart.
+
+mod batch;
+mod check;
+mod gather;
+mod gone;
+mod job;
+mod keeping;
+mod mapping;
+mod mapping_row;
+pub mod message;
+mod meters;
+mod moves;
+mod receives;
+mod restore;
+mod row;
+mod sends;
+mod serve;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod verbs;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use forebay_core::queue::dedup::Deduplication;
+use forebay_core::queue::QueueMachine;
+use forebay_core::Now;
+
+pub use batch::{received, Item, Messages, QueueSource, Received};
+pub(crate) use job::QueueJob;
+pub(crate) use mapping::QueueMapping;
+pub(crate) use sends::SentCommit;
+pub(crate) use verbs::names_queue;
+
+use self::gather::Want;
+use self::gone::Gone;
+use self::meters::QueueMeters;
+use self::moves::Task;
+use self::receives::Poll;
+use self::row::QueueRow;
+use self::sends::Outgoing;
+use self::shelf::Shelf;
+use crate::port::{ShardId, Table};
+use crate::slots::{SlotId, SlotRecord};
+use crate::state::State;
+
+/// Index of a queue in the engine.
+pub(crate) type QueueId = usize;
+
+/// Deduplication ids that a queue remembers at most: 6,666 messages a second for five minutes.
+const IDS_MAX: u32 = 2_000_000;
+
+/// All queues of an engine and what feeds functions from them.
+#[derive(Default)]
+pub(crate) struct Queues {
+    pub(super) entries: Vec<Queue>,
+    pub(super) names: BTreeMap<String, QueueId>,
+    pub(crate) mappings: BTreeMap<u64, QueueMapping>,
+    /// Mappings that may have something to receive, in turn.
+    hungry: VecDeque<u64>,
+    /// Batches that are put together and not handed over yet.
+    claims: usize,
+    /// Runs of neighbouring messages in all batches: each takes a slot of the attempts file.
+    runs: usize,
+    shelf: Shelf,
+    tasks: BTreeMap<QueueId, Task>,
+    /// What was in flight when the last process died.
+    pub(crate) suspects: Vec<(SlotRecord, SlotId)>,
+    /// Slots of those, kept until their rows are durable.
+    held_slots: Vec<SlotId>,
+}
+
+/// One queue.
+pub(crate) struct Queue {
+    row: QueueRow,
+    source: Arc<QueueSource>,
+    machine: QueueMachine,
+    ids: Deduplication,
+    /// Rows of deduplication ids, oldest first: when they were written, and their key.
+    id_rows: VecDeque<(u64, u64)>,
+    /// Number of the next message to be written.
+    next: u64,
+    /// Messages below this are durable.
+    durable: u64,
+    /// What waits for the next commit, and how many messages that is.
+    sends: Vec<Outgoing>,
+    sends_count: u64,
+    gone: Gone,
+    /// Up to here the log was trimmed.
+    trimmed: u64,
+    /// Messages that have a row of their state.
+    stated: BTreeSet<u64>,
+    /// Messages that stand in a row instead of the log.
+    kept: BTreeSet<u64>,
+    /// It is listed among those with something to be written.
+    is_settled: bool,
+    /// Messages whose move is part of the commit under way: the log is not trimmed past them.
+    moving: u64,
+    wants: VecDeque<Want>,
+    /// Where reads under way begin.
+    reading: BTreeSet<u64>,
+    polls: VecDeque<Poll>,
+    /// Mappings that read it.
+    readers: Vec<u64>,
+    /// When its timer rings.
+    armed: Option<u64>,
+    meters: QueueMeters,
+}
+
+impl Queue {
+    fn new(row: QueueRow, source: Arc<QueueSource>, ids: Deduplication, meters: QueueMeters, now: &Now) -> Self {
+        Self {
+            machine: QueueMachine::new(row.settings(), now),
+            row,
+            source,
+            ids,
+            id_rows: VecDeque::new(),
+            next: 0,
+            durable: 0,
+            sends: Vec::new(),
+            sends_count: 0,
+            gone: Gone::default(),
+            trimmed: 0,
+            stated: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            is_settled: false,
+            moving: 0,
+            wants: VecDeque::new(),
+            reading: BTreeSet::new(),
+            polls: VecDeque::new(),
+            readers: Vec::new(),
+            armed: None,
+            meters,
+        }
+    }
+
+    fn log(&self) -> ShardId {
+        self.row.log
+    }
+}
+
+/// Key of what belongs to one message of a log.
+fn message_key(log: ShardId, number: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(12);
+    key.extend_from_slice(&log.to_be_bytes());
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number at the end of such a key.
+fn number_of(key: &[u8]) -> Option<u64> {
+    key.get(4..)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+impl State {
+    pub(crate) fn queue_arn(&self, name: &str) -> String {
+        format!("arn:aws:sqs:{}:{}:{name}", self.config.region, self.config.account)
+    }
+
+    /// A queue's number by its name.
+    pub(crate) fn queue_id(&self, name: &str) -> Result<QueueId, crate::error::EngineError> {
+        self.queues.names.get(name).copied().ok_or_else(|| {
+            let known: Vec<&str> = self.queues.names.keys().take(8).map(String::as_str).collect();
+            let known = if known.is_empty() {
+                "none is declared yet".into()
+            } else {
+                format!("declared are {}", known.join(", "))
+            };
+            crate::error::EngineError::NotFound(format!("there is no queue {name:?}: {known}"))
+        })
+    }
+
+    /// Make a queue that is not known yet.
+    fn add_queue(&mut self, mut row: QueueRow) -> QueueId {
+        // Logs of queues and of shards are numbered together.
+        row.log = self.shards.len() as ShardId;
+        self.shards.push(None);
+        let next = (self.shards.len() as ShardId).to_be_bytes().to_vec();
+        self.pending.set(Table::Meta, b"next_shard".to_vec(), next);
+        row.seed = self.chance.next();
+        row.created_ms = self.now.wall_ms;
+        let ids = Deduplication::new(IDS_MAX, [], &self.now);
+        self.open_queue(row, ids)
+    }
+
+    fn open_queue(&mut self, row: QueueRow, ids: Deduplication) -> QueueId {
+        let source = Arc::new(QueueSource {
+            name: row.name.clone(),
+            arn: self.queue_arn(&row.name),
+            region: self.config.region.clone(),
+            account: self.config.account.clone(),
+            log: row.log,
+            is_fifo: row.is_fifo(),
+        });
+        let meters = QueueMeters::new(&self.registry, &row.name);
+        let id = self.queues.entries.len();
+        self.queues.names.insert(row.name.clone(), id);
+        self.queues.entries.push(Queue::new(row, source, ids, meters, &self.now));
+        id
+    }
+
+    /// The app has stopped: whoever waits for a message is told so. Those at the loop are told by it.
+    pub(crate) fn answer_open_receives(&mut self) {
+        let error = crate::error::EngineError::OwnerLost("the app stopped before a message came".into());
+        for id in 0..self.queues.entries.len() {
+            self.refuse_waiting(id, &error);
+        }
+    }
+
+    /// Answer everybody who waits for a queue with an error.
+    fn refuse_waiting(&mut self, id: QueueId, error: &crate::error::EngineError) {
+        let queue = &mut self.queues.entries[id];
+        let polls = std::mem::take(&mut queue.polls).into_iter().map(|poll| poll.waiter);
+        let (answers, others) = std::mem::take(&mut queue.wants).into_iter().partition(Want::is_answer);
+        queue.wants = others;
+        let waiters: Vec<_> = polls.chain(VecDeque::into_iter(answers).filter_map(Want::into_waiter)).collect();
+        for waiter in waiters {
+            self.answer(waiter, Err(error.clone()));
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! Sending: from a caller's words to durable messages.
+//!
+//! Sends wait in their queue until the next commit takes them; only then do they get their numbers. On a full disk what a
+//! caller sent is refused, and what the engine itself has to send is given back to where it came from, or waits.
+
+use std::sync::Arc;
+
+use forebay_core::queue::dedup::{Key, Offer, Row as IdRow, WINDOW_MS};
+use forebay_core::queue::face::Sent;
+use sha2::{Digest, Sha256};
+
+use super::check::{check_entries, check_message};
+use super::message::{hex, message_id, pack_attributes, Message, NewMessage};
+use super::moves::Moved;
+use super::{message_key, QueueId};
+use crate::chunk::{Chunk, RecordView};
+use crate::commits::Pending;
+use crate::error::{EngineError, Reply, Waiter};
+use crate::port::{StoreError, Table, Write};
+use crate::state::{uuid_text, State};
+
+/// A chunk is closed when it has grown so large: a single message is read with all of its chunk.
+const CHUNK_BYTES: usize = 32 << 10;
+/// Deduplication ids of one row.
+const IDS_OF_ROW: usize = 4096;
+/// Bytes of an id in its row: key, number, when it was accepted.
+pub(super) const ID_BYTES: usize = 32;
+
+/// A row to be written in the same commit as a message; `None`: to be removed.
+pub(crate) type BoundRow = (Table, Vec<u8>, Option<Vec<u8>>);
+
+/// Who sends.
+pub(crate) enum Sender {
+    /// Somebody who is told the messages' ids, or that nothing was accepted.
+    Caller(Waiter),
+    /// The engine: these rows are written in the commit that writes the message, and not before. On a full disk both wait.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for destinations"))]
+    Rows(Vec<BoundRow>),
+    /// The engine: the message leaves another queue in the commit that writes it.
+    Move(Moved),
+}
+
+/// Messages that wait for the next commit.
+pub(super) struct Outgoing {
+    packed: Vec<Packed>,
+    /// Ids for the caller, of duplicates too.
+    ids: Vec<u128>,
+    sender: Sender,
+}
+
+/// A message in the form of its record.
+struct Packed {
+    group: String,
+    data: Vec<u8>,
+    sent_ms: u64,
+    key: Option<Key>,
+}
+
+impl Packed {
+    fn of(record: &RecordView<'_>) -> Self {
+        Self { group: record.key.into(), data: record.data.into(), sent_ms: record.arrival_ms, key: None }
+    }
+
+    fn bytes(&self) -> usize {
+        self.group.len() + self.data.len()
+    }
+}
+
+/// The messages of one queue in a commit on its way.
+pub(crate) struct SentCommit {
+    queue: QueueId,
+    chunks: Vec<Arc<Chunk>>,
+    /// Who sent them, and how many each.
+    senders: Vec<(u64, Vec<u128>, Sender)>,
+    keys: Vec<Key>,
+    bytes: usize,
+}
+
+impl State {
+    /// Send messages; the waiter is answered when they are durable, with an array of their ids.
+    pub(crate) fn send_messages(&mut self, queue: &str, messages: &[NewMessage], waiter: Waiter) {
+        let accepted = self.check_room().and_then(|()| {
+            check_entries(messages)?;
+            let id = self.queue_id(queue)?;
+            Ok((id, self.accept_messages(id, messages)?))
+        });
+        match accepted {
+            Ok((id, (packed, ids))) => {
+                self.queue_outgoing(id, Outgoing { packed, ids, sender: Sender::Caller(waiter) });
+                self.pending.urgent = true;
+            }
+            Err(error) => self.answer(waiter, Err(error)),
+        }
+    }
+
+    /// Send one message by the engine's own doing. Refused like anybody's; once accepted it is sent when there is room.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for destinations"))]
+    pub(crate) fn queue_send(&mut self, queue: &str, message: &NewMessage, sender: Sender) -> Result<(), EngineError> {
+        let id = self.queue_id(queue)?;
+        let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message))?;
+        self.queue_outgoing(id, Outgoing { packed, ids, sender });
+        self.pending.urgent = true;
+        Ok(())
+    }
+
+    /// Send a message of one queue to another.
+    pub(super) fn send_moved(&mut self, id: QueueId, message: &Message<'_>, moved: Moved) {
+        let entry = &self.queues.entries[id];
+        let group = if entry.row.is_fifo() { message.group } else { "" };
+        let packed = Packed { group: group.into(), data: message.pack(), sent_ms: message.sent_ms, key: None };
+        self.queue_outgoing(id, Outgoing { packed: vec![packed], ids: Vec::new(), sender: Sender::Move(moved) });
+        self.pending.begin_lazily(self.now.mono_ns);
+    }
+
+    fn queue_outgoing(&mut self, id: QueueId, outgoing: Outgoing) {
+        let queue = &mut self.queues.entries[id];
+        if queue.sends.is_empty() {
+            self.pending.sends.push(id);
+        }
+        self.pending.bytes += outgoing.packed.iter().map(Packed::bytes).sum::<usize>();
+        queue.sends_count += outgoing.packed.len() as u64;
+        queue.sends.push(outgoing);
+    }
+
+    /// Check messages and give them ids; all of them or none.
+    fn accept_messages(
+        &mut self,
+        id: QueueId,
+        messages: &[NewMessage],
+    ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
+        let queue = &self.queues.entries[id];
+        for (at, message) in messages.iter().enumerate() {
+            check_message(message, &queue.row).map_err(|error| name_entry(error, at, messages.len()))?;
+        }
+        // Those of the commit under way are not in the machine yet, either.
+        let unwritten = queue.next - queue.durable + queue.sends_count;
+        if queue.machine.room() < unwritten + messages.len() as u64 {
+            return Err(EngineError::TooMany {
+                message: format!("queue {:?} is full: it has {} messages", queue.row.name, queue.machine.len()),
+                reason: "QueueFull".into(),
+                retry_after_ms: 1_000,
+            });
+        }
+        let mut taken = Vec::new();
+        match self.pack_all(id, messages, &mut taken) {
+            Ok(accepted) => Ok(accepted),
+            Err(error) => {
+                let queue = &mut self.queues.entries[id];
+                for key in taken {
+                    queue.ids.take_back(key);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn pack_all(
+        &mut self,
+        id: QueueId,
+        messages: &[NewMessage],
+        taken: &mut Vec<Key>,
+    ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
+        let now = self.now;
+        let queue = &mut self.queues.entries[id];
+        let is_fifo = queue.row.is_fifo();
+        let mut number = queue.next + queue.sends_count;
+        let (mut packed, mut ids) = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
+        for message in messages {
+            let group = message.group_id.as_deref().unwrap_or_default();
+            let digest;
+            let (mut deduplication_id, mut key) = ("", None);
+            if is_fifo {
+                deduplication_id = match &message.deduplication_id {
+                    Some(id) => id,
+                    None => {
+                        digest = hex(&Sha256::digest(message.body.as_bytes()));
+                        &digest
+                    }
+                };
+                let offered = Key::new(queue.row.deduplication_scope, group, deduplication_id);
+                match queue.ids.offer(offered, number, &now) {
+                    Offer::New { .. } => {
+                        taken.push(offered);
+                        key = Some(offered);
+                    }
+                    Offer::Duplicate { number } => {
+                        ids.push(message_id(queue.row.seed, number));
+                        queue.meters.deduplicated.increment();
+                        continue;
+                    }
+                    Offer::Full { retry_after_ms } => return Err(too_many_ids(&queue.row.name, retry_after_ms)),
+                }
+            }
+            let id = message_id(queue.row.seed, number);
+            let attributes = pack_attributes(&message.attributes);
+            let delay_ms = message.delay_ms.unwrap_or(queue.row.delay_ms);
+            let whole =
+                Message::new(id, (group, deduplication_id), (now.wall_ms, delay_ms), &attributes, &message.body);
+            packed.push(Packed { group: group.into(), data: whole.pack(), sent_ms: now.wall_ms, key });
+            ids.push(id);
+            number += 1;
+        }
+        Ok((packed, ids))
+    }
+
+    /// Put what waits in a queue into a commit.
+    pub(crate) fn take_sends(&mut self, id: QueueId, pending: &mut Pending, writes: &mut Vec<Write>) -> SentCommit {
+        let queue = &mut self.queues.entries[id];
+        let log = queue.log();
+        let sends = std::mem::take(&mut queue.sends);
+        queue.sends_count = 0;
+        let mut commit = SentCommit {
+            queue: id,
+            chunks: Vec::new(),
+            senders: Vec::with_capacity(sends.len()),
+            keys: Vec::new(),
+            bytes: 0,
+        };
+        let mut chunk = Chunk::starting_at(queue.next);
+        let mut ids: Vec<(Key, IdRow)> = Vec::new();
+        for mut outgoing in sends {
+            for packed in &outgoing.packed {
+                if chunk.body().len() >= CHUNK_BYTES {
+                    let full = std::mem::replace(&mut chunk, Chunk::starting_at(queue.next));
+                    commit.chunks.push(Arc::new(full));
+                }
+                chunk.push(&packed.group, &packed.data, 0, packed.sent_ms);
+                commit.bytes += packed.bytes();
+                if let Some(key) = packed.key {
+                    ids.push((key, IdRow { number: queue.next, accepted_ms: packed.sent_ms }));
+                }
+                queue.next += 1;
+            }
+            if let Sender::Rows(rows) = &mut outgoing.sender {
+                for (table, key, value) in rows.iter() {
+                    match value {
+                        Some(value) => pending.set(*table, key.clone(), value.clone()),
+                        None => pending.remove(*table, key.clone()),
+                    }
+                }
+            }
+            commit.senders.push((outgoing.packed.len() as u64, outgoing.ids, outgoing.sender));
+        }
+        if !chunk.is_empty() {
+            commit.chunks.push(Arc::new(chunk));
+        }
+        for part in ids.chunks(IDS_OF_ROW) {
+            queue.id_rows.push_back((self.now.wall_ms, part[0].1.number));
+            pending.set(Table::Deduplication, message_key(log, part[0].1.number), id_row(part));
+        }
+        commit.keys = ids.into_iter().map(|(key, _)| key).collect();
+        writes.extend(commit.chunks.iter().map(|chunk| Write::Append { shard: log, chunk: chunk.clone() }));
+        for (_, _, sender) in &commit.senders {
+            if let Sender::Move(moved) = sender {
+                self.leave(moved, pending);
+            }
+        }
+        commit
+    }
+
+    /// The messages of a commit are durable: they may be handed out.
+    pub(crate) fn sends_durable(&mut self, commit: SentCommit) {
+        let now = self.now;
+        let queue = &mut self.queues.entries[commit.queue];
+        let log = queue.log();
+        let mut count = 0;
+        for chunk in commit.chunks {
+            for number in chunk.first()..chunk.end() {
+                let Some(message) = Message::of(&chunk.record(number)) else { continue };
+                let Message { group, sent_ms, delay_ms, .. } = message;
+                queue.machine.sent(&Sent { number, group, sent_ms, delay_ms }, &now);
+                queue.meters.size.record(message.size() as f64);
+                count += 1;
+            }
+            queue.durable = chunk.end();
+            self.queues.shelf.put(log, chunk);
+        }
+        queue.meters.sent.add(count);
+        for (_, ids, sender) in commit.senders {
+            match sender {
+                Sender::Caller(waiter) => self.answer(waiter, Ok(ids_reply(&ids))),
+                Sender::Rows(_) => {}
+                Sender::Move(moved) => self.moved(&moved),
+            }
+        }
+        self.serve_queue(commit.queue);
+    }
+
+    /// A commit could not be written: its messages are not sent, and those that came after it must not be either.
+    pub(crate) fn refuse_sends(&mut self, commits: Vec<SentCommit>, error: &StoreError) {
+        let mut later = std::mem::take(&mut self.pending.sends);
+        for commit in commits {
+            let id = commit.queue;
+            later.retain(|&other| other != id);
+            self.sends_refused(Some(commit), id, error);
+        }
+        for id in later {
+            self.sends_refused(None, id, error);
+        }
+    }
+
+    fn sends_refused(&mut self, commit: Option<SentCommit>, id: QueueId, error: &StoreError) {
+        let queue = &mut self.queues.entries[id];
+        queue.next = queue.durable;
+        let later = std::mem::take(&mut queue.sends);
+        queue.sends_count = 0;
+        let mut taken = Vec::new();
+        if let Some(commit) = commit {
+            commit.keys.into_iter().for_each(|key| queue.ids.take_back(key));
+            let log = queue.log();
+            let mut records =
+                commit.chunks.iter().flat_map(|chunk| (chunk.first()..chunk.end()).map(|n| chunk.record(n)));
+            let mut senders = Vec::new();
+            for (count, ids, sender) in commit.senders {
+                let packed: Vec<Packed> =
+                    records.by_ref().take(count as usize).map(|record| Packed::of(&record)).collect();
+                senders.push(Outgoing { packed, ids, sender });
+            }
+            while queue.id_rows.back().is_some_and(|(_, number)| *number >= queue.next) {
+                let Some((_, number)) = queue.id_rows.pop_back() else { break };
+                self.pending.cancel(Table::Deduplication, message_key(log, number));
+            }
+            taken = senders;
+        }
+        let all = taken.into_iter().map(|one| (one, true)).chain(later.into_iter().map(|one| (one, false)));
+        for (mut outgoing, was_taken) in all {
+            let queue = &mut self.queues.entries[id];
+            outgoing.packed.iter_mut().filter_map(|packed| packed.key.take()).for_each(|key| queue.ids.take_back(key));
+            match outgoing.sender {
+                Sender::Caller(waiter) => self.answer(waiter, Err(error.clone().into())),
+                Sender::Rows(rows) => {
+                    for (table, key, _) in &rows {
+                        self.pending.cancel(*table, key.clone());
+                    }
+                    self.queue_outgoing(id, Outgoing { sender: Sender::Rows(rows), ..outgoing });
+                }
+                Sender::Move(moved) => self.move_refused(moved, was_taken),
+            }
+        }
+    }
+
+    /// The store has failed: whoever waits for a queue is told so.
+    pub(crate) fn fail_queues(&mut self, error: &StoreError) {
+        for id in 0..self.queues.entries.len() {
+            for outgoing in std::mem::take(&mut self.queues.entries[id].sends) {
+                if let Sender::Caller(waiter) = outgoing.sender {
+                    self.answer(waiter, Err(error.clone().into()));
+                }
+            }
+            self.refuse_waiting(id, &error.clone().into());
+        }
+    }
+
+    /// Remove rows of deduplication ids that are forgotten.
+    pub(super) fn forget_ids(&mut self, id: QueueId) {
+        let now = self.now;
+        let queue = &mut self.queues.entries[id];
+        // Two windows: an id of a process whose clock was ahead is remembered for one from the restart on.
+        while queue.id_rows.front().is_some_and(|(written_ms, _)| written_ms + 2 * WINDOW_MS < now.wall_ms) {
+            let Some((_, number)) = queue.id_rows.pop_front() else { break };
+            self.pending.remove(Table::Deduplication, message_key(queue.row.log, number));
+            self.pending.begin_lazily(now.mono_ns);
+        }
+        drop(queue.ids.due(&now));
+    }
+}
+
+impl SentCommit {
+    /// Tell whoever sent that the store has failed.
+    pub(crate) fn into_waiters(self) -> impl Iterator<Item = Waiter> {
+        self.senders.into_iter().filter_map(|(_, _, sender)| match sender {
+            Sender::Caller(waiter) => Some(waiter),
+            _ => None,
+        })
+    }
+}
+
+fn id_row(ids: &[(Key, IdRow)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ids.len() * ID_BYTES);
+    for (key, row) in ids {
+        bytes.extend_from_slice(&key.0.to_le_bytes());
+        bytes.extend_from_slice(&row.number.to_le_bytes());
+        bytes.extend_from_slice(&row.accepted_ms.to_le_bytes());
+    }
+    bytes
+}
+
+fn ids_reply(ids: &[u128]) -> Reply {
+    let texts: Vec<String> = ids.iter().map(|id| uuid_text(*id)).collect();
+    Reply::Json(serde_json::json!(texts).to_string().into_bytes())
+}
+
+fn too_many_ids(queue: &str, retry_after_ms: u64) -> EngineError {
+    EngineError::TooMany {
+        message: format!(
+            "queue {queue:?} remembers {} deduplication ids, which is as many as it can: send again when older ones are forgotten",
+            super::IDS_MAX
+        ),
+        reason: "DeduplicationIds".into(),
+        retry_after_ms,
+    }
+}
+
+/// Say which of several messages was refused.
+fn name_entry(error: EngineError, at: usize, of: usize) -> EngineError {
+    match error {
+        EngineError::Invalid(text) if of > 1 => EngineError::Invalid(format!("messages[{at}]: {text}")),
+        EngineError::TooLarge(text) if of > 1 => EngineError::TooLarge(format!("messages[{at}]: {text}")),
+        other => other,
+    }
+}

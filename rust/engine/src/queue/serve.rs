@@ -1,0 +1,141 @@
+//! After every fact: carry out what a queue's machine commands, answer who waits, wake who reads, arm the timer.
+
+use forebay_core::queue::face::{Command, Removal, Row};
+
+use super::gather::{Purpose, Want};
+use super::gone::PageRow;
+use super::{message_key, QueueId};
+use crate::commits::Pending;
+use crate::port::Table;
+use crate::state::{State, Timer};
+
+impl State {
+    /// Do everything a queue can do now, but for feeding functions: `feed_queues` does that.
+    pub(super) fn serve_queue(&mut self, id: QueueId) {
+        self.carry_out_queue(id);
+        self.answer_polls(id);
+        let now = self.now;
+        let queue = &mut self.queues.entries[id];
+        let depth = queue.machine.depth();
+        if depth.visible > 0 {
+            for mapping in self.queues.entries[id].readers.clone() {
+                self.make_hungry(mapping);
+            }
+        }
+        let queue = &mut self.queues.entries[id];
+        queue.meters.show(depth, queue.machine.oldest_age_ms(&now));
+        let polls = queue.polls.iter().map(|poll| poll.until_ns).min();
+        if let Some(due) = [queue.machine.next_due(), polls].into_iter().flatten().min() {
+            self.timers.arm(&mut queue.armed, due.max(now.mono_ns), Timer::Queue(id));
+        }
+    }
+
+    /// The queue's timer rang.
+    pub(crate) fn queue_due(&mut self, id: QueueId) {
+        let now = self.now;
+        let queue = &mut self.queues.entries[id];
+        queue.armed = None;
+        queue.machine.due(&now);
+        self.serve_queue(id);
+        self.feed_queues();
+    }
+
+    pub(super) fn carry_out_queue(&mut self, id: QueueId) {
+        while let Some(command) = self.queues.entries[id].machine.poll() {
+            match command {
+                Command::Set { number, row } => self.state_message(id, number, row),
+                Command::Remove { first, count, reason } => {
+                    let meters = &self.queues.entries[id].meters;
+                    match reason {
+                        Removal::Deleted => meters.deleted.add(count),
+                        Removal::Expired => meters.expired.add(count),
+                    }
+                    (first..first + count).for_each(|number| self.message_gone(id, number));
+                }
+                Command::Redrive { number, receive_count } => self.bury(id, number, receive_count),
+                Command::Purge { before } => self.purged(id, before),
+            }
+        }
+    }
+
+    fn state_message(&mut self, id: QueueId, number: u64, row: Row) {
+        let queue = &mut self.queues.entries[id];
+        let key = message_key(queue.log(), number);
+        if row == Row::default() {
+            if queue.stated.remove(&number) {
+                self.pending.remove(Table::MessageState, key);
+            }
+        } else {
+            queue.stated.insert(number);
+            self.pending.set(Table::MessageState, key, serde_json::to_vec(&row).unwrap_or_default());
+        }
+        self.pending.begin_lazily(self.now.mono_ns);
+    }
+
+    /// A message is no more: its bit, and what rows it has.
+    pub(super) fn message_gone(&mut self, id: QueueId, number: u64) {
+        let queue = &mut self.queues.entries[id];
+        queue.gone.mark(number);
+        let log = queue.log();
+        if !queue.stated.is_empty() && queue.stated.remove(&number) {
+            self.pending.remove(Table::MessageState, message_key(log, number));
+        }
+        if !queue.kept.is_empty() && queue.kept.remove(&number) {
+            self.pending.remove(Table::MessageKept, message_key(log, number));
+        }
+        self.settle_queue(id);
+    }
+
+    fn purged(&mut self, id: QueueId, before: u64) {
+        let queue = &mut self.queues.entries[id];
+        let rows: Vec<u64> =
+            queue.stated.iter().chain(&queue.kept).copied().filter(|number| *number < before).collect();
+        queue.gone.mark_below(before);
+        for number in rows {
+            self.message_gone(id, number);
+        }
+        self.settle_queue(id);
+    }
+
+    /// Have the next commit write what is gone.
+    pub(super) fn settle_queue(&mut self, id: QueueId) {
+        let queue = &mut self.queues.entries[id];
+        if !std::mem::replace(&mut queue.is_settled, true) {
+            self.pending.settled.push(id);
+        }
+        self.pending.begin_lazily(self.now.mono_ns);
+    }
+
+    /// Put what is gone into a commit, and trim the log behind it.
+    pub(crate) fn take_settled(&mut self, id: QueueId, pending: &mut Pending) {
+        let queue = &mut self.queues.entries[id];
+        let log = queue.log();
+        queue.is_settled = false;
+        // A move may yet be refused: nothing is trimmed before it is durable.
+        if queue.moving == 0 {
+            let low = queue.gone.advance();
+            if low > queue.trimmed {
+                queue.trimmed = low;
+                pending.trim(log, low);
+                pending.set(Table::MessagesGone, log.to_be_bytes().to_vec(), low.to_be_bytes().to_vec());
+                self.queues.shelf.trim(log, low);
+            }
+        }
+        for row in self.queues.entries[id].gone.rows() {
+            match row {
+                PageRow::Set(page, bits) => pending.set(Table::MessagesGone, message_key(log, page), bits),
+                PageRow::Remove(page) => pending.remove(Table::MessagesGone, message_key(log, page)),
+            }
+        }
+    }
+
+    /// Read what deliveries hold and act on it.
+    pub(super) fn fetch(
+        &mut self,
+        id: QueueId,
+        deliveries: Vec<forebay_core::queue::face::Delivery>,
+        purpose: Purpose,
+    ) {
+        self.pursue(id, Want::new(deliveries, purpose));
+    }
+}

@@ -1,0 +1,313 @@
+//! What an engine does with queues, seen from inside: rows bound to messages, stragglers, logs that shrink.
+
+use std::sync::{Arc, Mutex};
+
+use forebay_core::Now;
+use serde_json::{json, Value};
+
+use super::message::NewMessage;
+use super::sends::Sender;
+use crate::attempts::{Settled, Task, Work};
+use crate::engine::{Engine, Parts};
+use crate::error::{Answer, EngineError, Reply, Waiter};
+use crate::port::{Durability, Store, StoreError, Table};
+use crate::slots::Slots;
+use crate::state::Config;
+use crate::store::fault::{Crash, Fault, FaultStore, Repeat};
+
+const SECOND: u64 = 1_000_000_000;
+
+struct Rig {
+    engine: Engine,
+    store: FaultStore,
+    now: Now,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let now = Now { mono_ns: 0, wall_ms: 1_600_000_000_000, entropy: 7 };
+        Self::over(FaultStore::new(1, Durability::PowerLoss), Slots::memory(), now)
+    }
+
+    fn over(store: FaultStore, slots: Slots, now: Now) -> Self {
+        let config =
+            Config { app: "t".into(), region: "r".into(), account: "0".into(), concurrency: 10, metrics: true };
+        let engine =
+            Engine::open(Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk: false })
+                .unwrap();
+        engine.start().unwrap();
+        Self { engine, store, now }
+    }
+
+    fn advance(&mut self, ns: u64) {
+        self.now.mono_ns += ns;
+        self.now.wall_ms += ns / 1_000_000;
+        self.engine.turn(self.now);
+    }
+
+    fn ask(&self, verb: &str, body: &Value) -> Answer {
+        let told: Arc<Mutex<Option<Answer>>> = Arc::default();
+        let teller = Arc::clone(&told);
+        let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
+        self.engine.request(verb, body.to_string().as_bytes(), waiter);
+        let answer = told.lock().unwrap().take();
+        answer.unwrap_or_else(|| Err(EngineError::Closed("no answer yet".into())))
+    }
+
+    fn json(&self, verb: &str, body: &Value) -> Value {
+        match self.ask(verb, body).unwrap() {
+            Reply::Json(bytes) => serde_json::from_slice(&bytes).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn declare(&self, name: &str) {
+        self.json("queue.declare", &queue(name));
+    }
+
+    fn send(&self, queue: &str, bodies: impl Iterator<Item = String>) -> Answer {
+        let messages: Vec<Value> = bodies.map(|body| json!({ "body": body })).collect();
+        self.ask("queue.send", &json!({"name": queue, "messages": messages}))
+    }
+
+    fn receive(&self, queue: &str) -> Vec<(String, String)> {
+        let answer = self.json("queue.receive", &json!({"name": queue, "maximum": 10}));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        answer.as_array().unwrap().iter().map(|one| (text(&one["body"]), text(&one["receiptHandle"]))).collect()
+    }
+
+    fn delete(&self, queue: &str, receipt: &str) {
+        self.json("queue.delete_message", &json!({"name": queue, "receipt_handle": receipt}));
+    }
+
+    fn visible(&self, queue: &str) -> u64 {
+        self.json("queue.depth", &json!({"name": queue}))["visible"].as_u64().unwrap()
+    }
+
+    fn log_chunks(&self, queue: &str) -> usize {
+        let log = self.engine.with(|state| state.queues.entries[state.queue_id(queue).unwrap()].log());
+        self.store.reader().unwrap().sizes(log, usize::MAX).unwrap().len()
+    }
+
+    fn reopened(self) -> Self {
+        self.engine.close();
+        Self::over(self.store, Slots::memory(), self.now)
+    }
+
+    /// The process dies and another one starts.
+    fn crashed(self) -> Self {
+        let slots = Slots::left_by(&self.engine.in_flight());
+        Self::over(self.store.crash(Crash::Process), slots, self.now)
+    }
+
+    fn bind(&self, queue: &str) {
+        let registration = json!({"kind": "function", "name": "f", "timeout_ms": 3_000});
+        self.engine.register(&serde_json::from_value(registration).unwrap()).unwrap();
+        self.json(
+            "mapping.declare",
+            &json!({
+                "queue": queue, "function": "f", "batch_size": 2, "maximum_batching_window_ms": 0,
+                "report_batch_item_failures": false, "filters": [], "strict_lambda": false, "enabled": true,
+            }),
+        );
+    }
+
+    /// What is handed out: tokens, and bodies with receive counts.
+    fn take(&self) -> Vec<(u64, Vec<(String, u32)>)> {
+        let (works, _) = self.engine.exchange(Vec::new(), 100);
+        let one = |work: Work| {
+            let Task::Messages { messages, .. } = work.task else { panic!("{work:?}") };
+            let items = messages.items.iter();
+            (work.token, items.map(|item| (item.message().body.to_owned(), item.delivery.receive_count)).collect())
+        };
+        works.into_iter().map(one).collect()
+    }
+
+    fn settle(&self, token: u64, status: u8) {
+        let settled = Settled { token, status, body: None, duration_ns: 1 };
+        self.engine.exchange(vec![settled], 0);
+    }
+}
+
+fn queue(name: &str) -> Value {
+    json!({
+        "name": name, "visibility_timeout_ms": 30_000, "delay_ms": 0, "retention_ms": 345_600_000,
+        "content_based_deduplication": name.strip_suffix(".fifo").is_some(), "deduplication_scope": "queue",
+        "maximum_receive_count": 3,
+    })
+}
+
+fn message(body: &str) -> NewMessage {
+    NewMessage { body: body.into(), ..NewMessage::default() }
+}
+
+#[test]
+fn a_bound_row_and_its_message_are_durable_together_or_not_at_all() {
+    let mut rig = Rig::new();
+    rig.declare("q");
+    let key = b"done".to_vec();
+    let rows = vec![(Table::Event, key.clone(), Some(b"yes".to_vec()))];
+    rig.store.fail(1, Fault::Full, Repeat::Always);
+    rig.engine.with(|state| state.queue_send("q", &message("told"), Sender::Rows(rows)).unwrap());
+    rig.advance(SECOND);
+    assert_eq!(rig.visible("q"), 0);
+    assert_eq!(rig.store.reader().unwrap().get(Table::Event, &key).unwrap(), None, "neither without the other");
+    rig.store.mend();
+    rig.advance(SECOND);
+    assert_eq!(rig.visible("q"), 1);
+    assert_eq!(rig.store.reader().unwrap().get(Table::Event, &key).unwrap(), Some(b"yes".to_vec()));
+    let rig = rig.reopened();
+    assert_eq!(rig.receive("q")[0].0, "told");
+}
+
+#[test]
+fn a_full_disk_refuses_sends_and_lets_deletions_go_on() {
+    let mut rig = Rig::new();
+    rig.declare("q.fifo");
+    let body = json!({"name": "q.fifo", "messages": [{"body": "one", "group_id": "g"}]});
+    rig.json("queue.send", &body);
+    let held = rig.receive("q.fifo");
+    rig.store.fail(1, Fault::Full, Repeat::Always);
+    let other = json!({"name": "q.fifo", "messages": [{"body": "two", "group_id": "g"}]});
+    assert!(matches!(rig.ask("queue.send", &other), Err(EngineError::Store(StoreError::Full(_)))));
+    rig.delete("q.fifo", &held[0].1);
+    rig.store.mend();
+    rig.advance(SECOND);
+    rig.json("queue.send", &other);
+    assert_eq!(rig.visible("q.fifo"), 1, "its deduplication id was free again");
+    let mut rig = rig.reopened();
+    rig.json("queue.send", &body);
+    assert_eq!(
+        rig.receive("q.fifo").len(),
+        1,
+        "the first one is a duplicate, also after it was deleted and after a restart"
+    );
+    rig.advance(301 * SECOND);
+    rig.json("queue.send", &body);
+    assert_eq!(rig.visible("q.fifo"), 2, "and after five minutes no more");
+}
+
+#[test]
+fn a_dead_letter_whose_move_is_refused_stays_and_moves_once_there_is_room() {
+    let mut rig = Rig::new();
+    rig.declare("dead");
+    let mut row = queue("q");
+    row["dead_letter_queue"] = "dead".into();
+    rig.json("queue.declare", &row);
+    rig.send("q", ["x".to_owned()].into_iter()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(rig.receive("q").len(), 1);
+        rig.advance(29 * SECOND);
+        rig.store.fail(1, Fault::Full, Repeat::Always);
+        rig.advance(2 * SECOND);
+        rig.store.mend();
+    }
+    assert_eq!(rig.visible("dead"), 0, "its move was refused");
+    let mut rig = rig.reopened();
+    rig.advance(5 * SECOND);
+    assert_eq!(rig.receive("q").len(), 0, "it is used up");
+    rig.advance(SECOND);
+    assert_eq!((rig.visible("q"), rig.visible("dead")), (0, 1));
+    let rig = rig.reopened();
+    assert_eq!((rig.visible("q"), rig.visible("dead")), (0, 1));
+    assert_eq!(rig.receive("dead")[0].0, "x");
+}
+
+#[test]
+fn what_a_handler_had_when_the_process_died_comes_back_counted_and_alone_one_by_one() {
+    let mut rig = Rig::new();
+    rig.declare("q");
+    rig.bind("q");
+    rig.send("q", ["a", "b", "c"].into_iter().map(str::to_owned)).unwrap();
+    let mut works = rig.take();
+    works.sort_by_key(|(_, items)| items[0].0.clone());
+    assert_eq!(works[0].1, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
+    rig.settle(works[1].0, 0);
+    rig.advance(SECOND);
+    let mut rig = rig.crashed();
+    rig.bind("q");
+    rig.send("q", ["d".to_owned()].into_iter()).unwrap();
+    for body in ["a", "b"] {
+        let works = rig.take();
+        assert_eq!(works.len(), 1, "nothing runs beside a suspect: {works:?}");
+        assert_eq!(works[0].1, [(body.to_owned(), 2)]);
+        rig.settle(works[0].0, 0);
+        rig.advance(SECOND);
+    }
+    let works = rig.take();
+    assert_eq!(works[0].1, [("d".to_owned(), 1)]);
+    rig.settle(works[0].0, 0);
+    rig.advance(SECOND);
+    assert!(rig.crashed().take().is_empty());
+}
+
+#[test]
+fn a_few_old_messages_hold_no_long_log_and_outlive_a_restart() {
+    let mut rig = Rig::new();
+    rig.declare("q");
+    let mut kept = Vec::new();
+    for round in 0..2000 {
+        rig.send("q", (0..10).map(|n| format!("{round}-{n}"))).unwrap();
+        for (body, receipt) in rig.receive("q") {
+            if body.ends_with("00-3") && kept.len() < 10 {
+                kept.push(body);
+            } else {
+                rig.delete("q", &receipt);
+            }
+        }
+    }
+    assert!(rig.log_chunks("q") > 1000, "{} chunks", rig.log_chunks("q"));
+    rig.advance(40 * SECOND);
+    rig.advance(SECOND);
+    assert!(rig.log_chunks("q") < 450, "{} chunks", rig.log_chunks("q"));
+    assert_eq!(rig.visible("q"), kept.len() as u64);
+    let mut rig = rig.reopened();
+    let found = rig.receive("q");
+    assert_eq!(found.iter().map(|(body, _)| body.clone()).collect::<Vec<_>>(), kept);
+    for (_, receipt) in found {
+        rig.delete("q", &receipt);
+    }
+    rig.advance(SECOND);
+    let rows = rig.store.reader().unwrap().scan(Table::MessageKept, &[], None, 10).unwrap();
+    assert_eq!(rows.len(), 0);
+    let rig = rig.reopened();
+    assert_eq!(rig.visible("q"), 0);
+}
+
+#[test]
+fn what_was_sent_received_and_deleted_is_so_after_a_restart() {
+    let mut rig = Rig::new();
+    rig.declare("q");
+    for round in 0..300 {
+        rig.send("q", (0..10).map(|n| format!("{round}-{n}"))).unwrap();
+    }
+    let mut left: std::collections::BTreeSet<String> = (0..3000).map(|n| format!("{}-{}", n / 10, n % 10)).collect();
+    for _ in 0..200 {
+        for (at, (body, receipt)) in rig.receive("q").into_iter().enumerate() {
+            if at % 3 > 0 {
+                rig.delete("q", &receipt);
+                left.remove(&body);
+            }
+        }
+    }
+    rig.advance(SECOND);
+    let mut rig = rig.reopened();
+    rig.advance(60 * SECOND);
+    let mut found = std::collections::BTreeSet::new();
+    loop {
+        let some = rig.receive("q");
+        if some.is_empty() {
+            break;
+        }
+        found.extend(some.into_iter().map(|(body, _)| body));
+    }
+    assert_eq!(found, left);
+    rig.json("queue.purge", &json!({"name": "q"}));
+    rig.advance(SECOND);
+    let rig = rig.reopened();
+    let depth = rig.json("queue.depth", &json!({"name": "q"}));
+    assert_eq!(depth, json!({"visible": 0, "in_flight": 0, "delayed": 0}));
+    for table in [Table::MessageState, Table::MessageKept] {
+        assert_eq!(rig.store.reader().unwrap().scan(table, &[], None, 10).unwrap().len(), 0, "{table:?}");
+    }
+}
