@@ -179,6 +179,11 @@ impl State {
         self.check_room()?;
         check_size(records.clone())?;
         let entry = self.streams.get(stream).ok_or_else(|| self.no_stream(stream))?;
+        if entry.open_shards().len() == 0 {
+            return Err(EngineError::Store(StoreError::Corrupt(format!(
+                "stream {stream:?} has lost its open shards: give it new ones, with `forebay stream alter {stream} --shards N`"
+            ))));
+        }
         let arrival_ms = self.now.wall_ms;
         let (mut numbers, mut data_bytes) = (Vec::with_capacity(records.len()), 0);
         for (key, data) in records {

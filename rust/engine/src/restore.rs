@@ -48,6 +48,9 @@ impl State {
             let row: ShardRow = serde_json::from_slice(&value).map_err(|_| damaged("a shard's row"))?;
             let bounds = self.reader.bounds(row.id)?;
             let name = sequence::shard_id(row.index);
+            if row.parents.iter().any(|&parent| parent >= next) {
+                return Err(damaged(&format!("the parents of {name}")));
+            }
             let stream =
                 self.streams.get_mut(&row.stream).ok_or_else(|| damaged(&format!("{name}: no such stream")))?;
             stream.add(&row);

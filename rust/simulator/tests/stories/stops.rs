@@ -148,3 +148,20 @@ fn a_checkpoint_that_makes_no_sense_is_told_as_damage() {
     let refused = rig.engine().start().unwrap_err();
     assert!(matches!(&refused, EngineError::Store(StoreError::Corrupt(text)) if text.contains("0 marks")), "{refused}");
 }
+
+/// A stream whose open shards' rows were lost, as in a store that was salvaged, took the engine down at the first put.
+#[test]
+fn a_stream_that_lost_its_open_shards_says_so_and_can_be_given_others() {
+    let mut rig = Rig::new();
+    rig.start(&json!({}));
+    rig.engine().close();
+    let key = 0u32.to_be_bytes().to_vec();
+    rig.store.commit(&[Write::Remove { table: Table::Shard, key }]).unwrap();
+    rig.restart();
+    rig.start(&json!({}));
+    let Some(Err(EngineError::Store(StoreError::Corrupt(text)))) = rig.put(&["a"]).heard() else { panic!("refused") };
+    assert!(text.contains("forebay stream alter s --shards"), "{text}");
+    rig.told("stream.reshard", &json!({"name": "s", "shards": 2})).unwrap();
+    assert!(matches!(rig.put(&["a"]).heard(), Some(Ok(_))));
+    assert_eq!(rig.batches().len(), 1);
+}
