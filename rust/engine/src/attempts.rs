@@ -272,7 +272,7 @@ impl State {
         match attempt.job {
             Job::Delivery { .. } => self.outbox.delivering += 1,
             Job::Invoke { .. } => self.outbox.invoking += 1,
-            Job::Batch { .. } | Job::Messages(_) | Job::Redrive { .. } | Job::Event { .. } => self.outbox.running += 1,
+            _ => self.outbox.running += 1,
         }
         self.outbox.running_alone |= attempt.alone;
         let mut suspect = None;
@@ -297,8 +297,7 @@ impl State {
             }
             Job::Messages(job) => {
                 function.meters.in_flight.add(1.0);
-                let records = self.queues.handed_out(job, attempt.number, attempt.alone);
-                self.counted.extend(records.into_iter().map(|record| (token, record)));
+                self.counted.extend(self.queues.handed_out(token, job, (attempt.number, attempt.alone)));
                 Task::Messages { messages: job.messages.clone(), as_event: function.as_event }
             }
             Job::Redrive { records, .. } => {

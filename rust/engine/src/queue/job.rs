@@ -8,6 +8,7 @@ use forebay_core::stream::report;
 
 use super::batch::{Item, Messages};
 use super::{QueueId, Queues};
+use crate::attempts::Token;
 use crate::slots::{SlotKind, SlotRecord};
 use crate::state::{uuid_text, State};
 
@@ -55,12 +56,17 @@ impl QueueJob {
 
 impl Queues {
     /// A batch is handed over to its function; what must be found on file if the process dies.
-    pub(crate) fn handed_out(&self, job: &QueueJob, attempt: u32, alone: bool) -> Vec<SlotRecord> {
+    pub(crate) fn handed_out(
+        &self,
+        token: Token,
+        job: &QueueJob,
+        (attempt, alone): (u32, bool),
+    ) -> Vec<(Token, SlotRecord)> {
         if let Some(mapping) = self.mappings.get(&job.mapping) {
             mapping.meters.invoked.add(job.messages.items.len() as u64);
             mapping.meters.batch_size.record(job.messages.items.len() as f64);
         }
-        job.slot_records(attempt, alone)
+        job.slot_records(attempt, alone).into_iter().map(|record| (token, record)).collect()
     }
 }
 
