@@ -69,6 +69,26 @@ mapping.seek      {stream, function, position? ("TRIM_HORIZON" | "LATEST" | "AT_
 mapping.skip      {stream, function, batch} -> mapping. Gives the waiting or retried batch up (condition "Skipped")
 mapping.delete    {stream, function} -> {}. The checkpoint goes too
 
+                  All of these but seek and skip take {queue, function} as well, for a mapping on a queue: {queue, function,
+                  batch_size, maximum_batching_window_ms, maximum_concurrency?, report_batch_item_failures, filters,
+                  retry_delay? {base_ms, cap_ms, jitter}, strict_lambda, enabled, state, declared, last_result,
+                  batches_in_flight, visible, in_flight, delayed}
+
+queue.declare     {name, visibility_timeout_ms, delay_ms, retention_ms, content_based_deduplication,
+                  deduplication_scope ("queue" | "messageGroup"), dead_letter_queue?, maximum_receive_count} -> queue.
+                  Changed settings are applied
+queue.list        {} -> [queue]
+queue.describe    {name} -> queue: its settings, and arn, fifo, created_ms, visible, in_flight, delayed, oldest_age_ms?,
+                  dead_letter_sources [name], redriving (messages that a redrive has still to move)
+queue.depth       {name} -> {visible, in_flight, delayed}
+queue.send        {name, messages: [{body, group_id?, deduplication_id?, delay_ms?, attributes? [{name, data_type, value}]}]} ->
+                  [message id], when they are durable; at most ten. The value of a Binary attribute is base64
+queue.receive     {name, maximum, wait_ms?, visibility_timeout_ms?, attempt_id?} -> [record of Lambda's event for SQS]
+queue.delete_message     {name, receipt_handle} -> {}
+queue.change_visibility  {name, receipt_handle, visibility_timeout_ms} -> {}
+queue.purge       {name} -> {visible, in_flight, delayed}: what was removed
+queue.redrive     {name, to?, rate?} -> {moving}: messages that will go to `to`, or back to where they came from
+
 lag               {stream?, function?} -> [{stream, function, shard_id, records, iterator_age_ms, lanes_busy, lanes_waiting}]
 
 failed.list       {function?, stream?, limit, after? (a `next`)} -> {failures: [failure], next?}, oldest first. A page ends at
