@@ -55,7 +55,7 @@ docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics
 
 deep: check servers $(TEST)/.built ## the property tests again, a hundred times as many cases
 	PROPTEST_CASES=25600 cargo test $(CI) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
-	HYPOTHESIS_PROFILE=deep $(TEST)/bin/python -m pytest --timeout 3600 $(ARGS)
+	HYPOTHESIS_PROFILE=deep FOREBAY_FAULTS=100 $(TEST)/bin/python -m pytest --timeout 3600 $(ARGS)
 
 clean: ## remove everything that the other commands made
 	rm -rf .venv .venv-release .venv-peers target .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -37,6 +37,7 @@ from forebay.errors import (
 )
 from forebay.function import Function
 from forebay.mapping import Mapping
+from forebay.model.environments import Environments
 from forebay.model.mapping import Backoff
 from forebay.queue import Depth, Queue
 from forebay.runtime.context import Context
@@ -61,6 +62,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Depth",
     "EnvSecret",
+    "Environments",
     "FifoBatch",
     "FifoBatcher",
     "FileSecret",

@@ -22,6 +22,7 @@ __all__ = [
     "check_filters",
     "check_queue_filters",
     "debug_build",
+    "end_with_parent",
     "examine_store",
     "messages",
     "salvage_store",
@@ -51,6 +52,9 @@ Outcome: TypeAlias = tuple[int, int, bytes | None, int]
 
 # What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise.
 Resolved: TypeAlias = tuple[int, bool, Any]
+
+def end_with_parent(parent: int) -> None:
+    """Be killed when the process `parent`, which must be this one's parent, dies. For execution environments."""
 
 def check_filters(patterns: list[str]) -> None:
     """Refuse filter patterns, each a JSON text, that no mapping on a stream can have."""
@@ -112,6 +116,8 @@ class Engine:
 class Batch:
     """A batch, undecoded: a lazy sequence of a stream's `Record`s or a queue's `Message`s."""
 
+    @staticmethod
+    def _decode(encoded: bytes) -> Batch: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Any: ...
     def __iter__(self) -> Iterator[Any]: ...

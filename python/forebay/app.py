@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from forebay.clock import ManualClock, SystemClock
 from forebay.declarations import Declarations
+from forebay.environment import INSIDE
 from forebay.errors import AppClosed, ForebayError, InvalidParameterValue
 from forebay.metrics import Metrics
 from forebay.model import checks, limits, names
 from forebay.model.asynchronous import AsynchronousSettings
 from forebay.model.mapping import Backoff, MappingSettings, moment_not_in_future
-from forebay.model.settings import AppSettings, not_yet
+from forebay.model.settings import DEFAULT_ENVIRONMENTS, AppSettings, FunctionSettings, command_line, not_yet
 from forebay.running import Running
 from forebay.runtime.caller import Caller
 from forebay.sourcing import DeclaresQueues
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from forebay.function import Function
     from forebay.mapping import Mapping
     from forebay.model.checks import Seconds
+    from forebay.model.environments import Environments
     from forebay.model.mapping import Pattern, Position
     from forebay.model.settings import Durability, Serve
     from forebay.stream import Stream
@@ -131,17 +133,19 @@ class App(DeclaresQueues):
         on_success: Destination | Function[..., Any] | None = None,
         on_failure: Destination | Function[..., Any] | None = None,
         dead_letter_queue: Destination | Function[..., Any] | None = None,
+        environments: Environments | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Declare a handler as a function.
 
         Args:
             name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.
             timeout: seconds an attempt may take, 0.001 to 1,800.
-            isolation: "task" (the event loop, for `async def`), "thread" (for `def`), None: the one that fits.
-            memory: not available yet.
+            isolation: "task" (the event loop, for `async def`), "thread" (for `def`), None: the one that fits of these two;
+                "process": a process of its own, killed at its timeout, whose handler is imported by its name.
+            memory: MiB that a process and what it started may hold in memory, at least 32, looked at every 0.1 s; None: no limit.
             rate_limit: not available yet.
             reserved_concurrency: not available yet.
-            provisioned_concurrency: not available yet.
+            provisioned_concurrency: processes that are started before they are needed.
             maximum_retry_attempts: of an asynchronous invocation, after the first attempt failed; 0 to 2.
             maximum_event_age: seconds after which no attempt of an asynchronous invocation starts, 60 to 21,600.
             retry_delays: seconds that an asynchronous invocation waits after its first failed attempt, and after its second.
@@ -150,6 +154,7 @@ class App(DeclaresQueues):
             on_failure: where one that was given up is told of. A mapping has its own.
             dead_letter_queue: where the event of one that was given up goes. With neither of the two, it stays listed for
                 14 days (`Function.failed`) and can be run again (`Function.redrive`).
+            environments: how many processes there may be and how long they live; None: `forebay.Environments()`.
 
         Raises:
             InvalidParameterValue: an option outside its range.
@@ -158,14 +163,7 @@ class App(DeclaresQueues):
         """
         if callable(name):
             raise InvalidParameterValue("@app.function needs its parentheses: @app.function()")
-        not_yet(
-            {
-                "memory": (memory, None),
-                "rate_limit": (rate_limit, None),
-                "reserved_concurrency": (reserved_concurrency, None),
-                "provisioned_concurrency": (provisioned_concurrency, 0),
-            },
-        )
+        not_yet({"rate_limit": (rate_limit, None), "reserved_concurrency": (reserved_concurrency, None)})
         asynchronous = AsynchronousSettings(
             maximum_retry_attempts=maximum_retry_attempts,
             maximum_event_age=cast("float", maximum_event_age),
@@ -175,12 +173,51 @@ class App(DeclaresQueues):
             dead_letter_queue=dead_letter_queue,
         )
 
+        lifetime = environments if environments is not None else DEFAULT_ENVIRONMENTS
+
         def declare(handler: Callable[P, R]) -> Function[P, R]:
-            function = self._declared.function(handler, name, timeout, isolation, asynchronous)
+            more = {"memory": memory, "provisioned_concurrency": provisioned_concurrency, "environments": lifetime}
+            function = self._declared.function(handler, name, timeout, isolation, asynchronous, **more)
             self._tell()
             return function
 
         return declare
+
+    def command_function(
+        self,
+        name: str,
+        *,
+        command: Iterable[str],
+        timeout: Seconds = limits.TIMEOUT_SECONDS_DEFAULT,
+        memory: int | None = None,
+        provisioned_concurrency: int = 0,
+        environments: Environments | None = None,
+    ) -> Function[..., Any]:
+        """Declare a function in any language: a program that asks the API at `AWS_LAMBDA_RUNTIME_API` for its invocations.
+
+        Args:
+            name: 1 to 64 letters, digits, '-' and '_'.
+            command: the program and its arguments, for example `["python", "-m", "awslambdaric", "module.handler"]`.
+            timeout: as `App.function` has it, and the three that follow.
+            memory: MiB.
+            provisioned_concurrency: processes.
+            environments: their number and life.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+
+        """
+        settings = FunctionSettings(
+            name=name,
+            timeout=cast("float", timeout),
+            isolation="process",
+            memory=memory,
+            provisioned_concurrency=provisioned_concurrency,
+            environments=environments if environments is not None else DEFAULT_ENVIRONMENTS,
+            command=command_line(command),
+        )
+        function = self._declared.command(settings)
+        self._tell()
+        return function
 
     def on_stream(
         self,
@@ -320,6 +357,11 @@ class App(DeclaresQueues):
         """
         if self._running is not None:
             raise ForebayError(f"app {self.name!r} is running already")
+        if INSIDE in os.environ:
+            raise ForebayError(
+                f"app {self.name!r} was started while an execution environment imported it: start it under "
+                '`if __name__ == "__main__":`'
+            )
         checks.integer("metrics_port", metrics_port, low=0, high=65_535)
         self._guard_forks()
         self._running = running = Running(

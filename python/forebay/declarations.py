@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from forebay.errors import InvalidParameterValue, ResourceConflict
+from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict
 from forebay.function import Function
 from forebay.mapping import Mapping, check_destination
 from forebay.model import limits, names
@@ -56,6 +56,7 @@ class Declarations:
         timeout: Seconds,
         isolation: str | None,
         asynchronous: AsynchronousSettings,
+        **more: Any,
     ) -> Function[P, R]:
         """Declare a function. A mapping below it in the same stack of decorators made it already, with default settings."""
         known = self._known(handler)
@@ -67,9 +68,12 @@ class Declarations:
             timeout=timeout,  # type: ignore[arg-type]
             isolation=inspection.isolation(bare, isolation),
             asynchronous=asynchronous,
+            **more,
         )
         if known is None:
             return self._add(bare, settings)
+        if any(isinstance(mapping.settings, QueueMappingSettings) for mapping in self._mappings_of(known)):
+            _no_queue_in_process(settings)
         if known in self._default_settings and known in self._untold:
             self._default_settings.discard(known)
             del self.functions[known.name]
@@ -78,6 +82,18 @@ class Declarations:
             known.settings, known.arn = settings, self._arn(settings.name)
         elif known.settings != settings:
             raise ResourceConflict(f"function {known.name!r} is declared already, with other settings")
+        return known
+
+    def _mappings_of(self, function: Function[..., Any]) -> list[Mapping]:
+        return [mapping for mapping in self.mappings.values() if mapping.function is function]
+
+    def command(self, settings: FunctionSettings) -> Function[..., Any]:
+        """Declare a function that another program runs."""
+        known = self.functions.get(settings.name)
+        if known is None:
+            return self._add(_no_handler(settings.name), settings)
+        if known.settings != settings:
+            raise ResourceConflict(f"function {settings.name!r} is declared already, with other settings")
         return known
 
     def on_stream(self, handler: Callable[P, R], stream: str, settings: MappingSettings) -> Function[P, R]:
@@ -90,7 +106,10 @@ class Declarations:
     def on_queue(self, handler: Callable[P, R], queue: str, settings: QueueMappingSettings) -> Function[P, R]:
         """Bind a queue to a handler's function; make the function with default settings if there is none."""
         arn = names.queue_arn(self._settings.region, self._settings.account, queue)
-        return self._bind(handler, self._known(handler), (queue, arn), settings)
+        function = self._known(handler)
+        if function is not None:
+            _no_queue_in_process(function.settings)
+        return self._bind(handler, function, (queue, arn), settings)
 
     def _bind(
         self,
@@ -191,3 +210,18 @@ class Declarations:
 
     def _arn(self, name: str) -> str:
         return names.function_arn(self._settings.region, self._settings.account, name)
+
+
+def _no_queue_in_process(settings: FunctionSettings) -> None:
+    if settings.isolation == "process":
+        raise InvalidParameterValue(
+            f"function {settings.name!r}: on_queue with processes is not available yet in this version; use a task or a thread"
+        )
+
+
+def _no_handler(name: str) -> Callable[[Any, Any], Any]:
+    def handler(_event: Any, _context: Any) -> Any:
+        raise ForebayError(f"function {name!r} is a command and cannot be called here: await its invoke()")
+
+    handler.__name__ = handler.__qualname__ = name
+    return handler

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from forebay.model.settings import FunctionSettings
-    from forebay.runtime.caller import Caller
+    from forebay.runtime.caller import Caller, Line
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +33,10 @@ class Function(Generic[P, R]):
         self.arn = arn
         self.wants_batch = inspection.wants_batch(handler)
         self._caller = caller
+
+    def connect(self, line: Line) -> None:
+        """Let the app's verbs through: inside an execution environment."""
+        self._caller.connect(line)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the handler itself."""

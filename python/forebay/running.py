@@ -11,6 +11,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay import processes
 from forebay._core import Engine
 from forebay.clock import ManualClock
 from forebay.destinations import JSONLines
@@ -210,13 +211,15 @@ class Running:
         self._add_destinations(engine, function)
         slot = self._register(engine, function, served)
         runner = self.runner
+        if function.settings.isolation == "process":
+            return  # the engine hands such work to processes itself
         if function.settings.isolation == "task":
             runner.serve(slot, self._in_tasks(served))
         else:
             runner.serve(slot, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
 
     def _register(self, engine: Engine, function: Function[..., Any], served: Served) -> int:
-        settings = {
+        settings: dict[str, Any] = {
             "kind": "function",
             "name": function.name,
             "timeout_ms": wire_mapping.milliseconds(function.settings.timeout),
@@ -227,6 +230,10 @@ class Running:
                 function.settings.asynchronous, self._name_destinations(function)
             ),
         }
+        if function.settings.isolation == "process":
+            if isinstance(self._clock, ManualClock):
+                raise ForebayError(f"function {function.name!r}: processes run on the real clock: leave clock= out")
+            settings["environment"] = processes.registration(function, self._settings, self._log_stream)
         return engine.function(payload.dumps(settings))
 
     def _add_stream(self, stream: Stream) -> asyncio.Future[bytes]:

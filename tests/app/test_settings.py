@@ -55,11 +55,10 @@ def test_an_apps_options(options, text):
         ({"timeout": float("nan")}, "timeout=nan"),
         ({"isolation": "thread"}, "async handler"),
         ({"isolation": "fiber"}, "'task', 'thread'"),
-        ({"isolation": "process"}, "not available yet in this version"),
-        ({"memory": 512}, "memory=512: not available yet in this version"),
+        ({"memory": 512}, "memory=512: it is a process's; give isolation='process' as well"),
         ({"rate_limit": 10}, "not available yet"),
         ({"reserved_concurrency": 0}, "not available yet"),
-        ({"provisioned_concurrency": 1}, "not available yet"),
+        ({"provisioned_concurrency": 1}, "give isolation='process' as well"),
     ],
 )
 def test_a_functions_options(app, options, text):

@@ -22,6 +22,7 @@ NAMES = [
     "DatabaseUnavailable",
     "Depth",
     "EnvSecret",
+    "Environments",
     "FifoBatch",
     "FifoBatcher",
     "FileSecret",

@@ -13,7 +13,7 @@ CATALOGUE = ROOT / "rust" / "engine" / "src" / "metrics" / "catalogue.rs"
 ROW = re.compile(r'^    ([A-Z]\w+): "(forebay_\w+)"', re.MULTILINE)
 
 # Rows whose part of the runtime does not count yet; the test sees to it that nothing stays here without need.
-NOT_COUNTED_YET = {"Throttles", "InitDuration"}
+NOT_COUNTED_YET = {"Throttles"}
 # Every label there is, and why its values are few.
 LABELS = {
     "version": "one at a time",
@@ -27,6 +27,8 @@ LABELS = {
     "reason": "out of a list",
     "condition": "out of a list",
     "kind": "out of a list",
+    "state": "out of a list",
+    "initialization": "out of a list",
 }
 
 

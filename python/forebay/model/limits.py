@@ -18,6 +18,16 @@ TIMEOUT_SECONDS_DEFAULT: Final = 3.0
 TIMEOUT_SECONDS_MAX: Final = 1800
 MEMORY_MEBIBYTES_DEFAULT: Final = 128
 
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+INIT_SECONDS: Final = 10.0
+PROVISIONED_INIT_SECONDS: Final = 130.0
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html. Ours: less holds no Python process.
+MEMORY_MEBIBYTES_MIN: Final = 32
+MEMORY_MEBIBYTES_MAX: Final = 1024 * 1024
+# Ours: processes of one function, and how long one without work is kept, which AWS does not document.
+ENVIRONMENTS_MAX: Final = 1000
+ENVIRONMENT_IDLE_SECONDS: Final = 300.0
+
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
 BATCH_SIZE_DEFAULT: Final = 100
 BATCH_SIZE_MAX: Final = 10_000

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits, names
 from forebay.model.asynchronous import AsynchronousSettings
+from forebay.model.environments import Environments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Durability = Literal["power-loss", "process-crash", "memory"]
 Serve = Literal["elect"] | bool
-Isolation = Literal["task", "thread"]
+Isolation = Literal["task", "thread", "process"]
+
+
+DEFAULT_ENVIRONMENTS: Final = Environments()
 
 
 def not_yet(options: Mapping[str, tuple[object, object]]) -> None:
@@ -60,11 +64,33 @@ class FunctionSettings:
     timeout: float
     isolation: Isolation
     asynchronous: AsynchronousSettings = field(default_factory=AsynchronousSettings)
+    memory: int | None = None
+    provisioned_concurrency: int = 0
+    environments: Environments = DEFAULT_ENVIRONMENTS
+    command: tuple[str, ...] | None = None
+    """What is run instead of a Python handler."""
 
     def __post_init__(self) -> None:
         names.function_name(self.name)
+        self._check_environments()
         timeout = checks.seconds("timeout", self.timeout, low=0.001, high=limits.TIMEOUT_SECONDS_MAX)
         object.__setattr__(self, "timeout", timeout)
+
+    def _check_environments(self) -> None:
+        given = (self.memory, self.provisioned_concurrency, self.environments)
+        if self.isolation != "process":
+            options = ("memory", "provisioned_concurrency", "environments")
+            for option, value, default in zip(options, given, (None, 0, DEFAULT_ENVIRONMENTS), strict=True):
+                if value != default:
+                    checks.refuse(option, value, "it is a process's; give isolation='process' as well, or leave it out")
+            return
+        if self.memory is not None:
+            low, high = limits.MEMORY_MEBIBYTES_MIN, limits.MEMORY_MEBIBYTES_MAX
+            checks.integer("memory", self.memory, low=low, high=high)
+        if not isinstance(self.environments, Environments):
+            checks.refuse("environments", self.environments, "a forebay.Environments, or None")
+        most = self.environments.maximum or limits.ENVIRONMENTS_MAX
+        checks.integer("provisioned_concurrency", self.provisioned_concurrency, low=0, high=most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +108,14 @@ class StreamSettings:
         object.__setattr__(self, "retention", retention(self.retention))
         if self.retention_bytes is not None:
             retention_bytes(self.retention_bytes)
+
+
+def command_line(value: Iterable[str]) -> tuple[str, ...]:
+    """Check a program and its arguments."""
+    parts = () if isinstance(value, str) else tuple(value)
+    if not parts or not all(isinstance(part, str) for part in parts):
+        checks.refuse("command", value, "a list of texts: the program and its arguments")
+    return parts
 
 
 def retention(value: checks.Seconds) -> float:

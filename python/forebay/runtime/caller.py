@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.runtime.context import PARENT
@@ -12,7 +12,29 @@ from forebay.wire import payload
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from forebay.runtime.runner import Runner
+    from forebay._core import Engine
+
+Answered = TypeVar("Answered")
+
+
+class Line(Protocol):
+    """The way to an engine."""
+
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, while there is one."""
+
+    def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
+        """Begin something that gives a ticket; the future gets its answer."""
+
+    def blocking(self, direct: Callable[[Engine], Answered], begin: Callable[[Engine], int]) -> Answered:
+        """Ask from a thread and wait."""
+
+    def look(self, direct: Callable[[Engine], Answered], begin: Callable[[Engine], int] | None) -> Answered:
+        """Ask what the engine answers at once."""
+
 
 Packed = tuple[str, str | None, str | None, int | None, list[tuple[str, str, str]]]
 """A message as the engine takes it: body, group, deduplication id, delay in milliseconds, attributes."""
@@ -23,11 +45,11 @@ class Caller:
 
     def __init__(self, app: str) -> None:
         self._app = app
-        self._runner: Runner | None = None
+        self._runner: Line | None = None
         self._declare: Callable[[], None] | None = None
         self._reason: str | None = None
 
-    def connect(self, runner: Runner) -> None:
+    def connect(self, runner: Line) -> None:
         """Let calls through."""
         self._runner = runner
 
@@ -151,14 +173,14 @@ class Caller:
 
     # --- who calls from where
 
-    def _open(self) -> Runner:
+    def _open(self) -> Line:
         runner = self._runner
         if runner is None:
             reason = self._reason or "call this inside `async with app`, or after `await app.start()`"
             raise AppClosed(f"app {self._app!r} is not running: {reason}")
         return runner
 
-    def _here(self, verb: str) -> Runner:
+    def _here(self, verb: str) -> Line:
         runner = self._open()
         if asyncio.get_running_loop() is not runner.loop:
             raise ForebayError(
@@ -168,7 +190,7 @@ class Caller:
             self.declare_now()
         return runner
 
-    def _elsewhere(self, verb: str) -> Runner:
+    def _elsewhere(self, verb: str) -> Line:
         runner = self._open()
         if _on_a_loop():
             raise ForebayError(

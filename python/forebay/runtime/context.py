@@ -32,6 +32,7 @@ class FunctionFacts:
     invoked_function_arn: str
     log_stream_name: str
     wall: Callable[[], float]
+    memory_limit_in_mb: str = str(limits.MEMORY_MEBIBYTES_DEFAULT)
 
 
 class Context:
@@ -43,7 +44,6 @@ class Context:
     """Names this attempt."""
 
     function_version = "$LATEST"
-    memory_limit_in_mb = str(limits.MEMORY_MEBIBYTES_DEFAULT)
     client_context = None
     tenant_id = None
     identity = CognitoIdentity()
@@ -62,6 +62,11 @@ class Context:
     def invoked_function_arn(self) -> str:
         """The function's ARN."""
         return self._facts.invoked_function_arn
+
+    @property
+    def memory_limit_in_mb(self) -> str:
+        """The memory the function may have, in MiB."""
+        return self._facts.memory_limit_in_mb
 
     @property
     def log_group_name(self) -> str:

@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any, ForwardRef
 
 from forebay._core import Batch
-from forebay.errors import InvalidParameterValue
 from forebay.model import checks
+from forebay.runtime import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
 
 def isolation(handler: Callable[..., Any], asked: str | None) -> Isolation:
-    """Decide where a handler runs: a coroutine function in a task, any other in a thread, never on the loop."""
-    if asked == "process":
-        raise InvalidParameterValue(
-            "isolation='process': not available yet in this version; allowed are None, 'task' and 'thread'",
-        )
+    """Decide where a handler runs: a coroutine function in a task, any other in a thread, never on the loop; or in processes."""
     if asked is not None:
-        checks.one_of("isolation", asked, ("task", "thread"))
+        checks.one_of("isolation", asked, ("task", "thread", "process"))
+    if asked == "process":
+        importing.check_importable(handler)
+        return "process"
     is_async = _is_async(handler)
     if asked == "task" and not is_async:
         checks.refuse(

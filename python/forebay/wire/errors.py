@@ -45,6 +45,11 @@ def unreadable(reason: str, request_id: str) -> bytes:
     return _object(f"Unable to unmarshal input: {reason}", "Runtime.UnmarshalError", request_id, [])
 
 
+def described(message: str, kind: str, stack: list[str]) -> bytes:
+    """Write down why an environment cannot start: there is no request yet."""
+    return _object(message, kind, "", stack)
+
+
 def _object(message: str, kind: str, request_id: str, stack: list[str]) -> bytes:
     fields = {"errorMessage": message, "errorType": kind, "requestId": request_id, "stackTrace": stack}
     try:

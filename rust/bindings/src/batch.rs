@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use forebay_core::sequence;
 use forebay_core::stream::face::Window;
 use forebay_engine::chunk::Chunk;
+use forebay_engine::environments::frame::decode_batch;
 use forebay_engine::pollers::{Records, Source};
 use forebay_engine::queue::Messages;
 use forebay_engine::state::uuid_text;
@@ -78,6 +79,14 @@ impl Batch {
 
 #[pymethods]
 impl Batch {
+    /// What the engine sent to another process.
+    #[staticmethod]
+    fn _decode(encoded: &[u8]) -> PyResult<Self> {
+        let (records, window) =
+            decode_batch(encoded).ok_or_else(|| PyValueError::new_err("these bytes are no batch"))?;
+        Ok(Self::new(records, window))
+    }
+
     fn __len__(&self) -> usize {
         self.content.len()
     }

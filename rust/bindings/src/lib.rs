@@ -3,6 +3,7 @@
 mod batch;
 mod doctor;
 mod engine;
+mod environment;
 mod errors;
 mod event;
 mod fifo_batcher;
@@ -24,6 +25,8 @@ mod _core {
     use crate::doctor::{examine_store, salvage_store};
     #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::environment::end_with_parent;
     #[pymodule_export]
     use crate::fifo_batcher::{FifoBatch, FifoBatcher};
     #[pymodule_export]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod concurrency;
+pub mod environment;
 pub mod filter;
 pub mod histogram;
 pub mod invocation;

@@ -170,7 +170,7 @@ impl Attempts {
 impl State {
     /// Batches of a poller that are out of its machine and not yet handed out.
     pub(crate) fn ready_of(&mut self, poller: PollerId) -> Vec<(Token, BatchId)> {
-        let tokens = self.outbox.untaken();
+        let tokens = self.untaken();
         let batch_of = |token: Token| match self.attempts.get_mut(token)?.job {
             Job::Batch { poller: owner, batch, .. } if owner == poller => Some((token, batch)),
             _ => None,
@@ -187,9 +187,14 @@ impl State {
         }
     }
 
+    /// Attempts that nobody has taken yet.
+    fn untaken(&self) -> Vec<Token> {
+        self.outbox.untaken().into_iter().chain(self.pools.waiting()).collect()
+    }
+
     /// Forget everything of a mapping that was not handed out.
     pub(crate) fn withdraw_mapping(&mut self, id: u64) {
-        for token in self.outbox.untaken() {
+        for token in self.untaken() {
             let owner = self.attempts.get_mut(token).and_then(|attempt| match &attempt.job {
                 Job::Batch { records, .. } => Some(records.source.mapping),
                 Job::Redrive { key, .. } | Job::Delivery { key, .. } => Some(key.mapping),
@@ -203,8 +208,11 @@ impl State {
 
     /// Forget an attempt that was not handed out.
     pub(crate) fn withdraw(&mut self, token: Token) {
-        self.attempts.remove(token);
+        let was_alone = self.attempts.remove(token).is_some_and(|attempt| attempt.alone);
         self.outbox.withdraw(token);
+        if self.pools.withdraw(token) && was_alone {
+            self.outbox.running_alone = false;
+        }
     }
 
     /// Put an attempt where the next exchange finds it.
@@ -213,13 +221,19 @@ impl State {
         if attempt.request == 0 {
             attempt.request = self.chance.uuid();
         }
+        let (slot, is_delivery) = (attempt.slot, matches!(attempt.job, Job::Delivery { .. }));
+        let is_suspect = alone && !matches!(attempt.job, Job::Invoke { .. });
         let queue = match attempt.job {
             Job::Delivery { .. } => &mut self.outbox.deliveries,
             Job::Invoke { .. } => &mut self.outbox.invokes,
             _ if alone => &mut self.outbox.alone,
             _ => &mut self.outbox.ready,
         };
-        queue.push_back(self.attempts.insert(attempt));
+        let token = self.attempts.insert(attempt);
+        if !is_delivery && !is_suspect && self.pools.line_up(slot, token) {
+            return;
+        }
+        queue.push_back(token);
         self.ring = true;
     }
 
@@ -233,6 +247,7 @@ impl State {
             }
         }
         self.feed_queues();
+        self.line_up_suspect();
         while works.len() < most {
             let Some(token) = self.outbox.next(self.draining, self.config.concurrency) else { break };
             if let Some(work) = self.hand_out(token) {
@@ -247,7 +262,7 @@ impl State {
     }
 
     /// Write the batches just handed out into their slots, and clear the slots of those that have ended.
-    fn count_attempts(&mut self) -> Result<(), SlotError> {
+    pub(crate) fn count_attempts(&mut self) -> Result<(), SlotError> {
         if !self.counted.is_empty() {
             let records: Vec<SlotRecord> = self.counted.iter().map(|(_, record)| *record).collect();
             let slots = self.slots.occupy_many(&records)?;
@@ -260,7 +275,7 @@ impl State {
         self.slots.flush()
     }
 
-    fn hand_out(&mut self, token: Token) -> Option<Work> {
+    pub(crate) fn hand_out(&mut self, token: Token) -> Option<Work> {
         let now = self.now;
         let attempt = self.attempts.get_mut(token)?;
         let function = &mut self.functions[attempt.slot];
@@ -370,8 +385,10 @@ impl State {
         if attempt.alone {
             self.outbox.running_alone = false;
         }
-        self.outbox.cancels.push_back(token);
-        self.ring = true;
+        if !self.pools.stop_attempt(slot, token, self.now.mono_ns) {
+            self.outbox.cancels.push_back(token);
+            self.ring = true;
+        }
         if let Some(waiter) = waiter {
             let answer = self.invoke_answer(slot, request, 2, None);
             self.answer(waiter, answer);

@@ -2,7 +2,7 @@
 //! heard.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -40,6 +40,11 @@ impl Bell {
     fn drain(&self) {
         let mut drained = [0u8; 64];
         while matches!((&self.watch).read(&mut drained), Ok(read) if read == drained.len()) {}
+    }
+
+    /// The watched end.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
     }
 
     /// The descriptor to watch.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use crate::attempts::{Settled, Slot, Work};
 use crate::bell::Bell;
@@ -15,6 +15,7 @@ use crate::port::{Reader, Store};
 use crate::queue::message::NewMessage;
 use crate::slots::{SlotRecord, Slots};
 use crate::state::{Config, State, SWEEP_NS};
+use crate::threads::read_clock;
 use forebay_core::Now;
 
 /// What an engine is built from.
@@ -41,9 +42,11 @@ pub(crate) struct Shared {
     pub(crate) seconds: Condvar,
     pub(crate) points: Mutex<Points>,
     pub(crate) registry: Arc<Registry>,
+    /// Wakes the launching thread of environments.
+    pub(crate) launches: Condvar,
     bell: Bell,
     start: Instant,
-    manual: bool,
+    pub(crate) manual: bool,
     slow_disk: bool,
 }
 
@@ -64,6 +67,7 @@ pub(crate) struct Inner {
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(crate) launcher: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Engine {
@@ -96,12 +100,13 @@ impl Engine {
             seconds: Condvar::new(),
             points,
             registry,
+            launches: Condvar::new(),
             bell,
             start,
             manual,
             slow_disk: parts.slow_disk,
         };
-        let engine = Self { shared: Arc::new(shared), threads: Mutex::new(Vec::new()) };
+        let engine = Self { shared: Arc::new(shared), threads: Mutex::default(), launcher: Mutex::default() };
         if !manual {
             engine.spawn_threads()?;
         }
@@ -156,6 +161,7 @@ impl Engine {
             state.start_events();
             state.bind_queue_mappings();
             state.feed_queues();
+            state.start_environments();
             // Failures that a process before this one wrote down and could not see confirmed.
             state.find_all_undelivered();
             Ok(())
@@ -184,6 +190,7 @@ impl Engine {
 
     /// Commit what is left and stop the threads. Accepts nothing any more.
     pub fn close(&self) {
+        self.end_environments();
         {
             let mut points = lock(&self.shared.points);
             let mut inner = self.shared.lock();
@@ -214,6 +221,7 @@ impl Engine {
 
     /// Register a function or a destination; the same name again replaces its settings and keeps its slot.
     pub fn register(&self, registration: &Registration) -> Result<Slot, EngineError> {
+        self.prepare_to_launch(registration)?;
         self.with(|state| state.register(registration))
     }
 
@@ -353,6 +361,8 @@ impl Shared {
     /// Unlock, and wake whoever has something to do now. In this order: a thread that is woken by the holder of the lock runs
     /// into it and sleeps again.
     pub(crate) fn leave(&self, mut inner: MutexGuard<'_, Inner>) {
+        inner.state.feed_environments(None);
+        let launches = !inner.state.pools.launches.is_empty() || inner.state.pools.stopped;
         let ring = std::mem::take(&mut inner.state.ring);
         let reads = !self.manual && !inner.state.reads.is_empty();
         let second_ended = inner.state.second_ended;
@@ -372,6 +382,9 @@ impl Shared {
         }
         if second_ended {
             self.seconds.notify_one();
+        }
+        if launches {
+            self.launches.notify_one();
         }
     }
 
@@ -434,13 +447,4 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic under the lock is a broken invariant; the process says so where it happened. Going on with the lock keeps the
     // shutdown path working.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read_clock(start: Instant) -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        mono_ns: start.elapsed().as_nanos() as u64,
-        wall_ms: wall.as_millis() as u64,
-        entropy: wall.as_nanos() as u64,
-    }
 }

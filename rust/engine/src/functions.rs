@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::attempts::{Attempt, Job, Slot, Token};
+use crate::environments::Declared;
 use crate::error::{EngineError, Waiter};
 use crate::invocation::Asynchronous;
 use crate::meters::FunctionMeters;
 use crate::metrics::Registry;
+use crate::outbox::INVOKES_MAX;
 use crate::state::State;
 
 /// How long a destination may take for one record.
@@ -34,6 +36,9 @@ pub struct Registration {
     /// How it is invoked asynchronously; `None`: as AWS has it.
     #[serde(default)]
     pub asynchronous: Option<Asynchronous>,
+    /// The environments that run it; a function without any runs in this process.
+    #[serde(default)]
+    pub environment: Option<Declared>,
 }
 
 /// A function or a destination registered in this process.
@@ -97,6 +102,9 @@ impl State {
         };
         let names = if is_function { &mut self.function_names } else { &mut self.destination_names };
         names.insert(registration.name.clone(), slot);
+        if let Some(declared) = &registration.environment {
+            self.declare_environments(slot, declared);
+        }
         let ids: Vec<u64> = self.mappings.keys().copied().collect();
         ids.into_iter().try_for_each(|id| self.bind(id))?;
         self.bind_queue_mappings();
@@ -109,12 +117,18 @@ impl State {
         Ok(slot)
     }
 
+    /// Whether an invocation of this function with so large a payload must be refused.
+    fn is_full_of_invokes(&self, slot: Slot, bytes: usize) -> bool {
+        let line = self.pools.line_length(slot).unwrap_or_default();
+        line >= INVOKES_MAX || self.outbox.is_full_of_invokes(bytes)
+    }
+
     pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
         let refused = match self.function_names.get(function) {
             Some(_) if self.draining || !self.started => {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
             }
-            Some(_) if self.outbox.is_full_of_invokes(payload.len()) => EngineError::TooMany {
+            Some(&slot) if self.is_full_of_invokes(slot, payload.len()) => EngineError::TooMany {
                 message: "Rate Exceeded.".into(),
                 reason: "ConcurrentInvocationLimitExceeded".into(),
                 retry_after_ms: 1_000,

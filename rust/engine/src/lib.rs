@@ -8,6 +8,7 @@ mod commits;
 mod deliveries;
 pub mod directory;
 pub mod engine;
+pub mod environments;
 pub mod error;
 pub mod events;
 pub mod failpoint;

@@ -57,7 +57,7 @@ pub(crate) struct MappingRow {
     maximum_retry_attempts: i64,
     maximum_record_age_ms: i64,
     bisect_batch_on_function_error: bool,
-    report_batch_item_failures: bool,
+    pub(crate) report_batch_item_failures: bool,
     filters: Vec<String>,
     tumbling_window_ms: u64,
     /// Name of the on-failure destination.

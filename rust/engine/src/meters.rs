@@ -1,5 +1,6 @@
 //! The handles through which the engine counts, taken once for each function, mapping and stream.
 
+use forebay_core::environment::{Counts, Initialization};
 use forebay_core::invocation::face::Condition as EventCondition;
 use forebay_core::stream::face::Condition;
 
@@ -50,6 +51,41 @@ impl FunctionMeters {
             _ => return,
         }
         self.duration.record(duration_ns as f64 / 1e9);
+    }
+}
+
+/// One function's execution environments.
+pub(crate) struct EnvironmentMeters {
+    by_state: [Gauge; 4],
+    on_demand: Counter,
+    provisioned: Counter,
+    pub(crate) init_duration: Distribution,
+}
+
+impl EnvironmentMeters {
+    pub(crate) fn new(registry: &Registry, function: &str) -> Self {
+        let by_state = ["starting", "idle", "busy", "ending"];
+        let starts = |kind| registry.counter(Metric::EnvironmentStarts, &[function, kind]);
+        Self {
+            by_state: by_state.map(|state| registry.gauge(Metric::Environments, &[function, state])),
+            on_demand: starts("on-demand"),
+            provisioned: starts("provisioned"),
+            init_duration: registry.distribution(Metric::InitDuration, &[function]),
+        }
+    }
+
+    pub(crate) fn started(&self, initialization: Initialization) {
+        match initialization {
+            Initialization::OnDemand => self.on_demand.increment(),
+            Initialization::Provisioned => self.provisioned.increment(),
+        }
+    }
+
+    pub(crate) fn show(&self, counts: Counts) {
+        let counts = [counts.starting, counts.idle, counts.busy, counts.ending];
+        for (gauge, count) in self.by_state.iter().zip(counts) {
+            gauge.set(count as f64);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::attempts::Token;
 
 /// Most invocations that wait to be handed out, and most bytes of their payloads; one more is refused as throttled.
-const INVOKES_MAX: usize = 10_000;
+pub(crate) const INVOKES_MAX: usize = 10_000;
 const INVOKE_BYTES_MAX: usize = 64 << 20;
 
 /// Attempts waiting to be handed out, and how many are out.
@@ -83,6 +83,11 @@ impl Outbox {
         let has_work = !self.invokes.is_empty() || (has_batch && self.batch_may_run());
         let brings = !self.deliveries.is_empty() || (has_work && self.running + self.invoking < most);
         !self.cancels.is_empty() || (!draining && brings)
+    }
+
+    /// Whether one more invocation, or one more batch or redrive, may run now.
+    pub(crate) fn may_run(&self, is_invoke: bool, most: usize) -> bool {
+        self.running + self.invoking < most && (is_invoke || self.batch_may_run())
     }
 
     /// Nothing runs beside a suspect, and a suspect waits for what runs.

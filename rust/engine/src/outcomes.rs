@@ -28,38 +28,35 @@ impl State {
             self.slots.release(slot);
         }
         let status = if attempt.timed_out { 2 } else { settled.status };
+        let is_delivery = matches!(attempt.job, Job::Delivery { .. });
+        let timed_out = (status == 2 && !is_delivery).then(|| self.timeout_error(attempt.slot, attempt.request).1);
+        let body = timed_out.map(String::into_bytes).or(settled.body);
         self.measure(&attempt, status, settled.duration_ns);
         match attempt.job {
             Job::Batch { poller, batch, ref records, ref window, .. } => {
                 let reads = window.is_some() || self.reads_response(records.source.mapping);
-                let outcome = outcome_of(status, reads, records.source.shard_index, settled.body.as_deref());
+                let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
                 self.keep_at_hand(poller, status, records);
-                self.batch_ended(poller, batch, (attempt.request, status), &outcome, settled.body);
+                self.batch_ended(poller, batch, (attempt.request, status), &outcome, body);
             }
-            Job::Messages(ref job) => self.messages_settled(job, status, settled.body.as_deref()),
+            Job::Messages(ref job) => self.messages_settled(job, status, body.as_deref()),
             Job::Redrive { key, records } => {
                 // A batch of which any record failed again stays listed whole.
                 let reads = self.reads_response(key.mapping);
-                let outcome = outcome_of(status, reads, records.source.shard_index, settled.body.as_deref());
+                let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
                 let succeeded = matches!(outcome, Outcome::Success { report: Report::AllSucceeded, .. });
-                self.redrive_ended(&key, succeeded, settled.body);
+                self.redrive_ended(&key, succeeded, body);
                 if !attempt.timed_out {
                     self.redrive_on(key.mapping);
                 }
             }
             Job::Invoke { waiter: Some(waiter), .. } => {
-                let answer = self.invoke_answer(attempt.slot, attempt.request, status, settled.body);
+                let answer = self.invoke_answer(attempt.slot, attempt.request, status, body);
                 self.answer(waiter, answer);
             }
             Job::Invoke { waiter: None, .. } => {}
-            Job::Event { queue, key, event, .. } => {
-                let body = match status {
-                    2 => Some(self.timeout_error(attempt.slot, attempt.request).1.into_bytes()),
-                    _ => settled.body,
-                };
-                self.event_ended(queue, key, event, status, body);
-            }
-            Job::Delivery { key, .. } => self.delivery_ended(key, status == 0, settled.body),
+            Job::Event { queue, key, event, .. } => self.event_ended(queue, key, event, status, body),
+            Job::Delivery { key, .. } => self.delivery_ended(key, status == 0, body),
         }
         if self.outbox.rings(self.draining, self.config.concurrency) {
             self.ring = true;

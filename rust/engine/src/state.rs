@@ -10,6 +10,7 @@ use forebay_core::Now;
 use crate::attempts::{Attempts, Slot, Token};
 use crate::commits::{Pending, Rows};
 use crate::deliveries::Deliveries;
+use crate::environments::Pools;
 use crate::error::{Answer, EngineError, Ticket};
 use crate::functions::Function;
 use crate::history::History;
@@ -50,6 +51,7 @@ pub struct Config {
 pub(crate) enum Timer {
     Poller(PollerId),
     Deadline(Slot),
+    Environments(Slot),
     Deliveries,
     Redrives,
     Events(u64),
@@ -148,6 +150,7 @@ pub(crate) struct State {
 
     pub(crate) attempts: Attempts,
     pub(crate) outbox: Outbox,
+    pub(crate) pools: Pools,
     pub(crate) slots: Slots,
     /// What was in flight when the last process died and has not been taken by a poller yet.
     pub(crate) suspects: Vec<(SlotRecord, SlotId)>,
@@ -217,6 +220,7 @@ impl State {
             queues: Queues::default(),
             attempts: Attempts::default(),
             outbox: Outbox::default(),
+            pools: Pools::default(),
             slots,
             suspects: Vec::new(),
             counted: Vec::new(),
@@ -251,6 +255,7 @@ impl State {
             match timer {
                 Timer::Poller(id) => self.poller_due(id),
                 Timer::Deadline(slot) => self.deadline_due(slot),
+                Timer::Environments(slot) => self.environments_due(slot),
                 Timer::Deliveries => self.send_deliveries(),
                 Timer::Redrives => self.send_redrives(),
                 Timer::Events(id) => self.events_due(id),

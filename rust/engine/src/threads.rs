@@ -1,7 +1,9 @@
 //! The engine's two threads: the driver, who carries commits to the store, and the reader, who fetches chunks.
 
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use forebay_core::Now;
 
 use crate::engine::Shared;
 use crate::orders::{Fetched, Order};
@@ -92,5 +94,15 @@ pub(crate) fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
         }
         shared.leave(inner);
         inner = shared.lock();
+    }
+}
+
+/// The machine's clock; `start` is the engine's.
+pub(crate) fn read_clock(start: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        mono_ns: start.elapsed().as_nanos() as u64,
+        wall_ms: wall.as_millis() as u64,
+        entropy: wall.as_nanos() as u64,
     }
 }

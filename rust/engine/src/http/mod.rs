@@ -9,6 +9,7 @@ mod server;
 mod tests;
 
 pub use operations::{Health, Operations};
+pub(crate) use server::names_loopback;
 pub use server::{Address, Server, StartError};
 
 /// What a door is asked: the path and the header lines that matter.

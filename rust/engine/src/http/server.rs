@@ -200,7 +200,7 @@ impl<R: Routes> Door<R> {
 }
 
 /// A page of the web that has its own name resolved to this machine (DNS rebinding) must not read anything.
-fn names_loopback(host: &str) -> bool {
+pub(crate) fn names_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
         _ => host,

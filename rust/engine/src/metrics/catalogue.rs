@@ -136,6 +136,10 @@ catalogue! {
         ["function"], CALL, "Time a handler took for one invocation.";
     InitDuration: "forebay_init_duration_seconds", Some(lambda("InitDuration", "Milliseconds", 1000.0)), Distribution, Seconds,
         ["function"], CALL, "Time an execution environment took to start before its first invocation.";
+    Environments: "forebay_environments", None, Gauge, Count, ["function", "state"], NONE,
+        "Execution environments (processes) of a function; state is starting, idle, busy or ending.";
+    EnvironmentStarts: "forebay_environment_starts_total", None, Counter, Count, ["function", "initialization"], NONE,
+        "Execution environments started: on-demand (a cold start) or provisioned (ahead of need).";
     InFlight: "forebay_in_flight", Some(lambda("ConcurrentExecutions", "Count", 1.0)), Gauge, Count, ["function"], NONE,
         "Invocations a function is working on.";
     ZombieHandlers: "forebay_zombie_handlers", None, Gauge, Count, ["function"], NONE,

@@ -83,6 +83,7 @@ impl World {
                     wants: Some("batch".into()),
                     isolation: Some("task".into()),
                     asynchronous: None,
+                    environment: None,
                 };
                 engine.register(&registration).map(drop)
             });

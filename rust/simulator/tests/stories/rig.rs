@@ -177,8 +177,15 @@ impl Rig {
     pub(crate) fn register(&self, kind: &str, name: &str, timeout_ms: u64) {
         let (kind, name) = (kind.into(), name.into());
         let timeout_ms = Some(timeout_ms);
-        let registration =
-            Registration { kind, name, timeout_ms, wants: Some("batch".into()), isolation: None, asynchronous: None };
+        let registration = Registration {
+            kind,
+            name,
+            timeout_ms,
+            wants: Some("batch".into()),
+            isolation: None,
+            asynchronous: None,
+            environment: None,
+        };
         self.engine().register(&registration).unwrap();
     }
 

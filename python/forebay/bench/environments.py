@@ -1,0 +1,121 @@
+"""What a process of its own costs a function: warm invocations, work that keeps a processor busy, cold starts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from forebay.bench.harness import Figure, Scenario, Stage
+from forebay.bench.sample import app, cold, lanes, provisioned, turns, warm
+from forebay.bench.stream import put_records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import forebay
+
+
+async def _ready(functions: int) -> None:
+    """Wait until so many environments are idle."""
+    until = time.perf_counter() + 30
+    while time.perf_counter() < until:
+        idle = [line for line in (await _metrics()).splitlines() if 'state="idle"' in line]
+        if sum(float(line.rpartition(" ")[2]) for line in idle) >= functions:
+            return
+        await asyncio.sleep(0.02)
+    message = f"{functions} environments were not ready within 30 s"
+    raise RuntimeError(message)
+
+
+async def _metrics() -> str:
+    answer = await warm._caller.ask("metrics.text")  # noqa: SLF001  the bench looks at gauges that the page shows
+    return "\n".join(line for line in answer["text"].splitlines() if line.startswith("forebay_environments"))
+
+
+async def _drain(stage: Stage, stream: forebay.Stream, count: int) -> float:
+    """Put records, let the mapping run, and give the seconds until every one was handled."""
+    mapping = next(mapping for mapping in app.mappings if mapping.stream == stream.name)
+    await put_records(stream, count, 10_000)
+    with stage.meter:
+        await mapping.resume()
+        while any(shard["records"] for shard in (await mapping.describe())["shards"]):  # noqa: ASYNC110  no event tells it
+            await asyncio.sleep(0.02)
+    return stage.meter.seconds
+
+
+async def warm_rate(stage: Stage) -> Mapping[str, float]:
+    """Run one invocation for each of many records of 200 bytes, in two processes."""
+    count = stage.share(200_000)
+    async with app:
+        await _ready(5)
+        return {"rate": count / await _drain(stage, lanes, count)}
+
+
+async def busy_rate(stage: Stage) -> Mapping[str, float]:
+    """Keep two processes busy through forebay, and two bare ones with the same loop."""
+    count = stage.share(8_000)
+    async with app:
+        await _ready(5)
+        seconds = await _drain(stage, turns, count)
+    bare = await _bare(count // 2) - await _bare(0)  # without the time that interpreters take to start
+    return {"rate": count / seconds, "share": bare / seconds}
+
+
+async def _bare(count: int) -> float:
+    """Give the seconds that two processes take for so many rounds each."""
+    program = f"from forebay.bench.sample import spin_for; spin_for({count})"
+    began = time.perf_counter()
+    both = [await asyncio.create_subprocess_exec(sys.executable, "-c", program) for _ in range(2)]
+    await asyncio.gather(*[process.wait() for process in both])
+    return time.perf_counter() - began
+
+
+async def starts(stage: Stage) -> Mapping[str, float]:
+    """Invoke a function that has no process yet, and one whose process was started before."""
+    times: dict[str, float] = {}
+    async with app:
+        await _ready(5)
+        with stage.meter:
+            for name, function in (("cold", cold), ("first", provisioned)):
+                began = time.perf_counter()
+                await function.invoke(1)
+                times[name] = time.perf_counter() - began
+            waits = []
+            for _ in range(stage.share(1_000)):
+                began = time.perf_counter()
+                await provisioned.invoke(1)
+                waits.append(time.perf_counter() - began)
+    warm_time = sorted(waits)[len(waits) // 2]
+    return {"cold": times["cold"] * 1e3, "first": times["first"] * 1e6, "warm": warm_time * 1e6}
+
+
+SCENARIOS = (
+    Scenario(
+        "environments.warm",
+        warm_rate,
+        (Figure("rate", "one record of 200 bytes an invocation, 2 processes", "invocations/s"),),
+        durability="memory",
+    ),
+    Scenario(
+        "environments.busy",
+        busy_rate,
+        (
+            Figure("rate", "a millisecond of pure Python an invocation, 2 processes", "invocations/s"),
+            Figure("share", "the same, to two bare processes with that loop", "times"),
+        ),
+        durability="memory",
+    ),
+    Scenario(
+        "environments.start",
+        starts,
+        (
+            Figure("cold", "an invocation that starts its process", "ms"),
+            Figure("first", "the first invocation of a provisioned process", "µs"),
+            Figure("warm", "an invocation of a warm process, p50", "µs"),
+        ),
+        durability="memory",
+        warm_up=0,
+    ),
+)

@@ -1,0 +1,157 @@
+"""The inside of an execution environment: a process that imports the app once and then runs one invocation at a time.
+
+The engine is at the other end of its standard input, a socket; what goes over it is told in the engine's `environments/frame.rs`.
+It never decides anything: past a deadline, or over its memory, the engine kills it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import socket
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from forebay._core import Batch, end_with_parent
+from forebay.model import limits
+from forebay.runtime import answer, importing
+from forebay.runtime.context import Context, FunctionFacts
+from forebay.runtime.line import OwnerLine
+from forebay.runtime.port import Complaints, Served
+from forebay.wire import payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay.function import Function
+
+BOOT: Final = (
+    "import json, sys; given = json.loads(sys.argv.pop()); sys.path[:] = given['path']; "
+    "from forebay import environment; environment.main(given)"
+)
+"""What the interpreter is started with; its argument is what `forebay.processes` made."""
+INSIDE: Final = "FOREBAY_ENVIRONMENT"
+"""Set while the app is imported: it must not be started then."""
+
+READ_BYTES: Final = 1 << 16
+HEAD: Final = struct.Struct("<IBBQ36s")
+ANSWER: Final = struct.Struct("<IB")
+INITIALIZED, CANNOT_START, RETURNED, RAISED = 1, 2, 3, 4
+READS, REPORTS = 1, 2
+
+
+def main(given: dict[str, Any]) -> NoReturn:
+    """Serve invocations until the engine hangs up."""
+    end_with_parent(given["parent"])
+    engine = _engine_socket()
+    # The interpreter writes a line when it is whole, so that nothing is lost when the process is killed.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    os.environ[INSIDE] = given["name"]
+    try:
+        function = importing.load(importing.Reference(**given["reference"]))
+    except importing.CannotStartError as error:
+        _send(engine, CANNOT_START, error.body)
+        sys.exit(1)
+    finally:
+        del os.environ[INSIDE]
+    settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
+    function.connect(OwnerLine(settings, loop))
+    _send(engine, INITIALIZED, b"")
+    Handling(function, given, loop).serve(engine)
+    sys.exit(0)
+
+
+def _engine_socket() -> socket.socket:
+    """Take the socket away from standard input, where a handler could read it by mistake.
+
+    It is open twice: the interpreter closes its own early on the way out, and the engine is to hear of the end and of its reason
+    at once.
+    """
+    engine = socket.socket(fileno=os.dup(0))
+    os.dup(0)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123  a descriptor is wanted, and nothing of it is read
+        os.dup2(nothing.fileno(), 0)
+    return engine
+
+
+def _send(engine: socket.socket, kind: int, body: bytes) -> None:
+    engine.sendall(ANSWER.pack(1 + len(body), kind) + body)
+
+
+class Handling:
+    """One handler and how it is called."""
+
+    def __init__(self, function: Function[..., Any], given: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+        facts = FunctionFacts(
+            function_name=given["name"],
+            invoked_function_arn=given["arn"],
+            log_stream_name=given["log_stream"],
+            wall=time.time,
+            memory_limit_in_mb=str(given["memory"] or limits.MEMORY_MEBIBYTES_DEFAULT),
+        )
+        self._served = Served(handler=function.handler, facts=facts, wants_batch=function.wants_batch)
+        self._loop = loop
+        self._complaints = Complaints(given["name"])
+        self._call: Callable[[Any, Context], Any] = function.handler
+        if inspect.iscoroutinefunction(function.handler) or inspect.iscoroutinefunction(
+            getattr(function.handler, "__call__", None)  # noqa: B004  an object whose call is a coroutine
+        ):
+            self._call = self._in_loop
+
+    def _in_loop(self, event: Any, context: Context) -> Any:
+        task = self._loop.create_task(self._served.handler(event, context), name=context.aws_request_id)
+        return self._loop.run_until_complete(task)
+
+    def serve(self, engine: socket.socket) -> None:
+        """Take one invocation after the other."""
+        while frame := _receive(engine):
+            _, kind, flags, deadline_ms, request = HEAD.unpack_from(frame)
+            status, body = self._run(kind - 1, flags, frame[HEAD.size :], request.decode(), deadline_ms)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            if status == answer.RAISED and body is not None:
+                self._complaints.failed(body, time.monotonic_ns())
+            _send(engine, RETURNED if status == answer.RETURNED else RAISED, body or b"")
+
+    def _run(self, kind: int, flags: int, body: bytes, request_id: str, deadline_ms: int) -> answer.Answer:
+        served = self._served
+        served.reads = bool(flags & READS)
+        event: Any
+        if kind == answer.BATCH:
+            event = Batch._decode(body)  # noqa: SLF001  made for this
+            served.reports = frozenset({event.stream}) if flags & REPORTS else frozenset()
+        elif kind == answer.INVOCATION:
+            event, refusal = answer.invocation(body, request_id, wants_batch=served.wants_batch)
+            if refusal is not None:
+                return answer.RAISED, refusal
+        else:
+            event = payload.loads(body)
+        context = Context(served.facts, request_id, deadline_ms)
+        context.enter()
+        try:
+            result = self._call(event, context)
+            return answer.returned(served, kind, event, result, request_id)
+        except SystemExit:
+            raise  # ends the environment, as on Lambda; the engine tells the caller
+        except BaseException as error:  # noqa: BLE001  a handler's own: told in the answer, and nothing of it is lost
+            return answer.raised(error, request_id)
+
+
+def _receive(engine: socket.socket) -> bytes:
+    """Read one whole frame; nothing at the end."""
+    read = engine.recv(READ_BYTES)
+    whole = ANSWER.size - 1 if len(read) < ANSWER.size else 4 + int.from_bytes(read[:4], "little")
+    if len(read) == whole:
+        return read
+    gathered = bytearray(read)
+    while read:
+        if len(gathered) >= 4 and len(gathered) == 4 + int.from_bytes(gathered[:4], "little"):  # noqa: PLR2004
+            return bytes(gathered)
+        read = engine.recv(READ_BYTES)
+        gathered += read
+    return b""

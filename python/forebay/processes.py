@@ -1,0 +1,95 @@
+"""What the engine is told of a function that runs in processes: what they run, how many there are, how long they live."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from forebay.environment import BOOT
+from forebay.model import limits
+from forebay.runtime import importing
+from forebay.wire import mapping as wire_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay.function import Function
+    from forebay.model.settings import AppSettings
+
+
+def registration(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, Any]:
+    """Describe a function's environments to the engine.
+
+    Raises:
+        InvalidParameterValue: no other process can import the handler by name.
+
+    """
+    settings = function.settings
+    lifetime = settings.environments
+    provisioned = settings.provisioned_concurrency
+    maximum = lifetime.maximum or max(4 * (os.cpu_count() or 1), provisioned)
+    provisioned_init = max(limits.PROVISIONED_INIT_SECONDS, settings.timeout)
+    recycle = lifetime.recycle_seconds
+    return {
+        "command": list(settings.command) if settings.command is not None else _command(function, app, log_stream),
+        "runtime_api": settings.command is not None,
+        "variables": list(_variables(function, app, log_stream).items()),
+        "function_arn": function.arn,
+        "directory": os.getcwd(),  # noqa: PTH109  text is wanted
+        "memory_bytes": None if settings.memory is None else settings.memory * 1024 * 1024,
+        "provisioned": provisioned,
+        "maximum": maximum,
+        "init_timeout_ms": wire_mapping.milliseconds(limits.INIT_SECONDS),
+        "provisioned_init_timeout_ms": wire_mapping.milliseconds(provisioned_init),
+        "idle_timeout_ms": wire_mapping.milliseconds(lifetime.idle_seconds),
+        "recycle_invocations": lifetime.recycle_invocations,
+        "recycle_ms": None if recycle is None else wire_mapping.milliseconds(recycle),
+    }
+
+
+def _command(function: Function[..., Any], app: AppSettings, log_stream: str) -> list[str]:
+    has_door = app.store != ":memory:" and app.durability != "memory"
+    client = {
+        "app": app.name,
+        "store": os.path.abspath(app.store),  # noqa: PTH100  text is wanted
+        "region": app.region,
+        "account": app.account,
+        "durability": app.durability,
+        "serve": False,
+    }
+    given = {
+        "path": sys.path,
+        "parent": os.getpid(),
+        "reference": asdict(importing.reference(function, function.handler)),
+        "name": function.name,
+        "arn": function.arn,
+        "log_stream": log_stream,
+        "memory": function.settings.memory,
+        "engine": client if has_door else None,
+    }
+    return [sys.executable, "-c", BOOT, json.dumps(given)]
+
+
+def _variables(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, str]:
+    """Give the variables that Lambda sets: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
+    settings = function.settings
+    memory = settings.memory or limits.MEMORY_MEBIBYTES_DEFAULT
+    return {
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        # What else is configured for the user's own AWS account stays.
+        "AWS_REGION": os.environ.get("AWS_REGION", app.region),
+        "AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", app.region),
+        "LAMBDA_TASK_ROOT": os.getcwd(),  # noqa: PTH109  text is wanted
+        "_HANDLER": settings.command[-1] if settings.command is not None else _dotted(function.handler),
+    }
+
+
+def _dotted(handler: Callable[..., Any]) -> str:
+    return f"{handler.__module__}.{handler.__qualname__}"

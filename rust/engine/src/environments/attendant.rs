@@ -1,0 +1,270 @@
+//! The thread that attends one environment. It alone touches the environment's process: starts it, hands it work, reads its
+//! answers and its output, and kills it. What it learns it tells the engine under the lock; it waits for nothing but `poll`.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+
+use forebay_core::environment::Ending;
+
+use super::faults::Fault;
+use super::frame::Said;
+use super::link::{Frames, Link};
+use super::output::{Output, Speaker};
+use super::post::{Errand, Farewell, Letter};
+use super::process::{is_ready, Process};
+use super::runtime_api::Endpoint;
+use super::Launch;
+use crate::attempts::Settled;
+use crate::engine::Shared;
+
+/// How often memory is looked at where it is limited.
+const SAMPLE: Duration = Duration::from_millis(100);
+/// How long a process that has hung up may take to end by itself, so that its reason is known.
+const EXIT_WITHIN: Duration = Duration::from_millis(200);
+/// Most reads of what was left in a pipe when its environment ended.
+const LAST_READS: usize = 64;
+
+/// Attend an environment from its start to its end.
+pub(crate) fn attend(shared: &Shared, launch: &Launch) {
+    let began = Instant::now();
+    match start(launch) {
+        Ok((link, process)) => {
+            let outputs = (Output::default(), Output::default());
+            let attendant =
+                Attendant { shared, launch, began, process, link, outputs, current: None, initialized: false };
+            attendant.run();
+        }
+        Err(error) => tell_end(shared, launch, &Fault::NotStarted(error.to_string()), None, false),
+    }
+}
+
+fn start(launch: &Launch) -> std::io::Result<(Link, Process)> {
+    let mut variables = vec![("AWS_LAMBDA_INITIALIZATION_TYPE", launch.initialization_type().to_owned())];
+    if launch.program.runtime_api {
+        let endpoint = Endpoint::start(launch.post.clone(), &launch.program)?;
+        variables.push(("AWS_LAMBDA_RUNTIME_API", endpoint.address().to_string()));
+        let process = Process::start(&launch.program, None, &variables)?;
+        return Ok((Link::Api(endpoint), process));
+    }
+    let (ours, theirs) = UnixStream::pair()?;
+    let process = Process::start(&launch.program, Some(theirs), &variables)?;
+    Ok((Link::Frames(Frames::new(ours)?), process))
+}
+
+struct Current {
+    token: u64,
+    request: u128,
+    began: Instant,
+}
+
+struct Attendant<'a> {
+    shared: &'a Shared,
+    launch: &'a Launch,
+    began: Instant,
+    process: Process,
+    link: Link,
+    outputs: (Output, Output),
+    current: Option<Current>,
+    initialized: bool,
+}
+
+/// What a wait was ended by.
+#[derive(Default)]
+struct Heard {
+    letters: bool,
+    said: bool,
+    output: bool,
+    errors: bool,
+    exited: bool,
+}
+
+impl Attendant<'_> {
+    fn run(mut self) {
+        let mut fault = self.live();
+        if matches!(fault, Fault::HungUp) && !self.process.ends_within(EXIT_WITHIN) {
+            self.speaker().remark("an execution environment closed its socket and went on: it is killed");
+        } else if matches!(fault, Fault::HungUp) {
+            fault = Fault::Stopped;
+        }
+        let ended_by_itself = matches!(fault, Fault::Stopped) && self.process.ends_within(Duration::ZERO);
+        let status = self.process.end();
+        if let (true, Ok(status)) = (ended_by_itself, status) {
+            fault = Fault::Exited(status);
+        }
+        self.drain();
+        let lost = self.current.take().map(|current| Settled {
+            token: current.token,
+            status: fault.status(),
+            body: fault.body(current.request),
+            duration_ns: current.began.elapsed().as_nanos() as u64,
+        });
+        tell_end(self.shared, self.launch, &fault, lost, self.initialized);
+    }
+
+    /// Serve until there is a reason to end. `Stopped` stands for an exit, too: whoever calls this looks.
+    fn live(&mut self) -> Fault {
+        loop {
+            while let Some(letter) = self.launch.post.next() {
+                match letter {
+                    Letter::Work(errand) => self.begin(&errand),
+                    Letter::End(farewell) => return self.farewell(farewell),
+                }
+            }
+            let heard = self.wait();
+            if heard.letters {
+                self.launch.post.quiet();
+            }
+            self.read_output(&heard);
+            if heard.said {
+                self.link.fill();
+                if let Some(fault) = self.listen(heard.exited) {
+                    return fault;
+                }
+            }
+            self.link.flush();
+            if heard.exited {
+                return Fault::Stopped;
+            }
+            if self.link.has_hung_up() {
+                return Fault::HungUp;
+            }
+            if self.takes_too_much() {
+                return Fault::OutOfMemory;
+            }
+        }
+    }
+
+    fn farewell(&self, farewell: Farewell) -> Fault {
+        match farewell {
+            Farewell::Deadline => Fault::Deadline,
+            Farewell::Rule(Ending::InitTimeout) => Fault::InitTimeout(self.began.elapsed().as_nanos() as u64),
+            Farewell::Rule(Ending::Idle | Ending::Recycled) | Farewell::Stopped => Fault::Stopped,
+        }
+    }
+
+    fn wait(&self) -> Heard {
+        let link_flags = if self.link.is_sending() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        // The Runtime API has a thread of its own, which rings the post.
+        let talks = match &self.link {
+            Link::Frames(frames) => frames.socket.as_fd(),
+            Link::Api(_) => self.launch.post.as_fd(),
+        };
+        let from = |descriptor, flags| PollFd::from_borrowed_fd(descriptor, flags);
+        let mut all = [
+            from(self.launch.post.as_fd(), PollFlags::IN),
+            from(talks, link_flags),
+            from(self.process.exit(), PollFlags::IN),
+            from(self.process.stdout.as_fd(), PollFlags::IN),
+            from(self.process.stderr.as_fd(), PollFlags::IN),
+        ];
+        // A pipe that was closed would be readable for ever.
+        let open = 3 + usize::from(!self.outputs.0.ended) + usize::from(!self.outputs.1.ended);
+        if self.outputs.0.ended {
+            all.swap(3, 4);
+        }
+        let watches_memory = self.launch.program.memory_bytes.is_some();
+        let time = Timespec { tv_sec: 0, tv_nsec: SAMPLE.as_nanos() as i64 };
+        let ready = poll(&mut all[..open], watches_memory.then_some(&time));
+        if ready.is_err() {
+            // Interrupted: look again.
+            return Heard::default();
+        }
+        let is = |at: usize| at < open && !all[at].revents().is_empty();
+        let (output, errors) = if self.outputs.0.ended { (false, is(3)) } else { (is(3), is(4)) };
+        Heard { letters: is(0), said: is(1), exited: is(2), output, errors }
+    }
+
+    fn begin(&mut self, errand: &Errand) {
+        let (token, request) = (errand.work.token, errand.work.request);
+        self.current = Some(Current { token, request, began: Instant::now() });
+        self.link.send(errand);
+    }
+
+    /// Tell the engine what the environment has said.
+    fn listen(&mut self, is_gone: bool) -> Option<Fault> {
+        loop {
+            let (status, body) = match self.link.said() {
+                Ok(None) => return None,
+                Err(nonsense) => return Some(Fault::Nonsense(nonsense)),
+                Ok(Some(Said::Initialized)) if !self.initialized => {
+                    self.initialized = true;
+                    self.close_outputs(None);
+                    let took_ns = self.began.elapsed().as_nanos() as u64;
+                    self.shared.with(|state| state.environment_initialized(self.launch.key, took_ns));
+                    continue;
+                }
+                Ok(Some(Said::CannotStart(body))) if !self.initialized => return Some(Fault::Reported(body)),
+                Ok(Some(Said::Returned(body))) => (0, body),
+                Ok(Some(Said::Raised(body))) => (1, Some(body)),
+                Ok(Some(_)) => return Some(Fault::Nonsense("it starts twice".into())),
+            };
+            let Some(current) = self.current.take() else {
+                return Some(Fault::Nonsense("an answer to nothing".into()));
+            };
+            let duration_ns = current.began.elapsed().as_nanos() as u64;
+            self.close_outputs(Some(current.request));
+            let settled = Settled { token: current.token, status, body, duration_ns };
+            let (key, goes_on) = (self.launch.key, !is_gone && !self.link.has_hung_up());
+            self.shared.with(|state| state.environment_answered(key, settled, goes_on));
+        }
+    }
+
+    fn speaker(&self) -> Speaker<'_> {
+        let request = self.current.as_ref().map(|current| current.request);
+        Speaker { function: &self.launch.function, request }
+    }
+
+    fn read_output(&mut self, heard: &Heard) {
+        let request = self.current.as_ref().map(|current| current.request);
+        let who = Speaker { function: &self.launch.function, request };
+        if heard.output {
+            self.outputs.0.read(&mut self.process.stdout, &who, &mut std::io::stdout().lock());
+        }
+        if heard.errors {
+            self.outputs.1.read(&mut self.process.stderr, &who, &mut std::io::stderr().lock());
+        }
+    }
+
+    /// An invocation has ended, or the start. What was written before an answer has been read before it: a pipe is looked at after
+    /// the socket, and one read empties it.
+    fn close_outputs(&mut self, request: Option<u128>) {
+        let who = Speaker { function: &self.launch.function, request };
+        self.outputs.0.close(&who, &mut std::io::stdout().lock());
+        self.outputs.1.close(&who, &mut std::io::stderr().lock());
+    }
+
+    /// Read what is left in the pipes. Whoever else has them open writes no more: the group is dead.
+    fn drain(&mut self) {
+        for _ in 0..LAST_READS {
+            let output = !self.outputs.0.ended && is_ready(self.process.stdout.as_fd(), Duration::ZERO);
+            let errors = !self.outputs.1.ended && is_ready(self.process.stderr.as_fd(), Duration::ZERO);
+            if !output && !errors {
+                break;
+            }
+            self.read_output(&Heard { output, errors, ..Heard::default() });
+        }
+        self.close_outputs(self.current.as_ref().map(|current| current.request));
+    }
+
+    fn takes_too_much(&self) -> bool {
+        let Some(most) = self.launch.program.memory_bytes else { return false };
+        let Some(held) = self.process.holds_more_than(most) else { return false };
+        self.speaker().remark(&format!("killed: {} MiB are resident, memory={}", held >> 20, most >> 20));
+        true
+    }
+}
+
+/// Tell the engine, and whoever reads its output, that an environment is gone.
+pub(crate) fn tell_end(shared: &Shared, launch: &Launch, fault: &Fault, lost: Option<Settled>, initialized: bool) {
+    let reason = fault.reason();
+    if !reason.is_empty() && (lost.is_some() || !initialized) {
+        let who = Speaker { function: &launch.function, request: None };
+        let what =
+            if initialized { "an execution environment ended" } else { "an execution environment did not start" };
+        who.remark(&format!("{what}: {reason}"));
+    }
+    shared.with(|state| state.environment_exited(launch.key, fault, lost));
+}

@@ -1,0 +1,236 @@
+//! What goes between the engine and a Python environment, over the socket that is the environment's standard input.
+//!
+//! Every frame is `length u32, kind u8, body`, little-endian; `length` counts everything after itself. One invocation is
+//! answered before the next one comes.
+//!
+//! | to the environment | body |
+//! | --- | --- |
+//! | 1 a payload, 2 an event | `flags u8, deadline_ms u64, request id (36 bytes)`, JSON |
+//! | 3 a batch | the same head, then what [`encode_batch`] makes |
+//!
+//! | from it | body |
+//! | --- | --- |
+//! | 1 initialised | empty |
+//! | 2 cannot start | error object, JSON |
+//! | 3 returned | response, JSON; empty: none, or nobody reads it |
+//! | 4 raised | error object, JSON |
+
+use std::sync::Arc;
+
+use forebay_core::stream::face::Window;
+
+use super::post::Errand;
+use crate::attempts::Task;
+use crate::chunk::Chunk;
+use crate::events::write_kinesis_event;
+use crate::pollers::{Records, Source};
+use crate::state::uuid_text;
+
+/// Greatest answer: a response of the greatest size, or an error object with all its text.
+const ANSWER_MAX: usize = 8 << 20;
+const READS: u8 = 1;
+const REPORTS: u8 = 2;
+
+/// What an environment says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Initialized,
+    CannotStart(Vec<u8>),
+    Returned(Option<Vec<u8>>),
+    Raised(Vec<u8>),
+}
+
+/// An invocation as a frame.
+pub(crate) fn invocation(errand: &Errand) -> Vec<u8> {
+    let mut frame = vec![0u8; 4];
+    let kind = match &errand.work.task {
+        Task::Batch { as_event: true, .. } | Task::Messages { .. } => 2,
+        Task::Batch { as_event: false, .. } => 3,
+        _ => 1,
+    };
+    let flags = if errand.reads { READS } else { 0 } | if errand.reports { REPORTS } else { 0 };
+    frame.extend_from_slice(&[kind, flags]);
+    frame.extend_from_slice(&errand.work.deadline_ms.to_le_bytes());
+    frame.extend_from_slice(uuid_text(errand.work.request).as_bytes());
+    match &errand.work.task {
+        Task::Invoke(payload) | Task::Event(payload) | Task::Deliver(payload) => frame.extend_from_slice(payload),
+        Task::Batch { records, window, as_event: true } => write_kinesis_event(records, window.as_ref(), &mut frame),
+        Task::Batch { records, window, .. } => encode_batch(records, window.as_ref(), &mut frame),
+        Task::Messages { messages, .. } => frame.extend_from_slice(messages.event().to_string().as_bytes()),
+        Task::Cancel => {}
+    }
+    let length = (frame.len() - 4) as u32;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    frame
+}
+
+/// Take one whole frame off what was read; `None` while it is not whole.
+pub(crate) fn take(read: &mut Vec<u8>) -> Result<Option<Said>, String> {
+    let Some(head) = read.first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*head) as usize;
+    if !(1..=ANSWER_MAX).contains(&length) {
+        return Err(format!("a frame of {length} bytes"));
+    }
+    if read.len() < 4 + length {
+        return Ok(None);
+    }
+    let body = read[5..4 + length].to_vec();
+    let kind = read[4];
+    read.drain(..4 + length);
+    if !body.is_empty() {
+        serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|error| format!("no JSON: {error}"))?;
+    }
+    match kind {
+        1 => Ok(Some(Said::Initialized)),
+        2 => Ok(Some(Said::CannotStart(body))),
+        3 => Ok(Some(Said::Returned((!body.is_empty()).then_some(body)))),
+        4 => Ok(Some(Said::Raised(body))),
+        other => Err(format!("a frame of kind {other}")),
+    }
+}
+
+fn put_text(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// A batch as bytes: its source, its window, then each record with its position.
+pub fn encode_batch(records: &Records, window: Option<&Window>, out: &mut Vec<u8>) {
+    let source = &records.source;
+    for text in [&source.stream, &source.stream_arn, &source.region, &source.role_arn, &source.shard_id] {
+        put_text(text, out);
+    }
+    out.extend_from_slice(&source.mapping.to_le_bytes());
+    out.extend_from_slice(&source.shard_index.to_le_bytes());
+    match window {
+        None => out.push(0),
+        Some(window) => {
+            out.push(1 | u8::from(window.is_final) << 1 | u8::from(window.is_terminated_early) << 2);
+            out.extend_from_slice(&window.start_ms.to_le_bytes());
+            out.extend_from_slice(&window.end_ms.to_le_bytes());
+            put_text(&window.state, out);
+        }
+    }
+    out.extend_from_slice(&(records.positions.len() as u32).to_le_bytes());
+    for (position, record) in records.iter() {
+        out.extend_from_slice(&position.to_le_bytes());
+        out.extend_from_slice(&record.key_hash.to_le_bytes());
+        out.extend_from_slice(&record.arrival_ms.to_le_bytes());
+        put_text(record.key, out);
+        out.extend_from_slice(&(record.data.len() as u32).to_le_bytes());
+        out.extend_from_slice(record.data);
+    }
+}
+
+/// What [`encode_batch`] made; `None` if it makes no sense.
+pub fn decode_batch(bytes: &[u8]) -> Option<(Records, Option<Window>)> {
+    let mut rest = Pieces(bytes);
+    let (stream, stream_arn, region) = (rest.text()?, rest.text()?, rest.text()?);
+    let (role_arn, shard_id) = (rest.text()?, rest.text()?);
+    let (mapping, shard_index) = (rest.u64()?, rest.u32()?);
+    let source = Source { mapping, stream, stream_arn, region, role_arn, shard_index, shard_id };
+    let flags = rest.take(1)?[0];
+    let window = match flags {
+        0 => None,
+        _ => Some(Window {
+            start_ms: rest.u64()?,
+            end_ms: rest.u64()?,
+            state: rest.text()?,
+            is_final: flags & 2 != 0,
+            is_terminated_early: flags & 4 != 0,
+        }),
+    };
+    let mut positions = Vec::new();
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for _ in 0..rest.u32()? {
+        let (position, key_hash, arrival_ms) = (rest.u64()?, rest.u32()?, rest.u64()?);
+        let key = rest.text()?;
+        let length = rest.u32()? as usize;
+        let data = rest.take(length)?;
+        // A gap, where a filter passed records over, begins a chunk of its own.
+        if chunks.last().is_none_or(|chunk| chunk.end() != position) {
+            chunks.push(Chunk::starting_at(position));
+        }
+        chunks.last_mut()?.push(&key, data, key_hash, arrival_ms);
+        positions.push(position);
+    }
+    let chunks: Vec<Arc<Chunk>> = chunks.into_iter().map(Arc::new).collect();
+    let records = Records { source: Arc::new(source), positions: positions.into(), chunks: chunks.into() };
+    rest.0.is_empty().then_some((records, window))
+}
+
+struct Pieces<'a>(&'a [u8]);
+
+impl<'a> Pieces<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (piece, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(piece)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(*self.take(4)?.first_chunk()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(*self.take(8)?.first_chunk()?))
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = self.u32()? as usize;
+        String::from_utf8(self.take(length)?.to_vec()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> Records {
+        let source = Source {
+            mapping: 9,
+            stream: "s".into(),
+            stream_arn: "arn".into(),
+            region: "local".into(),
+            role_arn: "role".into(),
+            shard_index: 2,
+            shard_id: "shardId-000000000002".into(),
+        };
+        let mut chunk = Chunk::starting_at(10);
+        for key in ["a", "é", "c", "d"] {
+            chunk.push(key, key.repeat(3).as_bytes(), 7, 1_234);
+        }
+        Records { source: Arc::new(source), positions: Arc::new([10, 12, 13]), chunks: Arc::new([Arc::new(chunk)]) }
+    }
+
+    #[test]
+    fn a_batch_reads_back_with_its_gaps() {
+        let window = Window { start_ms: 1, end_ms: 2, state: "{}".into(), is_final: false, is_terminated_early: true };
+        for window in [None, Some(window)] {
+            let mut bytes = Vec::new();
+            encode_batch(&records(), window.as_ref(), &mut bytes);
+            let (read, seen) = decode_batch(&bytes).unwrap();
+            assert_eq!(seen, window);
+            assert_eq!(read.positions, records().positions);
+            assert!(read.iter().eq(records().iter()));
+            assert_eq!(read.source.shard_id, records().source.shard_id);
+            for cut in 0..bytes.len() {
+                assert!(decode_batch(&bytes[..cut]).is_none(), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn answers_come_in_pieces_and_nonsense_is_refused() {
+        let mut read = Vec::new();
+        for &byte in &[3, 0, 0, 0, 3, b'4', b'2'] {
+            assert_eq!(take(&mut read), Ok(None));
+            read.push(byte);
+        }
+        assert_eq!(take(&mut read), Ok(Some(Said::Returned(Some(b"42".to_vec())))));
+        assert!(read.is_empty());
+        for nonsense in [&[0u8, 0, 0, 0][..], &[0xff; 5], &[1, 0, 0, 0, 9], &[2, 0, 0, 0, 3, b'{']] {
+            assert!(take(&mut nonsense.to_vec()).is_err(), "{nonsense:?}");
+        }
+    }
+}

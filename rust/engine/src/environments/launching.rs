@@ -1,0 +1,86 @@
+//! The launching thread: starts a thread for each environment that the rules ask for, and at the end waits for all of them.
+
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+
+use super::attendant::{attend, tell_end};
+use super::faults::Fault;
+use super::Launch;
+use crate::engine::{lock, Engine, Shared};
+use crate::error::EngineError;
+use crate::functions::Registration;
+use crate::state::State;
+
+impl Engine {
+    /// Have the launching thread, from the first function that runs in environments.
+    pub(crate) fn prepare_to_launch(&self, registration: &Registration) -> Result<(), EngineError> {
+        if registration.environment.is_none() {
+            return Ok(());
+        }
+        if self.shared.manual {
+            return Err(EngineError::Invalid("functions in processes need the real clock".into()));
+        }
+        let mut launcher = lock(&self.launcher);
+        if launcher.is_none() {
+            let shared = self.shared.clone();
+            let thread = std::thread::Builder::new().name("forebay-launcher".into());
+            let failed = |error| EngineError::Closed(format!("no thread can be started: {error}"));
+            *launcher = Some(thread.spawn(move || launch_all(&shared)).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// End every environment; what runs in one is interrupted, and runs again after the next start.
+    pub(crate) fn end_environments(&self) {
+        let Some(launcher) = lock(&self.launcher).take() else { return };
+        self.with(|state| {
+            state.draining = true;
+            state.pools.stop();
+        });
+        // The launching thread ends when the last of them has.
+        let _ended = launcher.join();
+    }
+}
+
+impl Shared {
+    /// Take the lock, act, and wake whoever has something to do then.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let mut inner = self.enter();
+        let result = act(&mut inner.state);
+        self.leave(inner);
+        result
+    }
+
+    /// Wait for the next environment that must be started; `None` when none will be.
+    fn next_launch(&self) -> Option<Launch> {
+        let mut inner = self.lock();
+        loop {
+            if inner.state.pools.stopped {
+                return None;
+            }
+            if let Some(launch) = inner.state.pools.launches.pop_front() {
+                return Some(launch);
+            }
+            inner = self.launches.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Start the threads that environments ask for, until all is stopped; then wait for them.
+fn launch_all(shared: &Arc<Shared>) {
+    let mut attended: Vec<JoinHandle<()>> = Vec::new();
+    while let Some(launch) = shared.next_launch() {
+        attended.retain(|thread| !thread.is_finished());
+        let launch = Arc::new(launch);
+        let (shared_there, launched) = (shared.clone(), launch.clone());
+        let thread = std::thread::Builder::new().name("forebay-environment".into());
+        match thread.spawn(move || attend(&shared_there, &launched)) {
+            Ok(thread) => attended.push(thread),
+            Err(error) => tell_end(shared, &launch, &Fault::NotStarted(error.to_string()), None, false),
+        }
+    }
+    for thread in attended {
+        // A panic has been reported where it happened.
+        let _ended = thread.join();
+    }
+}

@@ -1,0 +1,398 @@
+//! Execution environments: processes that run functions. Work for them never enters the Python exchange: it goes from its
+//! line to an idle environment's thread as a letter, and from there as a frame; the answer is settled under the lock.
+//!
+//! One thread attends each environment ([`attendant`]), since only it may wait for that process; the rules of when one starts
+//! and goes are the core's ([`forebay_core::environment`]).
+
+mod attendant;
+mod faults;
+pub mod frame;
+mod launching;
+mod link;
+mod output;
+mod post;
+mod process;
+mod runtime_api;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use forebay_core::environment::{Command, EnvironmentId, Environments, Initialization, Phase, Settings};
+use serde::Deserialize;
+
+use self::faults::Fault;
+use self::post::{Errand, Farewell, Letter, Post};
+pub use self::process::{end_with_parent, Program};
+use crate::attempts::{Job, Settled, Slot, Task, Token};
+use crate::meters::EnvironmentMeters;
+use crate::port::StoreError;
+use crate::state::{State, Timer};
+
+/// Which environment of which function.
+pub(crate) type Key = (Slot, EnvironmentId);
+
+/// How a function's environments are registered.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Declared {
+    /// What they run.
+    #[serde(flatten)]
+    pub program: Program,
+    /// Kept initialised ahead of need.
+    pub provisioned: usize,
+    /// Most at once.
+    pub maximum: usize,
+    /// How long one may take to start.
+    pub init_timeout_ms: u64,
+    /// The same for one that starts ahead of need.
+    pub provisioned_init_timeout_ms: u64,
+    /// How long one that is not provisioned waits for work.
+    pub idle_timeout_ms: u64,
+    /// Replaced after so many invocations.
+    #[serde(default)]
+    pub recycle_invocations: Option<u64>,
+    /// Replaced at this age.
+    #[serde(default)]
+    pub recycle_ms: Option<u64>,
+}
+
+impl Declared {
+    fn settings(&self) -> Settings {
+        let ns = |ms: u64| ms.saturating_mul(1_000_000);
+        let maximum = self.maximum.max(1);
+        Settings {
+            provisioned: self.provisioned.min(maximum),
+            maximum,
+            init_ns: ns(self.init_timeout_ms),
+            provisioned_init_ns: ns(self.provisioned_init_timeout_ms),
+            idle_ns: ns(self.idle_timeout_ms),
+            recycle_invocations: self.recycle_invocations,
+            recycle_ns: self.recycle_ms.map(ns),
+        }
+    }
+}
+
+/// One environment to be started.
+pub(crate) struct Launch {
+    pub(crate) key: Key,
+    pub(crate) function: String,
+    pub(crate) program: Arc<Program>,
+    pub(crate) post: Arc<Post>,
+    initialization: Initialization,
+}
+
+impl Launch {
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`
+    pub(crate) fn initialization_type(&self) -> &'static str {
+        match self.initialization {
+            Initialization::OnDemand => "on-demand",
+            Initialization::Provisioned => "provisioned-concurrency",
+        }
+    }
+}
+
+/// One function's environments and the work that waits for them.
+struct Pool {
+    machine: Environments,
+    program: Arc<Program>,
+    /// Attempts that wait, in order.
+    line: VecDeque<Token>,
+    posts: BTreeMap<EnvironmentId, Arc<Post>>,
+    working: BTreeMap<Token, EnvironmentId>,
+    armed: Option<u64>,
+    meters: EnvironmentMeters,
+}
+
+/// Every function's environments.
+#[derive(Default)]
+pub(crate) struct Pools {
+    by_slot: BTreeMap<Slot, Pool>,
+    /// Functions whose line is not empty.
+    hungry: BTreeSet<Slot>,
+    /// The function that was served last: the next one is served first.
+    served: Slot,
+    /// Environments to be started, for the launching thread.
+    pub(crate) launches: VecDeque<Launch>,
+    pub(crate) stopped: bool,
+}
+
+impl Pools {
+    /// Whether a function runs in environments.
+    pub(crate) fn has(&self, slot: Slot) -> bool {
+        self.by_slot.contains_key(&slot)
+    }
+
+    /// Attempts that wait for an environment.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Token> + '_ {
+        self.by_slot.values().flat_map(|pool| pool.line.iter().copied())
+    }
+
+    /// Put an attempt in its function's line, if it has one.
+    pub(crate) fn line_up(&mut self, slot: Slot, token: Token) -> bool {
+        let Some(pool) = self.by_slot.get_mut(&slot) else { return false };
+        pool.line.push_back(token);
+        self.hungry.insert(slot);
+        true
+    }
+
+    /// How many attempts of a function wait; `None` if it does not run in environments.
+    pub(crate) fn line_length(&self, slot: Slot) -> Option<usize> {
+        self.by_slot.get(&slot).map(|pool| pool.line.len())
+    }
+
+    /// Forget an attempt that was not handed out; whether it was in a line.
+    pub(crate) fn withdraw(&mut self, token: Token) -> bool {
+        let mut found = false;
+        for pool in self.by_slot.values_mut() {
+            let before = pool.line.len();
+            pool.line.retain(|&other| other != token);
+            found |= pool.line.len() < before;
+        }
+        found
+    }
+
+    /// End the environment that an attempt runs in, if it runs in one.
+    pub(crate) fn stop_attempt(&mut self, slot: Slot, token: Token, now_ns: u64) -> bool {
+        let Some(pool) = self.by_slot.get_mut(&slot) else { return false };
+        if let Some(id) = pool.working.get(&token) {
+            pool.machine.stopping(*id, now_ns);
+            if let Some(post) = pool.posts.get(id) {
+                post.put(Letter::End(Farewell::Deadline), true);
+            }
+        }
+        true
+    }
+
+    /// End everything and start nothing more.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        self.launches.clear();
+        for pool in self.by_slot.values_mut() {
+            pool.machine.stop();
+            for post in pool.posts.values() {
+                post.put(Letter::End(Farewell::Stopped), true);
+            }
+        }
+    }
+}
+
+impl State {
+    /// Run a function in environments from now on.
+    pub(crate) fn declare_environments(&mut self, slot: Slot, declared: &Declared) {
+        let program = Arc::new(declared.program.clone());
+        let name = self.functions[slot].name.clone();
+        let meters = EnvironmentMeters::new(&self.registry, &name);
+        let pool = self.pools.by_slot.entry(slot).or_insert_with(|| Pool {
+            machine: Environments::new(declared.settings()),
+            program: program.clone(),
+            line: VecDeque::new(),
+            posts: BTreeMap::new(),
+            working: BTreeMap::new(),
+            armed: None,
+            meters,
+        });
+        pool.program = program;
+        pool.machine.configure(declared.settings());
+        self.tend(slot);
+    }
+
+    /// Start what is provisioned: the app runs now.
+    pub(crate) fn start_environments(&mut self) {
+        let slots: Vec<Slot> = self.pools.by_slot.keys().copied().collect();
+        for slot in slots {
+            self.tend(slot);
+        }
+    }
+
+    /// A function's timer rang.
+    pub(crate) fn environments_due(&mut self, slot: Slot) {
+        if let Some(pool) = self.pools.by_slot.get_mut(&slot) {
+            pool.armed = None;
+        }
+        self.tend(slot);
+    }
+
+    /// Do what is due in a pool, carry out its commands, and set its timer.
+    fn tend(&mut self, slot: Slot) {
+        let (now, running) = (self.now.mono_ns, self.started && !self.draining);
+        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
+        if running && pool.machine.next_due().is_some_and(|due| due <= now) {
+            pool.machine.due(now);
+        }
+        for command in pool.machine.commands() {
+            match command {
+                Command::Start(id, initialization) => match Post::new() {
+                    Ok(post) => {
+                        let post = Arc::new(post);
+                        pool.posts.insert(id, post.clone());
+                        pool.meters.started(initialization);
+                        let (function, program) = (self.functions[slot].name.clone(), pool.program.clone());
+                        let launch = Launch { key: (slot, id), function, program, post, initialization };
+                        self.pools.launches.push_back(launch);
+                    }
+                    // Out of descriptors: as one that could not start. What waits for it asks again.
+                    Err(_) => drop(pool.machine.exited(id, now)),
+                },
+                Command::End(id, ending) => {
+                    if let Some(post) = pool.posts.get(&id) {
+                        post.put(Letter::End(Farewell::Rule(ending)), true);
+                    }
+                }
+            }
+        }
+        pool.meters.show(pool.machine.counts());
+        if let (true, Some(due)) = (running, pool.machine.next_due()) {
+            self.timers.arm(&mut pool.armed, due.max(now), Timer::Environments(slot));
+        }
+    }
+
+    /// Hand waiting work to idle environments, and ask for more of them where it still waits. `own` looks for letters itself.
+    pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
+        if self.pools.hungry.is_empty() || self.draining || !self.started {
+            return;
+        }
+        let mut letters: Vec<(Arc<Post>, Errand, bool)> = Vec::new();
+        let served = self.pools.served;
+        let (first, second) = (self.pools.hungry.range(served + 1..), self.pools.hungry.range(..=served));
+        let slots: Vec<Slot> = first.chain(second).copied().collect();
+        for slot in slots {
+            while let Some((id, token)) = self.match_one(slot) {
+                let Some(errand) = self.errand(token) else { continue };
+                let Some(pool) = self.pools.by_slot.get_mut(&slot) else { break };
+                pool.working.insert(token, id);
+                self.pools.served = slot;
+                if let Some(post) = pool.posts.get(&id) {
+                    letters.push((post.clone(), errand, own != Some((slot, id))));
+                }
+            }
+            self.ask_for_more(slot);
+        }
+        if letters.is_empty() {
+            return;
+        }
+        if let Err(error) = self.count_attempts() {
+            // Attempts that cannot be counted must not run; the store has failed, so nothing runs any more.
+            self.fail(StoreError::Failed(error.to_string()));
+            return;
+        }
+        for (post, errand, ring) in letters {
+            post.put(Letter::Work(errand), ring);
+        }
+    }
+
+    /// The first waiting attempt of a function that may run now, and an environment that is free for it.
+    fn match_one(&mut self, slot: Slot) -> Option<(EnvironmentId, Token)> {
+        let most = self.config.concurrency;
+        let pool = self.pools.by_slot.get_mut(&slot)?;
+        let (attempts, outbox) = (&mut self.attempts, &self.outbox);
+        let at = pool.line.iter().position(|&token| {
+            attempts
+                .get_mut(token)
+                .is_some_and(|attempt| attempt.alone || outbox.may_run(matches!(attempt.job, Job::Invoke { .. }), most))
+        })?;
+        let id = pool.machine.claim(self.now.mono_ns)?;
+        Some((id, pool.line.remove(at)?))
+    }
+
+    fn errand(&mut self, token: Token) -> Option<Errand> {
+        let work = self.hand_out(token)?;
+        let (reads, reports) = match &work.task {
+            Task::Batch { records, .. } => {
+                self.mappings.get(&records.source.mapping).map_or((false, false), |mapping| {
+                    (mapping.row.reads_response(), mapping.row.report_batch_item_failures)
+                })
+            }
+            _ => (true, false),
+        };
+        Some(Errand { work, reads, reports })
+    }
+
+    fn ask_for_more(&mut self, slot: Slot) {
+        let room = self.config.concurrency.saturating_sub(self.outbox.running + self.outbox.invoking);
+        let now = self.now.mono_ns;
+        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
+        if pool.line.is_empty() {
+            self.pools.hungry.remove(&slot);
+        } else {
+            pool.machine.wanted(pool.line.len().min(room), now);
+        }
+        self.tend(slot);
+    }
+
+    /// A suspect of a crash whose function runs in environments waits in its function's line, first, while nothing else runs.
+    pub(crate) fn line_up_suspect(&mut self) {
+        let Some(&token) = self.outbox.alone.front() else { return };
+        let Some(slot) = self.attempts.get_mut(token).map(|attempt| attempt.slot) else { return };
+        if !self.pools.has(slot) || self.draining || !self.outbox.may_run(false, self.config.concurrency) {
+            return;
+        }
+        self.outbox.alone.pop_front();
+        self.outbox.running_alone = true;
+        if let Some(pool) = self.pools.by_slot.get_mut(&slot) {
+            pool.line.push_front(token);
+            self.pools.hungry.insert(slot);
+        }
+    }
+
+    /// An environment takes work from now on.
+    pub(crate) fn environment_initialized(&mut self, (slot, id): Key, took_ns: u64) {
+        let now = self.now.mono_ns;
+        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
+        pool.machine.initialized(id, now);
+        pool.meters.init_duration.record(took_ns as f64 / 1e9);
+        self.tend(slot);
+        self.feed_environments(Some((slot, id)));
+    }
+
+    /// An environment has answered; `goes_on`: it can take another invocation.
+    pub(crate) fn environment_answered(&mut self, (slot, id): Key, settled: Settled, goes_on: bool) {
+        let now = self.now.mono_ns;
+        if let Some(pool) = self.pools.by_slot.get_mut(&slot) {
+            pool.working.remove(&settled.token);
+            if goes_on {
+                pool.machine.answered(id, now);
+            } else {
+                pool.machine.stopping(id, now);
+            }
+        }
+        self.settle(settled);
+        self.tend(slot);
+        self.feed_environments(Some((slot, id)));
+    }
+
+    /// An environment is gone, with what it worked on, if it did.
+    pub(crate) fn environment_exited(&mut self, (slot, id): Key, fault: &Fault, lost: Option<Settled>) {
+        let now = self.now.mono_ns;
+        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
+        pool.posts.remove(&id);
+        let phase = pool.machine.exited(id, now);
+        if let Some(lost) = lost {
+            pool.working.remove(&lost.token);
+            self.settle(lost);
+        } else if let Some(&token) = pool.working.iter().find(|(_, &worker)| worker == id).map(|(token, _)| token) {
+            // It was handed work and went before it had it.
+            pool.working.remove(&token);
+            self.fail_attempt(token, fault);
+        } else if phase == Some(Phase::Starting) || matches!(fault, Fault::InitTimeout(_)) {
+            self.fail_first(slot, fault);
+        }
+        self.tend(slot);
+        self.feed_environments(None);
+    }
+
+    /// What waited longest for an environment that could not start has failed: it is what Lambda's invocation gets.
+    fn fail_first(&mut self, slot: Slot, fault: &Fault) {
+        let Some(token) = self.pools.by_slot.get_mut(&slot).and_then(|pool| pool.line.pop_front()) else { return };
+        if matches!(fault, Fault::Stopped) || self.hand_out(token).is_none() {
+            return;
+        }
+        match self.count_attempts() {
+            Ok(()) => self.fail_attempt(token, fault),
+            Err(error) => self.fail(StoreError::Failed(error.to_string())),
+        }
+    }
+
+    fn fail_attempt(&mut self, token: Token, fault: &Fault) {
+        let Some(request) = self.attempts.get_mut(token).map(|attempt| attempt.request) else { return };
+        self.settle(Settled { token, status: fault.status(), body: fault.body(request), duration_ns: 0 });
+    }
+}

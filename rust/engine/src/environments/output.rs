@@ -1,0 +1,137 @@
+//! What an environment writes to its standard output and error: passed on line by line, with function and request id.
+//!
+//! The handler is never held up by what it writes: beyond a bound its output is read and left out.
+
+use std::io::{Read, Write};
+
+use crate::state::uuid_text;
+
+/// Most bytes passed on for one invocation.
+const BYTES_MAX: usize = 1 << 20;
+/// A line that is longer is passed on in pieces.
+const LINE_MAX: usize = 16 << 10;
+/// Bytes read at once.
+const READ: usize = 64 << 10;
+
+/// One of the two outputs of an environment.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// The line that has not ended yet.
+    open: Vec<u8>,
+    passed: usize,
+    left_out: usize,
+    /// Nobody has it open any more.
+    pub(crate) ended: bool,
+}
+
+impl Output {
+    /// Read once and pass on the lines that are whole.
+    pub(crate) fn read(&mut self, from: &mut impl Read, who: &Speaker<'_>, to: &mut impl Write) {
+        let mut buffer = vec![0u8; READ];
+        match from.read(&mut buffer) {
+            Ok(0) => self.ended = true,
+            Ok(read) => self.take(&buffer[..read], who, to),
+            Err(error) => self.ended = error.kind() != std::io::ErrorKind::Interrupted,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], who: &Speaker<'_>, to: &mut impl Write) {
+        let mut lines = Vec::new();
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if self.passed >= BYTES_MAX {
+                self.left_out += piece.len();
+                continue;
+            }
+            self.passed += piece.len();
+            self.open.extend_from_slice(piece);
+            if self.open.ends_with(b"\n") || self.open.len() >= LINE_MAX {
+                who.line(&self.open, &mut lines);
+                self.open.clear();
+            }
+        }
+        // Whoever reads the runtime's output may have gone; the handler is not to suffer for it.
+        let _unread = to.write_all(&lines);
+    }
+
+    /// The invocation has ended: pass on what is left of it, and allow the next one as much.
+    pub(crate) fn close(&mut self, who: &Speaker<'_>, to: &mut impl Write) {
+        if self.open.is_empty() && self.left_out == 0 {
+            self.passed = 0;
+            return;
+        }
+        let mut lines = Vec::new();
+        if !self.open.is_empty() {
+            who.line(&self.open, &mut lines);
+        }
+        if self.left_out > 0 {
+            let text = format!("(forebay: {} more bytes of output left out)", self.left_out);
+            who.line(text.as_bytes(), &mut lines);
+        }
+        *self = Self { ended: self.ended, ..Self::default() };
+        let _unread = to.write_all(&lines);
+    }
+}
+
+/// Whose lines they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Speaker<'a> {
+    pub(crate) function: &'a str,
+    /// `None` before the first and between invocations.
+    pub(crate) request: Option<u128>,
+}
+
+impl Speaker<'_> {
+    fn line(&self, line: &[u8], lines: &mut Vec<u8>) {
+        lines.extend_from_slice(self.function.as_bytes());
+        lines.push(b' ');
+        match self.request {
+            Some(request) => lines.extend_from_slice(uuid_text(request).as_bytes()),
+            None => lines.push(b'-'),
+        }
+        lines.push(b' ');
+        lines.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+        lines.push(b'\n');
+    }
+
+    /// Say something about the environment itself.
+    pub(crate) fn remark(&self, text: &str) {
+        let mut lines = Vec::new();
+        self.line(text.as_bytes(), &mut lines);
+        let _unread = std::io::stderr().lock().write_all(&lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHO: Speaker<'static> = Speaker { function: "f", request: None };
+
+    #[test]
+    fn lines_are_passed_on_whole_and_named() {
+        let (mut output, mut to) = (Output::default(), Vec::new());
+        output.take(b"one\ntw", &WHO, &mut to);
+        assert_eq!(to, b"f - one\n");
+        output.take(b"o\n", &WHO, &mut to);
+        output.take(b"no end", &WHO, &mut to);
+        let who = Speaker { request: Some(1), ..WHO };
+        output.close(&who, &mut to);
+        assert_eq!(to, b"f - one\nf - two\nf 00000000-0000-0000-0000-000000000001 no end\n");
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_said_to_be() {
+        let (mut output, mut to) = (Output::default(), Vec::new());
+        let flood = vec![b'x'; 100_000];
+        for _ in 0..100 {
+            output.take(&flood, &WHO, &mut to);
+        }
+        assert!(to.len() < BYTES_MAX + 200_000, "{}", to.len());
+        assert!(output.open.len() <= LINE_MAX + flood.len());
+        output.close(&WHO, &mut to);
+        let text = String::from_utf8(to.split_off(to.len() - 70)).unwrap();
+        assert!(text.ends_with("more bytes of output left out)\n"), "{text}");
+        output.take(b"next\n", &WHO, &mut to);
+        assert!(to.ends_with(b"f - next\n"), "the next invocation may write again");
+    }
+}

@@ -1,0 +1,141 @@
+//! One environment's process: started in a process group of its own, watched, and killed with everything it started.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
+use serde::Deserialize;
+
+/// What an environment runs.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Program {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Environment variables beside those of the runtime itself.
+    pub variables: Vec<(String, String)>,
+    /// Where it runs.
+    pub directory: String,
+    /// It speaks the Lambda Runtime API instead of frames on its standard input.
+    #[serde(default)]
+    pub runtime_api: bool,
+    /// The function's ARN, as the Runtime API tells it.
+    pub function_arn: String,
+    /// Most resident memory of the process and its descendants, bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pid: Pid,
+    /// Readable once the process has ended, also while descendants hold its socket and pipes open.
+    exit: OwnedFd,
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
+}
+
+impl Process {
+    /// Start a program; `link` becomes its standard input.
+    pub(crate) fn start(program: &Program, link: Option<UnixStream>, more: &[(&str, String)]) -> io::Result<Self> {
+        let (name, arguments) =
+            program.command.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
+        let mut child = Command::new(name)
+            .args(arguments)
+            .current_dir(&program.directory)
+            .envs(program.variables.iter().map(|(name, value)| (name, value)))
+            .envs(more.iter().map(|(name, value)| (name, value)))
+            .stdin(link.map_or_else(Stdio::null, |link| Stdio::from(OwnedFd::from(link))))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let piped = || io::Error::other("a pipe is missing");
+        let (stdout, stderr) = (child.stdout.take().ok_or_else(piped)?, child.stderr.take().ok_or_else(piped)?);
+        let pid = Pid::from_child(&child);
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(exit) => Ok(Self { child, pid, exit, stdout, stderr }),
+            Err(error) => {
+                // Nobody could watch it.
+                let _gone = kill_process_group(pid, Signal::KILL);
+                let _reaped = child.wait();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Readable once it has ended.
+    pub(crate) fn exit(&self) -> BorrowedFd<'_> {
+        self.exit.as_fd()
+    }
+
+    /// Whether it ends by itself within this time.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
+        is_ready(self.exit.as_fd(), time)
+    }
+
+    /// Kill its whole group and take leave of it. The group is killed first: until it is waited for, its number is its own.
+    pub(crate) fn end(&mut self) -> io::Result<ExitStatus> {
+        let _nobody_left = kill_process_group(self.pid, Signal::KILL);
+        self.child.wait()
+    }
+
+    /// Bytes that the process and its descendants hold, if they are more than `most`. Resident pages are cheap to count; only
+    /// where they are too many it is looked at how many of them are counted twice, because a fork shares them.
+    pub(crate) fn holds_more_than(&self, most: u64) -> Option<u64> {
+        let page = rustix::param::page_size() as u64;
+        let all = self.family();
+        let resident: u64 = all.iter().map(|pid| resident_pages(*pid) * page).sum();
+        let held = || all.iter().map(|pid| proportional_kib(*pid) * 1024).sum::<u64>();
+        (resident > most).then(held).filter(|held| *held > most)
+    }
+
+    /// The process and its descendants.
+    fn family(&self) -> Vec<i32> {
+        let mut all = Vec::new();
+        let mut waiting = vec![self.pid.as_raw_nonzero().get()];
+        while let Some(pid) = waiting.pop() {
+            all.push(pid);
+            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            waiting.extend(children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+        all
+    }
+}
+
+/// Resident pages; one that has ended meanwhile holds nothing.
+fn resident_pages(pid: i32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+/// Resident KiB, a page that is shared by several counted in parts.
+fn proportional_kib(pid: i32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Whether a descriptor becomes readable within this time.
+pub(crate) fn is_ready(descriptor: BorrowedFd<'_>, within: Duration) -> bool {
+    let time = Timespec { tv_sec: within.as_secs() as i64, tv_nsec: i64::from(within.subsec_nanos()) };
+    let mut one = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+    matches!(poll(&mut one, Some(&time)), Ok(ready) if ready > 0)
+}
+
+/// In an environment: be killed when the thread that attends it, or the whole runtime, dies.
+pub fn end_with_parent(parent: u32) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have died before this was said.
+    if std::os::unix::process::parent_id() == parent {
+        Ok(())
+    } else {
+        Err(io::Error::other("the runtime is gone"))
+    }
+}

@@ -1,0 +1,364 @@
+//! The Lambda Runtime API: how an environment of any language asks for work and answers. One endpoint for each environment,
+//! on loopback, on a thread of its own.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderMap, HeaderValue, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::sync::{oneshot, Notify, Semaphore};
+
+use super::frame::Said;
+use super::post::{Errand, Post};
+use super::process::Program;
+use crate::attempts::Task;
+use crate::events::write_kinesis_event;
+use crate::http::names_loopback;
+use crate::state::uuid_text;
+
+/// Where the API's paths begin.
+const BASE: &str = "/2018-06-01/runtime/";
+/// Connections of one environment; a further one waits to be accepted.
+const CONNECTIONS_MAX: usize = 16;
+/// Greatest response. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+
+/// The engine's side of an endpoint.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    address: SocketAddr,
+    desk: Arc<Desk>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Endpoint {
+    /// Listen. What the environment says is told by the ring of its post.
+    pub(crate) fn start(post: Arc<Post>, program: &Program) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let desk =
+            Desk { state: Mutex::default(), given: Notify::new(), post, function_arn: program.function_arn.clone() };
+        let desk = Arc::new(desk);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let served = desk.clone();
+        let thread = std::thread::Builder::new().name("forebay-runtime-api".into());
+        let thread = thread.spawn(move || runtime.block_on(serve(listener, served, stopped)))?;
+        Ok(Self { address, desk, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// `AWS_LAMBDA_RUNTIME_API`
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Give an invocation to whoever asks next.
+    pub(crate) fn give(&self, errand: &Errand) {
+        let mut state = self.desk.lock();
+        state.current = Some(Invocation::of(errand));
+        drop(state);
+        self.desk.given.notify_one();
+    }
+
+    /// The next thing that was said.
+    pub(crate) fn said(&self) -> Option<Said> {
+        self.desk.lock().said.pop_front()
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported on standard error; ending goes on.
+            let _ended = thread.join();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Invocation {
+    id: String,
+    /// Told apart from an earlier invocation with the same request id.
+    nonce: String,
+    deadline_ms: u64,
+    event: Bytes,
+    fetched: bool,
+}
+
+impl Invocation {
+    fn of(errand: &Errand) -> Self {
+        let mut event = Vec::new();
+        match &errand.work.task {
+            Task::Invoke(payload) | Task::Event(payload) | Task::Deliver(payload) => event.extend_from_slice(payload),
+            Task::Batch { records, window, .. } => write_kinesis_event(records, window.as_ref(), &mut event),
+            Task::Messages { messages, .. } => event.extend_from_slice(messages.event().to_string().as_bytes()),
+            Task::Cancel => {}
+        }
+        Self {
+            id: uuid_text(errand.work.request),
+            nonce: format!("{:016x}", errand.work.token),
+            deadline_ms: errand.work.deadline_ms,
+            event: event.into(),
+            fetched: false,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct DeskState {
+    /// It has asked for work before.
+    asked: bool,
+    current: Option<Invocation>,
+    /// Id of the invocation that was answered last.
+    answered: Option<String>,
+    said: VecDeque<Said>,
+}
+
+/// Where requests and the engine meet.
+#[derive(Debug)]
+struct Desk {
+    state: Mutex<DeskState>,
+    given: Notify,
+    post: Arc<Post>,
+    function_arn: String,
+}
+
+type Reply = Response<Full<Bytes>>;
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, DeskState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, mut state: MutexGuard<'_, DeskState>, said: Said) {
+        state.said.push_back(said);
+        drop(state);
+        self.post.ring();
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if !names_loopback(host) {
+            return refusal(421, "InvalidHost", "this endpoint answers under 127.0.0.1 and localhost only");
+        }
+        let path = request.uri().path().to_owned();
+        let Some(rest) = path.strip_prefix(BASE) else {
+            return refusal(404, "NotFound", "there is nothing at this path");
+        };
+        let parts: Vec<&str> = rest.split('/').collect();
+        match (request.method(), parts.as_slice()) {
+            (&Method::GET, ["invocation", "next"]) => self.next().await,
+            (&Method::POST, ["invocation", id, "response"]) => self.response(id, request).await,
+            (&Method::POST, ["invocation", id, "error"]) => self.error(id, request).await,
+            (&Method::POST, ["init", "error"]) => self.init_error(request).await,
+            _ => refusal(404, "NotFound", "there is nothing at this path"),
+        }
+    }
+
+    async fn next(&self) -> Reply {
+        {
+            let mut state = self.lock();
+            if state.current.as_ref().is_some_and(|current| current.fetched) {
+                return not_now("the invocation before has no answer yet");
+            }
+            if !std::mem::replace(&mut state.asked, true) {
+                self.tell(state, Said::Initialized);
+            }
+        }
+        loop {
+            let given = self.given.notified();
+            if let Some(reply) = self.hand_over() {
+                return reply;
+            }
+            given.await;
+        }
+    }
+
+    fn hand_over(&self) -> Option<Reply> {
+        let mut state = self.lock();
+        let current = state.current.as_mut().filter(|current| !current.fetched)?;
+        current.fetched = true;
+        let mut reply = Response::new(Full::new(current.event.clone()));
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // Made of the time by which it must end and of its id: nobody traces it further.
+        let trace =
+            format!("Root=1-{:08x}-{};Sampled=0", current.deadline_ms / 1000, &current.id.replace('-', "")[8..]);
+        for (name, value) in [
+            ("lambda-runtime-aws-request-id", current.id.clone()),
+            ("lambda-runtime-deadline-ms", current.deadline_ms.to_string()),
+            ("lambda-runtime-invoked-function-arn", self.function_arn.clone()),
+            ("lambda-runtime-invocation-id", current.nonce.clone()),
+            ("lambda-runtime-trace-id", trace),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        Some(reply)
+    }
+
+    /// The refusal of an answer that is not the current invocation's.
+    fn refuse(&self, id: &str, headers: &HeaderMap) -> Option<Reply> {
+        let state = self.lock();
+        let Some(current) = state.current.as_ref().filter(|current| current.fetched && current.id == id) else {
+            return Some(if state.answered.as_deref() == Some(id) {
+                not_now("this invocation has been answered")
+            } else {
+                refusal(400, "InvalidRequestID", "Invalid request ID")
+            });
+        };
+        match headers.get("lambda-runtime-invocation-id") {
+            Some(given) if given.as_bytes() != current.nonce.as_bytes() => {
+                Some(refusal(400, "InvalidInvocationId", "Invalid invocation ID"))
+            }
+            _ => None,
+        }
+    }
+
+    async fn response(&self, id: &str, request: Request<Incoming>) -> Reply {
+        if let Some(reply) = self.refuse(id, request.headers()) {
+            return reply;
+        }
+        let (reply, said) = match Limited::new(request.into_body(), RESPONSE_BYTES_MAX).collect().await {
+            Ok(body) => (accepted(), returned(&body.to_bytes())),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                let text = format!(
+                    "Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes)."
+                );
+                let object = json!({"errorMessage": text, "errorType": "Function.ResponseSizeTooLarge"});
+                let said = Said::Raised(object.to_string().into_bytes());
+                (refusal(413, "RequestEntityTooLarge", &text), said)
+            }
+            Err(_) => return refusal(400, "InvalidRequest", "the body ended before its end"),
+        };
+        self.settle(id, reply, said)
+    }
+
+    async fn error(&self, id: &str, request: Request<Incoming>) -> Reply {
+        if let Some(reply) = self.refuse(id, request.headers()) {
+            return reply;
+        }
+        match error_object(request).await {
+            Some(object) => self.settle(id, accepted(), Said::Raised(object)),
+            None => too_large(),
+        }
+    }
+
+    /// Close the invocation, unless it was answered while the body came in.
+    fn settle(&self, id: &str, reply: Reply, said: Said) -> Reply {
+        let mut state = self.lock();
+        if state.current.as_ref().is_none_or(|current| current.id != id) {
+            return not_now("this invocation has been answered");
+        }
+        state.current = None;
+        state.answered = Some(id.to_owned());
+        self.tell(state, said);
+        reply
+    }
+
+    async fn init_error(&self, request: Request<Incoming>) -> Reply {
+        if self.lock().asked {
+            return not_now("it has been initialized");
+        }
+        match error_object(request).await {
+            Some(object) => {
+                self.tell(self.lock(), Said::CannotStart(object));
+                accepted()
+            }
+            None => too_large(),
+        }
+    }
+}
+
+/// A response as the caller gets it; what is not JSON cannot be given to anybody.
+fn returned(body: &[u8]) -> Said {
+    if body.is_empty() {
+        return Said::Returned(None);
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Ok(_) => Said::Returned(Some(body.to_vec())),
+        Err(error) => {
+            let text = format!("Unable to marshal response: it is not JSON: {error}");
+            Said::Raised(json!({"errorMessage": text, "errorType": "Runtime.MarshalError"}).to_string().into_bytes())
+        }
+    }
+}
+
+/// The error object of a request; one made of its header where the body is none. `None`: it is too large, or cut off.
+async fn error_object(request: Request<Incoming>) -> Option<Vec<u8>> {
+    let named = request.headers().get("lambda-runtime-function-error-type").and_then(|name| name.to_str().ok());
+    let named = named.unwrap_or("Runtime.Unknown").to_owned();
+    let body = Limited::new(request.into_body(), RESPONSE_BYTES_MAX).collect().await.ok()?.to_bytes();
+    match serde_json::from_slice::<serde_json::Value>(&body) {
+        Ok(serde_json::Value::Object(_)) => Some(body.to_vec()),
+        _ => {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            Some(json!({"errorType": named, "errorMessage": text}).to_string().into_bytes())
+        }
+    }
+}
+
+fn reply(status: u16, body: &serde_json::Value) -> Reply {
+    let mut reply = Response::new(Full::from(body.to_string().into_bytes()));
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
+fn accepted() -> Reply {
+    reply(202, &json!({"status": "OK"}))
+}
+
+fn refusal(status: u16, kind: &str, text: &str) -> Reply {
+    reply(status, &json!({"errorType": kind, "errorMessage": text}))
+}
+
+fn too_large() -> Reply {
+    refusal(413, "RequestEntityTooLarge", "the error is too large")
+}
+
+fn not_now(text: &str) -> Reply {
+    refusal(403, "InvalidStateTransition", text)
+}
+
+async fn serve(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Receiver<()>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            _ = &mut stopped => return,
+            next = next => next,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let desk = desk.clone();
+        tokio::spawn(async move {
+            let service =
+                hyper::service::service_fn(|request| async { Ok::<_, Infallible>(desk.answer(request).await) });
+            // Without a time limit: a handler may take long between its event and its answer, on the same connection. An error here is
+            // the client's: it sent no HTTP, or went away.
+            let _ended =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            drop(place);
+        });
+    }
+}

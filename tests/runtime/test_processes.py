@@ -1,0 +1,213 @@
+"""`isolation="process"`: what a handler is given, what comes back, and how its processes come and go."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import forebay
+from forebay import FunctionError, InvalidParameterValue
+
+
+async def failure(function, payload=None):
+    with pytest.raises(FunctionError) as caught:
+        await function.invoke(payload)
+    return caught.value.payload
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def is_gone(pid):
+    for _ in range(300):
+        if not is_alive(pid):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def test_a_handler_runs_in_a_process_of_its_own_and_stays_warm(processes):
+    async with processes.app:
+        first, second = await processes.echo.invoke({"a": [1]}), await processes.echo.invoke("text")
+    assert (first["event"], second["event"]) == ({"a": [1]}, "text")
+    assert first["pid"] == second["pid"] != os.getpid()
+    assert first["request"] != second["request"]
+    assert (first["arn"], first["memory"]) == (processes.echo.arn, "128")
+    assert 2000 < first["remaining"] <= 3000
+
+
+async def test_lambdas_variables_are_set_and_say_how_the_environment_was_initialized(processes):
+    async with processes.app:
+        given = await processes.variables.invoke()
+    assert given["AWS_LAMBDA_FUNCTION_NAME"] == "variables"
+    assert given["AWS_LAMBDA_FUNCTION_VERSION"] == "$LATEST"
+    assert given["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "128"
+    assert given["AWS_LAMBDA_LOG_GROUP_NAME"] == "/aws/lambda/variables"
+    assert given["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
+
+
+@pytest.mark.parametrize("name", ["puts", "puts_sync"])
+async def test_a_handler_reaches_the_streams_of_the_app(processes, name):
+    async with processes.app:
+        number = await getattr(processes, name).invoke({"n": 7})
+        again = await getattr(processes, name).invoke({"n": 8})
+        assert int(again) > int(number) > 0
+
+
+async def test_errors_have_lambdas_shape(processes):
+    async with processes.app:
+        error = await failure(processes.raises)
+        no_json = await failure(processes.unmarshallable)
+        too_large = await failure(processes.big, 7_000_000)
+        assert len(await processes.big.invoke(6_000_000)) == 6_000_000
+    assert (error["errorMessage"], error["errorType"]) == ("'missing'", "KeyError")
+    [frame] = error["stackTrace"]
+    assert frame.endswith('in raises\n    raise KeyError("missing")\n')
+    assert no_json["errorType"] == "Runtime.MarshalError"
+    assert too_large["errorType"] == "Function.ResponseSizeTooLarge"
+
+
+async def test_what_is_written_is_passed_on_line_by_line_with_the_request(processes, capfd):
+    async with processes.app:
+        await processes.prints.invoke()
+    captured = capfd.readouterr()
+    lines = captured.out.splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == ["to standard output", "without an end"]
+    [function, request, _] = lines[0].split(" ", 2)
+    assert (function, len(request)) == ("prints", 36)
+    assert f"prints {request} to standard error" in captured.err.splitlines()
+
+
+async def test_an_environment_is_replaced_after_so_many_invocations(processes):
+    async with processes.app:
+        pids = [await processes.recycled.invoke() for _ in range(7)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+
+
+async def test_work_waits_beyond_the_maximum_and_never_shares_a_process(processes):
+    async with processes.app:
+        pids = await asyncio.gather(*[processes.slow.invoke(0.2) for _ in range(6)])
+    assert len(set(pids)) == 3
+
+
+async def test_what_an_environment_started_ends_with_it(processes):
+    async with processes.app:
+        child = await processes.starts_a_child.invoke()
+        assert is_alive(child)
+    assert await is_gone(child)
+
+
+async def test_stopping_the_app_interrupts_what_runs_too_long(processes):
+    app = processes.app
+    await app.start()
+    running = asyncio.ensure_future(processes.slow.invoke(8))
+    await asyncio.sleep(0.6)
+    began = time.monotonic()
+    await app.stop(grace=0.1)
+    assert time.monotonic() - began < 3
+    with pytest.raises(forebay.ForebayError):
+        await running
+
+
+async def test_an_environment_dies_with_its_runtime(processes, tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import asyncio, os, sys, process_app\n"
+        "async def main():\n"
+        "    async with process_app.app:\n"
+        "        print((await process_app.echo.invoke(1))['pid'], flush=True)\n"
+        "        process_app.slow.invoke(9)\n"
+        "        await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parent), PYTHONWARNINGS="ignore")
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=environment
+    )
+    pid = int(await parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    await parent.wait()
+    parent._transport.close()
+    assert await is_gone(pid)
+
+
+BROKEN = {
+    "import of_what_is_not_there": ("Runtime.ImportModuleError", "Unable to import module 'broken': No module named"),
+    "def (": ("Runtime.UserCodeSyntaxError", "Syntax error in module 'broken': invalid syntax"),
+    "x = 1": ("Runtime.HandlerNotFound", "Handler 'handler' missing on module 'broken'"),
+    "raise ValueError('at import')": ("ValueError", "at import"),
+    "import os; os._exit(7)": ("Runtime.ExitError", "Runtime exited with error: exit status 7"),
+    "import sys; sys.exit()": ("Runtime.ExitError", "Runtime exited without providing a reason"),
+    "import asyncio; asyncio.run(app.start())": ("ForebayError", "start it under `if __name__ == "),
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+async def test_an_environment_that_cannot_start_fails_the_invocation_as_lambda_does(
+    text, tmp_path, monkeypatch, no_process_is_left
+):
+    kind, message = BROKEN[text]
+    whole = (
+        "import forebay\n"
+        "app = forebay.App('broken', store=':memory:')\n"
+        "@app.function(isolation='process')\n"
+        "def handler(event, context):\n"
+        "    return event\n"
+    )
+    source = tmp_path / "broken.py"
+    source.write_text(whole)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import broken
+
+    monkeypatch.delitem(sys.modules, "broken")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setitem(sys.modules, "broken", broken)
+    source.write_text(whole.split("@app", 1)[0] + text + "\n")
+    (tmp_path / "__pycache__").rename(tmp_path / "gone") if (tmp_path / "__pycache__").exists() else None
+    async with broken.app:
+        error = await failure(broken.handler)
+        assert error["errorType"] == kind
+        assert message in error["errorMessage"]
+        if kind != "Runtime.ExitError":
+            assert error["requestId"] == ""
+        # Every attempt is told, and none hangs.
+        assert (await failure(broken.handler))["errorType"] == kind
+
+
+def local_app(**options):
+    return forebay.App("local", store=":memory:", **options)
+
+
+def test_a_handler_that_cannot_be_imported_is_refused_when_it_is_declared():
+    def inside(event, context):
+        return event
+
+    for handler in (inside, lambda event, context: event):
+        with pytest.raises(InvalidParameterValue, match="made inside a function"):
+            local_app().function("f", isolation="process")(handler)
+
+
+@pytest.mark.parametrize(
+    "options", [{"memory": 64}, {"provisioned_concurrency": 1}, {"environments": forebay.Environments(maximum=2)}]
+)
+def test_options_of_processes_are_refused_where_there_are_none(options):
+    with pytest.raises(InvalidParameterValue, match="give isolation='process' as well"):
+        local_app().function(**options)(local_app)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"maximum": 0}, {"idle_timeout": 0}, {"recycle_invocations": 0}, {"recycle_after": 0}, {"maximum": 1001}],
+)
+def test_settings_of_processes_have_their_ranges(options):
+    [name] = options
+    with pytest.raises(InvalidParameterValue, match=name):
+        forebay.Environments(**options)
