@@ -185,6 +185,9 @@ impl<R: Routes> Door<R> {
     fn answer(&self, request: &HttpRequest<Incoming>) -> Answer {
         let refuse = |status, reason| Answer::json(status, &json!({ "error": reason }));
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if request.headers().get_all(HOST).iter().count() > 1 {
+            return refuse(400, "a request names one host");
+        }
         if self.loopback && !names_loopback(header(HOST)) {
             return refuse(421, "this server answers under 127.0.0.1, [::1] and localhost only");
         }

@@ -67,6 +67,7 @@ fn requests_that_are_not_served_get_their_status() {
         ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello".into(), 413),
         ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), 413),
         ("GET /metrics HTTP/1.1\r\nHost: rebound.example:9464\r\n\r\n".into(), 421),
+        ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: rebound.example\r\n\r\n".into(), 400),
         ("GET /healthz HTTP/1.1\r\nHost: [::1]:9464\r\n\r\n".into(), 200),
         ("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:9464\r\n\r\n".into(), 200),
         (format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: {long}\r\n\r\n"), 431),

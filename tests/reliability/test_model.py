@@ -1,0 +1,163 @@
+"""Streams against a model of a few lines: hypothesis draws what callers, handlers and an operator do, on a virtual clock.
+
+The model knows three things: what was put, in which order for each key, and what a handler may do with it.
+`HYPOTHESIS_PROFILE=deep` draws a hundred times as much.
+"""
+
+import asyncio
+import os
+from collections import defaultdict
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from forebay import App, Batch
+from forebay.testing import VirtualClock
+
+KEYS = st.sampled_from("abcdef")
+IS_DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+
+
+class Streams(RuleBasedStateMachine):
+    """One app, one stream, one mapping."""
+
+    @initialize(
+        shards=st.integers(1, 3),
+        lanes=st.integers(1, 4),
+        batch_size=st.integers(1, 8),
+        retries=st.integers(0, 3),
+        bisect=st.booleans(),
+        window=st.sampled_from([0, 0, 2]),
+    )
+    def begin(self, *, shards, lanes, batch_size, retries, bisect, window):
+        self.loop = asyncio.new_event_loop()
+        self.clock = VirtualClock()
+        self.app = App("model", store=":memory:", clock=self.clock)
+        self.stream = self.app.stream("events", shards=shards)
+        self.retries, self.bisect, self.batch_size = retries, bisect, batch_size
+        self.put: dict[str, list[int]] = defaultdict(list)
+        self.sequence: dict[int, str] = {}
+        self.fates: dict[int, int] = {}  # how often a record still fails
+        self.attempts: dict[int, int] = defaultdict(int)
+        self.done: dict[str, list[int]] = defaultdict(list)
+        self.flying: dict[str, int] = {}
+        self.wrong: list[str] = []
+        self.paused = False
+
+        @self.app.on_stream(
+            "events",
+            batch_size=batch_size,
+            parallelization_factor=lanes,
+            maximum_retry_attempts=retries,
+            bisect_batch_on_function_error=bisect,
+            maximum_batching_window=window,
+            report_batch_item_failures=True,
+        )
+        async def handler(batch: Batch, context):
+            await self.handle(batch)
+
+        self.handler = handler
+        self.run(self.app.start())
+
+    def run(self, what):
+        return self.loop.run_until_complete(asyncio.wait_for(what, 30))
+
+    async def handle(self, batch):
+        if len(batch) > self.batch_size:
+            self.wrong.append(f"a batch of {len(batch)}")
+        numbers = [(record.partition_key, record.json(), record) for record in batch]
+        keys = {key for key, _, _ in numbers}
+        if busy := keys & self.flying.keys():
+            self.wrong.append(f"{busy} are in two batches at once")
+        self.flying |= dict.fromkeys(keys, 1)
+        try:
+            await self.clock.sleep(0.01)
+            for key, number, record in numbers:
+                self.attempts[number] += 1
+                if self.fates[number] > 0:
+                    self.fates[number] -= 1
+                    batch.fail(record)
+                    return
+                if number in self.done[key]:
+                    self.wrong.append(f"{number} is done twice")
+                self.done[key].append(number)
+        finally:
+            for key in keys:
+                self.flying.pop(key, None)
+
+    # --- what happens
+
+    @rule(key=KEYS, count=st.integers(1, 6), fails=st.sampled_from([0, 0, 0, 0, 1, 2, 99]))
+    def put_some(self, key, count, fails):
+        numbers = [len(self.sequence) + place for place in range(count)]
+        self.fates |= dict.fromkeys(numbers, 0) | {numbers[0]: fails}
+        told = self.run(self.stream.put_many([(str(number), key) for number in numbers]))
+        self.put[key] += numbers
+        self.sequence |= dict(zip(numbers, told, strict=True))
+
+    @rule(seconds=st.sampled_from([0.01, 0.5, 3, 60]))
+    def wait(self, seconds):
+        self.run(self.clock.advance(seconds))
+
+    @rule(shards=st.integers(1, 4))
+    def reshard(self, shards):
+        self.run(self.stream.reshard(shards))
+
+    @rule()
+    def pause_or_resume(self):
+        mapping = self.app.mappings[0]
+        self.run(mapping.resume() if self.paused else mapping.pause())
+        self.paused = not self.paused
+
+    @rule(seconds=st.sampled_from([-3600, 5, 86_400]))
+    def jump(self, seconds):
+        # Retention goes by the wall clock, so it may not run far ahead.
+        if self.clock.time() + seconds < 1_577_836_800 + 86_400:
+            self.clock.jump_wall(seconds / 100)
+
+    @rule()
+    def restart_the_handlers_luck(self):
+        self.fates = {number: min(fails, self.retries + 1) for number, fails in self.fates.items()}
+
+    # --- what must hold
+
+    @invariant()
+    def numbers_of_a_key_grow(self):
+        for numbers in getattr(self, "put", {}).values():
+            told = [int(self.sequence[number]) for number in numbers]
+            assert told == sorted(set(told))
+
+    @invariant()
+    def nothing_is_wrong(self):
+        assert getattr(self, "wrong", []) == []
+
+    @invariant()
+    def a_key_is_done_in_order(self):
+        for numbers in getattr(self, "done", {}).values():
+            assert numbers == sorted(numbers)
+
+    def teardown(self):
+        if not hasattr(self, "app"):
+            return
+        try:
+            if self.paused:
+                self.run(self.app.mappings[0].resume())
+            self.run(self.clock.advance(3 * 3600))
+            failures = self.run(self.handler.failed(1000))
+            done = {number for numbers in self.done.values() for number in numbers}
+            given_up = sum(failure["record"]["KinesisBatchInfo"]["batchSize"] for failure in failures)
+            assert self.wrong == []
+            assert len(done) + given_up >= len(self.sequence), "a record is neither done nor written down"
+            missing = self.sequence.keys() - done
+            assert all(self.attempts[number] <= self.retries + 1 + 64 * self.bisect for number in missing)
+            assert bool(failures) or not missing
+        finally:
+            self.run(self.app.stop())
+            self.loop.close()
+
+
+TestStreams = Streams.TestCase
+TestStreams.settings = settings(
+    max_examples=2_000 if IS_DEEP else 40, stateful_step_count=60 if IS_DEEP else 25, deadline=None, print_blob=True
+)
