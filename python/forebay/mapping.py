@@ -11,6 +11,7 @@ from forebay.function import Function
 from forebay.model import checks
 from forebay.model.mapping import POSITIONS, MappingSettings
 from forebay.model.queue import QueueMappingSettings
+from forebay.queue import Queue
 from forebay.wire import mapping as wire
 
 if TYPE_CHECKING:
@@ -25,10 +26,14 @@ def check_destination(target: object, function: Function[..., Any] | None, optio
     if target is not None and target is function:
         raise InvalidParameterValue("You can't specify the function as a destination for itself.")
     deliver = getattr(target, "deliver", None)
-    if target is None or isinstance(target, Function) or inspect.iscoroutinefunction(deliver):
+    if isinstance(target, Queue) and target.settings.fifo:
+        raise InvalidParameterValue(
+            f"The destination ARN {target.arn} is invalid. {option}: a FIFO queue takes no records; use a standard queue"
+        )
+    if target is None or isinstance(target, Function | Queue) or inspect.iscoroutinefunction(deliver):
         return
     checks.refuse(
-        option, target, "a function, a forebay.JSONLines, or any object with `async def deliver(self, record)`"
+        option, target, "a function, a queue, a forebay.JSONLines, or any object with `async def deliver(self, record)`"
     )
 
 

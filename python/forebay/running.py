@@ -19,6 +19,7 @@ from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.function import Function
 from forebay.metrics.exporter import Exporter, Measured
 from forebay.model.asynchronous import DESTINATIONS
+from forebay.queue import Queue
 from forebay.runtime.context import FunctionFacts
 from forebay.runtime.keeper import PATIENCE_SECONDS, Keeper
 from forebay.runtime.port import Served
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from forebay.destinations import Destination
     from forebay.mapping import Mapping
     from forebay.model.settings import AppSettings
-    from forebay.queue import Queue
     from forebay.runtime.caller import Caller
     from forebay.stream import Stream
 
@@ -250,6 +250,8 @@ class Running:
         engine = self.runner.engine
         target = getattr(mapping.settings, "on_failure", None)
         name = f"on_failure:{mapping.source}/{mapping.function.name}" if target is not None else None
+        if isinstance(target, Queue):
+            name = self._in_store(target)
         if engine is None or not self._runs:
             return name
         function = mapping.function
@@ -261,24 +263,30 @@ class Running:
         if reads != served.reads:
             served.reads = reads
             self._register(engine, function, served)
-        if name is not None:
+        if name is not None and name.startswith("on_failure:"):
             self._add_destination(engine, name, target)
         return name
 
+    def _in_store(self, target: object) -> str | None:
+        """Name a destination that is part of this app's store, and is told in the same commit."""
+        if isinstance(target, Function) and self._declared.functions.get(target.name) is target:
+            return f"function:{target.name}"
+        if isinstance(target, Queue):
+            return f"queue:{target.name}"
+        return None
+
     def _name_destinations(self, function: Function[..., Any]) -> dict[str, str]:
-        """Name the destinations of a function's asynchronous invocations. A function of this app is told in the store itself."""
-        names = {}
-        for option in DESTINATIONS:
-            target = getattr(function.settings.asynchronous, option)
-            if isinstance(target, Function) and self._declared.functions.get(target.name) is target:
-                names[option] = f"function:{target.name}"
-            elif target is not None:
-                names[option] = f"{option}:{function.name}"
-        return names
+        """Name the destinations of a function's asynchronous invocations."""
+        given = {option: getattr(function.settings.asynchronous, option) for option in DESTINATIONS}
+        return {
+            option: self._in_store(target) or f"{option}:{function.name}"
+            for option, target in given.items()
+            if target is not None
+        }
 
     def _add_destinations(self, engine: Engine, function: Function[..., Any]) -> None:
         for option, name in self._name_destinations(function).items():
-            if not name.startswith("function:"):
+            if name.startswith(f"{option}:"):
                 self._add_destination(engine, name, getattr(function.settings.asynchronous, option))
 
     def _add_destination(self, engine: Engine, name: str, target: Any) -> None:

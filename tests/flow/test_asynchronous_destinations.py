@@ -271,3 +271,99 @@ async def test_the_metrics_tell_what_lambdas_tell(app, clock):
         assert of("AsyncEventAge", "Maximum", function="failing", period=60) == 0
         assert of("DestinationDeliveryFailures", "Sum", function="working", period=60) == 2
         assert of("DeadLetterErrors", "Sum", function="failing", period=60) == 1
+
+
+async def received(queue):
+    return [(message.json(), message.attributes) for message in await queue.receive(maximum=10)]
+
+
+async def test_a_queue_of_the_app_is_told_once_with_exactly_lambdas_record(app, clock):
+    queue = app.queue("told")
+    function = working(app, on_success=queue)
+    async with app:
+        request = await function.invoke_async({"n": 1})
+        await clock.advance(1)
+        assert await function.failed() == []
+        [(record, attributes)] = await received(queue)
+    assert list(record) == [
+        "version",
+        "timestamp",
+        "requestContext",
+        "requestPayload",
+        "responseContext",
+        "responsePayload",
+    ]
+    assert record["requestContext"]["requestId"] == request
+    assert attributes == {}
+
+
+async def test_a_dead_letter_queue_gets_the_event_and_lambdas_three_attributes(app, clock):
+    queue, told = app.queue("dead"), app.queue("told")
+    function = failing(app, dead_letter_queue=queue, on_failure=told)
+    async with app:
+        request = await function.invoke_async({"n": 1})
+        await clock.advance(1)
+        assert await function.failed() == []
+        [(event, attributes)] = await received(queue)
+        [(record, _)] = await received(told)
+    assert event == {"n": 1}
+    assert attributes == {"RequestID": request, "ErrorCode": 200, "ErrorMessage": "no"}
+    assert record["requestContext"]["condition"] == "RetriesExhausted"
+
+
+async def test_what_a_queue_cannot_take_is_listed_and_says_why(app, clock):
+    queue = app.queue("told")
+
+    @app.function(on_success=queue)
+    async def handler(event, context):
+        return "x" * (1024 * 1024)
+
+    async with app:
+        await handler.invoke_async(1)
+        await clock.advance(1)
+        [failure] = await handler.failed()
+        assert await received(queue) == []
+    assert (failure["destination"], failure["undelivered_to"]) == (None, "queue:told")
+    assert "Message must be shorter than 1048576 bytes" in failure["last_error"]
+
+
+async def test_a_batch_that_was_given_up_is_told_to_a_queue(app, clock):
+    queue = app.queue("told")
+    stream = app.stream("numbers", shards=1)
+
+    @app.on_stream("numbers", batch_size=1, maximum_retry_attempts=0, on_failure=queue)
+    async def handler(event, context):
+        raise ValueError("no")
+
+    async with app:
+        await stream.put(1, "k")
+        await clock.advance(1)
+        assert await handler.failed() == []
+        [(record, _)] = await received(queue)
+    assert record["KinesisBatchInfo"]["streamArn"] == stream.arn
+
+
+@pytest.mark.parametrize("option", ["on_success", "on_failure", "dead_letter_queue"])
+def test_a_fifo_queue_is_no_destination(app, option):
+    queue = app.queue("told.fifo")
+    with pytest.raises(
+        InvalidParameterValue, match=r"^The destination ARN arn:aws:sqs:local:000000000000:told.fifo is invalid\."
+    ):
+        working(app, **{option: queue})
+
+
+async def test_what_a_queue_was_told_is_there_after_a_restart_and_is_not_told_again(durable_app, clock):
+    app = durable_app()
+    queue = app.queue("told")
+    function = working(app, on_success=queue)
+    async with app:
+        for number in range(5):
+            await function.invoke_async(number)
+        await clock.advance(1)
+    app = durable_app()
+    queue = app.queue("told")
+    working(app, on_success=queue)
+    async with app:
+        await clock.advance(60)
+        records = await received(queue)
+    assert sorted(record["requestPayload"] for record, _ in records) == list(range(5))

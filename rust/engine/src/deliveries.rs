@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::attempts::{Attempt, Job};
+use crate::error::EngineError;
 use crate::failures::{decode, encode, FailureKey, FailureRow, Part};
-use crate::invocation::Target;
+use crate::invocation::{Letter, Target};
 use crate::port::{StoreError, Table};
 use crate::rows::OnItsWay;
 use crate::search::DELIVERED_WITHIN_MS;
@@ -16,6 +17,8 @@ use crate::state::{State, Timer};
 const UNDER_WAY_MAX: usize = 64;
 /// Most keys of one mapping kept in memory; beyond, they are found again in the store.
 const KEYS_MAX: usize = 10_000;
+/// Delivered failures with rows, from which those whose rows are gone are looked for.
+const LEAVING_LOOK: usize = 4_096;
 /// First and longest delay before another try, ms.
 const BACKOFF_MS: (u64, u64) = (1_000, 300_000);
 /// Rows read at once, each may hold a batch of 6 MB, and reads of one look into the store.
@@ -43,11 +46,13 @@ struct Queue {
     look_after: Option<Vec<u8>>,
     /// And before it.
     look_again: bool,
+    /// Delivered ones whose rows go with a message that may still wait for room.
+    leaving: BTreeSet<FailureKey>,
 }
 
 impl Queue {
     fn add(&mut self, key: FailureKey) {
-        if self.under_way.contains(&key) || self.due.contains_key(&key) {
+        if self.under_way.contains(&key) || self.due.contains_key(&key) || self.leaving.contains(&key) {
             return;
         }
         if self.waiting.len() + self.due.len() < KEYS_MAX {
@@ -101,7 +106,10 @@ impl State {
     /// Failures whose rows became durable want their destination.
     pub(crate) fn deliver(&mut self, keys: impl IntoIterator<Item = FailureKey>) {
         for key in keys {
-            self.deliveries.queues.entry(key.mapping).or_default().add(key);
+            let queue = self.deliveries.queues.entry(key.mapping).or_default();
+            // The same records, given up again.
+            queue.leaving.remove(&key);
+            queue.add(key);
         }
         self.send_deliveries();
     }
@@ -200,12 +208,29 @@ impl State {
 
     /// Tell a destination of this store, in the commit that removes what it was to be told.
     fn deliver_here(&mut self, key: FailureKey, row: &FailureRow, payload: &[u8]) -> Result<(), StoreError> {
-        let (Some(name), Some(ended)) = (&row.destination, &row.ended) else { return Ok(()) };
-        match self.tell(Target::of(name), ended.text(key, payload, None), ended) {
-            Ok(()) => {
+        let Some(name) = &row.destination else { return Ok(()) };
+        let target = Target::of(name);
+        let letter = Letter::of_failure(row, key, payload, target);
+        match self.tell(target, letter, vec![(Table::Failure, key.bytes(), None)]) {
+            Ok(may_be_later) => {
                 self.count_delivery(key, true);
-                self.pending.remove(Table::Failure, key.bytes());
                 self.pending.begin_lazily(self.now.mono_ns);
+                if may_be_later {
+                    self.failure_leaves(key)?;
+                }
+                Ok(())
+            }
+            // It will never be taken, however often it is tried.
+            Err(error @ (EngineError::TooLarge(_) | EngineError::Invalid(_))) => {
+                self.count_delivery(key, false);
+                let row = FailureRow {
+                    undelivered_to: row.destination.clone(),
+                    destination: None,
+                    delivery_attempts: row.delivery_attempts + 1,
+                    last_error: Some(error.to_string()),
+                    ..row.clone()
+                };
+                self.save_failure(key, &row, payload);
                 Ok(())
             }
             Err(error) => {
@@ -213,6 +238,26 @@ impl State {
                 self.retry_delivery(key, Some(error.to_string().into_bytes()))
             }
         }
+    }
+
+    /// A failure is delivered, but its row goes only with the message that tells of it, for which a full disk may have no room yet.
+    fn failure_leaves(&mut self, key: FailureKey) -> Result<(), StoreError> {
+        let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) else { return Ok(()) };
+        queue.leaving.insert(key);
+        if queue.leaving.len() < LEAVING_LOOK {
+            return Ok(());
+        }
+        let mut left = BTreeSet::new();
+        for key in std::mem::take(&mut queue.leaving) {
+            if self.reader.get(Table::Failure, &key.bytes())?.is_some() {
+                left.insert(key);
+            }
+        }
+        left.insert(key);
+        if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
+            queue.leaving = left;
+        }
+        Ok(())
     }
 
     /// Count what became of a delivery.

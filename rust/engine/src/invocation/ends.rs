@@ -4,7 +4,7 @@ use forebay_core::invocation::face::{Condition, Key};
 
 use super::record::Ended;
 use super::row::{row_key, Event};
-use super::{Asynchronous, Target};
+use super::{Asynchronous, Letter, Target};
 use crate::failures::{FailureKey, FailureRow, Part};
 use crate::history::What;
 use crate::port::Table;
@@ -29,13 +29,14 @@ impl State {
         };
         events.meters.ended(condition);
         self.history.note(self.now.wall_ms, event.request, What::Ended { queue: id, condition });
-        self.pending.remove(Table::Event, row_key(id, key));
-        self.pending.begin_lazily(self.now.mono_ns);
+        // It goes in the commit that tells of it.
+        let mut rows = vec![(Table::Event, row_key(id, key), None)];
 
         let settings = events.slot.map(|slot| self.functions[slot].asynchronous.clone()).unwrap_or_default();
         let wishes = wishes(settings, has_succeeded);
         if wishes.is_empty() && !has_succeeded {
             self.keep_ended(id, key, (Part::Whole, None), ended, event);
+            self.pending.remove(Table::Event, row_key(id, key));
             return;
         }
         for (part, name) in wishes {
@@ -45,13 +46,25 @@ impl State {
             let is_stopped = condition == Condition::RecursiveInvocation && matches!(target, Target::Function(_));
             if is_stopped {
                 self.keep_ended(id, key, (part, None), ended.clone(), event);
-            } else if target.is_here() && self.tell(target, ended.text(failure, &event.payload, None), &ended).is_ok() {
-                self.count_delivery(failure, true);
-                self.history.note(self.now.wall_ms, event.request, What::Told { destination: name.into() });
-            } else {
-                self.keep_ended(id, key, (part, Some(name)), ended.clone(), event);
+                continue;
+            }
+            let letter = Letter::of(&ended, failure, &event.payload, target);
+            match self.tell(target, letter, rows.clone()) {
+                Ok(may_be_later) => {
+                    if may_be_later && !rows.is_empty() {
+                        self.event_leaves(id, key);
+                    }
+                    rows.clear();
+                    self.count_delivery(failure, true);
+                    self.history.note(self.now.wall_ms, event.request, What::Told { destination: name.into() });
+                }
+                Err(_) => self.keep_ended(id, key, (part, Some(name)), ended.clone(), event),
             }
         }
+        for (table, row, _) in rows {
+            self.pending.remove(table, row);
+        }
+        self.pending.begin_lazily(self.now.mono_ns);
     }
 
     /// Write down what a destination is still to be told; without one, that it is listed.

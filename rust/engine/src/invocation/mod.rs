@@ -19,7 +19,7 @@ use forebay_core::invocation::EventQueue;
 use serde::Deserialize;
 
 use self::row::{row_key, Event};
-pub(crate) use self::targets::Target;
+pub(crate) use self::targets::{Letter, Target};
 use crate::attempts::Slot;
 use crate::error::{EngineError, Reply, Waiter};
 use crate::history::What;
@@ -87,6 +87,8 @@ pub(crate) struct Events {
     machine: EventQueue,
     /// Waiting events whose payloads are in memory.
     at_hand: BTreeMap<Key, Event>,
+    /// Ended ones whose rows go with a message that may still wait for room.
+    leaving: BTreeSet<Key>,
     /// Slots that keep what was in flight when the last process died, until it has run alone.
     pub(crate) suspects: BTreeMap<Key, SlotId>,
     /// When its timer rings.
@@ -198,6 +200,7 @@ impl State {
             slot: None,
             machine: EventQueue::new(settings),
             at_hand: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             suspects: BTreeMap::new(),
             armed: None,
             meters: EventMeters::new(&self.registry, function),

@@ -12,6 +12,8 @@ use crate::state::{State, Timer};
 /// Rows that are read at once; and how many bytes of them may be read for one look into the store.
 const ROWS: usize = 64;
 const FOUND_MAX: usize = 1_024;
+/// Ended events with rows, from which those whose rows are gone are looked for.
+const LEAVING_LOOK: usize = 4_096;
 const FOUND_BYTES_MAX: usize = 4 << 20;
 
 impl State {
@@ -155,7 +157,8 @@ impl State {
             for (row, value) in rows {
                 let Some(key) = parse_key(&row) else { continue };
                 after = Some(row);
-                if self.events.committing.contains(&(id, key)) {
+                let is_leaving = self.events.queues.get(&id).is_some_and(|events| events.leaving.contains(&key));
+                if is_leaving || self.events.committing.contains(&(id, key)) {
                     continue;
                 }
                 let event = Event::decode(&value).ok_or_else(|| damaged(id, key))?;
@@ -180,6 +183,32 @@ impl State {
         while events.at_hand.len() > super::WAITING_MAX {
             let Some((_, event)) = events.at_hand.pop_last() else { break };
             self.events.at_hand_bytes -= event.weight();
+        }
+    }
+}
+
+impl State {
+    /// An event has ended, but its row goes only with the message that tells of it.
+    pub(super) fn event_leaves(&mut self, id: u64, key: Key) {
+        let Some(events) = self.events.queues.get_mut(&id) else { return };
+        events.leaving.insert(key);
+        if events.leaving.len() < LEAVING_LOOK {
+            return;
+        }
+        // Most of them are gone by now.
+        let mut left = std::collections::BTreeSet::new();
+        for key in std::mem::take(&mut events.leaving) {
+            match self.reader.get(Table::Event, &row_key(id, key)) {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    left.insert(key);
+                }
+                Err(error) => return self.fail(error),
+            }
+        }
+        left.insert(key);
+        if let Some(events) = self.events.queues.get_mut(&id) {
+            events.leaving = left;
         }
     }
 }

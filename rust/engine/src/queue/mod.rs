@@ -39,7 +39,8 @@ use forebay_core::Now;
 pub use batch::{received, Item, Messages, QueueSource, Received};
 pub(crate) use job::QueueJob;
 pub(crate) use mapping::QueueMapping;
-pub(crate) use sends::SentCommit;
+pub(crate) use message::{Attribute, NewMessage};
+pub(crate) use sends::{BoundRow, Sender, SentCommit};
 pub(crate) use verbs::names_queue;
 
 use self::gather::Want;

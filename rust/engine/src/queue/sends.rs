@@ -34,7 +34,6 @@ pub(crate) enum Sender {
     /// Somebody who is told the messages' ids, or that nothing was accepted.
     Caller(Waiter),
     /// The engine: these rows are written in the commit that writes the message, and not before. On a full disk both wait.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for destinations"))]
     Rows(Vec<BoundRow>),
     /// The engine: the message leaves another queue in the commit that writes it.
     Move(Moved),
@@ -94,7 +93,6 @@ impl State {
     }
 
     /// Send one message by the engine's own doing. Refused like anybody's; once accepted it is sent when there is room.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for destinations"))]
     pub(crate) fn queue_send(&mut self, queue: &str, message: &NewMessage, sender: Sender) -> Result<(), EngineError> {
         let id = self.queue_id(queue)?;
         let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message))?;

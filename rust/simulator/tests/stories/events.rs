@@ -126,6 +126,36 @@ fn a_destination_in_the_same_store_is_written_in_the_commit_that_ends_its_event(
 }
 
 #[test]
+fn a_queue_that_has_no_room_is_told_later_and_its_event_is_neither_run_nor_lost_meanwhile() {
+    let mut rig = Rig::new();
+    let declare = |rig: &Rig| {
+        let settings = json!({
+            "name": "told", "visibility_timeout_ms": 30_000, "delay_ms": 0, "retention_ms": 345_600_000,
+            "content_based_deduplication": false, "deduplication_scope": "queue", "maximum_receive_count": 3,
+        });
+        rig.told("queue.declare", &settings).unwrap();
+        rig.serve("f", &json!({"on_success": "queue:told"}));
+        rig.engine().start().unwrap();
+    };
+    declare(&rig);
+    rig.invoke_async("f", &json!(1));
+    let [event] = &rig.works()[..] else { panic!("one event is due") };
+    rig.store.fail(1, Fault::Full, Repeat::Always);
+    rig.end(event.token, RETURNED, None);
+    rig.pass(1_000);
+    assert!(rig.works().is_empty());
+    assert_eq!(rows(&rig, Table::Event), 1, "it goes when the message comes");
+    rig.store.mend();
+    rig.pass(1_000);
+    assert_eq!(rows(&rig, Table::Event), 0);
+    rig.kill();
+    declare(&rig);
+    let received = rig.told("queue.receive", &json!({"name": "told", "maximum": 10})).unwrap();
+    assert_eq!(received["messages"].as_array().map(Vec::len).or(received.as_array().map(Vec::len)), Some(1));
+    assert!(rig.works().is_empty());
+}
+
+#[test]
 fn the_number_of_an_event_is_never_given_again() {
     let mut rig = Rig::new();
     let mut names = Vec::new();
