@@ -258,6 +258,12 @@ def run(*command: str, env: dict[str, str] | None = None) -> str:
     return done.stdout.strip()
 
 
+def initialise(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, **unprivileged())
+    if done.returncode != 0:
+        raise RuntimeError(f"{Path(command[0]).name} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
 def new_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="forebay-db-", dir="/tmp"))
     give_away(folder)
@@ -277,7 +283,7 @@ def new_postgres() -> Postgres:
     password = folder / "password"
     password.write_text(ADMIN_PASSWORD)
     give_away(folder)
-    subprocess.run(
+    initialise(
         [
             binary("initdb", "postgresql", *postgres_folders()),
             "-D",
@@ -293,10 +299,7 @@ def new_postgres() -> Postgres:
             "UTF8",
             "--locale=C",
         ],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-        **unprivileged(),
+        folder,
     )
     password.unlink()
     server = Postgres("postgresql", folder)
@@ -309,7 +312,7 @@ def new_postgres() -> Postgres:
 def new_mariadb() -> MariaDB:
     """Initialise a MariaDB directory with user and database ``app`` and start it."""
     folder = new_folder()
-    subprocess.run(
+    initialise(
         [
             binary("mariadb-install-db", "mariadb-server"),
             "--no-defaults",
@@ -319,10 +322,7 @@ def new_mariadb() -> MariaDB:
             "--innodb-log-file-size=8M",
             "--skip-name-resolve",
         ],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-        **unprivileged(),
+        folder,
     )
     server = MariaDB("mysql", folder)
     server.start()

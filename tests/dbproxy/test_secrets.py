@@ -192,7 +192,9 @@ async def test_the_password_is_in_no_log_error_or_metric(server, proxies, caplog
         nap = "SELECT SLEEP(9)" if server.engine == "mysql" else "SELECT pg_sleep(9)"
         with pytest.raises(ForebayError):
             await client.fetch_value(nap, timeout=0.02)
-    out.write(repr(list(proxy.samples())) + repr(proxy.statistics()) + repr(proxy.pinned()) + repr(proxy) + caplog.text)
+    out.write(
+        repr(list(proxy.measurements())) + repr(proxy.statistics()) + repr(proxy.pinned()) + repr(proxy) + caplog.text
+    )
     assert PASSWORD not in out.getvalue()
     assert ADMIN_PASSWORD not in out.getvalue()
     assert isinstance(proxy, DBProxy)

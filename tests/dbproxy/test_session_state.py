@@ -107,7 +107,7 @@ async def test_a_pin_is_told_with_its_reason_and_statement_but_no_literals(serve
         assert pin.connection > 0
         assert pin.seconds >= 0
         assert proxy.statistics()["DatabaseConnectionsCurrentlySessionPinned"] == 1
-        assert ("SessionPins", {"ProxyName": "app", "Reason": "temporary table"}, 1) in list(proxy.samples())
+        assert ("SessionPins", {"ProxyName": "app", "Reason": "temporary table"}, 1) in list(proxy.measurements())
 
 
 async def test_variable_sets_do_not_pin_when_they_are_excluded(mariadb, proxies):

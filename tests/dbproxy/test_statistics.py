@@ -30,7 +30,7 @@ async def test_every_metric_of_rds_proxy_is_there(server, proxies):
     assert figures["MaxDatabaseConnectionsAllowed"] == 10
     names = [
         name
-        for name, labels, value in proxy.samples()
+        for name, labels, value in proxy.measurements()
         if labels == {"ProxyName": "app"} and isinstance(value, int | float)
     ]
     assert set(names) >= RDS_PROXY

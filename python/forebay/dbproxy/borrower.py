@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from forebay.dbproxy.driver import Result
-from forebay.dbproxy.effect import Effect
+from forebay.dbproxy.effect import PLAIN, Effect
 from forebay.dbproxy.session import Session
 from forebay.dbproxy.sql import digest
 from forebay.dbproxy.statistics import now
@@ -211,6 +211,54 @@ class Borrower:
                 return db
         raise DatabaseUnavailable(f"{ATTEMPTS_MAX} connections in a row broke before the statement could run")
 
+    # Lending to an adapter
+
+    async def lend(self) -> DBConnection:
+        """Borrow a connection that stays with this client until it is taken back; see ``Loan``."""
+        began = now()
+        self.held = db = await self._borrow(PLAIN)
+        self._counters.borrow.record(now() - began)
+        return db
+
+    async def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        """Do something over the lent connection; the driver's own errors go through."""
+        db = self.held
+        if db is None or self.busy or self.closed_because:
+            self._refuse()
+        self.busy = True
+        self._using = db
+        started = now()
+        try:
+            result = await work(*args, **options)
+        except BaseException as error:
+            if not isinstance(error, Exception) or db.wire.is_broken():
+                self._lose(db, in_transaction=False)
+            raise
+        else:
+            self._counters.answered(started, started, borrowed=False)
+            self.is_open = db.wire.in_transaction()
+            return result
+        finally:
+            self.busy = False
+            self._using = None
+            self.last_used = now()
+
+    def drop_lent(self) -> None:
+        """Close the lent connection, whatever runs on it."""
+        if self.held is not None:
+            self._lose(self.held, in_transaction=False)
+
+    def take_back(self, *, reset: bool) -> None:
+        """Lend the connection on; after a reset, when that is asked for or a transaction is open."""
+        db, self.held = self.held, None
+        if db is not None:
+            lend_on = db.pool.clean if reset or db.wire.in_transaction() else db.pool.give_back
+            lend_on(db)
+
+    def judge(self, sql: str) -> Effect:
+        """Tell what a statement does to the session."""
+        return self._effects[sql]
+
     # The books
 
     async def _settle(self, db: DBConnection, sql: str, effect: Effect, result: Any) -> None:
@@ -378,9 +426,11 @@ class Borrower:
             "the connection was lost in this transaction, and with it the transaction: roll back, then begin again"
         )
 
-    def _refuse(self) -> None:
+    def _refuse(self) -> NoReturn:
         if self.closed_because:
             raise ClientClosed(f"client {self.number}: {self.closed_because}")
+        if not self.busy:
+            raise ConnectionLost(f"client {self.number}: its connection was lost")
         raise DBProxyError(
             f"client {self.number} is in a statement already: one task per client connection, clients are cheap"
         )

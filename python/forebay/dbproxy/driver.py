@@ -20,7 +20,7 @@ class Result:
     """What a statement without rows did.
 
     Attributes:
-        row_count: rows inserted, updated or deleted (for PostgreSQL also selected or copied).
+        row_count: rows inserted, found by an update, or deleted (for PostgreSQL also selected or copied).
         last_insert_id: MySQL's generated key of the first inserted row; 0 when there is none, and on PostgreSQL, which
             has ``RETURNING`` for that.
         status: PostgreSQL's command tag (``INSERT 0 1``); empty on MySQL.

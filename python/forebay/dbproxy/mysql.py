@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 try:
     import asyncmy
     from asyncmy import errors as asyncmy_errors
-    from asyncmy.constants.CLIENT import MULTI_STATEMENTS
+    from asyncmy.constants.CLIENT import FOUND_ROWS, MULTI_STATEMENTS
     from asyncmy.cursors import SSCursor
 except ImportError:
     asyncmy = None
@@ -267,6 +267,7 @@ class MySQLDriver:
             ssl=settings.tls,
             program_name="forebay",
         )
+        raw._client_flag |= FOUND_ROWS  # noqa: SLF001 - an UPDATE counts the rows it finds, as on PostgreSQL
         raw._client_flag &= ~MULTI_STATEMENTS  # noqa: SLF001 - one text, one statement: an injected second one is refused
         await raw.connect()
         if not raw._deprecate_eof:  # noqa: SLF001

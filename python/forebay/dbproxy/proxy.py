@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from forebay._core import Histogram
     from forebay.dbproxy.driver import Driver
     from forebay.dbproxy.line import Line
+    from forebay.dbproxy.loan import Loan
     from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.secrets import Secret
 
@@ -135,7 +136,7 @@ class DBProxy:
         )
         self.engine = where.engine
         self.counters = statistics.Counters()
-        self._clients: dict[Borrower, Client] = {}
+        self._clients: dict[Borrower, Client | Loan] = {}
         self._numbers = 0
         self._fleet: Fleet | None = None
         self._tasks = Tasks()
@@ -219,7 +220,7 @@ class DBProxy:
         """
         return Client(self, read_only=read_only)
 
-    async def admit(self, client: Client, *, read_only: bool) -> tuple[Borrower, float]:
+    async def admit(self, client: Client | Loan, *, read_only: bool) -> tuple[Borrower, float]:
         """Let a client in. See ``connect``, which is what users call."""
         self.counters.clients_received += 1
         fleet = self._begin()
@@ -341,29 +342,16 @@ class DBProxy:
 
     def latencies(self) -> dict[str, dict[str, float]]:
         """Give count, average, maximum and percentiles of RDS Proxy's three latencies, in microseconds."""
-        return {
-            "DatabaseConnectionsBorrowLatency": statistics.summary(self.counters.borrow),
-            "QueryDatabaseResponseLatency": statistics.summary(self.counters.database_response),
-            "QueryResponseLatency": statistics.summary(self.counters.response),
-        }
+        return {name: statistics.summary(latency) for name, latency in self.counters.latencies().items()}
 
-    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        """Give ``(metric name, labels, value)`` for an exporter; names are RDS Proxy's."""
+    def measurements(self) -> Iterator[tuple[str, dict[str, str], float | Histogram]]:
+        """Give name, labels and number of everything for an app's ``/metrics``; names are RDS Proxy's, latencies in seconds."""
         labels = {"ProxyName": self.settings.target.database}
-        for name, value in self.statistics().items():
+        numbers: dict[str, float | Histogram] = {**self.statistics(), **self.counters.latencies()}
+        for name, value in numbers.items():
             yield name, labels, value
         for reason, number in self.counters.pins.items():
             yield "SessionPins", {**labels, "Reason": reason}, number
-
-    def measurements(self) -> Iterator[tuple[str, dict[str, str], float | Histogram]]:
-        """Give what an app shows among its metrics: as `samples`, with the latencies whole, in seconds."""
-        for name, labels, value in self.samples():
-            if name not in statistics.LATENCIES:
-                yield name, labels, value
-        labels = {"ProxyName": self.settings.target.database}
-        yield "DatabaseConnectionsBorrowLatency", labels, self.counters.borrow
-        yield "QueryDatabaseResponseLatency", labels, self.counters.database_response
-        yield "QueryResponseLatency", labels, self.counters.response
 
     def pinned(self) -> list[Pinned]:
         """List who is pinned, why and for how long."""

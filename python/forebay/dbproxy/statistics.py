@@ -66,6 +66,14 @@ class Counters:
         self.database_response.record(ended - started)
         self.response.record(ended - began)
 
+    def latencies(self) -> dict[str, Histogram]:
+        """Give RDS Proxy's three latencies, in seconds."""
+        return {
+            "DatabaseConnectionsBorrowLatency": self.borrow,
+            "QueryDatabaseResponseLatency": self.database_response,
+            "QueryResponseLatency": self.response,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Levels:
@@ -78,22 +86,6 @@ class Levels:
     pinned: int
     waiting: int
     maximum: int
-
-
-GAUGES = frozenset(
-    (
-        "AvailabilityPercentage",
-        "ClientConnections",
-        "DatabaseConnections",
-        "DatabaseConnectionsCurrentlyBorrowed",
-        "DatabaseConnectionsCurrentlyInTransaction",
-        "DatabaseConnectionsCurrentlySessionPinned",
-        "DatabaseConnectionsWithTLS",
-        "MaxDatabaseConnectionsAllowed",
-        "ClientsWaiting",
-    )
-)
-LATENCIES = frozenset(("DatabaseConnectionsBorrowLatency", "QueryDatabaseResponseLatency", "QueryResponseLatency"))
 
 
 def statistics(counters: Counters, levels: Levels, *, tls: bool) -> dict[str, float]:

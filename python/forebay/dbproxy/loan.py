@@ -1,0 +1,122 @@
+"""A DB connection lent to an adapter that speaks to the driver itself, such as SQLAlchemy, until it gives the connection back.
+
+Everything that it does still passes here: what a statement may leave in the session is noted, and a connection whose
+statement was interrupted is closed. Session state ends with the loan: it is reset before another client gets the connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from forebay.errors import CommitUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from forebay.dbproxy.borrower import Borrower
+    from forebay.dbproxy.driver import Wire
+    from forebay.dbproxy.effect import Effect
+    from forebay.dbproxy.pool import DBConnection
+    from forebay.dbproxy.proxy import DBProxy
+
+
+class Loan:
+    """A client of the proxy that holds one DB connection from beginning to end."""
+
+    __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "opened_at")
+
+    _borrower: Borrower
+    _db: DBConnection
+
+    def __init__(self, proxy: DBProxy) -> None:
+        self._proxy = proxy
+        self._must_reset = False
+        self.opened_at = 0.0
+
+    async def begin(self, *, read_only: bool) -> Self:
+        """Stand in line for a connection.
+
+        Raises:
+            BorrowTimeout: none became free in time.
+            DatabaseUnavailable: no server could be reached in that time.
+            TooManyClients: the proxy has no room for another client.
+
+        """
+        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only)
+        try:
+            self._db = await self._borrower.lend()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def drop(self) -> None:
+        """Close the connection: something still runs on it."""
+        self._borrower.drop_lent()
+
+    def end(self) -> None:
+        """Give the connection back. What may hold locks is reset before anybody is offered it."""
+        self._borrower.take_back(reset=self._must_reset)
+        self._proxy.dismiss(self._borrower, "it was closed")
+
+    @property
+    def wire(self) -> Wire:
+        """The connection through its driver."""
+        return self._db.wire
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection was given back or lost."""
+        return self._borrower.held is None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._borrower.is_open
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """What ties it to its connection beside the loan itself: nothing."""
+        return ()
+
+    def judge(self, sql: str) -> Effect:
+        """Tell what a statement does to the session, and take note of it: one that fails may have done half of its work."""
+        effect = self._borrower.judge(sql)
+        if not effect.plain:
+            db = self._db
+            if effect.dirty or effect.pins or effect.sets or effect.unsets:
+                db.dirty = db.dirty or effect.dirty or "a setting"
+            db.ruined = db.ruined or effect.ruins
+            self._must_reset = self._must_reset or bool(effect.pins)
+        return effect
+
+    def taint(self, reason: str) -> None:
+        """Have the session reset whatever was done to it: the proxy has not seen it."""
+        self._db.dirty = self._db.dirty or reason
+        self._must_reset = True
+
+    async def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        """Do something over the connection. The driver's own errors go through.
+
+        Raises:
+            ClientClosed: the client was idle or open for too long, or the proxy was closed.
+            ConnectionLost: the connection was lost before.
+
+        """
+        return await self._borrower.use(work, *args, **options)
+
+    async def commit(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Commit.
+
+        Raises:
+            CommitUnknown: the answer was lost: look before you repeat anything.
+
+        """
+        try:
+            await self.use(work, *args)
+        except Exception as error:
+            if self.is_over:
+                raise CommitUnknown(
+                    f"the answer to COMMIT was lost ({type(error).__name__}): the transaction may or may not be in the database"
+                ) from error
+            raise
