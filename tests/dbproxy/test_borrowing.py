@@ -170,7 +170,7 @@ async def test_the_percentage_is_of_the_servers_own_limit(server, view: View, pr
 async def test_the_minimum_is_warm_after_opening(server, view: View, proxies):
     proxy = proxies(server, minimum_connections=4)
     await proxy.open()
-    await until(lambda: proxy.statistics()["DatabaseConnections"] == 4)
+    assert proxy.statistics()["DatabaseConnections"] == 4
     assert await view.connections() == 4
 
 

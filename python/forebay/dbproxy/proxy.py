@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from forebay.dbproxy.driver import Driver
     from forebay.dbproxy.line import Line
     from forebay.dbproxy.loan import Loan
-    from forebay.dbproxy.pool import Pool
+    from forebay.dbproxy.pool import DBConnection, Pool
     from forebay.dbproxy.secrets import Secret
 
 HOUSEKEEPING_SECONDS = 1.0
@@ -150,7 +150,7 @@ class DBProxy:
     # Opening and closing
 
     async def open(self) -> None:
-        """Open the proxy, and its ``minimum_connections``; without a minimum nothing is connected yet.
+        """Open the proxy, and its ``minimum_connections``, all of them; without a minimum nothing is connected yet.
 
         Raises:
             DatabaseUnavailable: the minimum was asked for and no server can be reached.
@@ -160,6 +160,15 @@ class DBProxy:
         fleet = self._begin()
         if self.settings.minimum_connections and not fleet.proven:
             await self._prove(fleet.write_line)
+            most = fleet.writer.maximum if fleet.writer is not None else 1
+            warm = [self._borrow(fleet.write_line) for _ in range(min(self.settings.minimum_connections, most))]
+            found = await asyncio.gather(*warm, return_exceptions=True)
+            for db in found:
+                if not isinstance(db, BaseException):
+                    db.pool.give_back(db)
+            failure = next((error for error in found if isinstance(error, BaseException)), None)
+            if failure is not None:
+                raise failure
 
     def _begin(self) -> Fleet:
         if self._closed:
@@ -179,8 +188,11 @@ class DBProxy:
 
     async def _prove(self, line: Line) -> None:
         """Find out, by borrowing once, that the target can be used at all."""
-        db = line.take(None) or await line.wait()
+        db = await self._borrow(line)
         db.pool.give_back(db)
+
+    async def _borrow(self, line: Line) -> DBConnection:
+        return line.take(None) or await line.wait()
 
     async def close(self) -> None:
         """Close all clients and connections. Statements in progress are cancelled; do it after the last handler."""

@@ -1,0 +1,21 @@
+"""The proxy's own picture, in full: a thousand handlers, ten connections, a real MariaDB; and what breaks without a proxy."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RDS = Path(__file__).parents[2] / "examples" / "rds.py"
+
+
+@pytest.mark.timeout(120)
+def test_a_thousand_handlers_are_served_by_ten_connections_and_are_not_without():
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", str(RDS)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "with the proxy, 10 connections: 1,000 of 1,000 handlers were served" in done.stdout
+    served = re.search(r"without: ([\d,]+) of 1,000 handlers", done.stdout)
+    assert served, done.stdout
+    assert int(served[1].replace(",", "")) < 1000, done.stdout
