@@ -42,7 +42,7 @@ def start_mariadb(folder: Path) -> tuple[subprocess.Popen, int]:
     )
     if not install or not server:
         sys.exit("mariadb-server is not installed: sudo apt-get install mariadb-server")
-    common = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
+    common = ["--no-defaults", f"--datadir={folder / 'data'}", f"--tmpdir={folder}", *user]
     subprocess.run(
         [install, *common, "--skip-test-db", "--auth-root-authentication-method=normal"],
         check=True,

@@ -317,6 +317,7 @@ def new_mariadb() -> MariaDB:
             binary("mariadb-install-db", "mariadb-server"),
             "--no-defaults",
             f"--datadir={folder / 'data'}",
+            f"--tmpdir={folder}",  # in a common one, each server that starts sweeps away what the others have there
             "--skip-test-db",
             "--auth-root-authentication-method=normal",
             "--innodb-log-file-size=8M",

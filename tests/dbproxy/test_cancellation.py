@@ -11,7 +11,7 @@ from db_servers import View, until
 
 from forebay.errors import CommitUnknown, ConnectionLost, QueryTimeout
 
-DEEP = os.environ.get("FOREBAY_DEEP") == "1"
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 QUERIES = 1_000_000 if DEEP else 20_000
 CANCELLED = 0.05
 CLIENTS = 200

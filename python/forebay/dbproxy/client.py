@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from forebay.dbproxy.driver import Result
+from forebay.dbproxy.listen import listen
 from forebay.dbproxy.transaction import Transaction
 from forebay.errors import ClientClosed, InvalidParameterValue
 
@@ -122,6 +123,21 @@ class Client:
         finally:
             if own and not borrower.closed_because:
                 await borrower.run("execute", "COMMIT" if reached_end else "ROLLBACK", (), timeout)
+
+    def listen(self, channel: str) -> AsyncGenerator[str, None]:
+        """Give the payloads of ``NOTIFY`` on a channel as they come (PostgreSQL). The client is pinned while it listens.
+
+        Between two notifications the client may run statements. End it with ``aclose()``, or by ``contextlib.aclosing``.
+
+        Raises:
+            InvalidParameterValue: the engine is not PostgreSQL.
+            ConnectionLost: the connection is gone; notifications may have been missed.
+            DBProxyError: more than 10,000 notifications were waiting to be read.
+
+        """
+        if self.engine != "postgresql":
+            raise InvalidParameterValue("listen: only PostgreSQL has it")
+        return listen(self._borrower or self._not_open(), channel)
 
     def transaction(
         self, *, isolation: str | None = None, read_only: bool | None = None, deferrable: bool | None = None

@@ -193,7 +193,8 @@ def _drop(reading: Reading) -> Effect:
         return Effect(unpins=(f"prepared statement:{words[-1].lower()}",))
     if "TABLE" in words[:3]:
         names = [text.strip("`").lower() for kind, text in tokens(reading.original) if kind in {"word", "text"}]
-        return Effect(unpins=tuple(f"temporary table:{n.rsplit('.', 1)[-1]}" for n in names[2:]))
+        dropped = names[names.index("table") + 1 :]
+        return Effect(unpins=tuple(f"temporary table:{name.rsplit('.', 1)[-1]}" for name in dropped))
     return PLAIN
 
 

@@ -19,7 +19,7 @@ from forebay.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from forebay.dbproxy.effect import Effect
     from forebay.dbproxy.secrets import Credentials
@@ -63,7 +63,7 @@ _IS_WRITER = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_tr
 class PostgresWire:
     """One PostgreSQL connection."""
 
-    __slots__ = ("in_transaction", "is_broken", "raw", "server_id", "server_version", "socket", "typed")
+    __slots__ = ("in_transaction", "is_broken", "raw", "server_id", "server_version", "socket")
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -73,7 +73,6 @@ class PostgresWire:
         self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
         self.is_broken = raw.is_closed
         self.in_transaction = raw.is_in_transaction
-        self.typed = False  # an adapter has set type codecs, which belong to it alone
 
     def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows (``asyncpg.Record``)."""
@@ -102,6 +101,16 @@ class PostgresWire:
         """Give rows through a cursor; the caller holds a transaction."""
         async for row in self.raw.cursor(sql, *args, prefetch=prefetch):
             yield row
+
+    async def add_listener(self, channel: str, heard: Callable[..., None], lost: Callable[..., None]) -> None:
+        """Call back with each notification of a channel, and when the connection is gone."""
+        self.raw.add_termination_listener(lost)
+        await self.raw.add_listener(channel, heard)
+
+    async def remove_listener(self, channel: str, heard: Callable[..., None], lost: Callable[..., None]) -> None:
+        """Call back no more."""
+        self.raw.remove_termination_listener(lost)
+        await self.raw.remove_listener(channel, heard)
 
     def interpolate(self, sql: str, _args: Sequence[Any]) -> str:
         """Give the text as it is: PostgreSQL's arguments travel beside it."""

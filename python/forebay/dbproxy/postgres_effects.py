@@ -43,7 +43,7 @@ _STATELESS = frozenset(
 )
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
 _LOCKS_READ = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY\s+SHARE)\b")
-_WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO|NEXTVAL|SETVAL)\b")
+_WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO|NEXTVAL|SETVAL|PG_NOTIFY)\b")
 _BODY = re.compile(r"\bBEGIN\s+ATOMIC\b")
 _TEMPORARY = re.compile(r"\b(?:TEMP|TEMPORARY)\b|\bPG_TEMP\b")
 _INTO_TEMPORARY = re.compile(r"\bINTO\s+(?:LOCAL\s+|GLOBAL\s+)?(?:TEMP|TEMPORARY)\b|\bPG_TEMP\b")

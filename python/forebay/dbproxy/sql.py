@@ -89,7 +89,7 @@ class Reading:
     """One statement with its texts and comments taken out.
 
     Attributes:
-        text: the statement, upper case, every quoted text and comment a ``?``.
+        text: the statement, upper case, every quoted text and comment a ``?``, one space wherever there was any.
         words: its first words (up to eight), upper case.
         original: the statement as it was written (executed comments unwrapped).
 
@@ -153,7 +153,7 @@ def _unwrap(sql: str) -> str:
 
 
 def _reading(stripped: str, original: str) -> Reading:
-    text = stripped.strip().rstrip(";").upper().lstrip("? \t\r\n(")
+    text = " ".join(stripped.upper().split()).rstrip("; ").lstrip("? (")
     words = tuple(word for word in re.split(r"[\s?(),=]+", text[:400], maxsplit=8)[:8] if word)
     return Reading(text, words, original)
 
