@@ -25,7 +25,7 @@ import uvloop
 import forebay
 
 ALLOWED = 100
-HANDLER_SECONDS_MAX = 10
+HANDLER_SECONDS_MAX = 5
 PASSWORD = "handlers-only"  # noqa: S105  of a server that lives as long as this program
 
 

@@ -14,7 +14,7 @@ from forebay.errors import CommitUnknown, ConnectionLost, QueryTimeout
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 QUERIES = 1_000_000 if DEEP else 20_000
 CANCELLED = 0.05
-CLIENTS = 200
+CLIENTS = 40
 
 
 @pytest.mark.timeout(3600 if DEEP else 120)
@@ -26,9 +26,10 @@ async def test_a_cancelled_query_never_answers_another_one(server, view: View, p
     loop = asyncio.get_running_loop()
     tags = iter(range(QUERIES))
     wrong, answered, cancelled = [], 0, 0
+    typical = 0.005  # seconds from a question to its answer: cancelled anywhere between, in line and at the server
 
     async def worker():
-        nonlocal answered, cancelled
+        nonlocal answered, cancelled, typical
         client = None
         for tag in tags:
             if client is None or dice.random() < 0.01:  # clients come and go
@@ -37,14 +38,16 @@ async def test_a_cancelled_query_never_answers_another_one(server, view: View, p
                 client = await proxy.connect().__aenter__()
             text = "x" * dice.choice((1, 10, 3000))
             task = asyncio.ensure_future(client.fetch_one(question, (tag, text)))
+            began = loop.time()
             if dice.random() < CANCELLED:
-                loop.call_later(dice.random() * 0.02, task.cancel)
+                loop.call_later(dice.random() * 1.5 * typical, task.cancel)
             try:
                 row = await task
             except asyncio.CancelledError:
                 cancelled += 1
                 continue
             answered += 1
+            typical += (loop.time() - began - typical) / 100
             if tuple(row) != (tag, text):
                 wrong.append((tag, tuple(row)))
         if client is not None:
@@ -56,9 +59,12 @@ async def test_a_cancelled_query_never_answers_another_one(server, view: View, p
     assert wrong == [], f"seed {seed}"
     assert answered + cancelled == QUERIES
     assert cancelled >= QUERIES * CANCELLED / 10, "too few were caught in the act for the test to mean anything"
-    assert proxy.statistics()["InterruptedConnections"] > 0, f"seed {seed}, cancelled {cancelled}: {proxy.statistics()}"
-    assert view.peak <= 10
-    await until(lambda: proxy.statistics()["ClientsWaiting"] == 0)
+    assert proxy.statistics()["InterruptedConnections"] >= cancelled / 100, f"seed {seed}, cancelled {cancelled}"
+    figures = proxy.statistics()
+    assert view.peak <= 10 + (server.engine == "mysql"), "see _kill_alone: one more, when every connection is stuck"
+    assert figures["ClientsWaiting"] == 0
+    interrupted = figures["InterruptedConnections"]
+    print(f"{QUERIES:,} asked, {answered:,} answered, {cancelled:,} cancelled, {interrupted:,} in the act; peak {view.peak}")
 
 
 async def test_a_cancelled_transaction_is_rolled_back_and_its_connection_not_reused(server, proxies):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from forebay import Histogram
+
 RDS_PROXY = {
     "AvailabilityPercentage", "ClientConnections", "ClientConnectionsClosed", "ClientConnectionsNoTLS", "ClientConnectionsReceived",
     "ClientConnectionsSetupFailedAuth", "ClientConnectionsSetupSucceeded", "ClientConnectionsTLS", "DatabaseConnectionRequests",
@@ -31,7 +33,7 @@ async def test_every_metric_of_rds_proxy_is_there(server, proxies):
     names = [
         name
         for name, labels, value in proxy.measurements()
-        if labels == {"ProxyName": "app"} and isinstance(value, int | float)
+        if labels == {"ProxyName": "app"} and isinstance(value, int | float | Histogram)
     ]
     assert set(names) >= RDS_PROXY
 
