@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 
 import pytest
 from db_servers import View, until
@@ -64,7 +65,9 @@ async def test_a_cancelled_query_never_answers_another_one(server, view: View, p
     assert view.peak <= 10 + (server.engine == "mysql"), "see _kill_alone: one more, when every connection is stuck"
     assert figures["ClientsWaiting"] == 0
     interrupted = figures["InterruptedConnections"]
-    print(f"{QUERIES:,} asked, {answered:,} answered, {cancelled:,} cancelled, {interrupted:,} in the act; peak {view.peak}")
+    sys.stdout.write(
+        f"{QUERIES:,} asked, {answered:,} answered, {cancelled:,} cancelled, {interrupted:,} in the act; peak {view.peak}\n"
+    )
 
 
 async def test_a_cancelled_transaction_is_rolled_back_and_its_connection_not_reused(server, proxies):

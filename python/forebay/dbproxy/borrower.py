@@ -216,7 +216,10 @@ class Borrower:
     async def lend(self) -> DBConnection:
         """Borrow a connection that stays with this client until it is taken back; see ``Loan``."""
         began = now()
-        self.held = db = await self._borrow(PLAIN)
+        db = self._line.take(self._last) or await self._line.wait()
+        if not db.suits(self.number, self.session.tracked):
+            db = await self._made_fit(db, PLAIN)
+        self.held = db
         self._counters.borrow.record(now() - began)
         return db
 

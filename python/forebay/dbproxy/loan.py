@@ -42,21 +42,34 @@ class Loan:
             TooManyClients: the proxy has no room for another client.
 
         """
-        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only)
+        await self.admitted(read_only=read_only)
         try:
-            self._db = await self._borrower.lend()
+            await self.take()
         except BaseException:
             self.end()
             raise
         return self
+
+    async def admitted(self, *, read_only: bool = False) -> Self:
+        """Become a client of the proxy, without a connection yet."""
+        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only)
+        return self
+
+    async def take(self) -> None:
+        """Stand in line for a connection."""
+        self._db = await self._borrower.lend()
+
+    def give_back(self) -> None:
+        """Give the connection back. What may hold locks is reset before anybody is offered it."""
+        self._borrower.take_back(reset=self._must_reset)
 
     def drop(self) -> None:
         """Close the connection: something still runs on it."""
         self._borrower.drop_lent()
 
     def end(self) -> None:
-        """Give the connection back. What may hold locks is reset before anybody is offered it."""
-        self._borrower.take_back(reset=self._must_reset)
+        """Give the connection back, and be a client no more."""
+        self.give_back()
         self._proxy.dismiss(self._borrower, "it was closed")
 
     @property
