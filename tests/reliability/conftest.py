@@ -14,9 +14,6 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-DEEP = int(os.environ.get("FOREBAY_DEEP", "1"))
-"""How many times as many cycles as in the ordinary run."""
-
 
 class Nursery:
     """Starts lives of the app, kills them, and reads their ledger."""

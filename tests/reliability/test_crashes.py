@@ -5,18 +5,19 @@ what runs twice was in flight or had not been checkpointed.
 """
 
 import asyncio
+import os
 import random
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from conftest import DEEP
 from ledger import check
 from victim import Ledger, make
 
 from forebay import App, Batch
 
+DEEP = int(os.environ.get("FOREBAY_DEEP", "1"))
 KILLS = 100 * DEEP
 TERMS = 20 * DEEP
 STARVED = 3 * DEEP

@@ -1,7 +1,7 @@
 """MySQL and MariaDB through asyncmy: its connections, never its pool.
 
 Chosen by measurement against aiomysql (``docs/dbproxy.md``): both end a cancelled query by closing their connection, asyncmy
-answers 1.7 times as many queries a second.
+spends less processor time on one that is answered.
 """
 
 from __future__ import annotations

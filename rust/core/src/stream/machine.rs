@@ -240,6 +240,10 @@ impl ShardMachine {
     /// Give up the batch a lane is stuck on (`None`: of each lane whose batch has failed), one in flight unless it
     /// succeeds. Returns how many there were.
     pub fn skip(&mut self, lane: Option<u8>, now: &Now) -> usize {
+        // A seek under way has passed these batches by, or runs them again: there is nothing to give up.
+        if self.seek.is_some() {
+            return 0;
+        }
         let mut skipped = 0;
         for index in 0..self.lanes.len() {
             let Some(batch) = self.lanes[index].batches.front_mut() else { continue };

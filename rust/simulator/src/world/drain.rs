@@ -35,6 +35,10 @@ impl World {
             return;
         }
         open(&self.ledger).check_drained();
+        // A second has just ended, and its metrics wait for company before they are saved.
+        if self.engine.as_ref().is_some_and(|engine| !engine.idle()) {
+            self.watch();
+        }
         self.check_rest();
         self.crash(Ending::Stop);
         let before = open(&self.ledger).counts.deliveries;

@@ -235,3 +235,26 @@ fn a_batch_that_began_in_a_window_ends_in_it() {
     let last = rig.batches();
     assert!(last[0].positions.is_empty(), "the window's final invoke");
 }
+
+/// A mapping was moved to LATEST while one lane ran and another waited to retry. Skipping the one that waited wrote a failure record for
+/// records that the move had passed by.
+#[test]
+fn what_a_seek_has_passed_by_cannot_be_skipped() {
+    let rig = Rig::new();
+    rig.start(&json!({"parallelization_factor": 2, "maximum_retry_attempts": 5}));
+    rig.put(&["a", "b", "c", "d", "e", "f"]);
+    let batches = rig.batches();
+    assert_eq!(batches.len(), 2, "both lanes run");
+    rig.end(batches[0].token, 1, None);
+    let mut seek = bound();
+    seek["position"] = "LATEST".into();
+    rig.ask("mapping.seek", &seek);
+    let described = rig.told("mapping.describe", &bound()).unwrap();
+    for lane in described["shards"][0]["lanes"].as_array().unwrap() {
+        let mut skip = bound();
+        skip["batch"] = lane["batch"].clone();
+        rig.ask("mapping.skip", &skip);
+    }
+    rig.end(batches[1].token, 1, None);
+    assert!(rig.failures().is_empty());
+}
