@@ -294,7 +294,8 @@ proptest! {
             }
         }
         let (mut from, mut to) = (START + from, START + from + length);
-        if minutes || from < begun {
+        // Seconds are kept for three hours, and not over a restart.
+        if minutes || from < begun || from + 3 * 3600 <= second {
             (from, to) = (from / 60 * 60, to.div_ceil(60) * 60);
         }
         let inside = counted.iter().filter(|(second, _)| (from..to).contains(second));
