@@ -9,6 +9,7 @@ use crate::error::{EngineError, Waiter};
 use crate::failures::FailureKey;
 use crate::history::What;
 use crate::invocation::row::Event;
+use crate::outbox::Kind;
 use crate::pollers::{Poller, PollerId, Records};
 use crate::port::StoreError;
 use crate::queue::{Messages, QueueJob};
@@ -35,6 +36,16 @@ pub(crate) enum Job {
     Event { queue: u64, key: Key, event: Event, interruptions: u32 },
     /// A failure record on its way to a destination.
     Delivery { key: FailureKey, record: Arc<[u8]> },
+}
+
+impl Job {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Delivery { .. } => Kind::Delivery,
+            Self::Invoke { .. } => Kind::Invoke,
+            Self::Batch { .. } | Self::Messages(_) | Self::Redrive { .. } | Self::Event { .. } => Kind::Work,
+        }
+    }
 }
 
 /// One try at one piece of work.
@@ -221,19 +232,13 @@ impl State {
         if attempt.request == 0 {
             attempt.request = self.chance.uuid();
         }
-        let (slot, is_delivery) = (attempt.slot, matches!(attempt.job, Job::Delivery { .. }));
-        let is_suspect = alone && !matches!(attempt.job, Job::Invoke { .. });
-        let queue = match attempt.job {
-            Job::Delivery { .. } => &mut self.outbox.deliveries,
-            Job::Invoke { .. } => &mut self.outbox.invokes,
-            _ if alone => &mut self.outbox.alone,
-            _ => &mut self.outbox.ready,
-        };
+        let (slot, kind) = (attempt.slot, attempt.job.kind());
+        let is_suspect = alone && kind != Kind::Invoke;
         let token = self.attempts.insert(attempt);
-        if !is_delivery && !is_suspect && self.pools.line_up(slot, token) {
+        if kind != Kind::Delivery && !is_suspect && self.pools.line_up(slot, token) {
             return;
         }
-        queue.push_back(token);
+        self.outbox.line(kind, alone).push_back(token);
         self.ring = true;
     }
 
@@ -284,16 +289,14 @@ impl State {
         // In order even when the timeout has become shorter while attempts are in flight.
         let at = function.deadlines.partition_point(|&(deadline, _)| deadline <= attempt.deadline_ns);
         function.deadlines.insert(at, (attempt.deadline_ns, token));
-        match attempt.job {
-            Job::Delivery { .. } => self.outbox.delivering += 1,
-            Job::Invoke { .. } => self.outbox.invoking += 1,
-            _ => self.outbox.running += 1,
+        let kind = attempt.job.kind();
+        self.outbox.began(kind, attempt.alone);
+        if kind != Kind::Delivery {
+            function.meters.in_flight.add(1.0);
         }
-        self.outbox.running_alone |= attempt.alone;
         let mut suspect = None;
         let task = match &attempt.job {
             Job::Batch { poller, records, lane, window, interruptions, .. } => {
-                function.meters.in_flight.add(1.0);
                 suspect = attempt.alone.then_some(*poller);
                 if let Some(poller) = self.pollers[*poller].as_mut() {
                     self.counted.push((token, slot_record(poller, records, (*lane, *interruptions), attempt)));
@@ -311,21 +314,17 @@ impl State {
                 Task::Batch { records: records.clone(), window: window.clone(), as_event: function.as_event }
             }
             Job::Messages(job) => {
-                function.meters.in_flight.add(1.0);
                 self.counted.extend(self.queues.handed_out(token, job, (attempt.number, attempt.alone)));
                 Task::Messages { messages: job.messages.clone(), as_event: function.as_event }
             }
             Job::Redrive { records, .. } => {
-                function.meters.in_flight.add(1.0);
                 Task::Batch { records: records.clone(), window: None, as_event: function.as_event }
             }
             Job::Invoke { payload, .. } => {
                 self.outbox.invoke_bytes -= payload.len();
-                function.meters.in_flight.add(1.0);
                 Task::Invoke(payload.clone())
             }
             Job::Event { queue, key, event, interruptions } => {
-                function.meters.in_flight.add(1.0);
                 let (queue, key, number) = (*queue, *key, attempt.number);
                 let facts = (number, *interruptions, attempt.alone);
                 self.counted.push((token, crate::invocation::slot_record(queue, key, facts)));
@@ -376,15 +375,11 @@ impl State {
             Job::Redrive { key, .. } => (None, Some(key.mapping)),
             _ => (None, None),
         };
-        if !matches!(attempt.job, Job::Delivery { .. }) {
+        let kind = attempt.job.kind();
+        if kind != Kind::Delivery {
             self.functions[slot].meters.zombies.add(1.0);
         }
-        if !matches!(attempt.job, Job::Delivery { .. } | Job::Invoke { .. }) {
-            self.outbox.zombies += 1;
-        }
-        if attempt.alone {
-            self.outbox.running_alone = false;
-        }
+        self.outbox.overdue(kind, attempt.alone);
         if !self.pools.stop_attempt(slot, token, self.now.mono_ns) {
             self.outbox.cancels.push_back(token);
             self.ring = true;

@@ -5,6 +5,8 @@
 //! position a salvage filled, so that a log never has a gap. Offsets are found once when a chunk is opened; a damaged body is
 //! refused there and not by a panic later.
 
+use crate::bytes::{u32_at, u64_at};
+
 /// One record, borrowed from its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordView<'a> {
@@ -137,18 +139,6 @@ impl Chunk {
     pub fn data_len(&self, position: u64) -> u32 {
         u32_at(&self.body, self.offsets[(position - self.first) as usize] as usize + 4)
     }
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0u8; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(word)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0u8; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod attempts;
 pub mod bell;
+mod bytes;
 pub mod chunk;
 mod commits;
 mod deliveries;

@@ -8,6 +8,17 @@ use crate::attempts::Token;
 pub(crate) const INVOKES_MAX: usize = 10_000;
 const INVOKE_BYTES_MAX: usize = 64 << 20;
 
+/// What waits apart from what, and is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A failure record for a destination: no function runs.
+    Delivery,
+    /// A synchronous invocation.
+    Invoke,
+    /// Anything else that runs a function.
+    Work,
+}
+
 /// Attempts waiting to be handed out, and how many are out.
 #[derive(Default)]
 pub(crate) struct Outbox {
@@ -46,7 +57,7 @@ impl Outbox {
         if let Some(token) = self.deliveries.pop_front() {
             return Some(token);
         }
-        if self.running + self.invoking >= most {
+        if self.places_taken() >= most {
             return None;
         }
         // In turns, so that neither kind takes every place from the other.
@@ -81,13 +92,59 @@ impl Outbox {
     pub(crate) fn rings(&self, draining: bool, most: usize) -> bool {
         let has_batch = !self.alone.is_empty() || !self.ready.is_empty();
         let has_work = !self.invokes.is_empty() || (has_batch && self.batch_may_run());
-        let brings = !self.deliveries.is_empty() || (has_work && self.running + self.invoking < most);
+        let brings = !self.deliveries.is_empty() || (has_work && self.places_taken() < most);
         !self.cancels.is_empty() || (!draining && brings)
     }
 
-    /// Whether one more invocation, or one more batch or redrive, may run now.
-    pub(crate) fn may_run(&self, is_invoke: bool, most: usize) -> bool {
-        self.running + self.invoking < most && (is_invoke || self.batch_may_run())
+    /// Whether one more may run now.
+    pub(crate) fn may_run(&self, kind: Kind, most: usize) -> bool {
+        self.places_taken() < most && (kind == Kind::Invoke || self.batch_may_run())
+    }
+
+    /// Functions that run.
+    pub(crate) fn places_taken(&self) -> usize {
+        self.running + self.invoking
+    }
+
+    /// Where an attempt waits; `alone`: it is a suspect.
+    pub(crate) fn line(&mut self, kind: Kind, alone: bool) -> &mut VecDeque<Token> {
+        match kind {
+            Kind::Delivery => &mut self.deliveries,
+            Kind::Invoke => &mut self.invokes,
+            Kind::Work if alone => &mut self.alone,
+            Kind::Work => &mut self.ready,
+        }
+    }
+
+    /// One was handed out.
+    pub(crate) fn began(&mut self, kind: Kind, alone: bool) {
+        *self.out(kind) += 1;
+        self.running_alone |= alone;
+    }
+
+    /// One is past its deadline, and still runs.
+    pub(crate) fn overdue(&mut self, kind: Kind, alone: bool) {
+        self.zombies += usize::from(kind == Kind::Work);
+        if alone {
+            self.running_alone = false;
+        }
+    }
+
+    /// One has ended; `overdue`: after its deadline.
+    pub(crate) fn ended(&mut self, kind: Kind, alone: bool, overdue: bool) {
+        *self.out(kind) -= 1;
+        self.zombies -= usize::from(overdue && kind == Kind::Work);
+        if alone && !overdue {
+            self.running_alone = false;
+        }
+    }
+
+    fn out(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Delivery => &mut self.delivering,
+            Kind::Invoke => &mut self.invoking,
+            Kind::Work => &mut self.running,
+        }
     }
 
     /// Nothing runs beside a suspect, and a suspect waits for what runs.

@@ -6,6 +6,7 @@ use forebay_core::stream::report;
 
 use crate::attempts::{Attempt, Job, Settled, Slot};
 use crate::error::{EngineError, Reply};
+use crate::outbox::Kind;
 use crate::pollers::{PollerId, Records};
 use crate::state::State;
 
@@ -13,23 +14,14 @@ impl State {
     /// An attempt has ended. A token that names nothing is an answer that came twice or too late: it is refused.
     pub(crate) fn settle(&mut self, settled: Settled) {
         let Some(attempt) = self.attempts.remove(settled.token) else { return };
-        match attempt.job {
-            Job::Delivery { .. } => self.outbox.delivering -= 1,
-            Job::Invoke { .. } => self.outbox.invoking -= 1,
-            Job::Batch { .. } | Job::Messages(_) | Job::Redrive { .. } | Job::Event { .. } => {
-                self.outbox.running -= 1;
-                self.outbox.zombies -= usize::from(attempt.timed_out);
-            }
-        }
-        if attempt.alone && !attempt.timed_out {
-            self.outbox.running_alone = false;
-        }
+        let kind = attempt.job.kind();
+        self.outbox.ended(kind, attempt.alone, attempt.timed_out);
         for &slot in &attempt.file_slots {
             self.slots.release(slot);
         }
         let status = if attempt.timed_out { 2 } else { settled.status };
-        let is_delivery = matches!(attempt.job, Job::Delivery { .. });
-        let timed_out = (status == 2 && !is_delivery).then(|| self.timeout_error(attempt.slot, attempt.request).1);
+        let timed_out =
+            (status == 2 && kind != Kind::Delivery).then(|| self.timeout_error(attempt.slot, attempt.request).1);
         let body = timed_out.map(String::into_bytes).or(settled.body);
         self.measure(&attempt, status, settled.duration_ns);
         match attempt.job {
@@ -84,7 +76,7 @@ impl State {
         }) {
             function.deadlines.pop_front();
         }
-        if matches!(attempt.job, Job::Delivery { .. }) {
+        if attempt.job.kind() == Kind::Delivery {
             return;
         }
         function.meters.in_flight.add(-1.0);

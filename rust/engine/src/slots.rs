@@ -14,6 +14,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use crate::bytes::{u32_at, u64_at};
 use crate::directory::open_private;
 use crate::fp;
 use crate::port::StoreError;
@@ -339,18 +340,6 @@ fn decode(cell: &[u8]) -> Option<SlotRecord> {
         lanes: cell[37],
         alone: cell[38] != 0,
     })
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(word)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
 }
 
 #[cfg(test)]

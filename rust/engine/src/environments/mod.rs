@@ -23,8 +23,9 @@ use serde::Deserialize;
 use self::faults::Fault;
 use self::post::{Errand, Farewell, Letter, Post};
 pub use self::process::{end_with_parent, Program};
-use crate::attempts::{Job, Settled, Slot, Task, Token};
+use crate::attempts::{Settled, Slot, Task, Token};
 use crate::meters::EnvironmentMeters;
+use crate::outbox::Kind;
 use crate::port::StoreError;
 use crate::state::{State, Timer};
 
@@ -285,9 +286,7 @@ impl State {
         let pool = self.pools.by_slot.get_mut(&slot)?;
         let (attempts, outbox) = (&mut self.attempts, &self.outbox);
         let at = pool.line.iter().position(|&token| {
-            attempts
-                .get_mut(token)
-                .is_some_and(|attempt| attempt.alone || outbox.may_run(matches!(attempt.job, Job::Invoke { .. }), most))
+            attempts.get_mut(token).is_some_and(|attempt| attempt.alone || outbox.may_run(attempt.job.kind(), most))
         })?;
         let id = pool.machine.claim(self.now.mono_ns)?;
         Some((id, pool.line.remove(at)?))
@@ -307,7 +306,7 @@ impl State {
     }
 
     fn ask_for_more(&mut self, slot: Slot) {
-        let room = self.config.concurrency.saturating_sub(self.outbox.running + self.outbox.invoking);
+        let room = self.config.concurrency.saturating_sub(self.outbox.places_taken());
         let now = self.now.mono_ns;
         let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
         if pool.line.is_empty() {
@@ -322,7 +321,7 @@ impl State {
     pub(crate) fn line_up_suspect(&mut self) {
         let Some(&token) = self.outbox.alone.front() else { return };
         let Some(slot) = self.attempts.get_mut(token).map(|attempt| attempt.slot) else { return };
-        if !self.pools.has(slot) || self.draining || !self.outbox.may_run(false, self.config.concurrency) {
+        if !self.pools.has(slot) || self.draining || !self.outbox.may_run(Kind::Work, self.config.concurrency) {
             return;
         }
         self.outbox.alone.pop_front();

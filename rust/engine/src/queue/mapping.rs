@@ -117,7 +117,7 @@ impl State {
         self.started
             && !self.draining
             && self.failed.is_none()
-            && self.outbox.running + self.outbox.invoking + waits + self.queues.claims < self.config.concurrency
+            && self.outbox.places_taken() + waits + self.queues.claims < self.config.concurrency
             && self.queues.runs < RUNS_MAX
     }
 

@@ -12,6 +12,7 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
+use crate::bytes::{hex, u16_at, u32_at, u64_at};
 use crate::chunk::RecordView;
 use crate::error::EngineError;
 use crate::port::ShardId;
@@ -276,31 +277,6 @@ pub(super) fn handle_of(text: &str, log: ShardId) -> Result<Handle, EngineError>
             Err(EngineError::Invalid(format!("The input receipt handle \"{text}\" is not a valid receipt handle.")))
         }
     }
-}
-
-/// Bytes as lower-case hexadecimal text.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _never_fails = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(word)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use forebay_core::queue::face::Sent;
 use sha2::{Digest, Sha256};
 
 use super::check::{check_entries, check_message};
-use super::message::{hex, message_id, pack_attributes, Message, NewMessage};
+use super::message::{message_id, pack_attributes, Message, NewMessage};
 use super::moves::Moved;
 use super::{message_key, QueueId};
+use crate::bytes::hex;
 use crate::chunk::{Chunk, RecordView};
 use crate::commits::Pending;
 use crate::error::{EngineError, Reply, Waiter};

@@ -1,12 +1,12 @@
 //! `failed.*`
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::{json, Value};
 
 use super::Done;
+use crate::bytes::hex;
 use crate::error::EngineError;
 use crate::failures::{decode, FailureKey, FailureRow};
 use crate::port::Table;
@@ -248,11 +248,7 @@ pub(crate) fn shown(
 
 /// Where `why` goes on: a table and a key.
 fn cursor(table: Table, after: &[u8]) -> String {
-    let mut text = format!("{}-", table as u8);
-    for byte in after {
-        let _infallible = write!(text, "{byte:02x}");
-    }
-    text
+    format!("{}-{}", table as u8, hex(after))
 }
 
 fn parse_cursor(text: &str) -> Option<(Table, Option<Vec<u8>>)> {
