@@ -16,7 +16,7 @@ from forebay.runtime import handler as inspection
 from forebay.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from forebay.model.asynchronous import AsynchronousSettings
     from forebay.model.checks import Seconds
@@ -150,10 +150,7 @@ class Declarations:
             arn = names.stream_arn(self._settings.region, self._settings.account, name)
             known = self.streams[name] = Stream(settings, arn, self._caller)
             return known, True
-        for option in given:
-            before, now = getattr(known.settings, option), getattr(settings, option)
-            if before != now:
-                raise ResourceConflict(f"stream {name!r} is declared already with {option}={before!r}, not {now!r}")
+        _refuse_others(f"stream {name!r}", known.settings, settings, given)
         return known, False
 
     def queue(self, name: str, given: dict[str, Any]) -> tuple[Queue, bool]:
@@ -164,10 +161,7 @@ class Declarations:
             arn = names.queue_arn(self._settings.region, self._settings.account, name)
             known = self.queues[name] = Queue(settings, arn, self._caller)
             return known, True
-        for option in given:
-            before, now = getattr(known.settings, option), getattr(settings, option)
-            if before != now:
-                raise ResourceConflict(f"queue {name!r} is declared already with {option}={before!r}, not {now!r}")
+        _refuse_others(f"queue {name!r}", known.settings, settings, given)
         return known, False
 
     def queues_in_order(self) -> list[Queue]:
@@ -225,3 +219,11 @@ def _no_handler(name: str) -> Callable[[Any, Any], Any]:
 
     handler.__name__ = handler.__qualname__ = name
     return handler
+
+
+def _refuse_others(what: str, known: object, settings: object, given: Iterable[str]) -> None:
+    """Refuse the options that were given, if they differ from what is declared."""
+    for option in given:
+        before, now = getattr(known, option), getattr(settings, option)
+        if before != now:
+            raise ResourceConflict(f"{what} is declared already with {option}={before!r}, not {now!r}")

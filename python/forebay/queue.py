@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay import _core
 from forebay._core import Message
+from forebay.declared import Declared
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits
+from forebay.model.queue import QueueSettings
 from forebay.wire import mapping as wire
 from forebay.wire import payload
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable, Mapping
 
     from forebay.model.checks import Seconds
-    from forebay.model.queue import QueueSettings
-    from forebay.runtime.caller import Caller, Packed
+    from forebay.runtime.caller import Packed
 
 AttributeValue = str | int | float | bytes
 
@@ -38,22 +38,8 @@ class Depth:
     """Waiting for a delay to end."""
 
 
-class Queue:
+class Queue(Declared[QueueSettings]):
     """A queue of messages. Made by `App.queue`, never by hand."""
-
-    def __init__(self, settings: QueueSettings, arn: str, caller: Caller) -> None:
-        self.settings = settings
-        self.arn = arn
-        self._caller = caller
-        self._declaring: asyncio.Future[bytes] | None = None
-
-    def __repr__(self) -> str:
-        return f"<forebay queue {self.name!r}>"
-
-    @property
-    def name(self) -> str:
-        """The queue's name."""
-        return self.settings.name
 
     # --- sending
 
@@ -250,15 +236,6 @@ class Queue:
     def redrive_sync(self, to: Queue | str | None = None, rate: float | None = None) -> int:
         """Do as `redrive`, from a thread other than the event loop's."""
         return int(self._caller.ask_sync("queue.redrive", **self._redrive(to, rate))["moving"])
-
-    def declaring(self, answer: asyncio.Future[bytes]) -> None:
-        """Remember that the engine was told of the queue and has not answered."""
-        self._declaring = answer
-
-    async def _declared(self) -> None:
-        declaring, self._declaring = self._declaring, None
-        if declaring is not None:
-            await declaring
 
     def _receive(
         self, maximum: int, wait: Seconds, visibility_timeout: Seconds | None, attempt_id: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from forebay.model import limits, names
@@ -22,14 +23,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class DeclaresQueues:
+class DeclaresQueues(ABC):
     """What `App` can do with queues."""
 
     _declared: Declarations
     _running: Running | None
 
+    @abstractmethod
     def _tell(self) -> None:
-        raise NotImplementedError
+        """Tell the engine of what is new, if it runs."""
 
     def on_queue(
         self,

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from forebay.declared import Declared
 from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits
+from forebay.model.settings import StreamSettings
 from forebay.wire import payload as wire
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable
 
-    from forebay.model.settings import StreamSettings
-    from forebay.runtime.caller import Caller
 
 Entry = tuple[bytes | str, str]
 _PLAIN = (bytes, str)
 
 
-class Stream:
+class Stream(Declared[StreamSettings]):
     """A stream of records. Made by `App.stream`, never by hand."""
-
-    def __init__(self, settings: StreamSettings, arn: str, caller: Caller) -> None:
-        self.settings = settings
-        self.arn = arn
-        self._caller = caller
-        self._declaring: asyncio.Future[bytes] | None = None
-
-    def __repr__(self) -> str:
-        return f"<forebay stream {self.name!r}>"
-
-    @property
-    def name(self) -> str:
-        """The stream's name."""
-        return self.settings.name
 
     async def put(self, data: Any, partition_key: str) -> str:
         """Put a record; it is durable when this returns.
@@ -109,15 +94,6 @@ class Stream:
         """Do as `reshard`, from a thread other than the event loop's."""
         checks.integer("shards", shards, low=1, high=limits.SHARDS_MAX)
         self._caller.ask_sync("stream.reshard", name=self.name, shards=shards)
-
-    def declaring(self, answer: asyncio.Future[bytes]) -> None:
-        """Remember that the engine was told of the stream and has not answered."""
-        self._declaring = answer
-
-    async def _declared(self) -> None:
-        declaring, self._declaring = self._declaring, None
-        if declaring is not None:
-            await declaring
 
 
 def _entries(records: Iterable[tuple[Any, str]]) -> list[Entry]:

@@ -1,0 +1,49 @@
+"""What a stream and a queue have in common: a name, settings, and an engine that must have been told of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from forebay.runtime.caller import Caller
+
+
+class Named(Protocol):
+    """Settings with a name."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        ...
+
+
+S = TypeVar("S", bound=Named)
+
+
+class Declared(Generic[S]):
+    """Something that an app declares and the engine keeps."""
+
+    def __init__(self, settings: S, arn: str, caller: Caller) -> None:
+        self.settings = settings
+        self.arn = arn
+        self._caller = caller
+        self._declaring: asyncio.Future[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<forebay {type(self).__name__.lower()} {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.settings.name
+
+    def declaring(self, answer: asyncio.Future[bytes]) -> None:
+        """Remember that the engine was told of it and has not answered."""
+        self._declaring = answer
+
+    async def _declared(self) -> None:
+        declaring, self._declaring = self._declaring, None
+        if declaring is not None:
+            await declaring
