@@ -40,11 +40,7 @@ def drained(stage: Stage, count: int, worker: Sequence[str], environment: Mappin
         try:
             _until(stamps, count * STAMP.size, process, stage.directory / "worker.log")
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            servers.stop(process, 20)
     times = sorted(time for (time,) in STAMP.iter_unpack(stamps.read_bytes()))
     first = len(times) // 20
     return {"rate": (len(times) - first - 1) / ((times[-1] - times[first]) / 1e9)}

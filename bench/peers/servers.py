@@ -49,12 +49,17 @@ def running(command: Sequence[str], port: int, directory: Path, **options: objec
             _wait(server, port, directory / "server.log")
             yield
         finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            stop(server, 10)
+
+
+def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Ask a process to end; kill it when it has not within the time."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

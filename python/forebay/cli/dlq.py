@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
+from forebay.cli.failed import listing
 from forebay.cli.reach import Reached, reach, store_option
-from forebay.cli.show import moment, output_option, show, table
+from forebay.cli.show import output_option, show
 from forebay.errors import InvalidParameterValue
 from forebay.wire import payload as wire
 
@@ -39,7 +40,7 @@ def list_(function: str | None, limit: int, store: Path, output: str) -> None:
     """List what is kept, oldest first."""
     with reach(store) as reached:
         failures = list(itertools.islice(kept(reached, function), limit))
-    show(failures, output, text=listing(failures))
+    show(failures, output, text=listing(failures, "ATTEMPTS", _attempts))
 
 
 @dlq.command("show")
@@ -82,7 +83,7 @@ def redrive(
     with reach(store) as reached:
         failures = [reached.ask("failed.get", id=one) for one in ids] if ids else list(listed(reached, function))
         if dry_run:
-            show(failures, output, text=listing(failures))
+            show(failures, output, text=listing(failures, "ATTEMPTS", _attempts))
             return
         redriven = run_again(reached, failures, rate) if edit is None else edited(reached, failures[0], edit.read())
     show({"redriven": redriven}, output, text=f"redriven: {redriven}")
@@ -132,15 +133,5 @@ def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float 
     return redriven
 
 
-def listing(failures: Sequence[dict[str, Any]]) -> str:
-    """Align failures for people."""
-    columns = [
-        ("ID", lambda failure: failure["id"]),
-        ("FUNCTION", lambda failure: failure["function"]),
-        ("STREAM", lambda failure: failure["stream"]),
-        ("WHEN", lambda failure: moment(failure["failed_ms"])),
-        ("CONDITION", lambda failure: failure["record"]["requestContext"]["condition"]),
-        ("ATTEMPTS", lambda failure: failure["record"]["requestContext"]["approximateInvokeCount"]),
-        ("WAITS FOR", lambda failure: failure["destination"]),
-    ]
-    return table(failures, columns)
+def _attempts(record: dict[str, Any]) -> object:
+    return record["requestContext"]["approximateInvokeCount"]

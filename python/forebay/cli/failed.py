@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,7 @@ from forebay.cli.reach import reach, store_option
 from forebay.cli.show import moment, output_option, show, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -31,17 +32,9 @@ def list_(*, function: str | None, stream: str | None, limit: int, after: str | 
     """List failures that are kept, oldest first."""
     with reach(store) as reached:
         page = reached.ask("failed.list", function=function, stream=stream, limit=limit, after=after)
-    columns = [
-        ("ID", lambda failure: failure["id"]),
-        ("FUNCTION", lambda failure: failure["function"]),
-        ("STREAM", lambda failure: failure["stream"]),
-        ("WHEN", lambda failure: moment(failure["failed_ms"])),
-        ("CONDITION", lambda failure: failure["record"]["requestContext"]["condition"]),
-        ("RECORDS", lambda failure: failure["record"].get("KinesisBatchInfo", {}).get("batchSize")),
-        ("WAITS FOR", lambda failure: failure.get("destination")),
-    ]
+    text = listing(page["failures"], "RECORDS", lambda record: record.get("KinesisBatchInfo", {}).get("batchSize"))
     more = f"\n\nThere are more: --after {page['next']}" if page["next"] else ""
-    show(page, output, text=table(page["failures"], columns) + more)
+    show(page, output, text=text + more)
 
 
 @failed.command()
@@ -56,3 +49,17 @@ def redrive(function: str, ids: tuple[str, ...], rate: float | None, store: Path
         answer = reached.ask("failed.redrive", function=function, ids=list(ids) or None, rate=rate)
     more = ", more are listed: redrive again when these have run" if answer["more"] else ""
     show(answer, output, text=f"redriven: {answer['redriven']}{more}")
+
+
+def listing(failures: Sequence[dict[str, Any]], count: str, of: Callable[[dict[str, Any]], object]) -> str:
+    """Align failures for people; one column, `count`, is taken out of the failure record by `of`."""
+    columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+        ("ID", lambda failure: failure["id"]),
+        ("FUNCTION", lambda failure: failure["function"]),
+        ("STREAM", lambda failure: failure["stream"]),
+        ("WHEN", lambda failure: moment(failure["failed_ms"])),
+        ("CONDITION", lambda failure: failure["record"]["requestContext"]["condition"]),
+        (count, lambda failure: of(failure["record"])),
+        ("WAITS FOR", lambda failure: failure["destination"]),
+    ]
+    return table(failures, columns)
