@@ -189,7 +189,10 @@ impl Settings {
     /// A client; when nobody owns the directory it is taken for the life of this end, so that a command works without an app.
     fn open_client(&self, path: &std::path::Path, durability: Durability) -> Result<End, EngineError> {
         if !path.join("forebay.db").exists() {
-            return Err(EngineError::NotFound(format!("there is no store in {}", path.display())));
+            return Err(EngineError::NotFound(format!(
+                "there is no store in {}: the app that makes it has not started yet, or keeps it elsewhere (commands take --store)",
+                path.display()
+            )));
         }
         self.own_or_join(path, durability)
     }
