@@ -59,17 +59,27 @@ async def busy_rate(stage: Stage) -> Mapping[str, float]:
     async with app:
         await _ready(5)
         seconds = await _drain(stage, turns, count)
-    bare = await _bare(count // 2) - await _bare(0)  # without the time that interpreters take to start
-    return {"rate": count / seconds, "share": bare / seconds}
+    return {"rate": count / seconds, "share": await _bare(count // 2) / seconds}
 
 
 async def _bare(count: int) -> float:
-    """Give the seconds that two processes take for so many rounds each."""
-    program = f"from forebay.bench.sample import spin_for; spin_for({count})"
+    """Give the seconds from the word to begin until two processes have each said that their rounds are done."""
+    program = (
+        f"from forebay.bench.sample import spin_for; print(flush=True); input(); spin_for({count}); print(flush=True)"
+    )
+    pipe = asyncio.subprocess.PIPE
+    both = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdin=pipe, stdout=pipe) for _ in range(2)
+    ]
+    pipes = [(process.stdin, process.stdout) for process in both if process.stdin and process.stdout]
+    await asyncio.gather(*[said.readline() for _, said in pipes])  # starting an interpreter is not the loop's cost
     began = time.perf_counter()
-    both = [await asyncio.create_subprocess_exec(sys.executable, "-c", program) for _ in range(2)]
+    for told, _ in pipes:
+        told.write(b"\n")
+    await asyncio.gather(*[said.readline() for _, said in pipes])
+    seconds = time.perf_counter() - began
     await asyncio.gather(*[process.wait() for process in both])
-    return time.perf_counter() - began
+    return seconds
 
 
 async def starts(stage: Stage) -> Mapping[str, float]:
