@@ -53,9 +53,8 @@ bench-peers: $(PEERS)/.built ## measure what else there is on the same questions
 docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics
 	$(TEST)/bin/python scripts/metrics.py
 
-deep: check servers $(TEST)/.built ## the property tests again, a hundred times as many cases
-	PROPTEST_CASES=25600 cargo test $(CI) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
-	HYPOTHESIS_PROFILE=deep FOREBAY_FAULTS=100 $(TEST)/bin/python -m pytest --timeout 3600 $(ARGS)
+deep: servers $(TEST)/.built ## the reliability tests in large, in parts that resume: ARGS="kill --count 200", ARGS=--list, ARGS=--help
+	$(TEST)/bin/python scripts/deep.py $(ARGS)
 
 clean: ## remove everything that the other commands made
 	rm -rf .venv .venv-release .venv-peers target .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import uvloop
 
-from forebay import App, Batch, ForebayError
+from forebay import App, Batch, ForebayError, Function
 from forebay.cli.run import serve
 
 STREAM = "events"
+FIFO, QUEUE = "ordered.fifo", "plain"
 SHARDS = 2
 KEYS = 20
 TIMEOUT_SECONDS = 3
@@ -49,25 +50,54 @@ class Ledger:
         self.db.executemany("INSERT INTO fact(at_ns, life, kind, key, number) VALUES(?, ?, ?, ?, ?)", rows)
         self.db.execute("COMMIT")
 
+    def behind(self) -> set[tuple[str, int]]:
+        """Give what was acknowledged and has not been done."""
+        facts = "SELECT key, number FROM fact WHERE kind = ?"
+        return set(self.db.execute(f"{facts} EXCEPT {facts}", ("acknowledged", "done")))
+
     def next_number(self) -> int:
         """Go on after everything that was ever put, acknowledged or not."""
         return (self.db.execute("SELECT max(number) FROM fact").fetchone()[0] or 0) + 1
 
 
-def make(how: dict, ledger: Ledger) -> App:
+def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     app = App("victim", store=how["store"], serve=how.get("serve", True))
     app.stream(STREAM, shards=SHARDS)
     chance = random.Random(how["life"])
 
-    @app.on_stream(STREAM, batch_size=10, parallelization_factor=4, maximum_retry_attempts=-1)
-    @app.function(timeout=how.get("timeout", TIMEOUT_SECONDS), name="work")
-    async def work(batch: Batch, context) -> None:
-        facts = [(record.partition_key, record.json()["number"]) for record in batch]
+    async def work(facts: list[tuple[str, int]]) -> None:
         ledger.note("begun", facts)
         await asyncio.sleep(chance.random() * how.get("takes", 0.004))
         ledger.note("done", facts)
 
-    return app
+    @app.on_stream(STREAM, batch_size=10, parallelization_factor=4, maximum_retry_attempts=-1)
+    @app.function(timeout=how.get("timeout", TIMEOUT_SECONDS), name="work")
+    async def on_records(batch: Batch, context) -> None:
+        await work([(record.partition_key, record.json()["number"]) for record in batch])
+
+    if how.get("queues"):
+        app.queue(FIFO)
+        app.queue(QUEUE)
+
+        @app.on_queue(FIFO)
+        async def on_ordered(batch: Batch, context) -> None:
+            await work([fact_of(message.body) for message in batch])
+
+        @app.on_queue(QUEUE)
+        async def on_plain(batch: Batch, context) -> None:
+            await work([fact_of(message.body) for message in batch])
+
+    @app.function()
+    async def on_event(event, context) -> None:
+        await work([(event["key"], event["number"])])
+
+    return app, on_event
+
+
+def fact_of(body: str) -> tuple[str, int]:
+    """Read which message this is."""
+    message = json.loads(body)
+    return message["key"], message["number"]
 
 
 async def put(app: App, how: dict, ledger: Ledger, putter: int) -> None:
@@ -93,6 +123,36 @@ async def put(app: App, how: dict, ledger: Ledger, putter: int) -> None:
         await asyncio.sleep(how.get("pause", 0.002))
 
 
+async def send(app: App, how: dict, ledger: Ledger, on_event: Function) -> None:
+    """Send to both queues and invoke asynchronously until the app is gone, and say what was acknowledged."""
+    chance, number = random.Random(-how["life"]), ledger.next_number()
+    while True:
+        kind = chance.choice(("ordered", "plain", "event"))
+        count = 1 if kind == "event" else chance.randint(1, 10)
+        key = f"{kind}.{chance.randrange(KEYS)}"
+        # Where there is no order, each is a key of its own.
+        facts = [(key if kind == "ordered" else f"{kind}.{each}", each) for each in range(number, number + count)]
+        number += count
+        ledger.note("asked", facts)
+        bodies = [{"key": key, "number": each} for key, each in facts]
+        try:
+            if kind == "event":
+                await on_event.invoke_async(bodies[0])
+            elif kind == "plain":
+                await app.queue(QUEUE).send_many([{"body": body} for body in bodies])
+            else:
+                ids = [{"group_id": key, "deduplication_id": f"{key}.{body['number']}"} for body in bodies]
+                messages = [{"body": body} | of_group for body, of_group in zip(bodies, ids, strict=True)]
+                await app.queue(FIFO).send_many(messages)
+        except ForebayError:
+            if not app_runs(app):
+                return
+            await asyncio.sleep(0.01)
+            continue
+        ledger.note("acknowledged", facts)
+        await asyncio.sleep(how.get("pause", 0.002))
+
+
 def app_runs(app: App) -> bool:
     return app._running is not None
 
@@ -100,7 +160,7 @@ def app_runs(app: App) -> bool:
 async def live(how: dict) -> int:
     """Run the app under load until a signal; the exit status is that of `forebay run`."""
     ledger = Ledger(how["ledger"], how["life"])
-    app = make(how, ledger)
+    app, on_event = make(how, ledger)
     serving = asyncio.create_task(serve(app, "127.0.0.1", 0, how.get("grace", 10)))
     while not app_runs(app) and not serving.done():
         await asyncio.sleep(0.001)
@@ -108,6 +168,8 @@ async def live(how: dict) -> int:
     if "memory" in how:
         limit_memory(how["memory"])
     putting = [asyncio.create_task(put(app, how, ledger, putter)) for putter in range(how.get("putters", 1))]
+    if how.get("queues"):
+        putting += [asyncio.create_task(send(app, how, ledger, on_event))]
     status = await serving
     ledger.note("stopped", [("", 0)])
     await asyncio.wait(putting, timeout=5)

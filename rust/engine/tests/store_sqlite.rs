@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use forebay_engine::port::{Durability, Store, StoreError, Table, Write};
 use forebay_engine::store::sqlite::SqliteStore;
-use store_common::{append, content, quick_dir, remove, set, spans, trim, Content, Random};
+use store_common::{append, content, count, quick_dir, remove, seed, set, spans, trim, Content, Random};
 
 const SHARDS: [u32; 4] = [0, 1, 77, (1 << 20) - 1];
 
@@ -184,16 +184,16 @@ fn refused_or_unharmed(dir: &Path, written: &Content, what: &str) -> bool {
 
 #[test]
 fn no_flipped_bit_changes_what_is_read_without_a_word() {
-    const SEED: u64 = 20_260_101;
+    let (seed, rounds) = (seed(20_260_101), count(200));
     let dir = quick_dir();
     let store = varied(dir.path());
     let written = content(&store, &SHARDS).unwrap();
     drop(store);
     let mut image = Image::taken_alive(dir.path());
     let length = image.file("forebay.db").len() as u64;
-    let mut random = Random(SEED);
+    let mut random = Random(seed);
     let mut refused = 0;
-    for round in 0..200 {
+    for round in 0..rounds {
         // Half of them where it hurts most: in the heads of pages, which SQLite does not protect.
         let place = random.below(length);
         let byte = (if round % 2 == 0 { place } else { place / 4096 * 4096 + place % 40 }) as usize;
@@ -201,18 +201,18 @@ fn no_flipped_bit_changes_what_is_read_without_a_word() {
         image.file("forebay.db")[byte] ^= bit;
         image.lay(dir.path());
         refused +=
-            usize::from(refused_or_unharmed(dir.path(), &written, &format!("seed {SEED}, round {round}, byte {byte}")));
+            u64::from(refused_or_unharmed(dir.path(), &written, &format!("seed {seed}, round {round}, byte {byte}")));
         image.file("forebay.db")[byte] ^= bit;
     }
-    println!("{refused} of 200 flips were refused, the others changed nothing");
-    assert!(refused > 100);
+    println!("figures {{\"flips_in_the_file\": {rounds}, \"refused\": {refused}}}");
+    assert!(refused > rounds / 2);
     image.lay(dir.path());
     assert!(!refused_or_unharmed(dir.path(), &written, "unflipped"));
 }
 
 #[test]
 fn no_flipped_bit_in_the_write_ahead_log_loses_a_commit_without_a_word() {
-    const SEED: u64 = 20_260_102;
+    let (seed, rounds) = (seed(20_260_102), count(200) / 2);
     let dir = quick_dir();
     let mut store = varied(dir.path());
     while store.give_back().unwrap() {}
@@ -223,15 +223,16 @@ fn no_flipped_bit_in_the_write_ahead_log_loses_a_commit_without_a_word() {
     let mut image = Image::taken_alive(dir.path());
     drop(store);
     let length = image.file("forebay.db-wal").len() as u64;
-    let mut random = Random(SEED);
-    for round in 0..100 {
+    let mut random = Random(seed);
+    for round in 0..rounds {
         let byte = random.below(length) as usize;
         let bit = 1 << random.below(8);
         image.file("forebay.db-wal")[byte] ^= bit;
         image.lay(dir.path());
-        refused_or_unharmed(dir.path(), &written, &format!("seed {SEED}, round {round}, byte {byte}"));
+        refused_or_unharmed(dir.path(), &written, &format!("seed {seed}, round {round}, byte {byte}"));
         image.file("forebay.db-wal")[byte] ^= bit;
     }
+    println!("figures {{\"flips_in_the_log\": {rounds}}}");
     image.file("forebay.db-wal").clear();
     image.lay(dir.path());
     let refused = open(dir.path()).unwrap_err();

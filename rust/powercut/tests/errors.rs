@@ -192,13 +192,15 @@ fn every_call_fails(failure: Failure, for_ever: bool) {
     let all = std::env::var("FOREBAY_IO_ERRORS").is_ok_and(|which| which == "all");
     for operation in OPERATIONS {
         let expected = expected(operation);
-        let mut nth = 1;
+        let (mut nth, mut failed) = (1, 0);
         while fails(operation, &expected, Plan { nth, failure, for_ever }) {
+            failed += 1;
             let is_next = all || nth < ALL_UP_TO || !matches!(operation, Operation::AppendMuch);
             nth += if is_next { 1 } else { STRIDE };
             assert!(nth < CALLS_MAX, "{operation:?} never comes to its end");
         }
         println!("{operation:?}, {failure:?}, for ever {for_ever}: {nth} calls");
+        println!("figures {{\"failed_calls\": {failed}}}");
         assert!(
             nth > 1 || matches!(operation, Operation::Open | Operation::OpenAfterCrash),
             "{operation:?} writes nothing"

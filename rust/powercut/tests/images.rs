@@ -1,6 +1,6 @@
 //! The power goes at any moment of a store's life: the file opens, and holds what was acknowledged, whole.
 //!
-//! `FOREBAY_POWERCUT_IMAGES=20000` builds more images than the ordinary run.
+//! `make deep` builds more images than the ordinary run.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../engine/tests/store_common/mod.rs"]
@@ -14,7 +14,7 @@ use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::sqlite::SqliteStore;
 use forebay_powercut::disk::{Disk, Event};
 use forebay_powercut::image::{lay, Moment, Random};
-use store_common::{append, content, quick_dir, remove, set, trim, Content};
+use store_common::{append, content, count, quick_dir, remove, seed, set, trim, Content};
 
 const IMAGES: u64 = 2_000;
 const IMAGES_OF_A_LIFE: u64 = 100;
@@ -101,9 +101,9 @@ fn found(dir: &Path, life: &Life, durability: Durability, what: &str) -> u64 {
 
 /// Cut the power at many moments; gives how often the commit under way was there, how often not, and what was lost at most.
 fn survives(durability: Durability) {
-    let images = std::env::var("FOREBAY_POWERCUT_IMAGES").map_or(IMAGES, |count| count.parse().unwrap()) / 2;
+    let (images, first) = (count(IMAGES) / 2, seed(0));
     let (mut under_way_kept, mut lost_most, mut built) = (0, 0, 0);
-    for seed in 0..images.div_ceil(IMAGES_OF_A_LIFE) {
+    for seed in first..first + images.div_ceil(IMAGES_OF_A_LIFE) {
         let life = live(seed, durability);
         let mut random = Random(seed ^ 0xc07);
         let mut cuts: Vec<u64> = (0..IMAGES_OF_A_LIFE).map(|_| random.below(life.events.len() as u64 + 1)).collect();
@@ -124,7 +124,9 @@ fn survives(durability: Durability) {
             built += 1;
         }
     }
-    println!("{durability:?}: {built} images, {under_way_kept} with the commit under way, at most {lost_most} lost");
+    println!(
+        "figures {{\"images_{durability:?}\": {built}, \"newest_commits_lost_{durability:?}_most\": {lost_most}}}"
+    );
     assert!(under_way_kept > 0, "no cut fell between a commit's sync and its acknowledgement");
     assert_eq!(lost_most > 0, durability == Durability::ProcessCrash, "what was not synced is lost in some image");
 }

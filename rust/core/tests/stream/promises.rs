@@ -309,8 +309,13 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
     ledger
 }
 
+/// Ordinarily so many, unless it is said otherwise.
+fn cases(ordinary: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(ordinary, |cases| cases.parse().expect("PROPTEST_CASES is a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(cases(1500)))]
 
     #[test]
     fn without_a_crash_every_record_ends_exactly_once(

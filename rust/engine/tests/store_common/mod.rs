@@ -10,6 +10,20 @@ use forebay_engine::port::{Reader, Rows, ShardId, Store, StoreError, Table, Writ
 pub const TABLES: [Table; 7] =
     [Table::Meta, Table::Stream, Table::Shard, Table::Mapping, Table::Checkpoint, Table::Failure, Table::Metric];
 
+/// How many a test is told to do by `make deep`, or how many it does ordinarily.
+pub fn count(ordinary: u64) -> u64 {
+    number("FOREBAY_COUNT").unwrap_or(ordinary)
+}
+
+/// Where chance begins: `make deep` never begins twice at the same place.
+pub fn seed(ordinary: u64) -> u64 {
+    number("FOREBAY_SEED").unwrap_or(ordinary)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().unwrap())
+}
+
 /// A directory in memory where there is one: a test that never cuts the power gains nothing from waiting for a disk.
 pub fn quick_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()

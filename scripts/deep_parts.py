@@ -1,0 +1,161 @@
+"""What `make deep` is made of: each part, how much of it makes it whole, and the command that runs a piece of it.
+
+A piece is told how much to do and where to begin by FOREBAY_COUNT and FOREBAY_SEED. What it did it says in a line of its own:
+`figures {"kills": 100, ...}`; the figures of several lines are added up, but for those whose name ends in `_most`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+CARGO = ["cargo", "test", "--locked", "--profile", "ci", "--features", "forebay-engine/failpoints"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of run.
+
+    Attributes:
+        name: how it is called on the command line.
+        title: what it is, for the table.
+        unit: what is counted.
+        goal: so many of them make the part whole.
+        piece: so many are run at once; an interruption loses no more than this.
+        command: the words of the command.
+        variables: what the command finds in its environment; `{count}` and `{seed}` stand for this piece's.
+
+    """
+
+    name: str
+    title: str
+    unit: str
+    goal: int
+    piece: int
+    command: list[str]
+    variables: dict[str, str] = field(default_factory=lambda: {"FOREBAY_COUNT": "{count}", "FOREBAY_SEED": "{seed}"})
+
+    def words(self, count: int, seed: int) -> tuple[list[str], dict[str, str]]:
+        """Give the command and the variables of a piece."""
+
+        def filled(word: str) -> str:
+            return word.replace("{count}", str(count)).replace("{seed}", str(seed))
+
+        return [filled(word) for word in self.command], {name: filled(value) for name, value in self.variables.items()}
+
+
+def pytest(test: str, *more: str) -> list[str]:
+    """Run tests with nothing kept from the eye; how long they take is not judged."""
+    return [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", "--timeout", "3600", f"tests/{test}", *more]
+
+
+def cargo(package: str, test: str, *names: str) -> list[str]:
+    """Run tests of a crate, one after the other."""
+    return [*CARGO, "-p", f"forebay-{package}", "--test", test, "--", "--nocapture", "--test-threads=1", *names]
+
+
+def crashes(name: str) -> list[str]:
+    """Run one of the crash tests."""
+    return pytest("reliability/test_crashes.py", "-k", name)
+
+
+DEEP = {"HYPOTHESIS_PROFILE": "deep"}
+CASES = {"PROPTEST_CASES": "{count}"}
+PARTS = [
+    Part("kill", "kill -9 under load, then a restart", "cycles", 2_000, 100, crashes("kills_lose_nothing")),
+    Part("term", "SIGTERM under load", "stops", 200, 20, crashes("told_to_stop")),
+    Part("starve", "out of memory under load, then a restart", "deaths", 60, 3, crashes("lack_of_memory")),
+    Part("powercut", "power-cut images of the real store", "images", 20_000, 1_000, cargo("powercut", "images")),
+    Part("bits", "flipped bits", "flips", 2_000, 200, cargo("engine", "store_sqlite", "no_flipped_bit")),
+    Part("doctor", "flipped bits, and the doctor", "flips", 600, 60, cargo("engine", "store_doctor", "whatever_bit")),
+    Part(
+        "io",
+        "every write and sync fails in turn, once and for ever",
+        "rounds",
+        1,
+        1,
+        cargo("powercut", "errors"),
+        {"FOREBAY_IO_ERRORS": "all"},
+    ),
+    Part(
+        "poison",
+        "handlers that break their process, 14 ways",
+        "times each",
+        100,
+        10,
+        pytest("runtime/test_process_faults.py"),
+    ),
+    Part(
+        "simulate",
+        "simulated lives of the engine",
+        "seeds",
+        100_000,
+        500,
+        [
+            "cargo",
+            "run",
+            "--locked",
+            "--release",
+            "-p",
+            "forebay-simulator",
+            "--",
+            "--seed",
+            "{seed}",
+            "--seeds",
+            "{count}",
+        ],
+    ),
+    Part(
+        "fifo",
+        "FIFO sequences of 400 to 800 steps, against a model",
+        "sequences",
+        25_600,
+        2_560,
+        cargo("core", "queue", "fifo"),
+        CASES,
+    ),
+    Part(
+        "queues",
+        "lives of queues, against their promises",
+        "lives",
+        25_600,
+        2_560,
+        cargo("core", "queue", "keeps_its_promises"),
+        CASES,
+    ),
+    Part(
+        "streams",
+        "lives of a shard, against their promises",
+        "lives",
+        100_000,
+        5_000,
+        cargo("core", "stream", "promises"),
+        CASES,
+    ),
+    Part(
+        "model",
+        "streams against a model, by the public face",
+        "runs of 2,000",
+        1,
+        1,
+        pytest("reliability/test_model.py"),
+        DEEP,
+    ),
+    Part(
+        "queries",
+        "tagged queries to each database, some cancelled",
+        "queries",
+        1_000_000,
+        100_000,
+        pytest("dbproxy/test_cancellation.py", "-k", "never_answers"),
+    ),
+    Part(
+        "fuzz",
+        "inputs changed at random, each target",
+        "seconds",
+        600,
+        60,
+        cargo("engine", "hostile"),
+        {"FOREBAY_FUZZ_SECONDS": "{count}", "FOREBAY_FUZZ_SEED": "{seed}00000000"},
+    ),
+]

@@ -1,0 +1,84 @@
+"""`make deep` itself: it writes down what it ran, goes on where it was interrupted, and never runs the same chance twice."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAYS = "import os; print('.figures {\"done\": %s, \"wait_most\": %s}' % (os.environ['COUNT'], os.environ['SEED']))"
+
+
+@pytest.fixture
+def deep(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    deep = importlib.import_module("deep")
+    for name, path in {"RESULTS": "results.jsonl", "PAGE": "RESULTS.md", "LOGS": "logs"}.items():
+        monkeypatch.setattr(deep, name, tmp_path / path)
+    monkeypatch.setattr(deep, "commit", lambda: "c0ffee")
+    return deep
+
+
+def part(deep, script=SAYS):
+    command = [sys.executable, "-c", script]
+    return deep.Part("flips", "flipped bits", "flips", 25, 10, command, {"COUNT": "{count}", "SEED": "{seed}"})
+
+
+def test_the_page_says_what_the_results_say(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    deep = importlib.import_module("deep")
+    assert deep.PAGE.read_text() == deep.HEAD + deep.table(deep.read()), "write it: python scripts/deep.py --write"
+
+
+def test_a_part_is_run_in_pieces_until_it_is_whole(deep, monkeypatch):
+    flips = part(deep)
+    monkeypatch.setattr(deep, "PARTS", [flips])
+    assert deep.go_on(flips, None, None)
+    assert [(line["count"], line["seed"]) for line in deep.read()] == [(10, 1), (10, 11), (5, 21)]
+    assert deep.go_on(flips, None, None) and len(deep.read()) == 3, "it is whole"
+    assert "| 25 flips | passed; done 25, wait most 21 | c0ffee |" in deep.PAGE.read_text()
+
+
+def test_an_interrupted_run_goes_on_after_its_last_piece(deep, monkeypatch):
+    flips, interrupted = part(deep), iter([False, True])
+    run = deep.run
+
+    def runs(*what):
+        if next(interrupted, False):
+            raise KeyboardInterrupt
+        return run(*what)
+
+    monkeypatch.setattr(deep, "run", runs)
+    with pytest.raises(KeyboardInterrupt):
+        deep.go_on(flips, None, None)
+    assert deep.go_on(flips, None, None)
+    assert [line["seed"] for line in deep.read()] == [1, 11, 21]
+
+
+def test_another_commit_begins_anew_with_other_seeds(deep, monkeypatch):
+    flips = part(deep)
+    assert deep.go_on(flips, 10, None)
+    monkeypatch.setattr(deep, "commit", lambda: "decade")
+    assert deep.passed(flips, "decade") == 0
+    assert deep.go_on(flips, 10, None)
+    assert [(line["commit"], line["seed"]) for line in deep.read()] == [("c0ffee", 1), ("decade", 11)]
+
+
+def test_a_piece_that_fails_is_written_down_ends_its_part_and_can_be_repeated(deep, monkeypatch, capsys):
+    flips = part(deep, "raise SystemExit(1)")
+    monkeypatch.setattr(deep, "PARTS", [flips])
+    assert not deep.go_on(flips, None, None)
+    assert [line["passed"] for line in deep.read()] == [False]
+    assert "flips --count 10 --seed 1" in capsys.readouterr().out
+    assert "**1 of 1 pieces failed**" in deep.PAGE.read_text()
+    assert deep.passed(flips, "c0ffee") == 0, "what failed does not count"
+
+
+def test_every_part_can_be_asked_for_by_one_name(deep):
+    names = [part.name for part in deep.PARTS]
+    assert len(names) == len(set(names))
+    for each in deep.PARTS:
+        words, variables = each.words(7, 3)
+        assert "7" in json.dumps([words, variables]) or each.goal == 1, each
