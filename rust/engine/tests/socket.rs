@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::Duration;
 
 use forebay_engine::engine::{Engine, Parts};
-use forebay_engine::error::{Answer, Reply, Waiter};
+use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
 use forebay_engine::slots::Slots;
 use forebay_engine::socket::client::Client;
 use forebay_engine::socket::frame;
@@ -119,4 +119,55 @@ fn a_client_that_never_reads_keeps_no_owner_from_stopping() {
     engine.close();
     drop(listener);
     writer.join().unwrap();
+}
+
+/// An event loop that asked an owner which read nothing stood still in its write.
+#[test]
+fn a_client_whose_owner_reads_nothing_is_refused_and_never_waits() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("s");
+    let owner = UnixListener::bind(&path).unwrap();
+    let client = Client::connect(&path).unwrap();
+    let (mut stream, _) = owner.accept().unwrap();
+    let body = vec![b' '; 1 << 20];
+    let (sender, answers) = mpsc::channel();
+    let asked = (1..=100).map(|_| {
+        let sender = sender.clone();
+        client.request("health", &body, Waiter::Call(Box::new(move |answer| drop(sender.send(answer)))));
+    });
+    let asked = asked.count();
+    let refused: Vec<Answer> = answers.try_iter().collect();
+    assert!(refused.len() > 30, "64 MiB may wait, not {asked}");
+    assert!(refused
+        .iter()
+        .all(|answer| matches!(answer, Err(EngineError::TooMany { reason, .. }) if reason == "StoreBacklog")));
+    // What was taken comes whole and in order as soon as the owner reads; what was not, never.
+    let taken = asked - refused.len();
+    let ids: Vec<u64> = (0..taken).map(|_| frame::read(&mut stream).unwrap().unwrap().0).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    drop(stream);
+    for _ in 0..taken {
+        let answer = answers.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(matches!(answer, Err(EngineError::OwnerLost(_))), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_client_that_closes_answers_everything_that_still_waits() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("s");
+    let owner = UnixListener::bind(&path).unwrap();
+    let client = Client::connect(&path).unwrap();
+    let (stream, _) = owner.accept().unwrap();
+    let body = vec![b' '; 1 << 20];
+    let (sender, answers) = mpsc::channel();
+    for _ in 0..10 {
+        let sender = sender.clone();
+        client.request("health", &body, Waiter::Call(Box::new(move |answer| drop(sender.send(answer)))));
+    }
+    client.close();
+    drop(stream);
+    for _ in 0..10 {
+        assert!(answers.recv_timeout(Duration::from_secs(20)).unwrap().is_err());
+    }
 }

@@ -1,25 +1,25 @@
 //! A client's end of the socket: the same calls as an engine's, answered through the same bell.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::frame;
+use super::outgoing::Outgoing;
 use crate::bell::Bell;
 use crate::error::{Answer, EngineError, Ticket, Waiter};
 
 /// A connection to the owner of a store.
 pub struct Client {
     shared: Arc<Shared>,
-    reader: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Shared {
     state: Mutex<State>,
-    writer: Mutex<UnixStream>,
+    outgoing: Outgoing,
     bell: Bell,
 }
 
@@ -47,13 +47,20 @@ impl Client {
         let state = State { next: 1, ..State::default() };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
-            writer: Mutex::new(stream),
+            outgoing: Outgoing::new(stream),
             bell: Bell::new().map_err(failed)?,
         });
+        let client = Self { shared: shared.clone(), threads: Mutex::default() };
         let theirs = shared.clone();
-        let thread = std::thread::Builder::new().name("forebay-client".into());
-        let reader = thread.spawn(move || theirs.read(reading)).map_err(failed)?;
-        Ok(Self { shared, reader: Mutex::new(Some(reader)) })
+        client.spawn("forebay-client", move || theirs.read(reading)).map_err(failed)?;
+        client.spawn("forebay-outgoing", move || shared.write()).map_err(failed)?;
+        Ok(client)
+    }
+
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work)?;
+        lock(&self.threads).push(thread);
+        Ok(())
     }
 
     /// The descriptor to watch for the bell.
@@ -105,9 +112,9 @@ impl Client {
 
     /// Hang up.
     pub fn close(&self) {
-        let _closed = lock(&self.shared.writer).shutdown(std::net::Shutdown::Both);
-        if let Some(reader) = lock(&self.reader).take() {
-            let _ended = reader.join();
+        self.shared.outgoing.close();
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            let _ended = thread.join();
         }
     }
 }
@@ -139,14 +146,23 @@ impl Shared {
                 frame::FRAME_MAX
             )))
         } else {
-            // An owner that reads no more has not got the whole frame, and so did not accept it.
-            lock(&self.writer).write_all(&bytes).map_err(|_| left())
+            self.outgoing.send(id, bytes)
         };
         if let Err(error) = sent {
-            let waiter = lock(&self.state).waiting.remove(&id);
-            if let Some(waiter) = waiter {
-                self.answer(waiter, Err(error));
-            }
+            self.refuse(id, error);
+        }
+    }
+
+    fn refuse(&self, id: u64, error: EngineError) {
+        let waiter = lock(&self.state).waiting.remove(&id);
+        if let Some(waiter) = waiter {
+            self.answer(waiter, Err(error));
+        }
+    }
+
+    fn write(&self) {
+        for id in self.outgoing.write() {
+            self.refuse(id, left());
         }
     }
 
@@ -193,7 +209,7 @@ impl Shared {
     }
 }
 
-fn left() -> EngineError {
+pub(super) fn left() -> EngineError {
     EngineError::OwnerLeft("the process that owned the store has stopped and did not accept the request".into())
 }
 

@@ -3,4 +3,5 @@
 pub mod client;
 mod credit;
 pub mod frame;
+mod outgoing;
 pub mod server;
