@@ -1,26 +1,33 @@
-//! `forebay-sim --seed N [--seeds COUNT] [--steps N] [--without fault,fault] [--keep] [--tell]`: run seeds; the first that breaks a promise is shrunk and told.
+//! `forebay-sim --seed N | --seeds FROM..TO [--steps N] [--without fault,fault] [--keep] [--tell] [--json]`: run seeds; the first that
+//! breaks a promise is shrunk and told, and the exit code is 1.
+//!
+//! With `--json` the last line is one object: counts that parts of a long run can be summed by, key by key.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use forebay_simulator::ledger::Counts;
+use forebay_simulator::ledger::{Counts, Violation};
 use forebay_simulator::plan::{Fault, Plan};
 use forebay_simulator::shrink;
+use serde_json::{json, Map, Value};
 
 struct Arguments {
-    first: u64,
-    seeds: u64,
+    seeds: Range<u64>,
     steps: Option<u64>,
     without: Vec<Fault>,
     /// Do not shrink.
     keeps: bool,
     /// Print every fact.
     tells: bool,
+    /// End with one line of JSON.
+    json: bool,
 }
 
 fn parse() -> Result<Arguments, String> {
-    let mut found = Arguments { first: 1, seeds: 1, steps: None, without: Vec::new(), keeps: false, tells: false };
+    let mut found =
+        Arguments { seeds: 1..2, steps: None, without: Vec::new(), keeps: false, tells: false, json: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -32,13 +39,17 @@ fn parse() -> Result<Arguments, String> {
                 found.tells = true;
                 continue;
             }
+            "--json" => {
+                found.json = true;
+                continue;
+            }
             _ => {}
         }
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{word} is {value:?}: a number is wanted"));
         match word.as_str() {
-            "--seed" => found.first = number()?,
-            "--seeds" => found.seeds = number()?,
+            "--seed" => found.seeds = number()?..number()?.saturating_add(1),
+            "--seeds" => found.seeds = range(&value)?,
             "--steps" => found.steps = Some(number()?),
             "--without" => {
                 for name in value.split(',') {
@@ -47,12 +58,19 @@ fn parse() -> Result<Arguments, String> {
             }
             _ => {
                 return Err(format!(
-                    "there is no option {word}: allowed are --seed, --seeds, --steps, --without, --keep, --tell"
+                    "there is no option {word}: allowed are --seed, --seeds, --steps, --without, --keep, --tell, --json"
                 ))
             }
         }
     }
     Ok(found)
+}
+
+/// `FROM..TO`, without the last one.
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    ends.filter(|ends: &Range<u64>| !ends.is_empty())
+        .ok_or_else(|| format!("--seeds is {text:?}: FROM..TO is wanted, FROM below TO"))
 }
 
 fn main() -> ExitCode {
@@ -64,8 +82,8 @@ fn main() -> ExitCode {
         }
     };
     let begun = Instant::now();
-    let mut total = Counts::default();
-    for seed in arguments.first..arguments.first + arguments.seeds {
+    let (mut total, mut broken) = (Counts::default(), None);
+    for seed in arguments.seeds.clone() {
         let mut plan = Plan::of(seed);
         plan.steps = arguments.steps.unwrap_or(plan.steps);
         plan.without.extend(&arguments.without);
@@ -73,21 +91,50 @@ fn main() -> ExitCode {
         match shrink::run(&plan) {
             Ok(counts) => total.add(&counts),
             Err(violation) => {
-                println!("seed {seed}: {violation}\n  {plan}");
-                if !arguments.keeps {
-                    let (smallest, violation) = shrink::shrink(&plan, &violation);
-                    println!("smallest, with {:?}: {violation}\n  {smallest}", smallest.faults());
-                }
-                return ExitCode::FAILURE;
+                broken = Some(tell(&plan, violation, arguments.keeps));
+                break;
             }
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    println!(
-        "seeds {}..{}: {:.0} deliveries a second for {seconds:.1} s\n{total}",
-        arguments.first,
-        arguments.first + arguments.seeds,
-        total.deliveries as f64 / seconds
-    );
-    ExitCode::SUCCESS
+    if broken.is_none() {
+        let Range { start, end } = arguments.seeds;
+        let rate = total.deliveries as f64 / seconds;
+        println!("seeds {start}..{end}: {rate:.0} deliveries a second for {seconds:.1} s\n{total}");
+    }
+    if arguments.json {
+        println!("{}", summary(&arguments, &total, seconds, broken.as_ref()));
+    }
+    broken.map_or(ExitCode::SUCCESS, |_| ExitCode::FAILURE)
+}
+
+/// Tell of a broken promise, and find the smallest run that still breaks it.
+fn tell(plan: &Plan, violation: Violation, keeps: bool) -> Value {
+    println!("seed {}: {violation}\n  {plan}", plan.seed);
+    let (smallest, found) = if keeps { (plan.clone(), violation) } else { shrink::shrink(plan, &violation) };
+    if !keeps {
+        println!("smallest, with {:?}: {found}\n  {smallest}", smallest.faults());
+    }
+    json!({ "seed": plan.seed, "violation": found.to_string(), "replay": smallest.to_string() })
+}
+
+fn summary(arguments: &Arguments, total: &Counts, seconds: f64, broken: Option<&Value>) -> Value {
+    let Range { start, end } = arguments.seeds;
+    let counts: Map<String, Value> = total.named().map(|(name, count)| (name.to_owned(), count.into())).collect();
+    let faults: Map<String, Value> = total.faults().map(|(fault, count)| (fault.to_string(), count.into())).collect();
+    json!({
+        "seeds": [start, end], "seconds": seconds, "counts": counts, "faults": faults, "failpoints": failpoints(),
+        "broken": broken,
+    })
+}
+
+/// How often each failpoint was reached; a build without them knows of none.
+fn failpoints() -> Map<String, Value> {
+    #[cfg(feature = "failpoints")]
+    {
+        use forebay_engine::failpoint::{hits, POINTS};
+        POINTS.iter().map(|&name| (name.to_owned(), hits(name).into())).collect()
+    }
+    #[cfg(not(feature = "failpoints"))]
+    Map::new()
 }

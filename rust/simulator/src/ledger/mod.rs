@@ -98,18 +98,36 @@ impl Counts {
 
     /// Add those of another run.
     pub fn add(&mut self, other: &Self) {
-        self.deliveries += other.deliveries;
-        self.batches += other.batches;
-        self.acknowledged += other.acknowledged;
-        self.refused += other.refused;
-        self.repeated += other.repeated;
-        self.failed += other.failed;
-        self.confirmed += other.confirmed;
-        self.crashes += other.crashes;
-        self.commits += other.commits;
+        let sums = self.cells().into_iter().zip(other.named());
+        sums.for_each(|((_, sum), (_, more))| *sum += more);
         for (sum, more) in self.strikes.iter_mut().zip(other.strikes) {
             *sum += more;
         }
+    }
+
+    /// Every count but those of the faults, by its name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let mut copy = *self;
+        copy.cells().map(|(name, count)| (name, *count)).into_iter()
+    }
+
+    /// How often each kind of fault has struck.
+    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> {
+        FAULTS.into_iter().zip(self.strikes)
+    }
+
+    fn cells(&mut self) -> [(&'static str, &mut u64); 9] {
+        [
+            ("deliveries", &mut self.deliveries),
+            ("batches", &mut self.batches),
+            ("acknowledged", &mut self.acknowledged),
+            ("refused", &mut self.refused),
+            ("repeated", &mut self.repeated),
+            ("failed", &mut self.failed),
+            ("confirmed", &mut self.confirmed),
+            ("crashes", &mut self.crashes),
+            ("commits", &mut self.commits),
+        ]
     }
 }
 
@@ -117,22 +135,11 @@ impl fmt::Display for Counts {
     /// One line, and one more with the faults.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mean = self.deliveries as f64 / self.batches.max(1) as f64;
-        writeln!(
-            f,
-            "{} deliveries in {} batches (mean {mean:.1}); records acknowledged {}, refused {}, repeated {}, failed {}; failure records \
-             confirmed {}; crashes {}; commits {}",
-            self.deliveries,
-            self.batches,
-            self.acknowledged,
-            self.refused,
-            self.repeated,
-            self.failed,
-            self.confirmed,
-            self.crashes,
-            self.commits
-        )?;
-        f.write_str("faults:")?;
-        FAULTS.iter().zip(self.strikes).try_for_each(|(fault, count)| write!(f, " {fault} {count}"))
+        for (name, count) in self.named() {
+            write!(f, "{name} {count}, ")?;
+        }
+        write!(f, "mean batch {mean:.1}\nfaults:")?;
+        self.faults().try_for_each(|(fault, count)| write!(f, " {fault} {count}"))
     }
 }
 
