@@ -16,6 +16,7 @@ from forebay.metrics import Metrics
 from forebay.model import checks, limits, names
 from forebay.model.asynchronous import AsynchronousSettings
 from forebay.model.mapping import Backoff, MappingSettings, moment_not_in_future
+from forebay.model.metrics import MetricsAddress
 from forebay.model.settings import DEFAULT_ENVIRONMENTS, AppSettings, FunctionSettings, command_line, not_yet
 from forebay.running import Running
 from forebay.runtime.caller import Caller
@@ -173,7 +174,6 @@ class App(DeclaresQueues):
             on_failure=on_failure,
             dead_letter_queue=dead_letter_queue,
         )
-
         lifetime = environments if environments is not None else DEFAULT_ENVIRONMENTS
 
         def declare(handler: Callable[P, R]) -> Function[P, R]:
@@ -342,14 +342,19 @@ class App(DeclaresQueues):
 
     # --- life
 
-    async def start(self, *, metrics_host: str = "127.0.0.1", metrics_port: int = 0) -> None:
+    async def start(
+        self, *, metrics_host: str = "127.0.0.1", metrics_port: int = 0, metrics_token: str | None = None
+    ) -> None:
         """Open the store, open what is attached, and let the mappings run.
 
         Args:
             metrics_host: where `/metrics`, `/healthz` and `/readyz` are served.
             metrics_port: 0: nowhere.
+            metrics_token: what a scraper must give (`Authorization: Bearer`), 16 to 512 characters; needed where other machines
+                reach the host. `/healthz` and `/readyz` answer anybody.
 
         Raises:
+            InvalidParameterValue: the address cannot be listened on, or other machines reach it and there is no token.
             StoreLocked: another process owns the directory, and `serve=True`.
             StoreCorrupt | StoreNewerFormat: what is in the directory cannot be used.
             ResourceNotFound: a mapping's stream is not declared.
@@ -363,11 +368,9 @@ class App(DeclaresQueues):
                 f"app {self.name!r} was started while an execution environment imported it: start it under "
                 '`if __name__ == "__main__":`'
             )
-        checks.integer("metrics_port", metrics_port, low=0, high=65_535)
+        metrics = MetricsAddress(host=metrics_host, port=metrics_port, token=metrics_token)
         self._guard_forks()
-        self._running = running = Running(
-            self.settings, self.clock, self._caller, self._declared, (metrics_host, metrics_port)
-        )
+        self._running = running = Running(self.settings, self.clock, self._caller, self._declared, metrics)
         try:
             for resource in self._resources:
                 await self._opened.enter_async_context(resource)

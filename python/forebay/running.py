@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from forebay.declarations import Declarations
     from forebay.destinations import Destination
     from forebay.mapping import Mapping
+    from forebay.model.metrics import MetricsAddress
     from forebay.model.settings import AppSettings
     from forebay.runtime.caller import Caller
     from forebay.stream import Stream
@@ -57,7 +58,7 @@ class Running:
         clock: Clock,
         caller: Caller,
         declared: Declarations,
-        metrics: tuple[str, int],
+        metrics: MetricsAddress,
     ) -> None:
         self._settings = settings
         self._declared = declared
@@ -96,8 +97,9 @@ class Running:
             "wall_ms": moment.wall_ms if moment else 0,
             "entropy": moment.entropy if moment else 0,
             "metrics": given.metrics,
-            "metrics_host": self._metrics[0],
-            "metrics_port": self._metrics[1],
+            "metrics_host": self._metrics.host,
+            "metrics_port": self._metrics.port,
+            "metrics_token": self._metrics.token,
         }
 
     async def begin(self, resources: Iterable[object] = ()) -> None:

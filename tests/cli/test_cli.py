@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -383,3 +385,30 @@ def test_what_each_command_prints_for_programs_is_json(place, service):
     service.process.send_signal(signal.SIGTERM)
     service.wait_for_log("draining")
     service.process.send_signal(signal.SIGTERM)
+
+
+def test_run_takes_the_token_of_its_metrics_from_a_file_or_the_environment(place, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+
+    def status(token):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  http, as written above
+                return answer.status
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    monkeypatch.setenv("FOREBAY_METRICS_TOKEN", "out-of-the-environment")
+    with Service(place, "--metrics-port", str(port)):
+        assert (status("out-of-the-environment"), status("out-of-the-file-at-hand")) == (200, 401)
+    (place / "token").write_text("out-of-the-file-at-hand\n")
+    with Service(place, "--metrics-port", str(port), "--metrics-token-file", "token"):
+        assert (status("out-of-the-environment"), status("out-of-the-file-at-hand")) == (401, 200)
+    assert "out-of-the" not in (place / "stderr").read_text()
+    refused = forebay(place, "run", "shop:app", "--metrics-token-file", "shop.py", status=1)
+    assert "metrics_token (not shown)" in refused.stderr

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import signal
 import sys
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 import click
 import orjson
@@ -18,10 +20,8 @@ from forebay.app import App
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option, show
 from forebay.errors import AppClosed, FunctionError, InvalidParameterValue
+from forebay.model.metrics import MetricsAddress
 from forebay.wire import payload as wire
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 log = logging.getLogger("forebay")
 
@@ -32,6 +32,14 @@ log = logging.getLogger("forebay")
     "--metrics-host", default="127.0.0.1", show_default=True, help="Where /metrics, /healthz and /readyz are served."
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65_535), default=9464, show_default=True, help="0: nowhere.")
+@click.option(
+    "--metrics-token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="FOREBAY_METRICS_TOKEN_FILE",
+    show_envvar=True,
+    help="Holds what a scraper must give (Authorization: Bearer); needed where other machines reach the host. "
+    "Without it, FOREBAY_METRICS_TOKEN is looked at.",
+)
 @click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to drain within.")
 @click.option(
     "--log-format",
@@ -51,16 +59,30 @@ log = logging.getLogger("forebay")
     show_envvar=True,
     help="The least important lines that are shown.",
 )
-def run(*, target: str, metrics_host: str, metrics_port: int, grace: float, log_format: str, log_level: str) -> None:
+def run(
+    *,
+    target: str,
+    metrics_host: str,
+    metrics_port: int,
+    metrics_token_file: Path | None,
+    grace: float,
+    log_format: str,
+    log_level: str,
+) -> None:
     """Serve the app APP of MODULE until SIGTERM or SIGINT.
 
     The first signal drains within the grace, a second one stops at once. The status is 0, or 1 when the store failed.
     """
     if log_format != "none" and not logging.getLogger().hasHandlers():
         logs.install(form=cast("logs.Form", log_format), level=log_level)
+    # Taken out: what the app starts has no use for it.
+    token = os.environ.pop("FOREBAY_METRICS_TOKEN", None)
+    if metrics_token_file is not None:
+        token = metrics_token_file.read_text().strip()
+    address = MetricsAddress(host=metrics_host, port=metrics_port, token=token)
     app = load(target)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(serve(app, metrics_host, metrics_port, grace)))
+        sys.exit(runner.run(serve(app, address, grace)))
 
 
 def load(target: str) -> App:
@@ -83,14 +105,14 @@ def load(target: str) -> App:
     raise click.ClickException(f"{module_name!r} has no forebay.App named {name!r}: {there}")
 
 
-async def serve(app: App, metrics_host: str, metrics_port: int, grace: float) -> int:
+async def serve(app: App, metrics: MetricsAddress, grace: float) -> int:
     """Run an app until a signal comes or its store fails; give the exit status."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[str] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number.name)
-    await app.start(metrics_host=metrics_host, metrics_port=metrics_port)
-    where = f", metrics on http://{metrics_host}:{metrics_port}/metrics" if metrics_port else ""
+    await app.start(metrics_host=metrics.host, metrics_port=metrics.port, metrics_token=metrics.token)
+    where = f", metrics on http://{metrics.host}:{metrics.port}/metrics" if metrics.port else ""
     log.info("app %r runs on %s%s", app.name, app.settings.store, where)
     failure = loop.create_task(app.store_failure())
     called = loop.create_task(signals.get())

@@ -10,7 +10,8 @@ Settings
 `Engine(settings)`
     app, store (directory or ":memory:"), region, account, durability ("power-loss" | "process-crash" | "memory"),
     serve ("elect" | true | false), manual, mono_ns, wall_ms, entropy (the last three: where a manual clock starts),
-    concurrency (most attempts held at once over all functions), metrics_host, metrics_port (0 = off)
+    concurrency (most attempts held at once over all functions), metrics_host, metrics_port (0 = off),
+    metrics_token? (needed where other machines reach the host)
 
 `Engine.function(settings)`, before or after `start`; the same name again replaces the settings and gives the same slot
     a function      kind="function", name, timeout_ms, isolation ("task" | "thread"), wants ("event" | "batch"),

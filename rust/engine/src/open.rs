@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::directory::{Directory, Ownership};
 use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
-use crate::http::{Address, Answer, Operations, Request, Routes, Server};
+use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError, Token};
 use crate::port::{Durability, Store, StoreError};
 use crate::slots::Slots;
 use crate::socket::client::Client;
@@ -48,9 +48,9 @@ pub struct Settings {
     metrics_host: Option<String>,
     #[serde(default)]
     metrics_port: Option<u16>,
-    /// Other machines may scrape.
+    /// What a scraper must give; without it only this machine may scrape.
     #[serde(default)]
-    metrics_open: bool,
+    metrics_token: Option<Token>,
     /// Whether anything is counted; false to measure what counting costs.
     #[serde(default = "yes")]
     metrics: bool,
@@ -136,7 +136,7 @@ struct Pages {
 
 impl Routes for Pages {
     fn answer(&self, request: Request<'_>) -> Option<Answer> {
-        if let ("/metrics", Some(engine)) = (request.path, self.engine.upgrade()) {
+        if let ("/metrics", true, Some(engine)) = (request.path, request.admitted, self.engine.upgrade()) {
             engine.show_lag();
         }
         self.operations.answer(request)
@@ -146,6 +146,10 @@ impl Routes for Pages {
 impl Settings {
     /// Open this process's end.
     pub fn open(self) -> Result<End, EngineError> {
+        // Checked here, too, because a client serves no metrics until it takes over.
+        if let Some(address) = self.metrics_address() {
+            address.resolve().map_err(|error| refused_address(&error))?;
+        }
         let durability = match self.durability.as_str() {
             "power-loss" => Durability::PowerLoss,
             "process-crash" => Durability::ProcessCrash,
@@ -212,10 +216,7 @@ impl Settings {
     }
 
     fn with_doors(&self, engine: Arc<Engine>, ownership: Option<Ownership>) -> Result<End, EngineError> {
-        let http = match self.metrics_port {
-            None | Some(0) => None,
-            Some(port) => Some(self.serve_metrics(&engine, port)?),
-        };
+        let http = self.metrics_address().map(|address| serve_metrics(&engine, &address)).transpose()?;
         let listener = match &ownership {
             Some(owned) if !self.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
             _ => None,
@@ -223,16 +224,10 @@ impl Settings {
         Ok(End::Owner(Owner { http: http.into(), listener: listener.into(), engine, ownership: ownership.into() }))
     }
 
-    fn serve_metrics(&self, engine: &Arc<Engine>, port: u16) -> Result<Server, EngineError> {
+    fn metrics_address(&self) -> Option<Address> {
+        let port = self.metrics_port.filter(|&port| port != 0)?;
         let host = self.metrics_host.clone().unwrap_or_else(|| "127.0.0.1".into());
-        let address = Address { host, port, open: self.metrics_open };
-        let weak = Arc::downgrade(engine);
-        let health = Arc::new(move || {
-            weak.upgrade().map_or_else(|| vec!["the app is stopped".into()], |engine| engine.not_ready())
-        });
-        let operations = Operations::new(engine.registry().clone(), health);
-        Server::start(&address, Pages { engine: Arc::downgrade(engine), operations })
-            .map_err(|error| EngineError::Invalid(format!("metrics: {error}")))
+        Some(Address { host, port, token: self.metrics_token.clone() })
     }
 
     fn parts(&self, store: Box<dyn Store>, slots: Slots) -> Parts {
@@ -250,4 +245,17 @@ impl Settings {
             slow_disk: false,
         }
     }
+}
+
+fn serve_metrics(engine: &Arc<Engine>, address: &Address) -> Result<Server, EngineError> {
+    let weak = Arc::downgrade(engine);
+    let health =
+        Arc::new(move || weak.upgrade().map_or_else(|| vec!["the app is stopped".into()], |engine| engine.not_ready()));
+    let operations = Operations::new(engine.registry().clone(), health);
+    Server::start(address, Pages { engine: Arc::downgrade(engine), operations })
+        .map_err(|error| refused_address(&error))
+}
+
+fn refused_address(error: &StartError) -> EngineError {
+    EngineError::Invalid(format!("metrics_host: {error}"))
 }

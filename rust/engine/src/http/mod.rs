@@ -7,10 +7,12 @@ mod operations;
 mod server;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use operations::{Health, Operations};
 pub(crate) use server::names_loopback;
 pub use server::{Address, Server, StartError};
+pub use token::Token;
 
 /// What a door is asked: the path and the header lines that matter.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The `Accept` header, empty when there is none.
     pub accept: &'a str,
+    /// Whoever asks gave the token, or none is asked for.
+    pub admitted: bool,
 }
 
 /// What is sent back.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    HeaderValue, ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    HeaderValue, ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request as HttpRequest, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::{Answer, Request, Routes};
+use super::{Answer, Request, Routes, Token};
 
 /// Connections served at once; a further one waits to be accepted.
 const CONNECTIONS_MAX: u32 = 128;
@@ -40,16 +40,30 @@ pub struct Address {
     pub host: String,
     /// Port; 0 picks a free one.
     pub port: u16,
-    /// Other machines may connect, too: nobody is asked for a password.
-    pub open: bool,
+    /// What lets somebody in. An address that other machines reach has one.
+    pub token: Option<Token>,
+}
+
+impl Address {
+    /// Where that is; refused when other machines reach it and it has no token.
+    pub fn resolve(&self) -> Result<SocketAddr, StartError> {
+        let no_address = || StartError::NoAddress(self.host.clone());
+        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|_| no_address())?.next();
+        let socket = found.ok_or_else(no_address)?;
+        if self.token.is_none() && !socket.ip().is_loopback() {
+            return Err(StartError::NotLoopback(socket.ip()));
+        }
+        Ok(socket)
+    }
 }
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The host is not loopback, and this was not asked for.
+    /// The host is not loopback, and nobody would be asked for a token.
     #[error(
-        "{0} is not a loopback address: whoever reaches it could read metrics. Allow it explicitly, or use 127.0.0.1"
+        "{0} is not a loopback address: give a token as well, that not everybody who reaches it reads the metrics \
+         (`start(metrics_token=...)`, or FOREBAY_METRICS_TOKEN for `forebay run`), or use 127.0.0.1"
     )]
     NotLoopback(IpAddr),
     /// The name means no address.
@@ -74,11 +88,14 @@ pub struct Server {
 impl Server {
     /// Listen, and answer on a thread of its own.
     pub fn start(address: &Address, routes: impl Routes) -> Result<Self, StartError> {
-        let listener = listen(address)?;
+        let socket = address.resolve()?;
+        let listener = std::net::TcpListener::bind(socket).map_err(|error| StartError::Listen(socket, error))?;
+        listener.set_nonblocking(true)?;
         let bound = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
-        let door = Arc::new(Door { routes, loopback: bound.ip().is_loopback() });
+        let token = address.token.clone();
+        let door = Arc::new(Door { routes, token, loopback: bound.ip().is_loopback() });
         let thread = thread::Builder::new()
             .name("forebay-http".into())
             .spawn(move || runtime.block_on(serve(listener, door, stopped)))?;
@@ -104,18 +121,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn listen(address: &Address) -> Result<std::net::TcpListener, StartError> {
-    let no_address = || StartError::NoAddress(address.host.clone());
-    let found = (address.host.as_str(), address.port).to_socket_addrs().map_err(|_| no_address())?.next();
-    let socket = found.ok_or_else(no_address)?;
-    if !address.open && !socket.ip().is_loopback() {
-        return Err(StartError::NotLoopback(socket.ip()));
-    }
-    let listener = std::net::TcpListener::bind(socket).map_err(|error| StartError::Listen(socket, error))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 async fn serve<R: Routes>(listener: std::net::TcpListener, door: Arc<Door<R>>, mut stopped: oneshot::Receiver<()>) {
@@ -164,6 +169,7 @@ async fn converse<R: Routes>(stream: TcpStream, door: Arc<Door<R>>) {
 
 struct Door<R> {
     routes: R,
+    token: Option<Token>,
     loopback: bool,
 }
 
@@ -178,6 +184,9 @@ impl<R: Routes> Door<R> {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if answer.status == 405 {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        if answer.status == 401 {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -197,7 +206,8 @@ impl<R: Routes> Door<R> {
         if request.headers().contains_key(TRANSFER_ENCODING) || !["", "0"].contains(&header(CONTENT_LENGTH)) {
             return refuse(413, "a request must not have a body");
         }
-        let asked = Request { path: request.uri().path(), accept: header(ACCEPT) };
+        let admitted = self.token.as_ref().is_none_or(|token| token.admits(header(AUTHORIZATION)));
+        let asked = Request { path: request.uri().path(), accept: header(ACCEPT), admitted };
         self.routes.answer(asked).unwrap_or_else(|| refuse(404, "there is nothing at this path"))
     }
 }

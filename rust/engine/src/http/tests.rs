@@ -7,7 +7,7 @@ use super::*;
 use crate::metrics::{Metric, Registry};
 
 fn loopback() -> Address {
-    Address { host: "127.0.0.1".into(), port: 0, open: false }
+    Address { host: "127.0.0.1".into(), port: 0, token: None }
 }
 
 fn operations() -> (Arc<Registry>, Arc<AtomicBool>, Server) {
@@ -96,14 +96,48 @@ fn silent_connections_up_to_the_bound_do_not_keep_others_out_for_ever() {
 }
 
 #[test]
-fn loopback_is_the_only_address_unless_asked_otherwise() {
+fn an_address_that_other_machines_reach_takes_a_token() {
     let (registry, health): (_, Health) = (Arc::new(Registry::new()), Arc::new(Vec::new));
-    let everywhere = |open| {
-        let address = Address { host: "0.0.0.0".into(), port: 0, open };
+    let everywhere = |token| {
+        let address = Address { host: "0.0.0.0".into(), port: 0, token };
         Server::start(&address, Operations::new(Arc::clone(&registry), Arc::clone(&health)))
     };
-    assert!(matches!(everywhere(false), Err(StartError::NotLoopback(_))));
-    assert_ne!(everywhere(true).unwrap().address().port(), 0);
+    assert!(matches!(everywhere(None), Err(StartError::NotLoopback(_))));
+    assert_ne!(everywhere(Some("a word for this test".to_owned().into())).unwrap().address().port(), 0);
+}
+
+#[test]
+fn with_a_token_metrics_and_reasons_are_for_those_who_give_it() {
+    let registry = Arc::new(Registry::new());
+    let address = Address { token: Some("s3cret-of-this-test".to_owned().into()), ..loopback() };
+    let health: Health = Arc::new(|| vec!["the disk under the store is full".to_owned()]);
+    let server = Server::start(&address, Operations::new(registry, health)).unwrap();
+    let ask =
+        |path: &str, lines: &str| exchange(&server, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"));
+    for wrong in [
+        "",
+        "Authorization: Bearer s3cret-of-this-tes\r\n",
+        "Authorization: Bearer s3cret-of-this-test2\r\n",
+        "Authorization: Bearer\r\n",
+        "Authorization: Basic s3cret-of-this-test\r\n",
+        "Authorization: s3cret-of-this-test\r\n",
+    ] {
+        let answer = ask("/metrics", wrong);
+        assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+        assert!(!answer.contains("forebay_"), "{answer}");
+        assert!(ask("/readyz", wrong).ends_with(r#"{"status":"not ready"}"#));
+        assert!(ask("/healthz", wrong).starts_with("HTTP/1.1 200 "));
+        assert!(ask("/nothing", wrong).starts_with("HTTP/1.1 404 "));
+    }
+    for right in ["Authorization: Bearer s3cret-of-this-test\r\n", "authorization: bearer  s3cret-of-this-test\r\n"] {
+        assert!(ask("/metrics", right).starts_with("HTTP/1.1 200 "));
+        assert!(ask("/readyz", right).contains("the disk under the store is full"));
+    }
+}
+
+#[test]
+fn a_token_is_not_shown() {
+    assert_eq!(format!("{:?}", Token::from("s3cret".to_owned())), "Token");
 }
 
 #[test]
