@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import forebay
-from forebay.bench import machine
+from forebay.bench import machine, queue
 from forebay.bench.harness import Figure, Scenario, Stage
 from forebay.bench.stream import MIB, Drain, batches, drained, part, put_records
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 BATCHES = (1, 10, 100, 1_000, 10_000)
 SHARDS = (1, 10, 100, 1_000, 10_000)
 KEYS = (1, 1_000, 1_000_000)
+GROUPS = (1, 1_000, 1_000_000)
+QUEUE_BATCHES = (1, 10, 100, 1_000, 10_000)
 WAITING = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 FUNCTIONS = (1, 10, 100, 1_000)
 
@@ -51,7 +53,7 @@ async def keys(stage: Stage) -> Mapping[str, float]:
 
 async def waiting(stage: Stage) -> Mapping[str, float]:
     """Let more and more records wait: memory of the process, and the cost of a record when they are drained."""
-    values = {}
+    values: dict[str, float] = {}
     for count in WAITING:
         place, records = part(stage, f"w{count}"), stage.share(count)
         drain = Drain(records)
@@ -87,6 +89,45 @@ async def functions(stage: Stage) -> Mapping[str, float]:
     return costs
 
 
+async def messages(stage: Stage) -> Mapping[str, float]:
+    """Let more and more messages wait in a queue: memory of the process, and the cost of each of 100,000 that are handled."""
+    values: dict[str, float] = {}
+    for count in WAITING:
+        place, waiting = part(stage, f"m{count}"), stage.share(count)
+        handled = min(waiting, stage.share(100_000))
+        rate, memory = await queue.drained(place, messages=waiting, handled=handled, batch_size=10)
+        values |= {f"mib_{count}": memory, f"us_{count}": 1e6 / rate}
+    return values
+
+
+async def groups(stage: Stage) -> Mapping[str, float]:
+    """Let a FIFO queue's messages be of more and more groups."""
+    values: dict[str, float] = {}
+    for count in GROUPS:
+        place, total = part(stage, f"g{count}"), stage.share(max(200_000, count))
+        handled = stage.share(200_000)
+        rate, memory = await queue.drained(
+            place, messages=total, handled=handled, groups=stage.share(count), batch_size=10
+        )
+        values |= {f"mib_{count}": memory, f"us_{count}": 1e6 / rate}
+    return values
+
+
+async def queue_batch(stage: Stage) -> Mapping[str, float]:
+    """Drain a queue in batches of different sizes."""
+    costs = {}
+    for size in QUEUE_BATCHES:
+        window = 0 if size <= queue.TOGETHER else 1
+        rate, _ = await queue.drained(
+            part(stage, f"b{size}"),
+            messages=stage.share(200_000),
+            batch_size=size,
+            maximum_batching_window=window,
+        )
+        costs[f"us_{size}"] = 1e6 / rate
+    return costs
+
+
 def _curve(title: str, steps: tuple[int, ...], what: str, *, name: str = "us", unit: str = "us") -> tuple[Figure, ...]:
     return tuple(
         Figure(f"{name}_{step}", f"{title}, {step:,} {what}", unit, series=f"{title}, by {what}", at=step)
@@ -107,6 +148,29 @@ SCENARIOS = (
         ),
         warm_up=0,
         seconds=60,
+    ),
+    Scenario(
+        "growth.messages",
+        messages,
+        (
+            *_curve("cost of a message", WAITING, "messages waiting"),
+            *_curve("memory of the process", WAITING, "messages waiting", name="mib", unit="MiB"),
+        ),
+        warm_up=0,
+        seconds=150,
+    ),
+    Scenario(
+        "growth.groups",
+        groups,
+        (
+            *_curve("cost of a message", GROUPS, "groups"),
+            *_curve("memory of the process", GROUPS, "groups", name="mib", unit="MiB"),
+        ),
+        warm_up=0,
+        seconds=60,
+    ),
+    Scenario(
+        "growth.queue-batch", queue_batch, _curve("cost of a message", QUEUE_BATCHES, "messages a batch"), seconds=20
     ),
     Scenario("growth.functions", functions, _curve("cost of a record", FUNCTIONS, "functions"), seconds=15),
 )

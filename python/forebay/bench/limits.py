@@ -90,6 +90,30 @@ async def task(stage: Stage) -> Mapping[str, float]:
     return {"rate": count / stage.meter.seconds}
 
 
+async def future(stage: Stage) -> Mapping[str, float]:
+    """Let 64 tasks wait, again and again, each for a future of its own that the next pass of the loop answers."""
+    count, callers = stage.share(1_000_000), 64
+    left, loop = iter(range(count)), asyncio.get_running_loop()
+    asked: list[asyncio.Future[None]] = []
+
+    def answer() -> None:
+        waiting = asked.copy()
+        asked.clear()
+        for waiter in waiting:
+            waiter.set_result(None)
+
+    async def call() -> None:
+        for _ in left:
+            if not asked:
+                loop.call_soon(answer)
+            asked.append(loop.create_future())
+            await asked[-1]
+
+    with stage.meter:
+        await asyncio.gather(*(call() for _ in range(callers)))
+    return {"rate": count / stage.meter.seconds}
+
+
 async def pipe(stage: Stage) -> Mapping[str, float]:
     """Send 200 bytes to another process and have them back, one at a time."""
     return await asyncio.to_thread(_echoed, stage, stage.share(50_000))
@@ -159,6 +183,12 @@ SCENARIOS = (
     ),
     Scenario(
         "limits.task", task, (Figure("rate", "bare uvloop: task and its callback", "tasks/s"),), durability="memory"
+    ),
+    Scenario(
+        "limits.future",
+        future,
+        (Figure("rate", "bare uvloop: 64 callers, a future for each call", "calls/s"),),
+        durability="memory",
     ),
     Scenario(
         "limits.pipe",

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forebay.bench import environments, growth, histogram, invoke, limits, metrics, startup, stream, token_bucket
+from forebay.bench import (
+    destinations,
+    environments,
+    growth,
+    histogram,
+    invoke,
+    limits,
+    metrics,
+    queue,
+    startup,
+    stream,
+    token_bucket,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forebay.bench.harness import Scenario
 
-FAMILIES = (limits, stream, invoke, startup, histogram, token_bucket, metrics, growth, environments)
+FAMILIES = (
+    limits,
+    stream,
+    queue,
+    invoke,
+    destinations,
+    startup,
+    histogram,
+    token_bucket,
+    metrics,
+    growth,
+    environments,
+)
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for family in FAMILIES for scenario in family.SCENARIOS}
 LONG = "growth."
 """What begins so is measured only when it is asked for: it takes its time."""

@@ -273,9 +273,7 @@ impl Engine {
     /// Settle what has ended and take what is ready, at most `most` pieces; and the answers that have come.
     pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> (Vec<Work>, Vec<(Ticket, Answer)>) {
         let mut inner = self.shared.enter();
-        for one in settled {
-            inner.state.settle(one);
-        }
+        inner.state.settle_all(settled);
         if self.shared.manual {
             self.shared.settle_inline(&mut inner);
         }

@@ -11,8 +11,19 @@ use crate::pollers::{PollerId, Records};
 use crate::state::State;
 
 impl State {
-    /// An attempt has ended. A token that names nothing is an answer that came twice or too late: it is refused.
+    /// An attempt has ended.
     pub(crate) fn settle(&mut self, settled: Settled) {
+        self.settle_all([settled]);
+    }
+
+    /// Attempts have ended. Their queues are served when all of them are settled, once each.
+    pub(crate) fn settle_all(&mut self, settled: impl IntoIterator<Item = Settled>) {
+        settled.into_iter().for_each(|one| self.settle_one(one));
+        self.serve_settled_queues();
+    }
+
+    /// A token that names nothing is an answer that came twice or too late: it is refused.
+    fn settle_one(&mut self, settled: Settled) {
         let Some(attempt) = self.attempts.remove(settled.token) else { return };
         let kind = attempt.job.kind();
         self.outbox.ended(kind, attempt.alone, attempt.timed_out);

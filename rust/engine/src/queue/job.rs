@@ -17,6 +17,8 @@ pub(crate) struct QueueJob {
     pub(crate) mapping: u64,
     pub(super) queue: QueueId,
     pub(crate) messages: Messages,
+    /// The runs of neighbouring messages, first and last number of each.
+    pub(super) runs: Vec<(u64, u64)>,
     pub(super) backoff: Backoff,
     pub(super) reports: bool,
     /// Held for the queue's visibility timeout, as on AWS.
@@ -24,21 +26,12 @@ pub(crate) struct QueueJob {
 }
 
 impl QueueJob {
-    /// The runs of neighbouring messages, first and last number of each.
-    pub(super) fn runs(&self) -> Vec<(u64, u64)> {
-        let mut numbers: Vec<u64> = self.messages.items.iter().map(|item| item.delivery.handle.number).collect();
-        numbers.sort_unstable();
-        numbers.chunk_by(|one, next| one + 1 == *next).map(|run| (run[0], run[run.len() - 1])).collect()
-    }
-
     /// With `strict` nothing: the rows of the messages tell of the receive.
-    fn slot_records(&self, attempt: u32, alone: bool) -> Vec<SlotRecord> {
-        let shard = self.messages.source.log;
-        let mapping = self.mapping;
-        let one = |(first, last)| SlotRecord {
+    fn slot_records(&self, attempt: u32, alone: bool) -> impl Iterator<Item = SlotRecord> + '_ {
+        let one = move |&(first, last): &(u64, u64)| SlotRecord {
             kind: SlotKind::Messages,
-            mapping,
-            shard,
+            mapping: self.mapping,
+            shard: self.messages.source.log,
             lane: 0,
             lanes: 0,
             first,
@@ -47,26 +40,23 @@ impl QueueJob {
             interruptions: 0,
             alone,
         };
-        if self.strict {
-            return Vec::new();
-        }
-        self.runs().into_iter().map(one).collect()
+        self.runs.iter().filter(|_| !self.strict).map(one)
     }
 }
 
 impl Queues {
     /// A batch is handed over to its function; what must be found on file if the process dies.
-    pub(crate) fn handed_out(
+    pub(crate) fn handed_out<'a>(
         &self,
         token: Token,
-        job: &QueueJob,
+        job: &'a QueueJob,
         (attempt, alone): (u32, bool),
-    ) -> Vec<(Token, SlotRecord)> {
+    ) -> impl Iterator<Item = (Token, SlotRecord)> + 'a {
         if let Some(mapping) = self.mappings.get(&job.mapping) {
             mapping.meters.invoked.add(job.messages.items.len() as u64);
             mapping.meters.batch_size.record(job.messages.items.len() as f64);
         }
-        job.slot_records(attempt, alone).into_iter().map(|record| (token, record)).collect()
+        job.slot_records(attempt, alone).map(move |record| (token, record))
     }
 }
 
@@ -74,7 +64,7 @@ impl State {
     /// An attempt at a batch has ended.
     pub(crate) fn messages_settled(&mut self, job: &QueueJob, status: u8, body: Option<&[u8]>) {
         let now = self.now;
-        self.queues.runs -= job.runs().len();
+        self.queues.runs -= job.runs.len();
         let outcome = outcome_of(job, status, body);
         let handles = job.messages.handles();
         let queue = &mut self.queues.entries[job.queue];
@@ -97,7 +87,9 @@ impl State {
             }
         }
         self.make_hungry(job.mapping);
-        self.serve_queue(job.queue);
+        if self.queues.unserved.last() != Some(&job.queue) {
+            self.queues.unserved.push(job.queue);
+        }
     }
 }
 

@@ -279,6 +279,7 @@ impl State {
         let attempt = assembly.kept.iter().map(|item| item.delivery.receive_count).max().unwrap_or(1);
         let messages = Messages { source: queue.source.clone(), items: Arc::from(assembly.kept) };
         let job = QueueJob {
+            runs: runs_of(&messages.items),
             mapping: assembly.mapping,
             queue: id,
             messages,
@@ -286,7 +287,7 @@ impl State {
             reports: mapping.row.report_batch_item_failures,
             strict: mapping.row.strict_lambda,
         };
-        self.queues.runs += job.runs().len();
+        self.queues.runs += job.runs.len();
         let strict = job.strict;
         let attempt = Attempt::new(slot, Job::Messages(job), attempt);
         if strict {
@@ -310,7 +311,7 @@ impl State {
             }
             self.outbox.withdraw(token);
             if let Some(Job::Messages(job)) = self.attempts.remove(token).map(|attempt| attempt.job) {
-                self.queues.runs -= job.runs().len();
+                self.queues.runs -= job.runs.len();
                 if let Some(mapping) = self.queues.mappings.get_mut(&id) {
                     mapping.in_flight = mapping.in_flight.saturating_sub(1);
                 }
@@ -335,4 +336,11 @@ fn mapping_size(mapping: &QueueMapping) -> u32 {
 fn count_runs(items: &[Item]) -> usize {
     let follows = |pair: &&[Item]| pair[0].delivery.handle.number + 1 != pair[1].delivery.handle.number;
     usize::from(!items.is_empty()) + items.windows(2).filter(follows).count()
+}
+
+/// The runs of neighbouring messages, first and last number of each.
+fn runs_of(items: &[Item]) -> Vec<(u64, u64)> {
+    let mut numbers: Vec<u64> = items.iter().map(|item| item.delivery.handle.number).collect();
+    numbers.sort_unstable();
+    numbers.chunk_by(|one, next| one + 1 == *next).map(|run| (run[0], run[run.len() - 1])).collect()
 }

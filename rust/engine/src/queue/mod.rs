@@ -73,6 +73,8 @@ pub(crate) struct Queues {
     claims: usize,
     /// Runs of neighbouring messages in all batches: each takes a slot of the attempts file.
     runs: usize,
+    /// Queues of which batches have ended in this exchange.
+    unserved: Vec<QueueId>,
     shelf: Shelf,
     tasks: BTreeMap<QueueId, Task>,
     /// What was in flight when the last process died.

@@ -30,6 +30,15 @@ impl State {
         }
     }
 
+    /// Serve the queues of which batches have ended, once each, however many that were.
+    pub(crate) fn serve_settled_queues(&mut self) {
+        let mut unserved = std::mem::take(&mut self.queues.unserved);
+        unserved.sort_unstable();
+        unserved.dedup();
+        unserved.drain(..).for_each(|id| self.serve_queue(id));
+        self.queues.unserved = unserved;
+    }
+
     /// The queue's timer rang.
     pub(crate) fn queue_due(&mut self, id: QueueId) {
         let now = self.now;

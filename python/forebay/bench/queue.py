@@ -1,0 +1,201 @@
+"""What queues cost: a backlog drained one message at a time, sends beside it, FIFO groups, the way to the handler."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import forebay
+from forebay.bench import machine, questions
+from forebay.bench.harness import Figure, Scenario, Stage
+from forebay.bench.stream import MIB, RECORD, Drain, batches, part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+BODY = RECORD.decode()
+TOGETHER = 10  # messages of one call: the most that SQS takes
+SENDERS = 64
+IN_FLIGHT = 100
+
+
+def bodies(count: int, groups: int = 0) -> Iterator[list[str | dict[str, Any]]]:
+    """Make calls of ten messages each; with groups, messages go round them."""
+    for at in range(0, count, TOGETHER):
+        numbers = range(at, min(at + TOGETHER, count))
+        if groups:
+            yield [{"body": BODY, "group_id": f"g{n % groups}", "deduplication_id": str(n)} for n in numbers]
+        else:
+            yield [BODY for _ in numbers]
+
+
+async def send_all(queue: forebay.Queue, calls: Iterator[list[str | dict[str, Any]]]) -> None:
+    """Send everything from 64 tasks, each of which waits until the disk has what it sent."""
+
+    async def sender() -> None:
+        for call in calls:
+            await queue.send_many(call)
+
+    async with asyncio.TaskGroup() as senders:
+        for _ in range(SENDERS):
+            senders.create_task(sender())
+
+
+async def drained(
+    stage: Stage, *, messages: int, handled: int | None = None, groups: int = 0, **mapping: Any
+) -> tuple[float, float]:
+    """Send a backlog, start the app anew in front of it; give messages/s until so many (all) are handled, and MiB of memory."""
+    name = "backlog.fifo" if groups else "backlog"
+    app = forebay.App("bench", store=stage.directory / "store")
+    queue = app.queue(name)
+    async with app:
+        await send_all(queue, bodies(messages, groups))
+    drain = Drain(handled or messages)
+    app = forebay.App("bench", store=stage.directory / "store")
+    app.queue(name)
+    app.on_queue(name, enabled=False, **mapping)(batches(drain))
+    async with app:
+        memory = machine.memory_bytes() / MIB
+        with stage.meter:
+            await app.mappings[0].resume()
+            await drain.done.wait()
+    return (handled or messages) / stage.meter.seconds, memory
+
+
+async def single(stage: Stage) -> Mapping[str, float]:
+    """Drain a backlog one message an invocation, 100 in flight."""
+    rate, _ = await drained(stage, messages=stage.share(200_000), batch_size=1, maximum_concurrency=IN_FLIGHT)
+    return {"rate": rate}
+
+
+async def tens(stage: Stage) -> Mapping[str, float]:
+    """Drain a backlog in batches of ten."""
+    rate, _ = await drained(stage, messages=stage.share(500_000), batch_size=10, maximum_concurrency=IN_FLIGHT)
+    return {"rate": rate}
+
+
+async def beside(stage: Stage) -> Mapping[str, float]:
+    """Send messages beside a backlog that is drained one message an invocation, until as many are sent as are handled."""
+    count = stage.share(200_000)
+    drain = Drain(count)
+    app = forebay.App("bench", store=stage.directory / "store")
+    queue = app.queue("backlog")
+    app.on_queue("backlog", batch_size=1, maximum_concurrency=IN_FLIGHT, enabled=False)(batches(drain))
+    async with app:
+        await send_all(queue, bodies(count // 4))
+        with stage.meter:
+            await app.mappings[0].resume()
+            await send_all(queue, bodies(count))
+            await drain.done.wait()
+    return {"rate": count / stage.meter.seconds}
+
+
+async def latency(stage: Stage) -> Mapping[str, float]:
+    """Send 200 messages a second one by one; time each from its send to the start of its handler."""
+    waits: list[float] = []
+    app = forebay.App("bench", store=stage.directory / "store")
+    queue = app.queue("paced")
+
+    @app.on_queue("paced", batch_size=1)
+    async def handler(batch: forebay.Batch, context: forebay.Context) -> None:
+        waits.append((time.perf_counter_ns() - int(batch[0].body)) / 1e6)
+
+    async with app:
+        with stage.meter:
+            start = time.perf_counter()
+            for number in range(stage.share(2_000)):
+                await asyncio.sleep(max(0.0, start + number / 200 - time.perf_counter()))
+                await queue.send(str(time.perf_counter_ns()))
+    return {"p50": machine.percentile(waits, 50), "p99": machine.percentile(waits, 99)}
+
+
+async def fifo(stage: Stage) -> Mapping[str, float]:
+    """Drain a backlog of 10,000 groups in batches of ten."""
+    rate, _ = await drained(stage, messages=stage.share(300_000), groups=10_000, batch_size=10)
+    return {"rate": rate}
+
+
+async def fifo_growth(stage: Stage) -> Mapping[str, float]:
+    """Compare the cost of a message among 1,000,000 groups with that in one group."""
+    messages, many = stage.share(200_000), stage.share(1_000_000)
+    one, _ = await drained(part(stage, "one"), messages=messages, groups=1, batch_size=10)
+    every, memory = await drained(part(stage, "every"), messages=many, handled=messages, groups=many, batch_size=10)
+    return {"ratio": one / every, "memory": memory}
+
+
+async def memory(stage: Stage) -> Mapping[str, float]:
+    """Let 1,000,000 messages wait and handle 200,000 of them, ten at a time; beside it a backlog of 200,000."""
+    few = stage.share(200_000)
+    small, _ = await drained(part(stage, "few"), messages=few, batch_size=10)
+    many, used = await drained(part(stage, "many"), messages=5 * few, handled=few, batch_size=10)
+    return {"waiting": used, "ratio": small / many}
+
+
+SCENARIOS = (
+    Scenario(
+        "queue.backlog-single",
+        single,
+        (
+            Figure(
+                "rate",
+                "queue: one message an invocation, 100 in flight",
+                "messages/s",
+                limit="limits.task:rate",
+                question=questions.SINGLE,
+            ),
+        ),
+        seconds=8,
+    ),
+    Scenario(
+        "queue.beside",
+        beside,
+        (
+            Figure(
+                "rate", "the same with as many sent beside it as are handled", "messages/s", limit="limits.task:rate"
+            ),
+        ),
+        seconds=8,
+    ),
+    Scenario(
+        "queue.backlog-tens",
+        tens,
+        (Figure("rate", "queue: ten messages an invocation, 100 in flight", "messages/s", limit="limits.sqlite:rate"),),
+        seconds=12,
+    ),
+    Scenario(
+        "queue.latency",
+        latency,
+        (
+            Figure("p50", "send to handler at 200 messages/s, p50", "ms", limit="limits.disk:p50"),
+            Figure("p99", "send to handler at 200 messages/s, p99", "ms", limit="limits.disk:p99"),
+        ),
+        seconds=12,
+    ),
+    Scenario(
+        "queue.memory",
+        memory,
+        (
+            Figure("waiting", "memory of the process, 1,000,000 messages waiting", "MiB"),
+            Figure("ratio", "cost of a message: 1,000,000 waiting to 200,000", "times"),
+        ),
+        warm_up=0,
+        seconds=15,
+    ),
+    Scenario(
+        "fifo.backlog",
+        fifo,
+        (Figure("rate", "FIFO queue, 10,000 groups, batches of ten", "messages/s", limit="limits.sqlite:rate"),),
+        seconds=15,
+    ),
+    Scenario(
+        "fifo.growth-groups",
+        fifo_growth,
+        (
+            Figure("ratio", "cost of a message: 1,000,000 groups to 1", "times"),
+            Figure("memory", "memory of the process, 1,000,000 groups waiting", "MiB"),
+        ),
+        warm_up=0,
+        seconds=45,
+    ),
+)
