@@ -17,9 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import servers
-
-from forebay.bench import questions
+from forebay.bench import questions, servers
 from forebay.bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ async def _run(
     start = {
         "redis": partial(servers.redis, place, synced=synced),
         "nats": partial(servers.nats, place, synced=synced),
-        "postgres": partial(servers.postgres, place),
+        "postgresql": partial(servers.postgresql, place),
         "none": partial(_no_server, place),
     }[server]
     with start() as url:
@@ -96,7 +94,7 @@ def _peer(  # noqa: PLR0917  a table's row
         "redis": [("memory", False), ("power-loss", True)],
         "nats": [("process-crash", False), ("power-loss", True)],
     }
-    default = [("power-loss" if server == "postgres" or module.endswith("huey") else "memory", False)]
+    default = [("power-loss" if server == "postgresql" or module.endswith("huey") else "memory", False)]
     made = []
     for durability, synced in ways.get(server, default):
         name = f"{who}, synced" if synced else who
@@ -172,7 +170,7 @@ SCENARIOS = (
     *_peer(
         "pgqueuer",
         "with_pgqueuer",
-        "postgres",
+        "postgresql",
         [PYTHON, "-m", "workers.with_pgqueuer"],
         "batches of 100; at least once",
         20_000,

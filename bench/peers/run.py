@@ -6,8 +6,6 @@ Usage: python bench/peers/run.py [--runs N] [--scale X] [--results DIRECTORY] [-
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,23 +13,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import primitives
 import queues
-import servers
 import streams
 
-from forebay.bench import harness, scenarios
+from forebay.bench import dbproxy, harness, scenarios
+from forebay.bench.sitting import once, sitting
 
 RUNS = 3
-PEERS = {scenario.name: scenario for family in (streams, queues, primitives) for scenario in family.SCENARIOS}
-SKIPPED = 3  # exit status of a run for which something is missing
-
-
-def once(name: str, scale: str) -> None:
-    """Run one scenario here and print its values."""
-    try:
-        print(json.dumps(harness.run_once(PEERS[name], float(scale))))
-    except (servers.Missing, ModuleNotFoundError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(SKIPPED)
+PEERS = {
+    scenario.name: scenario
+    for family in (streams.SCENARIOS, queues.SCENARIOS, primitives.SCENARIOS, dbproxy.PEER_SCENARIOS)
+    for scenario in family
+}
 
 
 def main() -> None:
@@ -52,21 +44,18 @@ def main() -> None:
     minutes = scenarios.budget(picked, options.runs, options.scale) / 60
     print(f"{len(picked)} scenarios, {options.runs} runs each: about {minutes:.0f} minutes.", file=sys.stderr)
     program = (str(Path(__file__).resolve()), "--once")
-    for peer in picked:
-        try:
-            result = harness.measure(peer, runs=options.runs, scale=options.scale, program=program)
-        except subprocess.CalledProcessError as error:
-            # One peer that is missing or fails takes no other with it; its line says so instead of a figure.
-            why = "something it needs is missing" if error.returncode == SKIPPED else "it failed"
-            print(f"{peer.name}  skipped: {why}, as told above", flush=True)
-            continue
-        print(harness.table(result), flush=True)
+    for result in sitting(picked, runs=options.runs, scale=options.scale, program=program, skipped=_say):
+        _say(harness.table(result))
         if options.results:
             harness.keep(result, options.results)
 
 
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--once"]:
-        once(*sys.argv[2:])
+        once(PEERS[sys.argv[2]], float(sys.argv[3]))
     else:
         main()

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from forebay import _core
-from forebay.bench import compare, harness, machine, report, scenarios, stream
+from forebay.bench import compare, harness, machine, report, scenarios, servers, sitting, stream
 from forebay.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -49,11 +49,18 @@ def bench(*arguments: str):
     return CliRunner().invoke(main, ["bench", *arguments])
 
 
+@pytest.fixture(scope="module")
+def rack():
+    with servers.Rack() as started:
+        yield started
+
+
 @pytest.mark.parametrize("scenario", scenarios.SCENARIOS.values(), ids=lambda scenario: scenario.name)
-def test_every_scenario_gives_a_value_for_each_of_its_figures(scenario):
+def test_every_scenario_gives_a_value_for_each_of_its_figures(scenario, rack):
+    rack.start(scenario.servers)
     sample = harness.run_once(scenario, scale=0.001 if scenario.name.startswith(scenarios.LONG) else 0.002)
     assert {figure.name for figure in scenario.figures} == sample["values"].keys()
-    assert all(value > 0 for value in sample["values"].values())
+    assert all(value > 0 or name == "errors" for name, value in sample["values"].items())
 
 
 def test_every_limit_that_a_figure_names_is_a_figure_of_another_scenario():
@@ -142,8 +149,8 @@ def test_a_difference_is_a_verdict_only_where_the_values_of_two_sittings_do_not_
     }
     verdicts = {pair.scenario: (pair.ratio, pair.verdict) for pair in compare.pairs(before, after)}
     assert verdicts == {"a": (1.3, "better"), "b": (1.3, "worse"), "c": (1.3, "noise")}
-    for name, sitting in (("old", before), ("new", after)):
-        for one in sitting.values():
+    for name, results in (("old", before), ("new", after)):
+        for one in results.values():
             harness.keep(one, tmp_path / name)
     told = bench("compare", str(tmp_path / "old"), str(tmp_path / "new"))
     assert "Only in one of them: gone" in told.output
@@ -193,15 +200,18 @@ def test_a_peer_that_is_not_installed_is_named_and_skipped(monkeypatch, capfd):
     spec.loader.exec_module(peers)
     monkeypatch.setattr(harness, "refuse_debug_build", lambda: None)
     gone = harness.Scenario("peers.gone", None, (), who="gone")
-    monkeypatch.setattr(peers, "PEERS", {"peers.gone": gone})
+    absent = harness.Scenario("peers.absent", None, (), packages=("no_such_package_at_all",))
+    monkeypatch.setattr(peers, "PEERS", {"peers.gone": gone, "peers.absent": absent})
 
     def missing(*_: object, **__: object) -> None:
-        raise subprocess.CalledProcessError(peers.SKIPPED, "run")
+        raise subprocess.CalledProcessError(sitting.SKIPPED, "run")
 
     monkeypatch.setattr(harness, "measure", missing)
     monkeypatch.setattr(sys, "argv", ["run.py"])
     peers.main()
-    assert "peers.gone  skipped: something it needs is missing" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert "peers.gone  skipped: something it needs is missing" in told
+    assert "peers.absent  skipped: not installed: no_such_package_at_all" in told
     once = [
         sys.executable,
         str(ROOT / "bench" / "peers" / "run.py"),
@@ -210,7 +220,19 @@ def test_a_peer_that_is_not_installed_is_named_and_skipped(monkeypatch, capfd):
         "0.001",
     ]
     told = subprocess.run(once, capture_output=True, check=False, text=True)
-    assert (told.returncode, "throttled" in told.stderr) == (peers.SKIPPED, True)
+    assert (told.returncode, "throttled" in told.stderr) == (sitting.SKIPPED, True)
+
+
+def test_a_server_that_is_not_installed_is_named_and_its_scenario_skipped(monkeypatch):
+    def absent(_: Path) -> str:
+        raise servers.MissingError("pg is not installed: apt-get install pg")
+
+    needy = harness.Scenario("needy", None, (), servers=("postgresql",))
+    monkeypatch.setitem(servers.STARTED, "postgresql", absent)
+    monkeypatch.delenv(servers.variable("postgresql"), raising=False)
+    told = []
+    assert list(sitting.sitting([needy], runs=1, scale=1, skipped=told.append)) == []
+    assert told == ["needy  skipped: pg is not installed: apt-get install pg"]
 
 
 def test_a_report_without_its_extra_says_what_to_install(tmp_path, monkeypatch):

@@ -1,24 +1,22 @@
-"""The bench of the proxy measures what it says, on real servers, and names the peers that it cannot measure."""
+"""The bench of the proxy measures what it says, on real servers."""
 
 from __future__ import annotations
 
-import argparse
-
 import pytest
 
-from forebay.bench import dbproxy
-from forebay.bench.dbproxy_peers import PEERS, Peer, forebay
+from forebay.bench import dbproxy, servers, sitting
+from forebay.bench.dbproxy_peers import PEERS
+from forebay.bench.harness import Stage
 
 OURS = [peer for peer in PEERS if "forebay" in peer.name]
 
 
 @pytest.mark.parametrize("verb", ["select", "borrow", "turn"])
-async def test_each_work_is_done_by_the_proxy_without_an_error(server, verb, monkeypatch):
-    monkeypatch.setattr(dbproxy, "WARM_UP_SECONDS", 0.05)
+async def test_each_work_is_done_by_the_proxy_without_an_error(server, verb, monkeypatch, tmp_path):
+    monkeypatch.setenv(servers.variable(server.engine), server.url)
     for peer in OURS:
-        if peer.server == server.engine and not dbproxy.missing(peer, {server.engine: server.url}):
-            work = dbproxy.Work("a few", verb, 20, looks=True)
-            told = await dbproxy.measure(peer, work, server.url, 0.01)
+        if peer.server == server.engine:
+            told = await dbproxy.measure(peer, dbproxy.Work("a few", verb, 20, looks=True), Stage(tmp_path, 0.01))
             assert told["rate"] > 0
             assert told["errors"] == 0
             assert 0 < told["p50"] <= told["p99"]
@@ -26,28 +24,19 @@ async def test_each_work_is_done_by_the_proxy_without_an_error(server, verb, mon
             assert told["peak"] <= 10
 
 
-def test_a_peer_that_cannot_be_measured_is_named_with_the_reason(capsys):
-    absent = Peer("absent", "mysql", forebay, ("no_such_package_at_all",))
-    assert "no_such_package_at_all" in dbproxy.missing(absent, {"mysql": "mysql://app@h/db"})
-    assert "--mysql" in dbproxy.missing(next(p for p in OURS if p.server == "mysql"), {"mysql": None})
-    options = argparse.Namespace(postgresql=None, mysql=None, pgbouncer=None, peers=[], works=None, runs=1, scale=1.0)
-    assert dbproxy.sitting(options) == []
-    assert capsys.readouterr().out.count("skipped: ") == len(PEERS)
+def test_every_peer_is_asked_what_the_proxy_is_asked_in_the_same_words():
+    asked = {figure.question for scenario in dbproxy.SCENARIOS for figure in scenario.figures if figure.question}
+    answered = {
+        figure.question for scenario in dbproxy.PEER_SCENARIOS for figure in scenario.figures if figure.question
+    }
+    assert asked == answered
 
 
-def test_the_table_shows_medians_and_spread():
-    samples = [
-        {
-            "rate": rate,
-            "p50": 1.0,
-            "p99": 2.0,
-            "p99_to_fair": 1.1,
-            "jain": 1.0,
-            "processor": 30.0,
-            "errors": 0,
-            "peak": 10,
-        }
-        for rate in (10_000.0, 20_000.0, 40_000.0)
-    ]
-    row = dbproxy.result("somebody", "storm", samples, argparse.Namespace(runs=3, scale=1.0))
-    assert "| somebody | 20,000 | 10,000 to 40,000 | 1 | 2 | 1.1 | 1 | 30 | 0 | 10 |" in dbproxy.table([row])
+def test_a_server_that_nobody_has_started_is_missing_and_its_scenario_skipped(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv(servers.variable("mysql"), raising=False)
+    with pytest.raises(servers.MissingError, match="no mysql server: FOREBAY_BENCH_MYSQL is not set"):
+        servers.address("mysql")
+    with pytest.raises(SystemExit) as left:
+        sitting.once(next(one for one in dbproxy.SCENARIOS if one.servers == ("mysql",)), 0.01)
+    assert left.value.code == sitting.SKIPPED
+    assert "no mysql server" in capsys.readouterr().err

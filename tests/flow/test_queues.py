@@ -285,6 +285,7 @@ REFUSED_SENDS = [
     ("q", {"body": b"bytes"}, "allowed are text and any JSON value"),
     ("q", {"body": {1, 2}}, "allowed are text and any JSON value"),
     ("q", {"body": "a\x00"}, "Invalid characters found"),
+    ("q", {"body": "é\uffff"}, "Invalid characters found"),
     ("q", {"body": "\ud800"}, "lone surrogate"),
     ("q", {"body": "a", "attributes": {str(n): "v" for n in range(11)}}, r"Number of message attributes \[11\]"),
     ("q", {"body": "a", "attributes": {"aws.x": "v"}}, "not allowed"),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from forebay.bench import harness, scenarios
+from forebay.bench.sitting import once
 
 
 def main(name: str, scale: str = "1") -> None:
     """Run a scenario here."""
     harness.refuse_debug_build()
-    print(json.dumps(harness.run_once(scenarios.named(name), float(scale))))
+    once(scenarios.named(name), float(scale))
 
 
 if __name__ == "__main__":

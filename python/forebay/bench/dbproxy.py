@@ -1,37 +1,25 @@
-"""What the database proxy costs beside the pools that people use: the same servers, the same work, in turns.
-
-python -m forebay.bench.dbproxy --postgresql URL --mysql URL [--pgbouncer URL] [--runs N] [--results DIRECTORY] [PEER ...]
-
-Each run has a process of its own. A peer whose packages are not installed is named and skipped.
-"""
+"""What the database proxy costs, beside the bare drivers and the pools that people use, on real servers that the bench starts."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import importlib.util
-import json
-import statistics
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import uvloop
-
-from forebay.bench import harness, machine
+from forebay.bench import machine, servers
 from forebay.bench.dbproxy_peers import CONNECTIONS, PEERS, Peer
+from forebay.bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-SECONDS = 4.0
+SECONDS = 2.0
 WARM_UP_SECONDS = 0.5
 LOOK_SECONDS = 0.02
+DATABASES = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "pgbouncer": "PostgreSQL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +42,36 @@ WORKS = {
 }
 
 
-async def measure(peer: Peer, work: Work, url: str, scale: float) -> dict[str, float]:
+async def measure(peer: Peer, work: Work, stage: Stage) -> Mapping[str, float]:
     """Let all clients ask as fast as they are answered; give rate, waits, fairness, processor time."""
+    url, clients = servers.address(peer.server), max(CONNECTIONS, stage.share(work.clients))
     async with contextlib.AsyncExitStack() as stack:
-        one = getattr(await stack.enter_async_context(peer.opened(url, work.clients)), work.verb)
-        await _ask(one, work.clients, WARM_UP_SECONDS)
+        one = getattr(await stack.enter_async_context(peer.opened(url, clients)), work.verb)
+        await _ask(one, clients, WARM_UP_SECONDS * min(1.0, stage.scale))
         looking = None
         if work.looks and peer.server != "pgbouncer":
             looking = asyncio.create_task(_watch(await stack.enter_async_context(peer.looked_at(url))))
         processor = time.process_time()
-        with machine.Meter() as meter:
-            waits, counts, errors = await _ask(one, work.clients, max(0.2, SECONDS * scale))
+        with stage.meter:
+            waits, counts, errors = await _ask(one, clients, max(0.2, SECONDS * stage.scale))
         processor = time.process_time() - processor
         peak = 0
         if looking is not None:
             looking.cancel()
             peak = await looking
-    rate = len(waits) / meter.seconds
+    rate = len(waits) / stage.meter.seconds
     waits.sort()
-    return {
+    values = {
         "rate": rate,
         "p50": machine.percentile(waits, 50) * 1e3,
         "p99": machine.percentile(waits, 99) * 1e3,
-        "p99_to_fair": machine.percentile(waits, 99) * rate / work.clients,
+        "p99_to_fair": machine.percentile(waits, 99) * rate / clients,
         "jain": sum(counts) ** 2 / (len(counts) * sum(count * count for count in counts)),
         "processor": processor / len(waits) * 1e6,
         "errors": errors,
         "peak": peak,
     }
+    return {figure.name: values[figure.name] for figure in _figures(peer, work)}
 
 
 async def _ask(
@@ -121,103 +111,67 @@ async def _watch(count: Callable[[], Awaitable[int]]) -> int:
     return peak
 
 
-def missing(peer: Peer, urls: Mapping[str, str | None]) -> str:
-    """Say why a peer cannot be measured; nothing when it can."""
-    packages = [name for name in peer.packages if importlib.util.find_spec(name) is None]
-    if packages:
-        return f"not installed: {', '.join(packages)}"
-    return "" if urls.get(peer.server) else f"no server: --{peer.server}"
+def _figures(peer: Peer, work: Work) -> tuple[Figure, ...]:
+    database = DATABASES[peer.server]
+    title = f"{peer.name}: {work.title}"
+    is_select = work.verb == "select" and work.clients != CONNECTIONS
+    rate = Figure(
+        "rate",
+        title,
+        "statements/s" if work.verb == "select" else "loans/s",
+        limit=f"limits.{database.lower()}:rate" if is_select else None,
+        question=None if work.clients == CONNECTIONS else f"{database}, {CONNECTIONS} connections: {work.title}",
+    )
+    waits = (
+        Figure("p50", f"{title}, p50", "ms"),
+        Figure("p99", f"{title}, p99", "ms"),
+        Figure("processor", f"{title}, processor time of one", "us"),
+    )
+    fair = (
+        Figure("p99_to_fair", f"{title}, p99 to clients / rate", "times"),
+        Figure("jain", f"{title}, Jain's index of fairness", "of 1"),
+        Figure("errors", f"{title}, refused", "errors"),
+        Figure("peak", f"{title}, most connections at the server", "connections"),
+    )
+    return (rate, *waits, *(fair if work.looks else fair[:1]))
 
 
-def sitting(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure every peer in turns, so that whatever disturbs the machine disturbs all of them; give a result for each."""
-    urls = {"postgresql": options.postgresql, "mysql": options.mysql, "pgbouncer": options.pgbouncer}
-    wanted = [peer for peer in PEERS if not options.peers or any(peer.name.startswith(name) for name in options.peers)]
-    chosen = []
-    for peer in wanted:
-        reason = missing(peer, urls)
-        if reason:
-            print(f"skipped: {peer.name} ({reason})")
-        else:
-            chosen += [(peer, name) for name in peer.works if not options.works or name in options.works]
-    samples: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for _ in range(options.runs):
-        for peer, name in chosen:
-            command = [sys.executable, "-m", "forebay.bench.dbproxy", "--once", peer.name, name, str(urls[peer.server])]
-            command += ["--scale", str(options.scale)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-            samples.setdefault((peer.name, name), []).append(json.loads(done.stdout))
-    return [result(peer, name, found, options) for (peer, name), found in samples.items()]
+def _scenario(name: str, peer: Peer, work: Work) -> Scenario:
+    return Scenario(
+        name,
+        partial(_measured, peer, work),
+        _figures(peer, work),
+        durability="none",
+        warm_up=0,
+        seconds=SECONDS + WARM_UP_SECONDS + (2.0 if work.looks else 1.0),
+        who=peer.name,
+        note=f"{CONNECTIONS} connections",
+        servers=(peer.server,),
+        packages=peer.packages,
+    )
 
 
-def result(peer: str, work: str, samples: list[dict[str, float]], options: argparse.Namespace) -> dict[str, Any]:
-    """Give medians and spread."""
-    return {
-        "scenario": f"dbproxy.{work}",
-        "peer": peer,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "runs": options.runs,
-        "scale": options.scale,
-        "figures": {
-            name: {"median": float(f"{statistics.median(values):.4g}"), "least": min(values), "most": max(values)}
-            for name in samples[0]
-            for values in [[float(f"{sample[name]:.4g}") for sample in samples]]
-        },
-        **machine.describe(),
-    }
+async def _measured(peer: Peer, work: Work, stage: Stage) -> Mapping[str, float]:
+    return await measure(peer, work, stage)
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Write results as a table for people, in Markdown."""
-    lines = []
-    for name, work in WORKS.items():
-        rows = [row for row in results if row["scenario"] == f"dbproxy.{name}"]
-        if rows:
-            lines += ["", f"**{work.title}**, {CONNECTIONS} connections", ""]
-            lines += [
-                "| | rate /s | least to most | p50 ms | p99 ms | p99 to fair | Jain | processor µs | errors | peak |"
-            ]
-            lines += ["|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
-        for row in rows:
-            figures = row["figures"]
-            told = [
-                harness.shown(figures[name]["median"]) for name in ("p50", "p99", "p99_to_fair", "jain", "processor")
-            ]
-            rate = figures["rate"]
-            spread = f"{harness.shown(rate['least'])} to {harness.shown(rate['most'])}"
-            rest = [f"{figures['errors']['most']:.0f}", f"{figures['peak']['most']:.0f}" if work.looks else ""]
-            lines.append(
-                f"| {row['peer']} | {harness.shown(rate['median'])} | {spread} | {' | '.join([*told, *rest])} |"
-            )
-    return "\n".join(lines)
+def _peer(name: str) -> Peer:
+    return next(peer for peer in PEERS if peer.name == name)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, print, and keep the results if told where."""
-    parser = argparse.ArgumentParser(prog="python -m forebay.bench.dbproxy", description="Measure the database proxy.")
-    parser.add_argument("peers", nargs="*", metavar="PEER", help="beginnings of names; default: all")
-    for name in ("postgresql", "mysql", "pgbouncer"):
-        parser.add_argument(f"--{name}", metavar="URL", help="of a server, with user, password and database")
-    parser.add_argument("--works", nargs="*", choices=list(WORKS), help="what to measure; default: all")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--results", type=Path, help="directory to append results to, one JSON line each")
-    parser.add_argument("--once", nargs=3, metavar=("PEER", "WORK", "URL"), help="run once, here, and print JSON")
-    options = parser.parse_args(arguments)
-    if options.once:
-        name, work, url = options.once
-        peer = next(peer for peer in PEERS if peer.name == name)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            print(json.dumps(runner.run(measure(peer, WORKS[work], url, options.scale))))
-        return
-    harness.refuse_debug_build()
-    results = sitting(options)
-    print(table(results))
-    if options.results:
-        options.results.mkdir(parents=True, exist_ok=True)
-        with (options.results / "dbproxy.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in results)
-
-
-if __name__ == "__main__":
-    main()
+LIMITS = (
+    _scenario("limits.postgresql", _peer("asyncpg alone"), WORKS["bare"]),
+    _scenario("limits.mariadb", _peer("asyncmy alone"), WORKS["bare"]),
+)
+OURS = (_peer("forebay, PostgreSQL"), _peer("forebay, MariaDB"))
+SCENARIOS = tuple(
+    _scenario(f"dbproxy.{work}-{DATABASES[peer.server].lower()}", peer, WORKS[work])
+    for peer in OURS
+    for work in peer.works
+)
+PEER_SCENARIOS = tuple(
+    _scenario(f"peers.dbproxy.{work}.{peer.name.lower().replace(', ', '-').replace(' ', '-')}", peer, WORKS[work])
+    for peer in PEERS
+    for work in peer.works
+    if peer not in OURS and work != "bare"
+)

@@ -70,6 +70,10 @@ class Scenario:
     """The program that is measured."""
     note: str = ""
     """Its settings, where they matter, and what it does not do."""
+    servers: tuple[str, ...] = ()
+    """Servers that it needs, by their names in `forebay.bench.servers`."""
+    packages: tuple[str, ...] = ()
+    """Python packages that it needs."""
 
 
 @dataclass(slots=True)
@@ -114,6 +118,7 @@ def measure(
     """
     command = [sys.executable, *program, scenario.name, str(scale)]
     samples = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(runs)]
+    beside = {"servers": list(scenario.servers)} if scenario.servers else {}
     return {
         "scenario": scenario.name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -128,6 +133,7 @@ def measure(
         ],
         "cores": _median(sample["cores"] for sample in samples),
         "others": _median(sample["others"] for sample in samples if sample["others"] is not None),
+        **beside,
         **machine.describe(),
     }
 

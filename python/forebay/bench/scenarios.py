@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forebay.bench import (
+    dbproxy,
     destinations,
     environments,
     growth,
@@ -24,19 +25,21 @@ if TYPE_CHECKING:
     from forebay.bench.harness import Scenario
 
 FAMILIES = (
-    limits,
-    stream,
-    queue,
-    invoke,
-    destinations,
-    startup,
-    histogram,
-    token_bucket,
-    metrics,
-    growth,
-    environments,
+    limits.SCENARIOS,
+    dbproxy.LIMITS,
+    stream.SCENARIOS,
+    queue.SCENARIOS,
+    invoke.SCENARIOS,
+    destinations.SCENARIOS,
+    startup.SCENARIOS,
+    histogram.SCENARIOS,
+    token_bucket.SCENARIOS,
+    metrics.SCENARIOS,
+    environments.SCENARIOS,
+    dbproxy.SCENARIOS,
+    growth.SCENARIOS,
 )
-SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for family in FAMILIES for scenario in family.SCENARIOS}
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for family in FAMILIES for scenario in family}
 LONG = "growth."
 """What begins so is measured only when it is asked for: it takes its time."""
 

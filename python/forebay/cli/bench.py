@@ -10,6 +10,8 @@ import click
 
 from forebay.bench import compare as comparing
 from forebay.bench import harness, profiling, report, scenarios
+from forebay.bench.servers import MissingError, Rack
+from forebay.bench.sitting import sitting as sit
 from forebay.cli.show import output_option, show, table
 
 
@@ -84,12 +86,8 @@ def run(
         return
     minutes = scenarios.budget(picked, runs, scale) / 60
     click.echo(f"{len(picked)} scenarios, {runs} runs each: about {minutes:.0f} minutes.", err=True)
-    limits: dict[str, float] = {}
     told = []
-    for scenario in picked:
-        result = harness.measure(scenario, runs=runs, scale=scale, limits=limits)
-        if scenario.name.startswith("limits."):
-            limits |= harness.medians(result)
+    for result in sit(picked, runs=runs, scale=scale, skipped=lambda why: click.echo(why, err=output != "text")):
         told.append(result)
         if output == "text":
             click.echo(harness.table(result))
@@ -100,13 +98,17 @@ def run(
 
 
 def _profile(picked: list[harness.Scenario], names: tuple[str, ...], scale: float, directory: Path) -> None:
-    for scenario in picked:
-        if names and not scenario.name.startswith(names):
-            continue  # a limit that only the figures are compared with
-        try:
-            click.echo(profiling.flame_graph(scenario, scale, directory))
-        except (FileNotFoundError, RuntimeError) as error:
-            raise click.ClickException(str(error)) from None
+    with Rack() as rack:
+        for scenario in picked:
+            if names and not scenario.name.startswith(names):
+                continue  # a limit that only the figures are compared with
+            try:
+                rack.start(scenario.servers)
+                click.echo(profiling.flame_graph(scenario, scale, directory))
+            except MissingError as error:
+                click.echo(f"{scenario.name}  skipped: {error}")
+            except (FileNotFoundError, RuntimeError) as error:
+                raise click.ClickException(str(error)) from None
 
 
 sitting = click.Path(path_type=Path, exists=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from forebay.errors import AppClosed, ForebayError, OwnerLost
@@ -48,10 +49,12 @@ class Caller:
         self._runner: Line | None = None
         self._declare: Callable[[], None] | None = None
         self._reason: str | None = None
+        self._thread = 0  # where the app's loop was last seen to run
 
     def connect(self, runner: Line) -> None:
         """Let calls through."""
         self._runner = runner
+        self._thread = 0
 
     def cut(self, reason: str | None = None) -> None:
         """Refuse calls from now on."""
@@ -182,10 +185,13 @@ class Caller:
 
     def _here(self, verb: str) -> Line:
         runner = self._open()
-        if asyncio.get_running_loop() is not runner.loop:
-            raise ForebayError(
-                f"{verb}: app {self._app!r} runs on another event loop; call the `_sync` twin from a thread"
-            )
+        # A thread runs one loop at a time. Asking for the running loop is a system call in Python 3.11, at every send and put.
+        if self._thread != get_ident() or not runner.loop.is_running():
+            if asyncio.get_running_loop() is not runner.loop:
+                raise ForebayError(
+                    f"{verb}: app {self._app!r} runs on another event loop; call the `_sync` twin from a thread"
+                )
+            self._thread = get_ident()
         if self._declare is not None:
             self.declare_now()
         return runner

@@ -46,6 +46,8 @@ class Runner:
         self.loop = loop
         self.pool = pool
         self.manual = clock if isinstance(clock, ManualClock) else None
+        self.now_ns: Callable[[], int] = time.monotonic_ns if self.manual is None else self.manual.monotonic_ns
+        """Gives the moment from which durations are counted."""
         self.store_failure: asyncio.Future[ForebayError] = loop.create_future()
         self.needed = asyncio.Event()
         """Somebody asks, and there is no engine."""
@@ -62,10 +64,6 @@ class Runner:
         self._due = False
         self._moved = False
         self._closed = False
-
-    def now_ns(self) -> int:
-        """Give the moment from which durations are counted."""
-        return self.manual.monotonic_ns() if self.manual is not None else time.monotonic_ns()
 
     def serve(self, slot: int, environment: Environment) -> None:
         """Run a slot's work in this environment from now on."""
@@ -251,16 +249,17 @@ class Runner:
             self._deferred.append((begin, waiter))
             return
         self._tickets[begin(self._engine)] = begin, waiter
-        self._turn_for_answers()
+        if self.manual is not None:
+            self._turn_for_answers()
 
     def _resolve(self, ticket: int, *, ok: bool, value: Any) -> None:
         question = self._tickets.pop(ticket, None)
-        if question is not None and isinstance(value, OwnerLeft):
+        if question is not None and (ok or not isinstance(value, OwnerLeft)):
+            _set(question[1], ok=ok, value=value)
+        elif question is not None:
             # Certainly not accepted: the next owner is asked.
             self._deferred.append(question)
             self.needed.set()
-        elif question is not None:
-            _set(question[1], ok=ok, value=value)
         elif ticket == NOBODY and isinstance(value, OwnerLost):
             self.lost.set()
         elif ticket == NOBODY and not self.store_failure.done():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -15,6 +15,8 @@ from forebay.model.checks import shown
 # What orjson would write by itself and Lambda's encoder refuses goes through `_as_lambda`, so that a handler means the same in
 # both places.
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+_BYTES: Final = (bytes, bytearray, memoryview)  # a union would be made anew at every call
 
 
 def _as_lambda(value: object) -> object:
@@ -50,7 +52,7 @@ def invocation(payload: object) -> bytes:
 
 
 def _json(payload: object) -> bytes:
-    if isinstance(payload, bytes | bytearray | memoryview):
+    if isinstance(payload, _BYTES):
         raise InvalidParameterValue(f"payload={shown(payload)}: allowed is any JSON value; decode bytes first")
     try:
         return dumps(payload)

@@ -15,6 +15,13 @@ impl State {
     pub(super) fn end_event(&mut self, id: u64, key: Key, event: &Event, condition: Condition) {
         let Some(events) = self.events.queues.get(&id) else { return };
         let has_succeeded = condition == Condition::Success;
+        events.meters.ended(condition);
+        self.history.note(self.now.wall_ms, event.request, What::Ended { queue: id, condition });
+        let wishes = wishes(events.slot.map(|slot| &self.functions[slot].asynchronous), has_succeeded);
+        if wishes.is_empty() && has_succeeded {
+            self.pending.remove(Table::Event, row_key(id, key));
+            return self.pending.begin_lazily(self.now.mono_ns);
+        }
         let ended = Ended {
             request: uuid_text(event.request),
             arn: self.function_arn(&events.function),
@@ -27,14 +34,9 @@ impl State {
             status: status_of(event, condition),
             response: event.error.as_deref().map(str::to_owned),
         };
-        events.meters.ended(condition);
-        self.history.note(self.now.wall_ms, event.request, What::Ended { queue: id, condition });
         // It goes in the commit that tells of it.
         let mut rows = vec![(Table::Event, row_key(id, key), None)];
-
-        let settings = events.slot.map(|slot| self.functions[slot].asynchronous.clone()).unwrap_or_default();
-        let wishes = wishes(settings, has_succeeded);
-        if wishes.is_empty() && !has_succeeded {
+        if wishes.is_empty() {
             self.keep_ended(id, key, (Part::Whole, None), ended, event);
             self.pending.remove(Table::Event, row_key(id, key));
             return;
@@ -102,12 +104,12 @@ impl State {
 }
 
 /// Which destinations want to be told.
-fn wishes(settings: Asynchronous, has_succeeded: bool) -> Vec<(Part, String)> {
-    if has_succeeded {
-        return settings.on_success.into_iter().map(|name| (Part::Whole, name)).collect();
-    }
-    let whole = settings.on_failure.into_iter().map(|name| (Part::Whole, name));
-    whole.chain(settings.dead_letter.into_iter().map(|name| (Part::DeadLetter, name))).collect()
+fn wishes(settings: Option<&Asynchronous>, has_succeeded: bool) -> Vec<(Part, String)> {
+    let Some(settings) = settings else { return Vec::new() };
+    let (whole, dead_letter) =
+        if has_succeeded { (&settings.on_success, &None) } else { (&settings.on_failure, &settings.dead_letter) };
+    let whole = whole.iter().map(|name| (Part::Whole, name.clone()));
+    whole.chain(dead_letter.iter().map(|name| (Part::DeadLetter, name.clone()))).collect()
 }
 
 /// What the record says of the last try.

@@ -106,7 +106,7 @@ fn check_body(message: &NewMessage) -> Result<(), EngineError> {
             "One or more parameters are invalid. Reason: Message must be shorter than {BODY_MAX} bytes. This one has {bytes}."
         )));
     }
-    if message.body.chars().any(|one| !is_allowed(one)) {
+    if !is_text(&message.body) {
         return refuse(
             "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
         );
@@ -114,8 +114,10 @@ fn check_body(message: &NewMessage) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn is_allowed(one: char) -> bool {
-    matches!(one, '\t' | '\n' | '\r' | '\u{20}'..='\u{FFFD}' | '\u{10000}'..)
+/// Byte by byte, which is all there is to ASCII; only other text is looked at by its characters.
+fn is_text(body: &str) -> bool {
+    let has_control = body.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r'));
+    !has_control && (body.is_ascii() || !body.contains(['\u{FFFE}', '\u{FFFF}']))
 }
 
 fn check_attributes(message: &NewMessage) -> Result<(), EngineError> {
