@@ -93,7 +93,6 @@ class App(DeclaresQueues):
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._caller = Caller(name)
         self._declared = Declarations(self.settings, self._caller)
-        self._resources: list[AbstractAsyncContextManager[Any]] = []
         self._opened = contextlib.AsyncExitStack()
         self._running: Running | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -326,6 +325,8 @@ class App(DeclaresQueues):
     def attach(self, resource: AbstractAsyncContextManager[Any]) -> None:
         """Have a resource opened before the first event and closed after the last one.
 
+        So does each process of a function, for itself; it has 2 s to close it, and one that is killed closes nothing.
+
         Args:
             resource: anything for `async with`, such as a `forebay.DBProxy`. Several are closed in reverse order.
 
@@ -338,7 +339,7 @@ class App(DeclaresQueues):
             checks.refuse("resource", resource, "anything for `async with`")
         if self._running is not None:
             raise ForebayError("attach: attach resources before the app starts; this one is running")
-        self._resources.append(resource)
+        self._declared.attached.append(resource)
 
     # --- life
 
@@ -372,9 +373,9 @@ class App(DeclaresQueues):
         self._guard_forks()
         self._running = running = Running(self.settings, self.clock, self._caller, self._declared, metrics)
         try:
-            for resource in self._resources:
+            for resource in self._declared.attached:
                 await self._opened.enter_async_context(resource)
-            await running.begin(self._resources)
+            await running.begin(self._declared.attached)
         except BaseException:
             running.close()
             self._running = None

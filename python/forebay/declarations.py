@@ -17,6 +17,7 @@ from forebay.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from forebay.model.asynchronous import AsynchronousSettings
     from forebay.model.checks import Seconds
@@ -38,6 +39,7 @@ class Declarations:
         self.streams: dict[str, Stream] = {}
         self.queues: dict[str, Queue] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
+        self.attached: list[AbstractAsyncContextManager[Any]] = []
         self._default_settings: set[Function[..., Any]] = set()
         self._untold: list[Function[..., Any] | Mapping] = []
 
@@ -72,8 +74,6 @@ class Declarations:
         )
         if known is None:
             return self._add(bare, settings)
-        if any(isinstance(mapping.settings, QueueMappingSettings) for mapping in self._mappings_of(known)):
-            _no_queue_in_process(settings)
         if known in self._default_settings and known in self._untold:
             self._default_settings.discard(known)
             del self.functions[known.name]
@@ -83,9 +83,6 @@ class Declarations:
         elif known.settings != settings:
             raise ResourceConflict(f"function {known.name!r} is declared already, with other settings")
         return known
-
-    def _mappings_of(self, function: Function[..., Any]) -> list[Mapping]:
-        return [mapping for mapping in self.mappings.values() if mapping.function is function]
 
     def command(self, settings: FunctionSettings) -> Function[..., Any]:
         """Declare a function that another program runs."""
@@ -106,10 +103,7 @@ class Declarations:
     def on_queue(self, handler: Callable[P, R], queue: str, settings: QueueMappingSettings) -> Function[P, R]:
         """Bind a queue to a handler's function; make the function with default settings if there is none."""
         arn = names.queue_arn(self._settings.region, self._settings.account, queue)
-        function = self._known(handler)
-        if function is not None:
-            _no_queue_in_process(function.settings)
-        return self._bind(handler, function, (queue, arn), settings)
+        return self._bind(handler, self._known(handler), (queue, arn), settings)
 
     def _bind(
         self,
@@ -189,7 +183,7 @@ class Declarations:
 
     def _add(self, handler: Callable[P, R], settings: FunctionSettings) -> Function[P, R]:
         self._take_name(settings.name, handler)
-        function = Function(handler, settings, self._arn(settings.name), self._caller)
+        function = Function(handler, settings, self._arn(settings.name), self._caller, self.attached)
         self.functions[settings.name] = function
         self._untold.append(function)
         return function
@@ -204,13 +198,6 @@ class Declarations:
 
     def _arn(self, name: str) -> str:
         return names.function_arn(self._settings.region, self._settings.account, name)
-
-
-def _no_queue_in_process(settings: FunctionSettings) -> None:
-    if settings.isolation == "process":
-        raise InvalidParameterValue(
-            f"function {settings.name!r}: on_queue with processes is not available yet in this version; use a task or a thread"
-        )
 
 
 def _no_handler(name: str) -> Callable[[Any, Any], Any]:

@@ -7,6 +7,7 @@ It never decides anything: past a deadline, or over its memory, the engine kills
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import socket
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from forebay._core import Batch, end_with_parent
 from forebay.model import limits
 from forebay.runtime import answer, importing
-from forebay.runtime.context import Context, FunctionFacts
+from forebay.runtime.context import PARENT, Context, FunctionFacts
 from forebay.runtime.line import OwnerLine
 from forebay.runtime.port import Complaints, Served
-from forebay.wire import payload
+from forebay.wire import errors, payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from forebay.function import Function
 
@@ -40,7 +42,9 @@ READ_BYTES: Final = 1 << 16
 HEAD: Final = struct.Struct("<IBBQ36s")
 ANSWER: Final = struct.Struct("<IB")
 INITIALIZED, CANNOT_START, RETURNED, RAISED = 1, 2, 3, 4
-READS, REPORTS = 1, 2
+READS, REPORTS, ASYNCHRONOUS = 1, 2, 4
+MESSAGES: Final = 3
+"""A frame's kind, counted from 0 as `forebay.runtime.answer` does, but for this one: a queue's batch."""
 
 
 def main(given: dict[str, Any]) -> NoReturn:
@@ -54,6 +58,7 @@ def main(given: dict[str, Any]) -> NoReturn:
     os.environ[INSIDE] = given["name"]
     try:
         function = importing.load(importing.Reference(**given["reference"]))
+        opened = loop.run_until_complete(_open(function.attached))
     except importing.CannotStartError as error:
         _send(engine, CANNOT_START, error.body)
         sys.exit(1)
@@ -62,8 +67,22 @@ def main(given: dict[str, Any]) -> NoReturn:
     settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
     function.connect(OwnerLine(settings, loop))
     _send(engine, INITIALIZED, b"")
-    Handling(function, given, loop).serve(engine)
+    try:
+        Handling(function, given, loop).serve(engine)
+    finally:
+        loop.run_until_complete(opened.aclose())
     sys.exit(0)
+
+
+async def _open(resources: Iterable[AbstractAsyncContextManager[Any]]) -> contextlib.AsyncExitStack:
+    """Open what is attached to the app; if one cannot be opened, those before it are closed again."""
+    try:
+        async with contextlib.AsyncExitStack() as opened:
+            for resource in resources:
+                await opened.enter_async_context(resource)
+            return opened.pop_all()
+    except Exception as error:
+        raise importing.CannotStartError(errors.raised(error, "", error.__traceback__)) from error
 
 
 def _engine_socket() -> socket.socket:
@@ -122,9 +141,10 @@ class Handling:
         served = self._served
         served.reads = bool(flags & READS)
         event: Any
-        if kind == answer.BATCH:
-            event = Batch._decode(body)  # noqa: SLF001  made for this
-            served.reports = frozenset({event.stream}) if flags & REPORTS else frozenset()
+        if kind in {answer.BATCH, MESSAGES}:
+            event = Batch._decode(body) if kind == answer.BATCH else Batch._of_event(body)  # noqa: SLF001  made for this
+            kind = answer.BATCH
+            served.reports = frozenset({event.source_arn}) if flags & REPORTS else frozenset()
         elif kind == answer.INVOCATION:
             event, refusal = answer.invocation(body, request_id, wants_batch=served.wants_batch)
             if refusal is not None:
@@ -133,6 +153,7 @@ class Handling:
             event = payload.loads(body)
         context = Context(served.facts, request_id, deadline_ms)
         context.enter()
+        PARENT.set(request_id if flags & ASYNCHRONOUS else None)
         try:
             result = self._call(event, context)
             return answer.returned(served, kind, event, result, request_id)

@@ -11,6 +11,7 @@ from forebay.wire import payload as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from forebay.model.settings import FunctionSettings
     from forebay.runtime.caller import Caller, Line
@@ -26,12 +27,21 @@ class Function(Generic[P, R]):
     JSON both ways.
     """
 
-    def __init__(self, handler: Callable[P, R], settings: FunctionSettings, arn: str, caller: Caller) -> None:
+    def __init__(
+        self,
+        handler: Callable[P, R],
+        settings: FunctionSettings,
+        arn: str,
+        caller: Caller,
+        attached: Sequence[AbstractAsyncContextManager[Any]],
+    ) -> None:
         functools.update_wrapper(self, handler)
         self.handler = handler
         self.settings = settings
         self.arn = arn
         self.wants_batch = inspection.wants_batch(handler)
+        self.attached = attached
+        """What is attached to the app, and opened in each of the function's processes."""
         self._caller = caller
 
     def connect(self, line: Line) -> None:

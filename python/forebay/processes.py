@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay.environment import BOOT
 from forebay.model import limits
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from forebay.function import Function
     from forebay.model.settings import AppSettings
+
+LATEST: Final = "$LATEST"
 
 
 def registration(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, Any]:
@@ -33,12 +35,17 @@ def registration(function: Function[..., Any], app: AppSettings, log_stream: str
     maximum = lifetime.maximum or max(4 * (os.cpu_count() or 1), provisioned)
     provisioned_init = max(limits.PROVISIONED_INIT_SECONDS, settings.timeout)
     recycle = lifetime.recycle_seconds
+    closes = bool(function.attached) and settings.command is None
     return {
         "command": list(settings.command) if settings.command is not None else _command(function, app, log_stream),
         "runtime_api": settings.command is not None,
         "variables": list(_variables(function, app, log_stream).items()),
         "function_arn": function.arn,
         "directory": os.getcwd(),  # noqa: PTH109  text is wanted
+        "version": LATEST,
+        "memory_mebibytes": _memory(function),
+        "report_lines": lifetime.report_lines,
+        "closing_ms": wire_mapping.milliseconds(limits.CLOSING_SECONDS) if closes else 0,
         "memory_bytes": None if settings.memory is None else settings.memory * 1024 * 1024,
         "provisioned": provisioned,
         "maximum": maximum,
@@ -76,11 +83,10 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
 def _variables(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, str]:
     """Give the variables that Lambda sets: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
     settings = function.settings
-    memory = settings.memory or limits.MEMORY_MEBIBYTES_DEFAULT
     return {
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
+        "AWS_LAMBDA_FUNCTION_VERSION": LATEST,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_memory(function)),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         # What else is configured for the user's own AWS account stays.
@@ -89,6 +95,10 @@ def _variables(function: Function[..., Any], app: AppSettings, log_stream: str) 
         "LAMBDA_TASK_ROOT": os.getcwd(),  # noqa: PTH109  text is wanted
         "_HANDLER": settings.command[-1] if settings.command is not None else _dotted(function.handler),
     }
+
+
+def _memory(function: Function[..., Any]) -> int:
+    return function.settings.memory or limits.MEMORY_MEBIBYTES_DEFAULT
 
 
 def _dotted(handler: Callable[..., Any]) -> str:

@@ -35,11 +35,28 @@ def no_process_is_left():
 
 
 @pytest.fixture
-def processes(monkeypatch, tmp_path, no_process_is_left):
-    """Give a module of handlers, imported anew with a store of its own."""
+def import_app(monkeypatch, tmp_path, no_process_is_left):
+    """Import a module of handlers anew, with a store of its own."""
+    imported = []
+
+    def import_anew(name):
+        imported.append(name)
+        sys.modules.pop(name, None)
+        return importlib.import_module(name)
+
     monkeypatch.setenv("FOREBAY_TEST_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("FOREBAY_TEST_ATTEMPTS", str(tmp_path / "attempts"))
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    sys.modules.pop("process_app", None)
-    yield importlib.import_module("process_app")
-    sys.modules.pop("process_app", None)
+    yield import_anew
+    for name in imported:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def processes(import_app):
+    return import_app("process_app")
+
+
+@pytest.fixture
+def sources(import_app):
+    return import_app("process_sources")

@@ -20,6 +20,8 @@ class Environments:
         idle_timeout: seconds after which one that has nothing to do ends, 1 to 86,400; those that are provisioned stay.
         recycle_invocations: replace one after so many invocations, at least 1; None: never.
         recycle_after: replace one at this age, 1 to 31,536,000 seconds, as soon as it is not busy; None: never.
+        report_lines: write Lambda's START, END and REPORT lines on standard output for each invocation, with its duration, the
+            most memory used (by the process and its descendants) and, if work waited for the process's start, its init duration.
 
     Raises:
         InvalidParameterValue: an option outside its range.
@@ -30,6 +32,7 @@ class Environments:
     idle_timeout: Seconds = limits.ENVIRONMENT_IDLE_SECONDS
     recycle_invocations: int | None = None
     recycle_after: Seconds | None = None
+    report_lines: bool = False
 
     def __post_init__(self) -> None:
         if self.maximum is not None:
@@ -41,6 +44,7 @@ class Environments:
         if self.recycle_after is not None:
             age = checks.seconds("recycle_after", self.recycle_after, low=1, high=365 * 86_400)
             object.__setattr__(self, "recycle_after", age)
+        checks.flag("report_lines", self.report_lines)
 
     @property
     def idle_seconds(self) -> float:

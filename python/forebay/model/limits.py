@@ -21,6 +21,7 @@ MEMORY_MEBIBYTES_DEFAULT: Final = 128
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 INIT_SECONDS: Final = 10.0
 PROVISIONED_INIT_SECONDS: Final = 130.0
+CLOSING_SECONDS: Final = 2.0
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html. Ours: less holds no Python process.
 MEMORY_MEBIBYTES_MIN: Final = 32
 MEMORY_MEBIBYTES_MAX: Final = 1024 * 1024

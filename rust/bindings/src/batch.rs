@@ -87,6 +87,12 @@ impl Batch {
         Ok(Self::new(records, window))
     }
 
+    /// The event of a queue's batch, JSON, as the engine sent it to another process.
+    #[staticmethod]
+    fn _of_event(event: &[u8]) -> PyResult<Self> {
+        Ok(Self::of_messages(crate::messages::of_event(event)?))
+    }
+
     fn __len__(&self) -> usize {
         self.content.len()
     }

@@ -207,10 +207,25 @@ struct AnsweredAttribute {
 #[pyfunction]
 pub(crate) fn messages(answer: &[u8]) -> PyResult<Vec<Message>> {
     let list: Vec<Answered> = serde_json::from_slice(answer).map_err(invalid)?;
-    list.iter().map(message).collect()
+    list.iter().map(|answered| item(answered).map(|(item, source)| Message::new(item, Arc::new(source)))).collect()
 }
 
-fn message(answered: &Answered) -> PyResult<Message> {
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "Records")]
+    records: Vec<Answered>,
+}
+
+/// The messages of an event, all of them of the same queue.
+pub(crate) fn of_event(event: &[u8]) -> PyResult<Messages> {
+    let event: Event = serde_json::from_slice(event).map_err(invalid)?;
+    let (items, mut sources): (Vec<Item>, Vec<QueueSource>) =
+        event.records.iter().map(item).collect::<PyResult<Vec<_>>>()?.into_iter().unzip();
+    let source = sources.pop().ok_or_else(|| invalid("an event without messages"))?;
+    Ok(Messages { source: Arc::new(source), items: items.into() })
+}
+
+fn item(answered: &Answered) -> PyResult<(Item, QueueSource)> {
     let text = |name: &str| answered.attributes.get(name).map_or("", String::as_str);
     let number = |name: &str| text(name).parse::<u64>().unwrap_or(0);
     let (log, handle) =
@@ -252,5 +267,5 @@ fn message(answered: &Answered) -> PyResult<Message> {
             body: &answered.body,
         },
     );
-    Ok(Message::new(item, Arc::new(source)))
+    Ok((item, source))
 }

@@ -199,7 +199,7 @@ impl State {
     }
 
     /// Attempts that nobody has taken yet.
-    fn untaken(&self) -> Vec<Token> {
+    pub(crate) fn untaken(&self) -> Vec<Token> {
         self.outbox.untaken().into_iter().chain(self.pools.waiting()).collect()
     }
 
@@ -217,13 +217,17 @@ impl State {
         }
     }
 
-    /// Forget an attempt that was not handed out.
-    pub(crate) fn withdraw(&mut self, token: Token) {
-        let was_alone = self.attempts.remove(token).is_some_and(|attempt| attempt.alone);
+    /// Forget an attempt that was not handed out; give what it was.
+    pub(crate) fn withdraw(&mut self, token: Token) -> Option<Attempt> {
+        let withdrawn = self.attempts.remove(token);
         self.outbox.withdraw(token);
-        if self.pools.withdraw(token) && was_alone {
+        if self.pools.withdraw(token) && withdrawn.as_ref().is_some_and(|attempt| attempt.alone) {
             self.outbox.running_alone = false;
         }
+        if let Some(attempt) = &withdrawn {
+            self.room_in_line(attempt.slot);
+        }
+        withdrawn
     }
 
     /// Put an attempt where the next exchange finds it.

@@ -15,6 +15,7 @@ use super::link::{Frames, Link};
 use super::output::{Output, Speaker};
 use super::post::{Errand, Farewell, Letter};
 use super::process::{is_ready, Process};
+use super::report::{End, Reporter};
 use super::runtime_api::Endpoint;
 use super::Launch;
 use crate::attempts::Settled;
@@ -24,6 +25,8 @@ use crate::engine::Shared;
 const SAMPLE: Duration = Duration::from_millis(100);
 /// How long a process that has hung up may take to end by itself, so that its reason is known.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
+/// How often a process that closes is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 /// Most reads of what was left in a pipe when its environment ended.
 const LAST_READS: usize = 64;
 
@@ -33,8 +36,9 @@ pub(crate) fn attend(shared: &Shared, launch: &Launch) {
     match start(launch) {
         Ok((link, process)) => {
             let outputs = (Output::default(), Output::default());
-            let attendant =
-                Attendant { shared, launch, began, process, link, outputs, current: None, initialized: false };
+            let reporter = launch.program.report_lines.then(|| Reporter::new(launch));
+            let (current, initialized) = (None, false);
+            let attendant = Attendant { shared, launch, began, process, link, outputs, reporter, current, initialized };
             attendant.run();
         }
         Err(error) => tell_end(shared, launch, &Fault::NotStarted(error.to_string()), None, false),
@@ -67,6 +71,7 @@ struct Attendant<'a> {
     process: Process,
     link: Link,
     outputs: (Output, Output),
+    reporter: Option<Reporter>,
     current: Option<Current>,
     initialized: bool,
 }
@@ -90,11 +95,18 @@ impl Attendant<'_> {
             fault = Fault::Stopped;
         }
         let ended_by_itself = matches!(fault, Fault::Stopped) && self.process.ends_within(Duration::ZERO);
+        if matches!(fault, Fault::Stopped) && self.initialized && self.current.is_none() && !ended_by_itself {
+            self.let_close();
+        }
+        if let Some(reporter) = &mut self.reporter {
+            reporter.look_at(&self.process);
+        }
         let status = self.process.end();
         if let (true, Ok(status)) = (ended_by_itself, status) {
             fault = Fault::Exited(status);
         }
         self.drain();
+        self.report_end(fault.end());
         let lost = self.current.take().map(|current| Settled {
             token: current.token,
             status: fault.status(),
@@ -180,7 +192,29 @@ impl Attendant<'_> {
     fn begin(&mut self, errand: &Errand) {
         let (token, request) = (errand.work.token, errand.work.request);
         self.current = Some(Current { token, request, began: Instant::now() });
+        if let Some(reporter) = &self.reporter {
+            self.speaker().say(&reporter.start(request), &mut std::io::stdout().lock());
+        }
         self.link.send(errand);
+    }
+
+    /// With report lines: tell that the invocation in hand has ended.
+    fn report_end(&mut self, end: End) {
+        let (Some(reporter), Some(current)) = (&mut self.reporter, &self.current) else { return };
+        reporter.look_at(&self.process);
+        let lines = reporter.end(current.request, current.began.elapsed(), end);
+        self.speaker().say(&lines, &mut std::io::stdout().lock());
+    }
+
+    /// Hang up on a process that does nothing, and give it time to close what it has open.
+    fn let_close(&mut self) {
+        let closes_by = Instant::now() + Duration::from_millis(self.launch.program.closing_ms);
+        self.link.hang_up();
+        while Instant::now() < closes_by && !self.process.ends_within(LOOK) {
+            let output = !self.outputs.0.ended && is_ready(self.process.stdout.as_fd(), Duration::ZERO);
+            let errors = !self.outputs.1.ended && is_ready(self.process.stderr.as_fd(), Duration::ZERO);
+            self.read_output(&Heard { output, errors, ..Heard::default() });
+        }
     }
 
     /// Tell the engine what the environment has said.
@@ -192,7 +226,11 @@ impl Attendant<'_> {
                 Ok(Some(Said::Initialized)) if !self.initialized => {
                     self.initialized = true;
                     self.close_outputs(None);
-                    let took_ns = self.began.elapsed().as_nanos() as u64;
+                    let took = self.began.elapsed();
+                    if let Some(reporter) = &mut self.reporter {
+                        reporter.initialized(took);
+                    }
+                    let took_ns = took.as_nanos() as u64;
                     self.shared.with(|state| state.environment_initialized(self.launch.key, took_ns));
                     continue;
                 }
@@ -201,11 +239,13 @@ impl Attendant<'_> {
                 Ok(Some(Said::Raised(body))) => (1, Some(body)),
                 Ok(Some(_)) => return Some(Fault::Nonsense("it starts twice".into())),
             };
-            let Some(current) = self.current.take() else {
+            let Some((request, began)) = self.current.as_ref().map(|current| (current.request, current.began)) else {
                 return Some(Fault::Nonsense("an answer to nothing".into()));
             };
-            let duration_ns = current.began.elapsed().as_nanos() as u64;
-            self.close_outputs(Some(current.request));
+            let duration_ns = began.elapsed().as_nanos() as u64;
+            self.close_outputs(Some(request));
+            self.report_end(End::Answered);
+            let Some(current) = self.current.take() else { continue };
             let settled = Settled { token: current.token, status, body, duration_ns };
             let (key, goes_on) = (self.launch.key, !is_gone && !self.link.has_hung_up());
             self.shared.with(|state| state.environment_answered(key, settled, goes_on));

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 
 use serde_json::json;
 
+use super::report::End;
 use crate::state::uuid_text;
 
 /// Why an environment gave no answer.
@@ -40,18 +41,32 @@ impl Fault {
         }
     }
 
+    /// Lambda's type of the error, where it is not the environment that names one or the engine that wished it.
+    fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Reported(_) | Self::Deadline | Self::Stopped => None,
+            Self::NotStarted(_) => Some("Runtime.InvalidEntrypoint"),
+            Self::Nonsense(_) => Some("Runtime.Unknown"),
+            Self::InitTimeout(_) => Some("Sandbox.Timedout"),
+            Self::Exited(_) | Self::HungUp | Self::OutOfMemory => Some("Runtime.ExitError"),
+        }
+    }
+
+    /// What the REPORT line of the invocation in hand says.
+    pub(crate) fn end(&self) -> End {
+        match self {
+            Self::Deadline => End::Timeout,
+            _ => self.kind().map_or(End::Answered, End::Error),
+        }
+    }
+
     /// Lambda's error object for the invocation that gets no answer.
     pub(crate) fn body(&self, request: u128) -> Option<Vec<u8>> {
-        let (kind, reason) = match self {
-            Self::Reported(body) => return Some(body.clone()),
-            Self::Deadline | Self::Stopped => return None,
-            Self::NotStarted(_) => ("Runtime.InvalidEntrypoint", self.reason()),
-            Self::Nonsense(_) => ("Runtime.Unknown", self.reason()),
-            Self::InitTimeout(_) => ("Sandbox.Timedout", self.reason()),
-            Self::Exited(_) | Self::HungUp | Self::OutOfMemory => ("Runtime.ExitError", self.reason()),
-        };
-        let text = format!("RequestId: {} Error: {reason}", uuid_text(request));
-        Some(json!({"errorType": kind, "errorMessage": text}).to_string().into_bytes())
+        if let Self::Reported(body) = self {
+            return Some(body.clone());
+        }
+        let text = format!("RequestId: {} Error: {}", uuid_text(request), self.reason());
+        Some(json!({"errorType": self.kind()?, "errorMessage": text}).to_string().into_bytes())
     }
 
     /// The same for people; empty when the ending was the engine's own wish.

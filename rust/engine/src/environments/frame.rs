@@ -6,7 +6,8 @@
 //! | to the environment | body |
 //! | --- | --- |
 //! | 1 a payload, 2 an event | `flags u8, deadline_ms u64, request id (36 bytes)`, JSON |
-//! | 3 a batch | the same head, then what [`encode_batch`] makes |
+//! | 3 a batch of records | the same head, then what [`encode_batch`] makes |
+//! | 4 a batch of messages | the same head, then the event that AWS Lambda makes of them, JSON |
 //!
 //! | from it | body |
 //! | --- | --- |
@@ -30,6 +31,8 @@ use crate::state::uuid_text;
 const ANSWER_MAX: usize = 8 << 20;
 const READS: u8 = 1;
 const REPORTS: u8 = 2;
+/// The invocation is asynchronous: what its handler invokes belongs to the same chain.
+const ASYNCHRONOUS: u8 = 4;
 
 /// What an environment says.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,12 +47,14 @@ pub(crate) enum Said {
 pub(crate) fn invocation(errand: &Errand) -> Vec<u8> {
     let mut frame = vec![0u8; 4];
     let kind = match &errand.work.task {
-        Task::Batch { as_event: true, .. } | Task::Messages { .. } => 2,
+        Task::Batch { as_event: true, .. } | Task::Messages { as_event: true, .. } => 2,
         Task::Batch { as_event: false, .. } => 3,
+        Task::Messages { as_event: false, .. } => 4,
         _ => 1,
     };
-    let flags = if errand.reads { READS } else { 0 } | if errand.reports { REPORTS } else { 0 };
-    frame.extend_from_slice(&[kind, flags]);
+    let is_asynchronous = matches!(errand.work.task, Task::Event(_));
+    let flags = [(errand.reads, READS), (errand.reports, REPORTS), (is_asynchronous, ASYNCHRONOUS)];
+    frame.extend_from_slice(&[kind, flags.iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).sum()]);
     frame.extend_from_slice(&errand.work.deadline_ms.to_le_bytes());
     frame.extend_from_slice(uuid_text(errand.work.request).as_bytes());
     match &errand.work.task {

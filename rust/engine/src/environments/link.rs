@@ -55,6 +55,14 @@ impl Link {
         }
     }
 
+    /// Say that there will be no more work.
+    pub(crate) fn hang_up(&self) {
+        if let Self::Frames(frames) = self {
+            // One that is gone already needs not be told.
+            let _gone = frames.socket.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
     /// The other end is closed.
     pub(crate) fn has_hung_up(&self) -> bool {
         matches!(self, Self::Frames(frames) if frames.hung_up)

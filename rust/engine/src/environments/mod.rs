@@ -12,6 +12,7 @@ mod link;
 mod output;
 mod post;
 mod process;
+mod report;
 mod runtime_api;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use self::faults::Fault;
 use self::post::{Errand, Farewell, Letter, Post};
 pub use self::process::{end_with_parent, Program};
-use crate::attempts::{Settled, Slot, Task, Token};
+use crate::attempts::{Job, Settled, Slot, Task, Token};
 use crate::meters::EnvironmentMeters;
 use crate::outbox::Kind;
 use crate::port::StoreError;
@@ -82,6 +83,11 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
+    /// Work waits for it.
+    fn is_on_demand(&self) -> bool {
+        self.initialization == Initialization::OnDemand
+    }
+
     /// `AWS_LAMBDA_INITIALIZATION_TYPE`
     pub(crate) fn initialization_type(&self) -> &'static str {
         match self.initialization {
@@ -99,6 +105,8 @@ struct Pool {
     line: VecDeque<Token>,
     posts: BTreeMap<EnvironmentId, Arc<Post>>,
     working: BTreeMap<Token, EnvironmentId>,
+    /// Mappings on queues that had something to receive and found no room here.
+    starved: Vec<u64>,
     armed: Option<u64>,
     meters: EnvironmentMeters,
 }
@@ -138,6 +146,17 @@ impl Pools {
     /// How many attempts of a function wait; `None` if it does not run in environments.
     pub(crate) fn line_length(&self, slot: Slot) -> Option<usize> {
         self.by_slot.get(&slot).map(|pool| pool.line.len())
+    }
+
+    /// Whether a mapping on a queue may receive one more batch for a function: not what would only wait for an environment. If it
+    /// may not, it is told when there is room ([`State::room_in_line`]), or when one of its own batches has ended.
+    pub(crate) fn takes_messages(&mut self, slot: Slot, mapping: u64, in_flight: u32) -> bool {
+        let Some(pool) = self.by_slot.get_mut(&slot) else { return true };
+        let has_room = pool.line.len() + pool.working.len() < pool.machine.maximum();
+        if !has_room && !pool.starved.contains(&mapping) {
+            pool.starved.push(mapping);
+        }
+        has_room && (in_flight as usize) < pool.machine.maximum()
     }
 
     /// Forget an attempt that was not handed out; whether it was in a line.
@@ -188,6 +207,7 @@ impl State {
             line: VecDeque::new(),
             posts: BTreeMap::new(),
             working: BTreeMap::new(),
+            starved: Vec::new(),
             armed: None,
             meters,
         });
@@ -300,6 +320,10 @@ impl State {
                     (mapping.row.reads_response(), mapping.row.report_batch_item_failures)
                 })
             }
+            Task::Messages { .. } => match self.attempts.get_mut(token).map(|attempt| &attempt.job) {
+                Some(Job::Messages(job)) => (job.reports, job.reports),
+                _ => (false, false),
+            },
             _ => (true, false),
         };
         Some(Errand { work, reads, reports })
@@ -354,8 +378,18 @@ impl State {
             }
         }
         self.settle(settled);
+        self.room_in_line(slot);
+        self.feed_queues();
         self.tend(slot);
         self.feed_environments(Some((slot, id)));
+    }
+
+    /// One piece of work less waits or runs in a function's environments: mappings on queues may receive for it again.
+    pub(crate) fn room_in_line(&mut self, slot: Slot) {
+        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
+        for mapping in std::mem::take(&mut pool.starved) {
+            self.make_hungry(mapping);
+        }
     }
 
     /// An environment is gone, with what it worked on, if it did.
@@ -374,6 +408,8 @@ impl State {
         } else if phase == Some(Phase::Starting) || matches!(fault, Fault::InitTimeout(_)) {
             self.fail_first(slot, fault);
         }
+        self.room_in_line(slot);
+        self.feed_queues();
         self.tend(slot);
         self.feed_environments(None);
     }

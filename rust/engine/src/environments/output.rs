@@ -95,9 +95,14 @@ impl Speaker<'_> {
 
     /// Say something about the environment itself.
     pub(crate) fn remark(&self, text: &str) {
+        self.say(text, &mut std::io::stderr().lock());
+    }
+
+    /// Pass on whole lines of the engine's own.
+    pub(crate) fn say(&self, text: &str, to: &mut impl Write) {
         let mut lines = Vec::new();
-        self.line(text.as_bytes(), &mut lines);
-        let _unread = std::io::stderr().lock().write_all(&lines);
+        text.lines().for_each(|line| self.line(line.as_bytes(), &mut lines));
+        let _unread = to.write_all(&lines);
     }
 }
 

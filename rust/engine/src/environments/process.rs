@@ -28,6 +28,14 @@ pub struct Program {
     /// Most resident memory of the process and its descendants, bytes.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
+    /// The function's version, as START lines tell it.
+    pub version: String,
+    /// The memory it is configured with, MiB, as REPORT lines tell it.
+    pub memory_mebibytes: u64,
+    /// Write START, END and REPORT lines.
+    pub report_lines: bool,
+    /// How long a process that is told to end while it does nothing may take to close what it has open; 0: killed at once.
+    pub closing_ms: u64,
 }
 
 /// A running process.
@@ -96,6 +104,11 @@ impl Process {
         (resident > most).then(held).filter(|held| *held > most)
     }
 
+    /// Most bytes that the process and those of its descendants that are alive ever had resident, each for itself.
+    pub(crate) fn peak(&self) -> u64 {
+        self.family().into_iter().map(peak_kib).sum::<u64>() * 1024
+    }
+
     /// The process and its descendants.
     fn family(&self) -> Vec<i32> {
         let mut all = Vec::new();
@@ -117,8 +130,18 @@ fn resident_pages(pid: i32) -> u64 {
 
 /// Resident KiB, a page that is shared by several counted in parts.
 fn proportional_kib(pid: i32) -> u64 {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    kib_in(pid, "smaps_rollup", "Pss:")
+}
+
+/// Most KiB that were ever resident; one that has ended has lost them already.
+fn peak_kib(pid: i32) -> u64 {
+    kib_in(pid, "status", "VmHWM:")
+}
+
+/// A number of KiB out of one of the kernel's files on a process.
+fn kib_in(pid: i32, file: &str, field: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.trim().parse().ok()).unwrap_or(0)
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct QueueJob {
     /// The runs of neighbouring messages, first and last number of each.
     pub(super) runs: Vec<(u64, u64)>,
     pub(super) backoff: Backoff,
-    pub(super) reports: bool,
+    pub(crate) reports: bool,
     /// Held for the queue's visibility timeout, as on AWS.
     pub(super) strict: bool,
 }

@@ -85,7 +85,7 @@ impl QueueMapping {
 
 impl State {
     /// A mapping may have something to receive.
-    pub(super) fn make_hungry(&mut self, id: u64) {
+    pub(crate) fn make_hungry(&mut self, id: u64) {
         if let Some(mapping) = self.queues.mappings.get_mut(&id) {
             if !std::mem::replace(&mut mapping.hungry, true) {
                 self.queues.hungry.push_back(id);
@@ -126,7 +126,8 @@ impl State {
         let now = self.now;
         let Some(mapping) = self.queues.mappings.get_mut(&id) else { return false };
         let is_full = mapping.row.maximum_concurrency.is_some_and(|most| mapping.in_flight >= most);
-        if !mapping.row.enabled || !mapping.declared || mapping.slot.is_none() || is_full {
+        let slot = mapping.slot.filter(|_| mapping.row.enabled && mapping.declared && !is_full);
+        if slot.is_none_or(|slot| !self.pools.takes_messages(slot, id, mapping.in_flight)) {
             return false;
         }
         let queue = &mut self.queues.entries[mapping.queue];
@@ -301,7 +302,7 @@ impl State {
 
     /// Take back what a mapping has received and nobody has begun.
     pub(super) fn withdraw_messages(&mut self, id: u64) {
-        for token in self.outbox.untaken() {
+        for token in self.untaken() {
             let is_ours = self
                 .attempts
                 .get_mut(token)
@@ -309,8 +310,7 @@ impl State {
             if !is_ours {
                 continue;
             }
-            self.outbox.withdraw(token);
-            if let Some(Job::Messages(job)) = self.attempts.remove(token).map(|attempt| attempt.job) {
+            if let Some(Job::Messages(job)) = self.withdraw(token).map(|attempt| attempt.job) {
                 self.queues.runs -= job.runs.len();
                 if let Some(mapping) = self.queues.mappings.get_mut(&id) {
                     mapping.in_flight = mapping.in_flight.saturating_sub(1);
