@@ -214,7 +214,7 @@ class Queue(Declared[QueueSettings]):
     async def redrive(self, to: Queue | str | None = None, rate: float | None = None) -> int:
         """Move what waits in this dead-letter queue back to where it came from; receive count and retention begin anew.
 
-        Goes on by itself after it has returned. After a restart what is left stays here; call it again.
+        Goes on by itself after it has returned, over restarts, too, until what waited when it began has moved.
 
         Args:
             to: another queue of the same kind; None: each message's own.
@@ -236,6 +236,47 @@ class Queue(Declared[QueueSettings]):
     def redrive_sync(self, to: Queue | str | None = None, rate: float | None = None) -> int:
         """Do as `redrive`, from a thread other than the event loop's."""
         return int(self._caller.ask_sync("queue.redrive", **self._redrive(to, rate))["moving"])
+
+    async def cancel_redrive(self) -> int:
+        """Stop a redrive; what is on its way arrives, the rest stays here.
+
+        Returns:
+            How many messages have moved.
+
+        Raises:
+            ResourceNotFound: no redrive of it is going on.
+
+        Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CancelMessageMoveTask.html
+
+        """
+        await self._declared()
+        return int((await self._caller.ask("queue.cancel_redrive", name=self.name))["moved"])
+
+    def cancel_redrive_sync(self) -> int:
+        """Do as `cancel_redrive`, from a thread other than the event loop's."""
+        return int(self._caller.ask_sync("queue.cancel_redrive", name=self.name)["moved"])
+
+    async def delete_queue(self) -> int:
+        """Delete the queue with everything in it, and the mappings on it whose code does not run. Its name is free at once.
+
+        The next app that declares it makes it anew.
+
+        Returns:
+            How many messages were removed.
+
+        Raises:
+            ResourceConflict: a function that runs reads it or has it as a destination, another queue has it as its dead-letter
+                queue, or a redrive from or to it is going on.
+
+        Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html
+
+        """
+        await self._declared()
+        return int((await self._caller.ask("queue.delete", name=self.name))["removed"])
+
+    def delete_queue_sync(self) -> int:
+        """Do as `delete_queue`, from a thread other than the event loop's."""
+        return int(self._caller.ask_sync("queue.delete", name=self.name)["removed"])
 
     def _receive(
         self, maximum: int, wait: Seconds, visibility_timeout: Seconds | None, attempt_id: str | None

@@ -185,12 +185,17 @@ def test_failures_are_listed_and_redriven(place, service):
     forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1, "bad": true}\n{"id": 2}\n')
     service.wait_for("handled 2")
     ends = time.monotonic() + 10
-    while not (failures := asked(place, "failed", "list")["failures"]):
+    while not (failures := asked(place, "dlq", "list")["failures"]):
         assert time.monotonic() < ends
     [failure] = failures
     assert failure["record"]["requestContext"]["condition"] == "RetryAttemptsExhausted"
-    assert asked(place, "failed", "redrive", "handle") == {"redriven": 1, "more": False}
-    assert "handle" in forebay(place, "failed", "list", "--stream", "orders").stdout
+    assert asked(place, "dlq", "redrive", "--function", "handle") == {"redriven": 1}
+    assert "handle" in forebay(place, "dlq", "list", "--stream", "orders").stdout
+    number = failure["record"]["KinesisBatchInfo"]["startSequenceNumber"]
+    text = forebay(place, "why", number).stdout
+    assert "put stream=orders" in text and "failed function=handle attempt=1" in text and "a bad one" in text
+    assert "now: done in lane 0 of handle (orders, shardId-" in text
+    assert f"now: listed as {failure['id']}" in text
 
 
 def test_the_commands_work_while_no_app_runs(place):
@@ -289,7 +294,7 @@ def test_a_second_signal_stops_at_once(place):
 
 def given_up(place, count):
     ends = time.monotonic() + 20
-    while len(listed := asked(place, "dlq", "list")) < count:
+    while len(listed := asked(place, "dlq", "list")["failures"]) < count:
         assert time.monotonic() < ends, listed
         time.sleep(0.05)
     return listed
@@ -313,7 +318,7 @@ def test_an_event_is_accepted_given_up_shown_edited_and_run_again(place, service
     (place / "edited.json").write_text('{"id": 8}\n')
     assert asked(place, "dlq", "redrive", failure["id"], "--edit", "edited.json") == {"redriven": 1}
     service.wait_for("billed 8")
-    assert asked(place, "dlq", "list") == []
+    assert asked(place, "dlq", "list") == {"failures": [], "next": None, "queues": []}
     assert "redriven" in [fact["what"] for fact in asked(place, "why", request)["facts"]]
 
 
@@ -329,12 +334,12 @@ def test_all_of_a_function_is_run_again_at_a_rate_with_a_bar_for_people_and_json
 
 
 def test_what_makes_no_sense_is_refused(place, service):
-    assert "give IDs, or --function" in forebay(place, "dlq", "redrive", status=2).stderr
+    assert "give IDs, or --function, or --queue" in forebay(place, "dlq", "redrive", status=2).stderr
     assert (
         "name the one event" in forebay(place, "dlq", "redrive", "1-0-1", "1-0-2", "--edit", "shop.py", status=2).stderr
     )
     assert "no failure" in forebay(place, "dlq", "show", "1-0-999", status=1).stderr
-    assert "no request id" in forebay(place, "why", "seven", status=1).stderr
+    assert "is no request id, message id or sequence number" in forebay(place, "why", "seven", status=1).stderr
     assert "nothing is known" in forebay(place, "why", "6f9619ff-8b86-4011-b42d-00c04fc964ff", status=1).stderr
     assert "JSON text" in forebay(place, "invoke", "--async", "bill", "{", status=1).stderr
     assert "there is no function" in forebay(place, "invoke", "--async", "nobody", status=1).stderr

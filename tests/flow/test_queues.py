@@ -2,10 +2,14 @@
 
 import asyncio
 import hashlib
+import json
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+import forebay
 from forebay import Depth, InvalidParameterValue, RequestTooLarge, ResourceConflict, ResourceNotFound
 
 
@@ -218,7 +222,7 @@ async def test_a_redrive_keeps_its_rate_and_may_go_elsewhere(app, clock):
         for _ in range(5):
             await source.send_many(["x"] * 2)
         assert await source.redrive(to=other, rate=2) == 10
-        with pytest.raises(ResourceConflict, match="being redriven already"):
+        with pytest.raises(ResourceConflict, match="Only one active task is allowed"):
             await source.redrive(to=other)
         await clock.advance(1.99)
         assert other.depth().visible in {3, 4}
@@ -305,6 +309,23 @@ async def test_a_message_that_the_queue_does_not_take_is_refused_at_the_call(app
         with pytest.raises(InvalidParameterValue, match=text):
             await queue.send_many([fine, message])
         assert queue.depth().visible == 0
+
+
+REFUSALS = json.loads((Path(__file__).parents[1] / "cases" / "queue_refusals.json").read_text())
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case["name"])
+async def test_what_is_refused_is_refused_in_awss_words(app, case):
+    app.queue("q")
+    app.queue("q.fifo")
+    messages = [
+        {**message, "body": "x" * message.pop("body_of") if "body_of" in message else message["body"]}
+        for message in map(dict, case["messages"])
+    ]
+    async with app:
+        with pytest.raises(getattr(forebay, case["error"]), match=f"^{re.escape(case['text'])}$") as refused:
+            await app._caller.ask("queue.send", name=case["queue"], messages=messages)
+        assert type(refused.value) is getattr(forebay, case["error"])
 
 
 async def test_eleven_entries_and_more_than_a_mebibyte_are_refused(app):

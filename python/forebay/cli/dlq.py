@@ -1,137 +1,194 @@
-"""`forebay dlq`: events and batches that were given up: listed, shown, and run again."""
+"""`forebay dlq`: everything that was given up, in one place: listed, shown, and run again."""
 
 from __future__ import annotations
 
-import itertools
-import sys
-import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from forebay.cli.failed import listing
-from forebay.cli.reach import Reached, reach, store_option
-from forebay.cli.show import output_option, show
-from forebay.errors import InvalidParameterValue
-from forebay.wire import payload as wire
+from forebay.cli.reach import reach, store_option
+from forebay.cli.redriving import edited, follow, listed, run_again
+from forebay.cli.show import counted, duration, moment, output_option, show, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-PAGE: Final = 1_000
-# A bar is drawn where somebody would else wonder whether anything happens.
-BAR_FROM: Final = 100
-STEP_SECONDS: Final = 0.1
+    from forebay.cli.reach import Reached
+
+SHOWN_MAX = 1_000
 
 
 @click.group()
 def dlq() -> None:
-    """Look at what was given up, and run it again: events of asynchronous invocations, batches of streams."""
+    """Look at what was given up, and run it again.
+
+    That is what waits in dead-letter queues (messages of queues), and what stays listed (batches of streams, asynchronous
+    events) because nobody was to be told of it, or because the one who was did not take it within 24 hours.
+    """
 
 
 @dlq.command("list")
-@click.option("--function", help="Only this function.")
+@click.option("--function", help="Only what this function gave up.")
+@click.option("--stream", help="Only batches of this stream.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
+@click.option("--after", metavar="NEXT", help="Go on where a list ended: what it gave as `next`.")
 @store_option
 @output_option
-def list_(function: str | None, limit: int, store: Path, output: str) -> None:
-    """List what is kept, oldest first."""
+def list_(*, function: str | None, stream: str | None, limit: int, after: str | None, store: Path, output: str) -> None:
+    """List dead-letter queues, and what is kept of functions, oldest first."""
     with reach(store) as reached:
-        failures = list(itertools.islice(kept(reached, function), limit))
-    show(failures, output, text=listing(failures, "ATTEMPTS", _attempts))
+        page = reached.ask("failed.list", function=function, stream=stream, limit=limit, after=after)
+        is_whole = function is None and stream is None and after is None
+        queues = dead_letter_queues(reached) if is_whole else []
+    parts = [f"dead-letter queues:\n{table(queues, _QUEUES)}\n\ngiven up by functions:"] if queues else []
+    parts.append(listing(page["failures"]))
+    if page["next"]:
+        parts.append(f"\nThere are more: --after {page['next']}")
+    show({**page, "queues": queues}, output, text="\n".join(parts))
 
 
 @dlq.command("show")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="[ID]", required=False)
+@click.option("--queue", metavar="NAME", help="The messages of this dead-letter queue, instead of ID.")
+@click.option("--limit", type=click.IntRange(1, SHOWN_MAX), default=10, show_default=True, help="Messages at most.")
 @store_option
 @output_option
-def show_(id_: str, store: Path, output: str) -> None:
-    """Show one of them whole: its record, its last error, and the payload of an event as it can be edited."""
+def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output: str) -> None:
+    """Show one of what is listed whole: its record, its last error, the payload of an event as it can be edited.
+
+    Or the oldest messages of a dead-letter queue. They are looked at, not received.
+    """
+    if (id_ is None) == (queue is None):
+        raise click.UsageError("give ID, or --queue")
     with reach(store) as reached:
-        failure = reached.ask("failed.get", id=id_)
-    show(failure, output, text=orjson.dumps(failure, option=orjson.OPT_INDENT_2).decode())
+        if queue is None:
+            shown = reached.ask("failed.get", id=id_)
+        else:
+            shown = reached.ask("queue.peek", name=queue, limit=limit)["messages"]
+    show(shown, output, text=orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
 
 
 @dlq.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--function", help="All that is listed of this function, instead of IDS.")
+@click.option("--queue", metavar="NAME", help="The messages of this dead-letter queue, instead of IDS.")
+@click.option("--to", metavar="NAME", help="With --queue: to this queue, instead of where each message came from.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many a second.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be run again.")
 @click.option("--edit", type=click.File("rb"), help="Run the one event with the JSON of this file as its payload.")
+@click.option("--no-wait", is_flag=True, help="With --queue: do not wait until all have moved.")
 @store_option
 @output_option
 def redrive(
     *,
     ids: tuple[str, ...],
     function: str | None,
+    queue: str | None,
+    to: str | None,
     rate: float | None,
     dry_run: bool,
     edit: Any,
+    no_wait: bool,
     store: Path,
     output: str,
 ) -> None:
-    """Run again what was given up: those of the IDS, or all of a function.
+    """Run again what was given up: those of the IDS, all of a function, or the messages of a dead-letter queue.
 
-    What waits for its destination is left alone. Interrupted, it can be begun again: what is done is no longer listed.
+    What waits for its destination is left alone. Interrupted, it can be begun again: what is done is no longer there. The
+    redrive of a queue goes on by itself, also over a restart; `forebay dlq cancel` stops it.
     """
-    if bool(ids) == (function is not None):
-        raise click.UsageError("give IDs, or --function")
+    if sum([bool(ids), function is not None, queue is not None]) != 1:
+        raise click.UsageError("give IDs, or --function, or --queue")
     if edit is not None and len(ids) != 1:
         raise click.UsageError("--edit: name the one event that it is for")
+    if queue is None and (to is not None or no_wait):
+        raise click.UsageError("--to and --no-wait: they are for a --queue")
     with reach(store) as reached:
+        if queue is not None and dry_run:
+            messages = reached.ask("queue.peek", name=queue, limit=SHOWN_MAX)["messages"]
+            show(messages, output, text=table(messages, MESSAGES))
+            return
+        if queue is not None:
+            _move(reached, queue, (to, rate), no_wait=no_wait, output=output)
+            return
         failures = [reached.ask("failed.get", id=one) for one in ids] if ids else list(listed(reached, function))
         if dry_run:
-            show(failures, output, text=listing(failures, "ATTEMPTS", _attempts))
+            show(failures, output, text=listing(failures))
             return
         redriven = run_again(reached, failures, rate) if edit is None else edited(reached, failures[0], edit.read())
     show({"redriven": redriven}, output, text=f"redriven: {redriven}")
 
 
-def edited(reached: Reached, failure: dict[str, Any], body: bytes) -> int:
-    """Run an event again with another payload."""
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidParameterValue(f"--edit: allowed is JSON text; {error}") from None
-    text = wire.checked_event(body.strip()).decode()
-    answer = reached.ask("failed.redrive", function=failure["function"], ids=[failure["id"]], payload=text)
-    return int(answer["redriven"])
+def _move(reached: Reached, queue: str, how: tuple[str | None, float | None], *, no_wait: bool, output: str) -> None:
+    to, rate = how
+    moving = int(reached.ask("queue.redrive", name=queue, to=to, rate=rate)["moving"])
+    if no_wait or moving == 0:
+        show({"queue": queue, "moving": moving}, output, text=f"{counted(moving, 'message')} of {queue} to move")
+        return
+    task = follow(reached, queue, moving)
+    text = f"{task['status'].lower()}: {counted(task['moved'], 'message')} of {queue} moved"
+    show({"queue": queue, **task}, output, text=text)
 
 
-def listed(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
-    """Give everything that is listed of a function and waits for no destination."""
-    return (failure for failure in kept(reached, function) if failure["destination"] is None)
+@dlq.command()
+@click.argument("queue")
+@store_option
+@output_option
+def cancel(queue: str, store: Path, output: str) -> None:
+    """Stop the redrive of a dead-letter queue; what is on its way arrives."""
+    with reach(store) as reached:
+        answer = reached.ask("queue.cancel_redrive", name=queue)
+    text = f"cancelled: {counted(answer['moved'], 'message')} of {queue} moved, {answer['left']:,} left"
+    show({"queue": queue, **answer}, output, text=text)
 
 
-def kept(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
-    """Give everything that is kept of a function, or of all, oldest first, page by page."""
-    page: dict[str, Any] = {"next": None}
-    while True:
-        page = reached.ask("failed.list", function=function, limit=PAGE, after=page["next"])
-        yield from page["failures"]
-        if page["next"] is None:
-            return
+def dead_letter_queues(reached: Reached) -> list[dict[str, Any]]:
+    """Give the queues that are some queue's dead-letter queue, or are being redriven."""
+    return [queue for queue in reached.ask("queue.list") if queue["dead_letter_sources"] or redrive_of(queue)]
 
 
-def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float | None) -> int:
-    """Hand failures over in portions, so that a rate is kept and progress can be seen."""
-    portion = PAGE if rate is None else max(1, round(rate * STEP_SECONDS))
-    redriven, start = 0, time.monotonic()
-    is_long = len(failures) >= BAR_FROM or (rate is not None and len(failures) / rate > 1)
-    # On standard error: what is printed for programs stays clean.
-    with click.progressbar(length=len(failures), label="redriving", file=sys.stderr, hidden=not is_long) as bar:
-        for at in range(0, len(failures), portion):
-            if rate is not None:
-                time.sleep(max(0.0, start + at / rate - time.monotonic()))
-            part = failures[at : at + portion]
-            for function in dict.fromkeys(failure["function"] for failure in part):
-                ids = [failure["id"] for failure in part if failure["function"] == function]
-                redriven += int(reached.ask("failed.redrive", function=function, ids=ids)["redriven"])
-            bar.update(len(part))
-    return redriven
+def redrive_of(queue: dict[str, Any]) -> str | None:
+    """Tell how far the redrive of a queue is that is going on."""
+    task = queue.get("redrive")
+    if task is None or task["status"] != "RUNNING":
+        return None
+    rate = "" if task["rate"] is None else f", {task['rate']:g} a second"
+    return f"{task['moved']:,} of {task['messages']:,}{rate}"
 
 
-def _attempts(record: dict[str, Any]) -> object:
-    return record["requestContext"]["approximateInvokeCount"]
+def listing(failures: Sequence[dict[str, Any]]) -> str:
+    """Align what functions gave up for people."""
+    columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+        ("ID", lambda failure: failure["id"]),
+        ("FUNCTION", lambda failure: failure["function"]),
+        ("STREAM", lambda failure: failure["stream"]),
+        ("WHEN", lambda failure: moment(failure["failed_ms"])),
+        ("CONDITION", lambda failure: failure["record"]["requestContext"]["condition"]),
+        ("ATTEMPTS", lambda failure: failure["record"]["requestContext"]["approximateInvokeCount"]),
+        ("RECORDS", lambda failure: failure["record"].get("KinesisBatchInfo", {}).get("batchSize")),
+        ("WAITS FOR", lambda failure: failure["destination"]),
+    ]
+    return table(failures, columns)
+
+
+def one_line(body: str) -> str:
+    """Write a message's body in one line, cut where it is long."""
+    text = orjson.dumps(body).decode()[1:-1]
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
+
+
+MESSAGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+    ("MESSAGE", lambda message: message["messageId"]),
+    ("RECEIVED", lambda message: int(message["attributes"]["ApproximateReceiveCount"])),
+    ("GROUP", lambda message: message["attributes"].get("MessageGroupId")),
+    ("BODY", lambda message: one_line(message["body"])),
+]
+_QUEUES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+    ("QUEUE", lambda queue: queue["name"]),
+    ("MESSAGES", lambda queue: queue["visible"] + queue["in_flight"] + queue["delayed"]),
+    ("OLDEST", lambda queue: duration(queue.get("oldest_age_ms"))),
+    ("FROM", lambda queue: queue["dead_letter_sources"]),
+    ("REDRIVE", redrive_of),
+]

@@ -1,4 +1,4 @@
-"""`forebay queue`: look at queues, send, receive, purge."""
+"""`forebay queue`: look at queues, send, receive, purge, delete."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
+from forebay.cli.dlq import MESSAGES, redrive_of
 from forebay.cli.reach import reach, store_option
-from forebay.cli.show import duration, output_option, show, table
+from forebay.cli.show import counted, duration, output_option, show, table
 from forebay.model import limits
 from forebay.wire.mapping import milliseconds
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def queue() -> None:
-    """Look at queues, send, receive, purge."""
+    """Look at queues, send, receive, purge, delete.
+
+    What became a dead letter is looked at and sent back by `forebay dlq`.
+    """
 
 
 @queue.command("list")
@@ -111,7 +114,7 @@ def receive(
     with reach(store) as reached:
         fields = {"name": name, "maximum": maximum, "wait_ms": milliseconds(wait), **hidden}
         messages = reached.ask("queue.receive", **fields)
-        show(messages, output, text=table(messages, _MESSAGES))
+        show(messages, output, text=table(messages, MESSAGES))
         for message in messages if deletes else []:
             reached.ask("queue.delete_message", name=name, receipt_handle=message["receiptHandle"])
 
@@ -127,15 +130,25 @@ def purge(name: str, yes: bool, store: Path, output: str) -> None:
         depth = reached.ask("queue.depth", name=name)
         count = sum(depth.values())
         if not yes:
-            click.confirm(f"Remove all {count:,} messages of queue {name}?", abort=True, err=True)
+            click.confirm(f"Remove {counted(count, 'message')} of queue {name}?", abort=True, err=True)
         removed = reached.ask("queue.purge", name=name)
     total = sum(removed.values())
-    show({"queue": name, "removed": total}, output, text=f"removed {total:,} messages from {name}")
+    show({"queue": name, "removed": total}, output, text=f"removed {counted(total, 'message')} from {name}")
 
 
-def _one_line(body: str) -> str:
-    text = orjson.dumps(body).decode()[1:-1]
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
+@queue.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@store_option
+@output_option
+def delete(name: str, yes: bool, store: Path, output: str) -> None:
+    """Delete a queue with everything in it. Refused while a function that runs, or another queue, depends on it."""
+    with reach(store) as reached:
+        if not yes:
+            count = sum(reached.ask("queue.depth", name=name).values())
+            click.confirm(f"Delete queue {name} with its {counted(count, 'message')}?", abort=True, err=True)
+        removed = int(reached.ask("queue.delete", name=name)["removed"])
+    show({"deleted": name, "removed": removed}, output, text=f"deleted {name} with {counted(removed, 'message')}")
 
 
 _SETTINGS = (
@@ -148,7 +161,6 @@ _SETTINGS = (
     "dead_letter_queue",
     "maximum_receive_count",
     "dead_letter_sources",
-    "redriving",
 )
 _COLUMNS = [
     ("QUEUE", lambda queue: queue["name"]),
@@ -158,10 +170,5 @@ _COLUMNS = [
     ("DELAYED", lambda queue: queue["delayed"]),
     ("OLDEST", lambda queue: duration(queue.get("oldest_age_ms"))),
     ("DEAD LETTERS", lambda queue: queue.get("dead_letter_queue")),
-]
-_MESSAGES = [
-    ("MESSAGE", lambda message: message["messageId"]),
-    ("RECEIVED", lambda message: int(message["attributes"]["ApproximateReceiveCount"])),
-    ("GROUP", lambda message: message["attributes"].get("MessageGroupId")),
-    ("BODY", lambda message: _one_line(message["body"])),
+    ("REDRIVE", redrive_of),
 ]

@@ -65,6 +65,11 @@ def cell(value: object) -> str:
     return str(value)
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a number of things for people."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def duration(ms: float | None) -> str:
     """Write milliseconds for people."""
     if ms is None or ms < 0:

@@ -12,7 +12,7 @@ import click
 
 from forebay.cli import records
 from forebay.cli.reach import Reached, reach, store_option
-from forebay.cli.show import duration, moment, output_option, show, table, write_json
+from forebay.cli.show import counted, duration, moment, output_option, show, table, write_json
 from forebay.errors import ForebayError, TooManyRequests
 from forebay.model import checks, limits, settings
 
@@ -93,7 +93,11 @@ def put(
             bar.update(sum(len(data) + 1 for _, data, _ in batch))
     took = max(time.monotonic() - begun, 1e-9)
     answer = {"stream": name, "records": count, "seconds": round(took, 3)}
-    show(answer, output, text=f"put {count:,} records into {name} in {took:.1f} s ({count / took:,.0f} a second)")
+    show(
+        answer,
+        output,
+        text=f"put {counted(count, 'record')} into {name} in {took:.1f} s ({count / took:,.0f} a second)",
+    )
 
 
 def _batches(numbered: Iterator[records.Numbered]) -> Iterator[list[records.Numbered]]:

@@ -1,4 +1,4 @@
-"""`forebay why`: the life of one request, from the store and from what the owner remembers."""
+"""`forebay why`: the life of one request, message or record, from the store and from what the owner remembers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @store_option
 @output_option
 def why(id_: str, store: Path, output: str) -> None:
-    """Tell the life of the asynchronous invocation with this request ID: accepted, attempts, errors, destinations.
+    """Tell the life of one request, message or record: when it came, its lane or group, attempts, errors, destinations.
 
-    What has not ended, or was given up, is found in the store; what happened lately is remembered by the running app.
+    ID is what `invoke_async` or `send` gave, or a sequence number; where several streams or queues have that number, all are
+    told. What has not ended, or was given up, is found in the store; what happened lately is remembered by the running app.
     """
     with reach(store) as reached:
         life = asked(reached, id_)
@@ -37,6 +38,8 @@ def asked(reached: Reached, id_: str) -> dict[str, Any]:
     while cursor is not None:
         more = reached.ask("why", id=id_, cursor=cursor)
         life["kept"] += more["kept"]
+        life["facts"] += more["facts"]
+        life["running"] |= more["running"]
         cursor = more["cursor"]
     return life
 
@@ -51,6 +54,12 @@ def lines(life: dict[str, Any]) -> list[str]:
             told.append(
                 f"now: waits for {row['function']}, due {moment(row['due_ms'])}, {row['failures']} attempts failed"
             )
+        elif row["where"] == "message":
+            told.append(_message_line(row))
+        elif row["where"] == "record":
+            told.append(
+                f"now: {row['state']} in lane {row['lane']} of {row['function']} ({row['stream']}, {row['shard_id']})"
+            )
         elif row["destination"] is not None:
             told.append(f"now: waits for its destination {row['destination']}, tried {row['delivery_attempts']} times")
         else:
@@ -59,6 +68,14 @@ def lines(life: dict[str, Any]) -> list[str]:
         if row.get("last_error"):
             told.append(f"last error: {row['last_error']}")
     return told
+
+
+def _message_line(message: dict[str, Any]) -> str:
+    attributes = message["attributes"]
+    group = f", group {attributes['MessageGroupId']}" if "MessageGroupId" in attributes else ""
+    until = f" until {moment(message['visible_at_ms'])}" if "visible_at_ms" in message else ""
+    received = attributes["ApproximateReceiveCount"]
+    return f"now: {message['state']}{until} in {message['queue']}{group}, received {received} times"
 
 
 def fact_line(fact: dict[str, Any]) -> str:

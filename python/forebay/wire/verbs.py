@@ -80,7 +80,8 @@ queue.declare     {name, visibility_timeout_ms, delay_ms, retention_ms, content_
                   Changed settings are applied
 queue.list        {} -> [queue]
 queue.describe    {name} -> queue: its settings, and arn, fifo, created_ms, visible, in_flight, delayed, oldest_age_ms?,
-                  dead_letter_sources [name], redriving (messages that a redrive has still to move)
+                  dead_letter_sources [name], redrive? (the one under way or the last one: {status ("RUNNING" | "COMPLETED" |
+                  "CANCELLED"), to?, rate?, messages (that waited when it began), moved, left, began_ms})
 queue.depth       {name} -> {visible, in_flight, delayed}
 queue.send        {name, messages: [{body, group_id?, deduplication_id?, delay_ms?, attributes? [{name, data_type, value}]}]} ->
                   [message id], when they are durable; at most ten. The value of a Binary attribute is base64
@@ -88,7 +89,13 @@ queue.receive     {name, maximum, wait_ms?, visibility_timeout_ms?, attempt_id?}
 queue.delete_message     {name, receipt_handle} -> {}
 queue.change_visibility  {name, receipt_handle, visibility_timeout_ms} -> {}
 queue.purge       {name} -> {visible, in_flight, delayed}: what was removed
-queue.redrive     {name, to?, rate?} -> {moving}: messages that will go to `to`, or back to where they came from
+queue.peek        {name, limit (1 to 1000), after? (a `next`)} -> {messages: [record of the event without a receipt, and queue,
+                  state ("visible" | "delayed" | "in flight" | "running"), visible_at_ms?], next?}. Nothing is received
+queue.redrive     {name, to?, rate?} -> {moving}: messages that will go to `to`, or back to where they came from; remembered over
+                  restarts. One at a time for each queue (ResourceConflict)
+queue.cancel_redrive     {name} -> {moved, left}. ResourceNotFound if there is none
+queue.delete      {name} -> {removed}: messages that were in it. Its name is free at once, its log goes by and by. Refused
+                  (ResourceConflict) while something that runs depends on it
 
 lag               {stream?, function?} -> [{stream, function, shard_id, records, iterator_age_ms, lanes_busy, lanes_waiting}]
 
@@ -100,9 +107,11 @@ failed.redrive    {function, ids? ([id]; null = all), rate? (failures per second
                   same request id, and with another payload, if one is given for the one id; what succeeded and could not be told
                   is told again. A failure that fails again stays listed. `more`: over 100,000 are listed, ask again when these
                   have run. Batches are refused when nothing that runs has the function
-why               {id (a request id), cursor?} -> {id, facts: [{at_ms, what, …}], running, kept: [row], cursor?}. What is
-                  remembered of the request, oldest first, and the rows found about it: a waiting event (where "queue") or a
-                  failure (where "failed"). Asked again with the cursor, it looks on through the store
+why               {id (a request id, message id or sequence number), cursor?} -> {id, facts: [{at_ms, what, …}], running,
+                  kept: [row], cursor?}. What is remembered of it, oldest first, and where it stands: a waiting event (where
+                  "queue"), a message ("message", as queue.peek gives it), a record and a function that reads its stream
+                  ("record"; state "unread" | "waiting" | "running" | "retried" | "done"), a failure ("failed"). Asked again with
+                  the cursor, it looks on through the store
 
 functions.list    {} -> [{name, isolation, wants, timeout_ms, in_flight, past_deadline}]
 health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}

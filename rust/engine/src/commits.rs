@@ -323,6 +323,7 @@ impl State {
         for attempt in commit.launches {
             self.ready(attempt, false);
         }
+        self.drop_slice();
         self.feed_queues();
         self.deliver(commit.deliveries);
     }

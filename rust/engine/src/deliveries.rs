@@ -213,7 +213,7 @@ impl State {
         let letter = Letter::of_failure(row, key, payload, target);
         match self.tell(target, letter, vec![(Table::Failure, key.bytes(), None)]) {
             Ok(may_be_later) => {
-                self.count_delivery(key, true);
+                self.count_delivery(key, row.positions.len(), true);
                 self.pending.begin_lazily(self.now.mono_ns);
                 if may_be_later {
                     self.failure_leaves(key)?;
@@ -222,7 +222,7 @@ impl State {
             }
             // It will never be taken, however often it is tried.
             Err(error @ (EngineError::TooLarge(_) | EngineError::Invalid(_))) => {
-                self.count_delivery(key, false);
+                self.count_delivery(key, 0, false);
                 let row = FailureRow {
                     undelivered_to: row.destination.clone(),
                     destination: None,
@@ -234,7 +234,7 @@ impl State {
                 Ok(())
             }
             Err(error) => {
-                self.count_delivery(key, false);
+                self.count_delivery(key, 0, false);
                 self.retry_delivery(key, Some(error.to_string().into_bytes()))
             }
         }
@@ -261,10 +261,14 @@ impl State {
     }
 
     /// Count what became of a delivery.
-    pub(crate) fn count_delivery(&self, key: FailureKey, confirmed: bool) {
+    pub(crate) fn count_delivery(&mut self, key: FailureKey, records: usize, confirmed: bool) {
+        if confirmed {
+            self.history.batches.told(key, self.now.wall_ms);
+        }
         if let Some(mapping) = self.mappings.get(&key.mapping) {
             if confirmed {
                 mapping.meters.delivered.increment();
+                mapping.meters.delivered_records.add(records as u64);
             } else {
                 mapping.meters.undelivered.increment();
                 mapping.meters.delivery_failures.increment();
@@ -275,12 +279,19 @@ impl State {
         }
     }
 
+    /// How many records of a stream a failure holds.
+    fn records_of(&mut self, key: FailureKey) -> usize {
+        let row = self.row(Table::Failure, &key.bytes()).ok().flatten();
+        row.as_deref().and_then(decode).map_or(0, |(row, _)| row.positions.len())
+    }
+
     /// A destination confirmed, or did not.
     pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
         if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
             queue.under_way.remove(&key);
         }
-        self.count_delivery(key, confirmed);
+        let records = if confirmed { self.records_of(key) } else { 0 };
+        self.count_delivery(key, records, confirmed);
         if confirmed {
             self.pending.remove(Table::Failure, key.bytes());
             self.pending.begin_lazily(self.now.mono_ns);

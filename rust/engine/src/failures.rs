@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
 use crate::chunk::Chunk;
+use crate::history::batches::GivenUp;
 use crate::invocation::record::Ended;
 use crate::orders::Order;
 use crate::pollers::{PollerId, Records, Source};
@@ -216,6 +217,14 @@ impl State {
             positions: positions.to_vec(),
             ended: None,
         };
+        self.history.batches.given_up(GivenUp {
+            at_ms: self.now.wall_ms,
+            key,
+            positions: positions.into(),
+            condition: condition_name(discarded.condition),
+            told_ms: None,
+            destination: row.destination.as_deref().map(Into::into),
+        });
         self.save_failure(key, &row, packed);
     }
 

@@ -102,6 +102,8 @@ pub(crate) struct MappingMeters {
     pub(crate) delivered: Counter,
     pub(crate) undelivered: Counter,
     pub(crate) delivery_failures: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) delivered_records: Counter,
     pub(crate) expired: Counter,
 }
 
@@ -131,6 +133,8 @@ impl MappingMeters {
             delivered: registry.counter(Metric::DestinationDeliveries, &[function, "confirmed"]),
             undelivered: registry.counter(Metric::DestinationDeliveries, &[function, "failed"]),
             delivery_failures: registry.counter(Metric::DestinationFailures, &[function]),
+            failed: registry.counter(Metric::RecordsFailed, &name),
+            delivered_records: registry.counter(Metric::RecordsDelivered, &name),
             expired: registry.counter(Metric::RecordsExpired, &[stream]),
         }
     }

@@ -6,6 +6,7 @@ use forebay_core::stream::report;
 
 use crate::attempts::{Attempt, Job, Settled, Slot};
 use crate::error::{EngineError, Reply};
+use crate::history::batches::{About, Failed, Tried, Which};
 use crate::outbox::Kind;
 use crate::pollers::{PollerId, Records};
 use crate::state::State;
@@ -40,9 +41,12 @@ impl State {
                 let reads = window.is_some() || self.reads_response(records.source.mapping);
                 let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
                 self.keep_at_hand(poller, status, records);
+                self.note_batch(&attempt, (poller, records), (status, settled.duration_ns), &outcome, body.as_deref());
                 self.batch_ended(poller, batch, (attempt.request, status), &outcome, body);
             }
-            Job::Messages(ref job) => self.messages_settled(job, status, body.as_deref()),
+            Job::Messages(ref job) => {
+                self.messages_settled(job, (&attempt, settled.duration_ns), status, body.as_deref());
+            }
             Job::Redrive { key, records } => {
                 // A batch of which any record failed again stays listed whole.
                 let reads = self.reads_response(key.mapping);
@@ -64,6 +68,43 @@ impl State {
         if self.outbox.rings(self.draining, self.config.concurrency) {
             self.ring = true;
         }
+    }
+
+    /// Remember an attempt at a batch of a stream, and count what failed.
+    fn note_batch(
+        &mut self,
+        attempt: &Attempt,
+        (poller, records): (PollerId, &Records),
+        (status, took_ns): (u8, u64),
+        outcome: &Outcome,
+        body: Option<&[u8]>,
+    ) {
+        let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
+        let (Some(poller), Job::Batch { lane, .. }) = (self.pollers[poller].as_ref(), &attempt.job) else { return };
+        let failed = match outcome {
+            Outcome::Success { report: Report::AllSucceeded, .. } => Failed::None,
+            Outcome::Success { report: Report::Failed(positions), .. } => {
+                positions.iter().min().map_or(Failed::None, |first| Failed::From(*first))
+            }
+            _ => Failed::All,
+        };
+        if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
+            mapping.meters.failed.add(match outcome {
+                Outcome::Success { report: Report::AllSucceeded, .. } | Outcome::Interrupted => 0,
+                Outcome::Success { report: Report::Failed(positions), .. } => positions.len() as u64,
+                _ => records.positions.len() as u64,
+            });
+        }
+        let tried = Tried {
+            at_ms: self.now.wall_ms,
+            mapping: poller.source.mapping,
+            log: poller.shard,
+            first,
+            last,
+            which: Which::Lane(*lane, poller.machine.lanes().max(1) as u32),
+            about: About::of(attempt, (status, took_ns), failed, body),
+        };
+        self.history.batches.tried(tried);
     }
 
     fn reads_response(&self, mapping: u64) -> bool {

@@ -67,13 +67,18 @@ impl State {
         Ok((rows.into_iter().collect(), all))
     }
 
-    /// Remove every row whose key starts with `prefix`, durable or on its way.
-    pub(crate) fn remove_rows(&mut self, table: Table, prefix: &[u8]) -> Result<(), StoreError> {
+    /// Remove what commits under way write of a table, where the key starts with `prefix`.
+    pub(crate) fn remove_rows_on_their_way(&mut self, table: Table, prefix: &[u8]) {
         let under_way = self.pending.rows.keys().chain(self.committing.keys());
         let ours = under_way.filter(|(of, key)| *of == table && key.starts_with(prefix));
         for key in ours.map(|(_, key)| key.clone()).collect::<Vec<_>>() {
             self.pending.remove(table, key);
         }
+    }
+
+    /// Remove every row whose key starts with `prefix`, durable or on its way.
+    pub(crate) fn remove_rows(&mut self, table: Table, prefix: &[u8]) -> Result<(), StoreError> {
+        self.remove_rows_on_their_way(table, prefix);
         let mut after: Option<Vec<u8>> = None;
         loop {
             let rows = self.reader.scan(table, prefix, after.as_deref(), ROWS)?;

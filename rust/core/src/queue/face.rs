@@ -113,6 +113,21 @@ pub struct Receive<'a> {
     pub attempt: Option<&'a str>,
 }
 
+/// How a message stands that is in the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Times it was received.
+    pub receive_count: u32,
+    /// When it was received first, wall ms; 0 if it was not.
+    pub first_received_ms: u64,
+    /// Somebody has it.
+    pub is_held: bool,
+    /// A handler of ours has it.
+    pub is_running: bool,
+    /// When it is visible again, wall ms, if that is still to come and known.
+    pub visible_at_ms: Option<u64>,
+}
+
 /// How a handler's attempt at a batch ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

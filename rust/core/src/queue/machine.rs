@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ages::Ages;
 use super::attempts::Attempts;
-use super::face::{Command, Depth, Kind, Removal, Restored, Row, Sent, Settings};
+use super::face::{Command, Depth, Kind, Look, Removal, Restored, Row, Sent, Settings};
 use super::fifo::GroupId;
 use super::line::{Line, Pulled};
 use super::timeline::Timeline;
@@ -256,6 +256,23 @@ impl QueueMachine {
     /// Whether `receive` would give something.
     pub fn is_ready(&self, now: &Now) -> bool {
         self.line.is_ready(self.timeline.at(now)) && self.in_flight < u64::from(self.settings.in_flight_max)
+    }
+
+    /// How a message stands; whoever asks knows that it is in the queue.
+    pub fn look(&self, number: u64, now: &Now) -> Look {
+        let Some(known) = self.known.get(&number) else { return Look::default() };
+        let (held, at_ms) = match known.place {
+            Place::Waiting { at_ms } => (None, Some(at_ms)),
+            Place::Held(held) => (Some(held), held.until),
+        };
+        let ahead = at_ms.filter(|at_ms| *at_ms > self.timeline.at(now));
+        Look {
+            receive_count: known.receive_count,
+            first_received_ms: known.first_received_ms,
+            is_held: held.is_some(),
+            is_running: held.is_some_and(|held| held.until.is_none()),
+            visible_at_ms: ahead.map(|at_ms| self.timeline.wall_ms(at_ms, now)),
+        }
     }
 
     /// Age of the oldest message, ms: `ApproximateAgeOfOldestMessage`. May be up to a second too great.

@@ -38,6 +38,21 @@ impl ShardMachine {
         })
     }
 
+    /// The lane of a record, and how it stands there: `done`, `running`, `retried` (waits for its next attempt), `waiting`, or
+    /// `unread`.
+    pub fn standing(&self, position: u64, key_hash: u32) -> (usize, &'static str) {
+        let index = key_hash as usize % self.lanes.len().max(1);
+        let Some(lane) = self.lanes.get(index).filter(|lane| position < lane.read_to) else { return (index, "unread") };
+        let Ok(at) = lane.slots.binary_search_by_key(&position, |slot| slot.position) else { return (index, "done") };
+        let in_batch = lane.batches.front().is_some_and(|batch| at < batch.len);
+        let name = match lane.phase {
+            Phase::InFlight { .. } if in_batch => "running",
+            Phase::Waiting { .. } if in_batch => "retried",
+            _ => "waiting",
+        };
+        (index, name)
+    }
+
     /// Lanes that wait out a back-off.
     pub fn lanes_waiting(&self) -> usize {
         self.lanes.iter().filter(|lane| matches!(lane.phase, Phase::Waiting { .. })).count()

@@ -57,7 +57,7 @@ impl State {
                         self.event_leaves(id, key);
                     }
                     rows.clear();
-                    self.count_delivery(failure, true);
+                    self.count_delivery(failure, 0, true);
                     self.history.note(self.now.wall_ms, event.request, What::Told { destination: name.into() });
                 }
                 Err(_) => self.keep_ended(id, key, (part, Some(name)), ended.clone(), event),

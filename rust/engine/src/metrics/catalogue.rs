@@ -162,11 +162,18 @@ catalogue! {
     RecordsDiscarded: "forebay_records_discarded_total", Some(lambda("DroppedEventCount", "Count", 1.0)), Counter, Count,
         ["mapping", "condition"], NONE, "Records given up, by the reason.";
     RecordsFiltered: "forebay_records_filtered_total", Some(lambda("FilteredOutEventCount", "Count", 1.0)), Counter, Count, ["mapping"],
-        NONE, "Records that a filter held back from the function.";
+        NONE, "Records and messages that a filter held back from the function.";
     RecordsPolled: "forebay_records_polled_total", Some(lambda("PolledEventCount", "Count", 1.0)), Counter, Count, ["mapping"], NONE,
-        "Records fetched for the function.";
+        "Records and messages fetched for the function.";
     RecordsInvoked: "forebay_records_invoked_total", Some(lambda("InvokedEventCount", "Count", 1.0)), Counter, Count, ["mapping"], NONE,
-        "Records handed to the function, each time they are.";
+        "Records and messages handed to the function, each time they are.";
+    RecordsFailed: "forebay_records_failed_total", Some(lambda("FailedInvokeEventCount", "Count", 1.0)), Counter, Count, ["mapping"], NONE,
+        "Records and messages in attempts that failed; of a partial response those that it names.";
+    RecordsDelivered: "forebay_records_delivered_on_failure_total",
+        Some(lambda("OnFailureDestinationDeliveredEventCount", "Count", 1.0)), Counter, Count, ["mapping"], NONE,
+        "Records given up whose on-failure destination has confirmed.";
+    MessagesDone: "forebay_mapping_messages_deleted_total", Some(lambda("DeletedEventCount", "Count", 1.0)), Counter, Count, ["mapping"],
+        NONE, "Messages deleted because the function has handled them.";
     DestinationDeliveries: "forebay_destination_deliveries_total", None, Counter, Count, ["function", "outcome"], NONE,
         "Records sent to a destination; outcome is confirmed or failed.";
     DestinationFailures: "forebay_destination_delivery_failures_total",

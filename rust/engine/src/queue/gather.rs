@@ -54,7 +54,7 @@ impl Want {
     }
 }
 
-enum Content {
+pub(super) enum Content {
     Here(Arc<Chunk>),
     /// On disk.
     There,
@@ -110,7 +110,7 @@ impl State {
         None
     }
 
-    fn content(&mut self, id: QueueId, number: u64) -> Result<Content, StoreError> {
+    pub(super) fn content(&mut self, id: QueueId, number: u64) -> Result<Content, StoreError> {
         let queue = &self.queues.entries[id];
         let log = queue.log();
         if let Some(chunk) = self.queues.shelf.find(log, number) {
@@ -151,7 +151,7 @@ impl State {
             let text = format!("message {from} of queue {:?} is not where it was written", queue.row.name);
             return self.fail(StoreError::Corrupt(text));
         }
-        for chunk in chunks {
+        for chunk in chunks.into_iter().filter(|_| !queue.is_deleted) {
             self.queues.shelf.put(log, chunk);
         }
         let wants = std::mem::take(&mut self.queues.entries[id].wants);

@@ -1,6 +1,6 @@
 //! A queue's batch in a handler's hands, and what becomes of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use forebay_core::queue::face::Outcome;
 use forebay_core::stream::face::{Backoff, Report};
@@ -8,7 +8,8 @@ use forebay_core::stream::report;
 
 use super::batch::{Item, Messages};
 use super::{QueueId, Queues};
-use crate::attempts::Token;
+use crate::attempts::{Attempt, Token};
+use crate::history::batches::{About, Failed, Tried, Which};
 use crate::slots::{SlotKind, SlotRecord};
 use crate::state::{uuid_text, State};
 
@@ -62,10 +63,22 @@ impl Queues {
 
 impl State {
     /// An attempt at a batch has ended.
-    pub(crate) fn messages_settled(&mut self, job: &QueueJob, status: u8, body: Option<&[u8]>) {
+    pub(crate) fn messages_settled(
+        &mut self,
+        job: &QueueJob,
+        (attempt, took_ns): (&Attempt, u64),
+        status: u8,
+        body: Option<&[u8]>,
+    ) {
         let now = self.now;
         self.queues.runs -= job.runs.len();
         let outcome = outcome_of(job, status, body);
+        let failed = match &outcome {
+            Outcome::Success => Failed::None,
+            Outcome::Failed(numbers) => Failed::These(numbers.as_slice().into()),
+            _ => Failed::All,
+        };
+        self.note_messages(job.mapping, job.queue, &job.runs, About::of(attempt, (status, took_ns), failed, body));
         let handles = job.messages.handles();
         let queue = &mut self.queues.entries[job.queue];
         queue.machine.completed(&handles, &outcome, &job.backoff, &now);
@@ -82,6 +95,9 @@ impl State {
                 let is_ok = status == 0;
                 mapping.last_result = if is_ok { "OK" } else { "PROBLEM: Function call failed" };
             }
+            let (done, failed) = counts_of(job, &outcome);
+            mapping.meters.done.add(done);
+            mapping.meters.failed.add(failed);
             if !matches!(outcome, Outcome::Success) {
                 mapping.meters.retries.increment();
             }
@@ -91,6 +107,40 @@ impl State {
             self.queues.unserved.push(job.queue);
         }
     }
+}
+
+impl State {
+    /// Remember what became of messages, by their runs.
+    pub(super) fn note_messages(&mut self, mapping: u64, id: QueueId, runs: &[(u64, u64)], about: About) {
+        let (Some((first, _)), Some((_, last))) = (runs.first(), runs.last()) else { return };
+        let which = if runs.len() == 1 { Which::All } else { Which::Runs(runs.into()) };
+        let (at_ms, log) = (self.now.wall_ms, self.queues.entries[id].log());
+        self.history.batches.tried(Tried { at_ms, mapping, log, first: *first, last: *last, which, about });
+    }
+}
+
+/// How many messages of a batch are done, and how many have failed. What only stands behind a failed one of its group is neither.
+fn counts_of(job: &QueueJob, outcome: &Outcome) -> (u64, u64) {
+    let all = job.messages.items.len() as u64;
+    let numbers = match outcome {
+        Outcome::Success => return (all, 0),
+        Outcome::Error | Outcome::NotInvoked => return (0, all),
+        Outcome::Interrupted => return (0, 0),
+        Outcome::Failed(numbers) => numbers,
+    };
+    let holds_back = job.messages.source.is_fifo && !job.strict;
+    let mut broken: HashSet<&str> = HashSet::new();
+    let (mut done, mut failed) = (0, 0);
+    for item in job.messages.items.iter() {
+        let group = item.message().group;
+        if numbers.contains(&item.delivery.handle.number) {
+            failed += 1;
+            broken.insert(group);
+        } else if !(holds_back && broken.contains(group)) {
+            done += 1;
+        }
+    }
+    (done, failed)
 }
 
 /// What an attempt means to the queue.

@@ -14,7 +14,7 @@ const BYTES_MAX: usize = 4 << 20;
 impl State {
     /// Look through the queues for logs that hold little, and forget old deduplication ids.
     pub(crate) fn sweep_queues(&mut self) -> Result<(), StoreError> {
-        for id in 0..self.queues.entries.len() {
+        for id in self.queues.live().collect::<Vec<_>>() {
             self.forget_ids(id);
             self.keep_stragglers(id)?;
         }

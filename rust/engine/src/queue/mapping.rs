@@ -17,6 +17,7 @@ use super::mapping_row::QueueMappingRow;
 use super::meters::MappingMeters;
 use super::QueueId;
 use crate::attempts::{Attempt, Job, Slot};
+use crate::history::batches::About;
 use crate::mapping_row::BATCH_BYTES_MAX;
 use crate::state::{State, Timer};
 
@@ -217,12 +218,11 @@ impl State {
             assembly.bytes += bytes;
             assembly.kept.push(item);
         }
-        mapping.meters.no_match.add(refused.len() as u64 - not_json);
-        mapping.meters.not_json.add(not_json);
+        mapping.meters.held_back(refused.len() as u64, not_json);
         let wanted = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
         let is_short = !refused.is_empty() && too_much.is_empty() && wanted > 0 && !assembly.alone;
         assembly.refills += 1;
-        self.filter_out(id, &refused);
+        self.filter_out(id, assembly.mapping, &refused);
         self.give_back(id, &too_much);
         if is_short && assembly.refills < REFILLS_MAX {
             let more = self.receive_for(assembly.mapping, wanted);
@@ -244,9 +244,11 @@ impl State {
     }
 
     /// Messages that no filter lets through are deleted, as on AWS.
-    fn filter_out(&mut self, id: QueueId, handles: &[Handle]) {
+    fn filter_out(&mut self, id: QueueId, mapping: u64, handles: &[Handle]) {
         if !handles.is_empty() {
             let now = self.now;
+            let runs = runs_of(handles.iter().map(|handle| handle.number));
+            self.note_messages(mapping, id, &runs, About::Filter);
             self.queues.entries[id].machine.completed(handles, &Outcome::Success, &NO_DELAY, &now);
             self.carry_out_queue(id);
         }
@@ -280,7 +282,7 @@ impl State {
         let attempt = assembly.kept.iter().map(|item| item.delivery.receive_count).max().unwrap_or(1);
         let messages = Messages { source: queue.source.clone(), items: Arc::from(assembly.kept) };
         let job = QueueJob {
-            runs: runs_of(&messages.items),
+            runs: runs_of(messages.items.iter().map(|item| item.delivery.handle.number)),
             mapping: assembly.mapping,
             queue: id,
             messages,
@@ -338,9 +340,9 @@ fn count_runs(items: &[Item]) -> usize {
     usize::from(!items.is_empty()) + items.windows(2).filter(follows).count()
 }
 
-/// The runs of neighbouring messages, first and last number of each.
-fn runs_of(items: &[Item]) -> Vec<(u64, u64)> {
-    let mut numbers: Vec<u64> = items.iter().map(|item| item.delivery.handle.number).collect();
+/// The runs of neighbours among messages' numbers, first and last of each.
+fn runs_of(numbers: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
+    let mut numbers: Vec<u64> = numbers.collect();
     numbers.sort_unstable();
     numbers.chunk_by(|one, next| one + 1 == *next).map(|run| (run[0], run[run.len() - 1])).collect()
 }

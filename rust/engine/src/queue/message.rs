@@ -244,9 +244,29 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// The other way round of `mix`.
+fn unmix(value: u64) -> u64 {
+    let value = (value ^ (value >> 31) ^ (value >> 62)).wrapping_mul(0x3196_42B2_D24D_8EC3);
+    let value = (value ^ (value >> 27) ^ (value >> 54)).wrapping_mul(0x96DE_1B17_3F11_9089);
+    (value ^ (value >> 30) ^ (value >> 60)).wrapping_sub(0x9E37_79B9_7F4A_7C15)
+}
+
+/// The number of the message that has an id, if a queue with this seed gave it.
+pub(super) fn message_number(seed: u64, id: u128) -> Option<u64> {
+    // Four bits of the half that tells are the UUID's version.
+    let high = (id >> 64) as u64 & !(0xF << 12);
+    let mut numbers = (0..16).map(|version| unmix(seed ^ unmix(high | version << 12)));
+    numbers.find(|&number| message_id(seed, number) == id)
+}
+
 /// Sequence number of a FIFO queue's message: 20 digits, growing.
 pub fn sequence_number(number: u64) -> u64 {
     SEQUENCE_BASE + number
+}
+
+/// The message that has a sequence number.
+pub(super) fn number_in_sequence(sequence: u64) -> Option<u64> {
+    sequence.checked_sub(SEQUENCE_BASE)
 }
 
 /// A receipt handle: opaque to whoever holds it.

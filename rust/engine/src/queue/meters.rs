@@ -38,6 +38,14 @@ impl QueueMeters {
         }
     }
 
+    /// The queue is deleted: its gauges are shown no more.
+    pub(super) fn forget(registry: &Registry, queue: &str) {
+        use Metric::{MessagesDelayed, MessagesInFlight, MessagesVisible, OldestMessageAge};
+        for gauge in [MessagesVisible, MessagesInFlight, MessagesDelayed, OldestMessageAge] {
+            registry.forget(gauge, &[queue]);
+        }
+    }
+
     /// Bring the gauges up to date.
     pub(super) fn show(&self, depth: Depth, oldest_age_ms: Option<u64>) {
         self.visible.set(depth.visible as f64);
@@ -52,8 +60,11 @@ pub(super) struct MappingMeters {
     pub(super) invoked: Counter,
     pub(super) batch_size: Distribution,
     pub(super) retries: Counter,
-    pub(super) no_match: Counter,
-    pub(super) not_json: Counter,
+    pub(super) failed: Counter,
+    pub(super) done: Counter,
+    filtered: Counter,
+    no_match: Counter,
+    not_json: Counter,
 }
 
 impl MappingMeters {
@@ -65,8 +76,18 @@ impl MappingMeters {
             invoked: registry.counter(Metric::RecordsInvoked, &name),
             batch_size: registry.distribution(Metric::BatchSize, &name),
             retries: registry.counter(Metric::Retries, &name),
+            failed: registry.counter(Metric::RecordsFailed, &name),
+            done: registry.counter(Metric::MessagesDone, &name),
+            filtered: registry.counter(Metric::RecordsFiltered, &name),
             no_match: registry.counter(Metric::MessagesFiltered, &[name[0], "no_match"]),
             not_json: registry.counter(Metric::MessagesFiltered, &[name[0], "not_json"]),
         }
+    }
+
+    /// Count messages that no filter let through, and those among them that were not JSON.
+    pub(super) fn held_back(&self, count: u64, not_json: u64) {
+        self.filtered.add(count);
+        self.no_match.add(count - not_json);
+        self.not_json.add(not_json);
     }
 }

@@ -6,20 +6,24 @@
 //! their own (`keeping`). Memory holds numbers and groups only; bodies are read when they are handed out (`gather`).
 //!
 //! `forebay_core::queue::QueueMachine` decides; here its commands are carried out (`serve`). `mapping` feeds functions,
-//! `receives` answers whoever asks, `moves` carries messages from queue to queue, `restore` goes on after a restart.
+//! `receives` answers whoever asks, `look` shows messages without receiving them, `moves` carries messages from queue to queue, `redrive` by an operator's wish, `deleting`
+//! removes a queue, `restore` goes on after a restart.
 
 mod batch;
 mod check;
+mod deleting;
 mod gather;
 mod gone;
 mod job;
 mod keeping;
+mod look;
 mod mapping;
 mod mapping_row;
 pub mod message;
 mod meters;
 mod moves;
 mod receives;
+mod redrive;
 mod restore;
 mod row;
 mod sends;
@@ -38,6 +42,7 @@ use forebay_core::Now;
 
 pub use batch::{received, Item, Messages, QueueSource, Received};
 pub(crate) use job::QueueJob;
+pub(crate) use look::Life;
 pub(crate) use mapping::QueueMapping;
 pub(crate) use message::{Attribute, NewMessage};
 pub(crate) use sends::{BoundRow, Sender, SentCommit};
@@ -46,8 +51,8 @@ pub(crate) use verbs::names_queue;
 use self::gather::Want;
 use self::gone::Gone;
 use self::meters::QueueMeters;
-use self::moves::Task;
 use self::receives::Poll;
+use self::redrive::Task;
 use self::row::QueueRow;
 use self::sends::Outgoing;
 use self::shelf::Shelf;
@@ -77,6 +82,8 @@ pub(crate) struct Queues {
     unserved: Vec<QueueId>,
     shelf: Shelf,
     tasks: BTreeMap<QueueId, Task>,
+    /// Logs of deleted queues that are not wholly removed yet.
+    dropping: VecDeque<ShardId>,
     /// What was in flight when the last process died.
     pub(crate) suspects: Vec<(SlotRecord, SlotId)>,
     /// Slots of those, kept until their rows are durable.
@@ -98,6 +105,10 @@ pub(crate) struct Queue {
     /// What waits for the next commit, and how many messages that is.
     sends: Vec<Outgoing>,
     sends_count: u64,
+    /// Messages of the engine's own that are on their way here.
+    inbound: u64,
+    /// Nothing names it any more; what handlers still have of it ends without a meaning.
+    is_deleted: bool,
     gone: Gone,
     /// Up to here the log was trimmed.
     trimmed: u64,
@@ -132,6 +143,8 @@ impl Queue {
             durable: 0,
             sends: Vec::new(),
             sends_count: 0,
+            inbound: 0,
+            is_deleted: false,
             gone: Gone::default(),
             trimmed: 0,
             stated: BTreeSet::new(),
@@ -149,6 +162,19 @@ impl Queue {
 
     fn log(&self) -> ShardId {
         self.row.log
+    }
+}
+
+impl Queues {
+    /// Every queue that there is, by name.
+    fn live(&self) -> impl Iterator<Item = QueueId> + '_ {
+        self.names.values().copied()
+    }
+
+    /// Names of the queues whose dead letters go to this one.
+    fn buried_in<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a String> {
+        let rows = self.live().map(|id| &self.entries[id].row);
+        rows.filter(move |row| row.dead_letter_queue.as_deref() == Some(name)).map(|row| &row.name)
     }
 }
 
@@ -191,6 +217,7 @@ impl State {
         let next = (self.shards.len() as ShardId).to_be_bytes().to_vec();
         self.pending.set(Table::Meta, b"next_shard".to_vec(), next);
         row.seed = self.chance.next();
+        row.redrive = None;
         row.created_ms = self.now.wall_ms;
         let ids = Deduplication::new(IDS_MAX, [], &self.now);
         self.open_queue(row, ids)

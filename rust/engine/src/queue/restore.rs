@@ -56,6 +56,8 @@ impl State {
             self.queues.entries[queue].readers.push(id);
             self.next_mapping = self.next_mapping.max(id + 1);
         }
+        self.restore_redrives();
+        self.restore_dropping()?;
         for (_, slot) in std::mem::take(&mut self.queues.suspects) {
             // Kept until the rows that tell of them are durable.
             self.queues.held_slots.push(slot);

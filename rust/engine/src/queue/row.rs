@@ -4,6 +4,7 @@ use forebay_core::queue::dedup::Scope;
 use forebay_core::queue::face::{Kind, Settings};
 use serde::{Deserialize, Serialize};
 
+use super::redrive::RedriveRow;
 use crate::error::EngineError;
 use crate::port::ShardId;
 
@@ -16,7 +17,7 @@ const NAME_MAX: usize = 80;
 const FIFO: &str = ".fifo";
 
 /// A queue's row: what a restart must know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct QueueRow {
     /// Name, unique in the store; one that ends in `.fifo` makes it a FIFO queue.
     pub(crate) name: String,
@@ -37,14 +38,22 @@ pub(crate) struct QueueRow {
     #[serde(default)]
     pub(super) dead_letter_queue: Option<String>,
     pub(super) maximum_receive_count: u32,
+    /// What is being moved out of it, or was last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) redrive: Option<RedriveRow>,
 }
 
 /// Of a queue's row, what is no setting.
-pub(super) const INTERNAL: [&str; 2] = ["log", "seed"];
+pub(super) const INTERNAL: [&str; 3] = ["log", "seed", "redrive"];
 
 impl QueueRow {
     pub(crate) fn is_fifo(&self) -> bool {
         self.name.ends_with(FIFO)
+    }
+
+    /// Its key and its value.
+    pub(super) fn stored(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.name.clone().into_bytes(), serde_json::to_vec(self).unwrap_or_default())
     }
 
     pub(super) fn settings(&self) -> Settings {

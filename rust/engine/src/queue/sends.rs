@@ -40,12 +40,24 @@ pub(crate) enum Sender {
     Move(Moved),
 }
 
+impl Sender {
+    fn is_engine(&self) -> bool {
+        !matches!(self, Self::Caller(_))
+    }
+}
+
 /// Messages that wait for the next commit.
 pub(super) struct Outgoing {
     packed: Vec<Packed>,
     /// Ids for the caller, of duplicates too.
     ids: Vec<u128>,
     sender: Sender,
+}
+
+impl Outgoing {
+    pub(super) fn sender(self) -> Sender {
+        self.sender
+    }
 }
 
 /// A message in the form of its record.
@@ -118,6 +130,7 @@ impl State {
         }
         self.pending.bytes += outgoing.packed.iter().map(Packed::bytes).sum::<usize>();
         queue.sends_count += outgoing.packed.len() as u64;
+        queue.inbound += u64::from(outgoing.sender.is_engine());
         queue.sends.push(outgoing);
     }
 
@@ -263,7 +276,10 @@ impl State {
         let queue = &mut self.queues.entries[commit.queue];
         let log = queue.log();
         let mut count = 0;
-        for chunk in commit.chunks {
+        let mut next = commit.chunks.first().map_or(queue.durable, |chunk| chunk.first());
+        // Sent while it was deleted: they are gone with it.
+        let chunks = if queue.is_deleted { Vec::new() } else { commit.chunks };
+        for chunk in chunks {
             for number in chunk.first()..chunk.end() {
                 let Some(message) = Message::of(&chunk.record(number)) else { continue };
                 let Message { group, sent_ms, delay_ms, .. } = message;
@@ -275,11 +291,14 @@ impl State {
             self.queues.shelf.put(log, chunk);
         }
         queue.meters.sent.add(count);
-        for (_, ids, sender) in commit.senders {
+        for (count, ids, sender) in commit.senders {
+            let number = next;
+            next += count;
+            self.queues.entries[commit.queue].inbound -= u64::from(sender.is_engine());
             match sender {
                 Sender::Caller(waiter) => self.answer(waiter, Ok(ids_reply(&ids))),
                 Sender::Rows(_) => {}
-                Sender::Move(moved) => self.moved(&moved),
+                Sender::Move(moved) => self.moved(&moved, (log, number)),
             }
         }
         self.serve_queue(commit.queue);
@@ -325,6 +344,7 @@ impl State {
         for (mut outgoing, was_taken) in all {
             let queue = &mut self.queues.entries[id];
             outgoing.packed.iter_mut().filter_map(|packed| packed.key.take()).for_each(|key| queue.ids.take_back(key));
+            queue.inbound -= u64::from(outgoing.sender.is_engine());
             match outgoing.sender {
                 Sender::Caller(waiter) => self.answer(waiter, Err(error.clone().into())),
                 Sender::Rows(rows) => {

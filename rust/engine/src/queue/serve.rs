@@ -51,6 +51,9 @@ impl State {
 
     pub(super) fn carry_out_queue(&mut self, id: QueueId) {
         while let Some(command) = self.queues.entries[id].machine.poll() {
+            if self.queues.entries[id].is_deleted {
+                continue;
+            }
             match command {
                 Command::Set { number, row } => self.state_message(id, number, row),
                 Command::Remove { first, count, reason } => {
@@ -120,6 +123,9 @@ impl State {
         let queue = &mut self.queues.entries[id];
         let log = queue.log();
         queue.is_settled = false;
+        if queue.is_deleted {
+            return;
+        }
         // A move may yet be refused: nothing is trimmed before it is durable.
         if queue.moving == 0 {
             let low = queue.gone.advance();
@@ -136,6 +142,7 @@ impl State {
                 PageRow::Remove(page) => pending.remove(Table::MessagesGone, message_key(log, page)),
             }
         }
+        self.take_redrive(id, pending);
     }
 
     /// Read what deliveries hold and act on it.

@@ -105,9 +105,7 @@ impl State {
         match verb {
             "queue.declare" => self.queue_declare(read(body)?),
             "queue.list" => {
-                let all = (0..self.queues.entries.len()).map(|id| self.describe_queue(id));
-                let mut list: Vec<Value> = all.collect();
-                list.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
+                let list: Vec<Value> = self.queues.live().map(|id| self.describe_queue(id)).collect();
                 Ok(Done::at_once(list.into()))
             }
             "queue.describe" => {
@@ -140,8 +138,18 @@ impl State {
             "queue.redrive" => {
                 let asked = read::<Redrive>(body)?;
                 let id = self.queue_id(&asked.name)?;
-                let moving = self.begin_redrive(id, asked.to.as_deref(), asked.rate)?;
-                Ok(Done::at_once(json!({ "moving": moving })))
+                let moving = self.begin_redrive(id, asked.to, asked.rate)?;
+                Ok(Done::when_durable(json!({ "moving": moving })))
+            }
+            "queue.peek" => self.peek(&read(body)?),
+            "queue.cancel_redrive" => {
+                let id = self.queue_id(&read::<Named>(body)?.name)?;
+                let (moved, left) = self.cancel_redrive(id)?;
+                Ok(Done::when_durable(json!({ "moved": moved, "left": left })))
+            }
+            "queue.delete" => {
+                let id = self.queue_id(&read::<Named>(body)?.name)?;
+                self.delete_queue(id)
             }
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
@@ -165,19 +173,23 @@ impl State {
         let id = match self.queues.names.get(&row.name).copied() {
             Some(id) => {
                 let queue = &mut self.queues.entries[id];
-                (row.log, row.seed, row.created_ms) = (queue.row.log, queue.row.seed, queue.row.created_ms);
                 queue.machine.configure(row.settings(), &now);
+                (row.log, row.seed, row.created_ms) = (queue.row.log, queue.row.seed, queue.row.created_ms);
+                row.redrive = queue.row.redrive.take();
                 queue.row = row;
                 id
             }
             None => self.add_queue(row),
         };
-        let row = &self.queues.entries[id].row;
-        let (key, value) = (row.name.clone().into_bytes(), serde_json::to_vec(row).unwrap_or_default());
-        self.pending.set(Table::Queue, key, value);
-        self.pending.urgent = true;
+        self.save_queue(id);
         self.serve_queue(id);
         Ok(Done::when_durable(self.describe_queue(id)))
+    }
+
+    pub(super) fn save_queue(&mut self, id: QueueId) {
+        let (key, value) = self.queues.entries[id].row.stored();
+        self.pending.set(Table::Queue, key, value);
+        self.pending.urgent = true;
     }
 
     fn depth_json(&self, id: QueueId) -> Value {
@@ -197,10 +209,8 @@ impl State {
             answer[name] = value.clone();
         }
         answer["oldest_age_ms"] = queue.machine.oldest_age_ms(&self.now).into();
-        let sources =
-            self.queues.entries.iter().filter(|other| other.row.dead_letter_queue.as_ref() == Some(&queue.row.name));
-        answer["dead_letter_sources"] = sources.map(|other| other.row.name.clone()).collect();
-        answer["redriving"] = self.redrive_left(id).into();
+        answer["dead_letter_sources"] = self.queues.buried_in(&queue.row.name).cloned().collect();
+        answer["redrive"] = self.redrive_shown(id).into();
         answer
     }
 
@@ -322,7 +332,7 @@ impl State {
         self.pending.urgent = true;
     }
 
-    fn queue_mapping_delete(&mut self, id: u64) -> Done {
+    pub(super) fn queue_mapping_delete(&mut self, id: u64) -> Done {
         self.withdraw_messages(id);
         if let Some(mapping) = self.queues.mappings.remove(&id) {
             self.queues.entries[mapping.queue].readers.retain(|&other| other != id);

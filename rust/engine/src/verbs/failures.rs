@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::{json, Value};
 
 use super::Done;
-use crate::bytes::hex;
 use crate::error::EngineError;
 use crate::failures::{decode, FailureKey, FailureRow};
 use crate::port::Table;
@@ -42,19 +41,6 @@ pub(crate) struct Again {
 pub(crate) struct One {
     id: String,
 }
-
-#[derive(Deserialize)]
-pub(crate) struct Why {
-    id: String,
-    /// Rows of events that were looked through before.
-    #[serde(default)]
-    cursor: Option<String>,
-}
-
-/// Rows read at once: each may hold a batch of 6 MB.
-const ROWS: usize = 64;
-/// Rows of events that one question looks through.
-const WHY_ROWS: usize = 2_048;
 
 impl State {
     /// The function that a failure is of, and the stream, if it is a batch.
@@ -172,64 +158,6 @@ impl State {
         }
         Ok(Done::when_durable(json!({ "redriven": 1, "more": false })))
     }
-
-    /// The life of one request, as far as it is remembered and as it stands in the store.
-    pub(super) fn why(&mut self, why: &Why) -> Result<Done, EngineError> {
-        let hex = why.id.replace('-', "");
-        let request = u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32);
-        let Some(request) = request else {
-            return Err(EngineError::Invalid(format!(
-                "{:?} is no request id: it is the answer of invoke_async",
-                why.id
-            )));
-        };
-        let name =
-            |queue: u64| self.events.queues.get(&queue).map(|events| events.function.clone()).unwrap_or_default();
-        let facts: Vec<Value> = match why.cursor {
-            None => self.history.of(request).iter().map(|(at_ms, what)| what.shown(*at_ms, name)).collect(),
-            Some(_) => Vec::new(),
-        };
-        let is_running = self.events_running.contains_key(&request);
-        let (table, mut after) = match why.cursor.as_deref().and_then(parse_cursor) {
-            None if why.cursor.is_some() => return Err(EngineError::Invalid("cursor: take it from an answer".into())),
-            None => (Table::Event, None),
-            Some(at) => at,
-        };
-        let (mut found, mut seen) = (Vec::new(), 0);
-        let next = loop {
-            let (rows, all) = self.rows_after(table, &[], after.as_deref(), ROWS)?;
-            seen += rows.len();
-            found.extend(rows.iter().filter_map(|(key, bytes)| self.row_about(table, key, bytes, request)));
-            match rows.into_iter().next_back() {
-                Some((last, _)) if !all => after = Some(last),
-                _ if table == Table::Event => break Some(cursor(Table::Failure, &[])),
-                _ => break None,
-            }
-            if seen >= WHY_ROWS {
-                break after.as_deref().map(|last| cursor(table, last));
-            }
-        };
-        Ok(Done::at_once(json!({"id": why.id, "facts": facts, "running": is_running, "kept": found, "cursor": next})))
-    }
-
-    /// A row as it tells of a request; `None` if it is about another.
-    fn row_about(&self, table: Table, key: &[u8], bytes: &[u8], request: u128) -> Option<Value> {
-        if table == Table::Event {
-            let event = crate::invocation::row::Event::decode(bytes).filter(|event| event.request == request)?;
-            let due_ms = crate::invocation::row::parse_key(key)?.due_ms;
-            let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
-            return Some(json!({
-                "where": "queue", "function": self.events.queues.get(&queue)?.function, "due_ms": due_ms,
-                "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
-                "last_error": event.error.as_deref(),
-            }));
-        }
-        let (key, (row, payload)) = (FailureKey::parse(key)?, decode(bytes)?);
-        let ended = row.ended.as_ref().filter(|ended| ended.request == crate::state::uuid_text(request))?;
-        let mut failure = shown(key, &row, payload, (&ended.function, None));
-        failure["where"] = "failed".into();
-        Some(failure)
-    }
 }
 
 /// A failure as it is listed.
@@ -244,21 +172,6 @@ pub(crate) fn shown(
         "destination": row.destination, "undelivered_to": row.undelivered_to,
         "delivery_attempts": row.delivery_attempts, "last_error": row.last_error, "record": row.shown(payload),
     })
-}
-
-/// Where `why` goes on: a table and a key.
-fn cursor(table: Table, after: &[u8]) -> String {
-    format!("{}-{}", table as u8, hex(after))
-}
-
-fn parse_cursor(text: &str) -> Option<(Table, Option<Vec<u8>>)> {
-    let (table, hex) = text.split_once('-')?;
-    let table = Table::numbered(table.parse().ok()?)?;
-    if hex.is_empty() {
-        return Some((table, None));
-    }
-    let pairs = hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    Some((table, Some(pairs.collect::<Option<Vec<u8>>>()?)))
 }
 
 fn failure_key(text: &str) -> Result<FailureKey, EngineError> {

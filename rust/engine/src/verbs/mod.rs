@@ -5,6 +5,7 @@ pub(crate) mod failures;
 mod mappings;
 mod metrics;
 mod streams;
+mod why;
 
 use serde::de::DeserializeOwned;
 use serde_json::{json, Value};
@@ -91,7 +92,7 @@ impl State {
             "lag" => Ok(self.lag(&read::<mappings::Which>(body)?)),
             "failed.list" => self.failed_list(&read::<failures::List>(body)?),
             "failed.get" => self.failed_get(&read::<failures::One>(body)?),
-            "why" => self.why(&read::<failures::Why>(body)?),
+            "why" => self.why(&read::<why::Why>(body)?),
             "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
             "functions.list" => Ok(self.functions_list()),
             "health" => Ok(Done::at_once(self.health())),

@@ -1,11 +1,15 @@
 //! What happened lately, by request: for an operator who asks what became of one. Bounded, and gone with the process; what lasts
 //! stands in the store.
 
+pub(crate) mod batches;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use forebay_core::invocation::face::Condition;
 use serde_json::{json, Value};
+
+use self::batches::Batches;
 
 /// Most facts that are remembered.
 const FACTS_MAX: usize = 50_000;
@@ -36,19 +40,23 @@ struct Fact {
 
 /// The newest facts, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct History(VecDeque<Fact>);
+pub(crate) struct History {
+    requests: VecDeque<Fact>,
+    /// Of records and messages.
+    pub(crate) batches: Batches,
+}
 
 impl History {
     pub(crate) fn note(&mut self, at_ms: u64, request: u128, what: What) {
-        if self.0.len() >= FACTS_MAX {
-            self.0.pop_front();
+        if self.requests.len() >= FACTS_MAX {
+            self.requests.pop_front();
         }
-        self.0.push_back(Fact { at_ms, request, what });
+        self.requests.push_back(Fact { at_ms, request, what });
     }
 
     /// What is remembered of a request, oldest first.
     pub(crate) fn of(&self, request: u128) -> Vec<(u64, What)> {
-        let ours = self.0.iter().filter(|fact| fact.request == request);
+        let ours = self.requests.iter().filter(|fact| fact.request == request);
         ours.map(|fact| (fact.at_ms, fact.what.clone())).collect()
     }
 }
@@ -84,7 +92,7 @@ mod tests {
         for n in 0..FACTS_MAX as u64 + 10 {
             history.note(n, u128::from(n % 2), What::Redriven);
         }
-        assert_eq!(history.0.len(), FACTS_MAX);
+        assert_eq!(history.requests.len(), FACTS_MAX);
         assert_eq!(history.of(1)[0], (11, What::Redriven));
         assert_eq!(history.of(2), []);
     }

@@ -1,0 +1,80 @@
+"""Running again what was given up, with a bar for whoever waits."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import orjson
+
+from forebay.errors import InvalidParameterValue
+from forebay.wire import payload as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from forebay.cli.reach import Reached
+
+PAGE: Final = 1_000
+# A bar is drawn where somebody would else wonder whether anything happens.
+BAR_FROM: Final = 100
+STEP_SECONDS: Final = 0.1
+
+
+def edited(reached: Reached, failure: dict[str, Any], body: bytes) -> int:
+    """Run an event again with another payload."""
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidParameterValue(f"--edit: allowed is JSON text; {error}") from None
+    text = wire.checked_event(body.strip()).decode()
+    answer = reached.ask("failed.redrive", function=failure["function"], ids=[failure["id"]], payload=text)
+    return int(answer["redriven"])
+
+
+def listed(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
+    """Give everything that is listed of a function and waits for no destination, oldest first, page by page."""
+    page: dict[str, Any] = {"next": None}
+    while True:
+        page = reached.ask("failed.list", function=function, limit=PAGE, after=page["next"])
+        yield from (failure for failure in page["failures"] if failure["destination"] is None)
+        if page["next"] is None:
+            return
+
+
+def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float | None) -> int:
+    """Hand failures over in portions, so that a rate is kept and progress can be seen."""
+    portion = PAGE if rate is None else max(1, round(rate * STEP_SECONDS))
+    redriven, start = 0, time.monotonic()
+    with _bar(len(failures), rate) as bar:
+        for at in range(0, len(failures), portion):
+            if rate is not None:
+                time.sleep(max(0.0, start + at / rate - time.monotonic()))
+            part = failures[at : at + portion]
+            for function in dict.fromkeys(failure["function"] for failure in part):
+                ids = [failure["id"] for failure in part if failure["function"] == function]
+                redriven += int(reached.ask("failed.redrive", function=function, ids=ids)["redriven"])
+            bar.update(len(part))
+    return redriven
+
+
+def follow(reached: Reached, queue: str, messages: int) -> dict[str, Any]:
+    """Watch the redrive of a queue until it has ended; tell how."""
+    shown = 0
+    task: dict[str, Any] = reached.ask("queue.describe", name=queue)["redrive"]
+    with _bar(messages, task["rate"]) as bar:
+        while True:
+            bar.update(task["moved"] - shown)
+            shown = task["moved"]
+            if task["status"] != "RUNNING":
+                return task
+            time.sleep(STEP_SECONDS)
+            task = reached.ask("queue.describe", name=queue)["redrive"]
+
+
+def _bar(length: int, rate: float | None) -> Any:
+    is_long = length >= BAR_FROM or (rate is not None and length / rate > 1)
+    # On standard error: what is printed for programs stays clean.
+    return click.progressbar(length=length, label="redriving", file=sys.stderr, hidden=not is_long)

@@ -1,0 +1,292 @@
+//! What happened lately to records and messages: one fact for each attempt at a batch, found again by its range. Failures have a
+//! place of their own, so that a busy hour of successes pushes none of them out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::{json, Value};
+
+use crate::attempts::Attempt;
+use crate::failures::FailureKey;
+use crate::port::ShardId;
+use crate::state::uuid_text;
+
+/// Most facts of each kind that are remembered.
+const FACTS_MAX: usize = 16_384;
+/// Most single numbers that they name together.
+const NUMBERS_MAX: usize = 262_144;
+/// Most bytes of an error's text.
+const ERROR_MAX: usize = 2_048;
+
+/// Which numbers between the first and the last of a batch it holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Which {
+    All,
+    /// Those of one lane of so many.
+    Lane(u8, u32),
+    /// These runs of neighbours.
+    Runs(Box<[(u64, u64)]>),
+}
+
+/// Which of them failed.
+#[derive(Clone, Debug)]
+pub(crate) enum Failed {
+    None,
+    All,
+    /// From there on.
+    From(u64),
+    These(Box<[u64]>),
+}
+
+/// An attempt at a batch that has ended, or its messages that no filter let through.
+#[derive(Clone, Debug)]
+pub(crate) struct Tried {
+    pub(crate) at_ms: u64,
+    pub(crate) mapping: u64,
+    pub(crate) log: ShardId,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) which: Which,
+    pub(crate) about: About,
+}
+
+/// What the attempt was.
+#[derive(Clone, Debug)]
+pub(crate) enum About {
+    Filter,
+    Attempt { number: u32, request: u128, took_ms: u32, status: u8, failed: Failed, error: Option<Arc<str>> },
+}
+
+impl About {
+    pub(crate) fn of(attempt: &Attempt, (status, took_ns): (u8, u64), failed: Failed, body: Option<&[u8]>) -> Self {
+        Self::Attempt {
+            number: attempt.number,
+            request: attempt.request,
+            took_ms: u32::try_from(took_ns / 1_000_000).unwrap_or(u32::MAX),
+            status,
+            failed,
+            error: body.filter(|_| status != 0).map(error_text),
+        }
+    }
+}
+
+impl Tried {
+    fn holds(&self, log: ShardId, number: u64, key_hash: Option<u32>) -> bool {
+        if self.log != log || number < self.first || number > self.last {
+            return false;
+        }
+        match &self.which {
+            Which::All => true,
+            Which::Lane(lane, lanes) => key_hash.is_none_or(|hash| hash % lanes == u32::from(*lane)),
+            Which::Runs(runs) => runs.iter().any(|(first, last)| (first..=last).contains(&&number)),
+        }
+    }
+
+    fn shown(&self, number: u64, function: &str) -> Value {
+        let About::Attempt { number: attempt, request, took_ms, status, failed, error } = &self.about else {
+            return json!({"at_ms": self.at_ms, "what": "held back by the filter", "function": function});
+        };
+        let has_failed = match failed {
+            Failed::None => false,
+            Failed::All => true,
+            Failed::From(first) => number >= *first,
+            Failed::These(numbers) => numbers.contains(&number),
+        };
+        let what = match status {
+            2 => "timed out",
+            3 => "not reached",
+            4 => "interrupted",
+            _ if has_failed => "failed",
+            _ => "handled",
+        };
+        let mut fact = json!({
+            "at_ms": self.at_ms, "what": what, "function": function, "attempt": attempt, "request": uuid_text(*request),
+            "took_ms": took_ms,
+        });
+        if let (true, Some(error)) = (has_failed, error) {
+            fact["error"] = serde_json::from_str(error).unwrap_or_else(|_| (**error).into());
+        }
+        fact
+    }
+}
+
+/// A message that went from one log to another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Went {
+    pub(crate) at_ms: u64,
+    pub(crate) from: (ShardId, u64),
+    pub(crate) to: (ShardId, u64),
+    /// When it had been sent.
+    pub(crate) sent_ms: u64,
+    pub(crate) is_dead: bool,
+}
+
+/// A batch of a stream that was given up, or whose destination was told so.
+#[derive(Clone, Debug)]
+pub(crate) struct GivenUp {
+    pub(crate) at_ms: u64,
+    pub(crate) key: FailureKey,
+    pub(crate) positions: Box<[u64]>,
+    pub(crate) condition: &'static str,
+    pub(crate) told_ms: Option<u64>,
+    pub(crate) destination: Option<Box<str>>,
+}
+
+/// The newest facts of one kind, oldest first.
+#[derive(Debug)]
+struct Ring<T> {
+    facts: VecDeque<T>,
+    numbers: usize,
+}
+
+impl<T> Default for Ring<T> {
+    fn default() -> Self {
+        Self { facts: VecDeque::new(), numbers: 0 }
+    }
+}
+
+/// Something that may name single records.
+trait Numbers {
+    fn numbers(&self) -> usize;
+}
+
+impl Numbers for Tried {
+    fn numbers(&self) -> usize {
+        let runs = if let Which::Runs(runs) = &self.which { 2 * runs.len() } else { 0 };
+        match &self.about {
+            About::Attempt { failed: Failed::These(numbers), .. } => runs + numbers.len(),
+            _ => runs,
+        }
+    }
+}
+
+impl Numbers for Went {
+    fn numbers(&self) -> usize {
+        0
+    }
+}
+
+impl Numbers for GivenUp {
+    fn numbers(&self) -> usize {
+        self.positions.len()
+    }
+}
+
+impl<T: Numbers> Ring<T> {
+    fn push(&mut self, fact: T) {
+        self.numbers += fact.numbers();
+        self.facts.push_back(fact);
+        while self.facts.len() > FACTS_MAX || self.numbers > NUMBERS_MAX {
+            self.numbers -= self.facts.pop_front().map_or(0, |oldest| oldest.numbers());
+        }
+    }
+}
+
+/// What is remembered of batches.
+#[derive(Debug, Default)]
+pub(crate) struct Batches {
+    handled: Ring<Tried>,
+    failed: Ring<Tried>,
+    moves: Ring<Went>,
+    given_up: Ring<GivenUp>,
+}
+
+/// An error's text, cut where it is long.
+fn error_text(body: &[u8]) -> Arc<str> {
+    String::from_utf8_lossy(&body[..body.len().min(ERROR_MAX)]).into()
+}
+
+impl Batches {
+    pub(crate) fn tried(&mut self, tried: Tried) {
+        let is_fine = matches!(&tried.about, About::Filter | About::Attempt { status: 0, failed: Failed::None, .. });
+        let ring = if is_fine { &mut self.handled } else { &mut self.failed };
+        ring.push(tried);
+    }
+
+    pub(crate) fn went(&mut self, went: Went) {
+        self.moves.push(went);
+    }
+
+    pub(crate) fn given_up(&mut self, given_up: GivenUp) {
+        self.given_up.push(given_up);
+    }
+
+    /// A failure's destination has confirmed.
+    pub(crate) fn told(&mut self, key: FailureKey, now_ms: u64) {
+        if let Some(fact) = self.given_up.facts.iter_mut().rev().find(|fact| fact.key == key && fact.told_ms.is_none())
+        {
+            fact.told_ms = Some(now_ms);
+        }
+    }
+
+    /// The attempts at one record or message, for people; `name` gives the function of a mapping.
+    pub(crate) fn tries_of<'a>(
+        &'a self,
+        (log, number): (ShardId, u64),
+        key_hash: Option<u32>,
+        name: impl Fn(u64) -> String + 'a,
+    ) -> impl Iterator<Item = Value> + 'a {
+        let all = self.handled.facts.iter().chain(&self.failed.facts);
+        let ours = all.filter(move |tried| tried.holds(log, number, key_hash));
+        ours.map(move |tried| tried.shown(number, &name(tried.mapping)))
+    }
+
+    /// Where a message went from there.
+    pub(crate) fn went_from(&self, from: (ShardId, u64)) -> Option<Went> {
+        self.moves.facts.iter().rev().find(|went| went.from == from).copied()
+    }
+
+    /// The failures that a record was part of.
+    pub(crate) fn given_up_of(&self, log: ShardId, position: u64) -> impl Iterator<Item = &GivenUp> {
+        self.given_up
+            .facts
+            .iter()
+            .filter(move |fact| fact.key.shard == log && fact.positions.binary_search(&position).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(log: ShardId, (first, last): (u64, u64), which: Which, failed: Failed) -> Tried {
+        let status = u8::from(matches!(failed, Failed::All));
+        let about = About::Attempt { number: 1, request: 7, took_ms: 3, status, failed, error: Some("\"bad\"".into()) };
+        Tried { at_ms: first, mapping: 1, log, first, last, which, about }
+    }
+
+    fn told(batches: &Batches, number: u64, key_hash: Option<u32>) -> Vec<String> {
+        let tries = batches.tries_of((4, number), key_hash, |_| "f".into());
+        tries.map(|fact| fact["what"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn an_attempt_is_found_by_every_record_it_held_and_by_no_other() {
+        let mut batches = Batches::default();
+        batches.tried(attempt(4, (10, 19), Which::Lane(1, 2), Failed::None));
+        batches.tried(attempt(4, (20, 29), Which::Runs([(20, 21), (29, 29)].into()), Failed::These([29].into())));
+        batches.tried(attempt(5, (0, 99), Which::All, Failed::All));
+        assert_eq!(told(&batches, 12, Some(3)), ["handled"]);
+        assert!(told(&batches, 12, Some(4)).is_empty(), "of another lane");
+        assert_eq!(
+            (told(&batches, 20, None), told(&batches, 29, None)),
+            (vec!["handled".into()], vec!["failed".into()])
+        );
+        assert!(told(&batches, 22, None).is_empty() && told(&batches, 30, None).is_empty());
+    }
+
+    #[test]
+    fn successes_push_no_failure_out_and_nothing_is_remembered_for_ever() {
+        let mut batches = Batches::default();
+        batches.tried(attempt(4, (1, 1), Which::All, Failed::All));
+        for number in 0..2 * FACTS_MAX as u64 {
+            batches.tried(attempt(4, (number, number), Which::All, Failed::None));
+        }
+        assert_eq!((batches.handled.facts.len(), batches.failed.facts.len()), (FACTS_MAX, 1));
+        assert_eq!(told(&batches, 1, None), ["failed"]);
+        for number in 0..100 {
+            batches.tried(attempt(4, (0, 9_999), Which::All, Failed::These((number..10_000).collect())));
+        }
+        assert!(batches.failed.numbers <= NUMBERS_MAX && batches.failed.facts.len() < 30);
+    }
+}

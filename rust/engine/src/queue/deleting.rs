@@ -1,0 +1,153 @@
+//! Deleting a queue: its name is free at once, and what it held goes in slices, commit by commit, so that nobody waits for it.
+//!
+//! A row of `Meta` names a log that is on its way out; after a crash the next process goes on with it. The queue's entry stays,
+//! empty: a handler may still have some of its messages in its hands.
+
+use forebay_core::queue::dedup::Deduplication;
+use forebay_core::queue::QueueMachine;
+use serde_json::json;
+
+use super::gone::Gone;
+use super::meters::QueueMeters;
+use super::sends::Sender;
+use super::{QueueId, IDS_MAX};
+use crate::error::EngineError;
+use crate::invocation::Target;
+use crate::port::{ShardId, StoreError, Table};
+use crate::state::State;
+use crate::verbs::Done;
+
+/// Begins the key of the row that names a log on its way out.
+const DROPPED: &[u8] = b"dropped_log:";
+/// What a queue has beside its log, by the log's number.
+const TABLES: [Table; 4] = [Table::MessageState, Table::MessagesGone, Table::MessageKept, Table::Deduplication];
+/// Most rows of each table, and chunks of the log, that one commit removes.
+const SLICE: usize = 256;
+
+fn dropped_key(log: ShardId) -> Vec<u8> {
+    [DROPPED, &log.to_be_bytes()].concat()
+}
+
+impl State {
+    /// Delete a queue with everything in it, and the mappings on it that no running code declares.
+    pub(super) fn delete_queue(&mut self, id: QueueId) -> Result<Done, EngineError> {
+        self.check_unused(id)?;
+        for mapping in self.queues.entries[id].readers.clone() {
+            self.queue_mapping_delete(mapping);
+        }
+        let queue = &self.queues.entries[id];
+        let (name, log, removed) = (queue.row.name.clone(), queue.log(), queue.machine.len());
+        let gone = EngineError::NotFound(format!("queue {name:?} was deleted"));
+        self.refuse_waiting(id, &gone);
+        for outgoing in std::mem::take(&mut self.queues.entries[id].sends) {
+            if let Sender::Caller(waiter) = outgoing.sender() {
+                self.answer(waiter, Err(gone.clone()));
+            }
+        }
+        for table in TABLES {
+            self.remove_rows_on_their_way(table, &log.to_be_bytes());
+        }
+        let (registry, now) = (self.registry.clone(), self.now);
+        self.queues.names.remove(&name);
+        let queue = &mut self.queues.entries[id];
+        QueueMeters::forget(&registry, &name);
+        queue.is_deleted = true;
+        queue.sends_count = 0;
+        queue.machine = QueueMachine::new(queue.row.settings(), &now);
+        queue.ids = Deduplication::new(IDS_MAX, [], &now);
+        queue.gone = Gone::default();
+        queue.gone.mark_below(u64::MAX);
+        queue.id_rows.clear();
+        queue.stated.clear();
+        queue.kept.clear();
+        self.queues.shelf.trim(log, u64::MAX);
+        self.pending.remove(Table::Queue, name.into_bytes());
+        self.pending.set(Table::Meta, dropped_key(log), log.to_be_bytes().to_vec());
+        self.pending.urgent = true;
+        self.queues.dropping.push_back(log);
+        Ok(Done::when_durable(json!({ "removed": removed })))
+    }
+
+    /// Refuse to delete what something that runs depends on.
+    fn check_unused(&self, id: QueueId) -> Result<(), EngineError> {
+        let queue = &self.queues.entries[id];
+        let name = &queue.row.name;
+        let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
+        let declared = |mapping: &&u64| {
+            self.queues.mappings.get(mapping).is_some_and(|mapping| mapping.declared && mapping.slot.is_some())
+        };
+        if let Some(mapping) = queue.readers.iter().find(declared) {
+            let function = &self.queues.mappings[mapping].row.function;
+            return refuse(format!(
+                "is read by function {function:?}, which runs: stop the app or delete that mapping first"
+            ));
+        }
+        if let Some(source) = self.queues.buried_in(name).next() {
+            return refuse(format!("is the dead-letter queue of {source:?}: give that one another first"));
+        }
+        let is_told = |wish: &Option<String>| wish.as_deref().map(Target::of) == Some(Target::Queue(name));
+        let is_of_function = self.functions.iter().find(|function| {
+            let wishes = &function.asynchronous;
+            is_told(&wishes.on_success) || is_told(&wishes.on_failure) || is_told(&wishes.dead_letter)
+        });
+        let mut mappings = self.mappings.values().filter(|mapping| mapping.slot.is_some());
+        let function = is_of_function
+            .map(|function| &function.name)
+            .or_else(|| mappings.find(|mapping| is_told(&mapping.row.on_failure)).map(|mapping| &mapping.row.function));
+        if let Some(function) = function {
+            return refuse(format!("is a destination of function {function:?}, which runs"));
+        }
+        let is_redriven = self.queues.tasks.contains_key(&id);
+        if is_redriven || self.queues.tasks.values().any(|task| task.goes_to(id)) {
+            return refuse("is part of a redrive: cancel that first, or wait for its end".into());
+        }
+        if queue.inbound > 0 {
+            return refuse("is just being sent messages by the engine: try again".into());
+        }
+        Ok(())
+    }
+
+    /// Go on with what a process before this one had begun to remove.
+    pub(super) fn restore_dropping(&mut self) -> Result<(), StoreError> {
+        for (_, log) in self.reader.scan(Table::Meta, DROPPED, None, usize::MAX)? {
+            if let Ok(log) = log.as_slice().try_into().map(ShardId::from_be_bytes) {
+                self.queues.dropping.push_back(log);
+                self.pending.begin_lazily(self.now.mono_ns);
+            }
+        }
+        Ok(())
+    }
+
+    /// A commit is durable: remove the next slice of what deleted queues held.
+    pub(crate) fn drop_slice(&mut self) {
+        // What is left when the app stops is removed after the next start.
+        if self.draining || self.closed {
+            return;
+        }
+        let Some(&log) = self.queues.dropping.front() else { return };
+        if let Err(error) = self.drop_slice_of(log) {
+            self.fail(error);
+        }
+    }
+
+    fn drop_slice_of(&mut self, log: ShardId) -> Result<(), StoreError> {
+        let mut is_empty = true;
+        for table in TABLES {
+            for (key, _) in self.reader.scan(table, &log.to_be_bytes(), None, SLICE)? {
+                self.pending.remove(table, key);
+                is_empty = false;
+            }
+        }
+        match self.reader.sizes(log, SLICE)?.last() {
+            Some((first, count, _, _)) => self.pending.trim(log, first + u64::from(*count)),
+            None if is_empty => {
+                self.pending.trim(log, u64::MAX);
+                self.pending.remove(Table::Meta, dropped_key(log));
+                self.queues.dropping.pop_front();
+            }
+            None => {}
+        }
+        self.pending.begin_lazily(self.now.mono_ns);
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! Redrives: what waits in a dead-letter queue goes back, or elsewhere, by an operator's wish.
+//!
+//! One at a time for each queue, as with SQS's message move tasks. How far it has come is written in the commits that move the
+//! messages, so a restart goes on where the process before it ended.
+
+use forebay_core::queue::face::{Hold, Receive};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::gather::Purpose;
+use super::moves::{Again, Moving};
+use super::QueueId;
+use crate::commits::Pending;
+use crate::error::EngineError;
+use crate::port::Table;
+use crate::state::{State, Timer};
+
+/// Most messages of one redrive under way.
+const UNDER_WAY_MAX: u32 = 64;
+
+/// How a redrive stands, in the words of SQS's `ListMessageMoveTasks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Status {
+    Running,
+    Completed,
+    Cancelled,
+}
+
+/// A redrive, under way or the last one, as it is kept with its queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct RedriveRow {
+    status: Status,
+    /// Queue that the messages go to; `None`: each to where it came from.
+    to: Option<String>,
+    /// At most so many messages a second.
+    rate: Option<f64>,
+    /// Messages that waited when it began.
+    messages: u64,
+    /// How many of them have moved.
+    moved: u64,
+    /// When it began, wall ms.
+    began_ms: u64,
+    /// Messages have moved since it was written.
+    #[serde(skip)]
+    is_ahead: bool,
+}
+
+impl RedriveRow {
+    fn is_running(&self) -> bool {
+        self.status == Status::Running
+    }
+
+    fn left(&self) -> u64 {
+        self.messages.saturating_sub(self.moved)
+    }
+
+    fn shown(&self) -> Value {
+        let mut shown = serde_json::to_value(self).unwrap_or_default();
+        shown["left"] = self.left().into();
+        shown
+    }
+}
+
+/// A redrive in progress.
+pub(super) struct Task {
+    to: Option<QueueId>,
+    left: u64,
+    under_way: u32,
+    spacing_ns: u64,
+    next_ns: u64,
+}
+
+impl Task {
+    fn new(to: Option<QueueId>, row: &RedriveRow, now_ns: u64) -> Self {
+        let spacing_ns = row.rate.map_or(0, |rate| (1e9 / rate) as u64);
+        Self { to, left: row.left(), under_way: 0, spacing_ns, next_ns: now_ns }
+    }
+
+    pub(super) fn goes_to(&self, id: QueueId) -> bool {
+        self.to == Some(id)
+    }
+}
+
+impl State {
+    /// Move what is visible in a queue to another one, or back to where it came from, at most `rate` messages a second. Gives
+    /// how many.
+    pub(super) fn begin_redrive(
+        &mut self,
+        from: QueueId,
+        to: Option<String>,
+        rate: Option<f64>,
+    ) -> Result<u64, EngineError> {
+        let row = &self.queues.entries[from].row;
+        let target = to.as_deref().map(|name| self.queue_id(name)).transpose()?;
+        if target == Some(from) {
+            return Err(EngineError::Invalid(format!("to: queue {:?} cannot be redriven to itself", row.name)));
+        }
+        if target.is_some_and(|to| self.queues.entries[to].row.is_fifo() != row.is_fifo()) {
+            return Err(EngineError::Invalid(
+                "to: a FIFO queue goes to a FIFO queue, a standard one to a standard one".into(),
+            ));
+        }
+        if target.is_none() && self.queues.buried_in(&row.name).next().is_none() {
+            return Err(EngineError::Invalid(format!(
+                "queue {:?} is no queue's dead-letter queue: say where its messages should go (to)",
+                row.name
+            )));
+        }
+        if self.queues.tasks.contains_key(&from) {
+            return Err(EngineError::Conflict(format!(
+                "There is already a task running. Only one active task is allowed for a source queue arn at a given time. (queue {:?})",
+                row.name
+            )));
+        }
+        if rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+            return Err(EngineError::Invalid(format!("rate is {}: allowed is a number above 0", rate.unwrap_or(0.0))));
+        }
+        let messages = self.queues.entries[from].machine.depth().visible;
+        if messages > 0 {
+            let (status, began_ms) = (Status::Running, self.now.wall_ms);
+            let kept = RedriveRow { status, to, rate, messages, moved: 0, began_ms, is_ahead: false };
+            self.start_redrive(from, target, &kept);
+            self.queues.entries[from].row.redrive = Some(kept);
+            self.save_queue(from);
+        }
+        Ok(messages)
+    }
+
+    fn start_redrive(&mut self, from: QueueId, to: Option<QueueId>, kept: &RedriveRow) {
+        self.queues.tasks.insert(from, Task::new(to, kept, self.now.mono_ns));
+        self.timers.push(self.now.mono_ns, Timer::Moves);
+    }
+
+    /// Go on with what the process before this one had begun.
+    pub(super) fn restore_redrives(&mut self) {
+        for id in 0..self.queues.entries.len() {
+            let kept = self.queues.entries[id].row.redrive.clone();
+            let Some(kept) = kept.filter(RedriveRow::is_running) else { continue };
+            let to = kept.to.as_ref().map(|name| self.queues.names.get(name).copied());
+            match to {
+                Some(None) => self.end_redrive(id),
+                to => self.start_redrive(id, to.flatten(), &kept),
+            }
+        }
+    }
+
+    /// Stop a redrive; what is on its way arrives. Gives how many messages have moved, and how many stay.
+    pub(super) fn cancel_redrive(&mut self, id: QueueId) -> Result<(u64, u64), EngineError> {
+        let row = &mut self.queues.entries[id].row;
+        let Some(kept) = row.redrive.as_mut().filter(|kept| kept.is_running()) else {
+            return Err(EngineError::NotFound(format!("queue {:?} is not being redriven", row.name)));
+        };
+        kept.status = Status::Cancelled;
+        let counts = (kept.moved, kept.left());
+        self.queues.tasks.remove(&id);
+        self.save_queue(id);
+        Ok(counts)
+    }
+
+    fn end_redrive(&mut self, id: QueueId) {
+        self.queues.tasks.remove(&id);
+        let row = &mut self.queues.entries[id].row;
+        if let Some(kept) = &mut row.redrive {
+            kept.status = Status::Completed;
+        }
+        let (key, value) = row.stored();
+        self.pending.set(Table::Queue, key, value);
+        self.pending.begin_lazily(self.now.mono_ns);
+    }
+
+    /// How the redrive under way stands, or how the last one ended.
+    pub(super) fn redrive_shown(&self, id: QueueId) -> Option<Value> {
+        self.queues.entries[id].row.redrive.as_ref().map(RedriveRow::shown)
+    }
+
+    /// A message of a redrive is part of a commit (1), or is not after all (-1).
+    pub(super) fn count_moved(&mut self, from: QueueId, moving: &Moving, change: i64) {
+        if let (Moving::Redriven { .. }, Some(kept)) = (moving, &mut self.queues.entries[from].row.redrive) {
+            kept.moved = kept.moved.saturating_add_signed(change);
+            kept.is_ahead = true;
+        }
+    }
+
+    /// Put how far a redrive has come into the commit that moves its messages.
+    pub(super) fn take_redrive(&mut self, id: QueueId, pending: &mut Pending) {
+        let row = &mut self.queues.entries[id].row;
+        if row.redrive.as_mut().is_some_and(|kept| std::mem::take(&mut kept.is_ahead)) {
+            let (key, value) = row.stored();
+            pending.set(Table::Queue, key, value);
+        }
+    }
+
+    /// A message of a redrive could not move: the others wait, too.
+    pub(super) fn redrive_stuck(&mut self, from: QueueId, until_ns: u64, again: Again) {
+        if let Some(task) = self.queues.tasks.get_mut(&from) {
+            task.next_ns = task.next_ns.max(until_ns);
+            task.left += u64::from(again == Again::Yes);
+        }
+    }
+
+    /// A message has moved, or stays.
+    pub(super) fn move_ended(&mut self, from: QueueId, moving: &Moving) {
+        if matches!(moving, Moving::Redriven { .. }) {
+            if let Some(task) = self.queues.tasks.get_mut(&from) {
+                task.under_way = task.under_way.saturating_sub(1);
+                self.timers.push(self.now.mono_ns.max(task.next_ns), Timer::Moves);
+            }
+        }
+    }
+
+    /// Go on with redrives. What is left when the app stops moves after the next start.
+    pub(crate) fn send_moves(&mut self) {
+        if self.draining {
+            return;
+        }
+        let ids: Vec<QueueId> = self.queues.tasks.keys().copied().collect();
+        for id in ids {
+            while self.move_some(id) {}
+        }
+        self.feed_queues();
+    }
+
+    /// Take some messages up; whether there may be more to do at once.
+    fn move_some(&mut self, id: QueueId) -> bool {
+        let now = self.now;
+        let Some(task) = self.queues.tasks.get_mut(&id) else { return false };
+        if task.left == 0 {
+            if task.under_way == 0 {
+                self.end_redrive(id);
+            }
+            return false;
+        }
+        if task.next_ns > now.mono_ns {
+            self.timers.push(task.next_ns, Timer::Moves);
+            return false;
+        }
+        let room = u64::from(UNDER_WAY_MAX.saturating_sub(task.under_way));
+        let maximum = if task.spacing_ns > 0 { room.min(1) } else { room.min(task.left) };
+        if maximum == 0 {
+            return false;
+        }
+        let receive = Receive { maximum: maximum as u32, hold: Hold::WhileRunning, attempt: None };
+        let queue = &mut self.queues.entries[id];
+        let deliveries = queue.machine.receive(&receive, &now).unwrap_or_default();
+        if deliveries.is_empty() {
+            if task.under_way == 0 {
+                // Somebody else has taken the rest.
+                self.end_redrive(id);
+            }
+            self.carry_out_queue(id);
+            return false;
+        }
+        task.left = task.left.saturating_sub(deliveries.len() as u64);
+        task.under_way += deliveries.len() as u32;
+        task.next_ns = task.next_ns.max(now.mono_ns) + task.spacing_ns;
+        let moving = Moving::Redriven { to: task.to };
+        self.carry_out_queue(id);
+        for delivery in deliveries {
+            // One by one: what is not at hand holds up no other.
+            self.fetch(id, vec![delivery], Purpose::Move(moving));
+        }
+        true
+    }
+}

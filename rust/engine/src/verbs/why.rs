@@ -1,0 +1,250 @@
+//! `why`: the life of one request, one message or one record, as far as it is remembered and as it stands in the store.
+
+use forebay_core::sequence;
+use serde::Deserialize;
+use serde_json::{json, Value};
+
+use super::failures::shown;
+use super::Done;
+use crate::bytes::hex;
+use crate::chunk::Chunk;
+use crate::error::EngineError;
+use crate::failures::{decode, FailureKey, Part};
+use crate::port::{ShardId, StoreError, Table};
+use crate::queue::Life;
+use crate::state::{uuid_text, State};
+
+#[derive(Deserialize)]
+pub(crate) struct Why {
+    id: String,
+    /// Rows that were looked through before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// Rows read at once: each may hold a batch of 6 MB.
+const ROWS: usize = 64;
+/// Rows that one question looks through.
+const ROWS_OF_A_CALL: usize = 2_048;
+
+/// What an id names.
+#[derive(Clone, Copy)]
+enum Subject {
+    /// A request, or a message.
+    Uuid(u128),
+    /// A record of a stream, or a message of a FIFO queue: its sequence number, and what that says of a record.
+    Sequence(u64, (u32, u64)),
+}
+
+impl Subject {
+    fn of(text: &str) -> Option<Self> {
+        if let Some(place) = sequence::parse(text) {
+            return Some(Self::Sequence(text.parse().ok()?, place));
+        }
+        let hex = text.replace('-', "");
+        u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32).map(Self::Uuid)
+    }
+}
+
+/// Where `why` looks on: through the rows of a table, or through the messages of a queue.
+type Cursor = (Table, Option<Vec<u8>>);
+
+impl State {
+    pub(super) fn why(&mut self, why: &Why) -> Result<Done, EngineError> {
+        let Some(subject) = Subject::of(&why.id) else {
+            return Err(EngineError::Invalid(format!(
+                "{:?} is no request id, message id or sequence number: take what invoke_async, send or put gave",
+                why.id
+            )));
+        };
+        let (life, cursor) = match &why.cursor {
+            None => self.life_of(subject)?,
+            Some(text) => {
+                let at =
+                    parse_cursor(text).ok_or_else(|| EngineError::Invalid("cursor: take it from an answer".into()))?;
+                self.look_on(subject, at)?
+            }
+        };
+        let mut facts = life.facts;
+        facts.sort_by_key(|fact| fact["at_ms"].as_u64());
+        let cursor = cursor.map(|(table, after)| cursor_text(table, after.as_deref().unwrap_or_default()));
+        Ok(Done::at_once(json!({
+            "id": why.id, "facts": facts, "running": life.is_running, "kept": life.kept, "cursor": cursor,
+        })))
+    }
+
+    /// What is known without looking through the store, and where to look then.
+    fn life_of(&mut self, subject: Subject) -> Result<(Life, Option<Cursor>), StoreError> {
+        let mut life = Life::default();
+        match subject {
+            Subject::Uuid(id) => {
+                let known = self.history.of(id);
+                let name = |queue: u64| {
+                    self.events.queues.get(&queue).map(|events| events.function.clone()).unwrap_or_default()
+                };
+                life.facts = known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)).collect();
+                life.is_running = self.events_running.contains_key(&id);
+                let message = self.message_life(id)?;
+                let (is_message, search) = (!message.facts.is_empty() || !message.kept.is_empty(), message.search);
+                life.add(message);
+                Ok((
+                    life,
+                    match search {
+                        Some((queue, from)) => Some(message_cursor(queue, from)),
+                        None => (!is_message).then_some((Table::Event, None)),
+                    },
+                ))
+            }
+            Subject::Sequence(number, (index, position)) => {
+                for message in self.sequenced_lives(number)? {
+                    life.add(message);
+                }
+                for id in 0..self.shards.len() {
+                    let is_ours = |shard: &crate::streams::Shard| shard.row.index == index && position < shard.durable;
+                    if self.shards[id].as_ref().is_some_and(is_ours) {
+                        let record = self.record_life(id as ShardId, position)?;
+                        life.add(record);
+                    }
+                }
+                Ok((life, Some((Table::Failure, None))))
+            }
+        }
+    }
+
+    /// The life of a record: put, attempts of each mapping, and how it stands with them.
+    fn record_life(&mut self, id: ShardId, position: u64) -> Result<Life, StoreError> {
+        let mut life = Life::default();
+        let chunk = self.reader.chunks(id, position, 1)?.into_iter().next();
+        let chunk = chunk.filter(|chunk| (chunk.first()..chunk.end()).contains(&position));
+        let Some(shard) = self.shards[id as usize].as_ref() else { return Ok(life) };
+        let (stream, shard_id) = (shard.row.stream.clone(), sequence::shard_id(shard.row.index));
+        let key_hash = chunk.as_deref().map(|chunk: &Chunk| chunk.record(position).key_hash);
+        if let Some(record) = chunk.as_deref().map(|chunk| chunk.record(position)) {
+            life.facts.push(json!({
+                "at_ms": record.arrival_ms, "what": "put", "stream": stream, "shard_id": shard_id,
+                "partition_key": record.key,
+            }));
+        }
+        let name = |mapping: u64| match self.mappings.get(&mapping) {
+            Some(mapping) => mapping.row.function.clone(),
+            None => "(a mapping that was deleted)".into(),
+        };
+        let batches = &self.history.batches;
+        life.facts.extend(batches.tries_of((id, position), key_hash, name));
+        for fact in batches.given_up_of(id, position) {
+            let (function, condition) = (name(fact.key.mapping), fact.condition);
+            life.facts.push(json!({
+                "at_ms": fact.at_ms, "what": "given up", "function": function, "condition": condition,
+                "failure": fact.key.text(),
+            }));
+            if let (Some(at_ms), Some(destination)) = (fact.told_ms, &fact.destination) {
+                life.facts.push(json!({"at_ms": at_ms, "what": "delivered", "destination": destination}));
+            }
+        }
+        let readers = shard.pollers.iter().filter_map(|&poller| self.pollers[poller].as_ref());
+        for poller in readers.filter(|_| key_hash.is_some()) {
+            let (lane, state) = poller.machine.standing(position, key_hash.unwrap_or(0));
+            life.is_running |= state == "running";
+            life.kept.push(json!({
+                "where": "record", "stream": stream, "shard_id": shard_id, "function": name(poller.source.mapping),
+                "lane": lane, "state": state,
+            }));
+        }
+        Ok(life)
+    }
+
+    /// Look on through the store.
+    fn look_on(&mut self, subject: Subject, (table, after): Cursor) -> Result<(Life, Option<Cursor>), StoreError> {
+        let mut life = Life::default();
+        if let (Table::MessageKept, Subject::Uuid(id)) = (table, subject) {
+            let place = after.as_deref().and_then(|key| {
+                let (queue, from) = key.split_first_chunk()?;
+                Some((u32::from_be_bytes(*queue) as usize, u64::from_be_bytes(from.try_into().ok()?)))
+            });
+            let Some(place) = place else { return Ok((life, None)) };
+            let (found, next) = self.search_message(id, place)?;
+            return Ok((found, next.map(|(queue, from)| message_cursor(queue, from))));
+        }
+        let (mut after, mut seen) = (after, 0);
+        loop {
+            let (rows, all) = self.rows_after(table, &[], after.as_deref(), ROWS)?;
+            seen += rows.len();
+            life.kept.extend(rows.iter().filter_map(|(key, bytes)| self.row_about(table, key, bytes, subject)));
+            match rows.into_iter().next_back() {
+                Some((last, _)) if !all => after = Some(last),
+                _ if table == Table::Event => return Ok((life, Some((Table::Failure, None)))),
+                _ => return Ok((life, None)),
+            }
+            if seen >= ROWS_OF_A_CALL {
+                return Ok((life, Some((table, after))));
+            }
+        }
+    }
+
+    /// A row as it tells of a subject; `None` if it is about another.
+    fn row_about(&self, table: Table, key: &[u8], bytes: &[u8], subject: Subject) -> Option<Value> {
+        match (table, subject) {
+            (Table::Event, Subject::Uuid(request)) => self.event_about(key, bytes, request),
+            (Table::Failure, Subject::Uuid(request)) => {
+                let (key, (row, payload)) = (FailureKey::parse(key)?, decode(bytes)?);
+                let ended = row.ended.as_ref().filter(|ended| ended.request == uuid_text(request))?;
+                let mut failure = shown(key, &row, payload, (&ended.function, None));
+                failure["where"] = "failed".into();
+                Some(failure)
+            }
+            (Table::Failure, Subject::Sequence(_, (index, position))) => {
+                let key = FailureKey::parse(key)?;
+                let mapping = self.mappings.get(&key.mapping)?;
+                let shard = self.shards.get(key.shard as usize)?.as_ref()?;
+                if shard.row.index != index || key.first > position {
+                    return None;
+                }
+                let (row, payload) = decode(bytes)?;
+                let is_unread = key.part == Part::Unread && reach_of(&row.record) >= Some(position);
+                if !is_unread && row.positions.binary_search(&position).is_err() {
+                    return None;
+                }
+                let named = (mapping.row.function.as_str(), Some(mapping.row.stream.as_str()));
+                let mut failure = shown(key, &row, payload, named);
+                failure["where"] = "failed".into();
+                Some(failure)
+            }
+            _ => None,
+        }
+    }
+
+    fn event_about(&self, key: &[u8], bytes: &[u8], request: u128) -> Option<Value> {
+        let event = crate::invocation::row::Event::decode(bytes).filter(|event| event.request == request)?;
+        let due_ms = crate::invocation::row::parse_key(key)?.due_ms;
+        let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
+        Some(json!({
+            "where": "queue", "function": self.events.queues.get(&queue)?.function, "due_ms": due_ms,
+            "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
+            "last_error": event.error.as_deref(),
+        }))
+    }
+}
+
+/// The last position of records that retention dropped unread.
+fn reach_of(record: &Value) -> Option<u64> {
+    let last = record["KinesisBatchInfo"]["endSequenceNumber"].as_str();
+    last.and_then(sequence::parse).map(|(_, position)| position)
+}
+
+fn message_cursor(queue: usize, from: u64) -> Cursor {
+    (Table::MessageKept, Some([(queue as u32).to_be_bytes().as_slice(), &from.to_be_bytes()].concat()))
+}
+
+fn cursor_text(table: Table, after: &[u8]) -> String {
+    format!("{}-{}", table as u8, hex(after))
+}
+
+fn parse_cursor(text: &str) -> Option<Cursor> {
+    let (table, hex) = text.split_once('-')?;
+    let table = Table::numbered(table.parse().ok()?)?;
+    if hex.is_empty() {
+        return Some((table, None));
+    }
+    let pairs = hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    Some((table, Some(pairs.collect::<Option<Vec<u8>>>()?)))
+}
