@@ -11,6 +11,7 @@ SHELL := bash
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
+ARQ := $(CURDIR)/.venv-arq
 TEST := $(CURDIR)/.venv
 RELEASE := $(CURDIR)/.venv-release
 ARGS ?=
@@ -40,14 +41,13 @@ test: check servers $(TEST)/.built ## every check and every test
 demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
 	$(RELEASE)/bin/python examples/flights.py $(ARGS)
 
-bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 10 minutes; bench/README.md says more
-	$(RELEASE)/bin/forebay bench --results bench/results $(ARGS)
+bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 12 minutes; bench/README.md says more
+	$(RELEASE)/bin/forebay bench --runs 3 --results bench/results $(ARGS)
 
-bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, in about 10 minutes
-	$(RELEASE)/bin/forebay bench growth --results bench/results $(ARGS)
+bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, in about 12 minutes
+	$(RELEASE)/bin/forebay bench growth --runs 3 --results bench/results $(ARGS)
 
-bench-peers: $(PEERS)/.built ## measure what else there is on the same questions, in about 30 minutes; servers that are missing are named
-	$(PEERS)/bin/forebay bench stream.backlog limits.task --runs 3 --results bench/results
+bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in about 25 minutes; servers that are missing are named
 	$(PEERS)/bin/python bench/peers/run.py --results bench/results $(ARGS)
 
 docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics
@@ -57,7 +57,7 @@ deep: servers $(TEST)/.built ## the reliability tests in large, in parts that re
 	$(TEST)/bin/python scripts/deep.py $(ARGS)
 
 clean: ## remove everything that the other commands made
-	rm -rf .venv .venv-release .venv-peers target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-release .venv-peers .venv-arq target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find python -name '*.so' -delete
 
 servers:
@@ -80,13 +80,15 @@ $(RELEASE)/.built: $(PACKAGE)
 	@scripts/tools.sh $(PYTHON)
 	$(PYTHON) -m venv $(RELEASE)
 	$(RELEASE)/bin/pip install -q --upgrade 'pip>=25.1'
-	$(RELEASE)/bin/python scripts/requirements.py > $(RELEASE)/requirements.txt
+	$(RELEASE)/bin/python scripts/requirements.py mysql postgres bench > $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install -q -r $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install --force-reinstall --no-deps .
 	touch $@
 
 # The peers bring many packages: they have an environment of their own, with the release build of forebay beside them.
-$(PEERS)/.built: $(RELEASE)/.built bench/peers/requirements.txt
+$(PEERS)/.built: $(RELEASE)/.built bench/peers/requirements.txt bench/peers/requirements-arq.txt
+	$(PYTHON) -m venv $(ARQ)
+	$(ARQ)/bin/pip install -q -r bench/peers/requirements-arq.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install -q --upgrade 'pip>=25.1'
 	$(PEERS)/bin/pip install -q -r bench/peers/requirements.txt

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
+ARQ = Path(sys.prefix).with_name(".venv-arq") / "bin"
+"""arq's own environment: it wants an older Redis client than the others."""
 DRAIN_SECONDS = 120
 STAMP = struct.Struct("=q")
 
@@ -60,6 +62,7 @@ async def _run(
     count = stage.share(most)
     place = stage.directory / "server"
     place.mkdir()
+    python = _python_beside(worker[0])
     start = {
         "redis": partial(servers.redis, place, synced=synced),
         "nats": partial(servers.nats, place, synced=synced),
@@ -73,12 +76,20 @@ async def _run(
             "BENCH_SYNCED": "1" if synced else "",
             "PYTHONPATH": str(HERE),
         }
-        send = [sys.executable, "-c", f"from workers.{name} import send; send({count})"]
+        send = [python, "-c", f"from workers.{name} import send; send({count})"]
         sent = await asyncio.create_subprocess_exec(*send, env=os.environ | environment, cwd=HERE)
         if await sent.wait():
             message = f"{name}: the backlog could not be sent"
             raise RuntimeError(message)
         return await asyncio.to_thread(drained, stage, count, worker, environment)
+
+
+def _python_beside(program: str) -> str:
+    """Give the interpreter of the environment that a worker's program stands in."""
+    if not Path(program).exists():
+        message = f"{program} is not installed: `make bench-peers` installs it"
+        raise servers.MissingError(message)
+    return str(Path(program).with_name("python"))
 
 
 @contextmanager
@@ -101,7 +112,10 @@ def _peer(  # noqa: PLR0917  a table's row
         figure = Figure("rate", f"{name}: a backlog drained", "messages/s", question=question)
         scenario = f"peers.queue.{who}{'-synced' if synced else ''}".replace(" ", "-")
         work = partial(_run, name=module, server=server, worker=worker, most=most, synced=synced)
-        made.append(Scenario(scenario, work, (figure,), durability, who=name, note=note, seconds=12))
+        library = module.removeprefix("with_").partition("_")[0]
+        packages = () if library == "arq" else (library,)
+        told = Scenario(scenario, work, (figure,), durability, who=name, note=note, seconds=12, packages=packages)
+        made.append(told)
     return made
 
 
@@ -141,6 +155,14 @@ SCENARIOS = (
         [str(BIN / "taskiq"), "worker", "workers.with_taskiq:broker", "--workers", "1", "--log-level", "ERROR"],
         "Redis stream broker, 1 worker; at least once",
         10_000,
+    ),
+    *_peer(
+        "arq",
+        "with_arq",
+        "redis",
+        [str(ARQ / "arq"), "workers.with_arq.WorkerSettings"],
+        "100 jobs at once, looks every millisecond; at least once",
+        5_000,
     ),
     *_peer(
         "saq",

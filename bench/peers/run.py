@@ -1,4 +1,4 @@
-"""Measure the peers on the same questions as forebay, each run in a process of its own.
+"""Measure forebay and its peers on the same questions in one sitting, each run in a process of its own.
 
 Usage: python bench/peers/run.py [--runs N] [--scale X] [--results DIRECTORY] [--list] [SCENARIO ...]
 """
@@ -24,22 +24,25 @@ PEERS = {
     for family in (streams.SCENARIOS, queues.SCENARIOS, primitives.SCENARIOS, dbproxy.PEER_SCENARIOS)
     for scenario in family
 }
+OURS = [name for name, one in scenarios.SCENARIOS.items() if any(figure.question for figure in one.figures)]
+"""What is asked of peers, too; its limits come with it."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure forebay's peers on this machine.")
+    parser = argparse.ArgumentParser(description="Measure forebay and its peers on this machine.")
     parser.add_argument("names", nargs="*", metavar="SCENARIO", help="a name or the beginning of several; default: all")
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--results", type=Path)
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    picked = [peer for name, peer in PEERS.items() if not options.names or name.startswith(tuple(options.names))]
+    every = {one.name: one for one in scenarios.chosen(OURS)} | PEERS
+    picked = [one for name, one in every.items() if not options.names or name.startswith(tuple(options.names))]
     if options.list:
         print("\n".join(f"{peer.name:<44} {peer.note}" for peer in picked))
         return
     if not picked:
-        parser.error(f"no scenario begins with {', '.join(options.names)}; there are {', '.join(PEERS)}")
+        parser.error(f"no scenario begins with {', '.join(options.names)}; there are {', '.join(every)}")
     harness.refuse_debug_build()
     minutes = scenarios.budget(picked, options.runs, options.scale) / 60
     print(f"{len(picked)} scenarios, {options.runs} runs each: about {minutes:.0f} minutes.", file=sys.stderr)
@@ -56,6 +59,6 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--once"]:
-        once(PEERS[sys.argv[2]], float(sys.argv[3]))
+        once((scenarios.SCENARIOS | PEERS)[sys.argv[2]], float(sys.argv[3]))
     else:
         main()

@@ -96,6 +96,7 @@ SCENARIOS = (
         "memory",
         who="bytewax",
         note="in memory, nothing kept",
+        packages=("bytewax",),
     ),
     Scenario(
         "peers.stream.bytewax-keyed",
@@ -104,6 +105,7 @@ SCENARIOS = (
         "memory",
         who="bytewax, keyed",
         note="in memory, nothing kept",
+        packages=("bytewax",),
     ),
     Scenario(
         "peers.stream.arroyo",
@@ -112,5 +114,6 @@ SCENARIOS = (
         "memory",
         who="sentry-arroyo",
         note="local broker, in memory",
+        packages=("sentry-arroyo",),
     ),
 )

@@ -16,7 +16,7 @@ from forebay.bench.harness import Figure, Scenario, Stage
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-SECONDS = 2.0
+SECONDS = 1.5
 WARM_UP_SECONDS = 0.5
 LOOK_SECONDS = 0.02
 DATABASES = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "pgbouncer": "PostgreSQL"}

@@ -88,6 +88,6 @@ SCENARIOS = (
             Figure("queue_cost", "cost of an event with a queue as its destination to one without", "times"),
             Figure("file_cost", "cost of an event with a file as its destination to one without", "times"),
         ),
-        seconds=20,
+        seconds=8,
     ),
 )

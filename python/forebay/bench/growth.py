@@ -157,7 +157,7 @@ SCENARIOS = (
             *_curve("memory of the process", WAITING, "messages waiting", name="mib", unit="MiB"),
         ),
         warm_up=0,
-        seconds=150,
+        seconds=60,
     ),
     Scenario(
         "growth.groups",
@@ -167,7 +167,7 @@ SCENARIOS = (
             *_curve("memory of the process", GROUPS, "groups", name="mib", unit="MiB"),
         ),
         warm_up=0,
-        seconds=60,
+        seconds=25,
     ),
     Scenario(
         "growth.queue-batch", queue_batch, _curve("cost of a message", QUEUE_BATCHES, "messages a batch"), seconds=20

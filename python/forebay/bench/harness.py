@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +74,7 @@ class Scenario:
     servers: tuple[str, ...] = ()
     """Servers that it needs, by their names in `forebay.bench.servers`."""
     packages: tuple[str, ...] = ()
-    """Python packages that it needs."""
+    """Python packages that it needs, by the names under which they are installed."""
 
 
 @dataclass(slots=True)
@@ -117,7 +118,9 @@ def measure(
     Python is to run with the scenario's name and the scale.
     """
     command = [sys.executable, *program, scenario.name, str(scale)]
+    began = time.perf_counter()
     samples = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(runs)]
+    took = (time.perf_counter() - began) / runs
     beside = {"servers": list(scenario.servers)} if scenario.servers else {}
     return {
         "scenario": scenario.name,
@@ -127,6 +130,7 @@ def measure(
         "durability": scenario.durability,
         "runs": runs,
         "scale": scale,
+        "seconds": round(took, 1),
         "figures": [
             _figure(figure, [sample["values"][figure.name] for sample in samples], limits or {})
             for figure in scenario.figures
@@ -134,7 +138,7 @@ def measure(
         "cores": _median(sample["cores"] for sample in samples),
         "others": _median(sample["others"] for sample in samples if sample["others"] is not None),
         **beside,
-        **machine.describe(),
+        **machine.describe(scenario.packages),
     }
 
 

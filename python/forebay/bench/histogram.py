@@ -8,7 +8,7 @@ from array import array
 from typing import TYPE_CHECKING, Any
 
 import forebay
-from forebay.bench import machine
+from forebay.bench import machine, questions
 from forebay.bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ SCENARIOS = (
         "histogram.record",
         record,
         (
-            Figure("one", "Histogram.record, one by one", "values/s"),
+            Figure("one", "Histogram.record, one by one", "values/s", question=questions.RECORD),
             Figure("many", "Histogram.record_many of a buffer", "values/s"),
         ),
         seconds=4,

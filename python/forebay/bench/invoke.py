@@ -103,7 +103,7 @@ async def latency(stage: Stage) -> Mapping[str, float]:
     async with app:
         with stage.meter:
             start = time.perf_counter()
-            for number in range(stage.share(2_000)):
+            for number in range(stage.share(1_000)):
                 await asyncio.sleep(max(0.0, start + number * interval - time.perf_counter()))
                 await handler.invoke_async(time.perf_counter_ns())
     return {"p50": machine.percentile(waits, 50), "p99": machine.percentile(waits, 99)}
@@ -117,13 +117,13 @@ SCENARIOS = (
             Figure("accepted", "invoke_async by 64 callers", "events/s", limit="limits.future:rate"),
             Figure("beside", "the same with the function running beside", "events/s", limit="limits.task:rate"),
         ),
-        seconds=12,
+        seconds=7,
     ),
     Scenario(
         "invoke.backlog",
         backlog,
         (Figure("rate", "a backlog of events into an async handler", "events/s", limit="limits.task:rate"),),
-        seconds=8,
+        seconds=6,
     ),
     Scenario(
         "invoke.latency",
@@ -132,6 +132,6 @@ SCENARIOS = (
             Figure("p50", "invoke_async to handler at 200 events/s, p50", "ms", limit="limits.disk:p50"),
             Figure("p99", "invoke_async to handler at 200 events/s, p99", "ms", limit="limits.disk:p99"),
         ),
-        seconds=12,
+        seconds=7,
     ),
 )

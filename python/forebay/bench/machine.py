@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _RECORD = b"x" * 200
 sync = getattr(os, "fdatasync", os.fsync)
 """Waits until what was written to a descriptor is on the disk."""
 
 
-def describe() -> dict[str, Any]:
-    """Name processor, memory, system and the versions that matter."""
+def describe(packages: Iterable[str] = ()) -> dict[str, Any]:
+    """Name processor, memory, system and the versions that matter, those of some packages too."""
     return {
         "machine": {
             "cpu": _cpu_model(),
@@ -29,7 +29,7 @@ def describe() -> dict[str, Any]:
         },
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("forebay", "uvloop", "orjson")},
+            **{name: importlib.metadata.version(name) for name in ("forebay", "uvloop", "orjson", *packages)},
         },
     }
 

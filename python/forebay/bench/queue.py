@@ -104,7 +104,7 @@ async def latency(stage: Stage) -> Mapping[str, float]:
     async with app:
         with stage.meter:
             start = time.perf_counter()
-            for number in range(stage.share(2_000)):
+            for number in range(stage.share(1_000)):
                 await asyncio.sleep(max(0.0, start + number / 200 - time.perf_counter()))
                 await queue.send(str(time.perf_counter_ns()))
     return {"p50": machine.percentile(waits, 50), "p99": machine.percentile(waits, 99)}
@@ -145,7 +145,7 @@ SCENARIOS = (
                 question=questions.SINGLE,
             ),
         ),
-        seconds=8,
+        seconds=5,
     ),
     Scenario(
         "queue.beside",
@@ -155,13 +155,13 @@ SCENARIOS = (
                 "rate", "the same with as many sent beside it as are handled", "messages/s", limit="limits.task:rate"
             ),
         ),
-        seconds=8,
+        seconds=5,
     ),
     Scenario(
         "queue.backlog-tens",
         tens,
         (Figure("rate", "queue: ten messages an invocation, 100 in flight", "messages/s", limit="limits.sqlite:rate"),),
-        seconds=12,
+        seconds=6,
     ),
     Scenario(
         "queue.latency",
@@ -170,7 +170,7 @@ SCENARIOS = (
             Figure("p50", "send to handler at 200 messages/s, p50", "ms", limit="limits.disk:p50"),
             Figure("p99", "send to handler at 200 messages/s, p99", "ms", limit="limits.disk:p99"),
         ),
-        seconds=12,
+        seconds=6,
     ),
     Scenario(
         "queue.memory",
@@ -180,13 +180,13 @@ SCENARIOS = (
             Figure("ratio", "cost of a message: 1,000,000 waiting to 200,000", "times"),
         ),
         warm_up=0,
-        seconds=15,
+        seconds=8,
     ),
     Scenario(
         "fifo.backlog",
         fifo,
         (Figure("rate", "FIFO queue, 10,000 groups, batches of ten", "messages/s", limit="limits.sqlite:rate"),),
-        seconds=15,
+        seconds=6,
     ),
     Scenario(
         "fifo.growth-groups",
@@ -196,6 +196,6 @@ SCENARIOS = (
             Figure("memory", "memory of the process, 1,000,000 groups waiting", "MiB"),
         ),
         warm_up=0,
-        seconds=45,
+        seconds=14,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -30,7 +30,13 @@ def once(scenario: Scenario, scale: float) -> None:
 
 def missing(scenario: Scenario) -> str:
     """Name the packages that a scenario needs and that are not installed."""
-    return ", ".join(name for name in scenario.packages if importlib.util.find_spec(name) is None)
+    installed = {canonical(distribution.name) for distribution in importlib.metadata.distributions()}
+    return ", ".join(name for name in scenario.packages if canonical(name) not in installed)
+
+
+def canonical(name: str) -> str:
+    """Give the one spelling of a package's name."""
+    return name.lower().replace("_", "-")
 
 
 def sitting(

@@ -152,14 +152,14 @@ async def latency(stage: Stage) -> Mapping[str, float]:
         waits.extend((now - int(record.data)) / 1e6 for record in batch)
 
     interval = 1 / 200
-    disk = await asyncio.to_thread(machine.disk_waits, stage.directory, stage.share(500), interval)
+    disk = await asyncio.to_thread(machine.disk_waits, stage.directory, stage.share(200), interval)
     async with app:
         with stage.meter:
             start = time.perf_counter()
-            for number in range(stage.share(2_000)):
+            for number in range(stage.share(1_000)):
                 await asyncio.sleep(max(0.0, start + number * interval - time.perf_counter()))
                 await stream.put(str(time.perf_counter_ns()), partition_key=f"k{number}")
-    disk += await asyncio.to_thread(machine.disk_waits, stage.directory, stage.share(500), interval)
+    disk += await asyncio.to_thread(machine.disk_waits, stage.directory, stage.share(200), interval)
     return {
         "p50": machine.percentile(waits, 50),
         "p99": machine.percentile(waits, 99),
@@ -182,7 +182,7 @@ async def latency_client(stage: Stage) -> Mapping[str, float]:
     async with app:
         with stage.meter:
             client = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", _CLIENT, str(stage.directory / "store"), str(stage.share(2_000))
+                sys.executable, "-c", _CLIENT, str(stage.directory / "store"), str(stage.share(1_000))
             )
             if await client.wait():
                 message = "the client failed"
@@ -267,9 +267,7 @@ SCENARIOS = (
     Scenario(
         "stream.backlog-single",
         backlog_single,
-        _rate(
-            "one record an invocation, 16 lanes", "invocations/s", limit="limits.task:rate", question=questions.SINGLE
-        ),
+        _rate("one record an invocation, 16 lanes", "invocations/s", limit="limits.task:rate"),
     ),
     Scenario("stream.put-many", put_many, _rate("put_many of 500, one caller", limit="limits.append:rate")),
     Scenario(
@@ -286,6 +284,7 @@ SCENARIOS = (
             Figure("disk_p50", "a bare append and fdatasync beside it, p50", "ms"),
             Figure("disk_p99", "a bare append and fdatasync beside it, p99", "ms"),
         ),
+        seconds=9,
     ),
     Scenario(
         "stream.latency-client",
@@ -294,7 +293,7 @@ SCENARIOS = (
             Figure("p50", "the same from another process, through the owner's socket, p50", "ms"),
             Figure("p99", "the same from another process, through the owner's socket, p99", "ms"),
         ),
-        seconds=12,
+        seconds=7,
     ),
     Scenario(
         "stream.growth-shards",

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import forebay
+from forebay.bench import questions
 from forebay.bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ SCENARIOS = (
         "token_bucket.acquire",
         acquire,
         (
-            Figure("granted", "TokenBucket.try_acquire, granted", "calls/s"),
+            Figure("granted", "TokenBucket.try_acquire, granted", "calls/s", question=questions.BUCKET),
             Figure("refused", "TokenBucket.try_acquire, refused", "calls/s"),
         ),
         durability="none",

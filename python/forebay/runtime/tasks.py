@@ -64,7 +64,7 @@ class TaskEnvironment:
             context = Context(served.facts, request_id, deadline_ms)
             context.enter()
             result = await served.handler(event, context)
-            if result is None and kind != answer.BATCH:
+            if result is None and (kind != answer.BATCH or not event.failures):
                 end = answer.DONE
             else:
                 end = answer.returned(served, kind, event, result, request_id)
