@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench bench-growth bench-peers docs deep clean servers
+.PHONY: help check test demo bench bench-growth bench-peers docs deep soak clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -55,6 +55,9 @@ docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics
 
 deep: servers $(TEST)/.built ## the reliability tests in large, in parts that resume: ARGS="kill --count 200", ARGS=--list, ARGS=--help
 	$(TEST)/bin/python scripts/deep.py $(ARGS)
+
+soak: $(TEST)/.built ## half of this machine's load for four hours, or ARGS=SECONDS: memory, descriptors, threads and tasks stay level
+	$(TEST)/bin/python -W ignore tests/reliability/soak.py $(or $(ARGS),14400)
 
 clean: ## remove everything that the other commands made
 	rm -rf .venv .venv-release .venv-peers .venv-arq target .mypy_cache .ruff_cache .pytest_cache .hypothesis

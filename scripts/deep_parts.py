@@ -150,6 +150,15 @@ PARTS = [
         pytest("dbproxy/test_cancellation.py", "-k", "never_answers"),
     ),
     Part(
+        "soak",
+        "at half load: memory, descriptors, threads, tasks",
+        "seconds",
+        1_200,
+        1_200,
+        [sys.executable, "-W", "ignore", "tests/reliability/soak.py", "{count}"],
+        {},
+    ),
+    Part(
         "fuzz",
         "inputs changed at random, each target",
         "seconds",

@@ -30,7 +30,7 @@ def read(path) -> list[tuple[int, int, str, str, int]]:
     return facts
 
 
-def check(facts, *, given_up=frozenset(), drained=True, timeout=float("inf")) -> Verdict:
+def check(facts, *, given_up=frozenset(), drained=True, timeout=float("inf"), attempts=float("inf")) -> Verdict:
     """Hold the facts to the promises.
 
     Args:
@@ -38,6 +38,7 @@ def check(facts, *, given_up=frozenset(), drained=True, timeout=float("inf")) ->
         given_up: (key, number) of records that have a failure record.
         drained: whether everything had the time to be done.
         timeout: seconds after which an attempt has failed although its handler went on; such a record runs again.
+        attempts: how often a record may begin.
 
     """
     verdict = Verdict()
@@ -46,6 +47,7 @@ def check(facts, *, given_up=frozenset(), drained=True, timeout=float("inf")) ->
     last_begun: dict[tuple[int, str], int] = {}
     last_at = {life: at_ns for at_ns, life, *_ in facts}
     position: dict[str, int] = defaultdict(int)
+    tries: dict[tuple[str, int], int] = defaultdict(int)
     life_of_key: dict[str, int] = {}
     for at_ns, life, kind, key, number in facts:
         if kind == "acknowledged":
@@ -70,6 +72,9 @@ def check(facts, *, given_up=frozenset(), drained=True, timeout=float("inf")) ->
             if number < before and is_over:
                 verdict.violations.append(f"order: {key} {number} begins after {before}, life {life}")
             last_begun[life, key] = number
+            tries[key, number] += 1
+            if tries[key, number] > attempts:
+                verdict.violations.append(f"attempts: {key} {number} begins for the {tries[key, number]}. time")
             begun_at[key, number] = at_ns
             known = acknowledged[key]
             while position[key] < len(known) and known[position[key]] < number:

@@ -163,6 +163,49 @@ def test_a_process_that_dies_of_a_lack_of_memory_loses_nothing_acknowledged(nurs
     assert any(ending != -signal.SIGKILL for ending in endings), "it never ran out of memory"
 
 
+@pytest.mark.timeout(180)
+def test_one_poison_among_1600_in_flight_becomes_one_failure_record(nursery):
+    wide = {"shards": 16, "lanes": 10}  # with batches of ten: 1,600 records at once
+    child = nursery.start(**wide, enabled=False, most=500, keys=10_000)
+    nursery.until(lambda: nursery.count("acknowledged") >= 8_000, "a backlog that fills every batch")
+    nursery.kill(child, signal.SIGTERM)
+    assert nursery.wait(child) == 0, nursery.said()
+    child = nursery.start(**wide, putters=0, takes=1e6, timeout=600)
+    nursery.until(lambda: nursery.count("begun") >= 1_600, "all lanes at work")
+    nursery.kill(child)
+    nursery.wait(child)
+    flying = [(key, number) for _, _, kind, key, number in nursery.facts() if kind == "begun"]
+    assert len(flying) == 1_600
+    poison = list(random.Random(SEED).choice(flying))
+
+    deaths, ends = 0, time.monotonic() + 120
+    while True:
+        child = nursery.start(**wide, putters=0, takes=0, poison=poison)
+        ledger = Ledger(str(nursery.ledger), nursery.lives)
+        while alive(child) and ledger.behind() != {tuple(poison)}:
+            assert time.monotonic() < ends, f"{deaths} deaths, {len(ledger.behind())} are left\n{nursery.said()}"
+            time.sleep(0.05)
+        ledger.db.close()
+        if alive(child):
+            break
+        assert nursery.wait(child) == -signal.SIGSEGV, nursery.said()
+        deaths += 1
+    nursery.kill(child, signal.SIGTERM)
+    assert nursery.wait(child) == 0, nursery.said()
+
+    async def failures():
+        app, _ = make({"store": str(nursery.store), "life": nursery.lives, **wide}, ledger)
+        async with app:
+            return await app.mappings[0].function.failed()
+
+    [failure] = asyncio.run(failures())
+    assert failure["record"]["requestContext"]["condition"] == "RuntimeInterrupted"
+    assert failure["record"]["KinesisBatchInfo"]["batchSize"] == 1
+    print(f"the poison took {deaths} processes along")
+    verdict = check(nursery.facts(), given_up={tuple(poison)}, timeout=600, attempts=deaths + 2)
+    assert [text for text in verdict.violations if not text.startswith("duplicate")] == []
+
+
 def alive(child):
     return b") Z" not in Path(f"/proc/{child}/stat").read_bytes()
 

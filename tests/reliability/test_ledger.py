@@ -48,5 +48,11 @@ def test_each_violation_is_found_when_planted(planted, found):
     assert any(violation.startswith(found) for violation in check(planted).violations), check(planted)
 
 
+def test_a_retry_without_end_is_found():
+    tried = facts("1 acknowledged a 1", *["1 begun a 1", "2 begun a 1"] * 2, "2 done a 1")
+    assert check(tried, attempts=4).violations == []
+    assert check(tried, attempts=3).violations == ["attempts: a 1 begins for the 4. time"]
+
+
 def test_a_record_with_a_failure_record_is_not_lost():
     assert check(SOUND[:-1], given_up={("a", 2)}).violations == []

@@ -62,15 +62,23 @@ class Ledger:
 
 def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     app = App("victim", store=how["store"], serve=how.get("serve", True))
-    app.stream(STREAM, shards=SHARDS)
+    app.stream(STREAM, shards=how.get("shards", SHARDS))
     chance = random.Random(how["life"])
 
     async def work(facts: list[tuple[str, int]]) -> None:
         ledger.note("begun", facts)
+        if any(list(fact) == how.get("poison") for fact in facts):
+            os.kill(os.getpid(), signal.SIGSEGV)
         await asyncio.sleep(chance.random() * how.get("takes", 0.004))
         ledger.note("done", facts)
 
-    @app.on_stream(STREAM, batch_size=10, parallelization_factor=4, maximum_retry_attempts=-1)
+    @app.on_stream(
+        STREAM,
+        batch_size=10,
+        parallelization_factor=how.get("lanes", 4),
+        enabled=how.get("enabled", True),
+        maximum_retry_attempts=-1,
+    )
     @app.function(timeout=how.get("timeout", TIMEOUT_SECONDS), name="work")
     async def on_records(batch: Batch, context) -> None:
         await work([(record.partition_key, record.json()["number"]) for record in batch])
@@ -107,7 +115,7 @@ async def put(app: App, how: dict, ledger: Ledger, putter: int) -> None:
     while True:
         records = []
         for _ in range(chance.randint(1, how.get("most", 30))):
-            records.append((f"k{putter}.{chance.randrange(KEYS)}", number))
+            records.append((f"k{putter}.{chance.randrange(how.get('keys', KEYS))}", number))
             number += 1
         ledger.note("asked", records)
         # Bytes, not objects: without memory the JSON encoder would be the first to die.
@@ -172,7 +180,8 @@ async def live(how: dict) -> int:
         putting += [asyncio.create_task(send(app, how, ledger, on_event))]
     status = await serving
     ledger.note("stopped", [("", 0)])
-    await asyncio.wait(putting, timeout=5)
+    if putting:
+        await asyncio.wait(putting, timeout=5)
     return status
 
 
