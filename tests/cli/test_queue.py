@@ -23,11 +23,23 @@ def place(tmp_path):
     return tmp_path
 
 
-def forebay(place, *arguments, stdin=None, status=0, of="queue"):
-    command = [sys.executable, "-W", "ignore", "-m", "forebay.cli", of, *arguments, "--output", "json"]
+def forebay(place, *arguments, stdin=None, status=0, of="queue", shows_text=False):
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "forebay.cli",
+        of,
+        *arguments,
+        "--output",
+        "text" if shows_text else "json",
+    ]
     done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, input=stdin, timeout=30)
     assert done.returncode == status, done.stdout + done.stderr
-    return json.loads(done.stdout) if status == 0 else done.stderr
+    if status != 0:
+        return done.stderr
+    return done.stdout if shows_text else json.loads(done.stdout)
 
 
 def test_messages_are_sent_received_and_removed(place):
@@ -54,6 +66,8 @@ def test_a_queue_is_deleted_and_one_that_others_need_is_not(place):
 def test_dead_letters_are_listed_looked_at_and_sent_back(place):
     for number in range(3):
         forebay(place, "send", "dead.fifo", f"message {number}", "--group-id", "ada", "--deduplication-id", str(number))
+    text = forebay(place, "list", of="dlq", shows_text=True)
+    assert text.startswith("dead-letter queues:\n") and text.endswith("given up by functions:\n(none)\n")
     [queue] = forebay(place, "list", of="dlq")["queues"]
     assert (queue["name"], queue["visible"], queue["dead_letter_sources"]) == ("dead.fifo", 3, ["orders.fifo"])
     for _ in range(2):

@@ -109,10 +109,47 @@ async def test_the_life_of_a_message_is_told_from_its_sending_to_its_dead_letter
         assert (row["queue"], row["state"], row["attributes"]["MessageGroupId"]) == ("dead.fifo", "visible", "b")
         assert "receiptHandle" not in row
         numbered = await life_of(app, row["attributes"]["SequenceNumber"])
+        assert "became a dead letter" in told(numbered)
         assert [one["messageId"] for one in numbered["kept"]] == [bad], (
             "of the queues that have such a number, one keeps it"
         )
         assert told(await life_of(app, good)) == ["handled"]
+
+
+async def test_each_mapping_counts_what_lambdas_event_source_mappings_count(app, clock):
+    queue, stream = app.queue("q.fifo"), app.stream("s", shards=1)
+
+    class Told:
+        async def deliver(self, record):
+            pass
+
+    @app.on_queue("q.fifo", filters=[{"body": {"kind": ["wanted"]}}], report_batch_item_failures=True)
+    async def take(event, context):
+        first = event["Records"][0]
+        bad = first["attributes"]["ApproximateReceiveCount"] == "1"
+        return {"batchItemFailures": [{"itemIdentifier": first["messageId"]}] if bad else []}
+
+    @app.on_stream("s", maximum_retry_attempts=0, on_failure=Told())
+    async def read(event, context):
+        raise ValueError("no")
+
+    async with app:
+        for number, kind in enumerate(["wanted", "wanted", "other"]):
+            await queue.send({"kind": kind}, group_id="g", deduplication_id=str(number))
+        await stream.put_many([(str(n), "k") for n in range(3)])
+        await clock.advance(60)
+        text = (await ask(app, "metrics.text"))["text"]
+    counts = {}
+    for line in text.splitlines():
+        if "mapping=" in line and not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            counts[name] = float(value)
+    q, s = '{mapping="q.fifo/take"}', '{mapping="s/read"}'
+    assert counts[f"forebay_records_filtered_total{q}"] == 1
+    assert counts[f"forebay_records_failed_total{q}"] >= 1
+    assert counts[f"forebay_mapping_messages_deleted_total{q}"] == 2
+    assert counts[f"forebay_records_failed_total{s}"] == 3
+    assert counts[f"forebay_records_delivered_on_failure_total{s}"] == 3
 
 
 async def test_a_dead_letter_is_found_by_its_id_after_a_restart(durable_app, clock):

@@ -12,7 +12,7 @@ from forebay.cli.redriving import edited, follow, listed, run_again
 from forebay.cli.show import counted, duration, moment, output_option, show, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from forebay.cli.reach import Reached
@@ -63,10 +63,7 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output
     if (id_ is None) == (queue is None):
         raise click.UsageError("give ID, or --queue")
     with reach(store) as reached:
-        if queue is None:
-            shown = reached.ask("failed.get", id=id_)
-        else:
-            shown = reached.ask("queue.peek", name=queue, limit=limit)["messages"]
+        shown = reached.ask("failed.get", id=id_) if queue is None else list(waiting(reached, queue, limit))
     show(shown, output, text=orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
 
 
@@ -107,7 +104,7 @@ def redrive(
         raise click.UsageError("--to and --no-wait: they are for a --queue")
     with reach(store) as reached:
         if queue is not None and dry_run:
-            messages = reached.ask("queue.peek", name=queue, limit=SHOWN_MAX)["messages"]
+            messages = list(waiting(reached, queue, SHOWN_MAX))
             show(messages, output, text=table(messages, MESSAGES))
             return
         if queue is not None:
@@ -147,6 +144,17 @@ def cancel(queue: str, store: Path, output: str) -> None:
 def dead_letter_queues(reached: Reached) -> list[dict[str, Any]]:
     """Give the queues that are some queue's dead-letter queue, or are being redriven."""
     return [queue for queue in reached.ask("queue.list") if queue["dead_letter_sources"] or redrive_of(queue)]
+
+
+def waiting(reached: Reached, queue: str, limit: int) -> Iterator[dict[str, Any]]:
+    """Give the oldest messages of a queue as they wait there; none of them is received."""
+    page: dict[str, Any] = {"next": None}
+    while limit > 0:
+        page = reached.ask("queue.peek", name=queue, limit=limit, after=page["next"])
+        yield from page["messages"]
+        limit -= len(page["messages"])
+        if page["next"] is None:
+            return
 
 
 def redrive_of(queue: dict[str, Any]) -> str | None:

@@ -236,6 +236,11 @@ impl Batches {
         self.moves.facts.iter().rev().find(|went| went.from == from).copied()
     }
 
+    /// Where a message that was moved there had been.
+    pub(crate) fn came_from(&self, to: (ShardId, u64)) -> Option<(ShardId, u64)> {
+        self.moves.facts.iter().rev().find(|went| went.to == to).map(|went| went.from)
+    }
+
     /// The failures that a record was part of.
     pub(crate) fn given_up_of(&self, log: ShardId, position: u64) -> impl Iterator<Item = &GivenUp> {
         self.given_up

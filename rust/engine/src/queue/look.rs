@@ -1,5 +1,6 @@
 //! Looking at messages without receiving them: what waits, and the life of one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_core::queue::face::{Delivery, Handle, Look};
@@ -14,12 +15,13 @@ use crate::chunk::Chunk;
 use crate::error::EngineError;
 use crate::port::StoreError;
 use crate::state::State;
-use crate::verbs::{Done, ANSWER_BYTES_MAX};
+use crate::verbs::Done;
 
-/// Most messages of one look.
+/// Most messages of one look, and bytes of them, about.
 const LOOK_MAX: usize = 1_000;
+const LOOK_BYTES_MAX: usize = 1 << 20;
 /// Messages that one question looks through for an id.
-const SEARCHED_MAX: usize = 4_096;
+const SEARCHED_MAX: usize = 1_024;
 
 #[derive(Deserialize)]
 pub(super) struct Peek {
@@ -58,7 +60,7 @@ impl State {
         let (mut messages, mut bytes, mut from) = (Vec::new(), 0, peek.after.map_or(0, |after| after + 1));
         let limit = peek.limit.clamp(1, LOOK_MAX);
         while let Some(number) = self.next_left(id, from) {
-            if messages.len() >= limit || bytes > ANSWER_BYTES_MAX {
+            if messages.len() >= limit || bytes > LOOK_BYTES_MAX {
                 return Ok(Done::at_once(json!({ "messages": messages, "next": from.checked_sub(1) })));
             }
             from = number + 1;
@@ -148,8 +150,18 @@ impl State {
             let queue = &self.queues.entries[id];
             queue.row.is_fifo() && number < queue.durable
         };
-        let ids: Vec<QueueId> = self.queues.live().filter(is_far).collect();
-        ids.into_iter().map(|id| self.life_from((id, number))).collect()
+        let origins: BTreeSet<Place> =
+            self.queues.live().filter(is_far).map(|id| self.beginning((id, number))).collect();
+        origins.into_iter().map(|origin| self.life_from(origin)).collect()
+    }
+
+    /// Where a message was sent that was moved here, as far back as is remembered.
+    fn beginning(&self, mut at: Place) -> Place {
+        while let Some((log, number)) = self.history.batches.came_from((self.queues.entries[at.0].log(), at.1)) {
+            let Some(id) = self.queues.live().find(|&id| self.queues.entries[id].log() == log) else { break };
+            at = (id, number);
+        }
+        at
     }
 
     fn life_from(&mut self, origin: Place) -> Result<Life, StoreError> {

@@ -309,6 +309,16 @@ mod tests {
     }
 
     #[test]
+    fn an_id_leads_back_to_its_number_and_only_by_its_own_seed() {
+        for number in [0, 1, 77, 1 << 40] {
+            let id = message_id(0x5EED, number);
+            assert_eq!(message_number(0x5EED, id), Some(number));
+            assert_eq!(message_number(0x5EEE, id), None);
+            assert_eq!(message_number(0x5EED, id ^ 1), None);
+        }
+    }
+
+    #[test]
     fn a_message_comes_out_of_its_record_as_it_went_in() {
         let packed = pack_attributes(&[attribute("z", "String", "ü"), attribute("a", "Binary.png", "AAH/")]);
         let message = Message::new(7, ("g", "d"), (1_000, 5), &packed, "hello");
