@@ -1,12 +1,12 @@
 """forebay: AWS Lambda's event side in your own process."""
 
+import importlib
+import typing
 import warnings
 
 from forebay import _core
 from forebay._core import Batch, FifoBatch, FifoBatcher, Histogram, Message, Record
 from forebay.app import App
-from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
-from forebay.destinations import JSONLines
 from forebay.errors import (
     AppClosed,
     AuthenticationFailed,
@@ -43,6 +43,10 @@ from forebay.queue import Depth, Queue
 from forebay.runtime.context import Context
 from forebay.stream import Stream
 from forebay.token_bucket import TokenBucket
+
+if typing.TYPE_CHECKING:
+    from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
+    from forebay.destinations import JSONLines
 
 __all__ = [
     "App",
@@ -95,6 +99,22 @@ __all__ = [
 ]
 
 __version__ = _core.__version__
+
+_LATER = {
+    "DBProxy": "forebay.dbproxy",
+    "EnvSecret": "forebay.dbproxy",
+    "FileSecret": "forebay.dbproxy",
+    "JSONLines": "forebay.destinations",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what few apps use when it is asked for: every process of a function imports forebay while its event waits."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    return found
+
 
 if _core.debug_build:
     warnings.warn(

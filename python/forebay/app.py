@@ -18,7 +18,6 @@ from forebay.model.asynchronous import AsynchronousSettings
 from forebay.model.mapping import Backoff, MappingSettings, moment_not_in_future
 from forebay.model.metrics import MetricsAddress
 from forebay.model.settings import DEFAULT_ENVIRONMENTS, AppSettings, FunctionSettings, command_line, not_yet
-from forebay.running import Running
 from forebay.runtime.caller import Caller
 from forebay.sourcing import DeclaresQueues
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from forebay.model.mapping import Pattern, Position
     from forebay.model.settings import Durability, Serve
     from forebay.queue import Queue
+    from forebay.running import Running
     from forebay.stream import Stream
 
 P = ParamSpec("P")
@@ -371,6 +371,8 @@ class App(DeclaresQueues):
             )
         metrics = MetricsAddress(host=metrics_host, port=metrics_port, token=metrics_token)
         self._guard_forks()
+        from forebay.running import Running  # noqa: PLC0415  a process that runs one function starts no app
+
         self._running = running = Running(self.settings, self.clock, self._caller, self._declared, metrics)
         try:
             for resource in self._declared.attached:
@@ -429,11 +431,6 @@ class App(DeclaresQueues):
         if self._running is None:
             raise AppClosed(f"app {self.name!r} is not running")
         return await self._running.store_failure()
-
-    def _tell(self) -> None:
-        """Let a running engine hear of what was declared, when the whole stack of decorators has been applied."""
-        if self._running is not None:
-            self._running.tell_soon()
 
     def _guard_forks(self) -> None:
         if self._fork_guarded:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from forebay.model import limits, names
@@ -23,15 +22,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class DeclaresQueues(ABC):
+class DeclaresQueues:
     """What `App` can do with queues."""
 
     _declared: Declarations
     _running: Running | None
 
-    @abstractmethod
     def _tell(self) -> None:
-        """Tell the engine of what is new, if it runs."""
+        """Let a running engine hear of what was declared, when the whole stack of decorators has been applied."""
+        if self._running is not None:
+            self._running.tell_soon()
 
     def on_queue(
         self,

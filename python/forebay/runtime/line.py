@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from forebay._core import Engine
 from forebay.clock import SystemClock
 from forebay.errors import ForebayError
-from forebay.runtime.runner import Runner
-from forebay.runtime.threads import ThreadPool
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+
+    from forebay.runtime.runner import Runner
 
 Answered = TypeVar("Answered")
 
@@ -47,6 +47,9 @@ class OwnerLine:
     def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
         """Begin something that gives a ticket; the future gets its answer."""
         if self._runner is None:
+            from forebay.runtime.runner import Runner  # noqa: PLC0415  few handlers ask anything on the event loop
+            from forebay.runtime.threads import ThreadPool  # noqa: PLC0415
+
             engine = self._open()
             self._runner = Runner(self.loop, SystemClock(), ThreadPool(1, self.loop))
             self._runner.attach(engine)
