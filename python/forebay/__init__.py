@@ -43,6 +43,7 @@ from forebay.queue import Depth, Queue
 from forebay.runtime.context import Context
 from forebay.stream import Stream
 from forebay.token_bucket import TokenBucket
+from forebay.topic import Topic
 
 if typing.TYPE_CHECKING:
     from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
@@ -95,6 +96,7 @@ __all__ = [
     "TokenBucket",
     "TooManyClients",
     "TooManyRequests",
+    "Topic",
     "__version__",
 ]
 

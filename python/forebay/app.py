@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from forebay.clock import Clock
-    from forebay.destinations import Destination
     from forebay.function import Function
-    from forebay.mapping import Mapping
+    from forebay.mapping import Mapping, Target
     from forebay.model.checks import Seconds
     from forebay.model.environments import Environments
     from forebay.model.mapping import Pattern, Position
     from forebay.model.settings import Durability, Serve
-    from forebay.queue import Queue
     from forebay.running import Running
     from forebay.stream import Stream
 
@@ -131,9 +129,9 @@ class App(DeclaresQueues):
         maximum_retry_attempts: int = limits.EVENT_RETRY_ATTEMPTS_MAX,
         maximum_event_age: Seconds = limits.EVENT_AGE_SECONDS_MAX,
         retry_delays: Sequence[Seconds] = limits.EVENT_RETRY_DELAYS_SECONDS,
-        on_success: Destination | Function[..., Any] | Queue | None = None,
-        on_failure: Destination | Function[..., Any] | Queue | None = None,
-        dead_letter_queue: Destination | Function[..., Any] | Queue | None = None,
+        on_success: Target | None = None,
+        on_failure: Target | None = None,
+        dead_letter_queue: Target | None = None,
         environments: Environments | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Declare a handler as a function.
@@ -150,7 +148,7 @@ class App(DeclaresQueues):
             maximum_retry_attempts: of an asynchronous invocation, after the first attempt failed; 0 to 2.
             maximum_event_age: seconds after which no attempt of an asynchronous invocation starts, 60 to 21,600.
             retry_delays: seconds that an asynchronous invocation waits after its first failed attempt, and after its second.
-            on_success: where an asynchronous invocation that succeeded is told of: a function, a standard queue, a
+            on_success: where an asynchronous invocation that succeeded is told of: a function, a standard queue, a topic, a
                 `forebay.JSONLines`, or any object with `async def deliver(self, record)`.
             on_failure: where one that was given up is told of. A mapping has its own.
             dead_letter_queue: where the event of one that was given up goes. With neither of the two, it stays listed for
@@ -234,7 +232,7 @@ class App(DeclaresQueues):
         report_batch_item_failures: bool = False,
         filters: Iterable[Pattern] = (),
         tumbling_window: Seconds = 0,
-        on_failure: Destination | Function[..., Any] | Queue | None = None,
+        on_failure: Target | None = None,
         include_payload: bool = False,
         retry_backoff: Backoff | None = None,
         enabled: bool = True,
@@ -256,8 +254,8 @@ class App(DeclaresQueues):
             report_batch_item_failures: read `batchItemFailures` out of the response, or what `batch.fail` was given.
             filters: at most 10 patterns, each a dict or its JSON text; a record that matches none is passed over.
             tumbling_window: seconds of a window whose state the handler carries on, 0 to 900; 0: none.
-            on_failure: where a batch that was given up is told of: a function, a standard queue, a `forebay.JSONLines`, or any
-                object with `async def deliver(self, record)`; None: `Function.failed` alone.
+            on_failure: where a batch that was given up is told of: a function, a standard queue, a topic, a `forebay.JSONLines`,
+                or any object with `async def deliver(self, record)`; None: `Function.failed` alone.
             include_payload: put the batch itself into that record.
             retry_backoff: how long a failed batch waits; None: `forebay.Backoff()`.
             enabled: False: begin nothing until `Mapping.resume`.
@@ -319,7 +317,7 @@ class App(DeclaresQueues):
         given = {option: value for option, value in asked.items() if value is not None}
         stream, new = self._declared.stream(name, given)
         if new and self._running is not None:
-            self._running.tell_of_stream(stream)
+            self._running.tell_of(stream)
         return stream
 
     def attach(self, resource: AbstractAsyncContextManager[Any]) -> None:

@@ -11,9 +11,11 @@ from forebay.model import limits, names
 from forebay.model.asynchronous import DESTINATIONS
 from forebay.model.queue import QueueMappingSettings, QueueSettings
 from forebay.model.settings import FunctionSettings, StreamSettings
+from forebay.model.topic import Subscription, TopicSettings
 from forebay.queue import Queue
 from forebay.runtime import handler as inspection
 from forebay.stream import Stream
+from forebay.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,16 +40,18 @@ class Declarations:
         self.functions: dict[str, Function[..., Any]] = {}
         self.streams: dict[str, Stream] = {}
         self.queues: dict[str, Queue] = {}
+        self.topics: dict[str, Topic] = {}
+        self.subscriptions: dict[tuple[str, str, str], Subscription] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self.attached: list[AbstractAsyncContextManager[Any]] = []
         self._default_settings: set[Function[..., Any]] = set()
-        self._untold: list[Function[..., Any] | Mapping] = []
+        self._untold: list[Function[..., Any] | Mapping | Subscription] = []
 
     def __repr__(self) -> str:
         return f"<declarations of app {self._settings.name!r}>"
 
-    def untold(self) -> list[Function[..., Any] | Mapping]:
-        """Give the functions and mappings that came since the last call, in order."""
+    def untold(self) -> list[Function[..., Any] | Mapping | Subscription]:
+        """Give the functions, mappings and subscriptions that came since the last call, in order."""
         untold, self._untold = self._untold, []
         return untold
 
@@ -157,6 +161,36 @@ class Declarations:
             return known, True
         _refuse_others(f"queue {name!r}", known.settings, settings, given)
         return known, False
+
+    def topic(self, name: str, tell: Callable[[], None]) -> tuple[Topic, bool]:
+        """Declare a topic, which calls `tell` when something is subscribed; tell whether it is new."""
+        settings = TopicSettings(name=name)
+        known = self.topics.get(name)
+        if known is None:
+            arn = names.topic_arn(self._settings.region, self._settings.account, name)
+            known = self.topics[name] = Topic(settings, arn, self._caller, self, tell)
+            return known, True
+        return known, False
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Declare a subscription."""
+        key = (subscription.topic, subscription.kind, subscription.endpoint)
+        endpoints = self.queues if subscription.kind == "queue" else self.functions
+        if subscription.endpoint not in endpoints:
+            raise InvalidParameterValue(
+                f"endpoint: {subscription.kind} {subscription.endpoint!r} belongs to another app"
+            )
+        known = self.subscriptions.setdefault(key, subscription)
+        if known != subscription:
+            raise ResourceConflict(
+                "Invalid parameter: Attributes Reason: Subscription already exists with different attributes "
+                f"({subscription.kind} {subscription.endpoint!r}, topic {subscription.topic!r})"
+            )
+        self._untold.append(subscription)
+
+    def forget(self, topic: str, kind: str, endpoint: str) -> None:
+        """Have a subscription no longer declared."""
+        self.subscriptions.pop((topic, kind, endpoint), None)
 
     def queues_in_order(self) -> list[Queue]:
         """Give the queues, every dead-letter queue before those that use it."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from forebay._core import Batch, end_with_parent
 from forebay.model import limits
 from forebay.runtime import answer, importing
-from forebay.runtime.context import PARENT, Context, FunctionFacts
+from forebay.runtime.context import Context, FunctionFacts
 from forebay.runtime.line import OwnerLine
 from forebay.runtime.port import Complaints, Served
 from forebay.wire import errors, payload
@@ -42,7 +42,7 @@ READ_BYTES: Final = 1 << 16
 HEAD: Final = struct.Struct("<IBBQ36s")
 ANSWER: Final = struct.Struct("<IB")
 INITIALIZED, CANNOT_START, RETURNED, RAISED = 1, 2, 3, 4
-READS, REPORTS, ASYNCHRONOUS = 1, 2, 4
+READS, REPORTS = 1, 2
 MESSAGES: Final = 3
 """A frame's kind, counted from 0 as `forebay.runtime.answer` does, but for this one: a queue's batch."""
 
@@ -153,7 +153,6 @@ class Handling:
             event = payload.loads(body)
         context = Context(served.facts, request_id, deadline_ms)
         context.enter()
-        PARENT.set(request_id if flags & ASYNCHRONOUS else None)
         try:
             result = self._call(event, context)
             return answer.returned(served, kind, event, result, request_id)

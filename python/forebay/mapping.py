@@ -12,13 +12,18 @@ from forebay.model import checks
 from forebay.model.mapping import POSITIONS, MappingSettings
 from forebay.model.queue import QueueMappingSettings
 from forebay.queue import Queue
+from forebay.topic import Topic
 from forebay.wire import mapping as wire
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from forebay.destinations import Destination
     from forebay.model.mapping import Position
     from forebay.runtime.caller import Caller
+
+    Target = Destination | Function[..., Any] | Queue | Topic
+    """What can be told what became of an event or a batch."""
 
 
 def check_destination(target: object, function: Function[..., Any] | None, option: str = "on_failure") -> None:
@@ -30,10 +35,12 @@ def check_destination(target: object, function: Function[..., Any] | None, optio
         raise InvalidParameterValue(
             f"The destination ARN {target.arn} is invalid. {option}: a FIFO queue takes no records; use a standard queue"
         )
-    if target is None or isinstance(target, Function | Queue) or inspect.iscoroutinefunction(deliver):
+    if target is None or isinstance(target, Function | Queue | Topic) or inspect.iscoroutinefunction(deliver):
         return
     checks.refuse(
-        option, target, "a function, a queue, a forebay.JSONLines, or any object with `async def deliver(self, record)`"
+        option,
+        target,
+        "a function, a queue, a topic, a forebay.JSONLines, or any object with `async def deliver(self, record)`",
     )
 
 

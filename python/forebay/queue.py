@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits
 from forebay.model.queue import QueueSettings
 from forebay.wire import mapping as wire
+from forebay.wire import message as parts
 from forebay.wire import payload
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from forebay.model.checks import Seconds
     from forebay.runtime.caller import Packed
-
-AttributeValue = str | int | float | bytes
+    from forebay.wire.message import AttributeValue
 
 _ARGUMENTS: Final = frozenset({"body", "group_id", "deduplication_id", "delay", "attributes"})
 
@@ -287,7 +286,7 @@ class Queue(Declared[QueueSettings]):
         if visibility_timeout is not None:
             fields |= _visible_in(visibility_timeout)
         if attempt_id is not None:
-            fields["attempt_id"] = _text("attempt_id", attempt_id)
+            fields["attempt_id"] = parts.text("attempt_id", attempt_id)
         return fields
 
     def _held(self, message: Message | str) -> dict[str, Any]:
@@ -332,44 +331,12 @@ def _packed(
     delay: Seconds | None,
     attributes: Mapping[str, AttributeValue] | None,
 ) -> Packed:
-    if not isinstance(body, str):
-        body = _body(body)
     if group_id is not None:
-        _text("group_id", group_id)
+        parts.text("group_id", group_id)
     if deduplication_id is not None:
-        _text("deduplication_id", deduplication_id)
+        parts.text("deduplication_id", deduplication_id)
     delay_ms = None
     if delay is not None:
         delay_ms = wire.milliseconds(checks.seconds("delay", delay, low=0, high=limits.DELAY_SECONDS_MAX))
-    packed = [_attribute(name, value) for name, value in attributes.items()] if attributes else []
-    return body, group_id, deduplication_id, delay_ms, packed
-
-
-def _body(body: Any) -> str:
-    if isinstance(body, bytes | bytearray | memoryview):
-        checks.refuse("body", body, "allowed are text and any JSON value; decode bytes first")
-    try:
-        return payload.dumps(body).decode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidParameterValue(
-            f"body={checks.shown(body)}: allowed are text and any JSON value; {error}"
-        ) from None
-
-
-def _text(option: str, value: object) -> str:
-    if not isinstance(value, str):
-        checks.refuse(option, value, "allowed is text")
-    return value
-
-
-def _attribute(name: object, value: object) -> tuple[str, str, str]:
-    option = f"attributes[{checks.shown(name)}]"
-    if not isinstance(name, str):
-        checks.refuse("attributes", name, "the name of an attribute is a text")
-    if isinstance(value, str):
-        return name, "String", value
-    if isinstance(value, bytes):
-        return name, "Binary", base64.b64encode(value).decode()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        checks.refuse(option, value, "allowed are text, numbers and bytes")
-    return name, "Number", repr(value)
+    packed = [parts.attribute(name, value) for name, value in attributes.items()] if attributes else []
+    return parts.body("body", body), group_id, deduplication_id, delay_ms, packed

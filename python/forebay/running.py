@@ -17,8 +17,10 @@ from forebay.clock import ManualClock
 from forebay.destinations import JSONLines
 from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.function import Function
+from forebay.mapping import Mapping
 from forebay.metrics.exporter import Exporter, Measured
 from forebay.model.asynchronous import DESTINATIONS
+from forebay.model.topic import Subscription
 from forebay.queue import Queue
 from forebay.runtime.context import FunctionFacts
 from forebay.runtime.keeper import PATIENCE_SECONDS, Keeper
@@ -26,10 +28,12 @@ from forebay.runtime.port import Served
 from forebay.runtime.runner import Runner
 from forebay.runtime.tasks import TaskEnvironment
 from forebay.runtime.threads import ThreadEnvironment, ThreadPool
+from forebay.topic import Topic
 from forebay.wire import asynchronous as wire_asynchronous
 from forebay.wire import mapping as wire_mapping
 from forebay.wire import payload
 from forebay.wire import queue as wire_queue
+from forebay.wire import topic as wire_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,9 +41,8 @@ if TYPE_CHECKING:
     from forebay.clock import Clock
     from forebay.declarations import Declarations
     from forebay.destinations import Destination
-    from forebay.mapping import Mapping
     from forebay.model.metrics import MetricsAddress
-    from forebay.model.settings import AppSettings
+    from forebay.model.settings import AppSettings, StreamSettings
     from forebay.runtime.caller import Caller
     from forebay.stream import Stream
 
@@ -144,6 +147,7 @@ class Running:
             for function in declared.functions.values():
                 self._add_function(engine, function)
             answers += [self._add_mapping(mapping) for mapping in declared.mappings.values()]
+            answers += self._add_subscriptions("function")
             engine.start()
         return answers
 
@@ -165,41 +169,45 @@ class Running:
         self._loop.call_soon_threadsafe(self._caller.declare_now)
 
     def _tell(self) -> None:
-        engine = self.runner.engine
-        if engine is None or not self._runs:
-            return  # told when this process takes over
-        for item in self._declared.untold():
-            if isinstance(item, Function):
+        engine, runs = self.runner.engine, self._runs
+        for item in self._declared.untold() if engine is not None else ():
+            if isinstance(item, Subscription) and (runs or item.kind == "queue"):
+                self._add_subscription(item).add_done_callback(partial(_told, item))
+            elif engine is None or not runs:
+                continue  # told when this process takes over
+            elif isinstance(item, Function):
                 self._add_function(engine, item)
-            else:
+            elif isinstance(item, Mapping):
                 self._add_mapping(item).add_done_callback(partial(_told, item))
 
-    def tell_of_stream(self, stream: Stream) -> None:
-        """Declare a stream while the app runs; from a thread, wait for it."""
+    def tell_of(self, source: Stream | Queue | Topic) -> None:
+        """Declare a stream, a queue or a topic while the app runs; from a thread, wait for it."""
+        verb, fields = _declaration(source)
         if threading.get_ident() == self._thread:
-            answer = self._add_stream(stream)
-            answer.add_done_callback(partial(_told, stream))
-            stream.declaring(answer)
+            answer = self._caller.request(verb, **fields)
+            answer.add_done_callback(partial(_told, source))
+            source.declaring(answer)
         else:
-            self._caller.ask_sync("stream.declare", **_stream_fields(stream))
-
-    def tell_of_queue(self, queue: Queue) -> None:
-        """Declare a queue while the app runs; from a thread, wait for it."""
-        if threading.get_ident() == self._thread:
-            answer = self._add_queue(queue)
-            answer.add_done_callback(partial(_told, queue))
-            queue.declaring(answer)
-        else:
-            self._caller.ask_sync("queue.declare", **wire_queue.settings(queue.settings))
+            self._caller.ask_sync(verb, **fields)
 
     # --- declarations
 
     def _add_sources(self) -> list[asyncio.Future[bytes]]:
-        streams = [self._add_stream(stream) for stream in self._declared.streams.values()]
-        return streams + [self._add_queue(queue) for queue in self._declared.queues_in_order()]
+        declared = self._declared
+        sources: list[Stream | Queue | Topic] = [
+            *declared.streams.values(),
+            *declared.queues_in_order(),
+            *declared.topics.values(),
+        ]
+        answers = [self._caller.request(verb, **fields) for verb, fields in map(_declaration, sources)]
+        return answers + self._add_subscriptions("queue")
 
-    def _add_queue(self, queue: Queue) -> asyncio.Future[bytes]:
-        return self._caller.request("queue.declare", **wire_queue.settings(queue.settings))
+    def _add_subscriptions(self, kind: str) -> list[asyncio.Future[bytes]]:
+        given = self._declared.subscriptions.values()
+        return [self._add_subscription(one) for one in given if one.kind == kind]
+
+    def _add_subscription(self, subscription: Subscription) -> asyncio.Future[bytes]:
+        return self._caller.request("topic.subscribe", **wire_topic.settings(subscription))
 
     def _add_function(self, engine: Engine, function: Function[..., Any]) -> None:
         facts = FunctionFacts(
@@ -238,9 +246,6 @@ class Running:
             settings["environment"] = processes.registration(function, self._settings, self._log_stream)
         return engine.function(payload.dumps(settings))
 
-    def _add_stream(self, stream: Stream) -> asyncio.Future[bytes]:
-        return self._caller.request("stream.declare", **_stream_fields(stream))
-
     def _add_mapping(self, mapping: Mapping) -> asyncio.Future[bytes]:
         mapping.follow(self)
         fields = wire_mapping.settings(mapping.settings, self.prepare(mapping))
@@ -252,7 +257,7 @@ class Running:
         engine = self.runner.engine
         target = getattr(mapping.settings, "on_failure", None)
         name = f"on_failure:{mapping.source}/{mapping.function.name}" if target is not None else None
-        if isinstance(target, Queue):
+        if isinstance(target, Queue | Topic):
             name = self._in_store(target)
         if engine is None or not self._runs:
             return name
@@ -275,6 +280,8 @@ class Running:
             return f"function:{target.name}"
         if isinstance(target, Queue):
             return f"queue:{target.name}"
+        if isinstance(target, Topic):
+            return f"topic:{target.name}"
         return None
 
     def _name_destinations(self, function: Function[..., Any]) -> dict[str, str]:
@@ -386,8 +393,16 @@ class Running:
             raise
 
 
-def _stream_fields(stream: Stream) -> dict[str, Any]:
-    given = stream.settings
+def _declaration(source: Stream | Queue | Topic) -> tuple[str, dict[str, Any]]:
+    """Give the verb that declares a source, and its fields."""
+    if isinstance(source, Topic):
+        return "topic.declare", {"name": source.name}
+    if isinstance(source, Queue):
+        return "queue.declare", wire_queue.settings(source.settings)
+    return "stream.declare", _stream_fields(source.settings)
+
+
+def _stream_fields(given: StreamSettings) -> dict[str, Any]:
     retention = wire_mapping.milliseconds(given.retention)
     return {
         "name": given.name,

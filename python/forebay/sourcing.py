@@ -1,4 +1,4 @@
-"""The part of an app in which queues are declared and bound to functions."""
+"""The part of an app in which queues and topics are declared and bound to functions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from forebay.model.mapping import Backoff, Pattern
     from forebay.model.queue import Scope
     from forebay.running import Running
+    from forebay.topic import Topic
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class DeclaresQueues:
-    """What `App` can do with queues."""
+    """What `App` can do with queues and topics."""
 
     _declared: Declarations
     _running: Running | None
@@ -129,5 +130,20 @@ class DeclaresQueues:
         }
         queue, new = self._declared.queue(name, {option: value for option, value in asked.items() if value is not None})
         if new and self._running is not None:
-            self._running.tell_of_queue(queue)
+            self._running.tell_of(queue)
         return queue
+
+    def topic(self, name: str) -> Topic:
+        """Declare a topic, or give the one that was declared.
+
+        Args:
+            name: 1 to 256 letters, digits, '-' and '_'.
+
+        Raises:
+            InvalidParameterValue: a name that no topic can have.
+
+        """
+        topic, new = self._declared.topic(name, self._tell)
+        if new and self._running is not None:
+            self._running.tell_of(topic)
+        return topic

@@ -51,6 +51,7 @@ NAMES = [
     "TokenBucket",
     "TooManyClients",
     "TooManyRequests",
+    "Topic",
     "__version__",
 ]
 

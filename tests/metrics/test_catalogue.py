@@ -22,6 +22,7 @@ LABELS = {
     "shard": "at most 10,000 in a stream",
     "mapping": "declared",
     "queue": "declared",
+    "topic": "declared",
     "proxy": "declared",
     "outcome": "out of a list",
     "reason": "out of a list",

@@ -9,7 +9,7 @@ import click
 
 from forebay.cli.dlq import MESSAGES, redrive_of
 from forebay.cli.reach import reach, store_option
-from forebay.cli.show import counted, duration, output_option, show, table
+from forebay.cli.show import attribute, counted, duration, output_option, show, table
 from forebay.model import limits
 from forebay.wire.mapping import milliseconds
 
@@ -73,18 +73,11 @@ def send(
         "group_id": group_id,
         "deduplication_id": deduplication_id,
         "delay_ms": milliseconds(delay),
-        "attributes": [_attribute(text) for text in attributes],
+        "attributes": [attribute(text) for text in attributes],
     }
     with reach(store) as reached:
         [message_id] = reached.ask("queue.send", name=name, messages=[message])
     show({"queue": name, "message_id": message_id}, output, text=f"sent {message_id} to {name}")
-
-
-def _attribute(text: str) -> dict[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"--attribute {text}: give NAME=TEXT")
-    return {"name": name, "data_type": "String", "value": value}
 
 
 @queue.command()

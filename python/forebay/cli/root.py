@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from forebay.cli import bench, dlq, doctor, lag, mapping, metrics, queue, run, stream, top, why
+from forebay.cli import bench, dlq, doctor, lag, mapping, metrics, queue, run, stream, top, topic, why
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
@@ -43,6 +43,7 @@ main.add_command(run.invoke)
 main.add_command(stream.stream)
 main.add_command(mapping.mapping)
 main.add_command(queue.queue)
+main.add_command(topic.topic)
 main.add_command(lag.lag)
 main.add_command(dlq.dlq)
 main.add_command(why.why)

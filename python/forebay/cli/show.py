@@ -1,4 +1,4 @@
-"""How commands print: aligned text for people, or JSON for programs."""
+"""How commands print: aligned text for people, or JSON for programs; and how they read what several of them take."""
 
 from __future__ import annotations
 
@@ -83,6 +83,14 @@ def duration(ms: float | None) -> str:
 def moment(ms: float) -> str:
     """Write a wall time for people."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def attribute(text: str) -> dict[str, str]:
+    """Read a message attribute as it is typed."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--attribute {text}: give NAME=TEXT")
+    return {"name": name, "data_type": "String", "value": value}
 
 
 def _is_number(text: str) -> bool:

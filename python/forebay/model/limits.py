@@ -73,6 +73,9 @@ STACK_FRAMES_MAX: Final = 100
 # Ours: how many failures one call lists.
 FAILURES_LISTED_MAX: Final = 10_000
 
+# https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html
+TOPIC_NAME_CHARACTERS_MAX: Final = 256
+
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
 QUEUE_NAME_CHARACTERS_MAX: Final = 80
 VISIBILITY_SECONDS_DEFAULT: Final = 30

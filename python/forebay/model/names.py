@@ -41,6 +41,16 @@ def queue_name(name: str, option: str = "name") -> str:
     return name
 
 
+def topic_name(name: str, option: str = "name") -> str:
+    """Check a topic's name: https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html."""
+    longest = limits.TOPIC_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _WORD.fullmatch(name):
+        refuse(
+            option, name, f"a topic's name has 1 to {longest} letters, digits, '-' and '_'; there are no FIFO topics"
+        )
+    return name
+
+
 def is_fifo(queue: str) -> bool:
     """Tell a FIFO queue by its name."""
     return queue.endswith(FIFO)
@@ -76,6 +86,11 @@ def function_arn(region: str, account: str, name: str) -> str:
 def stream_arn(region: str, account: str, name: str) -> str:
     """Give a stream's ARN."""
     return f"arn:aws:kinesis:{region}:{account}:stream/{name}"
+
+
+def topic_arn(region: str, account: str, name: str) -> str:
+    """Give a topic's ARN."""
+    return f"arn:aws:sns:{region}:{account}:{name}"
 
 
 def queue_arn(region: str, account: str, name: str) -> str:

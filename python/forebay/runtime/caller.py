@@ -7,7 +7,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from forebay.errors import AppClosed, ForebayError, OwnerLost
-from forebay.runtime.context import PARENT
+from forebay.runtime.context import parent
 from forebay.wire import payload
 
 if TYPE_CHECKING:
@@ -85,13 +85,13 @@ class Caller:
 
     def invoke_async(self, function: str, body: bytes) -> asyncio.Future[str]:
         """Have a function run on a payload later."""
-        runner, parent = self._here("invoke_async"), PARENT.get()
-        return runner.ask(lambda engine: engine.invoke_async(function, body, parent))
+        runner, request = self._here("invoke_async"), parent()
+        return runner.ask(lambda engine: engine.invoke_async(function, body, request))
 
     def send(self, queue: str, messages: list[Packed]) -> asyncio.Future[bytes]:
         """Send messages; the answer is a JSON array of their ids."""
-        runner = self._here("send")
-        return runner.ask(lambda engine: engine.send(queue, messages))
+        runner, request = self._here("send"), parent()
+        return runner.ask(lambda engine: engine.send(queue, messages, request))
 
     def ask_now(self, verb: str, **fields: Any) -> Any:
         """Ask for what the engine answers at once, from any thread."""
@@ -138,17 +138,18 @@ class Caller:
 
     def invoke_async_sync(self, function: str, body: bytes) -> str:
         """Have a function run on a payload later; wait until that is durable."""
-        runner, parent = self._elsewhere("invoke_async"), PARENT.get()
+        runner, request = self._elsewhere("invoke_async"), parent()
         return runner.blocking(
-            lambda engine: engine.invoke_async_sync(function, body, parent),
-            lambda engine: engine.invoke_async(function, body, parent),
+            lambda engine: engine.invoke_async_sync(function, body, request),
+            lambda engine: engine.invoke_async(function, body, request),
         )
 
     def send_sync(self, queue: str, messages: list[Packed]) -> bytes:
         """Send messages and wait."""
-        runner = self._elsewhere("send")
+        runner, request = self._elsewhere("send"), parent()
         return runner.blocking(
-            lambda engine: engine.send_sync(queue, messages), lambda engine: engine.send(queue, messages)
+            lambda engine: engine.send_sync(queue, messages, request),
+            lambda engine: engine.send(queue, messages, request),
         )
 
     def ask_sync(self, verb: str, **fields: Any) -> Any:

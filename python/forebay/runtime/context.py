@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-PARENT: Final[ContextVar[str | None]] = ContextVar("forebay_parent", default=None)
-"""In a handler that runs on an asynchronous event: its request, so that a chain of functions can be told from a loop."""
-
-
 class CognitoIdentity:
     """Who called through Amazon Cognito: nobody, here."""
 
@@ -92,6 +88,12 @@ class Context:
 
 # Which attempt a line of code belongs to: a variable of its task or thread, so it has to have a name here.
 _CURRENT: Final[ContextVar[Context | None]] = ContextVar("forebay_context", default=None)
+
+
+def parent() -> str | None:
+    """Give the request that the running handler handles, so that the engine can tell a chain of functions from a loop."""
+    context = _CURRENT.get()
+    return context.aws_request_id if context is not None else None
 
 
 def current() -> Context | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay.clock import Attempt
 from forebay.runtime import answer
-from forebay.runtime.context import PARENT, Context
+from forebay.runtime.context import Context
 from forebay.runtime.port import Complaints
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ class TaskEnvironment:
         began = now_ns()
         try:
             if kind in answer.INVOCATIONS:
-                if kind == answer.ASYNCHRONOUS:
-                    PARENT.set(request_id)
                 event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
                 if refusal is not None:
                     self._finish(token, (answer.RAISED, refusal), began)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.clock import Attempt
 from forebay.runtime import answer
-from forebay.runtime.context import PARENT, Context
+from forebay.runtime.context import Context
 from forebay.runtime.port import Complaints
 
 if TYPE_CHECKING:
@@ -104,8 +104,6 @@ class ThreadEnvironment:
         served = self._served
         try:
             if kind in answer.INVOCATIONS:
-                if kind == answer.ASYNCHRONOUS:
-                    PARENT.set(request_id)
                 event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
                 if refusal is not None:
                     return answer.RAISED, refusal

@@ -17,8 +17,8 @@ Settings
     a function      kind="function", name, timeout_ms, isolation ("task" | "thread"), wants ("event" | "batch"),
                     response (true: some mapping reads the response of this function; else the body of a stream
                     batch's outcome is always None), asynchronous? {maximum_retry_attempts, maximum_event_age_ms,
-                    retry_delays_ms: [ms], on_success?, on_failure?, dead_letter? (names of destinations; "function:<name>"
-                    is a function of this store, told in the same commit)}
+                    retry_delays_ms: [ms], on_success?, on_failure?, dead_letter? (names of destinations; "function:<name>",
+                    "queue:<name>" and "topic:<name>" are of this store, told in the same commit)}
     a destination   kind="destination", name, type ("jsonlines" | "function" | "object"; a metric label)
                     work of kind 4 carries the delivery id as its request id
 
@@ -83,8 +83,9 @@ queue.describe    {name} -> queue: its settings, and arn, fifo, created_ms, visi
                   dead_letter_sources [name], redrive? (the one under way or the last one: {status ("RUNNING" | "COMPLETED" |
                   "CANCELLED"), to?, rate?, messages (that waited when it began), moved, left, began_ms})
 queue.depth       {name} -> {visible, in_flight, delayed}
-queue.send        {name, messages: [{body, group_id?, deduplication_id?, delay_ms?, attributes? [{name, data_type, value}]}]} ->
-                  [message id], when they are durable; at most ten. The value of a Binary attribute is base64
+queue.send        {name, messages: [{body, group_id?, deduplication_id?, delay_ms?, attributes? [{name, data_type, value}]}],
+                  parent? (the request whose handler sends)} -> [message id], when they are durable; at most ten. The value of a
+                  Binary attribute is base64
 queue.receive     {name, maximum, wait_ms?, visibility_timeout_ms?, attempt_id?} -> [record of Lambda's event for SQS]
 queue.delete_message     {name, receipt_handle} -> {}
 queue.change_visibility  {name, receipt_handle, visibility_timeout_ms} -> {}
@@ -96,6 +97,17 @@ queue.redrive     {name, to?, rate?} -> {moving}: messages that will go to `to`,
 queue.cancel_redrive     {name} -> {moved, left}. ResourceNotFound if there is none
 queue.delete      {name} -> {removed}: messages that were in it. Its name is free at once, its log goes by and by. Refused
                   (ResourceConflict) while something that runs depends on it
+
+topic.declare     {name} -> topic
+topic.list        {} -> [topic]
+topic.describe    {name} -> topic: {name, arn, created_ms, subscriptions: [subscription]}; a subscription is {arn, queue or
+                  function, filter_policy?, filter_policy_scope, raw_message_delivery}
+topic.subscribe   {name, queue or function, filter_policy? (a JSON text), filter_policy_scope? ("MessageAttributes" |
+                  "MessageBody"), raw_message_delivery?} -> topic. One that is subscribed already takes the new settings
+topic.unsubscribe {name, queue or function} -> topic
+topic.publish     {name, message, subject?, attributes? [{name, data_type, value}], parent? (as for queue.send)}
+                  -> message id, a text, when everything that comes of it is durable
+topic.delete      {name} -> {}. Its subscriptions go with it. Refused (ResourceConflict) while it is a destination
 
 lag               {stream?, function?} -> [{stream, function, shard_id, records, iterator_age_ms, lanes_busy, lanes_waiting}]
 

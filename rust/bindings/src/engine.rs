@@ -9,7 +9,7 @@ use forebay_engine::error::{Answer, EngineError, Reply, Ticket, Waiter};
 use forebay_engine::functions::Registration;
 use forebay_engine::open::{End, Settings};
 use forebay_engine::queue::message::{Attribute, NewMessage};
-use forebay_engine::state::uuid_text;
+use forebay_engine::state::{parse_uuid, uuid_text};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
@@ -58,11 +58,12 @@ fn put(end: &End, stream: &str, records: &[(&str, &[u8])], waiter: Waiter) {
     }
 }
 
-fn send(end: &End, queue: &str, messages: &[NewMessage], waiter: Waiter) {
+fn send(end: &End, queue: &str, messages: &[NewMessage], parent: Option<u128>, waiter: Waiter) {
     match end {
-        End::Owner(owner) => owner.engine.send(queue, messages, waiter),
+        End::Owner(owner) => owner.engine.send(queue, messages, parent, waiter),
         End::Client(client) => {
-            let body = serde_json::json!({"name": queue, "messages": messages}).to_string();
+            let body =
+                serde_json::json!({"name": queue, "messages": messages, "parent": parent.map(uuid_text)}).to_string();
             client.request("queue.send", body.as_bytes(), waiter);
         }
     }
@@ -108,7 +109,7 @@ fn invoke_async(end: &End, function: &str, payload: &[u8], parent: Option<u128>,
 
 /// A request id as a number; what is none names nothing.
 fn request_number(id: Option<&str>) -> Option<u128> {
-    id.and_then(|id| u128::from_str_radix(&id.replace('-', ""), 16).ok())
+    id.and_then(parse_uuid)
 }
 
 fn request(end: &End, verb: &str, body: &[u8], waiter: Waiter) {
@@ -138,7 +139,7 @@ fn numbers(py: Python<'_>, numbers: &[u64]) -> PyResult<Py<PyAny>> {
 
 fn reply(py: Python<'_>, reply: &Reply, one: bool) -> PyResult<Py<PyAny>> {
     match reply {
-        Reply::Json(json) => Ok(PyBytes::new(py, json).into_any().unbind()),
+        Reply::Json(json) | Reply::Added(json) => Ok(PyBytes::new(py, json).into_any().unbind()),
         Reply::Request(id) => Ok(PyString::new(py, &uuid_text(*id)).into_any().unbind()),
         Reply::Numbers(given) if one => match given.first() {
             Some(number) => Ok(PyString::new(py, &number.to_string()).into_any().unbind()),
@@ -314,17 +315,29 @@ impl Engine {
         reply(py, &wait(py, |waiter| put(end, stream, &slices, waiter))?, false)
     }
 
-    fn send(&self, py: Python<'_>, queue: &str, messages: &Bound<'_, PyList>) -> PyResult<Ticket> {
-        let messages = new_messages(messages)?;
+    fn send(
+        &self,
+        py: Python<'_>,
+        queue: &str,
+        messages: &Bound<'_, PyList>,
+        parent: Option<&str>,
+    ) -> PyResult<Ticket> {
+        let (messages, parent) = (new_messages(messages)?, request_number(parent));
         let (end, ticket, waiter) = self.ticket(py)?;
-        py.detach(|| send(end, queue, &messages, waiter));
+        py.detach(|| send(end, queue, &messages, parent, waiter));
         Ok(ticket)
     }
 
-    fn send_sync(&self, py: Python<'_>, queue: &str, messages: &Bound<'_, PyList>) -> PyResult<Py<PyAny>> {
-        let messages = new_messages(messages)?;
+    fn send_sync(
+        &self,
+        py: Python<'_>,
+        queue: &str,
+        messages: &Bound<'_, PyList>,
+        parent: Option<&str>,
+    ) -> PyResult<Py<PyAny>> {
+        let (messages, parent) = (new_messages(messages)?, request_number(parent));
         let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| send(end, queue, &messages, waiter))?, false)
+        reply(py, &wait(py, |waiter| send(end, queue, &messages, parent, waiter))?, false)
     }
 
     fn invoke(&self, py: Python<'_>, function: &str, payload: &[u8]) -> PyResult<Ticket> {

@@ -1,9 +1,11 @@
 //! A mapping's filters, checked where they are written and not first when the engine sees them.
 
+use forebay_core::filter::policy::Scope;
 use forebay_core::filter::{Filter, FilterError, Filters, Source, KINESIS, SQS};
+use forebay_engine::topic::parse_policy;
 use pyo3::prelude::*;
 
-use crate::errors::invalid;
+use crate::errors::{exception, invalid};
 
 /// Refuse filter patterns, each a JSON text, that no mapping on a stream can have.
 #[pyfunction]
@@ -17,6 +19,13 @@ pub(crate) fn check_filters(patterns: Vec<String>) -> PyResult<()> {
 #[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
 pub(crate) fn check_queue_filters(patterns: Vec<String>) -> PyResult<()> {
     check(SQS, &patterns)
+}
+
+/// Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes.
+#[pyfunction]
+pub(crate) fn check_filter_policy(py: Python<'_>, policy: &str, body: bool) -> PyResult<()> {
+    let scope = if body { Scope::Body } else { Scope::Attributes };
+    parse_policy(policy, scope).map(drop).map_err(|error| exception(py, &error))
 }
 
 fn check(source: Source, patterns: &[String]) -> PyResult<()> {

@@ -30,7 +30,7 @@ mod _core {
     #[pymodule_export]
     use crate::fifo_batcher::{FifoBatch, FifoBatcher};
     #[pymodule_export]
-    use crate::filter::{check_filters, check_queue_filters};
+    use crate::filter::{check_filter_policy, check_filters, check_queue_filters};
     #[pymodule_export]
     use crate::histogram::Histogram;
     #[pymodule_export]

@@ -318,6 +318,7 @@ impl State {
                 Task::Batch { records: records.clone(), window: window.clone(), as_event: function.as_event }
             }
             Job::Messages(job) => {
+                self.hops_running.insert(attempt.request, job.hops);
                 self.counted.extend(self.queues.handed_out(token, job, (attempt.number, attempt.alone)));
                 Task::Messages { messages: job.messages.clone(), as_event: function.as_event }
             }

@@ -424,7 +424,7 @@ impl State {
 
 /// Whether it answers somebody who wants to add something, which a full disk refuses.
 fn adds(reply: &Reply) -> bool {
-    matches!(reply, Reply::Numbers(_) | Reply::Request(_))
+    matches!(reply, Reply::Numbers(_) | Reply::Request(_) | Reply::Added(_))
 }
 
 /// Refuse a put that is too large as a whole.

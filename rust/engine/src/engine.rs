@@ -247,9 +247,9 @@ impl Engine {
         });
     }
 
-    /// Send messages to a queue; `waiter` gets their ids, a JSON array, when they are durable.
-    pub fn send(&self, queue: &str, messages: &[NewMessage], waiter: Waiter) {
-        self.with(|state| state.send_messages(queue, messages, waiter));
+    /// Send messages to a queue; `waiter` gets their ids, a JSON array, when they are durable. `parent`: as for `invoke_async`.
+    pub fn send(&self, queue: &str, messages: &[NewMessage], parent: Option<u128>, waiter: Waiter) {
+        self.with(|state| state.send_messages(queue, messages, parent, waiter));
     }
 
     /// Run a function once; `waiter` gets its response.

@@ -63,6 +63,8 @@ pub enum Reply {
     Request(u128),
     /// JSON bytes: a handler's response or a verb's.
     Json(Vec<u8>),
+    /// The same of something that was added, which a full disk refuses.
+    Added(Vec<u8>),
 }
 
 /// Names a request whose answer comes through the bell.

@@ -42,4 +42,5 @@ pub mod store;
 pub mod streams;
 mod suspects;
 mod threads;
+pub mod topic;
 mod verbs;

@@ -45,6 +45,7 @@ impl State {
                 self.batch_ended(poller, batch, (attempt.request, status), &outcome, body);
             }
             Job::Messages(ref job) => {
+                self.hops_running.remove(&attempt.request);
                 self.messages_settled(job, (&attempt, settled.duration_ns), status, body.as_deref());
             }
             Job::Redrive { key, records } => {

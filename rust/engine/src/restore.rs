@@ -11,7 +11,7 @@ use crate::state::State;
 use crate::streams::{Shard, ShardRow, Stream, StreamRow};
 
 impl State {
-    /// Read streams, shards and mappings; gives the metric points, which are not part of the state.
+    /// Read streams, shards, mappings, functions' events and topics; gives the metric points, which are not part of the state.
     pub(crate) fn restore(&mut self) -> Result<Points, StoreError> {
         self.restore_streams()?;
         self.restore_shards()?;
@@ -26,6 +26,7 @@ impl State {
             self.next_mapping = self.next_mapping.max(id + 1);
         }
         self.restore_events()?;
+        self.restore_topics()?;
         Ok(Points::open(all(self.reader.as_mut(), Table::Metric)?, self.now.wall_ms))
     }
 

@@ -27,6 +27,7 @@ use crate::queue::{QueueId, Queues};
 use crate::redrives::Redrive;
 use crate::slots::{SlotId, SlotRecord, Slots};
 use crate::streams::{Shard, Stream};
+use crate::topic::Topics;
 
 /// How often retention looks.
 pub(crate) const SWEEP_NS: u64 = 30_000_000_000;
@@ -147,6 +148,7 @@ pub(crate) struct State {
     pub(crate) function_names: BTreeMap<String, Slot>,
     pub(crate) destination_names: BTreeMap<String, Slot>,
     pub(crate) queues: Queues,
+    pub(crate) topics: Topics,
 
     pub(crate) attempts: Attempts,
     pub(crate) outbox: Outbox,
@@ -167,8 +169,8 @@ pub(crate) struct State {
     pub(crate) deliveries: Deliveries,
     pub(crate) redrives: BTreeMap<u64, Redrive>,
     pub(crate) events: EventQueues,
-    /// Hops of the chains that events in flight belong to, by request.
-    pub(crate) events_running: BTreeMap<u128, u32>,
+    /// Hops of the chains that events in flight and messages in handlers' hands belong to, by request.
+    pub(crate) hops_running: BTreeMap<u128, u32>,
     pub(crate) history: History,
     /// When listed failures were last looked through, wall ms.
     pub(crate) failures_swept_ms: u64,
@@ -218,6 +220,7 @@ impl State {
             function_names: BTreeMap::new(),
             destination_names: BTreeMap::new(),
             queues: Queues::default(),
+            topics: Topics::default(),
             attempts: Attempts::default(),
             outbox: Outbox::default(),
             pools: Pools::default(),
@@ -233,7 +236,7 @@ impl State {
             deliveries: Deliveries::default(),
             redrives: BTreeMap::new(),
             events: EventQueues::default(),
-            events_running: BTreeMap::new(),
+            hops_running: BTreeMap::new(),
             history: History::default(),
             failures_swept_ms: 0,
             answered: Vec::new(),
@@ -320,6 +323,11 @@ pub fn uuid_text(id: u128) -> String {
     text
 }
 
+/// The request id that a text shows.
+pub fn parse_uuid(text: &str) -> Option<u128> {
+    u128::from_str_radix(&text.replace('-', ""), 16).ok()
+}
+
 /// ISO 8601, UTC, milliseconds.
 pub fn iso_millis(wall_ms: u64) -> String {
     let (days, rest) = (wall_ms / 86_400_000, wall_ms % 86_400_000);
@@ -362,6 +370,8 @@ mod tests {
         assert_eq!(&first[14..15], "4");
         assert!("89ab".contains(&first[19..20]));
         assert_ne!(first, uuid_text(chance.uuid()));
+        let id = chance.uuid();
+        assert_eq!((parse_uuid(&uuid_text(id)), parse_uuid("none")), (Some(id), None));
     }
 
     #[test]

@@ -95,12 +95,12 @@ fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     let dir = quick_dir();
     drop(varied(dir.path()));
     let file = dir.path().join("forebay.db");
-    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let before = fs::read(&file).unwrap();
     let refused = open(dir.path()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the store has format 2, this forebay reads up to 1: use the newer forebay that wrote it"
+        "the store has format 3, this forebay reads up to 2: use the newer forebay that wrote it"
     );
     assert!(fs::read(&file).unwrap() == before, "the file was touched");
 }
@@ -375,11 +375,11 @@ impl Drop for SmallDisk {
     }
 }
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/store-v1.db")
+fn golden(format: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/golden/store-v{format}.db"))
 }
 
-/// What the golden file of format 1 was made from. Never change it: it tells what is in a file that exists.
+/// What the golden files were made from. Never change it: it tells what is in files that exist.
 fn golden_writes() -> Vec<Vec<Write>> {
     vec![
         vec![
@@ -413,13 +413,20 @@ fn make_the_golden_file() {
         store.commit(&writes).unwrap();
     }
     drop(store);
-    fs::copy(dir.path().join("forebay.db"), golden()).unwrap();
+    fs::copy(dir.path().join("forebay.db"), golden(2)).unwrap();
 }
 
 #[test]
-fn the_golden_file_of_format_1_opens_and_reads_as_it_was_written() {
+fn the_golden_files_of_every_format_open_and_read_as_they_were_written() {
+    for format in 1..=2 {
+        read_golden(format);
+    }
+}
+
+fn read_golden(format: u32) {
     let dir = quick_dir();
-    fs::copy(golden(), dir.path().join("forebay.db")).unwrap();
+    let file = dir.path().join("forebay.db");
+    fs::copy(golden(format), &file).unwrap();
     let store = open(dir.path()).unwrap();
     let mut expected = forebay_engine::store::memory::MemoryStore::new();
     for writes in golden_writes() {
@@ -427,4 +434,8 @@ fn the_golden_file_of_format_1_opens_and_reads_as_it_was_written() {
     }
     let shards = [0, 1, 77];
     assert_eq!(content(&store, &shards).unwrap(), content(&expected, &shards).unwrap());
+    drop(store);
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    let now: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(now, 2, "what is written from now on is not for a forebay that knows the older format only");
 }

@@ -10,6 +10,7 @@ mod cidr;
 mod json;
 mod matcher;
 mod pattern;
+pub mod policy;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -31,8 +31,6 @@ use crate::state::uuid_text;
 const ANSWER_MAX: usize = 8 << 20;
 const READS: u8 = 1;
 const REPORTS: u8 = 2;
-/// The invocation is asynchronous: what its handler invokes belongs to the same chain.
-const ASYNCHRONOUS: u8 = 4;
 
 /// What an environment says.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,8 +50,7 @@ pub(crate) fn invocation(errand: &Errand) -> Vec<u8> {
         Task::Messages { as_event: false, .. } => 4,
         _ => 1,
     };
-    let is_asynchronous = matches!(errand.work.task, Task::Event(_));
-    let flags = [(errand.reads, READS), (errand.reports, REPORTS), (is_asynchronous, ASYNCHRONOUS)];
+    let flags = [(errand.reads, READS), (errand.reports, REPORTS)];
     frame.extend_from_slice(&[kind, flags.iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).sum()]);
     frame.extend_from_slice(&errand.work.deadline_ms.to_le_bytes());
     frame.extend_from_slice(uuid_text(errand.work.request).as_bytes());

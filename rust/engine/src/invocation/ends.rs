@@ -8,7 +8,7 @@ use super::{Asynchronous, Letter, Target};
 use crate::failures::{FailureKey, FailureRow, Part};
 use crate::history::What;
 use crate::port::Table;
-use crate::state::{uuid_text, State};
+use crate::state::{parse_uuid, uuid_text, State};
 
 impl State {
     /// An event's life is over.
@@ -94,7 +94,7 @@ impl State {
 
     /// Give an event that had failed another life. Its row goes in the commit that brings it back.
     pub(crate) fn revive_event(&mut self, failure: FailureKey, ended: &Ended, payload: &[u8]) {
-        let request = u128::from_str_radix(&ended.request.replace('-', ""), 16).unwrap_or_else(|_| self.chance.uuid());
+        let request = parse_uuid(&ended.request).unwrap_or_else(|| self.chance.uuid());
         let event = self.new_event(request, 0, payload.into());
         self.pending.remove(Table::Failure, failure.bytes());
         self.history.note(self.now.wall_ms, request, What::Redriven);

@@ -25,6 +25,7 @@ use crate::error::{EngineError, Reply, Waiter};
 use crate::history::What;
 use crate::meters::EventMeters;
 use crate::port::{StoreError, Table};
+use crate::queue::Bound;
 use crate::slots::{SlotId, SlotKind, SlotRecord};
 use crate::state::State;
 
@@ -67,6 +68,11 @@ impl Default for Asynchronous {
 }
 
 impl Asynchronous {
+    /// The names of everything that may be told.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &str> {
+        [&self.on_success, &self.on_failure, &self.dead_letter].into_iter().filter_map(Option::as_deref)
+    }
+
     fn settings(&self, concurrency: u32) -> Settings {
         Settings {
             maximum_retry_attempts: self.maximum_retry_attempts,
@@ -110,6 +116,7 @@ pub(crate) struct EventQueues {
 }
 
 /// An event on its way to the disk.
+#[derive(Clone)]
 pub(crate) struct Accepted {
     pub(crate) queue: u64,
     pub(crate) key: Key,
@@ -137,7 +144,7 @@ impl State {
         });
         match accepted {
             Ok(queue) => {
-                let hops = parent.and_then(|request| self.hops_of(request)).map_or(0, |hops| hops + 1);
+                let hops = self.hops_after(parent);
                 let request = self.chance.uuid();
                 let event = self.new_event(request, hops, payload.into());
                 let accepted = self.number_event(queue, event);
@@ -152,10 +159,13 @@ impl State {
 
     /// Accept an event by the engine's own doing. Its row joins the commit of what brings it forth.
     pub(crate) fn bear_event(&mut self, queue: u64, event: Event) {
-        let accepted = self.number_event(queue, event);
-        let (key, value) = accepted.row();
-        self.pending.set(Table::Event, key, value);
-        self.pending.born.push(accepted);
+        let events = vec![self.number_event(queue, event)];
+        self.write_bound(&Bound { rows: Vec::new(), events });
+    }
+
+    /// Write what waits for nothing else.
+    pub(crate) fn write_bound(&mut self, bound: &Bound) {
+        bound.join(&mut self.pending);
         self.pending.begin_lazily(self.now.mono_ns);
     }
 
@@ -164,7 +174,7 @@ impl State {
         Event { request, life, status: 0, error: None, payload }
     }
 
-    fn number_event(&mut self, queue: u64, event: Event) -> Accepted {
+    pub(crate) fn number_event(&mut self, queue: u64, event: Event) -> Accepted {
         let events = &mut self.events;
         let number = events.next_number;
         events.next_number += 1;
@@ -279,9 +289,9 @@ impl State {
         }
     }
 
-    /// Hops of the chain that a running attempt belongs to.
-    fn hops_of(&mut self, request: u128) -> Option<u32> {
-        self.events_running.get(&request).copied()
+    /// Functions that the chain has gone through of what a handler begets; `parent` is the request that it runs on.
+    pub(crate) fn hops_after(&self, parent: Option<u128>) -> u32 {
+        parent.and_then(|request| self.hops_running.get(&request)).map_or(0, |hops| hops + 1)
     }
 
     pub(crate) fn no_function(&self, function: &str) -> EngineError {

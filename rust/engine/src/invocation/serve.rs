@@ -84,7 +84,7 @@ impl State {
         let mut one = Attempt::new(slot, job, attempt);
         if let Job::Event { event, .. } = &one.job {
             one.request = event.request;
-            self.events_running.insert(event.request, event.life.hops);
+            self.hops_running.insert(event.request, event.life.hops);
         }
         self.ready(one, alone);
     }
@@ -99,7 +99,7 @@ impl State {
     /// An attempt at an event has ended. `body`: the response or the error object, JSON.
     pub(crate) fn event_ended(&mut self, id: u64, key: Key, mut event: Event, status: u8, body: Option<Vec<u8>>) {
         let now = self.now;
-        self.events_running.remove(&event.request);
+        self.hops_running.remove(&event.request);
         let outcome = match status {
             0 => Outcome::Success,
             1 | 2 => Outcome::Error,
@@ -164,7 +164,7 @@ impl State {
                 let event = Event::decode(&value).ok_or_else(|| damaged(id, key))?;
                 bytes += value.len();
                 found.push((key, event.life));
-                if self.events_running.contains_key(&event.request) {
+                if self.hops_running.contains_key(&event.request) {
                     continue;
                 }
                 self.keep_at_hand_event(id, key, event);

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::record::Ended;
 use crate::error::EngineError;
 use crate::failures::{FailureKey, FailureRow, Part};
-use crate::queue::{Attribute, BoundRow, NewMessage, Sender};
+use crate::queue::{Attribute, Bound, BoundRow, NewMessage, Sender};
 use crate::state::State;
+use crate::topic::Publication;
 
-/// Begins the name of a destination that is a function of this store, or a queue.
+/// Begins the name of a destination that is a function of this store, a queue, or a topic.
 const FUNCTION: &str = "function:";
 const QUEUE: &str = "queue:";
+const TOPIC: &str = "topic:";
 
 /// A destination, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,17 +21,20 @@ pub(crate) enum Target<'a> {
     Function(&'a str),
     /// A standard queue of this store, which is sent a message.
     Queue(&'a str),
+    /// A topic of this store, to which it is published.
+    Topic(&'a str),
     /// Something that a process has registered, and that has to be called.
     Registered,
 }
 
 impl<'a> Target<'a> {
     pub(crate) fn of(name: &'a str) -> Self {
-        match (name.strip_prefix(FUNCTION), name.strip_prefix(QUEUE)) {
-            (Some(function), _) => Self::Function(function),
-            (_, Some(queue)) => Self::Queue(queue),
-            _ => Self::Registered,
-        }
+        let named = |prefix| name.strip_prefix(prefix);
+        let function = named(FUNCTION).map(Self::Function);
+        function
+            .or_else(|| named(QUEUE).map(Self::Queue))
+            .or_else(|| named(TOPIC).map(Self::Topic))
+            .unwrap_or(Self::Registered)
     }
 
     pub(crate) fn is_here(self) -> bool {
@@ -47,7 +52,7 @@ pub(crate) struct Letter {
 impl Letter {
     /// Of an event that has ended, in the form that the destination takes.
     pub(crate) fn of(ended: &Ended, key: FailureKey, payload: &[u8], target: Target<'_>) -> Self {
-        if key.part != Part::DeadLetter || !matches!(target, Target::Queue(_)) {
+        if key.part != Part::DeadLetter || !matches!(target, Target::Queue(_) | Target::Topic(_)) {
             return Self { text: ended.text(key, payload, None), attributes: Vec::new(), hops: ended.hops };
         }
         let attribute = |(name, data_type, value): (&str, &str, String)| Attribute {
@@ -72,8 +77,19 @@ impl Letter {
 }
 
 impl State {
-    /// Tell a destination of this store. `rows` are written in the commit that writes what it is told: at once for a function; for a
-    /// queue that has no room on a full disk, later. Says whether that may be later.
+    /// A function that runs and has this destination, itself or by a mapping.
+    pub(crate) fn told_by(&self, target: Target<'_>) -> Option<&str> {
+        let is_it = |name: &str| Target::of(name) == target;
+        let function = self.functions.iter().find(|function| function.asynchronous.destinations().any(is_it));
+        let by_mapping = || {
+            let mut mappings = self.mappings.values().filter(|mapping| mapping.slot.is_some());
+            mappings.find(|mapping| mapping.row.on_failure.as_deref().is_some_and(is_it))
+        };
+        function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
+    }
+
+    /// Tell a destination of this store. `rows` are written in the commit that writes what it is told: at once where that is events
+    /// of functions; where it is messages of queues that have no room on a full disk, later. Says whether that may be later.
     pub(crate) fn tell(
         &mut self,
         target: Target<'_>,
@@ -83,22 +99,22 @@ impl State {
         match target {
             Target::Function(name) => {
                 let queue = self.event_queue(name)?;
-                for (table, key, value) in rows {
-                    match value {
-                        Some(value) => self.pending.set(table, key, value),
-                        None => self.pending.remove(table, key),
-                    }
-                }
                 let payload: Arc<[u8]> = letter.text.into_bytes().into();
                 let request = self.chance.uuid();
                 let event = self.new_event(request, letter.hops + 1, payload);
-                self.bear_event(queue, event);
+                let events = vec![self.number_event(queue, event)];
+                self.write_bound(&Bound { rows, events });
                 Ok(false)
             }
             Target::Queue(name) => {
                 let message = NewMessage { body: letter.text, attributes: letter.attributes, ..NewMessage::default() };
-                self.queue_send(name, &message, Sender::Rows(rows))?;
+                self.queue_send(name, &message, letter.hops + 1, Sender::Bound(Bound { rows, events: Vec::new() }))?;
                 Ok(true)
+            }
+            Target::Topic(name) => {
+                let Letter { text: message, attributes, hops } = letter;
+                let publication = Publication { message, attributes, subject: None };
+                self.tell_topic(name, &publication, hops + 1, rows)
             }
             Target::Registered => Err(EngineError::NotFound("the destination is not part of this store".into())),
         }
@@ -113,6 +129,7 @@ mod tests {
     fn a_name_says_where_a_destination_is() {
         assert_eq!(Target::of("function:f"), Target::Function("f"));
         assert_eq!(Target::of("queue:q"), Target::Queue("q"));
+        assert_eq!(Target::of("topic:t"), Target::Topic("t"));
         assert_eq!(Target::of("on_failure:stream/f"), Target::Registered);
         assert!(!Target::of("on_success:f").is_here());
     }

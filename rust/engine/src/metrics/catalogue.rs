@@ -96,6 +96,10 @@ const fn sqs(name: &'static str, unit: &'static str) -> Aws {
     Aws { namespace: "AWS/SQS", name, unit, scale: 1.0 }
 }
 
+const fn sns(name: &'static str, unit: &'static str) -> Aws {
+    Aws { namespace: "AWS/SNS", name, unit, scale: 1.0 }
+}
+
 macro_rules! catalogue {
     ($($metric:ident: $name:literal, $aws:expr, $kind:ident, $unit:ident, [$($label:literal),*], $buckets:expr, $help:literal;)*) => {
         /// Names a metric in code.
@@ -189,7 +193,7 @@ catalogue! {
         "Events given up, by the reason; what was sent to a destination or dead-letter queue counts, too.";
     RecursiveInvocationsDropped: "forebay_recursive_invocations_dropped_total",
         Some(lambda("RecursiveInvocationsDropped", "Count", 1.0)), Counter, Count, ["function"], NONE,
-        "Events not run, since their chain of invocations went through 16 functions.";
+        "Events and messages not handed to the function, since their chain of invocations went through 16 functions.";
     DeadLetterErrors: "forebay_dead_letter_errors_total", Some(lambda("DeadLetterErrors", "Count", 1.0)), Counter, Count,
         ["function"], NONE, "Attempts to send an event to a dead-letter queue that were not confirmed.";
 
@@ -226,6 +230,16 @@ catalogue! {
         NONE, "Age of the oldest message of a queue.";
     MessagesFiltered: "forebay_messages_filtered_total", None, Counter, Count, ["mapping", "reason"], NONE,
         "Messages that a filter held back from the function, which deletes them; reason is `no_match` or `not_json`.";
+
+    TopicMessagesPublished: "forebay_topic_messages_published_total", Some(sns("NumberOfMessagesPublished", "Count")), Counter, Count,
+        ["topic"], NONE, "Messages published to a topic, records of destinations included.";
+    PublishSize: "forebay_topic_message_bytes", Some(sns("PublishSize", "Bytes")), Distribution, Bytes, ["topic"], BYTES,
+        "Size of a message published to a topic, its attributes included.";
+    NotificationsDelivered: "forebay_topic_notifications_delivered_total", Some(sns("NumberOfNotificationsDelivered", "Count")), Counter,
+        Count, ["topic"], NONE, "Copies of messages given to queues and functions, in the commit of the message itself.";
+    NotificationsFilteredOut: "forebay_topic_notifications_filtered_out_total",
+        Some(sns("NumberOfNotificationsFilteredOut", "Count")), Counter, Count, ["topic"], NONE,
+        "Subscriptions that were not given a message, since their filter policy did not match it.";
 
     StoreCommits: "forebay_store_commits_total", None, Counter, Count, [], NONE,
         "Durable commits of the store.";

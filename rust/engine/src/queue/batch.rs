@@ -120,7 +120,7 @@ pub fn received(delivery: Delivery, content: &Received<'_>) -> Item {
     let attributes = pack_attributes(content.attributes);
     let ids = (content.group, content.deduplication_id);
     let message = Message::new(content.id, ids, (content.sent_ms, 0), &attributes, content.body);
-    let message = message.moved(content.source, content.sent_ms);
+    let message = message.buried(content.source, content.sent_ms);
     let mut chunk = Chunk::starting_at(delivery.handle.number);
     chunk.push(content.group, &message.pack(), 0, content.sent_ms);
     Item { delivery, chunk: Arc::new(chunk) }

@@ -1,6 +1,6 @@
 //! What a queue takes: the rules of one message, in AWS's words where it has some.
 
-use super::message::{NewMessage, BODY_MAX, ENTRIES_MAX};
+use super::message::{Attribute, NewMessage, BODY_MAX, ENTRIES_MAX};
 use super::row::QueueRow;
 use crate::error::EngineError;
 
@@ -40,7 +40,7 @@ fn size(message: &NewMessage) -> usize {
 /// Refuse a message that the queue does not take.
 pub(super) fn check_message(message: &NewMessage, queue: &QueueRow) -> Result<(), EngineError> {
     check_body(message)?;
-    check_attributes(message)?;
+    check_attributes(&message.attributes)?;
     if queue.is_fifo() {
         return check_fifo(message, queue);
     }
@@ -106,7 +106,12 @@ fn check_body(message: &NewMessage) -> Result<(), EngineError> {
             "One or more parameters are invalid. Reason: Message must be shorter than {BODY_MAX} bytes. This one has {bytes}."
         )));
     }
-    if !is_text(&message.body) {
+    check_characters(&message.body)
+}
+
+/// Refuse a text with characters that no message may have.
+pub(crate) fn check_characters(text: &str) -> Result<(), EngineError> {
+    if !is_text(text) {
         return refuse(
             "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
         );
@@ -120,8 +125,8 @@ fn is_text(body: &str) -> bool {
     !has_control && (body.is_ascii() || !body.contains(['\u{FFFE}', '\u{FFFF}']))
 }
 
-fn check_attributes(message: &NewMessage) -> Result<(), EngineError> {
-    let attributes = &message.attributes;
+/// Refuse message attributes that nobody takes.
+pub(crate) fn check_attributes(attributes: &[Attribute]) -> Result<(), EngineError> {
     if attributes.len() > ATTRIBUTES_MAX {
         return refuse(format!(
             "Number of message attributes [{}] exceeds the allowed maximum [{ATTRIBUTES_MAX}].",

@@ -85,16 +85,10 @@ impl State {
         if let Some(source) = self.queues.buried_in(name).next() {
             return refuse(format!("is the dead-letter queue of {source:?}: give that one another first"));
         }
-        let is_told = |wish: &Option<String>| wish.as_deref().map(Target::of) == Some(Target::Queue(name));
-        let is_of_function = self.functions.iter().find(|function| {
-            let wishes = &function.asynchronous;
-            is_told(&wishes.on_success) || is_told(&wishes.on_failure) || is_told(&wishes.dead_letter)
-        });
-        let mut mappings = self.mappings.values().filter(|mapping| mapping.slot.is_some());
-        let function = is_of_function
-            .map(|function| &function.name)
-            .or_else(|| mappings.find(|mapping| is_told(&mapping.row.on_failure)).map(|mapping| &mapping.row.function));
-        if let Some(function) = function {
+        if let Some(topic) = self.topics_of_queue(name).next() {
+            return refuse(format!("is subscribed to topic {topic:?}: take that subscription back first"));
+        }
+        if let Some(function) = self.told_by(Target::Queue(name)) {
             return refuse(format!("is a destination of function {function:?}, which runs"));
         }
         let is_redriven = self.queues.tasks.contains_key(&id);

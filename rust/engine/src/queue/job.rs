@@ -20,6 +20,8 @@ pub(crate) struct QueueJob {
     pub(crate) messages: Messages,
     /// The runs of neighbouring messages, first and last number of each.
     pub(super) runs: Vec<(u64, u64)>,
+    /// Functions that the longest chain has gone through of those that its messages belong to.
+    pub(crate) hops: u32,
     pub(super) backoff: Backoff,
     pub(crate) reports: bool,
     /// Held for the queue's visibility timeout, as on AWS.

@@ -11,6 +11,7 @@ use forebay_core::queue::face::{Delivery, Handle, Hold, Outcome, Receive};
 use forebay_core::stream::face::Backoff;
 
 use super::batch::{judge, Item, Messages};
+use super::chains::Stopped;
 use super::gather::{Purpose, Want};
 use super::job::QueueJob;
 use super::mapping_row::QueueMappingRow;
@@ -56,6 +57,8 @@ pub(crate) struct Assembly {
     mapping: u64,
     kept: Vec<Item>,
     bytes: u64,
+    /// The most that any chain has gone through of those that its messages belong to.
+    hops: u32,
     alone: bool,
     /// Times that messages were received for it.
     refills: u32,
@@ -63,7 +66,7 @@ pub(crate) struct Assembly {
 
 impl Assembly {
     fn new(mapping: u64, alone: bool) -> Self {
-        Self { mapping, kept: Vec::new(), bytes: 0, alone, refills: 0 }
+        Self { mapping, kept: Vec::new(), bytes: 0, hops: 0, alone, refills: 0 }
     }
 }
 
@@ -196,7 +199,7 @@ impl State {
             return None;
         };
         let source = self.queues.entries[id].source.clone();
-        let (mut refused, mut too_much) = (Vec::new(), Vec::new());
+        let (mut refused, mut too_much, mut stopped) = (Vec::new(), Vec::new(), Stopped::default());
         let (mut not_json, mut last, mut runs) = (0, None, count_runs(&assembly.kept));
         for item in found {
             let number = item.delivery.handle.number;
@@ -207,7 +210,11 @@ impl State {
                 refused.push(item.delivery.handle);
                 continue;
             }
-            let bytes = item.message().size() as u64 + EVENT_BYTES;
+            let message = item.message();
+            if stopped.stops(&message, item.delivery.handle, source.is_fifo) {
+                continue;
+            }
+            let (hops, bytes) = (message.hops, message.size() as u64 + EVENT_BYTES);
             runs += usize::from(last.is_none_or(|last| last + 1 != number));
             let fits = assembly.bytes + bytes <= BATCH_BYTES_MAX && runs <= RUNS_OF_BATCH;
             if !too_much.is_empty() || !(fits || assembly.kept.is_empty()) {
@@ -216,13 +223,16 @@ impl State {
             }
             last = Some(number);
             assembly.bytes += bytes;
+            assembly.hops = assembly.hops.max(hops);
             assembly.kept.push(item);
         }
         mapping.meters.held_back(refused.len() as u64, not_json);
         let wanted = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
-        let is_short = !refused.is_empty() && too_much.is_empty() && wanted > 0 && !assembly.alone;
+        let is_short =
+            !(refused.is_empty() && stopped.is_empty()) && too_much.is_empty() && wanted > 0 && !assembly.alone;
         assembly.refills += 1;
         self.filter_out(id, assembly.mapping, &refused);
+        self.stop_chains(id, assembly.mapping, &stopped);
         self.give_back(id, &too_much);
         if is_short && assembly.refills < REFILLS_MAX {
             let more = self.receive_for(assembly.mapping, wanted);
@@ -286,6 +296,7 @@ impl State {
             mapping: assembly.mapping,
             queue: id,
             messages,
+            hops: assembly.hops,
             backoff: mapping.row.backoff(&queue.row),
             reports: mapping.row.report_batch_item_failures,
             strict: mapping.row.strict_lambda,

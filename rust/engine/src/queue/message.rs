@@ -1,8 +1,8 @@
 //! A message: what its sender gives, how it is packed into its queue's log, by what it is named.
 //!
 //! A message is a record of a chunk (`chunk.rs`): the record's key is the message group, its arrival the moment of sending, its
-//! data `format u8 = 1, id u128, delay_ms u32, deduplication id length u16, source length u16, attributes length u32`,
-//! little-endian, then deduplication id, source queue, attributes and body. An attribute is `name length u16, type length
+//! data `format u8 = 2, id u128, delay_ms u32, deduplication id length u16, source length u16, attributes length u32, hops u16`,
+//! little-endian, then deduplication id, source queue, attributes and body; format 1 had no hops. An attribute is `name length u16, type length
 //! u16, value length u32`, name, type, value; they stand in the order of their names.
 
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -22,8 +22,13 @@ pub const BODY_MAX: usize = 1_048_576;
 /// Most messages sent or received together.
 pub const ENTRIES_MAX: usize = 10;
 
-const FORMAT: u8 = 1;
-const HEADER: usize = 29;
+const FORMAT: u8 = 2;
+const HEADER: usize = 31;
+/// Of a message without hops.
+const FORMAT_1: u8 = 1;
+const HEADER_1: usize = 29;
+/// Begins a receipt handle.
+const RECEIPT: u8 = 1;
 /// Sequence numbers have 20 digits.
 const SEQUENCE_BASE: u64 = 10_000_000_000_000_000_000;
 
@@ -99,11 +104,13 @@ pub struct Message<'a> {
     pub sent_ms: u64,
     /// How long after that it cannot be received.
     pub delay_ms: u64,
+    /// Functions that the chain it belongs to has gone through.
+    pub hops: u32,
     /// Deduplication id; empty without one.
     pub deduplication_id: &'a str,
     /// The queue whose dead letter it is; empty if it is none.
     pub source: &'a str,
-    attributes: &'a [u8],
+    pub(super) attributes: &'a [u8],
     /// What it says.
     pub body: &'a str,
 }
@@ -111,10 +118,12 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// Read a record of a queue's log; `None` if it holds no message.
     pub fn of(record: &RecordView<'a>) -> Option<Self> {
-        let (head, rest) = record.data.split_at_checked(HEADER)?;
-        if head[0] != FORMAT {
-            return None;
-        }
+        let header = match *record.data.first()? {
+            FORMAT => HEADER,
+            FORMAT_1 => HEADER_1,
+            _ => return None,
+        };
+        let (head, rest) = record.data.split_at_checked(header)?;
         let (deduplication_id, rest) = rest.split_at_checked(usize::from(u16_at(head, 21)))?;
         let (source, rest) = rest.split_at_checked(usize::from(u16_at(head, 23)))?;
         let (attributes, body) = rest.split_at_checked(u32_at(head, 25) as usize)?;
@@ -125,6 +134,7 @@ impl<'a> Message<'a> {
             group: record.key,
             sent_ms: record.arrival_ms,
             delay_ms: u64::from(u32_at(head, 17)),
+            hops: if header == HEADER { u32::from(u16_at(head, 29)) } else { 0 },
             deduplication_id: std::str::from_utf8(deduplication_id).ok()?,
             source: std::str::from_utf8(source).ok()?,
             attributes,
@@ -142,6 +152,7 @@ impl<'a> Message<'a> {
         data.extend_from_slice(&(self.deduplication_id.len() as u16).to_le_bytes());
         data.extend_from_slice(&(self.source.len() as u16).to_le_bytes());
         data.extend_from_slice(&(self.attributes.len() as u32).to_le_bytes());
+        data.extend_from_slice(&(self.hops.min(u32::from(u16::MAX)) as u16).to_le_bytes());
         for text in texts {
             data.extend_from_slice(text);
         }
@@ -156,12 +167,17 @@ impl<'a> Message<'a> {
         attributes: &'a [u8],
         body: &'a str,
     ) -> Self {
-        Self { id, group, sent_ms, delay_ms, deduplication_id, source: "", attributes, body }
+        Self { id, group, sent_ms, delay_ms, hops: 0, deduplication_id, source: "", attributes, body }
     }
 
-    /// The same message as the dead letter of a queue, or (`""`) as none any more.
-    pub(super) fn moved(self, source: &'a str, sent_ms: u64) -> Self {
+    /// The same message as the dead letter of a queue.
+    pub(super) fn buried(self, source: &'a str, sent_ms: u64) -> Self {
         Self { source, sent_ms, delay_ms: 0, ..self }
+    }
+
+    /// The same message begun anew by an operator, and with it the chain that it belongs to.
+    pub(super) fn redriven(self, sent_ms: u64) -> Self {
+        Self { source: "", sent_ms, delay_ms: 0, hops: 0, ..self }
     }
 
     /// Attributes as `(name, type, value)`, by name.
@@ -272,7 +288,7 @@ pub(super) fn number_in_sequence(sequence: u64) -> Option<u64> {
 /// A receipt handle: opaque to whoever holds it.
 pub fn receipt_text(log: ShardId, handle: Handle) -> String {
     let mut bytes = [0; 21];
-    bytes[0] = FORMAT;
+    bytes[0] = RECEIPT;
     bytes[1..5].copy_from_slice(&log.to_le_bytes());
     bytes[5..13].copy_from_slice(&handle.number.to_le_bytes());
     bytes[13..].copy_from_slice(&handle.receipt.to_le_bytes());
@@ -282,7 +298,7 @@ pub fn receipt_text(log: ShardId, handle: Handle) -> String {
 /// The queue's log and the handle that a receipt names.
 pub fn parse_receipt(text: &str) -> Option<(ShardId, Handle)> {
     let bytes: [u8; 21] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
-    if bytes[0] != FORMAT {
+    if bytes[0] != RECEIPT {
         return None;
     }
     Some((u32_at(&bytes, 1), Handle { number: u64_at(&bytes, 5), receipt: u64_at(&bytes, 13) }))
@@ -321,17 +337,29 @@ mod tests {
     #[test]
     fn a_message_comes_out_of_its_record_as_it_went_in() {
         let packed = pack_attributes(&[attribute("z", "String", "ü"), attribute("a", "Binary.png", "AAH/")]);
-        let message = Message::new(7, ("g", "d"), (1_000, 5), &packed, "hello");
-        let dead = message.moved("orders", 2_000);
+        let message = Message { hops: 3, ..Message::new(7, ("g", "d"), (1_000, 5), &packed, "hello") };
+        let dead = message.buried("orders", 2_000);
         let mut chunk = Chunk::starting_at(4);
         for one in [message, dead] {
             chunk.push(one.group, &one.pack(), 0, one.sent_ms);
         }
         assert_eq!(Message::of(&chunk.record(4)), Some(message));
         assert_eq!(Message::of(&chunk.record(5)), Some(dead));
+        assert_eq!((dead.hops, dead.redriven(3_000).hops), (3, 0));
         let names: Vec<_> = message.attributes().collect();
         assert_eq!(names, [("a", "Binary.png", &b"\x00\x01\xff"[..]), ("z", "String", "ü".as_bytes())]);
         assert_eq!(message.size(), 5 + 1 + 10 + 3 + 1 + 6 + 2);
+    }
+
+    #[test]
+    fn a_message_of_the_first_format_is_read_and_has_no_hops() {
+        let packed = pack_attributes(&[attribute("a", "String", "v")]);
+        let message = Message::new(7, ("g", "d"), (1_000, 5), &packed, "hello");
+        let mut data = message.pack();
+        data[0] = FORMAT_1;
+        data.drain(HEADER_1..HEADER);
+        let record = RecordView { key: "g", data: &data, key_hash: 0, arrival_ms: 1_000, lost: false };
+        assert_eq!(Message::of(&record), Some(message));
     }
 
     #[test]

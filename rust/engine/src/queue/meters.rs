@@ -65,6 +65,7 @@ pub(super) struct MappingMeters {
     filtered: Counter,
     no_match: Counter,
     not_json: Counter,
+    pub(super) recursive: Counter,
 }
 
 impl MappingMeters {
@@ -81,6 +82,7 @@ impl MappingMeters {
             filtered: registry.counter(Metric::RecordsFiltered, &name),
             no_match: registry.counter(Metric::MessagesFiltered, &[name[0], "no_match"]),
             not_json: registry.counter(Metric::MessagesFiltered, &[name[0], "not_json"]),
+            recursive: registry.counter(Metric::RecursiveInvocationsDropped, &[function]),
         }
     }
 

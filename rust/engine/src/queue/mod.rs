@@ -10,6 +10,8 @@
 //! removes a queue, `restore` goes on after a restart.
 
 mod batch;
+mod bound;
+mod chains;
 mod check;
 mod deleting;
 mod gather;
@@ -41,11 +43,13 @@ use forebay_core::queue::QueueMachine;
 use forebay_core::Now;
 
 pub use batch::{received, Item, Messages, QueueSource, Received};
+pub(crate) use bound::{Bound, BoundRow};
+pub(crate) use check::{check_attributes, check_characters};
 pub(crate) use job::QueueJob;
 pub(crate) use look::Life;
 pub(crate) use mapping::QueueMapping;
 pub(crate) use message::{Attribute, NewMessage};
-pub(crate) use sends::{BoundRow, Sender, SentCommit};
+pub(crate) use sends::{Outgoing, Sender, SentCommit};
 pub(crate) use verbs::names_queue;
 
 use self::gather::Want;
@@ -54,7 +58,6 @@ use self::meters::QueueMeters;
 use self::receives::Poll;
 use self::redrive::Task;
 use self::row::QueueRow;
-use self::sends::Outgoing;
 use self::shelf::Shelf;
 use crate::port::{ShardId, Table};
 use crate::slots::{SlotId, SlotRecord};

@@ -72,8 +72,8 @@ impl State {
             let is_fifo = self.queues.entries[to].row.is_fifo();
             let message = match moving {
                 // A standard queue's retention runs on, a FIFO queue's begins anew.
-                Moving::Buried => message.moved(&name, if is_fifo { now_ms } else { message.sent_ms }),
-                Moving::Redriven { .. } => message.moved("", now_ms),
+                Moving::Buried => message.buried(&name, if is_fifo { now_ms } else { message.sent_ms }),
+                Moving::Redriven { .. } => message.redriven(now_ms),
             };
             self.send_moved(to, &message, moved);
         }

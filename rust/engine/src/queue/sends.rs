@@ -9,6 +9,7 @@ use forebay_core::queue::dedup::{Key, Offer, Row as IdRow, WINDOW_MS};
 use forebay_core::queue::face::Sent;
 use sha2::{Digest, Sha256};
 
+use super::bound::Bound;
 use super::check::{check_entries, check_message};
 use super::message::{message_id, pack_attributes, Message, NewMessage};
 use super::moves::Moved;
@@ -27,15 +28,14 @@ const IDS_OF_ROW: usize = 4096;
 /// Bytes of an id in its row: key, number, when it was accepted.
 pub(super) const ID_BYTES: usize = 32;
 
-/// A row to be written in the same commit as a message; `None`: to be removed.
-pub(crate) type BoundRow = (Table, Vec<u8>, Option<Vec<u8>>);
-
 /// Who sends.
 pub(crate) enum Sender {
     /// Somebody who is told the messages' ids, or that nothing was accepted.
     Caller(Waiter),
-    /// The engine: these rows are written in the commit that writes the message, and not before. On a full disk both wait.
-    Rows(Vec<BoundRow>),
+    /// Somebody who publishes to a topic, and is told when everything that comes of it is written.
+    Publisher,
+    /// The engine: this is written in the commit that writes the message, and not before. On a full disk both wait.
+    Bound(Bound),
     /// The engine: the message leaves another queue in the commit that writes it.
     Move(Moved),
 }
@@ -47,7 +47,7 @@ impl Sender {
 }
 
 /// Messages that wait for the next commit.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     packed: Vec<Packed>,
     /// Ids for the caller, of duplicates too.
     ids: Vec<u128>,
@@ -57,6 +57,11 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn sender(self) -> Sender {
         self.sender
+    }
+
+    /// The same by the engine's own doing.
+    pub(crate) fn bound_to(self, bound: Bound) -> Self {
+        Self { sender: Sender::Bound(bound), ..self }
     }
 }
 
@@ -89,12 +94,14 @@ pub(crate) struct SentCommit {
 }
 
 impl State {
-    /// Send messages; the waiter is answered when they are durable, with an array of their ids.
-    pub(crate) fn send_messages(&mut self, queue: &str, messages: &[NewMessage], waiter: Waiter) {
+    /// Send messages; the waiter is answered when they are durable, with an array of their ids. `parent` is the request whose
+    /// handler sends them, if one does.
+    pub(crate) fn send_messages(&mut self, queue: &str, messages: &[NewMessage], parent: Option<u128>, waiter: Waiter) {
+        let hops = self.hops_after(parent);
         let accepted = self.check_room().and_then(|()| {
             check_entries(messages)?;
             let id = self.queue_id(queue)?;
-            Ok((id, self.accept_messages(id, messages)?))
+            Ok((id, self.accept_messages(id, messages, hops)?))
         });
         match accepted {
             Ok((id, (packed, ids))) => {
@@ -106,12 +113,29 @@ impl State {
     }
 
     /// Send one message by the engine's own doing. Refused like anybody's; once accepted it is sent when there is room.
-    pub(crate) fn queue_send(&mut self, queue: &str, message: &NewMessage, sender: Sender) -> Result<(), EngineError> {
+    pub(crate) fn queue_send(
+        &mut self,
+        queue: &str,
+        message: &NewMessage,
+        hops: u32,
+        sender: Sender,
+    ) -> Result<(), EngineError> {
         let id = self.queue_id(queue)?;
-        let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message))?;
+        let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), hops)?;
         self.queue_outgoing(id, Outgoing { packed, ids, sender });
         self.pending.urgent = true;
         Ok(())
+    }
+
+    /// Accept a message that comes of a publication; with `queue_outgoing` it is sent.
+    pub(crate) fn accept_part(
+        &mut self,
+        id: QueueId,
+        message: &NewMessage,
+        hops: u32,
+    ) -> Result<Outgoing, EngineError> {
+        let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), hops)?;
+        Ok(Outgoing { packed, ids, sender: Sender::Publisher })
     }
 
     /// Send a message of one queue to another.
@@ -123,7 +147,7 @@ impl State {
         self.pending.begin_lazily(self.now.mono_ns);
     }
 
-    fn queue_outgoing(&mut self, id: QueueId, outgoing: Outgoing) {
+    pub(crate) fn queue_outgoing(&mut self, id: QueueId, outgoing: Outgoing) {
         let queue = &mut self.queues.entries[id];
         if queue.sends.is_empty() {
             self.pending.sends.push(id);
@@ -139,6 +163,7 @@ impl State {
         &mut self,
         id: QueueId,
         messages: &[NewMessage],
+        hops: u32,
     ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
         let queue = &self.queues.entries[id];
         for (at, message) in messages.iter().enumerate() {
@@ -154,7 +179,7 @@ impl State {
             });
         }
         let mut taken = Vec::new();
-        match self.pack_all(id, messages, &mut taken) {
+        match self.pack_all(id, (messages, hops), &mut taken) {
             Ok(accepted) => Ok(accepted),
             Err(error) => {
                 let queue = &mut self.queues.entries[id];
@@ -169,7 +194,7 @@ impl State {
     fn pack_all(
         &mut self,
         id: QueueId,
-        messages: &[NewMessage],
+        (messages, hops): (&[NewMessage], u32),
         taken: &mut Vec<Key>,
     ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
         let now = self.now;
@@ -208,7 +233,8 @@ impl State {
             let delay_ms = message.delay_ms.unwrap_or(queue.row.delay_ms);
             let whole =
                 Message::new(id, (group, deduplication_id), (now.wall_ms, delay_ms), &attributes, &message.body);
-            packed.push(Packed { group: group.into(), data: whole.pack(), sent_ms: now.wall_ms, key });
+            let data = Message { hops, ..whole }.pack();
+            packed.push(Packed { group: group.into(), data, sent_ms: now.wall_ms, key });
             ids.push(id);
             number += 1;
         }
@@ -230,7 +256,7 @@ impl State {
         };
         let mut chunk = Chunk::starting_at(queue.next);
         let mut ids: Vec<(Key, IdRow)> = Vec::new();
-        for mut outgoing in sends {
+        for outgoing in sends {
             for packed in &outgoing.packed {
                 if chunk.body().len() >= CHUNK_BYTES {
                     let full = std::mem::replace(&mut chunk, Chunk::starting_at(queue.next));
@@ -243,13 +269,8 @@ impl State {
                 }
                 queue.next += 1;
             }
-            if let Sender::Rows(rows) = &mut outgoing.sender {
-                for (table, key, value) in rows.iter() {
-                    match value {
-                        Some(value) => pending.set(*table, key.clone(), value.clone()),
-                        None => pending.remove(*table, key.clone()),
-                    }
-                }
+            if let Sender::Bound(bound) = &outgoing.sender {
+                bound.join(pending);
             }
             commit.senders.push((outgoing.packed.len() as u64, outgoing.ids, outgoing.sender));
         }
@@ -297,7 +318,7 @@ impl State {
             self.queues.entries[commit.queue].inbound -= u64::from(sender.is_engine());
             match sender {
                 Sender::Caller(waiter) => self.answer(waiter, Ok(ids_reply(&ids))),
-                Sender::Rows(_) => {}
+                Sender::Publisher | Sender::Bound(_) => {}
                 Sender::Move(moved) => self.moved(&moved, (log, number)),
             }
         }
@@ -347,11 +368,10 @@ impl State {
             queue.inbound -= u64::from(outgoing.sender.is_engine());
             match outgoing.sender {
                 Sender::Caller(waiter) => self.answer(waiter, Err(error.clone().into())),
-                Sender::Rows(rows) => {
-                    for (table, key, _) in &rows {
-                        self.pending.cancel(*table, key.clone());
-                    }
-                    self.queue_outgoing(id, Outgoing { sender: Sender::Rows(rows), ..outgoing });
+                Sender::Publisher => {}
+                Sender::Bound(bound) => {
+                    bound.part(&mut self.pending);
+                    self.queue_outgoing(id, Outgoing { sender: Sender::Bound(bound), ..outgoing });
                 }
                 Sender::Move(moved) => self.move_refused(moved, was_taken),
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use forebay_core::Now;
 use serde_json::{json, Value};
 
+use super::bound::Bound;
 use super::message::NewMessage;
 use super::sends::Sender;
 use crate::attempts::{Settled, Task, Work};
@@ -148,7 +149,9 @@ fn a_bound_row_and_its_message_are_durable_together_or_not_at_all() {
     let key = b"done".to_vec();
     let rows = vec![(Table::Event, key.clone(), Some(b"yes".to_vec()))];
     rig.store.fail(1, Fault::Full, Repeat::Always);
-    rig.engine.with(|state| state.queue_send("q", &message("told"), Sender::Rows(rows)).unwrap());
+    rig.engine.with(|state| {
+        state.queue_send("q", &message("told"), 0, Sender::Bound(Bound { rows, events: Vec::new() })).unwrap();
+    });
     rig.advance(SECOND);
     assert_eq!(rig.visible("q"), 0);
     assert_eq!(rig.store.reader().unwrap().get(Table::Event, &key).unwrap(), None, "neither without the other");

@@ -13,7 +13,7 @@ use super::QueueId;
 use crate::error::{EngineError, Waiter};
 use crate::mappings::NEXT_MAPPING;
 use crate::port::Table;
-use crate::state::State;
+use crate::state::{parse_uuid, State};
 use crate::verbs::{read, Done};
 
 #[derive(Deserialize)]
@@ -25,6 +25,8 @@ struct Named {
 struct Send {
     name: String,
     messages: Vec<NewMessage>,
+    #[serde(default)]
+    parent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +83,10 @@ impl State {
         }
         if verb == "queue.send" {
             match read::<Send>(body) {
-                Ok(send) => self.send_messages(&send.name, &send.messages, waiter),
+                Ok(send) => {
+                    let parent = send.parent.as_deref().and_then(parse_uuid);
+                    self.send_messages(&send.name, &send.messages, parent, waiter);
+                }
                 Err(error) => self.answer(waiter, Err(error)),
             }
             return;

@@ -180,7 +180,7 @@ pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
     let (kind, body): (u8, Cow<'_, [u8]>) = match answer {
         Ok(Reply::Numbers(numbers)) => (NUMBERS, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
         Ok(Reply::Request(request)) => (REQUEST, request.to_le_bytes().to_vec().into()),
-        Ok(Reply::Json(json)) => (JSON, json.into()),
+        Ok(Reply::Json(json) | Reply::Added(json)) => (JSON, json.into()),
         Err(error) => (ERROR, serde_json::to_vec(error).unwrap_or_default().into()),
     };
     if HEAD + body.len() <= FRAME_MAX {

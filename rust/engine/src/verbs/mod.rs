@@ -45,6 +45,9 @@ impl State {
             self.queue_exchange(verb, body, waiter);
             return self.feed_queues();
         }
+        if verb == "topic.publish" {
+            return self.topic_publish(body, waiter);
+        }
         let reply = |answer: Value| Reply::Json(answer.to_string().into_bytes());
         match self.do_verb(verb, body) {
             Ok(Done::WhenDurable(answer)) if !self.pending.is_empty() => {
@@ -71,6 +74,7 @@ impl State {
             return Err(error.clone().into());
         }
         match verb {
+            _ if verb.starts_with("topic.") => self.topic_verb(verb, body),
             _ if verb.starts_with("queue.") => self.queue_verb(verb, body),
             _ if verb.starts_with("mapping.") && names_queue(body) => self.queue_mapping_verb(verb, body),
             "stream.declare" => self.stream_declare(&read::<streams::Declare>(body)?),

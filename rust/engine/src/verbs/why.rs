@@ -83,7 +83,7 @@ impl State {
                     self.events.queues.get(&queue).map(|events| events.function.clone()).unwrap_or_default()
                 };
                 life.facts = known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)).collect();
-                life.is_running = self.events_running.contains_key(&id);
+                life.is_running = self.hops_running.contains_key(&id);
                 let message = self.message_life(id)?;
                 let (is_message, search) = (!message.facts.is_empty() || !message.kept.is_empty(), message.search);
                 life.add(message);

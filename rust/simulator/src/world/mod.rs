@@ -292,7 +292,7 @@ impl World {
             let answer = match answer {
                 Ok(Reply::Numbers(numbers)) => ledger::Answer::Acknowledged(numbers),
                 Err(EngineError::Closed(_) | EngineError::Store(StoreError::Failed(_))) => ledger::Answer::Unknown,
-                Ok(Reply::Json(_) | Reply::Request(_)) | Err(_) => ledger::Answer::Refused,
+                Ok(Reply::Json(_) | Reply::Added(_) | Reply::Request(_)) | Err(_) => ledger::Answer::Refused,
             };
             open(&shared).answered(&name, first, count as u32, &answer);
         });
@@ -306,7 +306,7 @@ impl World {
         let ear = heard.clone();
         let told = Box::new(move |answer: Answer| {
             let answer = answer.map(|reply| match reply {
-                Reply::Json(json) => serde_json::from_slice(&json).unwrap_or_default(),
+                Reply::Json(json) | Reply::Added(json) => serde_json::from_slice(&json).unwrap_or_default(),
                 Reply::Numbers(_) | Reply::Request(_) => Value::Null,
             });
             *ear.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);

@@ -136,7 +136,7 @@ impl Rig {
         for _ in 0..10 {
             if let Some(answer) = ear.heard() {
                 return answer.map(|reply| match reply {
-                    Reply::Json(json) => serde_json::from_slice(&json).unwrap(),
+                    Reply::Json(json) | Reply::Added(json) => serde_json::from_slice(&json).unwrap(),
                     Reply::Request(request) => Value::String(forebay_engine::state::uuid_text(request)),
                     Reply::Numbers(_) => Value::Null,
                 });

@@ -41,11 +41,14 @@ pub(super) fn open(file: &Path, durability: Durability, witness: &Witness) -> Re
         make(&handle)?;
         witness.note(1)?;
     }
-    check_format(&handle)?;
+    let found = check_format(&handle)?;
     handle.write_ahead(durability)?;
     let content = take_census(&handle)?;
     if durability == Durability::PowerLoss && content.census.commits < seen {
         return Err(lost(content.census.commits, seen));
+    }
+    if found < FORMAT {
+        handle.pragma_update(None, "user_version", FORMAT)?;
     }
     Ok((handle, content))
 }
@@ -85,8 +88,8 @@ fn make(handle: &Handle) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refuse what is not ours, what is newer, and what does not look as we made it.
-pub(super) fn check_format(connection: &Connection) -> Result<(), StoreError> {
+/// Refuse what is not ours, what is newer, and what does not look as we made it. Gives the format.
+pub(super) fn check_format(connection: &Connection) -> Result<u32, StoreError> {
     if pragma(connection, "application_id")? != APPLICATION_ID {
         return Err(StoreError::Corrupt("the file forebay.db is not a forebay store".into()));
     }
@@ -96,10 +99,10 @@ pub(super) fn check_format(connection: &Connection) -> Result<(), StoreError> {
     }
     let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid")?;
     let tables = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    if found != FORMAT || tables != SCHEMA || pragma(connection, "auto_vacuum")? != 2 {
+    if found == 0 || tables != SCHEMA || pragma(connection, "auto_vacuum")? != 2 {
         return Err(StoreError::Corrupt("the header or the schema of forebay.db is not as it was made".into()));
     }
-    Ok(())
+    Ok(found)
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<u32, StoreError> {

@@ -51,7 +51,7 @@ impl Survey {
         match check_format(connection) {
             Err(error @ StoreError::NewerFormat { .. }) => return Err(error),
             Err(error) => survey.damage.tell(&error),
-            Ok(()) => {}
+            Ok(_) => {}
         }
         survey.check_integrity(connection);
         survey.read_rows(connection);

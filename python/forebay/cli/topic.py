@@ -1,0 +1,109 @@
+"""`forebay topic`: look at topics and their subscriptions, publish, unsubscribe, delete."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forebay.cli.reach import reach, store_option
+from forebay.cli.show import attribute, output_option, show, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group()
+def topic() -> None:
+    """Look at topics, publish, unsubscribe, delete."""
+
+
+@topic.command("list")
+@store_option
+@output_option
+def list_(store: Path, output: str) -> None:
+    """List the topics of a store."""
+    with reach(store) as reached:
+        topics = reached.ask("topic.list")
+    show(topics, output, text=table(topics, _COLUMNS))
+
+
+@topic.command()
+@click.argument("name")
+@store_option
+@output_option
+def describe(name: str, store: Path, output: str) -> None:
+    """Show a topic's subscriptions."""
+    with reach(store) as reached:
+        described = reached.ask("topic.describe", name=name)
+    show(described, output, text=f"arn: {described['arn']}\n\n{table(described['subscriptions'], _SUBSCRIPTIONS)}")
+
+
+@topic.command()
+@click.argument("name")
+@click.argument("message", default="-")
+@click.option("--subject", metavar="TEXT", help="At most 100 characters.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=TEXT", help="A message attribute; repeatable.")
+@store_option
+@output_option
+def publish(
+    *, name: str, message: str, subject: str | None, attributes: tuple[str, ...], store: Path, output: str
+) -> None:
+    """Publish MESSAGE (default: standard input, as it is) to everything that is subscribed."""
+    fields: dict[str, Any] = {
+        "message": sys.stdin.read() if message == "-" else message,
+        "subject": subject,
+        "attributes": [attribute(text) for text in attributes],
+    }
+    with reach(store) as reached:
+        message_id = reached.ask("topic.publish", name=name, **fields)
+    show({"topic": name, "message_id": message_id}, output, text=f"published {message_id} to {name}")
+
+
+@topic.command()
+@click.argument("name")
+@click.option("--queue", metavar="NAME", help="The queue that is subscribed.")
+@click.option("--function", metavar="NAME", help="The function that is subscribed.")
+@store_option
+@output_option
+def unsubscribe(name: str, queue: str | None, function: str | None, store: Path, output: str) -> None:
+    """Take a subscription back. What the app's code still declares is there again when it starts."""
+    endpoint = {kind: given for kind, given in (("queue", queue), ("function", function)) if given is not None}
+    if len(endpoint) != 1:
+        raise click.UsageError("give --queue or --function, one of them")
+    with reach(store) as reached:
+        described = reached.ask("topic.unsubscribe", name=name, **endpoint)
+    show(described, output, text=f"{len(described['subscriptions']):,} subscriptions of topic {name} are left")
+
+
+@topic.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@store_option
+@output_option
+def delete(name: str, yes: bool, store: Path, output: str) -> None:
+    """Delete a topic with its subscriptions. Queues and functions keep what they were given."""
+    with reach(store) as reached:
+        count = len(reached.ask("topic.describe", name=name)["subscriptions"])
+        if not yes:
+            click.confirm(f"Delete topic {name} and its {count:,} subscriptions?", abort=True, err=True)
+        reached.ask("topic.delete", name=name)
+    show({"topic": name, "subscriptions": count}, output, text=f"deleted topic {name}")
+
+
+def _endpoint(subscription: dict[str, Any]) -> str:
+    kind = "queue" if "queue" in subscription else "function"
+    return f"{kind} {subscription[kind]}"
+
+
+_COLUMNS = [
+    ("TOPIC", lambda topic: topic["name"]),
+    ("SUBSCRIPTIONS", lambda topic: [_endpoint(one) for one in topic["subscriptions"]]),
+]
+_SUBSCRIPTIONS = [
+    ("ENDPOINT", _endpoint),
+    ("RAW", lambda subscription: subscription["raw_message_delivery"]),
+    ("SCOPE", lambda subscription: subscription["filter_policy_scope"]),
+    ("FILTER POLICY", lambda subscription: subscription.get("filter_policy")),
+]

@@ -1,0 +1,172 @@
+"""A declared topic: what is published to it goes to every queue and function that is subscribed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from forebay.declared import Declared
+from forebay.function import Function
+from forebay.model import checks
+from forebay.model.topic import Subscription, TopicSettings, policy_text
+from forebay.queue import Queue
+from forebay.runtime.context import parent
+from forebay.wire import message as parts
+from forebay.wire import payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from forebay.model.topic import FilterPolicyScope
+    from forebay.runtime.caller import Caller
+    from forebay.wire.message import AttributeValue
+
+
+class Subscriptions(Protocol):
+    """Where subscriptions are declared."""
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Declare a subscription."""
+
+    def forget(self, topic: str, kind: str, endpoint: str) -> None:
+        """Have a subscription no longer declared."""
+
+
+class Topic(Declared[TopicSettings]):
+    """A topic. Made by `App.topic`, never by hand."""
+
+    def __init__(
+        self, settings: TopicSettings, arn: str, caller: Caller, declared: Subscriptions, tell: Callable[[], None]
+    ) -> None:
+        super().__init__(settings, arn, caller)
+        self._subscriptions = declared
+        self._tell = tell
+
+    # --- subscriptions
+
+    def subscribe(
+        self,
+        endpoint: Queue | Function[..., Any],
+        *,
+        filter_policy: Mapping[str, Any] | str | None = None,
+        filter_policy_scope: FilterPolicyScope = "MessageAttributes",
+        raw_message_delivery: bool = False,
+    ) -> None:
+        """Declare that what is published goes to a queue, as a message, or to a function, as an asynchronous event.
+
+        A subscription lasts until it is taken back by `unsubscribe` or by `forebay topic unsubscribe`, also when it has gone from
+        the code. Changed settings apply when the app starts.
+
+        Args:
+            endpoint: a standard queue or a function of this app.
+            filter_policy: only messages that match it, by the operators of SNS; a dict or its JSON text of at most 4,096
+                characters. None: everything.
+            filter_policy_scope: what the policy looks at: the attributes of a message, or its body, a JSON object.
+            raw_message_delivery: give a queue the published text and attributes themselves instead of SNS's JSON around them.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be, such as a FIFO queue or a malformed policy.
+            ResourceConflict: the endpoint is subscribed already, with other settings.
+
+        Source: https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
+
+        """
+        kind, name = _endpoint(endpoint)
+        subscription = Subscription(
+            topic=self.name,
+            kind=kind,
+            endpoint=name,
+            filter_policy=policy_text(filter_policy),
+            filter_policy_scope=filter_policy_scope,
+            raw_message_delivery=raw_message_delivery,
+        )
+        self._subscriptions.subscribe(subscription)
+        self._tell()
+
+    async def unsubscribe(self, endpoint: Queue | Function[..., Any]) -> None:
+        """Take a subscription back; what was published before still arrives.
+
+        Raises:
+            ResourceNotFound: the endpoint is not subscribed.
+
+        """
+        kind, name = _endpoint(endpoint)
+        await self._caller.ask("topic.unsubscribe", name=self.name, **{kind: name})
+        self._subscriptions.forget(self.name, kind, name)
+
+    def unsubscribe_sync(self, endpoint: Queue | Function[..., Any]) -> None:
+        """Do as `unsubscribe`, from a thread other than the event loop's."""
+        kind, name = _endpoint(endpoint)
+        self._caller.ask_sync("topic.unsubscribe", name=self.name, **{kind: name})
+        self._subscriptions.forget(self.name, kind, name)
+
+    # --- publishing
+
+    async def publish(
+        self,
+        message: Any,
+        *,
+        subject: str | None = None,
+        attributes: Mapping[str, AttributeValue | Sequence[Any]] | None = None,
+    ) -> str:
+        """Publish a message; when this returns, every subscription it goes to has it, durably.
+
+        Args:
+            message: text, or any JSON value; 1 byte to 256 KiB together with the attributes.
+            subject: 1 to 100 characters of printable ASCII that do not begin with a space.
+            attributes: at most 10 by name; text, numbers, bytes, and lists of texts, numbers, booleans and None.
+
+        Returns:
+            The message's id; it stands in each copy.
+
+        Raises:
+            InvalidParameterValue: an argument outside its range (`RequestTooLarge` for the size).
+            ResourceNotFound: there is no such topic.
+            TooManyRequests: a subscribed queue is full, or too much waits for the disk; nothing was published.
+            StoreFull: the disk is full; nothing was published.
+            StoreFailed: a write failed; whether the message is published is unknown.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+
+        """
+        fields = self._publication(message, subject, attributes)
+        await self._declared()
+        published: str = await self._caller.ask("topic.publish", **fields)
+        return published
+
+    def publish_sync(
+        self,
+        message: Any,
+        *,
+        subject: str | None = None,
+        attributes: Mapping[str, AttributeValue | Sequence[Any]] | None = None,
+    ) -> str:
+        """Do as `publish`, from a thread other than the event loop's."""
+        published: str = self._caller.ask_sync("topic.publish", **self._publication(message, subject, attributes))
+        return published
+
+    def _publication(
+        self, message: Any, subject: str | None, attributes: Mapping[str, AttributeValue | Sequence[Any]] | None
+    ) -> dict[str, Any]:
+        given = [_attribute(name, value) for name, value in (attributes or {}).items()]
+        return {
+            "name": self.name,
+            "message": parts.body("message", message),
+            "subject": None if subject is None else parts.text("subject", subject),
+            "attributes": [dict(zip(("name", "data_type", "value"), one, strict=True)) for one in given],
+            "parent": parent(),
+        }
+
+
+def _endpoint(endpoint: object) -> tuple[Any, str]:
+    if not isinstance(endpoint, Queue | Function):
+        checks.refuse("endpoint", endpoint, "allowed are a queue and a function of the app")
+    return "queue" if isinstance(endpoint, Queue) else "function", endpoint.name
+
+
+def _attribute(name: object, value: object) -> tuple[str, str, str]:
+    if not isinstance(value, list | tuple):
+        return parts.attribute(name, value)
+    if not all(element is None or isinstance(element, str | int | float) for element in value):
+        checks.refuse(f"attributes[{checks.shown(name)}]", value, "a list has texts, numbers, booleans and None")
+    return parts.text("attributes", name), "String.Array", payload.dumps(list(value)).decode()

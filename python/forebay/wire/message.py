@@ -1,0 +1,47 @@
+"""The parts of a message as the engine takes them: see `forebay.wire.verbs`."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from forebay.errors import InvalidParameterValue
+from forebay.model import checks
+from forebay.wire import payload
+
+AttributeValue = str | int | float | bytes
+
+
+def body(option: str, value: Any) -> str:
+    """Give a body: text as it is, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        checks.refuse(option, value, "allowed are text and any JSON value; decode bytes first")
+    try:
+        return payload.dumps(value).decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParameterValue(
+            f"{option}={checks.shown(value)}: allowed are text and any JSON value; {error}"
+        ) from None
+
+
+def text(option: str, value: object) -> str:
+    """Check a text."""
+    if not isinstance(value, str):
+        checks.refuse(option, value, "allowed is text")
+    return value
+
+
+def attribute(name: object, value: object) -> tuple[str, str, str]:
+    """Give an attribute's name, its type and its value; that of bytes is base64."""
+    option = f"attributes[{checks.shown(name)}]"
+    if not isinstance(name, str):
+        checks.refuse("attributes", name, "the name of an attribute is a text")
+    if isinstance(value, str):
+        return name, "String", value
+    if isinstance(value, bytes):
+        return name, "Binary", base64.b64encode(value).decode()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        checks.refuse(option, value, "allowed are text, numbers and bytes")
+    return name, "Number", repr(value)

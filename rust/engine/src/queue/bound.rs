@@ -1,0 +1,43 @@
+//! What is written in the commit that writes a message, and not before.
+
+use crate::commits::Pending;
+use crate::invocation::Accepted;
+use crate::port::Table;
+
+/// A row to be written in the same commit as a message; `None`: to be removed.
+pub(crate) type BoundRow = (Table, Vec<u8>, Option<Vec<u8>>);
+
+/// Rows, and events of functions.
+#[derive(Default)]
+pub(crate) struct Bound {
+    pub(crate) rows: Vec<BoundRow>,
+    pub(crate) events: Vec<Accepted>,
+}
+
+impl Bound {
+    /// Become part of a commit.
+    pub(crate) fn join(&self, commit: &mut Pending) {
+        for (table, key, value) in &self.rows {
+            match value {
+                Some(value) => commit.set(*table, key.clone(), value.clone()),
+                None => commit.remove(*table, key.clone()),
+            }
+        }
+        for event in &self.events {
+            let (key, value) = event.row();
+            commit.set(Table::Event, key, value);
+            commit.born.push(event.clone());
+        }
+    }
+
+    /// Be no part of any commit again: the one that it joined was refused, and has left behind what must be tried again.
+    pub(super) fn part(&self, left: &mut Pending) {
+        for (table, key, _) in &self.rows {
+            left.cancel(*table, key.clone());
+        }
+        for event in &self.events {
+            left.cancel(Table::Event, event.row().0);
+            left.born.retain(|other| (other.queue, other.key) != (event.queue, event.key));
+        }
+    }
+}

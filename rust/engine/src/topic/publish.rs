@@ -1,0 +1,195 @@
+//! One publication and everything it becomes.
+
+use std::sync::Arc;
+
+use forebay_core::filter::policy::{Attribute as Seen, Policy};
+use forebay_core::invocation::face::HOPS_MAX;
+use serde::Deserialize;
+
+use super::envelope::Envelope;
+use super::row::{Endpoint, SubscriptionRow};
+use crate::error::{EngineError, Reply, Waiter};
+use crate::invocation::Accepted;
+use crate::queue::{check_attributes, check_characters, Attribute, Bound, BoundRow, NewMessage, Outgoing, QueueId};
+use crate::state::{uuid_text, State};
+
+/// Most bytes of a publication, its attributes included.
+/// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+const PUBLICATION_BYTES_MAX: usize = 262_144;
+const SUBJECT_CHARS_MAX: usize = 100;
+
+/// What is published.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Publication {
+    pub(crate) message: String,
+    #[serde(default)]
+    pub(crate) subject: Option<String>,
+    #[serde(default)]
+    pub(crate) attributes: Vec<Attribute>,
+}
+
+/// What a publication becomes.
+#[derive(Default)]
+struct Copies {
+    messages: Vec<(QueueId, Outgoing)>,
+    events: Vec<Accepted>,
+}
+
+impl Publication {
+    fn size(&self) -> usize {
+        let attributes = self.attributes.iter().map(|one| one.name.len() + one.data_type.len() + one.value.len());
+        self.message.len() + attributes.sum::<usize>()
+    }
+
+    /// Refuse what cannot be published; where AWS has a text for it, in its words.
+    fn check(&self) -> Result<(), EngineError> {
+        if self.message.is_empty() {
+            return Err(EngineError::Invalid("Invalid parameter: Empty message".into()));
+        }
+        let bytes = self.size();
+        if bytes > PUBLICATION_BYTES_MAX {
+            return Err(EngineError::TooLarge(format!(
+                "Invalid parameter: Message too long: {bytes} bytes with its attributes, allowed are {PUBLICATION_BYTES_MAX}"
+            )));
+        }
+        check_characters(&self.message)?;
+        check_attributes(&self.attributes)?;
+        match &self.subject {
+            Some(subject) if !is_subject(subject) => Err(EngineError::Invalid(format!(
+                "Invalid parameter: Subject: allowed are 1 to {SUBJECT_CHARS_MAX} characters of printable ASCII that do not begin with a space"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_subject(text: &str) -> bool {
+    let is_printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    is_printable && !text.starts_with(' ') && (1..=SUBJECT_CHARS_MAX).contains(&text.len())
+}
+
+impl State {
+    /// Publish; the waiter is answered with the message's id when everything that it becomes is durable. `parent` is the request
+    /// whose handler publishes, if one does.
+    pub(super) fn publish(&mut self, topic: &str, publication: &Publication, parent: Option<u128>, waiter: Waiter) {
+        let hops = self.hops_after(parent);
+        let accepted = self.check_room().and_then(|()| self.copies(topic, publication, hops));
+        match accepted {
+            Ok((id, copies)) => {
+                for (queue, outgoing) in copies.messages {
+                    self.queue_outgoing(queue, outgoing);
+                }
+                self.pending.bytes += copies.events.iter().map(Accepted::bytes).sum::<usize>();
+                self.pending.accepted.extend(copies.events);
+                let id = format!("\"{}\"", uuid_text(id)).into_bytes();
+                self.pending.waiters.push((waiter, Reply::Added(id)));
+                self.pending.urgent = true;
+            }
+            Err(error) => self.answer(waiter, Err(error)),
+        }
+    }
+
+    /// Publish by the engine's own doing. `rows` are written in the commit that writes everything that the publication becomes: at
+    /// once, or, where a queue has no room on a full disk, later. Says whether that may be later.
+    pub(crate) fn tell_topic(
+        &mut self,
+        topic: &str,
+        publication: &Publication,
+        hops: u32,
+        rows: Vec<BoundRow>,
+    ) -> Result<bool, EngineError> {
+        if !self.topic(topic)?.row.subscriptions.iter().any(|one| is_open(one, hops)) {
+            // Told to nobody it would be gone.
+            return Err(EngineError::Invalid(format!("topic {topic:?} has no subscription that this may go to")));
+        }
+        let (_, copies) = self.copies(topic, publication, hops)?;
+        let bound = Bound { rows, events: copies.events };
+        let mut messages = copies.messages.into_iter();
+        match messages.next() {
+            None => {
+                self.write_bound(&bound);
+                Ok(false)
+            }
+            Some((queue, first)) => {
+                // They wait for room together, so what is bound to one of them is bound to all.
+                self.queue_outgoing(queue, first.bound_to(bound));
+                for (queue, outgoing) in messages {
+                    self.queue_outgoing(queue, outgoing.bound_to(Bound::default()));
+                }
+                self.pending.urgent = true;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Make every copy, and change nothing before each of them is known to be taken.
+    fn copies(&mut self, topic: &str, publication: &Publication, hops: u32) -> Result<(u128, Copies), EngineError> {
+        publication.check()?;
+        let entry = self.topic(topic)?;
+        let meters = entry.meters.clone();
+        let seen: Vec<Seen<'_>> = publication.attributes.iter().map(seen).collect();
+        let passes =
+            |policy: &Option<Policy>| policy.as_ref().is_none_or(|policy| policy.passes(&publication.message, &seen));
+        let pairs = entry.row.subscriptions.iter().zip(&entry.policies);
+        let matched: Vec<SubscriptionRow> =
+            pairs.filter(|(_, policy)| passes(policy)).map(|(one, _)| one.clone()).collect();
+        let filtered_out = entry.row.subscriptions.len() - matched.len();
+        let topic_arn = self.topic_arn(topic);
+        let id = self.chance.uuid();
+        let envelope = Envelope { topic_arn: &topic_arn, id, published_ms: self.now.wall_ms, publication };
+        let mut copies = Copies::default();
+        let mut events = Vec::new();
+        for subscription in &matched {
+            match &subscription.endpoint {
+                Endpoint::Queue(name) => {
+                    let outgoing = self.copy_for_queue(name, &envelope, subscription.raw_message_delivery, hops)?;
+                    copies.messages.push(outgoing);
+                }
+                Endpoint::Function(name) if is_open(subscription, hops) => {
+                    let payload: Arc<[u8]> = envelope.event(&subscription.id).into_bytes().into();
+                    events.push((self.event_queue(name)?, payload));
+                }
+                // The chain was stopped: nothing of it goes to a function.
+                Endpoint::Function(_) => {}
+            }
+        }
+        for (queue, payload) in events {
+            let request = self.chance.uuid();
+            let event = self.new_event(request, hops, payload);
+            copies.events.push(self.number_event(queue, event));
+        }
+        meters.published.increment();
+        meters.size.record(publication.size() as f64);
+        meters.delivered.add((copies.messages.len() + copies.events.len()) as u64);
+        meters.filtered_out.add(filtered_out as u64);
+        Ok((id, copies))
+    }
+
+    fn copy_for_queue(
+        &mut self,
+        name: &str,
+        envelope: &Envelope<'_>,
+        raw: bool,
+        hops: u32,
+    ) -> Result<(QueueId, Outgoing), EngineError> {
+        let given = envelope.publication;
+        let message = if raw {
+            let attributes = given.attributes.clone();
+            NewMessage { body: given.message.clone(), attributes, ..NewMessage::default() }
+        } else {
+            NewMessage { body: envelope.body(), ..NewMessage::default() }
+        };
+        let queue = self.queue_id(name)?;
+        Ok((queue, self.accept_part(queue, &message, hops)?))
+    }
+}
+
+/// Whether anything of a chain that has come so far may go there. One that was stopped goes on in no function, not even as a
+/// record of its end.
+fn is_open(subscription: &SubscriptionRow, hops: u32) -> bool {
+    hops <= HOPS_MAX || matches!(subscription.endpoint, Endpoint::Queue(_))
+}
+
+fn seen(attribute: &Attribute) -> Seen<'_> {
+    Seen { name: &attribute.name, data_type: &attribute.data_type, value: &attribute.value }
+}
