@@ -74,6 +74,11 @@ def run(part: Part, count: int, seed: int) -> dict:
     for line in log.read_text(errors="replace").splitlines():
         if said := re.search(r"figures (\{.*\})$", line):  # pytest's dots may stand before it
             add(figures, json.loads(said[1]))
+        elif line.startswith('{"seeds"'):
+            ended_with = json.loads(line)
+            add(
+                figures, ended_with["counts"] | {f"fault {name}": count for name, count in ended_with["faults"].items()}
+            )
     return {
         "part": part.name,
         "count": count,

@@ -1,7 +1,8 @@
 """What `make deep` is made of: each part, how much of it makes it whole, and the command that runs a piece of it.
 
-A piece is told how much to do and where to begin by FOREBAY_COUNT and FOREBAY_SEED. What it did it says in a line of its own:
-`figures {"kills": 100, ...}`; the figures of several lines are added up, but for those whose name ends in `_most`.
+A piece is told how much to do and where to begin by FOREBAY_COUNT and FOREBAY_SEED. What it did it says in a line of its own,
+`figures {"kills": 100, ...}`; the simulator says it in an object with `counts` and `faults`. Figures of several lines are
+added up, but for those whose name ends in `_most`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-CARGO = ["cargo", "test", "--locked", "--profile", "ci", "--features", "forebay-engine/failpoints"]
+SIMULATOR = ["cargo", "run", "--locked", "--release", "-p", "forebay-simulator", "--features", "failpoints", "--"]
+CARGO = ["cargo", "test", "--locked", "--profile", "ci"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ class Part:
         """Give the command and the variables of a piece."""
 
         def filled(word: str) -> str:
-            return word.replace("{count}", str(count)).replace("{seed}", str(seed))
+            numbers = {"{count}": count, "{seed}": seed, "{end}": seed + count}
+            for name, number in numbers.items():
+                word = word.replace(name, str(number))
+            return word
 
         return [filled(word) for word in self.command], {name: filled(value) for name, value in self.variables.items()}
 
@@ -51,7 +56,9 @@ def pytest(test: str, *more: str) -> list[str]:
 
 def cargo(package: str, test: str, *names: str) -> list[str]:
     """Run tests of a crate, one after the other."""
-    return [*CARGO, "-p", f"forebay-{package}", "--test", test, "--", "--nocapture", "--test-threads=1", *names]
+    features = [] if package == "core" else ["--features", "forebay-engine/failpoints"]
+    chosen = ["-p", f"forebay-{package}", *features, "--test", test]
+    return [*CARGO, *chosen, "--", "--nocapture", "--test-threads=1", *names]
 
 
 def crashes(name: str) -> list[str]:
@@ -91,19 +98,7 @@ PARTS = [
         "seeds",
         100_000,
         500,
-        [
-            "cargo",
-            "run",
-            "--locked",
-            "--release",
-            "-p",
-            "forebay-simulator",
-            "--",
-            "--seed",
-            "{seed}",
-            "--seeds",
-            "{count}",
-        ],
+        [*SIMULATOR, "--seeds", "{seed}..{end}", "--json"],
     ),
     Part(
         "fifo",

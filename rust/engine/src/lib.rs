@@ -15,6 +15,8 @@ pub mod events;
 pub mod failpoint;
 mod failures;
 pub mod functions;
+#[cfg(feature = "failpoints")]
+pub mod fuzzing;
 mod history;
 pub mod http;
 pub mod invocation;

@@ -193,6 +193,79 @@ fn attempts_files() {
     });
 }
 
+/// What an environment's process may say: an answer of any length in any pieces.
+#[cfg(feature = "failpoints")]
+#[test]
+fn frames_of_environments() {
+    let frame = |kind: u8, body: &[u8]| [&(body.len() as u32 + 1).to_le_bytes()[..], &[kind], body].concat();
+    let corpus = [
+        frame(1, b""),
+        frame(2, b"{\"errorType\": \"Runtime.ImportModuleError\"}"),
+        frame(3, b"{\"batchItemFailures\": [{\"itemIdentifier\": \"1\"}]}"),
+        frame(3, &[b'['; 300]),
+        [frame(3, b"null"), frame(4, b"{}")].concat(),
+    ];
+    feed("environment frames", &corpus, |bytes| drop(forebay_engine::fuzzing::environment_frames(bytes)));
+}
+
+/// Rows as a bad disk may leave them: what is read is what was written, byte for byte.
+#[cfg(feature = "failpoints")]
+#[test]
+fn rows_of_events_and_failures() {
+    use forebay_engine::fuzzing::{event_row, failure_row, is_event_key, is_search_token};
+    let mut event = vec![1; 43];
+    event[39..].copy_from_slice(&2_u32.to_le_bytes());
+    event.extend_from_slice(b"{}{\"payload\": 1}");
+    assert_eq!(event_row(&event), Some(event.clone()));
+    let failure = [&2_u32.to_le_bytes()[..], b"{}payload"].concat();
+    feed("rows", &[event, failure, vec![0; 24]], |bytes| {
+        assert!(event_row(bytes).is_none_or(|again| again == bytes));
+        assert!(failure_row(bytes).is_none_or(|payload| payload <= bytes.len()));
+        assert_eq!(is_event_key(bytes), bytes.len() >= 24);
+        is_search_token(&String::from_utf8_lossy(bytes));
+    });
+}
+
+/// Batches as they cross to a process, receipts as callers give them back, sequence numbers and names of shards as users type them.
+#[test]
+fn batches_receipts_and_numbers() {
+    use forebay_core::sequence;
+    use forebay_engine::environments::frame;
+    use forebay_engine::queue::message::{parse_receipt, receipt_text};
+    let texts = [
+        &b"00010000000000000000"[..],
+        b"10000000000000000001",
+        b"18446744073709551615",
+        b"shardId-000000000000",
+        b"shardId-999999999999",
+        b"AQAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ];
+    let mut batch: Vec<u8> =
+        [b"s", b"a", b"r", b"i", b"0"].iter().flat_map(|text| [&[1, 0, 0, 0], &text[..]].concat()).collect();
+    batch.extend_from_slice(&[0; 12]);
+    batch.push(0);
+    batch.extend_from_slice(&1_u32.to_le_bytes());
+    batch.extend_from_slice(&[0; 20]);
+    batch.extend_from_slice(&[1, 0, 0, 0, b'k', 4, 0, 0, 0, b'd', b'a', b't', b'a']);
+    assert!(frame::decode_batch(&batch).is_some());
+    let corpus: Vec<Vec<u8>> = texts.iter().map(|text| text.to_vec()).chain([batch]).collect();
+    feed("batches and texts", &corpus, |bytes| {
+        if let Some((records, window)) = frame::decode_batch(bytes) {
+            let mut again = Vec::new();
+            frame::encode_batch(&records, window.as_ref(), &mut again);
+            assert!(frame::decode_batch(&again).is_some_and(|(read, _)| read.positions == records.positions));
+        }
+        let text = String::from_utf8_lossy(bytes);
+        if let Some((log, handle)) = parse_receipt(&text) {
+            assert_eq!(receipt_text(log, handle), text);
+        }
+        if let Some((shard, position)) = sequence::parse(&text) {
+            assert_eq!(sequence::parse(&format!("{:020}", sequence::number(shard, position))), Some((shard, position)));
+        }
+        sequence::parse_shard_id(&text);
+    });
+}
+
 fn attempts_file(place: &Path) -> Vec<u8> {
     let (mut slots, _) = Slots::open(place).unwrap();
     for first in 0..5 {
