@@ -99,12 +99,19 @@ async def demo(tmp_path, no_task_is_left):
         if 13 in done[-len(batch) :]:
             raise ValueError("an unlucky number")
 
+    @app.function()
+    async def later(event, context):
+        pass
+
+    waiting = app.queue("waiting")
     until_midnight = 86_400 - time.time() % 86_400
     if until_midnight < 40:  # what is compared below must lie in one day
         await asyncio.sleep(until_midnight)
     await app.start(metrics_port=port)
     prometheus = Prometheus(tmp_path, f"127.0.0.1:{port}")
     try:
+        await waiting.send("a message")
+        await later.invoke_async()
         await stream.put_many([(number, f"k{number}") for number in range(40)])
         for _ in range(20):
             naps = [min(chance.lognormvariate(-4.6, 0.8), 0.06) for _ in range(20)]
@@ -182,7 +189,7 @@ async def test_the_dashboard_and_the_alerts_are_understood(demo):
     assert shown > len(EXPRESSIONS) / 2
     groups = prometheus.ask("rules")["groups"]
     await until(lambda: all(rule["health"] == "ok" for rule in prometheus.ask("rules")["groups"][0]["rules"]))
-    assert len(groups[0]["rules"]) == 10
+    assert len(groups[0]["rules"]) == 13
     assert "err=" not in prometheus.log.read_text()
 
 
