@@ -22,6 +22,11 @@ in `forebay metrics list` and `forebay metrics get NAME`, and in `app.metrics.st
 Prometheus's, or CloudWatch's: the answer is then in CloudWatch's unit. What has no twin in CloudWatch has a name of
 the same style in the namespace `Forebay`, or none.
 
+**From another machine** the page is read with a token: `--metrics-host 0.0.0.0 --metrics-token-file FILE` (or
+`FOREBAY_METRICS_TOKEN`, or `App.start(metrics_token=...)`), and in Prometheus's scrape configuration
+`authorization: { credentials_file: FILE }`. `/healthz` and `/readyz` answer anybody; why it is not ready is told to
+those who give the token. Nothing is encrypted: across networks that are not yours, put TLS in front.
+
 **Kinds.** A *counter* only grows. A *gauge* goes up and down. A *histogram* keeps every value to 0.1%, so any
 percentile can be asked of it later; beside its buckets, a gauge of its own (`..._percentile_...`) shows p50, p90,
 p95, p99 and p99.9 of the last one to two minutes. *Info* is always 1.
@@ -38,6 +43,52 @@ together under the value `other`.
 **Buckets** are the classic ones. Percentiles worked out of them are as coarse as they are; those of native histograms
 and of the gauges are not.
 """
+
+
+# What AWS measures of the services that forebay stands in for and forebay does not, and why. A test holds this and the
+# catalogue to AWS's lists of names.
+NOT_MEASURED = {
+    "AWS/Lambda": {
+        "ClaimedAccountConcurrency": "there is no account: `ConcurrentExecutions` of all functions together is what is claimed",
+        "OffsetLag": "it is Kafka's; a stream's is `forebay_shard_lag_records`",
+        "OversizedRecordCount": "a record that no batch could hold is refused when it is put",
+        "PostRuntimeExtensionsDuration": "there are no extensions",
+        "ProvisionedConcurrencyInvocations": "`forebay_environment_starts_total` tells provisioned starts from cold ones",
+        "ProvisionedConcurrencySpilloverInvocations": "as for `ProvisionedConcurrencyInvocations`",
+        "ProvisionedConcurrencyUtilization": "`forebay_environments` has busy and idle ones",
+        "ProvisionedConcurrentExecutions": "`forebay_environments` with the state busy",
+        "ProvisionedPollers": "a mapping has one poller for each shard, always",
+        "UnreservedConcurrentExecutions": "the sum of `ConcurrentExecutions` over functions without a reservation",
+    },
+    "AWS/SQS": {
+        "ApproximateNumberOfGroupsWithInflightMessages": "groups are not counted, their messages are",
+    },
+    "AWS/Kinesis": {
+        "GetRecords.Bytes": "mappings read chunks, and from memory where they can; `PolledEventCount` counts the records",
+        "GetRecords.IteratorAgeMilliseconds": "`IteratorAge` is the mapping's; `forebay_shard_iterator_age_seconds` the shard's",
+        "GetRecords.Latency": "a read waits for no network; a batch's wait for its turn is in `IteratorAge`",
+        "GetRecords.Records": "`PolledEventCount` of the mapping says it",
+        "GetRecords.Success": "a read that fails stops the store: `forebay_store_errors_total`",
+        "PutRecord.Bytes": "`IncomingBytes` counts both ways of putting",
+        "PutRecord.Latency": "`forebay_store_commit_duration_seconds` is what a put waits for",
+        "PutRecord.Success": "a put that is not accepted raises; `IncomingRecords` counts those that are",
+        "PutRecords.Bytes": "`IncomingBytes` counts both ways of putting",
+        "PutRecords.FailedRecords": "a `put_many` is accepted whole or not at all",
+        "PutRecords.Latency": "`forebay_store_commit_duration_seconds` is what a put waits for",
+        "PutRecords.Success": "a put that is not accepted raises; `IncomingRecords` counts those that are",
+        "PutRecords.SuccessfulRecords": "`IncomingRecords` says it",
+        "PutRecords.ThrottledRecords": "a shard has no limit of throughput",
+        "PutRecords.TotalRecords": "`IncomingRecords` says it",
+        "ReadProvisionedThroughputExceeded": "a shard has no limit of throughput",
+        "WriteProvisionedThroughputExceeded": "a shard has no limit of throughput",
+        "SubscribeToShard.RateExceeded": "there is no enhanced fan-out: every mapping reads on its own",
+        "SubscribeToShard.Success": "as for `SubscribeToShard.RateExceeded`",
+        "SubscribeToShardEvent.Bytes": "as for `SubscribeToShard.RateExceeded`",
+        "SubscribeToShardEvent.MillisBehindLatest": "as for `SubscribeToShard.RateExceeded`",
+        "SubscribeToShardEvent.Records": "as for `SubscribeToShard.RateExceeded`",
+        "SubscribeToShardEvent.Success": "as for `SubscribeToShard.RateExceeded`",
+    },
+}
 
 
 def catalogue() -> list[dict]:
@@ -58,10 +109,11 @@ def catalogue() -> list[dict]:
 
 def part(metric: dict) -> str:
     """Name the part of forebay that a metric is about: the word after `forebay_`, for what has a heading of its own."""
+    if "queue" in metric["labels"]:
+        return "Queues"
     word = metric["name"].split("_")[1]
     return {
         "dbproxy": "Database proxy",
-        "queue": "Queues",
         "async": "Asynchronous invocations",
         "store": "Store and engine",
         "build": "Store and engine",
@@ -92,6 +144,10 @@ def page(metrics: list[dict]) -> str:
     for metric in buckets:
         bounds = ", ".join(f"{bound:g}" for bound in metric["buckets"])
         text += f"| `{metric['name']}` | {bounds} |\n"
+    text += "\n## Not measured\n\nWhat AWS measures of Lambda, SQS and Kinesis and is not above:\n"
+    text += "\n| in CloudWatch | because |\n|---|---|\n"
+    for namespace, names in NOT_MEASURED.items():
+        text += "".join(f"| {namespace} `{name}` | {reason} |\n" for name, reason in sorted(names.items()))
     return text
 
 

@@ -14,6 +14,45 @@ ROW = re.compile(r'^    ([A-Z]\w+): "(forebay_\w+)"', re.MULTILINE)
 
 # Rows whose part of the runtime does not count yet; the test sees to it that nothing stays here without need.
 NOT_COUNTED_YET = {"Throttles"}
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+# https://docs.aws.amazon.com/streams/latest/dev/monitoring-with-cloudwatch.html
+# https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.monitoring.html
+AWS = {
+    "AWS/Lambda": """
+        Invocations Errors DeadLetterErrors DestinationDeliveryFailures Throttles OversizedRecordCount
+        ProvisionedConcurrencyInvocations ProvisionedConcurrencySpilloverInvocations RecursiveInvocationsDropped
+        Duration PostRuntimeExtensionsDuration IteratorAge OffsetLag ConcurrentExecutions ProvisionedConcurrentExecutions
+        ProvisionedConcurrencyUtilization UnreservedConcurrentExecutions ClaimedAccountConcurrency AsyncEventsReceived
+        AsyncEventAge AsyncEventsDropped PolledEventCount FilteredOutEventCount InvokedEventCount FailedInvokeEventCount
+        DroppedEventCount OnFailureDestinationDeliveredEventCount DeletedEventCount ProvisionedPollers
+    """,
+    "AWS/SQS": """
+        ApproximateAgeOfOldestMessage ApproximateNumberOfGroupsWithInflightMessages ApproximateNumberOfMessagesDelayed
+        ApproximateNumberOfMessagesNotVisible ApproximateNumberOfMessagesVisible NumberOfDeduplicatedSentMessages
+        NumberOfEmptyReceives NumberOfMessagesDeleted NumberOfMessagesReceived NumberOfMessagesSent SentMessageSize
+    """,
+    "AWS/Kinesis": """
+        IncomingBytes IncomingRecords GetRecords.Bytes GetRecords.IteratorAgeMilliseconds GetRecords.Latency
+        GetRecords.Records GetRecords.Success PutRecord.Bytes PutRecord.Latency PutRecord.Success PutRecords.Bytes
+        PutRecords.FailedRecords PutRecords.Latency PutRecords.Success PutRecords.SuccessfulRecords
+        PutRecords.ThrottledRecords PutRecords.TotalRecords ReadProvisionedThroughputExceeded
+        WriteProvisionedThroughputExceeded SubscribeToShard.RateExceeded SubscribeToShard.Success
+        SubscribeToShardEvent.Bytes SubscribeToShardEvent.MillisBehindLatest SubscribeToShardEvent.Records
+        SubscribeToShardEvent.Success
+    """,
+    "AWS/RDS": """
+        AvailabilityPercentage ClientConnections ClientConnectionsClosed ClientConnectionsNoTLS ClientConnectionsReceived
+        ClientConnectionsSetupFailedAuth ClientConnectionsSetupSucceeded ClientConnectionsTLS DatabaseConnectionRequests
+        DatabaseConnectionRequestsWithTLS DatabaseConnections DatabaseConnectionsBorrowLatency
+        DatabaseConnectionsCurrentlyBorrowed DatabaseConnectionsCurrentlyInTransaction
+        DatabaseConnectionsCurrentlySessionPinned DatabaseConnectionsSetupFailed DatabaseConnectionsSetupSucceeded
+        DatabaseConnectionsWithTLS MaxDatabaseConnectionsAllowed QueryDatabaseResponseLatency QueryRequests
+        QueryRequestsNoTLS QueryRequestsTLS QueryResponseLatency
+    """,
+}
+# A start's time is in Lambda's REPORT line and its logs, and never was a metric.
+NAMES_OF_LOGS = {"InitDuration"}
 # Every label there is, and why its values are few.
 LABELS = {
     "version": "one at a time",
@@ -34,11 +73,16 @@ LABELS = {
 
 
 @pytest.fixture(scope="module")
-def catalogue():
+def page():
     spec = importlib.util.spec_from_file_location("metrics_page", ROOT / "scripts" / "metrics.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.catalogue()
+    return module
+
+
+@pytest.fixture(scope="module")
+def catalogue(page):
+    return page.catalogue()
 
 
 def test_the_page_is_what_the_catalogue_says():
@@ -78,15 +122,11 @@ def test_names_in_cloudwatch_are_unique_since_they_are_asked_for_alone(catalogue
     assert [name for name in names if names.count(name) > 1] == []
 
 
-def test_everything_that_the_2020_service_measured_has_its_name(catalogue):
-    """Of AWS/Lambda's first metrics, those whose part of the runtime is there."""
-    names = {metric["aws_name"] for metric in catalogue if metric["aws_namespace"] == "AWS/Lambda"}
-    assert names >= {
-        "Invocations",
-        "Errors",
-        "Throttles",
-        "Duration",
-        "IteratorAge",
-        "ConcurrentExecutions",
-        "DestinationDeliveryFailures",
-    }
+@pytest.mark.parametrize("namespace", AWS)
+def test_every_name_that_aws_has_is_measured_or_said_not_to_be(catalogue, page, namespace):
+    measured = {metric["aws_name"] for metric in catalogue if metric["aws_namespace"] == namespace}
+    missing = page.NOT_MEASURED.get(namespace, {})
+    assert not measured & missing.keys()
+    assert measured | missing.keys() >= set(AWS[namespace].split())
+    assert missing.keys() <= set(AWS[namespace].split())
+    assert measured - set(AWS[namespace].split()) <= NAMES_OF_LOGS
