@@ -19,6 +19,7 @@ from forebay import App, Batch
 
 RECORDS, MESSAGES, EVENTS = 100, 10, 2
 FLAT_OUT_SECONDS = 10
+AT_ONCE = 4  # rounds, so that commits are shared
 SAMPLE_SECONDS = 1.0
 # What is kept for a while fills up first: records for a minute, newest chunks, the facts of `forebay why`.
 WARMING = 0.25
@@ -98,7 +99,7 @@ async def rounds_a_second(load: Load) -> float:
     begun, first = time.monotonic(), load.handled
     given = first
     while time.monotonic() < begun + FLAT_OUT_SECONDS:
-        given += sum(await asyncio.gather(*(load.one() for _ in range(4))))
+        given += sum(await asyncio.gather(*(load.one() for _ in range(AT_ONCE))))
         await load.drained(given)
     return load.round / (time.monotonic() - begun)
 
@@ -121,9 +122,9 @@ async def soak(seconds: float, store: Path) -> dict[str, float]:
                 next_sample += SAMPLE_SECONDS
                 if len(times) % 60 == 1:
                     print(f"{times[-1]:.0f} s: {seen['mebibytes'][-1]:.1f} MiB", flush=True)
-            await load.one()
+            await asyncio.gather(*(load.one() for _ in range(AT_ONCE)))
             # Never faster to catch up: a machine that had other work would be given bursts, and memory that fills with them.
-            await asyncio.sleep(max(0.0, now + 2 / most - time.monotonic()))
+            await asyncio.sleep(max(0.0, now + 2 * AT_ONCE / most - time.monotonic()))
         await load.drained(load.round * (RECORDS + 2 * MESSAGES + EVENTS))
     kept = next(at for at, when in enumerate(times) if when >= seconds * WARMING)
     hourly = {name: slope(times[kept:], values[kept:]) * 3600 for name, values in seen.items()}
