@@ -355,3 +355,23 @@ async def test_two_functions_share_a_queue_message_by_message(app, clock, fill):
         await clock.advance(1)
     assert sorted(first + second) == [str(n) for n in range(10)]
     assert first and second
+
+
+async def test_a_backlog_of_small_and_large_messages_is_read_to_its_end_after_a_restart(durable_app, clock):
+    # How much a read brings is guessed from the one before it: a wrong guess must leave nobody waiting.
+    sizes = [10] * 300 + [200_000] * 20 + [10] * 300 + [200_000] * 5
+    app = durable_app()
+    queue = app.queue("sizes")
+    async with app:
+        for at in range(0, len(sizes), 5):
+            await queue.send_many([f"{n} ".ljust(sizes[n], "x") for n in range(at, at + 5)])
+    app, seen = durable_app(), []
+    app.queue("sizes")
+
+    @app.on_queue("sizes", batch_size=1)
+    async def handler(batch: Batch, context):
+        seen.extend(int(message.body.split()[0]) for message in batch)
+
+    async with app:
+        await clock.advance(1)
+    assert sorted(seen) == list(range(len(sizes)))

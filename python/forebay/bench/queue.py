@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+import uvloop
 
 import forebay
 from forebay.bench import machine, questions
@@ -42,15 +45,24 @@ async def send_all(queue: forebay.Queue, calls: Iterator[list[str | dict[str, An
             senders.create_task(sender())
 
 
-async def drained(
-    stage: Stage, *, messages: int, handled: int | None = None, groups: int = 0, **mapping: Any
-) -> tuple[float, float]:
-    """Send a backlog, start the app anew in front of it; give messages/s until so many (all) are handled, and MiB of memory."""
-    name = "backlog.fifo" if groups else "backlog"
-    app = forebay.App("bench", store=stage.directory / "store")
+async def fill(store: str, name: str, messages: int, groups: int) -> None:
+    """Send a backlog: in a process of its own, so that its memory is not that of the one that is measured."""
+    app = forebay.App("bench", store=store)
     queue = app.queue(name)
     async with app:
         await send_all(queue, bodies(messages, groups))
+
+
+async def drained(
+    stage: Stage, *, messages: int, handled: int | None = None, groups: int = 0, **mapping: Any
+) -> tuple[float, float]:
+    """Have another process send a backlog, then open it; give messages/s until so many (all) are handled, and MiB of memory."""
+    name = "backlog.fifo" if groups else "backlog"
+    arguments = [str(stage.directory / "store"), name, str(messages), str(groups)]
+    sender = await asyncio.create_subprocess_exec(sys.executable, "-m", "forebay.bench.queue", *arguments)
+    if await sender.wait():
+        message = "the backlog could not be sent"
+        raise RuntimeError(message)
     drain = Drain(handled or messages)
     app = forebay.App("bench", store=stage.directory / "store")
     app.queue(name)
@@ -199,3 +211,6 @@ SCENARIOS = (
         seconds=14,
     ),
 )
+
+if __name__ == "__main__":
+    uvloop.run(fill(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

@@ -49,11 +49,11 @@ def running(command: Sequence[str], port: int, directory: Path, **options: Any) 
     """Run a server until the end of the block."""
     with (directory / "server.log").open("ab") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, **options)
-        try:
-            _wait(server, port, directory / "server.log")
-            yield
-        finally:
-            stop(server, 10)
+    try:
+        _wait(server, port, directory / "server.log")
+        yield
+    finally:
+        stop(server, 10)
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float) -> None:

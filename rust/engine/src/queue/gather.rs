@@ -18,8 +18,6 @@ use crate::state::State;
 
 /// Reads of one queue under way.
 const READS_MAX: usize = 16;
-/// Messages this close are most likely read together.
-const NEIGHBOURS: u64 = 64;
 
 /// Messages whose contents somebody waits for.
 pub(super) struct Want {
@@ -133,8 +131,10 @@ impl State {
             if queue.reading.len() >= READS_MAX {
                 return;
             }
-            let is_covered = queue.reading.range(number.saturating_sub(NEIGHBOURS)..=number).next().is_some();
-            if is_covered || queue.kept.contains(&number) || self.queues.shelf.find(log, number).is_some() {
+            if queue.is_being_read(number)
+                || queue.kept.contains(&number)
+                || self.queues.shelf.find(log, number).is_some()
+            {
                 continue;
             }
             queue.reading.insert(number);
@@ -146,6 +146,8 @@ impl State {
     pub(crate) fn messages_read(&mut self, id: QueueId, from: u64, chunks: Vec<Arc<Chunk>>) {
         let queue = &mut self.queues.entries[id];
         queue.reading.remove(&from);
+        let end = chunks.last().map_or(from, |chunk| chunk.end());
+        queue.read_span = end.saturating_sub(from).max(1);
         let log = queue.log();
         if chunks.first().is_none_or(|chunk| chunk.first() > from) && from >= queue.gone.low() {
             let text = format!("message {from} of queue {:?} is not where it was written", queue.row.name);
@@ -156,7 +158,14 @@ impl State {
         }
         let wants = std::mem::take(&mut self.queues.entries[id].wants);
         for want in wants {
-            self.pursue(id, want);
+            // Whoever waits for another read is not looked at: there may be a thousand of them.
+            let waits_on =
+                |number: u64| !(from..end).contains(&number) && self.queues.entries[id].is_being_read(number);
+            if want.missing.front().is_some_and(|delivery| waits_on(delivery.handle.number)) {
+                self.queues.entries[id].wants.push_back(want);
+            } else {
+                self.pursue(id, want);
+            }
         }
         self.serve_queue(id);
         self.feed_queues();

@@ -126,6 +126,8 @@ pub(crate) struct Queue {
     wants: VecDeque<Want>,
     /// Where reads under way begin.
     reading: BTreeSet<u64>,
+    /// How many messages the last read brought: the next one most likely brings as many.
+    read_span: u64,
     polls: VecDeque<Poll>,
     /// Mappings that read it.
     readers: Vec<u64>,
@@ -156,6 +158,7 @@ impl Queue {
             moving: 0,
             wants: VecDeque::new(),
             reading: BTreeSet::new(),
+            read_span: 64,
             polls: VecDeque::new(),
             readers: Vec::new(),
             armed: None,
@@ -165,6 +168,12 @@ impl Queue {
 
     fn log(&self) -> ShardId {
         self.row.log
+    }
+
+    /// A read under way most likely brings this message.
+    fn is_being_read(&self, number: u64) -> bool {
+        let before = self.reading.range(..=number).next_back();
+        before.is_some_and(|from| number - from < self.read_span)
     }
 }
 
