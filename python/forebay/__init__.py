@@ -37,6 +37,7 @@ from forebay.errors import (
 )
 from forebay.function import Function
 from forebay.mapping import Mapping
+from forebay.model.concurrency import Scaling
 from forebay.model.environments import Environments
 from forebay.model.mapping import Backoff
 from forebay.queue import Depth, Queue
@@ -86,6 +87,7 @@ __all__ = [
     "RequestTooLarge",
     "ResourceConflict",
     "ResourceNotFound",
+    "Scaling",
     "StoreCorrupt",
     "StoreError",
     "StoreFailed",

@@ -21,6 +21,7 @@ __all__ = [
     "__version__",
     "check_filter_policy",
     "check_filters",
+    "check_limits",
     "check_queue_filters",
     "debug_build",
     "end_with_parent",
@@ -57,6 +58,9 @@ Resolved: TypeAlias = tuple[int, bool, Any]
 def end_with_parent(parent: int) -> None:
     """Be killed when the process `parent`, which must be this one's parent, dies. For execution environments."""
 
+def check_limits(concurrency: int, unreserved_minimum: int, functions: list[tuple[int | None, int]]) -> None:
+    """Refuse functions' (reserved, provisioned) concurrency that an account has not, with AWS's text."""
+
 def check_filters(patterns: list[str]) -> None:
     """Refuse filter patterns, each a JSON text, that no mapping on a stream can have."""
 
@@ -67,10 +71,7 @@ def examine_store(store: str | PathLike[str]) -> bytes:
     """
 
 def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> bytes:
-    """Copy what is whole into a new store; both directories are owned meanwhile.
-
-    What became of it is JSON: {report, rows, chunks, records, lost: [[log, first position, end]]}.
-    """
+    """Copy what is whole into a new store, as JSON {report, rows, chunks, records, lost: [[log, first position, end]]} tells."""
 
 def check_queue_filters(patterns: list[str]) -> None:
     """Refuse filter patterns, each a JSON text, that no mapping on a queue can have."""

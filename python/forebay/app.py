@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 from forebay.clock import ManualClock, SystemClock
 from forebay.declarations import Declarations
 from forebay.environment import INSIDE
-from forebay.errors import AppClosed, ForebayError, InvalidParameterValue
+from forebay.errors import AppClosed, ForebayError
+from forebay.functions import DeclaresFunctions
+from forebay.limiting import ChangesLimits
 from forebay.metrics import Metrics
 from forebay.model import checks, limits, names
-from forebay.model.asynchronous import AsynchronousSettings
 from forebay.model.mapping import Backoff, MappingSettings, moment_not_in_future
 from forebay.model.metrics import MetricsAddress
-from forebay.model.settings import DEFAULT_ENVIRONMENTS, AppSettings, FunctionSettings, command_line, not_yet
+from forebay.model.settings import AppSettings
 from forebay.runtime.caller import Caller
 from forebay.sourcing import DeclaresQueues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from types import TracebackType
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from forebay.function import Function
     from forebay.mapping import Mapping, Target
     from forebay.model.checks import Seconds
-    from forebay.model.environments import Environments
+    from forebay.model.concurrency import Scaling
     from forebay.model.mapping import Pattern, Position
     from forebay.model.settings import Durability, Serve
     from forebay.running import Running
@@ -41,7 +42,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class App(DeclaresQueues):
+class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
     """Functions, their sources, and the store that keeps what has not been handled yet.
 
     Args:
@@ -49,9 +50,13 @@ class App(DeclaresQueues):
         store: a directory, or ":memory:", of which nothing survives.
         region: a word for ARNs and events.
         account: 12 digits for ARNs and events.
-        concurrency: most attempts that run at once, over all functions; 1 to 60,000.
-        unreserved_minimum: only its default is available yet.
-        scaling: only its default is available yet.
+        concurrency: most attempts that run at once, over all functions; 1 to 60,000. A synchronous invocation beyond it is
+            refused (`TooManyRequests`), everything else waits its turn.
+        unreserved_minimum: so much of it no function can reserve, 0 to 60,000.
+        scaling: how fast it comes into use: "2023" (each function by itself: 1,000 at once, then 1,000 every ten seconds), "2019"
+            (all together: 1,000 at once, then 500 a minute), or a `forebay.Scaling`.
+        requests_per_second: most synchronous invocations a second, up to one second's worth at once; None: no limit. AWS has
+            ten times the concurrency.
         durability: what an acknowledged put survives: "power-loss", "process-crash", or "memory" (nothing).
         clock: None, or a `forebay.testing.VirtualClock`.
         serve: "elect": own the store, or be a client of the process that does, and take over when it is gone; True: own it or
@@ -71,18 +76,21 @@ class App(DeclaresQueues):
         account: str = "000000000000",
         concurrency: int = limits.CONCURRENCY_DEFAULT,
         unreserved_minimum: int = limits.UNRESERVED_MINIMUM,
-        scaling: str = "2023",
+        scaling: str | Scaling = "2023",
+        requests_per_second: float | None = None,
         durability: Durability = "power-loss",
         clock: Clock | None = None,
         serve: Serve = "elect",
     ) -> None:
-        not_yet({"unreserved_minimum": (unreserved_minimum, limits.UNRESERVED_MINIMUM), "scaling": (scaling, "2023")})
         self.settings = AppSettings(
             name=name,
             store=os.fspath(store) if isinstance(store, os.PathLike) else store,
             region=region,
             account=account,
             concurrency=concurrency,
+            unreserved_minimum=unreserved_minimum,
+            scaling=cast("Scaling", scaling),
+            requests_per_second=requests_per_second,
             durability=durability,
             serve=serve,
         )
@@ -115,107 +123,6 @@ class App(DeclaresQueues):
         return tuple(self._declared.mappings.values())
 
     # --- declarations
-
-    def function(
-        self,
-        name: str | None = None,
-        *,
-        timeout: Seconds = limits.TIMEOUT_SECONDS_DEFAULT,
-        isolation: str | None = None,
-        memory: int | None = None,
-        rate_limit: float | None = None,
-        reserved_concurrency: int | None = None,
-        provisioned_concurrency: int = 0,
-        maximum_retry_attempts: int = limits.EVENT_RETRY_ATTEMPTS_MAX,
-        maximum_event_age: Seconds = limits.EVENT_AGE_SECONDS_MAX,
-        retry_delays: Sequence[Seconds] = limits.EVENT_RETRY_DELAYS_SECONDS,
-        on_success: Target | None = None,
-        on_failure: Target | None = None,
-        dead_letter_queue: Target | None = None,
-        environments: Environments | None = None,
-    ) -> Callable[[Callable[P, R]], Function[P, R]]:
-        """Declare a handler as a function.
-
-        Args:
-            name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.
-            timeout: seconds an attempt may take, 0.001 to 1,800.
-            isolation: "task" (the event loop, for `async def`), "thread" (for `def`), None: the one that fits of these two;
-                "process": a process of its own, killed at its timeout, whose handler is imported by its name.
-            memory: MiB that a process and what it started may hold in memory, at least 32, looked at every 0.1 s; None: no limit.
-            rate_limit: not available yet.
-            reserved_concurrency: not available yet.
-            provisioned_concurrency: processes that are started before they are needed.
-            maximum_retry_attempts: of an asynchronous invocation, after the first attempt failed; 0 to 2.
-            maximum_event_age: seconds after which no attempt of an asynchronous invocation starts, 60 to 21,600.
-            retry_delays: seconds that an asynchronous invocation waits after its first failed attempt, and after its second.
-            on_success: where an asynchronous invocation that succeeded is told of: a function, a standard queue, a topic, a
-                `forebay.JSONLines`, or any object with `async def deliver(self, record)`.
-            on_failure: where one that was given up is told of. A mapping has its own.
-            dead_letter_queue: where the event of one that was given up goes. With neither of the two, it stays listed for
-                14 days (`Function.failed`) and can be run again (`Function.redrive`).
-            environments: how many processes there may be and how long they live; None: `forebay.Environments()`.
-
-        Raises:
-            InvalidParameterValue: an option outside its range.
-            ResourceConflict: the name is taken by another handler, or declared with other settings.
-
-        """
-        if callable(name):
-            raise InvalidParameterValue("@app.function needs its parentheses: @app.function()")
-        not_yet({"rate_limit": (rate_limit, None), "reserved_concurrency": (reserved_concurrency, None)})
-        asynchronous = AsynchronousSettings(
-            maximum_retry_attempts=maximum_retry_attempts,
-            maximum_event_age=cast("float", maximum_event_age),
-            retry_delays=cast("tuple[float, ...]", retry_delays),
-            on_success=on_success,
-            on_failure=on_failure,
-            dead_letter_queue=dead_letter_queue,
-        )
-        lifetime = environments if environments is not None else DEFAULT_ENVIRONMENTS
-
-        def declare(handler: Callable[P, R]) -> Function[P, R]:
-            more = {"memory": memory, "provisioned_concurrency": provisioned_concurrency, "environments": lifetime}
-            function = self._declared.function(handler, name, timeout, isolation, asynchronous, **more)
-            self._tell()
-            return function
-
-        return declare
-
-    def command_function(
-        self,
-        name: str,
-        *,
-        command: Iterable[str],
-        timeout: Seconds = limits.TIMEOUT_SECONDS_DEFAULT,
-        memory: int | None = None,
-        provisioned_concurrency: int = 0,
-        environments: Environments | None = None,
-    ) -> Function[..., Any]:
-        """Declare a function in any language: a program that asks the API at `AWS_LAMBDA_RUNTIME_API` for its invocations.
-
-        Args:
-            name: 1 to 64 letters, digits, '-' and '_'.
-            command: the program and its arguments, for example `["python", "-m", "awslambdaric", "module.handler"]`.
-            timeout: as `App.function` has it, and the three that follow.
-            memory: MiB.
-            provisioned_concurrency: processes.
-            environments: their number and life.
-
-        Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
-
-        """
-        settings = FunctionSettings(
-            name=name,
-            timeout=cast("float", timeout),
-            isolation="process",
-            memory=memory,
-            provisioned_concurrency=provisioned_concurrency,
-            environments=environments if environments is not None else DEFAULT_ENVIRONMENTS,
-            command=command_line(command),
-        )
-        function = self._declared.command(settings)
-        self._tell()
-        return function
 
     def on_stream(
         self,

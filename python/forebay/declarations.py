@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from forebay._core import check_limits
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict
 from forebay.function import Function
 from forebay.mapping import Mapping, check_destination
@@ -35,7 +36,7 @@ class Declarations:
     """Everything that was declared in one app."""
 
     def __init__(self, settings: AppSettings, caller: Caller) -> None:
-        self._settings = settings
+        self.settings = settings
         self._caller = caller
         self.functions: dict[str, Function[..., Any]] = {}
         self.streams: dict[str, Stream] = {}
@@ -48,7 +49,7 @@ class Declarations:
         self._untold: list[Function[..., Any] | Mapping | Subscription] = []
 
     def __repr__(self) -> str:
-        return f"<declarations of app {self._settings.name!r}>"
+        return f"<declarations of app {self.settings.name!r}>"
 
     def untold(self) -> list[Function[..., Any] | Mapping | Subscription]:
         """Give the functions, mappings and subscriptions that came since the last call, in order."""
@@ -78,6 +79,7 @@ class Declarations:
         )
         if known is None:
             return self._add(bare, settings)
+        self._check_limits(settings, instead_of=known)
         if known in self._default_settings and known in self._untold:
             self._default_settings.discard(known)
             del self.functions[known.name]
@@ -101,12 +103,12 @@ class Declarations:
         """Bind a stream to a handler's function; make the function with default settings if there is none."""
         known = self._known(handler)
         check_destination(settings.on_failure, known)
-        arn = names.stream_arn(self._settings.region, self._settings.account, stream)
+        arn = names.stream_arn(self.settings.region, self.settings.account, stream)
         return self._bind(handler, known, (stream, arn), settings)
 
     def on_queue(self, handler: Callable[P, R], queue: str, settings: QueueMappingSettings) -> Function[P, R]:
         """Bind a queue to a handler's function; make the function with default settings if there is none."""
-        arn = names.queue_arn(self._settings.region, self._settings.account, queue)
+        arn = names.queue_arn(self.settings.region, self.settings.account, queue)
         return self._bind(handler, self._known(handler), (queue, arn), settings)
 
     def _bind(
@@ -145,7 +147,7 @@ class Declarations:
         settings = StreamSettings(name=name, **given)
         known = self.streams.get(name)
         if known is None:
-            arn = names.stream_arn(self._settings.region, self._settings.account, name)
+            arn = names.stream_arn(self.settings.region, self.settings.account, name)
             known = self.streams[name] = Stream(settings, arn, self._caller)
             return known, True
         _refuse_others(f"stream {name!r}", known.settings, settings, given)
@@ -156,7 +158,7 @@ class Declarations:
         settings = QueueSettings(name=name, **given)
         known = self.queues.get(name)
         if known is None:
-            arn = names.queue_arn(self._settings.region, self._settings.account, name)
+            arn = names.queue_arn(self.settings.region, self.settings.account, name)
             known = self.queues[name] = Queue(settings, arn, self._caller)
             return known, True
         _refuse_others(f"queue {name!r}", known.settings, settings, given)
@@ -167,7 +169,7 @@ class Declarations:
         settings = TopicSettings(name=name)
         known = self.topics.get(name)
         if known is None:
-            arn = names.topic_arn(self._settings.region, self._settings.account, name)
+            arn = names.topic_arn(self.settings.region, self.settings.account, name)
             known = self.topics[name] = Topic(settings, arn, self._caller, self, tell)
             return known, True
         return known, False
@@ -216,11 +218,18 @@ class Declarations:
         return handler
 
     def _add(self, handler: Callable[P, R], settings: FunctionSettings) -> Function[P, R]:
+        self._check_limits(settings)
         self._take_name(settings.name, handler)
         function = Function(handler, settings, self._arn(settings.name), self._caller, self.attached)
         self.functions[settings.name] = function
         self._untold.append(function)
         return function
+
+    def _check_limits(self, new: FunctionSettings, instead_of: Function[..., Any] | None = None) -> None:
+        """Refuse to promise more concurrency than there is."""
+        others = [function.settings for function in self.functions.values() if function is not instead_of]
+        promised = [(each.reserved_concurrency, each.provisioned_concurrency) for each in (*others, new)]
+        check_limits(self.settings.concurrency, self.settings.unreserved_minimum, promised)
 
     def _take_name(self, name: str, handler: Callable[..., Any]) -> None:
         holder = self.functions.get(name)
@@ -231,7 +240,7 @@ class Declarations:
             raise ResourceConflict(f"function {name!r} is declared already: put all decorators on the same handler")
 
     def _arn(self, name: str) -> str:
-        return names.function_arn(self._settings.region, self._settings.account, name)
+        return names.function_arn(self.settings.region, self.settings.account, name)
 
 
 def _no_handler(name: str) -> Callable[[Any, Any], Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from forebay.model import checks, limits
 from forebay.runtime import handler as inspection
+from forebay.wire import limits as wire_limits
 from forebay.wire import payload as wire
 
 if TYPE_CHECKING:
@@ -112,6 +114,35 @@ class Function(Generic[P, R]):
     def invoke_async_sync(self, payload: Any = None) -> str:
         """Do as `invoke_async`, from a thread other than the event loop's."""
         return self._caller.invoke_async_sync(self.name, wire.event(payload))
+
+    async def update(self, **limits: Any) -> None:
+        """Change limits while the app runs. What the app declares applies again when it starts next.
+
+        What runs over a lowered limit runs on; what waits starts as soon as a raised one allows.
+
+        Args:
+            limits: any of `reserved_concurrency`, `provisioned_concurrency` and `rate_limit`, as `App.function` has them;
+                None takes a reservation or a rate away.
+
+        Raises:
+            InvalidParameterValue: an unknown limit, a value outside its range, or more than the app has left.
+            AppClosed: the app is not running.
+
+        """
+        changed, fields = self._limited(limits)
+        await self._caller.ask("function.update", **fields)
+        self.settings = changed
+
+    def update_sync(self, **limits: Any) -> None:
+        """Do as `update`, from a thread other than the event loop's."""
+        changed, fields = self._limited(limits)
+        self._caller.ask_sync("function.update", **fields)
+        self.settings = changed
+
+    def _limited(self, given: dict[str, Any]) -> tuple[FunctionSettings, dict[str, Any]]:
+        checks.known_names(given, wire_limits.FUNCTION)
+        changed = dataclasses.replace(self.settings, **given)
+        return changed, {"name": self.name, **wire_limits.function(changed, given)}
 
     async def failed(self, limit: int = 100) -> list[dict[str, Any]]:
         """List what was given up, oldest first.

@@ -197,9 +197,7 @@ class Mapping:
         for name in changes:
             if name in {"starting_position", "starting_position_timestamp"}:
                 raise InvalidParameterValue(f"{name}: fixed when the mapping was first seen; use seek to move it")
-            if name not in known_settings:
-                known = ", ".join(sorted(known_settings))
-                raise InvalidParameterValue(f"{name}: there is no such setting; there are {known}")
+        checks.known_names(changes, known_settings)
         before = self.settings
         changed = dataclasses.replace(before, **changes)
         if isinstance(changed, QueueMappingSettings):

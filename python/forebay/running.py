@@ -19,6 +19,7 @@ from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.function import Function
 from forebay.mapping import Mapping
 from forebay.metrics.exporter import Exporter, Measured
+from forebay.model import limits
 from forebay.model.asynchronous import DESTINATIONS
 from forebay.model.topic import Subscription
 from forebay.queue import Queue
@@ -30,6 +31,7 @@ from forebay.runtime.tasks import TaskEnvironment
 from forebay.runtime.threads import ThreadEnvironment, ThreadPool
 from forebay.topic import Topic
 from forebay.wire import asynchronous as wire_asynchronous
+from forebay.wire import limits as wire_limits
 from forebay.wire import mapping as wire_mapping
 from forebay.wire import payload
 from forebay.wire import queue as wire_queue
@@ -74,7 +76,7 @@ class Running:
         self._served: dict[str, Served] = {}
         self._files: list[JSONLines] = []
         self._stop_by = float("inf")
-        self.runner = Runner(self._loop, clock, ThreadPool(settings.concurrency, self._loop))
+        self.runner = Runner(self._loop, clock, ThreadPool(limits.CONCURRENCY_MAX, self._loop))
         self.runner.asks_through_loop |= settings.serve is False
         self._keeping: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
@@ -84,7 +86,7 @@ class Running:
         return Engine(payload.dumps(self._engine_settings()))
 
     def _engine_settings(self) -> dict[str, Any]:
-        given, clock = self._settings, self._clock
+        given, clock = self._declared.settings, self._clock
         manual = isinstance(clock, ManualClock)
         moment = clock.moment() if isinstance(clock, ManualClock) else None
         return {
@@ -94,7 +96,7 @@ class Running:
             "account": given.account,
             "durability": given.durability,
             "serve": given.serve,
-            "concurrency": given.concurrency,
+            "limits": wire_limits.account(given),
             "manual": manual,
             "mono_ns": moment.mono_ns if moment else 0,
             "wall_ms": moment.wall_ms if moment else 0,
@@ -236,6 +238,7 @@ class Running:
             "isolation": function.settings.isolation,
             "wants": "batch" if function.wants_batch else "event",
             "response": served.reads,
+            **wire_limits.function(function.settings),
             "asynchronous": wire_asynchronous.settings(
                 function.settings.asynchronous, self._name_destinations(function)
             ),

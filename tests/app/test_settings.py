@@ -34,8 +34,9 @@ def blocking(event, context): ...
         ({"store": ""}, "store=''"),
         ({"store": 3}, "store=3"),
         ({"clock": object()}, "VirtualClock"),
-        ({"unreserved_minimum": 50}, "unreserved_minimum=50: not available yet in this version"),
-        ({"scaling": "2020"}, "scaling='2020': not available yet in this version"),
+        ({"unreserved_minimum": -1}, "unreserved_minimum=-1: allowed are whole numbers from 0"),
+        ({"scaling": "2020"}, "scaling='2020': allowed are '2019', '2023'"),
+        ({"requests_per_second": 0}, "requests_per_second=0: allowed are 1e-9 to 1e9 a second, or None"),
     ],
 )
 def test_an_apps_options(options, text):
@@ -56,9 +57,32 @@ def test_an_apps_options(options, text):
         ({"isolation": "thread"}, "async handler"),
         ({"isolation": "fiber"}, "'task', 'thread'"),
         ({"memory": 512}, "memory=512: it is a process's; give isolation='process' as well"),
-        ({"rate_limit": 10}, "not available yet"),
-        ({"reserved_concurrency": 0}, "not available yet"),
-        ({"provisioned_concurrency": 1}, "give isolation='process' as well"),
+        ({"rate_limit": 0}, "rate_limit=0: allowed are 1e-9 to 1e9 a second, or None"),
+        ({"rate_limit": True}, "rate_limit=True"),
+        ({"reserved_concurrency": -1}, "reserved_concurrency=-1: allowed are whole numbers from 0"),
+        ({"provisioned_concurrency": 1.5}, "provisioned_concurrency=1.5"),
+        (
+            {"reserved_concurrency": 901},
+            (
+                "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its "
+                "minimum value of [100]."
+            ),
+        ),
+        (
+            {"provisioned_concurrency": 1001},
+            "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [1000].",
+        ),
+        (
+            {"provisioned_concurrency": 901},
+            (
+                "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum "
+                "value of [100]."
+            ),
+        ),
+        (
+            {"reserved_concurrency": 1, "provisioned_concurrency": 2},
+            "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function",
+        ),
     ],
 )
 def test_a_functions_options(app, options, text):

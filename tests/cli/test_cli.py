@@ -181,6 +181,18 @@ def test_a_mapping_is_held_moved_and_changed(place, service):
     assert "batch_size: 7" in forebay(place, "mapping", "describe", *bound).stdout
 
 
+def test_functions_are_listed_and_limited_while_they_run(place, service):
+    before = {function["name"]: function for function in asked(place, "function", "list")}["handle"]
+    assert (before["reserved_concurrency"], before["provisioned_ready"], before["rate_limit"]) == (None, 0, None)
+    limits = ("reserved_concurrency=3", "provisioned_concurrency=2", "rate_limit=50")
+    changed = asked(place, "function", "update", "handle", *limits)
+    assert (changed["reserved_concurrency"], changed["provisioned_ready"], changed["rate_limit"]) == (3, 2, 50)
+    assert asked(place, "function", "update", "handle", "rate_limit=null")["rate_limit"] is None
+    assert "places in use, 3 claimed" in forebay(place, "function", "list").stdout
+    refused = forebay(place, "function", "update", "handle", "reserved_concurrency=901", status=1)
+    assert "below its minimum value of [100]" in refused.stderr
+
+
 def test_failures_are_listed_and_redriven(place, service):
     forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1, "bad": true}\n{"id": 2}\n')
     service.wait_for("handled 2")
@@ -226,6 +238,9 @@ def test_the_commands_work_while_no_app_runs(place):
         (["mapping", "update", "a", "b", "colour=1"], 1, "batch_size"),
         (["mapping", "update", "a", "b", "batch_size=x"], 1, "JSON text"),
         (["mapping", "seek", "a", "b", "--timestamp", "yesterday"], 1, "ISO 8601"),
+        (["function", "update", "a", "rate_limit"], 1, "LIMIT=VALUE"),
+        (["function", "update", "a", "colour=1"], 1, "provisioned_concurrency, rate_limit, reserved_concurrency"),
+        (["function", "update", "a", "rate_limit=fast"], 1, "a number or null"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback(place, arguments, status, text):

@@ -41,6 +41,7 @@ NAMES = [
     "RequestTooLarge",
     "ResourceConflict",
     "ResourceNotFound",
+    "Scaling",
     "StoreCorrupt",
     "StoreError",
     "StoreFailed",

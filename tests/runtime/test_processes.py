@@ -54,6 +54,22 @@ async def test_lambdas_variables_are_set_and_say_how_the_environment_was_initial
     assert given["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
 
 
+async def test_provisioned_concurrency_is_usable_when_all_its_processes_are_ready(processes):
+    async def ready():
+        functions = await processes.app._caller.ask("functions.list")
+        return {function["name"]: function["provisioned_ready"] for function in functions}[processes.variables.name]
+
+    async with processes.app:
+        for provisioned in (1, 0, 1):
+            await processes.variables.update(provisioned_concurrency=provisioned)
+            async with asyncio.timeout(20):
+                while await ready() != provisioned:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        before = processes.app.metrics.statistic("ProvisionedConcurrencyInvocations", "Sum", period=3600) or 0
+        await processes.variables.invoke()
+        assert processes.app.metrics.statistic("ProvisionedConcurrencyInvocations", "Sum", period=3600) == before + 1
+
+
 @pytest.mark.parametrize("name", ["puts", "puts_sync"])
 async def test_a_handler_reaches_the_streams_of_the_app(processes, name):
     async with processes.app:
@@ -195,9 +211,7 @@ def test_a_handler_that_cannot_be_imported_is_refused_when_it_is_declared():
             local_app().function("f", isolation="process")(handler)
 
 
-@pytest.mark.parametrize(
-    "options", [{"memory": 64}, {"provisioned_concurrency": 1}, {"environments": forebay.Environments(maximum=2)}]
-)
+@pytest.mark.parametrize("options", [{"memory": 64}, {"environments": forebay.Environments(maximum=2)}])
 def test_options_of_processes_are_refused_where_there_are_none(options):
     with pytest.raises(InvalidParameterValue, match="give isolation='process' as well"):
         local_app().function(**options)(local_app)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from forebay.cli import bench, dlq, doctor, lag, mapping, metrics, queue, run, stream, top, topic, why
+from forebay.cli import bench, dlq, doctor, function, lag, mapping, metrics, queue, run, stream, top, topic, why
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
@@ -41,6 +41,7 @@ def version(output: str) -> None:
 main.add_command(run.run)
 main.add_command(run.invoke)
 main.add_command(stream.stream)
+main.add_command(function.function)
 main.add_command(mapping.mapping)
 main.add_command(queue.queue)
 main.add_command(topic.topic)

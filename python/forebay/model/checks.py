@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 Seconds = float | timedelta
 
@@ -56,6 +56,13 @@ def one_of(option: str, value: str, allowed: Collection[str]) -> str:
     if value not in allowed:
         refuse(option, value, f"allowed are {', '.join(repr(word) for word in allowed)}")
     return value
+
+
+def known_names(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a setting that there is not."""
+    for name in given:
+        if name not in known:
+            raise InvalidParameterValue(f"{name}: there is no such setting; there are {', '.join(sorted(known))}")
 
 
 def timestamp(option: str, value: float | datetime) -> float:

@@ -11,6 +11,11 @@ CONCURRENCY_DEFAULT: Final = 1000
 # Ours: an account's quota can be raised on AWS as well, to tens of thousands.
 CONCURRENCY_MAX: Final = 60_000
 UNRESERVED_MINIMUM: Final = 100
+# Ours: what the arithmetic holds.
+SCALING_BURST_MAX: Final = 10**12
+SCALING_PER_MINUTE_MAX: Final = 10**18
+RATE_MIN: Final = 1e-9
+RATE_MAX: Final = 1e9
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 FUNCTION_NAME_CHARACTERS_MAX: Final = 64

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from forebay.errors import InvalidParameterValue
 from forebay.model import checks, limits, names
 from forebay.model.asynchronous import AsynchronousSettings
+from forebay.model.concurrency import PROFILES, Scaling, rate, scaling
 from forebay.model.environments import Environments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 Durability = Literal["power-loss", "process-crash", "memory"]
 Serve = Literal["elect"] | bool
@@ -19,15 +19,6 @@ Isolation = Literal["task", "thread", "process"]
 
 
 DEFAULT_ENVIRONMENTS: Final = Environments()
-
-
-def not_yet(options: Mapping[str, tuple[object, object]]) -> None:
-    """Refuse options that this version does not honour: each is given as (value, the one value it may have)."""
-    for option, (value, default) in options.items():
-        if value != default:
-            raise InvalidParameterValue(
-                f"{option}={checks.shown(value)}: not available yet in this version; leave it out",
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +32,9 @@ class AppSettings:
     concurrency: int
     durability: Durability
     serve: Serve
+    unreserved_minimum: int = limits.UNRESERVED_MINIMUM
+    scaling: Scaling = PROFILES["2023"]
+    requests_per_second: float | None = None
     metrics: bool = True
     """False: count nothing, to measure what counting costs. `App` has no such option: the bench alone sets it."""
 
@@ -49,6 +43,9 @@ class AppSettings:
         names.region(self.region)
         names.account(self.account)
         checks.integer("concurrency", self.concurrency, low=1, high=limits.CONCURRENCY_MAX)
+        checks.integer("unreserved_minimum", self.unreserved_minimum, low=0, high=limits.CONCURRENCY_MAX)
+        object.__setattr__(self, "scaling", scaling(self.scaling))
+        rate("requests_per_second", self.requests_per_second)
         checks.one_of("durability", self.durability, ("power-loss", "process-crash", "memory"))
         if self.serve is not True and self.serve is not False and self.serve != "elect":
             checks.refuse("serve", self.serve, "allowed are 'elect', True and False")
@@ -65,22 +62,27 @@ class FunctionSettings:
     isolation: Isolation
     asynchronous: AsynchronousSettings = field(default_factory=AsynchronousSettings)
     memory: int | None = None
+    reserved_concurrency: int | None = None
     provisioned_concurrency: int = 0
+    rate_limit: float | None = None
     environments: Environments = DEFAULT_ENVIRONMENTS
     command: tuple[str, ...] | None = None
     """What is run instead of a Python handler."""
 
     def __post_init__(self) -> None:
         names.function_name(self.name)
+        if self.reserved_concurrency is not None:
+            checks.integer("reserved_concurrency", self.reserved_concurrency, low=0, high=limits.CONCURRENCY_MAX)
+        checks.integer("provisioned_concurrency", self.provisioned_concurrency, low=0, high=limits.CONCURRENCY_MAX)
+        rate("rate_limit", self.rate_limit)
         self._check_environments()
         timeout = checks.seconds("timeout", self.timeout, low=0.001, high=limits.TIMEOUT_SECONDS_MAX)
         object.__setattr__(self, "timeout", timeout)
 
     def _check_environments(self) -> None:
-        given = (self.memory, self.provisioned_concurrency, self.environments)
         if self.isolation != "process":
-            options = ("memory", "provisioned_concurrency", "environments")
-            for option, value, default in zip(options, given, (None, 0, DEFAULT_ENVIRONMENTS), strict=True):
+            given = (("memory", self.memory, None), ("environments", self.environments, DEFAULT_ENVIRONMENTS))
+            for option, value, default in given:
                 if value != default:
                     checks.refuse(option, value, "it is a process's; give isolation='process' as well, or leave it out")
             return

@@ -10,7 +10,7 @@ Settings
 `Engine(settings)`
     app, store (directory or ":memory:"), region, account, durability ("power-loss" | "process-crash" | "memory"),
     serve ("elect" | true | false), manual, mono_ns, wall_ms, entropy (the last three: where a manual clock starts),
-    concurrency (most attempts held at once over all functions), metrics_host, metrics_port (0 = off),
+    limits (of the account, all of them), metrics_host, metrics_port (0 = off),
     metrics_token? (needed where other machines reach the host)
 
 `Engine.function(settings)`, before or after `start`; the same name again replaces the settings and gives the same slot
@@ -18,7 +18,9 @@ Settings
                     response (true: some mapping reads the response of this function; else the body of a stream
                     batch's outcome is always None), asynchronous? {maximum_retry_attempts, maximum_event_age_ms,
                     retry_delays_ms: [ms], on_success?, on_failure?, dead_letter? (names of destinations; "function:<name>",
-                    "queue:<name>" and "topic:<name>" are of this store, told in the same commit)}
+                    "queue:<name>" and "topic:<name>" are of this store, told in the same commit)}, reserved_concurrency?,
+                    provisioned_concurrency, rate_limit?: declared again unchanged they leave alone what `function.update` has
+                    changed
     a destination   kind="destination", name, type ("jsonlines" | "function" | "object"; a metric label)
                     work of kind 4 carries the delivery id as its request id
 
@@ -38,6 +40,10 @@ setting     batch_size, maximum_batching_window_ms, starting_position ("TRIM_HOR
             maximum_record_age_ms (-1 = for ever), bisect_batch_on_function_error, report_batch_item_failures,
             filters (array of patterns, each a JSON text), tumbling_window_ms, on_failure? (a destination's name),
             include_payload, retry_backoff {base_ms, cap_ms, jitter}, enabled
+function    {name, isolation, wants, timeout_ms, reserved_concurrency?, provisioned_concurrency, provisioned_ready (places),
+            rate_limit? (starts a second), in_flight, past_deadline}
+account     {concurrency, unreserved_minimum, scaling {per_account, burst, per_minute}, requests_per_second?}; described also
+            in_use, unreserved_in_use, claimed (places)
 failure     {id, function, stream?, failed_ms, destination?, undelivered_to?, delivery_attempts, last_error?, record}
             record: Lambda's on-failure record; stream: null for an asynchronous event; destination: which one it waits for;
             undelivered_to: the one that did not take it within 24 hours, or that nothing which runs has had for so long
@@ -125,7 +131,11 @@ why               {id (a request id, message id or sequence number), cursor?} ->
                   ("record"; state "unread" | "waiting" | "running" | "retried" | "done"), a failure ("failed"). Asked again with
                   the cursor, it looks on through the store
 
-functions.list    {} -> [{name, isolation, wants, timeout_ms, in_flight, past_deadline}]
+functions.list    {} -> [function]
+function.update   {name, reserved_concurrency?, provisioned_concurrency?, rate_limit?} -> function. What is absent stays, null
+                  takes a limit away. Until the app starts next
+account.describe  {} -> account
+account.update    {concurrency?, unreserved_minimum?, scaling?, requests_per_second?} -> account. The same
 health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}
 metrics.text      {} -> {text}: the Prometheus exposition that /metrics serves
 metrics.list      {} -> [{name, aws_namespace?, aws_name?, kind ("counter" | "gauge" | "histogram" | "info"), unit, aws_unit?,

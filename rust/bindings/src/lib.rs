@@ -10,6 +10,7 @@ mod fifo_batcher;
 mod filter;
 mod histogram;
 mod json;
+mod limits;
 mod messages;
 mod token_bucket;
 
@@ -33,6 +34,8 @@ mod _core {
     use crate::filter::{check_filter_policy, check_filters, check_queue_filters};
     #[pymodule_export]
     use crate::histogram::Histogram;
+    #[pymodule_export]
+    use crate::limits::check_limits;
     #[pymodule_export]
     use crate::messages::{messages, Message};
     #[pymodule_export]

@@ -178,11 +178,6 @@ impl Environments {
         std::mem::take(&mut self.commands)
     }
 
-    /// Most at once.
-    pub fn maximum(&self) -> usize {
-        self.settings.maximum
-    }
-
     /// How many stand where.
     pub fn counts(&self) -> Counts {
         self.counts

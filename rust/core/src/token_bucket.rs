@@ -76,6 +76,12 @@ impl TokenBucket {
         there
     }
 
+    /// Put `n` tokens back that were not used, as far as the bucket holds them.
+    pub fn give_back(&mut self, n: u64, now_ns: u64) {
+        self.refill(now_ns);
+        self.level = self.level.saturating_add(self.parts(n)).min(self.capacity());
+    }
+
     /// Nanoseconds until `n` tokens are there if nobody else takes any: 0 when they are, `None` when the bucket never holds as
     /// many.
     pub fn time_until(&mut self, n: u64, now_ns: u64) -> Option<u64> {

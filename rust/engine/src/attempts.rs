@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use forebay_core::concurrency::Lease;
 use forebay_core::invocation::face::Key;
 use forebay_core::stream::face::{BatchId, Window};
 
@@ -59,15 +60,25 @@ pub(crate) struct Attempt {
     /// Where it is counted on file.
     pub(crate) file_slots: Vec<SlotId>,
     pub(crate) alone: bool,
+    /// Its place, once it has one.
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Attempt {
     pub(crate) fn new(slot: Slot, job: Job, number: u32) -> Self {
-        Self { slot, job, number, request: 0, deadline_ns: 0, timed_out: false, file_slots: Vec::new(), alone: false }
+        Self {
+            slot,
+            job,
+            number,
+            request: 0,
+            deadline_ns: 0,
+            timed_out: false,
+            file_slots: Vec::new(),
+            alone: false,
+            lease: None,
+        }
     }
-}
 
-impl Attempt {
     /// Whoever waits for its answer and has not had one.
     fn take_waiter(&mut self) -> Option<Waiter> {
         match &mut self.job {
@@ -198,11 +209,6 @@ impl State {
         }
     }
 
-    /// Attempts that nobody has taken yet.
-    pub(crate) fn untaken(&self) -> Vec<Token> {
-        self.outbox.untaken().into_iter().chain(self.pools.waiting()).collect()
-    }
-
     /// Forget everything of a mapping that was not handed out.
     pub(crate) fn withdraw_mapping(&mut self, id: u64) {
         for token in self.untaken() {
@@ -217,33 +223,23 @@ impl State {
         }
     }
 
-    /// Forget an attempt that was not handed out; give what it was.
-    pub(crate) fn withdraw(&mut self, token: Token) -> Option<Attempt> {
-        let withdrawn = self.attempts.remove(token);
-        self.outbox.withdraw(token);
-        if self.pools.withdraw(token) && withdrawn.as_ref().is_some_and(|attempt| attempt.alone) {
-            self.outbox.running_alone = false;
-        }
-        if let Some(attempt) = &withdrawn {
-            self.room_in_line(attempt.slot);
-        }
-        withdrawn
-    }
-
-    /// Put an attempt where the next exchange finds it.
+    /// Put an attempt where it waits for its place; one that has its place, or needs none, where the next exchange finds it.
     pub(crate) fn ready(&mut self, mut attempt: Attempt, alone: bool) {
         attempt.alone = alone;
         if attempt.request == 0 {
             attempt.request = self.chance.uuid();
         }
-        let (slot, kind) = (attempt.slot, attempt.job.kind());
-        let is_suspect = alone && kind != Kind::Invoke;
+        let (kind, lease) = (attempt.job.kind(), attempt.lease);
         let token = self.attempts.insert(attempt);
-        if kind != Kind::Delivery && !is_suspect && self.pools.line_up(slot, token) {
-            return;
+        match lease {
+            Some(lease) => self.seat(token, lease),
+            None if kind == Kind::Delivery => {
+                self.outbox.deliveries.push_back(token);
+                self.ring = true;
+            }
+            None if alone => self.outbox.alone.push_back(token),
+            None => self.line_up(token),
         }
-        self.outbox.line(kind, alone).push_back(token);
-        self.ring = true;
     }
 
     /// Hand out at most `most` pieces of work. Attempts are counted on disk before this returns.
@@ -255,10 +251,9 @@ impl State {
                 works.push(Work { token, slot, request: attempt.request, deadline_ms: 0, task: Task::Cancel });
             }
         }
-        self.feed_queues();
-        self.line_up_suspect();
+        self.give_places();
         while works.len() < most {
-            let Some(token) = self.outbox.next(self.draining, self.config.concurrency) else { break };
+            let Some(token) = self.outbox.next(self.draining) else { break };
             if let Some(work) = self.hand_out(token) {
                 works.push(work);
             }
@@ -295,8 +290,9 @@ impl State {
         function.deadlines.insert(at, (attempt.deadline_ns, token));
         let kind = attempt.job.kind();
         self.outbox.began(kind, attempt.alone);
-        if kind != Kind::Delivery {
+        if let Some(lease) = attempt.lease {
             function.meters.in_flight.add(1.0);
+            self.places.count_source(lease);
         }
         let mut suspect = None;
         let task = match &attempt.job {

@@ -324,7 +324,6 @@ impl State {
             self.ready(attempt, false);
         }
         self.drop_slice();
-        self.feed_queues();
         self.deliver(commit.deliveries);
     }
 

@@ -79,7 +79,9 @@ impl Engine {
         let manual = parts.manual.is_some();
         let now = parts.manual.unwrap_or_else(|| read_clock(start));
         let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
-        let mut state = State::new(parts.config, now, seed, parts.store.reader()?, parts.slots, registry.clone());
+        let limits = parts.config.limits.check()?;
+        let mut state =
+            State::new(parts.config, limits, now, seed, parts.store.reader()?, parts.slots, registry.clone());
         let points = Mutex::new(state.restore()?);
         state.take_over()?;
         state.restore_queues()?;
@@ -156,11 +158,9 @@ impl Engine {
         self.with(|state| {
             state.started = true;
             state.sweep_at(state.now.mono_ns + SWEEP_NS);
-            let ids: Vec<u64> = state.mappings.keys().copied().collect();
-            ids.into_iter().try_for_each(|id| state.bind(id))?;
+            state.bind_mappings()?;
             state.start_events();
             state.bind_queue_mappings();
-            state.feed_queues();
             state.start_environments();
             // Failures that a process before this one wrote down and could not see confirmed.
             state.find_all_undelivered();
@@ -280,7 +280,7 @@ impl Engine {
         let mut works = Vec::new();
         inner.state.take(most, &mut works);
         let answered = std::mem::take(&mut inner.state.answered);
-        inner.state.ring = most > 0 && inner.state.outbox.rings(inner.state.draining, inner.state.config.concurrency);
+        inner.state.ring = most > 0 && inner.state.outbox.rings(inner.state.draining);
         self.shared.leave(inner);
         (works, answered)
     }

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use forebay_core::concurrency::{FunctionId, Reason, UnitId};
 use serde::Deserialize;
 
 use crate::attempts::{Attempt, Job, Slot, Token};
 use crate::environments::Declared;
 use crate::error::{EngineError, Waiter};
 use crate::invocation::Asynchronous;
+use crate::limits::FunctionLimits;
 use crate::meters::FunctionMeters;
 use crate::metrics::Registry;
-use crate::outbox::INVOKES_MAX;
 use crate::state::State;
 
 /// How long a destination may take for one record.
@@ -36,6 +37,9 @@ pub struct Registration {
     /// How it is invoked asynchronously; `None`: as AWS has it.
     #[serde(default)]
     pub asynchronous: Option<Asynchronous>,
+    /// Its limits.
+    #[serde(flatten)]
+    pub limits: FunctionLimits,
     /// The environments that run it; a function without any runs in this process.
     #[serde(default)]
     pub environment: Option<Declared>,
@@ -53,6 +57,11 @@ pub(crate) struct Function {
     /// `(deadline, attempt)` in the order of handing out, which is the order of deadlines.
     pub(crate) deadlines: VecDeque<(u64, Token)>,
     pub(crate) meters: FunctionMeters,
+    /// How its places are counted; a destination needs none. Several versions of a function are units of one.
+    pub(crate) place: Option<(FunctionId, UnitId)>,
+    /// What holds now, and what was declared last: a change while it runs stays until the declaration itself changes.
+    pub(crate) limits: FunctionLimits,
+    pub(crate) declared_limits: FunctionLimits,
 }
 
 impl Function {
@@ -66,6 +75,9 @@ impl Function {
             armed: None,
             deadlines: VecDeque::new(),
             meters: FunctionMeters::new(registry, &registration.name),
+            place: None,
+            limits: FunctionLimits::default(),
+            declared_limits: FunctionLimits::default(),
         }
     }
 
@@ -102,13 +114,17 @@ impl State {
         };
         let names = if is_function { &mut self.function_names } else { &mut self.destination_names };
         names.insert(registration.name.clone(), slot);
+        if is_function && is_new {
+            self.functions[slot].place = Some(self.places.add_function(slot));
+        }
         if let Some(declared) = &registration.environment {
             self.declare_environments(slot, declared);
         }
-        let ids: Vec<u64> = self.mappings.keys().copied().collect();
-        ids.into_iter().try_for_each(|id| self.bind(id))?;
+        if is_function {
+            self.declare_limits(slot, registration.limits)?;
+        }
+        self.bind_mappings()?;
         self.bind_queue_mappings();
-        self.feed_queues();
         if is_function {
             self.bind_events_of(&registration.name);
         } else if self.started && is_new {
@@ -117,28 +133,23 @@ impl State {
         Ok(slot)
     }
 
-    /// Whether an invocation of this function with so large a payload must be refused.
-    fn is_full_of_invokes(&self, slot: Slot, bytes: usize) -> bool {
-        let line = self.pools.line_length(slot).unwrap_or_default();
-        line >= INVOKES_MAX || self.outbox.is_full_of_invokes(bytes)
-    }
-
     pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
         let refused = match self.function_names.get(function) {
             Some(_) if self.draining || !self.started => {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
             }
-            Some(&slot) if self.is_full_of_invokes(slot, payload.len()) => EngineError::TooMany {
-                message: "Rate Exceeded.".into(),
-                reason: "ConcurrentInvocationLimitExceeded".into(),
-                retry_after_ms: 1_000,
-            },
-            Some(&slot) => {
-                self.outbox.invoke_bytes += payload.len();
-                let job = Job::Invoke { payload, waiter: Some(waiter) };
-                self.ready(Attempt::new(slot, job, 1), false);
-                return;
+            Some(&slot) if self.outbox.is_full_of_invokes(payload.len()) => {
+                self.throttled(slot, Reason::Concurrent, None)
             }
+            Some(&slot) => match self.place_of_invoke(slot) {
+                Ok(lease) => {
+                    self.outbox.invoke_bytes += payload.len();
+                    let mut attempt = Attempt::new(slot, Job::Invoke { payload, waiter: Some(waiter) }, 1);
+                    attempt.lease = Some(lease);
+                    return self.ready(attempt, false);
+                }
+                Err(refused) => refused,
+            },
             None => self.no_function(function),
         };
         self.answer(waiter, Err(refused));

@@ -205,6 +205,12 @@ impl State {
         self.bind(id)
     }
 
+    /// Bind every mapping to what is registered.
+    pub(crate) fn bind_mappings(&mut self) -> Result<(), EngineError> {
+        let ids: Vec<u64> = self.mappings.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.bind(id))
+    }
+
     /// Bind a mapping to what is registered: with its function there, every shard gets a poller.
     pub(crate) fn bind(&mut self, id: u64) -> Result<(), EngineError> {
         let Some(mapping) = self.mappings.get_mut(&id) else { return Ok(()) };
@@ -329,6 +335,7 @@ impl State {
     /// Stop polling for a mapping. What runs ends; its outcome is refused.
     pub(crate) fn close_pollers(&mut self, id: u64) {
         self.withdraw_mapping(id);
+        self.places.forget_source(id);
         let Some(mapping) = self.mappings.get_mut(&id) else { return };
         for (shard, poller) in std::mem::take(&mut mapping.pollers) {
             if let Some(gone) = self.pollers[poller].take() {

@@ -1,5 +1,6 @@
 //! The handles through which the engine counts, taken once for each function, mapping and stream.
 
+use forebay_core::concurrency::Use;
 use forebay_core::environment::{Counts, Initialization};
 use forebay_core::invocation::face::Condition as EventCondition;
 use forebay_core::stream::face::Condition;
@@ -51,6 +52,52 @@ impl FunctionMeters {
             _ => return,
         }
         self.duration.record(duration_ns as f64 / 1e9);
+    }
+}
+
+/// How much of an account's concurrency is in use.
+pub(crate) struct AccountMeters {
+    unreserved: Gauge,
+    claimed: Gauge,
+}
+
+impl AccountMeters {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self {
+            unreserved: registry.gauge(Metric::UnreservedConcurrency, &[]),
+            claimed: registry.gauge(Metric::ClaimedConcurrency, &[]),
+        }
+    }
+
+    pub(crate) fn show(&self, of: Use) {
+        self.unreserved.set(of.unreserved as f64);
+        self.claimed.set(of.claimed as f64);
+    }
+}
+
+/// One function's provisioned concurrency.
+pub(crate) struct ProvisionedMeters {
+    pub(crate) invocations: Counter,
+    pub(crate) spilled: Counter,
+    running: Gauge,
+    utilization: Gauge,
+}
+
+impl ProvisionedMeters {
+    pub(crate) fn new(registry: &Registry, function: &str) -> Self {
+        let name = [function];
+        Self {
+            invocations: registry.counter(Metric::ProvisionedInvocations, &name),
+            spilled: registry.counter(Metric::ProvisionedSpillover, &name),
+            running: registry.gauge(Metric::ProvisionedRunning, &name),
+            utilization: registry.gauge(Metric::ProvisionedUtilization, &name),
+        }
+    }
+
+    /// Show what is asked for, usable, and in use.
+    pub(crate) fn show(&self, (_, usable, in_use): (u32, u32, u32)) {
+        self.running.set(f64::from(in_use));
+        self.utilization.set(if usable == 0 { 0.0 } else { f64::from(in_use) / f64::from(usable) });
     }
 }
 

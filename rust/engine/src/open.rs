@@ -11,6 +11,7 @@ use crate::directory::{Directory, Ownership};
 use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError, Token};
+use crate::limits::AccountSettings;
 use crate::port::{Durability, Store, StoreError};
 use crate::slots::Slots;
 use crate::socket::client::Client;
@@ -19,8 +20,6 @@ use crate::state::Config;
 use crate::store::memory::MemoryStore;
 use crate::store::sqlite::SqliteStore;
 
-/// Most attempts handed out at once; the attempts file has as many slots.
-const CONCURRENCY_MAX: usize = 60_000;
 /// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -43,7 +42,7 @@ pub struct Settings {
     #[serde(default)]
     entropy: u64,
     #[serde(default)]
-    concurrency: Option<usize>,
+    limits: AccountSettings,
     #[serde(default)]
     metrics_host: Option<String>,
     #[serde(default)]
@@ -238,7 +237,7 @@ impl Settings {
                 app: self.app.clone(),
                 region: self.region.clone(),
                 account: self.account.clone(),
-                concurrency: self.concurrency.unwrap_or(1_000).clamp(1, CONCURRENCY_MAX),
+                limits: self.limits,
                 metrics: self.metrics,
             },
             manual: self.manual.then_some(Now { mono_ns: self.mono_ns, wall_ms: self.wall_ms, entropy: self.entropy }),

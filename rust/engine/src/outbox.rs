@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use crate::attempts::Token;
 
-/// Most invocations that wait to be handed out, and most bytes of their payloads; one more is refused as throttled.
-pub(crate) const INVOKES_MAX: usize = 10_000;
+/// Most bytes of the payloads of invocations that wait to be handed out; one more is refused as throttled.
 const INVOKE_BYTES_MAX: usize = 64 << 20;
 
 /// What waits apart from what, and is counted apart.
@@ -19,13 +18,18 @@ pub(crate) enum Kind {
     Work,
 }
 
-/// Attempts waiting to be handed out, and how many are out.
+/// Attempts waiting to be handed out, and how many are out. What runs a function has its place already (`places`), but for the
+/// suspects of a crash.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    /// Batches and redrives.
-    pub(crate) ready: VecDeque<Token>,
-    /// Suspects of a crash: each is handed out when no other batch runs, and none while it does.
+    /// Batches, events and redrives with a place.
+    pub(crate) placed: VecDeque<Token>,
+    /// Suspects of a crash, without a place: each is handed out when no other batch runs, and none while it does.
     pub(crate) alone: VecDeque<Token>,
+    /// The suspect that has its place and is the next to run.
+    pub(crate) suspect: Option<Token>,
+    /// A suspect could have a place, and waits for what runs.
+    pub(crate) suspect_waits: bool,
     /// Invocations. They never wait for a suspect, nor the other way round: a handler that runs may be waiting for one.
     pub(crate) invokes: VecDeque<Token>,
     /// Bytes of their payloads.
@@ -34,33 +38,29 @@ pub(crate) struct Outbox {
     /// destination that hangs takes nothing from the functions.
     pub(crate) deliveries: VecDeque<Token>,
     pub(crate) cancels: VecDeque<Token>,
-    /// Batches and redrives that run.
-    pub(crate) running: usize,
+    /// Batches, events and redrives that run.
+    running: usize,
     /// Those of them that are past their deadline. They may never end, so no suspect waits for them.
-    pub(crate) zombies: usize,
-    /// A suspect runs that is within its deadline.
+    zombies: usize,
+    /// A suspect runs, or is the next to run, that is within its deadline.
     pub(crate) running_alone: bool,
     /// Invocations that run.
-    pub(crate) invoking: usize,
+    invoking: usize,
     /// Destinations at work.
-    pub(crate) delivering: usize,
-    /// Batches go before invocations when the next place is given.
+    delivering: usize,
+    /// Batches go before invocations when the next one is handed out.
     batches_first: bool,
 }
 
 impl Outbox {
     /// The next attempt that may be handed out now.
-    pub(crate) fn next(&mut self, draining: bool, most: usize) -> Option<Token> {
+    pub(crate) fn next(&mut self, draining: bool) -> Option<Token> {
         if draining {
             return None;
         }
         if let Some(token) = self.deliveries.pop_front() {
             return Some(token);
         }
-        if self.places_taken() >= most {
-            return None;
-        }
-        // In turns, so that neither kind takes every place from the other.
         if self.batches_first {
             self.next_batch().or_else(|| self.next_invoke())
         } else {
@@ -70,14 +70,12 @@ impl Outbox {
 
     /// Whether an invocation with so large a payload must be refused.
     pub(crate) fn is_full_of_invokes(&self, bytes: usize) -> bool {
-        self.invokes.len() >= INVOKES_MAX || self.invoke_bytes + bytes > INVOKE_BYTES_MAX
+        self.invoke_bytes + bytes > INVOKE_BYTES_MAX
     }
 
     fn next_batch(&mut self) -> Option<Token> {
-        if !self.batch_may_run() {
-            return None;
-        }
-        let token = self.alone.pop_front().or_else(|| self.ready.pop_front())?;
+        let may_run = self.batch_may_run();
+        let token = self.suspect.take().or_else(|| if may_run { self.placed.pop_front() } else { None })?;
         self.batches_first = false;
         Some(token)
     }
@@ -89,31 +87,20 @@ impl Outbox {
     }
 
     /// Whether an exchange would bring anything.
-    pub(crate) fn rings(&self, draining: bool, most: usize) -> bool {
-        let has_batch = !self.alone.is_empty() || !self.ready.is_empty();
-        let has_work = !self.invokes.is_empty() || (has_batch && self.batch_may_run());
-        let brings = !self.deliveries.is_empty() || (has_work && self.places_taken() < most);
-        !self.cancels.is_empty() || (!draining && brings)
+    pub(crate) fn rings(&self, draining: bool) -> bool {
+        let has_batch = self.suspect.is_some() || (!self.placed.is_empty() && self.batch_may_run());
+        !self.cancels.is_empty()
+            || (!draining && (has_batch || !self.deliveries.is_empty() || !self.invokes.is_empty()))
     }
 
-    /// Whether one more may run now.
-    pub(crate) fn may_run(&self, kind: Kind, most: usize) -> bool {
-        self.places_taken() < most && (kind == Kind::Invoke || self.batch_may_run())
+    /// Nothing runs beside a suspect.
+    pub(crate) fn batch_may_run(&self) -> bool {
+        !self.running_alone && !self.suspect_waits
     }
 
-    /// Functions that run.
-    pub(crate) fn places_taken(&self) -> usize {
-        self.running + self.invoking
-    }
-
-    /// Where an attempt waits; `alone`: it is a suspect.
-    pub(crate) fn line(&mut self, kind: Kind, alone: bool) -> &mut VecDeque<Token> {
-        match kind {
-            Kind::Delivery => &mut self.deliveries,
-            Kind::Invoke => &mut self.invokes,
-            Kind::Work if alone => &mut self.alone,
-            Kind::Work => &mut self.ready,
-        }
+    /// Whether a suspect may run: no batch runs but what may never end.
+    pub(crate) fn suspect_may_run(&self) -> bool {
+        !self.running_alone && self.running <= self.zombies
     }
 
     /// One was handed out.
@@ -147,21 +134,18 @@ impl Outbox {
         }
     }
 
-    /// Nothing runs beside a suspect, and a suspect waits for what runs.
-    fn batch_may_run(&self) -> bool {
-        !self.running_alone && (self.alone.is_empty() || self.running <= self.zombies)
-    }
-
     /// Attempts that nobody has taken yet.
-    pub(crate) fn untaken(&self) -> Vec<Token> {
-        self.ready.iter().chain(&self.alone).chain(&self.invokes).chain(&self.deliveries).copied().collect()
+    pub(crate) fn untaken(&self) -> impl Iterator<Item = Token> + '_ {
+        let queues = [&self.placed, &self.alone, &self.invokes, &self.deliveries];
+        queues.into_iter().flatten().copied().chain(self.suspect)
     }
 
     /// Forget one that was not handed out.
     pub(crate) fn withdraw(&mut self, token: Token) {
-        for queue in [&mut self.ready, &mut self.alone, &mut self.invokes, &mut self.deliveries] {
+        for queue in [&mut self.placed, &mut self.alone, &mut self.invokes, &mut self.deliveries] {
             queue.retain(|&other| other != token);
         }
+        self.suspect = self.suspect.filter(|&suspect| suspect != token);
     }
 
     /// Nothing is out.
@@ -174,64 +158,59 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn outbox(ready: &[Token], alone: &[Token], deliveries: &[Token]) -> Outbox {
+    fn outbox(placed: &[Token], deliveries: &[Token]) -> Outbox {
         let queue = |tokens: &[Token]| tokens.iter().copied().collect();
-        Outbox { ready: queue(ready), alone: queue(alone), deliveries: queue(deliveries), ..Outbox::default() }
+        Outbox { placed: queue(placed), deliveries: queue(deliveries), ..Outbox::default() }
     }
 
     #[test]
-    fn a_suspect_waits_for_functions_that_run_but_not_for_those_past_their_deadline() {
-        let mut outbox = outbox(&[1], &[2], &[]);
+    fn a_suspect_waits_for_batches_that_run_but_not_for_those_past_their_deadline() {
+        let mut outbox = outbox(&[1], &[]);
         outbox.running = 2;
         outbox.zombies = 1;
-        assert_eq!(outbox.next(false, 9), None);
-        assert!(!outbox.rings(false, 9));
+        outbox.suspect_waits = true;
+        assert!(!outbox.suspect_may_run());
+        assert_eq!(outbox.next(false), None);
+        assert!(!outbox.rings(false));
         outbox.zombies = 2;
-        assert_eq!(outbox.next(false, 9), Some(2));
-        outbox.running_alone = true;
-        assert_eq!(outbox.next(false, 9), None, "nothing runs beside it");
+        assert!(outbox.suspect_may_run());
     }
 
     #[test]
-    fn destinations_that_hang_leave_the_functions_their_places() {
-        let mut outbox = outbox(&[1], &[], &[7, 8]);
-        assert_eq!(outbox.next(false, 1), Some(7));
-        assert_eq!(outbox.next(false, 1), Some(8));
-        outbox.delivering = 2;
-        assert_eq!(outbox.next(false, 1), Some(1));
-        outbox.running = 1;
-        assert_eq!(outbox.next(false, 1), None);
+    fn nothing_is_handed_out_beside_the_suspect_that_is_next() {
+        let mut outbox = outbox(&[1], &[]);
+        (outbox.suspect, outbox.running_alone) = (Some(2), true);
+        assert_eq!(outbox.next(false), Some(2));
+        assert_eq!(outbox.next(false), None);
+        outbox.began(Kind::Work, true);
+        outbox.ended(Kind::Work, true, false);
+        assert_eq!(outbox.next(false), Some(1));
     }
 
     #[test]
     fn nothing_is_handed_out_while_the_app_drains() {
-        let mut outbox = outbox(&[1], &[2], &[3]);
-        assert_eq!(outbox.next(true, 9), None);
-        assert!(!outbox.rings(true, 9));
+        let mut outbox = outbox(&[1], &[3]);
+        assert_eq!(outbox.next(true), None);
+        assert!(!outbox.rings(true));
         outbox.cancels.push_back(4);
-        assert!(outbox.rings(true, 9), "what runs too long is still told so");
+        assert!(outbox.rings(true), "what runs too long is still told so");
     }
 
     #[test]
-    fn a_suspect_and_its_invocations_do_not_wait_for_each_other() {
-        let mut outbox = outbox(&[1], &[], &[]);
+    fn invocations_do_not_wait_for_a_suspect() {
+        let mut outbox = outbox(&[1], &[]);
         outbox.invokes = [5, 6].into();
         outbox.running = 1;
         outbox.running_alone = true;
-        assert!(outbox.rings(false, 9));
-        assert_eq!(outbox.next(false, 9), Some(5));
-        outbox.running_alone = false;
-        outbox.running = 0;
-        outbox.invoking = 1;
-        outbox.alone.push_back(2);
-        assert_eq!(outbox.next(false, 9), Some(2), "the invocation may have come from anywhere");
+        assert!(outbox.rings(false));
+        assert_eq!(outbox.next(false), Some(5));
     }
 
     #[test]
-    fn batches_and_invocations_take_places_in_turns() {
-        let mut outbox = outbox(&[1, 2], &[], &[]);
+    fn batches_and_invocations_are_handed_out_in_turns() {
+        let mut outbox = outbox(&[1, 2], &[]);
         outbox.invokes = [5, 6, 7].into();
-        let order: Vec<Token> = std::iter::from_fn(|| outbox.next(false, 9)).collect();
+        let order: Vec<Token> = std::iter::from_fn(|| outbox.next(false)).collect();
         assert_eq!(order, [5, 1, 6, 2, 7]);
     }
 }

@@ -28,6 +28,7 @@ impl State {
         let Some(attempt) = self.attempts.remove(settled.token) else { return };
         let kind = attempt.job.kind();
         self.outbox.ended(kind, attempt.alone, attempt.timed_out);
+        self.free_place(attempt.lease, kind);
         for &slot in &attempt.file_slots {
             self.slots.release(slot);
         }
@@ -66,7 +67,7 @@ impl State {
             Job::Event { queue, key, event, .. } => self.event_ended(queue, key, event, status, body),
             Job::Delivery { key, .. } => self.delivery_ended(key, status == 0, body),
         }
-        if self.outbox.rings(self.draining, self.config.concurrency) {
+        if self.outbox.rings(self.draining) {
             self.ring = true;
         }
     }

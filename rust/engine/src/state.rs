@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use forebay_core::concurrency::{AccountLimits, Pool};
 use forebay_core::stream::face::Record;
 use forebay_core::Now;
 
@@ -15,12 +16,14 @@ use crate::error::{Answer, EngineError, Ticket};
 use crate::functions::Function;
 use crate::history::History;
 use crate::invocation::EventQueues;
+use crate::limits::AccountSettings;
 use crate::mappings::Mapping;
-use crate::meters::StoreMeters;
+use crate::meters::{AccountMeters, StoreMeters};
 use crate::metrics::exports::Exports;
 use crate::metrics::Registry;
 use crate::orders::Order;
 use crate::outbox::Outbox;
+use crate::places::Places;
 use crate::pollers::{Poller, PollerId};
 use crate::port::{Reader, ShardId, StoreError};
 use crate::queue::{QueueId, Queues};
@@ -41,8 +44,8 @@ pub struct Config {
     pub region: String,
     /// AWS account shown in ARNs.
     pub account: String,
-    /// Most attempts handed out at once.
-    pub concurrency: usize,
+    /// Its places.
+    pub limits: AccountSettings,
     /// Whether anything is counted.
     pub metrics: bool,
 }
@@ -53,6 +56,8 @@ pub(crate) enum Timer {
     Poller(PollerId),
     Deadline(Slot),
     Environments(Slot),
+    /// Somebody waits for a place that comes with time.
+    Places,
     Deliveries,
     Redrives,
     Events(u64),
@@ -152,6 +157,7 @@ pub(crate) struct State {
 
     pub(crate) attempts: Attempts,
     pub(crate) outbox: Outbox,
+    pub(crate) places: Places,
     pub(crate) pools: Pools,
     pub(crate) slots: Slots,
     /// What was in flight when the last process died and has not been taken by a poller yet.
@@ -193,6 +199,7 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(
         config: Config,
+        limits: AccountLimits,
         now: Now,
         seed: u64,
         reader: Box<dyn Reader>,
@@ -200,6 +207,7 @@ impl State {
         registry: Arc<Registry>,
     ) -> Self {
         let meters = StoreMeters::new(&registry);
+        let places = Places::new(Pool::new(limits, now.mono_ns), AccountMeters::new(&registry));
         Self {
             config,
             now,
@@ -223,6 +231,7 @@ impl State {
             topics: Topics::default(),
             attempts: Attempts::default(),
             outbox: Outbox::default(),
+            places,
             pools: Pools::default(),
             slots,
             suspects: Vec::new(),
@@ -259,6 +268,7 @@ impl State {
                 Timer::Poller(id) => self.poller_due(id),
                 Timer::Deadline(slot) => self.deadline_due(slot),
                 Timer::Environments(slot) => self.environments_due(slot),
+                Timer::Places => self.places.armed = None,
                 Timer::Deliveries => self.send_deliveries(),
                 Timer::Redrives => self.send_redrives(),
                 Timer::Events(id) => self.events_due(id),
@@ -275,6 +285,7 @@ impl State {
                 }
             }
         }
+        self.feed_environments(None);
     }
 
     /// Let retention look at `due_ns`, or before.

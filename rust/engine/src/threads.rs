@@ -48,6 +48,9 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
         if !inner.state.reads.is_empty() {
             shared.reads.notify_one();
         }
+        if !inner.state.pools.launches.is_empty() {
+            shared.launches.notify_one();
+        }
         if inner.state.second_ended {
             shared.seconds.notify_one();
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use forebay_engine::engine::{Engine, Parts};
 use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::limits::AccountSettings;
 use forebay_engine::slots::Slots;
 use forebay_engine::socket::client::Client;
 use forebay_engine::socket::frame;
@@ -23,7 +24,7 @@ fn engine() -> Arc<Engine> {
         app: "a".into(),
         region: "local".into(),
         account: "000000000000".into(),
-        concurrency: 10,
+        limits: AccountSettings::of(10),
         metrics: true,
     };
     let store = Box::new(MemoryStore::new());

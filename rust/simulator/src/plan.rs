@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use forebay_engine::limits::FunctionLimits;
+
 use crate::chance::Chance;
 use crate::settings::Settings;
 
@@ -201,6 +203,8 @@ pub struct Shape {
     pub functions: Vec<FunctionPlan>,
     /// Most attempts at once.
     pub concurrency: u64,
+    /// What each function is limited to.
+    pub limits: Vec<FunctionLimits>,
     /// The disk takes its time, and is seen at work.
     pub slow_disk: bool,
     /// A power cut may lose the newest commits.
@@ -216,18 +220,36 @@ impl Shape {
         let dropping = plan.faults().contains(&Fault::Retention);
         let streams: Vec<StreamPlan> =
             (0..chance.between(1, 2)).map(|number| StreamPlan::draw(number, dropping, &mut chance)).collect();
-        let functions = (0..streams.len() as u64 + chance.below(2))
+        let functions: Vec<FunctionPlan> = (0..streams.len() as u64 + chance.below(2))
             .map(|number| FunctionPlan::draw(number, streams.len() as u64, &mut chance))
             .collect();
+        let concurrency = if chance.one_in(4) { chance.between(1, 5) } else { 1_000 };
+        let limits = limits(plan, concurrency, functions.len());
         Self {
             streams,
             functions,
-            concurrency: if chance.one_in(4) { chance.between(1, 5) } else { 1_000 },
+            concurrency,
+            limits,
             slow_disk: chance.one_in(2),
             lossy: chance.one_in(4) && plan.sabotage.is_none(),
             act_ms: *chance.pick(&[20, 100, 500]),
         }
     }
+}
+
+/// Where there is something to be set aside, half of the functions have some of it, and some start only so often.
+fn limits(plan: &Plan, concurrency: u64, functions: usize) -> Vec<FunctionLimits> {
+    let mut chance = Chance::of(plan.seed, "limits");
+    let mut draw = || {
+        let places = chance.between(1, 4) as u32;
+        let has_room = concurrency > 100;
+        FunctionLimits {
+            reserved_concurrency: (chance.one_in(2) && has_room).then_some(places),
+            provisioned_concurrency: if chance.one_in(4) && has_room { places.min(2) } else { 0 },
+            rate_limit: chance.one_in(8).then(|| chance.between(200, 2_000) as f64),
+        }
+    };
+    (0..functions).map(|_| draw()).collect()
 }
 
 impl StreamPlan {

@@ -249,6 +249,15 @@ impl Pool {
         self.lines.freed(&mut self.units[id].spot, source == Source::Provisioned, &self.functions[own].line);
     }
 
+    /// Give a place back that nothing was started on: it counts as no start of a `rate`.
+    pub fn release_unused(&mut self, lease: Lease, now_ns: u64) {
+        let own = self.units[lease.unit].function;
+        if let Some(rate) = &mut self.functions[own].rate {
+            rate.give_back(1, now_ns);
+        }
+        self.release(lease);
+    }
+
     /// Change a function's counts, and the account's with them.
     fn change(&mut self, id: FunctionId, act: impl FnOnce(&mut Function, &mut [Unit])) {
         let function = &mut self.functions[id];
@@ -307,6 +316,11 @@ impl Pool {
     /// How much is in use and set aside.
     pub fn in_use(&self) -> Use {
         self.total
+    }
+
+    /// Places that a unit has.
+    pub fn running(&self, unit: UnitId) -> u32 {
+        self.units[unit].provisioned + self.units[unit].on_demand
     }
 
     /// A unit's provisioned concurrency: asked for, usable, in use.

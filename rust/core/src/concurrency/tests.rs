@@ -232,4 +232,22 @@ fn table_of_cases() {
     }
 }
 
+/// A place that turned out to be of no use was still counted as a start, and slowed the function down.
+#[test]
+fn a_place_that_was_not_used_counts_as_no_start() {
+    let mut pool = Pool::new(limits(&Value::Null), 0);
+    let function = pool.add_function();
+    let unit = pool.add_unit(function);
+    pool.set_function(function, Limits { rate: Rate::per_second(1.0), ..Limits::default() }, &[], 0).unwrap();
+    for _ in 0..3 {
+        let lease = pool.acquire(unit, Kind::Work, 0).unwrap();
+        assert_eq!(pool.running(unit), 1);
+        pool.release_unused(lease, 0);
+    }
+    assert_eq!(pool.running(unit), 0);
+    let used = pool.acquire(unit, Kind::Work, 0).unwrap();
+    pool.release(used);
+    assert_eq!(pool.acquire(unit, Kind::Work, 0).unwrap_err().retry_at_ns, Some(1_000_000_000));
+}
+
 mod properties;

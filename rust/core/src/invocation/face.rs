@@ -18,8 +18,8 @@ pub struct Settings {
     pub retry_delays_ms: Vec<u64>,
     /// First and longest wait of an event that did not reach the function, doubled each time. AWS: 1,000 and 300,000 ms.
     pub backoff_ms: (u64, u64),
-    /// Most events in flight; 0: the function has zero reserved concurrency, and no event of it ever runs.
-    pub concurrency: u32,
+    /// The function has zero reserved concurrency: no event of it ever runs.
+    pub is_off: bool,
     /// Most waiting events that are held in memory; the others are found again in the store.
     pub waiting_max: usize,
 }

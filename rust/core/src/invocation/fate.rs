@@ -17,7 +17,7 @@ pub(super) enum Fate {
 
 /// Why an event must not run at all. `left_ns` is what is left of its maximum age.
 pub(super) fn before(settings: &Settings, life: &Life, interruptions: u32, left_ns: u64) -> Option<Condition> {
-    if settings.concurrency == 0 {
+    if settings.is_off {
         Some(Condition::ZeroReservedConcurrency)
     } else if life.hops >= HOPS_MAX {
         Some(Condition::RecursiveInvocation)

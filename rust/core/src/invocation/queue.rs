@@ -27,7 +27,7 @@ struct Held {
 /// ```
 ///
 /// Promises: an accepted event ends once; it reaches the function once and `maximum_retry_attempts` times more at most, and
-/// never at its maximum age or beyond; no more than `concurrency` run at once; no more than `waiting_max` that wait are in memory.
+/// never at its maximum age or beyond, however long it waits for a place; no more than `waiting_max` that wait are in memory.
 ///
 /// Times that were written down are wall time; inside one run of the process they are followed on the monotonic clock, so that a
 /// jump of the wall clock makes no wait longer or shorter.
@@ -122,7 +122,7 @@ impl EventQueue {
         }
     }
 
-    /// Begin what can begin, give up what is too old, and ask for more where little is left.
+    /// Give up what is too old or must never run, and ask for more where little is left.
     pub fn due(&mut self, now: &Now) {
         while let Some(&(expires_ns, key)) = self.expiring.first() {
             if expires_ns > now.mono_ns {
@@ -130,12 +130,9 @@ impl EventQueue {
             }
             self.begin(key, now);
         }
-        while self.settings.concurrency == 0 || (self.running.len() as u32) < self.settings.concurrency {
-            match self.due.first() {
-                // Where nothing may ever run, nothing waits either.
-                Some(&(due_ns, key)) if due_ns <= now.mono_ns || self.settings.concurrency == 0 => self.begin(key, now),
-                _ => break,
-            }
+        // Where nothing may ever run, nothing waits either.
+        while let Some(&(_, key)) = self.due.first().filter(|_| self.settings.is_off) {
+            self.begin(key, now);
         }
         if self.more && !self.finding && self.waiting.len() < self.settings.waiting_max.div_ceil(2) {
             self.finding = true;
@@ -143,15 +140,26 @@ impl EventQueue {
         }
     }
 
+    /// Whether an event waits for nothing but a place.
+    pub fn is_ready(&self, now: &Now) -> bool {
+        self.due.first().is_some_and(|&(due_ns, _)| due_ns <= now.mono_ns)
+    }
+
+    /// Run the next event, for which there is a place; false if none is ready. It may end instead, or be a suspect that runs alone.
+    pub fn start(&mut self, now: &Now) -> bool {
+        let Some(&(_, key)) = self.due.first().filter(|_| self.is_ready(now)) else { return false };
+        self.begin(key, now);
+        true
+    }
+
     /// The next command.
     pub fn poll(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// When `due` has something to do next, mono ns.
-    pub fn next_due(&self) -> Option<u64> {
-        let has_room = (self.running.len() as u32) < self.settings.concurrency;
-        let due = self.due.first().filter(|_| has_room).map(|(due_ns, _)| *due_ns);
+    /// When `due` has something to do next, or an event becomes ready, mono ns.
+    pub fn next_due(&self, now: &Now) -> Option<u64> {
+        let due = self.due.first().map(|(due_ns, _)| *due_ns).filter(|&due_ns| due_ns > now.mono_ns);
         [due, self.expiring.first().map(|(expires_ns, _)| *expires_ns)].into_iter().flatten().min()
     }
 

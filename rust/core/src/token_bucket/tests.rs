@@ -146,3 +146,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn tokens_that_are_given_back_make_the_bucket_no_larger() {
+    let mut bucket = TokenBucket::new(Rate::per_second(1.0).unwrap(), 2, 0).unwrap();
+    assert!(bucket.try_acquire(2, 0));
+    bucket.give_back(1, 0);
+    assert!(bucket.try_acquire(1, 0) && !bucket.try_acquire(1, 0));
+    bucket.give_back(5, 0);
+    assert!(bucket.try_acquire(2, 0) && !bucket.try_acquire(1, 0));
+}

@@ -16,7 +16,7 @@ pub(crate) fn defaults() -> Settings {
         maximum_event_age_ms: 21_600_000,
         retry_delays_ms: vec![60_000, 120_000],
         backoff_ms: (1_000, 300_000),
-        concurrency: 10,
+        is_off: false,
         waiting_max: 100,
     }
 }
@@ -27,7 +27,7 @@ fn settings_of(row: &Value) -> Settings {
         match name.as_str() {
             "retries" => settings.maximum_retry_attempts = value.as_u64().unwrap() as u32,
             "age_ms" => settings.maximum_event_age_ms = value.as_u64().unwrap(),
-            "concurrency" => settings.concurrency = value.as_u64().unwrap() as u32,
+            "is_off" => settings.is_off = value.as_bool().unwrap(),
             "delays_ms" => {
                 settings.retry_delays_ms = value.as_array().unwrap().iter().map(|ms| ms.as_u64().unwrap()).collect();
             }
@@ -65,6 +65,7 @@ fn life_of(row: &Value) -> Vec<String> {
     let mut happens = Vec::new();
     queue.due(&now);
     loop {
+        queue.start(&now);
         let at = now.wall_ms - START_MS;
         match queue.poll() {
             Some(Command::Find { after }) => {
@@ -84,7 +85,7 @@ fn life_of(row: &Value) -> Vec<String> {
                 happens.push(format!("{at} end {} {}", condition.as_str(), life.failures));
             }
             None => {
-                let Some(due_ns) = queue.next_due() else { break };
+                let Some(due_ns) = queue.next_due(&now) else { break };
                 assert!(due_ns > now.mono_ns, "what is due was done");
                 now.wall_ms += (due_ns - now.mono_ns) / 1_000_000;
                 now.mono_ns = due_ns;

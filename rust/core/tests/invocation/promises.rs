@@ -19,7 +19,7 @@ enum Step {
     Pass { ms: u64 },
     SetWall { by_ms: i64 },
     Restart,
-    Configure { concurrency: u32 },
+    Configure { places: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -35,13 +35,15 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop_oneof![0..5_000u64, 50_000..200_000u64].prop_map(|ms| Step::Pass { ms }),
         1 => (-4_000_000..4_000_000i64).prop_map(|by_ms| Step::SetWall { by_ms }),
         1 => Just(Step::Restart),
-        1 => (0..4u32).prop_map(|concurrency| Step::Configure { concurrency }),
+        1 => (0..4usize).prop_map(|places| Step::Configure { places }),
     ]
 }
 
 /// A store, a function and a clock around a queue.
 struct World {
     settings: Settings,
+    /// How many may run at once.
+    places: usize,
     queue: EventQueue,
     now: Now,
     store: BTreeMap<Key, Life>,
@@ -54,10 +56,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let settings = Settings { concurrency: 2, waiting_max: WAITING_MAX, ..defaults() };
+        let settings = Settings { waiting_max: WAITING_MAX, ..defaults() };
         Self {
             queue: EventQueue::new(settings.clone()),
             settings,
+            places: 2,
             now: Now { mono_ns: 0, wall_ms: 1_577_836_800_000, entropy: 0 },
             store: BTreeMap::new(),
             running: Vec::new(),
@@ -91,8 +94,8 @@ impl World {
                 self.queue = EventQueue::new(self.settings.clone());
                 self.running.drain(..).for_each(|key| self.queue.suspect(key, 1));
             }
-            Step::Configure { concurrency } => {
-                self.settings.concurrency = concurrency;
+            Step::Configure { places } => {
+                (self.places, self.settings.is_off) = (places, places == 0);
                 self.queue.configure(self.settings.clone(), &self.now);
             }
         }
@@ -106,12 +109,18 @@ impl World {
 
     fn carry_out(&mut self) {
         self.queue.due(&self.now);
-        while let Some(command) = self.queue.poll() {
+        loop {
+            let Some(command) = self.queue.poll() else {
+                if self.running.len() < self.places && self.queue.start(&self.now) {
+                    continue;
+                }
+                break;
+            };
             match command {
                 Command::Run { key, attempt, .. } => {
                     let life = self.store[&key];
                     assert!(!self.running.contains(&key), "{key:?} runs twice at once");
-                    assert!(self.running.len() < self.settings.concurrency as usize);
+                    assert!(self.running.len() < self.places, "without a place");
                     assert_eq!(attempt, life.failures + 1);
                     self.running.push(key);
                 }
@@ -145,19 +154,19 @@ impl World {
         assert!(self.reached.values().all(|&attempts| attempts <= 1 + self.settings.maximum_retry_attempts));
         assert!(self.queue.waiting().0 <= WAITING_MAX);
         assert_eq!(self.queue.running(), self.running.len());
-        assert!(self.queue.next_due().is_none_or(|due_ns| due_ns > self.now.mono_ns), "what is due was done");
+        assert!(self.queue.next_due(&self.now).is_none_or(|due_ns| due_ns > self.now.mono_ns), "what is due was done");
     }
 
     /// Let everything succeed, until nothing is left.
     fn drain(&mut self) {
-        self.settings.concurrency = 2;
+        (self.places, self.settings.is_off) = (2, false);
         self.queue.configure(self.settings.clone(), &self.now);
         self.carry_out();
         for _ in 0..10_000 {
             while !self.running.is_empty() {
                 self.take(&Step::End { which: 0, outcome: Outcome::Success });
             }
-            let Some(due_ns) = self.queue.next_due() else { break };
+            let Some(due_ns) = self.queue.next_due(&self.now) else { break };
             self.pass((due_ns - self.now.mono_ns).div_ceil(1_000_000));
             self.carry_out();
         }

@@ -100,13 +100,12 @@ impl Launch {
 /// One function's environments and the work that waits for them.
 struct Pool {
     machine: Environments,
+    settings: Settings,
     program: Arc<Program>,
-    /// Attempts that wait, in order.
+    /// Attempts that wait, in order. All have a place.
     line: VecDeque<Token>,
     posts: BTreeMap<EnvironmentId, Arc<Post>>,
     working: BTreeMap<Token, EnvironmentId>,
-    /// Mappings on queues that had something to receive and found no room here.
-    starved: Vec<u64>,
     armed: Option<u64>,
     meters: EnvironmentMeters,
 }
@@ -125,49 +124,33 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// Whether a function runs in environments.
-    pub(crate) fn has(&self, slot: Slot) -> bool {
-        self.by_slot.contains_key(&slot)
-    }
-
     /// Attempts that wait for an environment.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = Token> + '_ {
         self.by_slot.values().flat_map(|pool| pool.line.iter().copied())
     }
 
-    /// Put an attempt in its function's line, if it has one.
-    pub(crate) fn line_up(&mut self, slot: Slot, token: Token) -> bool {
+    /// Put an attempt in its function's line, if it has one; a suspect of a crash goes first.
+    pub(crate) fn line_up(&mut self, slot: Slot, token: Token, alone: bool) -> bool {
         let Some(pool) = self.by_slot.get_mut(&slot) else { return false };
-        pool.line.push_back(token);
+        if alone {
+            pool.line.push_front(token);
+        } else {
+            pool.line.push_back(token);
+        }
         self.hungry.insert(slot);
         true
     }
 
-    /// How many attempts of a function wait; `None` if it does not run in environments.
-    pub(crate) fn line_length(&self, slot: Slot) -> Option<usize> {
-        self.by_slot.get(&slot).map(|pool| pool.line.len())
+    /// How many attempts a function's environments can take at once; `None` if it does not run in any.
+    pub(crate) fn most(&self, slot: Slot) -> Option<usize> {
+        self.by_slot.get(&slot).map(|pool| pool.settings.maximum)
     }
 
-    /// Whether a mapping on a queue may receive one more batch for a function: not what would only wait for an environment. If it
-    /// may not, it is told when there is room ([`State::room_in_line`]), or when one of its own batches has ended.
-    pub(crate) fn takes_messages(&mut self, slot: Slot, mapping: u64, in_flight: u32) -> bool {
-        let Some(pool) = self.by_slot.get_mut(&slot) else { return true };
-        let has_room = pool.line.len() + pool.working.len() < pool.machine.maximum();
-        if !has_room && !pool.starved.contains(&mapping) {
-            pool.starved.push(mapping);
-        }
-        has_room && (in_flight as usize) < pool.machine.maximum()
-    }
-
-    /// Forget an attempt that was not handed out; whether it was in a line.
-    pub(crate) fn withdraw(&mut self, token: Token) -> bool {
-        let mut found = false;
+    /// Forget an attempt that was not handed out.
+    pub(crate) fn withdraw(&mut self, token: Token) {
         for pool in self.by_slot.values_mut() {
-            let before = pool.line.len();
             pool.line.retain(|&other| other != token);
-            found |= pool.line.len() < before;
         }
-        found
     }
 
     /// End the environment that an attempt runs in, if it runs in one.
@@ -203,17 +186,28 @@ impl State {
         let meters = EnvironmentMeters::new(&self.registry, &name);
         let pool = self.pools.by_slot.entry(slot).or_insert_with(|| Pool {
             machine: Environments::new(declared.settings()),
+            settings: declared.settings(),
             program: program.clone(),
             line: VecDeque::new(),
             posts: BTreeMap::new(),
             working: BTreeMap::new(),
-            starved: Vec::new(),
             armed: None,
             meters,
         });
         pool.program = program;
+        pool.settings = declared.settings();
         pool.machine.configure(declared.settings());
         self.tend(slot);
+    }
+
+    /// Keep so many of a function's environments ready ahead of need; false if it does not run in any.
+    pub(crate) fn provision_environments(&mut self, slot: Slot, provisioned: usize) -> bool {
+        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return false };
+        pool.settings.provisioned = provisioned;
+        pool.settings.maximum = pool.settings.maximum.max(provisioned);
+        pool.machine.configure(pool.settings.clone());
+        self.tend(slot);
+        true
     }
 
     /// Start what is provisioned: the app runs now.
@@ -260,14 +254,20 @@ impl State {
                 }
             }
         }
-        pool.meters.show(pool.machine.counts());
+        let counts = pool.machine.counts();
+        pool.meters.show(counts);
+        if let Some((_, unit)) = self.functions[slot].place {
+            self.places.environments_ready(unit, counts.idle + counts.busy);
+        }
         if let (true, Some(due)) = (running, pool.machine.next_due()) {
             self.timers.arm(&mut pool.armed, due.max(now), Timer::Environments(slot));
         }
     }
 
-    /// Hand waiting work to idle environments, and ask for more of them where it still waits. `own` looks for letters itself.
+    /// Give places to what waits for them, hand waiting work to idle environments, and ask for more of them where it still waits.
+    /// `own` looks for letters itself.
     pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
+        self.give_places();
         if self.pools.hungry.is_empty() || self.draining || !self.started {
             return;
         }
@@ -302,11 +302,12 @@ impl State {
 
     /// The first waiting attempt of a function that may run now, and an environment that is free for it.
     fn match_one(&mut self, slot: Slot) -> Option<(EnvironmentId, Token)> {
-        let most = self.config.concurrency;
         let pool = self.pools.by_slot.get_mut(&slot)?;
         let (attempts, outbox) = (&mut self.attempts, &self.outbox);
         let at = pool.line.iter().position(|&token| {
-            attempts.get_mut(token).is_some_and(|attempt| attempt.alone || outbox.may_run(attempt.job.kind(), most))
+            attempts
+                .get_mut(token)
+                .is_some_and(|attempt| attempt.alone || attempt.job.kind() == Kind::Invoke || outbox.batch_may_run())
         })?;
         let id = pool.machine.claim(self.now.mono_ns)?;
         Some((id, pool.line.remove(at)?))
@@ -330,30 +331,14 @@ impl State {
     }
 
     fn ask_for_more(&mut self, slot: Slot) {
-        let room = self.config.concurrency.saturating_sub(self.outbox.places_taken());
         let now = self.now.mono_ns;
         let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
         if pool.line.is_empty() {
             self.pools.hungry.remove(&slot);
         } else {
-            pool.machine.wanted(pool.line.len().min(room), now);
+            pool.machine.wanted(pool.line.len(), now);
         }
         self.tend(slot);
-    }
-
-    /// A suspect of a crash whose function runs in environments waits in its function's line, first, while nothing else runs.
-    pub(crate) fn line_up_suspect(&mut self) {
-        let Some(&token) = self.outbox.alone.front() else { return };
-        let Some(slot) = self.attempts.get_mut(token).map(|attempt| attempt.slot) else { return };
-        if !self.pools.has(slot) || self.draining || !self.outbox.may_run(Kind::Work, self.config.concurrency) {
-            return;
-        }
-        self.outbox.alone.pop_front();
-        self.outbox.running_alone = true;
-        if let Some(pool) = self.pools.by_slot.get_mut(&slot) {
-            pool.line.push_front(token);
-            self.pools.hungry.insert(slot);
-        }
     }
 
     /// An environment takes work from now on.
@@ -378,18 +363,8 @@ impl State {
             }
         }
         self.settle(settled);
-        self.room_in_line(slot);
-        self.feed_queues();
         self.tend(slot);
         self.feed_environments(Some((slot, id)));
-    }
-
-    /// One piece of work less waits or runs in a function's environments: mappings on queues may receive for it again.
-    pub(crate) fn room_in_line(&mut self, slot: Slot) {
-        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
-        for mapping in std::mem::take(&mut pool.starved) {
-            self.make_hungry(mapping);
-        }
     }
 
     /// An environment is gone, with what it worked on, if it did.
@@ -408,8 +383,6 @@ impl State {
         } else if phase == Some(Phase::Starting) || matches!(fault, Fault::InitTimeout(_)) {
             self.fail_first(slot, fault);
         }
-        self.room_in_line(slot);
-        self.feed_queues();
         self.tend(slot);
         self.feed_environments(None);
     }

@@ -14,6 +14,7 @@ mod targets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use forebay_core::concurrency::Lease;
 use forebay_core::invocation::face::{Key, Life, Settings};
 use forebay_core::invocation::EventQueue;
 use serde::Deserialize;
@@ -73,13 +74,13 @@ impl Asynchronous {
         [&self.on_success, &self.on_failure, &self.dead_letter].into_iter().filter_map(Option::as_deref)
     }
 
-    fn settings(&self, concurrency: u32) -> Settings {
+    fn settings(&self, is_off: bool) -> Settings {
         Settings {
             maximum_retry_attempts: self.maximum_retry_attempts,
             maximum_event_age_ms: self.maximum_event_age_ms,
             retry_delays_ms: self.retry_delays_ms.clone(),
             backoff_ms: (1_000, 300_000),
-            concurrency,
+            is_off,
             waiting_max: WAITING_MAX,
         }
     }
@@ -113,6 +114,8 @@ pub(crate) struct EventQueues {
     /// Events of the commit under way: they may be seen in the store already, and are not to be found there.
     pub(crate) committing: BTreeSet<(u64, Key)>,
     at_hand_bytes: usize,
+    /// The place for the event that is begun now.
+    place: Option<Lease>,
 }
 
 /// An event on its way to the disk.
@@ -204,7 +207,7 @@ impl State {
     }
 
     fn add_event_queue(&mut self, id: u64, function: &str) {
-        let settings = Asynchronous::default().settings(0);
+        let settings = Asynchronous::default().settings(false);
         let events = Events {
             function: function.to_owned(),
             slot: None,
@@ -254,11 +257,12 @@ impl State {
 
     fn bind_events(&mut self, id: u64) {
         let now = self.now;
-        let concurrency = self.config.concurrency as u32;
         let Some(events) = self.events.queues.get_mut(&id) else { return };
         events.slot = self.function_names.get(&events.function).copied();
         if let Some(slot) = events.slot {
-            events.machine.configure(self.functions[slot].asynchronous.settings(concurrency), &now);
+            let function = &self.functions[slot];
+            let is_off = function.limits.reserved_concurrency == Some(0);
+            events.machine.configure(function.asynchronous.settings(is_off), &now);
             self.pump_events(id);
         }
     }

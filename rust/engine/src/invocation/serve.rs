@@ -1,5 +1,6 @@
 //! Carries out what a function's event queue commands, and tells it what came of it.
 
+use forebay_core::concurrency::Lease;
 use forebay_core::invocation::face::{Command, Key, Life, Outcome};
 
 use super::row::{parse_key, row_key, Event};
@@ -37,11 +38,29 @@ impl State {
                 continue;
             }
             let Some(events) = self.events.queues.get_mut(&id) else { return };
-            if let (true, Some(_), Some(due_ns)) = (runs, events.slot, events.machine.next_due()) {
+            let Some(slot) = events.slot.filter(|_| runs) else { return };
+            if let Some(due_ns) = events.machine.next_due(&now) {
                 self.timers.arm(&mut events.armed, due_ns, Timer::Events(id));
+            }
+            if events.machine.is_ready(&now) {
+                self.line_up_source(slot, id);
             }
             return;
         }
+    }
+
+    /// There is a place for the next event of a function. Gives it back if there is none to run.
+    pub(crate) fn start_event(&mut self, id: u64, place: Lease) -> Option<Lease> {
+        self.events.place = Some(place);
+        while self.events.place.is_some() && self.started && self.failed.is_none() {
+            let now = self.now;
+            let Some(events) = self.events.queues.get_mut(&id) else { break };
+            if events.slot.is_none() || !events.machine.start(&now) {
+                break;
+            }
+            self.pump_events(id);
+        }
+        self.events.place.take()
     }
 
     /// The timer of a function's events rang.
@@ -85,6 +104,9 @@ impl State {
         if let Job::Event { event, .. } = &one.job {
             one.request = event.request;
             self.hops_running.insert(event.request, event.life.hops);
+        }
+        if !alone {
+            one.lease = self.events.place.take();
         }
         self.ready(one, alone);
     }

@@ -135,7 +135,24 @@ catalogue! {
     Timeouts: "forebay_timeouts_total", None, Counter, Count, ["function"], NONE,
         "Attempts stopped at the function's timeout.";
     Throttles: "forebay_throttles_total", Some(lambda("Throttles", "Count", 1.0)), Counter, Count, ["function", "reason"], NONE,
-        "Invocations that did not reach the function because a limit was reached.";
+        "Synchronous invocations that were refused because a limit was reached; all other work waits instead.";
+    UnreservedConcurrency: "forebay_unreserved_concurrent_executions",
+        Some(lambda("UnreservedConcurrentExecutions", "Count", 1.0)), Gauge, Count, [], NONE,
+        "Places of the account in use that no function has reserved or provisioned.";
+    ClaimedConcurrency: "forebay_claimed_concurrency", Some(lambda("ClaimedAccountConcurrency", "Count", 1.0)), Gauge, Count, [], NONE,
+        "Places of the account that nobody else can have: those in use, and what is reserved or provisioned.";
+    ProvisionedRunning: "forebay_provisioned_concurrent_executions",
+        Some(lambda("ProvisionedConcurrentExecutions", "Count", 1.0)), Gauge, Count, ["function"], NONE,
+        "Provisioned places in use.";
+    ProvisionedUtilization: "forebay_provisioned_concurrency_utilization_ratio",
+        Some(lambda("ProvisionedConcurrencyUtilization", "None", 1.0)), Gauge, Ratio, ["function"], NONE,
+        "Share of the ready provisioned places that is in use.";
+    ProvisionedInvocations: "forebay_provisioned_concurrency_invocations_total",
+        Some(lambda("ProvisionedConcurrencyInvocations", "Count", 1.0)), Counter, Count, ["function"], NONE,
+        "Attempts that took a provisioned place.";
+    ProvisionedSpillover: "forebay_provisioned_concurrency_spillover_invocations_total",
+        Some(lambda("ProvisionedConcurrencySpilloverInvocations", "Count", 1.0)), Counter, Count, ["function"], NONE,
+        "Attempts of a function with provisioned concurrency that found all of it in use, or not ready, and took another place.";
     InvocationDuration: "forebay_invocation_duration_seconds", Some(lambda("Duration", "Milliseconds", 1000.0)), Distribution, Seconds,
         ["function"], CALL, "Time a handler took for one invocation.";
     InitDuration: "forebay_init_duration_seconds", Some(lambda("InitDuration", "Milliseconds", 1000.0)), Distribution, Seconds,

@@ -168,6 +168,5 @@ impl State {
             }
         }
         self.serve_queue(id);
-        self.feed_queues();
     }
 }

@@ -104,7 +104,10 @@ impl State {
                 mapping.meters.retries.increment();
             }
         }
-        self.make_hungry(job.mapping);
+        self.look_again(job.mapping);
+        for id in std::mem::take(&mut self.queues.crowded) {
+            self.look_again(id);
+        }
         if self.queues.unserved.last() != Some(&job.queue) {
             self.queues.unserved.push(job.queue);
         }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use forebay_core::concurrency::Lease;
 use forebay_core::filter::{Filters, Verdict};
 use forebay_core::queue::face::{Delivery, Handle, Hold, Outcome, Receive};
 use forebay_core::stream::face::Backoff;
@@ -20,6 +21,7 @@ use super::QueueId;
 use crate::attempts::{Attempt, Job, Slot};
 use crate::history::batches::About;
 use crate::mapping_row::BATCH_BYTES_MAX;
+use crate::outbox::Kind;
 use crate::state::{State, Timer};
 
 /// What a message's event weighs beside body and attributes, about.
@@ -30,8 +32,6 @@ const RUNS_OF_BATCH: usize = 64;
 const RUNS_MAX: usize = 131_072;
 /// Most receives for one batch, when filters let little through.
 const REFILLS_MAX: u32 = 16;
-/// Most batches received before others have their turn.
-const BATCHES_MAX: usize = 1_024;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// A mapping as the engine holds it.
@@ -44,8 +44,6 @@ pub(crate) struct QueueMapping {
     pub(super) declared: bool,
     /// Batches being put together or in a handler's hands.
     pub(super) in_flight: u32,
-    /// It stands in the line of those that may have something to receive.
-    hungry: bool,
     /// When a batch that is not full must go, mono ns.
     window_ends: Option<u64>,
     pub(super) meters: MappingMeters,
@@ -62,11 +60,13 @@ pub(crate) struct Assembly {
     alone: bool,
     /// Times that messages were received for it.
     refills: u32,
+    /// Its place; what runs alone takes one later.
+    place: Option<Lease>,
 }
 
 impl Assembly {
-    fn new(mapping: u64, alone: bool) -> Self {
-        Self { mapping, kept: Vec::new(), bytes: 0, hops: 0, alone, refills: 0 }
+    fn new(mapping: u64, place: Option<Lease>) -> Self {
+        Self { mapping, kept: Vec::new(), bytes: 0, hops: 0, alone: place.is_none(), refills: 0, place }
     }
 }
 
@@ -79,7 +79,6 @@ impl QueueMapping {
             slot: None,
             declared: false,
             in_flight: 0,
-            hungry: false,
             window_ends: None,
             meters,
             last_result: "No records processed",
@@ -88,51 +87,28 @@ impl QueueMapping {
 }
 
 impl State {
-    /// A mapping may have something to receive.
-    pub(crate) fn make_hungry(&mut self, id: u64) {
-        if let Some(mapping) = self.queues.mappings.get_mut(&id) {
-            if !std::mem::replace(&mut mapping.hungry, true) {
-                self.queues.hungry.push_back(id);
-            }
+    /// A mapping may have something to receive: it does so when it has a place.
+    pub(super) fn look_again(&mut self, id: u64) {
+        let Some(mapping) = self.queues.mappings.get(&id) else { return };
+        if let (Some(slot), true, true) = (mapping.slot, mapping.declared, mapping.row.enabled) {
+            self.line_up_source(slot, id);
         }
     }
 
-    /// Receive for functions while there is a free slot in hand, mapping by mapping in turn.
-    pub(crate) fn feed_queues(&mut self) {
-        for _ in 0..BATCHES_MAX {
-            if !self.has_free_slot() {
-                return;
-            }
-            let Some(id) = self.queues.hungry.pop_front() else { return };
-            if let Some(mapping) = self.queues.mappings.get_mut(&id) {
-                mapping.hungry = false;
-            }
-            if self.poll_for(id) {
-                self.make_hungry(id);
-            }
+    /// A mapping has a place: receive one batch. Gives the place back if there is nothing to receive.
+    pub(crate) fn receive_with(&mut self, id: u64, place: Lease) -> Option<Lease> {
+        if !self.started || self.draining || self.failed.is_some() {
+            return Some(place);
         }
-        if let Some(&id) = self.queues.hungry.front() {
-            self.timers.push(self.now.mono_ns, Timer::QueueMapping(id));
+        if self.queues.runs >= RUNS_MAX {
+            self.queues.crowded.push(id);
+            return Some(place);
         }
-    }
-
-    fn has_free_slot(&self) -> bool {
-        let waits = self.outbox.ready.len() + self.outbox.alone.len();
-        self.started
-            && !self.draining
-            && self.failed.is_none()
-            && self.outbox.places_taken() + waits + self.queues.claims < self.config.concurrency
-            && self.queues.runs < RUNS_MAX
-    }
-
-    /// Receive one batch for a mapping; whether there was one.
-    fn poll_for(&mut self, id: u64) -> bool {
         let now = self.now;
-        let Some(mapping) = self.queues.mappings.get_mut(&id) else { return false };
+        let Some(mapping) = self.queues.mappings.get_mut(&id) else { return Some(place) };
         let is_full = mapping.row.maximum_concurrency.is_some_and(|most| mapping.in_flight >= most);
-        let slot = mapping.slot.filter(|_| mapping.row.enabled && mapping.declared && !is_full);
-        if slot.is_none_or(|slot| !self.pools.takes_messages(slot, id, mapping.in_flight)) {
-            return false;
+        if !mapping.row.enabled || !mapping.declared || mapping.slot.is_none() || is_full {
+            return Some(place);
         }
         let queue = &mut self.queues.entries[mapping.queue];
         let window_ns = mapping.row.maximum_batching_window_ms * NS_PER_MS;
@@ -140,12 +116,12 @@ impl State {
         if window_ns > 0 && queue.machine.depth().visible < u64::from(mapping.row.batch_size) {
             if !queue.machine.is_ready(&now) {
                 mapping.window_ends = None;
-                return false;
+                return Some(place);
             }
             let ends = *mapping.window_ends.get_or_insert(now.mono_ns + window_ns);
             if ends > now.mono_ns {
                 self.timers.push(ends, Timer::QueueMapping(id));
-                return false;
+                return Some(place);
             }
         }
         mapping.window_ends = None;
@@ -153,15 +129,15 @@ impl State {
         let deliveries = self.receive_for(id, mapping_size(&self.queues.mappings[&id]));
         if deliveries.is_empty() {
             self.serve_quietly(queue_id);
-            return false;
+            return Some(place);
         }
         if let Some(mapping) = self.queues.mappings.get_mut(&id) {
             mapping.in_flight += 1;
         }
-        self.queues.claims += 1;
-        let alone = deliveries[0].alone;
-        self.fetch(queue_id, deliveries, Purpose::Batch(Assembly::new(id, alone)));
-        true
+        let (used, left) = if deliveries[0].alone { (None, Some(place)) } else { (Some(place), None) };
+        self.fetch(queue_id, deliveries, Purpose::Batch(Assembly::new(id, used)));
+        self.look_again(id);
+        left
     }
 
     /// Carry out what a receive has commanded.
@@ -194,7 +170,7 @@ impl State {
     pub(super) fn assembled(&mut self, id: QueueId, mut assembly: Assembly, found: Vec<Item>) -> Option<Want> {
         let Some(mapping) = self.queues.mappings.get(&assembly.mapping) else {
             let handles: Vec<Handle> = found.iter().map(|item| item.delivery.handle).collect();
-            self.queues.claims -= 1;
+            self.free_unused(assembly.place, Kind::Work);
             self.give_back(id, &handles);
             return None;
         };
@@ -238,11 +214,10 @@ impl State {
             let more = self.receive_for(assembly.mapping, wanted);
             if more.first().is_some_and(|delivery| delivery.alone) {
                 // A suspect of a crash goes in a batch of its own.
-                self.queues.claims += 1;
                 if let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) {
                     mapping.in_flight += 1;
                 }
-                let suspect = Assembly::new(assembly.mapping, true);
+                let suspect = Assembly::new(assembly.mapping, None);
                 self.fetch(id, more, Purpose::Batch(suspect));
             } else if !more.is_empty() {
                 return Some(Want::new(more, Purpose::Batch(assembly)));
@@ -280,11 +255,13 @@ impl State {
     }
 
     fn launch_messages(&mut self, id: QueueId, assembly: Assembly) {
-        self.queues.claims -= 1;
-        let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) else { return };
+        let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) else {
+            return self.free_unused(assembly.place, Kind::Work);
+        };
         let slot = mapping.slot.filter(|_| mapping.row.enabled && !assembly.kept.is_empty());
         let Some(slot) = slot else {
             mapping.in_flight -= 1;
+            self.free_unused(assembly.place, Kind::Work);
             let handles: Vec<Handle> = assembly.kept.iter().map(|item| item.delivery.handle).collect();
             return self.give_back(id, &handles);
         };
@@ -303,7 +280,8 @@ impl State {
         };
         self.queues.runs += job.runs.len();
         let strict = job.strict;
-        let attempt = Attempt::new(slot, Job::Messages(job), attempt);
+        let mut attempt = Attempt::new(slot, Job::Messages(job), attempt);
+        attempt.lease = assembly.place;
         if strict {
             // The receive must be counted even if this message ends the process: it is handed over when its row is durable.
             self.pending.launches.push(attempt);
@@ -335,8 +313,7 @@ impl State {
 
     /// The window of a mapping is over.
     pub(crate) fn window_over(&mut self, id: u64) {
-        self.make_hungry(id);
-        self.feed_queues();
+        self.look_again(id);
     }
 }
 

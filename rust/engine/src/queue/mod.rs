@@ -75,14 +75,12 @@ pub(crate) struct Queues {
     pub(super) entries: Vec<Queue>,
     pub(super) names: BTreeMap<String, QueueId>,
     pub(crate) mappings: BTreeMap<u64, QueueMapping>,
-    /// Mappings that may have something to receive, in turn.
-    hungry: VecDeque<u64>,
-    /// Batches that are put together and not handed over yet.
-    claims: usize,
     /// Runs of neighbouring messages in all batches: each takes a slot of the attempts file.
     runs: usize,
     /// Queues of which batches have ended in this exchange.
     unserved: Vec<QueueId>,
+    /// Mappings that wait for some of those slots.
+    crowded: Vec<u64>,
     shelf: Shelf,
     tasks: BTreeMap<QueueId, Task>,
     /// Logs of deleted queues that are not wholly removed yet.

@@ -112,7 +112,6 @@ impl State {
         let handle = handle_of(receipt, queue.log())?;
         queue.machine.delete(handle).map_err(|refusal| refused(refusal, receipt))?;
         self.serve_queue(id);
-        self.feed_queues();
         Ok(())
     }
 
@@ -123,7 +122,6 @@ impl State {
         let handle: Handle = handle_of(receipt, queue.log())?;
         queue.machine.change_visibility(handle, visibility_ms, &now).map_err(|refusal| refused(refusal, receipt))?;
         self.serve_queue(id);
-        self.feed_queues();
         Ok(())
     }
 }

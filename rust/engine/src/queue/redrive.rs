@@ -218,7 +218,6 @@ impl State {
         for id in ids {
             while self.move_some(id) {}
         }
-        self.feed_queues();
     }
 
     /// Take some messages up; whether there may be more to do at once.

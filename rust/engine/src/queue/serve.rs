@@ -10,7 +10,7 @@ use crate::port::Table;
 use crate::state::{State, Timer};
 
 impl State {
-    /// Do everything a queue can do now, but for feeding functions: `feed_queues` does that.
+    /// Do everything a queue can do now. Its mappings receive when they have a place.
     pub(super) fn serve_queue(&mut self, id: QueueId) {
         self.carry_out_queue(id);
         self.answer_polls(id);
@@ -19,7 +19,7 @@ impl State {
         let depth = queue.machine.depth();
         if depth.visible > 0 {
             for mapping in self.queues.entries[id].readers.clone() {
-                self.make_hungry(mapping);
+                self.look_again(mapping);
             }
         }
         let queue = &mut self.queues.entries[id];
@@ -46,7 +46,6 @@ impl State {
         queue.armed = None;
         queue.machine.due(&now);
         self.serve_queue(id);
-        self.feed_queues();
     }
 
     pub(super) fn carry_out_queue(&mut self, id: QueueId) {

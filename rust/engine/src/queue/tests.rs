@@ -11,6 +11,7 @@ use super::sends::Sender;
 use crate::attempts::{Settled, Task, Work};
 use crate::engine::{Engine, Parts};
 use crate::error::{Answer, EngineError, Reply, Waiter};
+use crate::limits::AccountSettings;
 use crate::port::{Durability, Store, StoreError, Table};
 use crate::slots::Slots;
 use crate::state::Config;
@@ -31,8 +32,8 @@ impl Rig {
     }
 
     fn over(store: FaultStore, slots: Slots, now: Now) -> Self {
-        let config =
-            Config { app: "t".into(), region: "r".into(), account: "0".into(), concurrency: 10, metrics: true };
+        let limits = AccountSettings::of(10);
+        let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
         let engine =
             Engine::open(Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk: false })
                 .unwrap();

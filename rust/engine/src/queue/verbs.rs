@@ -14,7 +14,7 @@ use crate::error::{EngineError, Waiter};
 use crate::mappings::NEXT_MAPPING;
 use crate::port::Table;
 use crate::state::{parse_uuid, State};
-use crate::verbs::{read, Done};
+use crate::verbs::{changed, read, Done};
 
 #[derive(Deserialize)]
 struct Named {
@@ -244,7 +244,7 @@ impl State {
             "mapping.delete" => return Ok(self.queue_mapping_delete(id)),
             "mapping.pause" => row.enabled = false,
             "mapping.resume" => row.enabled = true,
-            "mapping.update" => row = changed(&row, changes)?,
+            "mapping.update" => row = changed(&row, changes, "a mapping on a queue", &MAPPING_INTERNAL)?,
             _ => {
                 return Err(EngineError::Invalid(format!(
                     "{verb}: a mapping on a queue has no place in a stream to move"
@@ -339,6 +339,7 @@ impl State {
 
     pub(super) fn queue_mapping_delete(&mut self, id: u64) -> Done {
         self.withdraw_messages(id);
+        self.places.forget_source(id);
         if let Some(mapping) = self.queues.mappings.remove(&id) {
             self.queues.entries[mapping.queue].readers.retain(|&other| other != id);
         }
@@ -354,7 +355,7 @@ impl State {
             if let Some(mapping) = self.queues.mappings.get_mut(&id) {
                 mapping.slot = self.function_names.get(&mapping.row.function).copied();
             }
-            self.make_hungry(id);
+            self.look_again(id);
         }
     }
 
@@ -377,15 +378,4 @@ impl State {
         }
         answer
     }
-}
-
-fn changed(row: &QueueMappingRow, changes: Map<String, Value>) -> Result<QueueMappingRow, EngineError> {
-    let mut fields = serde_json::to_value(row).unwrap_or_default();
-    for (name, value) in changes {
-        if fields.get(&name).is_none() || MAPPING_INTERNAL.contains(&name.as_str()) {
-            return Err(EngineError::Invalid(format!("a mapping on a queue has no setting {name:?}")));
-        }
-        fields[&name] = value;
-    }
-    serde_json::from_value(fields).map_err(|error| EngineError::Invalid(error.to_string()))
 }

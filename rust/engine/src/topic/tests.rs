@@ -8,6 +8,7 @@ use serde_json::{json, Value};
 use crate::attempts::{Settled, Task};
 use crate::engine::{Engine, Parts};
 use crate::error::{Answer, EngineError, Reply, Waiter};
+use crate::limits::AccountSettings;
 use crate::port::{Durability, StoreError};
 use crate::slots::Slots;
 use crate::state::Config;
@@ -40,8 +41,13 @@ impl Rig {
     }
 
     fn over(store: FaultStore, now: Now) -> Self {
-        let config =
-            Config { app: "t".into(), region: "r".into(), account: "0".into(), concurrency: 10, metrics: true };
+        let config = Config {
+            app: "t".into(),
+            region: "r".into(),
+            account: "0".into(),
+            limits: AccountSettings::of(10),
+            metrics: true,
+        };
         let parts = Parts {
             store: Box::new(store.clone()),
             slots: Slots::memory(),

@@ -2,13 +2,15 @@
 //! words are written down in `python/forebay/wire/verbs.py`.
 
 pub(crate) mod failures;
+mod functions;
 mod mappings;
 mod metrics;
 mod streams;
 mod why;
 
 use serde::de::DeserializeOwned;
-use serde_json::{json, Value};
+use serde::Serialize;
+use serde_json::{json, Map, Value};
 
 use crate::error::{EngineError, Reply, Waiter};
 use crate::orders::Order;
@@ -42,8 +44,7 @@ impl State {
     /// Answer one request.
     pub(crate) fn request(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
         if matches!(verb, "queue.send" | "queue.receive") {
-            self.queue_exchange(verb, body, waiter);
-            return self.feed_queues();
+            return self.queue_exchange(verb, body, waiter);
         }
         if verb == "topic.publish" {
             return self.topic_publish(body, waiter);
@@ -61,16 +62,16 @@ impl State {
             }
             Err(error) => self.answer(waiter, Err(error)),
         }
-        self.feed_queues();
     }
 
     fn do_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
         if self.closed {
             return Err(EngineError::Closed("the app is stopped: it answers nothing more".into()));
         }
-        if let (Some(error), false) =
-            (&self.failed, verb.starts_with("metrics.") || matches!(verb, "health" | "functions.list" | "lag"))
-        {
+        if let (Some(error), false) = (
+            &self.failed,
+            verb.starts_with("metrics.") || matches!(verb, "health" | "functions.list" | "account.describe" | "lag"),
+        ) {
             return Err(error.clone().into());
         }
         match verb {
@@ -99,27 +100,13 @@ impl State {
             "why" => self.why(&read::<why::Why>(body)?),
             "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
             "functions.list" => Ok(self.functions_list()),
+            "function.update" => self.function_update(read(body)?),
+            "account.describe" => Ok(Done::at_once(self.describe_account())),
+            "account.update" => self.account_update(read(body)?),
             "health" => Ok(Done::at_once(self.health())),
             "metrics.tell" => self.metrics_tell(read(body)?),
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
-    }
-
-    fn functions_list(&mut self) -> Done {
-        let list: Vec<Value> = self
-            .function_names
-            .values()
-            .map(|&slot| {
-                let function = &self.functions[slot];
-                json!({
-                    "name": function.name, "isolation": function.isolation,
-                    "wants": if function.as_event { "event" } else { "batch" },
-                    "timeout_ms": function.timeout_ns / 1_000_000,
-                    "in_flight": function.meters.in_flight.get(), "past_deadline": function.meters.zombies.get(),
-                })
-            })
-            .collect();
-        Done::at_once(Value::Array(list))
     }
 
     /// Why the owner is not ready, if it is not.
@@ -154,6 +141,23 @@ impl State {
         }
         health
     }
+}
+
+/// Settings of which some are changed. A name that is none of theirs, or is `internal`, is refused.
+pub(crate) fn changed<T: Serialize + DeserializeOwned>(
+    before: &T,
+    changes: Map<String, Value>,
+    of: &str,
+    internal: &[&str],
+) -> Result<T, EngineError> {
+    let mut fields = serde_json::to_value(before).unwrap_or_default();
+    for (name, value) in changes {
+        if fields.get(&name).is_none() || internal.contains(&name.as_str()) {
+            return Err(EngineError::Invalid(format!("{of} has no setting {name:?}")));
+        }
+        fields[&name] = value;
+    }
+    serde_json::from_value(fields).map_err(|error| EngineError::Invalid(error.to_string()))
 }
 
 /// A body as the type that a verb reads; a wrong field is refused by its name.

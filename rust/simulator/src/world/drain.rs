@@ -83,15 +83,16 @@ impl World {
         let Some(engine) = &self.engine else { return };
         let idle = engine.idle();
         // A suspect of a record that a power cut took stays one until another record takes its place.
-        let slots = if self.shape.lossy { 0 } else { engine.in_flight().len() };
+        let slots = if self.shape.lossy { Vec::new() } else { engine.in_flight() };
         let lag = self.request("lag", &serde_json::json!({}));
         let behind: u64 = match &lag {
             Some(Ok(list)) => list.as_array().into_iter().flatten().filter_map(|shard| shard["records"].as_u64()).sum(),
             _ => u64::MAX,
         };
-        if !idle || slots > 0 || behind > 0 {
-            let story =
-                format!("everything is over, but: idle {idle}, slots in use {slots}, records behind {behind}: {lag:?}");
+        if !idle || !slots.is_empty() || behind > 0 {
+            let story = format!(
+                "everything is over, but: idle {idle}, slots in use {slots:?}, records behind {behind}: {lag:?}"
+            );
             self.broken(Promise::Liveness, story);
         }
     }

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use forebay_engine::engine::{Engine, Parts};
 use forebay_engine::functions::Registration;
+use forebay_engine::limits::{AccountSettings, FunctionLimits};
 use forebay_engine::port::{Durability, Store as _};
 use forebay_engine::slots::{SlotRecord, Slots};
 use forebay_engine::state::Config;
@@ -43,7 +44,7 @@ impl World {
                 app: "simulated".into(),
                 region: "local".into(),
                 account: "000000000000".into(),
-                concurrency: self.shape.concurrency as usize,
+                limits: AccountSettings::of(self.shape.concurrency as u32),
                 metrics: true,
             },
             manual: Some(self.now()),
@@ -72,10 +73,14 @@ impl World {
     /// Register functions and the destination.
     pub(super) fn register(&mut self) {
         let Some(engine) = &self.engine else { return };
-        let functions =
-            self.shape.functions.iter().map(|function| ("function", &*function.name, Some(function.timeout_ms)));
-        let registered =
-            functions.chain([("destination", DESTINATION, None)]).try_for_each(|(kind, name, timeout_ms)| {
+        let functions = self
+            .shape
+            .functions
+            .iter()
+            .zip(&self.shape.limits)
+            .map(|(function, &limits)| ("function", &*function.name, Some(function.timeout_ms), limits));
+        let registered = functions.chain([("destination", DESTINATION, None, FunctionLimits::default())]).try_for_each(
+            |(kind, name, timeout_ms, limits)| {
                 let registration = Registration {
                     kind: kind.into(),
                     name: name.into(),
@@ -83,10 +88,12 @@ impl World {
                     wants: Some("batch".into()),
                     isolation: Some("task".into()),
                     asynchronous: None,
+                    limits,
                     environment: None,
                 };
                 engine.register(&registration).map(drop)
-            });
+            },
+        );
         if let Err(error) = registered {
             self.broken(Promise::Liveness, format!("a function cannot be registered: {error}"));
         }

@@ -8,6 +8,7 @@ use forebay_engine::attempts::{Settled, Task, Token, Work};
 use forebay_engine::engine::{Engine, Parts};
 use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
 use forebay_engine::functions::Registration;
+use forebay_engine::limits::{AccountSettings, FunctionLimits};
 use forebay_engine::port::{Durability, Reader, Store, Table};
 use forebay_engine::slots::Slots;
 use forebay_engine::state::Config;
@@ -23,7 +24,7 @@ pub(crate) struct Rig {
     pub(crate) mono_ms: u64,
     pub(crate) wall_ms: u64,
     slow_disk: bool,
-    pub(crate) concurrency: usize,
+    pub(crate) concurrency: u32,
 }
 
 /// A batch in a handler.
@@ -71,7 +72,7 @@ impl Rig {
             app: "story".into(),
             region: "local".into(),
             account: "000000000000".into(),
-            concurrency: self.concurrency,
+            limits: AccountSettings::of(self.concurrency),
             metrics: true,
         };
         let (store, slow_disk, manual) = (Box::new(self.store.clone()), self.slow_disk, Some(self.now()));
@@ -184,6 +185,7 @@ impl Rig {
             wants: Some("batch".into()),
             isolation: None,
             asynchronous: None,
+            limits: FunctionLimits::default(),
             environment: None,
         };
         self.engine().register(&registration).unwrap();

@@ -1,0 +1,145 @@
+"""The part of an app in which functions are declared."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from forebay.errors import InvalidParameterValue
+from forebay.model import limits
+from forebay.model.asynchronous import AsynchronousSettings
+from forebay.model.settings import DEFAULT_ENVIRONMENTS, FunctionSettings, command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from forebay.declarations import Declarations
+    from forebay.function import Function
+    from forebay.mapping import Target
+    from forebay.model.checks import Seconds
+    from forebay.model.environments import Environments
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class DeclaresFunctions(ABC):
+    """What `App` can do with functions."""
+
+    _declared: Declarations
+
+    @abstractmethod
+    def _tell(self) -> None:
+        """Tell the engine of what is new, if it runs."""
+
+    def function(
+        self,
+        name: str | None = None,
+        *,
+        timeout: Seconds = limits.TIMEOUT_SECONDS_DEFAULT,
+        isolation: str | None = None,
+        memory: int | None = None,
+        rate_limit: float | None = None,
+        reserved_concurrency: int | None = None,
+        provisioned_concurrency: int = 0,
+        maximum_retry_attempts: int = limits.EVENT_RETRY_ATTEMPTS_MAX,
+        maximum_event_age: Seconds = limits.EVENT_AGE_SECONDS_MAX,
+        retry_delays: Sequence[Seconds] = limits.EVENT_RETRY_DELAYS_SECONDS,
+        on_success: Target | None = None,
+        on_failure: Target | None = None,
+        dead_letter_queue: Target | None = None,
+        environments: Environments | None = None,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]:
+        """Declare a handler as a function.
+
+        Args:
+            name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.
+            timeout: seconds an attempt may take, 0.001 to 1,800.
+            isolation: "task" (the event loop, for `async def`), "thread" (for `def`), None: the one that fits of these two;
+                "process": a process of its own, killed at its timeout, whose handler is imported by its name.
+            memory: MiB that a process and what it started may hold in memory, at least 32, looked at every 0.1 s; None: no limit.
+            rate_limit: most attempts that start a second, up to one second's worth at once; None: no limit.
+            reserved_concurrency: attempts that may run at once, in places nobody else gets; 0 switches the function off: its
+                events end at once, its batches wait. None: it shares what nobody has reserved.
+            provisioned_concurrency: places that are ready at once, part of a reservation; so many processes start ahead of need.
+            maximum_retry_attempts: of an asynchronous invocation, after the first attempt failed; 0 to 2.
+            maximum_event_age: seconds after which no attempt of an asynchronous invocation starts, 60 to 21,600.
+            retry_delays: seconds that an asynchronous invocation waits after its first failed attempt, and after its second.
+            on_success: where an asynchronous invocation that succeeded is told of: a function, a standard queue, a topic, a
+                `forebay.JSONLines`, or any object with `async def deliver(self, record)`.
+            on_failure: where one that was given up is told of. A mapping has its own.
+            dead_letter_queue: where the event of one that was given up goes. With neither of the two, it stays listed for
+                14 days (`Function.failed`) and can be run again (`Function.redrive`).
+            environments: how many processes there may be and how long they live; None: `forebay.Environments()`.
+
+        Raises:
+            InvalidParameterValue: an option outside its range.
+            ResourceConflict: the name is taken by another handler, or declared with other settings.
+
+        """
+        if callable(name):
+            raise InvalidParameterValue("@app.function needs its parentheses: @app.function()")
+        asynchronous = AsynchronousSettings(
+            maximum_retry_attempts=maximum_retry_attempts,
+            maximum_event_age=cast("float", maximum_event_age),
+            retry_delays=cast("tuple[float, ...]", retry_delays),
+            on_success=on_success,
+            on_failure=on_failure,
+            dead_letter_queue=dead_letter_queue,
+        )
+
+        def declare(handler: Callable[P, R]) -> Function[P, R]:
+            more = {
+                "memory": memory,
+                "rate_limit": rate_limit,
+                "reserved_concurrency": reserved_concurrency,
+                "provisioned_concurrency": provisioned_concurrency,
+                "environments": environments if environments is not None else DEFAULT_ENVIRONMENTS,
+            }
+            function = self._declared.function(handler, name, timeout, isolation, asynchronous, **more)
+            self._tell()
+            return function
+
+        return declare
+
+    def command_function(
+        self,
+        name: str,
+        *,
+        command: Iterable[str],
+        timeout: Seconds = limits.TIMEOUT_SECONDS_DEFAULT,
+        memory: int | None = None,
+        rate_limit: float | None = None,
+        reserved_concurrency: int | None = None,
+        provisioned_concurrency: int = 0,
+        environments: Environments | None = None,
+    ) -> Function[..., Any]:
+        """Declare a function in any language: a program that asks the API at `AWS_LAMBDA_RUNTIME_API` for its invocations.
+
+        Args:
+            name: 1 to 64 letters, digits, '-' and '_'.
+            command: the program and its arguments, for example `["python", "-m", "awslambdaric", "module.handler"]`.
+            timeout: as `App.function` has it, and all that follow.
+            memory: MiB.
+            rate_limit: attempts a second.
+            reserved_concurrency: attempts at once.
+            provisioned_concurrency: processes.
+            environments: their number and life.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+
+        """
+        settings = FunctionSettings(
+            name=name,
+            timeout=cast("float", timeout),
+            isolation="process",
+            memory=memory,
+            rate_limit=rate_limit,
+            reserved_concurrency=reserved_concurrency,
+            provisioned_concurrency=provisioned_concurrency,
+            environments=environments if environments is not None else DEFAULT_ENVIRONMENTS,
+            command=command_line(command),
+        )
+        function = self._declared.command(settings)
+        self._tell()
+        return function

@@ -1,0 +1,48 @@
+"""How the limits of an app are changed while it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from forebay.model import checks
+from forebay.wire import limits as wire_limits
+
+if TYPE_CHECKING:
+    from forebay.declarations import Declarations
+    from forebay.model.settings import AppSettings
+    from forebay.runtime.caller import Caller
+
+
+class ChangesLimits:
+    """The part of an app that has limits."""
+
+    settings: AppSettings
+    _caller: Caller
+    _declared: Declarations
+
+    async def update(self, **limits: Any) -> None:
+        """Change limits while the app runs. What runs over a lowered limit runs on.
+
+        Args:
+            limits: any of `concurrency`, `unreserved_minimum`, `scaling` and `requests_per_second`, as `App` has them.
+
+        Raises:
+            InvalidParameterValue: an unknown limit, a value outside its range, or less than functions have reserved.
+            AppClosed: the app is not running.
+
+        """
+        changed, fields = self._limited(limits)
+        await self._caller.ask("account.update", **fields)
+        self.settings = self._declared.settings = changed
+
+    def update_sync(self, **limits: Any) -> None:
+        """Do as `update`, from a thread other than the event loop's."""
+        changed, fields = self._limited(limits)
+        self._caller.ask_sync("account.update", **fields)
+        self.settings = self._declared.settings = changed
+
+    def _limited(self, given: dict[str, Any]) -> tuple[AppSettings, dict[str, Any]]:
+        checks.known_names(given, wire_limits.ACCOUNT)
+        changed = dataclasses.replace(self.settings, **given)
+        return changed, wire_limits.account(changed, given)

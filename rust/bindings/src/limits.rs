@@ -1,0 +1,21 @@
+//! A function's reserved and provisioned concurrency, checked where it is written and not first when the engine sees it.
+
+use forebay_core::concurrency::{Account, Plan};
+use pyo3::prelude::*;
+
+use crate::errors::invalid;
+
+/// Refuse promises, each a function's reserved and provisioned concurrency, that an account cannot keep.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
+pub(crate) fn check_limits(
+    concurrency: u32,
+    unreserved_minimum: u32,
+    functions: Vec<(Option<u32>, u32)>,
+) -> PyResult<()> {
+    let mut plan = Plan::new(Account { concurrency, unreserved_minimum });
+    functions.into_iter().try_for_each(|(reserved, provisioned)| {
+        let function = plan.add();
+        plan.set(function, reserved, u64::from(provisioned)).map_err(invalid)
+    })
+}

@@ -1,0 +1,136 @@
+//! What an account and its functions are limited to, as it is declared and changed while they run.
+
+use forebay_core::concurrency::{Account, AccountLimits, Limits, Scaling, Scope};
+use forebay_core::token_bucket::Rate;
+use serde::{Deserialize, Serialize};
+
+use crate::attempts::Slot;
+use crate::error::EngineError;
+use crate::meters::ProvisionedMeters;
+use crate::state::State;
+
+/// Most attempts that may run at once; the attempts file has as many slots.
+const CONCURRENCY_MAX: u32 = 60_000;
+
+/// How fast concurrency may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScalingSettings {
+    /// For all functions together, not for each.
+    per_account: bool,
+    /// Places at once.
+    burst: u64,
+    /// And then so many a minute.
+    per_minute: u64,
+}
+
+/// What holds for an account; see `python/forebay/wire/verbs.py`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AccountSettings {
+    /// Most attempts that run at once.
+    pub concurrency: u32,
+    /// So many of them cannot be set aside.
+    pub unreserved_minimum: u32,
+    /// How fast they come into use.
+    pub scaling: ScalingSettings,
+    /// Synchronous invocations a second.
+    pub requests_per_second: Option<f64>,
+}
+
+impl Default for AccountSettings {
+    /// As AWS has it: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>.
+    fn default() -> Self {
+        let scaling = ScalingSettings { per_account: false, burst: 1_000, per_minute: 6_000 };
+        Self { concurrency: 1_000, unreserved_minimum: 100, scaling, requests_per_second: None }
+    }
+}
+
+impl AccountSettings {
+    /// AWS's settings with so many places.
+    pub fn of(concurrency: u32) -> Self {
+        Self { concurrency, ..Self::default() }
+    }
+
+    pub(crate) fn check(&self) -> Result<AccountLimits, EngineError> {
+        let refused = |text: String| Err(EngineError::Invalid(text));
+        if !(1..=CONCURRENCY_MAX).contains(&self.concurrency) {
+            return refused(format!("concurrency={}: allowed are 1 to {CONCURRENCY_MAX}", self.concurrency));
+        }
+        let ScalingSettings { per_account, burst, per_minute } = self.scaling;
+        let scope = if per_account { Scope::Account } else { Scope::Function };
+        let Some(scaling) = Scaling::new(scope, burst, per_minute) else {
+            return refused(format!("scaling: burst={burst}, per_minute={per_minute}: both must be at least 1"));
+        };
+        let account = Account { concurrency: self.concurrency, unreserved_minimum: self.unreserved_minimum };
+        let requests = rate("requests_per_second", self.requests_per_second)?;
+        Ok(AccountLimits { account, scaling, requests })
+    }
+}
+
+/// What holds for a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct FunctionLimits {
+    /// Floor and ceiling of what runs at once; 0 switches it off.
+    #[serde(default)]
+    pub reserved_concurrency: Option<u32>,
+    /// Places that are its own and need no growth; with processes, so many are ready ahead of need.
+    #[serde(default)]
+    pub provisioned_concurrency: u32,
+    /// Starts a second.
+    #[serde(default)]
+    pub rate_limit: Option<f64>,
+}
+
+fn rate(name: &str, per_second: Option<f64>) -> Result<Option<Rate>, EngineError> {
+    let Some(per_second) = per_second else { return Ok(None) };
+    let refused = || EngineError::Invalid(format!("{name}={per_second}: allowed are 1e-9 to 1e9 a second"));
+    Rate::per_second(per_second).map(Some).ok_or_else(refused)
+}
+
+impl State {
+    /// Hold a function to what is declared, unless that is what was declared before: then a change since then stays.
+    pub(crate) fn declare_limits(&mut self, slot: Slot, declared: FunctionLimits) -> Result<(), EngineError> {
+        let function = &self.functions[slot];
+        if function.declared_limits == declared {
+            self.provision_environments(slot, function.limits.provisioned_concurrency as usize);
+            return Ok(());
+        }
+        self.limit_function(slot, declared)?;
+        self.functions[slot].declared_limits = declared;
+        Ok(())
+    }
+
+    /// Hold a function to limits from now on. On an error nothing has changed.
+    pub(crate) fn limit_function(&mut self, slot: Slot, limits: FunctionLimits) -> Result<(), EngineError> {
+        let Some((function, unit)) = self.functions[slot].place else { return Ok(()) };
+        let held = Limits { reserved: limits.reserved_concurrency, rate: rate("rate_limit", limits.rate_limit)? };
+        let provisioned = limits.provisioned_concurrency;
+        self.places
+            .pool
+            .set_function(function, held, &[(unit, provisioned)], self.now.mono_ns)
+            .map_err(|error| EngineError::Invalid(error.to_string()))?;
+        self.functions[slot].limits = limits;
+        if provisioned > 0 {
+            let name = &self.functions[slot].name;
+            let registry = &self.registry;
+            self.places.provisioned.entry(unit).or_insert_with(|| ProvisionedMeters::new(registry, name));
+        }
+        if !self.provision_environments(slot, provisioned as usize) {
+            // In this process there is nothing to be made ready.
+            self.places.pool.provisioned_ready(unit, provisioned);
+        }
+        let name = self.functions[slot].name.clone();
+        self.bind_events_of(&name);
+        Ok(())
+    }
+
+    /// Hold the account to limits from now on. On an error nothing has changed. What runs over a lowered limit runs on.
+    pub(crate) fn limit_account(&mut self, settings: AccountSettings) -> Result<(), EngineError> {
+        let limits = settings.check()?;
+        let refused = |error: forebay_core::concurrency::LimitsError| EngineError::Invalid(error.to_string());
+        self.places.pool.set_account(limits, self.now.mono_ns).map_err(refused)?;
+        self.config.limits = settings;
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! Places: every start of a function takes one of the account's (`forebay_core::concurrency`), and holds it until its attempt is
+//! over, however that comes about.
+//!
+//! ```text
+//! synchronous invocation   takes its place when it is asked for, or is refused
+//! stream batch, redrive    waits in its function's line (`lines`), and takes its place in turn
+//! queue batch, event       is received, or begun, only when the turn of its mapping or function has brought a place
+//! suspect of a crash       takes its place before all others, when nothing else runs; while it may not have one, others run
+//! failure record           needs none: no function runs
+//! ```
+//!
+//! The lease stands in the attempt (or in the batch that is being put together), and goes back when the attempt is settled or
+//! withdrawn. So what is past its deadline and runs on keeps its place, and a process that died gives its own back.
+//! What a function's processes cannot take (`Environments(maximum=…)`) does not wait with a place in hand: its unit stands
+//! out of line until one of its attempts ends. Only invocations do: they were not refused.
+
+use std::collections::BTreeMap;
+
+use forebay_core::concurrency::{FunctionId, Kind as Start, Lease, Pool, Reason, Refused, Source, UnitId};
+
+use crate::attempts::{Attempt, Job, Slot, Token};
+use crate::error::EngineError;
+use crate::lines::{Line, Next, SourceId};
+use crate::meters::{AccountMeters, ProvisionedMeters};
+use crate::metrics::Metric;
+use crate::outbox::Kind;
+use crate::state::{State, Timer};
+
+/// Most places given before the engine's lock is let go.
+const GIVEN_AT_ONCE: usize = 1_024;
+/// When a caller may try again who was refused because everything is in use.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// The account's places and who waits for them.
+pub(crate) struct Places {
+    pub(crate) pool: Pool,
+    /// By unit.
+    lines: Vec<Line>,
+    /// When the pool's timer rings.
+    pub(crate) armed: Option<u64>,
+    meters: AccountMeters,
+    /// Of the units that have provisioned concurrency.
+    pub(crate) provisioned: BTreeMap<UnitId, ProvisionedMeters>,
+}
+
+impl Places {
+    pub(crate) fn new(pool: Pool, meters: AccountMeters) -> Self {
+        Self { pool, lines: Vec::new(), armed: None, meters, provisioned: BTreeMap::new() }
+    }
+
+    /// A function, with the unit of what a slot runs. Another version of it is another unit of the same function.
+    pub(crate) fn add_function(&mut self, slot: Slot) -> (FunctionId, UnitId) {
+        let function = self.pool.add_function();
+        (function, self.add_unit(function, slot))
+    }
+
+    /// A version of a function, run by a slot of its own.
+    pub(crate) fn add_unit(&mut self, function: FunctionId, slot: Slot) -> UnitId {
+        self.lines.push(Line::new(slot));
+        self.pool.add_unit(function)
+    }
+
+    /// Attempts that wait for a place.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Token> + '_ {
+        self.lines.iter().flat_map(Line::attempts)
+    }
+
+    /// A source is no more.
+    pub(crate) fn forget_source(&mut self, id: SourceId) {
+        self.lines.iter_mut().for_each(|line| line.forget(id));
+    }
+
+    /// So many of a unit's environments can take work. Its provisioned concurrency, once ready, stays usable while some of them are
+    /// replaced.
+    pub(crate) fn environments_ready(&mut self, unit: UnitId, environments: usize) {
+        let (requested, usable, _) = self.pool.provisioned(unit);
+        if usable < requested && environments >= requested as usize {
+            self.pool.provisioned_ready(unit, requested);
+        }
+    }
+
+    /// Count where a place came from, now that it is used.
+    pub(crate) fn count_source(&self, lease: Lease) {
+        if let Some(meters) = self.provisioned.get(&lease.unit) {
+            match lease.source {
+                Source::Provisioned => meters.invocations.increment(),
+                Source::Reserved | Source::Unreserved => meters.spilled.increment(),
+            }
+        }
+    }
+
+    /// Show what is in use.
+    fn show(&self) {
+        self.meters.show(self.pool.in_use());
+        for (&unit, meters) in &self.provisioned {
+            meters.show(self.pool.provisioned(unit));
+        }
+    }
+}
+
+impl Attempt {
+    /// Whose turn it waits for.
+    fn source(&self) -> SourceId {
+        match &self.job {
+            Job::Batch { records, .. } => records.source.mapping,
+            Job::Redrive { key, .. } | Job::Delivery { key, .. } => key.mapping,
+            Job::Messages(job) => job.mapping,
+            Job::Event { queue, .. } => *queue,
+            Job::Invoke { .. } => 0,
+        }
+    }
+}
+
+impl State {
+    /// The unit of a function's slot; a destination has none.
+    fn unit_of(&self, slot: Slot) -> Option<UnitId> {
+        self.functions[slot].place.map(|(_, unit)| unit)
+    }
+
+    /// Put an attempt in its function's line.
+    pub(crate) fn line_up(&mut self, token: Token) {
+        let Some(attempt) = self.attempts.get_mut(token) else { return };
+        let (slot, source) = (attempt.slot, attempt.source());
+        let Some(unit) = self.unit_of(slot) else { return };
+        self.places.lines[unit].push(source, token);
+        self.wait_for_place(unit);
+    }
+
+    /// A mapping or a function's events have something that is taken when there is a place for it.
+    pub(crate) fn line_up_source(&mut self, slot: Slot, source: SourceId) {
+        let Some(unit) = self.unit_of(slot) else { return };
+        self.places.lines[unit].pull(source);
+        self.wait_for_place(unit);
+    }
+
+    /// Let a unit wait for a place, if it has work and could run it.
+    pub(crate) fn wait_for_place(&mut self, unit: UnitId) {
+        let line = &self.places.lines[unit];
+        let has_room = || self.pools.most(line.slot).is_none_or(|most| line.working < most);
+        if !line.is_empty() && has_room() {
+            self.places.pool.wait(unit);
+        }
+    }
+
+    /// Give places to what waits for them, in turn.
+    pub(crate) fn give_places(&mut self) {
+        if self.started && !self.draining {
+            self.choose_suspect();
+            let mut given = 0;
+            while given < GIVEN_AT_ONCE && self.outbox.batch_may_run() {
+                let Some(lease) = self.places.pool.next(self.now.mono_ns) else { break };
+                self.give(lease);
+                given += 1;
+            }
+            let due = if given < GIVEN_AT_ONCE { self.places.pool.next_due() } else { Some(self.now.mono_ns) };
+            if let Some(due_ns) = due.filter(|_| self.outbox.batch_may_run()) {
+                self.timers.arm(&mut self.places.armed, due_ns, Timer::Places);
+            }
+        }
+        self.places.show();
+    }
+
+    /// Use a place for what is next in its unit's line. What turns out to have nothing to run passes it on.
+    fn give(&mut self, lease: Lease) {
+        let unit = lease.unit;
+        let mut left = Some(lease);
+        self.places.lines[unit].working += 1;
+        while let Some(lease) = left.take() {
+            match self.places.lines[unit].next() {
+                Some(Next::Attempt(token)) => self.seat(token, lease),
+                Some(Next::Pull(source)) if self.queues.mappings.contains_key(&source) => {
+                    left = self.receive_with(source, lease);
+                }
+                Some(Next::Pull(source)) => left = self.start_event(source, lease),
+                None => self.free_unused(Some(lease), Kind::Work),
+            }
+        }
+        self.wait_for_place(unit);
+    }
+
+    /// Give an attempt its place, and put it where it is taken from.
+    pub(crate) fn seat(&mut self, token: Token, lease: Lease) {
+        let Some(attempt) = self.attempts.get_mut(token) else { return self.free_unused(Some(lease), Kind::Work) };
+        attempt.lease = Some(lease);
+        let (slot, kind, alone) = (attempt.slot, attempt.job.kind(), attempt.alone);
+        if self.pools.line_up(slot, token, alone) {
+            return;
+        }
+        match kind {
+            Kind::Invoke => self.outbox.invokes.push_back(token),
+            _ if alone => self.outbox.suspect = Some(token),
+            _ => self.outbox.placed.push_back(token),
+        }
+        self.ring = true;
+    }
+
+    /// Take a place for a synchronous invocation, after whatever waits for one.
+    pub(crate) fn place_of_invoke(&mut self, slot: Slot) -> Result<Lease, EngineError> {
+        self.give_places();
+        let Some(unit) = self.unit_of(slot) else { return Err(self.throttled(slot, Reason::Concurrent, None)) };
+        let acquired = self.places.pool.acquire(unit, Start::Invoke, self.now.mono_ns);
+        acquired.map_err(|Refused { reason, retry_at_ns, .. }| self.throttled(slot, reason, retry_at_ns))
+    }
+
+    /// AWS's refusal of an invocation.
+    pub(crate) fn throttled(&self, slot: Slot, reason: Reason, retry_at_ns: Option<u64>) -> EngineError {
+        let name = &self.functions[slot].name;
+        self.registry.counter(Metric::Throttles, &[name, reason.as_str()]).increment();
+        let wait_ns = retry_at_ns.map(|at_ns| at_ns.saturating_sub(self.now.mono_ns));
+        EngineError::TooMany {
+            message: Reason::MESSAGE.into(),
+            reason: reason.as_str().into(),
+            retry_after_ms: wait_ns.map_or(RETRY_AFTER_MS, |wait_ns| wait_ns.div_ceil(1_000_000)),
+        }
+    }
+
+    /// A place that an attempt had is free.
+    pub(crate) fn free_place(&mut self, lease: Option<Lease>, kind: Kind) {
+        if let Some(lease) = lease {
+            self.places.pool.release(lease);
+            self.places.lines[lease.unit].working -= usize::from(kind == Kind::Work);
+            self.wait_for_place(lease.unit);
+        }
+    }
+
+    /// The place of what was never handed out is free.
+    pub(crate) fn free_unused(&mut self, lease: Option<Lease>, kind: Kind) {
+        if let Some(lease) = lease {
+            self.places.pool.release_unused(lease, self.now.mono_ns);
+            self.places.lines[lease.unit].working -= usize::from(kind == Kind::Work);
+            self.wait_for_place(lease.unit);
+        }
+    }
+
+    /// Let the first suspect of a crash that may have a place be the next to run: at once if nothing else does. Those whose function
+    /// may not run hold up nobody.
+    fn choose_suspect(&mut self) {
+        self.outbox.suspect_waits = false;
+        if self.outbox.alone.is_empty() || self.outbox.running_alone {
+            return;
+        }
+        let now_ns = self.now.mono_ns;
+        for at in 0..self.outbox.alone.len() {
+            let token = self.outbox.alone[at];
+            let slot = self.attempts.get_mut(token).map(|attempt| attempt.slot);
+            let Some(unit) = slot.and_then(|slot| self.unit_of(slot)) else { continue };
+            if self.places.pool.may_start(unit, Start::Work, now_ns).is_err() {
+                continue;
+            }
+            if !self.outbox.suspect_may_run() {
+                self.outbox.suspect_waits = true;
+                return;
+            }
+            if let Ok(lease) = self.places.pool.acquire(unit, Start::Work, now_ns) {
+                self.outbox.alone.remove(at);
+                self.outbox.running_alone = true;
+                self.places.lines[unit].working += 1;
+                self.seat(token, lease);
+            }
+            return;
+        }
+    }
+
+    /// Attempts that nobody has taken yet.
+    pub(crate) fn untaken(&self) -> Vec<Token> {
+        self.outbox.untaken().chain(self.places.waiting()).chain(self.pools.waiting()).collect()
+    }
+
+    /// Forget an attempt that was not handed out.
+    pub(crate) fn withdraw(&mut self, token: Token) -> Option<Attempt> {
+        let attempt = self.attempts.remove(token)?;
+        if attempt.lease.is_some() {
+            if attempt.alone {
+                self.outbox.running_alone = false;
+            }
+            self.free_unused(attempt.lease, attempt.job.kind());
+            self.pools.withdraw(token);
+        } else if let Some(unit) = self.unit_of(attempt.slot) {
+            self.places.lines[unit].withdraw(attempt.source(), token);
+        }
+        self.outbox.withdraw(token);
+        Some(attempt)
+    }
+}
