@@ -244,8 +244,7 @@ class Running:
             ),
         }
         if function.settings.isolation == "process":
-            if isinstance(self._clock, ManualClock):
-                raise ForebayError(f"function {function.name!r}: processes run on the real clock: leave clock= out")
+            self.runner.hear_of_processes()
             settings["environment"] = processes.registration(function, self._settings, self._log_stream)
         return engine.function(payload.dumps(settings))
 

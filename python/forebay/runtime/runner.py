@@ -63,6 +63,7 @@ class Runner:
         self._held: list[Work] = []
         self._due = False
         self._moved = False
+        self._hears_of_processes = False
         self._closed = False
 
     def serve(self, slot: int, environment: Environment) -> None:
@@ -112,7 +113,8 @@ class Runner:
             return
         if self.manual is not None:
             self.manual.release(self)
-        else:
+        if self.manual is None or self._hears_of_processes:
+            self._hears_of_processes = False
             self.loop.remove_reader(engine.fileno())
         for ticket in list(self._tickets):
             self._resolve(ticket, ok=False, value=AppClosed("the app was stopped before it had the answer"))
@@ -181,7 +183,15 @@ class Runner:
 
     def attempts(self) -> Iterable[Attempt]:
         """Give everything that was started and has not ended."""
-        return [attempt for environment in self._environments.values() for attempt in environment.attempts()]
+        here = [attempt for environment in self._environments.values() for attempt in environment.attempts()]
+        return here + self._in_processes() if self._hears_of_processes else here
+
+    def _in_processes(self) -> list[Attempt]:
+        """Give what runs in processes, and which of them start or end, as a manual clock wants to see it."""
+        at_work = self._engine.environments_at_work() if self._engine is not None else []
+        return [
+            Attempt(name, request or "(its process starts or ends)", None, parked=False) for name, request in at_work
+        ]
 
     def interrupt(self) -> None:
         """Stop every attempt: the app ends, and they will be run again after the next start."""
@@ -209,7 +219,19 @@ class Runner:
 
     def unsettled(self) -> bool:
         """Tell whether another turn at the same moment would move something on."""
-        return bool(self._moved or self._outcomes or self._held)
+        in_processes = self._hears_of_processes and self._in_processes()
+        return bool(self._moved or self._outcomes or self._held or in_processes)
+
+    def hear_of_processes(self) -> None:
+        """With a manual clock: listen to the bell all the same, since the answers of processes come by themselves."""
+        if self.manual is not None and self._engine is not None and not self._hears_of_processes:
+            self._hears_of_processes = True
+            self.loop.add_reader(self._engine.fileno(), self._ring_between_turns)
+
+    def _ring_between_turns(self) -> None:
+        if self._engine is not None:
+            self._engine.quiet()
+            self._exchange(self._begin_invocation)
 
     def _turn_for_answers(self) -> None:
         """Resolve what can be answered now. Only invocations start; all other work is held until the clock is moved."""

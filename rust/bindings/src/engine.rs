@@ -414,6 +414,11 @@ impl Engine {
         Ok((handed, resolved))
     }
 
+    fn environments_at_work(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        let End::Owner(owner) = self.end(py)? else { return Ok(Vec::new()) };
+        Ok(py.detach(|| owner.engine.environments_at_work()))
+    }
+
     fn turn(&self, py: Python<'_>, mono_ns: u64, wall_ms: u64, entropy: u64) -> PyResult<Option<u64>> {
         match self.end(py)? {
             End::Owner(owner) => Ok(py.detach(|| owner.engine.turn(Now { mono_ns, wall_ms, entropy }))),

@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     /// Wakes the launching thread of environments.
     pub(crate) launches: Condvar,
     bell: Bell,
-    start: Instant,
+    pub(crate) start: Instant,
     pub(crate) manual: bool,
     slow_disk: bool,
 }
@@ -178,16 +178,6 @@ impl Engine {
         self.with(|state| state.idle())
     }
 
-    /// Bring gauges that are worked out on demand up to date.
-    pub fn show_lag(&self) {
-        self.with(|state| state.show_lag());
-    }
-
-    /// Why the engine is not ready, if it is not.
-    pub fn not_ready(&self) -> Vec<String> {
-        self.with(|state| state.not_ready())
-    }
-
     /// Commit what is left and stop the threads. Accepts nothing any more.
     pub fn close(&self) {
         self.end_environments();
@@ -291,7 +281,10 @@ impl Engine {
         self.shared.roll(&mut lock(&self.shared.points), now);
         let mut inner = self.shared.lock();
         self.shared.settle_inline(&mut inner);
-        inner.next_due()
+        inner.state.feed_environments(None);
+        let due = inner.next_due();
+        self.shared.leave(inner);
+        due
     }
 
     /// With a slow disk: whether it was given something that [`Engine::disk_done`] would end.

@@ -121,7 +121,7 @@ impl Attendant<'_> {
         loop {
             while let Some(letter) = self.launch.post.next() {
                 match letter {
-                    Letter::Work(errand) => self.begin(&errand),
+                    Letter::Work(errand) => self.begin(errand),
                     Letter::End(farewell) => return self.farewell(farewell),
                 }
             }
@@ -189,13 +189,17 @@ impl Attendant<'_> {
         Heard { letters: is(0), said: is(1), exited: is(2), output, errors }
     }
 
-    fn begin(&mut self, errand: &Errand) {
+    fn begin(&mut self, mut errand: Errand) {
+        if self.shared.manual {
+            // A process has no other clock than the machine's, and manual time stands while it works.
+            errand.work.deadline_ms = self.shared.on_the_machines_clock(errand.work.deadline_ms);
+        }
         let (token, request) = (errand.work.token, errand.work.request);
         self.current = Some(Current { token, request, began: Instant::now() });
         if let Some(reporter) = &self.reporter {
             self.speaker().say(&reporter.start(request), &mut std::io::stdout().lock());
         }
-        self.link.send(errand);
+        self.link.send(&errand);
     }
 
     /// With report lines: tell that the invocation in hand has ended.

@@ -17,9 +17,6 @@ impl Engine {
         if registration.environment.is_none() {
             return Ok(());
         }
-        if self.shared.manual {
-            return Err(EngineError::Invalid("functions in processes need the real clock".into()));
-        }
         let mut launcher = lock(&self.launcher);
         if launcher.is_none() {
             let shared = self.shared.clone();

@@ -9,6 +9,7 @@ mod faults;
 pub mod frame;
 mod launching;
 mod link;
+mod manual;
 mod output;
 mod post;
 mod process;

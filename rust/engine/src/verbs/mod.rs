@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::{json, Map, Value};
 
+use crate::engine::Engine;
 use crate::error::{EngineError, Reply, Waiter};
 use crate::orders::Order;
 use crate::queue::names_queue;
@@ -37,6 +38,18 @@ impl Done {
 
     pub(crate) fn when_durable(answer: Value) -> Self {
         Self::WhenDurable(answer)
+    }
+}
+
+impl Engine {
+    /// Bring gauges that are worked out on demand up to date.
+    pub fn show_lag(&self) {
+        self.with(|state| state.show_lag());
+    }
+
+    /// Why the engine is not ready, if it is not.
+    pub fn not_ready(&self) -> Vec<String> {
+        self.with(|state| state.not_ready())
     }
 }
 

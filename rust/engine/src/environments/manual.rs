@@ -1,0 +1,47 @@
+//! What a manual clock must know of processes, which have no other clock than the machine's.
+
+use super::Pools;
+use crate::attempts::{Slot, Token};
+use crate::engine::{Engine, Shared};
+use crate::state::{uuid_text, State};
+use crate::threads::read_clock;
+
+impl Engine {
+    /// What runs in environments, and which of them start or end: function and request id, empty for those.
+    pub fn environments_at_work(&self) -> Vec<(String, String)> {
+        self.shared.lock().state.environments_at_work()
+    }
+}
+
+impl Shared {
+    /// A moment that is as far from the machine's present as the given one is from the manual clock's, wall ms.
+    pub(crate) fn on_the_machines_clock(&self, wall_ms: u64) -> u64 {
+        let ahead_ms = wall_ms.saturating_sub(self.lock().state.now.wall_ms);
+        read_clock(self.start).wall_ms + ahead_ms
+    }
+}
+
+impl State {
+    /// What runs in environments, and which of them start or end: function and request id, empty for those.
+    pub(crate) fn environments_at_work(&mut self) -> Vec<(String, String)> {
+        let at_work: Vec<_> = self.pools.at_work().collect();
+        let request_of =
+            |state: &mut Self, token| state.attempts.get_mut(token).map(|attempt| uuid_text(attempt.request));
+        let shown = |(slot, token): (Slot, Option<Token>)| {
+            let request = token.and_then(|token| request_of(self, token)).unwrap_or_default();
+            (self.functions[slot].name.clone(), request)
+        };
+        at_work.into_iter().map(shown).collect()
+    }
+}
+
+impl Pools {
+    /// What a manual clock must wait for: attempts in environments, and environments that start or end; function and token.
+    fn at_work(&self) -> impl Iterator<Item = (Slot, Option<Token>)> + '_ {
+        self.by_slot.iter().flat_map(|(&slot, pool)| {
+            let counts = pool.machine.counts();
+            let moving = (counts.starting + counts.ending > 0).then_some((slot, None));
+            pool.working.keys().map(move |&token| (slot, Some(token))).chain(moving)
+        })
+    }
+}
