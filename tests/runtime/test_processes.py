@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
+import socket
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -225,3 +228,49 @@ def test_settings_of_processes_have_their_ranges(options):
     [name] = options
     with pytest.raises(InvalidParameterValue, match=name):
         forebay.Environments(**options)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def on_the_page(port, metric, function):
+    """Read a function's series of a metric off the page, by its other label."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        page = answer.read().decode()
+    series = re.findall(rf'^{metric}\{{function="{function}",[a-z]+="([a-z-]+)"\}} ([0-9.]+)$', page, re.MULTILINE)
+    return {label: float(value) for label, value in series if float(value)}
+
+
+async def test_the_page_tells_how_many_processes_stand_where_also_after_one_was_killed_and_one_has_retired(processes):
+    port = free_port()
+
+    async def shows(function, states):
+        for _ in range(500):
+            if await asyncio.to_thread(on_the_page, port, "forebay_environments", function) == states:
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    await processes.app.start(metrics_port=port)
+    try:
+        pid = (await processes.echo.invoke(1))["pid"]
+        assert await shows("echo", {"idle": 1})
+        os.kill(pid, signal.SIGKILL)
+        assert await shows("echo", {})
+        await processes.echo.invoke(1)
+        assert await shows("echo", {"idle": 1})
+        running = [asyncio.ensure_future(processes.slow.invoke(1)) for _ in range(2)]
+        assert await shows("slow", {"busy": 2})
+        await asyncio.gather(*running)
+        assert await shows("slow", {"idle": 2})
+        for _ in range(3):
+            await processes.recycled.invoke(1)
+        assert await shows("recycled", {})
+        assert await shows("variables", {"idle": 1})
+        starts = "forebay_environment_starts_total"
+        assert await asyncio.to_thread(on_the_page, port, starts, "echo") == {"on-demand": 2}
+        assert await asyncio.to_thread(on_the_page, port, starts, "variables") == {"provisioned": 1}
+    finally:
+        await processes.app.stop()
