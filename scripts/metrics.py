@@ -49,16 +49,10 @@ and of the gauges are not.
 # catalogue to AWS's lists of names.
 NOT_MEASURED = {
     "AWS/Lambda": {
-        "ClaimedAccountConcurrency": "there is no account: `ConcurrentExecutions` of all functions together is what is claimed",
         "OffsetLag": "it is Kafka's; a stream's is `forebay_shard_lag_records`",
         "OversizedRecordCount": "a record that no batch could hold is refused when it is put",
         "PostRuntimeExtensionsDuration": "there are no extensions",
-        "ProvisionedConcurrencyInvocations": "`forebay_environment_starts_total` tells provisioned starts from cold ones",
-        "ProvisionedConcurrencySpilloverInvocations": "as for `ProvisionedConcurrencyInvocations`",
-        "ProvisionedConcurrencyUtilization": "`forebay_environments` has busy and idle ones",
-        "ProvisionedConcurrentExecutions": "`forebay_environments` with the state busy",
         "ProvisionedPollers": "a mapping has one poller for each shard, always",
-        "UnreservedConcurrentExecutions": "the sum of `ConcurrentExecutions` over functions without a reservation",
     },
     "AWS/SQS": {
         "ApproximateNumberOfGroupsWithInflightMessages": "groups are not counted, their messages are",
