@@ -241,12 +241,10 @@ impl State {
                 None => Write::Remove { table: *table, key: key.clone() },
             });
         }
-        self.events.committing.clear();
         for accepted in &pending.accepted {
             let (key, value) = accepted.row();
             writes.push(Write::Add { table: Table::Event, key, value });
         }
-        self.events.committing.extend(pending.accepted.iter().chain(&pending.born).map(|one| (one.queue, one.key)));
         for (shard, before) in &pending.trims {
             writes.push(Write::Trim { shard: *shard, before: *before });
         }
@@ -271,7 +269,6 @@ impl State {
     pub(crate) fn committed(&mut self, commit: Commit, result: Result<(), StoreError>, took_ns: u64) {
         self.committing_bytes = 0;
         self.committing = Arc::default();
-        self.events.committing.clear();
         self.meters.commits.increment();
         self.meters.commit_duration.record(took_ns as f64 / 1e9);
         match result {
@@ -363,7 +360,8 @@ impl State {
             self.take_back(id);
         }
         self.pending.bytes = 0;
-        self.pending.accepted.clear();
+        let refused = commit.accepted.into_iter().chain(std::mem::take(&mut self.pending.accepted));
+        refused.for_each(|one| self.events.forget_expected(&one));
         self.pending.born.extend(commit.born);
         self.refuse_sends(commit.sent, error);
         self.pending.launches.extend(commit.launches);

@@ -6,9 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod chance;
+pub mod events;
 pub mod ledger;
 pub mod plan;
+pub mod queues;
 pub mod settings;
+pub mod shape;
 pub mod shrink;
 pub mod watched;
 pub mod world;

@@ -1,5 +1,5 @@
-//! `forebay-sim --seed N | --seeds FROM..TO [--steps N] [--without fault,fault] [--keep] [--tell] [--json]`: run seeds; the first that
-//! breaks a promise is shrunk and told, and the exit code is 1.
+//! `forebay-sim --seed N | --seeds FROM..TO [--steps N] [--room NAME] [--without fault,fault] [--keep] [--tell] [--json]`: run seeds; the
+//! first that breaks a promise is shrunk and told, and the exit code is 1.
 //!
 //! With `--json` the last line is one object: counts that parts of a long run can be summed by, key by key.
 #![forbid(unsafe_code)]
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use forebay_simulator::ledger::{Counts, Violation};
-use forebay_simulator::plan::{Fault, Plan};
+use forebay_simulator::plan::{Fault, Plan, Room};
 use forebay_simulator::shrink;
 use serde_json::{json, Map, Value};
 
@@ -17,6 +17,7 @@ struct Arguments {
     seeds: Range<u64>,
     steps: Option<u64>,
     without: Vec<Fault>,
+    room: Option<Room>,
     /// Do not shrink.
     keeps: bool,
     /// Print every fact.
@@ -26,8 +27,15 @@ struct Arguments {
 }
 
 fn parse() -> Result<Arguments, String> {
-    let mut found =
-        Arguments { seeds: 1..2, steps: None, without: Vec::new(), keeps: false, tells: false, json: false };
+    let mut found = Arguments {
+        seeds: 1..2,
+        steps: None,
+        without: Vec::new(),
+        room: None,
+        keeps: false,
+        tells: false,
+        json: false,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -51,6 +59,12 @@ fn parse() -> Result<Arguments, String> {
             "--seed" => found.seeds = number()?..number()?.saturating_add(1),
             "--seeds" => found.seeds = range(&value)?,
             "--steps" => found.steps = Some(number()?),
+            "--room" => {
+                let room = Room::named(&value);
+                found.room = Some(room.ok_or_else(|| {
+                    format!("--room is {value:?}: allowed are streams, queues, events, all")
+                })?);
+            }
             "--without" => {
                 for name in value.split(',') {
                     found.without.push(Fault::named(name).ok_or_else(|| format!("there is no fault {name:?}"))?);
@@ -58,7 +72,7 @@ fn parse() -> Result<Arguments, String> {
             }
             _ => {
                 return Err(format!(
-                    "there is no option {word}: allowed are --seed, --seeds, --steps, --without, --keep, --tell, --json"
+                    "there is no option {word}: allowed are --seed, --seeds, --steps, --room, --without, --keep, --tell, --json"
                 ))
             }
         }
@@ -87,6 +101,7 @@ fn main() -> ExitCode {
         let mut plan = Plan::of(seed);
         plan.steps = arguments.steps.unwrap_or(plan.steps);
         plan.without.extend(&arguments.without);
+        plan.room = arguments.room;
         plan.tells = arguments.tells;
         match shrink::run(&plan) {
             Ok(counts) => total.add(&counts),

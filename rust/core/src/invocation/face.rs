@@ -24,6 +24,13 @@ pub struct Settings {
     pub waiting_max: usize,
 }
 
+impl Settings {
+    /// How long an event waits for its next attempt at most.
+    pub(super) fn longest_wait_ms(&self) -> u64 {
+        self.retry_delays_ms.iter().copied().fold(self.backoff_ms.1, u64::max)
+    }
+}
+
 /// Names an event and says when it is due. Events are kept in this order, so that the store is the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {

@@ -189,7 +189,10 @@ impl EventQueue {
     }
 
     fn add(&mut self, key: Key, life: Life, now: &Now) {
-        let wait_ms = key.due_ms.saturating_sub(now.wall_ms).min(self.settings.maximum_event_age_ms);
+        // However the wall clock was set meanwhile: what was never tried waits for nothing, and nothing waits longer than it ever does.
+        let was_tried = life.failures > 0 || life.unreached > 0;
+        let longest_ms = if was_tried { self.settings.longest_wait_ms() } else { 0 };
+        let wait_ms = key.due_ms.saturating_sub(now.wall_ms).min(longest_ms);
         let due_ns = now.mono_ns + wait_ms * NS_PER_MS;
         let held = Held { life, due_ns, expires_ns: expiry_ns(&self.settings, &life, now) };
         self.hold(key, held);

@@ -111,8 +111,9 @@ pub(crate) struct EventQueues {
     next_number: u64,
     /// Numbers below this are reserved durably, or in the commit that gives out the first of them.
     reserved: u64,
-    /// Events of the commit under way: they may be seen in the store already, and are not to be found there.
-    pub(crate) committing: BTreeSet<(u64, Key)>,
+    /// Events that are not durable yet. A look into the store may show them all the same, since it sees what waits for the next
+    /// commit; they are not to be found there, but come by themselves when they are durable.
+    expected: BTreeSet<(u64, Key)>,
     at_hand_bytes: usize,
     /// The place for the event that is begun now.
     place: Option<Lease>,
@@ -134,6 +135,13 @@ impl Accepted {
 
     pub(crate) fn bytes(&self) -> usize {
         self.event.payload.len()
+    }
+}
+
+impl EventQueues {
+    /// An event was refused: it never becomes durable.
+    pub(crate) fn forget_expected(&mut self, accepted: &Accepted) {
+        self.expected.remove(&(accepted.queue, accepted.key));
     }
 }
 
@@ -185,7 +193,9 @@ impl State {
             events.reserved = number + NUMBERS;
             self.pending.set(Table::Meta, NEXT_EVENT.to_vec(), events.reserved.to_be_bytes().to_vec());
         }
-        Accepted { queue, key: Key { due_ms: self.now.wall_ms, number }, event }
+        let key = Key { due_ms: self.now.wall_ms, number };
+        events.expected.insert((queue, key));
+        Accepted { queue, key, event }
     }
 
     /// The queue of a function that is registered here, or was once.
@@ -281,6 +291,7 @@ impl State {
         let mut touched = BTreeSet::new();
         for Accepted { queue, key, event } in accepted {
             let life = event.life;
+            self.events.expected.remove(&(queue, key));
             self.history.note(life.accepted_ms, event.request, What::Accepted { queue });
             self.keep_at_hand_event(queue, key, event);
             let Some(events) = self.events.queues.get_mut(&queue) else { continue };

@@ -168,7 +168,7 @@ impl State {
         Event::decode(&bytes).map(Some).ok_or_else(|| damaged(id, key))
     }
 
-    /// Look for the events after a key. Those of the commit under way come by themselves, when they are durable.
+    /// Look for the events after a key. Those that are not durable yet come by themselves, when they are.
     fn find_events(&mut self, id: u64, after: Option<Key>) -> Result<(), StoreError> {
         let now = self.now;
         let mut after = after.map(|key| row_key(id, key));
@@ -180,7 +180,7 @@ impl State {
                 let Some(key) = parse_key(&row) else { continue };
                 after = Some(row);
                 let is_leaving = self.events.queues.get(&id).is_some_and(|events| events.leaving.contains(&key));
-                if is_leaving || self.events.committing.contains(&(id, key)) {
+                if is_leaving || self.events.expected.contains(&(id, key)) {
                     continue;
                 }
                 let event = Event::decode(&value).ok_or_else(|| damaged(id, key))?;

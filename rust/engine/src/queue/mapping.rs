@@ -283,7 +283,8 @@ impl State {
         let mut attempt = Attempt::new(slot, Job::Messages(job), attempt);
         attempt.lease = assembly.place;
         if strict {
-            // The receive must be counted even if this message ends the process: it is handed over when its row is durable.
+            // The receive must be counted even if this message ends the process: it is handed over when its row is durable, and
+            // keeps its place until then.
             self.pending.launches.push(attempt);
             self.pending.urgent = true;
         } else {

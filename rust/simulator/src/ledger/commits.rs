@@ -50,9 +50,11 @@ impl Ledger {
                 _ => {}
             }
         }
+        self.queues_committed(writes);
+        self.events_committed(writes);
         for write in writes {
             match write {
-                Write::Append { shard, chunk } => self.appended(*shard, chunk),
+                Write::Append { shard, chunk } if !self.is_queue(*shard) => self.appended(*shard, chunk),
                 Write::Set { table: Table::Failure, key, value } => self.failure_is(key, value, false),
                 Write::Remove { table: Table::Failure, key } => self.failure_removed(key),
                 Write::Trim { shard, before } => self.trimmed(*shard, *before),

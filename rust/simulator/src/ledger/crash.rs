@@ -32,6 +32,10 @@ impl Ledger {
         self.tell(|| format!("{ending:?}: found {found:?}"));
         self.accuse(ending, found);
         self.check_saved(ending);
+        if !self.disk_is_ill {
+            self.check_messages_saved(Self::saved_within(ending));
+            self.check_events_saved(Self::saved_within(ending));
+        }
         self.land_all();
         self.forget_callers();
         let may_lose = ending == Ending::LossyPowerCut;
@@ -48,6 +52,8 @@ impl Ledger {
         self.find_failures(reader, may_lose)?;
         self.find_progress(reader, may_lose)?;
         self.forget_deliveries();
+        self.queues_crashed(ending, reader)?;
+        self.events_crashed(ending, reader)?;
         Ok(())
     }
 
@@ -56,8 +62,9 @@ impl Ledger {
         let singles = found.iter().filter(|record| record.first == record.last && record.alone);
         let running: Vec<&Flight> =
             self.flights.iter().flatten().filter(|flight| flight.kind != Kind::Delivery && !flight.zombie).collect();
+        let others = self.batches_in_time() + self.events_in_time();
         let accused: Vec<(u64, ShardId, u64)> = match (ending, running.as_slice()) {
-            (Ending::Kill, [alone]) if alone.positions.len() == 1 => {
+            (Ending::Kill, [alone]) if alone.positions.len() == 1 && others == 0 => {
                 vec![(alone.mapping, alone.shard, alone.positions[0])]
             }
             (Ending::Stop | Ending::Kill, _) => Vec::new(),
@@ -213,15 +220,21 @@ impl Ledger {
     }
 
     /// The first record that is not over, and what it is.
-    pub fn left(&mut self) -> Option<(u64, ShardId, u64, String)> {
+    pub fn left(&mut self) -> Option<String> {
+        if let Some(left) = self.event_left() {
+            return Some(left);
+        }
+        if let Some(left) = self.message_left(|queue| !queue.contains("-dead") && queue != crate::shape::TOLD) {
+            return Some(left);
+        }
         for (id, mapping) in self.mappings.iter_mut().filter(|(_, mapping)| !mapping.deleted) {
             for shard_id in self.streams.get(&mapping.stream).into_iter().flatten() {
                 let shard = &self.shards[shard_id];
                 let progress = mapping.progress.entry(*shard_id).or_insert_with(|| Progress::starting_at(shard.start));
                 progress.follow(shard);
                 if let Some(place) = progress.states.iter().position(|state| !state.is_over()) {
-                    let state = format!("{:?}", progress.states[place]);
-                    return Some((*id, *shard_id, shard.start + place as u64, state));
+                    let (state, at) = (progress.states[place], shard.start + place as u64);
+                    return Some(format!("mapping {id}, shard {shard_id}, position {at}, which is {state:?}"));
                 }
             }
         }
@@ -235,7 +248,7 @@ impl Ledger {
             self.broken(Promise::Liveness, format!("{unanswered} puts were never answered"));
         }
         if let Some(left) = self.left() {
-            self.broken(Promise::Liveness, format!("mapping, shard, position and state left: {left:?}"));
+            self.broken(Promise::Liveness, format!("left: {left}"));
         }
         let waiting = self.undelivered();
         if waiting > 0 {

@@ -98,6 +98,9 @@ fn position(number: &str) -> Option<u64> {
 impl Ledger {
     /// A failure row is durable, or was rewritten. `was_known`: a power cut has taken its removal, so that it is no news.
     pub(super) fn failure_is(&mut self, key: &[u8], value: &[u8], was_known: bool) {
+        if super::events::failure_row(value).is_some() {
+            return;
+        }
         let (Some((id, shard_id)), Some(row)) = (parse_key(key), parse_row(value)) else {
             return self.broken(Promise::FailureRecords, format!("a row that cannot be read: {key:?}"));
         };
@@ -265,6 +268,9 @@ impl Ledger {
     pub fn delivers(&mut self, token: Token, record: &[u8]) {
         let delivery: Option<Delivery> = serde_json::from_slice(record).ok();
         let id = delivery.map(|delivery| delivery.metadata.delivery_id).unwrap_or_default();
+        if let Some(key) = self.delivers_event(&id) {
+            return self.take_off(Flight::delivery(token, (0, 0), key));
+        }
         let Some((mapping, shard, key)) = self.row_of_delivery(&id) else {
             return self.broken(Promise::FailureRecords, format!("a destination gets {id:?}, which names nothing"));
         };
@@ -297,6 +303,7 @@ impl Ledger {
 
     pub(super) fn delivered(&mut self, flight: &Flight, confirmed: bool) {
         debug_assert!(flight.kind == Kind::Delivery);
+        self.delivered_event(&flight.failure, confirmed);
         if let Some(failure) = self.failures.get_mut(&flight.failure) {
             failure.under_way = false;
             failure.confirmed |= confirmed;
@@ -307,7 +314,8 @@ impl Ledger {
     /// Failures that wait for a destination.
     pub fn undelivered(&self) -> usize {
         let is_live = |failure: &&Failure| self.mappings.get(&failure.mapping).is_some_and(|mapping| !mapping.deleted);
-        self.failures.values().filter(|failure| failure.sent && !failure.confirmed).filter(is_live).count()
+        let of_streams = self.failures.values().filter(|failure| failure.sent && !failure.confirmed).filter(is_live);
+        of_streams.count() + self.undelivered_events()
     }
 
     /// After a crash nothing is under way, and what was confirmed may be confirmed again.

@@ -23,7 +23,7 @@ pub(super) struct Put {
 
 /// What the caller was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Waiting,
     Acknowledged,
     Refused,
@@ -137,11 +137,10 @@ pub(super) fn key_number(key: &str) -> Option<u16> {
     key.strip_prefix('k')?.parse().ok()
 }
 
-/// The data that a record of this name has, `filling` bytes longer than the name.
-pub fn data_of(put: u32, filling: usize) -> Vec<u8> {
-    let mut data = vec![b'.'; NAME_BYTES + filling];
-    data[..NAME_BYTES].copy_from_slice(&u64::from(put).to_le_bytes());
-    data
+/// Write the data that a record of this name has, `filling` bytes longer than the name.
+pub fn write_data(put: u32, filling: usize, to: &mut Vec<u8>) {
+    to.extend_from_slice(&u64::from(put).to_le_bytes());
+    to.resize(to.len() + filling, b'.');
 }
 
 impl Ledger {

@@ -7,9 +7,11 @@
 mod attempts;
 mod commits;
 mod crash;
+mod events;
 mod failures;
 mod log;
 mod progress;
+mod queues;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +20,9 @@ use forebay_engine::port::ShardId;
 
 pub use commits::SLOWEST_COMMIT_NS;
 pub use crash::Ending;
-pub use log::{data_of, name_of, Answer};
+pub use log::{name_of, write_data, Answer};
 pub use progress::End;
+pub use queues::{body_of, name_of_body, MessagesEnd};
 
 use crate::plan::{Fault, FAULTS};
 use crate::settings::Settings;
@@ -48,6 +51,10 @@ pub enum Promise {
     FailureRecords,
     /// A tumbling window's state counts every record once.
     Windows,
+    /// Of two messages with one id within five minutes a FIFO queue takes the first.
+    Deduplication,
+    /// Nothing begins before its delay is over.
+    Waits,
 }
 
 /// A promise that was broken.
@@ -86,6 +93,14 @@ pub struct Counts {
     pub crashes: u64,
     /// Commits that went through.
     pub commits: u64,
+    /// Messages that went to another queue.
+    pub moved: u64,
+    /// Messages that a queue had seen before.
+    pub deduplicated: u64,
+    /// Messages that grew too old.
+    pub expired: u64,
+    /// Events that came to their end.
+    pub ended: u64,
     /// How often each kind of fault has really struck, in the order of [`FAULTS`].
     pub strikes: [u64; FAULTS.len()],
 }
@@ -116,7 +131,7 @@ impl Counts {
         FAULTS.into_iter().zip(self.strikes)
     }
 
-    fn cells(&mut self) -> [(&'static str, &mut u64); 9] {
+    fn cells(&mut self) -> [(&'static str, &mut u64); 13] {
         [
             ("deliveries", &mut self.deliveries),
             ("batches", &mut self.batches),
@@ -127,6 +142,10 @@ impl Counts {
             ("confirmed", &mut self.confirmed),
             ("crashes", &mut self.crashes),
             ("commits", &mut self.commits),
+            ("moved", &mut self.moved),
+            ("deduplicated", &mut self.deduplicated),
+            ("expired", &mut self.expired),
+            ("ended", &mut self.ended),
         ]
     }
 }
@@ -199,6 +218,8 @@ pub struct Ledger {
     flights: Vec<Option<Flight>>,
     flying: usize,
     failures: BTreeMap<Vec<u8>, Failure>,
+    queues: queues::Queues,
+    events: events::Events,
     /// A broken disk, a full one or a crash: progress may be saved late.
     pub disk_is_ill: bool,
     /// Print every fact.
@@ -216,9 +237,9 @@ impl Ledger {
         self.violation.as_ref()
     }
 
-    /// Puts that nobody has answered.
+    /// Records, messages and events that nobody has answered for.
     pub fn unanswered(&self) -> usize {
-        self.unanswered
+        self.unanswered + self.queues.unanswered + self.events.unanswered
     }
 
     /// The clocks have moved.

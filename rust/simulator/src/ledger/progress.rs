@@ -353,6 +353,8 @@ impl Ledger {
 
     /// An attempt is past its deadline.
     pub fn expires(&mut self, token: Token) {
+        self.messages_expire(token);
+        self.event_expires(token);
         if let Some(Some(flight)) = self.flights.get_mut(token as u32 as usize) {
             flight.zombie |= flight.token == token;
         }

@@ -17,7 +17,9 @@ impl World {
         if !self.may(fault) || self.engine.is_none() {
             return;
         }
-        let function = self.chance.acts.below(self.shape.functions.len() as u64) as usize;
+        let (functions, queues) = (self.shape.functions.len() as u64, self.shape.queues.len() as u64);
+        let drawn = self.chance.acts.below((functions + queues).max(1));
+        let (function, queue) = (drawn as usize, drawn.checked_sub(functions));
         open(&self.ledger).note(|| format!("act {fault} {function}"));
         match fault {
             Fault::Kill => {
@@ -39,6 +41,17 @@ impl World {
             Fault::Full if !self.full => self.fill(),
             Fault::Broken => self.break_disk(),
             Fault::Clock => self.set_clock(),
+            Fault::Calm => {
+                self.strikes(fault);
+                self.calm_until_ns = self.time_ns + self.chance.acts.between(10_000, 400_000) * NS_PER_MS;
+            }
+            Fault::Settings if !self.shape.callees.is_empty() && self.chance.acts.one_in(2) => self.change_callee(),
+            Fault::Redrive if !self.shape.callees.is_empty() && self.chance.acts.one_in(2) => self.redrive_events(),
+            Fault::Destination => {
+                self.dead_until_ns = self.time_ns + self.chance.acts.below(30_000) * NS_PER_MS;
+            }
+            _ if queue.is_some_and(|queue| queue < queues) => self.act_on_queue(fault, queue.unwrap_or(0) as usize),
+            _ if functions == 0 => {}
             Fault::Reshard => self.reshard(),
             Fault::Settings => self.change_settings(function),
             Fault::Pause => self.pause(function),
@@ -46,9 +59,6 @@ impl World {
             Fault::Skip => self.skip(function),
             Fault::Delete => self.delete(function),
             Fault::Redrive => self.redrive(function),
-            Fault::Destination => {
-                self.dead_until_ns = self.time_ns + self.chance.acts.below(30_000) * NS_PER_MS;
-            }
             _ => {}
         }
     }
@@ -81,6 +91,7 @@ impl World {
 
     fn set_clock(&mut self) {
         self.strikes(Fault::Clock);
+        open(&self.ledger).sets_clock();
         let far_ms = *self.chance.acts.pick(&[1_000_i64, 60_000, 3_600_000, 365 * 86_400_000]);
         // Never for ever forth: what is due in wall time must come.
         self.wall_shift_ms = if self.chance.acts.one_in(2) { far_ms } else { -far_ms };
@@ -97,13 +108,13 @@ impl World {
     fn change_settings(&mut self, function: usize) {
         self.strikes(Fault::Settings);
         if self.chance.acts.one_in(3) {
-            self.shape.functions[function].timeout_ms = self.chance.acts.between(100, 3_000);
+            self.shape.functions[function].handler.timeout_ms = self.chance.acts.between(100, 3_000);
             return self.register();
         }
         let changed = self.shape.functions[function].settings.changed(&mut self.chance.acts);
         self.shape.functions[function].settings = changed;
         let plan = &self.shape.functions[function];
-        let (stream, name) = (self.shape.streams[plan.stream].name.clone(), plan.name.clone());
+        let (stream, name) = (self.shape.streams[plan.stream].name.clone(), plan.handler.name.clone());
         let mut body = plan.settings.to_json(&stream, &name, "destination");
         open(&self.ledger).configures(&stream, &name, &plan.settings);
         if let Some(body) = body.as_object_mut() {
@@ -115,7 +126,7 @@ impl World {
 
     fn bound(&self, function: usize) -> serde_json::Value {
         let plan = &self.shape.functions[function];
-        json!({"stream": self.shape.streams[plan.stream].name, "function": plan.name})
+        json!({"stream": self.shape.streams[plan.stream].name, "function": plan.handler.name})
     }
 
     fn pause(&mut self, function: usize) {
@@ -145,7 +156,7 @@ impl World {
         body["position"] = if is_oldest { "TRIM_HORIZON" } else { "LATEST" }.into();
         let plan = &self.shape.functions[function];
         let stream = &self.shape.streams[plan.stream].name;
-        open(&self.ledger).seeks(stream, &plan.name, is_oldest, engine.commit_begun());
+        open(&self.ledger).seeks(stream, &plan.handler.name, is_oldest, engine.commit_begun());
         self.request("mapping.seek", &body);
     }
 
@@ -163,7 +174,7 @@ impl World {
         let mut body = bound.clone();
         body["batch"] = (*self.chance.acts.pick(&stuck)).clone();
         let plan = &self.shape.functions[function];
-        open(&self.ledger).skips(&self.shape.streams[plan.stream].name, &plan.name);
+        open(&self.ledger).skips(&self.shape.streams[plan.stream].name, &plan.handler.name);
         self.request("mapping.skip", &body);
     }
 
@@ -173,7 +184,7 @@ impl World {
         }
         self.strikes(Fault::Delete);
         let plan = &self.shape.functions[function];
-        open(&self.ledger).deletes(&self.shape.streams[plan.stream].name, &plan.name);
+        open(&self.ledger).deletes(&self.shape.streams[plan.stream].name, &plan.handler.name);
         // What was not answered may not have happened: the mapping may be there again after a crash, moved as it was.
         if let Some(Ok(_)) = self.request("mapping.delete", &self.bound(function)) {
             (self.sought[function], self.redrove[function]) = (false, false);
@@ -191,8 +202,8 @@ impl World {
         self.strikes(Fault::Redrive);
         self.redrove[function] = true;
         let plan = &self.shape.functions[function];
-        open(&self.ledger).redrives(&self.shape.streams[plan.stream].name, &plan.name);
+        open(&self.ledger).redrives(&self.shape.streams[plan.stream].name, &plan.handler.name);
         let rate = self.chance.acts.one_in(2).then(|| self.chance.acts.between(1, 50) as f64);
-        self.request("failed.redrive", &json!({"function": plan.name, "rate": rate}));
+        self.request("failed.redrive", &json!({"function": plan.handler.name, "rate": rate}));
     }
 }

@@ -4,8 +4,9 @@ use super::{World, NS_PER_MS};
 use crate::ledger::{Ending, Promise};
 use crate::watched::open;
 
-/// Within this virtual time everything must have drained: longer than any wait of a delivery or a retry.
-const DRAINED_WITHIN_NS: u64 = 4 * 3_600_000 * NS_PER_MS;
+/// Within this virtual time everything must have drained: longer than any wait of a delivery or a retry, and than a message can be held,
+/// which is how long it is held at most when the clock is set back while somebody has it and the process dies.
+const DRAINED_WITHIN_NS: u64 = 13 * 3_600_000 * NS_PER_MS;
 /// How long a drained app is watched for something that it should not do.
 const WATCHED_NS: u64 = 100 * NS_PER_MS;
 
@@ -22,6 +23,9 @@ impl World {
         self.paused.fill(false);
         for function in 0..self.shape.functions.len() {
             self.resume(function);
+        }
+        for queue in 0..self.shape.queues.len() {
+            self.resume_worker(queue);
         }
         let until_ns = self.time_ns + DRAINED_WITHIN_NS;
         while self.is_well() && !self.is_drained() {

@@ -14,10 +14,9 @@ use serde_json::{json, Value};
 use super::{Event, World, NS_PER_MS};
 use crate::ledger::{Ending, Promise};
 use crate::plan::{Fault, Sabotage};
+use crate::shape::DESTINATION;
 use crate::watched::{open, Watched};
 
-/// The one destination.
-const DESTINATION: &str = "destination";
 /// Steps of a disk within which a question must be answered.
 const ANSWERED_WITHIN: usize = 20;
 
@@ -45,7 +44,7 @@ impl World {
                 region: "local".into(),
                 account: "000000000000".into(),
                 limits: AccountSettings::of(self.shape.concurrency as u32),
-                metrics: true,
+                metrics: self.shape.metrics,
             },
             manual: Some(self.now()),
             slow_disk: self.shape.slow_disk,
@@ -65,6 +64,7 @@ impl World {
         for function in 0..self.shape.functions.len() {
             self.declare(function);
         }
+        self.declare_queues();
         if let Some(Err(error)) = self.engine.as_ref().map(Engine::start) {
             self.broken(Promise::Liveness, format!("the engine does not start: {error}"));
         }
@@ -73,35 +73,34 @@ impl World {
     /// Register functions and the destination.
     pub(super) fn register(&mut self) {
         let Some(engine) = &self.engine else { return };
-        let functions = self
-            .shape
-            .functions
-            .iter()
-            .zip(&self.shape.limits)
-            .map(|(function, &limits)| ("function", &*function.name, Some(function.timeout_ms), limits));
-        let registered = functions.chain([("destination", DESTINATION, None, FunctionLimits::default())]).try_for_each(
-            |(kind, name, timeout_ms, limits)| {
+        let readers = self.shape.functions.len() + self.shape.queues.len();
+        let functions = self.shape.handlers().enumerate().map(|(slot, handler)| {
+            let callee = slot.checked_sub(readers).map(|callee| &self.shape.callees[callee]);
+            if let Some(callee) = callee {
+                open(&self.ledger).serves(&handler.name, &callee.settings);
+            }
+            let asynchronous = callee.and_then(|callee| serde_json::from_value(callee.settings.to_json()).ok());
+            let limits = self.shape.limits[slot];
+            ("function", &*handler.name, Some(handler.timeout_ms), asynchronous, limits)
+        });
+        let destination = ("destination", DESTINATION, None, None, FunctionLimits::default());
+        let registered =
+            functions.chain([destination]).try_for_each(|(kind, name, timeout_ms, asynchronous, limits)| {
                 let registration = Registration {
                     kind: kind.into(),
                     name: name.into(),
                     timeout_ms,
                     wants: Some("batch".into()),
                     isolation: Some("task".into()),
-                    asynchronous: None,
+                    asynchronous,
                     limits,
                     environment: None,
                 };
                 engine.register(&registration).map(drop)
-            },
-        );
+            });
         if let Err(error) = registered {
             self.broken(Promise::Liveness, format!("a function cannot be registered: {error}"));
         }
-    }
-
-    /// The function that a slot stands for: they are registered in order, at every start.
-    pub(super) fn function_at(&self, slot: usize) -> usize {
-        slot.min(self.shape.functions.len() - 1)
     }
 
     /// Declare a function's mapping.
@@ -109,8 +108,8 @@ impl World {
         let plan = &self.shape.functions[function];
         let stream = self.shape.streams[plan.stream].name.clone();
         let settings = crate::settings::Settings { enabled: !self.paused[function], ..plan.settings.clone() };
-        open(&self.ledger).declares(&stream, &plan.name, &settings);
-        self.ask("mapping.declare", &settings.to_json(&stream, &plan.name, DESTINATION));
+        open(&self.ledger).declares(&stream, &plan.handler.name, &settings);
+        self.ask("mapping.declare", &settings.to_json(&stream, &plan.handler.name, DESTINATION));
     }
 
     /// Ask, and let the disk work until there is an answer; `None` when the disk is full or broken meanwhile.

@@ -2,8 +2,10 @@
 //! from the seed.
 
 mod acts;
+mod calls;
 mod drain;
 mod life;
+mod queues;
 mod work;
 
 use std::cmp::Reverse;
@@ -21,7 +23,8 @@ use serde_json::Value;
 
 use crate::chance::Chance;
 use crate::ledger::{self, Counts, Ledger, Moment, Promise, Violation};
-use crate::plan::{Fault, Plan, Sabotage, Shape};
+use crate::plan::{Fault, Plan, Sabotage};
+use crate::shape::{Shape, KEYS_MAX};
 use crate::watched::{open, Shared};
 use work::Running;
 
@@ -51,6 +54,16 @@ enum Event {
     Kill { token: Token },
     /// The process starts again.
     Start,
+    /// Somebody sends messages.
+    Send { queue: usize },
+    /// Somebody asks for messages.
+    Receive { queue: usize },
+    /// Somebody does something with a message in their hands.
+    Hand { at: usize },
+    /// The mapping of a worker goes on.
+    ResumeWorker { queue: usize },
+    /// Somebody invokes a function asynchronously.
+    Invoke { callee: usize },
 }
 
 /// A run under way.
@@ -94,6 +107,16 @@ pub struct World {
     redrove: Vec<bool>,
     dead_until_ns: u64,
     old_slots: Vec<SlotRecord>,
+    workers_paused: Vec<bool>,
+    /// Deduplication ids so far.
+    next_key: u64,
+    mailbox: queues::Mailbox,
+    hands: Vec<Option<queues::Hand>>,
+    /// Until then nobody puts, sends or asks anything.
+    calm_until_ns: u64,
+    /// Names of keys; scratch for the data of a put.
+    keys: Vec<String>,
+    data: Vec<u8>,
     chance: Chances,
 }
 
@@ -104,6 +127,9 @@ struct Chances {
     handlers: Chance,
     acts: Chance,
     disk: Chance,
+    messages: Chance,
+    hands: Chance,
+    calls: Chance,
 }
 
 impl World {
@@ -144,12 +170,22 @@ impl World {
             redrove: vec![false; functions],
             dead_until_ns: 0,
             old_slots: Vec::new(),
+            workers_paused: vec![false; shape.queues.len()],
+            next_key: 0,
+            mailbox: queues::Mailbox::default(),
+            hands: Vec::new(),
+            calm_until_ns: 0,
+            keys: (0..KEYS_MAX).map(|key| format!("k{key}")).collect(),
+            data: Vec::new(),
             chance: Chances {
                 entropy: chance("entropy"),
                 puts: chance("puts"),
                 handlers: chance("handlers"),
                 acts: chance("acts"),
                 disk: chance("disk"),
+                messages: chance("messages"),
+                hands: chance("hands"),
+                calls: chance("calls"),
             },
             shape,
             plan,
@@ -161,6 +197,13 @@ impl World {
         self.start();
         for stream in 0..self.shape.streams.len() {
             self.after(0, Event::Put { stream });
+        }
+        for queue in 0..self.shape.queues.len() {
+            self.after(0, Event::Send { queue });
+            self.after(0, Event::Receive { queue });
+        }
+        for callee in 0..self.shape.callees.len() {
+            self.after(0, Event::Invoke { callee });
         }
         self.after(self.shape.act_ms * NS_PER_MS, Event::Act);
         while self.steps < self.plan.steps && self.is_well() {
@@ -230,6 +273,12 @@ impl World {
         }
         self.exchange();
         self.turn();
+        self.empty_mailbox();
+    }
+
+    /// How long a caller waits who would wait so long, unless everybody does nothing.
+    fn calm(&self, pause_ns: u64) -> u64 {
+        pause_ns.max(self.calm_until_ns.saturating_sub(self.time_ns))
     }
 
     /// Tell everybody the time, and the engine to do what is due.
@@ -259,6 +308,11 @@ impl World {
             Event::Resume { function } => self.resume(function),
             Event::Kill { token } => self.kill_by(token),
             Event::Start => self.start(),
+            Event::Send { queue } => self.send(queue),
+            Event::Receive { queue } => self.receive(queue),
+            Event::Hand { at } => self.hand(at),
+            Event::ResumeWorker { queue } => self.resume_worker(queue),
+            Event::Invoke { callee } => self.invoke(callee),
         }
     }
 
@@ -277,26 +331,31 @@ impl World {
         let count = chance.between(1, plan.put_most);
         let drawn: Vec<(u16, usize)> =
             (0..count).map(|_| (chance.below(plan.keys) as u16, chance.below(plan.filling + 1) as usize)).collect();
-        self.after(pause_ns, Event::Put { stream });
+        let name = plan.name.clone();
+        self.after(self.calm(pause_ns), Event::Put { stream });
         let Some(engine) = &self.engine else { return };
         let mut ledger = open(&self.ledger);
-        let records: Vec<(String, Vec<u8>)> = drawn
-            .into_iter()
-            .map(|(key, filling)| (format!("k{key}"), ledger::data_of(ledger.puts(key), filling)))
-            .collect();
+        self.data.clear();
+        let (mut first, mut records) = (None, Vec::with_capacity(drawn.len()));
+        for (key, filling) in drawn {
+            let put = ledger.puts(key);
+            first.get_or_insert(put);
+            let begin = self.data.len();
+            ledger::write_data(put, filling, &mut self.data);
+            records.push((key, begin..self.data.len()));
+        }
         drop(ledger);
-        let first = ledger::name_of(&records[0].1).unwrap_or_default();
-        let (name, shared) = (self.shape.streams[stream].name.clone(), self.ledger.clone());
-        let stream_name = name.clone();
+        let (first, stream, shared) = (first.unwrap_or_default(), name.clone(), self.ledger.clone());
         let told = Box::new(move |answer: Answer| {
             let answer = match answer {
                 Ok(Reply::Numbers(numbers)) => ledger::Answer::Acknowledged(numbers),
                 Err(EngineError::Closed(_) | EngineError::Store(StoreError::Failed(_))) => ledger::Answer::Unknown,
                 Ok(Reply::Json(_) | Reply::Added(_) | Reply::Request(_)) | Err(_) => ledger::Answer::Refused,
             };
-            open(&shared).answered(&name, first, count as u32, &answer);
+            open(&shared).answered(&stream, first, count as u32, &answer);
         });
-        engine.put(&stream_name, records.iter().map(|(key, data)| (key.as_str(), data.as_slice())), Waiter::Call(told));
+        let records = records.iter().map(|(key, range)| (&*self.keys[usize::from(*key)], &self.data[range.clone()]));
+        engine.put(&name, records, Waiter::Call(told));
     }
 
     /// Ask the engine, and wait for its answer if it comes at once.

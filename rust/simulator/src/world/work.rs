@@ -4,13 +4,15 @@ use forebay_engine::attempts::{Settled, Task, Token, Work};
 use forebay_engine::error::EngineError;
 use forebay_engine::pollers::Records;
 use forebay_engine::port::StoreError;
+use forebay_engine::queue::Messages;
+use forebay_engine::state::uuid_text;
 use serde_json::{json, Value};
 
 use super::{Event, World, NS_PER_MS, NS_PER_US};
 use crate::chance::scramble;
-use crate::ledger::{self, End};
+use crate::ledger::{self, End, MessagesEnd};
 use crate::plan::{Fault, Sabotage};
-use crate::settings::Settings;
+use crate::shape::Handler;
 use crate::watched::open;
 
 /// How long a destination may take for one record, as the engine has it.
@@ -23,14 +25,24 @@ const KILLER_ONE_IN: u64 = 1_500;
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) token: Token,
-    /// Index of the function; `None`: a delivery.
-    function: Option<usize>,
+    job: Job,
     deadline_ns: u64,
     script: Script,
-    /// Sequence numbers of the records.
-    numbers: Vec<u64>,
-    /// Count in the window's state when it was handed over, and whether this is its last invoke.
-    window: Option<(u64, bool)>,
+}
+
+/// What a handler has.
+#[derive(Debug)]
+enum Job {
+    /// Records for the function of an index; count in the window's state, and whether this is its last invoke.
+    Batch {
+        function: usize,
+        records: Records,
+        window: Option<(u64, bool)>,
+    },
+    /// Messages for a worker.
+    Messages(Messages),
+    Event,
+    Delivery,
 }
 
 /// How it is going to end.
@@ -74,45 +86,72 @@ impl World {
     }
 
     fn take(&mut self, work: &Work) {
-        match work.task {
+        let (functions, queues) = (self.shape.functions.len(), self.shape.queues.len());
+        match &work.task {
             Task::Cancel => self.cancel(work.token),
-            Task::Deliver(ref record) => {
+            Task::Deliver(record) => {
                 open(&self.ledger).delivers(work.token, record);
                 let (script, takes_ns) = self.script_of_destination();
                 let deadline_ns = self.time_ns + DELIVERY_TIMEOUT_NS;
-                let running = Running {
-                    token: work.token,
-                    function: None,
-                    deadline_ns,
-                    script,
-                    numbers: Vec::new(),
-                    window: None,
-                };
-                self.run_for(takes_ns, running);
+                self.run_for(takes_ns, Running { token: work.token, job: Job::Delivery, deadline_ns, script });
             }
-            Task::Batch { ref records, ref window, .. } => {
-                let function = self.function_at(work.slot);
+            Task::Batch { records, window, .. } => {
+                // Functions are registered in order, at every start: their slots are their numbers.
+                let function = work.slot;
                 self.witness(work, function, records);
-                let (script, takes_ns) = self.script_of_handler(function, records);
+                let cursed = |seed: u64, one_in: u64| {
+                    records.iter().position(|(_, record)| is_cursed(seed, one_in, ledger::name_of(record.data)))
+                };
+                let reports = self.shape.functions[function].settings.reports;
+                let drawn = self.script_of_handler(function, (records.positions.len(), reports), cursed);
                 let window = window.as_ref().map(|window| {
                     let state: Value = serde_json::from_str(&window.state).unwrap_or_default();
                     (state["count"].as_u64().unwrap_or(0), window.is_final)
                 });
-                let index = records.source.shard_index;
-                let numbers = records.positions.iter().map(|&at| forebay_core::sequence::number(index, at)).collect();
-                let deadline_ns = self.time_ns + self.shape.functions[function].timeout_ms * NS_PER_MS;
-                let function = Some(function);
-                self.run_for(takes_ns, Running { token: work.token, function, deadline_ns, script, numbers, window });
+                self.begin(work, Job::Batch { function, records: records.clone(), window }, drawn);
             }
-            // Nothing here invokes or has queues.
-            Task::Invoke(_) | Task::Event(_) | Task::Messages { .. } => {}
+            Task::Messages { messages, .. } => {
+                let worker = work.slot - functions;
+                self.witness_messages(work.token, worker, messages);
+                let cursed = |seed: u64, one_in: u64| {
+                    let names = messages.items.iter().map(|item| ledger::name_of_body(item.message().body));
+                    names.into_iter().position(|name| is_cursed(seed, one_in, name))
+                };
+                let reports = self.shape.queues[worker].worker.reports;
+                let drawn = self.script_of_handler(work.slot, (messages.items.len(), reports), cursed);
+                self.begin(work, Job::Messages(messages.clone()), drawn);
+            }
+            Task::Event(payload) if work.slot >= functions + queues => {
+                self.witness_event(work, payload);
+                let name = work.request as u32;
+                let cursed = |seed: u64, one_in: u64| is_cursed(seed, one_in, Some(name)).then_some(0);
+                let drawn = self.script_of_handler(work.slot, (1, false), cursed);
+                self.begin(work, Job::Event, drawn);
+            }
+            // Nothing here invokes.
+            Task::Invoke(_) | Task::Event(_) => {}
+        }
+    }
+
+    fn begin(&mut self, work: &Work, job: Job, (script, takes_ns): (Script, Option<u64>)) {
+        let deadline_ns = self.time_ns + self.handler(work.slot).timeout_ms * NS_PER_MS;
+        self.run_for(takes_ns, Running { token: work.token, job, deadline_ns, script });
+    }
+
+    /// The function that a slot stands for.
+    fn handler(&self, slot: usize) -> &Handler {
+        let (functions, queues) = (&self.shape.functions, &self.shape.queues);
+        match slot.checked_sub(functions.len()) {
+            None => &functions[slot].handler,
+            Some(at) if at < queues.len() => &queues[at].handler,
+            Some(at) => &self.shape.callees[at - queues.len()].handler,
         }
     }
 
     /// Show the ledger what a handler gets. This is where the saboteur sits.
     fn witness(&mut self, work: &Work, function: usize, records: &Records) {
         let Task::Batch { window, .. } = &work.task else { return };
-        let name = &self.shape.functions[function].name;
+        let name = &self.shape.functions[function].handler.name;
         let mut ledger = open(&self.ledger);
         if self.plan.sabotage == Some(Sabotage::SwappedOrder) && records.positions.len() > 1 {
             let mut positions = records.positions.to_vec();
@@ -123,6 +162,27 @@ impl World {
         ledger.begins(work.token, name, records, window.as_ref());
         if self.plan.sabotage == Some(Sabotage::DoubleFlight) {
             ledger.begins(work.token + 500_000, name, records, window.as_ref());
+        }
+    }
+
+    fn witness_messages(&mut self, token: Token, worker: usize, messages: &Messages) {
+        let mut ledger = open(&self.ledger);
+        if self.plan.sabotage == Some(Sabotage::SwappedOrder) && messages.items.len() > 1 {
+            let items = messages.items.iter().rev().cloned().collect();
+            let swapped = Messages { items, source: messages.source.clone() };
+            return ledger.begins_messages(token, worker, &swapped);
+        }
+        ledger.begins_messages(token, worker, messages);
+        if self.plan.sabotage == Some(Sabotage::DoubleFlight) {
+            ledger.begins_messages(token + 500_000, worker, messages);
+        }
+    }
+
+    fn witness_event(&mut self, work: &Work, payload: &[u8]) {
+        let mut ledger = open(&self.ledger);
+        ledger.begins_event(work.token, work.request, payload);
+        if self.plan.sabotage == Some(Sabotage::DoubleFlight) {
+            ledger.begins_event(work.token + 500_000, work.request, payload);
         }
     }
 
@@ -157,11 +217,25 @@ impl World {
         }
         let Some(running) = self.running[token as u32 as usize].take() else { return };
         let timed_out = self.time_ns >= running.deadline_ns;
-        let settings = running.function.map(|function| self.shape.functions[function].settings.clone());
-        let outcome = Outcome::of(&running, settings.as_ref(), timed_out);
-        open(&self.ledger).ends(token, outcome.end, outcome.response.as_ref());
-        let is_hidden = self.plan.sabotage == Some(Sabotage::UnboundedRetry) && outcome.end == End::Failed;
-        let status = if is_hidden { 3 } else { outcome.status };
+        let reads = match &running.job {
+            Job::Batch { function, .. } => self.shape.functions[*function].settings.reports,
+            _ => false,
+        };
+        let outcome = Outcome::of(&running, reads, timed_out);
+        let mut ledger = open(&self.ledger);
+        match &running.job {
+            Job::Messages(_) => ledger.ends_messages(token, &outcome.messages_end()),
+            Job::Event => ledger.ends_event(token, outcome.end),
+            Job::Batch { .. } | Job::Delivery => ledger.ends(token, outcome.end, outcome.response.as_ref()),
+        }
+        drop(ledger);
+        let status = match (self.plan.sabotage, &running.job) {
+            _ if outcome.end != End::Failed => outcome.status,
+            (Some(Sabotage::UnboundedRetry), _) => 3,
+            // Of a queue nothing is written down that a store could forget: a message that failed is taken for done.
+            (Some(Sabotage::SilentDrop), Job::Messages(_)) => 0,
+            _ => outcome.status,
+        };
         let body = outcome.response.map(|response| response.to_string().into_bytes());
         self.settled.push(Settled { token, status, body, duration_ns: 1_000 });
     }
@@ -177,8 +251,13 @@ impl World {
         }
     }
 
-    fn script_of_handler(&mut self, function: usize, records: &Records) -> (Script, Option<u64>) {
-        let (script, takes_ns) = self.draw_script(function, records);
+    fn script_of_handler(
+        &mut self,
+        slot: usize,
+        batch: (usize, bool),
+        cursed: impl Fn(u64, u64) -> Option<usize>,
+    ) -> (Script, Option<u64>) {
+        let (script, takes_ns) = self.draw_script(slot, batch, cursed);
         match script {
             // Whether it is a poisoned record that fails, or any, was decided where it was drawn.
             Script::Returns | Script::Raises => {}
@@ -190,41 +269,27 @@ impl World {
         (script, takes_ns)
     }
 
-    fn draw_script(&mut self, function: usize, records: &Records) -> (Script, Option<u64>) {
-        let seed = self.plan.seed;
-        let is_cursed = |one_in: u64, at: &(u64, forebay_engine::chunk::RecordView<'_>)| {
-            let name = u64::from(ledger::name_of(at.1.data).unwrap_or_default());
-            scramble(seed ^ (name + one_in).wrapping_mul(0x9e37_79b9)).is_multiple_of(one_in)
-        };
-        let takes_ns = {
-            let usual = self.shape.functions[function].takes_us * NS_PER_US;
-            // In peace nothing takes ten times as long: past a short timeout that is a failure, and a long backlog would never drain.
-            if self.chance.handlers.one_in(100) && !self.peace {
-                usual * 10
-            } else {
-                usual
-            }
-        };
-        if self.may(Fault::Killer) && records.iter().any(|record| is_cursed(KILLER_ONE_IN, &record)) {
+    /// `batch`: how many there are, and whether reports are read. `cursed`: the place of the first that is, by a seed, one in so many.
+    fn draw_script(
+        &mut self,
+        slot: usize,
+        (count, reports): (usize, bool),
+        cursed: impl Fn(u64, u64) -> Option<usize>,
+    ) -> (Script, Option<u64>) {
+        let (takes_us, wrong) = (self.handler(slot).takes_us, self.handler(slot).wrong);
+        // In peace nothing takes ten times as long: past a short timeout that is a failure, and a long backlog would never drain.
+        let is_slow = self.chance.handlers.one_in(100) && !self.peace;
+        let takes_ns = takes_us * NS_PER_US * if is_slow { 10 } else { 1 };
+        if self.may(Fault::Killer) && cursed(self.plan.seed, KILLER_ONE_IN).is_some() {
             return (Script::Kills, Some(takes_ns));
         }
-        let poison = if self.may(Fault::Poison) {
-            records.iter().position(|record| is_cursed(POISON_ONE_IN, &record))
-        } else {
-            None
-        };
-        let reports = self.may(Fault::Report) && self.shape.functions[function].settings.reports;
-        if poison.is_some() {
+        let poison = if self.may(Fault::Poison) { cursed(self.plan.seed, POISON_ONE_IN) } else { None };
+        let reports = self.may(Fault::Report) && reports;
+        if let Some(place) = poison {
             self.strikes(Fault::Poison);
+            return (if reports { Script::Reports(vec![place]) } else { Script::Raises }, Some(takes_ns));
         }
-        match poison {
-            Some(place) if reports => return (Script::Reports(vec![place]), Some(takes_ns)),
-            Some(_) => return (Script::Raises, Some(takes_ns)),
-            None => {}
-        }
-        let wrong = self.shape.functions[function].wrong;
         let drawn = self.chance.handlers.below(1_000);
-        let count = records.positions.len() as u64;
         let script = match drawn / wrong.max(1) {
             0 if self.may(Fault::Error) => {
                 self.strikes(Fault::Error);
@@ -244,8 +309,8 @@ impl World {
             }
             3 if reports && self.chance.handlers.one_in(5) => Script::Babbles,
             3 | 4 if reports && count > 0 => {
-                let failed =
-                    (0..self.chance.handlers.between(1, 3)).map(|_| self.chance.handlers.below(count) as usize);
+                let most = count as u64;
+                let failed = (0..self.chance.handlers.between(1, 3)).map(|_| self.chance.handlers.below(most) as usize);
                 Script::Reports(failed.collect())
             }
             _ => Script::Returns,
@@ -267,35 +332,46 @@ impl World {
     }
 }
 
+/// Whether a record is, by a seed, one in so many.
+fn is_cursed(seed: u64, one_in: u64, name: Option<u32>) -> bool {
+    let name = u64::from(name.unwrap_or_default());
+    scramble(seed ^ (name + one_in).wrapping_mul(0x9e37_79b9)).is_multiple_of(one_in)
+}
+
 /// An end, as the engine and the ledger are told.
 struct Outcome {
     status: u8,
     end: End,
     response: Option<Value>,
+    /// Places that the response names, where it is read.
+    failed: Vec<usize>,
 }
 
 impl Outcome {
-    fn of(running: &Running, settings: Option<&Settings>, timed_out: bool) -> Self {
-        let count = running.numbers.len();
-        let reads = settings.is_some_and(|settings| settings.reports);
+    /// `reads`: the mapping reads what the handler of a stream's batch reports.
+    fn of(running: &Running, reads: bool, timed_out: bool) -> Self {
+        let count = running.job.count();
         let handled = |done: usize| if timed_out { End::Failed } else { End::Handled { done } };
-        let plain = |status, end| Self { status, end, response: None };
+        let plain = |status, end| Self { status, end, response: None, failed: Vec::new() };
         match &running.script {
             Script::Returns | Script::Kills => {
-                Self { status: 0, end: handled(count), response: running.response(count, &[]) }
+                Self { response: running.job.response(count, &[]), ..plain(0, handled(count)) }
             }
             Script::Reports(failed) => {
-                let done = if reads { failed.iter().copied().min().unwrap_or(count) } else { count };
-                let response = running.response(done, failed);
+                let is_batch = matches!(running.job, Job::Batch { .. });
+                let done = if reads || !is_batch { failed.iter().copied().min().unwrap_or(count) } else { count };
+                let response = running.job.response(done, failed);
                 // A report in which the first record failed is a failure of the whole.
-                let end = if done == 0 && count > 0 { End::Failed } else { handled(done) };
-                Self { status: 0, end, response }
+                let end = if done == 0 && count > 0 && is_batch { End::Failed } else { handled(done) };
+                Self { response, failed: failed.clone(), ..plain(0, end) }
             }
             Script::Babbles => {
-                let mut response = running.response(if reads { 0 } else { count }, &[]).unwrap_or_else(|| json!({}));
+                let is_read = reads || !matches!(running.job, Job::Batch { .. });
+                let response = running.job.response(if is_read { 0 } else { count }, &[]);
+                let mut response = response.unwrap_or_else(|| json!({}));
                 response["batchItemFailures"] = json!([{"itemIdentifier": ""}]);
-                let end = if reads { End::Failed } else { handled(count) };
-                Self { status: 0, end, response: Some(response) }
+                let end = if is_read { End::Failed } else { handled(count) };
+                Self { response: Some(response), ..plain(0, end) }
             }
             Script::Raises => plain(1, End::Failed),
             Script::Hangs { .. } => plain(2, End::Failed),
@@ -305,18 +381,48 @@ impl Outcome {
             Script::Interrupted => plain(4, End::NoAttempt),
         }
     }
+
+    fn messages_end(&self) -> MessagesEnd {
+        match self.end {
+            End::Handled { .. } => MessagesEnd::Done { failed: self.failed.clone() },
+            End::Failed => MessagesEnd::Failed,
+            End::NoAttempt => MessagesEnd::NoAttempt,
+        }
+    }
 }
 
-impl Running {
+impl Job {
+    fn count(&self) -> usize {
+        match self {
+            Self::Batch { records, .. } => records.positions.len(),
+            Self::Messages(messages) => messages.items.len(),
+            Self::Event | Self::Delivery => 0,
+        }
+    }
+
+    /// What the report calls an item.
+    fn name(&self, place: usize) -> String {
+        match self {
+            Self::Batch { records, .. } => {
+                forebay_core::sequence::number(records.source.shard_index, records.positions[place]).to_string()
+            }
+            Self::Messages(messages) => uuid_text(messages.items[place].message().id),
+            Self::Event | Self::Delivery => String::new(),
+        }
+    }
+
     /// The answer of a handler that has handled the first `done` records.
     fn response(&self, done: usize, failed: &[usize]) -> Option<Value> {
-        if self.window.is_none() && failed.is_empty() {
+        let window = match self {
+            Self::Batch { window, .. } => *window,
+            _ => None,
+        };
+        if window.is_none() && failed.is_empty() {
             return None;
         }
-        let named: Vec<Value> =
-            failed.iter().map(|&place| json!({"itemIdentifier": self.numbers[place].to_string()})).collect();
+        let named: Vec<Value> = failed.iter().map(|&place| json!({"itemIdentifier": self.name(place)})).collect();
         let mut response = json!({ "batchItemFailures": named });
-        if let Some((counted, is_final)) = self.window {
+        if let Some((counted, is_final)) = window {
             response["state"] = if is_final { json!({}) } else { json!({ "count": counted + done as u64 }) };
         }
         Some(response)

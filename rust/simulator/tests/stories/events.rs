@@ -248,3 +248,69 @@ fn no_event_is_lost_over_a_hundred_lives() {
         assert_eq!(rows(&rig, Table::Event), 0, "seed {seed}");
     }
 }
+
+/// Found by the simulator (seed 106): after a restart a look into the store saw what waited for the next commit, and ran it.
+#[test]
+fn what_the_engine_itself_sends_runs_when_it_is_durable_and_once() {
+    let mut rig = Rig::slow();
+    let serve = |rig: &Rig| {
+        rig.serve("f", &json!({"on_failure": "function:g", "maximum_event_age_ms": 120_000}));
+        rig.serve("g", &json!({}));
+        rig.engine().start().unwrap();
+    };
+    let written = |rig: &mut Rig| {
+        for _ in 0..3 {
+            rig.pass(5);
+            rig.disk();
+        }
+    };
+    serve(&rig);
+    let _asked = ["f", "g"].map(|function| rig.invoke_async(function, &json!(function)));
+    written(&mut rig);
+    let works = rig.works();
+    assert_eq!(works.len(), 2);
+    for work in works {
+        rig.end(work.token, if payload(&work) == "f" { RAISED } else { RETURNED }, None);
+    }
+    written(&mut rig);
+    // By the time it starts again the event of f is too old, and g is to be told.
+    rig.wall_ms += 3_600_000;
+    rig.kill();
+    serve(&rig);
+    assert!(rig.works().is_empty(), "nothing of it is on the disk yet");
+    written(&mut rig);
+    let told = rig.works();
+    assert_eq!(told.len(), 1);
+    assert_eq!(payload(&told[0])["requestPayload"], "f");
+    rig.end(told[0].token, RETURNED, None);
+    written(&mut rig);
+    assert!(rig.works().is_empty());
+    assert_eq!(rows(&rig, Table::Event), 0);
+}
+
+/// Found by the simulator (seed 75): what was accepted just before the clock was set back waited for hours.
+#[test]
+fn an_event_runs_at_once_however_the_clock_is_set_while_it_is_on_its_way_to_the_disk() {
+    let mut rig = Rig::slow();
+    serve(&rig);
+    rig.invoke_async("f", &json!(1));
+    rig.wall_ms -= 365 * 86_400_000;
+    rig.pass(1);
+    rig.disk();
+    assert_eq!(rig.works().len(), 1);
+}
+
+#[test]
+fn a_clock_that_was_set_back_before_a_restart_makes_no_retry_wait_longer_than_retries_do() {
+    let mut rig = Rig::new();
+    serve(&rig);
+    rig.invoke_async("f", &json!(1));
+    let work = rig.works().remove(0);
+    rig.end(work.token, RAISED, None);
+    rig.pass(10);
+    rig.wall_ms -= 365 * 86_400_000;
+    rig.kill();
+    serve(&rig);
+    rig.pass(300_000);
+    assert_eq!(rig.works().len(), 1);
+}

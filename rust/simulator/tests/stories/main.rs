@@ -7,6 +7,8 @@ mod failures;
 #[cfg(test)]
 mod moves;
 #[cfg(test)]
+mod queues;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod stops;

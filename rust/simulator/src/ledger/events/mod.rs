@@ -1,0 +1,409 @@
+//! Asynchronous events: each is accepted once, runs as often as the settings allow, ends once, and is told of where it should be.
+//!
+//! An event is in exactly one state at every commit: its row is there, or it is over and whoever had to be told has been told, or is
+//! going to be, by a row in that very commit.
+
+mod found;
+mod store;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use forebay_engine::attempts::Token;
+use forebay_engine::queue::message::Message as Content;
+use serde::Deserialize;
+
+use super::log::Fate;
+use super::progress::End;
+use super::{Ledger, Promise};
+use crate::events::EventSettings;
+
+/// Chains end after so many functions.
+const HOPS_MAX: u32 = 16;
+/// Deaths of the process after which an event may be given up.
+const INTERRUPTIONS: u32 = 3;
+/// How long what could not be told stays listed, ms.
+const LISTED_FOR_MS: u64 = 14 * 86_400_000;
+/// Longest wait of an event that was not reached, ms.
+const BACKOFF_MS_MAX: u64 = 300_000;
+
+/// What is known of all events.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    asked: Vec<Asked>,
+    pub(super) unanswered: usize,
+    known: HashMap<u128, Event>,
+    /// By queue and number.
+    numbers: HashMap<(u64, u64), u128>,
+    functions: BTreeMap<u64, String>,
+    settings: BTreeMap<String, Wished>,
+    flights: HashMap<Token, Flight>,
+    /// What destinations are still to be told, by the key of its row, and the key by its delivery id.
+    rows: BTreeMap<Vec<u8>, Row>,
+    ids: HashMap<String, Vec<u8>>,
+    /// Events with a row that are not done.
+    left: usize,
+    /// Those that are done and whose rows are still there, and since when.
+    unsaved: VecDeque<(u128, u64)>,
+    redrives: bool,
+}
+
+/// A call of somebody's.
+#[derive(Debug)]
+struct Asked {
+    fate: Fate,
+    request: Option<u128>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Flying,
+    Done,
+}
+
+#[derive(Clone, Debug)]
+struct Event {
+    queue: u64,
+    hops: u32,
+    accepted_ms: u64,
+    accepted_ns: u64,
+    failures: u32,
+    interrupted: u32,
+    /// An attempt did not reach the function, so that its wait grows.
+    unreached: bool,
+    state: State,
+    /// When its rows say that it is due: one row, but for the middle of a commit.
+    dues: Vec<u64>,
+    weight: usize,
+}
+
+/// A function's settings, and how far they have been changed while events were there.
+#[derive(Debug)]
+struct Wished {
+    now: EventSettings,
+    retries: (u32, u32),
+    age_least_ms: u64,
+    delay_most_ms: u64,
+    is_changed: bool,
+}
+
+#[derive(Debug)]
+struct Flight {
+    request: u128,
+    zombie: bool,
+}
+
+#[derive(Debug)]
+struct Row {
+    request: String,
+    failed_ms: u64,
+    sent: bool,
+    under_way: bool,
+    confirmed: bool,
+    redriven: bool,
+}
+
+/// An event's row, as far as the ledger reads it.
+struct Stored<'a> {
+    request: u128,
+    accepted_ms: u64,
+    hops: u32,
+    failures: u32,
+    payload: &'a [u8],
+}
+
+impl<'a> Stored<'a> {
+    fn of(value: &'a [u8]) -> Option<Self> {
+        let word = |at: usize| value.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+        let error = word(39)? as usize;
+        Some(Self {
+            request: u128::from_le_bytes(value.get(1..17)?.try_into().ok()?),
+            accepted_ms: u64::from_le_bytes(value.get(17..25)?.try_into().ok()?),
+            hops: word(25)?,
+            failures: word(29)?,
+            payload: value.get(43 + error..)?,
+        })
+    }
+}
+
+/// What some text tells of an event that ended: its request, and how it ended.
+struct Told {
+    request: String,
+    condition: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InvocationRecord {
+    request_context: RequestContext,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext {
+    request_id: String,
+    condition: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FailureRow {
+    failed_ms: u64,
+    destination: Option<String>,
+    ended: Option<Ended>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Ended {
+    request: String,
+    condition: String,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    n: u32,
+}
+
+impl Told {
+    fn by(payload: &[u8]) -> Option<Self> {
+        if !payload.starts_with(b"{\"version\"") {
+            return None;
+        }
+        let record: InvocationRecord = serde_json::from_slice(payload).ok()?;
+        Some(Self { request: record.request_context.request_id, condition: record.request_context.condition })
+    }
+}
+
+fn parse_key(key: &[u8]) -> Option<(u64, u64, u64)> {
+    let word = |at: usize| key.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
+    Some((word(0)?, word(8)?, word(16)?))
+}
+
+/// A failure's row, if it is one of an event.
+pub(super) fn failure_row(value: &[u8]) -> Option<(FailureRow, Ended)> {
+    let length = u32::from_le_bytes(value.get(..4)?.try_into().ok()?) as usize;
+    let mut row: FailureRow = serde_json::from_slice(value.get(4..4 + length)?).ok()?;
+    let ended = row.ended.take()?;
+    Some((row, ended))
+}
+
+impl Ledger {
+    /// A function is about to be registered with these settings.
+    pub fn serves(&mut self, function: &str, settings: &EventSettings) {
+        let wished = self.events.settings.entry(function.to_owned()).or_insert_with(|| Wished {
+            now: settings.clone(),
+            retries: (settings.retries, settings.retries),
+            age_least_ms: settings.age_ms,
+            delay_most_ms: settings.delay_ms,
+            is_changed: false,
+        });
+        wished.is_changed |= wished.now != *settings;
+        wished.retries = (wished.retries.0.min(settings.retries), wished.retries.1.max(settings.retries));
+        wished.age_least_ms = wished.age_least_ms.min(settings.age_ms);
+        wished.delay_most_ms = wished.delay_most_ms.max(settings.delay_ms);
+        wished.now = settings.clone();
+    }
+
+    /// Somebody is about to invoke a function asynchronously; gives the call's name.
+    pub fn invokes(&mut self) -> u32 {
+        self.events.unanswered += 1;
+        self.events.asked.push(Asked { fate: Fate::Waiting, request: None });
+        self.events.asked.len() as u32 - 1
+    }
+
+    /// A call was accepted under this request id; `Err`: it was not, or (`true`) nobody knows.
+    pub fn invoked(&mut self, name: u32, answer: Result<u128, bool>) {
+        let asked = &mut self.events.asked[name as usize];
+        if !matches!(asked.fate, Fate::Waiting | Fate::Unknown) {
+            return self.broken(Promise::DurableAck, format!("event {name} was answered twice"));
+        }
+        self.events.unanswered -= usize::from(asked.fate == Fate::Waiting);
+        let (fate, request) = (
+            match answer {
+                Ok(_) => Fate::Acknowledged,
+                Err(true) => Fate::Unknown,
+                Err(false) => Fate::Refused,
+            },
+            asked.request,
+        );
+        asked.fate = fate;
+        match answer {
+            Ok(id) => {
+                self.counts.acknowledged += 1;
+                if request != Some(id) {
+                    let story =
+                        format!("event {name} was acknowledged as {id:x}, and the store holds it as {request:x?}");
+                    self.broken(Promise::DurableAck, story);
+                }
+            }
+            Err(false) => {
+                self.counts.refused += 1;
+                if request.is_some() {
+                    self.broken(Promise::DurableAck, format!("event {name} was refused and is in the store"));
+                }
+            }
+            Err(true) => {}
+        }
+    }
+
+    /// An event is handed to its function.
+    pub fn begins_event(&mut self, token: Token, request: u128, payload: &[u8]) {
+        self.counts.batches += 1;
+        self.counts.deliveries += 1;
+        self.tell(|| format!("begins {token:x} event {request:x}"));
+        self.flying += 1;
+        let retries = |events: &Events, event: &Event| {
+            let function = events.functions.get(&event.queue)?;
+            Some(events.settings.get(function)?.retries.1)
+        };
+        let outcome = match self.events.known.get(&request) {
+            None => Err((Promise::DurableAck, "is not durable".to_owned())),
+            Some(event) if event.dues.is_empty() => Err((Promise::Duplicates, "is over".into())),
+            Some(event) if event.state == State::Flying => Err((Promise::Exclusion, "runs already".into())),
+            Some(event) if event.state == State::Done => Err((Promise::Duplicates, "is done".into())),
+            Some(event) if event.weight != payload.len() => Err((Promise::DurableAck, "says something else".into())),
+            Some(event) => match retries(&self.events, event) {
+                Some(most) if event.failures > most => {
+                    Err((Promise::Attempts, format!("has failed {} times, allowed are {most} retries", event.failures)))
+                }
+                _ => Ok(()),
+            },
+        };
+        if let Err((promise, story)) = outcome {
+            self.broken(promise, format!("event {request:x} is handed out and {story}"));
+        }
+        if let Some(event) = self.events.known.get_mut(&request) {
+            event.state = State::Flying;
+        }
+        if self.events.flights.insert(token, Flight { request, zombie: false }).is_some() {
+            self.broken(Promise::Exclusion, "a token names two events");
+        }
+    }
+
+    pub(super) fn event_expires(&mut self, token: Token) {
+        if let Some(flight) = self.events.flights.get_mut(&token) {
+            flight.zombie = true;
+        }
+    }
+
+    /// A function has ended with an event.
+    pub fn ends_event(&mut self, token: Token, end: End) {
+        self.tell(|| format!("ends   {token:x} {end:?}"));
+        let Some(flight) = self.events.flights.remove(&token) else { return };
+        self.flying -= 1;
+        let Some(event) = self.events.known.get_mut(&flight.request) else { return };
+        match end {
+            End::Handled { .. } => {
+                event.state = State::Done;
+                self.events.left -= usize::from(!event.dues.is_empty());
+                self.events.unsaved.push_back((flight.request, self.now.time_ns));
+            }
+            End::Failed => (event.state, event.failures) = (State::Waiting, event.failures + 1),
+            End::NoAttempt => (event.state, event.unreached) = (State::Waiting, true),
+        }
+    }
+
+    /// An operator has failed events run again.
+    pub fn redrives_events(&mut self) {
+        self.events.redrives = true;
+    }
+
+    /// What is left of events; one that is done and whose row is still there may yet bring forth others.
+    pub(super) fn event_left(&self) -> Option<String> {
+        let (left, unsaved) = (self.events.left, self.events.unsaved.len());
+        (left > 0 || unsaved > 0).then(|| format!("{left} events, and {unsaved} that are done"))
+    }
+
+    /// Events in handlers that are within their deadline.
+    pub(super) fn events_in_time(&self) -> usize {
+        self.events.flights.values().filter(|flight| !flight.zombie).count()
+    }
+
+    /// A destination is handed what an event's row says; whether it is one of an event.
+    pub(super) fn delivers_event(&mut self, id: &str) -> Option<Vec<u8>> {
+        let key = self.events.ids.get(id)?.clone();
+        let story = match self.events.rows.get_mut(&key) {
+            None => Some("before it was written down, or after it was confirmed"),
+            Some(row) => {
+                let was_under_way = std::mem::replace(&mut row.under_way, true);
+                row.confirmed.then_some("again after it was confirmed").or(was_under_way.then_some("twice at once"))
+            }
+        };
+        if let Some(story) = story {
+            self.broken(Promise::FailureRecords, format!("the failure {id} is sent {story}"));
+        }
+        Some(key)
+    }
+
+    pub(super) fn delivered_event(&mut self, key: &[u8], confirmed: bool) {
+        if let Some(row) = self.events.rows.get_mut(key) {
+            row.under_way = false;
+            row.confirmed |= confirmed;
+            self.counts.confirmed += u64::from(confirmed);
+        }
+    }
+
+    pub(super) fn undelivered_events(&self) -> usize {
+        self.events.rows.values().filter(|row| row.sent && !row.confirmed).count()
+    }
+
+    pub(super) fn check_events_saved(&mut self, within_ns: u64) {
+        let events = &mut self.events;
+        while events.unsaved.front().is_some_and(|(one, _)| events.known.get(one).is_none_or(|one| one.dues.is_empty()))
+        {
+            events.unsaved.pop_front();
+        }
+        let late = events.unsaved.front().filter(|(_, since)| self.now.time_ns - since > within_ns).copied();
+        if let Some((request, since)) = late {
+            let story = format!("event {request:x} was done {} ns ago, and is still there", self.now.time_ns - since);
+            self.broken(Promise::Duplicates, story);
+        }
+    }
+}
+
+impl Event {
+    /// Whether it may be over, with what was told of it.
+    fn may_end(&self, wished: Option<&Wished>, told: &[&str], now: super::Moment) -> Result<(), String> {
+        let Some(wished) = wished else { return Err("no such function was registered".into()) };
+        if self.state == State::Done {
+            let wants = wished.now.on_success.is_some();
+            let is_told = told.contains(&"Success");
+            return if is_told == wants || wished.is_changed {
+                Ok(())
+            } else {
+                Err(format!("its destination wants to be told: {wants}"))
+            };
+        }
+        let age_ms = (now.time_ns - self.accepted_ns) / 1_000_000;
+        let wall_age_ms = now.wall_ms.saturating_sub(self.accepted_ms);
+        let wait_ms = if self.unreached { BACKOFF_MS_MAX } else { 2 * wished.delay_most_ms };
+        let reason = match told.first() {
+            Some(&"RetriesExhausted") => self.failures > wished.retries.0,
+            Some(&"EventAgeExceeded") => age_ms.max(wall_age_ms) + wait_ms >= wished.age_least_ms,
+            Some(&"RecursiveInvocation") => self.hops >= HOPS_MAX,
+            Some(&"RuntimeInterrupted") => self.interrupted >= INTERRUPTIONS,
+            _ => false,
+        };
+        if reason {
+            Ok(())
+        } else {
+            Err("for no good reason".into())
+        }
+    }
+}
+
+/// What a message of a queue tells of an event: an invocation record, or a dead letter's attributes.
+fn told_by_message(message: &Content<'_>) -> Option<Told> {
+    if let Some(told) = Told::by(message.body.as_bytes()) {
+        return Some(told);
+    }
+    let (mut request, mut code) = (None, None);
+    for (name, _, value) in message.attributes() {
+        match name {
+            "RequestID" => request = Some(String::from_utf8_lossy(value).into_owned()),
+            "ErrorCode" => code = Some(value.to_vec()),
+            _ => {}
+        }
+    }
+    let condition = if code.as_deref() == Some(b"429") { "EventAgeExceeded" } else { "RetriesExhausted" };
+    Some(Told { request: request?, condition: condition.into() })
+}

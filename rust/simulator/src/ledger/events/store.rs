@@ -1,0 +1,167 @@
+//! What commits say of events.
+
+use forebay_engine::port::{Table, Write};
+use forebay_engine::queue::message::Message as Content;
+use forebay_engine::state::uuid_text;
+
+use super::super::log::Fate;
+use super::super::{Ledger, Promise};
+use super::{failure_row, parse_key, told_by_message, Event, Payload, Row, State, Stored, Told, LISTED_FOR_MS};
+
+impl Ledger {
+    /// A commit has gone through: what it says of events.
+    pub(in super::super) fn events_committed(&mut self, writes: &[Write]) {
+        let (mut told, mut touched) = (Vec::new(), Vec::new());
+        for write in writes {
+            match write {
+                Write::Set { table: Table::Function, key, value } => self.function_is(key, value),
+                Write::Add { table: Table::Event, key, value } | Write::Set { table: Table::Event, key, value } => {
+                    touched.extend(self.event_is(key, value, &mut told));
+                }
+                Write::Append { chunk, .. } => {
+                    let records = (chunk.first()..chunk.end()).map(|number| chunk.record(number));
+                    told.extend(records.filter_map(|record| told_by_message(&Content::of(&record)?)));
+                }
+                Write::Set { table: Table::Failure, key, value } => told.extend(self.event_row_is(key, value)),
+                _ => {}
+            }
+        }
+        for write in writes {
+            match write {
+                Write::Remove { table: Table::Event, key } => {
+                    let Some((queue, due, number)) = parse_key(key) else { continue };
+                    let Some(&request) = self.events.numbers.get(&(queue, number)) else { continue };
+                    if let Some(event) = self.events.known.get_mut(&request) {
+                        event.dues.retain(|&other| other != due);
+                    }
+                    touched.push(request);
+                }
+                Write::Remove { table: Table::Failure, key } => self.event_row_removed(key),
+                _ => {}
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for request in touched {
+            self.check_event(request, &told);
+        }
+    }
+
+    pub(super) fn function_is(&mut self, key: &[u8], value: &[u8]) {
+        let id = key.try_into().map_or(0, u64::from_be_bytes);
+        self.events.functions.insert(id, String::from_utf8_lossy(value).into_owned());
+    }
+
+    fn event_is(&mut self, key: &[u8], value: &[u8], told: &mut Vec<Told>) -> Option<u128> {
+        let (Some((queue, due, number)), Some(stored)) = (parse_key(key), Stored::of(value)) else {
+            self.broken(Promise::DurableAck, "an event's row cannot be read");
+            return None;
+        };
+        let now_ns = self.now.time_ns;
+        let request = stored.request;
+        let events = &mut self.events;
+        events.numbers.insert((queue, number), request);
+        let is_known = events.known.get(&request).is_some_and(|event| !event.dues.is_empty());
+        if !is_known {
+            let revives = events.known.contains_key(&request);
+            events.left += 1;
+            events.known.insert(
+                request,
+                Event {
+                    queue,
+                    hops: stored.hops,
+                    accepted_ms: stored.accepted_ms,
+                    accepted_ns: now_ns,
+                    failures: stored.failures,
+                    interrupted: 0,
+                    unreached: false,
+                    state: State::Waiting,
+                    dues: Vec::new(),
+                    weight: stored.payload.len(),
+                },
+            );
+            told.extend(Told::by(stored.payload));
+            if revives && !events.redrives {
+                self.broken(Promise::Duplicates, format!("event {request:x} was over, and is there again"));
+            } else if !revives {
+                self.event_asked(request, stored.payload);
+            }
+        }
+        if let Some(event) = self.events.known.get_mut(&request) {
+            if !event.dues.contains(&due) {
+                event.dues.push(due);
+            }
+        }
+        Some(request)
+    }
+
+    /// The call that an event came of is known now.
+    pub(super) fn event_asked(&mut self, request: u128, payload: &[u8]) {
+        let Ok(Payload { n }) = serde_json::from_slice::<Payload>(payload) else { return };
+        let Some(asked) = self.events.asked.get_mut(n as usize) else {
+            return self.broken(Promise::DurableAck, format!("event {n} is kept, and nobody asked for it"));
+        };
+        let before = asked.request.replace(request);
+        if asked.fate == Fate::Refused || before.is_some_and(|before| before != request) {
+            let story = format!("event {n} ({:?}) is kept as {request:x}, before as {before:x?}", asked.fate);
+            self.broken(Promise::DurableAck, story);
+        }
+    }
+
+    /// After a commit that touched it an event has one row, or is over for a reason and told of.
+    fn check_event(&mut self, request: u128, told: &[Told]) {
+        let events = &mut self.events;
+        let Some(event) = events.known.get(&request) else { return };
+        match event.dues.len() {
+            1 => return,
+            0 => {}
+            _ => {
+                let story = format!("event {request:x} stands in the store several times: {:?}", event.dues);
+                return self.broken(Promise::Conservation, story);
+            }
+        }
+        events.left -= usize::from(event.state != State::Done);
+        while events.unsaved.front().is_some_and(|(one, _)| events.known.get(one).is_none_or(|one| one.dues.is_empty()))
+        {
+            events.unsaved.pop_front();
+        }
+        let name = uuid_text(request);
+        let mine: Vec<&str> = told.iter().filter(|one| one.request == name).map(|one| one.condition.as_str()).collect();
+        let event = events.known[&request].clone();
+        let wished = events.functions.get(&event.queue).and_then(|function| events.settings.get(function));
+        self.counts.ended += 1;
+        if let Err(story) = event.may_end(wished, &mine, self.now) {
+            self.broken(Promise::Conservation, format!("event {request:x} is gone: {story}; told {mine:?}: {event:?}"));
+        }
+    }
+
+    /// A failure row of an event is durable; gives what it tells.
+    pub(super) fn event_row_is(&mut self, key: &[u8], value: &[u8]) -> Option<Told> {
+        let (row, ended) = failure_row(value)?;
+        let number = key.get(12..20)?.try_into().ok().map(u64::from_be_bytes)?;
+        let suffix = match key.get(20) {
+            Some(2) => ":dead-letter",
+            _ => "",
+        };
+        self.events.ids.insert(format!("{}:{number}{suffix}", ended.request), key.to_vec());
+        let fresh = Row {
+            request: ended.request.clone(),
+            failed_ms: row.failed_ms,
+            sent: false,
+            under_way: false,
+            confirmed: false,
+            redriven: false,
+        };
+        let kept = self.events.rows.entry(key.to_vec()).or_insert(fresh);
+        (kept.sent, kept.failed_ms) = (row.destination.is_some(), row.failed_ms);
+        Some(Told { request: ended.request, condition: ended.condition })
+    }
+
+    pub(super) fn event_row_removed(&mut self, key: &[u8]) {
+        let Some(row) = self.events.rows.remove(key) else { return };
+        let is_old = !row.sent && self.now.wall_ms.saturating_sub(row.failed_ms) > LISTED_FOR_MS;
+        if !(row.confirmed || self.events.redrives || is_old) {
+            self.broken(Promise::FailureRecords, format!("the failure of event {} is gone, unconfirmed", row.request));
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Who has messages in their hands: what they may be given, and how they let go of it.
+
+use forebay_engine::attempts::Token;
+use forebay_engine::port::ShardId;
+use forebay_engine::queue::message::Message as Content;
+use forebay_engine::queue::Messages;
+
+use super::super::{Ledger, Promise};
+use super::{name_of_body, Entry, Flight, Log, MessagesEnd, Refuted, State, HANDED_WITHIN_NS, ROUNDED_NS};
+
+impl Log {
+    /// Messages of its group that stand before this one must be over, used up, or before it in the same batch.
+    fn check_turn(
+        &mut self,
+        number: u64,
+        group: u16,
+        batch: u64,
+        is_old: impl Fn(&Entry) -> bool,
+    ) -> Result<(), Refuted> {
+        let group = usize::from(group);
+        if let Some(&(other, count)) = self.busy.get(group) {
+            if count > 0 && other != batch {
+                return Err((
+                    Promise::Exclusion,
+                    format!("{number} begins while a batch of its group g{group} is in flight"),
+                ));
+            }
+        }
+        let Some(line) = self.groups.get_mut(group) else { return Ok(()) };
+        while line.front().is_some_and(|&first| {
+            let entry = &self.entries[first as usize];
+            entry.state == State::Done || (entry.gone && !entry.kept)
+        }) {
+            line.pop_front();
+        }
+        for &earlier in line.iter().take_while(|&&earlier| earlier < number) {
+            let entry = &self.entries[earlier as usize];
+            let is_over = entry.state == State::Done || (entry.gone && !entry.kept) || entry.may_go;
+            let is_with_it = matches!(entry.state, State::Flying(of) | State::Held { by: of, .. } if of == batch);
+            let is_excused = earlier < self.purged_below || is_old(entry);
+            if !(is_over || is_with_it || is_excused || entry.received >= self.receives_least) {
+                let state = entry.state;
+                return Err((
+                    Promise::Order,
+                    format!("{number} begins before {earlier} of its group g{group}, which is {state:?}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ledger {
+    /// A batch of messages is handed to the handler of a worker.
+    pub fn begins_messages(&mut self, token: Token, worker: usize, messages: &Messages) {
+        self.counts.batches += 1;
+        self.counts.deliveries += messages.items.len() as u64;
+        let (batch, log) = (self.counts.batches, messages.source.log);
+        self.tell(|| {
+            let numbers: Vec<u64> = messages.items.iter().map(|item| item.delivery.handle.number).collect();
+            format!("begins {token:x} worker {worker} of {} {numbers:?}", messages.source.name)
+        });
+        if let Err((promise, story)) = self.check_worker(worker, messages.items.len()) {
+            self.broken(promise, story);
+        }
+        let Some(known) = self.queues.workers.get(worker) else { return };
+        let strict = known.strict;
+        let state = if strict {
+            let visibility_ms = self.queues.logs.get(&log).map_or(0, |log| log.visibility_ms);
+            let since_ns = self.now.time_ns.saturating_sub(HANDED_WITHIN_NS);
+            let until_ns = if self.disk_is_ill { 0 } else { self.held_until(since_ns, visibility_ms) };
+            State::Held { until_ns, by: batch }
+        } else {
+            State::Flying(batch)
+        };
+        let mut numbers = Vec::with_capacity(messages.items.len());
+        for item in messages.items.iter() {
+            let number = item.delivery.handle.number;
+            let told = (log, number, item.delivery.receive_count);
+            if let Err((promise, story)) = self.receive_one(told, &item.message(), state, batch) {
+                let story = format!("{}, batch {batch}: {story}", messages.source.name);
+                self.broken(promise, story);
+            }
+            numbers.push(number);
+        }
+        if let Some(worker) = self.queues.workers.get_mut(worker) {
+            worker.in_flight += 1;
+        }
+        self.flying += 1;
+        let flight = Flight { worker, log, numbers, batch, zombie: false, strict };
+        if self.queues.flights.insert(token, flight).is_some() {
+            self.broken(Promise::Exclusion, "a token names two batches");
+        }
+    }
+
+    fn check_worker(&mut self, worker: usize, count: usize) -> Result<(), Refuted> {
+        let Some(worker) = self.queues.workers.get(worker) else {
+            return Err((Promise::Conservation, "a batch for a function that has no mapping".into()));
+        };
+        if count > worker.batch_most as usize || count == 0 {
+            return Err((Promise::Attempts, format!("a batch of {count} messages, allowed are {}", worker.batch_most)));
+        }
+        if worker.in_flight >= worker.concurrency_most {
+            let story = format!("{} batches in flight, allowed are {}", worker.in_flight + 1, worker.concurrency_most);
+            return Err((Promise::Exclusion, story));
+        }
+        Ok(())
+    }
+
+    /// Somebody outside was given messages, and has them for `visibility_ms` from `since_ns` on: number, receive count and text of each.
+    pub fn hands(&mut self, log: ShardId, given: &[(u64, u32, &str)], (since_ns, visibility_ms): (u64, u64)) {
+        self.counts.deliveries += given.len() as u64;
+        self.counts.batches += 1;
+        let batch = self.counts.batches;
+        let state = State::Held { until_ns: self.held_until(since_ns, visibility_ms), by: batch };
+        for &(number, receive_count, body) in given {
+            self.tell(|| format!("hands  {number} of log {log} for {visibility_ms} ms"));
+            let name = name_of_body(body).and_then(|name| self.queues.messages.get(name as usize));
+            let id = name.map_or(0, |message| message.id);
+            let outcome = self.check_content(log, number, id, body);
+            if let Err((promise, story)) =
+                outcome.and_then(|()| self.receive((log, number, receive_count), state, batch))
+            {
+                self.broken(promise, format!("log {log}, by hand: {story}"));
+            }
+        }
+    }
+
+    /// Until when a message is nobody else's that was received then; a clock that was set meanwhile makes that uncertain.
+    fn held_until(&self, since_ns: u64, visibility_ms: u64) -> u64 {
+        let is_certain = self.queues.clock_set_ns.is_none_or(|set_ns| set_ns < since_ns);
+        let until_ns = (since_ns + visibility_ms * 1_000_000).saturating_sub(ROUNDED_NS);
+        if is_certain {
+            until_ns
+        } else {
+            0
+        }
+    }
+
+    fn receive_one(
+        &mut self,
+        told: (ShardId, u64, u32),
+        message: &Content<'_>,
+        state: State,
+        batch: u64,
+    ) -> Result<(), Refuted> {
+        self.check_content(told.0, told.1, message.id, message.body)?;
+        self.receive(told, state, batch)
+    }
+
+    fn check_content(&mut self, log: ShardId, number: u64, id: u128, body: &str) -> Result<(), Refuted> {
+        let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number)).map(|entry| entry.message);
+        let Some(name) = entry else {
+            return Err((Promise::DurableAck, format!("{number} is handed out and not durable")));
+        };
+        let message = &self.queues.messages[name as usize];
+        if message.id != id || name_of_body(body).is_some_and(|told| told != name) {
+            return Err((Promise::DurableAck, format!("{number} should be message {name}, and says {body:.40}")));
+        }
+        Ok(())
+    }
+
+    /// A message is in somebody's hands.
+    fn receive(
+        &mut self,
+        (id, number, receive_count): (ShardId, u64, u32),
+        state: State,
+        batch: u64,
+    ) -> Result<(), Refuted> {
+        let now = self.now;
+        let queues = &mut self.queues;
+        let Some(log) = queues.logs.get_mut(&id) else { return Ok(()) };
+        let messages = &queues.messages;
+        let is_purged = number < log.purged_below;
+        let (entry, most) = (log.entries[number as usize].clone(), log.receives_most);
+        match entry.state {
+            _ if is_purged || entry.may_go => {}
+            _ if entry.gone && !entry.kept => {
+                return Err((Promise::Duplicates, format!("{number} begins and is gone")))
+            }
+            State::Waiting => {}
+            State::Held { until_ns, .. } if until_ns <= now.time_ns => {}
+            State::Flying(_) | State::Held { .. } => {
+                return Err((Promise::Exclusion, format!("{number} begins while somebody has it: {:?}", entry.state)))
+            }
+            State::Done => return Err((Promise::Duplicates, format!("{number} begins and is done"))),
+        }
+        if receive_count <= entry.failures || receive_count > most {
+            let story = format!(
+                "{number} is received for the {receive_count}. time after {} failures, allowed are {most}",
+                entry.failures
+            );
+            return Err((Promise::Attempts, story));
+        }
+        let message = &messages[entry.message as usize];
+        let due_ns = message.sent_ns + message.delay_ms * 1_000_000;
+        if now.time_ns + ROUNDED_NS < due_ns && message.clock_sets == queues.clock_sets {
+            return Err((
+                Promise::Waits,
+                format!("{number} is received {} ns before its delay is over", due_ns - now.time_ns),
+            ));
+        }
+        if log.is_fifo && !is_purged {
+            let (least_ms, clock_sets) = (log.retention_least_ms, queues.clock_sets);
+            let is_old =
+                |entry: &Entry| messages[entry.message as usize].is_old(entry.sent_ms, least_ms, now, clock_sets);
+            log.check_turn(number, entry.group, batch, is_old)?;
+            if let State::Flying(_) = state {
+                let group = usize::from(entry.group);
+                if log.busy.len() <= group {
+                    log.busy.resize(group + 1, (0, 0));
+                }
+                log.busy[group] = (batch, log.busy[group].1 + 1);
+            }
+        }
+        let entry = &mut log.entries[number as usize];
+        (entry.state, entry.received) = (state, receive_count);
+        Ok(())
+    }
+
+    /// A batch is past its deadline.
+    pub(in super::super) fn messages_expire(&mut self, token: Token) {
+        if let Some(flight) = self.queues.flights.get_mut(&token) {
+            flight.zombie = true;
+        }
+    }
+
+    /// A handler's batch has ended.
+    pub fn ends_messages(&mut self, token: Token, end: &MessagesEnd) {
+        self.tell(|| format!("ends   {token:x} {end:?}"));
+        let now_ns = self.now.time_ns;
+        let Some(flight) = self.queues.flights.remove(&token) else { return };
+        self.flying -= 1;
+        if let Some(worker) = self.queues.workers.get_mut(flight.worker) {
+            worker.in_flight = worker.in_flight.saturating_sub(1);
+        }
+        let Some(log) = self.queues.logs.get_mut(&flight.log) else { return };
+        let mut broken_groups = Vec::new();
+        for (place, &number) in flight.numbers.iter().enumerate() {
+            let is_fifo = log.is_fifo;
+            let entry = &mut log.entries[number as usize];
+            let group = entry.group;
+            let is_ours = match entry.state {
+                State::Flying(batch) => batch == flight.batch,
+                State::Held { by, .. } => by == flight.batch,
+                _ => false,
+            };
+            if let (State::Flying(_), true) = (entry.state, is_fifo && is_ours) {
+                if let Some(busy) = log.busy.get_mut(usize::from(group)) {
+                    busy.1 = busy.1.saturating_sub(1);
+                }
+            }
+            let has_failed = match end {
+                MessagesEnd::Done { failed } => failed.contains(&place),
+                MessagesEnd::Failed | MessagesEnd::NoAttempt => true,
+            };
+            let is_behind = is_fifo && !flight.strict && broken_groups.contains(&group);
+            if has_failed {
+                broken_groups.push(group);
+            }
+            if !is_ours {
+                // Somebody else has received it since: the end of this one means nothing, or ends it for both.
+                entry.may_go |= !has_failed;
+                continue;
+            }
+            let entry = &mut log.entries[number as usize];
+            match entry.state {
+                State::Held { .. } if has_failed => entry.failures += u32::from(*end != MessagesEnd::NoAttempt),
+                State::Held { until_ns, .. } if is_fifo && until_ns <= now_ns => {
+                    (entry.may_go, entry.state) = (true, State::Waiting);
+                }
+                _ if has_failed => {
+                    entry.failures += u32::from(*end != MessagesEnd::NoAttempt);
+                    entry.state = State::Waiting;
+                }
+                _ if is_behind => entry.state = State::Waiting,
+                _ => log.is_done(number, now_ns),
+            }
+        }
+    }
+}

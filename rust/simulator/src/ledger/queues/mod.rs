@@ -1,0 +1,393 @@
+//! Messages of queues: where each one is, who has it, and what may become of it.
+//!
+//! A message is at one place: a number in the log of one queue. It leaves because a handler or a receiver is done with it, because it is
+//! too old, because somebody purges the queue, or because it moves to another queue in the same commit.
+
+mod found;
+mod hands;
+mod store;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use forebay_engine::attempts::Token;
+use forebay_engine::port::ShardId;
+
+use super::log::Fate;
+use super::{Ledger, Promise};
+use crate::queues::{QueueSettings, WorkerSettings};
+
+/// For how long an id is remembered.
+const IDS_FOR_NS: u64 = 300_000_000_000;
+/// What clocks in milliseconds round away.
+const ROUNDED_NS: u64 = 2_000_000;
+/// Between the receive of a batch that waits for the disk and its handler.
+const HANDED_WITHIN_NS: u64 = 500_000_000;
+
+type Refuted = (Promise, String);
+
+/// What is known of all queues.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    messages: Vec<Message>,
+    pub(super) unanswered: usize,
+    by_id: HashMap<u128, u32>,
+    /// The newest message of each queue with a deduplication id.
+    keys: HashMap<(ShardId, u32), u32>,
+    logs: BTreeMap<ShardId, Log>,
+    names: BTreeMap<String, ShardId>,
+    workers: Vec<Worker>,
+    flights: HashMap<Token, Flight>,
+    /// Messages that the commit at hand writes elsewhere, with the place that they must leave.
+    moving: Vec<(ShardId, u64)>,
+    /// Counts how often somebody set the clock.
+    clock_sets: u32,
+    /// When that was last.
+    clock_set_ns: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Message {
+    id: u128,
+    group: u16,
+    fate: Fate,
+    key: Option<u32>,
+    /// Not before it is durable, nor after it is over.
+    place: Option<(ShardId, u64)>,
+    sent_ns: u64,
+    delay_ms: u64,
+    clock_sets: u32,
+    /// A commit says that it is over.
+    ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// In a handler's batch.
+    Flying(u64),
+    /// Somebody has it at least until then, in the batch `by`: a receiver outside, or a handler that holds it for a time only.
+    Held {
+        until_ns: u64,
+        by: u64,
+    },
+    Done,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    message: u32,
+    group: u16,
+    state: State,
+    /// Receives that ended in failure: it was received more often than that.
+    failures: u32,
+    /// Receives as they were told last: about as many there were.
+    received: u32,
+    sent_ms: u64,
+    gone: bool,
+    /// It stands in a row of its own.
+    kept: bool,
+    /// Its receiver wanted it deleted, and may have been too late.
+    may_go: bool,
+}
+
+/// A queue's log.
+#[derive(Debug)]
+struct Log {
+    name: String,
+    is_fifo: bool,
+    entries: Vec<Entry>,
+    low: u64,
+    /// Of a FIFO queue: messages of each group that are not known to be over, in order; and the batch that a handler has of it.
+    groups: Vec<VecDeque<u64>>,
+    busy: Vec<(u64, u32)>,
+    /// Messages that are done and not gone from the store yet, and since when.
+    unsaved: VecDeque<(u64, u64)>,
+    /// Messages that wait or are in somebody's hands.
+    left: usize,
+    purged_below: u64,
+    /// An operator has messages moved.
+    redrives: bool,
+    visibility_ms: u64,
+    retention_least_ms: u64,
+    /// The smallest count that could send a message to the dead letters, and the greatest in this life of the process.
+    receives_least: u32,
+    receives_most: u32,
+}
+
+#[derive(Debug, Default)]
+struct Worker {
+    in_flight: u32,
+    batch_most: u32,
+    concurrency_most: u32,
+    strict: bool,
+}
+
+#[derive(Debug)]
+struct Flight {
+    worker: usize,
+    log: ShardId,
+    numbers: Vec<u64>,
+    batch: u64,
+    zombie: bool,
+    strict: bool,
+}
+
+/// How a handler's batch ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessagesEnd {
+    /// All is done but for these, by their place in the batch.
+    Done {
+        /// Ascending.
+        failed: Vec<usize>,
+    },
+    /// The whole batch failed.
+    Failed,
+    /// It did not reach the function, or we cut it short.
+    NoAttempt,
+}
+
+/// The text of a message, `filling` bytes longer than its name.
+pub fn body_of(name: u32, filling: usize) -> String {
+    let mut body = format!("m{name}:");
+    body.extend(std::iter::repeat_n('.', filling));
+    body
+}
+
+/// The name of a message by its text.
+pub fn name_of_body(body: &str) -> Option<u32> {
+    body.strip_prefix('m')?.split_once(':')?.0.parse().ok()
+}
+
+/// The number of a group.
+fn group_number(group: &str) -> u16 {
+    group.strip_prefix('g').and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+impl Log {
+    fn entry(&mut self, number: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(number).ok()?)
+    }
+
+    fn is_used_up(&self, entry: &Entry) -> bool {
+        entry.received >= self.receives_least
+    }
+}
+
+impl Ledger {
+    /// A queue is about to be declared or to change.
+    pub fn declares_queue(&mut self, name: &str, settings: &QueueSettings) {
+        self.tell(|| format!("declares queue {name}: {settings:?}"));
+        let Some(log) = self.queues.names.get(name) else { return };
+        if let Some(log) = self.queues.logs.get_mut(log) {
+            log.takes(settings);
+        }
+    }
+
+    /// The mapping of a worker is about to be declared or to change.
+    pub fn declares_worker(&mut self, worker: usize, settings: &WorkerSettings) {
+        let workers = &mut self.queues.workers;
+        if workers.len() <= worker {
+            workers.resize_with(worker + 1, Worker::default);
+        }
+        let worker = &mut workers[worker];
+        worker.batch_most = worker.batch_most.max(settings.batch_size);
+        worker.concurrency_most = worker.concurrency_most.max(settings.maximum_concurrency.unwrap_or(u32::MAX));
+        worker.strict = settings.strict;
+    }
+
+    /// Somebody sets the wall clock: what was measured before says little.
+    pub fn sets_clock(&mut self) {
+        self.queues.clock_sets += 1;
+        self.queues.clock_set_ns = Some(self.now.time_ns);
+        for entry in self.queues.logs.values_mut().flat_map(|log| &mut log.entries) {
+            if let State::Held { until_ns, .. } = &mut entry.state {
+                *until_ns = 0;
+            }
+        }
+    }
+
+    /// A message is about to be sent; gives its name.
+    pub fn sends(&mut self, group: u16, key: Option<u32>, delay_ms: u64) -> u32 {
+        let queues = &mut self.queues;
+        queues.unanswered += 1;
+        queues.messages.push(Message {
+            id: 0,
+            group,
+            fate: Fate::Waiting,
+            key,
+            place: None,
+            sent_ns: self.now.time_ns,
+            delay_ms,
+            clock_sets: queues.clock_sets,
+            ended: false,
+        });
+        queues.messages.len() as u32 - 1
+    }
+
+    /// Messages from `first` on were accepted under these ids; `Err`: they were not, or (`true`) nobody knows.
+    pub fn sent(&mut self, first: u32, count: u32, answer: Result<&[u128], bool>) {
+        for (at, name) in (first..first + count).enumerate() {
+            let message = &mut self.queues.messages[name as usize];
+            if !matches!(message.fate, Fate::Waiting | Fate::Unknown) {
+                return self.broken(Promise::DurableAck, format!("message {name} was answered twice"));
+            }
+            self.queues.unanswered -= usize::from(message.fate == Fate::Waiting);
+            let is_there = message.place.is_some() || message.ended;
+            match answer {
+                Ok(ids) => self.accept(name, ids.get(at).copied()),
+                Err(true) => message.fate = Fate::Unknown,
+                Err(false) => {
+                    self.counts.refused += 1;
+                    message.fate = Fate::Refused;
+                    if is_there {
+                        self.broken(Promise::DurableAck, format!("message {name} was refused and is in the queue"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, name: u32, id: Option<u128>) {
+        self.counts.acknowledged += 1;
+        let queues = &mut self.queues;
+        let other = id.and_then(|id| queues.by_id.get(&id)).copied();
+        let message = &queues.messages[name as usize];
+        let story = match other {
+            Some(other) if other == name => {
+                queues.messages[name as usize].fate = Fate::Acknowledged;
+                return;
+            }
+            Some(other) => {
+                let first = &queues.messages[other as usize];
+                let age_ns = message.sent_ns - first.sent_ns;
+                let is_known = message.clock_sets == first.clock_sets && self.counts.crashes == 0;
+                if message.key.is_some() && first.key == message.key && (age_ns <= IDS_FOR_NS + ROUNDED_NS || !is_known)
+                {
+                    // What it says is in the queue already: it must not be there itself.
+                    queues.messages[name as usize].fate = Fate::Refused;
+                    self.counts.deduplicated += 1;
+                    return;
+                }
+                format!(
+                    "message {name} was taken for message {other}, sent {age_ns} ns before: {:?}, {:?}",
+                    message.key, first.key
+                )
+            }
+            None => format!("message {name} was acknowledged as {id:?}, which the store does not hold"),
+        };
+        self.broken(Promise::DurableAck, story);
+    }
+
+    /// A receiver is about to have its message deleted.
+    pub fn deletes_message(&mut self, log: ShardId, number: u64) {
+        if let Some(entry) = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number)) {
+            entry.may_go = true;
+        }
+    }
+
+    /// The queue has taken that up, or (`None`) refused it; `Some(true)`: it is durable.
+    pub fn deleted_message(&mut self, id: ShardId, number: u64, taken: Option<bool>) {
+        self.tell(|| format!("deleted {number} of log {id}: {taken:?}"));
+        let now_ns = self.now.time_ns;
+        let Some(log) = self.queues.logs.get_mut(&id) else { return };
+        let Some(entry) = log.entry(number) else { return };
+        let is_gone = entry.gone && !entry.kept;
+        match taken {
+            None => entry.may_go = false,
+            Some(false) => {}
+            Some(true) if is_gone => {}
+            Some(true) => {
+                let story = format!("{number} of log {id} was deleted, and the store still holds it");
+                return self.broken(Promise::DurableAck, story);
+            }
+        }
+        if taken == Some(false) && !is_gone && log.entries[number as usize].state != State::Done {
+            log.is_done(number, now_ns);
+        }
+    }
+
+    /// A receiver is about to change how long it has a message: from now on it may be somebody else's. Gives who has it until when.
+    pub fn lets_go(&mut self, log: ShardId, number: u64) -> Option<(u64, u64)> {
+        let now_ns = self.now.time_ns;
+        let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number))?;
+        let State::Held { until_ns, by } = &mut entry.state else { return None };
+        Some((*by, std::mem::replace(until_ns, (*until_ns).min(now_ns))))
+    }
+
+    /// Unless somebody else has it by now, it is in the hands of `by` until then.
+    pub fn holds(&mut self, log: ShardId, number: u64, (holder, until): (u64, u64)) {
+        self.tell(|| format!("holds  {number} of log {log} until {until}"));
+        let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number));
+        if let Some(State::Held { until_ns, by }) = entry.map(|entry| &mut entry.state) {
+            if *by == holder {
+                *until_ns = until;
+            }
+        }
+    }
+
+    /// An operator is about to purge a queue.
+    pub fn purges(&mut self, queue: &str) {
+        self.tell(|| format!("purges {queue}"));
+        if let Some(log) = self.log_of(queue) {
+            log.purged_below = log.entries.len() as u64;
+        }
+    }
+
+    /// An operator has the messages of a queue moved.
+    pub fn moves(&mut self, queue: &str) {
+        self.tell(|| format!("moves {queue}"));
+        if let Some(log) = self.log_of(queue) {
+            log.redrives = true;
+        }
+    }
+
+    /// Whether a log is a queue's.
+    pub(super) fn is_queue(&self, log: ShardId) -> bool {
+        self.queues.logs.contains_key(&log)
+    }
+
+    fn log_of(&mut self, queue: &str) -> Option<&mut Log> {
+        let log = self.queues.names.get(queue)?;
+        self.queues.logs.get_mut(log)
+    }
+
+    /// Batches in handlers that are within their deadline.
+    pub(super) fn batches_in_time(&self) -> usize {
+        self.queues.flights.values().filter(|flight| !flight.zombie).count()
+    }
+
+    /// A message that a worker should have had by now, if there is one.
+    pub(super) fn message_left(&self, has_worker: impl Fn(&str) -> bool) -> Option<String> {
+        let (_, log) = self.queues.logs.iter().find(|(_, log)| log.left > 0 && has_worker(&log.name))?;
+        let is_left = |entry: &&Entry| entry.state != State::Done && (!entry.gone || entry.kept);
+        let entry = log.entries.iter().find(is_left);
+        Some(format!("{} messages of {}, the first is {entry:?}", log.left, log.name))
+    }
+}
+
+impl Log {
+    fn takes(&mut self, settings: &QueueSettings) {
+        self.visibility_ms = settings.visibility_ms;
+        self.retention_least_ms = self.retention_least_ms.min(settings.retention_ms);
+        let receives = if settings.dead_letters { settings.receives_max } else { u32::MAX };
+        self.receives_least = self.receives_least.min(receives);
+        self.receives_most = self.receives_most.max(receives);
+    }
+
+    fn is_done(&mut self, number: u64, now_ns: u64) {
+        let entry = &mut self.entries[number as usize];
+        entry.state = State::Done;
+        if !entry.gone || entry.kept {
+            self.left -= 1;
+            self.unsaved.push_back((number, now_ns));
+        }
+    }
+}
+
+impl Message {
+    /// Whether retention may have taken it.
+    fn is_old(&self, sent_ms: u64, least_ms: u64, now: super::Moment, clock_sets: u32) -> bool {
+        let age_ms = (now.time_ns - self.sent_ns).div_ceil(1_000_000);
+        age_ms >= least_ms || now.wall_ms.saturating_sub(sent_ms) >= least_ms || self.clock_sets != clock_sets
+    }
+}

@@ -1,0 +1,53 @@
+//! Callers of asynchronous functions, and what an operator does to those.
+
+use forebay_engine::error::{Answer, Reply, Waiter};
+use serde_json::json;
+
+use super::queues::outcome;
+use super::{Event, World, NS_PER_US};
+use crate::events::EventSettings;
+use crate::plan::Fault;
+use crate::shape::CalleePlan;
+use crate::watched::open;
+
+impl World {
+    /// Somebody invokes a function asynchronously.
+    pub(super) fn invoke(&mut self, callee: usize) {
+        let Some(plan) = self.shape.callees.get(callee).filter(|_| !self.peace) else { return };
+        let pause_ns = self.chance.calls.below(2 * plan.pause_us + 1) * NS_PER_US;
+        let filling = ".".repeat(self.chance.calls.below(60) as usize);
+        self.after(self.calm(pause_ns), Event::Invoke { callee });
+        let Some(engine) = &self.engine else { return };
+        let name = open(&self.ledger).invokes();
+        let shared = self.ledger.clone();
+        let told = Box::new(move |answer: Answer| {
+            let answer = outcome(answer).map(|reply| match reply {
+                Reply::Request(request) => request,
+                Reply::Json(_) | Reply::Added(_) | Reply::Numbers(_) => 0,
+            });
+            open(&shared).invoked(name, answer);
+        });
+        let payload = json!({"n": name, "filling": filling}).to_string();
+        let function = &self.shape.callees[callee].handler.name;
+        engine.invoke_async(function, payload.as_bytes(), None, Waiter::Call(told));
+    }
+
+    /// A new version of the app invokes a function otherwise.
+    pub(super) fn change_callee(&mut self) {
+        self.strikes(Fault::Settings);
+        let count = self.shape.callees.len() as u64;
+        let callee = self.chance.acts.below(count) as usize;
+        let settings = EventSettings::draw(&mut self.chance.acts, &CalleePlan::targets(count));
+        self.shape.callees[callee].settings = settings;
+        self.register();
+    }
+
+    /// An operator has events that failed run again.
+    pub(super) fn redrive_events(&mut self) {
+        self.strikes(Fault::Redrive);
+        let callee = self.chance.acts.below(self.shape.callees.len() as u64) as usize;
+        open(&self.ledger).redrives_events();
+        let function = self.shape.callees[callee].handler.name.clone();
+        self.request("failed.redrive", &json!({"function": function, "rate": null}));
+    }
+}
