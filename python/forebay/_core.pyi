@@ -33,15 +33,15 @@ __all__ = [
 __version__: str
 debug_build: bool
 
-# One piece of work, as `Engine.exchange` gives it: (token, slot, kind, event, request_id, deadline_ms).
+# One piece of work, as `Engine.exchange` gives it: (token, slot, kind, event, request_id, deadline_ms, traces).
 #   kind 0  invocation: `event` is the payload, JSON bytes
 #   kind 1  batch of a stream or a queue as Lambda's event dict
 #   kind 2  batch of a stream or a queue as a `Batch`
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
 #   kind 4  deliver a failure record: `slot` names the destination, `event` is the record, JSON bytes
 #   kind 7  asynchronous invocation: `event` is the payload, JSON bytes
-# `slot` is the function's (or the destination's) number; `deadline_ms` is wall time in milliseconds.
-Work: TypeAlias = tuple[int, int, int, Any, str, int]
+# `slot` is the number of the function or destination; `deadline_ms` is wall time; `traces`: each trace context of it, or None.
+Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None]
 
 # How an attempt ended: (token, status, body, duration_ns).
 #   status 0  returned; `body` is the response as JSON bytes, or None for None
@@ -79,11 +79,12 @@ def check_queue_filters(patterns: list[str]) -> None:
 def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""
 
-def messages(answer: bytes) -> list[Message]:
-    """Make messages of the answer to `queue.receive`."""
+def messages(answer: bytes) -> list[Message]: ...
 
-# A message to be sent: body, group, deduplication id, delay in milliseconds, attributes (name, type, value).
-_NewMessage: TypeAlias = tuple[str, str | None, str | None, int | None, list[tuple[str, str, str]]]
+# Messages to be sent: body, group, deduplication id, delay in milliseconds, attributes (name, type, value).
+_NewMessages: TypeAlias = list[tuple[str, str | None, str | None, int | None, list[tuple[str, str, str]]]]
+
+_Records: TypeAlias = Iterable[tuple[bytes | str, str]]
 
 @final
 class Engine:
@@ -100,18 +101,16 @@ class Engine:
     def close(self) -> None: ...
     def forked(self) -> None: ...
     def function(self, settings: bytes) -> int: ...
-    def put(self, stream: str, key: str, data: bytes | str) -> int: ...
-    def put_many(self, stream: str, records: Iterable[tuple[bytes | str, str]]) -> int: ...
-    def put_sync(self, stream: str, key: str, data: bytes | str) -> str: ...
-    def put_many_sync(self, stream: str, records: Iterable[tuple[bytes | str, str]]) -> list[str]: ...
-    def send(self, queue: str, messages: list[_NewMessage], parent: str | None) -> int: ...
-    def send_sync(self, queue: str, messages: list[_NewMessage], parent: str | None) -> bytes: ...
-    def invoke(self, function: str, payload: bytes) -> int: ...
-    def invoke_sync(self, function: str, payload: bytes) -> bytes: ...
-    def invoke_async(self, function: str, payload: bytes, parent: str | None) -> int:
-        """Accept an event for a function; the answer is its request id. `parent`: the request whose handler asks."""
-
-    def invoke_async_sync(self, function: str, payload: bytes, parent: str | None) -> str: ...
+    def put(self, stream: str, key: str, data: bytes | str, trace: str | None = None) -> int: ...
+    def put_many(self, stream: str, records: _Records, trace: str | None = None) -> int: ...
+    def put_sync(self, stream: str, key: str, data: bytes | str, trace: str | None = None) -> str: ...
+    def put_many_sync(self, stream: str, records: _Records, trace: str | None = None) -> list[str]: ...
+    def send(self, queue: str, messages: _NewMessages, parent: str | None, trace: str | None = None) -> int: ...
+    def send_sync(self, queue: str, messages: _NewMessages, parent: str | None, trace: str | None = None) -> bytes: ...
+    def invoke(self, function: str, payload: bytes, trace: str | None = None) -> int: ...
+    def invoke_sync(self, function: str, payload: bytes, trace: str | None = None) -> bytes: ...
+    def invoke_async(self, function: str, payload: bytes, parent: str | None, trace: str | None = None) -> int: ...
+    def invoke_async_sync(self, function: str, payload: bytes, parent: str | None, trace: str | None = None) -> str: ...
     def request(self, verb: str, body: bytes) -> int: ...
     def request_sync(self, verb: str, body: bytes) -> bytes: ...
     def exchange(self, outcomes: list[Outcome], maximum: int) -> tuple[list[Work], list[Resolved]]: ...
@@ -136,14 +135,12 @@ class Batch:
     def stream(self) -> str | None:
         """The stream; None for messages of a queue."""
     @property
-    def shard_id(self) -> str | None:
-        """The shard; None for messages of a queue."""
+    def shard_id(self) -> str | None: ...
     @property
     def queue(self) -> str | None:
         """The queue; None for records of a stream."""
     @property
-    def source_arn(self) -> str:
-        """ARN of the stream or queue."""
+    def source_arn(self) -> str: ...
     @property
     def window(self) -> dict[str, Any] | None: ...
     @property
@@ -161,6 +158,9 @@ class Record:
     def sequence_number(self) -> str: ...
     @property
     def approximate_arrival_timestamp(self) -> float: ...
+    @property
+    def trace_context(self) -> dict[str, str] | None:
+        """W3C's headers of where it was put; None if nothing was traced there."""
     def json(self) -> Any: ...
 
 @final
@@ -168,10 +168,8 @@ class Message:
     """One message of a queue."""
 
     @property
-    def body(self) -> str:
-        """What it says."""
-    def json(self) -> Any:
-        """Give the body as JSON."""
+    def body(self) -> str: ...
+    def json(self) -> Any: ...
     @property
     def message_id(self) -> str:
         """A UUID, the same over all receives and moves."""
@@ -197,8 +195,10 @@ class Message:
     def dead_letter_source(self) -> str | None:
         """The queue whose dead letter it is; None if it is none."""
     @property
-    def attributes(self) -> dict[str, str | int | float | bytes]:
-        """Message attributes by name."""
+    def trace_context(self) -> dict[str, str] | None:
+        """W3C's headers of where it was sent; None if nothing was traced there."""
+    @property
+    def attributes(self) -> dict[str, str | int | float | bytes]: ...
 
 @final
 class Histogram:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from forebay._core import Batch, end_with_parent
 from forebay.model import limits
-from forebay.runtime import answer, importing
+from forebay.runtime import answer, importing, tracing
 from forebay.runtime.context import Context, FunctionFacts
 from forebay.runtime.line import OwnerLine
 from forebay.runtime.port import Complaints, Served
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from forebay._core import Work
     from forebay.function import Function
 
 BOOT: Final = (
@@ -39,10 +40,10 @@ INSIDE: Final = "FOREBAY_ENVIRONMENT"
 """Set while the app is imported: it must not be started then."""
 
 READ_BYTES: Final = 1 << 16
-HEAD: Final = struct.Struct("<IBBQ36s")
+HEAD: Final = struct.Struct("<IBBQ36sH")
 ANSWER: Final = struct.Struct("<IB")
 INITIALIZED, CANNOT_START, RETURNED, RAISED = 1, 2, 3, 4
-READS, REPORTS = 1, 2
+READS, REPORTS, ASYNCHRONOUS = 1, 2, 4
 MESSAGES: Final = 3
 """A frame's kind, counted from 0 as `forebay.runtime.answer` does, but for this one: a queue's batch."""
 
@@ -113,7 +114,8 @@ class Handling:
             wall=time.time,
             memory_limit_in_mb=str(given["memory"] or limits.MEMORY_MEBIBYTES_DEFAULT),
         )
-        self._served = Served(handler=function.handler, facts=facts, wants_batch=function.wants_batch)
+        wants = function.wants_batch
+        self._served = Served(handler=function.handler, facts=facts, wants_batch=wants, tracing=tracing.found())
         self._loop = loop
         self._complaints = Complaints(given["name"])
         self._call: Callable[[Any, Context], Any] = function.handler
@@ -129,16 +131,20 @@ class Handling:
     def serve(self, engine: socket.socket) -> None:
         """Take one invocation after the other."""
         while frame := _receive(engine):
-            _, kind, flags, deadline_ms, request = HEAD.unpack_from(frame)
-            status, body = self._run(kind - 1, flags, frame[HEAD.size :], request.decode(), deadline_ms)
+            _, kind, flags, deadline_ms, request, traced = HEAD.unpack_from(frame)
+            contexts, body = frame[HEAD.size : HEAD.size + traced], frame[HEAD.size + traced :]
+            traces = tuple(contexts.decode().split("\t")) if contexts else None
+            work = (0, 0, kind - 1, body, request.decode(), deadline_ms, traces)
+            status, answered = self._run(work, flags)
             sys.stdout.flush()
             sys.stderr.flush()
-            if status == answer.RAISED and body is not None:
-                self._complaints.failed(body, time.monotonic_ns())
-            _send(engine, RETURNED if status == answer.RETURNED else RAISED, body or b"")
+            if status == answer.RAISED and answered is not None:
+                self._complaints.failed(answered, time.monotonic_ns())
+            _send(engine, RETURNED if status == answer.RETURNED else RAISED, answered or b"")
 
-    def _run(self, kind: int, flags: int, body: bytes, request_id: str, deadline_ms: int) -> answer.Answer:
-        served = self._served
+    def _run(self, work: Work, flags: int) -> answer.Answer:
+        _, _, kind, body, request_id, deadline_ms, traces = work
+        served, span = self._served, None
         served.reads = bool(flags & READS)
         event: Any
         if kind in {answer.BATCH, MESSAGES}:
@@ -153,13 +159,21 @@ class Handling:
             event = payload.loads(body)
         context = Context(served.facts, request_id, deadline_ms)
         context.enter()
+        if served.tracing is not None:
+            traced = answer.ASYNCHRONOUS if flags & ASYNCHRONOUS else kind
+            span = served.tracing.handling(served.facts.function_name, traced, event, request_id, traces)
         try:
             result = self._call(event, context)
-            return answer.returned(served, kind, event, result, request_id)
+            end = answer.returned(served, kind, event, result, request_id)
         except SystemExit:
             raise  # ends the environment, as on Lambda; the engine tells the caller
         except BaseException as error:  # noqa: BLE001  a handler's own: told in the answer, and nothing of it is lost
-            return answer.raised(error, request_id)
+            end = answer.raised(error, request_id)
+            if span is not None:
+                span.raised(error)
+        if span is not None:
+            span.ended(end[0])
+        return end
 
 
 def _receive(engine: socket.socket) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from forebay.model import checks, limits
 from forebay.runtime import handler as inspection
+from forebay.runtime import tracing
 from forebay.wire import limits as wire_limits
 from forebay.wire import payload as wire
 
@@ -48,7 +49,7 @@ class Function(Generic[P, R]):
 
     def connect(self, line: Line) -> None:
         """Let the app's verbs through: inside an execution environment."""
-        self._caller.connect(line)
+        self._caller.connect(line, tracing.found())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the handler itself."""

@@ -16,6 +16,7 @@ import orjson
 
 from forebay.model import checks
 from forebay.runtime.context import current
+from forebay.runtime.tracing import current_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,16 @@ Form = Literal["auto", "text", "json"]
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # What every record has by itself; anything else was given as `extra`.
 USUAL: Final = frozenset(
-    {*vars(logging.makeLogRecord({})), "message", "asctime", "aws_request_id", "function_name", "taskName"}
+    {
+        *vars(logging.makeLogRecord({})),
+        "message",
+        "asctime",
+        "aws_request_id",
+        "function_name",
+        "taskName",
+        "trace_id",
+        "span_id",
+    }
 )
 
 
@@ -53,14 +63,19 @@ def install(*, form: Form = "auto", level: str = "INFO", stream: TextIO | None =
 
 
 class RequestFilter(logging.Filter):
-    """Lets every line through and gives it `aws_request_id` and `function_name`, None outside of a handler."""
+    """Lets every line through and gives it `aws_request_id` and `function_name`, None outside of a handler.
+
+    In a span of OpenTelemetry it gets `trace_id` and `span_id` as well.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add what is known."""
-        context = current()
+        context, ids = current(), current_ids()
         for name in ("aws_request_id", "function_name"):
             if not hasattr(record, name):
                 setattr(record, name, getattr(context, name, None))
+        if ids is not None:
+            record.trace_id, record.span_id = ids
         return True
 
 
@@ -106,3 +121,6 @@ class JSONFormatter(logging.Formatter):
             yield "location", f"{record.pathname}:{record.funcName}:{record.lineno}"
         yield "requestId", getattr(record, "aws_request_id", None)
         yield "functionName", getattr(record, "function_name", None)
+        # As https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/ names them.
+        yield "trace_id", getattr(record, "trace_id", None)
+        yield "span_id", getattr(record, "span_id", None)

@@ -23,6 +23,7 @@ from forebay.model import limits
 from forebay.model.asynchronous import DESTINATIONS
 from forebay.model.topic import Subscription
 from forebay.queue import Queue
+from forebay.runtime import tracing
 from forebay.runtime.context import FunctionFacts
 from forebay.runtime.keeper import PATIENCE_SECONDS, Keeper
 from forebay.runtime.port import Served
@@ -73,6 +74,7 @@ class Running:
         self._thread = threading.get_ident()
         self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[$LATEST]{uuid.uuid4().hex}"
         self._metrics = metrics
+        self._tracing = tracing.found()
         self._served: dict[str, Served] = {}
         self._files: list[JSONLines] = []
         self._stop_by = float("inf")
@@ -112,7 +114,7 @@ class Running:
         manual = isinstance(self._clock, ManualClock)
         engine = self._open_engine() if manual else await asyncio.to_thread(self._open_engine)
         self.runner.attach(engine)
-        self._caller.connect(self.runner)
+        self._caller.connect(self.runner, self._tracing)
         log.info("app %r is the %s of store %s", self._settings.name, engine.role, self._settings.store)
         answers = self._introduce()
         serve = self._settings.serve
@@ -218,7 +220,8 @@ class Running:
             log_stream_name=self._log_stream,
             wall=self._clock.time,
         )
-        served = Served(handler=function.handler, facts=facts, wants_batch=function.wants_batch)
+        wants = function.wants_batch
+        served = Served(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
         self._served[function.name] = served
         self._add_destinations(engine, function)
         slot = self._register(engine, function, served)
@@ -305,7 +308,7 @@ class Running:
             self._files.append(target)
         slot = engine.function(payload.dumps({"kind": "destination", "name": name, "type": _kind_of(target)}))
         facts = FunctionFacts(function_name=name, invoked_function_arn="", log_stream_name="", wall=self._clock.time)
-        served = Served(handler=_delivering(target), facts=facts, wants_batch=False)
+        served = Served(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
         self.runner.serve(slot, self._in_tasks(served))
 
     def _in_tasks(self, served: Served) -> TaskEnvironment:

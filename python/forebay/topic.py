@@ -131,7 +131,7 @@ class Topic(Declared[TopicSettings]):
         """
         fields = self._publication(message, subject, attributes)
         await self._declared()
-        published: str = await self._caller.ask("topic.publish", **fields)
+        published: str = payload.loads(await self._caller.publish(self.name, fields))
         return published
 
     def publish_sync(
@@ -142,7 +142,8 @@ class Topic(Declared[TopicSettings]):
         attributes: Mapping[str, AttributeValue | Sequence[Any]] | None = None,
     ) -> str:
         """Do as `publish`, from a thread other than the event loop's."""
-        published: str = self._caller.ask_sync("topic.publish", **self._publication(message, subject, attributes))
+        fields = self._publication(message, subject, attributes)
+        published: str = payload.loads(self._caller.publish_sync(self.name, fields))
         return published
 
     def _publication(

@@ -37,6 +37,7 @@ HOSTS = {
     "github.com",
     "keepachangelog.com",
     "mariadb.com",
+    "opentelemetry.io",
     "prometheus.io",
     "rustup.rs",
     "semver.org",
@@ -44,6 +45,7 @@ HOSTS = {
     "www.apache.org",
     "www.postgresql.org",
     "www.sqlite.org",
+    "www.w3.org",
 }
 URL = re.compile(r"\b(?:https?|git|ssh)://(?:[^/@\s]+@)?([A-Za-z0-9.-]+)")
 

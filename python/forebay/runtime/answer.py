@@ -21,6 +21,7 @@ INVOCATION: Final = 0
 EVENT: Final = 1
 BATCH: Final = 2
 STOP: Final = 3
+DELIVERY: Final = 4
 ASYNCHRONOUS: Final = 7
 
 INVOCATIONS: Final = frozenset({INVOCATION, ASYNCHRONOUS})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.runtime.context import parent
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from forebay._core import Engine
+    from forebay.runtime.tracing import Sending, Tracing
 
 Answered = TypeVar("Answered")
+PUBLISH: Final = "topic.publish"
 
 
 class Line(Protocol):
@@ -50,11 +52,13 @@ class Caller:
         self._declare: Callable[[], None] | None = None
         self._reason: str | None = None
         self._thread = 0  # where the app's loop was last seen to run
+        self._tracing: Tracing | None = None
 
-    def connect(self, runner: Line) -> None:
-        """Let calls through."""
+    def connect(self, runner: Line, tracing: Tracing | None = None) -> None:
+        """Let calls through; with tracing, each has a span where its caller has one."""
         self._runner = runner
         self._thread = 0
+        self._tracing = tracing
 
     def cut(self, reason: str | None = None) -> None:
         """Refuse calls from now on."""
@@ -70,28 +74,35 @@ class Caller:
 
     def put(self, stream: str, key: str, data: bytes | str) -> asyncio.Future[str]:
         """Put a record."""
-        runner = self._here("put")
-        return runner.ask(lambda engine: engine.put(stream, key, data))
+        runner, span = self._here("put"), self._sending("put", stream)
+        return _ask(runner, span, lambda engine, trace: engine.put(stream, key, data, trace))
 
     def put_many(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> asyncio.Future[list[str]]:
         """Put records."""
-        runner = self._here("put_many")
-        return runner.ask(lambda engine: engine.put_many(stream, records))
+        runner, span = self._here("put_many"), self._sending("put", stream, len(records))
+        return _ask(runner, span, lambda engine, trace: engine.put_many(stream, records, trace))
 
     def invoke(self, function: str, body: bytes) -> asyncio.Future[bytes]:
         """Run a function on a payload."""
-        runner = self._here("invoke")
-        return runner.ask(lambda engine: engine.invoke(function, body))
+        runner, span = self._here("invoke"), self._invoking("invoke", function)
+        return _ask(runner, span, lambda engine, trace: engine.invoke(function, body, trace))
 
     def invoke_async(self, function: str, body: bytes) -> asyncio.Future[str]:
         """Have a function run on a payload later."""
         runner, request = self._here("invoke_async"), parent()
-        return runner.ask(lambda engine: engine.invoke_async(function, body, request))
+        span = self._invoking("invoke_async", function)
+        return _ask(runner, span, lambda engine, trace: engine.invoke_async(function, body, request, trace))
 
     def send(self, queue: str, messages: list[Packed]) -> asyncio.Future[bytes]:
         """Send messages; the answer is a JSON array of their ids."""
         runner, request = self._here("send"), parent()
-        return runner.ask(lambda engine: engine.send(queue, messages, request))
+        span = self._sending("send", queue, _count(messages))
+        return _ask(runner, span, lambda engine, trace: engine.send(queue, messages, request, trace))
+
+    def publish(self, topic: str, publication: dict[str, Any]) -> asyncio.Future[bytes]:
+        """Publish; the answer is a message id, JSON. The fields are those of the verb, but for the trace."""
+        runner, span = self._here("publish"), self._sending("publish", topic)
+        return _ask(runner, span, lambda engine, trace: engine.request(PUBLISH, _traced(publication, trace)))
 
     def ask_now(self, verb: str, **fields: Any) -> Any:
         """Ask for what the engine answers at once, from any thread."""
@@ -117,39 +128,62 @@ class Caller:
 
     def put_sync(self, stream: str, key: str, data: bytes | str) -> str:
         """Put a record and wait."""
-        runner = self._elsewhere("put")
-        return runner.blocking(
-            lambda engine: engine.put_sync(stream, key, data), lambda engine: engine.put(stream, key, data)
+        runner, span = self._elsewhere("put"), self._sending("put", stream)
+        return _wait(
+            runner,
+            span,
+            lambda engine, trace: engine.put_sync(stream, key, data, trace),
+            lambda engine, trace: engine.put(stream, key, data, trace),
         )
 
     def put_many_sync(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> list[str]:
         """Put records and wait."""
-        runner = self._elsewhere("put_many")
-        return runner.blocking(
-            lambda engine: engine.put_many_sync(stream, records), lambda engine: engine.put_many(stream, records)
+        runner, span = self._elsewhere("put_many"), self._sending("put", stream, len(records))
+        return _wait(
+            runner,
+            span,
+            lambda engine, trace: engine.put_many_sync(stream, records, trace),
+            lambda engine, trace: engine.put_many(stream, records, trace),
         )
 
     def invoke_sync(self, function: str, body: bytes) -> bytes:
         """Run a function on a payload and wait."""
-        runner = self._elsewhere("invoke")
-        return runner.blocking(
-            lambda engine: engine.invoke_sync(function, body), lambda engine: engine.invoke(function, body)
+        runner, span = self._elsewhere("invoke"), self._invoking("invoke", function)
+        return _wait(
+            runner,
+            span,
+            lambda engine, trace: engine.invoke_sync(function, body, trace),
+            lambda engine, trace: engine.invoke(function, body, trace),
         )
 
     def invoke_async_sync(self, function: str, body: bytes) -> str:
         """Have a function run on a payload later; wait until that is durable."""
         runner, request = self._elsewhere("invoke_async"), parent()
-        return runner.blocking(
-            lambda engine: engine.invoke_async_sync(function, body, request),
-            lambda engine: engine.invoke_async(function, body, request),
+        return _wait(
+            runner,
+            self._invoking("invoke_async", function),
+            lambda engine, trace: engine.invoke_async_sync(function, body, request, trace),
+            lambda engine, trace: engine.invoke_async(function, body, request, trace),
         )
 
     def send_sync(self, queue: str, messages: list[Packed]) -> bytes:
         """Send messages and wait."""
         runner, request = self._elsewhere("send"), parent()
-        return runner.blocking(
-            lambda engine: engine.send_sync(queue, messages, request),
-            lambda engine: engine.send(queue, messages, request),
+        return _wait(
+            runner,
+            self._sending("send", queue, _count(messages)),
+            lambda engine, trace: engine.send_sync(queue, messages, request, trace),
+            lambda engine, trace: engine.send(queue, messages, request, trace),
+        )
+
+    def publish_sync(self, topic: str, publication: dict[str, Any]) -> bytes:
+        """Publish and wait."""
+        runner, span = self._elsewhere("publish"), self._sending("publish", topic)
+        return _wait(
+            runner,
+            span,
+            lambda engine, trace: engine.request_sync(PUBLISH, _traced(publication, trace)),
+            lambda engine, trace: engine.request(PUBLISH, _traced(publication, trace)),
         )
 
     def ask_sync(self, verb: str, **fields: Any) -> Any:
@@ -174,6 +208,14 @@ class Caller:
         body = payload.dumps(fields)
         begin = None if _on_a_loop() else lambda engine: engine.request(verb, body)
         return payload.loads(runner.look(lambda engine: engine.request_sync(verb, body), begin))
+
+    # --- spans
+
+    def _sending(self, operation: str, destination: str, count: int | None = None) -> Sending | None:
+        return None if self._tracing is None else self._tracing.sending(operation, destination, count)
+
+    def _invoking(self, operation: str, function: str) -> Sending | None:
+        return None if self._tracing is None else self._tracing.invoking(operation, function)
 
     # --- who calls from where
 
@@ -215,6 +257,47 @@ class Caller:
 
     async def _declare_soon(self) -> None:
         self.declare_now()
+
+
+def _ask(runner: Line, span: Sending | None, begin: Callable[[Engine, str | None], int]) -> asyncio.Future[Any]:
+    """Begin to ask; the span, if there is one, ends with the answer."""
+    if span is None:
+        return runner.ask(lambda engine: begin(engine, None))
+    try:
+        waiter = runner.ask(lambda engine: begin(engine, span.context))
+    except BaseException as error:
+        span.ended(error)
+        raise
+    waiter.add_done_callback(span.answered)
+    return waiter
+
+
+def _wait(
+    runner: Line,
+    span: Sending | None,
+    direct: Callable[[Engine, str | None], Answered],
+    begin: Callable[[Engine, str | None], int],
+) -> Answered:
+    """Ask from a thread and wait; the span, if there is one, ends with the answer."""
+    trace = None if span is None else span.context
+    try:
+        answered = runner.blocking(lambda engine: direct(engine, trace), lambda engine: begin(engine, trace))
+    except BaseException as error:
+        if span is not None:
+            span.ended(error)
+        raise
+    if span is not None:
+        span.ended(None)
+    return answered
+
+
+def _traced(publication: dict[str, Any], trace: str | None) -> bytes:
+    return payload.dumps(publication if trace is None else {**publication, "trace": trace})
+
+
+def _count(messages: list[Packed]) -> int | None:
+    """Give how many there are where they are several: one alone is no batch."""
+    return len(messages) if len(messages) > 1 else None
 
 
 def _is_here(loop: asyncio.AbstractEventLoop) -> bool:

@@ -11,9 +11,10 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forebay._core import Outcome
+    from forebay._core import Outcome, Work
     from forebay.clock import Attempt
     from forebay.runtime.context import FunctionFacts
+    from forebay.runtime.tracing import Tracing
 
 log = logging.getLogger("forebay.runtime")
 
@@ -29,6 +30,8 @@ class Served:
     """Some mapping reads the function's response."""
     reports: frozenset[str] = frozenset()
     """ARNs of the streams and queues whose mapping reads partial responses."""
+    tracing: Tracing | None = None
+    """Makes a span of each attempt."""
 
 
 class Ends(Protocol):
@@ -41,7 +44,7 @@ class Ends(Protocol):
 class Environment(Protocol):
     """Something that runs one kind of work. Every method is called on the event loop."""
 
-    def start(self, token: int, kind: int, event: Any, request_id: str, deadline_ms: int) -> None:
+    def start(self, work: Work) -> None:
         """Begin an attempt. It ends by itself, and then says so exactly once."""
 
     def stop(self, token: int, status: int) -> None:

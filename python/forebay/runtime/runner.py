@@ -175,11 +175,11 @@ class Runner:
         return len(works) == WORKS_MAX or bool(self._outcomes)
 
     def _begin(self, work: Work) -> None:
-        token, slot, kind, event, request_id, deadline_ms = work
-        if kind == answer.STOP:
-            self._environments[slot].stop(token, answer.STOPPED)
+        environment = self._environments[work[1]]
+        if work[2] == answer.STOP:
+            environment.stop(work[0], answer.STOPPED)
         else:
-            self._environments[slot].start(token, kind, event, request_id, deadline_ms)
+            environment.start(work)
 
     def attempts(self) -> Iterable[Attempt]:
         """Give everything that was started and has not ended."""

@@ -14,6 +14,7 @@ from forebay.runtime.port import Complaints
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forebay._core import Work
     from forebay.runtime.port import Ends, Served
 
 # An eager task runs to its first wait inside its creation: a handler that waits for nothing never goes through the loop.
@@ -43,16 +44,17 @@ class TaskEnvironment:
         self._stopping: dict[int, int] = {}
         self._complaints = Complaints(served.facts.function_name)
 
-    def start(self, token: int, kind: int, event: Any, request_id: str, deadline_ms: int) -> None:
+    def start(self, work: Work) -> None:
         """Begin an attempt in a task of its own, named by its request id."""
-        coroutine = self._run(token, kind, event, request_id, deadline_ms)
-        task = asyncio.Task(coroutine, loop=self._loop, name=request_id, **self._options)
+        task = asyncio.Task(self._run(work), loop=self._loop, name=work[4], **self._options)
         if not task.done():
-            self._running[token] = task
+            self._running[work[0]] = task
 
-    async def _run(self, token: int, kind: int, event: Any, request_id: str, deadline_ms: int) -> None:
+    async def _run(self, work: Work) -> None:
+        token, _, kind, event, request_id, deadline_ms, traces = work
         served, now_ns = self._served, self._now_ns
         began = now_ns()
+        span = None
         try:
             if kind in answer.INVOCATIONS:
                 event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
@@ -61,6 +63,8 @@ class TaskEnvironment:
                     return
             context = Context(served.facts, request_id, deadline_ms)
             context.enter()
+            if served.tracing is not None:
+                span = served.tracing.handling(served.facts.function_name, kind, event, request_id, traces)
             result = await served.handler(event, context)
             if result is None and (kind != answer.BATCH or not event.failures):
                 end = answer.DONE
@@ -68,6 +72,10 @@ class TaskEnvironment:
                 end = answer.returned(served, kind, event, result, request_id)
         except BaseException as error:  # noqa: BLE001  a handler's own: told in the outcome, and nothing of it is lost
             end = answer.raised(error, request_id)
+            if span is not None:
+                span.raised(error)
+        if span is not None:
+            span.ended(self._stopping.get(token, end[0]))
         self._finish(token, end, began)
 
     def _finish(self, token: int, end: answer.Answer, began: int) -> None:

@@ -10,7 +10,7 @@ import contextvars
 import threading
 from collections import deque
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forebay.clock import Attempt
 from forebay.runtime import answer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from forebay._core import Outcome
+    from forebay._core import Outcome, Work
     from forebay.runtime.port import Ends, Served
 
 
@@ -87,21 +87,23 @@ class ThreadEnvironment:
         self._stopping: dict[int, int] = {}
         self._complaints = Complaints(served.facts.function_name)
 
-    def start(self, token: int, kind: int, event: Any, request_id: str, deadline_ms: int) -> None:
+    def start(self, work: Work) -> None:
         """Begin an attempt in a thread."""
-        self._running[token] = request_id
+        token = work[0]
+        self._running[token] = work[4]
 
         def job() -> Callable[[], None]:
             self._pool.current.token = token
             began = self._now_ns()
-            status, body = self._run(kind, event, request_id, deadline_ms)
+            status, body = self._run(work)
             took = self._now_ns() - began
             return lambda: self._finish((token, status, body, took))
 
         self._pool.submit(job)
 
-    def _run(self, kind: int, event: Any, request_id: str, deadline_ms: int) -> answer.Answer:
-        served = self._served
+    def _run(self, work: Work) -> answer.Answer:
+        token, _, kind, event, request_id, deadline_ms, traces = work
+        served, span = self._served, None
         try:
             if kind in answer.INVOCATIONS:
                 event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
@@ -109,10 +111,17 @@ class ThreadEnvironment:
                     return answer.RAISED, refusal
             context = Context(served.facts, request_id, deadline_ms)
             context.enter()
+            if served.tracing is not None:
+                span = served.tracing.handling(served.facts.function_name, kind, event, request_id, traces)
             result = served.handler(event, context)
-            return answer.returned(served, kind, event, result, request_id)
+            end = answer.returned(served, kind, event, result, request_id)
         except BaseException as error:  # noqa: BLE001  a handler's own: told in the outcome, and nothing of it is lost
-            return answer.raised(error, request_id)
+            end = answer.raised(error, request_id)
+            if span is not None:
+                span.raised(error)
+        if span is not None:
+            span.ended(self._stopping.get(token, end[0]))
+        return end
 
     def _finish(self, outcome: Outcome) -> None:
         token, status, body, took = outcome

@@ -90,9 +90,10 @@ queue.describe    {name} -> queue: its settings, and arn, fifo, created_ms, visi
                   "CANCELLED"), to?, rate?, messages (that waited when it began), moved, left, began_ms})
 queue.depth       {name} -> {visible, in_flight, delayed}
 queue.send        {name, messages: [{body, group_id?, deduplication_id?, delay_ms?, attributes? [{name, data_type, value}]}],
-                  parent? (the request whose handler sends)} -> [message id], when they are durable; at most ten. The value of a
-                  Binary attribute is base64
-queue.receive     {name, maximum, wait_ms?, visibility_timeout_ms?, attempt_id?} -> [record of Lambda's event for SQS]
+                  parent? (the request whose handler sends), trace? (`traceparent`, and `tracestate` below it)} -> [message id],
+                  when they are durable; at most ten. The value of a Binary attribute is base64
+queue.receive     {name, maximum, wait_ms?, visibility_timeout_ms?, attempt_id?} -> [record of Lambda's event for
+                  SQS, with `traceContext`? as sent]
 queue.delete_message     {name, receipt_handle} -> {}
 queue.change_visibility  {name, receipt_handle, visibility_timeout_ms} -> {}
 queue.purge       {name} -> {visible, in_flight, delayed}: what was removed
@@ -111,7 +112,7 @@ topic.describe    {name} -> topic: {name, arn, created_ms, subscriptions: [subsc
 topic.subscribe   {name, queue or function, filter_policy? (a JSON text), filter_policy_scope? ("MessageAttributes" |
                   "MessageBody"), raw_message_delivery?} -> topic. One that is subscribed already takes the new settings
 topic.unsubscribe {name, queue or function} -> topic
-topic.publish     {name, message, subject?, attributes? [{name, data_type, value}], parent? (as for queue.send)}
+topic.publish     {name, message, subject?, attributes? [{name, data_type, value}], parent?, trace? (as for queue.send)}
                   -> message id, a text, when everything that comes of it is durable
 topic.delete      {name} -> {}. Its subscriptions go with it. Refused (ResourceConflict) while it is a destination
 

@@ -13,7 +13,7 @@ use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::messages::Message;
+use crate::messages::{carrier, Message};
 
 /// A batch, undecoded: a lazy sequence of a stream's `Record`s or a queue's `Message`s.
 #[pyclass(frozen, module = "forebay")]
@@ -267,6 +267,12 @@ impl Record {
     #[getter]
     fn approximate_arrival_timestamp(&self) -> f64 {
         self.chunk.record(self.position).arrival_ms as f64 / 1e3
+    }
+
+    /// The trace context it was put with, as a carrier of W3C's headers.
+    #[getter]
+    fn trace_context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        self.chunk.record(self.position).trace.map(|trace| carrier(py, trace)).transpose()
     }
 
     /// The payload as JSON.

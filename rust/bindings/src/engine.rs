@@ -8,11 +8,13 @@ use forebay_engine::attempts::{Settled, Task, Work};
 use forebay_engine::error::{Answer, EngineError, Reply, Ticket, Waiter};
 use forebay_engine::functions::Registration;
 use forebay_engine::open::{End, Settings};
-use forebay_engine::queue::message::{Attribute, NewMessage};
+use forebay_engine::queue::message::NewMessage;
 use forebay_engine::state::{parse_uuid, uuid_text};
+use forebay_engine::trace::Origin;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
+use crate::arguments::{bytes_of, new_messages, text_of, Pairs};
 use crate::batch::Batch;
 use crate::errors::exception;
 use crate::event::kinesis_event;
@@ -51,59 +53,37 @@ impl Engine {
     }
 }
 
-fn put(end: &End, stream: &str, records: &[(&str, &[u8])], waiter: Waiter) {
+fn put(end: &End, stream: &str, records: &[(&str, &[u8])], trace: Option<&str>, waiter: Waiter) {
     match end {
-        End::Owner(owner) => owner.engine.put(stream, records.iter().copied(), waiter),
-        End::Client(client) => client.put(stream, records.iter().copied(), waiter),
+        End::Owner(owner) => owner.engine.put(stream, records.iter().copied(), trace, waiter),
+        End::Client(client) => client.put(stream, records.iter().copied(), trace, waiter),
     }
 }
 
-fn send(end: &End, queue: &str, messages: &[NewMessage], parent: Option<u128>, waiter: Waiter) {
+fn send(end: &End, queue: &str, messages: &[NewMessage], origin: Origin<'_>, waiter: Waiter) {
     match end {
-        End::Owner(owner) => owner.engine.send(queue, messages, parent, waiter),
+        End::Owner(owner) => owner.engine.send(queue, messages, origin, waiter),
         End::Client(client) => {
-            let body =
-                serde_json::json!({"name": queue, "messages": messages, "parent": parent.map(uuid_text)}).to_string();
+            let parent = origin.parent.map(uuid_text);
+            let asked =
+                serde_json::json!({"name": queue, "messages": messages, "parent": parent, "trace": origin.trace});
+            let body = asked.to_string();
             client.request("queue.send", body.as_bytes(), waiter);
         }
     }
 }
 
-/// Messages out of `(body, group, deduplication id, delay in ms, attributes)`, each attribute `(name, type, value)`.
-fn new_messages(given: &Bound<'_, PyList>) -> PyResult<Vec<NewMessage>> {
-    given.iter().map(|one| new_message(&one)).collect()
-}
-
-type Texts = (Option<String>, Option<String>, Option<u64>, Vec<(String, String, String)>);
-
-fn new_message(given: &Bound<'_, PyAny>) -> PyResult<NewMessage> {
-    let body = text_of(&given.get_item(0)?, "body")?.to_owned();
-    let texts: PyResult<Texts> = (|| {
-        Ok((
-            given.get_item(1)?.extract()?,
-            given.get_item(2)?.extract()?,
-            given.get_item(3)?.extract()?,
-            given.get_item(4)?.extract()?,
-        ))
-    })();
-    let (group_id, deduplication_id, delay_ms, attributes) =
-        texts.map_err(|_| refused(given, "a message", "not made of text without lone surrogates"))?;
-    let attributes =
-        attributes.into_iter().map(|(name, data_type, value)| Attribute { name, data_type, value }).collect();
-    Ok(NewMessage { body, group_id, deduplication_id, delay_ms, attributes })
-}
-
-fn invoke(end: &End, function: &str, payload: &[u8], waiter: Waiter) {
+fn invoke(end: &End, function: &str, payload: &[u8], trace: Option<&str>, waiter: Waiter) {
     match end {
-        End::Owner(owner) => owner.engine.invoke(function, payload.into(), waiter),
-        End::Client(client) => client.invoke(function, payload, waiter),
+        End::Owner(owner) => owner.engine.invoke(function, payload.into(), trace, waiter),
+        End::Client(client) => client.invoke(function, payload, trace, waiter),
     }
 }
 
-fn invoke_async(end: &End, function: &str, payload: &[u8], parent: Option<u128>, waiter: Waiter) {
+fn invoke_async(end: &End, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
     match end {
-        End::Owner(owner) => owner.engine.invoke_async(function, payload, parent, waiter),
-        End::Client(client) => client.invoke_async(function, payload, parent, waiter),
+        End::Owner(owner) => owner.engine.invoke_async(function, payload, origin, waiter),
+        End::Client(client) => client.invoke_async(function, payload, origin, waiter),
     }
 }
 
@@ -151,56 +131,6 @@ fn reply(py: Python<'_>, reply: &Reply, one: bool) -> PyResult<Py<PyAny>> {
 
 /// Marks the tickets of single puts, whose answer is one number and not a list.
 const ONE: u64 = 1 << 63;
-
-/// Data as bytes: `bytes` as they are, `str` as UTF-8.
-fn bytes_of<'a>(data: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
-    if let Ok(bytes) = data.cast::<PyBytes>() {
-        return Ok(bytes.as_bytes());
-    }
-    match data.cast::<PyString>() {
-        Ok(text) => text.to_str().map(str::as_bytes).map_err(|_| refused(data, "data", "text with a lone surrogate")),
-        Err(_) => {
-            let kind = data.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-            Err(refused(data, "data", &format!("{kind}: allowed are bytes and str")))
-        }
-    }
-}
-
-fn text_of<'a>(text: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a str> {
-    let Ok(string) = text.cast::<PyString>() else {
-        let kind = text.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-        return Err(refused(text, what, &format!("{kind}: it must be a str")));
-    };
-    string.to_str().map_err(|_| refused(text, what, "text with a lone surrogate"))
-}
-
-fn refused(value: &Bound<'_, PyAny>, what: &str, why: &str) -> PyErr {
-    exception(value.py(), &EngineError::Invalid(format!("{what} is {why}")))
-}
-
-/// `(data, partition key)` pairs, borrowed from their objects.
-struct Pairs<'py>(Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>);
-
-impl<'py> Pairs<'py> {
-    fn of(records: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let mut pairs = Vec::with_capacity(records.len().unwrap_or(0));
-        for item in records.try_iter()? {
-            let item = item?;
-            let Ok(pair) = item.cast::<PyTuple>() else {
-                return Err(refused(&item, "a record", "no (data, partition_key) tuple"));
-            };
-            if pair.len() != 2 {
-                return Err(refused(&item, "a record", "no (data, partition_key) tuple"));
-            }
-            pairs.push((pair.get_item(0)?, pair.get_item(1)?));
-        }
-        Ok(Self(pairs))
-    }
-
-    fn slices(&self) -> PyResult<Vec<(&str, &[u8])>> {
-        self.0.iter().map(|(data, key)| Ok((text_of(key, "partition_key")?, bytes_of(data)?))).collect()
-    }
-}
 
 #[pymethods]
 impl Engine {
@@ -281,93 +211,133 @@ impl Engine {
         }
     }
 
-    fn put(&self, py: Python<'_>, stream: &str, key: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<Ticket> {
+    #[pyo3(signature = (stream, key, data, trace = None))]
+    fn put(
+        &self,
+        py: Python<'_>,
+        stream: &str,
+        key: &Bound<'_, PyAny>,
+        data: &Bound<'_, PyAny>,
+        trace: Option<&str>,
+    ) -> PyResult<Ticket> {
         let records = [(text_of(key, "partition_key")?, bytes_of(data)?)];
         let (end, ticket, _) = self.ticket(py)?;
-        py.detach(|| put(end, stream, &records, Waiter::Bell(ticket | ONE)));
+        py.detach(|| put(end, stream, &records, trace, Waiter::Bell(ticket | ONE)));
         Ok(ticket | ONE)
     }
 
-    fn put_many(&self, py: Python<'_>, stream: &str, records: &Bound<'_, PyAny>) -> PyResult<Ticket> {
+    #[pyo3(signature = (stream, records, trace = None))]
+    fn put_many(
+        &self,
+        py: Python<'_>,
+        stream: &str,
+        records: &Bound<'_, PyAny>,
+        trace: Option<&str>,
+    ) -> PyResult<Ticket> {
         let pairs = Pairs::of(records)?;
         let slices = pairs.slices()?;
         let (end, ticket, waiter) = self.ticket(py)?;
-        py.detach(|| put(end, stream, &slices, waiter));
+        py.detach(|| put(end, stream, &slices, trace, waiter));
         Ok(ticket)
     }
 
+    #[pyo3(signature = (stream, key, data, trace = None))]
     fn put_sync(
         &self,
         py: Python<'_>,
         stream: &str,
         key: &Bound<'_, PyAny>,
         data: &Bound<'_, PyAny>,
+        trace: Option<&str>,
     ) -> PyResult<Py<PyAny>> {
         let records = [(text_of(key, "partition_key")?, bytes_of(data)?)];
         let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| put(end, stream, &records, waiter))?, true)
+        reply(py, &wait(py, |waiter| put(end, stream, &records, trace, waiter))?, true)
     }
 
-    fn put_many_sync(&self, py: Python<'_>, stream: &str, records: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (stream, records, trace = None))]
+    fn put_many_sync(
+        &self,
+        py: Python<'_>,
+        stream: &str,
+        records: &Bound<'_, PyAny>,
+        trace: Option<&str>,
+    ) -> PyResult<Py<PyAny>> {
         let pairs = Pairs::of(records)?;
         let slices = pairs.slices()?;
         let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| put(end, stream, &slices, waiter))?, false)
+        reply(py, &wait(py, |waiter| put(end, stream, &slices, trace, waiter))?, false)
     }
 
+    #[pyo3(signature = (queue, messages, parent, trace = None))]
     fn send(
         &self,
         py: Python<'_>,
         queue: &str,
         messages: &Bound<'_, PyList>,
         parent: Option<&str>,
+        trace: Option<&str>,
     ) -> PyResult<Ticket> {
-        let (messages, parent) = (new_messages(messages)?, request_number(parent));
+        let (messages, origin) = (new_messages(messages)?, Origin { parent: request_number(parent), trace });
         let (end, ticket, waiter) = self.ticket(py)?;
-        py.detach(|| send(end, queue, &messages, parent, waiter));
+        py.detach(|| send(end, queue, &messages, origin, waiter));
         Ok(ticket)
     }
 
+    #[pyo3(signature = (queue, messages, parent, trace = None))]
     fn send_sync(
         &self,
         py: Python<'_>,
         queue: &str,
         messages: &Bound<'_, PyList>,
         parent: Option<&str>,
+        trace: Option<&str>,
     ) -> PyResult<Py<PyAny>> {
-        let (messages, parent) = (new_messages(messages)?, request_number(parent));
+        let (messages, origin) = (new_messages(messages)?, Origin { parent: request_number(parent), trace });
         let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| send(end, queue, &messages, parent, waiter))?, false)
+        reply(py, &wait(py, |waiter| send(end, queue, &messages, origin, waiter))?, false)
     }
 
-    fn invoke(&self, py: Python<'_>, function: &str, payload: &[u8]) -> PyResult<Ticket> {
+    #[pyo3(signature = (function, payload, trace = None))]
+    fn invoke(&self, py: Python<'_>, function: &str, payload: &[u8], trace: Option<&str>) -> PyResult<Ticket> {
         let (end, ticket, waiter) = self.ticket(py)?;
-        py.detach(|| invoke(end, function, payload, waiter));
+        py.detach(|| invoke(end, function, payload, trace, waiter));
         Ok(ticket)
     }
 
-    fn invoke_sync(&self, py: Python<'_>, function: &str, payload: &[u8]) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (function, payload, trace = None))]
+    fn invoke_sync(&self, py: Python<'_>, function: &str, payload: &[u8], trace: Option<&str>) -> PyResult<Py<PyAny>> {
         let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| invoke(end, function, payload, waiter))?, false)
+        reply(py, &wait(py, |waiter| invoke(end, function, payload, trace, waiter))?, false)
     }
 
-    fn invoke_async(&self, py: Python<'_>, function: &str, payload: &[u8], parent: Option<&str>) -> PyResult<Ticket> {
+    #[pyo3(signature = (function, payload, parent, trace = None))]
+    fn invoke_async(
+        &self,
+        py: Python<'_>,
+        function: &str,
+        payload: &[u8],
+        parent: Option<&str>,
+        trace: Option<&str>,
+    ) -> PyResult<Ticket> {
         let (end, ticket, waiter) = self.ticket(py)?;
-        let parent = request_number(parent);
-        py.detach(|| invoke_async(end, function, payload, parent, waiter));
+        let origin = Origin { parent: request_number(parent), trace };
+        py.detach(|| invoke_async(end, function, payload, origin, waiter));
         Ok(ticket)
     }
 
+    #[pyo3(signature = (function, payload, parent, trace = None))]
     fn invoke_async_sync(
         &self,
         py: Python<'_>,
         function: &str,
         payload: &[u8],
         parent: Option<&str>,
+        trace: Option<&str>,
     ) -> PyResult<Py<PyAny>> {
         let end = self.end(py)?;
-        let parent = request_number(parent);
-        reply(py, &wait(py, |waiter| invoke_async(end, function, payload, parent, waiter))?, false)
+        let origin = Origin { parent: request_number(parent), trace };
+        reply(py, &wait(py, |waiter| invoke_async(end, function, payload, origin, waiter))?, false)
     }
 
     fn request(&self, py: Python<'_>, verb: &str, body: &[u8]) -> PyResult<Ticket> {
@@ -431,6 +401,8 @@ impl Engine {
 const EVENT: u8 = 7;
 
 fn work_tuple(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyTuple>> {
+    let traces = work.traces();
+    let traces = if traces.is_empty() { None } else { Some(PyTuple::new(py, traces)?) };
     let (kind, event) = match work.task {
         Task::Invoke(payload) => (0, PyBytes::new(py, &payload).into_any()),
         Task::Batch { records, window, as_event: true } => {
@@ -445,5 +417,5 @@ fn work_tuple(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyTuple>> {
         Task::Deliver(record) => (4, PyBytes::new(py, &record).into_any()),
         Task::Event(payload) => (EVENT, PyBytes::new(py, &payload).into_any()),
     };
-    (work.token, work.slot, kind, event, uuid_text(work.request), work.deadline_ms).into_pyobject(py)
+    (work.token, work.slot, kind, event, uuid_text(work.request), work.deadline_ms, traces).into_pyobject(py)
 }

@@ -1,5 +1,6 @@
 //! `forebay._core`: the stairwell between Python and the engine. A list, and little else.
 
+mod arguments;
 mod batch;
 mod doctor;
 mod engine;

@@ -36,6 +36,17 @@ impl Message {
     }
 }
 
+/// A trace context as OpenTelemetry's propagators read it.
+pub(crate) fn carrier<'py>(py: Python<'py>, trace: &str) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let (parent, state) = trace.split_once('\n').unwrap_or((trace, ""));
+    dict.set_item(intern!(py, "traceparent"), parent)?;
+    if !state.is_empty() {
+        dict.set_item(intern!(py, "tracestate"), state)?;
+    }
+    Ok(dict)
+}
+
 fn present(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
@@ -99,6 +110,12 @@ impl Message {
     #[getter]
     fn dead_letter_source(&self) -> Option<&str> {
         present(self.item.message().source)
+    }
+
+    /// The trace context it was sent with, as a carrier of W3C's headers.
+    #[getter]
+    fn trace_context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        self.item.trace().map(|trace| carrier(py, trace)).transpose()
     }
 
     /// Message attributes by name: text, numbers and bytes.
@@ -191,6 +208,8 @@ struct Answered {
     #[serde(rename = "eventSourceARN")]
     arn: String,
     aws_region: String,
+    #[serde(default)]
+    trace_context: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +284,7 @@ fn item(answered: &Answered) -> PyResult<(Item, QueueSource)> {
             source: &name_of(text("DeadLetterQueueSourceArn")),
             attributes: &attributes,
             body: &answered.body,
+            trace: answered.trace_context.as_deref(),
         },
     );
     Ok((item, source))

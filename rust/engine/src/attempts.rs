@@ -32,14 +32,23 @@ pub(crate) enum Job {
     /// Records that had been given up, run again by an operator's wish.
     Redrive { key: FailureKey, records: Records },
     /// A synchronous invocation.
-    Invoke { payload: Arc<[u8]>, waiter: Option<Waiter> },
+    Invoke { payload: Arc<[u8]>, trace: Option<Arc<str>>, waiter: Option<Waiter> },
     /// An asynchronous event.
     Event { queue: u64, key: Key, event: Event, interruptions: u32 },
     /// A failure record on its way to a destination.
-    Delivery { key: FailureKey, record: Arc<[u8]> },
+    Delivery { key: FailureKey, record: Arc<[u8]>, trace: Option<Arc<str>> },
 }
 
 impl Job {
+    /// The trace context of what is no batch.
+    fn trace(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Invoke { trace, .. } | Self::Delivery { trace, .. } => trace.clone(),
+            Self::Event { event, .. } => event.trace.clone(),
+            Self::Batch { .. } | Self::Messages(_) | Self::Redrive { .. } => None,
+        }
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Delivery { .. } => Kind::Delivery,
@@ -99,6 +108,8 @@ pub struct Work {
     pub request: u128,
     /// When the attempt must have ended, wall ms.
     pub deadline_ms: u64,
+    /// The trace context of what is no batch: see [`Work::traces`].
+    pub trace: Option<Arc<str>>,
     /// What to do.
     pub task: Task,
 }
@@ -248,7 +259,8 @@ impl State {
             let Some(token) = self.outbox.cancels.pop_front() else { break };
             if let Some(attempt) = self.attempts.get_mut(token) {
                 let slot = attempt.slot;
-                works.push(Work { token, slot, request: attempt.request, deadline_ms: 0, task: Task::Cancel });
+                let request = attempt.request;
+                works.push(Work { token, slot, request, deadline_ms: 0, trace: None, task: Task::Cancel });
             }
         }
         self.give_places();
@@ -342,7 +354,8 @@ impl State {
             Job::Delivery { record, .. } => Task::Deliver(record.clone()),
         };
         let deadline_ms = now.wall_ms + function.timeout_ns / 1_000_000;
-        let work = Work { token, slot: attempt.slot, request: attempt.request, deadline_ms, task };
+        let work =
+            Work { token, slot: attempt.slot, request: attempt.request, deadline_ms, trace: attempt.job.trace(), task };
         if let Some(poller) = suspect {
             self.keep_suspects(poller);
         }

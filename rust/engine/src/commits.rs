@@ -13,6 +13,8 @@ use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError, Table, Write};
 use crate::queue::{QueueId, SentCommit};
 use crate::state::State;
+use crate::streams::Entries;
+use crate::trace::check_trace;
 
 /// How long progress alone waits for company before it is committed.
 pub(crate) const LAZY_NS: u64 = 5_000_000;
@@ -156,13 +158,8 @@ impl State {
     }
 
     /// Accept records for a stream; the waiter is answered when they are durable.
-    pub(crate) fn accept<'a>(
-        &mut self,
-        stream: &str,
-        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
-        waiter: Waiter,
-    ) {
-        match self.accept_all(stream, records) {
+    pub(crate) fn accept<'a>(&mut self, stream: &str, records: impl Entries<'a>, trace: Option<&str>, waiter: Waiter) {
+        match self.accept_all(stream, records, trace) {
             Ok(numbers) => {
                 self.pending.waiters.push((waiter, Reply::Numbers(numbers)));
                 self.pending.urgent = true;
@@ -174,9 +171,11 @@ impl State {
     fn accept_all<'a>(
         &mut self,
         stream: &str,
-        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
+        records: impl Entries<'a>,
+        trace: Option<&str>,
     ) -> Result<Vec<u64>, EngineError> {
         self.check_room()?;
+        check_trace(trace)?;
         check_size(records.clone())?;
         let entry = self.streams.get(stream).ok_or_else(|| self.no_stream(stream))?;
         if entry.open_shards().len() == 0 {
@@ -191,7 +190,7 @@ impl State {
             let id = entry.route(hash);
             let Some(shard) = self.shards[id as usize].as_mut() else { continue };
             numbers.push(shard.number(shard.next));
-            if shard.accept(key, data, key_hash, arrival_ms) {
+            if shard.accept((key, data), key_hash, arrival_ms, trace) {
                 self.pending.shards.push(id);
             }
             data_bytes += data.len();

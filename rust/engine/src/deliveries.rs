@@ -201,7 +201,8 @@ impl State {
             if let Some(queue) = self.deliveries.queues.get_mut(&id) {
                 queue.under_way.insert(key);
             }
-            self.ready(Attempt::new(slot, Job::Delivery { key, record }, row.delivery_attempts + 1), false);
+            let job = Job::Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
+            self.ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
         }
         Ok(())
     }

@@ -15,7 +15,9 @@ use crate::port::{Reader, Store};
 use crate::queue::message::NewMessage;
 use crate::slots::{SlotRecord, Slots};
 use crate::state::{Config, State, SWEEP_NS};
+use crate::streams::Entries;
 use crate::threads::read_clock;
+use crate::trace::Origin;
 use forebay_core::Now;
 
 /// What an engine is built from.
@@ -223,33 +225,28 @@ impl Engine {
         (ticket, Waiter::Bell(ticket))
     }
 
-    /// Accept records for a stream; `waiter` is answered when they are durable.
-    pub fn put<'a>(
-        &self,
-        stream: &str,
-        records: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
-        waiter: Waiter,
-    ) {
+    /// Accept records for a stream, all of one trace context; `waiter` is answered when they are durable.
+    pub fn put<'a>(&self, stream: &str, records: impl Entries<'a>, trace: Option<&str>, waiter: Waiter) {
         let refused = records.clone().find_map(|(key, data)| crate::streams::check_record(key, data).err());
         self.with(|state| match refused {
             Some(error) => state.answer(waiter, Err(error)),
-            None => state.accept(stream, records, waiter),
+            None => state.accept(stream, records, trace, waiter),
         });
     }
 
-    /// Send messages to a queue; `waiter` gets their ids, a JSON array, when they are durable. `parent`: as for `invoke_async`.
-    pub fn send(&self, queue: &str, messages: &[NewMessage], parent: Option<u128>, waiter: Waiter) {
-        self.with(|state| state.send_messages(queue, messages, parent, waiter));
+    /// Send messages to a queue; `waiter` gets their ids, a JSON array, when they are durable.
+    pub fn send(&self, queue: &str, messages: &[NewMessage], origin: Origin<'_>, waiter: Waiter) {
+        self.with(|state| state.send_messages(queue, messages, origin, waiter));
     }
 
     /// Run a function once; `waiter` gets its response.
-    pub fn invoke(&self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
-        self.with(|state| state.invoke(function, payload, waiter));
+    pub fn invoke(&self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
+        self.with(|state| state.invoke(function, payload, trace, waiter));
     }
 
-    /// Accept an event for a function; `waiter` gets its request id when it is durable. `parent`: the request whose handler asks.
-    pub fn invoke_async(&self, function: &str, payload: &[u8], parent: Option<u128>, waiter: Waiter) {
-        self.with(|state| state.invoke_async(function, payload, parent, waiter));
+    /// Accept an event for a function; `waiter` gets its request id when it is durable.
+    pub fn invoke_async(&self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
+        self.with(|state| state.invoke_async(function, payload, origin, waiter));
     }
 
     /// Ask in words: see `python/forebay/wire/verbs.py`.

@@ -107,6 +107,9 @@ pub(crate) struct FailureRow {
     /// Of an asynchronous event: how it ended. Its record is made of that and of the payload, which stands where records do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Ended>,
+    /// Trace context of the event, or of the first of the records that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<String>,
 }
 
 impl FailureRow {
@@ -142,6 +145,9 @@ impl Ended {
     }
 }
 
+/// What is kept of records: packed, their trace context, how their event is written.
+type Kept<'a> = (&'a [u8], Option<&'a str>, Option<&'a dyn Fn() -> String>);
+
 /// A `Discard` command's particulars.
 #[derive(Clone, Copy)]
 pub(crate) struct Discarded {
@@ -172,18 +178,19 @@ impl State {
     pub(crate) fn discard(&mut self, id: PollerId, discarded: Discarded, records: &Records) {
         let mut packed = Chunk::starting_at(0);
         for (_, record) in records.iter() {
-            packed.push(record.key, record.data, record.key_hash, record.arrival_ms);
+            packed.push_traced(record.key, record.data, record.key_hash, record.arrival_ms, record.trace);
         }
         let mut arrivals = records.iter().map(|(_, record)| record.arrival_ms);
         let first_ms = arrivals.next();
         let arrivals_ms = first_ms.map(|first_ms| (first_ms, arrivals.last().unwrap_or(first_ms)));
         let event = || crate::events::kinesis_event(records).to_string();
-        self.write_failure(id, discarded, &records.positions, arrivals_ms, (packed.body(), Some(&event)));
+        let trace = records.iter().find_map(|(_, record)| record.trace);
+        self.write_failure(id, discarded, &records.positions, arrivals_ms, (packed.body(), trace, Some(&event)));
     }
 
     /// The same for records that retention has dropped meanwhile: their data is gone, what is known of them is kept.
     pub(crate) fn discard_unseen(&mut self, id: PollerId, discarded: Discarded, positions: &[u64]) {
-        self.write_failure(id, discarded, positions, None, (&[], None));
+        self.write_failure(id, discarded, positions, None, (&[], None, None));
     }
 
     fn write_failure(
@@ -192,7 +199,7 @@ impl State {
         discarded: Discarded,
         positions: &[u64],
         arrivals_ms: Option<(u64, u64)>,
-        (packed, event): (&[u8], Option<&dyn Fn() -> String>),
+        (packed, trace, event): Kept<'_>,
     ) {
         let Some(poller) = self.pollers[id].as_ref() else { return };
         let source = poller.source.clone();
@@ -216,6 +223,7 @@ impl State {
             record: Value::Object(record),
             positions: positions.to_vec(),
             ended: None,
+            trace: trace.map(str::to_owned),
         };
         self.history.batches.given_up(GivenUp {
             at_ms: self.now.wall_ms,
@@ -262,6 +270,7 @@ impl State {
             record,
             positions: Vec::new(),
             ended: None,
+            trace: None,
         };
         self.save_failure(key, &row, &[]);
     }

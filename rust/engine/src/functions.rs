@@ -14,6 +14,7 @@ use crate::limits::FunctionLimits;
 use crate::meters::FunctionMeters;
 use crate::metrics::Registry;
 use crate::state::State;
+use crate::trace::{check_trace, kept};
 
 /// How long a destination may take for one record.
 const DELIVERY_TIMEOUT_MS: u64 = 60_000;
@@ -133,7 +134,10 @@ impl State {
         Ok(slot)
     }
 
-    pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, waiter: Waiter) {
+    pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
+        if let Err(error) = check_trace(trace) {
+            return self.answer(waiter, Err(error));
+        }
         let refused = match self.function_names.get(function) {
             Some(_) if self.draining || !self.started => {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
@@ -144,7 +148,8 @@ impl State {
             Some(&slot) => match self.place_of_invoke(slot) {
                 Ok(lease) => {
                     self.outbox.invoke_bytes += payload.len();
-                    let mut attempt = Attempt::new(slot, Job::Invoke { payload, waiter: Some(waiter) }, 1);
+                    let mut attempt =
+                        Attempt::new(slot, Job::Invoke { payload, trace: kept(trace), waiter: Some(waiter) }, 1);
                     attempt.lease = Some(lease);
                     return self.ready(attempt, false);
                 }

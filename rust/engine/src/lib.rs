@@ -48,4 +48,5 @@ pub mod streams;
 mod suspects;
 mod threads;
 pub mod topic;
+pub mod trace;
 mod verbs;

@@ -103,7 +103,7 @@ impl State {
         for (at, &position) in row.positions.iter().enumerate() {
             let record = packed.record(at as u64);
             let mut chunk = Chunk::starting_at(position);
-            chunk.push(record.key, record.data, record.key_hash, record.arrival_ms);
+            chunk.push_traced(record.key, record.data, record.key_hash, record.arrival_ms, record.trace);
             chunks.push(Arc::new(chunk));
         }
         let records = Records { source, positions: row.positions.into(), chunks: chunks.into() };
@@ -121,7 +121,7 @@ impl State {
             row.delivery_attempts = 0;
             self.save_failure(key, &row, payload);
         } else {
-            self.revive_event(key, ended, payload);
+            self.revive_event(key, ended, row.trace.as_deref(), payload);
         }
     }
 

@@ -84,6 +84,11 @@ pub(crate) struct Shard {
     pub(crate) oldest_ms: Option<u64>,
 }
 
+/// Records to be put: `(partition key, data)`.
+pub trait Entries<'a>: ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone {}
+
+impl<'a, T: ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone> Entries<'a> for T {}
+
 impl Stream {
     pub(crate) fn new(row: StreamRow, arn: String, meters: StreamMeters) -> Self {
         Self { row, arn, meters, shards: Vec::new(), routes: Vec::new() }
@@ -134,10 +139,16 @@ impl Shard {
     }
 
     /// Accept a record; true if it is the shard's first since the last commit.
-    pub(crate) fn accept(&mut self, key: &str, data: &[u8], key_hash: u32, arrival_ms: u64) -> bool {
+    pub(crate) fn accept(
+        &mut self,
+        (key, data): (&str, &[u8]),
+        key_hash: u32,
+        arrival_ms: u64,
+        trace: Option<&str>,
+    ) -> bool {
         let fresh = self.pending.is_none();
         let chunk = self.pending.get_or_insert_with(|| Chunk::starting_at(self.next));
-        chunk.push(key, data, key_hash, arrival_ms);
+        chunk.push_traced(key, data, key_hash, arrival_ms, trace);
         self.next += 1;
         fresh
     }

@@ -15,6 +15,7 @@ use forebay_engine::chunk::Chunk;
 use forebay_engine::error::{EngineError, Reply};
 use forebay_engine::slots::Slots;
 use forebay_engine::socket::frame;
+use forebay_engine::trace::Origin;
 use store_common::{quick_dir, Random};
 
 /// Inputs of the ordinary run, for each target.
@@ -81,11 +82,15 @@ fn chunks() {
         whole.push(&format!("key-{record}"), &[record as u8; 40][..record as usize * 10], record as u32, 1_000);
     }
     whole.push_lost(7);
+    for trace in ["one", "one", "another"] {
+        whole.push_traced("key", b"data", 9, 1_001, Some(trace));
+    }
     feed("chunks", &[whole.body().to_vec(), Vec::new()], |bytes| {
         let Some(chunk) = Chunk::open(3, bytes.to_vec()) else { return };
         for position in chunk.first()..chunk.end() {
             let record = chunk.record(position);
             assert_eq!(record.data.len(), chunk.data_len(position) as usize);
+            assert!(record.trace.is_none() || chunk.is_traced());
         }
         assert_eq!(chunk.body(), bytes, "what was taken is what was given");
     });
@@ -95,8 +100,10 @@ fn chunks() {
 fn frames() {
     let refused = EngineError::TooMany { message: "m".into(), reason: "r".into(), retry_after_ms: 5 };
     let corpus = [
-        frame::put(7, "stream", [("k", &b"data"[..]), ("", &b""[..])].into_iter()),
-        frame::invoke(8, "function", b"{\"a\": 1}"),
+        frame::put(7, "stream", [("k", &b"data"[..]), ("", &b""[..])].into_iter(), None),
+        frame::put(7, "stream", [("k", &b"data"[..])].into_iter(), Some("00-1-2-01")),
+        frame::invoke(8, "function", b"{\"a\": 1}", None),
+        frame::invoke_async(8, "function", b"1", Origin { parent: Some(5), trace: Some("00-1-2-01") }),
         frame::verb(9, "mapping.declare", b"{\"stream\": \"s\"}"),
         frame::answer(1, &Ok(Reply::Numbers(vec![1, u64::MAX]))),
         frame::answer(2, &Ok(Reply::Json(b"{}".to_vec()))),

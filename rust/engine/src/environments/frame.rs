@@ -5,9 +5,9 @@
 //!
 //! | to the environment | body |
 //! | --- | --- |
-//! | 1 a payload, 2 an event | `flags u8, deadline_ms u64, request id (36 bytes)`, JSON |
+//! | 1 a payload, 2 an event | `flags u8, deadline_ms u64, request id (36 bytes), length u16, trace contexts`, JSON |
 //! | 3 a batch of records | the same head, then what [`encode_batch`] makes |
-//! | 4 a batch of messages | the same head, then the event that AWS Lambda makes of them, JSON |
+//! | 4 a batch of messages | the same head, then what `queue.receive` would answer, as `Records` of a JSON object |
 //!
 //! | from it | body |
 //! | --- | --- |
@@ -29,8 +29,12 @@ use crate::state::uuid_text;
 
 /// Greatest answer: a response of the greatest size, or an error object with all its text.
 const ANSWER_MAX: usize = 8 << 20;
+/// Most trace contexts of one frame, as its length can be written in 16 bits.
+const TRACES_MAX: usize = 63;
 const READS: u8 = 1;
 const REPORTS: u8 = 2;
+/// The invocation is asynchronous, which its span tells.
+const ASYNCHRONOUS: u8 = 4;
 
 /// What an environment says.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,15 +54,23 @@ pub(crate) fn invocation(errand: &Errand) -> Vec<u8> {
         Task::Messages { as_event: false, .. } => 4,
         _ => 1,
     };
-    let flags = [(errand.reads, READS), (errand.reports, REPORTS)];
+    let is_asynchronous = matches!(errand.work.task, Task::Event(_));
+    let flags = [(errand.reads, READS), (errand.reports, REPORTS), (is_asynchronous, ASYNCHRONOUS)];
     frame.extend_from_slice(&[kind, flags.iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).sum()]);
     frame.extend_from_slice(&errand.work.deadline_ms.to_le_bytes());
     frame.extend_from_slice(uuid_text(errand.work.request).as_bytes());
+    // A context has no tab and at most 1,024 bytes.
+    let traces = errand.work.traces().into_iter().take(TRACES_MAX).collect::<Vec<_>>().join("\t");
+    frame.extend_from_slice(&(traces.len() as u16).to_le_bytes());
+    frame.extend_from_slice(traces.as_bytes());
     match &errand.work.task {
         Task::Invoke(payload) | Task::Event(payload) | Task::Deliver(payload) => frame.extend_from_slice(payload),
         Task::Batch { records, window, as_event: true } => write_kinesis_event(records, window.as_ref(), &mut frame),
         Task::Batch { records, window, .. } => encode_batch(records, window.as_ref(), &mut frame),
-        Task::Messages { messages, .. } => frame.extend_from_slice(messages.event().to_string().as_bytes()),
+        Task::Messages { messages, as_event } => {
+            let event = if *as_event { messages.event() } else { messages.answered() };
+            frame.extend_from_slice(event.to_string().as_bytes());
+        }
         Task::Cancel => {}
     }
     let length = (frame.len() - 4) as u32;
@@ -113,6 +125,7 @@ pub fn encode_batch(records: &Records, window: Option<&Window>, out: &mut Vec<u8
             put_text(&window.state, out);
         }
     }
+    put_traces(records, out);
     out.extend_from_slice(&(records.positions.len() as u32).to_le_bytes());
     for (position, record) in records.iter() {
         out.extend_from_slice(&position.to_le_bytes());
@@ -121,6 +134,25 @@ pub fn encode_batch(records: &Records, window: Option<&Window>, out: &mut Vec<u8
         put_text(record.key, out);
         out.extend_from_slice(&(record.data.len() as u32).to_le_bytes());
         out.extend_from_slice(record.data);
+    }
+}
+
+/// Where the trace context changes: the record's index, and the context from there on; empty for none.
+fn put_traces(records: &Records, out: &mut Vec<u8>) {
+    let mut changes = Vec::new();
+    if records.chunks.iter().any(|chunk| chunk.is_traced()) {
+        let mut before = None;
+        for (index, (_, record)) in records.iter().enumerate() {
+            if record.trace != before {
+                changes.push((index as u32, record.trace.unwrap_or_default()));
+                before = record.trace;
+            }
+        }
+    }
+    out.extend_from_slice(&(changes.len() as u32).to_le_bytes());
+    for (index, trace) in changes {
+        out.extend_from_slice(&index.to_le_bytes());
+        put_text(trace, out);
     }
 }
 
@@ -142,9 +174,18 @@ pub fn decode_batch(bytes: &[u8]) -> Option<(Records, Option<Window>)> {
             is_terminated_early: flags & 4 != 0,
         }),
     };
+    let mut traces = Vec::new();
+    for _ in 0..rest.u32()? {
+        traces.push((rest.u32()?, rest.text()?));
+    }
+    let mut traces = traces.into_iter().peekable();
+    let mut trace = String::new();
     let mut positions = Vec::new();
     let mut chunks: Vec<Chunk> = Vec::new();
-    for _ in 0..rest.u32()? {
+    for index in 0..rest.u32()? {
+        while let Some((_, next)) = traces.next_if(|(from, _)| *from <= index) {
+            trace = next;
+        }
         let (position, key_hash, arrival_ms) = (rest.u64()?, rest.u32()?, rest.u64()?);
         let key = rest.text()?;
         let length = rest.u32()? as usize;
@@ -153,7 +194,8 @@ pub fn decode_batch(bytes: &[u8]) -> Option<(Records, Option<Window>)> {
         if chunks.last().is_none_or(|chunk| chunk.end() != position) {
             chunks.push(Chunk::starting_at(position));
         }
-        chunks.last_mut()?.push(&key, data, key_hash, arrival_ms);
+        let context = (!trace.is_empty()).then_some(trace.as_str());
+        chunks.last_mut()?.push_traced(&key, data, key_hash, arrival_ms, context);
         positions.push(position);
     }
     let chunks: Vec<Arc<Chunk>> = chunks.into_iter().map(Arc::new).collect();
@@ -199,8 +241,8 @@ mod tests {
             shard_id: "shardId-000000000002".into(),
         };
         let mut chunk = Chunk::starting_at(10);
-        for key in ["a", "é", "c", "d"] {
-            chunk.push(key, key.repeat(3).as_bytes(), 7, 1_234);
+        for (key, trace) in [("a", Some("t")), ("é", None), ("c", Some("t")), ("d", None)] {
+            chunk.push_traced(key, key.repeat(3).as_bytes(), 7, 1_234, trace);
         }
         Records { source: Arc::new(source), positions: Arc::new([10, 12, 13]), chunks: Arc::new([Arc::new(chunk)]) }
     }

@@ -24,6 +24,7 @@ use crate::attempts::Task;
 use crate::events::write_kinesis_event;
 use crate::http::names_loopback;
 use crate::state::uuid_text;
+use crate::trace::x_ray;
 
 /// Where the API's paths begin.
 const BASE: &str = "/2018-06-01/runtime/";
@@ -94,6 +95,8 @@ struct Invocation {
     nonce: String,
     deadline_ms: u64,
     event: Bytes,
+    /// In the form of X-Ray.
+    trace: String,
     fetched: bool,
 }
 
@@ -106,8 +109,18 @@ impl Invocation {
             Task::Messages { messages, .. } => event.extend_from_slice(messages.event().to_string().as_bytes()),
             Task::Cancel => {}
         }
+        let id = uuid_text(errand.work.request);
+        let trace = match errand.work.traces()[..] {
+            [one] => x_ray(one),
+            _ => None,
+        };
+        // Else made of the time by which it must end and of its id: nobody traces it further.
+        let trace = trace.unwrap_or_else(|| {
+            format!("Root=1-{:08x}-{};Sampled=0", errand.work.deadline_ms / 1000, &id.replace('-', "")[8..])
+        });
         Self {
-            id: uuid_text(errand.work.request),
+            id,
+            trace,
             nonce: format!("{:016x}", errand.work.token),
             deadline_ms: errand.work.deadline_ms,
             event: event.into(),
@@ -193,15 +206,12 @@ impl Desk {
         let mut reply = Response::new(Full::new(current.event.clone()));
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // Made of the time by which it must end and of its id: nobody traces it further.
-        let trace =
-            format!("Root=1-{:08x}-{};Sampled=0", current.deadline_ms / 1000, &current.id.replace('-', "")[8..]);
         for (name, value) in [
             ("lambda-runtime-aws-request-id", current.id.clone()),
             ("lambda-runtime-deadline-ms", current.deadline_ms.to_string()),
             ("lambda-runtime-invoked-function-arn", self.function_arn.clone()),
             ("lambda-runtime-invocation-id", current.nonce.clone()),
-            ("lambda-runtime-trace-id", trace),
+            ("lambda-runtime-trace-id", current.trace.clone()),
         ] {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(name, value);

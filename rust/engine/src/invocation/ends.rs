@@ -9,6 +9,7 @@ use crate::failures::{FailureKey, FailureRow, Part};
 use crate::history::What;
 use crate::port::Table;
 use crate::state::{parse_uuid, uuid_text, State};
+use crate::trace::kept;
 
 impl State {
     /// An event's life is over.
@@ -50,7 +51,7 @@ impl State {
                 self.keep_ended(id, key, (part, None), ended.clone(), event);
                 continue;
             }
-            let letter = Letter::of(&ended, failure, &event.payload, target);
+            let letter = Letter::of(&ended, event.trace.as_deref(), failure, &event.payload, target);
             match self.tell(target, letter, rows.clone()) {
                 Ok(may_be_later) => {
                     if may_be_later && !rows.is_empty() {
@@ -88,14 +89,15 @@ impl State {
             record: serde_json::Value::Null,
             positions: Vec::new(),
             ended: Some(ended),
+            trace: event.trace.as_deref().map(str::to_owned),
         };
         self.save_failure(FailureKey { mapping: id, shard: 0, first: key.number, part }, &row, &event.payload);
     }
 
     /// Give an event that had failed another life. Its row goes in the commit that brings it back.
-    pub(crate) fn revive_event(&mut self, failure: FailureKey, ended: &Ended, payload: &[u8]) {
+    pub(crate) fn revive_event(&mut self, failure: FailureKey, ended: &Ended, trace: Option<&str>, payload: &[u8]) {
         let request = parse_uuid(&ended.request).unwrap_or_else(|| self.chance.uuid());
-        let event = self.new_event(request, 0, payload.into());
+        let event = self.new_event(request, 0, payload.into(), kept(trace));
         self.pending.remove(Table::Failure, failure.bytes());
         self.history.note(self.now.wall_ms, request, What::Redriven);
         self.bear_event(failure.mapping, event);

@@ -29,6 +29,7 @@ use crate::port::{StoreError, Table};
 use crate::queue::Bound;
 use crate::slots::{SlotId, SlotKind, SlotRecord};
 use crate::state::State;
+use crate::trace::{check_trace, kept, Origin};
 
 /// Most bytes of an event: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const EVENT_BYTES_MAX: usize = 1_048_576;
@@ -146,18 +147,18 @@ impl EventQueues {
 }
 
 impl State {
-    /// Accept an event for a function; the waiter is given its request id when it is durable. `parent` is the request that asks for
-    /// it, if a handler does.
-    pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], parent: Option<u128>, waiter: Waiter) {
+    /// Accept an event for a function; the waiter is given its request id when it is durable.
+    pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
         let accepted = self.check_room().and_then(|()| {
             check_payload(payload)?;
+            check_trace(origin.trace)?;
             self.event_queue(function)
         });
         match accepted {
             Ok(queue) => {
-                let hops = self.hops_after(parent);
+                let hops = self.hops_after(origin.parent);
                 let request = self.chance.uuid();
-                let event = self.new_event(request, hops, payload.into());
+                let event = self.new_event(request, hops, payload.into(), kept(origin.trace));
                 let accepted = self.number_event(queue, event);
                 self.pending.bytes += accepted.bytes();
                 self.pending.accepted.push(accepted);
@@ -180,9 +181,9 @@ impl State {
         self.pending.begin_lazily(self.now.mono_ns);
     }
 
-    pub(crate) fn new_event(&self, request: u128, hops: u32, payload: Arc<[u8]>) -> Event {
+    pub(crate) fn new_event(&self, request: u128, hops: u32, payload: Arc<[u8]>, trace: Option<Arc<str>>) -> Event {
         let life = Life { accepted_ms: self.now.wall_ms, hops, ..Life::default() };
-        Event { request, life, status: 0, error: None, payload }
+        Event { request, life, status: 0, error: None, trace, payload }
     }
 
     pub(crate) fn number_event(&mut self, queue: u64, event: Event) -> Accepted {

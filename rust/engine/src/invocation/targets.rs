@@ -8,6 +8,7 @@ use crate::failures::{FailureKey, FailureRow, Part};
 use crate::queue::{Attribute, Bound, BoundRow, NewMessage, Sender};
 use crate::state::State;
 use crate::topic::Publication;
+use crate::trace::{kept, Carried};
 
 /// Begins the name of a destination that is a function of this store, a queue, or a topic.
 const FUNCTION: &str = "function:";
@@ -47,13 +48,15 @@ pub(crate) struct Letter {
     text: String,
     attributes: Vec<Attribute>,
     hops: u32,
+    trace: Option<Arc<str>>,
 }
 
 impl Letter {
     /// Of an event that has ended, in the form that the destination takes.
-    pub(crate) fn of(ended: &Ended, key: FailureKey, payload: &[u8], target: Target<'_>) -> Self {
+    pub(crate) fn of(ended: &Ended, trace: Option<&str>, key: FailureKey, payload: &[u8], target: Target<'_>) -> Self {
+        let trace = kept(trace);
         if key.part != Part::DeadLetter || !matches!(target, Target::Queue(_) | Target::Topic(_)) {
-            return Self { text: ended.text(key, payload, None), attributes: Vec::new(), hops: ended.hops };
+            return Self { text: ended.text(key, payload, None), attributes: Vec::new(), hops: ended.hops, trace };
         }
         let attribute = |(name, data_type, value): (&str, &str, String)| Attribute {
             name: name.to_owned(),
@@ -64,14 +67,20 @@ impl Letter {
             text: String::from_utf8_lossy(payload).into_owned(),
             attributes: ended.dead_letter_attributes().into_iter().map(attribute).collect(),
             hops: ended.hops,
+            trace,
         }
     }
 
     /// Of whatever failed.
     pub(crate) fn of_failure(row: &FailureRow, key: FailureKey, payload: &[u8], target: Target<'_>) -> Self {
         match &row.ended {
-            Some(ended) => Self::of(ended, key, payload, target),
-            None => Self { text: row.record.to_string(), attributes: Vec::new(), hops: 0 },
+            Some(ended) => Self::of(ended, row.trace.as_deref(), key, payload, target),
+            None => Self {
+                text: row.record.to_string(),
+                attributes: Vec::new(),
+                hops: 0,
+                trace: kept(row.trace.as_deref()),
+            },
         }
     }
 }
@@ -101,20 +110,21 @@ impl State {
                 let queue = self.event_queue(name)?;
                 let payload: Arc<[u8]> = letter.text.into_bytes().into();
                 let request = self.chance.uuid();
-                let event = self.new_event(request, letter.hops + 1, payload);
+                let event = self.new_event(request, letter.hops + 1, payload, letter.trace);
                 let events = vec![self.number_event(queue, event)];
                 self.write_bound(&Bound { rows, events });
                 Ok(false)
             }
             Target::Queue(name) => {
                 let message = NewMessage { body: letter.text, attributes: letter.attributes, ..NewMessage::default() };
-                self.queue_send(name, &message, letter.hops + 1, Sender::Bound(Bound { rows, events: Vec::new() }))?;
+                let carried = Carried { hops: letter.hops + 1, trace: letter.trace.as_deref() };
+                self.queue_send(name, &message, carried, Sender::Bound(Bound { rows, events: Vec::new() }))?;
                 Ok(true)
             }
             Target::Topic(name) => {
-                let Letter { text: message, attributes, hops } = letter;
+                let Letter { text: message, attributes, hops, trace } = letter;
                 let publication = Publication { message, attributes, subject: None };
-                self.tell_topic(name, &publication, hops + 1, rows)
+                self.tell_topic(name, &publication, Carried { hops: hops + 1, trace: trace.as_deref() }, rows)
             }
             Target::Registered => Err(EngineError::NotFound("the destination is not part of this store".into())),
         }

@@ -51,6 +51,11 @@ impl Item {
         Message::of(&record).unwrap_or_else(|| Message::new(0, ("", ""), (0, 0), &[], ""))
     }
 
+    /// Its trace context.
+    pub fn trace(&self) -> Option<&str> {
+        self.chunk.record(self.delivery.handle.number).trace
+    }
+
     /// `attributes` of the event: name and value of each.
     pub fn system_attributes(&self, source: &QueueSource) -> Vec<(&'static str, String)> {
         let message = self.message();
@@ -94,6 +99,15 @@ impl Item {
         }
         record
     }
+
+    /// One record of the event and what the event leaves out, as `queue.receive` answers it.
+    pub(crate) fn answered(&self, source: &QueueSource) -> Value {
+        let mut record = self.json(source);
+        if let Some(trace) = self.trace() {
+            record["traceContext"] = trace.into();
+        }
+        record
+    }
 }
 
 /// The content of a message that was received elsewhere.
@@ -113,6 +127,8 @@ pub struct Received<'a> {
     pub attributes: &'a [Attribute],
     /// What it says.
     pub body: &'a str,
+    /// Trace context.
+    pub trace: Option<&'a str>,
 }
 
 /// A message out of an answer: the same item as where it was received.
@@ -122,7 +138,7 @@ pub fn received(delivery: Delivery, content: &Received<'_>) -> Item {
     let message = Message::new(content.id, ids, (content.sent_ms, 0), &attributes, content.body);
     let message = message.buried(content.source, content.sent_ms);
     let mut chunk = Chunk::starting_at(delivery.handle.number);
-    chunk.push(content.group, &message.pack(), 0, content.sent_ms);
+    chunk.push_traced(content.group, &message.pack(), 0, content.sent_ms, content.trace);
     Item { delivery, chunk: Arc::new(chunk) }
 }
 
@@ -144,6 +160,12 @@ impl Messages {
     /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
     pub fn event(&self) -> Value {
         let records: Vec<Value> = self.items.iter().map(|item| item.json(&self.source)).collect();
+        json!({ "Records": records })
+    }
+
+    /// The same with what it leaves out, for another process's `Batch`.
+    pub(crate) fn answered(&self) -> Value {
+        let records: Vec<Value> = self.items.iter().map(|item| item.answered(&self.source)).collect();
         json!({ "Records": records })
     }
 }

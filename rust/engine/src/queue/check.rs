@@ -164,3 +164,12 @@ pub(crate) fn check_attributes(attributes: &[Attribute]) -> Result<(), EngineErr
     }
     Ok(())
 }
+
+/// Say which of several messages was refused.
+pub(super) fn name_entry(error: EngineError, at: usize, of: usize) -> EngineError {
+    match error {
+        EngineError::Invalid(text) if of > 1 => EngineError::Invalid(format!("messages[{at}]: {text}")),
+        EngineError::TooLarge(text) if of > 1 => EngineError::TooLarge(format!("messages[{at}]: {text}")),
+        other => other,
+    }
+}

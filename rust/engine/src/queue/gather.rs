@@ -99,7 +99,7 @@ impl State {
             Purpose::Batch(assembly) => return self.assembled(id, assembly, want.found),
             Purpose::Answer { waiter, durable } => {
                 let source = self.queues.entries[id].source.clone();
-                let list: Vec<serde_json::Value> = want.found.iter().map(|item| item.json(&source)).collect();
+                let list: Vec<serde_json::Value> = want.found.iter().map(|item| item.answered(&source)).collect();
                 let reply = Reply::Json(serde_json::Value::Array(list).to_string().into_bytes());
                 self.answer_when_durable(waiter, reply, durable);
             }

@@ -44,7 +44,7 @@ impl State {
                 }
                 let record = chunk.record(number);
                 let mut alone = Chunk::starting_at(number);
-                alone.push(record.key, record.data, 0, record.arrival_ms);
+                alone.push_traced(record.key, record.data, 0, record.arrival_ms, record.trace);
                 bytes += alone.body().len();
                 queue.kept.insert(number);
                 queue.gone.mark(number);

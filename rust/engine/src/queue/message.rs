@@ -358,7 +358,7 @@ mod tests {
         let mut data = message.pack();
         data[0] = FORMAT_1;
         data.drain(HEADER_1..HEADER);
-        let record = RecordView { key: "g", data: &data, key_hash: 0, arrival_ms: 1_000, lost: false };
+        let record = RecordView { key: "g", data: &data, key_hash: 0, arrival_ms: 1_000, lost: false, trace: None };
         assert_eq!(Message::of(&record), Some(message));
     }
 
@@ -367,7 +367,8 @@ mod tests {
         let packed = pack_attributes(&[attribute("a", "String", "v")]);
         let data = Message::new(7, ("g", "d"), (0, 0), &packed, "hello").pack();
         for cut in 0..data.len() {
-            let record = RecordView { key: "g", data: &data[..cut], key_hash: 0, arrival_ms: 0, lost: false };
+            let record =
+                RecordView { key: "g", data: &data[..cut], key_hash: 0, arrival_ms: 0, lost: false, trace: None };
             assert_eq!(Message::of(&record).is_some(), cut >= data.len() - 5, "cut at {cut}");
         }
     }

@@ -75,7 +75,7 @@ impl State {
                 Moving::Buried => message.buried(&name, if is_fifo { now_ms } else { message.sent_ms }),
                 Moving::Redriven { .. } => message.redriven(now_ms),
             };
-            self.send_moved(to, &message, moved);
+            self.send_moved(to, &message, item.trace(), moved);
         }
     }
 

@@ -10,7 +10,7 @@ use forebay_core::queue::face::Sent;
 use sha2::{Digest, Sha256};
 
 use super::bound::Bound;
-use super::check::{check_entries, check_message};
+use super::check::{check_entries, check_message, name_entry};
 use super::message::{message_id, pack_attributes, Message, NewMessage};
 use super::moves::Moved;
 use super::{message_key, QueueId};
@@ -20,6 +20,7 @@ use crate::commits::Pending;
 use crate::error::{EngineError, Reply, Waiter};
 use crate::port::{StoreError, Table, Write};
 use crate::state::{uuid_text, State};
+use crate::trace::{check_trace, kept, Carried, Origin};
 
 /// A chunk is closed when it has grown so large: a single message is read with all of its chunk.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -69,13 +70,15 @@ impl Outgoing {
 struct Packed {
     group: String,
     data: Vec<u8>,
+    trace: Option<Arc<str>>,
     sent_ms: u64,
     key: Option<Key>,
 }
 
 impl Packed {
     fn of(record: &RecordView<'_>) -> Self {
-        Self { group: record.key.into(), data: record.data.into(), sent_ms: record.arrival_ms, key: None }
+        let trace = kept(record.trace);
+        Self { group: record.key.into(), data: record.data.into(), trace, sent_ms: record.arrival_ms, key: None }
     }
 
     fn bytes(&self) -> usize {
@@ -94,14 +97,14 @@ pub(crate) struct SentCommit {
 }
 
 impl State {
-    /// Send messages; the waiter is answered when they are durable, with an array of their ids. `parent` is the request whose
-    /// handler sends them, if one does.
-    pub(crate) fn send_messages(&mut self, queue: &str, messages: &[NewMessage], parent: Option<u128>, waiter: Waiter) {
-        let hops = self.hops_after(parent);
+    /// Send messages; the waiter is answered when they are durable, with an array of their ids.
+    pub(crate) fn send_messages(&mut self, queue: &str, messages: &[NewMessage], origin: Origin<'_>, waiter: Waiter) {
+        let carried = self.carried(origin);
         let accepted = self.check_room().and_then(|()| {
             check_entries(messages)?;
+            check_trace(origin.trace)?;
             let id = self.queue_id(queue)?;
-            Ok((id, self.accept_messages(id, messages, hops)?))
+            Ok((id, self.accept_messages(id, messages, carried)?))
         });
         match accepted {
             Ok((id, (packed, ids))) => {
@@ -117,11 +120,11 @@ impl State {
         &mut self,
         queue: &str,
         message: &NewMessage,
-        hops: u32,
+        carried: Carried<'_>,
         sender: Sender,
     ) -> Result<(), EngineError> {
         let id = self.queue_id(queue)?;
-        let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), hops)?;
+        let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), carried)?;
         self.queue_outgoing(id, Outgoing { packed, ids, sender });
         self.pending.urgent = true;
         Ok(())
@@ -132,17 +135,18 @@ impl State {
         &mut self,
         id: QueueId,
         message: &NewMessage,
-        hops: u32,
+        carried: Carried<'_>,
     ) -> Result<Outgoing, EngineError> {
-        let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), hops)?;
+        let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), carried)?;
         Ok(Outgoing { packed, ids, sender: Sender::Publisher })
     }
 
     /// Send a message of one queue to another.
-    pub(super) fn send_moved(&mut self, id: QueueId, message: &Message<'_>, moved: Moved) {
+    pub(super) fn send_moved(&mut self, id: QueueId, message: &Message<'_>, trace: Option<&str>, moved: Moved) {
         let entry = &self.queues.entries[id];
         let group = if entry.row.is_fifo() { message.group } else { "" };
-        let packed = Packed { group: group.into(), data: message.pack(), sent_ms: message.sent_ms, key: None };
+        let (data, trace) = (message.pack(), kept(trace));
+        let packed = Packed { group: group.into(), data, trace, sent_ms: message.sent_ms, key: None };
         self.queue_outgoing(id, Outgoing { packed: vec![packed], ids: Vec::new(), sender: Sender::Move(moved) });
         self.pending.begin_lazily(self.now.mono_ns);
     }
@@ -163,7 +167,7 @@ impl State {
         &mut self,
         id: QueueId,
         messages: &[NewMessage],
-        hops: u32,
+        carried: Carried<'_>,
     ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
         let queue = &self.queues.entries[id];
         for (at, message) in messages.iter().enumerate() {
@@ -179,7 +183,7 @@ impl State {
             });
         }
         let mut taken = Vec::new();
-        match self.pack_all(id, (messages, hops), &mut taken) {
+        match self.pack_all(id, (messages, carried), &mut taken) {
             Ok(accepted) => Ok(accepted),
             Err(error) => {
                 let queue = &mut self.queues.entries[id];
@@ -194,12 +198,13 @@ impl State {
     fn pack_all(
         &mut self,
         id: QueueId,
-        (messages, hops): (&[NewMessage], u32),
+        (messages, carried): (&[NewMessage], Carried<'_>),
         taken: &mut Vec<Key>,
     ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
         let now = self.now;
         let queue = &mut self.queues.entries[id];
         let is_fifo = queue.row.is_fifo();
+        let trace = kept(carried.trace);
         let mut number = queue.next + queue.sends_count;
         let (mut packed, mut ids) = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
         for message in messages {
@@ -233,8 +238,8 @@ impl State {
             let delay_ms = message.delay_ms.unwrap_or(queue.row.delay_ms);
             let whole =
                 Message::new(id, (group, deduplication_id), (now.wall_ms, delay_ms), &attributes, &message.body);
-            let data = Message { hops, ..whole }.pack();
-            packed.push(Packed { group: group.into(), data, sent_ms: now.wall_ms, key });
+            let data = Message { hops: carried.hops, ..whole }.pack();
+            packed.push(Packed { group: group.into(), data, trace: trace.clone(), sent_ms: now.wall_ms, key });
             ids.push(id);
             number += 1;
         }
@@ -262,7 +267,7 @@ impl State {
                     let full = std::mem::replace(&mut chunk, Chunk::starting_at(queue.next));
                     commit.chunks.push(Arc::new(full));
                 }
-                chunk.push(&packed.group, &packed.data, 0, packed.sent_ms);
+                chunk.push_traced(&packed.group, &packed.data, 0, packed.sent_ms, packed.trace.as_deref());
                 commit.bytes += packed.bytes();
                 if let Some(key) = packed.key {
                     ids.push((key, IdRow { number: queue.next, accepted_ms: packed.sent_ms }));
@@ -437,14 +442,5 @@ fn too_many_ids(queue: &str, retry_after_ms: u64) -> EngineError {
         ),
         reason: "DeduplicationIds".into(),
         retry_after_ms,
-    }
-}
-
-/// Say which of several messages was refused.
-fn name_entry(error: EngineError, at: usize, of: usize) -> EngineError {
-    match error {
-        EngineError::Invalid(text) if of > 1 => EngineError::Invalid(format!("messages[{at}]: {text}")),
-        EngineError::TooLarge(text) if of > 1 => EngineError::TooLarge(format!("messages[{at}]: {text}")),
-        other => other,
     }
 }

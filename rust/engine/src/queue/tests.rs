@@ -16,6 +16,7 @@ use crate::port::{Durability, Store, StoreError, Table};
 use crate::slots::Slots;
 use crate::state::Config;
 use crate::store::fault::{Crash, Fault, FaultStore, Repeat};
+use crate::trace::Carried;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -151,7 +152,9 @@ fn a_bound_row_and_its_message_are_durable_together_or_not_at_all() {
     let rows = vec![(Table::Event, key.clone(), Some(b"yes".to_vec()))];
     rig.store.fail(1, Fault::Full, Repeat::Always);
     rig.engine.with(|state| {
-        state.queue_send("q", &message("told"), 0, Sender::Bound(Bound { rows, events: Vec::new() })).unwrap();
+        state
+            .queue_send("q", &message("told"), Carried::default(), Sender::Bound(Bound { rows, events: Vec::new() }))
+            .unwrap();
     });
     rig.advance(SECOND);
     assert_eq!(rig.visible("q"), 0);

@@ -14,6 +14,7 @@ use crate::error::{EngineError, Waiter};
 use crate::mappings::NEXT_MAPPING;
 use crate::port::Table;
 use crate::state::{parse_uuid, State};
+use crate::trace::Origin;
 use crate::verbs::{changed, read, Done};
 
 #[derive(Deserialize)]
@@ -27,6 +28,8 @@ struct Send {
     messages: Vec<NewMessage>,
     #[serde(default)]
     parent: Option<String>,
+    #[serde(default)]
+    trace: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -84,8 +87,9 @@ impl State {
         if verb == "queue.send" {
             match read::<Send>(body) {
                 Ok(send) => {
-                    let parent = send.parent.as_deref().and_then(parse_uuid);
-                    self.send_messages(&send.name, &send.messages, parent, waiter);
+                    let origin =
+                        Origin { parent: send.parent.as_deref().and_then(parse_uuid), trace: send.trace.as_deref() };
+                    self.send_messages(&send.name, &send.messages, origin, waiter);
                 }
                 Err(error) => self.answer(waiter, Err(error)),
             }

@@ -10,6 +10,7 @@ use super::frame;
 use super::outgoing::Outgoing;
 use crate::bell::Bell;
 use crate::error::{Answer, EngineError, Ticket, Waiter};
+use crate::trace::Origin;
 
 /// A connection to the owner of a store.
 pub struct Client {
@@ -81,18 +82,24 @@ impl Client {
     }
 
     /// As `Engine::put`.
-    pub fn put<'a>(&self, stream: &str, records: impl Iterator<Item = (&'a str, &'a [u8])>, waiter: Waiter) {
-        self.shared.send(waiter, |id| frame::put(id, stream, records));
+    pub fn put<'a>(
+        &self,
+        stream: &str,
+        records: impl Iterator<Item = (&'a str, &'a [u8])>,
+        trace: Option<&str>,
+        waiter: Waiter,
+    ) {
+        self.shared.send(waiter, |id| frame::put(id, stream, records, trace));
     }
 
     /// As `Engine::invoke`.
-    pub fn invoke(&self, function: &str, payload: &[u8], waiter: Waiter) {
-        self.shared.send(waiter, |id| frame::invoke(id, function, payload));
+    pub fn invoke(&self, function: &str, payload: &[u8], trace: Option<&str>, waiter: Waiter) {
+        self.shared.send(waiter, |id| frame::invoke(id, function, payload, trace));
     }
 
     /// As `Engine::invoke_async`.
-    pub fn invoke_async(&self, function: &str, payload: &[u8], parent: Option<u128>, waiter: Waiter) {
-        self.shared.send(waiter, |id| frame::invoke_async(id, function, payload, parent.unwrap_or(0)));
+    pub fn invoke_async(&self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
+        self.shared.send(waiter, |id| frame::invoke_async(id, function, payload, origin));
     }
 
     /// As `Engine::request`.

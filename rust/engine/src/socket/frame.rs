@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::io::{self, Read};
 
 use crate::error::{Answer, EngineError, Reply};
+use crate::trace::Origin;
 
 /// Greatest frame: the largest put there is (500 records of 1 MiB would be refused long before) and the largest answer.
 pub const FRAME_MAX: usize = 64 << 20;
@@ -23,6 +24,8 @@ pub enum Request {
         stream: String,
         /// `(partition key, data)`.
         records: Vec<(String, Vec<u8>)>,
+        /// Their trace context.
+        trace: Option<String>,
     },
     /// Run a function.
     Invoke {
@@ -30,6 +33,8 @@ pub enum Request {
         function: String,
         /// JSON.
         payload: Vec<u8>,
+        /// Trace context.
+        trace: Option<String>,
     },
     /// Accept an event for a function.
     InvokeAsync {
@@ -39,6 +44,8 @@ pub enum Request {
         payload: Vec<u8>,
         /// The request whose handler asks, 0: none.
         parent: u128,
+        /// Trace context.
+        trace: Option<String>,
     },
     /// A verb.
     Verb {
@@ -83,6 +90,8 @@ const PUT: u8 = 1;
 const INVOKE: u8 = 2;
 const VERB: u8 = 3;
 const INVOKE_ASYNC: u8 = 4;
+/// A request whose body begins with a trace context.
+const TRACED: u8 = 64;
 const NUMBERS: u8 = 1;
 const JSON: u8 = 2;
 const ERROR: u8 = 3;
@@ -95,32 +104,47 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// A trace context, if there is one, at the beginning of a body; the request's kind.
+fn put_trace(kind: u8, trace: Option<&str>, body: &mut Vec<u8>) -> u8 {
+    let Some(trace) = trace else { return kind };
+    put_bytes(body, trace.as_bytes());
+    kind | TRACED
+}
+
 /// A `Put` as a frame.
-pub fn put<'a>(id: u64, stream: &str, records: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
+pub fn put<'a>(
+    id: u64,
+    stream: &str,
+    records: impl Iterator<Item = (&'a str, &'a [u8])>,
+    trace: Option<&str>,
+) -> Vec<u8> {
     let mut body = Vec::new();
+    let kind = put_trace(PUT, trace, &mut body);
     put_bytes(&mut body, stream.as_bytes());
     for (key, data) in records {
         put_bytes(&mut body, key.as_bytes());
         put_bytes(&mut body, data);
     }
-    frame(id, PUT, &body)
+    frame(id, kind, &body)
 }
 
 /// An `Invoke` as a frame.
-pub fn invoke(id: u64, function: &str, payload: &[u8]) -> Vec<u8> {
+pub fn invoke(id: u64, function: &str, payload: &[u8], trace: Option<&str>) -> Vec<u8> {
     let mut body = Vec::with_capacity(8 + function.len() + payload.len());
+    let kind = put_trace(INVOKE, trace, &mut body);
     put_bytes(&mut body, function.as_bytes());
     put_bytes(&mut body, payload);
-    frame(id, INVOKE, &body)
+    frame(id, kind, &body)
 }
 
 /// An `InvokeAsync` as a frame.
-pub fn invoke_async(id: u64, function: &str, payload: &[u8], parent: u128) -> Vec<u8> {
+pub fn invoke_async(id: u64, function: &str, payload: &[u8], origin: Origin<'_>) -> Vec<u8> {
     let mut body = Vec::with_capacity(28 + function.len() + payload.len());
+    let kind = put_trace(INVOKE_ASYNC, origin.trace, &mut body);
     put_bytes(&mut body, function.as_bytes());
     put_bytes(&mut body, payload);
-    put_bytes(&mut body, &parent.to_le_bytes());
-    frame(id, INVOKE_ASYNC, &body)
+    put_bytes(&mut body, &origin.parent.unwrap_or(0).to_le_bytes());
+    frame(id, kind, &body)
 }
 
 /// A `Verb` as a frame.
@@ -154,20 +178,22 @@ impl<'a> Pieces<'a> {
 /// A request out of a frame; `None` if it makes no sense.
 pub fn request(kind: u8, body: &[u8]) -> Option<Request> {
     let mut pieces = Pieces(body);
+    let trace = if kind & TRACED != 0 { Some(pieces.text()?) } else { None };
     let name = pieces.text()?;
-    let request = match kind {
+    let request = match kind & !TRACED {
         PUT => {
             let mut records = Vec::new();
             while !pieces.0.is_empty() {
                 records.push((pieces.text()?, pieces.next()?.to_vec()));
             }
-            Request::Put { stream: name, records }
+            Request::Put { stream: name, records, trace }
         }
-        INVOKE => Request::Invoke { function: name, payload: pieces.next()?.to_vec() },
+        INVOKE => Request::Invoke { function: name, payload: pieces.next()?.to_vec(), trace },
         INVOKE_ASYNC => Request::InvokeAsync {
             function: name,
             payload: pieces.next()?.to_vec(),
             parent: u128::from_le_bytes(pieces.next()?.try_into().ok()?),
+            trace,
         },
         VERB => Request::Verb { verb: name, body: pieces.next()?.to_vec() },
         _ => return None,
@@ -226,15 +252,20 @@ mod tests {
 
     #[test]
     fn requests_read_back() {
-        let records = [("k", &b"data"[..]), ("other", &b""[..])];
-        let (id, kind, body) = reread(&put(7, "s", records.into_iter()));
-        let records = vec![("k".to_owned(), b"data".to_vec()), ("other".to_owned(), Vec::new())];
-        assert_eq!((id, request(kind, &body)), (7, Some(Request::Put { stream: "s".into(), records })));
-        let (_, kind, body) = reread(&invoke(8, "f", b"{}"));
-        assert_eq!(request(kind, &body), Some(Request::Invoke { function: "f".into(), payload: b"{}".to_vec() }));
-        let asked = Request::InvokeAsync { function: "f".into(), payload: b"1".to_vec(), parent: 7 };
-        let (_, kind, body) = reread(&invoke_async(8, "f", b"1", 7));
-        assert_eq!(request(kind, &body), Some(asked));
+        for trace in [None, Some("00-1-2-01")] {
+            let kept = trace.map(str::to_owned);
+            let records = [("k", &b"data"[..]), ("other", &b""[..])];
+            let (id, kind, body) = reread(&put(7, "s", records.into_iter(), trace));
+            let records = vec![("k".to_owned(), b"data".to_vec()), ("other".to_owned(), Vec::new())];
+            let asked = Request::Put { stream: "s".into(), records, trace: kept.clone() };
+            assert_eq!((id, request(kind, &body)), (7, Some(asked)));
+            let (_, kind, body) = reread(&invoke(8, "f", b"{}", trace));
+            let asked = Request::Invoke { function: "f".into(), payload: b"{}".to_vec(), trace: kept.clone() };
+            assert_eq!(request(kind, &body), Some(asked));
+            let asked = Request::InvokeAsync { function: "f".into(), payload: b"1".to_vec(), parent: 7, trace: kept };
+            let (_, kind, body) = reread(&invoke_async(8, "f", b"1", Origin { parent: Some(7), trace }));
+            assert_eq!(request(kind, &body), Some(asked));
+        }
         let (_, kind, body) = reread(&verb(9, "lag", b"[]"));
         assert_eq!(request(kind, &body), Some(Request::Verb { verb: "lag".into(), body: b"[]".to_vec() }));
     }
@@ -262,11 +293,14 @@ mod tests {
     #[test]
     fn bytes_that_make_no_sense_are_no_request() {
         for cut in 0..20 {
-            let whole = put(1, "stream", [("key", &b"data"[..])].into_iter());
+            let whole = put(1, "stream", [("key", &b"data"[..])].into_iter(), None);
             let body = &whole[13..whole.len() - cut.min(whole.len() - 13)];
             if cut > 0 {
                 let parsed = request(PUT, body);
-                assert!(parsed.is_none() || parsed == Some(Request::Put { stream: "stream".into(), records: vec![] }));
+                assert!(
+                    parsed.is_none()
+                        || parsed == Some(Request::Put { stream: "stream".into(), records: vec![], trace: None })
+                );
             }
         }
         assert_eq!(request(99, &[0, 0, 0, 0]), None);

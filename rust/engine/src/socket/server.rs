@@ -18,6 +18,7 @@ use super::credit::Credit;
 use super::frame::{self, Request};
 use crate::engine::Engine;
 use crate::error::{EngineError, Waiter};
+use crate::trace::Origin;
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 256;
@@ -175,12 +176,16 @@ fn serve(mut stream: UnixStream, engine: &Engine, answers: &Sender<Vec<u8>>, cre
             let _unheard = reply_to.send(bytes);
         }));
         match request {
-            Request::Put { stream, records } => {
-                engine.put(&stream, records.iter().map(|(key, data)| (key.as_str(), data.as_slice())), waiter);
+            Request::Put { stream, records, trace } => {
+                let records = records.iter().map(|(key, data)| (key.as_str(), data.as_slice()));
+                engine.put(&stream, records, trace.as_deref(), waiter);
             }
-            Request::Invoke { function, payload } => engine.invoke(&function, payload.into(), waiter),
-            Request::InvokeAsync { function, payload, parent } => {
-                engine.invoke_async(&function, &payload, (parent != 0).then_some(parent), waiter);
+            Request::Invoke { function, payload, trace } => {
+                engine.invoke(&function, payload.into(), trace.as_deref(), waiter);
+            }
+            Request::InvokeAsync { function, payload, parent, trace } => {
+                let origin = Origin { parent: (parent != 0).then_some(parent), trace: trace.as_deref() };
+                engine.invoke_async(&function, &payload, origin, waiter);
             }
             Request::Verb { verb, body } => engine.request(&verb, &body, waiter),
         }

@@ -12,6 +12,7 @@ use crate::error::{EngineError, Reply, Waiter};
 use crate::invocation::Accepted;
 use crate::queue::{check_attributes, check_characters, Attribute, Bound, BoundRow, NewMessage, Outgoing, QueueId};
 use crate::state::{uuid_text, State};
+use crate::trace::{check_trace, kept, Carried, Origin};
 
 /// Most bytes of a publication, its attributes included.
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
@@ -69,11 +70,13 @@ fn is_subject(text: &str) -> bool {
 }
 
 impl State {
-    /// Publish; the waiter is answered with the message's id when everything that it becomes is durable. `parent` is the request
-    /// whose handler publishes, if one does.
-    pub(super) fn publish(&mut self, topic: &str, publication: &Publication, parent: Option<u128>, waiter: Waiter) {
-        let hops = self.hops_after(parent);
-        let accepted = self.check_room().and_then(|()| self.copies(topic, publication, hops));
+    /// Publish; the waiter is answered with the message's id when everything that it becomes is durable.
+    pub(super) fn publish(&mut self, topic: &str, publication: &Publication, origin: Origin<'_>, waiter: Waiter) {
+        let carried = self.carried(origin);
+        let accepted = self.check_room().and_then(|()| {
+            check_trace(origin.trace)?;
+            self.copies(topic, publication, carried)
+        });
         match accepted {
             Ok((id, copies)) => {
                 for (queue, outgoing) in copies.messages {
@@ -95,14 +98,14 @@ impl State {
         &mut self,
         topic: &str,
         publication: &Publication,
-        hops: u32,
+        carried: Carried<'_>,
         rows: Vec<BoundRow>,
     ) -> Result<bool, EngineError> {
-        if !self.topic(topic)?.row.subscriptions.iter().any(|one| is_open(one, hops)) {
+        if !self.topic(topic)?.row.subscriptions.iter().any(|one| is_open(one, carried.hops)) {
             // Told to nobody it would be gone.
             return Err(EngineError::Invalid(format!("topic {topic:?} has no subscription that this may go to")));
         }
-        let (_, copies) = self.copies(topic, publication, hops)?;
+        let (_, copies) = self.copies(topic, publication, carried)?;
         let bound = Bound { rows, events: copies.events };
         let mut messages = copies.messages.into_iter();
         match messages.next() {
@@ -123,7 +126,12 @@ impl State {
     }
 
     /// Make every copy, and change nothing before each of them is known to be taken.
-    fn copies(&mut self, topic: &str, publication: &Publication, hops: u32) -> Result<(u128, Copies), EngineError> {
+    fn copies(
+        &mut self,
+        topic: &str,
+        publication: &Publication,
+        carried: Carried<'_>,
+    ) -> Result<(u128, Copies), EngineError> {
         publication.check()?;
         let entry = self.topic(topic)?;
         let meters = entry.meters.clone();
@@ -142,10 +150,10 @@ impl State {
         for subscription in &matched {
             match &subscription.endpoint {
                 Endpoint::Queue(name) => {
-                    let outgoing = self.copy_for_queue(name, &envelope, subscription.raw_message_delivery, hops)?;
+                    let outgoing = self.copy_for_queue(name, &envelope, subscription.raw_message_delivery, carried)?;
                     copies.messages.push(outgoing);
                 }
-                Endpoint::Function(name) if is_open(subscription, hops) => {
+                Endpoint::Function(name) if is_open(subscription, carried.hops) => {
                     let payload: Arc<[u8]> = envelope.event(&subscription.id).into_bytes().into();
                     events.push((self.event_queue(name)?, payload));
                 }
@@ -155,7 +163,7 @@ impl State {
         }
         for (queue, payload) in events {
             let request = self.chance.uuid();
-            let event = self.new_event(request, hops, payload);
+            let event = self.new_event(request, carried.hops, payload, kept(carried.trace));
             copies.events.push(self.number_event(queue, event));
         }
         meters.published.increment();
@@ -170,7 +178,7 @@ impl State {
         name: &str,
         envelope: &Envelope<'_>,
         raw: bool,
-        hops: u32,
+        carried: Carried<'_>,
     ) -> Result<(QueueId, Outgoing), EngineError> {
         let given = envelope.publication;
         let message = if raw {
@@ -180,7 +188,7 @@ impl State {
             NewMessage { body: envelope.body(), ..NewMessage::default() }
         };
         let queue = self.queue_id(name)?;
-        Ok((queue, self.accept_part(queue, &message, hops)?))
+        Ok((queue, self.accept_part(queue, &message, carried)?))
     }
 }
 

@@ -164,7 +164,7 @@ fn a_publication_that_a_full_disk_refuses_is_nowhere() {
 fn a_record_waits_whole_for_room_on_a_full_disk_and_is_told_once() {
     let mut rig = Rig::new();
     let ask = Waiter::Call(Box::new(|answer| drop(answer.unwrap())));
-    rig.engine.invoke_async("told", b"7", None, ask);
+    rig.engine.invoke_async("told", b"7", crate::trace::Origin::default(), ask);
     rig.fill_disk();
     assert_eq!(rig.run(), Vec::<String>::new(), "the function is not told before the queues are");
     rig.advance(SECOND);
@@ -182,7 +182,7 @@ fn a_record_waits_whole_for_room_on_a_full_disk_and_is_told_once() {
 fn a_record_that_waited_for_room_when_the_process_died_is_told_once_by_the_next_one() {
     let mut rig = Rig::new();
     let ask = Waiter::Call(Box::new(|answer| drop(answer.unwrap())));
-    rig.engine.invoke_async("told", b"7", None, ask);
+    rig.engine.invoke_async("told", b"7", crate::trace::Origin::default(), ask);
     rig.fill_disk();
     rig.run();
     rig.advance(SECOND);

@@ -9,6 +9,7 @@ use crate::error::{EngineError, Waiter};
 use crate::invocation::Target;
 use crate::port::Table;
 use crate::state::{parse_uuid, uuid_text, State};
+use crate::trace::Origin;
 use crate::verbs::{read, Done};
 
 #[derive(Deserialize)]
@@ -37,6 +38,8 @@ struct Publish {
     publication: Publication,
     #[serde(default)]
     parent: Option<String>,
+    #[serde(default)]
+    trace: Option<String>,
 }
 
 impl State {
@@ -44,8 +47,9 @@ impl State {
     pub(crate) fn topic_publish(&mut self, body: &[u8], waiter: Waiter) {
         match read::<Publish>(body) {
             Ok(asked) => {
-                let parent = asked.parent.as_deref().and_then(parse_uuid);
-                self.publish(&asked.name, &asked.publication, parent, waiter);
+                let origin =
+                    Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
+                self.publish(&asked.name, &asked.publication, origin, waiter);
             }
             Err(error) => self.answer(waiter, Err(error)),
         }

@@ -145,8 +145,11 @@ impl State {
         };
         let key = failure_key(id)?;
         let bytes = self.row(Table::Failure, &key.bytes())?;
-        let row = bytes.as_deref().and_then(decode).map(|(row, _)| row);
-        let Some(ended) = row.and_then(|row| row.ended).filter(|ended| ended.function == again.function) else {
+        let (ended, trace) = match bytes.as_deref().and_then(decode) {
+            Some((row, _)) => (row.ended, row.trace),
+            None => (None, None),
+        };
+        let Some(ended) = ended.filter(|ended| ended.function == again.function) else {
             return Err(EngineError::NotFound(format!(
                 "no asynchronous event {id:?} of {:?} is listed",
                 again.function
@@ -154,7 +157,7 @@ impl State {
         };
         crate::invocation::check_payload(payload.as_bytes())?;
         if !again.dry_run {
-            self.revive_event(key, &ended, payload.as_bytes());
+            self.revive_event(key, &ended, trace.as_deref(), payload.as_bytes());
         }
         Ok(Done::when_durable(json!({ "redriven": 1, "more": false })))
     }

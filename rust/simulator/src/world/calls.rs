@@ -1,6 +1,7 @@
 //! Callers of asynchronous functions, and what an operator does to those.
 
 use forebay_engine::error::{Answer, Reply, Waiter};
+use forebay_engine::trace::Origin;
 use serde_json::json;
 
 use super::queues::outcome;
@@ -29,7 +30,7 @@ impl World {
         });
         let payload = json!({"n": name, "filling": filling}).to_string();
         let function = &self.shape.callees[callee].handler.name;
-        engine.invoke_async(function, payload.as_bytes(), None, Waiter::Call(told));
+        engine.invoke_async(function, payload.as_bytes(), Origin::default(), Waiter::Call(told));
     }
 
     /// A new version of the app invokes a function otherwise.

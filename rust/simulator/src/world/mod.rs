@@ -355,7 +355,7 @@ impl World {
             open(&shared).answered(&stream, first, count as u32, &answer);
         });
         let records = records.iter().map(|(key, range)| (&*self.keys[usize::from(*key)], &self.data[range.clone()]));
-        engine.put(&name, records, Waiter::Call(told));
+        engine.put(&name, records, None, Waiter::Call(told));
     }
 
     /// Ask the engine, and wait for its answer if it comes at once.

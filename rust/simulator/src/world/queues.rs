@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
 use forebay_engine::port::{ShardId, StoreError};
 use forebay_engine::queue::message::{parse_receipt, NewMessage};
+use forebay_engine::trace::Origin;
 use serde::Deserialize;
 use serde_json::{json, Value};
 
@@ -139,7 +140,7 @@ impl World {
             let answer = outcome(answer).map(|reply| ids_of(&reply));
             open(&shared).sent(first, count, answer.as_deref().map_err(|&unknown| unknown));
         });
-        engine.send(&name, &messages, None, Waiter::Call(told));
+        engine.send(&name, &messages, Origin::default(), Waiter::Call(told));
     }
 
     /// A receiver asks for messages, and may wait for them.

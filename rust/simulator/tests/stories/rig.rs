@@ -13,6 +13,7 @@ use forebay_engine::port::{Durability, Reader, Store, Table};
 use forebay_engine::slots::Slots;
 use forebay_engine::state::Config;
 use forebay_engine::store::fault::{Crash, FaultStore};
+use forebay_engine::trace::Origin;
 use serde_json::{json, Value};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -149,12 +150,12 @@ impl Rig {
 
     pub(crate) fn put(&self, keys: &[&str]) -> Ear {
         let ear = Ear::default();
-        self.engine().put("s", keys.iter().map(|&key| (key, key.as_bytes())), ear.waiter());
+        self.engine().put("s", keys.iter().map(|&key| (key, key.as_bytes())), None, ear.waiter());
         ear
     }
 
     pub(crate) fn put_data(&self, data: &[u8]) {
-        self.engine().put("s", [("a", data)].into_iter(), Ear::default().waiter());
+        self.engine().put("s", [("a", data)].into_iter(), None, Ear::default().waiter());
     }
 
     pub(crate) fn invoke(&self, function: &str) -> Ear {
@@ -163,7 +164,7 @@ impl Rig {
 
     pub(crate) fn invoke_with(&self, function: &str, payload: &[u8]) -> Ear {
         let ear = Ear::default();
-        self.engine().invoke(function, payload.into(), ear.waiter());
+        self.engine().invoke(function, payload.into(), None, ear.waiter());
         ear
     }
 
@@ -205,7 +206,7 @@ impl Rig {
 
     pub(crate) fn invoke_async(&self, function: &str, payload: &Value) -> Ear {
         let ear = Ear::default();
-        self.engine().invoke_async(function, payload.to_string().as_bytes(), None, ear.waiter());
+        self.engine().invoke_async(function, payload.to_string().as_bytes(), Origin::default(), ear.waiter());
         ear
     }
 

@@ -16,8 +16,8 @@ use crate::store::Span;
 
 /// `application_id` of our files: "fbay".
 pub(crate) const APPLICATION_ID: u32 = 0x6662_6179;
-/// Newest format understood, kept as `user_version`. Format 2 has hops in the messages of queues; everything of format 1 is read
-/// as it stands, and what is written to such a file makes it one of format 2.
+/// Newest format understood, kept as `user_version`. Format 2 has hops in the messages of queues, and may have trace contexts in records
+/// and events; everything of format 1 is read as it stands, and what is written to such a file makes it one of format 2.
 pub(crate) const FORMAT: u32 = 2;
 
 /// The statements that made the tables; the file itself repeats them, and must repeat them exactly.
