@@ -21,6 +21,7 @@ import uvloop
 
 from forebay import App, Batch, ForebayError, Function
 from forebay.cli.run import serve
+from forebay.model.metrics import MetricsAddress
 
 STREAM = "events"
 FIFO, QUEUE = "ordered.fifo", "plain"
@@ -169,7 +170,7 @@ async def live(how: dict) -> int:
     """Run the app under load until a signal; the exit status is that of `forebay run`."""
     ledger = Ledger(how["ledger"], how["life"])
     app, on_event = make(how, ledger)
-    serving = asyncio.create_task(serve(app, "127.0.0.1", 0, how.get("grace", 10)))
+    serving = asyncio.create_task(serve(app, MetricsAddress(), how.get("grace", 10)))
     while not app_runs(app) and not serving.done():
         await asyncio.sleep(0.001)
     ledger.note("started", [("", 0)])
