@@ -87,7 +87,9 @@ impl Pending {
     /// out, if there is anything else, for the commit after this one.
     fn set_puts_apart(&mut self) -> Self {
         let is_empty = self.rows.is_empty() && self.trims.is_empty();
-        if is_empty && self.checkpoints.is_empty() && self.settled.is_empty() {
+        // Whoever waits and adds nothing is to be answered: were they tried with the puts, that would be again and again at once.
+        let only_adds = self.waiters.iter().all(|(_, reply)| adds(reply));
+        if is_empty && only_adds && self.checkpoints.is_empty() && self.settled.is_empty() {
             return Self::default();
         }
         let (puts, others) =
@@ -247,6 +249,7 @@ impl State {
         for (shard, before) in &pending.trims {
             writes.push(Write::Trim { shard: *shard, before: *before });
         }
+        self.is_committing = true;
         self.committing_bytes = pending.bytes;
         self.committing = Arc::new(pending.rows);
         Some(Commit {
@@ -266,6 +269,7 @@ impl State {
 
     /// The commit ended; `took_ns` is how long it was with the store.
     pub(crate) fn committed(&mut self, commit: Commit, result: Result<(), StoreError>, took_ns: u64) {
+        self.is_committing = false;
         self.committing_bytes = 0;
         self.committing = Arc::default();
         self.meters.commits.increment();
@@ -404,6 +408,11 @@ impl State {
         }
         self.answer(Waiter::Bell(0), Err(error.clone().into()));
         self.failed = Some(error);
+    }
+
+    /// Whether there is anything that is not durable yet, in the commit under way or to be written after it.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.is_committing || !self.pending.is_empty()
     }
 
     /// Hand an answer to whoever waits for it.

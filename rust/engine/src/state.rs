@@ -169,6 +169,8 @@ pub(crate) struct State {
     pub(crate) sweep_armed: Option<u64>,
     pub(crate) pending: Pending,
     pub(crate) committing_bytes: usize,
+    /// A commit is on its way.
+    pub(crate) is_committing: bool,
     /// Rows of the commit under way: no longer pending, not yet readable.
     pub(crate) committing: Arc<Rows>,
     pub(crate) reads: VecDeque<Order>,
@@ -240,6 +242,7 @@ impl State {
             sweep_armed: None,
             pending: Pending::default(),
             committing_bytes: 0,
+            is_committing: false,
             committing: Arc::default(),
             reads: VecDeque::new(),
             deliveries: Deliveries::default(),

@@ -99,7 +99,7 @@ impl State {
 
     /// Answer now, or when what was written for it is durable.
     pub(super) fn answer_when_durable(&mut self, waiter: Waiter, reply: Reply, durable: bool) {
-        if durable && !self.pending.is_empty() {
+        if durable && self.has_unwritten() {
             self.pending.urgent = true;
             self.pending.waiters.push((waiter, reply));
         } else {

@@ -64,7 +64,7 @@ impl State {
         }
         let reply = |answer: Value| Reply::Json(answer.to_string().into_bytes());
         match self.do_verb(verb, body) {
-            Ok(Done::WhenDurable(answer)) if !self.pending.is_empty() => {
+            Ok(Done::WhenDurable(answer)) if self.has_unwritten() => {
                 self.pending.urgent = true;
                 self.pending.waiters.push((waiter, reply(answer)));
             }

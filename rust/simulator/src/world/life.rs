@@ -206,6 +206,10 @@ impl World {
         };
         drop(engine);
         self.forget_process();
+        if ending == Ending::LossyPowerCut {
+            // That somebody received them may be forgotten: receipts mean nothing any more.
+            self.hands.fill(None);
+        }
         let read = self.store.reader().and_then(|mut reader| {
             let lies = self.plan.sabotage == Some(Sabotage::LostAck) && ending == Ending::LossyPowerCut;
             let told = if lies { Ending::PowerCut } else { ending };

@@ -242,6 +242,7 @@ impl World {
             }
             Fault::Delete if !self.store_failed && !self.full => {
                 self.strikes(fault);
+                open(&self.ledger).deletes_worker(queue);
                 self.request("mapping.delete", &bound);
                 if self.chance.acts.one_in(2) {
                     self.exchange();

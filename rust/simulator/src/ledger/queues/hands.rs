@@ -64,7 +64,7 @@ impl Ledger {
             self.broken(promise, story);
         }
         let Some(known) = self.queues.workers.get(worker) else { return };
-        let strict = known.strict;
+        let (strict, mapping) = (known.strict, known.mapping);
         let state = if strict {
             let visibility_ms = self.queues.logs.get(&log).map_or(0, |log| log.visibility_ms);
             let since_ns = self.now.time_ns.saturating_sub(HANDED_WITHIN_NS);
@@ -87,7 +87,7 @@ impl Ledger {
             worker.in_flight += 1;
         }
         self.flying += 1;
-        let flight = Flight { worker, log, numbers, batch, zombie: false, strict };
+        let flight = Flight { worker, mapping, log, numbers, batch, zombie: false, strict };
         if self.queues.flights.insert(token, flight).is_some() {
             self.broken(Promise::Exclusion, "a token names two batches");
         }
@@ -232,7 +232,7 @@ impl Ledger {
         let Some(flight) = self.queues.flights.remove(&token) else { return };
         self.flying -= 1;
         if let Some(worker) = self.queues.workers.get_mut(flight.worker) {
-            worker.in_flight = worker.in_flight.saturating_sub(1);
+            worker.in_flight -= u32::from(worker.mapping == flight.mapping);
         }
         let Some(log) = self.queues.logs.get_mut(&flight.log) else { return };
         let mut broken_groups = Vec::new();

@@ -116,6 +116,8 @@ struct Log {
 
 #[derive(Debug, Default)]
 struct Worker {
+    /// Counts how often its mapping was deleted; what an earlier one began is no concern of the next.
+    mapping: u32,
     in_flight: u32,
     batch_most: u32,
     concurrency_most: u32,
@@ -125,6 +127,7 @@ struct Worker {
 #[derive(Debug)]
 struct Flight {
     worker: usize,
+    mapping: u32,
     log: ShardId,
     numbers: Vec<u64>,
     batch: u64,
@@ -193,6 +196,13 @@ impl Ledger {
         worker.batch_most = worker.batch_most.max(settings.batch_size);
         worker.concurrency_most = worker.concurrency_most.max(settings.maximum_concurrency.unwrap_or(u32::MAX));
         worker.strict = settings.strict;
+    }
+
+    /// The mapping of a worker is about to be deleted.
+    pub fn deletes_worker(&mut self, worker: usize) {
+        if let Some(worker) = self.queues.workers.get_mut(worker) {
+            (worker.mapping, worker.in_flight) = (worker.mapping + 1, 0);
+        }
     }
 
     /// Somebody sets the wall clock: what was measured before says little.
