@@ -251,6 +251,7 @@ fn batches_receipts_and_numbers() {
         [b"s", b"a", b"r", b"i", b"0"].iter().flat_map(|text| [&[1, 0, 0, 0], &text[..]].concat()).collect();
     batch.extend_from_slice(&[0; 12]);
     batch.push(0);
+    batch.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, b't', b'1']); // the context of all records from the first one on
     batch.extend_from_slice(&1_u32.to_le_bytes());
     batch.extend_from_slice(&[0; 20]);
     batch.extend_from_slice(&[1, 0, 0, 0, b'k', 4, 0, 0, 0, b'd', b'a', b't', b'a']);
