@@ -17,7 +17,7 @@ use crate::port::StoreError;
 use crate::state::State;
 use crate::verbs::Done;
 
-/// Most messages of one look, and bytes of them, about.
+/// Most messages of one look, and bytes of them or of what one question looks through, about.
 const LOOK_MAX: usize = 1_000;
 const LOOK_BYTES_MAX: usize = 1 << 20;
 /// Messages that one question looks through for an id.
@@ -136,11 +136,7 @@ impl State {
 
     /// The life of the message with an id, as far as it is remembered, and where it is.
     pub(crate) fn message_life(&mut self, id: u128) -> Result<Life, StoreError> {
-        let origin = self.queues.live().find_map(|queue| {
-            let entry = &self.queues.entries[queue];
-            message_number(entry.row.seed, id).filter(|&number| number < entry.next).map(|number| (queue, number))
-        });
-        origin.map_or_else(|| Ok(Life::default()), |origin| self.life_from(origin))
+        self.origin(id).map_or_else(|| Ok(Life::default()), |origin| self.life_from(origin))
     }
 
     /// The lives of the messages that have a sequence number: one for each FIFO queue that has come so far.
@@ -193,7 +189,7 @@ impl State {
         if self.is_there(at) {
             self.found_there(&mut life, at, has_left)?;
         } else if !has_left && life.facts.iter().all(|fact| fact["what"] != "handled") {
-            life.search = self.next_place(at.0).map(|_| (at.0, at.1 + 1));
+            life.search = self.next_place(at.0, at.0).map(|_| (at.0, at.1 + 1));
         }
         Ok(life)
     }
@@ -217,9 +213,25 @@ impl State {
         Ok(())
     }
 
-    /// The queue to look through after this one: where its dead letters go.
-    fn next_place(&self, id: QueueId) -> Option<QueueId> {
-        self.queues.names.get(self.queues.entries[id].row.dead_letter_queue.as_ref()?).copied()
+    /// The queue that gave a message its id, and its number there.
+    fn origin(&self, id: u128) -> Option<Place> {
+        self.queues.live().find_map(|queue| {
+            let entry = &self.queues.entries[queue];
+            message_number(entry.row.seed, id).filter(|&number| number < entry.next).map(|number| (queue, number))
+        })
+    }
+
+    /// The queue to look through for a message after this one: where its dead letters go. The way begins where the message was
+    /// sent, and no queue stands on it twice.
+    fn next_place(&self, origin: QueueId, id: QueueId) -> Option<QueueId> {
+        let dead_letters_of = |id: &QueueId| {
+            let name = self.queues.entries[*id].row.dead_letter_queue.as_ref()?;
+            self.queues.names.get(name).copied()
+        };
+        let mut seen = BTreeSet::new();
+        let mut way = std::iter::successors(Some(origin), dead_letters_of).take_while(|id| seen.insert(*id));
+        way.find(|at| *at == id)?;
+        way.next()
     }
 
     /// Look for a message through its queue and its dead-letter queues, a portion at a time; where to look on.
@@ -228,18 +240,21 @@ impl State {
         id: u128,
         (queue, from): Place,
     ) -> Result<(Life, Option<Place>), StoreError> {
-        let (mut life, mut from) = (Life::default(), from);
+        let (mut life, mut from, mut bytes) = (Life::default(), from, 0);
         if queue >= self.queues.entries.len() {
             return Ok((life, None));
         }
         for _ in 0..SEARCHED_MAX {
             let Some(number) = self.next_left(queue, from) else {
-                // A dead-letter queue is there before the queue that names it; so no search goes in a circle.
-                let next = self.next_place(queue).filter(|next| *next < queue);
+                let next = self.origin(id).and_then(|(origin, _)| self.next_place(origin, queue));
                 return Ok((life, next.map(|next| (next, 0))));
             };
+            if bytes > LOOK_BYTES_MAX {
+                break;
+            }
             from = number + 1;
             let Some(chunk) = self.message_chunk(queue, number)? else { continue };
+            bytes += chunk.record(number).data.len();
             if Message::of(&chunk.record(number)).is_some_and(|message| message.id == id) {
                 self.found_there(&mut life, (queue, number), false)?;
                 return Ok((life, None));

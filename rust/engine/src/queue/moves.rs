@@ -87,7 +87,12 @@ impl State {
             Moving::Redriven { to: Some(to) } => Some(to),
             Moving::Redriven { to: None } => self.queues.names.get(moved.item.message().source).copied(),
         };
-        let to = to.filter(|&to| self.queues.entries[to].row.is_fifo() == from.is_fifo()).ok_or(Again::No)?;
+        let takes_it = |to: &QueueId| {
+            // Deleted meanwhile: a redrive that was cancelled may still read what it took up.
+            let to = &self.queues.entries[*to];
+            !to.is_deleted && to.row.is_fifo() == from.is_fifo()
+        };
+        let to = to.filter(takes_it).ok_or(Again::No)?;
         let target = &self.queues.entries[to];
         let has_room = target.machine.room() > target.next - target.durable + target.sends_count;
         has_room.then_some(to).ok_or(Again::Yes)
@@ -189,8 +194,7 @@ impl State {
             // Purged meanwhile.
             Moving::Buried => {}
             Moving::Redriven { .. } => {
-                queue.machine.completed(&[item.delivery.handle], &Outcome::Interrupted, &NO_DELAY, &now);
-                self.redrive_stuck(from, now.mono_ns + AGAIN_MS * NS_PER_MS, again);
+                self.redrive_stuck(from, item.delivery.handle, now.mono_ns + AGAIN_MS * NS_PER_MS, again);
                 self.move_ended(from, &moving);
             }
         }

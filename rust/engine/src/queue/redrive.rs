@@ -3,7 +3,7 @@
 //! One at a time for each queue, as with SQS's message move tasks. How far it has come is written in the commits that move the
 //! messages, so a restart goes on where the process before it ended.
 
-use forebay_core::queue::face::{Hold, Receive};
+use forebay_core::queue::face::{Handle, Hold, Receive};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -67,6 +67,9 @@ pub(super) struct Task {
     to: Option<QueueId>,
     left: u64,
     under_way: u32,
+    /// Messages that there is no queue for: held until it ends, so that it does not take them up again instead of others. At most
+    /// as many as may be in flight.
+    homeless: Vec<Handle>,
     spacing_ns: u64,
     next_ns: u64,
 }
@@ -74,7 +77,7 @@ pub(super) struct Task {
 impl Task {
     fn new(to: Option<QueueId>, row: &RedriveRow, now_ns: u64) -> Self {
         let spacing_ns = row.rate.map_or(0, |rate| (1e9 / rate) as u64);
-        Self { to, left: row.left(), under_way: 0, spacing_ns, next_ns: now_ns }
+        Self { to, left: row.left(), under_way: 0, homeless: Vec::new(), spacing_ns, next_ns: now_ns }
     }
 
     pub(super) fn goes_to(&self, id: QueueId) -> bool {
@@ -153,13 +156,19 @@ impl State {
         };
         kept.status = Status::Cancelled;
         let counts = (kept.moved, kept.left());
-        self.queues.tasks.remove(&id);
+        self.drop_task(id);
         self.save_queue(id);
         Ok(counts)
     }
 
+    /// A redrive goes on no more: what it holds may be received again.
+    fn drop_task(&mut self, id: QueueId) {
+        let homeless = self.queues.tasks.remove(&id).map_or_else(Vec::new, |task| task.homeless);
+        self.give_back(id, &homeless);
+    }
+
     fn end_redrive(&mut self, id: QueueId) {
-        self.queues.tasks.remove(&id);
+        self.drop_task(id);
         let row = &mut self.queues.entries[id].row;
         if let Some(kept) = &mut row.redrive {
             kept.status = Status::Completed;
@@ -191,12 +200,17 @@ impl State {
         }
     }
 
-    /// A message of a redrive could not move: the others wait, too.
-    pub(super) fn redrive_stuck(&mut self, from: QueueId, until_ns: u64, again: Again) {
-        if let Some(task) = self.queues.tasks.get_mut(&from) {
-            task.next_ns = task.next_ns.max(until_ns);
-            task.left += u64::from(again == Again::Yes);
+    /// A message of a redrive could not move. If it may move later, the others wait, too.
+    pub(super) fn redrive_stuck(&mut self, from: QueueId, handle: Handle, until_ns: u64, again: Again) {
+        match (self.queues.tasks.get_mut(&from), again) {
+            (Some(task), Again::No) => return task.homeless.push(handle),
+            (Some(task), Again::Yes) => {
+                task.next_ns = task.next_ns.max(until_ns);
+                task.left += 1;
+            }
+            (None, _) => {}
         }
+        self.give_back(from, &[handle]);
     }
 
     /// A message has moved, or stays.

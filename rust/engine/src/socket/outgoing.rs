@@ -55,7 +55,11 @@ impl Outgoing {
         }
         let mut written = 0;
         if !line.writing && line.waiting.is_empty() {
-            written = self.write_what_fits(&bytes)?;
+            written = self.write_what_fits(&bytes).inspect_err(|_| {
+                // A part of the frame may be written: another one behind it would be read as its rest. Answers still come.
+                line.closed = true;
+                let _closed = self.stream.shutdown(std::net::Shutdown::Write);
+            })?;
             if written == bytes.len() {
                 return Ok(());
             }

@@ -1,5 +1,7 @@
 //! What an engine does with queues, seen from inside: rows bound to messages, stragglers, logs that shrink.
 
+mod deleting;
+
 use std::sync::{Arc, Mutex};
 
 use forebay_core::Now;
@@ -319,110 +321,9 @@ fn what_was_sent_received_and_deleted_is_so_after_a_restart() {
     }
 }
 
-fn left_of(rig: &Rig, log: u32) -> usize {
-    let mut reader = rig.store.reader().unwrap();
-    let tables = [Table::MessageState, Table::MessagesGone, Table::MessageKept, Table::Deduplication];
-    let rows = tables.map(|table| reader.scan(table, &log.to_be_bytes(), None, usize::MAX).unwrap().len());
-    rows.iter().sum::<usize>() + reader.sizes(log, usize::MAX).unwrap().len()
-}
-
-#[test]
-fn a_deleted_queue_is_gone_at_once_and_what_it_held_goes_in_slices_also_over_a_crash() {
-    let mut rig = Rig::new();
-    rig.declare("q.fifo");
-    for n in 0..900 {
-        let message = json!({"body": n.to_string(), "group_id": (n % 50).to_string()});
-        let _until_durable = rig.ask("queue.send", &json!({"name": "q.fifo", "messages": [message]}));
-        rig.advance(SECOND / 100);
-    }
-    for (_, receipt) in rig.receive("q.fifo").into_iter().take(5) {
-        rig.delete("q.fifo", &receipt);
-    }
-    rig.advance(SECOND);
-    let log = rig.engine.with(|state| state.queues.entries[state.queue_id("q.fifo").unwrap()].log());
-    let before = left_of(&rig, log);
-    assert!(before > 1_000, "{before}");
-
-    let _until_durable = rig.ask("queue.delete", &json!({"name": "q.fifo"}));
-    rig.engine.turn(rig.now);
-    assert!(matches!(rig.ask("queue.depth", &json!({"name": "q.fifo"})), Err(EngineError::NotFound(_))));
-    rig.advance(SECOND / 100);
-    let left = left_of(&rig, log);
-    assert!(0 < left && left < before, "{left} of {before}");
-
-    let mut rig = rig.crashed();
-    rig.declare("q.fifo");
-    (0..20).for_each(|_| rig.advance(SECOND / 100));
-    assert_eq!(left_of(&rig, log), 0);
-    assert_eq!(rig.store.reader().unwrap().bounds(log).unwrap(), None, "the log itself is forgotten");
-    assert_eq!(rig.visible("q.fifo"), 0, "the name begins anew");
-    let rig = rig.crashed();
-    assert_eq!(rig.engine.with(|state| state.queues.dropping.len()), 0);
-}
-
-#[test]
-fn what_is_in_a_handlers_hands_when_its_queue_is_deleted_ends_without_a_meaning() {
-    let mut rig = Rig::new();
-    rig.declare("q");
-    rig.bind("q");
-    let _until_durable = rig.send("q", ["a", "b", "c"].into_iter().map(String::from));
-    rig.advance(SECOND);
-    let taken = rig.take();
-    assert_eq!(taken.len(), 2);
-    assert!(matches!(rig.ask("queue.delete", &json!({"name": "q"})), Err(EngineError::Conflict(_))));
-    rig.json("mapping.delete", &json!({"queue": "q", "function": "f"}));
-    let _until_durable = rig.ask("queue.delete", &json!({"name": "q"}));
-    rig.advance(SECOND);
-    for ((token, _), status) in taken.into_iter().zip([0, 1]) {
-        rig.settle(token, status);
-    }
-    rig.advance(60 * SECOND);
-    rig.declare("q");
-    rig.advance(SECOND);
-    assert_eq!(rig.visible("q"), 0);
-    assert!(rig.engine.with(|state| state.failed.is_none()));
-}
-
-#[test]
-fn a_redrive_goes_on_after_a_crash_where_it_was_and_at_its_rate() {
-    let mut rig = Rig::new();
-    rig.declare("dead");
-    rig.declare("q");
-    for _ in 0..10 {
-        let _until_durable = rig.send("dead", (0..10).map(|n| n.to_string()));
-        rig.advance(SECOND / 10);
-    }
-    let _until_durable = rig.ask("queue.redrive", &json!({"name": "dead", "to": "q", "rate": 10.0}));
-    (0..30).for_each(|_| rig.advance(SECOND / 10));
-    let moved = rig.visible("q");
-    assert!((25..=32).contains(&moved), "{moved}");
-    assert!(matches!(rig.ask("queue.delete", &json!({"name": "q"})), Err(EngineError::Conflict(_))));
-
-    let mut rig = rig.crashed();
-    let redrive = rig.json("queue.describe", &json!({"name": "dead"}))["redrive"].clone();
-    assert_eq!((&redrive["to"], &redrive["rate"], &redrive["messages"]), (&json!("q"), &json!(10.0), &json!(100)));
-    assert_eq!(redrive["moved"], rig.visible("q"), "the count and the messages are of one commit");
-    (0..20).for_each(|_| rig.advance(SECOND / 10));
-    let moved = rig.visible("q") - moved;
-    assert!((18..=22).contains(&moved), "{moved} in two seconds");
-    assert!(matches!(rig.ask("queue.redrive", &json!({"name": "dead", "to": "q"})), Err(EngineError::Conflict(_))));
-
-    let _until_durable = rig.ask("queue.cancel_redrive", &json!({"name": "dead"}));
-    rig.advance(SECOND);
-    let stays = rig.visible("dead");
-    let mut rig = rig.crashed();
-    rig.advance(SECOND);
-    assert_eq!((rig.visible("dead"), rig.visible("q")), (stays, 100 - stays), "a cancelled one stays cancelled");
-    let _until_durable = rig.ask("queue.redrive", &json!({"name": "dead", "to": "q"}));
-    (0..20).for_each(|_| rig.advance(SECOND / 10));
-    assert_eq!((rig.visible("dead"), rig.visible("q")), (0, 100));
-    let redrive = rig.json("queue.describe", &json!({"name": "dead"}))["redrive"].clone();
-    assert_eq!((&redrive["status"], &redrive["moved"]), (&json!("COMPLETED"), &json!(stays)));
-}
-
 #[test]
 fn what_is_refused_is_refused_in_awss_words() {
-    let cases: Value = serde_json::from_str(include_str!("../../../../tests/cases/queue_refusals.json")).unwrap();
+    let cases: Value = serde_json::from_str(include_str!("../../../../../tests/cases/queue_refusals.json")).unwrap();
     let rig = Rig::new();
     rig.declare("q");
     let mut fifo = queue("q.fifo");
