@@ -49,6 +49,7 @@ def registration(function: Function[..., Any], app: AppSettings, log_stream: str
         "memory_bytes": None if settings.memory is None else settings.memory * 1024 * 1024,
         "provisioned": provisioned,
         "maximum": maximum,
+        "provisioned_maximum": lifetime.maximum or limits.ENVIRONMENTS_MAX,
         "init_timeout_ms": wire_mapping.milliseconds(limits.INIT_SECONDS),
         "provisioned_init_timeout_ms": wire_mapping.milliseconds(provisioned_init),
         "idle_timeout_ms": wire_mapping.milliseconds(lifetime.idle_seconds),

@@ -59,12 +59,7 @@ class Running:
     """A started app."""
 
     def __init__(
-        self,
-        settings: AppSettings,
-        clock: Clock,
-        caller: Caller,
-        declared: Declarations,
-        metrics: MetricsAddress,
+        self, settings: AppSettings, clock: Clock, caller: Caller, declared: Declarations, metrics: MetricsAddress
     ) -> None:
         self._settings = settings
         self._declared = declared
@@ -89,7 +84,6 @@ class Running:
 
     def _engine_settings(self) -> dict[str, Any]:
         given, clock = self._declared.settings, self._clock
-        manual = isinstance(clock, ManualClock)
         moment = clock.moment() if isinstance(clock, ManualClock) else None
         return {
             "app": given.name,
@@ -99,7 +93,7 @@ class Running:
             "durability": given.durability,
             "serve": given.serve,
             "limits": wire_limits.account(given),
-            "manual": manual,
+            "manual": moment is not None,
             "mono_ns": moment.mono_ns if moment else 0,
             "wall_ms": moment.wall_ms if moment else 0,
             "entropy": moment.entropy if moment else 0,
@@ -173,16 +167,28 @@ class Running:
         self._loop.call_soon_threadsafe(self._caller.declare_now)
 
     def _tell(self) -> None:
-        engine, runs = self.runner.engine, self._runs
+        engine = self.runner.engine
+        refused: list[ForebayError] = []
         for item in self._declared.untold() if engine is not None else ():
-            if isinstance(item, Subscription) and (runs or item.kind == "queue"):
-                self._add_subscription(item).add_done_callback(partial(_told, item))
-            elif engine is None or not runs:
-                continue  # told when this process takes over
-            elif isinstance(item, Function):
-                self._add_function(engine, item)
-            elif isinstance(item, Mapping):
-                self._add_mapping(item).add_done_callback(partial(_told, item))
+            try:
+                self._tell_one(item)
+            except ForebayError as error:
+                refused.append(error)  # the others are told all the same
+        for other in refused[1:]:
+            log.error("a declaration failed: %s", other)
+        if refused:
+            raise refused[0]
+
+    def _tell_one(self, item: Function[..., Any] | Mapping | Subscription) -> None:
+        engine, runs = self.runner.engine, self._runs
+        if isinstance(item, Subscription) and (runs or item.kind == "queue"):
+            self._add_subscription(item).add_done_callback(partial(_told, item))
+        elif engine is None or not runs:
+            return  # told when this process takes over
+        elif isinstance(item, Function):
+            self._add_function(engine, item)
+        elif isinstance(item, Mapping):
+            self._add_mapping(item).add_done_callback(partial(_told, item))
 
     def tell_of(self, source: Stream | Queue | Topic) -> None:
         """Declare a stream, a queue or a topic while the app runs; from a thread, wait for it."""
@@ -408,11 +414,10 @@ def _declaration(source: Stream | Queue | Topic) -> tuple[str, dict[str, Any]]:
 
 
 def _stream_fields(given: StreamSettings) -> dict[str, Any]:
-    retention = wire_mapping.milliseconds(given.retention)
     return {
         "name": given.name,
         "shards": given.shards,
-        "retention_ms": retention,
+        "retention_ms": wire_mapping.milliseconds(given.retention),
         "retention_bytes": given.retention_bytes,
     }
 

@@ -341,6 +341,33 @@ async def test_a_change_that_cannot_be_kept_is_refused_and_changes_nothing(make,
             await app.update(concurrency=4)
 
 
+async def test_a_declaration_that_is_refused_leaves_nothing_behind_and_the_others_are_told(make, clock):
+    """Its name stayed, with nobody to run it: the next work for it took every other attempt of its exchange with it."""
+    app = make(unreserved_minimum=100)
+    sleeper(app, clock, "big")
+    async with app:
+        # An operator does it, unseen by the code.
+        await app._caller.ask("function.update", name="big", reserved_concurrency=850)
+        refused, other = sleeper(app, clock, "refused", reserved_concurrency=200), sleeper(app, clock, "other")
+        with pytest.raises(InvalidParameterValue, match=r"^Specified ReservedConcurrentExecutions for function"):
+            await refused.invoke()
+        with pytest.raises(ResourceNotFound, match="refused"):
+            await refused.invoke()
+        assert await end(await invoke_many(clock, other, 1), clock) == [0]
+
+
+@pytest.mark.parametrize(("given", "shown"), [(60_001, "60001"), (-1, "-1"), (1.5, "1.5"), (None, "null")])
+async def test_provisioned_concurrency_outside_its_range_is_refused_from_the_command_line_too(
+    make, clock, given, shown
+):
+    app = make()
+    sleeper(app, clock)
+    text = f"^provisioned_concurrency={shown}: allowed are whole numbers from 0 to 60,000$"
+    async with app:
+        with pytest.raises(InvalidParameterValue, match=text):
+            await app._caller.ask("function.update", name="f", provisioned_concurrency=given)
+
+
 async def test_what_is_declared_applies_again_at_the_next_start(durable_app, clock):
     for _ in range(2):
         app = durable_app()

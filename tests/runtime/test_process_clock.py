@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay import ClockStalled, FunctionError
+from forebay import ClockStalled, FunctionError, InvalidParameterValue
 
 
 @pytest.fixture
@@ -79,3 +79,24 @@ async def test_a_process_that_dies_fails_the_invocation(clocked):
         with pytest.raises(FunctionError) as caught:
             await clocked.dies.invoke()
     assert caught.value.payload["errorType"] == "Runtime.ExitError"
+
+
+async def test_a_reservation_that_is_all_provisioned_takes_an_invocation_before_its_process_is_ready(import_app):
+    """It was refused as throttled, with nothing running, until all were ready: for ever if they could not start."""
+    module = import_app("process_provisioned")
+    async with module.app:
+        [function] = [one for one in await module.app._caller.ask("functions.list") if one["name"] == "all_kept"]
+        assert function["provisioned_ready"] == 0
+        assert await module.all_kept.invoke("at once") == "at once"
+
+
+@pytest.mark.parametrize("given", [3, 900, -1, None])
+async def test_no_more_is_provisioned_than_may_run(import_app, given):
+    """An operator's typo started hundreds of processes, though `Environments(maximum=2)` was declared."""
+    module = import_app("process_provisioned")
+    async with module.app:
+        shown = "null" if given is None else given
+        text = f"provisioned_concurrency={shown}: allowed are whole numbers from 0 to 2"
+        with pytest.raises(InvalidParameterValue, match=f"^{text}$"):
+            await module.app._caller.ask("function.update", name="kept", provisioned_concurrency=given)
+        assert (await module.app._caller.ask("functions.list"))[-1]["provisioned_concurrency"] == 2

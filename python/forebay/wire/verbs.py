@@ -134,7 +134,7 @@ why               {id (a request id, message id or sequence number), cursor?} ->
 
 functions.list    {} -> [function]
 function.update   {name, reserved_concurrency?, provisioned_concurrency?, rate_limit?} -> function. What is absent stays, null
-                  takes a limit away. Until the app starts next
+                  takes a reservation or a rate away. Until the app starts next
 account.describe  {} -> account
 account.update    {concurrency?, unreserved_minimum?, scaling?, requests_per_second?} -> account. The same
 health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}

@@ -2,8 +2,9 @@
 //!
 //! **Places.** The account has so many. A function's *reserved* concurrency is its floor and its ceiling: nobody else gets these
 //! places, and it gets no others. *Provisioned* concurrency belongs to one version, and is usable when as many environments as
-//! were asked for are ready. An invocation takes a place from its version's provisioned concurrency first, then from the
-//! function's reservation, or, where there is none, from what nobody has set aside.
+//! were asked for are ready; until then its version runs on demand on the places set aside for it. An invocation takes a place
+//! from its version's provisioned concurrency first, then from the function's reservation, or, where there is none, from what
+//! nobody has set aside.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
 //!
 //! **Growth.** A place that was not used for [`IDLE_NS`] counts as new, and new ones come no faster than [`Scaling`] says.

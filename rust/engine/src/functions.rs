@@ -101,6 +101,10 @@ impl State {
         let names = if is_function { &self.function_names } else { &self.destination_names };
         let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
         let slot = names.get(&registration.name).copied();
+        if is_function {
+            // First of all: a registration that is refused leaves no function behind that nobody runs.
+            self.check_limits(slot, registration.limits)?;
+        }
         let is_new = slot.is_none();
         let function = Function::new(registration, timeout_ms, &self.registry);
         let slot = match slot {

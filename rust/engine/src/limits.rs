@@ -1,8 +1,9 @@
 //! What an account and its functions are limited to, as it is declared and changed while they run.
 
-use forebay_core::concurrency::{Account, AccountLimits, Limits, Scaling, Scope};
+use forebay_core::concurrency::{Account, AccountLimits, Limits, LimitsError, Scaling, Scope};
 use forebay_core::token_bucket::Rate;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::attempts::Slot;
 use crate::error::EngineError;
@@ -88,7 +89,41 @@ fn rate(name: &str, per_second: Option<f64>) -> Result<Option<Rate>, EngineError
     Rate::per_second(per_second).map(Some).ok_or_else(refused)
 }
 
+impl FunctionLimits {
+    /// What the pool is told of it.
+    fn held(&self) -> Result<Limits, EngineError> {
+        Ok(Limits { reserved: self.reserved_concurrency, rate: rate("rate_limit", self.rate_limit)? })
+    }
+}
+
+fn refused(error: LimitsError) -> EngineError {
+    EngineError::Invalid(error.to_string())
+}
+
 impl State {
+    /// Whether a function, or one that is new, can be held to what is declared. Changes nothing.
+    pub(crate) fn check_limits(&self, slot: Option<Slot>, declared: FunctionLimits) -> Result<(), EngineError> {
+        let known = slot.map(|slot| &self.functions[slot]);
+        if known.is_some_and(|function| function.declared_limits == declared) {
+            return Ok(());
+        }
+        let held = declared.held()?;
+        let unit = known.and_then(|function| function.place).map(|(_, unit)| unit);
+        self.places.pool.may_set(unit, held.reserved, declared.provisioned_concurrency).map_err(refused)
+    }
+
+    /// Refuse a provisioned concurrency outside its range, in the words of `python/forebay/model/checks.py`.
+    pub(crate) fn check_provisioned(&self, slot: Slot, given: &Value) -> Result<(), EngineError> {
+        let most = self.pools.most_provisioned(slot).unwrap_or(CONCURRENCY_MAX as usize);
+        if given.as_u64().is_some_and(|given| given <= most as u64) {
+            return Ok(());
+        }
+        let most = if most < 1_000 { most.to_string() } else { format!("{},{:03}", most / 1_000, most % 1_000) };
+        Err(EngineError::Invalid(format!(
+            "provisioned_concurrency={given}: allowed are whole numbers from 0 to {most}"
+        )))
+    }
+
     /// Hold a function to what is declared, unless that is what was declared before: then a change since then stays.
     pub(crate) fn declare_limits(&mut self, slot: Slot, declared: FunctionLimits) -> Result<(), EngineError> {
         let function = &self.functions[slot];
@@ -104,12 +139,9 @@ impl State {
     /// Hold a function to limits from now on. On an error nothing has changed.
     pub(crate) fn limit_function(&mut self, slot: Slot, limits: FunctionLimits) -> Result<(), EngineError> {
         let Some((function, unit)) = self.functions[slot].place else { return Ok(()) };
-        let held = Limits { reserved: limits.reserved_concurrency, rate: rate("rate_limit", limits.rate_limit)? };
+        let held = limits.held()?;
         let provisioned = limits.provisioned_concurrency;
-        self.places
-            .pool
-            .set_function(function, held, &[(unit, provisioned)], self.now.mono_ns)
-            .map_err(|error| EngineError::Invalid(error.to_string()))?;
+        self.places.pool.set_function(function, held, &[(unit, provisioned)], self.now.mono_ns).map_err(refused)?;
         self.functions[slot].limits = limits;
         if provisioned > 0 {
             let name = &self.functions[slot].name;
@@ -128,7 +160,6 @@ impl State {
     /// Hold the account to limits from now on. On an error nothing has changed. What runs over a lowered limit runs on.
     pub(crate) fn limit_account(&mut self, settings: AccountSettings) -> Result<(), EngineError> {
         let limits = settings.check()?;
-        let refused = |error: forebay_core::concurrency::LimitsError| EngineError::Invalid(error.to_string());
         self.places.pool.set_account(limits, self.now.mono_ns).map_err(refused)?;
         self.config.limits = settings;
         Ok(())

@@ -145,7 +145,7 @@ impl State {
     /// Give places to what waits for them, in turn.
     pub(crate) fn give_places(&mut self) {
         if self.started && !self.draining {
-            self.choose_suspect();
+            let suspect_due = self.choose_suspect();
             let mut given = 0;
             while given < GIVEN_AT_ONCE && self.outbox.batch_may_run() {
                 let Some(lease) = self.places.pool.next(self.now.mono_ns) else { break };
@@ -153,7 +153,7 @@ impl State {
                 given += 1;
             }
             let due = if given < GIVEN_AT_ONCE { self.places.pool.next_due() } else { Some(self.now.mono_ns) };
-            if let Some(due_ns) = due.filter(|_| self.outbox.batch_may_run()) {
+            if let Some(due_ns) = due.into_iter().chain(suspect_due).min().filter(|_| self.outbox.batch_may_run()) {
                 self.timers.arm(&mut self.places.armed, due_ns, Timer::Places);
             }
         }
@@ -233,23 +233,25 @@ impl State {
     }
 
     /// Let the first suspect of a crash that may have a place be the next to run: at once if nothing else does. Those whose function
-    /// may not run hold up nobody.
-    fn choose_suspect(&mut self) {
+    /// may not run hold up nobody; they stand in no line, so this tells when the first of them may run as time passes, mono ns.
+    fn choose_suspect(&mut self) -> Option<u64> {
         self.outbox.suspect_waits = false;
         if self.outbox.alone.is_empty() || self.outbox.running_alone {
-            return;
+            return None;
         }
         let now_ns = self.now.mono_ns;
+        let mut due_ns: Option<u64> = None;
         for at in 0..self.outbox.alone.len() {
             let token = self.outbox.alone[at];
             let slot = self.attempts.get_mut(token).map(|attempt| attempt.slot);
             let Some(unit) = slot.and_then(|slot| self.unit_of(slot)) else { continue };
-            if self.places.pool.may_start(unit, Start::Work, now_ns).is_err() {
+            if let Err(refused) = self.places.pool.may_start(unit, Start::Work, now_ns) {
+                due_ns = due_ns.into_iter().chain(refused.retry_at_ns).min();
                 continue;
             }
             if !self.outbox.suspect_may_run() {
                 self.outbox.suspect_waits = true;
-                return;
+                return None;
             }
             if let Ok(lease) = self.places.pool.acquire(unit, Start::Work, now_ns) {
                 self.outbox.alone.remove(at);
@@ -257,8 +259,9 @@ impl State {
                 self.places.lines[unit].working += 1;
                 self.seat(token, lease);
             }
-            return;
+            return None;
         }
+        due_ns
     }
 
     /// Attempts that nobody has taken yet.

@@ -166,8 +166,8 @@ impl Plan {
         }
         let Account { concurrency, unreserved_minimum: minimum } = self.account;
         let others = self.allocated - before.allocated();
-        let left = u64::from(concurrency).saturating_sub(others + after.allocated());
-        if after.allocated() > before.allocated() && left < u64::from(minimum) {
+        let taken = others + after.allocated() + u64::from(minimum);
+        if after.allocated() > before.allocated() && taken > u64::from(concurrency) {
             let unreserved = u64::from(concurrency).saturating_sub(others);
             return Err(match reserved {
                 Some(_) => LimitsError::ReservedBelowMinimum { minimum },

@@ -36,21 +36,28 @@ pub(super) struct Unit {
     ready: bool,
     provisioned: u32,
     on_demand: u32,
+    /// Those on demand that run on places set aside for it, begun while these were not ready. They count there until they end.
+    lent: u32,
     warm: Warm,
 }
 
 impl Unit {
+    /// Places set aside for it that are in use.
+    fn own(&self) -> u32 {
+        self.provisioned + self.lent
+    }
+
     /// Places set aside for it. After its provisioned concurrency was lowered, those that still run count.
     fn claim(&self) -> u64 {
-        u64::from(self.requested.max(self.provisioned))
+        u64::from(self.requested.max(self.own()))
     }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Function {
     reserved: Option<u32>,
-    /// In use, of all its units.
-    provisioned: u64,
+    /// In use, of what is set aside for its units, and beyond it.
+    own: u64,
     on_demand: u64,
     /// The claims of its units.
     set_aside: u64,
@@ -134,7 +141,7 @@ impl Pool {
     pub fn add_function(&mut self) -> FunctionId {
         self.functions.push(Function {
             reserved: None,
-            provisioned: 0,
+            own: 0,
             on_demand: 0,
             set_aside: 0,
             growth: self.scaling.of_function(),
@@ -153,6 +160,7 @@ impl Pool {
             ready: false,
             provisioned: 0,
             on_demand: 0,
+            lent: 0,
             warm: Warm::default(),
         });
         self.units.len() - 1
@@ -167,14 +175,11 @@ impl Pool {
         provisioned: &[(UnitId, u32)],
         now_ns: u64,
     ) -> Result<(), LimitsError> {
-        let own = self.units.iter().enumerate().filter(|(_, unit)| unit.function == id);
-        let asked = |at: UnitId| provisioned.iter().find(|(unit, _)| *unit == at).map(|(_, requested)| *requested);
-        let total = own.map(|(at, unit)| u64::from(asked(at).unwrap_or(unit.requested))).sum();
         debug_assert!(
             provisioned.iter().all(|(unit, _)| self.units[*unit].function == id),
             "units of function {id} only"
         );
-        self.plan.set(id, limits.reserved, total)?;
+        self.plan.set(id, limits.reserved, self.total_of(id, provisioned))?;
         set_rate(&mut self.functions[id].rate, limits.rate, now_ns);
         self.change(id, |function, units| {
             function.reserved = limits.reserved;
@@ -188,6 +193,28 @@ impl Pool {
         });
         self.wake_all();
         Ok(())
+    }
+
+    /// Whether [`Pool::set_function`] would take these for a unit of a function; `None`: for the first one of a new function.
+    pub fn may_set(&self, unit: Option<UnitId>, reserved: Option<u32>, provisioned: u32) -> Result<(), LimitsError> {
+        let mut plan = self.plan.clone();
+        match unit {
+            Some(unit) => {
+                let function = self.units[unit].function;
+                plan.set(function, reserved, self.total_of(function, &[(unit, provisioned)]))
+            }
+            None => {
+                let function = plan.add();
+                plan.set(function, reserved, provisioned.into())
+            }
+        }
+    }
+
+    /// A function's provisioned concurrency, when that of some of its units has changed.
+    fn total_of(&self, id: FunctionId, changed: &[(UnitId, u32)]) -> u64 {
+        let own = self.units.iter().enumerate().filter(|(_, unit)| unit.function == id);
+        let asked = |at: UnitId| changed.iter().find(|(unit, _)| *unit == at).map(|(_, requested)| *requested);
+        own.map(|(at, unit)| u64::from(asked(at).unwrap_or(unit.requested))).sum()
     }
 
     /// So many environments of a unit are ready. Its provisioned concurrency is usable when that is as many as were asked for.
@@ -211,14 +238,15 @@ impl Pool {
         }
         self.change(own, |function, units| {
             let unit = &mut units[unit];
+            let is_own = unit.own() < unit.requested;
             if source == Source::Provisioned {
                 unit.provisioned += 1;
-                function.provisioned += 1;
             } else {
                 unit.on_demand += 1;
                 unit.warm.peak = unit.warm.peak.max(unit.on_demand);
-                function.on_demand += 1;
+                unit.lent += u32::from(is_own);
             }
+            *(if is_own { &mut function.own } else { &mut function.on_demand }) += 1;
         });
         self.total.running += 1;
         Ok(Lease { unit, source })
@@ -233,20 +261,22 @@ impl Pool {
     pub fn release(&mut self, lease: Lease) {
         let Lease { unit: id, source } = lease;
         let own = self.units[id].function;
+        // What was lent is given back first: whoever waits for provisioned concurrency that is ready by now has it soonest.
+        let is_own = source == Source::Provisioned || self.units[id].lent > 0;
         self.change(own, |function, units| {
             let unit = &mut units[id];
+            function.set_aside -= unit.claim();
             if source == Source::Provisioned {
-                function.set_aside -= unit.claim();
                 unit.provisioned -= 1;
-                function.set_aside += unit.claim();
-                function.provisioned -= 1;
             } else {
                 unit.on_demand -= 1;
-                function.on_demand -= 1;
+                unit.lent -= u32::from(is_own);
             }
+            function.set_aside += unit.claim();
+            *(if is_own { &mut function.own } else { &mut function.on_demand }) -= 1;
         });
         self.total.running -= 1;
-        self.lines.freed(&mut self.units[id].spot, source == Source::Provisioned, &self.functions[own].line);
+        self.lines.freed(&mut self.units[id].spot, is_own, &self.functions[own].line);
     }
 
     /// Give a place back that nothing was started on: it counts as no start of a `rate`.
@@ -295,20 +325,20 @@ impl Pool {
         let unit = &self.units[id];
         let function = &self.functions[unit.function];
         let (has_room, has_any) = self.room();
-        let is_provisioned = unit.ready && unit.provisioned < unit.requested;
+        let is_own = unit.own() < unit.requested;
         if let Some(reserved) = function.reserved {
-            let others = if is_provisioned { function.provisioned } else { function.set_aside };
-            if others + function.on_demand >= u64::from(reserved) {
+            let aside = if is_own { function.own } else { function.set_aside };
+            if aside + function.on_demand >= u64::from(reserved) {
                 return Err(Refused::now(Reason::ReservedConcurrent, Wait::Function));
             }
-        } else if !is_provisioned && !has_room {
+        } else if !is_own && !has_room {
             return Err(Refused::now(Reason::Concurrent, Wait::Account));
         }
         if !has_any {
             return Err(Refused::now(Reason::Concurrent, Wait::Crowded));
         }
         let on_demand = if function.reserved.is_some() { Source::Reserved } else { Source::Unreserved };
-        Ok(if is_provisioned { Source::Provisioned } else { on_demand })
+        Ok(if is_own && unit.ready { Source::Provisioned } else { on_demand })
     }
 
     // --- what there is to see

@@ -58,10 +58,10 @@ impl Lines {
         Spot { node: self.rings.add(), in_growth: false }
     }
 
-    /// A place of a unit became free. A warm or provisioned one is of use to the unit itself, wherever it stands; any is to those
-    /// who wait for the limits of the function.
-    pub(super) fn freed(&mut self, spot: &mut Spot, was_provisioned: bool, line: &OwnLine) {
-        if spot.in_growth || was_provisioned && self.rings.stands(spot.node) {
+    /// A place of a unit became free. A warm one, or one set aside for it, is of use to the unit itself, wherever it stands; any is
+    /// to those who wait for the limits of the function.
+    pub(super) fn freed(&mut self, spot: &mut Spot, was_own: bool, line: &OwnLine) {
+        if spot.in_growth || was_own && self.rings.stands(spot.node) {
             spot.in_growth = false;
             self.rings.move_to(spot.node, self.woken);
         }

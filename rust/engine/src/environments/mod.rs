@@ -44,6 +44,8 @@ pub struct Declared {
     pub provisioned: usize,
     /// Most at once.
     pub maximum: usize,
+    /// Most that can be asked for ahead of need. Where no maximum was given, so many as are provisioned may run.
+    pub provisioned_maximum: usize,
     /// How long one may take to start.
     pub init_timeout_ms: u64,
     /// The same for one that starts ahead of need.
@@ -102,6 +104,9 @@ impl Launch {
 struct Pool {
     machine: Environments,
     settings: Settings,
+    /// What was declared: the most at once, and the most that can be provisioned.
+    maximum: usize,
+    provisioned_maximum: usize,
     program: Arc<Program>,
     /// Attempts that wait, in order. All have a place.
     line: VecDeque<Token>,
@@ -147,6 +152,11 @@ impl Pools {
         self.by_slot.get(&slot).map(|pool| pool.settings.maximum)
     }
 
+    /// How many of a function's environments can be provisioned; `None` if it does not run in any.
+    pub(crate) fn most_provisioned(&self, slot: Slot) -> Option<usize> {
+        self.by_slot.get(&slot).map(|pool| pool.provisioned_maximum)
+    }
+
     /// Forget an attempt that was not handed out.
     pub(crate) fn withdraw(&mut self, token: Token) {
         for pool in self.by_slot.values_mut() {
@@ -188,6 +198,8 @@ impl State {
         let pool = self.pools.by_slot.entry(slot).or_insert_with(|| Pool {
             machine: Environments::new(declared.settings()),
             settings: declared.settings(),
+            maximum: declared.settings().maximum,
+            provisioned_maximum: declared.provisioned_maximum,
             program: program.clone(),
             line: VecDeque::new(),
             posts: BTreeMap::new(),
@@ -197,6 +209,7 @@ impl State {
         });
         pool.program = program;
         pool.settings = declared.settings();
+        (pool.maximum, pool.provisioned_maximum) = (pool.settings.maximum, declared.provisioned_maximum);
         pool.machine.configure(declared.settings());
         self.tend(slot);
     }
@@ -205,7 +218,7 @@ impl State {
     pub(crate) fn provision_environments(&mut self, slot: Slot, provisioned: usize) -> bool {
         let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return false };
         pool.settings.provisioned = provisioned;
-        pool.settings.maximum = pool.settings.maximum.max(provisioned);
+        pool.settings.maximum = pool.maximum.max(provisioned);
         pool.machine.configure(pool.settings.clone());
         self.tend(slot);
         true

@@ -29,6 +29,9 @@ impl State {
     pub(super) fn function_update(&mut self, mut changes: Map<String, Value>) -> Result<Done, EngineError> {
         let name = changes.remove("name").and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
         let slot = self.function_names.get(&name).copied().ok_or_else(|| self.no_function(&name))?;
+        if let Some(given) = changes.get("provisioned_concurrency") {
+            self.check_provisioned(slot, given)?;
+        }
         self.limit_function(slot, changed(&self.functions[slot].limits, changes, "a function", &[])?)?;
         Ok(Done::at_once(self.describe_function(slot)))
     }

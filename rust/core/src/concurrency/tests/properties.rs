@@ -55,6 +55,9 @@ struct World {
     concurrency: u32,
     limits: [Limits; FUNCTIONS],
     requested: [u32; UNITS],
+    ready: [bool; UNITS],
+    /// Starts on demand that count in what is set aside.
+    lent: [u64; UNITS],
     out: Vec<Lease>,
     waiting: [bool; UNITS],
 }
@@ -74,6 +77,8 @@ impl World {
             concurrency: 10,
             limits: [Limits::default(); FUNCTIONS],
             requested: [0; UNITS],
+            ready: [false; UNITS],
+            lent: [0; UNITS],
             out: Vec::new(),
             waiting: [false; UNITS],
         }
@@ -105,7 +110,7 @@ impl World {
             Fact::Take(most) => self.take(most),
             Fact::End(at) if !self.out.is_empty() => {
                 let lease = self.out.remove(at % self.out.len());
-                self.pool.release(lease);
+                self.ended(lease);
             }
             Fact::End(_) => {}
             Fact::Pass(ms) => self.now += ms * 1_000_000,
@@ -113,7 +118,10 @@ impl World {
                 self.set(function, Limits { reserved, ..self.limits[function] }, None);
             }
             Fact::Provision(unit, requested) => self.set(unit / 2, self.limits[unit / 2], Some((unit, requested))),
-            Fact::Ready(unit) => self.pool.provisioned_ready(unit, self.requested[unit]),
+            Fact::Ready(unit) => {
+                self.ready[unit] = true;
+                self.pool.provisioned_ready(unit, self.requested[unit]);
+            }
             Fact::RateLimit(function, rate) => {
                 let rate = rate.and_then(|rate| Rate::per_second(f64::from(rate)));
                 self.set(function, Limits { rate, ..self.limits[function] }, None);
@@ -127,9 +135,14 @@ impl World {
     }
 
     fn set(&mut self, function: FunctionId, limits: Limits, provisioned: Option<(UnitId, u32)>) {
-        if self.pool.set_function(function, limits, provisioned.as_slice(), self.now).is_ok() {
+        let (unit, requested) = provisioned.unwrap_or((2 * function, self.requested[2 * function]));
+        let foretold = self.pool.may_set(Some(unit), limits.reserved, requested);
+        let result = self.pool.set_function(function, limits, provisioned.as_slice(), self.now);
+        assert_eq!(foretold, result);
+        if result.is_ok() {
             self.limits[function] = limits;
             if let Some((unit, requested)) = provisioned {
+                self.ready[unit] &= requested <= self.requested[unit];
                 self.requested[unit] = requested;
             }
         }
@@ -146,10 +159,21 @@ impl World {
         }
     }
 
+    fn ended(&mut self, lease: Lease) {
+        if lease.source != Source::Provisioned {
+            self.lent[lease.unit] = self.lent[lease.unit].saturating_sub(1);
+        }
+        self.pool.release(lease);
+    }
+
     /// No limit is passed by what starts now.
     fn started(&mut self, lease: Lease) {
+        let (unit, function) = (lease.unit, lease.unit / 2);
+        let has_own = self.provisioned_out_of(unit) + self.lent[unit] < u64::from(self.requested[unit]);
+        assert_eq!(lease.source == Source::Provisioned, has_own && self.ready[unit]);
+        let is_lent = has_own && !self.ready[unit];
+        self.lent[unit] += u64::from(is_lent);
         self.out.push(lease);
-        let function = lease.unit / 2;
         assert!(self.out.len() <= self.concurrency as usize, "more runs than the account has");
         if let Some(reserved) = self.limits[function].reserved {
             assert!(self.out_of(function) <= u64::from(reserved), "more runs than is reserved");
@@ -160,7 +184,7 @@ impl World {
         if lease.source == Source::Provisioned {
             assert!(self.provisioned_out_of(lease.unit) <= u64::from(self.requested[lease.unit]));
         }
-        if lease.source == Source::Unreserved {
+        if lease.source == Source::Unreserved && !is_lent {
             assert!(self.claimed() <= u64::from(self.concurrency), "a place was taken that is set aside");
         }
     }
@@ -177,9 +201,9 @@ impl World {
     /// Places a function's units have or keep.
     fn held(&self, function: FunctionId) -> u64 {
         let units = [2 * function, 2 * function + 1];
-        let provisioned: u64 = units.iter().map(|&unit| self.provisioned_out_of(unit)).sum();
-        let aside = units.iter().map(|&unit| self.provisioned_out_of(unit).max(u64::from(self.requested[unit])));
-        self.out_of(function) - provisioned + aside.sum::<u64>()
+        let own = |unit: UnitId| self.provisioned_out_of(unit) + self.lent[unit];
+        let aside = units.iter().map(|&unit| own(unit).max(u64::from(self.requested[unit])));
+        self.out_of(function) - units.map(own).iter().sum::<u64>() + aside.sum::<u64>()
     }
 
     /// `next` gave nothing: then nobody who waits could start, and none is forgotten.
@@ -222,17 +246,18 @@ fn live(facts: &[Fact], scope: Scope) {
     for _ in 0..UNITS * 40 {
         world.now += 1_000_000_000;
         for lease in std::mem::take(&mut world.out) {
-            world.pool.release(lease);
+            world.ended(lease);
         }
         let started = world.pool.next(world.now);
         if let Some(lease) = started {
             world.waiting[lease.unit] = false;
-            world.out.push(lease);
+            world.started(lease);
         }
     }
-    for unit in (0..UNITS).filter(|&unit| world.waiting[unit]) {
+    let waiting = world.waiting;
+    for unit in (0..UNITS).filter(|&unit| waiting[unit]) {
         for lease in std::mem::take(&mut world.out) {
-            world.pool.release(lease);
+            world.ended(lease);
         }
         let refused = world.pool.may_start(unit, Kind::Work, world.now);
         assert!(refused.is_err(), "{unit} waits for ever");

@@ -223,34 +223,6 @@ fn a_dead_letter_whose_move_is_refused_stays_and_moves_once_there_is_room() {
 }
 
 #[test]
-fn what_a_handler_had_when_the_process_died_comes_back_counted_and_alone_one_by_one() {
-    let mut rig = Rig::new();
-    rig.declare("q");
-    rig.bind("q");
-    rig.send("q", ["a", "b", "c"].into_iter().map(str::to_owned)).unwrap();
-    let mut works = rig.take();
-    works.sort_by_key(|(_, items)| items[0].0.clone());
-    assert_eq!(works[0].1, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
-    rig.settle(works[1].0, 0);
-    rig.advance(SECOND);
-    let mut rig = rig.crashed();
-    rig.bind("q");
-    rig.send("q", ["d".to_owned()].into_iter()).unwrap();
-    for body in ["a", "b"] {
-        let works = rig.take();
-        assert_eq!(works.len(), 1, "nothing runs beside a suspect: {works:?}");
-        assert_eq!(works[0].1, [(body.to_owned(), 2)]);
-        rig.settle(works[0].0, 0);
-        rig.advance(SECOND);
-    }
-    let works = rig.take();
-    assert_eq!(works[0].1, [("d".to_owned(), 1)]);
-    rig.settle(works[0].0, 0);
-    rig.advance(SECOND);
-    assert!(rig.crashed().take().is_empty());
-}
-
-#[test]
 fn a_few_old_messages_hold_no_long_log_and_outlive_a_restart() {
     let mut rig = Rig::new();
     rig.declare("q");
@@ -349,3 +321,5 @@ fn what_is_refused_is_refused_in_awss_words() {
         );
     }
 }
+
+mod suspects;
