@@ -141,3 +141,19 @@ async def test_in_a_fifo_queue_what_stands_behind_a_stopped_message_waits_and_co
         assert app.queue("dead.fifo").depth().visible == 1
     assert len(order) == 17
     assert order[-1] == "after"
+
+
+async def test_a_stopped_message_without_visibility_timeout_or_dead_letter_queue_is_looked_at_once_a_second(app, clock):
+    queue = app.queue("loop", visibility_timeout=0)
+
+    @app.on_queue("loop", batch_size=1)
+    async def loop(batch: Batch, context):
+        await queue.send("on")
+
+    async with app:
+        await queue.send("on")
+        for _ in range(60):
+            await clock.advance(0.5)
+        assert waiting(queue) == 1
+        of = app.metrics.statistic
+        assert 2 <= of("RecursiveInvocationsDropped", "Sum", function="loop", period=300) <= 62

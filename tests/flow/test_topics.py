@@ -250,6 +250,56 @@ async def test_what_a_topic_cannot_take_is_listed_and_says_why(app, clock, topic
     assert why in failure["last_error"]
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+async def test_what_no_filter_policy_lets_through_is_listed_and_says_why(app, clock, topic, queue, mapped):
+    # Records of destinations have no attributes, so no policy on attributes lets them through.
+    topic.subscribe(queue, filter_policy={"severity": ["high"]})
+    if mapped:
+        stream = app.stream("numbers", shards=1)
+
+        @app.on_stream("numbers", batch_size=1, maximum_retry_attempts=0, on_failure=topic)
+        async def handler(event, context):
+            raise ValueError("no")
+    else:
+
+        @app.function(on_failure=topic, maximum_retry_attempts=0)
+        async def handler(event, context):
+            raise ValueError("no")
+
+    async with app:
+        await (stream.put(1, "k") if mapped else handler.invoke_async(1))
+        await clock.advance(1)
+        [failure] = await handler.failed()
+        assert await queue.receive() == []
+    assert failure["undelivered_to"] == "topic:alerts"
+    assert "let this through to no subscription" in failure["last_error"]
+
+
+async def test_events_for_a_subscribed_function_that_has_gone_from_the_code_end_at_their_age(durable_app, clock):
+    def make(*, with_function):
+        app = durable_app()
+        topic = app.topic("alerts")
+        if not with_function:
+            return app, topic, None
+        handler, events = collecting(app, "page_somebody")
+        topic.subscribe(handler)
+        return app, topic, (handler, events)
+
+    app, topic, _ = make(with_function=True)
+    async with app:
+        pass
+    app, topic, _ = make(with_function=False)
+    async with app:
+        await topic.publish("disk full")
+        await clock.advance(6 * 3_600 + 1)
+    app, topic, (handler, events) = make(with_function=True)
+    async with app:
+        await clock.advance(1)
+        [failure] = await handler.failed()
+    assert events == []
+    assert failure["record"]["requestContext"]["condition"] == "EventAgeExceeded"
+
+
 async def test_what_a_handler_publishes_is_counted_and_the_record_of_the_end_goes_to_no_function(
     app, clock, topic, queue
 ):

@@ -24,7 +24,8 @@ impl State {
             let now = self.now;
             let runs = self.started && !self.draining && self.failed.is_none();
             let Some(events) = self.events.queues.get_mut(&id) else { return };
-            if let (true, Some(_)) = (runs, events.slot) {
+            if runs {
+                // Also where the function has gone from the code: its events run no more, but their age ends them.
                 events.machine.due(&now);
             }
             let mut has_moved = false;
@@ -38,11 +39,13 @@ impl State {
                 continue;
             }
             let Some(events) = self.events.queues.get_mut(&id) else { return };
-            let Some(slot) = events.slot.filter(|_| runs) else { return };
+            if !runs {
+                return;
+            }
             if let Some(due_ns) = events.machine.next_due(&now) {
                 self.timers.arm(&mut events.armed, due_ns, Timer::Events(id));
             }
-            if events.machine.is_ready(&now) {
+            if let Some(slot) = events.slot.filter(|_| events.machine.is_ready(&now)) {
                 self.line_up_source(slot, id);
             }
             return;

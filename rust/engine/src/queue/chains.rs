@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use forebay_core::invocation::face::HOPS_MAX;
 use forebay_core::queue::face::{Handle, Outcome};
+use forebay_core::stream::face::Backoff;
 
+use super::mapping_row::RETRY_BASE_MS;
 use super::message::Message;
 use super::QueueId;
 use crate::state::State;
@@ -53,7 +55,13 @@ impl State {
         mapping.last_result = "PROBLEM: RecursiveInvocation";
         mapping.meters.recursive.add(stopped.failed.len() as u64);
         let queue = &mut self.queues.entries[id];
-        let backoff = mapping.row.backoff(&queue.row);
+        let given = mapping.row.backoff(&queue.row);
+        // Nothing ran that would have taken time: without a wait, one with no dead-letter queue would come round at once, for ever.
+        let backoff = Backoff {
+            base_ms: given.base_ms.max(RETRY_BASE_MS),
+            cap_ms: given.cap_ms.max(RETRY_BASE_MS),
+            jitter: given.jitter,
+        };
         queue.machine.completed(&stopped.failed, &Outcome::Error, &backoff, &now);
         self.give_back(id, &stopped.behind);
         self.serve_queue(id);

@@ -9,7 +9,7 @@ use crate::error::EngineError;
 use crate::mapping_row::BackoffRow;
 
 /// Longest first delay of a retry, where the mapping names none.
-const RETRY_BASE_MS: u64 = 1_000;
+pub(super) const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_JITTER: f64 = 0.2;
 
 /// A mapping's row: identity and every setting.

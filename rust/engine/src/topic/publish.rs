@@ -106,6 +106,11 @@ impl State {
             return Err(EngineError::Invalid(format!("topic {topic:?} has no subscription that this may go to")));
         }
         let (_, copies) = self.copies(topic, publication, carried)?;
+        if copies.messages.is_empty() && copies.events.is_empty() {
+            return Err(EngineError::Invalid(format!(
+                "the filter policies of topic {topic:?} let this through to no subscription that it may go to"
+            )));
+        }
         let bound = Bound { rows, events: copies.events };
         let mut messages = copies.messages.into_iter();
         match messages.next() {
