@@ -237,6 +237,29 @@ async def asyncmy_bare(url: str, clients: int) -> AsyncIterator[Asks]:
         connection.close()
 
 
+@contextlib.asynccontextmanager
+async def asyncmy_queue(url: str, clients: int) -> AsyncIterator[Asks]:
+    """Open the driver's connections behind an `asyncio.Queue`: the bare rate that is left where clients must wait in line."""
+    async with asyncmy_bare(url, CONNECTIONS) as alone:
+        free: asyncio.Queue[int] = asyncio.Queue()
+        for number in range(CONNECTIONS):
+            free.put_nowait(number)
+
+        @contextlib.asynccontextmanager
+        async def borrowed() -> AsyncIterator[int]:
+            number = await free.get()
+            try:
+                yield number
+            finally:
+                free.put_nowait(number)
+
+        async def select(_: int) -> None:
+            async with borrowed() as number:
+                await alone.select(number)
+
+        yield _borrowed(select, borrowed)
+
+
 PEERS = (
     Peer("forebay, PostgreSQL", "postgresql", forebay, ("asyncpg",)),
     Peer("asyncpg alone", "postgresql", asyncpg_bare, ("asyncpg",), ("bare",)),
@@ -248,6 +271,7 @@ PEERS = (
     Peer("PgBouncer, asyncpg pool", "pgbouncer", asyncpg_pgbouncer, ("asyncpg",)),
     Peer("forebay, MariaDB", "mysql", forebay, ("asyncmy",)),
     Peer("asyncmy alone", "mysql", asyncmy_bare, ("asyncmy",), ("bare",)),
+    Peer("asyncmy behind a queue, no reset", "mysql", asyncmy_queue, ("asyncmy",)),
     Peer("asyncmy pool", "mysql", asyncmy_pool, ("asyncmy",)),
     Peer("aiomysql pool", "mysql", aiomysql_pool, ("aiomysql",)),
     Peer("SQLAlchemy, asyncmy", "mysql", sqlalchemy, ("sqlalchemy", "asyncmy")),
