@@ -114,13 +114,14 @@ async def groups(stage: Stage) -> Mapping[str, float]:
 
 
 async def queue_batch(stage: Stage) -> Mapping[str, float]:
-    """Drain a queue in batches of different sizes."""
+    """Drain a queue in batches of different sizes, but for the end of it: what no longer fills a batch waits out its window."""
     costs = {}
     for size in QUEUE_BATCHES:
         window = 0 if size <= queue.TOGETHER else 1
         rate, _ = await queue.drained(
             part(stage, f"b{size}"),
-            messages=stage.share(200_000),
+            messages=stage.share(220_000),
+            handled=stage.share(200_000),
             batch_size=size,
             maximum_batching_window=window,
         )
