@@ -125,7 +125,7 @@ def _figures(peer: Peer, work: Work) -> tuple[Figure, ...]:
     waits = (
         Figure("p50", f"{title}, p50", "ms"),
         Figure("p99", f"{title}, p99", "ms"),
-        Figure("processor", f"{title}, processor time of one", "us"),
+        Figure("processor", f"{title}, processor time of one", "µs"),
     )
     fair = (
         Figure("p99_to_fair", f"{title}, p99 to clients / rate", "times"),

@@ -39,8 +39,10 @@ class Peer:
         """Give a way to ask the server how many connections of this user it has."""
         from forebay.dbproxy import DBProxy  # noqa: PLC0415
 
-        mine = "user = substring_index(user(), '@', 1)" if self.server == "mysql" else "usename = current_user"
-        table = "information_schema.processlist" if self.server == "mysql" else "pg_stat_activity"
+        if self.server == "mysql":
+            table, mine = "information_schema.processlist", "user = substring_index(user(), '@', 1)"
+        else:  # PostgreSQL's own background workers are listed under its first user, who is the bench
+            table, mine = "pg_stat_activity", "usename = current_user AND backend_type = 'client backend'"
         async with DBProxy(url, maximum_connections=1) as proxy, proxy.connect() as client:
             yield lambda: client.fetch_value(f"SELECT count(*) FROM {table} WHERE {mine}")  # noqa: S608 - no input in it
 

@@ -105,7 +105,15 @@ SCENARIOS = (
     Scenario(
         "environments.warm",
         warm_rate,
-        (Figure("rate", "one record of 200 bytes an invocation, 2 processes", "invocations/s"),),
+        (
+            Figure(
+                "rate",
+                "one record of 200 bytes an invocation, 2 processes",
+                "invocations/s",
+                limit="limits.pipe:rate",
+                each=2,
+            ),
+        ),
         durability="memory",
     ),
     Scenario(
@@ -113,7 +121,7 @@ SCENARIOS = (
         busy_rate,
         (
             Figure("rate", "a millisecond of pure Python an invocation, 2 processes", "invocations/s"),
-            Figure("share", "the same, to two bare processes with that loop", "times"),
+            Figure("share", "that rate to the one of two bare processes with the same loop", "times"),
         ),
         durability="memory",
     ),
@@ -121,9 +129,9 @@ SCENARIOS = (
         "environments.start",
         starts,
         (
-            Figure("cold", "an invocation that starts its process", "ms"),
-            Figure("first", "the first invocation of a provisioned process", "µs"),
-            Figure("warm", "an invocation of a warm process, p50", "µs"),
+            Figure("cold", "an invocation that starts its process", "ms", limit="limits.process:ms"),
+            Figure("first", "the first invocation of a provisioned process", "µs", limit="limits.pipe:us"),
+            Figure("warm", "an invocation of a warm process, p50", "µs", limit="limits.pipe:us"),
         ),
         durability="memory",
         warm_up=0,

@@ -129,7 +129,7 @@ async def queue_batch(stage: Stage) -> Mapping[str, float]:
     return costs
 
 
-def _curve(title: str, steps: tuple[int, ...], what: str, *, name: str = "us", unit: str = "us") -> tuple[Figure, ...]:
+def _curve(title: str, steps: tuple[int, ...], what: str, *, name: str = "us", unit: str = "µs") -> tuple[Figure, ...]:
     return tuple(
         Figure(f"{name}_{step}", f"{title}, {step:,} {what}", unit, series=f"{title}, by {what}", at=step)
         for step in steps

@@ -40,6 +40,7 @@ class Figure:
         unit: of a rate (`.../s`) more is better, of anything else less.
         question: what is asked of several programs, word for word the same for each, so that their answers stand side by side.
         limit: the figure of the family `limits` that bounds it, as `scenario:name`; its share of that is told with it.
+        each: how many of this go with one of the limit's: a task for ten messages, two processes that each answer.
         series: the curve it is a point of, if the scenario tells how something grows.
         at: where on that curve.
 
@@ -49,6 +50,7 @@ class Figure:
     title: str
     unit: str
     limit: str | None = None
+    each: float = 1.0
     series: str | None = None
     at: float = 0.0
     question: str | None = None
@@ -158,7 +160,7 @@ def _figure(figure: Figure, values: Sequence[float], limits: Mapping[str, float]
         told["question"] = figure.question
     if figure.series is not None:
         told |= {"series": figure.series, "at": figure.at}
-    limit = limits.get(figure.limit or "")
+    limit = _significant(limits.get(figure.limit or "", 0.0) * figure.each)
     if limit:
         share = median / limit if more_is_better(figure.unit) else limit / median
         told |= {"limit": figure.limit, "limit_median": limit, "share_of_limit": _significant(share)}

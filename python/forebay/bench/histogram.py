@@ -47,7 +47,7 @@ async def record(stage: Stage) -> Mapping[str, float]:
         together = time.perf_counter() - began
     if one != many:
         raise AssertionError("both ways must give the same histogram")
-    return {"one": len(values) / singly, "many": len(values) / together}
+    return {"one": len(values) / singly, "many": len(values) / together, "rust": together / len(values) * 1e9}
 
 
 async def percentile(stage: Stage) -> Mapping[str, float]:
@@ -84,12 +84,24 @@ SCENARIOS = (
         "histogram.record",
         record,
         (
-            Figure("one", "Histogram.record, one by one", "values/s", question=questions.RECORD),
+            Figure(
+                "one",
+                "Histogram.record, one by one",
+                "values/s",
+                limit="limits.call:rate",
+                question=questions.RECORD,
+            ),
             Figure("many", "Histogram.record_many of a buffer", "values/s"),
+            Figure("rust", "one value of that buffer, in Rust", "ns"),
         ),
         seconds=4,
     ),
-    Scenario("histogram.percentile", percentile, (Figure("us", "Histogram.percentile(99.9)", "µs"),), seconds=1),
+    Scenario(
+        "histogram.percentile",
+        percentile,
+        (Figure("us", "Histogram.percentile(99.9)", "µs", limit="limits.call:us"),),
+        seconds=1,
+    ),
     Scenario(
         "histogram.error",
         error,

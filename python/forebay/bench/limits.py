@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import sqlite3
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 RECORD = b"x" * 200
 FRAME = b"x" * 200
+CALLERS = 64
 ECHO = """
 import os, sys
 while frame := os.read(0, 65536):
@@ -28,14 +30,15 @@ while frame := os.read(0, 65536):
 
 
 async def append(stage: Stage) -> Mapping[str, float]:
-    """Append records to a file, 500 at once, and wait for the disk each time."""
-    count, together = stage.share(200_000), 500
-    path = stage.directory / "log"
-    with path.open("ab", buffering=0) as file, stage.meter:
-        for _ in range(0, count, together):
-            file.write(RECORD * together)
-            machine.sync(file.fileno())
-    return {"rate": count / stage.meter.seconds}
+    """Append records to a file and wait for the disk each time: 500 at once, then as many as 64 callers have who each wait."""
+    rates = {}
+    for name, count, together in (("rate", stage.share(200_000), 500), ("callers", stage.share(100_000), CALLERS)):
+        with (stage.directory / name).open("ab", buffering=0) as file, stage.meter:
+            for _ in range(0, count, together):
+                file.write(RECORD * together)
+                machine.sync(file.fileno())
+        rates[name] = count / stage.meter.seconds
+    return rates
 
 
 async def disk(stage: Stage) -> Mapping[str, float]:
@@ -92,7 +95,7 @@ async def task(stage: Stage) -> Mapping[str, float]:
 
 async def future(stage: Stage) -> Mapping[str, float]:
     """Let 64 tasks wait, again and again, each for a future of its own that the next pass of the loop answers."""
-    count, callers = stage.share(1_000_000), 64
+    count = stage.share(1_000_000)
     left, loop = iter(range(count)), asyncio.get_running_loop()
     asked: list[asyncio.Future[None]] = []
 
@@ -110,8 +113,29 @@ async def future(stage: Stage) -> Mapping[str, float]:
             await asked[-1]
 
     with stage.meter:
-        await asyncio.gather(*(call() for _ in range(callers)))
+        await asyncio.gather(*(call() for _ in range(CALLERS)))
     return {"rate": count / stage.meter.seconds}
+
+
+async def loop(stage: Stage) -> Mapping[str, float]:
+    """Read the length of each of 100 records again and again, in Python."""
+    count, records, size = stage.share(10_000_000), [RECORD] * 100, 0
+    with stage.meter:
+        for _ in range(0, count, len(records)):
+            for record in records:
+                size += len(record)
+    return {"rate": count / stage.meter.seconds}
+
+
+async def call(stage: Stage) -> Mapping[str, float]:
+    """Call a function that is written in C and does next to nothing, again and again, from Python."""
+    count, function = stage.share(10_000_000), math.fabs
+    values = [0.5] * 1_000
+    with stage.meter:
+        for _ in range(0, count, len(values)):
+            for value in values:
+                function(value)
+    return {"rate": count / stage.meter.seconds, "us": stage.meter.seconds / count * 1e6}
 
 
 async def pipe(stage: Stage) -> Mapping[str, float]:
@@ -168,7 +192,14 @@ async def processes(stage: Stage) -> Mapping[str, float]:
 
 
 SCENARIOS = (
-    Scenario("limits.append", append, (Figure("rate", "bare append of 500 and fdatasync", "records/s"),)),
+    Scenario(
+        "limits.append",
+        append,
+        (
+            Figure("rate", "bare append of 500 and fdatasync", "records/s"),
+            Figure("callers", "bare append of 64 and fdatasync", "records/s"),
+        ),
+    ),
     Scenario(
         "limits.disk",
         disk,
@@ -191,16 +222,29 @@ SCENARIOS = (
         durability="memory",
     ),
     Scenario(
+        "limits.loop", loop, (Figure("rate", "bare loop over records", "records/s"),), durability="memory", seconds=1
+    ),
+    Scenario(
+        "limits.call",
+        call,
+        (
+            Figure("rate", "bare call of a function in C", "calls/s"),
+            Figure("us", "bare call of a function in C, one", "µs"),
+        ),
+        durability="memory",
+        seconds=1,
+    ),
+    Scenario(
         "limits.pipe",
         pipe,
         (
             Figure("rate", "bare socket to another process and back", "round trips/s"),
-            Figure("us", "bare socket to another process and back", "us"),
+            Figure("us", "bare socket to another process and back, one", "µs"),
         ),
         durability="memory",
     ),
     Scenario(
-        "limits.wake", wake, (Figure("us", "bare wake-up of a thread and of the loop", "us"),), durability="memory"
+        "limits.wake", wake, (Figure("us", "bare wake-up of a thread and of the loop", "µs"),), durability="memory"
     ),
     Scenario(
         "limits.process",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
+import resource
 import sys
 import time
 from pathlib import Path
@@ -48,7 +50,7 @@ class Meter:
 
     Attributes:
         seconds: wall time.
-        cores: processor time of this process per second.
+        cores: processor time of this process and of those that it has started, per second.
         others: processor time of all others per second; None where the system does not tell.
 
     """
@@ -58,18 +60,44 @@ class Meter:
         self.others: float | None = None
 
     def __enter__(self) -> Self:
+        self._own = _own_seconds()
         self._everyone = _busy_seconds()
-        self._own = time.process_time()
         self._began = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.seconds = time.perf_counter() - self._began
-        own = time.process_time() - self._own
+        own = _own_seconds() - self._own
         self.cores = own / self.seconds
         if self._everyone is not None:
             everyone = (_busy_seconds() or 0.0) - self._everyone
             self.others = max(0.0, everyone - own) / self.seconds
+
+
+def _own_seconds() -> float:
+    """Add up what this process and those that it has started did, the ended ones too."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime + _living_seconds()
+
+
+def _living_seconds() -> float:
+    """Add up what the living processes did that come from this one."""
+    if sys.platform != "linux":
+        return 0.0
+    started: dict[int, list[int]] = {}
+    ticks = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            about = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            process = int(path.parent.name)
+            started.setdefault(int(about[1]), []).append(process)
+            ticks[process] = int(about[11]) + int(about[12])
+    total, look = 0, [os.getpid()]
+    while look:
+        children = started.get(look.pop(), [])
+        total += sum(ticks[child] for child in children)
+        look += children
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _busy_seconds() -> float | None:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib
 import json
 import socket
 import statistics
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import forebay
 from forebay.bench.harness import Figure, Scenario, Stage
-from forebay.bench.stream import Drain, batches, put_records
+from forebay.bench.turns import kept
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 FUNCTIONS = 350
 """As many have 10,000 lines on the page."""
-ROUNDS = 4
 SPIN_SECONDS, REST_SECONDS = 0.01, 0.002
 # Scrapes from a process of its own, as Prometheus is one: prints the seconds of each, and the lines of the last page.
 SCRAPER = """
@@ -45,42 +46,35 @@ def make(store: Path | str, *, counted: bool = True) -> forebay.App:
     return app
 
 
-async def drained(directory: Path, records: int, *, counted: bool, **mapping: Any) -> float:
-    """Put a backlog and give the records/s at which an app handles it."""
-    drain = Drain(records)
-    app = make(directory, counted=counted)
-    stream = app.stream("backlog", shards=4)
-    async with app:
-        await put_records(stream, records, 10_000)
-    app = make(directory, counted=counted)
-    app.stream("backlog", shards=4)
-    app.on_stream("backlog", enabled=False, **mapping)(batches(drain))
-    async with app:
-        began = time.perf_counter()
-        await app.mappings[0].resume()
-        await drain.done.wait()
-        return records / (time.perf_counter() - began)
-
-
-async def share_kept(stage: Stage, records: int, **mapping: Any) -> Mapping[str, float]:
-    """Drain with and without metrics in turns; give the share of the throughput that is left with them, in percent."""
-    rates: dict[bool, list[float]] = {True: [], False: []}
-    with stage.meter:
-        for number in range(ROUNDS):
-            for counted in (True, False) if number % 2 else (False, True):
-                directory = stage.directory / f"{number}-{counted}"
-                rates[counted].append(await drained(directory, stage.share(records), counted=counted, **mapping))
-    return {"kept": 100 * statistics.median(rates[True]) / statistics.median(rates[False])}
+COUNTED: dict[str, Callable[[Path], forebay.App]] = {"without": partial(make, counted=False), "kept": make}
 
 
 async def batched(stage: Stage) -> Mapping[str, float]:
     """Count batches of 100."""
-    return await share_kept(stage, 1_000_000)
+    return await kept(stage, COUNTED, 300_000)
 
 
 async def single(stage: Stage) -> Mapping[str, float]:
     """Count batches of one record, 16 lanes: the most there is to count for a record."""
-    return await share_kept(stage, 100_000, batch_size=1, parallelization_factor=4)
+    return await kept(stage, COUNTED, 50_000, batch_size=1, parallelization_factor=4)
+
+
+def _with_api(store: Path) -> forebay.App:
+    importlib.import_module("opentelemetry.trace")
+    return make(store)
+
+
+def _with_provider(store: Path) -> forebay.App:
+    provider = importlib.import_module("opentelemetry.sdk.trace").TracerProvider()
+    importlib.import_module("opentelemetry.trace").set_tracer_provider(provider)
+    return make(store)
+
+
+async def traced(stage: Stage) -> Mapping[str, float]:
+    """Handle records one by one: OpenTelemetry not imported yet, imported without a provider, with spans that nobody reads."""
+    # An app looks once, when it starts: so each finds what the one before it has not had.
+    makers = {"absent": make, "off": _with_api, "on": _with_provider}
+    return await kept(stage, makers, 50_000, batch_size=1, parallelization_factor=4)
 
 
 class Caller:
@@ -149,13 +143,26 @@ SCENARIOS = (
         "metrics.batches",
         batched,
         (Figure("kept", "throughput with all metrics on, batches of 100", "% of without"),),
-        seconds=20,
+        warm_up=0,
+        seconds=5,
     ),
     Scenario(
         "metrics.single",
         single,
         (Figure("kept", "throughput with all metrics on, batches of 1", "% of without"),),
-        seconds=20,
+        warm_up=0,
+        seconds=9,
+    ),
+    Scenario(
+        "metrics.tracing",
+        traced,
+        (
+            Figure("off", "throughput with OpenTelemetry imported and no provider, batches of 1", "% of without"),
+            Figure("on", "throughput with a span for each invocation, batches of 1", "% of without"),
+        ),
+        warm_up=0,
+        seconds=15,
+        packages=("opentelemetry-api", "opentelemetry-sdk"),
     ),
     Scenario(
         "metrics.scrape",

@@ -33,6 +33,10 @@ class Drain:
     """A paused mapping in front of a backlog, and the count of what its handler has had."""
 
     def __init__(self, total: int) -> None:
+        self.begin(total)
+
+    def begin(self, total: int) -> None:
+        """Wait for so many, from now on."""
         self._left = total
         self.done = asyncio.Event()
 
@@ -251,23 +255,36 @@ async def memory(stage: Stage) -> Mapping[str, float]:
 
 
 def _rate(
-    title: str, unit: str = "records/s", *, limit: str | None = None, question: str | None = None
+    title: str, unit: str = "records/s", *, limit: str, each: float = 1.0, question: str | None = None
 ) -> tuple[Figure, ...]:
-    return (Figure("rate", title, unit, limit=limit, question=question),)
+    return (Figure("rate", title, unit, limit=limit, each=each, question=question),)
 
 
 SCENARIOS = (
     Scenario(
         "stream.backlog-batch",
         backlog_batch,
-        _rate("backlog into an async Batch handler, 100 a batch", question=questions.BATCH),
+        _rate(
+            "backlog into an async Batch handler, 100 a batch",
+            limit="limits.task:rate",
+            each=100,
+            question=questions.BATCH,
+        ),
     ),
-    Scenario("stream.backlog-read", backlog_read, _rate("the same, every record's data read")),
-    Scenario("stream.backlog-event", backlog_event, _rate("the same as Lambda's event dict")),
+    Scenario(
+        "stream.backlog-read",
+        backlog_read,
+        _rate("backlog into an async Batch handler that reads every record's data", limit="limits.loop:rate"),
+    ),
+    Scenario(
+        "stream.backlog-event",
+        backlog_event,
+        _rate("backlog into an async handler of Lambda's event dict, 100 a batch", limit="limits.task:rate", each=100),
+    ),
     Scenario(
         "stream.backlog-single",
         backlog_single,
-        _rate("one record an invocation, 16 lanes", "invocations/s", limit="limits.task:rate"),
+        _rate("backlog, one record an invocation, 16 lanes", "invocations/s", limit="limits.task:rate"),
     ),
     Scenario("stream.put-many", put_many, _rate("put_many of 500, one caller", limit="limits.append:rate")),
     Scenario(
@@ -281,8 +298,8 @@ SCENARIOS = (
         (
             Figure("p50", "put to handler at 200 records/s, p50", "ms", limit="limits.disk:p50"),
             Figure("p99", "put to handler at 200 records/s, p99", "ms", limit="limits.disk:p99"),
-            Figure("disk_p50", "a bare append and fdatasync beside it, p50", "ms"),
-            Figure("disk_p99", "a bare append and fdatasync beside it, p99", "ms"),
+            Figure("disk_p50", "a bare append and fdatasync in the same run, p50", "ms"),
+            Figure("disk_p99", "a bare append and fdatasync in the same run, p99", "ms"),
         ),
         seconds=9,
     ),
@@ -290,8 +307,8 @@ SCENARIOS = (
         "stream.latency-client",
         latency_client,
         (
-            Figure("p50", "the same from another process, through the owner's socket, p50", "ms"),
-            Figure("p99", "the same from another process, through the owner's socket, p99", "ms"),
+            Figure("p50", "put in another process to handler at 200 records/s, p50", "ms", limit="limits.disk:p50"),
+            Figure("p99", "put in another process to handler at 200 records/s, p99", "ms", limit="limits.disk:p99"),
         ),
         seconds=7,
     ),

@@ -37,8 +37,14 @@ SCENARIOS = (
         "token_bucket.acquire",
         acquire,
         (
-            Figure("granted", "TokenBucket.try_acquire, granted", "calls/s", question=questions.BUCKET),
-            Figure("refused", "TokenBucket.try_acquire, refused", "calls/s"),
+            Figure(
+                "granted",
+                "TokenBucket.try_acquire, granted",
+                "calls/s",
+                limit="limits.call:rate",
+                question=questions.BUCKET,
+            ),
+            Figure("refused", "TokenBucket.try_acquire, refused", "calls/s", limit="limits.call:rate"),
         ),
         durability="none",
         seconds=1,

@@ -1,0 +1,66 @@
+"""Apps that differ in one thing drain equal backlogs in turns: what disturbs one of them disturbs the others, too."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from forebay.bench.stream import Drain, batches, put_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import forebay
+    from forebay.bench.harness import Stage
+
+ROUNDS = 20
+
+
+class Side:
+    """One of the apps, in front of its backlog."""
+
+    def __init__(self, app: forebay.App, records: int, **mapping: Any) -> None:
+        self.app = app
+        self._records, self._drain = records, Drain(records)
+        self._stream = app.stream("backlog", shards=4)
+        app.on_stream("backlog", enabled=False, **mapping)(batches(self._drain))
+
+    async def fill(self) -> None:
+        """Put the backlog, and go through it once unmeasured."""
+        await put_records(self._stream, self._records, 10_000)
+        await self.drain()
+
+    async def drain(self) -> float:
+        """Go through the whole backlog from its start; give the seconds."""
+        mapping = self.app.mappings[0]
+        self._drain.begin(self._records)
+        await mapping.seek("TRIM_HORIZON")
+        began = time.perf_counter()
+        await mapping.resume()
+        await self._drain.done.wait()
+        seconds = time.perf_counter() - began
+        await mapping.pause()
+        return seconds
+
+
+async def kept(
+    stage: Stage, makers: Mapping[str, Callable[[Path], forebay.App]], records: int, **mapping: Any
+) -> dict[str, float]:
+    """Give what each app but the first keeps of the first one's throughput, in percent: the median of many pairs."""
+    seconds: dict[str, list[float]] = {name: [] for name in makers}
+    async with contextlib.AsyncExitStack() as running:
+        sides = {}
+        for name, make in makers.items():
+            sides[name] = Side(make(stage.directory / name), stage.share(records), **mapping)
+            await running.enter_async_context(sides[name].app)
+            await sides[name].fill()
+        with stage.meter:
+            for number in range(ROUNDS):
+                for name in list(makers) if number % 2 else list(makers)[::-1]:
+                    seconds[name].append(await sides[name].drain())
+    first, *others = seconds
+    pairs = {name: zip(seconds[first], seconds[name], strict=True) for name in others}
+    return {name: 100 * statistics.median(base / own for base, own in both) for name, both in pairs.items()}
