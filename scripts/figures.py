@@ -76,6 +76,11 @@ class Told:
         return self.known.title if self.known else str(self.figure["title"])
 
     @property
+    def unit(self) -> str:
+        """Say in what it is measured."""
+        return self.known.unit if self.known else str(self.figure["unit"])
+
+    @property
     def who(self) -> str:
         """Name the program that was measured."""
         return str(self.result["who"])
@@ -98,7 +103,7 @@ class Told:
     @property
     def value(self) -> str:
         """Write the median with its unit."""
-        return f"{shown(self.figure['median'])} {(self.known or Figure('', '', self.figure['unit'])).unit}"
+        return f"{shown(self.figure['median'])} {self.unit}"
 
     @property
     def spread(self) -> str:
@@ -222,7 +227,7 @@ def curves(figures: Iterable[Told]) -> list[str]:
     rows = []
     for title, points in series.items():
         shape = "; ".join(f"{point.figure['at']:,.0f}: {shown(point.figure['median'])}" for point in points)
-        rows.append((title, points[0].figure["unit"], shape))
+        rows.append((title, points[0].unit, shape))
     return table(("what grows", "unit", "at so many: so much"), rows, "---|---") if rows else []
 
 

@@ -105,15 +105,7 @@ SCENARIOS = (
     Scenario(
         "environments.warm",
         warm_rate,
-        (
-            Figure(
-                "rate",
-                "one record of 200 bytes an invocation, 2 processes",
-                "invocations/s",
-                limit="limits.pipe:rate",
-                each=2,
-            ),
-        ),
+        (Figure("rate", "one record of 200 bytes an invocation, 2 processes", "invocations/s"),),
         durability="memory",
     ),
     Scenario(
