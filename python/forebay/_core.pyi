@@ -27,6 +27,7 @@ __all__ = [
     "end_with_parent",
     "examine_store",
     "messages",
+    "metrics_catalogue",
     "salvage_store",
 ]
 
@@ -45,11 +46,10 @@ Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None]
 
 # How an attempt ended: (token, status, body, duration_ns).
 #   status 0  returned; `body` is the response as JSON bytes, or None for None
-#   status 1  raised; `body` is Lambda's error object, JSON bytes
+#   status 1  raised; `body` is Lambda's error object, JSON bytes; for kind 4: not confirmed, `body` is the error's text
 #   status 2  stopped after its deadline
 #   status 3  never reached the function (its environment could not take it); no attempt is used
 #   status 4  interrupted: the app stopped while it ran
-# For kind 4: status 0 = confirmed, 1 = failed with `body` = the error's text.
 Outcome: TypeAlias = tuple[int, int, bytes | None, int]
 
 # What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise.
@@ -80,10 +80,10 @@ def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""
 
 def messages(answer: bytes) -> list[Message]: ...
+def metrics_catalogue() -> bytes: ...
 
 # Messages to be sent: body, group, deduplication id, delay in milliseconds, attributes (name, type, value).
 _NewMessages: TypeAlias = list[tuple[str, str | None, str | None, int | None, list[tuple[str, str, str]]]]
-
 _Records: TypeAlias = Iterable[tuple[bytes | str, str]]
 
 @final

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from forebay._core import Work
     from forebay.function import Function
+    from forebay.metrics.exporter import Inside
 
 BOOT: Final = (
     "import json, sys; given = json.loads(sys.argv.pop()); sys.path[:] = given['path']; "
@@ -42,7 +43,7 @@ INSIDE: Final = "FOREBAY_ENVIRONMENT"
 READ_BYTES: Final = 1 << 16
 HEAD: Final = struct.Struct("<IBBQ36sH")
 ANSWER: Final = struct.Struct("<IB")
-INITIALIZED, CANNOT_START, RETURNED, RAISED = 1, 2, 3, 4
+INITIALIZED, CANNOT_START, RETURNED, RAISED, MEASURED = 1, 2, 3, 4, 5
 READS, REPORTS, ASYNCHRONOUS = 1, 2, 4
 MESSAGES: Final = 3
 """A frame's kind, counted from 0 as `forebay.runtime.answer` does, but for this one: a queue's batch."""
@@ -68,10 +69,14 @@ def main(given: dict[str, Any]) -> NoReturn:
     settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
     function.connect(OwnerLine(settings, loop))
     _send(engine, INITIALIZED, b"")
+    inside = _measured(function.attached, engine)
     try:
-        Handling(function, given, loop).serve(engine)
+        Handling(function, given, loop).serve(engine, inside)
     finally:
         loop.run_until_complete(opened.aclose())
+        if inside is not None:
+            with contextlib.suppress(OSError):  # nobody is left to hear it
+                inside.tell(levels=False)
     sys.exit(0)
 
 
@@ -84,6 +89,16 @@ async def _open(resources: Iterable[AbstractAsyncContextManager[Any]]) -> contex
             return opened.pop_all()
     except Exception as error:
         raise importing.CannotStartError(errors.raised(error, "", error.__traceback__)) from error
+
+
+def _measured(resources: Iterable[object], engine: socket.socket) -> Inside | None:
+    """Find what tells the engine what is measured here, if anything is."""
+    measured = [resource for resource in resources if hasattr(resource, "measurements")]
+    if not measured:
+        return None
+    from forebay.metrics.exporter import Inside  # noqa: PLC0415  few processes measure anything
+
+    return Inside(measured, engine, lambda samples: _send(engine, MEASURED, samples))
 
 
 def _engine_socket() -> socket.socket:
@@ -128,9 +143,9 @@ class Handling:
         task = self._loop.create_task(self._served.handler(event, context), name=context.aws_request_id)
         return self._loop.run_until_complete(task)
 
-    def serve(self, engine: socket.socket) -> None:
+    def serve(self, engine: socket.socket, inside: Inside | None) -> None:
         """Take one invocation after the other."""
-        while frame := _receive(engine):
+        while frame := _next(engine, inside):
             _, kind, flags, deadline_ms, request, traced = HEAD.unpack_from(frame)
             contexts, body = frame[HEAD.size : HEAD.size + traced], frame[HEAD.size + traced :]
             traces = tuple(contexts.decode().split("\t")) if contexts else None
@@ -174,6 +189,13 @@ class Handling:
         if span is not None:
             span.ended(end[0])
         return end
+
+
+def _next(engine: socket.socket, inside: Inside | None) -> bytes:
+    """Wait for the next frame; what is measured here is told meanwhile."""
+    if inside is not None:
+        inside.wait()
+    return _receive(engine)
 
 
 def _receive(engine: socket.socket) -> bytes:

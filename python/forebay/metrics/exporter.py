@@ -14,14 +14,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import select
+import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
-from forebay._core import Histogram
+from forebay._core import Histogram, metrics_catalogue
 from forebay.errors import ForebayError
+from forebay.wire import payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    import socket
+    from collections.abc import Callable, Iterable, Mapping
 
 log = logging.getLogger("forebay.metrics")
 
@@ -46,46 +50,32 @@ class Asks(Protocol):
         """Ask on the event loop."""
 
 
-class Exporter:
-    """Tells the engine, once a second, what some resources have measured since it was told last."""
+class Growth:
+    """Turns what resources have measured in all into what the engine is told: what is new since it was told last."""
 
-    def __init__(self, line: Asks, resources: Iterable[Measured]) -> None:
-        self._line = line
+    def __init__(self, resources: Iterable[Measured], catalogue: Iterable[dict[str, Any]]) -> None:
         self._resources = tuple(resources)
-        self._source = uuid.uuid4().hex
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known = {row[name]: row for row in catalogue for name in ("aws_name", "name") if row[name]}
         self._told: dict[Key, float | Histogram] = {}
+        self._gathered: dict[Key, float | Histogram] = {}
         self._unknown: set[str] = set()
 
-    async def run(self) -> None:
-        """Tell until cancelled. The engine may be gone for a while: what was measured meanwhile is told to the next one."""
-        while True:
-            try:
-                await self.tell()
-            except ForebayError as error:
-                log.debug("metrics of attached resources wait: %s", error)
-            await asyncio.sleep(EVERY_SECONDS)
-
-    async def tell(self, keep: float = KEEP_SECONDS) -> None:
-        """Tell what is new, and be remembered for so many seconds."""
-        if not self._known:
-            listed = await self._line.ask("metrics.list")
-            self._known = {row[name]: row for name in ("aws_name", "name") for row in listed if row[name]}
-        totals: dict[Key, float | Histogram] = {}
+    def gather(self, *, levels: bool) -> list[tuple[str, tuple[str, ...], float | str]]:
+        """Give a sample of everything, of gauges only where levels are wanted."""
+        self._gathered = {}
         samples = []
         for resource in self._resources:
             for name, labels, number in resource.measurements():
                 row = self._row(name)
-                if row is not None and (keep or row["kind"] != "gauge"):
+                if row is not None and (levels or row["kind"] != "gauge"):
                     key = (row["name"], _values(row, labels))
-                    totals[key], told = self._measure(row, name, key, number)
-                    samples.append((*key, told))
-        await self._line.ask("metrics.tell", source=self._source, keep=keep, samples=samples)
-        self._told.update(totals)
+                    self._gathered[key], new = self._measure(row, name, key, number)
+                    samples.append((*key, new))
+        return samples
 
-    async def leave(self) -> None:
-        """Tell the last of it, without levels: they are gone from now on."""
-        await self.tell(keep=0)
+    def told(self) -> None:
+        """Remember that what was gathered last has been told."""
+        self._told.update(self._gathered)
 
     def _row(self, name: str) -> dict[str, Any] | None:
         row = self._known.get(name)
@@ -114,6 +104,68 @@ class Exporter:
             return value, value
         earlier = before if isinstance(before, float | int) else 0
         return value, value - earlier if value >= earlier else value
+
+
+class Exporter:
+    """Tells the engine, once a second, what some resources have measured."""
+
+    def __init__(self, line: Asks, resources: Iterable[Measured]) -> None:
+        self._line = line
+        self._resources = tuple(resources)
+        self._source = uuid.uuid4().hex
+        self._growth: Growth | None = None
+
+    async def run(self) -> None:
+        """Tell until cancelled. The engine may be gone for a while: what was measured meanwhile is told to the next one."""
+        while True:
+            try:
+                await self.tell()
+            except ForebayError as error:
+                log.debug("metrics of attached resources wait: %s", error)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def tell(self, keep: float = KEEP_SECONDS) -> None:
+        """Tell what is new, and be remembered for so many seconds."""
+        if self._growth is None:
+            self._growth = Growth(self._resources, await self._line.ask("metrics.list"))
+        samples = self._growth.gather(levels=keep > 0)
+        await self._line.ask("metrics.tell", source=self._source, keep=keep, samples=samples)
+        self._growth.told()
+
+    async def leave(self) -> None:
+        """Tell the last of it, without levels: they are gone from now on."""
+        await self.tell(keep=0)
+
+
+class Inside:
+    """Tells the engine what resources have measured in an execution environment, which is asleep between its invocations.
+
+    It is told after an invocation, once a second at most, and when a second has passed without another one.
+    """
+
+    def __init__(self, resources: Iterable[Measured], engine: socket.socket, send: Callable[[bytes], None]) -> None:
+        self._growth = Growth(resources, payload.loads(metrics_catalogue()))
+        self._send = send
+        self._due = 0.0
+        self._heard = select.poll()
+        self._heard.register(engine, select.POLLIN)
+
+    def wait(self) -> None:
+        """Wait for the engine to say something, until the next time to tell."""
+        left = self._due - time.monotonic()
+        if left <= 0 or not self._heard.poll(left * 1e3):
+            self.tell(levels=True)
+
+    def tell(self, *, levels: bool) -> None:
+        """Tell what is new; without levels where they are gone from now on. What a resource raises is logged."""
+        self._due = time.monotonic() + EVERY_SECONDS
+        try:
+            samples = self._growth.gather(levels=levels)
+        except Exception:
+            log.exception("an attached resource cannot tell what it has measured")
+            return
+        self._send(payload.dumps(samples))
+        self._growth.told()
 
 
 def _values(row: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[str, ...]:

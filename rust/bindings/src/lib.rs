@@ -28,7 +28,7 @@ mod _core {
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
-    use crate::environment::end_with_parent;
+    use crate::environment::{end_with_parent, metrics_catalogue};
     #[pymodule_export]
     use crate::fifo_batcher::{FifoBatch, FifoBatcher};
     #[pymodule_export]

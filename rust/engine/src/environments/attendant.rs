@@ -218,6 +218,15 @@ impl Attendant<'_> {
             let output = !self.outputs.0.ended && is_ready(self.process.stdout.as_fd(), Duration::ZERO);
             let errors = !self.outputs.1.ended && is_ready(self.process.stderr.as_fd(), Duration::ZERO);
             self.read_output(&Heard { output, errors, ..Heard::default() });
+            self.hear_the_last();
+        }
+        self.hear_the_last();
+    }
+
+    /// Take in what a process that closes has measured since it told last. Nothing else that it says is asked for.
+    fn hear_the_last(&mut self) {
+        while self.link.fill() {
+            let _unasked = self.listen(true);
         }
     }
 
@@ -239,6 +248,13 @@ impl Attendant<'_> {
                     continue;
                 }
                 Ok(Some(Said::CannotStart(body))) if !self.initialized => return Some(Fault::Reported(body)),
+                Ok(Some(Said::Measured(body))) if self.initialized => {
+                    let taken = self.shared.with(|state| state.environment_measured(self.launch.key, &body));
+                    if let Err(refused) = taken {
+                        self.speaker().remark(&format!("what is measured in a process is not shown: {refused}"));
+                    }
+                    continue;
+                }
                 Ok(Some(Said::Returned(body))) => (0, body),
                 Ok(Some(Said::Raised(body))) => (1, Some(body)),
                 Ok(Some(_)) => return Some(Fault::Nonsense("it starts twice".into())),

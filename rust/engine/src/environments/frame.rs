@@ -15,6 +15,7 @@
 //! | 2 cannot start | error object, JSON |
 //! | 3 returned | response, JSON; empty: none, or nobody reads it |
 //! | 4 raised | error object, JSON |
+//! | 5 measured | samples of what is attached to the app, JSON, as `metrics.tell` has them; at any time once initialised |
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub(crate) enum Said {
     CannotStart(Vec<u8>),
     Returned(Option<Vec<u8>>),
     Raised(Vec<u8>),
+    Measured(Vec<u8>),
 }
 
 /// An invocation as a frame.
@@ -99,6 +101,7 @@ pub(crate) fn take(read: &mut Vec<u8>) -> Result<Option<Said>, String> {
         2 => Ok(Some(Said::CannotStart(body))),
         3 => Ok(Some(Said::Returned((!body.is_empty()).then_some(body)))),
         4 => Ok(Some(Said::Raised(body))),
+        5 => Ok(Some(Said::Measured(body))),
         other => Err(format!("a frame of kind {other}")),
     }
 }
@@ -273,6 +276,8 @@ mod tests {
         }
         assert_eq!(take(&mut read), Ok(Some(Said::Returned(Some(b"42".to_vec())))));
         assert!(read.is_empty());
+        let mut read = [&[3, 0, 0, 0, 5][..], b"[]"].concat();
+        assert_eq!(take(&mut read), Ok(Some(Said::Measured(b"[]".to_vec()))));
         for nonsense in [&[0u8, 0, 0, 0][..], &[0xff; 5], &[1, 0, 0, 0, 9], &[2, 0, 0, 0, 3, b'{']] {
             assert!(take(&mut nonsense.to_vec()).is_err(), "{nonsense:?}");
         }

@@ -40,10 +40,11 @@ impl Link {
         matches!(self, Self::Frames(frames) if frames.is_sending())
     }
 
-    /// Read what is there.
-    pub(crate) fn fill(&mut self) {
-        if let Self::Frames(frames) = self {
-            frames.fill();
+    /// Read some of what is there; false if there is nothing.
+    pub(crate) fn fill(&mut self) -> bool {
+        match self {
+            Self::Frames(frames) => frames.fill(),
+            Self::Api(_) => false,
         }
     }
 
@@ -108,12 +109,16 @@ impl Frames {
         self.written < self.out.len()
     }
 
-    fn fill(&mut self) {
+    fn fill(&mut self) -> bool {
         match self.socket.read(&mut self.buffer) {
             Ok(0) => self.hung_up = true,
-            Ok(read) => self.read.extend_from_slice(&self.buffer[..read]),
+            Ok(read) => {
+                self.read.extend_from_slice(&self.buffer[..read]);
+                return true;
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => self.hung_up = true,
         }
+        false
     }
 }

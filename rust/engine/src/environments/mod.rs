@@ -27,6 +27,7 @@ use self::post::{Errand, Farewell, Letter, Post};
 pub use self::process::{end_with_parent, Program};
 use crate::attempts::{Job, Settled, Slot, Task, Token};
 use crate::meters::EnvironmentMeters;
+use crate::metrics::exports::Told;
 use crate::outbox::Kind;
 use crate::port::StoreError;
 use crate::state::{State, Timer};
@@ -74,6 +75,11 @@ impl Declared {
             recycle_ns: self.recycle_ms.map(ns),
         }
     }
+}
+
+/// The name of an environment where it tells what is measured in it.
+fn source((slot, id): Key) -> String {
+    format!("environment {slot} {id}")
 }
 
 /// One environment to be started.
@@ -381,9 +387,16 @@ impl State {
         self.feed_environments(Some((slot, id)));
     }
 
+    /// What is attached to the app has measured something in an environment.
+    pub(crate) fn environment_measured(&mut self, key: Key, samples: &[u8]) -> Result<(), String> {
+        let told = Told::in_a_process(source(key), samples)?;
+        self.exports.tell(&self.registry, told, self.now.mono_ns)
+    }
+
     /// An environment is gone, with what it worked on, if it did.
     pub(crate) fn environment_exited(&mut self, (slot, id): Key, fault: &Fault, lost: Option<Settled>) {
         let now = self.now.mono_ns;
+        self.exports.leave(&self.registry, &source((slot, id)));
         let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
         pool.posts.remove(&id);
         let phase = pool.machine.exited(id, now);

@@ -33,6 +33,14 @@ pub struct Told {
     samples: Vec<(String, Vec<String>, Number)>,
 }
 
+impl Told {
+    /// What an execution environment tells, which counts as there until it is gone: its samples as JSON.
+    pub(crate) fn in_a_process(source: String, samples: &[u8]) -> Result<Self, String> {
+        let samples = serde_json::from_slice(samples).map_err(|error| error.to_string())?;
+        Ok(Self { source, keep: None, samples })
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Number {
@@ -104,6 +112,13 @@ impl Exports {
             stays
         });
         self.show(registry, touched);
+    }
+
+    /// Forget a source that is gone, at once.
+    pub(crate) fn leave(&mut self, registry: &Registry, source: &str) {
+        if let Some(gone) = self.sources.remove(source) {
+            self.show(registry, gone.levels.into_keys().collect());
+        }
     }
 
     fn show(&self, registry: &Registry, touched: BTreeSet<Key>) {

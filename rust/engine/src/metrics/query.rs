@@ -79,23 +79,33 @@ pub fn series(points: &mut Points, registry: &Registry, question: &Question) -> 
 /// The catalogue, with the number of series that each metric has.
 pub fn list(points: &mut Points, registry: &Registry) -> Value {
     points.settle(registry);
-    let describe = |&metric: &Metric| {
-        let described = metric.describe();
-        json!({
-            "name": described.name,
-            "aws_namespace": described.aws.map(|aws| aws.namespace),
-            "aws_name": described.aws.map(|aws| aws.name),
-            "kind": described.kind.as_str(),
-            "unit": described.unit.as_str(),
-            "aws_unit": described.aws.map(|aws| aws.unit),
-            "aws_scale": described.aws.map(|aws| aws.scale),
-            "labels": described.labels,
-            "help": described.help,
-            "buckets": described.buckets,
-            "series": points.series(metric).count(),
-        })
+    let counted = |&metric: &Metric| {
+        let mut row = describe(metric);
+        row["series"] = points.series(metric).count().into();
+        row
     };
-    METRICS.iter().map(describe).collect()
+    METRICS.iter().map(counted).collect()
+}
+
+/// The catalogue.
+pub fn catalogue() -> Value {
+    METRICS.iter().copied().map(describe).collect()
+}
+
+fn describe(metric: Metric) -> Value {
+    let described = metric.describe();
+    json!({
+        "name": described.name,
+        "aws_namespace": described.aws.map(|aws| aws.namespace),
+        "aws_name": described.aws.map(|aws| aws.name),
+        "kind": described.kind.as_str(),
+        "unit": described.unit.as_str(),
+        "aws_unit": described.aws.map(|aws| aws.unit),
+        "aws_scale": described.aws.map(|aws| aws.scale),
+        "labels": described.labels,
+        "help": described.help,
+        "buckets": described.buckets,
+    })
 }
 
 impl Question {

@@ -41,6 +41,20 @@ fn what_a_silent_source_counted_stays_and_its_levels_go() {
 }
 
 #[test]
+fn an_environment_counts_as_there_until_it_leaves() {
+    let (registry, mut exports) = (Registry::new(), Exports::default());
+    let samples = json!([[OPEN, ["orders"], 3], [ASKED, ["orders"], 9]]).to_string();
+    exports.tell(&registry, Told::in_a_process("a".into(), samples.as_bytes()).unwrap(), 0).unwrap();
+    exports.expire(&registry, u64::MAX - 1);
+    assert_eq!(open(&registry), 3);
+    exports.leave(&registry, "a");
+    exports.leave(&registry, "never heard of");
+    assert!(registry.gather(Metric::ProxyConnections).is_empty());
+    assert_eq!(registry.counter(Metric::ProxyQueries, &["orders"]).get(), 9);
+    assert!(Told::in_a_process("a".into(), b"{}").is_err());
+}
+
+#[test]
 fn values_of_a_distribution_are_merged() {
     let (registry, mut exports) = (Registry::new(), Exports::default());
     let mut values = Histogram::new();
