@@ -159,10 +159,18 @@ class Declarations:
         known = self.queues.get(name)
         if known is None:
             arn = names.queue_arn(self.settings.region, self.settings.account, name)
-            known = self.queues[name] = Queue(settings, arn, self._caller)
+            known = self.queues[name] = Queue(settings, arn, self._caller, self._forget_queue)
             return known, True
         _refuse_others(f"queue {name!r}", known.settings, settings, given)
         return known, False
+
+    def _forget_queue(self, queue: Queue) -> None:
+        """Have a deleted queue no longer declared. Mappings on it could not start without it, so they go, too."""
+        if self.queues.get(queue.name) is queue:
+            del self.queues[queue.name]
+            for key, mapping in list(self.mappings.items()):
+                if mapping.queue == queue.name:
+                    del self.mappings[key]
 
     def topic(self, name: str, tell: Callable[[], None]) -> tuple[Topic, bool]:
         """Declare a topic, which calls `tell` when something is subscribed; tell whether it is new."""

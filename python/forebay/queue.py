@@ -16,10 +16,10 @@ from forebay.wire import message as parts
 from forebay.wire import payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from forebay.model.checks import Seconds
-    from forebay.runtime.caller import Packed
+    from forebay.runtime.caller import Caller, Packed
     from forebay.wire.message import AttributeValue
 
 _ARGUMENTS: Final = frozenset({"body", "group_id", "deduplication_id", "delay", "attributes"})
@@ -39,6 +39,10 @@ class Depth:
 
 class Queue(Declared[QueueSettings]):
     """A queue of messages. Made by `App.queue`, never by hand."""
+
+    def __init__(self, settings: QueueSettings, arn: str, caller: Caller, forget: Callable[[Queue], None]) -> None:
+        super().__init__(settings, arn, caller)
+        self._forget = forget
 
     # --- sending
 
@@ -258,7 +262,7 @@ class Queue(Declared[QueueSettings]):
     async def delete_queue(self) -> int:
         """Delete the queue with everything in it, and the mappings on it whose code does not run. Its name is free at once.
 
-        The next app that declares it makes it anew.
+        What is asked of it then is refused (`ResourceNotFound`) until `App.queue`, of this app or the next one, makes it anew.
 
         Returns:
             How many messages were removed.
@@ -271,11 +275,15 @@ class Queue(Declared[QueueSettings]):
 
         """
         await self._declared()
-        return int((await self._caller.ask("queue.delete", name=self.name))["removed"])
+        answer = await self._caller.ask("queue.delete", name=self.name)
+        self._forget(self)
+        return int(answer["removed"])
 
     def delete_queue_sync(self) -> int:
         """Do as `delete_queue`, from a thread other than the event loop's."""
-        return int(self._caller.ask_sync("queue.delete", name=self.name)["removed"])
+        answer = self._caller.ask_sync("queue.delete", name=self.name)
+        self._forget(self)
+        return int(answer["removed"])
 
     def _receive(
         self, maximum: int, wait: Seconds, visibility_timeout: Seconds | None, attempt_id: str | None

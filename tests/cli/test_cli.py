@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from cli_commands import asked, forebay
 
 APP = """
 import asyncio, json, os, sys
@@ -51,19 +52,6 @@ async def bill(event, context):
 def place(tmp_path):
     (tmp_path / "shop.py").write_text(APP)
     return tmp_path
-
-
-def forebay(place, *arguments, stdin=None, status=0):
-    """Run one command to its end."""
-    command = [sys.executable, "-W", "ignore", "-m", "forebay.cli", *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, input=stdin, timeout=30)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def asked(place, *arguments, **options):
-    return json.loads(forebay(place, *arguments, "--output", "json", **options).stdout)
 
 
 class Service:
@@ -350,9 +338,8 @@ def test_all_of_a_function_is_run_again_at_a_rate_with_a_bar_for_people_and_json
 
 def test_what_makes_no_sense_is_refused(place, service):
     assert "give IDs, or --function, or --queue" in forebay(place, "dlq", "redrive", status=2).stderr
-    assert (
-        "name the one event" in forebay(place, "dlq", "redrive", "1-0-1", "1-0-2", "--edit", "shop.py", status=2).stderr
-    )
+    both = forebay(place, "dlq", "redrive", "1-0-1", "1-0-2", "--edit", "shop.py", status=2).stderr
+    assert "name the one event or message" in both
     assert "no failure" in forebay(place, "dlq", "show", "1-0-999", status=1).stderr
     assert "is no request id, message id or sequence number" in forebay(place, "why", "seven", status=1).stderr
     assert "nothing is known" in forebay(place, "why", "6f9619ff-8b86-4011-b42d-00c04fc964ff", status=1).stderr

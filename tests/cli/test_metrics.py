@@ -5,12 +5,11 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 
 import pytest
+from cli_commands import forebay
 
 from forebay import App, InvalidParameterValue
 from forebay.cli.chart import bar, chart, number
@@ -45,25 +44,21 @@ def store(tmp_path_factory):
     return path, asyncio.run(fill())
 
 
-def forebay(path, *arguments, status=0):
-    command = [sys.executable, "-W", "ignore", "-m", "forebay.cli", "metrics", *arguments, "--store", str(path)]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=30)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+def metrics(path, *arguments, **options):
+    return forebay(path.parent, "metrics", *arguments, "--store", str(path), **options)
 
 
 def test_metrics_that_have_values_are_listed(store):
     path, _ = store
-    text = forebay(path, "list").stdout
+    text = metrics(path, "list").stdout
     assert re.search(
         r"^forebay_invocation_duration_seconds +Duration +histogram +seconds +function +1$", text, re.MULTILINE
     )
     assert "forebay_throttles_total" not in text
-    assert "forebay_throttles_total" in forebay(path, "list", "--all").stdout
-    listed = json.loads(forebay(path, "list", "--output", "json").stdout)
+    assert "forebay_throttles_total" in metrics(path, "list", "--all").stdout
+    listed = json.loads(metrics(path, "list", "--output", "json").stdout)
     assert all(metric["series"] for metric in listed)
-    rows = list(csv.DictReader(io.StringIO(forebay(path, "list", "--output", "csv", "--all").stdout)))
+    rows = list(csv.DictReader(io.StringIO(metrics(path, "list", "--output", "csv", "--all").stdout)))
     [row] = [row for row in rows if row["cloudwatch"] == "Throttles"]
     assert row == {
         "name": "forebay_throttles_total",
@@ -89,16 +84,16 @@ def test_a_statistic_is_given_as_json_and_csv(store):
         "--label",
         "function=handler",
     )
-    answer = json.loads(forebay(path, *options, "--output", "json").stdout)
+    answer = json.loads(metrics(path, *options, "--output", "json").stdout)
     assert answer.pop("points") == [[begun, 200.0], [begun + 120, 800.0]]
     assert answer == {"name": "Duration", "statistic": "p99.9", "period": 60, "unit": "milliseconds"}
     stamps = [datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for start in (begun, begun + 120)]
-    told = forebay(path, *options, "--output", "csv").stdout
+    told = metrics(path, *options, "--output", "csv").stdout
     assert told == f"start,value\n{stamps[0]},200.0\n{stamps[1]},800.0\n"
-    lines = forebay(path, *options).stdout.splitlines()
+    lines = metrics(path, *options).stdout.splitlines()
     assert lines[0] == "Duration, p99.9, milliseconds, for each minute"
     assert [line.split()[1] for line in lines[1:]] == ["200", "-", "800"]
-    refused = forebay(path, "get", "Duration", "--since", "2d", status=1)
+    refused = metrics(path, "get", "Duration", "--since", "2d", status=1)
     assert "exceeds the limit of 1,440" in refused.stderr
 
 
@@ -116,13 +111,13 @@ def test_a_statistic_is_given_as_json_and_csv(store):
 )
 def test_what_makes_no_sense_is_refused_in_one_line(store, arguments, why):
     path, _ = store
-    done = forebay(path, *arguments, status=1)
+    done = metrics(path, *arguments, status=1)
     assert why in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_store_that_is_not_there_is_named(tmp_path):
-    assert "there is no store in" in forebay(tmp_path / "none", "list", status=1).stderr
+    assert "there is no store in" in metrics(tmp_path / "none", "list", status=1).stderr
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 
 import pytest
+from cli_commands import asked, forebay, refused
 
 from forebay import App
 from forebay.cli.why import lines
@@ -23,87 +22,108 @@ def place(tmp_path):
     return tmp_path
 
 
-def forebay(place, *arguments, stdin=None, status=0, of="queue", shows_text=False):
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "forebay.cli",
-        of,
-        *arguments,
-        "--output",
-        "text" if shows_text else "json",
-    ]
-    done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, input=stdin, timeout=30)
-    assert done.returncode == status, done.stdout + done.stderr
-    if status != 0:
-        return done.stderr
-    return done.stdout if shows_text else json.loads(done.stdout)
-
-
 def test_messages_are_sent_received_and_removed(place):
-    sent = forebay(place, "send", "orders.fifo", '{"id": 1}', "--group-id", "ada", "--attribute", "kind=new")
-    [message] = forebay(place, "receive", "orders.fifo", "--delete")
+    sent = asked(place, "queue", "send", "orders.fifo", '{"id": 1}', "--group-id", "ada", "--attribute", "kind=new")
+    [message] = asked(place, "queue", "receive", "orders.fifo", "--delete")
     assert (message["messageId"], message["body"]) == (sent["message_id"], '{"id": 1}')
     assert message["messageAttributes"]["kind"]["stringValue"] == "new"
-    forebay(place, "send", "orders.fifo", "--group-id", "ada", stdin="by standard input")
-    described = forebay(place, "describe", "orders.fifo")
+    asked(place, "queue", "send", "orders.fifo", "--group-id", "ada", stdin="by standard input")
+    described = asked(place, "queue", "describe", "orders.fifo")
     assert (described["visible"], described["dead_letter_queue"], described["fifo"]) == (1, "dead.fifo", True)
-    assert [queue["name"] for queue in forebay(place, "list")] == ["dead.fifo", "orders.fifo"]
-    assert forebay(place, "purge", "orders.fifo", "--yes") == {"queue": "orders.fifo", "removed": 1}
-    assert forebay(place, "receive", "orders.fifo") == []
+    assert [queue["name"] for queue in asked(place, "queue", "list")] == ["dead.fifo", "orders.fifo"]
+    assert asked(place, "queue", "purge", "orders.fifo", "--yes") == {"queue": "orders.fifo", "removed": 1}
+    assert asked(place, "queue", "receive", "orders.fifo") == []
 
 
 def test_a_queue_is_deleted_and_one_that_others_need_is_not(place):
-    forebay(place, "send", "orders.fifo", "a", "--group-id", "ada")
-    assert "is the dead-letter queue of" in forebay(place, "delete", "dead.fifo", "--yes", status=1)
-    assert forebay(place, "delete", "orders.fifo", "--yes") == {"deleted": "orders.fifo", "removed": 1}
-    assert [queue["name"] for queue in forebay(place, "list")] == ["dead.fifo"]
-    assert forebay(place, "delete", "dead.fifo", "--yes") == {"deleted": "dead.fifo", "removed": 0}
+    asked(place, "queue", "send", "orders.fifo", "a", "--group-id", "ada")
+    assert "is the dead-letter queue of" in refused(place, "queue", "delete", "dead.fifo", "--yes")
+    assert asked(place, "queue", "delete", "orders.fifo", "--yes") == {"deleted": "orders.fifo", "removed": 1}
+    assert [queue["name"] for queue in asked(place, "queue", "list")] == ["dead.fifo"]
+    assert asked(place, "queue", "delete", "dead.fifo", "--yes") == {"deleted": "dead.fifo", "removed": 0}
+
+
+def send_dead(place, body, deduplication_id, *, group="ada"):
+    options = ("--group-id", group, "--deduplication-id", deduplication_id)
+    return asked(place, "queue", "send", "dead.fifo", body, *options)["message_id"]
 
 
 def test_dead_letters_are_listed_looked_at_and_sent_back(place):
     for number in range(3):
-        forebay(place, "send", "dead.fifo", f"message {number}", "--group-id", "ada", "--deduplication-id", str(number))
-    text = forebay(place, "list", of="dlq", shows_text=True)
+        send_dead(place, f"message {number}", str(number))
+    text = forebay(place, "dlq", "list").stdout
     assert text.startswith("dead-letter queues:\n") and text.endswith("given up by functions:\n(none)\n")
-    [queue] = forebay(place, "list", of="dlq")["queues"]
+    [queue] = asked(place, "dlq", "list")["queues"]
     assert (queue["name"], queue["visible"], queue["dead_letter_sources"]) == ("dead.fifo", 3, ["orders.fifo"])
     for _ in range(2):
-        shown = forebay(place, "show", "--queue", "dead.fifo", "--limit", "2", of="dlq")
+        shown = asked(place, "dlq", "show", "--queue", "dead.fifo", "--limit", "2")
         assert [message["body"] for message in shown] == ["message 0", "message 1"]
         assert shown[0]["attributes"]["ApproximateReceiveCount"] == "0", "looking is not receiving"
     way = ("--queue", "dead.fifo", "--to", "orders.fifo")
-    assert len(forebay(place, "redrive", *way, "--dry-run", of="dlq")) == 3
-    done = forebay(place, "redrive", *way, "--rate", "20", of="dlq")
+    assert len(asked(place, "dlq", "redrive", *way, "--dry-run")) == 3
+    done = asked(place, "dlq", "redrive", *way, "--rate", "20")
     assert (done["status"], done["moved"], done["to"]) == ("COMPLETED", 3, "orders.fifo")
-    assert forebay(place, "describe", "orders.fifo")["visible"] == 3
-    assert "is not being redriven" in forebay(place, "cancel", "dead.fifo", status=1, of="dlq")
+    send_dead(place, "came from no queue", "3")
+    text = forebay(place, "dlq", "redrive", "--queue", "dead.fifo").stdout
+    assert text == "completed: 0 messages of dead.fifo moved, 1 stayed\n"
+    assert asked(place, "queue", "describe", "orders.fifo")["visible"] == 3
+    assert "is not being redriven" in refused(place, "dlq", "cancel", "dead.fifo")
 
 
 def test_a_redrive_that_nobody_waits_for_goes_on_and_can_be_cancelled(place):
     for number in range(5):
-        forebay(place, "send", "dead.fifo", "m", "--group-id", "ada", "--deduplication-id", str(number))
+        send_dead(place, "m", str(number))
     way = ("--queue", "dead.fifo", "--to", "orders.fifo", "--rate", "0.01", "--no-wait")
-    assert forebay(place, "redrive", *way, of="dlq") == {"queue": "dead.fifo", "moving": 5}
-    cancelled = forebay(place, "cancel", "dead.fifo", of="dlq")
+    assert asked(place, "dlq", "redrive", *way) == {"queue": "dead.fifo", "moving": 5}
+    cancelled = asked(place, "dlq", "cancel", "dead.fifo")
     assert cancelled["moved"] + cancelled["left"] == 5
     assert cancelled["left"] >= 3
 
 
+def test_one_dead_letter_is_edited_and_run_again(place):
+    send_dead(place, "good", "0", group="bob")
+    bad = send_dead(place, "bad", "1")
+    (place / "mended.txt").write_text("mended\n")
+    way = ("dlq", "redrive", bad, "--queue", "dead.fifo", "--to", "orders.fifo", "--edit", "mended.txt")
+    [would] = asked(place, *way, "--dry-run")
+    assert (would["messageId"], would["body"]) == (bad, "mended")
+    assert asked(place, "queue", "describe", "dead.fifo")["visible"] == 2
+    assert asked(place, *way) == {"redriven": 1}
+    [message] = asked(place, "queue", "receive", "orders.fifo")
+    assert (message["messageId"], message["body"]) == (bad, "mended")
+    assert "there is no message" in refused(place, *way)
+    (place / "binary").write_bytes(b"\xff")
+    assert "text in UTF-8" in refused(place, *way[:-1], "binary")
+    both = forebay(place, "dlq", "redrive", "--queue", "dead.fifo", "--edit", "mended.txt", status=2).stderr
+    assert "name the one event or message" in both
+
+
+def test_a_dry_run_says_that_it_does_not_list_everything(place):
+    async def fill():
+        app = App("shop", store=place / "data")
+        queue = app.queue("many")
+        async with app:
+            for _ in range(101):
+                await queue.send_many(["m"] * 10)
+
+    asyncio.run(fill())
+    done = forebay(place, "dlq", "redrive", "--queue", "many", "--dry-run", "--output", "json")
+    assert len(json.loads(done.stdout)) == 1_000
+    assert done.stderr == "These are the first 1,000 of 1,010 messages.\n"
+
+
 def test_the_life_of_a_message_is_told_in_lines(place):
-    sent = forebay(place, "send", "orders.fifo", "a", "--group-id", "ada")["message_id"]
-    life = forebay(place, sent, of="why")
+    sent = asked(place, "queue", "send", "orders.fifo", "a", "--group-id", "ada")["message_id"]
+    life = asked(place, "why", sent)
     came, now = lines(life)
     assert came.endswith("sent queue=orders.fifo group=ada")
     assert now == "now: visible in orders.fifo, group ada, received 0 times"
     number = life["kept"][0]["attributes"]["SequenceNumber"]
-    assert lines(forebay(place, number, of="why")) == [came, now]
-    assert "nothing is known" in forebay(place, "17999999999999999999", status=1, of="why")
+    assert lines(asked(place, "why", number)) == [came, now]
+    assert "nothing is known" in refused(place, "why", "17999999999999999999")
 
 
 def test_what_is_refused_is_one_line(place):
-    text = forebay(place, "send", "orders.fifo", "no group", status=1)
+    text = refused(place, "queue", "send", "orders.fifo", "no group")
     assert text == "Error: The request must contain the parameter MessageGroupId.\n"
-    assert "there is no queue" in forebay(place, "describe", "nowhere", status=1)
+    assert "The specified queue does not exist" in refused(place, "queue", "describe", "nowhere")

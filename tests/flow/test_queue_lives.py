@@ -1,8 +1,10 @@
 """What becomes of queues and messages in the long run: deleted queues, redrives over restarts, the life of one message."""
 
+import asyncio
+
 import pytest
 
-from forebay import Backoff, ResourceConflict, ResourceNotFound
+from forebay import Backoff, InvalidParameterValue, ResourceConflict, ResourceNotFound
 
 
 async def ask(app, verb, **fields):
@@ -29,12 +31,52 @@ async def test_a_deleted_queue_is_gone_with_its_messages_and_can_be_made_anew(du
         queue = app.queue("old")
         await queue.send("a")
         assert await queue.delete_queue() == 1
-        with pytest.raises(ResourceNotFound, match='there is no queue "old"'):
+        with pytest.raises(ResourceNotFound, match=r"The specified queue does not exist\. \(queue .old."):
             await queue.send("b")
     async with durable_app() as app:
         queue = app.queue("old")
         await queue.send("c")
         assert [message.body for message in await queue.receive()] == ["c"]
+
+
+async def test_a_running_app_is_refused_what_it_asks_of_a_deleted_queue_and_can_make_it_anew(app, clock):
+    old = app.queue("q", visibility_timeout=5)
+
+    @app.on_queue("q")
+    async def handle(event, context): ...
+
+    async with app:
+        await app.mappings[0].pause()
+        await old.send("a")
+        [held] = await old.receive()
+        await app.mappings[0].delete()
+        await old.delete_queue()
+        asked = [
+            old.send("b"), old.send_many(["b"]), old.receive(), old.delete(held), old.change_visibility(held, 5), old.purge(),
+            old.redrive(), old.cancel_redrive(), old.delete_queue(),
+        ]  # fmt: skip
+        for one in asked:
+            with pytest.raises(ResourceNotFound, match=r"NonExistentQueue: The specified queue does not exist\."):
+                await one
+        with pytest.raises(ResourceNotFound, match=r"NonExistentQueue: The specified queue does not exist\."):
+            old.depth()
+        assert app.mappings == ()
+        new = app.queue("q", visibility_timeout=9)
+        assert new is not old and app.queue("q") is new
+        await new.send("c")
+        with pytest.raises(InvalidParameterValue, match="is not a valid receipt handle"):
+            await new.delete(held)
+        assert [message.body for message in await new.receive()] == ["c"]
+
+
+async def test_a_receive_that_waits_for_a_queue_hears_that_it_is_deleted(app, clock):
+    queue = app.queue("q")
+    async with app:
+        waits = asyncio.ensure_future(queue.receive(wait=20))
+        await clock.advance(1)
+        await queue.delete_queue()
+        with pytest.raises(ResourceNotFound, match="was just deleted"):
+            await waits
 
 
 async def test_a_queue_that_something_depends_on_is_not_deleted(app, clock):

@@ -395,7 +395,7 @@ def test_a_queue_that_cannot_be_is_refused_where_it_is_declared(app, options, te
 
 async def test_an_unknown_queue_is_not_found(app):
     app.queue("q", dead_letter_queue="nowhere")
-    with pytest.raises(ResourceNotFound, match=r"there is no queue .nowhere."):
+    with pytest.raises(ResourceNotFound, match=r"The specified queue does not exist\. \(queue .nowhere."):
         await app.start()
 
 

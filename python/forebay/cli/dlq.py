@@ -8,8 +8,9 @@ import click
 import orjson
 
 from forebay.cli.reach import reach, store_option
-from forebay.cli.redriving import edited, follow, listed, run_again
+from forebay.cli.redriving import follow, listed, message_text, move, run_again
 from forebay.cli.show import counted, duration, moment, output_option, show, table
+from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +75,9 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output
 @click.option("--to", metavar="NAME", help="With --queue: to this queue, instead of where each message came from.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many a second.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be run again.")
-@click.option("--edit", type=click.File("rb"), help="Run the one event with the JSON of this file as its payload.")
+@click.option(
+    "--edit", type=click.File("rb"), help="The one event of ID with this file's JSON, or message with its text."
+)
 @click.option("--no-wait", is_flag=True, help="With --queue: do not wait until all have moved.")
 @store_option
 @output_option
@@ -93,40 +96,53 @@ def redrive(
 ) -> None:
     """Run again what was given up: those of the IDS, all of a function, or the messages of a dead-letter queue.
 
-    What waits for its destination is left alone. Interrupted, it can be begun again: what is done is no longer there. The
-    redrive of a queue goes on by itself, also over a restart; `forebay dlq cancel` stops it.
+    With --queue the IDS are those of messages; without any, all of them move. What waits for its destination is left alone.
+    Interrupted, it can be begun again: what is done is no longer there. The redrive of a whole queue goes on by itself, also over
+    a restart; `forebay dlq cancel` stops it.
     """
-    if sum([bool(ids), function is not None, queue is not None]) != 1:
+    if (function is not None) + (queue is not None or bool(ids)) != 1:
         raise click.UsageError("give IDs, or --function, or --queue")
     if edit is not None and len(ids) != 1:
-        raise click.UsageError("--edit: name the one event that it is for")
+        raise click.UsageError("--edit: name the one event or message that it is for")
     if queue is None and (to is not None or no_wait):
         raise click.UsageError("--to and --no-wait: they are for a --queue")
+    edited = None if edit is None else edit.read()
     with reach(store) as reached:
-        if queue is not None and dry_run:
-            messages = list(waiting(reached, queue, SHOWN_MAX))
-            show(messages, output, text=table(messages, MESSAGES))
+        if queue is not None and not ids:
+            _redrive_all(reached, queue, (to, rate), dry_run=dry_run, no_wait=no_wait, output=output)
             return
         if queue is not None:
-            _move(reached, queue, (to, rate), no_wait=no_wait, output=output)
-            return
-        failures = [reached.ask("failed.get", id=one) for one in ids] if ids else list(listed(reached, function))
-        if dry_run:
-            show(failures, output, text=listing(failures))
-            return
-        redriven = run_again(reached, failures, rate) if edit is None else edited(reached, failures[0], edit.read())
-    show({"redriven": redriven}, output, text=f"redriven: {redriven}")
+            messages = list(move(reached, queue, ids, rate=rate, to=to, body=message_text(edited), dry_run=dry_run))
+            listed_text, redriven = table(messages, MESSAGES), len(messages)
+        else:
+            messages = [reached.ask("failed.get", id=one) for one in ids] if ids else list(listed(reached, function))
+            listed_text = listing(messages)
+            redriven = 0 if dry_run else run_again(reached, messages, rate, edited)
+    if dry_run:
+        show(messages, output, text=listed_text)
+    else:
+        show({"redriven": redriven}, output, text=f"redriven: {redriven}")
 
 
-def _move(reached: Reached, queue: str, how: tuple[str | None, float | None], *, no_wait: bool, output: str) -> None:
+def _redrive_all(
+    reached: Reached, queue: str, how: tuple[str | None, float | None], *, dry_run: bool, no_wait: bool, output: str
+) -> None:
+    if dry_run:
+        messages, waits = list(waiting(reached, queue, SHOWN_MAX)), sum(reached.ask("queue.depth", name=queue).values())
+        show(messages, output, text=table(messages, MESSAGES))
+        if waits > len(messages):
+            click.echo(f"These are the first {len(messages):,} of {counted(waits, 'message')}.", err=True)
+        return
     to, rate = how
     moving = int(reached.ask("queue.redrive", name=queue, to=to, rate=rate)["moving"])
     if no_wait or moving == 0:
         show({"queue": queue, "moving": moving}, output, text=f"{counted(moving, 'message')} of {queue} to move")
         return
     task = follow(reached, queue, moving)
-    text = f"{task['status'].lower()}: {counted(task['moved'], 'message')} of {queue} moved"
+    text = f"{task['status'].lower()}: {counted(task['moved'], 'message')} of {queue} moved, {task['left']:,} stayed"
     show({"queue": queue, **task}, output, text=text)
+    if task["status"] == "FAILED":
+        raise ForebayError(task["failure_reason"])
 
 
 @dlq.command()

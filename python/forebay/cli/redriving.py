@@ -23,15 +23,28 @@ BAR_FROM: Final = 100
 STEP_SECONDS: Final = 0.1
 
 
-def edited(reached: Reached, failure: dict[str, Any], body: bytes) -> int:
-    """Run an event again with another payload."""
+def message_text(body: bytes | None) -> str | None:
+    """Read a message's new body, without the end of line that an editor puts behind it."""
+    if body is None:
+        return None
     try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidParameterValue(f"--edit: allowed is JSON text; {error}") from None
-    text = wire.checked_event(body.strip()).decode()
-    answer = reached.ask("failed.redrive", function=failure["function"], ids=[failure["id"]], payload=text)
-    return int(answer["redriven"])
+        return body.removesuffix(b"\n").removesuffix(b"\r").decode()
+    except UnicodeDecodeError as error:
+        raise InvalidParameterValue(f"--edit: allowed is text in UTF-8; {error}") from None
+
+
+def move(
+    reached: Reached, queue: str, ids: Sequence[str], *, rate: float | None, **how: Any
+) -> Iterator[dict[str, Any]]:
+    """Move messages of a queue one by one, each as it is looked up by its id; give them."""
+    start = time.monotonic()
+    for at, id_ in enumerate(ids):
+        if rate is not None:
+            time.sleep(max(0.0, start + at / rate - time.monotonic()))
+        answer: dict[str, Any] = {"redriven": 0, "next": None}
+        while not answer["redriven"]:
+            answer = reached.ask("queue.redrive_message", name=queue, id=id_, next=answer["next"], **how)
+        yield answer["message"]
 
 
 def listed(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
@@ -44,8 +57,10 @@ def listed(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
             return
 
 
-def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float | None) -> int:
-    """Hand failures over in portions, so that a rate is kept and progress can be seen."""
+def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float | None, edited: bytes | None) -> int:
+    """Hand failures over in portions, so that a rate is kept and progress can be seen; or the one, with another payload."""
+    if edited is not None:
+        return _run_edited(reached, failures[0], edited)
     portion = PAGE if rate is None else max(1, round(rate * STEP_SECONDS))
     redriven, start = 0, time.monotonic()
     with _bar(len(failures), rate) as bar:
@@ -58,6 +73,16 @@ def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float 
                 redriven += int(reached.ask("failed.redrive", function=function, ids=ids)["redriven"])
             bar.update(len(part))
     return redriven
+
+
+def _run_edited(reached: Reached, failure: dict[str, Any], body: bytes) -> int:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidParameterValue(f"--edit: allowed is JSON text; {error}") from None
+    text = wire.checked_event(body.strip()).decode()
+    answer = reached.ask("failed.redrive", function=failure["function"], ids=[failure["id"]], payload=text)
+    return int(answer["redriven"])
 
 
 def follow(reached: Reached, queue: str, messages: int) -> dict[str, Any]:

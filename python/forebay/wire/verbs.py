@@ -87,7 +87,8 @@ queue.declare     {name, visibility_timeout_ms, delay_ms, retention_ms, content_
 queue.list        {} -> [queue]
 queue.describe    {name} -> queue: its settings, and arn, fifo, created_ms, visible, in_flight, delayed, oldest_age_ms?,
                   dead_letter_sources [name], redrive? (the one under way or the last one: {status ("RUNNING" | "COMPLETED" |
-                  "CANCELLED"), to?, rate?, messages (that waited when it began), moved, left, began_ms})
+                  "CANCELLED" | "FAILED"), failure_reason?, to?, rate?, messages (that waited when it began), moved, left,
+                  began_ms})
 queue.depth       {name} -> {visible, in_flight, delayed}
 queue.send        {name, messages: [{body, group_id?, deduplication_id?, delay_ms?, attributes? [{name, data_type, value}]}],
                   parent? (the request whose handler sends), trace? (`traceparent`, and `tracestate` below it)} -> [message id],
@@ -101,6 +102,9 @@ queue.peek        {name, limit (1 to 1000), after? (a `next`)} -> {messages: [re
                   state ("visible" | "delayed" | "in flight" | "running"), visible_at_ms?], next?}. Nothing is received
 queue.redrive     {name, to?, rate?} -> {moving}: messages that will go to `to`, or back to where they came from; remembered over
                   restarts. One at a time for each queue (ResourceConflict)
+queue.redrive_message    {name, id, to?, body? (text in place of its own), dry_run?, next?} -> {redriven (0 | 1), message?,
+                  next?}: one message moves alone. With a `next` it was not found yet: ask again with that. ResourceConflict if it
+                  is in flight, delayed, or in a FIFO queue not the first of its group
 queue.cancel_redrive     {name} -> {moved, left}. ResourceNotFound if there is none
 queue.delete      {name} -> {removed}: messages that were in it. Its name is free at once, its log goes by and by. Refused
                   (ResourceConflict) while something that runs depends on it

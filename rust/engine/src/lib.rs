@@ -38,6 +38,8 @@ pub mod queue;
 mod redrives;
 mod restore;
 mod retention;
+#[cfg(test)]
+mod rig;
 mod rows;
 mod search;
 pub mod slots;

@@ -151,6 +151,20 @@ impl FifoBatcher {
         }
     }
 
+    /// Take one message out of turn. `None`: it is not the first of its group, or is delayed, or its group is held back.
+    pub fn take_first(&mut self, group: &str, number: u64, now_ms: u64) -> Option<Taken> {
+        self.due(now_ms);
+        let id = self.find(group)?;
+        let entry = &self.groups[id as usize];
+        if !entry.in_line || self.chains.first(entry.waiting) != Some(number) {
+            return None;
+        }
+        self.leave_line(id);
+        let mut taken = Vec::with_capacity(1);
+        self.take_from(id, 1, &mut taken);
+        taken.pop()
+    }
+
     /// A message in flight is done.
     ///
     /// # Panics
@@ -282,8 +296,12 @@ impl FifoBatcher {
         })
     }
 
+    fn find(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+
     fn open(&mut self, name: &str) -> u32 {
-        if let Some(&id) = self.ids.get(name) {
+        if let Some(id) = self.find(name) {
             return id;
         }
         let name: Arc<str> = name.into();

@@ -40,6 +40,27 @@ impl Line {
         }
     }
 
+    /// Take one message out of turn, which waits since then or (`None`) was never taken; unless it may not be taken yet.
+    pub(super) fn take_one(&mut self, number: u64, group: &str, since: Option<u64>, now_ms: u64) -> Option<Pulled> {
+        match self {
+            Self::Standard(line) => {
+                let is_taken = match since {
+                    None => line.take_fresh(number),
+                    Some(at_ms) if at_ms > now_ms => false,
+                    Some(at_ms) => {
+                        line.remove(number, at_ms);
+                        true
+                    }
+                };
+                is_taken.then_some(Pulled { number, group: None })
+            }
+            Self::Fifo(line) => {
+                let taken = line.take_first(group, number, now_ms)?;
+                Some(Pulled { number, group: Some(taken.group) })
+            }
+        }
+    }
+
     /// A message that was pulled is no longer the line's business.
     pub(super) fn done(&mut self, pulled: Pulled) {
         if let (Self::Fifo(line), Some(group)) = (self, pulled.group) {

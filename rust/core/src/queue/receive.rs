@@ -32,6 +32,22 @@ impl QueueMachine {
         Ok(deliveries)
     }
 
+    /// Hand out one message out of turn, held `WhileRunning`. `None`: somebody has it, or it waits for a delay to end, or, in a
+    /// FIFO queue, behind others of its group; or too many are in flight.
+    pub fn receive_one(&mut self, number: u64, group: &str, now: &Now) -> Option<Delivery> {
+        self.due(now);
+        if self.in_flight >= u64::from(self.settings.in_flight_max) {
+            return None;
+        }
+        let since = match self.known.get(&number).map(|known| known.place) {
+            None => None,
+            Some(Place::Waiting { at_ms }) => Some(at_ms),
+            Some(Place::Held(_)) => return None,
+        };
+        let pulled = self.line.take_one(number, group, since, self.timeline.at(now))?;
+        Some(self.hand_out(pulled, Hold::WhileRunning, now))
+    }
+
     /// Take messages out of the line that may be handed out together.
     fn pull(&mut self, maximum: usize, now: &Now) -> Vec<Pulled> {
         let at = self.timeline.at(now);

@@ -58,6 +58,20 @@ impl StandardLine {
         Some(number)
     }
 
+    /// Take one that was never taken, out of turn; whether it stood there.
+    pub(super) fn take_fresh(&mut self, number: u64) -> bool {
+        let at = self.fresh.partition_point(|range| range.end <= number);
+        let Some(range) = self.fresh.get(at).filter(|range| range.contains(&number)).cloned() else { return false };
+        self.fresh.remove(at);
+        for part in [number + 1..range.end, range.start..number] {
+            if !part.is_empty() {
+                self.fresh.insert(at, part);
+            }
+        }
+        self.fresh_count -= 1;
+        true
+    }
+
     pub(super) fn due(&mut self, now_ms: u64) {
         while let Some(entry) = self.later.first().copied().filter(|(at_ms, _)| *at_ms <= now_ms) {
             self.later.remove(&entry);

@@ -293,6 +293,18 @@ impl Registry {
         lock(&self.families[metric as usize]).remove(&boxed(labels));
     }
 
+    /// Stop showing every series whose first label is this one and has this value: what it names is gone.
+    pub fn forget_all(&self, label: &str, value: &str) {
+        for &metric in METRICS.iter().filter(|metric| metric.describe().labels.first() == Some(&label)) {
+            let mut family = lock(&self.families[metric as usize]);
+            let from = family.range(boxed(&[value])..).map(|(key, _)| key.clone());
+            let ours: Vec<_> = from.take_while(|key| &*key[0] == value).collect();
+            for key in &ours {
+                family.remove(key);
+            }
+        }
+    }
+
     /// The series of a metric, ordered by label values.
     pub fn gather(&self, metric: Metric) -> Vec<Series> {
         lock(&self.families[metric as usize]).values().cloned().collect()

@@ -39,7 +39,7 @@ fn size(message: &NewMessage) -> usize {
 
 /// Refuse a message that the queue does not take.
 pub(super) fn check_message(message: &NewMessage, queue: &QueueRow) -> Result<(), EngineError> {
-    check_body(message)?;
+    check_body(&message.body, size(message) - message.body.len())?;
     check_attributes(&message.attributes)?;
     if queue.is_fifo() {
         return check_fifo(message, queue);
@@ -96,17 +96,18 @@ fn check_id(option: &str, value: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn check_body(message: &NewMessage) -> Result<(), EngineError> {
-    if message.body.is_empty() {
+/// Refuse a body that no message may have; the attributes count as well.
+pub(super) fn check_body(body: &str, attributes: usize) -> Result<(), EngineError> {
+    if body.is_empty() {
         return refuse("The request must contain the parameter MessageBody.");
     }
-    let bytes = size(message);
+    let bytes = body.len() + attributes;
     if bytes > BODY_MAX {
         return Err(EngineError::TooLarge(format!(
             "One or more parameters are invalid. Reason: Message must be shorter than {BODY_MAX} bytes. This one has {bytes}."
         )));
     }
-    check_characters(&message.body)
+    check_characters(body)
 }
 
 /// Refuse a text with characters that no message may have.

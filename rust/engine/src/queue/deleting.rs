@@ -1,16 +1,15 @@
 //! Deleting a queue: its name is free at once, and what it held goes in slices, commit by commit, so that nobody waits for it.
 //!
-//! A row of `Meta` names a log that is on its way out; after a crash the next process goes on with it. The queue's entry stays,
-//! empty: a handler may still have some of its messages in its hands.
+//! A row of `Meta` names a log that is on its way out; after a crash the next process goes on with it. The queue's entry stays as
+//! long as a handler has some of its messages in its hands, and is then another queue's (`adding`).
 
 use forebay_core::queue::dedup::Deduplication;
 use forebay_core::queue::QueueMachine;
 use serde_json::json;
 
 use super::gone::Gone;
-use super::meters::QueueMeters;
 use super::sends::Sender;
-use super::{QueueId, IDS_MAX};
+use super::{Dropping, QueueId, IDS_MAX, NO_QUEUE};
 use crate::error::EngineError;
 use crate::invocation::Target;
 use crate::port::{ShardId, StoreError, Table};
@@ -37,7 +36,7 @@ impl State {
         }
         let queue = &self.queues.entries[id];
         let (name, log, removed) = (queue.row.name.clone(), queue.log(), queue.machine.len());
-        let gone = EngineError::NotFound(format!("queue {name:?} was deleted"));
+        let gone = EngineError::NotFound(format!("{NO_QUEUE} (queue {name:?} was just deleted)"));
         self.refuse_waiting(id, &gone);
         for outgoing in std::mem::take(&mut self.queues.entries[id].sends) {
             if let Sender::Caller(waiter) = outgoing.sender() {
@@ -49,8 +48,9 @@ impl State {
         }
         let (registry, now) = (self.registry.clone(), self.now);
         self.queues.names.remove(&name);
+        self.queues.logs.remove(&log);
         let queue = &mut self.queues.entries[id];
-        QueueMeters::forget(&registry, &name);
+        registry.forget_all("queue", &name);
         queue.is_deleted = true;
         queue.sends_count = 0;
         queue.machine = QueueMachine::new(queue.row.settings(), &now);
@@ -64,7 +64,7 @@ impl State {
         self.pending.remove(Table::Queue, name.into_bytes());
         self.pending.set(Table::Meta, dropped_key(log), log.to_be_bytes().to_vec());
         self.pending.urgent = true;
-        self.queues.dropping.push_back(log);
+        self.queues.dropping.push_back(Dropping { log, entry: Some(id) });
         Ok(Done::when_durable(json!({ "removed": removed })))
     }
 
@@ -105,7 +105,7 @@ impl State {
     pub(super) fn restore_dropping(&mut self) -> Result<(), StoreError> {
         for (_, log) in self.reader.scan(Table::Meta, DROPPED, None, usize::MAX)? {
             if let Ok(log) = log.as_slice().try_into().map(ShardId::from_be_bytes) {
-                self.queues.dropping.push_back(log);
+                self.queues.dropping.push_back(Dropping { log, entry: None });
                 self.pending.begin_lazily(self.now.mono_ns);
             }
         }
@@ -118,8 +118,8 @@ impl State {
         if self.draining || self.closed {
             return;
         }
-        let Some(&log) = self.queues.dropping.front() else { return };
-        if let Err(error) = self.drop_slice_of(log) {
+        let Some(dropping) = self.queues.dropping.front() else { return };
+        if let Err(error) = self.drop_slice_of(dropping.log) {
             self.fail(error);
         }
     }
@@ -137,7 +137,8 @@ impl State {
             None if is_empty => {
                 self.pending.trim(log, u64::MAX);
                 self.pending.remove(Table::Meta, dropped_key(log));
-                self.queues.dropping.pop_front();
+                let entry = self.queues.dropping.pop_front().and_then(|dropping| dropping.entry);
+                self.queues.vacant.extend(entry);
             }
             None => {}
         }

@@ -9,11 +9,11 @@ use serde_json::{json, Map, Value};
 
 use super::batch::Item;
 use super::gather::Content;
-use super::message::{message_number, number_in_sequence, Message};
+use super::message::{message_id, message_number, number_in_sequence, Message};
 use super::QueueId;
 use crate::chunk::Chunk;
 use crate::error::EngineError;
-use crate::port::StoreError;
+use crate::port::{ShardId, StoreError};
 use crate::state::State;
 use crate::verbs::Done;
 
@@ -32,6 +32,14 @@ pub(super) struct Peek {
     after: Option<u64>,
 }
 
+/// What looking through a portion of a queue has brought.
+pub(super) enum Found {
+    Here(u64, Arc<Chunk>),
+    /// From there on.
+    Perhaps(u64),
+    Nowhere,
+}
+
 /// Where a message stood or stands.
 type Place = (QueueId, u64);
 
@@ -42,7 +50,15 @@ pub(crate) struct Life {
     pub(crate) kept: Vec<Value>,
     pub(crate) is_running: bool,
     /// It left its place, and is perhaps in a dead-letter queue, or came back from one: where to look first.
-    pub(crate) search: Option<Place>,
+    pub(crate) search: Option<Quest>,
+}
+
+/// A message that is looked for: through the log of a queue, from a number on, and then through where its dead letters go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quest {
+    pub(crate) log: ShardId,
+    pub(crate) from: u64,
+    pub(crate) id: u128,
 }
 
 impl Life {
@@ -100,7 +116,7 @@ impl State {
     }
 
     /// A message as Lambda's event shows it, without a receipt, and with how it stands.
-    fn message_shown(&self, id: QueueId, number: u64, chunk: Arc<Chunk>) -> Value {
+    pub(super) fn message_shown(&self, id: QueueId, number: u64, chunk: Arc<Chunk>) -> Value {
         let queue = &self.queues.entries[id];
         let look = queue.machine.look(number, &self.now);
         let Look { receive_count, first_received_ms, .. } = look;
@@ -154,8 +170,8 @@ impl State {
     /// Where a message was sent that was moved here, as far back as is remembered.
     fn beginning(&self, mut at: Place) -> Place {
         while let Some((log, number)) = self.history.batches.came_from((self.queues.entries[at.0].log(), at.1)) {
-            let Some(id) = self.queues.live().find(|&id| self.queues.entries[id].log() == log) else { break };
-            at = (id, number);
+            let Some(id) = self.queues.logs.get(&log) else { break };
+            at = (*id, number);
         }
         at
     }
@@ -171,7 +187,7 @@ impl State {
             };
             life.facts.extend(self.history.batches.tries_of((log, number), None, name));
             let Some(went) = self.history.batches.went_from((log, number)) else { break };
-            let to = self.queues.live().find(|&id| self.queues.entries[id].log() == went.to.0);
+            let to = self.queues.logs.get(&went.to.0).copied();
             let what = if went.is_dead { "became a dead letter" } else { "redriven" };
             let mut fact = json!({"at_ms": went.at_ms, "what": what, "from": self.queues.entries[id].row.name});
             if !std::mem::replace(&mut has_left, true) {
@@ -189,7 +205,9 @@ impl State {
         if self.is_there(at) {
             self.found_there(&mut life, at, has_left)?;
         } else if !has_left && life.facts.iter().all(|fact| fact["what"] != "handled") {
-            life.search = self.next_place(at.0, at.0).map(|_| (at.0, at.1 + 1));
+            let queue = &self.queues.entries[at.0];
+            let id = message_id(queue.row.seed, at.1);
+            life.search = self.next_place(at.0, at.0).map(|_| Quest { log: queue.log(), from: at.1 + 1, id });
         }
         Ok(life)
     }
@@ -235,20 +253,29 @@ impl State {
     }
 
     /// Look for a message through its queue and its dead-letter queues, a portion at a time; where to look on.
-    pub(crate) fn search_message(
-        &mut self,
-        id: u128,
-        (queue, from): Place,
-    ) -> Result<(Life, Option<Place>), StoreError> {
-        let (mut life, mut from, mut bytes) = (Life::default(), from, 0);
-        if queue >= self.queues.entries.len() {
-            return Ok((life, None));
-        }
+    pub(crate) fn search_message(&mut self, quest: Quest) -> Result<(Life, Option<Quest>), StoreError> {
+        let mut life = Life::default();
+        // A queue that was deleted meanwhile has taken the message along.
+        let Some(&queue) = self.queues.logs.get(&quest.log) else { return Ok((life, None)) };
+        Ok(match self.look_for(queue, quest.id, quest.from)? {
+            Found::Here(number, _) => {
+                self.found_there(&mut life, (queue, number), false)?;
+                (life, None)
+            }
+            Found::Perhaps(from) => (life, Some(Quest { from, ..quest })),
+            Found::Nowhere => {
+                let next = self.origin(quest.id).and_then(|(origin, _)| self.next_place(origin, queue));
+                let log = next.map(|next| self.queues.entries[next].log());
+                (life, log.map(|log| Quest { log, from: 0, ..quest }))
+            }
+        })
+    }
+
+    /// Look for the message with an id through one portion of a queue.
+    pub(super) fn look_for(&mut self, queue: QueueId, id: u128, from: u64) -> Result<Found, StoreError> {
+        let (mut from, mut bytes) = (from, 0);
         for _ in 0..SEARCHED_MAX {
-            let Some(number) = self.next_left(queue, from) else {
-                let next = self.origin(id).and_then(|(origin, _)| self.next_place(origin, queue));
-                return Ok((life, next.map(|next| (next, 0))));
-            };
+            let Some(number) = self.next_left(queue, from) else { return Ok(Found::Nowhere) };
             if bytes > LOOK_BYTES_MAX {
                 break;
             }
@@ -256,10 +283,9 @@ impl State {
             let Some(chunk) = self.message_chunk(queue, number)? else { continue };
             bytes += chunk.record(number).data.len();
             if Message::of(&chunk.record(number)).is_some_and(|message| message.id == id) {
-                self.found_there(&mut life, (queue, number), false)?;
-                return Ok((life, None));
+                return Ok(Found::Here(number, chunk));
             }
         }
-        Ok((life, Some((queue, from))))
+        Ok(Found::Perhaps(from))
     }
 }

@@ -38,14 +38,6 @@ impl QueueMeters {
         }
     }
 
-    /// The queue is deleted: its gauges are shown no more.
-    pub(super) fn forget(registry: &Registry, queue: &str) {
-        use Metric::{MessagesDelayed, MessagesInFlight, MessagesVisible, OldestMessageAge};
-        for gauge in [MessagesVisible, MessagesInFlight, MessagesDelayed, OldestMessageAge] {
-            registry.forget(gauge, &[queue]);
-        }
-    }
-
     /// Bring the gauges up to date.
     pub(super) fn show(&self, depth: Depth, oldest_age_ms: Option<u64>) {
         self.visible.set(depth.visible as f64);

@@ -6,14 +6,16 @@
 //! their own (`keeping`). Memory holds numbers and groups only; bodies are read when they are handed out (`gather`).
 //!
 //! `forebay_core::queue::QueueMachine` decides; here its commands are carried out (`serve`). `mapping` feeds functions,
-//! `receives` answers whoever asks, `look` shows messages without receiving them, `moves` carries messages from queue to queue, `redrive` by an operator's wish, `deleting`
-//! removes a queue, `restore` goes on after a restart.
+//! `receives` answers whoever asks, `look` shows messages without receiving them, `moves` carries messages from queue to queue, `redrive`
+//! all of them and `edit` one by an operator's wish, `adding` makes a queue, `deleting` removes it, `restore` goes on after a restart.
 
+mod adding;
 mod batch;
 mod bound;
 mod chains;
 mod check;
 mod deleting;
+mod edit;
 mod gather;
 mod gone;
 mod job;
@@ -42,11 +44,12 @@ use forebay_core::queue::dedup::Deduplication;
 use forebay_core::queue::QueueMachine;
 use forebay_core::Now;
 
+pub(crate) use adding::FIRST_LOG;
 pub use batch::{received, Item, Messages, QueueSource, Received};
 pub(crate) use bound::{Bound, BoundRow};
 pub(crate) use check::{check_attributes, check_characters};
 pub(crate) use job::QueueJob;
-pub(crate) use look::Life;
+pub(crate) use look::{Life, Quest};
 pub(crate) use mapping::QueueMapping;
 pub(crate) use message::{Attribute, NewMessage};
 pub(crate) use sends::{Outgoing, Sender, SentCommit};
@@ -59,7 +62,7 @@ use self::receives::Poll;
 use self::redrive::Task;
 use self::row::QueueRow;
 use self::shelf::Shelf;
-use crate::port::{ShardId, Table};
+use crate::port::ShardId;
 use crate::slots::{SlotId, SlotRecord};
 use crate::state::State;
 
@@ -69,11 +72,18 @@ pub(crate) type QueueId = usize;
 /// Deduplication ids that a queue remembers at most: 6,666 messages a second for five minutes.
 const IDS_MAX: u32 = 2_000_000;
 
+/// What AWS says of a queue that there is not.
+const NO_QUEUE: &str = "AWS.SimpleQueueService.NonExistentQueue: The specified queue does not exist.";
+
 /// All queues of an engine and what feeds functions from them.
 #[derive(Default)]
 pub(crate) struct Queues {
     pub(super) entries: Vec<Queue>,
     pub(super) names: BTreeMap<String, QueueId>,
+    /// The same queues by their logs.
+    logs: BTreeMap<ShardId, QueueId>,
+    /// Where to look for the number of the next log.
+    next_log: ShardId,
     pub(crate) mappings: BTreeMap<u64, QueueMapping>,
     /// Runs of neighbouring messages in all batches: each takes a slot of the attempts file.
     runs: usize,
@@ -83,12 +93,22 @@ pub(crate) struct Queues {
     crowded: Vec<u64>,
     shelf: Shelf,
     tasks: BTreeMap<QueueId, Task>,
-    /// Logs of deleted queues that are not wholly removed yet.
-    dropping: VecDeque<ShardId>,
+    /// Redrives begun by this process: each has a number.
+    redrives: u64,
+    /// Deleted queues that are not wholly removed yet.
+    dropping: VecDeque<Dropping>,
+    /// Entries of those that are. Each is used again once nothing speaks of its queue.
+    vacant: Vec<QueueId>,
     /// What was in flight when the last process died.
     pub(crate) suspects: Vec<(SlotRecord, SlotId)>,
     /// Slots of those, kept until their rows are durable.
     held_slots: Vec<SlotId>,
+}
+
+/// A deleted queue that is on its way out: its log, and its entry if this process has known it.
+struct Dropping {
+    log: ShardId,
+    entry: Option<QueueId>,
 }
 
 /// One queue.
@@ -215,38 +235,8 @@ impl State {
             } else {
                 format!("declared are {}", known.join(", "))
             };
-            crate::error::EngineError::NotFound(format!("there is no queue {name:?}: {known}"))
+            crate::error::EngineError::NotFound(format!("{NO_QUEUE} (queue {name:?}: {known})"))
         })
-    }
-
-    /// Make a queue that is not known yet.
-    fn add_queue(&mut self, mut row: QueueRow) -> QueueId {
-        // Logs of queues and of shards are numbered together.
-        row.log = self.shards.len() as ShardId;
-        self.shards.push(None);
-        let next = (self.shards.len() as ShardId).to_be_bytes().to_vec();
-        self.pending.set(Table::Meta, b"next_shard".to_vec(), next);
-        row.seed = self.chance.next();
-        row.redrive = None;
-        row.created_ms = self.now.wall_ms;
-        let ids = Deduplication::new(IDS_MAX, [], &self.now);
-        self.open_queue(row, ids)
-    }
-
-    fn open_queue(&mut self, row: QueueRow, ids: Deduplication) -> QueueId {
-        let source = Arc::new(QueueSource {
-            name: row.name.clone(),
-            arn: self.queue_arn(&row.name),
-            region: self.config.region.clone(),
-            account: self.config.account.clone(),
-            log: row.log,
-            is_fifo: row.is_fifo(),
-        });
-        let meters = QueueMeters::new(&self.registry, &row.name);
-        let id = self.queues.entries.len();
-        self.queues.names.insert(row.name.clone(), id);
-        self.queues.entries.push(Queue::new(row, source, ids, meters, &self.now));
-        id
     }
 
     /// The app has stopped: whoever waits for a message is told so. Those at the loop are told by it.

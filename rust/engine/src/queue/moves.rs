@@ -2,20 +2,22 @@
 //!
 //! A message leaves its queue in the commit that writes it into the other one. When that cannot be written it is given back.
 
+use std::sync::Arc;
+
 use forebay_core::queue::face::{Delivery, Handle, Outcome, Restored, Row, Sent};
 use forebay_core::stream::face::Backoff;
 
-use super::batch::Item;
+use super::batch::{Item, QueueSource};
 use super::gather::Purpose;
+use super::message::Message;
 use super::{message_key, QueueId};
 use crate::commits::Pending;
 use crate::history::batches::Went;
 use crate::port::{ShardId, Table};
 use crate::state::State;
 
-/// How long a message waits whose move was refused.
+/// How long a dead letter waits whose move was refused.
 const AGAIN_MS: u64 = 1_000;
-const NS_PER_MS: u64 = 1_000_000;
 const NO_DELAY: Backoff = Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
 
 /// Why messages move.
@@ -23,8 +25,15 @@ const NO_DELAY: Backoff = Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
 pub(super) enum Moving {
     /// Received as often as it may be: to the dead-letter queue.
     Buried,
-    /// By an operator's wish: to this queue, or to where each came from.
-    Redriven { to: Option<QueueId> },
+    /// By an operator's wish: to this queue, or to where each came from; all by a redrive with this number, 0: one alone.
+    Redriven { to: Option<QueueId>, number: u64 },
+}
+
+impl Moving {
+    /// Whether it is by this redrive.
+    pub(super) fn is_of(self, redrive: u64) -> bool {
+        matches!(self, Self::Redriven { number, .. } if number == redrive && redrive > 0)
+    }
 }
 
 /// Whether a message that could not move is to be tried again: its queue has no room, or there is no such queue.
@@ -37,6 +46,8 @@ pub(super) enum Again {
 /// A message that leaves a queue.
 pub(crate) struct Moved {
     from: QueueId,
+    /// Keeps the queue's entry from being another's.
+    source: Arc<QueueSource>,
     item: Item,
     moving: Moving,
     /// It stood in a row instead of the log.
@@ -57,26 +68,37 @@ impl State {
             self.move_ended(from, moving);
         }
         for item in items {
-            let was_kept = self.queues.entries[from].kept.contains(&item.delivery.handle.number);
-            let moved = Moved { from, item, moving: *moving, was_kept };
-            let to = match self.target(&moved) {
-                Ok(to) => to,
-                Err(again) => {
-                    self.put_back(moved, again);
-                    continue;
-                }
-            };
-            let (item, now_ms) = (moved.item.clone(), self.now.wall_ms);
-            let message = item.message();
-            let name = self.queues.entries[from].row.name.clone();
-            let is_fifo = self.queues.entries[to].row.is_fifo();
-            let message = match moving {
-                // A standard queue's retention runs on, a FIFO queue's begins anew.
-                Moving::Buried => message.buried(&name, if is_fifo { now_ms } else { message.sent_ms }),
-                Moving::Redriven { .. } => message.redriven(now_ms),
-            };
-            self.send_moved(to, &message, item.trace(), moved);
+            if let Err((moved, again)) = self.carry_one(from, *moving, item, None) {
+                self.put_back(moved, again);
+            }
         }
+    }
+
+    /// Have a message leave with the next commit, with another body if there is one.
+    pub(super) fn carry_one(
+        &mut self,
+        from: QueueId,
+        moving: Moving,
+        item: Item,
+        body: Option<&str>,
+    ) -> Result<(), (Moved, Again)> {
+        let queue = &self.queues.entries[from];
+        let was_kept = queue.kept.contains(&item.delivery.handle.number);
+        let moved = Moved { from, source: queue.source.clone(), item, moving, was_kept };
+        let to = match self.target(&moved) {
+            Ok(to) => to,
+            Err(again) => return Err((moved, again)),
+        };
+        let (item, source, now_ms) = (moved.item.clone(), moved.source.clone(), self.now.wall_ms);
+        let message = item.message();
+        let message = match moving {
+            // A standard queue's retention runs on, a FIFO queue's begins anew.
+            Moving::Buried => message.buried(&source.name, if source.is_fifo { now_ms } else { message.sent_ms }),
+            Moving::Redriven { .. } => message.redriven(now_ms),
+        };
+        let message = Message { body: body.unwrap_or(message.body), ..message };
+        self.send_moved(to, &message, item.trace(), moved);
+        Ok(())
     }
 
     /// Where a message goes, if there is such a queue and it has room.
@@ -84,8 +106,8 @@ impl State {
         let from = &self.queues.entries[moved.from].row;
         let to = match moved.moving {
             Moving::Buried => from.dead_letter_queue.as_ref().and_then(|name| self.queues.names.get(name)).copied(),
-            Moving::Redriven { to: Some(to) } => Some(to),
-            Moving::Redriven { to: None } => self.queues.names.get(moved.item.message().source).copied(),
+            Moving::Redriven { to: Some(to), .. } => Some(to),
+            Moving::Redriven { to: None, .. } => self.queues.names.get(moved.item.message().source).copied(),
         };
         let takes_it = |to: &QueueId| {
             // Deleted meanwhile: a redrive that was cancelled may still read what it took up.
@@ -170,7 +192,7 @@ impl State {
     }
 
     /// A message stays in its queue, and may be moved again a little later. A redrive tries it again if it is to.
-    fn put_back(&mut self, moved: Moved, again: Again) {
+    pub(super) fn put_back(&mut self, moved: Moved, again: Again) {
         let now = self.now;
         let Moved { from, item, moving, .. } = moved;
         let Handle { number, .. } = item.delivery.handle;
@@ -194,7 +216,7 @@ impl State {
             // Purged meanwhile.
             Moving::Buried => {}
             Moving::Redriven { .. } => {
-                self.redrive_stuck(from, item.delivery.handle, now.mono_ns + AGAIN_MS * NS_PER_MS, again);
+                self.redrive_stuck(from, &moving, item.delivery.handle, again);
                 self.move_ended(from, &moving);
             }
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::gather::Purpose;
 use super::moves::{Again, Moving};
-use super::QueueId;
+use super::{QueueId, NO_QUEUE};
 use crate::commits::Pending;
 use crate::error::EngineError;
 use crate::port::Table;
@@ -17,6 +17,8 @@ use crate::state::{State, Timer};
 
 /// Most messages of one redrive under way.
 const UNDER_WAY_MAX: u32 = 64;
+/// How long a redrive waits that cannot go on.
+const AGAIN_NS: u64 = 1_000_000_000;
 
 /// How a redrive stands, in the words of SQS's `ListMessageMoveTasks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,7 @@ enum Status {
     Running,
     Completed,
     Cancelled,
+    Failed,
 }
 
 /// A redrive, under way or the last one, as it is kept with its queue.
@@ -41,9 +44,15 @@ pub(super) struct RedriveRow {
     moved: u64,
     /// When it began, wall ms.
     began_ms: u64,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failure_reason: Option<String>,
     /// Messages have moved since it was written.
     #[serde(skip)]
     is_ahead: bool,
+    /// Its number among those of this process, from 1.
+    #[serde(skip)]
+    number: u64,
 }
 
 impl RedriveRow {
@@ -64,6 +73,7 @@ impl RedriveRow {
 
 /// A redrive in progress.
 pub(super) struct Task {
+    number: u64,
     to: Option<QueueId>,
     left: u64,
     under_way: u32,
@@ -77,7 +87,8 @@ pub(super) struct Task {
 impl Task {
     fn new(to: Option<QueueId>, row: &RedriveRow, now_ns: u64) -> Self {
         let spacing_ns = row.rate.map_or(0, |rate| (1e9 / rate) as u64);
-        Self { to, left: row.left(), under_way: 0, homeless: Vec::new(), spacing_ns, next_ns: now_ns }
+        let (number, left) = (row.number, row.left());
+        Self { number, to, left, under_way: 0, homeless: Vec::new(), spacing_ns, next_ns: now_ns }
     }
 
     pub(super) fn goes_to(&self, id: QueueId) -> bool {
@@ -94,8 +105,40 @@ impl State {
         to: Option<String>,
         rate: Option<f64>,
     ) -> Result<u64, EngineError> {
+        let target = self.redrive_target(from, to.as_deref())?;
         let row = &self.queues.entries[from].row;
-        let target = to.as_deref().map(|name| self.queue_id(name)).transpose()?;
+        if self.queues.tasks.contains_key(&from) {
+            return Err(EngineError::Conflict(format!(
+                "There is already a task running. Only one active task is allowed for a source queue arn at a given time. (queue {:?})",
+                row.name
+            )));
+        }
+        if rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+            return Err(EngineError::Invalid(format!("rate is {}: allowed is a number above 0", rate.unwrap_or(0.0))));
+        }
+        let messages = self.queues.entries[from].machine.depth().visible;
+        if messages > 0 {
+            self.queues.entries[from].row.redrive = Some(RedriveRow {
+                status: Status::Running,
+                to,
+                rate,
+                messages,
+                moved: 0,
+                began_ms: self.now.wall_ms,
+                failure_reason: None,
+                is_ahead: false,
+                number: 0,
+            });
+            self.start_redrive(from, target);
+            self.save_queue(from);
+        }
+        Ok(messages)
+    }
+
+    /// The queue that an operator wants messages of another one to go to; `None`: each to where it came from.
+    pub(super) fn redrive_target(&self, from: QueueId, to: Option<&str>) -> Result<Option<QueueId>, EngineError> {
+        let row = &self.queues.entries[from].row;
+        let target = to.map(|name| self.queue_id(name)).transpose()?;
         if target == Some(from) {
             return Err(EngineError::Invalid(format!("to: queue {:?} cannot be redriven to itself", row.name)));
         }
@@ -110,40 +153,30 @@ impl State {
                 row.name
             )));
         }
-        if self.queues.tasks.contains_key(&from) {
-            return Err(EngineError::Conflict(format!(
-                "There is already a task running. Only one active task is allowed for a source queue arn at a given time. (queue {:?})",
-                row.name
-            )));
-        }
-        if rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
-            return Err(EngineError::Invalid(format!("rate is {}: allowed is a number above 0", rate.unwrap_or(0.0))));
-        }
-        let messages = self.queues.entries[from].machine.depth().visible;
-        if messages > 0 {
-            let (status, began_ms) = (Status::Running, self.now.wall_ms);
-            let kept = RedriveRow { status, to, rate, messages, moved: 0, began_ms, is_ahead: false };
-            self.start_redrive(from, target, &kept);
-            self.queues.entries[from].row.redrive = Some(kept);
-            self.save_queue(from);
-        }
-        Ok(messages)
+        Ok(target)
     }
 
-    fn start_redrive(&mut self, from: QueueId, to: Option<QueueId>, kept: &RedriveRow) {
-        self.queues.tasks.insert(from, Task::new(to, kept, self.now.mono_ns));
-        self.timers.push(self.now.mono_ns, Timer::Moves);
+    fn start_redrive(&mut self, from: QueueId, to: Option<QueueId>) {
+        let now_ns = self.now.mono_ns;
+        let Some(kept) = &mut self.queues.entries[from].row.redrive else { return };
+        self.queues.redrives += 1;
+        kept.number = self.queues.redrives;
+        self.queues.tasks.insert(from, Task::new(to, kept, now_ns));
+        self.timers.push(now_ns, Timer::Moves);
     }
 
     /// Go on with what the process before this one had begun.
     pub(super) fn restore_redrives(&mut self) {
         for id in 0..self.queues.entries.len() {
-            let kept = self.queues.entries[id].row.redrive.clone();
-            let Some(kept) = kept.filter(RedriveRow::is_running) else { continue };
-            let to = kept.to.as_ref().map(|name| self.queues.names.get(name).copied());
-            match to {
-                Some(None) => self.end_redrive(id),
-                to => self.start_redrive(id, to.flatten(), &kept),
+            let kept = self.queues.entries[id].row.redrive.as_ref();
+            let Some(kept) = kept.filter(|kept| kept.is_running()) else { continue };
+            match kept.to.as_ref().map(|name| (name, self.queues.names.get(name).copied())) {
+                Some((name, None)) => {
+                    let reason = format!("{NO_QUEUE} (queue {name:?}, where the messages should go)");
+                    self.end_redrive(id, Some(reason));
+                }
+                Some((_, to)) => self.start_redrive(id, to),
+                None => self.start_redrive(id, None),
             }
         }
     }
@@ -167,11 +200,13 @@ impl State {
         self.give_back(id, &homeless);
     }
 
-    fn end_redrive(&mut self, id: QueueId) {
+    /// Nothing is left for a redrive to do, or, for a reason, it cannot do it.
+    fn end_redrive(&mut self, id: QueueId, failure_reason: Option<String>) {
         self.drop_task(id);
         let row = &mut self.queues.entries[id].row;
         if let Some(kept) = &mut row.redrive {
-            kept.status = Status::Completed;
+            kept.status = if failure_reason.is_none() { Status::Completed } else { Status::Failed };
+            kept.failure_reason = failure_reason;
         }
         let (key, value) = row.stored();
         self.pending.set(Table::Queue, key, value);
@@ -185,7 +220,9 @@ impl State {
 
     /// A message of a redrive is part of a commit (1), or is not after all (-1).
     pub(super) fn count_moved(&mut self, from: QueueId, moving: &Moving, change: i64) {
-        if let (Moving::Redriven { .. }, Some(kept)) = (moving, &mut self.queues.entries[from].row.redrive) {
+        let Some(kept) = &mut self.queues.entries[from].row.redrive else { return };
+        // What an earlier one had begun to move when it was cancelled is none of this one's.
+        if moving.is_of(kept.number) {
             kept.moved = kept.moved.saturating_add_signed(change);
             kept.is_ahead = true;
         }
@@ -201,8 +238,9 @@ impl State {
     }
 
     /// A message of a redrive could not move. If it may move later, the others wait, too.
-    pub(super) fn redrive_stuck(&mut self, from: QueueId, handle: Handle, until_ns: u64, again: Again) {
-        match (self.queues.tasks.get_mut(&from), again) {
+    pub(super) fn redrive_stuck(&mut self, from: QueueId, moving: &Moving, handle: Handle, again: Again) {
+        let until_ns = self.now.mono_ns + AGAIN_NS;
+        match (self.task_of(from, moving), again) {
             (Some(task), Again::No) => return task.homeless.push(handle),
             (Some(task), Again::Yes) => {
                 task.next_ns = task.next_ns.max(until_ns);
@@ -215,12 +253,17 @@ impl State {
 
     /// A message has moved, or stays.
     pub(super) fn move_ended(&mut self, from: QueueId, moving: &Moving) {
-        if matches!(moving, Moving::Redriven { .. }) {
-            if let Some(task) = self.queues.tasks.get_mut(&from) {
-                task.under_way = task.under_way.saturating_sub(1);
-                self.timers.push(self.now.mono_ns.max(task.next_ns), Timer::Moves);
-            }
+        let now_ns = self.now.mono_ns;
+        if let Some(task) = self.task_of(from, moving) {
+            task.under_way = task.under_way.saturating_sub(1);
+            let next_ns = task.next_ns.max(now_ns);
+            self.timers.push(next_ns, Timer::Moves);
         }
+    }
+
+    /// The redrive that a message is moved by, unless it was cancelled.
+    fn task_of(&mut self, from: QueueId, moving: &Moving) -> Option<&mut Task> {
+        self.queues.tasks.get_mut(&from).filter(|task| moving.is_of(task.number))
     }
 
     /// Go on with redrives. What is left when the app stops moves after the next start.
@@ -240,7 +283,7 @@ impl State {
         let Some(task) = self.queues.tasks.get_mut(&id) else { return false };
         if task.left == 0 {
             if task.under_way == 0 {
-                self.end_redrive(id);
+                self.end_redrive(id, None);
             }
             return false;
         }
@@ -255,24 +298,49 @@ impl State {
         }
         let receive = Receive { maximum: maximum as u32, hold: Hold::WhileRunning, attempt: None };
         let queue = &mut self.queues.entries[id];
-        let deliveries = queue.machine.receive(&receive, &now).unwrap_or_default();
-        if deliveries.is_empty() {
-            if task.under_way == 0 {
-                // Somebody else has taken the rest.
-                self.end_redrive(id);
+        let received = queue.machine.receive(&receive, &now);
+        let deliveries = match received {
+            Ok(deliveries) if !deliveries.is_empty() => deliveries,
+            received => {
+                // With some under way it is looked at again when they have moved.
+                if task.under_way == 0 {
+                    let is_over_limit = received.is_err();
+                    self.redrive_starved(id, is_over_limit);
+                }
+                self.carry_out_queue(id);
+                return false;
             }
-            self.carry_out_queue(id);
-            return false;
-        }
+        };
         task.left = task.left.saturating_sub(deliveries.len() as u64);
         task.under_way += deliveries.len() as u32;
         task.next_ns = task.next_ns.max(now.mono_ns) + task.spacing_ns;
-        let moving = Moving::Redriven { to: task.to };
+        let moving = Moving::Redriven { to: task.to, number: task.number };
         self.carry_out_queue(id);
         for delivery in deliveries {
             // One by one: what is not at hand holds up no other.
             self.fetch(id, vec![delivery], Purpose::Move(moving));
         }
         true
+    }
+
+    /// Nothing can be received for a redrive: it waits for what others have in hand, or it has ended.
+    fn redrive_starved(&mut self, id: QueueId, is_over_limit: bool) {
+        let Some(task) = self.queues.tasks.get_mut(&id) else { return };
+        let queue = &self.queues.entries[id];
+        let homeless = task.homeless.len() as u64;
+        // In a FIFO queue what waits may be behind messages in flight or delayed, or there are too many in flight. Those that this redrive
+        // holds itself, since there is no queue for them, would be waited for in vain.
+        let depth = queue.machine.depth();
+        let is_held_up = is_over_limit || depth.visible > 0;
+        let waits_for_others = is_held_up && (depth.in_flight > homeless || depth.delayed > 0);
+        if waits_for_others {
+            task.next_ns = self.now.mono_ns + AGAIN_NS;
+            self.timers.push(task.next_ns, Timer::Moves);
+        } else if is_over_limit {
+            let reason = format!("{homeless} messages came from no queue that there is, and no more can be in flight: give them one (to)");
+            self.end_redrive(id, Some(reason));
+        } else {
+            self.end_redrive(id, None);
+        }
     }
 }

@@ -42,6 +42,7 @@ fn damaged(what: &str) -> StoreError {
 impl State {
     /// Read queues, their messages, and their mappings. The attempts file was taken over before.
     pub(crate) fn restore_queues(&mut self) -> Result<(), StoreError> {
+        self.restore_next_log()?;
         for (_, value) in self.reader.scan(Table::Queue, &[], None, usize::MAX)? {
             let row: QueueRow = serde_json::from_slice(&value).map_err(|_| damaged("a queue's row"))?;
             self.restore_queue(row)?;

@@ -44,6 +44,17 @@ struct ReceiveAsked {
     attempt_id: Option<String>,
 }
 
+impl ReceiveAsked {
+    fn wish(self) -> Wish {
+        Wish {
+            maximum: self.maximum,
+            wait_ms: self.wait_ms,
+            visibility_ms: self.visibility_timeout_ms,
+            attempt: self.attempt_id,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Held {
     name: String,
@@ -84,29 +95,23 @@ impl State {
             let error = error.clone().into();
             return self.answer(waiter, Err(error));
         }
-        if verb == "queue.send" {
-            match read::<Send>(body) {
+        match verb {
+            "queue.send" => match read::<Send>(body) {
                 Ok(send) => {
                     let origin =
                         Origin { parent: send.parent.as_deref().and_then(parse_uuid), trace: send.trace.as_deref() };
                     self.send_messages(&send.name, &send.messages, origin, waiter);
                 }
                 Err(error) => self.answer(waiter, Err(error)),
-            }
-            return;
-        }
-        let asked = read::<ReceiveAsked>(body).and_then(|asked| Ok((self.queue_id(&asked.name)?, asked)));
-        match asked {
-            Ok((id, asked)) => {
-                let wish = Wish {
-                    maximum: asked.maximum,
-                    wait_ms: asked.wait_ms,
-                    visibility_ms: asked.visibility_timeout_ms,
-                    attempt: asked.attempt_id,
-                };
-                self.begin_receive(id, wish, waiter);
-            }
-            Err(error) => self.answer(waiter, Err(error)),
+            },
+            "queue.redrive_message" => match read(body) {
+                Ok(asked) => self.redrive_message(&asked, waiter),
+                Err(error) => self.answer(waiter, Err(error)),
+            },
+            _ => match read::<ReceiveAsked>(body).and_then(|asked| Ok((self.queue_id(&asked.name)?, asked))) {
+                Ok((id, asked)) => self.begin_receive(id, asked.wish(), waiter),
+                Err(error) => self.answer(waiter, Err(error)),
+            },
         }
     }
 
@@ -188,7 +193,7 @@ impl State {
                 queue.row = row;
                 id
             }
-            None => self.add_queue(row),
+            None => self.add_queue(row)?,
         };
         self.save_queue(id);
         self.serve_queue(id);
@@ -344,8 +349,12 @@ impl State {
     pub(super) fn queue_mapping_delete(&mut self, id: u64) -> Done {
         self.withdraw_messages(id);
         self.places.forget_source(id);
-        if let Some(mapping) = self.queues.mappings.remove(&id) {
-            self.queues.entries[mapping.queue].readers.retain(|&other| other != id);
+        if let Some(QueueMapping { row, queue, .. }) = self.queues.mappings.remove(&id) {
+            self.queues.entries[queue].readers.retain(|&other| other != id);
+            // A stream of the same name shares its series.
+            if self.mapping_id(&row.queue, &row.function).is_none() {
+                self.registry.forget_all("mapping", &format!("{}/{}", row.queue, row.function));
+            }
         }
         self.pending.remove(Table::QueueMapping, id.to_be_bytes().to_vec());
         self.pending.urgent = true;

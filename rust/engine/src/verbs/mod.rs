@@ -56,7 +56,7 @@ impl Engine {
 impl State {
     /// Answer one request.
     pub(crate) fn request(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
-        if matches!(verb, "queue.send" | "queue.receive") {
+        if matches!(verb, "queue.send" | "queue.receive" | "queue.redrive_message") {
             return self.queue_exchange(verb, body, waiter);
         }
         if verb == "topic.publish" {

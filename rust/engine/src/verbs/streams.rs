@@ -13,6 +13,7 @@ use crate::error::EngineError;
 use crate::mapping_row::StartingPosition;
 use crate::meters::StreamMeters;
 use crate::port::{ShardId, Table};
+use crate::queue::FIRST_LOG;
 use crate::state::State;
 use crate::streams::{even_ranges, Shard, ShardRow, Stream, StreamRow, SHARDS_MAX};
 
@@ -68,12 +69,24 @@ fn check_shards(shards: u32) -> Result<(), EngineError> {
 }
 
 impl State {
+    /// Refuse shards for which there are no numbers left.
+    fn check_numbers(&self, shards: u32) -> Result<(), EngineError> {
+        let given = self.shards.len() as ShardId;
+        if given + shards > FIRST_LOG {
+            return Err(EngineError::Invalid(format!(
+                "shards is {shards}: this store has had {given} shards, allowed are {FIRST_LOG} in its life"
+            )));
+        }
+        Ok(())
+    }
+
     pub(super) fn stream_declare(&mut self, declare: &Declare) -> Result<Done, EngineError> {
         check_shards(declare.shards)?;
         if let Some(stream) = self.streams.get_mut(&declare.name) {
             stream.row.retention_ms = declare.retention_ms;
             stream.row.retention_bytes = declare.retention_bytes;
         } else {
+            self.check_numbers(declare.shards)?;
             let row = StreamRow {
                 name: declare.name.clone(),
                 created_ms: self.now.wall_ms,
@@ -220,6 +233,7 @@ impl State {
         if open.len() == reshard.shards as usize {
             return Ok(Done::at_once(self.describe(&reshard.name, true)?));
         }
+        self.check_numbers(reshard.shards)?;
         let mut ends = Vec::with_capacity(open.len());
         for id in open {
             let Some(shard) = self.shards[id as usize].as_mut() else { continue };

@@ -11,7 +11,7 @@ use crate::chunk::Chunk;
 use crate::error::EngineError;
 use crate::failures::{decode, FailureKey, Part};
 use crate::port::{ShardId, StoreError, Table};
-use crate::queue::Life;
+use crate::queue::{Life, Quest};
 use crate::state::{uuid_text, State};
 
 #[derive(Deserialize)]
@@ -46,8 +46,11 @@ impl Subject {
     }
 }
 
-/// Where `why` looks on: through the rows of a table, or through the messages of a queue.
+/// Where `why` looks on: through the rows of a table, or for messages through their queues.
 type Cursor = (Table, Option<Vec<u8>>);
+
+/// Bytes of a quest in a cursor.
+const QUEST: usize = 28;
 
 impl State {
     pub(super) fn why(&mut self, why: &Why) -> Result<Done, EngineError> {
@@ -85,18 +88,16 @@ impl State {
                 life.facts = known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)).collect();
                 life.is_running = self.hops_running.contains_key(&id);
                 let message = self.message_life(id)?;
-                let (is_message, search) = (!message.facts.is_empty() || !message.kept.is_empty(), message.search);
+                let is_message = !message.facts.is_empty() || !message.kept.is_empty();
+                let quests: Vec<Quest> = message.search.into_iter().collect();
                 life.add(message);
-                Ok((
-                    life,
-                    match search {
-                        Some((queue, from)) => Some(message_cursor(queue, from)),
-                        None => (!is_message).then_some((Table::Event, None)),
-                    },
-                ))
+                let rows = (!is_message).then_some((Table::Event, None));
+                Ok((life, quest_cursor(&quests).or(rows)))
             }
             Subject::Sequence(number, (index, position)) => {
+                let mut quests = Vec::new();
                 for message in self.sequenced_lives(number)? {
+                    quests.extend(message.search);
                     life.add(message);
                 }
                 for id in 0..self.shards.len() {
@@ -106,9 +107,19 @@ impl State {
                         life.add(record);
                     }
                 }
-                Ok((life, Some((Table::Failure, None))))
+                Ok((life, quest_cursor(&quests).or(Some((Table::Failure, None)))))
             }
         }
+    }
+
+    /// Look on for the first of some messages.
+    fn quest(&mut self, subject: Subject, mut quests: Vec<Quest>) -> Result<(Life, Option<Cursor>), StoreError> {
+        let Some(first) = quests.pop() else { return Ok((Life::default(), None)) };
+        let (life, next) = self.search_message(first)?;
+        quests.extend(next);
+        // Records of streams may have the sequence number, too.
+        let rows = matches!(subject, Subject::Sequence(..)).then_some((Table::Failure, None));
+        Ok((life, quest_cursor(&quests).or(rows)))
     }
 
     /// The life of a record: put, attempts of each mapping, and how it stands with them.
@@ -156,14 +167,8 @@ impl State {
     /// Look on through the store.
     fn look_on(&mut self, subject: Subject, (table, after): Cursor) -> Result<(Life, Option<Cursor>), StoreError> {
         let mut life = Life::default();
-        if let (Table::MessageKept, Subject::Uuid(id)) = (table, subject) {
-            let place = after.as_deref().and_then(|key| {
-                let (queue, from) = key.split_first_chunk()?;
-                Some((u32::from_be_bytes(*queue) as usize, u64::from_be_bytes(from.try_into().ok()?)))
-            });
-            let Some(place) = place else { return Ok((life, None)) };
-            let (found, next) = self.search_message(id, place)?;
-            return Ok((found, next.map(|(queue, from)| message_cursor(queue, from))));
+        if table == Table::MessageKept {
+            return self.quest(subject, quests_of(&after.unwrap_or_default()));
         }
         let (mut after, mut seen) = (after, 0);
         loop {
@@ -231,8 +236,24 @@ fn reach_of(record: &Value) -> Option<u64> {
     last.and_then(sequence::parse).map(|(_, position)| position)
 }
 
-fn message_cursor(queue: usize, from: u64) -> Cursor {
-    (Table::MessageKept, Some([(queue as u32).to_be_bytes().as_slice(), &from.to_be_bytes()].concat()))
+fn quest_cursor(quests: &[Quest]) -> Option<Cursor> {
+    let mut bytes = Vec::with_capacity(quests.len() * QUEST);
+    for Quest { log, from, id } in quests {
+        bytes.extend_from_slice(&log.to_be_bytes());
+        bytes.extend_from_slice(&from.to_be_bytes());
+        bytes.extend_from_slice(&id.to_be_bytes());
+    }
+    (!bytes.is_empty()).then_some((Table::MessageKept, Some(bytes)))
+}
+
+fn quests_of(bytes: &[u8]) -> Vec<Quest> {
+    let one = |bytes: &[u8]| {
+        let (log, rest) = bytes.split_first_chunk()?;
+        let (from, id) = rest.split_first_chunk()?;
+        let id = u128::from_be_bytes(id.try_into().ok()?);
+        Some(Quest { log: ShardId::from_be_bytes(*log), from: u64::from_be_bytes(*from), id })
+    };
+    bytes.chunks_exact(QUEST).filter_map(one).collect()
 }
 
 fn cursor_text(table: Table, after: &[u8]) -> String {

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{queue, Rig, SECOND};
 use crate::error::EngineError;
 use crate::port::{Store as _, Table};
+use crate::rig::{queue, Rig, SECOND};
 
 fn left_of(rig: &Rig, log: u32) -> usize {
     let mut reader = rig.store.reader().unwrap();
@@ -155,4 +155,83 @@ fn a_redrive_passes_over_what_came_from_no_queue_and_moves_all_else() {
     assert_eq!((rig.visible("dead"), rig.visible("q")), (100, 20));
     let redrive = rig.json("queue.describe", &json!({"name": "dead"}))["redrive"].clone();
     assert_eq!((&redrive["status"], &redrive["moved"]), (&json!("COMPLETED"), &json!(20)));
+}
+
+/// Each left its entry, the series of its counters, and, over restarts too, the number of its log: a million of them ended the store.
+#[test]
+fn ten_thousand_queues_made_and_deleted_leave_nothing_behind() {
+    let mut rig = Rig::new();
+    rig.declare("stays");
+    let rows = |rig: &Rig| {
+        let mut reader = rig.store.reader().unwrap();
+        let all = [Table::Meta, Table::Queue, Table::QueueMapping, Table::MessageState, Table::MessagesGone];
+        all.map(|table| reader.scan(table, &[], None, usize::MAX).unwrap().len())
+    };
+    rig.advance(SECOND);
+    let before = rows(&rig);
+    let series = |rig: &Rig| {
+        let registry = rig.engine.registry();
+        crate::metrics::METRICS.iter().map(|&metric| registry.gather(metric).len()).sum::<usize>()
+    };
+    let series_before = series(&rig);
+    for number in 0..10_000 {
+        let name = format!("job-{number}");
+        rig.declare(&name);
+        let _until_durable = rig.send(&name, ["a", "b"].into_iter().map(String::from));
+        rig.advance(SECOND / 1_000);
+        let held = rig.receive(&name);
+        rig.delete(&name, &held[0].1);
+        let _until_durable = rig.ask("queue.delete", &json!({ "name": name }));
+        rig.advance(SECOND / 1_000);
+    }
+    (0..10).for_each(|_| rig.advance(SECOND / 100));
+    let (entries, holes) = rig.engine.with(|state| (state.queues.entries.len(), state.shards.len()));
+    assert!(entries <= 4 && holes == 0, "{entries} entries, {holes} shards");
+    assert_eq!(series(&rig), series_before);
+    let [meta, rest @ ..] = rows(&rig);
+    assert_eq!(rest, before[1..]);
+    assert!(meta <= before[0] + 1, "{meta} rows where there were {}", before[0]);
+    let rig = rig.crashed();
+    assert_eq!(rig.engine.with(|state| (state.queues.entries.len(), state.shards.len())), (1, 0));
+}
+
+#[test]
+fn an_entry_is_not_used_again_while_a_handler_has_messages_of_its_deleted_queue() {
+    let mut rig = Rig::new();
+    rig.declare("old");
+    rig.bind("old");
+    let _until_durable = rig.send("old", ["a", "b"].into_iter().map(String::from));
+    rig.advance(SECOND);
+    let taken = rig.take();
+    rig.json("mapping.delete", &json!({"queue": "old", "function": "f"}));
+    let _until_durable = rig.ask("queue.delete", &json!({"name": "old"}));
+    (0..5).for_each(|_| rig.advance(SECOND));
+    rig.declare("new");
+    let _until_durable = rig.send("new", ["c", "d"].into_iter().map(String::from));
+    rig.advance(SECOND);
+    // Settled into the new one these would be its own two messages.
+    for (token, _) in taken {
+        rig.settle(token, 0);
+    }
+    rig.advance(SECOND);
+    assert_eq!(rig.visible("new"), 2);
+    rig.declare("next");
+    let (entries, logs) = rig.engine.with(|state| {
+        let logs: std::collections::BTreeSet<_> = state.queues.entries.iter().map(super::super::Queue::log).collect();
+        (state.queues.entries.len(), logs.len())
+    });
+    assert_eq!((entries, logs), (2, 2), "now it is");
+}
+
+#[test]
+fn numbers_of_logs_begin_again_at_the_end_and_pass_over_those_in_use() {
+    let rig = Rig::new();
+    rig.declare("first");
+    let log = |name: &str| rig.engine.with(|state| state.queues.entries[state.queue_id(name).unwrap()].log());
+    rig.engine.with(|state| state.queues.next_log = crate::store::SHARD_LIMIT - 1);
+    rig.declare("last");
+    rig.declare("again");
+    assert_eq!(log("first"), super::super::FIRST_LOG);
+    assert_eq!(log("last"), crate::store::SHARD_LIMIT - 1);
+    assert_eq!(log("again"), log("first") + 1);
 }

@@ -1,71 +1,21 @@
 //! What an engine does with queues, seen from inside: rows bound to messages, stragglers, logs that shrink.
 
 mod deleting;
+mod redriving;
 
-use std::sync::{Arc, Mutex};
-
-use forebay_core::Now;
 use serde_json::{json, Value};
 
 use super::bound::Bound;
 use super::message::NewMessage;
 use super::sends::Sender;
 use crate::attempts::{Settled, Task, Work};
-use crate::engine::{Engine, Parts};
-use crate::error::{Answer, EngineError, Reply, Waiter};
-use crate::limits::AccountSettings;
-use crate::port::{Durability, Store, StoreError, Table};
-use crate::slots::Slots;
-use crate::state::Config;
-use crate::store::fault::{Crash, Fault, FaultStore, Repeat};
+use crate::error::{Answer, EngineError};
+use crate::port::{Store, StoreError, Table};
+use crate::rig::{queue, Rig, SECOND};
+use crate::store::fault::{Fault, Repeat};
 use crate::trace::Carried;
 
-const SECOND: u64 = 1_000_000_000;
-
-struct Rig {
-    engine: Engine,
-    store: FaultStore,
-    now: Now,
-}
-
 impl Rig {
-    fn new() -> Self {
-        let now = Now { mono_ns: 0, wall_ms: 1_600_000_000_000, entropy: 7 };
-        Self::over(FaultStore::new(1, Durability::PowerLoss), Slots::memory(), now)
-    }
-
-    fn over(store: FaultStore, slots: Slots, now: Now) -> Self {
-        let limits = AccountSettings::of(10);
-        let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
-        let engine =
-            Engine::open(Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk: false })
-                .unwrap();
-        engine.start().unwrap();
-        Self { engine, store, now }
-    }
-
-    fn advance(&mut self, ns: u64) {
-        self.now.mono_ns += ns;
-        self.now.wall_ms += ns / 1_000_000;
-        self.engine.turn(self.now);
-    }
-
-    fn ask(&self, verb: &str, body: &Value) -> Answer {
-        let told: Arc<Mutex<Option<Answer>>> = Arc::default();
-        let teller = Arc::clone(&told);
-        let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
-        self.engine.request(verb, body.to_string().as_bytes(), waiter);
-        let answer = told.lock().unwrap().take();
-        answer.unwrap_or_else(|| Err(EngineError::Closed("no answer yet".into())))
-    }
-
-    fn json(&self, verb: &str, body: &Value) -> Value {
-        match self.ask(verb, body).unwrap() {
-            Reply::Json(bytes) => serde_json::from_slice(&bytes).unwrap(),
-            other => panic!("{other:?}"),
-        }
-    }
-
     fn declare(&self, name: &str) {
         self.json("queue.declare", &queue(name));
     }
@@ -94,20 +44,8 @@ impl Rig {
         self.store.reader().unwrap().sizes(log, usize::MAX).unwrap().len()
     }
 
-    fn reopened(self) -> Self {
-        self.engine.close();
-        Self::over(self.store, Slots::memory(), self.now)
-    }
-
-    /// The process dies and another one starts.
-    fn crashed(self) -> Self {
-        let slots = Slots::left_by(&self.engine.in_flight());
-        Self::over(self.store.crash(Crash::Process), slots, self.now)
-    }
-
     fn bind(&self, queue: &str) {
-        let registration = json!({"kind": "function", "name": "f", "timeout_ms": 3_000});
-        self.engine.register(&serde_json::from_value(registration).unwrap()).unwrap();
+        self.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
         self.json(
             "mapping.declare",
             &json!({
@@ -132,14 +70,6 @@ impl Rig {
         let settled = Settled { token, status, body: None, duration_ns: 1 };
         self.engine.exchange(vec![settled], 0);
     }
-}
-
-fn queue(name: &str) -> Value {
-    json!({
-        "name": name, "visibility_timeout_ms": 30_000, "delay_ms": 0, "retention_ms": 345_600_000,
-        "content_based_deduplication": name.strip_suffix(".fifo").is_some(), "deduplication_scope": "queue",
-        "maximum_receive_count": 3,
-    })
 }
 
 fn message(body: &str) -> NewMessage {

@@ -1,6 +1,8 @@
 //! What was in a handler's hands when the process died.
 
-use super::*;
+use serde_json::json;
+
+use crate::rig::{Rig, SECOND};
 
 #[test]
 fn what_a_handler_had_when_the_process_died_comes_back_counted_and_alone_one_by_one() {

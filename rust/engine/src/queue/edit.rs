@@ -1,0 +1,123 @@
+//! One message of a dead-letter queue moved by an operator's wish: found by its id, and perhaps with another body.
+//!
+//! It moves as those of a redrive do. In a FIFO queue only the first of its group can: the order within a group is kept.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{json, Value};
+
+use super::batch::Item;
+use super::check::check_body;
+use super::look::Found;
+use super::message::Message;
+use super::moves::{Again, Moving};
+use super::QueueId;
+use crate::chunk::Chunk;
+use crate::error::{EngineError, Reply, Waiter};
+use crate::state::{parse_uuid, State};
+
+#[derive(Deserialize)]
+pub(super) struct RedriveOne {
+    name: String,
+    id: String,
+    #[serde(default)]
+    to: Option<String>,
+    /// Text in place of its own.
+    #[serde(default)]
+    body: Option<String>,
+    /// Where to look on, as an answer said.
+    #[serde(default)]
+    next: Option<u64>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl State {
+    /// `queue.redrive_message`: look for the message through a portion of the queue, and move it when it is found.
+    pub(super) fn redrive_message(&mut self, asked: &RedriveOne, waiter: Waiter) {
+        match self.redrive_one(asked) {
+            // What a full disk refuses stays where it was, and whoever asked is told so.
+            Ok((answer, true)) => {
+                self.pending.urgent = true;
+                self.pending.waiters.push((waiter, Reply::Added(answer.to_string().into_bytes())));
+            }
+            Ok((answer, false)) => self.answer(waiter, Ok(Reply::Json(answer.to_string().into_bytes()))),
+            Err(error) => self.answer(waiter, Err(error)),
+        }
+    }
+
+    /// The answer, and whether it is to wait until what it says is durable.
+    fn redrive_one(&mut self, asked: &RedriveOne) -> Result<(Value, bool), EngineError> {
+        self.check_room()?;
+        let id = self.queue_id(&asked.name)?;
+        let to = self.redrive_target(id, asked.to.as_deref())?;
+        let wanted = parse_uuid(&asked.id).ok_or_else(|| {
+            EngineError::Invalid(format!(
+                "{:?} is no message id: take what send gave, or a list of the queue",
+                asked.id
+            ))
+        })?;
+        let (number, chunk) = match self.look_for(id, wanted, asked.next.unwrap_or(0))? {
+            Found::Here(number, chunk) => (number, chunk),
+            Found::Perhaps(next) => return Ok((json!({ "redriven": 0, "message": null, "next": next }), false)),
+            Found::Nowhere => {
+                return Err(EngineError::NotFound(format!(
+                    "there is no message {} in queue {:?}",
+                    asked.id, asked.name
+                )))
+            }
+        };
+        let shown = match &asked.body {
+            None => self.message_shown(id, number, chunk.clone()),
+            Some(body) => self.message_shown(id, number, Arc::new(edited(&chunk, number, body)?)),
+        };
+        if !asked.dry_run {
+            self.move_one(id, number, chunk, to, asked.body.as_deref())?;
+        }
+        Ok((json!({ "redriven": 1, "message": shown, "next": null }), !asked.dry_run))
+    }
+
+    fn move_one(
+        &mut self,
+        id: QueueId,
+        number: u64,
+        chunk: Arc<Chunk>,
+        to: Option<QueueId>,
+        body: Option<&str>,
+    ) -> Result<(), EngineError> {
+        let now = self.now;
+        let refuse = |text: &str| Err(EngineError::Conflict(format!("the message cannot be moved now: {text}")));
+        let queue = &mut self.queues.entries[id];
+        let delivery = queue.machine.receive_one(number, chunk.record(number).key, &now);
+        self.carry_out_queue(id);
+        let Some(delivery) = delivery else {
+            return refuse(
+                "it is in flight, or waits for a delay to end, or, in a FIFO queue, stands behind others of its group: redrive those first",
+            );
+        };
+        let item = Item { delivery, chunk };
+        match self.carry_one(id, Moving::Redriven { to, number: 0 }, item, body) {
+            Ok(()) => Ok(()),
+            Err((moved, again)) => {
+                self.put_back(moved, again);
+                refuse(match again {
+                    Again::Yes => "its queue is full",
+                    Again::No => "there is no queue that it came from: give one (to)",
+                })
+            }
+        }
+    }
+}
+
+/// A message with another body, in a chunk of its own.
+fn edited(chunk: &Chunk, number: u64, body: &str) -> Result<Chunk, EngineError> {
+    let record = chunk.record(number);
+    let mut alone = Chunk::starting_at(number);
+    if let Some(message) = Message::of(&record) {
+        check_body(body, message.size() - message.body.len())?;
+        let data = Message { body, ..message }.pack();
+        alone.push_traced(record.key, &data, 0, record.arrival_ms, record.trace);
+    }
+    Ok(alone)
+}

@@ -1,0 +1,92 @@
+//! A running engine for tests: over a store that can fail and crash, under a clock that moves when the test says so.
+
+use std::sync::{Arc, Mutex};
+
+use forebay_core::Now;
+use serde_json::Value;
+
+use crate::engine::{Engine, Parts};
+use crate::error::{Answer, EngineError, Reply, Waiter};
+use crate::limits::AccountSettings;
+use crate::port::Durability;
+use crate::slots::Slots;
+use crate::state::Config;
+use crate::store::fault::{Crash, FaultStore};
+
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+pub(crate) struct Rig {
+    pub(crate) engine: Engine,
+    pub(crate) store: FaultStore,
+    pub(crate) now: Now,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let now = Now { mono_ns: 0, wall_ms: 1_600_000_000_000, entropy: 7 };
+        Self::over(FaultStore::new(1, Durability::PowerLoss), Slots::memory(), now)
+    }
+
+    fn over(store: FaultStore, slots: Slots, now: Now) -> Self {
+        let limits = AccountSettings::of(10);
+        let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
+        let engine =
+            Engine::open(Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk: false })
+                .unwrap();
+        engine.start().unwrap();
+        Self { engine, store, now }
+    }
+
+    pub(crate) fn advance(&mut self, ns: u64) {
+        self.now.mono_ns += ns;
+        self.now.wall_ms += ns / 1_000_000;
+        self.engine.turn(self.now);
+    }
+
+    /// What a verb is answered at once.
+    pub(crate) fn ask(&self, verb: &str, body: &Value) -> Answer {
+        let told: Arc<Mutex<Option<Answer>>> = Arc::default();
+        let teller = Arc::clone(&told);
+        let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
+        self.engine.request(verb, body.to_string().as_bytes(), waiter);
+        let answer = told.lock().unwrap().take();
+        answer.unwrap_or_else(|| Err(EngineError::Closed("no answer yet".into())))
+    }
+
+    /// The same as a value.
+    pub(crate) fn asked(&self, verb: &str, body: &Value) -> Result<Value, EngineError> {
+        match self.ask(verb, body)? {
+            Reply::Json(bytes) | Reply::Added(bytes) => Ok(serde_json::from_slice(&bytes).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn json(&self, verb: &str, body: &Value) -> Value {
+        self.asked(verb, body).unwrap()
+    }
+
+    pub(crate) fn register(&self, registration: Value) {
+        self.engine.register(&serde_json::from_value(registration).unwrap()).unwrap();
+    }
+
+    /// The app stops and starts again.
+    pub(crate) fn reopened(self) -> Self {
+        self.engine.close();
+        Self::over(self.store, Slots::memory(), self.now)
+    }
+
+    /// The process dies and another one starts.
+    pub(crate) fn crashed(self) -> Self {
+        let slots = Slots::left_by(&self.engine.in_flight());
+        Self::over(self.store.crash(Crash::Process), slots, self.now)
+    }
+}
+
+/// Settings of a queue as they are declared.
+pub(crate) fn queue(name: &str) -> Value {
+    serde_json::json!({
+        "name": name, "visibility_timeout_ms": 30_000, "delay_ms": 0, "retention_ms": 345_600_000,
+        "content_based_deduplication": name.strip_suffix(".fifo").is_some(), "deduplication_scope": "queue",
+        "maximum_receive_count": 3,
+    })
+}
