@@ -92,12 +92,12 @@ def _prometheus() -> Callable[[float], object]:
 
 def _bucket(who: str, make: Callable[[], Callable[[], object]], note: str = "") -> Scenario:
     figure = Figure("rate", f"{who}: ask a token bucket", "calls/s", question=questions.BUCKET)
-    return Scenario(f"peers.token-bucket.{who}", calls(make), (figure,), "memory", who=who, note=note, packages=(who,))
+    return Scenario(f"peers.token-bucket.{who}", calls(make), (figure,), "none", who=who, note=note, packages=(who,))
 
 
 def _recorder(who: str, make: Callable[[], Callable[[float], object]], note: str) -> Scenario:
     figure = Figure("rate", f"{who}: record a value", "values/s", question=questions.RECORD)
-    return Scenario(f"peers.histogram.{who}", values(make), (figure,), "memory", who=who, note=note, packages=(who,))
+    return Scenario(f"peers.histogram.{who}", values(make), (figure,), "none", who=who, note=note, packages=(who,))
 
 
 SCENARIOS = (

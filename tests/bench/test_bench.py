@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from forebay import _core
-from forebay.bench import compare, harness, machine, report, scenarios, servers, sitting, stream
+from forebay.bench import compare, harness, machine, report, scenarios, servers, sitting, stream, told
 from forebay.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -64,8 +64,7 @@ def test_every_scenario_gives_a_value_for_each_of_its_figures(scenario, rack):
         once = (
             f"from forebay.bench import scenarios, sitting; sitting.once(scenarios.named({scenario.name!r}), {scale})"
         )
-        told = subprocess.run([sys.executable, "-c", once], check=True, stdout=subprocess.PIPE)
-        sample = json.loads(told.stdout)
+        sample = json.loads(subprocess.run([sys.executable, "-c", once], check=True, stdout=subprocess.PIPE).stdout)
     else:
         sample = harness.run_once(scenario, scale=scale)
     assert {figure.name for figure in scenario.figures} == sample["values"].keys()
@@ -194,22 +193,35 @@ def test_a_file_that_holds_no_results_is_told_with_its_line(tmp_path):
 
 
 def test_the_report_is_one_page_with_its_charts_in_it(tmp_path):
-    harness.keep(result(limit="limits.x:rate", limit_median=4e6, share_of_limit=0.31), tmp_path)
+    single = scenarios.named("stream.backlog-single")
+    limited = {"name": "rate", "limit": "limits.task:rate", "limit_median": 4e6, "share_of_limit": 0.31}
+    harness.keep(result(single.name, **limited), tmp_path)
     for at in (1, 100):
         harness.keep(result(f"growth.example-{at}", "us", series="cost, by keys", at=at), tmp_path)
     page = tmp_path / "report.html"
     assert bench("report", str(tmp_path), str(page)).exit_code == 0
     text = page.read_text()
     assert "a &lt;fast&gt; one" in text
-    assert "31%" in text
-    assert "1,230,000 records/s" in text
+    assert "31% of bare uvloop: task and its callback" in text
+    assert single.figures[0].title in text
+    assert "1,230,000 invocations/s" in text
     seen = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attributes: seen.append((tag, dict(attributes)))
     parser.feed(text)
-    assert [tag for tag, _ in seen].count("svg") == 2
-    outside = [value for _, attributes in seen for name, value in attributes.items() if name in {"src", "href"}]
-    assert not [value for value in outside if not value.startswith("#")]
+    assert [tag for tag, _ in seen].count("svg") == 1
+    inside = [attributes["id"] for _, attributes in seen if "id" in attributes]
+    links = [
+        value for _, attributes in seen for name, value in attributes.items() if name in {"src", "href", "xlink:href"}
+    ]
+    assert {link.removeprefix("#") for link in links} <= set(inside), "it refers to nothing outside"
+
+
+def test_a_share_of_a_limit_that_is_named_no_more_is_not_shown():
+    """A FIFO queue's share of SQLite's cycle went on being shown after its limit had become another one."""
+    fifo = result("fifo.backlog", name="rate", limit="limits.sqlite:rate", share_of_limit=5.48)
+    [figure] = told.told([fifo])
+    assert figure.share is None
 
 
 def test_programs_that_were_asked_the_same_stand_in_one_chart(tmp_path):

@@ -137,15 +137,15 @@ def _curve(title: str, steps: tuple[int, ...], what: str, *, name: str = "us", u
 
 
 SCENARIOS = (
-    Scenario("growth.batch", batch, _curve("cost of a record", BATCHES, "a batch"), seconds=15),
+    Scenario("growth.batch", batch, _curve("cost of a record", BATCHES, "records a batch"), seconds=15),
     Scenario("growth.shards", shards, _curve("cost of a record", SHARDS, "shards"), seconds=25),
     Scenario("growth.keys", keys, _curve("cost of a record", KEYS, "keys"), seconds=12),
     Scenario(
         "growth.waiting",
         waiting,
         (
-            *_curve("cost of a record", WAITING, "waiting"),
-            *_curve("memory of the process", WAITING, "waiting", name="mib", unit="MiB"),
+            *_curve("cost of a record", WAITING, "records waiting"),
+            *_curve("memory of the process", WAITING, "records waiting", name="mib", unit="MiB"),
         ),
         warm_up=0,
         seconds=60,

@@ -4,27 +4,53 @@ from __future__ import annotations
 
 import html
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from forebay.bench import scenarios
 from forebay.bench.harness import saturated, shown
+from forebay.bench.told import Told, busiest, places, pool_table, questions, series, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 MISSING = "A report needs matplotlib: pip install 'forebay[bench]'."
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
-h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d5dde5 }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
+h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d5dde5 } h3 { margin: 1.5rem 0 .5rem }
 table { border-collapse: collapse; width: 100%; font-size: .9rem }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #e6ebf0; text-align: right }
-th:first-child, td:first-child { text-align: left }
-.note { color: #5b6b7b; font-size: .9rem } svg { max-width: 100%; height: auto }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #e6ebf0; text-align: right; vertical-align: baseline }
+td { white-space: nowrap } th:first-child, td:first-child, .limit { text-align: left; white-space: normal }
+.limit div { height: .3rem; background: #c3ccd5 } .limit div div { background: #1f77b4 }
+.ours td { font-weight: 600 } .note { color: #5b6b7b; font-size: .9rem }
+.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1rem }
+svg { max-width: 100%; height: auto } summary { cursor: pointer; margin: 1rem 0 .5rem }
 """
 LEGEND = """
-<p>Each figure is the median of several runs, each in a process of its own, after a warm-up; beside it the least and the most.
-A share of a limit compares it with the least work that any program must do for the same, measured in the same sitting.</p>
+<p>Each figure is the median of several runs, each in a process of its own; beside it the least and the most of them; with a * the
+machine was saturated. A <em>limit</em> is the least work that any program must do for the same, done by a bare program in the
+same sitting: at 80% nothing could be more than 1.25 times as fast on this machine. <em>Durability</em> is what an acknowledgement
+is worth: after <code>power-loss</code> it is on the disk, after <code>process-crash</code> it survives the process,
+<code>memory</code> promises nothing.</p>
 """
-OURS, LIMIT = "#1f77b4", "#c3ccd5"
+FAMILIES: Final = {
+    "stream": ("Streams", "Records put, and handed to handlers: from a backlog, and one by one as they come."),
+    "queue": ("Queues", "Messages of a standard queue: a backlog drained, and the way from a send to its handler."),
+    "fifo": ("FIFO queues", "Each group's messages in order, groups side by side."),
+    "invoke": ("Asynchronous invocations", "Events accepted, run, and how long each takes to its handler."),
+    "destinations": ("Destinations", "What it costs to tell a queue or a file what became of an event."),
+    "environments": ("Handlers in processes", "Two processes for each function; no disk is involved."),
+    "start-up": ("Starting", "From nothing to the first record in its handler."),
+    "histogram": ("Percentiles", "Recording values and asking for percentiles, and how exact they are."),
+    "token_bucket": ("Token buckets", "Asking for a token, from Python."),
+    "metrics": (
+        "Metrics and traces",
+        "What counting and tracing take from a handler's throughput, and a scrape of everything.",
+    ),
+    "limits": ("The limits of this machine", "The least that a path must do, by a bare program."),
+}
+"""Heading and a line for each family of scenarios; growth and the proxy have parts of their own."""
+OURS, OTHERS = "#1f77b4", "#c3ccd5"
+BUSY_CORES = 0.2  # what others may use before it is worth a word
 
 
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -34,113 +60,136 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
         ModuleNotFoundError: without matplotlib.
 
     """
-    families: dict[str, list[Mapping[str, Any]]] = {}
-    for result in results.values():
-        families.setdefault(result["scenario"].partition(".")[0], []).append(result)
-    sections = _questions(results.values())
-    sections += "".join(_section(name, members) for name, members in families.items())
-    places = dict.fromkeys(_place(result) for result in results.values())
-    notes = "".join(f'<p class="note">{html.escape(place)}</p>' for place in places)
+    figures = told(results.values())
+    families: dict[str, list[Told]] = {}
+    for one in figures:
+        if one.scenario in scenarios.SCENARIOS and not one.is_pool and "series" not in one.figure:
+            families.setdefault(one.scenario.partition(".")[0], []).append(one)
+    parts = [
+        ("Beside its peers", _peers(figures)),
+        ("As things grow", _growth(figures)),
+        ("The database proxy", _pools(figures)),
+    ]
+    for name, members in families.items():
+        title, about = FAMILIES.get(name, (name, ""))
+        parts.insert(-3 if name != "limits" else len(parts), (title, _family(about, members)))
+    shown_parts = [(title, text) for title, text in parts if text]
+    links = " · ".join(
+        f'<a href="#part{number}">{html.escape(title)}</a>' for number, (title, _) in enumerate(shown_parts)
+    )
+    body = "".join(
+        f'<h2 id="part{number}">{html.escape(title)}</h2>{text}' for number, (title, text) in enumerate(shown_parts)
+    )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>forebay: measured</title>'
-        f"<style>{STYLE}</style><h1>forebay, measured</h1>{LEGEND}{notes}{sections}</html>\n"
+        f"<style>{STYLE}</style><h1>forebay, measured</h1>{LEGEND}{_origin(figures)}<p>{links}</p>{body}</html>\n"
     )
 
 
-def _place(result: Mapping[str, Any]) -> str:
-    where, versions = result["machine"], result["versions"]
-    named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    cores = f"{where['cores']} cores of {where['cpu']}, {where['memory_gib']} GiB, {where['system']}"
-    return f"{result['date'][:10]}: {cores}; {named}"
+def _origin(figures: list[Told]) -> str:
+    lines = places(figures)
+    if busiest(figures) >= BUSY_CORES:
+        lines.append(f"Other programs kept up to {busiest(figures):.1f} cores busy: expect more from an idle machine.")
+    return "".join(f'<p class="note">{html.escape(line)}</p>' for line in lines)
 
 
-def _questions(results: Iterable[Mapping[str, Any]]) -> str:
-    """Draw what more than one program was asked, slowest first, the durable ones marked."""
-    asked: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
-    for result in results:
-        for figure in result["figures"]:
-            if "question" in figure:
-                name = f"{result['who']} ({result['durability']})"
-                asked.setdefault(figure["question"], []).append((name, figure))
-    charts = "".join(_bars(question, bars) for question, bars in asked.items() if len(bars) > 1)
-    return f"<h2>Beside its peers</h2>{charts}" if charts else ""
+def _family(about: str, members: Sequence[Told]) -> str:
+    return f"<p>{html.escape(about)}</p>{_table(members)}"
 
 
-def _bars(question: str, bars: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    rows = sorted(bars, key=lambda bar: bar[1]["median"])
+def _table(members: Iterable[Told]) -> str:
+    head = '<tr><th>what</th><th>median</th><th>least to most</th><th class="limit">of the limit</th><th>durability</th></tr>'
+    return f"<table>{head}{''.join(map(_row, members))}</table>"
+
+
+def _row(one: Told) -> str:
+    full = " *" if saturated(one.result) else ""
+    share = f"{one.share:.0%} of {html.escape(_limit(one))}{_bar(one.share)}" if one.share else ""
+    title = html.escape(one.title)
+    return (
+        f"<tr><td>{title}</td><td>{html.escape(one.value)}</td><td>{one.spread}{full}</td>"
+        f'<td class="limit">{share}</td><td>{html.escape(one.durability)}</td></tr>'
+    )
+
+
+def _bar(share: float) -> str:
+    return f'<div><div style="width: {min(share, 1):.0%}"></div></div>'
+
+
+def _limit(one: Told) -> str:
+    """Name the limit of a figure: the bare program's own title, or its name where that is not known."""
+    scenario, _, name = str(one.figure["limit"]).partition(":")
+    known = scenarios.SCENARIOS.get(scenario)
+    return next((figure.title for figure in known.figures if figure.name == name), scenario) if known else scenario
+
+
+def _peers(figures: list[Told]) -> str:
+    """Draw what more than one program was asked, the durable ones marked."""
+    return "".join(_bars(question, answers) for question, answers in questions(figures, pools=False).items())
+
+
+def _pools(figures: list[Told]) -> str:
+    text = ""
+    for question, answers in questions(figures, pools=True, least=1).items():
+        head, rows = pool_table(figures, answers)
+        text += f"<h3>{html.escape(question)}</h3><table><tr>{''.join(f'<th>{html.escape(cell)}</th>' for cell in head)}</tr>"
+        for one, row in zip(answers, rows, strict=True):
+            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+            text += f'<tr class="ours">{cells}</tr>' if one.is_ours else f"<tr>{cells}</tr>"
+        text += "</table>"
+        text += _bars(question, answers) if len(answers) > 1 else ""
+    return text
+
+
+def _bars(question: str, answers: Sequence[Told]) -> str:
+    rows = answers[::-1]
     axes, finish = _figure(height=0.8 + 0.35 * len(rows))
-    middle = [figure["median"] for _, figure in rows]
+    middle = [one.median for one in rows]
     spread = [
-        [figure["median"] - figure["least"] for _, figure in rows],
-        [figure["most"] - figure["median"] for _, figure in rows],
+        [one.median - one.figure["least"] for one in rows],
+        [one.figure["most"] - one.median for one in rows],
     ]
-    colours = [OURS if name.startswith("forebay") else LIMIT for name, _ in rows]
-    drawn = axes.barh([name for name, _ in rows], middle, xerr=spread, color=colours)
+    names = [f"{one.who} ({one.durability})" if one.durability else one.who for one in rows]
+    drawn = axes.barh(names, middle, xerr=spread, color=[OURS if one.is_ours else OTHERS for one in rows])
     axes.bar_label(drawn, [f"{shown(value)}/s" for value in middle], padding=6, fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.15)
-    axes.set_title(f"{question}: {rows[-1][1]['unit']}, logarithmic", loc="left", fontsize=10)
+    axes.set_title(f"{question}: {rows[-1].unit}, logarithmic", loc="left", fontsize=10)
     return str(finish())
 
 
-def _section(name: str, results: Sequence[Mapping[str, Any]]) -> str:
-    rows = "".join(_rows(result) for result in results)
-    head = "<tr><th>what</th><th>median</th><th>least to most</th><th>of the limit</th><th>durability</th></tr>"
-    curves: dict[str, list[Mapping[str, Any]]] = {}
-    for figure in (figure for result in results for figure in result["figures"]):
-        if "series" in figure:
-            curves.setdefault(figure["series"], []).append(figure)
-    charts = "".join(_curve(title, points) for title, points in curves.items())
-    bars = [figure for result in results for figure in result["figures"] if "limit_median" in figure]
-    if bars:
-        charts += _shares(bars)
-    return f"<h2>{html.escape(name)}</h2><table>{head}{rows}</table>{charts}"
+def _growth(figures: list[Told]) -> str:
+    curves = series(figures)
+    if not curves:
+        return ""
+    drawn = "".join(f"<div>{_curve(title, points)}</div>" for title, points in curves.items())
+    every = _table(one for points in curves.values() for one in points)
+    about = "A flat line is the promise: what is there costs nothing but what is asked of it."
+    return f'<p>{about}</p><div class="curves">{drawn}</div><details><summary>The numbers</summary>{every}</details>'
 
 
-def _rows(result: Mapping[str, Any]) -> str:
-    note = " (machine saturated)" if saturated(result) else ""
-    cells = []
-    for figure in result["figures"]:
-        share = f"{figure['share_of_limit']:.0%}" if "share_of_limit" in figure else ""
-        cells.append(
-            f"<tr><td>{html.escape(figure['title'])}</td><td>{shown(figure['median'])} {html.escape(figure['unit'])}</td>"
-            f"<td>{shown(figure['least'])} to {shown(figure['most'])}{note}</td><td>{share}</td>"
-            f"<td>{html.escape(result['durability'])}</td></tr>"
-        )
-    return "".join(cells)
-
-
-def _curve(title: str, points: Sequence[Mapping[str, Any]]) -> str:
-    axes, finish = _figure(height=3.0)
-    at = [point["at"] for point in points]
-    middle = [point["median"] for point in points]
-    below = [point["median"] - point["least"] for point in points]
-    above = [point["most"] - point["median"] for point in points]
+def _curve(title: str, points: Sequence[Told]) -> str:
+    axes, finish = _figure(height=2.6, width=4.8)
+    at = [point.figure["at"] for point in points]
+    middle = [point.median for point in points]
+    below = [point.median - point.figure["least"] for point in points]
+    above = [point.figure["most"] - point.median for point in points]
     axes.errorbar(at, middle, yerr=[below, above], marker="o", capsize=3, color=OURS)
     axes.set_xscale("log")
+    axes.set_xticks(at, [f"{step:,.0f}" for step in at])
+    axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.set_ylabel(points[0]["unit"])
-    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_title(f"{title}: {points[0].unit}", loc="left", fontsize=10)
     return str(finish())
 
 
-def _shares(figures: Iterable[Mapping[str, Any]]) -> str:
-    rows = list(figures)[::-1]
-    axes, finish = _figure(height=0.6 + 0.4 * len(rows))
-    names = [row["title"] for row in rows]
-    axes.barh(names, [100] * len(rows), color=LIMIT)
-    axes.barh(names, [100 * row["share_of_limit"] for row in rows], color=OURS, height=0.5)
-    axes.set_title("percent of the limit that is reached", loc="left", fontsize=10)
-    return str(finish())
-
-
-def _figure(height: float) -> tuple[Any, Any]:
+def _figure(height: float, width: float = 8.5) -> tuple[Any, Any]:
     """Give axes to draw on, and what turns them into SVG."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415  an extra
     except ModuleNotFoundError:
         raise ModuleNotFoundError(MISSING) from None
-    figure = Figure(figsize=(8, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
 
