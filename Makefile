@@ -41,13 +41,13 @@ test: check servers $(TEST)/.built ## every check and every test
 demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
 	$(RELEASE)/bin/python examples/flights.py $(ARGS)
 
-bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 12 minutes; bench/README.md says more
+bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 13 minutes; bench/README.md says more
 	$(RELEASE)/bin/forebay bench --runs 3 --results bench/results $(ARGS)
 
 bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, in about 12 minutes
 	$(RELEASE)/bin/forebay bench growth --runs 3 --results bench/results $(ARGS)
 
-bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in about 25 minutes; servers that are missing are named
+bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in about 20 minutes; servers that are missing are named
 	$(PEERS)/bin/python bench/peers/run.py --results bench/results $(ARGS)
 
 docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics

@@ -28,6 +28,8 @@ BIN = Path(sys.executable).parent
 ARQ = Path(sys.prefix).with_name(".venv-arq") / "bin"
 """arq's own environment: it wants an older Redis client than the others."""
 DRAIN_SECONDS = 120
+LEAST = 500
+"""Fewer messages might all come in one batch, which gives no rate."""
 STAMP = struct.Struct("=q")
 
 
@@ -59,7 +61,7 @@ def _until(stamps: Path, size: int, process: subprocess.Popen[bytes], log: Path)
 async def _run(
     stage: Stage, name: str, server: str, worker: Sequence[str], most: int, *, synced: bool = False
 ) -> Mapping[str, float]:
-    count = stage.share(most)
+    count = max(LEAST, stage.share(most))
     place = stage.directory / "server"
     place.mkdir()
     python = _python_beside(worker[0])
@@ -75,6 +77,7 @@ async def _run(
             "BENCH_STAMPS": str(stage.directory / "stamps"),
             "BENCH_SYNCED": "1" if synced else "",
             "PYTHONPATH": str(HERE),
+            "PYTHONWARNINGS": "ignore",
         }
         send = [python, "-c", f"from workers.{name} import send; send({count})"]
         sent = await asyncio.create_subprocess_exec(*send, env=os.environ | environment, cwd=HERE)
@@ -114,8 +117,20 @@ def _peer(  # noqa: PLR0917  a table's row
         work = partial(_run, name=module, server=server, worker=worker, most=most, synced=synced)
         library = module.removeprefix("with_").partition("_")[0]
         packages = () if library == "arq" else (library,)
-        told = Scenario(scenario, work, (figure,), durability, who=name, note=note, seconds=12, packages=packages)
-        made.append(told)
+        made.append(
+            Scenario(
+                scenario,
+                work,
+                (figure,),
+                durability,
+                warm_up=0,  # each run starts everything anew, and its first messages are left out of the rate
+                seconds=12,
+                who=name,
+                note=note,
+                starts=() if server == "none" else (server,),
+                packages=packages,
+            )
+        )
     return made
 
 

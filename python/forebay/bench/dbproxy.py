@@ -131,7 +131,12 @@ def _figures(peer: Peer, work: Work) -> tuple[Figure, ...]:
         Figure("p99_to_fair", f"{title}, p99 to clients / rate", "times"),
         Figure("jain", f"{title}, Jain's index of fairness", "of 1"),
         Figure("errors", f"{title}, refused", "errors"),
-        Figure("peak", f"{title}, most connections at the server", "connections"),
+        # In front of PgBouncer nobody sees the server's own count.
+        *(
+            ()
+            if peer.server == "pgbouncer"
+            else (Figure("peak", f"{title}, most connections at the server", "connections"),)
+        ),
     )
     return (rate, *waits, *(fair if work.looks else fair[:1]))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from forebay import _core
-from forebay.bench import machine
+from forebay.bench import machine, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -75,6 +75,8 @@ class Scenario:
     """Its settings, where they matter, and what it does not do."""
     servers: tuple[str, ...] = ()
     """Servers that it needs, by their names in `forebay.bench.servers`."""
+    starts: tuple[str, ...] = ()
+    """Servers that each of its runs starts for itself."""
     packages: tuple[str, ...] = ()
     """Python packages that it needs, by the names under which they are installed."""
 
@@ -124,6 +126,8 @@ def measure(
     samples = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(runs)]
     took = (time.perf_counter() - began) / runs
     beside = {"servers": list(scenario.servers)} if scenario.servers else {}
+    described = machine.describe(scenario.packages)
+    described["versions"] |= {name: servers.version(name) for name in scenario.servers + scenario.starts}
     return {
         "scenario": scenario.name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -140,7 +144,7 @@ def measure(
         "cores": _median(sample["cores"] for sample in samples),
         "others": _median(sample["others"] for sample in samples if sample["others"] is not None),
         **beside,
-        **machine.describe(scenario.packages),
+        **described,
     }
 
 

