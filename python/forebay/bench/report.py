@@ -49,6 +49,9 @@ FAMILIES: Final = {
     "limits": ("The limits of this machine", "The least that a path must do, by a bare program."),
 }
 """Heading and a line for each family of scenarios; growth and the proxy have parts of their own."""
+POOLS: Final = (
+    "Clients on ten connections of one server on this machine. Served in turn, each waits clients / rate: 1 is fair."
+)
 OURS, OTHERS = "#1f77b4", "#c3ccd5"
 BUSY_CORES = 0.2  # what others may use before it is worth a word
 
@@ -125,7 +128,10 @@ def _limit(one: Told) -> str:
 
 def _peers(figures: list[Told]) -> str:
     """Draw what more than one program was asked, the durable ones marked."""
-    return "".join(_bars(question, answers) for question, answers in questions(figures, pools=False).items())
+    asked = questions(figures, pools=False)
+    return "".join(
+        f"<h3>{html.escape(question.capitalize())}</h3>{_bars(answers)}" for question, answers in asked.items()
+    )
 
 
 def _pools(figures: list[Told]) -> str:
@@ -137,11 +143,11 @@ def _pools(figures: list[Told]) -> str:
             cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
             text += f'<tr class="ours">{cells}</tr>' if one.is_ours else f"<tr>{cells}</tr>"
         text += "</table>"
-        text += _bars(question, answers) if len(answers) > 1 else ""
-    return text
+        text += _bars(answers) if len(answers) > 1 else ""
+    return text and f"<p>{POOLS}</p>{text}"
 
 
-def _bars(question: str, answers: Sequence[Told]) -> str:
+def _bars(answers: Sequence[Told]) -> str:
     rows = answers[::-1]
     axes, finish = _figure(height=0.8 + 0.35 * len(rows))
     middle = [one.median for one in rows]
@@ -154,7 +160,7 @@ def _bars(question: str, answers: Sequence[Told]) -> str:
     axes.bar_label(drawn, [f"{shown(value)}/s" for value in middle], padding=6, fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.15)
-    axes.set_title(f"{question}: {rows[-1].unit}, logarithmic", loc="left", fontsize=10)
+    axes.set_title(f"{rows[-1].unit}, logarithmic", loc="left", fontsize=10)
     return str(finish())
 
 
