@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import os
 import socket
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from forebay._core import Work
-    from forebay.function import Function
     from forebay.metrics.exporter import Inside
 
 BOOT: Final = (
@@ -47,6 +47,8 @@ INITIALIZED, CANNOT_START, RETURNED, RAISED, MEASURED = 1, 2, 3, 4, 5
 READS, REPORTS, ASYNCHRONOUS = 1, 2, 4
 MESSAGES: Final = 3
 """A frame's kind, counted from 0 as `forebay.runtime.answer` does, but for this one: a queue's batch."""
+NOBODY: Final = b"00000000-0000-0000-0000-000000000000"
+REHEARSED: Final = b'{"name":"value"}'
 
 
 def main(given: dict[str, Any]) -> NoReturn:
@@ -68,10 +70,12 @@ def main(given: dict[str, Any]) -> NoReturn:
         del os.environ[INSIDE]
     settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
     function.connect(OwnerLine(settings, loop))
+    _rehearse(given, loop)
+    handling = Handling(function.handler, given, loop, wants_batch=function.wants_batch, traced=tracing.found())
     _send(engine, INITIALIZED, b"")
     inside = _measured(function.attached, engine)
     try:
-        Handling(function, given, loop).serve(engine, inside)
+        handling.serve(engine, inside)
     finally:
         loop.run_until_complete(opened.aclose())
         if inside is not None:
@@ -118,10 +122,30 @@ def _send(engine: socket.socket, kind: int, body: bytes) -> None:
     engine.sendall(ANSWER.pack(1 + len(body), kind) + body)
 
 
+def _rehearse(given: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+    """Go the way of an invocation with a handler of our own: what Python does once, no first invocation waits for."""
+    handling = Handling(lambda event, _: event, given, loop)
+    frame = HEAD.pack(HEAD.size - 4 + len(REHEARSED), answer.INVOCATION + 1, READS, 0, NOBODY, 0) + REHEARSED
+    for _ in range(2):
+        ours, engines = socket.socketpair()
+        with ours, engines:
+            engines.sendall(frame)
+            engines.shutdown(socket.SHUT_WR)
+            contextvars.copy_context().run(handling.serve, ours, None)
+
+
 class Handling:
     """One handler and how it is called."""
 
-    def __init__(self, function: Function[..., Any], given: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        given: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        wants_batch: bool = False,
+        traced: tracing.Tracing | None = None,
+    ) -> None:
         facts = FunctionFacts(
             function_name=given["name"],
             invoked_function_arn=given["arn"],
@@ -129,13 +153,12 @@ class Handling:
             wall=time.time,
             memory_limit_in_mb=str(given["memory"] or limits.MEMORY_MEBIBYTES_DEFAULT),
         )
-        wants = function.wants_batch
-        self._served = Served(handler=function.handler, facts=facts, wants_batch=wants, tracing=tracing.found())
+        self._served = Served(handler=handler, facts=facts, wants_batch=wants_batch, tracing=traced)
         self._loop = loop
         self._complaints = Complaints(given["name"])
-        self._call: Callable[[Any, Context], Any] = function.handler
-        if inspect.iscoroutinefunction(function.handler) or inspect.iscoroutinefunction(
-            getattr(function.handler, "__call__", None)  # noqa: B004  an object whose call is a coroutine
+        self._call: Callable[[Any, Context], Any] = handler
+        if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)  # noqa: B004  an object whose call is a coroutine
         ):
             self._call = self._in_loop
 

@@ -9,6 +9,7 @@ import forebay
 # At the top of the module, since every process imports its handler by name. In memory: the disk is measured elsewhere.
 app = forebay.App("bench-environments", store=":memory:")
 two = forebay.Environments(maximum=2)
+once = forebay.Environments(maximum=2, recycle_invocations=1)
 lanes = app.stream("lanes", shards=4)
 turns = app.stream("turns", shards=4)
 
@@ -28,15 +29,21 @@ def busy(batch: forebay.Batch, context: forebay.Context) -> None:
     spin()
 
 
-@app.function(isolation="process", environments=two)
+@app.function(isolation="process", environments=once)
 def cold(event: Any, context: forebay.Context) -> Any:
     """Give the event back, in a process that starts when it is needed."""
     return event
 
 
+@app.function(isolation="process", provisioned_concurrency=1, environments=once)
+def first(event: Any, context: forebay.Context) -> Any:
+    """Give the event back, in a process that was started before and has not been asked for anything."""
+    return event
+
+
 @app.function(isolation="process", provisioned_concurrency=1, environments=two)
-def provisioned(event: Any, context: forebay.Context) -> Any:
-    """Give the event back, in a process that was started before."""
+def again(event: Any, context: forebay.Context) -> Any:
+    """Give the event back, in a process that has done so before."""
     return event
 
 

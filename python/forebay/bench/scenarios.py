@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forebay.bench import (
+    concurrency,
     dbproxy,
     destinations,
     environments,
@@ -36,6 +37,7 @@ FAMILIES = (
     token_bucket.SCENARIOS,
     metrics.SCENARIOS,
     environments.SCENARIOS,
+    concurrency.SCENARIOS,
     dbproxy.SCENARIOS,
     growth.SCENARIOS,
 )
