@@ -278,6 +278,7 @@ class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
         self._guard_forks()
         from forebay.running import Running  # noqa: PLC0415  a process that runs one function starts no app
 
+        self.settings = self._declared.as_declared()
         self._running = running = Running(self.settings, self.clock, self._caller, self._declared, metrics)
         try:
             for resource in self._declared.attached:

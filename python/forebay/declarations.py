@@ -36,7 +36,7 @@ class Declarations:
     """Everything that was declared in one app."""
 
     def __init__(self, settings: AppSettings, caller: Caller) -> None:
-        self.settings = settings
+        self.settings = self.declared = settings
         self._caller = caller
         self.functions: dict[str, Function[..., Any]] = {}
         self.streams: dict[str, Stream] = {}
@@ -85,8 +85,8 @@ class Declarations:
             del self.functions[known.name]
             self._take_name(settings.name, bare)
             self.functions[settings.name] = known
-            known.settings, known.arn = settings, self._arn(settings.name)
-        elif known.settings != settings:
+            known.declare(settings, self._arn(settings.name))
+        elif known.declared != settings:
             raise ResourceConflict(f"function {known.name!r} is declared already, with other settings")
         return known
 
@@ -95,7 +95,7 @@ class Declarations:
         known = self.functions.get(settings.name)
         if known is None:
             return self._add(_no_handler(settings.name), settings)
-        if known.settings != settings:
+        if known.declared != settings:
             raise ResourceConflict(f"function {settings.name!r} is declared already, with other settings")
         return known
 
@@ -233,11 +233,18 @@ class Declarations:
         self._untold.append(function)
         return function
 
+    def as_declared(self) -> AppSettings:
+        """Forget what was changed while the app ran; give the app's settings."""
+        for function in self.functions.values():
+            function.as_declared()
+        self.settings = self.declared
+        return self.settings
+
     def _check_limits(self, new: FunctionSettings, instead_of: Function[..., Any] | None = None) -> None:
         """Refuse to promise more concurrency than there is."""
-        others = [function.settings for function in self.functions.values() if function is not instead_of]
+        others = [function.declared for function in self.functions.values() if function is not instead_of]
         promised = [(each.reserved_concurrency, each.provisioned_concurrency) for each in (*others, new)]
-        check_limits(self.settings.concurrency, self.settings.unreserved_minimum, promised)
+        check_limits(self.declared.concurrency, self.declared.unreserved_minimum, promised)
 
     def _take_name(self, name: str, handler: Callable[..., Any]) -> None:
         holder = self.functions.get(name)

@@ -40,12 +40,21 @@ class Function(Generic[P, R]):
     ) -> None:
         functools.update_wrapper(self, handler)
         self.handler = handler
-        self.settings = settings
+        self.settings = self.declared = settings
         self.arn = arn
         self.wants_batch = inspection.wants_batch(handler)
         self.attached = attached
         """What is attached to the app, and opened in each of the function's processes."""
         self._caller = caller
+
+    def declare(self, settings: FunctionSettings, arn: str) -> None:
+        """Take the settings of a decorator above the one that made it."""
+        self.settings = self.declared = settings
+        self.arn = arn
+
+    def as_declared(self) -> None:
+        """Forget what was changed while the app ran."""
+        self.settings = self.declared
 
     def connect(self, line: Line) -> None:
         """Let the app's verbs through: inside an execution environment."""
@@ -75,7 +84,8 @@ class Function(Generic[P, R]):
         Raises:
             FunctionError: it raised, timed out, or returned something that is not JSON or over 6,291,556 bytes; `.payload` is
                 Lambda's error object.
-            TooManyRequests: a limit of concurrency was reached.
+            TooManyRequests: a limit of concurrency was reached, or too many invocations wait here (`reason` is
+                `InvocationBacklog`): for a process of the function, or with payloads over 64 MiB together.
             RequestTooLarge: the payload is over its limit.
             InvalidParameterValue: the payload is not JSON.
             AppClosed: the app is not running, or was stopped meanwhile.

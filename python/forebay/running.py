@@ -228,15 +228,15 @@ class Running:
         )
         wants = function.wants_batch
         served = Served(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
+        served.limits = wire_limits.function(function.settings)
         self._served[function.name] = served
         self._add_destinations(engine, function)
         slot = self._register(engine, function, served)
         runner = self.runner
-        if function.settings.isolation == "process":
-            return  # the engine hands such work to processes itself
+        # To processes the engine hands work itself.
         if function.settings.isolation == "task":
             runner.serve(slot, self._in_tasks(served))
-        else:
+        elif function.settings.isolation == "thread":
             runner.serve(slot, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
 
     def _register(self, engine: Engine, function: Function[..., Any], served: Served) -> int:
@@ -247,7 +247,7 @@ class Running:
             "isolation": function.settings.isolation,
             "wants": "batch" if function.wants_batch else "event",
             "response": served.reads,
-            **wire_limits.function(function.settings),
+            **served.limits,
             "asynchronous": wire_asynchronous.settings(
                 function.settings.asynchronous, self._name_destinations(function)
             ),

@@ -295,6 +295,37 @@ async def test_limits_are_changed_while_the_app_runs(make, clock):
         await end(calls, clock)
 
 
+async def test_what_the_app_declares_applies_when_it_starts_next(make, clock):
+    app = make(concurrency=9)
+    handler = sleeper(app, clock, reserved_concurrency=5)
+    async with app:
+        await handler.update(reserved_concurrency=2, rate_limit=7)
+        await app.update(concurrency=8)
+    async with app:
+        assert (app.settings.concurrency, handler.settings.reserved_concurrency, handler.settings.rate_limit) == (
+            9,
+            5,
+            None,
+        )
+        [told] = await app._caller.ask("functions.list")
+        assert (told["reserved_concurrency"], told["rate_limit"]) == (5, None)
+        assert (await app._caller.ask("account.describe"))["concurrency"] == 9
+    assert app.function("f", timeout=900, reserved_concurrency=5)(handler) is handler, "no other settings"
+
+
+async def test_a_mapping_that_is_added_undoes_no_change_of_an_operator(make, clock):
+    app = make(concurrency=9)
+    handler = sleeper(app, clock, reserved_concurrency=5)
+    app.stream("s", shards=1)
+    async with app:
+        await handler.update(reserved_concurrency=2)
+        await app._caller.ask("function.update", name="f", reserved_concurrency=3)
+        app.on_stream("s", report_batch_item_failures=True)(handler)
+        await clock.settle()
+        [told] = await app._caller.ask("functions.list")
+        assert told["reserved_concurrency"] == 3
+
+
 async def test_what_waits_starts_when_a_limit_is_raised(make, clock):
     app = make(concurrency=5)
     handler = sleeper(app, clock, takes=100, reserved_concurrency=1)

@@ -57,6 +57,53 @@ async def test_lambdas_variables_are_set_and_say_how_the_environment_was_initial
     assert given["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
 
 
+async def busy_processes(app, wanted):
+    line = 'forebay_environments{function="slow",state="busy"} '
+    async with asyncio.timeout(20):
+        while f"{line}{wanted}\n" not in app.metrics.page():  # noqa: ASYNC110  no event tells it
+            await asyncio.sleep(0.01)
+
+
+def open_the_gate():
+    Path(os.environ["FOREBAY_TEST_ATTEMPTS"]).touch()
+
+
+async def begun(function, times):
+    """Begin invocations, and wait until every refusal has come."""
+    calls = [asyncio.create_task(function.invoke(number)) for number in range(times)]
+    await asyncio.sleep(0.1)
+    return calls, [call.exception().reason for call in calls if call.done()]
+
+
+async def test_invocations_that_wait_for_a_process_hold_no_place_of_the_account(import_app):
+    """One function with two processes and a thousand callers had every other function throttled."""
+    waiting = import_app("process_waiting")
+    async with waiting.app:
+        calls, refused = await begun(waiting.slow, 9)
+        assert refused == ["InvocationBacklog"], "two run, and as many wait as the account has places"
+        await busy_processes(waiting.app, 2)
+        others, refused = await begun(waiting.other, 5)
+        assert refused == ["ConcurrentInvocationLimitExceeded"]
+        assert 'forebay_throttles_total{function="slow",reason="InvocationBacklog"} 1' in waiting.app.metrics.page()
+        waiting.gate.set()
+        open_the_gate()
+        pids = [pid for pid in await asyncio.gather(*calls, return_exceptions=True) if isinstance(pid, int)]
+        assert (len(pids), len(set(pids))) == (8, 2)
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_invocations_that_wait_are_refused_when_their_function_is_switched_off(import_app):
+    waiting = import_app("process_waiting")
+    async with waiting.app:
+        calls, _ = await begun(waiting.slow, 4)
+        await waiting.slow.update(reserved_concurrency=0)
+        await asyncio.sleep(0.1)
+        refused = [call.exception().reason for call in calls if call.done()]
+        assert refused == ["ReservedFunctionConcurrentInvocationLimitExceeded"] * 2
+        open_the_gate()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
 async def test_provisioned_concurrency_is_usable_when_all_its_processes_are_ready(processes):
     async def ready():
         functions = await processes.app._caller.ask("functions.list")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 RETURNED: Final = 0
 RAISED: Final = 1
 STOPPED: Final = 2
+NOT_REACHED: Final = 3
 INTERRUPTED: Final = 4
 
 INVOCATION: Final = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -32,6 +32,8 @@ class Served:
     """ARNs of the streams and queues whose mapping reads partial responses."""
     tracing: Tracing | None = None
     """Makes a span of each attempt."""
+    limits: dict[str, Any] = field(default_factory=dict)
+    """Its limits as the engine was told first: told again, they change nothing that was changed meanwhile."""
 
 
 class Ends(Protocol):

@@ -175,11 +175,19 @@ class Runner:
         return len(works) == WORKS_MAX or bool(self._outcomes)
 
     def _begin(self, work: Work) -> None:
-        environment = self._environments[work[1]]
-        if work[2] == answer.STOP:
+        environment = self._environments.get(work[1])
+        if environment is None:
+            self._give_back(work)
+        elif work[2] == answer.STOP:
             environment.stop(work[0], answer.STOPPED)
         else:
             environment.start(work)
+
+    def _give_back(self, work: Work) -> None:
+        """Settle work whose handler is not here: the rest of the exchange begins all the same."""
+        log.error("work came for a handler that this process does not have (slot %d): it is given back", work[1])
+        if work[2] != answer.STOP:
+            self.ended((work[0], answer.NOT_REACHED, None, 0))
 
     def attempts(self) -> Iterable[Attempt]:
         """Give everything that was started and has not ended."""

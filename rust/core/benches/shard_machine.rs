@@ -66,6 +66,7 @@ fn round(batch_size: u32, lanes: u8, fails_one_in: u64) -> f64 {
                 Command::Discard { positions, .. } => moved += positions.len() as u64,
                 Command::Checkpoint(checkpoint) => drop(black_box(checkpoint)),
                 Command::Count(event) => drop(black_box(event)),
+                Command::Recall { .. } => {}
             }
         }
         if let Some(fetch) = machine.wants() {

@@ -88,6 +88,11 @@ impl Attempt {
         }
     }
 
+    /// Whether it was handed out.
+    pub(crate) fn is_out(&self) -> bool {
+        self.deadline_ns > 0
+    }
+
     /// Whoever waits for its answer and has not had one.
     fn take_waiter(&mut self) -> Option<Waiter> {
         match &mut self.job {
@@ -235,7 +240,7 @@ impl State {
     }
 
     /// Put an attempt where it waits for its place; one that has its place, or needs none, where the next exchange finds it.
-    pub(crate) fn ready(&mut self, mut attempt: Attempt, alone: bool) {
+    pub(crate) fn ready(&mut self, mut attempt: Attempt, alone: bool) -> Token {
         attempt.alone = alone;
         if attempt.request == 0 {
             attempt.request = self.chance.uuid();
@@ -251,6 +256,7 @@ impl State {
             None if alone => self.outbox.alone.push_back(token),
             None => self.line_up(token),
         }
+        token
     }
 
     /// Hand out at most `most` pieces of work. Attempts are counted on disk before this returns.

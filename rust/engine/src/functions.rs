@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use forebay_core::concurrency::{FunctionId, Reason, UnitId};
+use forebay_core::concurrency::{FunctionId, UnitId};
 use serde::Deserialize;
 
 use crate::attempts::{Attempt, Job, Slot, Token};
@@ -13,6 +13,7 @@ use crate::invocation::Asynchronous;
 use crate::limits::FunctionLimits;
 use crate::meters::FunctionMeters;
 use crate::metrics::Registry;
+use crate::outbox::INVOKE_BYTES_MAX;
 use crate::state::State;
 use crate::trace::{check_trace, kept};
 
@@ -147,15 +148,20 @@ impl State {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
             }
             Some(&slot) if self.outbox.is_full_of_invokes(payload.len()) => {
-                self.throttled(slot, Reason::Concurrent, None)
+                let most = INVOKE_BYTES_MAX >> 20;
+                self.backlog(
+                    slot,
+                    format!("payloads of {most} MiB wait to be handed to handlers, this one does not fit"),
+                )
             }
             Some(&slot) => match self.place_of_invoke(slot) {
                 Ok(lease) => {
                     self.outbox.invoke_bytes += payload.len();
                     let mut attempt =
                         Attempt::new(slot, Job::Invoke { payload, trace: kept(trace), waiter: Some(waiter) }, 1);
-                    attempt.lease = Some(lease);
-                    return self.ready(attempt, false);
+                    attempt.lease = lease;
+                    self.ready(attempt, false);
+                    return;
                 }
                 Err(refused) => refused,
             },

@@ -152,6 +152,9 @@ impl State {
             // In this process there is nothing to be made ready.
             self.places.pool.provisioned_ready(unit, provisioned);
         }
+        if limits.reserved_concurrency == Some(0) {
+            self.refuse_waiting_invocations(slot);
+        }
         let name = self.functions[slot].name.clone();
         self.bind_events_of(&name);
         Ok(())

@@ -7,6 +7,9 @@ use crate::attempts::{Slot, Token};
 /// Names what gives a function work: a mapping's number, or that of the function's event queue. No two are the same.
 pub(crate) type SourceId = u64;
 
+/// The source of synchronous invocations that wait for an environment; the numbers of all others begin at 1.
+pub(crate) const INVOCATIONS: SourceId = 0;
+
 /// What a source has that waits.
 #[derive(Debug, Default)]
 struct Source {
@@ -31,7 +34,7 @@ pub(crate) enum Next {
 pub(crate) struct Line {
     /// Where the unit's attempts go.
     pub(crate) slot: Slot,
-    /// Places it has, but for those of invocations.
+    /// Places it has.
     pub(crate) working: usize,
     sources: BTreeMap<SourceId, Source>,
     turns: VecDeque<SourceId>,
@@ -81,6 +84,16 @@ impl Line {
             }
         }
         None
+    }
+
+    /// How many invocations wait.
+    pub(crate) fn invocations(&self) -> usize {
+        self.sources.get(&INVOCATIONS).map_or(0, |source| source.attempts.len())
+    }
+
+    /// The invocation that waits longest, whosever turn it is.
+    pub(crate) fn next_invocation(&mut self) -> Option<Token> {
+        self.sources.get_mut(&INVOCATIONS)?.attempts.pop_front()
     }
 
     /// Attempts that wait.

@@ -59,6 +59,7 @@ impl FunctionMeters {
 pub(crate) struct AccountMeters {
     unreserved: Gauge,
     claimed: Gauge,
+    shown: Option<Use>,
 }
 
 impl AccountMeters {
@@ -66,12 +67,16 @@ impl AccountMeters {
         Self {
             unreserved: registry.gauge(Metric::UnreservedConcurrency, &[]),
             claimed: registry.gauge(Metric::ClaimedConcurrency, &[]),
+            shown: None,
         }
     }
 
-    pub(crate) fn show(&self, of: Use) {
-        self.unreserved.set(of.unreserved as f64);
-        self.claimed.set(of.claimed as f64);
+    /// Show what has changed.
+    pub(crate) fn show(&mut self, of: Use) {
+        if self.shown.replace(of) != Some(of) {
+            self.unreserved.set(of.unreserved as f64);
+            self.claimed.set(of.claimed as f64);
+        }
     }
 }
 
@@ -81,6 +86,7 @@ pub(crate) struct ProvisionedMeters {
     pub(crate) spilled: Counter,
     running: Gauge,
     utilization: Gauge,
+    shown: Option<(u32, u32, u32)>,
 }
 
 impl ProvisionedMeters {
@@ -91,13 +97,17 @@ impl ProvisionedMeters {
             spilled: registry.counter(Metric::ProvisionedSpillover, &name),
             running: registry.gauge(Metric::ProvisionedRunning, &name),
             utilization: registry.gauge(Metric::ProvisionedUtilization, &name),
+            shown: None,
         }
     }
 
-    /// Show what is asked for, usable, and in use.
-    pub(crate) fn show(&self, (_, usable, in_use): (u32, u32, u32)) {
-        self.running.set(f64::from(in_use));
-        self.utilization.set(if usable == 0 { 0.0 } else { f64::from(in_use) / f64::from(usable) });
+    /// Show what is asked for, usable, and in use, where that has changed.
+    pub(crate) fn show(&mut self, of: (u32, u32, u32)) {
+        if self.shown.replace(of) != Some(of) {
+            let (_, usable, in_use) = of;
+            self.running.set(f64::from(in_use));
+            self.utilization.set(if usable == 0 { 0.0 } else { f64::from(in_use) / f64::from(usable) });
+        }
     }
 }
 

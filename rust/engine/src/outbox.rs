@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::attempts::Token;
 
-/// Most bytes of the payloads of invocations that wait to be handed out; one more is refused as throttled.
-const INVOKE_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of the payloads of invocations that wait to be handed out.
+pub(crate) const INVOKE_BYTES_MAX: usize = 64 << 20;
 
 /// What waits apart from what, and is counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ impl State {
         let Some(attempt) = self.attempts.remove(settled.token) else { return };
         let kind = attempt.job.kind();
         self.outbox.ended(kind, attempt.alone, attempt.timed_out);
-        self.free_place(attempt.lease, kind);
+        self.free_place(attempt.lease);
         for &slot in &attempt.file_slots {
             self.slots.release(slot);
         }
@@ -191,6 +191,7 @@ impl State {
                 let message = error_message(&payload);
                 Err(EngineError::Function { message, payload })
             }
+            3 => Err(EngineError::Closed(format!("function {}: its handler is not in this process", function.name))),
             _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),
         }
     }

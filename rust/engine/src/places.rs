@@ -2,7 +2,8 @@
 //! over, however that comes about.
 //!
 //! ```text
-//! synchronous invocation   takes its place when it is asked for, or is refused
+//! synchronous invocation   takes its place when it is asked for, or is refused; where all environments of its function have work,
+//!                          it waits in the function's line, and takes its place in turn
 //! stream batch, redrive    waits in its function's line (`lines`), and takes its place in turn
 //! queue batch, event       is received, or begun, only when the turn of its mapping or function has brought a place
 //! suspect of a crash       takes its place before all others, when nothing else runs; while it may not have one, others run
@@ -12,7 +13,7 @@
 //! The lease stands in the attempt (or in the batch that is being put together), and goes back when the attempt is settled or
 //! withdrawn. So what is past its deadline and runs on keeps its place, and a process that died gives its own back.
 //! What a function's processes cannot take (`Environments(maximum=…)`) does not wait with a place in hand: its unit stands
-//! out of line until one of its attempts ends. Only invocations do: they were not refused.
+//! out of line until one of its attempts ends. What waits for a process to start does: it starts for it.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +21,9 @@ use forebay_core::concurrency::{FunctionId, Kind as Start, Lease, Pool, Reason, 
 
 use crate::attempts::{Attempt, Job, Slot, Token};
 use crate::error::EngineError;
-use crate::lines::{Line, Next, SourceId};
+use crate::lines::{Line, Next, SourceId, INVOCATIONS};
 use crate::meters::{AccountMeters, ProvisionedMeters};
-use crate::metrics::Metric;
+use crate::metrics::{Counter, Metric};
 use crate::outbox::Kind;
 use crate::state::{State, Timer};
 
@@ -30,6 +31,8 @@ use crate::state::{State, Timer};
 const GIVEN_AT_ONCE: usize = 1_024;
 /// When a caller may try again who was refused because everything is in use.
 const RETRY_AFTER_MS: u64 = 1_000;
+/// Why an invocation is refused because too many wait already.
+const BACKLOG: &str = "InvocationBacklog";
 
 /// The account's places and who waits for them.
 pub(crate) struct Places {
@@ -39,13 +42,14 @@ pub(crate) struct Places {
     /// When the pool's timer rings.
     pub(crate) armed: Option<u64>,
     meters: AccountMeters,
+    throttles: BTreeMap<(UnitId, &'static str), Counter>,
     /// Of the units that have provisioned concurrency.
     pub(crate) provisioned: BTreeMap<UnitId, ProvisionedMeters>,
 }
 
 impl Places {
     pub(crate) fn new(pool: Pool, meters: AccountMeters) -> Self {
-        Self { pool, lines: Vec::new(), armed: None, meters, provisioned: BTreeMap::new() }
+        Self { pool, lines: Vec::new(), armed: None, meters, throttles: BTreeMap::new(), provisioned: BTreeMap::new() }
     }
 
     /// A function, with the unit of what a slot runs. Another version of it is another unit of the same function.
@@ -90,9 +94,9 @@ impl Places {
     }
 
     /// Show what is in use.
-    fn show(&self) {
+    fn show(&mut self) {
         self.meters.show(self.pool.in_use());
-        for (&unit, meters) in &self.provisioned {
+        for (&unit, meters) in &mut self.provisioned {
             meters.show(self.pool.provisioned(unit));
         }
     }
@@ -106,14 +110,14 @@ impl Attempt {
             Job::Redrive { key, .. } | Job::Delivery { key, .. } => key.mapping,
             Job::Messages(job) => job.mapping,
             Job::Event { queue, .. } => *queue,
-            Job::Invoke { .. } => 0,
+            Job::Invoke { .. } => INVOCATIONS,
         }
     }
 }
 
 impl State {
     /// The unit of a function's slot; a destination has none.
-    fn unit_of(&self, slot: Slot) -> Option<UnitId> {
+    pub(crate) fn unit_of(&self, slot: Slot) -> Option<UnitId> {
         self.functions[slot].place.map(|(_, unit)| unit)
     }
 
@@ -135,11 +139,15 @@ impl State {
 
     /// Let a unit wait for a place, if it has work and could run it.
     pub(crate) fn wait_for_place(&mut self, unit: UnitId) {
-        let line = &self.places.lines[unit];
-        let has_room = || self.pools.most(line.slot).is_none_or(|most| line.working < most);
-        if !line.is_empty() && has_room() {
+        if !self.places.lines[unit].is_empty() && self.could_run(unit) {
             self.places.pool.wait(unit);
         }
+    }
+
+    /// Whether a unit has a process for one more attempt, or could have one; without processes, always.
+    fn could_run(&self, unit: UnitId) -> bool {
+        let line = &self.places.lines[unit];
+        self.pools.most(line.slot).is_none_or(|most| line.working < most)
     }
 
     /// Give places to what waits for them, in turn.
@@ -156,8 +164,41 @@ impl State {
             if let Some(due_ns) = due.into_iter().chain(suspect_due).min().filter(|_| self.outbox.batch_may_run()) {
                 self.timers.arm(&mut self.places.armed, due_ns, Timer::Places);
             }
+            if !self.outbox.batch_may_run() {
+                self.give_to_invocations();
+            }
+            self.count_refusals();
         }
         self.places.show();
+    }
+
+    /// Invocations run beside a suspect of a crash, whose handler may be waiting for one.
+    fn give_to_invocations(&mut self) {
+        for unit in 0..self.places.lines.len() {
+            while self.places.lines[unit].invocations() > 0 && self.could_run(unit) {
+                let Ok(lease) = self.places.pool.acquire(unit, Start::Work, self.now.mono_ns) else { break };
+                self.places.lines[unit].working += 1;
+                match self.places.lines[unit].next_invocation() {
+                    Some(token) => self.seat(token, lease),
+                    None => self.free_unused(Some(lease)),
+                }
+            }
+        }
+    }
+
+    /// Count what came to its turn and found no place.
+    fn count_refusals(&mut self) {
+        for (unit, reason) in self.places.pool.refusals() {
+            let slot = self.places.lines[unit].slot;
+            self.count_throttle(slot, reason.as_str());
+        }
+    }
+
+    fn count_throttle(&mut self, slot: Slot, reason: &'static str) {
+        let (registry, function) = (&self.registry, &self.functions[slot]);
+        let Some((_, unit)) = function.place else { return };
+        let counter = || registry.counter(Metric::Throttles, &[&function.name, reason]);
+        self.places.throttles.entry((unit, reason)).or_insert_with(counter).increment();
     }
 
     /// Use a place for what is next in its unit's line. What turns out to have nothing to run passes it on.
@@ -172,7 +213,7 @@ impl State {
                     left = self.receive_with(source, lease);
                 }
                 Some(Next::Pull(source)) => left = self.start_event(source, lease),
-                None => self.free_unused(Some(lease), Kind::Work),
+                None => self.free_unused(Some(lease)),
             }
         }
         self.wait_for_place(unit);
@@ -180,7 +221,7 @@ impl State {
 
     /// Give an attempt its place, and put it where it is taken from.
     pub(crate) fn seat(&mut self, token: Token, lease: Lease) {
-        let Some(attempt) = self.attempts.get_mut(token) else { return self.free_unused(Some(lease), Kind::Work) };
+        let Some(attempt) = self.attempts.get_mut(token) else { return self.free_unused(Some(lease)) };
         attempt.lease = Some(lease);
         let (slot, kind, alone) = (attempt.slot, attempt.job.kind(), attempt.alone);
         if self.pools.line_up(slot, token, alone) {
@@ -194,18 +235,47 @@ impl State {
         self.ring = true;
     }
 
-    /// Take a place for a synchronous invocation, after whatever waits for one.
-    pub(crate) fn place_of_invoke(&mut self, slot: Slot) -> Result<Lease, EngineError> {
+    /// Take a place for a synchronous invocation, after whatever waits for one. `None`: its function's environments all have work,
+    /// so it is to wait in line, without a place that others could use.
+    pub(crate) fn place_of_invoke(&mut self, slot: Slot) -> Result<Option<Lease>, EngineError> {
         self.give_places();
         let Some(unit) = self.unit_of(slot) else { return Err(self.throttled(slot, Reason::Concurrent, None)) };
-        let acquired = self.places.pool.acquire(unit, Start::Invoke, self.now.mono_ns);
-        acquired.map_err(|Refused { reason, retry_at_ns, .. }| self.throttled(slot, reason, retry_at_ns))
+        let now_ns = self.now.mono_ns;
+        let most = self.config.limits.concurrency as usize;
+        let admitted = if self.could_run(unit) {
+            self.places.pool.acquire(unit, Start::Invoke, now_ns).map(Some)
+        } else if self.places.lines[unit].invocations() < most {
+            self.places.pool.request(unit, now_ns).map(|()| None)
+        } else {
+            return Err(
+                self.backlog(slot, format!("{most} invocations wait for an environment of this function already"))
+            );
+        };
+        if let Ok(Some(_)) = admitted {
+            self.places.lines[unit].working += 1;
+        }
+        admitted.map_err(|Refused { reason, retry_at_ns, .. }| self.throttled(slot, reason, retry_at_ns))
+    }
+
+    /// A function is switched off: whoever waits to invoke it is refused, as the next one is.
+    pub(crate) fn refuse_waiting_invocations(&mut self, slot: Slot) {
+        let Some(unit) = self.unit_of(slot) else { return };
+        while let Some(token) = self.places.lines[unit].next_invocation() {
+            let Some(Job::Invoke { payload, waiter, .. }) = self.attempts.remove(token).map(|attempt| attempt.job)
+            else {
+                continue;
+            };
+            self.outbox.invoke_bytes -= payload.len();
+            let refused = self.throttled(slot, Reason::ReservedConcurrent, None);
+            if let Some(waiter) = waiter {
+                self.answer(waiter, Err(refused));
+            }
+        }
     }
 
     /// AWS's refusal of an invocation.
-    pub(crate) fn throttled(&self, slot: Slot, reason: Reason, retry_at_ns: Option<u64>) -> EngineError {
-        let name = &self.functions[slot].name;
-        self.registry.counter(Metric::Throttles, &[name, reason.as_str()]).increment();
+    fn throttled(&mut self, slot: Slot, reason: Reason, retry_at_ns: Option<u64>) -> EngineError {
+        self.count_throttle(slot, reason.as_str());
         let wait_ns = retry_at_ns.map(|at_ns| at_ns.saturating_sub(self.now.mono_ns));
         EngineError::TooMany {
             message: Reason::MESSAGE.into(),
@@ -214,20 +284,26 @@ impl State {
         }
     }
 
+    /// The refusal of an invocation because too many wait here: no limit of AWS's.
+    pub(crate) fn backlog(&mut self, slot: Slot, message: String) -> EngineError {
+        self.count_throttle(slot, BACKLOG);
+        EngineError::TooMany { message, reason: BACKLOG.into(), retry_after_ms: RETRY_AFTER_MS }
+    }
+
     /// A place that an attempt had is free.
-    pub(crate) fn free_place(&mut self, lease: Option<Lease>, kind: Kind) {
+    pub(crate) fn free_place(&mut self, lease: Option<Lease>) {
         if let Some(lease) = lease {
-            self.places.pool.release(lease);
-            self.places.lines[lease.unit].working -= usize::from(kind == Kind::Work);
+            self.places.pool.release(lease, self.now.mono_ns);
+            self.places.lines[lease.unit].working -= 1;
             self.wait_for_place(lease.unit);
         }
     }
 
     /// The place of what was never handed out is free.
-    pub(crate) fn free_unused(&mut self, lease: Option<Lease>, kind: Kind) {
+    pub(crate) fn free_unused(&mut self, lease: Option<Lease>) {
         if let Some(lease) = lease {
             self.places.pool.release_unused(lease, self.now.mono_ns);
-            self.places.lines[lease.unit].working -= usize::from(kind == Kind::Work);
+            self.places.lines[lease.unit].working -= 1;
             self.wait_for_place(lease.unit);
         }
     }
@@ -276,7 +352,7 @@ impl State {
             if attempt.alone {
                 self.outbox.running_alone = false;
             }
-            self.free_unused(attempt.lease, attempt.job.kind());
+            self.free_unused(attempt.lease);
             self.pools.withdraw(token);
         } else if let Some(unit) = self.unit_of(attempt.slot) {
             self.places.lines[unit].withdraw(attempt.source(), token);

@@ -9,7 +9,7 @@ use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_core::stream::face::{BatchId, Command, Event, Outcome, Record, Window};
 use forebay_core::stream::ShardMachine;
 
-use crate::attempts::{Attempt, Job};
+use crate::attempts::{Attempt, Job, Token};
 use crate::chunk::{Chunk, RecordView};
 use crate::failures::Discarded;
 use crate::orders::{Order, Read};
@@ -102,6 +102,8 @@ pub(crate) struct Poller {
     pub(crate) last_request: u128,
     /// Arrival of the last record of the newest batch handed out.
     pub(crate) last_arrival_ms: u64,
+    /// The newest batch of each lane, and its attempt.
+    launched: BTreeMap<u8, (BatchId, Token)>,
 }
 
 impl Poller {
@@ -122,6 +124,7 @@ impl Poller {
             last_error: None,
             last_request: 0,
             last_arrival_ms: 0,
+            launched: BTreeMap::new(),
         }
     }
 
@@ -209,6 +212,7 @@ impl State {
                     let run = Launch { lane, attempt, positions, window, alone, interruptions };
                     self.launch(id, batch, run);
                 }
+                Command::Recall { batch, lane } => self.recall(id, batch, lane),
                 Command::Discard { condition, lane, positions, attempts, by_report } => {
                     self.give_up(id, Discarded { condition, lane, attempts, by_report }, &positions);
                 }
@@ -238,7 +242,23 @@ impl State {
             window: run.window,
             interruptions: run.interruptions,
         };
-        self.ready(Attempt::new(slot, job, run.attempt), run.alone);
+        let token = self.ready(Attempt::new(slot, job, run.attempt), run.alone);
+        if let Some(poller) = self.pollers[id].as_mut() {
+            poller.launched.insert(run.lane, (batch, token));
+        }
+    }
+
+    /// A batch holds a record that has become too old: take it back if it still waits to be handed out.
+    fn recall(&mut self, id: PollerId, batch: BatchId, lane: u8) {
+        let launched = self.pollers[id].as_ref().and_then(|poller| poller.launched.get(&lane).copied());
+        let Some((_, token)) = launched.filter(|(newest, _)| *newest == batch) else { return };
+        if self.attempts.get_mut(token).is_some_and(|attempt| !attempt.is_out()) {
+            self.withdraw(token);
+            let now = self.now;
+            if let Some(poller) = self.pollers[id].as_mut() {
+                poller.machine.withdrawn(batch, &now);
+            }
+        }
     }
 
     fn give_up(&mut self, id: PollerId, discarded: Discarded, positions: &[u64]) {

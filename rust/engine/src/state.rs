@@ -276,7 +276,7 @@ impl State {
                 Timer::Redrives => self.send_redrives(),
                 Timer::Events(id) => self.events_due(id),
                 Timer::Queue(id) => self.queue_due(id),
-                Timer::QueueMapping(id) => self.window_over(id),
+                Timer::QueueMapping(id) => self.look_again(id),
                 Timer::Moves => self.send_moves(),
                 // The end of the second was seen when the clock was looked at.
                 Timer::Points => self.points_armed = None,

@@ -16,7 +16,7 @@ struct Warm {
 }
 
 impl Warm {
-    /// How many places are warm, used ones included.
+    /// How many places are warm, used ones included. It must be told before fewer are used: what was in use until now counts.
     fn places(&mut self, in_use: u32, now_ns: u64) -> u32 {
         let passed = now_ns.saturating_sub(self.since_ns);
         if passed >= IDLE_NS {
@@ -101,6 +101,7 @@ pub struct Pool {
     pub(super) units: Vec<Unit>,
     total: Use,
     pub(super) lines: Lines,
+    pub(super) refusals: Vec<(UnitId, Reason)>,
 }
 
 impl Pool {
@@ -115,6 +116,7 @@ impl Pool {
             units: Vec::new(),
             total: Use::default(),
             lines: Lines::default(),
+            refusals: Vec::new(),
         };
         set_rate(&mut pool.requests, limits.requests, now_ns);
         pool
@@ -252,15 +254,27 @@ impl Pool {
         Ok(Lease { unit, source })
     }
 
+    /// Count a synchronous invocation that is to wait, as [`Pool::acquire`] counts one that starts; it starts as [`Kind::Work`].
+    pub fn request(&mut self, unit: UnitId, now_ns: u64) -> Result<(), Refused> {
+        let reason = self.functions[self.units[unit].function].over_rate();
+        let Some(bucket) = &mut self.requests else { return Ok(()) };
+        until_token(bucket, now_ns).map_err(|at| Refused::until(at, reason, Wait::Function))?;
+        let taken = bucket.try_acquire(1, now_ns);
+        debug_assert!(taken, "a token that was there is gone");
+        Ok(())
+    }
+
     /// Whether a place could be taken now; takes none.
     pub fn may_start(&mut self, unit: UnitId, kind: Kind, now_ns: u64) -> Result<(), Refused> {
         self.check(unit, kind, now_ns).map(|_| ())
     }
 
     /// Give a place back.
-    pub fn release(&mut self, lease: Lease) {
+    pub fn release(&mut self, lease: Lease, now_ns: u64) {
         let Lease { unit: id, source } = lease;
         let own = self.units[id].function;
+        let in_use = self.units[id].on_demand;
+        self.units[id].warm.places(in_use, now_ns);
         // What was lent is given back first: whoever waits for provisioned concurrency that is ready by now has it soonest.
         let is_own = source == Source::Provisioned || self.units[id].lent > 0;
         self.change(own, |function, units| {
@@ -285,7 +299,7 @@ impl Pool {
         if let Some(rate) = &mut self.functions[own].rate {
             rate.give_back(1, now_ns);
         }
-        self.release(lease);
+        self.release(lease, now_ns);
     }
 
     /// Change a function's counts, and the account's with them.
@@ -343,14 +357,15 @@ impl Pool {
 
     // --- what there is to see
 
+    /// Whose turn came for nothing since this was asked last, and which limit was in the way: once for each time that a unit was sent
+    /// to wait for what it lacked.
+    pub fn refusals(&mut self) -> Vec<(UnitId, Reason)> {
+        std::mem::take(&mut self.refusals)
+    }
+
     /// How much is in use and set aside.
     pub fn in_use(&self) -> Use {
         self.total
-    }
-
-    /// Places that a unit has.
-    pub fn running(&self, unit: UnitId) -> u32 {
-        self.units[unit].provisioned + self.units[unit].on_demand
     }
 
     /// A unit's provisioned concurrency: asked for, usable, in use.

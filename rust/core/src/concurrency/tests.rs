@@ -27,6 +27,10 @@ struct Step {
     ready: Option<String>,
     wait: Option<Vec<String>>,
     withdraw: Option<String>,
+    /// Count an invocation that waits.
+    request: Option<String>,
+    /// Refusals of what waits, since they were asked for last.
+    refusals: Option<Vec<(String, String)>>,
     next: Option<Vec<Option<String>>>,
     due: Option<f64>,
     #[serde(rename = "use")]
@@ -130,7 +134,7 @@ impl Named {
                 lease.unit == unit && step.source.as_ref().is_none_or(|source| of(lease.source) == *source)
             };
             let at = self.leases.iter().position(fits).expect("a lease to end");
-            self.pool.release(self.leases.remove(at));
+            self.pool.release(self.leases.remove(at), self.now);
         }
     }
 
@@ -195,7 +199,21 @@ impl Named {
         for expected in step.next.iter().flatten() {
             let expected = expected.as_ref().map(|name| self.unit(name));
             assert_eq!(self.next(), expected, "{:?}", self.units);
-            assert!(expected.is_some() || !self.pool.stirs(self.now), "it stirs, and nothing comes");
+        }
+        if let Some(name) = &step.request {
+            let unit = self.unit(name);
+            let refused = self.pool.request(unit, self.now).err();
+            assert_eq!(refused.map(|refused| refused.reason.as_str()), step.refused.as_deref());
+        }
+        if let Some(expected) = &step.refusals {
+            let named = |id| self.units.iter().find(|(_, unit)| **unit == id).map(|(name, _)| name.clone());
+            let seen: Vec<(String, String)> = self
+                .pool
+                .refusals()
+                .into_iter()
+                .map(|(unit, reason)| (named(unit).expect("a unit"), reason.as_str().to_owned()))
+                .collect();
+            assert_eq!(&seen, expected);
         }
         if let Some(due) = step.due {
             assert_eq!(self.pool.next_due(), Some(ns(due)));
@@ -241,12 +259,11 @@ fn a_place_that_was_not_used_counts_as_no_start() {
     pool.set_function(function, Limits { rate: Rate::per_second(1.0), ..Limits::default() }, &[], 0).unwrap();
     for _ in 0..3 {
         let lease = pool.acquire(unit, Kind::Work, 0).unwrap();
-        assert_eq!(pool.running(unit), 1);
         pool.release_unused(lease, 0);
     }
-    assert_eq!(pool.running(unit), 0);
+    assert_eq!(pool.in_use().running, 0);
     let used = pool.acquire(unit, Kind::Work, 0).unwrap();
-    pool.release(used);
+    pool.release(used, 0);
     assert_eq!(pool.acquire(unit, Kind::Work, 0).unwrap_err().retry_at_ns, Some(1_000_000_000));
 }
 

@@ -131,6 +131,7 @@ impl Pool {
                     return Tried::Stays;
                 }
                 self.lines.rings.move_to(node, line);
+                self.refusals.push((id, refused.reason));
                 Tried::Moved
             }
         }
@@ -159,18 +160,6 @@ impl Pool {
                 own.head
             }
         }
-    }
-
-    /// Whether [`Pool::next`] may give something now. It may give nothing then, once.
-    pub fn stirs(&self, now_ns: u64) -> bool {
-        let lines = &self.lines;
-        let waits = |line| lines.rings.front(line).is_some();
-        let (has_room, has_any) = self.room();
-        waits(lines.open)
-            || waits(lines.woken)
-            || has_room && waits(lines.account)
-            || has_any && waits(lines.crowded)
-            || self.next_due().is_some_and(|due_ns| due_ns <= now_ns)
     }
 
     /// When [`Pool::next`] may give something because time has passed, mono ns.

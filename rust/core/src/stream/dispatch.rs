@@ -16,6 +16,7 @@ impl ShardMachine {
     /// Do everything that has become possible.
     pub(super) fn advance(&mut self, now: &Now) {
         self.restart_at_seek();
+        self.recall_expired(now);
         if !self.is_held() {
             self.dispatch(now);
         }
@@ -78,6 +79,22 @@ impl ShardMachine {
         }
     }
 
+    /// Ask for batches back whose first record has become too old: they may wait for a place, and never get one.
+    fn recall_expired(&mut self, now: &Now) {
+        let Some(age_ms) = self.settings.maximum_record_age_ms else { return };
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let (Phase::InFlight { batch }, Some(oldest)) = (lane.phase, lane.slots.front()) else { continue };
+            let first = lane.batches.front_mut().filter(|first| !first.is_final());
+            let Some(first) = first.filter(|first| first.expires_ns.is_some_and(|at_ns| at_ns <= now.mono_ns)) else {
+                continue;
+            };
+            first.expires_ns = (!oldest.is_older(age_ms, now)).then(|| oldest.expires_ns(age_ms, now));
+            if first.expires_ns.is_none() {
+                self.commands.push_back(Command::Recall { batch, lane: index as u8 });
+            }
+        }
+    }
+
     /// Give up the records at the front that retention has removed.
     fn drop_trimmed(&mut self, index: usize) -> bool {
         let trimmed = self.trimmed;
@@ -87,8 +104,7 @@ impl ShardMachine {
     /// Give up the records at the front that are too old; the younger ones after them stay.
     fn drop_expired(&mut self, index: usize, now: &Now) -> bool {
         let Some(age_ms) = self.settings.maximum_record_age_ms else { return false };
-        let wall_ms = now.wall_ms;
-        self.drop_front(index, Condition::RecordAgeExceeded, |slot| wall_ms.saturating_sub(slot.arrival_ms) >= age_ms)
+        self.drop_front(index, Condition::RecordAgeExceeded, |slot| slot.is_older(age_ms, now))
     }
 
     fn drop_front(&mut self, index: usize, condition: Condition, is_lost: impl Fn(&Slot) -> bool) -> bool {
@@ -209,9 +225,12 @@ impl ShardMachine {
 
     fn run(&mut self, index: usize, now: &Now) {
         let lane = &mut self.lanes[index];
+        let oldest = lane.slots.front().copied();
         let Some(batch) = lane.batches.front_mut() else { return };
         batch.runs += 1;
         batch.overdue = false;
+        batch.expires_ns =
+            self.settings.maximum_record_age_ms.zip(oldest).map(|(age_ms, oldest)| oldest.expires_ns(age_ms, now));
         let batch = *batch;
         let id = self.next_batch;
         self.next_batch += 1;
@@ -318,20 +337,19 @@ impl ShardMachine {
     /// A record that becomes too old meanwhile ends the wait.
     fn wait_until(&mut self, index: usize, until_ns: u64, now: &Now) {
         let lane = &mut self.lanes[index];
-        let expires_ns = self.settings.maximum_record_age_ms.zip(lane.slots.front()).map(|(age_ms, front)| {
-            // Never negative, never longer than the age itself, whatever the wall clock has done.
-            let left_ms = front.arrival_ms.saturating_add(age_ms).saturating_sub(now.wall_ms).clamp(1, age_ms.max(1));
-            now.mono_ns.saturating_add(left_ms.saturating_mul(NS_PER_MS))
-        });
+        let oldest = self.settings.maximum_record_age_ms.zip(lane.slots.front());
+        let expires_ns = oldest.map(|(age_ms, oldest)| oldest.expires_ns(age_ms, now));
         let wake_ns = expires_ns.map_or(until_ns, |expires_ns| until_ns.min(expires_ns));
         lane.phase = Phase::Waiting { until_ns, wake_ns };
     }
 
-    /// Let every waiting lane look again at what it waits for.
+    /// Let every waiting lane look again at what it waits for, and at the age of what is in flight.
     pub(super) fn wake_lanes(&mut self, now: &Now) {
         for lane in &mut self.lanes {
             if let Phase::Waiting { wake_ns, .. } = &mut lane.phase {
                 *wake_ns = now.mono_ns;
+            } else if let (Phase::InFlight { .. }, Some(batch)) = (lane.phase, lane.batches.front_mut()) {
+                batch.expires_ns = self.settings.maximum_record_age_ms.map(|_| now.mono_ns);
             }
         }
     }

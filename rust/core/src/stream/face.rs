@@ -171,6 +171,14 @@ pub enum Command {
         /// `Suspect` can carry it back.
         interruptions: u32,
     },
+    /// A record of this batch has become too old. If nobody has begun to run it, take it back ([`super::ShardMachine::withdrawn`]):
+    /// one that waits for a place may wait for ever. Else there is nothing to do.
+    Recall {
+        /// As in its `Run`.
+        batch: BatchId,
+        /// As in its `Run`.
+        lane: u8,
+    },
     /// Write a failure record for these, then go on. Comes before the `Checkpoint` that passes them.
     Discard {
         /// Why.

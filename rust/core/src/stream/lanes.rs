@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use super::checkpoint::Tried;
 use super::face::{BatchId, Record};
+use super::machine::NS_PER_MS;
+use crate::Now;
 
 /// What a lane keeps of a record.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +16,18 @@ pub(super) struct Slot {
     pub(super) arrival_ms: u64,
     pub(super) bytes: u32,
     pub(super) key_hash: u32,
+}
+
+impl Slot {
+    pub(super) fn is_older(&self, age_ms: u64, now: &Now) -> bool {
+        now.wall_ms.saturating_sub(self.arrival_ms) >= age_ms
+    }
+
+    /// When it has this age, mono ns: never at once, never later than after the age itself, whatever the wall clock has done.
+    pub(super) fn expires_ns(&self, age_ms: u64, now: &Now) -> u64 {
+        let left_ms = self.arrival_ms.saturating_add(age_ms).saturating_sub(now.wall_ms).clamp(1, age_ms.max(1));
+        now.mono_ns.saturating_add(left_ms.saturating_mul(NS_PER_MS))
+    }
 }
 
 impl From<&Record> for Slot {
@@ -43,6 +57,8 @@ pub(super) struct Batch {
     pub(super) skipped: bool,
     /// In flight past its deadline: it may never end, so no suspect waits for it and it holds up no other lane.
     pub(super) overdue: bool,
+    /// In flight: when its first record is too old, as far as is known, mono ns; `None` once the batch has been asked for back.
+    pub(super) expires_ns: Option<u64>,
 }
 
 impl Batch {

@@ -169,8 +169,8 @@ impl ShardMachine {
         }
     }
 
-    /// A batch that `Run` gave was not handed out after all: as if it had not begun. Hold the machine first (`pause`, `seek`),
-    /// or it begins again at once.
+    /// A batch that `Run` gave was not handed out after all: as if it had not begun. Unless the machine is held (`pause`, `seek`),
+    /// what is left of it begins again at once.
     pub fn withdrawn(&mut self, batch: BatchId, now: &Now) {
         let Some(index) = self.lanes.iter().position(|lane| lane.phase == Phase::InFlight { batch }) else {
             debug_assert!(false, "batch {batch} is not in flight");
@@ -196,8 +196,10 @@ impl ShardMachine {
 
     /// When `due` must be called next, on the monotonic clock, if no other fact comes before.
     pub fn next_due(&self) -> Option<u64> {
+        let flying = self.lanes.iter().filter(|lane| lane.is_in_flight());
+        let expires_ns = flying.filter_map(|lane| lane.batches.front()?.expires_ns).min();
         if self.is_held() {
-            return None;
+            return expires_ns;
         }
         let gathered_ns = self.settings.window_ms.saturating_mul(NS_PER_MS);
         let lanes = self.lanes.iter().filter_map(|lane| match lane.phase {
@@ -205,7 +207,7 @@ impl ShardMachine {
             Phase::Waiting { wake_ns, .. } => Some(wake_ns),
             Phase::Free | Phase::InFlight { .. } => None,
         });
-        lanes.chain(self.window_due_ns).min()
+        lanes.chain(self.window_due_ns).chain(expires_ns).min()
     }
 
     /// Change the settings, from the next batch on. Another parallelization factor takes effect once all lanes have met.

@@ -152,6 +152,7 @@ fn described(command: &Command) -> String {
             }
             text
         }
+        Command::Recall { lane, .. } => format!("recall {lane}"),
         Command::Discard { condition, lane, positions, attempts, by_report } => {
             let reported = if *by_report { " by report" } else { "" };
             format!("discard {lane} {condition:?} x{attempts} {}{reported}", ranges(positions))
@@ -200,6 +201,7 @@ fn played(row: &Value) -> Vec<String> {
     let mut settings = settings_of(row);
     let mut sim = Sim::new(settings.clone(), log_of(row), handler_of(row));
     sim.fetch_max = row["fetch_max"].as_u64().map_or(usize::MAX, |most| most as usize);
+    sim.room_at_ms = row["room_at_ms"].as_u64().unwrap_or(0);
     let mut lines = Vec::new();
     let mut saved = sim.checkpoints[0].clone();
     let mut see = |sim: &Sim, seen: Seen<'_>| {

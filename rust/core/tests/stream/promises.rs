@@ -51,7 +51,8 @@ impl Ledger {
             Seen::Command(Command::Discard { positions, .. }) => self.end(positions),
             Seen::Command(Command::Checkpoint(checkpoint)) => self.check_covered(checkpoint),
             Seen::Command(Command::Count(Event::Filtered(count))) => self.filtered += count,
-            Seen::Command(Command::Count(Event::Retry | Event::Bisect)) => {}
+            Seen::Command(Command::Count(Event::Retry | Event::Bisect) | Command::Recall { .. }) => {}
+            Seen::Withdrawn(batch) => drop(self.flying.remove(batch)),
             Seen::Ended(attempt, outcome) => {
                 self.flying.remove(&attempt.batch);
                 self.interrupted += u32::from(**outcome == Outcome::Interrupted);
@@ -254,6 +255,8 @@ enum Action {
     Trim(usize),
     /// Lose that many checkpoints.
     Crash(usize),
+    /// Whatever begins within so many ms waits for a place until they are over.
+    NoRoom(u64),
 }
 
 fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
@@ -264,6 +267,7 @@ fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
         (1_u8..=10).prop_map(Action::Lanes),
         (0_usize..=8).prop_map(Action::Trim),
         (0_usize..4).prop_map(Action::Crash),
+        (0_u64..500).prop_map(Action::NoRoom),
     ];
     prop::collection::vec((0_u64..120, action), 0..8)
 }
@@ -295,6 +299,7 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
                 sim.crash(settings.clone(), *unsaved);
                 ledger.crash(&sim.checkpoints[0]);
             }
+            Action::NoRoom(ms) => sim.room_at_ms = sim.elapsed_ms + ms,
         }
     }
     let now = sim.now();

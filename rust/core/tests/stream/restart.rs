@@ -59,7 +59,7 @@ fn told(machine: &mut ShardMachine) -> (Vec<Run>, Option<Checkpoint>, usize) {
             Command::Run { batch, positions, .. } => runs.push((batch, positions)),
             Command::Checkpoint(given) => checkpoint = Some(given),
             Command::Discard { .. } => discards += 1,
-            Command::Count(_) => {}
+            Command::Count(_) | Command::Recall { .. } => {}
         }
     }
     (runs, checkpoint, discards)

@@ -31,6 +31,8 @@ pub(crate) type Handler<'a> = Box<dyn FnMut(&Attempt) -> (u64, Outcome) + 'a>;
 pub(crate) enum Seen<'a> {
     Command(&'a Command),
     Ended(&'a Attempt, &'a Outcome),
+    /// A batch was taken back before it began.
+    Withdrawn(BatchId),
 }
 
 pub(crate) struct Sim<'a> {
@@ -47,6 +49,8 @@ pub(crate) struct Sim<'a> {
     pub(crate) checkpoints: Vec<Checkpoint>,
     /// First record that retention has left.
     pub(crate) trimmed: u64,
+    /// No attempt begins before: batches wait for a place until then.
+    pub(crate) room_at_ms: u64,
 }
 
 impl<'a> Sim<'a> {
@@ -63,6 +67,7 @@ impl<'a> Sim<'a> {
             flying: BTreeMap::new(),
             checkpoints: vec![checkpoint],
             trimmed: 0,
+            room_at_ms: 0,
         }
     }
 
@@ -134,7 +139,15 @@ impl<'a> Sim<'a> {
                         interruptions,
                     };
                     let (takes_ms, outcome) = (self.handler)(&attempt);
-                    self.flying.insert((self.elapsed_ms + takes_ms, batch), (attempt, outcome));
+                    let begins_ms = self.elapsed_ms.max(self.room_at_ms);
+                    self.flying.insert((begins_ms + takes_ms, batch), (attempt, outcome));
+                }
+                Command::Recall { batch, .. } => {
+                    if self.elapsed_ms < self.room_at_ms {
+                        self.flying.retain(|(_, other), _| *other != batch);
+                        see(self, Seen::Withdrawn(batch));
+                        self.machine.withdrawn(batch, &self.now());
+                    }
                 }
                 Command::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint),
                 Command::Discard { .. } | Command::Count(_) => {}

@@ -218,6 +218,7 @@ impl State {
         (pool.maximum, pool.provisioned_maximum) = (pool.settings.maximum, declared.provisioned_maximum);
         pool.machine.configure(declared.settings());
         self.tend(slot);
+        self.wait_for_more(slot);
     }
 
     /// Keep so many of a function's environments ready ahead of need; false if it does not run in any.
@@ -227,7 +228,15 @@ impl State {
         pool.settings.maximum = pool.maximum.max(provisioned);
         pool.machine.configure(pool.settings.clone());
         self.tend(slot);
+        self.wait_for_more(slot);
         true
+    }
+
+    /// There may be more environments than before: what waited for one of the function's attempts to end need not.
+    fn wait_for_more(&mut self, slot: Slot) {
+        if let Some(unit) = self.unit_of(slot) {
+            self.wait_for_place(unit);
+        }
     }
 
     /// Start what is provisioned: the app runs now.

@@ -135,7 +135,7 @@ catalogue! {
     Timeouts: "forebay_timeouts_total", None, Counter, Count, ["function"], NONE,
         "Attempts stopped at the function's timeout.";
     Throttles: "forebay_throttles_total", Some(lambda("Throttles", "Count", 1.0)), Counter, Count, ["function", "reason"], NONE,
-        "Synchronous invocations that were refused because a limit was reached; all other work waits instead.";
+        "Times that a limit was in the way: synchronous invocations that were refused, and work that found no place in its turn, and waits.";
     UnreservedConcurrency: "forebay_unreserved_concurrent_executions",
         Some(lambda("UnreservedConcurrentExecutions", "Count", 1.0)), Gauge, Count, [], NONE,
         "Places of the account in use that no function has reserved or provisioned.";

@@ -73,7 +73,7 @@ impl State {
         body: Option<&[u8]>,
     ) {
         let now = self.now;
-        self.queues.runs -= job.runs.len();
+        self.runs_ended(job.runs.len());
         let outcome = outcome_of(job, status, body);
         let failed = match &outcome {
             Outcome::Success => Failed::None,
@@ -105,9 +105,6 @@ impl State {
             }
         }
         self.look_again(job.mapping);
-        for id in std::mem::take(&mut self.queues.crowded) {
-            self.look_again(id);
-        }
         if self.queues.unserved.last() != Some(&job.queue) {
             self.queues.unserved.push(job.queue);
         }

@@ -21,7 +21,6 @@ use super::QueueId;
 use crate::attempts::{Attempt, Job, Slot};
 use crate::history::batches::About;
 use crate::mapping_row::BATCH_BYTES_MAX;
-use crate::outbox::Kind;
 use crate::state::{State, Timer};
 
 /// What a message's event weighs beside body and attributes, about.
@@ -88,7 +87,7 @@ impl QueueMapping {
 
 impl State {
     /// A mapping may have something to receive: it does so when it has a place.
-    pub(super) fn look_again(&mut self, id: u64) {
+    pub(crate) fn look_again(&mut self, id: u64) {
         let Some(mapping) = self.queues.mappings.get(&id) else { return };
         if let (Some(slot), true, true) = (mapping.slot, mapping.declared, mapping.row.enabled) {
             self.line_up_source(slot, id);
@@ -101,7 +100,7 @@ impl State {
             return Some(place);
         }
         if self.queues.runs >= RUNS_MAX {
-            self.queues.crowded.push(id);
+            self.queues.crowded.insert(id);
             return Some(place);
         }
         let now = self.now;
@@ -125,8 +124,8 @@ impl State {
             }
         }
         mapping.window_ends = None;
-        let queue_id = mapping.queue;
-        let deliveries = self.receive_for(id, mapping_size(&self.queues.mappings[&id]));
+        let (queue_id, batch_size) = (mapping.queue, mapping.row.batch_size);
+        let deliveries = self.receive_for(id, batch_size);
         if deliveries.is_empty() {
             self.serve_quietly(queue_id);
             return Some(place);
@@ -138,6 +137,14 @@ impl State {
         self.fetch(queue_id, deliveries, Purpose::Batch(Assembly::new(id, used)));
         self.look_again(id);
         left
+    }
+
+    /// So many runs of messages are in no batch any more: whoever waits for slots of theirs may have them.
+    pub(super) fn runs_ended(&mut self, runs: usize) {
+        self.queues.runs -= runs;
+        for id in std::mem::take(&mut self.queues.crowded) {
+            self.look_again(id);
+        }
     }
 
     /// Carry out what a receive has commanded.
@@ -170,7 +177,7 @@ impl State {
     pub(super) fn assembled(&mut self, id: QueueId, mut assembly: Assembly, found: Vec<Item>) -> Option<Want> {
         let Some(mapping) = self.queues.mappings.get(&assembly.mapping) else {
             let handles: Vec<Handle> = found.iter().map(|item| item.delivery.handle).collect();
-            self.free_unused(assembly.place, Kind::Work);
+            self.free_unused(assembly.place);
             self.give_back(id, &handles);
             return None;
         };
@@ -256,12 +263,12 @@ impl State {
 
     fn launch_messages(&mut self, id: QueueId, assembly: Assembly) {
         let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) else {
-            return self.free_unused(assembly.place, Kind::Work);
+            return self.free_unused(assembly.place);
         };
         let slot = mapping.slot.filter(|_| mapping.row.enabled && !assembly.kept.is_empty());
         let Some(slot) = slot else {
             mapping.in_flight -= 1;
-            self.free_unused(assembly.place, Kind::Work);
+            self.free_unused(assembly.place);
             let handles: Vec<Handle> = assembly.kept.iter().map(|item| item.delivery.handle).collect();
             return self.give_back(id, &handles);
         };
@@ -303,7 +310,7 @@ impl State {
                 continue;
             }
             if let Some(Job::Messages(job)) = self.withdraw(token).map(|attempt| attempt.job) {
-                self.queues.runs -= job.runs.len();
+                self.runs_ended(job.runs.len());
                 if let Some(mapping) = self.queues.mappings.get_mut(&id) {
                     mapping.in_flight = mapping.in_flight.saturating_sub(1);
                 }
@@ -311,18 +318,9 @@ impl State {
             }
         }
     }
-
-    /// The window of a mapping is over.
-    pub(crate) fn window_over(&mut self, id: u64) {
-        self.look_again(id);
-    }
 }
 
 const NO_DELAY: Backoff = Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
-
-fn mapping_size(mapping: &QueueMapping) -> u32 {
-    mapping.row.batch_size
-}
 
 fn count_runs(items: &[Item]) -> usize {
     let follows = |pair: &&[Item]| pair[0].delivery.handle.number + 1 != pair[1].delivery.handle.number;

@@ -90,7 +90,7 @@ pub(crate) struct Queues {
     /// Queues of which batches have ended in this exchange.
     unserved: Vec<QueueId>,
     /// Mappings that wait for some of those slots.
-    crowded: Vec<u64>,
+    crowded: BTreeSet<u64>,
     shelf: Shelf,
     tasks: BTreeMap<QueueId, Task>,
     /// Redrives begun by this process: each has a number.
