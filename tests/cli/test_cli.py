@@ -364,7 +364,9 @@ def test_the_doctor_tells_a_whole_store_from_a_damaged_one_and_saves_what_is_who
     assert any("acknowledged and are missing" in finding for finding in report["damage"])
     assert "--salvage" in forebay(place, "doctor", "data", status=1).stdout
     saved = asked(place, "doctor", "data", "--salvage", "saved", status=1)
+    limits = report.pop("memory_limits")
     assert saved["report"] == report
+    assert f"is kept by {limits['kept_by']}: {limits['why']}" in forebay(place, "doctor", "saved").stdout
     assert asked(place, "doctor", "saved")["whole"]
     assert "already holds a store" in forebay(place, "doctor", "data", "--salvage", "saved", status=1).stderr
     assert [stream["name"] for stream in asked(place, "stream", "list", "--store", "saved")] == ["orders"]

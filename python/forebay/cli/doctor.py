@@ -27,11 +27,12 @@ _DAMAGED = 1
 def doctor(ctx: click.Context, store: Path, salvage: Path | None, output: str) -> None:
     """Check every byte of the store in the directory STORE, and change nothing in it.
 
-    Works while an app runs on it. The exit status is 0 when the store is whole and 1 when it is damaged, salvaged or not.
+    Works while an app runs on it. The exit status is 0 when the store is whole and 1 when it is damaged, salvaged or not. Tells,
+    too, what would hold the processes of functions to their memory, if the app were started from here.
     """
     if salvage is None:
         report = orjson.loads(examine_store(store))
-        show(report, output, text=_told(store, report))
+        show(report, output, text=f"{_told(store, report)}\n{_kept(report['memory_limits'])}")
     else:
         saved = orjson.loads(salvage_store(store, salvage))
         report = saved["report"]
@@ -51,6 +52,10 @@ def _told(store: Path, report: dict[str, Any]) -> str:
     findings = [*report["damage"], *([f"and {more:,} more"] if more else [])]
     advice = "\nStop its app, then copy what is whole: forebay doctor STORE --salvage TARGET"
     return "\n".join([f"{store} is damaged, {report['findings']:,} findings. Whole are {held}", *findings]) + advice
+
+
+def _kept(limits: dict[str, str]) -> str:
+    return f"memory= of functions is kept by {limits['kept_by']}: {limits['why']}"
 
 
 def _saved(target: Path, saved: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use forebay_engine::environments::memory_kept_by;
 use forebay_engine::error::EngineError;
 use forebay_engine::port::StoreError;
 use forebay_engine::store::doctor;
@@ -10,11 +11,11 @@ use pyo3::types::PyBytes;
 
 use crate::errors::exception;
 
-/// Check every byte of the store in a directory; the report is JSON.
+/// Check every byte of the store in a directory; the report is JSON. It tells, too, who keeps the memory limits of processes here.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
 pub(crate) fn examine_store(py: Python<'_>, store: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
-    told(py, py.detach(|| doctor::examine(&store)))
+    told(py, py.detach(|| doctor::examine(&store)).map(|report| Examined { report, memory_limits: memory_kept_by() }))
 }
 
 /// Copy what is whole into a new store; what became of it is JSON.
@@ -22,6 +23,14 @@ pub(crate) fn examine_store(py: Python<'_>, store: PathBuf) -> PyResult<Bound<'_
 #[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
 pub(crate) fn salvage_store(py: Python<'_>, store: PathBuf, into: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
     told(py, py.detach(|| doctor::salvage(&store, &into)))
+}
+
+/// What was found in a store, and what an operator should know of this machine beside it.
+#[derive(serde::Serialize)]
+struct Examined {
+    #[serde(flatten)]
+    report: doctor::Report,
+    memory_limits: serde_json::Value,
 }
 
 fn told<T: serde::Serialize>(py: Python<'_>, result: Result<T, StoreError>) -> PyResult<Bound<'_, PyBytes>> {

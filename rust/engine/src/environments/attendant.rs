@@ -12,6 +12,7 @@ use forebay_core::environment::Ending;
 use super::faults::Fault;
 use super::frame::Said;
 use super::link::{Frames, Link};
+use super::memory::Limit;
 use super::output::{Output, Speaker};
 use super::post::{Errand, Farewell, Letter};
 use super::process::{is_ready, Process};
@@ -35,10 +36,15 @@ pub(crate) fn attend(shared: &Shared, launch: &Launch) {
     let began = Instant::now();
     match start(launch) {
         Ok((link, process)) => {
+            let (limit, remark) = Limit::set(launch.program.memory_bytes, &process);
+            if let Some(remark) = remark {
+                Speaker { function: &launch.function, request: None }.remark(&remark);
+            }
             let outputs = (Output::default(), Output::default());
             let reporter = launch.program.report_lines.then(|| Reporter::new(launch));
             let (current, initialized) = (None, false);
-            let attendant = Attendant { shared, launch, began, process, link, outputs, reporter, current, initialized };
+            let attendant =
+                Attendant { shared, launch, began, process, limit, link, outputs, reporter, current, initialized };
             attendant.run();
         }
         Err(error) => tell_end(shared, launch, &Fault::NotStarted(error.to_string()), None, false),
@@ -69,6 +75,7 @@ struct Attendant<'a> {
     launch: &'a Launch,
     began: Instant,
     process: Process,
+    limit: Limit,
     link: Link,
     outputs: (Output, Output),
     reporter: Option<Reporter>,
@@ -104,6 +111,12 @@ impl Attendant<'_> {
         let status = self.process.end();
         if let (true, Ok(status)) = (ended_by_itself, status) {
             fault = Fault::Exited(status);
+        }
+        if matches!(fault, Fault::Exited(_) | Fault::HungUp) && self.takes_too_much() {
+            fault = Fault::OutOfMemory;
+        }
+        if let Some(remark) = self.limit.end() {
+            self.speaker().remark(&remark);
         }
         self.drain();
         self.report_end(fault.end());
@@ -177,9 +190,8 @@ impl Attendant<'_> {
         if self.outputs.0.ended {
             all.swap(3, 4);
         }
-        let watches_memory = self.launch.program.memory_bytes.is_some();
         let time = Timespec { tv_sec: 0, tv_nsec: SAMPLE.as_nanos() as i64 };
-        let ready = poll(&mut all[..open], watches_memory.then_some(&time));
+        let ready = poll(&mut all[..open], self.limit.is_set().then_some(&time));
         if ready.is_err() {
             // Interrupted: look again.
             return Heard::default();
@@ -310,9 +322,8 @@ impl Attendant<'_> {
     }
 
     fn takes_too_much(&self) -> bool {
-        let Some(most) = self.launch.program.memory_bytes else { return false };
-        let Some(held) = self.process.holds_more_than(most) else { return false };
-        self.speaker().remark(&format!("killed: {} MiB are resident, memory={}", held >> 20, most >> 20));
+        let Some(remark) = self.limit.passed(&self.process) else { return false };
+        self.speaker().remark(&remark);
         true
     }
 }

@@ -5,11 +5,13 @@
 //! and goes are the core's ([`forebay_core::environment`]).
 
 mod attendant;
+mod control_group;
 mod faults;
 pub mod frame;
 mod launching;
 mod link;
 mod manual;
+mod memory;
 mod output;
 mod post;
 mod process;
@@ -23,6 +25,7 @@ use forebay_core::environment::{Command, EnvironmentId, Environments, Initializa
 use serde::Deserialize;
 
 use self::faults::Fault;
+pub use self::memory::kept_by as memory_kept_by;
 use self::post::{Errand, Farewell, Letter, Post};
 pub use self::process::{end_with_parent, Program};
 use crate::attempts::{Job, Settled, Slot, Task, Token};

@@ -94,23 +94,13 @@ impl Process {
         self.child.wait()
     }
 
-    /// Bytes that the process and its descendants hold, if they are more than `most`. Resident pages are cheap to count; only
-    /// where they are too many it is looked at how many of them are counted twice, because a fork shares them.
-    pub(crate) fn holds_more_than(&self, most: u64) -> Option<u64> {
-        let page = rustix::param::page_size() as u64;
-        let all = self.family();
-        let resident: u64 = all.iter().map(|pid| resident_pages(*pid) * page).sum();
-        let held = || all.iter().map(|pid| proportional_kib(*pid) * 1024).sum::<u64>();
-        (resident > most).then(held).filter(|held| *held > most)
-    }
-
     /// Most bytes that the process and those of its descendants that are alive ever had resident, each for itself.
     pub(crate) fn peak(&self) -> u64 {
         self.family().into_iter().map(peak_kib).sum::<u64>() * 1024
     }
 
     /// The process and its descendants.
-    fn family(&self) -> Vec<i32> {
+    pub(crate) fn family(&self) -> Vec<i32> {
         let mut all = Vec::new();
         let mut waiting = vec![self.pid.as_raw_nonzero().get()];
         while let Some(pid) = waiting.pop() {
@@ -122,24 +112,13 @@ impl Process {
     }
 }
 
-/// Resident pages; one that has ended meanwhile holds nothing.
-fn resident_pages(pid: i32) -> u64 {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0)
-}
-
-/// Resident KiB, a page that is shared by several counted in parts.
-fn proportional_kib(pid: i32) -> u64 {
-    kib_in(pid, "smaps_rollup", "Pss:")
-}
-
 /// Most KiB that were ever resident; one that has ended has lost them already.
 fn peak_kib(pid: i32) -> u64 {
     kib_in(pid, "status", "VmHWM:")
 }
 
 /// A number of KiB out of one of the kernel's files on a process.
-fn kib_in(pid: i32, file: &str, field: &str) -> u64 {
+pub(super) fn kib_in(pid: i32, file: &str, field: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.trim().parse().ok()).unwrap_or(0)

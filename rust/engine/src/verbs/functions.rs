@@ -4,6 +4,7 @@ use serde_json::{json, Map, Value};
 
 use super::{changed, Done};
 use crate::attempts::Slot;
+use crate::environments::memory_kept_by;
 use crate::error::EngineError;
 use crate::state::State;
 
@@ -47,6 +48,7 @@ impl State {
         account["in_use"] = used.running.into();
         account["unreserved_in_use"] = used.unreserved.into();
         account["claimed"] = used.claimed.into();
+        account["memory_limits"] = memory_kept_by();
         account
     }
 }
