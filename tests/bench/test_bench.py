@@ -108,6 +108,11 @@ def test_scenarios_are_chosen_by_name_or_by_its_beginning_and_their_limits_come_
         "stream.put-many",
         "stream.put-many-four",
     ]
+    for word, names in {
+        "memory": ["stream.memory", "queue.memory"],
+        "token-bucket": ["limits.call", "token_bucket.acquire"],
+    }.items():
+        assert [scenario.name for scenario in scenarios.chosen([word])] == names
     with pytest.raises(LookupError, match="no scenario begins with stram; there are limits"):
         scenarios.chosen(["stram"])
 

@@ -52,25 +52,31 @@ def named(name: str) -> Scenario:
 
 
 def chosen(wanted: Sequence[str]) -> list[Scenario]:
-    """Give the scenarios with these names, or whose names begin so; without any, all that a day's run measures.
+    """Give the scenarios whose names begin so, or have such a part ("memory"); without any, all that a day's run measures.
 
     The limits that they are compared with come first.
 
     Raises:
-        LookupError: when nothing begins with one of the names.
+        LookupError: when there is none for one of the names.
 
     """
-    unknown = [name for name in wanted if not any(known.startswith(name) for known in SCENARIOS)]
+    unknown = [word for word in wanted if not any(is_meant(known, word) for known in SCENARIOS)]
     if unknown:
         message = f"no scenario begins with {', '.join(unknown)}; there are {', '.join(SCENARIOS)}"
         raise LookupError(message)
     picked = [
         scenario
         for name, scenario in SCENARIOS.items()
-        if any(name.startswith(start) for start in wanted) or (not wanted and not name.startswith(LONG))
+        if any(is_meant(name, word) for word in wanted) or (not wanted and not name.startswith(LONG))
     ]
     compared = {figure.limit.partition(":")[0] for scenario in picked for figure in scenario.figures if figure.limit}
     return [SCENARIOS[name] for name in SCENARIOS if name in compared | {scenario.name for scenario in picked}]
+
+
+def is_meant(name: str, word: str) -> bool:
+    """Tell whether a scenario is what a word names: the beginning of its name, or a part of it."""
+    plain, asked = name.replace("_", "-"), word.replace("_", "-")
+    return plain.startswith(asked) or asked in plain.split(".")
 
 
 def budget(picked: Sequence[Scenario], runs: int, scale: float) -> float:

@@ -29,7 +29,8 @@ class _RunByDefault(click.Group):
 def bench() -> None:
     """Measure forebay and the limits of this machine.
 
-    `forebay bench [SCENARIO...]` is short for `forebay bench run`; a scenario is a name or the beginning of several.
+    `forebay bench [SCENARIO...]` is short for `forebay bench run`; a scenario is a name, the beginning of several, or a part
+    of their names, as in `forebay bench memory`.
     """
 
 
@@ -100,7 +101,7 @@ def run(
 def _profile(picked: list[harness.Scenario], names: tuple[str, ...], scale: float, directory: Path) -> None:
     with Rack() as rack:
         for scenario in picked:
-            if names and not scenario.name.startswith(names):
+            if names and not any(scenarios.is_meant(scenario.name, word) for word in names):
                 continue  # a limit that only the figures are compared with
             try:
                 rack.start(scenario.servers)
