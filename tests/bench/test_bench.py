@@ -222,6 +222,11 @@ def test_the_report_is_one_page_with_its_charts_in_it(tmp_path):
     assert {link.removeprefix("#") for link in links} <= set(inside), "it refers to nothing outside"
 
 
+def test_every_family_of_scenarios_has_a_heading_in_the_report():
+    families = {name.partition(".")[0] for name in scenarios.SCENARIOS}
+    assert families - {"growth", "dbproxy"} == report.FAMILIES.keys()
+
+
 def test_a_share_of_a_limit_that_is_named_no_more_is_not_shown():
     """A FIFO queue's share of SQLite's cycle went on being shown after its limit had become another one."""
     fifo = result("fifo.backlog", name="rate", limit="limits.sqlite:rate", share_of_limit=5.48)

@@ -39,6 +39,7 @@ FAMILIES: Final = {
     "invoke": ("Asynchronous invocations", "Events accepted, run, and how long each takes to its handler."),
     "destinations": ("Destinations", "What it costs to tell a queue or a file what became of an event."),
     "environments": ("Handlers in processes", "Two processes for each function; no disk is involved."),
+    "concurrency": ("Concurrency", "A thousand handlers at once, and nine functions beside one that is stuck."),
     "start-up": ("Starting", "From nothing to the first record in its handler."),
     "histogram": ("Percentiles", "Recording values and asking for percentiles, and how exact they are."),
     "token_bucket": ("Token buckets", "Asking for a token, from Python."),
@@ -74,7 +75,7 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
         ("The database proxy", _pools(figures)),
     ]
     for name, members in families.items():
-        title, about = FAMILIES.get(name, (name, ""))
+        title, about = FAMILIES[name]
         parts.insert(-3 if name != "limits" else len(parts), (title, _family(about, members)))
     shown_parts = [(title, text) for title, text in parts if text]
     links = " · ".join(
