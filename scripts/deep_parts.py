@@ -93,6 +93,14 @@ PARTS = [
         pytest("runtime/test_process_faults.py"),
     ),
     Part(
+        "needle",
+        "one poison among 1,600 records in flight",
+        "times",
+        10,
+        1,
+        crashes("one_poison_among_1600"),
+    ),
+    Part(
         "simulate",
         "simulated lives of the engine",
         "seeds",

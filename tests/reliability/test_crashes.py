@@ -201,7 +201,7 @@ def test_one_poison_among_1600_in_flight_becomes_one_failure_record(nursery):
     [failure] = asyncio.run(failures())
     assert failure["record"]["requestContext"]["condition"] == "RuntimeInterrupted"
     assert failure["record"]["KinesisBatchInfo"]["batchSize"] == 1
-    print(f"the poison took {deaths} processes along")
+    print(f"figures {json.dumps({'failure_records': 1, 'deaths': deaths})}")
     verdict = check(nursery.facts(), given_up={tuple(poison)}, timeout=600, attempts=deaths + 2)
     assert [text for text in verdict.violations if not text.startswith("duplicate")] == []
 
