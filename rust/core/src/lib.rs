@@ -4,6 +4,7 @@
 //! lets a million deliveries a second be simulated and every promise be tested by moving a number.
 #![forbid(unsafe_code)]
 
+pub mod alias;
 pub mod concurrency;
 pub mod environment;
 pub mod filter;
