@@ -6,6 +6,7 @@ import warnings
 
 from forebay import _core
 from forebay._core import Batch, FifoBatch, FifoBatcher, Histogram, Message, Record
+from forebay.alias import Alias
 from forebay.app import App
 from forebay.errors import (
     AppClosed,
@@ -51,6 +52,7 @@ if typing.TYPE_CHECKING:
     from forebay.destinations import JSONLines
 
 __all__ = [
+    "Alias",
     "App",
     "AppClosed",
     "AuthenticationFailed",

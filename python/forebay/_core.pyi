@@ -19,6 +19,7 @@ __all__ = [
     "Record",
     "TokenBucket",
     "__version__",
+    "check_alias",
     "check_filter_policy",
     "check_filters",
     "check_limits",
@@ -34,15 +35,16 @@ __all__ = [
 __version__: str
 debug_build: bool
 
-# One piece of work, as `Engine.exchange` gives it: (token, slot, kind, event, request_id, deadline_ms, traces).
+# One piece of work, as `Engine.exchange` gives it: (token, slot, kind, event, request_id, deadline_ms, traces, qualifier).
 #   kind 0  invocation: `event` is the payload, JSON bytes
 #   kind 1  batch of a stream or a queue as Lambda's event dict
 #   kind 2  batch of a stream or a queue as a `Batch`
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
 #   kind 4  deliver a failure record: `slot` names the destination, `event` is the record, JSON bytes
 #   kind 7  asynchronous invocation: `event` is the payload, JSON bytes
-# `slot` is the number of the function or destination; `deadline_ms` is wall time; `traces`: each trace context of it, or None.
-Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None]
+# `slot` is the number of the function or destination; `deadline_ms` is wall time; `traces`: each trace context of it, or None;
+# `qualifier`: the version or alias that was asked for, or None.
+Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None, str | None]
 
 # How an attempt ended: (token, status, body, duration_ns).
 #   status 0  returned; `body` is the response as JSON bytes, or None for None
@@ -57,6 +59,9 @@ Resolved: TypeAlias = tuple[int, bool, Any]
 
 def end_with_parent(parent: int) -> None:
     """Be killed when the process `parent`, which must be this one's parent, dies. For execution environments."""
+
+def check_alias(name: str, version: str, weights: dict[str, float], provisioned: int) -> list[tuple[str, int]]:
+    """Refuse an alias that there cannot be; give its versions and their shares of what is provisioned."""
 
 def check_limits(concurrency: int, unreserved_minimum: int, functions: list[tuple[int | None, int]]) -> None:
     """Refuse functions' (reserved, provisioned) concurrency that an account has not, with AWS's text."""
@@ -108,7 +113,7 @@ class Engine:
     def send(self, queue: str, messages: _NewMessages, parent: str | None, trace: str | None = None) -> int: ...
     def send_sync(self, queue: str, messages: _NewMessages, parent: str | None, trace: str | None = None) -> bytes: ...
     def invoke(self, function: str, payload: bytes, trace: str | None = None) -> int: ...
-    def invoke_sync(self, function: str, payload: bytes, trace: str | None = None) -> bytes: ...
+    def invoke_sync(self, function: str, payload: bytes, trace: str | None = None) -> Any: ...
     def invoke_async(self, function: str, payload: bytes, parent: str | None, trace: str | None = None) -> int: ...
     def invoke_async_sync(self, function: str, payload: bytes, parent: str | None, trace: str | None = None) -> str: ...
     def request(self, verb: str, body: bytes) -> int: ...
@@ -272,11 +277,9 @@ class Histogram:
 
         """
     @property
-    def count(self) -> int:
-        """Number of values."""
+    def count(self) -> int: ...
     @property
-    def sum(self) -> float:
-        """Sum of the values."""
+    def sum(self) -> float: ...
     @property
     def mean(self) -> float | None:
         """Arithmetic mean."""
@@ -287,8 +290,7 @@ class Histogram:
     def max(self) -> float | None:
         """Greatest value."""
     @property
-    def zero(self) -> int:
-        """Number of zeros."""
+    def zero(self) -> int: ...
     @property
     def below(self) -> int:
         """Number of values above zero and below 1e-9."""
@@ -420,11 +422,9 @@ class FifoBatcher(Generic[_Id]):
     def delayed(self) -> int:
         """Messages that wait for their delay to end."""
     @property
-    def in_flight(self) -> int:
-        """Messages taken and not settled."""
+    def in_flight(self) -> int: ...
     @property
-    def groups(self) -> int:
-        """Groups that have messages."""
+    def groups(self) -> int: ...
     @property
     def maximum_messages(self) -> int:
         """Most messages, waiting and in flight together."""

@@ -98,7 +98,7 @@ class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
             checks.refuse("clock", clock, "allowed are None and a forebay.testing.VirtualClock")
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._caller = Caller(name)
-        self._declared = Declarations(self.settings, self._caller)
+        self._declared = Declarations(self.settings, self._caller, self._tell)
         self._opened = contextlib.AsyncExitStack()
         self._running: Running | None = None
         self._ended: asyncio.Future[None] | None = None

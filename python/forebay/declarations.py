@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from forebay._core import check_limits
-from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict
+from forebay.alias import Alias
+from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
 from forebay.mapping import Mapping, check_destination
-from forebay.model import limits, names
+from forebay.model import checks, limits, names
+from forebay.model.alias import AliasSettings
 from forebay.model.asynchronous import DESTINATIONS
 from forebay.model.queue import QueueMappingSettings, QueueSettings
 from forebay.model.settings import FunctionSettings, StreamSettings
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from forebay.model.settings import AppSettings
     from forebay.runtime.caller import Caller
 
+    Told = Function[..., Any] | Alias | Mapping | Subscription
+    """What a running engine is told of."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -35,10 +41,12 @@ R = TypeVar("R")
 class Declarations:
     """Everything that was declared in one app."""
 
-    def __init__(self, settings: AppSettings, caller: Caller) -> None:
+    def __init__(self, settings: AppSettings, caller: Caller, tell: Callable[[], None]) -> None:
         self.settings = self.declared = settings
         self._caller = caller
+        self._tell = tell
         self.functions: dict[str, Function[..., Any]] = {}
+        self.aliases: dict[tuple[str, str], Alias] = {}
         self.streams: dict[str, Stream] = {}
         self.queues: dict[str, Queue] = {}
         self.topics: dict[str, Topic] = {}
@@ -46,13 +54,13 @@ class Declarations:
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self.attached: list[AbstractAsyncContextManager[Any]] = []
         self._default_settings: set[Function[..., Any]] = set()
-        self._untold: list[Function[..., Any] | Mapping | Subscription] = []
+        self._untold: list[Told] = []
 
     def __repr__(self) -> str:
         return f"<declarations of app {self.settings.name!r}>"
 
-    def untold(self) -> list[Function[..., Any] | Mapping | Subscription]:
-        """Give the functions, mappings and subscriptions that came since the last call, in order."""
+    def untold(self) -> list[Told]:
+        """Give the functions, versions, aliases, mappings and subscriptions that came since the last call, in order."""
         untold, self._untold = self._untold, []
         return untold
 
@@ -98,6 +106,80 @@ class Declarations:
         if known.declared != settings:
             raise ResourceConflict(f"function {settings.name!r} is declared already, with other settings")
         return known
+
+    def publish(
+        self,
+        function: Function[..., Any],
+        handler: Callable[..., Any] | None,
+        number: int | None,
+        given: dict[str, Any],
+    ) -> str:
+        """Publish a version of a function; give its number, which is the last one's where nothing has changed since."""
+        if self.functions.get(function.name) is not function:
+            raise InvalidParameterValue(f"function {function.name!r} belongs to another app, or is a version itself")
+        bare = _handler_of_version(function, handler)
+        is_process = function.settings.isolation == "process"
+        settings = dataclasses.replace(
+            function.declared,
+            isolation="process" if is_process else inspection.isolation(bare, None),
+            reserved_concurrency=None,
+            rate_limit=None,
+            **given,
+        )
+        provisioned = settings.provisioned_concurrency
+        last = next(reversed(function.versions.values()), None)
+        highest = 0 if last is None else int(last.version)
+        if last is not None and last.handler is bare and number in {None, highest}:
+            if last.declared == settings:
+                return last.version
+            if dataclasses.replace(last.declared, provisioned_concurrency=provisioned) == settings:
+                raise ResourceConflict(
+                    f"version {highest} of function {function.name!r} is published already, with provisioned_concurrency="
+                    f"{last.declared.provisioned_concurrency}, and nothing else has changed since"
+                )
+        if number is not None:
+            checks.integer("number", number, low=highest + 1, high=limits.VERSION_MAX)
+        self._check_limits(function.declared, function, more=provisioned)
+        number = highest + 1 if number is None else number
+        version = Function(bare, settings, function.arn, self._caller, self, version=str(number), latest=function)
+        function.versions[version.version] = version
+        self._untold.append(version)
+        self._tell()
+        return version.version
+
+    def alias(self, function: object, given: dict[str, Any]) -> Alias:
+        """Declare an alias, or give the one that was declared."""
+        if not isinstance(function, Function) or self.functions.get(function.name) is not function:
+            checks.refuse("function", function, "a function of this app")
+        settings = AliasSettings(function=function.name, **given)
+        known = self.aliases.get((function.name, settings.name))
+        if known is not None and known.declared != settings:
+            raise ResourceConflict(f"Alias already exists: {known.arn}, with other settings")
+        if known is not None:
+            return known
+        for version in settings.shares():
+            if version != names.LATEST and version not in function.versions:
+                raise ResourceNotFound(f"Function not found: {function.arn}:{version}")
+        self._check_provisioned_once(function, settings)
+        self._check_limits(function.declared, function, more=settings.provisioned_concurrency)
+        alias = self.aliases[function.name, settings.name] = Alias(function, settings, self._caller)
+        self._untold.append(alias)
+        self._tell()
+        return alias
+
+    def aliases_of(self, function: Function[..., Any]) -> list[Alias]:
+        """Give a function's aliases."""
+        return [alias for alias in self.aliases.values() if alias.function is function]
+
+    def _check_provisioned_once(self, function: Function[..., Any], settings: AliasSettings) -> None:
+        provisioned = {of.version for of in function.versions.values() if of.declared.provisioned_concurrency}
+        for alias in self.aliases_of(function):
+            if alias.declared.provisioned_concurrency:
+                provisioned |= alias.declared.shares().keys()
+        if settings.provisioned_concurrency and provisioned & settings.shares().keys():
+            raise ResourceConflict(
+                "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
+            )
 
     def on_stream(self, handler: Callable[P, R], stream: str, settings: MappingSettings) -> Function[P, R]:
         """Bind a stream to a handler's function; make the function with default settings if there is none."""
@@ -228,7 +310,7 @@ class Declarations:
     def _add(self, handler: Callable[P, R], settings: FunctionSettings) -> Function[P, R]:
         self._check_limits(settings)
         self._take_name(settings.name, handler)
-        function = Function(handler, settings, self._arn(settings.name), self._caller, self.attached)
+        function = Function(handler, settings, self._arn(settings.name), self._caller, self)
         self.functions[settings.name] = function
         self._untold.append(function)
         return function
@@ -236,15 +318,29 @@ class Declarations:
     def as_declared(self) -> AppSettings:
         """Forget what was changed while the app ran; give the app's settings."""
         for function in self.functions.values():
-            function.as_declared()
+            for version in (function, *function.versions.values()):
+                version.as_declared()
+        for alias in self.aliases.values():
+            alias.as_declared()
         self.settings = self.declared
         return self.settings
 
-    def _check_limits(self, new: FunctionSettings, instead_of: Function[..., Any] | None = None) -> None:
-        """Refuse to promise more concurrency than there is."""
-        others = [function.declared for function in self.functions.values() if function is not instead_of]
-        promised = [(each.reserved_concurrency, each.provisioned_concurrency) for each in (*others, new)]
+    def _check_limits(self, new: FunctionSettings, instead_of: Function[..., Any] | None = None, more: int = 0) -> None:
+        """Refuse to promise more concurrency than there is; `more`: that of one more version or alias."""
+        others = [function for function in self.functions.values() if function is not instead_of]
+        promised = [self._promised(function.declared, function) for function in others]
+        reserved, provisioned = self._promised(new, instead_of)
+        promised.append((reserved, provisioned + more))
         check_limits(self.declared.concurrency, self.declared.unreserved_minimum, promised)
+
+    def _promised(self, settings: FunctionSettings, function: Function[..., Any] | None) -> tuple[int | None, int]:
+        """Give what a function has reserved, and what it has provisioned over all its versions and aliases."""
+        more: list[FunctionSettings | AliasSettings] = []
+        if function is not None:
+            more += [version.declared for version in function.versions.values()]
+            more += [alias.declared for alias in self.aliases_of(function)]
+        provisioned = sum(each.provisioned_concurrency for each in more)
+        return settings.reserved_concurrency, settings.provisioned_concurrency + provisioned
 
     def _take_name(self, name: str, handler: Callable[..., Any]) -> None:
         holder = self.functions.get(name)
@@ -256,6 +352,16 @@ class Declarations:
 
     def _arn(self, name: str) -> str:
         return names.function_arn(self.settings.region, self.settings.account, name)
+
+
+def _handler_of_version(function: Function[..., Any], handler: Callable[..., Any] | None) -> Callable[..., Any]:
+    if handler is None or handler is function:
+        return function.handler
+    if function.settings.command is not None:
+        checks.refuse("handler", handler, "a command has no handler: leave it out")
+    if isinstance(handler, Function) or not callable(handler):
+        checks.refuse("handler", handler, "a plain function that takes (event, context), or None for the declared one")
+    return handler
 
 
 def _no_handler(name: str) -> Callable[[Any, Any], Any]:

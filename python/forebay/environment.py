@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from forebay._core import Batch, end_with_parent
-from forebay.model import limits
+from forebay.model import limits, names
 from forebay.runtime import answer, importing, tracing
 from forebay.runtime.context import Context, FunctionFacts
 from forebay.runtime.line import OwnerLine
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from forebay._core import Work
+    from forebay.function import Function
     from forebay.metrics.exporter import Inside
 
 BOOT: Final = (
@@ -41,7 +42,7 @@ INSIDE: Final = "FOREBAY_ENVIRONMENT"
 """Set while the app is imported: it must not be started then."""
 
 READ_BYTES: Final = 1 << 16
-HEAD: Final = struct.Struct("<IBBQ36sH")
+HEAD: Final = struct.Struct("<IBBQ36sHB")
 ANSWER: Final = struct.Struct("<IB")
 INITIALIZED, CANNOT_START, RETURNED, RAISED, MEASURED = 1, 2, 3, 4, 5
 READS, REPORTS, ASYNCHRONOUS = 1, 2, 4
@@ -62,6 +63,7 @@ def main(given: dict[str, Any]) -> NoReturn:
     os.environ[INSIDE] = given["name"]
     try:
         function = importing.load(importing.Reference(**given["reference"]))
+        version = _version(function, given["version"])
         opened = loop.run_until_complete(_open(function.attached))
     except importing.CannotStartError as error:
         _send(engine, CANNOT_START, error.body)
@@ -71,7 +73,7 @@ def main(given: dict[str, Any]) -> NoReturn:
     settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
     function.connect(OwnerLine(settings, loop))
     _rehearse(given, loop)
-    handling = Handling(function.handler, given, loop, wants_batch=function.wants_batch, traced=tracing.found())
+    handling = Handling(version.handler, given, loop, wants_batch=version.wants_batch, traced=tracing.found())
     _send(engine, INITIALIZED, b"")
     inside = _measured(function.attached, engine)
     try:
@@ -82,6 +84,16 @@ def main(given: dict[str, Any]) -> NoReturn:
             with contextlib.suppress(OSError):  # nobody is left to hear it
                 inside.tell(levels=False)
     sys.exit(0)
+
+
+def _version(function: Function[..., Any], number: str) -> Function[..., Any]:
+    if number == names.LATEST:
+        return function
+    version = function.versions.get(number)
+    if version is None:
+        text = f"Version {number} of function '{function.name}' is not published where its module is imported"
+        raise importing.CannotStartError(errors.described(text, "Runtime.HandlerNotFound", []))
+    return version
 
 
 async def _open(resources: Iterable[AbstractAsyncContextManager[Any]]) -> contextlib.AsyncExitStack:
@@ -125,7 +137,7 @@ def _send(engine: socket.socket, kind: int, body: bytes) -> None:
 def _rehearse(given: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
     """Go the way of an invocation with a handler of our own: what Python does once, no first invocation waits for."""
     handling = Handling(lambda event, _: event, given, loop)
-    frame = HEAD.pack(HEAD.size - 4 + len(REHEARSED), answer.INVOCATION + 1, READS, 0, NOBODY, 0) + REHEARSED
+    frame = HEAD.pack(HEAD.size - 4 + len(REHEARSED), answer.INVOCATION + 1, READS, 0, NOBODY, 0, 0) + REHEARSED
     for _ in range(2):
         ours, engines = socket.socketpair()
         with ours, engines:
@@ -148,7 +160,8 @@ class Handling:
     ) -> None:
         facts = FunctionFacts(
             function_name=given["name"],
-            invoked_function_arn=given["arn"],
+            function_arn=given["arn"],
+            function_version=given["version"],
             log_stream_name=given["log_stream"],
             wall=time.time,
             memory_limit_in_mb=str(given["memory"] or limits.MEMORY_MEBIBYTES_DEFAULT),
@@ -169,10 +182,11 @@ class Handling:
     def serve(self, engine: socket.socket, inside: Inside | None) -> None:
         """Take one invocation after the other."""
         while frame := _next(engine, inside):
-            _, kind, flags, deadline_ms, request, traced = HEAD.unpack_from(frame)
-            contexts, body = frame[HEAD.size : HEAD.size + traced], frame[HEAD.size + traced :]
-            traces = tuple(contexts.decode().split("\t")) if contexts else None
-            work = (0, 0, kind - 1, body, request.decode(), deadline_ms, traces)
+            _, kind, flags, deadline_ms, request, traced, asked = HEAD.unpack_from(frame)
+            end = HEAD.size + traced
+            contexts, qualifier = frame[HEAD.size : end].decode(), frame[end : end + asked].decode()
+            traces = tuple(contexts.split("\t")) if contexts else None
+            work = (0, 0, kind - 1, frame[end + asked :], request.decode(), deadline_ms, traces, qualifier or None)
             status, answered = self._run(work, flags)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -181,7 +195,7 @@ class Handling:
             _send(engine, RETURNED if status == answer.RETURNED else RAISED, answered or b"")
 
     def _run(self, work: Work, flags: int) -> answer.Answer:
-        _, _, kind, body, request_id, deadline_ms, traces = work
+        _, _, kind, body, request_id, deadline_ms, traces, qualifier = work
         served, span = self._served, None
         served.reads = bool(flags & READS)
         event: Any
@@ -195,7 +209,7 @@ class Handling:
                 return answer.RAISED, refusal
         else:
             event = payload.loads(body)
-        context = Context(served.facts, request_id, deadline_ms)
+        context = Context(served.facts, request_id, deadline_ms, qualifier)
         context.enter()
         if served.tracing is not None:
             traced = answer.ASYNCHRONOUS if flags & ASYNCHRONOUS else kind

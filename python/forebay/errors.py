@@ -63,11 +63,15 @@ class FunctionError(ForebayError):
 
     Attributes:
         payload: Lambda's error object (``errorMessage``, ``errorType``, ``requestId``, ``stackTrace``).
+        executed_version: the version that failed, ``$LATEST`` or a number.
 
     """
 
-    def __init__(self, message: str, payload: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, message: str, payload: dict[str, Any] | None = None, executed_version: str | None = None
+    ) -> None:
         super().__init__(message)
+        self.executed_version = executed_version
         self.payload = payload if payload is not None else {"errorMessage": message}
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 
-from forebay.model import checks, limits
+from forebay.errors import ResourceNotFound
+from forebay.model import checks, limits, names
+from forebay.model.names import LATEST
 from forebay.runtime import handler as inspection
 from forebay.runtime import tracing
 from forebay.wire import limits as wire_limits
@@ -23,6 +25,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Home(Protocol):
+    """What a function needs of the app that it is declared in."""
+
+    attached: list[AbstractAsyncContextManager[Any]]
+
+    def publish(
+        self,
+        function: Function[..., Any],
+        handler: Callable[..., Any] | None,
+        number: int | None,
+        given: dict[str, Any],
+    ) -> str:
+        """Publish a version; give its number."""
+
+
 class Function(Generic[P, R]):
     """A handler with its settings. Made by `App.function` and `App.on_stream`, never by hand.
 
@@ -36,16 +53,26 @@ class Function(Generic[P, R]):
         settings: FunctionSettings,
         arn: str,
         caller: Caller,
-        attached: Sequence[AbstractAsyncContextManager[Any]],
+        home: Home,
+        *,
+        version: str = LATEST,
+        latest: Function[..., Any] | None = None,
     ) -> None:
         functools.update_wrapper(self, handler)
         self.handler = handler
         self.settings = self.declared = settings
         self.arn = arn
         self.wants_batch = inspection.wants_batch(handler)
-        self.attached = attached
+        self.attached = home.attached
         """What is attached to the app, and opened in each of the function's processes."""
+        self.version = version
+        """`$LATEST`; a number for a published version, whose settings and handler are those of its publication."""
+        self.latest: Function[..., Any] = latest if latest is not None else self
+        """What is declared; the function itself, unless it is a version."""
+        self.versions: dict[str, Function[..., Any]] = {}
+        """What was published, by number."""
         self._caller = caller
+        self._home = home
 
     def declare(self, settings: FunctionSettings, arn: str) -> None:
         """Take the settings of a decorator above the one that made it."""
@@ -72,11 +99,17 @@ class Function(Generic[P, R]):
         """The function's name."""
         return self.settings.name
 
-    async def invoke(self, payload: Any = None) -> Any:
+    @property
+    def qualified(self) -> str:
+        """The name that the engine knows it by."""
+        return self.name if self.version == LATEST else f"{self.name}:{self.version}"
+
+    async def invoke(self, payload: Any = None, *, qualifier: str | None = None) -> Any:
         """Run the function on a payload and give what it returns.
 
         Args:
             payload: any JSON value, at most 6,291,456 bytes as JSON.
+            qualifier: the number of a published version, or an alias; None: what is declared.
 
         Returns:
             The handler's return value, after JSON.
@@ -88,24 +121,42 @@ class Function(Generic[P, R]):
                 `InvocationBacklog`): for a process of the function, or with payloads over 64 MiB together.
             RequestTooLarge: the payload is over its limit.
             InvalidParameterValue: the payload is not JSON.
+            ResourceNotFound: there is no such version or alias.
             AppClosed: the app is not running, or was stopped meanwhile.
 
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 
         """
-        return wire.loads(await self._caller.invoke(self.name, wire.invocation(payload)))
+        if qualifier is None:
+            return wire.loads(await self._caller.invoke(self.name, wire.invocation(payload)))
+        return (await self.invoke_with_version(payload, qualifier=qualifier))[0]
 
-    def invoke_sync(self, payload: Any = None) -> Any:
+    def invoke_sync(self, payload: Any = None, *, qualifier: str | None = None) -> Any:
         """Do as `invoke`, from a thread other than the event loop's."""
-        return wire.loads(self._caller.invoke_sync(self.name, wire.invocation(payload)))
+        if qualifier is None:
+            return wire.loads(self._caller.invoke_sync(self.name, wire.invocation(payload)))
+        return self.invoke_with_version_sync(payload, qualifier=qualifier)[0]
 
-    async def invoke_async(self, payload: Any = None) -> str:
+    async def invoke_with_version(self, payload: Any = None, *, qualifier: str = LATEST) -> tuple[Any, str]:
+        """Do as `invoke`, and tell which version ran: `$LATEST` or a number. Of a failure, `FunctionError` tells it."""
+        body = wire.invocation(payload)
+        response, version = await self._caller.invoke(self._asked(qualifier), body)
+        return wire.loads(response), version
+
+    def invoke_with_version_sync(self, payload: Any = None, *, qualifier: str = LATEST) -> tuple[Any, str]:
+        """Do as `invoke_with_version`, from a thread other than the event loop's."""
+        body = wire.invocation(payload)
+        response, version = self._caller.invoke_sync(self._asked(qualifier), body)
+        return wire.loads(response), version
+
+    async def invoke_async(self, payload: Any = None, *, qualifier: str | None = None) -> str:
         """Have the function run on a payload later, and return when that is durable.
 
         A failed attempt is repeated as the settings say; what becomes of the event in the end goes to its destinations.
 
         Args:
             payload: any JSON value, at most 1,048,576 bytes as JSON.
+            qualifier: the number of a published version, or an alias; None: what is declared. All attempts run one version.
 
         Returns:
             The request id, the same over all attempts.
@@ -115,18 +166,55 @@ class Function(Generic[P, R]):
             StoreFull: there is no room; nothing was accepted.
             RequestTooLarge: the payload is over its limit.
             InvalidParameterValue: the payload is not JSON.
+            ResourceNotFound: there is no such version or alias.
             AppClosed: the app is not running.
 
         Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html
 
         """
-        return await self._caller.invoke_async(self.name, wire.event(payload))
+        return await self._caller.invoke_async(self._asked(qualifier), wire.event(payload))
 
-    def invoke_async_sync(self, payload: Any = None) -> str:
+    def invoke_async_sync(self, payload: Any = None, *, qualifier: str | None = None) -> str:
         """Do as `invoke_async`, from a thread other than the event loop's."""
-        return self._caller.invoke_async_sync(self.name, wire.event(payload))
+        return self._caller.invoke_async_sync(self._asked(qualifier), wire.event(payload))
 
-    async def update(self, **limits: Any) -> None:
+    def publish_version(
+        self,
+        handler: Callable[..., Any] | None = None,
+        *,
+        number: int | None = None,
+        timeout: checks.Seconds | None = None,
+        memory: int | None = None,
+        provisioned_concurrency: int = 0,
+    ) -> str:
+        """Publish a version: a handler and settings that stay as they are while the program runs.
+
+        Versions belong to the program, as functions do: each run publishes its own, in the same order, so that a number means the
+        same handler. Whatever else the function is declared with holds for the version, too; a reservation and a rate are the
+        function's, over all its versions.
+
+        Args:
+            handler: what the version runs; None: the function's own handler.
+            number: above the last one; None: the next. With numbers, old versions can go from the program.
+            timeout: seconds; None: the function's.
+            memory: MiB; None: the function's.
+            provisioned_concurrency: places of this version that are ready at once, as `App.function` has it.
+
+        Returns:
+            The number, as text: that of the last version where nothing has changed since.
+
+        Raises:
+            InvalidParameterValue: an option outside its range.
+            ResourceConflict: nothing has changed since the last version but its provisioned concurrency.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+
+        """
+        own = {"timeout": timeout, "memory": memory, "provisioned_concurrency": provisioned_concurrency}
+        given = {option: value for option, value in own.items() if value is not None}
+        return self._home.publish(self, handler, number, given)
+
+    async def update(self, *, qualifier: str | None = None, **limits: Any) -> None:
         """Change limits while the app runs. What the app declares applies again when it starts next.
 
         What runs over a lowered limit runs on; what waits starts as soon as a raised one allows.
@@ -134,26 +222,40 @@ class Function(Generic[P, R]):
         Args:
             limits: any of `reserved_concurrency`, `provisioned_concurrency` and `rate_limit`, as `App.function` has them;
                 None takes a reservation or a rate away.
+            qualifier: the number of a published version, which has `provisioned_concurrency` alone; None: what is declared.
 
         Raises:
             InvalidParameterValue: an unknown limit, a value outside its range, or more than the app has left.
+            ResourceNotFound: there is no such version.
+            ResourceConflict: an alias has provisioned the version already.
             AppClosed: the app is not running.
 
         """
-        changed, fields = self._limited(limits)
+        version = self._version(qualifier)
+        changed, fields = _limited(version, limits)
         await self._caller.ask("function.update", **fields)
-        self.settings = changed
+        version.settings = changed
 
-    def update_sync(self, **limits: Any) -> None:
+    def update_sync(self, *, qualifier: str | None = None, **limits: Any) -> None:
         """Do as `update`, from a thread other than the event loop's."""
-        changed, fields = self._limited(limits)
+        version = self._version(qualifier)
+        changed, fields = _limited(version, limits)
         self._caller.ask_sync("function.update", **fields)
-        self.settings = changed
+        version.settings = changed
 
-    def _limited(self, given: dict[str, Any]) -> tuple[FunctionSettings, dict[str, Any]]:
-        checks.known_names(given, wire_limits.FUNCTION)
-        changed = dataclasses.replace(self.settings, **given)
-        return changed, {"name": self.name, **wire_limits.function(changed, given)}
+    def _version(self, qualifier: str | None) -> Function[..., Any]:
+        if qualifier is None or qualifier == LATEST:
+            return self
+        version = self.versions.get(qualifier)
+        if version is None:
+            raise ResourceNotFound(f"Function not found: {self.arn}:{qualifier}")
+        return version
+
+    def _asked(self, qualifier: str | None) -> str:
+        if qualifier is None:
+            return self.name
+        names.qualifier(qualifier)
+        return f"{self.name}:{qualifier}"
 
     async def failed(self, limit: int = 100) -> list[dict[str, Any]]:
         """List what was given up, oldest first.
@@ -214,6 +316,12 @@ class Function(Generic[P, R]):
         if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0):
             checks.refuse("rate", rate, "allowed is a number of failures a second above 0, or None")
         return {"function": self.name, "ids": None if ids is None else list(ids), "rate": rate}
+
+
+def _limited(version: Function[..., Any], given: dict[str, Any]) -> tuple[FunctionSettings, dict[str, Any]]:
+    checks.known_names(given, wire_limits.FUNCTION if version.version == LATEST else wire_limits.VERSION)
+    changed = dataclasses.replace(version.settings, **given)
+    return changed, {"name": version.qualified, **wire_limits.function(changed, given)}
 
 
 def _take(answer: dict[str, Any], page: dict[str, Any], failures: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -11,8 +11,9 @@ from forebay.model.asynchronous import AsynchronousSettings
 from forebay.model.settings import DEFAULT_ENVIRONMENTS, FunctionSettings, command_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from forebay.alias import Alias
     from forebay.declarations import Declarations
     from forebay.function import Function
     from forebay.mapping import Target
@@ -102,6 +103,40 @@ class DeclaresFunctions(ABC):
             return function
 
         return declare
+
+    def alias(
+        self,
+        name: str,
+        function: Function[..., Any],
+        version: str,
+        *,
+        weights: Mapping[str, float] | None = None,
+        provisioned_concurrency: int = 0,
+    ) -> Alias:
+        """Declare a name for a version of a function, or for two that share the invocations; or give the one that was declared.
+
+        Args:
+            name: 1 to 128 letters, digits, '-' and '_', and no number.
+            function: a function of this app.
+            version: what `Function.publish_version` gave, or "$LATEST".
+            weights: one more version and its share of the invocations, 0.0 to 1.0: `{"2": 0.1}`. Neither may be "$LATEST".
+            provisioned_concurrency: places of its versions that are ready at once, shared out by weight.
+
+        Raises:
+            InvalidParameterValue: an option outside its range.
+            ResourceNotFound: there is no such version.
+            ResourceConflict: it was declared with other settings, or a version has provisioned concurrency already.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html
+
+        """
+        given = {
+            "name": name,
+            "version": version,
+            "weights": weights,
+            "provisioned_concurrency": provisioned_concurrency,
+        }
+        return self._declared.alias(function, given)
 
     def command_function(
         self,

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from forebay.alias import Alias
 from forebay.errors import InvalidParameterValue
 from forebay.function import Function
 from forebay.model import checks
@@ -22,25 +23,26 @@ if TYPE_CHECKING:
     from forebay.model.mapping import Position
     from forebay.runtime.caller import Caller
 
-    Target = Destination | Function[..., Any] | Queue | Topic
+    Target = Destination | Function[..., Any] | Alias | Queue | Topic
     """What can be told what became of an event or a batch."""
 
 
 def check_destination(target: object, function: Function[..., Any] | None, option: str = "on_failure") -> None:
     """Refuse what no record can be delivered to."""
-    if target is not None and target is function:
+    of = target.function if isinstance(target, Alias) else target
+    if of is not None and of is function:
         raise InvalidParameterValue("You can't specify the function as a destination for itself.")
     deliver = getattr(target, "deliver", None)
     if isinstance(target, Queue) and target.settings.fifo:
         raise InvalidParameterValue(
             f"The destination ARN {target.arn} is invalid. {option}: a FIFO queue takes no records; use a standard queue"
         )
-    if target is None or isinstance(target, Function | Queue | Topic) or inspect.iscoroutinefunction(deliver):
+    if target is None or isinstance(target, Function | Alias | Queue | Topic) or inspect.iscoroutinefunction(deliver):
         return
     checks.refuse(
         option,
         target,
-        "a function, a queue, a topic, a forebay.JSONLines, or any object with `async def deliver(self, record)`",
+        "a function, an alias, a queue, a topic, a forebay.JSONLines, or any object with `async def deliver(self, record)`",
     )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from forebay.environment import BOOT
 from forebay.model import limits
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from forebay.function import Function
     from forebay.model.settings import AppSettings
-
-LATEST: Final = "$LATEST"
 
 
 def registration(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def registration(function: Function[..., Any], app: AppSettings, log_stream: str
         "variables": list(_variables(function, app, log_stream).items()),
         "function_arn": function.arn,
         "directory": os.getcwd(),  # noqa: PTH109  text is wanted
-        "version": LATEST,
+        "version": function.version,
         "memory_mebibytes": _memory(function),
         "report_lines": lifetime.report_lines,
         "closing_ms": wire_mapping.milliseconds(limits.CLOSING_SECONDS) if closes else 0,
@@ -71,9 +69,10 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
     given = {
         "path": sys.path,
         "parent": os.getpid(),
-        "reference": asdict(importing.reference(function, function.handler)),
+        "reference": asdict(importing.reference(function.latest, function.latest.handler)),
         "name": function.name,
         "arn": function.arn,
+        "version": function.version,
         "log_stream": log_stream,
         "memory": function.settings.memory,
         "engine": client if has_door else None,
@@ -86,7 +85,7 @@ def _variables(function: Function[..., Any], app: AppSettings, log_stream: str) 
     settings = function.settings
     return {
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": LATEST,
+        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_memory(function)),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,

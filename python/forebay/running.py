@@ -6,32 +6,26 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
-import uuid
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay import processes
 from forebay._core import Engine
+from forebay.alias import Alias
 from forebay.clock import ManualClock
-from forebay.destinations import JSONLines
 from forebay.errors import AppClosed, ForebayError, OwnerLost
 from forebay.function import Function
 from forebay.mapping import Mapping
 from forebay.metrics.exporter import Exporter, Measured
 from forebay.model import limits
-from forebay.model.asynchronous import DESTINATIONS
 from forebay.model.topic import Subscription
 from forebay.queue import Queue
 from forebay.runtime import tracing
-from forebay.runtime.context import FunctionFacts
 from forebay.runtime.keeper import PATIENCE_SECONDS, Keeper
-from forebay.runtime.port import Served
 from forebay.runtime.runner import Runner
-from forebay.runtime.tasks import TaskEnvironment
-from forebay.runtime.threads import ThreadEnvironment, ThreadPool
+from forebay.runtime.threads import ThreadPool
+from forebay.serving import Serving
 from forebay.topic import Topic
-from forebay.wire import asynchronous as wire_asynchronous
 from forebay.wire import limits as wire_limits
 from forebay.wire import mapping as wire_mapping
 from forebay.wire import payload
@@ -42,8 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from forebay.clock import Clock
-    from forebay.declarations import Declarations
-    from forebay.destinations import Destination
+    from forebay.declarations import Declarations, Told
     from forebay.model.metrics import MetricsAddress
     from forebay.model.settings import AppSettings, StreamSettings
     from forebay.runtime.caller import Caller
@@ -67,14 +60,12 @@ class Running:
         self._caller = caller
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[$LATEST]{uuid.uuid4().hex}"
         self._metrics = metrics
         self._tracing = tracing.found()
-        self._served: dict[str, Served] = {}
-        self._files: list[JSONLines] = []
         self._stop_by = float("inf")
         self.runner = Runner(self._loop, clock, ThreadPool(limits.CONCURRENCY_MAX, self._loop))
         self.runner.asks_through_loop |= settings.serve is False
+        self._serving = Serving(declared, clock, self.runner, self._tracing)
         self._keeping: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
@@ -143,7 +134,9 @@ class Running:
         answers = self._add_sources()
         if engine is not None and self._runs:
             for function in declared.functions.values():
-                self._add_function(engine, function)
+                for version in (function, *function.versions.values()):
+                    self._serving.add_function(engine, version)
+            answers += [self._add_alias(alias) for alias in declared.aliases.values()]
             answers += [self._add_mapping(mapping) for mapping in declared.mappings.values()]
             answers += self._add_subscriptions("function")
             engine.start()
@@ -179,14 +172,16 @@ class Running:
         if refused:
             raise refused[0]
 
-    def _tell_one(self, item: Function[..., Any] | Mapping | Subscription) -> None:
+    def _tell_one(self, item: Told) -> None:
         engine, runs = self.runner.engine, self._runs
         if isinstance(item, Subscription) and (runs or item.kind == "queue"):
             self._add_subscription(item).add_done_callback(partial(_told, item))
         elif engine is None or not runs:
             return  # told when this process takes over
         elif isinstance(item, Function):
-            self._add_function(engine, item)
+            self._serving.add_function(engine, item)
+        elif isinstance(item, Alias):
+            self._add_alias(item).add_done_callback(partial(_told, item))
         elif isinstance(item, Mapping):
             self._add_mapping(item).add_done_callback(partial(_told, item))
 
@@ -219,43 +214,8 @@ class Running:
     def _add_subscription(self, subscription: Subscription) -> asyncio.Future[bytes]:
         return self._caller.request("topic.subscribe", **wire_topic.settings(subscription))
 
-    def _add_function(self, engine: Engine, function: Function[..., Any]) -> None:
-        facts = FunctionFacts(
-            function_name=function.name,
-            invoked_function_arn=function.arn,
-            log_stream_name=self._log_stream,
-            wall=self._clock.time,
-        )
-        wants = function.wants_batch
-        served = Served(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
-        served.limits = wire_limits.function(function.settings)
-        self._served[function.name] = served
-        self._add_destinations(engine, function)
-        slot = self._register(engine, function, served)
-        runner = self.runner
-        # To processes the engine hands work itself.
-        if function.settings.isolation == "task":
-            runner.serve(slot, self._in_tasks(served))
-        elif function.settings.isolation == "thread":
-            runner.serve(slot, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
-
-    def _register(self, engine: Engine, function: Function[..., Any], served: Served) -> int:
-        settings: dict[str, Any] = {
-            "kind": "function",
-            "name": function.name,
-            "timeout_ms": wire_mapping.milliseconds(function.settings.timeout),
-            "isolation": function.settings.isolation,
-            "wants": "batch" if function.wants_batch else "event",
-            "response": served.reads,
-            **served.limits,
-            "asynchronous": wire_asynchronous.settings(
-                function.settings.asynchronous, self._name_destinations(function)
-            ),
-        }
-        if function.settings.isolation == "process":
-            self.runner.hear_of_processes()
-            settings["environment"] = processes.registration(function, self._settings, self._log_stream)
-        return engine.function(payload.dumps(settings))
+    def _add_alias(self, alias: Alias) -> asyncio.Future[bytes]:
+        return self._caller.request("alias.declare", **asdict(alias.settings))
 
     def _add_mapping(self, mapping: Mapping) -> asyncio.Future[bytes]:
         mapping.follow(self)
@@ -266,61 +226,9 @@ class Running:
     def prepare(self, mapping: Mapping) -> str | None:
         """Make the runtime fit a mapping's settings; give the name of its destination."""
         engine = self.runner.engine
-        target = getattr(mapping.settings, "on_failure", None)
-        name = f"on_failure:{mapping.source}/{mapping.function.name}" if target is not None else None
-        if isinstance(target, Queue | Topic):
-            name = self._in_store(target)
-        if engine is None or not self._runs:
-            return name
-        function = mapping.function
-        served = self._served[function.name]
-        mappings = [other for other in self._declared.mappings.values() if other.function is function]
-        arns = {other: arn for (arn, _), other in self._declared.mappings.items()}
-        served.reports = frozenset(arns[other] for other in mappings if other.settings.report_batch_item_failures)
-        reads = bool(served.reports) or any(getattr(other.settings, "tumbling_window", 0) for other in mappings)
-        if reads != served.reads:
-            served.reads = reads
-            self._register(engine, function, served)
-        if name is not None and name.startswith("on_failure:"):
-            self._add_destination(engine, name, target)
-        return name
-
-    def _in_store(self, target: object) -> str | None:
-        """Name a destination that is part of this app's store, and is told in the same commit."""
-        if isinstance(target, Function) and self._declared.functions.get(target.name) is target:
-            return f"function:{target.name}"
-        if isinstance(target, Queue):
-            return f"queue:{target.name}"
-        if isinstance(target, Topic):
-            return f"topic:{target.name}"
-        return None
-
-    def _name_destinations(self, function: Function[..., Any]) -> dict[str, str]:
-        """Name the destinations of a function's asynchronous invocations."""
-        given = {option: getattr(function.settings.asynchronous, option) for option in DESTINATIONS}
-        return {
-            option: self._in_store(target) or f"{option}:{function.name}"
-            for option, target in given.items()
-            if target is not None
-        }
-
-    def _add_destinations(self, engine: Engine, function: Function[..., Any]) -> None:
-        for option, name in self._name_destinations(function).items():
-            if name.startswith(f"{option}:"):
-                self._add_destination(engine, name, getattr(function.settings.asynchronous, option))
-
-    def _add_destination(self, engine: Engine, name: str, target: Any) -> None:
-        if isinstance(target, JSONLines) and target not in self._files:
-            self._files.append(target)
-        slot = engine.function(payload.dumps({"kind": "destination", "name": name, "type": _kind_of(target)}))
-        facts = FunctionFacts(function_name=name, invoked_function_arn="", log_stream_name="", wall=self._clock.time)
-        served = Served(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
-        self.runner.serve(slot, self._in_tasks(served))
-
-    def _in_tasks(self, served: Served) -> TaskEnvironment:
-        runner = self.runner
-        # A manual clock starts handlers in the middle of answering somebody: they wait for the loop's next pass.
-        return TaskEnvironment(served, runner, self._loop, runner.now_ns, eager=runner.manual is None)
+        if engine is not None and self._runs:
+            self._serving.fit(engine, mapping)
+        return self._serving.name_destination(mapping)
 
     # --- the end
 
@@ -386,8 +294,7 @@ class Running:
         self.runner.pool.close()
         if engine is not None:
             engine.close()
-        for file in self._files:
-            file.close()
+        self._serving.close()
 
     def forked(self) -> None:
         """Refuse everything in the child of a fork: the store, the connection and the loop are its parent's."""
@@ -426,25 +333,3 @@ def _told(what: object, answer: asyncio.Future[Any]) -> None:
     error = None if answer.cancelled() else answer.exception()
     if error is not None:
         log.error("%r failed: %s", what, error)
-
-
-def _kind_of(target: object) -> str:
-    """Name the kind of a destination, for its metrics."""
-    if isinstance(target, Function):
-        return "function"
-    return "jsonlines" if isinstance(target, JSONLines) else "object"
-
-
-def _delivering(target: Function[..., Any] | Destination) -> Callable[[bytes, Any], Any]:
-    if isinstance(target, Function):
-        invoke = target.invoke
-
-        async def deliver(record: bytes, _context: object) -> None:
-            await invoke(payload.loads(record))
-    else:
-        take = target.deliver
-
-        async def deliver(record: bytes, _context: object) -> None:
-            await take(payload.loads(record))
-
-    return deliver

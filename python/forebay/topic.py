@@ -161,7 +161,7 @@ class Topic(Declared[TopicSettings]):
 
 def _endpoint(endpoint: object) -> tuple[Any, str]:
     if not isinstance(endpoint, Queue | Function):
-        checks.refuse("endpoint", endpoint, "allowed are a queue and a function of the app")
+        checks.refuse("endpoint", endpoint, "allowed are a queue and a function of the app; not an alias")
     return "queue" if isinstance(endpoint, Queue) else "function", endpoint.name
 
 

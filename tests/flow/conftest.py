@@ -1,11 +1,15 @@
 """Whole paths on the virtual clock: nothing here sleeps."""
 
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from forebay import App
 from forebay.testing import VirtualClock
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
@@ -16,6 +20,23 @@ def clock(forebay_clock):
 @pytest.fixture
 def app(forebay_app, no_task_is_left):
     return forebay_app
+
+
+@pytest.fixture
+def make(clock, no_task_is_left):
+    """Make an app of which nothing is set aside unless a test says so."""
+    return lambda **options: App("t", store=":memory:", clock=clock, **{"unreserved_minimum": 0, **options})
+
+
+@pytest.fixture
+def price(app):
+    """Declare a function with two versions of other handlers than its own."""
+    from published import told
+
+    function = app.function("price")(told("latest"))
+    assert function.publish_version(told("first")) == "1"
+    assert function.publish_version(told("second")) == "2"
+    return function
 
 
 @dataclass

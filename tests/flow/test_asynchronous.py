@@ -346,7 +346,10 @@ async def test_invoke_and_invoke_async_do_not_disturb_each_other(app, clock):
         ({"retry_delays": [1, 2, 3]}, "retry_delays"),
         ({"retry_delays": [-1]}, "retry_delays=-1"),
         ({"retry_delays": "12"}, "retry_delays"),
-        ({"on_success": "a queue"}, "on_success='a queue': a function, a queue, a topic, a forebay.JSONLines"),
+        (
+            {"on_success": "a queue"},
+            "on_success='a queue': a function, an alias, a queue, a topic, a forebay.JSONLines",
+        ),
         ({"on_failure": object()}, "on_failure="),
         ({"dead_letter_queue": 5}, "dead_letter_queue=5"),
     ],

@@ -5,18 +5,12 @@ from collections import Counter
 
 import pytest
 
-from forebay import App, Batch, InvalidParameterValue, ResourceNotFound, Scaling, TooManyRequests
+from forebay import Batch, InvalidParameterValue, ResourceNotFound, Scaling, TooManyRequests
 
 ACCOUNT_FULL = "ConcurrentInvocationLimitExceeded"
 RESERVED_FULL = "ReservedFunctionConcurrentInvocationLimitExceeded"
 RATE = "FunctionInvocationRateLimitExceeded"
 RESERVED_RATE = "ReservedFunctionInvocationRateLimitExceeded"
-
-
-@pytest.fixture
-def make(clock, no_task_is_left):
-    """Make an app of which nothing is set aside unless a test says so."""
-    return lambda **options: App("t", store=":memory:", clock=clock, **{"unreserved_minimum": 0, **options})
 
 
 def sleeper(app, clock, name="f", takes=1.0, **options):

@@ -5,6 +5,7 @@ import types
 import forebay
 
 NAMES = [
+    "Alias",
     "App",
     "AppClosed",
     "AuthenticationFailed",

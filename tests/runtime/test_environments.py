@@ -38,7 +38,7 @@ class Ends(list):
 
 
 def served(handler):
-    facts = FunctionFacts(function_name="f", invoked_function_arn="arn", log_stream_name="log", wall=lambda: 0.0)
+    facts = FunctionFacts(function_name="f", function_arn="arn", log_stream_name="log", wall=lambda: 0.0)
     return Served(handler=handler, facts=facts, wants_batch=False)
 
 
@@ -59,7 +59,7 @@ async def test_an_attempt_runs_in_a_real_task_named_by_its_request():
         async with asyncio.timeout(5), asyncio.TaskGroup() as group:
             group.create_task(asyncio.sleep(0))
 
-    tasks(handler, ends).start((1, 0, answer.EVENT, {}, "request-1", FAR, None))
+    tasks(handler, ends).start((1, 0, answer.EVENT, {}, "request-1", FAR, None, None))
     await passes()
     assert names == ["request-1"]
     assert ends == [(1, answer.RETURNED, None, 0)]
@@ -74,7 +74,7 @@ async def test_a_response_is_handed_over_where_somebody_reads_it(status, reads, 
 
     environment = tasks(handler, ends)
     environment._served.reads = reads
-    environment.start((1, 0, answer.EVENT, {}, "r", FAR, None))
+    environment.start((1, 0, answer.EVENT, {}, "r", FAR, None, None))
     await passes()
     assert ends == [(1, status, body, 0)]
 
@@ -87,7 +87,7 @@ async def test_a_stopped_attempt_is_told_of_once_when_it_has_ended(begun):
         await asyncio.sleep(60)
 
     environment = tasks(handler, ends)
-    environment.start((1, 0, answer.EVENT, {}, "r", FAR, None))
+    environment.start((1, 0, answer.EVENT, {}, "r", FAR, None, None))
     if begun:
         await passes()
     environment.stop(1, answer.STOPPED)
@@ -109,7 +109,7 @@ async def test_a_late_answer_counts_as_stopped():
         return "late"
 
     environment = tasks(handler, ends)
-    environment.start((1, 0, answer.INVOCATION, b"null", "r", FAR, None))
+    environment.start((1, 0, answer.INVOCATION, b"null", "r", FAR, None, None))
     await passes()
     environment.stop(1, answer.STOPPED)
     await passes()
@@ -130,7 +130,7 @@ async def test_a_failure_holds_no_frame_alive():
         held.append(weakref.ref(big))
         raise ValueError("no")
 
-    tasks(handler, ends).start((1, 0, answer.EVENT, {}, "r", FAR, None))
+    tasks(handler, ends).start((1, 0, answer.EVENT, {}, "r", FAR, None, None))
     await passes()
     gc.collect()
     assert held[0]() is None
@@ -143,7 +143,7 @@ async def test_a_payload_that_is_no_json_fails_the_attempt():
     async def handler(event, context):
         raise AssertionError
 
-    tasks(handler, ends).start((1, 0, answer.INVOCATION, b"{", "r", FAR, None))
+    tasks(handler, ends).start((1, 0, answer.INVOCATION, b"{", "r", FAR, None, None))
     await passes()
     assert payload.loads(ends[0][2])["errorType"] == "Runtime.UnmarshalError"
 
@@ -158,12 +158,12 @@ async def test_threads_are_reused_and_never_more_than_allowed():
 
     environment = ThreadEnvironment(served(handler), ends, pool, lambda: 0)
     for token in range(20):
-        environment.start((token, 0, answer.EVENT, {}, "r", FAR, None))
+        environment.start((token, 0, answer.EVENT, {}, "r", FAR, None, None))
     gate.set()
     await ends.at_least(20)
     assert sorted(token for token, *_ in ends) == list(range(20))
     for token in range(20, 40):
-        environment.start((token, 0, answer.EVENT, {}, "r", FAR, None))
+        environment.start((token, 0, answer.EVENT, {}, "r", FAR, None, None))
         await ends.at_least(token + 1)
     assert len(names) <= 3
     pool.close()
@@ -178,7 +178,7 @@ async def test_a_thread_cannot_be_stopped_and_its_answer_is_refused():
         return "late"
 
     environment = ThreadEnvironment(served(handler), ends, pool, lambda: 0)
-    environment.start((1, 0, answer.INVOCATION, b"null", "r", FAR, None))
+    environment.start((1, 0, answer.INVOCATION, b"null", "r", FAR, None, None))
     environment.stop(1, answer.STOPPED)
     await asyncio.sleep(0.01)
     assert ends == []
@@ -206,7 +206,7 @@ class Engine:
 async def test_all_that_ends_in_one_pass_of_the_loop_goes_out_together():
     loop = asyncio.get_running_loop()
     runner = Runner(loop, SystemClock(), ThreadPool(1, loop))
-    engine = Engine([(token, 0, answer.EVENT, {}, "r", FAR, None) for token in range(100)])
+    engine = Engine([(token, 0, answer.EVENT, {}, "r", FAR, None, None) for token in range(100)])
     runner._engine = engine
 
     async def handler(event, context):
@@ -227,7 +227,7 @@ async def test_failed_attempts_are_told_of_once_a_second(caplog):
     environment = TaskEnvironment(served(handler), ends, asyncio.get_running_loop(), lambda: now[0])
     for second in (0, 0.1, 0.2, 1.5):
         now[0] = int(second * 1e9)
-        environment.start((1, 0, answer.EVENT, {}, "r", FAR, None))
+        environment.start((1, 0, answer.EVENT, {}, "r", FAR, None, None))
         await passes()
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2
@@ -245,7 +245,7 @@ async def test_nothing_that_a_handler_raises_gets_out_of_its_task(error, eager):
 
     facts = served(handler)
     TaskEnvironment(facts, ends, asyncio.get_running_loop(), lambda: 0, eager=eager).start(
-        (1, 0, answer.EVENT, {}, "r", FAR, None)
+        (1, 0, answer.EVENT, {}, "r", FAR, None, None)
     )
     await passes()
     [(_, status, body, _)] = ends

@@ -46,6 +46,16 @@ async def test_an_invocation_comes_with_lambdas_headers_and_variables(app):
     assert answer["variables"]["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
 
 
+async def test_a_version_of_a_command_is_told_which_it_is_and_what_was_asked_for(app):
+    function = client(app, "well")
+    live = app.alias("live", function, function.publish_version(timeout=9))
+    async with app:
+        answer, version = await live.invoke_with_version()
+    assert version == "1"
+    assert answer["headers"]["lambda-runtime-invoked-function-arn"] == live.arn
+    assert answer["variables"]["AWS_LAMBDA_FUNCTION_VERSION"] == "1"
+
+
 async def test_answers_that_are_not_the_invocations_are_refused_as_documented(app):
     function = client(app, "wrongly")
     async with app:

@@ -1,4 +1,4 @@
-"""`forebay function`: look at functions, and change what they are limited to."""
+"""`forebay function`: look at functions, change what they are limited to, and where their aliases point."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option, show, table
 from forebay.errors import InvalidParameterValue
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def function() -> None:
-    """Look at functions, and change what they are limited to."""
+    """Look at functions, change what they are limited to, and where their aliases point."""
 
 
 @function.command("list")
@@ -36,19 +37,92 @@ def list_(store: Path, output: str) -> None:
 
 @function.command()
 @click.argument("name")
-@click.argument("limits", nargs=-1, required=True, metavar="LIMIT=VALUE...")
+@qualifier_option
 @store_option
 @output_option
-def update(name: str, limits: tuple[str, ...], store: Path, output: str) -> None:
+def describe(name: str, qualifier: str | None, store: Path, output: str) -> None:
+    """Tell what a function is limited to and doing, with its versions and aliases; or one of these."""
+    with reach(store) as reached:
+        described = reached.ask("function.describe", name=qualified(name, qualifier))
+    show(described, output, text=_described(described))
+
+
+@function.command()
+@click.argument("name")
+@click.argument("limits", nargs=-1, required=True, metavar="LIMIT=VALUE...")
+@qualifier_option
+@store_option
+@output_option
+def update(name: str, limits: tuple[str, ...], qualifier: str | None, store: Path, output: str) -> None:
     """Change limits while the function runs.
 
-    LIMIT is reserved_concurrency, provisioned_concurrency or rate_limit, VALUE a number, or null to take the limit away. What the
-    app declares applies again when it starts next.
+    LIMIT is reserved_concurrency, provisioned_concurrency or rate_limit, VALUE a number, or null to take the limit away; a
+    version has provisioned_concurrency alone. What the app declares applies again when it starts next.
     """
     changes = dict(_limit(text) for text in limits)
     with reach(store) as reached:
-        described = reached.ask("function.update", name=name, **changes)
-    show(described, output, text=table([described], _COLUMNS))
+        described = reached.ask("function.update", name=qualified(name, qualifier), **changes)
+    show(described, output, text=_described(described))
+
+
+@function.command()
+@click.argument("name")
+@click.argument("alias")
+@click.option("--version", help="The version it points to.")
+@click.option(
+    "--weight", metavar="VERSION=SHARE", help="One more version, and its share of the invocations, 0.0 to 1.0."
+)
+@click.option("--whole", is_flag=True, help="No more version beside the first: it gets all invocations.")
+@click.option("--provisioned-concurrency", type=int, help="Places that are ready at once, shared out by weight.")
+@store_option
+@output_option
+def alias(
+    *,
+    name: str,
+    alias: str,
+    version: str | None,
+    weight: str | None,
+    whole: bool,
+    provisioned_concurrency: int | None,
+    store: Path,
+    output: str,
+) -> None:
+    """Point an alias somewhere else while the function runs.
+
+    What is left out stays. What the app declares applies again when it starts next.
+    """
+    if whole and weight is not None:
+        raise InvalidParameterValue("give --weight or --whole, not both")
+    weights = {} if whole else _weights(weight)
+    asked = {"version": version, "weights": weights, "provisioned_concurrency": provisioned_concurrency}
+    changes = {setting: value for setting, value in asked.items() if value is not None}
+    with reach(store) as reached:
+        described = reached.ask("alias.update", function=name, name=alias, **changes)
+    show(described, output, text=table([described], _ALIASES))
+
+
+def _weights(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    version, _, share = text.partition("=")
+    try:
+        return {version: float(share)}
+    except ValueError:
+        raise InvalidParameterValue(f"weight={text!r}: give VERSION=SHARE, for example 2=0.1") from None
+
+
+def _described(described: dict[str, Any]) -> str:
+    """Write a function with its versions and aliases, or one of these."""
+    if "weights" in described:
+        return table([described], _ALIASES)
+    if "reserved_concurrency" not in described:
+        return table([described], _VERSIONS)
+    tables = [table([described], _COLUMNS)]
+    if described.get("versions"):
+        tables.append(table(described["versions"], _VERSIONS))
+    if described.get("aliases"):
+        tables.append(table(described["aliases"], _ALIASES))
+    return "\n\n".join(tables)
 
 
 def _limit(text: str) -> tuple[str, Any]:
@@ -70,4 +144,17 @@ _COLUMNS = [
     ("PROVISIONED", lambda function: f"{function['provisioned_ready']}/{function['provisioned_concurrency']}"),
     ("RATE LIMIT", lambda function: function["rate_limit"]),
     ("TIMEOUT MS", lambda function: function["timeout_ms"]),
+]
+_VERSIONS = [
+    ("VERSION", lambda version: version["name"]),
+    ("ISOLATION", lambda version: version["isolation"]),
+    ("RUNNING", lambda version: version["in_flight"]),
+    ("PROVISIONED", lambda version: f"{version['provisioned_ready']}/{version['provisioned_concurrency']}"),
+    ("TIMEOUT MS", lambda version: version["timeout_ms"]),
+]
+_ALIASES = [
+    ("ALIAS", lambda alias: f"{alias['function']}:{alias['name']}"),
+    ("VERSION", lambda alias: alias["version"]),
+    ("AND", lambda alias: ", ".join(f"{version} ({share:.2%})" for version, share in alias["weights"].items())),
+    ("PROVISIONED", lambda alias: alias["provisioned_concurrency"]),
 ]

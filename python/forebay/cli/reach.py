@@ -44,9 +44,10 @@ class Reached:
         """Put records; they are durable when this returns."""
         return self._engine.put_many_sync(stream, records)
 
-    def invoke(self, function: str, payload: bytes) -> bytes:
-        """Run a function of the app that owns the store."""
-        return self._engine.invoke_sync(function, payload)
+    def invoke(self, function: str, payload: bytes) -> tuple[bytes, str | None]:
+        """Run a function of the app that owns the store; give its response, and the version if one was asked for."""
+        answer = self._engine.invoke_sync(function, payload)
+        return answer if isinstance(answer, tuple) else (answer, None)
 
     def invoke_async(self, function: str, payload: bytes) -> str:
         """Have a function of the app that owns the store run later; give the request id."""

@@ -17,6 +17,7 @@ import uvloop
 
 from forebay import logs
 from forebay.app import App
+from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option, show
 from forebay.errors import AppClosed, FunctionError, InvalidParameterValue
@@ -148,13 +149,16 @@ async def _stop(app: App, signals: asyncio.Queue[str], grace: float) -> None:
 @click.argument("function")
 @click.argument("payload", default="null")
 @click.option("--async", "is_async", is_flag=True, help="Only have it accepted; print the request id.")
+@qualifier_option
 @store_option
 @output_option
-def invoke(*, function: str, payload: str, is_async: bool, store: Path, output: str) -> None:
+def invoke(*, function: str, payload: str, is_async: bool, qualifier: str | None, store: Path, output: str) -> None:
     """Run a function of the running app on PAYLOAD, JSON text ("-": standard input), and print its response.
 
-    When the function fails, its error object is printed instead and the status is 1.
+    When the function fails, its error object is printed instead and the status is 1. With a qualifier, the version that ran is
+    told on standard error.
     """
+    asked = qualified(function, qualifier)
     text = sys.stdin.buffer.read() if payload == "-" else payload.encode()
     try:
         orjson.loads(text)
@@ -164,13 +168,20 @@ def invoke(*, function: str, payload: str, is_async: bool, store: Path, output: 
         if reached.owned:
             raise AppClosed(f"no app runs on {store}: start it with `forebay run`")
         if is_async:
-            request_id = reached.invoke_async(function, wire.checked_event(text))
+            request_id = reached.invoke_async(asked, wire.checked_event(text))
             show({"request_id": request_id}, output, text=request_id)
             return
         try:
-            response = reached.invoke(function, wire.checked_request(text))
+            response, version = reached.invoke(asked, wire.checked_request(text))
         except FunctionError as error:
+            _tell_version(error.executed_version, qualifier)
             click.echo(orjson.dumps(error.payload, option=orjson.OPT_INDENT_2 if output == "text" else 0))
             sys.exit(1)
+    _tell_version(version, qualifier)
     pretty = orjson.dumps(orjson.loads(response), option=orjson.OPT_INDENT_2)
     click.echo(pretty if output == "text" else response)
+
+
+def _tell_version(version: str | None, qualifier: str | None) -> None:
+    if qualifier is not None:
+        click.echo(f"version {version}", err=True)

@@ -18,6 +18,8 @@ RATE_MIN: Final = 1e-9
 RATE_MAX: Final = 1e9
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
+QUALIFIER_CHARACTERS_MAX: Final = 128
+VERSION_MAX: Final = 2**32 - 1
 FUNCTION_NAME_CHARACTERS_MAX: Final = 64
 TIMEOUT_SECONDS_DEFAULT: Final = 3.0
 TIMEOUT_SECONDS_MAX: Final = 1800

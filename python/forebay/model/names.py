@@ -9,8 +9,11 @@ from forebay.model import limits
 from forebay.model.checks import refuse
 
 FIFO: Final = ".fifo"
+LATEST: Final = "$LATEST"
+"""The version of a function that is declared and not published."""
 
 _WORD = re.compile(r"[a-zA-Z0-9_-]+")
+_QUALIFIER = re.compile(r"[a-zA-Z0-9$_-]+")
 _DOTTED = re.compile(r"[a-zA-Z0-9_.-]+")
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -22,6 +25,18 @@ def function_name(name: str) -> str:
     if not isinstance(name, str) or len(name) > longest or not _WORD.fullmatch(name):
         refuse("name", name, f"a function's name has 1 to {longest} letters, digits, '-' and '_'")
     return name
+
+
+def qualifier(text: str) -> str:
+    """Check what may stand behind a function's name: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html."""
+    longest = limits.QUALIFIER_CHARACTERS_MAX
+    if not isinstance(text, str) or len(text) > longest or not _QUALIFIER.fullmatch(text):
+        refuse(
+            "qualifier",
+            text,
+            f"a version's number, '{LATEST}' or an alias: 1 to {longest} letters, digits, '$', '-', '_'",
+        )
+    return text
 
 
 def stream_name(name: str, option: str = "name") -> str:

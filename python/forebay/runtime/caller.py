@@ -82,8 +82,8 @@ class Caller:
         runner, span = self._here("put_many"), self._sending("put", stream, len(records))
         return _ask(runner, span, lambda engine, trace: engine.put_many(stream, records, trace))
 
-    def invoke(self, function: str, body: bytes) -> asyncio.Future[bytes]:
-        """Run a function on a payload."""
+    def invoke(self, function: str, body: bytes) -> asyncio.Future[Any]:
+        """Run a function on a payload. Of `name:qualifier` the answer is the response and the version that ran."""
         runner, span = self._here("invoke"), self._invoking("invoke", function)
         return _ask(runner, span, lambda engine, trace: engine.invoke(function, body, trace))
 
@@ -146,8 +146,8 @@ class Caller:
             lambda engine, trace: engine.put_many(stream, records, trace),
         )
 
-    def invoke_sync(self, function: str, body: bytes) -> bytes:
-        """Run a function on a payload and wait."""
+    def invoke_sync(self, function: str, body: bytes) -> Any:
+        """Run a function on a payload and wait; the answer is as for `invoke`."""
         runner, span = self._elsewhere("invoke"), self._invoking("invoke", function)
         return _wait(
             runner,
@@ -215,7 +215,7 @@ class Caller:
         return None if self._tracing is None else self._tracing.sending(operation, destination, count)
 
     def _invoking(self, operation: str, function: str) -> Sending | None:
-        return None if self._tracing is None else self._tracing.invoking(operation, function)
+        return None if self._tracing is None else self._tracing.invoking(operation, function.partition(":")[0])
 
     # --- who calls from where
 

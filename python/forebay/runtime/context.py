@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from forebay.model import limits
+from forebay.model.names import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,27 +26,28 @@ class FunctionFacts:
     """What every context of one function shares."""
 
     function_name: str
-    invoked_function_arn: str
+    function_arn: str
     log_stream_name: str
     wall: Callable[[], float]
+    function_version: str = LATEST
     memory_limit_in_mb: str = str(limits.MEMORY_MEBIBYTES_DEFAULT)
 
 
 class Context:
     """What a handler is told about its invocation, by Lambda's names."""
 
-    __slots__ = ("_deadline_ms", "_facts", "aws_request_id")
+    __slots__ = ("_deadline_ms", "_facts", "_qualifier", "aws_request_id")
 
     aws_request_id: str
     """Names this attempt."""
 
-    function_version = "$LATEST"
     client_context = None
     tenant_id = None
     identity = CognitoIdentity()
 
-    def __init__(self, facts: FunctionFacts, request_id: str, deadline_ms: int) -> None:
+    def __init__(self, facts: FunctionFacts, request_id: str, deadline_ms: int, qualifier: str | None = None) -> None:
         self._facts = facts
+        self._qualifier = qualifier
         self.aws_request_id = request_id
         self._deadline_ms = deadline_ms
 
@@ -55,9 +57,15 @@ class Context:
         return self._facts.function_name
 
     @property
+    def function_version(self) -> str:
+        """The version that runs: `$LATEST` or a number."""
+        return self._facts.function_version
+
+    @property
     def invoked_function_arn(self) -> str:
-        """The function's ARN."""
-        return self._facts.invoked_function_arn
+        """The function's ARN, and behind it the version or alias that was asked for, if one was."""
+        arn, qualifier = self._facts.function_arn, self._qualifier
+        return arn if qualifier is None else f"{arn}:{qualifier}"
 
     @property
     def memory_limit_in_mb(self) -> str:

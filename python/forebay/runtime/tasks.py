@@ -51,7 +51,7 @@ class TaskEnvironment:
             self._running[work[0]] = task
 
     async def _run(self, work: Work) -> None:
-        token, _, kind, event, request_id, deadline_ms, traces = work
+        token, _, kind, event, request_id, deadline_ms, traces, qualifier = work
         served, now_ns = self._served, self._now_ns
         began = now_ns()
         span = None
@@ -61,7 +61,7 @@ class TaskEnvironment:
                 if refusal is not None:
                     self._finish(token, (answer.RAISED, refusal), began)
                     return
-            context = Context(served.facts, request_id, deadline_ms)
+            context = Context(served.facts, request_id, deadline_ms, qualifier)
             context.enter()
             if served.tracing is not None:
                 span = served.tracing.handling(served.facts.function_name, kind, event, request_id, traces)

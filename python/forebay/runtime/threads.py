@@ -102,14 +102,14 @@ class ThreadEnvironment:
         self._pool.submit(job)
 
     def _run(self, work: Work) -> answer.Answer:
-        token, _, kind, event, request_id, deadline_ms, traces = work
+        token, _, kind, event, request_id, deadline_ms, traces, qualifier = work
         served, span = self._served, None
         try:
             if kind in answer.INVOCATIONS:
                 event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
                 if refusal is not None:
                     return answer.RAISED, refusal
-            context = Context(served.facts, request_id, deadline_ms)
+            context = Context(served.facts, request_id, deadline_ms, qualifier)
             context.enter()
             if served.tracing is not None:
                 span = served.tracing.handling(served.facts.function_name, kind, event, request_id, traces)

@@ -14,6 +14,8 @@ ACCOUNT: Final = ("concurrency", "unreserved_minimum", "scaling", "requests_per_
 """Limits of an app."""
 FUNCTION: Final = ("reserved_concurrency", "provisioned_concurrency", "rate_limit")
 """Limits of a function."""
+VERSION: Final = ("provisioned_concurrency",)
+"""Limits of a published version."""
 
 
 def account(settings: AppSettings, names: Iterable[str] = ACCOUNT) -> dict[str, Any]:

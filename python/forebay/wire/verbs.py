@@ -14,13 +14,14 @@ Settings
     metrics_token? (needed where other machines reach the host)
 
 `Engine.function(settings)`, before or after `start`; the same name again replaces the settings and gives the same slot
-    a function      kind="function", name, timeout_ms, isolation ("task" | "thread"), wants ("event" | "batch"),
+    a function      kind="function", name ("name:number": a published version), timeout_ms, isolation ("task" | "thread"),
+                    wants ("event" | "batch"),
                     response (true: some mapping reads the response of this function; else the body of a stream
                     batch's outcome is always None), asynchronous? {maximum_retry_attempts, maximum_event_age_ms,
                     retry_delays_ms: [ms], on_success?, on_failure?, dead_letter? (names of destinations; "function:<name>",
                     "queue:<name>" and "topic:<name>" are of this store, told in the same commit)}, reserved_concurrency?,
                     provisioned_concurrency, rate_limit?: declared again unchanged they leave alone what `function.update` has
-                    changed
+                    changed; a version has provisioned_concurrency alone
     a destination   kind="destination", name, type ("jsonlines" | "function" | "object"; a metric label)
                     work of kind 4 carries the delivery id as its request id
 
@@ -40,8 +41,10 @@ setting     batch_size, maximum_batching_window_ms, starting_position ("TRIM_HOR
             maximum_record_age_ms (-1 = for ever), bisect_batch_on_function_error, report_batch_item_failures,
             filters (array of patterns, each a JSON text), tumbling_window_ms, on_failure? (a destination's name),
             include_payload, retry_backoff {base_ms, cap_ms, jitter}, enabled
-function    {name, isolation, wants, timeout_ms, reserved_concurrency?, provisioned_concurrency, provisioned_ready (places),
-            rate_limit? (starts a second), in_flight, past_deadline}
+function    {name, version, isolation, wants, timeout_ms, reserved_concurrency?, provisioned_concurrency, provisioned_ready
+            (places), rate_limit? (starts a second), in_flight, past_deadline (of all versions)}; described also versions, aliases
+version     {name ("name:number"), version, isolation, wants, timeout_ms, provisioned_concurrency, provisioned_ready, in_flight}
+alias       {function, name, arn, version, weights {version: share}, provisioned_concurrency}
 account     {concurrency, unreserved_minimum, scaling {per_account, burst, per_minute}, requests_per_second?}; described also
             in_use, unreserved_in_use, claimed (places)
 failure     {id, function, stream?, failed_ms, destination?, undelivered_to?, delivery_attempts, last_error?, record}
@@ -137,6 +140,10 @@ why               {id (a request id, message id or sequence number), cursor?} ->
                   the cursor, it looks on through the store
 
 functions.list    {} -> [function]
+function.describe {name} -> function; version of "name:number", alias of "name:alias". `Engine.invoke` and `invoke_async` take
+                  these names, too; the answer of `invoke` is then the response and the version that ran
+alias.declare     {function, name, version, weights?, provisioned_concurrency?} -> alias. Until the app ends
+alias.update      {function, name, version?, weights?, provisioned_concurrency?} -> alias. What is absent stays
 function.update   {name, reserved_concurrency?, provisioned_concurrency?, rate_limit?} -> function. What is absent stays, null
                   takes a reservation or a rate away. Until the app starts next
 account.describe  {} -> account

@@ -120,6 +120,10 @@ fn numbers(py: Python<'_>, numbers: &[u64]) -> PyResult<Py<PyAny>> {
 fn reply(py: Python<'_>, reply: &Reply, one: bool) -> PyResult<Py<PyAny>> {
     match reply {
         Reply::Json(json) | Reply::Added(json) => Ok(PyBytes::new(py, json).into_any().unbind()),
+        Reply::Executed { json, version } => {
+            let answer = (PyBytes::new(py, json), version.as_str());
+            Ok(answer.into_pyobject(py)?.into_any().unbind())
+        }
         Reply::Request(id) => Ok(PyString::new(py, &uuid_text(*id)).into_any().unbind()),
         Reply::Numbers(given) if one => match given.first() {
             Some(number) => Ok(PyString::new(py, &number.to_string()).into_any().unbind()),
@@ -417,5 +421,6 @@ fn work_tuple(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyTuple>> {
         Task::Deliver(record) => (4, PyBytes::new(py, &record).into_any()),
         Task::Event(payload) => (EVENT, PyBytes::new(py, &payload).into_any()),
     };
-    (work.token, work.slot, kind, event, uuid_text(work.request), work.deadline_ms, traces).into_pyobject(py)
+    let request = uuid_text(work.request);
+    (work.token, work.slot, kind, event, request, work.deadline_ms, traces, work.qualifier.as_deref()).into_pyobject(py)
 }

@@ -24,9 +24,9 @@ fn build<'py>(py: Python<'py>, error: &EngineError) -> PyResult<Bound<'py, PyAny
         EngineError::NotFound(_) => "ResourceNotFound",
         EngineError::Conflict(_) => "ResourceConflict",
         EngineError::Closed(_) => "AppClosed",
-        EngineError::Function { payload, .. } => {
+        EngineError::Function { payload, version, .. } => {
             let payload = crate::json::loads(py, payload.as_bytes())?;
-            return errors.getattr("FunctionError")?.call1((text, payload));
+            return errors.getattr("FunctionError")?.call1((text, payload, version));
         }
         EngineError::TooMany { reason, retry_after_ms, .. } => {
             let seconds = *retry_after_ms as f64 / 1e3;

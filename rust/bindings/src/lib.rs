@@ -1,5 +1,6 @@
 //! `forebay._core`: the stairwell between Python and the engine. A list, and little else.
 
+mod alias;
 mod arguments;
 mod batch;
 mod doctor;
@@ -21,6 +22,8 @@ use pyo3::prelude::*;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::alias::check_alias;
     #[pymodule_export]
     use crate::batch::{Batch, Record};
     #[pymodule_export]

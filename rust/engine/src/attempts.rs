@@ -16,6 +16,7 @@ use crate::port::StoreError;
 use crate::queue::{Messages, QueueJob};
 use crate::slots::{SlotError, SlotId, SlotKind, SlotRecord};
 use crate::state::{State, Timer};
+use crate::versions::Qualifier;
 
 /// Names an attempt in flight. Never reused while an engine lives.
 pub type Token = u64;
@@ -32,7 +33,7 @@ pub(crate) enum Job {
     /// Records that had been given up, run again by an operator's wish.
     Redrive { key: FailureKey, records: Records },
     /// A synchronous invocation.
-    Invoke { payload: Arc<[u8]>, trace: Option<Arc<str>>, waiter: Option<Waiter> },
+    Invoke { payload: Arc<[u8]>, qualifier: Qualifier, trace: Option<Arc<str>>, waiter: Option<Waiter> },
     /// An asynchronous event.
     Event { queue: u64, key: Key, event: Event, interruptions: u32 },
     /// A failure record on its way to a destination.
@@ -40,12 +41,13 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// The trace context of what is no batch.
-    fn trace(&self) -> Option<Arc<str>> {
+    /// The version or alias, and the trace context, that it was asked for with; a batch has its own.
+    fn asked_with(&self) -> (Qualifier, Option<Arc<str>>) {
         match self {
-            Self::Invoke { trace, .. } | Self::Delivery { trace, .. } => trace.clone(),
-            Self::Event { event, .. } => event.trace.clone(),
-            Self::Batch { .. } | Self::Messages(_) | Self::Redrive { .. } => None,
+            Self::Invoke { qualifier, trace, .. } => (qualifier.clone(), trace.clone()),
+            Self::Event { event, .. } => (event.qualifier.clone(), event.trace.clone()),
+            Self::Delivery { trace, .. } => (None, trace.clone()),
+            Self::Batch { .. } | Self::Messages(_) | Self::Redrive { .. } => (None, None),
         }
     }
 
@@ -113,6 +115,8 @@ pub struct Work {
     pub request: u128,
     /// When the attempt must have ended, wall ms.
     pub deadline_ms: u64,
+    /// The version or alias that was asked for.
+    pub qualifier: Option<Arc<str>>,
     /// The trace context of what is no batch: see [`Work::traces`].
     pub trace: Option<Arc<str>>,
     /// What to do.
@@ -266,7 +270,8 @@ impl State {
             if let Some(attempt) = self.attempts.get_mut(token) {
                 let slot = attempt.slot;
                 let request = attempt.request;
-                works.push(Work { token, slot, request, deadline_ms: 0, trace: None, task: Task::Cancel });
+                let task = Task::Cancel;
+                works.push(Work { token, slot, request, deadline_ms: 0, qualifier: None, trace: None, task });
             }
         }
         self.give_places();
@@ -360,8 +365,9 @@ impl State {
             Job::Delivery { record, .. } => Task::Deliver(record.clone()),
         };
         let deadline_ms = now.wall_ms + function.timeout_ns / 1_000_000;
-        let work =
-            Work { token, slot: attempt.slot, request: attempt.request, deadline_ms, trace: attempt.job.trace(), task };
+        let (slot, request) = (attempt.slot, attempt.request);
+        let (qualifier, trace) = attempt.job.asked_with();
+        let work = Work { token, slot, request, deadline_ms, qualifier, trace, task };
         if let Some(poller) = suspect {
             self.keep_suspects(poller);
         }
@@ -390,6 +396,7 @@ impl State {
         let Some(attempt) = self.attempts.get_mut(token) else { return };
         attempt.timed_out = true;
         let (slot, request, waiter) = (attempt.slot, attempt.request, attempt.take_waiter());
+        let is_qualified = matches!(attempt.job, Job::Invoke { qualifier: Some(_), .. });
         let (batch, redrive) = match attempt.job {
             Job::Batch { poller, batch, .. } => (Some((poller, batch)), None),
             Job::Redrive { key, .. } => (None, Some(key.mapping)),
@@ -405,7 +412,7 @@ impl State {
             self.ring = true;
         }
         if let Some(waiter) = waiter {
-            let answer = self.invoke_answer(slot, request, 2, None);
+            let answer = self.invoke_answer(slot, request, is_qualified, (2, None));
             self.answer(waiter, answer);
         }
         if let Some((id, batch)) = batch {

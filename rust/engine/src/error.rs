@@ -29,6 +29,8 @@ pub enum EngineError {
         message: String,
         /// Lambda's error object, JSON.
         payload: String,
+        /// The version that ran.
+        version: String,
     },
     /// A bound was reached.
     #[error("{message}")]
@@ -63,7 +65,14 @@ pub enum Reply {
     Request(u128),
     /// JSON bytes: a handler's response or a verb's.
     Json(Vec<u8>),
-    /// The same of something that was added, which a full disk refuses.
+    /// A handler's response, JSON bytes, and the version that ran: to whoever asked by a qualifier.
+    Executed {
+        /// The response.
+        json: Vec<u8>,
+        /// `$LATEST`, or a number.
+        version: String,
+    },
+    /// The same as `Json` of something that was added, which a full disk refuses.
     Added(Vec<u8>),
 }
 

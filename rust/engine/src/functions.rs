@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use forebay_core::alias::Version;
 use forebay_core::concurrency::{FunctionId, UnitId};
 use serde::Deserialize;
 
@@ -16,6 +17,7 @@ use crate::metrics::Registry;
 use crate::outbox::INVOKE_BYTES_MAX;
 use crate::state::State;
 use crate::trace::{check_trace, kept};
+use crate::versions::{qualified, split, version_of};
 
 /// How long a destination may take for one record.
 const DELIVERY_TIMEOUT_MS: u64 = 60_000;
@@ -25,7 +27,7 @@ const DELIVERY_TIMEOUT_MS: u64 = 60_000;
 pub struct Registration {
     /// `function` or `destination`.
     pub kind: String,
-    /// Unique among its kind.
+    /// Unique among its kind. A published version of a function has its number behind it: `function:1`.
     pub name: String,
     /// How long an attempt may take; a destination has none given.
     #[serde(default)]
@@ -50,6 +52,7 @@ pub struct Registration {
 /// A function or a destination registered in this process.
 pub(crate) struct Function {
     pub(crate) name: String,
+    pub(crate) version: Version,
     pub(crate) timeout_ns: u64,
     pub(crate) as_event: bool,
     pub(crate) isolation: String,
@@ -67,20 +70,31 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    pub(crate) fn new(registration: &Registration, timeout_ms: u64, registry: &Registry) -> Self {
+    fn new(
+        registration: &Registration,
+        (name, version): (&str, Version),
+        timeout_ms: u64,
+        registry: &Registry,
+    ) -> Self {
         Self {
-            name: registration.name.clone(),
+            name: name.to_owned(),
+            version,
             timeout_ns: timeout_ms.saturating_mul(1_000_000),
             as_event: registration.wants.as_deref() != Some("batch"),
             isolation: registration.isolation.clone().unwrap_or_default(),
             asynchronous: registration.asynchronous.clone().unwrap_or_default(),
             armed: None,
             deadlines: VecDeque::new(),
-            meters: FunctionMeters::new(registry, &registration.name),
+            meters: FunctionMeters::new(registry, name, version),
             place: None,
             limits: FunctionLimits::default(),
             declared_limits: FunctionLimits::default(),
         }
+    }
+
+    /// The name under which it is registered, and invoked.
+    pub(crate) fn qualified(&self) -> String {
+        qualified(&self.name, self.version)
     }
 
     /// Take the settings of a later registration; attempts in flight keep their deadlines.
@@ -99,15 +113,17 @@ impl State {
             "destination" => false,
             other => return Err(EngineError::Invalid(format!("kind is {other:?}: allowed are function, destination"))),
         };
+        let version = if is_function { self.check_version(registration)? } else { Version::Latest };
+        let name = if is_function { split(&registration.name).0 } else { &registration.name };
         let names = if is_function { &self.function_names } else { &self.destination_names };
         let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
         let slot = names.get(&registration.name).copied();
         if is_function {
             // First of all: a registration that is refused leaves no function behind that nobody runs.
-            self.check_limits(slot, registration.limits)?;
+            self.check_limits(name, slot, registration.limits)?;
         }
         let is_new = slot.is_none();
-        let function = Function::new(registration, timeout_ms, &self.registry);
+        let function = Function::new(registration, (name, version), timeout_ms, &self.registry);
         let slot = match slot {
             Some(slot) => {
                 self.functions[slot].replace_settings(function);
@@ -121,7 +137,7 @@ impl State {
         let names = if is_function { &mut self.function_names } else { &mut self.destination_names };
         names.insert(registration.name.clone(), slot);
         if is_function && is_new {
-            self.functions[slot].place = Some(self.places.add_function(slot));
+            self.functions[slot].place = Some(self.place_of_new(name, slot));
         }
         if let Some(declared) = &registration.environment {
             self.declare_environments(slot, declared);
@@ -132,40 +148,65 @@ impl State {
         self.bind_mappings()?;
         self.bind_queue_mappings();
         if is_function {
-            self.bind_events_of(&registration.name);
+            self.bind_events_of(slot);
         } else if self.started && is_new {
             self.find_all_undelivered();
         }
         Ok(slot)
     }
 
+    /// The version that is registered, if it can be.
+    fn check_version(&self, registration: &Registration) -> Result<Version, EngineError> {
+        let name = &registration.name;
+        let Some((function, version)) = version_of(name) else {
+            return Err(EngineError::Invalid(format!("name is {name:?}: a version is a number from 1 upwards")));
+        };
+        if version == Version::Latest {
+            return Ok(version);
+        }
+        if !self.function_names.contains_key(function) {
+            return Err(self.no_function(function));
+        }
+        registration.limits.check_of_version()?;
+        Ok(version)
+    }
+
+    /// A place in line: of a new function, or of another version of one.
+    fn place_of_new(&mut self, name: &str, slot: Slot) -> (FunctionId, UnitId) {
+        let known = self.function_names.get(name).and_then(|&known| self.functions[known].place);
+        match known {
+            Some((function, _)) => (function, self.places.add_unit(function, slot)),
+            None => self.places.add_function(slot),
+        }
+    }
+
     pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
         if let Err(error) = check_trace(trace) {
             return self.answer(waiter, Err(error));
         }
-        let refused = match self.function_names.get(function) {
-            Some(_) if self.draining || !self.started => {
+        let refused = match self.address(function) {
+            Ok(_) if self.draining || !self.started => {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
             }
-            Some(&slot) if self.outbox.is_full_of_invokes(payload.len()) => {
+            Ok((slot, _)) if self.outbox.is_full_of_invokes(payload.len()) => {
                 let most = INVOKE_BYTES_MAX >> 20;
                 self.backlog(
                     slot,
                     format!("payloads of {most} MiB wait to be handed to handlers, this one does not fit"),
                 )
             }
-            Some(&slot) => match self.place_of_invoke(slot) {
+            Ok((slot, qualifier)) => match self.place_of_invoke(slot) {
                 Ok(lease) => {
                     self.outbox.invoke_bytes += payload.len();
-                    let mut attempt =
-                        Attempt::new(slot, Job::Invoke { payload, trace: kept(trace), waiter: Some(waiter) }, 1);
+                    let job = Job::Invoke { payload, qualifier, trace: kept(trace), waiter: Some(waiter) };
+                    let mut attempt = Attempt::new(slot, job, 1);
                     attempt.lease = lease;
                     self.ready(attempt, false);
                     return;
                 }
                 Err(refused) => refused,
             },
-            None => self.no_function(function),
+            Err(error) => error,
         };
         self.answer(waiter, Err(refused));
     }

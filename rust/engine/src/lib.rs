@@ -52,3 +52,4 @@ mod threads;
 pub mod topic;
 pub mod trace;
 mod verbs;
+mod versions;

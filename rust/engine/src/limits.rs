@@ -1,6 +1,7 @@
 //! What an account and its functions are limited to, as it is declared and changed while they run.
 
-use forebay_core::concurrency::{Account, AccountLimits, Limits, LimitsError, Scaling, Scope};
+use forebay_core::alias::Version;
+use forebay_core::concurrency::{Account, AccountLimits, Limits, LimitsError, Scaling, Scope, UnitId};
 use forebay_core::token_bucket::Rate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -90,6 +91,18 @@ fn rate(name: &str, per_second: Option<f64>) -> Result<Option<Rate>, EngineError
 }
 
 impl FunctionLimits {
+    /// Refuse for one version what holds for all of them.
+    pub(crate) fn check_of_version(&self) -> Result<(), EngineError> {
+        let given =
+            [("reserved_concurrency", self.reserved_concurrency.is_some()), ("rate_limit", self.rate_limit.is_some())];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                Err(EngineError::Invalid(format!("{name}: it is the function's, over all its versions")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What the pool is told of it.
     fn held(&self) -> Result<Limits, EngineError> {
         Ok(Limits { reserved: self.reserved_concurrency, rate: rate("rate_limit", self.rate_limit)? })
@@ -101,15 +114,25 @@ fn refused(error: LimitsError) -> EngineError {
 }
 
 impl State {
-    /// Whether a function, or one that is new, can be held to what is declared. Changes nothing.
-    pub(crate) fn check_limits(&self, slot: Option<Slot>, declared: FunctionLimits) -> Result<(), EngineError> {
+    /// Whether a function, or a version of it, can be held to what is declared; `slot`: unless it is new. Changes nothing.
+    pub(crate) fn check_limits(
+        &self,
+        name: &str,
+        slot: Option<Slot>,
+        declared: FunctionLimits,
+    ) -> Result<(), EngineError> {
         let known = slot.map(|slot| &self.functions[slot]);
         if known.is_some_and(|function| function.declared_limits == declared) {
             return Ok(());
         }
-        let held = declared.held()?;
+        let latest = self.function_names.get(name).copied();
+        let held = match latest {
+            Some(latest) if slot != Some(latest) => self.functions[latest].limits.held()?,
+            _ => declared.held()?,
+        };
+        let function = latest.and_then(|latest| self.functions[latest].place).map(|(function, _)| function);
         let unit = known.and_then(|function| function.place).map(|(_, unit)| unit);
-        self.places.pool.may_set(unit, held.reserved, declared.provisioned_concurrency).map_err(refused)
+        self.places.pool.may_set(function, unit, held.reserved, declared.provisioned_concurrency).map_err(refused)
     }
 
     /// Refuse a provisioned concurrency outside its range, in the words of `python/forebay/model/checks.py`.
@@ -128,7 +151,9 @@ impl State {
     pub(crate) fn declare_limits(&mut self, slot: Slot, declared: FunctionLimits) -> Result<(), EngineError> {
         let function = &self.functions[slot];
         if function.declared_limits == declared {
-            self.provision_environments(slot, function.limits.provisioned_concurrency as usize);
+            // An alias may have provisioned it.
+            let provisioned = function.place.map_or(0, |(_, unit)| self.places.pool.provisioned(unit).0);
+            self.provision_environments(slot, provisioned as usize);
             return Ok(());
         }
         self.limit_function(slot, declared)?;
@@ -136,27 +161,51 @@ impl State {
         Ok(())
     }
 
-    /// Hold a function to limits from now on. On an error nothing has changed.
+    /// Hold a function, or a version of it, to limits from now on. On an error nothing has changed.
     pub(crate) fn limit_function(&mut self, slot: Slot, limits: FunctionLimits) -> Result<(), EngineError> {
-        let Some((function, unit)) = self.functions[slot].place else { return Ok(()) };
-        let held = limits.held()?;
-        let provisioned = limits.provisioned_concurrency;
-        self.places.pool.set_function(function, held, &[(unit, provisioned)], self.now.mono_ns).map_err(refused)?;
+        let (name, version) = (self.functions[slot].name.clone(), self.functions[slot].version);
+        let share = [(slot, limits.provisioned_concurrency)];
+        if version == Version::Latest {
+            self.hold(limits.held()?, &share)?;
+        } else {
+            limits.check_of_version()?;
+            if !self.leaves_provisioning_to_alias(slot, limits.provisioned_concurrency)? {
+                self.provision(&name, &share)?;
+            }
+        }
         self.functions[slot].limits = limits;
-        if provisioned > 0 {
-            let name = &self.functions[slot].name;
-            let registry = &self.registry;
-            self.places.provisioned.entry(unit).or_insert_with(|| ProvisionedMeters::new(registry, name));
+        for slot in self.slots_of(&name) {
+            if limits.reserved_concurrency == Some(0) {
+                self.refuse_waiting_invocations(slot);
+            }
+            self.bind_events_of(slot);
         }
-        if !self.provision_environments(slot, provisioned as usize) {
-            // In this process there is nothing to be made ready.
-            self.places.pool.provisioned_ready(unit, provisioned);
+        Ok(())
+    }
+
+    /// Provision versions of a function from now on; its other limits stay. On an error nothing has changed.
+    pub(crate) fn provision(&mut self, function: &str, shares: &[(Slot, u32)]) -> Result<(), EngineError> {
+        let Some(&latest) = self.function_names.get(function) else { return Ok(()) };
+        self.hold(self.functions[latest].limits.held()?, shares)
+    }
+
+    fn hold(&mut self, held: Limits, shares: &[(Slot, u32)]) -> Result<(), EngineError> {
+        let unit_of = |&(slot, share): &(Slot, u32)| self.functions[slot].place.map(|(_, unit)| (unit, share));
+        let units: Vec<(UnitId, u32)> = shares.iter().filter_map(unit_of).collect();
+        let Some((function, _)) = shares.first().and_then(|(slot, _)| self.functions[*slot].place) else {
+            return Ok(());
+        };
+        self.places.pool.set_function(function, held, &units, self.now.mono_ns).map_err(refused)?;
+        for (&(slot, provisioned), (unit, _)) in shares.iter().zip(units) {
+            if provisioned > 0 {
+                let (name, registry) = (self.functions[slot].qualified(), &self.registry);
+                self.places.provisioned.entry(unit).or_insert_with(|| ProvisionedMeters::new(registry, &name));
+            }
+            if !self.provision_environments(slot, provisioned as usize) {
+                // In this process there is nothing to be made ready.
+                self.places.pool.provisioned_ready(unit, provisioned);
+            }
         }
-        if limits.reserved_concurrency == Some(0) {
-            self.refuse_waiting_invocations(slot);
-        }
-        let name = self.functions[slot].name.clone();
-        self.bind_events_of(&name);
         Ok(())
     }
 

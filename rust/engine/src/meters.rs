@@ -1,5 +1,6 @@
 //! The handles through which the engine counts, taken once for each function, mapping and stream.
 
+use forebay_core::alias::Version;
 use forebay_core::concurrency::Use;
 use forebay_core::environment::{Counts, Initialization};
 use forebay_core::invocation::face::Condition as EventCondition;
@@ -20,11 +21,16 @@ pub(crate) struct FunctionMeters {
     pub(crate) duration: Distribution,
     pub(crate) in_flight: Gauge,
     pub(crate) zombies: Gauge,
+    /// The same again, of a published version alone.
+    of_version: Option<[Counter; 3]>,
 }
 
 impl FunctionMeters {
-    pub(crate) fn new(registry: &Registry, function: &str) -> Self {
+    pub(crate) fn new(registry: &Registry, function: &str, version: Version) -> Self {
+        let number = version.to_string();
+        let counted = |outcome| registry.counter(Metric::VersionInvocations, &[function, &number, outcome]);
         Self {
+            of_version: (version != Version::Latest).then(|| ["success", "error", "timeout"].map(counted)),
             succeeded: registry.counter(Metric::Invocations, &[function, "success"]),
             failed: registry.counter(Metric::Invocations, &[function, "error"]),
             timed_out: registry.counter(Metric::Invocations, &[function, "timeout"]),
@@ -50,6 +56,9 @@ impl FunctionMeters {
                 self.timeouts.increment();
             }
             _ => return,
+        }
+        if let Some(counters) = &self.of_version {
+            counters[usize::from(status)].increment();
         }
         self.duration.record(duration_ns as f64 / 1e9);
     }

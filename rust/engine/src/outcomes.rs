@@ -59,8 +59,9 @@ impl State {
                     self.redrive_on(key.mapping);
                 }
             }
-            Job::Invoke { waiter: Some(waiter), .. } => {
-                let answer = self.invoke_answer(attempt.slot, attempt.request, status, body);
+            Job::Invoke { waiter: Some(waiter), qualifier, .. } => {
+                let is_qualified = qualifier.is_some();
+                let answer = self.invoke_answer(attempt.slot, attempt.request, is_qualified, (status, body));
                 self.answer(waiter, answer);
             }
             Job::Invoke { waiter: None, .. } => {}
@@ -176,20 +177,24 @@ impl State {
         &self,
         slot: Slot,
         request: u128,
-        status: u8,
-        body: Option<Vec<u8>>,
+        is_qualified: bool,
+        (status, body): (u8, Option<Vec<u8>>),
     ) -> Result<Reply, EngineError> {
         let function = &self.functions[slot];
+        let version = function.version.to_string();
         match status {
-            0 => Ok(Reply::Json(body.unwrap_or_else(|| b"null".to_vec()))),
+            0 => {
+                let json = body.unwrap_or_else(|| b"null".to_vec());
+                Ok(if is_qualified { Reply::Executed { json, version } } else { Reply::Json(json) })
+            }
             2 => {
                 let (message, payload) = self.timeout_error(slot, request);
-                Err(EngineError::Function { message, payload })
+                Err(EngineError::Function { message, payload, version })
             }
             1 => {
                 let payload = body.map_or_else(|| "{}".to_owned(), |body| String::from_utf8_lossy(&body).into_owned());
                 let message = error_message(&payload);
-                Err(EngineError::Function { message, payload })
+                Err(EngineError::Function { message, payload, version })
             }
             3 => Err(EngineError::Closed(format!("function {}: its handler is not in this process", function.name))),
             _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),

@@ -31,6 +31,7 @@ use crate::redrives::Redrive;
 use crate::slots::{SlotId, SlotRecord, Slots};
 use crate::streams::{Shard, Stream};
 use crate::topic::Topics;
+use crate::versions::Declared;
 
 /// How often retention looks.
 pub(crate) const SWEEP_NS: u64 = 30_000_000_000;
@@ -152,6 +153,8 @@ pub(crate) struct State {
     pub(crate) functions: Vec<Function>,
     pub(crate) function_names: BTreeMap<String, Slot>,
     pub(crate) destination_names: BTreeMap<String, Slot>,
+    /// By what they are invoked by: `function:alias`.
+    pub(crate) aliases: BTreeMap<String, Declared>,
     pub(crate) queues: Queues,
     pub(crate) topics: Topics,
 
@@ -229,6 +232,7 @@ impl State {
             functions: Vec::new(),
             function_names: BTreeMap::new(),
             destination_names: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             queues: Queues::default(),
             topics: Topics::default(),
             attempts: Attempts::default(),

@@ -197,19 +197,19 @@ impl Pool {
         Ok(())
     }
 
-    /// Whether [`Pool::set_function`] would take these for a unit of a function; `None`: for the first one of a new function.
-    pub fn may_set(&self, unit: Option<UnitId>, reserved: Option<u32>, provisioned: u32) -> Result<(), LimitsError> {
+    /// Whether [`Pool::set_function`] would take these for a unit of a function; `None`: for a new unit, of a new function.
+    pub fn may_set(
+        &self,
+        function: Option<FunctionId>,
+        unit: Option<UnitId>,
+        reserved: Option<u32>,
+        provisioned: u32,
+    ) -> Result<(), LimitsError> {
         let mut plan = self.plan.clone();
-        match unit {
-            Some(unit) => {
-                let function = self.units[unit].function;
-                plan.set(function, reserved, self.total_of(function, &[(unit, provisioned)]))
-            }
-            None => {
-                let function = plan.add();
-                plan.set(function, reserved, provisioned.into())
-            }
-        }
+        let own = unit.map(|unit| (unit, 0));
+        let of_others = function.map_or(0, |id| self.total_of(id, own.as_slice()));
+        let function = function.unwrap_or_else(|| plan.add());
+        plan.set(function, reserved, of_others + u64::from(provisioned))
     }
 
     /// A function's provisioned concurrency, when that of some of its units has changed.
@@ -366,6 +366,11 @@ impl Pool {
     /// How much is in use and set aside.
     pub fn in_use(&self) -> Use {
         self.total
+    }
+
+    /// Places that a unit has.
+    pub fn running(&self, unit: UnitId) -> u32 {
+        self.units[unit].provisioned + self.units[unit].on_demand
     }
 
     /// A unit's provisioned concurrency: asked for, usable, in use.

@@ -5,7 +5,7 @@
 //!
 //! | to the environment | body |
 //! | --- | --- |
-//! | 1 a payload, 2 an event | `flags u8, deadline_ms u64, request id (36 bytes), length u16, trace contexts`, JSON |
+//! | 1 a payload, 2 an event | `flags u8, deadline_ms u64, request id (36 bytes), length u16, length u8, trace contexts, qualifier`, JSON |
 //! | 3 a batch of records | the same head, then what [`encode_batch`] makes |
 //! | 4 a batch of messages | the same head, then what `queue.receive` would answer, as `Records` of a JSON object |
 //!
@@ -63,8 +63,11 @@ pub(crate) fn invocation(errand: &Errand) -> Vec<u8> {
     frame.extend_from_slice(uuid_text(errand.work.request).as_bytes());
     // A context has no tab and at most 1,024 bytes.
     let traces = errand.work.traces().into_iter().take(TRACES_MAX).collect::<Vec<_>>().join("\t");
+    let qualifier = errand.work.qualifier.as_deref().unwrap_or_default();
     frame.extend_from_slice(&(traces.len() as u16).to_le_bytes());
+    frame.push(qualifier.len() as u8);
     frame.extend_from_slice(traces.as_bytes());
+    frame.extend_from_slice(qualifier.as_bytes());
     match &errand.work.task {
         Task::Invoke(payload) | Task::Event(payload) | Task::Deliver(payload) => frame.extend_from_slice(payload),
         Task::Batch { records, window, as_event: true } => write_kinesis_event(records, window.as_ref(), &mut frame),

@@ -29,7 +29,7 @@ impl State {
             |state: &mut Self, token| state.attempts.get_mut(token).map(|attempt| uuid_text(attempt.request));
         let shown = |(slot, token): (Slot, Option<Token>)| {
             let request = token.and_then(|token| request_of(self, token)).unwrap_or_default();
-            (self.functions[slot].name.clone(), request)
+            (self.functions[slot].qualified(), request)
         };
         at_work.into_iter().map(shown).collect()
     }

@@ -202,7 +202,7 @@ impl State {
     /// Run a function in environments from now on.
     pub(crate) fn declare_environments(&mut self, slot: Slot, declared: &Declared) {
         let program = Arc::new(declared.program.clone());
-        let name = self.functions[slot].name.clone();
+        let name = self.functions[slot].qualified();
         let meters = EnvironmentMeters::new(&self.registry, &name);
         let pool = self.pools.by_slot.entry(slot).or_insert_with(|| Pool {
             machine: Environments::new(declared.settings()),

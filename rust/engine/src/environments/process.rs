@@ -23,7 +23,7 @@ pub struct Program {
     /// It speaks the Lambda Runtime API instead of frames on its standard input.
     #[serde(default)]
     pub runtime_api: bool,
-    /// The function's ARN, as the Runtime API tells it.
+    /// The function's ARN without a qualifier, for the Runtime API.
     pub function_arn: String,
     /// Most resident memory of the process and its descendants, bytes.
     #[serde(default)]

@@ -25,6 +25,7 @@ use crate::events::write_kinesis_event;
 use crate::http::names_loopback;
 use crate::state::uuid_text;
 use crate::trace::x_ray;
+use crate::versions::Qualifier;
 
 /// Where the API's paths begin.
 const BASE: &str = "/2018-06-01/runtime/";
@@ -95,6 +96,8 @@ struct Invocation {
     nonce: String,
     deadline_ms: u64,
     event: Bytes,
+    /// The version or alias that was asked for.
+    qualifier: Qualifier,
     /// In the form of X-Ray.
     trace: String,
     fetched: bool,
@@ -120,6 +123,7 @@ impl Invocation {
         });
         Self {
             id,
+            qualifier: errand.work.qualifier.clone(),
             trace,
             nonce: format!("{:016x}", errand.work.token),
             deadline_ms: errand.work.deadline_ms,
@@ -203,13 +207,17 @@ impl Desk {
         let mut state = self.lock();
         let current = state.current.as_mut().filter(|current| !current.fetched)?;
         current.fetched = true;
+        let invoked = match &current.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", self.function_arn),
+            None => self.function_arn.clone(),
+        };
         let mut reply = Response::new(Full::new(current.event.clone()));
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in [
             ("lambda-runtime-aws-request-id", current.id.clone()),
             ("lambda-runtime-deadline-ms", current.deadline_ms.to_string()),
-            ("lambda-runtime-invoked-function-arn", self.function_arn.clone()),
+            ("lambda-runtime-invoked-function-arn", invoked),
             ("lambda-runtime-invocation-id", current.nonce.clone()),
             ("lambda-runtime-trace-id", current.trace.clone()),
         ] {

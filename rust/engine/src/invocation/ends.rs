@@ -27,6 +27,8 @@ impl State {
             request: uuid_text(event.request),
             arn: self.function_arn(&events.function),
             function: events.function.clone(),
+            version: events.version.to_string(),
+            qualifier: event.qualifier.as_deref().map(str::to_owned),
             condition: condition.as_str().to_owned(),
             attempts: event.life.failures + u32::from(has_succeeded),
             accepted_ms: event.life.accepted_ms,
@@ -97,7 +99,8 @@ impl State {
     /// Give an event that had failed another life. Its row goes in the commit that brings it back.
     pub(crate) fn revive_event(&mut self, failure: FailureKey, ended: &Ended, trace: Option<&str>, payload: &[u8]) {
         let request = parse_uuid(&ended.request).unwrap_or_else(|| self.chance.uuid());
-        let event = self.new_event(request, 0, payload.into(), kept(trace));
+        let qualifier = ended.qualifier.as_deref().map(Into::into);
+        let event = self.new_event(request, 0, payload.into(), (kept(trace), qualifier));
         self.pending.remove(Table::Failure, failure.bytes());
         self.history.note(self.now.wall_ms, request, What::Redriven);
         self.bear_event(failure.mapping, event);

@@ -14,6 +14,7 @@ mod targets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use forebay_core::alias::Version;
 use forebay_core::concurrency::Lease;
 use forebay_core::invocation::face::{Key, Life, Settings};
 use forebay_core::invocation::EventQueue;
@@ -30,6 +31,7 @@ use crate::queue::Bound;
 use crate::slots::{SlotId, SlotKind, SlotRecord};
 use crate::state::State;
 use crate::trace::{check_trace, kept, Origin};
+use crate::versions::{qualified, version_of, Qualifier};
 
 /// Most bytes of an event: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const EVENT_BYTES_MAX: usize = 1_048_576;
@@ -87,9 +89,11 @@ impl Asynchronous {
     }
 }
 
-/// The events of one function.
+/// The events of one function, or of one of its versions.
 pub(crate) struct Events {
     pub(crate) function: String,
+    /// Each version has events of its own.
+    pub(crate) version: Version,
     /// The function, once it is registered in this process.
     slot: Option<Slot>,
     machine: EventQueue,
@@ -139,6 +143,13 @@ impl Accepted {
     }
 }
 
+impl Events {
+    /// What the function is registered as that they wait for.
+    pub(crate) fn name(&self) -> String {
+        qualified(&self.function, self.version)
+    }
+}
+
 impl EventQueues {
     /// An event was refused: it never becomes durable.
     pub(crate) fn forget_expected(&mut self, accepted: &Accepted) {
@@ -155,10 +166,10 @@ impl State {
             self.event_queue(function)
         });
         match accepted {
-            Ok(queue) => {
+            Ok((queue, qualifier)) => {
                 let hops = self.hops_after(origin.parent);
                 let request = self.chance.uuid();
-                let event = self.new_event(request, hops, payload.into(), kept(origin.trace));
+                let event = self.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
                 let accepted = self.number_event(queue, event);
                 self.pending.bytes += accepted.bytes();
                 self.pending.accepted.push(accepted);
@@ -181,9 +192,15 @@ impl State {
         self.pending.begin_lazily(self.now.mono_ns);
     }
 
-    pub(crate) fn new_event(&self, request: u128, hops: u32, payload: Arc<[u8]>, trace: Option<Arc<str>>) -> Event {
+    pub(crate) fn new_event(
+        &self,
+        request: u128,
+        hops: u32,
+        payload: Arc<[u8]>,
+        (trace, qualifier): (Option<Arc<str>>, Qualifier),
+    ) -> Event {
         let life = Life { accepted_ms: self.now.wall_ms, hops, ..Life::default() };
-        Event { request, life, status: 0, error: None, trace, payload }
+        Event { request, life, status: 0, error: None, qualifier, trace, payload }
     }
 
     pub(crate) fn number_event(&mut self, queue: u64, event: Event) -> Accepted {
@@ -199,14 +216,20 @@ impl State {
         Accepted { queue, key, event }
     }
 
-    /// The queue of a function that is registered here, or was once.
-    pub(crate) fn event_queue(&mut self, function: &str) -> Result<u64, EngineError> {
-        if let Some(&id) = self.events.by_function.get(function) {
-            return Ok(id);
+    /// Where an event for this function, version or alias waits, and the qualifier. A function need not be registered any more.
+    pub(crate) fn event_queue(&mut self, asked: &str) -> Result<(u64, Qualifier), EngineError> {
+        if !asked.contains(':') {
+            if let Some(&id) = self.events.by_function.get(asked) {
+                return Ok((id, None));
+            }
         }
-        if !self.function_names.contains_key(function) {
-            return Err(self.no_function(function));
-        }
+        let (slot, qualifier) = self.address(asked)?;
+        let name = self.functions[slot].qualified();
+        let known = self.events.by_function.get(&name).copied();
+        Ok((known.unwrap_or_else(|| self.new_event_queue(&name)), qualifier))
+    }
+
+    fn new_event_queue(&mut self, function: &str) -> u64 {
         let id = self.next_mapping;
         self.next_mapping += 1;
         self.pending.set(Table::Meta, crate::mappings::NEXT_MAPPING.to_vec(), self.next_mapping.to_be_bytes().to_vec());
@@ -214,13 +237,15 @@ impl State {
         self.pending.begin_lazily(self.now.mono_ns);
         self.add_event_queue(id, function);
         self.bind_events(id);
-        Ok(id)
+        id
     }
 
-    fn add_event_queue(&mut self, id: u64, function: &str) {
+    fn add_event_queue(&mut self, id: u64, name: &str) {
         let settings = Asynchronous::default().settings(false);
+        let (function, version) = version_of(name).unwrap_or((name, Version::Latest));
         let events = Events {
             function: function.to_owned(),
+            version,
             slot: None,
             machine: EventQueue::new(settings),
             at_hand: BTreeMap::new(),
@@ -230,7 +255,7 @@ impl State {
             meters: EventMeters::new(&self.registry, function),
         };
         self.events.queues.insert(id, events);
-        self.events.by_function.insert(function.to_owned(), id);
+        self.events.by_function.insert(name.to_owned(), id);
     }
 
     /// Find the functions that have events.
@@ -260,8 +285,8 @@ impl State {
     }
 
     /// A function was registered, or its settings have changed: its events may run.
-    pub(crate) fn bind_events_of(&mut self, function: &str) {
-        if let Some(&id) = self.events.by_function.get(function) {
+    pub(crate) fn bind_events_of(&mut self, slot: Slot) {
+        if let Some(&id) = self.events.by_function.get(&self.functions[slot].qualified()) {
             self.bind_events(id);
         }
     }
@@ -269,10 +294,10 @@ impl State {
     fn bind_events(&mut self, id: u64) {
         let now = self.now;
         let Some(events) = self.events.queues.get_mut(&id) else { return };
-        events.slot = self.function_names.get(&events.function).copied();
+        events.slot = self.function_names.get(&events.name()).copied();
         if let Some(slot) = events.slot {
             let function = &self.functions[slot];
-            let is_off = function.limits.reserved_concurrency == Some(0);
+            let is_off = function.place.is_some_and(|(id, _)| self.places.pool.reserved(id) == Some(0));
             events.machine.configure(function.asynchronous.settings(is_off), &now);
             self.pump_events(id);
         }
@@ -311,7 +336,8 @@ impl State {
     }
 
     pub(crate) fn no_function(&self, function: &str) -> EngineError {
-        let known: Vec<&str> = self.function_names.keys().take(8).map(String::as_str).collect();
+        let known: Vec<&str> =
+            self.function_names.keys().filter(|name| !name.contains(':')).take(8).map(String::as_str).collect();
         EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use forebay_core::alias::LATEST;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
@@ -18,6 +19,11 @@ pub(crate) struct Ended {
     pub(crate) arn: String,
     /// Name of the function.
     pub(crate) function: String,
+    #[serde(default = "latest")]
+    pub(crate) version: String,
+    /// What it was invoked by, if not by the version itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) qualifier: Option<String>,
     pub(crate) condition: String,
     /// Attempts that reached the function.
     pub(crate) attempts: u32,
@@ -31,6 +37,11 @@ pub(crate) struct Ended {
     pub(crate) response: Option<String>,
 }
 
+/// Of rows that were written before there were versions.
+fn latest() -> String {
+    LATEST.to_owned()
+}
+
 impl Ended {
     pub(crate) fn succeeded(&self) -> bool {
         self.condition == "Success"
@@ -39,8 +50,9 @@ impl Ended {
     /// The invocation record. Payload and response stand in it as they are. `delivery`: an id for destinations that may be told
     /// twice.
     pub(crate) fn record(&self, payload: &[u8], delivery: Option<&str>) -> String {
+        let qualifier = self.qualifier.as_deref().unwrap_or(&self.version);
         let context = json!({
-            "requestId": self.request, "functionArn": format!("{}:$LATEST", self.arn),
+            "requestId": self.request, "functionArn": format!("{}:{qualifier}", self.arn),
             "condition": self.condition, "approximateInvokeCount": self.attempts,
         });
         let mut text = format!(
@@ -64,8 +76,8 @@ impl Ended {
     fn response_context(&self) -> Option<Value> {
         match self.status {
             0 => None,
-            200 if self.succeeded() => Some(json!({"statusCode": 200, "executedVersion": "$LATEST"})),
-            200 => Some(json!({"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"})),
+            200 if self.succeeded() => Some(json!({"statusCode": 200, "executedVersion": self.version})),
+            200 => Some(json!({"statusCode": 200, "executedVersion": self.version, "functionError": "Unhandled"})),
             status => Some(json!({ "statusCode": status })),
         }
     }
@@ -127,6 +139,8 @@ mod tests {
             request: "e6b1ea5f-0e0d-4c67-b2b9-9f4d2f3b5f7a".into(),
             arn: "arn:aws:lambda:local:000000000000:function:f".into(),
             function: "f".into(),
+            version: LATEST.into(),
+            qualifier: None,
             condition: condition.into(),
             attempts,
             accepted_ms: 0,
@@ -160,6 +174,21 @@ mod tests {
                 "responsePayload": null,
             })
         );
+    }
+
+    #[test]
+    fn a_record_names_what_was_asked_for_and_the_version_that_ran() {
+        let by = |qualifier: Option<&str>| {
+            let ended =
+                Ended { version: "1".into(), qualifier: qualifier.map(Into::into), ..ended("Success", 1, 200, None) };
+            serde_json::from_str::<Value>(&ended.record(b"1", None)).unwrap()
+        };
+        let arn = "arn:aws:lambda:local:000000000000:function:f";
+        for (qualifier, shown) in [(None, "1"), (Some("1"), "1"), (Some("live"), "live")] {
+            let record = by(qualifier);
+            assert_eq!(record["requestContext"]["functionArn"], format!("{arn}:{shown}"));
+            assert_eq!(record["responseContext"]["executedVersion"], "1");
+        }
     }
 
     #[test]

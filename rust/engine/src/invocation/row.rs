@@ -3,14 +3,18 @@
 //! The key is `queue u64, due_ms u64, number u64`, big-endian, so that the store holds the events of a function in the order in
 //! which they are due. The value is `format u8 = 1, request u128, accepted_ms u64, hops u32, failures u32, unreached u32, status
 //! u16, error length u32`, little-endian, then the last error object and the payload, both JSON. An event with a trace context is of
-//! format 2: `length u16, context` stand before the error.
+//! format 2: `length u16, context` stand before the error. One that was invoked by a qualifier is of format 3: as of format 2, with a
+//! context that may be empty, and `length u8, qualifier` behind it.
 
 use std::sync::Arc;
 
 use forebay_core::invocation::face::{Key, Life};
 
+use crate::versions::Qualifier;
+
 const FORMAT: u8 = 1;
 const TRACED: u8 = 2;
+const QUALIFIED: u8 = 3;
 const HEADER: usize = 43;
 
 /// An event.
@@ -23,6 +27,8 @@ pub(crate) struct Event {
     pub(crate) status: u16,
     /// The last error object, JSON.
     pub(crate) error: Option<Arc<str>>,
+    /// The version or alias that was asked for.
+    pub(crate) qualifier: Qualifier,
     /// What was going on where it was asked for: see `trace.rs`.
     pub(crate) trace: Option<Arc<str>>,
     /// JSON.
@@ -32,14 +38,20 @@ pub(crate) struct Event {
 impl Event {
     /// Bytes it takes in memory, about.
     pub(crate) fn weight(&self) -> usize {
-        let trace = self.trace.as_ref().map_or(0, |trace| 2 + trace.len());
-        HEADER + trace + self.payload.len() + self.error.as_ref().map_or(0, |error| error.len())
+        let qualifier = self.qualifier.as_ref().map_or(0, |qualifier| 1 + qualifier.len());
+        let has_trace = self.trace.is_some() || self.qualifier.is_some();
+        let trace = usize::from(has_trace) * 2 + self.trace.as_ref().map_or(0, |trace| trace.len());
+        HEADER + trace + qualifier + self.payload.len() + self.error.as_ref().map_or(0, |error| error.len())
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let error = self.error.as_deref().unwrap_or_default();
         let mut bytes = Vec::with_capacity(self.weight());
-        bytes.push(if self.trace.is_some() { TRACED } else { FORMAT });
+        bytes.push(match (&self.qualifier, &self.trace) {
+            (Some(_), _) => QUALIFIED,
+            (None, Some(_)) => TRACED,
+            (None, None) => FORMAT,
+        });
         bytes.extend_from_slice(&self.request.to_le_bytes());
         bytes.extend_from_slice(&self.life.accepted_ms.to_le_bytes());
         for count in [self.life.hops, self.life.failures, self.life.unreached] {
@@ -47,9 +59,14 @@ impl Event {
         }
         bytes.extend_from_slice(&self.status.to_le_bytes());
         bytes.extend_from_slice(&(error.len() as u32).to_le_bytes());
-        if let Some(trace) = &self.trace {
+        if self.trace.is_some() || self.qualifier.is_some() {
+            let trace = self.trace.as_deref().unwrap_or_default();
             bytes.extend_from_slice(&(trace.len() as u16).to_le_bytes());
             bytes.extend_from_slice(trace.as_bytes());
+        }
+        if let Some(qualifier) = &self.qualifier {
+            bytes.push(qualifier.len() as u8);
+            bytes.extend_from_slice(qualifier.as_bytes());
         }
         bytes.extend_from_slice(error.as_bytes());
         bytes.extend_from_slice(&self.payload);
@@ -60,7 +77,7 @@ impl Event {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let [format] = take::<1>(&mut rest)?;
-        if ![FORMAT, TRACED].contains(&format) {
+        if ![FORMAT, TRACED, QUALIFIED].contains(&format) {
             return None;
         }
         let request = u128::from_le_bytes(take(&mut rest)?);
@@ -69,7 +86,15 @@ impl Event {
             [take(&mut rest)?, take(&mut rest)?, take(&mut rest)?].map(u32::from_le_bytes);
         let status = u16::from_le_bytes(take(&mut rest)?);
         let error_len = u32::from_le_bytes(take(&mut rest)?) as usize;
-        let trace = if format == TRACED { Some(take_trace(&mut rest)?) } else { None };
+        let (mut trace, mut qualifier) = (None, None);
+        if format != FORMAT {
+            let length = u16::from_le_bytes(take(&mut rest)?);
+            trace = Some(take_text(&mut rest, length)?).filter(|trace| !trace.is_empty());
+        }
+        if format == QUALIFIED {
+            let [length] = take::<1>(&mut rest)?;
+            qualifier = Some(take_text(&mut rest, length.into())?);
+        }
         let (error, payload) = rest.split_at_checked(error_len)?;
         let error = std::str::from_utf8(error).ok()?;
         Some(Self {
@@ -77,17 +102,17 @@ impl Event {
             life: Life { accepted_ms, hops, failures, unreached },
             status,
             error: (!error.is_empty()).then(|| error.into()),
+            qualifier,
             trace,
             payload: payload.into(),
         })
     }
 }
 
-fn take_trace(rest: &mut &[u8]) -> Option<Arc<str>> {
-    let length = u16::from_le_bytes(take(rest)?);
-    let (trace, tail) = rest.split_at_checked(length.into())?;
+fn take_text(rest: &mut &[u8], length: u16) -> Option<Arc<str>> {
+    let (text, tail) = rest.split_at_checked(length.into())?;
     *rest = tail;
-    std::str::from_utf8(trace).ok().map(Into::into)
+    std::str::from_utf8(text).ok().map(Into::into)
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -116,8 +141,9 @@ pub(crate) fn parse_key(bytes: &[u8]) -> Option<Key> {
 mod tests {
     use super::*;
 
-    fn event(error: Option<&str>, trace: Option<&str>) -> Event {
+    fn event(error: Option<&str>, trace: Option<&str>, qualifier: Option<&str>) -> Event {
         Event {
+            qualifier: qualifier.map(Into::into),
             request: u128::MAX - 5,
             life: Life { accepted_ms: 1 << 40, hops: 3, failures: 2, unreached: 9 },
             status: 429,
@@ -131,25 +157,30 @@ mod tests {
     fn events_read_back() {
         for error in [None, Some("{\"errorMessage\":\"\u{e9}\"}")] {
             for trace in [None, Some("00-01-02-01\na=b")] {
-                let bytes = event(error, trace).encode();
-                assert_eq!(bytes.len(), event(error, trace).weight());
-                assert_eq!(Event::decode(&bytes), Some(event(error, trace)));
+                for qualifier in [None, Some("live")] {
+                    let event = event(error, trace, qualifier);
+                    let bytes = event.encode();
+                    assert_eq!(bytes.len(), event.weight());
+                    assert_eq!(Event::decode(&bytes), Some(event));
+                }
             }
         }
-        assert_eq!(event(None, None).encode()[0], FORMAT, "without a context as before there were any");
+        let formats =
+            [(None, None), (Some("t"), None), (None, Some("1"))].map(|(trace, of)| event(None, trace, of).encode()[0]);
+        assert_eq!(formats, [FORMAT, TRACED, QUALIFIED], "what has neither is written as before there were any");
     }
 
     #[test]
     fn what_is_cut_off_or_of_another_format_is_no_event() {
-        let bytes = event(Some("error"), None).encode();
+        let bytes = event(Some("error"), None, None).encode();
         for cut in 0..HEADER + 5 {
             assert_eq!(Event::decode(&bytes[..cut]), None);
         }
-        let bytes = event(Some("error"), Some("trace")).encode();
-        for cut in 0..HEADER + 12 {
+        let bytes = event(Some("error"), Some("trace"), Some("live")).encode();
+        for cut in 0..HEADER + 17 {
             assert_eq!(Event::decode(&bytes[..cut]), None);
         }
-        assert_eq!(Event::decode(&[3; 100]), None);
+        assert_eq!(Event::decode(&[4; 100]), None);
     }
 
     #[test]

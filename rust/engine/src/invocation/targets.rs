@@ -107,10 +107,10 @@ impl State {
     ) -> Result<bool, EngineError> {
         match target {
             Target::Function(name) => {
-                let queue = self.event_queue(name)?;
+                let (queue, qualifier) = self.event_queue(name)?;
                 let payload: Arc<[u8]> = letter.text.into_bytes().into();
                 let request = self.chance.uuid();
-                let event = self.new_event(request, letter.hops + 1, payload, letter.trace);
+                let event = self.new_event(request, letter.hops + 1, payload, (letter.trace, qualifier));
                 let events = vec![self.number_event(queue, event)];
                 self.write_bound(&Bound { rows, events });
                 Ok(false)

@@ -134,6 +134,8 @@ catalogue! {
         "Attempts in which the function raised, timed out or gave an answer that cannot be used.";
     Timeouts: "forebay_timeouts_total", None, Counter, Count, ["function"], NONE,
         "Attempts stopped at the function's timeout.";
+    VersionInvocations: "forebay_version_invocations_total", None, Counter, Count, ["function", "version", "outcome"], NONE,
+        "Attempts of published versions that ended, by outcome (success, error, timeout); they are in the function's invocations, too.";
     Throttles: "forebay_throttles_total", Some(lambda("Throttles", "Count", 1.0)), Counter, Count, ["function", "reason"], NONE,
         "Times that a limit was in the way: synchronous invocations that were refused, and work that found no place in its turn, and waits.";
     UnreservedConcurrency: "forebay_unreserved_concurrent_executions",

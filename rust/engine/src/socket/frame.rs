@@ -98,6 +98,7 @@ const ERROR: u8 = 3;
 /// Kind of the owner's last frame: everything it has read is answered, what is not answered was not accepted.
 pub const FAREWELL: u8 = 4;
 const REQUEST: u8 = 5;
+const EXECUTED: u8 = 6;
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -207,6 +208,12 @@ pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
         Ok(Reply::Numbers(numbers)) => (NUMBERS, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
         Ok(Reply::Request(request)) => (REQUEST, request.to_le_bytes().to_vec().into()),
         Ok(Reply::Json(json) | Reply::Added(json)) => (JSON, json.into()),
+        Ok(Reply::Executed { json, version }) => {
+            let mut body = Vec::with_capacity(8 + version.len() + json.len());
+            put_bytes(&mut body, version.as_bytes());
+            put_bytes(&mut body, json);
+            (EXECUTED, body.into())
+        }
         Err(error) => (ERROR, serde_json::to_vec(error).unwrap_or_default().into()),
     };
     if HEAD + body.len() <= FRAME_MAX {
@@ -237,6 +244,12 @@ pub fn parse_answer(kind: u8, body: Vec<u8>) -> Option<Answer> {
         }
         REQUEST => Some(Ok(Reply::Request(u128::from_le_bytes(body.try_into().ok()?)))),
         JSON => Some(Ok(Reply::Json(body))),
+        EXECUTED => {
+            let mut pieces = Pieces(&body);
+            let version = pieces.text()?;
+            let json = pieces.next()?.to_vec();
+            pieces.0.is_empty().then_some(Ok(Reply::Executed { json, version }))
+        }
         ERROR => serde_json::from_slice::<EngineError>(&body).ok().map(Err),
         _ => None,
     }
@@ -277,6 +290,7 @@ mod tests {
             Ok(Reply::Numbers(vec![1, u64::MAX])),
             Ok(Reply::Request(u128::MAX - 1)),
             Ok(Reply::Json(b"{}".to_vec())),
+            Ok(Reply::Executed { json: b"1".to_vec(), version: "$LATEST".into() }),
             Err(refused),
         ] {
             let (_, kind, body) = reread(&answer(1, &one));

@@ -160,7 +160,7 @@ impl State {
                 }
                 Endpoint::Function(name) if is_open(subscription, carried.hops) => {
                     let payload: Arc<[u8]> = envelope.event(&subscription.id).into_bytes().into();
-                    events.push((self.event_queue(name)?, payload));
+                    events.push((self.event_queue(name)?.0, payload));
                 }
                 // The chain was stopped: nothing of it goes to a function.
                 Endpoint::Function(_) => {}
@@ -168,7 +168,7 @@ impl State {
         }
         for (queue, payload) in events {
             let request = self.chance.uuid();
-            let event = self.new_event(request, carried.hops, payload, kept(carried.trace));
+            let event = self.new_event(request, carried.hops, payload, (kept(carried.trace), None));
             copies.events.push(self.number_event(queue, event));
         }
         meters.published.increment();

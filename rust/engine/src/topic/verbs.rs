@@ -95,6 +95,11 @@ impl State {
         subscription.check()?;
         match &subscription.endpoint {
             Endpoint::Queue(queue) => drop(self.queue_id(queue)?),
+            Endpoint::Function(function) if function.contains(':') => {
+                return Err(EngineError::Invalid(format!(
+                    "function={function:?}: a subscription is a function's, not a version's or an alias's"
+                )));
+            }
             Endpoint::Function(function) => drop(self.event_queue(function)?),
         }
         match row.subscriptions.iter().position(|one| one.endpoint == subscription.endpoint) {

@@ -1,5 +1,7 @@
 //! Functions and what they are limited to.
 
+use forebay_core::alias::Version;
+use serde::Deserialize;
 use serde_json::{json, Map, Value};
 
 use super::{changed, Done};
@@ -7,34 +9,94 @@ use crate::attempts::Slot;
 use crate::environments::memory_kept_by;
 use crate::error::EngineError;
 use crate::state::State;
+use crate::versions::{split, AliasSettings};
+
+/// A function, or a version or alias of it.
+#[derive(Deserialize)]
+pub(crate) struct Named {
+    name: String,
+}
+
+/// An alias, as it is declared.
+#[derive(Deserialize)]
+pub(crate) struct Alias {
+    function: String,
+    name: String,
+    #[serde(flatten)]
+    settings: AliasSettings,
+}
 
 impl State {
     pub(super) fn functions_list(&self) -> Done {
-        Done::at_once(self.function_names.values().map(|&slot| self.describe_function(slot)).collect())
+        let latest = self.function_names.iter().filter(|(name, _)| split(name).1.is_none());
+        Done::at_once(latest.map(|(_, &slot)| self.describe_function(slot)).collect())
+    }
+
+    pub(super) fn function_describe(&self, named: &Named) -> Result<Done, EngineError> {
+        let (function, qualifier) = split(&named.name);
+        let version = qualifier.map_or(Some(Version::Latest), Version::parse);
+        if let (Some(name), None) = (qualifier, version) {
+            return Ok(Done::at_once(self.describe_alias(function, name)?));
+        }
+        let slot = version.and_then(|version| self.version_slot(function, version));
+        let slot = slot.ok_or_else(|| self.no_version(&named.name))?;
+        if version != Some(Version::Latest) {
+            return Ok(Done::at_once(self.describe_version(slot)));
+        }
+        let mut versions = self.slots_of(function).split_off(1);
+        versions.sort_by_key(|&slot| self.functions[slot].version);
+        let mut described = self.describe_function(slot);
+        described["versions"] = versions.into_iter().map(|slot| self.describe_version(slot)).collect();
+        described["aliases"] = self.describe_aliases(function).into();
+        Ok(Done::at_once(described))
     }
 
     fn describe_function(&self, slot: Slot) -> Value {
         let function = &self.functions[slot];
-        let (_, ready, _) = function.place.map_or((0, 0, 0), |(_, unit)| self.places.pool.provisioned(unit));
+        let mut described = self.describe_version(slot);
+        described["name"] = function.name.as_str().into();
+        described["reserved_concurrency"] = function.limits.reserved_concurrency.into();
+        described["rate_limit"] = function.limits.rate_limit.into();
+        // Of all versions.
+        described["in_flight"] = function.meters.in_flight.get().into();
+        described["past_deadline"] = function.meters.zombies.get().into();
+        described
+    }
+
+    fn describe_version(&self, slot: Slot) -> Value {
+        let function = &self.functions[slot];
+        let unit = function.place.map(|(_, unit)| unit);
+        let (provisioned, ready, _) = unit.map_or((0, 0, 0), |unit| self.places.pool.provisioned(unit));
         json!({
-            "name": function.name, "isolation": function.isolation,
+            "name": function.qualified(), "version": function.version.to_string(), "isolation": function.isolation,
             "wants": if function.as_event { "event" } else { "batch" },
             "timeout_ms": function.timeout_ns / 1_000_000,
-            "reserved_concurrency": function.limits.reserved_concurrency,
-            "provisioned_concurrency": function.limits.provisioned_concurrency, "provisioned_ready": ready,
-            "rate_limit": function.limits.rate_limit,
-            "in_flight": function.meters.in_flight.get(), "past_deadline": function.meters.zombies.get(),
+            "provisioned_concurrency": provisioned, "provisioned_ready": ready,
+            "in_flight": unit.map_or(0, |unit| self.places.pool.running(unit)),
         })
+    }
+
+    pub(super) fn alias_declare(&mut self, alias: Alias) -> Result<Done, EngineError> {
+        Ok(Done::at_once(self.set_alias(&alias.function, &alias.name, alias.settings)?))
+    }
+
+    pub(super) fn alias_update(&mut self, mut changes: Map<String, Value>) -> Result<Done, EngineError> {
+        let mut named =
+            |field| changes.remove(field).and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
+        let (function, name) = (named("function"), named("name"));
+        let settings = changed(self.alias_settings(&function, &name)?, changes, "an alias", &[])?;
+        Ok(Done::at_once(self.set_alias(&function, &name, settings)?))
     }
 
     pub(super) fn function_update(&mut self, mut changes: Map<String, Value>) -> Result<Done, EngineError> {
         let name = changes.remove("name").and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
-        let slot = self.function_names.get(&name).copied().ok_or_else(|| self.no_function(&name))?;
+        let slot = self.function_names.get(&name).copied().ok_or_else(|| self.no_version(&name))?;
         if let Some(given) = changes.get("provisioned_concurrency") {
             self.check_provisioned(slot, given)?;
         }
         self.limit_function(slot, changed(&self.functions[slot].limits, changes, "a function", &[])?)?;
-        Ok(Done::at_once(self.describe_function(slot)))
+        let is_latest = self.functions[slot].version == Version::Latest;
+        Ok(Done::at_once(if is_latest { self.describe_function(slot) } else { self.describe_version(slot) }))
     }
 
     pub(super) fn account_update(&mut self, changes: Map<String, Value>) -> Result<Done, EngineError> {

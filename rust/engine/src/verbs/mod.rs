@@ -8,6 +8,7 @@ mod metrics;
 mod streams;
 mod why;
 
+use forebay_core::alias::Version;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::{json, Map, Value};
@@ -113,7 +114,10 @@ impl State {
             "why" => self.why(&read::<why::Why>(body)?),
             "failed.redrive" => self.failed_redrive(&read::<failures::Again>(body)?),
             "functions.list" => Ok(self.functions_list()),
+            "function.describe" => self.function_describe(&read::<functions::Named>(body)?),
             "function.update" => self.function_update(read(body)?),
+            "alias.declare" => self.alias_declare(read(body)?),
+            "alias.update" => self.alias_update(read(body)?),
             "account.describe" => Ok(Done::at_once(self.describe_account())),
             "account.update" => self.account_update(read(body)?),
             "health" => Ok(Done::at_once(self.health())),
@@ -137,7 +141,7 @@ impl State {
         if !self.started {
             reasons.push("the app is not started".into());
         }
-        for function in &self.functions {
+        for function in self.functions.iter().filter(|function| function.version == Version::Latest) {
             let past = function.meters.zombies.get();
             if past > crate::meters::ZOMBIES_MAX {
                 reasons.push(format!("function {}: {past} handlers run on past their timeout", function.name));

@@ -10,6 +10,7 @@ use crate::bytes::hex;
 use crate::chunk::Chunk;
 use crate::error::EngineError;
 use crate::failures::{decode, FailureKey, Part};
+use crate::invocation::Events;
 use crate::port::{ShardId, StoreError, Table};
 use crate::queue::{Life, Quest};
 use crate::state::{uuid_text, State};
@@ -82,9 +83,7 @@ impl State {
         match subject {
             Subject::Uuid(id) => {
                 let known = self.history.of(id);
-                let name = |queue: u64| {
-                    self.events.queues.get(&queue).map(|events| events.function.clone()).unwrap_or_default()
-                };
+                let name = |queue: u64| self.events.queues.get(&queue).map(Events::name).unwrap_or_default();
                 life.facts = known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)).collect();
                 life.is_running = self.hops_running.contains_key(&id);
                 let message = self.message_life(id)?;
@@ -223,7 +222,7 @@ impl State {
         let due_ms = crate::invocation::row::parse_key(key)?.due_ms;
         let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
         Some(json!({
-            "where": "queue", "function": self.events.queues.get(&queue)?.function, "due_ms": due_ms,
+            "where": "queue", "function": self.events.queues.get(&queue)?.name(), "due_ms": due_ms,
             "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
             "last_error": event.error.as_deref(),
         }))

@@ -24,7 +24,7 @@ impl World {
         let told = Box::new(move |answer: Answer| {
             let answer = outcome(answer).map(|reply| match reply {
                 Reply::Request(request) => request,
-                Reply::Json(_) | Reply::Added(_) | Reply::Numbers(_) => 0,
+                Reply::Json(_) | Reply::Executed { .. } | Reply::Added(_) | Reply::Numbers(_) => 0,
             });
             open(&shared).invoked(name, answer);
         });

@@ -350,7 +350,7 @@ impl World {
             let answer = match answer {
                 Ok(Reply::Numbers(numbers)) => ledger::Answer::Acknowledged(numbers),
                 Err(EngineError::Closed(_) | EngineError::Store(StoreError::Failed(_))) => ledger::Answer::Unknown,
-                Ok(Reply::Json(_) | Reply::Added(_) | Reply::Request(_)) | Err(_) => ledger::Answer::Refused,
+                Ok(_) | Err(_) => ledger::Answer::Refused,
             };
             open(&shared).answered(&stream, first, count as u32, &answer);
         });
@@ -366,7 +366,7 @@ impl World {
         let told = Box::new(move |answer: Answer| {
             let answer = answer.map(|reply| match reply {
                 Reply::Json(json) | Reply::Added(json) => serde_json::from_slice(&json).unwrap_or_default(),
-                Reply::Numbers(_) | Reply::Request(_) => Value::Null,
+                Reply::Numbers(_) | Reply::Request(_) | Reply::Executed { .. } => Value::Null,
             });
             *ear.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
         });

@@ -140,7 +140,7 @@ impl Rig {
                 return answer.map(|reply| match reply {
                     Reply::Json(json) | Reply::Added(json) => serde_json::from_slice(&json).unwrap(),
                     Reply::Request(request) => Value::String(forebay_engine::state::uuid_text(request)),
-                    Reply::Numbers(_) => Value::Null,
+                    Reply::Numbers(_) | Reply::Executed { .. } => Value::Null,
                 });
             }
             self.disk();

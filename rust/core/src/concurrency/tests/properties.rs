@@ -136,7 +136,7 @@ impl World {
 
     fn set(&mut self, function: FunctionId, limits: Limits, provisioned: Option<(UnitId, u32)>) {
         let (unit, requested) = provisioned.unwrap_or((2 * function, self.requested[2 * function]));
-        let foretold = self.pool.may_set(Some(unit), limits.reserved, requested);
+        let foretold = self.pool.may_set(Some(function), Some(unit), limits.reserved, requested);
         let result = self.pool.set_function(function, limits, provisioned.as_slice(), self.now);
         assert_eq!(foretold, result);
         if result.is_ok() {

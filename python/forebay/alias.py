@@ -1,0 +1,104 @@
+"""An alias of a function: a name for one of its versions, or for two that share the invocations."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from forebay.model import checks
+
+if TYPE_CHECKING:
+    from forebay.function import Function
+    from forebay.model.alias import AliasSettings
+    from forebay.runtime.caller import Caller
+
+CHANGEABLE = ("version", "weights", "provisioned_concurrency")
+
+
+class Alias:
+    """A name for a function's versions. Made by `App.alias`, never by hand.
+
+    Which version an invocation runs is drawn when it is accepted: every attempt of an asynchronous one runs the same.
+    """
+
+    def __init__(self, function: Function[..., Any], settings: AliasSettings, caller: Caller) -> None:
+        self.function = function
+        self.settings = self.declared = settings
+        self._caller = caller
+
+    def __repr__(self) -> str:
+        return f"<forebay alias {self.name!r} of function {self.function.name!r}>"
+
+    def as_declared(self) -> None:
+        """Forget what was changed while the app ran."""
+        self.settings = self.declared
+
+    @property
+    def name(self) -> str:
+        """The alias's name."""
+        return self.settings.name
+
+    @property
+    def arn(self) -> str:
+        """The alias's ARN."""
+        return f"{self.function.arn}:{self.name}"
+
+    async def invoke(self, payload: Any = None) -> Any:
+        """Do as `Function.invoke`, with the version that is drawn."""
+        return await self.function.invoke(payload, qualifier=self.name)
+
+    def invoke_sync(self, payload: Any = None) -> Any:
+        """Do as `invoke`, from a thread other than the event loop's."""
+        return self.function.invoke_sync(payload, qualifier=self.name)
+
+    async def invoke_with_version(self, payload: Any = None) -> tuple[Any, str]:
+        """Do as `invoke`, and tell which version ran."""
+        return await self.function.invoke_with_version(payload, qualifier=self.name)
+
+    def invoke_with_version_sync(self, payload: Any = None) -> tuple[Any, str]:
+        """Do as `invoke_with_version`, from a thread other than the event loop's."""
+        return self.function.invoke_with_version_sync(payload, qualifier=self.name)
+
+    async def invoke_async(self, payload: Any = None) -> str:
+        """Do as `Function.invoke_async`, with the version that is drawn."""
+        return await self.function.invoke_async(payload, qualifier=self.name)
+
+    def invoke_async_sync(self, payload: Any = None) -> str:
+        """Do as `invoke_async`, from a thread other than the event loop's."""
+        return self.function.invoke_async_sync(payload, qualifier=self.name)
+
+    async def update(self, **changes: Any) -> None:
+        """Point somewhere else while the app runs. What the app declares applies again when it starts next.
+
+        What was accepted before runs the version that was drawn for it.
+
+        Args:
+            changes: any of `version`, `weights` and `provisioned_concurrency`, as `App.alias` has them; what is left out stays.
+                `weights={}` gives all invocations to `version`.
+
+        Raises:
+            InvalidParameterValue: an unknown setting, or a value outside its range.
+            ResourceNotFound: there is no such version.
+            ResourceConflict: a version has provisioned concurrency already.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/api/API_UpdateAlias.html
+
+        """
+        changed = self._changed(changes)
+        await self._caller.ask("alias.update", **_told(changed, changes))
+        self.settings = changed
+
+    def update_sync(self, **changes: Any) -> None:
+        """Do as `update`, from a thread other than the event loop's."""
+        changed = self._changed(changes)
+        self._caller.ask_sync("alias.update", **_told(changed, changes))
+        self.settings = changed
+
+    def _changed(self, changes: dict[str, Any]) -> AliasSettings:
+        checks.known_names(changes, CHANGEABLE)
+        return dataclasses.replace(self.settings, **changes)
+
+
+def _told(settings: AliasSettings, changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in ("function", "name", *changes)}

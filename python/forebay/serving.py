@@ -1,0 +1,186 @@
+"""What a started app runs: its functions with their versions, and the destinations that have to be called."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from forebay import processes
+from forebay.alias import Alias
+from forebay.destinations import JSONLines
+from forebay.function import Function
+from forebay.model.asynchronous import DESTINATIONS
+from forebay.model.names import LATEST
+from forebay.queue import Queue
+from forebay.runtime.context import FunctionFacts
+from forebay.runtime.port import Served
+from forebay.runtime.tasks import TaskEnvironment
+from forebay.runtime.threads import ThreadEnvironment
+from forebay.topic import Topic
+from forebay.wire import asynchronous as wire_asynchronous
+from forebay.wire import limits as wire_limits
+from forebay.wire import mapping as wire_mapping
+from forebay.wire import payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay._core import Engine
+    from forebay.clock import Clock
+    from forebay.declarations import Declarations
+    from forebay.destinations import Destination
+    from forebay.mapping import Mapping
+    from forebay.runtime.runner import Runner
+    from forebay.runtime.tracing import Tracing
+
+
+class Serving:
+    """Registers what is declared with the engine, and serves it on this side."""
+
+    def __init__(self, declared: Declarations, clock: Clock, runner: Runner, tracing: Tracing | None) -> None:
+        self._declared = declared
+        self._clock = clock
+        self._runner = runner
+        self._tracing = tracing
+        self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[{LATEST}]{uuid.uuid4().hex}"
+        self._served: dict[str, Served] = {}
+        self._files: list[JSONLines] = []
+
+    def close(self) -> None:
+        """Close what destinations have open."""
+        for file in self._files:
+            file.close()
+
+    # --- functions
+
+    def add_function(self, engine: Engine, function: Function[..., Any]) -> None:
+        """Serve a function, or a version of one."""
+        facts = FunctionFacts(
+            function_name=function.name,
+            function_version=function.version,
+            function_arn=function.arn,
+            log_stream_name=self._log_stream_of(function),
+            wall=self._clock.time,
+        )
+        wants = function.wants_batch
+        served = Served(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
+        served.limits = wire_limits.function(function.settings)
+        self._served[function.qualified] = served
+        self._add_destinations(engine, function)
+        slot = self._register(engine, function, served)
+        runner = self._runner
+        # To processes the engine hands work itself.
+        if function.settings.isolation == "task":
+            runner.serve(slot, self._in_tasks(served))
+        elif function.settings.isolation == "thread":
+            runner.serve(slot, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
+
+    def _log_stream_of(self, function: Function[..., Any]) -> str:
+        return self._log_stream.replace(LATEST, function.version)
+
+    def _register(self, engine: Engine, function: Function[..., Any], served: Served) -> int:
+        settings: dict[str, Any] = {
+            "kind": "function",
+            "name": function.qualified,
+            "timeout_ms": wire_mapping.milliseconds(function.settings.timeout),
+            "isolation": function.settings.isolation,
+            "wants": "batch" if function.wants_batch else "event",
+            "response": served.reads,
+            **served.limits,
+            "asynchronous": wire_asynchronous.settings(
+                function.settings.asynchronous, self._name_destinations(function)
+            ),
+        }
+        if function.settings.isolation == "process":
+            self._runner.hear_of_processes()
+            log_stream = self._log_stream_of(function)
+            settings["environment"] = processes.registration(function, self._declared.settings, log_stream)
+        return engine.function(payload.dumps(settings))
+
+    def _in_tasks(self, served: Served) -> TaskEnvironment:
+        runner = self._runner
+        # A manual clock starts handlers in the middle of answering somebody: they wait for the loop's next pass.
+        return TaskEnvironment(served, runner, runner.loop, runner.now_ns, eager=runner.manual is None)
+
+    # --- mappings
+
+    def name_destination(self, mapping: Mapping) -> str | None:
+        """Name what is told of a mapping's failures."""
+        target = getattr(mapping.settings, "on_failure", None)
+        if isinstance(target, Queue | Topic):
+            return self._in_store(target)
+        return f"on_failure:{mapping.source}/{mapping.function.name}" if target is not None else None
+
+    def fit(self, engine: Engine, mapping: Mapping) -> None:
+        """Make the runtime fit a mapping's settings."""
+        function = mapping.function
+        served = self._served[function.name]
+        mappings = [other for other in self._declared.mappings.values() if other.function is function]
+        arns = {other: arn for (arn, _), other in self._declared.mappings.items()}
+        served.reports = frozenset(arns[other] for other in mappings if other.settings.report_batch_item_failures)
+        reads = bool(served.reports) or any(getattr(other.settings, "tumbling_window", 0) for other in mappings)
+        if reads != served.reads:
+            served.reads = reads
+            self._register(engine, function, served)
+        name = self.name_destination(mapping)
+        if name is not None and name.startswith("on_failure:"):
+            self._add_destination(engine, name, getattr(mapping.settings, "on_failure", None))
+
+    # --- destinations
+
+    def _in_store(self, target: object) -> str | None:
+        """Name a destination that is part of this app's store, and is told in the same commit."""
+        if isinstance(target, Function) and self._declared.functions.get(target.name) is target:
+            return f"function:{target.name}"
+        if isinstance(target, Alias) and target in self._declared.aliases_of(target.function):
+            return f"function:{target.function.name}:{target.name}"
+        if isinstance(target, Queue):
+            return f"queue:{target.name}"
+        if isinstance(target, Topic):
+            return f"topic:{target.name}"
+        return None
+
+    def _name_destinations(self, function: Function[..., Any]) -> dict[str, str]:
+        """Name the destinations of a function's asynchronous invocations."""
+        given = {option: getattr(function.settings.asynchronous, option) for option in DESTINATIONS}
+        return {
+            option: self._in_store(target) or f"{option}:{function.name}"
+            for option, target in given.items()
+            if target is not None
+        }
+
+    def _add_destinations(self, engine: Engine, function: Function[..., Any]) -> None:
+        for option, name in self._name_destinations(function).items():
+            if name.startswith(f"{option}:"):
+                self._add_destination(engine, name, getattr(function.settings.asynchronous, option))
+
+    def _add_destination(self, engine: Engine, name: str, target: Any) -> None:
+        if isinstance(target, JSONLines) and target not in self._files:
+            self._files.append(target)
+        slot = engine.function(payload.dumps({"kind": "destination", "name": name, "type": _kind_of(target)}))
+        facts = FunctionFacts(function_name=name, function_arn="", log_stream_name="", wall=self._clock.time)
+        served = Served(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
+        self._runner.serve(slot, self._in_tasks(served))
+
+
+def _kind_of(target: object) -> str:
+    """Name the kind of a destination, for its metrics."""
+    if isinstance(target, Function | Alias):
+        return "function"
+    return "jsonlines" if isinstance(target, JSONLines) else "object"
+
+
+def _delivering(target: Function[..., Any] | Alias | Destination) -> Callable[[bytes, Any], Any]:
+    if isinstance(target, Function | Alias):
+        invoke = target.invoke
+
+        async def deliver(record: bytes, _context: object) -> None:
+            await invoke(payload.loads(record))
+    else:
+        take = target.deliver
+
+        async def deliver(record: bytes, _context: object) -> None:
+            await take(payload.loads(record))
+
+    return deliver
