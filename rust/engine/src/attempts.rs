@@ -328,7 +328,7 @@ impl State {
                         mapping.meters.invoked.add(records.positions.len() as u64);
                         mapping.meters.batch_size.record(records.positions.len() as f64);
                         if let (Some(&last), Some(chunk)) = (records.positions.last(), records.chunks.last()) {
-                            poller.last_arrival_ms = chunk.record(last).arrival_ms;
+                            poller.last_arrival_ms = chunk.meta(last).arrival_ms;
                             let age_ms = now.wall_ms.saturating_sub(poller.last_arrival_ms);
                             mapping.meters.iterator_age.record(age_ms as f64 / 1e3);
                         }

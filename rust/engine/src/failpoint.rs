@@ -1,7 +1,7 @@
 //! Failpoints: named places, one at every durable step, where a test makes this process fail or die.
 //!
 //! `fp!("store.commit.begin")?` costs nothing unless the feature `failpoints` is on. The names are listed in [`POINTS`], so
-//! that a test can visit each of them; reaching a name that is not listed panics. Never built into a release.
+//! that a test can visit each of them; a name that is not listed does not compile. Never built into a release.
 
 /// Every failpoint there is, sorted. A test compares the list with the sources.
 pub const POINTS: &[&str] = &[
@@ -26,14 +26,38 @@ pub const POINTS: &[&str] = &[
 #[macro_export]
 macro_rules! fp {
     ($name:literal) => {
-        $crate::failpoint::reach($name)
+        $crate::failpoint::reach(const { $crate::failpoint::number($name) })
     };
+}
+
+/// Place of a failpoint in [`POINTS`].
+///
+/// # Panics
+/// When there is no such failpoint; `fp!` does not compile then.
+#[doc(hidden)]
+pub const fn number(name: &str) -> usize {
+    let mut at = 0;
+    while at < POINTS.len() {
+        if is_same(POINTS[at].as_bytes(), name.as_bytes()) {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("this failpoint is not listed in failpoint::POINTS")
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 #[cfg(not(feature = "failpoints"))]
 #[doc(hidden)]
 #[inline]
-pub fn reach(_name: &'static str) -> std::io::Result<()> {
+pub fn reach(_number: usize) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -42,11 +66,11 @@ pub use armed::{clear, hits, reach, set, Action};
 
 #[cfg(feature = "failpoints")]
 mod armed {
-    use std::collections::BTreeMap;
     use std::io;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
-    use super::POINTS;
+    use super::{number, POINTS};
 
     /// What happens at a failpoint.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,23 +85,23 @@ mod armed {
         Abort,
     }
 
-    struct Point {
+    #[derive(Clone, Copy)]
+    struct Plan {
         action: Action,
         /// Visits to pass before the action takes place.
         skip: u64,
-        hits: u64,
     }
+
+    const NOTHING: Plan = Plan { action: Action::None, skip: 0 };
 
     // The one piece of state at module level: a failpoint must be reachable from everywhere, and it exists in tests only.
-    static REGISTRY: Mutex<BTreeMap<&'static str, Point>> = Mutex::new(BTreeMap::new());
+    static HITS: [AtomicU64; POINTS.len()] = [const { AtomicU64::new(0) }; POINTS.len()];
+    static PLANS: Mutex<[Plan; POINTS.len()]> = Mutex::new([NOTHING; POINTS.len()]);
+    /// Some plan is an action: while none is, a visit is counted and costs nothing more.
+    static ARMED: AtomicBool = AtomicBool::new(false);
 
-    fn registry() -> MutexGuard<'static, BTreeMap<&'static str, Point>> {
-        REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn listed(name: &str) -> &'static str {
-        let at = POINTS.binary_search(&name);
-        POINTS[at.unwrap_or_else(|_| panic!("failpoint {name:?} is not listed in failpoint::POINTS"))]
+    fn plans() -> MutexGuard<'static, [Plan; POINTS.len()]> {
+        PLANS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on do `action` at `name`, after `skip` more visits have passed; every later visit does it too.
@@ -85,36 +109,49 @@ mod armed {
     /// # Panics
     /// When there is no such failpoint.
     pub fn set(name: &str, action: Action, skip: u64) {
-        let name = listed(name);
-        let mut points = registry();
-        let hits = points.get(name).map_or(0, |point| point.hits);
-        points.insert(name, Point { action, skip, hits });
+        let mut plans = plans();
+        plans[number(name)] = Plan { action, skip };
+        ARMED.store(plans.iter().any(|plan| plan.action != Action::None), Ordering::Release);
     }
 
     /// How often `name` was reached since the last [`clear`].
     pub fn hits(name: &str) -> u64 {
-        registry().get(name).map_or(0, |point| point.hits)
+        HITS[number(name)].load(Ordering::Relaxed)
     }
 
     /// Forget every action and count.
     pub fn clear() {
-        registry().clear();
+        let mut plans = plans();
+        *plans = [NOTHING; POINTS.len()];
+        ARMED.store(false, Ordering::Release);
+        for hits in &HITS {
+            hits.store(0, Ordering::Relaxed);
+        }
     }
 
     #[doc(hidden)]
-    pub fn reach(name: &'static str) -> io::Result<()> {
-        let name = listed(name);
+    #[inline]
+    pub fn reach(number: usize) -> io::Result<()> {
+        HITS[number].fetch_add(1, Ordering::Relaxed);
+        if ARMED.load(Ordering::Acquire) {
+            act(number)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn act(number: usize) -> io::Result<()> {
         let action = {
-            let mut points = registry();
-            let point = points.entry(name).or_insert(Point { action: Action::None, skip: 0, hits: 0 });
-            point.hits += 1;
-            if point.skip > 0 && point.action != Action::None {
-                point.skip -= 1;
+            let plan = &mut plans()[number];
+            if plan.skip > 0 && plan.action != Action::None {
+                plan.skip -= 1;
                 Action::None
             } else {
-                point.action
+                plan.action
             }
         };
+        let name = POINTS[number];
         match action {
             Action::None => Ok(()),
             Action::Error => Err(io::Error::other(format!("failpoint {name}"))),

@@ -347,17 +347,16 @@ impl State {
         let mut position = fetch.from;
         while let Some(chunk) = poller.at_hand(position) {
             while position < chunk.end() && (metas.len() as u32) < fetch.records_max && bytes < fetch.bytes_max {
-                let record = chunk.record(position);
-                let weight = record.data.len() as u32;
+                let record = chunk.meta(position);
+                let is_let_through = |filters| passes(filters, &chunk.record(position), position, &poller.source);
                 metas.push(Record {
                     position,
                     key_hash: record.key_hash,
-                    bytes: weight,
+                    bytes: record.data_len,
                     arrival_ms: record.arrival_ms,
-                    passes: !record.lost
-                        && filters.is_none_or(|filters| passes(filters, &record, position, &poller.source)),
+                    passes: !record.lost && filters.is_none_or(is_let_through),
                 });
-                bytes += u64::from(weight);
+                bytes += u64::from(record.data_len);
                 position += 1;
             }
             if position < chunk.end() {

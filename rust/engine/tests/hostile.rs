@@ -89,7 +89,7 @@ fn chunks() {
         let Some(chunk) = Chunk::open(3, bytes.to_vec()) else { return };
         for position in chunk.first()..chunk.end() {
             let record = chunk.record(position);
-            assert_eq!(record.data.len(), chunk.data_len(position) as usize);
+            assert_eq!(record.data.len(), chunk.meta(position).data_len as usize);
             assert!(record.trace.is_none() || chunk.is_traced());
         }
         assert_eq!(chunk.body(), bytes, "what was taken is what was given");

@@ -75,7 +75,7 @@ impl Gauge {
     pub fn set(&self, value: f64) {
         let bits = value.max(0.0).to_bits();
         self.0.now.store(bits, Relaxed);
-        self.0.peak.fetch_max(bits, Relaxed);
+        self.raise_peak(bits);
     }
 
     /// Show `change` more, or less.
@@ -85,12 +85,17 @@ impl Gauge {
         loop {
             let changed = (f64::from_bits(bits) + change).max(0.0).to_bits();
             match self.0.now.compare_exchange_weak(bits, changed, Relaxed, Relaxed) {
-                Ok(_) => {
-                    self.0.peak.fetch_max(changed, Relaxed);
-                    return;
-                }
+                Ok(_) => return self.raise_peak(changed),
                 Err(meanwhile) => bits = meanwhile,
             }
+        }
+    }
+
+    /// Most changes stay below the peak: a look is cheaper than a write that changes nothing.
+    #[inline]
+    fn raise_peak(&self, bits: u64) {
+        if self.0.peak.load(Relaxed) < bits {
+            self.0.peak.fetch_max(bits, Relaxed);
         }
     }
 
