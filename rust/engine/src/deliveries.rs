@@ -41,7 +41,7 @@ struct Queue {
     /// Those whose delivery failed, by when they are tried again (mono ns), and the other way round.
     later: BTreeSet<(u64, FailureKey)>,
     due: BTreeMap<FailureKey, u64>,
-    under_way: BTreeSet<FailureKey>,
+    under_way: BTreeMap<FailureKey, UnderWay>,
     /// The store may hold more than is kept here, after this key.
     look_after: Option<Vec<u8>>,
     /// And before it.
@@ -50,9 +50,26 @@ struct Queue {
     leaving: BTreeSet<FailureKey>,
 }
 
+/// What the end of a delivery means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UnderWay {
+    /// What becomes of the row.
+    Row,
+    /// Nothing: the row is that of another failure by now.
+    Nothing,
+    /// That the other failure, which is durable, is sent next.
+    Next,
+}
+
 impl Queue {
     fn add(&mut self, key: FailureKey) {
-        if self.under_way.contains(&key) || self.due.contains_key(&key) || self.leaving.contains(&key) {
+        if let Some(under_way) = self.under_way.get_mut(&key) {
+            if *under_way == UnderWay::Nothing {
+                *under_way = UnderWay::Next;
+            }
+            return;
+        }
+        if self.due.contains_key(&key) || self.leaving.contains(&key) {
             return;
         }
         if self.waiting.len() + self.due.len() < KEYS_MAX {
@@ -68,6 +85,17 @@ impl Queue {
             self.later.insert((until_ns, key));
         } else {
             self.look_again = true;
+        }
+    }
+
+    /// Another failure of the same records takes the place of this one, and is sent when its row is durable.
+    fn replace(&mut self, key: FailureKey) {
+        self.waiting.remove(&key);
+        if let Some(under_way) = self.under_way.get_mut(&key) {
+            *under_way = UnderWay::Nothing;
+        }
+        if let Some(due) = self.due.remove(&key) {
+            self.later.remove(&(due, key));
         }
     }
 
@@ -96,6 +124,13 @@ impl Queue {
 }
 
 impl Deliveries {
+    /// A failure is about to be written down, perhaps where one stands that was sent already.
+    pub(crate) fn replace(&mut self, key: FailureKey) {
+        if let Some(queue) = self.queues.get_mut(&key.mapping) {
+            queue.replace(key);
+        }
+    }
+
     /// A mapping is gone. What is under way ends without a meaning.
     pub(crate) fn forget(&mut self, mapping: u64) {
         self.queues.remove(&mapping);
@@ -199,7 +234,7 @@ impl State {
             let Some(&slot) = self.destination_names.get(name) else { continue };
             let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
             if let Some(queue) = self.deliveries.queues.get_mut(&id) {
-                queue.under_way.insert(key);
+                queue.under_way.insert(key, UnderWay::Row);
             }
             let job = Job::Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
             self.ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
@@ -286,10 +321,17 @@ impl State {
         row.as_deref().and_then(decode).map_or(0, |(row, _)| row.positions.len())
     }
 
-    /// A destination confirmed, or did not.
+    /// A destination confirmed, or did not. The row stays if it is that of another failure by now.
     pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
         if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
-            queue.under_way.remove(&key);
+            let meaning = queue.under_way.remove(&key);
+            if meaning == Some(UnderWay::Next) {
+                queue.waiting.insert(key);
+            }
+            if matches!(meaning, Some(UnderWay::Next | UnderWay::Nothing)) {
+                self.count_delivery(key, 0, confirmed);
+                return self.send_deliveries();
+            }
         }
         let records = if confirmed { self.records_of(key) } else { 0 };
         self.count_delivery(key, records, confirmed);

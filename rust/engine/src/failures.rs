@@ -237,6 +237,7 @@ impl State {
     }
 
     pub(crate) fn save_failure(&mut self, key: FailureKey, row: &FailureRow, packed: &[u8]) {
+        self.deliveries.replace(key);
         self.pending.set(Table::Failure, key.bytes(), encode(row, packed));
         if row.destination.is_some() {
             self.pending.deliveries.push(key);

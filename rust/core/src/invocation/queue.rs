@@ -14,6 +14,8 @@ struct Held {
     life: Life,
     /// When it may run, mono ns.
     due_ns: u64,
+    /// Its age at a moment, ms, and that moment, mono ns.
+    aged: (u64, u64),
     /// When its maximum age is over, mono ns.
     expires_ns: u64,
 }
@@ -66,20 +68,20 @@ impl EventQueue {
         }
     }
 
-    /// Take other settings. Waits under way stay as they are, ages are counted anew.
-    pub fn configure(&mut self, settings: Settings, now: &Now) {
+    /// Take other settings. Waits under way stay as they are, ages are held against the new maximum.
+    pub fn configure(&mut self, settings: Settings) {
         self.settings = settings;
         self.expiring.clear();
         for (key, held) in &mut self.waiting {
-            held.expires_ns = expiry_ns(&self.settings, &held.life, now);
+            held.expires_ns = expiry_ns(&self.settings, held.aged);
             self.expiring.insert((held.expires_ns, *key));
         }
         for held in self.running.values_mut() {
-            held.expires_ns = expiry_ns(&self.settings, &held.life, now);
+            held.expires_ns = expiry_ns(&self.settings, held.aged);
         }
     }
 
-    /// An event has become durable.
+    /// An event that was accepted at `now` has become durable.
     pub fn accepted(&mut self, key: Key, life: Life, now: &Now) {
         self.add(key, life, now);
     }
@@ -194,7 +196,8 @@ impl EventQueue {
         let longest_ms = if was_tried { self.settings.longest_wait_ms() } else { 0 };
         let wait_ms = key.due_ms.saturating_sub(now.wall_ms).min(longest_ms);
         let due_ns = now.mono_ns + wait_ms * NS_PER_MS;
-        let held = Held { life, due_ns, expires_ns: expiry_ns(&self.settings, &life, now) };
+        let aged = (now.wall_ms.saturating_sub(life.accepted_ms), now.mono_ns);
+        let held = Held { life, due_ns, aged, expires_ns: expiry_ns(&self.settings, aged) };
         self.hold(key, held);
     }
 
@@ -228,7 +231,6 @@ impl EventQueue {
 
 /// When an event is too old, on the monotonic clock. However the wall clock was set meanwhile, it is never further away than the
 /// maximum age.
-fn expiry_ns(settings: &Settings, life: &Life, now: &Now) -> u64 {
-    let age_ms = now.wall_ms.saturating_sub(life.accepted_ms);
-    now.mono_ns + settings.maximum_event_age_ms.saturating_sub(age_ms) * NS_PER_MS
+fn expiry_ns(settings: &Settings, (age_ms, at_ns): (u64, u64)) -> u64 {
+    at_ns + settings.maximum_event_age_ms.saturating_sub(age_ms) * NS_PER_MS
 }

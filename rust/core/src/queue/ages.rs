@@ -67,12 +67,13 @@ impl Ages {
         self.runs.clear();
     }
 
-    /// Every message with a number below this one was sent at `at_ms` or before.
+    /// Every message with a number below this one was sent at `at_ms` or before, those that are away and may come back included.
     pub(super) fn sent_until(&self, at_ms: u64) -> u64 {
         let old = self.runs.partition_point(|run| run.last_ms <= at_ms);
         match self.runs.get(old) {
+            // What was sent before the first run is not known any more.
+            _ if old == 0 => 0,
             Some(run) => run.first,
-            None if self.runs.is_empty() => 0,
             None => u64::MAX,
         }
     }
@@ -105,5 +106,23 @@ impl Ages {
 
     fn find(&self, number: u64) -> Option<usize> {
         self.runs.partition_point(|run| run.first <= number).checked_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message that was away came back below all others, and was taken for one that is too old.
+    #[test]
+    fn what_was_sent_before_the_first_run_is_not_too_old() {
+        let mut ages = Ages::default();
+        ages.add(1, 1_000);
+        ages.add(2, 9_000);
+        ages.remove(1);
+        assert_eq!(ages.sent_until(500), 0);
+        ages.add(1, 1_000);
+        assert_eq!(ages.sent_until(500), 0);
+        assert_eq!(ages.sent_until(5_000), 2);
     }
 }

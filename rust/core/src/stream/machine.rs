@@ -71,9 +71,11 @@ impl ShardMachine {
         machine
     }
 
-    /// Tell which batches were in flight when the process died; right after `new`.
+    /// Tell which batches were in flight when the process died; right after `new`. What the checkpoint has passed is no suspect: a shard
+    /// that has ended does nothing more, so it is not found out later either.
     pub fn suspects(&mut self, suspects: Vec<Suspect>) {
         self.suspects = Suspects::new(suspects);
+        self.suspects.forget_done(self.low(), self.window.is_some());
     }
 
     /// Suspects that have yet to run alone, for the engine to keep until they have.

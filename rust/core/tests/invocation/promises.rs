@@ -96,7 +96,7 @@ impl World {
             }
             Step::Configure { places } => {
                 (self.places, self.settings.is_off) = (places, places == 0);
-                self.queue.configure(self.settings.clone(), &self.now);
+                self.queue.configure(self.settings.clone());
             }
         }
         self.carry_out();
@@ -160,7 +160,7 @@ impl World {
     /// Let everything succeed, until nothing is left.
     fn drain(&mut self) {
         (self.places, self.settings.is_off) = (2, false);
-        self.queue.configure(self.settings.clone(), &self.now);
+        self.queue.configure(self.settings.clone());
         self.carry_out();
         for _ in 0..10_000 {
             while !self.running.is_empty() {

@@ -18,6 +18,7 @@ use forebay_core::alias::Version;
 use forebay_core::concurrency::Lease;
 use forebay_core::invocation::face::{Key, Life, Settings};
 use forebay_core::invocation::EventQueue;
+use forebay_core::Now;
 use serde::Deserialize;
 
 use self::row::{row_key, Event};
@@ -130,6 +131,8 @@ pub(crate) struct Accepted {
     pub(crate) queue: u64,
     pub(crate) key: Key,
     event: Event,
+    /// When it was accepted: the wall clock may be set before it is durable.
+    at: Now,
 }
 
 impl Accepted {
@@ -213,7 +216,7 @@ impl State {
         }
         let key = Key { due_ms: self.now.wall_ms, number };
         events.expected.insert((queue, key));
-        Accepted { queue, key, event }
+        Accepted { queue, key, event, at: self.now }
     }
 
     /// Where an event for this function, version or alias waits, and the qualifier. A function need not be registered any more.
@@ -292,13 +295,12 @@ impl State {
     }
 
     fn bind_events(&mut self, id: u64) {
-        let now = self.now;
         let Some(events) = self.events.queues.get_mut(&id) else { return };
         events.slot = self.function_names.get(&events.name()).copied();
         if let Some(slot) = events.slot {
             let function = &self.functions[slot];
             let is_off = function.place.is_some_and(|(id, _)| self.places.pool.reserved(id) == Some(0));
-            events.machine.configure(function.asynchronous.settings(is_off), &now);
+            events.machine.configure(function.asynchronous.settings(is_off));
             self.pump_events(id);
         }
     }
@@ -313,16 +315,15 @@ impl State {
 
     /// Events have become durable.
     pub(crate) fn events_durable(&mut self, accepted: Vec<Accepted>) {
-        let now = self.now;
         let mut touched = BTreeSet::new();
-        for Accepted { queue, key, event } in accepted {
+        for Accepted { queue, key, event, at } in accepted {
             let life = event.life;
             self.events.expected.remove(&(queue, key));
             self.history.note(life.accepted_ms, event.request, What::Accepted { queue });
             self.keep_at_hand_event(queue, key, event);
             let Some(events) = self.events.queues.get_mut(&queue) else { continue };
             events.meters.received.increment();
-            events.machine.accepted(key, life, &now);
+            events.machine.accepted(key, life, &at);
             touched.insert(queue);
         }
         for queue in touched {

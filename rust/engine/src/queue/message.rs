@@ -5,6 +5,8 @@
 //! little-endian, then deduplication id, source queue, attributes and body; format 1 had no hops. An attribute is `name length u16, type length
 //! u16, value length u32`, name, type, value; they stand in the order of their names.
 
+use std::ops::Range;
+
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use base64::Engine as _;
 use forebay_core::queue::face::Handle;
@@ -23,6 +25,8 @@ pub const BODY_MAX: usize = 1_048_576;
 pub const ENTRIES_MAX: usize = 10;
 
 const FORMAT: u8 = 2;
+/// Where a packed message has its id.
+const ID: Range<usize> = 1..17;
 const HEADER: usize = 31;
 /// Of a message without hops.
 const FORMAT_1: u8 = 1;
@@ -128,7 +132,7 @@ impl<'a> Message<'a> {
         let (source, rest) = rest.split_at_checked(usize::from(u16_at(head, 23)))?;
         let (attributes, body) = rest.split_at_checked(u32_at(head, 25) as usize)?;
         let mut id = [0; 16];
-        id.copy_from_slice(&head[1..17]);
+        id.copy_from_slice(&head[ID]);
         Some(Self {
             id: u128::from_le_bytes(id),
             group: record.key,
@@ -250,6 +254,11 @@ pub(super) fn message_id(seed: u64, number: u64) -> u128 {
     let low = mix(high ^ number.wrapping_add(seed.rotate_left(32)));
     let bits = u128::from(high) << 64 | u128::from(low);
     bits & !(0xF << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62)
+}
+
+/// Give a packed message another id.
+pub(super) fn rename(packed: &mut [u8], id: u128) {
+    packed[ID].copy_from_slice(&id.to_le_bytes());
 }
 
 /// The finalizer of `SplitMix64`: no two inputs give one output.

@@ -188,6 +188,11 @@ impl Queue {
         self.row.log
     }
 
+    /// The number that the next message will have which is sent.
+    fn unsent(&self) -> u64 {
+        self.next + self.sends_count
+    }
+
     /// A read under way most likely brings this message.
     fn is_being_read(&self, number: u64) -> bool {
         let before = self.reading.range(..=number).next_back();

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::bound::Bound;
 use super::check::{check_entries, check_message, name_entry};
-use super::message::{message_id, pack_attributes, Message, NewMessage};
+use super::message::{message_id, pack_attributes, rename, Message, NewMessage};
 use super::moves::Moved;
 use super::{message_key, QueueId};
 use crate::bytes::hex;
@@ -205,7 +205,7 @@ impl State {
         let queue = &mut self.queues.entries[id];
         let is_fifo = queue.row.is_fifo();
         let trace = kept(carried.trace);
-        let mut number = queue.next + queue.sends_count;
+        let mut number = queue.unsent();
         let (mut packed, mut ids) = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
         for message in messages {
             let group = message.group_id.as_deref().unwrap_or_default();
@@ -376,6 +376,10 @@ impl State {
                 Sender::Publisher => {}
                 Sender::Bound(bound) => {
                     bound.part(&mut self.pending);
+                    // What was before it may be refused: its number is another one then, and its id must lead there.
+                    let (first, seed) = (self.queues.entries[id].unsent(), self.queues.entries[id].row.seed);
+                    let numbered = outgoing.packed.iter_mut().zip(first..);
+                    numbered.for_each(|(packed, number)| rename(&mut packed.data, message_id(seed, number)));
                     self.queue_outgoing(id, Outgoing { sender: Sender::Bound(bound), ..outgoing });
                 }
                 Sender::Move(moved) => self.move_refused(moved, was_taken),

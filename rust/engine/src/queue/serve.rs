@@ -125,15 +125,13 @@ impl State {
         if queue.is_deleted {
             return;
         }
-        // A move may yet be refused: nothing is trimmed before it is durable.
-        if queue.moving == 0 {
-            let low = queue.gone.advance();
-            if low > queue.trimmed {
-                queue.trimmed = low;
-                pending.trim(log, low);
-                pending.set(Table::MessagesGone, log.to_be_bytes().to_vec(), low.to_be_bytes().to_vec());
-                self.queues.shelf.trim(log, low);
-            }
+        // A move may yet be refused: before it is durable nothing is trimmed but what a purge has passed.
+        let low = if queue.moving == 0 { queue.gone.advance() } else { queue.gone.low() };
+        if low > queue.trimmed {
+            queue.trimmed = low;
+            pending.trim(log, low);
+            pending.set(Table::MessagesGone, log.to_be_bytes().to_vec(), low.to_be_bytes().to_vec());
+            self.queues.shelf.trim(log, low);
         }
         for row in self.queues.entries[id].gone.rows() {
             match row {

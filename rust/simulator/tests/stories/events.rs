@@ -314,3 +314,34 @@ fn a_clock_that_was_set_back_before_a_restart_makes_no_retry_wait_longer_than_re
     rig.pass(300_000);
     assert_eq!(rig.works().len(), 1);
 }
+
+/// Found by the simulator (seed 201425): the wall clock was set while the disk worked on an event, and the event was taken for one that is
+/// too old.
+#[test]
+fn an_event_grows_no_older_when_the_clock_is_set_before_it_is_durable() {
+    let mut rig = Rig::slow();
+    serve(&rig);
+    rig.disk();
+    let ear = rig.invoke_async("f", &json!(1));
+    rig.wall_ms += 86_400_000;
+    rig.pass(1);
+    rig.disk();
+    rig.disk();
+    assert!(is_accepted(&ear));
+    assert_eq!(rig.works().len(), 1);
+}
+
+/// Found by reading: a function was registered again after the wall clock had been set, and its events were held against that.
+#[test]
+fn an_event_grows_no_older_when_its_function_is_registered_after_the_clock_was_set() {
+    let mut rig = Rig::new();
+    serve(&rig);
+    rig.invoke_async("f", &json!(1));
+    let first = rig.works().remove(0);
+    rig.end(first.token, RAISED, None);
+    rig.wall_ms += 86_400_000;
+    rig.pass(1);
+    rig.serve("f", &json!({"on_success": null}));
+    rig.pass(61_000);
+    assert_eq!(rig.works().len(), 1, "it is tried again");
+}

@@ -1,6 +1,7 @@
 //! Failure records and their destinations.
 
 use forebay_engine::attempts::{Task, Work};
+use forebay_engine::port::Table;
 use serde_json::{json, Value};
 
 use crate::rig::{bound, number, Rig};
@@ -330,4 +331,25 @@ fn a_redrive_that_never_ends_holds_up_no_other() {
     assert_eq!(rig.batches()[0].positions, [0]);
     rig.pass(1_001);
     assert_eq!(rig.batches()[0].positions, [1]);
+}
+
+/// Found by the simulator (seed 200599): a mapping moved back while a failure was with its destination, and the same records were given up
+/// again. The destination confirmed the first failure, and the second was taken for it: it was neither sent nor listed any more.
+#[test]
+fn a_failure_that_takes_the_place_of_one_with_its_destination_is_not_confirmed_with_it() {
+    let mut rig = Rig::new();
+    giving_up(&rig);
+    let first = fail_one(&rig);
+    rig.told("mapping.seek", &json!({"stream": "s", "function": "f", "position": "TRIM_HORIZON"})).unwrap();
+    let again = rig.batches().remove(0);
+    rig.end(again.token, 1, None);
+    assert!(rig.works().is_empty(), "a failure of these records is with the destination");
+    let rows = |rig: &Rig| rig.reader().scan(Table::Failure, &[], None, 10).unwrap().len();
+    rig.end(first.token, 0, None);
+    rig.pass(10);
+    assert_eq!(rows(&rig), 1, "the second is not confirmed");
+    let second = rig.works().remove(0);
+    rig.end(second.token, 0, None);
+    rig.pass(10);
+    assert_eq!(rows(&rig), 0);
 }

@@ -85,3 +85,99 @@ fn a_deletion_is_acknowledged_when_it_is_durable_whoever_brought_it_about() {
     rig.disk();
     assert!(first.heard().unwrap().is_ok() && second.heard().unwrap().is_ok());
 }
+
+/// A queue whose messages are dead letters when they are received for the second time.
+fn burying(rig: &Rig, end: &str) {
+    let (name, dead) = (format!("q{end}"), format!("dead{end}"));
+    rig.told("queue.declare", &queue(&dead)).unwrap();
+    let mut settings = queue(&name);
+    settings["dead_letter_queue"] = dead.into();
+    settings["maximum_receive_count"] = 1.into();
+    rig.told("queue.declare", &settings).unwrap();
+    rig.engine().start().unwrap();
+}
+
+fn depth(rig: &Rig, queue: &str) -> serde_json::Value {
+    rig.told("queue.depth", &json!({"name": queue})).unwrap()["visible"].clone()
+}
+
+/// Found by the simulator (seed 200817): a full disk gave a dead letter back to its queue, in which only messages were left that had been
+/// sent later. It was taken for one that is too old, and was gone.
+#[test]
+fn a_dead_letter_that_a_full_disk_gives_back_is_there_still() {
+    let mut rig = Rig::new();
+    burying(&rig, ".fifo");
+    for (number, group) in ["a", "b"].into_iter().enumerate() {
+        let message = json!({"body": "m", "group_id": group, "deduplication_id": number.to_string()});
+        rig.told("queue.send", &json!({"name": "q.fifo", "messages": [message]})).unwrap();
+        rig.pass(5_000);
+    }
+    let receive = json!({"name": "q.fifo", "maximum": 1, "visibility_timeout_ms": 0});
+    rig.store.fail(1, Fault::Full, Repeat::Always);
+    rig.told("queue.receive", &receive).unwrap();
+    rig.told("queue.receive", &receive).unwrap();
+    rig.pass(500);
+    assert_eq!(depth(&rig, "dead.fifo"), 0, "there is no room for it");
+    rig.store.mend();
+    rig.pass(5_000);
+    rig.told("queue.receive", &receive).unwrap();
+    rig.pass(500);
+    assert_eq!(depth(&rig, "dead.fifo"), 2, "it, and the other one");
+}
+
+/// Found by the simulator (seed 202950): a queue was purged in the commit in which one of its messages became a dead letter. The commit did
+/// not say that the message is gone; after a crash it was in both queues.
+#[test]
+fn a_message_that_moves_while_its_queue_is_purged_is_in_one_queue() {
+    let mut rig = Rig::slow();
+    burying(&rig, "");
+    rig.told("queue.send", &json!({"name": "q", "messages": [{"body": "m"}]})).unwrap();
+    let receive = json!({"name": "q", "maximum": 1, "visibility_timeout_ms": 0});
+    rig.told("queue.receive", &receive).unwrap();
+    rig.pass(10);
+    rig.disk();
+    let _busy = rig.ask("queue.send", &json!({"name": "dead", "messages": [{"body": "other"}]}));
+    rig.ask("queue.receive", &receive);
+    let purged = rig.ask("queue.purge", &json!({"name": "q"}));
+    rig.disk();
+    rig.disk();
+    assert!(purged.heard().unwrap().is_ok());
+    rig.kill();
+    burying(&rig, "");
+    assert_eq!((depth(&rig, "q"), depth(&rig, "dead")), (0.into(), 2.into()));
+}
+
+/// Found by the simulator (seed 210430): a full disk refused a message, and one that the engine had to send after it moved up. It kept the id of
+/// its old number, which the next message was given, too.
+#[test]
+fn what_moves_up_when_a_full_disk_refuses_others_has_an_id_of_its_own() {
+    let mut rig = Rig::slow();
+    rig.serve("f", &json!({"on_success": "queue:q"}));
+    for name in ["q", "other"] {
+        rig.told("queue.declare", &queue(name)).unwrap();
+    }
+    rig.engine().start().unwrap();
+    let send = |name: &str| json!({"name": name, "messages": [{"body": "m"}]});
+    rig.invoke_async("f", &json!(1));
+    rig.disk();
+    rig.disk();
+    let work = rig.works().remove(0);
+    let _busy = rig.ask("queue.send", &send("other"));
+    let refused = rig.ask("queue.send", &send("q"));
+    rig.end(work.token, 0, None);
+    rig.store.fail(2, Fault::Full, Repeat::Always);
+    rig.disk();
+    rig.disk();
+    assert!(refused.heard().unwrap().is_err());
+    rig.store.mend();
+    let taken = rig.ask("queue.send", &send("q"));
+    for _ in 0..5 {
+        rig.pass(200);
+        rig.disk();
+    }
+    assert!(taken.heard().unwrap().is_ok());
+    let received = rig.told("queue.receive", &json!({"name": "q", "maximum": 10})).unwrap();
+    let ids: Vec<_> = received.as_array().unwrap().iter().map(|message| message["messageId"].clone()).collect();
+    assert_eq!(ids.len(), 2);
+    assert_ne!(ids[0], ids[1]);
+}
