@@ -1,6 +1,33 @@
 //! Chance from a seed: each concern draws from a stream of its own, so that taking one kind of misfortune away leaves the others
 //! where they were.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A map by numbers that nobody chooses to harm it, in the same order in every run.
+pub type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<Scramble>>;
+
+/// Spreads numbers over all bits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scramble(u64);
+
+impl Hasher for Scramble {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let word = part.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            self.0 = scramble(self.0 ^ word);
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = scramble(self.0 ^ word);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// A repeatable stream of numbers (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Chance(u64);

@@ -13,5 +13,6 @@ pub mod queues;
 pub mod settings;
 pub mod shape;
 pub mod shrink;
+pub mod topics;
 pub mod watched;
 pub mod world;

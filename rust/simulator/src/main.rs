@@ -13,6 +13,10 @@ use forebay_simulator::plan::{Fault, Plan, Room};
 use forebay_simulator::shrink;
 use serde_json::{json, Map, Value};
 
+// A quarter of a run is the making and dropping of small things.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Arguments {
     seeds: Range<u64>,
     steps: Option<u64>,

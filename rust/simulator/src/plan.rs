@@ -117,6 +117,12 @@ pub enum Sabotage {
     UnboundedRetry,
     /// A sender's repeated id does not reach the queue.
     ForgottenId,
+    /// Work of the first function never begins.
+    Starved,
+    /// A topic knows nothing of one of its subscriptions.
+    LostCopy,
+    /// A topic knows nothing of the filters of its subscriptions.
+    LeakyFilter,
 }
 
 /// What functions are fed from in a run.
@@ -163,7 +169,7 @@ pub struct Plan {
 }
 
 /// Steps of a run.
-const STEPS: u64 = 6_000;
+const STEPS: u64 = 4_000;
 
 impl Plan {
     /// The run of a seed.

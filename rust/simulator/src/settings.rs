@@ -51,7 +51,7 @@ impl Settings {
         let hurries = chance.one_in(2);
         Self {
             start: if chance.one_in(5) { Start::Latest } else { Start::Oldest },
-            batch_size: if chance.one_in(10) { chance.between(20, 60) } else { chance.between(1, 15) },
+            batch_size: if chance.one_in(6) { chance.between(20, 60) } else { chance.between(1, 15) },
             window_ms: if hurries { 0 } else { chance.between(1, 400) },
             lanes: if tumbles || chance.one_in(3) { 1 } else { chance.between(2, 10) },
             retries: if chance.one_in(5) { None } else { Some(chance.below(5)) },

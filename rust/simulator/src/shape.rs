@@ -7,6 +7,7 @@ use crate::events::EventSettings;
 use crate::plan::{Fault, Plan, Room};
 use crate::queues::{QueueSettings, WorkerSettings};
 use crate::settings::Settings;
+use crate::topics::{TopicPlan, NOTICES};
 
 /// Most keys of a stream.
 pub const KEYS_MAX: u64 = 100;
@@ -104,6 +105,10 @@ pub struct Shape {
     pub queues: Vec<QueuePlan>,
     /// Functions that are invoked asynchronously.
     pub callees: Vec<CalleePlan>,
+    /// Whoever may be told of their events.
+    pub targets: Vec<String>,
+    /// Topics.
+    pub topics: Vec<TopicPlan>,
     /// Most attempts at once.
     pub concurrency: u64,
     /// What each function is limited to.
@@ -137,8 +142,12 @@ impl Shape {
         let queues: Vec<QueuePlan> =
             (0..count(has_queues, &mut chance)).map(|number| QueuePlan::draw(number, dropping, &mut chance)).collect();
         let called = count(has_events, &mut chance);
+        let mut of_topics = Chance::of(plan.seed, "topics");
+        let notices = of_topics.one_in(2);
+        let targets = targets(called, notices);
         let callees: Vec<CalleePlan> =
-            (0..called).map(|number| CalleePlan::draw(number, called, &mut chance)).collect();
+            (0..called).map(|number| CalleePlan::draw(number, &targets, &mut chance)).collect();
+        let topics = TopicPlan::draw_all(&mut of_topics, &queues, &callees, notices);
         let concurrency = if chance.one_in(4) { chance.between(1, 5) } else { 1_000 };
         let limits = limits(plan, concurrency, functions.len() + queues.len() + callees.len());
         Self {
@@ -146,6 +155,8 @@ impl Shape {
             functions,
             queues,
             callees,
+            targets,
+            topics,
             concurrency,
             limits,
             metrics: chance.one_in(4),
@@ -185,7 +196,7 @@ impl StreamPlan {
             name: format!("stream{number}"),
             shards: chance.between(1, 4),
             keys: *chance.pick(&[1, 5, 30, KEYS_MAX]),
-            put_most: if heavy { 1 } else { *chance.pick(&[1, 10, 60]) },
+            put_most: if heavy { 1 } else { *chance.pick(&[1, 30, 100]) },
             pause_us: *chance.pick(&[500, 5_000, 20_000]),
             filling: if heavy { 60_000 } else { chance.below(60) },
             retention_ms: if dropping && chance.one_in(2) { chance.between(10_000, 60_000) } else { 86_400_000 },
@@ -238,19 +249,21 @@ impl QueuePlan {
 }
 
 impl CalleePlan {
-    fn draw(number: u64, called: u64, chance: &mut Chance) -> Self {
+    fn draw(number: u64, targets: &[String], chance: &mut Chance) -> Self {
         Self {
             handler: Handler::draw(format!("callee{number}"), chance),
             pause_us: *chance.pick(&[1_000, 5_000, 20_000]),
-            settings: EventSettings::draw(chance, &Self::targets(called)),
+            settings: EventSettings::draw(chance, targets),
         }
     }
+}
 
-    /// Whoever may be told of events where so many functions are called.
-    pub fn targets(called: u64) -> Vec<String> {
-        let functions = (0..called).map(|number| format!("function:callee{number}"));
-        functions.chain([format!("queue:{TOLD}"), DESTINATION.into()]).collect()
-    }
+/// Whoever may be told of events where so many functions are called. A topic that is told of events has no function subscribed:
+/// each event of a chain would become several.
+fn targets(called: u64, notices: bool) -> Vec<String> {
+    let functions = (0..called).map(|number| format!("function:callee{number}"));
+    let topic = notices.then(|| format!("topic:{NOTICES}"));
+    functions.chain([format!("queue:{TOLD}"), DESTINATION.into()]).chain(topic).collect()
 }
 
 /// The destination that has to be called.

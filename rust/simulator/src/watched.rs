@@ -28,9 +28,12 @@ pub struct Watched {
 impl Store for Watched {
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         if !self.drops_failures {
-            self.store.commit(writes)?;
-            open(&self.ledger).committed(writes);
-            return Ok(());
+            let outcome = self.store.commit(writes);
+            match &outcome {
+                Ok(()) => open(&self.ledger).committed(writes),
+                Err(error) => open(&self.ledger).note(|| format!("commit failed: {error}")),
+            }
+            return outcome;
         }
         let is_failure = |write: &&Write| matches!(write, Write::Set { table: Table::Failure, .. });
         let kept: Vec<Write> = writes.iter().filter(|write| !is_failure(write)).cloned().collect();

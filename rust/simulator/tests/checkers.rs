@@ -66,6 +66,21 @@ fn a_message_that_is_accepted_twice_is_found() {
 }
 
 #[test]
+fn a_copy_of_a_publication_that_is_missing_is_found() {
+    is_found(Sabotage::LostCopy, &[Room::Queues, Room::Events], &[Promise::Topics, Promise::DurableAck]);
+}
+
+#[test]
+fn a_copy_that_a_filter_keeps_back_and_that_is_there_is_found() {
+    is_found(Sabotage::LeakyFilter, &[Room::Queues, Room::Events], &[Promise::Topics]);
+}
+
+#[test]
+fn what_never_has_its_turn_while_others_have_theirs_is_found() {
+    is_found(Sabotage::Starved, &[Room::All], &[Promise::Turns]);
+}
+
+#[test]
 fn what_was_found_is_shrunk_to_fewer_steps_and_faults_and_still_breaks_the_same_promise() {
     let (plan, violation) = found(Sabotage::SilentDrop, Room::Queues);
     let (smallest, smaller) = shrink::shrink(&plan, &violation);

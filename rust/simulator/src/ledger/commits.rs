@@ -52,6 +52,7 @@ impl Ledger {
         }
         self.queues_committed(writes);
         self.events_committed(writes);
+        self.topics_committed();
         for write in writes {
             match write {
                 Write::Append { shard, chunk } if !self.is_queue(*shard) => self.appended(*shard, chunk),

@@ -54,6 +54,7 @@ impl Ledger {
         self.forget_deliveries();
         self.queues_crashed(ending, reader)?;
         self.events_crashed(ending, reader)?;
+        self.topics_crashed();
         Ok(())
     }
 
@@ -211,6 +212,9 @@ impl Ledger {
             }
             mapping.changed &= tries_kept;
         }
+        if may_lose {
+            self.list_again();
+        }
         self.counts.repeated += repeated;
         if let Some((id, shard, position, state)) = wrong {
             let story = format!("after the crash mapping {id} passes {position} of shard {shard}, which was {state:?}");
@@ -219,22 +223,38 @@ impl Ledger {
         Ok(())
     }
 
+    /// What a failure record names that the power brought back is listed, whatever had become of it.
+    fn list_again(&mut self) {
+        for failure in self.failures.values() {
+            failure.list_again(&self.shards, &mut self.mappings);
+        }
+    }
+
     /// The first record that is not over, and what it is.
     pub fn left(&mut self) -> Option<String> {
         if let Some(left) = self.event_left() {
             return Some(left);
         }
-        if let Some(left) = self.message_left(|queue| !queue.contains("-dead") && queue != crate::shape::TOLD) {
+        if let Some(left) = self.message_left() {
             return Some(left);
         }
+        let (id, shard, at, state) = self.record_left()?;
+        Some(format!("mapping {id}, shard {shard}, position {at}, which is {state:?}"))
+    }
+
+    /// Whether nothing is left.
+    pub fn is_over(&mut self) -> bool {
+        !self.has_events_left() && !self.has_messages_left() && self.record_left().is_none()
+    }
+
+    fn record_left(&mut self) -> Option<(u64, ShardId, u64, State)> {
         for (id, mapping) in self.mappings.iter_mut().filter(|(_, mapping)| !mapping.deleted) {
             for shard_id in self.streams.get(&mapping.stream).into_iter().flatten() {
                 let shard = &self.shards[shard_id];
                 let progress = mapping.progress.entry(*shard_id).or_insert_with(|| Progress::starting_at(shard.start));
                 progress.follow(shard);
-                if let Some(place) = progress.states.iter().position(|state| !state.is_over()) {
-                    let (state, at) = (progress.states[place], shard.start + place as u64);
-                    return Some(format!("mapping {id}, shard {shard_id}, position {at}, which is {state:?}"));
+                if let Some((place, state)) = progress.first_left() {
+                    return Some((*id, *shard_id, shard.start + place as u64, state));
                 }
             }
         }
@@ -262,6 +282,8 @@ impl Ledger {
         let Some(id) = self.id_of(stream, function) else { return };
         self.disown(id, None);
         let Some(mapping) = self.mappings.get_mut(&id) else { return };
+        // A failure that the next commit writes as skipped was one before the move.
+        mapping.skips = false;
         for shard_id in self.streams.get(stream).into_iter().flatten() {
             let shard = &self.shards[shard_id];
             let target = if oldest { shard.trimmed } else { shard.end() };

@@ -1,11 +1,14 @@
 //! Failure records: written down once, for a reason that the ledger has seen, and kept until confirmed.
 
+use std::collections::BTreeMap;
+
 use forebay_engine::attempts::Token;
 use forebay_engine::port::ShardId;
 use serde::Deserialize;
 
+use super::log::Shard;
 use super::progress::{Flight, Kind, Progress, State};
-use super::{Ledger, Promise};
+use super::{Ledger, Mapping, Promise};
 
 /// How long a failure without a destination stays listed, ms.
 const LISTED_FOR_MS: u64 = 14 * 86_400_000;
@@ -27,6 +30,20 @@ pub(super) struct Failure {
     under_way: bool,
     confirmed: bool,
     redriven: bool,
+}
+
+impl Failure {
+    /// Whatever a checkpoint covers of its records is listed.
+    pub(super) fn list_again(&self, shards: &BTreeMap<ShardId, Shard>, mappings: &mut BTreeMap<u64, Mapping>) {
+        let mapping = mappings.get_mut(&self.mapping);
+        let progress = mapping.and_then(|mapping| mapping.progress.get_mut(&self.shard));
+        let (Some(progress), Some(shard)) = (progress, shards.get(&self.shard)) else { return };
+        for place in self.positions.iter().filter_map(|&position| shard.place(position)) {
+            if progress.states[place] == State::Passed {
+                progress.states[place] = State::Listed;
+            }
+        }
+    }
 }
 
 /// What the ledger reads of a row.
@@ -269,7 +286,7 @@ impl Ledger {
         let delivery: Option<Delivery> = serde_json::from_slice(record).ok();
         let id = delivery.map(|delivery| delivery.metadata.delivery_id).unwrap_or_default();
         if let Some(key) = self.delivers_event(&id) {
-            return self.take_off(Flight::delivery(token, (0, 0), key));
+            return self.take_off(Flight::delivery(token, (0, 0), (key, 0)));
         }
         let Some((mapping, shard, key)) = self.row_of_delivery(&id) else {
             return self.broken(Promise::FailureRecords, format!("a destination gets {id:?}, which names nothing"));
@@ -285,7 +302,8 @@ impl Ledger {
         if let Some(story) = story {
             self.broken(Promise::FailureRecords, format!("the failure {id} is sent {story}"));
         }
-        self.take_off(Flight::delivery(token, (mapping, shard), key));
+        let failed_ms = self.failures.get(&key).map_or(0, |failure| failure.failed_ms);
+        self.take_off(Flight::delivery(token, (mapping, shard), (key, failed_ms)));
     }
 
     fn row_of_delivery(&self, id: &str) -> Option<(u64, ShardId, Vec<u8>)> {
@@ -304,7 +322,9 @@ impl Ledger {
     pub(super) fn delivered(&mut self, flight: &Flight, confirmed: bool) {
         debug_assert!(flight.kind == Kind::Delivery);
         self.delivered_event(&flight.failure, confirmed);
-        if let Some(failure) = self.failures.get_mut(&flight.failure) {
+        let failure = self.failures.get_mut(&flight.failure);
+        // By now it may be that of the same records, given up again.
+        if let Some(failure) = failure.filter(|failure| failure.failed_ms == flight.failed_ms) {
             failure.under_way = false;
             failure.confirmed |= confirmed;
             self.counts.confirmed += u64::from(confirmed);

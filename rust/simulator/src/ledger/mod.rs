@@ -12,6 +12,8 @@ mod failures;
 mod log;
 mod progress;
 mod queues;
+mod topics;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +25,7 @@ pub use crash::Ending;
 pub use log::{name_of, write_data, Answer};
 pub use progress::End;
 pub use queues::{body_of, name_of_body, MessagesEnd};
+pub use topics::publication_of;
 
 use crate::plan::{Fault, FAULTS};
 use crate::settings::Settings;
@@ -55,6 +58,10 @@ pub enum Promise {
     Deduplication,
     /// Nothing begins before its delay is over.
     Waits,
+    /// A publication is, by one commit, wherever its subscriptions let it go, and nowhere else.
+    Topics,
+    /// Nothing that could run waits for ever while others do.
+    Turns,
 }
 
 /// A promise that was broken.
@@ -101,6 +108,8 @@ pub struct Counts {
     pub expired: u64,
     /// Events that came to their end.
     pub ended: u64,
+    /// Publications acknowledged.
+    pub published: u64,
     /// How often each kind of fault has really struck, in the order of [`FAULTS`].
     pub strikes: [u64; FAULTS.len()],
 }
@@ -131,7 +140,7 @@ impl Counts {
         FAULTS.into_iter().zip(self.strikes)
     }
 
-    fn cells(&mut self) -> [(&'static str, &mut u64); 13] {
+    fn cells(&mut self) -> [(&'static str, &mut u64); 14] {
         [
             ("deliveries", &mut self.deliveries),
             ("batches", &mut self.batches),
@@ -146,6 +155,7 @@ impl Counts {
             ("deduplicated", &mut self.deduplicated),
             ("expired", &mut self.expired),
             ("ended", &mut self.ended),
+            ("published", &mut self.published),
         ]
     }
 }
@@ -203,6 +213,8 @@ pub struct Ledger {
     /// What was seen.
     pub counts: Counts,
     now: Moment,
+    /// When this life of the process began.
+    born: Moment,
     violation: Option<Violation>,
     puts: Vec<Put>,
     /// Puts that nobody has answered.
@@ -220,6 +232,7 @@ pub struct Ledger {
     failures: BTreeMap<Vec<u8>, Failure>,
     queues: queues::Queues,
     events: events::Events,
+    topics: topics::Topics,
     /// A broken disk, a full one or a crash: progress may be saved late.
     pub disk_is_ill: bool,
     /// Print every fact.
@@ -237,14 +250,19 @@ impl Ledger {
         self.violation.as_ref()
     }
 
-    /// Records, messages and events that nobody has answered for.
+    /// Records, messages, events and publications that nobody has answered for.
     pub fn unanswered(&self) -> usize {
-        self.unanswered + self.queues.unanswered + self.events.unanswered
+        self.unanswered + self.queues.unanswered + self.events.unanswered + self.topics.unanswered
     }
 
     /// The clocks have moved.
     pub fn tell_time(&mut self, now: Moment) {
         self.now = now;
+    }
+
+    /// A process begins.
+    pub fn begins_life(&mut self, now: Moment) {
+        (self.now, self.born) = (now, now);
     }
 
     /// Somebody else has seen a promise broken.

@@ -14,6 +14,7 @@ use forebay_engine::port::ShardId;
 use serde_json::Value;
 
 use super::log::{key_number, name_of, Shard};
+use super::turns::{self, Turn};
 use super::{Ledger, Mapping, Promise};
 
 /// Most lanes, so most batches in flight, of a shard.
@@ -63,6 +64,8 @@ pub(super) struct Progress {
     pub(super) states: Vec<State>,
     pub(super) keys: Vec<Key>,
     flying: usize,
+    /// Every record before this place is over.
+    low: usize,
     /// Failed attempts at the batch with this first record: its last one, and how many.
     pub(super) failed: BTreeMap<u64, (u64, u64)>,
     /// Crashes of the process while this record alone was in flight.
@@ -80,6 +83,8 @@ pub(super) struct Progress {
     pub(super) old_failures_to: u64,
     /// A seek that no checkpoint has made durable.
     pub(super) sought: bool,
+    /// The oldest record that waits for its turn.
+    pub(super) turn: Option<Turn>,
 }
 
 /// What kind of work is in a handler.
@@ -99,8 +104,9 @@ pub(super) struct Flight {
     pub(super) mapping: u64,
     pub(super) shard: ShardId,
     pub(super) positions: std::sync::Arc<[u64]>,
-    /// Row of the failure, for redrives and deliveries.
+    /// Row of the failure, for redrives and deliveries; when it was written down, for these.
     pub(super) failure: Vec<u8>,
+    pub(super) failed_ms: u64,
     /// Its end has no meaning: the mapping is gone or was moved.
     pub(super) disowned: bool,
     /// It runs on past its deadline.
@@ -108,9 +114,10 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn delivery(token: Token, (mapping, shard): (u64, ShardId), failure: Vec<u8>) -> Self {
-        let positions = std::sync::Arc::from([]);
-        Self { token, kind: Kind::Delivery, mapping, shard, positions, failure, disowned: false, zombie: false }
+    pub(super) fn delivery(token: Token, (mapping, shard): (u64, ShardId), failure: (Vec<u8>, u64)) -> Self {
+        let (positions, (failure, failed_ms)) = (std::sync::Arc::from([]), failure);
+        let kind = Kind::Delivery;
+        Self { token, kind, mapping, shard, positions, failure, failed_ms, disowned: false, zombie: false }
     }
 }
 
@@ -136,6 +143,7 @@ impl Progress {
             states: Vec::new(),
             keys: Vec::new(),
             flying: 0,
+            low: 0,
             failed: BTreeMap::new(),
             alone: BTreeMap::new(),
             unsaved_since: None,
@@ -145,6 +153,7 @@ impl Progress {
             old_commit: None,
             old_failures_to: 0,
             sought: false,
+            turn: None,
         }
     }
 
@@ -154,6 +163,8 @@ impl Progress {
 
     /// Begin anew, after a crash or a seek.
     pub(super) fn restart(&mut self) {
+        self.low = 0;
+        self.turn = None;
         self.failed.clear();
         self.unsaved_since = None;
         self.old_commit = None;
@@ -175,6 +186,22 @@ impl Progress {
                 self.keys[usize::from(entry.key)].next = entry.nth + 1;
             }
         }
+    }
+
+    /// Place and state of the first record that is not over.
+    pub(super) fn first_left(&mut self) -> Option<(usize, State)> {
+        let left = self.states[self.low..].iter().position(|state| !state.is_over());
+        self.low += left.unwrap_or(self.states.len() - self.low);
+        Some((self.low, *self.states.get(self.low)?))
+    }
+
+    /// The first record that is not over, if it was never tried, and its key is free.
+    pub(super) fn waits_for_turn(&mut self, shard: &Shard) -> Option<u64> {
+        let (place, _) = self.first_left().filter(|(_, state)| *state == State::Waiting)?;
+        let entry = shard.records[place];
+        let key = self.keys[usize::from(entry.key)];
+        let is_next = key.next == entry.nth && key.batch == 0;
+        (is_next && self.failed.is_empty() && self.alone.is_empty()).then_some(shard.start + place as u64)
     }
 
     /// Where each key goes on, worked out from the states.
@@ -240,6 +267,8 @@ impl Progress {
         self.give_up_before(shard, at, entry.nth)
             .map_err(|story| (Promise::Order, format!("{position} begins and {story}")))?;
         self.states[place] = State::Flying;
+        self.low = self.low.min(place);
+        turns::begins(&mut self.turn, position.into());
         self.keys[at] = Key { next: entry.nth + 1, batch };
         Ok(())
     }
@@ -294,6 +323,7 @@ impl Ledger {
             shard,
             positions: records.positions.clone(),
             failure,
+            failed_ms: 0,
             disowned: self.mappings.get(&source.mapping).is_none_or(|mapping| mapping.deleted),
             zombie: false,
         };
@@ -317,6 +347,8 @@ impl Ledger {
             return;
         }
         if let Some(declared) = self.declared.remove(&(stream.into(), function.into())) {
+            // A power cut may have taken an earlier one of this number, and that it was deleted.
+            self.graveyard.remove(&id);
             self.mappings.insert(id, Mapping::new(stream, function, declared));
         }
     }

@@ -21,6 +21,7 @@ impl World {
         let drawn = self.chance.acts.below((functions + queues).max(1));
         let (function, queue) = (drawn as usize, drawn.checked_sub(functions));
         open(&self.ledger).note(|| format!("act {fault} {function}"));
+        open(&self.ledger).forget_turns();
         match fault {
             Fault::Kill => {
                 self.strikes(fault);
@@ -45,6 +46,7 @@ impl World {
                 self.strikes(fault);
                 self.calm_until_ns = self.time_ns + self.chance.acts.between(10_000, 400_000) * NS_PER_MS;
             }
+            Fault::Settings if !self.shape.topics.is_empty() && self.chance.acts.one_in(3) => self.change_topic(),
             Fault::Settings if !self.shape.callees.is_empty() && self.chance.acts.one_in(2) => self.change_callee(),
             Fault::Redrive if !self.shape.callees.is_empty() && self.chance.acts.one_in(2) => self.redrive_events(),
             Fault::Destination => {

@@ -8,7 +8,6 @@ use super::queues::outcome;
 use super::{Event, World, NS_PER_US};
 use crate::events::EventSettings;
 use crate::plan::Fault;
-use crate::shape::CalleePlan;
 use crate::watched::open;
 
 impl World {
@@ -36,9 +35,8 @@ impl World {
     /// A new version of the app invokes a function otherwise.
     pub(super) fn change_callee(&mut self) {
         self.strikes(Fault::Settings);
-        let count = self.shape.callees.len() as u64;
-        let callee = self.chance.acts.below(count) as usize;
-        let settings = EventSettings::draw(&mut self.chance.acts, &CalleePlan::targets(count));
+        let callee = self.chance.acts.below(self.shape.callees.len() as u64) as usize;
+        let settings = EventSettings::draw(&mut self.chance.acts, &self.shape.targets);
         self.shape.callees[callee].settings = settings;
         self.register();
     }

@@ -26,6 +26,9 @@ impl World {
         }
         for queue in 0..self.shape.queues.len() {
             self.resume_worker(queue);
+            // A slow redrive would go on over the restart.
+            let dead = &self.shape.queues[queue].dead;
+            self.request("queue.cancel_redrive", &serde_json::json!({ "name": dead }));
         }
         let until_ns = self.time_ns + DRAINED_WITHIN_NS;
         while self.is_well() && !self.is_drained() {
@@ -67,7 +70,7 @@ impl World {
     /// Whether nothing is under way and nothing waits, as the ledger sees it.
     fn is_drained(&mut self) -> bool {
         let mut ledger = open(&self.ledger);
-        ledger.is_quiet() && ledger.unanswered() == 0 && ledger.undelivered() == 0 && ledger.left().is_none()
+        ledger.is_quiet() && ledger.unanswered() == 0 && ledger.is_over() && ledger.undelivered() == 0
     }
 
     fn tell_what_is_left(&mut self) {

@@ -12,7 +12,7 @@ use forebay_engine::store::fault::{Crash, FaultStore};
 use serde_json::{json, Value};
 
 use super::{Event, World, NS_PER_MS};
-use crate::ledger::{Ending, Promise};
+use crate::ledger::{Ending, Moment, Promise};
 use crate::plan::{Fault, Sabotage};
 use crate::shape::DESTINATION;
 use crate::watched::{open, Watched};
@@ -36,6 +36,9 @@ impl World {
             ledger: self.ledger.clone(),
             drops_failures: self.plan.sabotage == Some(Sabotage::SilentDrop),
         };
+        self.suspects = !self.old_slots.is_empty();
+        let now = self.now();
+        open(&self.ledger).begins_life(Moment { time_ns: self.time_ns, wall_ms: now.wall_ms });
         let parts = Parts {
             store: Box::new(store),
             slots: Slots::left_by(&std::mem::take(&mut self.old_slots)),
@@ -46,7 +49,7 @@ impl World {
                 limits: AccountSettings::of(self.shape.concurrency as u32),
                 metrics: self.shape.metrics,
             },
-            manual: Some(self.now()),
+            manual: Some(now),
             slow_disk: self.shape.slow_disk,
         };
         match Engine::open(parts) {
@@ -65,6 +68,7 @@ impl World {
             self.declare(function);
         }
         self.declare_queues();
+        self.declare_topics();
         if let Some(Err(error)) = self.engine.as_ref().map(Engine::start) {
             self.broken(Promise::Liveness, format!("the engine does not start: {error}"));
         }
@@ -206,6 +210,7 @@ impl World {
         };
         drop(engine);
         self.forget_process();
+        open(&self.ledger).forget_turns();
         if ending == Ending::LossyPowerCut {
             // That somebody received them may be forgotten: receipts mean nothing any more.
             self.hands.fill(None);

@@ -6,6 +6,7 @@ mod calls;
 mod drain;
 mod life;
 mod queues;
+mod topics;
 mod work;
 
 use std::cmp::Reverse;
@@ -34,6 +35,8 @@ const NS_PER_MS: u64 = 1_000_000;
 const NS_PER_US: u64 = 1_000;
 /// Turns at one moment after which the engine is taken to go round in circles.
 const SPINS_MAX: u32 = 20_000;
+/// How often somebody looks at whose turn it is.
+const LOOK_NS: u64 = 500 * NS_PER_MS;
 
 /// What happens by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +67,8 @@ enum Event {
     ResumeWorker { queue: usize },
     /// Somebody invokes a function asynchronously.
     Invoke { callee: usize },
+    /// Somebody publishes to a topic.
+    Publish { topic: usize },
 }
 
 /// A run under way.
@@ -92,6 +97,10 @@ pub struct World {
     /// Deliveries at the last step.
     seen: u64,
     steps: u64,
+    /// When somebody looks next at whose turn it is.
+    look_ns: u64,
+    /// The process began with suspects of a crash: they run alone, and others wait for them.
+    suspects: bool,
     /// By token without its generation.
     running: Vec<Option<Running>>,
     settled: Vec<Settled>,
@@ -130,6 +139,7 @@ struct Chances {
     messages: Chance,
     hands: Chance,
     calls: Chance,
+    topics: Chance,
 }
 
 impl World {
@@ -159,6 +169,8 @@ impl World {
             spins: 0,
             seen: 0,
             steps: 0,
+            look_ns: 0,
+            suspects: false,
             running: Vec::new(),
             settled: Vec::new(),
             store_failed: false,
@@ -186,6 +198,7 @@ impl World {
                 messages: chance("messages"),
                 hands: chance("hands"),
                 calls: chance("calls"),
+                topics: chance("publications"),
             },
             shape,
             plan,
@@ -204,6 +217,9 @@ impl World {
         }
         for callee in 0..self.shape.callees.len() {
             self.after(0, Event::Invoke { callee });
+        }
+        for topic in 0..self.shape.topics.len() {
+            self.after(0, Event::Publish { topic });
         }
         self.after(self.shape.act_ms * NS_PER_MS, Event::Act);
         while self.steps < self.plan.steps && self.is_well() {
@@ -274,6 +290,25 @@ impl World {
         self.exchange();
         self.turn();
         self.empty_mailbox();
+        if self.time_ns >= self.look_ns {
+            self.look_ns = self.time_ns + LOOK_NS;
+            self.look_at_turns();
+        }
+    }
+
+    /// Look whether anything waits for its turn while others have theirs.
+    fn look_at_turns(&self) {
+        let mut ledger = open(&self.ledger);
+        if self.engine.is_none() || self.full || self.store_failed || self.suspects {
+            return ledger.forget_turns();
+        }
+        let limited = |function: &str| {
+            let at = self.shape.handlers().position(|handler| handler.name == function);
+            at.is_none_or(|slot| self.shape.limits[slot].rate_limit.is_some())
+        };
+        let workers: Vec<(&str, &str)> =
+            self.shape.queues.iter().map(|queue| (queue.name.as_str(), queue.handler.name.as_str())).collect();
+        ledger.look_at_turns(|function| !limited(function), &workers);
     }
 
     /// How long a caller waits who would wait so long, unless everybody does nothing.
@@ -313,6 +348,7 @@ impl World {
             Event::Hand { at } => self.hand(at),
             Event::ResumeWorker { queue } => self.resume_worker(queue),
             Event::Invoke { callee } => self.invoke(callee),
+            Event::Publish { topic } => self.publish(topic),
         }
     }
 

@@ -89,6 +89,10 @@ impl World {
         let (functions, queues) = (self.shape.functions.len(), self.shape.queues.len());
         match &work.task {
             Task::Cancel => self.cancel(work.token),
+            // The saboteur says that it does not reach the function, and lets nobody see it.
+            Task::Batch { .. } | Task::Messages { .. } | Task::Event(_) if self.starves(work.slot) => {
+                self.settled.push(Settled { token: work.token, status: 3, body: None, duration_ns: 1_000 });
+            }
             Task::Deliver(record) => {
                 open(&self.ledger).delivers(work.token, record);
                 let (script, takes_ns) = self.script_of_destination();
@@ -114,8 +118,11 @@ impl World {
                 let worker = work.slot - functions;
                 self.witness_messages(work.token, worker, messages);
                 let cursed = |seed: u64, one_in: u64| {
-                    let names = messages.items.iter().map(|item| ledger::name_of_body(item.message().body));
-                    names.into_iter().position(|name| is_cursed(seed, one_in, name))
+                    let names = messages.items.iter().map(|item| {
+                        let message = item.message();
+                        ledger::name_of_body(message.body).unwrap_or(message.id as u32)
+                    });
+                    names.into_iter().position(|name| is_cursed(seed, one_in, Some(name)))
                 };
                 let reports = self.shape.queues[worker].worker.reports;
                 let drawn = self.script_of_handler(work.slot, (messages.items.len(), reports), cursed);
@@ -131,6 +138,10 @@ impl World {
             // Nothing here invokes.
             Task::Invoke(_) | Task::Event(_) => {}
         }
+    }
+
+    fn starves(&self, slot: usize) -> bool {
+        slot == 0 && self.plan.sabotage == Some(Sabotage::Starved)
     }
 
     fn begin(&mut self, work: &Work, job: Job, (script, takes_ns): (Script, Option<u64>)) {

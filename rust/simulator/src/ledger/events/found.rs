@@ -1,6 +1,6 @@
 //! What a crash leaves of events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use forebay_engine::port::{Reader, StoreError, Table};
 use forebay_engine::state::uuid_text;
@@ -9,6 +9,7 @@ use super::super::crash::Ending;
 use super::super::log::Fate;
 use super::super::{Ledger, Promise};
 use super::{parse_key, Event, State, Stored};
+use crate::chance::NumberMap;
 
 impl Ledger {
     /// The process has ended: what the next one finds.
@@ -19,6 +20,7 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let may_lose = ending == Ending::LossyPowerCut;
         self.events.unsaved.clear();
+        self.events.lines.clear();
         self.events.unanswered = 0;
         for asked in &mut self.events.asked {
             if asked.fate == Fate::Waiting {
@@ -58,7 +60,7 @@ impl Ledger {
     }
 
     fn find_events(&mut self, reader: &mut dyn Reader, may_lose: bool) -> Result<(), StoreError> {
-        let before: HashMap<u128, (bool, State)> = self
+        let before: NumberMap<u128, (bool, State)> = self
             .events
             .known
             .iter_mut()
@@ -75,6 +77,9 @@ impl Ledger {
             self.counts.repeated += u64::from(state == State::Done);
             self.events.numbers.insert((queue, number), request);
             self.events.left += 1;
+            if !self.events.known.contains_key(&request) {
+                self.event_copied(queue, stored.payload);
+            }
             let now_ns = self.now.time_ns;
             let event = self.events.known.entry(request).or_insert_with(|| Event {
                 queue,

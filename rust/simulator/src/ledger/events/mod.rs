@@ -5,16 +5,18 @@
 
 mod found;
 mod store;
+mod told;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use forebay_engine::attempts::Token;
-use forebay_engine::queue::message::Message as Content;
 use serde::Deserialize;
 
 use super::log::Fate;
 use super::progress::End;
+use super::turns::{self, Line};
 use super::{Ledger, Promise};
+use crate::chance::NumberMap;
 use crate::events::EventSettings;
 
 /// Chains end after so many functions.
@@ -23,6 +25,8 @@ const HOPS_MAX: u32 = 16;
 const INTERRUPTIONS: u32 = 3;
 /// How long what could not be told stays listed, ms.
 const LISTED_FOR_MS: u64 = 14 * 86_400_000;
+/// Between the moment at which an event is accepted and the commit that writes it, on a disk that may be full meanwhile.
+const WRITTEN_WITHIN_MS: u64 = 5_000;
 /// Longest wait of an event that was not reached, ms.
 const BACKOFF_MS_MAX: u64 = 300_000;
 
@@ -31,12 +35,14 @@ const BACKOFF_MS_MAX: u64 = 300_000;
 pub(super) struct Events {
     asked: Vec<Asked>,
     pub(super) unanswered: usize,
-    known: HashMap<u128, Event>,
+    pub(super) known: NumberMap<u128, Event>,
+    /// By queue.
+    pub(super) lines: BTreeMap<u64, Line>,
     /// By queue and number.
-    numbers: HashMap<(u64, u64), u128>,
-    functions: BTreeMap<u64, String>,
+    numbers: NumberMap<(u64, u64), u128>,
+    pub(super) functions: BTreeMap<u64, String>,
     settings: BTreeMap<String, Wished>,
-    flights: HashMap<Token, Flight>,
+    flights: NumberMap<Token, Flight>,
     /// What destinations are still to be told, by the key of its row, and the key by its delivery id.
     rows: BTreeMap<Vec<u8>, Row>,
     ids: HashMap<String, Vec<u8>>,
@@ -62,7 +68,7 @@ enum State {
 }
 
 #[derive(Clone, Debug)]
-struct Event {
+pub(super) struct Event {
     queue: u64,
     hops: u32,
     accepted_ms: u64,
@@ -126,25 +132,6 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// What some text tells of an event that ended: its request, and how it ended.
-struct Told {
-    request: String,
-    condition: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct InvocationRecord {
-    request_context: RequestContext,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestContext {
-    request_id: String,
-    condition: String,
-}
-
 #[derive(Deserialize)]
 pub(super) struct FailureRow {
     failed_ms: u64,
@@ -161,16 +148,6 @@ pub(super) struct Ended {
 #[derive(Deserialize)]
 struct Payload {
     n: u32,
-}
-
-impl Told {
-    fn by(payload: &[u8]) -> Option<Self> {
-        if !payload.starts_with(b"{\"version\"") {
-            return None;
-        }
-        let record: InvocationRecord = serde_json::from_slice(payload).ok()?;
-        Some(Self { request: record.request_context.request_id, condition: record.request_context.condition })
-    }
 }
 
 fn parse_key(key: &[u8]) -> Option<(u64, u64, u64)> {
@@ -273,6 +250,9 @@ impl Ledger {
         }
         if let Some(event) = self.events.known.get_mut(&request) {
             event.state = State::Flying;
+            if let Some((_, turn)) = self.events.lines.get_mut(&event.queue) {
+                turns::begins(turn, request);
+            }
         }
         if self.events.flights.insert(token, Flight { request, zombie: false }).is_some() {
             self.broken(Promise::Exclusion, "a token names two events");
@@ -310,7 +290,11 @@ impl Ledger {
     /// What is left of events; one that is done and whose row is still there may yet bring forth others.
     pub(super) fn event_left(&self) -> Option<String> {
         let (left, unsaved) = (self.events.left, self.events.unsaved.len());
-        (left > 0 || unsaved > 0).then(|| format!("{left} events, and {unsaved} that are done"))
+        self.has_events_left().then(|| format!("{left} events, and {unsaved} that are done"))
+    }
+
+    pub(super) fn has_events_left(&self) -> bool {
+        self.events.left > 0 || !self.events.unsaved.is_empty()
     }
 
     /// Events in handlers that are within their deadline.
@@ -361,8 +345,20 @@ impl Ledger {
 }
 
 impl Event {
+    /// Whether it was never tried, and could be.
+    pub(super) fn is_untried(&self) -> bool {
+        let was_tried = self.failures > 0 || self.unreached || self.interrupted > 0;
+        self.state == State::Waiting && !was_tried && !self.dues.is_empty()
+    }
+
     /// Whether it may be over, with what was told of it.
-    fn may_end(&self, wished: Option<&Wished>, told: &[&str], now: super::Moment) -> Result<(), String> {
+    fn may_end(
+        &self,
+        wished: Option<&Wished>,
+        told: &[&str],
+        now: super::Moment,
+        born: super::Moment,
+    ) -> Result<(), String> {
         let Some(wished) = wished else { return Err("no such function was registered".into()) };
         if self.state == State::Done {
             let wants = wished.now.on_success.is_some();
@@ -373,12 +369,15 @@ impl Event {
                 Err(format!("its destination wants to be told: {wants}"))
             };
         }
-        let age_ms = (now.time_ns - self.accepted_ns) / 1_000_000;
-        let wall_age_ms = now.wall_ms.saturating_sub(self.accepted_ms);
+        // The wall clock tells what age an event has when a process begins; what it is set to later makes nobody older.
+        let since_ns = self.accepted_ns.max(born.time_ns);
+        let before_ms =
+            if since_ns == born.time_ns { born.wall_ms.saturating_sub(self.accepted_ms) } else { WRITTEN_WITHIN_MS };
+        let age_ms = before_ms + (now.time_ns - since_ns) / 1_000_000;
         let wait_ms = if self.unreached { BACKOFF_MS_MAX } else { 2 * wished.delay_most_ms };
         let reason = match told.first() {
             Some(&"RetriesExhausted") => self.failures > wished.retries.0,
-            Some(&"EventAgeExceeded") => age_ms.max(wall_age_ms) + wait_ms >= wished.age_least_ms,
+            Some(&"EventAgeExceeded") => age_ms + wait_ms >= wished.age_least_ms,
             Some(&"RecursiveInvocation") => self.hops >= HOPS_MAX,
             Some(&"RuntimeInterrupted") => self.interrupted >= INTERRUPTIONS,
             _ => false,
@@ -389,21 +388,4 @@ impl Event {
             Err("for no good reason".into())
         }
     }
-}
-
-/// What a message of a queue tells of an event: an invocation record, or a dead letter's attributes.
-fn told_by_message(message: &Content<'_>) -> Option<Told> {
-    if let Some(told) = Told::by(message.body.as_bytes()) {
-        return Some(told);
-    }
-    let (mut request, mut code) = (None, None);
-    for (name, _, value) in message.attributes() {
-        match name {
-            "RequestID" => request = Some(String::from_utf8_lossy(value).into_owned()),
-            "ErrorCode" => code = Some(value.to_vec()),
-            _ => {}
-        }
-    }
-    let condition = if code.as_deref() == Some(b"429") { "EventAgeExceeded" } else { "RetriesExhausted" };
-    Some(Told { request: request?, condition: condition.into() })
 }

@@ -5,8 +5,10 @@ use forebay_engine::queue::message::Message as Content;
 use forebay_engine::state::uuid_text;
 
 use super::super::log::Fate;
-use super::super::{Ledger, Promise};
-use super::{failure_row, parse_key, told_by_message, Event, Payload, Row, State, Stored, Told, LISTED_FOR_MS};
+use super::super::{publication_of, Ledger, Promise};
+use super::told::{told_by_message, Told};
+use super::{failure_row, parse_key, Event, Payload, Row, State, Stored, LISTED_FOR_MS};
+use crate::topics::Endpoint;
 
 impl Ledger {
     /// A commit has gone through: what it says of events.
@@ -80,11 +82,13 @@ impl Ledger {
                     weight: stored.payload.len(),
                 },
             );
+            events.lines.entry(queue).or_default().0.push_back(request);
             told.extend(Told::by(stored.payload));
             if revives && !events.redrives {
                 self.broken(Promise::Duplicates, format!("event {request:x} was over, and is there again"));
             } else if !revives {
                 self.event_asked(request, stored.payload);
+                self.event_copied(queue, stored.payload);
             }
         }
         if let Some(event) = self.events.known.get_mut(&request) {
@@ -93,6 +97,15 @@ impl Ledger {
             }
         }
         Some(request)
+    }
+
+    /// An event that may be a copy of a publication is there now.
+    pub(super) fn event_copied(&mut self, queue: u64, payload: &[u8]) {
+        let publication = std::str::from_utf8(payload).ok().and_then(publication_of);
+        if let (Some(publication), Some(function)) = (publication, self.events.functions.get(&queue)) {
+            let endpoint = Endpoint::Function(function.clone());
+            self.copied(publication, endpoint);
+        }
     }
 
     /// The call that an event came of is known now.
@@ -130,7 +143,7 @@ impl Ledger {
         let event = events.known[&request].clone();
         let wished = events.functions.get(&event.queue).and_then(|function| events.settings.get(function));
         self.counts.ended += 1;
-        if let Err(story) = event.may_end(wished, &mine, self.now) {
+        if let Err(story) = event.may_end(wished, &mine, self.now, self.born) {
             self.broken(Promise::Conservation, format!("event {request:x} is gone: {story}; told {mine:?}: {event:?}"));
         }
     }

@@ -113,7 +113,7 @@ impl Ledger {
     ) {
         let record = chunk.record(number);
         let Some(content) = Content::of(&record) else { return };
-        let name = name_of_body(content.body).unwrap_or_else(|| self.born(&content));
+        let name = name_of_body(content.body).unwrap_or_else(|| self.born(id, &content));
         let queues = &mut self.queues;
         let Some(message) = queues.messages.get_mut(name as usize) else {
             return self.broken(Promise::DurableAck, format!("{number} of log {id} was sent by nobody"));
@@ -192,7 +192,9 @@ impl Ledger {
             }
         }
         if may_lose {
+            // Numbers, and the ids made of them, are given to others.
             queues.keys.retain(|_, name| queues.messages[*name as usize].place.is_some());
+            queues.by_id.retain(|_, name| queues.messages[*name as usize].place.is_some());
         }
         if let Some((name, id, number, state)) = missing {
             let story = format!("message {name} was {state:?} at {number} of log {id}, and is gone after the crash");
@@ -236,6 +238,7 @@ impl Log {
         self.groups.clear();
         self.busy.clear();
         self.unsaved.clear();
+        self.turn = None;
         (self.low, self.left, self.receives_most) = (0, 0, 0);
         std::mem::take(&mut self.entries)
     }

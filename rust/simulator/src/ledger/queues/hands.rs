@@ -5,7 +5,7 @@ use forebay_engine::port::ShardId;
 use forebay_engine::queue::message::Message as Content;
 use forebay_engine::queue::Messages;
 
-use super::super::{Ledger, Promise};
+use super::super::{publication_of, turns, Ledger, Promise};
 use super::{name_of_body, Entry, Flight, Log, MessagesEnd, Refuted, State, HANDED_WITHIN_NS, ROUNDED_NS};
 
 impl Log {
@@ -115,9 +115,7 @@ impl Ledger {
         let state = State::Held { until_ns: self.held_until(since_ns, visibility_ms), by: batch };
         for &(number, receive_count, body) in given {
             self.tell(|| format!("hands  {number} of log {log} for {visibility_ms} ms"));
-            let name = name_of_body(body).and_then(|name| self.queues.messages.get(name as usize));
-            let id = name.map_or(0, |message| message.id);
-            let outcome = self.check_content(log, number, id, body);
+            let outcome = self.check_content(log, number, None, body);
             if let Err((promise, story)) =
                 outcome.and_then(|()| self.receive((log, number, receive_count), state, batch))
             {
@@ -144,17 +142,19 @@ impl Ledger {
         state: State,
         batch: u64,
     ) -> Result<(), Refuted> {
-        self.check_content(told.0, told.1, message.id, message.body)?;
+        self.check_content(told.0, told.1, Some(message.id), message.body)?;
         self.receive(told, state, batch)
     }
 
-    fn check_content(&mut self, log: ShardId, number: u64, id: u128, body: &str) -> Result<(), Refuted> {
+    fn check_content(&mut self, log: ShardId, number: u64, id: Option<u128>, body: &str) -> Result<(), Refuted> {
         let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number)).map(|entry| entry.message);
         let Some(name) = entry else {
             return Err((Promise::DurableAck, format!("{number} is handed out and not durable")));
         };
         let message = &self.queues.messages[name as usize];
-        if message.id != id || name_of_body(body).is_some_and(|told| told != name) {
+        let is_other_copy = || message.publication.is_some() && publication_of(body) != message.publication;
+        let is_other_id = id.is_some_and(|id| id != message.id);
+        if is_other_id || name_of_body(body).is_some_and(|told| told != name) || is_other_copy() {
             return Err((Promise::DurableAck, format!("{number} should be message {name}, and says {body:.40}")));
         }
         Ok(())
@@ -213,6 +213,7 @@ impl Ledger {
                 log.busy[group] = (batch, log.busy[group].1 + 1);
             }
         }
+        turns::begins(&mut log.turn, number.into());
         let entry = &mut log.entries[number as usize];
         (entry.state, entry.received) = (state, receive_count);
         Ok(())

@@ -7,14 +7,17 @@ mod found;
 mod hands;
 mod store;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use forebay_engine::attempts::Token;
 use forebay_engine::port::ShardId;
 
 use super::log::Fate;
+use super::turns::Turn;
 use super::{Ledger, Promise};
+use crate::chance::NumberMap;
 use crate::queues::{QueueSettings, WorkerSettings};
+use crate::shape::TOLD;
 
 /// For how long an id is remembered.
 const IDS_FOR_NS: u64 = 300_000_000_000;
@@ -28,29 +31,31 @@ type Refuted = (Promise, String);
 /// What is known of all queues.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    messages: Vec<Message>,
+    pub(super) messages: Vec<Message>,
     pub(super) unanswered: usize,
-    by_id: HashMap<u128, u32>,
+    by_id: NumberMap<u128, u32>,
     /// The newest message of each queue with a deduplication id.
-    keys: HashMap<(ShardId, u32), u32>,
-    logs: BTreeMap<ShardId, Log>,
-    names: BTreeMap<String, ShardId>,
+    keys: NumberMap<(ShardId, u32), u32>,
+    pub(super) logs: BTreeMap<ShardId, Log>,
+    pub(super) names: BTreeMap<String, ShardId>,
     workers: Vec<Worker>,
-    flights: HashMap<Token, Flight>,
+    flights: NumberMap<Token, Flight>,
     /// Messages that the commit at hand writes elsewhere, with the place that they must leave.
     moving: Vec<(ShardId, u64)>,
     /// Counts how often somebody set the clock.
-    clock_sets: u32,
+    pub(super) clock_sets: u32,
     /// When that was last.
     clock_set_ns: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Message {
+pub(super) struct Message {
     id: u128,
     group: u16,
     fate: Fate,
     key: Option<u32>,
+    /// It is a copy of this one.
+    publication: Option<u32>,
     /// Not before it is durable, nor after it is over.
     place: Option<(ShardId, u64)>,
     sent_ns: u64,
@@ -61,7 +66,7 @@ struct Message {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Waiting,
     /// In a handler's batch.
     Flying(u64),
@@ -74,9 +79,9 @@ enum State {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    message: u32,
-    group: u16,
+pub(super) struct Entry {
+    pub(super) message: u32,
+    pub(super) group: u16,
     state: State,
     /// Receives that ended in failure: it was received more often than that.
     failures: u32,
@@ -92,19 +97,19 @@ struct Entry {
 
 /// A queue's log.
 #[derive(Debug)]
-struct Log {
+pub(super) struct Log {
     name: String,
-    is_fifo: bool,
-    entries: Vec<Entry>,
-    low: u64,
+    pub(super) is_fifo: bool,
+    pub(super) entries: Vec<Entry>,
+    pub(super) low: u64,
     /// Of a FIFO queue: messages of each group that are not known to be over, in order; and the batch that a handler has of it.
-    groups: Vec<VecDeque<u64>>,
-    busy: Vec<(u64, u32)>,
+    pub(super) groups: Vec<VecDeque<u64>>,
+    pub(super) busy: Vec<(u64, u32)>,
     /// Messages that are done and not gone from the store yet, and since when.
     unsaved: VecDeque<(u64, u64)>,
     /// Messages that wait or are in somebody's hands.
     left: usize,
-    purged_below: u64,
+    pub(super) purged_below: u64,
     /// An operator has messages moved.
     redrives: bool,
     visibility_ms: u64,
@@ -112,6 +117,8 @@ struct Log {
     /// The smallest count that could send a message to the dead letters, and the greatest in this life of the process.
     receives_least: u32,
     receives_most: u32,
+    /// The oldest message that waits for its turn.
+    pub(super) turn: Option<Turn>,
 }
 
 #[derive(Debug, Default)]
@@ -225,6 +232,7 @@ impl Ledger {
             group,
             fate: Fate::Waiting,
             key,
+            publication: None,
             place: None,
             sent_ns: self.now.time_ns,
             delay_ms,
@@ -366,9 +374,13 @@ impl Ledger {
         self.queues.flights.values().filter(|flight| !flight.zombie).count()
     }
 
+    pub(super) fn has_messages_left(&self) -> bool {
+        self.queues.logs.values().any(Log::is_behind)
+    }
+
     /// A message that a worker should have had by now, if there is one.
-    pub(super) fn message_left(&self, has_worker: impl Fn(&str) -> bool) -> Option<String> {
-        let (_, log) = self.queues.logs.iter().find(|(_, log)| log.left > 0 && has_worker(&log.name))?;
+    pub(super) fn message_left(&self) -> Option<String> {
+        let log = self.queues.logs.values().find(|log| log.is_behind())?;
         let is_left = |entry: &&Entry| entry.state != State::Done && (!entry.gone || entry.kept);
         let entry = log.entries.iter().find(is_left);
         Some(format!("{} messages of {}, the first is {entry:?}", log.left, log.name))
@@ -376,6 +388,11 @@ impl Ledger {
 }
 
 impl Log {
+    /// Whether there is something for its worker, if it has one.
+    fn is_behind(&self) -> bool {
+        self.left > 0 && !self.name.contains("-dead") && self.name != TOLD
+    }
+
     fn takes(&mut self, settings: &QueueSettings) {
         self.visibility_ms = settings.visibility_ms;
         self.retention_least_ms = self.retention_least_ms.min(settings.retention_ms);
@@ -394,7 +411,24 @@ impl Log {
     }
 }
 
+impl Entry {
+    /// Whether it is nobody's concern any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Done || (self.gone && !self.kept)
+    }
+
+    /// Whether it was never received, and could be.
+    pub(super) fn is_untried(&self) -> bool {
+        self.state == State::Waiting && self.received == 0 && !self.may_go
+    }
+}
+
 impl Message {
+    /// Whether its delay is over for certain.
+    pub(super) fn is_due(&self, now_ns: u64, clock_sets: u32) -> bool {
+        now_ns > self.sent_ns + self.delay_ms * 1_000_000 && self.clock_sets == clock_sets
+    }
+
     /// Whether retention may have taken it.
     fn is_old(&self, sent_ms: u64, least_ms: u64, now: super::Moment, clock_sets: u32) -> bool {
         let age_ms = (now.time_ns - self.sent_ns).div_ceil(1_000_000);

@@ -7,8 +7,9 @@ use forebay_engine::port::{ShardId, Table, Write};
 use forebay_engine::queue::message::Message as Content;
 use serde::Deserialize;
 
-use super::super::{Ledger, Promise};
+use super::super::{publication_of, Ledger, Promise};
 use super::{group_number, name_of_body, Entry, Fate, Log, Message, State};
+use crate::topics::Endpoint;
 
 /// Messages of a page of bits.
 pub(super) const PAGE: u64 = 1024;
@@ -87,6 +88,7 @@ impl Ledger {
             retention_least_ms: row.retention_ms,
             receives_least: receives,
             receives_most: receives,
+            turn: None,
         });
         log.receives_least = log.receives_least.min(receives);
         log.receives_most = log.receives_most.max(receives);
@@ -110,7 +112,7 @@ impl Ledger {
 
     fn message_sent(&mut self, id: ShardId, number: u64, content: &Content<'_>) {
         let now = self.now;
-        let name = name_of_body(content.body).unwrap_or_else(|| self.born(content));
+        let name = name_of_body(content.body).unwrap_or_else(|| self.born(id, content));
         let queues = &mut self.queues;
         let Some(message) = queues.messages.get_mut(name as usize) else {
             return self.broken(Promise::DurableAck, format!("{number} of log {id} was sent by nobody"));
@@ -166,15 +168,21 @@ impl Ledger {
     }
 
     /// A message that the engine itself sends.
-    pub(super) fn born(&mut self, content: &Content<'_>) -> u32 {
+    pub(super) fn born(&mut self, log: ShardId, content: &Content<'_>) -> u32 {
         if let Some(&name) = self.queues.by_id.get(&content.id) {
             return name;
+        }
+        let publication = publication_of(content.body);
+        if let (Some(publication), Some(log)) = (publication, self.queues.logs.get(&log)) {
+            let endpoint = Endpoint::Queue(log.name.clone());
+            self.copied(publication, endpoint);
         }
         self.queues.messages.push(Message {
             id: content.id,
             group: group_number(content.group),
             fate: Fate::Acknowledged,
             key: None,
+            publication,
             place: None,
             sent_ns: self.now.time_ns,
             delay_ms: 0,
