@@ -31,7 +31,7 @@ resource = Resource()
 app.attach(resource)
 
 
-@app.function(isolation="process", timeout=5, environments=forebay.Environments(maximum=1, idle_timeout=2))
+@app.function(isolation="process", timeout=5, environments=forebay.Environments(maximum=1, idle_timeout=3))
 def ask(event, context):
     resource.queries += event["queries"]
     resource.connections = event["connections"]

@@ -28,15 +28,15 @@ async def until(condition):
 
 async def test_what_a_process_measures_is_shown_beside_the_apps_own_and_its_levels_go_with_it(measured):
     app = measured.app
+    measured.resource.queries, measured.resource.connections = 100, 1
     async with app:
-        measured.resource.queries, measured.resource.connections = 100, 1
         for queries in (3, 4):
             assert await measured.ask.invoke({"queries": queries, "connections": 2}) != os.getpid()
         await until(lambda: value(app, QUERIES) == 107)
         assert value(app, CONNECTIONS) == 3
         assert app.metrics.statistic("QueryResponseLatency", "SampleCount") == 7
         assert app.metrics.statistic("QueryResponseLatency", "p90") == 250_000
-        # It ends when it was idle for two seconds; what it counted stays, the query of its end included.
+        # It ends when it was idle for three seconds; what it counted stays, the query of its end included.
         await until(lambda: value(app, CONNECTIONS) == 1)
         await until(lambda: value(app, QUERIES) == 108)
 
