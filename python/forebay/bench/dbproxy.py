@@ -114,13 +114,14 @@ async def _watch(count: Callable[[], Awaitable[int]]) -> int:
 def _figures(peer: Peer, work: Work) -> tuple[Figure, ...]:
     database = DATABASES[peer.server]
     title = f"{peer.name}: {work.title}"
-    is_select = work.verb == "select" and work.clients != CONNECTIONS
+    is_bare = work.clients == CONNECTIONS
+    limits = {"select": f"limits.{database.lower()}:rate", "turn": "limits.future:rate"}
     rate = Figure(
         "rate",
         title,
         "statements/s" if work.verb == "select" else "loans/s",
-        limit=f"limits.{database.lower()}:rate" if is_select else None,
-        question=None if work.clients == CONNECTIONS else f"{database}, {CONNECTIONS} connections: {work.title}",
+        limit=None if is_bare else limits.get(work.verb),
+        question=None if is_bare else f"{database}, {CONNECTIONS} connections: {work.title}",
     )
     waits = (
         Figure("p50", f"{title}, p50", "ms"),

@@ -126,9 +126,9 @@ SCENARIOS = (
         "environments.start",
         starts,
         (
-            Figure("cold", "an invocation that starts its process, p50", "ms"),
-            Figure("first", "the first invocation of a provisioned process, p50", "µs"),
-            Figure("again", "a later one, after the same pause, p50", "µs"),
+            Figure("cold", "an invocation that starts its process, p50", "ms", limit="limits.process:ms"),
+            Figure("first", "the first invocation of a provisioned process, p50", "µs", limit="limits.pipe:us"),
+            Figure("again", "a later one, after the same pause, p50", "µs", limit="limits.pipe:us"),
             Figure("ratio", "the first to a later one", "times"),
         ),
         durability="memory",
