@@ -213,7 +213,7 @@ class Handling:
         context.enter()
         if served.tracing is not None:
             traced = answer.ASYNCHRONOUS if flags & ASYNCHRONOUS else kind
-            span = served.tracing.handling(served.facts.function_name, traced, event, request_id, traces)
+            span = served.tracing.handling(served.facts, traced, event, request_id, traces)
         try:
             result = self._call(event, context)
             end = answer.returned(served, kind, event, result, request_id)

@@ -68,6 +68,22 @@ async def test_a_record_put_in_a_span_is_handled_in_its_trace(app, spans):
     assert process.status.status_code is StatusCode.UNSET
 
 
+async def test_the_span_of_a_published_version_tells_it_and_names_the_function(app, spans):
+    @app.function()
+    async def ship(event, context):
+        pass
+
+    live = app.alias("live", ship, ship.publish_version())
+    async with app:
+        with spans.tracer.start_as_current_span("request"):
+            await live.invoke()
+        await until(lambda: spans.named("ship"))
+    asked, ran = spans.one("invoke ship"), spans.one("ship")
+    assert is_child(ran, asked)
+    assert asked.attributes["faas.invoked_name"] == ran.attributes["faas.name"] == "ship"
+    assert ran.attributes["faas.version"] == "1"
+
+
 async def test_a_batch_of_several_traces_has_a_trace_of_its_own_with_a_link_to_each(app, spans):
     stream = app.stream("orders", shards=1)
     carriers = []

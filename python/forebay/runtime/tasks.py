@@ -64,7 +64,7 @@ class TaskEnvironment:
             context = Context(served.facts, request_id, deadline_ms, qualifier)
             context.enter()
             if served.tracing is not None:
-                span = served.tracing.handling(served.facts.function_name, kind, event, request_id, traces)
+                span = served.tracing.handling(served.facts, kind, event, request_id, traces)
             result = await served.handler(event, context)
             if result is None and (kind != answer.BATCH or not event.failures):
                 end = answer.DONE

@@ -112,7 +112,7 @@ class ThreadEnvironment:
             context = Context(served.facts, request_id, deadline_ms, qualifier)
             context.enter()
             if served.tracing is not None:
-                span = served.tracing.handling(served.facts.function_name, kind, event, request_id, traces)
+                span = served.tracing.handling(served.facts, kind, event, request_id, traces)
             result = served.handler(event, context)
             end = answer.returned(served, kind, event, result, request_id)
         except BaseException as error:  # noqa: BLE001  a handler's own: told in the outcome, and nothing of it is lost

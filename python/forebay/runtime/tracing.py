@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._core import Batch, __version__
+from forebay.model.names import LATEST
 from forebay.runtime import answer
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from opentelemetry.trace import Span
+
+    from forebay.runtime.context import FunctionFacts
 
 API: Final = "opentelemetry.trace"
 # A longer one is left out, as https://www.w3.org/TR/trace-context/#tracestate-limits allows.
@@ -86,7 +89,9 @@ class Tracing:
 
     # --- what is handled
 
-    def handling(self, function: str, kind: int, event: Any, request_id: str, traces: Sequence[str] | None) -> Handling:
+    def handling(
+        self, facts: FunctionFacts, kind: int, event: Any, request_id: str, traces: Sequence[str] | None
+    ) -> Handling:
         """Begin the span of an attempt, and make it current in the task or thread, whose context is its own.
 
         It is the child of what its event or batch was put with, if that is one; else it has links.
@@ -95,7 +100,7 @@ class Tracing:
         origins = [self._read(text) for text in traces or ()]
         parent = origins[0] if len(origins) == 1 else self._context.Context()
         links = [trace.Link(trace.get_current_span(origin).get_span_context()) for origin in origins[1:] and origins]
-        name, role, attributes = self._described(function, kind, event, request_id)
+        name, role, attributes = self._described(facts, kind, event, request_id)
         span = self._tracer.start_span(name, context=parent, kind=role, links=links, attributes=attributes)
         self._context.attach(trace.set_span_in_context(span, parent))
         return Handling(trace, span)
@@ -105,11 +110,15 @@ class Tracing:
         carrier = {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}
         return self._w3c.extract(carrier, self._context.Context())
 
-    def _described(self, function: str, kind: int, event: Any, request_id: str) -> tuple[str, Any, dict[str, Any]]:
-        roles = self._trace.SpanKind
+    def _described(
+        self, facts: FunctionFacts, kind: int, event: Any, request_id: str
+    ) -> tuple[str, Any, dict[str, Any]]:
+        roles, function = self._trace.SpanKind, facts.function_name
         if kind == answer.DELIVERY:
             return f"deliver {function}", roles.PRODUCER, _sent("deliver", function)
         about: dict[str, Any] = {"faas.name": function, "faas.invocation_id": request_id}
+        if facts.function_version != LATEST:
+            about["faas.version"] = facts.function_version
         if kind in answer.INVOCATIONS:
             role = roles.SERVER if kind == answer.INVOCATION else roles.CONSUMER
             return function, role, {**about, "faas.trigger": "other"}
