@@ -88,7 +88,8 @@ class Declarations:
         if known is None:
             return self._add(bare, settings)
         self._check_limits(settings, instead_of=known)
-        if known in self._default_settings and known in self._untold:
+        is_open = known in self._untold and not known.versions and not self.aliases_of(known)
+        if known in self._default_settings and is_open:
             self._default_settings.discard(known)
             del self.functions[known.name]
             self._take_name(settings.name, bare)
@@ -157,9 +158,12 @@ class Declarations:
             raise ResourceConflict(f"Alias already exists: {known.arn}, with other settings")
         if known is not None:
             return known
-        for version in settings.shares():
-            if version != names.LATEST and version not in function.versions:
+        for version, share in settings.shares().items():
+            known_version = function if version == names.LATEST else function.versions.get(version)
+            if known_version is None:
                 raise ResourceNotFound(f"Function not found: {function.arn}:{version}")
+            # Refuses what the version could not have by itself.
+            dataclasses.replace(known_version.declared, provisioned_concurrency=share)
         self._check_provisioned_once(function, settings)
         self._check_limits(function.declared, function, more=settings.provisioned_concurrency)
         alias = self.aliases[function.name, settings.name] = Alias(function, settings, self._caller)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from published import provisioned, sleeper, told
 
-from forebay import App, InvalidParameterValue, ResourceConflict, ResourceNotFound
+from forebay import App, Environments, FunctionError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.errors import AppClosed
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "aliases.json").read_text())
@@ -76,6 +76,15 @@ async def test_what_was_changed_while_the_app_ran_is_forgotten_at_the_next_start
     async with app:
         assert provisioned(app, "price") == {"1": 2, "2": 0}
         assert (await live.invoke_with_version())[1] == "1" == live.settings.version
+
+
+def test_an_alias_provisions_no_more_processes_than_a_version_may_have(app):
+    function = app.command_function("c", command=["true"], environments=Environments(maximum=2))
+    function.publish_version()
+    function.publish_version(timeout=9)
+    with pytest.raises(InvalidParameterValue, match="provisioned_concurrency=3: allowed are whole numbers from 0 to 2"):
+        app.alias("live", function, "1", provisioned_concurrency=3)
+    assert app.alias("live", function, "1", weights={"2": 0.5}, provisioned_concurrency=3)
 
 
 def test_an_alias_takes_no_mapping_and_no_subscription(app, price):
@@ -193,3 +202,23 @@ async def test_nothing_is_provisioned_twice(make, clock):
             await function.update(qualifier="2", provisioned_concurrency=1)
         await function.update(qualifier="2", provisioned_concurrency=0)
         assert provisioned(app) == {"1": 2, "2": 5}
+
+
+async def test_a_client_of_the_owner_invokes_by_an_alias_moves_it_and_hears_which_version_failed(tmp_path):
+    def program(**options):
+        app = App("t", store=tmp_path / "store", **options)
+        price = app.function("price")(told("latest"))
+        price.publish_version(told("first"))
+        price.publish_version(told("second"))
+        return app, app.alias("live", price, "1")
+
+    (owner, _), (client, live) = program(), program(serve=False)
+    async with owner, client:
+        assert await live.invoke_with_version() == (["first", "1", live.arn], "1")
+        await live.update(version="2")
+        assert await live.invoke() == ["second", "2", live.arn]
+        with pytest.raises(FunctionError) as failed:
+            await live.invoke("fail")
+        assert failed.value.executed_version == "2"
+        with pytest.raises(ResourceNotFound, match="Function not found"):
+            await live.function.invoke(qualifier="3")

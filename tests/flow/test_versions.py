@@ -47,6 +47,14 @@ def test_what_cannot_be_published_is_refused_where_it_is_written(app, options, e
     assert list(function.versions) == ["1"]
 
 
+def test_what_was_published_is_renamed_by_no_later_decorator(app):
+    app.stream("s")
+    function = app.on_stream("s")(told("a"))
+    function.publish_version()
+    with pytest.raises(ResourceConflict, match="declared already, with other settings"):
+        app.function("other", timeout=9)(function)
+
+
 def test_a_command_has_versions_of_its_settings_and_no_other_handler(app):
     function = app.command_function("c", command=["true"])
     assert function.publish_version(memory=64) == "1"
