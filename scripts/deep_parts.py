@@ -66,7 +66,6 @@ def crashes(name: str) -> list[str]:
     return pytest("reliability/test_crashes.py", "-k", name)
 
 
-DEEP = {"HYPOTHESIS_PROFILE": "deep"}
 CASES = {"PROPTEST_CASES": "{count}"}
 PARTS = [
     Part("kill", "kill -9 under load, then a restart", "cycles", 2_000, 100, crashes("kills_lose_nothing")),
@@ -137,12 +136,19 @@ PARTS = [
     ),
     Part(
         "model",
-        "streams against a model, by the public face",
-        "runs of 2,000",
-        1,
-        1,
-        pytest("reliability/test_model.py"),
-        DEEP,
+        "streams, queues and events against a model, by the public face",
+        "lives of each",
+        2_000,
+        100,
+        pytest("reliability", "-k", "test_model", "--hypothesis-seed", "{seed}"),
+    ),
+    Part(
+        "backlog",
+        "a kill with so much waiting in a stream, a queue and a FIFO queue, then a restart",
+        "waiting in each",
+        1_000_000,
+        1_000_000,
+        pytest("reliability/test_backlog.py"),
     ),
     Part(
         "queries",
@@ -163,11 +169,11 @@ PARTS = [
     ),
     Part(
         "fuzz",
-        "inputs changed at random, each target",
-        "seconds",
+        "libFuzzer at 15 doors for foreign bytes",
+        "seconds each",
         600,
         60,
-        cargo("engine", "hostile"),
-        {"FOREBAY_FUZZ_SECONDS": "{count}", "FOREBAY_FUZZ_SEED": "{seed}00000000"},
+        [sys.executable, "scripts/fuzz.py", "{count}", "--seed", "{seed}"],
+        {},
     ),
 ]

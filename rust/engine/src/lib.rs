@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod history;
 pub mod http;
 pub mod invocation;
+mod json;
 pub mod limits;
 mod lines;
 mod mapping_row;

@@ -8,6 +8,7 @@ use crate::meters::{MappingMeters, StreamMeters};
 use crate::metrics::points::Points;
 use crate::port::{Reader, StoreError, Table};
 use crate::state::State;
+use crate::store::SHARD_LIMIT;
 use crate::streams::{Shard, ShardRow, Stream, StreamRow};
 
 impl State {
@@ -44,6 +45,9 @@ impl State {
             None => 0,
             Some(bytes) => bytes.as_slice().try_into().map(u32::from_be_bytes).map_err(|_| damaged("next_shard"))?,
         };
+        if next > SHARD_LIMIT {
+            return Err(damaged("next_shard"));
+        }
         self.shards.resize_with(next as usize, || None);
         for (_, value) in all(self.reader.as_mut(), Table::Shard)? {
             let row: ShardRow = serde_json::from_slice(&value).map_err(|_| damaged("a shard's row"))?;

@@ -42,20 +42,9 @@ pub(crate) fn attend(shared: &Shared, launch: &Launch) {
             }
             let outputs = (Output::default(), Output::default());
             let reporter = launch.program.report_lines.then(|| Reporter::new(launch));
-            let (current, initialized, looked) = (None, false, began);
-            let attendant = Attendant {
-                shared,
-                launch,
-                began,
-                process,
-                limit,
-                looked,
-                link,
-                outputs,
-                reporter,
-                current,
-                initialized,
-            };
+            let (current, initialized) = (None, false);
+            let attendant =
+                Attendant { shared, launch, began, process, limit, link, outputs, reporter, current, initialized };
             attendant.run();
         }
         Err(error) => tell_end(shared, launch, &Fault::NotStarted(error.to_string()), None, false),
@@ -87,8 +76,6 @@ struct Attendant<'a> {
     began: Instant,
     process: Process,
     limit: Limit,
-    /// When its memory was looked at last.
-    looked: Instant,
     link: Link,
     outputs: (Output, Output),
     reporter: Option<Reporter>,
@@ -169,11 +156,8 @@ impl Attendant<'_> {
             if self.link.has_hung_up() {
                 return Fault::HungUp;
             }
-            if self.looked.elapsed() >= SAMPLE {
-                self.looked = Instant::now();
-                if self.takes_too_much() {
-                    return Fault::OutOfMemory;
-                }
+            if self.takes_too_much() {
+                return Fault::OutOfMemory;
             }
         }
     }

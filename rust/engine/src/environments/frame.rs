@@ -25,6 +25,7 @@ use super::post::Errand;
 use crate::attempts::Task;
 use crate::chunk::Chunk;
 use crate::events::write_kinesis_event;
+use crate::json;
 use crate::pollers::{Records, Source};
 use crate::state::uuid_text;
 
@@ -32,6 +33,8 @@ use crate::state::uuid_text;
 const ANSWER_MAX: usize = 8 << 20;
 /// Most trace contexts of one frame, as its length can be written in 16 bits.
 const TRACES_MAX: usize = 63;
+/// What an environment says when a handler has returned.
+const RETURNED: u8 = 3;
 const READS: u8 = 1;
 const REPORTS: u8 = 2;
 /// The invocation is asynchronous, which its span tells.
@@ -45,6 +48,23 @@ pub(crate) enum Said {
     Returned(Option<Vec<u8>>),
     Raised(Vec<u8>),
     Measured(Vec<u8>),
+}
+
+impl Said {
+    /// A response as the caller gets it; one that nobody could read is the handler's error.
+    pub(crate) fn returned(body: &[u8]) -> Self {
+        if body.is_empty() {
+            return Self::Returned(None);
+        }
+        match json::check(body) {
+            Ok(()) => Self::Returned(Some(body.to_vec())),
+            Err(error) => {
+                let text = format!("Unable to marshal response: it is not JSON: {error}");
+                let object = serde_json::json!({"errorMessage": text, "errorType": "Runtime.MarshalError"});
+                Self::Raised(object.to_string().into_bytes())
+            }
+        }
+    }
 }
 
 /// An invocation as a frame.
@@ -96,13 +116,13 @@ pub(crate) fn take(read: &mut Vec<u8>) -> Result<Option<Said>, String> {
     let body = read[5..4 + length].to_vec();
     let kind = read[4];
     read.drain(..4 + length);
-    if !body.is_empty() {
+    if kind != RETURNED && !body.is_empty() {
         serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|error| format!("no JSON: {error}"))?;
     }
     match kind {
         1 => Ok(Some(Said::Initialized)),
         2 => Ok(Some(Said::CannotStart(body))),
-        3 => Ok(Some(Said::Returned((!body.is_empty()).then_some(body)))),
+        RETURNED => Ok(Some(Said::returned(&body))),
         4 => Ok(Some(Said::Raised(body))),
         5 => Ok(Some(Said::Measured(body))),
         other => Err(format!("a frame of kind {other}")),
@@ -192,7 +212,9 @@ pub fn decode_batch(bytes: &[u8]) -> Option<(Records, Option<Window>)> {
         while let Some((_, next)) = traces.next_if(|(from, _)| *from <= index) {
             trace = next;
         }
-        let (position, key_hash, arrival_ms) = (rest.u64()?, rest.u32()?, rest.u64()?);
+        // No chunk ends behind the last position there is.
+        let position = rest.u64().filter(|position| *position < u64::MAX)?;
+        let (key_hash, arrival_ms) = (rest.u32()?, rest.u64()?);
         let key = rest.text()?;
         let length = rest.u32()? as usize;
         let data = rest.take(length)?;
@@ -281,8 +303,10 @@ mod tests {
         assert!(read.is_empty());
         let mut read = [&[3, 0, 0, 0, 5][..], b"[]"].concat();
         assert_eq!(take(&mut read), Ok(Some(Said::Measured(b"[]".to_vec()))));
-        for nonsense in [&[0u8, 0, 0, 0][..], &[0xff; 5], &[1, 0, 0, 0, 9], &[2, 0, 0, 0, 3, b'{']] {
+        for nonsense in [&[0u8, 0, 0, 0][..], &[0xff; 5], &[1, 0, 0, 0, 9], &[2, 0, 0, 0, 4, b'{']] {
             assert!(take(&mut nonsense.to_vec()).is_err(), "{nonsense:?}");
         }
+        let unreadable = [&11_u32.to_le_bytes()[..], &[3], br#"["\ud800"]"#].concat();
+        assert!(matches!(take(&mut unreadable.clone()), Ok(Some(Said::Raised(_)))), "the caller could not read it");
     }
 }

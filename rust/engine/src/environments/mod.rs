@@ -13,10 +13,10 @@ mod link;
 mod manual;
 mod memory;
 mod output;
-mod post;
+pub(crate) mod post;
 mod process;
 mod report;
-mod runtime_api;
+pub(crate) mod runtime_api;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderValue, CONTENT_TYPE, HOST};
+use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -49,9 +50,7 @@ impl Endpoint {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let desk =
-            Desk { state: Mutex::default(), given: Notify::new(), post, function_arn: program.function_arn.clone() };
-        let desk = Arc::new(desk);
+        let desk = Arc::new(Desk::new(post, program.function_arn.clone()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
         let served = desk.clone();
@@ -67,15 +66,12 @@ impl Endpoint {
 
     /// Give an invocation to whoever asks next.
     pub(crate) fn give(&self, errand: &Errand) {
-        let mut state = self.desk.lock();
-        state.current = Some(Invocation::of(errand));
-        drop(state);
-        self.desk.given.notify_one();
+        self.desk.give(errand);
     }
 
     /// The next thing that was said.
     pub(crate) fn said(&self) -> Option<Said> {
-        self.desk.lock().said.pop_front()
+        self.desk.said()
     }
 }
 
@@ -145,7 +141,7 @@ struct DeskState {
 
 /// Where requests and the engine meet.
 #[derive(Debug)]
-struct Desk {
+pub(crate) struct Desk {
     state: Mutex<DeskState>,
     given: Notify,
     post: Arc<Post>,
@@ -155,6 +151,27 @@ struct Desk {
 type Reply = Response<Full<Bytes>>;
 
 impl Desk {
+    pub(crate) fn new(post: Arc<Post>, function_arn: String) -> Self {
+        Self { state: Mutex::default(), given: Notify::new(), post, function_arn }
+    }
+
+    pub(crate) fn give(&self, errand: &Errand) {
+        self.lock().current = Some(Invocation::of(errand));
+        self.given.notify_one();
+    }
+
+    pub(crate) fn said(&self) -> Option<Said> {
+        self.lock().said.pop_front()
+    }
+
+    /// Answer what comes over one connection, until it ends.
+    pub(crate) async fn converse(&self, stream: impl Read + Write + Unpin) {
+        let service = hyper::service::service_fn(|request| async { Ok::<_, Infallible>(self.answer(request).await) });
+        // Without a time limit: a handler may take long between its event and its answer, on the same connection. An error here is
+        // the client's: it sent no HTTP, or went away.
+        let _ended = hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, DeskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -251,7 +268,7 @@ impl Desk {
             return reply;
         }
         let (reply, said) = match Limited::new(request.into_body(), RESPONSE_BYTES_MAX).collect().await {
-            Ok(body) => (accepted(), returned(&body.to_bytes())),
+            Ok(body) => (accepted(), Said::returned(&body.to_bytes())),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 let text = format!(
                     "Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes)."
@@ -297,20 +314,6 @@ impl Desk {
                 accepted()
             }
             None => too_large(),
-        }
-    }
-}
-
-/// A response as the caller gets it; what is not JSON cannot be given to anybody.
-fn returned(body: &[u8]) -> Said {
-    if body.is_empty() {
-        return Said::Returned(None);
-    }
-    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-        Ok(_) => Said::Returned(Some(body.to_vec())),
-        Err(error) => {
-            let text = format!("Unable to marshal response: it is not JSON: {error}");
-            Said::Raised(json!({"errorMessage": text, "errorType": "Runtime.MarshalError"}).to_string().into_bytes())
         }
     }
 }
@@ -370,12 +373,7 @@ async fn serve(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Rec
         };
         let desk = desk.clone();
         tokio::spawn(async move {
-            let service =
-                hyper::service::service_fn(|request| async { Ok::<_, Infallible>(desk.answer(request).await) });
-            // Without a time limit: a handler may take long between its event and its answer, on the same connection. An error here is
-            // the client's: it sent no HTTP, or went away.
-            let _ended =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            desk.converse(TokioIo::new(stream)).await;
             drop(place);
         });
     }

@@ -11,6 +11,8 @@ mod token;
 
 pub use operations::{Health, Operations};
 pub(crate) use server::names_loopback;
+#[cfg(feature = "failpoints")]
+pub(crate) use server::Door;
 pub use server::{Address, Server, StartError};
 pub use token::Token;
 

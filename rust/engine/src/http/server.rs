@@ -13,10 +13,11 @@ use hyper::header::{
     HeaderValue, ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
+use hyper::rt::{Read, Write};
 use hyper::{Method, Request as HttpRequest, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, Semaphore};
 use tokio::time::{sleep, timeout};
 
@@ -140,7 +141,7 @@ async fn serve<R: Routes>(listener: std::net::TcpListener, door: Arc<Door<R>>, m
                 let door = Arc::clone(&door);
                 tokio::spawn(async move {
                     // Past the deadline the connection is cut; the client sees that itself.
-                    let _ = timeout(CONNECTION_TIMEOUT, converse(stream, door)).await;
+                    let _ = timeout(CONNECTION_TIMEOUT, door.converse(TokioIo::new(stream))).await;
                     drop(place);
                 });
             }
@@ -152,28 +153,29 @@ async fn serve<R: Routes>(listener: std::net::TcpListener, door: Arc<Door<R>>, m
     let _ = timeout(STOP_GRACE, places.acquire_many(CONNECTIONS_MAX)).await;
 }
 
-async fn converse<R: Routes>(stream: TcpStream, door: Arc<Door<R>>) {
-    let service = hyper::service::service_fn(|request| {
-        let response = door.respond(&request);
-        async { Ok::<_, Infallible>(response) }
-    });
-    // An error here is the client's: it sent no HTTP, or went away.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-}
-
-struct Door<R> {
-    routes: R,
-    token: Option<Token>,
-    loopback: bool,
+pub(crate) struct Door<R> {
+    pub(crate) routes: R,
+    pub(crate) token: Option<Token>,
+    pub(crate) loopback: bool,
 }
 
 impl<R: Routes> Door<R> {
+    /// Answer what comes over one connection.
+    pub(crate) async fn converse(&self, stream: impl Read + Write + Unpin) {
+        let service = hyper::service::service_fn(|request| {
+            let response = self.respond(&request);
+            async { Ok::<_, Infallible>(response) }
+        });
+        // An error here is the client's: it sent no HTTP, or went away.
+        let _ = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .keep_alive(false)
+            .serve_connection(stream, service)
+            .await;
+    }
+
     fn respond(&self, request: &HttpRequest<Incoming>) -> Response<Full<Bytes>> {
         let answer = self.answer(request);
         let mut response = Response::new(Full::from(answer.body));

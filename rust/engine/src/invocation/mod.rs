@@ -26,6 +26,7 @@ pub(crate) use self::targets::{Letter, Target};
 use crate::attempts::Slot;
 use crate::error::{EngineError, Reply, Waiter};
 use crate::history::What;
+use crate::json;
 use crate::meters::EventMeters;
 use crate::port::{StoreError, Table};
 use crate::queue::Bound;
@@ -351,7 +352,7 @@ pub(crate) fn check_payload(payload: &[u8]) -> Result<(), EngineError> {
             payload.len()
         )));
     }
-    serde_json::from_slice::<serde::de::IgnoredAny>(payload).map(drop).map_err(|error| {
+    json::check(payload).map_err(|error| {
         EngineError::Invalid(format!(
             "Could not parse request body into json: Could not parse payload into json: {error}"
         ))

@@ -101,7 +101,8 @@ impl State {
         // An event begins its new life in the store: it waits there for whoever has its function.
         let events = self.events.queues.iter().filter(|(_, events)| events.function == *function);
         let of_whom: Vec<u64> = running.map(|(&id, _)| id).chain(events.map(|(&id, _)| id)).collect();
-        if of_whom.is_empty() {
+        // A function that runs and has never failed has nothing to run again.
+        if of_whom.is_empty() && !self.function_names.contains_key(function) {
             return Err(EngineError::NotFound(format!(
                 "nothing that runs has the function {function:?}: start the app that declares it, then redrive"
             )));

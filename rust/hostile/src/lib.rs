@@ -1,0 +1,50 @@
+//! Everything that takes bytes from outside, as targets for bytes that nobody wrote on purpose.
+//!
+//! A target may refuse what it is given; it must neither panic nor take long, and what it accepts must keep the promises that
+//! stand in it. `tests/corpora.rs` gives each of them its seeds, the inputs in `corpus/`, and changes of both; `make deep ARGS=fuzz`
+//! lets libFuzzer look for inputs that reach new branches.
+#![forbid(unsafe_code)]
+// Tests, which stand here because a fuzzer and the test run share them.
+#![allow(clippy::unwrap_used)]
+
+mod filters;
+mod http;
+mod requests;
+mod rig;
+mod sockets;
+mod stores;
+
+/// One door.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Also names its folder in `corpus/`.
+    pub name: &'static str,
+    /// Take an input; tell whether it made any sense. Panics where a promise is broken.
+    pub takes: fn(&[u8]) -> bool,
+    /// Inputs that make sense, to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "attempts", takes: stores::attempts, seeds: stores::attempts_seeds },
+    Target { name: "batches", takes: sockets::batches, seeds: sockets::batches_seeds },
+    Target { name: "chunks", takes: stores::chunks, seeds: stores::chunks_seeds },
+    Target { name: "environments", takes: sockets::environments, seeds: sockets::environments_seeds },
+    Target { name: "filters", takes: filters::filters, seeds: filters::filters_seeds },
+    Target { name: "frames", takes: sockets::frames, seeds: sockets::frames_seeds },
+    Target { name: "histograms", takes: stores::histograms, seeds: stores::histograms_seeds },
+    Target { name: "json", takes: filters::json, seeds: filters::json_seeds },
+    Target { name: "metrics-page", takes: http::metrics_page, seeds: http::metrics_page_seeds },
+    Target { name: "policies", takes: filters::policies, seeds: filters::policies_seeds },
+    Target { name: "recovery", takes: requests::recovery, seeds: requests::recovery_seeds },
+    Target { name: "requests", takes: requests::requests, seeds: requests::requests_seeds },
+    Target { name: "rows", takes: stores::rows, seeds: stores::rows_seeds },
+    Target { name: "runtime-api", takes: http::runtime_api, seeds: http::runtime_api_seeds },
+    Target { name: "texts", takes: sockets::texts, seeds: sockets::texts_seeds },
+];
+
+/// The target of a name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|target| target.name == name).copied()
+}

@@ -1,0 +1,121 @@
+//! What comes over sockets from clients and from the processes of environments, and the texts in it.
+
+use forebay_core::sequence;
+use forebay_engine::environments::frame as environment_frame;
+use forebay_engine::error::{EngineError, Reply};
+use forebay_engine::fuzzing::{environment_frames, is_search_token, trace_context};
+use forebay_engine::queue::message::{parse_receipt, receipt_text};
+use forebay_engine::socket::frame;
+use forebay_engine::trace::Origin;
+
+/// Frames of the owner's socket, either way.
+pub(crate) fn frames(bytes: &[u8]) -> bool {
+    let (mut rest, mut understood) = (bytes, false);
+    while let Ok(Some((id, kind, body))) = frame::read(&mut rest) {
+        let request = frame::request(kind, &body);
+        understood |= request.is_some();
+        if let Some(frame::Request::Verb { verb, body }) = request {
+            assert_eq!(reread(&frame::verb(id, &verb, &body)), Some(frame::Request::Verb { verb, body }));
+        }
+        understood |= frame::parse_answer(kind, body).is_some();
+    }
+    understood
+}
+
+fn reread(bytes: &[u8]) -> Option<frame::Request> {
+    let (_, kind, body) = frame::read(&mut &bytes[..]).ok()??;
+    frame::request(kind, &body)
+}
+
+pub(crate) fn frames_seeds() -> Vec<Vec<u8>> {
+    let refused = EngineError::TooMany { message: "m".into(), reason: "r".into(), retry_after_ms: 5 };
+    vec![
+        frame::put(7, "stream", [("k", &b"data"[..]), ("", &b""[..])].into_iter(), None),
+        frame::put(7, "stream", [("k", &b"data"[..])].into_iter(), Some("00-1-2-01")),
+        frame::invoke(8, "function", b"{\"a\": 1}", None),
+        frame::invoke_async(8, "function", b"1", Origin { parent: Some(5), trace: Some("00-1-2-01") }),
+        frame::verb(9, "mapping.declare", b"{\"stream\": \"s\"}"),
+        frame::answer(1, &Ok(Reply::Numbers(vec![1, u64::MAX]))),
+        frame::answer(2, &Ok(Reply::Json(b"{}".to_vec()))),
+        frame::answer(3, &Err(refused)),
+        frame::farewell(),
+    ]
+}
+
+/// What an environment's process says: an answer of any length in any pieces.
+pub(crate) fn environments(bytes: &[u8]) -> bool {
+    environment_frames(bytes).is_ok_and(|frames| frames > 0)
+}
+
+pub(crate) fn environments_seeds() -> Vec<Vec<u8>> {
+    let frame = |kind: u8, body: &[u8]| [&(body.len() as u32 + 1).to_le_bytes()[..], &[kind], body].concat();
+    vec![
+        frame(1, b""),
+        frame(2, b"{\"errorType\": \"Runtime.ImportModuleError\"}"),
+        frame(3, b"{\"batchItemFailures\": [{\"itemIdentifier\": \"1\"}]}"),
+        frame(3, &[b'['; 300]),
+        [frame(3, b"null"), frame(4, b"{}")].concat(),
+    ]
+}
+
+/// A batch as it crosses to a process: what is read is written and read as the same again.
+pub(crate) fn batches(bytes: &[u8]) -> bool {
+    let Some((records, window)) = environment_frame::decode_batch(bytes) else { return false };
+    let mut again = Vec::new();
+    environment_frame::encode_batch(&records, window.as_ref(), &mut again);
+    let read = environment_frame::decode_batch(&again);
+    assert!(read.is_some_and(|(read, seen)| read.positions == records.positions && seen == window));
+    true
+}
+
+pub(crate) fn batches_seeds() -> Vec<Vec<u8>> {
+    let mut batch: Vec<u8> =
+        [b"s", b"a", b"r", b"i", b"0"].iter().flat_map(|text| [&[1, 0, 0, 0], &text[..]].concat()).collect();
+    batch.extend_from_slice(&[0; 12]);
+    let head = batch.clone();
+    batch.push(0);
+    batch.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, b't', b'1']); // the context of all records from the first one on
+    batch.extend_from_slice(&1_u32.to_le_bytes());
+    batch.extend_from_slice(&[0; 20]);
+    batch.extend_from_slice(&[1, 0, 0, 0, b'k', 4, 0, 0, 0, b'd', b'a', b't', b'a']);
+    let mut tumbling = head;
+    tumbling.push(3);
+    tumbling.extend_from_slice(&[0; 16]);
+    tumbling.extend_from_slice(&[2, 0, 0, 0, b'{', b'}', 0, 0, 0, 0, 0, 0, 0, 0]);
+    vec![batch, tumbling]
+}
+
+/// Receipts as callers give them back, sequence numbers and names of shards as users type them, trace contexts as programs send them.
+pub(crate) fn texts(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let receipt = parse_receipt(&text);
+    if let Some((log, handle)) = receipt {
+        assert_eq!(receipt_text(log, handle), text);
+    }
+    let number = sequence::parse(&text);
+    if let Some((shard, position)) = number {
+        assert_eq!(sequence::parse(&format!("{:020}", sequence::number(shard, position))), Some((shard, position)));
+    }
+    let x_ray = trace_context(&text);
+    if let Ok(Some(header)) = &x_ray {
+        assert!(header.starts_with("Root=1-") && header.is_ascii(), "{header}");
+    }
+    receipt.is_some()
+        | number.is_some()
+        | sequence::parse_shard_id(&text).is_some()
+        | is_search_token(&text)
+        | x_ray.is_ok_and(|header| header.is_some())
+}
+
+pub(crate) fn texts_seeds() -> Vec<Vec<u8>> {
+    let texts = [
+        "00010000000000000000",
+        "10000000000000000001",
+        "18446744073709551615",
+        "shardId-000000000000",
+        "shardId-999999999999",
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01\nvendor=value",
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
