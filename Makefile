@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench bench-growth bench-peers docs deep soak clean servers
+.PHONY: help check test demo bench bench-growth bench-peers docs deep soak audit clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -58,6 +58,9 @@ deep: servers $(TEST)/.built ## the reliability tests in large, in parts that re
 
 soak: $(TEST)/.built ## half of this machine's load for four hours, or ARGS=SECONDS: memory, descriptors, threads and tasks stay level
 	$(TEST)/bin/python -W ignore tests/reliability/soak.py $(or $(ARGS),14400)
+
+audit: $(TEST)/.ready ## hold every dependency against snapshots of advisories: ARGS="crates.zip pypi.zip"; scripts/audit.py says more
+	$(TEST)/bin/python scripts/audit.py $(ARGS)
 
 clean: ## remove everything that the other commands made
 	rm -rf .venv .venv-release .venv-peers .venv-arq target .mypy_cache .ruff_cache .pytest_cache .hypothesis

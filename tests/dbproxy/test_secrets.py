@@ -15,6 +15,7 @@ from forebay.dbproxy import Credentials, DBProxy, EnvSecret, FileSecret, Secrets
 from forebay.errors import AuthenticationFailed, DBProxyError, ForebayError, InvalidParameterValue
 
 ROTATED = "rotated-Pa55word"
+VALUE = "value-77aa"
 
 
 def address(server):
@@ -172,8 +173,8 @@ def test_no_secret_shows_its_content():
         assert "hush-hush" not in repr(shown)
 
 
-async def test_the_password_is_in_no_log_error_or_metric(server, proxies, caplog):
-    """Walk many ways of failing with everything logged, then look for the password."""
+async def test_no_password_and_no_value_is_in_a_log_or_metric(server, proxies, caplog):
+    """Walk many ways of failing with everything logged, then look for the password, and for values in statements."""
     caplog.set_level(logging.DEBUG)
     out = io.StringIO()
     proxy = proxies(server, maximum_connections=1, connection_borrow_timeout=0.05)
@@ -189,12 +190,18 @@ async def test_the_password_is_in_no_log_error_or_metric(server, proxies, caplog
             except ForebayError as error:
                 out.write(f"{error!r} {error.__cause__!r}")
         await client.execute("ROLLBACK")
+        mark = "%s" if server.engine == "mysql" else "$1"
+        await client.fetch_value(f"SELECT {mark}", (VALUE,))
+        pins = f"SET @secret = '{VALUE}'" if server.engine == "mysql" else f"PREPARE secret AS SELECT '{VALUE}'"
+        await client.execute(pins)
+        assert proxy.pinned(), "it is pinned, and its statement is told of"
         nap = "SELECT SLEEP(9)" if server.engine == "mysql" else "SELECT pg_sleep(9)"
         with pytest.raises(ForebayError):
             await client.fetch_value(nap, timeout=0.02)
     out.write(
         repr(list(proxy.measurements())) + repr(proxy.statistics()) + repr(proxy.pinned()) + repr(proxy) + caplog.text
     )
+    assert VALUE not in out.getvalue()
     assert PASSWORD not in out.getvalue()
     assert ADMIN_PASSWORD not in out.getvalue()
     assert isinstance(proxy, DBProxy)

@@ -1,7 +1,7 @@
 """Streams against a model of a few lines: hypothesis draws what callers, handlers and an operator do, on a virtual clock.
 
 The model knows three things: what was put, in which order for each key, and what a handler may do with it.
-`HYPOTHESIS_PROFILE=deep` draws a hundred times as much.
+`FOREBAY_COUNT` says how many lives are drawn; then they are longer, too.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from forebay import App, Batch
 from forebay.testing import VirtualClock
 
 KEYS = st.sampled_from("abcdef")
-IS_DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+COUNT = os.environ.get("FOREBAY_COUNT")
 
 
 class Streams(RuleBasedStateMachine):
@@ -161,5 +161,5 @@ class Streams(RuleBasedStateMachine):
 
 TestStreams = Streams.TestCase
 TestStreams.settings = settings(
-    max_examples=2_000 if IS_DEEP else 40, stateful_step_count=60 if IS_DEEP else 25, deadline=None, print_blob=True
+    max_examples=int(COUNT or 40), stateful_step_count=60 if COUNT else 25, deadline=None, print_blob=True
 )
