@@ -94,3 +94,22 @@ def check(facts, *, given_up=frozenset(), drained=True, timeout=float("inf"), at
             verdict.violations.append(f"lost: {len(lost)} acknowledged records of {key}, the first {lost[0]}")
     verdict.done = len(done)
     return verdict
+
+
+def halves(facts, *, given_up=frozenset()) -> list[str]:
+    """Name the publications of which some copies are there and others are not: what was asked for in one step is one commit.
+
+    Whether its caller heard of it does not matter. Everything had the time to be done.
+    """
+    together: dict[int, set[tuple[str, int]]] = defaultdict(set)
+    ended = set(given_up)
+    for _, _, kind, key, number in facts:
+        if kind == "asked" and ("told-" in key or key.startswith("event-told")):
+            together[number].add((key, number))
+        elif kind == "done":
+            ended.add((key, number))
+    return [
+        f"half: of publication {number} only {copies & ended}"
+        for number, copies in together.items()
+        if copies & ended and copies - ended
+    ]

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ledger import check
-from victim import Ledger, make
+from ledger import check, halves
+from victim import Ledger, fact_of_event, make
 
 from forebay import App, Batch
 
@@ -40,6 +40,9 @@ async def drain(nursery, **how):
         # What is behind for good is lost, which the ledger's check tells with more words.
         while ledger.behind() - facts_of(await on_event.failed()) and time.monotonic() < ends:
             await asyncio.sleep(0.1)
+        # Copies of a publication that nobody was told of are there all the same.
+        while halves(nursery.facts(), given_up=facts_of(await on_event.failed())) and time.monotonic() < ends:
+            await asyncio.sleep(0.1)
         failures = await app.mappings[0].function.failed()
         interrupted = await on_event.failed()
     ledger.db.close()
@@ -49,8 +52,7 @@ async def drain(nursery, **how):
 
 def facts_of(failures):
     """Give which events these were."""
-    payloads = [failure["record"]["requestPayload"] for failure in failures]
-    return {(payload["key"], payload["number"]) for payload in payloads}
+    return {fact_of_event(failure["record"]["requestPayload"]) for failure in failures}
 
 
 def judge(nursery, *, cycles, lives_that_end_early, interrupted=(), timeout=float("inf")):
@@ -73,6 +75,7 @@ def judge(nursery, *, cycles, lives_that_end_early, interrupted=(), timeout=floa
         "given_up": len(given_up),
     }
     print(f"figures {json.dumps(figures)}")
+    verdict.violations.extend(halves(nursery.facts(), given_up=given_up))
     assert verdict.violations == [], f"{verdict.violations[:5]}\n{nursery.said()}"
     conditions = {failure["record"]["requestContext"]["condition"] for failure in interrupted}
     assert conditions <= {"RuntimeInterrupted"}, "an event is given up only when it was alone in three crashes"

@@ -1,7 +1,7 @@
 """The checkers of the crash tests are themselves checked: each violation, planted, is found."""
 
 import pytest
-from ledger import check
+from ledger import check, halves
 
 MS = 1_000_000
 
@@ -56,3 +56,11 @@ def test_a_retry_without_end_is_found():
 
 def test_a_record_with_a_failure_record_is_not_lost():
     assert check(SOUND[:-1], given_up={("a", 2)}).violations == []
+
+
+def test_a_publication_that_reached_only_some_of_its_subscriptions_is_found_and_one_that_reached_none_is_not():
+    asked = facts("1 asked told-all.1 1", "1 asked event-told.1 1", "1 asked told-all.2 2", "1 asked event-told.2 2")
+    done = facts("2 done told-all.1 1", "2 done event-told.1 1")
+    assert halves([*asked, *done]) == []
+    assert halves([*asked, *done[:1]]) == ["half: of publication 1 only {('told-all.1', 1)}"]
+    assert halves([*asked, *done[:1]], given_up={("event-told.1", 1)}) == []

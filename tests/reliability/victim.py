@@ -25,6 +25,9 @@ from forebay.model.metrics import MetricsAddress
 
 STREAM = "events"
 FIFO, QUEUE = "ordered.fifo", "plain"
+TOPIC = "news"
+# Subscribed queues, and whether only odd numbers go there.
+TOLD = {"told-all": False, "told-odd": True}
 SHARDS = 2
 KEYS = 20
 TIMEOUT_SECONDS = 3
@@ -96,11 +99,36 @@ def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
         async def on_plain(batch: Batch, context) -> None:
             await work([fact_of(message.body) for message in batch])
 
+        for name, is_odd in TOLD.items():
+            policy = {"odd": ["yes"]} if is_odd else None
+            app.topic(TOPIC).subscribe(app.queue(name), filter_policy=policy, raw_message_delivery=True)
+
+            @app.on_queue(name)
+            @app.function(name=name)
+            async def on_told(batch: Batch, context) -> None:
+                await work([(f"{context.function_name}.{message.body}", int(message.body)) for message in batch])
+
     @app.function()
     async def on_event(event, context) -> None:
-        await work([(event["key"], event["number"])])
+        await work([fact_of_event(event)])
 
+    if how.get("queues"):
+        app.topic(TOPIC).subscribe(on_event)
     return app, on_event
+
+
+def fact_of_event(event: dict) -> tuple[str, int]:
+    """Read which event this is: one that was sent, or a copy of a publication."""
+    if "Records" not in event:
+        return event["key"], event["number"]
+    number = event["Records"][0]["Sns"]["Message"]
+    return f"event-told.{number}", int(number)
+
+
+def copies_of(number: int) -> list[tuple[str, int]]:
+    """Give the facts of a publication: one for each subscription that it goes to."""
+    names = [name for name, is_odd in TOLD.items() if number % 2 or not is_odd]
+    return [(f"{name}.{number}", number) for name in (*names, "event-told")]
 
 
 def fact_of(body: str) -> tuple[str, int]:
@@ -133,20 +161,25 @@ async def put(app: App, how: dict, ledger: Ledger, putter: int) -> None:
 
 
 async def send(app: App, how: dict, ledger: Ledger, on_event: Function) -> None:
-    """Send to both queues and invoke asynchronously until the app is gone, and say what was acknowledged."""
+    """Send to both queues, invoke asynchronously and publish until the app is gone, and say what was acknowledged."""
     chance, number = random.Random(-how["life"]), ledger.next_number()
     while True:
-        kind = chance.choice(("ordered", "plain", "event"))
-        count = 1 if kind == "event" else chance.randint(1, 10)
+        kind = chance.choice(("ordered", "plain", "event", "publication"))
+        count = 1 if kind in {"event", "publication"} else chance.randint(1, 10)
         key = f"{kind}.{chance.randrange(KEYS)}"
         # Where there is no order, each is a key of its own.
         facts = [(key if kind == "ordered" else f"{kind}.{each}", each) for each in range(number, number + count)]
+        if kind == "publication":
+            facts = copies_of(number)
         number += count
         ledger.note("asked", facts)
         bodies = [{"key": key, "number": each} for key, each in facts]
         try:
             if kind == "event":
                 await on_event.invoke_async(bodies[0])
+            elif kind == "publication":
+                told = facts[0][1]
+                await app.topic(TOPIC).publish(str(told), attributes={"odd": "yes" if told % 2 else "no"})
             elif kind == "plain":
                 await app.queue(QUEUE).send_many([{"body": body} for body in bodies])
             else:

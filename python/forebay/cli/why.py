@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def why(id_: str, store: Path, output: str) -> None:
     """Tell the life of one request, message or record: when it came, its lane or group, attempts, errors, destinations.
 
-    ID is what `invoke_async` or `send` gave, or a sequence number; where several streams or queues have that number, all are
-    told. What has not ended, or was given up, is found in the store; what happened lately is remembered by the running app.
+    Of a publication: which subscriptions were told, and which filtered it out. ID is what `invoke_async`, `send` or `publish`
+    gave, or a sequence number; where several streams or queues have that number, all are told. What has not ended, or was given
+    up, is found in the store; what happened lately is remembered by the running app.
     """
     with reach(store) as reached:
         life = asked(reached, id_)

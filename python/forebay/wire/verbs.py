@@ -133,11 +133,11 @@ failed.redrive    {function, ids? ([id]; null = all), rate? (failures per second
                   same request id, and with another payload, if one is given for the one id; what succeeded and could not be told
                   is told again. A failure that fails again stays listed. `more`: over 100,000 are listed, ask again when these
                   have run. Batches are refused when nothing that runs has the function
-why               {id (a request id, message id or sequence number), cursor?} -> {id, facts: [{at_ms, what, …}], running,
-                  kept: [row], cursor?}. What is remembered of it, oldest first, and where it stands: a waiting event (where
-                  "queue"), a message ("message", as queue.peek gives it), a record and a function that reads its stream
-                  ("record"; state "unread" | "waiting" | "running" | "retried" | "done"), a failure ("failed"). Asked again with
-                  the cursor, it looks on through the store
+why               {id (of a request, message or publication, or a sequence number), cursor?} -> {id, facts: [{at_ms, what,
+                  …}], running, kept: [row], cursor?}. What is remembered of it, oldest first, and where it stands: a waiting
+                  event (where "queue"), a message ("message", as queue.peek gives it), a record and a function that reads its
+                  stream ("record"; state "unread" | "waiting" | "running" | "retried" | "done"), a failure ("failed"). Asked
+                  again with the cursor, it looks on through the store
 
 functions.list    {} -> [function]
 function.describe {name} -> function; version of "name:number", alias of "name:alias". `Engine.invoke` and `invoke_async` take

@@ -1,20 +1,16 @@
 //! What happened lately to records and messages: one fact for each attempt at a batch, found again by its range. Failures have a
 //! place of their own, so that a busy hour of successes pushes none of them out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::{json, Value};
 
+use super::ring::{Numbers, Ring};
 use crate::attempts::Attempt;
 use crate::failures::FailureKey;
 use crate::port::ShardId;
 use crate::state::uuid_text;
 
-/// Most facts of each kind that are remembered.
-const FACTS_MAX: usize = 16_384;
-/// Most single numbers that they name together.
-const NUMBERS_MAX: usize = 262_144;
 /// Most bytes of an error's text.
 const ERROR_MAX: usize = 2_048;
 
@@ -132,24 +128,6 @@ pub(crate) struct GivenUp {
     pub(crate) destination: Option<Box<str>>,
 }
 
-/// The newest facts of one kind, oldest first.
-#[derive(Debug)]
-struct Ring<T> {
-    facts: VecDeque<T>,
-    numbers: usize,
-}
-
-impl<T> Default for Ring<T> {
-    fn default() -> Self {
-        Self { facts: VecDeque::new(), numbers: 0 }
-    }
-}
-
-/// Something that may name single records.
-trait Numbers {
-    fn numbers(&self) -> usize;
-}
-
 impl Numbers for Tried {
     fn numbers(&self) -> usize {
         let runs = if let Which::Runs(runs) = &self.which { 2 * runs.len() } else { 0 };
@@ -169,16 +147,6 @@ impl Numbers for Went {
 impl Numbers for GivenUp {
     fn numbers(&self) -> usize {
         self.positions.len()
-    }
-}
-
-impl<T: Numbers> Ring<T> {
-    fn push(&mut self, fact: T) {
-        self.numbers += fact.numbers();
-        self.facts.push_back(fact);
-        while self.facts.len() > FACTS_MAX || self.numbers > NUMBERS_MAX {
-            self.numbers -= self.facts.pop_front().map_or(0, |oldest| oldest.numbers());
-        }
     }
 }
 
@@ -252,6 +220,7 @@ impl Batches {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ring::{FACTS_MAX, NUMBERS_MAX};
     use super::*;
 
     fn attempt(log: ShardId, (first, last): (u64, u64), which: Which, failed: Failed) -> Tried {

@@ -2,6 +2,8 @@
 //! stands in the store.
 
 pub(crate) mod batches;
+pub(crate) mod publications;
+mod ring;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use forebay_core::invocation::face::Condition;
 use serde_json::{json, Value};
 
 use self::batches::Batches;
+use self::publications::Publications;
 
 /// Most facts that are remembered.
 const FACTS_MAX: usize = 50_000;
@@ -44,6 +47,7 @@ pub(crate) struct History {
     requests: VecDeque<Fact>,
     /// Of records and messages.
     pub(crate) batches: Batches,
+    pub(crate) publications: Publications,
 }
 
 impl History {

@@ -8,7 +8,7 @@ use forebay_core::queue::QueueMachine;
 use serde_json::json;
 
 use super::gone::Gone;
-use super::sends::Sender;
+use super::outgoing::Sender;
 use super::{Dropping, QueueId, IDS_MAX, NO_QUEUE};
 use crate::error::EngineError;
 use crate::invocation::Target;

@@ -26,6 +26,7 @@ mod mapping_row;
 pub mod message;
 mod meters;
 mod moves;
+mod outgoing;
 mod receives;
 mod redrive;
 mod restore;
@@ -52,7 +53,8 @@ pub(crate) use job::QueueJob;
 pub(crate) use look::{Life, Quest};
 pub(crate) use mapping::QueueMapping;
 pub(crate) use message::{Attribute, NewMessage};
-pub(crate) use sends::{Outgoing, Sender, SentCommit};
+pub(crate) use outgoing::{Outgoing, Sender};
+pub(crate) use sends::SentCommit;
 pub(crate) use verbs::names_queue;
 
 use self::gather::Want;

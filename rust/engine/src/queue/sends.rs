@@ -9,13 +9,13 @@ use forebay_core::queue::dedup::{Key, Offer, Row as IdRow, WINDOW_MS};
 use forebay_core::queue::face::Sent;
 use sha2::{Digest, Sha256};
 
-use super::bound::Bound;
 use super::check::{check_entries, check_message, name_entry};
 use super::message::{message_id, pack_attributes, rename, Message, NewMessage};
 use super::moves::Moved;
+use super::outgoing::{Outgoing, Packed, Sender};
 use super::{message_key, QueueId};
 use crate::bytes::hex;
-use crate::chunk::{Chunk, RecordView};
+use crate::chunk::Chunk;
 use crate::commits::Pending;
 use crate::error::{EngineError, Reply, Waiter};
 use crate::port::{StoreError, Table, Write};
@@ -28,63 +28,6 @@ const CHUNK_BYTES: usize = 32 << 10;
 const IDS_OF_ROW: usize = 4096;
 /// Bytes of an id in its row: key, number, when it was accepted.
 pub(super) const ID_BYTES: usize = 32;
-
-/// Who sends.
-pub(crate) enum Sender {
-    /// Somebody who is told the messages' ids, or that nothing was accepted.
-    Caller(Waiter),
-    /// Somebody who publishes to a topic, and is told when everything that comes of it is written.
-    Publisher,
-    /// The engine: this is written in the commit that writes the message, and not before. On a full disk both wait.
-    Bound(Bound),
-    /// The engine: the message leaves another queue in the commit that writes it.
-    Move(Moved),
-}
-
-impl Sender {
-    fn is_engine(&self) -> bool {
-        !matches!(self, Self::Caller(_))
-    }
-}
-
-/// Messages that wait for the next commit.
-pub(crate) struct Outgoing {
-    packed: Vec<Packed>,
-    /// Ids for the caller, of duplicates too.
-    ids: Vec<u128>,
-    sender: Sender,
-}
-
-impl Outgoing {
-    pub(super) fn sender(self) -> Sender {
-        self.sender
-    }
-
-    /// The same by the engine's own doing.
-    pub(crate) fn bound_to(self, bound: Bound) -> Self {
-        Self { sender: Sender::Bound(bound), ..self }
-    }
-}
-
-/// A message in the form of its record.
-struct Packed {
-    group: String,
-    data: Vec<u8>,
-    trace: Option<Arc<str>>,
-    sent_ms: u64,
-    key: Option<Key>,
-}
-
-impl Packed {
-    fn of(record: &RecordView<'_>) -> Self {
-        let trace = kept(record.trace);
-        Self { group: record.key.into(), data: record.data.into(), trace, sent_ms: record.arrival_ms, key: None }
-    }
-
-    fn bytes(&self) -> usize {
-        self.group.len() + self.data.len()
-    }
-}
 
 /// The messages of one queue in a commit on its way.
 pub(crate) struct SentCommit {
@@ -138,7 +81,7 @@ impl State {
         carried: Carried<'_>,
     ) -> Result<Outgoing, EngineError> {
         let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), carried)?;
-        Ok(Outgoing { packed, ids, sender: Sender::Publisher })
+        Ok(Outgoing { packed, ids, sender: Sender::Publisher(None) })
     }
 
     /// Send a message of one queue to another.
@@ -323,7 +266,8 @@ impl State {
             self.queues.entries[commit.queue].inbound -= u64::from(sender.is_engine());
             match sender {
                 Sender::Caller(waiter) => self.answer(waiter, Ok(ids_reply(&ids))),
-                Sender::Publisher | Sender::Bound(_) => {}
+                Sender::Publisher(Some(published)) => self.history.publications.note(*published),
+                Sender::Publisher(None) | Sender::Bound(_) => {}
                 Sender::Move(moved) => self.moved(&moved, (log, number)),
             }
         }
@@ -373,7 +317,7 @@ impl State {
             queue.inbound -= u64::from(outgoing.sender.is_engine());
             match outgoing.sender {
                 Sender::Caller(waiter) => self.answer(waiter, Err(error.clone().into())),
-                Sender::Publisher => {}
+                Sender::Publisher(_) => {}
                 Sender::Bound(bound) => {
                     bound.part(&mut self.pending);
                     // What was before it may be refused: its number is another one then, and its id must lead there.

@@ -12,12 +12,14 @@ mod tests;
 mod verbs;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use forebay_core::filter::policy::Policy;
 
 pub(crate) use self::publish::Publication;
 pub use self::row::parse_policy;
-use self::row::{Endpoint, TopicRow};
+pub(crate) use self::row::Endpoint;
+use self::row::TopicRow;
 use crate::error::EngineError;
 use crate::metrics::{Counter, Distribution, Metric, Registry};
 use crate::port::{StoreError, Table};
@@ -33,6 +35,9 @@ struct Topic {
     row: TopicRow,
     /// Of each subscription, in the row's order; `None`: it takes everything.
     policies: Vec<Option<Policy>>,
+    /// Name and endpoints as they are remembered of each publication.
+    name: Arc<str>,
+    endpoints: Arc<[Endpoint]>,
     meters: TopicMeters,
 }
 
@@ -86,7 +91,9 @@ impl State {
     fn put_topic(&mut self, row: TopicRow) -> Result<(), EngineError> {
         let policies = row.subscriptions.iter().map(row::SubscriptionRow::policy).collect::<Result<_, _>>()?;
         let meters = TopicMeters::new(&self.registry, &row.name);
-        self.topics.entries.insert(row.name.clone(), Topic { row, policies, meters });
+        let (name, endpoints) =
+            (row.name.as_str().into(), row.subscriptions.iter().map(|one| one.endpoint.clone()).collect());
+        self.topics.entries.insert(row.name.clone(), Topic { row, policies, name, endpoints, meters });
         Ok(())
     }
 

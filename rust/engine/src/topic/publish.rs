@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::envelope::Envelope;
 use super::row::{Endpoint, SubscriptionRow};
 use crate::error::{EngineError, Reply, Waiter};
+use crate::history::publications::{Fate, Published};
 use crate::invocation::Accepted;
 use crate::queue::{check_attributes, check_characters, Attribute, Bound, BoundRow, NewMessage, Outgoing, QueueId};
 use crate::state::{uuid_text, State};
@@ -30,10 +31,10 @@ pub(crate) struct Publication {
 }
 
 /// What a publication becomes.
-#[derive(Default)]
 struct Copies {
     messages: Vec<(QueueId, Outgoing)>,
     events: Vec<Accepted>,
+    published: Published,
 }
 
 impl Publication {
@@ -78,13 +79,19 @@ impl State {
             self.copies(topic, publication, carried)
         });
         match accepted {
-            Ok((id, copies)) => {
-                for (queue, outgoing) in copies.messages {
+            Ok(copies) => {
+                let id = format!("\"{}\"", uuid_text(copies.published.id)).into_bytes();
+                let mut messages = copies.messages.into_iter();
+                match messages.next() {
+                    // Remembered when it is durable: what a full disk refuses was not published.
+                    Some((queue, first)) => self.queue_outgoing(queue, first.telling(copies.published)),
+                    None => self.history.publications.note(copies.published),
+                }
+                for (queue, outgoing) in messages {
                     self.queue_outgoing(queue, outgoing);
                 }
                 self.pending.bytes += copies.events.iter().map(Accepted::bytes).sum::<usize>();
                 self.pending.accepted.extend(copies.events);
-                let id = format!("\"{}\"", uuid_text(id)).into_bytes();
                 self.pending.waiters.push((waiter, Reply::Added(id)));
                 self.pending.urgent = true;
             }
@@ -105,12 +112,13 @@ impl State {
             // Told to nobody it would be gone.
             return Err(EngineError::Invalid(format!("topic {topic:?} has no subscription that this may go to")));
         }
-        let (_, copies) = self.copies(topic, publication, carried)?;
+        let copies = self.copies(topic, publication, carried)?;
         if copies.messages.is_empty() && copies.events.is_empty() {
             return Err(EngineError::Invalid(format!(
                 "the filter policies of topic {topic:?} let this through to no subscription that it may go to"
             )));
         }
+        self.history.publications.note(copies.published);
         let bound = Bound { rows, events: copies.events };
         let mut messages = copies.messages.into_iter();
         match messages.next() {
@@ -131,51 +139,48 @@ impl State {
     }
 
     /// Make every copy, and change nothing before each of them is known to be taken.
-    fn copies(
-        &mut self,
-        topic: &str,
-        publication: &Publication,
-        carried: Carried<'_>,
-    ) -> Result<(u128, Copies), EngineError> {
+    fn copies(&mut self, topic: &str, publication: &Publication, carried: Carried<'_>) -> Result<Copies, EngineError> {
         publication.check()?;
         let entry = self.topic(topic)?;
-        let meters = entry.meters.clone();
+        let (meters, name, endpoints) = (entry.meters.clone(), entry.name.clone(), entry.endpoints.clone());
         let seen: Vec<Seen<'_>> = publication.attributes.iter().map(seen).collect();
         let passes =
             |policy: &Option<Policy>| policy.as_ref().is_none_or(|policy| policy.passes(&publication.message, &seen));
-        let pairs = entry.row.subscriptions.iter().zip(&entry.policies);
-        let matched: Vec<SubscriptionRow> =
-            pairs.filter(|(_, policy)| passes(policy)).map(|(one, _)| one.clone()).collect();
-        let filtered_out = entry.row.subscriptions.len() - matched.len();
+        let pairs = entry.row.subscriptions.iter().zip(&entry.policies).enumerate();
+        let matched: Vec<(usize, SubscriptionRow)> =
+            pairs.filter(|(_, (_, policy))| passes(policy)).map(|(at, (one, _))| (at, one.clone())).collect();
+        let mut fates = vec![Fate::FilteredOut; endpoints.len()];
         let topic_arn = self.topic_arn(topic);
-        let id = self.chance.uuid();
-        let envelope = Envelope { topic_arn: &topic_arn, id, published_ms: self.now.wall_ms, publication };
-        let mut copies = Copies::default();
-        let mut events = Vec::new();
-        for subscription in &matched {
+        let (id, at_ms) = (self.chance.uuid(), self.now.wall_ms);
+        let envelope = Envelope { topic_arn: &topic_arn, id, published_ms: at_ms, publication };
+        let (mut messages, mut payloads, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, subscription) in &matched {
             match &subscription.endpoint {
-                Endpoint::Queue(name) => {
-                    let outgoing = self.copy_for_queue(name, &envelope, subscription.raw_message_delivery, carried)?;
-                    copies.messages.push(outgoing);
+                Endpoint::Queue(queue) => {
+                    let outgoing = self.copy_for_queue(queue, &envelope, subscription.raw_message_delivery, carried)?;
+                    fates[*at] = Fate::Became(outgoing.1.id());
+                    messages.push(outgoing);
                 }
-                Endpoint::Function(name) if is_open(subscription, carried.hops) => {
+                Endpoint::Function(function) if is_open(subscription, carried.hops) => {
                     let payload: Arc<[u8]> = envelope.event(&subscription.id).into_bytes().into();
-                    events.push((self.event_queue(name)?.0, payload));
+                    payloads.push((*at, self.event_queue(function)?.0, payload));
                 }
                 // The chain was stopped: nothing of it goes to a function.
-                Endpoint::Function(_) => {}
+                Endpoint::Function(_) => fates[*at] = Fate::Stopped,
             }
         }
-        for (queue, payload) in events {
+        for (at, queue, payload) in payloads {
             let request = self.chance.uuid();
+            fates[at] = Fate::Became(request);
             let event = self.new_event(request, carried.hops, payload, (kept(carried.trace), None));
-            copies.events.push(self.number_event(queue, event));
+            events.push(self.number_event(queue, event));
         }
         meters.published.increment();
         meters.size.record(publication.size() as f64);
-        meters.delivered.add((copies.messages.len() + copies.events.len()) as u64);
-        meters.filtered_out.add(filtered_out as u64);
-        Ok((id, copies))
+        meters.delivered.add((messages.len() + events.len()) as u64);
+        meters.filtered_out.add((endpoints.len() - matched.len()) as u64);
+        let published = Published { at_ms, id, topic: name, endpoints, fates: fates.into() };
+        Ok(Copies { messages, events, published })
     }
 
     fn copy_for_queue(

@@ -43,7 +43,7 @@ pub(super) struct SubscriptionRow {
 /// What is subscribed. An endpoint is subscribed to a topic once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     Queue(String),
     Function(String),
 }

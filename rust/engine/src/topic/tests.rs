@@ -169,3 +169,28 @@ fn a_topic_has_a_hundred_subscriptions_at_most() {
     assert_eq!(refused, "topic \"t\" has 100 subscriptions, which is as many as a topic may have");
     assert!(subscribe("more-5".into()).is_ok(), "it is subscribed already");
 }
+
+#[test]
+fn what_became_of_a_publication_is_told_by_its_id_and_by_those_of_its_copies() {
+    let mut rig = published();
+    rig.json("queue.declare", &queue("choosy"));
+    rig.json("topic.subscribe", &json!({"name": "t", "queue": "choosy", "filter_policy": "{\"a\":[1]}"}));
+    let whats = |life: &Value| -> Vec<String> {
+        let facts = life["facts"].as_array().unwrap().iter();
+        facts.map(|fact| fact["what"].as_str().unwrap().to_owned()).collect()
+    };
+    rig.fill_disk();
+    assert!(rig.publish("refused").is_err());
+    rig.store.mend();
+    rig.advance(SECOND);
+    let id = rig.publish("hello").unwrap();
+    let life = rig.json("why", &json!({ "id": id }));
+    assert_eq!(whats(&life), ["published", "told", "told", "told", "filtered out"]);
+    let facts = life["facts"].as_array().unwrap();
+    assert_eq!((&facts[0]["topic"], &facts[4]["queue"]), (&json!("t"), &json!("choosy")));
+    let message = rig.json("why", &json!({ "id": facts[1]["id"] }));
+    assert_eq!(whats(&message), ["published", "sent"]);
+    assert_eq!((&message["facts"][0]["publication"], &message["kept"][0]["queue"]), (&id, &json!("q1")));
+    let request = facts.iter().find(|fact| fact["function"] == "f").unwrap();
+    assert_eq!(whats(&rig.json("why", &json!({ "id": request["id"] })))[..2], ["published", "accepted"]);
+}

@@ -84,7 +84,8 @@ impl State {
             Subject::Uuid(id) => {
                 let known = self.history.of(id);
                 let name = |queue: u64| self.events.queues.get(&queue).map(Events::name).unwrap_or_default();
-                life.facts = known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)).collect();
+                life.facts = self.history.publications.of(id);
+                life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
                 life.is_running = self.hops_running.contains_key(&id);
                 let message = self.message_life(id)?;
                 let is_message = !message.facts.is_empty() || !message.kept.is_empty();

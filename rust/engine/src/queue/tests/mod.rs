@@ -7,7 +7,7 @@ use serde_json::{json, Value};
 
 use super::bound::Bound;
 use super::message::NewMessage;
-use super::sends::Sender;
+use super::outgoing::Sender;
 use crate::attempts::{Settled, Task, Work};
 use crate::error::{Answer, EngineError};
 use crate::port::{Store, StoreError, Table};

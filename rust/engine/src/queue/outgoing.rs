@@ -1,0 +1,80 @@
+//! Messages on their way into a queue, and who sends them.
+
+use std::sync::Arc;
+
+use forebay_core::queue::dedup::Key;
+
+use super::bound::Bound;
+use super::moves::Moved;
+use crate::chunk::RecordView;
+use crate::error::Waiter;
+use crate::history::publications::Published;
+use crate::trace::kept;
+
+/// Who sends.
+pub(crate) enum Sender {
+    /// Somebody who is told the messages' ids, or that nothing was accepted.
+    Caller(Waiter),
+    /// Somebody who publishes to a topic, and is told when everything that comes of it is written; one of the messages brings what
+    /// is to be remembered of it.
+    Publisher(Option<Box<Published>>),
+    /// The engine: this is written in the commit that writes the message, and not before. On a full disk both wait.
+    Bound(Bound),
+    /// The engine: the message leaves another queue in the commit that writes it.
+    Move(Moved),
+}
+
+impl Sender {
+    pub(super) fn is_engine(&self) -> bool {
+        !matches!(self, Self::Caller(_))
+    }
+}
+
+/// Messages that wait for the next commit.
+pub(crate) struct Outgoing {
+    pub(super) packed: Vec<Packed>,
+    /// Ids for the caller, of duplicates too.
+    pub(super) ids: Vec<u128>,
+    pub(super) sender: Sender,
+}
+
+impl Outgoing {
+    pub(super) fn sender(self) -> Sender {
+        self.sender
+    }
+
+    /// The id of the only message.
+    pub(crate) fn id(&self) -> u128 {
+        self.ids.first().copied().unwrap_or_default()
+    }
+
+    /// The same message of a publication, bringing what is to be remembered of that.
+    pub(crate) fn telling(self, published: Published) -> Self {
+        Self { sender: Sender::Publisher(Some(Box::new(published))), ..self }
+    }
+
+    /// The same by the engine's own doing.
+    pub(crate) fn bound_to(self, bound: Bound) -> Self {
+        Self { sender: Sender::Bound(bound), ..self }
+    }
+}
+
+/// A message in the form of its record.
+pub(super) struct Packed {
+    pub(super) group: String,
+    pub(super) data: Vec<u8>,
+    pub(super) trace: Option<Arc<str>>,
+    pub(super) sent_ms: u64,
+    pub(super) key: Option<Key>,
+}
+
+impl Packed {
+    pub(super) fn of(record: &RecordView<'_>) -> Self {
+        let trace = kept(record.trace);
+        Self { group: record.key.into(), data: record.data.into(), trace, sent_ms: record.arrival_ms, key: None }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.group.len() + self.data.len()
+    }
+}
