@@ -1,11 +1,12 @@
 //! Deduplication of a FIFO queue: within five minutes the same id is the same message, also after it was deleted.
 //!
 //! It knows ids by a digest of 128 bits: 16 bytes of SHA-256 over scope and id, so that two ids are never taken for one, and
-//! an id of any length costs the same: about 80 bytes while it is remembered.
+//! an id of any length costs the same: about 45 bytes while it is remembered.
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagededuplicationid-property.html>
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
+use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -45,6 +46,16 @@ impl Key {
         half.copy_from_slice(&hash.finalize()[..16]);
         Self(u128::from_be_bytes(half))
     }
+
+    /// A digest is as good as any hash of it.
+    fn hash(self) -> u64 {
+        self.0 as u64
+    }
+}
+
+/// Index in the order of what was the so many-th to come into it.
+fn place_of(at: u32, gone: u32) -> usize {
+    at.wrapping_sub(gone) as usize
 }
 
 /// What a restart must know of an id. To be written in the same commit as its message.
@@ -76,15 +87,29 @@ pub enum Offer {
     },
 }
 
+/// An id that is remembered, or, with `NOBODY`, was taken back.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    key: Key,
+    number: u64,
+    until: u64,
+}
+
+const NOBODY: u64 = u64::MAX;
+/// Room for so many ids is kept when the last one goes.
+const ENTRIES_KEPT: usize = 4096;
+
 /// The ids of a queue that are remembered.
 #[derive(Debug)]
 pub struct Deduplication {
     ids_max: u32,
     timeline: Timeline,
-    /// (message, remembered until). Looked up and never walked through.
-    ids: HashMap<Key, (u64, u64)>,
-    /// The same, the next one to be forgotten first. An id that was taken back and came again stands here twice.
-    order: VecDeque<(u64, Key)>,
+    /// The next one to be forgotten first.
+    order: VecDeque<Entry>,
+    /// How many went from the front of it, modulo 2^32.
+    gone: u32,
+    /// Where in the order a key stands, counted from the first one ever. Looked up and never walked through.
+    ids: HashTable<u32>,
     forgotten: Vec<Key>,
 }
 
@@ -93,35 +118,41 @@ impl Deduplication {
     pub fn new(ids_max: u32, rows: impl IntoIterator<Item = (Key, Row)>, now: &Now) -> Self {
         let timeline = Timeline::new(now);
         let until = |row: &Row| timeline.deadline(row.accepted_ms.saturating_add(WINDOW_MS), WINDOW_MS, now);
-        let mut ids = HashMap::new();
-        let mut order: Vec<(u64, Key)> = Vec::new();
-        for (key, row) in rows {
-            ids.insert(key, (row.number, until(&row)));
-            order.push((until(&row), key));
+        let entry = |(key, row): (Key, Row)| Entry { key, number: row.number, until: until(&row) };
+        let mut order: Vec<Entry> = rows.into_iter().map(entry).collect();
+        order.sort_unstable_by_key(|entry| (entry.until, entry.key));
+        let ids = HashTable::with_capacity(order.len());
+        let mut restored = Self { ids_max, timeline, order: order.into(), gone: 0, ids, forgotten: Vec::new() };
+        for at in 0..restored.order.len() {
+            // Of an id that was accepted again the later row counts.
+            restored.take_back(restored.order[at].key);
+            restored.point_at(at);
         }
-        order.sort_unstable();
-        Self { ids_max, timeline, ids, order: order.into(), forgotten: Vec::new() }
+        restored
     }
 
     /// Ask about a message before it is made durable; `number` is what it will have if it is new.
     pub fn offer(&mut self, key: Key, number: u64, now: &Now) -> Offer {
         let at = self.timeline.at(now);
         self.forget(at);
-        if let Some(&(number, _)) = self.ids.get(&key) {
-            return Offer::Duplicate { number };
+        if let Some(place) = self.find(key) {
+            return Offer::Duplicate { number: self.order[place].number };
         }
         if self.ids.len() >= self.ids_max as usize {
-            let until = self.order.front().map_or(at, |(until, _)| *until);
+            let until = self.order.front().map_or(at, |entry| entry.until);
             return Offer::Full { retry_after_ms: until - at };
         }
-        self.ids.insert(key, (number, at + WINDOW_MS));
-        self.order.push_back((at + WINDOW_MS, key));
+        self.order.push_back(Entry { key, number, until: at + WINDOW_MS });
+        self.point_at(self.order.len() - 1);
         Offer::New { row: Row { number, accepted_ms: now.wall_ms } }
     }
 
     /// The message could not be made durable: its id is free again.
     pub fn take_back(&mut self, key: Key) {
-        self.ids.remove(&key);
+        if let Some(place) = self.find(key) {
+            self.order[place].number = NOBODY;
+            self.point_nowhere(key);
+        }
     }
 
     /// Give the ids that have been forgotten since the last call: their rows may go.
@@ -132,23 +163,44 @@ impl Deduplication {
 
     /// Afterwards the first one in the order is the oldest that is remembered.
     fn forget(&mut self, at: u64) {
-        while let Some(&(until, key)) = self.order.front() {
-            // Else it was taken back, and perhaps accepted anew.
-            let is_remembered = self.ids.get(&key).is_some_and(|(_, latest)| *latest == until);
-            if is_remembered && at < until {
-                return;
-            }
-            self.order.pop_front();
-            if is_remembered {
-                self.ids.remove(&key);
+        while let Some(&Entry { key, number, until }) = self.order.front() {
+            if number != NOBODY {
+                if at < until {
+                    return;
+                }
+                self.point_nowhere(key);
                 self.forgotten.push(key);
             }
+            self.order.pop_front();
+            self.gone = self.gone.wrapping_add(1);
+        }
+        if self.order.capacity() > ENTRIES_KEPT {
+            (self.order, self.ids) = (VecDeque::new(), HashTable::new());
+        }
+    }
+
+    fn find(&self, key: Key) -> Option<usize> {
+        let place = self.ids.find(key.hash(), |&at| self.order[place_of(at, self.gone)].key == key)?;
+        Some(place_of(*place, self.gone))
+    }
+
+    fn point_at(&mut self, place: usize) {
+        let (order, gone) = (&self.order, self.gone);
+        let at = gone.wrapping_add(place as u32);
+        let hash = |&at: &u32| order[place_of(at, gone)].key.hash();
+        self.ids.insert_unique(order[place].key.hash(), at, hash);
+    }
+
+    fn point_nowhere(&mut self, key: Key) {
+        let (order, gone) = (&self.order, self.gone);
+        if let Ok(entry) = self.ids.find_entry(key.hash(), |&at| order[place_of(at, gone)].key == key) {
+            entry.remove();
         }
     }
 
     /// When `due` has something to give next, on the monotonic clock. `offer` is exact without it.
     pub fn next_due(&self) -> Option<u64> {
-        self.order.front().map(|(until, _)| self.timeline.mono_ns(*until))
+        self.order.front().map(|entry| self.timeline.mono_ns(entry.until))
     }
 
     /// Ids that are remembered.

@@ -10,15 +10,16 @@
 //! **Bounds.** A group with `r` groups before it in the line is served in the `(r + 1)`-th take from then on at the latest.
 //! A message costs a fixed number of memory accesses, however many messages and groups wait and however many of them are
 //! held back; a delayed one O(log delayed) more. Memory: 12 bytes for a waiting message, about 70 more while it is delayed,
-//! and about 120 bytes and its name for a group that has messages.
+//! and about 75 bytes and its name for a group (`groups.rs`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::chain::{Chains, Ends, NONE};
+use super::chain::{Chains, Ends};
+use super::groups::Groups;
 
-/// Room for so many groups is kept when the last group goes.
-const GROUPS_KEPT: usize = 1024;
+/// Room for so many delays is kept when the last group goes.
+const DELAYS_KEPT: usize = 1024;
 
 /// Most messages a batcher can be made for.
 pub const MESSAGES_MAX: u32 = 1_000_000_000;
@@ -43,23 +44,6 @@ pub struct Full {
     pub messages_max: u32,
 }
 
-/// A group that has messages, waiting or in flight.
-///
-/// ```text
-/// in line      something waits, its first message is not delayed, nothing is in flight
-/// held back    something is in flight, or the first message is delayed
-/// ```
-#[derive(Debug)]
-struct Group {
-    name: Arc<str>,
-    waiting: Ends,
-    in_flight: u32,
-    in_line: bool,
-    /// Neighbours in the line.
-    before: u32,
-    after: u32,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Delay {
     until_ms: u64,
@@ -71,10 +55,7 @@ struct Delay {
 pub struct FifoBatcher {
     messages_max: u32,
     chains: Chains,
-    groups: Vec<Group>,
-    groups_free: Vec<u32>,
-    /// Looked up and never walked through, so that its order is nobody's business.
-    ids: HashMap<Arc<str>, u32>,
+    groups: Groups,
     line: Ends,
     delays: HashMap<u64, Delay>,
     /// The same delays by time.
@@ -88,9 +69,7 @@ impl FifoBatcher {
         Self {
             messages_max: messages_max.clamp(1, MESSAGES_MAX),
             chains: Chains::default(),
-            groups: Vec::new(),
-            groups_free: Vec::new(),
-            ids: HashMap::new(),
+            groups: Groups::default(),
             line: Ends::default(),
             delays: HashMap::new(),
             timers: BTreeSet::new(),
@@ -110,16 +89,16 @@ impl FifoBatcher {
 
     /// `push`, for a caller that keeps the bound itself.
     pub(super) fn add(&mut self, number: u64, group: &str, visible_at_ms: u64) {
-        let id = self.open(group);
+        let id = self.groups.open(group);
         self.insert(number, id, visible_at_ms);
         self.place(id);
     }
 
     /// Count a message that is in flight already, as after a restart. Settled like one that was taken.
     pub fn hold(&mut self, group: &str) -> GroupId {
-        let id = self.open(group);
+        let id = self.groups.open(group);
         self.in_flight += 1;
-        self.groups[id as usize].in_flight += 1;
+        self.groups[id].launch();
         self.place(id);
         GroupId(id)
     }
@@ -138,7 +117,7 @@ impl FifoBatcher {
     }
 
     fn take_from(&mut self, id: u32, maximum: usize, taken: &mut Vec<Taken>) {
-        let group = &mut self.groups[id as usize];
+        let group = &mut self.groups[id];
         while taken.len() < maximum {
             let next = self.chains.first(group.waiting);
             if next.is_none_or(|number| !self.delays.is_empty() && self.delays.contains_key(&number)) {
@@ -146,7 +125,7 @@ impl FifoBatcher {
             }
             let Some(number) = self.chains.pop(&mut group.waiting) else { break };
             taken.push(Taken { number, group: GroupId(id) });
-            group.in_flight += 1;
+            group.launch();
             self.in_flight += 1;
         }
     }
@@ -154,9 +133,9 @@ impl FifoBatcher {
     /// Take one message out of turn. `None`: it is not the first of its group, or is delayed, or its group is held back.
     pub fn take_first(&mut self, group: &str, number: u64, now_ms: u64) -> Option<Taken> {
         self.due(now_ms);
-        let id = self.find(group)?;
-        let entry = &self.groups[id as usize];
-        if !entry.in_line || self.chains.first(entry.waiting) != Some(number) {
+        let id = self.groups.find(group)?;
+        let entry = &self.groups[id];
+        if !entry.in_line() || self.chains.first(entry.waiting) != Some(number) {
             return None;
         }
         self.leave_line(id);
@@ -221,13 +200,13 @@ impl FifoBatcher {
     pub fn expire(&mut self, below: u64) -> Vec<u64> {
         let mut gone = Vec::new();
         let mut changed = Vec::new();
-        for (id, group) in self.groups.iter_mut().enumerate() {
+        for (id, group) in self.groups.iter_mut() {
             let before = gone.len();
             while self.chains.first(group.waiting).is_some_and(|number| number < below) {
                 gone.extend(self.chains.pop(&mut group.waiting));
             }
             if gone.len() > before {
-                changed.push((self.chains.first(group.waiting), id as u32));
+                changed.push((self.chains.first(group.waiting), id));
             }
         }
         for number in &gone {
@@ -270,7 +249,7 @@ impl FifoBatcher {
 
     /// Groups that have messages.
     pub fn groups(&self) -> usize {
-        self.ids.len()
+        self.groups.len()
     }
 
     /// Whether `take` would give something now.
@@ -280,7 +259,7 @@ impl FifoBatcher {
 
     /// Name of a group that has messages.
     pub fn name(&self, group: GroupId) -> &Arc<str> {
-        &self.groups[group.0 as usize].name
+        &self.groups[group.0].name
     }
 
     /// Most messages, waiting and in flight together.
@@ -291,44 +270,13 @@ impl FifoBatcher {
     /// Whether a delayed message is what its group waits for.
     fn leads(&self, number: u64) -> bool {
         self.delays.get(&number).is_some_and(|delay| {
-            let group = &self.groups[delay.group as usize];
-            group.in_flight == 0 && self.chains.first(group.waiting) == Some(number)
+            let group = &self.groups[delay.group];
+            group.in_flight() == 0 && self.chains.first(group.waiting) == Some(number)
         })
     }
 
-    fn find(&self, name: &str) -> Option<u32> {
-        self.ids.get(name).copied()
-    }
-
-    fn open(&mut self, name: &str) -> u32 {
-        if let Some(id) = self.find(name) {
-            return id;
-        }
-        let name: Arc<str> = name.into();
-        let group = Group {
-            name: Arc::clone(&name),
-            waiting: Ends::default(),
-            in_flight: 0,
-            in_line: false,
-            before: NONE,
-            after: NONE,
-        };
-        let id = match self.groups_free.pop() {
-            Some(id) => {
-                self.groups[id as usize] = group;
-                id
-            }
-            None => {
-                self.groups.push(group);
-                (self.groups.len() - 1) as u32
-            }
-        };
-        self.ids.insert(name, id);
-        id
-    }
-
     fn insert(&mut self, number: u64, id: u32, visible_at_ms: u64) {
-        self.chains.insert(&mut self.groups[id as usize].waiting, number);
+        self.chains.insert(&mut self.groups[id].waiting, number);
         if visible_at_ms > 0 {
             self.delays.insert(number, Delay { until_ms: visible_at_ms, group: id });
             self.timers.insert((visible_at_ms, number));
@@ -336,63 +284,32 @@ impl FifoBatcher {
     }
 
     fn land(&mut self, group: GroupId) {
-        let group = &mut self.groups[group.0 as usize];
-        assert!(group.in_flight > 0, "a message of group {:?} was settled twice", group.name);
-        group.in_flight -= 1;
+        self.groups[group.0].land();
         self.in_flight -= 1;
     }
 
     /// Put a group where it belongs after a change: into the line, out of it, or away.
     fn place(&mut self, id: u32) {
-        let group = &self.groups[id as usize];
+        let group = &self.groups[id];
         let first = self.chains.first(group.waiting);
-        if first.is_none() && group.in_flight == 0 {
-            return self.close(id);
-        }
         let is_delayed = |number| !self.delays.is_empty() && self.delays.contains_key(&number);
-        let is_ready = group.in_flight == 0 && first.is_some_and(|number| !is_delayed(number));
-        match (group.in_line, is_ready) {
-            (false, true) => self.join_line(id),
+        let is_ready = group.in_flight() == 0 && first.is_some_and(|number| !is_delayed(number));
+        let is_over = group.in_flight() == 0 && first.is_none();
+        match (group.in_line(), is_ready) {
+            (false, true) => self.groups.join(&mut self.line, id),
             (true, false) => self.leave_line(id),
             _ => {}
         }
-    }
-
-    fn close(&mut self, id: u32) {
-        if self.groups[id as usize].in_line {
-            self.leave_line(id);
+        if is_over {
+            self.groups.close(id);
+            if self.groups.len() == 0 {
+                self.delays.shrink_to(DELAYS_KEPT);
+            }
         }
-        let name = std::mem::take(&mut self.groups[id as usize].name);
-        self.ids.remove(&name);
-        self.groups_free.push(id);
-        if self.ids.is_empty() && self.groups.capacity() > GROUPS_KEPT {
-            *self = Self::new(self.messages_max);
-        }
-    }
-
-    fn join_line(&mut self, id: u32) {
-        let last = self.line.last;
-        let group = &mut self.groups[id as usize];
-        (group.in_line, group.before, group.after) = (true, last, NONE);
-        match last {
-            NONE => self.line.first = id,
-            last => self.groups[last as usize].after = id,
-        }
-        self.line.last = id;
     }
 
     fn leave_line(&mut self, id: u32) {
-        let group = &mut self.groups[id as usize];
-        let (before, after) = (group.before, group.after);
-        group.in_line = false;
-        match before {
-            NONE => self.line.first = after,
-            before => self.groups[before as usize].after = after,
-        }
-        match after {
-            NONE => self.line.last = before,
-            after => self.groups[after as usize].before = before,
-        }
+        self.groups.leave(&mut self.line, id);
     }
 }
 

@@ -11,6 +11,7 @@ mod chain;
 pub mod dedup;
 pub mod face;
 pub mod fifo;
+mod groups;
 mod line;
 mod machine;
 mod receive;

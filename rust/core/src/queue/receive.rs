@@ -21,10 +21,8 @@ impl QueueMachine {
             return Err(OverLimit { in_flight_max });
         }
         let maximum = u64::from(receive.maximum).min(room) as usize;
-        let mut deliveries = Vec::new();
-        for pulled in self.pull(maximum, now) {
-            deliveries.push(self.hand_out(pulled, receive.hold, now));
-        }
+        let pulled = self.pull(maximum, now);
+        let deliveries: Vec<Delivery> = pulled.into_iter().map(|one| self.hand_out(one, receive.hold, now)).collect();
         if let Some(attempt) = receive.attempt.filter(|_| !deliveries.is_empty()) {
             let handles = deliveries.iter().map(|delivery| delivery.handle).collect();
             self.attempts.remember(attempt, handles, self.timeline.at(now), in_flight_max as usize);
@@ -53,14 +51,15 @@ impl QueueMachine {
         let at = self.timeline.at(now);
         let mut together: Vec<Pulled> = Vec::new();
         while together.len() < maximum {
-            let pulled = self.line.take(maximum - together.len(), at);
+            let mut pulled = self.line.take(maximum - together.len(), at);
             if pulled.is_empty() {
                 break;
             }
-            for one in pulled {
-                if !self.redrive_if_used_up(one) {
-                    together.push(one);
-                }
+            pulled.retain(|one| !self.redrive_if_used_up(*one));
+            if together.is_empty() {
+                together = pulled;
+            } else {
+                together.append(&mut pulled);
             }
         }
         // One that was in flight when the process died goes alone; the others wait where they were.

@@ -19,6 +19,20 @@ enum Back {
     Uncounted { at_ms: u64 },
 }
 
+/// The numbers of a batch that have failed.
+fn failed_of(batch: &[Handle], outcome: &Outcome) -> BTreeSet<u64> {
+    if *outcome == Outcome::Success {
+        return BTreeSet::new();
+    }
+    let all: BTreeSet<u64> = batch.iter().map(|handle| handle.number).collect();
+    match outcome {
+        Outcome::Failed(numbers) if numbers.iter().all(|number| all.contains(number)) => {
+            numbers.iter().copied().collect()
+        }
+        _ => all,
+    }
+}
+
 impl QueueMachine {
     /// A message is done. What is gone already is no error; a receipt that is not the last one, or in a FIFO queue not in
     /// force any more, is.
@@ -101,14 +115,7 @@ impl QueueMachine {
     /// its visibility timeout.
     pub fn completed(&mut self, batch: &[Handle], outcome: &Outcome, backoff: &Backoff, now: &Now) {
         self.due(now);
-        let all: BTreeSet<u64> = batch.iter().map(|handle| handle.number).collect();
-        let failed = match outcome {
-            Outcome::Success => BTreeSet::new(),
-            Outcome::Failed(numbers) if numbers.iter().all(|number| all.contains(number)) => {
-                numbers.iter().copied().collect()
-            }
-            _ => all,
-        };
+        let failed = failed_of(batch, outcome);
         let counts = !matches!(outcome, Outcome::NotInvoked | Outcome::Interrupted);
         let mut broken = BTreeSet::new();
         for &handle in batch {

@@ -37,7 +37,7 @@ pub(super) enum Purpose {
 
 impl Want {
     pub(super) fn new(deliveries: Vec<Delivery>, purpose: Purpose) -> Self {
-        Self { missing: deliveries.into(), found: Vec::new(), purpose }
+        Self { found: Vec::with_capacity(deliveries.len()), missing: deliveries.into(), purpose }
     }
 
     pub(super) fn is_answer(&self) -> bool {
@@ -112,7 +112,7 @@ impl State {
         let queue = &self.queues.entries[id];
         let log = queue.log();
         if let Some(chunk) = self.queues.shelf.find(log, number) {
-            let is_message = Message::of(&chunk.record(number)).is_some();
+            let is_message = Message::stands_in(&chunk.record(number));
             return Ok(if is_message { Content::Here(chunk.clone()) } else { Content::Nowhere });
         }
         if queue.kept.contains(&number) {

@@ -184,6 +184,7 @@ impl State {
         let source = self.queues.entries[id].source.clone();
         let (mut refused, mut too_much, mut stopped) = (Vec::new(), Vec::new(), Stopped::default());
         let (mut not_json, mut last, mut runs) = (0, None, count_runs(&assembly.kept));
+        assembly.kept.reserve(found.len());
         for item in found {
             let number = item.delivery.handle.number;
             let verdict =

@@ -120,6 +120,11 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// Whether a record of a queue's log holds a message: its place may have been filled when a damaged store was salvaged.
+    pub(super) fn stands_in(record: &RecordView<'_>) -> bool {
+        matches!(record.data.first(), Some(&(FORMAT | FORMAT_1)))
+    }
+
     /// Read a record of a queue's log; `None` if it holds no message.
     pub fn of(record: &RecordView<'a>) -> Option<Self> {
         let header = match *record.data.first()? {
