@@ -321,7 +321,7 @@ impl State {
             self.sends_durable(sent);
         }
         for attempt in commit.launches {
-            self.ready(attempt, false);
+            self.messages_received(attempt);
         }
         self.drop_slice();
         self.deliver(commit.deliveries);

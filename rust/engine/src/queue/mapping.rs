@@ -311,13 +311,29 @@ impl State {
                 continue;
             }
             if let Some(Job::Messages(job)) = self.withdraw(token).map(|attempt| attempt.job) {
-                self.runs_ended(job.runs.len());
-                if let Some(mapping) = self.queues.mappings.get_mut(&id) {
-                    mapping.in_flight = mapping.in_flight.saturating_sub(1);
-                }
-                self.give_back(job.queue, &job.messages.handles());
+                self.take_back_messages(&job);
             }
         }
+    }
+
+    /// A receive is durable: its messages may be begun, unless their mapping was paused or deleted meanwhile.
+    pub(crate) fn messages_received(&mut self, attempt: Attempt) {
+        let is_off = |job: &QueueJob| self.queues.mappings.get(&job.mapping).is_none_or(|one| !one.row.enabled);
+        match &attempt.job {
+            Job::Messages(job) if is_off(job) => {
+                self.free_unused(attempt.lease);
+                self.take_back_messages(job);
+            }
+            _ => drop(self.ready(attempt, false)),
+        }
+    }
+
+    fn take_back_messages(&mut self, job: &QueueJob) {
+        self.runs_ended(job.runs.len());
+        if let Some(mapping) = self.queues.mappings.get_mut(&job.mapping) {
+            mapping.in_flight = mapping.in_flight.saturating_sub(1);
+        }
+        self.give_back(job.queue, &job.messages.handles());
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) struct Progress {
     pub(super) old_failures_to: u64,
     /// A seek that no checkpoint has made durable.
     pub(super) sought: bool,
+    /// Whatever was tried in vain, or was not reached, stands before this place: it may wait to be tried again.
+    tried_to: usize,
     /// The oldest record that waits for its turn.
     pub(super) turn: Option<Turn>,
 }
@@ -153,6 +155,7 @@ impl Progress {
             old_commit: None,
             old_failures_to: 0,
             sought: false,
+            tried_to: 0,
             turn: None,
         }
     }
@@ -164,6 +167,7 @@ impl Progress {
     /// Begin anew, after a crash or a seek.
     pub(super) fn restart(&mut self) {
         self.low = 0;
+        self.tried_to = 0;
         self.turn = None;
         self.failed.clear();
         self.unsaved_since = None;
@@ -200,7 +204,7 @@ impl Progress {
         let (place, _) = self.first_left().filter(|(_, state)| *state == State::Waiting)?;
         let entry = shard.records[place];
         let key = self.keys[usize::from(entry.key)];
-        let is_next = key.next == entry.nth && key.batch == 0;
+        let is_next = key.next == entry.nth && key.batch == 0 && place >= self.tried_to;
         (is_next && self.failed.is_empty() && self.alone.is_empty()).then_some(shard.start + place as u64)
     }
 
@@ -284,6 +288,7 @@ impl Progress {
                 self.states[place] = State::Done;
             } else {
                 self.states[place] = State::Waiting;
+                self.tried_to = self.tried_to.max(place + 1);
                 key.next = entry.nth;
             }
         }

@@ -181,3 +181,26 @@ fn what_moves_up_when_a_full_disk_refuses_others_has_an_id_of_its_own() {
     assert_eq!(ids.len(), 2);
     assert_ne!(ids[0], ids[1]);
 }
+
+/// Found by the simulator (seed 300261): a mapping with `strict_lambda` was deleted while the disk worked on what it had received. Its batches
+/// began all the same, beside those of the mapping that took its place.
+#[test]
+fn what_a_deleted_mapping_has_received_goes_back_when_the_disk_is_done_with_it() {
+    let rig = Rig::slow();
+    rig.register("function", "f", 1_000);
+    rig.told("queue.declare", &queue("q")).unwrap();
+    rig.engine().start().unwrap();
+    rig.told("queue.send", &json!({"name": "q", "messages": [{"body": "m"}]})).unwrap();
+    let mapping = json!({"queue": "q", "function": "f", "batch_size": 1, "maximum_batching_window_ms": 0,
+        "report_batch_item_failures": false, "filters": [], "strict_lambda": true, "enabled": true});
+    let declared = rig.ask("mapping.declare", &mapping);
+    assert!(declared.heard().is_none() && rig.works().is_empty(), "it is received, and not durable");
+    let deleted = rig.ask("mapping.delete", &json!({"queue": "q", "function": "f"}));
+    for _ in 0..5 {
+        rig.disk();
+        assert!(rig.works().is_empty());
+    }
+    assert!(deleted.heard().unwrap().is_ok());
+    let depth = rig.told("queue.depth", &json!({"name": "q"})).unwrap();
+    assert_eq!((&depth["visible"], &depth["in_flight"]), (&json!(1), &json!(0)));
+}
