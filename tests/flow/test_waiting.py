@@ -60,3 +60,25 @@ async def test_work_for_a_handler_that_is_not_here_is_given_back_and_all_else_ru
         refused, answer = await asyncio.gather(lost.invoke(), other.invoke(1), return_exceptions=True)
         assert isinstance(refused, AppClosed)
         assert answer == 1
+
+
+async def test_what_is_left_of_a_batch_keeps_its_turn_when_its_old_records_have_expired(app, clock):
+    stream, done = app.stream("s", shards=1), []
+
+    @app.on_stream("s", maximum_record_age=60, parallelization_factor=10, maximum_batching_window=20)
+    @app.function("f", reserved_concurrency=0)
+    async def handler(event, context):
+        done.append([record["kinesis"]["partitionKey"] for record in event["Records"]])
+        await clock.sleep(1)
+
+    async with app:
+        await stream.put("old", "first")
+        await clock.advance(5)
+        await stream.put_many([("x", f"k{number}") for number in range(20)])
+        await clock.advance(5)
+        await stream.put("young", "first")
+        await clock.advance(51)
+        await handler.update(reserved_concurrency=1)
+        await clock.settle()
+        assert "first" in done[0]
+        await clock.advance(30)

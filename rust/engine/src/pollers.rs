@@ -104,6 +104,8 @@ pub(crate) struct Poller {
     pub(crate) last_arrival_ms: u64,
     /// The newest batch of each lane, and its attempt.
     launched: BTreeMap<u8, (BatchId, Token)>,
+    /// Attempts whose batch was taken back, by lane: what is left of it takes their turn.
+    vacant: BTreeMap<u8, Token>,
 }
 
 impl Poller {
@@ -125,6 +127,7 @@ impl Poller {
             last_request: 0,
             last_arrival_ms: 0,
             launched: BTreeMap::new(),
+            vacant: BTreeMap::new(),
         }
     }
 
@@ -220,6 +223,10 @@ impl State {
                 Command::Count(event) => self.count(id, event),
             }
         }
+        let vacant = self.pollers[id].as_mut().map(|poller| std::mem::take(&mut poller.vacant));
+        for token in vacant.into_iter().flat_map(BTreeMap::into_values) {
+            self.withdraw(token);
+        }
     }
 
     fn launch(&mut self, id: PollerId, batch: BatchId, run: Launch) {
@@ -242,20 +249,31 @@ impl State {
             window: run.window,
             interruptions: run.interruptions,
         };
-        let token = self.ready(Attempt::new(slot, job, run.attempt), run.alone);
+        let vacant = self.pollers[id].as_mut().and_then(|poller| poller.vacant.remove(&run.lane));
+        let token = match vacant.and_then(|token| Some((token, self.attempts.get_mut(token)?))) {
+            Some((token, attempt)) if attempt.alone == run.alone => {
+                (attempt.job, attempt.number) = (job, run.attempt);
+                token
+            }
+            other => {
+                let vacant = other.map(|(token, _)| token);
+                vacant.and_then(|token| self.withdraw(token));
+                self.ready(Attempt::new(slot, job, run.attempt), run.alone)
+            }
+        };
         if let Some(poller) = self.pollers[id].as_mut() {
             poller.launched.insert(run.lane, (batch, token));
         }
     }
 
-    /// A batch holds a record that has become too old: take it back if it still waits to be handed out.
+    /// A batch holds a record that has become too old: take it back if it still waits to be handed out. It keeps its turn.
     fn recall(&mut self, id: PollerId, batch: BatchId, lane: u8) {
         let launched = self.pollers[id].as_ref().and_then(|poller| poller.launched.get(&lane).copied());
         let Some((_, token)) = launched.filter(|(newest, _)| *newest == batch) else { return };
         if self.attempts.get_mut(token).is_some_and(|attempt| !attempt.is_out()) {
-            self.withdraw(token);
             let now = self.now;
             if let Some(poller) = self.pollers[id].as_mut() {
+                poller.vacant.insert(lane, token);
                 poller.machine.withdrawn(batch, &now);
             }
         }
