@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from forebay.errors import ResourceNotFound
 from forebay.model import checks
+from forebay.model.alias import typed
 
 if TYPE_CHECKING:
+    from forebay.errors import ForebayError
     from forebay.function import Function
     from forebay.model.alias import AliasSettings
     from forebay.runtime.caller import Caller
@@ -24,6 +27,8 @@ class Alias:
     def __init__(self, function: Function[..., Any], settings: AliasSettings, caller: Caller) -> None:
         self.function = function
         self.settings = self.declared = settings
+        self.refused: ForebayError | None = None
+        """Why the running engine has not taken it, if so."""
         self._caller = caller
 
     def __repr__(self) -> str:
@@ -45,27 +50,27 @@ class Alias:
 
     async def invoke(self, payload: Any = None) -> Any:
         """Do as `Function.invoke`, with the version that is drawn."""
-        return await self.function.invoke(payload, qualifier=self.name)
+        return await self.function.invoke(payload, qualifier=self._qualifier())
 
     def invoke_sync(self, payload: Any = None) -> Any:
         """Do as `invoke`, from a thread other than the event loop's."""
-        return self.function.invoke_sync(payload, qualifier=self.name)
+        return self.function.invoke_sync(payload, qualifier=self._qualifier())
 
     async def invoke_with_version(self, payload: Any = None) -> tuple[Any, str]:
         """Do as `invoke`, and tell which version ran."""
-        return await self.function.invoke_with_version(payload, qualifier=self.name)
+        return await self.function.invoke_with_version(payload, qualifier=self._qualifier())
 
     def invoke_with_version_sync(self, payload: Any = None) -> tuple[Any, str]:
         """Do as `invoke_with_version`, from a thread other than the event loop's."""
-        return self.function.invoke_with_version_sync(payload, qualifier=self.name)
+        return self.function.invoke_with_version_sync(payload, qualifier=self._qualifier())
 
     async def invoke_async(self, payload: Any = None) -> str:
         """Do as `Function.invoke_async`, with the version that is drawn."""
-        return await self.function.invoke_async(payload, qualifier=self.name)
+        return await self.function.invoke_async(payload, qualifier=self._qualifier())
 
     def invoke_async_sync(self, payload: Any = None) -> str:
         """Do as `invoke_async`, from a thread other than the event loop's."""
-        return self.function.invoke_async_sync(payload, qualifier=self.name)
+        return self.function.invoke_async_sync(payload, qualifier=self._qualifier())
 
     async def update(self, **changes: Any) -> None:
         """Point somewhere else while the app runs. What the app declares applies again when it starts next.
@@ -85,20 +90,21 @@ class Alias:
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_UpdateAlias.html
 
         """
-        changed = self._changed(changes)
-        await self._caller.ask("alias.update", **_told(changed, changes))
-        self.settings = changed
+        self._take(await self._caller.ask("alias.update", **self._told(changes)))
 
     def update_sync(self, **changes: Any) -> None:
         """Do as `update`, from a thread other than the event loop's."""
-        changed = self._changed(changes)
-        self._caller.ask_sync("alias.update", **_told(changed, changes))
-        self.settings = changed
+        self._take(self._caller.ask_sync("alias.update", **self._told(changes)))
 
-    def _changed(self, changes: dict[str, Any]) -> AliasSettings:
+    def _told(self, changes: dict[str, Any]) -> dict[str, Any]:
         checks.known_names(changes, CHANGEABLE)
-        return dataclasses.replace(self.settings, **changes)
+        return {"function": self.function.name, "name": self._qualifier(), **typed(changes)}
 
+    def _take(self, now: dict[str, Any]) -> None:
+        """Take what it is now: another process may have changed it meanwhile."""
+        self.settings = dataclasses.replace(self.settings, **{name: now[name] for name in CHANGEABLE})
 
-def _told(settings: AliasSettings, changes: dict[str, Any]) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in ("function", "name", *changes)}
+    def _qualifier(self) -> str:
+        if self.refused is not None:
+            raise ResourceNotFound(f"Function not found: {self.arn}: the alias was refused: {self.refused}")
+        return self.name

@@ -155,15 +155,18 @@ class Declarations:
         settings = AliasSettings(function=function.name, **given)
         known = self.aliases.get((function.name, settings.name))
         if known is not None and known.declared != settings:
-            raise ResourceConflict(f"Alias already exists: {known.arn}, with other settings")
+            raise ResourceConflict(f"Alias already exists: {known.arn}")
         if known is not None:
             return known
         for version, share in settings.shares().items():
             known_version = function if version == names.LATEST else function.versions.get(version)
             if known_version is None:
                 raise ResourceNotFound(f"Function not found: {function.arn}:{version}")
-            # Refuses what the version could not have by itself.
-            dataclasses.replace(known_version.declared, provisioned_concurrency=share)
+            try:
+                # Refuses what the version could not have by itself.
+                dataclasses.replace(known_version.declared, provisioned_concurrency=share)
+            except InvalidParameterValue as error:
+                raise InvalidParameterValue(f"alias {settings.name!r} on version {version}: {error}") from None
         self._check_provisioned_once(function, settings)
         self._check_limits(function.declared, function, more=settings.provisioned_concurrency)
         alias = self.aliases[function.name, settings.name] = Alias(function, settings, self._caller)
@@ -174,6 +177,12 @@ class Declarations:
     def aliases_of(self, function: Function[..., Any]) -> list[Alias]:
         """Give a function's aliases."""
         return [alias for alias in self.aliases.values() if alias.function is function]
+
+    def drop_alias(self, alias: Alias, refusal: ForebayError) -> None:
+        """Have an alias that the running engine refused no longer declared."""
+        if self.aliases.get((alias.function.name, alias.name)) is alias:
+            del self.aliases[alias.function.name, alias.name]
+        alias.refused = refusal
 
     def _check_provisioned_once(self, function: Function[..., Any], settings: AliasSettings) -> None:
         provisioned = {of.version for of in function.versions.values() if of.declared.provisioned_concurrency}
@@ -307,6 +316,8 @@ class Declarations:
             raise InvalidParameterValue(f"handler={handler!r}: a handler is a function that takes (event, context)")
         if not isinstance(handler, Function):
             return None
+        if handler.latest is not handler:
+            checks.refuse("handler", handler, "it is a version: a decorator is the function's")
         if self.functions.get(handler.name) is not handler:
             raise InvalidParameterValue(f"handler={handler!r}: belongs to another app")
         return handler

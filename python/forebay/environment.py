@@ -168,7 +168,7 @@ class Handling:
         )
         self._served = Served(handler=handler, facts=facts, wants_batch=wants_batch, tracing=traced)
         self._loop = loop
-        self._complaints = Complaints(given["name"])
+        self._complaints = Complaints(facts)
         self._call: Callable[[Any, Context], Any] = handler
         if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
             getattr(handler, "__call__", None)  # noqa: B004  an object whose call is a coroutine

@@ -61,7 +61,7 @@ class Function(Generic[P, R]):
         functools.update_wrapper(self, handler)
         self.handler = handler
         self.settings = self.declared = settings
-        self.arn = arn
+        self.arn = arn if version == LATEST else f"{arn}:{version}"
         self.wants_batch = inspection.wants_batch(handler)
         self.attached = home.attached
         """What is attached to the app, and opened in each of the function's processes."""
@@ -92,7 +92,7 @@ class Function(Generic[P, R]):
         return self.handler(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return f"<forebay function {self.name!r}>"
+        return f"<forebay function {self.qualified!r}>"
 
     @property
     def name(self) -> str:
@@ -127,26 +127,26 @@ class Function(Generic[P, R]):
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 
         """
-        if qualifier is None:
+        if qualifier is None and self.latest is self:
             return wire.loads(await self._caller.invoke(self.name, wire.invocation(payload)))
         return (await self.invoke_with_version(payload, qualifier=qualifier))[0]
 
     def invoke_sync(self, payload: Any = None, *, qualifier: str | None = None) -> Any:
         """Do as `invoke`, from a thread other than the event loop's."""
-        if qualifier is None:
+        if qualifier is None and self.latest is self:
             return wire.loads(self._caller.invoke_sync(self.name, wire.invocation(payload)))
         return self.invoke_with_version_sync(payload, qualifier=qualifier)[0]
 
-    async def invoke_with_version(self, payload: Any = None, *, qualifier: str = LATEST) -> tuple[Any, str]:
+    async def invoke_with_version(self, payload: Any = None, *, qualifier: str | None = None) -> tuple[Any, str]:
         """Do as `invoke`, and tell which version ran: `$LATEST` or a number. Of a failure, `FunctionError` tells it."""
         body = wire.invocation(payload)
-        response, version = await self._caller.invoke(self._asked(qualifier), body)
+        response, version = await self._caller.invoke(self._asked_by_version(qualifier), body)
         return wire.loads(response), version
 
-    def invoke_with_version_sync(self, payload: Any = None, *, qualifier: str = LATEST) -> tuple[Any, str]:
+    def invoke_with_version_sync(self, payload: Any = None, *, qualifier: str | None = None) -> tuple[Any, str]:
         """Do as `invoke_with_version`, from a thread other than the event loop's."""
         body = wire.invocation(payload)
-        response, version = self._caller.invoke_sync(self._asked(qualifier), body)
+        response, version = self._caller.invoke_sync(self._asked_by_version(qualifier), body)
         return wire.loads(response), version
 
     async def invoke_async(self, payload: Any = None, *, qualifier: str | None = None) -> str:
@@ -244,18 +244,23 @@ class Function(Generic[P, R]):
         version.settings = changed
 
     def _version(self, qualifier: str | None) -> Function[..., Any]:
-        if qualifier is None or qualifier == LATEST:
+        if qualifier is None:
             return self
-        version = self.versions.get(qualifier)
+        latest = self.latest
+        version = latest if qualifier == LATEST else latest.versions.get(qualifier)
         if version is None:
-            raise ResourceNotFound(f"Function not found: {self.arn}:{qualifier}")
+            raise ResourceNotFound(f"Function not found: {latest.arn}:{qualifier}")
         return version
 
     def _asked(self, qualifier: str | None) -> str:
         if qualifier is None:
-            return self.name
+            return self.qualified
         names.qualifier(qualifier)
         return f"{self.name}:{qualifier}"
+
+    def _asked_by_version(self, qualifier: str | None) -> str:
+        """Give the name whose answer tells which version ran."""
+        return self._asked(self.version if qualifier is None else qualifier)
 
     async def failed(self, limit: int = 100) -> list[dict[str, Any]]:
         """List what was given up, oldest first.
@@ -293,8 +298,8 @@ class Function(Generic[P, R]):
             How many failures were taken up: of all, at most 100,000 at a time.
 
         Raises:
-            ResourceNotFound: there is no such failure, its records are past the stream's retention, or nothing that runs has
-                this function.
+            ResourceNotFound: there is no such failure, its records are past the stream's retention, nothing that runs has
+                this function, or it is of a version that is published no more. Of all, those of such versions stay listed.
             ResourceConflict: a failure named waits for its destination.
             TooManyRequests: 100,000 wait to be run again.
 

@@ -32,6 +32,8 @@ def check_destination(target: object, function: Function[..., Any] | None, optio
     of = target.function if isinstance(target, Alias) else target
     if of is not None and of is function:
         raise InvalidParameterValue("You can't specify the function as a destination for itself.")
+    if isinstance(target, Function) and target.latest is not target:
+        checks.refuse(option, target, "a version is no destination: make an alias of it, which may be one")
     deliver = getattr(target, "deliver", None)
     if isinstance(target, Queue) and target.settings.fifo:
         raise InvalidParameterValue(

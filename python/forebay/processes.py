@@ -38,7 +38,7 @@ def registration(function: Function[..., Any], app: AppSettings, log_stream: str
         "command": list(settings.command) if settings.command is not None else _command(function, app, log_stream),
         "runtime_api": settings.command is not None,
         "variables": list(_variables(function, app, log_stream).items()),
-        "function_arn": function.arn,
+        "function_arn": function.latest.arn,
         "directory": os.getcwd(),  # noqa: PTH109  text is wanted
         "version": function.version,
         "memory_mebibytes": _memory(function),
@@ -71,7 +71,7 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
         "parent": os.getpid(),
         "reference": asdict(importing.reference(function.latest, function.latest.handler)),
         "name": function.name,
-        "arn": function.arn,
+        "arn": function.latest.arn,
         "version": function.version,
         "log_stream": log_stream,
         "memory": function.settings.memory,

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._core import Engine
 from forebay.alias import Alias
 from forebay.clock import ManualClock
-from forebay.errors import AppClosed, ForebayError, OwnerLost
+from forebay.errors import (
+    AppClosed,
+    ForebayError,
+    InvalidParameterValue,
+    OwnerLost,
+    ResourceConflict,
+    ResourceNotFound,
+)
 from forebay.function import Function
 from forebay.mapping import Mapping
 from forebay.metrics.exporter import Exporter, Measured
@@ -181,7 +188,7 @@ class Running:
         elif isinstance(item, Function):
             self._serving.add_function(engine, item)
         elif isinstance(item, Alias):
-            self._add_alias(item).add_done_callback(partial(_told, item))
+            self._add_alias(item).add_done_callback(partial(self._told_alias, item))
         elif isinstance(item, Mapping):
             self._add_mapping(item).add_done_callback(partial(_told, item))
 
@@ -216,6 +223,12 @@ class Running:
 
     def _add_alias(self, alias: Alias) -> asyncio.Future[bytes]:
         return self._caller.request("alias.declare", **asdict(alias.settings))
+
+    def _told_alias(self, alias: Alias, answer: asyncio.Future[bytes]) -> None:
+        _told(alias, answer)
+        error = None if answer.cancelled() else answer.exception()
+        if isinstance(error, InvalidParameterValue | ResourceConflict | ResourceNotFound):
+            self._declared.drop_alias(alias, error)
 
     def _add_mapping(self, mapping: Mapping) -> asyncio.Future[bytes]:
         mapping.follow(self)

@@ -59,7 +59,7 @@ class Serving:
         facts = FunctionFacts(
             function_name=function.name,
             function_version=function.version,
-            function_arn=function.arn,
+            function_arn=function.latest.arn,
             log_stream_name=self._log_stream_of(function),
             wall=self._clock.time,
         )

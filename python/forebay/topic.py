@@ -160,8 +160,10 @@ class Topic(Declared[TopicSettings]):
 
 
 def _endpoint(endpoint: object) -> tuple[Any, str]:
-    if not isinstance(endpoint, Queue | Function):
-        checks.refuse("endpoint", endpoint, "allowed are a queue and a function of the app; not an alias")
+    if not isinstance(endpoint, Queue | Function) or (
+        isinstance(endpoint, Function) and endpoint.latest is not endpoint
+    ):
+        checks.refuse("endpoint", endpoint, "allowed are a queue and a function of the app; not a version or an alias")
     return "queue" if isinstance(endpoint, Queue) else "function", endpoint.name
 
 

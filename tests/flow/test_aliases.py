@@ -45,7 +45,7 @@ def test_an_alias_is_of_a_function_and_versions_that_there_are(app, price):
     live = app.alias("live", price, "1", weights={"2": 0.5})
     with pytest.raises(ResourceConflict) as known:
         app.alias("live", price, "2")
-    assert str(known.value) == f"Alias already exists: {live.arn}, with other settings"
+    assert str(known.value) == f"Alias already exists: {live.arn}"
 
 
 async def test_an_alias_is_changed_whole_or_not_at_all(app, price):
@@ -82,7 +82,9 @@ def test_an_alias_provisions_no_more_processes_than_a_version_may_have(app):
     function = app.command_function("c", command=["true"], environments=Environments(maximum=2))
     function.publish_version()
     function.publish_version(timeout=9)
-    with pytest.raises(InvalidParameterValue, match="provisioned_concurrency=3: allowed are whole numbers from 0 to 2"):
+    with pytest.raises(
+        InvalidParameterValue, match="alias 'live' on version 1: provisioned_concurrency=3: allowed are"
+    ):
         app.alias("live", function, "1", provisioned_concurrency=3)
     assert app.alias("live", function, "1", weights={"2": 0.5}, provisioned_concurrency=3)
 
@@ -92,8 +94,52 @@ def test_an_alias_takes_no_mapping_and_no_subscription(app, price):
     app.stream("s")
     with pytest.raises(InvalidParameterValue, match="a handler is a function"):
         app.on_stream("s")(live)
-    with pytest.raises(InvalidParameterValue, match="not an alias"):
+    with pytest.raises(InvalidParameterValue, match="not a version or an alias"):
         app.topic("t").subscribe(live)
+
+
+async def test_the_engine_maps_no_version_and_no_alias_either(app, price):
+    app.stream("s"), app.queue("q")
+    app.alias("live", price, "1")
+    app.on_stream("s")(app.on_queue("q")(price))
+    async with app:
+        for source in ({"stream": "s"}, {"queue": "q"}):
+            mapping = await app._caller.ask("mapping.describe", **source, function="price")
+            for qualifier in ("1", "live"):
+                with pytest.raises(InvalidParameterValue, match="a mapping is a function's, not a version's"):
+                    await app._caller.ask("mapping.declare", **{**mapping, "function": f"price:{qualifier}"})
+
+
+async def test_what_a_function_is_limited_to_is_changed_by_its_qualifier_too_and_by_no_alias(app, price):
+    app.alias("live", price, "1")
+    async with app:
+        limited = await app._caller.ask("function.update", name="price:$LATEST", reserved_concurrency=3)
+        assert limited["reserved_concurrency"] == 3
+        with pytest.raises(InvalidParameterValue, match="it is an alias, changed by `forebay function alias`"):
+            await app._caller.ask("function.update", name="price:live", provisioned_concurrency=3)
+        with pytest.raises(ResourceNotFound, match=r"price:9$"):
+            await app._caller.ask("function.update", name="price:9", provisioned_concurrency=3)
+
+
+async def test_a_change_is_judged_by_what_the_alias_is_by_now(app, price):
+    live = app.alias("live", price, "1", weights={"2": 0.5})
+    async with app:
+        await app._caller.ask("alias.update", function="price", name="live", weights={})  # as a command does it
+        await live.update(version="2")
+        assert (live.settings.version, live.settings.weights) == ("2", {})
+
+
+async def test_an_alias_that_the_running_app_refuses_is_not_declared_and_tells_why(app, price, clock):
+    async with app:
+        await price.update(qualifier="1", provisioned_concurrency=2)
+        big = app.alias("big", price, "1", provisioned_concurrency=1)
+        await clock.settle()
+        for call in (big.invoke, big.invoke_async, big.update):
+            with pytest.raises(ResourceNotFound, match=f"{big.arn}: the alias was refused: .* already Provisioned"):
+                await call()
+        await price.update(qualifier="1", provisioned_concurrency=0)
+        assert app.alias("big", price, "1", provisioned_concurrency=1) is not big
+        assert (await price.invoke(qualifier="big"))[0] == "first"
 
 
 async def test_invocations_by_an_alias_are_shared_by_weight(app, price):
@@ -180,6 +226,18 @@ async def test_an_alias_shares_its_provisioned_concurrency_out_and_takes_it_alon
         assert provisioned(app) == {"1": 0, "2": 4, "3": 0}, "an alias that provisions nothing takes nothing away"
         await live.update(version="1")
         assert provisioned(app)["2"] == 4
+
+
+async def test_an_alias_that_gives_up_what_it_provisioned_takes_nothing_from_where_it_points_then(make, clock):
+    app = make(concurrency=100)
+    function = sleeper(app, clock)
+    function.publish_version(timeout=1)
+    function.publish_version(timeout=2, provisioned_concurrency=3)
+    live = app.alias("live", function, "1", provisioned_concurrency=5)
+    async with app:
+        assert provisioned(app) == {"1": 5, "2": 3}
+        await live.update(version="2", provisioned_concurrency=0)
+        assert provisioned(app) == {"1": 0, "2": 3}, "the second version has three of its own"
 
 
 async def test_nothing_is_provisioned_twice(make, clock):

@@ -97,6 +97,7 @@ async def test_the_answer_tells_the_version_that_ran_and_so_does_a_failure(app, 
     async with app:
         assert (await live.invoke_with_version())[1] == "1"
         assert (await price.invoke_with_version())[1] == "$LATEST"
+        assert (await price.invoke_with_version(qualifier=None))[1] == "$LATEST"
         assert (await price.invoke_with_version(qualifier="2"))[1] == "2"
         with pytest.raises(FunctionError, match="first") as failed:
             await live.invoke("fail")
@@ -104,6 +105,47 @@ async def test_the_answer_tells_the_version_that_ran_and_so_does_a_failure(app, 
         with pytest.raises(FunctionError, match="latest") as failed:
             await price.invoke("fail")
         assert failed.value.executed_version == "$LATEST"
+
+
+async def test_the_log_tells_which_version_failed_and_names_the_function(app, price, caplog):
+    async with app:
+        with pytest.raises(FunctionError):
+            await price.invoke("fail", qualifier="1")
+    [line] = [record for record in caplog.records if "an attempt failed" in record.getMessage()]
+    assert line.getMessage().startswith("function price:1: an attempt failed: ValueError: first")
+    assert line.function_name == "price"
+
+
+async def test_the_object_of_a_version_runs_that_version_and_says_so(app, clock, price):
+    version = price.versions["1"]
+    assert (version.arn, repr(version)) == (f"{price.arn}:1", "<forebay function 'price:1'>")
+    async with app:
+        ran = ["first", "1", version.arn]
+        assert await version.invoke() == ran
+        assert await version.invoke_with_version() == (ran, "1")
+        assert await version.invoke(qualifier="2") == ["second", "2", f"{price.arn}:2"]
+        await version.invoke_async("fail")
+        await clock.advance(1_000)
+        [failure] = await price.failed()
+        assert failure["record"]["requestContext"]["functionArn"] == version.arn
+        with pytest.raises(InvalidParameterValue, match="there is no such setting"):
+            await version.update(reserved_concurrency=1)
+        with pytest.raises(ResourceNotFound, match=r"price:9$"):
+            await version.update(qualifier="9", provisioned_concurrency=1)
+
+
+def test_a_version_is_no_handler_no_endpoint_and_no_destination(app, price):
+    app.stream("s")
+    version = price.versions["1"]
+    with pytest.raises(InvalidParameterValue, match="it is a version"):
+        app.on_stream("s")(version)
+    with pytest.raises(InvalidParameterValue, match="not a version or an alias"):
+        app.topic("t").subscribe(version)
+    for option in ("on_success", "on_failure"):
+        with pytest.raises(InvalidParameterValue, match="a version is no destination"):
+            app.function("other", **{option: version})(told("other"))
+    with pytest.raises(InvalidParameterValue, match="a version is no destination"):
+        app.on_stream("s", on_failure=version)(told("other"))
 
 
 async def test_a_version_has_its_own_timeout_and_kind_of_handler(app, clock):
@@ -247,25 +289,6 @@ async def test_an_event_runs_its_version_after_a_restart_whatever_its_alias_says
         await live.invoke_async("now")
         await clock.advance(100)
     assert sorted(ran) == [("v1", "1", live.arn), ("v2", "2", live.arn)]
-
-
-async def test_events_of_a_version_that_is_published_no_more_end_at_their_age(durable_app, clock):
-    app = durable_app()
-    function = app.function("f", maximum_event_age=60, retry_delays=[30])(told("latest"))
-    function.publish_version(told("first"))
-    async with app:
-        await function.invoke_async("fail", qualifier="1")
-        await clock.advance(1)
-    app = durable_app()
-    function = app.function("f", maximum_event_age=60)(told("latest"))
-    function.publish_version(told("second"), number=2)
-    async with app:
-        with pytest.raises(ResourceNotFound):
-            await function.invoke_async("fail", qualifier="1")
-        await clock.advance(30_000)
-        [failure] = await function.failed()
-    assert failure["record"]["requestContext"]["condition"] == "EventAgeExceeded"
-    assert failure["record"]["requestContext"]["functionArn"] == f"{function.arn}:1"
 
 
 # --- concurrency

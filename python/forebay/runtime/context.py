@@ -32,6 +32,12 @@ class FunctionFacts:
     function_version: str = LATEST
     memory_limit_in_mb: str = str(limits.MEMORY_MEBIBYTES_DEFAULT)
 
+    @property
+    def qualified(self) -> str:
+        """The function's name, and behind it the number of a published version."""
+        version = self.function_version
+        return self.function_name if version == LATEST else f"{self.function_name}:{version}"
+
 
 class Context:
     """What a handler is told about its invocation, by Lambda's names."""

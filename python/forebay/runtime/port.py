@@ -63,7 +63,7 @@ class Environment(Protocol):
 class Complaints:
     """Tells the log of failed attempts, at most once a second for a function, with the number left out."""
 
-    function: str
+    facts: FunctionFacts
     quiet_until_ns: int = 0
     untold: int = 0
 
@@ -77,12 +77,12 @@ class Complaints:
         where = error.get("stackTrace") or [""]
         log.warning(
             "function %s: an attempt failed: %s: %s%s%s",
-            self.function,
+            self.facts.qualified,
             error.get("errorType"),
             str(error.get("errorMessage"))[:200],
             " at " + " ".join(where[-1].split()) if where[-1] else "",
             more,
-            extra={"aws_request_id": error.get("requestId"), "function_name": self.function},
+            extra={"aws_request_id": error.get("requestId"), "function_name": self.facts.function_name},
         )
         self.untold = 0
         self.quiet_until_ns = now_ns + 1_000_000_000

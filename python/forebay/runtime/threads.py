@@ -85,7 +85,7 @@ class ThreadEnvironment:
         self._now_ns = now_ns
         self._running: dict[int, str] = {}
         self._stopping: dict[int, int] = {}
-        self._complaints = Complaints(served.facts.function_name)
+        self._complaints = Complaints(served.facts)
 
     def start(self, work: Work) -> None:
         """Begin an attempt in a thread."""
@@ -144,5 +144,5 @@ class ThreadEnvironment:
 
     def attempts(self) -> list[Attempt]:
         """Give the attempts that have not ended, as a manual clock wants to see them."""
-        name, parked = self._served.facts.function_name, self._pool.parked
+        name, parked = self._served.facts.qualified, self._pool.parked
         return [Attempt(name, request, None, parked=token in parked) for token, request in self._running.items()]

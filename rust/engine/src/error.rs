@@ -1,5 +1,6 @@
 //! Everything an engine refuses or fails at, as its callers (Python, a client's socket) see it.
 
+use forebay_core::alias::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::port::StoreError;
@@ -29,7 +30,8 @@ pub enum EngineError {
         message: String,
         /// Lambda's error object, JSON.
         payload: String,
-        /// The version that ran.
+        /// The version that ran: of an owner that knows none, what is declared.
+        #[serde(default = "latest")]
         version: String,
     },
     /// A bound was reached.
@@ -51,6 +53,10 @@ pub enum EngineError {
     /// The owner stopped in an orderly way and has not accepted the request: ask the next owner.
     #[error("{0}")]
     OwnerLeft(String),
+}
+
+fn latest() -> String {
+    Version::Latest.to_string()
 }
 
 /// What an engine call gives in the end.

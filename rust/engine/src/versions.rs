@@ -59,6 +59,21 @@ pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
     name.split_once(':').map_or((name, None), |(function, qualifier)| (function, Some(qualifier)))
 }
 
+/// The function that is named, and its version; `None` for the version, if what stands behind the name is no version's.
+pub(crate) fn split_version(name: &str) -> (&str, Option<Version>) {
+    let (function, qualifier) = split(name);
+    (function, qualifier.map_or(Some(Version::Latest), Version::parse))
+}
+
+/// Refuse what is a function's, and not one version's; `what` tells what that is.
+pub(crate) fn check_unqualified(function: &str, what: &str) -> Result<(), EngineError> {
+    if split(function).1.is_some() {
+        let text = format!("function={function:?}: a {what} is a function's, not a version's or an alias's");
+        return Err(EngineError::Invalid(text));
+    }
+    Ok(())
+}
+
 /// A function's name and the version of it that a registration or an event queue is of; `None` if it names neither.
 pub(crate) fn version_of(name: &str) -> Option<(&str, Version)> {
     match split(name) {
@@ -145,9 +160,14 @@ impl State {
             };
             if settings.provisioned_concurrency > 0 {
                 self.check_shared(slot, &asked)?;
-                self.check_provisioned(slot, &share.into())?;
+                self.check_provisioned(slot, &share.into())
+                    .map_err(|error| EngineError::Invalid(format!("alias {name:?} on version {version}: {error}")))?;
             }
             provisioned.push((slot, share));
+        }
+        if settings.provisioned_concurrency == 0 {
+            // What they have is their own, or another alias's.
+            provisioned.clear();
         }
         self.move_provisioned(function, &asked, before, provisioned)?;
         self.aliases.insert(asked, Declared { settings, alias });
@@ -163,13 +183,13 @@ impl State {
         mut shares: Vec<(Slot, u32)>,
     ) -> Result<(), EngineError> {
         let had = self.aliases.get(alias).is_some_and(|declared| declared.settings.provisioned_concurrency > 0);
-        if shares.iter().all(|(_, share)| *share == 0) && !had {
-            return Ok(());
-        }
         for slot in before.into_iter().filter_map(|version| self.version_slot(function, version)).filter(|_| had) {
             if shares.iter().all(|(other, _)| *other != slot) {
                 shares.push((slot, 0));
             }
+        }
+        if shares.is_empty() {
+            return Ok(());
         }
         self.provision(function, &shares)
     }

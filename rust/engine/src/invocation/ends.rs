@@ -18,7 +18,7 @@ impl State {
         let has_succeeded = condition == Condition::Success;
         events.meters.ended(condition);
         self.history.note(self.now.wall_ms, event.request, What::Ended { queue: id, condition });
-        let wishes = wishes(events.slot.map(|slot| &self.functions[slot].asynchronous), has_succeeded);
+        let wishes = wishes(self.settles(events).map(|slot| &self.functions[slot].asynchronous), has_succeeded);
         if wishes.is_empty() && has_succeeded {
             self.pending.remove(Table::Event, row_key(id, key));
             return self.pending.begin_lazily(self.now.mono_ns);

@@ -288,17 +288,34 @@ impl State {
         Ok(true)
     }
 
-    /// A function was registered, or its settings have changed: its events may run.
+    /// A function was registered, or its settings have changed: its events may run. Those of a version that is published no more
+    /// have the settings of the function.
     pub(crate) fn bind_events_of(&mut self, slot: Slot) {
-        if let Some(&id) = self.events.by_function.get(&self.functions[slot].qualified()) {
+        let (name, by_function) = (self.functions[slot].qualified(), &self.events.by_function);
+        let versions = by_function.range(format!("{name}:")..format!("{name};"));
+        let ids: Vec<u64> = by_function.get(&name).into_iter().chain(versions.map(|(_, id)| id)).copied().collect();
+        for id in ids {
             self.bind_events(id);
         }
+    }
+
+    /// Whose settings hold for events.
+    fn settles(&self, events: &Events) -> Option<Slot> {
+        events.slot.or_else(|| self.function_names.get(&events.function).copied())
+    }
+
+    /// The events of a version that the function, which runs, does not publish any more.
+    pub(crate) fn unpublished(&self, queue: u64) -> Option<&Events> {
+        let events = self.events.queues.get(&queue)?;
+        let is_left = self.started && events.slot.is_none() && self.function_names.contains_key(&events.function);
+        is_left.then_some(events)
     }
 
     fn bind_events(&mut self, id: u64) {
         let Some(events) = self.events.queues.get_mut(&id) else { return };
         events.slot = self.function_names.get(&events.name()).copied();
-        if let Some(slot) = events.slot {
+        let settling = self.events.queues.get(&id).and_then(|events| self.settles(events));
+        if let (Some(slot), Some(events)) = (settling, self.events.queues.get_mut(&id)) {
             let function = &self.functions[slot];
             let is_off = function.place.is_some_and(|(id, _)| self.places.pool.reserved(id) == Some(0));
             events.machine.configure(function.asynchronous.settings(is_off));

@@ -16,6 +16,7 @@ use crate::port::Table;
 use crate::state::{parse_uuid, State};
 use crate::trace::Origin;
 use crate::verbs::{changed, read, Done};
+use crate::versions::check_unqualified;
 
 #[derive(Deserialize)]
 struct Named {
@@ -265,6 +266,7 @@ impl State {
     }
 
     fn queue_mapping_declare(&mut self, mut row: QueueMappingRow) -> Result<Done, EngineError> {
+        check_unqualified(&row.function, "mapping")?;
         let queue = self.queue_id(&row.queue).map_err(|_| {
             EngineError::NotFound(format!(
                 "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: The specified queue does not exist. (queue {:?})",

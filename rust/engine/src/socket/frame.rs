@@ -259,6 +259,13 @@ pub fn parse_answer(kind: u8, body: Vec<u8>) -> Option<Answer> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_failure_from_an_owner_that_knows_no_versions_is_of_what_is_declared() {
+        let body = br#"{"Function": {"message": "m", "payload": "{}"}}"#.to_vec();
+        let Some(Err(EngineError::Function { version, .. })) = parse_answer(ERROR, body) else { panic!("no failure") };
+        assert_eq!(version, "$LATEST");
+    }
+
     fn reread(bytes: &[u8]) -> (u64, u8, Vec<u8>) {
         read(&mut &bytes[..]).unwrap().unwrap()
     }

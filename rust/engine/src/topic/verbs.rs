@@ -11,6 +11,7 @@ use crate::port::Table;
 use crate::state::{parse_uuid, uuid_text, State};
 use crate::trace::Origin;
 use crate::verbs::{read, Done};
+use crate::versions::check_unqualified;
 
 #[derive(Deserialize)]
 struct Named {
@@ -95,12 +96,10 @@ impl State {
         subscription.check()?;
         match &subscription.endpoint {
             Endpoint::Queue(queue) => drop(self.queue_id(queue)?),
-            Endpoint::Function(function) if function.contains(':') => {
-                return Err(EngineError::Invalid(format!(
-                    "function={function:?}: a subscription is a function's, not a version's or an alias's"
-                )));
+            Endpoint::Function(function) => {
+                check_unqualified(function, "subscription")?;
+                self.event_queue(function)?;
             }
-            Endpoint::Function(function) => drop(self.event_queue(function)?),
         }
         match row.subscriptions.iter().position(|one| one.endpoint == subscription.endpoint) {
             Some(at) => {

@@ -108,6 +108,12 @@ impl State {
             )));
         }
         let Some(ids) = &again.ids else {
+            // Those of versions that are published no more stay listed.
+            let (gone, of_whom): (Vec<u64>, Vec<u64>) =
+                of_whom.into_iter().partition(|&id| self.unpublished(id).is_some());
+            if let (Some(&id), true) = (gone.first(), of_whom.is_empty()) {
+                self.check_published(id)?;
+            }
             let redriven = Redriven { rate: again.rate, dry_run: again.dry_run, keys: Vec::new(), more: false };
             return Ok(Done::WhenFound(Search::new(of_whom, Aim::Redrive(redriven))));
         };
@@ -131,12 +137,18 @@ impl State {
                 "the failure {text:?} waits for its destination {destination:?}: only what is listed is run again"
             )));
         }
+        self.check_published(key.mapping)?;
         if kept.is_empty() {
             return Err(EngineError::NotFound(format!(
                 "the records of the failure {text:?} are past the stream's retention: they cannot be run again"
             )));
         }
         Ok(key)
+    }
+
+    /// Refuse to run again what would only wait for its age to end it.
+    fn check_published(&self, queue: u64) -> Result<(), EngineError> {
+        self.unpublished(queue).map_or(Ok(()), |events| Err(self.no_version(&events.name())))
     }
 
     /// Run one event again with another payload.
@@ -156,6 +168,7 @@ impl State {
                 again.function
             )));
         };
+        self.check_published(key.mapping)?;
         crate::invocation::check_payload(payload.as_bytes())?;
         if !again.dry_run {
             self.revive_event(key, &ended, trace.as_deref(), payload.as_bytes());

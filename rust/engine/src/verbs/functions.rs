@@ -9,7 +9,7 @@ use crate::attempts::Slot;
 use crate::environments::memory_kept_by;
 use crate::error::EngineError;
 use crate::state::State;
-use crate::versions::{split, AliasSettings};
+use crate::versions::{split, split_version, AliasSettings};
 
 /// A function, or a version or alias of it.
 #[derive(Deserialize)]
@@ -33,9 +33,8 @@ impl State {
     }
 
     pub(super) fn function_describe(&self, named: &Named) -> Result<Done, EngineError> {
-        let (function, qualifier) = split(&named.name);
-        let version = qualifier.map_or(Some(Version::Latest), Version::parse);
-        if let (Some(name), None) = (qualifier, version) {
+        let (function, version) = split_version(&named.name);
+        if let (Some(name), None) = (split(&named.name).1, version) {
             return Ok(Done::at_once(self.describe_alias(function, name)?));
         }
         let slot = version.and_then(|version| self.version_slot(function, version));
@@ -90,7 +89,14 @@ impl State {
 
     pub(super) fn function_update(&mut self, mut changes: Map<String, Value>) -> Result<Done, EngineError> {
         let name = changes.remove("name").and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
-        let slot = self.function_names.get(&name).copied().ok_or_else(|| self.no_version(&name))?;
+        if self.aliases.contains_key(&name) {
+            return Err(EngineError::Invalid(format!(
+                "name={name:?}: it is an alias, changed by `forebay function alias`"
+            )));
+        }
+        let (function, version) = split_version(&name);
+        let slot = version.and_then(|version| self.version_slot(function, version));
+        let slot = slot.ok_or_else(|| self.no_version(&name))?;
         if let Some(given) = changes.get("provisioned_concurrency") {
             self.check_provisioned(slot, given)?;
         }

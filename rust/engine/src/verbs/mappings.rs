@@ -11,6 +11,7 @@ use crate::metrics::Metric;
 use crate::pollers::{Poller, PollerId};
 use crate::port::ShardId;
 use crate::state::State;
+use crate::versions::check_unqualified;
 
 /// Of a mapping's row, what is no setting.
 const INTERNAL: [&str; 2] = ["function_arn", "declared_enabled"];
@@ -56,6 +57,7 @@ impl State {
     }
 
     pub(super) fn mapping_declare(&mut self, row: MappingRow) -> Result<Done, EngineError> {
+        check_unqualified(&row.function, "mapping")?;
         let id = self.declare_mapping(row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }
