@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -74,3 +75,18 @@ async def test_a_process_that_is_killed_closes_nothing(attached):
         with pytest.raises(FunctionError, match="timed out"):
             await attached.hangs.invoke(60)
     assert told_by(pid) == ALL[:2]
+
+
+def most_resident_mebibytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+async def test_what_a_process_sends_while_it_closes_is_not_kept(import_app, capfd):
+    """Nonsense was read for the whole time that a process may take to close, and kept: hundreds of MiB of the engine's memory."""
+    flooding = import_app("process_flooding")
+    async with flooding.app:
+        await flooding.floods.invoke()
+        before = most_resident_mebibytes()
+    assert most_resident_mebibytes() - before < 64
+    told = "killed while it closed: Runtime gave an answer that cannot be used: a frame of 4294967295 bytes"
+    assert told in capfd.readouterr().err

@@ -28,7 +28,7 @@ const SAMPLE: Duration = Duration::from_millis(100);
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
 /// How often a process that closes is looked at.
 const LOOK: Duration = Duration::from_millis(5);
-/// Most reads of what was left in a pipe when its environment ended.
+/// Most reads at once of what a process says or writes that is told to end, or has ended.
 const LAST_READS: usize = 64;
 
 /// Attend an environment from its start to its end.
@@ -230,16 +230,26 @@ impl Attendant<'_> {
             let output = !self.outputs.0.ended && is_ready(self.process.stdout.as_fd(), Duration::ZERO);
             let errors = !self.outputs.1.ended && is_ready(self.process.stderr.as_fd(), Duration::ZERO);
             self.read_output(&Heard { output, errors, ..Heard::default() });
-            self.hear_the_last();
+            if !self.hear_the_last() {
+                return;
+            }
         }
         self.hear_the_last();
     }
 
-    /// Take in what a process that closes has measured since it told last. Nothing else that it says is asked for.
-    fn hear_the_last(&mut self) {
-        while self.link.fill() {
-            let _unasked = self.listen(true);
+    /// Take in what a process that closes has measured since it told last; false if it says anything else: nothing that it says
+    /// then can be used, and it is given no more time.
+    fn hear_the_last(&mut self) -> bool {
+        for _ in 0..LAST_READS {
+            if !self.link.fill() {
+                break;
+            }
+            if let Some(fault) = self.listen(true) {
+                self.speaker().remark(&format!("killed while it closed: {}", fault.reason()));
+                return false;
+            }
         }
+        true
     }
 
     /// Tell the engine what the environment has said.
