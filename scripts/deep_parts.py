@@ -92,6 +92,15 @@ PARTS = [
         pytest("runtime/test_process_faults.py"),
     ),
     Part(
+        "memory",
+        "`memory=` kept by the kernel, where a control group is delegated",
+        "runs",
+        1,
+        1,
+        pytest("runtime/test_memory.py", "-k", "the_kernel_ends"),
+        {},
+    ),
+    Part(
         "needle",
         "one poison among 1,600 records in flight",
         "times",

@@ -293,6 +293,8 @@ class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
     async def stop(self, grace: Seconds = 30) -> None:
         """Begin nothing new, wait for what runs, and close. Does nothing when the app is not running.
 
+        Whoever waits for an invocation that has not begun is told so at once, with `AppClosed`.
+
         Args:
             grace: seconds after which what still runs is interrupted; it will be run again after the next start. A second
                 call while the first is under way can make the grace shorter.

@@ -59,7 +59,7 @@ class DeclaresFunctions(ABC):
             isolation: "task" (the event loop, for `async def`), "thread" (for `def`), None: the one that fits of these two;
                 "process": a process of its own, killed at its timeout, whose handler is imported by its name.
             memory: MiB that a process and what it started may hold in memory, at least 32; None: no limit. A control group
-                keeps it where one is delegated (or `FOREBAY_CGROUP` names one), else it is looked at every 0.1 s.
+                keeps it where one is delegated (or `FOREBAY_CGROUP` names a usable one), else it is looked at every 0.1 s.
             rate_limit: most attempts that start a second, up to one second's worth at once; None: no limit.
             reserved_concurrency: attempts that may run at once, in places nobody else gets; 0 switches the function off: its
                 events end at once, its batches wait. None: it shares what nobody has reserved.

@@ -98,6 +98,9 @@ async def test_provisioned_places_go_first_and_what_spills_over_is_counted(make,
         await end(calls, clock)
         assert app.metrics.statistic("ProvisionedConcurrencyInvocations", "Sum", period=3600) == 2
         assert app.metrics.statistic("ProvisionedConcurrencySpilloverInvocations", "Sum", period=3600) == 1
+        await handler.update(provisioned_concurrency=0)
+        await end(await invoke_many(clock, handler, 3), clock)
+        assert app.metrics.statistic("ProvisionedConcurrencySpilloverInvocations", "Sum", period=3600) == 1
 
 
 @pytest.mark.parametrize(

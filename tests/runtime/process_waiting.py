@@ -21,3 +21,8 @@ def slow(event, context):
 @app.function("other", timeout=30)
 async def other(event, context):
     await gate.wait()
+
+
+@app.function("starts", isolation="process", timeout=30)
+def starts(event, context):
+    return os.getpid()

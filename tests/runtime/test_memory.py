@@ -1,8 +1,10 @@
-"""`memory=` where the kernel keeps it: needs a control group that is delegated, or an empty one that FOREBAY_CGROUP names."""
+"""`memory=` and the kernel, which keeps it only in a control group that is delegated, or one that FOREBAY_CGROUP names."""
 
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ def groups(tmp_path):
     asyncio.run(_begun_and_ended(tmp_path / "store"))
     limits = json.loads(examine_store(tmp_path / "store"))["memory_limits"]
     if limits["kept_by"] != "control groups":
+        print('\nfigures {"skipped_for_want_of_a_control_group": 1}')  # noqa: T201  what `make deep` writes down
         pytest.skip(limits["why"])
     return Path(limits["why"].rpartition(" ")[2])
 
@@ -53,5 +56,50 @@ def test_the_kernel_ends_what_holds_too_much_and_nothing_of_its_group_is_left(gr
         return left
 
     left = asyncio.run(lived())
+    print('\nfigures {"ended_by_the_kernel": 2}')  # noqa: T201
     assert ours(groups) == []
     assert not Path(f"/proc/{left}").exists(), "what had left its process group died with its environment"
+
+
+LIMITED = """
+import asyncio, process_memory as memory
+async def lived():
+    async with memory.app:
+        print("started")
+asyncio.run(lived())
+"""
+DESCRIBED = """
+import asyncio, forebay
+async def lived():
+    async with forebay.App("empty", store=":memory:") as app:
+        limits = app._caller.ask_now("account.describe")["memory_limits"]
+        print(limits["kept_by"], limits["why"], sep="; ")
+asyncio.run(lived())
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({}, "FOREBAY_CGROUP={}: it is no control group that has memory"),
+        # It looks like one, and shows only when it is used that it is none.
+        ({"cgroup.controllers": "memory\n"}, "{}: it cannot be made ready: No such file or directory (os error 2)"),
+    ],
+)
+def test_a_directory_that_is_named_and_cannot_keep_memory_is_refused_and_not_passed_over(files, why, tmp_path):
+    """It was looked at memory every 0.1 s, and nothing said that the directory was of no use; some said that it was used."""
+    groups, why = tmp_path / "groups", why.format(tmp_path / "groups")
+    groups.mkdir()
+    for name, text in files.items():
+        (groups / name).write_text(text)
+    variables = os.environ | {"FOREBAY_CGROUP": str(groups), "PYTHONPATH": str(Path(__file__).parent)}
+
+    def ran(program):
+        words = [sys.executable, "-c", program]
+        return subprocess.run(words, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+    limited = ran(LIMITED)
+    assert limited.stdout == ""
+    refused = f'InvalidParameterValue: memory=128 of function "small": {why}'
+    assert limited.stderr.splitlines()[-1].endswith(refused)
+    assert ran(DESCRIBED).stdout == f"sampling, every 0.1 s; {why}\n"

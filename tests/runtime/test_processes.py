@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import forebay
-from forebay import FunctionError, InvalidParameterValue
+from forebay import AppClosed, FunctionError, InvalidParameterValue
 
 
 async def failure(function, payload=None):
@@ -100,8 +100,30 @@ async def test_invocations_that_wait_are_refused_when_their_function_is_switched
         await asyncio.sleep(0.1)
         refused = [call.exception().reason for call in calls if call.done()]
         assert refused == ["ReservedFunctionConcurrentInvocationLimitExceeded"] * 2
+        # All its processes have work, and it would wait for one for ever.
+        late, refused = await begun(waiting.slow, 1)
+        assert refused == ["ReservedFunctionConcurrentInvocationLimitExceeded"]
         open_the_gate()
-        await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(*calls, *late, return_exceptions=True)
+
+
+async def test_invocations_that_wait_for_a_process_are_refused_as_soon_as_the_app_stops(import_app):
+    """They were told at the end of the grace, and nothing said that they had not begun."""
+    waiting = import_app("process_waiting")
+    await waiting.app.start()
+    calls, _ = await begun(waiting.slow, 3)
+    await busy_processes(waiting.app, 2)
+    calls.append(asyncio.create_task(waiting.starts.invoke()))
+    await asyncio.sleep(0)  # it has its place, and its process starts
+    stopping = asyncio.create_task(waiting.app.stop(grace=20))
+    refused = await asyncio.wait_for(asyncio.gather(*calls[2:], return_exceptions=True), 10)
+    for error, name in zip(refused, ("slow", "starts"), strict=True):
+        assert isinstance(error, AppClosed)
+        assert str(error) == f'function "{name}" did not begin: the app is stopping; it is safe to invoke it again'
+    assert not stopping.done()
+    open_the_gate()
+    assert len(set(await asyncio.gather(*calls[:2]))) == 2, "what had begun was waited for"
+    await stopping
 
 
 async def test_provisioned_concurrency_is_usable_when_all_its_processes_are_ready(processes):

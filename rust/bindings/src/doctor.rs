@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use forebay_engine::environments::memory_kept_by;
+use forebay_engine::environments::memory_would_be_kept_by;
 use forebay_engine::error::EngineError;
 use forebay_engine::port::StoreError;
 use forebay_engine::store::doctor;
@@ -11,11 +11,12 @@ use pyo3::types::PyBytes;
 
 use crate::errors::exception;
 
-/// Check every byte of the store in a directory; the report is JSON. It tells, too, who keeps the memory limits of processes here.
+/// Check every byte of the store in a directory; the report is JSON. It tells, too, who would keep the memory limits of processes here.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
 pub(crate) fn examine_store(py: Python<'_>, store: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
-    told(py, py.detach(|| doctor::examine(&store)).map(|report| Examined { report, memory_limits: memory_kept_by() }))
+    let memory_limits = memory_would_be_kept_by();
+    told(py, py.detach(|| doctor::examine(&store)).map(|report| Examined { report, memory_limits }))
 }
 
 /// Copy what is whole into a new store; what became of it is JSON.

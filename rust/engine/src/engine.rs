@@ -170,9 +170,9 @@ impl Engine {
         })
     }
 
-    /// Hand out no new work.
+    /// Hand out no new work, and refuse the invocations that wait to begin.
     pub fn drain(&self) {
-        self.with(|state| state.draining = true);
+        self.with(State::drain);
     }
 
     /// Nothing is handed out and nothing waits for the disk.

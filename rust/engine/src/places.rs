@@ -15,7 +15,7 @@
 //! What a function's processes cannot take (`Environments(maximum=…)`) does not wait with a place in hand: its unit stands
 //! out of line until one of its attempts ends. What waits for a process to start does: it starts for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::concurrency::{FunctionId, Kind as Start, Lease, Pool, Reason, Refused, Source, UnitId};
 
@@ -83,11 +83,12 @@ impl Places {
         }
     }
 
-    /// Count where a place came from, now that it is used.
+    /// Count where a place came from, now that it is used. What has nothing provisioned any more spills nothing over.
     pub(crate) fn count_source(&self, lease: Lease) {
         if let Some(meters) = self.provisioned.get(&lease.unit) {
             match lease.source {
                 Source::Provisioned => meters.invocations.increment(),
+                _ if self.pool.provisioned(lease.unit).0 == 0 => {}
                 Source::Reserved | Source::Unreserved => meters.spilled.increment(),
             }
         }
@@ -261,15 +262,40 @@ impl State {
     pub(crate) fn refuse_waiting_invocations(&mut self, slot: Slot) {
         let Some(unit) = self.unit_of(slot) else { return };
         while let Some(token) = self.places.lines[unit].next_invocation() {
-            let Some(Job::Invoke { payload, waiter, .. }) = self.attempts.remove(token).map(|attempt| attempt.job)
-            else {
-                continue;
-            };
-            self.outbox.invoke_bytes -= payload.len();
             let refused = self.throttled(slot, Reason::ReservedConcurrent, None);
-            if let Some(waiter) = waiter {
-                self.answer(waiter, Err(refused));
-            }
+            self.refuse_invocation(token, refused);
+        }
+    }
+
+    /// Hand out no new work. Whoever waits for an invocation that has not begun is told so at once: it never will.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        let mut unbegun: BTreeSet<Token> = self.outbox.invokes.drain(..).collect();
+        for line in &mut self.places.lines {
+            unbegun.extend(std::iter::from_fn(|| line.next_invocation()));
+        }
+        let attempts = &mut self.attempts;
+        let mut is_invocation =
+            |token| attempts.get_mut(token).is_some_and(|attempt| attempt.job.kind() == Kind::Invoke);
+        unbegun.extend(self.pools.waiting().filter(|&token| is_invocation(token)));
+        self.pools.withdraw(|token| unbegun.contains(&token));
+        for token in unbegun {
+            let Some(slot) = self.attempts.get_mut(token).map(|attempt| attempt.slot) else { continue };
+            let name = self.functions[slot].qualified();
+            let text = format!("function {name:?} did not begin: the app is stopping; it is safe to invoke it again");
+            self.refuse_invocation(token, EngineError::Closed(text));
+        }
+    }
+
+    /// Answer an invocation that nobody has taken, and that stands in no line any more.
+    fn refuse_invocation(&mut self, token: Token, refused: EngineError) {
+        let Some(Attempt { lease, job: Job::Invoke { payload, waiter, .. }, .. }) = self.attempts.remove(token) else {
+            return;
+        };
+        self.outbox.invoke_bytes -= payload.len();
+        self.free_unused(lease);
+        if let Some(waiter) = waiter {
+            self.answer(waiter, Err(refused));
         }
     }
 
@@ -353,7 +379,7 @@ impl State {
                 self.outbox.running_alone = false;
             }
             self.free_unused(attempt.lease);
-            self.pools.withdraw(token);
+            self.pools.withdraw(|other| other == token);
         } else if let Some(unit) = self.unit_of(attempt.slot) {
             self.places.lines[unit].withdraw(attempt.source(), token);
         }

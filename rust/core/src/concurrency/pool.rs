@@ -255,8 +255,13 @@ impl Pool {
     }
 
     /// Count a synchronous invocation that is to wait, as [`Pool::acquire`] counts one that starts; it starts as [`Kind::Work`].
+    /// Of a function that is switched off none may wait.
     pub fn request(&mut self, unit: UnitId, now_ns: u64) -> Result<(), Refused> {
-        let reason = self.functions[self.units[unit].function].over_rate();
+        let function = &self.functions[self.units[unit].function];
+        if function.reserved == Some(0) {
+            return Err(Refused::now(Reason::ReservedConcurrent, Wait::Function));
+        }
+        let reason = function.over_rate();
         let Some(bucket) = &mut self.requests else { return Ok(()) };
         until_token(bucket, now_ns).map_err(|at| Refused::until(at, reason, Wait::Function))?;
         let taken = bucket.try_acquire(1, now_ns);

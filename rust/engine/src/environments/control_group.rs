@@ -50,9 +50,17 @@ pub(crate) fn home() -> &'static Result<Home, String> {
     static HOME: OnceLock<Result<Home, String>> = OnceLock::new();
     HOME.get_or_init(|| {
         let home = look()?;
-        home.prepare().map_err(|error| format!("{}: {error}", home.directory.display()))?;
+        home.prepare().map_err(|error| format!("{}: it cannot be made ready: {error}", home.directory.display()))?;
         Ok(home)
     })
+}
+
+/// Refuse a directory that `FOREBAY_CGROUP` names and that cannot be a home.
+pub(crate) fn check_given() -> Result<(), String> {
+    match (std::env::var_os(VARIABLE), home()) {
+        (Some(_), Err(why)) => Err(why.clone()),
+        _ => Ok(()),
+    }
 }
 
 /// Where a process that starts here would make its groups; else why it would not. Changes nothing.
@@ -158,16 +166,19 @@ impl Home {
         Ok(Self { directory: directory.to_owned(), version })
     }
 
-    /// Let groups in it have limits, and take away those that processes left behind which are dead.
+    /// Let groups in it have limits, and take away those that processes left behind which are dead. Before this process makes its
+    /// first: one of its own number was left by another that had it, as each first process of a container has.
     fn prepare(&self) -> io::Result<()> {
         let control = self.directory.join("cgroup.subtree_control");
         if self.version == Version::Two && !has_word(&fs::read_to_string(&control)?, "memory") {
             fs::write(&control, "+memory")?;
         }
+        let ours = std::process::id().to_string();
         for entry in fs::read_dir(&self.directory)?.filter_map(Result::ok) {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|name| name.strip_prefix("forebay-")?.split('-').next());
-            if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
+            let is_left = |owner: &str| owner == ours || !Path::new("/proc").join(owner).exists();
+            if owner.is_some_and(is_left) {
                 // One that is in use all the same, by a process of another namespace, cannot be removed.
                 let _removed = fs::remove_dir(entry.path());
             }
@@ -194,16 +205,25 @@ pub(crate) struct Group {
 impl Group {
     /// Make a group whose processes hold at most so many bytes together.
     pub(crate) fn make(home: &Home, most: u64) -> io::Result<Self> {
-        static MADE: AtomicU64 = AtomicU64::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let directory = home.directory.join(format!("forebay-{}-{number}", std::process::id()));
-        fs::create_dir(&directory)?;
-        let group = Self { directory, version: home.version };
+        let group = Self { directory: Self::create(home)?, version: home.version };
         if let Err(error) = group.limit(most) {
             group.end();
             return Err(error);
         }
         Ok(group)
+    }
+
+    /// Make a directory that nobody has. A process of another namespace may have our number, and have taken a name already.
+    fn create(home: &Home) -> io::Result<PathBuf> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let directory = home.directory.join(format!("forebay-{}-{number}", std::process::id()));
+            match fs::create_dir(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| directory),
+            }
+        }
     }
 
     fn limit(&self, most: u64) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use super::attendant::{attend, tell_end};
+use super::control_group::check_given;
 use super::faults::Fault;
 use super::Launch;
 use crate::engine::{lock, Engine, Shared};
@@ -12,10 +13,13 @@ use crate::functions::Registration;
 use crate::state::State;
 
 impl Engine {
-    /// Have the launching thread, from the first function that runs in environments.
+    /// Have the launching thread, from the first function that runs in environments. Refuses one with `memory=` where
+    /// `FOREBAY_CGROUP` names what cannot keep it.
     pub(crate) fn prepare_to_launch(&self, registration: &Registration) -> Result<(), EngineError> {
-        if registration.environment.is_none() {
-            return Ok(());
+        let Some(environment) = &registration.environment else { return Ok(()) };
+        if let Some(bytes) = environment.program.memory_bytes {
+            let refused = |why| format!("memory={} of function {:?}: {why}", bytes >> 20, registration.name);
+            check_given().map_err(|why| EngineError::Invalid(refused(why)))?;
         }
         let mut launcher = lock(&self.launcher);
         if launcher.is_none() {

@@ -3,7 +3,7 @@
 
 use serde_json::{json, Value};
 
-use super::control_group::{home, look, Group};
+use super::control_group::{home, look, Group, Home};
 use super::process::{kib_in, Process};
 
 /// What holds one environment to its memory.
@@ -38,7 +38,9 @@ impl Limit {
         match made {
             Ok(group) => (Self::Group { group, most }, None),
             Err(error) => {
-                let remark = format!("memory={}: no control group ({error}), it is looked at every 0.1 s", most >> 20);
+                let (most_mib, place) = (most >> 20, home.directory().display());
+                let remark =
+                    format!("memory={most_mib}: no control group in {place} ({error}), it is looked at every 0.1 s");
                 (Self::Sampled { most }, Some(remark))
             }
         }
@@ -70,9 +72,18 @@ impl Limit {
     }
 }
 
-/// Who keeps the limits of processes that are started from here, and why: for operators.
-pub fn kept_by() -> Value {
-    match look() {
+/// Who keeps the limits of this process's environments, and why: for operators.
+pub(crate) fn kept_by() -> Value {
+    told(home().as_ref())
+}
+
+/// Who would keep those of a process that is started here, as far as can be seen without making anything ready.
+pub fn would_be_kept_by() -> Value {
+    told(look().as_ref())
+}
+
+fn told(home: Result<&Home, &String>) -> Value {
+    match home {
         Ok(home) => {
             json!({"kept_by": "control groups", "why": format!("they may be made in {}", home.directory().display())})
         }

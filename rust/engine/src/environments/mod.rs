@@ -25,7 +25,8 @@ use forebay_core::environment::{Command, EnvironmentId, Environments, Initializa
 use serde::Deserialize;
 
 use self::faults::Fault;
-pub use self::memory::kept_by as memory_kept_by;
+pub(crate) use self::memory::kept_by as memory_kept_by;
+pub use self::memory::would_be_kept_by as memory_would_be_kept_by;
 use self::post::{Errand, Farewell, Letter, Post};
 pub use self::process::{end_with_parent, Program};
 use crate::attempts::{Job, Settled, Slot, Task, Token};
@@ -166,10 +167,10 @@ impl Pools {
         self.by_slot.get(&slot).map(|pool| pool.provisioned_maximum)
     }
 
-    /// Forget an attempt that was not handed out.
-    pub(crate) fn withdraw(&mut self, token: Token) {
+    /// Forget attempts that were not handed out.
+    pub(crate) fn withdraw(&mut self, is_withdrawn: impl Fn(Token) -> bool) {
         for pool in self.by_slot.values_mut() {
-            pool.line.retain(|&other| other != token);
+            pool.line.retain(|&token| !is_withdrawn(token));
         }
     }
 

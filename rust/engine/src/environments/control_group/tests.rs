@@ -76,14 +76,29 @@ fn a_home_is_made_ready_and_rid_of_what_dead_processes_left() {
     let directory =
         made_up(&[("cgroup.controllers", "memory\n"), ("cgroup.subtree_control", ""), ("cgroup.procs", "")]);
     let there = |name: &str| directory.path().join(name);
-    let (dead, ours, other) = ("forebay-999999999-0", format!("forebay-{}-7", std::process::id()), "somebodys");
-    for name in [dead, &ours, other] {
+    // In a container the process before this one had the same number.
+    let before = format!("forebay-{}-7", std::process::id());
+    let (dead, alive, other) = ("forebay-999999999-0", "forebay-1-0", "somebodys");
+    for name in [dead, &before, alive, other] {
         fs::create_dir(there(name)).unwrap();
     }
     let home = Home::at(directory.path()).unwrap();
     home.prepare().unwrap();
     assert_eq!(fs::read_to_string(there("cgroup.subtree_control")).unwrap(), "+memory");
-    assert!(!there(dead).exists() && there(&ours).exists() && there(other).exists());
+    assert_eq!([dead, &before, alive, other].map(|name| there(name).exists()), [false, false, true, true]);
+}
+
+#[test]
+fn a_name_that_somebody_has_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home { directory: directory.path().to_owned(), version: Version::Two };
+    let taken = |number| directory.path().join(format!("forebay-{}-{number}", std::process::id()));
+    for number in 0..100 {
+        fs::create_dir(taken(number)).unwrap();
+    }
+    let group = Group::make(&home, 64 << 20).unwrap();
+    assert_eq!(fs::read_to_string(group.file("memory.max")).unwrap(), "67108864");
+    assert!((0..100).all(|number| taken(number) != group.directory));
 }
 
 #[test]
