@@ -152,6 +152,10 @@ impl Deduplication {
         if let Some(place) = self.find(key) {
             self.order[place].number = NOBODY;
             self.point_nowhere(key);
+            // On a full disk every send comes to this: what was added last goes at once.
+            while self.order.back().is_some_and(|entry| entry.number == NOBODY) {
+                self.order.pop_back();
+            }
         }
     }
 
@@ -211,5 +215,27 @@ impl Deduplication {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each stayed in the order until its five minutes were over.
+    #[test]
+    fn ids_that_are_taken_back_leave_no_room_taken() {
+        let now = Now { mono_ns: 0, wall_ms: 1_600_000_000_000, entropy: 7 };
+        let mut ids = Deduplication::new(10, [], &now);
+        assert!(matches!(ids.offer(Key(0), 0, &now), Offer::New { .. }));
+        for round in 0..1_000_u128 {
+            let keys = [Key(3 * round + 1), Key(3 * round + 2), Key(3 * round + 3)];
+            keys.iter().for_each(|key| assert!(matches!(ids.offer(*key, 1, &now), Offer::New { .. })));
+            keys.iter().for_each(|key| ids.take_back(*key));
+            assert_eq!((ids.len(), ids.order.len()), (1, 1));
+        }
+        assert_eq!(ids.offer(Key(0), 1, &now), Offer::Duplicate { number: 0 });
+        assert!(matches!(ids.offer(Key(1), 1, &now), Offer::New { .. }));
+        assert_eq!(ids.offer(Key(1), 2, &now), Offer::Duplicate { number: 1 });
     }
 }

@@ -4,11 +4,11 @@
 //! access to memory for each group that is drained, which was most of what a message cost among a million groups; and a group
 //! that comes again is found as it was. So room is held for as many groups as had messages at once, until none has.
 
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::chain::{Ends, NONE};
 
@@ -58,7 +58,7 @@ impl Group {
 
     /// One message in flight is settled.
     pub(super) fn land(&mut self) {
-        assert!(self.in_flight() > 0, "a message of group {:?} was settled twice", self.name);
+        assert!(self.in_flight() > 0, "a message of a group was settled twice");
         self.in_flight -= 1;
     }
 }
@@ -72,7 +72,8 @@ pub(super) struct Groups {
     idle: Ends,
     /// Looked up and never walked through, so that its order is nobody's business.
     ids: HashTable<u32>,
-    hashes: DefaultHashBuilder,
+    /// Senders choose the names: they must not be able to choose the hashes.
+    hashes: RandomState,
 }
 
 impl Index<u32> for Groups {
