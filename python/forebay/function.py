@@ -292,7 +292,7 @@ class Function(Generic[P, R]):
 
         Args:
             ids: which, as `failed` names them; None for all.
-            rate: at most so many failures a second; None for no limit.
+            rate: at most so many failures a second, 0.001 to 1,000,000; None for no limit.
 
         Returns:
             How many failures were taken up: of all, at most 100,000 at a time.
@@ -318,8 +318,7 @@ class Function(Generic[P, R]):
     def _redrive(self, ids: Sequence[str] | None, rate: float | None) -> dict[str, Any]:
         if isinstance(ids, str):
             checks.refuse("ids", ids, "a list of ids, as `failed` names them")
-        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0):
-            checks.refuse("rate", rate, "allowed is a number of failures a second above 0, or None")
+        checks.redrive_rate("rate", rate)
         return {"function": self.name, "ids": None if ids is None else list(ids), "rate": rate}
 
 

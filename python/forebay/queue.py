@@ -221,7 +221,7 @@ class Queue(Declared[QueueSettings]):
 
         Args:
             to: another queue of the same kind; None: each message's own.
-            rate: at most so many messages a second; None for no limit.
+            rate: at most so many messages a second, 0.001 to 1,000,000; None for no limit.
 
         Returns:
             How many messages will move.
@@ -304,8 +304,7 @@ class Queue(Declared[QueueSettings]):
         return {"name": self.name, "receipt_handle": receipt}
 
     def _redrive(self, to: Queue | str | None, rate: float | None) -> dict[str, Any]:
-        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0):
-            checks.refuse("rate", rate, "allowed is a number of messages a second above 0, or None")
+        checks.redrive_rate("rate", rate)
         return {"name": self.name, "to": to.name if isinstance(to, Queue) else to, "rate": rate}
 
 

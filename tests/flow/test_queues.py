@@ -221,6 +221,9 @@ async def test_a_redrive_keeps_its_rate_and_may_go_elsewhere(app, clock):
     async with app:
         for _ in range(5):
             await source.send_many(["x"] * 2)
+        for rate in (0, 1e-12, 1e7, float("inf"), float("nan"), True):
+            with pytest.raises(InvalidParameterValue, match=r"rate.*allowed is 0\.001 to 1,000,000"):
+                await source.redrive(to=other, rate=rate)
         assert await source.redrive(to=other, rate=2) == 10
         with pytest.raises(ResourceConflict, match="Only one active task is allowed"):
             await source.redrive(to=other)

@@ -11,6 +11,7 @@ from forebay.cli.reach import reach, store_option
 from forebay.cli.redriving import follow, listed, message_text, move, run_again
 from forebay.cli.show import counted, duration, moment, output_option, show, table
 from forebay.errors import ForebayError
+from forebay.model import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +74,7 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output
 @click.option("--function", help="All that is listed of this function, instead of IDS.")
 @click.option("--queue", metavar="NAME", help="The messages of this dead-letter queue, instead of IDS.")
 @click.option("--to", metavar="NAME", help="With --queue: to this queue, instead of where each message came from.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many a second.")
+@click.option("--rate", type=click.FloatRange(*limits.REDRIVE_RATES), help="At most so many a second.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be run again.")
 @click.option(
     "--edit", type=click.File("rb"), help="The one event of ID with this file's JSON, or message with its text."
@@ -179,7 +180,8 @@ def redrive_of(queue: dict[str, Any]) -> str | None:
     if task is None or task["status"] != "RUNNING":
         return None
     rate = "" if task["rate"] is None else f", {task['rate']:g} a second"
-    return f"{task['moved']:,} of {task['messages']:,}{rate}"
+    waits = f", waits for {task['waits_for']}" if "waits_for" in task else ""
+    return f"{task['moved']:,} of {task['messages']:,}{rate}{waits}"
 
 
 def listing(failures: Sequence[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from forebay.errors import InvalidParameterValue
+from forebay.model import limits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -42,6 +43,15 @@ def seconds(option: str, value: Seconds, *, low: float, high: float, also: float
         return plain
     special = "" if also is None else f", or {also:g}"
     refuse(option, value, f"allowed are {low:,g} to {high:,g} seconds{special}")
+
+
+def redrive_rate(option: str, value: float | None) -> None:
+    """Check how many a second may be run again at most; None: as many as there are."""
+    low, high = limits.REDRIVE_RATES
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
+    ):
+        refuse(option, value, f"allowed is {low:g} to {high:,} a second, or None")
 
 
 def flag(option: str, value: bool) -> bool:

@@ -94,6 +94,8 @@ QUEUE_RETENTION_SECONDS_MAX: Final = 1_209_600
 RECEIVE_COUNT_DEFAULT: Final = 10
 RECEIVE_COUNT_MAX: Final = 1000
 RECEIVE_WAIT_SECONDS_MAX: Final = 20
+# Ours: what is run again a second, from one in a quarter of an hour on.
+REDRIVE_RATES: Final = (0.001, 1_000_000)
 MESSAGES_OF_A_CALL_MAX: Final = 10
 
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html

@@ -8,6 +8,7 @@ use crate::attempts::Attempt;
 use crate::chunk::Chunk;
 use crate::error::{Answer, EngineError, Reply, Waiter};
 use crate::failures::FailureKey;
+use crate::history::publications::Published;
 use crate::invocation::Accepted;
 use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError, Table, Write};
@@ -49,9 +50,10 @@ pub(crate) struct Pending {
     pub(crate) waiters: Vec<(Waiter, Reply)>,
     /// Failures to send when their rows are durable.
     pub(crate) deliveries: Vec<FailureKey>,
-    /// Events that somebody asked for, and those that came of something else, whose rows stand in `rows`.
+    /// Events that somebody asked for, those that came of something else, whose rows stand in `rows`, and publications.
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) born: Vec<Accepted>,
+    pub(crate) published: Vec<Published>,
     /// Somebody waits: commit as soon as the writer is free.
     pub(crate) urgent: bool,
     /// When the oldest write that can wait began to wait, mono ns.
@@ -72,6 +74,7 @@ pub(crate) struct Commit {
     deliveries: Vec<FailureKey>,
     accepted: Vec<Accepted>,
     born: Vec<Accepted>,
+    published: Vec<Published>,
     bytes: usize,
 }
 
@@ -96,10 +99,10 @@ impl Pending {
             std::mem::take(&mut self.waiters).into_iter().partition(|(_, reply): &(Waiter, Reply)| adds(reply));
         self.waiters = others;
         let (shards, accepted) = (std::mem::take(&mut self.shards), std::mem::take(&mut self.accepted));
-        let sends = std::mem::take(&mut self.sends);
+        let (sends, published) = (std::mem::take(&mut self.sends), std::mem::take(&mut self.published));
         let urgent = !shards.is_empty() || !accepted.is_empty() || !sends.is_empty();
         let bytes = std::mem::take(&mut self.bytes);
-        Self { shards, accepted, sends, waiters: puts, urgent, bytes, ..Self::default() }
+        Self { shards, accepted, sends, published, waiters: puts, urgent, bytes, ..Self::default() }
     }
 
     pub(crate) fn set(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
@@ -263,6 +266,7 @@ impl State {
             deliveries: pending.deliveries,
             accepted: pending.accepted,
             born: pending.born,
+            published: pending.published,
             bytes: pending.bytes,
         })
     }
@@ -315,6 +319,7 @@ impl State {
             self.announce(id);
         }
         self.shorten_tails();
+        commit.published.into_iter().for_each(|one| self.history.publications.note(one));
         let accepted = commit.born.into_iter().chain(commit.accepted).collect();
         self.events_durable(accepted);
         for sent in commit.sent {
@@ -365,6 +370,7 @@ impl State {
         self.pending.bytes = 0;
         let refused = commit.accepted.into_iter().chain(std::mem::take(&mut self.pending.accepted));
         refused.for_each(|one| self.events.forget_expected(&one));
+        self.pending.published.clear();
         self.pending.born.extend(commit.born);
         self.refuse_sends(commit.sent, error);
         self.pending.launches.extend(commit.launches);

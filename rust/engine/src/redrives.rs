@@ -16,6 +16,8 @@ use crate::state::{State, Timer};
 
 /// Most failures that wait to be run again for one mapping.
 pub(crate) const KEYS_MAX: usize = 100_000;
+/// How many a second may be asked for.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 
 /// What is to be run again for one mapping.
 #[derive(Default)]
@@ -26,9 +28,25 @@ pub(crate) struct Redrive {
     next_ns: u64,
 }
 
+/// Refuse a rate that is none.
+pub(crate) fn check_rate(rate: Option<f64>) -> Result<(), EngineError> {
+    match rate.filter(|rate| !RATES.contains(rate)) {
+        Some(rate) => {
+            Err(EngineError::Invalid(format!("rate is {rate}: allowed is 0.001 to 1000000 a second, or none")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// From one to the next at so many a second.
+pub(crate) fn spacing_ns(rate: Option<f64>) -> u64 {
+    rate.map_or(0, |rate| (1e9 / rate) as u64)
+}
+
 impl State {
     /// Run listed failures again, at most `rate` a second and mapping. Gives how many.
     pub(crate) fn redrive(&mut self, keys: Vec<FailureKey>, rate: Option<f64>) -> Result<usize, EngineError> {
+        check_rate(rate)?;
         let waiting: usize = self.redrives.values().map(|redrive| redrive.keys.len()).sum();
         if waiting + keys.len() > KEYS_MAX {
             return Err(EngineError::TooMany {
@@ -40,7 +58,7 @@ impl State {
         let count = keys.len();
         for key in keys {
             let redrive = self.redrives.entry(key.mapping).or_default();
-            redrive.spacing_ns = rate.map_or(0, |rate| (1e9 / rate) as u64);
+            redrive.spacing_ns = spacing_ns(rate);
             redrive.keys.insert(key);
         }
         self.send_redrives();
@@ -71,7 +89,7 @@ impl State {
                 continue;
             };
             redrive.under_way = true;
-            redrive.next_ns = now_ns + redrive.spacing_ns;
+            redrive.next_ns = now_ns.saturating_add(redrive.spacing_ns);
             match self.send_redrive(key) {
                 Ok(true) => {}
                 Ok(false) => {

@@ -24,14 +24,14 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new() -> Self {
         let now = Now { mono_ns: 0, wall_ms: 1_600_000_000_000, entropy: 7 };
-        Self::over(FaultStore::new(1, Durability::PowerLoss), Slots::memory(), now)
+        Self::over(FaultStore::new(1, Durability::PowerLoss), Slots::memory(), now, false)
     }
 
-    fn over(store: FaultStore, slots: Slots, now: Now) -> Self {
+    fn over(store: FaultStore, slots: Slots, now: Now, slow_disk: bool) -> Self {
         let limits = AccountSettings::of(10);
         let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
         let engine =
-            Engine::open(Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk: false })
+            Engine::open(Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk })
                 .unwrap();
         engine.start().unwrap();
         Self { engine, store, now }
@@ -72,13 +72,19 @@ impl Rig {
     /// The app stops and starts again.
     pub(crate) fn reopened(self) -> Self {
         self.engine.close();
-        Self::over(self.store, Slots::memory(), self.now)
+        Self::over(self.store, Slots::memory(), self.now, false)
+    }
+
+    /// The app stops and starts again, on a disk that is done when `disk_done` says so.
+    pub(crate) fn reopened_slowly(self) -> Self {
+        self.engine.close();
+        Self::over(self.store, Slots::memory(), self.now, true)
     }
 
     /// The process dies and another one starts.
     pub(crate) fn crashed(self) -> Self {
         let slots = Slots::left_by(&self.engine.in_flight());
-        Self::over(self.store.crash(Crash::Process), slots, self.now)
+        Self::over(self.store.crash(Crash::Process), slots, self.now, false)
     }
 }
 

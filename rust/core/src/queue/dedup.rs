@@ -230,8 +230,12 @@ mod tests {
         assert!(matches!(ids.offer(Key(0), 0, &now), Offer::New { .. }));
         for round in 0..1_000_u128 {
             let keys = [Key(3 * round + 1), Key(3 * round + 2), Key(3 * round + 3)];
-            keys.iter().for_each(|key| assert!(matches!(ids.offer(*key, 1, &now), Offer::New { .. })));
-            keys.iter().for_each(|key| ids.take_back(*key));
+            for key in keys {
+                assert!(matches!(ids.offer(key, 1, &now), Offer::New { .. }));
+            }
+            for key in keys {
+                ids.take_back(key);
+            }
             assert_eq!((ids.len(), ids.order.len()), (1, 1));
         }
         assert_eq!(ids.offer(Key(0), 1, &now), Offer::Duplicate { number: 0 });

@@ -222,6 +222,12 @@ impl FifoBatcher {
         gone
     }
 
+    /// Whether an earlier message of a group waits.
+    pub fn is_behind(&self, number: u64, group: &str) -> bool {
+        let waiting = self.groups.find(group).map(|id| self.groups[id].waiting);
+        waiting.and_then(|waiting| self.chains.first(waiting)).is_some_and(|first| first < number)
+    }
+
     /// Messages waiting and in flight.
     pub fn len(&self) -> usize {
         self.chains.len() + self.in_flight

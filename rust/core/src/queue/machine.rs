@@ -258,6 +258,11 @@ impl QueueMachine {
         self.line.is_ready(self.timeline.at(now)) && self.in_flight < u64::from(self.settings.in_flight_max)
     }
 
+    /// Whether, in a FIFO queue, an earlier message of its group waits.
+    pub fn is_behind(&self, number: u64, group: &str) -> bool {
+        matches!(&self.line, Line::Fifo(line) if line.is_behind(number, group))
+    }
+
     /// How a message stands; whoever asks knows that it is in the queue.
     pub fn look(&self, number: u64, now: &Now) -> Look {
         let Some(known) = self.known.get(&number) else { return Look::default() };

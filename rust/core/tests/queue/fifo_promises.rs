@@ -289,3 +289,19 @@ fn a_message_settled_twice_is_a_mistake_that_shows() {
     batcher.done(batch[0].group);
     batcher.done(batch[0].group);
 }
+
+#[test]
+fn a_message_is_behind_what_waits_before_it_in_its_own_group() {
+    let mut line = FifoBatcher::new(10);
+    line.push(3, "b", 0).unwrap();
+    line.push(5, "a", 0).unwrap();
+    assert!(line.is_behind(6, "a") && !line.is_behind(5, "a") && !line.is_behind(4, "a"));
+    assert!(!line.is_behind(6, "c"));
+    for taken in line.take(10, 0) {
+        assert!(!line.is_behind(9, "a"), "what is in flight does not wait");
+        if taken.number == 5 {
+            line.back(taken, 100);
+        }
+    }
+    assert!(line.is_behind(6, "a"), "what is delayed does");
+}

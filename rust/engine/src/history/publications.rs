@@ -45,6 +45,11 @@ impl Publications {
         self.0.push(published);
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.facts.len()
+    }
+
     /// What is remembered of an id, of a publication or of one of its copies.
     pub(crate) fn of(&self, id: u128) -> Vec<Value> {
         let mut facts = Vec::new();

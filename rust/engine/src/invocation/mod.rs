@@ -187,7 +187,7 @@ impl State {
     /// Accept an event by the engine's own doing. Its row joins the commit of what brings it forth.
     pub(crate) fn bear_event(&mut self, queue: u64, event: Event) {
         let events = vec![self.number_event(queue, event)];
-        self.write_bound(&Bound { rows: Vec::new(), events });
+        self.write_bound(&Bound { events, ..Bound::default() });
     }
 
     /// Write what waits for nothing else.

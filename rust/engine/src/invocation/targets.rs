@@ -112,13 +112,13 @@ impl State {
                 let request = self.chance.uuid();
                 let event = self.new_event(request, letter.hops + 1, payload, (letter.trace, qualifier));
                 let events = vec![self.number_event(queue, event)];
-                self.write_bound(&Bound { rows, events });
+                self.write_bound(&Bound { rows, events, published: None });
                 Ok(false)
             }
             Target::Queue(name) => {
                 let message = NewMessage { body: letter.text, attributes: letter.attributes, ..NewMessage::default() };
                 let carried = Carried { hops: letter.hops + 1, trace: letter.trace.as_deref() };
-                self.queue_send(name, &message, carried, Sender::Bound(Bound { rows, events: Vec::new() }))?;
+                self.queue_send(name, &message, carried, Sender::Bound(Bound { rows, ..Bound::default() }))?;
                 Ok(true)
             }
             Target::Topic(name) => {

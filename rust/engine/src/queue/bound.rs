@@ -1,17 +1,21 @@
 //! What is written in the commit that writes a message, and not before.
 
+use std::collections::BTreeMap;
+
 use crate::commits::Pending;
+use crate::history::publications::{Fate, Published};
 use crate::invocation::Accepted;
 use crate::port::Table;
 
 /// A row to be written in the same commit as a message; `None`: to be removed.
 pub(crate) type BoundRow = (Table, Vec<u8>, Option<Vec<u8>>);
 
-/// Rows, and events of functions.
+/// Rows, events of functions, and what is to be remembered of a publication.
 #[derive(Default)]
 pub(crate) struct Bound {
     pub(crate) rows: Vec<BoundRow>,
     pub(crate) events: Vec<Accepted>,
+    pub(crate) published: Option<Box<Published>>,
 }
 
 impl Bound {
@@ -27,6 +31,15 @@ impl Bound {
             let (key, value) = event.row();
             commit.set(Table::Event, key, value);
             commit.born.push(event.clone());
+        }
+    }
+
+    /// Messages of its publication have other ids now.
+    pub(super) fn renamed(&mut self, names: &BTreeMap<u128, u128>) {
+        for fate in self.published.iter_mut().flat_map(|published| &mut published.fates) {
+            if let Fate::Became(id) = fate {
+                *id = names.get(id).copied().unwrap_or(*id);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::gone::Gone;
 use super::outgoing::Sender;
+use super::restore::damaged;
 use super::{Dropping, QueueId, IDS_MAX, NO_QUEUE};
 use crate::error::EngineError;
 use crate::invocation::Target;
@@ -104,10 +105,9 @@ impl State {
     /// Go on with what a process before this one had begun to remove.
     pub(super) fn restore_dropping(&mut self) -> Result<(), StoreError> {
         for (_, log) in self.reader.scan(Table::Meta, DROPPED, None, usize::MAX)? {
-            if let Ok(log) = log.as_slice().try_into().map(ShardId::from_be_bytes) {
-                self.queues.dropping.push_back(Dropping { log, entry: None });
-                self.pending.begin_lazily(self.now.mono_ns);
-            }
+            let log = log.as_slice().try_into().map_err(|_| damaged("the number of a log to be removed"))?;
+            self.queues.dropping.push_back(Dropping { log: ShardId::from_be_bytes(log), entry: None });
+            self.pending.begin_lazily(self.now.mono_ns);
         }
         Ok(())
     }

@@ -72,19 +72,17 @@ impl State {
             None => self.message_shown(id, number, chunk.clone()),
             Some(body) => self.message_shown(id, number, Arc::new(edited(&chunk, number, body)?)),
         };
-        if !asked.dry_run {
-            self.move_one(id, number, chunk, to, asked.body.as_deref())?;
-        }
+        self.move_one(id, (number, chunk), to, asked)?;
         Ok((json!({ "redriven": 1, "message": shown, "next": null }), !asked.dry_run))
     }
 
+    /// Move it, or only see whether it could be.
     fn move_one(
         &mut self,
         id: QueueId,
-        number: u64,
-        chunk: Arc<Chunk>,
+        (number, chunk): (u64, Arc<Chunk>),
         to: Option<QueueId>,
-        body: Option<&str>,
+        asked: &RedriveOne,
     ) -> Result<(), EngineError> {
         let now = self.now;
         let refuse = |text: &str| Err(EngineError::Conflict(format!("the message cannot be moved now: {text}")));
@@ -96,16 +94,21 @@ impl State {
                 "it is in flight, or waits for a delay to end, or, in a FIFO queue, stands behind others of its group: redrive those first",
             );
         };
-        let item = Item { delivery, chunk };
-        match self.carry_one(id, Moving::Redriven { to, number: 0 }, item, body) {
-            Ok(()) => Ok(()),
-            Err((moved, again)) => {
+        let (item, moving) = (Item { delivery, chunk }, Moving::Redriven { to, number: 0 });
+        let moves = if asked.dry_run {
+            let moves = self.target(id, moving, &item).map(drop);
+            self.give_back(id, &[item.delivery.handle]);
+            moves
+        } else {
+            self.carry_one(id, moving, item, asked.body.as_deref()).map_err(|(moved, again)| {
                 self.put_back(moved, again);
-                refuse(match again {
-                    Again::Yes => "its queue is full",
-                    Again::No => "there is no queue that it came from: give one (to)",
-                })
-            }
+                again
+            })
+        };
+        match moves {
+            Ok(()) => Ok(()),
+            Err(Again::Yes) => refuse("its queue is full"),
+            Err(Again::No) => refuse("there is no queue that it came from: give one (to)"),
         }
     }
 }

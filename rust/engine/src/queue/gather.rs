@@ -44,6 +44,15 @@ impl Want {
         matches!(self.purpose, Purpose::Answer { .. })
     }
 
+    pub(super) fn is_burial(&self) -> bool {
+        matches!(self.purpose, Purpose::Move(Moving::Buried))
+    }
+
+    /// Want one more, after the others.
+    pub(super) fn then(&mut self, delivery: Delivery) {
+        self.missing.push_back(delivery);
+    }
+
     pub(super) fn into_waiter(self) -> Option<Waiter> {
         match self.purpose {
             Purpose::Answer { waiter, .. } => Some(waiter),
@@ -86,10 +95,20 @@ impl State {
                     let queue = &mut self.queues.entries[id];
                     let backoff = forebay_core::stream::face::Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
                     queue.machine.completed(&[delivery.handle], &Outcome::Success, &backoff, &now);
+                    if let Purpose::Move(moving) = &want.purpose {
+                        self.move_ended(id, moving);
+                    }
                 }
                 Content::There => {
                     self.read_messages(id, &want.missing);
+                    let found = std::mem::take(&mut want.found);
+                    let Purpose::Move(moving) = want.purpose else {
+                        self.queues.entries[id].wants.push_back(Want { found, ..want });
+                        return None;
+                    };
                     self.queues.entries[id].wants.push_back(want);
+                    // What moves need not wait for what moves after it.
+                    self.carry(id, &moving, found);
                     return None;
                 }
             }
@@ -156,8 +175,9 @@ impl State {
         for chunk in chunks.into_iter().filter(|_| !queue.is_deleted) {
             self.queues.shelf.put(log, chunk);
         }
-        let wants = std::mem::take(&mut self.queues.entries[id].wants);
-        for want in wants {
+        // One by one: those that are not looked at yet must be seen by what follows from the others.
+        for _ in 0..self.queues.entries[id].wants.len() {
+            let Some(want) = self.queues.entries[id].wants.pop_front() else { break };
             // Whoever waits for another read is not looked at: there may be a thousand of them.
             let waits_on =
                 |number: u64| !(from..end).contains(&number) && self.queues.entries[id].is_being_read(number);

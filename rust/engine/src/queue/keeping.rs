@@ -28,7 +28,11 @@ impl State {
         span.saturating_sub(left) > GONE_MIN + GONE_FOR_EACH * left
     }
 
-    fn keep_stragglers(&mut self, id: QueueId) -> Result<(), StoreError> {
+    pub(super) fn keep_stragglers(&mut self, id: QueueId) -> Result<(), StoreError> {
+        // A move may yet be refused: nothing is passed before it is durable.
+        if self.queues.entries[id].moving > 0 {
+            return Ok(());
+        }
         let mut bytes = 0;
         self.queues.entries[id].gone.advance();
         while bytes < BYTES_MAX && self.is_sparse(id) {
@@ -42,17 +46,23 @@ impl State {
                 if queue.gone.is(number) {
                     continue;
                 }
-                let record = chunk.record(number);
-                let mut alone = Chunk::starting_at(number);
-                alone.push_traced(record.key, record.data, 0, record.arrival_ms, record.trace);
-                bytes += alone.body().len();
+                let row = kept_row(chunk, number);
+                bytes += row.len();
                 queue.kept.insert(number);
                 queue.gone.mark(number);
-                self.pending.set(Table::MessageKept, message_key(log, number), alone.body().to_vec());
+                self.pending.set(Table::MessageKept, message_key(log, number), row);
             }
             self.queues.entries[id].gone.advance();
             self.settle_queue(id);
         }
         Ok(())
     }
+}
+
+/// A message as its row has it: a chunk of its own.
+pub(super) fn kept_row(chunk: &Chunk, number: u64) -> Vec<u8> {
+    let record = chunk.record(number);
+    let mut alone = Chunk::starting_at(number);
+    alone.push_traced(record.key, record.data, 0, record.arrival_ms, record.trace);
+    alone.body().to_vec()
 }

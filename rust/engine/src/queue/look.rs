@@ -61,6 +61,16 @@ pub(crate) struct Quest {
     pub(crate) id: u128,
 }
 
+/// Bytes that one more message costs a look: its whole chunk, which is perhaps read for it, once.
+fn looked_through(chunk: &Chunk, seen: &mut Option<u64>) -> usize {
+    let is_new = seen.replace(chunk.first()) != Some(chunk.first());
+    if is_new {
+        chunk.body().len()
+    } else {
+        0
+    }
+}
+
 impl Life {
     pub(crate) fn add(&mut self, other: Self) {
         self.facts.extend(other.facts);
@@ -73,15 +83,16 @@ impl State {
     /// `queue.peek`: messages as they stand there, oldest first.
     pub(super) fn peek(&mut self, peek: &Peek) -> Result<Done, EngineError> {
         let id = self.queue_id(&peek.name)?;
-        let (mut messages, mut bytes, mut from) = (Vec::new(), 0, peek.after.map_or(0, |after| after + 1));
-        let limit = peek.limit.clamp(1, LOOK_MAX);
+        let (mut messages, mut bytes, mut from) =
+            (Vec::new(), 0, peek.after.map_or(0, |after| after.saturating_add(1)));
+        let (limit, mut seen) = (peek.limit.clamp(1, LOOK_MAX), None);
         while let Some(number) = self.next_left(id, from) {
             if messages.len() >= limit || bytes > LOOK_BYTES_MAX {
                 return Ok(Done::at_once(json!({ "messages": messages, "next": from.checked_sub(1) })));
             }
             from = number + 1;
             if let Some(chunk) = self.message_chunk(id, number)? {
-                bytes += chunk.record(number).data.len();
+                bytes += looked_through(&chunk, &mut seen);
                 messages.push(self.message_shown(id, number, chunk));
             }
         }
@@ -273,7 +284,7 @@ impl State {
 
     /// Look for the message with an id through one portion of a queue.
     pub(super) fn look_for(&mut self, queue: QueueId, id: u128, from: u64) -> Result<Found, StoreError> {
-        let (mut from, mut bytes) = (from, 0);
+        let (mut from, mut bytes, mut seen) = (from, 0, None);
         for _ in 0..SEARCHED_MAX {
             let Some(number) = self.next_left(queue, from) else { return Ok(Found::Nowhere) };
             if bytes > LOOK_BYTES_MAX {
@@ -281,7 +292,7 @@ impl State {
             }
             from = number + 1;
             let Some(chunk) = self.message_chunk(queue, number)? else { continue };
-            bytes += chunk.record(number).data.len();
+            bytes += looked_through(&chunk, &mut seen);
             if Message::of(&chunk.record(number)).is_some_and(|message| message.id == id) {
                 return Ok(Found::Here(number, chunk));
             }

@@ -9,6 +9,7 @@ use forebay_core::stream::face::Backoff;
 
 use super::batch::{Item, QueueSource};
 use super::gather::Purpose;
+use super::keeping::kept_row;
 use super::message::Message;
 use super::{message_key, QueueId};
 use crate::commits::Pending;
@@ -50,7 +51,7 @@ pub(crate) struct Moved {
     source: Arc<QueueSource>,
     item: Item,
     moving: Moving,
-    /// It stood in a row instead of the log.
+    /// It stood in a row instead of the log when it became part of a commit.
     was_kept: bool,
 }
 
@@ -59,18 +60,22 @@ impl State {
     pub(super) fn bury(&mut self, id: QueueId, number: u64, receive_count: u32) {
         let handle = Handle { number, receipt: 0 };
         let delivery = Delivery { handle, receive_count, first_received_ms: 0, alone: false };
-        self.fetch(id, vec![delivery], Purpose::Move(Moving::Buried));
+        // Out of a FIFO queue none passes an earlier one that is still being read.
+        let queue = &mut self.queues.entries[id];
+        let before = if queue.row.is_fifo() { queue.wants.iter_mut().find(|want| want.is_burial()) } else { None };
+        match before {
+            Some(want) => want.then(delivery),
+            None => self.fetch(id, vec![delivery], Purpose::Move(Moving::Buried)),
+        }
     }
 
     /// The contents of messages that move are at hand.
     pub(super) fn carry(&mut self, from: QueueId, moving: &Moving, items: Vec<Item>) {
-        if items.is_empty() {
-            self.move_ended(from, moving);
-        }
-        for item in items {
-            if let Err((moved, again)) = self.carry_one(from, *moving, item, None) {
-                self.put_back(moved, again);
-            }
+        let carried = items.into_iter().map(|item| self.carry_one(from, *moving, item, None));
+        let refused: Vec<(Moved, Again)> = carried.filter_map(Result::err).collect();
+        // Afterwards, since whatever is served then may have more to move.
+        for (moved, again) in refused {
+            self.put_back(moved, again);
         }
     }
 
@@ -83,9 +88,8 @@ impl State {
         body: Option<&str>,
     ) -> Result<(), (Moved, Again)> {
         let queue = &self.queues.entries[from];
-        let was_kept = queue.kept.contains(&item.delivery.handle.number);
-        let moved = Moved { from, source: queue.source.clone(), item, moving, was_kept };
-        let to = match self.target(&moved) {
+        let moved = Moved { from, source: queue.source.clone(), item, moving, was_kept: false };
+        let to = match self.target(from, moving, &moved.item) {
             Ok(to) => to,
             Err(again) => return Err((moved, again)),
         };
@@ -101,13 +105,17 @@ impl State {
         Ok(())
     }
 
-    /// Where a message goes, if there is such a queue and it has room.
-    fn target(&self, moved: &Moved) -> Result<QueueId, Again> {
-        let from = &self.queues.entries[moved.from].row;
-        let to = match moved.moving {
+    /// Where a message goes, if there is such a queue, it has room, and none that came back since then must go first.
+    pub(super) fn target(&self, from: QueueId, moving: Moving, item: &Item) -> Result<QueueId, Again> {
+        let message = item.message();
+        if self.queues.entries[from].machine.is_behind(item.delivery.handle.number, message.group) {
+            return Err(Again::Yes);
+        }
+        let from = &self.queues.entries[from].row;
+        let to = match moving {
             Moving::Buried => from.dead_letter_queue.as_ref().and_then(|name| self.queues.names.get(name)).copied(),
             Moving::Redriven { to: Some(to), .. } => Some(to),
-            Moving::Redriven { to: None, .. } => self.queues.names.get(moved.item.message().source).copied(),
+            Moving::Redriven { to: None, .. } => self.queues.names.get(message.source).copied(),
         };
         let takes_it = |to: &QueueId| {
             // Deleted meanwhile: a redrive that was cancelled may still read what it took up.
@@ -121,7 +129,7 @@ impl State {
     }
 
     /// A moving message is part of a commit: what it was here is removed in the same one.
-    pub(super) fn leave(&mut self, moved: &Moved, pending: &mut Pending) {
+    pub(super) fn leave(&mut self, moved: &mut Moved, pending: &mut Pending) {
         let queue = &mut self.queues.entries[moved.from];
         let (log, number) = (queue.log(), moved.item.delivery.handle.number);
         queue.moving += 1;
@@ -132,7 +140,8 @@ impl State {
         if queue.stated.remove(&number) {
             pending.remove(Table::MessageState, message_key(log, number));
         }
-        if queue.kept.remove(&number) {
+        moved.was_kept = queue.kept.remove(&number);
+        if moved.was_kept {
             pending.remove(Table::MessageKept, message_key(log, number));
         }
         if !std::mem::replace(&mut queue.is_settled, true) {
@@ -181,8 +190,8 @@ impl State {
             queue.stated.insert(number);
             self.pending.cancel(Table::MessageState, message_key(log, number));
             if moved.was_kept {
-                let body = moved.item.chunk.body().to_vec();
-                self.pending.set(Table::MessageKept, message_key(log, number), body);
+                let row = kept_row(&moved.item.chunk, number);
+                self.pending.set(Table::MessageKept, message_key(log, number), row);
                 self.queues.entries[moved.from].kept.insert(number);
             }
             self.settle_queue(moved.from);

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use forebay_core::queue::dedup::Key;
 
 use super::bound::Bound;
+use super::message::{message_id, rename};
 use super::moves::Moved;
 use crate::chunk::RecordView;
 use crate::error::Waiter;
-use crate::history::publications::Published;
 use crate::trace::kept;
 
 /// Who sends.
 pub(crate) enum Sender {
     /// Somebody who is told the messages' ids, or that nothing was accepted.
     Caller(Waiter),
-    /// Somebody who publishes to a topic, and is told when everything that comes of it is written; one of the messages brings what
-    /// is to be remembered of it.
-    Publisher(Option<Box<Published>>),
+    /// Somebody who publishes to a topic, and is told when everything that comes of it is written.
+    Publisher,
     /// The engine: this is written in the commit that writes the message, and not before. On a full disk both wait.
     Bound(Bound),
     /// The engine: the message leaves another queue in the commit that writes it.
@@ -48,9 +47,15 @@ impl Outgoing {
         self.ids.first().copied().unwrap_or_default()
     }
 
-    /// The same message of a publication, bringing what is to be remembered of that.
-    pub(crate) fn telling(self, published: Published) -> Self {
-        Self { sender: Sender::Publisher(Some(Box::new(published))), ..self }
+    /// What was to be before it may be refused: its numbers are others then, and its ids must lead there. Gives them, by those before.
+    pub(super) fn renumber(&mut self, seed: u64, first: u64) -> Vec<(u128, u128)> {
+        let numbered = self.packed.iter_mut().zip(&mut self.ids).zip(first..);
+        let name = |((packed, id), number): ((&mut Packed, &mut u128), u64)| {
+            let name = message_id(seed, number);
+            rename(&mut packed.data, name);
+            (std::mem::replace(id, name), name)
+        };
+        numbered.map(name).collect()
     }
 
     /// The same by the engine's own doing.

@@ -13,6 +13,7 @@ use super::{QueueId, NO_QUEUE};
 use crate::commits::Pending;
 use crate::error::EngineError;
 use crate::port::Table;
+use crate::redrives::{check_rate, spacing_ns};
 use crate::state::{State, Timer};
 
 /// Most messages of one redrive under way.
@@ -82,13 +83,22 @@ pub(super) struct Task {
     homeless: Vec<Handle>,
     spacing_ns: u64,
     next_ns: u64,
+    /// Why nothing moves at present.
+    waits_for: Option<String>,
 }
 
 impl Task {
     fn new(to: Option<QueueId>, row: &RedriveRow, now_ns: u64) -> Self {
-        let spacing_ns = row.rate.map_or(0, |rate| (1e9 / rate) as u64);
-        let (number, left) = (row.number, row.left());
-        Self { number, to, left, under_way: 0, homeless: Vec::new(), spacing_ns, next_ns: now_ns }
+        Self {
+            number: row.number,
+            to,
+            left: row.left(),
+            under_way: 0,
+            homeless: Vec::new(),
+            spacing_ns: spacing_ns(row.rate),
+            next_ns: now_ns,
+            waits_for: None,
+        }
     }
 
     pub(super) fn goes_to(&self, id: QueueId) -> bool {
@@ -105,6 +115,7 @@ impl State {
         to: Option<String>,
         rate: Option<f64>,
     ) -> Result<u64, EngineError> {
+        check_rate(rate)?;
         let target = self.redrive_target(from, to.as_deref())?;
         let row = &self.queues.entries[from].row;
         if self.queues.tasks.contains_key(&from) {
@@ -112,9 +123,6 @@ impl State {
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time. (queue {:?})",
                 row.name
             )));
-        }
-        if rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
-            return Err(EngineError::Invalid(format!("rate is {}: allowed is a number above 0", rate.unwrap_or(0.0))));
         }
         let messages = self.queues.entries[from].machine.depth().visible;
         if messages > 0 {
@@ -215,7 +223,11 @@ impl State {
 
     /// How the redrive under way stands, or how the last one ended.
     pub(super) fn redrive_shown(&self, id: QueueId) -> Option<Value> {
-        self.queues.entries[id].row.redrive.as_ref().map(RedriveRow::shown)
+        let mut shown = self.queues.entries[id].row.redrive.as_ref().map(RedriveRow::shown)?;
+        if let Some(reason) = self.queues.tasks.get(&id).and_then(|task| task.waits_for.as_ref()) {
+            shown["waits_for"] = reason.as_str().into();
+        }
+        Some(shown)
     }
 
     /// A message of a redrive is part of a commit (1), or is not after all (-1).
@@ -245,6 +257,7 @@ impl State {
             (Some(task), Again::Yes) => {
                 task.next_ns = task.next_ns.max(until_ns);
                 task.left += 1;
+                task.waits_for = Some("room where the messages go, or on the disk".into());
             }
             (None, _) => {}
         }
@@ -311,14 +324,20 @@ impl State {
                 return false;
             }
         };
+        task.waits_for = None;
         task.left = task.left.saturating_sub(deliveries.len() as u64);
         task.under_way += deliveries.len() as u32;
-        task.next_ns = task.next_ns.max(now.mono_ns) + task.spacing_ns;
+        task.next_ns = task.next_ns.max(now.mono_ns).saturating_add(task.spacing_ns);
         let moving = Moving::Redriven { to: task.to, number: task.number };
         self.carry_out_queue(id);
-        for delivery in deliveries {
+        if self.queues.entries[id].row.is_fifo() {
+            // Together, for their order.
+            self.fetch(id, deliveries, Purpose::Move(moving));
+        } else {
             // One by one: what is not at hand holds up no other.
-            self.fetch(id, vec![delivery], Purpose::Move(moving));
+            for delivery in deliveries {
+                self.fetch(id, vec![delivery], Purpose::Move(moving));
+            }
         }
         true
     }
@@ -335,9 +354,16 @@ impl State {
         let waits_for_others = is_held_up && (depth.in_flight > homeless || depth.delayed > 0);
         if waits_for_others {
             task.next_ns = self.now.mono_ns + AGAIN_NS;
+            let in_flight = depth.in_flight - homeless.min(depth.in_flight);
+            task.waits_for = Some(format!("{in_flight} messages in flight and {} delayed", depth.delayed));
             self.timers.push(task.next_ns, Timer::Moves);
         } else if is_over_limit {
             let reason = format!("{homeless} messages came from no queue that there is, and no more can be in flight: give them one (to)");
+            self.end_redrive(id, Some(reason));
+        } else if homeless > 0 && depth.visible > 0 {
+            let reason = format!(
+                "{homeless} messages came from no queue that there is, and others of their groups stay behind them: give them one (to)"
+            );
             self.end_redrive(id, Some(reason));
         } else {
             self.end_redrive(id, None);

@@ -35,7 +35,7 @@ impl Before {
     }
 }
 
-fn damaged(what: &str) -> StoreError {
+pub(super) fn damaged(what: &str) -> StoreError {
     StoreError::Corrupt(format!("{what} cannot be read"))
 }
 

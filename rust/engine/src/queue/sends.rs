@@ -3,6 +3,7 @@
 //! Sends wait in their queue until the next commit takes them; only then do they get their numbers. On a full disk what a
 //! caller sent is refused, and what the engine itself has to send is given back to where it came from, or waits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forebay_core::queue::dedup::{Key, Offer, Row as IdRow, WINDOW_MS};
@@ -10,7 +11,7 @@ use forebay_core::queue::face::Sent;
 use sha2::{Digest, Sha256};
 
 use super::check::{check_entries, check_message, name_entry};
-use super::message::{message_id, pack_attributes, rename, Message, NewMessage};
+use super::message::{message_id, pack_attributes, Message, NewMessage};
 use super::moves::Moved;
 use super::outgoing::{Outgoing, Packed, Sender};
 use super::{message_key, QueueId};
@@ -81,7 +82,7 @@ impl State {
         carried: Carried<'_>,
     ) -> Result<Outgoing, EngineError> {
         let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), carried)?;
-        Ok(Outgoing { packed, ids, sender: Sender::Publisher(None) })
+        Ok(Outgoing { packed, ids, sender: Sender::Publisher })
     }
 
     /// Send a message of one queue to another.
@@ -231,7 +232,7 @@ impl State {
         }
         commit.keys = ids.into_iter().map(|(key, _)| key).collect();
         writes.extend(commit.chunks.iter().map(|chunk| Write::Append { shard: log, chunk: chunk.clone() }));
-        for (_, _, sender) in &commit.senders {
+        for (_, _, sender) in &mut commit.senders {
             if let Sender::Move(moved) = sender {
                 self.leave(moved, pending);
             }
@@ -266,8 +267,12 @@ impl State {
             self.queues.entries[commit.queue].inbound -= u64::from(sender.is_engine());
             match sender {
                 Sender::Caller(waiter) => self.answer(waiter, Ok(ids_reply(&ids))),
-                Sender::Publisher(Some(published)) => self.history.publications.note(*published),
-                Sender::Publisher(None) | Sender::Bound(_) => {}
+                Sender::Bound(bound) => {
+                    if let Some(published) = bound.published {
+                        self.history.publications.note(*published);
+                    }
+                }
+                Sender::Publisher => {}
                 Sender::Move(moved) => self.moved(&moved, (log, number)),
             }
         }
@@ -277,17 +282,31 @@ impl State {
     /// A commit could not be written: its messages are not sent, and those that came after it must not be either.
     pub(crate) fn refuse_sends(&mut self, commits: Vec<SentCommit>, error: &StoreError) {
         let mut later = std::mem::take(&mut self.pending.sends);
+        let mut names = BTreeMap::new();
         for commit in commits {
             let id = commit.queue;
             later.retain(|&other| other != id);
-            self.sends_refused(Some(commit), id, error);
+            self.sends_refused(Some(commit), id, error, &mut names);
         }
         for id in later {
-            self.sends_refused(None, id, error);
+            self.sends_refused(None, id, error, &mut names);
+        }
+        for &id in &self.pending.sends {
+            for outgoing in &mut self.queues.entries[id].sends {
+                if let Sender::Bound(bound) = &mut outgoing.sender {
+                    bound.renamed(&names);
+                }
+            }
         }
     }
 
-    fn sends_refused(&mut self, commit: Option<SentCommit>, id: QueueId, error: &StoreError) {
+    fn sends_refused(
+        &mut self,
+        commit: Option<SentCommit>,
+        id: QueueId,
+        error: &StoreError,
+        names: &mut BTreeMap<u128, u128>,
+    ) {
         let queue = &mut self.queues.entries[id];
         queue.next = queue.durable;
         let later = std::mem::take(&mut queue.sends);
@@ -317,14 +336,13 @@ impl State {
             queue.inbound -= u64::from(outgoing.sender.is_engine());
             match outgoing.sender {
                 Sender::Caller(waiter) => self.answer(waiter, Err(error.clone().into())),
-                Sender::Publisher(_) => {}
+                Sender::Publisher => {}
                 Sender::Bound(bound) => {
                     bound.part(&mut self.pending);
-                    // What was before it may be refused: its number is another one then, and its id must lead there.
                     let (first, seed) = (self.queues.entries[id].unsent(), self.queues.entries[id].row.seed);
-                    let numbered = outgoing.packed.iter_mut().zip(first..);
-                    numbered.for_each(|(packed, number)| rename(&mut packed.data, message_id(seed, number)));
-                    self.queue_outgoing(id, Outgoing { sender: Sender::Bound(bound), ..outgoing });
+                    let mut again = Outgoing { sender: Sender::Bound(bound), ..outgoing };
+                    names.extend(again.renumber(seed, first));
+                    self.queue_outgoing(id, again);
                 }
                 Sender::Move(moved) => self.move_refused(moved, was_taken),
             }
@@ -347,6 +365,10 @@ impl State {
     pub(super) fn forget_ids(&mut self, id: QueueId) {
         let now = self.now;
         let queue = &mut self.queues.entries[id];
+        // Those of a clock that was ahead are as old as can be told: now they begin to age.
+        for (written_ms, _) in &mut queue.id_rows {
+            *written_ms = now.wall_ms.min(*written_ms);
+        }
         // Two windows: an id of a process whose clock was ahead is remembered for one from the restart on.
         while queue.id_rows.front().is_some_and(|(written_ms, _)| written_ms + 2 * WINDOW_MS < now.wall_ms) {
             let Some((_, number)) = queue.id_rows.pop_front() else { break };

@@ -125,7 +125,7 @@ impl State {
         if queue.is_deleted {
             return;
         }
-        // A move may yet be refused: before it is durable nothing is trimmed but what a purge has passed.
+        // A move may yet be refused: before it is durable nothing is trimmed but what was passed before it.
         let low = if queue.moving == 0 { queue.gone.advance() } else { queue.gone.low() };
         if low > queue.trimmed {
             queue.trimmed = low;

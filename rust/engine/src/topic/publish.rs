@@ -81,13 +81,9 @@ impl State {
         match accepted {
             Ok(copies) => {
                 let id = format!("\"{}\"", uuid_text(copies.published.id)).into_bytes();
-                let mut messages = copies.messages.into_iter();
-                match messages.next() {
-                    // Remembered when it is durable: what a full disk refuses was not published.
-                    Some((queue, first)) => self.queue_outgoing(queue, first.telling(copies.published)),
-                    None => self.history.publications.note(copies.published),
-                }
-                for (queue, outgoing) in messages {
+                // Remembered when it is durable: what a full disk refuses was not published.
+                self.pending.published.push(copies.published);
+                for (queue, outgoing) in copies.messages {
                     self.queue_outgoing(queue, outgoing);
                 }
                 self.pending.bytes += copies.events.iter().map(Accepted::bytes).sum::<usize>();
@@ -118,16 +114,17 @@ impl State {
                 "the filter policies of topic {topic:?} let this through to no subscription that it may go to"
             )));
         }
-        self.history.publications.note(copies.published);
-        let bound = Bound { rows, events: copies.events };
+        let bound = Bound { rows, events: copies.events, published: None };
         let mut messages = copies.messages.into_iter();
         match messages.next() {
             None => {
+                self.history.publications.note(copies.published);
                 self.write_bound(&bound);
                 Ok(false)
             }
             Some((queue, first)) => {
                 // They wait for room together, so what is bound to one of them is bound to all.
+                let bound = Bound { published: Some(Box::new(copies.published)), ..bound };
                 self.queue_outgoing(queue, first.bound_to(bound));
                 for (queue, outgoing) in messages {
                     self.queue_outgoing(queue, outgoing.bound_to(Bound::default()));

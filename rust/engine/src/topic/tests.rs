@@ -2,11 +2,13 @@
 
 use serde_json::{json, Value};
 
+use super::publish::Publication;
 use crate::attempts::{Settled, Task};
 use crate::error::{EngineError, Waiter};
 use crate::port::StoreError;
 use crate::rig::{queue, Rig, SECOND};
 use crate::store::fault::{Fault, Repeat};
+use crate::trace::Carried;
 
 /// A topic with two queues and a function.
 fn published() -> Rig {
@@ -193,4 +195,43 @@ fn what_became_of_a_publication_is_told_by_its_id_and_by_those_of_its_copies() {
     assert_eq!((&message["facts"][0]["publication"], &message["kept"][0]["queue"]), (&id, &json!("q1")));
     let request = facts.iter().find(|fact| fact["function"] == "f").unwrap();
     assert_eq!(whats(&rig.json("why", &json!({ "id": request["id"] })))[..2], ["published", "accepted"]);
+}
+
+/// One to functions alone was remembered at once, and stayed when it was refused.
+#[test]
+fn what_a_full_disk_refused_is_remembered_by_no_id() {
+    let mut rig = with_functions(Rig::new());
+    rig.json("topic.declare", &json!({"name": "t"}));
+    rig.json("topic.subscribe", &json!({"name": "t", "function": "f"}));
+    let remembered = |rig: &Rig| rig.engine.with(|state| state.history.publications.len());
+    rig.fill_disk();
+    assert!(rig.publish("refused").is_err());
+    assert_eq!(remembered(&rig), 0);
+    rig.store.mend();
+    rig.advance(SECOND);
+    rig.publish("taken").unwrap();
+    assert_eq!(remembered(&rig), 1);
+}
+
+/// Their ids were remembered as they were before the messages waited for room, when others had those numbers.
+#[test]
+fn copies_that_waited_for_room_are_found_by_the_ids_that_they_have_then() {
+    let mut rig = published();
+    rig.fill_disk();
+    let refused = json!({"name": "q2", "messages": [{"body": "refused"}]}).to_string();
+    rig.engine.with(|state| {
+        let ask = Waiter::Call(Box::new(|answer| assert!(answer.is_err())));
+        state.queue_exchange("queue.send", refused.as_bytes(), ask);
+        let publication = Publication { message: "waits".into(), ..Publication::default() };
+        state.tell_topic("t", &publication, Carried::default(), Vec::new()).unwrap();
+    });
+    rig.advance(SECOND);
+    rig.store.mend();
+    (0..3).for_each(|_| rig.advance(SECOND));
+    assert_eq!([rig.told("q1"), rig.told("q2")], [["waits"], ["waits"]]);
+    for queue in ["q1", "q2"] {
+        let page = rig.json("queue.peek", &json!({"name": queue, "limit": 1}));
+        let life = rig.json("why", &json!({"id": page["messages"][0]["messageId"]}));
+        assert_eq!(life["facts"][0]["what"], "published", "{queue}: {life}");
+    }
 }

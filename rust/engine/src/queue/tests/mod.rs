@@ -1,6 +1,7 @@
 //! What an engine does with queues, seen from inside: rows bound to messages, stragglers, logs that shrink.
 
 mod deleting;
+mod moving;
 mod redriving;
 
 use serde_json::{json, Value};
@@ -85,7 +86,7 @@ fn a_bound_row_and_its_message_are_durable_together_or_not_at_all() {
     rig.store.fail(1, Fault::Full, Repeat::Always);
     rig.engine.with(|state| {
         state
-            .queue_send("q", &message("told"), Carried::default(), Sender::Bound(Bound { rows, events: Vec::new() }))
+            .queue_send("q", &message("told"), Carried::default(), Sender::Bound(Bound { rows, ..Bound::default() }))
             .unwrap();
     });
     rig.advance(SECOND);

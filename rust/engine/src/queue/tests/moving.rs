@@ -1,0 +1,246 @@
+//! Messages on their way between queues: none is lost to a sweep or a full disk, and a FIFO group keeps its order.
+
+use serde_json::json;
+
+use crate::port::Store as _;
+use crate::port::Table;
+use crate::rig::{queue, Rig, SECOND};
+use crate::store::fault::{Fault, Repeat};
+
+/// A queue whose messages are dead letters after one receive, and the queue that they go to.
+fn with_dead_letters(name: &str, dead: &str) -> Rig {
+    let rig = Rig::new();
+    rig.declare(dead);
+    let mut source = queue(name);
+    (source["dead_letter_queue"], source["maximum_receive_count"]) = (json!(dead), json!(1));
+    rig.json("queue.declare", &source);
+    rig
+}
+
+/// Send to group g, in a chunk of its own.
+fn send_in_order(rig: &mut Rig, queue: &str, bodies: &[&str]) {
+    for body in bodies {
+        let message = json!({"body": body, "group_id": "g"});
+        let _until_durable = rig.ask("queue.send", &json!({"name": queue, "messages": [message]}));
+        rig.advance(SECOND);
+    }
+}
+
+fn receive_for_a_second(rig: &Rig, queue: &str) -> usize {
+    let asked = json!({"name": queue, "maximum": 10, "visibility_timeout_ms": 1_000});
+    rig.json("queue.receive", &asked).as_array().unwrap().len()
+}
+
+fn bodies(rig: &Rig, queue: &str) -> Vec<String> {
+    rig.receive(queue).into_iter().map(|(body, _)| body).collect()
+}
+
+/// What was at hand went before what had to be read.
+#[test]
+fn a_redrive_keeps_the_order_of_a_fifo_group_that_is_partly_on_disk() {
+    let mut rig = Rig::new();
+    rig.declare("dead.fifo");
+    rig.declare("q.fifo");
+    send_in_order(&mut rig, "dead.fifo", &["a", "b"]);
+    let mut rig = rig.reopened();
+    send_in_order(&mut rig, "dead.fifo", &["c", "d"]);
+    let _until_durable = rig.ask("queue.redrive", &json!({"name": "dead.fifo", "to": "q.fifo"}));
+    (0..3).for_each(|_| rig.advance(SECOND));
+    assert_eq!(bodies(&rig, "q.fifo"), ["a", "b", "c", "d"]);
+    let redrive = rig.json("queue.describe", &json!({"name": "dead.fifo"}))["redrive"].clone();
+    assert_eq!((&redrive["status"], &redrive["moved"]), (&json!("COMPLETED"), &json!(4)));
+}
+
+/// Each was fetched by itself: the second was at hand and arrived first.
+#[test]
+fn dead_letters_of_a_fifo_group_arrive_in_order_when_the_first_has_to_be_read() {
+    let mut rig = with_dead_letters("q.fifo", "dead.fifo");
+    send_in_order(&mut rig, "q.fifo", &["a", "b", "c"]);
+    assert_eq!(receive_for_a_second(&rig, "q.fifo"), 3);
+    rig.engine.with(|state| {
+        let log = state.queues.entries[state.queue_id("q.fifo").unwrap()].log();
+        state.queues.shelf.trim(log, 1);
+        assert!(state.queues.shelf.find(log, 0).is_none() && state.queues.shelf.find(log, 1).is_some());
+    });
+    (0..3).for_each(|_| rig.advance(SECOND));
+    assert_eq!(bodies(&rig, "dead.fifo"), ["a", "b", "c"]);
+}
+
+/// The sweep let the low mark pass it; when its move was refused it was taken for purged.
+#[test]
+fn a_dead_letter_outlives_a_sweep_under_its_move_which_a_full_disk_then_refuses() {
+    let rig = with_dead_letters("q", "dead");
+    rig.send("q", ["x".to_owned()].into_iter()).unwrap();
+    assert_eq!(receive_for_a_second(&rig, "q"), 1);
+    let mut rig = rig.reopened_slowly();
+    rig.engine.with(|state| state.serve_queue(state.queue_id("q").unwrap()));
+    let moving = |rig: &Rig| rig.engine.with(|state| state.queues.entries[state.queue_id("q").unwrap()].moving);
+    for _ in 0..100 {
+        if moving(&rig) > 0 {
+            break;
+        }
+        rig.engine.disk_done();
+        rig.advance(SECOND / 20);
+    }
+    assert_eq!(moving(&rig), 1, "its move is with the disk");
+    rig.store.fail(1, Fault::Full, Repeat::Always);
+    rig.advance(31 * SECOND);
+    rig.engine.disk_done();
+    assert_eq!(moving(&rig), 0, "refused");
+    for _ in 0..8 {
+        rig.advance(SECOND / 4);
+        rig.engine.disk_done();
+    }
+    rig.store.mend();
+    let mut rig = rig.crashed();
+    (0..5).for_each(|_| rig.advance(SECOND));
+    let _buried = rig.receive("q");
+    rig.advance(SECOND);
+    assert_eq!((rig.visible("q"), rig.visible("dead")), (0, 1));
+}
+
+/// Redrive the one message that is left of a long log, and have it given a row of its own before or after it is carried; then the
+/// disk is full, and the process dies. What is found?
+fn redriven_while_it_is_kept(is_kept_first: bool) -> Vec<String> {
+    let mut rig = Rig::new();
+    rig.declare("dead");
+    rig.declare("q");
+    let mut held = String::new();
+    for round in 0..430 {
+        rig.send("dead", (0..10).map(|n| format!("{round}-{n}"))).unwrap();
+        for (body, receipt) in rig.receive("dead") {
+            if body == "0-3" {
+                held = receipt;
+            } else {
+                rig.delete("dead", &receipt);
+            }
+        }
+    }
+    let visible = json!({"name": "dead", "receipt_handle": held, "visibility_timeout_ms": 0});
+    rig.json("queue.change_visibility", &visible);
+    rig.store.fail(1, Fault::Full, Repeat::Always);
+    rig.engine.with(|state| {
+        let dead = state.queue_id("dead").unwrap();
+        if is_kept_first {
+            state.keep_stragglers(dead).unwrap();
+        }
+        state.begin_redrive(dead, Some("q".into()), None).unwrap();
+        state.send_moves();
+        if !is_kept_first {
+            state.keep_stragglers(dead).unwrap();
+        }
+        assert!(state.queues.entries[dead].kept.contains(&3));
+    });
+    rig.advance(SECOND / 2);
+    let mut rig = rig.crashed();
+    rig.store.mend();
+    (0..5).for_each(|_| rig.advance(SECOND));
+    let rig = rig.reopened();
+    [bodies(&rig, "dead"), bodies(&rig, "q")].concat()
+}
+
+/// Its row went with the refused move.
+#[test]
+fn a_message_that_is_kept_between_its_redrive_and_the_commit_outlives_a_full_disk() {
+    assert_eq!(redriven_while_it_is_kept(false), ["0-3"]);
+}
+
+/// Its row was then the whole chunk that it had stood in, and the store did not open.
+#[test]
+fn a_message_that_is_kept_before_its_redrive_outlives_a_full_disk_as_itself() {
+    assert_eq!(redriven_while_it_is_kept(true), ["0-3"]);
+}
+
+#[test]
+fn a_redrive_of_a_fifo_queue_fails_when_groups_stand_behind_what_came_from_no_queue() {
+    let mut rig = with_dead_letters("q.fifo", "dead.fifo");
+    send_in_order(&mut rig, "dead.fifo", &["stray"]);
+    send_in_order(&mut rig, "q.fifo", &["x"]);
+    assert_eq!(receive_for_a_second(&rig, "q.fifo"), 1);
+    (0..3).for_each(|_| rig.advance(SECOND));
+    assert_eq!(rig.visible("dead.fifo"), 2);
+    let _until_durable = rig.ask("queue.redrive", &json!({"name": "dead.fifo", "rate": 10.0}));
+    (0..5).for_each(|_| rig.advance(SECOND));
+    let redrive = rig.json("queue.describe", &json!({"name": "dead.fifo"}))["redrive"].clone();
+    assert_eq!((&redrive["status"], &redrive["left"]), (&json!("FAILED"), &json!(2)));
+    assert!(redrive["failure_reason"].as_str().unwrap().contains("stay behind them"), "{redrive}");
+    assert_eq!(bodies(&rig, "dead.fifo"), ["stray", "x"]);
+}
+
+/// It waited in silence.
+#[test]
+fn a_redrive_that_waits_says_for_what() {
+    let mut rig = Rig::new();
+    rig.declare("dead.fifo");
+    rig.declare("q.fifo");
+    send_in_order(&mut rig, "dead.fifo", &["a", "b"]);
+    let held = rig.json("queue.receive", &json!({"name": "dead.fifo", "maximum": 1}));
+    let _until_durable = rig.ask("queue.redrive", &json!({"name": "dead.fifo", "to": "q.fifo"}));
+    rig.advance(SECOND);
+    let redrive = |rig: &Rig| rig.json("queue.describe", &json!({"name": "dead.fifo"}))["redrive"].clone();
+    assert_eq!(redrive(&rig)["waits_for"], "1 messages in flight and 0 delayed");
+    rig.delete("dead.fifo", held[0]["receiptHandle"].as_str().unwrap());
+    (0..3).for_each(|_| rig.advance(SECOND));
+    assert_eq!((&redrive(&rig)["status"], &redrive(&rig)["waits_for"]), (&json!("COMPLETED"), &json!(null)));
+}
+
+/// One of less than about 5e-11 overflowed, under the engine's lock.
+#[test]
+fn rates_of_a_redrive_out_of_range_are_refused() {
+    let rig = Rig::new();
+    rig.declare("dead");
+    rig.declare("q");
+    rig.send("dead", ["x".to_owned()].into_iter()).unwrap();
+    for rate in [-1.0, 0.0, 1e-12, 0.000_9, 1_000_001.0, 1e300] {
+        let refused = rig.asked("queue.redrive", &json!({"name": "dead", "to": "q", "rate": rate})).unwrap_err();
+        assert!(refused.to_string().contains("allowed is 0.001 to 1000000 a second"), "{refused}");
+    }
+    let _until_durable = rig.ask("queue.redrive", &json!({"name": "dead", "to": "q", "rate": 0.001}));
+    assert_eq!(rig.visible("q"), 1);
+}
+
+#[test]
+fn a_dry_run_says_what_the_move_itself_would_say() {
+    let mut rig = Rig::new();
+    rig.declare("dead");
+    rig.declare("q");
+    rig.send("dead", ["stray".to_owned()].into_iter()).unwrap();
+    let page = rig.json("queue.peek", &json!({"name": "dead", "limit": 1}));
+    let id = page["messages"][0]["messageId"].clone();
+    let mut source = queue("source");
+    (source["dead_letter_queue"], source["maximum_receive_count"]) = (json!("dead"), json!(1));
+    rig.json("queue.declare", &source);
+    let asked = |to: Option<&str>, dry_run: bool| json!({"name": "dead", "id": id, "to": to, "dry_run": dry_run});
+    let told =
+        |rig: &Rig, to, dry_run| rig.asked("queue.redrive_message", &asked(to, dry_run)).map_err(|e| e.to_string());
+    assert!(told(&rig, None, true).unwrap_err().contains("no queue that it came from"));
+    assert_eq!(told(&rig, None, true), told(&rig, None, false));
+    assert_eq!(told(&rig, Some("q"), true).unwrap()["redriven"], 1);
+    assert_eq!(rig.receive("dead").len(), 1, "it is as it was");
+    assert!(told(&rig, Some("q"), true).unwrap_err().contains("it is in flight"));
+    rig.advance(SECOND);
+}
+
+#[test]
+fn looking_on_after_the_last_number_that_there_can_be_finds_nothing() {
+    let rig = Rig::new();
+    rig.declare("q");
+    rig.send("q", ["x".to_owned()].into_iter()).unwrap();
+    let page = rig.json("queue.peek", &json!({"name": "q", "limit": 1, "after": u64::MAX}));
+    assert_eq!(page, json!({"messages": [], "next": null}));
+}
+
+/// They stayed until the time had come that the clock had shown.
+#[test]
+fn rows_of_deduplication_ids_of_a_clock_that_was_ahead_go_when_those_of_others_do() {
+    let mut rig = Rig::new();
+    rig.declare("q.fifo");
+    rig.now.wall_ms += 86_400_000;
+    send_in_order(&mut rig, "q.fifo", &["a", "b"]);
+    rig.now.wall_ms -= 86_400_000;
+    let rows = |rig: &Rig| rig.store.reader().unwrap().scan(Table::Deduplication, &[], None, 10).unwrap().len();
+    rig.advance(SECOND);
+    assert_eq!(rows(&rig), 2);
+    (0..25).for_each(|_| rig.advance(30 * SECOND));
+    assert_eq!(rows(&rig), 0);
+}
