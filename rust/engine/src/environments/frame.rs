@@ -218,6 +218,9 @@ pub fn decode_batch(bytes: &[u8]) -> Option<(Records, Option<Window>)> {
         let key = rest.text()?;
         let length = rest.u32()? as usize;
         let data = rest.take(length)?;
+        if chunks.last().is_some_and(|chunk| position < chunk.end()) {
+            return None;
+        }
         // A gap, where a filter passed records over, begins a chunk of its own.
         if chunks.last().is_none_or(|chunk| chunk.end() != position) {
             chunks.push(Chunk::starting_at(position));
