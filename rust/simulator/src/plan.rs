@@ -96,6 +96,21 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    /// Whether an operator or fate does it at one moment; other faults come with the work.
+    pub fn is_act(self) -> bool {
+        !matches!(
+            self,
+            Self::Retention
+                | Self::Error
+                | Self::Timeout
+                | Self::NoAttempt
+                | Self::Report
+                | Self::Poison
+                | Self::Killer
+                | Self::Hand
+        )
+    }
+
     /// The fault of a name as it is printed.
     pub fn named(name: &str) -> Option<Self> {
         FAULTS.into_iter().find(|fault| fault.to_string() == name)

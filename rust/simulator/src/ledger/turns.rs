@@ -3,6 +3,10 @@
 //! Now and then the oldest work of each source is looked at that was never tried and could run: a record whose key and shard are free, the
 //! first message of its group, an event. The engine gives places in turns, and lanes, groups and events of a source theirs in order; so
 //! whatever it is, it must not stand there for long while others begin.
+//!
+//! A standard queue gives its messages in the order in which they became visible: one with a delay of its own stands behind all that
+//! was visible before, which may be a long backlog. So its time begins anew whenever something begins that was there already when it
+//! was first seen to be visible. What came later may not hold it up, nor may the work of others.
 
 use std::collections::VecDeque;
 
@@ -21,6 +25,10 @@ const OTHERS: u64 = 200;
 pub(super) struct Turn {
     /// Position, number or request.
     item: u128,
+    /// What is below this may go before it.
+    before: u128,
+    /// Something did, since it was looked at last.
+    gave_way: bool,
     since_ns: u64,
     /// Batches that had begun then.
     begun: u64,
@@ -28,9 +36,23 @@ pub(super) struct Turn {
 
 /// It is looked at; what has begun meanwhile is no matter any more.
 pub(super) fn begins(turn: &mut Option<Turn>, item: u128) {
-    if turn.is_some_and(|turn| turn.item == item) {
+    let Some(known) = turn else { return };
+    known.gave_way |= item < known.before;
+    if known.item == item {
         *turn = None;
     }
+}
+
+/// Now this is the oldest work of the source, and what may go before it. Gives the turn that is late.
+fn look_at(turn: &mut Option<Turn>, oldest: Option<(u128, u128)>, (now_ns, begun): (u64, u64)) -> Option<Turn> {
+    *turn = oldest.map(|(item, before)| match turn.filter(|turn| turn.item == item) {
+        Some(known) if !known.gave_way => known,
+        known => {
+            let before = known.map_or(before, |known| known.before);
+            Turn { item, before, gave_way: false, since_ns: now_ns, begun }
+        }
+    });
+    turn.filter(|turn| now_ns - turn.since_ns > WAITS_NS && begun - turn.begun > OTHERS)
 }
 
 impl Ledger {
@@ -38,11 +60,9 @@ impl Ledger {
     pub fn look_at_turns(&mut self, is_open: impl Fn(&str) -> bool, workers: &[(&str, &str)]) {
         let (now_ns, begun) = (self.now.time_ns, self.counts.batches);
         let mut late = None;
-        let mut look = |turn: &mut Option<Turn>, item: Option<u128>, whose: &str| {
-            let known = turn.filter(|turn| Some(turn.item) == item);
-            *turn = known.or(item.map(|item| Turn { item, since_ns: now_ns, begun }));
-            if known.is_some_and(|turn| now_ns - turn.since_ns > WAITS_NS && begun - turn.begun > OTHERS) {
-                late = known.map(|turn| (whose.to_owned(), turn));
+        let mut look = |turn: &mut Option<Turn>, item: Option<u128>, before: u128, whose: &str| {
+            if let Some(turn) = look_at(turn, item.map(|item| (item, before)), (now_ns, begun)) {
+                late = Some((whose.to_owned(), turn));
             }
         };
         for mapping in self.mappings.values_mut().filter(|mapping| !mapping.deleted && mapping.is_durable) {
@@ -56,7 +76,7 @@ impl Ledger {
                 let Some(progress) = mapping.progress.get_mut(&id) else { continue };
                 progress.follow(shard);
                 let item = progress.waits_for_turn(shard).filter(|_| is_free && is_open(&mapping.function));
-                look(&mut progress.turn, item.map(u128::from), &mapping.function);
+                look(&mut progress.turn, item.map(u128::from), 0, &mapping.function);
             }
         }
         let queues = &mut self.queues;
@@ -64,7 +84,8 @@ impl Ledger {
             let Some(log) = queues.names.get(*queue).and_then(|id| queues.logs.get_mut(id)) else { continue };
             let is_due = |name: u32| queues.messages[name as usize].is_due(now_ns, queues.clock_sets);
             let item = log.waits_for_turn(is_due).filter(|_| is_open(function));
-            look(&mut log.turn, item.map(u128::from), function);
+            let before = if log.is_fifo { 0 } else { log.entries.len() as u128 };
+            look(&mut log.turn, item.map(u128::from), before, function);
         }
         let events = &mut self.events;
         for (id, (line, turn)) in &mut events.lines {
@@ -74,7 +95,7 @@ impl Ledger {
             {
                 line.pop_front();
             }
-            look(turn, line.front().copied().filter(|_| is_open(function)), function);
+            look(turn, line.front().copied().filter(|_| is_open(function)), 0, function);
         }
         if let Some((whose, turn)) = late {
             let (waits_ns, others) = (now_ns - turn.since_ns, begun - turn.begun);
@@ -105,5 +126,38 @@ impl Log {
         let is_first = || self.groups.get(usize::from(entry.group)).and_then(VecDeque::front) == Some(&(number as u64));
         let is_busy = || self.busy.get(usize::from(entry.group)).is_some_and(|(_, count)| *count > 0);
         (!self.is_fifo || (is_first() && !is_busy())).then_some(number as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Message 18 of a queue becomes visible when 1000 messages are there; then one of these begins each second, and 20 of others'
+    /// batches. After how many seconds is it late?
+    fn late_after_s(begin: impl Fn(u64) -> u128, before: u128) -> Option<u64> {
+        let mut turn = None;
+        (0..100).find(|&second| {
+            let late = look_at(&mut turn, Some((18, before)), (second * 1_000_000_000, second * 20));
+            begins(&mut turn, begin(second));
+            late.is_some()
+        })
+    }
+
+    #[test]
+    fn a_delayed_message_stands_behind_all_that_was_visible_before_it_and_no_longer() {
+        assert_eq!(late_after_s(|second| 800 + u128::from(second), 1_000), None);
+        assert_eq!(late_after_s(|second| 990 + u128::from(second), 1_000), Some(31));
+    }
+
+    #[test]
+    fn a_message_that_later_ones_or_the_batches_of_others_hold_up_is_late() {
+        assert_eq!(late_after_s(|second| 1_000 + u128::from(second), 1_000), Some(21));
+        assert_eq!(late_after_s(|_| u128::MAX, 1_000), Some(21), "nothing of this queue begins");
+        assert_eq!(
+            late_after_s(|second| 800 + u128::from(second), 0),
+            Some(21),
+            "what keeps its order gives way to none"
+        );
     }
 }
