@@ -1,6 +1,6 @@
 //! What a crash leaves of messages.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use forebay_core::queue::face::Row;
@@ -192,9 +192,13 @@ impl Ledger {
             }
         }
         if may_lose {
-            // Numbers, and the ids made of them, are given to others.
-            queues.keys.retain(|_, name| queues.messages[*name as usize].place.is_some());
-            queues.by_id.retain(|_, name| queues.messages[*name as usize].place.is_some());
+            // Numbers that were lost, and the ids made of them, are given to others. What stands below them is known still: its
+            // deduplication id too, though it be gone.
+            let below = |(id, log): (&ShardId, &Log)| old.get(id).map(|old| &old[..old.len().min(log.entries.len())]);
+            let known: BTreeSet<u32> = queues.logs.iter().filter_map(below).flatten().map(|one| one.message).collect();
+            let is_known = |name: u32| known.contains(&name) || queues.messages[name as usize].place.is_some();
+            queues.keys.retain(|_, name| is_known(*name));
+            queues.by_id.retain(|_, name| is_known(*name));
         }
         if let Some((name, id, number, state)) = missing {
             let story = format!("message {name} was {state:?} at {number} of log {id}, and is gone after the crash");
