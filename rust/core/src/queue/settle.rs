@@ -132,8 +132,7 @@ impl QueueMachine {
                 continue;
             }
             if held.gone {
-                self.known.remove(&handle.number);
-                self.line.done(Pulled { number: handle.number, group: held.group });
+                self.gone_ends(handle.number, held);
             } else if has_failed {
                 broken.extend(held.group);
                 let retry = if counts { receive_count } else { 1 };
@@ -150,6 +149,29 @@ impl QueueMachine {
                 self.done(handle.number, held);
             }
         }
+    }
+
+    /// Messages that were received and that nobody was given: they wait again at once, as if they had not been received,
+    /// however they are held.
+    pub fn withdrawn(&mut self, batch: &[Handle], now: &Now) {
+        self.due(now);
+        let at_ms = self.timeline.at(now);
+        for &handle in batch {
+            let Some(known) = self.known.get(&handle.number).filter(|known| known.receipt == handle.receipt) else {
+                continue;
+            };
+            match known.place {
+                Place::Held(held) if held.gone => self.gone_ends(handle.number, held),
+                Place::Held(_) => self.give_back(handle.number, Back::Uncounted { at_ms }, now),
+                Place::Waiting { .. } => {}
+            }
+        }
+    }
+
+    /// A handler has let go of a message that was deleted or purged meanwhile.
+    fn gone_ends(&mut self, number: u64, held: Held) {
+        self.known.remove(&number);
+        self.line.done(Pulled { number, group: held.group });
     }
 
     fn retry_at(&self, handle: Handle, retry: u32, backoff: &Backoff, now: &Now) -> u64 {

@@ -253,12 +253,7 @@ impl State {
             return;
         }
         let now = self.now;
-        let queue = &mut self.queues.entries[id];
-        queue.machine.completed(handles, &Outcome::Interrupted, &NO_DELAY, &now);
-        for &handle in handles {
-            // Held for a time, with strict_lambda: `completed` leaves such ones where they are.
-            let _gone_or_not_held = queue.machine.change_visibility(handle, 0, &now);
-        }
+        self.queues.entries[id].machine.withdrawn(handles, &now);
         self.serve_queue(id);
     }
 

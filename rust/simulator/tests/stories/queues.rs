@@ -204,3 +204,33 @@ fn what_a_deleted_mapping_has_received_goes_back_when_the_disk_is_done_with_it()
     let depth = rig.told("queue.depth", &json!({"name": "q"})).unwrap();
     assert_eq!((&depth["visible"], &depth["in_flight"]), (&json!(1), &json!(0)));
 }
+
+/// Found by the simulator (seed 44): what a mapping with `strict_lambda` had received and nobody had begun went back counted when the
+/// mapping was paused. Where one receive is allowed it went to the dead letters, and no handler had seen it.
+#[test]
+fn what_no_handler_was_given_when_its_mapping_was_paused_counts_as_not_received() {
+    let mut rig = Rig::slow();
+    rig.register("function", "f", 1_000);
+    rig.told("queue.declare", &queue("dead")).unwrap();
+    let mut settings = queue("q");
+    (settings["dead_letter_queue"], settings["maximum_receive_count"]) = ("dead".into(), 1.into());
+    rig.told("queue.declare", &settings).unwrap();
+    rig.engine().start().unwrap();
+    rig.told("queue.send", &json!({"name": "q", "messages": [{"body": "m"}]})).unwrap();
+    let bound = json!({"queue": "q", "function": "f"});
+    let mapping = json!({"queue": "q", "function": "f", "batch_size": 1, "maximum_batching_window_ms": 0,
+        "report_batch_item_failures": false, "filters": [], "strict_lambda": true, "enabled": true});
+    let declared = rig.ask("mapping.declare", &mapping);
+    assert!(declared.heard().is_none() && rig.works().is_empty(), "it is received, and not durable");
+    rig.told("mapping.pause", &bound).unwrap();
+    assert!(rig.works().is_empty());
+    let visible = |rig: &Rig, name: &str| rig.told("queue.depth", &json!({ "name": name })).unwrap()["visible"].clone();
+    assert_eq!((visible(&rig, "q"), visible(&rig, "dead")), (json!(1), json!(0)));
+    rig.kill();
+    rig.register("function", "f", 1_000);
+    rig.told("queue.declare", &queue("dead")).unwrap();
+    rig.told("queue.declare", &settings).unwrap();
+    rig.engine().start().unwrap();
+    let received = rig.told("queue.receive", &json!({"name": "q", "maximum": 1})).unwrap();
+    assert_eq!(received[0]["attributes"]["ApproximateReceiveCount"], "1");
+}
