@@ -77,6 +77,8 @@ impl Ledger {
             self.counts.repeated += u64::from(state == State::Done);
             self.events.numbers.insert((queue, number), request);
             self.events.left += 1;
+            // What comes from now on stands behind all that is found.
+            self.events.lines.entry(queue).or_default().0.push_back(request);
             if !self.events.known.contains_key(&request) {
                 self.event_copied(queue, stored.payload);
             }
