@@ -87,7 +87,7 @@ asyncio.run(lived())
     ],
 )
 def test_a_directory_that_is_named_and_cannot_keep_memory_is_refused_and_not_passed_over(files, why, tmp_path):
-    """It was looked at memory every 0.1 s, and nothing said that the directory was of no use; some said that it was used."""
+    """Memory was looked at every 0.1 s, and nothing said that the directory was of no use; some said that it was used."""
     groups, why = tmp_path / "groups", why.format(tmp_path / "groups")
     groups.mkdir()
     for name, text in files.items():

@@ -53,17 +53,20 @@ pub(crate) enum Said {
 impl Said {
     /// A response as the caller gets it; one that nobody could read is the handler's error.
     pub(crate) fn returned(body: &[u8]) -> Self {
+        Self::checked(body).unwrap_or_else(|error| Self::unreadable(&error))
+    }
+
+    fn checked(body: &[u8]) -> Result<Self, serde_json::Error> {
         if body.is_empty() {
-            return Self::Returned(None);
+            return Ok(Self::Returned(None));
         }
-        match json::check(body) {
-            Ok(()) => Self::Returned(Some(body.to_vec())),
-            Err(error) => {
-                let text = format!("Unable to marshal response: it is not JSON: {error}");
-                let object = serde_json::json!({"errorMessage": text, "errorType": "Runtime.MarshalError"});
-                Self::Raised(object.to_string().into_bytes())
-            }
-        }
+        json::check(body).map(|()| Self::Returned(Some(body.to_vec())))
+    }
+
+    fn unreadable(error: &serde_json::Error) -> Self {
+        let text = format!("Unable to marshal response: it is not JSON: {error}");
+        let object = serde_json::json!({"errorMessage": text, "errorType": "Runtime.MarshalError"});
+        Self::Raised(object.to_string().into_bytes())
     }
 }
 
@@ -117,16 +120,27 @@ pub(crate) fn take(read: &mut Vec<u8>) -> Result<Option<Said>, String> {
     let kind = read[4];
     read.drain(..4 + length);
     if kind != RETURNED && !body.is_empty() {
-        serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|error| format!("no JSON: {error}"))?;
+        is_json(&body)?;
     }
     match kind {
         1 => Ok(Some(Said::Initialized)),
         2 => Ok(Some(Said::CannotStart(body))),
-        RETURNED => Ok(Some(Said::returned(&body))),
+        RETURNED => match Said::checked(&body) {
+            Ok(said) => Ok(Some(said)),
+            // Too deep, or with half a character, and whole all the same: the process goes on.
+            Err(error) if error.is_data() => Ok(Some(Said::unreadable(&error))),
+            // What is no JSON at all our runtime has not written. Its own answer may yet come, and must be nobody else's:
+            // the process has to end.
+            Err(error) => is_json(&body).map(|()| Some(Said::unreadable(&error))),
+        },
         4 => Ok(Some(Said::Raised(body))),
         5 => Ok(Some(Said::Measured(body))),
         other => Err(format!("a frame of kind {other}")),
     }
+}
+
+fn is_json(body: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).map(drop).map_err(|error| format!("no JSON: {error}"))
 }
 
 fn put_text(text: &str, out: &mut Vec<u8>) {
@@ -306,7 +320,9 @@ mod tests {
         assert!(read.is_empty());
         let mut read = [&[3, 0, 0, 0, 5][..], b"[]"].concat();
         assert_eq!(take(&mut read), Ok(Some(Said::Measured(b"[]".to_vec()))));
-        for nonsense in [&[0u8, 0, 0, 0][..], &[0xff; 5], &[1, 0, 0, 0, 9], &[2, 0, 0, 0, 4, b'{']] {
+        for nonsense in
+            [&[0u8, 0, 0, 0][..], &[0xff; 5], &[1, 0, 0, 0, 9], &[2, 0, 0, 0, 4, b'{'], &[2, 0, 0, 0, 3, b'{']]
+        {
             assert!(take(&mut nonsense.to_vec()).is_err(), "{nonsense:?}");
         }
         let unreadable = [&11_u32.to_le_bytes()[..], &[3], br#"["\ud800"]"#].concat();
