@@ -229,8 +229,9 @@ impl ShardMachine {
         let Some(batch) = lane.batches.front_mut() else { return };
         batch.runs += 1;
         batch.overdue = false;
-        batch.expires_ns =
-            self.settings.maximum_record_age_ms.zip(oldest).map(|(age_ms, oldest)| oldest.expires_ns(age_ms, now));
+        // A final invoke has no record that could be too old: a time that nobody takes back would be due for ever.
+        let aging = self.settings.maximum_record_age_ms.filter(|_| !batch.is_final());
+        batch.expires_ns = aging.zip(oldest).map(|(age_ms, oldest)| oldest.expires_ns(age_ms, now));
         let batch = *batch;
         let id = self.next_batch;
         self.next_batch += 1;
@@ -349,7 +350,8 @@ impl ShardMachine {
             if let Phase::Waiting { wake_ns, .. } = &mut lane.phase {
                 *wake_ns = now.mono_ns;
             } else if let (Phase::InFlight { .. }, Some(batch)) = (lane.phase, lane.batches.front_mut()) {
-                batch.expires_ns = self.settings.maximum_record_age_ms.map(|_| now.mono_ns);
+                batch.expires_ns =
+                    self.settings.maximum_record_age_ms.filter(|_| !batch.is_final()).map(|_| now.mono_ns);
             }
         }
     }

@@ -182,3 +182,20 @@ fn a_clock_set_back_by_a_day_makes_no_retry_wait_longer_than_the_maximum_age() {
     machine.due(&Now { mono_ns: NOW.mono_ns + 60_000_000_000, wall_ms: START_MS - 86_340_000, entropy: 0 });
     assert_eq!(machine.next_due(), Some(NOW.mono_ns + 120_000_000_000));
 }
+
+/// The timer of a record that was too old behind a final invoke stood in the past and rang for ever, which held up the whole engine.
+#[test]
+fn records_that_become_too_old_behind_a_final_invoke_in_flight_ring_no_timer_without_end() {
+    let window = WindowState { start_ms: START_MS - 60_000, end_ms: START_MS, state: "{}".into() };
+    let checkpoint = Checkpoint { marks: vec![0], window: Some(window), ended: false, tried: Vec::new() };
+    let aging = Settings { tumbling_window_ms: 60_000, maximum_record_age_ms: Some(10_000), ..settings(10, 1) };
+    let mut machine = ShardMachine::new(aging.clone(), checkpoint);
+    machine.fetched(&records(0, 1), &NOW);
+    let [(_, _, ref positions)] = runs(&mut machine)[..] else { panic!("the final invoke runs alone") };
+    assert!(positions.is_empty());
+    let later = Now { mono_ns: NOW.mono_ns + 20_000_000_000, wall_ms: START_MS + 20_000, entropy: 0 };
+    machine.due(&later);
+    assert!(machine.next_due().is_none_or(|due_ns| due_ns > later.mono_ns), "{:?}", machine.next_due());
+    machine.configure(aging, &later);
+    assert!(machine.next_due().is_none_or(|due_ns| due_ns > later.mono_ns), "{:?}", machine.next_due());
+}
