@@ -36,6 +36,7 @@ FIRST = (
     "histogram.record:one",
     "histogram.percentile:us",
     "token_bucket.acquire:granted",
+    "metrics.batches:kept",
     "metrics.single:kept",
     "metrics.scrape:ms",
 )
@@ -155,9 +156,18 @@ PAGES: dict[str, Callable[[list[Told]], list[str]]] = {
 }
 
 
+def missing(figures: list[Told]) -> list[str]:
+    """Name what was never measured as it is today."""
+    there = {one.key for one in figures}
+    keys = (f"{name}:{figure.name}" for name, one in scenarios.SCENARIOS.items() for figure in one.figures)
+    return [key for key in keys if key not in there]
+
+
 def main() -> None:
     """Rewrite the pages, or compare them."""
     figures = told(newest(ROOT / "bench" / "results").values())
+    if never := missing(figures):
+        print(f"Not measured as it is today: {', '.join(never)}.")
     stale = []
     for name, write in PAGES.items():
         page = ROOT / name

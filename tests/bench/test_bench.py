@@ -199,7 +199,13 @@ def test_a_file_that_holds_no_results_is_told_with_its_line(tmp_path):
 
 def test_the_report_is_one_page_with_its_charts_in_it(tmp_path):
     single = scenarios.named("stream.backlog-single")
-    limited = {"name": "rate", "limit": "limits.task:rate", "limit_median": 4e6, "share_of_limit": 0.31}
+    limited = {
+        "name": "rate",
+        "title": single.figures[0].title,
+        "limit": "limits.task:rate",
+        "limit_median": 4e6,
+        "share_of_limit": 0.31,
+    }
     harness.keep(result(single.name, **limited), tmp_path)
     for at in (1, 100):
         harness.keep(result(f"growth.example-{at}", "us", series="cost, by keys", at=at), tmp_path)
@@ -229,9 +235,15 @@ def test_every_family_of_scenarios_has_a_heading_in_the_report():
 
 def test_a_share_of_a_limit_that_is_named_no_more_is_not_shown():
     """A FIFO queue's share of SQLite's cycle went on being shown after its limit had become another one."""
-    fifo = result("fifo.backlog", name="rate", limit="limits.sqlite:rate", share_of_limit=5.48)
+    title = scenarios.named("fifo.backlog").figures[0].title
+    fifo = result("fifo.backlog", name="rate", title=title, limit="limits.sqlite:rate", share_of_limit=5.48)
     [figure] = told.told([fifo])
     assert figure.share is None
+
+
+def test_an_answer_to_a_question_that_is_asked_no_more_is_not_shown():
+    """Batches of 10,000 measured with a window were shown under the title of those without one."""
+    assert told.told([result("fifo.backlog", name="rate", title="FIFO queue: another question")]) == []
 
 
 def test_programs_that_were_asked_the_same_stand_in_one_chart(tmp_path):

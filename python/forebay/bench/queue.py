@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from forebay.bench.harness import Figure, Scenario, Stage
 from forebay.bench.stream import MIB, RECORD, Drain, batches, part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 BODY = RECORD.decode()
 TOGETHER = 10  # messages of one call: the most that SQS takes
@@ -54,7 +56,13 @@ async def fill(store: str, name: str, messages: int, groups: int) -> None:
 
 
 async def drained(
-    stage: Stage, *, messages: int, handled: int | None = None, groups: int = 0, **mapping: Any
+    stage: Stage,
+    make: Callable[[Drain], Callable[..., Any]] = batches,
+    *,
+    messages: int,
+    handled: int | None = None,
+    groups: int = 0,
+    **mapping: Any,
 ) -> tuple[float, float]:
     """Have another process send a backlog, then open it; give messages/s until so many (all) are handled, and MiB of memory."""
     name = "backlog.fifo" if groups else "backlog"
@@ -66,7 +74,7 @@ async def drained(
     drain = Drain(handled or messages)
     app = forebay.App("bench", store=stage.directory / "store")
     app.queue(name)
-    app.on_queue(name, enabled=False, **mapping)(batches(drain))
+    app.on_queue(name, enabled=False, **mapping)(make(drain))
     async with app:
         memory = machine.memory_bytes() / MIB
         with stage.meter:
@@ -78,6 +86,24 @@ async def drained(
 async def single(stage: Stage) -> Mapping[str, float]:
     """Drain a backlog one message an invocation, 100 in flight."""
     rate, _ = await drained(stage, messages=stage.share(200_000), batch_size=1, maximum_concurrency=IN_FLIGHT)
+    return {"rate": rate}
+
+
+async def single_read(stage: Stage) -> Mapping[str, float]:
+    """Drain a backlog one message an invocation with a handler that does what those of `bench/peers` do."""
+    stamps = os.open(stage.directory / "stamps", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def stamping(drain: Drain) -> Callable[..., Any]:
+        async def handler(batch: forebay.Batch, context: forebay.Context) -> None:
+            batch[0].json()
+            os.write(stamps, struct.pack("=q", time.monotonic_ns()))
+            drain.had(1)
+
+        return handler
+
+    count = stage.share(200_000)
+    rate, _ = await drained(stage, stamping, messages=count, batch_size=1, maximum_concurrency=IN_FLIGHT)
+    os.close(stamps)
     return {"rate": rate}
 
 
@@ -129,11 +155,12 @@ async def fifo(stage: Stage) -> Mapping[str, float]:
 
 
 async def fifo_growth(stage: Stage) -> Mapping[str, float]:
-    """Compare the cost of a message among 1,000,000 groups with that in one group."""
+    """Compare the cost of a message among 1,000 and among 1,000,000 groups with that in one group."""
     messages, many = stage.share(200_000), stage.share(1_000_000)
     one, _ = await drained(part(stage, "one"), messages=messages, groups=1, batch_size=10)
+    some, _ = await drained(part(stage, "some"), messages=messages, groups=min(1_000, many), batch_size=10)
     every, memory = await drained(part(stage, "every"), messages=many, handled=messages, groups=many, batch_size=10)
-    return {"ratio": one / every, "memory": memory}
+    return {"some": one / some, "ratio": one / every, "memory": memory}
 
 
 async def memory(stage: Stage) -> Mapping[str, float]:
@@ -157,6 +184,19 @@ SCENARIOS = (
             Figure(
                 "rate",
                 "queue: backlog, one message an invocation, 100 in flight",
+                "messages/s",
+                limit="limits.task:rate",
+            ),
+        ),
+        seconds=5,
+    ),
+    Scenario(
+        "queue.backlog-read",
+        single_read,
+        (
+            Figure(
+                "rate",
+                "queue: the same, each message read as JSON and its time written down, as the peers do",
                 "messages/s",
                 limit="limits.task:rate",
                 question=questions.SINGLE,
@@ -212,11 +252,12 @@ SCENARIOS = (
         "fifo.growth-groups",
         fifo_growth,
         (
+            Figure("some", "cost of a message: 1,000 groups to 1", "times"),
             Figure("ratio", "cost of a message: 1,000,000 groups to 1", "times"),
             Figure("memory", "memory of the process, 1,000,000 groups waiting", "MiB"),
         ),
         warm_up=0,
-        seconds=14,
+        seconds=18,
     ),
 )
 

@@ -95,15 +95,19 @@ class Told:
 
 
 def told(results: Iterable[Mapping[str, Any]]) -> list[Told]:
-    """Give every figure, in the order of the scenarios; others (peers, and scenarios that are gone) come last."""
+    """Give every figure, in the order of the scenarios; others (peers, and scenarios that are gone) come last.
+
+    A figure whose title has changed since is left out: it answers another question than today's.
+    """
     order = {name: number for number, name in enumerate(scenarios.SCENARIOS)}
     figures = []
     for result in sorted(results, key=lambda one: order.get(one["scenario"], len(order))):
         scenario = scenarios.SCENARIOS.get(result["scenario"])
         known = {figure.name: figure for figure in scenario.figures} if scenario else {}
-        figures += [
-            Told(result, one, known.get(one["name"])) for one in result["figures"] if not known or one["name"] in known
-        ]
+        for one in result["figures"]:
+            figure = known.get(one["name"])
+            if not known or (figure and figure.title == one["title"]):
+                figures.append(Told(result, one, figure))
     return figures
 
 
