@@ -110,6 +110,22 @@ async def test_what_the_catalogue_does_not_know_is_told_once_and_left_out(often,
     ) == 1
 
 
+async def test_a_resource_that_cannot_tell_is_logged_and_hides_nothing_of_the_others(often, caplog, no_task_is_left):
+    """One exception ended the metrics of every resource for good, unseen, and `app.stop` raised it."""
+    app, broken, sound = App("attached", store=":memory:"), Resource("broken"), Resource("sound")
+    total = 'forebay_dbproxy_query_requests_total{{proxy="{}"}}'.format
+    app.attach(broken), app.attach(sound)
+    async with app:
+        broken.queries, broken.more = 3, ["nothing that can be unpacked"]
+        await until(lambda: "cannot tell" in caplog.text)
+        sound.queries = 5
+        await until(lambda: value(app, total("sound")) == 5)
+        broken.more = []
+        await until(lambda: value(app, total("broken")) == 3)
+        broken.more = ["nothing again"]
+        await until(lambda: caplog.text.count("an attached resource cannot tell what it has measured") == 2)
+
+
 async def test_more_series_than_there_may_be_are_counted_as_other(no_task_is_left):
     """A resource that makes a label of something unbounded fills no memory."""
     app = App("attached", store=":memory:")

@@ -25,7 +25,7 @@ from forebay.wire import payload
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 log = logging.getLogger("forebay.metrics")
 
@@ -59,23 +59,39 @@ class Growth:
         self._told: dict[Key, float | Histogram] = {}
         self._gathered: dict[Key, float | Histogram] = {}
         self._unknown: set[str] = set()
+        self._silent: set[int] = set()
 
     def gather(self, *, levels: bool) -> list[tuple[str, tuple[str, ...], float | str]]:
-        """Give a sample of everything, of gauges only where levels are wanted."""
+        """Give a sample of everything, of gauges only where levels are wanted.
+
+        What a resource raises is logged, once until it can tell again, and nothing of it is given: the others are told.
+        """
         self._gathered = {}
         samples = []
-        for resource in self._resources:
-            for name, labels, number in resource.measurements():
-                row = self._row(name)
-                if row is not None and (levels or row["kind"] != "gauge"):
-                    key = (row["name"], _values(row, labels))
-                    self._gathered[key], new = self._measure(row, name, key, number)
-                    samples.append((*key, new))
+        for at, resource in enumerate(self._resources):
+            try:
+                measured = list(self._measured(resource, levels=levels))
+            except Exception:
+                if at not in self._silent:
+                    log.exception("an attached resource cannot tell what it has measured")
+                self._silent.add(at)
+                continue
+            self._silent.discard(at)
+            self._gathered |= {key: total for key, total, _ in measured}
+            samples += [(*key, new) for key, _, new in measured]
         return samples
 
     def told(self) -> None:
         """Remember that what was gathered last has been told."""
         self._told.update(self._gathered)
+
+    def _measured(self, resource: Measured, *, levels: bool) -> Iterator[tuple[Key, float | Histogram, float | str]]:
+        """Give what a resource measures: the key, the total to remember, and what is told."""
+        for name, labels, number in resource.measurements():
+            row = self._row(name)
+            if row is not None and (levels or row["kind"] != "gauge"):
+                key = (row["name"], _values(row, labels))
+                yield key, *self._measure(row, name, key, number)
 
     def _row(self, name: str) -> dict[str, Any] | None:
         row = self._known.get(name)
@@ -157,14 +173,9 @@ class Inside:
             self.tell(levels=True)
 
     def tell(self, *, levels: bool) -> None:
-        """Tell what is new; without levels where they are gone from now on. What a resource raises is logged."""
+        """Tell what is new; without levels where they are gone from now on."""
         self._due = time.monotonic() + EVERY_SECONDS
-        try:
-            samples = self._growth.gather(levels=levels)
-        except Exception:
-            log.exception("an attached resource cannot tell what it has measured")
-            return
-        self._send(payload.dumps(samples))
+        self._send(payload.dumps(self._growth.gather(levels=levels)))
         self._growth.told()
 
 
