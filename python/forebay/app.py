@@ -82,7 +82,7 @@ class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
         clock: Clock | None = None,
         serve: Serve = "elect",
     ) -> None:
-        self.settings = AppSettings(
+        settings = AppSettings(
             name=name,
             store=os.fspath(store) if isinstance(store, os.PathLike) else store,
             region=region,
@@ -98,7 +98,7 @@ class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
             checks.refuse("clock", clock, "allowed are None and a forebay.testing.VirtualClock")
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._caller = Caller(name)
-        self._declared = Declarations(self.settings, self._caller, self._tell)
+        self._declared = Declarations(settings, self._caller, self._tell)
         self._opened = contextlib.AsyncExitStack()
         self._running: Running | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -278,7 +278,7 @@ class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
         self._guard_forks()
         from forebay.running import Running  # noqa: PLC0415  a process that runs one function starts no app
 
-        self.settings = self._declared.as_declared()
+        self._declared.as_declared()
         self._running = running = Running(self.settings, self.clock, self._caller, self._declared, metrics)
         try:
             for resource in self._declared.attached:

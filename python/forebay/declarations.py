@@ -330,15 +330,14 @@ class Declarations:
         self._untold.append(function)
         return function
 
-    def as_declared(self) -> AppSettings:
-        """Forget what was changed while the app ran; give the app's settings."""
+    def as_declared(self) -> None:
+        """Forget what was changed while the app ran."""
         for function in self.functions.values():
             for version in (function, *function.versions.values()):
                 version.as_declared()
         for alias in self.aliases.values():
             alias.as_declared()
         self.settings = self.declared
-        return self.settings
 
     def _check_limits(self, new: FunctionSettings, instead_of: Function[..., Any] | None = None, more: int = 0) -> None:
         """Refuse to promise more concurrency than there is; `more`: that of one more version or alias."""

@@ -17,9 +17,18 @@ if TYPE_CHECKING:
 class ChangesLimits:
     """The part of an app that has limits."""
 
-    settings: AppSettings
     _caller: Caller
     _declared: Declarations
+
+    @property
+    def settings(self) -> AppSettings:
+        """What the app was made with; while it runs, with the limits as they are now."""
+        return self._declared.settings
+
+    @settings.setter
+    def settings(self, given: AppSettings) -> None:
+        """Have an app that does not run made with other settings."""
+        self._declared.settings = self._declared.declared = given
 
     async def update(self, **limits: Any) -> None:
         """Change limits while the app runs. What runs over a lowered limit runs on.
@@ -34,13 +43,13 @@ class ChangesLimits:
         """
         changed, fields = self._limited(limits)
         await self._caller.ask("account.update", **fields)
-        self.settings = self._declared.settings = changed
+        self._declared.settings = changed
 
     def update_sync(self, **limits: Any) -> None:
         """Do as `update`, from a thread other than the event loop's."""
         changed, fields = self._limited(limits)
         self._caller.ask_sync("account.update", **fields)
-        self.settings = self._declared.settings = changed
+        self._declared.settings = changed
 
     def _limited(self, given: dict[str, Any]) -> tuple[AppSettings, dict[str, Any]]:
         checks.known_names(given, wire_limits.ACCOUNT)

@@ -81,7 +81,7 @@ class Running:
         return Engine(payload.dumps(self._engine_settings()))
 
     def _engine_settings(self) -> dict[str, Any]:
-        given, clock = self._declared.settings, self._clock
+        given, clock = self._settings, self._clock
         moment = clock.moment() if isinstance(clock, ManualClock) else None
         return {
             "app": given.name,
@@ -120,11 +120,11 @@ class Running:
             self._exporter = Exporter(self._caller, measured)
             self._exporting = self._loop.create_task(self._exporter.run(), name="forebay-exporter")
 
-    async def _answered(self, answers: list[asyncio.Future[bytes]]) -> None:
+    async def _answered(self, answers: list[tuple[object, asyncio.Future[bytes]]]) -> None:
         """Wait for what was declared. The owner may leave just then: its successor is told the same."""
         gives_up_at = self._loop.time() + PATIENCE_SECONDS
         while True:
-            results = await asyncio.gather(*answers, return_exceptions=True)
+            results = await asyncio.gather(*(answer for _, answer in answers), return_exceptions=True)
             errors = [result for result in results if isinstance(result, BaseException)]
             if not errors:
                 return
@@ -134,7 +134,7 @@ class Running:
             await asyncio.sleep(LOOK_SECONDS)
             answers = self._add_sources()
 
-    def _introduce(self) -> list[asyncio.Future[bytes]]:
+    def _introduce(self) -> list[tuple[object, asyncio.Future[bytes]]]:
         """Tell an engine that is new everything that was declared. A client runs nothing, so it declares its sources only."""
         declared, engine = self._declared, self.runner.engine
         declared.untold()
@@ -143,8 +143,8 @@ class Running:
             for function in declared.functions.values():
                 for version in (function, *function.versions.values()):
                     self._serving.add_function(engine, version)
-            answers += [self._add_alias(alias) for alias in declared.aliases.values()]
-            answers += [self._add_mapping(mapping) for mapping in declared.mappings.values()]
+            answers += [(alias, self._add_alias(alias)) for alias in declared.aliases.values()]
+            answers += [(mapping, self._add_mapping(mapping)) for mapping in declared.mappings.values()]
             answers += self._add_subscriptions("function")
             engine.start()
         return answers
@@ -152,8 +152,10 @@ class Running:
     def _introduce_again(self) -> None:
         engine = self.runner.engine
         log.info("connected to the store again, as its %s", engine.role if engine is not None else "client")
-        for answer in self._introduce():
-            answer.add_done_callback(partial(_told, self._declared))
+        if self._runs:
+            self._declared.as_declared()  # whoever made the changes that end here with the owner that is gone
+        for item, answer in self._introduce():
+            self._hear(item, answer)
 
     @property
     def _runs(self) -> bool:
@@ -182,41 +184,44 @@ class Running:
     def _tell_one(self, item: Told) -> None:
         engine, runs = self.runner.engine, self._runs
         if isinstance(item, Subscription) and (runs or item.kind == "queue"):
-            self._add_subscription(item).add_done_callback(partial(_told, item))
+            self._hear(item, self._add_subscription(item))
         elif engine is None or not runs:
             return  # told when this process takes over
         elif isinstance(item, Function):
             self._serving.add_function(engine, item)
         elif isinstance(item, Alias):
-            self._add_alias(item).add_done_callback(partial(self._told_alias, item))
+            self._hear(item, self._add_alias(item))
         elif isinstance(item, Mapping):
-            self._add_mapping(item).add_done_callback(partial(_told, item))
+            self._hear(item, self._add_mapping(item))
 
     def tell_of(self, source: Stream | Queue | Topic) -> None:
         """Declare a stream, a queue or a topic while the app runs; from a thread, wait for it."""
         verb, fields = _declaration(source)
         if threading.get_ident() == self._thread:
             answer = self._caller.request(verb, **fields)
-            answer.add_done_callback(partial(_told, source))
+            self._hear(source, answer)
             source.declaring(answer)
         else:
             self._caller.ask_sync(verb, **fields)
 
     # --- declarations
 
-    def _add_sources(self) -> list[asyncio.Future[bytes]]:
+    def _add_sources(self) -> list[tuple[object, asyncio.Future[bytes]]]:
         declared = self._declared
         sources: list[Stream | Queue | Topic] = [
             *declared.streams.values(),
             *declared.queues_in_order(),
             *declared.topics.values(),
         ]
-        answers = [self._caller.request(verb, **fields) for verb, fields in map(_declaration, sources)]
+        answers: list[tuple[object, asyncio.Future[bytes]]] = []
+        for source in sources:
+            verb, fields = _declaration(source)
+            answers.append((source, self._caller.request(verb, **fields)))
         return answers + self._add_subscriptions("queue")
 
-    def _add_subscriptions(self, kind: str) -> list[asyncio.Future[bytes]]:
+    def _add_subscriptions(self, kind: str) -> list[tuple[object, asyncio.Future[bytes]]]:
         given = self._declared.subscriptions.values()
-        return [self._add_subscription(one) for one in given if one.kind == kind]
+        return [(one, self._add_subscription(one)) for one in given if one.kind == kind]
 
     def _add_subscription(self, subscription: Subscription) -> asyncio.Future[bytes]:
         return self._caller.request("topic.subscribe", **wire_topic.settings(subscription))
@@ -224,11 +229,18 @@ class Running:
     def _add_alias(self, alias: Alias) -> asyncio.Future[bytes]:
         return self._caller.request("alias.declare", **asdict(alias.settings))
 
-    def _told_alias(self, alias: Alias, answer: asyncio.Future[bytes]) -> None:
-        _told(alias, answer)
-        error = None if answer.cancelled() else answer.exception()
-        if isinstance(error, InvalidParameterValue | ResourceConflict | ResourceNotFound):
-            self._declared.drop_alias(alias, error)
+    def _hear(self, item: object, answer: asyncio.Future[bytes]) -> None:
+        """Log it when the engine refuses what it was told; an alias that it refuses is no longer declared."""
+
+        def told(answer: asyncio.Future[bytes]) -> None:
+            _told(item, answer)
+            error = None if answer.cancelled() else answer.exception()
+            if isinstance(item, Alias) and isinstance(
+                error, InvalidParameterValue | ResourceConflict | ResourceNotFound
+            ):
+                self._declared.drop_alias(item, error)
+
+        answer.add_done_callback(told)
 
     def _add_mapping(self, mapping: Mapping) -> asyncio.Future[bytes]:
         mapping.follow(self)

@@ -218,6 +218,35 @@ async def test_a_second_app_is_a_client_and_takes_over(tmp_path, no_task_is_left
         await first.stop()
 
 
+async def test_who_takes_over_goes_by_what_is_declared_whoever_changed_it_last(tmp_path, no_task_is_left):
+    """What the process that took over had changed itself stayed as it was; what others had changed did not."""
+
+    def program():
+        app = App("life", store=tmp_path / "data", concurrency=300)
+
+        @app.function(reserved_concurrency=5)
+        async def price(event, context):
+            return context.function_version
+
+        price.publish_version()
+        return app, price, app.alias("live", price, "$LATEST")
+
+    (owner, _, _), (standby, price, live) = program(), program()
+    await owner.start()
+    async with standby:
+        await live.update(version="1")
+        await price.update(reserved_concurrency=7)
+        await standby.update(concurrency=200)
+        assert (await live.invoke_with_version())[1] == "1"
+        await owner.stop()
+        assert (await live.invoke_with_version())[1] == "$LATEST"
+        [told] = await standby._caller.ask("functions.list")
+        assert told["reserved_concurrency"] == price.settings.reserved_concurrency == 5
+        account = await standby._caller.ask("account.describe")
+        assert account["concurrency"] == standby.settings.concurrency == 300
+        assert standby._running.runner.engine.role == "owner"
+
+
 async def test_an_app_that_must_own_fails_where_another_owns(tmp_path):
     async with make(tmp_path):
         with pytest.raises(StoreLocked):

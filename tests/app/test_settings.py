@@ -1,5 +1,6 @@
 """Every option is honoured or refused by the call that was given it, by name, value and range."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -234,3 +235,14 @@ async def test_what_a_record_may_hold(app, no_task_is_left, value):
         assert await stream.put(value, "k")
         assert len(await stream.put_many([(value, "k"), [value, "k"]])) == 2
         assert await stream.put_many([]) == []
+
+
+async def test_an_app_that_is_made_to_count_nothing_counts_nothing(app):
+    """What was set before the start was put back when it started, so that counting was compared with counting."""
+    function = app.function("f")(handler)
+    counted = 'forebay_invocations_total{function="f",outcome="success"}'
+    for metrics in (True, False):
+        app.settings = dataclasses.replace(app.settings, metrics=metrics)
+        async with app:
+            await function.invoke()
+            assert f"{counted} {int(metrics)}" in app.metrics.page()
