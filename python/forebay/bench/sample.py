@@ -10,6 +10,7 @@ import forebay
 app = forebay.App("bench-environments", store=":memory:")
 two = forebay.Environments(maximum=2)
 once = forebay.Environments(maximum=2, recycle_invocations=1)
+thrice = forebay.Environments(maximum=2, recycle_invocations=3)
 lanes = app.stream("lanes", shards=4)
 turns = app.stream("turns", shards=4)
 
@@ -35,15 +36,9 @@ def cold(event: Any, context: forebay.Context) -> Any:
     return event
 
 
-@app.function(isolation="process", provisioned_concurrency=1, environments=once)
-def first(event: Any, context: forebay.Context) -> Any:
-    """Give the event back, in a process that was started before and has not been asked for anything."""
-    return event
-
-
-@app.function(isolation="process", provisioned_concurrency=1, environments=two)
-def again(event: Any, context: forebay.Context) -> Any:
-    """Give the event back, in a process that has done so before."""
+@app.function(isolation="process", provisioned_concurrency=1, environments=thrice)
+def provisioned(event: Any, context: forebay.Context) -> Any:
+    """Give the event back, in a process that was started before. Its third invocation makes way for a new process."""
     return event
 
 
