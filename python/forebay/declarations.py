@@ -225,12 +225,12 @@ class Declarations:
             mapping = Mapping(name, function, settings, self._caller)
             self.mappings[arn, function] = mapping
             self._untold.append(mapping)
-        elif known.settings != settings and isinstance(settings, QueueMappingSettings):
+        elif known.declared != settings and isinstance(settings, QueueMappingSettings):
             raise ResourceConflict(
                 f'An event source mapping with SQS arn (" {arn} ") and function (" {function.name} ") already exists. '
                 "Please update or delete the existing mapping",
             )
-        elif known.settings != settings:
+        elif known.declared != settings:
             raise ResourceConflict(
                 f'The event source arn (" {arn} ") and function (" {function.name} ") provided mapping already exists. '
                 "Please update or delete the existing mapping",
@@ -337,6 +337,8 @@ class Declarations:
                 version.as_declared()
         for alias in self.aliases.values():
             alias.as_declared()
+        for mapping in self.mappings.values():
+            mapping.as_declared()
         self.settings = self.declared
 
     def _check_limits(self, new: FunctionSettings, instead_of: Function[..., Any] | None = None, more: int = 0) -> None:

@@ -67,7 +67,7 @@ class Mapping:
     ) -> None:
         self.source = source
         self.function = function
-        self.settings = settings
+        self.settings = self.declared = settings
         self._caller = caller
         self._registrar: Registrar | None = None
 
@@ -88,6 +88,10 @@ class Mapping:
     def queue(self) -> str | None:
         """Name of the queue; None for a mapping on a stream."""
         return self.source if self.kind == "queue" else None
+
+    def as_declared(self) -> None:
+        """Forget what was changed while the app ran."""
+        self.settings = self.declared
 
     def follow(self, registrar: Registrar | None) -> None:
         """Let changes of the settings reach the running app."""
@@ -120,7 +124,7 @@ class Mapping:
         self._caller.ask_sync("mapping.resume", **self._key())
 
     async def update(self, **settings: Any) -> None:
-        """Change settings while the mapping runs.
+        """Change settings while the mapping runs. What the app declares applies again when it starts next.
 
         Args:
             settings: any of `App.on_queue`, or of `App.on_stream` but the starting position, for which there is `seek`.

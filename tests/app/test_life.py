@@ -228,6 +228,7 @@ async def test_who_takes_over_goes_by_what_is_declared_whoever_changed_it_last(t
         async def price(event, context):
             return context.function_version
 
+        app.queue("orders"), app.on_queue("orders", batch_size=3)(price)
         price.publish_version()
         return app, price, app.alias("live", price, "$LATEST")
 
@@ -237,11 +238,13 @@ async def test_who_takes_over_goes_by_what_is_declared_whoever_changed_it_last(t
         await live.update(version="1")
         await price.update(reserved_concurrency=7)
         await standby.update(concurrency=200)
+        await standby.mappings[0].update(batch_size=2)
         assert (await live.invoke_with_version())[1] == "1"
         await owner.stop()
         assert (await live.invoke_with_version())[1] == "$LATEST"
         [told] = await standby._caller.ask("functions.list")
         assert told["reserved_concurrency"] == price.settings.reserved_concurrency == 5
+        assert (await standby.mappings[0].describe())["batch_size"] == 3
         account = await standby._caller.ask("account.describe")
         assert account["concurrency"] == standby.settings.concurrency == 300
         assert standby._running.runner.engine.role == "owner"
