@@ -161,8 +161,8 @@ class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
             report_batch_item_failures: read `batchItemFailures` out of the response, or what `batch.fail` was given.
             filters: at most 10 patterns, each a dict or its JSON text; a record that matches none is passed over.
             tumbling_window: seconds of a window whose state the handler carries on, 0 to 900; 0: none.
-            on_failure: where a batch that was given up is told of: a function, a standard queue, a topic, a `forebay.JSONLines`,
-                or any object with `async def deliver(self, record)`; None: `Function.failed` alone.
+            on_failure: where a batch that was given up is told of: a function (as an asynchronous event), a standard queue, a
+                topic, a `forebay.JSONLines`, or any object with `async def deliver(self, record)`; None: `Function.failed` alone.
             include_payload: put the batch itself into that record.
             retry_backoff: how long a failed batch waits; None: `forebay.Backoff()`.
             enabled: False: begin nothing until `Mapping.resume`.

@@ -108,9 +108,9 @@ class Serving:
     def name_destination(self, mapping: Mapping) -> str | None:
         """Name what is told of a mapping's failures."""
         target = getattr(mapping.settings, "on_failure", None)
-        if isinstance(target, Queue | Topic):
-            return self._in_store(target)
-        return f"on_failure:{mapping.source}/{mapping.function.name}" if target is not None else None
+        if target is None:
+            return None
+        return self._in_store(target) or f"on_failure:{mapping.source}/{mapping.function.name}"
 
     def fit(self, engine: Engine, mapping: Mapping) -> None:
         """Make the runtime fit a mapping's settings."""
@@ -173,7 +173,7 @@ def _kind_of(target: object) -> str:
 
 def _delivering(target: Function[..., Any] | Alias | Destination) -> Callable[[bytes, Any], Any]:
     if isinstance(target, Function | Alias):
-        invoke = target.invoke
+        invoke = target.invoke_async  # of another app: confirmed when that one has it
 
         async def deliver(record: bytes, _context: object) -> None:
             await invoke(payload.loads(record))

@@ -1,10 +1,11 @@
 """What was given up reaches its destination, is confirmed there, and is sent again until it is."""
 
+import asyncio
 import json
 
 import pytest
 
-from forebay import Batch, InvalidParameterValue, JSONLines
+from forebay import App, Batch, InvalidParameterValue, JSONLines
 
 ONCE = {"maximum_retry_attempts": 0}
 
@@ -70,6 +71,47 @@ async def test_a_function_is_a_destination(app, clock, stream):
         await stream.put(1, "k")
         await clock.advance(60)
     assert [record["KinesisBatchInfo"]["batchSize"] for record in records] == [1]
+
+
+async def test_a_function_has_the_record_as_an_event_of_its_own(app, clock, stream):
+    """It was awaited: as long as it failed it was run again, for a day, and the record stayed listed as nobody's."""
+    tries = []
+
+    @app.function()
+    async def alarm(record, context):
+        tries.append(clock.monotonic())
+        raise ValueError("no bell")
+
+    handler = failing(app, on_failure=alarm)
+    async with app:
+        await stream.put(1, "k")
+        await clock.advance(1)
+        assert (len(tries), await handler.failed()) == (1, [])
+        await clock.advance(24 * 3600)
+        [failure] = await alarm.failed()
+    assert [when - tries[0] for when in tries] == [0, 60, 180]
+    assert failure["record"]["requestPayload"]["KinesisBatchInfo"]["batchSize"] == 1
+
+
+async def test_a_function_of_another_app_has_it_as_an_event_too(tmp_path):
+    shop, audit = App("shop", store=tmp_path / "shop"), App("audit", store=tmp_path / "audit")
+    told = asyncio.Event()
+
+    @audit.function(maximum_retry_attempts=0)
+    async def alarm(record, context):
+        told.set()
+        raise ValueError("no bell")
+
+    shop.stream("numbers")
+    handler = failing(shop, on_failure=alarm)
+    async with asyncio.timeout(20), audit, shop:
+        await shop.stream("numbers").put(1, "k")
+        await told.wait()
+        while not (listed := await alarm.failed()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert listed[0]["record"]["requestContext"]["condition"] == "RetriesExhausted"
+        while await handler.failed():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_file_gets_one_line_for_each_record(app, clock, stream, tmp_path):
