@@ -77,7 +77,7 @@ class Declarations:
         known = self._known(handler)
         bare: Callable[P, R] = known.handler if known is not None else handler
         for option in DESTINATIONS:
-            check_destination(getattr(asynchronous, option), known, option)
+            check_destination(getattr(asynchronous, option), known, self, option)
         settings = FunctionSettings(
             name=name if name is not None else inspection.default_name(bare),
             timeout=timeout,  # type: ignore[arg-type]
@@ -197,7 +197,7 @@ class Declarations:
     def on_stream(self, handler: Callable[P, R], stream: str, settings: MappingSettings) -> Function[P, R]:
         """Bind a stream to a handler's function; make the function with default settings if there is none."""
         known = self._known(handler)
-        check_destination(settings.on_failure, known)
+        check_destination(settings.on_failure, known, self)
         arn = names.stream_arn(self.settings.region, self.settings.account, stream)
         return self._bind(handler, known, (stream, arn), settings)
 
@@ -222,7 +222,7 @@ class Declarations:
             self._default_settings.add(function)
         known = self.mappings.get((arn, function))
         if known is None:
-            mapping = Mapping(name, function, settings, self._caller)
+            mapping = Mapping(name, function, settings, self._caller, self)
             self.mappings[arn, function] = mapping
             self._untold.append(mapping)
         elif known.declared != settings and isinstance(settings, QueueMappingSettings):

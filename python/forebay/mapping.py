@@ -27,13 +27,26 @@ if TYPE_CHECKING:
     """What can be told what became of an event or a batch."""
 
 
-def check_destination(target: object, function: Function[..., Any] | None, option: str = "on_failure") -> None:
+class Home(Protocol):
+    """What a mapping needs of the app that it is declared in."""
+
+    queues: dict[str, Queue]
+    topics: dict[str, Topic]
+
+
+def check_destination(
+    target: object, function: Function[..., Any] | None, home: Home, option: str = "on_failure"
+) -> None:
     """Refuse what no record can be delivered to."""
     of = target.function if isinstance(target, Alias) else target
     if of is not None and of is function:
         raise InvalidParameterValue("You can't specify the function as a destination for itself.")
     if isinstance(target, Function) and target.latest is not target:
         checks.refuse(option, target, "a version is no destination: make an alias of it, which may be one")
+    here: dict[str, Any] = home.queues if isinstance(target, Queue) else home.topics
+    # It is told by its name, in this app's store.
+    if isinstance(target, Queue | Topic) and here.get(target.name) is not target:
+        checks.refuse(option, target, "it belongs to another app")
     deliver = getattr(target, "deliver", None)
     if isinstance(target, Queue) and target.settings.fifo:
         raise InvalidParameterValue(
@@ -64,11 +77,13 @@ class Mapping:
         function: Function[..., Any],
         settings: MappingSettings | QueueMappingSettings,
         caller: Caller,
+        home: Home,
     ) -> None:
         self.source = source
         self.function = function
         self.settings = self.declared = settings
         self._caller = caller
+        self._home = home
         self._registrar: Registrar | None = None
 
     def __repr__(self) -> str:
@@ -211,7 +226,7 @@ class Mapping:
         if isinstance(changed, QueueMappingSettings):
             changed.fits(self.source)
         else:
-            check_destination(changed.on_failure, self.function)
+            check_destination(changed.on_failure, self.function, self._home)
         self.settings = changed
         destination = self._registrar.prepare(self) if self._registrar is not None else None
         return before, {**self._key(), **wire.only(self.settings, changes, destination)}

@@ -305,6 +305,8 @@ class Queue(Declared[QueueSettings]):
 
     def _redrive(self, to: Queue | str | None, rate: float | None) -> dict[str, Any]:
         checks.redrive_rate("rate", rate)
+        if isinstance(to, Queue) and to._caller is not self._caller:  # noqa: SLF001  of this same class
+            checks.refuse("to", to, "it belongs to another app")
         return {"name": self.name, "to": to.name if isinstance(to, Queue) else to, "rate": rate}
 
 

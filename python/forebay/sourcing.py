@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from forebay.model import limits, names
+from forebay.model import checks, limits, names
 from forebay.model.queue import QueueMappingSettings
 from forebay.queue import Queue
 
@@ -118,7 +118,11 @@ class DeclaresQueues:
             ResourceConflict: it was declared with other settings.
 
         """
-        target = dead_letter_queue.name if isinstance(dead_letter_queue, Queue) else dead_letter_queue
+        target = dead_letter_queue
+        if isinstance(target, Queue):
+            if self._declared.queues.get(target.name) is not target:
+                checks.refuse("dead_letter_queue", target, "it belongs to another app")
+            target = target.name
         asked: dict[str, Any] = {
             "visibility_timeout": visibility_timeout,
             "delay": delay,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from forebay import InvalidParameterValue, JSONLines
+from forebay import App, InvalidParameterValue, JSONLines
 
 
 class Collector:
@@ -350,6 +350,31 @@ def test_a_fifo_queue_is_no_destination(app, option):
         InvalidParameterValue, match=r"^The destination ARN arn:aws:sqs:local:000000000000:told.fifo is invalid\."
     ):
         working(app, **{option: queue})
+
+
+async def test_a_queue_or_topic_of_another_app_is_no_destination(app):
+    """It was told by its name: what failed went into the queue of the same name here, or into none."""
+    other = App("audit", store=":memory:")
+    queue, topic = other.queue("dead"), other.topic("told")
+    dead, told, function = app.queue("dead"), app.topic("told"), working(app)
+    app.stream("numbers"), app.on_stream("numbers")(function)
+
+    def refused():
+        return pytest.raises(InvalidParameterValue, match=r"=<forebay .*>: it belongs to another app$")
+
+    for target in (queue, topic):
+        for option in ("on_success", "on_failure", "dead_letter_queue"):
+            with refused():
+                failing(app, **{option: target})
+        with refused():
+            app.on_stream("numbers", on_failure=target)(function)
+        with refused():
+            await app.mappings[0].update(on_failure=target)
+    with refused():
+        app.queue("orders", dead_letter_queue=queue)
+    with refused():
+        await dead.redrive(to=queue)
+    assert failing(app, on_failure=dead, on_success=told)
 
 
 async def test_what_a_queue_was_told_is_there_after_a_restart_and_is_not_told_again(durable_app, clock):
