@@ -122,7 +122,7 @@ class Declarations:
         is_process = function.settings.isolation == "process"
         settings = dataclasses.replace(
             function.declared,
-            isolation="process" if is_process else inspection.isolation(bare, None),
+            isolation=inspection.isolation(bare, "process" if is_process else None),
             reserved_concurrency=None,
             rate_limit=None,
             **given,
@@ -138,6 +138,11 @@ class Declarations:
                     f"version {highest} of function {function.name!r} is published already, with provisioned_concurrency="
                     f"{last.declared.provisioned_concurrency}, and nothing else has changed since"
                 )
+        if is_process and settings.command is None and self._caller.is_open and function not in self._untold:
+            raise InvalidParameterValue(
+                f"function {function.name!r} runs in processes, which know the versions that the module has when it is "
+                "imported: publish them there, before the app starts"
+            )
         if number is not None:
             checks.integer("number", number, low=highest + 1, high=limits.VERSION_MAX)
         self._check_limits(function.declared, function, more=provisioned)

@@ -204,7 +204,8 @@ class Function(Generic[P, R]):
             The number, as text: that of the last version where nothing has changed since.
 
         Raises:
-            InvalidParameterValue: an option outside its range.
+            InvalidParameterValue: an option outside its range; of a function in processes, a handler that no other process can
+                import by its name, or a version that comes when the app runs.
             ResourceConflict: nothing has changed since the last version but its provisioned concurrency.
 
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from forebay import FunctionError
+from forebay import FunctionError, InvalidParameterValue
 
 
 @pytest.fixture
@@ -60,12 +60,25 @@ async def test_a_version_is_killed_at_its_own_timeout(versions):
 
 
 async def test_a_version_that_no_process_publishes_is_told_so(versions):
-    def made_here(event, context):
-        raise AssertionError
-
-    late = versions.price.publish_version(made_here)
+    late = versions.price.publish_version(versions.old_price, timeout=3)  # where its module is imported there is none
     async with versions.app:
         with pytest.raises(FunctionError) as caught:
             await versions.price.invoke(qualifier=late)
     assert caught.value.payload["errorType"] == "Runtime.HandlerNotFound"
     assert f"Version {late} of function 'price' is not published where its module is imported" in str(caught.value)
+
+
+async def test_a_version_that_no_process_can_have_is_refused_when_it_is_published(versions):
+    """It was published, and every invocation of it failed."""
+    price = versions.price
+
+    def made_here(event, context):
+        raise AssertionError
+
+    with pytest.raises(InvalidParameterValue, match="made_here is made inside a function; declare a plain function"):
+        price.publish_version(made_here)
+    async with versions.app:
+        with pytest.raises(InvalidParameterValue, match="publish them there, before the app starts"):
+            price.publish_version(versions.old_price, timeout=3)
+        assert price.publish_version(versions.slow_price, timeout=0.5) == versions.slow, "it is published already"
+    assert list(price.versions) == [versions.old, versions.slow]

@@ -54,6 +54,11 @@ class Caller:
         self._thread = 0  # where the app's loop was last seen to run
         self._tracing: Tracing | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls come through."""
+        return self._runner is not None
+
     def connect(self, runner: Line, tracing: Tracing | None = None) -> None:
         """Let calls through; with tracing, each has a span where its caller has one."""
         self._runner = runner
