@@ -3,8 +3,8 @@
 Usage: python scripts/audit.py SNAPSHOT... [--lock Cargo.lock] [--accept ID...]
 
 A snapshot is a folder or a zip file with a JSON file for each advisory, as osv.dev offers them for download: `all.zip`
-of crates.io and of PyPI. It must hold a thousand of them and be younger than 90 days, or finding nothing proves nothing. What is
-looked at: the crates of the lock, and the packages installed beside this Python.
+of crates.io and of PyPI. What is looked at: the crates of the lock, and the packages installed beside this Python. Of the
+ecosystem of each there must be a thousand advisories, the newest of them younger than 90 days, or finding nothing proves nothing.
 """
 
 from __future__ import annotations
@@ -97,6 +97,12 @@ def bound(event: dict[str, str]) -> tuple[Version, bool]:
     return order(version), kind == "introduced"
 
 
+def ecosystems(advisory: dict[str, Any]) -> set[str]:
+    """Give the ecosystems that an advisory is about, without the releases that some of them have behind a colon."""
+    of = (affected.get("package") or {} for affected in advisory.get("affected", []))
+    return {package["ecosystem"].partition(":")[0] for package in of if "ecosystem" in package}
+
+
 def hits(advisory: dict[str, Any], packages: dict[tuple[str, str], set[str]]) -> Iterator[str]:
     """Give the packages that an advisory is about, as `name version`. Notices, such as of a lack of maintenance, are none."""
     if "withdrawn" in advisory:
@@ -104,8 +110,8 @@ def hits(advisory: dict[str, Any], packages: dict[tuple[str, str], set[str]]) ->
     for affected in advisory.get("affected", []):
         if (affected.get("database_specific") or {}).get("informational"):
             continue
-        package = affected["package"]
-        ecosystem, name = package["ecosystem"], plain(package["name"])
+        package = affected.get("package") or {}  # of a repository, it has none
+        ecosystem, name = package.get("ecosystem", ""), plain(package.get("name", ""))
         for version in packages.get((ecosystem, name), ()):
             if is_affected(affected, version):
                 yield f"{name} {version}"
@@ -121,19 +127,25 @@ def main(words: list[str] | None = None) -> int:
     packages: dict[tuple[str, str], set[str]] = {}
     for ecosystem, name, version in [*locked(asked.lock), *installed()]:
         packages.setdefault((ecosystem, name), set()).add(version)
-    count, newest, found = 0, "", 0
+    known: dict[str, list[str]] = {ecosystem: [] for ecosystem, _ in packages}
+    found = 0
     for snapshot in asked.snapshots:
         for advisory in advisories(snapshot):
-            count, newest = count + 1, max(newest, advisory.get("modified", ""))
+            for ecosystem in ecosystems(advisory) & known.keys():
+                known[ecosystem].append(advisory.get("modified", ""))
             for hit in hits(advisory, packages):
                 accepted = advisory["id"] in asked.accept
                 found += not accepted
                 print(f"{advisory['id']}: {hit}: {advisory.get('summary', '')}{' (accepted)' if accepted else ''}")
-    print(f"{len(packages)} packages, {count:,} advisories until {newest[:10]}: {found} found")
-    if count < FEWEST or dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(newest) > OLDEST:
-        print(
-            f"not enough to prove anything: {FEWEST:,} advisories are wanted, the newest of them under {OLDEST.days} days old"
-        )
+    is_enough = True
+    for ecosystem, moments in known.items():
+        newest, of = max(moments, default=""), sum(name == ecosystem for name, _ in packages)
+        print(f"{of} packages of {ecosystem}, {len(moments):,} advisories until {newest[:10] or 'no day'}")
+        is_enough &= len(moments) >= FEWEST and dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(newest) <= OLDEST
+    print(f"{found} found")
+    if not is_enough:
+        wanted = f"{FEWEST:,} advisories are wanted, the newest of them under {OLDEST.days} days old"
+        print(f"not enough to prove anything: of each ecosystem {wanted}")
         return 2
     return 1 if found else 0
 

@@ -45,9 +45,13 @@ def audit(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     program = importlib.import_module("audit")
 
-    def run(*written, version="1.4.0", others=1_000, words=()):
+    def run(*written, version="1.4.0", others=1_000, of=("crates.io", "PyPI"), words=()):
         snapshot, lock = tmp_path / "all.zip", tmp_path / "Cargo.lock"
-        others = [advisory(number, f"other-{number}", [{"introduced": "0"}]) for number in range(others)]
+        others = [
+            advisory(f"{ecosystem}-{number}", f"other-{number}", [{"introduced": "0"}], ecosystem=ecosystem)
+            for ecosystem in of
+            for number in range(others)
+        ]
         with zipfile.ZipFile(snapshot, "w") as archive:
             for one in [*others, *written]:
                 archive.writestr(f"{one['id']}.json", json.dumps(one))
@@ -82,6 +86,18 @@ def test_withdrawn_advisories_notices_and_accepted_ones_fail_nothing(audit):
     assert audit(advisory("A", "leaky_crate", bad)) == 1
     assert audit(advisory("A", "leaky_crate", bad), words=["--accept", "TEST-A"]) == 0
     assert audit(advisory("O", "ours", bad)) == 0, "what is made here comes from no registry"
+
+
+@pytest.mark.parametrize("of", [(), ("PyPI",), ("crates.io",)])
+def test_nothing_is_proven_where_an_ecosystem_has_no_snapshot(audit, of, capsys):
+    """A thousand advisories of Python were proof enough for crates, of which none was looked at."""
+    assert audit(of=of) == 2
+    assert "not enough to prove anything: of each ecosystem 1,000" in capsys.readouterr().out
+
+
+def test_an_advisory_of_a_repository_names_no_package_and_fails_nothing(audit):
+    commits = {"ranges": [{"type": "GIT", "repo": "https://example.com", "events": [{"introduced": "0"}]}]}
+    assert audit({"id": "TEST-GIT", "modified": "2020-01-01T00:00:00Z", "affected": [commits]}) == 0
 
 
 def test_a_snapshot_that_is_small_or_old_proves_nothing(audit, monkeypatch):
