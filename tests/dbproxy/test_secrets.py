@@ -12,7 +12,7 @@ import pytest
 from db_servers import ADMIN_PASSWORD, DATABASE, PASSWORD, USER, until
 
 from forebay.dbproxy import Credentials, DBProxy, EnvSecret, FileSecret, SecretsManagerSecret
-from forebay.errors import AuthenticationFailed, DBProxyError, ForebayError, InvalidParameterValue
+from forebay.errors import AuthenticationFailed, DatabaseError, DBProxyError, ForebayError, InvalidParameterValue
 
 ROTATED = "rotated-Pa55word"
 VALUE = "value-77aa"
@@ -173,7 +173,7 @@ def test_no_secret_shows_its_content():
         assert "hush-hush" not in repr(shown)
 
 
-async def test_no_password_and_no_value_is_in_a_log_or_metric(server, proxies, caplog):
+async def test_no_password_and_no_value_is_in_a_log_metric_or_error_but_the_servers_own(server, proxies, caplog):
     """Walk many ways of failing with everything logged, then look for the password, and for values in statements."""
     caplog.set_level(logging.DEBUG)
     out = io.StringIO()
@@ -190,6 +190,12 @@ async def test_no_password_and_no_value_is_in_a_log_or_metric(server, proxies, c
             except ForebayError as error:
                 out.write(f"{error!r} {error.__cause__!r}")
         await client.execute("ROLLBACK")
+        await client.execute("DROP TABLE IF EXISTS known")
+        await client.execute("CREATE TABLE known (name VARCHAR(20) PRIMARY KEY)")
+        known = f"INSERT INTO known VALUES ('{VALUE}')"
+        await client.execute(known)
+        with pytest.raises(DatabaseError, match=VALUE):  # the server quotes it, to whoever gave it
+            await client.execute(known)
         mark = "%s" if server.engine == "mysql" else "$1"
         await client.fetch_value(f"SELECT {mark}", (VALUE,))
         pins = f"SET @secret = '{VALUE}'" if server.engine == "mysql" else f"PREPARE secret AS SELECT '{VALUE}'"
