@@ -56,7 +56,7 @@ docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics
 deep: servers $(TEST)/.built ## the reliability tests in large, in parts that resume: ARGS="kill --count 200", ARGS=--list, ARGS=--help
 	$(TEST)/bin/python scripts/deep.py $(ARGS)
 
-soak: $(TEST)/.built ## half of this machine's load for four hours, or ARGS=SECONDS: memory, descriptors, threads and tasks stay level
+soak: $(TEST)/.built ## half of this machine's load for four hours, or ARGS=SECONDS: descriptors, threads and tasks stay level, memory too from 1200 on
 	$(TEST)/bin/python -W ignore tests/reliability/soak.py $(or $(ARGS),14400)
 
 audit: $(TEST)/.ready ## hold every dependency against snapshots of advisories: ARGS="crates.zip pypi.zip"; scripts/audit.py says more

@@ -32,7 +32,8 @@ OWN = [f":!{path.relative_to(ROOT)}" for path in (RESULTS, PAGE)]
 HEAD = """# Deep runs
 
 What was run beyond the ordinary test run. `make deep` writes this page from `results.jsonl`, which has a line for each piece.
-What is missing was not run. A commit with a `+` had changes beside it. Figures are sums; "most" is the greatest.
+What is missing was not run, and what could not be run counts for nothing. A commit with a `+` had changes beside it. Figures are
+sums; "most" is the greatest.
 
 | part | what | run | result | on commit | until | minutes |
 |---|---|---|---|---|---|---|
@@ -79,9 +80,10 @@ def run(part: Part, count: int, seed: int) -> dict:
             add(
                 figures, ended_with["counts"] | {f"fault {name}": count for name, count in ended_with["faults"].items()}
             )
+    is_skipped = any(name.startswith("skipped") for name in figures)
     return {
         "part": part.name,
-        "count": count,
+        "count": 0 if is_skipped else count,
         "seed": seed,
         "passed": ended.returncode == 0,
         "figures": figures,
@@ -109,6 +111,9 @@ def go_on(part: Part, wanted: int | None, first: int | None) -> bool:
         with RESULTS.open("a") as results:
             results.write(json.dumps(line) + "\n")
         write()
+        if line["count"] == 0:
+            print(f"{part.name}: NOT RUN, see {LOGS / part.name}.log: {shown(line['figures'])}")
+            return False
         left -= count
         print(f"{part.name}: {count} {part.unit} in {line['seconds']:.0f} s, {left} left", flush=True)
         if not line["passed"]:
@@ -137,8 +142,9 @@ def table(lines: list[dict]) -> str:
             for line in group:
                 add(figures, line["figures"])
             failed = sum(not line["passed"] for line in group)
-            result = f"**{failed} of {len(group)} pieces failed**" if failed else "passed"
-            count = f"{sum(line['count'] for line in group):,} {part.unit}"
+            done = sum(line["count"] for line in group)
+            result = f"**{failed} of {len(group)} pieces failed**" if failed else "passed" if done else "not run"
+            count = f"{done:,} {part.unit}"
             said = f"{result}; {shown(figures)}" if figures else result
             minutes = sum(line["seconds"] for line in group) / 60
             rows.append(

@@ -2,7 +2,7 @@
 
 A piece is told how much to do and where to begin by FOREBAY_COUNT and FOREBAY_SEED. What it did it says in a line of its own,
 `figures {"kills": 100, ...}`; the simulator says it in an object with `counts` and `faults`. Figures of several lines are
-added up, but for those whose name ends in `_most`.
+added up, but for those whose name ends in `_most`. A piece with one whose name begins with `skipped` was not run.
 """
 
 from __future__ import annotations

@@ -151,12 +151,16 @@ def test_the_work_of_processes_that_were_started_is_not_that_of_others():
     spin = "import time; began = time.process_time()\nwhile time.process_time() < began + 0.3: pass\nprint(flush=True); input()"
     command = [sys.executable, "-c", spin]
     with contextlib.ExitStack() as stack:
+        before = machine._busy_seconds()
         with machine.Meter() as meter:
             subprocess.run(command, input=b"\n", stdout=subprocess.PIPE, check=True)
             living = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
             living.stdout.readline()
+        everyone = machine._busy_seconds() - before
         living.communicate(b"\n")
     assert meter.cores * meter.seconds > 0.58
+    others = meter.others * meter.seconds
+    assert others < everyone - 0.5, "the work of those that were started counts for others as well"
 
 
 def test_results_are_kept_one_line_each(tmp_path):

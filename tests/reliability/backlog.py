@@ -1,7 +1,7 @@
 """A store with a long backlog: filled by a process that is killed, opened by the next one.
 
 Usage: python tests/reliability/backlog.py fill STORE COUNT
-       python tests/reliability/backlog.py open STORE
+       python tests/reliability/backlog.py open STORE COUNT
 """
 
 import asyncio
@@ -44,38 +44,47 @@ async def send_ten(queue, fifo, numbers) -> None:
     )
 
 
-async def open_again(store: str) -> dict[str, float]:
-    """Start on that store; tell how long it takes until the app runs, and until a handler has something of each kind."""
+async def open_again(store: str, count: int) -> dict[str, float]:
+    """Start on that store; tell how long it takes until the app runs and until a handler has something of each kind.
+
+    Then wait until all of it has been there; tell how much is missing.
+    """
     app = App("backlog", store=store, durability="process-crash")
     app.stream("stream", shards=4)
     app.queue("queue")
     app.queue("fifo.fifo")
     since, busy, told = time.monotonic(), time.process_time(), {}
-    everything = asyncio.Event()
+    something_of_each, missing = asyncio.Event(), {kind: bytearray(b"\1" * count) for kind in KINDS}
 
-    def first(kind: str) -> None:
+    def handle(kind: str, numbers: list[int]) -> None:
         told.setdefault(kind, time.monotonic() - since)
         if len(told) == len(KINDS):
-            everything.set()
+            something_of_each.set()
+        for number in numbers:
+            missing[kind][number] = 0
 
     @app.on_stream("stream", batch_size=10)
     async def on_stream(batch: Batch, context) -> None:
-        first("stream")
+        handle("stream", [record.json() for record in batch])
 
     @app.on_queue("queue")
     async def on_queue(batch: Batch, context) -> None:
-        first("queue")
+        handle("queue", [record.json() for record in batch])
 
     @app.on_queue("fifo.fifo")
     async def on_fifo(batch: Batch, context) -> None:
-        first("fifo")
+        handle("fifo", [record.json() for record in batch])
 
     async with app:
         runs = time.monotonic() - since
-        await asyncio.wait_for(everything.wait(), 300)
+        await asyncio.wait_for(something_of_each.wait(), 300)
         took = {f"ms until {name}": wait for name, wait in {"the app runs": runs, **told}.items()}
         took["processor ms"] = time.process_time() - busy
-        return {f"{name} most": round(1000 * wait, 1) for name, wait in took.items()}
+        ends = time.monotonic() + 30 + count / 1_000
+        while any(map(any, missing.values())) and time.monotonic() < ends:
+            await asyncio.sleep(0.1)
+    figures = {f"{name} most": round(1000 * wait, 1) for name, wait in took.items()}
+    return {**figures, "missing": sum(map(sum, missing.values()))}
 
 
 if __name__ == "__main__":
@@ -83,5 +92,5 @@ if __name__ == "__main__":
         if sys.argv[1] == "fill":
             runner.run(fill(sys.argv[2], int(sys.argv[3])))
         else:
-            figures = runner.run(open_again(sys.argv[2]))
+            figures = runner.run(open_again(sys.argv[2], int(sys.argv[3])))
             print("figures " + json.dumps({name.replace(" ", "_"): took for name, took in figures.items()}))

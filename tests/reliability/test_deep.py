@@ -76,6 +76,16 @@ def test_a_piece_that_fails_is_written_down_ends_its_part_and_can_be_repeated(de
     assert deep.passed(flips, "c0ffee") == 0, "what failed does not count"
 
 
+def test_what_could_not_be_run_counts_for_nothing(deep, monkeypatch, capsys):
+    """Memory that no control group keeps was a part that is whole: its only test was skipped, and pytest was content."""
+    flips = part(deep, "print('figures {\"skipped_for_want_of_a_coin\": 1}')")
+    monkeypatch.setattr(deep, "PARTS", [flips])
+    assert not deep.go_on(flips, None, None)
+    assert [line["count"] for line in deep.read()] == [0] and deep.passed(flips, "c0ffee") == 0
+    assert "flips: NOT RUN" in capsys.readouterr().out
+    assert "| 0 flips | not run; skipped for want of a coin 1 |" in deep.PAGE.read_text()
+
+
 def test_every_part_can_be_asked_for_by_one_name(deep):
     names = [part.name for part in deep.PARTS]
     assert len(names) == len(set(names))
