@@ -98,6 +98,18 @@ def test_one_dead_letter_is_edited_and_run_again(place):
     assert "name the one event or message" in both
 
 
+def test_dead_letters_that_moved_before_one_that_cannot_are_told(place):
+    """The third ID was refused, and nobody was told that the first two had moved."""
+    moved = [send_dead(place, f"message {number}", str(number)) for number in range(2)]
+    absent = "00000000-0000-4000-8000-000000000000"
+    way = ("dlq", "redrive", *moved, absent, "--queue", "dead.fifo", "--to", "orders.fifo")
+    assert "redriven before" not in refused(place, *way, "--dry-run")
+    said = refused(place, *way)
+    assert f"redriven before this: {', '.join(moved)}\n" in said and "there is no message" in said
+    assert asked(place, "queue", "describe", "orders.fifo")["visible"] == 2
+    assert "--no-wait: it is for all of a --queue" in forebay(place, *way, "--no-wait", status=2).stderr
+
+
 def test_a_dry_run_says_that_it_does_not_list_everything(place):
     async def fill():
         app = App("shop", store=place / "data")

@@ -79,7 +79,7 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output
 @click.option(
     "--edit", type=click.File("rb"), help="The one event of ID with this file's JSON, or message with its text."
 )
-@click.option("--no-wait", is_flag=True, help="With --queue: do not wait until all have moved.")
+@click.option("--no-wait", is_flag=True, help="With --queue and no IDS: do not wait until all have moved.")
 @store_option
 @output_option
 def redrive(
@@ -107,6 +107,8 @@ def redrive(
         raise click.UsageError("--edit: name the one event or message that it is for")
     if queue is None and (to is not None or no_wait):
         raise click.UsageError("--to and --no-wait: they are for a --queue")
+    if ids and no_wait:
+        raise click.UsageError("--no-wait: it is for all of a --queue; those of the IDS have moved when this ends")
     edited = None if edit is None else edit.read()
     with reach(store) as reached:
         if queue is not None and not ids:

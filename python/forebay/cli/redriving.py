@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
-from forebay.errors import InvalidParameterValue
+from forebay.errors import ForebayError, InvalidParameterValue
 from forebay.wire import payload as wire
 
 if TYPE_CHECKING:
@@ -34,16 +34,25 @@ def message_text(body: bytes | None) -> str | None:
 
 
 def move(
-    reached: Reached, queue: str, ids: Sequence[str], *, rate: float | None, **how: Any
+    reached: Reached, queue: str, ids: Sequence[str], *, rate: float | None, dry_run: bool, **how: Any
 ) -> Iterator[dict[str, Any]]:
-    """Move messages of a queue one by one, each as it is looked up by its id; give them."""
+    """Move messages of a queue one by one, each as it is looked up by its id; give them.
+
+    Where one cannot move, those that have moved before it are told.
+    """
     start = time.monotonic()
     for at, id_ in enumerate(ids):
         if rate is not None:
             time.sleep(max(0.0, start + at / rate - time.monotonic()))
         answer: dict[str, Any] = {"redriven": 0, "next": None}
-        while not answer["redriven"]:
-            answer = reached.ask("queue.redrive_message", name=queue, id=id_, next=answer["next"], **how)
+        fields = {"name": queue, "id": id_, "dry_run": dry_run, **how}
+        try:
+            while not answer["redriven"]:
+                answer = reached.ask("queue.redrive_message", **{**fields, "next": answer["next"]})
+        except ForebayError:
+            if at > 0 and not dry_run:
+                click.echo(f"redriven before this: {', '.join(ids[:at])}", err=True)
+            raise
         yield answer["message"]
 
 
