@@ -39,7 +39,10 @@ R = TypeVar("R")
 
 
 class Declarations:
-    """Everything that was declared in one app."""
+    """Everything that was declared in one app.
+
+    Threads declare and forget while the event loop looks: whoever goes through one of these takes a tuple of it first.
+    """
 
     def __init__(self, settings: AppSettings, caller: Caller, tell: Callable[[], None]) -> None:
         self.settings = self.declared = settings
@@ -181,7 +184,7 @@ class Declarations:
 
     def aliases_of(self, function: Function[..., Any]) -> list[Alias]:
         """Give a function's aliases."""
-        return [alias for alias in self.aliases.values() if alias.function is function]
+        return [alias for alias in tuple(self.aliases.values()) if alias.function is function]
 
     def drop_alias(self, alias: Alias, refusal: ForebayError) -> None:
         """Have an alias that the running engine refused no longer declared."""
@@ -268,7 +271,7 @@ class Declarations:
         """Have a deleted queue no longer declared. Mappings on it could not start without it, so they go, too."""
         if self.queues.get(queue.name) is queue:
             del self.queues[queue.name]
-            for key, mapping in list(self.mappings.items()):
+            for key, mapping in tuple(self.mappings.items()):
                 if mapping.queue == queue.name:
                     del self.mappings[key]
 
@@ -312,7 +315,7 @@ class Declarations:
                 add(target, (*above, queue.name))
             ordered.setdefault(queue.name, queue)
 
-        for queue in self.queues.values():
+        for queue in tuple(self.queues.values()):
             add(queue)
         return list(ordered.values())
 
@@ -337,18 +340,18 @@ class Declarations:
 
     def as_declared(self) -> None:
         """Forget what was changed while the app ran."""
-        for function in self.functions.values():
+        for function in tuple(self.functions.values()):
             for version in (function, *function.versions.values()):
                 version.as_declared()
-        for alias in self.aliases.values():
+        for alias in tuple(self.aliases.values()):
             alias.as_declared()
-        for mapping in self.mappings.values():
+        for mapping in tuple(self.mappings.values()):
             mapping.as_declared()
         self.settings = self.declared
 
     def _check_limits(self, new: FunctionSettings, instead_of: Function[..., Any] | None = None, more: int = 0) -> None:
         """Refuse to promise more concurrency than there is; `more`: that of one more version or alias."""
-        others = [function for function in self.functions.values() if function is not instead_of]
+        others = [function for function in tuple(self.functions.values()) if function is not instead_of]
         promised = [self._promised(function.declared, function) for function in others]
         reserved, provisioned = self._promised(new, instead_of)
         promised.append((reserved, provisioned + more))

@@ -140,11 +140,11 @@ class Running:
         declared.untold()
         answers = self._add_sources()
         if engine is not None and self._runs:
-            for function in declared.functions.values():
+            for function in tuple(declared.functions.values()):
                 for version in (function, *function.versions.values()):
                     self._serving.add_function(engine, version)
-            answers += [(alias, self._add_alias(alias)) for alias in declared.aliases.values()]
-            answers += [(mapping, self._add_mapping(mapping)) for mapping in declared.mappings.values()]
+            answers += [(alias, self._add_alias(alias)) for alias in tuple(declared.aliases.values())]
+            answers += [(mapping, self._add_mapping(mapping)) for mapping in tuple(declared.mappings.values())]
             answers += self._add_subscriptions("function")
             engine.start()
         return answers
@@ -220,7 +220,7 @@ class Running:
         return answers + self._add_subscriptions("queue")
 
     def _add_subscriptions(self, kind: str) -> list[tuple[object, asyncio.Future[bytes]]]:
-        given = self._declared.subscriptions.values()
+        given = tuple(self._declared.subscriptions.values())
         return [(one, self._add_subscription(one)) for one in given if one.kind == kind]
 
     def _add_subscription(self, subscription: Subscription) -> asyncio.Future[bytes]:
@@ -312,7 +312,7 @@ class Running:
         for task in (self._keeping, self._exporting):
             if task is not None:
                 task.cancel()
-        for mapping in self._declared.mappings.values():
+        for mapping in tuple(self._declared.mappings.values()):
             mapping.follow(None)
         engine = self.runner.engine
         self.runner.close()

@@ -116,10 +116,11 @@ class Serving:
         """Make the runtime fit a mapping's settings."""
         function = mapping.function
         served = self._served[function.name]
-        mappings = [other for other in self._declared.mappings.values() if other.function is function]
-        arns = {other: arn for (arn, _), other in self._declared.mappings.items()}
-        served.reports = frozenset(arns[other] for other in mappings if other.settings.report_batch_item_failures)
-        reads = bool(served.reports) or any(getattr(other.settings, "tumbling_window", 0) for other in mappings)
+        mappings = [
+            (arn, other.settings) for (arn, of), other in tuple(self._declared.mappings.items()) if of is function
+        ]
+        served.reports = frozenset(arn for arn, settings in mappings if settings.report_batch_item_failures)
+        reads = bool(served.reports) or any(getattr(settings, "tumbling_window", 0) for _, settings in mappings)
         if reads != served.reads:
             served.reads = reads
             self._register(engine, function, served)

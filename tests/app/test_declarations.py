@@ -1,8 +1,11 @@
 """What may be declared, in which order, and what is refused."""
 
+import threading
+
 import pytest
 
 from forebay import App, InvalidParameterValue, ResourceConflict, ResourceNotFound
+from forebay.mapping import Mapping
 
 
 @pytest.fixture
@@ -136,3 +139,24 @@ async def test_a_stream_is_declared_from_a_thread_too(app):
     async with app:
         await asyncio.to_thread(app.stream, "late")
         assert await app.stream("late").put(1, "k")
+
+
+async def test_a_thread_may_declare_while_the_loop_goes_through_what_is_declared(app):
+    """The loop failed at a dictionary that had changed its size meanwhile."""
+    handler, others = app.function()(bare), [app.on_queue(app.queue("third").name)]
+
+    class Interrupted(Mapping):
+        def __getattribute__(self, name):
+            if name == "settings" and others:
+                thread = threading.Thread(target=others.pop(), args=(handler,))
+                thread.start()
+                thread.join()
+            return super().__getattribute__(name)
+
+    for queue in (app.queue("first"), app.queue("second")):
+        app.on_queue(queue.name)(handler)
+    async with app:
+        first, second = app.mappings
+        second.__class__ = Interrupted
+        await first.update(batch_size=5)
+        assert (await app.mappings[2].describe())["queue"] == "third"
