@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
 
 import pytest
@@ -122,7 +123,7 @@ async def test_a_resource_that_cannot_tell_is_logged_and_hides_nothing_of_the_ot
         await until(lambda: value(app, total("sound")) == 5)
         broken.more = []
         await until(lambda: value(app, total("broken")) == 3)
-        broken.more = ["nothing again"]
+        broken.more = [("forebay_dbproxy_database_connections", broken.labels, math.nan)]
         await until(lambda: caplog.text.count("an attached resource cannot tell what it has measured") == 2)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import math
 import select
 import time
 import uuid
@@ -115,6 +116,8 @@ class Growth:
             if isinstance(before, Histogram) and before.count <= total.count:
                 new.subtract(before)
             return total, base64.b64encode(new.to_bytes()).decode()
+        if not math.isfinite(number):
+            raise ValueError(f"{name} is {number}")
         value = number / row["aws_scale"] if name == row["aws_name"] else number
         if row["kind"] != "counter":
             return value, value
