@@ -73,8 +73,9 @@ class Alias:
         return self.function.invoke_async_sync(payload, qualifier=self._qualifier())
 
     async def update(self, **changes: Any) -> None:
-        """Point somewhere else while the app runs. What the app declares applies again when it starts next.
+        """Point somewhere else while the app runs.
 
+        What the app declares applies again when it starts next, or another process takes over.
         What was accepted before runs the version that was drawn for it.
 
         Args:

@@ -216,7 +216,7 @@ class Function(Generic[P, R]):
         return self._home.publish(self, handler, number, given)
 
     async def update(self, *, qualifier: str | None = None, **limits: Any) -> None:
-        """Change limits while the app runs. What the app declares applies again when it starts next.
+        """Change limits while the app runs. What it declares applies again when it starts next, or another process takes over.
 
         What runs over a lowered limit runs on; what waits starts as soon as a raised one allows.
 
@@ -233,16 +233,12 @@ class Function(Generic[P, R]):
 
         """
         version = self._version(qualifier)
-        changed, fields = _limited(version, limits)
-        await self._caller.ask("function.update", **fields)
-        version.settings = changed
+        _take_limits(version, await self._caller.ask("function.update", **_limited(version, limits)))
 
     def update_sync(self, *, qualifier: str | None = None, **limits: Any) -> None:
         """Do as `update`, from a thread other than the event loop's."""
         version = self._version(qualifier)
-        changed, fields = _limited(version, limits)
-        self._caller.ask_sync("function.update", **fields)
-        version.settings = changed
+        _take_limits(version, self._caller.ask_sync("function.update", **_limited(version, limits)))
 
     def _version(self, qualifier: str | None) -> Function[..., Any]:
         if qualifier is None:
@@ -323,10 +319,19 @@ class Function(Generic[P, R]):
         return {"function": self.name, "ids": None if ids is None else list(ids), "rate": rate}
 
 
-def _limited(version: Function[..., Any], given: dict[str, Any]) -> tuple[FunctionSettings, dict[str, Any]]:
-    checks.known_names(given, wire_limits.FUNCTION if version.version == LATEST else wire_limits.VERSION)
+def _limited(version: Function[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    checks.known_names(given, _limits_of(version))
     changed = dataclasses.replace(version.settings, **given)
-    return changed, {"name": version.qualified, **wire_limits.function(changed, given)}
+    return {"name": version.qualified, **wire_limits.function(changed, given)}
+
+
+def _take_limits(version: Function[..., Any], now: dict[str, Any]) -> None:
+    """Take what they are now: others may have been changed meanwhile, here or by another process."""
+    version.settings = dataclasses.replace(version.settings, **{name: now[name] for name in _limits_of(version)})
+
+
+def _limits_of(version: Function[..., Any]) -> tuple[str, ...]:
+    return wire_limits.FUNCTION if version.version == LATEST else wire_limits.VERSION
 
 
 def _take(answer: dict[str, Any], page: dict[str, Any], failures: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -33,6 +33,8 @@ class ChangesLimits:
     async def update(self, **limits: Any) -> None:
         """Change limits while the app runs. What runs over a lowered limit runs on.
 
+        What the app declares applies again when it starts next, or another process takes over.
+
         Args:
             limits: any of `concurrency`, `unreserved_minimum`, `scaling` and `requests_per_second`, as `App` has them.
 
@@ -41,17 +43,15 @@ class ChangesLimits:
             AppClosed: the app is not running.
 
         """
-        changed, fields = self._limited(limits)
-        await self._caller.ask("account.update", **fields)
-        self._declared.settings = changed
+        await self._caller.ask("account.update", **self._limited(limits))
+        self._declared.settings = dataclasses.replace(self.settings, **limits)  # others may have changed meanwhile
 
     def update_sync(self, **limits: Any) -> None:
         """Do as `update`, from a thread other than the event loop's."""
-        changed, fields = self._limited(limits)
-        self._caller.ask_sync("account.update", **fields)
-        self._declared.settings = changed
+        self._caller.ask_sync("account.update", **self._limited(limits))
+        self._declared.settings = dataclasses.replace(self.settings, **limits)
 
-    def _limited(self, given: dict[str, Any]) -> tuple[AppSettings, dict[str, Any]]:
+    def _limited(self, given: dict[str, Any]) -> dict[str, Any]:
         checks.known_names(given, wire_limits.ACCOUNT)
         changed = dataclasses.replace(self.settings, **given)
-        return changed, wire_limits.account(changed, given)
+        return wire_limits.account(changed, given)

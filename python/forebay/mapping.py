@@ -139,7 +139,9 @@ class Mapping:
         self._caller.ask_sync("mapping.resume", **self._key())
 
     async def update(self, **settings: Any) -> None:
-        """Change settings while the mapping runs. What the app declares applies again when it starts next.
+        """Change settings while the mapping runs.
+
+        What the app declares applies again when it starts next, or another process takes over.
 
         Args:
             settings: any of `App.on_queue`, or of `App.on_stream` but the starting position, for which there is `seek`.

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from forebay import Batch, InvalidParameterValue, ResourceNotFound, Scaling, TooManyRequests
+from forebay import App, Batch, InvalidParameterValue, ResourceNotFound, Scaling, TooManyRequests
 
 ACCOUNT_FULL = "ConcurrentInvocationLimitExceeded"
 RESERVED_FULL = "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -290,6 +290,17 @@ async def test_limits_are_changed_while_the_app_runs(make, clock):
         assert (await refusals(calls))[2:] == [(RESERVED_FULL, 1.0)]
         assert (app.settings.concurrency, handler.settings.reserved_concurrency) == (4, 2)
         await end(calls, clock)
+
+
+async def test_limits_that_are_changed_at_once_are_all_in_the_settings(no_task_is_left):
+    """The last to be answered left out what the others had changed meanwhile."""
+    app = App("t", store=":memory:", concurrency=9, unreserved_minimum=0)
+    handler = app.function()(len)
+    async with app:
+        await asyncio.gather(handler.update(reserved_concurrency=2), handler.update(rate_limit=7))
+        await asyncio.gather(app.update(concurrency=8), app.update(requests_per_second=6))
+        assert (handler.settings.reserved_concurrency, handler.settings.rate_limit) == (2, 7)
+        assert (app.settings.concurrency, app.settings.requests_per_second) == (8, 6)
 
 
 async def test_what_the_app_declares_applies_when_it_starts_next(make, clock):
