@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forebay.bench.stream import Drain, batches, put_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import forebay
@@ -47,22 +47,25 @@ class Side:
 
 
 async def kept(
-    stage: Stage, makers: Mapping[str, Callable[[Path], forebay.App]], records: int, **mapping: Any
+    stage: Stage, makers: Sequence[tuple[str, Callable[[Path], forebay.App]]], records: int, **mapping: Any
 ) -> dict[str, float]:
-    """Give what each app but the first keeps of the first one's throughput, in percent.
+    """Give what the apps of each name but the first's keep of the throughput of those of the first name, in percent.
 
     Compared is what a quarter of the rounds stays under: whatever else the machine does only ever makes a round longer.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in makers}
+    seconds: list[list[float]] = [[] for _ in makers]
     async with contextlib.AsyncExitStack() as running:
-        sides = {}
-        for name, make in makers.items():
-            sides[name] = Side(make(stage.directory / name), stage.share(records), **mapping)
-            await running.enter_async_context(sides[name].app)
-            await sides[name].fill()
+        sides = []
+        for number, (_, make) in enumerate(makers):
+            sides.append(Side(make(stage.directory / str(number)), stage.share(records), **mapping))
+            await running.enter_async_context(sides[-1].app)
+            await sides[-1].fill()
         with stage.meter:
             for number in range(ROUNDS):
-                for name in list(makers) if number % 2 else list(makers)[::-1]:
-                    seconds[name].append(await sides[name].drain())
-    first, *others = (statistics.quantiles(each, n=4)[0] for each in seconds.values())
-    return {name: 100 * first / own for name, own in zip(list(makers)[1:], others, strict=True)}
+                for side in range(len(sides))[:: 1 if number % 2 else -1]:
+                    seconds[side].append(await sides[side].drain())
+    typical: dict[str, list[float]] = {}
+    for (name, _), each in zip(makers, seconds, strict=True):
+        typical.setdefault(name, []).append(statistics.quantiles(each, n=4)[0])
+    first, *others = (statistics.mean(each) for each in typical.values())
+    return {name: 100 * first / own for name, own in zip(list(typical)[1:], others, strict=True)}
