@@ -290,6 +290,7 @@ impl State {
 
     /// Write the batches just handed out into their slots, and clear the slots of those that have ended.
     pub(crate) fn count_attempts(&mut self) -> Result<(), SlotError> {
+        self.acquit_joined()?;
         if !self.counted.is_empty() {
             let records: Vec<SlotRecord> = self.counted.iter().map(|(_, record)| *record).collect();
             let slots = self.slots.occupy_many(&records)?;
@@ -406,7 +407,7 @@ impl State {
         if kind != Kind::Delivery {
             self.functions[slot].meters.zombies.add(1.0);
         }
-        self.outbox.overdue(kind, attempt.alone);
+        self.outbox.overdue(kind, attempt.alone.then_some(token));
         if !self.pools.stop_attempt(slot, token, self.now.mono_ns) {
             self.outbox.cancels.push_back(token);
             self.ring = true;

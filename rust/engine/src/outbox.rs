@@ -44,6 +44,10 @@ pub(crate) struct Outbox {
     zombies: usize,
     /// A suspect runs, or is the next to run, that is within its deadline.
     pub(crate) running_alone: bool,
+    /// Suspects past their deadline, which nothing has begun beside so far.
+    lingering: Vec<Token>,
+    /// Those that something has begun beside, until that stands on file, too.
+    pub(crate) joined: Vec<Token>,
     /// Invocations that run.
     invoking: usize,
     /// Destinations at work.
@@ -107,14 +111,18 @@ impl Outbox {
     pub(crate) fn began(&mut self, kind: Kind, alone: bool) {
         *self.out(kind) += 1;
         self.running_alone |= alone;
+        if kind == Kind::Work {
+            self.joined.append(&mut self.lingering);
+        }
     }
 
-    /// One is past its deadline, and still runs.
-    pub(crate) fn overdue(&mut self, kind: Kind, alone: bool) {
+    /// One is past its deadline, and still runs. `suspect`: which one, if it ran alone.
+    pub(crate) fn overdue(&mut self, kind: Kind, suspect: Option<Token>) {
         self.zombies += usize::from(kind == Kind::Work);
-        if alone {
+        if suspect.is_some() {
             self.running_alone = false;
         }
+        self.lingering.extend(suspect);
     }
 
     /// One has ended; `overdue`: after its deadline.
@@ -185,6 +193,18 @@ mod tests {
         outbox.began(Kind::Work, true);
         outbox.ended(Kind::Work, true, false);
         assert_eq!(outbox.next(false), Some(1));
+    }
+
+    #[test]
+    fn a_suspect_past_its_deadline_is_alone_until_another_batch_begins() {
+        let mut outbox = outbox(&[], &[]);
+        outbox.began(Kind::Work, true);
+        outbox.overdue(Kind::Work, Some(7));
+        outbox.began(Kind::Invoke, false);
+        outbox.began(Kind::Delivery, false);
+        assert!(outbox.joined.is_empty());
+        outbox.began(Kind::Work, true);
+        assert_eq!(outbox.joined, [7]);
     }
 
     #[test]

@@ -162,6 +162,16 @@ impl Slots {
         Ok(taken.into_iter().map(SlotId).collect())
     }
 
+    /// The batch in this slot is alone no more. Written where it stands, before this returns.
+    pub fn join(&mut self, slot: SlotId) -> Result<(), SlotError> {
+        let cell = self.cell(slot.0);
+        if let Some(record) = decode(cell) {
+            cell.copy_from_slice(&encode(&SlotRecord { alone: false, ..record }));
+            self.write(&[slot.0])?;
+        }
+        Ok(())
+    }
+
     /// The batch has ended. Takes effect on file with the next `occupy` or [`Self::flush`].
     pub fn release(&mut self, slot: SlotId) {
         self.released.push(slot.0);

@@ -64,6 +64,16 @@ impl State {
         (suspects, slots)
     }
 
+    /// Something begins beside suspects that are past their deadline: if the process dies now, it need not have been them.
+    pub(crate) fn acquit_joined(&mut self) -> Result<(), SlotError> {
+        for token in std::mem::take(&mut self.outbox.joined) {
+            for &slot in self.attempts.get_mut(token).map_or(&[][..], |attempt| &attempt.file_slots) {
+                self.slots.join(slot)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Keep on file what a poller's machine still suspects. The new slots are written before the old ones are cleared.
     pub(crate) fn keep_suspects(&mut self, id: PollerId) {
         let Some(poller) = self.pollers[id].as_mut() else { return };

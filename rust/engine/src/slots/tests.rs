@@ -52,6 +52,16 @@ fn a_new_file_holds_nothing() {
 }
 
 #[test]
+fn what_is_joined_is_found_as_it_was_but_not_alone() {
+    let place = place();
+    let (mut slots, _) = Slots::open(&place.path).unwrap();
+    let ids = slots.occupy_many(&[record(1), record(3)]).unwrap();
+    slots.join(ids[1]).unwrap();
+    let (_, found) = Slots::open(&place.path).unwrap();
+    assert_eq!(found.records, [record(1), SlotRecord { alone: false, ..record(3) }]);
+}
+
+#[test]
 fn what_was_in_flight_is_found_by_the_next_process() {
     let place = place();
     let (mut slots, _) = Slots::open(&place.path).unwrap();

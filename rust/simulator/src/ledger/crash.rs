@@ -58,12 +58,17 @@ impl Ledger {
         Ok(())
     }
 
-    /// A record counts as alone in flight when the list of the dead process says so, or it was the only work at hand.
+    /// A record counts as alone in flight when the list of the dead process says so, or it was the only work at hand: the only one
+    /// within its deadline, or the only one at all.
     fn accuse(&mut self, ending: Ending, found: &[SlotRecord]) {
         let singles = found.iter().filter(|record| record.first == record.last && record.alone);
-        let running: Vec<&Flight> =
-            self.flights.iter().flatten().filter(|flight| flight.kind != Kind::Delivery && !flight.zombie).collect();
-        let others = self.batches_in_time() + self.events_in_time();
+        let mut running: Vec<&Flight> =
+            self.flights.iter().flatten().filter(|flight| flight.kind != Kind::Delivery).collect();
+        let mut others = self.batches_in_hand() + self.events_in_hand();
+        if running.len() + others > 1 {
+            running.retain(|flight| !flight.zombie);
+            others = self.batches_in_time() + self.events_in_time();
+        }
         let accused: Vec<(u64, ShardId, u64)> = match (ending, running.as_slice()) {
             (Ending::Kill, [alone]) if alone.positions.len() == 1 && others == 0 => {
                 vec![(alone.mapping, alone.shard, alone.positions[0])]

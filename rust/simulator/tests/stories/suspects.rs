@@ -67,6 +67,35 @@ fn a_suspect_that_never_ends_holds_up_its_own_lane_only() {
     assert!(works.iter().any(|work| matches!(work.task, Task::Batch { .. })), "the other lane goes on");
 }
 
+/// A record whose handler hung was given up for what others had done: three times the process died of what had begun beside it when
+/// its deadline was over, and each time its slot said that it was alone.
+#[test]
+fn a_suspect_that_only_hangs_is_not_given_up_for_the_crashes_of_others() {
+    let settings = json!({"parallelization_factor": 2});
+    for (others_begin, given_up) in [(true, 0), (false, 1)] {
+        let mut rig = Rig::new();
+        after_a_crash(&mut rig, &settings);
+        for _ in 0..3 {
+            assert_eq!(rig.batches()[0].positions, [0], "alone");
+            rig.put(&["b", "c", "d", "e", "f"]);
+            rig.pass(1_001);
+            if others_begin {
+                let beside = rig.batches();
+                assert!(!beside.is_empty());
+                // They run to an end; the next one of their lane is what kills.
+                for batch in beside {
+                    rig.end(batch.token, 0, None);
+                }
+                rig.pass(10);
+            }
+            rig.kill();
+            rig.start(&settings);
+        }
+        rig.pass(10);
+        assert_eq!(rig.failures().len(), given_up, "others begin: {others_begin}");
+    }
+}
+
 /// Invocations beyond the places there are are refused as Lambda throttles, with a time to come again.
 #[test]
 fn an_invocation_without_a_place_is_throttled() {

@@ -297,6 +297,11 @@ impl Ledger {
         self.events.left > 0 || !self.events.unsaved.is_empty()
     }
 
+    /// Events in handlers.
+    pub(super) fn events_in_hand(&self) -> usize {
+        self.events.flights.len()
+    }
+
     /// Events in handlers that are within their deadline.
     pub(super) fn events_in_time(&self) -> usize {
         self.events.flights.values().filter(|flight| !flight.zombie).count()

@@ -369,6 +369,11 @@ impl Ledger {
         self.queues.logs.get_mut(log)
     }
 
+    /// Batches in handlers.
+    pub(super) fn batches_in_hand(&self) -> usize {
+        self.queues.flights.len()
+    }
+
     /// Batches in handlers that are within their deadline.
     pub(super) fn batches_in_time(&self) -> usize {
         self.queues.flights.values().filter(|flight| !flight.zombie).count()
