@@ -48,6 +48,7 @@ pub struct EventQueue {
     more: bool,
     known_to: Option<Key>,
     finding: bool,
+    clocks: Clocks,
     commands: VecDeque<Command>,
 }
 
@@ -64,6 +65,7 @@ impl EventQueue {
             more: true,
             known_to: None,
             finding: false,
+            clocks: Clocks::default(),
             commands: VecDeque::new(),
         }
     }
@@ -83,7 +85,8 @@ impl EventQueue {
 
     /// An event that was accepted at `now` has become durable.
     pub fn accepted(&mut self, key: Key, life: Life, now: &Now) {
-        self.add(key, life, now);
+        self.clocks.follow(key.number, now);
+        self.add(key, life, now, now.wall_ms);
     }
 
     /// What [`Command::Find`] asked for, ascending. `all`: there are no others.
@@ -96,7 +99,8 @@ impl EventQueue {
         self.more = !all;
         self.known_to = self.known_to.max(Some(*last));
         for (key, life) in events {
-            self.add(*key, *life, now);
+            let wall_ms = self.clocks.wall_ms(key.number, now);
+            self.add(*key, *life, now, wall_ms);
         }
     }
 
@@ -126,6 +130,9 @@ impl EventQueue {
 
     /// Give up what is too old or must never run, and ask for more where little is left.
     pub fn due(&mut self, now: &Now) {
+        if self.clocks.0.is_empty() {
+            self.clocks.follow(0, now);
+        }
         while let Some(&(expires_ns, key)) = self.expiring.first() {
             if expires_ns > now.mono_ns {
                 break;
@@ -190,13 +197,14 @@ impl EventQueue {
         self.commands.push_back(Command::Run { key, attempt, alone: suspected.is_some(), interruptions });
     }
 
-    fn add(&mut self, key: Key, life: Life, now: &Now) {
+    /// `wall_ms`: what the wall clock would show if nobody had set it since the event was accepted.
+    fn add(&mut self, key: Key, life: Life, now: &Now, wall_ms: u64) {
         // However the wall clock was set meanwhile: what was never tried waits for nothing, and nothing waits longer than it ever does.
         let was_tried = life.failures > 0 || life.unreached > 0;
         let longest_ms = if was_tried { self.settings.longest_wait_ms() } else { 0 };
         let wait_ms = key.due_ms.saturating_sub(now.wall_ms).min(longest_ms);
         let due_ns = now.mono_ns + wait_ms * NS_PER_MS;
-        let aged = (now.wall_ms.saturating_sub(life.accepted_ms), now.mono_ns);
+        let aged = (wall_ms.saturating_sub(life.accepted_ms), now.mono_ns);
         let held = Held { life, due_ns, aged, expires_ns: expiry_ns(&self.settings, aged) };
         self.hold(key, held);
     }
@@ -226,6 +234,36 @@ impl EventQueue {
         self.due.remove(&(held.due_ns, key));
         self.expiring.remove(&(held.expires_ns, key));
         Some(held)
+    }
+}
+
+/// A wall clock that differs by less was not set, ms.
+const SET_MS: u64 = 1_000;
+/// Most settings of the clock that are remembered.
+const CLOCKS_MAX: usize = 64;
+
+/// How far the wall clock was ahead of the monotonic one, ms, for events from a number on. The first holds for those of earlier processes,
+/// too: their age was what the wall clock said when this one began.
+#[derive(Debug, Default)]
+struct Clocks(VecDeque<(u64, i64)>);
+
+impl Clocks {
+    /// Events from `number` on are accepted by this clock.
+    fn follow(&mut self, number: u64, now: &Now) {
+        let ahead_ms = now.wall_ms as i64 - (now.mono_ns / NS_PER_MS) as i64;
+        if self.0.back().is_some_and(|(_, known_ms)| known_ms.abs_diff(ahead_ms) < SET_MS) {
+            return;
+        }
+        if self.0.len() == CLOCKS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((number, ahead_ms));
+    }
+
+    /// What the clock by which an event was accepted would show now.
+    fn wall_ms(&self, number: u64, now: &Now) -> u64 {
+        let of_it = self.0.iter().rev().find(|(from, _)| *from <= number).or(self.0.front());
+        of_it.map_or(now.wall_ms, |(_, ahead_ms)| (now.mono_ns / NS_PER_MS).saturating_add_signed(*ahead_ms))
     }
 }
 

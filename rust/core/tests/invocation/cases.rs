@@ -106,3 +106,36 @@ fn every_row_of_the_table_happens_as_written() {
         assert_eq!(life_of(row), expected, "{}", row["name"]);
     }
 }
+
+/// Events beyond those that memory holds were held against a wall clock that had been set since: all were given up as too old at once.
+#[test]
+fn what_only_the_store_holds_is_made_no_older_by_a_clock_that_is_set() {
+    const YEAR_MS: u64 = 365 * 86_400_000;
+    let mut now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
+    let mut queue = EventQueue::new(Settings { waiting_max: 1, ..defaults() });
+    queue.due(&now);
+    assert_eq!(queue.poll(), Some(Command::Find { after: None }));
+    queue.found(&[], true, &now);
+    let event =
+        |number, now: &Now| (Key { due_ms: now.wall_ms, number }, Life { accepted_ms: now.wall_ms, ..Life::default() });
+    // One of the process before, and two of this one; memory holds the second.
+    let (earlier, first) = (event(3, &now), event(7, &now));
+    queue.accepted(first.0, first.1, &now);
+    now.wall_ms += YEAR_MS;
+    let second = event(8, &now);
+    queue.accepted(second.0, second.1, &now);
+    now.wall_ms += YEAR_MS;
+    for (key, life) in [first, second, earlier] {
+        queue.due(&now);
+        if key != first.0 {
+            assert!(matches!(queue.poll(), Some(Command::Find { .. })));
+            queue.found(&[(key, life)], false, &now);
+        }
+        assert!(queue.start(&now));
+        let run = queue.poll();
+        assert!(matches!(run, Some(Command::Run { key: of, .. }) if of == key), "{run:?}");
+        queue.completed(key, Outcome::Success, &now);
+        assert!(matches!(queue.poll(), Some(Command::End { condition, .. }) if condition.as_str() == "Success"));
+        now.mono_ns += 1_000_000_000;
+    }
+}
