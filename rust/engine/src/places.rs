@@ -154,7 +154,11 @@ impl State {
     /// Give places to what waits for them, in turn.
     pub(crate) fn give_places(&mut self) {
         if self.started && !self.draining {
+            let could_run = self.outbox.batch_may_run();
             let suspect_due = self.choose_suspect();
+            if could_run && !self.outbox.batch_may_run() {
+                self.withdraw_strict();
+            }
             let mut given = 0;
             while given < GIVEN_AT_ONCE && self.outbox.batch_may_run() {
                 let Some(lease) = self.places.pool.next(self.now.mono_ns) else { break };

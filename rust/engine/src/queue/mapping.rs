@@ -297,11 +297,20 @@ impl State {
 
     /// Take back what a mapping has received and nobody has begun.
     pub(super) fn withdraw_messages(&mut self, id: u64) {
+        self.withdraw_batches(|job| job.mapping == id);
+    }
+
+    /// A suspect of a crash goes first. What was received for a time only is not received after all: the time would pass while it waits.
+    pub(crate) fn withdraw_strict(&mut self) {
+        self.withdraw_batches(|job| job.strict);
+    }
+
+    fn withdraw_batches(&mut self, is_meant: impl Fn(&QueueJob) -> bool) {
         for token in self.untaken() {
             let is_ours = self
                 .attempts
                 .get_mut(token)
-                .is_some_and(|attempt| matches!(&attempt.job, Job::Messages(job) if job.mapping == id));
+                .is_some_and(|attempt| matches!(&attempt.job, Job::Messages(job) if is_meant(job)));
             if !is_ours {
                 continue;
             }
@@ -311,11 +320,13 @@ impl State {
         }
     }
 
-    /// A receive is durable: its messages may be begun, unless their mapping was paused or deleted meanwhile.
+    /// A receive is durable: its messages may be begun, unless their mapping was paused or deleted meanwhile, or a suspect of a crash goes
+    /// first.
     pub(crate) fn messages_received(&mut self, attempt: Attempt) {
+        let may_run = self.outbox.batch_may_run();
         let is_off = |job: &QueueJob| self.queues.mappings.get(&job.mapping).is_none_or(|one| !one.row.enabled);
         match &attempt.job {
-            Job::Messages(job) if is_off(job) => {
+            Job::Messages(job) if !may_run || is_off(job) => {
                 self.free_unused(attempt.lease);
                 self.take_back_messages(job);
             }

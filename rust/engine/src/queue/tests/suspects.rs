@@ -55,3 +55,36 @@ fn a_suspect_that_is_kept_back_by_a_rate_starts_when_its_time_has_come() {
     rig.advance(SECOND);
     assert_eq!(rig.take()[0].1[0].0, "c");
 }
+
+/// What a strict mapping had received waited for suspects while its visibility timeout ran, and began when that was over: it ran twice.
+#[test]
+fn what_is_received_for_a_time_only_does_not_wait_for_a_suspect_in_hand() {
+    let rig = Rig::new();
+    rig.declare("q");
+    rig.declare("s");
+    rig.bind("q");
+    rig.send("q", ["a".to_owned()].into_iter()).unwrap();
+    assert_eq!(rig.take().len(), 1);
+    rig.send("s", ["b".to_owned()].into_iter()).unwrap();
+    let mut rig = rig.crashed();
+    rig.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
+    rig.json(
+        "mapping.declare",
+        &json!({
+            "queue": "s", "function": "f", "batch_size": 2, "maximum_batching_window_ms": 0,
+            "report_batch_item_failures": false, "filters": [], "strict_lambda": true, "enabled": true,
+        }),
+    );
+    rig.bind("q");
+    let mut works = rig.take();
+    rig.advance(SECOND / 100);
+    works.extend(rig.take());
+    assert_eq!(works.len(), 1);
+    assert_eq!(works[0].1, [("a".to_owned(), 2)], "the suspect, alone");
+    assert_eq!(rig.visible("s"), 1);
+    rig.settle(works[0].0, 0);
+    works = rig.take();
+    rig.advance(SECOND / 100);
+    works.extend(rig.take());
+    assert_eq!(works[0].1, [("b".to_owned(), 1)], "and that was no receive");
+}
