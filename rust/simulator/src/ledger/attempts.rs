@@ -13,26 +13,28 @@ use super::progress::{Flight, Progress};
 use super::{Mapping, Promise};
 
 impl Mapping {
-    /// The records of a shard begin when those of its parents are over.
+    /// The records of a shard begin when those of all that it came from are over; a parent may be empty.
     pub(super) fn see_parents(
         &mut self,
         shard: &Shard,
         shards: &BTreeMap<ShardId, Shard>,
     ) -> Result<(), (Promise, String)> {
         let id_of_child = shard.index;
-        for id in &shard.parents {
-            let Some(parent) = shards.get(id).filter(|parent| !parent.deleted) else { continue };
-            let progress = self.progress.entry(*id).or_insert_with(|| Progress::starting_at(parent.start));
+        let mut ancestors = shard.parents.clone();
+        while let Some(id) = ancestors.pop() {
+            let Some(parent) = shards.get(&id).filter(|parent| !parent.deleted) else { continue };
+            let progress = self.progress.entry(id).or_insert_with(|| Progress::starting_at(parent.start));
             if progress.is_over {
                 continue;
             }
             progress.give_up_rest(parent).map_err(|story| {
                 (
                     Promise::Order,
-                    format!("shard {id_of_child} begins before its parent {} is over: {story}", parent.index),
+                    format!("shard {id_of_child} begins before its ancestor {} is over: {story}", parent.index),
                 )
             })?;
             progress.is_over = true;
+            ancestors.extend(&parent.parents);
         }
         Ok(())
     }

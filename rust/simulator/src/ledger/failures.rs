@@ -22,6 +22,8 @@ pub(super) struct Failure {
     shard: ShardId,
     positions: Vec<u64>,
     failed_ms: u64,
+    /// The same moment as the record tells it.
+    timestamp: String,
     /// Written while a seek was under way: nobody knows whether it speaks of the time before or after.
     is_doubtful: bool,
     /// It waits for a destination.
@@ -59,6 +61,7 @@ struct Row {
 #[serde(rename_all = "camelCase")]
 struct Record {
     request_context: Context,
+    timestamp: String,
     #[serde(rename = "KinesisBatchInfo")]
     batch: Batch,
 }
@@ -82,6 +85,7 @@ struct Batch {
 #[derive(Debug, Deserialize)]
 struct Delivery {
     metadata: Metadata,
+    timestamp: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,6 +163,7 @@ impl Ledger {
             shard: shard_id,
             positions,
             failed_ms: row.failed_ms,
+            timestamp: row.record.timestamp,
             is_doubtful,
             sent,
             under_way: false,
@@ -284,25 +289,27 @@ impl Ledger {
     /// A failure record is handed to a destination.
     pub fn delivers(&mut self, token: Token, record: &[u8]) {
         let delivery: Option<Delivery> = serde_json::from_slice(record).ok();
-        let id = delivery.map(|delivery| delivery.metadata.delivery_id).unwrap_or_default();
+        let (id, timestamp) =
+            delivery.map_or_else(Default::default, |told| (told.metadata.delivery_id, told.timestamp));
         if let Some(key) = self.delivers_event(&id) {
             return self.take_off(Flight::delivery(token, (0, 0), (key, 0)));
         }
         let Some((mapping, shard, key)) = self.row_of_delivery(&id) else {
             return self.broken(Promise::FailureRecords, format!("a destination gets {id:?}, which names nothing"));
         };
-        let story = match self.failures.get_mut(&key) {
-            None => Some("before it was written down, or after it was confirmed"),
+        let (failed_ms, story) = match self.failures.get_mut(&key) {
+            None => (0, Some("before it was written down, or after it was confirmed")),
+            // Another failure of the same records has taken the place of this one when it was on its way already.
+            Some(failure) if failure.timestamp != timestamp && !(failure.under_way || failure.confirmed) => (0, None),
             Some(failure) => {
                 let was_under_way = std::mem::replace(&mut failure.under_way, true);
                 let confirmed = failure.confirmed.then_some("again after it was confirmed");
-                confirmed.or(was_under_way.then_some("twice at once"))
+                (failure.failed_ms, confirmed.or(was_under_way.then_some("twice at once")))
             }
         };
         if let Some(story) = story {
             self.broken(Promise::FailureRecords, format!("the failure {id} is sent {story}"));
         }
-        let failed_ms = self.failures.get(&key).map_or(0, |failure| failure.failed_ms);
         self.take_off(Flight::delivery(token, (mapping, shard), (key, failed_ms)));
     }
 

@@ -8,9 +8,7 @@
 //! was visible before, which may be a long backlog. So its time begins anew whenever something begins that was there already when it
 //! was first seen to be visible. What came later may not hold it up, nor may the work of others.
 
-use std::collections::VecDeque;
-
-use forebay_engine::port::ShardId;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::queues::Log;
 use super::{Ledger, Promise};
@@ -66,15 +64,15 @@ impl Ledger {
             }
         };
         for mapping in self.mappings.values_mut().filter(|mapping| !mapping.deleted && mapping.is_durable) {
-            let ids: Vec<ShardId> = mapping.progress.keys().copied().collect();
-            for id in ids {
-                let Some(shard) = self.shards.get(&id) else { continue };
-                let mut parents = shard.parents.iter();
-                let is_free = parents.all(|parent| {
-                    mapping.progress.get_mut(parent).is_some_and(|progress| progress.first_left().is_none())
-                });
-                let Some(progress) = mapping.progress.get_mut(&id) else { continue };
+            // Shards that nothing is left of, nor of any that they came from. A shard has a higher number than its parents.
+            let mut over = BTreeSet::new();
+            for (id, progress) in &mut mapping.progress {
+                let Some(shard) = self.shards.get(id) else { continue };
+                let is_free = shard.parents.iter().all(|parent| over.contains(parent));
                 progress.follow(shard);
+                if is_free && progress.first_left().is_none() {
+                    over.insert(*id);
+                }
                 let item = progress.waits_for_turn(shard).filter(|_| is_free && is_open(&mapping.function));
                 look(&mut progress.turn, item.map(u128::from), 0, &mapping.function);
             }
@@ -91,11 +89,12 @@ impl Ledger {
         for (id, (line, turn)) in &mut events.lines {
             let Some(function) = events.functions.get(id) else { continue };
             let known = &events.known;
-            while line.front().is_some_and(|request| !known.get(request).is_some_and(super::events::Event::is_untried))
-            {
+            let is_untried = |request: &u128| known.get(request).is_some_and(super::events::Event::is_untried);
+            while line.front().is_some_and(|(_, request)| !is_untried(request)) {
                 line.pop_front();
             }
-            look(turn, line.front().copied().filter(|_| is_open(function)), 0, function);
+            let item = line.front().map(|(_, request)| *request);
+            look(turn, item.filter(|_| is_open(function)), 0, function);
         }
         if let Some((whose, turn)) = late {
             let (waits_ns, others) = (now_ns - turn.since_ns, begun - turn.begun);
@@ -114,14 +113,22 @@ impl Ledger {
     }
 }
 
-/// Events of a function in the order in which they came, and whose turn it is.
-pub(super) type Line = (VecDeque<u128>, Option<Turn>);
+/// Events of a function in the order of their rows, with the time that stands there, and whose turn it is. That is the order in which they
+/// came, unless somebody has set the clock back: then what came before stands behind what comes, as it does in the store.
+pub(super) type Line = (VecDeque<(u64, u128)>, Option<Turn>);
+
+/// An event takes its place.
+pub(super) fn line_up(line: &mut Line, due_ms: u64, request: u128) {
+    let place = line.0.partition_point(|&(other_ms, _)| other_ms <= due_ms);
+    line.0.insert(place, (due_ms, request));
+}
 
 impl Log {
     /// The first message that was never received and could be, unless one before it keeps it.
     fn waits_for_turn(&self, is_due: impl Fn(u32) -> bool) -> Option<u64> {
         let first = self.low.max(self.purged_below);
-        let left = self.entries.iter().enumerate().skip(first as usize).find(|(_, entry)| !entry.is_over());
+        let mut entries = self.entries.iter().enumerate().skip(first as usize);
+        let left = entries.find(|(_, entry)| !entry.is_over() && !entry.stopped);
         let (number, entry) = left.filter(|(_, entry)| entry.is_untried() && is_due(entry.message))?;
         let is_first = || self.groups.get(usize::from(entry.group)).and_then(VecDeque::front) == Some(&(number as u64));
         let is_busy = || self.busy.get(usize::from(entry.group)).is_some_and(|(_, count)| *count > 0);

@@ -20,7 +20,7 @@ use crate::chance::NumberMap;
 use crate::events::EventSettings;
 
 /// Chains end after so many functions.
-const HOPS_MAX: u32 = 16;
+pub(super) const HOPS_MAX: u32 = 16;
 /// Deaths of the process after which an event may be given up.
 const INTERRUPTIONS: u32 = 3;
 /// How long what could not be told stays listed, ms.

@@ -10,6 +10,7 @@ use forebay_engine::queue::message::Message as Content;
 
 use super::super::commits::SAVED_WITHIN_NS;
 use super::super::crash::Ending;
+use super::super::events::HOPS_MAX;
 use super::super::{Ledger, Promise};
 use super::store::{number_of, PAGE};
 use super::{name_of_body, Entry, Fate, Log, State};
@@ -136,7 +137,8 @@ impl Ledger {
         if before.is_some_and(|before| before.message == name && before.state == State::Done) {
             self.counts.repeated += 1;
         }
-        let mut entry = Entry { sent_ms: content.sent_ms.min(self.now.wall_ms), ..Entry::of(name, group) };
+        let stopped = content.hops >= HOPS_MAX;
+        let mut entry = Entry { sent_ms: content.sent_ms.min(self.now.wall_ms), stopped, ..Entry::of(name, group) };
         if let Some(before) = before.filter(|before| before.message == name) {
             entry.received = before.received + u32::from(matches!(before.state, State::Flying(_)));
             entry.may_go = before.may_go;
@@ -144,7 +146,7 @@ impl Ledger {
                 entry.state = before.state;
             }
         }
-        log.left += 1;
+        log.left += usize::from(!stopped);
         match log.entries.get_mut(number as usize) {
             Some(place) => *place = Entry { gone: true, kept: true, ..entry },
             None => log.entries.push(entry),
@@ -228,6 +230,7 @@ impl Entry {
             gone: false,
             kept: false,
             may_go: false,
+            stopped: false,
         }
     }
 

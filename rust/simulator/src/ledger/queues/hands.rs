@@ -5,6 +5,7 @@ use forebay_engine::port::ShardId;
 use forebay_engine::queue::message::Message as Content;
 use forebay_engine::queue::Messages;
 
+use super::super::events::HOPS_MAX;
 use super::super::{publication_of, turns, Ledger, Promise};
 use super::{name_of_body, Entry, Flight, Log, MessagesEnd, Refuted, State, HANDED_WITHIN_NS, ROUNDED_NS};
 
@@ -143,6 +144,9 @@ impl Ledger {
         batch: u64,
     ) -> Result<(), Refuted> {
         self.check_content(told.0, told.1, Some(message.id), message.body)?;
+        if message.hops >= HOPS_MAX {
+            return Err((Promise::Attempts, format!("{} begins, and its chain has come to its end", told.1)));
+        }
         self.receive(told, state, batch)
     }
 

@@ -93,6 +93,9 @@ pub(super) struct Entry {
     kept: bool,
     /// Its receiver wanted it deleted, and may have been too late.
     may_go: bool,
+    /// Its chain has gone through as many functions as any may: mappings receive it, and no handler is given it. Without dead letters it
+    /// stays.
+    pub(super) stopped: bool,
 }
 
 /// A queue's log.
@@ -107,7 +110,7 @@ pub(super) struct Log {
     pub(super) busy: Vec<(u64, u32)>,
     /// Messages that are done and not gone from the store yet, and since when.
     unsaved: VecDeque<(u64, u64)>,
-    /// Messages that wait or are in somebody's hands.
+    /// Messages that wait for a handler or are in somebody's hands.
     left: usize,
     pub(super) purged_below: u64,
     /// An operator has messages moved.
@@ -179,7 +182,8 @@ impl Log {
     }
 
     fn is_used_up(&self, entry: &Entry) -> bool {
-        entry.received >= self.receives_least
+        // The last receive of what is stopped is told by nobody.
+        entry.received + u32::from(entry.stopped) >= self.receives_least
     }
 }
 
@@ -386,7 +390,7 @@ impl Ledger {
     /// A message that a worker should have had by now, if there is one.
     pub(super) fn message_left(&self) -> Option<String> {
         let log = self.queues.logs.values().find(|log| log.is_behind())?;
-        let is_left = |entry: &&Entry| entry.state != State::Done && (!entry.gone || entry.kept);
+        let is_left = |entry: &&Entry| !entry.is_over() && !entry.stopped;
         let entry = log.entries.iter().find(is_left);
         Some(format!("{} messages of {}, the first is {entry:?}", log.left, log.name))
     }
@@ -410,7 +414,7 @@ impl Log {
         let entry = &mut self.entries[number as usize];
         entry.state = State::Done;
         if !entry.gone || entry.kept {
-            self.left -= 1;
+            self.left -= usize::from(!entry.stopped);
             self.unsaved.push_back((number, now_ns));
         }
     }

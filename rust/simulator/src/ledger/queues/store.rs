@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use forebay_core::queue::face::Row;
 use forebay_engine::chunk::Chunk;
 use forebay_engine::port::{ShardId, Table, Write};
 use forebay_engine::queue::message::Message as Content;
 use serde::Deserialize;
 
+use super::super::events::HOPS_MAX;
 use super::super::{publication_of, Ledger, Promise};
 use super::{group_number, name_of_body, Entry, Fate, Log, Message, State};
 use crate::topics::Endpoint;
@@ -47,6 +49,7 @@ impl Ledger {
                     self.messages_sent(*shard, chunk);
                 }
                 Write::Set { table: Table::MessageKept, key, .. } => self.message_kept(key, true),
+                Write::Set { table: Table::MessageState, key, value } => self.stopped_received(key, value),
                 _ => {}
             }
         }
@@ -153,7 +156,8 @@ impl Ledger {
             }
             log.groups[at].push_back(number);
         }
-        log.left += 1;
+        let stopped = content.hops >= HOPS_MAX;
+        log.left += usize::from(!stopped);
         log.entries.push(Entry {
             message: name,
             group,
@@ -164,6 +168,7 @@ impl Ledger {
             gone: false,
             kept: false,
             may_go: false,
+            stopped,
         });
     }
 
@@ -202,6 +207,15 @@ impl Ledger {
             let story =
                 format!("message {name} leaves {} after {} receives: {:?}", log.name, entry.received, entry.state);
             self.broken(Promise::Attempts, story);
+        }
+    }
+
+    /// What no handler is given is received all the same, and only its row tells how often.
+    fn stopped_received(&mut self, key: &[u8], value: &[u8]) {
+        let (log, number) = (self.queues.logs.get_mut(&log_of(key)), number_of(key));
+        let Some(entry) = log.zip(number).and_then(|(log, number)| log.entry(number)) else { return };
+        if let (true, Ok(row)) = (entry.stopped, serde_json::from_slice::<Row>(value)) {
+            entry.received = entry.received.max(row.receive_count);
         }
     }
 
@@ -254,7 +268,7 @@ impl Ledger {
         let Some(log) = queues.logs.get_mut(&id) else { return };
         let least_ms = log.retention_least_ms;
         let entry = &log.entries[number as usize];
-        log.left -= usize::from(entry.state != State::Done);
+        log.left -= usize::from(entry.state != State::Done && !entry.stopped);
         let message = &mut queues.messages[entry.message as usize];
         if message.place != Some((id, number)) {
             return;

@@ -1,0 +1,60 @@
+//! Lives that once broke a promise, the smallest that did, each with what it was.
+
+use forebay_simulator::plan::{Fault, Plan};
+use forebay_simulator::shrink;
+
+fn lives(seed: u64, steps: u64, without: &str) {
+    let named = |name| Fault::named(name).unwrap_or_else(|| panic!("there is no fault {name:?}"));
+    let without = without.split_whitespace().map(named).collect();
+    let plan = Plan { steps, without, ..Plan::of(seed) };
+    assert_eq!(shrink::run(&plan).err(), None, "{plan}");
+}
+
+/// The engine: a record that hung past its deadline was blamed alone for what others did that had begun beside it.
+#[test]
+fn a_record_that_only_hangs_is_not_given_up_for_the_crashes_of_others() {
+    lives(2688, 4_000, "clock pause seek skip purge");
+}
+
+/// The engine: messages of a strict mapping waited for the suspects of a crash until their visibility timeout was over, and ran twice.
+#[test]
+fn what_a_strict_mapping_receives_does_not_wait_for_suspects() {
+    lives(3730, 4_000, "");
+}
+
+/// The engine: events that only the store held were given up as too old when somebody had set the clock.
+#[test]
+fn events_that_only_the_store_holds_are_made_no_older_by_the_clock() {
+    lives(11_768, 3_500, "power full reshard settings pause seek retention calm hand");
+}
+
+/// The ledger: a message whose chain has gone through 16 functions moves to the dead letters, and stays where there are none, though no
+/// handler was given it.
+#[test]
+fn a_message_whose_chain_is_stopped_is_given_to_no_handler() {
+    lives(
+        7_843,
+        187,
+        "power full broken clock reshard pause seek skip delete redrive timeout noattempt killer destination calm hand purge",
+    );
+    lives(6_110, 1_125, "kill broken delete timeout report poison");
+}
+
+/// The ledger: events from before the clock was set back stand behind later ones where the store holds more than memory.
+#[test]
+fn events_are_lined_up_as_their_rows_are() {
+    lives(7_107, 3_062, "reshard settings retention timeout destination purge");
+}
+
+/// The ledger: a shard whose parent is empty still waits for those that its parent came from.
+#[test]
+fn a_shard_waits_for_all_that_it_came_from() {
+    lives(9_637, 2_625, "pause");
+}
+
+/// The ledger: a record was on its way to its destination when the same records were given up again, and its confirmation was taken for
+/// that of the new one.
+#[test]
+fn a_failure_that_another_takes_the_place_of_is_confirmed_for_itself() {
+    lives(14_491, 4_000, "");
+}
