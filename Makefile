@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench bench-growth bench-peers docs deep soak audit clean servers
+.PHONY: help check test demo bench bench-growth bench-peers docs deep coverage soak audit clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -55,6 +55,9 @@ docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics
 
 deep: servers $(TEST)/.built ## the reliability tests in large, in parts that resume: ARGS="kill --count 200", ARGS=--list, ARGS=--help
 	$(TEST)/bin/python scripts/deep.py $(ARGS)
+
+coverage: servers $(TEST)/.built ## how much of the product the tests run, told by file; ARGS=report tells the last run once more
+	$(TEST)/bin/python scripts/covered.py $(ARGS)
 
 soak: $(TEST)/.built ## half of this machine's load for four hours, or ARGS=SECONDS: descriptors, threads and tasks stay level, memory too from 1200 on
 	$(TEST)/bin/python -W ignore tests/reliability/soak.py $(or $(ARGS),14400)

@@ -185,4 +185,13 @@ PARTS = [
         [sys.executable, "scripts/fuzz.py", "{count}", "--seed", "{seed}"],
         {},
     ),
+    Part(
+        "coverage",
+        "how much of the product the ordinary run runs: lines, and the core's regions",
+        "runs",
+        1,
+        1,
+        [sys.executable, "scripts/covered.py"],
+        {},
+    ),
 ]
