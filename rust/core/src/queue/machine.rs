@@ -59,6 +59,9 @@ pub(super) struct Held {
     pub(super) gone: bool,
     /// Its visibility was changed since it was received.
     pub(super) changed: bool,
+    /// What `Known` said before it was received.
+    pub(super) was_alone: bool,
+    pub(super) receipt_before: u64,
 }
 
 /// One queue.
@@ -178,7 +181,7 @@ impl QueueMachine {
             Line::Fifo(line) => Some(line.hold(sent.group)),
             Line::Standard(_) => None,
         };
-        let held = Held { group, received_at: at, until: Some(until), back_at: None, gone: false, changed: true };
+        let held = Held { changed: true, ..Held::new(group, at, Some(until), &known) };
         self.known.insert(sent.number, Known { place: Place::Held(held), ..known });
         self.deadlines.insert((until, sent.number));
         self.in_flight += 1;

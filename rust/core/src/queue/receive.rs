@@ -1,6 +1,7 @@
 //! Handing messages out.
 
 use super::face::{Command, Delivery, Handle, Hold, Kind, OverLimit, Receive, Row};
+use super::fifo::GroupId;
 use super::line::Pulled;
 use super::machine::{Held, Known, Place, QueueMachine};
 use crate::Now;
@@ -91,8 +92,8 @@ impl QueueMachine {
             Hold::For { visibility_ms } => Some(at + visibility_ms),
             Hold::WhileRunning => None,
         };
-        let held = Held { group: pulled.group, received_at: at, until, back_at: None, gone: false, changed: false };
         let known = self.known.entry(pulled.number).or_insert(Known::untouched(at));
+        let held = Held::new(pulled.group, at, until, known);
         known.receive_count += 1;
         let alone = std::mem::take(&mut known.alone);
         if known.first_received_ms == 0 {
@@ -159,6 +160,14 @@ impl QueueMachine {
             alone: known.alone,
         };
         self.commands.push_back(Command::Set { number, row });
+    }
+}
+
+impl Held {
+    /// Received just now.
+    pub(super) fn new(group: Option<GroupId>, received_at: u64, until: Option<u64>, before: &Known) -> Self {
+        let (was_alone, receipt_before) = (before.alone, before.receipt);
+        Self { group, received_at, until, back_at: None, gone: false, changed: false, was_alone, receipt_before }
     }
 }
 

@@ -203,6 +203,7 @@ impl QueueMachine {
         let is_counted = matches!(back, Back::Counted { .. });
         if !is_counted {
             known.receive_count -= 1;
+            (known.alone, known.receipt) = (held.was_alone, held.receipt_before);
             if known.receive_count == 0 {
                 known.first_received_ms = 0;
             }

@@ -221,6 +221,22 @@ fn a_dry_run_says_what_the_move_itself_would_say() {
     rig.advance(SECOND);
 }
 
+/// The look drew a new receipt, and who had the message could not delete it any more.
+#[test]
+fn a_dry_run_leaves_the_receipt_of_a_consumer_that_is_late_in_force() {
+    let mut rig = Rig::new();
+    rig.declare("dead");
+    rig.declare("q");
+    rig.send("dead", ["x".to_owned()].into_iter()).unwrap();
+    let page = rig.json("queue.peek", &json!({"name": "dead", "limit": 1}));
+    let held = rig.receive("dead");
+    rig.advance(31 * SECOND);
+    let asked = json!({"name": "dead", "id": page["messages"][0]["messageId"], "to": "q", "dry_run": true});
+    assert_eq!(rig.json("queue.redrive_message", &asked)["redriven"], 1);
+    rig.delete("dead", &held[0].1);
+    assert_eq!(rig.visible("dead"), 0);
+}
+
 #[test]
 fn looking_on_after_the_last_number_that_there_can_be_finds_nothing() {
     let rig = Rig::new();
