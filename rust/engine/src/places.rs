@@ -165,23 +165,34 @@ impl State {
                 self.give(lease);
                 given += 1;
             }
-            let due = if given < GIVEN_AT_ONCE { self.places.pool.next_due() } else { Some(self.now.mono_ns) };
-            if let Some(due_ns) = due.into_iter().chain(suspect_due).min().filter(|_| self.outbox.batch_may_run()) {
+            let due = if !self.outbox.batch_may_run() {
+                self.give_to_invocations()
+            } else if given < GIVEN_AT_ONCE {
+                self.places.pool.next_due().into_iter().chain(suspect_due).min()
+            } else {
+                Some(self.now.mono_ns)
+            };
+            if let Some(due_ns) = due {
                 self.timers.arm(&mut self.places.armed, due_ns, Timer::Places);
-            }
-            if !self.outbox.batch_may_run() {
-                self.give_to_invocations();
             }
             self.count_refusals();
         }
         self.places.show();
     }
 
-    /// Invocations run beside a suspect of a crash, whose handler may be waiting for one.
-    fn give_to_invocations(&mut self) {
+    /// Invocations run beside a suspect of a crash, whose handler may be waiting for one. When the first of those that must wait for
+    /// time to pass may run, mono ns.
+    fn give_to_invocations(&mut self) -> Option<u64> {
+        let mut due_ns: Option<u64> = None;
         for unit in 0..self.places.lines.len() {
             while self.places.lines[unit].invocations() > 0 && self.could_run(unit) {
-                let Ok(lease) = self.places.pool.acquire(unit, Start::Work, self.now.mono_ns) else { break };
+                let lease = match self.places.pool.acquire(unit, Start::Work, self.now.mono_ns) {
+                    Ok(lease) => lease,
+                    Err(refused) => {
+                        due_ns = due_ns.into_iter().chain(refused.retry_at_ns).min();
+                        break;
+                    }
+                };
                 self.places.lines[unit].working += 1;
                 match self.places.lines[unit].next_invocation() {
                     Some(token) => self.seat(token, lease),
@@ -189,6 +200,7 @@ impl State {
                 }
             }
         }
+        due_ns
     }
 
     /// Count what came to its turn and found no place.

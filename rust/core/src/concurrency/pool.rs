@@ -254,17 +254,18 @@ impl Pool {
         Ok(Lease { unit, source })
     }
 
-    /// Count a synchronous invocation that is to wait, as [`Pool::acquire`] counts one that starts; it starts as [`Kind::Work`].
-    /// Of a function that is switched off none may wait.
+    /// Count a synchronous invocation that is to wait, as [`Pool::acquire`] counts one that starts; it starts as [`Kind::Work`], and what
+    /// its function's own rate allows it takes then. Of a function that is switched off, or over its rate now, none may wait.
     pub fn request(&mut self, unit: UnitId, now_ns: u64) -> Result<(), Refused> {
-        let function = &self.functions[self.units[unit].function];
+        let function = &mut self.functions[self.units[unit].function];
         if function.reserved == Some(0) {
             return Err(Refused::now(Reason::ReservedConcurrent, Wait::Function));
         }
         let reason = function.over_rate();
-        let Some(bucket) = &mut self.requests else { return Ok(()) };
-        until_token(bucket, now_ns).map_err(|at| Refused::until(at, reason, Wait::Function))?;
-        let taken = bucket.try_acquire(1, now_ns);
+        for bucket in [self.requests.as_mut(), function.rate.as_mut()].into_iter().flatten() {
+            until_token(bucket, now_ns).map_err(|at| Refused::until(at, reason, Wait::Function))?;
+        }
+        let taken = self.requests.as_mut().is_none_or(|requests| requests.try_acquire(1, now_ns));
         debug_assert!(taken, "a token that was there is gone");
         Ok(())
     }

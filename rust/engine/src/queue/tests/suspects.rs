@@ -1,7 +1,10 @@
 //! What was in a handler's hands when the process died.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
+use crate::attempts::{Attempt, Job};
 use crate::rig::{Rig, SECOND};
 
 #[test]
@@ -87,4 +90,32 @@ fn what_is_received_for_a_time_only_does_not_wait_for_a_suspect_in_hand() {
     rig.advance(SECOND / 100);
     works.extend(rig.take());
     assert_eq!(works[0].1, [("b".to_owned(), 1)], "and that was no receive");
+}
+
+/// Nobody looked at its line again before the suspect had ended, whose handler may be waiting for just that.
+#[test]
+fn an_invocation_that_waits_beside_a_suspect_for_its_rate_starts_when_its_time_has_come() {
+    let rig = Rig::new();
+    rig.declare("q");
+    rig.bind("q");
+    rig.send("q", ["a".to_owned()].into_iter()).unwrap();
+    assert_eq!(rig.take().len(), 1);
+    let mut rig = rig.crashed();
+    rig.bind("q");
+    rig.json("function.update", &json!({"name": "f", "rate_limit": 1}));
+    assert_eq!(rig.take().len(), 1, "the suspect runs");
+    rig.engine.with(|state| {
+        // As they wait where all environments of their function have work.
+        for _ in 0..2 {
+            let job = Job::Invoke { payload: Arc::from(*b"1"), qualifier: None, trace: None, waiter: None };
+            state.outbox.invoke_bytes += 1;
+            state.ready(Attempt::new(state.function_names["f"], job, 1), false);
+        }
+    });
+    let invoked = |rig: &Rig| rig.engine.exchange(Vec::new(), 10).0.len();
+    assert_eq!(invoked(&rig), 1);
+    rig.advance(SECOND / 100);
+    assert_eq!(rig.engine.turn(rig.now), Some(SECOND));
+    rig.advance(SECOND);
+    assert_eq!(invoked(&rig), 1);
 }
