@@ -78,28 +78,47 @@ asyncio.run(lived())
 """
 
 
+def made_up(tmp_path, files):
+    """Make a directory that shows itself as a control group."""
+    groups = tmp_path / "groups"
+    groups.mkdir()
+    for name, text in files.items():
+        (groups / name).write_text(text)
+    return groups
+
+
+def ran(program, groups):
+    variables = os.environ | {"FOREBAY_CGROUP": str(groups), "PYTHONPATH": str(Path(__file__).parent)}
+    words = [sys.executable, "-c", program]
+    return subprocess.run(words, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.mark.parametrize(
     ("files", "why"),
     [
         ({}, "FOREBAY_CGROUP={}: it is no control group that has memory"),
-        # It looks like one, and shows only when it is used that it is none.
-        ({"cgroup.controllers": "memory\n"}, "{}: it cannot be made ready: No such file or directory (os error 2)"),
+        # It looks like one.
+        (
+            {"cgroup.controllers": "memory\n"},
+            "FOREBAY_CGROUP={}: its cgroup.subtree_control cannot be read: No such file or directory (os error 2)",
+        ),
     ],
 )
 def test_a_directory_that_is_named_and_cannot_keep_memory_is_refused_and_not_passed_over(files, why, tmp_path):
     """Memory was looked at every 0.1 s, and nothing said that the directory was of no use; some said that it was used."""
-    groups, why = tmp_path / "groups", why.format(tmp_path / "groups")
-    groups.mkdir()
-    for name, text in files.items():
-        (groups / name).write_text(text)
-    variables = os.environ | {"FOREBAY_CGROUP": str(groups), "PYTHONPATH": str(Path(__file__).parent)}
-
-    def ran(program):
-        words = [sys.executable, "-c", program]
-        return subprocess.run(words, env=variables, capture_output=True, text=True, timeout=60, check=False)
-
-    limited = ran(LIMITED)
+    groups, why = made_up(tmp_path, files), why.format(tmp_path / "groups")
+    limited = ran(LIMITED, groups)
     assert limited.stdout == ""
     refused = f'InvalidParameterValue: memory=128 of function "small": {why}'
     assert limited.stderr.splitlines()[-1].endswith(refused)
-    assert ran(DESCRIBED).stdout == f"sampling, every 0.1 s; {why}\n"
+    assert ran(DESCRIBED, groups).stdout == f"sampling, every 0.1 s; {why}\n"
+
+
+def test_who_only_asks_what_keeps_memory_makes_nothing_ready(tmp_path):
+    """Each app that was asked for its limits wrote into the control group, whether or not a function of it has `memory=`."""
+    groups = made_up(tmp_path, {"cgroup.controllers": "memory\n", "cgroup.subtree_control": "", "cgroup.procs": ""})
+    left_by_another = groups / "forebay-0-0"
+    left_by_another.mkdir()
+    assert ran(DESCRIBED, groups).stdout == f"control groups; they may be made in {groups}\n"
+    assert (groups / "cgroup.subtree_control").read_text() == ""
+    assert left_by_another.exists()

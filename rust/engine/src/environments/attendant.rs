@@ -18,9 +18,10 @@ use super::post::{Errand, Farewell, Letter};
 use super::process::{is_ready, Process};
 use super::report::{End, Reporter};
 use super::runtime_api::Endpoint;
-use super::Launch;
+use super::{source, Launch};
 use crate::attempts::Settled;
 use crate::engine::Shared;
+use crate::metrics::exports::Told;
 
 /// How often memory is looked at where it is limited.
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -271,7 +272,9 @@ impl Attendant<'_> {
                 }
                 Ok(Some(Said::CannotStart(body))) if !self.initialized => return Some(Fault::Reported(body)),
                 Ok(Some(Said::Measured(body))) if self.initialized => {
-                    let taken = self.shared.with(|state| state.environment_measured(self.launch.key, &body));
+                    // Read before the engine is locked: it may be long.
+                    let told = Told::in_a_process(source(self.launch.key), &body);
+                    let taken = told.and_then(|told| self.shared.with(|state| state.environment_measured(told)));
                     if let Err(refused) = taken {
                         self.speaker().remark(&format!("what is measured in a process is not shown: {refused}"));
                     }

@@ -45,9 +45,10 @@ pub(crate) struct Home {
     version: Version,
 }
 
-/// The home of this process's groups, made ready once; else why there is none.
+static HOME: OnceLock<Result<Home, String>> = OnceLock::new();
+
+/// The home of this process's groups, made ready once, when the first is to be made; else why there is none.
 pub(crate) fn home() -> &'static Result<Home, String> {
-    static HOME: OnceLock<Result<Home, String>> = OnceLock::new();
     HOME.get_or_init(|| {
         let home = look()?;
         home.prepare().map_err(|error| format!("{}: it cannot be made ready: {error}", home.directory.display()))?;
@@ -61,6 +62,12 @@ pub(crate) fn check_given() -> Result<(), String> {
         (Some(_), Err(why)) => Err(why.clone()),
         _ => Ok(()),
     }
+}
+
+/// The home of this process's groups, if there was a use for it; else where it would be. Changes nothing.
+pub(crate) fn seen() -> &'static Result<Home, String> {
+    static SEEN: OnceLock<Result<Home, String>> = OnceLock::new();
+    HOME.get().unwrap_or_else(|| SEEN.get_or_init(look))
 }
 
 /// Where a process that starts here would make its groups; else why it would not. Changes nothing.
@@ -154,7 +161,9 @@ impl Home {
             if !has_word(&read("cgroup.controllers"), "memory") {
                 return Err("it does not have the memory controller".into());
             }
-            if !has_word(&read("cgroup.subtree_control"), "memory") && !read("cgroup.procs").is_empty() {
+            let control = fs::read_to_string(directory.join("cgroup.subtree_control"))
+                .map_err(|error| format!("its cgroup.subtree_control cannot be read: {error}"))?;
+            if !has_word(&control, "memory") && !read("cgroup.procs").is_empty() {
                 return Err(
                     "it has processes of its own, so groups in it can have no limits: move them into a group in it, \
                             as systemd does with DelegateSubgroup=main"

@@ -3,7 +3,7 @@
 
 use serde_json::{json, Value};
 
-use super::control_group::{home, look, Group, Home};
+use super::control_group::{home, look, seen, Group, Home};
 use super::process::{kib_in, Process};
 
 /// What holds one environment to its memory.
@@ -74,7 +74,7 @@ impl Limit {
 
 /// Who keeps the limits of this process's environments, and why: for operators.
 pub(crate) fn kept_by() -> Value {
-    told(home().as_ref())
+    told(seen().as_ref())
 }
 
 /// Who would keep those of a process that is started here, as far as can be seen without making anything ready.

@@ -401,8 +401,7 @@ impl State {
     }
 
     /// What is attached to the app has measured something in an environment.
-    pub(crate) fn environment_measured(&mut self, key: Key, samples: &[u8]) -> Result<(), String> {
-        let told = Told::in_a_process(source(key), samples)?;
+    pub(crate) fn environment_measured(&mut self, told: Told) -> Result<(), String> {
         self.exports.tell(&self.registry, told, self.now.mono_ns)
     }
 

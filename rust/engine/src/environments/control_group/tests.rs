@@ -41,7 +41,7 @@ fn made_up(files: &Files) -> tempfile::TempDir {
 
 #[test]
 fn a_directory_is_a_home_if_groups_in_it_can_have_limits() {
-    let table: [(&Files, Result<Version, &str>); 6] = [
+    let table: [(&Files, Result<Version, &str>); 7] = [
         (&[("cgroup.controllers", "cpu memory\n"), ("cgroup.subtree_control", "memory\n")], Ok(Version::Two)),
         (&[("cgroup.controllers", "memory\n"), ("cgroup.subtree_control", ""), ("cgroup.procs", "")], Ok(Version::Two)),
         (
@@ -49,6 +49,7 @@ fn a_directory_is_a_home_if_groups_in_it_can_have_limits() {
             Err("has processes of its own"),
         ),
         (&[("cgroup.controllers", "cpu pids\n")], Err("does not have the memory controller")),
+        (&[("cgroup.controllers", "memory\n")], Err("its cgroup.subtree_control cannot be read")),
         (&[("memory.limit_in_bytes", "9223372036854771712\n"), ("cgroup.procs", "12\n")], Ok(Version::One)),
         (&[], Err("no control group")),
     ];
