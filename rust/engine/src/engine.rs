@@ -161,7 +161,7 @@ impl Engine {
             state.started = true;
             state.sweep_at(state.now.mono_ns + SWEEP_NS);
             state.bind_mappings()?;
-            state.start_events();
+            state.start_events()?;
             state.bind_queue_mappings();
             state.start_environments();
             // Failures that a process before this one wrote down and could not see confirmed.

@@ -28,13 +28,16 @@ impl Rig {
     }
 
     fn over(store: FaultStore, slots: Slots, now: Now, slow_disk: bool) -> Self {
+        let rig = Self::opened(store, slots, now, slow_disk).unwrap();
+        rig.engine.start().unwrap();
+        rig
+    }
+
+    fn opened(store: FaultStore, slots: Slots, now: Now, slow_disk: bool) -> Result<Self, EngineError> {
         let limits = AccountSettings::of(10);
         let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
-        let engine =
-            Engine::open(Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk })
-                .unwrap();
-        engine.start().unwrap();
-        Self { engine, store, now }
+        let parts = Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk };
+        Ok(Self { engine: Engine::open(parts)?, store, now })
     }
 
     pub(crate) fn advance(&mut self, ns: u64) {
@@ -73,6 +76,22 @@ impl Rig {
     pub(crate) fn reopened(self) -> Self {
         self.engine.close();
         Self::over(self.store, Slots::memory(), self.now, false)
+    }
+
+    /// The app stops; what another one hears that opens its store.
+    pub(crate) fn try_reopened(self) -> Result<Self, EngineError> {
+        self.engine.close();
+        Self::opened(self.store, Slots::memory(), self.now, false)
+    }
+
+    /// The app stops and starts again with these functions, which it has registered before that, as a program does.
+    pub(crate) fn reopened_with(self, functions: &[Value]) -> Self {
+        let rig = self.try_reopened().unwrap();
+        for function in functions {
+            rig.register(function.clone());
+        }
+        rig.engine.start().unwrap();
+        rig
     }
 
     /// The app stops and starts again, on a disk that is done when `disk_done` says so.

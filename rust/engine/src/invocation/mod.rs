@@ -10,6 +10,8 @@ pub(crate) mod record;
 pub(crate) mod row;
 mod serve;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -323,12 +325,31 @@ impl State {
         }
     }
 
-    /// Let every function's events run that may.
-    pub(crate) fn start_events(&mut self) {
+    /// Let every function's events run that may. Nothing is kept of a version that is published no more and has left nothing.
+    pub(crate) fn start_events(&mut self) -> Result<(), StoreError> {
         let ids: Vec<u64> = self.events.queues.keys().copied().collect();
         for id in ids {
-            self.pump_events(id);
+            match self.unpublished(id).map(Events::name) {
+                Some(name) if self.has_left_nothing(id)? => {
+                    self.events.queues.remove(&id);
+                    self.events.by_function.remove(&name);
+                    self.pending.remove(Table::Function, id.to_be_bytes().to_vec());
+                    self.pending.begin_lazily(self.now.mono_ns);
+                }
+                _ => self.pump_events(id),
+            }
         }
+        Ok(())
+    }
+
+    /// Whether there is neither an event nor a failure in a queue of events.
+    fn has_left_nothing(&mut self, id: u64) -> Result<bool, StoreError> {
+        for table in [Table::Event, Table::Failure] {
+            if !self.reader.scan(table, &id.to_be_bytes(), None, 1)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Events have become durable.
