@@ -12,6 +12,7 @@ use crate::attempts::Slot;
 use crate::error::EngineError;
 use crate::mapping_row::{MappingRow, StartingPosition};
 use crate::meters::MappingMeters;
+use crate::metrics::Metric;
 use crate::pollers::{Poller, PollerId, Source};
 use crate::port::{ShardId, StoreError, Table};
 use crate::state::State;
@@ -339,6 +340,11 @@ impl State {
         let Some(mapping) = self.mappings.get_mut(&id) else { return };
         for (shard, poller) in std::mem::take(&mut mapping.pollers) {
             if let Some(gone) = self.pollers[poller].take() {
+                let labels =
+                    [mapping.row.stream.as_str(), gone.source.shard_id.as_str(), mapping.row.function.as_str()];
+                for metric in [Metric::ShardLag, Metric::ShardIteratorAge] {
+                    self.registry.forget(metric, &labels);
+                }
                 for slot in gone.suspect_slots {
                     self.slots.release(slot);
                 }
@@ -349,13 +355,21 @@ impl State {
         }
     }
 
+    /// A mapping is gone, and its series with it, unless one of a stream or queue of the same name shares them.
+    pub(crate) fn forget_mapping_series(&self, source: &str, function: &str) {
+        if self.mapping_id(source, function).is_none() && self.queue_mapping_id(source, function).is_none() {
+            self.registry.forget_all("mapping", &format!("{source}/{function}"));
+        }
+    }
+
     /// Forget a mapping, its progress and its failures.
     pub(crate) fn delete_mapping(&mut self, id: u64) -> Result<(), EngineError> {
         self.close_pollers(id);
         self.forget_suspects(id);
         self.forget_failures(id);
-        if let Some(mapping) = self.mappings.remove(&id) {
-            mapping.meters.lanes_busy.set(0.0);
+        if let Some(Mapping { row, meters, .. }) = self.mappings.remove(&id) {
+            meters.lanes_busy.set(0.0);
+            self.forget_mapping_series(&row.stream, &row.function);
         }
         self.pending.remove(Table::Mapping, id.to_be_bytes().to_vec());
         for table in [Table::Checkpoint, Table::Failure] {

@@ -231,7 +231,7 @@ impl State {
 
     // --- mappings
 
-    fn queue_mapping_id(&self, queue: &str, function: &str) -> Option<u64> {
+    pub(crate) fn queue_mapping_id(&self, queue: &str, function: &str) -> Option<u64> {
         let ours = |mapping: &QueueMapping| mapping.row.queue == queue && mapping.row.function == function;
         self.queues.mappings.iter().find(|(_, mapping)| ours(mapping)).map(|(&id, _)| id)
     }
@@ -353,10 +353,7 @@ impl State {
         self.places.forget_source(id);
         if let Some(QueueMapping { row, queue, .. }) = self.queues.mappings.remove(&id) {
             self.queues.entries[queue].readers.retain(|&other| other != id);
-            // A stream of the same name shares its series.
-            if self.mapping_id(&row.queue, &row.function).is_none() {
-                self.registry.forget_all("mapping", &format!("{}/{}", row.queue, row.function));
-            }
+            self.forget_mapping_series(&row.queue, &row.function);
         }
         self.pending.remove(Table::QueueMapping, id.to_be_bytes().to_vec());
         self.pending.urgent = true;

@@ -145,6 +145,7 @@ impl State {
             )));
         }
         self.topics.entries.remove(name);
+        self.registry.forget_all("topic", name);
         self.pending.remove(Table::Topic, name.as_bytes().to_vec());
         self.pending.urgent = true;
         Ok(Done::when_durable(json!({})))

@@ -4,7 +4,7 @@ use forebay_core::sequence;
 use serde::Deserialize;
 use serde_json::{json, Value};
 
-use super::Done;
+use super::{changed, Done};
 use crate::error::EngineError;
 use crate::mapping_row::{MappingRow, StartingPosition};
 use crate::metrics::Metric;
@@ -157,14 +157,7 @@ impl State {
                 "{name} is fixed when a mapping is first seen: use seek to move it"
             )));
         }
-        let mut row = serde_json::to_value(&self.mappings[&id].row).unwrap_or_default();
-        for (name, value) in changes {
-            if row.get(&name).is_none() || INTERNAL.contains(&name.as_str()) {
-                return Err(EngineError::Invalid(format!("a mapping has no setting {name:?}")));
-            }
-            row[&name] = value;
-        }
-        let row: MappingRow = serde_json::from_value(row).map_err(|error| EngineError::Invalid(error.to_string()))?;
+        let row = changed(&self.mappings[&id].row, changes, "a mapping", &INTERNAL)?;
         self.apply_mapping(id, row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }

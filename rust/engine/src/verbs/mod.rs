@@ -6,6 +6,8 @@ mod functions;
 mod mappings;
 mod metrics;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod why;
 
 use forebay_core::alias::Version;

@@ -215,10 +215,12 @@ impl State {
         for id in stream.shards.clone() {
             let Some(shard) = self.shards[id as usize].take() else { continue };
             self.tail_bytes -= shard.tail.iter().map(|chunk| chunk.body().len()).sum::<usize>();
-            self.pending.trim(id, shard.next);
+            // Wholly: what is left of a log is looked at whenever the store is opened, and its number is never given out again.
+            self.pending.trim(id, u64::MAX);
             self.pending.remove(Table::Shard, id.to_be_bytes().to_vec());
         }
         self.streams.remove(&named.name);
+        self.registry.forget_all("stream", &named.name);
         self.pending.remove(Table::Stream, named.name.as_bytes().to_vec());
         self.pending.urgent = true;
         Ok(Done::when_durable(json!({})))
