@@ -162,7 +162,7 @@ impl Engine {
             state.sweep_at(state.now.mono_ns + SWEEP_NS);
             state.bind_mappings()?;
             state.start_events()?;
-            state.bind_queue_mappings();
+            state.start_queues();
             state.start_environments();
             // Failures that a process before this one wrote down and could not see confirmed.
             state.find_all_undelivered();

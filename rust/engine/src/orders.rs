@@ -11,7 +11,7 @@ use crate::search::Search;
 use crate::state::State;
 
 /// Bytes of messages that one read brings.
-const MESSAGES_BYTES: usize = 512 << 10;
+pub(crate) const MESSAGES_BYTES: usize = 512 << 10;
 
 /// A read the reader thread (or a manual turn) must make.
 #[derive(Clone, Copy, Debug)]

@@ -283,7 +283,8 @@ impl State {
         }
     }
 
-    /// Hand out no new work. Whoever waits for an invocation that has not begun is told so at once: it never will.
+    /// Hand out no new work. Whoever waits for an invocation that has not begun is told so at once: it never will. Messages whose receive
+    /// is on disk already are as if they had not been received.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
         let mut unbegun: BTreeSet<Token> = self.outbox.invokes.drain(..).collect();
@@ -301,6 +302,7 @@ impl State {
             let text = format!("function {name:?} did not begin: the app is stopping; it is safe to invoke it again");
             self.refuse_invocation(token, EngineError::Closed(text));
         }
+        self.withdraw_strict();
     }
 
     /// Answer an invocation that nobody has taken, and that stands in no line any more.

@@ -40,6 +40,11 @@ pub struct Backoff {
     pub jitter: f64,
 }
 
+impl Backoff {
+    /// None: what fails is tried again at once.
+    pub const NONE: Self = Self { base_ms: 0, cap_ms: 0, jitter: 0.0 };
+}
+
 /// What the machine knows of a record. The payload stays with the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {

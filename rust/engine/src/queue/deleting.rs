@@ -58,6 +58,7 @@ impl State {
         queue.ids = Deduplication::new(IDS_MAX, [], &now);
         queue.gone = Gone::default();
         queue.gone.mark_below(u64::MAX);
+        queue.purged_below = u64::MAX;
         queue.id_rows.clear();
         queue.stated.clear();
         queue.kept.clear();
@@ -93,7 +94,7 @@ impl State {
             return refuse(format!("is a destination of function {function:?}, which runs"));
         }
         let is_redriven = self.queues.tasks.contains_key(&id);
-        if is_redriven || self.queues.tasks.values().any(|task| task.goes_to(id)) {
+        if is_redriven || self.queues.tasks.values().any(|task| task.goes_to(queue.log())) {
             return refuse("is part of a redrive: cancel that first, or wait for its end".into());
         }
         if queue.inbound > 0 {

@@ -94,7 +94,8 @@ impl State {
                 "it is in flight, or waits for a delay to end, or, in a FIFO queue, stands behind others of its group: redrive those first",
             );
         };
-        let (item, moving) = (Item { delivery, chunk }, Moving::Redriven { to, number: 0 });
+        let to = to.map(|to| self.queues.entries[to].log());
+        let (item, moving) = (Item { delivery, chunk }, Moving::Redriven { to, by: None });
         let moves = if asked.dry_run {
             let moves = self.target(id, moving, &item).map(drop);
             self.give_back(id, &[item.delivery.handle]);

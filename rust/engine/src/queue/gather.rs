@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use forebay_core::queue::face::{Delivery, Outcome};
+use forebay_core::stream::face::Backoff;
 
 use super::batch::Item;
 use super::mapping::Assembly;
@@ -93,8 +94,7 @@ impl State {
                 Content::Nowhere => {
                     let now = self.now;
                     let queue = &mut self.queues.entries[id];
-                    let backoff = forebay_core::stream::face::Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
-                    queue.machine.completed(&[delivery.handle], &Outcome::Success, &backoff, &now);
+                    queue.machine.completed(&[delivery.handle], &Outcome::Success, &Backoff::NONE, &now);
                     if let Purpose::Move(moving) = &want.purpose {
                         self.move_ended(id, moving);
                     }

@@ -13,6 +13,7 @@ use super::message::{message_id, message_number, number_in_sequence, Message};
 use super::QueueId;
 use crate::chunk::Chunk;
 use crate::error::EngineError;
+use crate::orders::MESSAGES_BYTES;
 use crate::port::{ShardId, StoreError};
 use crate::state::State;
 use crate::verbs::Done;
@@ -115,10 +116,12 @@ impl State {
             Content::Here(chunk) => Some(chunk),
             Content::Nowhere => None,
             Content::There => {
+                // Those behind it as well: messages that were sent one by one stand in a chunk each, and others wait for the lock.
                 let log = self.queues.entries[id].log();
-                let chunk = self.reader.chunks(log, number, 1)?.into_iter().next();
-                if let Some(chunk) = &chunk {
-                    self.queues.shelf.put(log, chunk.clone());
+                let chunks = self.reader.chunks(log, number, MESSAGES_BYTES)?;
+                let chunk = chunks.first().cloned();
+                for chunk in chunks {
+                    self.queues.shelf.put(log, chunk);
                 }
                 chunk
             }

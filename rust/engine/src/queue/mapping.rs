@@ -176,9 +176,8 @@ impl State {
     /// The contents of a batch are at hand: let filters look, fill it up, hand it over.
     pub(super) fn assembled(&mut self, id: QueueId, mut assembly: Assembly, found: Vec<Item>) -> Option<Want> {
         let Some(mapping) = self.queues.mappings.get(&assembly.mapping) else {
-            let handles: Vec<Handle> = found.iter().map(|item| item.delivery.handle).collect();
-            self.free_unused(assembly.place);
-            self.give_back(id, &handles);
+            assembly.kept.extend(found);
+            self.hand_to_nobody(id, &assembly);
             return None;
         };
         let source = self.queues.entries[id].source.clone();
@@ -242,7 +241,7 @@ impl State {
             let now = self.now;
             let runs = runs_of(handles.iter().map(|handle| handle.number));
             self.note_messages(mapping, id, &runs, About::Filter);
-            self.queues.entries[id].machine.completed(handles, &Outcome::Success, &NO_DELAY, &now);
+            self.queues.entries[id].machine.completed(handles, &Outcome::Success, &Backoff::NONE, &now);
             self.carry_out_queue(id);
         }
     }
@@ -257,16 +256,21 @@ impl State {
         self.serve_queue(id);
     }
 
+    /// A batch goes to nobody.
+    fn hand_to_nobody(&mut self, id: QueueId, assembly: &Assembly) {
+        self.free_unused(assembly.place);
+        let handles: Vec<Handle> = assembly.kept.iter().map(|item| item.delivery.handle).collect();
+        self.give_back(id, &handles);
+    }
+
     fn launch_messages(&mut self, id: QueueId, assembly: Assembly) {
         let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) else {
-            return self.free_unused(assembly.place);
+            return self.hand_to_nobody(id, &assembly);
         };
         let slot = mapping.slot.filter(|_| mapping.row.enabled && !assembly.kept.is_empty());
         let Some(slot) = slot else {
             mapping.in_flight -= 1;
-            self.free_unused(assembly.place);
-            let handles: Vec<Handle> = assembly.kept.iter().map(|item| item.delivery.handle).collect();
-            return self.give_back(id, &handles);
+            return self.hand_to_nobody(id, &assembly);
         };
         let queue = &self.queues.entries[id];
         let attempt = assembly.kept.iter().map(|item| item.delivery.receive_count).max().unwrap_or(1);
@@ -300,7 +304,8 @@ impl State {
         self.withdraw_batches(|job| job.mapping == id);
     }
 
-    /// A suspect of a crash goes first. What was received for a time only is not received after all: the time would pass while it waits.
+    /// A suspect of a crash goes first, or the app stops. What was received for a time only is not received after all: the time would
+    /// pass while it waits.
     pub(crate) fn withdraw_strict(&mut self) {
         self.withdraw_batches(|job| job.strict);
     }
@@ -320,10 +325,10 @@ impl State {
         }
     }
 
-    /// A receive is durable: its messages may be begun, unless their mapping was paused or deleted meanwhile, or a suspect of a crash goes
-    /// first.
+    /// A receive is durable: its messages may be begun, unless their mapping was paused or deleted meanwhile, a suspect of a crash goes first,
+    /// or the app stops.
     pub(crate) fn messages_received(&mut self, attempt: Attempt) {
-        let may_run = self.outbox.batch_may_run();
+        let may_run = self.outbox.batch_may_run() && !self.draining;
         let is_off = |job: &QueueJob| self.queues.mappings.get(&job.mapping).is_none_or(|one| !one.row.enabled);
         match &attempt.job {
             Job::Messages(job) if !may_run || is_off(job) => {
@@ -342,8 +347,6 @@ impl State {
         self.give_back(job.queue, &job.messages.handles());
     }
 }
-
-const NO_DELAY: Backoff = Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
 
 fn count_runs(items: &[Item]) -> usize {
     let follows = |pair: &&[Item]| pair[0].delivery.handle.number + 1 != pair[1].delivery.handle.number;

@@ -133,6 +133,8 @@ pub(crate) struct Queue {
     /// Nothing names it any more; what handlers still have of it ends without a meaning.
     is_deleted: bool,
     gone: Gone,
+    /// Everything below was purged.
+    purged_below: u64,
     /// Up to here the log was trimmed.
     trimmed: u64,
     /// Messages that have a row of their state.
@@ -171,6 +173,7 @@ impl Queue {
             inbound: 0,
             is_deleted: false,
             gone: Gone::default(),
+            purged_below: 0,
             trimmed: 0,
             stated: BTreeSet::new(),
             kept: BTreeSet::new(),

@@ -19,21 +19,21 @@ use crate::state::State;
 
 /// How long a dead letter waits whose move was refused.
 const AGAIN_MS: u64 = 1_000;
-const NO_DELAY: Backoff = Backoff { base_ms: 0, cap_ms: 0, jitter: 0.0 };
 
 /// Why messages move.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moving {
     /// Received as often as it may be: to the dead-letter queue.
     Buried,
-    /// By an operator's wish: to this queue, or to where each came from; all by a redrive with this number, 0: one alone.
-    Redriven { to: Option<QueueId>, number: u64 },
+    /// By an operator's wish: to the queue with this log, for its entry may be another's when the message has been read, or to
+    /// where each came from; by the redrive with this number, or one alone.
+    Redriven { to: Option<ShardId>, by: Option<u64> },
 }
 
 impl Moving {
     /// Whether it is by this redrive.
     pub(super) fn is_of(self, redrive: u64) -> bool {
-        matches!(self, Self::Redriven { number, .. } if number == redrive && redrive > 0)
+        matches!(self, Self::Redriven { by: Some(number), .. } if number == redrive)
     }
 }
 
@@ -114,14 +114,11 @@ impl State {
         let from = &self.queues.entries[from].row;
         let to = match moving {
             Moving::Buried => from.dead_letter_queue.as_ref().and_then(|name| self.queues.names.get(name)).copied(),
-            Moving::Redriven { to: Some(to), .. } => Some(to),
+            // None: deleted meanwhile. A redrive that was cancelled may still read what it took up.
+            Moving::Redriven { to: Some(log), .. } => self.queues.logs.get(&log).copied(),
             Moving::Redriven { to: None, .. } => self.queues.names.get(message.source).copied(),
         };
-        let takes_it = |to: &QueueId| {
-            // Deleted meanwhile: a redrive that was cancelled may still read what it took up.
-            let to = &self.queues.entries[*to];
-            !to.is_deleted && to.row.is_fifo() == from.is_fifo()
-        };
+        let takes_it = |to: &QueueId| self.queues.entries[*to].row.is_fifo() == from.is_fifo();
         let to = to.filter(takes_it).ok_or(Again::No)?;
         let target = &self.queues.entries[to];
         let has_room = target.machine.room() > target.next - target.durable + target.sends_count;
@@ -170,7 +167,7 @@ impl State {
         match moved.moving {
             Moving::Buried => queue.meters.dead_letters.increment(),
             Moving::Redriven { .. } => {
-                queue.machine.completed(&[moved.item.delivery.handle], &Outcome::Success, &NO_DELAY, &now);
+                queue.machine.completed(&[moved.item.delivery.handle], &Outcome::Success, &Backoff::NONE, &now);
             }
         }
         self.move_ended(moved.from, &moved.moving);
@@ -186,13 +183,16 @@ impl State {
             if queue.is_deleted {
                 return;
             }
-            queue.gone.unmark(number);
-            queue.stated.insert(number);
-            self.pending.cancel(Table::MessageState, message_key(log, number));
-            if moved.was_kept {
-                let row = kept_row(&moved.item.chunk, number);
-                self.pending.set(Table::MessageKept, message_key(log, number), row);
-                self.queues.entries[moved.from].kept.insert(number);
+            // What was purged meanwhile loses its rows, as the refused commit would have had it.
+            if number >= queue.purged_below {
+                queue.gone.unmark(number);
+                queue.stated.insert(number);
+                self.pending.cancel(Table::MessageState, message_key(log, number));
+                if moved.was_kept {
+                    queue.kept.insert(number);
+                    let row = kept_row(&moved.item.chunk, number);
+                    self.pending.set(Table::MessageKept, message_key(log, number), row);
+                }
             }
             self.settle_queue(moved.from);
             self.count_moved(moved.from, &moved.moving, -1);
@@ -207,7 +207,7 @@ impl State {
         let Handle { number, .. } = item.delivery.handle;
         let queue = &mut self.queues.entries[from];
         match moving {
-            Moving::Buried if number >= queue.gone.low() || queue.kept.contains(&number) => {
+            Moving::Buried if number >= queue.purged_below => {
                 let message = item.message();
                 let row = Row {
                     receive_count: item.delivery.receive_count,

@@ -12,7 +12,7 @@ use super::moves::{Again, Moving};
 use super::{QueueId, NO_QUEUE};
 use crate::commits::Pending;
 use crate::error::EngineError;
-use crate::port::Table;
+use crate::port::{ShardId, Table};
 use crate::redrives::{check_rate, spacing_ns};
 use crate::state::{State, Timer};
 
@@ -75,7 +75,7 @@ impl RedriveRow {
 /// A redrive in progress.
 pub(super) struct Task {
     number: u64,
-    to: Option<QueueId>,
+    to: Option<ShardId>,
     left: u64,
     under_way: u32,
     /// Messages that there is no queue for: held until it ends, so that it does not take them up again instead of others. At most
@@ -88,7 +88,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    fn new(to: Option<QueueId>, row: &RedriveRow, now_ns: u64) -> Self {
+    fn new(to: Option<ShardId>, row: &RedriveRow, now_ns: u64) -> Self {
         Self {
             number: row.number,
             to,
@@ -101,8 +101,8 @@ impl Task {
         }
     }
 
-    pub(super) fn goes_to(&self, id: QueueId) -> bool {
-        self.to == Some(id)
+    pub(super) fn goes_to(&self, log: ShardId) -> bool {
+        self.to == Some(log)
     }
 }
 
@@ -166,6 +166,7 @@ impl State {
 
     fn start_redrive(&mut self, from: QueueId, to: Option<QueueId>) {
         let now_ns = self.now.mono_ns;
+        let to = to.map(|to| self.queues.entries[to].log());
         let Some(kept) = &mut self.queues.entries[from].row.redrive else { return };
         self.queues.redrives += 1;
         kept.number = self.queues.redrives;
@@ -328,7 +329,7 @@ impl State {
         task.left = task.left.saturating_sub(deliveries.len() as u64);
         task.under_way += deliveries.len() as u32;
         task.next_ns = task.next_ns.max(now.mono_ns).saturating_add(task.spacing_ns);
-        let moving = Moving::Redriven { to: task.to, number: task.number };
+        let moving = Moving::Redriven { to: task.to, by: Some(task.number) };
         self.carry_out_queue(id);
         if self.queues.entries[id].row.is_fifo() {
             // Together, for their order.

@@ -76,6 +76,10 @@ impl State {
         let mut id_rows = Vec::new();
         for (key, value) in self.reader.scan(Table::Deduplication, &log.to_be_bytes(), None, usize::MAX)? {
             let entries: Vec<(Key, IdRow)> = value.chunks_exact(ID_BYTES).map(read_id).collect();
+            if entries.iter().any(|(_, row)| row.number == u64::MAX) {
+                // No message has this number: with it `Deduplication` says that an id was taken back.
+                return Err(damaged("a row of deduplication ids"));
+            }
             let written_ms = entries.last().map_or(0, |(_, row)| row.accepted_ms).min(now.wall_ms);
             id_rows.push((written_ms, number_of(&key).ok_or_else(|| damaged("a deduplication row's key"))?));
             ids.extend(entries);

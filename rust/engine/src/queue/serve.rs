@@ -10,6 +10,14 @@ use crate::port::Table;
 use crate::state::{State, Timer};
 
 impl State {
+    /// The engine starts: mappings receive, and every queue expires, trims its log and shows its gauges, declared again or not.
+    pub(crate) fn start_queues(&mut self) {
+        self.bind_queue_mappings();
+        for id in self.queues.live().collect::<Vec<_>>() {
+            self.serve_queue(id);
+        }
+    }
+
     /// Do everything a queue can do now. Its mappings receive when they have a place.
     pub(super) fn serve_queue(&mut self, id: QueueId) {
         self.carry_out_queue(id);
@@ -102,6 +110,7 @@ impl State {
         let rows: Vec<u64> =
             queue.stated.iter().chain(&queue.kept).copied().filter(|number| *number < before).collect();
         queue.gone.mark_below(before);
+        queue.purged_below = before;
         for number in rows {
             self.message_gone(id, number);
         }

@@ -1,17 +1,21 @@
 //! What an engine does with queues, seen from inside: rows bound to messages, stragglers, logs that shrink.
 
 mod deleting;
+mod leaving;
+mod looking;
 mod moving;
 mod redriving;
-
+mod suspects;
 use serde_json::{json, Value};
 
 use super::bound::Bound;
 use super::message::NewMessage;
+use super::message_key;
 use super::outgoing::Sender;
 use crate::attempts::{Settled, Task, Work};
 use crate::error::{Answer, EngineError};
-use crate::port::{Store, StoreError, Table};
+use crate::metrics::Metric;
+use crate::port::{Store, StoreError, Table, Write};
 use crate::rig::{queue, Rig, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::trace::Carried;
@@ -253,4 +257,31 @@ fn what_is_refused_is_refused_in_awss_words() {
     }
 }
 
-mod suspects;
+/// It was served when somebody asked for it: until then nothing expired, and it was said to be empty.
+#[test]
+fn a_queue_that_no_program_declares_any_more_is_served_all_the_same() {
+    let rig = Rig::new();
+    rig.declare("q");
+    rig.send("q", ["a".to_owned()].into_iter()).unwrap();
+    let mut rig = rig.reopened();
+    let shown = |rig: &Rig| rig.engine.registry().gauge(Metric::MessagesVisible, &["q"]).get();
+    assert!((shown(&rig) - 1.0).abs() < 0.1);
+    rig.advance(345_601 * SECOND);
+    rig.advance(SECOND);
+    assert!(shown(&rig) < 0.1);
+    assert_eq!(rig.log_chunks("q"), 0, "it is expired");
+}
+
+/// The engine said so with a panic.
+#[test]
+fn a_row_of_deduplication_ids_that_names_no_message_is_damaged() {
+    let rig = Rig::new();
+    rig.declare("q.fifo");
+    let log = rig.engine.with(|state| state.queues.entries[state.queue_id("q.fifo").unwrap()].log());
+    let entry = |number: u64| [[1; 16].as_slice(), &number.to_le_bytes(), &rig.now.wall_ms.to_le_bytes()].concat();
+    let (key, value) = (message_key(log, 0), [entry(0), entry(u64::MAX)].concat());
+    rig.engine.close();
+    rig.store.clone().commit(&[Write::Set { table: Table::Deduplication, key, value }]).unwrap();
+    let refused = rig.try_reopened().err().map(|error| error.to_string());
+    assert!(refused.as_ref().is_some_and(|text| text.contains("a row of deduplication ids")), "{refused:?}");
+}
