@@ -365,3 +365,19 @@ def test_settings_outside_their_range_are_refused(app, options, text):
         @app.function(**options)
         async def handler(event, context):
             return None
+
+
+async def test_an_event_that_waits_for_its_retry_is_told_with_its_last_error(app, clock):
+    flaky = Flaky(app, clock, failures=1)
+    async with app:
+        request = await flaky.function.invoke_async({"n": 1})
+        await clock.settle()
+        told, page = [], {}
+        while page is not None:
+            life = await app._caller.ask("why", id=request, **page)
+            told += life["kept"]
+            page = {"cursor": life["cursor"]} if life["cursor"] is not None else None
+        [event] = told
+        assert (event["where"], event["function"], event["failures"]) == ("queue", "flaky", 1)
+        assert event["due_ms"] - event["accepted_ms"] == 60_000
+        assert "no 1" in event["last_error"]

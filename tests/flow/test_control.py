@@ -1,5 +1,7 @@
 """Mappings are held, moved, changed and skipped while they run."""
 
+import asyncio
+
 import pytest
 
 from forebay import Backoff, Batch, InvalidParameterValue, ResourceNotFound
@@ -98,6 +100,8 @@ async def test_a_batch_that_nobody_holds_cannot_be_skipped(app, mapping):
     async with app:
         with pytest.raises(ResourceNotFound):
             await mapping.skip("shardId-000000000000:10000000000000000000")
+        with pytest.raises(InvalidParameterValue, match="as describe names it"):
+            await mapping.skip("the first one")
 
 
 async def test_an_updated_setting_applies_to_what_comes(app, clock, stream, seen, mapping):
@@ -152,6 +156,31 @@ async def test_a_deleted_mapping_begins_anew(app, clock, stream, seen, mapping):
         await stream.put(2, "k")
         await clock.advance(5)
         assert seen.data == [[1]]
+        with pytest.raises(ResourceNotFound):
+            await mapping.describe()
+
+
+async def test_the_twins_do_the_same_from_a_thread(app, clock, stream, seen, mapping):
+    async with app:
+        await stream.put_many([("1", "k"), ("2", "k")])
+        await clock.settle()
+
+        def work():
+            mapping.pause_sync()
+            mapping.update_sync(batch_size=2)
+            with pytest.raises(InvalidParameterValue, match="batch_size=0"):
+                mapping.update_sync(batch_size=0)
+            with pytest.raises(ResourceNotFound):
+                mapping.skip_sync("shardId-000000000000:10000000000000000000")
+            mapping.seek_sync("TRIM_HORIZON")
+            return mapping.describe_sync()
+
+        described = await asyncio.to_thread(work)
+        assert (described["state"], described["batch_size"], mapping.settings.batch_size) == ("Disabled", 2, 2)
+        await asyncio.to_thread(mapping.resume_sync)
+        await clock.settle()
+        assert seen.data == [[1], [2], [1, 2]]
+        await asyncio.to_thread(mapping.delete_sync)
         with pytest.raises(ResourceNotFound):
             await mapping.describe()
 

@@ -271,6 +271,43 @@ async def test_tumbling_windows_carry_their_state(app, clock, stream):
     assert sums == [4, 4]
 
 
+async def test_a_batch_has_its_window_and_its_state_too(app, clock, stream):
+    windows = []
+
+    @app.on_stream("numbers", tumbling_window=60)
+    async def handler(batch: Batch, context):
+        windows.append((batch.window["end"] - batch.window["start"], batch.window["is_final"], len(batch), batch.state))
+        assert not batch.window["is_terminated_early"]
+        return {"state": {"total": batch.state.get("total", 0) + len(batch)}}
+
+    async with app:
+        await put(stream, 1, 2)
+        await clock.advance(300)
+    assert windows == [(60, False, 2, {}), (60, True, 0, {"total": 2})]
+
+
+async def test_a_batch_is_told_in_a_line_and_takes_only_what_is_in_it(app, clock, stream):
+    batches = []
+
+    @app.on_stream("numbers", batch_size=2)
+    async def handler(batch: Batch, context):
+        batches.append(batch)
+
+    async with app:
+        await put(stream, 1, 2, 3)
+        await clock.settle()
+    first, second = batches
+    assert (first.window, first.state, first.queue) == (None, None, None)
+    assert repr(first) == "<Batch of 2 records of numbers shardId-000000000000>"
+    assert repr(first[-1]) == f'<Record {first[1].sequence_number} key="k" 1 bytes>'
+    assert first[0].approximate_arrival_timestamp == pytest.approx(clock.time(), abs=0.01)
+    with pytest.raises(IndexError, match="a batch of 2 has no item 2"):
+        first[2]
+    with pytest.raises(ValueError, match=f"{second[0].sequence_number} is not in this batch"):
+        first.fail(second[0])
+    assert first.failures == []
+
+
 async def test_a_disabled_mapping_begins_when_it_is_resumed(app, clock, stream, seen):
     @app.on_stream("numbers", enabled=False)
     async def handler(batch: Batch, context):

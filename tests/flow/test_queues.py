@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 import forebay
-from forebay import Depth, InvalidParameterValue, RequestTooLarge, ResourceConflict, ResourceNotFound
+from forebay import (
+    Depth,
+    InvalidParameterValue,
+    RequestTooLarge,
+    ResourceConflict,
+    ResourceNotFound,
+    TooManyRequests,
+)
 
 
 def bodies(messages):
@@ -348,6 +355,18 @@ async def test_eleven_entries_and_more_than_a_mebibyte_are_refused(app):
                 await queue.send_many(entries)
         with pytest.raises(InvalidParameterValue, match=r"messages\[0\]"):
             await queue.send_many([{"text": "x"}])
+
+
+async def test_more_receives_than_may_wait_for_a_queue_are_refused(app, clock):
+    queue = app.queue("q")
+    async with app:
+        waiting = [asyncio.create_task(queue.receive(wait=20)) for _ in range(4_096)]
+        await clock.settle()
+        with pytest.raises(TooManyRequests, match='4096 receives wait for queue "q" already') as refused:
+            await queue.receive(wait=1)
+        assert (refused.value.reason, refused.value.retry_after) == ("WaitingReceives", 1.0)
+        await clock.advance(20)
+        assert await asyncio.gather(*waiting) == [[]] * 4_096
 
 
 async def test_receives_out_of_range_are_refused(app):
