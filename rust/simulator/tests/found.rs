@@ -58,3 +58,10 @@ fn a_shard_waits_for_all_that_it_came_from() {
 fn a_failure_that_another_takes_the_place_of_is_confirmed_for_itself() {
     lives(14_491, 4_000, "");
 }
+
+/// The ledger: a receive that waited while the queue's visibility timeout was changed has its messages for the new one.
+#[test]
+fn a_receive_that_waits_is_given_the_time_of_when_it_ends() {
+    let without = "kill power stop full broken clock reshard pause seek skip delete error destination purge";
+    lives(16_013, 1_500, without);
+}

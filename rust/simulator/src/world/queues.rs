@@ -154,7 +154,7 @@ impl World {
         let plan = &self.shape.queues[queue];
         let chance = &mut self.chance.hands;
         let given_ms = chance.one_in(3).then(|| chance.between(100, 6_000));
-        let visibility_ms = given_ms.unwrap_or(plan.settings.visibility_ms);
+        let default_ms = plan.settings.visibility_ms;
         let body = json!({
             "name": plan.name, "maximum": chance.between(1, 10), "visibility_timeout_ms": given_ms,
             "wait_ms": if chance.one_in(2) { 0 } else { chance.below(WAIT_MS_MAX) },
@@ -163,7 +163,7 @@ impl World {
         let told = Box::new(move |answer: Answer| {
             let Ok(Reply::Json(json)) = answer else { return };
             let given: Vec<Given> = serde_json::from_slice(&json).unwrap_or_default();
-            take_in_hand(&ledger, &mailbox, queue, given, (since_ns, visibility_ms));
+            take_in_hand(&ledger, &mailbox, queue, given, (since_ns, given_ms.ok_or(default_ms)));
         });
         engine.request("queue.receive", body.to_string().as_bytes(), Waiter::Call(told));
     }
@@ -296,7 +296,7 @@ impl World {
     }
 }
 
-fn take_in_hand(ledger: &Shared, mailbox: &Mailbox, queue: usize, given: Vec<Given>, held: (u64, u64)) {
+fn take_in_hand(ledger: &Shared, mailbox: &Mailbox, queue: usize, given: Vec<Given>, held: (u64, Result<u64, u64>)) {
     let handles: Vec<_> = given.iter().filter_map(|one| parse_receipt(&one.receipt_handle)).collect();
     let Some(&(log, _)) = handles.first() else { return };
     let told = given.iter().zip(&handles).map(|(one, (_, handle))| {

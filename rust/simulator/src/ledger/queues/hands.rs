@@ -108,8 +108,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Somebody outside was given messages, and has them for `visibility_ms` from `since_ns` on: number, receive count and text of each.
-    pub fn hands(&mut self, log: ShardId, given: &[(u64, u32, &str)], (since_ns, visibility_ms): (u64, u64)) {
+    /// Somebody outside was given messages, and has them from `since_ns` on for the time asked for, or (`Err`) for that of the queue, which
+    /// was this when they were asked for and may have changed while the receive waited: number, receive count and text of each.
+    pub fn hands(&mut self, log: ShardId, given: &[(u64, u32, &str)], (since_ns, asked): (u64, Result<u64, u64>)) {
+        let of_queue = self.queues.logs.get(&log).map_or(u64::MAX, |log| log.visibility_ms);
+        let visibility_ms = asked.unwrap_or_else(|before_ms| before_ms.min(of_queue));
         self.counts.deliveries += given.len() as u64;
         self.counts.batches += 1;
         let batch = self.counts.batches;
