@@ -40,9 +40,10 @@ fn a_message_whose_chain_is_stopped_is_given_to_no_handler() {
     lives(6_110, 1_125, "kill broken delete timeout report poison");
 }
 
-/// The ledger: events from before the clock was set back stand behind later ones where the store holds more than memory.
+/// The engine: events from before the clock was set back stood in the store behind all that came after, and had no turn while more waited
+/// than memory holds.
 #[test]
-fn events_are_lined_up_as_their_rows_are() {
+fn events_have_their_turn_in_the_order_in_which_they_came() {
     lives(7_107, 3_062, "reshard settings retention timeout destination purge");
 }
 

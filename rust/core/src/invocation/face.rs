@@ -34,7 +34,7 @@ impl Settings {
 /// Names an event and says when it is due. Events are kept in this order, so that the store is the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// When it may run next, wall ms.
+    /// When it may run next, wall ms; after the wall clock was set back, as if it had not been.
     pub due_ms: u64,
     /// Its number in the store: grows from event to event, never used again.
     pub number: u64,
@@ -51,6 +51,13 @@ pub struct Life {
     pub failures: u32,
     /// Tries since the last attempt that did not reach it: throttles and system errors.
     pub unreached: u32,
+}
+
+impl Life {
+    /// Whether there was any attempt.
+    pub(super) fn was_tried(&self) -> bool {
+        self.failures > 0 || self.unreached > 0
+    }
 }
 
 /// How an attempt ended.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::face::{Command, Key, Life, Outcome, Settings};
 use super::fate::{self, Fate};
+use super::order::Order;
 use crate::Now;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -49,6 +50,7 @@ pub struct EventQueue {
     known_to: Option<Key>,
     finding: bool,
     clocks: Clocks,
+    order: Order,
     commands: VecDeque<Command>,
 }
 
@@ -66,6 +68,7 @@ impl EventQueue {
             known_to: None,
             finding: false,
             clocks: Clocks::default(),
+            order: Order::default(),
             commands: VecDeque::new(),
         }
     }
@@ -81,6 +84,17 @@ impl EventQueue {
         for held in self.running.values_mut() {
             held.expires_ns = expiry_ns(&self.settings, held.aged);
         }
+    }
+
+    /// The key of an event that is accepted now.
+    pub fn key(&mut self, number: u64, now: &Now) -> Key {
+        self.order.reach(now.wall_ms, now);
+        Key { due_ms: self.order.at(now), number }
+    }
+
+    /// By how much keys are ahead of the wall clock, since that was set back.
+    pub fn ahead_ms(&self, now: &Now) -> u64 {
+        self.order.at(now) - now.wall_ms
     }
 
     /// An event that was accepted at `now` has become durable.
@@ -99,6 +113,9 @@ impl EventQueue {
         self.more = !all;
         self.known_to = self.known_to.max(Some(*last));
         for (key, life) in events {
+            if !life.was_tried() {
+                self.order.reach(key.due_ms, now);
+            }
             let wall_ms = self.clocks.wall_ms(key.number, now);
             self.add(*key, *life, now, wall_ms);
         }
@@ -120,7 +137,7 @@ impl EventQueue {
                 self.hold(key, held);
             }
             Fate::Later { delay_ms } => {
-                let to = Key { due_ms: now.wall_ms + delay_ms, number: key.number };
+                let to = Key { due_ms: self.key(key.number, now).due_ms + delay_ms, number: key.number };
                 held.due_ns = now.mono_ns + delay_ms * NS_PER_MS;
                 self.commands.push_back(Command::Retry { key, to, life: held.life });
                 self.hold(to, held);
@@ -200,9 +217,8 @@ impl EventQueue {
     /// `wall_ms`: what the wall clock would show if nobody had set it since the event was accepted.
     fn add(&mut self, key: Key, life: Life, now: &Now, wall_ms: u64) {
         // However the wall clock was set meanwhile: what was never tried waits for nothing, and nothing waits longer than it ever does.
-        let was_tried = life.failures > 0 || life.unreached > 0;
-        let longest_ms = if was_tried { self.settings.longest_wait_ms() } else { 0 };
-        let wait_ms = key.due_ms.saturating_sub(now.wall_ms).min(longest_ms);
+        let longest_ms = if life.was_tried() { self.settings.longest_wait_ms() } else { 0 };
+        let wait_ms = key.due_ms.saturating_sub(self.order.at(now)).min(longest_ms);
         let due_ns = now.mono_ns + wait_ms * NS_PER_MS;
         let aged = (wall_ms.saturating_sub(life.accepted_ms), now.mono_ns);
         let held = Held { life, due_ns, aged, expires_ns: expiry_ns(&self.settings, aged) };

@@ -74,7 +74,7 @@ impl World {
         match *step {
             Step::Accept { hops } => {
                 let number = self.accepted.len() as u64;
-                let key = Key { due_ms: self.now.wall_ms, number };
+                let key = self.queue.key(number, &self.now);
                 let life = Life { accepted_ms: self.now.wall_ms, hops, ..Life::default() };
                 self.accepted.insert(number);
                 self.store.insert(key, life);
@@ -187,4 +187,37 @@ proptest! {
         }
         world.drain();
     }
+}
+
+/// The numbers of 100 events in the order in which they begin, one after the other, while another comes for each that ends. There are 20
+/// when the clock is set back by an hour, and the process may start again then.
+fn begun_after_a_set_clock(restarts: bool) -> Vec<u64> {
+    let mut world = World::new();
+    world.places = 1;
+    world.carry_out();
+    let accept = |world: &mut World| {
+        world.take(&Step::Accept { hops: 0 });
+        world.take(&Step::Pass { ms: 1 });
+    };
+    (0..20).for_each(|_| accept(&mut world));
+    world.take(&Step::SetWall { by_ms: -3_600_000 });
+    if restarts {
+        world.take(&Step::Restart);
+    }
+    let begins = (0..100).map(|_| {
+        let begun = world.running[0].number;
+        accept(&mut world);
+        world.take(&Step::End { which: 0, outcome: Outcome::Success });
+        begun
+    });
+    begins.collect()
+}
+
+/// Those that had come before stood in the store behind whatever came after, and while there were more than memory holds none of them
+/// had its turn.
+#[test]
+fn what_came_before_the_clock_was_set_back_has_its_turn_before_what_comes_after() {
+    assert_eq!(begun_after_a_set_clock(false), (0..100).collect::<Vec<u64>>());
+    let after_restart = begun_after_a_set_clock(true);
+    assert!((0..20).all(|old| after_restart[..50].contains(&old)), "{after_restart:?}");
 }

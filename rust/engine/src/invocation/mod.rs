@@ -150,6 +150,11 @@ impl Accepted {
 }
 
 impl Events {
+    /// When the event of a key is due, on the wall clock as it is set now.
+    pub(crate) fn due_ms(&self, key: Key, now: &Now) -> u64 {
+        key.due_ms.saturating_sub(self.machine.ahead_ms(now))
+    }
+
     /// What the function is registered as that they wait for.
     pub(crate) fn name(&self) -> String {
         qualified(&self.function, self.version)
@@ -217,7 +222,8 @@ impl State {
             events.reserved = number + NUMBERS;
             self.pending.set(Table::Meta, NEXT_EVENT.to_vec(), events.reserved.to_be_bytes().to_vec());
         }
-        let key = Key { due_ms: self.now.wall_ms, number };
+        let known = events.queues.get_mut(&queue);
+        let key = known.map_or(Key { due_ms: self.now.wall_ms, number }, |one| one.machine.key(number, &self.now));
         events.expected.insert((queue, key));
         Accepted { queue, key, event, at: self.now }
     }

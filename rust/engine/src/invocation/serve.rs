@@ -87,7 +87,8 @@ impl State {
                 self.pending.remove(Table::Event, row_key(id, key));
                 self.pending.set(Table::Event, row_key(id, to), event.encode());
                 self.pending.begin_lazily(self.now.mono_ns);
-                let what = What::Retry { queue: id, status: event.status, due_ms: to.due_ms };
+                let due_ms = self.events.queues.get(&id).map_or(to.due_ms, |events| events.due_ms(to, &self.now));
+                let what = What::Retry { queue: id, status: event.status, due_ms };
                 self.history.note(self.now.wall_ms, event.request, what);
                 self.keep_at_hand_event(id, to, event);
             }

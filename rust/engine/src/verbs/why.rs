@@ -220,10 +220,11 @@ impl State {
 
     fn event_about(&self, key: &[u8], bytes: &[u8], request: u128) -> Option<Value> {
         let event = crate::invocation::row::Event::decode(bytes).filter(|event| event.request == request)?;
-        let due_ms = crate::invocation::row::parse_key(key)?.due_ms;
+        let due = crate::invocation::row::parse_key(key)?;
         let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
+        let events = self.events.queues.get(&queue)?;
         Some(json!({
-            "where": "queue", "function": self.events.queues.get(&queue)?.name(), "due_ms": due_ms,
+            "where": "queue", "function": events.name(), "due_ms": events.due_ms(due, &self.now),
             "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
             "last_error": event.error.as_deref(),
         }))

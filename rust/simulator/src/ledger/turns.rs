@@ -90,11 +90,10 @@ impl Ledger {
             let Some(function) = events.functions.get(id) else { continue };
             let known = &events.known;
             let is_untried = |request: &u128| known.get(request).is_some_and(super::events::Event::is_untried);
-            while line.front().is_some_and(|(_, request)| !is_untried(request)) {
+            while line.front().is_some_and(|request| !is_untried(request)) {
                 line.pop_front();
             }
-            let item = line.front().map(|(_, request)| *request);
-            look(turn, item.filter(|_| is_open(function)), 0, function);
+            look(turn, line.front().copied().filter(|_| is_open(function)), 0, function);
         }
         if let Some((whose, turn)) = late {
             let (waits_ns, others) = (now_ns - turn.since_ns, begun - turn.begun);
@@ -113,15 +112,8 @@ impl Ledger {
     }
 }
 
-/// Events of a function in the order of their rows, with the time that stands there, and whose turn it is. That is the order in which they
-/// came, unless somebody has set the clock back: then what came before stands behind what comes, as it does in the store.
-pub(super) type Line = (VecDeque<(u64, u128)>, Option<Turn>);
-
-/// An event takes its place.
-pub(super) fn line_up(line: &mut Line, due_ms: u64, request: u128) {
-    let place = line.0.partition_point(|&(other_ms, _)| other_ms <= due_ms);
-    line.0.insert(place, (due_ms, request));
-}
+/// Events of a function in the order in which they came, and whose turn it is.
+pub(super) type Line = (VecDeque<u128>, Option<Turn>);
 
 impl Log {
     /// The first message that was never received and could be, unless one before it keeps it.

@@ -7,7 +7,7 @@ use forebay_engine::state::uuid_text;
 
 use super::super::crash::Ending;
 use super::super::log::Fate;
-use super::super::{turns, Ledger, Promise};
+use super::super::{Ledger, Promise};
 use super::{parse_key, Event, State, Stored};
 use crate::chance::NumberMap;
 
@@ -77,7 +77,8 @@ impl Ledger {
             self.counts.repeated += u64::from(state == State::Done);
             self.events.numbers.insert((queue, number), request);
             self.events.left += 1;
-            turns::line_up(self.events.lines.entry(queue).or_default(), due, request);
+            // What comes from now on stands behind all that is found.
+            self.events.lines.entry(queue).or_default().0.push_back(request);
             if !self.events.known.contains_key(&request) {
                 self.event_copied(queue, stored.payload);
             }

@@ -5,7 +5,7 @@ use forebay_engine::queue::message::Message as Content;
 use forebay_engine::state::uuid_text;
 
 use super::super::log::Fate;
-use super::super::{publication_of, turns, Ledger, Promise};
+use super::super::{publication_of, Ledger, Promise};
 use super::told::{told_by_message, Told};
 use super::{failure_row, parse_key, Event, Payload, Row, State, Stored, LISTED_FOR_MS};
 use crate::topics::Endpoint;
@@ -82,7 +82,7 @@ impl Ledger {
                     weight: stored.payload.len(),
                 },
             );
-            turns::line_up(events.lines.entry(queue).or_default(), due, request);
+            events.lines.entry(queue).or_default().0.push_back(request);
             told.extend(Told::by(stored.payload));
             if revives && !events.redrives {
                 self.broken(Promise::Duplicates, format!("event {request:x} was over, and is there again"));
