@@ -110,20 +110,7 @@ fn a_redrive_goes_on_after_a_crash_where_it_was_and_at_its_rate() {
 /// The message was lost: it left its queue for the log of one that was deleted.
 #[test]
 fn a_dead_letter_stays_when_its_redrive_is_cancelled_and_the_target_deleted_while_it_is_read() {
-    let mut rig = Rig::new();
-    rig.declare("dead");
-    rig.declare("q");
-    let _until_durable = rig.send("dead", ["a", "b"].into_iter().map(String::from));
-    rig.advance(SECOND);
-    let mut rig = rig.reopened();
-    rig.engine.with(|state| {
-        let (dead, target) = (state.queue_id("dead").unwrap(), state.queue_id("q").unwrap());
-        state.begin_redrive(dead, Some("q".into()), None).unwrap();
-        state.send_moves();
-        assert_eq!(state.queues.entries[dead].wants.len(), 2, "both are being read");
-        state.cancel_redrive(dead).unwrap();
-        state.delete_queue(target).unwrap();
-    });
+    let (mut rig, ()) = Rig::with_a_redrive_that_is_cut_short(|_, _| ());
     rig.advance(SECOND);
     assert_eq!(rig.visible("dead"), 2);
     assert_eq!(rig.reopened().visible("dead"), 2);

@@ -54,20 +54,8 @@ fn a_mapping_that_is_deleted_while_its_batch_is_filled_up_holds_nothing() {
 /// It was delivered to the other queue: by then the entry that the redrive had named was that one's.
 #[test]
 fn a_cancelled_redrive_delivers_into_no_queue_that_has_taken_the_place_of_its_deleted_target() {
-    let mut rig = Rig::new();
-    rig.declare("dead");
-    rig.declare("q");
-    let _until_durable = rig.send("dead", ["a", "b"].into_iter().map(String::from));
-    rig.advance(SECOND);
-    let mut rig = rig.reopened();
-    let (target, reads) = rig.engine.with(|state| {
-        let (dead, target) = (state.queue_id("dead").unwrap(), state.queue_id("q").unwrap());
-        state.begin_redrive(dead, Some("q".into()), None).unwrap();
-        state.send_moves();
-        state.cancel_redrive(dead).unwrap();
-        state.delete_queue(target).unwrap();
-        (target, std::mem::take(&mut state.reads))
-    });
+    let (mut rig, (target, reads)) =
+        Rig::with_a_redrive_that_is_cut_short(|state, target| (target, std::mem::take(&mut state.reads)));
     assert!(!reads.is_empty(), "they are still being read");
     (0..5).for_each(|_| rig.advance(SECOND));
     rig.declare("other");

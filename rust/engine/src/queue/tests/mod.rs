@@ -6,17 +6,20 @@ mod looking;
 mod moving;
 mod redriving;
 mod suspects;
+
 use serde_json::{json, Value};
 
 use super::bound::Bound;
 use super::message::NewMessage;
 use super::message_key;
 use super::outgoing::Sender;
+use super::QueueId;
 use crate::attempts::{Settled, Task, Work};
 use crate::error::{Answer, EngineError};
 use crate::metrics::Metric;
 use crate::port::{Store, StoreError, Table, Write};
 use crate::rig::{queue, Rig, SECOND};
+use crate::state::State;
 use crate::store::fault::{Fault, Repeat};
 use crate::trace::Carried;
 
@@ -47,6 +50,27 @@ impl Rig {
     fn log_chunks(&self, queue: &str) -> usize {
         let log = self.engine.with(|state| state.queues.entries[state.queue_id(queue).unwrap()].log());
         self.store.reader().unwrap().sizes(log, usize::MAX).unwrap().len()
+    }
+
+    /// While two messages of "dead" are read that a redrive takes to "q", the redrive is cancelled and "q" deleted. What `then` gives
+    /// is looked at before any of them has been read.
+    fn with_a_redrive_that_is_cut_short<T>(then: impl FnOnce(&mut State, QueueId) -> T) -> (Self, T) {
+        let mut rig = Self::new();
+        rig.declare("dead");
+        rig.declare("q");
+        let _until_durable = rig.send("dead", ["a", "b"].into_iter().map(String::from));
+        rig.advance(SECOND);
+        let rig = rig.reopened();
+        let given = rig.engine.with(|state| {
+            let (dead, target) = (state.queue_id("dead").unwrap(), state.queue_id("q").unwrap());
+            state.begin_redrive(dead, Some("q".into()), None).unwrap();
+            state.send_moves();
+            assert_eq!(state.queues.entries[dead].wants.len(), 2, "both are being read");
+            state.cancel_redrive(dead).unwrap();
+            state.delete_queue(target).unwrap();
+            then(state, target)
+        });
+        (rig, given)
     }
 
     fn bind(&self, queue: &str) {
