@@ -34,6 +34,13 @@ class Home(Protocol):
     topics: dict[str, Topic]
 
 
+def check_is_here(target: Queue | Topic, home: Home, option: str) -> None:
+    """Refuse what another app declares: it would be found by its name, in this app's store."""
+    here = home.queues.get(target.name) if isinstance(target, Queue) else home.topics.get(target.name)
+    if here is not target:
+        checks.refuse(option, target, "it belongs to another app")
+
+
 def check_destination(
     target: object, function: Function[..., Any] | None, home: Home, option: str = "on_failure"
 ) -> None:
@@ -43,10 +50,8 @@ def check_destination(
         raise InvalidParameterValue("You can't specify the function as a destination for itself.")
     if isinstance(target, Function) and target.latest is not target:
         checks.refuse(option, target, "a version is no destination: make an alias of it, which may be one")
-    here: dict[str, Any] = home.queues if isinstance(target, Queue) else home.topics
-    # It is told by its name, in this app's store.
-    if isinstance(target, Queue | Topic) and here.get(target.name) is not target:
-        checks.refuse(option, target, "it belongs to another app")
+    if isinstance(target, Queue | Topic):
+        check_is_here(target, home, option)
     deliver = getattr(target, "deliver", None)
     if isinstance(target, Queue) and target.settings.fifo:
         raise InvalidParameterValue(

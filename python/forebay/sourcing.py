@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from forebay.model import checks, limits, names
+from forebay.mapping import check_is_here
+from forebay.model import limits, names
 from forebay.model.queue import QueueMappingSettings
 from forebay.queue import Queue
 
@@ -120,8 +121,7 @@ class DeclaresQueues:
         """
         target = dead_letter_queue
         if isinstance(target, Queue):
-            if self._declared.queues.get(target.name) is not target:
-                checks.refuse("dead_letter_queue", target, "it belongs to another app")
+            check_is_here(target, self._declared, "dead_letter_queue")
             target = target.name
         asked: dict[str, Any] = {
             "visibility_timeout": visibility_timeout,
