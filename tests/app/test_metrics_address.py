@@ -50,6 +50,15 @@ async def test_an_address_that_other_machines_reach_is_refused_without_a_token_a
         await app.stop()
 
 
+async def test_a_port_that_is_taken_is_told_with_what_to_do(tmp_path, port):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        told = rf"metrics_port: cannot listen on 127\.0\.0\.1:{port}.*another port"
+        with pytest.raises(InvalidParameterValue, match=told):
+            await App("shop", store=tmp_path / "data").start(metrics_port=port)
+
+
 async def test_a_client_that_may_take_over_is_refused_such_an_address_when_it_starts(tmp_path, port):
     async with App("shop", store=tmp_path / "data"):
         second = App("shop", store=tmp_path / "data")

@@ -256,6 +256,7 @@ def test_a_line_that_is_no_record_is_named(place, lines, form, text):
 def test_version_is_told(place):
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", forebay(place, "version").stdout)
     assert set(asked(place, "version")) == {"version"}
+    assert forebay(place, "--version").stdout == forebay(place, "version").stdout
 
 
 def test_an_error_in_the_users_module_shows_its_own_traceback(place):
@@ -353,7 +354,7 @@ def test_the_doctor_tells_a_whole_store_from_a_damaged_one_and_saves_what_is_who
         forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin=lines)
         report = asked(place, "doctor", "data")
         assert (report["whole"], report["records"], report["damage"]) == (True, 50, [])
-    assert "is whole" in forebay(place, "doctor", "data").stdout
+    assert "is whole" in forebay(place, "doctor").stdout, "without a name it is the store of the other commands"
     log = place / "data" / "forebay.db-wal"
     body = bytearray(log.read_bytes())
     body[body.index(b'{"id": 7}') + 7] ^= 1
@@ -368,7 +369,8 @@ def test_the_doctor_tells_a_whole_store_from_a_damaged_one_and_saves_what_is_who
     assert saved["report"] == report
     assert f"is kept by {limits['kept_by']}: {limits['why']}" in forebay(place, "doctor", "saved").stdout
     assert asked(place, "doctor", "saved")["whole"]
-    assert "already holds a store" in forebay(place, "doctor", "data", "--salvage", "saved", status=1).stderr
+    again = forebay(place, "doctor", "data", "--salvage", "saved", status=1).stderr
+    assert again == "Error: saved already holds a store: salvage into a new directory\n"
     assert [stream["name"] for stream in asked(place, "stream", "list", "--store", "saved")] == ["orders"]
     assert "does not exist" in forebay(place, "doctor", "nowhere", status=2).stderr
 

@@ -15,7 +15,12 @@ _DAMAGED = 1
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument(
+    "store",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("data"),
+    envvar="FOREBAY_STORE",
+)
 @click.option(
     "--salvage",
     metavar="TARGET",
@@ -25,7 +30,7 @@ _DAMAGED = 1
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, store: Path, salvage: Path | None, output: str) -> None:
-    """Check every byte of the store in the directory STORE, and change nothing in it.
+    """Check every byte of the store in the directory STORE (default: FOREBAY_STORE, or ./data), and change nothing in it.
 
     Works while an app runs on it. The exit status is 0 when the store is whole and 1 when it is damaged, salvaged or not. Tells,
     too, what would hold the processes of functions to their memory, if the app were started from here.

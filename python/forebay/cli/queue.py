@@ -135,7 +135,10 @@ def purge(name: str, yes: bool, store: Path, output: str) -> None:
 @store_option
 @output_option
 def delete(name: str, yes: bool, store: Path, output: str) -> None:
-    """Delete a queue with everything in it. Refused while a function that runs, or another queue, depends on it."""
+    """Delete a queue with everything in it. Refused while a function that runs, or another queue, depends on it.
+
+    One that the app's code still declares is there again, empty, when it starts.
+    """
     with reach(store) as reached:
         if not yes:
             count = sum(reached.ask("queue.depth", name=name).values())

@@ -24,6 +24,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="forebay", message="%(version)s")
 def main() -> None:
     """AWS Lambda's event side in your own process.
 

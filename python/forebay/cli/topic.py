@@ -83,7 +83,10 @@ def unsubscribe(name: str, queue: str | None, function: str | None, store: Path,
 @store_option
 @output_option
 def delete(name: str, yes: bool, store: Path, output: str) -> None:
-    """Delete a topic with its subscriptions. Queues and functions keep what they were given."""
+    """Delete a topic with its subscriptions. Queues and functions keep what they were given.
+
+    One that the app's code still declares is there again when it starts.
+    """
     with reach(store) as reached:
         count = len(reached.ask("topic.describe", name=name)["subscriptions"])
         if not yes:

@@ -20,7 +20,7 @@ try:
     from sqlalchemy.pool import NullPool
 except ImportError as error:
     raise DBProxyError(
-        "the adapter needs SQLAlchemy 2.0 or newer: pip install 'sqlalchemy[asyncio]>=2.0.40'"
+        f"the adapter needs SQLAlchemy 2.0 or newer, with greenlet: pip install 'sqlalchemy[asyncio]>=2.0.40' ({error})"
     ) from error
 
 if TYPE_CHECKING:

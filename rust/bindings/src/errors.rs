@@ -39,6 +39,7 @@ fn build<'py>(py: Python<'py>, error: &EngineError) -> PyResult<Bound<'py, PyAny
             StoreError::Corrupt(_) => "StoreCorrupt",
             StoreError::NewerFormat { .. } => "StoreNewerFormat",
             StoreError::Locked(_) => "StoreLocked",
+            StoreError::Refused(_) => "InvalidParameterValue",
             _ => "StoreFailed",
         },
     };

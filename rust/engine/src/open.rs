@@ -256,5 +256,10 @@ fn serve_metrics(engine: &Arc<Engine>, address: &Address) -> Result<Server, Engi
 }
 
 fn refused_address(error: &StartError) -> EngineError {
-    EngineError::Invalid(format!("metrics_host: {error}"))
+    match error {
+        StartError::Listen(..) => {
+            EngineError::Invalid(format!("metrics_port: {error}; choose another port, or 0 for no metrics over HTTP"))
+        }
+        _ => EngineError::Invalid(format!("metrics_host: {error}")),
+    }
 }

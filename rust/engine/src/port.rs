@@ -153,6 +153,9 @@ pub enum StoreError {
         /// Newest format understood.
         known: u32,
     },
+    /// What was asked for makes no sense for what is in that directory; nothing was touched.
+    #[error("{0}")]
+    Refused(String),
     /// Another process owns the directory.
     #[error("the store {0} is owned by another process")]
     Locked(String),

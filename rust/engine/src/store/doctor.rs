@@ -74,7 +74,7 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
     let _from = Directory::own(dir)?;
     let _to = Directory::own(into)?;
     if Directory::at(into).file("forebay.db").exists() {
-        return Err(StoreError::Failed(format!(
+        return Err(StoreError::Refused(format!(
             "{} already holds a store: salvage into a new directory",
             into.display()
         )));
@@ -96,7 +96,7 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
 fn open(dir: &Path) -> Result<Handle, StoreError> {
     let file = Directory::at(dir).file("forebay.db");
     if !file.exists() {
-        return Err(StoreError::Failed(format!("there is no store in {}", dir.display())));
+        return Err(StoreError::Refused(format!("there is no store in {}", dir.display())));
     }
     Handle::reader(&file)
 }
