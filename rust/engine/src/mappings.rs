@@ -250,7 +250,7 @@ impl State {
         }
         let Some(source) = self.source(id, shard) else { return Ok(()) };
         let Some(entry) = self.shards[shard as usize].as_ref() else { return Ok(()) };
-        let fresh = Checkpoint::starting_at(entry.row.start, mapping.row.lanes());
+        let (fresh, end) = (Checkpoint::starting_at(entry.row.start, mapping.row.lanes()), entry.durable);
         let (settings, enabled) = (mapping.row.settings(), mapping.row.enabled);
         let checkpoint = match self.row(Table::Checkpoint, &checkpoint_key(id, shard))? {
             Some(bytes) => read_checkpoint(id, &bytes)?,
@@ -258,15 +258,13 @@ impl State {
         };
         let mut machine = ShardMachine::new(settings, checkpoint);
         let (suspects, suspect_slots) = self.suspects_of(id, shard);
-        if !suspects.is_empty() {
-            machine.suspects(suspects);
-        }
+        machine.suspects(suspects, end);
         let waits_for = self.unfinished_ancestors(id, shard)?;
         if !enabled || !waits_for.is_empty() {
             machine.pause();
         }
         let Some(entry) = self.shards[shard as usize].as_ref() else { return Ok(()) };
-        machine.appended(entry.durable);
+        machine.appended(end);
         if let Some(end) = entry.row.closed_at {
             machine.closed(end, &now);
         }

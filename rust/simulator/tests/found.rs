@@ -66,3 +66,9 @@ fn a_receive_that_waits_is_given_the_time_of_when_it_ends() {
     let without = "kill power stop full broken clock reshard pause seek skip delete error destination purge";
     lives(16_013, 1_500, without);
 }
+
+/// The engine: the power had taken the newest records of a suspect, and its batch waited for them until somebody put more.
+#[test]
+fn a_suspect_does_not_wait_for_records_that_the_power_has_taken() {
+    lives(27_356, 4_000, "settings delete killer hand move");
+}

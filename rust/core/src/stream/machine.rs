@@ -71,11 +71,12 @@ impl ShardMachine {
         machine
     }
 
-    /// Tell which batches were in flight when the process died; right after `new`. What the checkpoint has passed is no suspect: a shard
-    /// that has ended does nothing more, so it is not found out later either.
-    pub fn suspects(&mut self, suspects: Vec<Suspect>) {
+    /// Tell which batches were in flight when the process died, and where the log ends now, exclusive; right after `new`. What the
+    /// checkpoint has passed is no suspect: a shard that has ended does nothing more, so it is not found out later either.
+    pub fn suspects(&mut self, suspects: Vec<Suspect>, end: u64) {
         self.suspects = Suspects::new(suspects);
         self.suspects.forget_done(self.low(), self.window.is_some());
+        self.suspects.forget_lost(end);
     }
 
     /// Suspects that have yet to run alone, for the engine to keep until they have.

@@ -100,6 +100,14 @@ impl Suspects {
     pub(super) fn forget_done(&mut self, low: u64, has_window: bool) {
         self.0.retain(|suspect| if is_final(suspect) { has_window } else { suspect.positions_last >= low });
     }
+
+    /// Forget what the log, which ends at `end`, does not hold: the power may have taken the newest records, and nobody may wait for them.
+    pub(super) fn forget_lost(&mut self, end: u64) {
+        self.0.retain(|suspect| is_final(suspect) || suspect.positions_first < end);
+        for suspect in self.0.iter_mut().filter(|suspect| !is_final(suspect)) {
+            suspect.positions_last = suspect.positions_last.min(end - 1);
+        }
+    }
 }
 
 /// The suspect that a batch, cut but not yet run alone to an end, stands for.

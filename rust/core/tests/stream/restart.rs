@@ -31,7 +31,7 @@ fn records(count: u64) -> Vec<Record> {
 /// A machine that goes on from a checkpoint, with `end` records in its log.
 fn begun(settings: &Settings, checkpoint: &Checkpoint, end: u64, suspects: Vec<Suspect>) -> ShardMachine {
     let mut machine = ShardMachine::new(settings.clone(), checkpoint.clone());
-    machine.suspects(suspects);
+    machine.suspects(suspects, end);
     machine.appended(end);
     fetch(&mut machine, end, u64::MAX);
     machine
@@ -174,4 +174,26 @@ fn a_suspect_does_not_wait_for_a_batch_past_its_deadline() {
     assert!(told(&mut machine).0.is_empty(), "the suspect waits for lane 0");
     machine.overdue(runs[0].0, &NOW);
     assert_eq!(told(&mut machine).0[0].1, [3]);
+}
+
+/// A batch waited for the rest of a suspect that the power had taken out of the log, until somebody put more records.
+#[test]
+fn a_suspect_whose_newest_records_the_power_has_taken_runs_with_what_is_left() {
+    let suspect = |first, last, alone| Suspect {
+        positions_first: first,
+        positions_last: last,
+        lane: 0,
+        lanes: 1,
+        interruptions: 0,
+        alone,
+    };
+    for alone in [false, true] {
+        let suspects = vec![suspect(0, 1, alone), suspect(2, 3, false)];
+        let mut machine = begun(&settings(2, 3), &Checkpoint::starting_at(0, 1), 1, suspects);
+        let (runs, _, _) = told(&mut machine);
+        assert_eq!(runs.len(), 1, "it waits for nobody");
+        assert_eq!(runs[0].1, [0]);
+        machine.completed(runs[0].0, &success(), &NOW);
+        assert!(machine.suspects_open().is_empty(), "what is gone accuses nobody who takes its place");
+    }
 }

@@ -93,7 +93,7 @@ impl<'a> Sim<'a> {
         let checkpoint = self.checkpoints[saved].clone();
         self.machine = ShardMachine::new(settings, checkpoint.clone());
         self.checkpoints = vec![checkpoint];
-        self.machine.suspects(suspects);
+        self.machine.suspects(suspects, self.appended as u64);
         let now = self.now();
         self.machine.skipped_to(self.trimmed, &now);
         self.machine.appended(self.appended as u64);
