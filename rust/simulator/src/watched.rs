@@ -31,7 +31,7 @@ impl Store for Watched {
             let outcome = self.store.commit(writes);
             match &outcome {
                 Ok(()) => open(&self.ledger).committed(writes),
-                Err(error) => open(&self.ledger).note(|| format!("commit failed: {error}")),
+                Err(error) => open(&self.ledger).refused(error),
             }
             return outcome;
         }

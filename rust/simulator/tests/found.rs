@@ -72,3 +72,11 @@ fn a_receive_that_waits_is_given_the_time_of_when_it_ends() {
 fn a_suspect_does_not_wait_for_records_that_the_power_has_taken() {
     lives(27_356, 4_000, "settings delete killer hand move");
 }
+
+/// The ledger: records were given up, and then their mapping was moved back. The failure became durable after that, and was taken for one
+/// of the second time, before which nothing earlier of their keys may begin.
+#[test]
+fn what_was_given_up_before_a_mapping_was_moved_waits_anew_after_it() {
+    lives(25_754, 3_500, "");
+    lives(26_404, 3_500, "");
+}

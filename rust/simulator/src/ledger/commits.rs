@@ -1,7 +1,7 @@
 //! What each commit made durable, and the check that no checkpoint passes a record that is not over.
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_engine::port::{ShardId, Table, Write};
+use forebay_engine::port::{ShardId, StoreError, Table, Write};
 use serde_json::Value;
 
 use super::log::Shard;
@@ -56,7 +56,10 @@ impl Ledger {
         for write in writes {
             match write {
                 Write::Append { shard, chunk } if !self.is_queue(*shard) => self.appended(*shard, chunk),
-                Write::Set { table: Table::Failure, key, value } => self.failure_is(key, value, false),
+                Write::Set { table: Table::Failure, key, value } => {
+                    let is_known = self.is_of_before_move(key, writes);
+                    self.failure_is(key, value, is_known);
+                }
                 Write::Remove { table: Table::Failure, key } => self.failure_removed(key),
                 Write::Trim { shard, before } => self.trimmed(*shard, *before),
                 _ => {}
@@ -66,6 +69,14 @@ impl Ledger {
             if let Write::Set { table: Table::Checkpoint, key, value } = write {
                 self.checkpoint_is(key, value);
             }
+        }
+    }
+
+    /// A commit was refused: what it says goes with the next one.
+    pub fn refused(&mut self, error: &StoreError) {
+        self.tell(|| format!("commit failed: {error}"));
+        for progress in self.mappings.values_mut().flat_map(|mapping| mapping.progress.values_mut()) {
+            progress.old_commit = None;
         }
     }
 
@@ -142,6 +153,15 @@ impl Progress {
             }
         }
         None
+    }
+
+    /// Whether a checkpoint passes a record that waits.
+    pub(super) fn passes_waiting(&self, shard: &Shard, saved: &Checkpoint, position: u64) -> bool {
+        let is_passed = |place: usize| {
+            let lane = lane_of(shard.records[place].hash, saved.marks.len());
+            position < saved.marks[lane] && matches!(self.states.get(place), Some(State::Waiting | State::GivenUp))
+        };
+        shard.place(position).is_some_and(is_passed)
     }
 
     /// Whether the durable checkpoint covers a record.

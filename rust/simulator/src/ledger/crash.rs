@@ -171,7 +171,8 @@ impl Ledger {
             }
         }
         for (key, value) in rows {
-            self.failure_is(&key, &value, may_lose);
+            let is_known = may_lose || self.is_of_before_move(&key, &[]);
+            self.failure_is(&key, &value, is_known);
         }
         Ok(())
     }
@@ -287,7 +288,7 @@ impl Ledger {
         let Some(id) = self.id_of(stream, function) else { return };
         self.disown(id, None);
         let Some(mapping) = self.mappings.get_mut(&id) else { return };
-        // A failure that the next commit writes as skipped was one before the move.
+        // Only what is skipped after the move may be given up as skipped after it.
         mapping.skips = false;
         for shard_id in self.streams.get(stream).into_iter().flatten() {
             let shard = &self.shards[shard_id];
@@ -300,9 +301,7 @@ impl Ledger {
             progress.set_marks_of_keys(shard);
             progress.restart();
             progress.start = shard.start;
-            let commits = self.counts.commits;
-            progress.old_commit = commit_begun.then_some(commits + 1);
-            progress.old_failures_to = commits + 1 + u64::from(commit_begun);
+            progress.old_commit = commit_begun.then_some(self.counts.commits + 1);
             progress.sought = true;
             progress.window_count = 0;
         }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_engine::attempts::Token;
-use forebay_engine::port::ShardId;
+use forebay_engine::port::{ShardId, Table, Write};
 use serde::Deserialize;
 
 use super::log::Shard;
@@ -24,8 +25,6 @@ pub(super) struct Failure {
     failed_ms: u64,
     /// The same moment as the record tells it.
     timestamp: String,
-    /// Written while a seek was under way: nobody knows whether it speaks of the time before or after.
-    is_doubtful: bool,
     /// It waits for a destination.
     sent: bool,
     /// In this life of the process: it is with its destination, was confirmed, was run again with success.
@@ -117,7 +116,25 @@ fn position(number: &str) -> Option<u64> {
 }
 
 impl Ledger {
-    /// A failure row is durable, or was rewritten. `was_known`: a power cut has taken its removal, so that it is no news.
+    /// Whether records that these writes tell to have failed did so before their mapping was moved. What is given up after that, a
+    /// checkpoint in the same commit passes; what retention took unread is gone, whenever that was.
+    pub(super) fn is_of_before_move(&self, key: &[u8], writes: &[Write]) -> bool {
+        let (Some((id, shard_id)), Some(Ok(first))) = (parse_key(key), key.get(12..).map(TryInto::try_into)) else {
+            return false;
+        };
+        let progress = self.mappings.get(&id).and_then(|mapping| mapping.progress.get(&shard_id));
+        let (Some(progress), Some(shard)) = (progress, self.shards.get(&shard_id)) else { return false };
+        let saved = writes.iter().find_map(|write| match write {
+            Write::Set { table: Table::Checkpoint, key: of, value } if *of == key[..12] => Some(value),
+            _ => None,
+        });
+        let saved: Option<Checkpoint> = saved.and_then(|value| serde_json::from_slice(value).ok());
+        let is_passed = |saved| progress.passes_waiting(shard, &saved, u64::from_be_bytes(first));
+        progress.sought && (progress.old_commit == Some(self.counts.commits) || !saved.is_some_and(is_passed))
+    }
+
+    /// A failure row is durable, or was rewritten. `was_known`: it is no news, for a power cut has taken its removal, or what it names
+    /// waits anew since the mapping was moved.
     pub(super) fn failure_is(&mut self, key: &[u8], value: &[u8], was_known: bool) {
         if super::events::failure_row(value).is_some() {
             return;
@@ -137,26 +154,20 @@ impl Ledger {
             return self.broken(Promise::FailureRecords, story);
         }
         let sent = row.destination.is_some();
-        let mut was_doubtful = false;
         if let Some(known) = self.failures.get_mut(key).filter(|known| known.positions == positions) {
             let is_again = known.failed_ms != row.failed_ms;
             (known.sent, known.failed_ms) = (sent, row.failed_ms);
             if !is_again {
                 return;
             }
-            was_doubtful = std::mem::take(&mut known.is_doubtful);
             (known.confirmed, known.redriven) = (false, false);
         }
         let condition = (row.record.request_context.condition.as_str(), unread);
         if was_known {
             // Its records were counted when it was written.
         } else if let Err((promise, story)) = self.list((id, shard_id), &positions, condition, row.failed_ms) {
-            if !was_doubtful {
-                self.broken(promise, format!("mapping {id}, shard {shard_id}: {story}"));
-            }
+            self.broken(promise, format!("mapping {id}, shard {shard_id}: {story}"));
         }
-        let progress = self.mappings.get(&id).and_then(|mapping| mapping.progress.get(&shard_id));
-        let is_doubtful = progress.is_some_and(|progress| self.counts.commits <= progress.old_failures_to);
         self.counts.failed += if unread || was_known { 0 } else { positions.len() as u64 };
         let failure = Failure {
             mapping: id,
@@ -164,7 +175,6 @@ impl Ledger {
             positions,
             failed_ms: row.failed_ms,
             timestamp: row.record.timestamp,
-            is_doubtful,
             sent,
             under_way: false,
             confirmed: false,
@@ -209,11 +219,6 @@ impl Ledger {
             "RecordsExpired" => true,
             _ => false,
         };
-        let waits = |place: usize| matches!(progress.states[place], State::Waiting | State::GivenUp);
-        let is_due = reason && positions.iter().all(|&position| shard.place(position).is_some_and(waits));
-        if !is_due && self.counts.commits <= progress.old_failures_to {
-            return Ok(());
-        }
         if !reason {
             let failed = positions.first().and_then(|first| progress.failed.get(first));
             let story = format!("{positions:?} are given up as {condition} after {failed:?} failed attempts");

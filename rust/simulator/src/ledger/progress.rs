@@ -79,8 +79,6 @@ pub(super) struct Progress {
     pub(super) final_failed: bool,
     /// Number of the commit that was under way when the mapping was moved: what it says is out of date.
     pub(super) old_commit: Option<u64>,
-    /// Up to this commit there may be failures from before the move.
-    pub(super) old_failures_to: u64,
     /// A seek that no checkpoint has made durable.
     pub(super) sought: bool,
     /// Whatever was tried in vain, or was not reached, stands before this place: it may wait to be tried again.
@@ -153,7 +151,6 @@ impl Progress {
             window_count: 0,
             final_failed: false,
             old_commit: None,
-            old_failures_to: 0,
             sought: false,
             tried_to: 0,
             turn: None,
@@ -172,7 +169,6 @@ impl Progress {
         self.failed.clear();
         self.unsaved_since = None;
         self.old_commit = None;
-        self.old_failures_to = 0;
         self.sought = false;
         self.final_failed = false;
     }
