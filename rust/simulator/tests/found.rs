@@ -80,3 +80,10 @@ fn what_was_given_up_before_a_mapping_was_moved_waits_anew_after_it() {
     lives(25_754, 3_500, "");
     lives(26_404, 3_500, "");
 }
+
+/// The ledger: the disk failed under a mapping's first commit and kept it, after other settings had been asked for, by which it then judged
+/// what had been given up under the first ones.
+#[test]
+fn what_a_new_mapping_has_given_up_is_judged_by_all_settings_it_has_had() {
+    lives(24_391, 4_000, "");
+}

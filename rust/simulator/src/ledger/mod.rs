@@ -204,6 +204,8 @@ struct Mapping {
 #[derive(Clone, Debug)]
 struct Declared {
     settings: Settings,
+    /// Other settings were asked for before.
+    changed: bool,
     starts: BTreeMap<ShardId, u64>,
 }
 
@@ -295,8 +297,10 @@ impl Ledger {
             return;
         }
         let starts = self.starts(stream, settings.start);
-        let fresh = Declared { settings: settings.clone(), starts };
-        self.declared.entry((stream.into(), function.into())).or_insert(fresh).settings = settings.clone();
+        let fresh = Declared { settings: settings.clone(), changed: false, starts };
+        let declared = self.declared.entry((stream.into(), function.into())).or_insert(fresh);
+        declared.changed |= declared.settings != *settings;
+        declared.settings = settings.clone();
     }
 
     /// A mapping's settings are about to change.
@@ -355,7 +359,7 @@ impl Mapping {
             stream: stream.into(),
             function: function.into(),
             settings: declared.settings,
-            changed: false,
+            changed: declared.changed,
             progress: progress.collect(),
             skips: false,
             redrives: false,
