@@ -83,6 +83,8 @@ def run(part: Part, count: int, seed: int) -> dict:
     is_skipped = any(name.startswith("skipped") for name in figures)
     return {
         "part": part.name,
+        "title": part.title,
+        "unit": part.unit,
         "count": 0 if is_skipped else count,
         "seed": seed,
         "passed": ended.returncode == 0,
@@ -129,26 +131,25 @@ def shown(figures: dict[str, float]) -> str:
 
 
 def table(lines: list[dict]) -> str:
-    """Write a row for each part and commit."""
-    groups: dict[tuple[str, str], list[dict]] = defaultdict(list)
-    for line in lines:
-        groups[line["part"], line["commit"]].append(line)
+    """Write a row for each part and commit. What was run is told as it was called then: a part may be another one by now."""
     rows = []
     for part in PARTS:
-        for (name, tested), group in groups.items():
-            if name != part.name:
-                continue
+        groups: dict[tuple[str, str, str], list[dict]] = defaultdict(list)
+        for line in lines:
+            if line["part"] == part.name:
+                groups[line["commit"], line.get("title", part.title), line.get("unit", part.unit)].append(line)
+        for (tested, title, unit), group in groups.items():
             figures: dict[str, float] = {}
             for line in group:
                 add(figures, line["figures"])
             failed = sum(not line["passed"] for line in group)
             done = sum(line["count"] for line in group)
             result = f"**{failed} of {len(group)} pieces failed**" if failed else "passed" if done else "not run"
-            count = f"{done:,} {part.unit}"
+            count = f"{done:,} {unit}"
             said = f"{result}; {shown(figures)}" if figures else result
             minutes = sum(line["seconds"] for line in group) / 60
             rows.append(
-                f"| {name} | {part.title} | {count} | {said} | {tested} | {group[-1]['date']} | {minutes:.1f} |"
+                f"| {part.name} | {title} | {count} | {said} | {tested} | {group[-1]['date']} | {minutes:.1f} |"
             )
     return "\n".join(rows) + "\n"
 

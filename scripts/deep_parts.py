@@ -55,10 +55,11 @@ def pytest(test: str, *more: str) -> list[str]:
 
 
 def cargo(package: str, test: str, *names: str) -> list[str]:
-    """Run tests of a crate, one after the other."""
-    features = [] if package == "core" else ["--features", "forebay-engine/failpoints"]
-    chosen = ["-p", f"forebay-{package}", *features, "--test", test]
-    return [*CARGO, *chosen, "--", "--nocapture", "--test-threads=1", *names]
+    """Run tests of a crate, one after the other; those of the core, which do nothing but compute, side by side."""
+    chosen = ["-p", f"forebay-{package}", "--test", test]
+    if package == "core":
+        return [*CARGO, *chosen, "--", "--nocapture", *names]
+    return [*CARGO, *chosen, "--features", "forebay-engine/failpoints", "--", "--nocapture", "--test-threads=1", *names]
 
 
 def crashes(name: str) -> list[str]:
@@ -116,30 +117,31 @@ PARTS = [
         500,
         [*SIMULATOR, "--seeds", "{seed}..{end}", "--json"],
     ),
+    # Two kinds of FIFO sequences and four of a shard's: ten million.
     Part(
         "fifo",
-        "FIFO sequences of 400 to 800 steps, against a model",
-        "sequences",
-        25_600,
-        2_560,
-        cargo("core", "queue", "fifo"),
+        "FIFO sequences of up to 60 steps, each fiftieth longer: the batcher against a model, a queue against its promises",
+        "sequences of each",
+        2_500_000,
+        250_000,
+        cargo("core", "queue", "the_batcher_does", "a_fifo_queue_keeps"),
         CASES,
     ),
     Part(
         "queues",
-        "lives of queues, against their promises",
+        "lives of a standard queue of up to 60 steps, each fiftieth longer, against its promises",
         "lives",
-        25_600,
-        2_560,
-        cargo("core", "queue", "keeps_its_promises"),
+        1_000_000,
+        250_000,
+        cargo("core", "queue", "a_standard_queue_keeps"),
         CASES,
     ),
     Part(
         "streams",
-        "lives of a shard, against their promises",
-        "lives",
-        100_000,
-        5_000,
+        "four kinds of lives of a shard of up to 16 records, each tenth longer, against its promises",
+        "lives of each",
+        1_250_000,
+        250_000,
         cargo("core", "stream", "promises"),
         CASES,
     ),

@@ -1,5 +1,6 @@
 """`make deep` itself: it writes down what it ran, goes on where it was interrupted, and never runs the same chance twice."""
 
+import dataclasses
 import importlib
 import json
 import sys
@@ -64,6 +65,17 @@ def test_another_commit_begins_anew_with_other_seeds(deep, monkeypatch):
     assert deep.passed(flips, "decade") == 0
     assert deep.go_on(flips, 10, None)
     assert [(line["commit"], line["seed"]) for line in deep.read()] == [("c0ffee", 1), ("decade", 11)]
+
+
+def test_what_was_run_keeps_the_name_that_it_had_when_its_part_becomes_another(deep, monkeypatch):
+    """Sequences of 400 to 800 steps would have been told as short ones, when the part came to run those."""
+    monkeypatch.setattr(deep, "PARTS", [part(deep)])
+    assert deep.go_on(part(deep), 10, None)
+    replaced = dataclasses.replace(part(deep), title="flipped bytes", unit="bytes")
+    monkeypatch.setattr(deep, "PARTS", [replaced])
+    assert deep.go_on(replaced, 10, None)
+    page = deep.PAGE.read_text()
+    assert "| flips | flipped bits | 10 flips |" in page and "| flips | flipped bytes | 10 bytes |" in page
 
 
 def test_a_piece_that_fails_is_written_down_ends_its_part_and_can_be_repeated(deep, monkeypatch, capsys):

@@ -12,3 +12,9 @@ mod queue_cases;
 mod queue_promises;
 #[cfg(test)]
 mod store;
+
+/// Ordinarily so many sequences, unless it is said otherwise.
+#[cfg(test)]
+fn cases(ordinary: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(ordinary, |cases| cases.parse().expect("PROPTEST_CASES is a number"))
+}

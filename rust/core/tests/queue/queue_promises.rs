@@ -6,6 +6,7 @@ use forebay_core::queue::face::{Handle, Hold, Kind, Outcome, Receive, Settings};
 use forebay_core::stream::face::Backoff;
 use proptest::prelude::*;
 
+use crate::cases;
 use crate::store::Store;
 
 const MOST_RECEIVES: u32 = 4;
@@ -286,7 +287,7 @@ fn live(kind: Kind, steps: &[Step], jumps: bool, retention_ms: u64) {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 100..400)
+    prop_oneof![49 => prop::collection::vec(step(), 1..60), 1 => prop::collection::vec(step(), 100..400)]
 }
 
 fn retention() -> impl Strategy<Value = u64> {
@@ -294,6 +295,8 @@ fn retention() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(20_000)))]
+
     #[test]
     fn a_standard_queue_keeps_its_promises(steps in steps(), jumps in any::<bool>(), retention_ms in retention()) {
         live(Kind::Standard, &steps, jumps, retention_ms);
