@@ -1,9 +1,15 @@
-"""Let libFuzzer look for inputs that break something, a while for each target of `rust/hostile`.
+"""Let libFuzzer look for inputs that break something, a while for each target of `rust/hostile`, as many at once as there are
+cores.
 
 Usage: python scripts/fuzz.py SECONDS [--seed N] [TARGET...]
 
 What reaches new branches is kept in `target/fuzz/TARGET`, where the next run goes on; what breaks something is written to
-`target/fuzz/broken`. `rust/hostile/corpus` has the inputs that the ordinary test run repeats.
+`target/fuzz/broken`, and what the fuzzer says to `target/fuzz/logs`. `rust/hostile/corpus` has the inputs that the ordinary
+test run repeats.
+
+An input that takes longer than a second is a suspect only: a machine that is busy, or stood still, makes any input slow. The
+fuzzer goes on without it, and when all targets are through, the suspect is run three times more, alone. If it takes longer
+than a second each time, it hangs, and counts; if not, it is forgotten.
 """
 
 from __future__ import annotations
@@ -14,6 +20,9 @@ import os
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +35,20 @@ COUNTERS = (
     "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters "
     "-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
 )
-LIMITS = ["-max_len=32768", "-timeout=1", "-rss_limit_mb=2048", "-malloc_limit_mb=512", "-print_final_stats=1"]
+SLOWEST_SECONDS = 1
+AGAIN = 3
+LIMITS = ["-max_len=32768", "-rss_limit_mb=2048", "-malloc_limit_mb=512", "-print_final_stats=1"]
+
+
+@dataclass
+class Found:
+    """What a target's run came to."""
+
+    target: str
+    runs: int = 0
+    inputs: int = 0
+    broken: bool = False
+    suspects: set[Path] = field(default_factory=set)
 
 
 def build() -> Path:
@@ -42,22 +64,72 @@ def build() -> Path:
     return folder / host / "ci" / "forebay-fuzz"
 
 
-def run(fuzzer: Path, target: str, seconds: int, seed: int) -> tuple[bool, int]:
-    """Run one target; tell whether nothing broke, and how many inputs it was given."""
+def log_of(target: str) -> Path:
+    """Name the file into which the fuzzer of a target writes."""
+    return WORK / "logs" / f"{target}.log"
+
+
+def run(fuzzer: Path, target: str, seconds: int, seed: int) -> Found:
+    """Run one target; each suspect costs its process, and another one goes on for what is left of the time."""
     corpus, broken, seeds = WORK / target, WORK / "broken", WORK / "seeds" / target
-    for folder in (corpus, broken, seeds):
+    for folder in (corpus, broken, seeds, log_of(target).parent):
         folder.mkdir(parents=True, exist_ok=True)
     folders = [corpus, seeds, *[folder for folder in [KEPT / target] if folder.is_dir()]]
-    words = [*LIMITS, f"-max_total_time={seconds}", f"-seed={seed}", f"-artifact_prefix={broken}/{target}-"]
+    limits = [*LIMITS, f"-timeout={SLOWEST_SECONDS}", f"-artifact_prefix={broken}/{target}-"]
     variables = {"FOREBAY_FUZZ_TARGET": target, "FOREBAY_FUZZ_SEEDS": str(seeds)}
-    ended = subprocess.run(
-        [str(fuzzer), *words, *map(str, folders)], env=os.environ | variables, stderr=subprocess.PIPE, check=False
-    )
-    said = ended.stderr.decode(errors="replace")
-    inputs = re.search(r"stat::number_of_executed_units:\s*(\d+)", said)
-    if ended.returncode != 0:
-        print("\n".join(said.splitlines()[-60:]))
-    return ended.returncode == 0, int(inputs[1]) if inputs else 0
+    found, ends = Found(target), time.monotonic() + seconds
+    log_of(target).write_text("")
+    while not found.broken and (left := round(ends - time.monotonic())) > 0:
+        words = [*limits, f"-max_total_time={left}", f"-seed={seed + found.runs}"]
+        found.runs += 1
+        ended = subprocess.run(
+            [str(fuzzer), *words, *map(str, folders)], env=os.environ | variables, stderr=subprocess.PIPE, check=False
+        )
+        said = ended.stderr.decode(errors="replace")
+        with log_of(target).open("a") as log:
+            log.write(said)
+        inputs = re.search(r"stat::number_of_executed_units:\s*(\d+)", said)
+        found.inputs += int(inputs[1]) if inputs else 0
+        if ended.returncode != 0:
+            slow = re.search(r"Test unit written to (.*-timeout-\w+)", said)
+            found.suspects |= {Path(slow[1])} if slow else set()
+            found.broken = slow is None
+    return found
+
+
+def seconds_of(fuzzer: Path, target: str, suspect: Path) -> float:
+    """Run one input alone; tell how long it took, without end if it did not come back."""
+    words = [str(fuzzer), *LIMITS, f"-timeout={10 * SLOWEST_SECONDS}", str(suspect)]
+    variables = {"FOREBAY_FUZZ_TARGET": target}
+    ended = subprocess.run(words, env=os.environ | variables, stderr=subprocess.PIPE, check=False)
+    took = re.search(r"Executed .* in (\d+) ms", ended.stderr.decode(errors="replace"))
+    return int(took[1]) / 1000 if took and ended.returncode == 0 else float("inf")
+
+
+def judge(fuzzer: Path, found: Found) -> None:
+    """Run a target's suspects again, while nothing else runs; one that is slow each time hangs, the others are forgotten."""
+    for suspect in sorted(found.suspects):
+        hangs = all(seconds_of(fuzzer, found.target, suspect) > SLOWEST_SECONDS for _ in range(AGAIN))
+        found.broken |= hangs
+        if not hangs:
+            suspect.unlink()
+        print(f"{found.target}: {suspect.name} {'hangs' if hangs else 'was slow once, and is not'}", flush=True)
+
+
+def fuzz(fuzzer: Path, targets: list[str], seconds: int, seed: int) -> bool:
+    """Run the targets, side by side; tell whether nothing broke."""
+    with ThreadPoolExecutor(os.cpu_count()) as side_by_side:
+        all_found = []
+        for found in side_by_side.map(lambda target: run(fuzzer, target, seconds, seed), targets):
+            said = f", suspects {len(found.suspects)}" * bool(found.suspects) + ": BROKEN" * found.broken
+            print(f"{found.target}: {found.inputs:,} inputs in {seconds} s{said}", flush=True)
+            print("figures " + json.dumps({f"{found.target} inputs": found.inputs}), flush=True)
+            all_found.append(found)
+    for found in all_found:
+        judge(fuzzer, found)
+        if found.broken:
+            print("\n".join(log_of(found.target).read_text().splitlines()[-60:]))
+    return not any(found.broken for found in all_found)
 
 
 def main() -> int:
@@ -69,13 +141,7 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := set(asked.targets) - set(TARGETS):
         parser.error(f"there is no target {', '.join(sorted(unknown))}: there are {', '.join(TARGETS)}")
-    fuzzer, whole = build(), True
-    for target in asked.targets or TARGETS:
-        passed, inputs = run(fuzzer, target, asked.seconds, asked.seed)
-        whole &= passed
-        print(f"{target}: {inputs:,} inputs in {asked.seconds} s{'' if passed else ': BROKEN'}", flush=True)
-        print("figures " + json.dumps({f"{target} inputs": inputs}), flush=True)
-    return 0 if whole else 1
+    return 0 if fuzz(build(), asked.targets or TARGETS, asked.seconds, asked.seed) else 1
 
 
 if __name__ == "__main__":
