@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from forebay.testing import Ledger
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
@@ -20,6 +22,7 @@ class Nursery:
 
     def __init__(self, path: Path) -> None:
         self.store, self.ledger, self.errors = path / "data", path / "ledger.db", path / "errors"
+        self._seen = Ledger(self.ledger)
         self.lives = 0
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(HERE / "victim.py")],
@@ -55,22 +58,12 @@ class Nursery:
         return self.errors.read_text()[-2_000:] if self.errors.exists() else ""
 
     def facts(self) -> list:
-        import ledger
-
-        return ledger.read(self.ledger) if self.ledger.exists() else []
+        """Give what all lives saw."""
+        return self._seen.facts()
 
     def count(self, kind: str, life: int | None = None) -> int:
         """Count facts of a kind without reading them all."""
-        import sqlite3
-
-        if not self.ledger.exists():
-            return 0
-        with contextlib.closing(sqlite3.connect(self.ledger, timeout=30)) as db:
-            try:
-                question = "SELECT count(*) FROM fact WHERE kind = ? AND life = coalesce(?, life)"
-                return db.execute(question, (kind, life)).fetchone()[0]
-            except sqlite3.OperationalError:  # the first life has not made its table yet
-                return 0
+        return self._seen.count(kind, life)
 
     def until(self, condition, what: str, within: float = 30) -> None:
         """Wait for what the child does."""
@@ -87,6 +80,7 @@ class Nursery:
         self._process.stdin.close()
         self._process.wait(10)
         self._process.stdout.close()
+        self._seen.close()
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ import os
 import random
 import resource
 import signal
-import sqlite3
 import sys
-import time
+from collections import defaultdict
 from pathlib import Path
 
 import uvloop
@@ -22,6 +21,7 @@ import uvloop
 from forebay import App, Batch, ForebayError, Function
 from forebay.cli.run import serve
 from forebay.model.metrics import MetricsAddress
+from forebay.testing import Ledger
 
 STREAM = "events"
 FIFO, QUEUE = "ordered.fifo", "plain"
@@ -32,37 +32,6 @@ SHARDS = 2
 KEYS = 20
 TIMEOUT_SECONDS = 3
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS fact(id INTEGER PRIMARY KEY, at_ns INTEGER, life INTEGER, kind TEXT, key TEXT, number INTEGER);
-"""
-
-
-class Ledger:
-    """What a life of the app saw. Its writes are with the operating system when they return: a killed process loses none."""
-
-    def __init__(self, path: str, life: int) -> None:
-        self.life = life
-        self.db = sqlite3.connect(path, isolation_level=None, timeout=30)
-        self.db.execute("PRAGMA journal_mode=WAL")
-        self.db.execute("PRAGMA synchronous=OFF")
-        self.db.execute(SCHEMA)
-
-    def note(self, kind: str, facts: list[tuple[str, int]]) -> None:
-        at_ns = time.monotonic_ns()
-        self.db.execute("BEGIN IMMEDIATE")
-        rows = [(at_ns, self.life, kind, key, number) for key, number in facts]
-        self.db.executemany("INSERT INTO fact(at_ns, life, kind, key, number) VALUES(?, ?, ?, ?, ?)", rows)
-        self.db.execute("COMMIT")
-
-    def behind(self) -> set[tuple[str, int]]:
-        """Give what was acknowledged and has not been done."""
-        facts = "SELECT key, number FROM fact WHERE kind = ?"
-        return set(self.db.execute(f"{facts} EXCEPT {facts}", ("acknowledged", "done")))
-
-    def next_number(self) -> int:
-        """Go on after everything that was ever put, acknowledged or not."""
-        return (self.db.execute("SELECT max(number) FROM fact").fetchone()[0] or 0) + 1
-
 
 def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     app = App("victim", store=how["store"], serve=how.get("serve", True))
@@ -70,11 +39,10 @@ def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     chance = random.Random(how["life"])
 
     async def work(facts: list[tuple[str, int]]) -> None:
-        ledger.note("begun", facts)
-        if any(list(fact) == how.get("poison") for fact in facts):
-            os.kill(os.getpid(), signal.SIGSEGV)
-        await asyncio.sleep(chance.random() * how.get("takes", 0.004))
-        ledger.note("done", facts)
+        with ledger.handling(facts):
+            if any(list(fact) == how.get("poison") for fact in facts):
+                os.kill(os.getpid(), signal.SIGSEGV)
+            await asyncio.sleep(chance.random() * how.get("takes", 0.004))
 
     @app.on_stream(
         STREAM,
@@ -129,6 +97,25 @@ def copies_of(number: int) -> list[tuple[str, int]]:
     """Give the facts of a publication: one for each subscription that it goes to."""
     names = [name for name, is_odd in TOLD.items() if number % 2 or not is_odd]
     return [(f"{name}.{number}", number) for name in (*names, "event-told")]
+
+
+def halves(facts, *, given_up=frozenset()) -> list[str]:
+    """Name the publications of which some copies are there and others are not: what was asked for in one step is one commit.
+
+    Whether its caller heard of it does not matter. Everything had the time to be done.
+    """
+    together: dict[int, set[tuple[str, int]]] = defaultdict(set)
+    ended = set(given_up)
+    for fact in facts:
+        if fact.kind == "asked" and ("told-" in fact.key or fact.key.startswith("event-told")):
+            together[fact.number].add((fact.key, fact.number))
+        elif fact.kind == "done":
+            ended.add((fact.key, fact.number))
+    return [
+        f"half: of publication {number} only {copies & ended}"
+        for number, copies in together.items()
+        if copies & ended and copies - ended
+    ]
 
 
 def fact_of(body: str) -> tuple[str, int]:
@@ -201,7 +188,7 @@ def app_runs(app: App) -> bool:
 
 async def live(how: dict) -> int:
     """Run the app under load until a signal; the exit status is that of `forebay run`."""
-    ledger = Ledger(how["ledger"], how["life"])
+    ledger = Ledger(how["ledger"], life=how["life"])
     app, on_event = make(how, ledger)
     serving = asyncio.create_task(serve(app, MetricsAddress(), how.get("grace", 10)))
     while not app_runs(app) and not serving.done():

@@ -1,0 +1,130 @@
+"""A ledger of what callers and handlers saw, in a file: it outlives every process that writes to it, however that one ends."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from os import PathLike
+    from types import TracebackType
+
+    from forebay.testing.clock import VirtualClock
+
+Item = tuple[str, int]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS fact(
+    id INTEGER PRIMARY KEY, note INTEGER, at_ns INTEGER, life INTEGER, kind TEXT, key TEXT, number INTEGER
+)"""
+
+
+class Fact(NamedTuple):
+    """One thing that happened to one item.
+
+    Attributes:
+        note: what was noted in one call has the same number here: it happened together, as a batch begins.
+        at_ns: when, in nanoseconds since some moment.
+        life: which start of the app saw it.
+        kind: `asked` and `acknowledged` (the caller), `begun`, `done` and `failed` (the handler); others are the test's own.
+        key: what is kept in order: a partition key, a message group. What has no order is a key of its own.
+        number: which item of its key; numbers grow in the order in which the items were put.
+
+    """
+
+    note: int
+    at_ns: int
+    life: int
+    kind: str
+    key: str
+    number: int
+
+
+class Ledger:
+    """Where a test writes what it saw, from as many processes and threads as there are.
+
+    A note is with the operating system when the call returns: a killed process loses none. Of a forked process each side opens
+    its own.
+
+    Args:
+        path: the file; it is made where there is none.
+        life: which start of the app this is: 1, and one more each time after that. Processes of one start have the same.
+        clock: whose time the facts have; None: the machine's, which is the same in all processes.
+
+    """
+
+    def __init__(self, path: str | PathLike[str], *, life: int = 1, clock: VirtualClock | None = None) -> None:
+        self._life = life
+        self._now_ns = time.monotonic_ns if clock is None else clock.monotonic_ns
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+        with suppress(sqlite3.OperationalError):  # locked: another process that opens it, too, is setting the same
+            self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=OFF")
+        self._db.execute(SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # --- writing
+
+    def note(self, kind: str, items: Iterable[Item]) -> None:
+        """Write that this has happened to these items, together and now."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            [note] = self._db.execute("SELECT coalesce(max(id), 0) FROM fact").fetchone()
+            rows = [(note, self._now_ns(), self._life, kind, key, number) for key, number in items]
+            self._db.executemany(
+                "INSERT INTO fact(note, at_ns, life, kind, key, number) VALUES(?, ?, ?, ?, ?, ?)", rows
+            )
+
+    @contextmanager
+    def handling(self, items: Iterable[Item]) -> Iterator[None]:
+        """Note that items begin, and then that they are done, or that they failed if the handler raises or is cancelled."""
+        items = list(items)
+        self.note("begun", items)
+        try:
+            yield
+        except BaseException:
+            self.note("failed", items)
+            raise
+        self.note("done", items)
+
+    # --- reading
+
+    def facts(self) -> list[Fact]:
+        """Give all facts, in the order in which they were noted."""
+        return [Fact(*row) for row in self._ask("SELECT note, at_ns, life, kind, key, number FROM fact ORDER BY id")]
+
+    def count(self, kind: str, life: int | None = None) -> int:
+        """Count the facts of a kind, in one life or in all."""
+        question = "SELECT count(*) FROM fact WHERE kind = ? AND life = coalesce(?, life)"
+        [(count,)] = self._ask(question, kind, life)
+        return int(count)
+
+    def behind(self) -> set[Item]:
+        """Give what was acknowledged and is not done."""
+        facts = "SELECT key, number FROM fact WHERE kind = ?"
+        return set(self._ask(f"{facts} EXCEPT {facts}", "acknowledged", "done"))
+
+    def next_number(self) -> int:
+        """Give the number with which a new life goes on: above all that were ever noted, acknowledged or not."""
+        [(last,)] = self._ask("SELECT coalesce(max(number), 0) FROM fact")
+        return int(last) + 1
+
+    def _ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(question, values).fetchall()
