@@ -87,3 +87,10 @@ fn what_was_given_up_before_a_mapping_was_moved_waits_anew_after_it() {
 fn what_a_new_mapping_has_given_up_is_judged_by_all_settings_it_has_had() {
     lives(24_391, 4_000, "");
 }
+
+/// The engine: a publication that no subscription took was set apart on a full disk with what adds something, and never answered unless
+/// something else was written.
+#[test]
+fn a_publication_that_nobody_takes_is_answered_on_a_full_disk() {
+    lives(31_424, 218, "redrive error");
+}

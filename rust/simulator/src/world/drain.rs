@@ -77,9 +77,11 @@ impl World {
         let left = open(&self.ledger).left();
         let flying = open(&self.ledger).in_flight();
         let undelivered = open(&self.ledger).undelivered();
+        let unanswered = open(&self.ledger).unanswered();
         let described = self.request("lag", &serde_json::json!({}));
         let story = format!(
-            "not drained after {} s: left {left:?}, in flight {flying:?}, undelivered {undelivered}, lag {described:?}",
+            "not drained after {} s: left {left:?}, in flight {flying:?}, undelivered {undelivered}, unanswered {unanswered}, \
+             lag {described:?}",
             DRAINED_WITHIN_NS / 1_000_000_000
         );
         self.broken(Promise::Liveness, story);
