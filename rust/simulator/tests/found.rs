@@ -88,6 +88,12 @@ fn what_a_new_mapping_has_given_up_is_judged_by_all_settings_it_has_had() {
     lives(24_391, 4_000, "");
 }
 
+/// The ledger: a receiver had asked to have its message for longer, and the process died before it was told that it does.
+#[test]
+fn a_message_is_held_for_longer_over_a_crash_once_its_receiver_was_told_so() {
+    lives(28_437, 3_500, "");
+}
+
 /// The engine: a publication that no subscription took was set apart on a full disk with what adds something, and never answered unless
 /// something else was written.
 #[test]
