@@ -100,3 +100,10 @@ fn a_message_is_held_for_longer_over_a_crash_once_its_receiver_was_told_so() {
 fn a_publication_that_nobody_takes_is_answered_on_a_full_disk() {
     lives(31_424, 218, "redrive error");
 }
+
+/// The simulator: failures that an operator had run again were still running, one after the other, when it took the app to be at rest
+/// between two of them.
+#[test]
+fn an_app_is_not_at_rest_between_two_failures_that_are_run_again() {
+    lives(27_948, 3_500, "destination");
+}

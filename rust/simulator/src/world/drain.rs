@@ -38,14 +38,18 @@ impl World {
             self.step();
         }
         self.watch();
+        // A second has just ended, and its metrics wait for company before they are saved.
+        if self.is_busy() {
+            self.watch();
+        }
+        // Failures that an operator wants run again run one after the other; between two of them nothing is under way.
+        while self.is_well() && self.is_busy() && self.redrove.contains(&true) && self.time_ns <= until_ns {
+            self.step();
+        }
         if !self.is_well() {
             return;
         }
         open(&self.ledger).check_drained();
-        // A second has just ended, and its metrics wait for company before they are saved.
-        if self.engine.as_ref().is_some_and(|engine| !engine.idle()) {
-            self.watch();
-        }
         self.check_rest();
         self.crash(Ending::Stop);
         let before = open(&self.ledger).counts.deliveries;
@@ -65,6 +69,10 @@ impl World {
             self.after(WATCHED_NS, super::Event::Put { stream: usize::MAX });
             self.step();
         }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| !engine.idle())
     }
 
     /// Whether nothing is under way and nothing waits, as the ledger sees it.
