@@ -1,6 +1,7 @@
-"""Asynchronous invocations against a model: hypothesis draws what callers, handlers and an operator do, over restarts.
+"""Asynchronous invocations against a model: hypothesis draws what callers, handlers and an operator do, over restarts and kills.
 
-The model knows how often each event still fails. `FOREBAY_COUNT` says how many lives are drawn; then they are longer, too.
+The model knows how often each event still fails, and how often a kill met it. `FOREBAY_COUNT` says how many lives are drawn;
+then they are longer, too.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from killed import kill
 
 from forebay import App
 from forebay.testing import VirtualClock
@@ -20,6 +22,8 @@ from forebay.testing import VirtualClock
 COUNT = os.environ.get("FOREBAY_COUNT")
 DELAYS = [1, 2.5]
 TAKES = 0.01
+# How an attempt ended is with the store after that many seconds: it waits for company.
+COMMITTED_WITHIN = 0.006
 
 
 class Events(RuleBasedStateMachine):
@@ -30,6 +34,7 @@ class Events(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = VirtualClock()
         self.folder = tempfile.TemporaryDirectory()
+        self.store = Path(self.folder.name) / "data"
         self.retries = retries
         self.requests: dict[str, int] = {}
         self.fails: dict[int, int] = {}
@@ -37,12 +42,18 @@ class Events(RuleBasedStateMachine):
         self.lives: dict[int, int] = {}  # begun anew by a redrive
         self.done: set[int] = set()
         self.running: set[int] = set()
+        self.ended_at: dict[int, float] = {}
+        self.forgotten: set[int] = set()  # by a kill: may run again, done or not
+        self.interrupted: dict[int, int] = defaultdict(int)
+        # Waits are kept as wall time over a start: one that was set forth meanwhile ends them early.
+        self.set_forth: set[int] = set()
+        self.early: set[int] = set()
         self.wrong: list[str] = []
         self.start()
 
     def start(self):
-        store = Path(self.folder.name) / "data"
-        self.app = App("model", store=store, clock=self.clock, durability="process-crash")
+        self.early |= self.set_forth
+        self.app = App("model", store=self.store, clock=self.clock, durability="process-crash")
 
         @self.app.function(maximum_retry_attempts=self.retries, retry_delays=DELAYS)
         async def work(event, context):
@@ -57,12 +68,15 @@ class Events(RuleBasedStateMachine):
     async def handle(self, number, request):
         if self.requests.get(request, number) != number:
             self.wrong.append(f"{number} runs under the request of {self.requests[request]}")
-        if number in self.running or number in self.done:
+        if number in self.running or number in self.done - self.forgotten:
             self.wrong.append(f"{number} runs again")
+        self.done.discard(number)
         self.running.add(number)
         self.attempts[number].append(self.clock.monotonic())
         await self.clock.sleep(TAKES)
         self.running.discard(number)
+        self.forgotten.discard(number)
+        self.ended_at[number] = self.clock.monotonic()
         if self.fails[number] > 0:
             self.fails[number] -= 1
             raise ValueError(str(number))
@@ -85,6 +99,8 @@ class Events(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([-3600, 60, 3600]))
     def set_the_clock(self, seconds):
         self.clock.jump_wall(seconds)
+        if seconds > 0:
+            self.set_forth |= self.fails.keys()
 
     @rule()
     def restart(self):
@@ -92,6 +108,18 @@ class Events(RuleBasedStateMachine):
         if self.running:
             return
         self.run(self.app.stop())
+        self.start()
+
+    @rule(seconds=st.sampled_from([0, 0.004, 0.012]))
+    def kill(self, seconds):
+        self.run(self.clock.advance(seconds))  # a handler takes ten milliseconds
+        self.run(kill(self.app, self.store))
+        late = self.clock.monotonic() - COMMITTED_WITHIN
+        met = self.running | {number for number, at in self.ended_at.items() if at >= late}
+        for number in met:
+            self.interrupted[number] += 1
+        self.forgotten |= met
+        self.running.clear()
         self.start()
 
     @rule(fails=st.integers(0, 2))
@@ -115,12 +143,12 @@ class Events(RuleBasedStateMachine):
     @invariant()
     def attempts_are_bounded(self):
         for number, attempts in getattr(self, "attempts", {}).items():
-            assert len(attempts) <= (self.retries + 1) * self.lives[number]
+            assert len(attempts) <= (self.retries + 1) * self.lives[number] + self.interrupted[number]
 
     @invariant()
     def no_retry_comes_early(self):
         for number, attempts in getattr(self, "attempts", {}).items():
-            if self.lives[number] == 1:
+            if self.lives[number] == 1 and not self.interrupted[number] and number not in self.early:
                 gaps = [later - before for before, later in itertools.pairwise(attempts)]
                 assert all(gap >= wait for gap, wait in zip(gaps, DELAYS, strict=False)), (number, gaps)
 

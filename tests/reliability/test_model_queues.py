@@ -1,4 +1,4 @@
-"""Queues against a model: hypothesis draws what senders, receivers and an operator do, over restarts, on a virtual clock.
+"""Queues against a model: hypothesis draws what senders, receivers and an operator do, over restarts and kills.
 
 The model knows of each message in which queue it may be, until when it is hidden, and its place in its group.
 `FOREBAY_COUNT` says how many lives are drawn; then they are longer, too.
@@ -14,6 +14,7 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from killed import kill
 
 from forebay import App
 from forebay.testing import VirtualClock
@@ -52,13 +53,13 @@ class Queues(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = VirtualClock()
         self.folder = tempfile.TemporaryDirectory()
+        self.store = Path(self.folder.name) / "data"
         self.numbers, self.kept = 0, {}
         self.sent_at: dict[int, tuple[float, str]] = {}
         self.start()
 
     def start(self):
-        store = Path(self.folder.name) / "data"
-        self.app = App("model", store=store, clock=self.clock, durability="process-crash")
+        self.app = App("model", store=self.store, clock=self.clock, durability="process-crash")
         for name in SOURCES:
             self.app.queue(DEAD[name])
             self.app.queue(
@@ -178,6 +179,11 @@ class Queues(RuleBasedStateMachine):
     @rule()
     def restart(self):
         self.run(self.app.stop())
+        self.start()
+
+    @rule()
+    def kill(self):
+        self.run(kill(self.app, self.store))
         self.start()
 
     @rule(name=st.sampled_from(SOURCES))

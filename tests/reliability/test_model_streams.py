@@ -1,22 +1,28 @@
-"""Streams against a model of a few lines: hypothesis draws what callers, handlers and an operator do, on a virtual clock.
+"""Streams against a model of a few lines: hypothesis draws what callers, handlers and an operator do, over kills.
 
-The model knows three things: what was put, in which order for each key, and what a handler may do with it.
+The model knows four things: what was put, in which order for each key, what a handler may do with it, and what a kill may make it
+forget.
 `FOREBAY_COUNT` says how many lives are drawn; then they are longer, too.
 """
 
 import asyncio
 import os
+import tempfile
 from collections import defaultdict
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from killed import kill
 
 from forebay import App, Batch
 from forebay.testing import VirtualClock
 
 KEYS = st.sampled_from("abcdef")
 COUNT = os.environ.get("FOREBAY_COUNT")
+# What was done is with the store after that many seconds: progress waits for company.
+CHECKPOINTED_WITHIN = 0.006
 
 
 class Streams(RuleBasedStateMachine):
@@ -33,9 +39,16 @@ class Streams(RuleBasedStateMachine):
     def begin(self, *, shards, lanes, batch_size, retries, bisect, window):
         self.loop = asyncio.new_event_loop()
         self.clock = VirtualClock()
-        self.app = App("model", store=":memory:", clock=self.clock)
-        self.stream = self.app.stream("events", shards=shards)
-        self.retries, self.bisect, self.batch_size = retries, bisect, batch_size
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = Path(self.folder.name) / "data"
+        self.shards, self.retries, self.bisect, self.batch_size = shards, retries, bisect, batch_size
+        self.options = {
+            "batch_size": batch_size,
+            "parallelization_factor": lanes,
+            "maximum_retry_attempts": retries,
+            "bisect_batch_on_function_error": bisect,
+            "maximum_batching_window": window,
+        }
         self.put: dict[str, list[int]] = defaultdict(list)
         self.sequence: dict[int, str] = {}
         self.fates: dict[int, int] = {}  # how often a record still fails
@@ -43,17 +56,17 @@ class Streams(RuleBasedStateMachine):
         self.done: dict[str, list[int]] = defaultdict(list)
         self.flying: dict[str, int] = {}
         self.wrong: list[str] = []
+        self.done_at: dict[int, float] = {}
+        self.forgotten: set[int] = set()
+        self.kills = 0
         self.paused = False
+        self.start()
 
-        @self.app.on_stream(
-            "events",
-            batch_size=batch_size,
-            parallelization_factor=lanes,
-            maximum_retry_attempts=retries,
-            bisect_batch_on_function_error=bisect,
-            maximum_batching_window=window,
-            report_batch_item_failures=True,
-        )
+    def start(self):
+        self.app = App("model", store=self.store, clock=self.clock, durability="process-crash")
+        self.stream = self.app.stream("events", shards=self.shards)
+
+        @self.app.on_stream("events", **self.options, report_batch_item_failures=True)
         async def handler(batch: Batch, context):
             await self.handle(batch)
 
@@ -79,6 +92,10 @@ class Streams(RuleBasedStateMachine):
                     self.fates[number] -= 1
                     batch.fail(record)
                     return
+                self.done_at[number] = self.clock.monotonic()
+                if number in self.forgotten:
+                    self.forgotten.remove(number)
+                    continue
                 if number in self.done[key]:
                     self.wrong.append(f"{number} is done twice")
                 self.done[key].append(number)
@@ -109,6 +126,16 @@ class Streams(RuleBasedStateMachine):
         mapping = self.app.mappings[0]
         self.run(mapping.resume() if self.paused else mapping.pause())
         self.paused = not self.paused
+
+    @rule(seconds=st.sampled_from([0, 0.004, 0.012]))
+    def kill(self, seconds):
+        self.run(self.clock.advance(seconds))  # a handler takes ten milliseconds
+        self.run(kill(self.app, self.store))
+        self.flying.clear()
+        late = self.clock.monotonic() - CHECKPOINTED_WITHIN
+        self.forgotten |= {number for number, at in self.done_at.items() if at >= late}
+        self.kills += 1
+        self.start()
 
     @rule(seconds=st.sampled_from([-3600, 5, 86_400]))
     def jump(self, seconds):
@@ -151,12 +178,13 @@ class Streams(RuleBasedStateMachine):
             assert len(done) + given_up >= len(self.sequence), "a record is neither done nor written down"
             missing = self.sequence.keys() - done
             # The count begins anew when the records before it are done (the checkpoint moves), and for each half of a batch.
-            most = (self.retries + 1) * self.batch_size + 64 * self.bisect
+            most = (self.retries + 1) * self.batch_size + 64 * self.bisect + self.kills
             assert all(self.attempts[number] <= most for number in missing)
             assert bool(failures) or not missing
         finally:
             self.run(self.app.stop())
             self.loop.close()
+            self.folder.cleanup()
 
 
 TestStreams = Streams.TestCase
