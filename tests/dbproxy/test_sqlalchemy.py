@@ -126,6 +126,38 @@ async def test_rows_can_be_streamed_and_left(server, proxies):
         assert await connection.scalar(sa.text("SELECT 42")) == 42
 
 
+async def test_a_statement_is_prepared_once_for_all_who_share_a_connection(postgres, proxies):
+    """Each loan prepared its statements anew, and closed them at the next: five round trips where three do."""
+    engine = create_async_engine(proxies(postgres, maximum_connections=1))
+    prepared = sa.text("SELECT name, prepare_time FROM pg_prepared_statements WHERE statement LIKE '%AS number'")
+    found = []
+    for number in range(3):
+        async with engine.connect() as connection:
+            asked = sa.select(sa.literal(number).label("number"))
+            assert await connection.scalar(asked) == number
+            found.append((await connection.execute(prepared)).all())
+    assert [len(rows) for rows in found] == [1, 1, 1]
+    assert found[0] == found[2]
+
+
+async def test_a_statement_that_went_stale_is_prepared_anew_on_every_connection(postgres, proxies):
+    """A table was altered by somebody else: one is told, and then no connection uses what it had prepared before."""
+    engine = create_async_engine(proxies(postgres, maximum_connections=2))
+    postgres.sql("CREATE TABLE aging (a INT); INSERT INTO aging VALUES (1); GRANT ALL ON aging TO app")
+    asked = sa.text("SELECT a FROM aging")
+    async with engine.connect() as one, engine.connect() as two:
+        assert [await one.scalar(asked), await two.scalar(asked)] == [1, 1]
+    postgres.sql("ALTER TABLE aging ALTER a TYPE TEXT")
+    async with engine.connect() as one:
+        with pytest.raises(sa.exc.NotSupportedError, match="cached statement plan is invalid"):
+            await one.scalar(asked)
+    async with engine.connect() as one, engine.connect() as two:
+        assert [await one.scalar(asked), await two.scalar(asked)] == ["1", "1"]
+    async with engine.connect() as one, engine.connect() as two:
+        assert [await one.scalar(asked), await two.scalar(asked)] == ["1", "1"]
+    postgres.sql("DROP TABLE aging")
+
+
 async def test_a_cancelled_statement_takes_its_connection_along(server, view: View, proxies):
     proxy = proxies(server, maximum_connections=1)
     engine = create_async_engine(proxy)

@@ -108,7 +108,7 @@ class Loan:
         self._db.dirty = self._db.dirty or reason
         self._must_reset = True
 
-    async def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+    def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Awaitable[Any]:
         """Do something over the connection. The driver's own errors go through.
 
         Raises:
@@ -116,7 +116,7 @@ class Loan:
             ConnectionLost: the connection was lost before.
 
         """
-        return await self._borrower.use(work, *args, **options)
+        return self._borrower.use(work, *args, **options)
 
     async def commit(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Commit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from forebay.dbproxy.driver import Failure, Result, duplicate_socket
@@ -63,7 +64,7 @@ _IS_WRITER = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_tr
 class PostgresWire:
     """One PostgreSQL connection."""
 
-    __slots__ = ("in_transaction", "is_broken", "raw", "server_id", "server_version", "socket")
+    __slots__ = ("in_transaction", "is_broken", "prepared_as_of", "raw", "server_id", "server_version", "socket")
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -73,6 +74,7 @@ class PostgresWire:
         self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
         self.is_broken = raw.is_closed
         self.in_transaction = raw.is_in_transaction
+        self.prepared_as_of = time.time()  # Unix time; an adapter that has them dropped writes it anew
 
     def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows (``asyncpg.Record``)."""

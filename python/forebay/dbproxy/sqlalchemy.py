@@ -6,6 +6,7 @@ its commit, rollback or close. Nothing is set on a driver's connection that the 
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from forebay.dbproxy.postgres import PostgresWire
     from forebay.dbproxy.proxy import DBProxy
 
 _OF_THE_PROXY = (
@@ -75,6 +77,10 @@ class MySQLDialect(MySQLDialect_asyncmy):
         """Do nothing when a loan begins."""
         return lambda _: None
 
+    def do_close(self, dbapi_connection: Any) -> None:
+        """Give the connection back at once: no need to go by the event loop."""
+        dbapi_connection._connection.close()  # noqa: SLF001 - what SQLAlchemy's own methods use
+
 
 class PostgresDialect(PGDialect_asyncpg):
     """SQLAlchemy's dialect for asyncpg, without its type codecs: JSON is read by SQLAlchemy, not by the shared connection."""
@@ -83,11 +89,18 @@ class PostgresDialect(PGDialect_asyncpg):
     supports_statement_cache = True
     supports_native_json_deserialization = False
 
-    async def setup_asyncpg_json_codec(self, conn: Any) -> None:
-        """Leave the connection as it is: its JSON is text."""
+    def on_connect(self) -> Callable[[Any], None]:
+        """Set no codecs when a loan begins; say as of when its statements are prepared, which may be longer ago than the loan."""
 
-    async def setup_asyncpg_jsonb_codec(self, conn: Any) -> None:
-        """Leave the connection as it is: its JSON is text."""
+        def begun(connection: Any) -> None:
+            connection._invalidate_schema_cache_asof = connection._connection.prepared_as_of  # noqa: SLF001
+
+        return begun
+
+    def do_close(self, dbapi_connection: Any) -> None:
+        """Give the connection back at once: no need to go by the event loop, unless a transaction is still open."""
+        dbapi_connection.rollback()
+        dbapi_connection._connection.terminate()  # noqa: SLF001 - what SQLAlchemy's own methods use
 
 
 class MySQLLoan:
@@ -225,7 +238,8 @@ class PostgresLoan:
 
     def __init__(self, loan: Loan) -> None:
         self._loan = loan
-        self._raw: Any = loan.wire.raw  # type: ignore[attr-defined]
+        self._wire: PostgresWire = loan.wire  # type: ignore[assignment]
+        self._raw = self._wire.raw
         self._use = loan.use
 
     def __getattr__(self, name: str) -> Any:
@@ -233,10 +247,16 @@ class PostgresLoan:
         self._loan.taint(f"the driver's own {name}")
         return getattr(self._raw, name)
 
-    async def prepare(self, sql: str, **options: Any) -> PostgresStatement:
-        """Prepare a statement, or find it prepared."""
+    @property
+    def prepared_as_of(self) -> float:
+        """The Unix time since when the connection's prepared statements and types may be held for true."""
+        return self._wire.prepared_as_of
+
+    async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
+        """Prepare a statement; one without a name may have been prepared by an earlier client, and is kept for the next."""
         self._loan.judge(sql)
-        return PostgresStatement(self._loan, await self._use(self._raw.prepare, sql, **options))
+        prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
+        return PostgresStatement(self._loan, await self._use(prepare, sql, name=name, use_cache=name is None))
 
     async def execute(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run statements."""
@@ -264,8 +284,9 @@ class PostgresLoan:
         )
 
     async def reload_schema_state(self) -> None:
-        """Have the driver ask again what types there are."""
+        """Have the driver prepare its statements anew and ask again what types there are."""
         await self._use(self._raw.reload_schema_state)
+        self._wire.prepared_as_of = time.time()
 
     def is_closed(self) -> bool:
         """Tell whether the connection was lost."""

@@ -87,7 +87,7 @@ impl Commit {
 
 impl Pending {
     /// On a full disk what frees room, and what was promised, must not fail with puts that still have no place: take the puts
-    /// out, if there is anything else, for the commit after this one.
+    /// out, if there is anything else, for the commit after this one. Who waits for it may add nothing (a publication that nobody takes).
     fn set_puts_apart(&mut self) -> Self {
         let is_empty = self.rows.is_empty() && self.trims.is_empty();
         // Whoever waits and adds nothing is to be answered: were they tried with the puts, that would be again and again at once.
@@ -100,7 +100,7 @@ impl Pending {
         self.waiters = others;
         let (shards, accepted) = (std::mem::take(&mut self.shards), std::mem::take(&mut self.accepted));
         let (sends, published) = (std::mem::take(&mut self.sends), std::mem::take(&mut self.published));
-        let urgent = !shards.is_empty() || !accepted.is_empty() || !sends.is_empty();
+        let urgent = !puts.is_empty() || !sends.is_empty();
         let bytes = std::mem::take(&mut self.bytes);
         Self { shards, accepted, sends, published, waiters: puts, urgent, bytes, ..Self::default() }
     }

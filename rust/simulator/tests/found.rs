@@ -87,3 +87,23 @@ fn what_was_given_up_before_a_mapping_was_moved_waits_anew_after_it() {
 fn what_a_new_mapping_has_given_up_is_judged_by_all_settings_it_has_had() {
     lives(24_391, 4_000, "");
 }
+
+/// The ledger: a receiver had asked to have its message for longer, and the process died before it was told that it does.
+#[test]
+fn a_message_is_held_for_longer_over_a_crash_once_its_receiver_was_told_so() {
+    lives(28_437, 3_500, "");
+}
+
+/// The engine: a publication that no subscription took was set apart on a full disk with what adds something, and never answered unless
+/// something else was written.
+#[test]
+fn a_publication_that_nobody_takes_is_answered_on_a_full_disk() {
+    lives(31_424, 218, "redrive error");
+}
+
+/// The simulator: failures that an operator had run again were still running, one after the other, when it took the app to be at rest
+/// between two of them.
+#[test]
+fn an_app_is_not_at_rest_between_two_failures_that_are_run_again() {
+    lives(27_948, 3_500, "destination");
+}

@@ -107,6 +107,24 @@ fn a_publication_that_a_full_disk_refuses_is_nowhere() {
     assert_eq!(rig.run(), Vec::<String>::new());
 }
 
+/// It was set apart with what adds something, and nothing made its commit come: seed 31424 of the simulator.
+#[test]
+fn a_publication_that_nobody_takes_is_answered_on_a_full_disk_whatever_else_is_written() {
+    let mut rig = published();
+    rig.json("topic.declare", &json!({"name": "unheard"}));
+    rig.publish("hello").unwrap();
+    let (works, _) = rig.engine.exchange(Vec::new(), 100);
+    rig.fill_disk();
+    rig.publish("refused").unwrap_err();
+    let ended = Settled { token: works[0].token, status: 0, body: Some(b"1".to_vec()), duration_ns: 1 };
+    rig.engine.exchange(vec![ended], 0);
+    assert!(!rig.engine.idle(), "the end of the event is still to be written");
+    let answer = rig.asked("topic.publish", &json!({"name": "unheard", "message": "m"}));
+    assert!(answer.is_ok(), "{answer:?}");
+    rig.advance(SECOND);
+    assert!(rig.engine.idle());
+}
+
 #[test]
 fn a_record_waits_whole_for_room_on_a_full_disk_and_is_told_once() {
     let mut rig = published();

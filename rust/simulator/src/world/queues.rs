@@ -193,20 +193,40 @@ impl World {
             1 | 2 if !self.peace => {
                 let visibility_ms = if self.chance.hands.one_in(2) { 0 } else { self.chance.hands.below(5_000) };
                 body["visibility_timeout_ms"] = visibility_ms.into();
-                let before = open(&self.ledger).lets_go(hand.log, hand.number);
-                let answer = self.request("queue.change_visibility", &body);
-                let is_held = self.engine.is_some() && !matches!(answer, Some(Err(_)));
-                let until_ns = self.time_ns + visibility_ms * NS_PER_MS;
-                if let Some((by, until_before_ns)) = before {
-                    let until_ns = if is_held { until_ns.saturating_sub(2 * NS_PER_MS) } else { until_before_ns };
-                    open(&self.ledger).holds(hand.log, hand.number, (by, until_ns));
-                }
-                if is_held && visibility_ms > 0 {
+                if self.change_visibility(&hand, visibility_ms, &body) && visibility_ms > 0 {
                     self.hand_later(hand);
                 }
             }
             _ => self.delete_message(&hand, &body),
         }
+    }
+
+    /// A receiver changes how long it has a message; says whether it may have it so long. Until it is told so, a crash may leave less.
+    fn change_visibility(&self, hand: &Hand, visibility_ms: u64, body: &Value) -> bool {
+        let Some(engine) = &self.engine else { return false };
+        let (log, number) = (hand.log, hand.number);
+        let until_ns = (self.time_ns + visibility_ms * NS_PER_MS).saturating_sub(2 * NS_PER_MS);
+        let before = open(&self.ledger).lets_go(log, number);
+        let (shared, heard) = (self.ledger.clone(), Arc::new(Mutex::new(None)));
+        let ear = heard.clone();
+        let told = Box::new(move |answer: Answer| {
+            if let (Ok(_), Some((by, _))) = (&answer, before) {
+                open(&shared).keeps(log, number, (by, until_ns));
+            }
+            *ear.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.is_ok());
+        });
+        engine.request("queue.change_visibility", body.to_string().as_bytes(), Waiter::Call(told));
+        let answer = *heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held = answer != Some(false);
+        if let Some((by, until_before_ns)) = before {
+            let until_ns = if is_held { until_ns } else { until_before_ns };
+            let mut ledger = open(&self.ledger);
+            ledger.holds(log, number, (by, until_ns));
+            if answer == Some(true) {
+                ledger.keeps(log, number, (by, until_ns));
+            }
+        }
+        is_held
     }
 
     fn delete_message(&mut self, hand: &Hand, body: &Value) {

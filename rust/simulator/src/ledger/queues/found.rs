@@ -142,8 +142,8 @@ impl Ledger {
         if let Some(before) = before.filter(|before| before.message == name) {
             entry.received = before.received + u32::from(matches!(before.state, State::Flying(_)));
             entry.may_go = before.may_go;
-            if let (State::Held { .. }, false) = (before.state, may_lose) {
-                entry.state = before.state;
+            if let (State::Held { told_ns, by, .. }, false) = (before.state, may_lose) {
+                entry.state = State::Held { until_ns: told_ns, told_ns, by };
             }
         }
         log.left += usize::from(!stopped);

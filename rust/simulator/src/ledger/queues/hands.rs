@@ -70,7 +70,7 @@ impl Ledger {
             let visibility_ms = self.queues.logs.get(&log).map_or(0, |log| log.visibility_ms);
             let since_ns = self.now.time_ns.saturating_sub(HANDED_WITHIN_NS);
             let until_ns = if self.disk_is_ill { 0 } else { self.held_until(since_ns, visibility_ms) };
-            State::Held { until_ns, by: batch }
+            State::Held { until_ns, told_ns: until_ns, by: batch }
         } else {
             State::Flying(batch)
         };
@@ -116,7 +116,8 @@ impl Ledger {
         self.counts.deliveries += given.len() as u64;
         self.counts.batches += 1;
         let batch = self.counts.batches;
-        let state = State::Held { until_ns: self.held_until(since_ns, visibility_ms), by: batch };
+        let until_ns = self.held_until(since_ns, visibility_ms);
+        let state = State::Held { until_ns, told_ns: until_ns, by: batch };
         for &(number, receive_count, body) in given {
             self.tell(|| format!("hands  {number} of log {log} for {visibility_ms} ms"));
             let outcome = self.check_content(log, number, None, body);
@@ -136,6 +137,35 @@ impl Ledger {
             until_ns
         } else {
             0
+        }
+    }
+
+    /// A receiver is about to change how long it has a message: from now on it may be somebody else's. Gives who has it until when.
+    pub fn lets_go(&mut self, log: ShardId, number: u64) -> Option<(u64, u64)> {
+        let now_ns = self.now.time_ns;
+        let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number))?;
+        let State::Held { until_ns, by, .. } = &mut entry.state else { return None };
+        Some((*by, std::mem::replace(until_ns, (*until_ns).min(now_ns))))
+    }
+
+    /// Unless somebody else has it by now, it is in the hands of `holder` until then.
+    pub fn holds(&mut self, log: ShardId, number: u64, (holder, until): (u64, u64)) {
+        self.tell(|| format!("holds  {number} of log {log} until {until}"));
+        let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number));
+        if let Some(State::Held { until_ns, told_ns, by }) = entry.map(|entry| &mut entry.state) {
+            if *by == holder {
+                (*until_ns, *told_ns) = (until, until.min(*told_ns));
+            }
+        }
+    }
+
+    /// The holder was told that it has it until then. Another change may have been asked for since.
+    pub fn keeps(&mut self, log: ShardId, number: u64, (holder, until): (u64, u64)) {
+        let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number));
+        if let Some(State::Held { until_ns, told_ns, by }) = entry.map(|entry| &mut entry.state) {
+            if (*by, *until_ns) == (holder, until) {
+                *told_ns = until;
+            }
         }
     }
 

@@ -73,6 +73,8 @@ pub(super) enum State {
     /// Somebody has it at least until then, in the batch `by`: a receiver outside, or a handler that holds it for a time only.
     Held {
         until_ns: u64,
+        /// As far as its holder was told, so that a crash leaves it.
+        told_ns: u64,
         by: u64,
     },
     Done,
@@ -221,8 +223,8 @@ impl Ledger {
         self.queues.clock_sets += 1;
         self.queues.clock_set_ns = Some(self.now.time_ns);
         for entry in self.queues.logs.values_mut().flat_map(|log| &mut log.entries) {
-            if let State::Held { until_ns, .. } = &mut entry.state {
-                *until_ns = 0;
+            if let State::Held { until_ns, told_ns, .. } = &mut entry.state {
+                (*until_ns, *told_ns) = (0, 0);
             }
         }
     }
@@ -325,25 +327,6 @@ impl Ledger {
         }
         if taken == Some(false) && !is_gone && log.entries[number as usize].state != State::Done {
             log.is_done(number, now_ns);
-        }
-    }
-
-    /// A receiver is about to change how long it has a message: from now on it may be somebody else's. Gives who has it until when.
-    pub fn lets_go(&mut self, log: ShardId, number: u64) -> Option<(u64, u64)> {
-        let now_ns = self.now.time_ns;
-        let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number))?;
-        let State::Held { until_ns, by } = &mut entry.state else { return None };
-        Some((*by, std::mem::replace(until_ns, (*until_ns).min(now_ns))))
-    }
-
-    /// Unless somebody else has it by now, it is in the hands of `by` until then.
-    pub fn holds(&mut self, log: ShardId, number: u64, (holder, until): (u64, u64)) {
-        self.tell(|| format!("holds  {number} of log {log} until {until}"));
-        let entry = self.queues.logs.get_mut(&log).and_then(|log| log.entry(number));
-        if let Some(State::Held { until_ns, by }) = entry.map(|entry| &mut entry.state) {
-            if *by == holder {
-                *until_ns = until;
-            }
         }
     }
 
