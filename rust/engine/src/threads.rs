@@ -11,6 +11,13 @@ use crate::port::{Reader, Store};
 
 /// Longest sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
+/// Room is given back when nothing is due for so long. A backlog that is drained commits every 5 ms: what would be moved under it to make the
+/// file shorter is about to be freed itself.
+const LULL: Duration = Duration::from_millis(20);
+/// A store that never rests so long gives back a step as often as this.
+const STEP_EVERY: Duration = Duration::from_millis(100);
+/// Less than that is too short for a step.
+const STEP: Duration = Duration::from_millis(1);
 /// Reads taken from the queue at once.
 const READS: usize = 16;
 
@@ -19,6 +26,7 @@ const READS: usize = 16;
 pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
     let mut inner = shared.enter();
     let mut more_to_give = true;
+    let mut given_at = Instant::now();
     loop {
         inner.driver_wakes = 0;
         inner.state.turn();
@@ -55,9 +63,10 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
             shared.seconds.notify_one();
         }
         let wait = inner.state.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
-        if more_to_give && wait > Duration::from_millis(1) {
+        if more_to_give && may_give_back(wait, given_at.elapsed()) {
             drop(inner);
             let given = store.give_back();
+            given_at = Instant::now();
             inner = shared.enter();
             match given {
                 Ok(more) => more_to_give = more,
@@ -74,6 +83,11 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
         }
         shared.tell_time(&mut inner.state);
     }
+}
+
+/// Whether a step of giving room back fits into a wait, so long after the last one.
+fn may_give_back(wait: Duration, since: Duration) -> bool {
+    wait > LULL || (wait > STEP && since > STEP_EVERY)
 }
 
 /// The reader: fetches chunks for machines that want records which are not in memory.
@@ -107,5 +121,20 @@ pub(crate) fn read_clock(start: Instant) -> Now {
         mono_ns: start.elapsed().as_nanos() as u64,
         wall_ms: wall.as_millis() as u64,
         entropy: wall.as_nanos() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A backlog's pages were moved between any two commits of its drain, to be freed a moment later: a third of what a message cost.
+    #[test]
+    fn room_is_given_back_when_the_store_rests_and_now_and_then_when_it_never_does() {
+        let ms = Duration::from_millis;
+        assert!(may_give_back(ms(50), ms(1)), "nothing is due");
+        assert!(!may_give_back(ms(5), ms(50)), "between two commits of a drain");
+        assert!(may_give_back(ms(5), ms(101)), "it never rests");
+        assert!(!may_give_back(ms(1), ms(500)), "too short a wait");
     }
 }
