@@ -51,9 +51,9 @@ impl Item {
         Message::of(&record).unwrap_or_else(|| Message::new(0, ("", ""), (0, 0), &[], ""))
     }
 
-    /// Its trace context.
+    /// Its trace context. Most chunks have none: then no record is looked at.
     pub fn trace(&self) -> Option<&str> {
-        self.chunk.record(self.delivery.handle.number).trace
+        self.chunk.is_traced().then(|| self.chunk.record(self.delivery.handle.number).trace).flatten()
     }
 
     /// `attributes` of the event: name and value of each.
