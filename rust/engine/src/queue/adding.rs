@@ -22,7 +22,7 @@ impl Queue {
     /// Whether nothing speaks of a deleted queue any more: no handler, no read, no message on its way.
     fn is_forgotten(&self) -> bool {
         // Whoever has some of its messages in hand holds the source.
-        let is_held = Arc::strong_count(&self.source) > 1 || self.moving > 0 || !self.reading.is_empty();
+        let is_held = Arc::strong_count(&self.source) > 1 || self.moving > 0 || self.reading.is_some();
         !(is_held || !self.wants.is_empty() || !self.sends.is_empty())
     }
 }

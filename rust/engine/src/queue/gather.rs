@@ -17,9 +17,6 @@ use crate::orders::Order;
 use crate::port::{StoreError, Table};
 use crate::state::State;
 
-/// Reads of one queue under way.
-const READS_MAX: usize = 16;
-
 /// Messages whose contents somebody waits for.
 pub(super) struct Want {
     missing: VecDeque<Delivery>,
@@ -100,7 +97,7 @@ impl State {
                     }
                 }
                 Content::There => {
-                    self.read_messages(id, &want.missing);
+                    self.read_messages(id, delivery.handle.number);
                     let found = std::mem::take(&mut want.found);
                     let Purpose::Move(moving) = want.purpose else {
                         self.queues.entries[id].wants.push_back(Want { found, ..want });
@@ -142,31 +139,22 @@ impl State {
         Ok(if number < queue.gone.low() { Content::Nowhere } else { Content::There })
     }
 
-    /// Have the reader fetch messages that are not at hand.
-    fn read_messages(&mut self, id: QueueId, missing: &VecDeque<Delivery>) {
+    /// Have the reader fetch a message that is not at hand, and those behind it. One read of a queue at a time: where the next one must
+    /// begin is only known when this one has come, and two that overlap bring the same twice.
+    fn read_messages(&mut self, id: QueueId, number: u64) {
         let queue = &mut self.queues.entries[id];
-        let log = queue.log();
-        for number in missing.iter().map(|delivery| delivery.handle.number) {
-            if queue.reading.len() >= READS_MAX {
-                return;
-            }
-            if queue.is_being_read(number)
-                || queue.kept.contains(&number)
-                || self.queues.shelf.find(log, number).is_some()
-            {
-                continue;
-            }
-            queue.reading.insert(number);
-            self.reads.push_back(Order::Messages(id, log, number));
+        if queue.reading.is_none() {
+            queue.reading = Some(number);
+            self.reads.push_back(Order::Messages(id, queue.row.log, number));
         }
     }
 
     /// A read came back.
     pub(crate) fn messages_read(&mut self, id: QueueId, from: u64, chunks: Vec<Arc<Chunk>>) {
         let queue = &mut self.queues.entries[id];
-        queue.reading.remove(&from);
-        let end = chunks.last().map_or(from, |chunk| chunk.end());
-        queue.read_span = end.saturating_sub(from).max(1);
+        queue.reading = None;
+        let brought =
+            chunks.first().map_or(from, |chunk| chunk.first())..chunks.last().map_or(from, |chunk| chunk.end());
         let log = queue.log();
         if chunks.first().is_none_or(|chunk| chunk.first() > from) && from >= queue.gone.low() {
             let text = format!("message {from} of queue {:?} is not where it was written", queue.row.name);
@@ -178,10 +166,9 @@ impl State {
         // One by one: those that are not looked at yet must be seen by what follows from the others.
         for _ in 0..self.queues.entries[id].wants.len() {
             let Some(want) = self.queues.entries[id].wants.pop_front() else { break };
-            // Whoever waits for another read is not looked at: there may be a thousand of them.
-            let waits_on =
-                |number: u64| !(from..end).contains(&number) && self.queues.entries[id].is_being_read(number);
-            if want.missing.front().is_some_and(|delivery| waits_on(delivery.handle.number)) {
+            // Once the next read is under way, only who waits for what came is looked at: there may be a thousand others.
+            let is_here = want.missing.front().is_none_or(|delivery| brought.contains(&delivery.handle.number));
+            if !is_here && self.queues.entries[id].reading.is_some() {
                 self.queues.entries[id].wants.push_back(want);
             } else {
                 self.pursue(id, want);

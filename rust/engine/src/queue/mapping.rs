@@ -24,7 +24,7 @@ use crate::mapping_row::BATCH_BYTES_MAX;
 use crate::state::{State, Timer};
 
 /// What a message's event weighs beside body and attributes, about.
-const EVENT_BYTES: u64 = 640;
+pub(super) const EVENT_BYTES: u64 = 640;
 /// Most runs of neighbouring messages in one batch: each takes a slot of the attempts file.
 const RUNS_OF_BATCH: usize = 64;
 /// Most runs in all batches together.
@@ -59,13 +59,15 @@ pub(crate) struct Assembly {
     alone: bool,
     /// Times that messages were received for it.
     refills: u32,
+    /// Fewer were asked for than it may have, since more would most likely not have fitted.
+    is_cut: bool,
     /// Its place; what runs alone takes one later.
     place: Option<Lease>,
 }
 
 impl Assembly {
     fn new(mapping: u64, place: Option<Lease>) -> Self {
-        Self { mapping, kept: Vec::new(), bytes: 0, hops: 0, alone: place.is_none(), refills: 0, place }
+        Self { mapping, kept: Vec::new(), bytes: 0, hops: 0, alone: place.is_none(), refills: 0, is_cut: false, place }
     }
 }
 
@@ -125,7 +127,8 @@ impl State {
         }
         mapping.window_ends = None;
         let (queue_id, batch_size) = (mapping.queue, mapping.row.batch_size);
-        let deliveries = self.receive_for(id, batch_size);
+        let asked = batch_size.min(fitting(BATCH_BYTES_MAX, queue.weight).max(1));
+        let deliveries = self.receive_for(id, asked);
         if deliveries.is_empty() {
             self.serve_quietly(queue_id);
             return Some(place);
@@ -134,7 +137,8 @@ impl State {
             mapping.in_flight += 1;
         }
         let (used, left) = if deliveries[0].alone { (None, Some(place)) } else { (Some(place), None) };
-        self.fetch(queue_id, deliveries, Purpose::Batch(Assembly::new(id, used)));
+        let assembly = Assembly { is_cut: asked < batch_size, ..Assembly::new(id, used) };
+        self.fetch(queue_id, deliveries, Purpose::Batch(assembly));
         self.look_again(id);
         left
     }
@@ -210,9 +214,15 @@ impl State {
             assembly.kept.push(item);
         }
         mapping.meters.held_back(refused.len() as u64, not_json);
-        let wanted = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
-        let is_short =
-            !(refused.is_empty() && stopped.is_empty()) && too_much.is_empty() && wanted > 0 && !assembly.alone;
+        let weight = &mut self.queues.entries[id].weight;
+        *weight = assembly.bytes.checked_div(assembly.kept.len() as u64).unwrap_or(*weight);
+        let missing = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
+        let wanted = missing.min(fitting(BATCH_BYTES_MAX.saturating_sub(assembly.bytes), *weight));
+        let is_short = (assembly.is_cut || !refused.is_empty() || !stopped.is_empty())
+            && too_much.is_empty()
+            && wanted > 0
+            && !assembly.alone;
+        assembly.is_cut = wanted < missing;
         assembly.refills += 1;
         self.filter_out(id, assembly.mapping, &refused);
         self.stop_chains(id, assembly.mapping, &stopped);
@@ -346,6 +356,11 @@ impl State {
         }
         self.give_back(job.queue, &job.messages.handles());
     }
+}
+
+/// How many messages of a weight have room in so many bytes.
+fn fitting(bytes: u64, weight: u64) -> u32 {
+    u32::try_from(bytes / weight.max(1)).unwrap_or(u32::MAX)
 }
 
 fn count_runs(items: &[Item]) -> usize {

@@ -59,6 +59,7 @@ pub(crate) use verbs::names_queue;
 
 use self::gather::Want;
 use self::gone::Gone;
+use self::mapping::EVENT_BYTES;
 use self::meters::QueueMeters;
 use self::receives::Poll;
 use self::redrive::Task;
@@ -146,13 +147,14 @@ pub(crate) struct Queue {
     /// Messages whose move is part of the commit under way: the log is not trimmed past them.
     moving: u64,
     wants: VecDeque<Want>,
-    /// Where reads under way begin.
-    reading: BTreeSet<u64>,
-    /// How many messages the last read brought: the next one most likely brings as many.
-    read_span: u64,
+    /// Where the read under way begins.
+    reading: Option<u64>,
     polls: VecDeque<Poll>,
     /// Mappings that read it.
     readers: Vec<u64>,
+    /// Bytes of a message's event, about: of those that went into a batch last. A batch asks for as many as fit: what is received beyond
+    /// them is read in vain and given back.
+    weight: u64,
     /// When its timer rings.
     armed: Option<u64>,
     meters: QueueMeters,
@@ -180,10 +182,10 @@ impl Queue {
             is_settled: false,
             moving: 0,
             wants: VecDeque::new(),
-            reading: BTreeSet::new(),
-            read_span: 64,
+            reading: None,
             polls: VecDeque::new(),
             readers: Vec::new(),
+            weight: EVENT_BYTES,
             armed: None,
             meters,
         }
@@ -196,12 +198,6 @@ impl Queue {
     /// The number that the next message will have which is sent.
     fn unsent(&self) -> u64 {
         self.next + self.sends_count
-    }
-
-    /// A read under way most likely brings this message.
-    fn is_being_read(&self, number: u64) -> bool {
-        let before = self.reading.range(..=number).next_back();
-        before.is_some_and(|from| number - from < self.read_span)
     }
 }
 

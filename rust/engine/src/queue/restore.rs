@@ -6,7 +6,7 @@ use forebay_core::queue::dedup::{Deduplication, Key, Row as IdRow};
 use forebay_core::queue::face::{Restored, Row, Sent};
 
 use super::gone::Gone;
-use super::mapping::QueueMapping;
+use super::mapping::{QueueMapping, EVENT_BYTES};
 use super::mapping_row::QueueMappingRow;
 use super::message::Message;
 use super::meters::MappingMeters;
@@ -148,6 +148,7 @@ impl State {
                 return Err(damaged("the end of a queue's log"));
             }
             for chunk in chunks {
+                self.queues.entries[id].weight = (chunk.body().len() / chunk.len().max(1)) as u64 + EVENT_BYTES;
                 for number in chunk.first().max(at)..chunk.end() {
                     if !self.queues.entries[id].gone.is(number) {
                         self.restore_message(id, number, &chunk.record(number), before);

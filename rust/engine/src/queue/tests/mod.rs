@@ -4,6 +4,7 @@ mod deleting;
 mod leaving;
 mod looking;
 mod moving;
+mod reading;
 mod redriving;
 mod suspects;
 
