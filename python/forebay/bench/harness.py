@@ -56,6 +56,14 @@ class Figure:
     question: str | None = None
 
 
+def curve(title: str, steps: Sequence[int], what: str, *, name: str = "us", unit: str = "µs") -> tuple[Figure, ...]:
+    """Give the figures of something that grows: one for each step."""
+    return tuple(
+        Figure(f"{name}_{step}", f"{title}, {step:,} {what}", unit, series=f"{title}, by {what}", at=step)
+        for step in steps
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A question, and the work that answers it."""

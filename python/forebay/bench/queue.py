@@ -13,7 +13,7 @@ import uvloop
 
 import forebay
 from forebay.bench import machine, questions
-from forebay.bench.harness import Figure, Scenario, Stage
+from forebay.bench.harness import Figure, Scenario, Stage, curve
 from forebay.bench.stream import MIB, RECORD, Drain, batches, part
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ BODY = RECORD.decode()
 TOGETHER = 10  # messages of one call: the most that SQS takes
 SENDERS = 64
 IN_FLIGHT = 100
+GROUPS = (1, 1_000, 1_000_000)
+RATIOS = {1_000: "some", 1_000_000: "ratio"}  # to one group
 
 
 def bodies(count: int, groups: int = 0) -> Iterator[list[str | dict[str, Any]]]:
@@ -155,12 +157,16 @@ async def fifo(stage: Stage) -> Mapping[str, float]:
 
 
 async def fifo_growth(stage: Stage) -> Mapping[str, float]:
-    """Compare the cost of a message among 1,000 and among 1,000,000 groups with that in one group."""
-    messages, many = stage.share(200_000), stage.share(1_000_000)
-    one, _ = await drained(part(stage, "one"), messages=messages, groups=1, batch_size=10)
-    some, _ = await drained(part(stage, "some"), messages=messages, groups=min(1_000, many), batch_size=10)
-    every, memory = await drained(part(stage, "every"), messages=many, handled=messages, groups=many, batch_size=10)
-    return {"some": one / some, "ratio": one / every, "memory": memory}
+    """Let messages be of more and more groups: memory of the process, cost of a message, and to one group's."""
+    values: dict[str, float] = {}
+    for count in GROUPS:
+        handled, groups = stage.share(200_000), stage.share(count)
+        rate, memory = await drained(
+            part(stage, f"g{count}"), messages=max(handled, groups), handled=handled, groups=groups, batch_size=10
+        )
+        values |= {f"mib_{count}": memory, f"us_{count}": 1e6 / rate}
+    ratios = {name: values[f"us_{count}"] / values["us_1"] for count, name in RATIOS.items()}
+    return values | ratios
 
 
 async def memory(stage: Stage) -> Mapping[str, float]:
@@ -252,9 +258,9 @@ SCENARIOS = (
         "fifo.growth-groups",
         fifo_growth,
         (
-            Figure("some", "cost of a message: 1,000 groups to 1", "times"),
-            Figure("ratio", "cost of a message: 1,000,000 groups to 1", "times"),
-            Figure("memory", "memory of the process, 1,000,000 groups waiting", "MiB"),
+            *(Figure(name, f"cost of a message: {count:,} groups to 1", "times") for count, name in RATIOS.items()),
+            *curve("cost of a message", GROUPS, "groups"),
+            *curve("memory of the process", GROUPS, "groups", name="mib", unit="MiB"),
         ),
         warm_up=0,
         seconds=18,
