@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import inspect
 import os
 import socket
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from forebay.metrics.exporter import Inside
 
 BOOT: Final = (
-    "import json, sys; given = json.loads(sys.argv.pop()); sys.path[:] = given['path']; "
+    "import gc; gc.disable(); import json, sys; given = json.loads(sys.argv.pop()); sys.path[:] = given['path']; "
     "from forebay import environment; environment.main(given)"
 )
-"""What the interpreter is started with; its argument is what `forebay.processes` made."""
+"""What the interpreter is started with; its argument is what `forebay.processes` made. The collector would look through what is
+imported several times meanwhile, and find nothing."""
 INSIDE: Final = "FOREBAY_ENVIRONMENT"
 """Set while the app is imported: it must not be started then."""
 
@@ -55,6 +57,8 @@ REHEARSED: Final = b'{"name":"value"}'
 def main(given: dict[str, Any]) -> NoReturn:
     """Serve invocations until the engine hangs up."""
     end_with_parent(given["parent"])
+    gc.freeze()
+    gc.enable()
     engine = _engine_socket()
     # The interpreter writes a line when it is whole, so that nothing is lost when the process is killed.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

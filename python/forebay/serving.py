@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay import processes
 from forebay.alias import Alias
-from forebay.destinations import JSONLines
+from forebay.destinations import JSONLines, jsonlines
 from forebay.function import Function
 from forebay.model.asynchronous import DESTINATIONS
 from forebay.model.names import LATEST
@@ -159,7 +159,9 @@ class Serving:
     def _add_destination(self, engine: Engine, name: str, target: Any) -> None:
         if isinstance(target, JSONLines) and target not in self._files:
             self._files.append(target)
-        slot = engine.function(payload.dumps({"kind": "destination", "name": name, "type": _kind_of(target)}))
+        at_once = jsonlines.AT_ONCE if isinstance(target, JSONLines) else None
+        destination = {"kind": "destination", "name": name, "type": _kind_of(target), "at_once": at_once}
+        slot = engine.function(payload.dumps(destination))
         facts = FunctionFacts(function_name=name, function_arn="", log_stream_name="", wall=self._clock.time)
         served = Served(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
         self._runner.serve(slot, self._in_tasks(served))

@@ -107,6 +107,7 @@ def test_scenarios_are_chosen_by_name_or_by_its_beginning_and_their_limits_come_
         "limits.append",
         "stream.put-many",
         "stream.put-many-four",
+        "stream.put-callers",
     ]
     for word, names in {
         "memory": ["stream.memory", "queue.memory"],

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import forebay
 
+COLLECTS = gc.isenabled()
 app = forebay.App("processes", store=os.environ["FOREBAY_TEST_STORE"])
 inbox = app.stream("inbox", shards=1)
 stuck_inbox = app.stream("stuck-inbox", shards=1)
@@ -114,6 +116,11 @@ def echo(event, context):
         "memory": context.memory_limit_in_mb,
         "remaining": context.get_remaining_time_in_millis(),
     }
+
+
+@app.function(isolation="process")
+def collector(event, context):
+    return {"at import": COLLECTS, "now": gc.isenabled(), "left alone": gc.get_freeze_count()}
 
 
 @app.function(isolation="process", provisioned_concurrency=1, environments=one)

@@ -57,6 +57,13 @@ async def test_lambdas_variables_are_set_and_say_how_the_environment_was_initial
     assert given["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
 
 
+async def test_the_collector_rests_while_forebay_is_imported_and_works_for_the_apps_own_modules(processes):
+    async with processes.app:
+        collector = await processes.collector.invoke()
+    assert (collector["at import"], collector["now"]) == (True, True)
+    assert collector["left alone"] > 10_000
+
+
 async def busy_processes(app, wanted):
     line = 'forebay_environments{function="slow",state="busy"} '
     async with asyncio.timeout(20):

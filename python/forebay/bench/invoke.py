@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import forebay
 from forebay.bench import machine
 from forebay.bench.harness import Figure, Scenario, Stage
-from forebay.bench.stream import part
+from forebay.bench.stream import CALLERS, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ ORDER = {
     "customer": "c-1048576",
     "amount": 129.95,
 }
-CALLERS = 64  # as `limits.append` has
 
 
 async def accepted(function: forebay.Function[..., Any], count: int) -> None:

@@ -20,6 +20,7 @@ RECORD = (
 )  # 200 bytes
 MIB = 1 << 20
 PUT_BATCH = 10_000
+CALLERS = 64  # as `limits.append` has
 
 
 async def put_records(stream: forebay.Stream, count: int, keys: int, batch: int = PUT_BATCH, together: int = 1) -> None:
@@ -141,6 +142,23 @@ async def put_many(stage: Stage, callers: int = 1) -> Mapping[str, float]:
 async def put_many_four(stage: Stage) -> Mapping[str, float]:
     """Put 500 records a call from four tasks at once."""
     return await put_many(stage, callers=4)
+
+
+async def put_callers(stage: Stage) -> Mapping[str, float]:
+    """Put one record a call from 64 tasks at once, as the handlers of a web server do."""
+    records = stage.share(100_000)
+    app = forebay.App("bench", store=stage.directory / "store")
+    stream = app.stream("put", shards=4)
+    left = iter(range(records))
+
+    async def call() -> None:
+        for number in left:
+            await stream.put(RECORD, f"k{number % 10_000}")
+
+    async with app:
+        with stage.meter:
+            await asyncio.gather(*[call() for _ in range(CALLERS)])
+    return {"rate": records / stage.meter.seconds}
 
 
 async def latency(stage: Stage) -> Mapping[str, float]:
@@ -294,6 +312,7 @@ SCENARIOS = (
         put_many_four,
         _rate("put_many of 500, four callers at once", limit="limits.append:rate"),
     ),
+    Scenario("stream.put-callers", put_callers, _rate("put by 64 callers", limit="limits.append:callers")),
     Scenario(
         "stream.latency",
         latency,

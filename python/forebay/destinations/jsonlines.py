@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forebay.destinations")
 
+AT_ONCE: Final = 512
+"""How many records a file is handed at once: more of them share an fsync than with other destinations."""
 _TAIL_BYTES: Final = 64 * 1024
 _MODE: Final = 0o600
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import Any, Final
 
 import orjson
@@ -20,6 +19,8 @@ _BYTES: Final = (bytes, bytearray, memoryview)  # a union would be made anew at 
 
 
 def _as_lambda(value: object) -> object:
+    from decimal import Decimal  # noqa: PLC0415  every process of a function imports this while its event waits
+
     if isinstance(value, Decimal):
         return float(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")

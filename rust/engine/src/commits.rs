@@ -275,7 +275,6 @@ impl State {
     pub(crate) fn committed(&mut self, commit: Commit, result: Result<(), StoreError>, took_ns: u64) {
         self.is_committing = false;
         self.committing_bytes = 0;
-        self.committing = Arc::default();
         self.meters.commits.increment();
         self.meters.commit_duration.record(took_ns as f64 / 1e9);
         match result {
@@ -286,6 +285,7 @@ impl State {
                 self.commit_refused(commit, &error);
             }
             Err(error) => {
+                self.committing = Arc::default();
                 self.meters.failed.increment();
                 let sends = commit.sent.into_iter().flat_map(SentCommit::into_waiters);
                 for waiter in commit.waiters.into_iter().map(|(waiter, _)| waiter).chain(sends) {
@@ -296,6 +296,7 @@ impl State {
         }
     }
 
+    /// Its rows are what the store holds by now: whatever it sets free finds them in memory.
     fn commit_durable(&mut self, commit: Commit) {
         // Rows alone still go through when the disk is full.
         self.full &= commit.appended.is_empty() && commit.accepted.is_empty() && commit.sent.is_empty();
@@ -322,14 +323,11 @@ impl State {
         commit.published.into_iter().for_each(|one| self.history.publications.note(one));
         let accepted = commit.born.into_iter().chain(commit.accepted).collect();
         self.events_durable(accepted);
-        for sent in commit.sent {
-            self.sends_durable(sent);
-        }
-        for attempt in commit.launches {
-            self.messages_received(attempt);
-        }
+        commit.sent.into_iter().for_each(|sent| self.sends_durable(sent));
+        commit.launches.into_iter().for_each(|attempt| self.messages_received(attempt));
         self.drop_slice();
         self.deliver(commit.deliveries);
+        self.committing = Arc::default();
     }
 
     /// Let the oldest chunks go while too many are in memory, and forget the places of those that are gone already.
@@ -348,6 +346,7 @@ impl State {
 
     /// The disk is full: what was only accepted is refused, what was already promised is tried again.
     fn commit_refused(&mut self, commit: Commit, error: &StoreError) {
+        self.committing = Arc::default();
         // Whoever asked for something that needs no room waits for the commit after this one; unless just that was refused.
         let is_stuck = commit.appended.is_empty() && commit.accepted.is_empty() && commit.sent.is_empty();
         for (waiter, reply) in commit.waiters.into_iter().chain(std::mem::take(&mut self.pending.waiters)) {

@@ -13,12 +13,10 @@ use crate::rows::OnItsWay;
 use crate::search::DELIVERED_WITHIN_MS;
 use crate::state::{State, Timer};
 
-/// Most deliveries of one mapping under way at once.
-const UNDER_WAY_MAX: usize = 64;
+/// Most bytes of one mapping's deliveries under way at once, from which no other begins.
+const UNDER_WAY_BYTES_MAX: usize = 16 << 20;
 /// Most keys of one mapping kept in memory; beyond, they are found again in the store.
 const KEYS_MAX: usize = 10_000;
-/// Delivered failures with rows, from which those whose rows are gone are looked for.
-const LEAVING_LOOK: usize = 4_096;
 /// First and longest delay before another try, ms.
 const BACKOFF_MS: (u64, u64) = (1_000, 300_000);
 /// Rows read at once, each may hold a batch of 6 MB, and reads of one look into the store.
@@ -42,6 +40,9 @@ struct Queue {
     later: BTreeSet<(u64, FailureKey)>,
     due: BTreeMap<FailureKey, u64>,
     under_way: BTreeMap<FailureKey, UnderWay>,
+    under_way_bytes: usize,
+    /// How many the destination takes at once that was told last.
+    at_once: usize,
     /// The store may hold more than is kept here, after this key.
     look_after: Option<Vec<u8>>,
     /// And before it.
@@ -50,9 +51,16 @@ struct Queue {
     leaving: BTreeSet<FailureKey>,
 }
 
+/// A delivery, and the records of a stream that its failure holds.
+struct UnderWay {
+    means: Meaning,
+    records: usize,
+    bytes: usize,
+}
+
 /// What the end of a delivery means.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum UnderWay {
+enum Meaning {
     /// What becomes of the row.
     Row,
     /// Nothing: the row is that of another failure by now.
@@ -64,8 +72,8 @@ enum UnderWay {
 impl Queue {
     fn add(&mut self, key: FailureKey) {
         if let Some(under_way) = self.under_way.get_mut(&key) {
-            if *under_way == UnderWay::Nothing {
-                *under_way = UnderWay::Next;
+            if under_way.means == Meaning::Nothing {
+                under_way.means = Meaning::Next;
             }
             return;
         }
@@ -92,7 +100,7 @@ impl Queue {
     fn replace(&mut self, key: FailureKey) {
         self.waiting.remove(&key);
         if let Some(under_way) = self.under_way.get_mut(&key) {
-            *under_way = UnderWay::Nothing;
+            under_way.means = Meaning::Nothing;
         }
         if let Some(due) = self.due.remove(&key) {
             self.later.remove(&(due, key));
@@ -112,6 +120,23 @@ impl Queue {
         None
     }
 
+    /// Whether another delivery may begin.
+    fn has_room(&self) -> bool {
+        let is_full = self.under_way.len() >= self.at_once || self.under_way_bytes >= UNDER_WAY_BYTES_MAX;
+        self.under_way.is_empty() || !is_full
+    }
+
+    fn begin(&mut self, key: FailureKey, records: usize, bytes: usize) {
+        self.under_way_bytes += bytes;
+        self.under_way.insert(key, UnderWay { means: Meaning::Row, records, bytes });
+    }
+
+    fn end(&mut self, key: FailureKey) -> Option<UnderWay> {
+        let ended = self.under_way.remove(&key)?;
+        self.under_way_bytes -= ended.bytes;
+        Some(ended)
+    }
+
     /// Whether it is time to look into the store: nothing is at hand, and there is room for what is found.
     fn wants_more(&self) -> bool {
         (self.look_again || self.look_after.is_some()) && self.waiting.is_empty() && self.due.len() < KEYS_MAX / 2
@@ -128,6 +153,13 @@ impl Deliveries {
     pub(crate) fn replace(&mut self, key: FailureKey) {
         if let Some(queue) = self.queues.get_mut(&key.mapping) {
             queue.replace(key);
+        }
+    }
+
+    /// The row of a failure that was told within the store is gone.
+    pub(crate) fn left(&mut self, key: FailureKey) {
+        if let Some(queue) = self.queues.get_mut(&key.mapping) {
+            queue.leaving.remove(&key);
         }
     }
 
@@ -218,10 +250,7 @@ impl State {
     }
 
     fn send_queue(&mut self, id: u64) -> Result<(), StoreError> {
-        while let Some(queue) = self.deliveries.queues.get_mut(&id) {
-            if queue.under_way.len() >= UNDER_WAY_MAX {
-                break;
-            }
+        while let Some(queue) = self.deliveries.queues.get_mut(&id).filter(|queue| queue.has_room()) {
             let Some(key) = queue.waiting.pop_first() else { break };
             let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { continue };
             let Some((row, payload)) = decode(&bytes) else { continue };
@@ -234,7 +263,8 @@ impl State {
             let Some(&slot) = self.destination_names.get(name) else { continue };
             let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
             if let Some(queue) = self.deliveries.queues.get_mut(&id) {
-                queue.under_way.insert(key, UnderWay::Row);
+                queue.at_once = self.functions[slot].at_once;
+                queue.begin(key, row.positions.len(), record.len());
             }
             let job = Job::Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
             self.ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
@@ -251,8 +281,8 @@ impl State {
             Ok(may_be_later) => {
                 self.count_delivery(key, row.positions.len(), true);
                 self.pending.begin_lazily(self.now.mono_ns);
-                if may_be_later {
-                    self.failure_leaves(key)?;
+                if let (true, Some(queue)) = (may_be_later, self.deliveries.queues.get_mut(&key.mapping)) {
+                    queue.leaving.insert(key);
                 }
                 Ok(())
             }
@@ -276,26 +306,6 @@ impl State {
         }
     }
 
-    /// A failure is delivered, but its row goes only with the message that tells of it, for which a full disk may have no room yet.
-    fn failure_leaves(&mut self, key: FailureKey) -> Result<(), StoreError> {
-        let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) else { return Ok(()) };
-        queue.leaving.insert(key);
-        if queue.leaving.len() < LEAVING_LOOK {
-            return Ok(());
-        }
-        let mut left = BTreeSet::new();
-        for key in std::mem::take(&mut queue.leaving) {
-            if self.reader.get(Table::Failure, &key.bytes())?.is_some() {
-                left.insert(key);
-            }
-        }
-        left.insert(key);
-        if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
-            queue.leaving = left;
-        }
-        Ok(())
-    }
-
     /// Count what became of a delivery.
     pub(crate) fn count_delivery(&mut self, key: FailureKey, records: usize, confirmed: bool) {
         if confirmed {
@@ -315,25 +325,21 @@ impl State {
         }
     }
 
-    /// How many records of a stream a failure holds.
-    fn records_of(&mut self, key: FailureKey) -> usize {
-        let row = self.row(Table::Failure, &key.bytes()).ok().flatten();
-        row.as_deref().and_then(decode).map_or(0, |(row, _)| row.positions.len())
-    }
-
     /// A destination confirmed, or did not. The row stays if it is that of another failure by now.
     pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
+        let mut records = 0;
         if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
-            let meaning = queue.under_way.remove(&key);
-            if meaning == Some(UnderWay::Next) {
+            let ended = queue.end(key);
+            let meaning = ended.as_ref().map(|ended| ended.means);
+            if meaning == Some(Meaning::Next) {
                 queue.waiting.insert(key);
             }
-            if matches!(meaning, Some(UnderWay::Next | UnderWay::Nothing)) {
+            if matches!(meaning, Some(Meaning::Next | Meaning::Nothing)) {
                 self.count_delivery(key, 0, confirmed);
                 return self.send_deliveries();
             }
+            records = ended.map_or(0, |ended| ended.records);
         }
-        let records = if confirmed { self.records_of(key) } else { 0 };
         self.count_delivery(key, records, confirmed);
         if confirmed {
             self.pending.remove(Table::Failure, key.bytes());

@@ -22,6 +22,9 @@ use crate::versions::{qualified, split, version_of};
 /// How long a destination may take for one record.
 const DELIVERY_TIMEOUT_MS: u64 = 60_000;
 
+/// How many records it takes at once unless it says so itself.
+const AT_ONCE: usize = 64;
+
 /// A function or destination, as it is registered.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Registration {
@@ -47,6 +50,9 @@ pub struct Registration {
     /// The environments that run it; a function without any runs in this process.
     #[serde(default)]
     pub environment: Option<Declared>,
+    /// How many records a destination takes at once.
+    #[serde(default)]
+    pub at_once: Option<usize>,
 }
 
 /// A function or a destination registered in this process.
@@ -67,6 +73,8 @@ pub(crate) struct Function {
     /// What holds now, and what was declared last: a change while it runs stays until the declaration itself changes.
     pub(crate) limits: FunctionLimits,
     pub(crate) declared_limits: FunctionLimits,
+    /// How many records a destination takes at once.
+    pub(crate) at_once: usize,
 }
 
 impl Function {
@@ -89,6 +97,7 @@ impl Function {
             place: None,
             limits: FunctionLimits::default(),
             declared_limits: FunctionLimits::default(),
+            at_once: registration.at_once.unwrap_or(AT_ONCE),
         }
     }
 
@@ -103,6 +112,7 @@ impl Function {
         self.as_event = other.as_event;
         self.isolation = other.isolation;
         self.asynchronous = other.asynchronous;
+        self.at_once = other.at_once;
     }
 }
 

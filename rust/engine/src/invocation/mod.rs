@@ -166,6 +166,14 @@ impl EventQueues {
     pub(crate) fn forget_expected(&mut self, accepted: &Accepted) {
         self.expected.remove(&(accepted.queue, accepted.key));
     }
+
+    /// A row that was to go with a message is gone.
+    pub(crate) fn left(&mut self, row: &[u8]) {
+        let (Some(id), Some(key)) = (row.first_chunk(), row::parse_key(row)) else { return };
+        if let Some(events) = self.queues.get_mut(&u64::from_be_bytes(*id)) {
+            events.leaving.remove(&key);
+        }
+    }
 }
 
 impl State {

@@ -13,8 +13,6 @@ use crate::state::{State, Timer};
 /// Rows that are read at once; and how many bytes of them may be read for one look into the store.
 const ROWS: usize = 64;
 const FOUND_MAX: usize = 1_024;
-/// Ended events with rows, from which those whose rows are gone are looked for.
-const LEAVING_LOOK: usize = 4_096;
 const FOUND_BYTES_MAX: usize = 4 << 20;
 
 impl State {
@@ -216,25 +214,8 @@ impl State {
 impl State {
     /// An event has ended, but its row goes only with the message that tells of it.
     pub(super) fn event_leaves(&mut self, id: u64, key: Key) {
-        let Some(events) = self.events.queues.get_mut(&id) else { return };
-        events.leaving.insert(key);
-        if events.leaving.len() < LEAVING_LOOK {
-            return;
-        }
-        // Most of them are gone by now.
-        let mut left = std::collections::BTreeSet::new();
-        for key in std::mem::take(&mut events.leaving) {
-            match self.reader.get(Table::Event, &row_key(id, key)) {
-                Ok(None) => {}
-                Ok(Some(_)) => {
-                    left.insert(key);
-                }
-                Err(error) => return self.fail(error),
-            }
-        }
-        left.insert(key);
         if let Some(events) = self.events.queues.get_mut(&id) {
-            events.leaving = left;
+            events.leaving.insert(key);
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{json, Value};
 
-use crate::attempts::Settled;
+use crate::attempts::{Settled, Task, Token};
 use crate::error::Waiter;
 use crate::port::{Store as _, Table};
-use crate::rig::{Rig, SECOND};
+use crate::rig::{queue, Rig, SECOND};
 use crate::trace::Origin;
 
 fn function(name: &str) -> Value {
@@ -48,4 +48,77 @@ fn a_version_that_is_published_no_more_leaves_nothing_once_nothing_is_left_of_it
     let rig = rig.reopened_with(&[function("f"), function("f:1")]);
     let failed = rig.json("failed.list", &json!({"function": "f", "limit": 10}));
     assert_eq!(failed["failures"].as_array().map(Vec::len), Some(1), "{failed}");
+}
+
+fn telling(name: &str, on_success: &str) -> Value {
+    let mut function = function(name);
+    function["asynchronous"]["on_success"] = on_success.into();
+    function
+}
+
+fn accept(rig: &Rig, function: &str, payload: &[u8]) {
+    rig.engine.invoke_async(function, payload, Origin::default(), Waiter::Call(Box::new(drop)));
+}
+
+fn well(token: Token) -> Settled {
+    Settled { token, status: 0, body: None, duration_ns: 1 }
+}
+
+/// Run every event to its end; what destinations are handed meanwhile.
+fn delivering(rig: &Rig, mut settled: Vec<Settled>) -> Vec<Token> {
+    let mut handed = Vec::new();
+    loop {
+        let (works, _) = rig.engine.exchange(std::mem::take(&mut settled), 100);
+        for work in &works {
+            match work.task {
+                Task::Deliver(_) => handed.push(work.token),
+                _ => settled.push(well(work.token)),
+            }
+        }
+        if works.is_empty() {
+            return handed;
+        }
+    }
+}
+
+/// Once 4,096 were remembered each was looked for in the store, while everybody else waited for the lock.
+#[test]
+fn an_event_whose_row_goes_with_a_message_is_remembered_until_the_message_is_durable() {
+    let rig = Rig::new();
+    rig.json("queue.declare", &queue("results"));
+    let rig = rig.reopened_slowly();
+    rig.register(telling("f", "queue:results"));
+    accept(&rig, "f", b"1");
+    (0..3).for_each(|_| rig.engine.disk_done());
+    let (works, _) = rig.engine.exchange(Vec::new(), 1);
+    rig.engine.exchange(vec![well(works[0].token)], 0);
+    let leaving = || rig.engine.with(|state| state.events.queues.values().map(|one| one.leaving.len()).sum::<usize>());
+    let sent = || rig.json("queue.depth", &json!({"name": "results"}))["visible"].clone();
+    assert_eq!((leaving(), sent()), (1, json!(0)));
+    (0..3).for_each(|_| rig.engine.disk_done());
+    assert_eq!((leaving(), sent()), (0, json!(1)));
+}
+
+/// Every destination was handed 64, whatever an fsync cost it and however large they were.
+#[test]
+fn a_destination_is_handed_as_many_records_at_once_as_it_takes_up_to_16_mib() {
+    let rig = Rig::new();
+    rig.register(json!({"kind": "destination", "name": "few", "type": "object", "at_once": 3}));
+    rig.register(json!({"kind": "destination", "name": "many", "type": "object", "at_once": 512}));
+    rig.register(telling("f", "few"));
+    rig.register(telling("g", "many"));
+    (0..5).for_each(|_| accept(&rig, "f", b"1"));
+    let handed = delivering(&rig, Vec::new());
+    assert_eq!(handed.len(), 3);
+    assert_eq!(delivering(&rig, vec![well(handed[0])]).len(), 1, "one for the one that is confirmed");
+
+    (0..100).for_each(|_| accept(&rig, "g", b"1"));
+    let handed = delivering(&rig, Vec::new());
+    assert_eq!(handed.len(), 100);
+    assert_eq!(delivering(&rig, handed.into_iter().map(well).collect()).len(), 0);
+    let megabyte = format!("\"{}\"", "x".repeat(1_000_000));
+    (0..20).for_each(|_| accept(&rig, "g", megabyte.as_bytes()));
+    let handed = delivering(&rig, Vec::new());
+    assert_eq!(handed.len(), 17);
+    assert_eq!(delivering(&rig, handed.into_iter().map(well).collect()).len(), 3);
 }

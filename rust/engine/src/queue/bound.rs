@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::commits::Pending;
+use crate::failures::FailureKey;
 use crate::history::publications::{Fate, Published};
 use crate::invocation::Accepted;
 use crate::port::Table;
+use crate::state::State;
 
 /// A row to be written in the same commit as a message; `None`: to be removed.
 pub(crate) type BoundRow = (Table, Vec<u8>, Option<Vec<u8>>);
@@ -51,6 +53,22 @@ impl Bound {
         for event in &self.events {
             left.cancel(Table::Event, event.row().0);
             left.born.retain(|other| (other.queue, other.key) != (event.queue, event.key));
+        }
+    }
+}
+
+impl State {
+    /// The message is durable, and so is what was bound to it: rows that were to go with it are gone.
+    pub(super) fn bound_durable(&mut self, bound: Bound) {
+        for (table, row, _) in &bound.rows {
+            match table {
+                Table::Event => self.events.left(row),
+                Table::Failure => FailureKey::parse(row).into_iter().for_each(|key| self.deliveries.left(key)),
+                _ => {}
+            }
+        }
+        if let Some(published) = bound.published {
+            self.history.publications.note(*published);
         }
     }
 }

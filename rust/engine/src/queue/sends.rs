@@ -267,11 +267,7 @@ impl State {
             self.queues.entries[commit.queue].inbound -= u64::from(sender.is_engine());
             match sender {
                 Sender::Caller(waiter) => self.answer(waiter, Ok(ids_reply(&ids))),
-                Sender::Bound(bound) => {
-                    if let Some(published) = bound.published {
-                        self.history.publications.note(*published);
-                    }
-                }
+                Sender::Bound(bound) => self.bound_durable(bound),
                 Sender::Publisher => {}
                 Sender::Move(moved) => self.moved(&moved, (log, number)),
             }

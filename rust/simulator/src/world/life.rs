@@ -99,6 +99,7 @@ impl World {
                     asynchronous,
                     limits,
                     environment: None,
+                    at_once: None,
                 };
                 engine.register(&registration).map(drop)
             });

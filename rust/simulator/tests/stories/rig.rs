@@ -188,6 +188,7 @@ impl Rig {
             asynchronous: None,
             limits: FunctionLimits::default(),
             environment: None,
+            at_once: None,
         };
         self.engine().register(&registration).unwrap();
     }
