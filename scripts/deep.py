@@ -6,6 +6,7 @@ Usage: python scripts/deep.py                     every part, until each is whol
        python scripts/deep.py --write             only write RESULTS.md from results.jsonl
 
 Each piece that ends appends a line to tests/reliability/results.jsonl; a run that is interrupted goes on after the last of them.
+As many parts run side by side as there are cores; then, one after the other, those that need the machine for themselves.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deep_parts import PARTS, Part
@@ -27,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "tests" / "reliability" / "results.jsonl"
 PAGE = ROOT / "tests" / "reliability" / "RESULTS.md"
 LOGS = ROOT / "target" / "deep"
+WRITING = threading.Lock()
 OWN = [f":!{path.relative_to(ROOT)}" for path in (RESULTS, PAGE)]
 
 HEAD = """# Deep runs
@@ -110,9 +114,10 @@ def go_on(part: Part, wanted: int | None, first: int | None) -> bool:
         # No seed is run twice, on whatever commit, unless one is asked for.
         seed = first or 1 + sum(line["count"] for line in read() if line["part"] == part.name)
         line = run(part, count, seed)
-        with RESULTS.open("a") as results:
-            results.write(json.dumps(line) + "\n")
-        write()
+        with WRITING:
+            with RESULTS.open("a") as results:
+                results.write(json.dumps(line) + "\n")
+            write()
         if line["count"] == 0:
             print(f"{part.name}: NOT RUN, see {LOGS / part.name}.log: {shown(line['figures'])}")
             return False
@@ -123,6 +128,17 @@ def go_on(part: Part, wanted: int | None, first: int | None) -> bool:
             print(f"{part.name} FAILED, see {LOGS / part.name}.log; once more: make deep ARGS='{again}'")
             return False
     return True
+
+
+def every(parts: list[Part], wanted: int | None, first: int | None) -> bool:
+    """Run parts, those first that can share the machine; one that fails keeps no other from its run."""
+
+    def ended(part: Part) -> bool:
+        return go_on(part, wanted, first)
+
+    with ThreadPoolExecutor(os.cpu_count()) as beside:
+        passed = list(beside.map(ended, [part for part in parts if not part.alone]))
+    return all(passed + [ended(part) for part in parts if part.alone])
 
 
 def shown(figures: dict[str, float]) -> str:
@@ -180,8 +196,7 @@ def main() -> int:
         for part in chosen:
             print(f"{part.name:10} {passed(part, tested):>9,} of {part.goal:>9,} {part.unit}: {part.title}")
         return 0
-    ended = [go_on(part, asked.count, asked.seed) for part in chosen]  # one that fails keeps no other from its run
-    return 0 if all(ended) else 1
+    return 0 if every(chosen, asked.count, asked.seed) else 1
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Part:
         goal: so many of them make the part whole.
         piece: so many are run at once; an interruption loses no more than this.
         command: the words of the command.
+        alone: whether it needs the machine for itself, since it holds times or levels to bounds, or uses every core.
         variables: what the command finds in its environment; `{count}` and `{seed}` stand for this piece's.
 
     """
@@ -35,6 +36,7 @@ class Part:
     goal: int
     piece: int
     command: list[str]
+    alone: bool = field(default=False, kw_only=True)
     variables: dict[str, str] = field(default_factory=lambda: {"FOREBAY_COUNT": "{count}", "FOREBAY_SEED": "{seed}"})
 
     def words(self, count: int, seed: int) -> tuple[list[str], dict[str, str]]:
@@ -160,6 +162,7 @@ PARTS = [
         1_000_000,
         1_000_000,
         pytest("reliability/test_backlog.py"),
+        alone=True,
     ),
     Part(
         "queries",
@@ -177,6 +180,7 @@ PARTS = [
         1_200,
         [sys.executable, "-W", "ignore", "tests/reliability/soak.py", "{count}"],
         {},
+        alone=True,
     ),
     Part(
         "fuzz",
@@ -186,6 +190,7 @@ PARTS = [
         60,
         [sys.executable, "scripts/fuzz.py", "{count}", "--seed", "{seed}"],
         {},
+        alone=True,
     ),
     Part(
         "coverage",
@@ -195,5 +200,6 @@ PARTS = [
         1,
         [sys.executable, "scripts/covered.py"],
         {},
+        alone=True,
     ),
 ]

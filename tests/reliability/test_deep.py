@@ -10,6 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SAYS = "import os; print('.figures {\"done\": %s, \"wait_most\": %s}' % (os.environ['COUNT'], os.environ['SEED']))"
+# Two that meet: neither ends before the other has begun.
+MEETS = """
+import os, pathlib, time, uuid
+place = pathlib.Path(os.environ["MEETING"])
+(place / f"{uuid.uuid4()}.met").touch()
+until = time.monotonic() + 60
+while len(list(place.glob("*.met"))) < 2:
+    assert time.monotonic() < until
+    time.sleep(0.01)
+time.sleep(0.1)
+(place / f"{uuid.uuid4()}.ended").touch()
+"""
+ALONE = "import os, pathlib; assert len(list(pathlib.Path(os.environ['MEETING']).glob('*.ended'))) == 2"
 
 
 @pytest.fixture
@@ -96,6 +109,16 @@ def test_what_could_not_be_run_counts_for_nothing(deep, monkeypatch, capsys):
     assert [line["count"] for line in deep.read()] == [0] and deep.passed(flips, "c0ffee") == 0
     assert "flips: NOT RUN" in capsys.readouterr().out
     assert "| 0 flips | not run; skipped for want of a coin 1 |" in deep.PAGE.read_text()
+
+
+def test_parts_run_side_by_side_and_one_that_must_be_alone_after_them(deep, monkeypatch):
+    met = [dataclasses.replace(part(deep, MEETS), name=name, goal=1) for name in ("first", "second")]
+    alone = dataclasses.replace(part(deep, ALONE), name="alone", goal=1, alone=True)
+    monkeypatch.setattr(deep, "PARTS", [alone, *met])
+    monkeypatch.setattr(deep.os, "cpu_count", lambda: 2)
+    monkeypatch.setenv("MEETING", str(deep.LOGS.parent))
+    assert deep.every([alone, *met], None, None)
+    assert [line["part"] for line in deep.read()][2:] == ["alone"]
 
 
 def test_every_part_can_be_asked_for_by_one_name(deep):
