@@ -107,3 +107,10 @@ fn a_publication_that_nobody_takes_is_answered_on_a_full_disk() {
 fn an_app_is_not_at_rest_between_two_failures_that_are_run_again() {
     lives(27_948, 3_500, "destination");
 }
+
+/// The ledger: a record that was written down as failed was handled after its mapping was moved, and then an operator had the failure run
+/// again.
+#[test]
+fn a_failure_is_run_again_though_its_records_were_handled_since() {
+    lives(49_351, 1_000, "");
+}

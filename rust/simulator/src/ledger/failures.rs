@@ -267,12 +267,18 @@ impl Ledger {
         }
     }
 
+    /// Whether these records can only begin because an operator has their failure run again: it is written down, and they are over, even
+    /// if they were handled since, after their mapping was moved.
     pub(super) fn is_listed(&self, mapping: u64, shard: ShardId, first: u64) -> bool {
-        let is_listed = |mapping: &super::Mapping| {
+        let state = |mapping: &super::Mapping| {
             let place = self.shards.get(&shard)?.place(first)?;
-            Some(mapping.redrives && *mapping.progress.get(&shard)?.states.get(place)? == State::Listed)
+            mapping.progress.get(&shard)?.states.get(place).copied().filter(|_| mapping.redrives)
         };
-        self.mappings.get(&mapping).and_then(is_listed).unwrap_or(false)
+        match self.mappings.get(&mapping).and_then(state) {
+            Some(State::Listed) => true,
+            Some(state) => state.is_over() && self.failures.contains_key(&row_key(mapping, shard, first)),
+            None => false,
+        }
     }
 
     pub(super) fn begin_redrive(&mut self, key: &[u8]) -> Result<(), (Promise, String)> {
