@@ -114,3 +114,10 @@ fn an_app_is_not_at_rest_between_two_failures_that_are_run_again() {
 fn a_failure_is_run_again_though_its_records_were_handled_since() {
     lives(49_351, 1_000, "");
 }
+
+/// The ledger: the crash had taken, or left, the commit by which a redrive began an event's life anew, and its age was told by the other.
+#[test]
+fn how_old_a_redriven_event_is_the_store_tells_after_a_crash() {
+    lives(52_078, 3_062, "");
+    lives(56_101, 1_125, "delete");
+}

@@ -96,6 +96,10 @@ impl Ledger {
                 weight: stored.payload.len(),
             });
             (event.state, event.failures) = (State::Waiting, stored.failures);
+            // Whether a redrive has begun its life anew, the crash decides.
+            if self.events.redrives {
+                (event.accepted_ms, event.hops) = (stored.accepted_ms, stored.hops);
+            }
             event.dues.push(due);
             let is_twice = event.dues.len() > 1;
             if is_twice {
