@@ -121,3 +121,10 @@ fn how_old_a_redriven_event_is_the_store_tells_after_a_crash() {
     lives(52_078, 3_062, "");
     lives(56_101, 1_125, "delete");
 }
+
+/// The ledger: the store failed under a change of visibility and kept it, and its receiver, who cannot know, was taken to hold the message
+/// for as long as before.
+#[test]
+fn a_change_of_visibility_that_nobody_can_answer_for_may_have_been_made() {
+    lives(600_242, 2_625, "power stop settings delete calm purge");
+}

@@ -201,7 +201,8 @@ impl World {
         }
     }
 
-    /// A receiver changes how long it has a message; says whether it may have it so long. Until it is told so, a crash may leave less.
+    /// A receiver changes how long it has a message; says whether it may have it so long. Until it is told so, a crash may leave less, and
+    /// where nobody can say whether it was changed, the shorter time counts.
     fn change_visibility(&self, hand: &Hand, visibility_ms: u64, body: &Value) -> bool {
         let Some(engine) = &self.engine else { return false };
         let (log, number) = (hand.log, hand.number);
@@ -213,20 +214,23 @@ impl World {
             if let (Ok(_), Some((by, _))) = (&answer, before) {
                 open(&shared).keeps(log, number, (by, until_ns));
             }
-            *ear.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.is_ok());
+            *ear.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome(answer).map(drop));
         });
         engine.request("queue.change_visibility", body.to_string().as_bytes(), Waiter::Call(told));
         let answer = *heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_held = answer != Some(false);
         if let Some((by, until_before_ns)) = before {
-            let until_ns = if is_held { until_ns } else { until_before_ns };
+            let until_ns = match answer {
+                None | Some(Ok(())) => until_ns,
+                Some(Err(true)) => until_ns.min(until_before_ns),
+                Some(Err(false)) => until_before_ns,
+            };
             let mut ledger = open(&self.ledger);
             ledger.holds(log, number, (by, until_ns));
-            if answer == Some(true) {
+            if answer == Some(Ok(())) {
                 ledger.keeps(log, number, (by, until_ns));
             }
         }
-        is_held
+        matches!(answer, None | Some(Ok(())))
     }
 
     fn delete_message(&mut self, hand: &Hand, body: &Value) {
