@@ -1,7 +1,7 @@
 //! What waits for the next commit, and what a commit sets free. One commit takes everything that arrived while the one
 //! before it was on its way to the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::attempts::Attempt;
@@ -49,7 +49,7 @@ pub(crate) struct Pending {
     /// Callers to answer when the commit is durable.
     pub(crate) waiters: Vec<(Waiter, Reply)>,
     /// Failures to send when their rows are durable.
-    pub(crate) deliveries: Vec<FailureKey>,
+    pub(crate) deliveries: BTreeSet<FailureKey>,
     /// Events that somebody asked for, those that came of something else, whose rows stand in `rows`, and publications.
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) born: Vec<Accepted>,
@@ -71,7 +71,7 @@ pub(crate) struct Commit {
     rows: Arc<Rows>,
     trims: BTreeMap<ShardId, u64>,
     waiters: Vec<(Waiter, Reply)>,
-    deliveries: Vec<FailureKey>,
+    deliveries: BTreeSet<FailureKey>,
     accepted: Vec<Accepted>,
     born: Vec<Accepted>,
     published: Vec<Published>,

@@ -173,6 +173,10 @@ impl State {
     /// Failures whose rows became durable want their destination.
     pub(crate) fn deliver(&mut self, keys: impl IntoIterator<Item = FailureKey>) {
         for key in keys {
+            // The same records were given up again meanwhile: that failure is sent when it is durable, too.
+            if self.pending.deliveries.contains(&key) {
+                continue;
+            }
             let queue = self.deliveries.queues.entry(key.mapping).or_default();
             // The same records, given up again.
             queue.leaving.remove(&key);

@@ -240,7 +240,7 @@ impl State {
         self.deliveries.replace(key);
         self.pending.set(Table::Failure, key.bytes(), encode(row, packed));
         if row.destination.is_some() {
-            self.pending.deliveries.push(key);
+            self.pending.deliveries.insert(key);
         }
         self.pending.urgent = true;
     }

@@ -353,3 +353,32 @@ fn a_failure_that_takes_the_place_of_one_with_its_destination_is_not_confirmed_w
     rig.pass(10);
     assert_eq!(rows(&rig), 0);
 }
+
+/// Found by the simulator (seed 54389): a mapping was moved back while the disk wrote what it had given up, and it gave the same records up
+/// again. When the first failure was durable, the second was sent, which was not.
+#[test]
+fn a_failure_that_takes_the_place_of_one_on_its_way_to_the_disk_is_sent_when_it_is_durable() {
+    let mut rig = Rig::slow();
+    rig.register("destination", "d", 60_000);
+    rig.start(&json!({"on_failure": "d"}));
+    rig.put(&["a"]);
+    rig.disk();
+    rig.disk();
+    let batch = rig.batches().remove(0);
+    rig.end(batch.token, 1, None);
+    assert!(rig.engine().commit_begun());
+    rig.pass(5);
+    let moved = rig.ask("mapping.seek", &json!({"stream": "s", "function": "f", "position": "TRIM_HORIZON"}));
+    let again = rig.batches().remove(0);
+    rig.end(again.token, 1, None);
+    rig.disk();
+    assert!(rig.works().is_empty(), "the second failure is not durable yet");
+    rig.disk();
+    assert!(moved.heard().is_some());
+    let sent = rig.works();
+    assert_eq!(sent.len(), 1);
+    rig.end(sent[0].token, 0, None);
+    rig.pass(10);
+    rig.disk();
+    assert!(rig.failures().is_empty());
+}
