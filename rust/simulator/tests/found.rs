@@ -135,3 +135,9 @@ fn a_change_of_visibility_that_nobody_can_answer_for_may_have_been_made() {
 fn a_failure_is_sent_when_it_is_durable_itself() {
     lives(54_389, 4_000, "skip");
 }
+
+/// The ledger: the power had taken what retention did, and a mapping that was moved to the oldest record began with one that was there again.
+#[test]
+fn what_retention_dropped_is_there_again_when_the_power_has_taken_that() {
+    lives(910_379, 1_148, "clock reshard skip");
+}

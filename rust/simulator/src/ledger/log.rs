@@ -268,7 +268,8 @@ impl Ledger {
         may_lose: bool,
     ) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        shard.trimmed = shard.trimmed.max(first);
+        // The power may have taken what retention did, too.
+        shard.trimmed = if may_lose { first.max(shard.start) } else { shard.trimmed.max(first) };
         let known_end = shard.end();
         if next < known_end {
             let acknowledged = shard.acknowledged_to;
