@@ -59,6 +59,8 @@ pub(crate) struct Pending {
     /// When the oldest write that can wait began to wait, mono ns.
     lazy_since: Option<u64>,
     pub(crate) bytes: usize,
+    /// Puts in it were set apart from the commit before, since the disk was full.
+    has_waited: bool,
 }
 
 /// A commit on its way.
@@ -102,7 +104,7 @@ impl Pending {
         let (sends, published) = (std::mem::take(&mut self.sends), std::mem::take(&mut self.published));
         let urgent = !puts.is_empty() || !sends.is_empty();
         let bytes = std::mem::take(&mut self.bytes);
-        Self { shards, accepted, sends, published, waiters: puts, urgent, bytes, ..Self::default() }
+        Self { shards, accepted, sends, published, waiters: puts, urgent, bytes, has_waited: urgent, ..Self::default() }
     }
 
     pub(crate) fn set(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
@@ -213,7 +215,11 @@ impl State {
         }
         let mut pending = std::mem::take(&mut self.pending);
         if self.full {
-            self.pending = pending.set_puts_apart();
+            // A backlog that drains has something else for each commit: puts that waited for one are tried in the next, alone.
+            let has_waited = std::mem::take(&mut pending.has_waited);
+            let puts = pending.set_puts_apart();
+            let is_next = has_waited && !puts.is_empty();
+            self.pending = if is_next { std::mem::replace(&mut pending, puts) } else { puts };
         }
         let mut writes = Vec::with_capacity(pending.shards.len() + pending.rows.len() + pending.checkpoints.len());
         let mut appended = Vec::with_capacity(pending.shards.len());

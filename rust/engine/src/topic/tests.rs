@@ -1,5 +1,8 @@
 //! What an engine does with a publication, seen from inside: all of it is written or nothing is, whatever happens.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
 use serde_json::{json, Value};
 
 use super::publish::Publication;
@@ -123,6 +126,38 @@ fn a_publication_that_nobody_takes_is_answered_on_a_full_disk_whatever_else_is_w
     assert!(answer.is_ok(), "{answer:?}");
     rig.advance(SECOND);
     assert!(rig.engine.idle());
+}
+
+/// Each commit of a drain had something else in it, and what was put waited for all of them, long after there was room.
+#[test]
+fn what_is_put_on_a_full_disk_is_tried_in_the_commit_after_the_next_whatever_ends_meanwhile() {
+    let rig = with_functions(published().reopened_slowly());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let put = || {
+        let told = taken.clone();
+        let ask = Waiter::Call(Box::new(move |answer| {
+            told.fetch_add(usize::from(answer.is_ok()), Ordering::Relaxed);
+        }));
+        rig.engine.invoke_async("f", b"7", crate::trace::Origin::default(), ask);
+    };
+    (0..9).for_each(|_| put());
+    (0..3).for_each(|_| rig.engine.disk_done());
+    let (works, _) = rig.engine.exchange(Vec::new(), 9);
+    assert_eq!((works.len(), taken.load(Ordering::Relaxed)), (9, 9));
+    rig.fill_disk();
+    put();
+    rig.engine.disk_done();
+    rig.store.mend();
+    let ended = |token| Settled { token, status: 0, body: Some(b"1".to_vec()), duration_ns: 1 };
+    rig.engine.exchange(vec![ended(works[0].token)], 0);
+    put();
+    let mut commits = 0;
+    for work in &works[1..] {
+        rig.engine.exchange(vec![ended(work.token)], 0);
+        rig.engine.disk_done();
+        commits += usize::from(taken.load(Ordering::Relaxed) == 9);
+    }
+    assert_eq!(commits, 1, "a second one, or more, went before it");
 }
 
 #[test]
