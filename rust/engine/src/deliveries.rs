@@ -13,7 +13,7 @@ use crate::rows::OnItsWay;
 use crate::search::DELIVERED_WITHIN_MS;
 use crate::state::{State, Timer};
 
-/// Most bytes of one mapping's deliveries under way at once, from which no other begins.
+/// Bytes of one mapping's deliveries under way from which on no other begins.
 const UNDER_WAY_BYTES_MAX: usize = 16 << 20;
 /// Most keys of one mapping kept in memory; beyond, they are found again in the store.
 const KEYS_MAX: usize = 10_000;

@@ -14,7 +14,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// Room is given back when nothing is due for so long. A backlog that is drained commits every 5 ms: what would be moved under it to make the
 /// file shorter is about to be freed itself.
 const LULL: Duration = Duration::from_millis(20);
-/// A store that never rests so long gives back a step as often as this.
+/// A store that never rests so long gives back a step as often as this, where nothing is due for a `STEP`. While commits follow each other
+/// without such a rest it gives back nothing: what they free is written again by those behind them.
 const STEP_EVERY: Duration = Duration::from_millis(100);
 /// Less than that is too short for a step.
 const STEP: Duration = Duration::from_millis(1);

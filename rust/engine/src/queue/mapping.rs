@@ -17,7 +17,7 @@ use super::gather::{Purpose, Want};
 use super::job::QueueJob;
 use super::mapping_row::QueueMappingRow;
 use super::meters::MappingMeters;
-use super::QueueId;
+use super::{Queue, QueueId};
 use crate::attempts::{Attempt, Job, Slot};
 use crate::history::batches::About;
 use crate::mapping_row::BATCH_BYTES_MAX;
@@ -113,8 +113,11 @@ impl State {
         }
         let queue = &mut self.queues.entries[mapping.queue];
         let window_ns = mapping.row.maximum_batching_window_ms * NS_PER_MS;
+        let batch_size = mapping.row.batch_size;
+        let asked = queue.fitting(batch_size, 0).max(1);
         queue.machine.due(&now);
-        if window_ns > 0 && queue.machine.depth().visible < u64::from(mapping.row.batch_size) {
+        // As on AWS a window ends early when the batch has its size or as much as goes into an event.
+        if window_ns > 0 && queue.machine.depth().visible < u64::from(asked) {
             if !queue.machine.is_ready(&now) {
                 mapping.window_ends = None;
                 return Some(place);
@@ -126,8 +129,7 @@ impl State {
             }
         }
         mapping.window_ends = None;
-        let (queue_id, batch_size) = (mapping.queue, mapping.row.batch_size);
-        let asked = batch_size.min(fitting(BATCH_BYTES_MAX, queue.weight).max(1));
+        let queue_id = mapping.queue;
         let deliveries = self.receive_for(id, asked);
         if deliveries.is_empty() {
             self.serve_quietly(queue_id);
@@ -187,9 +189,13 @@ impl State {
         let source = self.queues.entries[id].source.clone();
         let (mut refused, mut too_much, mut stopped) = (Vec::new(), Vec::new(), Stopped::default());
         let (mut not_json, mut last, mut runs) = (0, None, count_runs(&assembly.kept));
+        let (received, mut received_bytes) = (found.len() as u64, 0);
         assembly.kept.reserve(found.len());
         for item in found {
             let number = item.delivery.handle.number;
+            let message = item.message();
+            let bytes = message.size() as u64 + EVENT_BYTES;
+            received_bytes += bytes;
             let verdict =
                 if mapping.filters.is_empty() { Verdict::Pass } else { judge(&mapping.filters, &item, &source) };
             if verdict != Verdict::Pass {
@@ -197,11 +203,10 @@ impl State {
                 refused.push(item.delivery.handle);
                 continue;
             }
-            let message = item.message();
             if stopped.stops(&message, item.delivery.handle, source.is_fifo) {
                 continue;
             }
-            let (hops, bytes) = (message.hops, message.size() as u64 + EVENT_BYTES);
+            let hops = message.hops;
             runs += usize::from(last.is_none_or(|last| last + 1 != number));
             let fits = assembly.bytes + bytes <= BATCH_BYTES_MAX && runs <= RUNS_OF_BATCH;
             if !too_much.is_empty() || !(fits || assembly.kept.is_empty()) {
@@ -214,10 +219,10 @@ impl State {
             assembly.kept.push(item);
         }
         mapping.meters.held_back(refused.len() as u64, not_json);
-        let weight = &mut self.queues.entries[id].weight;
-        *weight = assembly.bytes.checked_div(assembly.kept.len() as u64).unwrap_or(*weight);
+        let queue = &mut self.queues.entries[id];
+        queue.weight = received_bytes.checked_div(received).unwrap_or(queue.weight);
         let missing = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
-        let wanted = missing.min(fitting(BATCH_BYTES_MAX.saturating_sub(assembly.bytes), *weight));
+        let wanted = queue.fitting(missing, assembly.bytes);
         let is_short = (assembly.is_cut || !refused.is_empty() || !stopped.is_empty())
             && too_much.is_empty()
             && wanted > 0
@@ -358,9 +363,16 @@ impl State {
     }
 }
 
-/// How many messages of a weight have room in so many bytes.
-fn fitting(bytes: u64, weight: u64) -> u32 {
-    u32::try_from(bytes / weight.max(1)).unwrap_or(u32::MAX)
+impl Queue {
+    /// How many of so many messages most likely have room in a batch that has so many bytes. In a FIFO queue all are asked for: when those
+    /// before them were large, fewer would leave messages of a group behind that nobody else may have meanwhile.
+    fn fitting(&self, messages: u32, bytes: u64) -> u32 {
+        if self.row.is_fifo() {
+            return messages;
+        }
+        let fitting = BATCH_BYTES_MAX.saturating_sub(bytes) / self.weight.max(1);
+        messages.min(u32::try_from(fitting).unwrap_or(u32::MAX))
+    }
 }
 
 fn count_runs(items: &[Item]) -> usize {

@@ -152,8 +152,8 @@ pub(crate) struct Queue {
     polls: VecDeque<Poll>,
     /// Mappings that read it.
     readers: Vec<u64>,
-    /// Bytes of a message's event, about: of those that went into a batch last. A batch asks for as many as fit: what is received beyond
-    /// them is read in vain and given back.
+    /// Bytes of a message's event, about: the mean of those that were received for a batch last, whether a filter let them through or not.
+    /// A batch asks for as many as fit: what is received beyond them is read in vain and given back.
     weight: u64,
     /// When its timer rings.
     armed: Option<u64>,

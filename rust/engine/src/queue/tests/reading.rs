@@ -1,13 +1,13 @@
 //! What a backlog's batches read and receive: everything once.
 
-use serde_json::json;
+use serde_json::{json, Value};
 
 use crate::orders::{Order, MESSAGES_BYTES};
 use crate::port::Store as _;
 use crate::rig::{Rig, SECOND};
 
 /// A rig over a backlog in chunks of so many messages, opened anew, and a mapping in front of it.
-fn drained(bodies: impl Iterator<Item = String>, together: usize, batch_size: u32) -> Rig {
+fn drained(bodies: impl Iterator<Item = String>, together: usize, batch_size: u32, fields: &Value) -> Rig {
     let rig = Rig::new();
     rig.declare("q");
     let bodies: Vec<String> = bodies.collect();
@@ -16,10 +16,11 @@ fn drained(bodies: impl Iterator<Item = String>, together: usize, batch_size: u3
     }
     let rig = rig.reopened_slowly();
     rig.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
-    let row = json!({
+    let mut row = json!({
         "queue": "q", "function": "f", "batch_size": batch_size, "report_batch_item_failures": false, "filters": [],
         "maximum_batching_window_ms": if batch_size > 10 { 1_000 } else { 0 }, "strict_lambda": false, "enabled": true,
     });
+    fields.as_object().unwrap().iter().for_each(|(name, value)| row[name] = value.clone());
     let _until_durable = rig.ask("mapping.declare", &row);
     rig
 }
@@ -28,7 +29,7 @@ fn drained(bodies: impl Iterator<Item = String>, together: usize, batch_size: u3
 #[test]
 fn a_backlog_is_read_once() {
     let total = 4_000;
-    let rig = drained((0..total).map(|_| "x".repeat(600)), 10, 10);
+    let rig = drained((0..total).map(|_| "x".repeat(600)), 10, 10, &json!({}));
     let log = rig.engine.with(|state| state.queues.entries[state.queue_id("q").unwrap()].log());
     let mut reader = rig.store.reader().unwrap();
     let bytes = |from: u64, most: usize| -> usize {
@@ -52,22 +53,78 @@ fn a_backlog_is_read_once() {
     assert_eq!((handled, read), (total, backlog));
 }
 
-/// A batch of 1,000 received 1,000 messages, however large, and gave all but the first 6 MiB back: they were read again and again.
+/// A batch of 1,000 received 1,000 messages, however large, and gave all but the first 6 MiB back: they were read again and again. When
+/// it asked for fewer, it still waited for 1,000 of them or the end of its window.
 #[test]
-fn a_batch_receives_no_more_than_it_has_room_for() {
-    let total = 60;
-    let mut rig = drained((0..total).map(|n| format!("{n} {}", "x".repeat(500_000))), 2, 40);
+fn a_batch_receives_no_more_than_it_has_room_for_and_waits_for_no_more() {
+    let total = 62;
+    let mut rig = drained((0..total).map(|n| format!("{n} {}", "x".repeat(500_000))), 2, 40, &json!({}));
     let (mut batches, mut bodies) = (Vec::new(), Vec::new());
-    for _ in 0..60 {
+    let mut work = |rig: &Rig, batches: &mut Vec<usize>| {
+        for _ in 0..60 {
+            rig.engine.disk_done();
+            for (token, messages) in rig.take() {
+                batches.push(messages.len());
+                bodies.extend(messages.into_iter().map(|(body, _)| body.split_once(' ').unwrap().0.to_owned()));
+                rig.settle(token, 0);
+            }
+        }
+    };
+    work(&rig, &mut batches);
+    assert_eq!(batches, [12; 5], "6 MiB each, at once");
+    rig.advance(SECOND);
+    work(&rig, &mut batches);
+    assert_eq!(batches, [12, 12, 12, 12, 12, 2], "what fills no batch has waited out the window");
+    assert_eq!(bodies, (0..total).map(|n| n.to_string()).collect::<Vec<_>>(), "in their order: none was given back");
+}
+
+/// Of a thousand small messages a filter let the ten large ones through. Their weight alone was held for that of all: each receive asked
+/// for six messages, and nearly each of the large ones was handed over by itself.
+#[test]
+fn a_batch_asks_for_as_many_as_fit_by_the_weight_of_those_too_that_a_filter_refuses() {
+    let body = |n: usize| json!({"pass": n % 100 == 99, "pad": "x".repeat(if n % 100 == 99 { 900_000 } else { 10 })});
+    // One batch at a time: what one gives back is not in the others.
+    let fields = json!({"filters": [r#"{"body": {"pass": [true]}}"#], "maximum_concurrency": 1});
+    let mut rig = drained((0..4_000).map(|n| body(n).to_string()), 10, 1_000, &fields);
+    let mut batches = Vec::new();
+    for _ in 0..200 {
         rig.engine.disk_done();
-        // What no longer fills a batch waits out the window.
         rig.advance(SECOND);
         for (token, messages) in rig.take() {
             batches.push(messages.len());
-            bodies.extend(messages.into_iter().map(|(body, _)| body.split_once(' ').unwrap().0.to_owned()));
             rig.settle(token, 0);
         }
     }
-    assert_eq!(batches, [12; 5], "6 MiB each");
-    assert_eq!(bodies, (0..total).map(|n| n.to_string()).collect::<Vec<_>>(), "in their order: none was given back");
+    assert_eq!(batches.iter().sum::<usize>(), 40);
+    assert!(batches.len() <= 8, "six have room in a batch: {batches:?}");
+}
+
+/// After large messages it asked for six of a group, which was held from then on, and filled the batch up with messages of others.
+#[test]
+fn a_batch_of_a_fifo_queue_has_as_many_as_possible_of_one_group_whatever_those_before_them_weighed() {
+    let mut rig = Rig::new();
+    rig.declare("q.fifo");
+    let large = (0..12).map(|n| ("a", format!("a{n} {}", "x".repeat(900_000))));
+    let small = (12..22).map(|n| ("a", format!("a{n} ")));
+    for (group, body) in large.chain(small).chain((0..10).map(|n| ("b", format!("b{n} ")))) {
+        let message = json!({"body": body, "group_id": group});
+        let _until_durable = rig.ask("queue.send", &json!({"name": "q.fifo", "messages": [message]}));
+        rig.advance(SECOND);
+    }
+    rig.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
+    let row = json!({
+        "queue": "q.fifo", "function": "f", "batch_size": 10, "report_batch_item_failures": false, "filters": [],
+        "maximum_batching_window_ms": 0, "maximum_concurrency": 1, "strict_lambda": false, "enabled": true,
+    });
+    let _until_durable = rig.ask("mapping.declare", &row);
+    let mut batches = Vec::new();
+    for _ in 0..20 {
+        rig.advance(SECOND);
+        for (token, messages) in rig.take() {
+            let groups: String = messages.iter().map(|(body, _)| &body[..1]).collect();
+            batches.push(groups);
+            rig.settle(token, 0);
+        }
+    }
+    assert_eq!(batches, ["aaaaaa", "bbbbbbbbbb", "aaaaaaaaaa", "aaaaaa"]);
 }
