@@ -385,26 +385,6 @@ impl State {
         self.full = true;
     }
 
-    /// Forget what a shard has accepted and cannot keep. If it was closed behind that, it ends before it.
-    fn take_back(&mut self, id: ShardId) {
-        let now = self.now;
-        let Some(shard) = self.shards[id as usize].as_mut() else { return };
-        shard.forget_pending();
-        let end = shard.durable;
-        if shard.row.closed_at.is_none_or(|closed_at| closed_at <= end) {
-            return;
-        }
-        shard.row.closed_at = Some(end);
-        let (row, pollers) = (shard.row.clone(), shard.pollers.clone());
-        self.save_shard(&row);
-        for poller in pollers {
-            if let Some(poller) = self.pollers[poller].as_mut() {
-                poller.machine.closed(end, &now);
-            }
-            self.pump(poller);
-        }
-    }
-
     /// The store takes no further write: acknowledge nothing more, and say so.
     pub(crate) fn fail(&mut self, error: StoreError) {
         if self.failed.is_some() {

@@ -12,6 +12,7 @@ use crate::error::EngineError;
 use crate::meters::StreamMeters;
 use crate::pollers::PollerId;
 use crate::port::ShardId;
+use crate::state::State;
 
 /// Most bytes of one record's data.
 pub const DATA_MAX: usize = 1_048_576;
@@ -201,6 +202,28 @@ pub(crate) fn even_ranges(shards: u32) -> Vec<(u64, u64)> {
             (low as u64, high as u64)
         })
         .collect()
+}
+
+impl State {
+    /// Forget what a shard has accepted and cannot keep. If it was closed behind that, it ends before it.
+    pub(crate) fn take_back(&mut self, id: ShardId) {
+        let now = self.now;
+        let Some(shard) = self.shards[id as usize].as_mut() else { return };
+        shard.forget_pending();
+        let end = shard.durable;
+        if shard.row.closed_at.is_none_or(|closed_at| closed_at <= end) {
+            return;
+        }
+        shard.row.closed_at = Some(end);
+        let (row, pollers) = (shard.row.clone(), shard.pollers.clone());
+        self.save_shard(&row);
+        for poller in pollers {
+            if let Some(poller) = self.pollers[poller].as_mut() {
+                poller.machine.closed(end, &now);
+            }
+            self.pump(poller);
+        }
+    }
 }
 
 #[cfg(test)]
