@@ -83,6 +83,11 @@ class Loan:
         return self._borrower.held is None
 
     @property
+    def is_dirty(self) -> bool:
+        """Whether the session is to be reset before another client gets it."""
+        return bool(self._db.dirty)
+
+    @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
         return self._borrower.is_open

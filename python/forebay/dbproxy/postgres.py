@@ -64,7 +64,16 @@ _IS_WRITER = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_tr
 class PostgresWire:
     """One PostgreSQL connection."""
 
-    __slots__ = ("in_transaction", "is_broken", "prepared_as_of", "raw", "server_id", "server_version", "socket")
+    __slots__ = (
+        "in_transaction",
+        "is_broken",
+        "is_stale",
+        "prepared_as_of",
+        "raw",
+        "server_id",
+        "server_version",
+        "socket",
+    )
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -74,6 +83,7 @@ class PostgresWire:
         self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
         self.is_broken = raw.is_closed
         self.in_transaction = raw.is_in_transaction
+        self.is_stale = False  # what was prepared may be older than the types of its parameters
         self.prepared_as_of = time.time()  # Unix time; an adapter that has them dropped writes it anew
 
     def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
@@ -119,7 +129,10 @@ class PostgresWire:
         return sql
 
     async def after_error(self) -> None:
-        """Do nothing: every answer, an error too, ends with the transaction's status."""
+        """Prepare anew what is too old. Every answer, an error too, ends with the transaction's status."""
+        if self.is_stale:
+            self.is_stale = False
+            await self.raw.reload_schema_state()
 
     async def held(self, pins: Sequence[str]) -> set[str]:
         """Ask the server which pin causes still exist."""
@@ -201,6 +214,7 @@ class PostgresDriver:
             state = error.sqlstate or ""
             if closed or state in _SHUTDOWN_STATES or state.startswith("08"):
                 return Failure(ConnectionLost(f"PostgreSQL at {where} went away: {error}"), broken=True)
+            wire.is_stale = wire.is_stale or refuses_argument(error)
             return Failure(DatabaseError(str(error), state), broken=False, read_only=state == _READ_ONLY_STATE)
         if isinstance(error, asyncpg.InternalClientError):
             return Failure(
@@ -213,6 +227,14 @@ class PostgresDriver:
     def classify(self, sql: str) -> Effect:
         """Judge a statement."""
         return classify(sql)
+
+
+def refuses_argument(error: BaseException) -> bool:
+    """Tell whether asyncpg itself refused an argument: perhaps the statement is older than its column's type.
+
+    The error is of the server's own class, but what the server sends has a severity.
+    """
+    return isinstance(error, asyncpg.DataError) and error.severity is None
 
 
 def _connect_failure(error: BaseException, where: str) -> Failure:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from forebay.dbproxy.loan import Loan
+from forebay.dbproxy.postgres import refuses_argument
 from forebay.errors import DBProxyError, InvalidParameterValue
 
 try:
@@ -240,7 +241,6 @@ class PostgresLoan:
         self._loan = loan
         self._wire: PostgresWire = loan.wire  # type: ignore[assignment]
         self._raw = self._wire.raw
-        self._use = loan.use
 
     def __getattr__(self, name: str) -> Any:
         """Give what the connection itself has; the proxy does not see what is done with it."""
@@ -252,26 +252,37 @@ class PostgresLoan:
         """The Unix time since when the connection's prepared statements and types may be held for true."""
         return self._wire.prepared_as_of
 
+    async def use(self, work: Any, *args: Any, **options: Any) -> Any:
+        """Do something over the connection."""
+        try:
+            return await self._loan.use(work, *args, **options)
+        except Exception as error:
+            if refuses_argument(error):
+                await self.reload_schema_state()
+            raise
+
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
-        """Prepare a statement; one without a name may have been prepared by an earlier client, and is kept for the next."""
+        """Prepare a statement. Without a name, in an unchanged session, an earlier client's is used and kept for the next."""
         self._loan.judge(sql)
         prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
-        return PostgresStatement(self._loan, await self._use(prepare, sql, name=name, use_cache=name is None))
+        # Under another search path, or beside temporary tables, the same text may mean another table: nothing is shared then.
+        use_cache = name is None and not self._loan.is_dirty
+        return PostgresStatement(self, await self.use(prepare, sql, name=name, use_cache=use_cache))
 
     async def execute(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run statements."""
         self._loan.judge(sql)
-        return await self._use(self._raw.execute, sql, *args, **options)
+        return await self.use(self._raw.execute, sql, *args, **options)
 
     async def executemany(self, sql: str, rows: Sequence[Any], **options: Any) -> Any:
         """Run a statement once per row of arguments."""
         self._loan.judge(sql)
-        return await self._use(self._raw.executemany, sql, rows, **options)
+        return await self.use(self._raw.executemany, sql, rows, **options)
 
     async def fetchrow(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run a statement and give its first row."""
         self._loan.judge(sql)
-        return await self._use(self._raw.fetchrow, sql, *args, **options)
+        return await self.use(self._raw.fetchrow, sql, *args, **options)
 
     def transaction(self, **options: Any) -> PostgresTransaction:
         """Make a transaction."""
@@ -285,7 +296,7 @@ class PostgresLoan:
 
     async def reload_schema_state(self) -> None:
         """Have the driver prepare its statements anew and ask again what types there are."""
-        await self._use(self._raw.reload_schema_state)
+        await self._loan.use(self._raw.reload_schema_state)
         self._wire.prepared_as_of = time.time()
 
     def is_closed(self) -> bool:
@@ -304,7 +315,7 @@ class PostgresLoan:
 class PostgresStatement:
     """A prepared statement of asyncpg that runs through the loan."""
 
-    def __init__(self, loan: Loan, statement: Any) -> None:
+    def __init__(self, loan: PostgresLoan, statement: Any) -> None:
         self._loan = loan
         self._statement = statement
 
@@ -328,7 +339,7 @@ class PostgresStatement:
 class PostgresCursor:
     """A cursor of asyncpg that is read through the loan."""
 
-    def __init__(self, loan: Loan, cursor: Any) -> None:
+    def __init__(self, loan: PostgresLoan, cursor: Any) -> None:
         self._loan = loan
         self._cursor = cursor
 
