@@ -89,11 +89,13 @@ def run(fuzzer: Path, target: str, seconds: int, seed: int) -> Found:
         with log_of(target).open("a") as log:
             log.write(said)
         inputs = re.search(r"stat::number_of_executed_units:\s*(\d+)", said)
-        found.inputs += int(inputs[1]) if inputs else 0
+        found.inputs += (ran := int(inputs[1]) if inputs else 0)
         if ended.returncode != 0:
             slow = re.search(r"Test unit written to (.*-timeout-\w+)", said)
             found.suspects |= {Path(slow[1])} if slow else set()
             found.broken = slow is None
+        elif ran == 0:  # it would be started again and again, and pass without having tried anything
+            found.broken = True
     return found
 
 

@@ -8,15 +8,26 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FUZZER = """#!{python}
-import pathlib, re, sys, time
+import os, pathlib, re, sys, time
 words = " ".join(sys.argv)
 prefix = re.search("-artifact_prefix=(.*?) ", words)
 if prefix is None:  # one input alone
     took, *later = pathlib.Path("{took}").read_text().split()
     pathlib.Path("{took}").write_text(" ".join(later))
     sys.exit(print("Executed " + sys.argv[-1] + " in " + took + " ms", file=sys.stderr))
-print("stat::number_of_executed_units: 1000", file=sys.stderr)
 kind = {kinds}.get(re.search("-seed=([0-9]+)", words)[1])
+if kind == "silence":
+    sys.exit()
+print("stat::number_of_executed_units: 1000", file=sys.stderr)
+if kind == "meets":  # none of three ends before the others have begun
+    place, until = pathlib.Path("{took}").parent / "met", time.monotonic() + 60
+    place.mkdir(exist_ok=True)
+    (place / os.environ["FOREBAY_FUZZ_TARGET"]).touch()
+    while len(list(place.iterdir())) < 3:
+        time.sleep(0.01)
+        if time.monotonic() > until:
+            sys.exit("the others never began")
+    sys.exit()
 if kind is None:
     sys.exit(time.sleep(int(re.search("-max_total_time=([0-9]+)", words)[1])))
 path = prefix[1] + kind + "-c0ffee"
@@ -42,8 +53,9 @@ def fuzzer(tmp_path, kinds, took=""):
     return path
 
 
-def test_targets_that_find_nothing_run_side_by_side_and_are_told_in_their_order(fuzz, tmp_path, capsys):
-    assert fuzz.fuzz(fuzzer(tmp_path, {}), ["rows", "json", "chunks"], 1, 7)
+def test_targets_that_find_nothing_run_side_by_side_and_are_told_in_their_order(fuzz, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(fuzz.os, "cpu_count", lambda: 3)
+    assert fuzz.fuzz(fuzzer(tmp_path, {"7": "meets"}), ["rows", "json", "chunks"], 1, 7)
     told = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "inputs in" in line]
     assert told == ["rows", "json", "chunks"]
     assert "1000" in (tmp_path / "logs" / "json.log").read_text()
@@ -67,3 +79,9 @@ def test_a_crash_ends_its_target_at_once(fuzz, tmp_path, capsys):
     assert not fuzz.fuzz(fuzzer(tmp_path, {"7": "crash"}), ["rows"], 60, 7)
     assert "rows: 1,000 inputs in 60 s: BROKEN" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "broken").iterdir()] == ["rows-crash-c0ffee"]
+
+
+def test_a_fuzzer_that_tries_nothing_is_broken(fuzz, tmp_path, capsys):
+    """It was started again without pause until its time was over, and had passed."""
+    assert not fuzz.fuzz(fuzzer(tmp_path, {"7": "silence"}), ["rows"], 60, 7)
+    assert "rows: 0 inputs in 60 s: BROKEN" in capsys.readouterr().out

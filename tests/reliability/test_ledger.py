@@ -134,6 +134,21 @@ async def test_an_app_is_held_to_how_often_it_may_try(tmp_path, asked):
     assert check(facts, attempts=asked).violations == [*too_often, *dropped]
 
 
+async def test_what_a_handler_says_has_failed_may_run_again(tmp_path):
+    """A partial batch response returns, and its retry was told as a duplicate."""
+    with Ledger(tmp_path / "ledger.db", clock=VirtualClock()) as ledger:
+        ledger.note("acknowledged", [("a", 1), ("b", 1)])
+        with ledger.handling([("a", 1), ("b", 1)]) as failed:
+            failed.add(("b", 1))
+        assert ledger.behind() == {("b", 1)}
+        with ledger.handling([("b", 1)]):
+            pass
+        assert check(ledger.facts()).violations == []
+        with ledger.handling([("a", 1)]):
+            pass
+        assert check(ledger.facts()).violations == ["duplicate: a 1 runs again in life 1, which had done it"]
+
+
 async def test_a_handler_is_noted_as_it_ends(tmp_path):
     with Ledger(tmp_path / "ledger.db", clock=VirtualClock()) as ledger:
         with ledger.handling([("a", 1)]):

@@ -92,16 +92,21 @@ class Ledger:
             )
 
     @contextmanager
-    def handling(self, items: Iterable[Item]) -> Iterator[None]:
-        """Note that items begin, and then that they are done, or that they failed if the handler raises or is cancelled."""
-        items = list(items)
+    def handling(self, items: Iterable[Item]) -> Iterator[set[Item]]:
+        """Note that items begin, and then that they are done, or that they failed if the handler raises or is cancelled.
+
+        A handler that reports only some of its batch as failed (`batch.fail`) adds to the set that it is given here what will
+        run again: on a stream that is the first that failed and all after it, on a queue what failed.
+        """
+        items, failed = list(items), set[Item]()
         self.note("begun", items)
         try:
-            yield
+            yield failed
         except BaseException:
             self.note("failed", items)
             raise
-        self.note("done", items)
+        self.note("failed", [item for item in items if item in failed])
+        self.note("done", [item for item in items if item not in failed])
 
     # --- reading
 

@@ -53,7 +53,8 @@ def check(
         facts: as `Ledger.facts` gives them.
         given_up: items that have a failure record or are in a dead-letter queue.
         drained: whether everything had the time to be done; if not, nothing counts as lost.
-        timeout: seconds after which an attempt has failed although its handler went on; such an item runs again.
+        timeout: seconds after which an attempt has failed although its handler went on; such an item runs again, but
+            not before that handler has really ended: exclusion holds even then.
         attempts: how often an item may begin.
         forgotten: seconds before the end of a life within which it may forget what it did.
 
