@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use forebay_core::queue::fifo::{FifoBatcher, Taken};
 use proptest::prelude::*;
 
-use crate::cases;
+use crate::common::cases;
 
 /// What the batcher promises, in lists.
 #[derive(Default)]

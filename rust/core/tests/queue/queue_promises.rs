@@ -6,7 +6,7 @@ use forebay_core::queue::face::{Handle, Hold, Kind, Outcome, Receive, Settings};
 use forebay_core::stream::face::Backoff;
 use proptest::prelude::*;
 
-use crate::cases;
+use crate::common::cases;
 use crate::store::Store;
 
 const MOST_RECEIVES: u32 = 4;

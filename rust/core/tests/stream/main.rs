@@ -5,6 +5,9 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod reading;

@@ -7,6 +7,7 @@ use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_core::stream::face::{Backoff, Command, Condition, Event, Outcome, Record, Report, Settings};
 use proptest::prelude::*;
 
+use crate::common::cases;
 use crate::sim::{Attempt, Handler, Seen, Sim, START_MS};
 
 /// Long after everything has ended.
@@ -314,11 +315,6 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
     assert_eq!(sim.checkpoints.last(), Some(&last), "the last checkpoint says it all");
     assert!(last.ended && last.low() == log.len() as u64);
     ledger
-}
-
-/// Ordinarily so many, unless it is said otherwise.
-fn cases(ordinary: u32) -> u32 {
-    std::env::var("PROPTEST_CASES").map_or(ordinary, |cases| cases.parse().expect("PROPTEST_CASES is a number"))
 }
 
 proptest! {
