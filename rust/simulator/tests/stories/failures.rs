@@ -26,6 +26,15 @@ fn fail_one(rig: &Rig) -> Work {
     rig.works().remove(0)
 }
 
+/// Of an engine whose disk is slow.
+fn fail_slowly(rig: &Rig) {
+    rig.put(&["a"]);
+    rig.disk();
+    rig.disk();
+    let batch = rig.batches().remove(0);
+    rig.end(batch.token, 1, None);
+}
+
 /// The next try of a delivery was due by the wall clock, and the timer rang by the other one: a clock set back by a second left
 /// the failure waiting for ever.
 #[test]
@@ -59,13 +68,8 @@ fn a_failure_goes_to_the_destination_it_was_given_up_to() {
 #[test]
 fn a_confirmed_failure_is_not_sent_again_while_its_row_is_still_there() {
     let rig = Rig::slow();
-    rig.register("destination", "d", 60_000);
-    rig.start(&json!({"on_failure": "d"}));
-    rig.put(&["a"]);
-    rig.disk();
-    rig.disk();
-    let batch = rig.batches().remove(0);
-    rig.end(batch.token, 1, None);
+    giving_up(&rig);
+    fail_slowly(&rig);
     rig.disk();
     let delivery = rig.works().remove(0);
     rig.end(delivery.token, 0, None);
@@ -359,13 +363,8 @@ fn a_failure_that_takes_the_place_of_one_with_its_destination_is_not_confirmed_w
 #[test]
 fn a_failure_that_takes_the_place_of_one_on_its_way_to_the_disk_is_sent_when_it_is_durable() {
     let mut rig = Rig::slow();
-    rig.register("destination", "d", 60_000);
-    rig.start(&json!({"on_failure": "d"}));
-    rig.put(&["a"]);
-    rig.disk();
-    rig.disk();
-    let batch = rig.batches().remove(0);
-    rig.end(batch.token, 1, None);
+    giving_up(&rig);
+    fail_slowly(&rig);
     assert!(rig.engine().commit_begun());
     rig.pass(5);
     let moved = rig.ask("mapping.seek", &json!({"stream": "s", "function": "f", "position": "TRIM_HORIZON"}));
