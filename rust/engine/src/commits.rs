@@ -281,6 +281,9 @@ impl State {
     pub(crate) fn committed(&mut self, commit: Commit, result: Result<(), StoreError>, took_ns: u64) {
         self.is_committing = false;
         self.committing_bytes = 0;
+        if result.is_err() {
+            self.committing = Arc::default();
+        }
         self.meters.commits.increment();
         self.meters.commit_duration.record(took_ns as f64 / 1e9);
         match result {
@@ -291,7 +294,6 @@ impl State {
                 self.commit_refused(commit, &error);
             }
             Err(error) => {
-                self.committing = Arc::default();
                 self.meters.failed.increment();
                 let sends = commit.sent.into_iter().flat_map(SentCommit::into_waiters);
                 for waiter in commit.waiters.into_iter().map(|(waiter, _)| waiter).chain(sends) {
@@ -352,7 +354,6 @@ impl State {
 
     /// The disk is full: what was only accepted is refused, what was already promised is tried again.
     fn commit_refused(&mut self, commit: Commit, error: &StoreError) {
-        self.committing = Arc::default();
         // Whoever asked for something that needs no room waits for the commit after this one; unless just that was refused.
         let is_stuck = commit.appended.is_empty() && commit.accepted.is_empty() && commit.sent.is_empty();
         for (waiter, reply) in commit.waiters.into_iter().chain(std::mem::take(&mut self.pending.waiters)) {
