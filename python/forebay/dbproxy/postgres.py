@@ -84,7 +84,7 @@ class PostgresWire:
         self.is_broken = raw.is_closed
         self.in_transaction = raw.is_in_transaction
         self.is_stale = False  # what was prepared may be older than the types of its parameters
-        self.prepared_as_of = time.time()  # Unix time; an adapter that has them dropped writes it anew
+        self.prepared_as_of = time.time()  # Unix time
 
     def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows (``asyncpg.Record``)."""
@@ -131,8 +131,12 @@ class PostgresWire:
     async def after_error(self) -> None:
         """Prepare anew what is too old. Every answer, an error too, ends with the transaction's status."""
         if self.is_stale:
-            self.is_stale = False
-            await self.raw.reload_schema_state()
+            await self.prepare_anew()
+
+    async def prepare_anew(self) -> None:
+        """Drop what was prepared, and what is known of types."""
+        await self.raw.reload_schema_state()
+        self.is_stale, self.prepared_as_of = False, time.time()
 
     async def held(self, pins: Sequence[str]) -> set[str]:
         """Ask the server which pin causes still exist."""

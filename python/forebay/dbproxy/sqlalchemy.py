@@ -6,7 +6,6 @@ its commit, rollback or close. Nothing is set on a driver's connection that the 
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -296,8 +295,7 @@ class PostgresLoan:
 
     async def reload_schema_state(self) -> None:
         """Have the driver prepare its statements anew and ask again what types there are."""
-        await self._loan.use(self._raw.reload_schema_state)
-        self._wire.prepared_as_of = time.time()
+        await self._loan.use(self._wire.prepare_anew)
 
     def is_closed(self) -> bool:
         """Tell whether the connection was lost."""
