@@ -172,7 +172,8 @@ class Queue(Declared[QueueSettings]):
             message: the message, or its receipt handle.
 
         Raises:
-            InvalidParameterValue: the receipt is not that of the last receive any more.
+            InvalidParameterValue: the receipt is not that of the last receive any more, or the message is on its way to the
+                dead-letter queue.
 
         """
         await self._caller.ask("queue.delete_message", **self._held(message))

@@ -141,3 +141,20 @@ fn a_failure_is_sent_when_it_is_durable_itself() {
 fn what_retention_dropped_is_there_again_when_the_power_has_taken_that() {
     lives(910_379, 1_148, "clock reshard skip");
 }
+
+/// The engine: a message was deleted while it moved to the dead letters, which a full disk refused: the deletion was answered, and the
+/// message came again.
+#[test]
+fn a_dead_letter_on_its_way_takes_no_deletion() {
+    lives(26_064, 2_625, "");
+}
+
+/// The ledger: a mapping was moved back and gave the same records up again in the same millisecond, and the failure was taken for the first.
+#[test]
+fn records_that_are_given_up_twice_in_a_millisecond_fail_twice() {
+    lives(
+        25_885,
+        2_625,
+        "kill stop full broken clock reshard pause skip redrive error timeout noattempt poison killer",
+    );
+}

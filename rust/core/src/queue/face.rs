@@ -189,8 +189,8 @@ pub enum Command {
         /// For the metrics.
         reason: Removal,
     },
-    /// Move a message to the dead-letter queue: remove it here and send it there, in one commit. Where that cannot be done,
-    /// give it back by `restored`.
+    /// Move a message to the dead-letter queue: remove it here and send it there, in one commit, and say so by `redriven`.
+    /// Where that cannot be done, give it back by `restored`.
     Redrive {
         /// The message.
         number: u64,

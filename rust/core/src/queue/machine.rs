@@ -83,6 +83,8 @@ pub struct QueueMachine {
     pub(super) known: BTreeMap<u64, Known>,
     /// Visibility timeouts in progress: (end, number).
     pub(super) deadlines: BTreeSet<(u64, u64)>,
+    /// On their way to the dead letters: no longer here, but they come back where that cannot be done.
+    pub(super) leaving: BTreeSet<u64>,
     pub(super) attempts: Attempts,
     pub(super) in_flight: u64,
     pub(super) receives: u64,
@@ -104,6 +106,7 @@ impl QueueMachine {
             early: BTreeSet::new(),
             known: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             attempts: Attempts::default(),
             in_flight: 0,
             receives: 0,
@@ -127,6 +130,7 @@ impl QueueMachine {
     /// latter.
     pub fn restored(&mut self, restored: &Restored<'_>, now: &Now) {
         let Restored { sent, mut row, was_running } = *restored;
+        self.leaving.remove(&sent.number);
         if was_running {
             row.receive_count += 1;
             row.alone = true;
@@ -221,6 +225,7 @@ impl QueueMachine {
         self.ages.clear();
         self.early.clear();
         self.deadlines.clear();
+        self.leaving.clear();
         self.in_flight = 0;
         for (number, mut known) in std::mem::take(&mut self.known) {
             let Place::Held(held) = known.place else { continue };

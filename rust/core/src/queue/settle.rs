@@ -35,8 +35,11 @@ fn failed_of(batch: &[Handle], outcome: &Outcome) -> BTreeSet<u64> {
 
 impl QueueMachine {
     /// A message is done. What is gone already is no error; a receipt that is not the last one, or in a FIFO queue not in
-    /// force any more, is.
+    /// force any more, is, and so is one of a message on its way to the dead letters: it may yet come back.
     pub fn delete(&mut self, handle: Handle) -> Result<(), Refusal> {
+        if self.leaving.contains(&handle.number) {
+            return Err(Refusal::StaleReceipt);
+        }
         let Some(known) = self.known.get(&handle.number).copied() else { return Ok(()) };
         if known.receipt != handle.receipt || known.receipt == 0 {
             return Err(Refusal::StaleReceipt);
@@ -242,6 +245,11 @@ impl QueueMachine {
         true
     }
 
+    /// A message that was to move to the dead letters stands there, or is gone.
+    pub fn redriven(&mut self, number: u64) {
+        self.leaving.remove(&number);
+    }
+
     /// Move a message that has left the line to the dead-letter queue if it was received as often as it may be.
     pub(super) fn redrive_if_used_up(&mut self, pulled: Pulled) -> bool {
         let Some(most) = self.settings.maximum_receive_count else { return false };
@@ -251,6 +259,7 @@ impl QueueMachine {
         let receive_count = known.receive_count;
         self.forget(pulled.number);
         self.line.done(pulled);
+        self.leaving.insert(pulled.number);
         self.commands.push_back(Command::Redrive { number: pulled.number, receive_count });
         true
     }

@@ -91,6 +91,9 @@ impl State {
                 Content::Nowhere => {
                     let now = self.now;
                     let queue = &mut self.queues.entries[id];
+                    if want.is_burial() {
+                        queue.machine.redriven(delivery.handle.number);
+                    }
                     queue.machine.completed(&[delivery.handle], &Outcome::Success, &Backoff::NONE, &now);
                     if let Purpose::Move(moving) = &want.purpose {
                         self.move_ended(id, moving);

@@ -165,7 +165,10 @@ impl State {
         }
         let queue = &mut self.queues.entries[moved.from];
         match moved.moving {
-            Moving::Buried => queue.meters.dead_letters.increment(),
+            Moving::Buried => {
+                queue.machine.redriven(moved.item.delivery.handle.number);
+                queue.meters.dead_letters.increment();
+            }
             Moving::Redriven { .. } => {
                 queue.machine.completed(&[moved.item.delivery.handle], &Outcome::Success, &Backoff::NONE, &now);
             }
