@@ -172,7 +172,7 @@ impl Ledger {
         }
         for (key, value) in rows {
             let is_known = may_lose || self.is_of_before_move(&key, &[]);
-            self.failure_is(&key, &value, is_known);
+            self.failure_is(&key, &value, is_known, false);
         }
         Ok(())
     }

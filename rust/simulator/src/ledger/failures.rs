@@ -52,6 +52,7 @@ impl Failure {
 struct Row {
     failed_ms: u64,
     destination: Option<String>,
+    delivery_attempts: u32,
     record: Record,
     positions: Vec<u64>,
 }
@@ -119,6 +120,14 @@ impl Ledger {
     /// Whether records that these writes tell to have failed did so before their mapping was moved. What is given up after that, a
     /// checkpoint in the same commit passes; what retention took unread is gone, whenever that was.
     pub(super) fn is_of_before_move(&self, key: &[u8], writes: &[Write]) -> bool {
+        let Some((id, shard_id)) = parse_key(key) else { return false };
+        let progress = self.mappings.get(&id).and_then(|mapping| mapping.progress.get(&shard_id));
+        let Some(progress) = progress else { return false };
+        progress.sought && (progress.old_commit == Some(self.counts.commits) || !self.passes_waiting(key, writes))
+    }
+
+    /// Whether the record that this failure begins with waits, and a checkpoint among these writes passes it.
+    pub(super) fn passes_waiting(&self, key: &[u8], writes: &[Write]) -> bool {
         let (Some((id, shard_id)), Some(Ok(first))) = (parse_key(key), key.get(12..).map(TryInto::try_into)) else {
             return false;
         };
@@ -129,13 +138,12 @@ impl Ledger {
             _ => None,
         });
         let saved: Option<Checkpoint> = saved.and_then(|value| serde_json::from_slice(value).ok());
-        let is_passed = |saved| progress.passes_waiting(shard, &saved, u64::from_be_bytes(first));
-        progress.sought && (progress.old_commit == Some(self.counts.commits) || !saved.is_some_and(is_passed))
+        saved.is_some_and(|saved| progress.passes_waiting(shard, &saved, u64::from_be_bytes(first)))
     }
 
     /// A failure row is durable, or was rewritten. `was_known`: it is no news, for a power cut has taken its removal, or what it names
-    /// waits anew since the mapping was moved.
-    pub(super) fn failure_is(&mut self, key: &[u8], value: &[u8], was_known: bool) {
+    /// waits anew since the mapping was moved. `passes_waiting`: the same commit passes what waited.
+    pub(super) fn failure_is(&mut self, key: &[u8], value: &[u8], was_known: bool, passes_waiting: bool) {
         if super::events::failure_row(value).is_some() {
             return;
         }
@@ -155,7 +163,8 @@ impl Ledger {
         }
         let sent = row.destination.is_some();
         if let Some(known) = self.failures.get_mut(key).filter(|known| known.positions == positions) {
-            let is_again = known.failed_ms != row.failed_ms;
+            // Given up twice within a millisecond, they tell the same moment.
+            let is_again = known.failed_ms != row.failed_ms || (passes_waiting && row.delivery_attempts == 0);
             (known.sent, known.failed_ms) = (sent, row.failed_ms);
             if !is_again {
                 return;
