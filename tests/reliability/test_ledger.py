@@ -14,9 +14,13 @@ MS = 1_000_000
 
 
 def facts(*lines):
-    """Write facts as `life kind key number`, a millisecond apart."""
+    """Write facts as `life kind key number number ...`, a millisecond apart; what is on one line was noted together."""
     words = [line.split() for line in lines]
-    return [Fact(at, at * MS, int(life), kind, key, int(number)) for at, (life, kind, key, number) in enumerate(words)]
+    return [
+        Fact(at, at * MS, int(life), kind, key, int(number))
+        for at, (life, kind, key, *numbers) in enumerate(words)
+        for number in numbers
+    ]
 
 
 SOUND = facts(
@@ -57,14 +61,87 @@ def test_what_was_done_long_before_its_life_ended_is_not_forgotten():
         (facts("1 acknowledged a 1", "1 acknowledged a 2", "1 begun a 1", "1 begun a 2"), "exclusion"),
         (facts("1 acknowledged a 1", "1 begun a 1", "1 done a 1", "1 begun a 1"), "duplicate"),
         (facts("1 acknowledged a 1", "1 acknowledged a 2", "2 begun a 2", "2 done a 2"), "order"),
+        (facts("1 begun a 1 1", "1 done a 1 1"), "duplicate: a 1 is twice in one batch, life 1"),
+        (facts("1 begun a 2 1", "1 done a 1 2"), "order: a 1 begins after 2, life 1"),
+        (facts("1 begun a 1 2", "1 failed a 1 2", "1 begun a 2 1"), "order: a 2 begins and 1 is not done, life 1"),
+        # Of a batch that was in flight two items go on alone: nobody says that the first of them has ended.
+        (
+            facts("1 begun a 1 2", "1 done a 1", "1 begun a 3"),
+            "exclusion: a 3 begins while its key is in flight, life 1",
+        ),
+        # A life that goes on while the next one handles its key.
+        (
+            facts("1 begun a 1", "2 begun a 1", "1 done a 1"),
+            "exclusion: a 1 is done in life 1, life 2 had begun its key",
+        ),
+        (facts("1 begun a 1", "2 begun a 1", "2 done a 1", "1 failed a 1"), "exclusion: a 1 is failed in life 1"),
+        (facts("2 begun a 1", "2 done a 1", "1 begun a 2"), "exclusion: a 2 is begun in life 1"),
+        # Nobody was told that these are there, but their handler was.
+        (facts("1 begun a 2", "1 failed a 2", "1 begun a 1"), "order: a 1 begins after 2, life 1"),
+        (facts("1 begun a 2", "2 begun a 1"), "order: a 1 begins after 2, life 2"),
+        (facts("1 begun a 1", "1 failed a 1", "1 begun a 2"), "order: a 2 begins and 1 is not done, life 1"),
+        # What was forgotten runs again in order, too.
+        (
+            facts("1 begun a 1 2", "1 done a 1 2", "2 begun a 2", "2 failed a 2", "2 begun a 1"),
+            "order: a 1 begins after 2",
+        ),
+        (facts("1 begun a 1", "1 done a 1", "2 begun a 2", "3 begun a 1"), "order: a 1 begins after 2, life 3"),
+        (facts("1 begun a 1", "1 done a 1", "2 begun a 1", "2 failed a 1", "2 begun a 2"), "order: a 2 begins and 1"),
     ],
 )
 def test_each_violation_is_found_when_planted(planted, found):
     assert any(violation.startswith(found) for violation in check(planted).violations), check(planted)
 
 
+@pytest.mark.parametrize("end", [["1 failed a 1 2"], []], ids=["failed", "killed"])
+def test_order_holds_again_after_a_batch_of_both_ended(end):
+    """What had begun together was never looked at again: tried alone, in the wrong order, it was found sound."""
+    life = 1 if end else 2
+    batch = ["1 acknowledged a 1 2", "1 begun a 1 2", *end]
+    alone = [f"{life} begun a 1", f"{life} done a 1", f"{life} begun a 2", f"{life} done a 2"]
+    assert check(facts(*batch, *alone)).violations == []
+    swapped = facts(*batch, f"{life} begun a 2", f"{life} failed a 2", *alone)
+    assert check(swapped).violations == [f"order: a 2 begins and 1 is not done, life {life}"]
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        # Halves of a batch, each in order, keys side by side.
+        facts("1 begun a 1 2 3", "1 failed a 1 2 3", "1 begun a 1 2", "1 begun b 1", "1 done a 1 2", "1 begun a 3"),
+        # What was forgotten, failed when it ran again, and is tried once more.
+        facts("1 begun a 1 2", "1 done a 1 2", "2 begun a 1 2", "2 failed a 1 2", "2 begun a 1 2", "2 done a 1 2"),
+        # The handler of a FIFO queue says that only the first has failed: what is behind it is deleted.
+        facts("1 begun a 1 2", "1 failed a 1", "1 done a 2", "1 begun a 1", "1 done a 1"),
+        # The caller is told when all is over.
+        facts("1 begun a 1 2", "1 done a 1 2", "1 acknowledged a 1 2", "1 begun a 3", "1 done a 3"),
+        # Two lives end before one does it.
+        facts("1 begun a 1 2", "2 begun a 1 2", "3 begun a 1", "3 done a 1", "3 begun a 2", "3 done a 2"),
+    ],
+)
+def test_what_a_runtime_may_do_is_no_violation(sound):
+    assert check(sound).violations == []
+
+
+def test_a_try_that_ends_after_its_timeout_is_excused_for_all_tries_that_follow():
+    """The second try that followed was told as a duplicate: how long the first took was reckoned from the second's beginning."""
+    again = ["1 begun a 1", "1 failed a 1"] * 2
+    late = facts("1 begun a 1", *["1 other x 1"] * 50, "1 done a 1", *again, "1 begun a 1", "1 done a 1")
+    assert check(late, timeout=0.05).violations == []
+    assert check(late, timeout=0.06).violations == ["duplicate: a 1 runs again in life 1, which had done it"]
+
+
+def test_only_what_a_life_that_ended_forgot_counts_as_its_duplicate():
+    """A violation of the same life and what a timeout excuses were counted as if the life had ended too early."""
+    again = facts("1 begun a 1", "1 done a 1", "1 begun a 1", "1 done a 1")
+    assert check(again).duplicates == check(again, timeout=0).duplicates == {}
+    # That it fails then and is tried again makes it no second one.
+    twice = facts("1 begun a 1", "1 done a 1", "2 begun a 1", "2 failed a 1", "2 begun a 1", "2 done a 1")
+    assert check(twice).duplicates == {1: 1}
+
+
 def test_a_retry_without_end_is_found():
-    tried = facts("1 acknowledged a 1", *["1 begun a 1", "2 begun a 1"] * 2, "2 done a 1")
+    tried = facts("1 acknowledged a 1", *[f"{life} begun a 1" for life in range(1, 5)], "4 done a 1")
     assert check(tried, attempts=4).violations == []
     assert check(tried, attempts=3).violations == ["attempts: a 1 begins for the 4. time"]
 
@@ -130,7 +207,7 @@ async def test_an_app_is_held_to_how_often_it_may_try(tmp_path, asked):
         facts = ledger.facts()
     too_often = ["attempts: a 2 begins for the 3. time"] * (3 - asked)
     assert check(facts, attempts=asked, given_up={("a", 2)}).violations == too_often
-    dropped = ["order: a 3 begins and 2 was never done, life 1", "lost: 1 acknowledged items of a, the first 2"]
+    dropped = ["order: a 3 begins and 2 is not done, life 1", "lost: 1 acknowledged items of a, the first 2"]
     assert check(facts, attempts=asked).violations == [*too_often, *dropped]
 
 
@@ -147,6 +224,15 @@ async def test_what_a_handler_says_has_failed_may_run_again(tmp_path):
         with ledger.handling([("a", 1)]):
             pass
         assert check(ledger.facts()).violations == ["duplicate: a 1 runs again in life 1, which had done it"]
+
+
+@pytest.mark.parametrize("other", [("b", "1"), "record"])
+def test_a_handler_that_names_what_it_was_not_given_has_failed(tmp_path, other):
+    """It was noted as done, and its retry was told as a duplicate."""
+    with Ledger(tmp_path / "ledger.db", clock=VirtualClock()) as ledger:
+        with pytest.raises(ValueError, match=repr(other).strip("()")), ledger.handling([("a", 1), ("b", 1)]) as failed:
+            failed.add(other)
+        assert (ledger.count("failed"), ledger.count("done")) == (2, 0)
 
 
 async def test_a_handler_is_noted_as_it_ends(tmp_path):

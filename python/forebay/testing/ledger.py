@@ -96,12 +96,18 @@ class Ledger:
         """Note that items begin, and then that they are done, or that they failed if the handler raises or is cancelled.
 
         A handler that reports only some of its batch as failed (`batch.fail`) adds to the set that it is given here what will
-        run again: on a stream that is the first that failed and all after it, on a queue what failed.
+        run again: on a stream that is the first that failed and all after it, on a queue what failed. Items of one key stand in
+        the order of the batch.
+
+        Raises:
+            ValueError: what was added is not among the items; all of them are noted as failed.
+
         """
         items, failed = list(items), set[Item]()
         self.note("begun", items)
         try:
             yield failed
+            _refuse_others(failed, items)
         except BaseException:
             self.note("failed", items)
             raise
@@ -133,3 +139,8 @@ class Ledger:
     def _ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(question, values).fetchall()
+
+
+def _refuse_others(failed: set[Item], items: list[Item]) -> None:
+    if others := failed.difference(items):
+        raise ValueError(f"these are not among the items that began: {others}")

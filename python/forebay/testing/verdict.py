@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class Verdict:
         violations: each begins with the promise that is broken: `lost`, `order`, `exclusion`, `duplicate` or `attempts`.
         acknowledged: how many items were accepted.
         done: how many different items were done.
-        duplicates: by the life that ended too early, how many items done in it ran again.
+        duplicates: by the life that ended too early, how many items done in it ran again in a later one; what a timeout
+            excuses, and what ran again in the same life, is not among them.
         oldest_duplicate: seconds from the end of such an item to the last fact of the life that forgot it, at most.
 
     """
@@ -45,9 +47,10 @@ def check(
 ) -> Verdict:
     """Hold facts to the promises.
 
-    Conservation: what was acknowledged is done or given up. Order: an item begins after those before it of its key. Exclusion:
-    one batch of a key is in flight at a time. Duplicates: what was done runs again only in a later life, and only if it was done
-    shortly before the end of its own. Attempts: no item begins more often than it may.
+    Conservation: what was acknowledged is done or given up. Order: an item begins when those before it of its key are over, or
+    after them in one batch; this holds for each try, and for what runs again after a kill. Exclusion: one batch of a key is in
+    flight at a time, and a life has ended when the next one begins its key. Duplicates: what was done runs again only in a later
+    life, and only if it was done shortly before the end of its own. Attempts: no item begins more often than it may.
 
     Args:
         facts: as `Ledger.facts` gives them.
@@ -77,98 +80,144 @@ class _Checker:
         self._given_up, self._timeout, self._attempts, self._forgotten = given_up, timeout, attempts, forgotten
         self._last_ns = {fact.life: fact.at_ns for fact in facts}
         self._acknowledged: dict[str, list[int]] = defaultdict(list)
-        # How many of a key's acknowledged items have been looked at: all before one that begins.
-        self._passed: dict[str, int] = defaultdict(int)
+        # Heaps of what is acknowledged, or has failed, and must be over before a later item of its key begins. What has begun
+        # again, is over, or was told as overtaken leaves it when it comes up.
+        self._waiting: dict[str, list[int]] = defaultdict(list)
+        self._flying: dict[str, dict[int, Fact]] = defaultdict(dict)  # of each key one batch
         self._begun: dict[Item, Fact] = {}
-        self._done: dict[Item, Fact] = {}
         self._tries: dict[Item, int] = defaultdict(int)
-        self._flying: dict[str, Fact] = {}
-        self._newest: dict[tuple[int, str], int] = {}
+        # What was done since it last began, which of it took longer than the timeout, and what was ever done.
+        self._done: dict[Item, Fact] = {}
+        self._late: set[Item] = set()
+        self._ever_done: set[Item] = set()
+        # Of each key what began last, the highest that has begun, and the latest life that began one.
+        self._newest: dict[str, Fact] = {}
+        self._highest: dict[str, int] = {}
+        self._life: dict[str, int] = {}
 
     def take(self, fact: Fact) -> None:
         """Look at the next fact."""
         if fact.kind == "acknowledged":
             self._acknowledged[fact.key].append(fact.number)
             self.verdict.acknowledged += 1
+            heappush(self._waiting[fact.key], fact.number)
         elif fact.kind == "begun":
             for check_promise in (
+                self._check_life,
                 self._check_exclusion,
                 self._check_duplicate,
                 self._check_order,
+                self._check_overtaken,
                 self._check_attempts,
             ):
                 check_promise(fact)
-            self._begun[fact.key, fact.number] = fact
-            self._check_earlier(fact)
-        elif fact.kind == "done":
-            self._flying.pop(fact.key, None)
-            self._done[fact.key, fact.number] = fact
-            self.verdict.done = len(self._done)
-        elif fact.kind == "failed":
-            self._flying.pop(fact.key, None)
+            self._begin(fact)
+        elif fact.kind in {"done", "failed"}:
+            self._check_life(fact)
+            self._end(fact)
 
     def end(self) -> None:
         """Look for what is neither done nor given up."""
+        over = self._ever_done | self._given_up
         for key, numbers in self._acknowledged.items():
-            if lost := [number for number in numbers if not self._is_over((key, number))]:
+            if lost := [number for number in numbers if (key, number) not in over]:
                 self._report(f"lost: {len(lost)} acknowledged items of {key}, the first {lost[0]}")
+
+    def _begin(self, fact: Fact) -> None:
+        item = (fact.key, fact.number)
+        self._begun[item] = self._newest[fact.key] = self._flying[fact.key][fact.number] = fact
+        self._highest[fact.key] = max(fact.number, self._highest.get(fact.key, fact.number))
+        self._life[fact.key] = max(fact.life, self._life.get(fact.key, fact.life))
+        self._done.pop(item, None)
+        self._late.discard(item)
+
+    def _end(self, fact: Fact) -> None:
+        item, flying = (fact.key, fact.number), self._flying[fact.key]
+        if fact.number in flying and flying[fact.number].life == fact.life:
+            del flying[fact.number]
+        if fact.kind == "failed":
+            heappush(self._waiting[fact.key], fact.number)
+            return
+        self._done[item] = fact
+        if (fact.at_ns - self._begun.get(item, fact).at_ns) / 1e9 >= self._timeout:
+            self._late.add(item)
+        self._ever_done.add(item)
+        self.verdict.done = len(self._ever_done)
 
     def _report(self, violation: str) -> None:
         self.verdict.violations.append(violation)
 
-    def _is_over(self, item: Item) -> bool:
-        return item in self._done or item in self._given_up
-
-    def _took(self, item: Item) -> float:
-        """Give the seconds that a done item took."""
-        done = self._done[item]
-        return (done.at_ns - self._begun.get(item, done).at_ns) / 1e9
+    def _check_life(self, fact: Fact) -> None:
+        if fact.life < (latest := self._life.get(fact.key, fact.life)):
+            self._report(
+                f"exclusion: {_named(fact)} is {fact.kind} in life {fact.life}, life {latest} had begun its key"
+            )
 
     def _check_exclusion(self, fact: Fact) -> None:
-        other = self._flying.get(fact.key)
+        flying = self._flying[fact.key]
+        other = next(iter(flying.values()), fact)
+        if other.note == fact.note:
+            return
         # What another life had in flight ended with it.
-        if other is not None and other.life == fact.life and other.note != fact.note:
+        if other.life == fact.life:
             self._report(f"exclusion: {_named(fact)} begins while its key is in flight, life {fact.life}")
-        self._flying[fact.key] = fact
+        for number in flying:
+            heappush(self._waiting[fact.key], number)
+        flying.clear()
 
     def _check_duplicate(self, fact: Fact) -> None:
         item = (fact.key, fact.number)
-        if item not in self._done:
-            return
-        done = self._done[item]
-        self.verdict.duplicates[done.life] = self.verdict.duplicates.get(done.life, 0) + 1
-        if self._took(item) >= self._timeout:
+        if item in self._begun and self._begun[item].note == fact.note:
+            self._report(f"duplicate: {_named(fact)} is twice in one batch, life {fact.life}")
+        done = self._done.get(item)
+        if done is None or item in self._late:
             return
         if done.life == fact.life:
             self._report(f"duplicate: {_named(fact)} runs again in life {fact.life}, which had done it")
             return
+        self.verdict.duplicates[done.life] = self.verdict.duplicates.get(done.life, 0) + 1
         age = (self._last_ns[done.life] - done.at_ns) / 1e9
         self.verdict.oldest_duplicate = max(self.verdict.oldest_duplicate, age)
         if age > self._forgotten:
             self._report(f"duplicate: {_named(fact)} runs again, done {age:.3f} s before the end of life {done.life}")
 
     def _check_order(self, fact: Fact) -> None:
-        before = self._newest.get((fact.life, fact.key), 0)
-        item = (fact.key, before)
-        if fact.number < before and item in self._done and self._took(item) < self._timeout:
-            self._report(f"order: {_named(fact)} begins after {before}, life {fact.life}")
-        self._newest[fact.life, fact.key] = fact.number
+        item = (fact.key, fact.number)
+        if item not in self._begun and item not in self._given_up:
+            highest = self._highest.get(fact.key, fact.number)
+            if fact.number < highest:
+                self._report(f"order: {_named(fact)} begins after {highest}, life {fact.life}")
+            return
+        newest = self._newest.get(fact.key, fact)
+        if fact.number < newest.number and self._is_past(newest, fact):
+            self._report(f"order: {_named(fact)} begins after {newest.number}, life {fact.life}")
+
+    def _is_past(self, newest: Fact, fact: Fact) -> bool:
+        """Tell whether an item may not begin any more, now that a later one of its key has begun."""
+        item = (fact.key, fact.number)
+        if newest.note == fact.note:
+            return True
+        # Of a batch of both the handler may have said that only the first failed.
+        if item in self._begun and self._begun[item].note == newest.note:
+            return False
+        # A life that began the later one knew that this one was done.
+        if item in self._done and item not in self._late and self._done[item].life < newest.life:
+            return True
+        later = (newest.key, newest.number)
+        return newest.life == fact.life and later in self._done and later not in self._late
+
+    def _check_overtaken(self, fact: Fact) -> None:
+        waiting = self._waiting[fact.key]
+        while waiting and waiting[0] <= fact.number:
+            earlier = (fact.key, heappop(waiting))
+            if earlier[1] < fact.number and earlier not in self._done and earlier not in self._given_up:
+                self._report(f"order: {_named(fact)} begins and {earlier[1]} is not done, life {fact.life}")
 
     def _check_attempts(self, fact: Fact) -> None:
         self._tries[fact.key, fact.number] += 1
         tries = self._tries[fact.key, fact.number]
         if tries > self._attempts:
             self._report(f"attempts: {_named(fact)} begins for the {tries}. time")
-
-    def _check_earlier(self, fact: Fact) -> None:
-        known = self._acknowledged[fact.key]
-        while self._passed[fact.key] < len(known) and known[self._passed[fact.key]] < fact.number:
-            earlier = (fact.key, known[self._passed[fact.key]])
-            begun = self._begun.get(earlier)
-            together = begun is not None and begun.note == fact.note  # in one batch
-            if not together and not self._is_over(earlier):
-                self._report(f"order: {_named(fact)} begins and {earlier[1]} was never done, life {fact.life}")
-            self._passed[fact.key] += 1
 
 
 def _named(fact: Fact) -> str:
