@@ -100,6 +100,8 @@ impl State {
                 }
             }
         }
+        // What a damaged log has lost at its beginning is gone.
+        let low = low.max(first);
         let queue = &mut self.queues.entries[id];
         queue.id_rows = id_rows.into();
         queue.gone = Gone::restored(low, pages.into_iter());
