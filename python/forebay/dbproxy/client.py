@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from forebay.dbproxy.driver import Result
@@ -11,11 +12,25 @@ from forebay.dbproxy.transaction import Transaction
 from forebay.errors import ClientClosed, InvalidParameterValue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable
     from types import TracebackType
 
     from forebay.dbproxy.borrower import Borrower
     from forebay.dbproxy.proxy import DBProxy
+
+
+def _checked(args: Any) -> Any:
+    """Give a statement's arguments back if they can be some: what a driver cannot unpack looks like a lost connection.
+
+    Raises:
+        InvalidParameterValue: they cannot be taken one by one.
+
+    """
+    if not isinstance(args, (tuple, list, dict, Iterable)):
+        raise InvalidParameterValue(
+            f"the arguments of a statement must be a sequence, not {type(args).__name__}: a single one is written [one]"
+        )
+    return args
 
 
 class Client:
@@ -68,19 +83,19 @@ class Client:
 
     def fetch_all(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows."""
-        return (self._borrower or self._not_open()).run("fetch_all", sql, args, timeout)
+        return (self._borrower or self._not_open()).run("fetch_all", sql, _checked(args), timeout)
 
     def fetch_one(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
-        return (self._borrower or self._not_open()).run("fetch_one", sql, args, timeout)
+        return (self._borrower or self._not_open()).run("fetch_one", sql, _checked(args), timeout)
 
     def fetch_value(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
-        return (self._borrower or self._not_open()).run("fetch_value", sql, args, timeout)
+        return (self._borrower or self._not_open()).run("fetch_value", sql, _checked(args), timeout)
 
     def execute(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Result]:
         """Run a statement for its effect."""
-        return (self._borrower or self._not_open()).run("execute", sql, args, timeout)
+        return (self._borrower or self._not_open()).run("execute", sql, _checked(args), timeout)
 
     async def executemany(
         self,
@@ -90,6 +105,11 @@ class Client:
         timeout: float | None = None,  # noqa: ASYNC109 - a driver's own parameter, honoured by cancelling at the server
     ) -> Result:
         """Run a statement once per row of arguments. PostgreSQL: all of them or none, and no count."""
+        _checked(rows)
+        for row in (
+            rows if isinstance(rows, Sequence) else ()
+        ):  # what can be walked through once only is left to the driver
+            _checked(row)
         if not rows:
             return Result()
         result: Result = await (self._borrower or self._not_open()).run("execute_many", sql, rows, timeout)
@@ -110,6 +130,7 @@ class Client:
         """
         if prefetch < 1:
             raise InvalidParameterValue(f"prefetch={prefetch!r}: must be at least 1 row")
+        _checked(args)
         borrower = self._borrower or self._not_open()
         own = borrower.engine == "postgresql" and not self.in_transaction
         if own:
