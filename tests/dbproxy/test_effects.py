@@ -23,7 +23,8 @@ def told(effect):
     found = {name: list(getattr(effect, name)) for name in ("pins", "unpins", "unsets")}
     found["sets"] = [list(pair) for pair in effect.sets]
     found |= {
-        name: getattr(effect, name) for name in ("transaction", "savepoint", "reads_session", "repeatable", "ruins")
+        name: getattr(effect, name)
+        for name in ("transaction", "savepoint", "reads_session", "repeatable", "ruins", "local")
     }
     found["dirty"] = bool(effect.dirty)
     return {name: value for name, value in found.items() if value}

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from forebay.dbproxy.sqlalchemy import create_async_engine
-from forebay.errors import BorrowTimeout, CommitUnknown, DatabaseError, InvalidParameterValue
+from forebay.errors import BorrowTimeout, CommitUnknown, InvalidParameterValue
 
 
 class Base(DeclarativeBase):
@@ -124,96 +124,6 @@ async def test_rows_can_be_streamed_and_left(server, proxies):
         assert len(await rows.fetchmany(10)) == 10  # and the rest is never read
     async with engine.connect() as connection:
         assert await connection.scalar(sa.text("SELECT 42")) == 42
-
-
-async def test_a_statement_is_prepared_once_for_all_who_share_a_connection(postgres, proxies):
-    """Each loan prepared its statements anew, and closed them at the next: five round trips where three do."""
-    engine = create_async_engine(proxies(postgres, maximum_connections=1))
-    prepared = sa.text("SELECT name, prepare_time FROM pg_prepared_statements WHERE statement LIKE '%AS number'")
-    found = []
-    for number in range(3):
-        async with engine.connect() as connection:
-            asked = sa.select(sa.literal(number).label("number"))
-            assert await connection.scalar(asked) == number
-            found.append((await connection.execute(prepared)).all())
-    assert [len(rows) for rows in found] == [1, 1, 1]
-    assert found[0] == found[2]
-
-
-async def test_a_statement_that_went_stale_is_prepared_anew_on_every_connection(postgres, proxies):
-    """A table was altered by somebody else: one is told, and then no connection uses what it had prepared before."""
-    engine = create_async_engine(proxies(postgres, maximum_connections=2))
-    postgres.sql("CREATE TABLE aging (a INT); INSERT INTO aging VALUES (1); GRANT ALL ON aging TO app")
-    asked = sa.text("SELECT a FROM aging")
-    async with engine.connect() as one, engine.connect() as two:
-        assert [await one.scalar(asked), await two.scalar(asked)] == [1, 1]
-    postgres.sql("ALTER TABLE aging ALTER a TYPE TEXT")
-    async with engine.connect() as one:
-        with pytest.raises(sa.exc.NotSupportedError, match="cached statement plan is invalid"):
-            await one.scalar(asked)
-    async with engine.connect() as one, engine.connect() as two:
-        assert [await one.scalar(asked), await two.scalar(asked)] == ["1", "1"]
-    async with engine.connect() as one, engine.connect() as two:
-        assert [await one.scalar(asked), await two.scalar(asked)] == ["1", "1"]
-    postgres.sql("DROP TABLE aging")
-
-
-TENANT, TEMPORARY = "SET search_path TO tenant_{}", "CREATE TEMP TABLE staging AS SELECT '1'::{} AS a"
-SESSIONS = [(TEMPORARY, TEMPORARY), (TENANT, TENANT), (TENANT, ""), ("", TENANT), ("", TEMPORARY)]
-
-
-@pytest.mark.parametrize("changes", SESSIONS)
-async def test_a_statement_that_means_another_table_in_the_next_session_is_prepared_anew(changes, postgres, proxies):
-    """Nobody had changed a schema, and it was "cached statement plan is invalid", with the transaction aborted."""
-    for schema, kind in (("public", "float"), ("tenant_int", "int"), ("tenant_text", "text")):
-        postgres.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}; CREATE TABLE {schema}.staging AS SELECT '1'::{kind} AS a")
-        postgres.sql(f"GRANT ALL ON SCHEMA {schema} TO app; GRANT ALL ON {schema}.staging TO app")
-    engine = create_async_engine(proxies(postgres, maximum_connections=1))
-    try:
-        for change, kind, value in zip(changes, ("int", "text"), (1, "1"), strict=True):
-            async with engine.begin() as connection:
-                if change:
-                    await connection.execute(sa.text(change.format(kind)))
-                found = await connection.scalar(sa.text("SELECT * FROM staging"))
-            assert (type(found), found) == ((type(value), value) if change else (float, 1.0))
-    finally:
-        postgres.sql("DROP SCHEMA tenant_int, tenant_text CASCADE; DROP TABLE staging")
-
-
-async def test_a_setting_does_not_take_the_statement_out_of_the_hands_of_who_uses_it(postgres, proxies):
-    """SQLAlchemy keeps what it has prepared for as long as it keeps the connection."""
-    engine = create_async_engine(proxies(postgres, maximum_connections=1))
-    for _ in range(2):
-        async with engine.begin() as connection:
-            assert await connection.scalar(sa.text("SELECT 42")) == 42
-            await connection.execute(sa.text("SET TimeZone TO 'Asia/Tokyo'"))
-            assert await connection.scalar(sa.text("SELECT 42")) == 42
-
-
-@pytest.mark.parametrize("adapter", [True, False], ids=["sqlalchemy", "client"])
-async def test_a_parameter_whose_column_was_altered_is_refused_once(adapter, postgres, proxies):
-    """asyncpg refused every argument of the new type, without asking the server, for as long as the connection lived."""
-    proxy = proxies(postgres, maximum_connections=1)
-    engine = create_async_engine(proxy)
-    postgres.sql("CREATE TABLE altered (a INT); GRANT ALL ON altered TO app")
-
-    async def insert(value):
-        if adapter:
-            async with engine.begin() as connection:
-                await connection.execute(sa.text("INSERT INTO altered VALUES (:a)"), {"a": value})
-        else:
-            async with proxy.connect() as client:
-                await client.execute("INSERT INTO altered VALUES ($1)", [value])
-
-    await insert(1)
-    postgres.sql("ALTER TABLE altered ALTER a TYPE TEXT")
-    with pytest.raises(sa.exc.DBAPIError if adapter else DatabaseError, match="invalid input for query"):
-        await insert("one")
-    await insert("two")
-    async with proxy.connect() as client:
-        assert await client.fetch_value("SELECT array_agg(a) FROM altered") == ["1", "two"]
-        assert proxy.statistics()["DatabaseConnectionsSetupSucceeded"] == 1
-    postgres.sql("DROP TABLE altered")
 
 
 async def test_a_cancelled_statement_takes_its_connection_along(server, view: View, proxies):

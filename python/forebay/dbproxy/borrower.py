@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS_MAX = 3
 ENDS = frozenset(("commit", "rollback"))
+UNDONE = Effect(transaction="rollback")
 VARIABLE_SETS = ("user variable:", "setting:")
 
 log = logging.getLogger("forebay.dbproxy")
@@ -240,6 +241,7 @@ class Borrower:
         else:
             self._counters.answered(started, started, borrowed=False)
             self.is_open = db.wire.in_transaction()
+            db.follow(PLAIN, is_open=self.is_open)
             return result
         finally:
             self.busy = False
@@ -255,8 +257,9 @@ class Borrower:
         """Lend the connection on; after a reset, when that is asked for or a transaction is open."""
         db, self.held = self.held, None
         if db is not None:
-            lend_on = db.pool.clean if reset or db.wire.in_transaction() else db.pool.give_back
-            lend_on(db)
+            is_open = db.wire.in_transaction()
+            db.follow(PLAIN, is_open=is_open)
+            (db.pool.clean if reset or is_open else db.pool.give_back)(db)
 
     def judge(self, sql: str) -> Effect:
         """Tell what a statement does to the session."""
@@ -305,6 +308,7 @@ class Borrower:
             status = result.status if isinstance(result, Result) else ""
             session.ended(committed=effect.transaction != "rollback" and status != "ROLLBACK")
         db.tracked = session.tracked
+        db.follow(effect, is_open=is_open)
 
     def _pin(self, db: DBConnection, sql: str, effect: Effect) -> None:
         pins = effect.pins
@@ -398,11 +402,7 @@ class Borrower:
             self._suspect(db.pool)
         is_open = self.is_open = db.wire.in_transaction()
         if self.engine == "postgresql":
-            if is_open:
-                self.session.began()
-            else:
-                self.session.ended(committed=False)
-                db.tracked = self.session.tracked
+            self._follow_transaction(db, UNDONE, None, is_open=is_open)
         if is_open or self.session.pins:
             self.held = db
         else:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from forebay.dbproxy.effect import Effect
     from forebay.dbproxy.secrets import Credentials
+    from forebay.dbproxy.session import Meaning
     from forebay.dbproxy.settings import Address, ProxySettings
 
 
@@ -101,6 +102,14 @@ class Wire(Protocol):
 
     async def reset(self) -> None:
         """Bring the session back to what it was when it was opened (without ``init_query``)."""
+        ...
+
+    def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
+        """Use a statement that was prepared before only where the session gives its text the same meaning."""
+        ...
+
+    def forget_changed(self) -> None:
+        """Drop what was prepared under a change of the session that has ended."""
         ...
 
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:

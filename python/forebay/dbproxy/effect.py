@@ -25,11 +25,12 @@ class Effect:
         unpins: causes that this text ends (``kind:name``), or whole kinds (``kind:``).
         sets: tracked settings as ``(key, assignment)``; the assignment is what is replayed on another connection.
         unsets: tracked keys that go back to their default; ``*`` means all.
-        transaction: ``begin``, ``commit``, ``rollback``, ``savepoint``, ``release``, ``rollback to``, ``local`` or empty.
+        transaction: ``begin``, ``commit``, ``rollback``, ``savepoint``, ``release``, ``rollback to`` or empty.
         savepoint: the savepoint's name.
         reads_session: the text asks for something the session remembers (``LAST_INSERT_ID()``, ``lastval()``).
         repeatable: a pure read: running it twice is the same as running it once.
         ruins: a reset cannot undo it (``LOAD``): the connection is closed instead.
+        local: it makes a setting that ends with the transaction.
         plain: nothing of the above: the hot path has nothing to do.
 
     """
@@ -44,6 +45,7 @@ class Effect:
     reads_session: bool = False
     repeatable: bool = False
     ruins: bool = False
+    local: bool = False
     plain: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +58,7 @@ class Effect:
             or self.transaction
             or self.reads_session
             or self.ruins
+            or self.local
         )
         object.__setattr__(self, "plain", not special)
 
@@ -81,6 +84,7 @@ def union(effects: list[Effect]) -> Effect:
         reads_session=any(e.reads_session for e in effects),
         repeatable=all(e.repeatable for e in effects),
         ruins=any(e.ruins for e in effects),
+        local=any(e.local for e in effects),
     )
 
 

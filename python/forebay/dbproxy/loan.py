@@ -83,11 +83,6 @@ class Loan:
         return self._borrower.held is None
 
     @property
-    def is_dirty(self) -> bool:
-        """Whether the session is to be reset before another client gets it."""
-        return bool(self._db.dirty)
-
-    @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
         return self._borrower.is_open
@@ -105,6 +100,9 @@ class Loan:
             if effect.dirty or effect.pins or effect.sets or effect.unsets:
                 db.dirty = db.dirty or effect.dirty or "a setting"
             db.ruined = db.ruined or effect.ruins
+            if effect.sets or effect.unsets or effect.local or effect.transaction == "rollback to":
+                db.wire.forget_changed()  # the next statement may mean something else than the last of the same text
+            db.local = db.local or effect.local
             self._must_reset = self._must_reset or bool(effect.pins)
         return effect
 

@@ -22,10 +22,11 @@ from forebay.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from forebay.dbproxy.effect import Effect
     from forebay.dbproxy.secrets import Credentials
+    from forebay.dbproxy.session import Meaning
     from forebay.dbproxy.settings import Address, ProxySettings
 
 try:
@@ -196,6 +197,12 @@ class MySQLWire:
             "SET NAMES utf8mb4" if raw.server_status & _STATUS_AUTOCOMMIT else "SET autocommit = 1, NAMES utf8mb4"
         )
         raw.server_status = raw._result.server_status  # noqa: SLF001
+
+    def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
+        """Do nothing: nothing is prepared, the arguments are in the text."""
+
+    def forget_changed(self) -> None:
+        """Do nothing."""
 
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
         """Replay tracked settings: one SET for all that can share it."""

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from forebay.dbproxy.farewell import say_goodbye, server_is_gone
 from forebay.dbproxy.secrets import Credentials, credentials_of
-from forebay.dbproxy.session import DEFAULTS, Tracked, replay
+from forebay.dbproxy.session import DEFAULTS, Meaning, Tracked, meaning, replay
 from forebay.errors import AuthenticationFailed, DatabaseUnavailable, DBProxyError
 
 if TYPE_CHECKING:
     from forebay.dbproxy.driver import Driver, Wire
+    from forebay.dbproxy.effect import Effect
     from forebay.dbproxy.line import Line
     from forebay.dbproxy.settings import Address, ProxySettings
     from forebay.dbproxy.statistics import Counters
@@ -41,6 +42,7 @@ class DBConnection:
     Attributes:
         tracked: settings in force on it.
         dirty: why it must be reset before another client gets it; empty when it need not.
+        local: a setting is in force that ends with the transaction.
         used_by: number of the only client since the last reset; ``NOBODY``, or ``SEVERAL``.
         ruined: a reset cannot undo what happened on it.
         retired: it is closed as soon as it comes back.
@@ -52,6 +54,7 @@ class DBConnection:
         "dirty",
         "idle_since",
         "leaving",
+        "local",
         "opened_at",
         "pool",
         "retired",
@@ -68,10 +71,22 @@ class DBConnection:
         self.idle_since = now
         self.tracked: Tracked = DEFAULTS
         self.dirty = ""
+        self.local = False
         self.used_by = NOBODY
         self.ruined = False
         self.retired = False
         self.leaving = False
+        wire.share_prepared(self.meaning)
+
+    def meaning(self) -> Meaning:
+        """Tell what the meaning of a text may hang on in the session as it is now."""
+        return meaning(self.tracked, dirty=bool(self.dirty), local=self.local)
+
+    def follow(self, effect: Effect, *, is_open: bool) -> None:
+        """Take note of settings that end with the transaction, of what undoes them, and of the transaction's end."""
+        if self.local and (effect.local or effect.transaction == "rollback to" or not is_open):
+            self.wire.forget_changed()
+        self.local = is_open and (self.local or effect.local)
 
     def suits(self, client: int, want: Tracked) -> bool:
         """Tell whether a client may use it as it is, and take note that it does; ``Pool.prepare`` helps if not."""
@@ -186,7 +201,9 @@ class Pool:
                 await db.wire.execute(statement, ())
         db.tracked = DEFAULTS
         db.dirty = ""
+        db.local = False
         db.used_by = NOBODY
+        db.wire.forget_changed()
 
     def clean(self, db: DBConnection) -> None:
         """Reset a connection whose client has gone, then lend it on. Its locks must not outlive the client."""

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
     from forebay.dbproxy.effect import Effect
     from forebay.dbproxy.secrets import Credentials
+    from forebay.dbproxy.session import Meaning
     from forebay.dbproxy.settings import Address, ProxySettings
 
 try:
     import asyncpg
+
+    from forebay.dbproxy.prepared import SharedConnection
 except ImportError:
     asyncpg = None
 
@@ -67,7 +70,6 @@ class PostgresWire:
     __slots__ = (
         "in_transaction",
         "is_broken",
-        "is_stale",
         "prepared_as_of",
         "raw",
         "server_id",
@@ -83,7 +85,6 @@ class PostgresWire:
         self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
         self.is_broken = raw.is_closed
         self.in_transaction = raw.is_in_transaction
-        self.is_stale = False  # what was prepared may be older than the types of its parameters
         self.prepared_as_of = time.time()  # Unix time
 
     def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
@@ -129,14 +130,28 @@ class PostgresWire:
         return sql
 
     async def after_error(self) -> None:
-        """Prepare anew what is too old. Every answer, an error too, ends with the transaction's status."""
-        if self.is_stale:
-            await self.prepare_anew()
+        """Do nothing: every answer, an error too, ends with the transaction's status."""
 
     async def prepare_anew(self) -> None:
         """Drop what was prepared, and what is known of types."""
         await self.raw.reload_schema_state()
-        self.is_stale, self.prepared_as_of = False, time.time()
+        self.prepared_as_of = time.time()
+
+    def forget_refused(self) -> None:
+        """Drop the statement whose argument was refused, and what is known of types: they may have been altered since.
+
+        No other statement: an argument is far more often simply wrong, and the others are of use to others.
+        """
+        self.raw._stmt_cache.forget_last()  # noqa: SLF001 - it is ours
+        self.raw._drop_local_type_cache()  # noqa: SLF001 - its public `reload_schema_state` drops all statements, too
+
+    def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
+        """Use a statement that was prepared before only where the session gives its text the same meaning."""
+        self.raw._stmt_cache.meaning = meaning  # noqa: SLF001 - it is ours
+
+    def forget_changed(self) -> None:
+        """Drop what was prepared under a change of the session that has ended."""
+        self.raw._stmt_cache.forget_changed()  # noqa: SLF001 - it is ours
 
     async def held(self, pins: Sequence[str]) -> set[str]:
         """Ask the server which pin causes still exist."""
@@ -205,6 +220,7 @@ class PostgresDriver:
             timeout=settings.connect_timeout,
             statement_cache_size=CACHED_STATEMENTS_MAX,
             max_cached_statement_lifetime=0,
+            connection_class=SharedConnection,
             server_settings={"application_name": "forebay"},
         )
         return PostgresWire(raw)
@@ -218,7 +234,8 @@ class PostgresDriver:
             state = error.sqlstate or ""
             if closed or state in _SHUTDOWN_STATES or state.startswith("08"):
                 return Failure(ConnectionLost(f"PostgreSQL at {where} went away: {error}"), broken=True)
-            wire.is_stale = wire.is_stale or refuses_argument(error)
+            if refuses_argument(error):
+                wire.forget_refused()
             return Failure(DatabaseError(str(error), state), broken=False, read_only=state == _READ_ONLY_STATE)
         if isinstance(error, asyncpg.InternalClientError):
             return Failure(

@@ -47,7 +47,12 @@ _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO|NEXTVAL|SETVAL|PG_NO
 _BODY = re.compile(r"\bBEGIN\s+ATOMIC\b")
 _TEMPORARY = re.compile(r"\b(?:TEMP|TEMPORARY)\b|\bPG_TEMP\b")
 _INTO_TEMPORARY = re.compile(r"\bINTO\s+(?:LOCAL\s+|GLOBAL\s+)?(?:TEMP|TEMPORARY)\b|\bPG_TEMP\b")
-_LOCAL_CONFIG = re.compile(r"SET_CONFIG\s*\(.*,\s*TRUE\s*\)", re.DOTALL)
+_CONFIG = re.compile(r"\bSET_CONFIG\s*\((?:(?:[^()]|\([^()]*\))*,\s*(TRUE)\s*\))?")
+
+# Settings that no statement is read by, as those of an application's own (``app.tenant``) are not.
+_READ_BY_NO_STATEMENT = frozenset(
+    {"STATEMENT_TIMEOUT", "LOCK_TIMEOUT", "IDLE_IN_TRANSACTION_SESSION_TIMEOUT", "SYNCHRONOUS_COMMIT"}
+)
 
 # Functions of the server itself that leave nothing behind in the session.
 _SAFE = frozenset(POSTGRES_FUNCTIONS.split())
@@ -75,7 +80,7 @@ def _with_calls(reading: Reading, first: str) -> Effect:
     """Judge a statement by its kind, the functions it calls and the temporary things it makes."""
     text = reading.text
     names = [name.removeprefix("PG_CATALOG.") for name in reading.calls()]
-    effects = [_call(name, text) for name in names if name not in _SAFE]
+    effects = [_call(name, reading) for name in names if name not in _SAFE]
     if first and first not in _READS and first not in _STATELESS:
         effects.append(Effect(dirty=f"{first} is not a statement the proxy knows"))
     makes = first == "CREATE" and (_TEMPORARY.search(" ".join(reading.words[:5])) or "PG_TEMP" in text)
@@ -89,7 +94,7 @@ def _with_calls(reading: Reading, first: str) -> Effect:
     return READ if first in _READS and not changes else PLAIN
 
 
-def _call(name: str, text: str) -> Effect:
+def _call(name: str, reading: Reading) -> Effect:
     """Judge the call of a function that is not known to be harmless."""
     if name.startswith("PG_ADVISORY_UNLOCK"):
         return Effect(unpins=("advisory lock:",))
@@ -97,11 +102,23 @@ def _call(name: str, text: str) -> Effect:
         return Effect(dirty="advisory lock", pins=("advisory lock:",))
     if name in {"LASTVAL", "CURRVAL"}:
         return Effect(reads_session=True)
-    if name == "SET_CONFIG" and _LOCAL_CONFIG.search(text):
-        return PLAIN
+    if name == "SET_CONFIG" and all(_CONFIG.findall(reading.text)):
+        return Effect(local=not all(map(_is_read_by_none, _configured(reading))))
     if name == "SET_CONFIG":
         return Effect(dirty="set_config()", pins=("setting:set_config",))
     return Effect(dirty=f"{'a quoted name' if name == '?' else name.lower() + '()'} may change the session")
+
+
+def _configured(reading: Reading) -> list[str]:
+    """Give the names that ``set_config`` is called with, upper case; one that is no literal is empty."""
+    found = [text.upper() for _, text in tokens(reading.original)]
+    names = [name for call, _, name in zip(found, found[1:], found[2:], strict=False) if call.endswith("SET_CONFIG")]
+    return [name.strip("'") if name.startswith("'") else "" for name in names] or [""]
+
+
+def _is_read_by_none(name: str) -> bool:
+    """Tell whether a text means the same whatever this setting is."""
+    return "." in name or name in _READ_BY_NO_STATEMENT
 
 
 def _begin(_: Reading) -> Effect:
@@ -195,7 +212,7 @@ def _set(reading: Reading) -> Effect:
     found = [text for _, text in tokens(reading.original)[1:]]
     upper = [text.upper() for text in found]
     if upper[:1] == ["LOCAL"]:
-        return Effect(transaction="local")
+        return PLAIN if _is_read_by_none("".join(upper[1:2])) else Effect(local=True)
     if upper[:1] in (["TRANSACTION"], ["CONSTRAINTS"]):
         return PLAIN
     if upper[:2] == ["SESSION", "CHARACTERISTICS"]:

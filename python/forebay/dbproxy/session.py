@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from forebay.dbproxy.effect import Effect
 
 Tracked = Mapping[str, str]
+Meaning = tuple[bool | tuple[str, str], ...]
 DEFAULTS: Tracked = MappingProxyType({})
+UNCHANGED: Meaning = (False, False)
 PINS_MAX = 1000
 SAVEPOINTS_MAX = 1000
 
@@ -94,6 +96,23 @@ class Session:
         if self._before and not committed:
             self.tracked = self._before[0][1]
         self._before = []
+
+
+def meaning(tracked: Tracked, *, dirty: bool, local: bool) -> Meaning:
+    """Tell what else than its text a statement's meaning may hang on: a schema's path, a temporary table, a time zone.
+
+    Args:
+        tracked: the settings in force.
+        dirty: it was changed beyond them.
+        local: a setting is in force that ends with the transaction.
+
+    """
+    return (dirty, local, *tracked.items()) if dirty or local or tracked else UNCHANGED
+
+
+def is_shared(of: Meaning) -> bool:
+    """Tell whether another session may have this meaning, too: everything in it is known."""
+    return not (of[0] or of[1])
 
 
 def replay(have: Tracked, want: Tracked) -> list[tuple[str, str]] | None:

@@ -90,10 +90,12 @@ class PostgresDialect(PGDialect_asyncpg):
     supports_native_json_deserialization = False
 
     def on_connect(self) -> Callable[[Any], None]:
-        """Set no codecs when a loan begins; say as of when its statements are prepared, which may be longer ago than the loan."""
+        """Set no codecs when a loan begins. What is prepared is the DB connection's, and may be older than the loan."""
 
         def begun(connection: Any) -> None:
             connection._invalidate_schema_cache_asof = connection._connection.prepared_as_of  # noqa: SLF001
+            # SQLAlchemy's own memory knows texts alone: it would take no note of a change in the session, or of what was dropped.
+            connection._prepared_statement_cache = None  # noqa: SLF001
 
         return begun
 
@@ -257,16 +259,14 @@ class PostgresLoan:
             return await self._loan.use(work, *args, **options)
         except Exception as error:
             if refuses_argument(error):
-                await self.reload_schema_state()
+                self._wire.forget_refused()
             raise
 
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
-        """Prepare a statement. Without a name, in an unchanged session, an earlier client's is used and kept for the next."""
+        """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
         self._loan.judge(sql)
         prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
-        # Under another search path, or beside temporary tables, the same text may mean another table: nothing is shared then.
-        use_cache = name is None and not self._loan.is_dirty
-        return PostgresStatement(self, await self.use(prepare, sql, name=name, use_cache=use_cache))
+        return PostgresStatement(self, await self.use(prepare, sql, name=name, use_cache=name is None))
 
     async def execute(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run statements."""

@@ -1,0 +1,94 @@
+"""The statements that asyncpg has prepared on one connection, kept apart by what a text means in the session.
+
+asyncpg keeps them by their text alone, and takes one that it must close for the one that it keeps when their texts are equal.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from forebay.dbproxy.session import UNCHANGED, Meaning, is_shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    Key = tuple[Meaning, Hashable]
+
+
+class StatementCache:
+    """Stands where asyncpg expects its own cache: the statement that was used longest ago goes when it is full."""
+
+    def __init__(self, size_max: int, on_remove: Callable[[Any], None]) -> None:
+        self.meaning: Callable[[], Meaning] = lambda: UNCHANGED
+        self._size_max = size_max
+        self._on_remove = on_remove
+        self._statements: OrderedDict[Key, Any] = OrderedDict()
+        self._held: set[Any] = set()
+        self._used_last: Key = (UNCHANGED, None)
+
+    def __contains__(self, statement: Any) -> bool:
+        return statement in self._held
+
+    def get(self, text: Hashable) -> Any:
+        """Give the statement of a text in the session as it is now, or None."""
+        key = (self.meaning(), text)
+        found = self._statements.get(key)
+        if found is None:
+            return None
+        if found.closed:  # the driver has found it outdated
+            self._drop(key)
+            return None
+        self._statements.move_to_end(key)
+        self._used_last = key
+        return found
+
+    def put(self, text: Hashable, statement: Any) -> None:
+        """Keep the statement of a text in the session as it is now."""
+        key = self._used_last = (self.meaning(), text)
+        self._drop(key)
+        self._statements[key] = statement
+        self._held.add(statement)
+        if len(self._statements) > self._size_max:
+            self._drop(next(iter(self._statements)))
+
+    def iter_statements(self) -> Iterator[Any]:
+        """Give all statements."""
+        return iter(self._statements.values())
+
+    def clear(self) -> None:
+        """Drop all statements."""
+        for key in list(self._statements):
+            self._drop(key)
+
+    def forget_last(self) -> None:
+        """Drop the statement that was used last."""
+        self._drop(self._used_last)
+
+    def forget_changed(self) -> None:
+        """Drop the statements of changes that nobody else can have made in the same way."""
+        for key in [key for key in self._statements if not is_shared(key[0])]:
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        statement = self._statements.pop(key, None)
+        if statement is not None:
+            self._held.discard(statement)
+            self._on_remove(statement)
+
+
+class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection of asyncpg whose cache knows what its texts mean."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        own: Any = self._stmt_cache  # type: ignore[has-type]
+        self._stmt_cache = StatementCache(own.get_max_size(), own._on_remove)  # noqa: SLF001 - it closes what nobody uses
+
+    def _maybe_gc_stmt(self, stmt: Any) -> None:
+        """Close a statement at the server that nobody uses and the cache does not hold, whatever it holds for its text."""
+        if stmt.refs == 0 and stmt.name and stmt not in self._stmt_cache:
+            stmt.mark_closed()
+            self._stmts_to_close.add(stmt)
