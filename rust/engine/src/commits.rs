@@ -214,12 +214,10 @@ impl State {
             return None;
         }
         let mut pending = std::mem::take(&mut self.pending);
-        if self.full {
-            // A backlog that drains has something else for each commit: puts that waited for one are tried in the next, alone.
-            let has_waited = std::mem::take(&mut pending.has_waited);
-            let puts = pending.set_puts_apart();
-            let is_next = has_waited && !puts.is_empty();
-            self.pending = if is_next { std::mem::replace(&mut pending, puts) } else { puts };
+        // A backlog that drains has something else for each commit: puts that waited for one go with it in the next. Never before it, for
+        // they build on its rows: a function, a shard, the numbers that are given out.
+        if self.full && !pending.has_waited {
+            self.pending = pending.set_puts_apart();
         }
         let mut writes = Vec::with_capacity(pending.shards.len() + pending.rows.len() + pending.checkpoints.len());
         let mut appended = Vec::with_capacity(pending.shards.len());
@@ -373,7 +371,7 @@ impl State {
         for id in commit.appended.iter().map(|(id, _)| *id).chain(later) {
             self.take_back(id);
         }
-        self.pending.bytes = 0;
+        (self.pending.bytes, self.pending.has_waited) = (0, false);
         let refused = commit.accepted.into_iter().chain(std::mem::take(&mut self.pending.accepted));
         refused.for_each(|one| self.events.forget_expected(&one));
         self.pending.published.clear();
@@ -434,3 +432,6 @@ fn check_size<'a>(records: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<
         "the records of one put have {bytes} bytes together: allowed are at most {PUT_BYTES_MAX}; put them in several calls"
     )))
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     begun: Option<Commit>,
     next_ticket: Ticket,
     pub(crate) stopping: bool,
+    /// Commits that were refused since then.
+    refused: u32,
 }
 
 /// One process's running end of a store.
@@ -96,6 +98,7 @@ impl Engine {
             begun: None,
             next_ticket: 1,
             stopping: false,
+            refused: 0,
         };
         let shared = Shared {
             state: Mutex::new(inner),
@@ -193,7 +196,9 @@ impl Engine {
             if self.shared.manual {
                 inner.carry_out();
                 self.shared.settle_inline(&mut inner);
-                inner.carry_out();
+                while inner.carry_out() {
+                    self.shared.settle_inline(&mut inner);
+                }
             }
             self.shared.work.notify_all();
             self.shared.reads.notify_all();
@@ -400,6 +405,13 @@ impl Inner {
         self.stopping || self.state.pending.due().is_some_and(|due| due <= now)
     }
 
+    /// Whether another commit may follow one. A full disk must not keep a process from ending: what it does not take is done again after
+    /// the next start. What it refused with puts, though, is tried once more without them.
+    pub(crate) fn goes_on(&mut self, refused: bool) -> bool {
+        self.refused += u32::from(self.stopping && refused);
+        self.refused < 2
+    }
+
     /// When the next turn is needed, mono ns; a commit that is under way makes the next one wait.
     fn next_due(&self) -> Option<u64> {
         if self.begun.is_some() {
@@ -423,8 +435,7 @@ impl Inner {
         }
         if let (Some(commit), Some(store)) = (self.begun.take(), self.store.as_mut()) {
             let result = store.commit(&commit.writes);
-            // What a full disk does not take now is done again after the next start.
-            goes_on &= result.is_ok() || !self.stopping;
+            goes_on &= self.goes_on(result.is_err());
             self.state.committed(commit, result, 0);
         }
         goes_on

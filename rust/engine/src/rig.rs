@@ -28,15 +28,20 @@ impl Rig {
     }
 
     fn over(store: FaultStore, slots: Slots, now: Now, slow_disk: bool) -> Self {
-        let rig = Self::opened(store, slots, now, slow_disk).unwrap();
+        let rig = Self::opened(store, slots, now, (true, slow_disk)).unwrap();
         rig.engine.start().unwrap();
         rig
     }
 
-    fn opened(store: FaultStore, slots: Slots, now: Now, slow_disk: bool) -> Result<Self, EngineError> {
+    fn opened(
+        store: FaultStore,
+        slots: Slots,
+        now: Now,
+        (manual, slow_disk): (bool, bool),
+    ) -> Result<Self, EngineError> {
         let limits = AccountSettings::of(10);
         let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
-        let parts = Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk };
+        let parts = Parts { store: Box::new(store.clone()), slots, config, manual: manual.then_some(now), slow_disk };
         Ok(Self { engine: Engine::open(parts)?, store, now })
     }
 
@@ -81,7 +86,7 @@ impl Rig {
     /// The app stops; what another one hears that opens its store.
     pub(crate) fn try_reopened(self) -> Result<Self, EngineError> {
         self.engine.close();
-        Self::opened(self.store, Slots::memory(), self.now, false)
+        Self::opened(self.store, Slots::memory(), self.now, (true, false))
     }
 
     /// The app stops and starts again with these functions, which it has registered before that, as a program does.
@@ -98,6 +103,14 @@ impl Rig {
     pub(crate) fn reopened_slowly(self) -> Self {
         self.engine.close();
         Self::over(self.store, Slots::memory(), self.now, true)
+    }
+
+    /// The app stops and starts again, with the clock and the threads that a program has.
+    pub(crate) fn reopened_with_threads(self) -> Self {
+        self.engine.close();
+        let rig = Self::opened(self.store, Slots::memory(), self.now, (false, false)).unwrap();
+        rig.engine.start().unwrap();
+        rig
     }
 
     /// The process dies and another one starts.

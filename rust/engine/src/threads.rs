@@ -40,8 +40,7 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
             inner = shared.enter();
             let refused = result.is_err();
             inner.state.committed(commit, result, begun.elapsed().as_nanos() as u64);
-            if inner.stopping && refused {
-                // What could not be written now is done again after the next start; a full disk must not keep a process from ending.
+            if !inner.goes_on(refused) {
                 return;
             }
             continue;

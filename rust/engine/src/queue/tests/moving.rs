@@ -1,7 +1,8 @@
 //! Messages on their way between queues: none is lost to a sweep or a full disk, and a FIFO group keeps its order.
 
-use serde_json::json;
+use serde_json::{json, Value};
 
+use crate::error::Reply;
 use crate::port::Store as _;
 use crate::port::Table;
 use crate::rig::{queue, Rig, SECOND};
@@ -97,6 +98,29 @@ fn a_dead_letter_outlives_a_sweep_under_its_move_which_a_full_disk_then_refuses(
     let _buried = rig.receive("q");
     rig.advance(SECOND);
     assert_eq!((rig.visible("q"), rig.visible("dead")), (0, 1));
+}
+
+/// Its move was durable before its queue knew of it: it stood in both, and came a second time.
+#[test]
+fn a_dead_letter_on_a_disk_that_was_full_is_in_one_queue_after_a_crash() {
+    let rig = with_dead_letters("q", "dead");
+    rig.send("q", ["a", "b"].into_iter().map(String::from)).unwrap();
+    let mut rig = rig.reopened_slowly();
+    let received = [30_000, 1_000].map(|timeout_ms| {
+        let asked = json!({"name": "q", "maximum": 1, "visibility_timeout_ms": timeout_ms});
+        let ear = rig.ask_later("queue.receive", &asked);
+        (0..3).for_each(|_| rig.engine.disk_done());
+        let answer = ear.lock().unwrap().take();
+        answer
+    });
+    let [Some(Ok(Reply::Json(held))), Some(Ok(_))] = received else { panic!("{received:?}") };
+    let held: Value = serde_json::from_slice(&held).unwrap();
+    rig.leave_a_put_waiting();
+    rig.ask_later("queue.delete_message", &json!({"name": "q", "receipt_handle": held[0]["receiptHandle"]}));
+    rig.advance(SECOND);
+    let mut rig = rig.crashed_two_commits_later();
+    (0..5).for_each(|_| rig.advance(SECOND));
+    assert_eq!((bodies(&rig, "q"), bodies(&rig, "dead")), (Vec::new(), vec!["b".to_owned()]));
 }
 
 /// Redrive the one message that is left of a long log, and have it given a row of its own before or after it is carried; then the
