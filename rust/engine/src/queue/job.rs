@@ -7,6 +7,7 @@ use forebay_core::stream::face::{Backoff, Report};
 use forebay_core::stream::report;
 
 use super::batch::{Item, Messages};
+use super::weight::weigh;
 use super::{QueueId, Queues};
 use crate::attempts::{Attempt, Token};
 use crate::history::batches::{About, Failed, Tried, Which};
@@ -83,7 +84,11 @@ impl State {
         self.note_messages(job.mapping, job.queue, &job.runs, About::of(attempt, (status, took_ns), failed, body));
         let handles = job.messages.handles();
         let queue = &mut self.queues.entries[job.queue];
+        let waited = queue.waiting();
         queue.machine.completed(&handles, &outcome, &job.backoff, &now);
+        if !matches!(outcome, Outcome::Success) {
+            queue.weigh_in(waited, weigh(&job.messages.items));
+        }
         if let (true, Outcome::Success | Outcome::Failed(_)) = (job.strict, &outcome) {
             // What is done is deleted even if its visibility timeout is over, unless somebody has received it since.
             let failed = if let Outcome::Failed(numbers) = &outcome { numbers.as_slice() } else { &[] };

@@ -17,14 +17,13 @@ use super::gather::{Purpose, Want};
 use super::job::QueueJob;
 use super::mapping_row::QueueMappingRow;
 use super::meters::MappingMeters;
-use super::{Queue, QueueId};
+use super::weight::{event_bytes, mean, weigh};
+use super::QueueId;
 use crate::attempts::{Attempt, Job, Slot};
 use crate::history::batches::About;
 use crate::mapping_row::BATCH_BYTES_MAX;
 use crate::state::{State, Timer};
 
-/// What a message's event weighs beside body and attributes, about.
-pub(super) const EVENT_BYTES: u64 = 640;
 /// Most runs of neighbouring messages in one batch: each takes a slot of the attempts file.
 const RUNS_OF_BATCH: usize = 64;
 /// Most runs in all batches together.
@@ -57,8 +56,10 @@ pub(crate) struct Assembly {
     /// The most that any chain has gone through of those that its messages belong to.
     hops: u32,
     alone: bool,
-    /// Times that messages were received for it.
+    /// Times that messages were received for it, how many, and their bytes.
     refills: u32,
+    received: u64,
+    received_bytes: u64,
     /// Fewer were asked for than it may have, since more would most likely not have fitted.
     is_cut: bool,
     /// Its place; what runs alone takes one later.
@@ -67,7 +68,25 @@ pub(crate) struct Assembly {
 
 impl Assembly {
     fn new(mapping: u64, place: Option<Lease>) -> Self {
-        Self { mapping, kept: Vec::new(), bytes: 0, hops: 0, alone: place.is_none(), refills: 0, is_cut: false, place }
+        Self {
+            mapping,
+            kept: Vec::new(),
+            bytes: 0,
+            hops: 0,
+            alone: place.is_none(),
+            refills: 0,
+            received: 0,
+            received_bytes: 0,
+            is_cut: false,
+            place,
+        }
+    }
+
+    /// The mean of all that was received for it, bytes: a filter may let a few large messages through among many that are small.
+    fn weigh(&mut self, received: u64, bytes: u64) -> f64 {
+        self.received += received;
+        self.received_bytes += bytes;
+        mean(self.received_bytes, self.received)
     }
 }
 
@@ -114,10 +133,9 @@ impl State {
         let queue = &mut self.queues.entries[mapping.queue];
         let window_ns = mapping.row.maximum_batching_window_ms * NS_PER_MS;
         let batch_size = mapping.row.batch_size;
-        let asked = queue.fitting(batch_size, 0).max(1);
         queue.machine.due(&now);
         // As on AWS a window ends early when the batch has its size or as much as goes into an event.
-        if window_ns > 0 && queue.machine.depth().visible < u64::from(asked) {
+        if window_ns > 0 && queue.machine.depth().visible < u64::from(queue.filling(batch_size)) {
             if !queue.machine.is_ready(&now) {
                 mapping.window_ends = None;
                 return Some(place);
@@ -129,7 +147,7 @@ impl State {
             }
         }
         mapping.window_ends = None;
-        let queue_id = mapping.queue;
+        let (queue_id, asked) = (mapping.queue, queue.asking(batch_size));
         let deliveries = self.receive_for(id, asked);
         if deliveries.is_empty() {
             self.serve_quietly(queue_id);
@@ -189,12 +207,12 @@ impl State {
         let source = self.queues.entries[id].source.clone();
         let (mut refused, mut too_much, mut stopped) = (Vec::new(), Vec::new(), Stopped::default());
         let (mut not_json, mut last, mut runs) = (0, None, count_runs(&assembly.kept));
-        let (received, mut received_bytes) = (found.len() as u64, 0);
+        let (received, mut received_bytes, mut too_heavy) = (found.len() as u64, 0, 0);
         assembly.kept.reserve(found.len());
         for item in found {
             let number = item.delivery.handle.number;
             let message = item.message();
-            let bytes = message.size() as u64 + EVENT_BYTES;
+            let bytes = event_bytes(&message);
             received_bytes += bytes;
             let verdict =
                 if mapping.filters.is_empty() { Verdict::Pass } else { judge(&mapping.filters, &item, &source) };
@@ -211,6 +229,7 @@ impl State {
             let fits = assembly.bytes + bytes <= BATCH_BYTES_MAX && runs <= RUNS_OF_BATCH;
             if !too_much.is_empty() || !(fits || assembly.kept.is_empty()) {
                 too_much.push(item.delivery.handle);
+                too_heavy += bytes;
                 continue;
             }
             last = Some(number);
@@ -220,9 +239,10 @@ impl State {
         }
         mapping.meters.held_back(refused.len() as u64, not_json);
         let queue = &mut self.queues.entries[id];
-        queue.weight = received_bytes.checked_div(received).unwrap_or(queue.weight);
+        queue.weigh_out(received, mean(received_bytes, received));
+        let weight = assembly.weigh(received, received_bytes);
         let missing = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
-        let wanted = queue.fitting(missing, assembly.bytes);
+        let wanted = queue.fitting(missing, assembly.bytes, weight);
         let is_short = (assembly.is_cut || !refused.is_empty() || !stopped.is_empty())
             && too_much.is_empty()
             && wanted > 0
@@ -231,7 +251,7 @@ impl State {
         assembly.refills += 1;
         self.filter_out(id, assembly.mapping, &refused);
         self.stop_chains(id, assembly.mapping, &stopped);
-        self.give_back(id, &too_much);
+        self.give_back_read(id, &too_much, mean(too_heavy, too_much.len() as u64));
         if is_short && assembly.refills < REFILLS_MAX {
             let more = self.receive_for(assembly.mapping, wanted);
             if more.first().is_some_and(|delivery| delivery.alone) {
@@ -263,19 +283,30 @@ impl State {
 
     /// Messages that were received and not handed over come back as if they had not been.
     pub(super) fn give_back(&mut self, id: QueueId, handles: &[Handle]) {
-        if handles.is_empty() {
-            return;
+        if !handles.is_empty() {
+            let now = self.now;
+            self.queues.entries[id].machine.withdrawn(handles, &now);
+            self.serve_queue(id);
         }
-        let now = self.now;
-        self.queues.entries[id].machine.withdrawn(handles, &now);
-        self.serve_queue(id);
+    }
+
+    /// The same with those of a batch, which were weighed when they had been read.
+    fn give_back_read(&mut self, id: QueueId, handles: &[Handle], mean: f64) {
+        if !handles.is_empty() {
+            let now = self.now;
+            let queue = &mut self.queues.entries[id];
+            let waited = queue.waiting();
+            queue.machine.withdrawn(handles, &now);
+            queue.weigh_in(waited, mean);
+            self.serve_queue(id);
+        }
     }
 
     /// A batch goes to nobody.
     fn hand_to_nobody(&mut self, id: QueueId, assembly: &Assembly) {
         self.free_unused(assembly.place);
         let handles: Vec<Handle> = assembly.kept.iter().map(|item| item.delivery.handle).collect();
-        self.give_back(id, &handles);
+        self.give_back_read(id, &handles, weigh(&assembly.kept));
     }
 
     fn launch_messages(&mut self, id: QueueId, assembly: Assembly) {
@@ -359,19 +390,7 @@ impl State {
         if let Some(mapping) = self.queues.mappings.get_mut(&job.mapping) {
             mapping.in_flight = mapping.in_flight.saturating_sub(1);
         }
-        self.give_back(job.queue, &job.messages.handles());
-    }
-}
-
-impl Queue {
-    /// How many of so many messages most likely have room in a batch that has so many bytes. In a FIFO queue all are asked for: when those
-    /// before them were large, fewer would leave messages of a group behind that nobody else may have meanwhile.
-    fn fitting(&self, messages: u32, bytes: u64) -> u32 {
-        if self.row.is_fifo() {
-            return messages;
-        }
-        let fitting = BATCH_BYTES_MAX.saturating_sub(bytes) / self.weight.max(1);
-        messages.min(u32::try_from(fitting).unwrap_or(u32::MAX))
+        self.give_back_read(job.queue, &job.messages.handles(), weigh(&job.messages.items));
     }
 }
 

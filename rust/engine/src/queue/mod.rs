@@ -37,6 +37,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 mod verbs;
+mod weight;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -59,12 +60,12 @@ pub(crate) use verbs::names_queue;
 
 use self::gather::Want;
 use self::gone::Gone;
-use self::mapping::EVENT_BYTES;
 use self::meters::QueueMeters;
 use self::receives::Poll;
 use self::redrive::Task;
 use self::row::QueueRow;
 use self::shelf::Shelf;
+use self::weight::Weight;
 use crate::port::ShardId;
 use crate::slots::{SlotId, SlotRecord};
 use crate::state::State;
@@ -152,9 +153,7 @@ pub(crate) struct Queue {
     polls: VecDeque<Poll>,
     /// Mappings that read it.
     readers: Vec<u64>,
-    /// Bytes of a message's event, about: the mean of those that were received for a batch last, whether a filter let them through or not.
-    /// A batch asks for as many as fit: what is received beyond them is read in vain and given back.
-    weight: u64,
+    weight: Weight,
     /// When its timer rings.
     armed: Option<u64>,
     meters: QueueMeters,
@@ -185,7 +184,7 @@ impl Queue {
             reading: None,
             polls: VecDeque::new(),
             readers: Vec::new(),
-            weight: EVENT_BYTES,
+            weight: Weight::NEW,
             armed: None,
             meters,
         }

@@ -6,12 +6,13 @@ use forebay_core::queue::dedup::{Deduplication, Key, Row as IdRow};
 use forebay_core::queue::face::{Restored, Row, Sent};
 
 use super::gone::Gone;
-use super::mapping::{QueueMapping, EVENT_BYTES};
+use super::mapping::QueueMapping;
 use super::mapping_row::QueueMappingRow;
 use super::message::Message;
 use super::meters::MappingMeters;
 use super::row::QueueRow;
 use super::sends::ID_BYTES;
+use super::weight::event_bytes;
 use super::{number_of, QueueId, IDS_MAX};
 use crate::chunk::{Chunk, RecordView};
 use crate::port::{StoreError, Table};
@@ -150,7 +151,6 @@ impl State {
                 return Err(damaged("the end of a queue's log"));
             }
             for chunk in chunks {
-                self.queues.entries[id].weight = (chunk.body().len() / chunk.len().max(1)) as u64 + EVENT_BYTES;
                 for number in chunk.first().max(at)..chunk.end() {
                     if !self.queues.entries[id].gone.is(number) {
                         self.restore_message(id, number, &chunk.record(number), before);
@@ -172,7 +172,9 @@ impl State {
         let was_running = before.ran(number);
         let sent = Sent { number, group: message.group, sent_ms: message.sent_ms, delay_ms: message.delay_ms };
         let row = before.states.get(&number).copied().unwrap_or_default();
+        let waited = queue.waiting();
         queue.machine.restored(&Restored { sent, row, was_running }, &now);
+        queue.weigh_in(waited, event_bytes(&message) as f64);
     }
 
     /// A commit is durable: what was suspected after the last crash is written down.

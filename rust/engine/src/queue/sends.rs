@@ -14,6 +14,7 @@ use super::check::{check_entries, check_message, name_entry};
 use super::message::{message_id, pack_attributes, Message, NewMessage};
 use super::moves::Moved;
 use super::outgoing::{Outgoing, Packed, Sender};
+use super::weight::{event_bytes, mean};
 use super::{message_key, QueueId};
 use crate::bytes::hex;
 use crate::chunk::Chunk;
@@ -245,7 +246,7 @@ impl State {
         let now = self.now;
         let queue = &mut self.queues.entries[commit.queue];
         let log = queue.log();
-        let mut count = 0;
+        let (mut count, mut bytes, waited) = (0, 0, queue.waiting());
         let mut next = commit.chunks.first().map_or(queue.durable, |chunk| chunk.first());
         // Sent while it was deleted: they are gone with it.
         let chunks = if queue.is_deleted { Vec::new() } else { commit.chunks };
@@ -256,10 +257,12 @@ impl State {
                 queue.machine.sent(&Sent { number, group, sent_ms, delay_ms }, &now);
                 queue.meters.size.record(message.size() as f64);
                 count += 1;
+                bytes += event_bytes(&message);
             }
             queue.durable = chunk.end();
             self.queues.shelf.put(log, chunk);
         }
+        queue.weigh_in(waited, mean(bytes, count));
         queue.meters.sent.add(count);
         for (count, ids, sender) in commit.senders {
             let number = next;

@@ -15,6 +15,11 @@ fn drained(bodies: impl Iterator<Item = String>, together: usize, batch_size: u3
         rig.send("q", some.iter().cloned()).unwrap();
     }
     let rig = rig.reopened_slowly();
+    map(&rig, batch_size, fields);
+    rig
+}
+
+fn map(rig: &Rig, batch_size: u32, fields: &Value) {
     rig.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
     let mut row = json!({
         "queue": "q", "function": "f", "batch_size": batch_size, "report_batch_item_failures": false, "filters": [],
@@ -22,7 +27,29 @@ fn drained(bodies: impl Iterator<Item = String>, together: usize, batch_size: u3
     });
     fields.as_object().unwrap().iter().for_each(|(name, value)| row[name] = value.clone());
     let _until_durable = rig.ask("mapping.declare", &row);
+}
+
+const NONE: [usize; 0] = [];
+
+/// A mapping of batches of 10,000 and a window of 300 s, in front of a queue that nothing was ever in.
+fn patient() -> Rig {
+    let rig = Rig::new();
+    rig.declare("q");
+    map(&rig, 10_000, &json!({"maximum_batching_window_ms": 300_000}));
     rig
+}
+
+/// Send messages of so many bytes, one by one, and see how many are in each batch that goes at once. They are tried with this result.
+fn batches_of(rig: &Rig, sizes: impl IntoIterator<Item = usize>, status: u8) -> Vec<usize> {
+    let mut batches = Vec::new();
+    for size in sizes {
+        rig.send("q", ["x".repeat(size)].into_iter()).unwrap();
+        for (token, messages) in rig.take() {
+            batches.push(messages.len());
+            rig.settle(token, status);
+        }
+    }
+    batches
 }
 
 /// Sixteen reads of half a megabyte were under way at once and overlapped: a backlog was read up to four times.
@@ -76,6 +103,45 @@ fn a_batch_receives_no_more_than_it_has_room_for_and_waits_for_no_more() {
     work(&rig, &mut batches);
     assert_eq!(batches, [12, 12, 12, 12, 12, 2], "what fills no batch has waited out the window");
     assert_eq!(bodies, (0..total).map(|n| n.to_string()).collect::<Vec<_>>(), "in their order: none was given back");
+}
+
+/// What a message weighs was known from a restart or from the batch before: what came into a new queue waited for 10,000 small ones.
+#[test]
+fn a_window_ends_as_soon_as_a_batch_is_as_large_as_may_be_whatever_was_known_before() {
+    let rig = patient();
+    assert_eq!(batches_of(&rig, [500_000; 62], 0), [12; 5], "6 MiB each");
+    let rig = patient();
+    assert_eq!(batches_of(&rig, [10; 2_000], 0), NONE);
+    assert_eq!(batches_of(&rig, [900_000; 5], 0), NONE, "less than 6 MiB, with the small ones");
+    assert_eq!(batches_of(&rig, [900_000; 2], 0), [2_005], "and no more than go into an event");
+}
+
+/// After messages of 900 KB six of a few bytes were held for a full batch.
+#[test]
+fn a_window_is_waited_out_by_small_messages_that_come_after_large_ones() {
+    let mut rig = patient();
+    assert_eq!(batches_of(&rig, [900_000; 12], 0), [6, 6]);
+    assert_eq!(batches_of(&rig, [10; 100], 0), NONE);
+    rig.advance(299 * SECOND);
+    assert_eq!(batches_of(&rig, [10], 0), NONE);
+    rig.advance(2 * SECOND);
+    let taken = rig.take();
+    assert_eq!(taken.iter().map(|(_, messages)| messages.len()).collect::<Vec<_>>(), [101]);
+}
+
+/// Those that came back were held for as small as what had come meanwhile.
+#[test]
+fn a_window_ends_for_large_messages_that_come_back_after_a_failure() {
+    let mut rig = patient();
+    rig.send("q", (0..2).map(|_| "x".repeat(500_000))).unwrap();
+    rig.advance(301 * SECOND);
+    let held = rig.take();
+    assert_eq!(held[0].1.len(), 2);
+    assert_eq!(batches_of(&rig, [10; 3], 0), NONE);
+    rig.settle(held[0].0, 1);
+    rig.advance(60 * SECOND);
+    assert_eq!(batches_of(&rig, [500_000; 9], 0), NONE);
+    assert_eq!(batches_of(&rig, [500_000; 2], 0).len(), 1, "thirteen of 500 KB");
 }
 
 /// Of a thousand small messages a filter let the ten large ones through. Their weight alone was held for that of all: each receive asked
