@@ -30,6 +30,9 @@ const NS_PER_MS: u64 = 1_000_000;
 #[derive(Default)]
 pub(crate) struct Deliveries {
     queues: BTreeMap<u64, Queue>,
+    /// Queues that were looked through for something to send.
+    #[cfg(test)]
+    pub(crate) visits: u64,
 }
 
 /// One mapping's.
@@ -49,6 +52,8 @@ struct Queue {
     look_again: bool,
     /// Delivered ones whose rows go with a message that may still wait for room.
     leaving: BTreeSet<FailureKey>,
+    /// When its timer rings.
+    armed: Option<u64>,
 }
 
 /// A delivery, and the records of a stream that its failure holds.
@@ -107,17 +112,20 @@ impl Queue {
         }
     }
 
-    /// Let those wait whose time has come; when the next one's will.
-    fn wake(&mut self, now_ns: u64) -> Option<u64> {
-        while let Some(&(due, key)) = self.later.first() {
-            if due > now_ns {
-                return Some(due);
-            }
+    /// Let those wait whose time has come.
+    fn wake(&mut self, now_ns: u64) {
+        while let Some((_, key)) = self.later.first().copied().filter(|(due, _)| *due <= now_ns) {
             self.later.pop_first();
             self.due.remove(&key);
             self.waiting.insert(key);
         }
-        None
+    }
+
+    /// When it must be looked at again, if nothing ends before.
+    fn next_due(&self, now_ns: u64) -> Option<u64> {
+        let looks_on = self.wants_more() && self.under_way.is_empty();
+        let due = self.later.first().map(|(due, _)| *due);
+        due.into_iter().chain(looks_on.then_some(now_ns + LOOK_ON_NS)).min()
     }
 
     /// Whether another delivery may begin.
@@ -172,6 +180,7 @@ impl Deliveries {
 impl State {
     /// Failures whose rows became durable want their destination.
     pub(crate) fn deliver(&mut self, keys: impl IntoIterator<Item = FailureKey>) {
+        let mut mappings = BTreeSet::new();
         for key in keys {
             // The same records were given up again meanwhile: that failure is sent when it is durable, too.
             if self.pending.deliveries.contains(&key) {
@@ -181,8 +190,11 @@ impl State {
             // The same records, given up again.
             queue.leaving.remove(&key);
             queue.add(key);
+            mappings.insert(key.mapping);
         }
-        self.send_deliveries();
+        for id in mappings {
+            self.send_deliveries(id);
+        }
     }
 
     /// Find rows of a mapping that wait for a destination of this process. What waits for another is found when that is
@@ -228,28 +240,38 @@ impl State {
             let queue = self.deliveries.queues.entry(id).or_default();
             (queue.look_after, queue.look_again) = (Some(Vec::new()), false);
         }
-        self.send_deliveries();
+        for id in self.deliveries.queues.keys().copied().collect::<Vec<_>>() {
+            self.send_deliveries(id);
+        }
     }
 
-    /// Start what may be sent now.
-    pub(crate) fn send_deliveries(&mut self) {
-        if self.draining {
+    /// The timer of a queue rang.
+    pub(crate) fn deliveries_due(&mut self, id: u64) {
+        if let Some(queue) = self.deliveries.queues.get_mut(&id) {
+            queue.armed = None;
+            self.send_deliveries(id);
+        }
+    }
+
+    /// Start what may be sent now of one mapping: nothing that it does makes room for another's.
+    fn send_deliveries(&mut self, id: u64) {
+        if self.draining || self.failed.is_some() {
             return;
         }
         let now_ns = self.now.mono_ns;
-        let ids: Vec<u64> = self.deliveries.queues.keys().copied().collect();
-        for id in ids {
-            let Some(queue) = self.deliveries.queues.get_mut(&id) else { continue };
-            if let Some(due_ns) = queue.wake(now_ns) {
-                self.timers.push(due_ns, Timer::Deliveries);
-            }
-            let found = if queue.wants_more() { self.find_undelivered(id) } else { Ok(()) };
-            if let Err(error) = found.and_then(|()| self.send_queue(id)) {
-                return self.fail(error);
-            }
-            if self.deliveries.queues.get(&id).is_some_and(|queue| queue.wants_more() && queue.under_way.is_empty()) {
-                self.timers.push(now_ns + LOOK_ON_NS, Timer::Deliveries);
-            }
+        let Some(queue) = self.deliveries.queues.get_mut(&id) else { return };
+        queue.wake(now_ns);
+        #[cfg(test)]
+        {
+            self.deliveries.visits += 1;
+        }
+        let found = if queue.wants_more() { self.find_undelivered(id) } else { Ok(()) };
+        if let Err(error) = found.and_then(|()| self.send_queue(id)) {
+            return self.fail(error);
+        }
+        let Some(queue) = self.deliveries.queues.get_mut(&id) else { return };
+        if let Some(due_ns) = queue.next_due(now_ns) {
+            self.timers.arm(&mut queue.armed, due_ns, Timer::Deliveries(id));
         }
     }
 
@@ -340,7 +362,7 @@ impl State {
             }
             if matches!(meaning, Some(Meaning::Next | Meaning::Nothing)) {
                 self.count_delivery(key, 0, confirmed);
-                return self.send_deliveries();
+                return self.send_deliveries(key.mapping);
             }
             records = ended.map_or(0, |ended| ended.records);
         }
@@ -351,7 +373,7 @@ impl State {
         } else if let Err(error) = self.retry_delivery(key, body) {
             self.fail(error);
         }
-        self.send_deliveries();
+        self.send_deliveries(key.mapping);
     }
 
     fn retry_delivery(&mut self, key: FailureKey, body: Option<Vec<u8>>) -> Result<(), StoreError> {

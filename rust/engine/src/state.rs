@@ -59,7 +59,8 @@ pub(crate) enum Timer {
     Environments(Slot),
     /// Somebody waits for a place that comes with time.
     Places,
-    Deliveries,
+    /// Failures of a mapping or a function are due at their destination.
+    Deliveries(u64),
     Redrives,
     Events(u64),
     Queue(QueueId),
@@ -276,7 +277,7 @@ impl State {
                 Timer::Deadline(slot) => self.deadline_due(slot),
                 Timer::Environments(slot) => self.environments_due(slot),
                 Timer::Places => self.places.armed = None,
-                Timer::Deliveries => self.send_deliveries(),
+                Timer::Deliveries(id) => self.deliveries_due(id),
                 Timer::Redrives => self.send_redrives(),
                 Timer::Events(id) => self.events_due(id),
                 Timer::Queue(id) => self.queue_due(id),
@@ -396,9 +397,9 @@ mod tests {
     fn timers_ring_in_order_and_only_when_due() {
         let mut timers = Timers::default();
         timers.push(20, Timer::Sweep);
-        timers.push(10, Timer::Deliveries);
+        timers.push(10, Timer::Moves);
         assert_eq!(timers.pop_due(9), None);
-        assert_eq!(timers.pop_due(25), Some((10, Timer::Deliveries)));
+        assert_eq!(timers.pop_due(25), Some((10, Timer::Moves)));
         assert_eq!(timers.pop_due(25), Some((20, Timer::Sweep)));
         assert_eq!(timers.pop_due(25), None);
     }

@@ -122,3 +122,49 @@ fn a_destination_is_handed_as_many_records_at_once_as_it_takes_up_to_16_mib() {
     assert_eq!(handed.len(), 17);
     assert_eq!(delivering(&rig, handed.into_iter().map(well).collect()).len(), 3);
 }
+
+/// Each delivery, and each commit, went through the queues of every function and mapping that there was.
+#[test]
+fn what_a_delivery_costs_does_not_grow_with_the_functions_beside_it() {
+    let visits = |functions: usize| {
+        let mut rig = Rig::new();
+        rig.register(json!({"kind": "destination", "name": "told", "type": "object", "at_once": 8}));
+        (0..functions).for_each(|n| rig.register(telling(&format!("f{n}"), "told")));
+        for n in 0..functions {
+            (0..16).for_each(|_| accept(&rig, &format!("f{n}"), b"1"));
+        }
+        let (mut handed, mut delivered, before) = (Vec::new(), 0, rig.engine.with(|state| state.deliveries.visits));
+        for _ in 0..10 * functions {
+            handed = delivering(&rig, handed.into_iter().map(well).collect());
+            delivered += handed.len();
+            rig.advance(SECOND);
+        }
+        assert_eq!(delivered, 16 * functions);
+        (rig.engine.with(|state| state.deliveries.visits) - before) as f64 / delivered as f64
+    };
+    let (few, many) = (visits(2), visits(64));
+    // Its own, when its row is durable and when it has ended.
+    assert!(few <= 2.0 && many <= 2.0, "queues looked at for each delivery: {few} of 2 functions, {many} of 64");
+}
+
+/// A failure of one function sets the timer of its own queue: nobody else's delivery looks at it.
+#[test]
+fn what_failed_at_its_destination_is_tried_again_whoever_else_delivers() {
+    let mut rig = Rig::new();
+    rig.register(json!({"kind": "destination", "name": "down", "type": "object", "at_once": 8}));
+    rig.register(json!({"kind": "destination", "name": "up", "type": "object", "at_once": 1}));
+    rig.register(telling("f", "down"));
+    rig.register(telling("g", "up"));
+    accept(&rig, "f", b"1");
+    let handed = delivering(&rig, Vec::new());
+    let failed = |token| Settled { token, status: 1, body: None, duration_ns: 1 };
+    assert!(delivering(&rig, handed.into_iter().map(failed).collect()).is_empty());
+    (0..4).for_each(|_| accept(&rig, "g", b"1"));
+    let handed = delivering(&rig, Vec::new());
+    assert_eq!(handed.len(), 1, "of the one that takes one at once");
+    rig.advance(2 * SECOND);
+    let again = delivering(&rig, Vec::new());
+    assert_eq!(again.len(), 1, "the other's is tried again, while this one's is under way");
+    assert!(delivering(&rig, again.into_iter().map(well).collect()).is_empty());
+    assert_eq!(delivering(&rig, handed.into_iter().map(well).collect()).len(), 1);
+}
