@@ -21,22 +21,13 @@ struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Ages {
     runs: VecDeque<Run>,
-    /// After the greatest number there was.
-    end: u64,
 }
 
 impl Ages {
     /// A message is there. Usually the one with the greatest number yet.
     pub(super) fn add(&mut self, number: u64, sent_ms: u64) {
-        // One that was away is counted in the run that it was in, whatever it says of its time: the clock may have been set since.
-        let was_away = number < self.end;
-        self.end = self.end.max(number + 1);
         match self.runs.back_mut() {
             Some(last) if number >= last.first => {
-                if was_away {
-                    last.left += 1;
-                    return;
-                }
                 // A clock that went back makes nobody older than those before.
                 let sent_ms = sent_ms.max(last.last_ms);
                 if sent_ms < last.first_ms + RUN_MS {
@@ -133,17 +124,5 @@ mod tests {
         ages.add(1, 1_000);
         assert_eq!(ages.sent_until(500), 0);
         assert_eq!(ages.sent_until(5_000), 2);
-    }
-
-    /// The clock had been set forward when a message came back: it began a run of its own, in which those behind it were looked for, that
-    /// stood in the one before. The queue was never empty again.
-    #[test]
-    fn one_that_comes_back_with_another_time_takes_nobody_out_of_their_run() {
-        let mut ages = Ages::default();
-        (1..=3).for_each(|number| ages.add(number, 1_000));
-        ages.remove(2);
-        ages.add(2, 9_000);
-        (1..=3).for_each(|number| ages.remove(number));
-        assert_eq!(ages.oldest_number(), None);
     }
 }

@@ -79,12 +79,13 @@ pub struct QueueMachine {
     pub(super) line: Line,
     pub(super) ages: Ages,
     /// (sent, number) of messages that were sent long before others with lower numbers: moved from another queue.
-    early: BTreeSet<(u64, u64)>,
+    pub(super) early: BTreeSet<(u64, u64)>,
     pub(super) known: BTreeMap<u64, Known>,
     /// Visibility timeouts in progress: (end, number).
     pub(super) deadlines: BTreeSet<(u64, u64)>,
-    /// On their way to the dead letters: no longer here, but they come back where that cannot be done.
-    pub(super) leaving: BTreeSet<u64>,
+    /// On their way to the dead letters: no longer here, but they come back where that cannot be done, as old as they were. What
+    /// `Known::sent_at` said; without it they stay among the `ages` until they have arrived.
+    pub(super) leaving: BTreeMap<u64, Option<u64>>,
     pub(super) attempts: Attempts,
     pub(super) in_flight: u64,
     pub(super) receives: u64,
@@ -106,7 +107,7 @@ impl QueueMachine {
             early: BTreeSet::new(),
             known: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            leaving: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             attempts: Attempts::default(),
             in_flight: 0,
             receives: 0,
@@ -130,24 +131,30 @@ impl QueueMachine {
     /// latter.
     pub fn restored(&mut self, restored: &Restored<'_>, now: &Now) {
         let Restored { sent, mut row, was_running } = *restored;
-        self.leaving.remove(&sent.number);
         if was_running {
             row.receive_count += 1;
             row.alone = true;
             self.commands.push_back(Command::Set { number: sent.number, row });
         }
         let at = self.timeline.at(now);
-        let sent_at = self.timeline.past(sent.sent_ms, now);
+        let left = self.leaving.remove(&sent.number);
+        let sent_at = left.flatten().unwrap_or_else(|| self.timeline.past(sent.sent_ms, now));
         let delayed_ms = if sent.delay_ms > 0 { sent.sent_ms + sent.delay_ms } else { 0 };
         let wait_max = if row.visible_at_ms > delayed_ms { VISIBILITY_MS_MAX } else { DELAY_MS_MAX };
         let visible_at = self.timeline.deadline(row.visible_at_ms.max(delayed_ms), wait_max, now);
         self.end = self.end.max(sent.number + 1);
-        let is_early = self.settings.kind == Kind::Standard && self.ages.newest_ms() >= sent_at + OLDER_MS;
+        let is_early = match left {
+            Some(sent_at) => sent_at.is_some(),
+            None => self.settings.kind == Kind::Standard && self.ages.newest_ms() >= sent_at + OLDER_MS,
+        };
         if is_early {
             self.early.insert((sent_at, sent.number));
         } else if sent.number < self.expired_below {
+            if left.is_some() {
+                self.ages.remove(sent.number);
+            }
             return self.removed(sent.number, 1, Removal::Expired);
-        } else {
+        } else if left.is_none() {
             self.ages.add(sent.number, sent_at);
         }
         let known = Known {

@@ -37,7 +37,7 @@ impl QueueMachine {
     /// A message is done. What is gone already is no error; a receipt that is not the last one, or in a FIFO queue not in
     /// force any more, is, and so is one of a message on its way to the dead letters: it may yet come back.
     pub fn delete(&mut self, handle: Handle) -> Result<(), Refusal> {
-        if self.leaving.contains(&handle.number) {
+        if self.leaving.contains_key(&handle.number) {
             return Err(Refusal::StaleReceipt);
         }
         let Some(known) = self.known.get(&handle.number).copied() else { return Ok(()) };
@@ -247,20 +247,23 @@ impl QueueMachine {
 
     /// A message that was to move to the dead letters stands there, or is gone.
     pub fn redriven(&mut self, number: u64) {
-        self.leaving.remove(&number);
+        if self.leaving.remove(&number) == Some(None) {
+            self.ages.remove(number);
+        }
     }
 
     /// Move a message that has left the line to the dead-letter queue if it was received as often as it may be.
     pub(super) fn redrive_if_used_up(&mut self, pulled: Pulled) -> bool {
         let Some(most) = self.settings.maximum_receive_count else { return false };
-        let Some(known) = self.known.get(&pulled.number).filter(|known| known.receive_count >= most) else {
-            return false;
-        };
-        let receive_count = known.receive_count;
-        self.forget(pulled.number);
+        let number = pulled.number;
+        let Some(&known) = self.known.get(&number).filter(|known| known.receive_count >= most) else { return false };
+        self.known.remove(&number);
+        if let Some(sent_at) = known.sent_at {
+            self.early.remove(&(sent_at, number));
+        }
         self.line.done(pulled);
-        self.leaving.insert(pulled.number);
-        self.commands.push_back(Command::Redrive { number: pulled.number, receive_count });
+        self.leaving.insert(number, known.sent_at);
+        self.commands.push_back(Command::Redrive { number, receive_count: known.receive_count });
         true
     }
 }

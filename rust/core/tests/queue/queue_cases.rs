@@ -3,8 +3,8 @@
 //! `send a b+500 c@-60000` sends messages 0, 1, … to groups (`-` in a standard queue), the second delayed, the third as if sent
 //! a minute ago. `receive N for MS` and `receive N running` hand out, shown as `number#receive count`; `attempt ID` names it.
 //! `delete N`, `change N MS`: with the last receipt, `old` with the one before. `complete` ends the first running batch.
-//! `moved N` says that a dead letter stands in its queue. `at T` lets time pass, `jump MS` moves the wall clock alone, `restart`
-//! kills the process. What goes away is shown as well.
+//! `moved N` says that a dead letter stands in its queue, `stuck N` that it could not be moved. `at T` lets time pass, `jump MS`
+//! moves the wall clock alone, `restart` kills the process. What goes away is shown as well.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -55,8 +55,8 @@ impl Player {
                 self.store.machine.purge();
                 String::new()
             }
-            "moved" => {
-                self.store.machine.redriven(words[1].parse().unwrap());
+            "moved" | "stuck" => {
+                self.store.move_ended(words[1].parse().unwrap(), words[0] == "moved");
                 String::new()
             }
             "configure" => self.configure(&words[1..]),

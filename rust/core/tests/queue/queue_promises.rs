@@ -106,6 +106,7 @@ impl Ledger {
             }
         }
         self.store.due();
+        self.store.all_arrive();
         let at = self.store.elapsed_ms;
         self.hands.retain(|_, (_, until)| until.is_none_or(|until| until > at));
         self.check();
@@ -265,6 +266,7 @@ impl Ledger {
             let at = self.store.elapsed_ms;
             self.hands.retain(|_, (_, until)| until.is_none_or(|until| until > at));
             self.receive(10, None);
+            self.store.all_arrive();
             if self.store.messages.is_empty() {
                 break;
             }

@@ -21,6 +21,8 @@ pub(crate) struct Store {
     pub(crate) machine: QueueMachine,
     pub(crate) settings: Settings,
     pub(crate) messages: BTreeMap<u64, Message>,
+    /// On their way to the dead letters.
+    pub(crate) leaving: BTreeMap<u64, Message>,
     pub(crate) elapsed_ms: u64,
     /// How far the wall clock has jumped.
     pub(crate) jumped_ms: i64,
@@ -39,6 +41,7 @@ impl Store {
             machine: QueueMachine::new(settings, &now),
             settings,
             messages: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             elapsed_ms: 0,
             jumped_ms: 0,
             sent: 0,
@@ -100,7 +103,8 @@ impl Store {
                     }
                 }
                 Command::Redrive { number, receive_count } => {
-                    assert!(self.messages.remove(&number).is_some(), "message {number} is gone already");
+                    let message = self.messages.remove(&number);
+                    self.leaving.insert(number, message.unwrap_or_else(|| panic!("message {number} is gone already")));
                     self.seen.push(format!("redrive {number}#{receive_count}"));
                 }
                 Command::Purge { before } => {
@@ -123,6 +127,27 @@ impl Store {
             self.machine.restored(&Restored { sent, row: *row, was_running }, &now);
         }
         self.carry_out();
+    }
+
+    /// A dead letter has arrived, or could not be moved and waits a second to be so again.
+    pub(crate) fn move_ended(&mut self, number: u64, has_arrived: bool) {
+        let message = self.leaving.remove(&number).unwrap_or_else(|| panic!("message {number} does not move"));
+        if has_arrived {
+            return self.machine.redriven(number);
+        }
+        let now = self.now();
+        let most = self.settings.maximum_receive_count.unwrap_or(0);
+        let row = Row { receive_count: most, visible_at_ms: now.wall_ms + 1000, ..Row::default() };
+        let Message { group, sent_ms, delay_ms, .. } = message;
+        let sent = Sent { number, group: &group, sent_ms, delay_ms };
+        self.machine.restored(&Restored { sent, row, was_running: false }, &now);
+        self.messages.insert(number, Message { group, sent_ms, delay_ms, row });
+    }
+
+    pub(crate) fn all_arrive(&mut self) {
+        while let Some(number) = self.leaving.keys().next().copied() {
+            self.move_ended(number, true);
+        }
     }
 
     pub(crate) fn remember(&mut self, deliveries: &[Delivery], hold: Hold) {
