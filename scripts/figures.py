@@ -128,7 +128,7 @@ def readme(figures: list[Told]) -> list[str]:
     first = [one for key in FIRST for one in figures if one.key == key]
     asked = [one for one in figures if "question" in one.figure]
     brief = peers_in_brief(figures)
-    said = "Beside its peers, on the same questions and machine. The days stand below; hours differ by up to a third:"
+    said = "Beside its peers, on the same questions and machine:"
     beside = ["", said, "", *brief] if brief else []
     return [*ours(first), *beside, "", *origin([*first, *(asked if brief else [])])]
 
