@@ -21,10 +21,10 @@ ROWS = [(engine, row) for engine in CLASSIFY for row in TABLE[engine]]
 def told(effect):
     """Give an effect as the table writes it: what is empty is left out, and a reason is only said to be there."""
     found = {name: list(getattr(effect, name)) for name in ("pins", "unpins", "unsets")}
-    found["sets"] = [list(pair) for pair in effect.sets]
+    found |= {name: [list(pair) for pair in getattr(effect, name)] for name in ("sets", "local")}
     found |= {
         name: getattr(effect, name)
-        for name in ("transaction", "savepoint", "reads_session", "repeatable", "ruins", "local")
+        for name in ("transaction", "chains", "savepoint", "reads_session", "repeatable", "ruins")
     }
     found["dirty"] = bool(effect.dirty)
     return {name: value for name, value in found.items() if value}

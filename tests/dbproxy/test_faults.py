@@ -48,6 +48,19 @@ async def test_a_killed_server_is_waited_for_and_found_again(own_server, proxies
         assert await client.fetch_value("SELECT count(*) FROM plain") == 1
 
 
+async def test_a_lost_transaction_has_no_next_one(server, proxies):
+    """ROLLBACK AND CHAIN was skipped as ROLLBACK is, and what followed ran in no transaction at all."""
+    async with Chaos(server.port) as chaos, proxies(url(server, chaos.port)).connect() as client:
+        await client.execute("BEGIN")
+        chaos.cut_all()
+        for statement in ("SELECT 1", "ROLLBACK AND CHAIN", "SELECT 1"):
+            with pytest.raises(ConnectionLost):
+                await client.execute(statement)
+            assert client.in_transaction
+        await client.execute("ROLLBACK")
+        assert await client.fetch_value("SELECT 1") == 1
+
+
 async def test_clients_outside_of_a_transaction_do_not_notice_a_restart(own_server, proxies):
     proxy = proxies(own_server, maximum_connections=4, connection_borrow_timeout=60)
     answers = 0

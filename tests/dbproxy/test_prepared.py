@@ -6,7 +6,9 @@ import contextlib
 
 import pytest
 import sqlalchemy as sa
+from db_chaos import Chaos
 
+from forebay.dbproxy.postgres_effects import classify
 from forebay.dbproxy.sqlalchemy import create_async_engine
 from forebay.errors import DatabaseError
 
@@ -145,6 +147,62 @@ async def test_a_statement_may_mean_one_table_after_the_other_in_one_transaction
 
 
 @pytest.mark.parametrize("change", TENANTS)
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+async def test_a_chained_transaction_has_none_of_the_local_settings_of_the_one_before(
+    change, end, tenants, transaction
+):
+    """AND CHAIN: they were held for settings of the next one."""
+    stays = end == "COMMIT" and change.startswith("SET search_path")
+    for _ in range(2):
+        async with transaction() as one:
+            await one.do(change.format("int"))
+            assert await one.value("SELECT * FROM staging") == 1
+            await one.do(f"{end} AND CHAIN")
+            found = await one.value("SELECT * FROM staging")
+            assert (type(found), found) == ((int, 1) if stays else (float, 1.0))
+
+
+UNDONE = [
+    ["ROLLBACK", "BEGIN"],
+    ["COMMIT", "BEGIN"],
+    ["ROLLBACK AND CHAIN"],
+    ["ROLLBACK TO before"],
+    ["DROP TABLE staging"],
+]
+
+
+@pytest.mark.parametrize("adapter", [True, False], ids=["sqlalchemy", "client"])
+@pytest.mark.parametrize("undone", UNDONE)
+async def test_what_was_prepared_beside_a_temporary_table_goes_with_it(undone, adapter, tenants, postgres, proxies):
+    """The table of the same name that was there before was "cached plan must not change result type"."""
+    proxy = proxies(postgres, maximum_connections=1)
+    made = ["SAVEPOINT before", "CREATE TEMP TABLE staging ON COMMIT DROP AS SELECT 1 AS a"]
+    async with create_async_engine(proxy).connect() if adapter else proxy.connect() as connection:
+        one = Alchemy(connection) if adapter else Own(connection)
+        for _ in range(2):
+            for statement in made if adapter else ["BEGIN", *made]:
+                await one.do(statement)
+            assert await one.value("SELECT * FROM staging") == 1
+            for statement in undone:
+                if not adapter or statement not in {"BEGIN", "COMMIT", "ROLLBACK"}:
+                    await one.do(statement)
+                elif statement != "BEGIN":
+                    await getattr(connection, statement.lower())()
+            found = await one.value("SELECT * FROM staging")
+            assert (type(found), found) == (float, 1.0)
+            await (connection.rollback() if adapter else connection.execute("ROLLBACK"))
+
+
+async def test_each_change_that_cannot_be_compared_has_statements_of_its_own(transaction):
+    """A second one was taken for the first, and a literal read by the time zone before."""
+    asked = "SELECT extract(epoch FROM '1970-01-01 00:00'::timestamptz)::int / 3600"
+    async with transaction() as one:
+        for zone, hour in (("UTC", 0), ("Asia/Tokyo", -9), ("UTC", 0)):
+            await one.do(f"SELECT set_config('TimeZone', '{zone}', false)")
+            assert await one.value(asked) == hour
+
+
+@pytest.mark.parametrize("change", TENANTS)
 async def test_many_rows_go_where_the_session_means(change, tenants, transaction):
     """A type of the schema before it was expected in each turn, for nothing dropped the statement."""
     for _ in range(3):
@@ -158,8 +216,10 @@ async def test_many_rows_go_where_the_session_means(change, tenants, transaction
             assert await one.value(f"SELECT count(*) FROM {schema}.states") == rows
 
 
-async def test_a_setting_for_a_transaction_ends_with_it_and_so_does_what_was_prepared_under_it(transaction):
-    """It is no cause for a reset, and the next transaction shares again."""
+@pytest.mark.parametrize("change", ["SET LOCAL work_mem TO '7MB'", "SELECT set_config('work_mem', '7MB', true)"])
+async def test_a_setting_for_a_transaction_ends_with_it_and_shares_if_it_can_be_read(change, transaction):
+    """Each transaction under the same role prepared its statements anew. It is no cause for a reset."""
+    owns = set()
     prepared = "SELECT string_agg(name, ' ' ORDER BY prepare_time) FROM pg_prepared_statements WHERE statement LIKE '%AS again'"
     shared = ""
     for _ in range(3):
@@ -167,10 +227,12 @@ async def test_a_setting_for_a_transaction_ends_with_it_and_so_does_what_was_pre
             assert await one.value("SELECT 1 AS again") == 1
             shared = shared or await one.value(prepared)
         async with transaction() as one:
-            await one.do("SET LOCAL work_mem TO '7MB'")
+            await one.do(change)
             assert await one.value("SELECT 1 AS again") == 1
-            first, own = (await one.value(prepared)).split()
+            first, *_, own = (await one.value(prepared)).split()
             assert first == shared != own
+            owns.add(own)
+    assert len(owns) == (1 if change.startswith("SET LOCAL") else 3)
     assert transaction.proxy.counters.resets == 0
 
 
@@ -205,7 +267,7 @@ async def test_the_statement_used_longest_ago_is_closed_when_there_are_too_many(
     async with transaction() as one:
         for number in range(300):
             assert await one.value(f"SELECT {number}") == number
-        assert await one.value(PREPARED) <= 202
+        assert await one.value(PREPARED) <= 225
 
 
 async def test_a_setting_does_not_take_the_statement_out_of_the_hands_of_who_uses_it(postgres, proxies):
@@ -289,3 +351,73 @@ async def test_a_composite_type_that_was_altered_is_asked_for_again(postgres, tr
     async with transaction() as one:
         await one.do("INSERT INTO pairs VALUES ($1)", (1, 2, 3))
     postgres.sql("DROP TABLE pairs; DROP TYPE pair")
+
+
+LONG = f"/* {'x' * 20_000} */"  # asyncpg keeps no text above 15 KiB
+
+
+async def test_a_refused_argument_of_a_text_too_long_to_be_kept_drops_nothing(transaction):
+    """It dropped the statement before it, which was somebody else's."""
+    asked = "SELECT name FROM pg_prepared_statements WHERE statement = 'SELECT 42'"
+    async with transaction() as one:
+        assert await one.value("SELECT 42") == 42
+        before = await one.value(asked)
+        assert await one.value("SELECT 42") == 42
+    with pytest.raises(sa.exc.DBAPIError if isinstance(one, Alchemy) else DatabaseError, match="invalid input for"):
+        async with transaction() as one:
+            await one.value(f"SELECT $1::int {LONG}", 99_999_999_999)
+    async with transaction() as one:
+        assert await one.value("SELECT 42") == 42
+        assert await one.value(asked) == before
+
+
+async def test_a_text_too_long_to_be_kept_runs_where_others_are_to_be_closed(tenants, transaction):
+    """It has no name at the server, which forgets it over any other text, and there may be a type to be asked for."""
+    for _ in range(2):
+        async with transaction() as one:
+            await one.do("SELECT set_config('work_mem', '7MB', true)")
+            for number in range(30):
+                assert await one.value(f"SELECT {number}") == number
+        async with transaction() as one:
+            assert await one.value(f"SELECT $1::state::text {LONG}", "on") == "on"
+            assert await one.value(f"SELECT $1::int {LONG}", 5) == 5
+
+
+async def test_a_failed_transaction_goes_back_to_a_savepoint_where_statements_are_to_be_closed(transaction):
+    """They cannot be closed before that."""
+    for _ in range(2):
+        async with transaction() as one:
+            await one.do("SAVEPOINT before")
+            await one.do("SELECT set_config('work_mem', '7MB', true)")
+            for number in range(30):
+                assert await one.value(f"SELECT {number}") == number
+            with pytest.raises((sa.exc.DBAPIError, DatabaseError), match="division by zero"):
+                await one.value("SELECT 1/0")
+            await one.do("ROLLBACK TO before")
+            assert await one.value("SELECT 42") == 42
+            assert await one.value(PREPARED) < 30
+
+
+@pytest.mark.parametrize("change", ["SELECT set_config('work_mem', '7MB', true)", "DO $$BEGIN END$$"])
+async def test_nobody_waits_for_the_statements_of_another_to_be_closed_one_by_one(change, postgres, proxies):
+    """The next client's first new statement paid a round trip for each of them, and was out of time."""
+    async with Chaos(postgres.port) as chaos:
+        proxy = proxies(postgres.url.replace(str(postgres.port), str(chaos.port)), maximum_connections=1)
+        async with proxy.connect() as one, proxy.connect() as two:
+            async with one.transaction():
+                await one.execute(change)
+                for number in range(150):
+                    assert await one.fetch_value(f"SELECT {number}") == number
+            chaos.delay = 0.02
+            assert await two.fetch_value("SELECT 'new'", timeout=1.5) == "new"
+            assert await two.fetch_value(PREPARED) < 20
+
+
+async def test_a_statement_with_arguments_is_judged_once(postgres, proxies):
+    """PostgreSQL's arguments are not in the text, and it was read at each execution."""
+    async with proxies(postgres).connect() as client:
+        judged = []
+        client._borrower._effects.judge = lambda sql: judged.append(sql) or classify(sql)
+        for value in ("7MB", "8MB", "9MB"):
+            assert await client.fetch_value("SELECT set_config('work_mem', $1, true)", [value]) == value
+        assert len(judged) == 1

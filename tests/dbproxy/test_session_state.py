@@ -66,6 +66,90 @@ async def test_mariadb_keeps_it_from_the_next_client(mariadb, proxies, case):
     await nobody_else_sees(proxies(mariadb, maximum_connections=1, connection_borrow_timeout=0.2), case)
 
 
+SET, SHOW = "SET work_mem TO '7MB'", "SHOW work_mem"
+ENDS = [
+    (["BEGIN", SET, "COMMIT AND CHAIN", "ROLLBACK"], "7MB"),
+    (["BEGIN", SET, "ROLLBACK AND CHAIN", "COMMIT"], "4MB"),
+    (["BEGIN", SET, "COMMIT AND CHAIN", "SET work_mem TO '9MB'", "ROLLBACK AND CHAIN", "COMMIT"], "7MB"),
+    (["BEGIN", "SAVEPOINT a", SET, "SELECT 1/0", "COMMIT AND CHAIN", "COMMIT"], "4MB"),
+    (["BEGIN", SET, "SAVEPOINT a", "SELECT 1/0", "ROLLBACK TO a", "COMMIT"], "7MB"),
+    (["BEGIN", "SAVEPOINT a", SET, "SAVEPOINT a", "RELEASE a", "ROLLBACK TO a", "COMMIT"], "4MB"),
+    (["BEGIN", SET, "COMMIT; BEGIN; ROLLBACK"], "7MB"),
+    (["BEGIN", SET, "SELECT 1/0", "COMMIT; SELECT 1"], "4MB"),
+    ([f"BEGIN; {SET}; ROLLBACK"], "4MB"),
+    ([f"{SET}; BEGIN", "ROLLBACK"], "4MB"),
+]
+
+
+@pytest.mark.parametrize("looks_first", ["who has no setting", "who has the same"])
+@pytest.mark.parametrize(("statements", "left"), ENDS)
+async def test_the_books_end_a_transaction_where_the_server_does(statements, left, looks_first, postgres, proxies):
+    """AND CHAIN was no end of it: a setting of one client's reached the next, or was missing where the books had it."""
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as client, proxy.connect() as none, proxy.connect() as same:
+        await same.execute(SET)
+        await none.fetch_value(SHOW)
+        for statement in statements:
+            if statement == "SELECT 1/0":
+                with pytest.raises(DatabaseError):
+                    await client.execute(statement)
+            else:
+                await client.execute(statement)
+        others = [(none, "4MB"), (same, "7MB")]
+        for other, expected in others if looks_first == "who has no setting" else others[::-1]:
+            if not client.pins:
+                assert await other.fetch_value(SHOW) == expected
+        assert await client.fetch_value(SHOW) == left
+        await client.close()
+        for other, expected in others:
+            assert await other.fetch_value(SHOW) == expected
+
+
+async def test_a_commit_that_was_none_takes_its_settings_along_whoever_asks(postgres, proxies):
+    """The server tells it in the status, which only ``execute`` reads."""
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as client, proxy.connect() as same:
+        await same.execute(SET)
+        await client.execute("BEGIN")
+        await client.execute(SET)
+        with pytest.raises(DatabaseError):
+            await client.execute("SELECT 1/0")
+        await client.fetch_value("COMMIT")
+        assert await same.fetch_value(SHOW) == "7MB"
+
+
+async def test_a_stream_that_was_left_early_leaves_nothing_to_the_next_client(postgres, proxies):
+    """Whatever its function had done to the session was nobody's."""
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as client, proxy.connect() as other:
+        async with client.transaction():
+            rows = client.stream(
+                "SELECT set_config('work_mem', '7MB', false) FROM generate_series(1, 5000)", prefetch=10
+            )
+            assert (await anext(rows))[0] == "7MB"
+            await rows.aclose()
+        assert await other.fetch_value(SHOW) == "4MB"
+
+
+async def test_a_connection_that_the_server_hangs_up_is_lent_to_nobody(mariadb, proxies):
+    """COMMIT RELEASE: somebody else's write was told to be lost."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as client, proxy.connect() as other:
+        await other.execute("DROP TABLE IF EXISTS plain")
+        await other.execute("CREATE TABLE plain (a INT)")
+        for end in ("COMMIT RELEASE", "ROLLBACK RELEASE"):
+            await client.execute("BEGIN")
+            await client.execute(end)
+            await other.execute("INSERT INTO plain VALUES (1)")
+        await client.execute("SET completion_type = 'CHAIN'")
+        await client.execute("BEGIN")
+        await client.execute("COMMIT")
+        assert client.in_transaction
+        await client.close()
+        await other.execute("INSERT INTO plain VALUES (1)")
+        assert not other.in_transaction
+
+
 async def test_a_pin_ends_with_its_cause(server, proxies):
     proxy = proxies(server, maximum_connections=1, connection_borrow_timeout=5)
     async with proxy.connect() as client:

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from forebay.dbproxy.driver import Result
-from forebay.dbproxy.effect import PLAIN, Effect
+from forebay.dbproxy.effect import ENDS, PLAIN, Effect
 from forebay.dbproxy.session import Session
 from forebay.dbproxy.sql import digest
 from forebay.dbproxy.statistics import now
@@ -26,14 +26,14 @@ from forebay.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.effect import EffectCache
     from forebay.dbproxy.line import Line
-    from forebay.dbproxy.pool import DBConnection, Pool
+    from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.settings import ProxySettings
     from forebay.dbproxy.statistics import Counters
 
 ATTEMPTS_MAX = 3
-ENDS = frozenset(("commit", "rollback"))
 UNDONE = Effect(transaction="rollback")
 VARIABLE_SETS = ("user variable:", "setting:")
 
@@ -133,7 +133,8 @@ class Borrower:
                 started = now()
                 try:
                     if args and not effect.plain and verb != "execute_many":
-                        effect = self._effects.judge(db.wire.interpolate(sql, args))
+                        asked = db.wire.interpolate(sql, args)
+                        effect = effect if asked == sql else self._effects.judge(asked)
                     answer = getattr(db.wire, verb)(sql, args)
                     result = await (answer if limit is None else _within(limit, answer))
                 except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
@@ -186,6 +187,8 @@ class Borrower:
     async def _stream_failed(self, db: DBConnection, effect: Effect, error: BaseException) -> None:
         """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
         if self.engine == "postgresql" and isinstance(error, GeneratorExit):
+            if not effect.plain:
+                db.soil(effect.dirty or "a statement was left half-way")
             return
         await self._failed(db, effect, error, may_repeat=False)
 
@@ -272,13 +275,13 @@ class Borrower:
         session = self.session
         if db.wire.is_broken():  # it broke after the answer: what was open on it is gone
             was_open = (self.is_open or effect.transaction == "begin") and effect.transaction not in ENDS
-            self._lose(db, in_transaction=was_open)
+            self._lose(db, in_transaction=was_open or effect.chains)
             return
         is_open = self.is_open = db.wire.in_transaction()
-        if self.engine == "postgresql":
-            self._follow_transaction(db, effect, result, is_open=is_open)
         if effect.dirty or effect.pins:
-            db.dirty = db.dirty or effect.dirty or effect.pins[0]
+            db.soil(effect.dirty or effect.pins[0])
+        if self.engine == "postgresql":
+            self._follow_transaction(db, effect, result)
         db.ruined = db.ruined or effect.ruins
         if effect.sets or effect.unsets:
             session.track(effect)
@@ -295,20 +298,14 @@ class Borrower:
             self.held = None
             db.pool.give_back(db)
 
-    def _follow_transaction(self, db: DBConnection, effect: Effect, result: Any, *, is_open: bool) -> None:
+    def _follow_transaction(self, db: DBConnection, effect: Effect, result: Any) -> None:
         """PostgreSQL undoes SET when a transaction or savepoint is rolled back; so do the books."""
-        session = self.session
-        if is_open:
-            session.began()
-            if effect.transaction == "savepoint":
-                session.marked(effect.savepoint)
-            elif effect.transaction == "rollback to":
-                session.rolled_back_to(effect.savepoint)
-        else:
-            status = result.status if isinstance(result, Result) else ""
-            session.ended(committed=effect.transaction != "rollback" and status != "ROLLBACK")
-        db.tracked = session.tracked
-        db.follow(effect, is_open=is_open)
+        status = result.status if isinstance(result, Result) else ""
+        if effect.transaction == "commit" and not status:
+            db.soil("it is not known what became of a COMMIT")
+        self.session.follow(effect, is_open=self.is_open, status=status)
+        db.tracked = self.session.tracked
+        db.follow(effect, is_open=self.is_open)
 
     def _pin(self, db: DBConnection, sql: str, effect: Effect) -> None:
         pins = effect.pins
@@ -389,7 +386,7 @@ class Borrower:
     async def _refused(self, db: DBConnection, effect: Effect, *, read_only: bool) -> None:
         """Go on after an error the server told: the connection is good, but half of the statement may have happened."""
         if not effect.plain:
-            db.dirty = db.dirty or effect.dirty or "a statement failed half-way"
+            db.soil(effect.dirty or "a statement failed half-way")
         self._last = db
         try:
             await db.wire.after_error()
@@ -402,7 +399,7 @@ class Borrower:
             self._suspect(db.pool)
         is_open = self.is_open = db.wire.in_transaction()
         if self.engine == "postgresql":
-            self._follow_transaction(db, UNDONE, None, is_open=is_open)
+            self._follow_transaction(db, PLAIN if is_open else UNDONE, None)
         if is_open or self.session.pins:
             self.held = db
         else:
@@ -420,7 +417,7 @@ class Borrower:
 
     def _is_skipped(self, effect: Effect) -> bool:
         """In a lost transaction only its end may run: ROLLBACK has nothing to do, COMMIT and the rest are refused."""
-        if effect.transaction == "rollback":
+        if effect.transaction == "rollback" and not effect.chains:
             self.lost = False
             return True
         if effect.transaction == "commit":

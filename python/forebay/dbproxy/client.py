@@ -33,12 +33,17 @@ def _checked(args: Any) -> Any:
     return args
 
 
+def _given(args: Any) -> Any:
+    """Give a statement's arguments back as ``_checked`` does; None is none."""
+    return () if args is None else _checked(args)
+
+
 class Client:
     """One client connection. Used by one task at a time; ``async with`` opens and closes it.
 
-    Arguments are written in the engine's own style: ``%s`` or ``%(name)s`` for MySQL, ``$1`` for PostgreSQL. Rows answer to
-    positions and to names. A statement's ``timeout`` is in seconds and counts from the moment a DB connection is borrowed; the
-    proxy's ``query_timeout`` when None.
+    Arguments are written in the engine's own style: ``%s`` or ``%(name)s`` for MySQL, ``$1`` for PostgreSQL; None is no
+    arguments. Rows answer to positions and to names. A statement's ``timeout`` is in seconds and counts from the moment a DB
+    connection is borrowed; the proxy's ``query_timeout`` when None.
 
     Every statement may raise:
         BorrowTimeout: no DB connection became free within the borrow timeout.
@@ -81,21 +86,23 @@ class Client:
 
     # Statements
 
-    def fetch_all(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[list[Any]]:
+    def fetch_all(
+        self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None
+    ) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows."""
-        return (self._borrower or self._not_open()).run("fetch_all", sql, _checked(args), timeout)
+        return (self._borrower or self._not_open()).run("fetch_all", sql, _given(args), timeout)
 
-    def fetch_one(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Any]:
+    def fetch_one(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
-        return (self._borrower or self._not_open()).run("fetch_one", sql, _checked(args), timeout)
+        return (self._borrower or self._not_open()).run("fetch_one", sql, _given(args), timeout)
 
-    def fetch_value(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Any]:
+    def fetch_value(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
-        return (self._borrower or self._not_open()).run("fetch_value", sql, _checked(args), timeout)
+        return (self._borrower or self._not_open()).run("fetch_value", sql, _given(args), timeout)
 
-    def execute(self, sql: str, args: Sequence[Any] = (), *, timeout: float | None = None) -> Awaitable[Result]:
+    def execute(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Result]:
         """Run a statement for its effect."""
-        return (self._borrower or self._not_open()).run("execute", sql, _checked(args), timeout)
+        return (self._borrower or self._not_open()).run("execute", sql, _given(args), timeout)
 
     async def executemany(
         self,
@@ -118,7 +125,7 @@ class Client:
     async def stream(
         self,
         sql: str,
-        args: Sequence[Any] = (),
+        args: Sequence[Any] | None = (),
         *,
         prefetch: int = 1000,
         timeout: float | None = None,  # noqa: ASYNC109 - see executemany
@@ -130,7 +137,7 @@ class Client:
         """
         if prefetch < 1:
             raise InvalidParameterValue(f"prefetch={prefetch!r}: must be at least 1 row")
-        _checked(args)
+        args = _given(args)
         borrower = self._borrower or self._not_open()
         own = borrower.engine == "postgresql" and not self.in_transaction
         if own:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CACHED_EFFECTS_MAX = 4096
 CACHED_TEXT_LENGTH_MAX = 8192
+ENDS = frozenset(("commit", "rollback"))
+UNKNOWN = (("*", ""),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,12 @@ class Effect:
         sets: tracked settings as ``(key, assignment)``; the assignment is what is replayed on another connection.
         unsets: tracked keys that go back to their default; ``*`` means all.
         transaction: ``begin``, ``commit``, ``rollback``, ``savepoint``, ``release``, ``rollback to`` or empty.
+        chains: the end of a transaction begins the next one (``AND CHAIN``).
         savepoint: the savepoint's name.
         reads_session: the text asks for something the session remembers (``LAST_INSERT_ID()``, ``lastval()``).
         repeatable: a pure read: running it twice is the same as running it once.
         ruins: a reset cannot undo it (``LOAD``): the connection is closed instead.
-        local: it makes a setting that ends with the transaction.
+        local: settings that end with the transaction, as ``sets``; ``UNKNOWN`` when it cannot be told what they are.
         plain: nothing of the above: the hot path has nothing to do.
 
     """
@@ -41,11 +44,12 @@ class Effect:
     sets: tuple[tuple[str, str], ...] = ()
     unsets: tuple[str, ...] = ()
     transaction: str = ""
+    chains: bool = False
     savepoint: str = ""
     reads_session: bool = False
     repeatable: bool = False
     ruins: bool = False
-    local: bool = False
+    local: tuple[tuple[str, str], ...] = ()
     plain: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -80,11 +84,12 @@ def union(effects: list[Effect]) -> Effect:
         sets=tuple(s for e in effects for s in e.sets),
         unsets=tuple(dict.fromkeys(k for e in effects for k in e.unsets)),
         transaction=next((e.transaction for e in effects if e.transaction), ""),
+        chains=any(e.chains for e in effects),
         savepoint=next((e.savepoint for e in effects if e.savepoint), ""),
         reads_session=any(e.reads_session for e in effects),
         repeatable=all(e.repeatable for e in effects),
         ruins=any(e.ruins for e in effects),
-        local=any(e.local for e in effects),
+        local=tuple(dict.fromkeys(s for e in effects for s in e.local)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forebay.dbproxy.pool import DBConnection
+    from forebay.dbproxy.connection import DBConnection
 
     Waiter = tuple[asyncio.Future[DBConnection], float, float]  # what it waits on, since when, and until when
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from forebay.dbproxy.borrower import Borrower
+    from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.driver import Wire
     from forebay.dbproxy.effect import Effect
-    from forebay.dbproxy.pool import DBConnection
     from forebay.dbproxy.proxy import DBProxy
 
 
@@ -98,17 +98,15 @@ class Loan:
         if not effect.plain:
             db = self._db
             if effect.dirty or effect.pins or effect.sets or effect.unsets:
-                db.dirty = db.dirty or effect.dirty or "a setting"
+                db.soil(effect.dirty or "a setting")
             db.ruined = db.ruined or effect.ruins
-            if effect.sets or effect.unsets or effect.local or effect.transaction == "rollback to":
-                db.wire.forget_changed()  # the next statement may mean something else than the last of the same text
-            db.local = db.local or effect.local
+            db.follow(effect, is_open=True)  # whether one is, is asked when it has run
             self._must_reset = self._must_reset or bool(effect.pins)
         return effect
 
     def taint(self, reason: str) -> None:
         """Have the session reset whatever was done to it: the proxy has not seen it."""
-        self._db.dirty = self._db.dirty or reason
+        self._db.soil(reason)
         self._must_reset = True
 
     def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Awaitable[Any]:

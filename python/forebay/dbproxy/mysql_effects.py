@@ -94,6 +94,7 @@ _RENAMED = {
     "tx_read_only": "transaction_read_only",
     "transaction_read_only": "transaction_read_only",
 }
+_ENDS_QUIETLY = frozenset(("NO_CHAIN", "0", "DEFAULT"))
 _SWITCH = {"1": "ONLY", "ON": "ONLY", "TRUE": "ONLY", "0": "WRITE", "OFF": "WRITE", "FALSE": "WRITE"}
 
 # Functions of the server itself that leave nothing behind in the session.
@@ -160,14 +161,20 @@ def _begin(reading: Reading) -> Effect:
     return Effect(transaction="begin") if reading.words[:2] != ("START", "SLAVE") else PLAIN
 
 
-def _commit(_: Reading) -> Effect:
-    return Effect(transaction="commit")
+def _commit(reading: Reading) -> Effect:
+    return _ended(reading, "commit")
+
+
+def _ended(reading: Reading, transaction: str) -> Effect:
+    """Judge the end of a transaction: it may begin the next one, or have the server hang up."""
+    hangs_up = "RELEASE" in reading.words and not reading.says("NO", "RELEASE")
+    return Effect(transaction=transaction, chains=reading.says("AND", "CHAIN"), ruins=hangs_up)
 
 
 def _rollback(reading: Reading) -> Effect:
     if "TO" in reading.words:
         return Effect(transaction="rollback to", savepoint=reading.words[-1].lower())
-    return Effect(transaction="rollback")
+    return _ended(reading, "rollback")
 
 
 def _savepoint(reading: Reading) -> Effect:
@@ -357,6 +364,8 @@ def _setting(name: str, value: list[tuple[str, str]]) -> Effect:
     is_literal = kinds in (["text"], ["number"], ["word"]) and not text.startswith("@")
     if not is_literal and not (kinds == ["sign", "number"] and text[0] in "+-"):
         return Effect(dirty=f"SET {name} to an expression", pins=(f"setting:{name}",))
+    if name == "completion_type" and text.strip("'\"").upper() not in _ENDS_QUIETLY:
+        return Effect(dirty=f"SET {name}", pins=(f"setting:{name}",))  # the server hangs up, or begins anew, by itself
     if name.startswith("character_set_"):
         _refuse_unsafe(text, f"SET {name} = {text}")
     if text.upper() == "DEFAULT":

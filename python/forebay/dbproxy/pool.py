@@ -11,14 +11,14 @@ import math
 import random
 from typing import TYPE_CHECKING, Protocol
 
+from forebay.dbproxy.connection import NOBODY, SEVERAL, DBConnection
 from forebay.dbproxy.farewell import say_goodbye, server_is_gone
 from forebay.dbproxy.secrets import Credentials, credentials_of
-from forebay.dbproxy.session import DEFAULTS, Meaning, Tracked, meaning, replay
+from forebay.dbproxy.session import Tracked, replay
 from forebay.errors import AuthenticationFailed, DatabaseUnavailable, DBProxyError
 
 if TYPE_CHECKING:
     from forebay.dbproxy.driver import Driver, Wire
-    from forebay.dbproxy.effect import Effect
     from forebay.dbproxy.line import Line
     from forebay.dbproxy.settings import Address, ProxySettings
     from forebay.dbproxy.statistics import Counters
@@ -30,77 +30,8 @@ RESET_SECONDS_MAX = 10.0
 FINISHES_BY_ITSELF_SECONDS = 0.05
 SPARE_WAIT_SECONDS_MAX = 1.0
 FAREWELL_SECONDS_MAX = 60.0
-NOBODY = 0
-SEVERAL = -1
 
 log = logging.getLogger("forebay.dbproxy")
-
-
-class DBConnection:
-    """A DB connection and what is known of its session.
-
-    Attributes:
-        tracked: settings in force on it.
-        dirty: why it must be reset before another client gets it; empty when it need not.
-        local: a setting is in force that ends with the transaction.
-        used_by: number of the only client since the last reset; ``NOBODY``, or ``SEVERAL``.
-        ruined: a reset cannot undo what happened on it.
-        retired: it is closed as soon as it comes back.
-        leaving: it is being closed.
-
-    """
-
-    __slots__ = (
-        "dirty",
-        "idle_since",
-        "leaving",
-        "local",
-        "opened_at",
-        "pool",
-        "retired",
-        "ruined",
-        "tracked",
-        "used_by",
-        "wire",
-    )
-
-    def __init__(self, wire: Wire, pool: Pool, now: float) -> None:
-        self.wire = wire
-        self.pool = pool
-        self.opened_at = now
-        self.idle_since = now
-        self.tracked: Tracked = DEFAULTS
-        self.dirty = ""
-        self.local = False
-        self.used_by = NOBODY
-        self.ruined = False
-        self.retired = False
-        self.leaving = False
-        wire.share_prepared(self.meaning)
-
-    def meaning(self) -> Meaning:
-        """Tell what the meaning of a text may hang on in the session as it is now."""
-        return meaning(self.tracked, dirty=bool(self.dirty), local=self.local)
-
-    def follow(self, effect: Effect, *, is_open: bool) -> None:
-        """Take note of settings that end with the transaction, of what undoes them, and of the transaction's end."""
-        if self.local and (effect.local or effect.transaction == "rollback to" or not is_open):
-            self.wire.forget_changed()
-        self.local = is_open and (self.local or effect.local)
-
-    def suits(self, client: int, want: Tracked) -> bool:
-        """Tell whether a client may use it as it is, and take note that it does; ``Pool.prepare`` helps if not."""
-        if self.tracked is not want:
-            return False
-        if self.used_by != client:
-            if self.dirty or self.pool.settings.hygiene_always:
-                return False
-            self.used_by = SEVERAL if self.used_by else client
-        return True
-
-    def is_usable(self) -> bool:
-        """Tell whether the next client may have it."""
-        return not (self.retired or self.ruined or self.wire.is_broken())
 
 
 class Watch(Protocol):
@@ -199,11 +130,7 @@ class Pool:
             await db.wire.reset()
             for statement in self.settings.init_query:
                 await db.wire.execute(statement, ())
-        db.tracked = DEFAULTS
-        db.dirty = ""
-        db.local = False
-        db.used_by = NOBODY
-        db.wire.forget_changed()
+        db.renewed()
 
     def clean(self, db: DBConnection) -> None:
         """Reset a connection whose client has gone, then lend it on. Its locks must not outlive the client."""

@@ -159,10 +159,11 @@ class PostgresWire:
         return {pin for pin in pins if row.get(pin.partition(":")[0], True)}
 
     async def reset(self) -> None:
-        """Undo whatever the session holds; the driver's own prepared statements stay."""
+        """Undo whatever the session holds; the driver's own prepared statements stay, if they mean the same without it."""
         if self.in_transaction():
             await self.raw.execute("ROLLBACK")
-        await self.raw.execute(_RESET)
+        self.forget_changed()
+        await self.raw.execute(self.raw.take_dropped() + _RESET)
 
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
         """Replay tracked settings in one message; roles last, for they may take rights away."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from forebay.dbproxy.effect import PLAIN, READ, Effect, union
+from forebay.dbproxy.effect import ENDS, PLAIN, READ, UNKNOWN, Effect, union
 from forebay.dbproxy.functions import POSTGRES_FUNCTIONS
 from forebay.dbproxy.sql import Reading, read_postgres, tokens
 
@@ -63,7 +64,27 @@ def classify(sql: str) -> Effect:
     readings = read_postgres(sql)
     if any("ATOMIC" in reading.text and _BODY.search(reading.text) for reading in readings):
         return Effect(dirty="a body in SQL, whose end cannot be told from the next statement")
-    return union([_one(reading) for reading in readings])
+    return _joined([_one(reading) for reading in readings])
+
+
+def _joined(effects: list[Effect]) -> Effect:
+    """Join the verdicts on the statements of one text.
+
+    A setting ends with its transaction, a COMMIT's own status is told only when it comes last: where more than one
+    transaction is touched, their order says what is left of the session, and the client stays where that is.
+    """
+    joined = union(effects)
+    if len(effects) <= 1:
+        return joined
+    begins = effects[0].transaction == "begin"
+    ends = effects[-1].transaction in ENDS and not effects[-1].chains
+    inner = [e.transaction for e in effects[begins : len(effects) - ends] if e.transaction]
+    sets = bool(joined.sets or joined.unsets)
+    if inner and (sets or joined.local or begins or ends or len(inner) > 1 or "commit" in inner):
+        return union([replace(joined, sets=(), unsets=()), _OUT_OF_ORDER])
+    if sets and effects[-1].transaction == "rollback":
+        return union([replace(joined, sets=(), unsets=()), _OUT_OF_ORDER])
+    return joined
 
 
 def _one(reading: Reading) -> Effect:
@@ -103,7 +124,7 @@ def _call(name: str, reading: Reading) -> Effect:
     if name in {"LASTVAL", "CURRVAL"}:
         return Effect(reads_session=True)
     if name == "SET_CONFIG" and all(_CONFIG.findall(reading.text)):
-        return Effect(local=not all(map(_is_read_by_none, _configured(reading))))
+        return Effect(local=() if all(map(_is_read_by_none, _configured(reading))) else UNKNOWN)
     if name == "SET_CONFIG":
         return Effect(dirty="set_config()", pins=("setting:set_config",))
     return Effect(dirty=f"{'a quoted name' if name == '?' else name.lower() + '()'} may change the session")
@@ -128,7 +149,7 @@ def _begin(_: Reading) -> Effect:
 def _commit(reading: Reading) -> Effect:
     if "PREPARED" in reading.words:
         return PLAIN
-    return Effect(transaction="commit")
+    return Effect(transaction="commit", chains=reading.says("AND", "CHAIN"))
 
 
 def _rollback(reading: Reading) -> Effect:
@@ -136,7 +157,7 @@ def _rollback(reading: Reading) -> Effect:
         return PLAIN
     if "TO" in reading.words:
         return Effect(transaction="rollback to", savepoint=_last_name(reading))
-    return Effect(transaction="rollback")
+    return Effect(transaction="rollback", chains=reading.says("AND", "CHAIN"))
 
 
 def _savepoint(reading: Reading) -> Effect:
@@ -208,11 +229,18 @@ def _reset(reading: Reading) -> Effect:
 
 
 def _set(reading: Reading) -> Effect:
-    """Judge ``SET``: PostgreSQL's values are always literals, so each one can be replayed."""
+    """Judge ``SET``: PostgreSQL's values are always literals, so each one can be replayed, and compared."""
     found = [text for _, text in tokens(reading.original)[1:]]
+    if "".join(found[:1]).upper() != "LOCAL":
+        return _assigned(reading, found)
+    if _is_read_by_none("".join(found[1:2]).upper()):
+        return PLAIN
+    effect = _assigned(reading, found[1:])
+    return PLAIN if effect is PLAIN else Effect(local=effect.sets or UNKNOWN)
+
+
+def _assigned(reading: Reading, found: list[str]) -> Effect:
     upper = [text.upper() for text in found]
-    if upper[:1] == ["LOCAL"]:
-        return PLAIN if _is_read_by_none("".join(upper[1:2])) else Effect(local=True)
     if upper[:1] in (["TRANSACTION"], ["CONSTRAINTS"]):
         return PLAIN
     if upper[:2] == ["SESSION", "CHARACTERISTICS"]:
@@ -264,6 +292,7 @@ _NAMED_SETTINGS = (
     (("SESSION", "ROLE"), "role"),
     (("ROLE",), "role"),
 )
+_OUT_OF_ORDER = Effect(dirty="several transactions in one text", pins=("setting:several transactions",), local=UNKNOWN)
 _EVERYTHING = ("temporary table:", "advisory lock:", "LISTEN:", "cursor:", "prepared statement:", "setting:")
 _STATEMENTS = {
     "BEGIN": _begin,

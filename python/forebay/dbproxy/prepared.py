@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from forebay.dbproxy.session import UNCHANGED, Meaning, is_shared
+from forebay.dbproxy.session import UNCHANGED, Meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Iterator
 
-    Key = tuple[Meaning, Hashable]
+    Text = tuple[str, type, bool]  # the text, the class of its rows, and whether the driver asks it for itself
+    Key = tuple[Meaning, Text | None]
+
+
+DROPPED_MAX = 20  # open at the server at a time
 
 
 class StatementCache:
@@ -32,9 +36,11 @@ class StatementCache:
     def __contains__(self, statement: Any) -> bool:
         return statement in self._held
 
-    def get(self, text: Hashable) -> Any:
+    def get(self, text: Text) -> Any:
         """Give the statement of a text in the session as it is now, or None."""
         key = (self.meaning(), text)
+        if not text[2]:
+            self._used_last = key
         found = self._statements.get(key)
         if found is None:
             return None
@@ -42,12 +48,11 @@ class StatementCache:
             self._drop(key)
             return None
         self._statements.move_to_end(key)
-        self._used_last = key
         return found
 
-    def put(self, text: Hashable, statement: Any) -> None:
+    def put(self, text: Text, statement: Any) -> None:
         """Keep the statement of a text in the session as it is now."""
-        key = self._used_last = (self.meaning(), text)
+        key = (self.meaning(), text)
         self._drop(key)
         self._statements[key] = statement
         self._held.add(statement)
@@ -63,13 +68,17 @@ class StatementCache:
         for key in list(self._statements):
             self._drop(key)
 
+    def holds_last(self) -> bool:
+        """Tell whether it has the statement that was used last; a text that is too long is never kept."""
+        return self._used_last in self._statements
+
     def forget_last(self) -> None:
         """Drop the statement that was used last."""
         self._drop(self._used_last)
 
     def forget_changed(self) -> None:
         """Drop the statements of changes that nobody else can have made in the same way."""
-        for key in [key for key in self._statements if not is_shared(key[0])]:
+        for key in [key for key in self._statements if not key[0][0]]:
             self._drop(key)
 
     def _drop(self, key: Key) -> None:
@@ -82,6 +91,8 @@ class StatementCache:
 class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
     """A connection of asyncpg whose cache knows what its texts mean."""
 
+    _stmts_to_close: set[Any]
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         own: Any = self._stmt_cache  # type: ignore[has-type]
@@ -92,3 +103,21 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
         if stmt.refs == 0 and stmt.name and stmt not in self._stmt_cache:
             stmt.mark_closed()
             self._stmts_to_close.add(stmt)
+
+    def take_dropped(self) -> str:
+        """Give the text that closes at the server what was dropped; what it names is taken for closed."""
+        dropped, self._stmts_to_close = self._stmts_to_close, set()
+        return "".join('DEALLOCATE "{}";'.format(stmt.name.replace('"', '""')) for stmt in dropped)
+
+    async def _cleanup_stmts(self) -> None:
+        """Close what was dropped in one round trip, and seldom: somebody waits who has just prepared.
+
+        Not when what was prepared may have no name: the server forgets such a one over any text that it is sent.
+        """
+        if len(self._stmts_to_close) < DROPPED_MAX or not self._stmt_cache.holds_last():
+            return
+        dropped = self._stmts_to_close
+        try:
+            await self._protocol.query(self.take_dropped(), None)
+        except asyncpg.InFailedSQLTransactionError:  # it was a ROLLBACK that was prepared
+            self._stmts_to_close |= dropped

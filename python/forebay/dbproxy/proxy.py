@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from forebay._core import Histogram
+    from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.driver import Driver
     from forebay.dbproxy.line import Line
     from forebay.dbproxy.loan import Loan
-    from forebay.dbproxy.pool import DBConnection, Pool
+    from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.secrets import Secret
 
 HOUSEKEEPING_SECONDS = 1.0

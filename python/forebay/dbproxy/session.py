@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from forebay.dbproxy.effect import ENDS, UNKNOWN
+
 if TYPE_CHECKING:
     from forebay.dbproxy.effect import Effect
 
 Tracked = Mapping[str, str]
 Meaning = tuple[bool | tuple[str, str], ...]
 DEFAULTS: Tracked = MappingProxyType({})
-UNCHANGED: Meaning = (False, False)
+UNCHANGED: Meaning = (True,)
 PINS_MAX = 1000
 SAVEPOINTS_MAX = 1000
 
@@ -72,24 +74,34 @@ class Session:
             else:
                 self.pins.pop(cause, None)
 
-    def began(self) -> None:
-        """Remember the settings at the start of a transaction, for engines that undo SET on rollback."""
+    def follow(self, effect: Effect, *, is_open: bool, status: str) -> None:
+        """Undo settings as PostgreSQL does, when a transaction is rolled back, or what it did since a savepoint.
+
+        Args:
+            effect: what the statement did that has just run.
+            is_open: a transaction is open after it; the next one, if it was ``COMMIT AND CHAIN``.
+            status: the server's word for what it did: a COMMIT may have been a ROLLBACK. Empty when it is not known.
+
+        """
+        if effect.transaction in ENDS or not is_open:
+            self.ended(committed=effect.transaction != "rollback" and status != "ROLLBACK")
+        if not is_open:
+            return
         if not self._before:
             self._before = [("", self.tracked)]
+        if effect.transaction == "savepoint" and len(self._before) < SAVEPOINTS_MAX:
+            self._before.append((effect.savepoint, self.tracked))
+        elif effect.transaction == "rollback to":
+            position = self._position(effect.savepoint)
+            self.tracked = self._before[position][1]
+            del self._before[position + 1 :]
+        elif effect.transaction == "release":
+            del self._before[self._position(effect.savepoint) or len(self._before) :]
 
-    def marked(self, savepoint: str) -> None:
-        """Remember the settings at a savepoint."""
-        if self._before and len(self._before) < SAVEPOINTS_MAX:
-            self._before.append((savepoint, self.tracked))
-
-    def rolled_back_to(self, savepoint: str) -> None:
-        """Go back to the settings at a savepoint (at the start when it is unknown)."""
-        for position in range(len(self._before) - 1, -1, -1):
-            name, tracked = self._before[position]
-            if name == savepoint or position == 0:
-                self.tracked = tracked
-                del self._before[position + 1 :]
-                return
+    def _position(self, savepoint: str) -> int:
+        """Find a savepoint; the newest of that name, the start when it is unknown."""
+        names = [name for name, _ in self._before]
+        return len(names) - 1 - names[::-1].index(savepoint) if savepoint in names else 0
 
     def ended(self, *, committed: bool) -> None:
         """Close the book on a transaction."""
@@ -98,21 +110,36 @@ class Session:
         self._before = []
 
 
-def meaning(tracked: Tracked, *, dirty: bool, local: bool) -> Meaning:
+def local_after(local: Tracked, effect: Effect, *, is_open: bool) -> Tracked:
+    """Tell what settings are in force after a statement that end with the transaction; ``*`` is one that cannot be told."""
+    if not is_open:
+        return DEFAULTS
+    state = {} if effect.transaction in ENDS else dict(local)
+    made = effect.local
+    if (state or made) and (effect.sets or effect.unsets or effect.transaction == "rollback to"):
+        made += UNKNOWN  # one of them may have been undone, or set over
+    for key, text in made:
+        state.pop(key, None)
+        state[key] = text
+    return MappingProxyType(state) if state else DEFAULTS
+
+
+def meaning(tracked: Tracked, local: Tracked, *, dirty: bool) -> Meaning:
     """Tell what else than its text a statement's meaning may hang on: a schema's path, a temporary table, a time zone.
 
     Args:
         tracked: the settings in force.
+        local: those that end with the transaction.
         dirty: it was changed beyond them.
-        local: a setting is in force that ends with the transaction.
+
+    Returns:
+        Whether all of it is known, so that another session may have the same meaning; then the settings.
 
     """
-    return (dirty, local, *tracked.items()) if dirty or local or tracked else UNCHANGED
-
-
-def is_shared(of: Meaning) -> bool:
-    """Tell whether another session may have this meaning, too: everything in it is known."""
-    return not (of[0] or of[1])
+    if not (dirty or local):
+        return (True, *tracked.items()) if tracked else UNCHANGED
+    beneath = [pair for pair in tracked.items() if pair[0] not in local]
+    return (not dirty and "*" not in local, *beneath, *local.items())
 
 
 def replay(have: Tracked, want: Tracked) -> list[tuple[str, str]] | None:

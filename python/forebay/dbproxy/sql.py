@@ -99,6 +99,10 @@ class Reading:
     words: tuple[str, ...]
     original: str
 
+    def says(self, first: str, second: str) -> bool:
+        """Tell whether two words stand side by side at its beginning."""
+        return (first, second) in zip(self.words, self.words[1:], strict=False)
+
     def calls(self) -> list[str]:
         """Give the names that look like function calls, upper case; a quoted name is ``?``."""
         found = []
@@ -129,7 +133,8 @@ def read_mysql(sql: str) -> list[Reading]:
 def read_postgres(sql: str) -> list[Reading]:
     """Read all statements of a text, under both settings of ``standard_conforming_strings`` when it has a backslash."""
     patterns = (_POSTGRES_STANDARD, _POSTGRES_ESCAPED) if "\\" in sql else (_POSTGRES_STANDARD,)
-    return [_reading(pattern.sub("?", part), part) for pattern in patterns for part in split(sql, pattern=pattern)]
+    first, *other = [[_reading(p.sub("?", part), part) for part in split(sql, pattern=p)] for p in patterns]
+    return first if other == [first] else sum(other, first)
 
 
 def split(sql: str, *, mysql: bool = False, pattern: re.Pattern[str] | None = None) -> list[str]:

@@ -266,7 +266,7 @@ class PostgresLoan:
         """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
         self._loan.judge(sql)
         prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
-        return PostgresStatement(self, await self.use(prepare, sql, name=name, use_cache=name is None))
+        return PostgresStatement(self, await self.use(prepare, sql, name=name or None, use_cache=not name))
 
     async def execute(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run statements."""
