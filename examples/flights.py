@@ -325,7 +325,7 @@ def handle_twice(directory: Path, total: int) -> Ledger:
     killed = subprocess.run([*command, "--kill-at", str(total // 2)], check=False)
     if killed.returncode != -signal.SIGKILL:
         sys.exit(f"NOT EQUAL: the first process was to be killed, and ended with {killed.returncode}")
-    say("killed", "after SIGKILL the same command again")
+    say("killed", "after SIGKILL the same command again, which handles what is left and counts that from 0")
     subprocess.run(command, check=True)
     return Ledger(directory / "ledger.db")
 

@@ -21,10 +21,12 @@ from pathlib import Path
 
 import asyncmy
 import uvloop
+from asyncmy.errors import OperationalError
 
 import forebay
 
 ALLOWED = 100
+TOO_MANY_CONNECTIONS = 1040  # MariaDB's number for it
 HANDLER_SECONDS_MAX = 5
 PASSWORD = "handlers-only"  # noqa: S105  of a server that lives as long as this program
 
@@ -66,6 +68,13 @@ def start_mariadb(folder: Path) -> tuple[subprocess.Popen, int]:
     return process, port
 
 
+class TurnedAwayError(Exception):
+    """The server has as many connections as it allows."""
+
+    def __str__(self) -> str:
+        return f"turned away by the server: Too many connections ({TOO_MANY_CONNECTIONS})"
+
+
 class Handlers:
     """A thousand handlers that are started at the same moment, and what became of them."""
 
@@ -84,7 +93,7 @@ class Handlers:
                     await handler(number)
                 self.waits.append(time.perf_counter() - began)
             except Exception as error:  # noqa: BLE001  whatever it is, it is counted and shown
-                self.errors[f"{type(error).__name__}: {str(error) or f'not done after {HANDLER_SECONDS_MAX} s'}"] += 1
+                self.errors[words(error)] += 1
 
         async with asyncio.TaskGroup() as group:
             for number in range(self.count):
@@ -96,7 +105,28 @@ class Handlers:
         if self.waits:
             print(f"    slowest {max(self.waits):.2f} s, median {statistics.median(self.waits):.2f} s")
         for error, times in self.errors.most_common(3):
-            print(f"    {times:,} times {error}")
+            print(f"    {times:,} {'time' if times == 1 else 'times'} {error}")
+
+
+def words(error: Exception) -> str:
+    """Say what became of a handler that failed."""
+    if isinstance(error, TurnedAwayError):
+        return str(error)
+    return f"{type(error).__name__}: {str(error) or f'not done after {HANDLER_SECONDS_MAX} s'}"
+
+
+async def connect_alone(login: dict) -> asyncmy.Connection:
+    """Connect as a handler without a proxy does.
+
+    A server that is full says so and hangs up at once. uvloop then mostly closes the socket before the driver has read what was
+    said, and the driver, which wants to set an option of that socket, raises a RuntimeError of its own instead of error 1040.
+    """
+    try:
+        return await asyncmy.connect(**login, autocommit=True)
+    except (OperationalError, RuntimeError) as error:
+        if TOO_MANY_CONNECTIONS in error.args or "socket instance" in str(error):
+            raise TurnedAwayError from error
+        raise
 
 
 async def peak_of(login: dict) -> int:
@@ -141,7 +171,7 @@ async def compare(port: int, handlers: int, connections: int) -> None:
     peak = await peak_of(login)
 
     async def on_its_own(number: int) -> None:
-        connection = await asyncmy.connect(**login, autocommit=True)
+        connection = await connect_alone(login)
         try:
             async with connection.cursor() as cursor:
                 await cursor.execute("INSERT INTO orders (handler) VALUES (%s)", (number,))
