@@ -200,6 +200,7 @@ class Handling:
             if status == answer.RAISED and answered is not None:
                 self._complaints.failed(answered, time.monotonic_ns())
             _send(engine, RETURNED if status == answer.RETURNED else RAISED, answered or b"")
+        self._complaints.tell()
 
     def _run(self, work: Work, flags: int) -> answer.Answer:
         _, _, kind, body, request_id, deadline_ms, traces, qualifier = work

@@ -232,7 +232,29 @@ async def test_failed_attempts_are_told_of_once_a_second(caplog):
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2
     assert "function f: an attempt failed: ValueError: bad luck" in told[0]
-    assert "2 more failures since the last line" in told[1]
+    assert told[1].endswith("(2 more failures since the last line)")
+
+
+async def test_the_last_failures_are_told_of_although_no_other_follows(caplog):
+    """The second attempt of two, and with it why a record was given up, stood in no log: it failed within the same second."""
+    ends, now = Ends(), [0]
+
+    async def handler(event, context):
+        raise ValueError(event)
+
+    environment = TaskEnvironment(served(handler), ends, asyncio.get_running_loop(), lambda: now[0])
+    for second, error in ((0, "first"), (0.98, "second"), (0.99, "third"), (1.5, "fourth")):
+        now[0] = int(second * 1e9)
+        environment.start((1, 0, answer.EVENT, error, "r", FAR, None, None))
+        await passes()
+        if error == "third":
+            await asyncio.sleep(0.05)
+    environment.close()
+    environment.close()
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.split(": ")[3].split()[0] for line in told] == ["first", "third", "fourth"]
+    assert told[1].endswith("(1 more failure since the last line)")
+    assert not told[2].endswith("line)")
 
 
 @pytest.mark.parametrize("eager", [False, True])

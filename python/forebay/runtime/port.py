@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from forebay._core import Outcome, Work
@@ -58,22 +59,43 @@ class Environment(Protocol):
     def attempts(self) -> list[Attempt]:
         """Give the attempts that have not ended, as a manual clock wants to see them."""
 
+    def close(self) -> None:
+        """Tell the log of the failures that it was not told of yet."""
+
 
 @dataclass(slots=True)
 class Complaints:
-    """Tells the log of failed attempts, at most once a second for a function, with the number left out."""
+    """Tells the log of failed attempts, at most once a second for a function, with the number left out.
+
+    The last of those left out is told when that second is over, by the loop if there is one, or by whoever calls `tell`.
+    """
 
     facts: FunctionFacts
+    loop: asyncio.AbstractEventLoop | None = None
     quiet_until_ns: int = 0
     untold: int = 0
+    last: bytes = b""
+    """Lambda's error object of the last failed attempt."""
+    due: asyncio.TimerHandle | None = None
 
     def failed(self, body: bytes, now_ns: int) -> None:
-        """Tell of a failed attempt, given Lambda's error object."""
-        if now_ns < self.quiet_until_ns:
-            self.untold += 1
+        """Tell of a failed attempt, given Lambda's error object, now or when the log has been quiet for a second."""
+        self.untold += 1
+        self.last = body
+        if now_ns >= self.quiet_until_ns:
+            self.quiet_until_ns = now_ns
+            self.tell()
+        elif self.due is None and self.loop is not None:
+            self.due = self.loop.call_later((self.quiet_until_ns - now_ns) / 1e9, self.tell)
+
+    def tell(self) -> None:
+        """Tell of the last failed attempt, if the log does not know of it."""
+        if self.due is not None:
+            self.due.cancel()
+            self.due = None
+        if not self.untold:
             return
-        error = orjson.loads(body)
-        more = f" ({self.untold} more failures since the last line)" if self.untold else ""
+        error = orjson.loads(self.last)
         where = error.get("stackTrace") or [""]
         log.warning(
             "function %s: an attempt failed: %s: %s%s%s",
@@ -81,8 +103,12 @@ class Complaints:
             error.get("errorType"),
             str(error.get("errorMessage"))[:200],
             " at " + " ".join(where[-1].split()) if where[-1] else "",
-            more,
+            _more(self.untold - 1),
             extra={"aws_request_id": error.get("requestId"), "function_name": self.facts.function_name},
         )
         self.untold = 0
-        self.quiet_until_ns = now_ns + 1_000_000_000
+        self.quiet_until_ns += 1_000_000_000
+
+
+def _more(count: int) -> str:
+    return f" ({count:,} more {'failure' if count == 1 else 'failures'} since the last line)" if count else ""

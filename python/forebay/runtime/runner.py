@@ -128,6 +128,8 @@ class Runner:
     def close(self) -> None:
         """Take no more questions."""
         self._closed = True
+        for environment in self._environments.values():
+            environment.close()
         self.detach()
         self.refuse_deferred(AppClosed("the app was stopped before it had the answer"))
         if not self.store_failure.done():

@@ -42,7 +42,7 @@ class TaskEnvironment:
         self._now_ns = now_ns
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping: dict[int, int] = {}
-        self._complaints = Complaints(served.facts)
+        self._complaints = Complaints(served.facts, loop)
 
     def start(self, work: Work) -> None:
         """Begin an attempt in a task of its own, named by its request id."""
@@ -112,3 +112,7 @@ class TaskEnvironment:
         """Give the attempts that have not ended, as a manual clock wants to see them."""
         name = self._served.facts.qualified
         return [Attempt(name, task.get_name(), task, parked=False) for task in self._running.values()]
+
+    def close(self) -> None:
+        """Tell the log of the failures that it was not told of yet."""
+        self._complaints.tell()

@@ -29,8 +29,9 @@ class ThreadPool:
     """The threads of one app: started when they are needed, never more than `most`."""
 
     def __init__(self, most: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        """Where the ends of attempts are told."""
         self._most = most
-        self._loop = loop
         self._jobs: SimpleQueue[Callable[[], Callable[[], None]] | None] = SimpleQueue()
         self._reports: deque[Callable[[], None]] = deque()
         self._rung = False
@@ -65,7 +66,7 @@ class ThreadPool:
                 self._rung = True
                 # A closed loop means that the app is gone: nobody is left to be told.
                 with contextlib.suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(self._collect)
+                    self.loop.call_soon_threadsafe(self._collect)
 
     def _collect(self) -> None:
         # Lowered first: a thread that reports from now on rings again, so nothing is left lying.
@@ -85,7 +86,7 @@ class ThreadEnvironment:
         self._now_ns = now_ns
         self._running: dict[int, str] = {}
         self._stopping: dict[int, int] = {}
-        self._complaints = Complaints(served.facts)
+        self._complaints = Complaints(served.facts, pool.loop)
 
     def start(self, work: Work) -> None:
         """Begin an attempt in a thread."""
@@ -146,3 +147,7 @@ class ThreadEnvironment:
         """Give the attempts that have not ended, as a manual clock wants to see them."""
         name, parked = self._served.facts.qualified, self._pool.parked
         return [Attempt(name, request, None, parked=token in parked) for token, request in self._running.items()]
+
+    def close(self) -> None:
+        """Tell the log of the failures that it was not told of yet."""
+        self._complaints.tell()
