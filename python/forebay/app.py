@@ -255,12 +255,13 @@ class App(DeclaresQueues, DeclaresFunctions, ChangesLimits):
 
         Args:
             metrics_host: where `/metrics`, `/healthz` and `/readyz` are served.
-            metrics_port: 0: nowhere.
+            metrics_port: 0: nowhere. The process that owns the store serves them; one that takes it over while another program
+                holds the port, as soon as that is free.
             metrics_token: what a scraper must give (`Authorization: Bearer`), 16 to 512 characters; needed where other machines
                 reach the host. `/healthz` and `/readyz` answer anybody.
 
         Raises:
-            InvalidParameterValue: the address cannot be listened on, or other machines reach it and there is no token.
+            InvalidParameterValue: the owner cannot listen on the address, or other machines reach it and there is no token.
             StoreLocked: another process owns the directory, and `serve=True`.
             StoreCorrupt | StoreNewerFormat: what is in the directory cannot be used.
             ResourceNotFound: a mapping's stream is not declared.

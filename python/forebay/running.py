@@ -23,6 +23,7 @@ from forebay.errors import (
 )
 from forebay.function import Function
 from forebay.mapping import Mapping
+from forebay.metrics.door import LateDoor
 from forebay.metrics.exporter import Exporter, Measured
 from forebay.model import limits
 from forebay.model.topic import Subscription
@@ -68,6 +69,7 @@ class Running:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._metrics = metrics
+        self._door = LateDoor(metrics)
         self._tracing = tracing.found()
         self._stop_by = float("inf")
         self.runner = Runner(self._loop, clock, ThreadPool(limits.CONCURRENCY_MAX, self._loop))
@@ -77,10 +79,13 @@ class Running:
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
 
-    def _open_engine(self) -> Engine:
-        return Engine(payload.dumps(self._engine_settings()))
+    def _open_engine(self, metrics_port: int) -> Engine:
+        return Engine(payload.dumps(self._engine_settings(metrics_port)))
 
-    def _engine_settings(self) -> dict[str, Any]:
+    async def _open_again(self) -> Engine:
+        return await self._door.open_engine(self._open_engine)
+
+    def _engine_settings(self, metrics_port: int) -> dict[str, Any]:
         given, clock = self._settings, self._clock
         moment = clock.moment() if isinstance(clock, ManualClock) else None
         return {
@@ -97,21 +102,28 @@ class Running:
             "entropy": moment.entropy if moment else 0,
             "metrics": given.metrics,
             "metrics_host": self._metrics.host,
-            "metrics_port": self._metrics.port,
+            "metrics_port": metrics_port,
             "metrics_token": self._metrics.token,
         }
 
     async def begin(self, resources: Iterable[object] = ()) -> None:
         """Open the engine, tell it what was declared, let it run, and show what the resources measure."""
         manual = isinstance(self._clock, ManualClock)
-        engine = self._open_engine() if manual else await asyncio.to_thread(self._open_engine)
+        port = self._metrics.port
+        engine = self._open_engine(port) if manual else await asyncio.to_thread(self._open_engine, port)
         self.runner.attach(engine)
         self._caller.connect(self.runner, self._tracing)
-        log.info("app %r is the %s of store %s", self._settings.name, engine.role, self._settings.store)
+        log.info(
+            "app %r is the %s of store %s%s",
+            self._settings.name,
+            engine.role,
+            self._settings.store,
+            self._metrics_told(engine),
+        )
         answers = self._introduce()
         serve = self._settings.serve
         if serve is False or engine.role == "client":
-            keeper = Keeper(self.runner, self._open_engine, self._introduce_again, client_only=serve is False)
+            keeper = Keeper(self.runner, self._open_again, self._introduce_again, client_only=serve is False)
             self._keeping = self._loop.create_task(keeper.keep(), name="forebay-keeper")
             self._keeping.add_done_callback(partial(_told, keeper))
         await self._answered(answers)
@@ -151,11 +163,21 @@ class Running:
 
     def _introduce_again(self) -> None:
         engine = self.runner.engine
-        log.info("connected to the store again, as its %s", engine.role if engine is not None else "client")
+        if engine is not None:
+            log.info("connected to the store again, as its %s%s", engine.role, self._metrics_told(engine))
         if self._runs:
             self._declared.as_declared()  # whoever made the changes that end here with the owner that is gone
         for item, answer in self._introduce():
             self._hear(item, answer)
+
+    def _metrics_told(self, engine: Engine) -> str:
+        """Say where the metrics are; only the owner serves them, and who never owns the store never does."""
+        where = self._metrics.page
+        if where is None or self._settings.serve is False or self._door.waits:
+            return ""
+        if engine.role == "owner":
+            return f", metrics on {where}"
+        return f": another process owns it and serves its metrics, if any; this one will on {where} once it owns it"
 
     @property
     def _runs(self) -> bool:
@@ -275,6 +297,7 @@ class Running:
             if not drained:
                 await self._interrupt()
         await self._export_no_more()
+        await self._door.close()
         self.close()
 
     async def _export_no_more(self) -> None:
@@ -308,6 +331,7 @@ class Running:
 
     def close(self) -> None:
         """Let go of everything, at once."""
+        self._door.cut()
         self._caller.cut()
         for task in (self._keeping, self._exporting):
             if task is not None:

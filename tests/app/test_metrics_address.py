@@ -1,13 +1,15 @@
 """Where an app shows its metrics, and to whom."""
 
 import asyncio
+import logging
 import socket
+import time
 import urllib.error
 import urllib.request
 
 import pytest
 
-from forebay import App, InvalidParameterValue
+from forebay import App, Batch, InvalidParameterValue
 
 WORD = "a-word-of-this-test"
 EVERYWHERE = "0.0.0.0"  # noqa: S104  that is what is tested
@@ -74,3 +76,68 @@ async def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(tmp_pat
     with pytest.raises(InvalidParameterValue, match=r"metrics_token \(not shown\)") as caught:
         await app.start(metrics_port=1, metrics_token=token)
     assert not token or token not in str(caught.value)
+
+
+async def until(condition, within=20):
+    """Wait for what is done in the background."""
+    ends = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", EVERYWHERE])
+async def test_a_taken_metrics_port_keeps_nobody_from_taking_the_store_over(tmp_path, port, host, caplog):
+    """The store had no owner, and refused every put, for as long as another program held the port."""
+    caplog.set_level(logging.INFO)
+    seen = []
+
+    def program():
+        app = App("shop", store=tmp_path / "data")
+
+        app.stream("orders", shards=1)
+
+        @app.on_stream("orders")
+        async def ship(batch: Batch, context):
+            seen.extend(record.json() for record in batch)
+
+        return app
+
+    first, second = program(), program()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        await first.start()
+        await second.start(metrics_host=host, metrics_port=port, metrics_token=WORD)
+        try:
+            told = "another process owns it and serves its metrics, if any; this one will on"
+            assert f"{told} http://{host}:{port}/metrics" in caplog.text and ", metrics on" not in caplog.text
+            await first.stop()
+            await second.stream("orders").put(1, "k")
+            await until(lambda: seen == [1])
+            [warning] = [line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING]
+            assert f"cannot listen on {host}:{port}" in warning and "this app owns the store" in warning
+            other.close()
+            await until(lambda: f"metrics are on http://{host}:{port}/metrics now" in caplog.text)
+            assert await asyncio.to_thread(ask, port, "/readyz") == (200, '{"status":"ready"}')
+            assert (await asyncio.to_thread(ask, port, "/metrics", WORD[:-1]))[0] == 401
+            pages = await asyncio.gather(*(asyncio.to_thread(ask, port, "/metrics", WORD) for _ in range(20)))
+            assert all(status == 200 and page.endswith("\n") for status, page in pages)
+        finally:
+            await second.stop()
+            await first.stop()
+    with socket.socket() as later:
+        later.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        later.bind((host, port))
+
+
+async def test_an_app_that_is_stopped_tries_a_taken_port_no_more(tmp_path, port, no_task_is_left):
+    first, second = (App("shop", store=tmp_path / "data") for _ in range(2))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        await first.start()
+        await second.start(metrics_port=port)
+        await first.stop()
+        await until(lambda: second._running._door.waits)
+        await second.stop()

@@ -113,8 +113,7 @@ async def serve(app: App, metrics: MetricsAddress, grace: float) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number.name)
     await app.start(metrics_host=metrics.host, metrics_port=metrics.port, metrics_token=metrics.token)
-    where = f", metrics on http://{metrics.host}:{metrics.port}/metrics" if metrics.port else ""
-    log.info("app %r runs on %s%s", app.name, app.settings.store, where)
+    log.info("app %r runs on %s", app.name, app.settings.store)
     failure = loop.create_task(app.store_failure())
     called = loop.create_task(signals.get())
     try:

@@ -27,3 +27,9 @@ class MetricsAddress:
             raise InvalidParameterValue(
                 "metrics_token (not shown): allowed are 16 to 512 letters, digits and any of -._~+/, and '=' at its end"
             )
+
+    @property
+    def page(self) -> str | None:
+        """Where the page is; None when it is nowhere."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/metrics" if self.port else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from forebay.errors import ForebayError, OwnerLost, StoreLocked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from forebay._core import Engine
     from forebay.runtime.runner import Runner
@@ -31,7 +31,7 @@ class Keeper:
     def __init__(
         self,
         runner: Runner,
-        open_engine: Callable[[], Engine],
+        open_engine: Callable[[], Awaitable[Engine]],
         introduce: Callable[[], None],
         *,
         client_only: bool,
@@ -76,7 +76,7 @@ class Keeper:
         gives_up_at = runner.loop.time() + PATIENCE_SECONDS
         while True:
             try:
-                return await asyncio.to_thread(self._open_engine)
+                return await self._open_engine()
             except ForebayError as error:
                 lasting = not isinstance(error, OwnerLost | StoreLocked)
                 if lasting or runner.loop.time() > gives_up_at:
