@@ -182,7 +182,8 @@ def test_functions_are_listed_and_limited_while_they_run(place, service):
 
 
 def test_failures_are_listed_and_redriven(place, service):
-    forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1, "bad": true}\n{"id": 2}\n')
+    lines = '{"id": 1, "bad": true}\n{"id": 2}\n'
+    put = forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin=lines).stdout
     service.wait_for("handled 2")
     ends = time.monotonic() + 10
     while not (failures := asked(place, "dlq", "list")["failures"]):
@@ -194,7 +195,10 @@ def test_failures_are_listed_and_redriven(place, service):
     number = failure["record"]["KinesisBatchInfo"]["startSequenceNumber"]
     text = forebay(place, "why", number).stdout
     assert "put stream=orders" in text and "failed function=handle attempt=1" in text and "a bad one" in text
-    assert "now: done in lane 0 of handle (orders, shardId-" in text
+    assert "error=ValueError: a bad one (" in text and "shop.py:15)" in text
+    assert "now: given up in lane 0 of handle (orders, shardId-" in text
+    [handled] = re.findall("^from .* to (.*) in shardId-", put, re.MULTILINE)
+    assert "now: done in lane 0 of handle" in forebay(place, "why", handled).stdout
     assert f"now: listed as {failure['id']}" in text
 
 

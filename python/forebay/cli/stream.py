@@ -15,6 +15,7 @@ from forebay.cli.reach import Reached, reach, store_option
 from forebay.cli.show import counted, duration, moment, output_option, show, table, write_json
 from forebay.errors import ForebayError, TooManyRequests
 from forebay.model import checks, limits, settings
+from forebay.model.names import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,18 +87,27 @@ def put(
     key_of = records.key_from(key, partition_key)
     begun = time.monotonic()
     with reach(store) as reached, _progress(file, output) as bar:
-        count = 0
+        count, first, last, shards = 0, None, None, set[str]()
         for batch in _batches(records.read(file, form, key_of)):
-            _put(reached, name, batch)
+            numbers = _put(reached, name, batch)
+            first, last = first or numbers[0], numbers[-1]
+            shards.update(map(shard_of, numbers))
             count += len(batch)
             bar.update(sum(len(data) + 1 for _, data, _ in batch))
     took = max(time.monotonic() - begun, 1e-9)
-    answer = {"stream": name, "records": count, "seconds": round(took, 3)}
-    show(
-        answer,
-        output,
-        text=f"put {counted(count, 'record')} into {name} in {took:.1f} s ({count / took:,.0f} a second)",
-    )
+    answer = {
+        "stream": name,
+        "records": count,
+        "seconds": round(took, 3),
+        "first_sequence_number": first,
+        "last_sequence_number": last,
+        "shards": sorted(shards),
+    }
+    text = f"put {counted(count, 'record')} into {name} in {took:.1f} s ({count / took:,.0f} a second)"
+    if first is not None:
+        text += f"\nfrom {first} to {last}" if count > 1 else f"\nas {first}"
+        text += f" in {', '.join(sorted(shards))}"
+    show(answer, output, text=text)
 
 
 def _batches(numbered: Iterator[records.Numbered]) -> Iterator[list[records.Numbered]]:
@@ -112,18 +122,16 @@ def _batches(numbered: Iterator[records.Numbered]) -> Iterator[list[records.Numb
         yield batch
 
 
-def _put(reached: Reached, name: str, batch: list[records.Numbered]) -> None:
+def _put(reached: Reached, name: str, batch: list[records.Numbered]) -> list[str]:
     pairs = [(data, key) for _, data, key in batch]
     while True:
         try:
-            reached.put_many(name, pairs)
+            return reached.put_many(name, pairs)
         except TooManyRequests as refusal:
             time.sleep(refusal.retry_after)
         except ForebayError as error:
             first, last = batch[0][0], batch[-1][0]
             raise click.ClickException(f"{error} (lines {first} to {last}; all lines before them are put)") from None
-        else:
-            return
 
 
 def _progress(file: BinaryIO, output: str) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+import orjson
 
 from forebay.cli.reach import Reached, reach, store_option
 from forebay.cli.show import moment, output_option, show
@@ -12,6 +14,10 @@ from forebay.errors import ResourceNotFound
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+LISTED: Final = re.compile(r"\d+-\d+-\d+(:unread|:dead-letter)?")
+"""The id of a failure in `forebay dlq list`."""
+_PLACE: Final = re.compile(r'File "(.+)", line (\d+)')
 
 
 @click.command()
@@ -22,14 +28,33 @@ def why(id_: str, store: Path, output: str) -> None:
     """Tell the life of one request, message or record: when it came, its lane or group, attempts, errors, destinations.
 
     Of a publication: which subscriptions were told, and which filtered it out. ID is what `invoke_async`, `send` or `publish`
-    gave, or a sequence number; where several streams or queues have that number, all are told. What has not ended, or was given
-    up, is found in the store; what happened lately is remembered by the running app.
+    gave, a sequence number, which `put` gave, or an id of `forebay dlq list`: of that event, or the first record of that batch.
+    Where several streams or queues have a number, all are told. What has not ended, or was given up, is found in the store; what
+    happened lately is remembered by the running app.
     """
     with reach(store) as reached:
-        life = asked(reached, id_)
+        subject = listed_subject(reached, id_) if LISTED.fullmatch(id_) else id_
+        life = asked(reached, subject)
     if not (life["facts"] or life["kept"] or life["running"]):
-        raise ResourceNotFound(f"nothing is known of {id_}: it was handled some time ago, or was never accepted here")
+        raise ResourceNotFound(_unknown(subject))
     show(life, output, text="\n".join(lines(life)))
+
+
+def listed_subject(reached: Reached, failure: str) -> str:
+    """Give the request id or the first sequence number of what is listed as given up."""
+    record: dict[str, Any] = reached.ask("failed.get", id=failure)["record"]
+    first = record.get("KinesisBatchInfo", record["requestContext"])
+    return str(first.get("startSequenceNumber") or first["requestId"])
+
+
+def _unknown(id_: str) -> str:
+    text = f"nothing is known of {id_}: it was handled some time ago, or was never accepted here"
+    if id_.isdecimal():
+        return text
+    return (
+        f"{text}. The ids of single attempts at batches, which handlers, the log and failure records have, are not kept: "
+        "give the message id, the sequence number, or the id in `forebay dlq list`"
+    )
 
 
 def asked(reached: Reached, id_: str) -> dict[str, Any]:
@@ -48,6 +73,7 @@ def asked(reached: Reached, id_: str) -> dict[str, Any]:
 def lines(life: dict[str, Any]) -> list[str]:
     """Write a life for people."""
     told = [fact_line(fact) for fact in life["facts"]]
+    gave_up = _gave_up(life)
     if life["running"]:
         told.append("now: an attempt runs")
     for row in life["kept"]:
@@ -58,17 +84,37 @@ def lines(life: dict[str, Any]) -> list[str]:
         elif row["where"] == "message":
             told.append(_message_line(row))
         elif row["where"] == "record":
-            told.append(
-                f"now: {row['state']} in lane {row['lane']} of {row['function']} ({row['stream']}, {row['shard_id']})"
-            )
+            state = "given up" if row["state"] == "done" and row["function"] in gave_up else row["state"]
+            told.append(f"now: {state} in lane {row['lane']} of {row['function']} ({row['stream']}, {row['shard_id']})")
         elif row["destination"] is not None:
             told.append(f"now: waits for its destination {row['destination']}, tried {row['delivery_attempts']} times")
         else:
             condition = row["record"]["requestContext"]["condition"]
             told.append(f"now: listed as {row['id']} ({condition}); `forebay dlq redrive {row['id']}` runs it again")
         if row.get("last_error"):
-            told.append(f"last error: {row['last_error']}")
+            told.append(f"last error: {error_text(row['last_error'])}")
     return told
+
+
+def _gave_up(life: dict[str, Any]) -> set[str]:
+    """Give the functions that gave it up last; a lane is done with what is handled and with what is given up."""
+    last = {fact["function"]: fact["what"] for fact in life["facts"] if "function" in fact}
+    listed = {row["function"] for row in life["kept"] if row["where"] == "failed"}
+    return listed | {function for function, what in last.items() if what == "given up"}
+
+
+def error_text(error: object) -> str:
+    """Write an error in one line: Lambda's error object with its type, message and place, or whatever else was told."""
+    if isinstance(error, str) and error.startswith("{"):
+        try:
+            error = orjson.loads(error)
+        except orjson.JSONDecodeError:  # cut where it was long
+            return " ".join(str(error).split())
+    if not isinstance(error, dict) or "errorType" not in error:
+        return " ".join((error if isinstance(error, str) else orjson.dumps(error).decode()).split())
+    text = " ".join(f"{error['errorType']}: {error.get('errorMessage')}".split())
+    place = _PLACE.search((error.get("stackTrace") or [""])[-1])
+    return f"{text} ({place[1]}:{place[2]})" if place else text
 
 
 def _message_line(message: dict[str, Any]) -> str:
@@ -84,4 +130,6 @@ def fact_line(fact: dict[str, Any]) -> str:
     details = {name: value for name, value in fact.items() if name not in {"at_ms", "what"}}
     if "next_attempt_ms" in details:
         details["next attempt"] = moment(details.pop("next_attempt_ms"))
+    if "error" in details:
+        details["error"] = error_text(details["error"])
     return " ".join([moment(fact["at_ms"]), fact["what"], *(f"{name}={value}" for name, value in details.items())])

@@ -111,3 +111,8 @@ def topic_arn(region: str, account: str, name: str) -> str:
 def queue_arn(region: str, account: str, name: str) -> str:
     """Give a queue's ARN."""
     return f"arn:aws:sqs:{region}:{account}:{name}"
+
+
+def shard_of(sequence_number: str) -> str:
+    """Give the id of the shard whose record has this sequence number: its last six digits are the shard's."""
+    return f"shardId-{int(sequence_number[-6:]):012}"

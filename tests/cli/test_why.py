@@ -1,0 +1,90 @@
+"""`forebay why`, and the ids that it takes, on a store that no app runs on."""
+
+import asyncio
+
+import pytest
+from cli_commands import asked, forebay, refused
+
+from forebay import App, Backoff
+from forebay.cli.why import error_text
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A store with a batch and an event that were given up."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        orders = app.stream("orders", shards=3)
+
+        @app.on_stream("orders", maximum_retry_attempts=0, retry_backoff=Backoff(base=0.01, cap=0.01))
+        async def ship(event, context):
+            raise ValueError("no\npaper")
+
+        @app.function(maximum_retry_attempts=0)
+        async def bill(event, context):
+            raise KeyError("ada")
+
+        async with app:
+            await orders.put(1, partition_key="ada")
+            await bill.invoke_async(1)
+            for _ in range(1_000):
+                if len((await app._caller.ask("failed.list", limit=9))["failures"]) == 2:
+                    break
+                await asyncio.sleep(0.01)
+
+    asyncio.run(make())
+    return tmp_path
+
+
+def test_what_was_given_up_is_told_by_its_id_in_the_list(place):
+    """The one id that the list shows was refused."""
+    failures = {failure["function"]: failure for failure in asked(place, "dlq", "list")["failures"]}
+    batch, event = failures["ship"], failures["bill"]
+    number = batch["record"]["KinesisBatchInfo"]["startSequenceNumber"]
+    assert asked(place, "why", batch["id"]) == asked(place, "why", number)
+    told = forebay(place, "why", batch["id"]).stdout
+    assert f"now: listed as {batch['id']} (RetryAttemptsExhausted)" in told
+    assert f"last error: ValueError: no paper ({__file__}:" in told
+    assert asked(place, "why", event["id"])["id"] == event["record"]["requestContext"]["requestId"]
+    assert "last error: KeyError: 'ada'" in forebay(place, "why", event["id"]).stdout
+    assert "no failure" in refused(place, "why", "9-9-9")
+
+
+def test_the_id_of_an_attempt_at_a_batch_is_refused_with_the_ids_that_are_kept(place):
+    """Logs and failure records show that id first, and nothing said that it names nothing."""
+    [failure] = asked(place, "dlq", "list", "--stream", "orders")["failures"]
+    text = refused(place, "why", failure["record"]["requestContext"]["requestId"])
+    assert text.count("\n") == 1
+    assert "single attempts at batches" in text
+    assert "give the message id, the sequence number, or the id in `forebay dlq list`" in text
+    assert "attempts" not in refused(place, "why", "17999999999999999999")
+
+
+def test_put_gives_the_numbers_that_why_takes(place):
+    """It said how many records it had put, and not as what."""
+    lines = "".join(f'{{"id": {number}}}\n' for number in range(600))
+    put = asked(place, "stream", "put", "orders", "--key", "id", stdin=lines)
+    first, last = put["first_sequence_number"], put["last_sequence_number"]
+    assert put["shards"] == [f"shardId-00000000000{shard}" for shard in range(3)]
+    [fact] = asked(place, "why", first)["facts"]
+    assert (fact["partition_key"], fact["shard_id"]) == ("0", put["shards"][int(first[-6:])])
+    assert "599" in [fact["partition_key"] for fact in asked(place, "why", last)["facts"]]
+    one = forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin="1\n").stdout.splitlines()[1]
+    assert forebay(place, "why", one.split()[1]).stdout.split(" ", 2)[2].startswith("put stream=orders shard_id=")
+    empty = asked(place, "stream", "put", "orders", "--partition-key", "k", stdin="")
+    assert (empty["first_sequence_number"], empty["shards"]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ({"errorType": "E", "errorMessage": "a\n b", "stackTrace": ['File "m.py", line 3, in f\n']}, "E: a b (m.py:3)"),
+        ('{"errorType": "E", "errorMessage": "m", "stackTrace": []}', "E: m"),
+        ('{"errorType": "E", "errorMess', '{"errorType": "E", "errorMess'),
+        ({"a": 1}, '{"a":1}'),
+        ("the file is full", "the file is full"),
+    ],
+)
+def test_an_error_is_one_line(error, text):
+    assert error_text(error) == text
