@@ -211,6 +211,23 @@ async def test_an_app_is_held_to_how_often_it_may_try(tmp_path, asked):
     assert check(facts, attempts=asked).violations == [*too_often, *dropped]
 
 
+def test_what_is_no_fact_is_refused_with_what_is_wanted(tmp_path):
+    """A misspelt kind was passed over, an item that is none was told as lost, and a test passed that checked nothing."""
+    with Ledger(tmp_path / "ledger.db", own=["started"]) as ledger:
+        with pytest.raises(
+            ValueError, match="'acknowldged': allowed are asked, acknowledged, begun, done, failed, started,"
+        ):
+            ledger.note("acknowldged", [("a", 1)])
+        for items in (("a", 1), [("a", "1")], ["ab"], [("a", 1), ("a",)]):
+            with pytest.raises(ValueError, match=r'is no item: give a list of \(key, number\), such as \[\("ada", 1\)'):
+                ledger.note("acknowledged", items)
+        assert ledger.facts() == []
+        ledger.note("started", [("", 0)])
+        assert ledger.count("started") == 1
+    with pytest.raises(ValueError, match=r"given_up: \('a', '2'\) is no item"):
+        check(SOUND[:-1], given_up={("a", "2")})
+
+
 async def test_what_a_handler_says_has_failed_may_run_again(tmp_path):
     """A partial batch response returns, and its retry was told as a duplicate."""
     with Ledger(tmp_path / "ledger.db", clock=VirtualClock()) as ledger:

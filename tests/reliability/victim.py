@@ -188,7 +188,7 @@ def app_runs(app: App) -> bool:
 
 async def live(how: dict) -> int:
     """Run the app under load until a signal; the exit status is that of `forebay run`."""
-    ledger = Ledger(how["ledger"], life=how["life"])
+    ledger = Ledger(how["ledger"], life=how["life"], own=("started", "stopped"))
     app, on_event = make(how, ledger)
     serving = asyncio.create_task(serve(app, MetricsAddress(), how.get("grace", 10)))
     while not app_runs(app) and not serving.done():

@@ -6,16 +6,18 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from os import PathLike
     from types import TracebackType
 
     from forebay.testing.clock import VirtualClock
 
 Item = tuple[str, int]
+
+KINDS: Final = ("asked", "acknowledged", "begun", "done", "failed")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS fact(
@@ -30,7 +32,7 @@ class Fact(NamedTuple):
         note: what was noted in one call has the same number here: it happened together, as a batch begins.
         at_ns: when, in nanoseconds since some moment.
         life: which start of the app saw it.
-        kind: `asked` and `acknowledged` (the caller), `begun`, `done` and `failed` (the handler); others are the test's own.
+        kind: `asked` and `acknowledged` (the caller), `begun`, `done` and `failed` (the handler); others are the ledger's `own`.
         key: what is kept in order: a partition key, a message group. What has no order is a key of its own.
         number: which item of its key; numbers grow in the order in which the items were put.
 
@@ -54,11 +56,15 @@ class Ledger:
         path: the file; it is made where there is none.
         life: which start of the app this is: 1, and one more each time after that. Processes of one start have the same.
         clock: whose time the facts have; None: the machine's, which is the same in all processes.
+        own: further kinds that the test notes for itself; `check` passes over them.
 
     """
 
-    def __init__(self, path: str | PathLike[str], *, life: int = 1, clock: VirtualClock | None = None) -> None:
+    def __init__(
+        self, path: str | PathLike[str], *, life: int = 1, clock: VirtualClock | None = None, own: Collection[str] = ()
+    ) -> None:
         self._life = life
+        self._kinds = (*KINDS, *own)
         self._now_ns = time.monotonic_ns if clock is None else clock.monotonic_ns
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
@@ -82,7 +88,16 @@ class Ledger:
     # --- writing
 
     def note(self, kind: str, items: Iterable[Item]) -> None:
-        """Write that this has happened to these items, together and now."""
+        """Write that this has happened to these items, together and now.
+
+        Raises:
+            ValueError: the kind is not one of `Fact.kind` and not among the ledger's `own`; items are no pairs of a key and a
+                number, `("ada", 1)`. Nothing is written.
+
+        """
+        if kind not in self._kinds:
+            raise ValueError(f"kind is {kind!r}: allowed are {', '.join(self._kinds)}, and what Ledger(own=) names")
+        items = items_of(items)
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             [note] = self._db.execute("SELECT coalesce(max(id), 0) FROM fact").fetchone()
@@ -139,6 +154,24 @@ class Ledger:
     def _ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(question, values).fetchall()
+
+
+def items_of(items: Iterable[Item], option: str = "items") -> list[Item]:
+    """Check that these are items.
+
+    Raises:
+        ValueError: one of them is not.
+
+    """
+    items = list(items)
+    for item in items:
+        match item:
+            case (str(), int()):
+                continue
+        raise ValueError(
+            f'{option}: {item!r} is no item: give a list of (key, number), such as [("ada", 1), ("ada", 2)]'
+        )
+    return items
 
 
 def _refuse_others(failed: set[Item], items: list[Item]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from forebay.testing.ledger import items_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -61,8 +63,11 @@ def check(
         attempts: how often an item may begin.
         forgotten: seconds before the end of a life within which it may forget what it did.
 
+    Raises:
+        ValueError: what is in `given_up` is no item.
+
     """
-    checker = _Checker(facts, frozenset(given_up), timeout, attempts, forgotten)
+    checker = _Checker(facts, frozenset(items_of(given_up, "given_up")), timeout, attempts, forgotten)
     for fact in facts:
         checker.take(fact)
     if drained:
