@@ -209,6 +209,8 @@ def test_the_commands_work_while_no_app_runs(place):
     assert asked(place, "stream", "describe", "orders")["records"] == 1
     assert asked(place, "stream", "alter", "orders", "--shards", "3", "--retention", "3600")["open_shards"] == 3
     assert "no app runs" in forebay(place, "invoke", "add", "{}", status=1).stderr
+    # An empty table said that nobody was behind, while a record waited.
+    assert f"no app runs on {place / 'data'}: start it" in forebay(place, "lag", "--output", "json", status=1).stderr
     assert "read by function" in forebay(place, "stream", "delete", "orders", "--yes", status=1).stderr
     asked(place, "mapping", "delete", "orders", "handle", "--yes")
     asked(place, "stream", "delete", "orders", "--yes")

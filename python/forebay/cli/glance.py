@@ -40,8 +40,7 @@ def look(store: Path) -> Glance:
     stamp = time.strftime("%H:%M:%S")
     try:
         with reach(store) as reached:
-            if reached.owned:
-                return Glance(f"{stamp}  no app runs on {store}: start it with `forebay run`")
+            reached.need_app()
             return Glance(f"{stamp}  {_headline(reached)}", _shards(reached), _functions(reached))
     except ForebayError as error:
         return Glance(f"{stamp}  {error}")

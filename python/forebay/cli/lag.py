@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 @store_option
 @output_option
 def lag(stream: str | None, function: str | None, store: Path, output: str) -> None:
-    """Show how far each mapping is behind, shard by shard."""
+    """Show how far each mapping of the running app is behind, shard by shard."""
     with reach(store) as reached:
+        reached.need_app()
         rows = reached.ask("lag", stream=stream, function=function)
     columns = [
         ("STREAM", lambda row: row["stream"]),

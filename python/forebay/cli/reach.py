@@ -10,6 +10,7 @@ import click
 import orjson
 
 from forebay._core import Engine
+from forebay.errors import AppClosed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,13 +29,19 @@ store_option = click.option(
 class Reached:
     """A store at hand."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, store: Path) -> None:
         self._engine = engine
+        self._store = store
 
     @property
     def owned(self) -> bool:
         """Whether no app runs, so that this command holds the store meanwhile."""
         return self._engine.role == "owner"
+
+    def need_app(self) -> None:
+        """Refuse what only a running app can answer."""
+        if self.owned:
+            raise AppClosed(f"no app runs on {self._store.absolute()}: start it with `forebay run`")
 
     def ask(self, verb: str, **fields: Any) -> Any:
         """Ask the engine; the fields are those of `forebay.wire.verbs`."""
@@ -67,6 +74,6 @@ def reach(store: Path) -> Iterator[Reached]:
     }
     engine = Engine(orjson.dumps(settings))
     try:
-        yield Reached(engine)
+        yield Reached(engine, store)
     finally:
         engine.close()

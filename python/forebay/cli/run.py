@@ -20,7 +20,7 @@ from forebay.app import App
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option, show
-from forebay.errors import AppClosed, FunctionError, InvalidParameterValue
+from forebay.errors import FunctionError, InvalidParameterValue
 from forebay.model.metrics import MetricsAddress
 from forebay.wire import payload as wire
 
@@ -164,8 +164,7 @@ def invoke(*, function: str, payload: str, is_async: bool, qualifier: str | None
     except orjson.JSONDecodeError as error:
         raise InvalidParameterValue(f"payload: allowed is JSON text; {error}") from None
     with reach(store) as reached:
-        if reached.owned:
-            raise AppClosed(f"no app runs on {store}: start it with `forebay run`")
+        reached.need_app()
         if is_async:
             request_id = reached.invoke_async(asked, wire.checked_event(text))
             show({"request_id": request_id}, output, text=request_id)
