@@ -320,9 +320,8 @@ class Declarations:
         return list(ordered.values())
 
     def _known(self, handler: Callable[P, R]) -> Function[P, R] | None:
-        if not callable(handler):
-            raise InvalidParameterValue(f"handler={handler!r}: a handler is a function that takes (event, context)")
         if not isinstance(handler, Function):
+            inspection.check_callable(handler)
             return None
         if handler.latest is not handler:
             checks.refuse("handler", handler, "it is a version: a decorator is the function's")
@@ -385,6 +384,7 @@ def _handler_of_version(function: Function[..., Any], handler: Callable[..., Any
         checks.refuse("handler", handler, "a command has no handler: leave it out")
     if isinstance(handler, Function) or not callable(handler):
         checks.refuse("handler", handler, "a plain function that takes (event, context), or None for the declared one")
+    inspection.check_callable(handler)
     return handler
 
 

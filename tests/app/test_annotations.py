@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, create_autospec
 
 import pytest
 
-import forebay  # noqa: TC001  looked up by name when a handler is declared
+import forebay
 from forebay.runtime import handler as inspection
 
 if TYPE_CHECKING:
@@ -60,6 +61,66 @@ class Handler:
 )
 def test_the_first_parameter_tells(handler, wants):
     assert inspection.wants_batch(handler) is wants
+
+
+def decorated(handler):
+    @functools.wraps(handler)
+    async def inner(event, context):
+        return await handler(event, context, "a database")
+
+    return inner
+
+
+async def injected(event, context, database): ...
+
+
+class WithOne:
+    def __call__(self, event): ...
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        bare,
+        dotted,
+        functools.partial(injected, 1),
+        functools.partial(injected, database=1),
+        decorated(injected),
+        Handler(),
+        Handler().method,
+        functools.lru_cache(Handler().blocking),
+        lambda *given, **more: None,
+        lambda event, context=None, more=1: None,
+        AsyncMock(),
+        create_autospec(nothing),
+        max,
+        dict,
+    ],
+)
+def test_whatever_can_be_called_with_an_event_and_a_context_is_a_handler(handler):
+    inspection.check_callable(handler)
+
+
+# Such a handler was declared without a word, and failed with a TypeError at the first record.
+@pytest.mark.parametrize("handler", [nothing, injected, Handler.blocking, WithOne(), functools.partial(bare, 1)])
+def test_a_handler_that_cannot_be_called_with_an_event_and_a_context_is_refused(handler):
+    app = forebay.App("annotations", store=":memory:")
+    for declare in (app.function(name="f"), app.on_stream("s"), app.on_queue("q")):
+        with pytest.raises(forebay.InvalidParameterValue, match=r"called with \(event, context\), which"):
+            declare(handler)
+    function = app.function(name="good")(bare)
+    with pytest.raises(forebay.InvalidParameterValue, match=r"called with \(event, context\), which"):
+        function.publish_version(handler=handler)
+
+
+def test_the_refusal_of_a_handler_names_it_and_its_place():
+    async def ship(event): ...
+
+    with pytest.raises(
+        forebay.InvalidParameterValue,
+        match=r"ship \(.*test_annotations\.py, line \d+\): it is called with .*, which ship\(event\) does not take",
+    ):
+        inspection.check_callable(ship)
 
 
 def test_an_annotation_is_never_evaluated():

@@ -1,4 +1,4 @@
-"""Looks at a handler once, when it is declared: where it runs and what its first parameter wants."""
+"""Looks at a handler once, when it is declared: whether it can be called, where it runs, what its first parameter wants."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ForwardRef
 
 from forebay._core import Batch
+from forebay.errors import InvalidParameterValue
 from forebay.model import checks
 from forebay.runtime import importing
 
@@ -34,6 +35,30 @@ def isolation(handler: Callable[..., Any], asked: str | None) -> Isolation:
             "isolation", asked, "an async handler runs in a task; make it a plain def, or leave isolation out"
         )
     return "task" if is_async else "thread"
+
+
+def check_callable(handler: Callable[..., Any]) -> None:
+    """Refuse a handler that cannot be called with (event, context). One whose signature is not its own is taken as it is."""
+    if not callable(handler):
+        checks.refuse("handler", handler, "a handler is a function that takes (event, context)")
+    if hasattr(handler, "__signature__"):  # what a library shows in place of the real one
+        return
+    try:
+        # A decorator's own function is what is called: it may hand what it wraps more than it is given.
+        signature = _signature(handler, follow_wrapped=False)
+    except (TypeError, ValueError):  # a callable without a signature, such as some built-ins
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        plain = inspect.unwrap(_plain(handler))
+        name = f"{getattr(plain, '__module__', '?')}.{getattr(plain, '__qualname__', type(plain).__name__)}"
+        code = getattr(plain, "__code__", None)
+        where = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
+        raise InvalidParameterValue(
+            f"handler={name}{where}: it is called with (event, context), which {name.rpartition('.')[2]}{signature} does "
+            f"not take: {error}"
+        ) from None
 
 
 def wants_batch(handler: Callable[..., Any]) -> bool:
@@ -66,12 +91,13 @@ def _plain(handler: Callable[..., Any]) -> Callable[..., Any]:
     return handler
 
 
-def _signature(handler: Callable[..., Any]) -> inspect.Signature:
+def _signature(handler: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
     if sys.version_info >= (3, 14):
         import annotationlib  # noqa: PLC0415  exists from this version on
 
-        return inspect.signature(handler, annotation_format=annotationlib.Format.FORWARDREF)
-    return inspect.signature(handler)
+        form = annotationlib.Format.FORWARDREF
+        return inspect.signature(handler, follow_wrapped=follow_wrapped, annotation_format=form)
+    return inspect.signature(handler, follow_wrapped=follow_wrapped)
 
 
 def _means_batch(annotation: object, handler: Callable[..., Any]) -> bool:
