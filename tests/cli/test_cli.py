@@ -429,3 +429,14 @@ def test_run_takes_the_token_of_its_metrics_from_a_file_or_the_environment(place
     assert "out-of-the" not in (place / "stderr").read_text()
     refused = forebay(place, "run", "shop:app", "--metrics-token-file", "shop.py", status=1)
     assert "metrics_token (not shown)" in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--store", "data", "stream", "list"], ["stream", "--store", "data", "list"]])
+def test_an_option_before_the_command_is_told_where_it_stands(tmp_path, arguments):
+    # It was "No such option '--store'." alone, of an option that every command has.
+    assert "forebay stream list --store DIRECTORY" in forebay(tmp_path, *arguments, status=2).stderr
+
+
+def test_a_misspelt_option_is_not_told_to_stand_elsewhere(tmp_path):
+    for arguments in (["--verson"], ["stream", "list", "--sore", "data"]):
+        assert "stand after" not in forebay(tmp_path, *arguments, status=2).stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.metadata import version as installed
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,14 +12,34 @@ from forebay.cli import bench, dlq, doctor, function, lag, mapping, metrics, que
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def _told_where_options_stand() -> Iterator[None]:
+    try:
+        yield
+    except click.NoSuchOption as error:
+        if error.possibilities or error.ctx is None or not isinstance(error.ctx.command, click.Group):
+            raise
+        hint = "Options stand after the whole command: forebay stream list --store DIRECTORY"
+        raise click.UsageError(f"{error.message} {hint}", error.ctx) from None
+
 
 class Commands(click.Group):
     """A group whose errors are for people."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command."""
+        with _told_where_options_stand():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what it refuses is told without a traceback."""
         try:
-            return super().invoke(ctx)
+            with _told_where_options_stand():
+                return super().invoke(ctx)
         except ForebayError as error:
             raise click.ClickException(str(error)) from None
 
