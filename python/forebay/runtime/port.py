@@ -93,9 +93,12 @@ class Complaints:
         if self.due is not None:
             self.due.cancel()
             self.due = None
-        if not self.untold:
-            return
-        error = orjson.loads(self.last)
+        if self.untold:
+            self._say(orjson.loads(self.last), self.untold - 1)
+            self.untold = 0
+            self.quiet_until_ns += 1_000_000_000
+
+    def _say(self, error: dict[str, Any], others: int) -> None:
         where = error.get("stackTrace") or [""]
         log.warning(
             "function %s: an attempt failed: %s: %s%s%s",
@@ -103,11 +106,33 @@ class Complaints:
             error.get("errorType"),
             str(error.get("errorMessage"))[:200],
             " at " + " ".join(where[-1].split()) if where[-1] else "",
-            _more(self.untold - 1),
+            _more(others),
             extra={"aws_request_id": error.get("requestId"), "function_name": self.facts.function_name},
         )
-        self.untold = 0
-        self.quiet_until_ns += 1_000_000_000
+
+
+@dataclass(slots=True)
+class GivenUps(Complaints):
+    """Tells the log what was given up and has gone to a destination, as sparingly."""
+
+    target: str = ""
+
+    def _say(self, error: dict[str, Any], others: int) -> None:
+        about = error["requestContext"]
+        batch = error.get("KinesisBatchInfo")
+        function = str(about["functionArn"]).partition(":function:")[2].removesuffix(":$LATEST")
+        attempts = about["approximateInvokeCount"]
+        log.warning(
+            "function %s: gave up %s after %s (%s), written to %s: `forebay why %s` tells its life%s",
+            function,
+            "an event" if batch is None else f"a batch of {batch['batchSize']}",
+            "1 attempt" if attempts == 1 else f"{attempts} attempts",
+            about["condition"],
+            self.target,
+            about["requestId"] if batch is None else batch["startSequenceNumber"],
+            _more(others),
+            extra={"aws_request_id": about.get("requestId"), "function_name": function},
+        )
 
 
 def _more(count: int) -> str:
