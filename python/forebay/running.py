@@ -268,7 +268,19 @@ class Running:
         mapping.follow(self)
         fields = wire_mapping.settings(mapping.settings, self.prepare(mapping))
         source = {mapping.kind: mapping.source}
-        return self._caller.request("mapping.declare", **source, function=mapping.function.name, **fields)
+        answer = self._caller.request("mapping.declare", **source, function=mapping.function.name, **fields)
+        answer.add_done_callback(partial(self._warn_if_paused, mapping))
+        return answer
+
+    def _warn_if_paused(self, mapping: Mapping, answer: asyncio.Future[bytes]) -> None:
+        """Say that a mapping is held by a pause from before this start: it looks like an app that does nothing."""
+        failed = answer.cancelled() or answer.exception() is not None
+        if failed or not mapping.declared.enabled or payload.loads(answer.result())["state"] == "Enabled":
+            return
+        source, function = mapping.source, mapping.function.name
+        queue = " --queue" if mapping.kind == "queue" else ""
+        command = f"forebay mapping resume {source} {function}{queue} --store {self._settings.store}"
+        log.warning("mapping %s/%s is still paused; to go on: %s", source, function, command)
 
     def prepare(self, mapping: Mapping) -> str | None:
         """Make the runtime fit a mapping's settings; give the name of its destination."""
