@@ -383,6 +383,23 @@ async def test_a_text_too_long_to_be_kept_runs_where_others_are_to_be_closed(ten
             assert await one.value(f"SELECT $1::int {LONG}", 5) == 5
 
 
+async def test_what_was_prepared_of_a_text_too_long_to_be_kept_is_closed(postgres, proxies):
+    """SQLAlchemy and a stream give it a name: one of each execution was left, as long as the connection lived."""
+    proxy = proxies(postgres, maximum_connections=1)
+    engine = create_async_engine(proxy)
+    counts = []
+    for number in range(40):
+        async with engine.begin() as connection:
+            assert await connection.scalar(sa.text(f"SELECT {number} {LONG}")) == number
+        async with proxy.connect() as client, client.transaction():
+            assert [row[0] async for row in client.stream(f"SELECT {number} {LONG}")] == [number]
+            assert await client.fetch_value(f"SELECT {number} {LONG}") == number
+            counts.append(await client.fetch_value(PREPARED))
+            left = len(client._borrower.held.wire.raw._stmts_to_close)
+    assert max(counts) < 30
+    assert left < 30
+
+
 async def test_a_failed_transaction_goes_back_to_a_savepoint_where_statements_are_to_be_closed(transaction):
     """They cannot be closed before that."""
     for _ in range(2):

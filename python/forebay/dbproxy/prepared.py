@@ -97,6 +97,15 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
         super().__init__(*args, **options)
         own: Any = self._stmt_cache  # type: ignore[has-type]
         self._stmt_cache = StatementCache(own.get_max_size(), own._on_remove)  # noqa: SLF001 - it closes what nobody uses
+        self._names_it = False  # what is being prepared, though it may be too long to be kept
+
+    async def _get_statement(self, query: str, *args: Any, named: str | bool | None = False, **options: Any) -> Any:
+        """Take note whether what is prepared has a name; the driver may prepare a question of its own meanwhile."""
+        before, self._names_it = self._names_it, bool(named)
+        try:
+            return await super()._get_statement(query, *args, named=named, **options)
+        finally:
+            self._names_it = before
 
     def _maybe_gc_stmt(self, stmt: Any) -> None:
         """Close a statement at the server that nobody uses and the cache does not hold, whatever it holds for its text."""
@@ -112,9 +121,10 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
     async def _cleanup_stmts(self) -> None:
         """Close what was dropped in one round trip, and seldom: somebody waits who has just prepared.
 
-        Not when what was prepared may have no name: the server forgets such a one over any text that it is sent.
+        Not when what was prepared has no name: the server forgets such a one over any text that it is sent.
         """
-        if len(self._stmts_to_close) < DROPPED_MAX or not self._stmt_cache.holds_last():
+        has_name = self._names_it or self._stmt_cache.holds_last()
+        if len(self._stmts_to_close) < DROPPED_MAX or not has_name:
             return
         dropped = self._stmts_to_close
         try:
