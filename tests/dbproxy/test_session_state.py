@@ -105,6 +105,94 @@ async def test_the_books_end_a_transaction_where_the_server_does(statements, lef
             assert await other.fetch_value(SHOW) == expected
 
 
+QUOTED = ["a--b", "a/*b*/c", "x--", "; SELECT pg_sleep(9) --", "C:\\", "# -- /*", "it''s", "(a , b)   \t c"]
+
+
+async def test_a_setting_is_replayed_as_it_was_written(postgres, proxies):
+    """What looked like a comment in quotes was cut off, and the next value could run as a statement."""
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as client, proxy.connect() as other:
+        for number, value in enumerate(QUOTED):
+            await client.execute(f"SET app.n{number} TO '{value}' -- it's one")
+        assert not client.pins
+        for _ in range(2):
+            assert await other.fetch_value("SELECT coalesce(current_setting('app.n0', true), '')") == ""
+            for number, value in enumerate(QUOTED):
+                assert await client.fetch_value(f"SHOW app.n{number}") == value.replace("''", "'")
+        assert proxy.statistics()["DatabaseConnectionsSetupSucceeded"] == 1
+
+
+async def test_a_setting_in_mariadb_is_replayed_as_it_was_written(mariadb, proxies):
+    proxy = proxies(mariadb, maximum_connections=1)
+    name = "SELECT @@session.default_master_connection"
+    async with proxy.connect() as client, proxy.connect() as other:
+        for value in ("a-- b", "a/* b */c", "a#b", "; SELECT 1", "x /*! y */"):
+            await client.execute(f"SET default_master_connection = '{value}'")
+            if not client.pins:
+                assert await other.fetch_value(name) == ""
+            assert await client.fetch_value(name) == value
+        assert client.pins
+
+
+async def test_a_backslash_is_read_by_the_setting_that_was_in_force(postgres, proxies):
+    """A replay is read as one text, before the first setting in it is made."""
+    proxy = proxies(postgres, maximum_connections=2)
+    async with proxy.connect() as client, proxy.connect() as other:
+        await client.execute("SET standard_conforming_strings TO off")
+        await client.execute(r"SET app.note TO 'it\'s'")
+        assert client.pins
+        assert await other.fetch_value("SHOW standard_conforming_strings") == "on"
+        assert await client.fetch_value("SHOW app.note") == "it's"
+
+
+SET_AND_UNSET = [
+    ("SET ROLE pg_monitor; SELECT 1; RESET ROLE", "SELECT current_user", USER),
+    ("SET work_mem TO '7MB'; SET work_mem TO DEFAULT", SHOW, "4MB"),
+    ("SET work_mem TO '7MB'; RESET ALL", SHOW, "4MB"),
+    ("RESET work_mem; SET work_mem TO '7MB'", SHOW, "7MB"),
+]
+
+
+@pytest.mark.parametrize(("text", "probe", "left"), SET_AND_UNSET)
+async def test_the_last_word_in_a_text_on_a_setting_is_the_one_that_stays(text, probe, left, postgres, proxies):
+    """A role was taken up and given back in one text; on its next connection the client had it for good."""
+    postgres.sql(f"GRANT pg_monitor TO {USER}", "postgres")
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as client, proxy.connect() as other:
+        await client.execute(text)
+        assert not client.pins
+        for _ in range(2):
+            assert await other.fetch_value(probe) in {"4MB", USER}
+            assert await client.fetch_value(probe) == left
+
+
+PINNED_AND_UNPINNED = [
+    f"RESET ALL; BEGIN; {SET}; COMMIT",
+    "RESET ALL; SELECT set_config('work_mem', '7MB', false)",
+]
+
+
+@pytest.mark.parametrize("text", PINNED_AND_UNPINNED)
+async def test_a_text_does_not_end_the_pin_it_is_itself_the_cause_of(text, postgres, proxies):
+    """RESET ALL at its beginning ended what came after it, and the setting was lost, or another one came back."""
+    proxy = proxies(postgres, maximum_connections=2)
+    async with proxy.connect() as client, proxy.connect() as other:
+        await client.execute("SET work_mem TO '9MB'")
+        await client.execute(text)
+        assert client.pins
+        assert await other.fetch_value(SHOW) == "4MB"
+        assert await client.fetch_value(SHOW) == "7MB"
+        await client.execute("RESET ALL")
+        assert not client.pins
+        assert await client.fetch_value(SHOW) == "4MB"
+
+
+async def test_a_text_does_not_end_its_own_pin_in_mariadb_either(mariadb, proxies):
+    async with proxies(mariadb).connect() as client:
+        await client.execute("SET sql_mode = 'ANSI', sql_mode = CONCAT(@@sql_mode, ',NO_ZERO_DATE')")
+        assert client.pins
+
+
 async def test_a_commit_that_was_none_takes_its_settings_along_whoever_asks(postgres, proxies):
     """The server tells it in the status, which only ``execute`` reads."""
     proxy = proxies(postgres, maximum_connections=1)

@@ -331,10 +331,11 @@ class Borrower:
             session.unpin(("next transaction:",))
         if self.engine == "postgresql":
             asks = bool(effect.unpins) or effect.transaction in {"commit", "rollback"}
-            session.unpin(tuple(cause for cause in effect.unpins if cause.startswith("setting:")))
+            ended = tuple(cause for cause in effect.unpins if cause.startswith("setting:"))
         else:
             asks = any(cause.startswith("lock:") and cause != "lock:" for cause in effect.unpins)
-            session.unpin(tuple(cause for cause in effect.unpins if not cause.startswith("lock:") or cause == "lock:"))
+            ended = tuple(cause for cause in effect.unpins if not cause.startswith("lock:") or cause == "lock:")
+        session.unpin(ended, but=effect.pins)
         if asks and session.pins:
             try:
                 held = await db.wire.held(list(session.pins))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 CACHED_EFFECTS_MAX = 4096
 CACHED_TEXT_LENGTH_MAX = 8192
@@ -81,7 +81,7 @@ def union(effects: list[Effect]) -> Effect:
         dirty=next((e.dirty for e in effects if e.dirty), ""),
         pins=tuple(dict.fromkeys(p for e in effects for p in e.pins)),
         unpins=tuple(dict.fromkeys(p for e in effects for p in e.unpins)),
-        sets=tuple(s for e in effects for s in e.sets),
+        sets=_left(effects),
         unsets=tuple(dict.fromkeys(k for e in effects for k in e.unsets)),
         transaction=next((e.transaction for e in effects if e.transaction), ""),
         chains=any(e.chains for e in effects),
@@ -89,8 +89,27 @@ def union(effects: list[Effect]) -> Effect:
         reads_session=any(e.reads_session for e in effects),
         repeatable=all(e.repeatable for e in effects),
         ruins=any(e.ruins for e in effects),
-        local=tuple(dict.fromkeys(s for e in effects for s in e.local)),
+        local=_latest(s for e in effects for s in e.local),
     )
+
+
+def _left(effects: list[Effect]) -> tuple[tuple[str, str], ...]:
+    """Give the settings that none of the statements after them has unset; what is both unset and set is set at the end."""
+    sets: list[tuple[str, str]] = []
+    for effect in effects:
+        if effect.unsets:
+            sets = [pair for pair in sets if "*" not in effect.unsets and pair[0] not in effect.unsets]
+        sets.extend(effect.sets)
+    return _latest(sets)
+
+
+def _latest(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Give the last value of each setting, in the order of those."""
+    last: dict[str, str] = {}
+    for key, text in pairs:
+        last.pop(key, None)
+        last[key] = text
+    return tuple(last.items())
 
 
 class EffectCache(dict[str, Effect]):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from forebay.dbproxy.effect import PLAIN, READ, Effect, union
 from forebay.dbproxy.functions import MYSQL_FUNCTIONS
-from forebay.dbproxy.sql import Reading, read_mysql, tokens
+from forebay.dbproxy.sql import Reading, quotes_code, read_mysql, tokens
 from forebay.errors import InvalidParameterValue
 
 _STATELESS = frozenset(
@@ -103,7 +104,8 @@ _SAFE = frozenset(MYSQL_FUNCTIONS.split())
 
 def classify(sql: str) -> Effect:
     """Judge one text as MySQL and MariaDB would run it."""
-    return union([_one(reading) for reading in read_mysql(sql)])
+    effect = union([_one(reading) for reading in read_mysql(sql)])
+    return union([replace(effect, sets=(), unsets=()), _UNREADABLE]) if effect.sets and quotes_code(sql) else effect
 
 
 def _one(reading: Reading) -> Effect:
@@ -186,7 +188,7 @@ def _release(reading: Reading) -> Effect:
 
 
 def _use(reading: Reading) -> Effect:
-    found = tokens(reading.original)
+    found = tokens(reading.original, mysql=True)
     if len(found) != len(("USE", "name")):
         return Effect(dirty="USE that cannot be read", pins=("setting:USE",))
     return Effect(sets=(("database", found[1][1].strip("`")),))
@@ -199,7 +201,9 @@ def _drop(reading: Reading) -> Effect:
     if "PREPARE" in words[:2]:
         return Effect(unpins=(f"prepared statement:{words[-1].lower()}",))
     if "TABLE" in words[:3]:
-        names = [text.strip("`").lower() for kind, text in tokens(reading.original) if kind in {"word", "text"}]
+        names = [
+            text.strip("`").lower() for kind, text in tokens(reading.original, mysql=True) if kind in {"word", "text"}
+        ]
         dropped = names[names.index("table") + 1 :]
         return Effect(unpins=tuple(f"temporary table:{name.rsplit('.', 1)[-1]}" for name in dropped))
     return PLAIN
@@ -213,7 +217,7 @@ def _create(reading: Reading) -> Effect:
     if "TEMPORARY" not in words[:4]:
         return base
     if "SEQUENCE" in words[:5] or "TABLE" in words[:5]:
-        names = [text for kind, text in tokens(reading.original) if kind in {"word", "text"}]
+        names = [text for kind, text in tokens(reading.original, mysql=True) if kind in {"word", "text"}]
         rest = [
             n
             for n in names
@@ -273,7 +277,7 @@ def _xa(reading: Reading) -> Effect:
 
 def _set(reading: Reading) -> Effect:
     """Judge ``SET``: literals are tracked and replayed, the rest pins."""
-    found = tokens(reading.original)[1:]
+    found = tokens(reading.original, mysql=True)[1:]
     upper = [text.upper() for _, text in found]
     head = upper[0] if upper else ""
     if head in {"SESSION", "LOCAL"} and upper[1:2] == ["TRANSACTION"]:
@@ -306,6 +310,8 @@ def _set_charset(head: str, found: list[tuple[str, str]]) -> Effect:
     _refuse_unsafe(name, f"SET NAMES {name.lower()}")
     if name == "DEFAULT" or not name:
         return Effect(unsets=("names", *_NAMES_COVERS), dirty="SET NAMES DEFAULT")
+    if len(rest) > 1 and [word.upper() for word in rest[1:-1]] != ["COLLATE"]:
+        return _UNREADABLE
     verb = "NAMES" if head == "NAMES" else "CHARACTER SET"
     return Effect(
         unsets=_NAMES_COVERS, sets=(("names" if head == "NAMES" else "character set", f"{verb} {' '.join(rest)}"),)
@@ -334,7 +340,7 @@ def _assignment(part: list[tuple[str, str]]) -> Effect:
     name, sign, *_ = [*words, "", ""]
     value = part[2:]
     if sign not in {"=", ":="} or not value:
-        return Effect(dirty="SET that cannot be read", pins=("setting:SET",))
+        return _UNREADABLE
     name = re.sub(r"^@@(?:session\.|local\.)?", "", name.lower()).strip("`")
     if not name.startswith("@"):
         return _setting(name, value)
@@ -361,7 +367,8 @@ def _setting(name: str, value: list[tuple[str, str]]) -> Effect:
         return _transaction_setting(_RENAMED[name], "".join(text for _, text in value))
     kinds = [kind for kind, _ in value]
     text = "".join(token for _, token in value)
-    is_literal = kinds in (["text"], ["number"], ["word"]) and not text.startswith("@")
+    # What a backslash means hangs on the sql_mode, which a replay may set in the same statement.
+    is_literal = kinds in (["text"], ["number"], ["word"]) and not text.startswith("@") and "\\" not in text
     if not is_literal and not (kinds == ["sign", "number"] and text[0] in "+-"):
         return Effect(dirty=f"SET {name} to an expression", pins=(f"setting:{name}",))
     if name == "completion_type" and text.strip("'\"").upper() not in _ENDS_QUIETLY:
@@ -380,6 +387,7 @@ def _refuse_unsafe(charset: str, statement: str) -> None:
         )
 
 
+_UNREADABLE = Effect(dirty="SET that cannot be read", pins=("setting:SET",))
 _SETS = {
     "PASSWORD": PLAIN,
     "TRANSACTION": Effect(dirty="SET TRANSACTION", pins=("next transaction:",)),

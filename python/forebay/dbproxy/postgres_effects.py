@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from forebay.dbproxy.effect import ENDS, PLAIN, READ, UNKNOWN, Effect, union
 from forebay.dbproxy.functions import POSTGRES_FUNCTIONS
-from forebay.dbproxy.sql import Reading, read_postgres, tokens
+from forebay.dbproxy.sql import Reading, read_postgres, tokens, written
 
 _STATELESS = frozenset(
     {
@@ -132,7 +132,7 @@ def _call(name: str, reading: Reading) -> Effect:
 
 def _configured(reading: Reading) -> list[str]:
     """Give the names that ``set_config`` is called with, upper case; one that is no literal is empty."""
-    found = [text.upper() for _, text in tokens(reading.original)]
+    found = [text.upper() for _, text in _tokens(reading)]
     names = [name for call, _, name in zip(found, found[1:], found[2:], strict=False) if call.endswith("SET_CONFIG")]
     return [name.strip("'") if name.startswith("'") else "" for name in names] or [""]
 
@@ -169,7 +169,7 @@ def _release(reading: Reading) -> Effect:
 
 
 def _last_name(reading: Reading) -> str:
-    found = tokens(reading.original)
+    found = _tokens(reading)
     return found[-1][1].strip('"').lower() if found else ""
 
 
@@ -218,7 +218,7 @@ def _discard(reading: Reading) -> Effect:
 
 
 def _reset(reading: Reading) -> Effect:
-    found = [text for _, text in tokens(reading.original)[1:]]
+    found = [text for _, text in _tokens(reading)[1:]]
     name = " ".join(found).lower()
     if name == "all":
         return Effect(unsets=("*",), dirty="RESET ALL", unpins=("setting:",))
@@ -230,7 +230,7 @@ def _reset(reading: Reading) -> Effect:
 
 def _set(reading: Reading) -> Effect:
     """Judge ``SET``: PostgreSQL's values are always literals, so each one can be replayed, and compared."""
-    found = [text for _, text in tokens(reading.original)[1:]]
+    found = [text for _, text in _tokens(reading)[1:]]
     if "".join(found[:1]).upper() != "LOCAL":
         return _assigned(reading, found)
     if _is_read_by_none("".join(found[1:2]).upper()):
@@ -247,20 +247,26 @@ def _assigned(reading: Reading, found: list[str]) -> Effect:
         return _characteristics(reading)
     for words, key in _NAMED_SETTINGS:
         if upper[: len(words)] == list(words):
-            return _tracked(key, found, upper[len(words) :])
+            return _tracked(reading, key, found, upper[len(words) :])
     if upper[:1] == ["SESSION"]:
         found, upper = found[1:], upper[1:]
     name, sign, *value = [*upper, "", ""]
     if sign not in {"=", "TO"}:
         return Effect(dirty="SET that cannot be read", pins=("setting:SET",))
-    return _tracked(name.strip('"').lower(), found, [word for word in value if word])
+    return _tracked(reading, name.strip('"').lower(), found, [word for word in value if word])
 
 
-def _tracked(key: str, found: list[str], value: list[str]) -> Effect:
+def _tracked(reading: Reading, key: str, found: list[str], value: list[str]) -> Effect:
+    """Judge what can be replayed as it was written: it has an end that no setting before it can move."""
+    if key == "standard_conforming_strings" or not _OPEN_ENDS.isdisjoint(value):
+        return Effect(dirty=f"SET {key}", pins=(f"setting:{key}",))
     if value in (["DEFAULT"], ["LOCAL"]) or (key == "role" and value == ["NONE"]):
         return Effect(unsets=(key,), dirty=f"SET {key} TO DEFAULT")
-    text = "SET " + " ".join(found).replace(" . ", ".")
-    return Effect(sets=((key, text),))
+    return Effect(sets=((key, f"SET {written(reading.original, len(found))}"),))
+
+
+def _tokens(reading: Reading) -> list[tuple[str, str]]:
+    return tokens(reading.original, mysql=False)
 
 
 def _characteristics(reading: Reading) -> Effect:
@@ -292,6 +298,7 @@ _NAMED_SETTINGS = (
     (("SESSION", "ROLE"), "role"),
     (("ROLE",), "role"),
 )
+_OPEN_ENDS = frozenset(("'", '"', "$", ";"))  # what is left of a quoted text that is read in another way
 _OUT_OF_ORDER = Effect(dirty="several transactions in one text", pins=("setting:several transactions",), local=UNKNOWN)
 _EVERYTHING = ("temporary table:", "advisory lock:", "LISTEN:", "cursor:", "prepared statement:", "setting:")
 _STATEMENTS = {

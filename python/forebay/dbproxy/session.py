@@ -65,14 +65,19 @@ class Session:
             self.pins[pin.cause] = pin
         return new
 
-    def unpin(self, causes: tuple[str, ...]) -> None:
-        """Drop causes; one that ends in a colon stands for its whole kind."""
+    def unpin(self, causes: tuple[str, ...], *, but: tuple[str, ...] = ()) -> None:
+        """Drop causes; one that ends in a colon stands for its whole kind.
+
+        Args:
+            causes: what has ended.
+            but: what the same text has begun: which of the two came last is not told.
+
+        """
         for cause in causes:
-            if cause.endswith(":"):
-                for known in [pin for pin in self.pins if pin.startswith(cause)]:
-                    del self.pins[known]
-            else:
-                self.pins.pop(cause, None)
+            known = [pin for pin in self.pins if pin.startswith(cause)] if cause.endswith(":") else [cause]
+            for pin in known:
+                if pin not in but:
+                    self.pins.pop(pin, None)
 
     def follow(self, effect: Effect, *, is_open: bool, status: str) -> None:
         """Undo settings as PostgreSQL does, when a transaction is rolled back, or what it did since a savepoint.

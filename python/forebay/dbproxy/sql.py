@@ -28,11 +28,12 @@ _POSTGRES_ESCAPED = re.compile(
     r"|--[^\n]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/",
     re.DOTALL,
 )
-_TOKEN = re.compile(
-    r"(?P<text>[eE]?'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`(?:[^`]|``)*`)"
-    r"|(?P<word>@@?(?:[\w$.]+|`[^`]+`)|[A-Za-z_\x80-\U0010ffff][\w$.]*)|(?P<number>[+-]?\d[\w.]*)|(?P<sign>:=|[^\s])",
-    re.DOTALL,
+_UNQUOTED = (
+    r"(?P<word>@@?(?:[\w$.]+|`[^`]+`)|[A-Za-z_\x80-\U0010ffff][\w$.]*)|(?P<number>[+-]?\d[\w.]*)|(?P<sign>:=|[^\s])"
 )
+_MYSQL_TOKEN = re.compile(rf"(?P<text>{_MYSQL_ESCAPED.pattern})|{_UNQUOTED}", re.DOTALL)
+_POSTGRES_TOKEN = re.compile(rf"(?P<text>{_POSTGRES_STANDARD.pattern})|{_UNQUOTED}", re.DOTALL)
+_COMMENT = ("--", "/*", "#")
 _CALL = re.compile(r"(?:([A-Za-z_]\w*|[,)(=])\s*)?(?<![\w$.@])([A-Za-z_\x80-\U0010ffff?][\w$.?]*)[\s?]*\(")
 _NUMBER = re.compile(r"\b\d[\w.]*")
 _DIGEST_LENGTH_MAX = 160
@@ -163,10 +164,36 @@ def _reading(stripped: str, original: str) -> Reading:
     return Reading(text, words, original)
 
 
-def tokens(sql: str) -> list[tuple[str, str]]:
-    """Split a short statement (``SET``, ``USE``, ``DROP``) into ``(kind, text)``; comments are dropped first."""
-    bare = re.sub(r"/\*.*?\*/|--[^\n]*", " ", sql, flags=re.DOTALL) if "/*" in sql or "--" in sql else sql
-    found = [(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(bare)]
-    while found and found[-1][1] == ";":
+def tokens(sql: str, *, mysql: bool) -> list[tuple[str, str]]:
+    """Split a short statement (``SET``, ``USE``, ``DROP``) into ``(kind, text)``, without comments.
+
+    Backslashes mean what they mean by default. A quote without its fellow is a ``sign``.
+    """
+    return [(_kind(match), match.group()) for match in _matches(sql, _MYSQL_TOKEN if mysql else _POSTGRES_TOKEN)]
+
+
+def written(sql: str, count: int) -> str:
+    """Give the last tokens of a statement of PostgreSQL's as they were written, with what stands between them."""
+    last = _matches(sql, _POSTGRES_TOKEN)[-count:]
+    return sql[last[0].start() : last[-1].end()] if last else ""
+
+
+def quotes_code(sql: str) -> bool:
+    """Tell whether a statement of MySQL's has in quotes what ``read_mysql`` takes for a comment that is run."""
+    return "/*" in sql and any(
+        match.group()[0] in "'\"`" and _unwrap(match.group()) != match.group() for match in _MYSQL_ESCAPED.finditer(sql)
+    )
+
+
+def _matches(sql: str, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+    """Find the tokens; what a comment has in it is none, nor is the semicolon at the end."""
+    found = [
+        match for match in pattern.finditer(sql) if _kind(match) == "sign" or not match.group().startswith(_COMMENT)
+    ]
+    while found and found[-1].group() == ";":
         found.pop()
     return found
+
+
+def _kind(match: re.Match[str]) -> str:
+    return next(kind for kind in ("text", "word", "number", "sign") if match[kind] is not None)
