@@ -70,7 +70,8 @@ def test_put_gives_the_numbers_that_why_takes(place):
     [fact] = asked(place, "why", first)["facts"]
     assert (fact["partition_key"], fact["shard_id"]) == ("0", put["shards"][int(first[-6:])])
     assert "599" in [fact["partition_key"] for fact in asked(place, "why", last)["facts"]]
-    one = forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin="1\n").stdout.splitlines()[1]
+    told, one = forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin="1\n").stdout.splitlines()
+    assert told == "put 1 record into orders"  # its rate was that of starting the command
     assert forebay(place, "why", one.split()[1]).stdout.split(" ", 2)[2].startswith("put stream=orders shard_id=")
     empty = asked(place, "stream", "put", "orders", "--partition-key", "k", stdin="")
     assert (empty["first_sequence_number"], empty["shards"]) == (None, [])

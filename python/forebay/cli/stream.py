@@ -103,7 +103,9 @@ def put(
         "last_sequence_number": last,
         "shards": sorted(shards),
     }
-    text = f"put {counted(count, 'record')} into {name} in {took:.1f} s ({count / took:,.0f} a second)"
+    text = f"put {counted(count, 'record')} into {name}"
+    if count > 1:  # the rate of one record is that of starting and reaching the store
+        text += f" in {took:.1f} s ({count / took:,.0f} a second)"
     if first is not None:
         text += f"\nfrom {first} to {last}" if count > 1 else f"\nas {first}"
         text += f" in {', '.join(sorted(shards))}"
