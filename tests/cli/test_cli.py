@@ -361,6 +361,7 @@ def test_the_doctor_tells_a_whole_store_from_a_damaged_one_and_saves_what_is_who
         report = asked(place, "doctor", "data")
         assert (report["whole"], report["records"], report["damage"]) == (True, 50, [])
     assert "is whole" in forebay(place, "doctor").stdout, "without a name it is the store of the other commands"
+    assert "saved does not exist" in forebay(place, "doctor", "--store", "saved", status=2).stderr
     log = place / "data" / "forebay.db-wal"
     body = bytearray(log.read_bytes())
     body[body.index(b'{"id": 7}') + 7] ^= 1
@@ -374,11 +375,11 @@ def test_the_doctor_tells_a_whole_store_from_a_damaged_one_and_saves_what_is_who
     limits = report.pop("memory_limits")
     assert saved["report"] == report
     assert f"is kept by {limits['kept_by']}: {limits['why']}" in forebay(place, "doctor", "saved").stdout
-    assert asked(place, "doctor", "saved")["whole"]
+    assert asked(place, "doctor", "saved")["whole"] and asked(place, "doctor", "--store", "saved")["whole"]
     again = forebay(place, "doctor", "data", "--salvage", "saved", status=1).stderr
     assert again == "Error: saved already holds a store: salvage into a new directory\n"
     assert [stream["name"] for stream in asked(place, "stream", "list", "--store", "saved")] == ["orders"]
-    assert "does not exist" in forebay(place, "doctor", "nowhere", status=2).stderr
+    assert f"{place / 'nowhere'} does not exist" in forebay(place, "doctor", "nowhere", status=2).stderr
 
 
 def test_what_each_command_prints_for_programs_is_json(place, service):

@@ -139,3 +139,15 @@ def test_what_is_refused_is_one_line(place):
     text = refused(place, "queue", "send", "orders.fifo", "no group")
     assert text == "Error: The request must contain the parameter MessageGroupId.\n"
     assert "The specified queue does not exist" in refused(place, "queue", "describe", "nowhere")
+
+
+def test_what_is_not_found_is_told_with_the_store_that_was_looked_in(place):
+    """Who stood in the wrong folder read that there is no queue of a name that he had just declared, and not where."""
+    unknown = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
+    for command in (["queue", "describe", "bills"], ["stream", "describe", "orders"], ["why", unknown]):
+        assert refused(place, *command).endswith(f"; looked in {place / 'data'}\n"), command
+    put = forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin="{}\n", status=1).stderr
+    assert put.endswith(f"; it was lines 1 to 1, all lines before them are put; looked in {place / 'data'}\n")
+    (place / "empty").mkdir()
+    assert refused(place, "queue", "list", "--store", "empty").endswith(f"; looked in {place / 'empty'}\n")
+    assert refused(place, "doctor", "--store", "empty") == f"Error: there is no store in {place / 'empty'}\n"

@@ -9,18 +9,15 @@ import click
 import orjson
 
 from forebay._core import examine_store, salvage_store
+from forebay.cli.reach import store_option
 from forebay.cli.show import output_option, show, table
 
 _DAMAGED = 1
 
 
 @click.command()
-@click.argument(
-    "store",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path("data"),
-    envvar="FOREBAY_STORE",
-)
+@click.argument("directory", metavar="[STORE]", type=click.Path(path_type=Path, file_okay=False), required=False)
+@store_option
 @click.option(
     "--salvage",
     metavar="TARGET",
@@ -29,12 +26,15 @@ _DAMAGED = 1
 )
 @output_option
 @click.pass_context
-def doctor(ctx: click.Context, store: Path, salvage: Path | None, output: str) -> None:
-    """Check every byte of the store in the directory STORE (default: FOREBAY_STORE, or ./data), and change nothing in it.
+def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Path | None, output: str) -> None:
+    """Check every byte of the store in the directory STORE, else in that of --store, and change nothing in it.
 
     Works while an app runs on it. The exit status is 0 when the store is whole and 1 when it is damaged, salvaged or not. Tells,
     too, what would hold the processes of functions to their memory, if the app were started from here.
     """
+    store = (directory or store).absolute()
+    if not store.is_dir():
+        raise click.UsageError(f"the directory {store} does not exist")
     if salvage is None:
         report = orjson.loads(examine_store(store))
         show(report, output, text=f"{_told(store, report)}\n{_kept(report['memory_limits'])}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from forebay.cli.chart import number
-from forebay.cli.reach import reach
+from forebay.cli.reach import reach, told
 from forebay.cli.show import duration
 from forebay.errors import ForebayError
 
@@ -43,7 +43,7 @@ def look(store: Path) -> Glance:
             reached.need_app()
             return Glance(f"{stamp}  {_headline(reached)}", _shards(reached), _functions(reached))
     except ForebayError as error:
-        return Glance(f"{stamp}  {error}")
+        return Glance(f"{stamp}  {told(error)}")
 
 
 def lanes(running: int, waiting: int, total: int) -> str:

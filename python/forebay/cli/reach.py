@@ -10,7 +10,7 @@ import click
 import orjson
 
 from forebay._core import Engine
-from forebay.errors import AppClosed
+from forebay.errors import AppClosed, ForebayError, ResourceNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,9 +61,14 @@ class Reached:
         return self._engine.invoke_async_sync(function, payload, None)
 
 
+def told(error: ForebayError) -> str:
+    """Tell an error in one line, with what was added to it."""
+    return "; ".join([str(error), *getattr(error, "__notes__", [])])
+
+
 @contextmanager
 def reach(store: Path) -> Iterator[Reached]:
-    """Reach a store for as long as the block lasts."""
+    """Reach a store for as long as the block lasts. What is not found there is told with its path."""
     settings = {
         "app": "forebay-cli",
         "store": str(store),
@@ -72,8 +77,12 @@ def reach(store: Path) -> Iterator[Reached]:
         "durability": "power-loss",
         "serve": False,
     }
-    engine = Engine(orjson.dumps(settings))
     try:
-        yield Reached(engine, store)
-    finally:
-        engine.close()
+        engine = Engine(orjson.dumps(settings))
+        try:
+            yield Reached(engine, store)
+        finally:
+            engine.close()
+    except ResourceNotFound as error:
+        error.add_note(f"looked in {store.absolute()}")
+        raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forebay.cli import bench, dlq, doctor, function, lag, mapping, metrics, queue, run, stream, top, topic, why
+from forebay.cli.reach import told
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
@@ -41,7 +42,7 @@ class Commands(click.Group):
             with _told_where_options_stand():
                 return super().invoke(ctx)
         except ForebayError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(told(error)) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -133,7 +133,8 @@ def _put(reached: Reached, name: str, batch: list[records.Numbered]) -> list[str
             time.sleep(refusal.retry_after)
         except ForebayError as error:
             first, last = batch[0][0], batch[-1][0]
-            raise click.ClickException(f"{error} (lines {first} to {last}; all lines before them are put)") from None
+            error.add_note(f"it was lines {first} to {last}, all lines before them are put")
+            raise
 
 
 def _progress(file: BinaryIO, output: str) -> Any:

@@ -35,8 +35,8 @@ def why(id_: str, store: Path, output: str) -> None:
     with reach(store) as reached:
         subject = listed_subject(reached, id_) if LISTED.fullmatch(id_) else id_
         life = asked(reached, subject)
-    if not (life["facts"] or life["kept"] or life["running"]):
-        raise ResourceNotFound(_unknown(subject))
+        if not (life["facts"] or life["kept"] or life["running"]):
+            raise ResourceNotFound(_unknown(subject))
     show(life, output, text="\n".join(lines(life)))
 
 
