@@ -127,7 +127,9 @@ fn survives(durability: Durability) {
     println!(
         "figures {{\"images_{durability:?}\": {built}, \"newest_commits_lost_{durability:?}_most\": {lost_most}}}"
     );
-    assert!(under_way_kept > 0, "no cut fell between a commit's sync and its acknowledgement");
+    // Without syncs the end of a commit is on the disk by luck alone: in 500 images it may be there in none.
+    let may_be_none = durability == Durability::ProcessCrash;
+    assert!(under_way_kept > 0 || may_be_none, "no cut fell between a commit's sync and its acknowledgement");
     assert_eq!(lost_most > 0, durability == Durability::ProcessCrash, "what was not synced is lost in some image");
 }
 
