@@ -243,10 +243,11 @@ class Borrower:
             raise
         else:
             self._counters.answered(started, started, borrowed=False)
-            self.is_open = db.wire.in_transaction()
-            db.follow(PLAIN, is_open=self.is_open)
             return result
         finally:
+            if self.held is db:  # a COMMIT that failed, too, has ended its transaction
+                self.is_open = db.wire.in_transaction()
+                db.follow(PLAIN, is_open=self.is_open)
             self.busy = False
             self._using = None
             self.last_used = now()

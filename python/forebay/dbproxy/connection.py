@@ -87,13 +87,10 @@ class DBConnection:
         """
         ends = effect.transaction in ENDS or not is_open
         undoes = ends or effect.transaction == "rollback to"
-        if (
-            (self._soiled and undoes)
-            or ("*" in self.local and (undoes or effect.local))
-            or "temporary table:" in effect.unpins
-        ):
+        drops = "temporary table:" in effect.unpins
+        if (self._soiled and undoes) or ("*" in self.local and (undoes or effect.local)) or drops:
             self.wire.forget_changed()
-        self._soiled = self._soiled and not ends
+        self._soiled = (self._soiled or drops) and not ends
         self.local = local_after(self.local, effect, is_open=is_open)
 
     def suits(self, client: int, want: Tracked) -> bool:
