@@ -41,7 +41,7 @@ def test_a_topic_is_looked_at_published_to_and_deleted(place):
 
 def test_what_is_refused_is_one_line(place):
     text = refused(place, "topic", "publish", "nowhere", "x")
-    assert text == 'Error: there is no topic "nowhere": declared are alerts\n'
+    assert text == f'Error: there is no topic "nowhere": declared are alerts; looked in {place / "data"}\n'
     assert "give --queue or --function" in forebay(place, "topic", "unsubscribe", "alerts", status=2).stderr
 
 
