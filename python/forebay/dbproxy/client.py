@@ -26,6 +26,7 @@ def _checked(args: Any) -> Any:
         InvalidParameterValue: they cannot be taken one by one.
 
     """
+    # The usual ones first: an abstract class is slower to ask, and every statement comes by here.
     if not isinstance(args, (tuple, list, dict, Iterable)):
         raise InvalidParameterValue(
             f"the arguments of a statement must be a sequence, not {type(args).__name__}: a single one is written [one]"
@@ -113,9 +114,8 @@ class Client:
     ) -> Result:
         """Run a statement once per row of arguments. PostgreSQL: all of them or none, and no count."""
         _checked(rows)
-        for row in (
-            rows if isinstance(rows, Sequence) else ()
-        ):  # what can be walked through once only is left to the driver
+        # What can be walked through once only is left to the driver.
+        for row in rows if isinstance(rows, Sequence) else ():
             _checked(row)
         if not rows:
             return Result()

@@ -79,7 +79,7 @@ pub struct QueueMachine {
     pub(super) line: Line,
     pub(super) ages: Ages,
     /// (sent, number) of messages that were sent long before others with lower numbers: moved from another queue.
-    pub(super) early: BTreeSet<(u64, u64)>,
+    early: BTreeSet<(u64, u64)>,
     pub(super) known: BTreeMap<u64, Known>,
     /// Visibility timeouts in progress: (end, number).
     pub(super) deadlines: BTreeSet<(u64, u64)>,
@@ -365,9 +365,16 @@ impl QueueMachine {
 
     /// It needs no age any more.
     pub(super) fn leave_ages(&mut self, number: u64) {
-        match self.known.get(&number).and_then(|known| known.sent_at) {
-            Some(sent_at) => drop(self.early.remove(&(sent_at, number))),
-            None => self.ages.remove(number),
+        match self.known.get(&number).copied() {
+            Some(known) if known.sent_at.is_some() => self.leave_early(number, &known),
+            _ => self.ages.remove(number),
+        }
+    }
+
+    /// Retention does not remove it while it is away.
+    pub(super) fn leave_early(&mut self, number: u64, known: &Known) {
+        if let Some(sent_at) = known.sent_at {
+            self.early.remove(&(sent_at, number));
         }
     }
 

@@ -258,9 +258,7 @@ impl QueueMachine {
         let number = pulled.number;
         let Some(&known) = self.known.get(&number).filter(|known| known.receive_count >= most) else { return false };
         self.known.remove(&number);
-        if let Some(sent_at) = known.sent_at {
-            self.early.remove(&(sent_at, number));
-        }
+        self.leave_early(number, &known);
         self.line.done(pulled);
         self.leaving.insert(number, known.sent_at);
         self.commands.push_back(Command::Redrive { number, receive_count: known.receive_count });

@@ -57,8 +57,9 @@ impl Ledger {
             match write {
                 Write::Append { shard, chunk } if !self.is_queue(*shard) => self.appended(*shard, chunk),
                 Write::Set { table: Table::Failure, key, value } => {
-                    let (is_known, passes) = (self.is_of_before_move(key, writes), self.passes_waiting(key, writes));
-                    self.failure_is(key, value, is_known, passes);
+                    let passes_waiting = self.passes_waiting(key, writes);
+                    let is_known = self.is_of_before_move(key, passes_waiting);
+                    self.failure_is(key, value, is_known, passes_waiting);
                 }
                 Write::Remove { table: Table::Failure, key } => self.failure_removed(key),
                 Write::Trim { shard, before } => self.trimmed(*shard, *before),

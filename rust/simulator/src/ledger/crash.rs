@@ -171,7 +171,7 @@ impl Ledger {
             }
         }
         for (key, value) in rows {
-            let is_known = may_lose || self.is_of_before_move(&key, &[]);
+            let is_known = may_lose || self.is_of_before_move(&key, false);
             self.failure_is(&key, &value, is_known, false);
         }
         Ok(())

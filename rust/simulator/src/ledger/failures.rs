@@ -117,13 +117,15 @@ fn position(number: &str) -> Option<u64> {
 }
 
 impl Ledger {
-    /// Whether records that these writes tell to have failed did so before their mapping was moved. What is given up after that, a
+    /// Whether records that a row tells to have failed did so before their mapping was moved. What is given up after that, a
     /// checkpoint in the same commit passes; what retention took unread is gone, whenever that was.
-    pub(super) fn is_of_before_move(&self, key: &[u8], writes: &[Write]) -> bool {
-        let Some((id, shard_id)) = parse_key(key) else { return false };
+    pub(super) fn is_of_before_move(&self, key: &[u8], passes_waiting: bool) -> bool {
+        let Some((id, shard_id)) = parse_key(key).filter(|(_, shard_id)| self.shards.contains_key(shard_id)) else {
+            return false;
+        };
         let progress = self.mappings.get(&id).and_then(|mapping| mapping.progress.get(&shard_id));
         let Some(progress) = progress else { return false };
-        progress.sought && (progress.old_commit == Some(self.counts.commits) || !self.passes_waiting(key, writes))
+        progress.sought && (progress.old_commit == Some(self.counts.commits) || !passes_waiting)
     }
 
     /// Whether the record that this failure begins with waits, and a checkpoint among these writes passes it.
