@@ -36,8 +36,8 @@ OWN = [f":!{path.relative_to(ROOT)}" for path in (RESULTS, PAGE)]
 HEAD = """# Deep runs
 
 What was run beyond the ordinary test run. `make deep` writes this page from `results.jsonl`, which has a line for each piece.
-What is missing was not run, and what could not be run counts for nothing. A commit with a `+` had changes beside it. Figures are
-sums; "most" is the greatest.
+What is missing was not run; what failed or could not be run counts for nothing. A commit with a `+` had changes beside it.
+Figures are sums; "most" is the greatest.
 
 | part | what | run | result | on commit | until | minutes |
 |---|---|---|---|---|---|---|
@@ -81,9 +81,10 @@ def run(part: Part, count: int, seed: int) -> dict:
             add(figures, json.loads(said[1]))
         elif line.startswith('{"seeds"'):
             ended_with = json.loads(line)
-            add(
-                figures, ended_with["counts"] | {f"fault {name}": count for name, count in ended_with["faults"].items()}
-            )
+            add(figures, ended_with["counts"])
+            add(figures, {f"fault {name}": count for name, count in ended_with["faults"].items()})
+            rate = round(ended_with["counts"]["deliveries"] / ended_with["seconds"])
+            add(figures, {"deliveries_a_second_most": rate})
     is_skipped = any(name.startswith("skipped") for name in figures)
     return {
         "part": part.name,
@@ -113,6 +114,7 @@ def go_on(part: Part, wanted: int | None, first: int | None) -> bool:
         count = min(part.piece, left)
         # No seed is run twice, on whatever commit, unless one is asked for.
         seed = first or 1 + sum(line["count"] for line in read() if line["part"] == part.name)
+        first = first and first + count
         line = run(part, count, seed)
         with WRITING:
             with RESULTS.open("a") as results:
@@ -156,10 +158,10 @@ def table(lines: list[dict]) -> str:
                 groups[line["commit"], line.get("title", part.title), line.get("unit", part.unit)].append(line)
         for (tested, title, unit), group in groups.items():
             figures: dict[str, float] = {}
-            for line in group:
+            passed = [line for line in group if line["passed"]]
+            for line in passed:
                 add(figures, line["figures"])
-            failed = sum(not line["passed"] for line in group)
-            done = sum(line["count"] for line in group)
+            failed, done = len(group) - len(passed), sum(line["count"] for line in passed)
             result = f"**{failed} of {len(group)} pieces failed**" if failed else "passed" if done else "not run"
             count = f"{done:,} {unit}"
             said = f"{result}; {shown(figures)}" if figures else result

@@ -78,6 +78,15 @@ PARTS = [
     Part("bits", "flipped bits", "flips", 2_000, 200, cargo("engine", "store_sqlite", "no_flipped_bit")),
     Part("doctor", "flipped bits, and the doctor", "flips", 600, 60, cargo("engine", "store_doctor", "whatever_bit")),
     Part(
+        "failpoints",
+        "every failpoint is hit, and the process goes down, or fails, or finds the disk full there",
+        "runs",
+        1,
+        1,
+        cargo("engine", "store_failpoints"),
+        {},
+    ),
+    Part(
         "io",
         "every write and sync fails in turn, once and for ever",
         "rounds",

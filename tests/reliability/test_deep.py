@@ -80,6 +80,12 @@ def test_another_commit_begins_anew_with_other_seeds(deep, monkeypatch):
     assert [(line["commit"], line["seed"]) for line in deep.read()] == [("c0ffee", 1), ("decade", 11)]
 
 
+def test_a_run_that_begins_where_it_is_told_to_goes_on_from_there(deep):
+    """It ran its first piece again and again, and 2,000 lives were counted that had been lived before."""
+    assert deep.go_on(part(deep), 25, 7)
+    assert [line["seed"] for line in deep.read()] == [7, 17, 27]
+
+
 def test_what_was_run_keeps_the_name_that_it_had_when_its_part_becomes_another(deep, monkeypatch):
     """Sequences of 400 to 800 steps would have been told as short ones, when the part came to run those."""
     monkeypatch.setattr(deep, "PARTS", [part(deep)])
@@ -97,7 +103,7 @@ def test_a_piece_that_fails_is_written_down_ends_its_part_and_can_be_repeated(de
     assert not deep.go_on(flips, None, None)
     assert [line["passed"] for line in deep.read()] == [False]
     assert "flips --count 10 --seed 1" in capsys.readouterr().out
-    assert "**1 of 1 pieces failed**" in deep.PAGE.read_text()
+    assert "| 0 flips | **1 of 1 pieces failed** |" in deep.PAGE.read_text()
     assert deep.passed(flips, "c0ffee") == 0, "what failed does not count"
 
 
