@@ -194,11 +194,11 @@ async def live(how: dict) -> int:
     while not app_runs(app) and not serving.done():
         await asyncio.sleep(0.001)
     ledger.note("started", [("", 0)])
-    if "memory" in how:
-        limit_memory(how["memory"])
     putting = [asyncio.create_task(put(app, how, ledger, putter)) for putter in range(how.get("putters", 1))]
     if how.get("queues"):
         putting += [asyncio.create_task(send(app, how, ledger, on_event))]
+    if "memory" in how:
+        asyncio.get_running_loop().call_later(how["starved_after"], limit_memory, how["memory"])
     status = await serving
     ledger.note("stopped", [("", 0)])
     if putting:
