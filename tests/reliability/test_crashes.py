@@ -64,7 +64,8 @@ def had_to_be_remembered(facts, lives, forgotten):
     """Count what was done in these lives so long before their end that it may not run again."""
     ends = {fact.life: fact.at_ns for fact in facts}
     return sum(
-        fact.kind == "done" and fact.life in lives and (ends[fact.life] - fact.at_ns) / 1e9 > forgotten for fact in facts
+        fact.kind == "done" and fact.life in lives and (ends[fact.life] - fact.at_ns) / 1e9 > forgotten
+        for fact in facts
     )
 
 
@@ -184,7 +185,6 @@ def test_a_grace_that_is_too_short_interrupts_and_the_batch_runs_again(nursery):
 
 def test_a_frozen_owner_keeps_its_store_and_goes_on_when_it_wakes_up(nursery):
     child = nursery.start(timeout=0.5, takes=0.1)
-    life = nursery.lives
     nursery.until(lambda: nursery.count("begun") > 50, "some work")
     nursery.kill(child, signal.SIGSTOP)
     rival = nursery.start(serve=True)
