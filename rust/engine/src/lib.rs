@@ -49,6 +49,7 @@ pub mod state;
 pub mod store;
 pub mod streams;
 mod suspects;
+mod sync;
 mod threads;
 pub mod topic;
 pub mod trace;

@@ -1,4 +1,4 @@
-//! What the runtime counts about itself. `catalogue` says what there is, `registry` holds the numbers, `exposition` writes
+//! What the runtime counts about itself. `catalogue` says what there is, `numbers` and `registry` hold what was counted, `exposition` writes
 //! them for Prometheus.
 //!
 //! Counting never waits for a reader: a handle is taken once per function, mapping or shard and kept; a page is written from
@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub mod exports;
 pub mod exposition;
+pub mod numbers;
 pub mod points;
 pub mod query;
 pub mod registry;
@@ -16,4 +17,5 @@ mod tests;
 
 pub use catalogue::{Metric, CATALOGUE, METRICS};
 pub use exposition::Format;
-pub use registry::{Counter, Distribution, Gauge, Registry};
+pub use numbers::{Counter, Gauge};
+pub use registry::{Distribution, Registry};

@@ -1,12 +1,13 @@
 //! The numbers: one registry per engine, cheap handles for whoever counts.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::histogram::Histogram;
 
 use super::catalogue::{Kind, Metric, METRICS};
+use super::numbers::{Counter, Gauge};
 
 /// Most series of a counter or gauge; further label sets are counted together under [`OTHER`].
 pub const SERIES_MAX: usize = 10_000;
@@ -14,101 +15,6 @@ pub const SERIES_MAX: usize = 10_000;
 pub const DISTRIBUTIONS_MAX: usize = 1_000;
 /// The value every label gets when a metric has its most series.
 pub const OTHER: &str = "other";
-
-/// A number that only grows. Clones count together; one of a registry that is off counts nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Counter(Option<Arc<Growth>>);
-
-#[derive(Debug, Default)]
-struct Growth {
-    count: AtomicU64,
-    /// What of it has been read by [`Counter::take`].
-    taken: AtomicU64,
-}
-
-impl Counter {
-    fn new() -> Self {
-        Self(Some(Arc::default()))
-    }
-
-    /// Count one more.
-    #[inline]
-    pub fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Count `n` more.
-    #[inline]
-    pub fn add(&self, n: u64) {
-        if let Some(growth) = &self.0 {
-            growth.count.fetch_add(n, Relaxed);
-        }
-    }
-
-    /// The count since the start.
-    pub fn get(&self) -> u64 {
-        self.0.as_ref().map_or(0, |growth| growth.count.load(Relaxed))
-    }
-
-    /// What it grew by since the last call. One reader only.
-    pub(super) fn take(&self) -> u64 {
-        let Some(growth) = &self.0 else { return 0 };
-        let count = growth.count.load(Relaxed);
-        count - growth.taken.swap(count, Relaxed)
-    }
-}
-
-/// A number that goes up and down, 0 or more. Clones show the same number.
-#[derive(Clone, Debug, Default)]
-pub struct Gauge(Arc<Level>);
-
-/// Bits of floats of 0 or more, which are ordered as the floats are.
-#[derive(Debug, Default)]
-struct Level {
-    now: AtomicU64,
-    peak: AtomicU64,
-}
-
-impl Gauge {
-    /// Show `value`.
-    #[inline]
-    pub fn set(&self, value: f64) {
-        let bits = value.max(0.0).to_bits();
-        self.0.now.store(bits, Relaxed);
-        self.raise_peak(bits);
-    }
-
-    /// Show `change` more, or less.
-    #[inline]
-    pub fn add(&self, change: f64) {
-        let mut bits = self.0.now.load(Relaxed);
-        loop {
-            let changed = (f64::from_bits(bits) + change).max(0.0).to_bits();
-            match self.0.now.compare_exchange_weak(bits, changed, Relaxed, Relaxed) {
-                Ok(_) => return self.raise_peak(changed),
-                Err(meanwhile) => bits = meanwhile,
-            }
-        }
-    }
-
-    /// Most changes stay below the peak: a look is cheaper than a write that changes nothing.
-    #[inline]
-    fn raise_peak(&self, bits: u64) {
-        if self.0.peak.load(Relaxed) < bits {
-            self.0.peak.fetch_max(bits, Relaxed);
-        }
-    }
-
-    /// The number shown.
-    pub fn get(&self) -> f64 {
-        f64::from_bits(self.0.now.load(Relaxed))
-    }
-
-    /// The greatest number shown since the last call.
-    pub(super) fn take_peak(&self) -> f64 {
-        f64::from_bits(self.0.peak.swap(self.0.now.load(Relaxed), Relaxed))
-    }
-}
 
 /// Values of which percentiles are wanted. Clones record together; one of a registry that is off records nothing.
 #[derive(Clone, Debug)]

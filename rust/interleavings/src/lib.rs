@@ -1,0 +1,22 @@
+//! Plays every order of the steps of up to three threads that share one of the engine's structures, with loom: the orders that mutexes and
+//! condition variables allow, and the values that a relaxed load may give.
+//!
+//! The structures are the engine's own files, built here once more on loom's [`sync`]. So the engine knows no checker, neither by a
+//! feature nor by a `cfg`.
+#![cfg(test)]
+// The engine's files have more than one model uses, and are public where the engine is.
+#![allow(dead_code, unreachable_pub)]
+
+mod metrics;
+mod sync;
+
+/// How often one thread may be stopped for another where it could go on. Most faults need one or two; without a bound the orders
+/// of three threads take minutes.
+const PREEMPTIONS_MAX: usize = 3;
+
+/// Play every order of a model's steps.
+fn play(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS_MAX);
+    builder.check(model);
+}

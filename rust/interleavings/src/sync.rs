@@ -1,0 +1,3 @@
+//! The engine's `sync`, made of loom.
+
+pub(crate) use loom::sync::atomic;
