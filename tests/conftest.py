@@ -22,29 +22,63 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 # database servers of a whole run their input.
 KEPT_OPEN = ("site-packages", "/dev/null")
 uvloop.new_event_loop().close()
+# Those servers are started by the first test that asks for one, and stopped at the end.
+KEPT_RUNNING = ("postgres", "mariadbd")
+# The executor of the loop that a test runs on goes with that loop, when its last fixture has.
+KEPT_THREADS = ("asyncio_", "uvloop_")
+# How long a thread or a process that was told to end may take, in seconds.
+PATIENCE = 2.0
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind():
-    """Fail a test that leaves a thread or a descriptor: a service would leak it at every restart."""
+    """Fail a test that leaves a thread, a process or a descriptor: a service would leak it at every restart."""
     before = left_behind()
     yield
-    for _ in range(100):
+    ends = time.monotonic() + PATIENCE
+    while True:
         gc.collect()
         left = left_behind() - before
-        if not left:
-            return
-        time.sleep(0.02)  # a thread that was told to end needs a moment
+        if not left or time.monotonic() > ends:
+            break
+        time.sleep(0.02)
     assert left == set()
 
 
 def left_behind():
-    threads = {f"thread {thread.name}" for thread in threading.enumerate() if thread.name.startswith("forebay")}
-    files = set()
+    """Give what is there and would have to end; threads of Rust and processes are told by /proc alone, so on Linux alone."""
+    return set(threads()) | set(processes()) | set(descriptors())
+
+
+def threads():
+    """Yield threads: those of Python, and those of Rust, which Python knows nothing of, by the name that ours have."""
+    pythons = {thread.native_id: thread.name for thread in threading.enumerate()}
+    yield from (f"thread {number}: {name}" for number, name in pythons.items() if not name.startswith(KEPT_THREADS))
+    for task in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            name = (task / "comm").read_text().strip()
+            if name.startswith("forebay") and int(task.name) not in pythons:
+                yield f"thread {task.name}: {name}"
+
+
+def processes(parent="self"):
+    """Yield what a process started, with all that this started in turn, whether it runs or nobody has waited for it."""
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in children.read_text().split():
+                name = Path(f"/proc/{child}/comm").read_text().strip()
+                if name not in KEPT_RUNNING:
+                    yield f"process {child}: {name}"
+                    yield from processes(child)
+
+
+def descriptors():
+    """Yield open descriptors, but for those that are kept."""
     for path in Path("/dev/fd").iterdir():
         with contextlib.suppress(OSError):  # the one that lists the folder
-            files.add(f"descriptor {path.name}: {path.readlink()}")
-    return threads | {file for file in files if not any(kept in file for kept in KEPT_OPEN)}
+            target = str(path.readlink())
+            if not any(kept in target for kept in KEPT_OPEN):
+                yield f"descriptor {path.name}: {target}"
 
 
 def pytest_collection_modifyitems(items):

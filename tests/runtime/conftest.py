@@ -1,41 +1,14 @@
-"""Processes that outlive a test are as bad as threads that do."""
+"""Modules of handlers that run in processes."""
 
 import importlib
-import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 
-def descendants():
-    """Give the pids of everything that this process and its children started."""
-    found, waiting = set(), [os.getpid()]
-    while waiting:
-        pid = waiting.pop()
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            try:
-                pids = {int(child) for child in children.read_text().split()}
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            waiting += pids - found
-            found |= pids
-    return found
-
-
 @pytest.fixture
-def no_process_is_left():
-    before = descendants()
-    yield
-    until = time.monotonic() + 2
-    while descendants() - before and time.monotonic() < until:
-        time.sleep(0.01)  # the kernel takes a moment to bury a killed group
-    assert descendants() - before == set()
-
-
-@pytest.fixture
-def import_app(monkeypatch, tmp_path, no_process_is_left):
+def import_app(monkeypatch, tmp_path):
     """Import a module of handlers anew, with a store of its own."""
     imported = []
 

@@ -246,9 +246,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN)
-async def test_an_environment_that_cannot_start_fails_the_invocation_as_lambda_does(
-    text, tmp_path, monkeypatch, no_process_is_left
-):
+async def test_an_environment_that_cannot_start_fails_the_invocation_as_lambda_does(text, tmp_path, monkeypatch):
     kind, message = BROKEN[text]
     whole = (
         "import forebay\n"

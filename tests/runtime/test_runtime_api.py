@@ -19,7 +19,7 @@ ONE = forebay.Environments(maximum=1)
 
 
 @pytest.fixture
-def app(no_process_is_left):
+def app():
     return forebay.App("commands", store=":memory:")
 
 
