@@ -301,7 +301,7 @@ class Queue(Declared[QueueSettings]):
     def _held(self, message: Message | str) -> dict[str, Any]:
         receipt = message.receipt_handle if isinstance(message, Message) else message
         if not isinstance(receipt, str):
-            checks.refuse("message", message, "a message as receive gave it, or its receipt handle")
+            checks.refuse_content("message", message, "a message as receive gave it, or its receipt handle")
         return {"name": self.name, "receipt_handle": receipt}
 
     def _redrive(self, to: Queue | str | None, rate: float | None) -> dict[str, Any]:
@@ -318,7 +318,9 @@ def _visible_in(timeout: Seconds) -> dict[str, Any]:
 
 def _entries(messages: Iterable[str | Mapping[str, Any]]) -> list[Packed]:
     if isinstance(messages, str | bytes | dict):
-        checks.refuse("messages", messages, "a list of messages, each a text or a dict of the arguments of send")
+        checks.refuse_content(
+            "messages", messages, "a list of messages, each a text or a dict of the arguments of send"
+        )
     return [_entry(at, message) for at, message in enumerate(messages)]
 
 
@@ -326,7 +328,9 @@ def _entry(at: int, message: str | Mapping[str, Any]) -> Packed:
     if isinstance(message, str):
         return (message, None, None, None, [])
     if not isinstance(message, dict) or "body" not in message or not message.keys() <= _ARGUMENTS:
-        checks.refuse(f"messages[{at}]", message, f"a text, or a dict with 'body' and others of {sorted(_ARGUMENTS)}")
+        checks.refuse_content(
+            f"messages[{at}]", message, f"a text, or a dict with 'body' and others of {sorted(_ARGUMENTS)}"
+        )
     given = dict.fromkeys(_ARGUMENTS) | message
     try:
         return _packed(given["body"], given["group_id"], given["deduplication_id"], given["delay"], given["attributes"])

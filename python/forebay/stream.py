@@ -114,7 +114,7 @@ def _entry(at: int, pair: Any) -> Entry:
     try:
         data, key = pair
     except (TypeError, ValueError):
-        checks.refuse(f"records[{at}]", pair, "a pair of data and partition key")
+        checks.refuse_content(f"records[{at}]", pair, "a pair of data and partition key")
     if not isinstance(key, str):
         _refuse_key(key, f"records[{at}]: partition_key")
     return wire.record(data), str(key)
@@ -122,4 +122,4 @@ def _entry(at: int, pair: Any) -> Entry:
 
 def _refuse_key(key: object, option: str = "partition_key") -> None:
     if not isinstance(key, str):
-        checks.refuse(option, key, "allowed is text of 1 to 256 characters")
+        checks.refuse_content(option, key, "allowed is text of 1 to 256 characters")

@@ -171,5 +171,7 @@ def _attribute(name: object, value: object) -> tuple[str, str, str]:
     if not isinstance(value, list | tuple):
         return parts.attribute(name, value)
     if not all(element is None or isinstance(element, str | int | float) for element in value):
-        checks.refuse(f"attributes[{checks.shown(name)}]", value, "a list has texts, numbers, booleans and None")
+        checks.refuse_content(
+            f"attributes[{checks.shown(name)}]", value, "a list has texts, numbers, booleans and None"
+        )
     return parts.text("attributes", name), "String.Array", payload.dumps(list(value)).decode()

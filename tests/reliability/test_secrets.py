@@ -1,46 +1,162 @@
 """What nobody may see: payloads and keys in logs, metrics and errors; files of a store for anybody but their owner."""
 
 import asyncio
+import importlib
+import io
 import logging
+import os
+import socket
 import stat
+import sys
 import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from forebay import App, Batch, ForebayError, FunctionError
+from forebay import App, ForebayError, FunctionError, logs
+from forebay.cli.why import lines
 
 CANARY = "canary-4f9c1b"
 
 
-async def test_no_payload_or_key_is_in_logs_metrics_or_failure_records(tmp_path, caplog, capfd):
-    caplog.set_level(logging.DEBUG)
-    app, said = App("secrets", store=tmp_path / "data"), []
-    stream = app.stream("events", shards=1)
+@pytest.fixture
+def watched(monkeypatch, tmp_path):
+    """Import an app with work of every kind, anew."""
+    monkeypatch.setenv("FOREBAY_TEST_STORE", str(tmp_path / "data"))
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    yield importlib.import_module("watched_app")
+    del sys.modules["watched_app"]
 
-    @app.on_stream("events", batch_size=1, maximum_retry_attempts=0)
-    async def fails(batch: Batch, context):
-        raise ValueError("the handler's own words")
 
-    @app.function(name="asked")
-    async def asked(event, context):
-        raise ValueError("no")
+@pytest.fixture
+def port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
-    async with app:
-        await stream.put({"password": CANARY}, f"key-{CANARY}")
-        for refused in (stream.put(CANARY * 200_000, "k"), stream.put(CANARY, CANARY * 100)):
-            with pytest.raises(ForebayError) as refusal:
-                await refused
-            said.append(str(refusal.value))
-        with pytest.raises(FunctionError) as failure:
-            await asked.invoke({"password": CANARY})
-        said.append(str(failure.value))
-        ends = time.monotonic() + 20
-        while not (failures := await fails.failed()):
-            assert time.monotonic() < ends
+
+@pytest.fixture
+def spans(monkeypatch):
+    """Trace; a process has one provider for its whole life, and other tests have none."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    return exporter
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not (answer := await condition()):
             await asyncio.sleep(0.005)
-        said += [repr(failures), repr(app), repr(stream), repr(await app._caller.ask("lag"))]
-    said += [record.getMessage() for record in caplog.records] + list(capfd.readouterr())
-    assert [text[:200] for text in said if CANARY in text] == []
+    return answer
+
+
+def page(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
+
+
+async def refusals(app):
+    """Give what is said to those who ask wrongly, at the owner or at its client."""
+    events, orders, said = app.stream("events"), app.queue("orders"), []
+    for refused in (
+        events.put(CANARY * 200_000, "k"),
+        events.put(CANARY, CANARY * 100),
+        events.put({"password": {CANARY}}, "k"),
+        orders.send(CANARY * 200_000),
+        orders.send("x", attributes={"token": CANARY * 200_000}),
+        orders.send({"password": {CANARY}}),
+        orders.send("x", attributes={"token": [CANARY]}),
+        orders.send_many([{"password": CANARY}]),
+        events.put_many([(CANARY,)]),
+        events.put("x", CANARY.encode()),
+    ):
+        with pytest.raises(ForebayError) as refusal:
+            await refused
+        said.append(str(refusal.value))
+    return said
+
+
+async def failures_of(watched):
+    """Give every piece of work each of its kinds, see all of it fail, and give what callers and lists say of it."""
+    secret, said = {"password": CANARY}, []
+    put = await watched.events.put(secret, f"key-{CANARY}")
+    asked = await watched.bills.invoke_async(secret)
+    sent = [await queue.send(secret) for queue in (watched.orders, watched.parcels)]
+    sent += [await watched.parcels.send(secret)]
+    for function, how in [(watched.in_a_process, how) for how in ("raises", "exits", "answers")] + [
+        (watched.bills, "")
+    ]:
+        with pytest.raises(FunctionError) as failure:
+            await function.invoke({**secret, "how": how})
+        said.append(str(failure.value))
+    ask = watched.app._caller.ask
+
+    async def all_failed():
+        failures = (await ask("failed.list", limit=9))["failures"]
+        return failures if len(failures) == 2 and watched.dead.depth().visible == 4 else None
+
+    for failure in await until(all_failed):
+        failure["record"].pop("requestPayload", None)  # what it is kept for
+        said.append(repr(failure))
+    for each in (put, asked, *sent):
+        life = await ask("why", id=each)
+        for fact in life["facts"]:
+            fact.pop("partition_key", None)  # it is what the life is told by
+        said += lines(life)
+        for kept in life["kept"]:
+            kept.pop("body", None)  # of a dead letter: it is there for whoever reads the queue
+            kept.get("record", {}).pop("requestPayload", None)
+        said.append(repr(life))
+    return said
+
+
+def around(text):
+    """Give the place in a text that shows the secret."""
+    at = text.index(CANARY)
+    return text[max(0, at - 200) : at + 100]
+
+
+async def test_nothing_that_was_sent_is_in_logs_metrics_failures_spans_or_errors(watched, spans, caplog, capfd, port):
+    """One walk over everything that forebay says of itself, with a secret in every payload and key."""
+    caplog.set_level(logging.DEBUG)
+    written, said, app = io.StringIO(), {}, watched.app
+    handler = logs.install(form="json", stream=written, level="DEBUG")
+    client = App("watched", store=os.environ["FOREBAY_TEST_STORE"], serve=False)
+    asks = client.function(name="bills")(watched.bills.handler)
+    try:
+        await app.start(metrics_port=port)
+        async with client:
+            said["failures"] = await failures_of(watched)
+            said["refusals"] = await refusals(app) + await refusals(client)
+            with pytest.raises(FunctionError) as failure:
+                await asks.invoke({"password": CANARY})
+            said["client"] = [str(failure.value), repr([client, asks])]
+        for path in ("metrics", "healthz", "readyz", CANARY):
+            said[f"/{path}"] = [await asyncio.to_thread(page, port, path)]
+        for verb in ("lag", "functions.list", "queue.list", "mapping.list", "health"):
+            said[verb] = [repr(await app._caller.ask(verb))]
+        said["repr"] = [repr([app, watched.events, watched.orders, watched.in_a_process])]
+    finally:
+        await app.stop()
+        logging.getLogger().removeHandler(handler)
+    said["spans"] = [span.to_json() for span in spans.get_finished_spans()]
+    said["processes"] = list(capfd.readouterr())
+    said["log"] = [record.getMessage() for record in caplog.records]
+    said["lines"] = [written.getvalue()]
+    assert {source for source, texts in said.items() if not any(texts)} <= {f"/{CANARY}"}, "it was not asked"
+    shows = {source: [around(text) for text in texts if CANARY in text] for source, texts in said.items()}
+    assert {source: texts for source, texts in shows.items() if texts} == {}
 
 
 async def test_no_body_group_or_attribute_of_a_message_is_in_logs_metrics_or_errors(tmp_path, caplog, capfd):

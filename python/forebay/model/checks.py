@@ -20,6 +20,11 @@ def refuse(option: str, value: object, allowed: str) -> NoReturn:
     raise InvalidParameterValue(f"{option}={shown(value)}: {allowed}")
 
 
+def refuse_content(option: str, value: object, allowed: str) -> NoReturn:
+    """Raise the refusal of what is sent: a payload, body, attribute or key is told by its type, since errors end in logs."""
+    raise InvalidParameterValue(f"{option} of type {type(value).__name__}: {allowed}") from None
+
+
 def shown(value: object) -> str:
     """Show a value in an error, cut where it is long."""
     text = repr(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from forebay.errors import InvalidParameterValue
 from forebay.model import checks
 from forebay.wire import payload
 
@@ -17,13 +16,11 @@ def body(option: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
-        checks.refuse(option, value, "allowed are text and any JSON value; decode bytes first")
+        checks.refuse_content(option, value, "allowed are text and any JSON value; decode bytes first")
     try:
         return payload.dumps(value).decode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidParameterValue(
-            f"{option}={checks.shown(value)}: allowed are text and any JSON value; {error}"
-        ) from None
+        checks.refuse_content(option, value, f"allowed are text and any JSON value; {error}")
 
 
 def text(option: str, value: object) -> str:
@@ -43,5 +40,5 @@ def attribute(name: object, value: object) -> tuple[str, str, str]:
     if isinstance(value, bytes):
         return name, "Binary", base64.b64encode(value).decode()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        checks.refuse(option, value, "allowed are text, numbers and bytes")
+        checks.refuse_content(option, value, "allowed are text, numbers and bytes")
     return name, "Number", repr(value)

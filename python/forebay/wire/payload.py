@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import orjson
 
-from forebay.errors import InvalidParameterValue, RequestTooLarge
+from forebay.errors import RequestTooLarge
 from forebay.model import limits
-from forebay.model.checks import shown
+from forebay.model.checks import refuse_content
 
 # What orjson would write by itself and Lambda's encoder refuses goes through `_as_lambda`, so that a handler means the same in
 # both places.
@@ -54,11 +54,11 @@ def invocation(payload: object) -> bytes:
 
 def _json(payload: object) -> bytes:
     if isinstance(payload, _BYTES):
-        raise InvalidParameterValue(f"payload={shown(payload)}: allowed is any JSON value; decode bytes first")
+        refuse_content("payload", payload, "allowed is any JSON value; decode bytes first")
     try:
         return dumps(payload)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidParameterValue(f"payload={shown(payload)}: allowed is any JSON value; {error}") from None
+        refuse_content("payload", payload, f"allowed is any JSON value; {error}")
 
 
 def checked_request(body: bytes) -> bytes:
@@ -105,7 +105,7 @@ def record(data: object) -> bytes | str:
     try:
         return dumps(data)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidParameterValue(f"data={shown(data)}: allowed are bytes, text or any JSON value; {error}") from None
+        refuse_content("data", data, f"allowed are bytes, text or any JSON value; {error}")
 
 
 def loads(body: bytes) -> Any:
