@@ -5,6 +5,7 @@ import os
 import threading
 
 import pytest
+from given_up import too_early, too_often
 from victim import halves
 
 from forebay import App, Batch
@@ -146,6 +147,19 @@ def test_a_retry_without_end_is_found():
     assert check(tried, attempts=3).violations == ["attempts: a 1 begins for the 4. time"]
 
 
+def test_attempts_that_the_end_of_their_life_cut_short_or_may_have_hidden_need_not_count():
+    cut = facts("1 begun a 1", "2 begun a 1", "3 begun a 1", "3 failed a 1", "3 begun a 1", "3 done a 1")
+    assert check(cut, attempts=2, count_interruptions=False).violations == []
+    assert check(cut, attempts=1, count_interruptions=False).violations == ["attempts: a 1 begins for the 2. time"]
+    early, late = (["1 begun a 1", "1 failed a 1"] * tries for tries in (1, 2))
+    again = ["2 begun a 1", "2 failed a 1"] * 3
+    hidden = facts(*early, *["1 other x 1"] * 100, *late, *again)
+    for forgotten, most in {0.2: 3, 0.05: 1 + 3, 0.0015: 1 + 1 + 3}.items():
+        told = check(hidden, attempts=most - 1, forgotten=forgotten, count_interruptions=False).violations
+        assert told[-1] == f"attempts: a 1 begins for the {most}. time"
+        assert check(hidden, attempts=most, forgotten=forgotten, count_interruptions=False).violations == []
+
+
 def test_a_record_with_a_failure_record_is_not_lost():
     assert check(SOUND[:-1], given_up={("a", 2)}).violations == []
 
@@ -156,6 +170,18 @@ def test_a_publication_that_reached_only_some_of_its_subscriptions_is_found_and_
     assert halves([*asked, *done]) == []
     assert halves([*asked, *done[:1]]) == ["half: of publication 1 only {('told-all.1', 1)}"]
     assert halves([*asked, *done[:1]], given_up={("event-told.1", 1)}) == []
+
+
+def test_what_the_handlers_that_fail_gave_up_too_early_or_tried_too_often_is_found():
+    failed = facts(*["1 begun event.1 1", "1 failed event.1 1"] * 2, *["1 other x 1"] * 500)
+    given_up = {("event.1", 1): "RetriesExhausted"}
+    assert too_early(failed, given_up) == too_often(failed, 0.1) == []
+    [early] = too_early(failed[2:], given_up)
+    assert early == "early: ('event.1', 1) was given up after 1 failures: RetriesExhausted"
+    again = facts("2 begun event.1 1")
+    assert too_often([*failed, *again], 1.0) == []
+    assert too_often([*failed, *again], 0.0) == ["attempts: event.1 1 begins for the 3. time"]
+    assert too_early([], {("k0.1", 1): "RuntimeInterrupted"}) == []
 
 
 def test_what_failed_is_in_flight_no_more_and_may_begin_again_in_the_same_life():

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from forebay import App, Batch, ForebayError, Function
+from forebay import App, Backoff, Batch, ForebayError, Function, JSONLines, Queue
 from forebay.cli.run import serve
 from forebay.model.metrics import MetricsAddress
 from forebay.testing import Ledger
@@ -30,53 +30,88 @@ TOPIC = "news"
 TOLD = {"told-all": False, "told-odd": True}
 SHARDS = 2
 KEYS = 20
+CLIENT = 100  # the number of the putter that is a process of its own
 TIMEOUT_SECONDS = 3
+# Handlers that fail do so with each item whose number this divides, and now and then with any batch.
+BAD = 100
+FAILING = 0.04
+SOON = Backoff(base=0.02, cap=0.05)
+
+
+class Failing(Exception):
+    """What a handler raises that fails."""
+
+
+def failures_file(how: dict) -> Path:
+    """Tell where what was given up is told of."""
+    return Path(how["store"]).with_name("failures.jsonl")
 
 
 def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     app = App("victim", store=how["store"], serve=how.get("serve", True))
     app.stream(STREAM, shards=how.get("shards", SHARDS))
     chance = random.Random(how["life"])
+    fails, file = how.get("failing", False), JSONLines(failures_file(how))
 
-    async def work(facts: list[tuple[str, int]]) -> None:
-        with ledger.handling(facts):
+    async def work(facts: list[tuple[str, int]], batch: Batch | None = None) -> None:
+        """Handle; where the handler fails, a batch that is given here is told which of it have failed."""
+        with ledger.handling(facts) as failed:
             if any(list(fact) == how.get("poison") for fact in facts):
                 os.kill(os.getpid(), signal.SIGSEGV)
             await asyncio.sleep(chance.random() * how.get("takes", 0.004))
+            bad = {fact for fact in facts if fails and fact[1] % BAD == 0}
+            if (bad and batch is None) or (fails and chance.random() < FAILING):
+                raise Failing
+            failed.update(bad)
+            for fact, item in zip(facts, batch or (), strict=bool(batch)):
+                if fact in bad:
+                    batch.fail(item)
+
+    def queue(name: str) -> Queue:
+        """Declare a queue, where handlers fail with one for its dead letters."""
+        if not fails:
+            return app.queue(name)
+        return app.queue(name, dead_letter_queue=app.queue(f"lost-{name}"), maximum_receive_count=3)
 
     @app.on_stream(
         STREAM,
         batch_size=10,
         parallelization_factor=how.get("lanes", 4),
         enabled=how.get("enabled", True),
-        maximum_retry_attempts=-1,
+        maximum_retry_attempts=2 if fails else -1,
+        bisect_batch_on_function_error=fails,
+        retry_backoff=SOON,
+        on_failure=file if fails else None,
+        include_payload=fails,
     )
     @app.function(timeout=how.get("timeout", TIMEOUT_SECONDS), name="work")
     async def on_records(batch: Batch, context) -> None:
         await work([(record.partition_key, record.json()["number"]) for record in batch])
 
     if how.get("queues"):
-        app.queue(FIFO)
-        app.queue(QUEUE)
+        queue(FIFO)
+        queue(QUEUE)
 
-        @app.on_queue(FIFO)
+        @app.on_queue(FIFO, retry_delay=SOON)
         async def on_ordered(batch: Batch, context) -> None:
             await work([fact_of(message.body) for message in batch])
 
-        @app.on_queue(QUEUE)
+        @app.on_queue(QUEUE, retry_delay=SOON, report_batch_item_failures=True)
         async def on_plain(batch: Batch, context) -> None:
-            await work([fact_of(message.body) for message in batch])
+            await work([fact_of(message.body) for message in batch], batch)
 
         for name, is_odd in TOLD.items():
             policy = {"odd": ["yes"]} if is_odd else None
-            app.topic(TOPIC).subscribe(app.queue(name), filter_policy=policy, raw_message_delivery=True)
+            app.topic(TOPIC).subscribe(queue(name), filter_policy=policy, raw_message_delivery=True)
 
-            @app.on_queue(name)
+            @app.on_queue(name, retry_delay=SOON)
             @app.function(name=name)
             async def on_told(batch: Batch, context) -> None:
                 await work([(f"{context.function_name}.{message.body}", int(message.body)) for message in batch])
 
-    @app.function()
+    patience = {"maximum_retry_attempts": 1, "retry_delays": (0.05, 0.1), "on_failure": file} if fails else {}
+
+    @app.function(**patience)
     async def on_event(event, context) -> None:
         await work([fact_of_event(event)])
 
@@ -186,6 +221,16 @@ def app_runs(app: App) -> bool:
     return app._running is not None
 
 
+async def live_as_client(how: dict) -> int:
+    """Put through the socket of whoever owns the store, until killed."""
+    ledger = Ledger(how["ledger"], life=how["life"])
+    app = App("victim", store=how["store"], serve=False)
+    app.stream(STREAM, shards=SHARDS)
+    async with app:
+        await put(app, how, ledger, CLIENT)
+    return 0
+
+
 async def live(how: dict) -> int:
     """Run the app under load until a signal; the exit status is that of `forebay run`."""
     ledger = Ledger(how["ledger"], life=how["life"], own=("started", "stopped"))
@@ -228,7 +273,7 @@ def nursery() -> None:
             os.dup2(errors, 2)
             faulthandler.enable()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                status = runner.run(live(how))
+                status = runner.run(live_as_client(how) if how.get("client") else live(how))
             os._exit(status)
         print(child, flush=True)
 

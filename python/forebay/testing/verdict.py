@@ -46,6 +46,7 @@ def check(
     timeout: float = INFINITY,
     attempts: float = INFINITY,
     forgotten: float = INFINITY,
+    count_interruptions: bool = True,
 ) -> Verdict:
     """Hold facts to the promises.
 
@@ -62,12 +63,15 @@ def check(
             not before that handler has really ended: exclusion holds even then.
         attempts: how often an item may begin.
         forgotten: seconds before the end of a life within which it may forget what it did.
+        count_interruptions: whether attempts count that the end of their life cut short, or that ended so shortly before it
+            that they may be forgotten.
 
     Raises:
         ValueError: what is in `given_up` is no item.
 
     """
-    checker = _Checker(facts, frozenset(items_of(given_up, "given_up")), timeout, attempts, forgotten)
+    bounds = _Bounds(timeout, attempts, forgotten, count_interruptions)
+    checker = _Checker(facts, frozenset(items_of(given_up, "given_up")), bounds)
     for fact in facts:
         checker.take(fact)
     if drained:
@@ -75,14 +79,22 @@ def check(
     return checker.verdict
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """As `check` was given them."""
+
+    timeout: float
+    attempts: float
+    forgotten: float
+    count_interruptions: bool
+
+
 class _Checker:
     """One pass over the facts."""
 
-    def __init__(
-        self, facts: Sequence[Fact], given_up: frozenset[Item], timeout: float, attempts: float, forgotten: float
-    ) -> None:
+    def __init__(self, facts: Sequence[Fact], given_up: frozenset[Item], bounds: _Bounds) -> None:
         self.verdict = Verdict()
-        self._given_up, self._timeout, self._attempts, self._forgotten = given_up, timeout, attempts, forgotten
+        self._given_up, self._bounds = given_up, bounds
         self._last_ns = {fact.life: fact.at_ns for fact in facts}
         self._acknowledged: dict[str, list[int]] = defaultdict(list)
         # Heaps of what is acknowledged, or has failed, and must be over before a later item of its key begins. What has begun
@@ -91,6 +103,8 @@ class _Checker:
         self._flying: dict[str, dict[int, Fact]] = defaultdict(dict)  # of each key one batch
         self._begun: dict[Item, Fact] = {}
         self._tries: dict[Item, int] = defaultdict(int)
+        # How many of them, in the life that made the last one, its end may hide.
+        self._hidden: dict[Item, int] = defaultdict(int)
         # What was done since it last began, which of it took longer than the timeout, and what was ever done.
         self._done: dict[Item, Fact] = {}
         self._late: set[Item] = set()
@@ -133,6 +147,7 @@ class _Checker:
         self._begun[item] = self._newest[fact.key] = self._flying[fact.key][fact.number] = fact
         self._highest[fact.key] = max(fact.number, self._highest.get(fact.key, fact.number))
         self._life[fact.key] = max(fact.life, self._life.get(fact.key, fact.life))
+        self._hidden[item] += 1
         self._done.pop(item, None)
         self._late.discard(item)
 
@@ -140,11 +155,13 @@ class _Checker:
         item, flying = (fact.key, fact.number), self._flying[fact.key]
         if fact.number in flying and flying[fact.number].life == fact.life:
             del flying[fact.number]
+        if self._age(fact) > self._bounds.forgotten:
+            self._hidden[item] -= 1
         if fact.kind == "failed":
             heappush(self._waiting[fact.key], fact.number)
             return
         self._done[item] = fact
-        if (fact.at_ns - self._begun.get(item, fact).at_ns) / 1e9 >= self._timeout:
+        if (fact.at_ns - self._begun.get(item, fact).at_ns) / 1e9 >= self._bounds.timeout:
             self._late.add(item)
         self._ever_done.add(item)
         self.verdict.done = len(self._ever_done)
@@ -181,9 +198,9 @@ class _Checker:
             self._report(f"duplicate: {_named(fact)} runs again in life {fact.life}, which had done it")
             return
         self.verdict.duplicates[done.life] = self.verdict.duplicates.get(done.life, 0) + 1
-        age = (self._last_ns[done.life] - done.at_ns) / 1e9
+        age = self._age(done)
         self.verdict.oldest_duplicate = max(self.verdict.oldest_duplicate, age)
-        if age > self._forgotten:
+        if age > self._bounds.forgotten:
             self._report(f"duplicate: {_named(fact)} runs again, done {age:.3f} s before the end of life {done.life}")
 
     def _check_order(self, fact: Fact) -> None:
@@ -219,10 +236,18 @@ class _Checker:
                 self._report(f"order: {_named(fact)} begins and {earlier[1]} is not done, life {fact.life}")
 
     def _check_attempts(self, fact: Fact) -> None:
-        self._tries[fact.key, fact.number] += 1
-        tries = self._tries[fact.key, fact.number]
-        if tries > self._attempts:
+        item = (fact.key, fact.number)
+        if item in self._begun and self._begun[item].life != fact.life:
+            hidden = self._hidden.pop(item)
+            self._tries[item] -= 0 if self._bounds.count_interruptions else hidden
+        self._tries[item] += 1
+        tries = self._tries[item]
+        if tries > self._bounds.attempts:
             self._report(f"attempts: {_named(fact)} begins for the {tries}. time")
+
+    def _age(self, fact: Fact) -> float:
+        """Give the seconds from a fact to the end of its life."""
+        return (self._last_ns[fact.life] - fact.at_ns) / 1e9
 
 
 def _named(fact: Fact) -> str:

@@ -1,0 +1,87 @@
+"""What the victim's handlers never came to an end with, from where it is told: a list, a file of records, dead letters."""
+
+import base64
+import json
+
+from victim import TOLD, fact_of, fact_of_event, failures_file
+
+from forebay import App, Function
+from forebay.testing import check
+
+# How often an item of a handler that fails may begin, by what its key begins with. A stream's batch of ten is split four times
+# before a record is alone and has its two retries.
+ATTEMPTS = {"k": 4 + 1 + 2, "ordered": 3, "plain": 3, "told": 3, "event": 2}
+# The fewest that must have failed before that was the reason.
+EXHAUSTED = {"RetryAttemptsExhausted": 3, "RetriesExhausted": 2}
+DEAD_LETTER = "DeadLetter"
+HANDLED = {"begun", "done", "failed"}
+
+
+class GivenUp:
+    """Which items were given up, and why; it grows with each look."""
+
+    def __init__(self, app: App, on_event: Function, how: dict) -> None:
+        self._app, self._on_event, self._how = app, on_event, how
+        self.conditions: dict[tuple[str, int], str] = {}
+
+    async def look(self) -> set[tuple[str, int]]:
+        """Look everywhere; dead letters are taken out of their queues."""
+        for failure in await self._on_event.failed():
+            self._take(failure["record"])
+        path = failures_file(self._how)
+        # A kill leaves a torn line at the end, whose record comes again.
+        for line in path.read_text().split("\n")[:-1] if path.exists() else []:
+            self._take(json.loads(line))
+        if self._how.get("failing"):
+            for name in self._app._declared.queues:
+                await self._take_letters(name)
+        return set(self.conditions)
+
+    def _take(self, record: dict) -> None:
+        condition = record["requestContext"]["condition"]
+        if "KinesisBatchInfo" not in record:
+            self.conditions[fact_of_event(record["requestPayload"])] = condition
+            return
+        for each in json.loads(record["payload"])["Records"]:
+            data = json.loads(base64.b64decode(each["kinesis"]["data"]))
+            self.conditions[each["kinesis"]["partitionKey"], data["number"]] = condition
+
+    async def _take_letters(self, name: str) -> None:
+        source = name.removeprefix("lost-")
+        if source == name:
+            return
+        queue = self._app.queue(name)
+        while letters := await queue.receive():
+            for letter in letters:
+                fact = (f"{source}.{letter.body}", int(letter.body)) if source in TOLD else fact_of(letter.body)
+                self.conditions[fact] = DEAD_LETTER
+                await queue.delete(letter)
+
+
+def too_often(facts, forgotten: float) -> list[str]:
+    """Name what began more often than its handler's retries allow; what the end of a life hid does not count."""
+    violations = []
+    for most in set(ATTEMPTS.values()):
+        # What callers saw tells, too, how long a life lasted.
+        these = [fact for fact in facts if fact.kind not in HANDLED or attempts_of(fact.key) == most]
+        found = check(these, attempts=most, forgotten=forgotten, count_interruptions=False).violations
+        violations += [violation for violation in found if violation.startswith("attempts")]
+    return violations
+
+
+def attempts_of(key: str) -> int:
+    """Tell how often an item of a handler that fails may begin."""
+    return next(most for begins, most in ATTEMPTS.items() if key.startswith(begins))
+
+
+def too_early(facts, conditions: dict[tuple[str, int], str]) -> list[str]:
+    """Name what was given up for its failures before it had failed often enough."""
+    failures: dict[tuple[str, int], int] = dict.fromkeys(conditions, 0)
+    for fact in facts:
+        if fact.kind == "failed" and (fact.key, fact.number) in failures:
+            failures[fact.key, fact.number] += 1
+    return [
+        f"early: {item} was given up after {failures[item]} failures: {condition}"
+        for item, condition in conditions.items()
+        if failures[item] < EXHAUSTED.get(condition, 0)
+    ]
