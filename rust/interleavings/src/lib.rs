@@ -8,7 +8,17 @@
 #![allow(dead_code, unreachable_pub)]
 
 mod metrics;
+mod socket;
 mod sync;
+
+/// The engine's `error`, as far as these structures know it.
+mod error {
+    #[derive(Debug)]
+    pub(crate) enum EngineError {
+        OwnerLeft,
+        TooMany { message: String, reason: String, retry_after_ms: u64 },
+    }
+}
 
 /// How often one thread may be stopped for another where it could go on. Most faults need one or two; without a bound the orders
 /// of three threads take minutes.

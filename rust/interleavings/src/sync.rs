@@ -1,3 +1,5 @@
 //! The engine's `sync`, made of loom.
 
-pub(crate) use loom::sync::atomic;
+pub(crate) use std::sync::PoisonError;
+
+pub(crate) use loom::sync::{atomic, Condvar, Mutex, MutexGuard};

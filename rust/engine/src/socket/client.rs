@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use super::frame;
 use super::outgoing::Outgoing;
+use super::pipe::Pipe;
 use crate::bell::Bell;
 use crate::error::{Answer, EngineError, Ticket, Waiter};
 use crate::trace::Origin;
@@ -48,7 +49,7 @@ impl Client {
         let state = State { next: 1, ..State::default() };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
-            outgoing: Outgoing::new(stream),
+            outgoing: Outgoing::new(Pipe::new(stream)),
             bell: Bell::new().map_err(failed)?,
         });
         let client = Self { shared: shared.clone(), threads: Mutex::default() };

@@ -1,6 +1,6 @@
 //! How much one client may have asked and not yet been answered. Beyond, nothing more is read from it until answers are with it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Most requests of one client that are not answered.
 const REQUESTS_MAX: usize = 4_096;
@@ -8,8 +8,9 @@ const REQUESTS_MAX: usize = 4_096;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// One client's.
-#[derive(Default)]
 pub(super) struct Credit {
+    requests_max: usize,
+    answer_bytes_max: usize,
     used: Mutex<Used>,
     changed: Condvar,
 }
@@ -23,16 +24,25 @@ struct Used {
 }
 
 impl Credit {
+    pub(super) fn new() -> Self {
+        Self::bounded(REQUESTS_MAX, ANSWER_BYTES_MAX)
+    }
+
+    pub(super) fn bounded(requests_max: usize, answer_bytes_max: usize) -> Self {
+        Self { requests_max, answer_bytes_max, used: Mutex::default(), changed: Condvar::new() }
+    }
+
     /// Wait until one more request may be read; false when the connection has ended.
     pub(super) fn take(&self) -> bool {
-        let is_used_up =
-            |used: &mut Used| !used.closed && (used.requests >= REQUESTS_MAX || used.answer_bytes >= ANSWER_BYTES_MAX);
-        let mut used = self.changed.wait_while(self.lock(), is_used_up).unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.lock();
+        while !used.closed && (used.requests >= self.requests_max || used.answer_bytes >= self.answer_bytes_max) {
+            used = self.changed.wait(used).unwrap_or_else(PoisonError::into_inner);
+        }
         used.requests += 1;
         !used.closed
     }
 
-    /// An answer of so many bytes waits to be written.
+    /// An answer of so many bytes waits to be written. To be said before whoever writes can see it.
     pub(super) fn answered(&self, bytes: usize) {
         self.lock().answer_bytes += bytes;
     }

@@ -1,7 +1,9 @@
 //! The owner's socket: how every other process reaches the one that owns a store.
 
 pub mod client;
+mod connections;
 mod credit;
 pub mod frame;
 mod outgoing;
+mod pipe;
 pub mod server;

@@ -2,14 +2,10 @@
 //! so an event loop runs on beside an owner that is stopped, or busy with another client.
 
 use std::collections::VecDeque;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use rustix::io::Errno;
-use rustix::net::{send, SendFlags};
-
+use super::pipe::Pipe;
 use crate::error::EngineError;
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that wait for the owner to read them, from which on no further request is taken.
 const WAITING_MAX: usize = 64 << 20;
@@ -34,7 +30,7 @@ struct Line {
 
 /// One client's frames.
 pub(super) struct Outgoing {
-    stream: UnixStream,
+    pipe: Pipe,
     line: Mutex<Line>,
     changed: Condvar,
 }
@@ -43,8 +39,8 @@ pub(super) struct Outgoing {
 pub(super) type Unsent = Vec<u64>;
 
 impl Outgoing {
-    pub(super) fn new(stream: UnixStream) -> Self {
-        Self { stream, line: Mutex::default(), changed: Condvar::new() }
+    pub(super) fn new(pipe: Pipe) -> Self {
+        Self { pipe, line: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Send a frame, in its turn. Fails when too much waits, and when the owner reads no more.
@@ -55,10 +51,12 @@ impl Outgoing {
         }
         let mut written = 0;
         if !line.writing && line.waiting.is_empty() {
-            written = self.write_what_fits(&bytes).inspect_err(|_| {
-                // A part of the frame may be written: another one behind it would be read as its rest. Answers still come.
+            // An owner that reads no more has not got the whole frame, and so did not accept it.
+            written = self.pipe.write_what_fits(&bytes).map_err(|_| {
+                // A part of the frame may be written: another one behind it would be read as its rest.
                 line.closed = true;
-                let _closed = self.stream.shutdown(std::net::Shutdown::Write);
+                self.pipe.end();
+                super::client::left()
             })?;
             if written == bytes.len() {
                 return Ok(());
@@ -83,14 +81,13 @@ impl Outgoing {
     pub(super) fn write(&self) -> Unsent {
         loop {
             let mut line = self.lock();
-            line = self
-                .changed
-                .wait_while(line, |line| line.waiting.is_empty() && !line.closed)
-                .unwrap_or_else(PoisonError::into_inner);
+            while line.waiting.is_empty() && !line.closed {
+                line = self.changed.wait(line).unwrap_or_else(PoisonError::into_inner);
+            }
             let Some(next) = line.waiting.pop_front() else { return Vec::new() };
             line.writing = true;
             drop(line);
-            let written = (&self.stream).write_all(&next.bytes[next.written..]).is_ok();
+            let written = self.pipe.write_all(&next.bytes[next.written..]).is_ok();
             let mut line = self.lock();
             line.writing = false;
             line.bytes -= next.bytes.len() - next.written;
@@ -106,22 +103,8 @@ impl Outgoing {
     /// Hang up: what waits is not sent.
     pub(super) fn close(&self) {
         self.lock().closed = true;
-        let _closed = self.stream.shutdown(std::net::Shutdown::Both);
+        self.pipe.hang_up();
         self.changed.notify_one();
-    }
-
-    fn write_what_fits(&self, bytes: &[u8]) -> Result<usize, EngineError> {
-        let mut written = 0;
-        while written < bytes.len() {
-            match send(&self.stream, &bytes[written..], SendFlags::DONTWAIT) {
-                Ok(more) => written += more,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                // An owner that reads no more has not got the whole frame, and so did not accept it.
-                Err(_) => return Err(super::client::left()),
-            }
-        }
-        Ok(written)
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {

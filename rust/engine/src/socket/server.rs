@@ -5,7 +5,6 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
+use super::connections::{Admitted, Connections};
 use super::credit::Credit;
 use super::frame::{self, Request};
 use crate::engine::Engine;
@@ -107,7 +107,7 @@ async fn accept(
     mut stopped: oneshot::Receiver<()>,
     open: &Mutex<Vec<Connection>>,
 ) {
-    let connections = Arc::new(AtomicUsize::new(0));
+    let connections = Connections::at_most(CONNECTIONS_MAX);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -121,41 +121,32 @@ async fn accept(
                 continue;
             }
         };
-        if connections.load(Ordering::Acquire) < CONNECTIONS_MAX {
-            open_connection(stream, engine, &connections, open);
+        if let Some(admitted) = connections.admit() {
+            open_connection(stream, engine, admitted, open);
         }
     }
 }
 
-fn open_connection(
-    stream: UnixStream,
-    engine: &Arc<Engine>,
-    connections: &Arc<AtomicUsize>,
-    open: &Mutex<Vec<Connection>>,
-) {
+fn open_connection(stream: UnixStream, engine: &Arc<Engine>, admitted: Admitted, open: &Mutex<Vec<Connection>>) {
     let (Ok(reading), Ok(kept)) = (stream.try_clone(), stream.try_clone()) else { return };
-    connections.fetch_add(1, Ordering::AcqRel);
     let (answers, waiting) = channel();
-    let (engine, count, credit) = (engine.clone(), connections.clone(), Arc::new(Credit::default()));
-    let writer = std::thread::Builder::new().name("forebay-answers".into());
-    let reader = std::thread::Builder::new().name("forebay-requests".into());
+    let (engine, credit) = (engine.clone(), Arc::new(Credit::new()));
     let theirs = credit.clone();
-    let written = writer.spawn(move || {
+    let writer = std::thread::Builder::new().name("forebay-answers".into()).spawn(move || {
         write_answers(stream, &waiting, &theirs);
         theirs.close();
     });
-    let serving = reader.spawn(move || {
+    // Without a thread that answers, nothing may be read: the client is hung up on, as one too many is.
+    let Ok(writer) = writer else { return };
+    let reader = std::thread::Builder::new().name("forebay-requests".into());
+    // Where it cannot be started, nobody is left who could answer, and the writer hangs up.
+    let _started = reader.spawn(move || {
         serve(reading, &engine, &answers, &credit);
-        count.fetch_sub(1, Ordering::AcqRel);
+        drop(admitted);
     });
-    if serving.is_err() {
-        connections.fetch_sub(1, Ordering::AcqRel);
-    }
-    if let Ok(writer) = written {
-        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|connection| !connection.writer.is_finished());
-        open.push(Connection { stream: kept, writer });
-    }
+    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|connection| !connection.writer.is_finished());
+    open.push(Connection { stream: kept, writer });
 }
 
 fn serve(mut stream: UnixStream, engine: &Engine, answers: &Sender<Vec<u8>>, credit: &Arc<Credit>) {
