@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvloop
@@ -38,6 +39,9 @@ FAILING = 0.04
 SOON = Backoff(base=0.02, cap=0.05)
 
 
+Work = Callable[..., Awaitable[None]]
+
+
 class Failing(Exception):
     """What a handler raises that fails."""
 
@@ -50,28 +54,7 @@ def failures_file(how: dict) -> Path:
 def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     app = App("victim", store=how["store"], serve=how.get("serve", True))
     app.stream(STREAM, shards=how.get("shards", SHARDS))
-    chance = random.Random(how["life"])
-    fails, file = how.get("failing", False), JSONLines(failures_file(how))
-
-    async def work(facts: list[tuple[str, int]], batch: Batch | None = None) -> None:
-        """Handle; where the handler fails, a batch that is given here is told which of it have failed."""
-        with ledger.handling(facts) as failed:
-            if any(list(fact) == how.get("poison") for fact in facts):
-                os.kill(os.getpid(), signal.SIGSEGV)
-            await asyncio.sleep(chance.random() * how.get("takes", 0.004))
-            bad = {fact for fact in facts if fails and fact[1] % BAD == 0}
-            if (bad and batch is None) or (fails and chance.random() < FAILING):
-                raise Failing
-            failed.update(bad)
-            for fact, item in zip(facts, batch or (), strict=bool(batch)):
-                if fact in bad:
-                    batch.fail(item)
-
-    def queue(name: str) -> Queue:
-        """Declare a queue, where handlers fail with one for its dead letters."""
-        if not fails:
-            return app.queue(name)
-        return app.queue(name, dead_letter_queue=app.queue(f"lost-{name}"), maximum_receive_count=3)
+    work, fails, file = worker(how, ledger), how.get("failing", False), JSONLines(failures_file(how))
 
     @app.on_stream(
         STREAM,
@@ -88,27 +71,6 @@ def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     async def on_records(batch: Batch, context) -> None:
         await work([(record.partition_key, record.json()["number"]) for record in batch])
 
-    if how.get("queues"):
-        queue(FIFO)
-        queue(QUEUE)
-
-        @app.on_queue(FIFO, retry_delay=SOON)
-        async def on_ordered(batch: Batch, context) -> None:
-            await work([fact_of(message.body) for message in batch])
-
-        @app.on_queue(QUEUE, retry_delay=SOON, report_batch_item_failures=True)
-        async def on_plain(batch: Batch, context) -> None:
-            await work([fact_of(message.body) for message in batch], batch)
-
-        for name, is_odd in TOLD.items():
-            policy = {"odd": ["yes"]} if is_odd else None
-            app.topic(TOPIC).subscribe(queue(name), filter_policy=policy, raw_message_delivery=True)
-
-            @app.on_queue(name, retry_delay=SOON)
-            @app.function(name=name)
-            async def on_told(batch: Batch, context) -> None:
-                await work([(f"{context.function_name}.{message.body}", int(message.body)) for message in batch])
-
     patience = {"maximum_retry_attempts": 1, "retry_delays": (0.05, 0.1), "on_failure": file} if fails else {}
 
     @app.function(**patience)
@@ -116,8 +78,58 @@ def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
         await work([fact_of_event(event)])
 
     if how.get("queues"):
+        make_queues(app, work, fails=fails)
         app.topic(TOPIC).subscribe(on_event)
     return app, on_event
+
+
+def worker(how: dict, ledger: Ledger) -> Work:
+    """Give what all handlers do. Where it fails, a batch that is given to it is told which of it have failed."""
+    chance, fails = random.Random(how["life"]), how.get("failing", False)
+
+    async def work(facts: list[tuple[str, int]], batch: Batch | None = None) -> None:
+        with ledger.handling(facts) as failed:
+            if any(list(fact) == how.get("poison") for fact in facts):
+                os.kill(os.getpid(), signal.SIGSEGV)
+            await asyncio.sleep(chance.random() * how.get("takes", 0.004))
+            bad = {fact for fact in facts if fails and fact[1] % BAD == 0}
+            if (bad and batch is None) or (fails and chance.random() < FAILING):
+                raise Failing
+            failed.update(bad)
+            for fact, item in zip(facts, batch or (), strict=bool(batch)):
+                if fact in bad:
+                    batch.fail(item)
+
+    return work
+
+
+def make_queues(app: App, work: Work, *, fails: bool) -> None:
+    """Declare the queues and their handlers; where these fail, each with a queue for its dead letters."""
+
+    def queue(name: str) -> Queue:
+        if not fails:
+            return app.queue(name)
+        return app.queue(name, dead_letter_queue=app.queue(f"lost-{name}"), maximum_receive_count=3)
+
+    queue(FIFO)
+    queue(QUEUE)
+
+    @app.on_queue(FIFO, retry_delay=SOON)
+    async def on_ordered(batch: Batch, context) -> None:
+        await work([fact_of(message.body) for message in batch])
+
+    @app.on_queue(QUEUE, retry_delay=SOON, report_batch_item_failures=True)
+    async def on_plain(batch: Batch, context) -> None:
+        await work([fact_of(message.body) for message in batch], batch)
+
+    for name, is_odd in TOLD.items():
+        policy = {"odd": ["yes"]} if is_odd else None
+        app.topic(TOPIC).subscribe(queue(name), filter_policy=policy, raw_message_delivery=True)
+
+        @app.on_queue(name, retry_delay=SOON)
+        @app.function(name=name)
+        async def on_told(batch: Batch, context) -> None:
+            await work([(f"{context.function_name}.{message.body}", int(message.body)) for message in batch])
 
 
 def fact_of_event(event: dict) -> tuple[str, int]:
