@@ -58,10 +58,12 @@ pub enum Fault {
     Purge,
     /// Dead letters are moved to where they came from, or elsewhere.
     Move,
+    /// The app is stopped on a full disk, or killed soon after one has room again, while what is new is put into what is new itself.
+    Brim,
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 25] = [
+pub const FAULTS: [Fault; 26] = [
     Fault::Kill,
     Fault::Power,
     Fault::Stop,
@@ -87,6 +89,7 @@ pub const FAULTS: [Fault; 25] = [
     Fault::Hand,
     Fault::Purge,
     Fault::Move,
+    Fault::Brim,
 ];
 
 impl fmt::Display for Fault {
@@ -108,6 +111,7 @@ impl Fault {
                 | Self::Poison
                 | Self::Killer
                 | Self::Hand
+                | Self::Brim
         )
     }
 

@@ -4,16 +4,19 @@ use forebay_engine::store::fault::{Fault as DiskFault, Repeat};
 use serde_json::json;
 
 use super::{Event, World, NS_PER_MS};
-use crate::ledger::Ending;
+use crate::ledger::{Ending, SLOWEST_COMMIT_NS};
 use crate::plan::{Fault, FAULTS};
 use crate::watched::open;
+
+/// What an engine that catches up with a full disk writes between two changes: mostly one commit.
+const BETWEEN_CHANGES_NS: u64 = SLOWEST_COMMIT_NS;
 
 impl World {
     /// Something is done, or would have been done were it not left out.
     pub(super) fn act(&mut self) {
         let pause_ns = self.chance.acts.below(2 * self.shape.act_ms + 1) * NS_PER_MS;
         self.after(pause_ns, Event::Act);
-        let fault = *self.chance.acts.pick(&FAULTS);
+        let fault = *self.chance.acts.pick(&FAULTS[..FAULTS.len() - 1]); // the last comes with a full disk
         if !self.may(fault) || self.engine.is_none() {
             return;
         }
@@ -37,8 +40,8 @@ impl World {
                 self.crash(ending);
                 self.restart_later();
             }
-            Fault::Stop if !self.store_failed && !self.full => {
-                self.strikes(fault);
+            Fault::Stop if !self.store_failed && (!self.full || self.may(Fault::Brim)) => {
+                self.strikes(if self.full { Fault::Brim } else { fault });
                 self.stop();
                 self.restart_later();
             }
@@ -75,6 +78,13 @@ impl World {
         self.disk().fail(1, DiskFault::Full, Repeat::Always);
         let lasts_ns = self.chance.acts.below(3_000) * NS_PER_MS;
         self.after(lasts_ns, Event::Mend);
+        if self.may(Fault::Brim) {
+            self.put_everywhere();
+        }
+    }
+
+    fn put_everywhere(&mut self) {
+        (0..self.shape.streams.len()).for_each(|stream| self.put_now(stream));
     }
 
     fn break_disk(&mut self) {
@@ -87,11 +97,43 @@ impl World {
     /// A fault of the disk is over. A store that has failed needs a new process.
     pub(super) fn mend(&mut self) {
         self.disk().mend();
-        self.full = false;
-        if self.store_failed && self.engine.is_some() {
+        let was_full = std::mem::take(&mut self.full);
+        if self.engine.is_none() {
+            return;
+        }
+        if self.store_failed {
             self.crash(Ending::Kill);
             self.start();
+        } else if was_full && self.may(Fault::Brim) {
+            let changes = self.chance.acts.between(2, 4);
+            self.after(0, Event::Brim { changes });
         }
+    }
+
+    /// While the engine catches up, shards and a function are new, and what is put there waits with them; then it is killed.
+    pub(super) fn change_on_the_brim(&mut self, changes: u64) {
+        if !self.may(Fault::Brim) || self.engine.is_none() {
+            return;
+        }
+        if self.may(Fault::Reshard) && !self.shape.streams.is_empty() {
+            self.reshard();
+        }
+        self.put_everywhere();
+        if let Some(callee) = self.asleep.take_if(|_| changes == 1) {
+            self.invoke(callee);
+        }
+        let next = if changes > 1 { Event::Brim { changes: changes - 1 } } else { Event::Fall };
+        let delay_ns = self.chance.acts.below(BETWEEN_CHANGES_NS);
+        self.after(delay_ns, next);
+    }
+
+    pub(super) fn fall(&mut self) {
+        if !self.may(Fault::Brim) || self.engine.is_none() {
+            return;
+        }
+        self.strikes(Fault::Brim);
+        self.crash(Ending::Kill);
+        self.restart_later();
     }
 
     fn set_clock(&mut self) {

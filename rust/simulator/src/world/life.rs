@@ -248,7 +248,9 @@ impl World {
         self.due_ns = None;
         self.disk_waits = false;
         let kept = std::mem::take(&mut self.events);
-        let outlives = |event: &Event| !matches!(event, Event::Ends { .. } | Event::Kill { .. } | Event::Disk);
+        let outlives = |event: &Event| {
+            !matches!(event, Event::Ends { .. } | Event::Kill { .. } | Event::Disk | Event::Brim { .. } | Event::Fall)
+        };
         self.events = kept.into_iter().filter(|std::cmp::Reverse((_, _, event))| outlives(event)).collect();
     }
 

@@ -69,6 +69,10 @@ enum Event {
     Invoke { callee: usize },
     /// Somebody publishes to a topic.
     Publish { topic: usize },
+    /// A full disk has room again, and things change.
+    Brim { changes: u64 },
+    /// The process is killed soon after that.
+    Fall,
 }
 
 /// A run under way.
@@ -115,6 +119,8 @@ pub struct World {
     sought: Vec<bool>,
     redrove: Vec<bool>,
     dead_until_ns: u64,
+    /// Nobody has invoked it yet.
+    asleep: Option<usize>,
     old_slots: Vec<SlotRecord>,
     workers_paused: Vec<bool>,
     /// Deduplication ids so far.
@@ -181,6 +187,7 @@ impl World {
             sought: vec![false; functions],
             redrove: vec![false; functions],
             dead_until_ns: 0,
+            asleep: None,
             old_slots: Vec::new(),
             workers_paused: vec![false; shape.queues.len()],
             next_key: 0,
@@ -215,7 +222,9 @@ impl World {
             self.after(0, Event::Send { queue });
             self.after(0, Event::Receive { queue });
         }
-        for callee in 0..self.shape.callees.len() {
+        let callees = self.shape.callees.len();
+        self.asleep = callees.checked_sub(1).filter(|_| self.may(Fault::Brim));
+        for callee in 0..self.asleep.unwrap_or(callees) {
             self.after(0, Event::Invoke { callee });
         }
         for topic in 0..self.shape.topics.len() {
@@ -349,6 +358,8 @@ impl World {
             Event::ResumeWorker { queue } => self.resume_worker(queue),
             Event::Invoke { callee } => self.invoke(callee),
             Event::Publish { topic } => self.publish(topic),
+            Event::Brim { changes } => self.change_on_the_brim(changes),
+            Event::Fall => self.fall(),
         }
     }
 
@@ -362,13 +373,17 @@ impl World {
     /// Somebody puts some records into a stream.
     fn put(&mut self, stream: usize) {
         let Some(plan) = self.shape.streams.get(stream).filter(|_| !self.peace) else { return };
-        let chance = &mut self.chance.puts;
-        let pause_ns = chance.below(2 * plan.pause_us + 1) * NS_PER_US;
+        let pause_ns = self.chance.puts.below(2 * plan.pause_us + 1) * NS_PER_US;
+        self.after(self.calm(pause_ns), Event::Put { stream });
+        self.put_now(stream);
+    }
+
+    pub(super) fn put_now(&mut self, stream: usize) {
+        let (plan, chance) = (&self.shape.streams[stream], &mut self.chance.puts);
         let count = chance.between(1, plan.put_most);
         let drawn: Vec<(u16, usize)> =
             (0..count).map(|_| (chance.below(plan.keys) as u16, chance.below(plan.filling + 1) as usize)).collect();
         let name = plan.name.clone();
-        self.after(self.calm(pause_ns), Event::Put { stream });
         let Some(engine) = &self.engine else { return };
         let mut ledger = open(&self.ledger);
         self.data.clear();
