@@ -1,8 +1,9 @@
-"""What nobody may see: payloads and keys in logs, metrics and errors; files of a store for anybody but their owner."""
+"""What nobody may see: payloads and keys in logs, metrics and errors; a store's files but its owner; a door from outside."""
 
 import asyncio
 import importlib
 import io
+import ipaddress
 import logging
 import os
 import socket
@@ -220,3 +221,38 @@ async def test_every_file_and_folder_of_a_store_is_its_owners_alone(tmp_path):
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     assert {"forebay.db", "forebay.sock", "lock", "attempts"} <= found.keys()
     assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
+
+
+def listening():
+    """Give the addresses and ports of TCP on which this process listens."""
+    ours = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in ours:
+                address, port = local.split(":")
+                words = (bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
+                found.add((str(ipaddress.ip_address(b"".join(words))), int(port, 16)))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells who listens")
+async def test_whatever_listens_does_so_on_loopback(watched, port):
+    before = listening()
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    with socket.create_server(("", 0), family=family) as open_to_all:
+        assert listening() - before == {open_to_all.getsockname()[:2]}
+    await watched.app.start(metrics_port=port)
+    try:
+        async with App("watched", store=os.environ["FOREBAY_TEST_STORE"], serve=False):
+            for function in (watched.in_a_process, watched.by_command):  # each has an environment from then on
+                with pytest.raises(FunctionError):
+                    await function.invoke({"password": "", "how": "raises"})
+            doors = listening() - before
+    finally:
+        await watched.app.stop()
+    assert ("127.0.0.1", port) in doors
+    assert len(doors) == 2, "and the Runtime API"
+    assert {address for address, _ in doors if not ipaddress.ip_address(address).is_loopback} == set()
+    assert listening() == before
