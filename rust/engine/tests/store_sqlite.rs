@@ -1,6 +1,7 @@
 //! What the embedded store owes beyond what every store does: its file may be killed, cut, flipped, filled and aged.
 #![allow(clippy::unwrap_used)]
 
+mod small_disk;
 mod store_common;
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use forebay_engine::chunk::Chunk;
 use forebay_engine::port::{Durability, Store, StoreError, Table, Write};
 use forebay_engine::store::sqlite::SqliteStore;
+use small_disk::SmallDisk;
 use store_common::{append, content, count, quick_dir, remove, seed, set, spans, trim, Content, Random};
 
 const SHARDS: [u32; 4] = [0, 1, 77, (1 << 20) - 1];
@@ -343,38 +345,6 @@ fn fill_and_drain(disk: &Path, bytes: usize, group: u64) {
         assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((first, next)), "{what}");
     }
     assert!(reserve_used, "{bytes} bytes: the disk was never so full that draining needed the reserve");
-}
-
-/// A file system of its own in memory, unmounted when dropped.
-struct SmallDisk {
-    dir: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount(bytes: usize) -> Option<Self> {
-        let dir = quick_dir();
-        let size = format!("size={bytes}");
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(dir.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            println!("skipped: mounting a small file system needs root");
-            return None;
-        }
-        Some(Self { dir })
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.dir.path()).status();
-    }
 }
 
 fn golden(format: u32) -> PathBuf {
