@@ -24,11 +24,14 @@ COUNT = os.environ.get("FOREBAY_COUNT")
 KILLS = int(COUNT or 100)
 TERMS = int(COUNT or 20)
 STARVED = int(COUNT or 3)
+FREEZES = int(COUNT or 1)
 SEED = int(os.environ.get("FOREBAY_SEED", "20260824"))
 # Progress waits 5 ms for company, then for a commit; the rest is for a machine that has other work to do.
 CHECKPOINTED_WITHIN = 0.25
 # A process without memory dies slowly: what it did while it died was in no commit.
 CHECKPOINTED_WITHIN_STARVED = 0.75
+# A handler's end is told with the next turn of its event loop.
+HEARD_WITHIN_NS = 100_000_000
 # The first life of a kill test, and each so manieth after it, outlasts that bound by far: what lasts no longer proves nothing.
 LONG_EVERY = 50
 
@@ -57,6 +60,21 @@ async def drain(nursery, **how):
     return given_up.conditions
 
 
+def as_told(facts, freezes):
+    """Have what a handler had come to an end with just before it was frozen end after that: its app heard of it then."""
+    return [
+        next(
+            (
+                fact._replace(at_ns=until_ns)
+                for life, since_ns, until_ns in freezes
+                if fact.kind == "done" and fact.life == life and 0 <= since_ns - fact.at_ns < HEARD_WITHIN_NS
+            ),
+            fact,
+        )
+        for fact in facts
+    ]
+
+
 def had_to_be_remembered(facts, lives, forgotten):
     """Count what was done in these lives so long before their end that it may not run again."""
     ends = {fact.life: fact.at_ns for fact in facts}
@@ -80,6 +98,7 @@ def judge(
     failing=False,
     timeout=float("inf"),
     forgotten=CHECKPOINTED_WITHIN,
+    freezes=(),
 ):
     """Hold the ledger to the promises, and say what was in it.
 
@@ -91,9 +110,10 @@ def judge(
         failing: whether handlers failed.
         timeout: as for `check`.
         forgotten: as for `check`.
+        freezes: a life, and from when until when it was frozen.
 
     """
-    given_up, facts = given_up or {}, nursery.facts()
+    given_up, facts = given_up or {}, as_told(nursery.facts(), freezes)
     verdict = check(facts, given_up=given_up, timeout=timeout, forgotten=forgotten)
     figures = cycles | {
         "acknowledged": verdict.acknowledged,
@@ -200,21 +220,28 @@ def test_a_grace_that_is_too_short_interrupts_and_the_batch_runs_again(nursery):
     judge(nursery, cycles={"stops": 1}, lives_that_end_early=[])
 
 
+@pytest.mark.timeout(60 + 10 * FREEZES)
 def test_a_frozen_owner_keeps_its_store_and_goes_on_when_it_wakes_up(nursery):
-    child = nursery.start(timeout=0.5, takes=0.1)
-    nursery.until(lambda: nursery.count("begun") > 50, "some work")
-    nursery.kill(child, signal.SIGSTOP)
-    rival = nursery.start(serve=True)
-    assert nursery.wait(rival) == 1, "a frozen process still owns its store: nobody else may run what it runs"
-    assert "StoreLocked" in nursery.said()
-    time.sleep(1.0)  # past the deadline of everything in flight
-    before = nursery.count("done")
-    nursery.kill(child, signal.SIGCONT)
-    nursery.until(lambda: nursery.count("done") > before + 100, "work after the freeze")
-    nursery.kill(child, signal.SIGTERM)
-    assert nursery.wait(child) == 0, nursery.said()
-    asyncio.run(drain(nursery))
-    judge(nursery, cycles={"freezes": 1}, lives_that_end_early=[], timeout=0.5)
+    chance, timeout, freezes = random.Random(SEED), 0.5, []
+    for _ in range(FREEZES):
+        child = nursery.start(timeout=timeout, takes=0.1, queues=True)
+        life = nursery.lives
+        nursery.until(lambda life=life: nursery.count("begun", life) > 50, "some work")
+        time.sleep(chance.random() * 0.2)
+        nursery.freeze(child)
+        since = time.monotonic_ns()
+        rival = nursery.start(serve=True)
+        assert nursery.wait(rival) == 1, "a frozen process still owns its store: nobody else may run what it runs"
+        assert "StoreLocked" in nursery.said()
+        time.sleep(2 * timeout)  # past the deadline of everything in flight
+        before = nursery.count("done")
+        nursery.kill(child, signal.SIGCONT)
+        freezes.append((life, since, time.monotonic_ns()))
+        nursery.until(lambda before=before: nursery.count("done") > before + 100, "work after the freeze")
+        nursery.kill(child, signal.SIGTERM)
+        assert nursery.wait(child) == 0, nursery.said()
+    asyncio.run(drain(nursery, queues=True))
+    judge(nursery, cycles={"freezes": FREEZES}, lives_that_end_early=[], timeout=timeout, freezes=freezes)
 
 
 @pytest.mark.timeout(60 + 10 * STARVED)

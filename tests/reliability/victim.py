@@ -78,7 +78,7 @@ def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
         await work([fact_of_event(event)])
 
     if how.get("queues"):
-        make_queues(app, work, fails=fails)
+        make_queues(app, how, work)
         app.topic(TOPIC).subscribe(on_event)
     return app, on_event
 
@@ -103,11 +103,12 @@ def worker(how: dict, ledger: Ledger) -> Work:
     return work
 
 
-def make_queues(app: App, work: Work, *, fails: bool) -> None:
+def make_queues(app: App, how: dict, work: Work) -> None:
     """Declare the queues and their handlers; where these fail, each with a queue for its dead letters."""
+    timeout = how.get("timeout", TIMEOUT_SECONDS)
 
     def queue(name: str) -> Queue:
-        if not fails:
+        if not how.get("failing"):
             return app.queue(name)
         return app.queue(name, dead_letter_queue=app.queue(f"lost-{name}"), maximum_receive_count=3)
 
@@ -115,10 +116,12 @@ def make_queues(app: App, work: Work, *, fails: bool) -> None:
     queue(QUEUE)
 
     @app.on_queue(FIFO, retry_delay=SOON)
+    @app.function(timeout=timeout)
     async def on_ordered(batch: Batch, context) -> None:
         await work([fact_of(message.body) for message in batch])
 
     @app.on_queue(QUEUE, retry_delay=SOON, report_batch_item_failures=True)
+    @app.function(timeout=timeout)
     async def on_plain(batch: Batch, context) -> None:
         await work([fact_of(message.body) for message in batch], batch)
 
@@ -127,7 +130,7 @@ def make_queues(app: App, work: Work, *, fails: bool) -> None:
         app.topic(TOPIC).subscribe(queue(name), filter_policy=policy, raw_message_delivery=True)
 
         @app.on_queue(name, retry_delay=SOON)
-        @app.function(name=name)
+        @app.function(name=name, timeout=timeout)
         async def on_told(batch: Batch, context) -> None:
             await work([(f"{context.function_name}.{message.body}", int(message.body)) for message in batch])
 
