@@ -1,6 +1,6 @@
 //! The engine: its lock, its clock, its threads, and the calls that come in from outside.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use crate::state::{Config, State, SWEEP_NS};
 use crate::streams::Entries;
 use crate::threads::read_clock;
 use crate::trace::Origin;
+use crate::wakes::{Wakes, Wanted};
 use forebay_core::Now;
 
 /// What an engine is built from.
@@ -36,16 +37,9 @@ pub struct Parts {
 
 pub(crate) struct Shared {
     pub(crate) state: Mutex<Inner>,
-    /// Wakes the driver.
-    pub(crate) work: Condvar,
-    /// Wakes the reader.
-    pub(crate) reads: Condvar,
-    /// Wakes whoever takes in what was counted.
-    pub(crate) seconds: Condvar,
+    pub(crate) wakes: Wakes,
     pub(crate) points: Mutex<Points>,
     pub(crate) registry: Arc<Registry>,
-    /// Wakes the launching thread of environments.
-    pub(crate) launches: Condvar,
     bell: Bell,
     pub(crate) start: Instant,
     pub(crate) manual: bool,
@@ -54,8 +48,8 @@ pub(crate) struct Shared {
 
 pub(crate) struct Inner {
     pub(crate) state: State,
-    /// When the driver wakes by itself, mono ns.
-    pub(crate) driver_wakes: u64,
+    /// As [`Wanted::driver_wakes`]; 0 where there is no driver.
+    driver_wakes: u64,
     /// The store, while no thread has taken it.
     store: Option<Box<dyn Store>>,
     reader: Option<Box<dyn Reader>>,
@@ -92,7 +86,7 @@ impl Engine {
         let reader = Some(parts.store.reader()?);
         let inner = Inner {
             state,
-            driver_wakes: u64::MAX,
+            driver_wakes: if manual { 0 } else { u64::MAX },
             store: Some(parts.store),
             reader,
             begun: None,
@@ -102,12 +96,9 @@ impl Engine {
         };
         let shared = Shared {
             state: Mutex::new(inner),
-            work: Condvar::new(),
-            reads: Condvar::new(),
-            seconds: Condvar::new(),
+            wakes: Wakes::default(),
             points,
             registry,
-            launches: Condvar::new(),
             bell,
             start,
             manual,
@@ -200,9 +191,7 @@ impl Engine {
                     self.shared.settle_inline(&mut inner);
                 }
             }
-            self.shared.work.notify_all();
-            self.shared.reads.notify_all();
-            self.shared.seconds.notify_all();
+            self.shared.wakes.stop(&*inner);
         }
         for thread in lock(&self.threads).drain(..) {
             // A thread that panicked has said so itself; nothing is left to be done for it.
@@ -351,34 +340,15 @@ impl Shared {
         }
     }
 
-    /// Unlock, and wake whoever has something to do now. In this order: a thread that is woken by the holder of the lock runs
-    /// into it and sleeps again.
+    /// Unlock, and wake whoever has something to do now.
     pub(crate) fn leave(&self, mut inner: MutexGuard<'_, Inner>) {
         inner.state.feed_environments(None);
-        let launches = !inner.state.pools.launches.is_empty() || inner.state.pools.stopped;
         let ring = std::mem::take(&mut inner.state.ring);
-        let reads = !self.manual && !inner.state.reads.is_empty();
-        let second_ended = inner.state.second_ended;
-        let drives = !self.manual && inner.state.next_due().is_some_and(|due| due < inner.driver_wakes);
-        if drives {
-            inner.driver_wakes = 0;
-        }
-        drop(inner);
-        if drives {
-            self.work.notify_one();
-        }
-        if ring {
-            self.bell.ring();
-        }
-        if reads {
-            self.reads.notify_one();
-        }
-        if second_ended {
-            self.seconds.notify_one();
-        }
-        if launches {
-            self.launches.notify_one();
-        }
+        self.wakes.leave(inner, || {
+            if ring {
+                self.bell.ring();
+            }
+        });
     }
 
     /// Turn, read and commit in place until nothing is left to do at this moment.
@@ -412,14 +382,6 @@ impl Inner {
         self.refused < 2
     }
 
-    /// When the next turn is needed, mono ns; a commit that is under way makes the next one wait.
-    fn next_due(&self) -> Option<u64> {
-        if self.begun.is_some() {
-            return self.state.timers.next_due();
-        }
-        self.state.next_due()
-    }
-
     fn disk_busy(&self) -> bool {
         self.begun.is_some() || !self.state.reads.is_empty()
     }
@@ -439,6 +401,36 @@ impl Inner {
             self.state.committed(commit, result, 0);
         }
         goes_on
+    }
+}
+
+impl Wanted for Inner {
+    /// A commit that is under way makes the next one wait.
+    fn next_due(&self) -> Option<u64> {
+        if self.begun.is_some() {
+            return self.state.timers.next_due();
+        }
+        self.state.next_due()
+    }
+
+    fn driver_wakes(&mut self) -> &mut u64 {
+        &mut self.driver_wakes
+    }
+
+    fn has_reads(&self) -> bool {
+        !self.state.reads.is_empty()
+    }
+
+    fn has_second(&self) -> bool {
+        self.state.second_ended
+    }
+
+    fn has_launches(&self) -> bool {
+        !self.state.pools.launches.is_empty() || self.state.pools.stopped
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
     }
 }
 

@@ -55,3 +55,4 @@ pub mod topic;
 pub mod trace;
 mod verbs;
 mod versions;
+mod wakes;

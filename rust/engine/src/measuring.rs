@@ -1,8 +1,6 @@
 //! The metric points of a running engine and the questions to them. They have a lock of their own, so that neither the end of a
 //! second nor a question about a year holds up a record. Whoever needs both locks takes that of the points first.
 
-use std::sync::PoisonError;
-
 use forebay_core::Now;
 use serde_json::json;
 
@@ -15,14 +13,7 @@ use crate::verbs::read;
 
 /// The thread that takes in what was counted whenever somebody has seen that a second has ended.
 pub(crate) fn measure(shared: &Shared) {
-    loop {
-        let mut inner = shared.lock();
-        while !inner.state.second_ended && !inner.stopping {
-            inner = shared.seconds.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
-        if inner.stopping {
-            return;
-        }
+    while let Some(mut inner) = shared.wakes.second(shared.lock()) {
         inner.state.second_ended = false;
         let now = inner.state.now;
         drop(inner);

@@ -1,6 +1,5 @@
 //! The engine's two threads: the driver, who carries commits to the store, and the reader, who fetches chunks.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::Now;
@@ -8,6 +7,7 @@ use forebay_core::Now;
 use crate::engine::Shared;
 use crate::orders::{Fetched, Order};
 use crate::port::{Reader, Store};
+use crate::wakes::Wanted;
 
 /// Longest sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -29,7 +29,7 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
     let mut more_to_give = true;
     let mut given_at = Instant::now();
     loop {
-        inner.driver_wakes = 0;
+        *inner.driver_wakes() = 0;
         inner.state.turn();
         let now = inner.state.now.mono_ns;
         if let Some(commit) = if inner.commit_is_due() { inner.state.take_commit() } else { None } {
@@ -53,15 +53,7 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
             inner = shared.enter();
             continue;
         }
-        if !inner.state.reads.is_empty() {
-            shared.reads.notify_one();
-        }
-        if !inner.state.pools.launches.is_empty() {
-            shared.launches.notify_one();
-        }
-        if inner.state.second_ended {
-            shared.seconds.notify_one();
-        }
+        shared.wakes.rouse(&*inner);
         let wait = inner.state.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
         if more_to_give && may_give_back(wait, given_at.elapsed()) {
             drop(inner);
@@ -78,8 +70,7 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
             continue;
         }
         if wait > Duration::ZERO {
-            inner.driver_wakes = now.saturating_add(wait.as_nanos() as u64);
-            inner = shared.work.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0;
+            inner = shared.wakes.sleep(inner, now, wait);
         }
         shared.tell_time(&mut inner.state);
     }
@@ -92,25 +83,17 @@ fn may_give_back(wait: Duration, since: Duration) -> bool {
 
 /// The reader: fetches chunks for machines that want records which are not in memory.
 pub(crate) fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
-    let mut inner = shared.lock();
     let mut batch = Vec::with_capacity(READS);
-    loop {
-        while inner.state.reads.is_empty() && !inner.stopping {
-            inner = shared.reads.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
-        if inner.stopping {
-            return;
-        }
+    while let Some(mut inner) = shared.wakes.reads(shared.lock()) {
         let many = inner.state.reads.len().min(READS);
         batch.extend(inner.state.reads.drain(..many));
         drop(inner);
         let done: Vec<Fetched> = batch.drain(..).map(|order: Order| order.carry_out(reader.as_mut())).collect();
-        inner = shared.enter();
+        let mut inner = shared.enter();
         for fetched in done {
             inner.state.fetched(fetched);
         }
         shared.leave(inner);
-        inner = shared.lock();
     }
 }
 

@@ -10,6 +10,7 @@
 mod metrics;
 mod socket;
 mod sync;
+mod wakes;
 
 /// The engine's `error`, as far as these structures know it.
 mod error {

@@ -1,6 +1,6 @@
 //! The launching thread: starts a thread for each environment that the rules ask for, and at the end waits for all of them.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::attendant::{attend, tell_end};
@@ -54,16 +54,12 @@ impl Shared {
 
     /// Wait for the next environment that must be started; `None` when none will be.
     fn next_launch(&self) -> Option<Launch> {
-        let mut inner = self.lock();
-        loop {
-            if inner.state.pools.stopped {
-                return None;
-            }
-            if let Some(launch) = inner.state.pools.launches.pop_front() {
-                return Some(launch);
-            }
-            inner = self.launches.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.wakes.launch(self.lock());
+        let pools = &mut inner.state.pools;
+        if pools.stopped {
+            return None;
         }
+        pools.launches.pop_front()
     }
 }
 
