@@ -32,6 +32,8 @@ CHECKPOINTED_WITHIN = 0.25
 CHECKPOINTED_WITHIN_STARVED = 0.75
 # A handler's end is told with the next turn of its event loop.
 HEARD_WITHIN_NS = 100_000_000
+# Of a start after a kill; it takes a tenth of a second.
+RUNS_WITHIN = 5.0
 # The first life of a kill test, and each so manieth after it, outlasts that bound by far: what lasts no longer proves nothing.
 LONG_EVERY = 50
 
@@ -148,11 +150,12 @@ LOADS = {
 @pytest.mark.parametrize("load", LOADS)
 def test_a_hundred_kills_lose_nothing_acknowledged(nursery, load):
     nth_load, how, failing = list(LOADS).index(load), LOADS[load], load == "failing"
-    chance, killed = random.Random(SEED + nth_load), []
+    chance, killed, slowest = random.Random(SEED + nth_load), [], 0.0
     for nth in range((KILLS + nth_load) // len(LOADS)):
-        child = nursery.start(**how)
+        since, child = time.monotonic(), nursery.start(**how)
         life = nursery.lives
         nursery.until(lambda life=life: nursery.count("started", life), "a start")
+        slowest = max(slowest, time.monotonic() - since)
         if failing and nth == 0:
             client = nursery.start(client=True, pause=0.03)
         time.sleep(lasting(chance, nth))
@@ -164,7 +167,9 @@ def test_a_hundred_kills_lose_nothing_acknowledged(nursery, load):
         nursery.wait(client)
         assert nursery.count("acknowledged", killed[0] + 1), "nothing came by the socket"
     given_up = asyncio.run(drain(nursery, **how))
-    judge(nursery, cycles={"kills": len(killed)}, lives_that_end_early=killed, given_up=given_up, failing=failing)
+    cycles = {"kills": len(killed), "ms_until_it_runs_most": round(1000 * slowest)}
+    judge(nursery, cycles=cycles, lives_that_end_early=killed, given_up=given_up, failing=failing)
+    assert slowest < RUNS_WITHIN, "a start after a kill took too long"
     assert not failing or {"RetryAttemptsExhausted", DEAD_LETTER} <= set(given_up.values())
 
 
