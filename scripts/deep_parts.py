@@ -175,6 +175,14 @@ PARTS = [
         alone=True,
     ),
     Part(
+        "stopped",
+        "memory while records are put to handlers that never end, and messages to a queue, a tenth as many",
+        "records",
+        1_000_000,
+        1_000_000,
+        pytest("reliability/test_stopped.py"),
+    ),
+    Part(
         "queries",
         "tagged queries to each database, some cancelled",
         "queries",
