@@ -4,41 +4,12 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use forebay_core::sequence;
 use forebay_core::stream::face::Window;
-use serde_json::{json, Value};
 
 use crate::pollers::Records;
 use crate::state::iso_millis;
 
-/// The event that AWS Lambda hands a function for a Kinesis batch.
+/// The event that AWS Lambda hands a function for a Kinesis batch, as text, with the window's fields where the mapping tumbles.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>
-pub fn kinesis_event(records: &Records) -> Value {
-    let source = &records.source;
-    let list: Vec<Value> = records
-        .iter()
-        .map(|(position, record)| {
-            let number = sequence::number(source.shard_index, position).to_string();
-            json!({
-                "kinesis": {
-                    "kinesisSchemaVersion": "1.0",
-                    "partitionKey": record.key,
-                    "sequenceNumber": number,
-                    "data": STANDARD.encode(record.data),
-                    "approximateArrivalTimestamp": record.arrival_ms as f64 / 1e3,
-                },
-                "eventSource": "aws:kinesis",
-                "eventVersion": "1.0",
-                "eventID": format!("{}:{number}", source.shard_id),
-                "eventName": "aws:kinesis:record",
-                "invokeIdentityArn": source.role_arn,
-                "awsRegion": source.region,
-                "eventSourceARN": source.stream_arn,
-            })
-        })
-        .collect();
-    json!({ "Records": list })
-}
-
-/// The same as text, with the window's fields where the mapping tumbles: for another process, which reads it anyhow.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-windows.html>
 pub fn write_kinesis_event(records: &Records, window: Option<&Window>, out: &mut Vec<u8>) {
     let source = &records.source;
@@ -90,9 +61,39 @@ pub fn write_kinesis_event(records: &Records, window: Option<&Window>, out: &mut
 mod tests {
     use std::sync::Arc;
 
+    use serde_json::{json, Value};
+
     use super::*;
     use crate::chunk::Chunk;
     use crate::pollers::Source;
+
+    /// What the text must say, put together as a value.
+    fn kinesis_event(records: &Records) -> Value {
+        let source = &records.source;
+        let list: Vec<Value> = records
+            .iter()
+            .map(|(position, record)| {
+                let number = sequence::number(source.shard_index, position).to_string();
+                json!({
+                    "kinesis": {
+                        "kinesisSchemaVersion": "1.0",
+                        "partitionKey": record.key,
+                        "sequenceNumber": number,
+                        "data": STANDARD.encode(record.data),
+                        "approximateArrivalTimestamp": record.arrival_ms as f64 / 1e3,
+                    },
+                    "eventSource": "aws:kinesis",
+                    "eventVersion": "1.0",
+                    "eventID": format!("{}:{number}", source.shard_id),
+                    "eventName": "aws:kinesis:record",
+                    "invokeIdentityArn": source.role_arn,
+                    "awsRegion": source.region,
+                    "eventSourceARN": source.stream_arn,
+                })
+            })
+            .collect();
+        json!({ "Records": list })
+    }
 
     #[test]
     fn the_text_says_what_the_value_says() {

@@ -183,7 +183,11 @@ impl State {
         let mut arrivals = records.iter().map(|(_, record)| record.arrival_ms);
         let first_ms = arrivals.next();
         let arrivals_ms = first_ms.map(|first_ms| (first_ms, arrivals.last().unwrap_or(first_ms)));
-        let event = || crate::events::kinesis_event(records).to_string();
+        let event = || {
+            let mut text = Vec::new();
+            crate::events::write_kinesis_event(records, None, &mut text);
+            String::from_utf8(text).unwrap_or_default()
+        };
         let trace = records.iter().find_map(|(_, record)| record.trace);
         self.write_failure(id, discarded, &records.positions, arrivals_ms, (packed.body(), trace, Some(&event)));
     }
