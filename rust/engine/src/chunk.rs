@@ -187,6 +187,13 @@ impl Chunk {
         }
     }
 
+    /// The payload of the record at a position of this chunk; cheaper than [`Self::record`].
+    pub fn data(&self, position: u64) -> &[u8] {
+        let at = self.offsets[(position - self.first) as usize] as usize;
+        let data_at = at + HEADER + u32_at(&self.body, at) as usize;
+        &self.body[data_at..data_at + u32_at(&self.body, at + 4) as usize]
+    }
+
     /// The header of the record at a position of this chunk; cheaper than [`Self::record`].
     pub fn meta(&self, position: u64) -> Meta {
         let at = self.offsets[(position - self.first) as usize] as usize;
@@ -230,6 +237,7 @@ mod tests {
         let record =
             RecordView { key: "clé", data: b"\xff\x00", key_hash: 7, arrival_ms: 1_000, lost: false, trace: None };
         assert_eq!(chunk.record(10), record);
+        assert!((10..13).all(|position| chunk.data(position) == chunk.record(position).data));
         assert!(!chunk.record(11).lost);
         assert!(chunk.record(12).lost);
         assert_eq!((chunk.end(), chunk.last_arrival_ms(), chunk.meta(10).data_len), (13, 1_001, 2));

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::log::Shard;
 use super::progress::{Progress, State};
+use super::rows::Row;
 use super::{Ledger, Promise};
 use crate::plan::Fault;
 
@@ -50,16 +51,19 @@ impl Ledger {
                 _ => {}
             }
         }
+        let failures = Row::of_commit(writes);
         self.queues_committed(writes);
-        self.events_committed(writes);
+        self.events_committed(writes, &failures);
         self.topics_committed();
+        let mut failures = failures.iter();
         for write in writes {
             match write {
                 Write::Append { shard, chunk } if !self.is_queue(*shard) => self.appended(*shard, chunk),
-                Write::Set { table: Table::Failure, key, value } => {
+                Write::Set { table: Table::Failure, key, .. } => {
                     let passes_waiting = self.passes_waiting(key, writes);
                     let is_known = self.is_of_before_move(key, passes_waiting);
-                    self.failure_is(key, value, is_known, passes_waiting);
+                    let row = failures.next().and_then(Option::as_ref);
+                    self.failure_is(key, row, is_known, passes_waiting);
                 }
                 Write::Remove { table: Table::Failure, key } => self.failure_removed(key),
                 Write::Trim { shard, before } => self.trimmed(*shard, *before),

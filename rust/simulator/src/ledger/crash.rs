@@ -10,6 +10,7 @@ use super::attempts::window_count;
 use super::commits::SAVED_WITHIN_NS;
 use super::log::ShardRow;
 use super::progress::{Flight, Kind, Progress, State};
+use super::rows::Row;
 use super::{Ledger, Promise};
 
 /// How the process came to its end.
@@ -49,11 +50,13 @@ impl Ledger {
         }
         self.find_mappings(reader, may_lose)?;
         self.declared.clear();
-        self.find_failures(reader, may_lose)?;
+        let rows = reader.scan(Table::Failure, b"", None, usize::MAX)?;
+        let failures = rows.into_iter().map(|(key, value)| (key, Row::of(&value))).collect();
+        self.find_failures(&failures, may_lose);
         self.find_progress(reader, may_lose)?;
         self.forget_deliveries();
         self.queues_crashed(ending, reader)?;
-        self.events_crashed(ending, reader)?;
+        self.events_crashed(ending, &failures, reader)?;
         self.topics_crashed();
         Ok(())
     }
@@ -159,9 +162,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn find_failures(&mut self, reader: &mut dyn Reader, may_lose: bool) -> Result<(), StoreError> {
-        let rows: BTreeMap<Vec<u8>, Vec<u8>> =
-            reader.scan(Table::Failure, b"", None, usize::MAX)?.into_iter().collect();
+    fn find_failures(&mut self, rows: &BTreeMap<Vec<u8>, Option<Row>>, may_lose: bool) {
         let gone: Vec<Vec<u8>> = self.failures.keys().filter(|key| !rows.contains_key(*key)).cloned().collect();
         for key in gone {
             if may_lose {
@@ -170,11 +171,10 @@ impl Ledger {
                 self.failure_removed(&key);
             }
         }
-        for (key, value) in rows {
-            let is_known = may_lose || self.is_of_before_move(&key, false);
-            self.failure_is(&key, &value, is_known, false);
+        for (key, row) in rows {
+            let is_known = may_lose || self.is_of_before_move(key, false);
+            self.failure_is(key, row.as_ref(), is_known, false);
         }
-        Ok(())
     }
 
     fn find_progress(&mut self, reader: &mut dyn Reader, may_lose: bool) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! Failure records: written down once, for a reason that the ledger has seen, and kept until confirmed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use forebay_core::stream::checkpoint::Checkpoint;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use super::log::Shard;
 use super::progress::{Flight, Kind, Progress, State};
+use super::rows::{BatchRow, Row};
 use super::{Ledger, Mapping, Promise};
 
 /// How long a failure without a destination stays listed, ms.
@@ -47,40 +49,6 @@ impl Failure {
     }
 }
 
-/// What the ledger reads of a row.
-#[derive(Debug, Deserialize)]
-struct Row {
-    failed_ms: u64,
-    destination: Option<String>,
-    delivery_attempts: u32,
-    record: Record,
-    positions: Vec<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    request_context: Context,
-    timestamp: String,
-    #[serde(rename = "KinesisBatchInfo")]
-    batch: Batch,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Context {
-    condition: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Batch {
-    #[serde(rename = "batchSize")]
-    size: u64,
-    start_sequence_number: String,
-    end_sequence_number: String,
-}
-
 /// A delivery as a destination gets it.
 #[derive(Debug, Deserialize)]
 struct Delivery {
@@ -105,11 +73,6 @@ pub(super) fn row_key(mapping: u64, shard: ShardId, first: u64) -> Vec<u8> {
 fn parse_key(key: &[u8]) -> Option<(u64, ShardId)> {
     let mapping = u64::from_be_bytes(key.get(..8)?.try_into().ok()?);
     Some((mapping, u32::from_be_bytes(key.get(8..12)?.try_into().ok()?)))
-}
-
-fn parse_row(value: &[u8]) -> Option<Row> {
-    let length = u32::from_le_bytes(value.get(..4)?.try_into().ok()?) as usize;
-    serde_json::from_slice(value.get(4..4 + length)?).ok()
 }
 
 fn position(number: &str) -> Option<u64> {
@@ -145,26 +108,25 @@ impl Ledger {
 
     /// A failure row is durable, or was rewritten. `was_known`: it is no news, for a power cut has taken its removal, or what it names
     /// waits anew since the mapping was moved. `passes_waiting`: the same commit passes what waited.
-    pub(super) fn failure_is(&mut self, key: &[u8], value: &[u8], was_known: bool, passes_waiting: bool) {
-        if super::events::failure_row(value).is_some() {
-            return;
-        }
-        let (Some((id, shard_id)), Some(row)) = (parse_key(key), parse_row(value)) else {
-            return self.broken(Promise::FailureRecords, format!("a row that cannot be read: {key:?}"));
+    pub(super) fn failure_is(&mut self, key: &[u8], row: Option<&Row>, was_known: bool, passes_waiting: bool) {
+        let (id, shard_id, row): (u64, ShardId, &BatchRow) = match (parse_key(key), row) {
+            (_, Some(Row::Event(_))) => return,
+            (Some((id, shard_id)), Some(Row::Batch(row))) => (id, shard_id, row),
+            _ => return self.broken(Promise::FailureRecords, format!("a row that cannot be read: {key:?}")),
         };
         let batch = &row.record.batch;
         let range = position(&batch.start_sequence_number).zip(position(&batch.end_sequence_number));
         let unread = row.positions.is_empty();
-        let positions = match range {
+        let positions: Cow<'_, [u64]> = match range {
             Some((first, last)) if unread => (first..=last).collect(),
-            _ => row.positions,
+            _ => (&row.positions).into(),
         };
         if positions.len() as u64 != batch.size {
             let story = format!("a failure record speaks of {} records and names {positions:?}", batch.size);
             return self.broken(Promise::FailureRecords, story);
         }
-        let sent = row.destination.is_some();
-        if let Some(known) = self.failures.get_mut(key).filter(|known| known.positions == positions) {
+        let sent = row.is_sent;
+        if let Some(known) = self.failures.get_mut(key).filter(|known| known.positions == *positions) {
             // Given up twice within a millisecond, they tell the same moment.
             let is_again = known.failed_ms != row.failed_ms || (passes_waiting && row.delivery_attempts == 0);
             (known.sent, known.failed_ms) = (sent, row.failed_ms);
@@ -183,9 +145,9 @@ impl Ledger {
         let failure = Failure {
             mapping: id,
             shard: shard_id,
-            positions,
+            positions: positions.into_owned(),
             failed_ms: row.failed_ms,
-            timestamp: row.record.timestamp,
+            timestamp: row.record.timestamp.clone(),
             sent,
             under_way: false,
             confirmed: false,
@@ -205,7 +167,7 @@ impl Ledger {
         let (Some(mapping), Some(shard)) = (self.mappings.get_mut(&id), self.shards.get(&shard_id)) else {
             return Ok(());
         };
-        let settings = mapping.settings.clone();
+        let settings = &mapping.settings;
         let (skips, changed) = (mapping.skips, mapping.changed);
         let progress = mapping.progress.entry(shard_id).or_insert_with(|| Progress::starting_at(shard.start));
         progress.follow(shard);

@@ -288,14 +288,15 @@ impl Ledger {
             }
         }
         for chunk in chunks {
-            for position in chunk.first()..chunk.end().min(known_end) {
-                let known = self.shards[&id].place(position).map(|place| self.shards[&id].records[place].put);
-                let found = name_of(chunk.record(position).data);
-                if known != found {
-                    let story =
-                        format!("{position} of shard {id} held {known:?} before the crash and {found:?} after it");
-                    return self.broken(Promise::DurableAck, story);
-                }
+            let shard = &self.shards[&id];
+            let changed = (chunk.first()..chunk.end().min(known_end)).find_map(|position| {
+                let known = shard.place(position).map(|place| shard.records[place].put);
+                let found = name_of(chunk.data(position));
+                (known != found).then_some((position, known, found))
+            });
+            if let Some((position, known, found)) = changed {
+                let story = format!("{position} of shard {id} held {known:?} before the crash and {found:?} after it");
+                return self.broken(Promise::DurableAck, story);
             }
             if chunk.first() >= known_end {
                 self.appended(id, chunk);

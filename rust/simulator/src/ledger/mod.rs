@@ -12,6 +12,7 @@ mod failures;
 mod log;
 mod progress;
 mod queues;
+mod rows;
 mod topics;
 mod turns;
 

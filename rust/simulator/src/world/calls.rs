@@ -4,7 +4,7 @@ use forebay_engine::error::{Answer, Reply, Waiter};
 use forebay_engine::trace::Origin;
 use serde_json::json;
 
-use super::queues::outcome;
+use super::queues::{bytes_of, outcome};
 use super::{Event, World, NS_PER_US};
 use crate::events::EventSettings;
 use crate::plan::Fault;
@@ -27,9 +27,9 @@ impl World {
             });
             open(&shared).invoked(name, answer);
         });
-        let payload = json!({"n": name, "filling": filling}).to_string();
+        let payload = bytes_of(&json!({"n": name, "filling": filling}));
         let function = &self.shape.callees[callee].handler.name;
-        engine.invoke_async(function, payload.as_bytes(), Origin::default(), Waiter::Call(told));
+        engine.invoke_async(function, &payload, Origin::default(), Waiter::Call(told));
     }
 
     /// A new version of the app invokes a function otherwise.

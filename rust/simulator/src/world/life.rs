@@ -11,6 +11,7 @@ use forebay_engine::state::Config;
 use forebay_engine::store::fault::{Crash, FaultStore};
 use serde_json::{json, Value};
 
+use super::queues::bytes_of;
 use super::{Event, World, NS_PER_MS};
 use crate::ledger::{Ending, Moment, Promise};
 use crate::plan::{Fault, Sabotage};
@@ -125,7 +126,7 @@ impl World {
         let waiter = forebay_engine::error::Waiter::Call(Box::new(move |answer| {
             *ear.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         }));
-        engine.request(verb, body.to_string().as_bytes(), waiter);
+        engine.request(verb, &bytes_of(body), waiter);
         for _ in 0..ANSWERED_WITHIN {
             if heard.lock().unwrap_or_else(PoisonError::into_inner).is_some() || !engine.disk_busy() {
                 break;

@@ -3,7 +3,7 @@
 use forebay_engine::error::{Answer, Waiter};
 use serde_json::json;
 
-use super::queues::outcome;
+use super::queues::{bytes_of, outcome};
 use super::{Event, World, NS_PER_US};
 use crate::plan::{Fault, Sabotage};
 use crate::topics::{Matter, NOTICES};
@@ -65,6 +65,6 @@ impl World {
         let shared = self.ledger.clone();
         let told = Box::new(move |answer: Answer| open(&shared).published(name, outcome(answer).map(drop)));
         let body = matter.to_json(&plan.name, name, filling);
-        engine.request("topic.publish", body.to_string().as_bytes(), Waiter::Call(told));
+        engine.request("topic.publish", &bytes_of(&body), Waiter::Call(told));
     }
 }

@@ -7,6 +7,7 @@ use forebay_engine::state::uuid_text;
 
 use super::super::crash::Ending;
 use super::super::log::Fate;
+use super::super::rows::Row;
 use super::super::{Ledger, Promise};
 use super::{parse_key, Event, State, Stored};
 use crate::chance::NumberMap;
@@ -16,6 +17,7 @@ impl Ledger {
     pub(in super::super) fn events_crashed(
         &mut self,
         ending: Ending,
+        failures: &BTreeMap<Vec<u8>, Option<Row>>,
         reader: &mut dyn Reader,
     ) -> Result<(), StoreError> {
         let may_lose = ending == Ending::LossyPowerCut;
@@ -35,13 +37,11 @@ impl Ledger {
         for (key, value) in reader.scan(Table::Function, b"", None, usize::MAX)? {
             self.function_is(&key, &value);
         }
-        self.find_event_rows(reader, may_lose)?;
+        self.find_event_rows(failures, may_lose);
         self.find_events(reader, may_lose)
     }
 
-    fn find_event_rows(&mut self, reader: &mut dyn Reader, may_lose: bool) -> Result<(), StoreError> {
-        let found: BTreeMap<Vec<u8>, Vec<u8>> =
-            reader.scan(Table::Failure, b"", None, usize::MAX)?.into_iter().collect();
+    fn find_event_rows(&mut self, found: &BTreeMap<Vec<u8>, Option<Row>>, may_lose: bool) {
         let gone: Vec<Vec<u8>> = self.events.rows.keys().filter(|key| !found.contains_key(*key)).cloned().collect();
         for key in gone {
             if may_lose {
@@ -50,13 +50,14 @@ impl Ledger {
                 self.event_row_removed(&key);
             }
         }
-        for (key, value) in found {
-            self.event_row_is(&key, &value);
+        for (key, row) in found {
+            if let Some(Row::Event(row)) = row {
+                self.event_row_is(key, row);
+            }
         }
         for row in self.events.rows.values_mut() {
             (row.under_way, row.confirmed, row.redriven) = (false, false, false);
         }
-        Ok(())
     }
 
     fn find_events(&mut self, reader: &mut dyn Reader, may_lose: bool) -> Result<(), StoreError> {

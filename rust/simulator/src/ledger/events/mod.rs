@@ -133,19 +133,6 @@ impl<'a> Stored<'a> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct FailureRow {
-    failed_ms: u64,
-    destination: Option<String>,
-    ended: Option<Ended>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Ended {
-    request: String,
-    condition: String,
-}
-
-#[derive(Deserialize)]
 struct Payload {
     n: u32,
 }
@@ -153,14 +140,6 @@ struct Payload {
 fn parse_key(key: &[u8]) -> Option<(u64, u64, u64)> {
     let word = |at: usize| key.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
     Some((word(0)?, word(8)?, word(16)?))
-}
-
-/// A failure's row, if it is one of an event.
-pub(super) fn failure_row(value: &[u8]) -> Option<(FailureRow, Ended)> {
-    let length = u32::from_le_bytes(value.get(..4)?.try_into().ok()?) as usize;
-    let mut row: FailureRow = serde_json::from_slice(value.get(4..4 + length)?).ok()?;
-    let ended = row.ended.take()?;
-    Some((row, ended))
 }
 
 impl Ledger {

@@ -5,14 +5,16 @@ use forebay_engine::queue::message::Message as Content;
 use forebay_engine::state::uuid_text;
 
 use super::super::log::Fate;
+use super::super::rows::{self, EventRow};
 use super::super::{publication_of, Ledger, Promise};
 use super::told::{told_by_message, Told};
-use super::{failure_row, parse_key, Event, Payload, Row, State, Stored, LISTED_FOR_MS};
+use super::{parse_key, Event, Payload, Row, State, Stored, LISTED_FOR_MS};
 use crate::topics::Endpoint;
 
 impl Ledger {
     /// A commit has gone through: what it says of events.
-    pub(in super::super) fn events_committed(&mut self, writes: &[Write]) {
+    pub(in super::super) fn events_committed(&mut self, writes: &[Write], failures: &[Option<rows::Row>]) {
+        let mut failures = failures.iter();
         let (mut told, mut touched) = (Vec::new(), Vec::new());
         for write in writes {
             match write {
@@ -20,11 +22,15 @@ impl Ledger {
                 Write::Add { table: Table::Event, key, value } | Write::Set { table: Table::Event, key, value } => {
                     touched.extend(self.event_is(key, value, &mut told));
                 }
-                Write::Append { chunk, .. } => {
+                Write::Append { shard, chunk } if self.is_queue(*shard) => {
                     let records = (chunk.first()..chunk.end()).map(|number| chunk.record(number));
                     told.extend(records.filter_map(|record| told_by_message(&Content::of(&record)?)));
                 }
-                Write::Set { table: Table::Failure, key, value } => told.extend(self.event_row_is(key, value)),
+                Write::Set { table: Table::Failure, key, .. } => {
+                    if let Some(Some(rows::Row::Event(row))) = failures.next() {
+                        told.extend(self.event_row_is(key, row));
+                    }
+                }
                 _ => {}
             }
         }
@@ -149,8 +155,8 @@ impl Ledger {
     }
 
     /// A failure row of an event is durable; gives what it tells.
-    pub(super) fn event_row_is(&mut self, key: &[u8], value: &[u8]) -> Option<Told> {
-        let (row, ended) = failure_row(value)?;
+    pub(super) fn event_row_is(&mut self, key: &[u8], row: &EventRow) -> Option<Told> {
+        let ended = &row.ended;
         let number = key.get(12..20)?.try_into().ok().map(u64::from_be_bytes)?;
         let suffix = match key.get(20) {
             Some(2) => ":dead-letter",
@@ -166,8 +172,8 @@ impl Ledger {
             redriven: false,
         };
         let kept = self.events.rows.entry(key.to_vec()).or_insert(fresh);
-        (kept.sent, kept.failed_ms) = (row.destination.is_some(), row.failed_ms);
-        Some(Told { request: ended.request, condition: ended.condition })
+        (kept.sent, kept.failed_ms) = (row.is_sent, row.failed_ms);
+        Some(Told { request: ended.request.clone(), condition: ended.condition.clone() })
     }
 
     pub(super) fn event_row_removed(&mut self, key: &[u8]) {

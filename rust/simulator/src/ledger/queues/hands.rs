@@ -28,18 +28,19 @@ impl Log {
             }
         }
         let Some(line) = self.groups.get_mut(group) else { return Ok(()) };
-        while line.front().is_some_and(|&first| {
-            let entry = &self.entries[first as usize];
-            entry.state == State::Done || (entry.gone && !entry.kept)
-        }) {
-            line.pop_front();
+        let before = line.iter().take_while(|&&earlier| earlier < number).count();
+        // What is over stands no more in the line, so it is looked at once: also behind one that stays there for long.
+        let entries = &self.entries;
+        if line.range(..before).any(|&earlier| entries[earlier as usize].is_over()) {
+            let left: Vec<u64> = line.drain(..before).filter(|&earlier| !entries[earlier as usize].is_over()).collect();
+            left.into_iter().rev().for_each(|earlier| line.push_front(earlier));
         }
         for &earlier in line.iter().take_while(|&&earlier| earlier < number) {
-            let entry = &self.entries[earlier as usize];
-            let is_over = entry.state == State::Done || (entry.gone && !entry.kept) || entry.may_go;
+            let entry = &entries[earlier as usize];
             let is_with_it = matches!(entry.state, State::Flying(of) | State::Held { by: of, .. } if of == batch);
-            let is_excused = earlier < self.purged_below || is_old(entry);
-            if !(is_over || is_with_it || is_excused || entry.received >= self.receives_least) {
+            let is_used_up = entry.received >= self.receives_least;
+            let is_excused = entry.may_go || is_used_up || earlier < self.purged_below;
+            if !(is_with_it || is_excused || is_old(entry)) {
                 let state = entry.state;
                 return Err((
                     Promise::Order,
