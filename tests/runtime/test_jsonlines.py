@@ -6,7 +6,10 @@ import json
 import os
 from unittest import mock
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forebay import JSONLines
 from forebay.destinations import jsonlines
@@ -55,6 +58,42 @@ async def test_a_torn_last_line_is_removed_and_a_whole_one_is_kept(target, path,
     path.write_bytes(before)
     await target.deliver({"n": 1})
     assert lines(path) == after
+
+
+LINES = st.lists(
+    st.one_of(
+        st.dictionaries(st.text(max_size=4), st.text(max_size=20), max_size=3).map(orjson.dumps),
+        st.binary(max_size=20).map(lambda foreign: foreign.replace(b"\n", b"")),
+    ).map(lambda line: line + b"\n"),
+    max_size=8,
+)
+
+
+def is_json(text):
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+@given(
+    lines=LINES,
+    cut=st.integers(0, 60),
+    foreign=st.one_of(st.just(b""), st.binary(max_size=30), st.integers(1, 40).map(bytes)),
+    block=st.integers(1, 70),
+)
+def test_wherever_the_end_is_torn_the_lines_before_it_stay(tmp_path_factory, lines, cut, foreign, block):
+    """What a crash leaves: the last lines cut anywhere, then bytes that nobody wrote, or none."""
+    path = tmp_path_factory.getbasetemp() / "torn.jsonl"
+    written = b"".join(lines)
+    left = written[: max(0, len(written) - cut)] + foreign
+    path.write_bytes(left)
+    whole, newline, tail = left.rpartition(b"\n")
+    kept = whole + newline + (tail + b"\n" if is_json(tail) else b"")
+    with mock.patch.object(jsonlines, "_TAIL_BYTES", block), mock.patch.object(jsonlines, "_sync"):
+        jsonlines.append(path, [b'{"n":1}\n', b'{"n":2}\n'])
+    assert path.read_bytes() == kept + b'{"n":1}\n{"n":2}\n'
 
 
 async def test_a_write_that_fails_leaves_nothing_of_its_burst(target, path):
