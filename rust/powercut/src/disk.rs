@@ -55,6 +55,8 @@ pub enum Call {
     Write,
     /// A sync.
     Sync,
+    /// A read.
+    Read,
 }
 
 /// How a call goes wrong.
@@ -64,6 +66,21 @@ pub enum Failure {
     Broken,
     /// No space left; syncs pass.
     Full,
+    /// An input/output error of a read; nothing else fails.
+    Unreadable,
+    /// A read finds the second half missing, as if the file ended there; nothing else fails.
+    Short,
+}
+
+impl Failure {
+    /// Whether it is calls of this kind that go wrong.
+    fn concerns(self, call: Call) -> bool {
+        match self {
+            Self::Broken => call != Call::Read,
+            Self::Full => call == Call::Write,
+            Self::Unreadable | Self::Short => call == Call::Read,
+        }
+    }
 }
 
 /// The calls that go wrong.
@@ -167,7 +184,7 @@ impl Disk {
     pub(crate) fn strikes(&self, call: Call) -> Option<Failure> {
         let mut state = self.state();
         let plan = state.plan?;
-        if plan.failure == Failure::Full && call == Call::Sync {
+        if !plan.failure.concerns(call) {
             return None;
         }
         state.calls += 1;

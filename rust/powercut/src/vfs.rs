@@ -1,8 +1,7 @@
-//! The VFS: SQLite's own one for Unix, with the functions that change files replaced.
+//! The VFS: SQLite's own one for Unix, with the functions that read and change files replaced.
 //!
-//! `xOpen` lets the original open the file and then puts a table of methods in place of its own that differs in four entries; each of
-//! those tells the disk and calls the original. So a file is the original's in everything else: locks, shared memory,
-//! reading.
+//! `xOpen` lets the original open the file and then puts a table of methods in place of its own that differs in five entries; each of
+//! those tells the disk and calls the original. So a file is the original's in everything else: locks, shared memory.
 
 use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_void, CStr, OsStr};
@@ -77,6 +76,7 @@ fn methods(original: Methods) -> Methods {
         return ours;
     }
     let ours = ffi::sqlite3_io_methods {
+        xRead: Some(read),
         xWrite: Some(write),
         xTruncate: Some(truncate),
         xSync: Some(sync),
@@ -144,6 +144,28 @@ unsafe extern "C" fn close(handle: *mut ffi::sqlite3_file) -> c_int {
     lock(&FILES).remove(&(handle as usize));
     // SAFETY: the handle is SQLite's, and goes to the function that knows it.
     file.original.xClose.map_or(ffi::SQLITE_ERROR, |closes| unsafe { closes(handle) })
+}
+
+unsafe extern "C" fn read(
+    handle: *mut ffi::sqlite3_file,
+    data: *mut c_void,
+    amount: c_int,
+    offset: ffi::sqlite3_int64,
+) -> c_int {
+    let file = file_of(handle);
+    let failure = file.disk.strikes(Call::Read);
+    if failure == Some(Failure::Unreadable) {
+        return ffi::SQLITE_IOERR_READ;
+    }
+    // SAFETY: SQLite's own arguments.
+    let result = file.original.xRead.map_or(ffi::SQLITE_ERROR, |reads| unsafe { reads(handle, data, amount, offset) });
+    if failure.is_none() || result != ffi::SQLITE_OK {
+        return result;
+    }
+    // SAFETY: SQLite gives room for `amount` bytes at `data`, and expects zeros in place of those that are not there.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(data.cast::<u8>(), amount as usize) };
+    bytes[amount as usize / 2..].fill(0);
+    ffi::SQLITE_IOERR_SHORT_READ
 }
 
 unsafe extern "C" fn write(

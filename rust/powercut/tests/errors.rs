@@ -1,5 +1,5 @@
-//! The Nth write or sync fails, once or for ever, for every N of each thing that the store does: it tells so, takes no further write on
-//! top of what it does not know, and the next process finds all that was acknowledged.
+//! The Nth write, sync or read fails, once or for ever, for every N of each thing that the store does: it tells so, takes no further
+//! write on top of what it does not know, and the next process finds all that was acknowledged.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../engine/tests/store_common/mod.rs"]
@@ -20,14 +20,17 @@ const SHARDS: [u32; 2] = [0, 1];
 const CALLS_MAX: u64 = 5_000;
 /// Of the thousands of calls of a long commit one in so many fails in the ordinary run; `FOREBAY_IO_ERRORS=all` takes each.
 const STRIDE: u64 = 307;
+/// So it is with the hundreds of reads of an opening.
+const READ_STRIDE: u64 = 13;
 const ALL_UP_TO: u64 = 24;
 
 /// Something the store does, besides what was there before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Make,
     Open,
     OpenAfterCrash,
+    Read,
     AppendLittle,
     AppendMuch,
     Trim,
@@ -38,10 +41,13 @@ enum Operation {
     Close,
 }
 
-const OPERATIONS: [Operation; 11] = [
+/// Those that only look. A page of which half is missing is no error to SQLite: whoever writes to it writes the other half.
+const LOOKS: [Operation; 3] = [Operation::Open, Operation::OpenAfterCrash, Operation::Read];
+const OPERATIONS: [Operation; 12] = [
     Operation::Make,
     Operation::Open,
     Operation::OpenAfterCrash,
+    Operation::Read,
     Operation::AppendLittle,
     Operation::AppendMuch,
     Operation::Trim,
@@ -104,13 +110,17 @@ impl Operation {
     }
 
     /// Do it.
-    fn act(self, dir: &Path, store: &mut Option<SqliteStore>) -> Result<(), StoreError> {
+    fn act(self, dir: &Path, store: &mut Option<SqliteStore>, expected: &Content) -> Result<(), StoreError> {
         let Some(open_store) = store else {
             *store = Some(open(dir)?);
             return Ok(());
         };
         match self {
             Self::Close => *store = None,
+            Self::Read => {
+                let held = content(open_store, &SHARDS)?;
+                assert_eq!(&held, expected, "{self:?}: what is read is not what is there, and nobody says so");
+            }
             Self::GiveBack => while open_store.give_back()? {},
             _ => {
                 let writes = self.writes();
@@ -160,11 +170,17 @@ fn fails(operation: Operation, expected: &[Content; 2], plan: Plan) -> bool {
     disk.record();
     let mut store = operation.prepare(dir.path());
     disk.fail(plan);
-    let ended = operation.act(dir.path(), &mut store);
+    let ended = operation.act(dir.path(), &mut store, &expected[0]);
     let (acknowledged, struck) = (ended.is_ok(), disk.mend());
     if let Err(error) = &ended {
-        assert!(matches!(error, StoreError::Failed(_) | StoreError::Full(_)), "{what}: {error:?}");
-        assert!(plan.failure == Failure::Full || !matches!(error, StoreError::Full(_)), "{what}: {error:?}");
+        let is_told = match error {
+            StoreError::Failed(_) => true,
+            StoreError::Full(_) => plan.failure == Failure::Full,
+            // Half a page is taken for damage until it can be read again.
+            StoreError::Corrupt(_) => plan.failure == Failure::Short,
+            _ => false,
+        };
+        assert!(is_told, "{what}: {error:?}");
     }
 
     let check = |place: &Path, what: &str| {
@@ -188,42 +204,66 @@ fn fails(operation: Operation, expected: &[Content; 2], plan: Plan) -> bool {
     struck > 0
 }
 
-fn every_call_fails(failure: Failure, for_ever: bool) {
+fn every_call_fails(operations: &[Operation], failure: Failure, for_ever: bool) {
     let all = std::env::var("FOREBAY_IO_ERRORS").is_ok_and(|which| which == "all");
-    for operation in OPERATIONS {
+    let fails_reads = matches!(failure, Failure::Unreadable | Failure::Short);
+    for &operation in operations {
         let expected = expected(operation);
         let (mut nth, mut failed) = (1, 0);
         while fails(operation, &expected, Plan { nth, failure, for_ever }) {
             failed += 1;
-            let is_next = all || nth < ALL_UP_TO || !matches!(operation, Operation::AppendMuch);
-            nth += if is_next { 1 } else { STRIDE };
+            nth += match operation {
+                _ if all || nth < ALL_UP_TO => 1,
+                Operation::AppendMuch => STRIDE,
+                _ if fails_reads => READ_STRIDE,
+                _ => 1,
+            };
             assert!(nth < CALLS_MAX, "{operation:?} never comes to its end");
         }
         println!("{operation:?}, {failure:?}, for ever {for_ever}: {nth} calls");
         println!("figures {{\"failed_calls\": {failed}}}");
-        assert!(
-            nth > 1 || matches!(operation, Operation::Open | Operation::OpenAfterCrash),
-            "{operation:?} writes nothing"
-        );
+        // What looks need not write, and what writes may have all that it reads in memory.
+        let concerned = LOOKS.contains(&operation) == fails_reads;
+        assert!(nth > 1 || !concerned, "{operation:?} does nothing that can fail");
     }
 }
 
 #[test]
 fn one_broken_call_is_told_and_loses_nothing() {
-    every_call_fails(Failure::Broken, false);
+    every_call_fails(&OPERATIONS, Failure::Broken, false);
 }
 
 #[test]
 fn a_disk_that_breaks_for_good_is_told_and_loses_nothing() {
-    every_call_fails(Failure::Broken, true);
+    every_call_fails(&OPERATIONS, Failure::Broken, true);
 }
 
 #[test]
 fn one_call_without_room_is_told_and_loses_nothing() {
-    every_call_fails(Failure::Full, false);
+    every_call_fails(&OPERATIONS, Failure::Full, false);
 }
 
 #[test]
 fn a_disk_that_fills_up_for_good_is_told_and_loses_nothing() {
-    every_call_fails(Failure::Full, true);
+    every_call_fails(&OPERATIONS, Failure::Full, true);
+}
+
+#[test]
+fn one_read_that_fails_is_told_and_loses_nothing() {
+    every_call_fails(&OPERATIONS, Failure::Unreadable, false);
+}
+
+#[test]
+fn a_disk_that_gives_nothing_any_more_is_told_and_loses_nothing() {
+    every_call_fails(&OPERATIONS, Failure::Unreadable, true);
+}
+
+#[test]
+fn one_read_that_comes_short_is_told_or_does_no_harm() {
+    every_call_fails(&LOOKS, Failure::Short, false);
+}
+
+#[test]
+fn a_disk_that_gives_halves_for_good_is_told() {
+    every_call_fails(&LOOKS, Failure::Short, true);
 }
