@@ -1,10 +1,10 @@
 //! Everything that may be asked of an owner, and everything that a store may hold, given to a whole engine.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use forebay_core::Now;
 use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{Durability, Store, Table, Write};
+use forebay_engine::port::{Durability, Store, StoreError, Table, Write};
 use forebay_engine::slots::Slots;
 use forebay_engine::store::fault::FaultStore;
 use forebay_engine::store::SHARD_LIMIT;
@@ -23,24 +23,42 @@ fn morning() -> Now {
     Now { mono_ns: 0, wall_ms: 1_600_000_000_000, entropy: 7 }
 }
 
-fn declared() -> Rig {
-    let rig = Rig::open(FaultStore::new(1, Durability::PowerLoss), Slots::memory(), morning()).unwrap();
-    for (verb, body) in declarations() {
-        assert!(matches!(rig.ask(verb, body.to_string().as_bytes()), Some(Ok(_))), "{verb} {body}");
-    }
-    rig
+/// What an app's declarations leave in a store. It is opened for each input, which costs a part of declaring it.
+fn declared() -> &'static [Write] {
+    static DECLARED: OnceLock<Vec<Write>> = OnceLock::new();
+    DECLARED.get_or_init(|| {
+        let rig = Rig::open(FaultStore::new(1, Durability::PowerLoss), Slots::memory(), morning(), false).unwrap();
+        for (verb, body) in declarations() {
+            assert!(matches!(rig.ask(verb, body.to_string().as_bytes()), Some(Ok(_))), "{verb} {body}");
+        }
+        writes(&content(rig.store())).unwrap()
+    })
+}
+
+fn holding(writes: &[Write]) -> Result<FaultStore, StoreError> {
+    let mut store = FaultStore::new(1, Durability::PowerLoss);
+    store.commit(writes)?;
+    Ok(store)
+}
+
+/// Whether the metrics that an engine keeps are what an input is about.
+fn speaks_of_metrics(bytes: &[u8]) -> bool {
+    bytes.windows(8).any(|word| word == b"metrics.")
 }
 
 /// Lines of a verb and its body, as a client may send them, and of what handlers, time and crashes do meanwhile. Whatever was asked
 /// for, the next process opens the store.
 pub(crate) fn requests(bytes: &[u8]) -> bool {
     let (rig, understood) = played(bytes);
-    rig.restarted(true);
+    if rig.has_written() {
+        rig.restarted(true);
+    }
     understood
 }
 
 fn played(bytes: &[u8]) -> (Rig, bool) {
-    let (mut rig, mut understood) = (declared(), false);
+    let (store, measures) = (holding(declared()).unwrap(), speaks_of_metrics(bytes));
+    let (mut rig, mut understood) = (Rig::open(store, Slots::memory(), morning(), measures).unwrap(), false);
     for line in bytes.split(|byte| *byte == b'\n').take(LINES_MAX) {
         match split(line).0 {
             b"restart" => rig = rig.restarted(true),
@@ -82,7 +100,7 @@ pub(crate) fn requests_seeds() -> Vec<Vec<u8>> {
         "topic.publish {\"name\": \"t\", \"message\": \"m\", \"attributes\": [{\"name\": \"a\", \"data_type\": \"String\", \"value\": \"b\"}]}\n\
          topic.subscribe {\"name\": \"t\", \"function\": \"g\", \"filter_policy\": \"{\\\"a\\\": [{\\\"numeric\\\": [\\\">\\\", 1]}]}\", \
          \"filter_policy_scope\": \"MessageBody\"}\ntopic.unsubscribe {\"name\": \"t\", \"queue\": \"q\"}\ntopic.list {}\n\
-         metrics.tell {\"source\": \"x\", \"keep\": 10, \"samples\": []}\nmetrics.list {}\nhealth {}\n\
+         metrics.tell {\"source\": \"x\", \"keep\": 10, \"samples\": []}\nmetrics.list {}\nhealth {}\nwait 61\n\
          metrics.statistic {\"name\": \"Invocations\", \"statistic\": \"p99\", \"period\": 60, \"labels\": {\"function\": \"g\"}}\n"
             .into(),
         "stream.alter {\"name\": \"s\", \"retention_ms\": 60000, \"retention_bytes\": 100}\nput s k d\nwait 61\nput s k d\n\
@@ -97,12 +115,10 @@ pub(crate) fn requests_seeds() -> Vec<Vec<u8>> {
 /// A store's rows and chunks, `table u8, key length u8, value length u16`, key and value each: it opens and works, or says what is
 /// wrong with it.
 pub(crate) fn recovery(bytes: &[u8]) -> bool {
-    let mut store = FaultStore::new(1, Durability::PowerLoss);
     let Some(writes) = writes(bytes) else { return false };
-    if store.commit(&writes).is_err() {
-        return false; // logs with gaps
-    }
-    let Ok(mut rig) = Rig::open(store, Slots::memory(), morning()) else { return false };
+    let Ok(store) = holding(&writes) else { return false }; // logs with gaps
+    let measures = writes.iter().any(|write| matches!(write, Write::Set { table: Table::Metric, .. }));
+    let Ok(mut rig) = Rig::open(store, Slots::memory(), morning(), measures) else { return false };
     for verb in [
         "stream.list",
         "mapping.list",

@@ -1,11 +1,12 @@
 //! A whole engine on a store in memory and a clock that stands: what an app declares, and whatever is asked of it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use forebay_core::Now;
 use forebay_engine::attempts::{Settled, Task};
 use forebay_engine::engine::{Engine, Parts};
 use forebay_engine::error::{Answer, EngineError, Waiter};
+use forebay_engine::functions::Registration;
 use forebay_engine::limits::AccountSettings;
 use forebay_engine::slots::Slots;
 use forebay_engine::state::Config;
@@ -15,26 +16,32 @@ use serde_json::{json, Value};
 
 /// Work that is taken in one line.
 const WORKS: usize = 16;
+const HOUR: u64 = 3_600;
+const DAY: u64 = 86_400;
 
 pub(crate) struct Rig {
     engine: Engine,
     store: FaultStore,
     now: Now,
+    /// What is counted becomes metric points, minute by minute: most of the time that an input takes.
+    measures: bool,
+    /// Commits of the store before this process.
+    found: u64,
     held: Vec<u64>,
 }
 
 impl Rig {
     /// Open what a store holds; register what the app's code has, and start.
-    pub(crate) fn open(store: FaultStore, slots: Slots, now: Now) -> Result<Self, EngineError> {
+    pub(crate) fn open(store: FaultStore, slots: Slots, now: Now, measures: bool) -> Result<Self, EngineError> {
         let limits = AccountSettings::of(1_000);
-        let config = Config { app: "a".into(), region: "local".into(), account: "0".into(), limits, metrics: true };
+        let config = Config { app: "a".into(), region: "local".into(), account: "0".into(), limits, metrics: measures };
         let parts = Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk: false };
-        let engine = Engine::open(parts)?;
-        for settings in functions() {
-            engine.register(&serde_json::from_value(settings).unwrap())?;
+        let (engine, found) = (Engine::open(parts)?, store.commits());
+        for settings in registrations() {
+            engine.register(settings)?;
         }
         engine.start()?;
-        Ok(Self { engine, store, now, held: Vec::new() })
+        Ok(Self { engine, store, now, measures, found, held: Vec::new() })
     }
 
     /// Ask in words; `None`: there is no answer yet.
@@ -72,7 +79,7 @@ impl Rig {
             }
             "wait" => {
                 let seconds = String::from_utf8_lossy(rest).parse::<u64>().unwrap_or(1);
-                self.wait(seconds.min(86_400));
+                self.wait(seconds);
                 return true;
             }
             verb => self.engine.request(verb, rest, waiter),
@@ -81,8 +88,9 @@ impl Rig {
         answer.is_some_and(|answer| answer.is_ok())
     }
 
-    /// Let time pass.
+    /// Let time pass, a day at most; an hour where each minute is looked at.
     pub(crate) fn wait(&mut self, seconds: u64) {
+        let seconds = seconds.min(if self.measures { HOUR } else { DAY });
         self.now.mono_ns += seconds * 1_000_000_000;
         self.now.wall_ms += seconds * 1_000;
         self.now.entropy = self.now.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -109,7 +117,13 @@ impl Rig {
         }
         let slots = Slots::left_by(&self.engine.in_flight());
         let store = self.store.crash(Crash::Process);
-        Self::open(store, slots, self.now).unwrap_or_else(|error| panic!("the store does not open any more: {error}"))
+        Self::open(store, slots, self.now, self.measures)
+            .unwrap_or_else(|error| panic!("the store does not open any more: {error}"))
+    }
+
+    /// Whether the store holds anything else than when it was opened.
+    pub(crate) fn has_written(&self) -> bool {
+        self.store.commits() > self.found
     }
 
     /// What the store holds.
@@ -129,6 +143,11 @@ fn ear() -> (Waiter, Arc<Mutex<Option<Answer>>>) {
 pub(crate) fn split(line: &[u8]) -> (&[u8], &[u8]) {
     let at = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
     (&line[..at], line.get(at + 1..).unwrap_or_default())
+}
+
+fn registrations() -> &'static [Registration] {
+    static READ: OnceLock<Vec<Registration>> = OnceLock::new();
+    READ.get_or_init(|| functions().map(|settings| serde_json::from_value(settings).unwrap()).into())
 }
 
 fn functions() -> [Value; 3] {
