@@ -89,7 +89,7 @@ PARTS = [
     ),
     Part(
         "io",
-        "every write and sync fails in turn, once and for ever",
+        "every write, sync and read fails in turn, once and for ever",
         "rounds",
         1,
         1,
@@ -202,7 +202,7 @@ PARTS = [
     ),
     Part(
         "fuzz",
-        "libFuzzer at 15 doors for foreign bytes",
+        "libFuzzer at 17 doors for foreign bytes",
         "seconds each",
         600,
         60,

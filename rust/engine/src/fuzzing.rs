@@ -11,6 +11,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::attempts::{Task, Work};
 use crate::environments::frame::Said;
+use crate::environments::output::{Output, Speaker};
 use crate::environments::post::{Errand, Post};
 use crate::environments::runtime_api::Desk;
 use crate::http::{Door, Health, Operations};
@@ -20,6 +21,8 @@ use crate::{environments, failures, json, search, trace};
 
 /// The id of the invocation that [`runtime_api`] has to give.
 pub const REQUEST_ID: &str = "00000000-0000-0000-0000-000000000007";
+/// Why the runtime whose metrics [`metrics_page`] shows is not ready.
+pub const NOT_READY: &str = "the disk of this runtime is full";
 
 /// Read what an environment's process says, frame by frame, until there is no whole one.
 pub fn environment_frames(bytes: &[u8]) -> Result<usize, String> {
@@ -28,6 +31,19 @@ pub fn environment_frames(bytes: &[u8]) -> Result<usize, String> {
         frames += 1;
     }
     Ok(frames)
+}
+
+/// Pass on what an environment's process writes during one invocation, read in these pieces.
+pub fn environment_output<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let (mut output, mut passed) = (Output::default(), Vec::new());
+    let who = Speaker { function: "f", request: Some(7) };
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            output.read(&mut piece, &who, &mut passed);
+        }
+    }
+    output.close(&who, &mut passed);
+    passed
 }
 
 /// Whether a payload or a response counts as JSON.
@@ -74,10 +90,11 @@ pub fn runtime_api(bytes: &[u8]) -> (Vec<u8>, usize) {
     (said, told.filter(|told| matches!(told, Said::Returned(_) | Said::Raised(_))).count())
 }
 
-/// Say these bytes to the server of metrics; give what it answers.
-pub fn metrics_page(bytes: &[u8]) -> Vec<u8> {
-    let health: Health = Arc::new(Vec::new);
-    let door = Door { routes: Operations::new(Arc::new(Registry::off()), health), token: None, loopback: true };
+/// Say these bytes to the server of metrics, which asks for a token or for none and is not ready; give what it answers.
+pub fn metrics_page(bytes: &[u8], token: Option<&str>) -> Vec<u8> {
+    let health: Health = Arc::new(|| vec![NOT_READY.into()]);
+    let token = token.map(|token| token.to_owned().into());
+    let door = Door { routes: Operations::new(Arc::new(Registry::off()), health), token, loopback: true };
     hear(bytes, |wire| door.converse(wire))
 }
 

@@ -2,18 +2,29 @@
 
 use forebay_engine::fuzzing;
 
-/// The page of metrics: one answer to a connection at most.
+const TOKEN: &str = "t0ken";
+
+/// The page of metrics: one answer to a connection at most, and who does not know the token learns neither a metric nor what is wrong.
 pub(crate) fn metrics_page(bytes: &[u8]) -> bool {
-    let said = fuzzing::metrics_page(bytes);
-    let answers = said.windows(9).filter(|window| *window == b"HTTP/1.1 ").count();
-    assert!(answers <= 1, "{}", String::from_utf8_lossy(&said));
-    said.starts_with(b"HTTP/1.1 200 ")
+    let mut understood = false;
+    for token in [None, Some(TOKEN)] {
+        let said = fuzzing::metrics_page(bytes, token);
+        let tells = String::from_utf8_lossy(&said);
+        assert!(tells.matches("HTTP/1.1 ").count() <= 1, "{tells}");
+        let confides = ["text/plain", "openmetrics", fuzzing::NOT_READY].iter().any(|word| tells.contains(word));
+        let knows = bytes.windows(TOKEN.len()).any(|word| word == TOKEN.as_bytes());
+        assert!(!confides || token.is_none() || knows, "{tells}");
+        understood |= confides;
+    }
+    understood
 }
 
 pub(crate) fn metrics_page_seeds() -> Vec<Vec<u8>> {
     let requests = [
         "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         "HEAD /healthz HTTP/1.1\r\nHost: localhost:9464\r\nAccept: application/openmetrics-text\r\nAuthorization: Bearer t\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer t0ken\r\n\r\n",
+        "GET /readyz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic t0ken\r\n\r\n",
         "GET /metrics HTTP/1.1\r\nHost: evil.example.com\r\n\r\n",
         "GET http://evil.example.com/metrics HTTP/1.1\r\nHost: [::1]\r\n\r\n",
         "POST /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nhello",

@@ -3,7 +3,7 @@
 use forebay_core::sequence;
 use forebay_engine::environments::frame as environment_frame;
 use forebay_engine::error::{EngineError, Reply};
-use forebay_engine::fuzzing::{environment_frames, is_search_token, trace_context};
+use forebay_engine::fuzzing::{environment_frames, environment_output, is_search_token, trace_context};
 use forebay_engine::queue::message::{parse_receipt, receipt_text};
 use forebay_engine::socket::frame;
 use forebay_engine::trace::Origin;
@@ -56,6 +56,38 @@ pub(crate) fn environments_seeds() -> Vec<Vec<u8>> {
         frame(3, &[b'['; 300]),
         [frame(3, b"null"), frame(4, b"{}")].concat(),
     ]
+}
+
+/// So often what a process writes is repeated as makes more than is passed on.
+const FLOOD: u8 = 255;
+/// What stands before each line that is passed on.
+const SPEAKER: &[u8] = b"f 00000000-0000-0000-0000-000000000007 ";
+
+/// What a process writes to its outputs, `times u8, length of a piece u8` before it: each line that is passed on is named, and what was
+/// written is there in its order, up to where it says how much is left out.
+pub(crate) fn output(bytes: &[u8]) -> bool {
+    let Some((&[times, length], text)) = bytes.split_first_chunk::<2>() else { return false };
+    let repeated = if times == FLOOD { (1 << 20) / text.len().max(1) + 1 } else { usize::from(times % 4) };
+    let written = text.repeat(repeated);
+    let passed = environment_output(written.chunks((usize::from(length) + 1) * 512));
+    let mut said = Vec::new();
+    for line in passed.split_inclusive(|byte| *byte == b'\n') {
+        let line = line.strip_prefix(SPEAKER).unwrap().strip_suffix(b"\n").unwrap();
+        said.extend_from_slice(line);
+    }
+    let whole: Vec<u8> = written.iter().copied().filter(|byte| *byte != b'\n').collect();
+    let same = said.iter().zip(&whole).take_while(|(one, other)| one == other).count();
+    let rest = String::from_utf8_lossy(&said[same..]);
+    assert!(same == whole.len() || rest.ends_with(" more bytes of output left out)"), "{rest}");
+    assert!(same == whole.len() || passed.len() > 1 << 20, "{} bytes only", passed.len());
+    assert!(passed.len() < (1 << 20) + (1 << 18), "{} bytes of {}", passed.len(), written.len());
+    !said.is_empty()
+}
+
+pub(crate) fn output_seeds() -> Vec<Vec<u8>> {
+    let long = [&[1, 255][..], &b"xy".repeat(10_000), b"\nend"].concat();
+    let flood = [&[FLOOD, 255][..], &b"why\n\n".repeat(600)].concat();
+    vec![b"\x01\x00one\ntwo\r\nno end".to_vec(), b"\x03\x01\n\n\xff\x00(forebay: \n".to_vec(), long, flood]
 }
 
 /// A batch as it crosses to a process: what is read is written and read as the same again.

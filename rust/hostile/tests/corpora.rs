@@ -108,5 +108,6 @@ macro_rules! targets {
 }
 
 targets! {
-    attempts batches chunks environments filters frames histograms json metrics_page policies recovery requests rows runtime_api texts
+    attempts batches chunks environments filters frames histograms json metrics_page output policies recovery requests rows
+    runtime_api tables texts
 }

@@ -12,7 +12,7 @@ mod launching;
 mod link;
 mod manual;
 mod memory;
-mod output;
+pub(crate) mod output;
 pub(crate) mod post;
 mod process;
 mod report;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 
 use crate::state::uuid_text;
 
-/// Most bytes passed on for one invocation.
+/// Most bytes passed on for one invocation, the names before the lines among them.
 const BYTES_MAX: usize = 1 << 20;
 /// A line that is longer is passed on in pieces.
 const LINE_MAX: usize = 16 << 10;
@@ -42,10 +42,11 @@ impl Output {
                 self.left_out += piece.len();
                 continue;
             }
-            self.passed += piece.len();
             self.open.extend_from_slice(piece);
             if self.open.ends_with(b"\n") || self.open.len() >= LINE_MAX {
+                let before = lines.len();
                 who.line(&self.open, &mut lines);
+                self.passed += lines.len() - before;
                 self.open.clear();
             }
         }
@@ -122,6 +123,18 @@ mod tests {
         let who = Speaker { request: Some(1), ..WHO };
         output.close(&who, &mut to);
         assert_eq!(to, b"f - one\nf - two\nf 00000000-0000-0000-0000-000000000001 no end\n");
+    }
+
+    /// A mebibyte of empty lines came out as forty: only what the handler wrote was counted, not the name before each line.
+    #[test]
+    fn empty_lines_count_with_their_names() {
+        let (mut output, mut to) = (Output::default(), Vec::new());
+        for _ in 0..20 {
+            output.take(&[b'\n'; 10_000], &WHO, &mut to);
+        }
+        output.take(&[b'\n'; 10_000].repeat(60), &WHO, &mut to);
+        output.close(&WHO, &mut to);
+        assert!((BYTES_MAX..BYTES_MAX + 200).contains(&to.len()), "{}", to.len());
     }
 
     #[test]

@@ -81,16 +81,21 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
     }
     let patient = open(dir)?;
     let survey = survey(dir, &patient)?;
-    let mut heir = Heir {
-        store: SqliteStore::open(into, Durability::PowerLoss)?,
-        writes: Vec::new(),
-        bytes: 0,
-        salvage: Salvage { report: report(&survey), rows: 0, chunks: 0, records: 0, lost: Vec::new() },
-    };
-    heir.take_rows(&patient, &survey)?;
-    heir.take_logs(&patient, &survey)?;
+    copy(&patient, &survey, Box::new(SqliteStore::open(into, Durability::PowerLoss)?)).map(|(salvage, _)| salvage)
+}
+
+/// Copy what was found whole into a store that is empty; give that one, too.
+pub(in crate::store) fn copy(
+    patient: &Connection,
+    survey: &Survey,
+    store: Box<dyn Store>,
+) -> Result<(Salvage, Box<dyn Store>), StoreError> {
+    let salvage = Salvage { report: report(survey), rows: 0, chunks: 0, records: 0, lost: Vec::new() };
+    let mut heir = Heir { store, writes: Vec::new(), bytes: 0, salvage };
+    heir.take_rows(patient, survey)?;
+    heir.take_logs(patient, survey)?;
     heir.commit()?;
-    Ok(heir.salvage)
+    Ok((heir.salvage, heir.store))
 }
 
 fn open(dir: &Path) -> Result<Handle, StoreError> {
@@ -135,7 +140,7 @@ fn report(survey: &Survey) -> Report {
 
 /// The new store, being filled.
 struct Heir {
-    store: SqliteStore,
+    store: Box<dyn Store>,
     writes: Vec<Write>,
     bytes: usize,
     salvage: Salvage,

@@ -5,6 +5,8 @@
 //! store for good: what reached the disk is unknown, and nothing may be acknowledged on top of it.
 
 pub(super) mod connection;
+#[cfg(feature = "failpoints")]
+pub mod foreign;
 pub(super) mod format;
 mod opening;
 pub(super) mod reader;

@@ -12,7 +12,7 @@ use rusqlite::Row;
 
 use crate::chunk::Chunk;
 use crate::port::{ShardId, StoreError};
-use crate::store::Span;
+use crate::store::{Span, POSITION_LIMIT, SHARD_LIMIT};
 
 /// `application_id` of our files: "fbay".
 pub(crate) const APPLICATION_ID: u32 = 0x6662_6179;
@@ -86,14 +86,7 @@ impl Head {
     }
 
     pub(crate) fn crc(&self) -> u32 {
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(b"chunk");
-        crc.update(&self.id.to_le_bytes());
-        crc.update(&self.count.to_le_bytes());
-        crc.update(&self.bytes.to_le_bytes());
-        crc.update(&self.last_arrival_ms.to_le_bytes());
-        crc.update(&self.body_crc.to_le_bytes());
-        crc.finalize()
+        head_crc(self.id, self.count, self.bytes, self.last_arrival_ms, self.body_crc)
     }
 
     pub(crate) fn id(&self) -> i64 {
@@ -112,9 +105,25 @@ impl Head {
         self.first() + u64::from(self.count)
     }
 
+    /// Whether a store takes such a chunk.
+    pub(crate) fn is_in_format(&self) -> bool {
+        self.count > 0 && self.shard() < SHARD_LIMIT && self.end() <= POSITION_LIMIT
+    }
+
     pub(crate) fn name(&self) -> String {
         chunk_name(self.id)
     }
+}
+
+pub(crate) fn head_crc(id: i64, count: u32, bytes: u64, last_arrival_ms: u64, body_crc: u32) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(b"chunk");
+    crc.update(&id.to_le_bytes());
+    crc.update(&count.to_le_bytes());
+    crc.update(&bytes.to_le_bytes());
+    crc.update(&last_arrival_ms.to_le_bytes());
+    crc.update(&body_crc.to_le_bytes());
+    crc.finalize()
 }
 
 pub(crate) fn chunk_name(id: i64) -> String {
@@ -156,9 +165,18 @@ pub(crate) fn encode_span(span: Span) -> [u8; 16] {
     value
 }
 
+/// The shard whose span stands under a key.
+pub(crate) fn shard_of_span(key: &[u8]) -> Result<ShardId, StoreError> {
+    let shard = key.try_into().map(ShardId::from_be_bytes);
+    shard.map_err(|_| StoreError::Corrupt(format!("a span has a key of {} bytes", key.len())))
+}
+
 pub(crate) fn decode_span(shard: ShardId, value: &[u8]) -> Result<Span, StoreError> {
     let [first, next] = words(value)
         .ok_or_else(|| StoreError::Corrupt(format!("the span of shard {shard} has {} bytes", value.len())))?;
+    if shard >= SHARD_LIMIT || first > next || next > POSITION_LIMIT {
+        return Err(StoreError::Corrupt(format!("the span {first}..{next} of shard {shard} lies outside the format")));
+    }
     Ok(Span { first, next })
 }
 

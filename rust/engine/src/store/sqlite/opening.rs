@@ -7,7 +7,7 @@ use rusqlite::{params, Connection};
 
 use super::connection::Handle;
 use super::format::{
-    decode_span, row_crc, span_key, verify_row, Census, APPLICATION_ID, CENSUS_KEY, FORMAT, OWN, SCHEMA,
+    decode_span, row_crc, shard_of_span, span_key, verify_row, Census, APPLICATION_ID, CENSUS_KEY, FORMAT, OWN, SCHEMA,
 };
 use super::reader::{last_head, row};
 use super::witness::Witness;
@@ -18,6 +18,8 @@ use crate::store::Span;
 
 /// Bytes of a page.
 pub(super) const PAGE_BYTES: u32 = 4096;
+/// How pages that are free leave the file.
+pub(super) const AUTO_VACUUM: &str = "INCREMENTAL";
 
 /// What a writer must know of the file.
 #[derive(Debug)]
@@ -69,22 +71,28 @@ fn is_blank(connection: &Connection) -> Result<bool, StoreError> {
 
 fn make(handle: &Handle) -> Result<(), StoreError> {
     handle.pragma_update(None, "page_size", PAGE_BYTES)?;
-    handle.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    handle.pragma_update(None, "auto_vacuum", AUTO_VACUUM)?;
     handle.write_ahead(Durability::PowerLoss)?;
     fp!("store.make.before")?;
-    let census = Census::empty(1).encode();
     let all = handle.unchecked_transaction()?;
+    lay_out(&all)?;
+    all.commit()?;
+    fp!("store.make.after")?;
+    Ok(())
+}
+
+/// Make the tables, and the census of nothing.
+pub(super) fn lay_out(connection: &Connection) -> Result<(), StoreError> {
+    let census = Census::empty(1).encode();
     for table in SCHEMA {
-        all.execute(table, [])?;
+        connection.execute(table, [])?;
     }
-    all.pragma_update(None, "application_id", APPLICATION_ID)?;
-    all.pragma_update(None, "user_version", FORMAT)?;
-    all.execute(
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", FORMAT)?;
+    connection.execute(
         "INSERT INTO row(tab, key, value, crc) VALUES(?1, ?2, ?3, ?4)",
         params![OWN, CENSUS_KEY, census, row_crc(OWN, CENSUS_KEY, &census)],
     )?;
-    all.commit()?;
-    fp!("store.make.after")?;
     Ok(())
 }
 
@@ -112,7 +120,7 @@ fn pragma(connection: &Connection, name: &str) -> Result<u32, StoreError> {
 
 /// Walk all rows and compare them with the census; then the ends of every log with its span. Costs about a microsecond a row
 /// and some per log, nothing per chunk: gaps inside a log show when it is read.
-fn take_census(connection: &Connection) -> Result<Content, StoreError> {
+pub(super) fn take_census(connection: &Connection) -> Result<Content, StoreError> {
     let written =
         row(connection, OWN, CENSUS_KEY)?.ok_or_else(|| StoreError::Corrupt("the census is missing".into()))?;
     let written = Census::decode(&written)?;
@@ -134,8 +142,7 @@ fn take_census(connection: &Connection) -> Result<Content, StoreError> {
         }
         counted.add(tab, crc);
         if tab == OWN {
-            let shard = key.try_into().map(ShardId::from_be_bytes);
-            let shard = shard.map_err(|_| StoreError::Corrupt(format!("a span has a key of {} bytes", key.len())))?;
+            let shard = shard_of_span(key)?;
             spans.insert(shard, decode_span(shard, value)?);
         }
     }

@@ -91,7 +91,12 @@ pub(super) fn last_head(connection: &Connection, shard: ShardId, position: u64) 
     rows.next()?.map(Head::read).transpose()
 }
 
-fn chunks(connection: &Connection, shard: ShardId, from: u64, bytes_max: usize) -> Result<Vec<Arc<Chunk>>, StoreError> {
+pub(super) fn chunks(
+    connection: &Connection,
+    shard: ShardId,
+    from: u64,
+    bytes_max: usize,
+) -> Result<Vec<Arc<Chunk>>, StoreError> {
     let Some(span) = span(connection, shard)? else { return Ok(Vec::new()) };
     let from = from.max(span.first);
     if from >= span.next {
@@ -117,7 +122,11 @@ fn chunks(connection: &Connection, shard: ShardId, from: u64, bytes_max: usize) 
     Ok(found)
 }
 
-fn sizes(connection: &Connection, shard: ShardId, limit: usize) -> Result<Vec<(u64, u32, u64, u64)>, StoreError> {
+pub(super) fn sizes(
+    connection: &Connection,
+    shard: ShardId,
+    limit: usize,
+) -> Result<Vec<(u64, u32, u64, u64)>, StoreError> {
     let Some(span) = span(connection, shard)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     let mut next = span.first;
@@ -155,7 +164,7 @@ pub(in crate::store) fn row(connection: &Connection, tab: u8, key: &[u8]) -> Res
     Ok(Some(value.to_vec()))
 }
 
-fn scan(
+pub(super) fn scan(
     connection: &Connection,
     tab: u8,
     prefix: &[u8],

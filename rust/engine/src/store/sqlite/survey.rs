@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{params, Connection, Row};
 
-use super::format::{decode_span, row_name, Census, Head, CENSUS_KEY, OWN};
+use super::format::{decode_span, row_name, shard_of_span, Census, Head, CENSUS_KEY, OWN};
 use super::opening::check_format;
 use super::reader::row;
 use crate::chunk::Chunk;
@@ -103,10 +103,9 @@ impl Survey {
             }
             counted.add(tab, super::format::row_crc(tab, &key, &value));
             if tab == OWN {
-                if let Ok(shard) = key.as_slice().try_into().map(ShardId::from_be_bytes) {
-                    let span = self.noted(decode_span(shard, &value));
-                    self.spans.extend(span.map(|span| (shard, span)));
-                }
+                let span = shard_of_span(&key).and_then(|shard| Ok((shard, decode_span(shard, &value)?)));
+                let span = self.noted(span);
+                self.spans.extend(span);
             } else {
                 self.rows.push((tab, key));
             }
@@ -127,7 +126,8 @@ impl Survey {
             });
         for id in ids {
             match chunk(connection, id) {
-                Ok((head, _)) => self.heads.push(head),
+                Ok((head, _)) if head.is_in_format() => self.heads.push(head),
+                Ok((head, _)) => self.damage.tell(&format!("{} lies outside the format", head.name())),
                 Err(error) => self.damage.tell(&error),
             }
         }
