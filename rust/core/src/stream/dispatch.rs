@@ -150,7 +150,7 @@ impl ShardMachine {
                     return false;
                 }
                 let len = lane.slots.iter().take_while(|slot| slot.position <= last).count();
-                Batch { len, runs, failures, ..Batch::default() }
+                Batch { len, runs, failures, half: failures == 0, ..Batch::default() }
             }
             _ => {
                 if may_grow && !self.suspects.contains(&front) && self.is_gathering(index, now) {

@@ -46,6 +46,8 @@ pub(super) struct Batch {
     pub(super) runs: u32,
     /// Attempts that failed.
     pub(super) failures: u32,
+    /// It was cut so by a split, and a restart must cut it so again, though it has not failed yet.
+    pub(super) half: bool,
     /// Times in a row it did not reach the function.
     pub(super) refusals: u32,
     /// The last failure was an answer of the function.
@@ -148,7 +150,7 @@ impl Lane {
 
     /// What a restart must know of the tries of batches that are not done.
     pub(super) fn tries(&self, lane: u8) -> impl Iterator<Item = Tried> + '_ {
-        let is_told = self.batches.len() > 1 || self.batches.front().is_some_and(|batch| batch.failures > 0);
+        let is_told = self.batches.front().is_some_and(|batch| batch.half || batch.failures > 0);
         let mut end = 0;
         // Of what is in flight it is not known yet whether it will have been a try.
         let mut in_flight = u32::from(self.is_in_flight());
@@ -200,7 +202,8 @@ impl Lane {
     /// Split the first batch after `left` records; both halves begin with fresh counts.
     pub(super) fn split(&mut self, left: usize) {
         let Some(whole) = self.batches.pop_front() else { return };
-        self.batches.push_front(Batch { len: whole.len - left, ..Batch::default() });
-        self.batches.push_front(Batch { len: left, ..Batch::default() });
+        for len in [whole.len - left, left] {
+            self.batches.push_front(Batch { len, half: true, ..Batch::default() });
+        }
     }
 }

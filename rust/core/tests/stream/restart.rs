@@ -127,6 +127,23 @@ fn the_halves_of_a_split_are_taken_over() {
     assert!(machine.checkpoint().tried.is_empty());
 }
 
+/// It stood in no checkpoint, for it had not failed: it was cut into a full batch again, which was split once more.
+#[test]
+fn the_last_half_of_a_split_is_cut_again_as_it_was_after_each_of_two_restarts() {
+    let settings = Settings { bisect: true, ..settings(4, 1) };
+    let mut machine = begun(&settings, &Checkpoint::starting_at(0, 1), 4, Vec::new());
+    for outcome in [Outcome::Error, success()] {
+        let (runs, _, _) = told(&mut machine);
+        machine.completed(runs[0].0, &outcome, &NOW);
+    }
+    for _ in 0..2 {
+        assert_eq!(machine.checkpoint().tried, [Tried { lane: 0, last: Some(3), runs: 0, failures: 0 }]);
+        machine = begun(&settings, &machine.checkpoint(), 8, Vec::new());
+        let (runs, _, _) = told(&mut machine);
+        assert_eq!(runs[0].1, [2, 3]);
+    }
+}
+
 #[test]
 fn a_suspect_keeps_its_tries_when_it_is_the_batch_that_was_tried() {
     let settings = settings(1, 1);
