@@ -170,8 +170,8 @@ def _endpoint(endpoint: object) -> tuple[Any, str]:
 def _attribute(name: object, value: object) -> tuple[str, str, str]:
     if not isinstance(value, list | tuple):
         return parts.attribute(name, value)
+    name = parts.text("attribute name", name)
+    option = f"attributes[{checks.shown(name)}]"
     if not all(element is None or isinstance(element, str | int | float) for element in value):
-        checks.refuse_content(
-            f"attributes[{checks.shown(name)}]", value, "a list has texts, numbers, booleans and None"
-        )
-    return parts.text("attributes", name), "String.Array", payload.dumps(list(value)).decode()
+        checks.refuse_content(option, value, "a list has texts, numbers, booleans and None")
+    return name, "String.Array", parts.body(option, list(value))

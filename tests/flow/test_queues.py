@@ -305,7 +305,8 @@ REFUSED_SENDS = [
     ("q", {"body": "a", "attributes": {"aws.x": "v"}}, "not allowed"),
     ("q", {"body": "a", "attributes": {"x": ""}}, "must contain a non-empty message attribute value"),
     ("q", {"body": "a", "attributes": {"x": True}}, "allowed are text, numbers and bytes"),
-    ("q", {"body": "a", "group_id": 7}, "allowed is text"),
+    ("q", {"body": "a", "group_id": 7}, "group_id of type int: allowed is text"),
+    ("q", {"body": "a", "attributes": {7: "v"}}, "attribute name of type int: allowed is text"),
 ]
 
 

@@ -69,7 +69,7 @@ def page(port, path):
 
 async def refusals(app):
     """Give what is said to those who ask wrongly, at the owner or at its client."""
-    events, orders, said = app.stream("events"), app.queue("orders"), []
+    events, orders, news, said = app.stream("events"), app.queue("orders"), app.topic("news"), []
     for refused in (
         events.put(CANARY * 200_000, "k"),
         events.put(CANARY, CANARY * 100),
@@ -78,7 +78,15 @@ async def refusals(app):
         orders.send("x", attributes={"token": CANARY * 200_000}),
         orders.send({"password": {CANARY}}),
         orders.send("x", attributes={"token": [CANARY]}),
+        orders.send("x", attributes={(CANARY,): "x"}),
+        orders.send("x", group_id=[CANARY]),
+        orders.send("x", deduplication_id=[CANARY]),
+        orders.receive(attempt_id=[CANARY]),
         orders.send_many([{"password": CANARY}]),
+        news.publish({"password": {CANARY}}),
+        news.publish("x", subject={"password": CANARY}),
+        news.publish("x", attributes={(CANARY,): ["x"]}),
+        news.publish("x", attributes={"token": [{CANARY}]}),
         events.put_many([(CANARY,)]),
         events.put("x", CANARY.encode()),
     ):

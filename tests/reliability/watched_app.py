@@ -13,6 +13,7 @@ once = {"maximum_retry_attempts": 0}
 events = app.stream("events", shards=1)
 dead = app.queue("dead")
 orders = app.queue("orders", dead_letter_queue=dead, maximum_receive_count=1, visibility_timeout=1)
+news = app.topic("news")
 parcels = app.queue("parcels", dead_letter_queue=dead, maximum_receive_count=1, visibility_timeout=1)
 
 

@@ -26,19 +26,17 @@ def body(option: str, value: Any) -> str:
 def text(option: str, value: object) -> str:
     """Check a text."""
     if not isinstance(value, str):
-        checks.refuse(option, value, "allowed is text")
+        checks.refuse_content(option, value, "allowed is text")
     return value
 
 
 def attribute(name: object, value: object) -> tuple[str, str, str]:
     """Give an attribute's name, its type and its value; that of bytes is base64."""
-    option = f"attributes[{checks.shown(name)}]"
-    if not isinstance(name, str):
-        checks.refuse("attributes", name, "the name of an attribute is a text")
+    name = text("attribute name", name)
     if isinstance(value, str):
         return name, "String", value
     if isinstance(value, bytes):
         return name, "Binary", base64.b64encode(value).decode()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        checks.refuse_content(option, value, "allowed are text, numbers and bytes")
+        checks.refuse_content(f"attributes[{checks.shown(name)}]", value, "allowed are text, numbers and bytes")
     return name, "Number", repr(value)
