@@ -61,15 +61,31 @@ def threads():
                 yield f"thread {task.name}: {name}"
 
 
-def processes(parent="self"):
-    """Yield what a process started, with all that this started in turn, whether it runs or nobody has waited for it."""
-    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+def processes():
+    """Yield what this process started, with all that this started in turn."""
+    yield from (f"process {number}: {name}" for number, name in descendants())
+
+
+def descendants(parent="self"):
+    """Yield number and name of what a process started, and of what this did, whether it runs or nobody has waited for it."""
+    tasks = []
+    with contextlib.suppress(OSError):  # whatever is looked at here may just have ended, and hides nothing but itself
+        tasks += Path(f"/proc/{parent}/task").iterdir()
+    for task in tasks:
+        children = ""
         with contextlib.suppress(OSError):
-            for child in children.read_text().split():
+            children = (task / "children").read_text()
+        for child in children.split():
+            with contextlib.suppress(OSError):
                 name = Path(f"/proc/{child}/comm").read_text().strip()
                 if name not in KEPT_RUNNING:
-                    yield f"process {child}: {name}"
-                    yield from processes(child)
+                    yield child, name
+                    yield from descendants(child)
+
+
+@pytest.fixture(name="descendants")
+def give_descendants():
+    return descendants
 
 
 def descriptors():

@@ -86,7 +86,7 @@ TOLD_EVERYWHERE = {"test_a_thread", "test_a_descriptor", "test_a_task"}
 def told(tmp_path_factory):
     """Run the planted tests with our fixtures, which need not be patient with them; give what is told of each."""
     folder = tmp_path_factory.mktemp("planted")
-    (folder / "conftest.py").write_text(CONFTEST.read_text() + "\nPATIENCE = 0.2\n")
+    (folder / "conftest.py").write_text(CONFTEST.read_text() + "\nPATIENCE = 1.0\n")
     (folder / "test_planted.py").write_text(PLANTED)
     command = [sys.executable, "-m", "pytest", "-vv", "--tb=short", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
     process = subprocess.Popen(
@@ -111,6 +111,26 @@ def test_a_planted_leak_is_told(told, planted):
         pytest.skip("no /proc: threads of Rust and processes are not seen")
     assert planted in told
     assert [text for text in TOLD[planted] if not re.search(text, told[planted])] == [], told[planted]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc: processes are not seen")
+def test_a_process_that_ends_while_it_is_looked_at_hides_no_other(descendants, monkeypatch):
+    """One that ended between its parent's list and its name hid those after it, of which the next test was accused then."""
+    read, started = Path.read_text, [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    gone, *others = (str(process.pid) for process in started)
+
+    def ended(path):
+        if path == Path(f"/proc/{gone}/comm"):
+            raise ProcessLookupError
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_text", ended)
+    try:
+        assert [number for number, _ in descendants() if number in {gone, *others}] == others
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 def test_nothing_is_told_of_what_leaves_nothing(told):
