@@ -1,6 +1,7 @@
 """What nobody may see: payloads and keys in logs, metrics and errors; a store's files but its owner; a door from outside."""
 
 import asyncio
+import contextlib
 import importlib
 import io
 import ipaddress
@@ -8,6 +9,7 @@ import logging
 import os
 import socket
 import stat
+import subprocess
 import sys
 import time
 import urllib.error
@@ -231,9 +233,21 @@ async def test_every_file_and_folder_of_a_store_is_its_owners_alone(tmp_path):
     assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
 
 
-def listening():
-    """Give the addresses and ports of TCP on which this process listens."""
-    ours = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+def opened(process):
+    """Yield what a process has open."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended, or closed this one
+        for path in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                yield str(path.readlink())
+
+
+@pytest.fixture
+def listening(descendants):
+    """Give what tells the addresses and ports of TCP on which this process listens, or one of those that it started."""
+    return lambda: listeners({found for process in ("self", *dict(descendants())) for found in opened(process)})
+
+
+def listeners(ours):
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:
@@ -245,8 +259,26 @@ def listening():
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells who listens")
-async def test_whatever_listens_does_so_on_loopback(watched, port):
+only_linux = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells who listens")
+LISTENS = """
+import socket, sys
+
+door = socket.create_server(("127.0.0.1", 0))
+print(door.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@only_linux
+def test_a_process_that_listens_is_seen_from_the_one_that_started_it(listening):
+    before, pipe = listening(), subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LISTENS], stdin=pipe, stdout=pipe, text=True) as process:
+        assert {("127.0.0.1", int(process.stdout.readline()))} == listening() - before
+    assert listening() == before
+
+
+@only_linux
+async def test_whatever_listens_does_so_on_loopback(watched, port, listening, descendants):
     before = listening()
     family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     with socket.create_server(("", 0), family=family) as open_to_all:
@@ -257,6 +289,7 @@ async def test_whatever_listens_does_so_on_loopback(watched, port):
             for function in (watched.in_a_process, watched.by_command):  # each has an environment from then on
                 with pytest.raises(FunctionError):
                     await function.invoke({"password": "", "how": "raises"})
+            assert len(dict(descendants())) == 2, "a process for each of the two"
             doors = listening() - before
     finally:
         await watched.app.stop()
