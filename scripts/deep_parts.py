@@ -176,10 +176,10 @@ PARTS = [
     ),
     Part(
         "stopped",
-        "memory while records are put to handlers that never end, and messages to a queue, a tenth as many",
-        "records",
-        1_000_000,
-        1_000_000,
+        "memory while records of 4 KB are put to handlers that never end, then as many messages",
+        "records and messages each",
+        500_000,
+        500_000,
         pytest("reliability/test_stopped.py"),
     ),
     Part(
