@@ -134,6 +134,16 @@ pub enum Sabotage {
     SilentDrop,
     /// A failed attempt is told to the engine as none.
     UnboundedRetry,
+    /// What was handled is told to the engine as never begun.
+    ForgottenEnd,
+    /// Of some that were handled the engine is told nothing.
+    LostEnd,
+    /// A destination's confirmation is told to the engine as a failure.
+    ForgottenConfirmation,
+    /// The state of a tumbling window comes back with one record more.
+    Miscount,
+    /// A queue knows nothing of its delay.
+    ForgottenDelay,
     /// A sender's repeated id does not reach the queue.
     ForgottenId,
     /// Work of the first function never begins.

@@ -5,6 +5,7 @@ mod acts;
 mod calls;
 mod drain;
 mod life;
+mod outcome;
 mod queues;
 mod topics;
 mod work;

@@ -88,7 +88,10 @@ impl World {
     fn declare_queue(&mut self, queue: usize) {
         let plan = &self.shape.queues[queue];
         open(&self.ledger).declares_queue(&plan.name, &plan.settings);
-        self.ask("queue.declare", &plan.settings.to_json(&plan.name, &plan.dead));
+        let forgets = self.plan.sabotage == Some(Sabotage::ForgottenDelay);
+        let delay_ms = if forgets { 0 } else { plan.settings.delay_ms };
+        let told = QueueSettings { delay_ms, ..plan.settings.clone() };
+        self.ask("queue.declare", &told.to_json(&plan.name, &plan.dead));
     }
 
     fn declare_worker(&mut self, queue: usize) {

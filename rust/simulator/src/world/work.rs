@@ -8,9 +8,10 @@ use forebay_engine::queue::Messages;
 use forebay_engine::state::uuid_text;
 use serde_json::{json, Value};
 
+use super::outcome::Outcome;
 use super::{Event, World, NS_PER_MS, NS_PER_US};
 use crate::chance::scramble;
-use crate::ledger::{self, End, MessagesEnd};
+use crate::ledger;
 use crate::plan::{Fault, Sabotage};
 use crate::shape::Handler;
 use crate::watched::open;
@@ -25,14 +26,14 @@ const KILLER_ONE_IN: u64 = 1_500;
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) token: Token,
-    job: Job,
+    pub(super) job: Job,
     deadline_ns: u64,
-    script: Script,
+    pub(super) script: Script,
 }
 
 /// What a handler has.
 #[derive(Debug)]
-enum Job {
+pub(super) enum Job {
     /// Records for the function of an index; count in the window's state, and whether this is its last invoke.
     Batch {
         function: usize,
@@ -47,7 +48,7 @@ enum Job {
 
 /// How it is going to end.
 #[derive(Clone, Debug, PartialEq)]
-enum Script {
+pub(super) enum Script {
     Returns,
     /// Names these records, by place, as failed.
     Reports(Vec<usize>),
@@ -240,15 +241,10 @@ impl World {
             Job::Batch { .. } | Job::Delivery => ledger.ends(token, outcome.end, outcome.response.as_ref()),
         }
         drop(ledger);
-        let status = match (self.plan.sabotage, &running.job) {
-            _ if outcome.end != End::Failed => outcome.status,
-            (Some(Sabotage::UnboundedRetry), _) => 3,
-            // Of a queue nothing is written down that a store could forget: a message that failed is taken for done.
-            (Some(Sabotage::SilentDrop), Job::Messages(_)) => 0,
-            _ => outcome.status,
-        };
-        let body = outcome.response.map(|response| response.to_string().into_bytes());
-        self.settled.push(Settled { token, status, body, duration_ns: 1_000 });
+        if let Some(outcome) = outcome.told(self.plan.sabotage, token, &running.job) {
+            let body = outcome.response.map(|response| response.to_string().into_bytes());
+            self.settled.push(Settled { token, status: outcome.status, body, duration_ns: 1_000 });
+        }
     }
 
     /// End everything that runs, as a runtime does whose grace is over.
@@ -349,61 +345,8 @@ fn is_cursed(seed: u64, one_in: u64, name: Option<u32>) -> bool {
     scramble(seed ^ (name + one_in).wrapping_mul(0x9e37_79b9)).is_multiple_of(one_in)
 }
 
-/// An end, as the engine and the ledger are told.
-struct Outcome {
-    status: u8,
-    end: End,
-    response: Option<Value>,
-    /// Places that the response names, where it is read.
-    failed: Vec<usize>,
-}
-
-impl Outcome {
-    /// `reads`: the mapping reads what the handler of a stream's batch reports.
-    fn of(running: &Running, reads: bool, timed_out: bool) -> Self {
-        let count = running.job.count();
-        let handled = |done: usize| if timed_out { End::Failed } else { End::Handled { done } };
-        let plain = |status, end| Self { status, end, response: None, failed: Vec::new() };
-        match &running.script {
-            Script::Returns | Script::Kills => {
-                Self { response: running.job.response(count, &[]), ..plain(0, handled(count)) }
-            }
-            Script::Reports(failed) => {
-                let is_batch = matches!(running.job, Job::Batch { .. });
-                let done = if reads || !is_batch { failed.iter().copied().min().unwrap_or(count) } else { count };
-                let response = running.job.response(done, failed);
-                // A report in which the first record failed is a failure of the whole.
-                let end = if done == 0 && count > 0 && is_batch { End::Failed } else { handled(done) };
-                Self { response, failed: failed.clone(), ..plain(0, end) }
-            }
-            Script::Babbles => {
-                let is_read = reads || !matches!(running.job, Job::Batch { .. });
-                let response = running.job.response(if is_read { 0 } else { count }, &[]);
-                let mut response = response.unwrap_or_else(|| json!({}));
-                response["batchItemFailures"] = json!([{"itemIdentifier": ""}]);
-                let end = if is_read { End::Failed } else { handled(count) };
-                Self { response: Some(response), ..plain(0, end) }
-            }
-            Script::Raises => plain(1, End::Failed),
-            Script::Hangs { .. } => plain(2, End::Failed),
-            Script::NotInvoked if timed_out => plain(3, End::Failed),
-            Script::Interrupted if timed_out => plain(4, End::Failed),
-            Script::NotInvoked => plain(3, End::NoAttempt),
-            Script::Interrupted => plain(4, End::NoAttempt),
-        }
-    }
-
-    fn messages_end(&self) -> MessagesEnd {
-        match self.end {
-            End::Handled { .. } => MessagesEnd::Done { failed: self.failed.clone() },
-            End::Failed => MessagesEnd::Failed,
-            End::NoAttempt => MessagesEnd::NoAttempt,
-        }
-    }
-}
-
 impl Job {
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         match self {
             Self::Batch { records, .. } => records.positions.len(),
             Self::Messages(messages) => messages.items.len(),
@@ -423,7 +366,7 @@ impl Job {
     }
 
     /// The answer of a handler that has handled the first `done` records.
-    fn response(&self, done: usize, failed: &[usize]) -> Option<Value> {
+    pub(super) fn response(&self, done: usize, failed: &[usize]) -> Option<Value> {
         let window = match self {
             Self::Batch { window, .. } => *window,
             _ => None,
