@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Something that was done to a file, or that the test wants to remember the place of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,17 +103,18 @@ struct State {
     struck: u64,
 }
 
-/// One directory under observation. Clones are handles on the same one.
+/// One directory under observation, for as long as a handle on it lives. Clones are handles on the same one.
 #[derive(Clone, Debug)]
 pub struct Disk {
     directory: PathBuf,
     state: Arc<Mutex<State>>,
 }
 
-// A VFS is the whole process's; so is the list of what it looks after.
-static DISKS: Mutex<BTreeMap<PathBuf, Disk>> = Mutex::new(BTreeMap::new());
+// A VFS is the whole process's; so is the list of what it looks after. It keeps none of it: a run over every call of a long commit has
+// thousands of directories, and of each all that was written.
+static DISKS: Mutex<BTreeMap<PathBuf, Weak<Mutex<State>>>> = Mutex::new(BTreeMap::new());
 
-fn disks() -> MutexGuard<'static, BTreeMap<PathBuf, Disk>> {
+fn disks() -> MutexGuard<'static, BTreeMap<PathBuf, Weak<Mutex<State>>>> {
     DISKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -126,12 +127,17 @@ impl Disk {
         crate::install();
         let directory = directory.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         let disk = Self { directory: directory.clone(), state: Arc::default() };
-        disks().insert(directory, disk.clone());
+        let mut disks = disks();
+        disks.retain(|_, state| state.strong_count() > 0);
+        disks.insert(directory, Arc::downgrade(&disk.state));
+        drop(disks);
         disk
     }
 
     pub(crate) fn of_file(path: &Path) -> Option<Self> {
-        disks().get(path.parent()?).cloned()
+        let directory = path.parent()?;
+        let state = disks().get(directory)?.upgrade()?;
+        Some(Self { directory: directory.to_owned(), state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -191,5 +197,22 @@ impl Disk {
         let strikes = if plan.for_ever { state.calls >= plan.nth } else { state.calls == plan.nth };
         state.struck += u64::from(strikes);
         strikes.then_some(plan.failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All calls of all operations, each on a disk of its own, came to 24 GB of what had been written, and the system ended the run.
+    #[test]
+    fn what_was_written_is_forgotten_with_the_last_handle() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::at(dir.path());
+        let file = disk.directory.join("file");
+        let state = Arc::downgrade(&disk.state);
+        assert!(Disk::of_file(&file).is_some());
+        drop(disk);
+        assert!(Disk::of_file(&file).is_none() && state.upgrade().is_none());
     }
 }
