@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -72,6 +73,8 @@ class Ledger:
             self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")
         self._db.execute(SCHEMA)
+        # How many facts of each kind and life there are among the first so many.
+        self._counts, self._counted = Counter[tuple[str, int]](), 0
 
     def __enter__(self) -> Self:
         return self
@@ -136,10 +139,13 @@ class Ledger:
         return [Fact(*row) for row in self._ask("SELECT note, at_ns, life, kind, key, number FROM fact ORDER BY id")]
 
     def count(self, kind: str, life: int | None = None) -> int:
-        """Count the facts of a kind, in one life or in all."""
-        question = "SELECT count(*) FROM fact WHERE kind = ? AND life = coalesce(?, life)"
-        [(count,)] = self._ask(question, kind, life)
-        return int(count)
+        """Count the facts of a kind, in one life or in all; what was counted before is not read again."""
+        question = "SELECT kind, life, count(*), max(id) FROM fact WHERE id > ? GROUP BY kind, life"
+        with self._lock:
+            for of_kind, of_life, count, last in self._db.execute(question, [self._counted]).fetchall():
+                self._counts[of_kind, of_life] += count
+                self._counted = max(self._counted, last)
+            return sum(n for (k, of_life), n in self._counts.items() if k == kind and life in {None, of_life})
 
     def behind(self) -> set[Item]:
         """Give what was acknowledged and is not done."""
