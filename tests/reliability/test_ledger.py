@@ -160,6 +160,21 @@ def test_attempts_that_the_end_of_their_life_cut_short_or_may_have_hidden_need_n
         assert check(hidden, attempts=most, forgotten=forgotten, count_interruptions=False).violations == []
 
 
+def test_a_late_end_of_a_life_before_leaves_the_attempts_of_the_life_that_began_again_alone():
+    """A life that had been frozen took an attempt off the next one's, which was told as begun too often after a kill."""
+    late = facts("1 begun a 1", "2 begun a 1", "1 done a 1", *["1 other x 1"] * 100, "3 begun a 1", "3 done a 1")
+    found = check(late, attempts=1, forgotten=0.05, count_interruptions=False).violations
+    assert [violation for violation in found if violation.startswith("attempts")] == []
+
+
+def test_how_much_a_life_may_forget_can_differ_by_life():
+    again = facts("1 begun a 1", "1 done a 1", *["1 other x 1"] * 100, "2 begun a 1", "2 done a 1")
+    assert check(again, forgotten={1: 0.2, 2: 0.0}).violations == []
+    for forgotten in ({1: 0.05, 2: 0.2}, {}):
+        [found] = check(again, forgotten=forgotten).violations
+        assert found == "duplicate: a 1 runs again, done 0.100 s before the end of life 1"
+
+
 def test_a_record_with_a_failure_record_is_not_lost():
     assert check(SOUND[:-1], given_up={("a", 2)}).violations == []
 

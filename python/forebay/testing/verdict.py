@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def check(
     drained: bool = True,
     timeout: float = INFINITY,
     attempts: float = INFINITY,
-    forgotten: float = INFINITY,
+    forgotten: float | Mapping[int, float] = INFINITY,
     count_interruptions: bool = True,
 ) -> Verdict:
     """Hold facts to the promises.
@@ -62,7 +63,8 @@ def check(
         timeout: seconds after which an attempt has failed although its handler went on; such an item runs again, but
             not before that handler has really ended: exclusion holds even then.
         attempts: how often an item may begin.
-        forgotten: seconds before the end of a life within which it may forget what it did.
+        forgotten: seconds before the end of a life within which it may forget what it did; where lives differ, by life: one
+            that is not named forgets nothing.
         count_interruptions: whether attempts count that the end of their life cut short, or that ended so shortly before it
             that they may be forgotten.
 
@@ -85,7 +87,7 @@ class _Bounds:
 
     timeout: float
     attempts: float
-    forgotten: float
+    forgotten: float | Mapping[int, float]
     count_interruptions: bool
 
 
@@ -155,7 +157,9 @@ class _Checker:
         item, flying = (fact.key, fact.number), self._flying[fact.key]
         if fact.number in flying and flying[fact.number].life == fact.life:
             del flying[fact.number]
-        if self._age(fact) > self._bounds.forgotten:
+        # A life that had been frozen may tell of an end when a later one has begun the item again.
+        begun = self._begun.get(item)
+        if begun is not None and begun.life == fact.life and not self._is_forgettable(fact):
             self._hidden[item] -= 1
         if fact.kind == "failed":
             heappush(self._waiting[fact.key], fact.number)
@@ -200,7 +204,7 @@ class _Checker:
         self.verdict.duplicates[done.life] = self.verdict.duplicates.get(done.life, 0) + 1
         age = self._age(done)
         self.verdict.oldest_duplicate = max(self.verdict.oldest_duplicate, age)
-        if age > self._bounds.forgotten:
+        if not self._is_forgettable(done):
             self._report(f"duplicate: {_named(fact)} runs again, done {age:.3f} s before the end of life {done.life}")
 
     def _check_order(self, fact: Fact) -> None:
@@ -248,6 +252,11 @@ class _Checker:
     def _age(self, fact: Fact) -> float:
         """Give the seconds from a fact to the end of its life."""
         return (self._last_ns[fact.life] - fact.at_ns) / 1e9
+
+    def _is_forgettable(self, fact: Fact) -> bool:
+        """Tell whether a fact stands so shortly before the end of its life that it may be forgotten."""
+        forgotten = self._bounds.forgotten
+        return self._age(fact) <= (forgotten.get(fact.life, 0.0) if isinstance(forgotten, Mapping) else forgotten)
 
 
 def _named(fact: Fact) -> str:
