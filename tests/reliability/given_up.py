@@ -2,15 +2,17 @@
 
 import base64
 import json
+from collections import Counter, defaultdict
 
 from victim import TOLD, fact_of, fact_of_event, failures_file
 
 from forebay import App, Function
 from forebay.testing import check
 
-# How often an item of a handler that fails may begin, by what its key begins with. A stream's batch of ten is split four times
-# before a record is alone and has its two retries.
-ATTEMPTS = {"k": 4 + 1 + 2, "ordered": 3, "plain": 3, "told": 3, "event": 2}
+# A stream's batch of ten is split so often, at most, before a record is alone; then it may begin so often.
+SPLITS, ALONE = 4, 1 + 2
+# How often an item of a handler that fails may begin, by what its key begins with.
+ATTEMPTS = {"k": SPLITS + ALONE, "ordered": 3, "plain": 3, "told": 3, "event": 2}
 # The fewest that must have failed before that was the reason.
 EXHAUSTED = {"RetryAttemptsExhausted": 3, "RetriesExhausted": 2}
 DEAD_LETTER = "DeadLetter"
@@ -58,20 +60,45 @@ class GivenUp:
                 await queue.delete(letter)
 
 
-def too_often(facts, forgotten: float) -> list[str]:
+def counted_over_a_restart(facts, conditions: dict[tuple[str, int], str], forgotten) -> Counter[str]:
+    """Count, by what its key begins with, what was given up after failures of a life before, which it had to remember.
+
+    An engine that forgets them at a restart tries each of these too often.
+    """
+    ends, last = {fact.life: fact.at_ns for fact in facts}, {}
+    for fact in facts:
+        if fact.kind == "begun":
+            last[fact.key, fact.number] = fact.life
+    sizes = Counter(fact.note for fact in facts)
+    counted = {
+        (fact.key, fact.number)
+        for fact in facts
+        if fact.kind == "failed"
+        # Of a batch that is going to be split nobody can tell how often it may fail.
+        and (kind_of(fact.key) != "k" or sizes[fact.note] == 1)
+        and last[fact.key, fact.number] > fact.life
+        and (ends[fact.life] - fact.at_ns) / 1e9 > forgotten[fact.life]
+    }
+    return Counter(kind_of(key) for key, number in counted & conditions.keys())
+
+
+def too_often(facts, forgotten) -> list[str]:
     """Name what began more often than its handler's retries allow; what the end of a life hid does not count."""
-    violations = []
-    for most in set(ATTEMPTS.values()):
+    violations, sizes = [], Counter(fact.note for fact in facts)
+    kinds = {most: {kind for kind in ATTEMPTS if ATTEMPTS[kind] == most} for most in ATTEMPTS.values()}
+    bounds = [(most, lambda fact, these=these: kind_of(fact.key) in these) for most, these in kinds.items()]
+    bounds += [(ALONE, lambda fact: kind_of(fact.key) == "k" and sizes[fact.note] == 1)]
+    for most, is_held in bounds:
         # What callers saw tells, too, how long a life lasted.
-        these = [fact for fact in facts if fact.kind not in HANDLED or attempts_of(fact.key) == most]
+        these = [fact for fact in facts if fact.kind not in HANDLED or is_held(fact)]
         found = check(these, attempts=most, forgotten=forgotten, count_interruptions=False).violations
         violations += [violation for violation in found if violation.startswith("attempts")]
     return violations
 
 
-def attempts_of(key: str) -> int:
-    """Tell how often an item of a handler that fails may begin."""
-    return next(most for begins, most in ATTEMPTS.items() if key.startswith(begins))
+def kind_of(key: str) -> str:
+    """Tell what the key begins with, among those of `ATTEMPTS`."""
+    return next(begins for begins in ATTEMPTS if key.startswith(begins))
 
 
 def too_early(facts, conditions: dict[tuple[str, int], str]) -> list[str]:
@@ -85,3 +112,20 @@ def too_early(facts, conditions: dict[tuple[str, int], str]) -> list[str]:
         for item, condition in conditions.items()
         if failures[item] < EXHAUSTED.get(condition, 0)
     ]
+
+
+def longest_puts(facts):
+    """Give by life the seconds in which its slowest put was acknowledged; what was asked last, and was not, counts as well."""
+    ends, longest = {fact.life: fact.at_ns for fact in facts}, defaultdict(float)
+    asked, answered = {}, {}
+    for fact in facts:
+        item = (fact.key, fact.number)
+        if fact.kind == "asked":
+            asked[item] = fact
+        elif fact.kind == "acknowledged":
+            longest[fact.life] = max(longest[fact.life], (fact.at_ns - asked.pop(item).at_ns) / 1e9)
+            answered[fact.life] = fact.at_ns
+    for fact in asked.values():
+        if fact.at_ns > answered.get(fact.life, 0):
+            longest[fact.life] = max(longest[fact.life], (ends[fact.life] - fact.at_ns) / 1e9)
+    return {life: longest[life] for life in ends}

@@ -5,7 +5,7 @@ import os
 import threading
 
 import pytest
-from given_up import too_early, too_often
+from given_up import DEAD_LETTER, counted_over_a_restart, longest_puts, too_early, too_often
 from victim import halves
 
 from forebay import App, Batch
@@ -197,6 +197,24 @@ def test_what_the_handlers_that_fail_gave_up_too_early_or_tried_too_often_is_fou
     assert too_often([*failed, *again], 1.0) == []
     assert too_often([*failed, *again], 0.0) == ["attempts: event.1 1 begins for the 3. time"]
     assert too_early([], {("k0.1", 1): "RuntimeInterrupted"}) == []
+
+
+def test_what_is_split_off_alone_is_held_to_its_own_retries():
+    """With less than four splits before it a record had tries left that its handler did not allow."""
+    split = ["1 begun k0 1 2", "1 failed k0 1 2", *["1 begun k0 1", "1 failed k0 1"] * 3, *["1 other x 1"] * 100]
+    assert too_often(facts(*split), {1: 0.05}) == []
+    again = facts(*split, "2 begun k0 1", "2 failed k0 1")
+    assert too_often(again, {1: 0.05}) == ["attempts: k0 1 begins for the 4. time"]
+    assert counted_over_a_restart(again, {("k0", 1): DEAD_LETTER}, {1: 0.05, 2: 0.0}) == {"k": 1}
+    assert counted_over_a_restart(again, {("k0", 1): DEAD_LETTER}, {1: 0.2, 2: 0.0}) == {}
+    assert counted_over_a_restart(again[:4], {("k0", 1): DEAD_LETTER}, {1: 0.0}) == {}
+
+
+def test_a_slow_disk_shows_in_the_puts_of_a_life():
+    puts = facts("1 asked a 1", *["1 other x 1"] * 9, "1 acknowledged a 1", "1 asked a 2", *["1 other x 1"] * 20)
+    assert longest_puts(puts) == {1: 0.02}, "what was in a commit when its life ended counts as well"
+    refused = facts("1 asked a 1", *["1 other x 1"] * 9, "1 asked a 2", "1 acknowledged a 2", "2 asked a 3")
+    assert longest_puts(refused) == {1: 0.001, 2: 0.0}, "what was refused waited for nothing"
 
 
 def test_what_failed_is_in_flight_no_more_and_may_begin_again_in_the_same_life():

@@ -33,10 +33,13 @@ SHARDS = 2
 KEYS = 20
 CLIENT = 100  # the number of the putter that is a process of its own
 TIMEOUT_SECONDS = 3
-# Handlers that fail do so with each item whose number this divides, and now and then with any batch.
-BAD = 100
-FAILING = 0.04
+# Handlers that fail do so with each item whose number its divides, and now and then with any batch. A bad record keeps those
+# behind it waiting.
+BAD_RECORD, BAD = 500, 20
+FAILING = 0.02
 SOON = Backoff(base=0.02, cap=0.05)
+# As long as a life lasts: attempts of the same item are those of several lives.
+LATER = Backoff(base=0.3, cap=0.4)
 
 
 Work = Callable[..., Awaitable[None]]
@@ -55,15 +58,16 @@ def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     app = App("victim", store=how["store"], serve=how.get("serve", True))
     app.stream(STREAM, shards=how.get("shards", SHARDS))
     work, fails, file = worker(how, ledger), how.get("failing", False), JSONLines(failures_file(how))
+    backoff = LATER if fails else SOON
 
     @app.on_stream(
         STREAM,
-        batch_size=10,
+        batch_size=how.get("batch", 10),
         parallelization_factor=how.get("lanes", 4),
         enabled=how.get("enabled", True),
         maximum_retry_attempts=2 if fails else -1,
         bisect_batch_on_function_error=fails,
-        retry_backoff=SOON,
+        retry_backoff=backoff,
         on_failure=file if fails else None,
         include_payload=fails,
     )
@@ -71,7 +75,7 @@ def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     async def on_records(batch: Batch, context) -> None:
         await work([(record.partition_key, record.json()["number"]) for record in batch])
 
-    patience = {"maximum_retry_attempts": 1, "retry_delays": (0.05, 0.1), "on_failure": file} if fails else {}
+    patience = {"maximum_retry_attempts": 1, "retry_delays": (0.5, 0.5), "on_failure": file} if fails else {}
 
     @app.function(**patience)
     async def on_event(event, context) -> None:
@@ -92,7 +96,7 @@ def worker(how: dict, ledger: Ledger) -> Work:
             if any(list(fact) == how.get("poison") for fact in facts):
                 os.kill(os.getpid(), signal.SIGSEGV)
             await asyncio.sleep(chance.random() * how.get("takes", 0.004))
-            bad = {fact for fact in facts if fails and fact[1] % BAD == 0}
+            bad = {fact for fact in facts if fails and is_bad(*fact, how)}
             if (bad and batch is None) or (fails and chance.random() < FAILING):
                 raise Failing
             failed.update(bad)
@@ -103,9 +107,14 @@ def worker(how: dict, ledger: Ledger) -> Work:
     return work
 
 
+def is_bad(key: str, number: int, how: dict) -> bool:
+    """Tell whether a handler that fails does so with this item each time."""
+    return number % (how.get("bad_record", BAD_RECORD) if key.startswith("k") else BAD) == 0
+
+
 def make_queues(app: App, how: dict, work: Work) -> None:
     """Declare the queues and their handlers; where these fail, each with a queue for its dead letters."""
-    timeout = how.get("timeout", TIMEOUT_SECONDS)
+    timeout, backoff = how.get("timeout", TIMEOUT_SECONDS), LATER if how.get("failing") else SOON
 
     def queue(name: str) -> Queue:
         if not how.get("failing"):
@@ -115,12 +124,12 @@ def make_queues(app: App, how: dict, work: Work) -> None:
     queue(FIFO)
     queue(QUEUE)
 
-    @app.on_queue(FIFO, retry_delay=SOON)
+    @app.on_queue(FIFO, retry_delay=backoff)
     @app.function(timeout=timeout)
     async def on_ordered(batch: Batch, context) -> None:
         await work([fact_of(message.body) for message in batch])
 
-    @app.on_queue(QUEUE, retry_delay=SOON, report_batch_item_failures=True)
+    @app.on_queue(QUEUE, retry_delay=backoff, report_batch_item_failures=True)
     @app.function(timeout=timeout)
     async def on_plain(batch: Batch, context) -> None:
         await work([fact_of(message.body) for message in batch], batch)
@@ -129,7 +138,7 @@ def make_queues(app: App, how: dict, work: Work) -> None:
         policy = {"odd": ["yes"]} if is_odd else None
         app.topic(TOPIC).subscribe(queue(name), filter_policy=policy, raw_message_delivery=True)
 
-        @app.on_queue(name, retry_delay=SOON)
+        @app.on_queue(name, retry_delay=backoff)
         @app.function(name=name, timeout=timeout)
         async def on_told(batch: Batch, context) -> None:
             await work([(f"{context.function_name}.{message.body}", int(message.body)) for message in batch])
