@@ -57,6 +57,36 @@ fn a_level_that_was_shown_when_a_second_began_is_told_in_it() {
     });
 }
 
+/// The level stands below the second's peak when it is raised, and the peak is taken meanwhile. A second told of 5 although 8 stood when it
+/// began: whoever raised the level had seen the old peak, and wrote none that the one who took it could have come after.
+#[test]
+fn a_level_below_the_peak_that_was_shown_when_a_second_began_is_told_in_it() {
+    let changes: [[fn(&Gauge); 2]; 2] =
+        [[|gauge| gauge.set(8.0), |gauge| gauge.set(3.0)], [|gauge| gauge.add(3.0), |gauge| gauge.add(-5.0)]];
+    for [rise, fall] in changes {
+        play(move || {
+            let gauge = Gauge::default();
+            gauge.set(10.0);
+            gauge.add(-5.0);
+            let begun = Arc::new(AtomicBool::new(false));
+            let (theirs, has_begun) = (gauge.clone(), begun.clone());
+            let other = thread::spawn(move || {
+                rise(&theirs);
+                let was_shown_in_the_second = has_begun.load(Acquire);
+                fall(&theirs);
+                was_shown_in_the_second
+            });
+            let first = gauge.take_peak();
+            begun.store(true, Release);
+            let was_shown_in_the_second = other.join().unwrap();
+            let second = gauge.take_peak();
+            assert!(first >= 10.0 && second >= 3.0, "{first} {second}");
+            assert!(!was_shown_in_the_second || second >= 8.0, "{first} {second}");
+            assert_eq!([gauge.take_peak(), gauge.get()], [3.0, 3.0]);
+        });
+    }
+}
+
 #[test]
 fn no_change_of_a_level_is_lost_and_no_peak_of_it_untold() {
     play(|| {

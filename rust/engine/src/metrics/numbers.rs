@@ -83,12 +83,11 @@ impl Gauge {
         }
     }
 
-    /// Most changes stay below the peak: a look is cheaper than a write that changes nothing.
+    /// Write even what changes nothing: a peak that was only seen to be high enough may just have been taken by one who cannot see the
+    /// new level yet.
     #[inline]
     fn raise_peak(&self, bits: u64) {
-        if self.0.peak.load(Relaxed) < bits {
-            self.0.peak.fetch_max(bits, Release);
-        }
+        self.0.peak.fetch_max(bits, Release);
     }
 
     /// The number shown.
@@ -98,8 +97,8 @@ impl Gauge {
 
     /// The greatest number shown since the last call, which began with the one shown then. One reader only.
     ///
-    /// The number is read once the peak is taken, never before: whoever raises a peak has shown the number first, so one whose peak
-    /// went with the call is seen to stand now, and the next peak begins with it.
+    /// The number is read once the peak is taken, never before: every change shows the number first and then writes the peak, so one
+    /// that wrote it before the call is seen to stand now, and the next peak begins with it; any other is in the next peak.
     pub(super) fn take_peak(&self) -> f64 {
         let peak = self.0.peak.swap(0, Acquire);
         let now = self.0.now.load(Relaxed);
