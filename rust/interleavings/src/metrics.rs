@@ -14,7 +14,7 @@ use loom::sync::atomic::{
 use loom::thread;
 
 use self::numbers::{Counter, Gauge};
-use crate::play;
+use crate::{play, play_bounded};
 
 /// A second told of 5 while the level was 10 from its beginning to its end: the level had been read before the peak was taken, and
 /// what had been added between was thrown away with it.
@@ -89,7 +89,7 @@ fn a_level_below_the_peak_that_was_shown_when_a_second_began_is_told_in_it() {
 
 #[test]
 fn no_change_of_a_level_is_lost_and_no_peak_of_it_untold() {
-    play(|| {
+    play_bounded(|| {
         let gauge = Gauge::default();
         let others = [2.0, 4.0].map(|change| {
             let theirs = gauge.clone();
@@ -105,7 +105,7 @@ fn no_change_of_a_level_is_lost_and_no_peak_of_it_untold() {
 
 #[test]
 fn what_a_counter_grew_by_is_told_once() {
-    play(|| {
+    play_bounded(|| {
         let counter = Counter::new();
         let others = [1, 2].map(|n| {
             let theirs = counter.clone();

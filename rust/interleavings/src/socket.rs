@@ -18,7 +18,7 @@ use self::connections::Connections;
 use self::credit::Credit;
 use self::outgoing::Outgoing;
 use self::pipe::Pipe;
-use crate::play;
+use crate::{play, play_bounded};
 
 /// What the engine's `client` gives.
 mod client {
@@ -82,7 +82,7 @@ fn frame(id: u64) -> Vec<u8> {
 /// A frame that does not fit is written on by the thread; the next one must not be written at once into its middle.
 #[test]
 fn no_frame_overtakes_one_that_is_being_written() {
-    play(|| {
+    play_bounded(|| {
         let pipe = Pipe::of(2);
         let outgoing = Arc::new(Outgoing::new(pipe.clone()));
         let theirs = outgoing.clone();
@@ -101,7 +101,7 @@ fn no_frame_overtakes_one_that_is_being_written() {
 /// Whoever asks gets to know of each frame that was not written whole: it is refused, or among what is left; and only of those.
 #[test]
 fn what_was_not_written_when_the_client_hangs_up_is_known() {
-    play(|| {
+    play_bounded(|| {
         let pipe = Pipe::of(2);
         let outgoing = Arc::new(Outgoing::new(pipe.clone()));
         let (theirs, closing) = (outgoing.clone(), outgoing.clone());
@@ -115,7 +115,7 @@ fn what_was_not_written_when_the_client_hangs_up_is_known() {
 
 #[test]
 fn what_was_not_written_when_the_owner_hangs_up_is_known() {
-    play(|| {
+    play_bounded(|| {
         let pipe = Pipe::of(2);
         let outgoing = Arc::new(Outgoing::new(pipe.clone()));
         let theirs = outgoing.clone();
@@ -143,7 +143,7 @@ fn known(refused_and_left: &[Vec<u64>; 2], pipe: &Pipe) {
 
 #[test]
 fn there_are_never_more_connections_than_may_be_and_each_gives_its_place_back() {
-    play(|| {
+    play_bounded(|| {
         let (connections, open) = (Arc::new(Connections::at_most(2)), Arc::new(AtomicUsize::new(0)));
         let come_and_go = |connections: &Connections, open: &AtomicUsize| {
             let admitted = connections.admit();

@@ -10,7 +10,7 @@ use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread;
 
 use self::engine_wakes::{Wakes, Wanted};
-use crate::play;
+use crate::{play, play_bounded};
 
 /// What is left of the engine: numbers of things to be done. Its clock stands.
 #[derive(Default)]
@@ -141,7 +141,7 @@ impl Engine {
 
 /// Run an engine with these threads while `act` does something.
 fn run(threads: &'static [fn(&Engine)], act: fn(&Engine)) {
-    play(move || {
+    let model = move || {
         let engine = Arc::new(Engine::default());
         engine.lock().driver_wakes = u64::MAX;
         let threads = threads.iter().map(|&thread| {
@@ -153,7 +153,11 @@ fn run(threads: &'static [fn(&Engine)], act: fn(&Engine)) {
         for thread in threads {
             thread.join().unwrap();
         }
-    });
+    };
+    match threads.len() {
+        1 => play(model),
+        _ => play_bounded(model),
+    }
 }
 
 #[test]
