@@ -92,6 +92,20 @@ pub const FAULTS: [Fault; 26] = [
     Fault::Brim,
 ];
 
+/// What is picked when an operator or fate does something next: all but [`Fault::Brim`], which comes with a full disk.
+pub const PICKED: [Fault; FAULTS.len() - 1] = {
+    let mut picked = [Fault::Kill; FAULTS.len() - 1];
+    let (mut at, mut many) = (0, 0);
+    while at < FAULTS.len() {
+        if !matches!(FAULTS[at], Fault::Brim) {
+            picked[many] = FAULTS[at];
+            many += 1;
+        }
+        at += 1;
+    }
+    picked
+};
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&format!("{self:?}").to_lowercase())

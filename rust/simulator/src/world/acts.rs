@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Event, World, NS_PER_MS};
 use crate::ledger::{Ending, SLOWEST_COMMIT_NS};
-use crate::plan::{Fault, FAULTS};
+use crate::plan::{Fault, PICKED};
 use crate::watched::open;
 
 /// What an engine that catches up with a full disk writes between two changes: mostly one commit.
@@ -16,7 +16,7 @@ impl World {
     pub(super) fn act(&mut self) {
         let pause_ns = self.chance.acts.below(2 * self.shape.act_ms + 1) * NS_PER_MS;
         self.after(pause_ns, Event::Act);
-        let fault = *self.chance.acts.pick(&FAULTS[..FAULTS.len() - 1]); // the last comes with a full disk
+        let fault = *self.chance.acts.pick(&PICKED);
         if !self.may(fault) || self.engine.is_none() {
             return;
         }
