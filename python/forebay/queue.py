@@ -302,7 +302,7 @@ class Queue(Declared[QueueSettings]):
         receipt = message.receipt_handle if isinstance(message, Message) else message
         if not isinstance(receipt, str):
             checks.refuse_content("message", message, "a message as receive gave it, or its receipt handle")
-        return {"name": self.name, "receipt_handle": receipt}
+        return {"name": self.name, "receipt_handle": parts.text("message", receipt)}
 
     def _redrive(self, to: Queue | str | None, rate: float | None) -> dict[str, Any]:
         checks.redrive_rate("rate", rate)

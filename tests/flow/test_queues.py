@@ -382,6 +382,10 @@ async def test_receives_out_of_range_are_refused(app):
             await queue.delete("AQEB")
         with pytest.raises(InvalidParameterValue, match="a message as receive gave it"):
             await queue.delete(7)
+        # Half a surrogate pair is no JSON, and was told as a UnicodeEncodeError.
+        for refused in (queue.receive(attempt_id="\ud800"), queue.delete("\ud800")):
+            with pytest.raises(InvalidParameterValue, match=r"of type str: allowed is text without lone surrogates$"):
+                await refused
 
 
 async def test_a_receipt_of_another_queue_is_refused(app):

@@ -389,6 +389,11 @@ def test_who_cannot_be_subscribed(app, topic, queue):
         ("m", {"attributes": {"a": ""}}, "must contain a non-empty message attribute value"),
         ("m", {"attributes": {7: "x"}}, "^attribute name of type int: allowed is text$"),
         ("m", {"attributes": {7: ["x"]}}, "^attribute name of type int: allowed is text$"),
+        # Half a surrogate pair is no JSON, and was told as a UnicodeEncodeError.
+        ("\ud800", {}, "^message of type str: allowed is text without lone surrogates$"),
+        ("m", {"subject": "\ud800"}, "^subject of type str: allowed is text without lone surrogates$"),
+        ("m", {"attributes": {"a": "\ud800"}}, r"^attributes\['a'\] of type str: .* without lone surrogates$"),
+        ("m", {"attributes": {"\ud800": ["a"]}}, "^attribute name of type str: .* without lone surrogates$"),
         ("m", {"attributes": {"a": ["\ud800"]}}, r"^attributes\['a'\] of type list: .*surrogates not allowed$"),
         ("m", {"attributes": {"a": [b"x"]}}, "a list has texts, numbers, booleans and None"),
         ("m", {"attributes": dict.fromkeys("abcdefghijk", 1)}, r"\[11\] exceeds the allowed maximum \[10\]"),
