@@ -150,6 +150,7 @@ impl ShardMachine {
                     return false;
                 }
                 let len = lane.slots.iter().take_while(|slot| slot.position <= last).count();
+                // Only a split leaves what was not tried among what was.
                 Batch { len, runs, failures, half: failures == 0, ..Batch::default() }
             }
             _ => {
@@ -262,7 +263,8 @@ impl ShardMachine {
             Verdict::Partly { done } => {
                 self.done(index, done, outcome);
                 // The checkpoint has moved: the rest is a new batch with all its retries.
-                let rest = Batch { len: batch.len - done, by_report: true, skipped: batch.skipped, ..Batch::default() };
+                let Batch { half, skipped, .. } = batch;
+                let rest = Batch { len: batch.len - done, by_report: true, half, skipped, ..Batch::default() };
                 self.lanes[index].batches.push_front(rest);
                 if batch.skipped {
                     return self.give_up(index, Condition::Skipped);

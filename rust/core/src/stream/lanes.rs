@@ -150,7 +150,7 @@ impl Lane {
 
     /// What a restart must know of the tries of batches that are not done.
     pub(super) fn tries(&self, lane: u8) -> impl Iterator<Item = Tried> + '_ {
-        let is_told = self.batches.front().is_some_and(|batch| batch.half || batch.failures > 0);
+        let is_told = self.batches.iter().any(|batch| batch.half || batch.failures > 0);
         let mut end = 0;
         // Of what is in flight it is not known yet whether it will have been a try.
         let mut in_flight = u32::from(self.is_in_flight());

@@ -144,6 +144,21 @@ fn the_last_half_of_a_split_is_cut_again_as_it_was_after_each_of_two_restarts() 
     }
 }
 
+/// What was left of the first half was taken for a new batch, and the second one behind it was told no more either.
+#[test]
+fn the_halves_of_a_split_are_cut_again_as_they_were_when_the_first_has_succeeded_in_part() {
+    let settings = Settings { bisect: true, report_item_failures: true, ..settings(4, 1) };
+    let mut machine = begun(&settings, &Checkpoint::starting_at(0, 1), 4, Vec::new());
+    for outcome in [Outcome::Error, Outcome::Success { report: Report::Failed(vec![1]), state: None }] {
+        let (runs, _, _) = told(&mut machine);
+        machine.completed(runs[0].0, &outcome, &NOW);
+    }
+    let tried = |last| Tried { lane: 0, last: Some(last), runs: 0, failures: 0 };
+    assert_eq!(machine.checkpoint().tried, [tried(1), tried(3)]);
+    let mut machine = begun(&settings, &machine.checkpoint(), 8, Vec::new());
+    assert_eq!(told(&mut machine).0[0].1, [1]);
+}
+
 #[test]
 fn a_suspect_keeps_its_tries_when_it_is_the_batch_that_was_tried() {
     let settings = settings(1, 1);
