@@ -12,7 +12,7 @@ use rusqlite::Row;
 
 use crate::chunk::Chunk;
 use crate::port::{ShardId, StoreError};
-use crate::store::{Span, POSITION_LIMIT, SHARD_LIMIT};
+use crate::store::{Span, CHUNK_BYTES_MAX, POSITION_LIMIT, SHARD_LIMIT};
 
 /// `application_id` of our files: "fbay".
 pub(crate) const APPLICATION_ID: u32 = 0x6662_6179;
@@ -68,7 +68,10 @@ impl Head {
             Ok((Self { id, count: row.get(1)?, bytes, last_arrival_ms, body_crc: row.get(4)? }, row.get(5)?))
         };
         match read() {
-            Ok((head, crc)) if head.crc() == crc => Ok(head),
+            Ok((head, crc)) if head.crc() == crc && head.is_in_format() => Ok(head),
+            Ok((head, crc)) if head.crc() == crc => {
+                Err(StoreError::Corrupt(format!("{} lies outside the format", head.name())))
+            }
             Ok(_) => Err(StoreError::Corrupt(format!("{} fails its checksum", chunk_name(id)))),
             Err(error) => Err(StoreError::Corrupt(format!("{}: {error}", chunk_name(id)))),
         }
@@ -106,8 +109,9 @@ impl Head {
     }
 
     /// Whether a store takes such a chunk.
-    pub(crate) fn is_in_format(&self) -> bool {
-        self.count > 0 && self.shard() < SHARD_LIMIT && self.end() <= POSITION_LIMIT
+    fn is_in_format(&self) -> bool {
+        let fits = self.shard() < SHARD_LIMIT && self.end() <= POSITION_LIMIT && self.bytes <= CHUNK_BYTES_MAX as u64;
+        self.count > 0 && fits
     }
 
     pub(crate) fn name(&self) -> String {

@@ -126,8 +126,7 @@ impl Survey {
             });
         for id in ids {
             match chunk(connection, id) {
-                Ok((head, _)) if head.is_in_format() => self.heads.push(head),
-                Ok((head, _)) => self.damage.tell(&format!("{} lies outside the format", head.name())),
+                Ok((head, _)) => self.heads.push(head),
                 Err(error) => self.damage.tell(&error),
             }
         }
