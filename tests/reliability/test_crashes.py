@@ -161,6 +161,10 @@ LOADS = {
 }
 
 
+def told_a_function(facts):
+    return any(fact.kind == "begun" and fact.key.startswith("event-told") for fact in facts)
+
+
 @pytest.mark.timeout(60 + KILLS)
 @pytest.mark.parametrize("load", LOADS)
 def test_kills_lose_nothing_acknowledged(nursery, load):
@@ -173,6 +177,9 @@ def test_kills_lose_nothing_acknowledged(nursery, load):
         nursery.until(lambda life=life: nursery.count("started", life), "a start")
         slowest = max(slowest, time.monotonic() - since)
         if failing and nth == 0:
+            # Killed before, it left a store to which no function was subscribed. The next life began as the other process's client,
+            # which subscribes queues only, and what it published then was found to be half there.
+            nursery.until(lambda: told_a_function(nursery.facts()), "a copy of a publication at a function")
             client = nursery.start(client=True, pause=0.03)
         time.sleep(lasting(chance, kills - 1 - nth))
         nursery.kill(child)
