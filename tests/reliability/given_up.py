@@ -115,7 +115,7 @@ def too_early(facts, conditions: dict[tuple[str, int], str]) -> list[str]:
 
 
 def longest_puts(facts):
-    """Give by life the seconds in which its slowest put was acknowledged; what was asked last, and was not, counts as well."""
+    """Give by life the seconds in which its slowest put was acknowledged; what waited when its life ended counts as well."""
     ends, longest = {fact.life: fact.at_ns for fact in facts}, defaultdict(float)
     asked, answered = {}, {}
     for fact in facts:
@@ -125,6 +125,9 @@ def longest_puts(facts):
         elif fact.kind == "acknowledged":
             longest[fact.life] = max(longest[fact.life], (fact.at_ns - asked.pop(item).at_ns) / 1e9)
             answered[fact.life] = fact.at_ns
+        elif fact.kind == "refused":
+            asked.pop(item)
+    # Whose putter died of something else waits no more, either, where others were answered since.
     for fact in asked.values():
         if fact.at_ns > answered.get(fact.life, 0):
             longest[fact.life] = max(longest[fact.life], (ends[fact.life] - fact.at_ns) / 1e9)

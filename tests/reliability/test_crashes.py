@@ -32,6 +32,10 @@ SEED = int(os.environ.get("FOREBAY_SEED", "20260824"))
 # slow that a put, which waits for a commit as well, took half of that: for the commit that was under way, and for the next.
 CHECKPOINTED_WITHIN = 0.25
 PUTS_UNTIL_CHECKPOINTED = 2
+# However slow its puts were: an engine that comes to a standstill is not excused for what it forgets.
+FORGOTTEN_MOST = 1.0
+# A life whose puts were slower may forget nearly all that the longest lives do: it proves nothing.
+QUICK_PUT = 0.4
 # A process without memory dies slowly: what it did while it died was in no commit.
 CHECKPOINTED_WITHIN_STARVED = 0.75
 # A handler's end is told with the next turn of its event loop.
@@ -119,13 +123,16 @@ def judge(
         given_up: what was given up, and why.
         failing: whether handlers failed.
         timeout: as for `check`.
-        forgotten: seconds before its end within which a life may forget what it did, at least.
+        forgotten: seconds before its end within which a life may forget what it did; more where its puts were slow.
         freezes: a life, and from when until when it was frozen.
 
     """
     given_up, facts = given_up or {}, as_told(nursery.facts(), freezes)
     puts, lives = longest_puts(facts), list(lives_that_end_early)
-    forgotten = {life: max(forgotten, PUTS_UNTIL_CHECKPOINTED * longest) for life, longest in puts.items()}
+    forgotten = {
+        life: min(FORGOTTEN_MOST, max(forgotten, PUTS_UNTIL_CHECKPOINTED * longest)) for life, longest in puts.items()
+    }
+    slow = sum(puts.get(life, 0) > QUICK_PUT for life in lives)
     verdict = check(facts, given_up=given_up, timeout=timeout, forgotten=forgotten)
     figures = cycles | {
         "acknowledged": verdict.acknowledged,
@@ -137,6 +144,7 @@ def judge(
         "given_up": len(given_up),
     }
     counted = counted_over_a_restart(facts, given_up, forgotten) if failing else {}
+    figures |= {"lives_whose_puts_were_slow": slow} if slow else {}
     figures |= {f"{kind}_counted_over_a_restart": count for kind, count in sorted(counted.items())}
     print(f"figures {json.dumps(figures)}")
     verdict.violations.extend(halves(facts, given_up=given_up))
@@ -148,8 +156,9 @@ def judge(
     assert set(given_up.values()) <= expected, "what does not fail is not given up"
     assert verdict.acknowledged > 0 and verdict.done + len(given_up) >= verdict.acknowledged
     assert set(verdict.duplicates) <= set(lives), "a life that ended in order forgot what it did"
-    assert figures["had_to_be_remembered"] or not lives, "no life lasted long enough to forget too much"
-    assert counted or not failing, "no life lasted long enough to forget how often it had tried"
+    # On a disk that stood still it may be that no life proves anything, which the figures tell.
+    assert figures["had_to_be_remembered"] or slow or not lives, "no life lasted long enough to forget too much"
+    assert counted or slow or not failing, "no life lasted long enough to forget how often it had tried"
     return verdict
 
 
@@ -177,8 +186,8 @@ def test_kills_lose_nothing_acknowledged(nursery, load):
         nursery.until(lambda life=life: nursery.count("started", life), "a start")
         slowest = max(slowest, time.monotonic() - since)
         if failing and nth == 0:
-            # Killed before, it left a store to which no function was subscribed. The next life began as the other process's client,
-            # which subscribes queues only, and what it published then was found to be half there.
+            # Killed before, it left a store in which no function was subscribed. The next life began as the other process's
+            # client, which subscribes queues only, and what it published then was found to be half there.
             nursery.until(lambda: told_a_function(nursery.facts()), "a copy of a publication at a function")
             client = nursery.start(client=True, pause=0.03)
         time.sleep(lasting(chance, kills - 1 - nth))

@@ -214,7 +214,9 @@ def test_a_slow_disk_shows_in_the_puts_of_a_life():
     puts = facts("1 asked a 1", *["1 other x 1"] * 9, "1 acknowledged a 1", "1 asked a 2", *["1 other x 1"] * 20)
     assert longest_puts(puts) == {1: 0.02}, "what was in a commit when its life ended counts as well"
     refused = facts("1 asked a 1", *["1 other x 1"] * 9, "1 asked a 2", "1 acknowledged a 2", "2 asked a 3")
-    assert longest_puts(refused) == {1: 0.001, 2: 0.0}, "what was refused waited for nothing"
+    assert longest_puts(refused) == {1: 0.001, 2: 0.0}, "what others were answered after waited for nothing"
+    refused = facts("1 asked a 1", "1 refused a 1", *["1 other x 1"] * 20)
+    assert longest_puts(refused) == {1: 0.0}, "what was refused was waiting until its life ended"
 
 
 def test_what_failed_is_in_flight_no_more_and_may_begin_again_in_the_same_life():

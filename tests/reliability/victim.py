@@ -33,6 +33,8 @@ SHARDS = 2
 KEYS = 20
 CLIENT = 100  # the number of the putter that is a process of its own
 TIMEOUT_SECONDS = 3
+# What a life notes besides what every ledger knows.
+NOTED = ("started", "stopped", "refused")
 # Handlers that fail do so with each item whose number its divides, and now and then with any batch. A bad record keeps those
 # behind it waiting.
 BAD_RECORD, BAD = 500, 20
@@ -198,6 +200,7 @@ async def put(app: App, how: dict, ledger: Ledger, putter: int) -> None:
         try:
             await stream.put_many(data)
         except ForebayError:
+            ledger.note("refused", records)
             if not app_runs(app):
                 return
             await asyncio.sleep(0.01)
@@ -233,6 +236,7 @@ async def send(app: App, how: dict, ledger: Ledger, on_event: Function) -> None:
                 messages = [{"body": body} | of_group for body, of_group in zip(bodies, ids, strict=True)]
                 await app.queue(FIFO).send_many(messages)
         except ForebayError:
+            ledger.note("refused", facts)
             if not app_runs(app):
                 return
             await asyncio.sleep(0.01)
@@ -247,7 +251,7 @@ def app_runs(app: App) -> bool:
 
 async def live_as_client(how: dict) -> int:
     """Put through the socket of whoever owns the store, until killed."""
-    ledger = Ledger(how["ledger"], life=how["life"])
+    ledger = Ledger(how["ledger"], life=how["life"], own=NOTED)
     app = App("victim", store=how["store"], serve=False)
     app.stream(STREAM, shards=SHARDS)
     async with app:
@@ -257,7 +261,7 @@ async def live_as_client(how: dict) -> int:
 
 async def live(how: dict) -> int:
     """Run the app under load until a signal; the exit status is that of `forebay run`."""
-    ledger = Ledger(how["ledger"], life=how["life"], own=("started", "stopped"))
+    ledger = Ledger(how["ledger"], life=how["life"], own=NOTED)
     app, on_event = make(how, ledger)
     serving = asyncio.create_task(serve(app, MetricsAddress(), how.get("grace", 10)))
     while not app_runs(app) and not serving.done():
