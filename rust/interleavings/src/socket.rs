@@ -99,36 +99,30 @@ fn no_frame_overtakes_one_that_is_being_written() {
 }
 
 /// Whoever asks gets to know of each frame that was not written whole: it is refused, or among what is left; and only of those.
-#[test]
-fn what_was_not_written_when_the_client_hangs_up_is_known() {
-    play_bounded(|| {
+fn what_was_not_written_is_known_when(somebody_hangs_up: fn(&Outgoing, &Pipe)) {
+    play_bounded(move || {
         let pipe = Pipe::of(2);
         let outgoing = Arc::new(Outgoing::new(pipe.clone()));
-        let (theirs, closing) = (outgoing.clone(), outgoing.clone());
+        let (theirs, ended, owners) = (outgoing.clone(), outgoing.clone(), pipe.clone());
         let writer = thread::spawn(move || theirs.write());
-        let closer = thread::spawn(move || closing.close());
+        let other = thread::spawn(move || somebody_hangs_up(&ended, &owners));
         let refused = [3, 1].into_iter().filter(|&id| outgoing.send(id, frame(id)).is_err()).collect();
-        closer.join().unwrap();
+        other.join().unwrap();
+        outgoing.close();
         known(&[refused, writer.join().unwrap()], &pipe);
     });
 }
 
 #[test]
+fn what_was_not_written_when_the_client_hangs_up_is_known() {
+    what_was_not_written_is_known_when(|outgoing, _| outgoing.close());
+}
+
+#[test]
 fn what_was_not_written_when_the_owner_hangs_up_is_known() {
-    play_bounded(|| {
-        let pipe = Pipe::of(2);
-        let outgoing = Arc::new(Outgoing::new(pipe.clone()));
-        let theirs = outgoing.clone();
-        let writer = thread::spawn(move || theirs.write());
-        let owners = pipe.clone();
-        let owner = thread::spawn(move || {
-            owners.read(1);
-            owners.hang_up();
-        });
-        let refused = [3, 1].into_iter().filter(|&id| outgoing.send(id, frame(id)).is_err()).collect();
-        owner.join().unwrap();
-        outgoing.close();
-        known(&[refused, writer.join().unwrap()], &pipe);
+    what_was_not_written_is_known_when(|_, pipe| {
+        pipe.read(1);
+        pipe.hang_up();
     });
 }
 
