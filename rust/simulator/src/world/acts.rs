@@ -112,9 +112,6 @@ impl World {
 
     /// While the engine catches up, shards and a function are new, and what is put there waits with them; then it is killed.
     pub(super) fn change_on_the_brim(&mut self, changes: u64) {
-        if !self.may(Fault::Brim) || self.engine.is_none() {
-            return;
-        }
         if self.may(Fault::Reshard) && !self.shape.streams.is_empty() {
             self.reshard();
         }
@@ -128,9 +125,6 @@ impl World {
     }
 
     pub(super) fn fall(&mut self) {
-        if !self.may(Fault::Brim) || self.engine.is_none() {
-            return;
-        }
         self.strikes(Fault::Brim);
         self.crash(Ending::Kill);
         self.restart_later();

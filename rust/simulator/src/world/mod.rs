@@ -359,6 +359,7 @@ impl World {
             Event::ResumeWorker { queue } => self.resume_worker(queue),
             Event::Invoke { callee } => self.invoke(callee),
             Event::Publish { topic } => self.publish(topic),
+            Event::Brim { .. } | Event::Fall if !self.may(Fault::Brim) => {}
             Event::Brim { changes } => self.change_on_the_brim(changes),
             Event::Fall => self.fall(),
         }
