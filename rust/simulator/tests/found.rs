@@ -3,10 +3,14 @@
 use forebay_simulator::plan::{Fault, Plan};
 use forebay_simulator::shrink;
 
+/// It was found before there was a fault `Brim`.
 fn lives(seed: u64, steps: u64, without: &str) {
+    lives_with_all(seed, steps, &format!("{without} brim"));
+}
+
+fn lives_with_all(seed: u64, steps: u64, without: &str) {
     let named = |name| Fault::named(name).unwrap_or_else(|| panic!("there is no fault {name:?}"));
-    // It was thought of after these.
-    let without = without.split_whitespace().chain(["brim"]).map(named).collect();
+    let without = without.split_whitespace().map(named).collect();
     let plan = Plan { steps, without, ..Plan::of(seed) };
     assert_eq!(shrink::run(&plan).err(), None, "{plan}");
 }
@@ -158,4 +162,10 @@ fn records_that_are_given_up_twice_in_a_millisecond_fail_twice() {
         2_625,
         "kill stop full broken clock reshard pause skip redrive error timeout noattempt poison killer",
     );
+}
+
+/// The ledger: the last invoke of a window did not reach its function, and its shard's records were late while it waited to be tried again.
+#[test]
+fn a_shard_waits_with_its_window_to_be_tried_again() {
+    lives_with_all(5_007_281, 2_250, "reshard redrive destination purge");
 }

@@ -195,12 +195,12 @@ impl Progress {
         Some((self.low, *self.states.get(self.low)?))
     }
 
-    /// The first record that is not over, if it was never tried, and its key is free.
+    /// The first record that is not over, if it was never tried, its key is free, and no window waits to be tried again at its end.
     pub(super) fn waits_for_turn(&mut self, shard: &Shard) -> Option<u64> {
         let (place, _) = self.first_left().filter(|(_, state)| *state == State::Waiting)?;
         let entry = shard.records[place];
         let key = self.keys[usize::from(entry.key)];
-        let is_next = key.next == entry.nth && key.batch == 0 && place >= self.tried_to;
+        let is_next = key.next == entry.nth && key.batch == 0 && place >= self.tried_to && !self.final_failed;
         (is_next && self.failed.is_empty() && self.alone.is_empty()).then_some(shard.start + place as u64)
     }
 
