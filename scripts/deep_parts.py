@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-SIMULATOR = ["cargo", "run", "--locked", "--release", "-p", "forebay-simulator", "--features", "failpoints", "--"]
+SIMULATOR = ["cargo", "run", "--locked", "--release", "-p", "forebay-simulator", "--"]
 CARGO = ["cargo", "test", "--locked", "--profile", "ci"]
 
 
@@ -75,7 +75,7 @@ PARTS = [
     Part("term", "SIGTERM under load", "stops", 200, 20, crashes("told_to_stop")),
     Part("freeze", "SIGSTOP past every deadline under load, then SIGCONT", "freezes", 20, 5, crashes("frozen_owner")),
     Part("starve", "out of memory under load, then a restart", "deaths", 60, 3, crashes("lack_of_memory")),
-    Part("powercut", "power-cut images of the real store", "images", 20_000, 1_000, cargo("powercut", "images")),
+    Part("powercut", "power-cut images of the real store, with syncs and without", "images of each", 20_000, 1_000, cargo("powercut", "images")),
     Part("bits", "flipped bits", "flips", 2_000, 200, cargo("engine", "store_sqlite", "no_flipped_bit")),
     Part("doctor", "flipped bits, and the doctor", "flips", 600, 60, cargo("engine", "store_doctor", "whatever_bit")),
     Part(
@@ -89,12 +89,21 @@ PARTS = [
     ),
     Part(
         "io",
-        "every write, sync and read fails in turn, once and for ever",
+        "every write, sync and read of 12 operations of the store fails in turn, once and for ever",
         "rounds",
         1,
         1,
         cargo("powercut", "errors"),
         {"FOREBAY_IO_ERRORS": "all"},
+    ),
+    Part(
+        "full",
+        "a file system that is full: filled, drained, and filled again, over restarts",
+        "runs",
+        1,
+        1,
+        cargo("engine", "store_sqlite", "a_full_disk_refuses_puts"),
+        {},
     ),
     Part(
         "poison",

@@ -1,4 +1,5 @@
-//! Failpoints: named places, one at every durable step, where a test makes this process fail or die.
+//! Failpoints: named places around the durable steps of the store, its reserve, the attempts file and the directory, where a test makes
+//! this process fail or die.
 //!
 //! `fp!("store.commit.begin")?` costs nothing unless the feature `failpoints` is on. The names are listed in [`POINTS`], so
 //! that a test can visit each of them; a name that is not listed does not compile. Never built into a release.

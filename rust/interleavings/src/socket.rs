@@ -108,7 +108,6 @@ fn what_was_not_written_is_known_when(somebody_hangs_up: fn(&Outgoing, &Pipe)) {
         let other = thread::spawn(move || somebody_hangs_up(&ended, &owners));
         let refused = [3, 1].into_iter().filter(|&id| outgoing.send(id, frame(id)).is_err()).collect();
         other.join().unwrap();
-        outgoing.close();
         known(&[refused, writer.join().unwrap()], &pipe);
     });
 }
@@ -120,9 +119,10 @@ fn what_was_not_written_when_the_client_hangs_up_is_known() {
 
 #[test]
 fn what_was_not_written_when_the_owner_hangs_up_is_known() {
-    what_was_not_written_is_known_when(|_, pipe| {
+    what_was_not_written_is_known_when(|outgoing, pipe| {
         pipe.read(1);
         pipe.hang_up();
+        outgoing.close();
     });
 }
 

@@ -101,7 +101,7 @@ fn found(dir: &Path, life: &Life, durability: Durability, what: &str) -> u64 {
 
 /// Cut the power at many moments; gives how often the commit under way was there, how often not, and what was lost at most.
 fn survives(durability: Durability) {
-    let (images, first) = (count(IMAGES) / 2, seed(0));
+    let (images, first) = (count(IMAGES), seed(0));
     let (mut under_way_kept, mut lost_most, mut built) = (0, 0, 0);
     for seed in first..first + images.div_ceil(IMAGES_OF_A_LIFE) {
         let life = live(seed, durability);

@@ -142,18 +142,6 @@ fn summary(arguments: &Arguments, total: &Counts, seconds: f64, broken: Option<&
     let counts: Map<String, Value> = total.named().map(|(name, count)| (name.to_owned(), count.into())).collect();
     let faults: Map<String, Value> = total.faults().map(|(fault, count)| (fault.to_string(), count.into())).collect();
     json!({
-        "seeds": [start, end], "seconds": seconds, "counts": counts, "faults": faults, "failpoints": failpoints(),
-        "broken": broken,
+        "seeds": [start, end], "seconds": seconds, "counts": counts, "faults": faults, "broken": broken,
     })
-}
-
-/// How often each failpoint was reached; a build without them knows of none.
-fn failpoints() -> Map<String, Value> {
-    #[cfg(feature = "failpoints")]
-    {
-        use forebay_engine::failpoint::{hits, POINTS};
-        POINTS.iter().map(|&name| (name.to_owned(), hits(name).into())).collect()
-    }
-    #[cfg(not(feature = "failpoints"))]
-    Map::new()
 }

@@ -3,12 +3,12 @@
 use forebay_simulator::plan::{Fault, Plan};
 use forebay_simulator::shrink;
 
-/// It was found before there was a fault `Brim`.
+/// A life that was found before there was a fault `Brim`.
 fn lives(seed: u64, steps: u64, without: &str) {
-    lives_with_all(seed, steps, &format!("{without} brim"));
+    lives_without(seed, steps, &format!("{without} brim"));
 }
 
-fn lives_with_all(seed: u64, steps: u64, without: &str) {
+fn lives_without(seed: u64, steps: u64, without: &str) {
     let named = |name| Fault::named(name).unwrap_or_else(|| panic!("there is no fault {name:?}"));
     let without = without.split_whitespace().map(named).collect();
     let plan = Plan { steps, without, ..Plan::of(seed) };
@@ -167,5 +167,5 @@ fn records_that_are_given_up_twice_in_a_millisecond_fail_twice() {
 /// The ledger: the last invoke of a window did not reach its function, and its shard's records were late while it waited to be tried again.
 #[test]
 fn a_shard_waits_with_its_window_to_be_tried_again() {
-    lives_with_all(5_007_281, 2_250, "reshard redrive destination purge");
+    lives_without(5_007_281, 2_250, "reshard redrive destination purge");
 }

@@ -84,12 +84,13 @@ impl Progress {
 
     /// The state handed over must be the one that the last attempt gave.
     pub(super) fn check_window(&mut self, window: Option<&Window>, is_final: bool) -> Result<(), (Promise, String)> {
+        // It was tried again, or given up: whatever begins now is past it, also where there are no windows any more.
+        let final_failed = std::mem::take(&mut self.final_failed);
         let Some(window) = window else { return Ok(()) };
         let handed = window_count(&window.state);
-        if handed == Some(0) && self.final_failed {
+        if handed == Some(0) && final_failed {
             self.window_count = 0;
         }
-        self.final_failed = false;
         if handed != Some(self.window_count) || window.is_final != is_final {
             let story = format!("the window's state is {}, counted are {}", window.state, self.window_count);
             return Err((Promise::Windows, story));

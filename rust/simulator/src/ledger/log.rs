@@ -55,6 +55,7 @@ pub(super) struct Entry {
 
 /// A shard's log.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct Shard {
     pub(super) index: u32,
     pub(super) parents: Vec<ShardId>,
@@ -106,7 +107,7 @@ impl Shard {
         (place < self.records.len()).then_some(place)
     }
 
-    fn push(&mut self, put: u32, key: u16, hash: u32, arrival_ms: u64) {
+    pub(super) fn push(&mut self, put: u32, key: u16, hash: u32, arrival_ms: u64) {
         let at = usize::from(key);
         if self.keys.len() <= at {
             self.keys.resize(at + 1, Vec::new());

@@ -52,7 +52,7 @@ pub(super) struct Key {
     /// The first of its records that has not begun.
     pub(super) next: u32,
     /// Number of the batch that it is in flight in; 0 for none.
-    batch: u64,
+    pub(super) batch: u64,
 }
 
 /// A mapping on a shard.
@@ -82,7 +82,7 @@ pub(super) struct Progress {
     /// A seek that no checkpoint has made durable.
     pub(super) sought: bool,
     /// Whatever was tried in vain, or was not reached, stands before this place: it may wait to be tried again.
-    tried_to: usize,
+    pub(super) tried_to: usize,
     /// The oldest record that waits for its turn.
     pub(super) turn: Option<Turn>,
 }
@@ -193,15 +193,6 @@ impl Progress {
         let left = self.states[self.low..].iter().position(|state| !state.is_over());
         self.low += left.unwrap_or(self.states.len() - self.low);
         Some((self.low, *self.states.get(self.low)?))
-    }
-
-    /// The first record that is not over, if it was never tried, its key is free, and no window waits to be tried again at its end.
-    pub(super) fn waits_for_turn(&mut self, shard: &Shard) -> Option<u64> {
-        let (place, _) = self.first_left().filter(|(_, state)| *state == State::Waiting)?;
-        let entry = shard.records[place];
-        let key = self.keys[usize::from(entry.key)];
-        let is_next = key.next == entry.nth && key.batch == 0 && place >= self.tried_to && !self.final_failed;
-        (is_next && self.failed.is_empty() && self.alone.is_empty()).then_some(shard.start + place as u64)
     }
 
     /// Where each key goes on, worked out from the states.

@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::log::Shard;
+use super::progress::{Progress, State};
 use super::queues::Log;
 use super::{Ledger, Promise};
 
@@ -115,6 +117,21 @@ impl Ledger {
 /// Events of a function in the order in which they came, and whose turn it is.
 pub(super) type Line = (VecDeque<u128>, Option<Turn>);
 
+impl Progress {
+    /// The first record that is not over, if it was never tried, its key is free, no window waits to be tried again at its end, and
+    /// nothing from here on waits after a failure or a crash.
+    pub(super) fn waits_for_turn(&mut self, shard: &Shard) -> Option<u64> {
+        let (place, _) = self.first_left().filter(|(_, state)| *state == State::Waiting)?;
+        let (entry, position) = (shard.records[place], shard.start + place as u64);
+        let key = self.keys[usize::from(entry.key)];
+        let is_next = key.next == entry.nth && key.batch == 0 && place >= self.tried_to;
+        let is_calm = self.failed.values().all(|&(last, _)| last < position)
+            && self.alone.range(position..).next().is_none()
+            && !self.final_failed;
+        (is_next && is_calm).then_some(position)
+    }
+}
+
 impl Log {
     /// The first message that was never received and could be, unless one before it keeps it.
     fn waits_for_turn(&self, is_due: impl Fn(u32) -> bool) -> Option<u64> {
@@ -141,6 +158,31 @@ mod tests {
             begins(&mut turn, begin(second));
             late.is_some()
         })
+    }
+
+    /// The ledger: a window whose last invoke had failed kept its shard from being late for good, where later batches had no windows.
+    #[test]
+    fn a_shard_waits_for_its_turn_until_a_failure_a_crash_or_the_end_of_a_window_lies_behind_it() {
+        let mut shard = Shard::default();
+        (0..3).for_each(|put| shard.push(put, put as u16, 0, 0));
+        let mut progress = Progress::starting_at(0);
+        progress.follow(&shard);
+        progress.states[0] = State::Done;
+        assert_eq!(progress.waits_for_turn(&shard), Some(1));
+
+        progress.final_failed = true;
+        assert_eq!(progress.waits_for_turn(&shard), None);
+        progress.check_window(None, false).unwrap();
+        assert_eq!(progress.waits_for_turn(&shard), Some(1));
+
+        progress.alone.insert(0, 1);
+        progress.failed.insert(0, (0, 1));
+        assert_eq!(progress.waits_for_turn(&shard), Some(1), "both are over");
+        progress.alone.insert(2, 1);
+        assert_eq!(progress.waits_for_turn(&shard), None);
+        progress.alone.remove(&2);
+        progress.failed.insert(0, (2, 1));
+        assert_eq!(progress.waits_for_turn(&shard), None);
     }
 
     #[test]

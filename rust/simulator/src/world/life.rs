@@ -37,7 +37,8 @@ impl World {
             ledger: self.ledger.clone(),
             drops_failures: self.plan.sabotage == Some(Sabotage::SilentDrop),
         };
-        self.suspects = !self.old_slots.is_empty();
+        let suspects: u64 = self.old_slots.iter().map(|slot| (slot.last + 1).saturating_sub(slot.first)).sum();
+        self.suspects_over = open(&self.ledger).counts.batches + suspects;
         let now = self.now();
         open(&self.ledger).begins_life(Moment { time_ns: self.time_ns, wall_ms: now.wall_ms });
         let parts = Parts {

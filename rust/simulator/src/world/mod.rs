@@ -104,8 +104,8 @@ pub struct World {
     steps: u64,
     /// When somebody looks next at whose turn it is.
     look_ns: u64,
-    /// The process began with suspects of a crash: they run alone, and others wait for them.
-    suspects: bool,
+    /// Number of the batch by which every suspect of the last crash may have had a batch of its own: others wait for them.
+    suspects_over: u64,
     /// By token without its generation.
     running: Vec<Option<Running>>,
     settled: Vec<Settled>,
@@ -177,7 +177,7 @@ impl World {
             seen: 0,
             steps: 0,
             look_ns: 0,
-            suspects: false,
+            suspects_over: 0,
             running: Vec::new(),
             settled: Vec::new(),
             store_failed: false,
@@ -309,7 +309,8 @@ impl World {
     /// Look whether anything waits for its turn while others have theirs.
     fn look_at_turns(&self) {
         let mut ledger = open(&self.ledger);
-        if self.engine.is_none() || self.full || self.store_failed || self.suspects {
+        let suspects = ledger.counts.batches < self.suspects_over;
+        if self.engine.is_none() || self.full || self.store_failed || suspects {
             return ledger.forget_turns();
         }
         let limited = |function: &str| {
