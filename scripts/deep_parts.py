@@ -74,8 +74,15 @@ PARTS = [
     Part("kill", "kill -9 under load, then a restart", "cycles", 2_000, 100, crashes("kills_lose_nothing")),
     Part("term", "SIGTERM under load", "stops", 200, 20, crashes("told_to_stop")),
     Part("freeze", "SIGSTOP past every deadline under load, then SIGCONT", "freezes", 20, 5, crashes("frozen_owner")),
-    Part("starve", "out of memory under load, then a restart", "deaths", 60, 3, crashes("lack_of_memory")),
-    Part("powercut", "power-cut images of the real store, with syncs and without", "images of each", 20_000, 1_000, cargo("powercut", "images")),
+    Part("starve", "out of memory under load, then a restart", "lives", 60, 3, crashes("lack_of_memory")),
+    Part(
+        "powercut",
+        "power-cut images of the real store, with syncs and without",
+        "images of each",
+        20_000,
+        1_000,
+        cargo("powercut", "images"),
+    ),
     Part("bits", "flipped bits", "flips", 2_000, 200, cargo("engine", "store_sqlite", "no_flipped_bit")),
     Part("doctor", "flipped bits, and the doctor", "flips", 600, 60, cargo("engine", "store_doctor", "whatever_bit")),
     Part(
