@@ -68,6 +68,15 @@ impl Mapping {
 }
 
 impl State {
+    /// Number a new mapping, or the events of a function. Never given out again, even when it is deleted: it may still stand in rows,
+    /// slots and delivery ids.
+    pub(crate) fn new_mapping_id(&mut self) -> u64 {
+        let id = self.next_mapping;
+        self.next_mapping += 1;
+        self.pending.set(Table::Meta, NEXT_MAPPING.to_vec(), self.next_mapping.to_be_bytes().to_vec());
+        id
+    }
+
     /// The mapping of a stream and a function.
     pub(crate) fn mapping_id(&self, stream: &str, function: &str) -> Option<u64> {
         self.mappings.iter().find(|(_, m)| m.row.stream == stream && m.row.function == function).map(|(&id, _)| id)
@@ -95,10 +104,7 @@ impl State {
             self.apply_mapping(id, row)?;
             return Ok(id);
         }
-        let id = self.next_mapping;
-        self.next_mapping += 1;
-        // Never given out again, even when this mapping is deleted: its number may still stand in rows, slots and delivery ids.
-        self.pending.set(Table::Meta, NEXT_MAPPING.to_vec(), self.next_mapping.to_be_bytes().to_vec());
+        let id = self.new_mapping_id();
         self.fix_start(id, &row)?;
         let meters = MappingMeters::new(&self.registry, &row.stream, &row.function);
         let mapping = Mapping {

@@ -11,24 +11,33 @@ use crate::state::State;
 use crate::store::SHARD_LIMIT;
 use crate::streams::{Shard, ShardRow, Stream, StreamRow};
 
+/// No store lives so long that it comes near: a number that is not below is damaged.
+const COUNTED_END: u64 = 1 << 62;
+
 impl State {
     /// Read streams, shards, mappings, functions' events and topics; gives the metric points, which are not part of the state.
     pub(crate) fn restore(&mut self) -> Result<Points, StoreError> {
         self.restore_streams()?;
         self.restore_shards()?;
         if let Some(bytes) = self.reader.get(Table::Meta, NEXT_MAPPING)? {
-            self.next_mapping = bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("next_mapping"))?;
+            self.next_mapping = counted(&bytes, "next_mapping")?;
         }
         for (key, value) in all(self.reader.as_mut(), Table::Mapping)? {
-            let id = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| damaged("a mapping's key"))?;
+            let id = self.mapping_id_found(&key, "a mapping's key")?;
             let row: MappingRow = serde_json::from_slice(&value).map_err(|_| damaged("a mapping's row"))?;
             let meters = MappingMeters::new(&self.registry, &row.stream, &row.function);
             self.mappings.insert(id, Mapping::restored(row, meters).map_err(|error| damaged(&error.to_string()))?);
-            self.next_mapping = self.next_mapping.max(id + 1);
         }
         self.restore_events()?;
         self.restore_topics()?;
         Ok(Points::open(all(self.reader.as_mut(), Table::Metric)?, self.now.wall_ms))
+    }
+
+    /// Read the number of a mapping, or of a function's events, from a row's key; whatever is new comes after it.
+    pub(crate) fn mapping_id_found(&mut self, key: &[u8], what: &str) -> Result<u64, StoreError> {
+        let id = counted(key, what)?;
+        self.next_mapping = self.next_mapping.max(id + 1);
+        Ok(id)
     }
 
     fn restore_streams(&mut self) -> Result<(), StoreError> {
@@ -77,6 +86,12 @@ fn all(reader: &mut dyn Reader, table: Table) -> Result<crate::port::Rows, Store
     reader.scan(table, &[], None, usize::MAX)
 }
 
-fn damaged(what: &str) -> StoreError {
+/// Read a number that a store counts up in its life.
+pub(crate) fn counted(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
+    let number = bytes.try_into().map(u64::from_be_bytes).ok();
+    number.filter(|&number| number < COUNTED_END).ok_or_else(|| damaged(what))
+}
+
+pub(crate) fn damaged(what: &str) -> StoreError {
     StoreError::Corrupt(format!("{what} cannot be read"))
 }

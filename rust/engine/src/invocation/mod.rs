@@ -32,6 +32,7 @@ use crate::json;
 use crate::meters::EventMeters;
 use crate::port::{StoreError, Table};
 use crate::queue::Bound;
+use crate::restore::{counted, damaged};
 use crate::slots::{SlotId, SlotKind, SlotRecord};
 use crate::state::State;
 use crate::trace::{check_trace, kept, Origin};
@@ -250,9 +251,7 @@ impl State {
     }
 
     fn new_event_queue(&mut self, function: &str) -> u64 {
-        let id = self.next_mapping;
-        self.next_mapping += 1;
-        self.pending.set(Table::Meta, crate::mappings::NEXT_MAPPING.to_vec(), self.next_mapping.to_be_bytes().to_vec());
+        let id = self.new_mapping_id();
         self.pending.set(Table::Function, id.to_be_bytes().to_vec(), function.as_bytes().to_vec());
         self.pending.begin_lazily(self.now.mono_ns);
         self.add_event_queue(id, function);
@@ -280,16 +279,14 @@ impl State {
 
     /// Find the functions that have events.
     pub(crate) fn restore_events(&mut self) -> Result<(), StoreError> {
-        let damaged = |what: &str| StoreError::Corrupt(format!("{what} cannot be read"));
         if let Some(bytes) = self.reader.get(Table::Meta, NEXT_EVENT)? {
-            let next = bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged("next_event"))?;
+            let next = counted(&bytes, "next_event")?;
             (self.events.next_number, self.events.reserved) = (next, next);
         }
         for (key, name) in self.reader.scan(Table::Function, &[], None, usize::MAX)? {
-            let id = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| damaged("a function's key"))?;
+            let id = self.mapping_id_found(&key, "a function's key")?;
             let name = String::from_utf8(name).map_err(|_| damaged("a function's row"))?;
             self.add_event_queue(id, &name);
-            self.next_mapping = self.next_mapping.max(id + 1);
         }
         Ok(())
     }

@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::gone::Gone;
 use super::outgoing::Sender;
-use super::restore::damaged;
 use super::{Dropping, QueueId, IDS_MAX, NO_QUEUE};
 use crate::error::EngineError;
 use crate::invocation::Target;
 use crate::port::{ShardId, StoreError, Table};
+use crate::restore::damaged;
 use crate::state::State;
 use crate::verbs::Done;
 

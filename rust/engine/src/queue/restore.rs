@@ -16,6 +16,7 @@ use super::weight::event_bytes;
 use super::{number_of, QueueId, IDS_MAX};
 use crate::chunk::{Chunk, RecordView};
 use crate::port::{StoreError, Table};
+use crate::restore::damaged;
 use crate::slots::{SlotKind, SlotRecord};
 use crate::state::State;
 
@@ -36,10 +37,6 @@ impl Before {
     }
 }
 
-pub(super) fn damaged(what: &str) -> StoreError {
-    StoreError::Corrupt(format!("{what} cannot be read"))
-}
-
 impl State {
     /// Read queues, their messages, and their mappings. The attempts file was taken over before.
     pub(crate) fn restore_queues(&mut self) -> Result<(), StoreError> {
@@ -49,14 +46,13 @@ impl State {
             self.restore_queue(row)?;
         }
         for (key, value) in self.reader.scan(Table::QueueMapping, &[], None, usize::MAX)? {
-            let id = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| damaged("a mapping's key"))?;
+            let id = self.mapping_id_found(&key, "a mapping's key")?;
             let row: QueueMappingRow = serde_json::from_slice(&value).map_err(|_| damaged("a mapping's row"))?;
             let queue = *self.queues.names.get(&row.queue).ok_or_else(|| damaged("a mapping's queue"))?;
             let meters = MappingMeters::new(&self.registry, &row.queue, &row.function);
             let filters = row.parse_filters().map_err(|error| damaged(&error.to_string()))?;
             self.queues.mappings.insert(id, QueueMapping::new(row, queue, filters, meters));
             self.queues.entries[queue].readers.push(id);
-            self.next_mapping = self.next_mapping.max(id + 1);
         }
         self.restore_redrives();
         self.restore_dropping()?;

@@ -11,7 +11,6 @@ use super::receives::Wish;
 use super::row::{QueueRow, INTERNAL};
 use super::QueueId;
 use crate::error::{EngineError, Waiter};
-use crate::mappings::NEXT_MAPPING;
 use crate::port::Table;
 use crate::state::{parse_uuid, State};
 use crate::trace::Origin;
@@ -286,9 +285,7 @@ impl State {
             None => {
                 row.check(&self.queues.entries[queue].row)?;
                 self.check_visibility_timeout(queue, &row)?;
-                let id = self.next_mapping;
-                self.next_mapping += 1;
-                self.pending.set(Table::Meta, NEXT_MAPPING.to_vec(), self.next_mapping.to_be_bytes().to_vec());
+                let id = self.new_mapping_id();
                 let meters = MappingMeters::new(&self.registry, &row.queue, &row.function);
                 let mapping = QueueMapping::new(row.clone(), queue, row.parse_filters()?, meters);
                 self.queues.mappings.insert(id, mapping);
