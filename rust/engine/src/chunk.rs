@@ -138,9 +138,9 @@ impl Chunk {
         self.first
     }
 
-    /// Position after the last record.
+    /// Position after the last record. There is none after the greatest number, which no log may reach.
     pub fn end(&self) -> u64 {
-        self.first + self.offsets.len() as u64
+        self.first.saturating_add(self.offsets.len() as u64)
     }
 
     /// Number of records.

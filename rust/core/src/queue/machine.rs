@@ -64,6 +64,15 @@ pub(super) struct Held {
     pub(super) receipt_before: u64,
 }
 
+/// A message on its way to the dead letters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    /// What `Known::sent_at` said; without it the message stays among the `ages` until it has arrived.
+    pub(super) sent_at: Option<u64>,
+    /// Waits for it.
+    pub(super) group: Option<GroupId>,
+}
+
 /// One queue.
 ///
 /// Promises: a message is in one pair of hands at a time; in a FIFO queue the messages of a group go out in order, and none
@@ -83,9 +92,8 @@ pub struct QueueMachine {
     pub(super) known: BTreeMap<u64, Known>,
     /// Visibility timeouts in progress: (end, number).
     pub(super) deadlines: BTreeSet<(u64, u64)>,
-    /// On their way to the dead letters: no longer here, but they come back where that cannot be done, as old as they were. What
-    /// `Known::sent_at` said; without it they stay among the `ages` until they have arrived.
-    pub(super) leaving: BTreeMap<u64, Option<u64>>,
+    /// On their way to the dead letters: no longer here, but they come back where that cannot be done, as old as they were.
+    pub(super) leaving: BTreeMap<u64, Leaving>,
     pub(super) attempts: Attempts,
     pub(super) in_flight: u64,
     pub(super) receives: u64,
@@ -137,7 +145,7 @@ impl QueueMachine {
             self.commands.push_back(Command::Set { number: sent.number, row });
         }
         let at = self.timeline.at(now);
-        let left = self.leaving.remove(&sent.number);
+        let left = self.arrived(sent.number);
         let sent_at = left.flatten().unwrap_or_else(|| self.timeline.past(sent.sent_ms, now));
         let delayed_ms = if sent.delay_ms > 0 { sent.sent_ms + sent.delay_ms } else { 0 };
         let wait_max = if row.visible_at_ms > delayed_ms { VISIBILITY_MS_MAX } else { DELAY_MS_MAX };
@@ -232,8 +240,10 @@ impl QueueMachine {
         self.ages.clear();
         self.early.clear();
         self.deadlines.clear();
-        self.leaving.clear();
         self.in_flight = 0;
+        for (number, left) in std::mem::take(&mut self.leaving) {
+            self.line.done(Pulled { number, group: left.group });
+        }
         for (number, mut known) in std::mem::take(&mut self.known) {
             let Place::Held(held) = known.place else { continue };
             if held.until.is_none() {

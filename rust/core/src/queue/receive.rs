@@ -56,7 +56,7 @@ impl QueueMachine {
             if pulled.is_empty() {
                 break;
             }
-            pulled.retain(|one| !self.redrive_if_used_up(*one));
+            self.let_go(&mut pulled, at);
             if together.is_empty() {
                 together = pulled;
             } else {
@@ -74,6 +74,25 @@ impl QueueMachine {
             self.put_back(one, at);
         }
         together
+    }
+
+    /// What was received as often as it may be moves to the dead letters; what stands behind it in its group goes back.
+    fn let_go(&mut self, pulled: &mut Vec<Pulled>, at: u64) {
+        let (mut leaving, mut behind) = (None, Vec::new());
+        pulled.retain(|&one| {
+            if self.redrive_if_used_up(one) {
+                leaving = one.group;
+                return false;
+            }
+            let is_behind = leaving.is_some() && one.group == leaving;
+            if is_behind {
+                behind.push(one);
+            }
+            !is_behind
+        });
+        for one in behind.into_iter().rev() {
+            self.put_back(one, at);
+        }
     }
 
     /// A message that was pulled and not handed out.

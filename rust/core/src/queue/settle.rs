@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::face::{Command, Handle, Outcome, Refusal, Removal};
 use super::line::{Line, Pulled};
-use super::machine::{Held, Place, QueueMachine, VISIBILITY_MS_MAX};
+use super::machine::{Held, Leaving, Place, QueueMachine, VISIBILITY_MS_MAX};
 use crate::stream::face::Backoff;
 use crate::Now;
 
@@ -247,20 +247,27 @@ impl QueueMachine {
 
     /// A message that was to move to the dead letters stands there, or is gone.
     pub fn redriven(&mut self, number: u64) {
-        if self.leaving.remove(&number) == Some(None) {
+        if self.arrived(number) == Some(None) {
             self.ages.remove(number);
         }
     }
 
-    /// Move a message that has left the line to the dead-letter queue if it was received as often as it may be.
+    /// A message is no longer on its way to the dead letters, and its group goes on; gives its `Leaving::sent_at`, if it was.
+    pub(super) fn arrived(&mut self, number: u64) -> Option<Option<u64>> {
+        let Leaving { sent_at, group } = self.leaving.remove(&number)?;
+        self.line.done(Pulled { number, group });
+        Some(sent_at)
+    }
+
+    /// Move a message that has left the line to the dead-letter queue if it was received as often as it may be. Its group waits until
+    /// it stands there: a crash may yet bring it back, and a later message would have passed it.
     pub(super) fn redrive_if_used_up(&mut self, pulled: Pulled) -> bool {
         let Some(most) = self.settings.maximum_receive_count else { return false };
         let number = pulled.number;
         let Some(&known) = self.known.get(&number).filter(|known| known.receive_count >= most) else { return false };
         self.known.remove(&number);
         self.leave_early(number, &known);
-        self.line.done(pulled);
-        self.leaving.insert(number, known.sent_at);
+        self.leaving.insert(number, Leaving { sent_at: known.sent_at, group: pulled.group });
         self.commands.push_back(Command::Redrive { number, receive_count: known.receive_count });
         true
     }
