@@ -169,3 +169,10 @@ fn records_that_are_given_up_twice_in_a_millisecond_fail_twice() {
 fn a_shard_waits_with_its_window_to_be_tried_again() {
     lives_without(5_007_281, 2_250, "reshard redrive destination purge");
 }
+
+/// The engine, found by a kill under load: a message that was used up made room for the next of its group before it stood among the dead
+/// letters; a crash brought it back, and it ran when that had passed it.
+#[test]
+fn a_group_waits_until_its_dead_letter_has_arrived() {
+    lives(26, 3_000, "full reshard delete error noattempt poison killer destination purge move");
+}

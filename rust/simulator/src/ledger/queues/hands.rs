@@ -38,8 +38,7 @@ impl Log {
         for &earlier in line.iter().take_while(|&&earlier| earlier < number) {
             let entry = &entries[earlier as usize];
             let is_with_it = matches!(entry.state, State::Flying(of) | State::Held { by: of, .. } if of == batch);
-            let is_used_up = entry.received >= self.receives_least;
-            let is_excused = entry.may_go || is_used_up || earlier < self.purged_below;
+            let is_excused = entry.may_go || earlier < self.purged_below;
             if !(is_with_it || is_excused || is_old(entry)) {
                 let state = entry.state;
                 return Err((
