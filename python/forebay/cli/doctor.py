@@ -13,6 +13,11 @@ from forebay.cli.reach import store_option
 from forebay.cli.show import output_option, show, table
 
 _DAMAGED = 1
+_ADVICE = "Stop its app, then copy what is whole: forebay doctor STORE --salvage TARGET"
+_NEXT = (
+    "To go on with it, put it where the app looks for its store. What was handled since its last checkpoint is handled again; "
+    "what was lost at the end of a log is not in it, and its numbers are given out anew."
+)
 
 
 @click.command()
@@ -27,7 +32,7 @@ _DAMAGED = 1
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Path | None, output: str) -> None:
-    """Check every byte of the store in the directory STORE, else in that of --store, and change nothing in it.
+    """Check every record, row and page of the store in the directory STORE, else in that of --store, and change nothing in it.
 
     Works while an app runs on it. The exit status is 0 when the store is whole and 1 when it is damaged, salvaged or not. Tells,
     too, what would hold the processes of functions to their memory, if the app were started from here.
@@ -37,7 +42,8 @@ def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Pat
         raise click.UsageError(f"the directory {store} does not exist")
     if salvage is None:
         report = orjson.loads(examine_store(store))
-        show(report, output, text=f"{_told(store, report)}\n{_kept(report['memory_limits'])}")
+        advice = "" if report["whole"] else f"\n{_ADVICE}"
+        show(report, output, text=f"{_told(store, report)}{advice}\n{_kept(report['memory_limits'])}")
     else:
         saved = orjson.loads(salvage_store(store, salvage))
         report = saved["report"]
@@ -55,8 +61,7 @@ def _told(store: Path, report: dict[str, Any]) -> str:
         return f"{store} is whole: {held}"
     more = report["findings"] - len(report["damage"])
     findings = [*report["damage"], *([f"and {more:,} more"] if more else [])]
-    advice = "\nStop its app, then copy what is whole: forebay doctor STORE --salvage TARGET"
-    return "\n".join([f"{store} is damaged, {report['findings']:,} findings. Whole are {held}", *findings]) + advice
+    return "\n".join([f"{store} is damaged, {report['findings']:,} findings. Whole are {held}", *findings])
 
 
 def _kept(limits: dict[str, str]) -> str:
@@ -66,11 +71,11 @@ def _kept(limits: dict[str, str]) -> str:
 def _saved(target: Path, saved: dict[str, Any]) -> str:
     told = f"{target} has {saved['records']:,} records and {saved['rows']:,} rows"
     if not saved["lost"]:
-        return f"{told}; no position of a record is lost"
+        return f"{told}, and no log of it has a gap. {_NEXT}"
     lost = [{"log": log, "first": first, "end": end} for log, first, end in saved["lost"]]
     columns = [
         ("LOG", lambda gap: gap["log"]),
         ("LOST FROM POSITION", lambda gap: gap["first"]),
         ("UP TO BEFORE", lambda gap: gap["end"]),
     ]
-    return f"{told}; mappings step over what is lost:\n{table(lost, columns)}"
+    return f"{told}; mappings step over what is lost:\n{table(lost, columns)}\n{_NEXT}"
