@@ -146,13 +146,13 @@ impl QueueMachine {
         }
         let at = self.timeline.at(now);
         let left = self.arrived(sent.number);
-        let sent_at = left.flatten().unwrap_or_else(|| self.timeline.past(sent.sent_ms, now));
+        let sent_at = left.and_then(|left| left.sent_at).unwrap_or_else(|| self.timeline.past(sent.sent_ms, now));
         let delayed_ms = if sent.delay_ms > 0 { sent.sent_ms + sent.delay_ms } else { 0 };
         let wait_max = if row.visible_at_ms > delayed_ms { VISIBILITY_MS_MAX } else { DELAY_MS_MAX };
         let visible_at = self.timeline.deadline(row.visible_at_ms.max(delayed_ms), wait_max, now);
         self.end = self.end.max(sent.number + 1);
         let is_early = match left {
-            Some(sent_at) => sent_at.is_some(),
+            Some(left) => left.sent_at.is_some(),
             None => self.settings.kind == Kind::Standard && self.ages.newest_ms() >= sent_at + OLDER_MS,
         };
         if is_early {

@@ -247,16 +247,16 @@ impl QueueMachine {
 
     /// A message that was to move to the dead letters stands there, or is gone.
     pub fn redriven(&mut self, number: u64) {
-        if self.arrived(number) == Some(None) {
+        if self.arrived(number).is_some_and(|left| left.sent_at.is_none()) {
             self.ages.remove(number);
         }
     }
 
-    /// A message is no longer on its way to the dead letters, and its group goes on; gives its `Leaving::sent_at`, if it was.
-    pub(super) fn arrived(&mut self, number: u64) -> Option<Option<u64>> {
-        let Leaving { sent_at, group } = self.leaving.remove(&number)?;
-        self.line.done(Pulled { number, group });
-        Some(sent_at)
+    /// A message is no longer on its way to the dead letters, and its group goes on. `None`: it was not.
+    pub(super) fn arrived(&mut self, number: u64) -> Option<Leaving> {
+        let left = self.leaving.remove(&number)?;
+        self.line.done(Pulled { number, group: left.group });
+        Some(left)
     }
 
     /// Move a message that has left the line to the dead-letter queue if it was received as often as it may be. Its group waits until
