@@ -11,6 +11,7 @@ use super::row::QueueRow;
 use super::{Queue, QueueId, Queues, IDS_MAX};
 use crate::error::EngineError;
 use crate::port::{ShardId, StoreError, Table};
+use crate::restore::damaged;
 use crate::state::State;
 use crate::store::SHARD_LIMIT;
 
@@ -96,7 +97,7 @@ impl State {
     pub(super) fn restore_next_log(&mut self) -> Result<(), StoreError> {
         if let Some(bytes) = self.reader.get(Table::Meta, NEXT_LOG)? {
             let next = bytes.try_into().map(ShardId::from_be_bytes);
-            self.queues.next_log = next.map_err(|_| StoreError::Corrupt("next_log cannot be read".into()))?;
+            self.queues.next_log = next.map_err(|_| damaged("next_log"))?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use self::row::TopicRow;
 use crate::error::EngineError;
 use crate::metrics::{Counter, Distribution, Metric, Registry};
 use crate::port::{StoreError, Table};
+use crate::restore::damaged;
 use crate::state::State;
 
 /// All topics of an engine, by name.
@@ -79,9 +80,8 @@ impl State {
 
     /// Read topics and their subscriptions.
     pub(crate) fn restore_topics(&mut self) -> Result<(), StoreError> {
-        let damaged = |_| StoreError::Corrupt("a topic's row cannot be read".into());
         for (_, value) in self.reader.scan(Table::Topic, &[], None, usize::MAX)? {
-            let row: TopicRow = serde_json::from_slice(&value).map_err(damaged)?;
+            let row: TopicRow = serde_json::from_slice(&value).map_err(|_| damaged("a topic's row"))?;
             self.put_topic(row).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         }
         Ok(())
