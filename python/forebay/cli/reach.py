@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import orjson
 
 from forebay._core import Engine
+from forebay.cli.patience import OwnerSilent, patiently
 from forebay.errors import AppClosed, ForebayError, ResourceNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+Answered = TypeVar("Answered")
 
 store_option = click.option(
     "--store",
@@ -45,20 +48,24 @@ class Reached:
 
     def ask(self, verb: str, **fields: Any) -> Any:
         """Ask the engine; the fields are those of `forebay.wire.verbs`."""
-        return orjson.loads(self._engine.request_sync(verb, orjson.dumps(fields)))
+        body = orjson.dumps(fields)
+        return orjson.loads(self._patiently(lambda: self._engine.request_sync(verb, body)))
 
     def put_many(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> list[str]:
         """Put records; they are durable when this returns."""
-        return self._engine.put_many_sync(stream, records)
+        return self._patiently(lambda: self._engine.put_many_sync(stream, records))
 
     def invoke(self, function: str, payload: bytes) -> tuple[bytes, str | None]:
         """Run a function of the app that owns the store; give its response, and the version if one was asked for."""
-        answer = self._engine.invoke_sync(function, payload)
+        answer = self._patiently(lambda: self._engine.invoke_sync(function, payload))
         return answer if isinstance(answer, tuple) else (answer, None)
 
     def invoke_async(self, function: str, payload: bytes) -> str:
         """Have a function of the app that owns the store run later; give the request id."""
-        return self._engine.invoke_async_sync(function, payload, None)
+        return self._patiently(lambda: self._engine.invoke_async_sync(function, payload, None))
+
+    def _patiently(self, ask: Callable[[], Answered]) -> Answered:
+        return ask() if self.owned else patiently(ask, lambda: _sign_of_life(self._store), self._store)
 
 
 def told(error: ForebayError) -> str:
@@ -69,6 +76,22 @@ def told(error: ForebayError) -> str:
 @contextmanager
 def reach(store: Path) -> Iterator[Reached]:
     """Reach a store for as long as the block lasts. What is not found there is told with its path."""
+    try:
+        engine = patiently(lambda: _opened(store), lambda: _sign_of_life(store), store)
+        try:
+            yield Reached(engine, store)
+        except OwnerSilent:
+            raise  # hanging up would wait for it, too
+        except BaseException:
+            engine.close()
+            raise
+        engine.close()
+    except ResourceNotFound as error:
+        error.add_note(f"looked in {store.absolute()}")
+        raise
+
+
+def _opened(store: Path) -> Engine:
     settings = {
         "app": "forebay-cli",
         "store": str(store),
@@ -77,12 +100,12 @@ def reach(store: Path) -> Iterator[Reached]:
         "durability": "power-loss",
         "serve": False,
     }
+    return Engine(orjson.dumps(settings))
+
+
+def _sign_of_life(store: Path) -> None:
+    engine = _opened(store)
     try:
-        engine = Engine(orjson.dumps(settings))
-        try:
-            yield Reached(engine, store)
-        finally:
-            engine.close()
-    except ResourceNotFound as error:
-        error.add_note(f"looked in {store.absolute()}")
-        raise
+        engine.request_sync("health", b"{}")
+    finally:
+        engine.close()

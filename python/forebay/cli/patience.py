@@ -1,0 +1,87 @@
+"""How long a command waits for the process that owns a store: as long as that one lives, and not much longer."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from forebay.errors import OwnerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LOOK_SECONDS: Final = 5.0
+"""After so long without an answer the owner is asked whether it lives."""
+SILENT_SECONDS: Final = 30.0
+"""A command gives up on an owner that has been silent for so long."""
+
+Answered = TypeVar("Answered")
+
+
+class OwnerSilent(OwnerLost):
+    """The owner of the store says nothing: it is stopped, or hangs."""
+
+
+def patiently(ask: Callable[[], Answered], alive: Callable[[], object], store: Path) -> Answered:
+    """Ask, and wait for the answer for as long as the owner of the store says at least that it lives.
+
+    An answer may take its time: a function runs, or millions of rows are looked through.
+
+    Raises:
+        OwnerSilent: nothing was heard of the owner for 30 s.
+
+    """
+    answer = _begun(ask)
+    wait([answer], LOOK_SECONDS)
+    while not answer.done():
+        sign: Future[object] = _begun(alive)
+        either: list[Future[Any]] = [answer, sign]
+        wait(either, 1.0, FIRST_COMPLETED)
+        if not (answer.done() or sign.done()):
+            click.echo(f"waiting for {_owner(store)}: it does not answer", err=True)
+            wait(either, SILENT_SECONDS - LOOK_SECONDS - 1.0, FIRST_COMPLETED)
+        if not (answer.done() or sign.done()):
+            raise OwnerSilent(
+                f"{_owner(store)} has not answered for {SILENT_SECONDS:.0f} s: it is stopped (`kill -CONT` lets it go on) or "
+                "hangs; what was asked may still be done. Once that process has ended, the store is reached without it"
+            )
+        wait([answer], LOOK_SECONDS)
+    return answer.result()
+
+
+def _begun(call: Callable[[], Answered]) -> Future[Answered]:
+    """Call it in a thread that keeps nobody from ending."""
+    answer: Future[Answered] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001  it is raised where the answer is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return answer
+
+
+def _owner(store: Path) -> str:
+    pid = _pid(store)
+    return f"the process{'' if pid is None else f' {pid}'} that owns {store.absolute()}"
+
+
+def _pid(store: Path) -> int | None:
+    """Ask the kernel who listens on the owner's socket: that needs no answer of the owner."""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(1.0)
+            line.connect(os.fspath(store / "forebay.sock"))
+            given = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    except (OSError, AttributeError):  # it listens elsewhere, or this system does not tell
+        return None
+    return int(struct.unpack("3i", given)[0])

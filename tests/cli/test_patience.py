@@ -1,0 +1,74 @@
+"""A command waits for the owner of a store as long as that one lives."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from forebay.cli import patience
+from forebay.cli.reach import reach
+
+OWNER = """
+import asyncio, forebay
+app = forebay.App("shop", store="data")
+
+@app.function(timeout=60)
+async def slow(event, context):
+    await asyncio.sleep(event)
+    return "done"
+
+async def main():
+    async with app:
+        print("runs", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def owner(tmp_path, monkeypatch):
+    """A process that owns a store, and commands of little patience."""
+    monkeypatch.setattr(patience, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 2.0)
+    command = [sys.executable, "-W", "ignore", "-c", OWNER]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "runs\n"
+        yield process
+        process.kill()
+
+
+def test_an_owner_that_is_stopped_is_named_and_not_waited_for_without_end(owner, tmp_path, capsys):
+    """Every command hung, without a word."""
+    os.kill(owner.pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    with (
+        pytest.raises(
+            patience.OwnerSilent, match=f"process {owner.pid} that owns .*data has not answered for 2 s.*kill -CONT"
+        ),
+        reach(tmp_path / "data") as reached,
+    ):
+        reached.ask("stream.list")
+    assert time.monotonic() - begun < 10
+    assert f"waiting for the process {owner.pid} that owns" in capsys.readouterr().err
+    os.kill(owner.pid, signal.SIGCONT)
+    with reach(tmp_path / "data") as reached:
+        assert reached.ask("stream.list") == []
+
+
+def test_an_answer_that_takes_its_time_is_waited_for(owner, tmp_path, capsys):
+    with reach(tmp_path / "data") as reached:
+        assert reached.invoke("slow", b"4") == (b'"done"', None)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_owner_that_goes_on_in_time_is_waited_for(owner, tmp_path, capsys):
+    with reach(tmp_path / "data") as reached:
+        os.kill(owner.pid, signal.SIGSTOP)
+        threading.Timer(1.6, os.kill, (owner.pid, signal.SIGCONT)).start()
+        assert reached.ask("stream.list") == []
+    assert "it does not answer" in capsys.readouterr().err
