@@ -198,7 +198,7 @@ def test_failures_are_listed_and_redriven(place, service):
     assert "error=ValueError: a bad one (" in text and "shop.py:15)" in text
     assert "now: given up in lane 0 of handle (orders, shardId-" in text
     [handled] = re.findall("^from .* to (.*) in shardId-", put, re.MULTILINE)
-    assert "now: done in lane 0 of handle" in forebay(place, "why", handled).stdout
+    assert "now: handled in lane 0 of handle" in forebay(place, "why", handled).stdout
     assert f"now: listed as {failure['id']}" in text
 
 

@@ -6,7 +6,7 @@ import pytest
 from cli_commands import asked, forebay, refused
 
 from forebay import App, Backoff
-from forebay.cli.why import error_text
+from forebay.cli.why import error_text, lines
 
 
 @pytest.fixture
@@ -42,7 +42,8 @@ def test_what_was_given_up_is_told_by_its_id_in_the_list(place):
     failures = {failure["function"]: failure for failure in asked(place, "dlq", "list")["failures"]}
     batch, event = failures["ship"], failures["bill"]
     number = batch["record"]["KinesisBatchInfo"]["startSequenceNumber"]
-    assert asked(place, "why", batch["id"]) == asked(place, "why", number)
+    lives = [asked(place, "why", one) for one in (batch["id"], number)]
+    assert lives[0]["kept"] == lives[1]["kept"] != []
     told = forebay(place, "why", batch["id"]).stdout
     assert f"now: listed as {batch['id']} (RetryAttemptsExhausted)" in told
     assert f"last error: ValueError: no paper ({__file__}:" in told
@@ -89,3 +90,34 @@ def test_put_gives_the_numbers_that_why_takes(place):
 )
 def test_an_error_is_one_line(error, text):
     assert error_text(error) == text
+
+
+def test_where_no_app_runs_it_is_said_that_only_the_store_was_asked(place):
+    """A handled record had its put alone, and nothing said that this is all that a store keeps."""
+    put = asked(place, "stream", "put", "orders", "--partition-key", "k", stdin="1\n")["first_sequence_number"]
+    assert "no app runs: only the store was asked" in forebay(place, "why", put).stdout
+    assert "no app runs: only the store was asked" in refused(place, "why", "17999999999999999999")
+
+
+def test_a_record_that_a_lane_has_passed_is_not_called_handled():
+    row = {
+        "where": "record",
+        "stream": "orders",
+        "shard_id": "shardId-0",
+        "function": "ship",
+        "lane": 2,
+        "on_failure": None,
+    }
+    life = {"facts": [], "running": False, "remembered_since_ms": 0}
+
+    def told(**changes):
+        return lines({**life, "kept": [{**row, "state": "passed", "is_in_stream": True, **changes}]})[0]
+
+    assert told(state="handled") == "now: handled in lane 2 of ship (orders, shardId-0)"
+    assert told().startswith(
+        "now: passed in lane 2 of ship (orders, shardId-0): handled, left out or given up; what happened"
+    )
+    assert "before 1970-01-01 00:00:00Z is not kept, and `forebay dlq list` does not have it" in told()
+    assert told(on_failure="queue:dead").endswith("what was given up was told to queue:dead")
+    assert "retention has dropped it since" in told(lane=None, is_in_stream=False)
+    assert told(state="lost").startswith("now: lost (orders, shardId-0): it was damaged")

@@ -232,7 +232,7 @@ async def test_the_life_of_a_record_is_told_with_lane_attempts_error_and_destina
         assert (row["where"], row["function"], row["state"], row["shard_id"]) == (
             "record",
             "handle",
-            "done",
+            "given up",
             "shardId-000000000000",
         )
 

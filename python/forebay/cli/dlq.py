@@ -97,9 +97,9 @@ def redrive(
 ) -> None:
     """Run again what was given up: those of the IDS, all of a function, or the messages of a dead-letter queue.
 
-    With --queue the IDS are those of messages; without any, all of them move. What waits for its destination is left alone.
-    Interrupted, it can be begun again: what is done is no longer there. The redrive of a whole queue goes on by itself, also over
-    a restart; `forebay dlq cancel` stops it.
+    With --queue the IDS are those of messages; without any, all of them move. What waits for its destination is left alone, and
+    of a --function what retention has dropped. Interrupted, it can be begun again: what is done is no longer there. The redrive
+    of a whole queue goes on by itself, also over a restart; `forebay dlq cancel` stops it.
     """
     if (function is not None) + (queue is not None or bool(ids)) != 1:
         raise click.UsageError("give IDs, or --function, or --queue")
@@ -123,8 +123,9 @@ def redrive(
             redriven = 0 if dry_run else run_again(reached, messages, rate, edited)
     if dry_run:
         show(messages, output, text=listed_text)
-    else:
-        show({"redriven": redriven}, output, text=f"redriven: {redriven}")
+        return
+    accepted = f"accepted: {redriven:,}, to be run again one after the other; `forebay dlq list` shows what fails again"
+    show({"redriven": redriven}, output, text=accepted if queue is None else f"moved: {redriven:,}")
 
 
 def _redrive_all(
@@ -197,6 +198,7 @@ def listing(failures: Sequence[dict[str, Any]]) -> str:
         ("ATTEMPTS", lambda failure: failure["record"]["requestContext"]["approximateInvokeCount"]),
         ("RECORDS", lambda failure: failure["record"].get("KinesisBatchInfo", {}).get("batchSize")),
         ("WAITS FOR", lambda failure: failure["destination"]),
+        ("REDRIVABLE", lambda failure: failure["redrivable"]),
     ]
     return table(failures, columns)
 

@@ -61,7 +61,7 @@ def describe(bound_to: dict[str, str], function: str, store: Path, output: str) 
         described = reached.ask("mapping.describe", **bound_to, function=function)
     parsed = wire.parsed(described)
     settings = wire.only(parsed, parsed.__dataclass_fields__, described.get("on_failure"))
-    lines = "\n".join(f"{name}: {value}" for name, value in settings.items())
+    lines = "\n".join(f"{name}: {_written(value)}" for name, value in settings.items())
     lanes = [{**shard, **lane} for shard in described.get("shards", []) for lane in shard["lanes"]]
     progress = table(lanes, _LANES) if "shards" in described else table([described], _MESSAGES)
     show(described, output, text=f"{table([described], _COLUMNS)}\n\n{lines}\n\n{progress}")
@@ -175,6 +175,15 @@ def _setting(text: str, settings: Iterable[str]) -> tuple[str, Any]:
         return name, Backoff(**parsed)
     except TypeError:
         raise InvalidParameterValue(f"{name}={value}: allowed is an object of base, cap and jitter") from None
+
+
+def _written(value: object) -> str:
+    """Write a setting for people, as `update` takes it where it is more than a word or a number."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, str | int | float) else orjson.dumps(value).decode()
 
 
 def _moment(text: str) -> float:

@@ -57,11 +57,11 @@ def move(
 
 
 def listed(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
-    """Give everything that is listed of a function and waits for no destination, oldest first, page by page."""
+    """Give everything that is listed of a function and can be run again, oldest first, page by page."""
     page: dict[str, Any] = {"next": None}
     while True:
         page = reached.ask("failed.list", function=function, limit=PAGE, after=page["next"])
-        yield from (failure for failure in page["failures"] if failure["destination"] is None)
+        yield from (failure for failure in page["failures"] if failure["redrivable"])
         if page["next"] is None:
             return
 

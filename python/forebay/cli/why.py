@@ -15,6 +15,7 @@ from forebay.errors import ResourceNotFound
 if TYPE_CHECKING:
     from pathlib import Path
 
+GONE: Final = "its records are past the stream's retention, and cannot be run again"
 LISTED: Final = re.compile(r"\d+-\d+-\d+(:unread|:dead-letter)?")
 """The id of a failure in `forebay dlq list`."""
 _PLACE: Final = re.compile(r'File "(.+)", line (\d+)')
@@ -36,8 +37,9 @@ def why(id_: str, store: Path, output: str) -> None:
         subject = listed_subject(reached, id_) if LISTED.fullmatch(id_) else id_
         life = asked(reached, subject)
         if not (life["facts"] or life["kept"] or life["running"]):
-            raise ResourceNotFound(_unknown(subject))
-    show(life, output, text="\n".join(lines(life)))
+            raise ResourceNotFound(_unknown(subject, owned=reached.owned))
+        told = [*lines(life), _ONLY_STORE] if reached.owned else lines(life)
+    show(life, output, text="\n".join(told))
 
 
 def listed_subject(reached: Reached, failure: str) -> str:
@@ -47,8 +49,14 @@ def listed_subject(reached: Reached, failure: str) -> str:
     return str(first.get("startSequenceNumber") or first["requestId"])
 
 
-def _unknown(id_: str) -> str:
-    text = f"nothing is known of {id_}: it was handled some time ago, or was never accepted here"
+_ONLY_STORE: Final = (
+    "no app runs: only the store was asked, which does not keep what was handled, nor what a destination was told"
+)
+
+
+def _unknown(id_: str, *, owned: bool) -> str:
+    text = f"nothing is known of {id_}: it was handled or given up some time ago, or was never accepted here"
+    text = f"{text}; {_ONLY_STORE}" if owned else text
     if id_.isdecimal():
         return text
     return (
@@ -73,7 +81,7 @@ def asked(reached: Reached, id_: str) -> dict[str, Any]:
 def lines(life: dict[str, Any]) -> list[str]:
     """Write a life for people."""
     told = [fact_line(fact) for fact in life["facts"]]
-    gave_up = _gave_up(life)
+    listed = {row["function"] for row in life["kept"] if row["where"] == "failed"}
     if life["running"]:
         told.append("now: an attempt runs")
     for row in life["kept"]:
@@ -84,23 +92,36 @@ def lines(life: dict[str, Any]) -> list[str]:
         elif row["where"] == "message":
             told.append(_message_line(row))
         elif row["where"] == "record":
-            state = "given up" if row["state"] == "done" and row["function"] in gave_up else row["state"]
-            told.append(f"now: {state} in lane {row['lane']} of {row['function']} ({row['stream']}, {row['shard_id']})")
+            told.append(_record_line(row, listed, life["remembered_since_ms"]))
         elif row["destination"] is not None:
             told.append(f"now: waits for its destination {row['destination']}, tried {row['delivery_attempts']} times")
         else:
             condition = row["record"]["requestContext"]["condition"]
-            told.append(f"now: listed as {row['id']} ({condition}); `forebay dlq redrive {row['id']}` runs it again")
+            again = f"`forebay dlq redrive {row['id']}` runs it again" if row["redrivable"] else GONE
+            told.append(f"now: listed as {row['id']} ({condition}); {again}")
         if row.get("last_error"):
             told.append(f"last error: {error_text(row['last_error'])}")
     return told
 
 
-def _gave_up(life: dict[str, Any]) -> set[str]:
-    """Give the functions that gave it up last; a lane is done with what is handled and with what is given up."""
-    last = {fact["function"]: fact["what"] for fact in life["facts"] if "function" in fact}
-    listed = {row["function"] for row in life["kept"] if row["where"] == "failed"}
-    return listed | {function for function, what in last.items() if what == "given up"}
+def _record_line(row: dict[str, Any], listed: set[str], since_ms: float) -> str:
+    """Tell how a record stands with a mapping. Of one that a lane has passed, success is claimed only where it is known."""
+    where = f"({row['stream']}, {row['shard_id']})"
+    if row["state"] == "lost":
+        return f"now: lost {where}: it was damaged, and a salvage kept its place; no function is given it"
+    function, state = row["function"], row["state"]
+    if state == "passed" and function in listed:
+        state = "given up"
+    lane = "" if row["lane"] is None else f"in lane {row['lane']} "
+    text = f"now: {state} {lane}of {function} {where}" if lane else f"now: {state} by {function} {where}"
+    if state != "passed":
+        return text
+    told = row["on_failure"]
+    see = "`forebay dlq list` does not have it" if told is None else f"what was given up was told to {told}"
+    kept = "" if row["is_in_stream"] else "; retention has dropped it since"
+    return (
+        f"{text}: handled, left out or given up{kept}; what happened before {moment(since_ms)} is not kept, and {see}"
+    )
 
 
 def error_text(error: object) -> str:

@@ -233,6 +233,7 @@ impl State {
             at_ms: self.now.wall_ms,
             key,
             positions: positions.into(),
+            last: positions.last().copied().unwrap_or(first),
             condition: condition_name(discarded.condition),
             told_ms: None,
             destination: row.destination.as_deref().map(Into::into),
@@ -277,6 +278,15 @@ impl State {
             ended: None,
             trace: None,
         };
+        self.history.batches.given_up(GivenUp {
+            at_ms: self.now.wall_ms,
+            key,
+            positions: Box::default(),
+            last: end - 1,
+            condition: condition_name(Condition::Trimmed),
+            told_ms: None,
+            destination: row.destination.as_deref().map(Into::into),
+        });
         self.save_failure(key, &row, &[]);
     }
 

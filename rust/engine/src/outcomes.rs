@@ -6,7 +6,7 @@ use forebay_core::stream::report;
 
 use crate::attempts::{Attempt, Job, Settled, Slot};
 use crate::error::{EngineError, Reply};
-use crate::history::batches::{About, Failed, Tried, Which};
+use crate::history::batches::{runs_of, About, Failed, Tried, Which};
 use crate::outbox::Kind;
 use crate::pollers::{PollerId, Records};
 use crate::state::State;
@@ -49,11 +49,12 @@ impl State {
                 self.hops_running.remove(&attempt.request);
                 self.messages_settled(job, (&attempt, settled.duration_ns), status, body.as_deref());
             }
-            Job::Redrive { key, records } => {
+            Job::Redrive { key, ref records } => {
                 // A batch of which any record failed again stays listed whole.
                 let reads = self.reads_response(key.mapping);
                 let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
                 let succeeded = matches!(outcome, Outcome::Success { report: Report::AllSucceeded, .. });
+                self.note_redrive(&attempt, (status, settled.duration_ns), &outcome, body.as_deref());
                 self.redrive_ended(&key, succeeded, body);
                 if !attempt.timed_out {
                     self.redrive_on(key.mapping);
@@ -84,13 +85,6 @@ impl State {
     ) {
         let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
         let (Some(poller), Job::Batch { lane, .. }) = (self.pollers[poller].as_ref(), &attempt.job) else { return };
-        let failed = match outcome {
-            Outcome::Success { report: Report::AllSucceeded, .. } => Failed::None,
-            Outcome::Success { report: Report::Failed(positions), .. } => {
-                positions.iter().min().map_or(Failed::None, |first| Failed::From(*first))
-            }
-            _ => Failed::All,
-        };
         if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
             mapping.meters.failed.add(match outcome {
                 Outcome::Success { report: Report::AllSucceeded, .. } | Outcome::Interrupted => 0,
@@ -105,9 +99,24 @@ impl State {
             first,
             last,
             which: Which::Lane(*lane, poller.machine.lanes().max(1) as u32),
-            about: About::of(attempt, (status, took_ns), failed, body),
+            about: About::of(attempt, (status, took_ns), failed_of(outcome), body),
         };
         self.history.batches.tried(tried);
+    }
+
+    /// Remember that a batch which had been given up was run again.
+    fn note_redrive(&mut self, attempt: &Attempt, ended: (u8, u64), outcome: &Outcome, body: Option<&[u8]>) {
+        let Job::Redrive { key, records } = &attempt.job else { return };
+        let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
+        self.history.batches.tried(Tried {
+            at_ms: self.now.wall_ms,
+            mapping: key.mapping,
+            log: key.shard,
+            first,
+            last,
+            which: runs_of(&records.positions),
+            about: About::of(attempt, ended, failed_of(outcome), body),
+        });
     }
 
     fn reads_response(&self, mapping: u64) -> bool {
@@ -199,6 +208,17 @@ impl State {
             3 => Err(EngineError::Closed(format!("function {}: its handler is not in this process", function.name))),
             _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),
         }
+    }
+}
+
+/// Which records of a batch an attempt left unhandled.
+fn failed_of(outcome: &Outcome) -> Failed {
+    match outcome {
+        Outcome::Success { report: Report::AllSucceeded, .. } => Failed::None,
+        Outcome::Success { report: Report::Failed(positions), .. } => {
+            positions.iter().min().map_or(Failed::None, |first| Failed::From(*first))
+        }
+        _ => Failed::All,
     }
 }
 

@@ -137,7 +137,9 @@ impl Write {
 #[non_exhaustive]
 pub enum StoreError {
     /// No room: nothing of the commit was written; reads and deletions still work.
-    #[error("the disk under the store is full: {0}")]
+    #[error(
+        "the disk under the store is full: {0}; make room on it, or keep less (`forebay stream alter`), and ask again"
+    )]
     Full(String),
     /// A write or fsync failed: the store takes no further write, since what reached the disk is unknown.
     #[error("the store failed and takes no further write: {0}")]

@@ -254,7 +254,7 @@ impl State {
             redrives: BTreeMap::new(),
             events: EventQueues::default(),
             hops_running: BTreeMap::new(),
-            history: History::default(),
+            history: History::since(now.wall_ms),
             failures_swept_ms: 0,
             answered: Vec::new(),
             tail_bytes: 0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{json, Value};
 
 use super::ring::{Numbers, Ring};
-use crate::attempts::Attempt;
+use crate::attempts::{Attempt, Job};
 use crate::failures::FailureKey;
 use crate::port::ShardId;
 use crate::state::uuid_text;
@@ -50,7 +50,16 @@ pub(crate) struct Tried {
 #[derive(Clone, Debug)]
 pub(crate) enum About {
     Filter,
-    Attempt { number: u32, request: u128, took_ms: u32, status: u8, failed: Failed, error: Option<Arc<str>> },
+    Attempt {
+        number: u32,
+        request: u128,
+        took_ms: u32,
+        status: u8,
+        failed: Failed,
+        error: Option<Arc<str>>,
+        /// By an operator's wish, after the batch had been given up.
+        is_redrive: bool,
+    },
 }
 
 impl About {
@@ -62,6 +71,7 @@ impl About {
             status,
             failed,
             error: body.filter(|_| status != 0).map(error_text),
+            is_redrive: matches!(attempt.job, Job::Redrive { .. }),
         }
     }
 }
@@ -78,16 +88,13 @@ impl Tried {
         }
     }
 
-    fn shown(&self, number: u64, function: &str) -> Value {
-        let About::Attempt { number: attempt, request, took_ms, status, failed, error } = &self.about else {
-            return json!({"at_ms": self.at_ms, "what": "held back by the filter", "function": function});
+    /// What it meant for one record or message, for people.
+    fn shown(&self, number: u64, function: &str) -> Vec<Value> {
+        let About::Attempt { number: attempt, request, took_ms, status, failed, error, is_redrive } = &self.about
+        else {
+            return vec![json!({"at_ms": self.at_ms, "what": "held back by the filter", "function": function})];
         };
-        let has_failed = match failed {
-            Failed::None => false,
-            Failed::All => true,
-            Failed::From(first) => number >= *first,
-            Failed::These(numbers) => numbers.contains(&number),
-        };
+        let has_failed = failed.has(number);
         let what = match status {
             2 => "timed out",
             3 => "not reached",
@@ -102,7 +109,47 @@ impl Tried {
         if let (true, Some(error)) = (has_failed, error) {
             fact["error"] = serde_json::from_str(error).unwrap_or_else(|_| (**error).into());
         }
-        fact
+        let begun_ms = self.at_ms.saturating_sub(u64::from(*took_ms));
+        let redriven = json!({"at_ms": begun_ms, "what": "redriven", "function": function});
+        is_redrive.then_some(redriven).into_iter().chain([fact]).collect()
+    }
+
+    /// What a mapping made of a record with this attempt, and how late that was said among what happened in one millisecond.
+    fn verdict(&self, number: u64) -> Option<((u64, u8), &'static str)> {
+        let About::Attempt { status, failed, is_redrive, .. } = &self.about else { return None };
+        match (*status == 0 && !failed.has(number), *is_redrive) {
+            (true, false) => Some(((self.at_ms, 0), "handled")),
+            (true, true) => Some(((self.at_ms, 2), "handled")),
+            (false, true) => Some(((self.at_ms, 2), "given up")),
+            (false, false) => None,
+        }
+    }
+}
+
+impl Failed {
+    fn has(&self, number: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::From(first) => number >= *first,
+            Self::These(numbers) => numbers.contains(&number),
+        }
+    }
+}
+
+/// Neighbours among the numbers of a batch, as runs.
+pub(crate) fn runs_of(numbers: &[u64]) -> Which {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for &number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    if runs.len() <= 1 {
+        Which::All
+    } else {
+        Which::Runs(runs.into())
     }
 }
 
@@ -122,10 +169,20 @@ pub(crate) struct Went {
 pub(crate) struct GivenUp {
     pub(crate) at_ms: u64,
     pub(crate) key: FailureKey,
+    /// Empty: all from the first one to `last`.
     pub(crate) positions: Box<[u64]>,
+    pub(crate) last: u64,
     pub(crate) condition: &'static str,
     pub(crate) told_ms: Option<u64>,
     pub(crate) destination: Option<Box<str>>,
+}
+
+impl GivenUp {
+    fn holds(&self, position: u64) -> bool {
+        let is_range = self.positions.is_empty();
+        let is_within = (self.key.first..=self.last).contains(&position);
+        is_within && (is_range || self.positions.binary_search(&position).is_ok())
+    }
 }
 
 impl Numbers for Tried {
@@ -136,17 +193,29 @@ impl Numbers for Tried {
             _ => runs,
         }
     }
+
+    fn at_ms(&self) -> u64 {
+        self.at_ms
+    }
 }
 
 impl Numbers for Went {
     fn numbers(&self) -> usize {
         0
     }
+
+    fn at_ms(&self) -> u64 {
+        self.at_ms
+    }
 }
 
 impl Numbers for GivenUp {
     fn numbers(&self) -> usize {
         self.positions.len()
+    }
+
+    fn at_ms(&self) -> u64 {
+        self.at_ms
     }
 }
 
@@ -196,7 +265,28 @@ impl Batches {
     ) -> impl Iterator<Item = Value> + 'a {
         let all = self.handled.facts.iter().chain(&self.failed.facts);
         let ours = all.filter(move |tried| tried.holds(log, number, key_hash));
-        ours.map(move |tried| tried.shown(number, &name(tried.mapping)))
+        ours.flat_map(move |tried| tried.shown(number, &name(tried.mapping)))
+    }
+
+    /// What a mapping made of a record that it has passed, as far as that is remembered.
+    pub(crate) fn verdict(
+        &self,
+        mapping: u64,
+        (log, number): (ShardId, u64),
+        key_hash: Option<u32>,
+    ) -> Option<&'static str> {
+        let all = self.handled.facts.iter().chain(&self.failed.facts);
+        let tried = all.filter(|tried| tried.mapping == mapping && tried.holds(log, number, key_hash));
+        let given_up = self.given_up_of(log, number).filter(|fact| fact.key.mapping == mapping);
+        let given_up = given_up.map(|fact| ((fact.at_ms, 1), "given up"));
+        let verdicts = tried.filter_map(|tried| tried.verdict(number)).chain(given_up);
+        verdicts.max_by_key(|(place, _)| *place).map(|(_, verdict)| verdict)
+    }
+
+    /// Since when everything is remembered, wall ms, if that began at `began_ms`.
+    pub(crate) fn since_ms(&self, began_ms: u64) -> u64 {
+        let forgotten = [self.handled.forgotten_ms, self.failed.forgotten_ms, self.given_up.forgotten_ms];
+        forgotten.into_iter().fold(began_ms, u64::max)
     }
 
     /// Where a message went from there.
@@ -211,10 +301,7 @@ impl Batches {
 
     /// The failures that a record was part of.
     pub(crate) fn given_up_of(&self, log: ShardId, position: u64) -> impl Iterator<Item = &GivenUp> {
-        self.given_up
-            .facts
-            .iter()
-            .filter(move |fact| fact.key.shard == log && fact.positions.binary_search(&position).is_ok())
+        self.given_up.facts.iter().filter(move |fact| fact.key.shard == log && fact.holds(position))
     }
 }
 
@@ -225,7 +312,8 @@ mod tests {
 
     fn attempt(log: ShardId, (first, last): (u64, u64), which: Which, failed: Failed) -> Tried {
         let status = u8::from(matches!(failed, Failed::All));
-        let about = About::Attempt { number: 1, request: 7, took_ms: 3, status, failed, error: Some("\"bad\"".into()) };
+        let error = Some("\"bad\"".into());
+        let about = About::Attempt { number: 1, request: 7, took_ms: 3, status, failed, error, is_redrive: false };
         Tried { at_ms: first, mapping: 1, log, first, last, which, about }
     }
 

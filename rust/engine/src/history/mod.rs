@@ -44,6 +44,8 @@ struct Fact {
 /// The newest facts, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct History {
+    /// Since when anything is remembered, wall ms.
+    pub(crate) began_ms: u64,
     requests: VecDeque<Fact>,
     /// Of records and messages.
     pub(crate) batches: Batches,
@@ -51,6 +53,10 @@ pub(crate) struct History {
 }
 
 impl History {
+    pub(crate) fn since(began_ms: u64) -> Self {
+        Self { began_ms, ..Self::default() }
+    }
+
     pub(crate) fn note(&mut self, at_ms: u64, request: u128, what: What) {
         if self.requests.len() >= FACTS_MAX {
             self.requests.pop_front();

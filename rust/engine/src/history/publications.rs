@@ -34,6 +34,10 @@ impl Numbers for Published {
     fn numbers(&self) -> usize {
         self.fates.len()
     }
+
+    fn at_ms(&self) -> u64 {
+        self.at_ms
+    }
 }
 
 /// The newest publications.

@@ -12,17 +12,21 @@ pub(super) const NUMBERS_MAX: usize = 262_144;
 pub(super) struct Ring<T> {
     pub(super) facts: VecDeque<T>,
     pub(super) numbers: usize,
+    /// When the newest of those happened that are remembered no more, wall ms; 0: none.
+    pub(super) forgotten_ms: u64,
 }
 
 impl<T> Default for Ring<T> {
     fn default() -> Self {
-        Self { facts: VecDeque::new(), numbers: 0 }
+        Self { facts: VecDeque::new(), numbers: 0, forgotten_ms: 0 }
     }
 }
 
-/// Something that may name single records.
+/// Something that happened, and may name single records.
 pub(super) trait Numbers {
     fn numbers(&self) -> usize;
+    /// When it happened, wall ms.
+    fn at_ms(&self) -> u64;
 }
 
 impl<T: Numbers> Ring<T> {
@@ -30,7 +34,9 @@ impl<T: Numbers> Ring<T> {
         self.numbers += fact.numbers();
         self.facts.push_back(fact);
         while self.facts.len() > FACTS_MAX || self.numbers > NUMBERS_MAX {
-            self.numbers -= self.facts.pop_front().map_or(0, |oldest| oldest.numbers());
+            let Some(oldest) = self.facts.pop_front() else { return };
+            self.numbers -= oldest.numbers();
+            self.forgotten_ms = oldest.at_ms();
         }
     }
 }

@@ -134,13 +134,15 @@ impl State {
         };
         if let Some(destination) = row.destination {
             return Err(EngineError::Conflict(format!(
-                "the failure {text:?} waits for its destination {destination:?}: only what is listed is run again"
+                "the failure {text:?} waits for its destination {destination:?}, which is tried for 24 hours: only what is listed then is \
+                 run again; `forebay dlq show {text}` tells how it stands"
             )));
         }
         self.check_published(key.mapping)?;
         if kept.is_empty() {
             return Err(EngineError::NotFound(format!(
-                "the records of the failure {text:?} are past the stream's retention: they cannot be run again"
+                "the records of the failure {text:?} are past the stream's retention: they cannot be run again, `forebay dlq show {text}` \
+                 has what is kept of them"
             )));
         }
         Ok(key)
@@ -188,10 +190,15 @@ pub(crate) fn shown(
         "id": key.text(), "function": function, "stream": stream, "failed_ms": row.failed_ms,
         "destination": row.destination, "undelivered_to": row.undelivered_to,
         "delivery_attempts": row.delivery_attempts, "last_error": row.last_error, "record": row.shown(payload),
+        "redrivable": row.destination.is_none() && !payload.is_empty(),
     })
 }
 
 fn failure_key(text: &str) -> Result<FailureKey, EngineError> {
-    FailureKey::from_text(text)
-        .ok_or_else(|| EngineError::Invalid(format!("{text:?} is no failure's id: take one from the list of failures")))
+    FailureKey::from_text(text).ok_or_else(|| {
+        EngineError::Invalid(format!(
+            "{text:?} is no failure's id: take one from `forebay dlq list`; a message of a dead-letter queue is named together with its \
+             queue, by --queue"
+        ))
+    })
 }

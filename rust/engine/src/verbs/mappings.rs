@@ -265,8 +265,8 @@ impl State {
             }
         }
         Err(EngineError::NotFound(format!(
-            "no lane holds a batch {:?} now: see the batches of `forebay mapping list` and `forebay lag`",
-            skip.batch
+            "no lane holds a batch {:?} now: `forebay mapping describe {} {}` names those that wait",
+            skip.batch, skip.stream, skip.function
         )))
     }
 

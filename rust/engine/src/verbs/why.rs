@@ -74,6 +74,7 @@ impl State {
         let cursor = cursor.map(|(table, after)| cursor_text(table, after.as_deref().unwrap_or_default()));
         Ok(Done::at_once(json!({
             "id": why.id, "facts": facts, "running": life.is_running, "kept": life.kept, "cursor": cursor,
+            "remembered_since_ms": self.history.batches.since_ms(self.history.began_ms),
         })))
     }
 
@@ -129,8 +130,9 @@ impl State {
         let chunk = chunk.filter(|chunk| (chunk.first()..chunk.end()).contains(&position));
         let Some(shard) = self.shards[id as usize].as_ref() else { return Ok(life) };
         let (stream, shard_id) = (shard.row.stream.clone(), sequence::shard_id(shard.row.index));
-        let key_hash = chunk.as_deref().map(|chunk: &Chunk| chunk.record(position).key_hash);
-        if let Some(record) = chunk.as_deref().map(|chunk| chunk.record(position)) {
+        let record = chunk.as_deref().map(|chunk: &Chunk| chunk.record(position));
+        let key_hash = record.map(|record| record.key_hash);
+        if let Some(record) = record.filter(|record| !record.lost) {
             life.facts.push(json!({
                 "at_ms": record.arrival_ms, "what": "put", "stream": stream, "shard_id": shard_id,
                 "partition_key": record.key,
@@ -152,13 +154,25 @@ impl State {
                 life.facts.push(json!({"at_ms": at_ms, "what": "delivered", "destination": destination}));
             }
         }
+        if record.is_some_and(|record| record.lost) {
+            // Mappings step over it.
+            life.kept.push(json!({"where": "record", "stream": stream, "shard_id": shard_id, "state": "lost"}));
+            return Ok(life);
+        }
         let readers = shard.pollers.iter().filter_map(|&poller| self.pollers[poller].as_ref());
-        for poller in readers.filter(|_| key_hash.is_some()) {
-            let (lane, state) = poller.machine.standing(position, key_hash.unwrap_or(0));
+        for poller in readers {
+            let mapping = poller.source.mapping;
+            let standing = key_hash.map(|hash| poller.machine.standing(position, hash));
+            let state = match standing {
+                Some((_, state)) if state != "done" => state,
+                // Being passed says nothing of success: that is known of what is remembered alone.
+                _ => batches.verdict(mapping, (id, position), key_hash).unwrap_or("passed"),
+            };
             life.is_running |= state == "running";
             life.kept.push(json!({
-                "where": "record", "stream": stream, "shard_id": shard_id, "function": name(poller.source.mapping),
-                "lane": lane, "state": state,
+                "where": "record", "stream": stream, "shard_id": shard_id, "function": name(mapping),
+                "lane": standing.map(|(lane, _)| lane), "state": state, "is_in_stream": record.is_some(),
+                "on_failure": self.mappings.get(&mapping).and_then(|mapping| mapping.row.on_failure.as_deref()),
             }));
         }
         Ok(life)
