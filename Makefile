@@ -53,8 +53,10 @@ bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in ab
 docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics
 	$(TEST)/bin/python scripts/metrics.py
 
-deep: servers $(TEST)/.built ## the reliability tests in large, in parts that resume: ARGS="kill --count 200", ARGS=--list, ARGS=--help
-	$(TEST)/bin/python scripts/deep.py $(ARGS)
+# What it only tells needs nothing built.
+TELLS := $(filter --list --help --write,$(ARGS))
+deep: $(if $(TELLS),,servers $(TEST)/.built) ## the reliability tests in large, in parts that resume: ARGS="kill --count 200", ARGS=--list, ARGS=--help
+	$(if $(TELLS),$(PYTHON),$(TEST)/bin/python) scripts/deep.py $(ARGS)
 
 coverage: servers $(TEST)/.built ## how much of the product the tests run, told by file; ARGS=report tells the last run once more
 	$(TEST)/bin/python scripts/covered.py $(ARGS)

@@ -1,7 +1,7 @@
 """The first problem of every Lambda with a database: 1,000 handlers at once, and a MariaDB that allows 100 connections.
 
 Without a proxy each handler connects for itself, and most are turned away. With one they share ten connections, wait a moment,
-and all of them are served. It needs mariadb-server (one is started, in a temporary directory) and pip install 'forebay[mysql]'.
+and all of them are served. It needs mariadb-server (one is started, in a temporary directory) and pip install '.[mysql]'.
 
     python examples/rds.py [--handlers 1000] [--connections 10]
 """

@@ -14,7 +14,7 @@ from forebay.model.asynchronous import DESTINATIONS
 from forebay.model.names import LATEST
 from forebay.queue import Queue
 from forebay.runtime.context import FunctionFacts
-from forebay.runtime.port import GivenUps, Served
+from forebay.runtime.port import Served
 from forebay.runtime.tasks import TaskEnvironment
 from forebay.runtime.threads import ThreadEnvironment
 from forebay.topic import Topic
@@ -46,12 +46,9 @@ class Serving:
         self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[{LATEST}]{uuid.uuid4().hex}"
         self._served: dict[str, Served] = {}
         self._files: list[JSONLines] = []
-        self._given_up: dict[str, GivenUps] = {}
 
     def close(self) -> None:
-        """Close what destinations have open, and tell the log of what it was not told of yet."""
-        for given_up in self._given_up.values():
-            given_up.tell()
+        """Close what destinations have open."""
         for file in self._files:
             file.close()
 
@@ -166,22 +163,11 @@ class Serving:
         destination = {"kind": "destination", "name": name, "type": _kind_of(target), "at_once": at_once}
         slot = engine.function(payload.dumps(destination))
         facts = FunctionFacts(function_name=name, function_arn="", log_stream_name="", wall=self._clock.time)
-        deliver = _delivering(target)
-        if name.startswith("on_failure:"):
-            shown = repr(target) if isinstance(target, JSONLines) else type(target).__name__
-            given_up = self._given_up.setdefault(name, GivenUps(facts, self._runner.loop, target=shown))
-            deliver = self._telling(deliver, given_up)
-        served = Served(handler=deliver, facts=facts, wants_batch=False, tracing=self._tracing)
+        self._runner.notices.destinations[name] = (
+            repr(target) if isinstance(target, JSONLines) else type(target).__name__
+        )
+        served = Served(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
         self._runner.serve(slot, self._in_tasks(served))
-
-    def _telling(self, deliver: Callable[[bytes, Any], Any], given_up: GivenUps) -> Callable[[bytes, Any], Any]:
-        """Tell the log, too, of what was delivered."""
-
-        async def deliver_and_tell(record: bytes, context: object) -> None:
-            await deliver(record, context)
-            given_up.failed(record, self._runner.now_ns())
-
-        return deliver_and_tell
 
 
 def _kind_of(target: object) -> str:

@@ -207,7 +207,9 @@ def test_the_commands_work_while_no_app_runs(place):
         pass
     assert asked(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1}\n')["records"] == 1
     assert asked(place, "stream", "describe", "orders")["records"] == 1
-    assert asked(place, "stream", "alter", "orders", "--shards", "3", "--retention", "3600")["open_shards"] == 3
+    assert asked(place, "stream", "alter", "orders", "--shards", "3", "--retention", "1h")["open_shards"] == 3
+    assert asked(place, "stream", "describe", "orders")["retention_ms"] == 3_600_000
+    assert "such as 30s or 1h" in forebay(place, "stream", "alter", "orders", "--retention", "1y", status=1).stderr
     assert "no app runs" in forebay(place, "invoke", "add", "{}", status=1).stderr
     # An empty table said that nobody was behind, while a record waited.
     assert f"no app runs on {place / 'data'}: start it" in forebay(place, "lag", "--output", "json", status=1).stderr

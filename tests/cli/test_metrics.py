@@ -13,7 +13,7 @@ from cli_commands import forebay
 
 from forebay import App, InvalidParameterValue
 from forebay.cli.chart import bar, chart, number
-from forebay.cli.metrics import duration
+from forebay.cli.show import whole_seconds
 from forebay.testing import VirtualClock
 
 
@@ -124,13 +124,13 @@ def test_a_store_that_is_not_there_is_named(tmp_path):
     ("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("7d", 604_800), (" 1m ", 60)]
 )
 def test_durations_are_read(text, seconds):
-    assert duration("since", text) == seconds
+    assert whole_seconds("since", text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0", "0s", "1.5h", "h", "1w", "-5", "1 h", "9" * 10])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(InvalidParameterValue):
-        duration("since", text)
+        whole_seconds("since", text)
 
 
 def test_a_chart_has_a_bar_for_each_period_and_a_gap_where_nothing_happened():

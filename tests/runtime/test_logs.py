@@ -13,8 +13,7 @@ import time
 
 import pytest
 
-from forebay import App, InvalidParameterValue, JSONLines, logs
-from forebay.testing import VirtualClock
+from forebay import App, InvalidParameterValue, logs
 
 log = logging.getLogger("shop")
 
@@ -208,32 +207,3 @@ def test_forebay_run_writes_json_where_nobody_looks_on(tmp_path):
     [handled] = [line for line in written if line["message"] == "handled 7"]
     assert len(handled["requestId"]) == 36
     assert handled["functionName"] == "handler"
-
-
-async def test_what_was_given_up_and_written_to_a_file_is_in_the_log(tmp_path, caplog):
-    """The log had the first failed attempt, and never that the record was given up."""
-    clock, path = VirtualClock(), tmp_path / "failed.jsonl"
-    app = App("logs", store=":memory:", clock=clock)
-    stream = app.stream("orders", shards=1)
-
-    @app.on_stream("orders", batch_size=1, maximum_retry_attempts=1, on_failure=JSONLines(path))
-    async def ship(event, context):
-        raise ValueError("no paper")
-
-    @app.function(maximum_retry_attempts=0, on_failure=JSONLines(path))
-    async def bill(event, context):
-        raise ValueError("no ink")
-
-    async with app:
-        numbers = [await stream.put(number, partition_key="ada") for number in range(3)]
-        request = await bill.invoke_async(1)
-        await clock.advance(3600)
-    told = [record.getMessage() for record in caplog.records if "gave up" in record.getMessage()]
-    where = f"written to JSONLines({str(path)!r})"
-    event = f"function bill: gave up an event after 1 attempt (RetriesExhausted), {where}: `forebay why {request}` tells its life"
-    assert event in told
-    batch = f"function ship: gave up a batch of 1 after 2 attempts (RetryAttemptsExhausted), {where}: `forebay why "
-    batches = [line for line in told if line.startswith(batch)]
-    assert any(numbers[2] in line for line in batches), told
-    missed = sum(int(line.rpartition(" (")[2].split()[0]) for line in batches if " more " in line)
-    assert len(batches) + missed == 3

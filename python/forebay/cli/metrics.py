@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,13 @@ import click
 
 from forebay.cli.chart import chart
 from forebay.cli.reach import reach, store_option
-from forebay.cli.show import show, table
+from forebay.cli.show import show, table, whole_seconds
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 output_option = click.option(
     "--output",
     type=click.Choice(["text", "json", "csv"]),
@@ -81,12 +79,12 @@ def get(
 
     NAME is CloudWatch's ("Duration", in milliseconds) or Prometheus's ("forebay_invocation_duration_seconds").
     """
-    seconds = duration("period", period)
+    seconds = whole_seconds("period", period)
     fields = {
         "name": name,
         "statistic": statistic,
         "period": seconds,
-        "since": duration("since", since),
+        "since": whole_seconds("since", since),
         "labels": dict(_label(text) for text in labels),
     }
     with reach(store) as reached:
@@ -101,16 +99,6 @@ def get(
     value = {"name": name, "statistic": statistic, "period": seconds, "unit": unit, "points": points}
     title = f"{name}, {statistic}" + (f", {unit}" if unit else "") + f", for each {_spoken(seconds)}"
     show(value, output, text=chart(title, points, seconds))
-
-
-def duration(option: str, text: str) -> int:
-    """Read whole seconds: "90", "90s", "5m", "1h", "7d"."""
-    match = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
-    if match is None or int(match[1]) == 0:
-        raise InvalidParameterValue(
-            f"{option}={text!r}: allowed are seconds, or a number with s, m, h or d, such as 30s or 1h"
-        )
-    return int(match[1]) * UNITS[match[2] or "s"]
 
 
 def _label(text: str) -> tuple[str, str]:

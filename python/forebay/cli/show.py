@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from forebay.errors import InvalidParameterValue
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 output_option = click.option(
     "--output",
@@ -83,6 +88,16 @@ def duration(ms: float | None) -> str:
 def moment(ms: float) -> str:
     """Write a wall time for people."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def whole_seconds(option: str, text: str) -> int:
+    """Read a duration as it is typed: "90", "90s", "5m", "1h", "7d"."""
+    match = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
+    if match is None or int(match[1]) == 0:
+        raise InvalidParameterValue(
+            f"{option}={text!r}: allowed are seconds, or a number with s, m, h or d, such as 30s or 1h"
+        )
+    return int(match[1]) * UNITS[match[2] or "s"]
 
 
 def attribute(text: str) -> dict[str, str]:

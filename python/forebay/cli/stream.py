@@ -12,7 +12,7 @@ import click
 
 from forebay.cli import records
 from forebay.cli.reach import Reached, reach, store_option
-from forebay.cli.show import counted, duration, moment, output_option, show, table, write_json
+from forebay.cli.show import counted, duration, moment, output_option, show, table, whole_seconds, write_json
 from forebay.errors import ForebayError, TooManyRequests
 from forebay.model import checks, limits, settings
 from forebay.model.names import shard_of
@@ -197,7 +197,7 @@ def _follow(name: str, position: str, store: Path, *, wait: bool) -> Iterator[di
 @stream.command()
 @click.argument("name")
 @click.option("--shards", type=int, help="Split or merge into so many open shards.")
-@click.option("--retention", type=float, metavar="SECONDS", help="Keep records so long.")
+@click.option("--retention", metavar="DURATION", help="Keep records so long: 3600, 90m, 12h, 7d.")
 @click.option("--retention-bytes", type=int, metavar="BYTES", help="Keep at most so much; 0: no such limit.")
 @store_option
 @output_option
@@ -205,7 +205,7 @@ def alter(
     *,
     name: str,
     shards: int | None,
-    retention: float | None,
+    retention: str | None,
     retention_bytes: int | None,
     store: Path,
     output: str,
@@ -215,7 +215,7 @@ def alter(
         raise click.UsageError("give at least one of --shards, --retention, --retention-bytes")
     changes: dict[str, Any] = {}
     if retention is not None:
-        changes["retention_ms"] = round(settings.retention(retention) * 1000)
+        changes["retention_ms"] = round(settings.retention(whole_seconds("--retention", retention)) * 1000)
     if retention_bytes is not None:
         changes["retention_bytes"] = settings.retention_bytes(retention_bytes) if retention_bytes else 0
     if shards is not None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from forebay.runtime.sparing import Sparing, more
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -63,77 +65,30 @@ class Environment(Protocol):
         """Tell the log of the failures that it was not told of yet."""
 
 
-@dataclass(slots=True)
 class Complaints:
-    """Tells the log of failed attempts, at most once a second for a function, with the number left out.
+    """Tells the log of failed attempts of a function, sparingly."""
 
-    The last of those left out is told when that second is over, by the loop if there is one, or by whoever calls `tell`.
-    """
-
-    facts: FunctionFacts
-    loop: asyncio.AbstractEventLoop | None = None
-    quiet_until_ns: int = 0
-    untold: int = 0
-    last: bytes = b""
-    """Lambda's error object of the last failed attempt."""
-    due: asyncio.TimerHandle | None = None
+    def __init__(self, facts: FunctionFacts, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._facts = facts
+        self._sparing = Sparing(self._say, loop)
 
     def failed(self, body: bytes, now_ns: int) -> None:
-        """Tell of a failed attempt, given Lambda's error object, now or when the log has been quiet for a second."""
-        self.untold += 1
-        self.last = body
-        if now_ns >= self.quiet_until_ns:
-            self.quiet_until_ns = now_ns
-            self.tell()
-        elif self.due is None and self.loop is not None:
-            self.due = self.loop.call_later((self.quiet_until_ns - now_ns) / 1e9, self.tell)
+        """Tell of a failed attempt, given Lambda's error object."""
+        self._sparing.add(body, now_ns)
 
     def tell(self) -> None:
         """Tell of the last failed attempt, if the log does not know of it."""
-        if self.due is not None:
-            self.due.cancel()
-            self.due = None
-        if self.untold:
-            self._say(orjson.loads(self.last), self.untold - 1)
-            self.untold = 0
-            self.quiet_until_ns += 1_000_000_000
+        self._sparing.tell()
 
-    def _say(self, error: dict[str, Any], others: int) -> None:
+    def _say(self, body: bytes, others: int) -> None:
+        error = orjson.loads(body)
         where = error.get("stackTrace") or [""]
         log.warning(
             "function %s: an attempt failed: %s: %s%s%s",
-            self.facts.qualified,
+            self._facts.qualified,
             error.get("errorType"),
             str(error.get("errorMessage"))[:200],
             " at " + " ".join(where[-1].split()) if where[-1] else "",
-            _more(others),
-            extra={"aws_request_id": error.get("requestId"), "function_name": self.facts.function_name},
+            more(others, "failure"),
+            extra={"aws_request_id": error.get("requestId"), "function_name": self._facts.function_name},
         )
-
-
-@dataclass(slots=True)
-class GivenUps(Complaints):
-    """Tells the log what was given up and has gone to a destination, as sparingly."""
-
-    target: str = ""
-
-    def _say(self, error: dict[str, Any], others: int) -> None:
-        about = error["requestContext"]
-        batch = error.get("KinesisBatchInfo")
-        function = str(about["functionArn"]).partition(":function:")[2].removesuffix(":$LATEST")
-        attempts = about["approximateInvokeCount"]
-        log.warning(
-            "function %s: gave up %s after %s (%s), written to %s: `forebay why %s` tells its life%s",
-            function,
-            "an event" if batch is None else f"a batch of {batch['batchSize']}",
-            "1 attempt" if attempts == 1 else f"{attempts} attempts",
-            about["condition"],
-            self.target,
-            about["requestId"] if batch is None else batch["startSequenceNumber"],
-            _more(others),
-            extra={"aws_request_id": about.get("requestId"), "function_name": function},
-        )
-
-
-def _more(count: int) -> str:
-    return f" ({count:,} more {'failure' if count == 1 else 'failures'} since the last line)" if count else ""

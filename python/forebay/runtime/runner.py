@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from forebay.clock import Attempt, ManualClock, Parked
 from forebay.errors import AppClosed, ForebayError, OwnerLeft, OwnerLost
 from forebay.runtime import answer
+from forebay.runtime.notices import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,7 +32,8 @@ WORKS_MAX: Final = 512
 ROUNDS_MAX: Final = 8
 # Questions that wait for an engine.
 DEFERRED_MAX: Final = 10_000
-# Ticket 0 is nobody's: it is answered when the store has failed, or when the owner of the store is gone.
+# Ticket 0 is nobody's: it is refused when the store has failed, or when the owner of the store is gone, and answered with what
+# is to be told to the log.
 NOBODY: Final = 0
 
 Answered = TypeVar("Answered")
@@ -48,6 +50,7 @@ class Runner:
         self.manual = clock if isinstance(clock, ManualClock) else None
         self.now_ns: Callable[[], int] = time.monotonic_ns if self.manual is None else self.manual.monotonic_ns
         """Gives the moment from which durations are counted."""
+        self.notices = Notices(loop, self.now_ns)
         self.store_failure: asyncio.Future[ForebayError] = loop.create_future()
         self.needed = asyncio.Event()
         """Somebody asks, and there is no engine."""
@@ -131,6 +134,7 @@ class Runner:
         for environment in self._environments.values():
             environment.close()
         self.detach()
+        self.notices.close()
         self.refuse_deferred(AppClosed("the app was stopped before it had the answer"))
         if not self.store_failure.done():
             self.store_failure.cancel()
@@ -292,6 +296,8 @@ class Runner:
             # Certainly not accepted: the next owner is asked.
             self._deferred.append(question)
             self.needed.set()
+        elif ticket == NOBODY and ok:
+            self.notices.heard(value)
         elif ticket == NOBODY and isinstance(value, OwnerLost):
             self.lost.set()
         elif ticket == NOBODY and not self.store_failure.done():

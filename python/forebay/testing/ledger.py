@@ -34,6 +34,8 @@ class Fact(NamedTuple):
         at_ns: when, in nanoseconds since some moment.
         life: which start of the app saw it.
         kind: `asked` and `acknowledged` (the caller), `begun`, `done` and `failed` (the handler); others are the ledger's `own`.
+            `asked` is noted before a put, `acknowledged` when it has returned. What was only asked for, since the process was
+            killed or the put refused, may be handled or not: `check` passes over it, and tests may ask how long answers took.
         key: what is kept in order: a partition key, a message group. What has no order is a key of its own.
         number: which item of its key; numbers grow in the order in which the items were put.
 

@@ -397,6 +397,7 @@ impl State {
         let Some(attempt) = self.attempts.get_mut(token) else { return };
         attempt.timed_out = true;
         let (slot, request, waiter) = (attempt.slot, attempt.request, attempt.take_waiter());
+        let is_alone = attempt.alone;
         let is_qualified = matches!(attempt.job, Job::Invoke { qualifier: Some(_), .. });
         let (batch, redrive) = match attempt.job {
             Job::Batch { poller, batch, .. } => (Some((poller, batch)), None),
@@ -404,10 +405,11 @@ impl State {
             _ => (None, None),
         };
         let kind = attempt.job.kind();
+        self.notice_timeout(token);
         if kind != Kind::Delivery {
             self.functions[slot].meters.zombies.add(1.0);
         }
-        self.outbox.overdue(kind, attempt.alone.then_some(token));
+        self.outbox.overdue(kind, is_alone.then_some(token));
         if !self.pools.stop_attempt(slot, token, self.now.mono_ns) {
             self.outbox.cancels.push_back(token);
             self.ring = true;

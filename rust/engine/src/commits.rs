@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::attempts::Attempt;
 use crate::chunk::Chunk;
+use crate::engine::NOBODY;
 use crate::error::{Answer, EngineError, Reply, Waiter};
 use crate::failures::FailureKey;
 use crate::history::publications::Published;
 use crate::invocation::Accepted;
+use crate::notices::What;
 use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError, Table, Write};
 use crate::queue::{QueueId, SentCommit};
@@ -305,7 +309,11 @@ impl State {
     /// Its rows are what the store holds by now: whatever it sets free finds them in memory.
     fn commit_durable(&mut self, commit: Commit) {
         // Rows alone still go through when the disk is full.
+        let had_no_room = self.full;
         self.full &= commit.appended.is_empty() && commit.accepted.is_empty() && commit.sent.is_empty();
+        if had_no_room && !self.full {
+            self.notice(What::Disk, "", json!({"error": null}));
+        }
         self.release_held_slots();
         self.meters.bytes.add(commit.bytes as u64);
         for (waiter, reply) in commit.waiters {
@@ -381,7 +389,9 @@ impl State {
         self.pending.deliveries.extend(commit.deliveries);
         self.pending.urgent = !self.pending.waiters.is_empty();
         self.pending.lazy_since = Some(self.now.mono_ns + FULL_NS);
-        self.full = true;
+        if !std::mem::replace(&mut self.full, true) {
+            self.notice(What::Disk, "", json!({"error": error.to_string()}));
+        }
     }
 
     /// The store takes no further write: acknowledge nothing more, and say so.
@@ -396,7 +406,7 @@ impl State {
         for (waiter, _) in waiters {
             self.answer(waiter, Err(error.clone().into()));
         }
-        self.answer(Waiter::Bell(0), Err(error.clone().into()));
+        self.answer(Waiter::Bell(NOBODY), Err(error.clone().into()));
         self.failed = Some(error);
     }
 

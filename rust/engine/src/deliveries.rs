@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::attempts::{Attempt, Job};
 use crate::error::EngineError;
 use crate::failures::{decode, encode, FailureKey, FailureRow, Part};
 use crate::invocation::{Letter, Target};
+use crate::notices::What;
 use crate::port::{StoreError, Table};
 use crate::rows::OnItsWay;
 use crate::search::DELIVERED_WITHIN_MS;
@@ -322,6 +325,7 @@ impl State {
                     last_error: Some(error.to_string()),
                     ..row.clone()
                 };
+                self.notice_undelivered(key, &row);
                 self.save_failure(key, &row, payload);
                 Ok(())
             }
@@ -376,6 +380,13 @@ impl State {
         self.send_deliveries(key.mapping);
     }
 
+    /// A failure is listed which its destination was to be told of.
+    fn notice_undelivered(&mut self, key: FailureKey, row: &FailureRow) {
+        let Some(function) = self.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
+        let fields = json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
+        self.notice(What::Undelivered, &function, fields);
+    }
+
     fn retry_delivery(&mut self, key: FailureKey, body: Option<Vec<u8>>) -> Result<(), StoreError> {
         let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { return Ok(()) };
         let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
@@ -383,6 +394,7 @@ impl State {
         row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned()).or(row.last_error);
         if self.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS {
             row.undelivered_to = row.destination.take();
+            self.notice_undelivered(key, &row);
         } else if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
             let (base_ms, cap_ms) = BACKOFF_MS;
             let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);

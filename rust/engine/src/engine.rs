@@ -21,6 +21,9 @@ use crate::trace::Origin;
 use crate::wakes::{Wakes, Wanted};
 use forebay_core::Now;
 
+/// The ticket of what nobody asked for: that the store has failed, and what is to be told to the log.
+pub(crate) const NOBODY: Ticket = 0;
+
 /// What an engine is built from.
 pub struct Parts {
     /// Where events are kept.
@@ -251,7 +254,8 @@ impl Engine {
         }
     }
 
-    /// Settle what has ended and take what is ready, at most `most` pieces; and the answers that have come.
+    /// Settle what has ended and take what is ready, at most `most` pieces; and the answers that have come. Ticket 0 is nobody's: its
+    /// refusal says that the store has failed, its answer is what is to be logged, a JSON array.
     pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> (Vec<Work>, Vec<(Ticket, Answer)>) {
         let mut inner = self.shared.enter();
         inner.state.settle_all(settled);
@@ -260,7 +264,8 @@ impl Engine {
         }
         let mut works = Vec::new();
         inner.state.take(most, &mut works);
-        let answered = std::mem::take(&mut inner.state.answered);
+        let mut answered = std::mem::take(&mut inner.state.answered);
+        answered.extend(inner.state.notices.take().map(|notices| (NOBODY, Ok(notices))));
         inner.state.ring = most > 0 && inner.state.outbox.rings(inner.state.draining);
         self.shared.leave(inner);
         (works, answered)

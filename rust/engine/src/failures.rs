@@ -9,6 +9,7 @@ use serde_json::{json, Map, Value};
 use crate::chunk::Chunk;
 use crate::history::batches::GivenUp;
 use crate::invocation::record::Ended;
+use crate::notices::{batch_of, What};
 use crate::orders::Order;
 use crate::pollers::{PollerId, Records, Source};
 use crate::port::{StoreError, Table};
@@ -238,6 +239,12 @@ impl State {
             told_ms: None,
             destination: row.destination.as_deref().map(Into::into),
         });
+        let mut batch = batch_of(&source, positions);
+        batch["condition"] = condition_name(discarded.condition).into();
+        (batch["attempts"], batch["lane"]) = (discarded.attempts.into(), discarded.lane.into());
+        (batch["id"], batch["destinations"]) = (key.text().into(), Vec::from_iter(row.destination.clone()).into());
+        let function = mapping.row.function.clone();
+        self.notice(What::GaveUp, &function, batch);
         self.save_failure(key, &row, packed);
     }
 
@@ -287,6 +294,11 @@ impl State {
             told_ms: None,
             destination: row.destination.as_deref().map(Into::into),
         });
+        let mut batch = batch_of(&poller.source, &[first, end - 1]);
+        (batch["records"], batch["id"]) = ((end - first).into(), key.text().into());
+        batch["destinations"] = Vec::from_iter(row.destination.clone()).into();
+        let function = mapping.row.function.clone();
+        self.notice(What::Expired, &function, batch);
         self.save_failure(key, &row, &[]);
     }
 

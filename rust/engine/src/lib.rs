@@ -28,6 +28,7 @@ mod mappings;
 mod measuring;
 mod meters;
 pub mod metrics;
+mod notices;
 pub mod open;
 mod orders;
 mod outbox;

@@ -21,6 +21,7 @@ use crate::mappings::Mapping;
 use crate::meters::{AccountMeters, StoreMeters};
 use crate::metrics::exports::Exports;
 use crate::metrics::Registry;
+use crate::notices::Notices;
 use crate::orders::Order;
 use crate::outbox::Outbox;
 use crate::places::Places;
@@ -187,6 +188,7 @@ pub(crate) struct State {
     /// When listed failures were last looked through, wall ms.
     pub(crate) failures_swept_ms: u64,
     pub(crate) answered: Vec<(Ticket, Answer)>,
+    pub(crate) notices: Notices,
     pub(crate) tail_bytes: usize,
     /// Shard and first position of the chunks in memory, oldest first.
     pub(crate) tail_order: VecDeque<(ShardId, u64)>,
@@ -257,6 +259,7 @@ impl State {
             history: History::since(now.wall_ms),
             failures_swept_ms: 0,
             answered: Vec::new(),
+            notices: Notices::default(),
             tail_bytes: 0,
             tail_order: VecDeque::new(),
             metas: Vec::new(),

@@ -2,7 +2,9 @@
 //! run alone, so that a chain of crashes closes in on the guilty record instead of starting over.
 
 use forebay_core::stream::face::Suspect;
+use serde_json::json;
 
+use crate::notices::What;
 use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError};
 use crate::slots::{SlotError, SlotId, SlotKind, SlotRecord};
@@ -12,7 +14,11 @@ impl State {
     /// Take over what the last process left, in the slots where it stands. What belongs to a mapping that is gone is let go.
     pub(crate) fn take_over(&mut self) -> Result<(), StoreError> {
         let failed = |error: SlotError| StoreError::Failed(error.to_string());
-        for (record, slot) in self.slots.adopt().map_err(failed)? {
+        let adopted = self.slots.adopt().map_err(failed)?;
+        if !adopted.is_empty() {
+            self.notice(What::Interrupted, "", json!({"attempts": adopted.len()}));
+        }
+        for (record, slot) in adopted {
             let is_ours = match record.kind {
                 SlotKind::Event => self.suspect_event(&record, slot)?,
                 SlotKind::Batch if self.mappings.contains_key(&record.mapping) => {

@@ -1,12 +1,14 @@
 //! The end of an event: one commit removes it and tells its destinations, or writes down that they must be told.
 
 use forebay_core::invocation::face::{Condition, Key};
+use serde_json::json;
 
 use super::record::Ended;
 use super::row::{row_key, Event};
 use super::{Asynchronous, Letter, Target};
 use crate::failures::{FailureKey, FailureRow, Part};
 use crate::history::What;
+use crate::notices;
 use crate::port::Table;
 use crate::state::{parse_uuid, uuid_text, State};
 use crate::trace::kept;
@@ -23,6 +25,16 @@ impl State {
             self.pending.remove(Table::Event, row_key(id, key));
             return self.pending.begin_lazily(self.now.mono_ns);
         }
+        if !has_succeeded {
+            let (name, attempts) = (events.name(), event.life.failures);
+            let destinations: Vec<&str> = wishes.iter().map(|(_, name)| name.as_str()).collect();
+            let fields = json!({
+                "condition": condition.as_str(), "attempts": attempts, "request": uuid_text(event.request),
+                "destinations": destinations, "id": FailureKey { mapping: id, shard: 0, first: key.number, part: Part::Whole }.text(),
+            });
+            self.notice(notices::What::GaveUp, &name, fields);
+        }
+        let Some(events) = self.events.queues.get(&id) else { return };
         let ended = Ended {
             request: uuid_text(event.request),
             arn: self.function_arn(&events.function),

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use forebay_core::queue::face::{Delivery, Handle, Outcome, Restored, Row, Sent};
 use forebay_core::stream::face::Backoff;
 
+use serde_json::json;
+
 use super::batch::{Item, QueueSource};
 use super::gather::Purpose;
 use super::keeping::kept_row;
@@ -14,8 +16,9 @@ use super::message::Message;
 use super::{message_key, QueueId};
 use crate::commits::Pending;
 use crate::history::batches::Went;
+use crate::notices::What;
 use crate::port::{ShardId, Table};
-use crate::state::State;
+use crate::state::{uuid_text, State};
 
 /// How long a dead letter waits whose move was refused.
 const AGAIN_MS: u64 = 1_000;
@@ -168,6 +171,10 @@ impl State {
             Moving::Buried => {
                 queue.machine.redriven(moved.item.delivery.handle.number);
                 queue.meters.dead_letters.increment();
+                let (name, to) = (queue.row.name.clone(), queue.row.dead_letter_queue.clone());
+                let (message, received) = (uuid_text(moved.item.message().id), moved.item.delivery.receive_count);
+                let fields = json!({"to": to, "received": received, "message": message});
+                self.notice(What::DeadLetter, &name, fields);
             }
             Moving::Redriven { .. } => {
                 queue.machine.completed(&[moved.item.delivery.handle], &Outcome::Success, &Backoff::NONE, &now);

@@ -1,11 +1,13 @@
 //! After every fact: carry out what a queue's machine commands, answer who waits, wake who reads, arm the timer.
 
 use forebay_core::queue::face::{Command, Removal, Row};
+use serde_json::json;
 
 use super::gather::{Purpose, Want};
 use super::gone::PageRow;
 use super::{message_key, QueueId};
 use crate::commits::Pending;
+use crate::notices::What;
 use crate::port::Table;
 use crate::state::{State, Timer};
 
@@ -64,10 +66,14 @@ impl State {
             match command {
                 Command::Set { number, row } => self.state_message(id, number, row),
                 Command::Remove { first, count, reason } => {
-                    let meters = &self.queues.entries[id].meters;
+                    let queue = &self.queues.entries[id];
                     match reason {
-                        Removal::Deleted => meters.deleted.add(count),
-                        Removal::Expired => meters.expired.add(count),
+                        Removal::Deleted => queue.meters.deleted.add(count),
+                        Removal::Expired => {
+                            queue.meters.expired.add(count);
+                            let name = queue.row.name.clone();
+                            self.notice(What::Expired, &name, json!({"queue": name, "records": count}));
+                        }
                     }
                     (first..first + count).for_each(|number| self.message_gone(id, number));
                 }

@@ -44,7 +44,7 @@ pub(crate) struct One {
 
 impl State {
     /// The function that a failure is of, and the stream, if it is a batch.
-    fn failed_of(&self, key: FailureKey) -> Option<(&str, Option<&str>)> {
+    pub(crate) fn failed_of(&self, key: FailureKey) -> Option<(&str, Option<&str>)> {
         if let Some(mapping) = self.mappings.get(&key.mapping) {
             return Some((&mapping.row.function, Some(&mapping.row.stream)));
         }

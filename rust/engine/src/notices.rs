@@ -1,0 +1,176 @@
+//! What an operator is to find in the log. The engine writes none: it hands what happened to the process around it, as an answer
+//! that nobody asked for, folded where it happens often. No payload, no key and no error's text of a handler is in it.
+
+use std::collections::BTreeMap;
+
+use forebay_core::sequence;
+use serde_json::{json, Map, Value};
+
+use crate::attempts::{Job, Token};
+use crate::error::Reply;
+use crate::outbox::Kind;
+use crate::pollers::Source;
+use crate::state::{uuid_text, State};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum What {
+    /// An attempt ran past its deadline.
+    TimedOut,
+    /// A batch or an event was given up.
+    GaveUp,
+    /// Retention dropped records that a function had not been given.
+    Expired,
+    /// A message went to a dead-letter queue.
+    DeadLetter,
+    /// A destination has not taken a failure for a day, or never will.
+    Undelivered,
+    /// The disk is full, or was.
+    Disk,
+    /// Attempts were in flight when the process before this one died.
+    Interrupted,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed out",
+            Self::GaveUp => "gave up",
+            Self::Expired => "expired",
+            Self::DeadLetter => "dead letter",
+            Self::Undelivered => "undelivered",
+            Self::Disk => "disk",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What waits to be told: the newest of each kind of each function or queue, and how many there were.
+#[derive(Default)]
+pub(crate) struct Notices(BTreeMap<(What, String), (u64, Value)>);
+
+impl Notices {
+    fn add(&mut self, what: What, of: &str, fields: Value) {
+        let notice = self.0.entry((what, of.to_owned())).or_default();
+        *notice = (notice.0 + 1, fields);
+    }
+
+    /// Everything that waits, if anything does: a list, JSON.
+    pub(crate) fn take(&mut self) -> Option<Reply> {
+        let told = std::mem::take(&mut self.0).into_iter().map(|((what, of), (count, fields))| {
+            let mut notice = Map::from_iter([
+                ("what".to_owned(), Value::from(what.name())),
+                ("of".to_owned(), of.into()),
+                ("count".to_owned(), count.into()),
+            ]);
+            if let Value::Object(fields) = fields {
+                notice.extend(fields);
+            }
+            Value::Object(notice)
+        });
+        let told: Vec<Value> = told.collect();
+        (!told.is_empty()).then(|| Reply::Json(Value::from(told).to_string().into_bytes()))
+    }
+}
+
+impl State {
+    /// Have something told to the log.
+    pub(crate) fn notice(&mut self, what: What, of: &str, fields: Value) {
+        self.notices.add(what, of, fields);
+        self.ring = true;
+    }
+
+    /// An attempt is past its deadline.
+    pub(crate) fn notice_timeout(&mut self, token: Token) {
+        let Some(attempt) = self.attempts.get_mut(token) else { return };
+        let function = &self.functions[attempt.slot];
+        let (name, seconds) = (function.qualified(), function.timeout_ns as f64 / 1e9);
+        let mut fields = match &attempt.job {
+            Job::Batch { records, lane, .. } => {
+                let mut batch = batch_of(&records.source, &records.positions);
+                batch["lane"] = (*lane).into();
+                batch
+            }
+            Job::Redrive { records, .. } => batch_of(&records.source, &records.positions),
+            Job::Messages(job) => json!({"queue": &*job.messages.source.name, "records": job.messages.items.len()}),
+            Job::Invoke { .. } | Job::Event { .. } | Job::Delivery { .. } => json!({}),
+        };
+        fields["seconds"] = seconds.into();
+        fields["attempt"] = attempt.number.into();
+        fields["request"] = uuid_text(attempt.request).into();
+        if attempt.job.kind() == Kind::Delivery {
+            fields["destinations"] = [name.as_str()].as_slice().into();
+        }
+        self.notice(What::TimedOut, &name, fields);
+    }
+}
+
+/// Which records of a stream a batch holds.
+pub(crate) fn batch_of(source: &Source, positions: &[u64]) -> Value {
+    let number = |at: Option<&u64>| at.map(|&at| sequence::number(source.shard_index, at).to_string());
+    json!({
+        "stream": source.stream, "shard_id": source.shard_id, "records": positions.len(),
+        "first": number(positions.first()), "last": number(positions.last()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::EngineError;
+    use crate::rig::{queue, Rig, SECOND};
+    use crate::store::fault::{Fault, Repeat};
+
+    fn told(rig: &Rig) -> Vec<Value> {
+        let (_, answered) = rig.engine.exchange(Vec::new(), 10);
+        let lists = answered.into_iter().filter_map(|(ticket, answer)| match answer {
+            Ok(Reply::Json(list)) if ticket == 0 => Some(list),
+            _ => None,
+        });
+        lists.flat_map(|list| serde_json::from_slice::<Vec<Value>>(&list).unwrap()).collect()
+    }
+
+    /// The first refused put told its caller, and the log nothing.
+    #[test]
+    fn a_full_disk_is_told_when_it_begins_and_when_it_ends_and_not_for_each_refusal() {
+        let mut rig = Rig::new();
+        rig.json("queue.declare", &queue("q"));
+        let body = json!({"name": "q", "messages": [{"body": "one"}]});
+        rig.store.fail(1, Fault::Full, Repeat::Always);
+        for _ in 0..3 {
+            assert!(matches!(rig.ask("queue.send", &body), Err(EngineError::Store(_))));
+            rig.advance(SECOND);
+        }
+        let [begin] = &told(&rig)[..] else { panic!("one notice") };
+        assert_eq!((&begin["what"], &begin["count"]), (&json!("disk"), &json!(1)));
+        assert!(begin["error"].as_str().unwrap().contains("is full"));
+        rig.store.mend();
+        rig.json("queue.send", &body);
+        assert_eq!(told(&rig), [json!({"what": "disk", "of": "", "count": 1, "error": null})]);
+        rig.json("queue.send", &body);
+        assert!(told(&rig).is_empty());
+    }
+
+    #[test]
+    fn what_the_death_of_a_process_interrupted_is_told_by_the_next_one() {
+        let rig = Rig::new();
+        rig.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
+        rig.engine.invoke_async("f", b"1", crate::trace::Origin::default(), crate::error::Waiter::Bell(9));
+        assert_eq!(rig.engine.exchange(Vec::new(), 10).0.len(), 1);
+        let rig = rig.crashed();
+        assert_eq!(told(&rig), [json!({"what": "interrupted", "of": "", "count": 1, "attempts": 1})]);
+    }
+
+    #[test]
+    fn what_happens_often_is_folded_while_nobody_listens() {
+        let mut notices = Notices::default();
+        for number in 0..1_000 {
+            notices.add(What::GaveUp, "f", json!({"number": number}));
+            notices.add(What::GaveUp, "g", json!({}));
+        }
+        let Some(Reply::Json(list)) = notices.take() else { panic!("something to tell") };
+        let list: Vec<Value> = serde_json::from_slice(&list).unwrap();
+        assert_eq!(list[0], json!({"what": "gave up", "of": "f", "count": 1_000, "number": 999}));
+        assert_eq!((list.len(), notices.take()), (2, None));
+    }
+}

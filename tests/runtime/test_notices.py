@@ -1,0 +1,180 @@
+"""What an operator finds in the log: timeouts, what was given up and where it went, dead letters, what retention dropped."""
+
+import asyncio
+import time
+
+import orjson
+import pytest
+
+import forebay
+from forebay import App, JSONLines
+from forebay.runtime.notices import Notices
+from forebay.testing import VirtualClock
+
+HIDDEN = "a-hidden-key"
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def app(clock):
+    return App("logs", store=":memory:", clock=clock)
+
+
+@pytest.fixture
+def lines(caplog):
+    """Give the lines of the runtime, and see that none tells a payload or a key."""
+
+    def told(what):
+        written = [record.getMessage() for record in caplog.records]
+        assert not any(HIDDEN in line for line in written)
+        return [line for line in written if what in line]
+
+    return told
+
+
+async def test_what_was_given_up_is_in_the_log_with_where_it_went(app, clock, tmp_path, lines):
+    """The log had the first failed attempt, and never that the record was given up, unless that was written to a file."""
+    path = tmp_path / "failed.jsonl"
+    orders, flights = app.stream("orders", shards=1), app.stream("flights", shards=1)
+
+    @app.on_stream("orders", batch_size=1, maximum_retry_attempts=1, on_failure=JSONLines(path))
+    async def ship(event, context):
+        raise ValueError("no paper")
+
+    @app.on_stream("flights", maximum_retry_attempts=0)
+    async def depart(event, context):
+        raise ValueError("no fuel")
+
+    @app.function(maximum_retry_attempts=0)
+    async def bill(event, context):
+        raise ValueError("no ink")
+
+    async with app:
+        numbers = await orders.put_many([(HIDDEN, HIDDEN)] * 3)
+        flight = await flights.put(HIDDEN, partition_key=HIDDEN)
+        request = await bill.invoke_async(HIDDEN)
+        await clock.advance(3600)
+        [listed] = await depart.failed()
+        [event] = await bill.failed()
+    [depart_told] = lines("function depart: gave up")
+    assert depart_told == (
+        f"function depart: gave up a batch of 1 of flights (shardId-000000000000, lane 0, {flight}) after 1 attempt "
+        f"(RetryAttemptsExhausted), listed as {listed['id']} in `forebay dlq list`: `forebay why {flight}` tells its life"
+    )
+    [bill_told] = lines("function bill: gave up")
+    assert bill_told == (
+        f"function bill: gave up an event after 1 attempt (RetriesExhausted), listed as {event['id']} in `forebay dlq list`: "
+        f"`forebay why {request}` tells its life"
+    )
+    told = lines("function ship: gave up a batch of 1 of orders")
+    assert all(f"after 2 attempts (RetryAttemptsExhausted), told to JSONLines({str(path)!r})" in line for line in told)
+    assert f"`forebay why {numbers[2]}`" in told[-1]
+    missed = sum(int(line.rpartition(" (")[2].split()[0]) for line in told if " more " in line)
+    assert len(told) + missed == 3
+
+
+async def test_an_attempt_that_timed_out_is_in_the_log(app, clock, lines):
+    """What took too long was only counted: the log was silent while a function hung."""
+    orders, mail = app.stream("orders", shards=1), app.queue("mail")
+
+    @app.on_stream("orders")
+    @app.on_queue("mail")
+    @app.function(timeout=2)
+    async def ship(event, context):
+        await clock.sleep(60)
+
+    async with app:
+        number = await orders.put(HIDDEN, partition_key=HIDDEN)
+        await clock.advance(2.1)
+        await mail.send(HIDDEN)
+        await clock.advance(2.1)
+        call = asyncio.ensure_future(ship.invoke(HIDDEN))
+        await clock.advance(2.1)
+        with pytest.raises(forebay.FunctionError):
+            await call
+    batch = f"function ship: attempt 1 at a batch of 1 of orders (shardId-000000000000, lane 0, {number}) timed out after 2 s"
+    assert lines("timed out")[0] == batch
+
+
+async def test_dead_letters_and_what_retention_dropped_are_in_the_log(app, clock, lines):
+    """Messages went to the dead-letter queue, and records out of their stream, without a word."""
+    dead = app.queue("dead.fifo", content_based_deduplication=True)
+    mail = app.queue("mail.fifo", content_based_deduplication=True, dead_letter_queue=dead, maximum_receive_count=1)
+    orders = app.stream("orders", shards=1, retention=3600)
+
+    @app.on_queue("mail.fifo", batch_size=1)
+    async def read(event, context):
+        raise ValueError("torn")
+
+    @app.on_stream("orders", enabled=False)
+    async def ship(event, context):
+        pass
+
+    async with app:
+        message = await mail.send(HIDDEN, group_id=HIDDEN)
+        numbers = [await orders.put(number, partition_key=HIDDEN) for number in range(3)]
+        await clock.advance(7200)
+        [listed] = await ship.failed()
+    [told] = lines("dead-letter")
+    assert told == (
+        "queue mail.fifo: a message was received 1 time, and is now in the dead-letter queue dead.fifo: "
+        f"`forebay why {message}` tells its life"
+    )
+    [told] = lines("retention")
+    assert f"a batch of 3 of orders (shardId-000000000000, {numbers[0]} to {numbers[2]}) before it was handled" in told
+    assert told.endswith(f", listed as {listed['id']} in `forebay dlq list`")
+
+
+def test_a_storm_is_one_line_a_second_for_each_kind_and_function(lines):
+    now, loop = time.monotonic_ns(), asyncio.new_event_loop()
+    notices = Notices(loop, lambda: now)
+    one = {"what": "dead letter", "of": "mail", "count": 1_000, "to": "dead", "received": 3, "message": "m"}
+    for _ in range(1_000):
+        notices.heard(orjson.dumps([one, {**one, "of": "other"}]))
+    notices.close()
+    loop.close()
+    told = lines("queue mail:")
+    assert len(told) == len(lines("queue other:")) == 2
+    assert [line.rpartition(" (")[2] for line in told] == [
+        "999 more since the last line)",
+        "998,999 more since the last line)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("notice", "text"),
+    [
+        (
+            {"what": "disk", "of": "", "error": "no room"},
+            "what is put and sent is refused, what was accepted goes on: no room",
+        ),
+        ({"what": "disk", "of": "", "error": None}, "the store takes what is put and sent again"),
+        (
+            {"what": "interrupted", "of": "", "attempts": 2},
+            "2 attempts were in flight when the process before this one died: what they held runs again, each alone",
+        ),
+        (
+            {"what": "undelivered", "of": "bill", "destinations": ["queue:q"], "tries": 9, "id": "1-0-2"},
+            "function bill: its destination queue q was not told of a failure, after 9 tries: listed as 1-0-2",
+        ),
+        (
+            {"what": "expired", "of": "q", "queue": "q", "records": 7},
+            "queue q: its retention dropped 7 messages that nobody had handled",
+        ),
+        (
+            {"what": "timed out", "of": "on_failure:bill", "seconds": 60, "destinations": ["on_failure:bill"]},
+            "destination Books: a delivery timed out after 60 s",
+        ),
+    ],
+)
+def test_each_notice_has_its_words(lines, notice, text):
+    loop = asyncio.new_event_loop()
+    notices = Notices(loop, time.monotonic_ns)
+    notices.destinations["on_failure:bill"] = "Books"
+    notices.heard(orjson.dumps([{**notice, "count": 1}]))
+    loop.close()
+    assert lines(text)[0].startswith(text)
