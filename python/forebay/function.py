@@ -287,6 +287,9 @@ class Function(Generic[P, R]):
     async def redrive(self, ids: Sequence[str] | None = None, rate: float | None = None) -> int:
         """Run again what was given up: a batch as it was, an asynchronous invocation as a new one with the same request id.
 
+        Batches go one at a time, each with the lanes of its keys for itself: what is in flight there ends first, and newer
+        records of these keys wait. What has passed them since they were given up has passed them.
+
         Args:
             ids: which, as `failed` names them; None for all.
             rate: at most so many failures a second, 0.001 to 1,000,000; None for no limit.

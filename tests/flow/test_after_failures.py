@@ -26,6 +26,56 @@ async def test_a_redriven_batch_that_reports_failures_stays_listed(app, clock, s
         assert again == [1, 1, 1]
 
 
+async def test_a_redriven_batch_runs_beside_no_other_of_its_keys(app, clock, stream):
+    """It ran at once, beside newer records of the same key, and newer ones began while it ran."""
+    runs = []
+
+    @app.on_stream(stream.name, batch_size=1, maximum_retry_attempts=0)
+    async def handler(batch: forebay.Batch, _context):
+        number = batch[0].json()
+        runs.append(("begins", number))
+        if len(runs) == 1:
+            raise ValueError("the first time")
+        await clock.sleep(1)
+        runs.append(("ends", number))
+
+    async with app:
+        await stream.put(1, "k")
+        await clock.settle()
+        await stream.put(2, "k")
+        await clock.settle()
+        assert await handler.redrive() == 1
+        await stream.put(3, "k")
+        await clock.advance(5)
+        assert await handler.failed() == []
+    one_by_one = [(what, number) for number in (2, 1, 3) for what in ("begins", "ends")]
+    assert runs == [("begins", 1), *one_by_one]
+
+
+async def test_a_redriven_batch_keeps_no_other_key_waiting(app, clock, stream):
+    done = []
+
+    @app.on_stream(stream.name, batch_size=1, maximum_retry_attempts=0, parallelization_factor=10)
+    async def handler(batch: forebay.Batch, _context):
+        if batch[0].partition_key == "k":
+            await clock.sleep(2)
+            raise ValueError("slow, and in vain")
+        done.append(batch[0].json())
+
+    async with app:
+        await stream.put(0, "k")
+        await clock.advance(3)
+        await handler.redrive()
+        await clock.advance(1)
+        await stream.put_many([(number, f"other{number}") for number in range(100)])
+        await clock.advance(1)
+        assert len(done) > 80
+        await stream.put(0, "k")
+        await clock.advance(20)
+        assert sorted(done) == list(range(100))
+        assert len(await handler.failed()) == 2
+
+
 class Deaf:
     """A destination that takes nothing."""
 

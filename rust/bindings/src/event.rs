@@ -4,7 +4,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use forebay_core::sequence;
 use forebay_core::stream::face::Window;
-use forebay_engine::pollers::Records;
+use forebay_engine::records::Records;
 use forebay_engine::state::iso_millis;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};

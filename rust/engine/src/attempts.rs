@@ -11,9 +11,10 @@ use crate::failures::FailureKey;
 use crate::history::What;
 use crate::invocation::row::Event;
 use crate::outbox::Kind;
-use crate::pollers::{Poller, PollerId, Records};
+use crate::pollers::{Poller, PollerId};
 use crate::port::StoreError;
 use crate::queue::{Messages, QueueJob};
+use crate::records::Records;
 use crate::slots::{SlotError, SlotId, SlotKind, SlotRecord};
 use crate::state::{State, Timer};
 use crate::versions::Qualifier;
@@ -401,7 +402,7 @@ impl State {
         let is_qualified = matches!(attempt.job, Job::Invoke { qualifier: Some(_), .. });
         let (batch, redrive) = match attempt.job {
             Job::Batch { poller, batch, .. } => (Some((poller, batch)), None),
-            Job::Redrive { key, .. } => (None, Some(key.mapping)),
+            Job::Redrive { key, .. } => (None, Some(key)),
             _ => (None, None),
         };
         let kind = attempt.job.kind();
@@ -425,8 +426,8 @@ impl State {
             }
             self.pump(id);
         }
-        if let Some(mapping) = redrive {
-            self.redrive_on(mapping);
+        if let Some(failure) = redrive {
+            self.redrive_overdue(&failure);
         }
     }
 }

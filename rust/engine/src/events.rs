@@ -5,7 +5,7 @@ use base64::Engine as _;
 use forebay_core::sequence;
 use forebay_core::stream::face::Window;
 
-use crate::pollers::Records;
+use crate::records::Records;
 use crate::state::iso_millis;
 
 /// The event that AWS Lambda hands a function for a Kinesis batch, as text, with the window's fields where the mapping tumbles.
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::chunk::Chunk;
-    use crate::pollers::Source;
+    use crate::records::Source;
 
     /// What the text must say, put together as a value.
     fn kinesis_event(records: &Records) -> Value {

@@ -13,8 +13,9 @@ use crate::error::EngineError;
 use crate::mapping_row::{MappingRow, StartingPosition};
 use crate::meters::MappingMeters;
 use crate::metrics::Metric;
-use crate::pollers::{Poller, PollerId, Source};
+use crate::pollers::{Poller, PollerId};
 use crate::port::{ShardId, StoreError, Table};
+use crate::records::Source;
 use crate::state::State;
 
 /// Row that keeps the number of the next mapping.
@@ -285,6 +286,7 @@ impl State {
         if let Some(entry) = self.shards[shard as usize].as_mut() {
             entry.pollers.push(poller_id);
         }
+        self.lend_to(poller_id);
         if let Some(poller) = self.pollers[poller_id].as_mut() {
             poller.machine.due(&now);
         }

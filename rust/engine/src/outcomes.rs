@@ -8,7 +8,8 @@ use crate::attempts::{Attempt, Job, Settled, Slot};
 use crate::error::{EngineError, Reply};
 use crate::history::batches::{runs_of, About, Failed, Tried, Which};
 use crate::outbox::Kind;
-use crate::pollers::{PollerId, Records};
+use crate::pollers::PollerId;
+use crate::records::Records;
 use crate::state::State;
 
 impl State {
@@ -44,6 +45,9 @@ impl State {
                 self.keep_at_hand(poller, status, records);
                 self.note_batch(&attempt, (poller, records), (status, settled.duration_ns), &outcome, body.as_deref());
                 self.batch_ended(poller, batch, (attempt.request, status), &outcome, body);
+                if attempt.timed_out {
+                    self.release_redrives(records.source.mapping);
+                }
             }
             Job::Messages(ref job) => {
                 self.hops_running.remove(&attempt.request);
@@ -56,8 +60,9 @@ impl State {
                 let succeeded = matches!(outcome, Outcome::Success { report: Report::AllSucceeded, .. });
                 self.note_redrive(&attempt, (status, settled.duration_ns), &outcome, body.as_deref());
                 self.redrive_ended(&key, succeeded, body);
-                if !attempt.timed_out {
-                    self.redrive_on(key.mapping);
+                self.redrive_on(&key);
+                if attempt.timed_out {
+                    self.release_redrives(key.mapping);
                 }
             }
             Job::Invoke { waiter: Some(waiter), qualifier, .. } => {

@@ -14,6 +14,7 @@ use crate::chunk::{Chunk, RecordView};
 use crate::failures::Discarded;
 use crate::orders::{Order, Read};
 use crate::port::ShardId;
+use crate::records::{Records, Source};
 use crate::slots::SlotId;
 use crate::state::{State, Timer};
 
@@ -24,56 +25,6 @@ pub(crate) type PollerId = usize;
 const READ_BYTES: (usize, usize) = (64 << 10, 1 << 20);
 /// Most bytes of chunks a poller keeps at hand. A lane that is stuck behind this is read again when its turn comes.
 const HELD_MAX: usize = 16 << 20;
-
-/// What all batches of a poller share, as the event shows it.
-#[derive(Debug)]
-pub struct Source {
-    /// Number of the mapping.
-    pub mapping: u64,
-    /// Stream name.
-    pub stream: String,
-    /// Stream ARN.
-    pub stream_arn: String,
-    /// AWS region shown in events.
-    pub region: String,
-    /// Role ARN shown in events.
-    pub role_arn: String,
-    /// Index of the shard in its stream.
-    pub shard_index: u32,
-    /// `shardId-…`.
-    pub shard_id: String,
-}
-
-/// The records of one batch; cheap to clone, readable without the engine's lock.
-#[derive(Clone, Debug)]
-pub struct Records {
-    /// Where they come from.
-    pub source: Arc<Source>,
-    /// Ascending positions.
-    pub positions: Arc<[u64]>,
-    /// Chunks that hold them, ascending.
-    pub chunks: Arc<[Arc<Chunk>]>,
-}
-
-impl Records {
-    /// Index of the chunk that holds a position, looked for from `hint` on.
-    pub fn chunk_of(&self, position: u64, hint: usize) -> usize {
-        let mut at = hint;
-        while self.chunks[at].end() <= position {
-            at += 1;
-        }
-        at
-    }
-
-    /// Every record in order, with its position.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, RecordView<'_>)> {
-        let mut at = 0;
-        self.positions.iter().map(move |&position| {
-            at = self.chunk_of(position, at);
-            (position, self.chunks[at].record(position))
-        })
-    }
-}
 
 /// A mapping on one shard.
 pub(crate) struct Poller {
@@ -193,10 +144,12 @@ impl State {
         if let Some(due) = poller.machine.next_due() {
             self.timers.arm(&mut poller.armed, due, Timer::Poller(id));
         }
+        let mapping = poller.source.mapping;
         if poller.machine.ended() && !poller.ended {
             poller.ended = true;
             self.shard_ended(id);
         }
+        self.run_redrive(mapping);
     }
 
     /// The poller's timer rang.

@@ -1,18 +1,23 @@
 //! Redrives: records that were given up are run again by an operator's wish.
+//!
+//! They have the lanes of their keys for themselves: a batch in flight there ends first, and the next one waits.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use forebay_core::stream::ShardMachine;
 use serde_json::json;
 
 use crate::attempts::{Attempt, Job};
 use crate::chunk::Chunk;
 use crate::error::{EngineError, Reply};
 use crate::failures::{decode, encode, FailureKey, FailureRow, Part};
-use crate::pollers::Records;
+use crate::pollers::PollerId;
 use crate::port::{StoreError, Table};
+use crate::records::Records;
 use crate::search::Redriven;
 use crate::state::{State, Timer};
+use crate::streams::hash;
 
 /// Most failures that wait to be run again for one mapping.
 pub(crate) const KEYS_MAX: usize = 100_000;
@@ -23,9 +28,29 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 #[derive(Default)]
 pub(crate) struct Redrive {
     keys: BTreeSet<FailureKey>,
-    under_way: bool,
+    /// Those of whose keys a handler runs past its deadline. They wait until such a one has ended; the others need not.
+    held: BTreeSet<FailureKey>,
+    /// What waits for its lanes or runs, and what runs past its deadline and may never end.
+    loans: Vec<Loan>,
     spacing_ns: u64,
     next_ns: u64,
+}
+
+/// What is run again, and whose lanes it has meanwhile.
+struct Loan {
+    failure: FailureKey,
+    /// Until nothing is in flight in these lanes.
+    attempt: Option<Attempt>,
+    /// Hashes of its keys: for the shard, and for the lane.
+    keys: BTreeSet<(u64, u32)>,
+    is_overdue: bool,
+}
+
+impl Redrive {
+    /// One is under way that may be waited for.
+    fn is_busy(&self) -> bool {
+        self.loans.iter().any(|loan| !loan.is_overdue)
+    }
 }
 
 /// Refuse a rate that is none.
@@ -47,7 +72,7 @@ impl State {
     /// Run listed failures again, at most `rate` a second and mapping. Gives how many.
     pub(crate) fn redrive(&mut self, keys: Vec<FailureKey>, rate: Option<f64>) -> Result<usize, EngineError> {
         check_rate(rate)?;
-        let waiting: usize = self.redrives.values().map(|redrive| redrive.keys.len()).sum();
+        let waiting: usize = self.redrives.values().map(|redrive| redrive.keys.len() + redrive.held.len()).sum();
         if waiting + keys.len() > KEYS_MAX {
             return Err(EngineError::TooMany {
                 message: format!("{waiting} failures wait to be run again, allowed are {KEYS_MAX}"),
@@ -73,60 +98,121 @@ impl State {
 
     /// Start redrives that are due. One at a time for each mapping: an operator's second look never floods a handler.
     pub(crate) fn send_redrives(&mut self) {
-        let now_ns = self.now.mono_ns;
         let mappings: Vec<u64> = self.redrives.keys().copied().collect();
         for id in mappings {
-            let Some(redrive) = self.redrives.get_mut(&id) else { continue };
-            if redrive.under_way {
-                continue;
-            }
-            if redrive.next_ns > now_ns {
-                self.timers.push(redrive.next_ns, Timer::Redrives);
-                continue;
-            }
-            let Some(key) = redrive.keys.pop_first() else {
-                self.redrives.remove(&id);
-                continue;
-            };
-            redrive.under_way = true;
-            redrive.next_ns = now_ns.saturating_add(redrive.spacing_ns);
-            match self.send_redrive(key) {
-                Ok(true) => {}
-                Ok(false) => {
-                    if let Some(redrive) = self.redrives.get_mut(&id) {
-                        redrive.under_way = false;
-                    }
-                    self.timers.push(now_ns, Timer::Redrives);
-                }
-                Err(error) => return self.fail(error),
+            if let Err(error) = self.send_redrive(id) {
+                return self.fail(error);
             }
         }
     }
 
-    /// Hand one failure to its function again; false if it is gone or its records are.
-    fn send_redrive(&mut self, key: FailureKey) -> Result<bool, StoreError> {
-        let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { return Ok(false) };
-        let Some((row, payload)) = decode(&bytes) else { return Ok(false) };
+    fn send_redrive(&mut self, id: u64) -> Result<(), StoreError> {
+        let now_ns = self.now.mono_ns;
+        let Some(redrive) = self.redrives.get_mut(&id).filter(|redrive| !redrive.is_busy()) else { return Ok(()) };
+        if redrive.next_ns > now_ns {
+            self.timers.push(redrive.next_ns, Timer::Redrives);
+            return Ok(());
+        }
+        let Some(key) = redrive.keys.pop_first() else {
+            if redrive.held.is_empty() && redrive.loans.is_empty() {
+                self.redrives.remove(&id);
+            }
+            return Ok(());
+        };
+        redrive.next_ns = now_ns.saturating_add(redrive.spacing_ns);
+        let loan = self.borrow(key)?;
+        let (Some(loan), Some(redrive)) = (loan, self.redrives.get_mut(&id)) else {
+            self.timers.push(now_ns, Timer::Redrives);
+            return Ok(());
+        };
+        if redrive.loans.iter().all(|other| other.keys.is_disjoint(&loan.keys)) {
+            redrive.loans.push(loan);
+            self.lend(id);
+        } else {
+            self.hold_redrive(id, key);
+        }
+        Ok(())
+    }
+
+    /// What it takes to hand one failure to its function again; `None` if it is gone or its records are. An event begins anew at once.
+    fn borrow(&mut self, key: FailureKey) -> Result<Option<Loan>, StoreError> {
+        let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { return Ok(None) };
+        let Some((row, payload)) = decode(&bytes) else { return Ok(None) };
         if row.ended.is_some() {
             self.redrive_event(key, row, payload);
-            return Ok(false);
+            return Ok(None);
         }
-        let Some(packed) = Chunk::open(0, payload.to_vec()) else { return Ok(false) };
-        let Some(slot) = self.mappings.get(&key.mapping).and_then(|mapping| mapping.slot) else { return Ok(false) };
-        let Some(source) = self.source(key.mapping, key.shard) else { return Ok(false) };
+        let Some(packed) = Chunk::open(0, payload.to_vec()) else { return Ok(None) };
+        let Some(slot) = self.mappings.get(&key.mapping).and_then(|mapping| mapping.slot) else { return Ok(None) };
+        let Some(source) = self.source(key.mapping, key.shard) else { return Ok(None) };
         if row.positions.is_empty() || packed.len() != row.positions.len() {
-            return Ok(false);
+            return Ok(None);
         }
+        let mut keys = BTreeSet::new();
         let mut chunks = Vec::with_capacity(row.positions.len());
         for (at, &position) in row.positions.iter().enumerate() {
             let record = packed.record(at as u64);
             let mut chunk = Chunk::starting_at(position);
             chunk.push_traced(record.key, record.data, record.key_hash, record.arrival_ms, record.trace);
+            keys.insert(hash(record.key));
             chunks.push(Arc::new(chunk));
         }
         let records = Records { source, positions: row.positions.into(), chunks: chunks.into() };
-        self.ready(Attempt::new(slot, Job::Redrive { key, records }, 1), false);
-        Ok(true)
+        let attempt = Some(Attempt::new(slot, Job::Redrive { key, records }, 1));
+        Ok(Some(Loan { failure: key, attempt, keys, is_overdue: false }))
+    }
+
+    fn pollers_of(&self, mapping: u64) -> Vec<PollerId> {
+        self.mappings.get(&mapping).map_or_else(Vec::new, |mapping| mapping.pollers.values().copied().collect())
+    }
+
+    /// Have the machines of a mapping lend what its redrives need now.
+    fn lend(&mut self, mapping: u64) {
+        let pollers = self.pollers_of(mapping);
+        // All of them first: a redrive begins once it has all its lanes.
+        for &id in &pollers {
+            self.lend_to(id);
+        }
+        for id in pollers {
+            self.pump(id);
+        }
+        self.run_redrive(mapping);
+    }
+
+    /// After a reshard a key may be in another shard than it was.
+    pub(crate) fn lend_to(&mut self, id: PollerId) {
+        let now = self.now;
+        let Some(poller) = self.pollers[id].as_mut() else { return };
+        let Some(redrive) = self.redrives.get(&poller.source.mapping) else { return };
+        let Some(shard) = self.shards[poller.shard as usize].as_ref() else { return };
+        let range = shard.row.hash_low..=shard.row.hash_high;
+        let keys = redrive.loans.iter().flat_map(|loan| &loan.keys).filter(|(place, _)| range.contains(place));
+        poller.machine.lend(keys.map(|(_, lane)| *lane).collect(), &now);
+    }
+
+    /// Run what waits for its lanes, if it has them all. If it may wait for ever, the next one goes first.
+    pub(crate) fn run_redrive(&mut self, mapping: u64) {
+        let Some(redrive) = self.redrives.get(&mapping) else { return };
+        let Some(at) = redrive.loans.iter().position(|loan| loan.attempt.is_some()) else { return };
+        let pollers = self.pollers_of(mapping);
+        let machines = || pollers.iter().filter_map(|&id| Some(&self.pollers[id].as_ref()?.machine));
+        let (has_lent, in_vain) = (machines().all(ShardMachine::has_lent), machines().any(ShardMachine::lends_in_vain));
+        let Some(redrive) = self.redrives.get_mut(&mapping) else { return };
+        if has_lent {
+            let attempt = redrive.loans[at].attempt.take();
+            attempt.map(|attempt| self.ready(attempt, false));
+        } else if in_vain {
+            let Loan { failure, .. } = redrive.loans.remove(at);
+            self.hold_redrive(mapping, failure);
+            self.lend(mapping);
+        }
+    }
+
+    fn hold_redrive(&mut self, mapping: u64, failure: FailureKey) {
+        if let Some(redrive) = self.redrives.get_mut(&mapping) {
+            redrive.held.insert(failure);
+        }
+        self.timers.push(self.now.mono_ns, Timer::Redrives);
     }
 
     /// Run an event again as a new one; or, where it is done and only a destination does not know, tell that again.
@@ -156,11 +242,28 @@ impl State {
         self.pending.begin_lazily(self.now.mono_ns);
     }
 
-    /// The one under way has ended, or is past its deadline and may never end: go on with the next.
-    pub(crate) fn redrive_on(&mut self, mapping: u64) {
-        if let Some(redrive) = self.redrives.get_mut(&mapping) {
-            redrive.under_way = false;
+    /// One has ended: its lanes go on, and then the next. A lane that is wanted again runs a batch of its own in between.
+    pub(crate) fn redrive_on(&mut self, failure: &FailureKey) {
+        let Some(redrive) = self.redrives.get_mut(&failure.mapping) else { return };
+        redrive.loans.retain(|loan| loan.failure != *failure);
+        self.lend(failure.mapping);
+        self.send_redrives();
+    }
+
+    /// One is past its deadline and may never end: it keeps its lanes, and the next one goes on.
+    pub(crate) fn redrive_overdue(&mut self, failure: &FailureKey) {
+        let Some(redrive) = self.redrives.get_mut(&failure.mapping) else { return };
+        for loan in redrive.loans.iter_mut().filter(|loan| loan.failure == *failure) {
+            loan.is_overdue = true;
         }
         self.send_redrives();
+    }
+
+    /// A handler that ran past its deadline has ended: what waits for its keys may run.
+    pub(crate) fn release_redrives(&mut self, mapping: u64) {
+        if let Some(redrive) = self.redrives.get_mut(&mapping) {
+            redrive.keys.append(&mut redrive.held);
+            self.send_redrives();
+        }
     }
 }

@@ -176,3 +176,9 @@ fn a_shard_waits_with_its_window_to_be_tried_again() {
 fn a_group_waits_until_its_dead_letter_has_arrived() {
     lives(26, 3_000, "full reshard delete error noattempt poison killer destination purge move");
 }
+
+/// The engine: a batch that was run again ran beside newer records of its keys.
+#[test]
+fn what_is_run_again_has_its_keys_for_itself() {
+    lives_without(7_000_163, 250, "kill power stop full broken clock settings pause seek delete noattempt killer destination hand purge move brim");
+}

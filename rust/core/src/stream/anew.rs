@@ -36,6 +36,7 @@ impl ShardMachine {
     /// All lanes, as many as the settings say, begin at `position`.
     fn begin_at(&mut self, position: u64) {
         self.lanes = (0..self.settings.parallelization_factor).map(|_| Lane::starting_at(position)).collect();
+        self.mark_lent();
         self.intake.barrier = None;
         self.intake.configure(&self.settings, self.lanes.len());
         self.progress = true;

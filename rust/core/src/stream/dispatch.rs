@@ -39,7 +39,7 @@ impl ShardMachine {
         for index in 0..self.lanes.len() {
             self.prepare(index, now);
         }
-        let is_ready = |lane: &Lane| lane.phase == Phase::Free && !lane.batches.is_empty();
+        let is_ready = |lane: &Lane| lane.phase == Phase::Free && !lane.lent && !lane.batches.is_empty();
         let is_alone = |lane: &Lane| lane.batches.front().is_some_and(|batch| batch.alone);
         // A suspect goes first, and waits until nothing runs.
         if let Some(index) = self.lanes.iter().position(|lane| is_ready(lane) && is_alone(lane)) {

@@ -117,6 +117,8 @@ pub(super) struct Lane {
     /// Batches that were tried before a restart, to be cut again as they were.
     pub(super) tried: VecDeque<Tried>,
     pub(super) phase: Phase,
+    /// Somebody else has it, or waits for it: see `lent`.
+    pub(super) lent: bool,
 }
 
 impl Lane {
@@ -128,6 +130,7 @@ impl Lane {
             batches: VecDeque::new(),
             tried: VecDeque::new(),
             phase: Phase::Free,
+            lent: false,
         }
     }
 

@@ -35,6 +35,8 @@ pub struct ShardMachine {
     pub(super) seek: Option<u64>,
     /// Retention removed everything below it.
     pub(super) trimmed: u64,
+    /// Hashes of the keys whose lanes are lent.
+    pub(super) lent: Vec<u32>,
     pub(super) next_batch: BatchId,
     pub(super) in_flight: usize,
     /// The checkpoint has changed since it was last emitted.
@@ -62,6 +64,7 @@ impl ShardMachine {
             paused: false,
             seek: None,
             trimmed: 0,
+            lent: Vec::new(),
             next_batch: 0,
             in_flight: 0,
             progress: false,

@@ -1,12 +1,16 @@
 //! The shard machine under a simulated engine on virtual time: `cases` reads the table, `promises` are the properties;
-//! `reading` drives the machine by hand where an engine's fetches overlap with other facts, `restart` from one life of a
-//! process to the next.
+//! `reading` drives the machine by hand where an engine's fetches overlap with other facts, `lending` where lanes are lent,
+//! `restart` from one life of a process to the next.
 
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
+mod lending;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]

@@ -3,146 +3,15 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{Backoff, Command, Condition, Event, Outcome, Record, Report, Settings};
+use forebay_core::stream::face::{Backoff, Command, Condition, Outcome, Record, Report, Settings};
 use proptest::prelude::*;
 
 use crate::common::cases;
+use crate::ledger::Ledger;
 use crate::sim::{Attempt, Handler, Seen, Sim, START_MS};
 
 /// Long after everything has ended.
 const END_MS: u64 = 10_000_000;
-
-/// An observer that knows the log and the outcomes, and nothing of the machine.
-struct Ledger {
-    log: Vec<Record>,
-    settings: Settings,
-    /// How often each record ended.
-    ended: Vec<u32>,
-    /// Covered by the checkpoint that the last crash left.
-    covered: Vec<bool>,
-    flying: BTreeMap<u64, (u8, Vec<u64>)>,
-    interrupted: u32,
-    filtered: u32,
-    low: u64,
-    /// Retention removed everything below it.
-    trimmed: u64,
-}
-
-impl Ledger {
-    fn new(log: &[Record], settings: &Settings) -> Self {
-        Self {
-            log: log.to_vec(),
-            settings: settings.clone(),
-            ended: vec![0; log.len()],
-            covered: vec![false; log.len()],
-            flying: BTreeMap::new(),
-            interrupted: 0,
-            filtered: 0,
-            low: 0,
-            trimmed: 0,
-        }
-    }
-
-    fn see(&mut self, seen: &Seen<'_>) {
-        match seen {
-            Seen::Command(Command::Run { batch, lane, attempt, positions, .. }) => {
-                self.begins(*batch, *lane, *attempt, positions);
-            }
-            Seen::Command(Command::Discard { positions, .. }) => self.end(positions),
-            Seen::Command(Command::Checkpoint(checkpoint)) => self.check_covered(checkpoint),
-            Seen::Command(Command::Count(Event::Filtered(count))) => self.filtered += count,
-            Seen::Command(Command::Count(Event::Retry | Event::Bisect) | Command::Recall { .. }) => {}
-            Seen::Withdrawn(batch) => drop(self.flying.remove(batch)),
-            Seen::Ended(attempt, outcome) => {
-                self.flying.remove(&attempt.batch);
-                self.interrupted += u32::from(**outcome == Outcome::Interrupted);
-                let done = done_by(outcome, &attempt.positions, self.settings.report_item_failures);
-                self.end(&attempt.positions[..done]);
-            }
-        }
-    }
-
-    fn begins(&mut self, batch: u64, lane: u8, attempt: u32, positions: &[u64]) {
-        assert!(!positions.is_empty() && positions.is_sorted_by(|a, b| a < b), "{positions:?}");
-        assert!(self.flying.values().all(|(other, _)| *other != lane), "lane {lane} has two batches in flight");
-        let retries = self.settings.maximum_retry_attempts.unwrap_or(u32::MAX - 1);
-        assert!(attempt <= (retries + 1).saturating_add(self.interrupted), "attempt {attempt} of {retries} retries");
-        assert!(positions.len() <= self.settings.batch_size as usize, "{} records", positions.len());
-        let bytes: u64 = positions.iter().map(|&position| u64::from(self.log[position as usize].bytes)).sum();
-        assert!(bytes <= self.settings.batch_bytes_max || positions.len() == 1, "{bytes} bytes");
-        for &position in positions {
-            let record = self.log[position as usize];
-            assert!(record.passes, "{position} does not pass");
-            assert!(position >= self.trimmed, "{position} was removed");
-            assert!(!self.covered[position as usize], "{position} was covered by the checkpoint");
-            assert_eq!(self.ended[position as usize], 0, "{position} has ended before");
-            let earlier = self.log[..position as usize].iter().filter(|r| r.passes && r.key_hash == record.key_hash);
-            for other in earlier {
-                let is_gone = other.position < self.trimmed || self.ended[other.position as usize] > 0;
-                let is_before = is_gone || positions.contains(&other.position);
-                assert!(is_before, "{position} begins before {} of the same key has ended", other.position);
-            }
-        }
-        self.flying.insert(batch, (lane, positions.to_vec()));
-    }
-
-    fn end(&mut self, positions: &[u64]) {
-        for &position in positions {
-            self.ended[position as usize] += 1;
-        }
-    }
-
-    fn check_covered(&mut self, checkpoint: &Checkpoint) {
-        for record in &self.log {
-            let is_gone = !record.passes || record.position < self.trimmed;
-            let is_done = is_gone || self.ended[record.position as usize] > 0;
-            assert!(is_done || !covers(checkpoint, record), "{checkpoint:?} passes {record:?}");
-        }
-        assert!(checkpoint.low() >= self.low, "the low mark fell");
-        self.low = checkpoint.low();
-    }
-
-    /// Forget what the dead process knew and had not checkpointed.
-    fn crash(&mut self, checkpoint: &Checkpoint) {
-        self.flying.clear();
-        self.low = checkpoint.low();
-        for record in &self.log {
-            let is_covered = covers(checkpoint, record);
-            self.covered[record.position as usize] = is_covered;
-            if !is_covered {
-                self.ended[record.position as usize] = 0;
-            }
-        }
-    }
-
-    fn check_all_ended_once(&self) {
-        for record in &self.log {
-            let ended = self.ended[record.position as usize];
-            let is_lost = record.position < self.trimmed && ended == 0;
-            assert!(is_lost || ended == u32::from(record.passes), "{record:?} ended {ended} times");
-        }
-        assert!(self.flying.is_empty());
-    }
-}
-
-fn covers(checkpoint: &Checkpoint, record: &Record) -> bool {
-    record.position < checkpoint.marks[record.key_hash as usize % checkpoint.marks.len()]
-}
-
-/// How many records at the front of the batch an outcome ends, by the rules of AWS's page on batch item failures.
-fn done_by(outcome: &Outcome, positions: &[u64], reads_reports: bool) -> usize {
-    match outcome {
-        Outcome::Success { report: Report::Failed(failed), .. } if reads_reports => {
-            let places: Option<Vec<usize>> =
-                failed.iter().map(|failed| positions.iter().position(|position| position == failed)).collect();
-            places.map_or(0, |places| places.into_iter().min().unwrap_or(positions.len()))
-        }
-        Outcome::Success { report: Report::Malformed, .. } if reads_reports => 0,
-        Outcome::Success { .. } => positions.len(),
-        _ => 0,
-    }
-}
 
 /// Numbers below a bound, the same for the same seed.
 fn dice(seed: u64) -> impl FnMut(u64) -> u64 {
@@ -260,6 +129,8 @@ enum Action {
     Crash(usize),
     /// Whatever begins within so many ms waits for a place until they are over.
     NoRoom(u64),
+    Lend(Vec<u32>),
+    GiveBack,
 }
 
 fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
@@ -271,6 +142,8 @@ fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
         (0_usize..=8).prop_map(Action::Trim),
         (0_usize..4).prop_map(Action::Crash),
         (0_u64..500).prop_map(Action::NoRoom),
+        prop::collection::vec(0_u32..12, 1..4).prop_map(Action::Lend),
+        Just(Action::GiveBack),
     ];
     prop::collection::vec((0_u64..120, action), 0..8)
 }
@@ -283,7 +156,7 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
     sim.fetch_max = fetch_max;
     for (wait_ms, action) in actions {
         let until_ms = sim.elapsed_ms + wait_ms;
-        sim.run_until(until_ms, &mut |_, seen| ledger.see(&seen));
+        sim.run_until(until_ms, &mut |sim, seen| ledger.see(sim, &seen));
         let now = sim.now();
         match action {
             Action::Pause => sim.machine.pause(),
@@ -303,12 +176,22 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
                 ledger.crash(&sim.checkpoints[0]);
             }
             Action::NoRoom(ms) => sim.room_at_ms = sim.elapsed_ms + ms,
+            Action::Lend(keys) => {
+                sim.machine.lend(keys.clone(), &now);
+                (ledger.lent, ledger.has_lent) = (keys.clone(), sim.machine.has_lent());
+            }
+            Action::GiveBack => {
+                ledger.lent.clear();
+                sim.machine.lend(Vec::new(), &now);
+            }
         }
     }
     let now = sim.now();
     sim.machine.resume(&now);
     sim.machine.closed(log.len() as u64, &now);
-    sim.run_until(END_MS, &mut |_, seen| ledger.see(&seen));
+    ledger.lent.clear();
+    sim.machine.lend(Vec::new(), &now);
+    sim.run_until(END_MS, &mut |sim, seen| ledger.see(sim, &seen));
     assert!(sim.machine.ended(), "not ended: {:?}", sim.machine);
     assert_eq!(sim.machine.suspects_open(), [], "nothing is suspected of what is done");
     let last = sim.machine.checkpoint();

@@ -7,9 +7,9 @@ use forebay_core::Now;
 
 use crate::sim::START_MS;
 
-const NOW: Now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
+pub(crate) const NOW: Now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
 
-fn settings(batch_size: u32, lanes: u8) -> Settings {
+pub(crate) fn settings(batch_size: u32, lanes: u8) -> Settings {
     Settings {
         batch_size,
         window_ms: 0,
@@ -24,7 +24,7 @@ fn settings(batch_size: u32, lanes: u8) -> Settings {
     }
 }
 
-fn machine(batch_size: u32, lanes: u8) -> ShardMachine {
+pub(crate) fn machine(batch_size: u32, lanes: u8) -> ShardMachine {
     ShardMachine::new(settings(batch_size, lanes), Checkpoint::starting_at(0, lanes))
 }
 
@@ -36,14 +36,14 @@ fn records(from: u64, to: u64) -> Vec<Record> {
 }
 
 /// Answers the fetch that the machine wants out of a log that ends at `end`.
-fn answer(machine: &mut ShardMachine, end: u64) -> Option<Fetch> {
+pub(crate) fn answer(machine: &mut ShardMachine, end: u64) -> Option<Fetch> {
     let fetch = machine.wants()?;
     machine.fetching();
     machine.fetched(&records(fetch.from, end.min(fetch.from + u64::from(fetch.records_max))), &NOW);
     Some(fetch)
 }
 
-fn runs(machine: &mut ShardMachine) -> Vec<(BatchId, u8, Vec<u64>)> {
+pub(crate) fn runs(machine: &mut ShardMachine) -> Vec<(BatchId, u8, Vec<u64>)> {
     std::iter::from_fn(|| machine.poll())
         .filter_map(|command| match command {
             Command::Run { batch, lane, positions, .. } => Some((batch, lane, positions)),
@@ -52,7 +52,7 @@ fn runs(machine: &mut ShardMachine) -> Vec<(BatchId, u8, Vec<u64>)> {
         .collect()
 }
 
-fn success() -> Outcome {
+pub(crate) fn success() -> Outcome {
     Outcome::Success { report: Report::AllSucceeded, state: None }
 }
 

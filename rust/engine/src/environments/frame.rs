@@ -26,7 +26,7 @@ use crate::attempts::Task;
 use crate::chunk::Chunk;
 use crate::events::write_kinesis_event;
 use crate::json;
-use crate::pollers::{Records, Source};
+use crate::records::{Records, Source};
 use crate::state::uuid_text;
 
 /// Greatest answer: a response of the greatest size, or an error object with all its text.

@@ -1,14 +1,15 @@
 //! Failure records: written down once, for a reason that the ledger has seen, and kept until confirmed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_engine::attempts::Token;
 use forebay_engine::port::{ShardId, Table, Write};
+use forebay_engine::records::Records;
 use serde::Deserialize;
 
-use super::log::Shard;
+use super::log::{key_number, Shard};
 use super::progress::{Flight, Kind, Progress, State};
 use super::rows::{BatchRow, Row};
 use super::{Ledger, Mapping, Promise};
@@ -254,17 +255,29 @@ impl Ledger {
         }
     }
 
-    pub(super) fn begin_redrive(&mut self, key: &[u8]) -> Result<(), (Promise, String)> {
-        match self.failures.get_mut(key) {
+    pub(super) fn begin_redrive(&mut self, key: &[u8], records: &Records) -> Result<(), (Promise, String)> {
+        match self.failures.get(key) {
             Some(failure) if failure.redriven => {
-                Err((Promise::Duplicates, "a failure is run again after it succeeded".into()))
+                return Err((Promise::Duplicates, "a failure is run again after it succeeded".into()))
             }
-            Some(_) => Ok(()),
-            None => Err((Promise::FailureRecords, "a failure is run again that is not written down".into())),
+            Some(_) => {}
+            None => return Err((Promise::FailureRecords, "a failure is run again that is not written down".into())),
         }
+        let Some(mapping) = self.mappings.get_mut(&records.source.mapping) else { return Ok(()) };
+        let keys: BTreeSet<u16> = records.iter().filter_map(|(_, record)| key_number(record.key)).collect();
+        let flies =
+            |key: &&u16| mapping.is_redriving(**key) || mapping.progress.values().any(|progress| progress.flies(**key));
+        if let Some(key) = keys.iter().find(flies) {
+            return Err((Promise::Exclusion, format!("a failure is run again while its key k{key} is in flight")));
+        }
+        mapping.redriving.insert(key.to_vec(), keys);
+        Ok(())
     }
 
     pub(super) fn redriven(&mut self, flight: &Flight, succeeded: bool) {
+        if let Some(mapping) = self.mappings.get_mut(&flight.mapping) {
+            mapping.redriving.remove(&flight.failure);
+        }
         if let Some(failure) = self.failures.get_mut(&flight.failure) {
             failure.redriven |= succeeded;
         }
@@ -334,5 +347,20 @@ impl Ledger {
         for failure in self.failures.values_mut() {
             (failure.under_way, failure.confirmed, failure.redriven) = (false, false, false);
         }
+    }
+}
+
+impl Mapping {
+    fn is_redriving(&self, key: u16) -> bool {
+        self.redriving.values().any(|keys| keys.contains(&key))
+    }
+
+    /// The first of these records whose key is run again just now.
+    pub(super) fn redriven_among(&self, records: &Records) -> Option<u64> {
+        if self.redriving.is_empty() {
+            return None;
+        }
+        let is_redriving = |key: &str| key_number(key).is_some_and(|key| self.is_redriving(key));
+        records.iter().find(|(_, record)| is_redriving(record.key)).map(|(position, _)| position)
     }
 }

@@ -16,7 +16,7 @@ mod rows;
 mod topics;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use forebay_engine::port::ShardId;
@@ -195,6 +195,8 @@ struct Mapping {
     skips: bool,
     /// An operator had failures run again.
     redrives: bool,
+    /// Keys of what is run again just now, by the row of the failure.
+    redriving: BTreeMap<Vec<u8>, BTreeSet<u16>>,
     /// It was told to go; its rows may still be there.
     deleted: bool,
     /// Its row was seen in a commit.
@@ -364,6 +366,7 @@ impl Mapping {
             progress: progress.collect(),
             skips: false,
             redrives: false,
+            redriving: BTreeMap::new(),
             deleted: false,
             is_durable: false,
         }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use forebay_core::stream::face::Window;
 use forebay_engine::attempts::Token;
 use forebay_engine::chunk::RecordView;
-use forebay_engine::pollers::Records;
 use forebay_engine::port::ShardId;
+use forebay_engine::records::Records;
 use serde_json::Value;
 
 use super::log::{key_number, name_of, Shard};
@@ -230,6 +230,11 @@ impl Progress {
         Ok(())
     }
 
+    /// Whether a batch with this key is in flight.
+    pub(super) fn flies(&self, key: u16) -> bool {
+        self.keys.get(usize::from(key)).is_some_and(|key| key.batch != 0)
+    }
+
     /// One record begins.
     fn begin(
         &mut self,
@@ -301,7 +306,7 @@ impl Ledger {
         };
         let failure = first.map_or_else(Vec::new, |first| super::failures::row_key(source.mapping, shard, first));
         let outcome = match kind {
-            Kind::Redrive => self.begin_redrive(&failure),
+            Kind::Redrive => self.begin_redrive(&failure, records),
             _ => self.begin_records(shard, records, window),
         };
         if let Err((promise, story)) = outcome {
@@ -359,6 +364,9 @@ impl Ledger {
             return Err((Promise::Conservation, "a batch begins after its mapping was deleted".into()));
         }
         mapping.see_parents(shard, &self.shards)?;
+        if let Some(position) = mapping.redriven_among(records) {
+            return Err((Promise::Exclusion, format!("{position} begins while its key is run again")));
+        }
         let progress = mapping.progress.entry(id).or_insert_with(|| Progress::starting_at(shard.start));
         progress.follow(shard);
         progress.flying += 1;
@@ -432,6 +440,7 @@ impl Ledger {
 
     pub(super) fn land_all(&mut self) {
         self.flights.clear();
+        self.mappings.values_mut().for_each(|mapping| mapping.redriving.clear());
         self.flying = 0;
     }
 }

@@ -2,9 +2,9 @@
 
 use forebay_engine::attempts::{Settled, Task, Token, Work};
 use forebay_engine::error::EngineError;
-use forebay_engine::pollers::Records;
 use forebay_engine::port::StoreError;
 use forebay_engine::queue::Messages;
+use forebay_engine::records::Records;
 use forebay_engine::state::uuid_text;
 use serde_json::{json, Value};
 

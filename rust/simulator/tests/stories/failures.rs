@@ -324,17 +324,67 @@ fn a_lane_stuck_on_what_retention_took_goes_on() {
 #[test]
 fn a_redrive_that_never_ends_holds_up_no_other() {
     let mut rig = Rig::new();
-    rig.start(&json!({}));
-    for _ in 0..2 {
-        rig.put(&["a"]);
-        let batch = rig.batches().remove(0);
-        rig.end(batch.token, 1, None);
-        rig.pass(10);
-    }
+    rig.start(&json!({"parallelization_factor": 10}));
+    give_up_each(&mut rig, &["a", "b"]);
     assert_eq!(rig.told("failed.redrive", &json!({"function": "f"})).unwrap()["redriven"], 2);
     assert_eq!(rig.batches()[0].positions, [0]);
     rig.pass(1_001);
     assert_eq!(rig.batches()[0].positions, [1]);
+}
+
+fn give_up_each(rig: &mut Rig, keys: &[&str]) {
+    for key in keys {
+        rig.put(&[key]);
+        let batch = rig.batches().remove(0);
+        rig.end(batch.token, 1, None);
+        rig.pass(10);
+    }
+}
+
+/// A failure was run again beside another one of its key that ran past its deadline.
+#[test]
+fn a_redrive_waits_for_one_of_its_keys_that_is_past_its_deadline_and_the_others_do_not() {
+    let mut rig = Rig::new();
+    rig.start(&json!({"parallelization_factor": 10}));
+    give_up_each(&mut rig, &["a", "a", "b"]);
+    rig.told("failed.redrive", &json!({"function": "f"})).unwrap();
+    let late = rig.batches().remove(0);
+    assert_eq!(late.positions, [0]);
+    rig.pass(1_001);
+    let other = rig.batches().remove(0);
+    assert_eq!(other.positions, [2]);
+    rig.end(other.token, 0, None);
+    rig.pass(10);
+    assert!(rig.batches().is_empty());
+    rig.end(late.token, 2, None);
+    rig.pass(10);
+    assert_eq!(rig.batches()[0].positions, [1]);
+}
+
+/// The same beside a batch of the lane itself.
+#[test]
+fn a_redrive_waits_for_a_batch_of_its_lane_that_is_past_its_deadline_and_the_others_do_not() {
+    let mut rig = Rig::new();
+    rig.start(&json!({"parallelization_factor": 10}));
+    give_up_each(&mut rig, &["a", "b"]);
+    rig.put(&["a"]);
+    let late = rig.batches().remove(0);
+    rig.told("failed.redrive", &json!({"function": "f"})).unwrap();
+    assert!(rig.batches().is_empty(), "the lane runs a batch");
+    rig.pass(1_001);
+    let other = rig.batches().remove(0);
+    assert_eq!(other.positions, [1]);
+    rig.put(&["a"]);
+    rig.end(other.token, 0, None);
+    rig.pass(10);
+    assert!(rig.batches().is_empty());
+    rig.end(late.token, 2, None);
+    rig.pass(10);
+    let own = rig.batches().remove(0);
+    assert_eq!(own.positions, [3], "the lane goes on first");
+    rig.end(own.token, 0, None);
+    rig.pass(10);
+    assert_eq!(rig.batches()[0].positions, [0]);
 }
 
 /// Found by the simulator (seed 200599): a mapping moved back while a failure was with its destination, and the same records were given up
