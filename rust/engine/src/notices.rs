@@ -9,7 +9,7 @@ use serde_json::{json, Map, Value};
 use crate::attempts::{Job, Token};
 use crate::error::Reply;
 use crate::outbox::Kind;
-use crate::pollers::Source;
+use crate::records::Source;
 use crate::state::{uuid_text, State};
 
 /// What happened.
