@@ -267,7 +267,7 @@ class Function(Generic[P, R]):
 
         Returns:
             One dict for each failure, of a batch or of an asynchronous invocation; `id` names it, `record` is Lambda's
-            on-failure record.
+            on-failure record, `redrivable` tells whether it can be run again: it waits for no destination, and its data is kept.
 
         """
         failures: list[dict[str, Any]] = []

@@ -34,7 +34,7 @@ asyncio.run(main())
 def owner(tmp_path, monkeypatch):
     """A process that owns a store, and commands of little patience."""
     monkeypatch.setattr(patience, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(patience, "SILENT_SECONDS", 2.0)
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 4.0)
     command = [sys.executable, "-W", "ignore", "-c", OWNER]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "runs\n"
@@ -48,22 +48,21 @@ def test_an_owner_that_is_stopped_is_named_and_not_waited_for_without_end(owner,
     begun = time.monotonic()
     with (
         pytest.raises(
-            patience.OwnerSilent, match=f"process {owner.pid} that owns .*data has not answered for 2 s.*kill -CONT"
+            patience.OwnerSilent, match=f"process {owner.pid} that owns .*data has not answered for 4 s.*kill -CONT"
         ),
         reach(tmp_path / "data") as reached,
     ):
         reached.ask("stream.list")
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 20
     assert f"waiting for the process {owner.pid} that owns" in capsys.readouterr().err
     os.kill(owner.pid, signal.SIGCONT)
     with reach(tmp_path / "data") as reached:
         assert reached.ask("stream.list") == []
 
 
-def test_an_answer_that_takes_its_time_is_waited_for(owner, tmp_path, capsys):
+def test_an_answer_that_takes_its_time_is_waited_for(owner, tmp_path):
     with reach(tmp_path / "data") as reached:
-        assert reached.invoke("slow", b"4") == (b'"done"', None)
-    assert capsys.readouterr().err == ""
+        assert reached.invoke("slow", b"5") == (b'"done"', None)
 
 
 def test_an_owner_that_goes_on_in_time_is_waited_for(owner, tmp_path, capsys):

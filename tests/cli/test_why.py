@@ -118,6 +118,7 @@ def test_a_record_that_a_lane_has_passed_is_not_called_handled():
         "now: passed in lane 2 of ship (orders, shardId-0): handled, left out or given up; what happened"
     )
     assert "before 1970-01-01 00:00:00Z is not kept, and `forebay dlq list` does not have it" in told()
-    assert told(on_failure="queue:dead").endswith("what was given up was told to queue:dead")
+    assert told(on_failure="queue:dead").endswith("what was given up was told to queue dead")
+    assert told(on_failure="on_failure:orders/ship").endswith("told to the mapping's on_failure")
     assert "retention has dropped it since" in told(lane=None, is_in_stream=False)
     assert told(state="lost").startswith("now: lost (orders, shardId-0): it was damaged")

@@ -104,7 +104,7 @@ async def test_dead_letters_and_what_retention_dropped_are_in_the_log(app, clock
     """Messages went to the dead-letter queue, and records out of their stream, without a word."""
     dead = app.queue("dead.fifo", content_based_deduplication=True)
     mail = app.queue("mail.fifo", content_based_deduplication=True, dead_letter_queue=dead, maximum_receive_count=1)
-    orders = app.stream("orders", shards=1, retention=3600)
+    orders, old = app.stream("orders", shards=1, retention=3600), app.queue("old", retention=60)
 
     @app.on_queue("mail.fifo", batch_size=1)
     async def read(event, context):
@@ -115,6 +115,7 @@ async def test_dead_letters_and_what_retention_dropped_are_in_the_log(app, clock
         pass
 
     async with app:
+        await old.send(HIDDEN)
         message = await mail.send(HIDDEN, group_id=HIDDEN)
         numbers = [await orders.put(number, partition_key=HIDDEN) for number in range(3)]
         await clock.advance(7200)
@@ -124,7 +125,8 @@ async def test_dead_letters_and_what_retention_dropped_are_in_the_log(app, clock
         "queue mail.fifo: a message was received 1 time, and is now in the dead-letter queue dead.fifo: "
         f"`forebay why {message}` tells its life"
     )
-    [told] = lines("retention")
+    assert lines("queue old") == ["queue old: its retention dropped 1 message that nobody had handled"]
+    [told] = lines("the stream's retention")
     assert f"a batch of 3 of orders (shardId-000000000000, {numbers[0]} to {numbers[2]}) before it was handled" in told
     assert told.endswith(f", listed as {listed['id']} in `forebay dlq list`")
 
@@ -164,6 +166,10 @@ def test_a_storm_is_one_line_a_second_for_each_kind_and_function(lines):
         (
             {"what": "expired", "of": "q", "queue": "q", "records": 7},
             "queue q: its retention dropped 7 messages that nobody had handled",
+        ),
+        (
+            {"what": "timed out", "of": "ship", "seconds": 3, "attempt": 2, "queue": "mail", "records": 9},
+            "function ship: attempt 2 at 9 messages of queue mail timed out after 3 s",
         ),
         (
             {"what": "timed out", "of": "on_failure:bill", "seconds": 60, "destinations": ["on_failure:bill"]},

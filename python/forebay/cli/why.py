@@ -117,7 +117,8 @@ def _record_line(row: dict[str, Any], listed: set[str], since_ms: float) -> str:
     if state != "passed":
         return text
     told = row["on_failure"]
-    see = "`forebay dlq list` does not have it" if told is None else f"what was given up was told to {told}"
+    name = "the mapping's on_failure" if str(told).startswith("on_failure:") else str(told).replace(":", " ", 1)
+    see = "`forebay dlq list` does not have it" if told is None else f"what was given up was told to {name}"
     kept = "" if row["is_in_stream"] else "; retention has dropped it since"
     return (
         f"{text}: handled, left out or given up{kept}; what happened before {moment(since_ms)} is not kept, and {see}"

@@ -7,7 +7,7 @@ function. No line has a payload, a key or a message group.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger("forebay.runtime")
+
+KEPT_MAX: Final = 10_000
+"""Kinds of lines, each of a function or a queue, whose last second is known."""
 
 
 class Notices:
@@ -36,6 +39,9 @@ class Notices:
             at = notice["what"], notice["of"]
             sparing = self._sparing.get(at)
             if sparing is None:
+                if len(self._sparing) >= KEPT_MAX:  # queues may come and go
+                    self.close()
+                    self._sparing.clear()
                 sparing = self._sparing[at] = Sparing(self._say, self._loop)
             sparing.add(notice, self._now_ns(), notice["count"])
 

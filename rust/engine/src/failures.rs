@@ -241,7 +241,8 @@ impl State {
             destination: row.destination.as_deref().map(Into::into),
         });
         let mut batch = batch_of(&source, positions);
-        batch["condition"] = condition_name(discarded.condition).into();
+        (batch["condition"], batch["request"]) =
+            (condition_name(discarded.condition).into(), uuid_text(request).into());
         (batch["attempts"], batch["lane"]) = (discarded.attempts.into(), discarded.lane.into());
         (batch["id"], batch["destinations"]) = (key.text().into(), Vec::from_iter(row.destination.clone()).into());
         let function = mapping.row.function.clone();

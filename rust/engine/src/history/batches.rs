@@ -114,12 +114,13 @@ impl Tried {
         is_redrive.then_some(redriven).into_iter().chain([fact]).collect()
     }
 
-    /// What a mapping made of a record with this attempt, and how late that was said among what happened in one millisecond.
+    /// What a mapping made of a record with this attempt, and how late that is among what happened in one millisecond: giving it up
+    /// (1) lies between the attempts before it (0) and its redrives (2), of which the one that succeeds is the last (3).
     fn verdict(&self, number: u64) -> Option<((u64, u8), &'static str)> {
         let About::Attempt { status, failed, is_redrive, .. } = &self.about else { return None };
         match (*status == 0 && !failed.has(number), *is_redrive) {
             (true, false) => Some(((self.at_ms, 0), "handled")),
-            (true, true) => Some(((self.at_ms, 2), "handled")),
+            (true, true) => Some(((self.at_ms, 3), "handled")),
             (false, true) => Some(((self.at_ms, 2), "given up")),
             (false, false) => None,
         }
@@ -335,6 +336,42 @@ mod tests {
             (vec!["handled".into()], vec!["failed".into()])
         );
         assert!(told(&batches, 22, None).is_empty() && told(&batches, 30, None).is_empty());
+    }
+
+    fn given_up(positions: &[u64], first: u64, last: u64) -> GivenUp {
+        let key = FailureKey { mapping: 1, shard: 4, first, part: crate::failures::Part::Whole };
+        GivenUp { at_ms: 9, key, positions: positions.into(), last, condition: "c", told_ms: None, destination: None }
+    }
+
+    fn redriven(failed: Failed) -> Tried {
+        let mut tried = attempt(4, (5, 5), Which::All, failed);
+        let About::Attempt { is_redrive, .. } = &mut tried.about else { return tried };
+        *is_redrive = true;
+        Tried { at_ms: 9, ..tried }
+    }
+
+    #[test]
+    fn what_a_mapping_made_of_a_record_is_what_it_made_of_it_last_and_unknown_where_nothing_is_remembered() {
+        let verdict = |batches: &Batches, number: u64| batches.verdict(1, (4, number), None);
+        let mut batches = Batches::default();
+        batches.tried(attempt(4, (5, 7), Which::All, Failed::From(6)));
+        batches.given_up(given_up(&[6], 6, 6));
+        assert_eq!(
+            [4, 5, 6, 7].map(|number| verdict(&batches, number)),
+            [None, Some("handled"), Some("given up"), None]
+        );
+        batches.given_up(given_up(&[], 20, 29));
+        assert_eq!([19, 20, 29, 30].map(|number| verdict(&batches, number).is_some()), [false, true, true, false]);
+        batches.given_up(given_up(&[5], 5, 5));
+        batches.tried(redriven(Failed::All));
+        assert_eq!(verdict(&batches, 5), Some("given up"));
+        batches.tried(redriven(Failed::None));
+        assert_eq!(verdict(&batches, 5), Some("handled"), "in the millisecond in which it was given up");
+        assert_eq!(batches.since_ms(3), 3);
+        for number in 0..=FACTS_MAX as u64 {
+            batches.tried(attempt(4, (100 + number, 100 + number), Which::All, Failed::None));
+        }
+        assert_eq!(batches.since_ms(3), 100, "when the newest happened of what is forgotten");
     }
 
     #[test]
