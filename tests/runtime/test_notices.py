@@ -71,7 +71,7 @@ async def test_what_was_given_up_is_in_the_log_with_where_it_went(app, clock, tm
         f"`forebay why {request}` tells its life"
     )
     told = lines("function ship: gave up a batch of 1 of orders")
-    assert all(f"after 2 attempts (RetryAttemptsExhausted), told to JSONLines({str(path)!r})" in line for line in told)
+    assert all(f"after 2 attempts (RetryAttemptsExhausted), goes to JSONLines({str(path)!r})" in line for line in told)
     assert f"`forebay why {numbers[2]}`" in told[-1]
     missed = sum(int(line.rpartition(" (")[2].split()[0]) for line in told if " more " in line)
     assert len(told) + missed == 3

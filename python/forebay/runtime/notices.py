@@ -123,7 +123,7 @@ def _interrupted(notice: dict[str, Any]) -> str:
 def _where(destinations: list[str], id_: str) -> str:
     if not destinations:
         return f"listed as {id_} in `forebay dlq list`"
-    return f"told to {' and '.join(destinations)}"
+    return f"goes to {' and '.join(destinations)}"
 
 
 def _function(notice: dict[str, Any]) -> str | None:
