@@ -54,7 +54,8 @@ Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None, st
 #   status 4  interrupted: the app stopped while it ran
 Outcome: TypeAlias = tuple[int, int, bytes | None, int]
 
-# What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise.
+# What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise. Ticket 0 is nobody's: it
+# brings the error of a store that has failed or is gone, or what is to be logged, a JSON array.
 Resolved: TypeAlias = tuple[int, bool, Any]
 
 def end_with_parent(parent: int) -> None:
@@ -70,13 +71,10 @@ def check_filters(patterns: list[str]) -> None:
     """Refuse filter patterns, each a JSON text, that no mapping on a stream can have."""
 
 def examine_store(store: str | PathLike[str]) -> bytes:
-    """Check every byte of the store in a directory, also while its owner runs.
-
-    The report is JSON: {whole, commits, rows {table: count}, logs, chunks, records, bytes, findings, damage: [text]}.
-    """
+    """Check every byte of the store in a directory, also while its owner runs; gives `Report` of the engine's doctor, JSON."""
 
 def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> bytes:
-    """Copy what is whole into a new store, as JSON {report, rows, chunks, records, lost: [[log, first position, end]]} tells."""
+    """Copy what is whole into a new store, as JSON tells (`Salvage` of the engine's doctor)."""
 
 def check_queue_filters(patterns: list[str]) -> None:
     """Refuse filter patterns, each a JSON text, that no mapping on a queue can have."""

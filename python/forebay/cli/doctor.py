@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import orjson
 
 from forebay._core import examine_store, salvage_store
 from forebay.cli.reach import store_option
-from forebay.cli.show import output_option, show, table
+from forebay.cli.show import counted, output_option, show, table
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RANGES_MAX: Final = 20
 _DAMAGED = 1
-_ADVICE = "Stop its app, then copy what is whole: forebay doctor STORE --salvage TARGET"
+_ADVICE = "Stop its app, then copy what is whole: forebay doctor --store {store} --salvage TARGET"
+_UNREADABLE = (
+    "What it holds is not counted, since nothing leads to it. --salvage reads on, in a copy with a new first page: for a while "
+    "it needs the room of both."
+)
 _NEXT = (
     "To go on with it, put it where the app looks for its store. What was handled since its last checkpoint is handled again; "
     "what was lost at the end of a log is not in it, and its numbers are given out anew."
@@ -42,7 +50,7 @@ def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Pat
         raise click.UsageError(f"the directory {store} does not exist")
     if salvage is None:
         report = orjson.loads(examine_store(store))
-        advice = "" if report["whole"] else f"\n{_ADVICE}"
+        advice = "" if report["whole"] else f"\n{_ADVICE.format(store=store)}"
         show(report, output, text=f"{_told(store, report)}{advice}\n{_kept(report['memory_limits'])}")
     else:
         saved = orjson.loads(salvage_store(store, salvage))
@@ -57,11 +65,34 @@ def _told(store: Path, report: dict[str, Any]) -> str:
         f"{report['records']:,} records of {report['bytes']:,} bytes in {report['logs']:,} logs, "
         f"{sum(report['rows'].values()):,} rows, {report['commits']:,} commits"
     )
+    lost = [_marked(report)] if report["lost_records"] else []
     if report["whole"]:
-        return f"{store} is whole: {held}"
+        return "\n".join([f"{store} is whole: {held}", *lost])
     more = report["findings"] - len(report["damage"])
-    findings = [*report["damage"], *([f"and {more:,} more"] if more else [])]
-    return "\n".join([f"{store} is damaged, {report['findings']:,} findings. Whole are {held}", *findings])
+    findings = [*report["damage"], *([f"and {more:,} more"] if more else []), *lost]
+    count = counted(report["findings"], "finding")
+    whole = f"Whole are {held}" if report["readable"] else _UNREADABLE
+    return "\n".join([f"{store} is damaged, {count}. {whole}", *findings])
+
+
+def _marked(report: dict[str, Any]) -> str:
+    return (
+        f"{report['lost_records']:,} of these records are only marked as lost, since a salvage could not save them:\n"
+        f"{lost_ranges(report['lost'])}"
+    )
+
+
+def lost_ranges(lost: list[dict[str, Any]]) -> str:
+    """List where records are lost: the first few ranges, and how many more there are."""
+    columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+        ("STREAM OR QUEUE", lambda gap: gap["stream"] or gap["queue"] or f"log {gap['log']}"),
+        ("SHARD", lambda gap: gap["shard_id"]),
+        ("RECORDS", lambda gap: gap["end"] - gap["first"]),
+        ("FIRST LOST", lambda gap: gap["first_sequence_number"] or gap["first"]),
+        ("LAST LOST", lambda gap: gap["last_sequence_number"] or gap["end"] - 1),
+    ]
+    more = len(lost) - RANGES_MAX
+    return table(lost[:RANGES_MAX], columns) + (f"\nand {counted(more, 'more range')}" if more > 0 else "")
 
 
 def _kept(limits: dict[str, str]) -> str:
@@ -72,10 +103,8 @@ def _saved(target: Path, saved: dict[str, Any]) -> str:
     told = f"{target} has {saved['records']:,} records and {saved['rows']:,} rows"
     if not saved["lost"]:
         return f"{told}, and no log of it has a gap. {_NEXT}"
-    lost = [{"log": log, "first": first, "end": end} for log, first, end in saved["lost"]]
-    columns = [
-        ("LOG", lambda gap: gap["log"]),
-        ("LOST FROM POSITION", lambda gap: gap["first"]),
-        ("UP TO BEFORE", lambda gap: gap["end"]),
-    ]
-    return f"{told}; mappings step over what is lost:\n{table(lost, columns)}\n{_NEXT}"
+    ranges = lost_ranges(saved["lost"])
+    return (
+        f"{told}. These are lost; mappings step over them, warn of them, and list them as failed (RecordsLost):\n"
+        f"{ranges}\n{_NEXT}"
+    )

@@ -73,12 +73,21 @@ def told(error: ForebayError) -> str:
     return "; ".join([str(error), *getattr(error, "__notes__", [])])
 
 
+def _tell_damage(engine: Engine) -> None:
+    """Tell what opening the store has found damaged beside it: this command is the only one to hear of it."""
+    _, answered = engine.exchange([], 0)
+    for notice in (notice for _, ok, notices in answered if ok for notice in orjson.loads(notices)):
+        if notice["what"] == "damaged":
+            click.echo(f"Warning: {notice['text']}", err=True)
+
+
 @contextmanager
 def reach(store: Path) -> Iterator[Reached]:
     """Reach a store for as long as the block lasts. What is not found there is told with its path."""
     try:
         engine = patiently(lambda: _opened(store), lambda: _sign_of_life(store), store)
         try:
+            _tell_damage(engine)
             yield Reached(engine, store)
         except OwnerSilent:
             raise  # hanging up would wait for it, too

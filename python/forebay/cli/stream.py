@@ -24,6 +24,7 @@ BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
 TAIL_RECORDS: Final = 1000
 TAIL_SECONDS: Final = 0.2
+LOST_RANGES: Final = 20
 
 
 @click.group()
@@ -38,7 +39,27 @@ def list_(store: Path, output: str) -> None:
     """List the streams of a store."""
     with reach(store) as reached:
         streams = reached.ask("stream.list")
-    show(streams, output, text=table(streams, _COLUMNS))
+    show(streams, output, text="\n\n".join([table(streams, _COLUMNS), *map(_lost, filter(_has_lost, streams))]))
+
+
+def _has_lost(stream: dict[str, Any]) -> bool:
+    return bool(stream.get("lost_records"))
+
+
+def _lost(stream: dict[str, Any]) -> str:
+    """Tell where a stream has lost records: the first few ranges, and how many there are in all."""
+    ranges = table(
+        stream["lost"][:LOST_RANGES],
+        [
+            ("SHARD", lambda gap: gap["shard_id"]),
+            ("RECORDS", lambda gap: gap["records"]),
+            ("FIRST LOST", lambda gap: gap["first_sequence_number"]),
+            ("LAST LOST", lambda gap: gap["last_sequence_number"]),
+        ],
+    )
+    more = "\nand more: forebay doctor tells all" if len(stream["lost"]) > LOST_RANGES else ""
+    lost = counted(stream["lost_records"], "record")
+    return f"{lost} of {stream['name']} were lost to damage before a salvage, and are counted above:\n{ranges}{more}"
 
 
 @stream.command()
@@ -60,7 +81,8 @@ def describe(name: str, store: Path, output: str) -> None:
             ("PARENTS", lambda shard: shard["parents"]),
         ],
     )
-    show(described, output, text=f"{table([described], _COLUMNS)}\n\n{shards}")
+    lost = [_lost(described)] if _has_lost(described) else []
+    show(described, output, text="\n\n".join([table([described], _COLUMNS), shards, *lost]))
 
 
 @stream.command()

@@ -1,4 +1,4 @@
-"""What the engine has to tell the log: timeouts, what was given up and where it went, dead letters, a full disk.
+"""What the engine has to tell the log: timeouts, what was given up and where it went, dead letters, a full disk, damage.
 
 The engine says what happened (rust/engine/src/notices.rs), this says it in words. At most one line a second for each kind and
 function. No line has a payload, a key or a message group.
@@ -91,6 +91,16 @@ def _expired(notice: dict[str, Any]) -> str:
     return f"function {notice['of']}: the stream's retention dropped {what} before it was handled, {where}"
 
 
+def _lost(notice: dict[str, Any]) -> str:
+    where = _where(notice["destinations"], notice["id"])
+    what = f"{_counted(notice['records'], 'record')} of {notice['stream']} ({notice['shard_id']}, {_range(notice)})"
+    return f"function {notice['function']}: stepped over {what}: lost to damage, the store was salvaged without them; {where}"
+
+
+def _damaged(notice: dict[str, Any]) -> str:
+    return str(notice["text"])
+
+
 def _dead_letter(notice: dict[str, Any]) -> str:
     return (
         f"queue {notice['of']}: a message was received {_counted(notice['received'], 'time')}, and is now in the dead-letter "
@@ -128,13 +138,16 @@ def _where(destinations: list[str], id_: str) -> str:
 
 def _function(notice: dict[str, Any]) -> str | None:
     is_of_a_function = notice["what"] in {"timed out", "gave up", "undelivered"} or "stream" in notice
-    return notice["of"] if is_of_a_function else None
+    return notice.get("function", notice["of"]) if is_of_a_function else None
 
 
 def _batch(notice: dict[str, Any]) -> str:
     lane = f", lane {notice['lane']}" if "lane" in notice else ""
-    which = notice["first"] if notice["first"] == notice["last"] else f"{notice['first']} to {notice['last']}"
-    return f" at a batch of {notice['records']:,} of {notice['stream']} ({notice['shard_id']}{lane}, {which})"
+    return f" at a batch of {notice['records']:,} of {notice['stream']} ({notice['shard_id']}{lane}, {_range(notice)})"
+
+
+def _range(notice: dict[str, Any]) -> str:
+    return str(notice["first"] if notice["first"] == notice["last"] else f"{notice['first']} to {notice['last']}")
 
 
 def _counted(count: int, noun: str, nouns: str | None = None) -> str:
@@ -145,6 +158,8 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "timed out": _timed_out,
     "gave up": _gave_up,
     "expired": _expired,
+    "lost": _lost,
+    "damaged": _damaged,
     "dead letter": _dead_letter,
     "undelivered": _undelivered,
     "disk": _disk,

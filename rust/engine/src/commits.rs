@@ -18,6 +18,7 @@ use crate::pollers::PollerId;
 use crate::port::{ShardId, StoreError, Table, Write};
 use crate::queue::{QueueId, SentCommit};
 use crate::state::State;
+use crate::store::damage;
 use crate::streams::Entries;
 use crate::trace::check_trace;
 
@@ -399,6 +400,7 @@ impl State {
         if self.failed.is_some() {
             return;
         }
+        let error = damage::advised(self.directory.as_deref(), error);
         self.draining = true;
         let waiters = std::mem::take(&mut self.pending.waiters);
         self.pending = Pending::default();

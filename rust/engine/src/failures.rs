@@ -39,7 +39,7 @@ pub(crate) struct FailureKey {
 pub(crate) enum Part {
     /// A batch, or an event.
     Whole = 0,
-    /// Records that retention dropped, from there on, before they were read. A batch may begin at the same position.
+    /// Records that retention dropped, or damage took, from there on, before they were read. A batch may begin at the same position.
     Unread = 1,
     /// An event, for the dead-letter queue; its other destination may have to be told of it, too.
     DeadLetter = 2,
@@ -159,6 +159,28 @@ pub(crate) struct Discarded {
     pub(crate) by_report: bool,
 }
 
+/// Why a mapping does not get to read records.
+pub(crate) struct Unread {
+    what: What,
+    condition: &'static str,
+    why: &'static str,
+}
+
+/// Retention dropped them.
+pub(crate) const TRIMMED: Unread = Unread {
+    what: What::Expired,
+    condition: condition_name(Condition::Trimmed),
+    why: "the stream's retention dropped these records before they were read",
+};
+/// Damage took them, and a salvage could not save them.
+pub(crate) const LOST: Unread = Unread {
+    what: What::Lost,
+    condition: RECORDS_LOST,
+    why: "these records were lost to damage, and the store was salvaged without them",
+};
+/// How it is called in records and metrics that records are lost.
+pub(crate) const RECORDS_LOST: &str = "RecordsLost";
+
 /// Row bytes: length of the JSON part, the JSON part, the packed records (renumbered from 0).
 pub(crate) fn encode(row: &FailureRow, payload: &[u8]) -> Vec<u8> {
     let head = serde_json::to_vec(row).unwrap_or_default();
@@ -259,8 +281,8 @@ impl State {
         self.pending.urgent = true;
     }
 
-    /// List records that retention dropped before they were read. Their data is gone; what is known of them is kept.
-    pub(crate) fn list_trimmed(&mut self, id: PollerId, first: u64, end: u64) {
+    /// List records that a mapping does not get to read. Their data is gone; what is known of them is kept.
+    pub(crate) fn list_unread(&mut self, id: PollerId, first: u64, end: u64, unread: &Unread) {
         let Some(poller) = self.pollers[id].as_ref() else { return };
         let Some(mapping) = self.mappings.get(&poller.source.mapping) else { return };
         let key = FailureKey { mapping: poller.source.mapping, shard: poller.shard, first, part: Part::Unread };
@@ -268,7 +290,7 @@ impl State {
         let record = json!({
             "version": "1.0",
             "timestamp": iso_millis(self.now.wall_ms),
-            "requestContext": {"functionArn": mapping.row.function_arn, "condition": "RecordsExpired", "approximateInvokeCount": 0},
+            "requestContext": {"functionArn": mapping.row.function_arn, "condition": unread.condition, "approximateInvokeCount": 0},
             "KinesisBatchInfo": {
                 "shardId": poller.source.shard_id, "streamArn": poller.source.stream_arn, "batchSize": end - first,
                 "startSequenceNumber": sequence::number(index, first).to_string(),
@@ -281,7 +303,7 @@ impl State {
             destination: mapping.row.on_failure.clone(),
             undelivered_to: None,
             delivery_attempts: 0,
-            last_error: Some("the stream's retention dropped these records before they were read".into()),
+            last_error: Some(unread.why.into()),
             record,
             positions: Vec::new(),
             ended: None,
@@ -292,15 +314,17 @@ impl State {
             key,
             positions: Box::default(),
             last: end - 1,
-            condition: condition_name(Condition::Trimmed),
+            condition: unread.condition,
             told_ms: None,
             destination: row.destination.as_deref().map(Into::into),
         });
         let mut batch = batch_of(&poller.source, &[first, end - 1]);
         (batch["records"], batch["id"]) = ((end - first).into(), key.text().into());
         batch["destinations"] = Vec::from_iter(row.destination.clone()).into();
-        let function = mapping.row.function.clone();
-        self.notice(What::Expired, &function, batch);
+        batch["function"] = mapping.row.function.clone().into();
+        // Each run of lost records has a line of its own.
+        let of = if unread.what == What::Lost { key.text() } else { mapping.row.function.clone() };
+        self.notice(unread.what, &of, batch);
         self.save_failure(key, &row, &[]);
     }
 
@@ -398,7 +422,7 @@ fn failure_record(
 }
 
 /// How a condition is spelled in records and metrics.
-pub(crate) fn condition_name(condition: Condition) -> &'static str {
+pub(crate) const fn condition_name(condition: Condition) -> &'static str {
     match condition {
         Condition::RetryAttemptsExhausted => "RetryAttemptsExhausted",
         Condition::RecordAgeExceeded => "RecordAgeExceeded",

@@ -23,6 +23,7 @@ pub mod invocation;
 mod json;
 pub mod limits;
 mod lines;
+mod lost;
 mod mapping_row;
 mod mappings;
 mod measuring;

@@ -248,6 +248,28 @@ impl State {
         }))
     }
 
+    /// Everything of a closed shard is done: its children may begin.
+    pub(crate) fn shard_ended(&mut self, id: PollerId) {
+        let Some(poller) = self.pollers[id].as_ref() else { return };
+        let (mapping, shard) = (poller.source.mapping, poller.shard);
+        let waiting: Vec<PollerId> = self
+            .pollers
+            .iter()
+            .enumerate()
+            .filter_map(|(child, poller)| {
+                let poller = poller.as_ref()?;
+                (poller.source.mapping == mapping && poller.waits_for.contains(&shard)).then_some(child)
+            })
+            .collect();
+        for child in waiting {
+            if let Some(poller) = self.pollers[child].as_mut() {
+                poller.waits_for.retain(|&ancestor| ancestor != shard);
+                self.hold_or_go(child);
+                self.pump(child);
+            }
+        }
+    }
+
     /// Start polling a shard for a mapping, from its checkpoint.
     pub(crate) fn open_poller(&mut self, id: u64, shard: ShardId) -> Result<(), EngineError> {
         let now = self.now;

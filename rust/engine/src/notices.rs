@@ -21,6 +21,10 @@ pub(crate) enum What {
     GaveUp,
     /// Retention dropped records that a function had not been given.
     Expired,
+    /// A mapping stepped over a run of records that a salvage could not save.
+    Lost,
+    /// Something beside the store's file was damaged, and begun anew.
+    Damaged,
     /// A message went to a dead-letter queue.
     DeadLetter,
     /// A destination has not taken a failure for a day, or never will.
@@ -37,6 +41,8 @@ impl What {
             Self::TimedOut => "timed out",
             Self::GaveUp => "gave up",
             Self::Expired => "expired",
+            Self::Lost => "lost",
+            Self::Damaged => "damaged",
             Self::DeadLetter => "dead letter",
             Self::Undelivered => "undelivered",
             Self::Disk => "disk",

@@ -6,17 +6,20 @@ use std::time::{Duration, Instant};
 
 use forebay_core::Now;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::directory::{Directory, Ownership};
 use crate::engine::{Engine, Parts};
 use crate::error::EngineError;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError, Token};
 use crate::limits::AccountSettings;
+use crate::notices::What;
 use crate::port::{Durability, Store, StoreError};
 use crate::slots::Slots;
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
 use crate::state::Config;
+use crate::store::damage;
 use crate::store::memory::MemoryStore;
 use crate::store::sqlite::SqliteStore;
 
@@ -208,9 +211,23 @@ impl Settings {
 
     fn own(&self, ownership: Ownership, durability: Durability) -> Result<End, EngineError> {
         let directory = ownership.directory().clone();
-        let store: Box<dyn Store> = Box::new(SqliteStore::open(directory.path(), durability)?);
-        let slots = Slots::open(&directory.file("attempts"))?.0;
-        let engine = Arc::new(Engine::open(self.parts(store, slots))?);
+        let advised = |error| damage::advised(Some(directory.path()), error);
+        let store = SqliteStore::open(directory.path(), durability).map_err(advised)?;
+        let (slots, found) = Slots::open(&directory.file("attempts")).map_err(advised)?;
+        let damage = [("acknowledged", store.remark().map(str::to_owned)), ("attempts", found.remark())];
+        let engine = Engine::open(self.parts(Box::new(store), slots)).map_err(|error| match error {
+            EngineError::Store(error) => EngineError::Store(advised(error)),
+            error => error,
+        })?;
+        let engine = Arc::new(engine);
+        engine.with(|state| {
+            state.directory = Some(directory.path().to_owned());
+            for (file, text) in damage {
+                if let Some(text) = text {
+                    state.notice(What::Damaged, file, json!({"text": text}));
+                }
+            }
+        });
         self.with_doors(engine, Some(ownership))
     }
 

@@ -12,6 +12,7 @@ use forebay_core::stream::ShardMachine;
 use crate::attempts::{Attempt, Job, Token};
 use crate::chunk::{Chunk, RecordView};
 use crate::failures::Discarded;
+use crate::lost::Runs;
 use crate::orders::{Order, Read};
 use crate::port::ShardId;
 use crate::records::{Records, Source};
@@ -53,6 +54,8 @@ pub(crate) struct Poller {
     pub(crate) last_request: u128,
     /// Arrival of the last record of the newest batch handed out.
     pub(crate) last_arrival_ms: u64,
+    /// Up to where lost records that it steps over were told of.
+    pub(crate) lost_told: u64,
     /// The newest batch of each lane, and its attempt.
     launched: BTreeMap<u8, (BatchId, Token)>,
     /// Attempts whose batch was taken back, by lane: what is left of it takes their turn.
@@ -77,6 +80,7 @@ impl Poller {
             last_error: None,
             last_request: 0,
             last_arrival_ms: 0,
+            lost_told: 0,
             launched: BTreeMap::new(),
             vacant: BTreeMap::new(),
         }
@@ -88,6 +92,7 @@ impl Poller {
         self.held_bytes = 0;
         self.epoch += 1;
         self.reading = false;
+        self.lost_told = 0;
     }
 
     pub(crate) fn hold(&mut self, chunk: Arc<Chunk>) {
@@ -314,11 +319,13 @@ impl State {
         let filters = mapping.map(|mapping| &mapping.filters).filter(|filters| !filters.is_empty());
         let mut metas = std::mem::take(&mut self.metas);
         metas.clear();
+        let mut lost = Runs::default();
         let mut bytes = 0u64;
         let mut position = fetch.from;
         while let Some(chunk) = poller.at_hand(position) {
             while position < chunk.end() && (metas.len() as u32) < fetch.records_max && bytes < fetch.bytes_max {
                 let record = chunk.meta(position);
+                lost.add(record.lost, position);
                 let is_let_through = |filters| passes(filters, &chunk.record(position), position, &poller.source);
                 metas.push(Record {
                     position,
@@ -340,6 +347,7 @@ impl State {
             mapping.meters.polled.add(metas.len() as u64);
         }
         self.metas = metas;
+        self.step_over(id, lost);
         true
     }
 
@@ -355,28 +363,6 @@ impl State {
             if let Some(poller) = self.pollers[id].as_mut() {
                 poller.machine.appended(end);
                 self.pump(id);
-            }
-        }
-    }
-
-    /// Everything of a closed shard is done: its children may begin.
-    fn shard_ended(&mut self, id: PollerId) {
-        let Some(poller) = self.pollers[id].as_ref() else { return };
-        let (mapping, shard) = (poller.source.mapping, poller.shard);
-        let waiting: Vec<PollerId> = self
-            .pollers
-            .iter()
-            .enumerate()
-            .filter_map(|(child, poller)| {
-                let poller = poller.as_ref()?;
-                (poller.source.mapping == mapping && poller.waits_for.contains(&shard)).then_some(child)
-            })
-            .collect();
-        for child in waiting {
-            if let Some(poller) = self.pollers[child].as_mut() {
-                poller.waits_for.retain(|&ancestor| ancestor != shard);
-                self.hold_or_go(child);
-                self.pump(child);
             }
         }
     }

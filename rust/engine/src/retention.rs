@@ -1,6 +1,7 @@
 //! Retention: what is too old or too much is dropped, whoever has read it, and the disk gets its room back.
 
 use crate::error::EngineError;
+use crate::failures::TRIMMED;
 use crate::pollers::PollerId;
 use crate::port::ShardId;
 use crate::state::{State, SWEEP_NS};
@@ -69,7 +70,7 @@ impl State {
             if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
                 mapping.meters.expired.add(lost);
             }
-            self.list_trimmed(id, first - lost, first);
+            self.list_unread(id, first - lost, first, &TRIMMED);
         }
         self.pump(id);
     }

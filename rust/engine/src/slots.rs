@@ -11,6 +11,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -86,6 +87,64 @@ pub struct Found {
     pub damaged: usize,
 }
 
+impl Found {
+    /// What a start has to say of it.
+    pub(crate) fn remark(&self) -> Option<String> {
+        (self.damaged > 0).then(|| {
+            format!(
+                "{} of the slots of the file attempts could not be read and are cleared: {WITHOUT_SLOTS}",
+                self.damaged
+            )
+        })
+    }
+}
+
+/// What is wrong with the bytes of an attempts file, without opening it. Slots that are damaged are numbered from 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ailments {
+    /// Why a start refuses the file.
+    pub(crate) refused: Option<String>,
+    /// Slots whose content fails its checksum.
+    pub(crate) damaged: Vec<usize>,
+    /// It ends so many bytes into its header or a slot.
+    pub(crate) torn: Option<usize>,
+}
+
+impl Ailments {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let (cells, torn) = bytes.as_chunks::<CELL>();
+        let torn = (bytes.is_empty() || !torn.is_empty()).then_some(torn.len());
+        let Some((header, slots)) = cells.split_first() else { return Self { torn, ..Self::default() } };
+        let damaged = |cell: &[u8; CELL]| cell.iter().any(|&byte| byte != 0) && decode(cell).is_none();
+        Self {
+            refused: refusal(header),
+            damaged: slots.iter().enumerate().filter(|(_, cell)| damaged(cell)).map(|(slot, _)| slot).collect(),
+            torn,
+        }
+    }
+
+    /// Those of an attempts file.
+    pub(crate) fn look(path: &Path) -> std::io::Result<Self> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(((1 + SLOTS_MAX) * CELL) as u64).read_to_end(&mut bytes)?;
+        Ok(Self::of(&bytes))
+    }
+}
+
+/// What a start without the attempts file, or without some of its slots, gives up.
+pub(crate) const WITHOUT_SLOTS: &str =
+    "what they told of and was in flight at a crash runs again beside everything else, and that crash does not count against it";
+
+fn refusal(header: &[u8]) -> Option<String> {
+    let format = u32_at(header, 8);
+    if &header[..8] != MAGIC {
+        return Some("it does not begin like one".into());
+    }
+    (format > FORMAT).then(|| {
+        format!("it tells of format {format}, this forebay reads up to {FORMAT}: a newer forebay wrote it, or it is damaged")
+    })
+}
+
 /// Why a slot was not occupied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {
@@ -125,12 +184,13 @@ impl Slots {
     /// Open or make the attempts file, and say what the last process left in it. That stays on file until
     /// it is adopted and released, so that a crash during the start repeats it.
     pub fn open(path: &Path) -> Result<(Self, Found), StoreError> {
-        let file = open_private(path)?;
-        let mut cells = vec![0; file.metadata()?.len() as usize];
-        file.read_exact_at(&mut cells, 0)?;
+        let unreadable = |error| StoreError::Failed(format!("the file {} cannot be read: {error}", path.display()));
+        let file = open_private(path).map_err(unreadable)?;
+        let length = file.metadata()?.len().min(((1 + SLOTS_MAX) * CELL) as u64);
+        let mut cells = vec![0; length as usize];
+        file.read_exact_at(&mut cells, 0).map_err(unreadable)?;
         // A file cut off while it was made or grown: a piece of a cell holds nothing.
         cells.truncate(cells.len() / CELL * CELL);
-        cells.truncate((1 + SLOTS_MAX) * CELL);
         let mut slots =
             Self { file: Some(file), cells, free: BinaryHeap::new(), released: Vec::new(), previous: Vec::new() };
         let found = slots.take_stock(path)?;
@@ -235,14 +295,13 @@ impl Slots {
             self.cells[8..12].copy_from_slice(&FORMAT.to_le_bytes());
             self.write_range(0, CELL)?;
         }
-        if &self.cells[..8] != MAGIC {
-            return Err(StoreError::Corrupt(format!("{} is not an attempts file", path.display())));
+        if let Some(why) = refusal(&self.cells) {
+            let file = path.display();
+            return Err(StoreError::Corrupt(format!(
+                "the file {file} is no attempts file: {why}. To start without it, move it away: {WITHOUT_SLOTS}"
+            )));
         }
-        let format = u32_at(&self.cells, 8);
-        if format > FORMAT {
-            return Err(StoreError::NewerFormat { found: format, known: FORMAT });
-        }
-        if format < FORMAT {
+        if u32_at(&self.cells, 8) < FORMAT {
             self.cells[8..12].copy_from_slice(&FORMAT.to_le_bytes());
             self.write_range(0, CELL)?;
         }

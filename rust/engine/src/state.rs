@@ -2,6 +2,7 @@
 //! out as orders and come back as facts.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use forebay_core::concurrency::{AccountLimits, Pool};
@@ -202,6 +203,8 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     pub(crate) full: bool,
     pub(crate) failed: Option<StoreError>,
+    /// Where the store is, if it is in a directory.
+    pub(crate) directory: Option<PathBuf>,
 }
 
 impl State {
@@ -269,6 +272,7 @@ impl State {
             closed: false,
             full: false,
             failed: None,
+            directory: None,
         }
     }
 

@@ -99,12 +99,14 @@ fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     let dir = quick_dir();
     drop(varied(dir.path()));
     let file = dir.path().join("forebay.db");
-    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    newer.execute_batch("CREATE TABLE newer(x); PRAGMA user_version = 3").unwrap();
+    drop(newer);
     let before = fs::read(&file).unwrap();
     let refused = open(dir.path()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the store has format 3, this forebay reads up to 2: use the newer forebay that wrote it"
+        "the store has format 3, this forebay reads up to 2: use the newer forebay that wrote it; if none did, its header is damaged"
     );
     assert!(fs::read(&file).unwrap() == before, "the file was touched");
 }

@@ -1,31 +1,37 @@
 //! The doctor: says what is wrong with an embedded store, and copies what is whole into a new one. Never changes the patient.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use serde::Serialize;
 
+use super::beside;
+use super::heir::{lost_max, Heir};
+pub use super::lost::Lost;
+use super::lost::Names;
 use super::sqlite::connection::Handle;
-use super::sqlite::format::Head;
-use super::sqlite::survey::{chunk, Survey};
-use super::sqlite::witness::Witness;
-use super::sqlite::{reader, SqliteStore};
-use crate::chunk::Chunk;
+use super::sqlite::first_page;
+use super::sqlite::survey::Survey;
+use super::sqlite::witness::Testimony;
+use super::sqlite::SqliteStore;
 use crate::directory::Directory;
-use crate::port::{Durability, ShardId, Store, StoreError, Table, Write};
+use crate::port::{Durability, Store, StoreError, Table};
 
-/// Bytes written in one commit of a salvage.
-const COMMIT_BYTES: usize = 1 << 20;
-/// Most lost positions held by one chunk.
-const LOST_MAX: u64 = 10_000;
+/// Most ranges of lost records that a report lists; the rest is counted.
+const LOST_LISTED: usize = 1_000;
+const LEADS_NOWHERE: &str = "the first page of forebay.db does not lead to its tables";
+const READ_BEHIND_IT: &str = "what is behind it was read in a copy, whose first page was made anew";
 
 /// What a store holds and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Nothing is wrong.
     pub whole: bool,
+    /// Its tables were found: otherwise nothing of what it holds is counted here.
+    pub readable: bool,
     /// Commits since the store was made.
     pub commits: u64,
     /// Whole rows by table, each table that has any.
@@ -42,6 +48,10 @@ pub struct Report {
     pub findings: u64,
     /// What was found wrong: the first thousand findings.
     pub damage: Vec<String>,
+    /// Records among them that are only marked as lost, since a salvage could not save them.
+    pub lost_records: u64,
+    /// Where they are: the first thousand ranges.
+    pub lost: Vec<Lost>,
 }
 
 /// What became of a damaged store.
@@ -55,22 +65,27 @@ pub struct Salvage {
     pub chunks: u64,
     /// Records that were copied.
     pub records: u64,
-    /// Positions whose records are lost, per shard: `(shard, first, end)`. In the new store they are held by records marked as
-    /// lost, which mappings step over.
-    pub lost: Vec<(ShardId, u64, u64)>,
+    /// Positions whose records are lost. In the new store they are held by records marked as lost, which mappings step over and list
+    /// as failed; where that would be too many, the log begins behind them.
+    pub lost: Vec<Lost>,
 }
 
-/// Check every byte of the store in `dir`. Works while its owner runs, on one snapshot.
+/// Check every byte of the store in `dir`, and what stands beside it. Works while its owner runs, on one snapshot.
 ///
 /// [`StoreError::NewerFormat`] for what this forebay cannot judge.
 pub fn examine(dir: &Path) -> Result<Report, StoreError> {
-    let patient = open(dir)?;
-    let survey = survey(dir, &patient)?;
-    Ok(report(&survey))
+    let file = file_of(dir)?;
+    let beside = Beside::look(dir);
+    match Patient::at(&file) {
+        Ok(patient) => patient.report(&beside, patient.header(&file)?),
+        Err(StoreError::Corrupt(text)) => Ok(unread(&text, &beside, first_page::ailment(&file, false)?)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Copy every whole row and chunk of the store in `dir` into a new one in `into`. Owns both directories meanwhile.
 pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
+    let file = file_of(dir)?;
     let _from = Directory::own(dir)?;
     let _to = Directory::own(into)?;
     if Directory::at(into).file("forebay.db").exists() {
@@ -79,54 +94,75 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
             into.display()
         )));
     }
-    let patient = open(dir)?;
-    let survey = survey(dir, &patient)?;
-    copy(&patient, &survey, Box::new(SqliteStore::open(into, Durability::PowerLoss)?)).map(|(salvage, _)| salvage)
+    let beside = Beside::look(dir);
+    let found = Patient::at(&file);
+    let header = match &found {
+        Ok(patient) => patient.header(&file)?,
+        Err(_) => first_page::ailment(&file, false)?,
+    };
+    match &found {
+        Ok(patient) if header.is_none() && patient.leads_on(&file)? => {
+            return patient.save(into, patient.report(&beside, None)?, size(&file)?);
+        }
+        Ok(_) | Err(StoreError::Corrupt(_)) => {}
+        Err(error) => return Err(error.clone()),
+    }
+    let copy = Copy::with_a_new_first_page(&file, into)?;
+    let renewed = Patient::at(&copy.file).ok().filter(|renewed| renewed.holds() > 0 || renewed.survey.census.is_some());
+    match (found, renewed) {
+        (Ok(patient), renewed) if patient.holds() > 0 && renewed.iter().all(|renewed| renewed.holds() <= patient.holds()) => {
+            patient.save(into, patient.report(&beside, header)?, size(&file)?)
+        }
+        (found, Some(renewed)) => {
+            let why = header.or(found.err().map(|error| error.to_string())).unwrap_or_else(|| LEADS_NOWHERE.into());
+            renewed.save(into, renewed.report(&beside, Some(format!("{why}: {READ_BEHIND_IT}")))?, size(&file)?)
+        }
+        (_, None) => Err(StoreError::Corrupt(format!(
+            "nothing that a forebay store holds was found in {}, with its first page and with a new one: it is left as it is",
+            file.display()
+        ))),
+    }
 }
 
-/// Copy what was found whole into a store that is empty; give that one, too.
+/// Copy what was found whole into a store that is empty; give that one, too. No more than so many lost positions are held.
 pub(in crate::store) fn copy(
     patient: &Connection,
     survey: &Survey,
     store: Box<dyn Store>,
+    lost_max: u64,
 ) -> Result<(Salvage, Box<dyn Store>), StoreError> {
-    let salvage = Salvage { report: report(survey), rows: 0, chunks: 0, records: 0, lost: Vec::new() };
-    let mut heir = Heir { store, writes: Vec::new(), bytes: 0, salvage };
-    heir.take_rows(patient, survey)?;
-    heir.take_logs(patient, survey)?;
-    heir.commit()?;
-    Ok((heir.salvage, heir.store))
+    let report = report(patient, survey)?;
+    let salvage = Salvage { report, rows: 0, chunks: 0, records: 0, lost: Vec::new() };
+    Heir::new(store, patient, lost_max, salvage).take(survey)
 }
 
-fn open(dir: &Path) -> Result<Handle, StoreError> {
+fn file_of(dir: &Path) -> Result<PathBuf, StoreError> {
     let file = Directory::at(dir).file("forebay.db");
-    if !file.exists() {
-        return Err(StoreError::Refused(format!("there is no store in {}", dir.display())));
+    if file.exists() {
+        return Ok(file);
     }
-    Handle::reader(&file)
+    Err(StoreError::Refused(format!("there is no store in {}", dir.display())))
 }
 
-fn survey(dir: &Path, patient: &Handle) -> Result<Survey, StoreError> {
-    // Read first: the owner may commit meanwhile, and must not look as if it had lost something.
-    let seen = Witness::look(&Directory::at(dir).file("acknowledged"))?;
-    // One snapshot for all; a file that cannot even begin one is judged all the same.
-    let _ = patient.execute_batch("BEGIN");
-    let mut survey = Survey::of(patient)?;
-    let commits = survey.census.map_or(0, |census| census.commits);
-    if commits < seen {
-        survey.damage.tell(&format!("the commits {}..={seen} were acknowledged and are missing", commits + 1));
-    }
-    Ok(survey)
+/// The report on a file whose first page leads nowhere.
+fn unread(text: &str, beside: &Beside, header: Option<String>) -> Report {
+    let mut found = Survey::default();
+    found.damage.tell(&format!("{}: {text}", header.unwrap_or_else(|| LEADS_NOWHERE.into())));
+    beside.tell(None, &mut found);
+    with(Report::default(), found)
 }
 
-fn report(survey: &Survey) -> Report {
+fn report(patient: &Connection, survey: &Survey) -> Result<Report, StoreError> {
     let mut rows = BTreeMap::new();
     for (tab, _) in &survey.rows {
         let table = Table::numbered(*tab).map_or_else(|| tab.to_string(), |table| format!("{table:?}"));
         *rows.entry(table).or_insert(0) += 1;
     }
-    Report {
+    let names = if survey.lost.is_empty() { Names::default() } else { Names::of(patient, survey)? };
+    let lost = survey.lost.iter().take(LOST_LISTED);
+    Ok(Report {
         whole: survey.damage.findings == 0,
+        readable: true,
         commits: survey.census.map_or(0, |census| census.commits),
         rows,
         logs: survey.spans.len() as u64,
@@ -135,111 +171,138 @@ fn report(survey: &Survey) -> Report {
         bytes: survey.heads.iter().map(|head| head.bytes).sum(),
         findings: survey.damage.findings,
         damage: survey.damage.told.clone(),
+        lost_records: survey.lost.iter().map(|(_, first, end)| end - first).sum(),
+        lost: lost.map(|(log, first, end)| names.lost(*log, *first, *end)).collect(),
+    })
+}
+
+/// A report with what was found beside the tables.
+fn with(report: Report, others: Survey) -> Report {
+    let findings = report.findings + others.damage.findings;
+    let damage = [report.damage, others.damage.told].concat();
+    Report { whole: findings == 0, findings, damage, ..report }
+}
+
+/// Bytes of the store's file and of its write-ahead log.
+fn size(file: &Path) -> io::Result<u64> {
+    let log = fs::metadata(log_of(file)).map_or(0, |log| log.len());
+    Ok(fs::metadata(file)?.len() + log)
+}
+
+fn log_of(file: &Path) -> PathBuf {
+    file.with_extension("db-wal")
+}
+
+/// A copy of a store's file and its log, taken away again in the end.
+struct Copy {
+    file: PathBuf,
+}
+
+impl Copy {
+    fn with_a_new_first_page(file: &Path, into: &Path) -> Result<Self, StoreError> {
+        let copy = Self { file: into.join("patient.db") };
+        fs::copy(file, &copy.file)?;
+        let log = log_of(file);
+        if log.exists() {
+            fs::copy(log, log_of(&copy.file))?;
+        }
+        first_page::renew(&copy.file)?;
+        Ok(copy)
     }
 }
 
-/// The new store, being filled.
-struct Heir {
-    store: Box<dyn Store>,
-    writes: Vec<Write>,
-    bytes: usize,
-    salvage: Salvage,
+impl Drop for Copy {
+    fn drop(&mut self) {
+        for file in [&self.file, &log_of(&self.file), &self.file.with_extension("db-shm")] {
+            // One that stays is in nobody's way.
+            let _stays = fs::remove_file(file);
+        }
+    }
 }
 
-impl Heir {
-    fn take_rows(&mut self, patient: &Connection, survey: &Survey) -> Result<(), StoreError> {
-        for (tab, key) in &survey.rows {
-            let (Some(table), Some(value)) = (Table::numbered(*tab), reader::row(patient, *tab, key)?) else {
-                continue;
-            };
-            self.salvage.rows += 1;
-            let bytes = key.len() + value.len();
-            self.write(Write::Set { table, key: key.clone(), value }, bytes)?;
-        }
-        Ok(())
+/// What stands beside the file. Looked at first: the owner may commit meanwhile, and must not look as if it had lost something.
+struct Beside {
+    witness: Result<Testimony, String>,
+    attempts: Vec<String>,
+}
+
+impl Beside {
+    fn look(dir: &Path) -> Self {
+        let dir = Directory::at(dir);
+        Self { witness: beside::witness(&dir.file("acknowledged")), attempts: beside::attempts(&dir.file("attempts")) }
     }
 
-    fn take_logs(&mut self, patient: &Connection, survey: &Survey) -> Result<(), StoreError> {
-        let mut shards: Vec<ShardId> =
-            survey.heads.iter().map(Head::shard).chain(survey.spans.keys().copied()).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        let mut heads = survey.heads.as_slice();
-        for shard in shards {
-            let (log, rest) = heads.split_at(heads.partition_point(|head| head.shard() <= shard));
-            heads = rest;
-            let span = survey.spans.get(&shard);
-            let first = span.map_or(u64::MAX, |span| span.first).min(log.first().map_or(u64::MAX, Head::first));
-            let end = self.take_log(patient, shard, first, log)?;
-            let next = span.map_or(end, |span| span.next);
-            self.lose(shard, end, next)?;
-            if span.is_some_and(|span| span.first == span.next && log.is_empty()) && next > 0 {
-                // An empty log remembers its next position.
-                self.write_lost(shard, next - 1, next)?;
-                self.write(Write::Trim { shard, before: next }, 0)?;
+    /// Tell what is wrong there, beside a store that holds so many commits (`None`: it is not known).
+    fn tell(&self, commits: Option<u64>, found: &mut Survey) {
+        match (&self.witness, commits) {
+            (Ok(testimony), Some(commits)) => {
+                let seen = testimony.seen();
+                if commits < seen {
+                    found
+                        .damage
+                        .tell(&format!("the commits {}..={seen} were acknowledged and are missing", commits + 1));
+                }
+                let ailment = testimony.ailment(commits);
+                if let Some(ailment) = ailment {
+                    found.damage.tell(&format!("{ailment}; a start begins it anew"));
+                }
             }
+            (Ok(_), None) => {}
+            (Err(text), _) => found.damage.tell(&format!("{text}; no app starts with it")),
         }
-        Ok(())
+        for ailment in &self.attempts {
+            found.damage.tell(ailment);
+        }
+    }
+}
+
+/// A store's file, opened and read through.
+struct Patient {
+    handle: Handle,
+    survey: Survey,
+}
+
+impl Patient {
+    fn at(file: &Path) -> Result<Self, StoreError> {
+        let handle = Handle::reader(file)?;
+        // One snapshot for all; a file that cannot even begin one is judged all the same.
+        let _ = handle.execute_batch("BEGIN");
+        let survey = Survey::of(&handle)?;
+        Ok(Self { handle, survey })
     }
 
-    /// Copy the chunks of one log, which begins at `next`; gives where it ends.
-    fn take_log(
-        &mut self,
-        patient: &Connection,
-        shard: ShardId,
-        mut next: u64,
-        log: &[Head],
-    ) -> Result<u64, StoreError> {
-        for head in log {
-            if head.first() < next {
-                // Told in the report: two chunks claim the position; the first one read keeps it.
-                continue;
-            }
-            self.lose(shard, next, head.first())?;
-            let (_, chunk) = chunk(patient, head.id())?;
-            self.salvage.chunks += 1;
-            self.salvage.records += u64::from(head.count);
-            next = head.end();
-            self.write(Write::Append { shard, chunk: Arc::new(chunk) }, head.bytes as usize)?;
-        }
-        Ok(next)
+    /// What is wrong with the header of its file.
+    fn header(&self, file: &Path) -> io::Result<Option<String>> {
+        let waits = first_page::leads_to_the_tables(&self.handle) && first_page::log_waits(file);
+        first_page::ailment(file, waits)
     }
 
-    /// Note positions as lost and hold them.
-    fn lose(&mut self, shard: ShardId, first: u64, end: u64) -> Result<(), StoreError> {
-        if first < end {
-            self.salvage.lost.push((shard, first, end));
-            self.write_lost(shard, first, end)?;
-        }
-        Ok(())
+    /// Whether its first page leads to all that it holds, as far as can be told.
+    fn leads_on(&self, file: &Path) -> io::Result<bool> {
+        let is_whole = self.survey.damage.findings == 0;
+        Ok(first_page::leads_to_the_tables(&self.handle) && (is_whole || first_page::has_its_size(file)?))
     }
 
-    fn write_lost(&mut self, shard: ShardId, mut first: u64, end: u64) -> Result<(), StoreError> {
-        while first < end {
-            let mut chunk = Chunk::starting_at(first);
-            first = end.min(first + LOST_MAX);
-            while chunk.end() < first {
-                chunk.push_lost(0);
-            }
-            let bytes = chunk.body().len();
-            self.write(Write::Append { shard, chunk: Arc::new(chunk) }, bytes)?;
-        }
-        Ok(())
+    /// How much of it is whole.
+    fn holds(&self) -> usize {
+        self.survey.rows.len() + self.survey.heads.len()
     }
 
-    fn write(&mut self, write: Write, bytes: usize) -> Result<(), StoreError> {
-        self.writes.push(write);
-        self.bytes += bytes + 64;
-        if self.bytes >= COMMIT_BYTES {
-            self.commit()?;
+    fn report(&self, beside: &Beside, header: Option<String>) -> Result<Report, StoreError> {
+        let mut report = report(&self.handle, &self.survey)?;
+        report.readable = first_page::leads_to_the_tables(&self.handle);
+        let mut others = Survey::default();
+        let header = header.or((!report.readable).then(|| LEADS_NOWHERE.into()));
+        if let Some(ailment) = header {
+            others.damage.tell(&ailment);
         }
-        Ok(())
+        beside.tell(self.survey.census.map(|census| census.commits), &mut others);
+        Ok(with(report, others))
     }
 
-    fn commit(&mut self) -> Result<(), StoreError> {
-        self.store.commit(&self.writes)?;
-        self.writes.clear();
-        self.bytes = 0;
-        Ok(())
+    fn save(&self, into: &Path, report: Report, bytes: u64) -> Result<Salvage, StoreError> {
+        let store = Box::new(SqliteStore::open(into, Durability::PowerLoss)?);
+        let (salvage, _) = copy(&self.handle, &self.survey, store, lost_max(bytes))?;
+        Ok(Salvage { report, ..salvage })
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! What all of them share stands here: the bounds of the format and the rule that a log has no gap.
 
+mod beside;
+pub(crate) mod damage;
 pub mod doctor;
 pub mod fault;
+mod heir;
 mod image;
+pub(crate) mod lost;
 pub mod memory;
 pub mod sqlite;
 

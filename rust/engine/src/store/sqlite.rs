@@ -5,6 +5,7 @@
 //! store for good: what reached the disk is unknown, and nothing may be acknowledged on top of it.
 
 pub(super) mod connection;
+pub(super) mod first_page;
 #[cfg(feature = "failpoints")]
 pub mod foreign;
 pub(super) mod format;
@@ -23,7 +24,7 @@ use rusqlite::wal::CheckpointMode;
 
 use self::connection::Handle;
 use self::format::{chunk_id, row_crc, Census, Head, CENSUS_KEY, OWN};
-use self::opening::{span_row, Content, PAGE_BYTES};
+use self::opening::{span_row, Content, Opened, PAGE_BYTES};
 use self::reader::{last_head, missing, SqliteReader};
 use self::reserve::Reserve;
 use self::witness::Witness;
@@ -55,6 +56,7 @@ pub struct SqliteStore {
     spans: HashMap<ShardId, Span>,
     reserve: Reserve,
     witness: Witness,
+    remark: Option<String>,
     failed: Option<StoreError>,
 }
 
@@ -71,7 +73,9 @@ impl SqliteStore {
     pub fn open(dir: &Path, durability: Durability) -> Result<Self, StoreError> {
         let directory = Directory::at(dir);
         let mut reserve = Reserve::of(directory.file("reserve"));
-        let witness = Witness::open(&directory.file("acknowledged"))?;
+        let witness = directory.file("acknowledged");
+        let witness = Witness::open(&witness)
+            .map_err(|error| StoreError::Failed(format!("the file {} cannot be opened: {error}", witness.display())))?;
         let file = directory.file("forebay.db");
         let opened = match opening::open(&file, durability, &witness) {
             Err(StoreError::Full(_)) if reserve.is_kept() => {
@@ -80,10 +84,15 @@ impl SqliteStore {
             }
             opened => opened,
         };
-        let (handle, Content { census, spans }) = opened?;
-        let mut store = Self { handle, file, durability, census, spans, reserve, witness, failed: None };
+        let Opened { handle, content: Content { census, spans }, remark } = opened?;
+        let mut store = Self { handle, file, durability, census, spans, reserve, witness, remark, failed: None };
         store.keep_reserve().or_else(full_is_fine)?;
         Ok(store)
+    }
+
+    /// What was found wrong beside the file when it was opened, and keeps nobody from working with it: for the log.
+    pub fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 
     /// Carry out the writes in one transaction.

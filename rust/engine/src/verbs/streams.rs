@@ -157,6 +157,7 @@ impl State {
             "open_shards": stream.open_shards().len(),
         });
         let (mut records, mut bytes, mut shards) = (0, 0, Vec::new());
+        self.show_lost(&ids, &mut answer)?;
         for id in ids {
             let weight: u64 = self.reader.sizes(id, usize::MAX)?.iter().map(|(_, _, bytes, _)| bytes).sum();
             let Some(shard) = self.shards[id as usize].as_ref() else { continue };

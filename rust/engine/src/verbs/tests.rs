@@ -39,7 +39,7 @@ fn a_record_whose_place_a_salvage_kept_is_told_as_lost() {
     rig.json("mapping.declare", &mapping());
     rig.advance(SECOND);
     let life = rig.json("why", &json!({"id": "10000000000000000000"}));
-    assert_eq!((&life["kept"][0]["state"], &life["facts"]), (&json!("lost"), &json!([])));
+    assert_eq!((&life["kept"][0]["state"], &life["facts"][0]["condition"]), (&json!("lost"), &json!("RecordsLost")));
 }
 
 /// A deleted mapping showed its last lag until the restart, and each stream left its series and, for ever, a row of each shard.

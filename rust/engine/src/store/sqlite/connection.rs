@@ -147,6 +147,8 @@ impl From<rusqlite::Error> for StoreError {
                 (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) | (_, ffi::SQLITE_IOERR_CORRUPTFS) => {
                     Self::Corrupt(text)
                 }
+                // The number of its schema's format is none that there is: SQLite has no code for that.
+                _ if text == "unsupported file format" => Self::Corrupt(text),
                 (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Self::Locked(text),
                 _ => Self::Failed(text),
             },

@@ -70,7 +70,7 @@ pub fn examine(tables: &Tables, lines: &[Foreign], counted: bool) -> Result<Exam
     };
     let ends = survey.heads.iter().map(Head::end).chain(survey.spans.values().map(|span| span.next));
     let salvage = (ends.max() < Some(SALVAGED_MAX))
-        .then(|| doctor::copy(&all, &survey, Box::new(MemoryStore::new())).map(|(salvage, _)| salvage));
+        .then(|| doctor::copy(&all, &survey, Box::new(MemoryStore::new()), SALVAGED_MAX).map(|(salvage, _)| salvage));
     Ok(Examined { opened: opened.map(|_| ()), damage: survey.damage.told, read, salvage })
 }
 

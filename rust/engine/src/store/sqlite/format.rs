@@ -20,7 +20,9 @@ pub(crate) const APPLICATION_ID: u32 = 0x6662_6179;
 /// and events; everything of format 1 is read as it stands, and what is written to such a file makes it one of format 2.
 pub(crate) const FORMAT: u32 = 2;
 
-/// The statements that made the tables; the file itself repeats them, and must repeat them exactly.
+/// The statements that made the tables; the file itself repeats them, and must repeat them exactly. Formats 1 and 2 have the same ones.
+/// Every later format must have others, be it by a comment: `user_version` has no checksum, and a bit of it that flips shows by this
+/// as damage and not as a newer format.
 pub(crate) const SCHEMA: [&str; 2] = [
     "CREATE TABLE chunk(id INTEGER PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL, \
      last_arrival_ms INTEGER NOT NULL, body_crc INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::{params, Connection};
+use rusqlite::{params, Connection, MAIN_DB};
 
 use super::connection::Handle;
+use super::first_page;
 use super::format::{
     decode_span, row_crc, shard_of_span, span_key, verify_row, Census, APPLICATION_ID, CENSUS_KEY, FORMAT, OWN, SCHEMA,
 };
 use super::reader::{last_head, row};
-use super::witness::Witness;
+use super::witness::{Testimony, Witness};
 use crate::directory::{open_private, sync_directory};
 use crate::fp;
 use crate::port::{Durability, ShardId, StoreError};
@@ -28,37 +29,77 @@ pub(super) struct Content {
     pub(super) spans: HashMap<ShardId, Span>,
 }
 
+/// What was opened.
+pub(super) struct Opened {
+    pub(super) handle: Handle,
+    pub(super) content: Content,
+    /// What is wrong with the witness, and does not keep the store from working.
+    pub(super) remark: Option<String>,
+}
+
 /// Open the file for writing; make it when it is not there.
-pub(super) fn open(file: &Path, durability: Durability, witness: &Witness) -> Result<(Handle, Content), StoreError> {
+pub(super) fn open(file: &Path, durability: Durability, witness: &Witness) -> Result<Opened, StoreError> {
     open_private(file)?.sync_all()?;
     if let Some(directory) = file.parent() {
         sync_directory(directory)?;
     }
+    open_file(file, durability, witness).map_err(|error| match &error {
+        StoreError::Corrupt(text) => match first_page::ailment(file, first_page::log_waits(file)) {
+            Ok(Some(ailment)) => StoreError::Corrupt(format!("{ailment}: {text}")),
+            _ => error,
+        },
+        _ => error,
+    })
+}
+
+fn open_file(file: &Path, durability: Durability, witness: &Witness) -> Result<Opened, StoreError> {
     let handle = Handle::writer(file)?;
-    let seen = witness.seen()?;
-    if is_blank(&handle)? {
+    match take(&handle, durability, witness) {
+        Ok((content, remark)) => Ok(Opened { handle, content, remark }),
+        Err(error) => {
+            handle.keep_wal()?;
+            Err(error)
+        }
+    }
+}
+
+fn take(handle: &Handle, durability: Durability, witness: &Witness) -> Result<(Content, Option<String>), StoreError> {
+    let testimony = witness.testimony()?;
+    let seen = testimony.seen();
+    if is_blank(handle)? {
         if seen > 0 {
             return Err(lost(0, seen));
         }
-        make(&handle)?;
+        make(handle)?;
         witness.note(1)?;
     }
-    let found = check_format(&handle)?;
+    let found = check_format(handle)?;
+    if handle.is_readonly(MAIN_DB)? {
+        return Err(StoreError::Corrupt(
+            "the header of forebay.db is damaged: it says that nothing may be written to it".into(),
+        ));
+    }
     handle.write_ahead(durability)?;
-    let content = take_census(&handle)?;
+    let content = take_census(handle)?;
     if durability == Durability::PowerLoss && content.census.commits < seen {
         return Err(lost(content.census.commits, seen));
     }
     if found < FORMAT {
         handle.pragma_update(None, "user_version", FORMAT)?;
     }
-    Ok((handle, content))
+    if let Testimony::Nothing(_) = testimony {
+        // It begins anew, and vouches for nothing before the next commit: what was found here need not be on the medium.
+        witness.note(0)?;
+    }
+    let remark = testimony.ailment(content.census.commits);
+    Ok((content, remark.map(|ailment| format!("{ailment}; it is begun anew"))))
 }
 
 fn lost(found: u64, seen: u64) -> StoreError {
     StoreError::Corrupt(format!(
-        "the commits {}..={seen} were acknowledged and are missing (was forebay.db-wal damaged or removed?); if an older \
-         copy was put back on purpose, remove the file `acknowledged` beside it",
+        "the commits {}..={seen} were acknowledged and are missing (forebay.db-wal was damaged or removed, or an older copy was put \
+         back). Whoever removes the file `acknowledged` beside it goes on without them: what they put and sent is gone, what they \
+         had handled is handled again, and their sequence numbers are given out anew",
         found + 1
     ))
 }
@@ -98,16 +139,28 @@ pub(super) fn lay_out(connection: &Connection) -> Result<(), StoreError> {
 
 /// Refuse what is not ours, what is newer, and what does not look as we made it. Gives the format.
 pub(super) fn check_format(connection: &Connection) -> Result<u32, StoreError> {
+    let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid")?;
+    let tables = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<Option<String>>, _>>()?;
+    let is_ours = tables.iter().map(Option::as_deref).eq(SCHEMA.map(Some));
     if pragma(connection, "application_id")? != APPLICATION_ID {
-        return Err(StoreError::Corrupt("the file forebay.db is not a forebay store".into()));
+        let what = if is_ours {
+            "the header of forebay.db is damaged: it does not say whose file it is"
+        } else {
+            "forebay.db is not a forebay store"
+        };
+        return Err(StoreError::Corrupt(what.into()));
     }
     let found = pragma(connection, "user_version")?;
-    if found > FORMAT {
+    if found > FORMAT && !is_ours {
         return Err(StoreError::NewerFormat { found, known: FORMAT });
     }
-    let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid")?;
-    let tables = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    if found == 0 || tables != SCHEMA || pragma(connection, "auto_vacuum")? != 2 {
+    if found > FORMAT {
+        // See `SCHEMA`: what is of a newer format says so there, too.
+        return Err(StoreError::Corrupt(format!(
+            "the header of forebay.db is damaged: it tells of format {found}, and the tables are those of format {FORMAT}"
+        )));
+    }
+    if found == 0 || !is_ours || pragma(connection, "auto_vacuum")? != 2 {
         return Err(StoreError::Corrupt("the header or the schema of forebay.db is not as it was made".into()));
     }
     Ok(found)

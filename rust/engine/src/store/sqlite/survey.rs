@@ -40,6 +40,8 @@ pub(in crate::store) struct Survey {
     /// Chunks that are whole, ascending.
     pub(in crate::store) heads: Vec<Head>,
     pub(in crate::store) spans: BTreeMap<ShardId, Span>,
+    /// Positions that hold a record marked as lost, `(log, first, end)`: what an earlier salvage could not save.
+    pub(in crate::store) lost: Vec<(ShardId, u64, u64)>,
     pub(in crate::store) census: Option<Census>,
     pub(in crate::store) damage: Damage,
 }
@@ -126,8 +128,20 @@ impl Survey {
             });
         for id in ids {
             match chunk(connection, id) {
-                Ok((head, _)) => self.heads.push(head),
+                Ok((head, chunk)) => {
+                    self.note_lost(head.shard(), &chunk);
+                    self.heads.push(head);
+                }
                 Err(error) => self.damage.tell(&error),
+            }
+        }
+    }
+
+    fn note_lost(&mut self, shard: ShardId, chunk: &Chunk) {
+        for position in (chunk.first()..chunk.end()).filter(|position| chunk.meta(*position).lost) {
+            match self.lost.last_mut() {
+                Some((log, _, end)) if (*log, *end) == (shard, position) => *end += 1,
+                _ => self.lost.push((shard, position, position + 1)),
             }
         }
     }

@@ -11,6 +11,36 @@ use std::path::Path;
 
 use crate::directory::open_private;
 
+/// Bytes of its note: the number, and their checksum.
+const NOTE: usize = 12;
+
+/// What a witness says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Testimony {
+    /// So many commits were acknowledged, or more.
+    Seen(u64),
+    /// Nothing, since it is: missing, empty, cut off, or damaged. It could have proved a loss, and cannot now.
+    Nothing(&'static str),
+}
+
+impl Testimony {
+    /// Commits that were certainly acknowledged.
+    pub(in crate::store) fn seen(self) -> u64 {
+        match self {
+            Self::Seen(number) => number,
+            Self::Nothing(_) => 0,
+        }
+    }
+
+    /// What is wrong with the witness of a store that holds so many commits. A store that was only just made has nothing to lose.
+    pub(in crate::store) fn ailment(self, commits: u64) -> Option<String> {
+        let Self::Nothing(why) = self else { return None };
+        (commits > 1).then(|| {
+            format!("the file acknowledged {why}: whether the newest acknowledged commits are missing cannot be told")
+        })
+    }
+}
+
 #[derive(Debug)]
 pub(in crate::store) struct Witness {
     file: File,
@@ -21,33 +51,38 @@ impl Witness {
         Ok(Self { file: open_private(path)? })
     }
 
-    /// The number it has seen; 0 when it is new or was itself damaged, for it can prove a loss but never its absence.
-    pub(super) fn seen(&self) -> io::Result<u64> {
-        let mut note = [0; 12];
-        match self.file.read_exact_at(&mut note, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-            result => result?,
+    pub(super) fn testimony(&self) -> io::Result<Testimony> {
+        let mut note = [0; NOTE];
+        let mut read = 0;
+        while read < NOTE {
+            match self.file.read_at(&mut note[read..], read as u64) {
+                Ok(0) if read == 0 => return Ok(Testimony::Nothing("is empty")),
+                Ok(0) => return Ok(Testimony::Nothing("is cut off")),
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
         let (number, crc) = note.split_at(8);
         if crc != crc32fast::hash(number).to_le_bytes() {
-            return Ok(0);
+            return Ok(Testimony::Nothing("fails its checksum"));
         }
         let mut word = [0; 8];
         word.copy_from_slice(number);
-        Ok(u64::from_le_bytes(word))
+        Ok(Testimony::Seen(u64::from_le_bytes(word)))
     }
 
-    /// The number a witness has seen, without making one.
-    pub(in crate::store) fn look(path: &Path) -> io::Result<u64> {
+    /// What a witness says, without making one.
+    pub(in crate::store) fn look(path: &Path) -> io::Result<Testimony> {
         match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            file => Self { file: file? }.seen(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Testimony::Nothing("is missing")),
+            file => Self { file: file? }.testimony(),
         }
     }
 
     pub(super) fn note(&self, commits: u64) -> io::Result<()> {
         let number = commits.to_le_bytes();
-        let mut note = [0; 12];
+        let mut note = [0; NOTE];
         note[..8].copy_from_slice(&number);
         note[8..].copy_from_slice(&crc32fast::hash(&number).to_le_bytes());
         self.file.write_all_at(&note, 0)

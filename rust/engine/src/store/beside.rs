@@ -1,0 +1,74 @@
+//! What stands beside the store's file, judged without being changed: whether all of it was acknowledged (`acknowledged`), and what
+//! was in flight (`attempts`). The reserve and the lock hold nothing that anybody reads.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::sqlite::witness::{Testimony, Witness};
+use crate::slots::{Ailments, WITHOUT_SLOTS};
+
+/// How often, and how long after each other, a file is read that seems damaged: its owner may just be writing it.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
+
+/// What the witness says; an error of a file that cannot be read is told as damage.
+pub(super) fn witness(file: &Path) -> Result<Testimony, String> {
+    let look = || Witness::look(file).map_err(|error| format!("the file acknowledged cannot be read: {error}"));
+    let mut found = look()?;
+    for _ in 1..LOOKS {
+        if !matches!(found, Testimony::Nothing(_)) {
+            break;
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+        found = look()?;
+    }
+    Ok(found)
+}
+
+/// What is wrong with the attempts file, and what follows. A store that was copied without it, or salvaged, has none.
+pub(super) fn attempts(file: &Path) -> Vec<String> {
+    let mut ailments = match look_at_attempts(file) {
+        Ok(found) => found,
+        Err(error) => return vec![format!("the file attempts cannot be read: {error}; no app starts with it")],
+    };
+    for _ in 1..LOOKS {
+        if ailments == Ailments::default() {
+            return Vec::new();
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+        // What is damaged stays as it is; what is just being written does not.
+        let Ok(again) = look_at_attempts(file) else { break };
+        ailments.damaged.retain(|slot| again.damaged.contains(slot));
+        ailments.torn = ailments.torn.and(again.torn);
+        ailments.refused = ailments.refused.and(again.refused);
+    }
+    told(&ailments)
+}
+
+fn look_at_attempts(file: &Path) -> io::Result<Ailments> {
+    match Ailments::look(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ailments::default()),
+        found => found,
+    }
+}
+
+fn told(ailments: &Ailments) -> Vec<String> {
+    let mut told = Vec::new();
+    if let Some(why) = &ailments.refused {
+        told.push(format!(
+            "the file attempts is no attempts file: {why}; no app starts with it, and without it {WITHOUT_SLOTS}"
+        ));
+    }
+    let slots = ailments.damaged.len();
+    if slots > 0 {
+        told.push(format!(
+            "{slots} of the slots of the file attempts cannot be read; a start clears them: {WITHOUT_SLOTS}"
+        ));
+    }
+    if let Some(bytes) = ailments.torn {
+        let how = if bytes == 0 { "is empty".into() } else { format!("ends {bytes} bytes into a slot") };
+        told.push(format!("the file attempts {how}; a start goes on with what is left of it: {WITHOUT_SLOTS}"));
+    }
+    told
+}

@@ -1,0 +1,186 @@
+//! The new store of a salvage, being filled with what is whole of the old one.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::doctor::Salvage;
+use super::lost::{self, Names};
+use super::sqlite::format::Head;
+use super::sqlite::reader;
+use super::sqlite::survey::{chunk, Survey};
+use super::Span;
+use crate::chunk::Chunk;
+use crate::port::{ShardId, Store, StoreError, Table, Write};
+
+/// Bytes written in one commit of a salvage.
+const COMMIT_BYTES: usize = 1 << 20;
+/// Most lost positions held by one chunk.
+const LOST_MAX: u64 = 10_000;
+/// Bytes that hold one lost position.
+const LOST_BYTES: u64 = 24;
+/// Bytes that lost positions may take in the new store however small the old one is.
+const LOST_BYTES_LEAST: u64 = 256 << 20;
+
+/// How many lost positions a new store holds at most, when the old one has so many bytes. There were hardly more records in it; and what
+/// is lost must not take more room than all that is saved.
+pub(super) fn lost_max(bytes: u64) -> u64 {
+    bytes.max(LOST_BYTES_LEAST) / LOST_BYTES
+}
+
+pub(super) struct Heir<'a> {
+    store: Box<dyn Store>,
+    patient: &'a Connection,
+    names: Names,
+    writes: Vec<Write>,
+    bytes: usize,
+    /// Lost positions that may still be held.
+    room: u64,
+    salvage: Salvage,
+}
+
+impl<'a> Heir<'a> {
+    pub(super) fn new(store: Box<dyn Store>, patient: &'a Connection, room: u64, salvage: Salvage) -> Self {
+        Self { store, patient, names: Names::default(), writes: Vec::new(), bytes: 0, room, salvage }
+    }
+
+    /// Take everything that was found whole.
+    pub(super) fn take(mut self, survey: &Survey) -> Result<(Salvage, Box<dyn Store>), StoreError> {
+        self.names = Names::of(self.patient, survey)?;
+        self.take_rows(survey)?;
+        self.take_logs(survey)?;
+        self.commit()?;
+        Ok((self.salvage, self.store))
+    }
+
+    fn take_rows(&mut self, survey: &Survey) -> Result<(), StoreError> {
+        for (tab, key) in &survey.rows {
+            let (Some(table), Some(value)) = (Table::numbered(*tab), reader::row(self.patient, *tab, key)?) else {
+                continue;
+            };
+            self.salvage.rows += 1;
+            let bytes = key.len() + value.len();
+            self.write(Write::Set { table, key: key.clone(), value }, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn take_logs(&mut self, survey: &Survey) -> Result<(), StoreError> {
+        let mut shards: Vec<ShardId> =
+            survey.heads.iter().map(Head::shard).chain(survey.spans.keys().copied()).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let mut heads = survey.heads.as_slice();
+        for shard in shards {
+            let (log, rest) = heads.split_at(heads.partition_point(|head| head.shard() <= shard));
+            heads = rest;
+            self.take_log(shard, survey.spans.get(&shard), log)?;
+        }
+        Ok(())
+    }
+
+    /// Copy the chunks of one log, and hold what is missing between them and up to its end.
+    fn take_log(&mut self, shard: ShardId, span: Option<&Span>, log: &[Head]) -> Result<(), StoreError> {
+        let log = in_a_row(log, span.map(|span| span.next + self.room));
+        let first = span.map_or(u64::MAX, |span| span.first).min(log.first().map_or(u64::MAX, Head::first));
+        let end = log.last().map_or(first, Head::end).max(span.map_or(0, |span| span.next));
+        let (begins, log) = self.fitting(first, &log, end);
+        if first < begins {
+            // The log begins anew behind what is too long to be held; mappings find that out as they do of retention.
+            self.note_lost(shard, first, begins);
+        }
+        let mut next = begins;
+        let mut arrival_ms = 0;
+        for head in log {
+            if next == begins {
+                arrival_ms = head.last_arrival_ms;
+            }
+            self.lose(shard, next, head.first(), arrival_ms)?;
+            let (_, chunk) = chunk(self.patient, head.id())?;
+            self.salvage.chunks += 1;
+            self.salvage.records += u64::from(head.count);
+            (next, arrival_ms) = (head.end(), head.last_arrival_ms);
+            self.write(Write::Append { shard, chunk: Arc::new(chunk) }, head.bytes as usize)?;
+        }
+        if begins == end && end > 0 {
+            // An empty log remembers its next position.
+            self.hold(shard, end - 1, end, 0)?;
+            return self.write(Write::Trim { shard, before: end }, 0);
+        }
+        self.lose(shard, next, end, arrival_ms)
+    }
+
+    /// Where the copy of a log begins, and its chunks: behind the newest gap that is too long to be held.
+    fn fitting<'h>(&mut self, first: u64, log: &'h [Head], end: u64) -> (u64, &'h [Head]) {
+        let mut after = end;
+        for (at, head) in log.iter().enumerate().rev() {
+            let Some(left) = self.room.checked_sub(after - head.end()) else { return (after, &log[at + 1..]) };
+            (self.room, after) = (left, head.first());
+        }
+        match self.room.checked_sub(after - first) {
+            Some(left) => {
+                self.room = left;
+                (first, log)
+            }
+            None => (after, log),
+        }
+    }
+
+    /// Note positions as lost and hold them.
+    fn lose(&mut self, shard: ShardId, first: u64, end: u64, arrival_ms: u64) -> Result<(), StoreError> {
+        if first < end {
+            self.note_lost(shard, first, end);
+            self.write(lost::row(shard, first, end), 0)?;
+            self.hold(shard, first, end, arrival_ms)?;
+        }
+        Ok(())
+    }
+
+    fn note_lost(&mut self, shard: ShardId, first: u64, end: u64) {
+        self.salvage.lost.push(self.names.lost(shard, first, end));
+    }
+
+    /// Fill positions with records marked as lost. They go with retention when those do that came before them.
+    fn hold(&mut self, shard: ShardId, mut first: u64, end: u64, arrival_ms: u64) -> Result<(), StoreError> {
+        while first < end {
+            let mut chunk = Chunk::starting_at(first);
+            first = end.min(first + LOST_MAX);
+            while chunk.end() < first {
+                chunk.push_lost(arrival_ms);
+            }
+            let bytes = chunk.body().len();
+            self.write(Write::Append { shard, chunk: Arc::new(chunk) }, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: Write, bytes: usize) -> Result<(), StoreError> {
+        self.writes.push(write);
+        self.bytes += bytes + 64;
+        if self.bytes >= COMMIT_BYTES {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.store.commit(&self.writes)?;
+        self.writes.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+/// Chunks that follow each other. Where two claim a position, which the report tells, the first one read keeps it; and one so far behind
+/// the end of its log that it cannot be joined to it bears a wrong number.
+fn in_a_row(log: &[Head], joined_before: Option<u64>) -> Vec<Head> {
+    let mut next = 0;
+    let mut row = Vec::with_capacity(log.len());
+    for head in log.iter().filter(|head| joined_before.is_none_or(|end| head.first() < end)) {
+        if head.first() >= next {
+            row.push(*head);
+            next = head.end();
+        }
+    }
+    row
+}

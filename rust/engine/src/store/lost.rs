@@ -1,0 +1,118 @@
+//! Records that damage took: where they were, named as people know them, and the rows by which a salvaged store remembers them.
+
+use std::collections::BTreeMap;
+
+use forebay_core::sequence;
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use super::sqlite::reader;
+use super::sqlite::survey::Survey;
+use crate::port::{ShardId, StoreError, Table, Write};
+
+/// Begins the keys, in [`Table::Meta`], of the rows about lost positions: then the log and the first position, big-endian. The value
+/// is the position after the last one.
+const KEY: &[u8] = b"lost ";
+
+/// Positions whose records are lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Number of the log.
+    pub log: ShardId,
+    /// The stream whose log it is.
+    pub stream: Option<String>,
+    /// The shard of that stream.
+    pub shard_id: Option<String>,
+    /// The queue whose log it is.
+    pub queue: Option<String>,
+    /// First position.
+    pub first: u64,
+    /// Position after the last one.
+    pub end: u64,
+    /// First sequence number, of a stream's log.
+    pub first_sequence_number: Option<String>,
+    /// Last one.
+    pub last_sequence_number: Option<String>,
+}
+
+/// Whose logs they are, as far as their rows are whole.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    shards: BTreeMap<ShardId, Shard>,
+    queues: BTreeMap<ShardId, String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Shard {
+    id: ShardId,
+    stream: String,
+    index: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct Queue {
+    name: String,
+    #[serde(default)]
+    log: ShardId,
+}
+
+impl Names {
+    pub(super) fn of(connection: &Connection, survey: &Survey) -> Result<Self, StoreError> {
+        let mut names = Self::default();
+        for (tab, key) in &survey.rows {
+            let Some(table @ (Table::Shard | Table::Queue)) = Table::numbered(*tab) else { continue };
+            if let Some(value) = reader::row(connection, *tab, key)? {
+                names.add(table, &value);
+            }
+        }
+        Ok(names)
+    }
+
+    fn add(&mut self, table: Table, value: &[u8]) {
+        if table == Table::Queue {
+            let queue = serde_json::from_slice::<Queue>(value).ok();
+            self.queues.extend(queue.map(|queue| (queue.log, queue.name)));
+        } else {
+            let shard = serde_json::from_slice::<Shard>(value).ok();
+            self.shards.extend(shard.map(|shard| (shard.id, shard)));
+        }
+    }
+
+    pub(super) fn lost(&self, log: ShardId, first: u64, end: u64) -> Lost {
+        let shard = self.shards.get(&log);
+        let numbered = shard.filter(|shard| end <= sequence::POSITION_MAX && shard.index < sequence::SHARD_INDEX_MAX);
+        let number = |position| numbered.map(|shard| sequence::number(shard.index, position).to_string());
+        Lost {
+            log,
+            stream: shard.map(|shard| shard.stream.clone()),
+            shard_id: shard.map(|shard| sequence::shard_id(shard.index)),
+            queue: self.queues.get(&log).cloned(),
+            first,
+            end,
+            first_sequence_number: number(first),
+            last_sequence_number: number(end - 1),
+        }
+    }
+}
+
+/// The row that remembers lost positions.
+pub(super) fn row(log: ShardId, first: u64, end: u64) -> Write {
+    Write::Set { table: Table::Meta, key: key(log, first), value: end.to_be_bytes().to_vec() }
+}
+
+/// Its key.
+pub(crate) fn key(log: ShardId, first: u64) -> Vec<u8> {
+    [prefix(log).as_slice(), &first.to_be_bytes()].concat()
+}
+
+/// What the keys of the rows about a log begin with.
+pub(crate) fn prefix(log: ShardId) -> Vec<u8> {
+    [KEY, log.to_be_bytes().as_slice()].concat()
+}
+
+/// The positions `(first, end)` that a row tells of.
+pub(crate) fn read(key: &[u8], value: &[u8]) -> Option<(u64, u64)> {
+    let first = u64::from_be_bytes(key.get(KEY.len() + 4..)?.try_into().ok()?);
+    let end = u64::from_be_bytes(value.try_into().ok()?);
+    (first < end).then_some((first, end))
+}
