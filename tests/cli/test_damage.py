@@ -97,6 +97,19 @@ async def test_records_that_a_salvage_lost_are_stepped_over_with_a_warning_and_l
     assert [failure["record"]["KinesisBatchInfo"]["batchSize"] for failure in failures] == [3, 3]
 
 
+@pytest.mark.parametrize("row", ["tab = 2", "tab = 1 AND key = CAST('next_shard' AS BLOB)"])
+async def test_a_salvaged_store_opens_whatever_row_is_lost(place, row):
+    """A store that was salvaged without the row of a stream, or of the next shard, was called whole and did not open."""
+    with sqlite3.connect(place / "data" / "forebay.db") as file:
+        assert file.execute(f"DELETE FROM row WHERE {row}").rowcount == 1  # noqa: S608  of this test
+    file.close()
+    forebay(place, "doctor", "--salvage", "saved", status=1)
+    app, orders, handled = app_on(place / "saved")
+    async with app:
+        await orders.put({"id": 12}, partition_key="ada")
+        await until(lambda: len(handled) == 13)
+
+
 async def test_an_app_that_cannot_start_says_what_is_damaged_and_what_to_do(place):
     with sqlite3.connect(place / "data" / "forebay.db") as file:
         file.execute("DELETE FROM row WHERE tab = 2")

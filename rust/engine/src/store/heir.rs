@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::doctor::Salvage;
 use super::lost::{self, Names};
+use super::mending::Mending;
 use super::sqlite::format::Head;
 use super::sqlite::reader;
 use super::sqlite::survey::{chunk, Survey};
@@ -54,15 +55,29 @@ impl<'a> Heir<'a> {
     }
 
     fn take_rows(&mut self, survey: &Survey) -> Result<(), StoreError> {
-        for (tab, key) in &survey.rows {
-            let (Some(table), Some(value)) = (Table::numbered(*tab), reader::row(self.patient, *tab, key)?) else {
-                continue;
-            };
-            self.salvage.rows += 1;
-            let bytes = key.len() + value.len();
-            self.write(Write::Set { table, key: key.clone(), value }, bytes)?;
+        let mut mending = Mending::default();
+        for (table, key) in tables_of(survey) {
+            if let Some(value) = reader::row(self.patient, table as u8, key)? {
+                mending.see(table, key, &value);
+            }
+        }
+        survey.spans.keys().copied().chain(survey.heads.iter().map(Head::shard)).for_each(|log| mending.see_log(log));
+        for (table, key) in tables_of(survey) {
+            let value = reader::row(self.patient, table as u8, key)?;
+            if let Some(value) = value.filter(|value| mending.fits(table, value)) {
+                self.take_row(table, key.to_vec(), value)?;
+            }
+        }
+        for (table, key, value) in mending.made() {
+            self.take_row(table, key, value)?;
         }
         Ok(())
+    }
+
+    fn take_row(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+        self.salvage.rows += 1;
+        let bytes = key.len() + value.len();
+        self.write(Write::Set { table, key, value }, bytes)
     }
 
     fn take_logs(&mut self, survey: &Survey) -> Result<(), StoreError> {
@@ -169,6 +184,10 @@ impl<'a> Heir<'a> {
         self.bytes = 0;
         Ok(())
     }
+}
+
+fn tables_of(survey: &Survey) -> impl Iterator<Item = (Table, &[u8])> {
+    survey.rows.iter().filter_map(|(tab, key)| Some((Table::numbered(*tab)?, key.as_slice())))
 }
 
 /// Chunks that follow each other. Where two claim a position, which the report tells, the first one read keeps it; and one so far behind

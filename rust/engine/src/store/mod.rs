@@ -10,6 +10,7 @@ mod heir;
 mod image;
 pub(crate) mod lost;
 pub mod memory;
+mod mending;
 pub mod sqlite;
 
 use crate::chunk::Chunk;
