@@ -308,7 +308,7 @@ impl State {
         if let Some(entry) = self.shards[shard as usize].as_mut() {
             entry.pollers.push(poller_id);
         }
-        self.lend_to(poller_id);
+        self.lend_from_new(poller_id);
         if let Some(poller) = self.pollers[poller_id].as_mut() {
             poller.machine.due(&now);
         }

@@ -149,12 +149,14 @@ impl State {
         if let Some(due) = poller.machine.next_due() {
             self.timers.arm(&mut poller.armed, due, Timer::Poller(id));
         }
-        let mapping = poller.source.mapping;
+        let (mapping, lends) = (poller.source.mapping, poller.machine.lends());
         if poller.machine.ended() && !poller.ended {
             poller.ended = true;
             self.shard_ended(id);
         }
-        self.run_redrive(mapping);
+        if lends {
+            self.run_redrive(mapping);
+        }
     }
 
     /// The poller's timer rang.

@@ -13,14 +13,16 @@ use crate::chunk::Chunk;
 use crate::error::{EngineError, Reply};
 use crate::failures::{decode, encode, FailureKey, FailureRow, Part};
 use crate::pollers::PollerId;
-use crate::port::{StoreError, Table};
+use crate::port::{ShardId, StoreError, Table};
 use crate::records::Records;
 use crate::search::Redriven;
 use crate::state::{State, Timer};
-use crate::streams::hash;
+use crate::streams::{hash, ShardRow};
 
-/// Most failures that wait to be run again for one mapping.
+/// Most failures that wait to be run again.
 pub(crate) const KEYS_MAX: usize = 100_000;
+/// Most failures that the next ones of their mapping go before. Each is read again when it may run.
+const HELD_MAX: usize = 16;
 /// How many a second may be asked for.
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 
@@ -28,7 +30,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 #[derive(Default)]
 pub(crate) struct Redrive {
     keys: BTreeSet<FailureKey>,
-    /// Those of whose keys a handler runs past its deadline. They wait until such a one has ended; the others need not.
+    /// Those of whose keys a handler runs past its deadline. They wait until such a one has ended, and the next ones go first.
     held: BTreeSet<FailureKey>,
     /// What waits for its lanes or runs, and what runs past its deadline and may never end.
     loans: Vec<Loan>,
@@ -43,7 +45,16 @@ struct Loan {
     attempt: Option<Attempt>,
     /// Hashes of its keys: for the shard, and for the lane.
     keys: BTreeSet<(u64, u32)>,
+    /// Where these keys are now.
+    lenders: Vec<PollerId>,
     is_overdue: bool,
+}
+
+impl Loan {
+    /// The lanes of its keys in a shard.
+    fn keys_in(&self, shard: &ShardRow) -> impl Iterator<Item = u32> + '_ {
+        self.keys.range((shard.hash_low, 0)..=(shard.hash_high, u32::MAX)).map(|(_, lane)| *lane)
+    }
 }
 
 impl Redrive {
@@ -72,7 +83,7 @@ impl State {
     /// Run listed failures again, at most `rate` a second and mapping. Gives how many.
     pub(crate) fn redrive(&mut self, keys: Vec<FailureKey>, rate: Option<f64>) -> Result<usize, EngineError> {
         check_rate(rate)?;
-        let waiting: usize = self.redrives.values().map(|redrive| redrive.keys.len() + redrive.held.len()).sum();
+        let waiting: usize = self.redrives.values().map(|redrive| redrive.keys.len()).sum();
         if waiting + keys.len() > KEYS_MAX {
             return Err(EngineError::TooMany {
                 message: format!("{waiting} failures wait to be run again, allowed are {KEYS_MAX}"),
@@ -108,7 +119,8 @@ impl State {
 
     fn send_redrive(&mut self, id: u64) -> Result<(), StoreError> {
         let now_ns = self.now.mono_ns;
-        let Some(redrive) = self.redrives.get_mut(&id).filter(|redrive| !redrive.is_busy()) else { return Ok(()) };
+        let may_go = |redrive: &&mut Redrive| !redrive.is_busy() && redrive.held.len() < HELD_MAX;
+        let Some(redrive) = self.redrives.get_mut(&id).filter(may_go) else { return Ok(()) };
         if redrive.next_ns > now_ns {
             self.timers.push(redrive.next_ns, Timer::Redrives);
             return Ok(());
@@ -119,15 +131,15 @@ impl State {
             }
             return Ok(());
         };
-        redrive.next_ns = now_ns.saturating_add(redrive.spacing_ns);
         let loan = self.borrow(key)?;
         let (Some(loan), Some(redrive)) = (loan, self.redrives.get_mut(&id)) else {
             self.timers.push(now_ns, Timer::Redrives);
             return Ok(());
         };
         if redrive.loans.iter().all(|other| other.keys.is_disjoint(&loan.keys)) {
+            let lenders = loan.lenders.clone();
             redrive.loans.push(loan);
-            self.lend(id);
+            self.lend(id, lenders);
         } else {
             self.hold_redrive(id, key);
         }
@@ -159,19 +171,25 @@ impl State {
         }
         let records = Records { source, positions: row.positions.into(), chunks: chunks.into() };
         let attempt = Some(Attempt::new(slot, Job::Redrive { key, records }, 1));
-        Ok(Some(Loan { failure: key, attempt, keys, is_overdue: false }))
+        let mut loan = Loan { failure: key, attempt, keys, lenders: Vec::new(), is_overdue: false };
+        loan.lenders = self.lenders(&loan);
+        Ok(Some(loan))
     }
 
-    fn pollers_of(&self, mapping: u64) -> Vec<PollerId> {
-        self.mappings.get(&mapping).map_or_else(Vec::new, |mapping| mapping.pollers.values().copied().collect())
+    /// The mapping's pollers of the shards in which these keys are. After a reshard it may be another than they came from.
+    fn lenders(&self, loan: &Loan) -> Vec<PollerId> {
+        let has_key = |shard: ShardId| {
+            self.shards[shard as usize].as_ref().is_some_and(|shard| loan.keys_in(&shard.row).next().is_some())
+        };
+        let Some(mapping) = self.mappings.get(&loan.failure.mapping) else { return Vec::new() };
+        mapping.pollers.iter().filter(|(&shard, _)| has_key(shard)).map(|(_, &id)| id).collect()
     }
 
-    /// Have the machines of a mapping lend what its redrives need now.
-    fn lend(&mut self, mapping: u64) {
-        let pollers = self.pollers_of(mapping);
+    /// Have these pollers' machines lend what the mapping's redrives need of them now.
+    fn lend(&mut self, mapping: u64, pollers: Vec<PollerId>) {
         // All of them first: a redrive begins once it has all its lanes.
         for &id in &pollers {
-            self.lend_to(id);
+            self.lend_from(id);
         }
         for id in pollers {
             self.pump(id);
@@ -179,32 +197,42 @@ impl State {
         self.run_redrive(mapping);
     }
 
-    /// After a reshard a key may be in another shard than it was.
-    pub(crate) fn lend_to(&mut self, id: PollerId) {
+    /// A poller is new: it may have keys of what is run again.
+    pub(crate) fn lend_from_new(&mut self, id: PollerId) {
+        let Some(poller) = self.pollers[id].as_ref() else { return };
+        let Some(redrive) = self.redrives.get_mut(&poller.source.mapping) else { return };
+        let Some(shard) = self.shards[poller.shard as usize].as_ref() else { return };
+        for loan in &mut redrive.loans {
+            if loan.keys_in(&shard.row).next().is_some() {
+                loan.lenders.push(id);
+            }
+        }
+        self.lend_from(id);
+    }
+
+    fn lend_from(&mut self, id: PollerId) {
         let now = self.now;
         let Some(poller) = self.pollers[id].as_mut() else { return };
         let Some(redrive) = self.redrives.get(&poller.source.mapping) else { return };
         let Some(shard) = self.shards[poller.shard as usize].as_ref() else { return };
-        let range = shard.row.hash_low..=shard.row.hash_high;
-        let keys = redrive.loans.iter().flat_map(|loan| &loan.keys).filter(|(place, _)| range.contains(place));
-        poller.machine.lend(keys.map(|(_, lane)| *lane).collect(), &now);
+        poller.machine.lend(redrive.loans.iter().flat_map(|loan| loan.keys_in(&shard.row)).collect(), &now);
     }
 
     /// Run what waits for its lanes, if it has them all. If it may wait for ever, the next one goes first.
     pub(crate) fn run_redrive(&mut self, mapping: u64) {
-        let Some(redrive) = self.redrives.get(&mapping) else { return };
-        let Some(at) = redrive.loans.iter().position(|loan| loan.attempt.is_some()) else { return };
-        let pollers = self.pollers_of(mapping);
-        let machines = || pollers.iter().filter_map(|&id| Some(&self.pollers[id].as_ref()?.machine));
-        let (has_lent, in_vain) = (machines().all(ShardMachine::has_lent), machines().any(ShardMachine::lends_in_vain));
+        let now_ns = self.now.mono_ns;
         let Some(redrive) = self.redrives.get_mut(&mapping) else { return };
-        if has_lent {
+        let Some(at) = redrive.loans.iter().position(|loan| loan.attempt.is_some()) else { return };
+        let lenders = &redrive.loans[at].lenders;
+        let machines = || lenders.iter().filter_map(|&id| Some(&self.pollers[id].as_ref()?.machine));
+        if machines().all(ShardMachine::has_lent) {
+            redrive.next_ns = now_ns.saturating_add(redrive.spacing_ns);
             let attempt = redrive.loans[at].attempt.take();
             attempt.map(|attempt| self.ready(attempt, false));
-        } else if in_vain {
-            let Loan { failure, .. } = redrive.loans.remove(at);
+        } else if machines().any(ShardMachine::lends_in_vain) {
+            let Loan { failure, lenders, .. } = redrive.loans.remove(at);
             self.hold_redrive(mapping, failure);
-            self.lend(mapping);
+            self.lend(mapping, lenders);
         }
     }
 
@@ -245,8 +273,10 @@ impl State {
     /// One has ended: its lanes go on, and then the next. A lane that is wanted again runs a batch of its own in between.
     pub(crate) fn redrive_on(&mut self, failure: &FailureKey) {
         let Some(redrive) = self.redrives.get_mut(&failure.mapping) else { return };
-        redrive.loans.retain(|loan| loan.failure != *failure);
-        self.lend(failure.mapping);
+        if let Some(at) = redrive.loans.iter().position(|loan| loan.failure == *failure) {
+            let lenders = redrive.loans.remove(at).lenders;
+            self.lend(failure.mapping, lenders);
+        }
         self.send_redrives();
     }
 

@@ -31,7 +31,7 @@ impl ShardMachine {
 
     /// Nothing new may run.
     pub(super) fn is_held(&self) -> bool {
-        let is_alone = |lane: &Lane| lane.is_running() && lane.batches.front().is_some_and(|batch| batch.alone);
+        let is_alone = |lane: &Lane| lane.is_running() && lane.is_next_alone();
         self.paused || self.seek.is_some() || self.lanes.iter().any(is_alone)
     }
 
@@ -39,10 +39,9 @@ impl ShardMachine {
         for index in 0..self.lanes.len() {
             self.prepare(index, now);
         }
-        let is_ready = |lane: &Lane| lane.phase == Phase::Free && !lane.lent && !lane.batches.is_empty();
-        let is_alone = |lane: &Lane| lane.batches.front().is_some_and(|batch| batch.alone);
+        let is_ready = |lane: &Lane| lane.phase == Phase::Free && !lane.batches.is_empty();
         // A suspect goes first, and waits until nothing runs.
-        if let Some(index) = self.lanes.iter().position(|lane| is_ready(lane) && is_alone(lane)) {
+        if let Some(index) = self.lanes.iter().position(|lane| is_ready(lane) && lane.is_next_alone()) {
             if !self.lanes.iter().any(Lane::is_running) {
                 self.run(index, now);
             }
@@ -61,7 +60,7 @@ impl ShardMachine {
             match self.lanes[index].phase {
                 Phase::InFlight { .. } => return,
                 Phase::Waiting { wake_ns, .. } if now.mono_ns < wake_ns => return,
-                Phase::Waiting { .. } | Phase::Gathering { .. } | Phase::Free => {}
+                Phase::Waiting { .. } | Phase::Gathering { .. } | Phase::Free | Phase::Lent { .. } => {}
             }
             if self.drop_trimmed(index) || self.drop_expired(index, now) {
                 continue;
@@ -72,6 +71,10 @@ impl ShardMachine {
                 }
                 Phase::Waiting { .. } => self.lanes[index].phase = Phase::Free,
                 _ => {}
+            }
+            // Cut later: a suspect that is found now would have to run beside what has the lane.
+            if self.lanes[index].lent && !self.lanes[index].is_next_alone() {
+                return self.keep_lent(index, now);
             }
             if !self.lanes[index].batches.is_empty() || !self.cut(index, now) {
                 return;
@@ -403,7 +406,7 @@ impl ShardMachine {
     /// When an idle lane's window is over if nothing more comes.
     fn window_deadline(&self, now: &Now) -> Option<u64> {
         let (Some(window), [lane]) = (&self.window, self.lanes.as_slice()) else { return None };
-        let is_waiting = lane.is_idle() && self.intake.is_caught_up(lane);
+        let is_waiting = lane.is_idle() && !lane.lent && self.intake.is_caught_up(lane);
         is_waiting.then(|| now.mono_ns.saturating_add(window.remaining_ms(now.wall_ms).saturating_mul(NS_PER_MS)))
     }
 }

@@ -84,6 +84,7 @@ impl Batch {
 /// Free, Gathering -> InFlight
 /// InFlight -> Free           done, given up, split
 /// InFlight -> Waiting -> Free    back-off
+/// Free, Gathering, Waiting -> Lent -> Free
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -98,6 +99,10 @@ pub(super) enum Phase {
     },
     InFlight {
         batch: BatchId,
+    },
+    /// See `lent`. `wake_ns`: when its first record is too old.
+    Lent {
+        wake_ns: Option<u64>,
     },
 }
 
@@ -170,6 +175,11 @@ impl Lane {
     /// In flight, and not past its deadline.
     pub(super) fn is_running(&self) -> bool {
         self.is_in_flight() && self.batches.front().is_some_and(|batch| !batch.overdue)
+    }
+
+    /// Its first batch is a suspect of a crash.
+    pub(super) fn is_next_alone(&self) -> bool {
+        self.batches.front().is_some_and(|batch| batch.alone)
     }
 
     /// Records that belong to batches already cut.

@@ -211,6 +211,7 @@ impl ShardMachine {
         let lanes = self.lanes.iter().filter_map(|lane| match lane.phase {
             Phase::Gathering { since_ns } => Some(since_ns.saturating_add(gathered_ns)),
             Phase::Waiting { wake_ns, .. } => Some(wake_ns),
+            Phase::Lent { wake_ns } => wake_ns,
             Phase::Free | Phase::InFlight { .. } => None,
         });
         lanes.chain(self.window_due_ns).chain(expires_ns).min()

@@ -6,7 +6,7 @@ use super::ShardMachine;
 /// One lane at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneStatus {
-    /// `idle`, `gathering`, `running` or `waiting`.
+    /// `idle`, `gathering`, `running`, `waiting`, or `lent` to what is run again.
     pub name: &'static str,
     /// First position of the batch that runs or is next to run.
     pub first: Option<u64>,
@@ -28,6 +28,7 @@ impl ShardMachine {
             Phase::Gathering { .. } => ("gathering", None, false),
             Phase::Waiting { until_ns, .. } => ("waiting", Some(until_ns), false),
             Phase::InFlight { .. } => ("running", None, true),
+            Phase::Lent { .. } => ("lent", None, false),
         };
         Some(LaneStatus {
             name,

@@ -131,6 +131,8 @@ enum Action {
     NoRoom(u64),
     Lend(Vec<u32>),
     GiveBack,
+    /// The batch in flight that ends next is past its deadline.
+    Overdue,
 }
 
 fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
@@ -144,6 +146,7 @@ fn actions() -> impl Strategy<Value = Vec<(u64, Action)>> {
         (0_u64..500).prop_map(Action::NoRoom),
         prop::collection::vec(0_u32..12, 1..4).prop_map(Action::Lend),
         Just(Action::GiveBack),
+        Just(Action::Overdue),
     ];
     prop::collection::vec((0_u64..120, action), 0..8)
 }
@@ -177,9 +180,10 @@ fn live(settings: &Settings, log: &[Record], seed: u64, fetch_max: usize, action
             }
             Action::NoRoom(ms) => sim.room_at_ms = sim.elapsed_ms + ms,
             Action::Lend(keys) => {
+                (ledger.lent, ledger.has_lent) = (keys.clone(), false);
                 sim.machine.lend(keys.clone(), &now);
-                (ledger.lent, ledger.has_lent) = (keys.clone(), sim.machine.has_lent());
             }
+            Action::Overdue => sim.expire(),
             Action::GiveBack => {
                 ledger.lent.clear();
                 sim.machine.lend(Vec::new(), &now);
