@@ -52,6 +52,31 @@ async def test_a_redriven_batch_runs_beside_no_other_of_its_keys(app, clock, str
     assert runs == [("begins", 1), *one_by_one]
 
 
+async def test_redriven_batches_come_at_the_rate_that_was_asked_for_from_when_one_begins(app, clock, stream):
+    """The rate was counted from when a batch began to wait for its lane: the next one followed it at once."""
+    begun = []
+
+    @app.on_stream(stream.name, batch_size=1, maximum_retry_attempts=0)
+    async def handler(batch: forebay.Batch, _context):
+        begun.append((clock.monotonic(), batch[0].json()))
+        if len(begun) <= 3:
+            raise ValueError("the first time")
+        if batch[0].json() == "live":
+            await clock.sleep(2)
+
+    async with app:
+        for number in range(3):
+            await stream.put(number, "k")
+            await clock.advance(1)
+        await stream.put("live", "k")
+        await clock.settle()
+        assert await handler.redrive(rate=1) == 3
+        await clock.advance(30)
+        assert await handler.failed() == []
+    start = begun[3][0]
+    assert [(when - start, what) for when, what in begun[3:]] == [(0, "live"), (2, 0), (3, 1), (4, 2)]
+
+
 async def test_a_redriven_batch_keeps_no_other_key_waiting(app, clock, stream):
     done = []
 

@@ -34,7 +34,8 @@ mapping     {stream, function, <every mapping setting>, state, declared, last_re
             state "Enabled" | "Disabled"; declared: some process that runs now has its function;
             last_result "No records processed" | "OK" | "PROBLEM: Function call failed"
 progress    {shard_id, records (not done yet), iterator_age_ms, waits_for: [shard_id], ended, lanes: [lane]}
-lane        {lane, state ("idle" | "gathering" | "running" | "waiting" | "lent"), batch?, records, attempt, retry_in_ms?, last_error?}
+lane        {lane, state ("idle" | "gathering" | "running" | "waiting" | "lent"), batch?, records, attempt, retry_in_ms?,
+            last_error?}
             batch: "<shard_id>:<sequence number of its first record>", as the `eventID` of that record
 setting     batch_size, maximum_batching_window_ms, starting_position ("TRIM_HORIZON" | "LATEST" | "AT_TIMESTAMP"),
             starting_position_timestamp_ms?, parallelization_factor, maximum_retry_attempts (-1 = for ever),

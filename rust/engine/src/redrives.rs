@@ -152,6 +152,7 @@ impl State {
         let Some((row, payload)) = decode(&bytes) else { return Ok(None) };
         if row.ended.is_some() {
             self.redrive_event(key, row, payload);
+            self.pace(key.mapping);
             return Ok(None);
         }
         let Some(packed) = Chunk::open(0, payload.to_vec()) else { return Ok(None) };
@@ -220,19 +221,25 @@ impl State {
 
     /// Run what waits for its lanes, if it has them all. If it may wait for ever, the next one goes first.
     pub(crate) fn run_redrive(&mut self, mapping: u64) {
-        let now_ns = self.now.mono_ns;
         let Some(redrive) = self.redrives.get_mut(&mapping) else { return };
         let Some(at) = redrive.loans.iter().position(|loan| loan.attempt.is_some()) else { return };
         let lenders = &redrive.loans[at].lenders;
         let machines = || lenders.iter().filter_map(|&id| Some(&self.pollers[id].as_ref()?.machine));
         if machines().all(ShardMachine::has_lent) {
-            redrive.next_ns = now_ns.saturating_add(redrive.spacing_ns);
             let attempt = redrive.loans[at].attempt.take();
+            self.pace(mapping);
             attempt.map(|attempt| self.ready(attempt, false));
         } else if machines().any(ShardMachine::lends_in_vain) {
             let Loan { failure, lenders, .. } = redrive.loans.remove(at);
             self.hold_redrive(mapping, failure);
             self.lend(mapping, lenders);
+        }
+    }
+
+    /// One has begun: the next one begins at the rate that was asked for.
+    fn pace(&mut self, mapping: u64) {
+        if let Some(redrive) = self.redrives.get_mut(&mapping) {
+            redrive.next_ns = self.now.mono_ns.saturating_add(redrive.spacing_ns);
         }
     }
 
