@@ -71,3 +71,12 @@ def test_an_owner_that_goes_on_in_time_is_waited_for(owner, tmp_path, capsys):
         threading.Timer(1.6, os.kill, (owner.pid, signal.SIGCONT)).start()
         assert reached.ask("stream.list") == []
     assert "it does not answer" in capsys.readouterr().err
+
+
+def test_a_command_that_opens_a_great_store_itself_waits_for_nobody(tmp_path, monkeypatch, capsys):
+    """It said that it waited for a process that does not answer, and gave up on itself."""
+    monkeypatch.setattr(patience, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 1.5)
+    (tmp_path / "lock").write_text(f"{os.getpid()}\n")
+    opened = patience.patiently(lambda: time.sleep(3) or "opened", threading.Event().wait, tmp_path)
+    assert (opened, capsys.readouterr().err) == ("opened", "")

@@ -32,7 +32,8 @@ class OwnerSilent(OwnerLost):
 def patiently(ask: Callable[[], Answered], alive: Callable[[], object], store: Path) -> Answered:
     """Ask, and wait for the answer for as long as the owner of the store says at least that it lives.
 
-    An answer may take its time: a function runs, or millions of rows are looked through.
+    An answer may take its time: a function runs, or millions of rows are looked through. If this process owns the store
+    itself, it is at work on it, and nobody else is waited for.
 
     Raises:
         OwnerSilent: nothing was heard of the owner for 30 s.
@@ -41,13 +42,16 @@ def patiently(ask: Callable[[], Answered], alive: Callable[[], object], store: P
     answer = _begun(ask)
     wait([answer], LOOK_SECONDS)
     while not answer.done():
+        if _is_ours(store):
+            wait([answer], LOOK_SECONDS)
+            continue
         sign: Future[object] = _begun(alive)
         either: list[Future[Any]] = [answer, sign]
         wait(either, 1.0, FIRST_COMPLETED)
-        if not (answer.done() or sign.done()):
+        if not (answer.done() or sign.done() or _is_ours(store)):
             click.echo(f"waiting for {_owner(store)}: it does not answer", err=True)
             wait(either, SILENT_SECONDS - LOOK_SECONDS - 1.0, FIRST_COMPLETED)
-        if not (answer.done() or sign.done()):
+        if not (answer.done() or sign.done() or _is_ours(store)):
             raise OwnerSilent(
                 f"{_owner(store)} has not answered for {SILENT_SECONDS:.0f} s: it is stopped (`kill -CONT` lets it go on) or "
                 "hangs; what was asked may still be done. Once that process has ended, the store is reached without it"
@@ -68,6 +72,14 @@ def _begun(call: Callable[[], Answered]) -> Future[Answered]:
 
     threading.Thread(target=work, daemon=True).start()
     return answer
+
+
+def _is_ours(store: Path) -> bool:
+    """Whether this process owns the store: the lock names it, and nobody listens, as one of the same number elsewhere would."""
+    try:
+        return int((store / "lock").read_text()) == os.getpid() and _pid(store) is None
+    except (OSError, ValueError):  # there is none, or its owner has no room to sign it
+        return False
 
 
 def _owner(store: Path) -> str:
