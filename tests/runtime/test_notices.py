@@ -147,6 +147,54 @@ def test_a_storm_is_one_line_a_second_for_each_kind_and_function(lines):
     ]
 
 
+LOST = {
+    "what": "lost",
+    "of": "ship",
+    "count": 1,
+    "stream": "orders",
+    "shard_id": "shardId-0",
+    "first": "100",
+    "last": "102",
+    "records": 3,
+    "sums": {"runs": 1, "records": 3},
+    "id": "1-0-100:unread",
+}
+
+
+def test_scattered_damage_is_one_line_a_second_with_all_that_was_lost(lines):
+    """Each run was of a kind of its own: ten thousand damaged chunks were as many lines at once."""
+    now, loop = time.monotonic_ns(), asyncio.new_event_loop()
+    notices = Notices(loop, lambda: now)
+    for _ in range(10_000):
+        notices.heard(orjson.dumps([LOST]))
+    notices.close()
+    loop.close()
+    why = "lost to damage, the store was salvaged without them"
+    first, others = lines("function ship:")
+    assert first == (
+        "function ship: stepped over 3 records of orders (shardId-0, 100 to 102): "
+        f"{why}; listed as 1-0-100:unread in `forebay dlq list`"
+    )
+    assert others == (
+        "function ship: stepped over 29,997 records in 9,999 runs, the last of them of orders (shardId-0, 100 to 102): "
+        f"{why}; the last listed as 1-0-100:unread in `forebay dlq list`; `forebay stream list` says where all are"
+    )
+
+
+def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
+    """The line said that 1,000 were dropped, and one more: that one was another thousand."""
+    now, loop = time.monotonic_ns(), asyncio.new_event_loop()
+    notices = Notices(loop, lambda: now)
+    for _ in range(3):
+        notices.heard(
+            orjson.dumps([{"what": "expired", "of": "q", "queue": "q", "count": 1, "sums": {"messages": 1_000}}])
+        )
+    notices.close()
+    loop.close()
+    dropped = "queue q: its retention dropped {} messages that nobody had handled"
+    assert lines("queue q:") == [dropped.format("1,000"), dropped.format("2,000")]
+
+
 @pytest.mark.parametrize(
     ("notice", "text"),
     [
@@ -164,7 +212,7 @@ def test_a_storm_is_one_line_a_second_for_each_kind_and_function(lines):
             "function bill: its destination queue q was not told of a failure, after 9 tries: listed as 1-0-2",
         ),
         (
-            {"what": "expired", "of": "q", "queue": "q", "records": 7},
+            {"what": "expired", "of": "q", "queue": "q", "sums": {"messages": 7}},
             "queue q: its retention dropped 7 messages that nobody had handled",
         ),
         (

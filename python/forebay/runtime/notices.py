@@ -43,6 +43,9 @@ class Notices:
                     self.close()
                     self._sparing.clear()
                 sparing = self._sparing[at] = Sparing(self._say, self._loop)
+            sums = notice.get("sums", {})
+            for name, number in (sparing.last or {}).get("sums", {}).items():
+                sums[name] += number
             sparing.add(notice, self._now_ns(), notice["count"])
 
     def close(self) -> None:
@@ -54,7 +57,8 @@ class Notices:
         notice["destinations"] = [self._shown(name) for name in notice.get("destinations", ())]
         text = _TEXTS[notice["what"]](notice)
         extra = {"aws_request_id": notice.get("request"), "function_name": _function(notice)}
-        log.warning("%s%s", text, more(others), extra=extra)
+        # What has sums tells of all of them.
+        log.warning("%s%s", text, "" if "sums" in notice else more(others), extra=extra)
 
     def _shown(self, name: str) -> str:
         return self.destinations.get(name) or name.replace(":", " ", 1)
@@ -84,7 +88,7 @@ def _gave_up(notice: dict[str, Any]) -> str:
 
 def _expired(notice: dict[str, Any]) -> str:
     if "queue" in notice:
-        dropped = _counted(notice["records"], "message")
+        dropped = _counted(notice["sums"]["messages"], "message")
         return f"queue {notice['of']}: its retention dropped {dropped} that nobody had handled"
     where = _where(notice["destinations"], notice["id"])
     what = _batch(notice).removeprefix(" at ")
@@ -92,9 +96,12 @@ def _expired(notice: dict[str, Any]) -> str:
 
 
 def _lost(notice: dict[str, Any]) -> str:
+    runs, records = notice["sums"]["runs"], _counted(notice["sums"]["records"], "record")
     where = _where(notice["destinations"], notice["id"])
-    what = f"{_counted(notice['records'], 'record')} of {notice['stream']} ({notice['shard_id']}, {_range(notice)})"
-    return f"function {notice['function']}: stepped over {what}: lost to damage, the store was salvaged without them; {where}"
+    range_ = f"{notice['stream']} ({notice['shard_id']}, {_range(notice)})"
+    what = f"{records} of {range_}" if runs == 1 else f"{records} in {runs:,} runs, the last of them of {range_}"
+    end = where if runs == 1 else f"the last {where}; `forebay stream list` says where all are"
+    return f"function {notice['of']}: stepped over {what}: lost to damage, the store was salvaged without them; {end}"
 
 
 def _damaged(notice: dict[str, Any]) -> str:
@@ -138,7 +145,7 @@ def _where(destinations: list[str], id_: str) -> str:
 
 def _function(notice: dict[str, Any]) -> str | None:
     is_of_a_function = notice["what"] in {"timed out", "gave up", "undelivered"} or "stream" in notice
-    return notice.get("function", notice["of"]) if is_of_a_function else None
+    return str(notice["of"]) if is_of_a_function else None
 
 
 def _batch(notice: dict[str, Any]) -> str:

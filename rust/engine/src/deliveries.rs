@@ -381,7 +381,7 @@ impl State {
     }
 
     /// A failure is listed which its destination was to be told of.
-    fn notice_undelivered(&mut self, key: FailureKey, row: &FailureRow) {
+    pub(crate) fn notice_undelivered(&mut self, key: FailureKey, row: &FailureRow) {
         let Some(function) = self.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
         let fields = json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
         self.notice(What::Undelivered, &function, fields);

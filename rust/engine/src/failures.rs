@@ -321,10 +321,11 @@ impl State {
         let mut batch = batch_of(&poller.source, &[first, end - 1]);
         (batch["records"], batch["id"]) = ((end - first).into(), key.text().into());
         batch["destinations"] = Vec::from_iter(row.destination.clone()).into();
-        batch["function"] = mapping.row.function.clone().into();
-        // Each run of lost records has a line of its own.
-        let of = if unread.what == What::Lost { key.text() } else { mapping.row.function.clone() };
-        self.notice(unread.what, &of, batch);
+        if unread.what == What::Lost {
+            batch["sums"] = json!({"runs": 1, "records": end - first});
+        }
+        let function = mapping.row.function.clone();
+        self.notice(unread.what, &function, batch);
         self.save_failure(key, &row, &[]);
     }
 
@@ -368,6 +369,7 @@ impl State {
             if !self.destination_names.contains_key(&name) {
                 row.last_error = Some(format!("nothing that runs has had the destination {name:?} for a day"));
                 row.undelivered_to = Some(name);
+                self.notice_undelivered(key, &row);
                 self.pending.set(Table::Failure, key.bytes(), encode(&row, packed));
                 self.pending.begin_lazily(self.now.mono_ns);
             }

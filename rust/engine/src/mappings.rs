@@ -10,6 +10,7 @@ use forebay_core::stream::ShardMachine;
 
 use crate::attempts::Slot;
 use crate::error::EngineError;
+use crate::lost::told_key;
 use crate::mapping_row::{MappingRow, StartingPosition};
 use crate::meters::MappingMeters;
 use crate::metrics::Metric;
@@ -299,6 +300,7 @@ impl State {
         }
         let mut poller = Poller::new(source, shard, machine, waits_for);
         poller.suspect_slots = suspect_slots;
+        poller.lost_seen = self.told_before(id, shard)?;
         // A poller's number is never used again: an attempt in flight may still name a poller that is gone.
         let poller_id = self.pollers.len();
         self.pollers.push(Some(poller));
@@ -403,6 +405,7 @@ impl State {
         for table in [Table::Checkpoint, Table::Failure] {
             self.remove_rows(table, &id.to_be_bytes())?;
         }
+        self.remove_rows(Table::Meta, &told_key(id, None))?;
         self.pending.urgent = true;
         Ok(())
     }

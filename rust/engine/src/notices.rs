@@ -21,7 +21,7 @@ pub(crate) enum What {
     GaveUp,
     /// Retention dropped records that a function had not been given.
     Expired,
-    /// A mapping stepped over a run of records that a salvage could not save.
+    /// A mapping stepped over runs of records that a salvage could not save.
     Lost,
     /// Something beside the store's file was damaged, and begun anew.
     Damaged,
@@ -51,13 +51,19 @@ impl What {
     }
 }
 
-/// What waits to be told: the newest of each kind of each function or queue, and how many there were.
+/// What waits to be told: the newest of each kind of each function or queue, and how many there were. Numbers in the field `sums` are
+/// those of all of them.
 #[derive(Default)]
 pub(crate) struct Notices(BTreeMap<(What, String), (u64, Value)>);
 
 impl Notices {
-    fn add(&mut self, what: What, of: &str, fields: Value) {
+    fn add(&mut self, what: What, of: &str, mut fields: Value) {
         let notice = self.0.entry((what, of.to_owned())).or_default();
+        let sums = fields.get_mut("sums").and_then(Value::as_object_mut);
+        for (name, sum) in sums.into_iter().flatten() {
+            let before = notice.1["sums"][name.as_str()].as_u64().unwrap_or(0);
+            *sum = (before + sum.as_u64().unwrap_or(0)).into();
+        }
         *notice = (notice.0 + 1, fields);
     }
 
@@ -127,15 +133,6 @@ mod tests {
     use crate::rig::{queue, Rig, SECOND};
     use crate::store::fault::{Fault, Repeat};
 
-    fn told(rig: &Rig) -> Vec<Value> {
-        let (_, answered) = rig.engine.exchange(Vec::new(), 10);
-        let lists = answered.into_iter().filter_map(|(ticket, answer)| match answer {
-            Ok(Reply::Json(list)) if ticket == 0 => Some(list),
-            _ => None,
-        });
-        lists.flat_map(|list| serde_json::from_slice::<Vec<Value>>(&list).unwrap()).collect()
-    }
-
     /// The first refused put told its caller, and the log nothing.
     #[test]
     fn a_full_disk_is_told_when_it_begins_and_when_it_ends_and_not_for_each_refusal() {
@@ -147,14 +144,14 @@ mod tests {
             assert!(matches!(rig.ask("queue.send", &body), Err(EngineError::Store(_))));
             rig.advance(SECOND);
         }
-        let [begin] = &told(&rig)[..] else { panic!("one notice") };
+        let [begin] = &rig.notices()[..] else { panic!("one notice") };
         assert_eq!((&begin["what"], &begin["count"]), (&json!("disk"), &json!(1)));
         assert!(begin["error"].as_str().unwrap().contains("is full"));
         rig.store.mend();
         rig.json("queue.send", &body);
-        assert_eq!(told(&rig), [json!({"what": "disk", "of": "", "count": 1, "error": null})]);
+        assert_eq!(rig.notices(), [json!({"what": "disk", "of": "", "count": 1, "error": null})]);
         rig.json("queue.send", &body);
-        assert!(told(&rig).is_empty());
+        assert!(rig.notices().is_empty());
     }
 
     #[test]
@@ -164,7 +161,7 @@ mod tests {
         rig.engine.invoke_async("f", b"1", crate::trace::Origin::default(), crate::error::Waiter::Bell(9));
         assert_eq!(rig.engine.exchange(Vec::new(), 10).0.len(), 1);
         let rig = rig.crashed();
-        assert_eq!(told(&rig), [json!({"what": "interrupted", "of": "", "count": 1, "attempts": 1})]);
+        assert_eq!(rig.notices(), [json!({"what": "interrupted", "of": "", "count": 1, "attempts": 1})]);
     }
 
     #[test]
@@ -178,5 +175,11 @@ mod tests {
         let list: Vec<Value> = serde_json::from_slice(&list).unwrap();
         assert_eq!(list[0], json!({"what": "gave up", "of": "f", "count": 1_000, "number": 999}));
         assert_eq!((list.len(), notices.take()), (2, None));
+        for messages in [7, 1_000] {
+            notices.add(What::Expired, "q", json!({"sums": {"messages": messages}}));
+        }
+        let Some(Reply::Json(list)) = notices.take() else { panic!("something to tell") };
+        let list: Vec<Value> = serde_json::from_slice(&list).unwrap();
+        assert_eq!(list, [json!({"what": "expired", "of": "q", "count": 2, "sums": {"messages": 1_007}})]);
     }
 }

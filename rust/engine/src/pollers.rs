@@ -12,7 +12,7 @@ use forebay_core::stream::ShardMachine;
 use crate::attempts::{Attempt, Job, Token};
 use crate::chunk::{Chunk, RecordView};
 use crate::failures::Discarded;
-use crate::lost::Runs;
+use crate::lost::{Runs, Spans};
 use crate::orders::{Order, Read};
 use crate::port::ShardId;
 use crate::records::{Records, Source};
@@ -54,8 +54,8 @@ pub(crate) struct Poller {
     pub(crate) last_request: u128,
     /// Arrival of the last record of the newest batch handed out.
     pub(crate) last_arrival_ms: u64,
-    /// Up to where lost records that it steps over were told of.
-    pub(crate) lost_told: u64,
+    /// Where it has looked for lost records that it steps over.
+    pub(crate) lost_seen: Spans,
     /// The newest batch of each lane, and its attempt.
     launched: BTreeMap<u8, (BatchId, Token)>,
     /// Attempts whose batch was taken back, by lane: what is left of it takes their turn.
@@ -80,7 +80,7 @@ impl Poller {
             last_error: None,
             last_request: 0,
             last_arrival_ms: 0,
-            lost_told: 0,
+            lost_seen: Spans::default(),
             launched: BTreeMap::new(),
             vacant: BTreeMap::new(),
         }
@@ -92,7 +92,7 @@ impl Poller {
         self.held_bytes = 0;
         self.epoch += 1;
         self.reading = false;
-        self.lost_told = 0;
+        self.lost_seen = Spans::default();
     }
 
     pub(crate) fn hold(&mut self, chunk: Arc<Chunk>) {
@@ -349,7 +349,7 @@ impl State {
             mapping.meters.polled.add(metas.len() as u64);
         }
         self.metas = metas;
-        self.step_over(id, lost);
+        self.step_over(id, (fetch.from, position), lost);
         true
     }
 

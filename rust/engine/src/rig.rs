@@ -73,6 +73,16 @@ impl Rig {
         self.asked(verb, body).unwrap()
     }
 
+    /// What the log is to be told.
+    pub(crate) fn notices(&self) -> Vec<Value> {
+        let (_, answered) = self.engine.exchange(Vec::new(), 0);
+        let lists = answered.into_iter().filter_map(|(ticket, answer)| match answer {
+            Ok(Reply::Json(list)) if ticket == 0 => Some(list),
+            _ => None,
+        });
+        lists.flat_map(|list| serde_json::from_slice::<Vec<Value>>(&list).unwrap()).collect()
+    }
+
     pub(crate) fn register(&self, registration: Value) {
         self.engine.register(&serde_json::from_value(registration).unwrap()).unwrap();
     }

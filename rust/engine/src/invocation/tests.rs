@@ -50,6 +50,23 @@ fn a_version_that_is_published_no_more_leaves_nothing_once_nothing_is_left_of_it
     assert_eq!(failed["failures"].as_array().map(Vec::len), Some(1), "{failed}");
 }
 
+/// The log had no line of it, though nobody was ever told of the failure.
+#[test]
+fn a_failure_that_is_listed_since_nothing_has_its_destination_is_told() {
+    let mut failing = function("f");
+    failing["asynchronous"]["on_failure"] = "on_failure:f".into();
+    let mut rig = Rig::new().reopened_with(&[failing]);
+    run(&mut rig, "f", 1);
+    let undelivered = |rig: &Rig| rig.notices().into_iter().filter(|notice| notice["what"] == "undelivered").count();
+    assert_eq!(undelivered(&rig), 0);
+    for _ in 0..26 {
+        rig.advance(3_600 * SECOND);
+    }
+    assert_eq!(undelivered(&rig), 1);
+    let failed = rig.json("failed.list", &json!({"function": "f", "limit": 10}));
+    assert_eq!(failed["failures"].as_array().map(Vec::len), Some(1), "{failed}");
+}
+
 fn telling(name: &str, on_success: &str) -> Value {
     let mut function = function(name);
     function["asynchronous"]["on_success"] = on_success.into();

@@ -72,7 +72,7 @@ impl State {
                         Removal::Expired => {
                             queue.meters.expired.add(count);
                             let name = queue.row.name.clone();
-                            self.notice(What::Expired, &name, json!({"queue": name, "records": count}));
+                            self.notice(What::Expired, &name, json!({"queue": name, "sums": {"messages": count}}));
                         }
                     }
                     (first..first + count).for_each(|number| self.message_gone(id, number));
