@@ -85,18 +85,28 @@ pub struct Found {
     pub records: Vec<SlotRecord>,
     /// Slots that could not be read: something was in flight there, it is not known what.
     pub damaged: usize,
+    /// The file ended so many bytes into its header or a slot.
+    pub torn: Option<usize>,
 }
 
 impl Found {
     /// What a start has to say of it.
     pub(crate) fn remark(&self) -> Option<String> {
-        (self.damaged > 0).then(|| {
+        let damaged = (self.damaged > 0).then(|| {
             format!(
                 "{} of the slots of the file attempts could not be read and are cleared: {WITHOUT_SLOTS}",
                 self.damaged
             )
-        })
+        });
+        let remarks: Vec<String> = damaged.into_iter().chain(self.torn.map(torn_off)).collect();
+        (!remarks.is_empty()).then(|| remarks.join("; "))
     }
+}
+
+/// What is said of an attempts file that ends so many bytes into its header or a slot.
+pub(crate) fn torn_off(bytes: usize) -> String {
+    let how = if bytes == 0 { "is empty".into() } else { format!("ends {bytes} bytes into a slot") };
+    format!("the file attempts {how}; a start goes on with what is left of it: {WITHOUT_SLOTS}")
 }
 
 /// What is wrong with the bytes of an attempts file, without opening it. Slots that are damaged are numbered from 0.
@@ -178,6 +188,8 @@ pub struct Slots {
     released: Vec<u32>,
     /// Slots left by the last process.
     previous: Vec<u32>,
+    /// The file was there and ends so many bytes into its header or a slot.
+    torn: Option<usize>,
 }
 
 impl Slots {
@@ -185,21 +197,28 @@ impl Slots {
     /// it is adopted and released, so that a crash during the start repeats it.
     pub fn open(path: &Path) -> Result<(Self, Found), StoreError> {
         let unreadable = |error| StoreError::Failed(format!("the file {} cannot be read: {error}", path.display()));
+        let is_new = !path.exists();
         let file = open_private(path).map_err(unreadable)?;
         let length = file.metadata()?.len().min(((1 + SLOTS_MAX) * CELL) as u64);
         let mut cells = vec![0; length as usize];
         file.read_exact_at(&mut cells, 0).map_err(unreadable)?;
+        let (whole, rest) = (cells.len() / CELL, cells.len() % CELL);
+        let torn = (!is_new && (whole == 0 || rest > 0)).then_some(rest);
         // A file cut off while it was made or grown: a piece of a cell holds nothing.
-        cells.truncate(cells.len() / CELL * CELL);
-        let mut slots =
-            Self { file: Some(file), cells, free: BinaryHeap::new(), released: Vec::new(), previous: Vec::new() };
+        cells.truncate(whole * CELL);
+        let mut slots = Self { file: Some(file), cells, torn, ..Self::nothing() };
         let found = slots.take_stock(path)?;
         Ok((slots, found))
     }
 
     /// Slots that live and die with the process.
     pub fn memory() -> Self {
-        Self { file: None, cells: vec![0; CELL], free: BinaryHeap::new(), released: Vec::new(), previous: Vec::new() }
+        Self { cells: vec![0; CELL], ..Self::nothing() }
+    }
+
+    fn nothing() -> Self {
+        let (free, released, previous) = (BinaryHeap::new(), Vec::new(), Vec::new());
+        Self { file: None, cells: Vec::new(), free, released, previous, torn: None }
     }
 
     /// Occupy a slot; see [`Self::occupy_many`].
@@ -267,6 +286,10 @@ impl Slots {
 
     /// Take over what the last process left, where it stands. What cannot be read is cleared.
     pub fn adopt(&mut self) -> Result<Vec<(SlotRecord, SlotId)>, SlotError> {
+        if let (Some(_), Some(file)) = (self.torn.take(), &self.file) {
+            file.set_len(self.cells.len() as u64)?;
+            self.write_range(0, CELL)?;
+        }
         let mut adopted = Vec::with_capacity(self.previous.len());
         for slot in std::mem::take(&mut self.previous) {
             match decode(self.cell(slot)) {
@@ -293,7 +316,10 @@ impl Slots {
             self.cells.resize(CELL, 0);
             self.cells[..8].copy_from_slice(MAGIC);
             self.cells[8..12].copy_from_slice(&FORMAT.to_le_bytes());
-            self.write_range(0, CELL)?;
+            // What was emptied stays so until it is adopted, so that a start that fails before does not hide it.
+            if self.torn.is_none() {
+                self.write_range(0, CELL)?;
+            }
         }
         if let Some(why) = refusal(&self.cells) {
             let file = path.display();
@@ -305,7 +331,7 @@ impl Slots {
             self.cells[8..12].copy_from_slice(&FORMAT.to_le_bytes());
             self.write_range(0, CELL)?;
         }
-        let mut found = Found::default();
+        let mut found = Found { torn: self.torn, ..Found::default() };
         for slot in 0..self.slots() as u32 {
             let cell = self.cell(slot);
             if cell.iter().all(|&byte| byte == 0) {
@@ -350,7 +376,8 @@ impl Slots {
         let new = least.max(old * 2).clamp(FIRST_STEP, SLOTS_MAX);
         self.cells.resize((1 + new) * CELL, 0);
         // Written, not only lengthened: a slot must never meet a full disk later.
-        let grown = fp!("slots.grow").and_then(|()| self.write_range((1 + old) * CELL, (1 + new) * CELL));
+        let from = if old == 0 { 0 } else { 1 + old };
+        let grown = fp!("slots.grow").and_then(|()| self.write_range(from * CELL, (1 + new) * CELL));
         if let Err(error) = grown {
             self.cells.truncate((1 + old) * CELL);
             return Err(error.into());

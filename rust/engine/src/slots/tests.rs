@@ -72,7 +72,7 @@ fn what_was_in_flight_is_found_by_the_next_process() {
     // Not dropped in order: the file alone must tell.
     std::mem::forget(slots);
     let (mut next, found) = Slots::open(&place.path).unwrap();
-    assert_eq!(found, Found { records: vec![record(1), record(3)], damaged: 0 });
+    assert_eq!(found, Found { records: vec![record(1), record(3)], damaged: 0, torn: None });
 
     // The start itself may die: they are found until they are forgotten, and never overwritten before.
     next.occupy(record(9)).unwrap();
@@ -106,7 +106,7 @@ fn a_torn_slot_is_counted_as_damaged_and_cleared_with_the_others() {
     bytes[CELL + 8] ^= 1;
     std::fs::write(&place.path, &bytes).unwrap();
     let (mut next, found) = Slots::open(&place.path).unwrap();
-    assert_eq!(found, Found { records: vec![record(2)], damaged: 1 });
+    assert_eq!(found, Found { records: vec![record(2)], damaged: 1, torn: None });
     release_previous(&mut next);
     assert_eq!(Slots::open(&place.path).unwrap().1, Found::default());
 }
@@ -152,12 +152,31 @@ fn a_file_without_kinds_tells_of_batches_and_is_of_todays_format_from_then_on() 
     assert_eq!(std::fs::read(&place.path).unwrap()[8], 2);
 }
 
+/// A start said nothing of a file that was cut off, and one that was then refused hid it from the next.
+#[test]
+fn a_file_that_was_cut_off_is_told_until_it_is_adopted() {
+    let place = place();
+    Slots::open(&place.path).unwrap().0.occupy(record(1)).unwrap();
+    let whole = std::fs::read(&place.path).unwrap();
+    for (length, torn) in [(0, 0), (5, 5), (CELL - 1, CELL - 1), (CELL + 9, 9), (3 * CELL + 1, 1)] {
+        std::fs::write(&place.path, &whole[..length]).unwrap();
+        for _ in 0..2 {
+            let (_, found) = Slots::open(&place.path).unwrap();
+            assert_eq!(found.torn, Some(torn));
+            assert!(found.remark().unwrap().contains("a start goes on with what is left of it"));
+        }
+        Slots::open(&place.path).unwrap().0.adopt().unwrap();
+        let (_, found) = Slots::open(&place.path).unwrap();
+        assert_eq!((found.torn, found.records.len()), (None, usize::from(length > 2 * CELL)));
+    }
+}
+
 #[test]
 fn a_file_cut_off_while_it_was_made_is_made_again() {
     let place = place();
     std::fs::write(&place.path, &MAGIC[..5]).unwrap();
     let (mut slots, found) = Slots::open(&place.path).unwrap();
-    assert_eq!(found, Found::default());
+    assert_eq!(found, Found { torn: Some(5), ..Found::default() });
     slots.occupy(record(1)).unwrap();
     assert_eq!(Slots::open(&place.path).unwrap().1.records, [record(1)]);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::sqlite::witness::{Testimony, Witness};
-use crate::slots::{Ailments, WITHOUT_SLOTS};
+use crate::slots::{torn_off, Ailments, WITHOUT_SLOTS};
 
 /// How often, and how long after each other, a file is read that seems damaged: its owner may just be writing it.
 const LOOKS: u32 = 4;
@@ -39,7 +39,7 @@ pub(super) fn attempts(file: &Path) -> Vec<String> {
         std::thread::sleep(BETWEEN_LOOKS);
         // What is damaged stays as it is; what is just being written does not.
         let Ok(again) = look_at_attempts(file) else { break };
-        ailments.damaged.retain(|slot| again.damaged.contains(slot));
+        ailments.damaged.retain(|slot| again.damaged.binary_search(slot).is_ok());
         ailments.torn = ailments.torn.and(again.torn);
         ailments.refused = ailments.refused.and(again.refused);
     }
@@ -67,8 +67,7 @@ fn told(ailments: &Ailments) -> Vec<String> {
         ));
     }
     if let Some(bytes) = ailments.torn {
-        let how = if bytes == 0 { "is empty".into() } else { format!("ends {bytes} bytes into a slot") };
-        told.push(format!("the file attempts {how}; a start goes on with what is left of it: {WITHOUT_SLOTS}"));
+        told.push(torn_off(bytes));
     }
     told
 }
