@@ -34,6 +34,12 @@ def damage_two_chunks(place):
     file.close()
 
 
+def damaged(place, rows):
+    with sqlite3.connect(place / "data" / "forebay.db") as file:
+        assert file.execute(f"DELETE FROM row WHERE {rows}").rowcount > 0  # noqa: S608  of this test
+    file.close()
+
+
 def first_page(place):
     """Give the store's file, with nothing left in its log that would stand before its first page."""
     file = place / "data" / "forebay.db"
@@ -99,17 +105,87 @@ async def test_records_that_a_salvage_lost_are_stepped_over_with_a_warning_and_l
     assert [failure["record"]["KinesisBatchInfo"]["batchSize"] for failure in failures] == [3, 3]
 
 
-@pytest.mark.parametrize("row", ["tab = 2", "tab = 1 AND key = CAST('next_shard' AS BLOB)"])
-async def test_a_salvaged_store_opens_whatever_row_is_lost(place, row):
-    """A store that was salvaged without the row of a stream, or of the next shard, was called whole and did not open."""
-    with sqlite3.connect(place / "data" / "forebay.db") as file:
-        assert file.execute(f"DELETE FROM row WHERE {row}").rowcount == 1  # noqa: S608  of this test
-    file.close()
+@pytest.mark.parametrize(
+    ("rows", "is_reachable"),
+    [
+        ("tab = 2", True),
+        ("tab = 1 AND key = CAST('next_shard' AS BLOB)", True),
+        ("tab = 3", False),
+        ("tab IN (1, 2, 3)", False),
+    ],
+)
+async def test_a_salvaged_store_opens_whatever_row_is_lost(place, rows, is_reachable):
+    """It was called whole and did not open, or lost a shard's records without a word, or gave them to the next stream."""
+    app, orders, handled = app_on(place / "data")
+    async with app:
+        await until(lambda: len(handled) == 12)
+    damaged(place, rows)
+    told = forebay(place, "doctor", status=1).stdout
+    saved = forebay(place, "doctor", "--salvage", "saved", status=1).stdout
+    for text in (told, saved[saved.index("saved has") :]):
+        assert ("nothing reads its 12 records" in text) == (not is_reachable)
+    assert ("the stream orders has no shard" in saved) == (rows == "tab = 3")
+    again = forebay(place, "doctor", "--store", "saved", status=0 if is_reachable else 1).stdout
+    assert ("saved is whole" in again) == is_reachable == ("nothing reads" not in again)
+    for _ in range(2):
+        app, orders, handled = app_on(place / "saved")
+        async with app:
+            await orders.put({"id": 12}, partition_key="ada")
+            await until(lambda handled=handled: handled)
+            await asyncio.sleep(0.05)
+        assert len(handled) == 1
+
+
+async def test_a_stream_of_whose_shards_only_closed_ones_are_left_takes_records_again(place):
+    """The shard that took its records was lost, and a put met no shard at all."""
+    app, orders, before = app_on(place / "data")
+    async with app:
+        await until(lambda: len(before) == 12)
+        await orders.reshard(2)
+    damaged(place, "tab = 3 AND key > x'00000000'")
     forebay(place, "doctor", "--salvage", "saved", status=1)
     app, orders, handled = app_on(place / "saved")
     async with app:
         await orders.put({"id": 12}, partition_key="ada")
-        await until(lambda: len(handled) == 13)
+        await until(lambda: len(handled) == 1)
+
+
+async def test_messages_of_a_queue_whose_row_is_lost_are_given_to_no_other(tmp_path):
+    """The next queue was given the log of the lost one, and its messages."""
+    app = App("shop", store=tmp_path / "data")
+    queue = app.queue("orders")
+    async with app:
+        await queue.send({"id": 1})
+    damaged(tmp_path, "tab = 20 OR (tab = 1 AND key = CAST('next_log' AS BLOB))")
+    assert "nothing reads its 1 record" in forebay(tmp_path, "doctor", "--salvage", "saved", status=1).stdout
+    for _ in range(2):
+        app = App("shop", store=tmp_path / "saved")
+        queue = app.queue("others")
+        async with app:
+            pass
+        [shown] = asked(tmp_path, "queue", "list", "--store", "saved")
+        assert shown["visible"] == 0, shown
+
+
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_what_a_log_holds_is_saved_though_the_file_before_it_is_gone(place, is_missing):
+    """Whoever looked at it deleted the log: a doctor, a salvage, an app."""
+    file, log = place / "data" / "forebay.db", place / "data" / "forebay.db-wal"
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE row SET crc = crc")
+        waiting = log.read_bytes()
+    connection.close()
+    file.unlink()
+    if not is_missing:
+        file.touch()
+    log.write_bytes(waiting)
+    assert "forebay.db is missing" in forebay(place, "doctor", status=1).stdout or not is_missing
+    with pytest.raises(StoreCorrupt, match=r"forebay\.db-wal"):
+        asyncio.run(app_on(place / "data")[0].start())
+    assert file.exists() != is_missing
+    forebay(place, "doctor", "--salvage", "saved", status=1)
+    assert log.read_bytes() == waiting
+    assert sum(asked(place, "doctor", "saved")["rows"].values()) > 0
 
 
 async def test_an_app_that_cannot_start_says_what_is_damaged_and_what_to_do(place):
@@ -148,18 +224,26 @@ def test_a_store_is_saved_whose_first_page_is_gone(place):
     assert asked(place, "stream", "list", "--store", "saved")[0]["records"] == 12
 
 
-@pytest.mark.parametrize("name", ["acknowledged", "attempts"])
-async def test_damage_beside_the_store_is_told_by_the_doctor_and_by_whoever_starts_next(place, caplog, name):
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        # A flipped bit; a slot of which nothing can be read; a file that was cut off, or emptied.
+        ("acknowledged", lambda content: bytes([content[0] ^ 1]) + content[1:]),
+        ("attempts", lambda content: content + b"damaged!" * 8),
+        ("attempts", lambda content: content[:60]),
+        ("attempts", lambda content: b""),
+    ],
+)
+async def test_damage_beside_the_store_is_told_by_the_doctor_and_by_whoever_starts_next(place, caplog, name, damage):
     """The doctor called the store whole, and the start went on without a word."""
     file = place / "data" / name
-    content = file.read_bytes()
-    # A flipped bit in the one, a slot of which nothing can be read in the other.
-    file.write_bytes(bytes([content[0] ^ 1]) + content[1:] if name == "acknowledged" else content + b"damaged!" * 8)
+    file.write_bytes(damage(file.read_bytes()))
     shutil.copytree(place / "data", place / "again")
     assert name in forebay(place, "doctor", status=1).stdout
     assert f"the file {name}" in forebay(place, "stream", "list").stderr
-    assert "is whole" in forebay(place, "doctor").stdout
-    app, _, _ = app_on(place / "again")
+    app, orders, _ = app_on(place / "again")
     with caplog.at_level(logging.WARNING, "forebay"):
         async with app:
             await until(lambda: any(f"the file {name}" in record.getMessage() for record in caplog.records))
+            await orders.put({"id": 12}, partition_key="ada")
+    assert "is whole" in forebay(place, "doctor", "again").stdout

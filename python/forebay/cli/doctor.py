@@ -101,10 +101,13 @@ def _kept(limits: dict[str, str]) -> str:
 
 def _saved(target: Path, saved: dict[str, Any]) -> str:
     told = f"{target} has {saved['records']:,} records and {saved['rows']:,} rows"
+    unreached = "".join(f"{finding}\n" for finding in saved["unreached"])
+    if unreached:
+        unreached = f"Rows are lost without which what else is whole is of no use:\n{unreached}"
     if not saved["lost"]:
-        return f"{told}, and no log of it has a gap. {_NEXT}"
+        return f"{told}, and no log of it has a gap. {unreached}{_NEXT}"
     ranges = lost_ranges(saved["lost"])
     return (
         f"{told}. These are lost; mappings step over them, warn of them, and list them as failed (RecordsLost):\n"
-        f"{ranges}\n{_NEXT}"
+        f"{ranges}\n{unreached}{_NEXT}"
     )

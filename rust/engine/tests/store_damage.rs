@@ -10,9 +10,9 @@ use forebay_engine::port::{Durability, Store, StoreError, Table};
 use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
 use forebay_engine::store::doctor::{examine, salvage};
 use forebay_engine::store::sqlite::SqliteStore;
-use store_common::{append, content, quick_dir, set};
+use store_common::{append, content, declared, quick_dir, set};
 
-const SHARDS: [u32; 2] = [0, 1];
+const SHARDS: [u32; 3] = [0, 1, 2];
 
 fn open(dir: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(dir, Durability::PowerLoss)
@@ -26,7 +26,7 @@ fn patient(dir: &Path) {
             .commit(&[append(0, round * 200, 200), set(Table::Checkpoint, key.as_bytes(), &[round as u8; 900])])
             .unwrap();
     }
-    store.commit(&[append(1, 7, 3)]).unwrap();
+    store.commit(&[declared(&SHARDS), vec![append(1, 7, 3)]].concat()).unwrap();
 }
 
 fn flipped(whole: &[u8], byte: usize) -> Vec<u8> {
@@ -57,8 +57,11 @@ fn a_witness_that_is_missing_cut_off_or_damaged_is_told_and_begun_anew() {
         let damage = told(dir.path());
         assert!(damage.len() == 1 && damage[0].starts_with("the file acknowledged "), "{case:?}: {damage:?}");
         assert_eq!(fs::read(&file).ok(), case, "the doctor changes nothing");
-        let store = open(dir.path()).unwrap();
-        assert!(store.remark().unwrap().contains("cannot be told; it is begun anew"), "{case:?}");
+        drop(open(dir.path()).unwrap());
+        let mut store = open(dir.path()).unwrap();
+        let remark = store.remark().expect("a start that was refused has not begun it anew");
+        assert!(remark.contains("cannot be told; the next commit begins it anew"), "{case:?}");
+        store.commit(&[set(Table::Checkpoint, b"row 00", b"")]).unwrap();
         drop(store);
         assert_eq!((told(dir.path()), open(dir.path()).unwrap().remark()), (vec![], None), "{case:?}");
     }
@@ -117,6 +120,7 @@ fn every_byte_of_the_attempts_file_is_told_or_harmless() {
         fs::write(&file, &whole[..length]).unwrap();
         let damage = told(dir.path());
         assert!(damage.len() == 1 && damage[0].contains("goes on with what is left"), "{length}: {damage:?}");
+        assert_eq!(Slots::open(&file).unwrap().1.torn, Some(length % 64));
     }
     fs::remove_file(&file).unwrap();
     assert_eq!(told(dir.path()), Vec::<String>::new(), "a copy has none");
@@ -231,10 +235,16 @@ fn crc(parts: &[&[u8]]) -> u32 {
     crc.finalize()
 }
 
+/// Key of how far a mapping is in a log.
+fn progress(log: u32) -> Vec<u8> {
+    [&1u64.to_be_bytes()[..], &log.to_be_bytes()].concat()
+}
+
 /// A store whose log 0 has, behind its end, a chunk of three records at [`FAR`], its checksums right.
 fn far_chunk(dir: &Path) {
     patient(dir);
-    open(dir).unwrap().commit(&[append(2, FAR, 3)]).unwrap();
+    let handled = [0, 1].map(|log| set(Table::Checkpoint, &progress(log), &[1]));
+    open(dir).unwrap().commit(&[&handled[..], &[append(2, FAR, 3)]].concat()).unwrap();
     let file = rusqlite::Connection::open(dir.join("forebay.db")).unwrap();
     let (was, id) = ((2 << 43 | FAR) as i64, FAR as i64);
     let (bytes, last_ms, body): (i64, i64, u32) = file
@@ -262,19 +272,78 @@ fn a_chunk_too_far_behind_the_end_of_its_log_is_no_part_of_it() {
     assert_eq!(open(into.path()).unwrap().reader().unwrap().bounds(0).unwrap(), Some((0, 4_000)));
 }
 
+/// A log was thrown away, with all that was whole, since what was missing behind it was too much to be written down as lost.
 #[test]
-fn a_log_that_lost_more_than_can_be_held_begins_anew_behind_that() {
-    let (dir, into) = (quick_dir(), quick_dir());
-    far_chunk(dir.path());
-    let file = rusqlite::Connection::open(dir.path().join("forebay.db")).unwrap();
+fn of_a_gap_that_is_too_long_to_be_held_the_side_with_more_records_is_kept() {
+    for far_is_whole in [true, false] {
+        let (dir, into) = (quick_dir(), quick_dir());
+        far_chunk(dir.path());
+        is_cut_at_the_gap(dir.path(), into.path(), far_is_whole);
+    }
+}
+
+fn is_cut_at_the_gap(dir: &Path, into: &Path, far_is_whole: bool) {
+    open_log_up_to_far(dir);
+    let file = rusqlite::Connection::open(dir.join("forebay.db")).unwrap();
+    if !far_is_whole {
+        assert_eq!(file.execute("DELETE FROM chunk WHERE id = ?1", [FAR as i64]).unwrap(), 1);
+    }
+    let saved = salvage(dir, into).unwrap();
+    let lost = saved.lost.iter().find(|lost| lost.log == 0).unwrap();
+    assert_eq!((lost.first, lost.end, saved.records), (4_000, FAR + 3, 4_003), "{saved:?}");
+    assert!(saved_bytes(into) < 1 << 20);
+    let mut reader = open(into).unwrap().reader().unwrap();
+    assert_eq!(reader.bounds(0).unwrap(), Some((0, 4_000)));
+    assert_eq!(reader.get(Table::Checkpoint, &progress(0)).unwrap(), None, "its numbers are given out anew");
+    assert_eq!(reader.get(Table::Checkpoint, &progress(1)).unwrap(), Some(vec![1]));
+    assert!(examine(into).unwrap().whole);
+}
+
+/// Let the log 0 say that it goes on up to the far chunk.
+fn open_log_up_to_far(dir: &Path) {
+    let file = rusqlite::Connection::open(dir.join("forebay.db")).unwrap();
     let span = [0u64.to_le_bytes(), (FAR + 3).to_le_bytes()].concat();
     let crc = crc(&[b"row\0", &4u32.to_le_bytes(), &0u32.to_be_bytes(), &span]);
     let sql = "UPDATE row SET value = ?1, crc = ?2 WHERE tab = 0 AND key = x'00000000'";
     assert_eq!(file.execute(sql, rusqlite::params![span, crc]).unwrap(), 1);
-    let saved = salvage(dir.path(), into.path()).unwrap();
-    let lost = saved.lost.iter().find(|lost| lost.log == 0).unwrap();
-    assert_eq!((lost.first, lost.end), (0, FAR), "{saved:?}");
-    assert!(saved_bytes(into.path()) < 1 << 20);
-    assert_eq!(open(into.path()).unwrap().reader().unwrap().bounds(0).unwrap(), Some((FAR, FAR + 3)));
-    assert!(examine(into.path()).unwrap().whole);
+}
+
+/// SQLite deletes a log beside a file without a page: a doctor, a salvage and a start did away with the only copy of what it held.
+#[test]
+fn a_log_beside_a_file_that_is_empty_or_missing_is_kept_and_saved() {
+    for is_missing in [false, true] {
+        let dir = quick_dir();
+        let (file, log) = (dir.path().join("forebay.db"), dir.path().join("forebay.db-wal"));
+        let mut store = open(dir.path()).unwrap();
+        store.commit(&[declared(&[0]), vec![append(0, 0, 70)]].concat()).unwrap();
+        let waiting = fs::read(&log).unwrap();
+        drop(store);
+        fs::remove_file(&file).unwrap();
+        if !is_missing {
+            fs::write(&file, "").unwrap();
+        }
+        fs::write(&log, &waiting).unwrap();
+        let ailment = if is_missing { "forebay.db is missing" } else { "forebay.db is shorter" };
+        assert!(told(dir.path())[0].starts_with(ailment), "{:?}", told(dir.path()));
+        let refused = open(dir.path()).unwrap_err();
+        assert!(matches!(&refused, StoreError::Corrupt(text) if text.starts_with(ailment)), "{refused}");
+        let into = quick_dir();
+        // What a salvage that was killed has left.
+        fs::write(into.path().join("patient.db-wal"), &waiting[..4_000]).unwrap();
+        let saved = salvage(dir.path(), into.path()).unwrap();
+        assert_eq!((saved.records, saved.lost.len(), file.exists()), (70, 0, !is_missing));
+        assert!(fs::read(&log).unwrap() == waiting && examine(into.path()).unwrap().whole);
+    }
+}
+
+#[test]
+fn an_attempts_file_full_of_damage_is_told_at_once() {
+    let dir = quick_dir();
+    patient(dir.path());
+    let file = dir.path().join("attempts");
+    Slots::open(&file).unwrap();
+    fs::write(&file, [fs::read(&file).unwrap(), vec![0xa5; 262_143 * 64]].concat()).unwrap();
+    let begun = std::time::Instant::now();
+    assert!(told(dir.path())[0].starts_with("262143 of the slots"));
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
 }

@@ -17,7 +17,8 @@ use crate::store::SHARD_LIMIT;
 
 /// Logs of queues are numbered from here on, those of shards below. A queue that an older version made has one of the latter.
 pub(crate) const FIRST_LOG: ShardId = SHARD_LIMIT / 2;
-const NEXT_LOG: &[u8] = b"next_log";
+/// Key of the number of the next queue's log.
+pub(crate) const NEXT_LOG: &[u8] = b"next_log";
 
 impl Queue {
     /// Whether nothing speaks of a deleted queue any more: no handler, no read, no message on its way.

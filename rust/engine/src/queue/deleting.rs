@@ -28,6 +28,11 @@ fn dropped_key(log: ShardId) -> Vec<u8> {
     [DROPPED, &log.to_be_bytes()].concat()
 }
 
+/// The log that a row of a deleted queue, by its key, says is being removed.
+pub(crate) fn log_dropped(key: &[u8]) -> Option<ShardId> {
+    key.strip_prefix(DROPPED)?.try_into().map(ShardId::from_be_bytes).ok()
+}
+
 impl State {
     /// Delete a queue with everything in it, and the mappings on it that no running code declares.
     pub(super) fn delete_queue(&mut self, id: QueueId) -> Result<Done, EngineError> {

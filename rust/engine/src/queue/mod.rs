@@ -46,10 +46,11 @@ use forebay_core::queue::dedup::Deduplication;
 use forebay_core::queue::QueueMachine;
 use forebay_core::Now;
 
-pub(crate) use adding::FIRST_LOG;
+pub(crate) use adding::{FIRST_LOG, NEXT_LOG};
 pub use batch::{received, Item, Messages, QueueSource, Received};
 pub(crate) use bound::{Bound, BoundRow};
 pub(crate) use check::{check_attributes, check_characters};
+pub(crate) use deleting::log_dropped;
 pub(crate) use job::QueueJob;
 pub(crate) use look::{Life, Quest};
 pub(crate) use mapping::QueueMapping;

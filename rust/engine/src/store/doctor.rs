@@ -1,7 +1,7 @@
 //! The doctor: says what is wrong with an embedded store, and copies what is whole into a new one. Never changes the patient.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +68,9 @@ pub struct Salvage {
     /// Positions whose records are lost. In the new store they are held by records marked as lost, which mappings step over and list
     /// as failed; where that would be too many, the log begins behind them.
     pub lost: Vec<Lost>,
+    /// What is whole and of no use, since rows that belong to it are lost: logs that nothing reads, kept all the same, and streams
+    /// without a shard, which are left out.
+    pub unreached: Vec<String>,
 }
 
 /// Check every byte of the store in `dir`, and what stands beside it. Works while its owner runs, on one snapshot.
@@ -102,7 +105,7 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
     };
     match &found {
         Ok(patient) if header.is_none() && patient.leads_on(&file)? => {
-            return patient.save(into, patient.report(&beside, None)?, size(&file)?);
+            return patient.save(into, patient.report(&beside, None)?, size(&file));
         }
         Ok(_) | Err(StoreError::Corrupt(_)) => {}
         Err(error) => return Err(error.clone()),
@@ -111,11 +114,11 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
     let renewed = Patient::at(&copy.file).ok().filter(|renewed| renewed.holds() > 0 || renewed.survey.census.is_some());
     match (found, renewed) {
         (Ok(patient), renewed) if patient.holds() > 0 && renewed.iter().all(|renewed| renewed.holds() <= patient.holds()) => {
-            patient.save(into, patient.report(&beside, header)?, size(&file)?)
+            patient.save(into, patient.report(&beside, header)?, size(&file))
         }
         (found, Some(renewed)) => {
             let why = header.or(found.err().map(|error| error.to_string())).unwrap_or_else(|| LEADS_NOWHERE.into());
-            renewed.save(into, renewed.report(&beside, Some(format!("{why}: {READ_BEHIND_IT}")))?, size(&file)?)
+            renewed.save(into, renewed.report(&beside, Some(format!("{why}: {READ_BEHIND_IT}")))?, size(&file))
         }
         (_, None) => Err(StoreError::Corrupt(format!(
             "nothing that a forebay store holds was found in {}, with its first page and with a new one: it is left as it is",
@@ -131,14 +134,15 @@ pub(in crate::store) fn copy(
     store: Box<dyn Store>,
     lost_max: u64,
 ) -> Result<(Salvage, Box<dyn Store>), StoreError> {
+    let unreached = Names::of(patient, survey)?.unreached(survey);
     let report = report(patient, survey)?;
-    let salvage = Salvage { report, rows: 0, chunks: 0, records: 0, lost: Vec::new() };
+    let salvage = Salvage { report, rows: 0, chunks: 0, records: 0, lost: Vec::new(), unreached };
     Heir::new(store, patient, lost_max, salvage).take(survey)
 }
 
 fn file_of(dir: &Path) -> Result<PathBuf, StoreError> {
     let file = Directory::at(dir).file("forebay.db");
-    if file.exists() {
+    if file.exists() || first_page::log_waits(&file) {
         return Ok(file);
     }
     Err(StoreError::Refused(format!("there is no store in {}", dir.display())))
@@ -158,9 +162,13 @@ fn report(patient: &Connection, survey: &Survey) -> Result<Report, StoreError> {
         let table = Table::numbered(*tab).map_or_else(|| tab.to_string(), |table| format!("{table:?}"));
         *rows.entry(table).or_insert(0) += 1;
     }
-    let names = if survey.lost.is_empty() { Names::default() } else { Names::of(patient, survey)? };
+    let names = Names::of(patient, survey)?;
+    let mut unreached = Survey::default();
+    for finding in names.unreached(survey) {
+        unreached.damage.tell(&finding);
+    }
     let lost = survey.lost.iter().take(LOST_LISTED);
-    Ok(Report {
+    let report = Report {
         whole: survey.damage.findings == 0,
         readable: true,
         commits: survey.census.map_or(0, |census| census.commits),
@@ -173,7 +181,8 @@ fn report(patient: &Connection, survey: &Survey) -> Result<Report, StoreError> {
         damage: survey.damage.told.clone(),
         lost_records: survey.lost.iter().map(|(_, first, end)| end - first).sum(),
         lost: lost.map(|(log, first, end)| names.lost(*log, *first, *end)).collect(),
-    })
+    };
+    Ok(with(report, unreached))
 }
 
 /// A report with what was found beside the tables.
@@ -183,10 +192,10 @@ fn with(report: Report, others: Survey) -> Report {
     Report { whole: findings == 0, findings, damage, ..report }
 }
 
-/// Bytes of the store's file and of its write-ahead log.
-fn size(file: &Path) -> io::Result<u64> {
-    let log = fs::metadata(log_of(file)).map_or(0, |log| log.len());
-    Ok(fs::metadata(file)?.len() + log)
+/// Bytes of the store's file, of which some may have been cut off, and of its write-ahead log.
+fn size(file: &Path) -> u64 {
+    let [now, log] = [file, &log_of(file)].map(|file| fs::metadata(file).map_or(0, |file| file.len()));
+    now.max(first_page::size_told(file).unwrap_or(0)) + log
 }
 
 fn log_of(file: &Path) -> PathBuf {
@@ -201,7 +210,12 @@ struct Copy {
 impl Copy {
     fn with_a_new_first_page(file: &Path, into: &Path) -> Result<Self, StoreError> {
         let copy = Self { file: into.join("patient.db") };
-        fs::copy(file, &copy.file)?;
+        copy.remove();
+        if file.exists() {
+            fs::copy(file, &copy.file)?;
+        } else {
+            File::create(&copy.file)?;
+        }
         let log = log_of(file);
         if log.exists() {
             fs::copy(log, log_of(&copy.file))?;
@@ -209,14 +223,19 @@ impl Copy {
         first_page::renew(&copy.file)?;
         Ok(copy)
     }
-}
 
-impl Drop for Copy {
-    fn drop(&mut self) {
+    /// Take away its files, or what a salvage that was killed left in their place.
+    fn remove(&self) {
         for file in [&self.file, &log_of(&self.file), &self.file.with_extension("db-shm")] {
             // One that stays is in nobody's way.
             let _stays = fs::remove_file(file);
         }
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -264,6 +283,7 @@ struct Patient {
 
 impl Patient {
     fn at(file: &Path) -> Result<Self, StoreError> {
+        first_page::keep_log(file)?;
         let handle = Handle::reader(file)?;
         // One snapshot for all; a file that cannot even begin one is judged all the same.
         let _ = handle.execute_batch("BEGIN");

@@ -10,7 +10,6 @@ use super::mending::Mending;
 use super::sqlite::format::Head;
 use super::sqlite::reader;
 use super::sqlite::survey::{chunk, Survey};
-use super::Span;
 use crate::chunk::Chunk;
 use crate::port::{ShardId, Store, StoreError, Table, Write};
 
@@ -64,8 +63,8 @@ impl<'a> Heir<'a> {
         survey.spans.keys().copied().chain(survey.heads.iter().map(Head::shard)).for_each(|log| mending.see_log(log));
         for (table, key) in tables_of(survey) {
             let value = reader::row(self.patient, table as u8, key)?;
-            if let Some(value) = value.filter(|value| mending.fits(table, value)) {
-                self.take_row(table, key.to_vec(), value)?;
+            if let Some(value) = value.filter(|value| mending.fits(table, key, value)) {
+                self.take_row(table, key.to_vec(), mending.mended(table, key, value))?;
             }
         }
         for (table, key, value) in mending.made() {
@@ -89,20 +88,25 @@ impl<'a> Heir<'a> {
         for shard in shards {
             let (log, rest) = heads.split_at(heads.partition_point(|head| head.shard() <= shard));
             heads = rest;
-            self.take_log(shard, survey.spans.get(&shard), log)?;
+            self.take_log(survey, shard, log)?;
         }
         Ok(())
     }
 
     /// Copy the chunks of one log, and hold what is missing between them and up to its end.
-    fn take_log(&mut self, shard: ShardId, span: Option<&Span>, log: &[Head]) -> Result<(), StoreError> {
+    fn take_log(&mut self, survey: &Survey, shard: ShardId, log: &[Head]) -> Result<(), StoreError> {
+        let span = survey.spans.get(&shard);
         let log = in_a_row(log, span.map(|span| span.next + self.room));
         let first = span.map_or(u64::MAX, |span| span.first).min(log.first().map_or(u64::MAX, Head::first));
         let end = log.last().map_or(first, Head::end).max(span.map_or(0, |span| span.next));
-        let (begins, log) = self.fitting(first, &log, end);
+        let (begins, log, ends) = self.fitting(first, &log, end);
         if first < begins {
             // The log begins anew behind what is too long to be held; mappings find that out as they do of retention.
             self.note_lost(shard, first, begins);
+        }
+        if ends < end {
+            self.note_lost(shard, ends, end);
+            self.forget_progress(survey, shard)?;
         }
         let mut next = begins;
         let mut arrival_ms = 0;
@@ -117,28 +121,50 @@ impl<'a> Heir<'a> {
             (next, arrival_ms) = (head.end(), head.last_arrival_ms);
             self.write(Write::Append { shard, chunk: Arc::new(chunk) }, head.bytes as usize)?;
         }
-        if begins == end && end > 0 {
+        if begins == ends && ends > 0 {
             // An empty log remembers its next position.
-            self.hold(shard, end - 1, end, 0)?;
-            return self.write(Write::Trim { shard, before: end }, 0);
+            self.hold(shard, ends - 1, ends, 0)?;
+            return self.write(Write::Trim { shard, before: ends }, 0);
         }
-        self.lose(shard, next, end, arrival_ms)
+        self.lose(shard, next, ends, arrival_ms)
     }
 
-    /// Where the copy of a log begins, and its chunks: behind the newest gap that is too long to be held.
-    fn fitting<'h>(&mut self, first: u64, log: &'h [Head], end: u64) -> (u64, &'h [Head]) {
-        let mut after = end;
+    /// Where the copy of a log begins, its chunks, and where it ends. Of a gap that is too long to be held the side is kept that has
+    /// more records: behind the last chunk there are none.
+    fn fitting<'h>(&mut self, first: u64, log: &'h [Head], end: u64) -> (u64, &'h [Head], u64) {
+        let (mut room, mut after) = (self.room, end);
         for (at, head) in log.iter().enumerate().rev() {
-            let Some(left) = self.room.checked_sub(after - head.end()) else { return (after, &log[at + 1..]) };
-            (self.room, after) = (left, head.first());
-        }
-        match self.room.checked_sub(after - first) {
-            Some(left) => {
-                self.room = left;
-                (first, log)
+            match room.checked_sub(after - head.end()) {
+                Some(left) => (room, after) = (left, head.first()),
+                None => {
+                    let (older, newer) = log.split_at(at + 1);
+                    if records(older) > records(newer) {
+                        return self.fitting(first, older, head.end());
+                    }
+                    self.room = room;
+                    return (after, newer, end);
+                }
             }
-            None => (after, log),
         }
+        let left = room.checked_sub(after - first);
+        self.room = left.unwrap_or(room);
+        (if left.is_some() { first } else { after }, log, end)
+    }
+
+    /// Remove what tells how far a log was handled: it ends before that, and its next records get those numbers.
+    fn forget_progress(&mut self, survey: &Survey, shard: ShardId) -> Result<(), StoreError> {
+        let log = shard.to_be_bytes();
+        for (table, key) in tables_of(survey) {
+            let is_its = match table {
+                Table::Checkpoint => key.ends_with(&log),
+                Table::MessagesGone | Table::MessageState => key.starts_with(&log),
+                _ => false,
+            };
+            if is_its {
+                self.write(Write::Remove { table, key: key.to_vec() }, key.len())?;
+            }
+        }
+        Ok(())
     }
 
     /// Note positions as lost and hold them.
@@ -188,6 +214,10 @@ impl<'a> Heir<'a> {
 
 fn tables_of(survey: &Survey) -> impl Iterator<Item = (Table, &[u8])> {
     survey.rows.iter().filter_map(|(tab, key)| Some((Table::numbered(*tab)?, key.as_slice())))
+}
+
+fn records(log: &[Head]) -> u64 {
+    log.iter().map(|head| u64::from(head.count)).sum()
 }
 
 /// Chunks that follow each other. Where two claim a position, which the report tells, the first one read keeps it; and one so far behind

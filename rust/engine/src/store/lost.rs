@@ -1,6 +1,6 @@
 //! Records that damage took: where they were, named as people know them, and the rows by which a salvaged store remembers them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::sequence;
 use rusqlite::Connection;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::sqlite::reader;
 use super::sqlite::survey::Survey;
 use crate::port::{ShardId, StoreError, Table, Write};
+use crate::queue::log_dropped;
 
 /// Begins the keys, in [`Table::Meta`], of the rows about lost positions: then the log and the first position, big-endian. The value
 /// is the position after the last one.
@@ -40,6 +41,10 @@ pub struct Lost {
 pub(super) struct Names {
     shards: BTreeMap<ShardId, Shard>,
     queues: BTreeMap<ShardId, String>,
+    /// Streams that have a row.
+    streams: Vec<String>,
+    /// Logs of queues that were deleted, being removed.
+    dropped: BTreeSet<ShardId>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,9 +65,15 @@ impl Names {
     pub(super) fn of(connection: &Connection, survey: &Survey) -> Result<Self, StoreError> {
         let mut names = Self::default();
         for (tab, key) in &survey.rows {
-            let Some(table @ (Table::Shard | Table::Queue)) = Table::numbered(*tab) else { continue };
-            if let Some(value) = reader::row(connection, *tab, key)? {
-                names.add(table, &value);
+            match Table::numbered(*tab) {
+                Some(Table::Stream) => names.streams.extend(str::from_utf8(key).ok().map(str::to_owned)),
+                Some(Table::Meta) => names.dropped.extend(log_dropped(key)),
+                Some(table @ (Table::Shard | Table::Queue)) => {
+                    if let Some(value) = reader::row(connection, *tab, key)? {
+                        names.add(table, &value);
+                    }
+                }
+                _ => {}
             }
         }
         Ok(names)
@@ -76,6 +87,30 @@ impl Names {
             let shard = serde_json::from_slice::<Shard>(value).ok();
             self.shards.extend(shard.map(|shard| (shard.id, shard)));
         }
+    }
+
+    /// Whether a row leads to a log.
+    fn lead_to(&self, log: ShardId) -> bool {
+        self.shards.contains_key(&log) || self.queues.contains_key(&log) || self.dropped.contains(&log)
+    }
+
+    /// What is whole and of no use, since rows that lead to it or belong to it are lost.
+    pub(super) fn unreached(&self, survey: &Survey) -> Vec<String> {
+        let mut records: BTreeMap<ShardId, u64> = survey.spans.keys().map(|log| (*log, 0)).collect();
+        for head in &survey.heads {
+            *records.entry(head.shard()).or_default() += u64::from(head.count);
+        }
+        let logs = records.into_iter().filter(|(log, _)| !self.lead_to(*log));
+        let logs = logs.map(|(log, records)| {
+            let s = if records == 1 { "" } else { "s" };
+            format!("the log {log} belongs to no stream or queue, and nothing reads its {records} record{s}")
+        });
+        let sharded: BTreeSet<&String> = self.shards.values().map(|shard| &shard.stream).collect();
+        let streams = self.streams.iter().filter(|name| !sharded.contains(name));
+        logs.chain(streams.map(|name| {
+            format!("the stream {name} has no shard: a salvage leaves it out, and its app declares it anew")
+        }))
+        .collect()
     }
 
     pub(super) fn lost(&self, log: ShardId, first: u64, end: u64) -> Lost {

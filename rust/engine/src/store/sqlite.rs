@@ -285,8 +285,11 @@ impl SqliteStore {
 
     fn conclude(&mut self) -> Result<(), StoreError> {
         fp!("store.commit.after")?;
-        if self.durability == Durability::PowerLoss {
-            self.witness.note(self.census.commits)?;
+        match self.durability {
+            Durability::PowerLoss => self.witness.note(self.census.commits)?,
+            // It vouches for nothing; it only is no damage any more.
+            Durability::ProcessCrash if self.remark.take().is_some() => self.witness.note(0)?,
+            Durability::ProcessCrash => {}
         }
         if self.handle.wal_frames()? >= CHECKPOINT_FRAMES {
             // Room in the file is the next commit's need.

@@ -51,6 +51,23 @@ pub fn set(table: Table, key: &[u8], value: &[u8]) -> Write {
     Write::Set { table, key: key.to_vec(), value: value.to_vec() }
 }
 
+/// The rows of a stream with these shards, as a salvage would make them again.
+pub fn declared(shards: &[ShardId]) -> Vec<Write> {
+    let next = shards.iter().max().map_or(0, |last| last + 1);
+    let stream = format!(
+        r#"{{"name":"s","created_ms":0,"retention_ms":31536000000,"retention_bytes":null,"next_index":{next}}}"#
+    );
+    let mut rows =
+        vec![set(Table::Stream, b"s", stream.as_bytes()), set(Table::Meta, b"next_shard", &next.to_be_bytes())];
+    for id in shards {
+        let (key, range) = (id.to_be_bytes(), format!(r#""hash_low":0,"hash_high":{}"#, u64::MAX));
+        let shard =
+            format!(r#"{{"id":{id},"stream":"s","index":{id},{range},"parents":[],"start":0,"closed_at":null}}"#);
+        rows.push(set(Table::Shard, &key, shard.as_bytes()));
+    }
+    rows
+}
+
 pub fn remove(table: Table, key: &[u8]) -> Write {
     Write::Remove { table, key: key.to_vec() }
 }

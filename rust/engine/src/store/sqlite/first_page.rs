@@ -45,8 +45,9 @@ const ROOTS: [u8; 2] = [3, 4];
 /// of them is of no account here.
 pub(in crate::store) fn ailment(file: &Path, waits: bool) -> io::Result<Option<String>> {
     let mut header = [0; HEADER];
-    if let Err(error) = File::open(file)?.read_exact_at(&mut header, 0) {
+    if let Err(error) = File::open(file).and_then(|file| file.read_exact_at(&mut header, 0)) {
         return match error.kind() {
+            io::ErrorKind::NotFound => Ok(Some("forebay.db is missing".into())),
             io::ErrorKind::UnexpectedEof => Ok(Some("forebay.db is shorter than the header it begins with".into())),
             _ => Err(error),
         };
@@ -79,11 +80,24 @@ pub(in crate::store) fn log_waits(file: &Path) -> bool {
     fs::metadata(file.with_extension("db-wal")).is_ok_and(|log| log.len() > 0)
 }
 
+/// Refuse to open a file without a page beside a write-ahead log: SQLite would take the log for a stale one and delete it.
+pub(in crate::store) fn keep_log(file: &Path) -> Result<(), StoreError> {
+    if fs::metadata(file).map_or(0, |file| file.len()) > 0 || !log_waits(file) {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt("what forebay.db-wal holds is kept, and a salvage looks through it".into()))
+}
+
 /// Whether the file has as many pages as its header says. While a write-ahead log waits it need not.
 pub(in crate::store) fn has_its_size(file: &Path) -> io::Result<bool> {
+    Ok(size_told(file)? == fs::metadata(file)?.len())
+}
+
+/// How many bytes the header says that the file has.
+pub(in crate::store) fn size_told(file: &Path) -> io::Result<u64> {
     let mut size = [0; 4];
     File::open(file)?.read_exact_at(&mut size, SIZE.start as u64)?;
-    Ok(u64::from(u32::from_be_bytes(size)) * PAGE as u64 == fs::metadata(file)?.len())
+    Ok(u64::from(u32::from_be_bytes(size)) * PAGE as u64)
 }
 
 /// Give a copy of a store's file a first page as every store has it. What is left of the old one is how many pages are free.

@@ -39,11 +39,7 @@ pub(super) struct Opened {
 
 /// Open the file for writing; make it when it is not there.
 pub(super) fn open(file: &Path, durability: Durability, witness: &Witness) -> Result<Opened, StoreError> {
-    open_private(file)?.sync_all()?;
-    if let Some(directory) = file.parent() {
-        sync_directory(directory)?;
-    }
-    open_file(file, durability, witness).map_err(|error| match &error {
+    first_page::keep_log(file).and_then(|()| open_file(file, durability, witness)).map_err(|error| match &error {
         StoreError::Corrupt(text) => match first_page::ailment(file, first_page::log_waits(file)) {
             Ok(Some(ailment)) => StoreError::Corrupt(format!("{ailment}: {text}")),
             _ => error,
@@ -53,6 +49,10 @@ pub(super) fn open(file: &Path, durability: Durability, witness: &Witness) -> Re
 }
 
 fn open_file(file: &Path, durability: Durability, witness: &Witness) -> Result<Opened, StoreError> {
+    open_private(file)?.sync_all()?;
+    if let Some(directory) = file.parent() {
+        sync_directory(directory)?;
+    }
     let handle = Handle::writer(file)?;
     match take(&handle, durability, witness) {
         Ok((content, remark)) => Ok(Opened { handle, content, remark }),
@@ -87,12 +87,12 @@ fn take(handle: &Handle, durability: Durability, witness: &Witness) -> Result<(C
     if found < FORMAT {
         handle.pragma_update(None, "user_version", FORMAT)?;
     }
-    if let Testimony::Nothing(_) = testimony {
-        // It begins anew, and vouches for nothing before the next commit: what was found here need not be on the medium.
+    let remark = testimony.ailment(content.census.commits);
+    if remark.is_none() && matches!(testimony, Testimony::Nothing(_)) {
         witness.note(0)?;
     }
-    let remark = testimony.ailment(content.census.commits);
-    Ok((content, remark.map(|ailment| format!("{ailment}; it is begun anew"))))
+    // One of which there is something to say stays as it is until then: this start may yet be refused, and the next one says it, too.
+    Ok((content, remark.map(|ailment| format!("{ailment}; the next commit begins it anew"))))
 }
 
 fn lost(found: u64, seen: u64) -> StoreError {
