@@ -182,3 +182,20 @@ fn a_group_waits_until_its_dead_letter_has_arrived() {
 fn what_is_run_again_has_its_keys_for_itself() {
     lives_without(7_000_163, 250, "kill power stop full broken clock settings pause seek delete noattempt killer destination hand purge move brim");
 }
+
+/// The ledger: a message was received for the old visibility timeout, and handed out when a longer one had been asked for.
+#[test]
+fn a_message_is_held_as_long_as_was_said_when_it_was_received() {
+    lives_without(
+        8_023_203,
+        1_312,
+        "kill power stop full broken clock reshard pause seek skip delete redrive error timeout noattempt report killer destination calm \
+         hand purge move brim",
+    );
+}
+
+/// The harness: messages whose chain was stopped come and go, and the store was still busy with them when everything was over.
+#[test]
+fn what_comes_and_goes_for_ever_is_no_sign_of_something_left() {
+    lives_without(8_015_854, 4_000, "power broken seek calm move");
+}

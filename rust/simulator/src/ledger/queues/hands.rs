@@ -67,7 +67,8 @@ impl Ledger {
         let Some(known) = self.queues.workers.get(worker) else { return };
         let (strict, mapping) = (known.strict, known.mapping);
         let state = if strict {
-            let visibility_ms = self.queues.logs.get(&log).map_or(0, |log| log.visibility_ms);
+            let now_ns = self.now.time_ns;
+            let visibility_ms = self.queues.logs.get(&log).map_or(0, |log| log.visibility_least(now_ns));
             let since_ns = self.now.time_ns.saturating_sub(HANDED_WITHIN_NS);
             let until_ns = if self.disk_is_ill { 0 } else { self.held_until(since_ns, visibility_ms) };
             State::Held { until_ns, told_ns: until_ns, by: batch }

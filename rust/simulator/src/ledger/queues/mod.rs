@@ -118,6 +118,8 @@ pub(super) struct Log {
     /// An operator has messages moved.
     redrives: bool,
     visibility_ms: u64,
+    /// The least of before, and until when it may still be that of a batch that waits for the disk, ns.
+    visibility_before: (u64, u64),
     retention_least_ms: u64,
     /// The smallest count that could send a message to the dead letters, and the greatest in this life of the process.
     receives_least: u32,
@@ -195,7 +197,7 @@ impl Ledger {
         self.tell(|| format!("declares queue {name}: {settings:?}"));
         let Some(log) = self.queues.names.get(name) else { return };
         if let Some(log) = self.queues.logs.get_mut(log) {
-            log.takes(settings);
+            log.takes(settings, self.now.time_ns);
         }
     }
 
@@ -377,16 +379,35 @@ impl Ledger {
         let entry = log.entries.iter().find(is_left);
         Some(format!("{} messages of {}, the first is {entry:?}", log.left, log.name))
     }
+
+    /// Whether a queue without dead letters keeps messages whose chain was stopped: it gives them back again and again.
+    pub fn keeps_stopped(&self) -> bool {
+        let mut entries = self.queues.logs.values().flat_map(|log| &log.entries);
+        entries.any(|entry| entry.stopped && !entry.is_over())
+    }
 }
 
 impl Log {
+    /// The least time for which a batch that is handed out now was received.
+    fn visibility_least(&self, now_ns: u64) -> u64 {
+        let (before_ms, until_ns) = self.visibility_before;
+        if now_ns < until_ns {
+            self.visibility_ms.min(before_ms)
+        } else {
+            self.visibility_ms
+        }
+    }
+
     /// Whether there is something for its worker, if it has one.
     fn is_behind(&self) -> bool {
         self.left > 0 && !self.name.contains("-dead") && self.name != TOLD
     }
 
-    fn takes(&mut self, settings: &QueueSettings) {
-        self.visibility_ms = settings.visibility_ms;
+    fn takes(&mut self, settings: &QueueSettings, now_ns: u64) {
+        if settings.visibility_ms != self.visibility_ms {
+            self.visibility_before = (self.visibility_least(now_ns), now_ns + HANDED_WITHIN_NS);
+            self.visibility_ms = settings.visibility_ms;
+        }
         self.retention_least_ms = self.retention_least_ms.min(settings.retention_ms);
         let receives = if settings.dead_letters { settings.receives_max } else { u32::MAX };
         self.receives_least = self.receives_least.min(receives);

@@ -88,6 +88,7 @@ impl Ledger {
             purged_below: 0,
             redrives: false,
             visibility_ms: row.visibility_timeout_ms,
+            visibility_before: (0, 0),
             retention_least_ms: row.retention_ms,
             receives_least: receives,
             receives_most: receives,
