@@ -199,3 +199,9 @@ fn a_message_is_held_as_long_as_was_said_when_it_was_received() {
 fn what_comes_and_goes_for_ever_is_no_sign_of_something_left() {
     lives_without(8_015_854, 4_000, "power broken seek calm move");
 }
+
+/// The ledger: a mapping was deleted while a failure of it was run again, and a power cut brought it back with that still under way.
+#[test]
+fn a_mapping_that_a_power_cut_brings_back_runs_nothing_again() {
+    lives_without(8_208_112, 3_500, "stop reshard settings pause skip killer move");
+}

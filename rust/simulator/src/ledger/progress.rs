@@ -440,7 +440,9 @@ impl Ledger {
 
     pub(super) fn land_all(&mut self) {
         self.flights.clear();
-        self.mappings.values_mut().for_each(|mapping| mapping.redriving.clear());
+        // A power cut may bring one back that was deleted.
+        let all = self.mappings.values_mut().chain(self.graveyard.values_mut());
+        all.for_each(|mapping| mapping.redriving.clear());
         self.flying = 0;
     }
 }
