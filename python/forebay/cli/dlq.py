@@ -9,9 +9,10 @@ import orjson
 
 from forebay.cli.reach import reach, store_option
 from forebay.cli.redriving import follow, listed, message_text, move, run_again
-from forebay.cli.show import counted, duration, moment, output_option, show, table
+from forebay.cli.show import duration, moment, output_option, show, table
 from forebay.errors import ForebayError
 from forebay.model import limits
+from forebay.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

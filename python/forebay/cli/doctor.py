@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
 from forebay._core import examine_store, salvage_store
 from forebay.cli.reach import store_option
-from forebay.cli.show import counted, output_option, show, table
+from forebay.cli.show import RANGES_MAX, output_option, show, table
+from forebay.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RANGES_MAX: Final = 20
 _DAMAGED = 1
 _ADVICE = "Stop its app, then copy what is whole: forebay doctor --store {store} --salvage TARGET"
 _UNREADABLE = (

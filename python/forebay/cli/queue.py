@@ -9,8 +9,9 @@ import click
 
 from forebay.cli.dlq import MESSAGES, redrive_of
 from forebay.cli.reach import reach, store_option
-from forebay.cli.show import attribute, counted, duration, output_option, show, table
+from forebay.cli.show import attribute, duration, output_option, show, table
 from forebay.model import limits
+from forebay.model.words import counted
 from forebay.wire.mapping import milliseconds
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import orjson
@@ -15,6 +15,8 @@ from forebay.errors import InvalidParameterValue
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+RANGES_MAX: Final = 20
+"""Ranges of lost records that a text lists; how many more there are it says."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 output_option = click.option(
@@ -68,11 +70,6 @@ def cell(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
     return str(value)
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number of things for people."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def duration(ms: float | None) -> str:

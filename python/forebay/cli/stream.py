@@ -12,10 +12,11 @@ import click
 
 from forebay.cli import records
 from forebay.cli.reach import Reached, reach, store_option
-from forebay.cli.show import counted, duration, moment, output_option, show, table, whole_seconds, write_json
+from forebay.cli.show import RANGES_MAX, duration, moment, output_option, show, table, whole_seconds, write_json
 from forebay.errors import ForebayError, TooManyRequests
 from forebay.model import checks, limits, settings
 from forebay.model.names import shard_of
+from forebay.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,6 @@ BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
 TAIL_RECORDS: Final = 1000
 TAIL_SECONDS: Final = 0.2
-LOST_RANGES: Final = 20
 
 
 @click.group()
@@ -49,7 +49,7 @@ def _has_lost(stream: dict[str, Any]) -> bool:
 def _lost(stream: dict[str, Any]) -> str:
     """Tell where a stream has lost records: the first few ranges, and how many there are in all."""
     ranges = table(
-        stream["lost"][:LOST_RANGES],
+        stream["lost"][:RANGES_MAX],
         [
             ("SHARD", lambda gap: gap["shard_id"]),
             ("RECORDS", lambda gap: gap["records"]),
@@ -57,7 +57,7 @@ def _lost(stream: dict[str, Any]) -> str:
             ("LAST LOST", lambda gap: gap["last_sequence_number"]),
         ],
     )
-    more = "\nand more: forebay doctor tells all" if len(stream["lost"]) > LOST_RANGES else ""
+    more = "\nand more: forebay doctor tells all" if len(stream["lost"]) > RANGES_MAX else ""
     lost = counted(stream["lost_records"], "record")
     return f"{lost} of {stream['name']} were lost to damage before a salvage, and are counted above:\n{ranges}{more}"
 

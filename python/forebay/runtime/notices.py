@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from forebay.model.words import counted
 from forebay.runtime.sparing import Sparing, more
 
 if TYPE_CHECKING:
@@ -69,12 +70,12 @@ def _timed_out(notice: dict[str, Any]) -> str:
         return f"destination {notice['destinations'][0]}: a delivery timed out after {notice['seconds']:g} s"
     of = _batch(notice) if "stream" in notice else ""
     if "queue" in notice:
-        of = f" at {_counted(notice['records'], 'message')} of queue {notice['queue']}"
+        of = f" at {counted(notice['records'], 'message')} of queue {notice['queue']}"
     return f"function {notice['of']}: attempt {notice['attempt']}{of} timed out after {notice['seconds']:g} s"
 
 
 def _gave_up(notice: dict[str, Any]) -> str:
-    attempts = _counted(notice["attempts"], "attempt")
+    attempts = counted(notice["attempts"], "attempt")
     if "stream" in notice:
         what, id_ = _batch(notice).removeprefix(" at "), notice["first"]
     else:
@@ -88,7 +89,7 @@ def _gave_up(notice: dict[str, Any]) -> str:
 
 def _expired(notice: dict[str, Any]) -> str:
     if "queue" in notice:
-        dropped = _counted(notice["sums"]["messages"], "message")
+        dropped = counted(notice["sums"]["messages"], "message")
         return f"queue {notice['of']}: its retention dropped {dropped} that nobody had handled"
     where = _where(notice["destinations"], notice["id"])
     what = _batch(notice).removeprefix(" at ")
@@ -96,7 +97,7 @@ def _expired(notice: dict[str, Any]) -> str:
 
 
 def _lost(notice: dict[str, Any]) -> str:
-    runs, records = notice["sums"]["runs"], _counted(notice["sums"]["records"], "record")
+    runs, records = notice["sums"]["runs"], counted(notice["sums"]["records"], "record")
     where = _where(notice["destinations"], notice["id"])
     range_ = f"{notice['stream']} ({notice['shard_id']}, {_range(notice)})"
     what = f"{records} of {range_}" if runs == 1 else f"{records} in {runs:,} runs, the last of them of {range_}"
@@ -110,7 +111,7 @@ def _damaged(notice: dict[str, Any]) -> str:
 
 def _dead_letter(notice: dict[str, Any]) -> str:
     return (
-        f"queue {notice['of']}: a message was received {_counted(notice['received'], 'time')}, and is now in the dead-letter "
+        f"queue {notice['of']}: a message was received {counted(notice['received'], 'time')}, and is now in the dead-letter "
         f"queue {notice['to']}: `forebay why {notice['message']}` tells its life"
     )
 
@@ -118,7 +119,7 @@ def _dead_letter(notice: dict[str, Any]) -> str:
 def _undelivered(notice: dict[str, Any]) -> str:
     return (
         f"function {notice['of']}: its destination {notice['destinations'][0]} was not told of a failure, after "
-        f"{_counted(notice['tries'], 'try', 'tries')}: listed as {notice['id']}, see `forebay dlq show {notice['id']}`"
+        f"{counted(notice['tries'], 'try', 'tries')}: listed as {notice['id']}, see `forebay dlq show {notice['id']}`"
     )
 
 
@@ -155,10 +156,6 @@ def _batch(notice: dict[str, Any]) -> str:
 
 def _range(notice: dict[str, Any]) -> str:
     return str(notice["first"] if notice["first"] == notice["last"] else f"{notice['first']} to {notice['last']}")
-
-
-def _counted(count: int, noun: str, nouns: str | None = None) -> str:
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from forebay.model.words import counted
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -48,5 +50,7 @@ class Sparing:
 
 def more(count: int, noun: str = "") -> str:
     """Say how many others there were."""
-    nouns = noun and f" {noun if count == 1 else noun + 's'}"
-    return f" ({count:,} more{nouns} since the last line)" if count else ""
+    if not count:
+        return ""
+    others = counted(count, f"more {noun}") if noun else f"{count:,} more"
+    return f" ({others} since the last line)"

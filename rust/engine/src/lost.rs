@@ -8,7 +8,7 @@ use serde_json::{json, Value};
 
 use crate::failures::{LOST, RECORDS_LOST};
 use crate::metrics::Metric;
-use crate::pollers::PollerId;
+use crate::pollers::{Poller, PollerId};
 use crate::port::{ShardId, StoreError, Table};
 use crate::state::State;
 use crate::store::lost;
@@ -33,10 +33,9 @@ pub(crate) fn told_key(mapping: u64, shard: Option<ShardId>) -> Vec<u8> {
 pub(crate) struct Runs(Vec<(u64, u64)>);
 
 impl Runs {
-    /// The next record.
-    pub(crate) fn add(&mut self, is_lost: bool, position: u64) {
+    /// The next one.
+    pub(crate) fn add(&mut self, position: u64) {
         match self.0.last_mut() {
-            _ if !is_lost => {}
             Some((_, end)) if *end == position => *end += 1,
             _ => self.0.push((position, position + 1)),
         }
@@ -85,6 +84,11 @@ impl State {
     /// A poller's machine was fed the records of a span, and those that are lost it lets no handler have: tell of each run of them
     /// once, over restarts too.
     pub(crate) fn step_over(&mut self, id: PollerId, (from, to): (u64, u64), runs: Runs) {
+        // Nothing was lost as far as is known: the way of every store that is whole.
+        let is_whole = |poller: &Poller| poller.lost_seen.ends.is_empty();
+        if runs.0.is_empty() && self.pollers[id].as_ref().is_none_or(is_whole) {
+            return;
+        }
         let mut told = false;
         for (mut first, end) in runs.0 {
             while let Some(poller) = self.pollers[id].as_ref() {

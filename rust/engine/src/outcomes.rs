@@ -119,7 +119,7 @@ impl State {
             log: key.shard,
             first,
             last,
-            which: runs_of(&records.positions),
+            which: Which::of(&runs_of(records.positions.iter().copied())),
             about: About::of(attempt, ended, failed_of(outcome), body),
         });
     }

@@ -327,7 +327,9 @@ impl State {
         while let Some(chunk) = poller.at_hand(position) {
             while position < chunk.end() && (metas.len() as u32) < fetch.records_max && bytes < fetch.bytes_max {
                 let record = chunk.meta(position);
-                lost.add(record.lost, position);
+                if record.lost {
+                    lost.add(position);
+                }
                 let is_let_through = |filters| passes(filters, &chunk.record(position), position, &poller.source);
                 metas.push(Record {
                     position,

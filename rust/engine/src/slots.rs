@@ -122,8 +122,7 @@ pub(crate) struct Ailments {
 
 impl Ailments {
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        let (cells, torn) = bytes.as_chunks::<CELL>();
-        let torn = (bytes.is_empty() || !torn.is_empty()).then_some(torn.len());
+        let (torn, (cells, _)) = (torn(bytes), bytes.as_chunks::<CELL>());
         let Some((header, slots)) = cells.split_first() else { return Self { torn, ..Self::default() } };
         let damaged = |cell: &[u8; CELL]| cell.iter().any(|&byte| byte != 0) && decode(cell).is_none();
         Self {
@@ -139,6 +138,12 @@ impl Ailments {
         File::open(path)?.take(((1 + SLOTS_MAX) * CELL) as u64).read_to_end(&mut bytes)?;
         Ok(Self::of(&bytes))
     }
+}
+
+/// Into its header or a slot, if it ends there or is empty, so many bytes.
+fn torn(bytes: &[u8]) -> Option<usize> {
+    let rest = bytes.len() % CELL;
+    (bytes.is_empty() || rest > 0).then_some(rest)
 }
 
 /// What a start without the attempts file, or without some of its slots, gives up.
@@ -202,10 +207,9 @@ impl Slots {
         let length = file.metadata()?.len().min(((1 + SLOTS_MAX) * CELL) as u64);
         let mut cells = vec![0; length as usize];
         file.read_exact_at(&mut cells, 0).map_err(unreadable)?;
-        let (whole, rest) = (cells.len() / CELL, cells.len() % CELL);
-        let torn = (!is_new && (whole == 0 || rest > 0)).then_some(rest);
+        let torn = if is_new { None } else { torn(&cells) };
         // A file cut off while it was made or grown: a piece of a cell holds nothing.
-        cells.truncate(whole * CELL);
+        cells.truncate(cells.len() / CELL * CELL);
         let mut slots = Self { file: Some(file), cells, torn, ..Self::nothing() };
         let found = slots.take_stock(path)?;
         Ok((slots, found))

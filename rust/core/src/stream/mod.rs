@@ -2,9 +2,9 @@
 //!
 //! `machine` owns the state and takes the facts; `dispatch` does what has become possible; `anew` changes the lanes; `lent`
 //! keeps them for what is run again; `intake` says what to read; `lanes` keeps order per key; `batch` cuts; `fate` decides
-//! after an attempt; `window` is the tumbling window; `suspects` isolates what killed the process; `checkpoint` says what a restart may skip; `report` reads
-//! a handler's answer; `status` tells people. Positions are the shard's own dense counter (`0, 1, 2, …`); their public
-//! decimal form is `sequence::number`.
+//! after an attempt; `window` is the tumbling window; `suspects` isolates what killed the process; `checkpoint` says what a
+//! restart may skip; `report` reads a handler's answer; `status` tells people. Positions are the shard's own dense counter
+//! (`0, 1, 2, …`); their public decimal form is `sequence::number`.
 
 mod anew;
 mod backoff;

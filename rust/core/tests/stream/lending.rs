@@ -5,7 +5,7 @@ use forebay_core::stream::face::{Command, Condition, Outcome, Report, Settings, 
 use forebay_core::stream::ShardMachine;
 use forebay_core::Now;
 
-use crate::reading::{answer, machine, runs, settings, success, NOW};
+use crate::reading::{answer, fed, machine, runs, settings, success, NOW};
 
 #[test]
 fn a_lent_lane_begins_nothing_and_the_others_go_on() {
@@ -23,9 +23,7 @@ fn a_lent_lane_begins_nothing_and_the_others_go_on() {
 
 #[test]
 fn what_is_in_flight_ends_first() {
-    let mut machine = machine(1, 2);
-    machine.appended(4);
-    answer(&mut machine, 4);
+    let mut machine = fed(1, 2, 4);
     assert_eq!(runs(&mut machine).len(), 2);
     machine.lend(vec![1, 3], &NOW);
     assert!(!machine.has_lent());
@@ -36,9 +34,7 @@ fn what_is_in_flight_ends_first() {
 
 #[test]
 fn what_waits_to_be_tried_again_is_not_in_flight_and_does_not_begin() {
-    let mut machine = machine(1, 1);
-    machine.appended(1);
-    answer(&mut machine, 1);
+    let mut machine = fed(1, 1, 1);
     assert_eq!(runs(&mut machine).len(), 1);
     machine.completed(0, &Outcome::Error, &NOW);
     machine.lend(vec![0], &NOW);
@@ -55,9 +51,7 @@ fn what_waits_to_be_tried_again_is_not_in_flight_and_does_not_begin() {
 
 #[test]
 fn a_batch_past_its_deadline_is_waited_for_in_vain() {
-    let mut machine = machine(1, 2);
-    machine.appended(4);
-    answer(&mut machine, 4);
+    let mut machine = fed(1, 2, 4);
     assert_eq!(runs(&mut machine).len(), 2);
     machine.lend(vec![0, 1], &NOW);
     machine.completed(1, &success(), &NOW);

@@ -35,6 +35,14 @@ fn records(from: u64, to: u64) -> Vec<Record> {
     (from..to).map(record).collect()
 }
 
+/// A machine that has read a log of so many records as far as it wanted.
+pub(crate) fn fed(batch_size: u32, lanes: u8, end: u64) -> ShardMachine {
+    let mut machine = machine(batch_size, lanes);
+    machine.appended(end);
+    answer(&mut machine, end);
+    machine
+}
+
 /// Answers the fetch that the machine wants out of a log that ends at `end`.
 pub(crate) fn answer(machine: &mut ShardMachine, end: u64) -> Option<Fetch> {
     let fetch = machine.wants()?;
@@ -152,9 +160,7 @@ fn a_lane_that_catches_up_takes_turns_with_the_others() {
 
 #[test]
 fn the_next_batch_is_read_while_one_is_in_flight() {
-    let mut machine = machine(10_000, 1);
-    machine.appended(100_000);
-    answer(&mut machine, 100_000);
+    let mut machine = fed(10_000, 1, 100_000);
     assert_eq!(runs(&mut machine).len(), 1);
     assert_eq!(machine.wants().map(|fetch| fetch.from), Some(10_000));
 }

@@ -138,19 +138,21 @@ impl Failed {
     }
 }
 
-/// Neighbours among the numbers of a batch, as runs.
-pub(crate) fn runs_of(numbers: &[u64]) -> Which {
-    let mut runs: Vec<(u64, u64)> = Vec::new();
-    for &number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == number => *last = number,
-            _ => runs.push((number, number)),
+/// The runs of neighbours among numbers, first and last of each.
+pub(crate) fn runs_of(numbers: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
+    let mut numbers: Vec<u64> = numbers.collect();
+    numbers.sort_unstable();
+    numbers.chunk_by(|one, next| one + 1 == *next).map(|run| (run[0], run[run.len() - 1])).collect()
+}
+
+impl Which {
+    /// What these runs hold.
+    pub(crate) fn of(runs: &[(u64, u64)]) -> Self {
+        if runs.len() <= 1 {
+            Self::All
+        } else {
+            Self::Runs(runs.into())
         }
-    }
-    if runs.len() <= 1 {
-        Which::All
-    } else {
-        Which::Runs(runs.into())
     }
 }
 

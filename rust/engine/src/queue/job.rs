@@ -120,7 +120,7 @@ impl State {
     /// Remember what became of messages, by their runs.
     pub(super) fn note_messages(&mut self, mapping: u64, id: QueueId, runs: &[(u64, u64)], about: About) {
         let (Some((first, _)), Some((_, last))) = (runs.first(), runs.last()) else { return };
-        let which = if runs.len() == 1 { Which::All } else { Which::Runs(runs.into()) };
+        let which = Which::of(runs);
         let (at_ms, log) = (self.now.wall_ms, self.queues.entries[id].log());
         self.history.batches.tried(Tried { at_ms, mapping, log, first: *first, last: *last, which, about });
     }

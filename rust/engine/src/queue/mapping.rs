@@ -20,7 +20,7 @@ use super::meters::MappingMeters;
 use super::weight::{event_bytes, mean, weigh};
 use super::QueueId;
 use crate::attempts::{Attempt, Job, Slot};
-use crate::history::batches::About;
+use crate::history::batches::{runs_of, About};
 use crate::mapping_row::BATCH_BYTES_MAX;
 use crate::state::{State, Timer};
 
@@ -397,11 +397,4 @@ impl State {
 fn count_runs(items: &[Item]) -> usize {
     let follows = |pair: &&[Item]| pair[0].delivery.handle.number + 1 != pair[1].delivery.handle.number;
     usize::from(!items.is_empty()) + items.windows(2).filter(follows).count()
-}
-
-/// The runs of neighbours among messages' numbers, first and last of each.
-fn runs_of(numbers: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
-    let mut numbers: Vec<u64> = numbers.collect();
-    numbers.sort_unstable();
-    numbers.chunk_by(|one, next| one + 1 == *next).map(|run| (run[0], run[run.len() - 1])).collect()
 }

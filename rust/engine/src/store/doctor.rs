@@ -13,8 +13,8 @@ use super::heir::{lost_max, Heir};
 pub use super::lost::Lost;
 use super::lost::Names;
 use super::sqlite::connection::Handle;
-use super::sqlite::first_page;
-use super::sqlite::survey::Survey;
+use super::sqlite::first_page::{self, log_of};
+use super::sqlite::survey::{Damage, Survey};
 use super::sqlite::witness::Testimony;
 use super::sqlite::SqliteStore;
 use crate::directory::Directory;
@@ -73,6 +73,13 @@ pub struct Salvage {
     pub unreached: Vec<String>,
 }
 
+impl Salvage {
+    /// Of which nothing is copied yet.
+    fn of(report: Report, unreached: Vec<String>) -> Self {
+        Self { report, rows: 0, chunks: 0, records: 0, lost: Vec::new(), unreached }
+    }
+}
+
 /// Check every byte of the store in `dir`, and what stands beside it. Works while its owner runs, on one snapshot.
 ///
 /// [`StoreError::NewerFormat`] for what this forebay cannot judge.
@@ -80,7 +87,11 @@ pub fn examine(dir: &Path) -> Result<Report, StoreError> {
     let file = file_of(dir)?;
     let beside = Beside::look(dir);
     match Patient::at(&file) {
-        Ok(patient) => patient.report(&beside, patient.header(&file)?),
+        Ok(patient) => {
+            let header = patient.header(&file)?;
+            let names = patient.names()?;
+            Ok(patient.report(&names, &names.unreached(&patient.survey), &beside, header))
+        }
         Err(StoreError::Corrupt(text)) => Ok(unread(&text, &beside, first_page::ailment(&file, false)?)),
         Err(error) => Err(error),
     }
@@ -105,7 +116,7 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
     };
     match &found {
         Ok(patient) if header.is_none() && patient.leads_on(&file)? => {
-            return patient.save(into, patient.report(&beside, None)?, size(&file));
+            return patient.save(into, &beside, None, size(&file));
         }
         Ok(_) | Err(StoreError::Corrupt(_)) => {}
         Err(error) => return Err(error.clone()),
@@ -114,11 +125,11 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
     let renewed = Patient::at(&copy.file).ok().filter(|renewed| renewed.holds() > 0 || renewed.survey.census.is_some());
     match (found, renewed) {
         (Ok(patient), renewed) if patient.holds() > 0 && renewed.iter().all(|renewed| renewed.holds() <= patient.holds()) => {
-            patient.save(into, patient.report(&beside, header)?, size(&file))
+            patient.save(into, &beside, header, size(&file))
         }
         (found, Some(renewed)) => {
             let why = header.or(found.err().map(|error| error.to_string())).unwrap_or_else(|| LEADS_NOWHERE.into());
-            renewed.save(into, renewed.report(&beside, Some(format!("{why}: {READ_BEHIND_IT}")))?, size(&file))
+            renewed.save(into, &beside, Some(format!("{why}: {READ_BEHIND_IT}")), size(&file))
         }
         (_, None) => Err(StoreError::Corrupt(format!(
             "nothing that a forebay store holds was found in {}, with its first page and with a new one: it is left as it is",
@@ -134,10 +145,10 @@ pub(in crate::store) fn copy(
     store: Box<dyn Store>,
     lost_max: u64,
 ) -> Result<(Salvage, Box<dyn Store>), StoreError> {
-    let unreached = Names::of(patient, survey)?.unreached(survey);
-    let report = report(patient, survey)?;
-    let salvage = Salvage { report, rows: 0, chunks: 0, records: 0, lost: Vec::new(), unreached };
-    Heir::new(store, patient, lost_max, salvage).take(survey)
+    let names = Names::of(patient, survey)?;
+    let unreached = names.unreached(survey);
+    let report = report(&names, survey, &unreached);
+    Heir::new(store, patient, names, lost_max, Salvage::of(report, unreached)).take(survey)
 }
 
 fn file_of(dir: &Path) -> Result<PathBuf, StoreError> {
@@ -150,22 +161,21 @@ fn file_of(dir: &Path) -> Result<PathBuf, StoreError> {
 
 /// The report on a file whose first page leads nowhere.
 fn unread(text: &str, beside: &Beside, header: Option<String>) -> Report {
-    let mut found = Survey::default();
-    found.damage.tell(&format!("{}: {text}", header.unwrap_or_else(|| LEADS_NOWHERE.into())));
+    let mut found = Damage::default();
+    found.tell(&format!("{}: {text}", header.unwrap_or_else(|| LEADS_NOWHERE.into())));
     beside.tell(None, &mut found);
     with(Report::default(), found)
 }
 
-fn report(patient: &Connection, survey: &Survey) -> Result<Report, StoreError> {
+fn report(names: &Names, survey: &Survey, unreached: &[String]) -> Report {
     let mut rows = BTreeMap::new();
     for (tab, _) in &survey.rows {
         let table = Table::numbered(*tab).map_or_else(|| tab.to_string(), |table| format!("{table:?}"));
         *rows.entry(table).or_insert(0) += 1;
     }
-    let names = Names::of(patient, survey)?;
-    let mut unreached = Survey::default();
-    for finding in names.unreached(survey) {
-        unreached.damage.tell(&finding);
+    let mut others = Damage::default();
+    for finding in unreached {
+        others.tell(finding);
     }
     let lost = survey.lost.iter().take(LOST_LISTED);
     let report = Report {
@@ -182,13 +192,13 @@ fn report(patient: &Connection, survey: &Survey) -> Result<Report, StoreError> {
         lost_records: survey.lost.iter().map(|(_, first, end)| end - first).sum(),
         lost: lost.map(|(log, first, end)| names.lost(*log, *first, *end)).collect(),
     };
-    Ok(with(report, unreached))
+    with(report, others)
 }
 
 /// A report with what was found beside the tables.
-fn with(report: Report, others: Survey) -> Report {
-    let findings = report.findings + others.damage.findings;
-    let damage = [report.damage, others.damage.told].concat();
+fn with(report: Report, others: Damage) -> Report {
+    let findings = report.findings + others.findings;
+    let damage = [report.damage, others.told].concat();
     Report { whole: findings == 0, findings, damage, ..report }
 }
 
@@ -196,10 +206,6 @@ fn with(report: Report, others: Survey) -> Report {
 fn size(file: &Path) -> u64 {
     let [now, log] = [file, &log_of(file)].map(|file| fs::metadata(file).map_or(0, |file| file.len()));
     now.max(first_page::size_told(file).unwrap_or(0)) + log
-}
-
-fn log_of(file: &Path) -> PathBuf {
-    file.with_extension("db-wal")
 }
 
 /// A copy of a store's file and its log, taken away again in the end.
@@ -252,25 +258,22 @@ impl Beside {
     }
 
     /// Tell what is wrong there, beside a store that holds so many commits (`None`: it is not known).
-    fn tell(&self, commits: Option<u64>, found: &mut Survey) {
+    fn tell(&self, commits: Option<u64>, found: &mut Damage) {
         match (&self.witness, commits) {
             (Ok(testimony), Some(commits)) => {
                 let seen = testimony.seen();
                 if commits < seen {
-                    found
-                        .damage
-                        .tell(&format!("the commits {}..={seen} were acknowledged and are missing", commits + 1));
+                    found.tell(&format!("the commits {}..={seen} were acknowledged and are missing", commits + 1));
                 }
-                let ailment = testimony.ailment(commits);
-                if let Some(ailment) = ailment {
-                    found.damage.tell(&format!("{ailment}; a start begins it anew"));
+                if let Some(ailment) = testimony.ailment(commits) {
+                    found.tell(&format!("{ailment}; a start begins it anew"));
                 }
             }
             (Ok(_), None) => {}
-            (Err(text), _) => found.damage.tell(&format!("{text}; no app starts with it")),
+            (Err(text), _) => found.tell(&format!("{text}; no app starts with it")),
         }
         for ailment in &self.attempts {
-            found.damage.tell(ailment);
+            found.tell(ailment);
         }
     }
 }
@@ -308,21 +311,27 @@ impl Patient {
         self.survey.rows.len() + self.survey.heads.len()
     }
 
-    fn report(&self, beside: &Beside, header: Option<String>) -> Result<Report, StoreError> {
-        let mut report = report(&self.handle, &self.survey)?;
-        report.readable = first_page::leads_to_the_tables(&self.handle);
-        let mut others = Survey::default();
-        let header = header.or((!report.readable).then(|| LEADS_NOWHERE.into()));
-        if let Some(ailment) = header {
-            others.damage.tell(&ailment);
-        }
-        beside.tell(self.survey.census.map(|census| census.commits), &mut others);
-        Ok(with(report, others))
+    fn names(&self) -> Result<Names, StoreError> {
+        Names::of(&self.handle, &self.survey)
     }
 
-    fn save(&self, into: &Path, report: Report, bytes: u64) -> Result<Salvage, StoreError> {
+    fn report(&self, names: &Names, unreached: &[String], beside: &Beside, header: Option<String>) -> Report {
+        let mut report = report(names, &self.survey, unreached);
+        report.readable = first_page::leads_to_the_tables(&self.handle);
+        let mut others = Damage::default();
+        let header = header.or((!report.readable).then(|| LEADS_NOWHERE.into()));
+        if let Some(ailment) = header {
+            others.tell(&ailment);
+        }
+        beside.tell(self.survey.census.map(|census| census.commits), &mut others);
+        with(report, others)
+    }
+
+    fn save(&self, into: &Path, beside: &Beside, header: Option<String>, bytes: u64) -> Result<Salvage, StoreError> {
+        let names = self.names()?;
+        let unreached = names.unreached(&self.survey);
+        let salvage = Salvage::of(self.report(&names, &unreached, beside, header), unreached);
         let store = Box::new(SqliteStore::open(into, Durability::PowerLoss)?);
-        let (salvage, _) = copy(&self.handle, &self.survey, store, lost_max(bytes))?;
-        Ok(Salvage { report, ..salvage })
+        Heir::new(store, &self.handle, names, lost_max(bytes), salvage).take(&self.survey).map(|(salvage, _)| salvage)
     }
 }

@@ -40,13 +40,18 @@ pub(super) struct Heir<'a> {
 }
 
 impl<'a> Heir<'a> {
-    pub(super) fn new(store: Box<dyn Store>, patient: &'a Connection, room: u64, salvage: Salvage) -> Self {
-        Self { store, patient, names: Names::default(), writes: Vec::new(), bytes: 0, room, salvage }
+    pub(super) fn new(
+        store: Box<dyn Store>,
+        patient: &'a Connection,
+        names: Names,
+        room: u64,
+        salvage: Salvage,
+    ) -> Self {
+        Self { store, patient, names, writes: Vec::new(), bytes: 0, room, salvage }
     }
 
     /// Take everything that was found whole.
     pub(super) fn take(mut self, survey: &Survey) -> Result<(Salvage, Box<dyn Store>), StoreError> {
-        self.names = Names::of(self.patient, survey)?;
         self.take_rows(survey)?;
         self.take_logs(survey)?;
         self.commit()?;
@@ -56,9 +61,9 @@ impl<'a> Heir<'a> {
     fn take_rows(&mut self, survey: &Survey) -> Result<(), StoreError> {
         let mut mending = Mending::default();
         for (table, key) in tables_of(survey) {
-            if let Some(value) = reader::row(self.patient, table as u8, key)? {
-                mending.see(table, key, &value);
-            }
+            // All that the others have to tell stands in their keys.
+            let value = if table == Table::Shard { reader::row(self.patient, table as u8, key)? } else { None };
+            mending.see(table, key, value.as_deref());
         }
         survey.spans.keys().copied().chain(survey.heads.iter().map(Head::shard)).for_each(|log| mending.see_log(log));
         for (table, key) in tables_of(survey) {

@@ -43,14 +43,14 @@ struct OfQueue {
 }
 
 impl Mending {
-    /// Look at a row that is whole.
-    pub(super) fn see(&mut self, table: Table, key: &[u8], value: &[u8]) {
+    /// Look at a row that is whole; the value is a shard's.
+    pub(super) fn see(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) {
         match table {
             Table::Meta => self.facts.push(key.to_vec()),
             Table::Stream => self.streams.push(key.to_vec()),
             Table::Queue => self.queues.push(key.to_vec()),
             Table::Shard => {
-                let Ok(shard) = serde_json::from_slice::<ShardRow>(value) else { return };
+                let Some(Ok(shard)) = value.map(serde_json::from_slice::<ShardRow>) else { return };
                 self.see_log(shard.id);
                 let shards = self.sharded.entry(shard.stream).or_default();
                 shards.has_open |= shard.closed_at.is_none();

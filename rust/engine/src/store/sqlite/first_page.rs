@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
@@ -75,9 +75,14 @@ pub(in crate::store) fn leads_to_the_tables(connection: &Connection) -> bool {
     found().is_ok_and(|found| found.into_iter().eq(tables))
 }
 
-/// Whether a write-ahead log waits beside the file.
+/// The write-ahead log beside a store's file.
+pub(in crate::store) fn log_of(file: &Path) -> PathBuf {
+    file.with_extension("db-wal")
+}
+
+/// Whether it waits there.
 pub(in crate::store) fn log_waits(file: &Path) -> bool {
-    fs::metadata(file.with_extension("db-wal")).is_ok_and(|log| log.len() > 0)
+    fs::metadata(log_of(file)).is_ok_and(|log| log.len() > 0)
 }
 
 /// Refuse to open a file without a page beside a write-ahead log: SQLite would take the log for a stale one and delete it.

@@ -69,7 +69,7 @@ impl Ledger {
         let state = if strict {
             let now_ns = self.now.time_ns;
             let visibility_ms = self.queues.logs.get(&log).map_or(0, |log| log.visibility_least(now_ns));
-            let since_ns = self.now.time_ns.saturating_sub(HANDED_WITHIN_NS);
+            let since_ns = now_ns.saturating_sub(HANDED_WITHIN_NS);
             let until_ns = if self.disk_is_ill { 0 } else { self.held_until(since_ns, visibility_ms) };
             State::Held { until_ns, told_ns: until_ns, by: batch }
         } else {
