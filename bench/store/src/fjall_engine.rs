@@ -4,7 +4,9 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
-use crate::patterns::{taken, Engine, RECORD};
+use crate::patterns::taken;
+use crate::patterns::Engine;
+use crate::patterns::RECORD;
 use crate::sqlite_engine::dedup;
 
 pub struct Fjall {

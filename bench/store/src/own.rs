@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{Durability, Store, Table, Write};
+use forebay_engine::store::chunk::Chunk;
+use forebay_engine::store::port::{Durability, Store, Table, Write};
 use forebay_engine::store::sqlite::SqliteStore;
 
-use crate::patterns::{noise, percentile, RECORD};
-use crate::{grouped, median};
+use crate::patterns::noise;
+use crate::patterns::percentile;
+use crate::patterns::RECORD;
+use crate::grouped;
+use crate::median;
 
 const RUNS: usize = 3;
 const COMMITS: u64 = 1_000;

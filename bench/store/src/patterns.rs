@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::{grouped, median};
+use crate::grouped;
+use crate::median;
 
 /// Payload bytes of a record or message.
 pub const RECORD: usize = 200;

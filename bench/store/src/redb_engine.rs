@@ -4,7 +4,9 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::patterns::{taken, Engine, RECORD};
+use crate::patterns::taken;
+use crate::patterns::Engine;
+use crate::patterns::RECORD;
 use crate::sqlite_engine::dedup;
 
 const CHUNK: TableDefinition<u64, &[u8]> = TableDefinition::new("chunk");

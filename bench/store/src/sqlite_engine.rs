@@ -4,7 +4,9 @@ use std::path::Path;
 
 use rusqlite::{params, Connection};
 
-use crate::patterns::{taken, Engine, RECORD};
+use crate::patterns::taken;
+use crate::patterns::Engine;
+use crate::patterns::RECORD;
 
 pub struct Sqlite {
     connection: Connection,

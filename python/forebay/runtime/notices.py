@@ -1,6 +1,6 @@
 """What the engine has to tell the log: timeouts, what was given up and where it went, dead letters, a full disk, damage.
 
-The engine says what happened (rust/engine/src/notices.rs), this says it in words. At most one line a second for each kind and
+The engine says what happened (rust/engine/src/observe/operator_events.rs), this says it in words. At most one line a second for each kind and
 function. No line has a payload, a key or a message group.
 """
 

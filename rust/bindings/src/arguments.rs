@@ -1,7 +1,7 @@
 //! Arguments of the engine's calls, out of Python's objects.
 
-use forebay_engine::error::EngineError;
-use forebay_engine::queue::message::{Attribute, NewMessage};
+use forebay_engine::base::error::EngineError;
+use forebay_engine::payload::message::{Attribute, NewMessage};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 

@@ -3,17 +3,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use forebay_core::sequence;
-use forebay_core::stream::face::Window;
-use forebay_engine::chunk::Chunk;
+use forebay_core::stream::protocol::Window;
+use forebay_engine::base::ids::uuid_text;
 use forebay_engine::environments::frame::decode_batch;
-use forebay_engine::queue::Messages;
-use forebay_engine::records::{Records, Source};
-use forebay_engine::state::uuid_text;
+use forebay_engine::payload::messages::Messages;
+use forebay_engine::payload::records::{Records, Source};
+use forebay_engine::store::chunk::Chunk;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::messages::{carrier, Message};
+use crate::messages::carrier;
+use crate::messages::Message;
 
 /// A batch, undecoded: a lazy sequence of a stream's `Record`s or a queue's `Message`s.
 #[pyclass(frozen, module = "forebay")]

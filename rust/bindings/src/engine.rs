@@ -4,17 +4,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
 
 use forebay_core::Now;
-use forebay_engine::attempts::{Settled, Task, Work};
-use forebay_engine::error::{Answer, EngineError, Reply, Ticket, Waiter};
-use forebay_engine::functions::Registration;
-use forebay_engine::open::{End, Settings};
-use forebay_engine::queue::message::NewMessage;
-use forebay_engine::state::{parse_uuid, uuid_text};
-use forebay_engine::trace::Origin;
+use forebay_engine::base::error::{Answer, EngineError, Reply, Ticket, Waiter};
+use forebay_engine::base::ids::{parse_uuid, uuid_text};
+use forebay_engine::base::trace::Origin;
+use forebay_engine::dispatch::attempts::{Settled, Task, Work};
+use forebay_engine::dispatch::functions::Registration;
+use forebay_engine::payload::message::NewMessage;
+use forebay_engine::runtime::open::{End, Settings};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::arguments::{bytes_of, new_messages, text_of, Pairs};
+use crate::arguments::bytes_of;
+use crate::arguments::new_messages;
+use crate::arguments::text_of;
+use crate::arguments::Pairs;
 use crate::batch::Batch;
 use crate::errors::exception;
 use crate::event::kinesis_event;

@@ -1,7 +1,7 @@
 //! Engine errors become exceptions here and nowhere else.
 
-use forebay_engine::error::EngineError;
-use forebay_engine::port::StoreError;
+use forebay_engine::base::error::EngineError;
+use forebay_engine::store::port::StoreError;
 use pyo3::prelude::*;
 
 /// The exception that an engine error is in Python.

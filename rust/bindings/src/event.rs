@@ -3,9 +3,9 @@
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use forebay_core::sequence;
-use forebay_core::stream::face::Window;
-use forebay_engine::records::Records;
-use forebay_engine::state::iso_millis;
+use forebay_core::stream::protocol::Window;
+use forebay_engine::base::time::iso_millis;
+use forebay_engine::payload::records::Records;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use pyo3::{intern, IntoPyObjectExt};

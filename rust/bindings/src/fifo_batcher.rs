@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use forebay_core::queue::fifo::{self as core, Taken, MESSAGES_MAX};
-use forebay_engine::error::EngineError;
+use forebay_engine::base::error::EngineError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDelta, PyDict, PyList, PySet};
 
-use crate::errors::{exception, invalid};
+use crate::errors::exception;
+use crate::errors::invalid;
 use crate::token_bucket::read;
 
 /// As long as the longest visibility timeout of SQS.

@@ -1,11 +1,12 @@
 //! A mapping's filters, checked where they are written and not first when the engine sees them.
 
-use forebay_core::filter::policy::Scope;
-use forebay_core::filter::{Filter, FilterError, Filters, Source, KINESIS, SQS};
-use forebay_engine::topic::parse_policy;
+use forebay_core::pattern::policy::Scope;
+use forebay_core::pattern::{Filter, FilterError, Filters, Source, KINESIS, SQS};
+use forebay_engine::topics::parse_policy;
 use pyo3::prelude::*;
 
-use crate::errors::{exception, invalid};
+use crate::errors::exception;
+use crate::errors::invalid;
 
 /// Refuse filter patterns, each a JSON text, that no mapping on a stream can have.
 #[pyfunction]

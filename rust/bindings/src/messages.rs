@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
-use forebay_core::queue::face::Delivery;
-use forebay_engine::queue::message::{is_binary, parse_receipt, receipt_text, sequence_number, Attribute};
-use forebay_engine::queue::{received, Item, Messages, QueueSource, Received};
-use forebay_engine::state::uuid_text;
+use forebay_core::queue::protocol::Delivery;
+use forebay_engine::base::ids::uuid_text;
+use forebay_engine::payload::message::{is_binary, parse_receipt, receipt_text, sequence_number, Attribute};
+use forebay_engine::payload::messages::{received, Item, Messages, QueueSource, Received};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use forebay_core::filter::{Filter, Filters, KinesisRecord, KINESIS};
+use forebay_core::pattern::{Filter, Filters, KinesisRecord, KINESIS};
 
 const RECORDS: u32 = 300_000;
 const ROUNDS: usize = 5;

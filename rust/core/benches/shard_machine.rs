@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{Backoff, Command, Outcome, Record, Report, Settings};
+use forebay_core::stream::protocol::{Backoff, Command, Outcome, Record, Report, Settings};
 use forebay_core::stream::ShardMachine;
 use forebay_core::Now;
 

@@ -28,12 +28,13 @@
 //! after all others once, at the latest.** A synchronous invocation can only take what is left then. An order costs a fixed number
 //! of steps, and one more for each other version of the same function that waits.
 
+mod fair_queue;
 mod plan;
 mod pool;
 mod rings;
-mod turns;
 
-use crate::token_bucket::{Rate, TokenBucket};
+use crate::token_bucket::Rate;
+use crate::token_bucket::TokenBucket;
 
 pub use plan::{Account, FunctionId, LimitsError, Plan};
 pub use pool::Pool;

@@ -7,10 +7,10 @@
 pub mod alias;
 pub mod concurrency;
 pub mod environment;
-pub mod filter;
 pub mod histogram;
 pub mod invocation;
 pub mod now;
+pub mod pattern;
 pub mod queue;
 pub mod sequence;
 pub mod statistic;

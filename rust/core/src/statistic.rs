@@ -2,7 +2,9 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html>
 
-use crate::histogram::{Histogram, Percent, Span};
+use crate::histogram::Histogram;
+use crate::histogram::Percent;
+use crate::histogram::Span;
 
 /// What can be asked of many values.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use forebay_core::filter::policy::{Attribute, Policy, Scope};
+use forebay_core::pattern::policy::{Attribute, Policy, Scope};
 use serde_json::Value as Json;
 
 const TABLE: &str = include_str!("../../../tests/cases/filter_policies.json");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use forebay_core::filter::{Filter, FilterError, Filters, KinesisRecord, Value, Verdict, KINESIS, NESTING_MAX, SQS};
+use forebay_core::pattern::{Filter, FilterError, Filters, KinesisRecord, Value, Verdict, KINESIS, NESTING_MAX, SQS};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 

@@ -9,15 +9,18 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::attempts::{Task, Work};
+use crate::base::{json, trace};
+use crate::dispatch::attempts::{Task, Work};
+use crate::environments;
 use crate::environments::frame::Said;
+use crate::environments::mailbox::{Invocation, Mailbox};
 use crate::environments::output::{Output, Speaker};
-use crate::environments::post::{Errand, Post};
-use crate::environments::runtime_api::Desk;
+use crate::environments::runtime_api::PendingInvocations;
+use crate::failures::{log, search};
 use crate::http::{Door, Health, Operations};
-use crate::invocation::row::{self, Event};
 use crate::metrics::Registry;
-use crate::{environments, failures, json, search, trace};
+use crate::sources::invocation::row;
+use crate::sources::invocation::row::Event;
 
 /// The id of the invocation that [`runtime_api`] has to give.
 pub const REQUEST_ID: &str = "00000000-0000-0000-0000-000000000007";
@@ -63,7 +66,7 @@ pub fn is_event_key(bytes: &[u8]) -> bool {
 
 /// Read a failure's row: how many bytes of payload stand in it.
 pub fn failure_row(bytes: &[u8]) -> Option<usize> {
-    failures::decode(bytes).map(|(_, payload)| payload.len())
+    log::decode(bytes).map(|(_, payload)| payload.len())
 }
 
 /// Whether a token names a place to go on from in a list.
@@ -72,7 +75,7 @@ pub fn is_search_token(text: &str) -> bool {
 }
 
 /// A trace context as callers give it: refused, or in the form that the Runtime API hands on.
-pub fn trace_context(text: &str) -> Result<Option<String>, crate::error::EngineError> {
+pub fn trace_context(text: &str) -> Result<Option<String>, crate::base::error::EngineError> {
     trace::check_trace(Some(text))?;
     Ok(trace::x_ray(text))
 }
@@ -80,13 +83,13 @@ pub fn trace_context(text: &str) -> Result<Option<String>, crate::error::EngineE
 /// Say these bytes to the Runtime API of an environment that has one invocation to do. What it answers, and how often the invocation
 /// was ended.
 pub fn runtime_api(bytes: &[u8]) -> (Vec<u8>, usize) {
-    let Ok(post) = Post::new() else { return Default::default() };
-    let desk = Desk::new(Arc::new(post), "arn".into());
+    let Ok(mailbox) = Mailbox::new() else { return Default::default() };
+    let pending = PendingInvocations::new(Arc::new(mailbox), "arn".into());
     let task = Task::Invoke(b"{}"[..].into());
     let work = Work { token: 1, slot: 0, request: 7, deadline_ms: 1, trace: None, qualifier: None, task };
-    desk.give(&Errand { work, reads: true, reports: true });
-    let said = hear(bytes, |wire| desk.converse(wire));
-    let told = std::iter::from_fn(|| desk.said());
+    pending.give(&Invocation { work, reads: true, reports: true });
+    let said = hear(bytes, |wire| pending.converse(wire));
+    let told = std::iter::from_fn(|| pending.said());
     (said, told.filter(|told| matches!(told, Said::Returned(_) | Said::Raised(_))).count())
 }
 

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::Duration;
 
-use forebay_engine::engine::{Engine, Parts};
-use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
-use forebay_engine::limits::AccountSettings;
-use forebay_engine::slots::Slots;
+use forebay_engine::base::config::Config;
+use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::dispatch::attempt_journal::AttemptJournal;
+use forebay_engine::dispatch::limits::AccountSettings;
+use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::socket::client::Client;
 use forebay_engine::socket::frame;
 use forebay_engine::socket::server::Listener;
-use forebay_engine::state::Config;
 use forebay_engine::store::memory::MemoryStore;
 
 fn engine() -> Arc<Engine> {
@@ -28,7 +28,9 @@ fn engine() -> Arc<Engine> {
         metrics: true,
     };
     let store = Box::new(MemoryStore::new());
-    Arc::new(Engine::open(Parts { store, slots: Slots::memory(), config, manual: None, slow_disk: false }).unwrap())
+    Arc::new(
+        Engine::open(Parts { store, slots: AttemptJournal::memory(), config, manual: None, slow_disk: false }).unwrap(),
+    )
 }
 
 fn asked(client: &Client, verb: &str) -> Answer {

@@ -5,9 +5,9 @@ mod store_common;
 
 use std::path::Path;
 
-use forebay_engine::port::{Durability, ShardId, Store, StoreError, Table, Write};
 use forebay_engine::store::fault::FaultStore;
 use forebay_engine::store::memory::MemoryStore;
+use forebay_engine::store::port::{Durability, ShardId, Store, StoreError, Table, Write};
 use forebay_engine::store::sqlite::SqliteStore;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use forebay_engine::directory::{Directory, Ownership};
-use forebay_engine::port::{Durability, Store, StoreError, Table};
-use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
+use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight, InFlightKind};
+use forebay_engine::store::directory::{Directory, Ownership};
+use forebay_engine::store::port::{Durability, Store, StoreError, Table};
 use forebay_engine::store::sqlite::SqliteStore;
 use store_common::{append, set, spans, trim, Random};
 
@@ -38,7 +38,7 @@ fn commit_until_killed() {
     let _owned = own(&place);
     let durability = if place.contains("process-crash") { Durability::ProcessCrash } else { Durability::PowerLoss };
     let mut store = SqliteStore::open(Path::new(&place), durability).unwrap();
-    let (mut slots, _) = Slots::open(&Path::new(&place).join("attempts")).unwrap();
+    let (mut slots, _) = AttemptJournal::open(&Path::new(&place).join("attempts")).unwrap();
     for (_, slot) in slots.adopt().unwrap() {
         slots.release(slot);
     }
@@ -47,8 +47,8 @@ fn commit_until_killed() {
     let mut random = Random(next);
     loop {
         let count = 1 + random.below(400);
-        let record = SlotRecord {
-            kind: SlotKind::Batch,
+        let record = InFlight {
+            kind: InFlightKind::Batch,
             mapping: 1,
             shard: 0,
             lane: 0,
@@ -148,7 +148,7 @@ fn survives_kills(name: &str) {
         assert_eq!((spans[0].0, spans[spans.len() - 1].1), (first, next), "{what}");
 
         // At most one batch was in flight, and it is the last one committed or the one after it.
-        let (_, found) = Slots::open(&place.join("attempts")).unwrap();
+        let (_, found) = AttemptJournal::open(&place.join("attempts")).unwrap();
         assert_eq!(found.damaged, 0, "{what}");
         assert!(found.records.len() <= 1, "{what}: {found:?}");
         for record in found.records {

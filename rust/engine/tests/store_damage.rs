@@ -6,9 +6,9 @@ mod store_common;
 use std::fs;
 use std::path::Path;
 
-use forebay_engine::port::{Durability, Store, StoreError, Table};
-use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
+use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight, InFlightKind};
 use forebay_engine::store::doctor::{examine, salvage};
+use forebay_engine::store::port::{Durability, Store, StoreError, Table};
 use forebay_engine::store::sqlite::SqliteStore;
 use store_common::{append, content, declared, quick_dir, set};
 
@@ -18,7 +18,7 @@ fn open(dir: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(dir, Durability::PowerLoss)
 }
 
-fn patient(dir: &Path) {
+fn source(dir: &Path) {
     let mut store = open(dir).unwrap();
     for round in 0..20u64 {
         let key = format!("row {round:02}");
@@ -43,7 +43,7 @@ fn told(dir: &Path) -> Vec<String> {
 #[test]
 fn a_witness_that_is_missing_cut_off_or_damaged_is_told_and_begun_anew() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let file = dir.path().join("acknowledged");
     let whole = fs::read(&file).unwrap();
     let mut cases: Vec<Option<Vec<u8>>> = (0..whole.len()).map(|byte| Some(flipped(&whole, byte))).collect();
@@ -85,10 +85,10 @@ fn a_store_that_was_only_just_made_needs_no_witness() {
 #[test]
 fn every_byte_of_the_attempts_file_is_told_or_harmless() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let file = dir.path().join("attempts");
-    let record = SlotRecord {
-        kind: SlotKind::Batch,
+    let record = InFlight {
+        kind: InFlightKind::Batch,
         mapping: 1,
         shard: 2,
         lane: 3,
@@ -99,15 +99,15 @@ fn every_byte_of_the_attempts_file_is_told_or_harmless() {
         interruptions: 0,
         alone: false,
     };
-    Slots::open(&file).unwrap().0.occupy_many(&[record; 3]).unwrap();
+    AttemptJournal::open(&file).unwrap().0.occupy_many(&[record; 3]).unwrap();
     let whole = fs::read(&file).unwrap();
     assert_eq!(told(dir.path()), Vec::<String>::new());
-    let found = Slots::open(&file).unwrap().1;
+    let found = AttemptJournal::open(&file).unwrap().1;
     for byte in 0..64 * 5 {
         fs::write(&file, flipped(&whole, byte)).unwrap();
         let damage = told(dir.path());
         assert!(fs::read(&file).unwrap() == flipped(&whole, byte), "the doctor changes nothing");
-        match Slots::open(&file) {
+        match AttemptJournal::open(&file) {
             Ok((_, same)) if same == found => assert_eq!(damage, Vec::<String>::new(), "byte {byte}"),
             Ok(_) => assert!(damage[0].contains("1 of the slots of the file attempts"), "byte {byte}: {damage:?}"),
             Err(error) => {
@@ -120,7 +120,7 @@ fn every_byte_of_the_attempts_file_is_told_or_harmless() {
         fs::write(&file, &whole[..length]).unwrap();
         let damage = told(dir.path());
         assert!(damage.len() == 1 && damage[0].contains("goes on with what is left"), "{length}: {damage:?}");
-        assert_eq!(Slots::open(&file).unwrap().1.torn, Some(length % 64));
+        assert_eq!(AttemptJournal::open(&file).unwrap().1.torn, Some(length % 64));
     }
     fs::remove_file(&file).unwrap();
     assert_eq!(told(dir.path()), Vec::<String>::new(), "a copy has none");
@@ -132,16 +132,16 @@ fn every_byte_of_the_attempts_file_is_told_or_harmless() {
 #[test]
 fn behind_a_damaged_first_page_everything_is_saved() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let written = content(&open(dir.path()).unwrap(), &SHARDS).unwrap();
     let file = dir.path().join("forebay.db");
     let whole = fs::read(&file).unwrap();
-    let places = [
+    let permits = [
         0, 15, 16, 17, 18, 19, 20, 22, 24, 27, 28, 31, 33, 36, 40, 43, 47, 52, 55, 56, 59, 63, 67, 68, 95, 99, 100,
         104, 107,
     ];
     let mut cases: Vec<(String, Vec<u8>)> =
-        places.into_iter().map(|byte| (format!("byte {byte}"), flipped(&whole, byte))).collect();
+        permits.into_iter().map(|byte| (format!("byte {byte}"), flipped(&whole, byte))).collect();
     for (from, to) in [(0, 4_096), (0, 100), (100, 4_096), (0, 16), (3_000, 4_096)] {
         let mut bytes = whole.clone();
         bytes[from..to].fill(0xa5);
@@ -162,7 +162,7 @@ fn behind_a_damaged_first_page_everything_is_saved() {
         fs::write(&file, &bytes).unwrap();
         let into = quick_dir();
         let saved = salvage(dir.path(), into.path()).unwrap();
-        assert!(fs::read(&file).unwrap() == bytes, "{what}: the patient was changed");
+        assert!(fs::read(&file).unwrap() == bytes, "{what}: the source was changed");
         assert_eq!((saved.lost, saved.report.whole), (vec![], report.whole), "{what}");
         assert!(examine(into.path()).unwrap().whole, "{what}");
         assert!(content(&open(into.path()).unwrap(), &SHARDS).unwrap().has_the_rows_of(&written), "{what}");
@@ -175,7 +175,7 @@ fn behind_a_damaged_first_page_everything_is_saved() {
 #[test]
 fn a_first_page_is_made_anew_before_a_log_that_still_waits() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let mut store = open(dir.path()).unwrap();
     store.commit(&[append(1, 10, 5)]).unwrap();
     let (file, log) = (dir.path().join("forebay.db"), dir.path().join("forebay.db-wal"));
@@ -208,7 +208,7 @@ fn of_somebody_elses_file_nothing_is_made() {
 #[test]
 fn a_flipped_format_is_damage_where_the_tables_are_those_of_a_known_one() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let file = rusqlite::Connection::open(dir.path().join("forebay.db")).unwrap();
     for format in [3, 66, 1 << 20] {
         file.pragma_update(None, "user_version", format).unwrap();
@@ -242,7 +242,7 @@ fn progress(log: u32) -> Vec<u8> {
 
 /// A store whose log 0 has, behind its end, a chunk of three records at [`FAR`], its checksums right.
 fn far_chunk(dir: &Path) {
-    patient(dir);
+    source(dir);
     let handled = [0, 1].map(|log| set(Table::Checkpoint, &progress(log), &[1]));
     open(dir).unwrap().commit(&[&handled[..], &[append(2, FAR, 3)]].concat()).unwrap();
     let file = rusqlite::Connection::open(dir.join("forebay.db")).unwrap();
@@ -329,7 +329,7 @@ fn a_log_beside_a_file_that_is_empty_or_missing_is_kept_and_saved() {
         assert!(matches!(&refused, StoreError::Corrupt(text) if text.starts_with(ailment)), "{refused}");
         let into = quick_dir();
         // What a salvage that was killed has left.
-        fs::write(into.path().join("patient.db-wal"), &waiting[..4_000]).unwrap();
+        fs::write(into.path().join("source.db-wal"), &waiting[..4_000]).unwrap();
         let saved = salvage(dir.path(), into.path()).unwrap();
         assert_eq!((saved.records, saved.lost.len(), file.exists()), (70, 0, !is_missing));
         assert!(fs::read(&log).unwrap() == waiting && examine(into.path()).unwrap().whole);
@@ -339,9 +339,9 @@ fn a_log_beside_a_file_that_is_empty_or_missing_is_kept_and_saved() {
 #[test]
 fn an_attempts_file_full_of_damage_is_told_at_once() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let file = dir.path().join("attempts");
-    Slots::open(&file).unwrap();
+    AttemptJournal::open(&file).unwrap();
     fs::write(&file, [fs::read(&file).unwrap(), vec![0xa5; 262_143 * 64]].concat()).unwrap();
     let begun = std::time::Instant::now();
     assert!(told(dir.path())[0].starts_with("262143 of the slots"));

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use forebay_engine::directory::Directory;
-use forebay_engine::port::{Durability, Store, StoreError, Table};
+use forebay_engine::store::directory::Directory;
 use forebay_engine::store::doctor::{examine, salvage, Report};
+use forebay_engine::store::port::{Durability, Store, StoreError, Table};
 use forebay_engine::store::sqlite::SqliteStore;
 use store_common::{append, content, count, declared, quick_dir, seed, set, trim, Random};
 
@@ -19,7 +19,7 @@ fn open(dir: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(dir, Durability::PowerLoss)
 }
 
-fn patient(dir: &Path) {
+fn source(dir: &Path) {
     let mut store = open(dir).unwrap();
     for round in 0..30u64 {
         let key = format!("row {round:02}");
@@ -55,7 +55,7 @@ fn everything(store: &dyn Store) -> Everything {
             }
         }
     }
-    // What a salvage notes for itself, or makes again, is none of the patient's.
+    // What a salvage notes for itself, or makes again, is none of the source's.
     for table in Table::ALL.into_iter().filter(|table| !matches!(table, Table::Meta | Table::Stream)) {
         for (key, value) in reader.scan(table, b"", None, usize::MAX).unwrap() {
             rows.insert((table as u8, key), value);
@@ -67,7 +67,7 @@ fn everything(store: &dyn Store) -> Everything {
 #[test]
 fn a_whole_store_is_described_and_left_as_it_was() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let before = fs::read(dir.path().join("forebay.db")).unwrap();
     let report = examine(dir.path()).unwrap();
     let rows = [("Checkpoint", 30), ("Failure", 30), ("Meta", 1), ("Shard", 3), ("Stream", 1)];
@@ -81,7 +81,7 @@ fn a_whole_store_is_described_and_left_as_it_was() {
 #[test]
 fn a_store_is_examined_while_its_owner_writes() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let _owned = Directory::own(dir.path()).unwrap();
     let mut store = open(dir.path()).unwrap();
     store.commit(&[append(1, 130, 1)]).unwrap();
@@ -113,7 +113,7 @@ fn every_kind_of_damage_is_told_and_the_rest_is_saved() {
     ];
     for (crime, told, lost_records, lost_rows) in cases {
         let (dir, into) = (quick_dir(), quick_dir());
-        patient(dir.path());
+        source(dir.path());
         let before = everything(&open(dir.path()).unwrap());
         sql(dir.path(), crime);
         let report = examine(dir.path()).unwrap();
@@ -147,7 +147,7 @@ fn is_part_of(after: &Everything, before: &Everything, what: &str) {
 #[test]
 fn a_salvaged_store_goes_on_where_the_damaged_one_ended() {
     let (dir, into) = (quick_dir(), quick_dir());
-    patient(dir.path());
+    source(dir.path());
     sql(dir.path(), "DELETE FROM chunk WHERE id = 5800");
     let saved = salvage(dir.path(), into.path()).unwrap();
     let report = examine(into.path()).unwrap();
@@ -164,7 +164,7 @@ fn a_salvaged_store_goes_on_where_the_damaged_one_ended() {
 #[test]
 fn lost_commits_are_told() {
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let older = fs::read(dir.path().join("forebay.db")).unwrap();
     open(dir.path()).unwrap().commit(&[append(1, 130, 1)]).unwrap();
     fs::write(dir.path().join("forebay.db"), older).unwrap();
@@ -176,7 +176,7 @@ fn lost_commits_are_told() {
 fn whatever_bit_is_flipped_the_doctor_finds_it_if_it_matters_and_saves_only_what_is_true() {
     let (seed, rounds) = (seed(20_260_104), count(60));
     let dir = quick_dir();
-    patient(dir.path());
+    source(dir.path());
     let store = open(dir.path()).unwrap();
     let (written, before) = (content(&store, &SHARDS).unwrap(), everything(&store));
     drop(store);
@@ -200,17 +200,17 @@ fn whatever_bit_is_flipped_the_doctor_finds_it_if_it_matters_and_saves_only_what
             Err(StoreError::Corrupt(_) | StoreError::NewerFormat { .. }) => continue,
             Err(error) => panic!("{what}: {error:?}"),
         };
-        assert!(fs::read(&file).unwrap() == flipped, "{what}: the patient was changed");
+        assert!(fs::read(&file).unwrap() == flipped, "{what}: the source was changed");
         found += u64::from(!report.whole);
         let into = quick_dir();
         if let Ok(result) = salvage(dir.path(), into.path()) {
             saved += 1;
             let unreached = |finding: &String| finding.contains("belongs to no stream or queue");
             assert!(examine(into.path()).unwrap().damage.iter().all(unreached), "{what}");
-            let heir = open(into.path()).unwrap();
-            is_part_of(&everything(&heir), &before, &what);
+            let salvage_writer = open(into.path()).unwrap();
+            is_part_of(&everything(&salvage_writer), &before, &what);
             if result.report.whole {
-                assert!(content(&heir, &SHARDS).unwrap().has_the_rows_of(&written), "{what}");
+                assert!(content(&salvage_writer, &SHARDS).unwrap().has_the_rows_of(&written), "{what}");
             }
         }
         if report.whole {

@@ -9,10 +9,11 @@ mod store_common;
 use std::path::Path;
 use std::process::Command;
 
-use forebay_engine::directory::Directory;
-use forebay_engine::failpoint::{self, Action, POINTS};
-use forebay_engine::port::{Durability, Store, StoreError, Table};
-use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
+use forebay_engine::base::failpoint;
+use forebay_engine::base::failpoint::{Action, POINTS};
+use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight, InFlightKind};
+use forebay_engine::store::directory::Directory;
+use forebay_engine::store::port::{Durability, Store, StoreError, Table};
 use forebay_engine::store::sqlite::SqliteStore;
 use store_common::{append, content, quick_dir, set, trim, Content};
 
@@ -25,10 +26,10 @@ const COMMITS: u64 = 12;
 fn live(dir: &Path, mut acknowledged: impl FnMut()) -> Result<(), StoreError> {
     let _owned = Directory::own(dir)?;
     let mut store = SqliteStore::open(dir, Durability::PowerLoss)?;
-    let (mut slots, _) = Slots::open(&dir.join("attempts"))?;
+    let (mut slots, _) = AttemptJournal::open(&dir.join("attempts"))?;
     for round in 0..COMMITS {
-        let record = SlotRecord {
-            kind: SlotKind::Batch,
+        let record = InFlight {
+            kind: InFlightKind::Batch,
             mapping: 1,
             shard: 0,
             lane: 0,
@@ -55,7 +56,7 @@ fn live(dir: &Path, mut acknowledged: impl FnMut()) -> Result<(), StoreError> {
     }
 }
 
-fn writes(round: u64) -> Vec<forebay_engine::port::Write> {
+fn writes(round: u64) -> Vec<forebay_engine::store::port::Write> {
     let mut writes = vec![set(Table::Checkpoint, b"round", &[round as u8]), set(Table::Failure, &[round as u8], b"f")];
     if round < COMMITS - 1 {
         writes.push(append(0, round * 8_000, 8_000));

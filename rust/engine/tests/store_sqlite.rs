@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{Durability, Store, StoreError, Table, Write};
+use forebay_engine::store::chunk::Chunk;
+use forebay_engine::store::port::{Durability, Store, StoreError, Table, Write};
 use forebay_engine::store::sqlite::SqliteStore;
 use small_disk::SmallDisk;
 use store_common::{append, content, count, quick_dir, remove, seed, set, spans, trim, Content, Random};

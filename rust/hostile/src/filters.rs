@@ -1,8 +1,8 @@
 //! JSON as it comes in, patterns as users write them, and the payloads that they judge: the first line is the pattern, the rest the
 //! payload.
 
-use forebay_core::filter::policy::{Attribute, Policy, Scope};
-use forebay_core::filter::{Filter, Filters, Verdict, KINESIS, NESTING_MAX, SQS};
+use forebay_core::pattern::policy::{Attribute, Policy, Scope};
+use forebay_core::pattern::{Filter, Filters, Verdict, KINESIS, NESTING_MAX, SQS};
 use serde_json::Value;
 
 /// What is accepted can be read whole; what can be read whole is refused for its depth alone.

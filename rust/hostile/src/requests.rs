@@ -3,14 +3,16 @@
 use std::sync::{Arc, OnceLock};
 
 use forebay_core::Now;
-use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{Durability, Store, StoreError, Table, Write};
-use forebay_engine::slots::Slots;
+use forebay_engine::dispatch::attempt_journal::AttemptJournal;
+use forebay_engine::store::chunk::Chunk;
 use forebay_engine::store::fault::FaultStore;
+use forebay_engine::store::port::{Durability, Store, StoreError, Table, Write};
 use forebay_engine::store::SHARD_LIMIT;
 use serde_json::json;
 
-use crate::rig::{declarations, split, Rig};
+use crate::rig::declarations;
+use crate::rig::split;
+use crate::rig::Rig;
 
 /// Lines of one input.
 const LINES_MAX: usize = 40;
@@ -27,7 +29,8 @@ fn morning() -> Now {
 fn declared() -> &'static [Write] {
     static DECLARED: OnceLock<Vec<Write>> = OnceLock::new();
     DECLARED.get_or_init(|| {
-        let rig = Rig::open(FaultStore::new(1, Durability::PowerLoss), Slots::memory(), morning(), false).unwrap();
+        let rig =
+            Rig::open(FaultStore::new(1, Durability::PowerLoss), AttemptJournal::memory(), morning(), false).unwrap();
         for (verb, body) in declarations() {
             assert!(matches!(rig.ask(verb, body.to_string().as_bytes()), Some(Ok(_))), "{verb} {body}");
         }
@@ -58,7 +61,7 @@ pub(crate) fn requests(bytes: &[u8]) -> bool {
 
 fn played(bytes: &[u8]) -> (Rig, bool) {
     let (store, measures) = (holding(declared()).unwrap(), speaks_of_metrics(bytes));
-    let (mut rig, mut understood) = (Rig::open(store, Slots::memory(), morning(), measures).unwrap(), false);
+    let (mut rig, mut understood) = (Rig::open(store, AttemptJournal::memory(), morning(), measures).unwrap(), false);
     for line in bytes.split(|byte| *byte == b'\n').take(LINES_MAX) {
         match split(line).0 {
             b"restart" => rig = rig.restarted(true),
@@ -118,7 +121,7 @@ pub(crate) fn recovery(bytes: &[u8]) -> bool {
     let Some(writes) = writes(bytes) else { return false };
     let Ok(store) = holding(&writes) else { return false }; // logs with gaps
     let measures = writes.iter().any(|write| matches!(write, Write::Set { table: Table::Metric, .. }));
-    let Ok(mut rig) = Rig::open(store, Slots::memory(), morning(), measures) else { return false };
+    let Ok(mut rig) = Rig::open(store, AttemptJournal::memory(), morning(), measures) else { return false };
     for verb in [
         "stream.list",
         "mapping.list",

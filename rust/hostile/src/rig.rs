@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use forebay_core::Now;
-use forebay_engine::attempts::{Settled, Task};
-use forebay_engine::engine::{Engine, Parts};
-use forebay_engine::error::{Answer, EngineError, Waiter};
-use forebay_engine::functions::Registration;
-use forebay_engine::limits::AccountSettings;
-use forebay_engine::slots::Slots;
-use forebay_engine::state::Config;
+use forebay_engine::base::config::Config;
+use forebay_engine::base::error::{Answer, EngineError, Waiter};
+use forebay_engine::base::trace::Origin;
+use forebay_engine::dispatch::attempt_journal::AttemptJournal;
+use forebay_engine::dispatch::attempts::{Settled, Task};
+use forebay_engine::dispatch::functions::Registration;
+use forebay_engine::dispatch::limits::AccountSettings;
+use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::store::fault::{Crash, FaultStore};
-use forebay_engine::trace::Origin;
 use serde_json::{json, Value};
 
 /// Work that is taken in one line.
@@ -32,7 +32,12 @@ pub(crate) struct Rig {
 
 impl Rig {
     /// Open what a store holds; register what the app's code has, and start.
-    pub(crate) fn open(store: FaultStore, slots: Slots, now: Now, measures: bool) -> Result<Self, EngineError> {
+    pub(crate) fn open(
+        store: FaultStore,
+        slots: AttemptJournal,
+        now: Now,
+        measures: bool,
+    ) -> Result<Self, EngineError> {
         let limits = AccountSettings::of(1_000);
         let config = Config { app: "a".into(), region: "local".into(), account: "0".into(), limits, metrics: measures };
         let parts = Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk: false };
@@ -115,7 +120,7 @@ impl Rig {
         if in_order {
             self.engine.close();
         }
-        let slots = Slots::left_by(&self.engine.in_flight());
+        let slots = AttemptJournal::left_by(&self.engine.in_flight());
         let store = self.store.crash(Crash::Process);
         Self::open(store, slots, self.now, self.measures)
             .unwrap_or_else(|error| panic!("the store does not open any more: {error}"))

@@ -1,10 +1,10 @@
 //! What a crash or a bad disk may leave: chunks, rows, histograms, the list of what was in flight.
 
 use forebay_core::histogram::Histogram;
-use forebay_engine::chunk::Chunk;
+use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight, InFlightKind};
 use forebay_engine::fuzzing::{event_row, failure_row, is_event_key};
-use forebay_engine::queue::message::Message;
-use forebay_engine::slots::{SlotKind, SlotRecord, Slots};
+use forebay_engine::payload::message::Message;
+use forebay_engine::store::chunk::Chunk;
 
 /// A chunk's body: what is taken is what was given, byte for byte.
 pub(crate) fn chunks(bytes: &[u8]) -> bool {
@@ -80,7 +80,7 @@ pub(crate) fn attempts(bytes: &[u8]) -> bool {
     let dir = quick_dir();
     let place = dir.path().join("attempts");
     std::fs::write(&place, bytes).unwrap();
-    let Ok((mut slots, found)) = Slots::open(&place) else { return false };
+    let Ok((mut slots, found)) = AttemptJournal::open(&place) else { return false };
     assert!(found.records.len() + found.damaged <= bytes.len() / 64 + 1);
     assert_eq!(slots.adopt().unwrap().len(), found.records.len());
     !found.records.is_empty()
@@ -89,10 +89,10 @@ pub(crate) fn attempts(bytes: &[u8]) -> bool {
 pub(crate) fn attempts_seeds() -> Vec<Vec<u8>> {
     let dir = quick_dir();
     let place = dir.path().join("attempts");
-    let (mut slots, _) = Slots::open(&place).unwrap();
+    let (mut slots, _) = AttemptJournal::open(&place).unwrap();
     for first in 0..5 {
-        let record = SlotRecord {
-            kind: SlotKind::Batch,
+        let record = InFlight {
+            kind: InFlightKind::Batch,
             mapping: 1,
             shard: 2,
             lane: 3,

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use forebay_engine::chunk::Chunk;
+use forebay_engine::store::chunk::Chunk;
 use forebay_engine::store::sqlite::foreign::{examine, tables as made, Foreign, Tables};
 
 /// Kind of an entry that is a chunk.

@@ -1,7 +1,7 @@
 //! Chunks that no store writes, with checksums that fit: the doctor and whoever opens the store say the same of them.
 #![allow(clippy::unwrap_used)]
 
-use forebay_engine::chunk::Chunk;
+use forebay_engine::store::chunk::Chunk;
 use forebay_engine::store::sqlite::foreign::{examine, tables, Foreign};
 
 /// A log of three records, and this chunk beside them or in their place.

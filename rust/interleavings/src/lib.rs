@@ -11,19 +11,10 @@
 // The engine's files have more than one model uses, and are public where the engine is.
 #![allow(dead_code, unreachable_pub)]
 
+mod base;
 mod metrics;
 mod socket;
-mod sync;
 mod wakes;
-
-/// The engine's `error`, as far as these structures know it.
-mod error {
-    #[derive(Debug)]
-    pub(crate) enum EngineError {
-        OwnerLeft,
-        TooMany { message: String, reason: String, retry_after_ms: u64 },
-    }
-}
 
 /// How often one of three threads may be stopped for another where it could go on. Most faults need one or two; without a bound the
 /// orders of three threads take minutes.

@@ -14,7 +14,8 @@ use loom::sync::atomic::{
 use loom::thread;
 
 use self::numbers::{Counter, Gauge};
-use crate::{play, play_bounded};
+use crate::play;
+use crate::play_bounded;
 
 /// A second told of 5 while the level was 10 from its beginning to its end: the level had been read before the peak was taken, and
 /// what had been added between was thrown away with it.

@@ -18,11 +18,12 @@ use self::connections::Connections;
 use self::credit::Credit;
 use self::outgoing::Outgoing;
 use self::pipe::Pipe;
-use crate::{play, play_bounded};
+use crate::play;
+use crate::play_bounded;
 
 /// What the engine's `client` gives.
 mod client {
-    use crate::error::EngineError;
+    use crate::base::error::EngineError;
 
     pub(super) fn left() -> EngineError {
         EngineError::OwnerLeft

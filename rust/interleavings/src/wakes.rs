@@ -1,6 +1,6 @@
 //! The engine's threads: whatever one of them leaves for another is done, and all of them end when the engine stops.
 
-#[path = "../../engine/src/wakes.rs"]
+#[path = "../../engine/src/runtime/wakes.rs"]
 mod engine_wakes;
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread;
 
 use self::engine_wakes::{Wakes, Wanted};
-use crate::{play, play_bounded};
+use crate::play;
+use crate::play_bounded;
 
 /// What is left of the engine: numbers of things to be done. Its clock stands.
 #[derive(Default)]

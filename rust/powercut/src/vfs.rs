@@ -11,7 +11,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rusqlite::ffi;
 
-use crate::disk::{Call, Disk, Event, Failure};
+use crate::disk::Call;
+use crate::disk::Disk;
+use crate::disk::Event;
+use crate::disk::Failure;
 
 type Methods = &'static ffi::sqlite3_io_methods;
 

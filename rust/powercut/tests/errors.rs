@@ -8,8 +8,8 @@ mod store_common;
 use std::fs::File;
 use std::path::Path;
 
-use forebay_engine::port::{Durability, Store as _, StoreError, Table, Write};
 use forebay_engine::store::memory::MemoryStore;
+use forebay_engine::store::port::{Durability, Store as _, StoreError, Table, Write};
 use forebay_engine::store::sqlite::SqliteStore;
 use forebay_powercut::disk::{Disk, Failure, Plan};
 use forebay_powercut::image::{lay, Moment, Random};

@@ -1,13 +1,17 @@
 //! What a run is made of, drawn from its seed: streams, queues, functions, mappings.
 
-use forebay_engine::limits::FunctionLimits;
+use forebay_engine::dispatch::limits::FunctionLimits;
 
 use crate::chance::Chance;
 use crate::events::EventSettings;
-use crate::plan::{Fault, Plan, Room};
-use crate::queues::{QueueSettings, WorkerSettings};
+use crate::plan::Fault;
+use crate::plan::Plan;
+use crate::plan::Room;
+use crate::queues::QueueSettings;
+use crate::queues::WorkerSettings;
 use crate::settings::Settings;
-use crate::topics::{TopicPlan, NOTICES};
+use crate::topics::TopicPlan;
+use crate::topics::NOTICES;
 
 /// Most keys of a stream.
 pub const KEYS_MAX: u64 = 100;

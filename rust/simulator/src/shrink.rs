@@ -2,7 +2,9 @@
 
 use std::panic::AssertUnwindSafe;
 
-use crate::ledger::{Counts, Promise, Violation};
+use crate::ledger::Counts;
+use crate::ledger::Promise;
+use crate::ledger::Violation;
 use crate::plan::Plan;
 use crate::world::World;
 

@@ -3,7 +3,9 @@
 use serde_json::{json, Value};
 
 use crate::chance::Chance;
-use crate::shape::{CalleePlan, QueuePlan, TOLD};
+use crate::shape::CalleePlan;
+use crate::shape::QueuePlan;
+use crate::shape::TOLD;
 
 /// The topic that records of events are published to; nothing filters what goes to [`TOLD`].
 pub const NOTICES: &str = "notices";

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use forebay_engine::port::{Reader, Store, StoreError, Table, Write};
 use forebay_engine::store::fault::FaultStore;
+use forebay_engine::store::port::{Reader, Store, StoreError, Table, Write};
 
 use crate::ledger::Ledger;
 

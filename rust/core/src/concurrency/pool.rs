@@ -1,11 +1,12 @@
 //! The places of an account, and who has them.
 
-use super::turns::{Lines, OwnLine, Spot};
+use super::fair_queue::{Lines, OwnLine, Spot};
 use super::{
     Account, AccountLimits, FunctionId, Kind, Lease, Limits, LimitsError, Plan, Reason, Refused, Scaling, Source,
     UnitId, Use, Wait, IDLE_NS,
 };
-use crate::token_bucket::{Rate, TokenBucket};
+use crate::token_bucket::Rate;
+use crate::token_bucket::TokenBucket;
 
 /// How many places were in use lately, by two windows of [`IDLE_NS`].
 #[derive(Clone, Copy, Debug, Default)]

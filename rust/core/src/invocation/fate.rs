@@ -1,6 +1,6 @@
 //! What becomes of one event: the questions before an attempt, and what an attempt means.
 
-use super::face::{Condition, Life, Outcome, Settings, HOPS_MAX, INTERRUPTIONS_MAX};
+use super::protocol::{Condition, Life, Outcome, Settings, HOPS_MAX, INTERRUPTIONS_MAX};
 
 const NS_PER_MS: u64 = 1_000_000;
 

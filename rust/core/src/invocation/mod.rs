@@ -5,9 +5,9 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 
-pub mod face;
 mod fate;
 mod order;
+pub mod protocol;
 mod queue;
 
 pub use queue::EventQueue;

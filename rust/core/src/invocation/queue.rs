@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::face::{Command, Key, Life, Outcome, Settings};
 use super::fate::{self, Fate};
 use super::order::Order;
+use super::protocol::{Command, Key, Life, Outcome, Settings};
 use crate::Now;
 
 const NS_PER_MS: u64 = 1_000_000;

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::face::Handle;
+use super::protocol::Handle;
 
 const VALID_MS: u64 = 300_000;
 

@@ -15,8 +15,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::chain::{Chains, Ends};
 use super::groups::Groups;
+use super::linked_lists::{Ends, LinkedLists};
 
 /// Room for so many delays is kept when the last group goes.
 const DELAYS_KEPT: usize = 1024;
@@ -54,7 +54,7 @@ struct Delay {
 #[derive(Debug)]
 pub struct FifoBatcher {
     messages_max: u32,
-    chains: Chains,
+    chains: LinkedLists,
     groups: Groups,
     line: Ends,
     delays: HashMap<u64, Delay>,
@@ -68,7 +68,7 @@ impl FifoBatcher {
     pub fn new(messages_max: u32) -> Self {
         Self {
             messages_max: messages_max.clamp(1, MESSAGES_MAX),
-            chains: Chains::default(),
+            chains: LinkedLists::default(),
             groups: Groups::default(),
             line: Ends::default(),
             delays: HashMap::new(),

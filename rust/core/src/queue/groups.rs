@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::chain::{Ends, NONE};
+use super::linked_lists::{Ends, NONE};
 
 /// Room for so many groups is kept when the last group goes.
 const GROUPS_KEPT: usize = 1024;

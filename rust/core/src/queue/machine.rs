@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ages::Ages;
 use super::attempts::Attempts;
-use super::face::{Command, Depth, Kind, Look, Removal, Restored, Row, Sent, Settings};
 use super::fifo::GroupId;
-use super::line::{Line, Pulled};
+use super::protocol::{Command, Depth, Kind, Look, Removal, Restored, Row, Sent, Settings};
 use super::timeline::Timeline;
+use super::waiting::{Pulled, Waiting};
 use crate::Now;
 
 /// Longest visibility timeout, and longest time from a receive on: 12 hours.
@@ -85,7 +85,7 @@ pub(super) struct Leaving {
 pub struct QueueMachine {
     pub(super) settings: Settings,
     pub(super) timeline: Timeline,
-    pub(super) line: Line,
+    pub(super) waiting: Waiting,
     pub(super) ages: Ages,
     /// (sent, number) of messages that were sent long before others with lower numbers: moved from another queue.
     early: BTreeSet<(u64, u64)>,
@@ -109,7 +109,7 @@ impl QueueMachine {
     pub fn new(settings: Settings, now: &Now) -> Self {
         Self {
             timeline: Timeline::new(now),
-            line: Line::new(settings.kind),
+            waiting: Waiting::new(settings.kind),
             settings,
             ages: Ages::default(),
             early: BTreeSet::new(),
@@ -177,14 +177,14 @@ impl QueueMachine {
             return self.hold_again(&sent, known, visible_at, at);
         }
         let is_untouched = row.receive_count == 0;
-        match &mut self.line {
-            Line::Fifo(line) => {
+        match &mut self.waiting {
+            Waiting::Fifo(line) => {
                 line.add(sent.number, sent.group, if visible_at > at { visible_at } else { 0 });
                 if is_untouched {
                     return;
                 }
             }
-            Line::Standard(line) => {
+            Waiting::Standard(line) => {
                 if is_untouched && !is_early && visible_at <= at && line.push(sent.number) {
                     return;
                 }
@@ -196,9 +196,9 @@ impl QueueMachine {
 
     /// Somebody outside the process holds it still.
     fn hold_again(&mut self, sent: &Sent<'_>, known: Known, until: u64, at: u64) {
-        let group = match &mut self.line {
-            Line::Fifo(line) => Some(line.hold(sent.group)),
-            Line::Standard(_) => None,
+        let group = match &mut self.waiting {
+            Waiting::Fifo(line) => Some(line.hold(sent.group)),
+            Waiting::Standard(_) => None,
         };
         let held = Held { changed: true, ..Held::new(group, at, Some(until), &known) };
         self.known.insert(sent.number, Known { place: Place::Held(held), ..known });
@@ -212,7 +212,7 @@ impl QueueMachine {
         while let Some((_, number)) = self.deadlines.first().copied().filter(|(until, _)| *until <= at) {
             self.visibility_is_over(number, at);
         }
-        self.line.due(at);
+        self.waiting.due(at);
         self.attempts.due(at);
         self.expire(at);
     }
@@ -223,7 +223,7 @@ impl QueueMachine {
         let visible = self.deadlines.first().map(|(until, _)| *until);
         let expires = self.ages.next_end_ms(self.expired_below).map(|sent_at| sent_at + retention_ms);
         let expires_early = self.early.first().map(|(sent_at, _)| sent_at + retention_ms);
-        let all = [visible, self.line.next_due(), expires, expires_early];
+        let all = [visible, self.waiting.next_due(), expires, expires_early];
         all.into_iter().flatten().min().map(|at| self.timeline.mono_ns(at))
     }
 
@@ -236,13 +236,13 @@ impl QueueMachine {
     /// Remove everything, in flight or not. Receipts become stale; a group whose message a handler has in its hands is held
     /// back until it has ended.
     pub fn purge(&mut self) {
-        self.line.clear();
+        self.waiting.clear();
         self.ages.clear();
         self.early.clear();
         self.deadlines.clear();
         self.in_flight = 0;
         for (number, left) in std::mem::take(&mut self.leaving) {
-            self.line.done(Pulled { number, group: left.group });
+            self.waiting.done(Pulled { number, group: left.group });
         }
         for (number, mut known) in std::mem::take(&mut self.known) {
             let Place::Held(held) = known.place else { continue };
@@ -251,7 +251,7 @@ impl QueueMachine {
                 known.sent_at = None;
                 self.known.insert(number, known);
             } else {
-                self.line.done(Pulled { number, group: held.group });
+                self.waiting.done(Pulled { number, group: held.group });
             }
         }
         self.commands.push_back(Command::Purge { before: self.end });
@@ -264,7 +264,7 @@ impl QueueMachine {
 
     /// Messages by state, as of the last `due`.
     pub fn depth(&self) -> Depth {
-        Depth { in_flight: self.in_flight, ..self.line.depth() }
+        Depth { in_flight: self.in_flight, ..self.waiting.depth() }
     }
 
     /// Messages in the queue.
@@ -280,12 +280,12 @@ impl QueueMachine {
 
     /// Whether `receive` would give something.
     pub fn is_ready(&self, now: &Now) -> bool {
-        self.line.is_ready(self.timeline.at(now)) && self.in_flight < u64::from(self.settings.in_flight_max)
+        self.waiting.is_ready(self.timeline.at(now)) && self.in_flight < u64::from(self.settings.in_flight_max)
     }
 
     /// Whether, in a FIFO queue, an earlier message of its group waits.
     pub fn is_behind(&self, number: u64, group: &str) -> bool {
-        matches!(&self.line, Line::Fifo(line) if line.is_behind(number, group))
+        matches!(&self.waiting, Waiting::Fifo(line) if line.is_behind(number, group))
     }
 
     /// How a message stands; whoever asks knows that it is in the queue.
@@ -327,7 +327,7 @@ impl QueueMachine {
                 self.early.pop_first();
                 continue;
             };
-            if let Line::Standard(line) = &mut self.line {
+            if let Waiting::Standard(line) = &mut self.waiting {
                 line.remove(number, at_ms);
             }
             self.forget(number);
@@ -345,9 +345,9 @@ impl QueueMachine {
 
     fn expire_below(&mut self, below: u64) {
         let mut gone = Vec::new();
-        match &mut self.line {
-            Line::Fifo(line) => gone = line.expire(below),
-            Line::Standard(line) => {
+        match &mut self.waiting {
+            Waiting::Fifo(line) => gone = line.expire(below),
+            Waiting::Standard(line) => {
                 for part in line.expire_fresh(below) {
                     part.clone().for_each(|number| self.ages.remove(number));
                     let (first, count) = (part.start, part.end - part.start);

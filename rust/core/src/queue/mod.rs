@@ -7,16 +7,16 @@
 
 mod ages;
 mod attempts;
-mod chain;
 pub mod dedup;
-pub mod face;
 pub mod fifo;
 mod groups;
-mod line;
+mod linked_lists;
 mod machine;
+pub mod protocol;
 mod receive;
 mod settle;
 mod standard;
 mod timeline;
+mod waiting;
 
 pub use machine::QueueMachine;

@@ -1,9 +1,9 @@
 //! Handing messages out.
 
-use super::face::{Command, Delivery, Handle, Hold, Kind, OverLimit, Receive, Row};
 use super::fifo::GroupId;
-use super::line::Pulled;
 use super::machine::{Held, Known, Place, QueueMachine};
+use super::protocol::{Command, Delivery, Handle, Hold, Kind, OverLimit, Receive, Row};
+use super::waiting::Pulled;
 use crate::Now;
 
 impl QueueMachine {
@@ -43,7 +43,7 @@ impl QueueMachine {
             Some(Place::Waiting { at_ms }) => Some(at_ms),
             Some(Place::Held(_)) => return None,
         };
-        let pulled = self.line.take_one(number, group, since, self.timeline.at(now))?;
+        let pulled = self.waiting.take_one(number, group, since, self.timeline.at(now))?;
         Some(self.hand_out(pulled, Hold::WhileRunning, now))
     }
 
@@ -52,7 +52,7 @@ impl QueueMachine {
         let at = self.timeline.at(now);
         let mut together: Vec<Pulled> = Vec::new();
         while together.len() < maximum {
-            let mut pulled = self.line.take(maximum - together.len(), at);
+            let mut pulled = self.waiting.take(maximum - together.len(), at);
             if pulled.is_empty() {
                 break;
             }
@@ -101,7 +101,7 @@ impl QueueMachine {
             let known = self.known.entry(one.number).or_insert(Known::untouched(at));
             known.place = Place::Waiting { at_ms: at };
         }
-        self.line.back(one, at, at);
+        self.waiting.back(one, at, at);
     }
 
     fn hand_out(&mut self, pulled: Pulled, hold: Hold, now: &Now) -> Delivery {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::face::{Command, Handle, Outcome, Refusal, Removal};
-use super::line::{Line, Pulled};
 use super::machine::{Held, Leaving, Place, QueueMachine, VISIBILITY_MS_MAX};
-use crate::stream::face::Backoff;
+use super::protocol::{Command, Handle, Outcome, Refusal, Removal};
+use super::waiting::{Pulled, Waiting};
+use crate::stream::protocol::Backoff;
 use crate::Now;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -49,7 +49,7 @@ impl QueueMachine {
             Place::Held(held) => self.delete_held(handle.number, held),
             // Its visibility timeout is over, but nobody has received it since: no reason to do it again.
             Place::Waiting { at_ms } => {
-                let Line::Standard(line) = &mut self.line else { return Err(Refusal::StaleReceipt) };
+                let Waiting::Standard(line) = &mut self.waiting else { return Err(Refusal::StaleReceipt) };
                 line.remove(handle.number, at_ms);
                 self.forget(handle.number);
                 self.removed(handle.number, 1, Removal::Deleted);
@@ -65,7 +65,7 @@ impl QueueMachine {
             Some(until) => {
                 self.deadlines.remove(&(until, number));
                 self.forget(number);
-                self.line.done(Pulled { number, group: held.group });
+                self.waiting.done(Pulled { number, group: held.group });
             }
             // The handler deletes it itself, and goes on running.
             None => self.set_gone(number, held),
@@ -174,7 +174,7 @@ impl QueueMachine {
     /// A handler has let go of a message that was deleted or purged meanwhile.
     fn gone_ends(&mut self, number: u64, held: Held) {
         self.known.remove(&number);
-        self.line.done(Pulled { number, group: held.group });
+        self.waiting.done(Pulled { number, group: held.group });
     }
 
     fn retry_at(&self, handle: Handle, retry: u32, backoff: &Backoff, now: &Now) -> u64 {
@@ -187,7 +187,7 @@ impl QueueMachine {
     fn done(&mut self, number: u64, held: Held) {
         self.in_flight -= 1;
         self.forget(number);
-        self.line.done(Pulled { number, group: held.group });
+        self.waiting.done(Pulled { number, group: held.group });
         self.removed(number, 1, Removal::Deleted);
     }
 
@@ -236,12 +236,12 @@ impl QueueMachine {
         let known = *known;
         if self.is_expired(number, &known, at) {
             self.forget(number);
-            self.line.done(pulled);
+            self.waiting.done(pulled);
             self.removed(number, 1, Removal::Expired);
             return false;
         }
         self.enter_early(number, &known);
-        self.line.back(pulled, at_ms, at);
+        self.waiting.back(pulled, at_ms, at);
         true
     }
 
@@ -255,7 +255,7 @@ impl QueueMachine {
     /// A message is no longer on its way to the dead letters, and its group goes on. `None`: it was not.
     pub(super) fn arrived(&mut self, number: u64) -> Option<Leaving> {
         let left = self.leaving.remove(&number)?;
-        self.line.done(Pulled { number, group: left.group });
+        self.waiting.done(Pulled { number, group: left.group });
         Some(left)
     }
 

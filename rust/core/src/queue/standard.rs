@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 #[derive(Debug, Default)]
-pub(super) struct StandardLine {
+pub(super) struct StandardWaiting {
     /// Never taken and never delayed, ascending.
     fresh: VecDeque<Range<u64>>,
     fresh_count: u64,
@@ -18,7 +18,7 @@ pub(super) struct StandardLine {
     takes_fresh: bool,
 }
 
-impl StandardLine {
+impl StandardWaiting {
     /// A message that was never taken. Gives `false` when it cannot stand among the untouched ones, being older than they.
     pub(super) fn push(&mut self, number: u64) -> bool {
         match self.fresh.back_mut() {

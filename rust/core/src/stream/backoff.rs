@@ -1,6 +1,6 @@
 //! How long to wait before a retry.
 
-use super::face::Backoff;
+use super::protocol::Backoff;
 
 const NS_PER_MS: f64 = 1e6;
 

@@ -1,7 +1,7 @@
 //! How many records at the front of a lane make a batch.
 
-use super::face::Settings;
 use super::lanes::{Lane, Slot};
+use super::protocol::Settings;
 
 /// Number of records of the next batch: as many as `batch_size` and `batch_bytes_max` allow, at least the first one, and
 /// none from the first on that does not `belong`.

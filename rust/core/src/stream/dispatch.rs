@@ -4,10 +4,10 @@
 
 use super::batch;
 use super::checkpoint::Tried;
-use super::face::{Command, Condition, Event, Outcome};
 use super::fate::{self, Fate, Verdict};
 use super::lanes::{Batch, Lane, Phase, Slot};
 use super::machine::{ShardMachine, NS_PER_MS};
+use super::protocol::{Command, Condition, Event, Outcome};
 use super::suspects::Finding;
 use super::window;
 use crate::Now;

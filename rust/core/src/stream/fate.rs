@@ -3,8 +3,8 @@
 //! The order of the questions: did it reach the function at all; what did the answer say; can the batch be split; is a
 //! retry left. Record age is asked before every attempt, in `machine`, because it also ends batches that never ran.
 
-use super::face::{Outcome, Report, Settings};
 use super::lanes::{Batch, Lane};
+use super::protocol::{Outcome, Report, Settings};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

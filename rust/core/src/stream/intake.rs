@@ -7,8 +7,8 @@
 //! Bound, per shard: at most two look-aheads of records are kept, one look-ahead being the larger of two batches per
 //! lane and [`LOOK_AHEAD_MIN`].
 
-use super::face::{Fetch, Record, Settings};
 use super::lanes::{Lane, Slot};
+use super::protocol::{Fetch, Record, Settings};
 
 /// Least look-ahead, records: small batches are read many at a time.
 const LOOK_AHEAD_MIN: usize = 4096;

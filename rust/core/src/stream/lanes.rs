@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 
 use super::checkpoint::Tried;
-use super::face::{BatchId, Record};
 use super::machine::NS_PER_MS;
+use super::protocol::{BatchId, Record};
 use crate::Now;
 
 /// What a lane keeps of a record.
@@ -100,7 +100,7 @@ pub(super) enum Phase {
     InFlight {
         batch: BatchId,
     },
-    /// See `lent`. `wake_ns`: when its first record is too old.
+    /// See `lane_reservation`. `wake_ns`: when its first record is too old.
     Lent {
         wake_ns: Option<u64>,
     },
@@ -122,7 +122,7 @@ pub(super) struct Lane {
     /// Batches that were tried before a restart, to be cut again as they were.
     pub(super) tried: VecDeque<Tried>,
     pub(super) phase: Phase,
-    /// Somebody else has it, or waits for it: see `lent`.
+    /// Somebody else has it, or waits for it: see `lane_reservation`.
     pub(super) lent: bool,
 }
 

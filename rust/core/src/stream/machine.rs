@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 
 use super::checkpoint::{Checkpoint, WindowState};
-use super::face::{BatchId, Command, Condition, Event, Fetch, Outcome, Record, Settings, Suspect};
 use super::intake::Intake;
 use super::lanes::{Lane, Phase};
+use super::protocol::{BatchId, Command, Condition, Event, Fetch, Outcome, Record, Settings, Suspect};
 use super::suspects::{self, Suspects};
 use crate::Now;
 

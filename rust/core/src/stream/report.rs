@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::face::Report;
+use super::protocol::Report;
 
 /// Read `batchItemFailures` out of a response. `position_of` turns an identifier into a position of the batch's shard.
 pub fn failures(response: Option<&Value>, position_of: impl Fn(&str) -> Option<u64>) -> Report {

@@ -6,7 +6,7 @@ use super::ShardMachine;
 /// One lane at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneStatus {
-    /// `idle`, `gathering`, `running`, `waiting`, or `lent` to what is run again.
+    /// `idle`, `gathering`, `running`, `waiting`, or `lane_reservation` to what is run again.
     pub name: &'static str,
     /// First position of the batch that runs or is next to run.
     pub first: Option<u64>,

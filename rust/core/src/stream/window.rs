@@ -7,7 +7,7 @@
 //! changed.
 
 use super::checkpoint::WindowState;
-use super::face::Window;
+use super::protocol::Window;
 
 /// Largest state that is carried on, bytes of JSON text.
 pub(super) const STATE_BYTES_MAX: usize = 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use forebay_core::invocation::face::{Command, Key, Life, Outcome, Settings};
+use forebay_core::invocation::protocol::{Command, Key, Life, Outcome, Settings};
 use forebay_core::invocation::EventQueue;
 use forebay_core::Now;
 use serde_json::Value;

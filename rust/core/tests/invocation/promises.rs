@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_core::invocation::face::{Command, Condition, Key, Life, Outcome, Settings};
+use forebay_core::invocation::protocol::{Command, Condition, Key, Life, Outcome, Settings};
 use forebay_core::invocation::EventQueue;
 use forebay_core::Now;
 use proptest::prelude::*;

@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use forebay_core::queue::face::{Depth, Handle, Hold, Kind, Outcome, Receive, Refusal, Settings};
-use forebay_core::stream::face::Backoff;
+use forebay_core::queue::protocol::{Depth, Handle, Hold, Kind, Outcome, Receive, Refusal, Settings};
+use forebay_core::stream::protocol::Backoff;
 use serde_json::Value;
 
 use crate::store::Store;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_core::queue::face::{Handle, Hold, Kind, Outcome, Receive, Settings};
-use forebay_core::stream::face::Backoff;
+use forebay_core::queue::protocol::{Handle, Hold, Kind, Outcome, Receive, Settings};
+use forebay_core::stream::protocol::Backoff;
 use proptest::prelude::*;
 
 use crate::common::cases;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_core::queue::face::{Command, Delivery, Hold, Removal, Restored, Row, Sent, Settings};
+use forebay_core::queue::protocol::{Command, Delivery, Hold, Removal, Restored, Row, Sent, Settings};
 use forebay_core::queue::QueueMachine;
 use forebay_core::Now;
 

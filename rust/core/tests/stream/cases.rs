@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{Backoff, Command, Event, Outcome, Record, Report, Settings};
+use forebay_core::stream::protocol::{Backoff, Command, Event, Outcome, Record, Report, Settings};
 use serde_json::Value;
 
-use crate::sim::{Attempt, Handler, Seen, Sim, START_MS};
+use crate::sim::Attempt;
+use crate::sim::Handler;
+use crate::sim::Seen;
+use crate::sim::Sim;
+use crate::sim::START_MS;
 
 const TABLE: &str = include_str!("../../../../tests/cases/stream.json");
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{Command, Event, Outcome, Record, Report, Settings};
+use forebay_core::stream::protocol::{Command, Event, Outcome, Record, Report, Settings};
 
-use crate::sim::{Seen, Sim};
+use crate::sim::Seen;
+use crate::sim::Sim;
 
 /// An observer that knows the log and the outcomes, and nothing of the machine.
 pub(crate) struct Ledger {

@@ -1,11 +1,17 @@
 //! Lanes that are lent: what waits for them, and what does not.
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{Command, Condition, Outcome, Report, Settings, Suspect};
+use forebay_core::stream::protocol::{Command, Condition, Outcome, Report, Settings, Suspect};
 use forebay_core::stream::ShardMachine;
 use forebay_core::Now;
 
-use crate::reading::{answer, fed, machine, runs, settings, success, NOW};
+use crate::reading::answer;
+use crate::reading::fed;
+use crate::reading::machine;
+use crate::reading::runs;
+use crate::reading::settings;
+use crate::reading::success;
+use crate::reading::NOW;
 
 #[test]
 fn a_lent_lane_begins_nothing_and_the_others_go_on() {

@@ -3,12 +3,16 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_core::stream::face::{Backoff, Command, Condition, Outcome, Record, Report, Settings};
+use forebay_core::stream::protocol::{Backoff, Command, Condition, Outcome, Record, Report, Settings};
 use proptest::prelude::*;
 
 use crate::common::cases;
 use crate::ledger::Ledger;
-use crate::sim::{Attempt, Handler, Seen, Sim, START_MS};
+use crate::sim::Attempt;
+use crate::sim::Handler;
+use crate::sim::Seen;
+use crate::sim::Sim;
+use crate::sim::START_MS;
 
 /// Long after everything has ended.
 const END_MS: u64 = 10_000_000;

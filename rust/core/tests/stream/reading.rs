@@ -1,7 +1,7 @@
 //! What a machine asks for, when facts come between a fetch and its answer, when a lane lags, and when the clock jumps.
 
 use forebay_core::stream::checkpoint::{Checkpoint, WindowState};
-use forebay_core::stream::face::{Backoff, BatchId, Command, Fetch, Outcome, Record, Report, Settings};
+use forebay_core::stream::protocol::{Backoff, BatchId, Command, Fetch, Outcome, Record, Report, Settings};
 use forebay_core::stream::ShardMachine;
 use forebay_core::Now;
 

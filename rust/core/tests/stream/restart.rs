@@ -1,7 +1,7 @@
 //! What a restart takes over: tries, the halves of a split; and what does not wait for a handler that never ends.
 
 use forebay_core::stream::checkpoint::{Checkpoint, Tried};
-use forebay_core::stream::face::{Backoff, BatchId, Command, Outcome, Record, Report, Settings, Suspect};
+use forebay_core::stream::protocol::{Backoff, BatchId, Command, Outcome, Record, Report, Settings, Suspect};
 use forebay_core::stream::ShardMachine;
 use forebay_core::Now;
 

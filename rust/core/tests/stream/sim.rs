@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::{BatchId, Command, Outcome, Record, Settings, Suspect, Window};
+use forebay_core::stream::protocol::{BatchId, Command, Outcome, Record, Settings, Suspect, Window};
 use forebay_core::stream::ShardMachine;
 use forebay_core::Now;
 

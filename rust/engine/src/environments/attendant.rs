@@ -9,19 +9,19 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use forebay_core::environment::Ending;
 
-use super::faults::Fault;
-use super::frame::Said;
-use super::link::{Frames, Link};
-use super::memory::Limit;
-use super::output::{Output, Speaker};
-use super::post::{Errand, Farewell, Letter};
-use super::process::{is_ready, Process};
-use super::report::{End, Reporter};
-use super::runtime_api::Endpoint;
-use super::{source, Launch};
-use crate::attempts::Settled;
-use crate::engine::Shared;
+use crate::dispatch::attempts::Settled;
+use crate::environments::faults::Fault;
+use crate::environments::frame::Said;
+use crate::environments::link::{Frames, Link};
+use crate::environments::mailbox::{Invocation, ProcessCommand, StopReason};
+use crate::environments::memory::Limit;
+use crate::environments::output::{Output, Speaker};
+use crate::environments::process::{is_ready, Process};
+use crate::environments::report::{End, Reporter};
+use crate::environments::runtime_api::Endpoint;
+use crate::environments::{source, Launch};
 use crate::metrics::exports::Told;
+use crate::runtime::engine::Shared;
 
 /// How often memory is looked at where it is limited.
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -55,7 +55,7 @@ pub(crate) fn attend(shared: &Shared, launch: &Launch) {
 fn start(launch: &Launch) -> std::io::Result<(Link, Process)> {
     let mut variables = vec![("AWS_LAMBDA_INITIALIZATION_TYPE", launch.initialization_type().to_owned())];
     if launch.program.runtime_api {
-        let endpoint = Endpoint::start(launch.post.clone(), &launch.program)?;
+        let endpoint = Endpoint::start(launch.mailbox.clone(), &launch.program)?;
         variables.push(("AWS_LAMBDA_RUNTIME_API", endpoint.address().to_string()));
         let process = Process::start(&launch.program, None, &variables)?;
         return Ok((Link::Api(endpoint), process));
@@ -87,7 +87,7 @@ struct Attendant<'a> {
 /// What a wait was ended by.
 #[derive(Default)]
 struct Heard {
-    letters: bool,
+    commands: bool,
     said: bool,
     output: bool,
     errors: bool,
@@ -133,15 +133,15 @@ impl Attendant<'_> {
     /// Serve until there is a reason to end. `Stopped` stands for an exit, too: whoever calls this looks.
     fn live(&mut self) -> Fault {
         loop {
-            while let Some(letter) = self.launch.post.next() {
-                match letter {
-                    Letter::Work(errand) => self.begin(errand),
-                    Letter::End(farewell) => return self.farewell(farewell),
+            while let Some(command) = self.launch.mailbox.next() {
+                match command {
+                    ProcessCommand::Work(invocation) => self.begin(invocation),
+                    ProcessCommand::End(stop_reason) => return self.stop_reason(stop_reason),
                 }
             }
             let heard = self.wait();
-            if heard.letters {
-                self.launch.post.quiet();
+            if heard.commands {
+                self.launch.mailbox.quiet();
             }
             self.read_output(&heard);
             if heard.said {
@@ -163,24 +163,24 @@ impl Attendant<'_> {
         }
     }
 
-    fn farewell(&self, farewell: Farewell) -> Fault {
-        match farewell {
-            Farewell::Deadline => Fault::Deadline,
-            Farewell::Rule(Ending::InitTimeout) => Fault::InitTimeout(self.began.elapsed().as_nanos() as u64),
-            Farewell::Rule(Ending::Idle | Ending::Recycled) | Farewell::Stopped => Fault::Stopped,
+    fn stop_reason(&self, stop_reason: StopReason) -> Fault {
+        match stop_reason {
+            StopReason::Deadline => Fault::Deadline,
+            StopReason::Rule(Ending::InitTimeout) => Fault::InitTimeout(self.began.elapsed().as_nanos() as u64),
+            StopReason::Rule(Ending::Idle | Ending::Recycled) | StopReason::Stopped => Fault::Stopped,
         }
     }
 
     fn wait(&self) -> Heard {
         let link_flags = if self.link.is_sending() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        // The Runtime API has a thread of its own, which rings the post.
+        // The Runtime API has a thread of its own, which rings the mailbox.
         let talks = match &self.link {
             Link::Frames(frames) => frames.socket.as_fd(),
-            Link::Api(_) => self.launch.post.as_fd(),
+            Link::Api(_) => self.launch.mailbox.as_fd(),
         };
         let from = |descriptor, flags| PollFd::from_borrowed_fd(descriptor, flags);
         let mut all = [
-            from(self.launch.post.as_fd(), PollFlags::IN),
+            from(self.launch.mailbox.as_fd(), PollFlags::IN),
             from(talks, link_flags),
             from(self.process.exit(), PollFlags::IN),
             from(self.process.stdout.as_fd(), PollFlags::IN),
@@ -199,20 +199,20 @@ impl Attendant<'_> {
         }
         let is = |at: usize| at < open && !all[at].revents().is_empty();
         let (output, errors) = if self.outputs.0.ended { (false, is(3)) } else { (is(3), is(4)) };
-        Heard { letters: is(0), said: is(1), exited: is(2), output, errors }
+        Heard { commands: is(0), said: is(1), exited: is(2), output, errors }
     }
 
-    fn begin(&mut self, mut errand: Errand) {
+    fn begin(&mut self, mut invocation: Invocation) {
         if self.shared.manual {
             // A process has no other clock than the machine's, and manual time stands while it works.
-            errand.work.deadline_ms = self.shared.on_the_machines_clock(errand.work.deadline_ms);
+            invocation.work.deadline_ms = self.shared.on_the_machines_clock(invocation.work.deadline_ms);
         }
-        let (token, request) = (errand.work.token, errand.work.request);
+        let (token, request) = (invocation.work.token, invocation.work.request);
         self.current = Some(Current { token, request, began: Instant::now() });
         if let Some(reporter) = &self.reporter {
             self.speaker().say(&reporter.start(request), &mut std::io::stdout().lock());
         }
-        self.link.send(&errand);
+        self.link.send(&invocation);
     }
 
     /// With report lines: tell that the invocation in hand has ended.

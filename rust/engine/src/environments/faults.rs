@@ -5,8 +5,8 @@ use std::process::ExitStatus;
 
 use serde_json::json;
 
-use super::report::End;
-use crate::state::uuid_text;
+use crate::base::ids::uuid_text;
+use crate::environments::report::End;
 
 /// Why an environment gave no answer.
 #[derive(Clone, Debug)]

@@ -19,15 +19,15 @@
 
 use std::sync::Arc;
 
-use forebay_core::stream::face::Window;
+use forebay_core::stream::protocol::Window;
 
-use super::post::Errand;
-use crate::attempts::Task;
-use crate::chunk::Chunk;
-use crate::events::write_kinesis_event;
-use crate::json;
-use crate::records::{Records, Source};
-use crate::state::uuid_text;
+use crate::base::ids::uuid_text;
+use crate::base::json;
+use crate::dispatch::attempts::Task;
+use crate::environments::mailbox::Invocation;
+use crate::payload::kinesis_event::write_kinesis_event;
+use crate::payload::records::{Records, Source};
+use crate::store::chunk::Chunk;
 
 /// Greatest answer: a response of the greatest size, or an error object with all its text.
 const ANSWER_MAX: usize = 8 << 20;
@@ -71,27 +71,27 @@ impl Said {
 }
 
 /// An invocation as a frame.
-pub(crate) fn invocation(errand: &Errand) -> Vec<u8> {
+pub(crate) fn invocation(invocation: &Invocation) -> Vec<u8> {
     let mut frame = vec![0u8; 4];
-    let kind = match &errand.work.task {
+    let kind = match &invocation.work.task {
         Task::Batch { as_event: true, .. } | Task::Messages { as_event: true, .. } => 2,
         Task::Batch { as_event: false, .. } => 3,
         Task::Messages { as_event: false, .. } => 4,
         _ => 1,
     };
-    let is_asynchronous = matches!(errand.work.task, Task::Event(_));
-    let flags = [(errand.reads, READS), (errand.reports, REPORTS), (is_asynchronous, ASYNCHRONOUS)];
+    let is_asynchronous = matches!(invocation.work.task, Task::Event(_));
+    let flags = [(invocation.reads, READS), (invocation.reports, REPORTS), (is_asynchronous, ASYNCHRONOUS)];
     frame.extend_from_slice(&[kind, flags.iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).sum()]);
-    frame.extend_from_slice(&errand.work.deadline_ms.to_le_bytes());
-    frame.extend_from_slice(uuid_text(errand.work.request).as_bytes());
+    frame.extend_from_slice(&invocation.work.deadline_ms.to_le_bytes());
+    frame.extend_from_slice(uuid_text(invocation.work.request).as_bytes());
     // A context has no tab and at most 1,024 bytes.
-    let traces = errand.work.traces().into_iter().take(TRACES_MAX).collect::<Vec<_>>().join("\t");
-    let qualifier = errand.work.qualifier.as_deref().unwrap_or_default();
+    let traces = invocation.work.traces().into_iter().take(TRACES_MAX).collect::<Vec<_>>().join("\t");
+    let qualifier = invocation.work.qualifier.as_deref().unwrap_or_default();
     frame.extend_from_slice(&(traces.len() as u16).to_le_bytes());
     frame.push(qualifier.len() as u8);
     frame.extend_from_slice(traces.as_bytes());
     frame.extend_from_slice(qualifier.as_bytes());
-    match &errand.work.task {
+    match &invocation.work.task {
         Task::Invoke(payload) | Task::Event(payload) | Task::Deliver(payload) => frame.extend_from_slice(payload),
         Task::Batch { records, window, as_event: true } => write_kinesis_event(records, window.as_ref(), &mut frame),
         Task::Batch { records, window, .. } => encode_batch(records, window.as_ref(), &mut frame),

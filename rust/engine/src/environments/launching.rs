@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::attendant::{attend, tell_end};
-use super::control_group::check_given;
-use super::faults::Fault;
-use super::Launch;
-use crate::engine::{lock, Engine, Shared};
-use crate::error::EngineError;
-use crate::functions::Registration;
-use crate::state::State;
+use crate::base::error::EngineError;
+use crate::dispatch::functions::Registration;
+use crate::environments::attendant::{attend, tell_end};
+use crate::environments::control_group::check_given;
+use crate::environments::faults::Fault;
+use crate::environments::Launch;
+use crate::runtime::engine::{lock, Engine, Shared};
+use crate::runtime::rooms::State;
 
 impl Engine {
     /// Have the launching thread, from the first function that runs in environments. Refuses one with `memory=` where

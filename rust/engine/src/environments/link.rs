@@ -3,9 +3,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use super::frame::{self, Said};
-use super::post::Errand;
-use super::runtime_api::Endpoint;
+use crate::environments::frame;
+use crate::environments::frame::Said;
+use crate::environments::mailbox::Invocation;
+use crate::environments::runtime_api::Endpoint;
 
 /// Bytes read at once.
 const READ: usize = 64 << 10;
@@ -21,10 +22,10 @@ pub(crate) enum Link {
 
 impl Link {
     /// Begin to send an invocation.
-    pub(crate) fn send(&mut self, errand: &Errand) {
+    pub(crate) fn send(&mut self, invocation: &Invocation) {
         match self {
-            Self::Frames(frames) => frames.send(errand),
-            Self::Api(endpoint) => endpoint.give(errand),
+            Self::Frames(frames) => frames.send(invocation),
+            Self::Api(endpoint) => endpoint.give(invocation),
         }
     }
 
@@ -87,8 +88,8 @@ impl Frames {
         Ok(Self { socket, out: Vec::new(), written: 0, read: Vec::new(), buffer: vec![0; READ].into(), hung_up: false })
     }
 
-    fn send(&mut self, errand: &Errand) {
-        self.out = frame::invocation(errand);
+    fn send(&mut self, invocation: &Invocation) {
+        self.out = frame::invocation(invocation);
         self.written = 0;
         self.flush();
     }

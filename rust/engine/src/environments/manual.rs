@@ -1,10 +1,11 @@
 //! What a manual clock must know of processes, which have no other clock than the machine's.
 
-use super::Pools;
-use crate::attempts::{Slot, Token};
-use crate::engine::{Engine, Shared};
-use crate::state::{uuid_text, State};
-use crate::threads::read_clock;
+use crate::base::ids::uuid_text;
+use crate::dispatch::attempts::{HandlerId, Token};
+use crate::environments::Pools;
+use crate::runtime::engine::{Engine, Shared};
+use crate::runtime::rooms::State;
+use crate::runtime::threads::read_clock;
 
 impl Engine {
     /// What runs in environments, and which of them start or end: function and request id, empty for those.
@@ -27,7 +28,7 @@ impl State {
         let at_work: Vec<_> = self.pools.at_work().collect();
         let request_of =
             |state: &mut Self, token| state.attempts.get_mut(token).map(|attempt| uuid_text(attempt.request));
-        let shown = |(slot, token): (Slot, Option<Token>)| {
+        let shown = |(slot, token): (HandlerId, Option<Token>)| {
             let request = token.and_then(|token| request_of(self, token)).unwrap_or_default();
             (self.functions[slot].qualified(), request)
         };
@@ -37,7 +38,7 @@ impl State {
 
 impl Pools {
     /// What a manual clock must wait for: attempts in environments, and environments that start or end; function and token.
-    fn at_work(&self) -> impl Iterator<Item = (Slot, Option<Token>)> + '_ {
+    fn at_work(&self) -> impl Iterator<Item = (HandlerId, Option<Token>)> + '_ {
         self.by_slot.iter().flat_map(|(&slot, pool)| {
             let counts = pool.machine.counts();
             let moving = (counts.starting + counts.ending > 0).then_some((slot, None));

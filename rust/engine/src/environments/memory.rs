@@ -3,8 +3,8 @@
 
 use serde_json::{json, Value};
 
-use super::control_group::{home, look, seen, Group, Home};
-use super::process::{kib_in, Process};
+use crate::environments::control_group::{home, look, seen, Group, Home};
+use crate::environments::process::{kib_in, Process};
 
 /// What holds one environment to its memory.
 pub(crate) enum Limit {

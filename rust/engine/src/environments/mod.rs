@@ -1,5 +1,5 @@
 //! Execution environments: processes that run functions. Work for them never enters the Python exchange: it goes from its
-//! line to an idle environment's thread as a letter, and from there as a frame; the answer is settled under the lock.
+//! line to an idle environment's thread as a command, and from there as a frame; the answer is settled under the lock.
 //!
 //! One thread attends each environment ([`attendant`]), since only it may wait for that process; the rules of when one starts
 //! and goes are the core's ([`forebay_core::environment`]).
@@ -10,10 +10,10 @@ mod faults;
 pub mod frame;
 mod launching;
 mod link;
+pub(crate) mod mailbox;
 mod manual;
 mod memory;
 pub(crate) mod output;
-pub(crate) mod post;
 mod process;
 mod report;
 pub(crate) mod runtime_api;
@@ -24,20 +24,21 @@ use std::sync::Arc;
 use forebay_core::environment::{Command, EnvironmentId, Environments, Initialization, Phase, Settings};
 use serde::Deserialize;
 
-use self::faults::Fault;
-pub(crate) use self::memory::kept_by as memory_kept_by;
-pub use self::memory::would_be_kept_by as memory_would_be_kept_by;
-use self::post::{Errand, Farewell, Letter, Post};
-pub use self::process::{end_with_parent, Program};
-use crate::attempts::{Job, Settled, Slot, Task, Token};
-use crate::meters::EnvironmentMeters;
+use crate::base::timers::Timer;
+use crate::dispatch::attempts::{HandlerId, Job, Settled, Task, Token};
+use crate::dispatch::ready_list::Kind;
+use crate::environments::faults::Fault;
+use crate::environments::mailbox::{Invocation, Mailbox, ProcessCommand, StopReason};
+pub(crate) use crate::environments::memory::kept_by as memory_kept_by;
+pub use crate::environments::memory::would_be_kept_by as memory_would_be_kept_by;
+pub use crate::environments::process::{end_with_parent, Program};
 use crate::metrics::exports::Told;
-use crate::outbox::Kind;
-use crate::port::StoreError;
-use crate::state::{State, Timer};
+use crate::observe::meters::EnvironmentMeters;
+use crate::runtime::rooms::State;
+use crate::store::port::StoreError;
 
 /// Which environment of which function.
-pub(crate) type Key = (Slot, EnvironmentId);
+pub(crate) type Key = (HandlerId, EnvironmentId);
 
 /// How a function's environments are registered.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,7 +92,7 @@ pub(crate) struct Launch {
     pub(crate) key: Key,
     pub(crate) function: String,
     pub(crate) program: Arc<Program>,
-    pub(crate) post: Arc<Post>,
+    pub(crate) mailbox: Arc<Mailbox>,
     initialization: Initialization,
 }
 
@@ -120,7 +121,7 @@ struct Pool {
     program: Arc<Program>,
     /// Attempts that wait, in order. All have a place.
     line: VecDeque<Token>,
-    posts: BTreeMap<EnvironmentId, Arc<Post>>,
+    posts: BTreeMap<EnvironmentId, Arc<Mailbox>>,
     working: BTreeMap<Token, EnvironmentId>,
     armed: Option<u64>,
     meters: EnvironmentMeters,
@@ -129,11 +130,11 @@ struct Pool {
 /// Every function's environments.
 #[derive(Default)]
 pub(crate) struct Pools {
-    by_slot: BTreeMap<Slot, Pool>,
+    by_slot: BTreeMap<HandlerId, Pool>,
     /// Functions whose line is not empty.
-    hungry: BTreeSet<Slot>,
+    hungry: BTreeSet<HandlerId>,
     /// The function that was served last: the next one is served first.
-    served: Slot,
+    served: HandlerId,
     /// Environments to be started, for the launching thread.
     pub(crate) launches: VecDeque<Launch>,
     pub(crate) stopped: bool,
@@ -146,7 +147,7 @@ impl Pools {
     }
 
     /// Put an attempt in its function's line, if it has one; a suspect of a crash goes first.
-    pub(crate) fn line_up(&mut self, slot: Slot, token: Token, alone: bool) -> bool {
+    pub(crate) fn queue_attempt(&mut self, slot: HandlerId, token: Token, alone: bool) -> bool {
         let Some(pool) = self.by_slot.get_mut(&slot) else { return false };
         if alone {
             pool.line.push_front(token);
@@ -158,12 +159,12 @@ impl Pools {
     }
 
     /// How many attempts a function's environments can take at once; `None` if it does not run in any.
-    pub(crate) fn most(&self, slot: Slot) -> Option<usize> {
+    pub(crate) fn most(&self, slot: HandlerId) -> Option<usize> {
         self.by_slot.get(&slot).map(|pool| pool.settings.maximum)
     }
 
     /// How many of a function's environments can be provisioned; `None` if it does not run in any.
-    pub(crate) fn most_provisioned(&self, slot: Slot) -> Option<usize> {
+    pub(crate) fn most_provisioned(&self, slot: HandlerId) -> Option<usize> {
         self.by_slot.get(&slot).map(|pool| pool.provisioned_maximum)
     }
 
@@ -175,12 +176,12 @@ impl Pools {
     }
 
     /// End the environment that an attempt runs in, if it runs in one.
-    pub(crate) fn stop_attempt(&mut self, slot: Slot, token: Token, now_ns: u64) -> bool {
+    pub(crate) fn stop_attempt(&mut self, slot: HandlerId, token: Token, now_ns: u64) -> bool {
         let Some(pool) = self.by_slot.get_mut(&slot) else { return false };
         if let Some(id) = pool.working.get(&token) {
             pool.machine.stopping(*id, now_ns);
-            if let Some(post) = pool.posts.get(id) {
-                post.put(Letter::End(Farewell::Deadline), true);
+            if let Some(mailbox) = pool.posts.get(id) {
+                mailbox.put(ProcessCommand::End(StopReason::Deadline), true);
             }
         }
         true
@@ -192,8 +193,8 @@ impl Pools {
         self.launches.clear();
         for pool in self.by_slot.values_mut() {
             pool.machine.stop();
-            for post in pool.posts.values() {
-                post.put(Letter::End(Farewell::Stopped), true);
+            for mailbox in pool.posts.values() {
+                mailbox.put(ProcessCommand::End(StopReason::Stopped), true);
             }
         }
     }
@@ -201,7 +202,7 @@ impl Pools {
 
 impl State {
     /// Run a function in environments from now on.
-    pub(crate) fn declare_environments(&mut self, slot: Slot, declared: &Declared) {
+    pub(crate) fn declare_environments(&mut self, slot: HandlerId, declared: &Declared) {
         let program = Arc::new(declared.program.clone());
         let name = self.functions[slot].qualified();
         let meters = EnvironmentMeters::new(&self.registry, &name);
@@ -226,7 +227,7 @@ impl State {
     }
 
     /// Keep so many of a function's environments ready ahead of need; false if it does not run in any.
-    pub(crate) fn provision_environments(&mut self, slot: Slot, provisioned: usize) -> bool {
+    pub(crate) fn provision_environments(&mut self, slot: HandlerId, provisioned: usize) -> bool {
         let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return false };
         pool.settings.provisioned = provisioned;
         pool.settings.maximum = pool.maximum.max(provisioned);
@@ -237,22 +238,22 @@ impl State {
     }
 
     /// There may be more environments than before: what waited for one of the function's attempts to end need not.
-    fn wait_for_more(&mut self, slot: Slot) {
+    fn wait_for_more(&mut self, slot: HandlerId) {
         if let Some(unit) = self.unit_of(slot) {
-            self.wait_for_place(unit);
+            self.wait_for_permit(unit);
         }
     }
 
     /// Start what is provisioned: the app runs now.
     pub(crate) fn start_environments(&mut self) {
-        let slots: Vec<Slot> = self.pools.by_slot.keys().copied().collect();
+        let slots: Vec<HandlerId> = self.pools.by_slot.keys().copied().collect();
         for slot in slots {
             self.tend(slot);
         }
     }
 
     /// A function's timer rang.
-    pub(crate) fn environments_due(&mut self, slot: Slot) {
+    pub(crate) fn environments_due(&mut self, slot: HandlerId) {
         if let Some(pool) = self.pools.by_slot.get_mut(&slot) {
             pool.armed = None;
         }
@@ -260,7 +261,7 @@ impl State {
     }
 
     /// Do what is due in a pool, carry out its commands, and set its timer.
-    fn tend(&mut self, slot: Slot) {
+    fn tend(&mut self, slot: HandlerId) {
         let (now, running) = (self.now.mono_ns, self.started && !self.draining);
         let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
         if running && pool.machine.next_due().is_some_and(|due| due <= now) {
@@ -268,21 +269,21 @@ impl State {
         }
         for command in pool.machine.commands() {
             match command {
-                Command::Start(id, initialization) => match Post::new() {
-                    Ok(post) => {
-                        let post = Arc::new(post);
-                        pool.posts.insert(id, post.clone());
+                Command::Start(id, initialization) => match Mailbox::new() {
+                    Ok(mailbox) => {
+                        let mailbox = Arc::new(mailbox);
+                        pool.posts.insert(id, mailbox.clone());
                         pool.meters.started(initialization);
                         let (function, program) = (self.functions[slot].name.clone(), pool.program.clone());
-                        let launch = Launch { key: (slot, id), function, program, post, initialization };
+                        let launch = Launch { key: (slot, id), function, program, mailbox, initialization };
                         self.pools.launches.push_back(launch);
                     }
                     // Out of descriptors: as one that could not start. What waits for it asks again.
                     Err(_) => drop(pool.machine.exited(id, now)),
                 },
                 Command::End(id, ending) => {
-                    if let Some(post) = pool.posts.get(&id) {
-                        post.put(Letter::End(Farewell::Rule(ending)), true);
+                    if let Some(mailbox) = pool.posts.get(&id) {
+                        mailbox.put(ProcessCommand::End(StopReason::Rule(ending)), true);
                     }
                 }
             }
@@ -290,37 +291,37 @@ impl State {
         let counts = pool.machine.counts();
         pool.meters.show(counts);
         if let Some((_, unit)) = self.functions[slot].place {
-            self.places.environments_ready(unit, counts.idle + counts.busy);
+            self.permits.environments_ready(unit, counts.idle + counts.busy);
         }
         if let (true, Some(due)) = (running, pool.machine.next_due()) {
             self.timers.arm(&mut pool.armed, due.max(now), Timer::Environments(slot));
         }
     }
 
-    /// Give places to what waits for them, hand waiting work to idle environments, and ask for more of them where it still waits.
-    /// `own` looks for letters itself.
+    /// Give permits to what waits for them, hand waiting work to idle environments, and ask for more of them where it still waits.
+    /// `own` looks for commands itself.
     pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
-        self.give_places();
+        self.give_permits();
         if self.pools.hungry.is_empty() || self.draining || !self.started {
             return;
         }
-        let mut letters: Vec<(Arc<Post>, Errand, bool)> = Vec::new();
+        let mut commands: Vec<(Arc<Mailbox>, Invocation, bool)> = Vec::new();
         let served = self.pools.served;
         let (first, second) = (self.pools.hungry.range(served + 1..), self.pools.hungry.range(..=served));
-        let slots: Vec<Slot> = first.chain(second).copied().collect();
+        let slots: Vec<HandlerId> = first.chain(second).copied().collect();
         for slot in slots {
             while let Some((id, token)) = self.match_one(slot) {
-                let Some(errand) = self.errand(token) else { continue };
+                let Some(invocation) = self.invocation(token) else { continue };
                 let Some(pool) = self.pools.by_slot.get_mut(&slot) else { break };
                 pool.working.insert(token, id);
                 self.pools.served = slot;
-                if let Some(post) = pool.posts.get(&id) {
-                    letters.push((post.clone(), errand, own != Some((slot, id))));
+                if let Some(mailbox) = pool.posts.get(&id) {
+                    commands.push((mailbox.clone(), invocation, own != Some((slot, id))));
                 }
             }
             self.ask_for_more(slot);
         }
-        if letters.is_empty() {
+        if commands.is_empty() {
             return;
         }
         if let Err(error) = self.count_attempts() {
@@ -328,25 +329,25 @@ impl State {
             self.fail(StoreError::Failed(error.to_string()));
             return;
         }
-        for (post, errand, ring) in letters {
-            post.put(Letter::Work(errand), ring);
+        for (mailbox, invocation, ring) in commands {
+            mailbox.put(ProcessCommand::Work(invocation), ring);
         }
     }
 
     /// The first waiting attempt of a function that may run now, and an environment that is free for it.
-    fn match_one(&mut self, slot: Slot) -> Option<(EnvironmentId, Token)> {
+    fn match_one(&mut self, slot: HandlerId) -> Option<(EnvironmentId, Token)> {
         let pool = self.pools.by_slot.get_mut(&slot)?;
-        let (attempts, outbox) = (&mut self.attempts, &self.outbox);
+        let (attempts, ready_list) = (&mut self.attempts, &self.ready_list);
         let at = pool.line.iter().position(|&token| {
-            attempts
-                .get_mut(token)
-                .is_some_and(|attempt| attempt.alone || attempt.job.kind() == Kind::Invoke || outbox.batch_may_run())
+            attempts.get_mut(token).is_some_and(|attempt| {
+                attempt.alone || attempt.job.kind() == Kind::Invoke || ready_list.batch_may_run()
+            })
         })?;
         let id = pool.machine.claim(self.now.mono_ns)?;
         Some((id, pool.line.remove(at)?))
     }
 
-    fn errand(&mut self, token: Token) -> Option<Errand> {
+    fn invocation(&mut self, token: Token) -> Option<Invocation> {
         let work = self.hand_out(token)?;
         let (reads, reports) = match &work.task {
             Task::Batch { records, .. } => {
@@ -360,10 +361,10 @@ impl State {
             },
             _ => (true, false),
         };
-        Some(Errand { work, reads, reports })
+        Some(Invocation { work, reads, reports })
     }
 
-    fn ask_for_more(&mut self, slot: Slot) {
+    fn ask_for_more(&mut self, slot: HandlerId) {
         let now = self.now.mono_ns;
         let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
         if pool.line.is_empty() {
@@ -427,7 +428,7 @@ impl State {
     }
 
     /// What waited longest for an environment that could not start has failed: it is what Lambda's invocation gets.
-    fn fail_first(&mut self, slot: Slot, fault: &Fault) {
+    fn fail_first(&mut self, slot: HandlerId, fault: &Fault) {
         let Some(token) = self.pools.by_slot.get_mut(&slot).and_then(|pool| pool.line.pop_front()) else { return };
         if matches!(fault, Fault::Stopped) || self.hand_out(token).is_none() {
             return;

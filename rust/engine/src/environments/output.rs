@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 
-use crate::state::uuid_text;
+use crate::base::ids::uuid_text;
 
 /// Most bytes passed on for one invocation, the names before the lines among them.
 const BYTES_MAX: usize = 1 << 20;

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::process::Process;
-use super::Launch;
-use crate::state::uuid_text;
+use crate::base::ids::uuid_text;
+use crate::environments::process::Process;
+use crate::environments::Launch;
 
 /// What REPORT says about how an invocation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

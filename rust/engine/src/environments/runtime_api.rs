@@ -18,15 +18,15 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::sync::{oneshot, Notify, Semaphore};
 
-use super::frame::Said;
-use super::post::{Errand, Post};
-use super::process::Program;
-use crate::attempts::Task;
-use crate::events::write_kinesis_event;
+use crate::base::ids::uuid_text;
+use crate::base::trace::x_ray;
+use crate::dispatch::attempts::Task;
+use crate::dispatch::versions::Qualifier;
+use crate::environments::frame::Said;
+use crate::environments::mailbox::{Invocation, Mailbox};
+use crate::environments::process::Program;
 use crate::http::names_loopback;
-use crate::state::uuid_text;
-use crate::trace::x_ray;
-use crate::versions::Qualifier;
+use crate::payload::kinesis_event::write_kinesis_event;
 
 /// Where the API's paths begin.
 const BASE: &str = "/2018-06-01/runtime/";
@@ -39,24 +39,24 @@ const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     address: SocketAddr,
-    desk: Arc<Desk>,
+    pending: Arc<PendingInvocations>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Endpoint {
-    /// Listen. What the environment says is told by the ring of its post.
-    pub(crate) fn start(post: Arc<Post>, program: &Program) -> std::io::Result<Self> {
+    /// Listen. What the environment says is told by the ring of its mailbox.
+    pub(crate) fn start(mailbox: Arc<Mailbox>, program: &Program) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let desk = Arc::new(Desk::new(post, program.function_arn.clone()));
+        let pending = Arc::new(PendingInvocations::new(mailbox, program.function_arn.clone()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
-        let served = desk.clone();
+        let served = pending.clone();
         let thread = std::thread::Builder::new().name("forebay-runtime-api".into());
         let thread = thread.spawn(move || runtime.block_on(serve(listener, served, stopped)))?;
-        Ok(Self { address, desk, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, pending, stop: Some(stop), thread: Some(thread) })
     }
 
     /// `AWS_LAMBDA_RUNTIME_API`
@@ -65,13 +65,13 @@ impl Endpoint {
     }
 
     /// Give an invocation to whoever asks next.
-    pub(crate) fn give(&self, errand: &Errand) {
-        self.desk.give(errand);
+    pub(crate) fn give(&self, invocation: &Invocation) {
+        self.pending.give(invocation);
     }
 
     /// The next thing that was said.
     pub(crate) fn said(&self) -> Option<Said> {
-        self.desk.said()
+        self.pending.said()
     }
 }
 
@@ -86,7 +86,7 @@ impl Drop for Endpoint {
 }
 
 #[derive(Debug)]
-struct Invocation {
+struct NextInvocation {
     id: String,
     /// Told apart from an earlier invocation with the same request id.
     nonce: String,
@@ -99,30 +99,30 @@ struct Invocation {
     fetched: bool,
 }
 
-impl Invocation {
-    fn of(errand: &Errand) -> Self {
+impl NextInvocation {
+    fn of(invocation: &Invocation) -> Self {
         let mut event = Vec::new();
-        match &errand.work.task {
+        match &invocation.work.task {
             Task::Invoke(payload) | Task::Event(payload) | Task::Deliver(payload) => event.extend_from_slice(payload),
             Task::Batch { records, window, .. } => write_kinesis_event(records, window.as_ref(), &mut event),
             Task::Messages { messages, .. } => event.extend_from_slice(messages.event().to_string().as_bytes()),
             Task::Cancel => {}
         }
-        let id = uuid_text(errand.work.request);
-        let trace = match errand.work.traces()[..] {
+        let id = uuid_text(invocation.work.request);
+        let trace = match invocation.work.traces()[..] {
             [one] => x_ray(one),
             _ => None,
         };
         // Else made of the time by which it must end and of its id: nobody traces it further.
         let trace = trace.unwrap_or_else(|| {
-            format!("Root=1-{:08x}-{};Sampled=0", errand.work.deadline_ms / 1000, &id.replace('-', "")[8..])
+            format!("Root=1-{:08x}-{};Sampled=0", invocation.work.deadline_ms / 1000, &id.replace('-', "")[8..])
         });
         Self {
             id,
-            qualifier: errand.work.qualifier.clone(),
+            qualifier: invocation.work.qualifier.clone(),
             trace,
-            nonce: format!("{:016x}", errand.work.token),
-            deadline_ms: errand.work.deadline_ms,
+            nonce: format!("{:016x}", invocation.work.token),
+            deadline_ms: invocation.work.deadline_ms,
             event: event.into(),
             fetched: false,
         }
@@ -133,7 +133,7 @@ impl Invocation {
 struct DeskState {
     /// It has asked for work before.
     asked: bool,
-    current: Option<Invocation>,
+    current: Option<NextInvocation>,
     /// Id of the invocation that was answered last.
     answered: Option<String>,
     said: VecDeque<Said>,
@@ -141,22 +141,22 @@ struct DeskState {
 
 /// Where requests and the engine meet.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct PendingInvocations {
     state: Mutex<DeskState>,
     given: Notify,
-    post: Arc<Post>,
+    mailbox: Arc<Mailbox>,
     function_arn: String,
 }
 
 type Reply = Response<Full<Bytes>>;
 
-impl Desk {
-    pub(crate) fn new(post: Arc<Post>, function_arn: String) -> Self {
-        Self { state: Mutex::default(), given: Notify::new(), post, function_arn }
+impl PendingInvocations {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, function_arn: String) -> Self {
+        Self { state: Mutex::default(), given: Notify::new(), mailbox, function_arn }
     }
 
-    pub(crate) fn give(&self, errand: &Errand) {
-        self.lock().current = Some(Invocation::of(errand));
+    pub(crate) fn give(&self, invocation: &Invocation) {
+        self.lock().current = Some(NextInvocation::of(invocation));
         self.given.notify_one();
     }
 
@@ -179,7 +179,7 @@ impl Desk {
     fn tell(&self, mut state: MutexGuard<'_, DeskState>, said: Said) {
         state.said.push_back(said);
         drop(state);
-        self.post.ring();
+        self.mailbox.ring();
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Reply {
@@ -355,12 +355,12 @@ fn not_now(text: &str) -> Reply {
     refusal(403, "InvalidStateTransition", text)
 }
 
-async fn serve(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Receiver<()>) {
+async fn serve(listener: TcpListener, pending: Arc<PendingInvocations>, mut stopped: oneshot::Receiver<()>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let next = async {
-            let place = places.clone().acquire_owned().await;
+            let place = permits.clone().acquire_owned().await;
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
@@ -371,9 +371,9 @@ async fn serve(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Rec
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let desk = desk.clone();
+        let pending = pending.clone();
         tokio::spawn(async move {
-            desk.converse(TokioIo::new(stream)).await;
+            pending.converse(TokioIo::new(stream)).await;
             drop(place);
         });
     }

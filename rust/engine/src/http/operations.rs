@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Answer, Request, Routes};
+use crate::http::{Answer, Request, Routes};
 use crate::metrics::{exposition, Format, Registry};
 
 /// Says why the runtime is not ready; empty when it is. Called for each `/readyz`.

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::{Answer, Request, Routes, Token};
+use crate::http::{Answer, Request, Routes, Token};
 
 /// Connections served at once; a further one waits to be accepted.
 const CONNECTIONS_MAX: u32 = 128;
@@ -126,10 +126,10 @@ impl Drop for Server {
 
 async fn serve<R: Routes>(listener: std::net::TcpListener, door: Arc<Door<R>>, mut stopped: oneshot::Receiver<()>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     loop {
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
+            let place = Arc::clone(&permits).acquire_owned().await;
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
@@ -150,7 +150,7 @@ async fn serve<R: Routes>(listener: std::net::TcpListener, door: Arc<Door<R>>, m
         }
     }
     drop(listener);
-    let _ = timeout(STOP_GRACE, places.acquire_many(CONNECTIONS_MAX)).await;
+    let _ = timeout(STOP_GRACE, permits.acquire_many(CONNECTIONS_MAX)).await;
 }
 
 pub(crate) struct Door<R> {

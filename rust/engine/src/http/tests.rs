@@ -3,7 +3,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use super::*;
+use crate::http::*;
 use crate::metrics::{Metric, Registry};
 
 fn loopback() -> Address {

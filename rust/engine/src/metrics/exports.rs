@@ -13,8 +13,8 @@ use base64::Engine as _;
 use forebay_core::histogram::Histogram;
 use serde::Deserialize;
 
-use super::catalogue::{Kind, Metric, Unit, METRICS};
-use super::registry::Registry;
+use crate::metrics::catalogue::{Kind, Metric, Unit, METRICS};
+use crate::metrics::registry::Registry;
 
 /// Most sources at a time.
 pub const SOURCES_MAX: usize = 1_024;

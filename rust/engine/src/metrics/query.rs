@@ -6,9 +6,9 @@ use forebay_core::statistic::{nearest, Statistic, EXAMPLES};
 use serde::Deserialize;
 use serde_json::{json, Value};
 
-use super::catalogue::{Description, Metric, METRICS};
-use super::points::{Points, SeriesId};
-use super::registry::Registry;
+use crate::metrics::catalogue::{Description, Metric, METRICS};
+use crate::metrics::points::{Points, SeriesId};
+use crate::metrics::registry::Registry;
 
 /// Most points of one answer, as in CloudWatch.
 const DATAPOINTS_MAX: u64 = 1_440;

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::frame;
-use super::outgoing::Outgoing;
-use super::pipe::Pipe;
-use crate::bell::Bell;
-use crate::error::{Answer, EngineError, Ticket, Waiter};
-use crate::trace::Origin;
+use crate::base::error::{Answer, EngineError, Ticket, Waiter};
+use crate::base::trace::Origin;
+use crate::runtime::bell::Bell;
+use crate::socket::frame;
+use crate::socket::outgoing::Outgoing;
+use crate::socket::pipe::Pipe;
 
 /// A connection to the owner of a store.
 pub struct Client {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::base::sync::atomic::{AtomicUsize, Ordering};
 
 /// The connections of one listener.
 pub(super) struct Connections {

@@ -1,6 +1,6 @@
 //! How much one client may have asked and not yet been answered. Beyond, nothing more is read from it until answers are with it.
 
-use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::base::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Most requests of one client that are not answered.
 const REQUESTS_MAX: usize = 4_096;

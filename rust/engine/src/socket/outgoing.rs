@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::pipe::Pipe;
-use crate::error::EngineError;
-use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::base::error::EngineError;
+use crate::base::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::socket::pipe::Pipe;
 
 /// Bytes that wait for the owner to read them, from which on no further request is taken.
 const WAITING_MAX: usize = 64 << 20;
@@ -47,7 +47,7 @@ impl Outgoing {
     pub(super) fn send(&self, id: u64, bytes: Vec<u8>) -> Result<(), EngineError> {
         let mut line = self.lock();
         if line.closed {
-            return Err(super::client::left());
+            return Err(crate::socket::client::left());
         }
         let mut written = 0;
         if !line.writing && line.waiting.is_empty() {
@@ -56,7 +56,7 @@ impl Outgoing {
                 // A part of the frame may be written: another one behind it would be read as its rest.
                 line.closed = true;
                 self.pipe.end();
-                super::client::left()
+                crate::socket::client::left()
             })?;
             if written == bytes.len() {
                 return Ok(());

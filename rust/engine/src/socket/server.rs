@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
-use super::connections::{Admitted, Connections};
-use super::credit::Credit;
-use super::frame::{self, Request};
-use crate::engine::Engine;
-use crate::error::{EngineError, Waiter};
-use crate::trace::Origin;
+use crate::base::error::{EngineError, Waiter};
+use crate::base::trace::Origin;
+use crate::runtime::engine::Engine;
+use crate::socket::connections::{Admitted, Connections};
+use crate::socket::credit::Credit;
+use crate::socket::frame;
+use crate::socket::frame::Request;
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 256;

@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::sqlite::witness::{Testimony, Witness};
-use crate::slots::{torn_off, Ailments, WITHOUT_SLOTS};
+use crate::dispatch::attempt_journal::{torn_off, Ailments, WITHOUT_SLOTS};
+use crate::store::sqlite::witness::{Testimony, Witness};
 
 /// How often, and how long after each other, a file is read that seems damaged: its owner may just be writing it.
 const LOOKS: u32 = 4;

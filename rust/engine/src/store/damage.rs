@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::port::StoreError;
+use crate::store::port::StoreError;
 
 /// An error with what is damaged, where, and what to do next, if it tells of damage.
 pub(crate) fn advised(directory: Option<&Path>, error: StoreError) -> StoreError {

@@ -1,4 +1,4 @@
-//! The doctor: says what is wrong with an embedded store, and copies what is whole into a new one. Never changes the patient.
+//! The doctor: says what is wrong with an embedded store, and copies what is whole into a new one. Never changes the source.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::beside;
-use super::heir::{lost_max, Heir};
-pub use super::lost::Lost;
-use super::lost::Names;
-use super::sqlite::connection::Handle;
-use super::sqlite::first_page::{self, log_of};
-use super::sqlite::survey::{Damage, Survey};
-use super::sqlite::witness::Testimony;
-use super::sqlite::SqliteStore;
-use crate::directory::Directory;
-use crate::port::{Durability, Store, StoreError, Table};
+use crate::store::beside;
+use crate::store::directory::Directory;
+pub use crate::store::lost::Lost;
+use crate::store::lost::Names;
+use crate::store::port::{Durability, Store, StoreError, Table};
+use crate::store::salvage_writer::{lost_max, SalvageWriter};
+use crate::store::sqlite::connection::Handle;
+use crate::store::sqlite::first_page;
+use crate::store::sqlite::first_page::log_of;
+use crate::store::sqlite::survey::{Damage, Survey};
+use crate::store::sqlite::witness::Testimony;
+use crate::store::sqlite::SqliteStore;
 
 /// Most ranges of lost records that a report lists; the rest is counted.
 const LOST_LISTED: usize = 1_000;
@@ -57,7 +58,7 @@ pub struct Report {
 /// What became of a damaged store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Salvage {
-    /// The patient.
+    /// The source.
     pub report: Report,
     /// Rows that were copied.
     pub rows: u64,
@@ -87,10 +88,10 @@ pub fn examine(dir: &Path) -> Result<Report, StoreError> {
     let file = file_of(dir)?;
     let beside = Beside::look(dir);
     match Patient::at(&file) {
-        Ok(patient) => {
-            let header = patient.header(&file)?;
-            let names = patient.names()?;
-            Ok(patient.report(&names, &names.unreached(&patient.survey), &beside, header))
+        Ok(source) => {
+            let header = source.header(&file)?;
+            let names = source.names()?;
+            Ok(source.report(&names, &names.unreached(&source.survey), &beside, header))
         }
         Err(StoreError::Corrupt(text)) => Ok(unread(&text, &beside, first_page::ailment(&file, false)?)),
         Err(error) => Err(error),
@@ -111,12 +112,12 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
     let beside = Beside::look(dir);
     let found = Patient::at(&file);
     let header = match &found {
-        Ok(patient) => patient.header(&file)?,
+        Ok(source) => source.header(&file)?,
         Err(_) => first_page::ailment(&file, false)?,
     };
     match &found {
-        Ok(patient) if header.is_none() && patient.leads_on(&file)? => {
-            return patient.save(into, &beside, None, size(&file));
+        Ok(source) if header.is_none() && source.leads_on(&file)? => {
+            return source.save(into, &beside, None, size(&file));
         }
         Ok(_) | Err(StoreError::Corrupt(_)) => {}
         Err(error) => return Err(error.clone()),
@@ -124,8 +125,8 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
     let copy = Copy::with_a_new_first_page(&file, into)?;
     let renewed = Patient::at(&copy.file).ok().filter(|renewed| renewed.holds() > 0 || renewed.survey.census.is_some());
     match (found, renewed) {
-        (Ok(patient), renewed) if patient.holds() > 0 && renewed.iter().all(|renewed| renewed.holds() <= patient.holds()) => {
-            patient.save(into, &beside, header, size(&file))
+        (Ok(source), renewed) if source.holds() > 0 && renewed.iter().all(|renewed| renewed.holds() <= source.holds()) => {
+            source.save(into, &beside, header, size(&file))
         }
         (found, Some(renewed)) => {
             let why = header.or(found.err().map(|error| error.to_string())).unwrap_or_else(|| LEADS_NOWHERE.into());
@@ -140,15 +141,15 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
 
 /// Copy what was found whole into a store that is empty; give that one, too. No more than so many lost positions are held.
 pub(in crate::store) fn copy(
-    patient: &Connection,
+    source: &Connection,
     survey: &Survey,
     store: Box<dyn Store>,
     lost_max: u64,
 ) -> Result<(Salvage, Box<dyn Store>), StoreError> {
-    let names = Names::of(patient, survey)?;
+    let names = Names::of(source, survey)?;
     let unreached = names.unreached(survey);
     let report = report(&names, survey, &unreached);
-    Heir::new(store, patient, names, lost_max, Salvage::of(report, unreached)).take(survey)
+    SalvageWriter::new(store, source, names, lost_max, Salvage::of(report, unreached)).take(survey)
 }
 
 fn file_of(dir: &Path) -> Result<PathBuf, StoreError> {
@@ -215,7 +216,7 @@ struct Copy {
 
 impl Copy {
     fn with_a_new_first_page(file: &Path, into: &Path) -> Result<Self, StoreError> {
-        let copy = Self { file: into.join("patient.db") };
+        let copy = Self { file: into.join("source.db") };
         copy.remove();
         if file.exists() {
             fs::copy(file, &copy.file)?;
@@ -332,6 +333,8 @@ impl Patient {
         let unreached = names.unreached(&self.survey);
         let salvage = Salvage::of(self.report(&names, &unreached, beside, header), unreached);
         let store = Box::new(SqliteStore::open(into, Durability::PowerLoss)?);
-        Heir::new(store, &self.handle, names, lost_max(bytes), salvage).take(&self.survey).map(|(salvage, _)| salvage)
+        SalvageWriter::new(store, &self.handle, names, lost_max(bytes), salvage)
+            .take(&self.survey)
+            .map(|(salvage, _)| salvage)
     }
 }

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use super::image::Image;
-use super::memory::MemoryReader;
-use crate::port::{Durability, Reader, Store, StoreError, Write};
+use crate::store::image::Image;
+use crate::store::memory::MemoryReader;
+use crate::store::port::{Durability, Reader, Store, StoreError, Write};
 
 /// How a commit goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,8 +234,8 @@ impl Store for FaultStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunk::Chunk;
-    use crate::port::Table;
+    use crate::store::chunk::Chunk;
+    use crate::store::port::Table;
 
     fn mark(number: u8) -> Write {
         Write::Set { table: Table::Meta, key: vec![number], value: vec![number] }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::Span;
-use crate::chunk::Chunk;
-use crate::port::{Rows, ShardId, StoreError, Table, Write};
+use crate::store::chunk::Chunk;
+use crate::store::port::{Rows, ShardId, StoreError, Table, Write};
+use crate::store::Span;
 
 #[derive(Clone, Debug)]
 struct Log {

@@ -6,10 +6,10 @@ use forebay_core::sequence;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use super::sqlite::reader;
-use super::sqlite::survey::Survey;
-use crate::port::{ShardId, StoreError, Table, Write};
-use crate::queue::log_dropped;
+use crate::sources::queue::log_dropped;
+use crate::store::port::{ShardId, StoreError, Table, Write};
+use crate::store::sqlite::reader;
+use crate::store::sqlite::survey::Survey;
 
 /// Begins the keys, in [`Table::Meta`], of the rows about lost positions: then the log and the first position, big-endian. The value
 /// is the position after the last one.

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::image::Image;
-use crate::chunk::Chunk;
-use crate::port::{Reader, Rows, ShardId, Store, StoreError, Table, Write};
+use crate::store::chunk::Chunk;
+use crate::store::image::Image;
+use crate::store::port::{Reader, Rows, ShardId, Store, StoreError, Table, Write};
 
 /// Logs and rows in memory; its readers share them.
 #[derive(Debug, Default)]

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use forebay_core::stream::checkpoint::Checkpoint;
 use serde::Deserialize;
 
-use crate::mappings::NEXT_MAPPING;
-use crate::port::{ShardId, Table};
-use crate::queue::{FIRST_LOG, NEXT_LOG};
-use crate::streams::{ShardRow, StreamRow};
+use crate::sources::queue::{FIRST_LOG, NEXT_LOG};
+use crate::sources::stream::mapping::NEXT_MAPPING;
+use crate::sources::stream::shards::{ShardRow, StreamRow};
+use crate::store::port::{ShardId, Table};
 
 /// Key of the number of the next shard's log.
 const NEXT_SHARD: &[u8] = b"next_shard";

@@ -1,20 +1,23 @@
-//! Stores: what keeps logs and rows. Each implements [`crate::port::Store`] and passes `tests/store_conformance.rs`.
+//! Stores: what keeps logs and rows. Each implements [`crate::store::port::Store`] and passes `tests/store_conformance.rs`.
 //!
 //! What all of them share stands here: the bounds of the format and the rule that a log has no gap.
 
 mod beside;
+pub mod chunk;
 pub(crate) mod damage;
+pub mod directory;
 pub mod doctor;
 pub mod fault;
-mod heir;
 mod image;
 pub(crate) mod lost;
 pub mod memory;
 mod mending;
+pub mod port;
+mod salvage_writer;
 pub mod sqlite;
 
-use crate::chunk::Chunk;
-use crate::port::{ShardId, StoreError};
+use crate::store::chunk::Chunk;
+use crate::store::port::{ShardId, StoreError};
 
 /// Shards are numbered below this.
 pub const SHARD_LIMIT: ShardId = 1 << 20;

@@ -22,16 +22,16 @@ use std::path::{Path, PathBuf};
 use rusqlite::params;
 use rusqlite::wal::CheckpointMode;
 
-use self::connection::Handle;
-use self::format::{chunk_id, row_crc, Census, Head, CENSUS_KEY, OWN};
-use self::opening::{span_row, Content, Opened, PAGE_BYTES};
-use self::reader::{last_head, missing, SqliteReader};
-use self::reserve::Reserve;
-use self::witness::Witness;
-use crate::chunk::Chunk;
-use crate::directory::Directory;
 use crate::fp;
-use crate::port::{Durability, Reader, ShardId, Store, StoreError, Write};
+use crate::store::chunk::Chunk;
+use crate::store::directory::Directory;
+use crate::store::port::{Durability, Reader, ShardId, Store, StoreError, Write};
+use crate::store::sqlite::connection::Handle;
+use crate::store::sqlite::format::{chunk_id, row_crc, Census, Head, CENSUS_KEY, OWN};
+use crate::store::sqlite::opening::{span_row, Content, Opened, PAGE_BYTES};
+use crate::store::sqlite::reader::{last_head, missing, SqliteReader};
+use crate::store::sqlite::reserve::Reserve;
+use crate::store::sqlite::witness::Witness;
 use crate::store::Span;
 
 /// Frames of the write-ahead log from which a commit moves them into the file: 3 MiB, less than the reserve, which must hold

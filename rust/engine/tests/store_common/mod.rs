@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{Reader, Rows, ShardId, Store, StoreError, Table, Write};
+use forebay_engine::store::chunk::Chunk;
+use forebay_engine::store::port::{Reader, Rows, ShardId, Store, StoreError, Table, Write};
 
 pub const TABLES: [Table; 7] =
     [Table::Meta, Table::Stream, Table::Shard, Table::Mapping, Table::Checkpoint, Table::Failure, Table::Metric];

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_core::stream::face::Window;
-use forebay_engine::port::ShardId;
+use forebay_core::stream::protocol::Window;
+use forebay_engine::store::port::ShardId;
 use serde_json::Value;
 
 use super::commits::lane_of;

@@ -1,7 +1,7 @@
 //! What each commit made durable, and the check that no checkpoint passes a record that is not over.
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_engine::port::{ShardId, StoreError, Table, Write};
+use forebay_engine::store::port::{ShardId, StoreError, Table, Write};
 use serde_json::Value;
 
 use super::log::Shard;

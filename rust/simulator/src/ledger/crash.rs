@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_engine::port::{Reader, ShardId, StoreError, Table};
-use forebay_engine::slots::SlotRecord;
+use forebay_engine::dispatch::attempt_journal::InFlight;
+use forebay_engine::store::port::{Reader, ShardId, StoreError, Table};
 
 use super::attempts::window_count;
 use super::commits::SAVED_WITHIN_NS;
@@ -28,7 +28,7 @@ pub enum Ending {
 
 impl Ledger {
     /// The process has ended; `reader` shows what the next one finds, `found` what it takes for in flight.
-    pub fn crashed(&mut self, ending: Ending, found: &[SlotRecord], reader: &mut dyn Reader) -> Result<(), StoreError> {
+    pub fn crashed(&mut self, ending: Ending, found: &[InFlight], reader: &mut dyn Reader) -> Result<(), StoreError> {
         self.counts.crashes += u64::from(ending != Ending::Stop);
         self.tell(|| format!("{ending:?}: found {found:?}"));
         self.accuse(ending, found);
@@ -63,7 +63,7 @@ impl Ledger {
 
     /// A record counts as alone in flight when the list of the dead process says so, or it was the only work at hand: the only one
     /// within its deadline, or the only one at all.
-    fn accuse(&mut self, ending: Ending, found: &[SlotRecord]) {
+    fn accuse(&mut self, ending: Ending, found: &[InFlight]) {
         let singles = found.iter().filter(|record| record.first == record.last && record.alone);
         let mut running: Vec<&Flight> =
             self.flights.iter().flatten().filter(|flight| flight.kind != Kind::Delivery).collect();

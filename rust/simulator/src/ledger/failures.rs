@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::stream::checkpoint::Checkpoint;
-use forebay_engine::attempts::Token;
-use forebay_engine::port::{ShardId, Table, Write};
-use forebay_engine::records::Records;
+use forebay_engine::dispatch::attempts::Token;
+use forebay_engine::payload::records::Records;
+use forebay_engine::store::port::{ShardId, Table, Write};
 use serde::Deserialize;
 
 use super::log::{key_number, Shard};

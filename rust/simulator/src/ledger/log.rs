@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use forebay_engine::chunk::Chunk;
-use forebay_engine::port::ShardId;
+use forebay_engine::store::chunk::Chunk;
+use forebay_engine::store::port::ShardId;
 use serde::Deserialize;
 
 use super::{Ledger, Promise};

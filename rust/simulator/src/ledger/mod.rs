@@ -19,7 +19,7 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use forebay_engine::port::ShardId;
+use forebay_engine::store::port::ShardId;
 
 pub use commits::SLOWEST_COMMIT_NS;
 pub use crash::Ending;
@@ -28,7 +28,8 @@ pub use progress::End;
 pub use queues::{body_of, name_of_body, MessagesEnd};
 pub use topics::publication_of;
 
-use crate::plan::{Fault, FAULTS};
+use crate::plan::Fault;
+use crate::plan::FAULTS;
 use crate::settings::Settings;
 use failures::Failure;
 use log::{Put, Shard};

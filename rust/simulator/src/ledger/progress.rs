@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use forebay_core::stream::face::Window;
-use forebay_engine::attempts::Token;
-use forebay_engine::chunk::RecordView;
-use forebay_engine::port::ShardId;
-use forebay_engine::records::Records;
+use forebay_core::stream::protocol::Window;
+use forebay_engine::dispatch::attempts::Token;
+use forebay_engine::payload::records::Records;
+use forebay_engine::store::chunk::RecordView;
+use forebay_engine::store::port::ShardId;
 use serde_json::Value;
 
 use super::log::{key_number, name_of, Shard};

@@ -1,7 +1,7 @@
 //! Rows of failures, as far as the ledger reads them. A row may be long, for it may hold the whole event: so it is read once a commit and
 //! once after a crash, whoever asks what it says.
 
-use forebay_engine::port::{Table, Write};
+use forebay_engine::store::port::{Table, Write};
 use serde::Deserialize;
 
 /// The row of a batch's failure, or of an event's.

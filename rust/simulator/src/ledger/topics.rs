@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::log::Fate;
 use super::{Ledger, Promise};
-use crate::topics::{Endpoint, Matter, Subscription};
+use crate::topics::Endpoint;
+use crate::topics::Matter;
+use crate::topics::Subscription;
 
 /// What is known of all topics.
 #[derive(Debug, Default)]

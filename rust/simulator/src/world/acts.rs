@@ -4,8 +4,10 @@ use forebay_engine::store::fault::{Fault as DiskFault, Repeat};
 use serde_json::json;
 
 use super::{Event, World, NS_PER_MS};
-use crate::ledger::{Ending, SLOWEST_COMMIT_NS};
-use crate::plan::{Fault, PICKED};
+use crate::ledger::Ending;
+use crate::ledger::SLOWEST_COMMIT_NS;
+use crate::plan::Fault;
+use crate::plan::PICKED;
 use crate::watched::open;
 
 /// What an engine that catches up with a full disk writes between two changes: mostly one commit.

@@ -1,7 +1,7 @@
 //! Callers of asynchronous functions, and what an operator does to those.
 
-use forebay_engine::error::{Answer, Reply, Waiter};
-use forebay_engine::trace::Origin;
+use forebay_engine::base::error::{Answer, Reply, Waiter};
+use forebay_engine::base::trace::Origin;
 use serde_json::json;
 
 use super::queues::{bytes_of, outcome};

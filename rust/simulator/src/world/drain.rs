@@ -1,7 +1,8 @@
 //! The end of a run: the faults are over, and everything must drain.
 
 use super::{World, NS_PER_MS};
-use crate::ledger::{Ending, Promise};
+use crate::ledger::Ending;
+use crate::ledger::Promise;
 use crate::watched::open;
 
 /// Within this virtual time everything must have drained: longer than any wait of a delivery or a retry, and than a message can be held,

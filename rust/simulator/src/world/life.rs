@@ -2,21 +2,25 @@
 
 use std::sync::PoisonError;
 
-use forebay_engine::engine::{Engine, Parts};
-use forebay_engine::functions::Registration;
-use forebay_engine::limits::{AccountSettings, FunctionLimits};
-use forebay_engine::port::{Durability, Store as _};
-use forebay_engine::slots::{SlotRecord, Slots};
-use forebay_engine::state::Config;
+use forebay_engine::base::config::Config;
+use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight};
+use forebay_engine::dispatch::functions::Registration;
+use forebay_engine::dispatch::limits::{AccountSettings, FunctionLimits};
+use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::store::fault::{Crash, FaultStore};
+use forebay_engine::store::port::{Durability, Store as _};
 use serde_json::{json, Value};
 
 use super::queues::bytes_of;
 use super::{Event, World, NS_PER_MS};
-use crate::ledger::{Ending, Moment, Promise};
-use crate::plan::{Fault, Sabotage};
+use crate::ledger::Ending;
+use crate::ledger::Moment;
+use crate::ledger::Promise;
+use crate::plan::Fault;
+use crate::plan::Sabotage;
 use crate::shape::DESTINATION;
-use crate::watched::{open, Watched};
+use crate::watched::open;
+use crate::watched::Watched;
 
 /// Steps of a disk within which a question must be answered.
 const ANSWERED_WITHIN: usize = 20;
@@ -43,7 +47,7 @@ impl World {
         open(&self.ledger).begins_life(Moment { time_ns: self.time_ns, wall_ms: now.wall_ms });
         let parts = Parts {
             store: Box::new(store),
-            slots: Slots::left_by(&std::mem::take(&mut self.old_slots)),
+            slots: AttemptJournal::left_by(&std::mem::take(&mut self.old_slots)),
             config: Config {
                 app: "simulated".into(),
                 region: "local".into(),
@@ -124,7 +128,7 @@ impl World {
         let engine = self.engine.as_ref()?;
         let heard = std::sync::Arc::new(std::sync::Mutex::new(None));
         let ear = heard.clone();
-        let waiter = forebay_engine::error::Waiter::Call(Box::new(move |answer| {
+        let waiter = forebay_engine::base::error::Waiter::Call(Box::new(move |answer| {
             *ear.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         }));
         engine.request(verb, &bytes_of(body), waiter);
@@ -136,8 +140,8 @@ impl World {
         }
         let answer = heard.lock().unwrap_or_else(PoisonError::into_inner).take();
         match answer {
-            Some(Ok(forebay_engine::error::Reply::Json(json))) => serde_json::from_slice(&json).ok(),
-            Some(Ok(_) | Err(forebay_engine::error::EngineError::Store(_))) => None,
+            Some(Ok(forebay_engine::base::error::Reply::Json(json))) => serde_json::from_slice(&json).ok(),
+            Some(Ok(_) | Err(forebay_engine::base::error::EngineError::Store(_))) => None,
             Some(Err(error)) => {
                 self.broken(Promise::Liveness, format!("{verb} {body} was refused: {error}"));
                 None
@@ -161,7 +165,7 @@ impl World {
     }
 
     /// A record has killed the process.
-    pub(super) fn kill_by(&mut self, token: forebay_engine::attempts::Token) {
+    pub(super) fn kill_by(&mut self, token: forebay_engine::dispatch::attempts::Token) {
         if self.running(token).is_some() && self.may(Fault::Killer) {
             self.crash(Ending::Kill);
             self.restart_later();
@@ -230,7 +234,7 @@ impl World {
     }
 
     /// The attempts file is written without fsync: after a power cut it may be an older one, or empty.
-    fn slots_found(&mut self, ending: Ending, in_flight: Vec<SlotRecord>) -> Vec<SlotRecord> {
+    fn slots_found(&mut self, ending: Ending, in_flight: Vec<InFlight>) -> Vec<InFlight> {
         match ending {
             Ending::Stop | Ending::Kill => in_flight,
             Ending::PowerCut | Ending::LossyPowerCut => {

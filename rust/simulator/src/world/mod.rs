@@ -15,19 +15,28 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::{Arc, Mutex};
 
 use forebay_core::Now;
-use forebay_engine::attempts::{Settled, Token};
-use forebay_engine::engine::Engine;
-use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
-use forebay_engine::port::{Durability, StoreError};
-use forebay_engine::slots::SlotRecord;
+use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::dispatch::attempt_journal::InFlight;
+use forebay_engine::dispatch::attempts::{Settled, Token};
+use forebay_engine::runtime::engine::Engine;
 use forebay_engine::store::fault::FaultStore;
+use forebay_engine::store::port::{Durability, StoreError};
 use serde_json::Value;
 
 use crate::chance::Chance;
-use crate::ledger::{self, Counts, Ledger, Moment, Promise, Violation};
-use crate::plan::{Fault, Plan, Sabotage};
-use crate::shape::{Shape, KEYS_MAX};
-use crate::watched::{open, Shared};
+use crate::ledger;
+use crate::ledger::Counts;
+use crate::ledger::Ledger;
+use crate::ledger::Moment;
+use crate::ledger::Promise;
+use crate::ledger::Violation;
+use crate::plan::Fault;
+use crate::plan::Plan;
+use crate::plan::Sabotage;
+use crate::shape::Shape;
+use crate::shape::KEYS_MAX;
+use crate::watched::open;
+use crate::watched::Shared;
 use work::Running;
 
 /// Where wall time begins: 2020-01-01T00:00:00Z.
@@ -122,7 +131,7 @@ pub struct World {
     dead_until_ns: u64,
     /// Nobody has invoked it yet.
     asleep: Option<usize>,
-    old_slots: Vec<SlotRecord>,
+    old_slots: Vec<InFlight>,
     workers_paused: Vec<bool>,
     /// Deduplication ids so far.
     next_key: u64,

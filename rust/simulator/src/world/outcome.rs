@@ -1,11 +1,12 @@
 //! How an attempt ends, as the engine and the ledger are told.
 
-use forebay_engine::attempts::Token;
+use forebay_engine::dispatch::attempts::Token;
 use serde_json::{json, Value};
 
 use super::work::{Job, Running, Script};
 use crate::chance::scramble;
-use crate::ledger::{End, MessagesEnd};
+use crate::ledger::End;
+use crate::ledger::MessagesEnd;
 use crate::plan::Sabotage;
 
 /// An end, as the engine and the ledger are told.

@@ -2,19 +2,22 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
-use forebay_engine::port::{ShardId, StoreError};
-use forebay_engine::queue::message::{parse_receipt, NewMessage};
-use forebay_engine::state::parse_uuid;
-use forebay_engine::trace::Origin;
+use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::base::ids::parse_uuid;
+use forebay_engine::base::trace::Origin;
+use forebay_engine::payload::message::{parse_receipt, NewMessage};
+use forebay_engine::store::port::{ShardId, StoreError};
 use serde::Deserialize;
 use serde_json::{json, Value};
 
 use super::{Event, World, NS_PER_MS, NS_PER_US};
 use crate::ledger;
-use crate::plan::{Fault, Sabotage};
-use crate::queues::{QueueSettings, WorkerSettings};
-use crate::watched::{open, Shared};
+use crate::plan::Fault;
+use crate::plan::Sabotage;
+use crate::queues::QueueSettings;
+use crate::queues::WorkerSettings;
+use crate::watched::open;
+use crate::watched::Shared;
 
 /// Longest wait of a receiver for messages.
 const WAIT_MS_MAX: u64 = 2_000;

@@ -1,12 +1,14 @@
 //! Publishers, and who subscribes to what.
 
-use forebay_engine::error::{Answer, Waiter};
+use forebay_engine::base::error::{Answer, Waiter};
 use serde_json::json;
 
 use super::queues::{bytes_of, outcome};
 use super::{Event, World, NS_PER_US};
-use crate::plan::{Fault, Sabotage};
-use crate::topics::{Matter, NOTICES};
+use crate::plan::Fault;
+use crate::plan::Sabotage;
+use crate::topics::Matter;
+use crate::topics::NOTICES;
 use crate::watched::open;
 
 /// Most filling bytes of a publication.

@@ -1,18 +1,19 @@
 //! Handlers and destinations: what they are handed, how long they take, how they end.
 
-use forebay_engine::attempts::{Settled, Task, Token, Work};
-use forebay_engine::error::EngineError;
-use forebay_engine::port::StoreError;
-use forebay_engine::queue::Messages;
-use forebay_engine::records::Records;
-use forebay_engine::state::uuid_text;
+use forebay_engine::base::error::EngineError;
+use forebay_engine::base::ids::uuid_text;
+use forebay_engine::dispatch::attempts::{Settled, Task, Token, Work};
+use forebay_engine::payload::messages::Messages;
+use forebay_engine::payload::records::Records;
+use forebay_engine::store::port::StoreError;
 use serde_json::{json, Value};
 
 use super::outcome::Outcome;
 use super::{Event, World, NS_PER_MS, NS_PER_US};
 use crate::chance::scramble;
 use crate::ledger;
-use crate::plan::{Fault, Sabotage};
+use crate::plan::Fault;
+use crate::plan::Sabotage;
 use crate::shape::Handler;
 use crate::watched::open;
 

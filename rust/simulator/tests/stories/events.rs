@@ -1,12 +1,13 @@
 //! Asynchronous events through crashes, a full disk and a slow one.
 
-use forebay_engine::attempts::{Task, Work};
-use forebay_engine::error::{EngineError, Reply};
-use forebay_engine::port::{StoreError, Table};
+use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::dispatch::attempts::{Task, Work};
 use forebay_engine::store::fault::{Fault, Repeat};
+use forebay_engine::store::port::{StoreError, Table};
 use serde_json::{json, Value};
 
-use crate::rig::{Ear, Rig};
+use crate::rig::Ear;
+use crate::rig::Rig;
 
 const RETURNED: u8 = 0;
 const RAISED: u8 = 1;

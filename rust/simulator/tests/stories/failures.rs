@@ -1,10 +1,12 @@
 //! Failure records and their destinations.
 
-use forebay_engine::attempts::{Task, Work};
-use forebay_engine::port::Table;
+use forebay_engine::dispatch::attempts::{Task, Work};
+use forebay_engine::store::port::Table;
 use serde_json::{json, Value};
 
-use crate::rig::{bound, number, Rig};
+use crate::rig::bound;
+use crate::rig::number;
+use crate::rig::Rig;
 
 fn delivered(work: &Work) -> Value {
     match &work.task {

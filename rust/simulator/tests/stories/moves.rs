@@ -1,11 +1,13 @@
 //! Mappings that begin, move, pause and go.
 
-use forebay_engine::error::EngineError;
-use forebay_engine::port::StoreError;
+use forebay_engine::base::error::EngineError;
 use forebay_engine::store::fault::{Fault, Repeat};
+use forebay_engine::store::port::StoreError;
 use serde_json::json;
 
-use crate::rig::{bound, mapping, Rig};
+use crate::rig::bound;
+use crate::rig::mapping;
+use crate::rig::Rig;
 
 /// A mapping declared at LATEST counted the records that waited for the disk. The disk was full and refused them, other records
 /// took their positions, and the mapping passed them by.
@@ -39,7 +41,9 @@ fn the_number_of_a_deleted_mapping_is_never_given_again() {
     rig.start(&json!({}));
     rig.put(&["a"]);
     let works = rig.works();
-    let forebay_engine::attempts::Task::Batch { records, .. } = &works[0].task else { panic!("a batch is due") };
+    let forebay_engine::dispatch::attempts::Task::Batch { records, .. } = &works[0].task else {
+        panic!("a batch is due")
+    };
     assert_eq!(records.source.mapping, 2);
 }
 
@@ -55,7 +59,7 @@ fn a_deleted_mapping_leaves_no_row_that_was_on_its_way() {
     // Its failure is with the disk while the mapping goes.
     rig.end(batch.token, 1, None);
     rig.told("mapping.delete", &bound()).unwrap();
-    for table in [forebay_engine::port::Table::Failure, forebay_engine::port::Table::Checkpoint] {
+    for table in [forebay_engine::store::port::Table::Failure, forebay_engine::store::port::Table::Checkpoint] {
         assert!(rig.reader().scan(table, &[], None, 10).unwrap().is_empty(), "{table:?}");
     }
 }

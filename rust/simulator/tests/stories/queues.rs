@@ -1,6 +1,6 @@
 //! Queues and a disk that takes its time.
 
-use forebay_engine::attempts::Task;
+use forebay_engine::dispatch::attempts::Task;
 use forebay_engine::store::fault::{Fault, Repeat};
 use serde_json::json;
 

@@ -4,16 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use forebay_core::sequence;
 use forebay_core::Now;
-use forebay_engine::attempts::{Settled, Task, Token, Work};
-use forebay_engine::engine::{Engine, Parts};
-use forebay_engine::error::{Answer, EngineError, Reply, Waiter};
-use forebay_engine::functions::Registration;
-use forebay_engine::limits::{AccountSettings, FunctionLimits};
-use forebay_engine::port::{Durability, Reader, Store, Table};
-use forebay_engine::slots::Slots;
-use forebay_engine::state::Config;
+use forebay_engine::base::config::Config;
+use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::base::trace::Origin;
+use forebay_engine::dispatch::attempt_journal::AttemptJournal;
+use forebay_engine::dispatch::attempts::{Settled, Task, Token, Work};
+use forebay_engine::dispatch::functions::Registration;
+use forebay_engine::dispatch::limits::{AccountSettings, FunctionLimits};
+use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::store::fault::{Crash, FaultStore};
-use forebay_engine::trace::Origin;
+use forebay_engine::store::port::{Durability, Reader, Store, Table};
 use serde_json::{json, Value};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -64,11 +64,11 @@ impl Rig {
         let store = FaultStore::new(1, Durability::PowerLoss);
         let mut rig =
             Self { store, engine: None, mono_ms: 5, wall_ms: 1_577_836_800_000, slow_disk, concurrency: 1_000 };
-        rig.open(Slots::memory());
+        rig.open(AttemptJournal::memory());
         rig
     }
 
-    pub(crate) fn open(&mut self, slots: Slots) {
+    pub(crate) fn open(&mut self, slots: AttemptJournal) {
         let config = Config {
             app: "story".into(),
             region: "local".into(),
@@ -93,7 +93,7 @@ impl Rig {
         let left = self.engine().in_flight();
         self.store = self.store.crash(Crash::Process);
         self.engine = None;
-        self.open(Slots::left_by(&left));
+        self.open(AttemptJournal::left_by(&left));
     }
 
     /// Stop in order and start the next one.
@@ -139,7 +139,7 @@ impl Rig {
             if let Some(answer) = ear.heard() {
                 return answer.map(|reply| match reply {
                     Reply::Json(json) | Reply::Added(json) => serde_json::from_slice(&json).unwrap(),
-                    Reply::Request(request) => Value::String(forebay_engine::state::uuid_text(request)),
+                    Reply::Request(request) => Value::String(forebay_engine::base::ids::uuid_text(request)),
                     Reply::Numbers(_) | Reply::Executed { .. } => Value::Null,
                 });
             }

@@ -1,10 +1,10 @@
 //! Ends and beginnings of the process, and its deadlines.
 
-use forebay_engine::attempts::Task;
-use forebay_engine::error::EngineError;
-use forebay_engine::port::{Store as _, StoreError, Table, Write};
-use forebay_engine::slots::{SlotKind, SlotRecord, Slots, SLOTS_MAX};
+use forebay_engine::base::error::EngineError;
+use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight, InFlightKind, IN_FLIGHT_MAX};
+use forebay_engine::dispatch::attempts::Task;
 use forebay_engine::store::fault::{Fault, Repeat};
+use forebay_engine::store::port::{Store as _, StoreError, Table, Write};
 use serde_json::json;
 
 use crate::rig::Rig;
@@ -15,8 +15,8 @@ use crate::rig::Rig;
 fn a_crash_with_most_slots_in_flight_can_be_started_after() {
     let mut rig = Rig::new();
     rig.start(&json!({}));
-    let record = |first| SlotRecord {
-        kind: SlotKind::Batch,
+    let record = |first| InFlight {
+        kind: InFlightKind::Batch,
         mapping: 1,
         shard: 0,
         lane: 0,
@@ -27,11 +27,11 @@ fn a_crash_with_most_slots_in_flight_can_be_started_after() {
         interruptions: 0,
         alone: false,
     };
-    let most = SLOTS_MAX as u64 * 7 / 8;
-    let left: Vec<SlotRecord> = (0..most).map(record).collect();
+    let most = IN_FLIGHT_MAX as u64 * 7 / 8;
+    let left: Vec<InFlight> = (0..most).map(record).collect();
     rig.engine().close();
     rig.store = rig.store.crash(forebay_engine::store::fault::Crash::Process);
-    rig.open(Slots::left_by(&left));
+    rig.open(AttemptJournal::left_by(&left));
     rig.start(&json!({}));
     assert_eq!(rig.engine().in_flight().len() as u64, most);
 }

@@ -1,6 +1,6 @@
 //! What was in flight when the process died runs alone; invocations and handlers that never end beside it.
 
-use forebay_engine::attempts::{Task, Work};
+use forebay_engine::dispatch::attempts::{Task, Work};
 use serde_json::json;
 
 use crate::rig::Rig;
@@ -106,7 +106,7 @@ fn an_invocation_without_a_place_is_throttled() {
     rig.start(&json!({}));
     let first = rig.invoke("g");
     assert!(first.heard().is_none());
-    let Some(Err(forebay_engine::error::EngineError::TooMany { message, reason, retry_after_ms })) =
+    let Some(Err(forebay_engine::base::error::EngineError::TooMany { message, reason, retry_after_ms })) =
         rig.invoke("g").heard()
     else {
         panic!("it is refused")

@@ -1,4 +1,4 @@
-use super::*;
+use crate::environments::control_group::*;
 
 const VERSION_2: &str = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
 const BOTH: &str = "\

@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use forebay_core::histogram::Histogram;
 
-use self::keys::Keys;
-pub use self::keys::SeriesId;
-use self::rows::{Row, Sample};
-use super::catalogue::Metric;
-use super::registry::{Numbers, Registry};
-use crate::port::{Rows as StoredRows, Table, Write};
+use crate::metrics::catalogue::Metric;
+use crate::metrics::points::keys::Keys;
+pub use crate::metrics::points::keys::SeriesId;
+use crate::metrics::points::rows::{Row, Sample};
+use crate::metrics::registry::{Numbers, Registry};
+use crate::store::port::{Rows as StoredRows, Table, Write};
 
 /// Most bytes of points in memory; beyond, the oldest ones go, seconds first.
 pub const BYTES_MAX: usize = 64 << 20;

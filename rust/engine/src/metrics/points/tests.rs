@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use forebay_core::histogram::Percent;
 use proptest::prelude::*;
 
-use super::*;
+use crate::metrics::points::*;
 
 /// 2020-01-01T00:00:00Z.
 const START: u64 = 1_577_836_800;
@@ -204,7 +204,7 @@ fn memory_is_bounded_and_seconds_go_first() {
     );
 }
 
-/// Found by chance: before the first process there was nothing, yet the hour's point was taken for it.
+/// Found by rng: before the first process there was nothing, yet the hour's point was taken for it.
 #[test]
 fn a_window_before_the_first_process_is_empty() {
     let mut world = World::at(START).restart(START + 400);

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{ffi, Connection, ErrorCode, OpenFlags, DEFAULT_NAME};
 
-use crate::port::{Durability, StoreError};
+use crate::store::port::{Durability, StoreError};
 
 /// First SQLite without the WAL-reset bug that could damage a file.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;

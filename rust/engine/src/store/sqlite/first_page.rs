@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::format::{APPLICATION_ID, SCHEMA};
-use super::opening::{lay_out, AUTO_VACUUM, PAGE_BYTES};
-use crate::port::StoreError;
+use crate::store::port::StoreError;
+use crate::store::sqlite::format::{APPLICATION_ID, SCHEMA};
+use crate::store::sqlite::opening::{lay_out, AUTO_VACUUM, PAGE_BYTES};
 
 const PAGE: usize = PAGE_BYTES as usize;
 /// Bytes of SQLite's header, with which the page begins: <https://www.sqlite.org/fileformat2.html#the_database_header>.
@@ -54,14 +54,14 @@ pub(in crate::store) fn ailment(file: &Path, waits: bool) -> io::Result<Option<S
     }
     let counts = |at: usize| at < TABLES_FROM || !waits;
     let wrong = FIXED.into_iter().filter(|(at, bytes)| counts(*at) && header[*at..*at + bytes.len()] != **bytes);
-    let mut places: Vec<usize> = wrong.map(|(at, _)| at).collect();
+    let mut permits: Vec<usize> = wrong.map(|(at, _)| at).collect();
     if header[VERSIONS].iter().any(|version| !(1..=2).contains(version)) {
-        places.push(VERSIONS.start);
+        permits.push(VERSIONS.start);
     }
-    places.sort_unstable();
-    let places: Vec<String> = places.iter().map(usize::to_string).collect();
-    Ok((!places.is_empty())
-        .then(|| format!("the header of forebay.db is not as it was made, at byte {}", places.join(", "))))
+    permits.sort_unstable();
+    let permits: Vec<String> = permits.iter().map(usize::to_string).collect();
+    Ok((!permits.is_empty())
+        .then(|| format!("the header of forebay.db is not as it was made, at byte {}", permits.join(", "))))
 }
 
 /// Whether the tables are found where they are in every store.
@@ -147,7 +147,7 @@ fn make(model: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::Durability;
+    use crate::store::port::Durability;
     use crate::store::sqlite::connection::Handle;
     use crate::store::sqlite::SqliteStore;
 

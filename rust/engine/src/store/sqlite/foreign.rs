@@ -3,13 +3,14 @@
 
 use rusqlite::{params, Connection};
 
-use super::format::{head_crc, row_crc, Census, Head, CENSUS_KEY, OWN};
-use super::opening::{lay_out, take_census, AUTO_VACUUM};
-use super::reader::{chunks, scan, sizes};
-use super::survey::Survey;
-use crate::port::{ShardId, StoreError, Table};
-use crate::store::doctor::{self, Salvage};
+use crate::store::doctor;
+use crate::store::doctor::Salvage;
 use crate::store::memory::MemoryStore;
+use crate::store::port::{ShardId, StoreError, Table};
+use crate::store::sqlite::format::{head_crc, row_crc, Census, Head, CENSUS_KEY, OWN};
+use crate::store::sqlite::opening::{lay_out, take_census, AUTO_VACUUM};
+use crate::store::sqlite::reader::{chunks, scan, sizes};
+use crate::store::sqlite::survey::Survey;
 use crate::store::Span;
 
 /// Positions of more records than that are not salvaged one by one here.

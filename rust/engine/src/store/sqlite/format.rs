@@ -10,8 +10,8 @@
 
 use rusqlite::Row;
 
-use crate::chunk::Chunk;
-use crate::port::{ShardId, StoreError};
+use crate::store::chunk::Chunk;
+use crate::store::port::{ShardId, StoreError};
 use crate::store::{Span, CHUNK_BYTES_MAX, POSITION_LIMIT, SHARD_LIMIT};
 
 /// `application_id` of our files: "fbay".
@@ -233,7 +233,7 @@ impl Census {
     }
 }
 
-/// What a row adds to the digest: its checksum, spread over 64 bits so that sums do not meet by chance.
+/// What a row adds to the digest: its checksum, spread over 64 bits so that sums do not meet by rng.
 fn weight(tab: u8, crc: u32) -> u64 {
     let mut bits = (u64::from(tab) << 32 | u64::from(crc)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

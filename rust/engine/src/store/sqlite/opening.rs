@@ -5,16 +5,16 @@ use std::path::Path;
 
 use rusqlite::{params, Connection, MAIN_DB};
 
-use super::connection::Handle;
-use super::first_page;
-use super::format::{
+use crate::fp;
+use crate::store::directory::{open_private, sync_directory};
+use crate::store::port::{Durability, ShardId, StoreError};
+use crate::store::sqlite::connection::Handle;
+use crate::store::sqlite::first_page;
+use crate::store::sqlite::format::{
     decode_span, row_crc, shard_of_span, span_key, verify_row, Census, APPLICATION_ID, CENSUS_KEY, FORMAT, OWN, SCHEMA,
 };
-use super::reader::{last_head, row};
-use super::witness::{Testimony, Witness};
-use crate::directory::{open_private, sync_directory};
-use crate::fp;
-use crate::port::{Durability, ShardId, StoreError};
+use crate::store::sqlite::reader::{last_head, row};
+use crate::store::sqlite::witness::{Testimony, Witness};
 use crate::store::Span;
 
 /// Bytes of a page.
@@ -230,5 +230,5 @@ fn check_ends(connection: &Connection, shard: ShardId, span: Span) -> Result<(),
 
 /// Key and value of a span, as a row.
 pub(super) fn span_row(shard: ShardId, span: Span) -> ([u8; 4], [u8; 16]) {
-    (span_key(shard), super::format::encode_span(span))
+    (span_key(shard), crate::store::sqlite::format::encode_span(span))
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rusqlite::{params, Connection};
 
-use super::connection::Handle;
-use super::format::{chunk_id, decode_span, row_name, span_key, verify_row, Head, OWN};
-use crate::chunk::Chunk;
-use crate::port::{Reader, Rows, ShardId, StoreError, Table};
+use crate::store::chunk::Chunk;
+use crate::store::port::{Reader, Rows, ShardId, StoreError, Table};
+use crate::store::sqlite::connection::Handle;
+use crate::store::sqlite::format::{chunk_id, decode_span, row_name, span_key, verify_row, Head, OWN};
 use crate::store::Span;
 
 /// Reads from the file, on a connection of its own.

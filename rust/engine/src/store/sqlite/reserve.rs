@@ -8,8 +8,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::directory::{open_private, sync_directory};
 use crate::fp;
+use crate::store::directory::{open_private, sync_directory};
 
 /// Size of the reserve. More than the write-ahead log holds before it is moved into the file.
 pub(crate) const RESERVE_BYTES: u64 = 4 << 20;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::{params, Connection, Row};
 
-use super::format::{decode_span, row_name, shard_of_span, Census, Head, CENSUS_KEY, OWN};
-use super::opening::check_format;
-use super::reader::row;
-use crate::chunk::Chunk;
-use crate::port::{ShardId, StoreError};
+use crate::store::chunk::Chunk;
+use crate::store::port::{ShardId, StoreError};
+use crate::store::sqlite::format::{decode_span, row_name, shard_of_span, Census, Head, CENSUS_KEY, OWN};
+use crate::store::sqlite::opening::check_format;
+use crate::store::sqlite::reader::row;
 use crate::store::Span;
 
 /// Most sentences about damage that are kept; the rest is counted.
@@ -103,7 +103,7 @@ impl Survey {
                 self.census = self.noted(Census::decode(&value));
                 continue;
             }
-            counted.add(tab, super::format::row_crc(tab, &key, &value));
+            counted.add(tab, crate::store::sqlite::format::row_crc(tab, &key, &value));
             if tab == OWN {
                 let span = shard_of_span(&key).and_then(|shard| Ok((shard, decode_span(shard, &value)?)));
                 let span = self.noted(span);
@@ -229,7 +229,7 @@ pub(in crate::store) fn chunk(connection: &Connection, id: i64) -> Result<(Head,
     let mut statement = connection
         .prepare_cached("SELECT id, count, bytes, last_arrival_ms, body_crc, crc, body FROM chunk WHERE id = ?1")?;
     let mut rows = statement.query(params![id])?;
-    let name = || super::format::chunk_name(id);
+    let name = || crate::store::sqlite::format::chunk_name(id);
     let row = rows.next().map_err(|error| StoreError::Corrupt(format!("{}: {error}", name())))?;
     let row = row.ok_or_else(|| StoreError::Corrupt(format!("{} is listed and cannot be found", name())))?;
     let head = Head::read(row)?;

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::directory::open_private;
+use crate::store::directory::open_private;
 
 /// Bytes of its note: the number, and their checksum.
 const NOTE: usize = 12;

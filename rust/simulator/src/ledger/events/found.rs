@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use forebay_engine::port::{Reader, StoreError, Table};
-use forebay_engine::state::uuid_text;
+use forebay_engine::base::ids::uuid_text;
+use forebay_engine::store::port::{Reader, StoreError, Table};
 
 use super::super::crash::Ending;
 use super::super::log::Fate;

@@ -9,7 +9,7 @@ mod told;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use forebay_engine::attempts::Token;
+use forebay_engine::dispatch::attempts::Token;
 use serde::Deserialize;
 
 use super::log::Fate;

@@ -1,8 +1,8 @@
 //! What commits say of events.
 
-use forebay_engine::port::{Table, Write};
-use forebay_engine::queue::message::Message as Content;
-use forebay_engine::state::uuid_text;
+use forebay_engine::base::ids::uuid_text;
+use forebay_engine::payload::message::Message as Content;
+use forebay_engine::store::port::{Table, Write};
 
 use super::super::log::Fate;
 use super::super::rows::{self, EventRow};

@@ -1,6 +1,6 @@
 //! What other events, messages and failures tell of an event that ended.
 
-use forebay_engine::queue::message::Message as Content;
+use forebay_engine::payload::message::Message as Content;
 use serde::Deserialize;
 
 /// What some text tells of an event that ended: its request, and how it ended.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use forebay_core::queue::face::Row;
-use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{Reader, ShardId, StoreError, Table};
-use forebay_engine::queue::message::Message as Content;
+use forebay_core::queue::protocol::Row;
+use forebay_engine::payload::message::Message as Content;
+use forebay_engine::store::chunk::Chunk;
+use forebay_engine::store::port::{Reader, ShardId, StoreError, Table};
 
 use super::super::commits::SAVED_WITHIN_NS;
 use super::super::crash::Ending;

@@ -1,9 +1,9 @@
 //! Who has messages in their hands: what they may be given, and how they let go of it.
 
-use forebay_engine::attempts::Token;
-use forebay_engine::port::ShardId;
-use forebay_engine::queue::message::Message as Content;
-use forebay_engine::queue::Messages;
+use forebay_engine::dispatch::attempts::Token;
+use forebay_engine::payload::message::Message as Content;
+use forebay_engine::payload::messages::Messages;
+use forebay_engine::store::port::ShardId;
 
 use super::super::events::HOPS_MAX;
 use super::super::{publication_of, turns, Ledger, Promise};

@@ -9,14 +9,15 @@ mod store;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use forebay_engine::attempts::Token;
-use forebay_engine::port::ShardId;
+use forebay_engine::dispatch::attempts::Token;
+use forebay_engine::store::port::ShardId;
 
 use super::log::Fate;
 use super::turns::Turn;
 use super::{Ledger, Promise};
 use crate::chance::NumberMap;
-use crate::queues::{QueueSettings, WorkerSettings};
+use crate::queues::QueueSettings;
+use crate::queues::WorkerSettings;
 use crate::shape::TOLD;
 
 /// For how long an id is remembered.

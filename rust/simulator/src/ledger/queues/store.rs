@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use forebay_core::queue::face::Row;
-use forebay_engine::chunk::Chunk;
-use forebay_engine::port::{ShardId, Table, Write};
-use forebay_engine::queue::message::Message as Content;
+use forebay_core::queue::protocol::Row;
+use forebay_engine::payload::message::Message as Content;
+use forebay_engine::store::chunk::Chunk;
+use forebay_engine::store::port::{ShardId, Table, Write};
 use serde::Deserialize;
 
 use super::super::events::HOPS_MAX;

@@ -1,0 +1,94 @@
+//! Everything an engine refuses or fails at, as its callers (Python, a client's socket) see it.
+
+use forebay_core::alias::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::store::port::StoreError;
+
+/// One refusal or failure. The binding turns each kind into one Python exception; the socket carries it as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum EngineError {
+    /// An argument was refused; the text names it, its value and the allowed range.
+    #[error("{0}")]
+    Invalid(String),
+    /// A payload or record over its limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// No such stream, mapping, function or failure.
+    #[error("{0}")]
+    NotFound(String),
+    /// The name exists with other settings.
+    #[error("{0}")]
+    Conflict(String),
+    /// The engine is not running any more.
+    #[error("{0}")]
+    Closed(String),
+    /// The function ran and failed.
+    #[error("{message}")]
+    Function {
+        /// For people.
+        message: String,
+        /// Lambda's error object, JSON.
+        payload: String,
+        /// The version that ran: of an owner that knows none, what is declared.
+        #[serde(default = "latest")]
+        version: String,
+    },
+    /// A bound was reached.
+    #[error("{message}")]
+    TooMany {
+        /// For people.
+        message: String,
+        /// Which limit.
+        reason: String,
+        /// When another try makes sense.
+        retry_after_ms: u64,
+    },
+    /// The store did not do what was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The owner went away before it answered.
+    #[error("{0}")]
+    OwnerLost(String),
+    /// The owner stopped in an orderly way and has not accepted the request: ask the next owner.
+    #[error("{0}")]
+    OwnerLeft(String),
+}
+
+fn latest() -> String {
+    Version::Latest.to_string()
+}
+
+/// What an engine call gives in the end.
+pub type Answer = Result<Reply, EngineError>;
+
+/// A successful answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Sequence numbers of accepted records, in the order in which they were given.
+    Numbers(Vec<u64>),
+    /// Request id of an accepted event.
+    Request(u128),
+    /// JSON bytes: a handler's response or a verb's.
+    Json(Vec<u8>),
+    /// A handler's response, JSON bytes, and the version that ran: to whoever asked by a qualifier.
+    Executed {
+        /// The response.
+        json: Vec<u8>,
+        /// `$LATEST`, or a number.
+        version: String,
+    },
+    /// The same as `Json` of something that was added, which a full disk refuses.
+    Added(Vec<u8>),
+}
+
+/// Names a request whose answer comes through the bell.
+pub type Ticket = u64;
+
+/// Who waits for an answer.
+pub enum Waiter {
+    /// The event loop: the answer is handed over at the next exchange.
+    Bell(Ticket),
+    /// Anybody else. Called with the engine's lock held: hand the answer on, do nothing more.
+    Call(Box<dyn FnOnce(Answer) + Send>),
+}

@@ -1,0 +1,219 @@
+//! What an account and its functions are limited to, as it is declared and changed while they run.
+
+use forebay_core::alias::Version;
+use forebay_core::concurrency::{Account, AccountLimits, Limits, LimitsError, Scaling, Scope, UnitId};
+use forebay_core::token_bucket::Rate;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::base::error::EngineError;
+use crate::dispatch::attempts::HandlerId;
+use crate::observe::meters::ProvisionedMeters;
+use crate::runtime::rooms::State;
+
+/// Most attempts that may run at once; the attempts file has as many slots.
+const CONCURRENCY_MAX: u32 = 60_000;
+
+/// How fast concurrency may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScalingSettings {
+    /// For all functions together, not for each.
+    per_account: bool,
+    /// Permits at once.
+    burst: u64,
+    /// And then so many a minute.
+    per_minute: u64,
+}
+
+/// What holds for an account; see `python/forebay/wire/verbs.py`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AccountSettings {
+    /// Most attempts that run at once.
+    pub concurrency: u32,
+    /// So many of them cannot be set aside.
+    pub unreserved_minimum: u32,
+    /// How fast they come into use.
+    pub scaling: ScalingSettings,
+    /// Synchronous invocations a second.
+    pub requests_per_second: Option<f64>,
+}
+
+impl Default for AccountSettings {
+    /// As AWS has it: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>.
+    fn default() -> Self {
+        let scaling = ScalingSettings { per_account: false, burst: 1_000, per_minute: 6_000 };
+        Self { concurrency: 1_000, unreserved_minimum: 100, scaling, requests_per_second: None }
+    }
+}
+
+impl AccountSettings {
+    /// AWS's settings with so many permits.
+    pub fn of(concurrency: u32) -> Self {
+        Self { concurrency, ..Self::default() }
+    }
+
+    pub(crate) fn check(&self) -> Result<AccountLimits, EngineError> {
+        let refused = |text: String| Err(EngineError::Invalid(text));
+        if !(1..=CONCURRENCY_MAX).contains(&self.concurrency) {
+            return refused(format!("concurrency={}: allowed are 1 to {CONCURRENCY_MAX}", self.concurrency));
+        }
+        let ScalingSettings { per_account, burst, per_minute } = self.scaling;
+        let scope = if per_account { Scope::Account } else { Scope::Function };
+        let Some(scaling) = Scaling::new(scope, burst, per_minute) else {
+            return refused(format!("scaling: burst={burst}, per_minute={per_minute}: both must be at least 1"));
+        };
+        let account = Account { concurrency: self.concurrency, unreserved_minimum: self.unreserved_minimum };
+        let requests = rate("requests_per_second", self.requests_per_second)?;
+        Ok(AccountLimits { account, scaling, requests })
+    }
+}
+
+/// What holds for a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct FunctionLimits {
+    /// Floor and ceiling of what runs at once; 0 switches it off.
+    #[serde(default)]
+    pub reserved_concurrency: Option<u32>,
+    /// Permits that are its own and need no growth; with processes, so many are ready ahead of need.
+    #[serde(default)]
+    pub provisioned_concurrency: u32,
+    /// Starts a second.
+    #[serde(default)]
+    pub rate_limit: Option<f64>,
+}
+
+fn rate(name: &str, per_second: Option<f64>) -> Result<Option<Rate>, EngineError> {
+    let Some(per_second) = per_second else { return Ok(None) };
+    let refused = || EngineError::Invalid(format!("{name}={per_second}: allowed are 1e-9 to 1e9 a second"));
+    Rate::per_second(per_second).map(Some).ok_or_else(refused)
+}
+
+impl FunctionLimits {
+    /// Refuse for one version what holds for all of them.
+    pub(crate) fn check_of_version(&self) -> Result<(), EngineError> {
+        let given =
+            [("reserved_concurrency", self.reserved_concurrency.is_some()), ("rate_limit", self.rate_limit.is_some())];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                Err(EngineError::Invalid(format!("{name}: it is the function's, over all its versions")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the pool is told of it.
+    fn held(&self) -> Result<Limits, EngineError> {
+        Ok(Limits { reserved: self.reserved_concurrency, rate: rate("rate_limit", self.rate_limit)? })
+    }
+}
+
+fn refused(error: LimitsError) -> EngineError {
+    EngineError::Invalid(error.to_string())
+}
+
+impl State {
+    /// Whether a function, or a version of it, can be held to what is declared; `slot`: unless it is new. Changes nothing.
+    pub(crate) fn check_limits(
+        &self,
+        name: &str,
+        slot: Option<HandlerId>,
+        declared: FunctionLimits,
+    ) -> Result<(), EngineError> {
+        let known = slot.map(|slot| &self.functions[slot]);
+        if known.is_some_and(|function| function.declared_limits == declared) {
+            return Ok(());
+        }
+        let latest = self.function_names.get(name).copied();
+        let held = match latest {
+            Some(latest) if slot != Some(latest) => self.functions[latest].limits.held()?,
+            _ => declared.held()?,
+        };
+        let function = latest.and_then(|latest| self.functions[latest].place).map(|(function, _)| function);
+        let unit = known.and_then(|function| function.place).map(|(_, unit)| unit);
+        self.permits.pool.may_set(function, unit, held.reserved, declared.provisioned_concurrency).map_err(refused)
+    }
+
+    /// Refuse a provisioned concurrency outside its range, in the words of `python/forebay/model/checks.py`.
+    pub(crate) fn check_provisioned(&self, slot: HandlerId, given: &Value) -> Result<(), EngineError> {
+        let most = self.pools.most_provisioned(slot).unwrap_or(CONCURRENCY_MAX as usize);
+        if given.as_u64().is_some_and(|given| given <= most as u64) {
+            return Ok(());
+        }
+        let most = if most < 1_000 { most.to_string() } else { format!("{},{:03}", most / 1_000, most % 1_000) };
+        Err(EngineError::Invalid(format!(
+            "provisioned_concurrency={given}: allowed are whole numbers from 0 to {most}"
+        )))
+    }
+
+    /// Hold a function to what is declared, unless that is what was declared before: then a change since then stays.
+    pub(crate) fn declare_limits(&mut self, slot: HandlerId, declared: FunctionLimits) -> Result<(), EngineError> {
+        let function = &self.functions[slot];
+        if function.declared_limits == declared {
+            // An alias may have provisioned it.
+            let provisioned = function.place.map_or(0, |(_, unit)| self.permits.pool.provisioned(unit).0);
+            self.provision_environments(slot, provisioned as usize);
+            return Ok(());
+        }
+        self.limit_function(slot, declared)?;
+        self.functions[slot].declared_limits = declared;
+        Ok(())
+    }
+
+    /// Hold a function, or a version of it, to limits from now on. On an error nothing has changed.
+    pub(crate) fn limit_function(&mut self, slot: HandlerId, limits: FunctionLimits) -> Result<(), EngineError> {
+        let (name, version) = (self.functions[slot].name.clone(), self.functions[slot].version);
+        let share = [(slot, limits.provisioned_concurrency)];
+        if version == Version::Latest {
+            self.hold(limits.held()?, &share)?;
+        } else {
+            limits.check_of_version()?;
+            if !self.leaves_provisioning_to_alias(slot, limits.provisioned_concurrency)? {
+                self.provision(&name, &share)?;
+            }
+        }
+        self.functions[slot].limits = limits;
+        for slot in self.slots_of(&name) {
+            if limits.reserved_concurrency == Some(0) {
+                self.refuse_waiting_invocations(slot);
+            }
+            self.bind_events_of(slot);
+        }
+        Ok(())
+    }
+
+    /// Provision versions of a function from now on; its other limits stay. On an error nothing has changed.
+    pub(crate) fn provision(&mut self, function: &str, shares: &[(HandlerId, u32)]) -> Result<(), EngineError> {
+        let Some(&latest) = self.function_names.get(function) else { return Ok(()) };
+        self.hold(self.functions[latest].limits.held()?, shares)
+    }
+
+    fn hold(&mut self, held: Limits, shares: &[(HandlerId, u32)]) -> Result<(), EngineError> {
+        let unit_of = |&(slot, share): &(HandlerId, u32)| self.functions[slot].place.map(|(_, unit)| (unit, share));
+        let units: Vec<(UnitId, u32)> = shares.iter().filter_map(unit_of).collect();
+        let Some((function, _)) = shares.first().and_then(|(slot, _)| self.functions[*slot].place) else {
+            return Ok(());
+        };
+        self.permits.pool.set_function(function, held, &units, self.now.mono_ns).map_err(refused)?;
+        for (&(slot, provisioned), (unit, _)) in shares.iter().zip(units) {
+            if provisioned > 0 {
+                let (name, registry) = (self.functions[slot].qualified(), &self.registry);
+                self.permits.provisioned.entry(unit).or_insert_with(|| ProvisionedMeters::new(registry, &name));
+            }
+            if !self.provision_environments(slot, provisioned as usize) {
+                // In this process there is nothing to be made ready.
+                self.permits.pool.provisioned_ready(unit, provisioned);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hold the account to limits from now on. On an error nothing has changed. What runs over a lowered limit runs on.
+    pub(crate) fn limit_account(&mut self, settings: AccountSettings) -> Result<(), EngineError> {
+        let limits = settings.check()?;
+        self.permits.pool.set_account(limits, self.now.mono_ns).map_err(refused)?;
+        self.config.limits = settings;
+        Ok(())
+    }
+}

@@ -1,0 +1,253 @@
+//! Versions and aliases: the names by which a function is invoked, and what is provisioned for each.
+//!
+//! ```text
+//! f           what is declared: `$LATEST`
+//! f:$LATEST   the same, by its qualifier
+//! f:1         what was published as version 1, run by a slot of its own; a unit of the same function (`permits`)
+//! f:live      an alias: the version is drawn when the invocation is accepted, so all attempts of an event run the same one
+//! ```
+//!
+//! Neither is kept in the store: the program that runs publishes its versions and declares its aliases when it starts. What is kept
+//! is an event of a version, under the version's name, and the qualifier that it was invoked by.
+
+use std::sync::Arc;
+
+use forebay_core::alias::{check_name, Alias, AliasError, Version};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Map, Value};
+
+use crate::base::error::EngineError;
+use crate::dispatch::attempts::HandlerId;
+use crate::runtime::rooms::State;
+
+/// What stood behind the function's name, where anything did.
+pub(crate) type Qualifier = Option<Arc<str>>;
+
+/// An alias, as it is declared.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub(crate) struct AliasSettings {
+    version: String,
+    /// The second version's share, by its number.
+    #[serde(default)]
+    weights: Map<String, Value>,
+    #[serde(default)]
+    provisioned_concurrency: u32,
+}
+
+/// An alias of a function.
+pub(crate) struct Declared {
+    settings: AliasSettings,
+    alias: Alias,
+}
+
+impl AliasSettings {
+    fn check(&self) -> Result<Alias, EngineError> {
+        let weights =
+            self.weights.iter().map(|(version, weight)| (version.as_str(), weight.as_f64().unwrap_or(f64::NAN)));
+        Ok(Alias::new(&self.version, weights)?)
+    }
+}
+
+impl From<AliasError> for EngineError {
+    fn from(error: AliasError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+/// The function that is named, and the qualifier behind it.
+pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
+    name.split_once(':').map_or((name, None), |(function, qualifier)| (function, Some(qualifier)))
+}
+
+/// The function that is named, and its version; `None` for the version, if what stands behind the name is no version's.
+pub(crate) fn split_version(name: &str) -> (&str, Option<Version>) {
+    let (function, qualifier) = split(name);
+    (function, qualifier.map_or(Some(Version::Latest), Version::parse))
+}
+
+/// Refuse what is a function's, and not one version's; `what` tells what that is.
+pub(crate) fn check_unqualified(function: &str, what: &str) -> Result<(), EngineError> {
+    if split(function).1.is_some() {
+        let text = format!("function={function:?}: a {what} is a function's, not a version's or an alias's");
+        return Err(EngineError::Invalid(text));
+    }
+    Ok(())
+}
+
+/// A function's name and the version of it that a registration or an event queue is of; `None` if it names neither.
+pub(crate) fn version_of(name: &str) -> Option<(&str, Version)> {
+    match split(name) {
+        (function, None) => Some((function, Version::Latest)),
+        (function, Some(number)) => {
+            let version = Version::parse(number).filter(|&version| version != Version::Latest);
+            version.map(|version| (function, version))
+        }
+    }
+}
+
+/// The name under which a version is registered.
+pub(crate) fn qualified(function: &str, version: Version) -> String {
+    match version {
+        Version::Latest => function.to_owned(),
+        Version::Published(number) => format!("{function}:{number}"),
+    }
+}
+
+impl State {
+    /// The slot that runs an invocation, and what it was invoked by. Draws the version where that is an alias.
+    pub(crate) fn address(&mut self, asked: &str) -> Result<(HandlerId, Qualifier), EngineError> {
+        let (function, Some(qualifier)) = split(asked) else {
+            let slot = self.function_names.get(asked).copied();
+            return slot.map(|slot| (slot, None)).ok_or_else(|| self.no_function(asked));
+        };
+        let version = match Version::parse(qualifier) {
+            Some(version) => version,
+            None => match self.aliases.get(asked) {
+                Some(declared) => declared.alias.pick(self.rng.next()),
+                None => return Err(self.no_version(asked)),
+            },
+        };
+        let slot = self.version_slot(function, version).ok_or_else(|| self.no_version(asked))?;
+        Ok((slot, Some(qualifier.into())))
+    }
+
+    pub(crate) fn version_slot(&self, function: &str, version: Version) -> Option<HandlerId> {
+        match version {
+            Version::Latest => self.function_names.get(function).copied(),
+            Version::Published(_) => self.function_names.get(&qualified(function, version)).copied(),
+        }
+    }
+
+    /// AWS's text. Before the app has told what it has, nothing is known to be missing.
+    pub(crate) fn no_version(&self, asked: &str) -> EngineError {
+        if split(asked).1.is_none() {
+            return self.no_function(asked);
+        }
+        if self.started {
+            EngineError::NotFound(format!("Function not found: {}", self.function_arn(asked)))
+        } else {
+            EngineError::Closed(format!("function {asked:?} cannot run: the app is not running"))
+        }
+    }
+
+    /// Handlers of a function: what is declared, and its versions.
+    pub(crate) fn slots_of(&self, function: &str) -> Vec<HandlerId> {
+        let versions = self.function_names.range(format!("{function}:")..format!("{function};"));
+        self.function_names.get(function).into_iter().chain(versions.map(|(_, slot)| slot)).copied().collect()
+    }
+
+    /// Declare an alias, or change one. On an error nothing has changed.
+    pub(crate) fn set_alias(
+        &mut self,
+        function: &str,
+        name: &str,
+        settings: AliasSettings,
+    ) -> Result<Value, EngineError> {
+        check_name(name)?;
+        let alias = settings.check()?;
+        let shares = alias.share(settings.provisioned_concurrency)?;
+        let asked = format!("{function}:{name}");
+        if !self.function_names.contains_key(function) {
+            return Err(self.no_function(function));
+        }
+        // What it pointed to before has nothing of it any more, unless it still points there.
+        let before = self.aliases.get(&asked).map(|declared| declared.alias.versions().collect()).unwrap_or_default();
+        let mut provisioned: Vec<(HandlerId, u32)> = Vec::new();
+        for (version, share) in shares {
+            let Some(slot) = self.version_slot(function, version) else {
+                let arn = self.function_arn(function);
+                return Err(EngineError::NotFound(format!("Function not found: {arn}:{version}")));
+            };
+            if settings.provisioned_concurrency > 0 {
+                self.check_shared(slot, &asked)?;
+                self.check_provisioned(slot, &share.into())
+                    .map_err(|error| EngineError::Invalid(format!("alias {name:?} on version {version}: {error}")))?;
+            }
+            provisioned.push((slot, share));
+        }
+        if settings.provisioned_concurrency == 0 {
+            // What they have is their own, or another alias's.
+            provisioned.clear();
+        }
+        self.move_provisioned(function, &asked, before, provisioned)?;
+        self.aliases.insert(asked, Declared { settings, alias });
+        self.describe_alias(function, name)
+    }
+
+    /// Give each version that an alias with provisioned concurrency points to its share, and take it from those before.
+    fn move_provisioned(
+        &mut self,
+        function: &str,
+        alias: &str,
+        before: Vec<Version>,
+        mut shares: Vec<(HandlerId, u32)>,
+    ) -> Result<(), EngineError> {
+        let had = self.aliases.get(alias).is_some_and(|declared| declared.settings.provisioned_concurrency > 0);
+        for slot in before.into_iter().filter_map(|version| self.version_slot(function, version)).filter(|_| had) {
+            if shares.iter().all(|(other, _)| *other != slot) {
+                shares.push((slot, 0));
+            }
+        }
+        if shares.is_empty() {
+            return Ok(());
+        }
+        self.provision(function, &shares)
+    }
+
+    /// Refuse to provision a version twice, in AWS's words.
+    fn check_shared(&self, slot: HandlerId, alias: &str) -> Result<(), EngineError> {
+        if self.functions[slot].limits.provisioned_concurrency > 0 || self.provisioning_alias(slot, Some(alias)) {
+            return Err(EngineError::Conflict(
+                "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether an alias provisions a version. Then it can have nothing of its own, in AWS's words.
+    pub(crate) fn leaves_provisioning_to_alias(&self, slot: HandlerId, own: u32) -> Result<bool, EngineError> {
+        let is_left = self.provisioning_alias(slot, None);
+        if is_left && own > 0 {
+            return Err(EngineError::Conflict("Version is pointed by a Provisioned Concurrency alias".into()));
+        }
+        Ok(is_left)
+    }
+
+    /// Whether some alias, but for this one, has provisioned concurrency and points to a version.
+    fn provisioning_alias(&self, slot: HandlerId, but: Option<&str>) -> bool {
+        let function = &self.functions[slot];
+        self.aliases_of(&function.name).any(|(asked, declared)| {
+            Some(asked) != but
+                && declared.settings.provisioned_concurrency > 0
+                && declared.alias.versions().any(|version| version == function.version)
+        })
+    }
+
+    fn aliases_of(&self, function: &str) -> impl Iterator<Item = (&str, &Declared)> {
+        let aliases = self.aliases.range(format!("{function}:")..format!("{function};"));
+        aliases.map(|(asked, declared)| (asked.as_str(), declared))
+    }
+
+    /// An alias's settings, of which some may be changed.
+    pub(crate) fn alias_settings(&self, function: &str, name: &str) -> Result<&AliasSettings, EngineError> {
+        let asked = format!("{function}:{name}");
+        let declared = self.aliases.get(&asked).map(|declared| &declared.settings);
+        declared.ok_or_else(|| EngineError::NotFound(format!("Cannot find alias arn: {}", self.function_arn(&asked))))
+    }
+
+    /// An alias, as it is listed.
+    pub(crate) fn describe_alias(&self, function: &str, name: &str) -> Result<Value, EngineError> {
+        let mut described = json!(self.alias_settings(function, name)?);
+        described["function"] = function.into();
+        described["name"] = name.into();
+        described["arn"] = self.function_arn(&format!("{function}:{name}")).into();
+        Ok(described)
+    }
+
+    /// A function's aliases, as they are listed.
+    pub(crate) fn describe_aliases(&self, function: &str) -> Vec<Value> {
+        let names = self.aliases_of(function).filter_map(|(asked, _)| split(asked).1);
+        names.filter_map(|name| self.describe_alias(function, name).ok()).collect()
+    }
+}

@@ -1,0 +1,408 @@
+//! Failure records on their way to their destinations: sent when their rows are durable, tried again with back-off, removed when
+//! confirmed. Every mapping has a queue of its own, so that a destination that is down holds up no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::base::error::EngineError;
+use crate::base::timers::Timer;
+use crate::commit::rows::OnItsWay;
+use crate::destinations::{Notification, Target};
+use crate::dispatch::attempts::{Attempt, Job};
+use crate::failures::log::{decode, encode, FailureKey, FailureRow, Part};
+use crate::failures::search::DELIVERED_WITHIN_MS;
+use crate::observe::operator_events::OperatorEvent;
+use crate::runtime::rooms::State;
+use crate::store::port::{StoreError, Table};
+
+/// Bytes of one mapping's deliveries under way from which on no other begins.
+const UNDER_WAY_BYTES_MAX: usize = 16 << 20;
+/// Most keys of one mapping kept in memory; beyond, they are found again in the store.
+const KEYS_MAX: usize = 10_000;
+/// First and longest delay before another try, ms.
+const BACKOFF_MS: (u64, u64) = (1_000, 300_000);
+/// Rows read at once, each may hold a batch of 6 MB, and reads of one look into the store.
+const ROWS: usize = 16;
+const READS: usize = 64;
+/// When to look on after a look that has found nothing.
+const LOOK_ON_NS: u64 = 1_000_000;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// What is known of rows that wait for their destination, by mapping.
+#[derive(Default)]
+pub(crate) struct Deliveries {
+    queues: BTreeMap<u64, Queue>,
+    /// Queues that were looked through for something to send.
+    #[cfg(test)]
+    pub(crate) visits: u64,
+}
+
+/// One mapping's.
+#[derive(Default)]
+struct Queue {
+    waiting: BTreeSet<FailureKey>,
+    /// Those whose delivery failed, by when they are tried again (mono ns), and the other way round.
+    later: BTreeSet<(u64, FailureKey)>,
+    due: BTreeMap<FailureKey, u64>,
+    under_way: BTreeMap<FailureKey, UnderWay>,
+    under_way_bytes: usize,
+    /// How many the destination takes at once that was told last.
+    at_once: usize,
+    /// The store may hold more than is kept here, after this key.
+    look_after: Option<Vec<u8>>,
+    /// And before it.
+    look_again: bool,
+    /// Delivered ones whose rows go with a message that may still wait for room.
+    leaving: BTreeSet<FailureKey>,
+    /// When its timer rings.
+    armed: Option<u64>,
+}
+
+/// A delivery, and the records of a stream that its failure holds.
+struct UnderWay {
+    means: Meaning,
+    records: usize,
+    bytes: usize,
+}
+
+/// What the end of a delivery means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// What becomes of the row.
+    Row,
+    /// Nothing: the row is that of another failure by now.
+    Nothing,
+    /// That the other failure, which is durable, is sent next.
+    Next,
+}
+
+impl Queue {
+    fn add(&mut self, key: FailureKey) {
+        if let Some(under_way) = self.under_way.get_mut(&key) {
+            if under_way.means == Meaning::Nothing {
+                under_way.means = Meaning::Next;
+            }
+            return;
+        }
+        if self.due.contains_key(&key) || self.leaving.contains(&key) {
+            return;
+        }
+        if self.waiting.len() + self.due.len() < KEYS_MAX {
+            self.waiting.insert(key);
+        } else {
+            self.look_again = true;
+        }
+    }
+
+    fn delay(&mut self, key: FailureKey, until_ns: u64) {
+        if self.due.len() < KEYS_MAX {
+            self.due.insert(key, until_ns);
+            self.later.insert((until_ns, key));
+        } else {
+            self.look_again = true;
+        }
+    }
+
+    /// Another failure of the same records takes the place of this one, and is sent when its row is durable.
+    fn replace(&mut self, key: FailureKey) {
+        self.waiting.remove(&key);
+        if let Some(under_way) = self.under_way.get_mut(&key) {
+            under_way.means = Meaning::Nothing;
+        }
+        if let Some(due) = self.due.remove(&key) {
+            self.later.remove(&(due, key));
+        }
+    }
+
+    /// Let those wait whose time has come.
+    fn wake(&mut self, now_ns: u64) {
+        while let Some((_, key)) = self.later.first().copied().filter(|(due, _)| *due <= now_ns) {
+            self.later.pop_first();
+            self.due.remove(&key);
+            self.waiting.insert(key);
+        }
+    }
+
+    /// When it must be looked at again, if nothing ends before.
+    fn next_due(&self, now_ns: u64) -> Option<u64> {
+        let looks_on = self.wants_more() && self.under_way.is_empty();
+        let due = self.later.first().map(|(due, _)| *due);
+        due.into_iter().chain(looks_on.then_some(now_ns + LOOK_ON_NS)).min()
+    }
+
+    /// Whether another delivery may begin.
+    fn has_room(&self) -> bool {
+        let is_full = self.under_way.len() >= self.at_once || self.under_way_bytes >= UNDER_WAY_BYTES_MAX;
+        self.under_way.is_empty() || !is_full
+    }
+
+    fn begin(&mut self, key: FailureKey, records: usize, bytes: usize) {
+        self.under_way_bytes += bytes;
+        self.under_way.insert(key, UnderWay { means: Meaning::Row, records, bytes });
+    }
+
+    fn end(&mut self, key: FailureKey) -> Option<UnderWay> {
+        let ended = self.under_way.remove(&key)?;
+        self.under_way_bytes -= ended.bytes;
+        Some(ended)
+    }
+
+    /// Whether it is time to look into the store: nothing is at hand, and there is room for what is found.
+    fn wants_more(&self) -> bool {
+        (self.look_again || self.look_after.is_some()) && self.waiting.is_empty() && self.due.len() < KEYS_MAX / 2
+    }
+
+    /// Where to look next, from the beginning if the last look came to the end.
+    fn look_from(&mut self) -> Option<Vec<u8>> {
+        self.look_after.take().or_else(|| std::mem::take(&mut self.look_again).then(Vec::new))
+    }
+}
+
+impl Deliveries {
+    /// A failure is about to be written down, perhaps where one stands that was sent already.
+    pub(crate) fn replace(&mut self, key: FailureKey) {
+        if let Some(queue) = self.queues.get_mut(&key.mapping) {
+            queue.replace(key);
+        }
+    }
+
+    /// The row of a failure that was told within the store is gone.
+    pub(crate) fn left(&mut self, key: FailureKey) {
+        if let Some(queue) = self.queues.get_mut(&key.mapping) {
+            queue.leaving.remove(&key);
+        }
+    }
+
+    /// A mapping is gone. What is under way ends without a meaning.
+    pub(crate) fn forget(&mut self, mapping: u64) {
+        self.queues.remove(&mapping);
+    }
+}
+
+impl State {
+    /// Failures whose rows became durable want their destination.
+    pub(crate) fn deliver(&mut self, keys: impl IntoIterator<Item = FailureKey>) {
+        let mut mappings = BTreeSet::new();
+        for key in keys {
+            // The same records were given up again meanwhile: that failure is sent when it is durable, too.
+            if self.pending.deliveries.contains(&key) {
+                continue;
+            }
+            let queue = self.deliveries.queues.entry(key.mapping).or_default();
+            // The same records, given up again.
+            queue.leaving.remove(&key);
+            queue.add(key);
+            mappings.insert(key.mapping);
+        }
+        for id in mappings {
+            self.send_deliveries(id);
+        }
+    }
+
+    /// Find rows of a mapping that wait for a destination of this process. What waits for another is found when that is
+    /// registered.
+    fn find_undelivered(&mut self, mapping: u64) -> Result<(), StoreError> {
+        for _ in 0..READS {
+            let queue = self.deliveries.queues.entry(mapping).or_default();
+            if queue.waiting.len() + queue.due.len() >= KEYS_MAX {
+                return Ok(());
+            }
+            let Some(after) = queue.look_from() else { return Ok(()) };
+            let after = (!after.is_empty()).then_some(after);
+            let rows = self.reader.scan(Table::Failure, &mapping.to_be_bytes(), after.as_deref(), ROWS)?;
+            let Some((last, _)) = rows.last() else { continue };
+            let last = last.clone();
+            for (key, bytes) in rows {
+                // A confirmed one may be on its way out, or one that was tried in vain on its way in.
+                let bytes = match self.row_on_its_way(Table::Failure, &key) {
+                    OnItsWay::In(row) => row,
+                    OnItsWay::Out => continue,
+                    OnItsWay::No => bytes,
+                };
+                let Some((row, _)) = decode(&bytes) else { continue };
+                let is_ours = row
+                    .destination
+                    .is_some_and(|name| Target::of(&name).is_here() || self.destination_names.contains_key(&name));
+                if let (true, Some(key), Some(queue)) =
+                    (is_ours, FailureKey::parse(&key), self.deliveries.queues.get_mut(&mapping))
+                {
+                    queue.add(key);
+                }
+            }
+            if let Some(queue) = self.deliveries.queues.get_mut(&mapping) {
+                queue.look_after = Some(last);
+            }
+        }
+        Ok(())
+    }
+
+    /// Find and send what waits for a destination of this process.
+    pub(crate) fn find_all_undelivered(&mut self) {
+        for &id in self.mappings.keys().chain(self.events.queues.keys()) {
+            let queue = self.deliveries.queues.entry(id).or_default();
+            (queue.look_after, queue.look_again) = (Some(Vec::new()), false);
+        }
+        for id in self.deliveries.queues.keys().copied().collect::<Vec<_>>() {
+            self.send_deliveries(id);
+        }
+    }
+
+    /// The timer of a queue rang.
+    pub(crate) fn deliveries_due(&mut self, id: u64) {
+        if let Some(queue) = self.deliveries.queues.get_mut(&id) {
+            queue.armed = None;
+            self.send_deliveries(id);
+        }
+    }
+
+    /// Start what may be sent now of one mapping: nothing that it does makes room for another's.
+    fn send_deliveries(&mut self, id: u64) {
+        if self.draining || self.failed.is_some() {
+            return;
+        }
+        let now_ns = self.now.mono_ns;
+        let Some(queue) = self.deliveries.queues.get_mut(&id) else { return };
+        queue.wake(now_ns);
+        #[cfg(test)]
+        {
+            self.deliveries.visits += 1;
+        }
+        let found = if queue.wants_more() { self.find_undelivered(id) } else { Ok(()) };
+        if let Err(error) = found.and_then(|()| self.send_queue(id)) {
+            return self.fail(error);
+        }
+        let Some(queue) = self.deliveries.queues.get_mut(&id) else { return };
+        if let Some(due_ns) = queue.next_due(now_ns) {
+            self.timers.arm(&mut queue.armed, due_ns, Timer::Deliveries(id));
+        }
+    }
+
+    fn send_queue(&mut self, id: u64) -> Result<(), StoreError> {
+        while let Some(queue) = self.deliveries.queues.get_mut(&id).filter(|queue| queue.has_room()) {
+            let Some(key) = queue.waiting.pop_first() else { break };
+            let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { continue };
+            let Some((row, payload)) = decode(&bytes) else { continue };
+            // The one it was given up to, whatever the mapping says now. If nothing in this process is it, it waits in the store.
+            let Some(name) = row.destination.as_deref() else { continue };
+            if Target::of(name).is_here() {
+                self.deliver_here(key, &row, payload)?;
+                continue;
+            }
+            let Some(&slot) = self.destination_names.get(name) else { continue };
+            let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
+            if let Some(queue) = self.deliveries.queues.get_mut(&id) {
+                queue.at_once = self.functions[slot].at_once;
+                queue.begin(key, row.positions.len(), record.len());
+            }
+            let job = Job::Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
+            self.ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
+        }
+        Ok(())
+    }
+
+    /// Tell a destination of this store, in the commit that removes what it was to be told.
+    fn deliver_here(&mut self, key: FailureKey, row: &FailureRow, payload: &[u8]) -> Result<(), StoreError> {
+        let Some(name) = &row.destination else { return Ok(()) };
+        let target = Target::of(name);
+        let notification = Notification::of_failure(row, key, payload, target);
+        match self.tell(target, notification, vec![(Table::Failure, key.bytes(), None)]) {
+            Ok(may_be_later) => {
+                self.count_delivery(key, row.positions.len(), true);
+                self.pending.begin_lazily(self.now.mono_ns);
+                if let (true, Some(queue)) = (may_be_later, self.deliveries.queues.get_mut(&key.mapping)) {
+                    queue.leaving.insert(key);
+                }
+                Ok(())
+            }
+            // It will never be taken, however often it is tried.
+            Err(error @ (EngineError::TooLarge(_) | EngineError::Invalid(_))) => {
+                self.count_delivery(key, 0, false);
+                let row = FailureRow {
+                    undelivered_to: row.destination.clone(),
+                    destination: None,
+                    delivery_attempts: row.delivery_attempts + 1,
+                    last_error: Some(error.to_string()),
+                    ..row.clone()
+                };
+                self.notice_undelivered(key, &row);
+                self.save_failure(key, &row, payload);
+                Ok(())
+            }
+            Err(error) => {
+                self.count_delivery(key, 0, false);
+                self.retry_delivery(key, Some(error.to_string().into_bytes()))
+            }
+        }
+    }
+
+    /// Count what became of a delivery.
+    pub(crate) fn count_delivery(&mut self, key: FailureKey, records: usize, confirmed: bool) {
+        if confirmed {
+            self.history.batches.told(key, self.now.wall_ms);
+        }
+        if let Some(mapping) = self.mappings.get(&key.mapping) {
+            if confirmed {
+                mapping.meters.delivered.increment();
+                mapping.meters.delivered_records.add(records as u64);
+            } else {
+                mapping.meters.undelivered.increment();
+                mapping.meters.delivery_failures.increment();
+            }
+        }
+        if let Some(events) = self.events.queues.get(&key.mapping) {
+            events.meters.delivered(confirmed, key.part == Part::DeadLetter);
+        }
+    }
+
+    /// A destination confirmed, or did not. The row stays if it is that of another failure by now.
+    pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
+        let mut records = 0;
+        if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
+            let ended = queue.end(key);
+            let meaning = ended.as_ref().map(|ended| ended.means);
+            if meaning == Some(Meaning::Next) {
+                queue.waiting.insert(key);
+            }
+            if matches!(meaning, Some(Meaning::Next | Meaning::Nothing)) {
+                self.count_delivery(key, 0, confirmed);
+                return self.send_deliveries(key.mapping);
+            }
+            records = ended.map_or(0, |ended| ended.records);
+        }
+        self.count_delivery(key, records, confirmed);
+        if confirmed {
+            self.pending.remove(Table::Failure, key.bytes());
+            self.pending.begin_lazily(self.now.mono_ns);
+        } else if let Err(error) = self.retry_delivery(key, body) {
+            self.fail(error);
+        }
+        self.send_deliveries(key.mapping);
+    }
+
+    /// A failure is listed which its destination was to be told of.
+    pub(crate) fn notice_undelivered(&mut self, key: FailureKey, row: &FailureRow) {
+        let Some(function) = self.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
+        let fields = json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
+        self.notice(OperatorEvent::Undelivered, &function, fields);
+    }
+
+    fn retry_delivery(&mut self, key: FailureKey, body: Option<Vec<u8>>) -> Result<(), StoreError> {
+        let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { return Ok(()) };
+        let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
+        row.delivery_attempts += 1;
+        row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned()).or(row.last_error);
+        if self.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS {
+            row.undelivered_to = row.destination.take();
+            self.notice_undelivered(key, &row);
+        } else if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
+            let (base_ms, cap_ms) = BACKOFF_MS;
+            let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);
+            queue.delay(key, self.now.mono_ns + delay_ms * NS_PER_MS);
+        }
+        self.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
+        self.pending.begin_lazily(self.now.mono_ns);
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! What an operator is to find in the log. The engine writes none: it hands what happened to the process around it, as an answer
+//! that nobody asked for, folded where it happens often. No payload, no key and no error's text of a handler is in it.
+
+use std::collections::BTreeMap;
+
+use forebay_core::sequence;
+use serde_json::{json, Map, Value};
+
+use crate::base::error::Reply;
+use crate::base::ids::uuid_text;
+use crate::dispatch::attempts::{Job, Token};
+use crate::dispatch::ready_list::Kind;
+use crate::payload::records::Source;
+use crate::runtime::rooms::State;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum OperatorEvent {
+    /// An attempt ran past its deadline.
+    TimedOut,
+    /// A batch or an event was given up.
+    GaveUp,
+    /// Retention dropped records that a function had not been given.
+    Expired,
+    /// A mapping stepped over runs of records that a salvage could not save.
+    Lost,
+    /// Something beside the store's file was damaged, and begun anew.
+    Damaged,
+    /// A message went to a dead-letter queue.
+    DeadLetter,
+    /// A destination has not taken a failure for a day, or never will.
+    Undelivered,
+    /// The disk is full, or was.
+    Disk,
+    /// Attempts were in flight when the process before this one died.
+    Interrupted,
+}
+
+impl OperatorEvent {
+    fn name(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed out",
+            Self::GaveUp => "gave up",
+            Self::Expired => "expired",
+            Self::Lost => "lost",
+            Self::Damaged => "damaged",
+            Self::DeadLetter => "dead letter",
+            Self::Undelivered => "undelivered",
+            Self::Disk => "disk",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What waits to be told: the newest of each kind of each function or queue, and how many there were. Numbers in the field `sums` are
+/// those of all of them.
+#[derive(Default)]
+pub(crate) struct Notices(BTreeMap<(OperatorEvent, String), (u64, Value)>);
+
+impl Notices {
+    fn add(&mut self, what: OperatorEvent, of: &str, mut fields: Value) {
+        let notice = self.0.entry((what, of.to_owned())).or_default();
+        let sums = fields.get_mut("sums").and_then(Value::as_object_mut);
+        for (name, sum) in sums.into_iter().flatten() {
+            let before = notice.1["sums"][name.as_str()].as_u64().unwrap_or(0);
+            *sum = (before + sum.as_u64().unwrap_or(0)).into();
+        }
+        *notice = (notice.0 + 1, fields);
+    }
+
+    /// Everything that waits, if anything does: a list, JSON.
+    pub(crate) fn take(&mut self) -> Option<Reply> {
+        let told = std::mem::take(&mut self.0).into_iter().map(|((what, of), (count, fields))| {
+            let mut notice = Map::from_iter([
+                ("what".to_owned(), Value::from(what.name())),
+                ("of".to_owned(), of.into()),
+                ("count".to_owned(), count.into()),
+            ]);
+            if let Value::Object(fields) = fields {
+                notice.extend(fields);
+            }
+            Value::Object(notice)
+        });
+        let told: Vec<Value> = told.collect();
+        (!told.is_empty()).then(|| Reply::Json(Value::from(told).to_string().into_bytes()))
+    }
+}
+
+impl State {
+    /// Have something told to the log.
+    pub(crate) fn notice(&mut self, what: OperatorEvent, of: &str, fields: Value) {
+        self.notices.add(what, of, fields);
+        self.ring = true;
+    }
+
+    /// An attempt is past its deadline.
+    pub(crate) fn notice_timeout(&mut self, token: Token) {
+        let Some(attempt) = self.attempts.get_mut(token) else { return };
+        let function = &self.functions[attempt.slot];
+        let (name, seconds) = (function.qualified(), function.timeout_ns as f64 / 1e9);
+        let mut fields = match &attempt.job {
+            Job::Batch { records, lane, .. } => {
+                let mut batch = batch_of(&records.source, &records.positions);
+                batch["lane"] = (*lane).into();
+                batch
+            }
+            Job::Redrive { records, .. } => batch_of(&records.source, &records.positions),
+            Job::Messages(job) => json!({"queue": &*job.messages.source.name, "records": job.messages.items.len()}),
+            Job::Invoke { .. } | Job::Event { .. } | Job::Delivery { .. } => json!({}),
+        };
+        fields["seconds"] = seconds.into();
+        fields["attempt"] = attempt.number.into();
+        fields["request"] = uuid_text(attempt.request).into();
+        if attempt.job.kind() == Kind::Delivery {
+            fields["destinations"] = [name.as_str()].as_slice().into();
+        }
+        self.notice(OperatorEvent::TimedOut, &name, fields);
+    }
+}
+
+/// Which records of a stream a batch holds.
+pub(crate) fn batch_of(source: &Source, positions: &[u64]) -> Value {
+    let number = |at: Option<&u64>| at.map(|&at| sequence::number(source.shard_index, at).to_string());
+    json!({
+        "stream": source.stream, "shard_id": source.shard_id, "records": positions.len(),
+        "first": number(positions.first()), "last": number(positions.last()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::error::EngineError;
+    use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+    use crate::store::fault::{Fault, Repeat};
+
+    /// The first refused put told its caller, and the log nothing.
+    #[test]
+    fn a_full_disk_is_told_when_it_begins_and_when_it_ends_and_not_for_each_refusal() {
+        let mut engine = TestEngine::new();
+        engine.json("queue.declare", &queue("q"));
+        let body = json!({"name": "q", "messages": [{"body": "one"}]});
+        engine.store.fail(1, Fault::Full, Repeat::Always);
+        for _ in 0..3 {
+            assert!(matches!(engine.ask("queue.send", &body), Err(EngineError::Store(_))));
+            engine.advance(SECOND);
+        }
+        let [begin] = &engine.notices()[..] else { panic!("one notice") };
+        assert_eq!((&begin["what"], &begin["count"]), (&json!("disk"), &json!(1)));
+        assert!(begin["error"].as_str().unwrap().contains("is full"));
+        engine.store.mend();
+        engine.json("queue.send", &body);
+        assert_eq!(engine.notices(), [json!({"what": "disk", "of": "", "count": 1, "error": null})]);
+        engine.json("queue.send", &body);
+        assert!(engine.notices().is_empty());
+    }
+
+    #[test]
+    fn what_the_death_of_a_process_interrupted_is_told_by_the_next_one() {
+        let engine = TestEngine::new();
+        engine.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
+        engine.engine.invoke_async(
+            "f",
+            b"1",
+            crate::base::trace::Origin::default(),
+            crate::base::error::Waiter::Bell(9),
+        );
+        assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 1);
+        let engine = engine.crashed();
+        assert_eq!(engine.notices(), [json!({"what": "interrupted", "of": "", "count": 1, "attempts": 1})]);
+    }
+
+    #[test]
+    fn what_happens_often_is_folded_while_nobody_listens() {
+        let mut notices = Notices::default();
+        for number in 0..1_000 {
+            notices.add(OperatorEvent::GaveUp, "f", json!({"number": number}));
+            notices.add(OperatorEvent::GaveUp, "g", json!({}));
+        }
+        let Some(Reply::Json(list)) = notices.take() else { panic!("something to tell") };
+        let list: Vec<Value> = serde_json::from_slice(&list).unwrap();
+        assert_eq!(list[0], json!({"what": "gave up", "of": "f", "count": 1_000, "number": 999}));
+        assert_eq!((list.len(), notices.take()), (2, None));
+        for messages in [7, 1_000] {
+            notices.add(OperatorEvent::Expired, "q", json!({"sums": {"messages": messages}}));
+        }
+        let Some(Reply::Json(list)) = notices.take() else { panic!("something to tell") };
+        let list: Vec<Value> = serde_json::from_slice(&list).unwrap();
+        assert_eq!(list, [json!({"what": "expired", "of": "q", "count": 2, "sums": {"messages": 1_007}})]);
+    }
+}

@@ -1,0 +1,6 @@
+//! What handlers are given: records, messages, and the events AWS Lambda makes of them.
+
+pub mod kinesis_event;
+pub mod message;
+pub mod messages;
+pub mod records;

@@ -1,0 +1,448 @@
+//! The engine: its lock, its clock, its threads, and the calls that come in from outside.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::base::config::Config;
+use crate::base::error::{Answer, EngineError, Ticket, Waiter};
+use crate::base::trace::Origin;
+use crate::commit::pending::Commit;
+use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
+use crate::dispatch::attempts::{HandlerId, Settled, Work};
+use crate::dispatch::functions::Registration;
+use crate::metrics::points::Points;
+use crate::metrics::Registry;
+use crate::payload::message::NewMessage;
+use crate::runtime::bell::Bell;
+use crate::runtime::rooms::{State, SWEEP_NS};
+use crate::runtime::threads::read_clock;
+use crate::runtime::wakes::{Wakes, Wanted};
+use crate::sources::stream::shards::Entries;
+use crate::store::port::{Reader, Store};
+use forebay_core::Now;
+
+/// The ticket of what nobody asked for: that the store has failed, and what is to be told to the log.
+pub(crate) const UNSOLICITED: Ticket = 0;
+
+/// What an engine is built from.
+pub struct Parts {
+    /// Where events are kept.
+    pub store: Box<dyn Store>,
+    /// Where attempts in flight are kept, with those of the process before.
+    pub slots: AttemptJournal,
+    /// Names.
+    pub config: Config,
+    /// `Some`: time moves only by [`Engine::turn`], and nothing runs on threads of its own.
+    pub manual: Option<Now>,
+    /// Manual time only: what the disk is given waits for [`Engine::disk_done`], so that a test sees what happens meanwhile.
+    pub slow_disk: bool,
+}
+
+pub(crate) struct Shared {
+    pub(crate) state: Mutex<Inner>,
+    pub(crate) wakes: Wakes,
+    pub(crate) points: Mutex<Points>,
+    pub(crate) registry: Arc<Registry>,
+    bell: Bell,
+    pub(crate) start: Instant,
+    pub(crate) manual: bool,
+    slow_disk: bool,
+}
+
+pub(crate) struct Inner {
+    pub(crate) state: State,
+    /// As [`Wanted::driver_wakes`]; 0 where there is no driver.
+    driver_wakes: u64,
+    /// The store, while no thread has taken it.
+    store: Option<Box<dyn Store>>,
+    reader: Option<Box<dyn Reader>>,
+    /// A commit that a slow disk works on.
+    begun: Option<Commit>,
+    next_ticket: Ticket,
+    pub(crate) stopping: bool,
+    /// Commits that were refused since then.
+    refused: u32,
+}
+
+/// One process's running end of a store.
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(crate) launcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Open the state that a store holds. Nothing runs before [`Engine::start`].
+    pub fn open(parts: Parts) -> Result<Self, EngineError> {
+        let bell = Bell::new().map_err(|error| EngineError::Closed(format!("no bell can be made: {error}")))?;
+        let registry = Arc::new(if parts.config.metrics { Registry::new() } else { Registry::off() });
+        let start = Instant::now();
+        let manual = parts.manual.is_some();
+        let now = parts.manual.unwrap_or_else(|| read_clock(start));
+        let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
+        let limits = parts.config.limits.check()?;
+        let mut state =
+            State::new(parts.config, limits, now, seed, parts.store.reader()?, parts.slots, registry.clone());
+        let points = Mutex::new(state.restore()?);
+        state.take_over()?;
+        state.restore_queues()?;
+        let reader = Some(parts.store.reader()?);
+        let inner = Inner {
+            state,
+            driver_wakes: if manual { 0 } else { u64::MAX },
+            store: Some(parts.store),
+            reader,
+            begun: None,
+            next_ticket: 1,
+            stopping: false,
+            refused: 0,
+        };
+        let shared = Shared {
+            state: Mutex::new(inner),
+            wakes: Wakes::default(),
+            points,
+            registry,
+            bell,
+            start,
+            manual,
+            slow_disk: parts.slow_disk,
+        };
+        let engine = Self { shared: Arc::new(shared), threads: Mutex::default(), launcher: Mutex::default() };
+        if !manual {
+            engine.spawn_threads()?;
+        }
+        Ok(engine)
+    }
+
+    fn spawn_threads(&self) -> Result<(), EngineError> {
+        let (store, reader) = {
+            let mut inner = self.shared.lock();
+            (inner.store.take(), inner.reader.take())
+        };
+        let mut threads = lock(&self.threads);
+        let failed = |error: std::io::Error| EngineError::Closed(format!("no thread can be started: {error}"));
+        if let Some(store) = store {
+            let shared = self.shared.clone();
+            let driver = std::thread::Builder::new().name("forebay-engine".into());
+            threads.push(driver.spawn(move || crate::runtime::threads::drive(&shared, store)).map_err(failed)?);
+        }
+        if let Some(reader) = reader {
+            let shared = self.shared.clone();
+            let thread = std::thread::Builder::new().name("forebay-reader".into());
+            threads.push(thread.spawn(move || crate::runtime::threads::read(&shared, reader)).map_err(failed)?);
+        }
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name("forebay-metrics".into());
+        threads.push(thread.spawn(move || crate::runtime::measuring::measure(&shared)).map_err(failed)?);
+        Ok(())
+    }
+
+    /// The registry of this engine's metrics.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    /// The descriptor to watch for the bell.
+    pub fn fileno(&self) -> std::os::fd::RawFd {
+        self.shared.bell.fileno()
+    }
+
+    /// The bell was heard.
+    pub fn quiet(&self) {
+        self.shared.bell.quiet();
+    }
+
+    /// Let mappings run and begin what waits for its destination.
+    pub fn start(&self) -> Result<(), EngineError> {
+        self.with(|state| {
+            state.started = true;
+            state.sweep_at(state.now.mono_ns + SWEEP_NS);
+            state.bind_mappings()?;
+            state.start_events()?;
+            state.start_queues();
+            state.start_environments();
+            // Failures that a process before this one wrote down and could not see confirmed.
+            state.find_all_undelivered();
+            Ok(())
+        })
+    }
+
+    /// Hand out no new work, and refuse the invocations that wait to begin.
+    pub fn drain(&self) {
+        self.with(State::drain);
+    }
+
+    /// Nothing is handed out and nothing waits for the disk.
+    pub fn idle(&self) -> bool {
+        self.with(|state| state.idle())
+    }
+
+    /// Commit what is left and stop the threads. Accepts nothing any more.
+    pub fn close(&self) {
+        self.end_environments();
+        {
+            let mut points = lock(&self.shared.points);
+            let mut inner = self.shared.lock();
+            inner.state.close_points(&mut points);
+            inner.state.draining = true;
+            inner.state.closed = true;
+            inner.stopping = true;
+            if self.shared.manual {
+                inner.carry_out();
+                self.shared.settle_inline(&mut inner);
+                while inner.carry_out() {
+                    self.shared.settle_inline(&mut inner);
+                }
+            }
+            self.shared.wakes.stop(&*inner);
+        }
+        for thread in lock(&self.threads).drain(..) {
+            // A thread that panicked has said so itself; nothing is left to be done for it.
+            let _ended = thread.join();
+        }
+        let mut inner = self.shared.lock();
+        inner.state.refuse_searches();
+        inner.state.answer_open_invokes();
+        inner.state.answer_open_receives();
+        inner.store = None;
+        inner.reader = None;
+    }
+
+    /// Register a function or a destination; the same name again replaces its settings and keeps its slot.
+    pub fn register(&self, registration: &Registration) -> Result<HandlerId, EngineError> {
+        self.prepare_to_launch(registration)?;
+        self.with(|state| state.register(registration))
+    }
+
+    /// Take a ticket whose answer will come through the bell.
+    pub fn ticket(&self) -> (Ticket, Waiter) {
+        let mut inner = self.shared.lock();
+        let ticket = inner.next_ticket;
+        inner.next_ticket += 1;
+        (ticket, Waiter::Bell(ticket))
+    }
+
+    /// Accept records for a stream, all of one trace context; `waiter` is answered when they are durable.
+    pub fn put<'a>(&self, stream: &str, records: impl Entries<'a>, trace: Option<&str>, waiter: Waiter) {
+        let refused =
+            records.clone().find_map(|(key, data)| crate::sources::stream::shards::check_record(key, data).err());
+        self.with(|state| match refused {
+            Some(error) => state.answer(waiter, Err(error)),
+            None => state.accept(stream, records, trace, waiter),
+        });
+    }
+
+    /// Send messages to a queue; `waiter` gets their ids, a JSON array, when they are durable.
+    pub fn send(&self, queue: &str, messages: &[NewMessage], origin: Origin<'_>, waiter: Waiter) {
+        self.with(|state| state.send_messages(queue, messages, origin, waiter));
+    }
+
+    /// Run a function once; `waiter` gets its response.
+    pub fn invoke(&self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
+        self.with(|state| state.invoke(function, payload, trace, waiter));
+    }
+
+    /// Accept an event for a function; `waiter` gets its request id when it is durable.
+    pub fn invoke_async(&self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
+        self.with(|state| state.invoke_async(function, payload, origin, waiter));
+    }
+
+    /// Ask in words: see `python/forebay/wire/verbs.py`.
+    pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
+        match self.look(verb, body) {
+            Some(answer) => self.with(|state| state.answer(waiter, answer)),
+            None => self.with(|state| state.request(verb, body, waiter)),
+        }
+    }
+
+    /// Settle what has ended and take what is ready, at most `most` pieces; and the answers that have come. Ticket 0 is nobody's: its
+    /// refusal says that the store has failed, its answer is what is to be logged, a JSON array.
+    pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> (Vec<Work>, Vec<(Ticket, Answer)>) {
+        let mut inner = self.shared.enter();
+        inner.state.settle_all(settled);
+        if self.shared.manual {
+            self.shared.settle_inline(&mut inner);
+        }
+        let mut works = Vec::new();
+        inner.state.take(most, &mut works);
+        let mut answered = std::mem::take(&mut inner.state.answered);
+        answered.extend(inner.state.notices.take().map(|notices| (UNSOLICITED, Ok(notices))));
+        inner.state.ring = most > 0 && inner.state.ready_list.rings(inner.state.draining);
+        self.shared.leave(inner);
+        (works, answered)
+    }
+
+    /// Manual time only: do everything that is due at `now`; when the next turn is needed, mono ns.
+    pub fn turn(&self, now: Now) -> Option<u64> {
+        self.shared.lock().state.now = now;
+        self.shared.roll(&mut lock(&self.shared.points), now);
+        let mut inner = self.shared.lock();
+        self.shared.settle_inline(&mut inner);
+        inner.state.feed_environments(None);
+        let due = inner.next_due();
+        self.shared.leave(inner);
+        due
+    }
+
+    /// With a slow disk: whether it was given something that [`Engine::disk_done`] would end.
+    pub fn disk_busy(&self) -> bool {
+        self.shared.lock().disk_busy()
+    }
+
+    /// With a slow disk: whether it works on a commit.
+    pub fn commit_begun(&self) -> bool {
+        self.shared.lock().begun.is_some()
+    }
+
+    /// With a slow disk: it has read and written what it was given so far.
+    pub fn disk_done(&self) {
+        let mut inner = self.shared.lock();
+        inner.carry_out();
+        self.shared.settle_inline(&mut inner);
+    }
+
+    /// The batches in flight, as the next process finds them if this one dies now. For simulated crashes.
+    pub fn in_flight(&self) -> Vec<InFlight> {
+        self.shared.lock().state.slots.records()
+    }
+
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let mut inner = self.shared.enter();
+        let result = act(&mut inner.state);
+        if self.shared.manual {
+            self.shared.settle_inline(&mut inner);
+        }
+        self.shared.leave(inner);
+        result
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.state)
+    }
+
+    /// Lock and look at the clock.
+    pub(crate) fn enter(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        self.tell_time(&mut inner.state);
+        inner
+    }
+
+    pub(crate) fn tell_time(&self, state: &mut State) {
+        if !self.manual {
+            let clock = read_clock(self.start);
+            state.now = Now { entropy: state.rng.next(), ..clock };
+            let second = state.now.wall_ms / 1000;
+            if second > state.second {
+                (state.second, state.second_ended) = (second, true);
+            }
+        }
+    }
+
+    /// Unlock, and wake whoever has something to do now.
+    pub(crate) fn leave(&self, mut inner: MutexGuard<'_, Inner>) {
+        inner.state.feed_environments(None);
+        let ring = std::mem::take(&mut inner.state.ring);
+        self.wakes.leave(inner, || {
+            if ring {
+                self.bell.ring();
+            }
+        });
+    }
+
+    /// Turn, read and commit in place until nothing is left to do at this moment.
+    fn settle_inline(&self, inner: &mut Inner) {
+        loop {
+            inner.state.turn();
+            if inner.begun.is_none() && inner.commit_is_due() {
+                inner.begun = inner.state.take_commit();
+            }
+            if self.slow_disk || !inner.carry_out() {
+                break;
+            }
+        }
+        if std::mem::take(&mut inner.state.ring) {
+            self.bell.ring();
+        }
+    }
+}
+
+impl Inner {
+    /// Whether what waits should be committed now rather than wait for company.
+    pub(crate) fn commit_is_due(&self) -> bool {
+        let now = self.state.now.mono_ns;
+        self.stopping || self.state.pending.due().is_some_and(|due| due <= now)
+    }
+
+    /// Whether another commit may follow one. A full disk must not keep a process from ending: what it does not take is done again after
+    /// the next start. What it refused with puts, though, is tried once more without them.
+    pub(crate) fn goes_on(&mut self, refused: bool) -> bool {
+        self.refused += u32::from(self.stopping && refused);
+        self.refused < 2
+    }
+
+    fn disk_busy(&self) -> bool {
+        self.begun.is_some() || !self.state.reads.is_empty()
+    }
+
+    /// Manual time only: make the reads that are wanted and the commit that has begun; true if that may go on.
+    fn carry_out(&mut self) -> bool {
+        let mut goes_on = self.disk_busy();
+        if let Some(reader) = self.reader.as_mut() {
+            for order in std::mem::take(&mut self.state.reads) {
+                let fetched = order.carry_out(reader.as_mut());
+                self.state.fetched(fetched);
+            }
+        }
+        if let (Some(commit), Some(store)) = (self.begun.take(), self.store.as_mut()) {
+            let result = store.commit(&commit.writes);
+            goes_on &= self.goes_on(result.is_err());
+            self.state.committed(commit, result, 0);
+        }
+        goes_on
+    }
+}
+
+impl Wanted for Inner {
+    /// A commit that is under way makes the next one wait.
+    fn next_due(&self) -> Option<u64> {
+        if self.begun.is_some() {
+            return self.state.timers.next_due();
+        }
+        self.state.next_due()
+    }
+
+    fn driver_wakes(&mut self) -> &mut u64 {
+        &mut self.driver_wakes
+    }
+
+    fn has_reads(&self) -> bool {
+        !self.state.reads.is_empty()
+    }
+
+    fn has_second(&self) -> bool {
+        self.state.second_ended
+    }
+
+    fn has_launches(&self) -> bool {
+        !self.state.pools.launches.is_empty() || self.state.pools.stopped
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under the lock is a broken invariant; the process says so where it happened. Going on with the lock keeps the
+    // shutdown path working.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,78 @@
+//! The metric points of a running engine and the questions to them. They have a lock of their own, so that neither the end of a
+//! second nor a question about a year holds up a record. Whoever needs both locks takes that of the points first.
+
+use forebay_core::Now;
+use serde_json::json;
+
+use crate::base::error::{Answer, EngineError, Reply};
+use crate::metrics::exposition::{render, Format};
+use crate::metrics::points::Points;
+use crate::metrics::query;
+use crate::runtime::engine::{lock, Engine, Shared};
+use crate::runtime::requests::read;
+
+/// The thread that takes in what was counted whenever somebody has seen that a second has ended.
+pub(crate) fn measure(shared: &Shared) {
+    while let Some(mut inner) = shared.wakes.second(shared.lock()) {
+        inner.state.second_ended = false;
+        let now = inner.state.now;
+        drop(inner);
+        shared.roll(&mut lock(&shared.points), now);
+    }
+}
+
+impl Shared {
+    /// Take in what was counted in the seconds that have ended, if one has.
+    pub(crate) fn roll(&self, points: &mut Points, now: Now) {
+        if !self.registry.is_on() || !points.is_due(now.wall_ms) {
+            return;
+        }
+        let mut inner = self.lock();
+        if inner.state.closed {
+            return;
+        }
+        if now.wall_ms / 60_000 > points.now() / 60 {
+            // Too much to work out each second; between, the gauges keep their levels.
+            inner.state.show_lag();
+        }
+        inner.state.exports.expire(&self.registry, now.mono_ns);
+        drop(inner);
+        let writes = points.roll(&self.registry, now.wall_ms);
+        let mut inner = self.lock();
+        inner.state.keep_points(writes);
+        if let Some(due_ms) = points.next_due() {
+            inner.state.wake_for_points(due_ms);
+        }
+        self.leave(inner);
+    }
+}
+
+impl Engine {
+    /// Answer what is asked about metrics; `None` when it is about something else.
+    pub(crate) fn look(&self, verb: &str, body: &[u8]) -> Option<Answer> {
+        let (shared, registry) = (&self.shared, &self.shared.registry);
+        if verb == "metrics.text" {
+            self.show_lag();
+            return Some(Ok(reply(&json!({ "text": render(registry, Format::Text) }))));
+        }
+        if !["metrics.list", "metrics.statistic", "metrics.series"].contains(&verb) {
+            return None;
+        }
+        let now = shared.enter().state.now;
+        let mut points = lock(&shared.points);
+        shared.roll(&mut points, now);
+        self.show_lag();
+        let answer = match verb {
+            "metrics.list" => Ok(query::list(&mut points, registry)),
+            "metrics.statistic" => read(body)
+                .and_then(|question| query::statistic(&mut points, registry, &question).map_err(EngineError::Invalid)),
+            _ => read(body)
+                .and_then(|question| query::series(&mut points, registry, &question).map_err(EngineError::Invalid)),
+        };
+        Some(answer.map(|value| reply(&value)))
+    }
+}
+
+fn reply(value: &serde_json::Value) -> Reply {
+    Reply::Json(value.to_string().into_bytes())
+}

@@ -1,0 +1,185 @@
+//! Control: what an operator, the app and the command line ask in words. One table for the owner and for clients through its socket; the
+//! words are written down in `python/forebay/wire/verbs.py`.
+
+#[cfg(test)]
+mod tests;
+
+use forebay_core::alias::Version;
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use serde_json::{json, Map, Value};
+
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::commit::read_jobs::ReadJob;
+use crate::failures::search::Search;
+use crate::runtime::engine::Engine;
+use crate::runtime::rooms::State;
+use crate::sources::queue::names_queue;
+
+/// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
+pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// What a verb gives: its answer, and when the caller may have it.
+pub(crate) enum Done {
+    AtOnce(Value),
+    /// When the next commit is durable.
+    WhenDurable(Value),
+    /// When the reader has looked through the failures.
+    WhenFound(Box<Search>),
+}
+
+impl Done {
+    pub(crate) fn at_once(answer: Value) -> Self {
+        Self::AtOnce(answer)
+    }
+
+    pub(crate) fn when_durable(answer: Value) -> Self {
+        Self::WhenDurable(answer)
+    }
+}
+
+impl Engine {
+    /// Bring gauges that are worked out on demand up to date.
+    pub fn show_lag(&self) {
+        self.with(|state| state.show_lag());
+    }
+
+    /// Why the engine is not ready, if it is not.
+    pub fn not_ready(&self) -> Vec<String> {
+        self.with(|state| state.not_ready())
+    }
+}
+
+impl State {
+    /// Answer one request.
+    pub(crate) fn request(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
+        if matches!(verb, "queue.send" | "queue.receive" | "queue.redrive_message") {
+            return self.queue_exchange(verb, body, waiter);
+        }
+        if verb == "topic.publish" {
+            return self.topic_publish(body, waiter);
+        }
+        let reply = |answer: Value| Reply::Json(answer.to_string().into_bytes());
+        match self.do_verb(verb, body) {
+            Ok(Done::WhenDurable(answer)) if self.has_unwritten() => {
+                self.pending.urgent = true;
+                self.pending.waiters.push((waiter, reply(answer)));
+            }
+            Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.answer(waiter, Ok(reply(answer))),
+            Ok(Done::WhenFound(mut search)) => {
+                search.waiter = Some(waiter);
+                self.reads.push_back(ReadJob::Search(search));
+            }
+            Err(error) => self.answer(waiter, Err(error)),
+        }
+    }
+
+    fn do_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
+        if self.closed {
+            return Err(EngineError::Closed("the app is stopped: it answers nothing more".into()));
+        }
+        if let (Some(error), false) = (
+            &self.failed,
+            verb.starts_with("metrics.") || matches!(verb, "health" | "functions.list" | "account.describe" | "lag"),
+        ) {
+            return Err(error.clone().into());
+        }
+        match verb {
+            _ if verb.starts_with("topic.") => self.topic_verb(verb, body),
+            _ if verb.starts_with("queue.") => self.queue_verb(verb, body),
+            _ if verb.starts_with("mapping.") && names_queue(body) => self.queue_mapping_verb(verb, body),
+            "stream.declare" => self.stream_declare(&read::<crate::sources::stream::requests::Declare>(body)?),
+            "stream.list" => self.stream_list(),
+            "stream.describe" => self.stream_describe(&read::<crate::sources::stream::requests::Named>(body)?),
+            "stream.alter" => self.stream_alter(&read::<crate::sources::stream::requests::Alter>(body)?),
+            "stream.delete" => self.stream_delete(&read::<crate::sources::stream::requests::Named>(body)?),
+            "stream.reshard" => self.stream_reshard(&read::<crate::sources::stream::requests::Reshard>(body)?),
+            "stream.read" => self.stream_read(&read::<crate::sources::stream::requests::ReadAt>(body)?),
+            "mapping.declare" => self.mapping_declare(read(body)?),
+            "mapping.list" => Ok(self.mapping_list()),
+            "mapping.describe" => {
+                self.mapping_describe(&read::<crate::sources::stream::mapping_requests::Bound>(body)?)
+            }
+            "mapping.pause" => {
+                self.mapping_enable(&read::<crate::sources::stream::mapping_requests::Bound>(body)?, false)
+            }
+            "mapping.resume" => {
+                self.mapping_enable(&read::<crate::sources::stream::mapping_requests::Bound>(body)?, true)
+            }
+            "mapping.update" => self.mapping_update(read(body)?),
+            "mapping.seek" => self.mapping_seek(&read::<crate::sources::stream::mapping_requests::Seek>(body)?),
+            "mapping.skip" => self.mapping_skip(&read::<crate::sources::stream::mapping_requests::Skip>(body)?),
+            "mapping.delete" => self.mapping_delete(&read::<crate::sources::stream::mapping_requests::Bound>(body)?),
+            "lag" => Ok(self.lag(&read::<crate::sources::stream::mapping_requests::Which>(body)?)),
+            "failed.list" => self.failed_list(&read::<crate::failures::requests::List>(body)?),
+            "failed.get" => self.failed_get(&read::<crate::failures::requests::One>(body)?),
+            "why" => self.why(&read::<crate::runtime::why::Why>(body)?),
+            "failed.redrive" => self.failed_redrive(&read::<crate::failures::requests::Again>(body)?),
+            "functions.list" => Ok(self.functions_list()),
+            "function.describe" => self.function_describe(&read::<crate::dispatch::requests::Named>(body)?),
+            "function.update" => self.function_update(read(body)?),
+            "alias.declare" => self.alias_declare(read(body)?),
+            "alias.update" => self.alias_update(read(body)?),
+            "account.describe" => Ok(Done::at_once(self.describe_account())),
+            "account.update" => self.account_update(read(body)?),
+            "health" => Ok(Done::at_once(self.health())),
+            "metrics.tell" => self.metrics_tell(read(body)?),
+            _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
+        }
+    }
+
+    /// Why the owner is not ready, if it is not.
+    pub(crate) fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if let Some(error) = &self.failed {
+            reasons.push(error.to_string());
+        }
+        if self.full {
+            reasons.push("the disk is full: puts are refused until there is room".into());
+        }
+        if self.closed || (self.draining && self.failed.is_none()) {
+            reasons.push("the app is stopping".into());
+        }
+        if !self.started {
+            reasons.push("the app is not started".into());
+        }
+        for function in self.functions.iter().filter(|function| function.version == Version::Latest) {
+            let past = function.meters.overdue.get();
+            if past > crate::observe::meters::OVERDUE_MAX {
+                reasons.push(format!("function {}: {past} handlers run on past their timeout", function.name));
+            }
+        }
+        reasons
+    }
+
+    fn health(&self) -> Value {
+        let reasons = self.not_ready();
+        let mut health = json!({"role": "owner", "ready": reasons.is_empty(), "reasons": reasons});
+        if let Some(error) = &self.failed {
+            health["failed"] = error.to_string().into();
+        }
+        health
+    }
+}
+
+/// Settings of which some are changed. A name that is none of theirs, or is `internal`, is refused.
+pub(crate) fn changed<T: Serialize + DeserializeOwned>(
+    before: &T,
+    changes: Map<String, Value>,
+    of: &str,
+    internal: &[&str],
+) -> Result<T, EngineError> {
+    let mut fields = serde_json::to_value(before).unwrap_or_default();
+    for (name, value) in changes {
+        if fields.get(&name).is_none() || internal.contains(&name.as_str()) {
+            return Err(EngineError::Invalid(format!("{of} has no setting {name:?}")));
+        }
+        fields[&name] = value;
+    }
+    serde_json::from_value(fields).map_err(|error| EngineError::Invalid(error.to_string()))
+}
+
+/// A body as the type that a verb reads; a wrong field is refused by its name.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EngineError> {
+    serde_json::from_slice(body).map_err(|error| EngineError::Invalid(error.to_string()))
+}

@@ -1,0 +1,71 @@
+//! What operators delete and ask, seen from inside.
+
+use serde_json::{json, Value};
+
+use crate::base::error::Waiter;
+use crate::metrics::{Metric, METRICS};
+use crate::runtime::test_engine::{TestEngine, SECOND};
+use crate::store::chunk::Chunk;
+use crate::store::port::{Store as _, Write};
+
+/// Series whose first label is this one.
+fn series(engine: &TestEngine, label: &str) -> usize {
+    let ours = METRICS.iter().filter(|metric| metric.describe().labels.first() == Some(&label));
+    ours.map(|&metric| engine.engine.registry().gather(metric).len()).sum()
+}
+
+fn mapping() -> Value {
+    json!({
+        "stream": "s", "function": "f", "starting_position": "TRIM_HORIZON", "batch_size": 10,
+        "maximum_batching_window_ms": 0, "parallelization_factor": 1, "maximum_retry_attempts": -1,
+        "maximum_record_age_ms": -1, "bisect_batch_on_function_error": false, "report_batch_item_failures": false,
+        "filters": [], "tumbling_window_ms": 0, "include_payload": false, "enabled": true,
+        "retry_backoff": {"base_ms": 1_000, "cap_ms": 30_000, "jitter": 0.0},
+    })
+}
+
+/// It was `done`, as a record that was handled.
+#[test]
+fn a_record_whose_place_a_salvage_kept_is_told_as_lost() {
+    let engine = TestEngine::new();
+    engine.json("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000}));
+    let mut store = engine.store.clone();
+    let mut engine = engine.reopened_with(&[json!({"kind": "function", "name": "f", "timeout_ms": 3_000})]);
+    engine.engine.close();
+    let mut chunk = Chunk::starting_at(0);
+    chunk.push_lost(engine.now.wall_ms);
+    store.commit(&[Write::Append { shard: 0, chunk: chunk.into() }]).unwrap();
+    engine = engine.reopened_with(&[json!({"kind": "function", "name": "f", "timeout_ms": 3_000})]);
+    engine.json("mapping.declare", &mapping());
+    engine.advance(SECOND);
+    let life = engine.json("why", &json!({"id": "10000000000000000000"}));
+    assert_eq!((&life["kept"][0]["state"], &life["facts"][0]["condition"]), (&json!("lost"), &json!("RecordsLost")));
+}
+
+/// A deleted mapping showed its last lag until the restart, and each stream left its series and, for ever, a row of each shard.
+#[test]
+fn streams_mappings_and_topics_that_are_deleted_leave_nothing_behind() {
+    let mut engine = TestEngine::new();
+    engine.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
+    engine.json("topic.declare", &json!({"name": "t"}));
+    engine.json("stream.declare", &json!({"name": "s", "shards": 2, "retention_ms": 86_400_000}));
+    engine.json("mapping.declare", &mapping());
+    let keys: Vec<String> = (0..10).map(|key| key.to_string()).collect();
+    let records = keys.iter().map(|key| (key.as_str(), b"x".as_slice()));
+    engine.engine.put("s", records, None, Waiter::Call(Box::new(|answer| drop(answer.unwrap()))));
+    engine.advance(SECOND);
+    let bounds = |engine: &TestEngine| [0, 1].map(|shard| engine.store.reader().unwrap().bounds(shard).unwrap());
+    assert!(bounds(&engine).iter().all(Option::is_some));
+    engine.engine.with(|state| state.show_lag());
+    assert_eq!(engine.engine.registry().gather(Metric::ShardLag).len(), 2);
+
+    engine.json("mapping.delete", &json!({"stream": "s", "function": "f"}));
+    engine.engine.with(|state| state.show_lag());
+    let shown =
+        [Metric::ShardLag, Metric::ShardIteratorAge].map(|metric| engine.engine.registry().gather(metric).len());
+    assert_eq!((shown, series(&engine, "mapping")), ([0, 0], 0));
+    engine.json("stream.delete", &json!({"name": "s"}));
+    engine.json("topic.delete", &json!({"name": "t"}));
+    engine.advance(SECOND);
+    assert_eq!((series(&engine, "stream"), series(&engine, "topic"), bounds(&engine)), (0, 0, [None; 2]));
+}

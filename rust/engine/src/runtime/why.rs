@@ -1,0 +1,289 @@
+//! `why`: the life of one request, one message or one record, as far as it is remembered and as it stands in the store.
+
+use forebay_core::sequence;
+use serde::Deserialize;
+use serde_json::{json, Value};
+
+use crate::base::bytes::hex;
+use crate::base::error::EngineError;
+use crate::base::ids::uuid_text;
+use crate::failures::log::{decode, FailureKey, Part};
+use crate::failures::requests::shown;
+use crate::runtime::requests::Done;
+use crate::runtime::rooms::State;
+use crate::sources::invocation::Events;
+use crate::sources::queue::{Life, Quest};
+use crate::store::chunk::Chunk;
+use crate::store::port::{ShardId, StoreError, Table};
+
+#[derive(Deserialize)]
+pub(crate) struct Why {
+    id: String,
+    /// Rows that were looked through before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// Rows read at once: each may hold a batch of 6 MB.
+const ROWS: usize = 64;
+/// Rows that one question looks through.
+const ROWS_OF_A_CALL: usize = 2_048;
+
+/// What an id names.
+#[derive(Clone, Copy)]
+enum Subject {
+    /// A request, or a message.
+    Uuid(u128),
+    /// A record of a stream, or a message of a FIFO queue: its sequence number, and what that says of a record.
+    Sequence(u64, (u32, u64)),
+}
+
+impl Subject {
+    fn of(text: &str) -> Option<Self> {
+        if let Some(place) = sequence::parse(text) {
+            return Some(Self::Sequence(text.parse().ok()?, place));
+        }
+        let hex = text.replace('-', "");
+        u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32).map(Self::Uuid)
+    }
+}
+
+/// Where `why` looks on: through the rows of a table, or for messages through their queues.
+type Cursor = (Table, Option<Vec<u8>>);
+
+/// Bytes of a quest in a cursor.
+const QUEST: usize = 28;
+
+impl State {
+    pub(crate) fn why(&mut self, why: &Why) -> Result<Done, EngineError> {
+        let Some(subject) = Subject::of(&why.id) else {
+            return Err(EngineError::Invalid(format!(
+                "{:?} is no request id, message id or sequence number: take what invoke_async, send or put gave",
+                why.id
+            )));
+        };
+        let (life, cursor) = match &why.cursor {
+            None => self.life_of(subject)?,
+            Some(text) => {
+                let at =
+                    parse_cursor(text).ok_or_else(|| EngineError::Invalid("cursor: take it from an answer".into()))?;
+                self.look_on(subject, at)?
+            }
+        };
+        let mut facts = life.facts;
+        facts.sort_by_key(|fact| fact["at_ms"].as_u64());
+        let cursor = cursor.map(|(table, after)| cursor_text(table, after.as_deref().unwrap_or_default()));
+        Ok(Done::at_once(json!({
+            "id": why.id, "facts": facts, "running": life.is_running, "kept": life.kept, "cursor": cursor,
+            "remembered_since_ms": self.history.batches.since_ms(self.history.began_ms),
+        })))
+    }
+
+    /// What is known without looking through the store, and where to look then.
+    fn life_of(&mut self, subject: Subject) -> Result<(Life, Option<Cursor>), StoreError> {
+        let mut life = Life::default();
+        match subject {
+            Subject::Uuid(id) => {
+                let known = self.history.of(id);
+                let name = |queue: u64| self.events.queues.get(&queue).map(Events::name).unwrap_or_default();
+                life.facts = self.history.publications.of(id);
+                life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
+                life.is_running = self.hops_running.contains_key(&id);
+                let message = self.message_life(id)?;
+                let is_message = !message.facts.is_empty() || !message.kept.is_empty();
+                let quests: Vec<Quest> = message.search.into_iter().collect();
+                life.add(message);
+                let rows = (!is_message).then_some((Table::Event, None));
+                Ok((life, quest_cursor(&quests).or(rows)))
+            }
+            Subject::Sequence(number, (index, position)) => {
+                let mut quests = Vec::new();
+                for message in self.sequenced_lives(number)? {
+                    quests.extend(message.search);
+                    life.add(message);
+                }
+                for id in 0..self.shards.len() {
+                    let is_ours = |shard: &crate::sources::stream::shards::Shard| {
+                        shard.row.index == index && position < shard.durable
+                    };
+                    if self.shards[id].as_ref().is_some_and(is_ours) {
+                        let record = self.record_life(id as ShardId, position)?;
+                        life.add(record);
+                    }
+                }
+                Ok((life, quest_cursor(&quests).or(Some((Table::Failure, None)))))
+            }
+        }
+    }
+
+    /// Look on for the first of some messages.
+    fn quest(&mut self, subject: Subject, mut quests: Vec<Quest>) -> Result<(Life, Option<Cursor>), StoreError> {
+        let Some(first) = quests.pop() else { return Ok((Life::default(), None)) };
+        let (life, next) = self.search_message(first)?;
+        quests.extend(next);
+        // Records of streams may have the sequence number, too.
+        let rows = matches!(subject, Subject::Sequence(..)).then_some((Table::Failure, None));
+        Ok((life, quest_cursor(&quests).or(rows)))
+    }
+
+    /// The life of a record: put, attempts of each mapping, and how it stands with them.
+    fn record_life(&mut self, id: ShardId, position: u64) -> Result<Life, StoreError> {
+        let mut life = Life::default();
+        let chunk = self.reader.chunks(id, position, 1)?.into_iter().next();
+        let chunk = chunk.filter(|chunk| (chunk.first()..chunk.end()).contains(&position));
+        let Some(shard) = self.shards[id as usize].as_ref() else { return Ok(life) };
+        let (stream, shard_id) = (shard.row.stream.clone(), sequence::shard_id(shard.row.index));
+        let record = chunk.as_deref().map(|chunk: &Chunk| chunk.record(position));
+        let key_hash = record.map(|record| record.key_hash);
+        if let Some(record) = record.filter(|record| !record.lost) {
+            life.facts.push(json!({
+                "at_ms": record.arrival_ms, "what": "put", "stream": stream, "shard_id": shard_id,
+                "partition_key": record.key,
+            }));
+        }
+        let name = |mapping: u64| match self.mappings.get(&mapping) {
+            Some(mapping) => mapping.row.function.clone(),
+            None => "(a mapping that was deleted)".into(),
+        };
+        let batches = &self.history.batches;
+        life.facts.extend(batches.tries_of((id, position), key_hash, name));
+        for fact in batches.given_up_of(id, position) {
+            let (function, condition) = (name(fact.key.mapping), fact.condition);
+            life.facts.push(json!({
+                "at_ms": fact.at_ms, "what": "given up", "function": function, "condition": condition,
+                "failure": fact.key.text(),
+            }));
+            if let (Some(at_ms), Some(destination)) = (fact.told_ms, &fact.destination) {
+                life.facts.push(json!({"at_ms": at_ms, "what": "delivered", "destination": destination}));
+            }
+        }
+        if record.is_some_and(|record| record.lost) {
+            // Mappings step over it.
+            life.kept.push(json!({"where": "record", "stream": stream, "shard_id": shard_id, "state": "lost"}));
+            return Ok(life);
+        }
+        let readers = shard.pollers.iter().filter_map(|&poller| self.pollers[poller].as_ref());
+        for poller in readers {
+            let mapping = poller.source.mapping;
+            let standing = key_hash.map(|hash| poller.machine.standing(position, hash));
+            let state = match standing {
+                Some((_, state)) if state != "done" => state,
+                // Being passed says nothing of success: that is known of what is remembered alone.
+                _ => batches.verdict(mapping, (id, position), key_hash).unwrap_or("passed"),
+            };
+            life.is_running |= state == "running";
+            life.kept.push(json!({
+                "where": "record", "stream": stream, "shard_id": shard_id, "function": name(mapping),
+                "lane": standing.map(|(lane, _)| lane), "state": state, "is_in_stream": record.is_some(),
+                "on_failure": self.mappings.get(&mapping).and_then(|mapping| mapping.row.on_failure.as_deref()),
+            }));
+        }
+        Ok(life)
+    }
+
+    /// Look on through the store.
+    fn look_on(&mut self, subject: Subject, (table, after): Cursor) -> Result<(Life, Option<Cursor>), StoreError> {
+        let mut life = Life::default();
+        if table == Table::MessageKept {
+            return self.quest(subject, quests_of(&after.unwrap_or_default()));
+        }
+        let (mut after, mut seen) = (after, 0);
+        loop {
+            let (rows, all) = self.rows_after(table, &[], after.as_deref(), ROWS)?;
+            seen += rows.len();
+            life.kept.extend(rows.iter().filter_map(|(key, bytes)| self.row_about(table, key, bytes, subject)));
+            match rows.into_iter().next_back() {
+                Some((last, _)) if !all => after = Some(last),
+                _ if table == Table::Event => return Ok((life, Some((Table::Failure, None)))),
+                _ => return Ok((life, None)),
+            }
+            if seen >= ROWS_OF_A_CALL {
+                return Ok((life, Some((table, after))));
+            }
+        }
+    }
+
+    /// A row as it tells of a subject; `None` if it is about another.
+    fn row_about(&self, table: Table, key: &[u8], bytes: &[u8], subject: Subject) -> Option<Value> {
+        match (table, subject) {
+            (Table::Event, Subject::Uuid(request)) => self.event_about(key, bytes, request),
+            (Table::Failure, Subject::Uuid(request)) => {
+                let (key, (row, payload)) = (FailureKey::parse(key)?, decode(bytes)?);
+                let ended = row.ended.as_ref().filter(|ended| ended.request == uuid_text(request))?;
+                let mut failure = shown(key, &row, payload, (&ended.function, None));
+                failure["where"] = "failed".into();
+                Some(failure)
+            }
+            (Table::Failure, Subject::Sequence(_, (index, position))) => {
+                let key = FailureKey::parse(key)?;
+                let mapping = self.mappings.get(&key.mapping)?;
+                let shard = self.shards.get(key.shard as usize)?.as_ref()?;
+                if shard.row.index != index || key.first > position {
+                    return None;
+                }
+                let (row, payload) = decode(bytes)?;
+                let is_unread = key.part == Part::Unread && reach_of(&row.record) >= Some(position);
+                if !is_unread && row.positions.binary_search(&position).is_err() {
+                    return None;
+                }
+                let named = (mapping.row.function.as_str(), Some(mapping.row.stream.as_str()));
+                let mut failure = shown(key, &row, payload, named);
+                failure["where"] = "failed".into();
+                Some(failure)
+            }
+            _ => None,
+        }
+    }
+
+    fn event_about(&self, key: &[u8], bytes: &[u8], request: u128) -> Option<Value> {
+        let event = crate::sources::invocation::row::Event::decode(bytes).filter(|event| event.request == request)?;
+        let due = crate::sources::invocation::row::parse_key(key)?;
+        let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
+        let events = self.events.queues.get(&queue)?;
+        Some(json!({
+            "where": "queue", "function": events.name(), "due_ms": events.due_ms(due, &self.now),
+            "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
+            "last_error": event.error.as_deref(),
+        }))
+    }
+}
+
+/// The last position of records that retention dropped unread.
+fn reach_of(record: &Value) -> Option<u64> {
+    let last = record["KinesisBatchInfo"]["endSequenceNumber"].as_str();
+    last.and_then(sequence::parse).map(|(_, position)| position)
+}
+
+fn quest_cursor(quests: &[Quest]) -> Option<Cursor> {
+    let mut bytes = Vec::with_capacity(quests.len() * QUEST);
+    for Quest { log, from, id } in quests {
+        bytes.extend_from_slice(&log.to_be_bytes());
+        bytes.extend_from_slice(&from.to_be_bytes());
+        bytes.extend_from_slice(&id.to_be_bytes());
+    }
+    (!bytes.is_empty()).then_some((Table::MessageKept, Some(bytes)))
+}
+
+fn quests_of(bytes: &[u8]) -> Vec<Quest> {
+    let one = |bytes: &[u8]| {
+        let (log, rest) = bytes.split_first_chunk()?;
+        let (from, id) = rest.split_first_chunk()?;
+        let id = u128::from_be_bytes(id.try_into().ok()?);
+        Some(Quest { log: ShardId::from_be_bytes(*log), from: u64::from_be_bytes(*from), id })
+    };
+    bytes.chunks_exact(QUEST).filter_map(one).collect()
+}
+
+fn cursor_text(table: Table, after: &[u8]) -> String {
+    format!("{}-{}", table as u8, hex(after))
+}
+
+fn parse_cursor(text: &str) -> Option<Cursor> {
+    let (table, hex) = text.split_once('-')?;
+    let table = Table::numbered(table.parse().ok()?)?;
+    if hex.is_empty() {
+        return Some((table, None));
+    }
+    let pairs = hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    Some((table, Some(pairs.collect::<Option<Vec<u8>>>()?)))
+}

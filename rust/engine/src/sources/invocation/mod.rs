@@ -1,0 +1,423 @@
+//! Asynchronous invocations: accepted durably, run by the rules of `forebay_core::invocation`, ended in one commit with what their
+//! destinations are told.
+//!
+//! The store is the queue: rows stand in the order in which events are due (`row`). The machine of a function knows the first of
+//! them, `WAITING_MAX` at most, and asks for more where little is left. `serve` carries out its commands, `ends` writes down what
+//! became of an event, `record` says what destinations are told, `targets` reaches those of this store.
+
+mod ends;
+pub(crate) mod record;
+pub(crate) mod row;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use forebay_core::alias::Version;
+use forebay_core::concurrency::Lease;
+use forebay_core::invocation::protocol::{Key, Life, Settings};
+use forebay_core::invocation::EventQueue;
+use forebay_core::Now;
+use serde::Deserialize;
+
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::json;
+use crate::base::trace::{check_trace, kept, Origin};
+use crate::commit::attachment::Attachment;
+use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
+use crate::dispatch::attempts::HandlerId;
+use crate::dispatch::versions::{qualified, version_of, Qualifier};
+use crate::observe::history::RequestEvent;
+use crate::observe::meters::EventMeters;
+use crate::runtime::recovery::{counted, damaged};
+use crate::runtime::rooms::State;
+use crate::sources::invocation::row::{row_key, Event};
+use crate::store::port::{StoreError, Table};
+
+/// Most bytes of an event: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub const EVENT_BYTES_MAX: usize = 1_048_576;
+/// Most waiting events of one function in memory.
+const WAITING_MAX: usize = 2_048;
+/// Most bytes of waiting events in memory, over all functions; the others are read again when their turn comes.
+const AT_HAND_MAX: usize = 32 << 20;
+/// Numbers of events that are reserved at once, so that a restart gives none out again.
+const NUMBERS: u64 = 1 << 16;
+const NEXT_EVENT: &[u8] = b"next_event";
+
+/// How a function is invoked asynchronously; see `python/forebay/wire/verbs.py`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Asynchronous {
+    maximum_retry_attempts: u32,
+    maximum_event_age_ms: u64,
+    retry_delays_ms: Vec<u64>,
+    #[serde(default)]
+    pub(crate) on_success: Option<String>,
+    #[serde(default)]
+    pub(crate) on_failure: Option<String>,
+    #[serde(default)]
+    pub(crate) dead_letter: Option<String>,
+}
+
+impl Default for Asynchronous {
+    /// As AWS has it.
+    fn default() -> Self {
+        Self {
+            maximum_retry_attempts: 2,
+            maximum_event_age_ms: 21_600_000,
+            retry_delays_ms: vec![60_000, 120_000],
+            on_success: None,
+            on_failure: None,
+            dead_letter: None,
+        }
+    }
+}
+
+impl Asynchronous {
+    /// The names of everything that may be told.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &str> {
+        [&self.on_success, &self.on_failure, &self.dead_letter].into_iter().filter_map(Option::as_deref)
+    }
+
+    fn settings(&self, is_off: bool) -> Settings {
+        Settings {
+            maximum_retry_attempts: self.maximum_retry_attempts,
+            maximum_event_age_ms: self.maximum_event_age_ms,
+            retry_delays_ms: self.retry_delays_ms.clone(),
+            backoff_ms: (1_000, 300_000),
+            is_off,
+            waiting_max: WAITING_MAX,
+        }
+    }
+}
+
+/// The events of one function, or of one of its versions.
+pub(crate) struct Events {
+    pub(crate) function: String,
+    /// Each version has events of its own.
+    pub(crate) version: Version,
+    /// The function, once it is registered in this process.
+    slot: Option<HandlerId>,
+    machine: EventQueue,
+    /// Waiting events whose payloads are in memory.
+    at_hand: BTreeMap<Key, Event>,
+    /// Ended ones whose rows go with a message that may still wait for room.
+    leaving: BTreeSet<Key>,
+    /// Slots that keep what was in flight when the last process died, until it has run alone.
+    pub(crate) suspects: BTreeMap<Key, JournalSlot>,
+    /// When its timer rings.
+    armed: Option<u64>,
+    pub(crate) meters: EventMeters,
+}
+
+/// The events of all functions.
+#[derive(Default)]
+pub(crate) struct EventQueues {
+    pub(crate) queues: BTreeMap<u64, Events>,
+    by_function: BTreeMap<String, u64>,
+    next_number: u64,
+    /// Numbers below this are reserved durably, or in the commit that gives out the first of them.
+    reserved: u64,
+    /// Events that are not durable yet. A look into the store may show them all the same, since it sees what waits for the next
+    /// commit; they are not to be found there, but come by themselves when they are durable.
+    expected: BTreeSet<(u64, Key)>,
+    at_hand_bytes: usize,
+    /// The place for the event that is begun now.
+    place: Option<Lease>,
+}
+
+/// An event on its way to the disk.
+#[derive(Clone)]
+pub(crate) struct Accepted {
+    pub(crate) queue: u64,
+    pub(crate) key: Key,
+    event: Event,
+    /// When it was accepted: the wall clock may be set before it is durable.
+    at: Now,
+}
+
+impl Accepted {
+    /// The row that is written for it.
+    pub(crate) fn row(&self) -> (Vec<u8>, Vec<u8>) {
+        (row_key(self.queue, self.key), self.event.encode())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.event.payload.len()
+    }
+}
+
+impl Events {
+    /// When the event of a key is due, on the wall clock as it is set now.
+    pub(crate) fn due_ms(&self, key: Key, now: &Now) -> u64 {
+        key.due_ms.saturating_sub(self.machine.ahead_ms(now))
+    }
+
+    /// What the function is registered as that they wait for.
+    pub(crate) fn name(&self) -> String {
+        qualified(&self.function, self.version)
+    }
+}
+
+impl EventQueues {
+    /// An event was refused: it never becomes durable.
+    pub(crate) fn forget_expected(&mut self, accepted: &Accepted) {
+        self.expected.remove(&(accepted.queue, accepted.key));
+    }
+
+    /// A row that was to go with a message is gone.
+    pub(crate) fn left(&mut self, row: &[u8]) {
+        let (Some(id), Some(key)) = (row.first_chunk(), row::parse_key(row)) else { return };
+        if let Some(events) = self.queues.get_mut(&u64::from_be_bytes(*id)) {
+            events.leaving.remove(&key);
+        }
+    }
+}
+
+impl State {
+    /// Accept an event for a function; the waiter is given its request id when it is durable.
+    pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
+        let accepted = self.check_room().and_then(|()| {
+            check_payload(payload)?;
+            check_trace(origin.trace)?;
+            self.event_queue(function)
+        });
+        match accepted {
+            Ok((queue, qualifier)) => {
+                let hops = self.hops_after(origin.parent);
+                let request = self.rng.uuid();
+                let event = self.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
+                let accepted = self.number_event(queue, event);
+                self.pending.bytes += accepted.bytes();
+                self.pending.accepted.push(accepted);
+                self.pending.waiters.push((waiter, Reply::Request(request)));
+                self.pending.urgent = true;
+            }
+            Err(error) => self.answer(waiter, Err(error)),
+        }
+    }
+
+    /// Accept an event by the engine's own doing. Its row joins the commit of what brings it forth.
+    pub(crate) fn bear_event(&mut self, queue: u64, event: Event) {
+        let events = vec![self.number_event(queue, event)];
+        self.write_attachment(&Attachment { events, ..Attachment::default() });
+    }
+
+    /// Write what waits for nothing else.
+    pub(crate) fn write_attachment(&mut self, bound: &Attachment) {
+        bound.join(&mut self.pending);
+        self.pending.begin_lazily(self.now.mono_ns);
+    }
+
+    pub(crate) fn new_event(
+        &self,
+        request: u128,
+        hops: u32,
+        payload: Arc<[u8]>,
+        (trace, qualifier): (Option<Arc<str>>, Qualifier),
+    ) -> Event {
+        let life = Life { accepted_ms: self.now.wall_ms, hops, ..Life::default() };
+        Event { request, life, status: 0, error: None, qualifier, trace, payload }
+    }
+
+    pub(crate) fn number_event(&mut self, queue: u64, event: Event) -> Accepted {
+        let events = &mut self.events;
+        let number = events.next_number;
+        events.next_number += 1;
+        if number >= events.reserved {
+            events.reserved = number + NUMBERS;
+            self.pending.set(Table::Meta, NEXT_EVENT.to_vec(), events.reserved.to_be_bytes().to_vec());
+        }
+        let known = events.queues.get_mut(&queue);
+        let key = known.map_or(Key { due_ms: self.now.wall_ms, number }, |one| one.machine.key(number, &self.now));
+        events.expected.insert((queue, key));
+        Accepted { queue, key, event, at: self.now }
+    }
+
+    /// Where an event for this function, version or alias waits, and the qualifier. A function need not be registered any more.
+    pub(crate) fn event_queue(&mut self, asked: &str) -> Result<(u64, Qualifier), EngineError> {
+        if !asked.contains(':') {
+            if let Some(&id) = self.events.by_function.get(asked) {
+                return Ok((id, None));
+            }
+        }
+        let (slot, qualifier) = self.address(asked)?;
+        let name = self.functions[slot].qualified();
+        let known = self.events.by_function.get(&name).copied();
+        Ok((known.unwrap_or_else(|| self.new_event_queue(&name)), qualifier))
+    }
+
+    fn new_event_queue(&mut self, function: &str) -> u64 {
+        let id = self.new_mapping_id();
+        self.pending.set(Table::Function, id.to_be_bytes().to_vec(), function.as_bytes().to_vec());
+        self.pending.begin_lazily(self.now.mono_ns);
+        self.add_event_queue(id, function);
+        self.bind_events(id);
+        id
+    }
+
+    fn add_event_queue(&mut self, id: u64, name: &str) {
+        let settings = Asynchronous::default().settings(false);
+        let (function, version) = version_of(name).unwrap_or((name, Version::Latest));
+        let events = Events {
+            function: function.to_owned(),
+            version,
+            slot: None,
+            machine: EventQueue::new(settings),
+            at_hand: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            suspects: BTreeMap::new(),
+            armed: None,
+            meters: EventMeters::new(&self.registry, function),
+        };
+        self.events.queues.insert(id, events);
+        self.events.by_function.insert(name.to_owned(), id);
+    }
+
+    /// Find the functions that have events.
+    pub(crate) fn restore_events(&mut self) -> Result<(), StoreError> {
+        if let Some(bytes) = self.reader.get(Table::Meta, NEXT_EVENT)? {
+            let next = counted(&bytes, "next_event")?;
+            (self.events.next_number, self.events.reserved) = (next, next);
+        }
+        for (key, name) in self.reader.scan(Table::Function, &[], None, usize::MAX)? {
+            let id = self.mapping_id_found(&key, "a function's key")?;
+            let name = String::from_utf8(name).map_err(|_| damaged("a function's row"))?;
+            self.add_event_queue(id, &name);
+        }
+        Ok(())
+    }
+
+    /// Take over an event that was in flight when the last process died; false if it is none any more.
+    pub(crate) fn suspect_event(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
+        let key = Key { due_ms: record.first, number: record.last };
+        let is_there = self.reader.get(Table::Event, &row_key(record.mapping, key))?.is_some();
+        let Some(events) = self.events.queues.get_mut(&record.mapping).filter(|_| is_there) else { return Ok(false) };
+        events.machine.suspect(key, record.interruptions + u32::from(record.alone));
+        events.suspects.insert(key, slot);
+        Ok(true)
+    }
+
+    /// A function was registered, or its settings have changed: its events may run. Those of a version that is published no more
+    /// have the settings of the function.
+    pub(crate) fn bind_events_of(&mut self, slot: HandlerId) {
+        let (name, by_function) = (self.functions[slot].qualified(), &self.events.by_function);
+        let versions = by_function.range(format!("{name}:")..format!("{name};"));
+        let ids: Vec<u64> = by_function.get(&name).into_iter().chain(versions.map(|(_, id)| id)).copied().collect();
+        for id in ids {
+            self.bind_events(id);
+        }
+    }
+
+    /// Whose settings hold for events.
+    fn settles(&self, events: &Events) -> Option<HandlerId> {
+        events.slot.or_else(|| self.function_names.get(&events.function).copied())
+    }
+
+    /// The events of a version that the function, which runs, does not publish any more.
+    pub(crate) fn unpublished(&self, queue: u64) -> Option<&Events> {
+        let events = self.events.queues.get(&queue)?;
+        let is_left = self.started && events.slot.is_none() && self.function_names.contains_key(&events.function);
+        is_left.then_some(events)
+    }
+
+    fn bind_events(&mut self, id: u64) {
+        let Some(events) = self.events.queues.get_mut(&id) else { return };
+        events.slot = self.function_names.get(&events.name()).copied();
+        let settling = self.events.queues.get(&id).and_then(|events| self.settles(events));
+        if let (Some(slot), Some(events)) = (settling, self.events.queues.get_mut(&id)) {
+            let function = &self.functions[slot];
+            let is_off = function.place.is_some_and(|(id, _)| self.permits.pool.reserved(id) == Some(0));
+            events.machine.configure(function.asynchronous.settings(is_off));
+            self.pump_events(id);
+        }
+    }
+
+    /// Let every function's events run that may. Nothing is kept of a version that is published no more and has left nothing.
+    pub(crate) fn start_events(&mut self) -> Result<(), StoreError> {
+        let ids: Vec<u64> = self.events.queues.keys().copied().collect();
+        for id in ids {
+            match self.unpublished(id).map(Events::name) {
+                Some(name) if self.has_left_nothing(id)? => {
+                    self.events.queues.remove(&id);
+                    self.events.by_function.remove(&name);
+                    self.pending.remove(Table::Function, id.to_be_bytes().to_vec());
+                    self.pending.begin_lazily(self.now.mono_ns);
+                }
+                _ => self.pump_events(id),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is neither an event nor a failure in a queue of events.
+    fn has_left_nothing(&mut self, id: u64) -> Result<bool, StoreError> {
+        for table in [Table::Event, Table::Failure] {
+            if !self.reader.scan(table, &id.to_be_bytes(), None, 1)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Events have become durable.
+    pub(crate) fn events_durable(&mut self, accepted: Vec<Accepted>) {
+        let mut touched = BTreeSet::new();
+        for Accepted { queue, key, event, at } in accepted {
+            let life = event.life;
+            self.events.expected.remove(&(queue, key));
+            self.history.note(life.accepted_ms, event.request, RequestEvent::Accepted { queue });
+            self.keep_at_hand_event(queue, key, event);
+            let Some(events) = self.events.queues.get_mut(&queue) else { continue };
+            events.meters.received.increment();
+            events.machine.accepted(key, life, &at);
+            touched.insert(queue);
+        }
+        for queue in touched {
+            self.pump_events(queue);
+        }
+    }
+
+    /// Functions that the chain has gone through of what a handler begets; `parent` is the request that it runs on.
+    pub(crate) fn hops_after(&self, parent: Option<u128>) -> u32 {
+        parent.and_then(|request| self.hops_running.get(&request)).map_or(0, |hops| hops + 1)
+    }
+
+    pub(crate) fn no_function(&self, function: &str) -> EngineError {
+        let known: Vec<&str> =
+            self.function_names.keys().filter(|name| !name.contains(':')).take(8).map(String::as_str).collect();
+        EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
+    }
+}
+
+/// Refuse what no function can be given.
+pub(crate) fn check_payload(payload: &[u8]) -> Result<(), EngineError> {
+    if payload.len() > EVENT_BYTES_MAX {
+        return Err(EngineError::TooLarge(format!(
+            "{} byte payload is too large for the Event invocation type (limit {EVENT_BYTES_MAX} bytes)",
+            payload.len()
+        )));
+    }
+    json::check(payload).map_err(|error| {
+        EngineError::Invalid(format!(
+            "Could not parse request body into json: Could not parse payload into json: {error}"
+        ))
+    })
+}
+
+/// An event in flight, as the attempts file keeps it.
+pub(crate) fn slot_record(queue: u64, key: Key, (attempt, interruptions, alone): (u32, u32, bool)) -> InFlight {
+    InFlight {
+        kind: InFlightKind::Event,
+        mapping: queue,
+        shard: 0,
+        lane: 0,
+        lanes: 1,
+        first: key.due_ms,
+        last: key.number,
+        attempt,
+        interruptions,
+        alone,
+    }
+}

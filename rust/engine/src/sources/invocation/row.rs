@@ -1,0 +1,194 @@
+//! An asynchronous event as it is kept: under which key, in which bytes.
+//!
+//! The key is `queue u64, due_ms u64, number u64`, big-endian, so that the store holds the events of a function in the order in
+//! which they are due. The value is `format u8 = 1, request u128, accepted_ms u64, hops u32, failures u32, unreached u32, status
+//! u16, error length u32`, little-endian, then the last error object and the payload, both JSON. An event with a trace context is of
+//! format 2: `length u16, context` stand before the error. One that was invoked by a qualifier is of format 3: as of format 2, with a
+//! context that may be empty, and `length u8, qualifier` behind it.
+
+use std::sync::Arc;
+
+use forebay_core::invocation::protocol::{Key, Life};
+
+use crate::dispatch::versions::Qualifier;
+
+const FORMAT: u8 = 1;
+const TRACED: u8 = 2;
+const QUALIFIED: u8 = 3;
+const HEADER: usize = 43;
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// The same over all its attempts.
+    pub(crate) request: u128,
+    pub(crate) life: Life,
+    /// What the last attempt gave, as Lambda's HTTP status: 200 from the function, 429 or 500 where it was not reached, 0 before any.
+    pub(crate) status: u16,
+    /// The last error object, JSON.
+    pub(crate) error: Option<Arc<str>>,
+    /// The version or alias that was asked for.
+    pub(crate) qualifier: Qualifier,
+    /// What was going on where it was asked for: see `trace.rs`.
+    pub(crate) trace: Option<Arc<str>>,
+    /// JSON.
+    pub(crate) payload: Arc<[u8]>,
+}
+
+impl Event {
+    /// Bytes it takes in memory, about.
+    pub(crate) fn weight(&self) -> usize {
+        let qualifier = self.qualifier.as_ref().map_or(0, |qualifier| 1 + qualifier.len());
+        let has_trace = self.trace.is_some() || self.qualifier.is_some();
+        let trace = usize::from(has_trace) * 2 + self.trace.as_ref().map_or(0, |trace| trace.len());
+        HEADER + trace + qualifier + self.payload.len() + self.error.as_ref().map_or(0, |error| error.len())
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let error = self.error.as_deref().unwrap_or_default();
+        let mut bytes = Vec::with_capacity(self.weight());
+        bytes.push(match (&self.qualifier, &self.trace) {
+            (Some(_), _) => QUALIFIED,
+            (None, Some(_)) => TRACED,
+            (None, None) => FORMAT,
+        });
+        bytes.extend_from_slice(&self.request.to_le_bytes());
+        bytes.extend_from_slice(&self.life.accepted_ms.to_le_bytes());
+        for count in [self.life.hops, self.life.failures, self.life.unreached] {
+            bytes.extend_from_slice(&count.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.status.to_le_bytes());
+        bytes.extend_from_slice(&(error.len() as u32).to_le_bytes());
+        if self.trace.is_some() || self.qualifier.is_some() {
+            let trace = self.trace.as_deref().unwrap_or_default();
+            bytes.extend_from_slice(&(trace.len() as u16).to_le_bytes());
+            bytes.extend_from_slice(trace.as_bytes());
+        }
+        if let Some(qualifier) = &self.qualifier {
+            bytes.push(qualifier.len() as u8);
+            bytes.extend_from_slice(qualifier.as_bytes());
+        }
+        bytes.extend_from_slice(error.as_bytes());
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+
+    /// `None` if the bytes are no event's.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let [format] = take::<1>(&mut rest)?;
+        if ![FORMAT, TRACED, QUALIFIED].contains(&format) {
+            return None;
+        }
+        let request = u128::from_le_bytes(take(&mut rest)?);
+        let accepted_ms = u64::from_le_bytes(take(&mut rest)?);
+        let [hops, failures, unreached] =
+            [take(&mut rest)?, take(&mut rest)?, take(&mut rest)?].map(u32::from_le_bytes);
+        let status = u16::from_le_bytes(take(&mut rest)?);
+        let error_len = u32::from_le_bytes(take(&mut rest)?) as usize;
+        let (mut trace, mut qualifier) = (None, None);
+        if format != FORMAT {
+            let length = u16::from_le_bytes(take(&mut rest)?);
+            trace = Some(take_text(&mut rest, length)?).filter(|trace| !trace.is_empty());
+        }
+        if format == QUALIFIED {
+            let [length] = take::<1>(&mut rest)?;
+            qualifier = Some(take_text(&mut rest, length.into())?);
+        }
+        let (error, payload) = rest.split_at_checked(error_len)?;
+        let error = std::str::from_utf8(error).ok()?;
+        Some(Self {
+            request,
+            life: Life { accepted_ms, hops, failures, unreached },
+            status,
+            error: (!error.is_empty()).then(|| error.into()),
+            qualifier,
+            trace,
+            payload: payload.into(),
+        })
+    }
+}
+
+fn take_text(rest: &mut &[u8], length: u16) -> Option<Arc<str>> {
+    let (text, tail) = rest.split_at_checked(length.into())?;
+    *rest = tail;
+    std::str::from_utf8(text).ok().map(Into::into)
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+/// The key of an event's row.
+pub(crate) fn row_key(queue: u64, key: Key) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(24);
+    for word in [queue, key.due_ms, key.number] {
+        bytes.extend_from_slice(&word.to_be_bytes());
+    }
+    bytes
+}
+
+/// The event that a row's key names.
+pub(crate) fn parse_key(bytes: &[u8]) -> Option<Key> {
+    let mut rest = bytes.get(8..24)?;
+    let due_ms = u64::from_be_bytes(take(&mut rest)?);
+    Some(Key { due_ms, number: u64::from_be_bytes(take(&mut rest)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(error: Option<&str>, trace: Option<&str>, qualifier: Option<&str>) -> Event {
+        Event {
+            qualifier: qualifier.map(Into::into),
+            request: u128::MAX - 5,
+            life: Life { accepted_ms: 1 << 40, hops: 3, failures: 2, unreached: 9 },
+            status: 429,
+            error: error.map(Into::into),
+            trace: trace.map(Into::into),
+            payload: b"{\"a\":1}"[..].into(),
+        }
+    }
+
+    #[test]
+    fn events_read_back() {
+        for error in [None, Some("{\"errorMessage\":\"\u{e9}\"}")] {
+            for trace in [None, Some("00-01-02-01\na=b")] {
+                for qualifier in [None, Some("live")] {
+                    let event = event(error, trace, qualifier);
+                    let bytes = event.encode();
+                    assert_eq!(bytes.len(), event.weight());
+                    assert_eq!(Event::decode(&bytes), Some(event));
+                }
+            }
+        }
+        let formats =
+            [(None, None), (Some("t"), None), (None, Some("1"))].map(|(trace, of)| event(None, trace, of).encode()[0]);
+        assert_eq!(formats, [FORMAT, TRACED, QUALIFIED], "what has neither is written as before there were any");
+    }
+
+    #[test]
+    fn what_is_cut_off_or_of_another_format_is_no_event() {
+        let bytes = event(Some("error"), None, None).encode();
+        for cut in 0..HEADER + 5 {
+            assert_eq!(Event::decode(&bytes[..cut]), None);
+        }
+        let bytes = event(Some("error"), Some("trace"), Some("live")).encode();
+        for cut in 0..HEADER + 17 {
+            assert_eq!(Event::decode(&bytes[..cut]), None);
+        }
+        assert_eq!(Event::decode(&[4; 100]), None);
+    }
+
+    #[test]
+    fn rows_stand_in_the_order_in_which_they_are_due() {
+        let keys = [(0, 5), (1, 2), (1, 3), (256, 1)].map(|(due_ms, number)| Key { due_ms, number });
+        let rows = keys.map(|key| row_key(7, key));
+        assert!(rows.is_sorted());
+        assert_eq!(rows.map(|row| parse_key(&row).unwrap()), keys);
+        assert_eq!(parse_key(&[0; 23]), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! Carries out what a function's event queue commands, and tells it what came of it.
+
+use forebay_core::concurrency::Lease;
+use forebay_core::invocation::protocol::{Command, Key, Life, Outcome};
+
+use crate::base::timers::Timer;
+use crate::dispatch::attempts::{Attempt, HandlerId, Job};
+use crate::observe::history::RequestEvent;
+use crate::runtime::rooms::State;
+use crate::sources::invocation::row::{parse_key, row_key, Event};
+use crate::sources::invocation::AT_HAND_MAX;
+use crate::store::port::{StoreError, Table};
+
+/// Rows that are read at once; and how many bytes of them may be read for one look into the store.
+const ROWS: usize = 64;
+const FOUND_MAX: usize = 1_024;
+const FOUND_BYTES_MAX: usize = 4 << 20;
+
+impl State {
+    /// Do everything that a function's events can do now.
+    pub(crate) fn pump_events(&mut self, id: u64) {
+        loop {
+            let now = self.now;
+            let runs = self.started && !self.draining && self.failed.is_none();
+            let Some(events) = self.events.queues.get_mut(&id) else { return };
+            if runs {
+                // Also where the function has gone from the code: its events run no more, but their age ends them.
+                events.machine.due(&now);
+            }
+            let mut has_moved = false;
+            while let Some(command) = self.events.queues.get_mut(&id).and_then(|events| events.machine.poll()) {
+                has_moved = true;
+                if let Err(error) = self.carry_out_event(id, command) {
+                    return self.fail(error);
+                }
+            }
+            if has_moved {
+                continue;
+            }
+            let Some(events) = self.events.queues.get_mut(&id) else { return };
+            if !runs {
+                return;
+            }
+            if let Some(due_ns) = events.machine.next_due(&now) {
+                self.timers.arm(&mut events.armed, due_ns, Timer::Events(id));
+            }
+            if let Some(slot) = events.slot.filter(|_| events.machine.is_ready(&now)) {
+                self.queue_source(slot, id);
+            }
+            return;
+        }
+    }
+
+    /// There is a place for the next event of a function. Gives it back if there is none to run.
+    pub(crate) fn start_event(&mut self, id: u64, place: Lease) -> Option<Lease> {
+        self.events.place = Some(place);
+        while self.events.place.is_some() && self.started && self.failed.is_none() {
+            let now = self.now;
+            let Some(events) = self.events.queues.get_mut(&id) else { break };
+            if events.slot.is_none() || !events.machine.start(&now) {
+                break;
+            }
+            self.pump_events(id);
+        }
+        self.events.place.take()
+    }
+
+    /// The timer of a function's events rang.
+    pub(crate) fn events_due(&mut self, id: u64) {
+        if let Some(events) = self.events.queues.get_mut(&id) {
+            events.armed = None;
+        }
+        self.pump_events(id);
+    }
+
+    fn carry_out_event(&mut self, id: u64, command: Command) -> Result<(), StoreError> {
+        match command {
+            Command::Run { key, attempt, alone, interruptions } => {
+                let Some(event) = self.event(id, key)? else { return Err(missing(id, key)) };
+                let Some(slot) = self.events.queues.get(&id).and_then(|events| events.slot) else { return Ok(()) };
+                self.run_event(slot, Job::Event { queue: id, key, event, interruptions }, (attempt, alone));
+            }
+            Command::Retry { key, to, life } => {
+                let Some(mut event) = self.event(id, key)? else { return Err(missing(id, key)) };
+                event.life = life;
+                self.pending.remove(Table::Event, row_key(id, key));
+                self.pending.set(Table::Event, row_key(id, to), event.encode());
+                self.pending.begin_lazily(self.now.mono_ns);
+                let due_ms = self.events.queues.get(&id).map_or(to.due_ms, |events| events.due_ms(to, &self.now));
+                let what = RequestEvent::Retry { queue: id, status: event.status, due_ms };
+                self.history.note(self.now.wall_ms, event.request, what);
+                self.keep_at_hand_event(id, to, event);
+            }
+            Command::End { key, life, condition } => {
+                let Some(mut event) = self.event(id, key)? else { return Err(missing(id, key)) };
+                event.life = life;
+                self.release_suspect(id, key);
+                self.end_event(id, key, &event, condition);
+            }
+            Command::Find { after } => self.find_events(id, after)?,
+        }
+        Ok(())
+    }
+
+    fn run_event(&mut self, slot: HandlerId, job: Job, (attempt, alone): (u32, bool)) {
+        let mut one = Attempt::new(slot, job, attempt);
+        if let Job::Event { event, .. } = &one.job {
+            one.request = event.request;
+            self.hops_running.insert(event.request, event.life.hops);
+        }
+        if !alone {
+            one.lease = self.events.place.take();
+        }
+        self.ready(one, alone);
+    }
+
+    /// What was suspected of a crash has a slot of its own now, or is over.
+    pub(crate) fn release_suspect(&mut self, id: u64, key: Key) {
+        if let Some(slot) = self.events.queues.get_mut(&id).and_then(|events| events.suspects.remove(&key)) {
+            self.slots.release(slot);
+        }
+    }
+
+    /// An attempt at an event has ended. `body`: the response or the error object, JSON.
+    pub(crate) fn event_ended(&mut self, id: u64, key: Key, mut event: Event, status: u8, body: Option<Vec<u8>>) {
+        let now = self.now;
+        self.hops_running.remove(&event.request);
+        let outcome = match status {
+            0 => Outcome::Success,
+            1 | 2 => Outcome::Error,
+            3 => Outcome::NotInvoked,
+            _ => Outcome::Interrupted,
+        };
+        match outcome {
+            Outcome::Success | Outcome::Error => {
+                event.status = 200;
+                event.error = body.map(|body| String::from_utf8_lossy(&body).into());
+            }
+            // What the function said last stands in the record, even if later tries did not reach it.
+            Outcome::NotInvoked if event.status != 200 => event.status = 500,
+            Outcome::NotInvoked | Outcome::Interrupted => {}
+        }
+        let Some(events) = self.events.queues.get_mut(&id) else { return };
+        self.events.at_hand_bytes += event.weight();
+        if let Some(before) = events.at_hand.insert(key, event) {
+            self.events.at_hand_bytes -= before.weight();
+        }
+        events.machine.completed(key, outcome, &now);
+        self.pump_events(id);
+    }
+
+    /// Keep a waiting event in memory, if there is room.
+    pub(crate) fn keep_at_hand_event(&mut self, id: u64, key: Key, event: Event) {
+        let weight = event.weight();
+        let Some(events) = self.events.queues.get_mut(&id) else { return };
+        if self.events.at_hand_bytes + weight <= AT_HAND_MAX
+            && events.at_hand.len() < 2 * crate::sources::invocation::WAITING_MAX
+        {
+            self.events.at_hand_bytes += weight;
+            if let Some(before) = events.at_hand.insert(key, event) {
+                self.events.at_hand_bytes -= before.weight();
+            }
+        }
+    }
+
+    /// Take an event: out of memory, or from its row.
+    fn event(&mut self, id: u64, key: Key) -> Result<Option<Event>, StoreError> {
+        if let Some(event) = self.events.queues.get_mut(&id).and_then(|events| events.at_hand.remove(&key)) {
+            self.events.at_hand_bytes -= event.weight();
+            return Ok(Some(event));
+        }
+        let Some(bytes) = self.row(Table::Event, &row_key(id, key))? else { return Ok(None) };
+        Event::decode(&bytes).map(Some).ok_or_else(|| damaged(id, key))
+    }
+
+    /// Look for the events after a key. Those that are not durable yet come by themselves, when they are.
+    fn find_events(&mut self, id: u64, after: Option<Key>) -> Result<(), StoreError> {
+        let now = self.now;
+        let mut after = after.map(|key| row_key(id, key));
+        let (mut found, mut bytes, mut all): (Vec<(Key, Life)>, usize, bool) = (Vec::new(), 0, false);
+        while !all && found.len() < FOUND_MAX && bytes < FOUND_BYTES_MAX {
+            let (rows, complete) = self.rows_after(Table::Event, &id.to_be_bytes(), after.as_deref(), ROWS)?;
+            all = complete;
+            for (row, value) in rows {
+                let Some(key) = parse_key(&row) else { continue };
+                after = Some(row);
+                let is_leaving = self.events.queues.get(&id).is_some_and(|events| events.leaving.contains(&key));
+                if is_leaving || self.events.expected.contains(&(id, key)) {
+                    continue;
+                }
+                let event = Event::decode(&value).ok_or_else(|| damaged(id, key))?;
+                bytes += value.len();
+                found.push((key, event.life));
+                if self.hops_running.contains_key(&event.request) {
+                    continue;
+                }
+                self.keep_at_hand_event(id, key, event);
+            }
+        }
+        if let Some(events) = self.events.queues.get_mut(&id) {
+            events.machine.found(&found, all, &now);
+            self.let_go_of_held(id);
+        }
+        Ok(())
+    }
+
+    /// Forget payloads of events that the machine left in the store after all, while there are many.
+    fn let_go_of_held(&mut self, id: u64) {
+        let Some(events) = self.events.queues.get_mut(&id) else { return };
+        while events.at_hand.len() > crate::sources::invocation::WAITING_MAX {
+            let Some((_, event)) = events.at_hand.pop_last() else { break };
+            self.events.at_hand_bytes -= event.weight();
+        }
+    }
+}
+
+impl State {
+    /// An event has ended, but its row goes only with the message that tells of it.
+    pub(crate) fn event_leaves(&mut self, id: u64, key: Key) {
+        if let Some(events) = self.events.queues.get_mut(&id) {
+            events.leaving.insert(key);
+        }
+    }
+}
+
+fn missing(id: u64, key: Key) -> StoreError {
+    StoreError::Corrupt(format!("the event {} of function {id} is missing", key.number))
+}
+
+fn damaged(id: u64, key: Key) -> StoreError {
+    StoreError::Corrupt(format!("the event {} of function {id} cannot be read", key.number))
+}

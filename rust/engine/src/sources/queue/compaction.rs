@@ -1,0 +1,68 @@
+//! A few old messages must not hold a long log: they are given rows of their own, and the log is trimmed past them.
+
+use crate::runtime::rooms::State;
+use crate::sources::queue::{message_key, QueueId};
+use crate::store::chunk::Chunk;
+use crate::store::port::{StoreError, Table};
+
+/// Messages that may be gone in vain, and then three for each that is left.
+const GONE_MIN: u64 = 4_096;
+const GONE_FOR_EACH: u64 = 3;
+/// Bytes given rows in one go.
+const BYTES_MAX: usize = 4 << 20;
+
+impl State {
+    /// Look through the queues for logs that hold little, and forget old deduplication ids.
+    pub(crate) fn sweep_queues(&mut self) -> Result<(), StoreError> {
+        for id in self.queues.live().collect::<Vec<_>>() {
+            self.forget_ids(id);
+            self.keep_stragglers(id)?;
+        }
+        Ok(())
+    }
+
+    fn is_sparse(&self, id: QueueId) -> bool {
+        let queue = &self.queues.entries[id];
+        let span = queue.durable.saturating_sub(queue.gone.low());
+        let left = queue.machine.len().saturating_sub(queue.kept.len() as u64);
+        span.saturating_sub(left) > GONE_MIN + GONE_FOR_EACH * left
+    }
+
+    pub(crate) fn keep_stragglers(&mut self, id: QueueId) -> Result<(), StoreError> {
+        // A move may yet be refused: nothing is passed before it is durable.
+        if self.queues.entries[id].transferring > 0 {
+            return Ok(());
+        }
+        let mut bytes = 0;
+        self.queues.entries[id].gone.advance();
+        while bytes < BYTES_MAX && self.is_sparse(id) {
+            let queue = &self.queues.entries[id];
+            let log = queue.log();
+            let Some(first) = queue.gone.first_left(0, queue.durable) else { break };
+            let chunks = self.reader.chunks(log, first, 1)?;
+            let Some(chunk) = chunks.first() else { break };
+            for number in first..chunk.end() {
+                let queue = &mut self.queues.entries[id];
+                if queue.gone.is(number) {
+                    continue;
+                }
+                let row = kept_row(chunk, number);
+                bytes += row.len();
+                queue.kept.insert(number);
+                queue.gone.mark(number);
+                self.pending.set(Table::MessageKept, message_key(log, number), row);
+            }
+            self.queues.entries[id].gone.advance();
+            self.settle_queue(id);
+        }
+        Ok(())
+    }
+}
+
+/// A message as its row has it: a chunk of its own.
+pub(crate) fn kept_row(chunk: &Chunk, number: u64) -> Vec<u8> {
+    let record = chunk.record(number);
+    let mut alone = Chunk::starting_at(number);
+    alone.push_traced(record.key, record.data, 0, record.arrival_ms, record.trace);
+    alone.body().to_vec()
+}

@@ -1,0 +1,105 @@
+//! Making a queue: the number of its log, and its entry. Both are those of a deleted queue again once nothing speaks of it, so that
+//! a program which makes a queue for each job holds no more than one that makes a few.
+
+use std::sync::Arc;
+
+use forebay_core::queue::dedup::Deduplication;
+
+use crate::base::error::EngineError;
+use crate::payload::messages::QueueSource;
+use crate::runtime::recovery::damaged;
+use crate::runtime::rooms::State;
+use crate::sources::queue::meters::QueueMeters;
+use crate::sources::queue::row::QueueRow;
+use crate::sources::queue::{Queue, QueueId, Queues, IDS_MAX};
+use crate::store::port::{ShardId, StoreError, Table};
+use crate::store::SHARD_LIMIT;
+
+/// Logs of queues are numbered from here on, those of shards below. A queue that an older version made has one of the latter.
+pub(crate) const FIRST_LOG: ShardId = SHARD_LIMIT / 2;
+/// Key of the number of the next queue's log.
+pub(crate) const NEXT_LOG: &[u8] = b"next_log";
+
+impl Queue {
+    /// Whether nothing speaks of a deleted queue any more: no handler, no read, no message on its way.
+    fn is_forgotten(&self) -> bool {
+        // Whoever has some of its messages in hand holds the source.
+        let is_held = Arc::strong_count(&self.source) > 1 || self.transferring > 0 || self.reading.is_some();
+        !(is_held || !self.wants.is_empty() || !self.sends.is_empty())
+    }
+}
+
+impl Queues {
+    fn is_taken(&self, log: ShardId) -> bool {
+        self.logs.contains_key(&log)
+            || self.dropping.iter().any(|dropping| dropping.log == log)
+            || self.vacant.iter().any(|&id| self.entries[id].log() == log && !self.entries[id].is_forgotten())
+    }
+
+    /// The next number that no log has. One that was given back is given out again as late as can be: receipts name it.
+    fn free_log(&self, shards: usize) -> Option<ShardId> {
+        let first = FIRST_LOG.max(shards as ShardId);
+        let from = if self.next_log < SHARD_LIMIT { self.next_log.max(first) } else { first };
+        (from..SHARD_LIMIT).chain(first..from).find(|&log| !self.is_taken(log))
+    }
+
+    /// Put a queue into an entry.
+    fn enter(&mut self, queue: Queue) -> QueueId {
+        let log = queue.log();
+        let id = match self.vacant.iter().position(|&id| self.entries[id].is_forgotten()) {
+            Some(at) => {
+                let id = self.vacant.swap_remove(at);
+                self.entries[id] = queue;
+                id
+            }
+            None => {
+                self.entries.push(queue);
+                self.entries.len() - 1
+            }
+        };
+        self.logs.insert(log, id);
+        id
+    }
+}
+
+impl State {
+    /// Make a queue that is not known yet.
+    pub(crate) fn add_queue(&mut self, mut row: QueueRow) -> Result<QueueId, EngineError> {
+        row.log = self.queues.free_log(self.shards.len()).ok_or_else(|| {
+            let most = SHARD_LIMIT - FIRST_LOG;
+            EngineError::Invalid(format!("there are {most} queues, which is as many as a store can have: delete some"))
+        })?;
+        self.queues.next_log = row.log + 1;
+        self.pending.set(Table::Meta, NEXT_LOG.to_vec(), self.queues.next_log.to_be_bytes().to_vec());
+        row.seed = self.rng.next();
+        row.redrive = None;
+        row.created_ms = self.now.wall_ms;
+        let ids = Deduplication::new(IDS_MAX, [], &self.now);
+        Ok(self.open_queue(row, ids))
+    }
+
+    pub(crate) fn open_queue(&mut self, row: QueueRow, ids: Deduplication) -> QueueId {
+        let source = Arc::new(QueueSource {
+            name: row.name.clone(),
+            arn: self.queue_arn(&row.name),
+            region: self.config.region.clone(),
+            account: self.config.account.clone(),
+            log: row.log,
+            is_fifo: row.is_fifo(),
+        });
+        let meters = QueueMeters::new(&self.registry, &row.name);
+        let name = row.name.clone();
+        let id = self.queues.enter(Queue::new(row, source, ids, meters, &self.now));
+        self.queues.names.insert(name, id);
+        id
+    }
+
+    /// Read which log comes next.
+    pub(crate) fn restore_next_log(&mut self) -> Result<(), StoreError> {
+        if let Some(bytes) = self.reader.get(Table::Meta, NEXT_LOG)? {
+            let next = bytes.try_into().map(ShardId::from_be_bytes);
+            self.queues.next_log = next.map_err(|_| damaged("next_log"))?;
+        }
+        Ok(())
+    }
+}

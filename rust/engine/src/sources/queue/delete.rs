@@ -1,0 +1,154 @@
+//! Deleting a queue: its name is free at once, and what it held goes in slices, commit by commit, so that nobody waits for it.
+//!
+//! A row of `Meta` names a log that is on its way out; after a crash the next process goes on with it. The queue's entry stays as
+//! long as a handler has some of its messages in its hands, and is then another queue's (`adding`).
+
+use forebay_core::queue::dedup::Deduplication;
+use forebay_core::queue::QueueMachine;
+use serde_json::json;
+
+use crate::base::error::EngineError;
+use crate::destinations::Target;
+use crate::runtime::recovery::damaged;
+use crate::runtime::requests::Done;
+use crate::runtime::rooms::State;
+use crate::sources::queue::deletion_bitmap::DeletionBitmap;
+use crate::sources::queue::outgoing::Sender;
+use crate::sources::queue::{Dropping, QueueId, IDS_MAX, NO_QUEUE};
+use crate::store::port::{ShardId, StoreError, Table};
+
+/// Begins the key of the row that names a log on its way out.
+const DROPPED: &[u8] = b"dropped_log:";
+/// What a queue has beside its log, by the log's number.
+const TABLES: [Table; 4] = [Table::MessageState, Table::MessagesGone, Table::MessageKept, Table::Deduplication];
+/// Most rows of each table, and chunks of the log, that one commit removes.
+const SLICE: usize = 256;
+
+fn dropped_key(log: ShardId) -> Vec<u8> {
+    [DROPPED, &log.to_be_bytes()].concat()
+}
+
+/// The log that a row of a deleted queue, by its key, says is being removed.
+pub(crate) fn log_dropped(key: &[u8]) -> Option<ShardId> {
+    key.strip_prefix(DROPPED)?.try_into().map(ShardId::from_be_bytes).ok()
+}
+
+impl State {
+    /// Delete a queue with everything in it, and the mappings on it that no running code declares.
+    pub(crate) fn delete_queue(&mut self, id: QueueId) -> Result<Done, EngineError> {
+        self.check_unused(id)?;
+        for mapping in self.queues.entries[id].readers.clone() {
+            self.queue_mapping_delete(mapping);
+        }
+        let queue = &self.queues.entries[id];
+        let (name, log, removed) = (queue.row.name.clone(), queue.log(), queue.machine.len());
+        let gone = EngineError::NotFound(format!("{NO_QUEUE} (queue {name:?} was just deleted)"));
+        self.refuse_waiting(id, &gone);
+        for outgoing in std::mem::take(&mut self.queues.entries[id].sends) {
+            if let Sender::Caller(waiter) = outgoing.sender() {
+                self.answer(waiter, Err(gone.clone()));
+            }
+        }
+        for table in TABLES {
+            self.remove_rows_on_their_way(table, &log.to_be_bytes());
+        }
+        let (registry, now) = (self.registry.clone(), self.now);
+        self.queues.names.remove(&name);
+        self.queues.logs.remove(&log);
+        let queue = &mut self.queues.entries[id];
+        registry.forget_all("queue", &name);
+        queue.is_deleted = true;
+        queue.sends_count = 0;
+        queue.machine = QueueMachine::new(queue.row.settings(), &now);
+        queue.ids = Deduplication::new(IDS_MAX, [], &now);
+        queue.gone = DeletionBitmap::default();
+        queue.gone.mark_below(u64::MAX);
+        queue.purged_below = u64::MAX;
+        queue.id_rows.clear();
+        queue.stated.clear();
+        queue.kept.clear();
+        self.queues.chunk_cache.trim(log, u64::MAX);
+        self.pending.remove(Table::Queue, name.into_bytes());
+        self.pending.set(Table::Meta, dropped_key(log), log.to_be_bytes().to_vec());
+        self.pending.urgent = true;
+        self.queues.dropping.push_back(Dropping { log, entry: Some(id) });
+        Ok(Done::when_durable(json!({ "removed": removed })))
+    }
+
+    /// Refuse to delete what something that runs depends on.
+    fn check_unused(&self, id: QueueId) -> Result<(), EngineError> {
+        let queue = &self.queues.entries[id];
+        let name = &queue.row.name;
+        let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
+        let declared = |mapping: &&u64| {
+            self.queues.mappings.get(mapping).is_some_and(|mapping| mapping.declared && mapping.slot.is_some())
+        };
+        if let Some(mapping) = queue.readers.iter().find(declared) {
+            let function = &self.queues.mappings[mapping].row.function;
+            return refuse(format!(
+                "is read by function {function:?}, which runs: stop the app or delete that mapping first"
+            ));
+        }
+        if let Some(source) = self.queues.buried_in(name).next() {
+            return refuse(format!("is the dead-letter queue of {source:?}: give that one another first"));
+        }
+        if let Some(topic) = self.topics_of_queue(name).next() {
+            return refuse(format!("is subscribed to topic {topic:?}: take that subscription back first"));
+        }
+        if let Some(function) = self.told_by(Target::Queue(name)) {
+            return refuse(format!("is a destination of function {function:?}, which runs"));
+        }
+        let is_redriven = self.queues.tasks.contains_key(&id);
+        if is_redriven || self.queues.tasks.values().any(|task| task.goes_to(queue.log())) {
+            return refuse("is part of a redrive: cancel that first, or wait for its end".into());
+        }
+        if queue.inbound > 0 {
+            return refuse("is just being sent messages by the engine: try again".into());
+        }
+        Ok(())
+    }
+
+    /// Go on with what a process before this one had begun to remove.
+    pub(crate) fn restore_dropping(&mut self) -> Result<(), StoreError> {
+        for (_, log) in self.reader.scan(Table::Meta, DROPPED, None, usize::MAX)? {
+            let log = log.as_slice().try_into().map_err(|_| damaged("the number of a log to be removed"))?;
+            self.queues.dropping.push_back(Dropping { log: ShardId::from_be_bytes(log), entry: None });
+            self.pending.begin_lazily(self.now.mono_ns);
+        }
+        Ok(())
+    }
+
+    /// A commit is durable: remove the next slice of what deleted queues held.
+    pub(crate) fn drop_slice(&mut self) {
+        // What is left when the app stops is removed after the next start.
+        if self.draining || self.closed {
+            return;
+        }
+        let Some(dropping) = self.queues.dropping.front() else { return };
+        if let Err(error) = self.drop_slice_of(dropping.log) {
+            self.fail(error);
+        }
+    }
+
+    fn drop_slice_of(&mut self, log: ShardId) -> Result<(), StoreError> {
+        let mut is_empty = true;
+        for table in TABLES {
+            for (key, _) in self.reader.scan(table, &log.to_be_bytes(), None, SLICE)? {
+                self.pending.remove(table, key);
+                is_empty = false;
+            }
+        }
+        match self.reader.sizes(log, SLICE)?.last() {
+            Some((first, count, _, _)) => self.pending.trim(log, first + u64::from(*count)),
+            None if is_empty => {
+                self.pending.trim(log, u64::MAX);
+                self.pending.remove(Table::Meta, dropped_key(log));
+                let entry = self.queues.dropping.pop_front().and_then(|dropping| dropping.entry);
+                self.queues.vacant.extend(entry);
+            }
+            None => {}
+        }
+        self.pending.begin_lazily(self.now.mono_ns);
+        Ok(())
+    }
+}

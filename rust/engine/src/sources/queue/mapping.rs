@@ -1,0 +1,401 @@
+//! Mappings on queues: a function gets messages when it has a place for them, and not before.
+//!
+//! Nothing is received without a free slot in hand, so that waiting for one never counts as a receive. What a handler has is
+//! held until the handler has ended (`Hold::WhileRunning`), however long that takes; with `strict_lambda` for the queue's
+//! visibility timeout, as on AWS.
+
+use std::sync::Arc;
+
+use forebay_core::concurrency::Lease;
+use forebay_core::pattern::{Filters, Verdict};
+use forebay_core::queue::protocol::{Delivery, Handle, Hold, Outcome, Receive};
+use forebay_core::stream::protocol::Backoff;
+
+use crate::base::timers::Timer;
+use crate::dispatch::attempts::{Attempt, HandlerId, Job};
+use crate::observe::history::batches::{runs_of, About};
+use crate::payload::messages::{judge, Item, Messages};
+use crate::runtime::rooms::State;
+use crate::sources::queue::body_fetch::{BodyFetch, Purpose};
+use crate::sources::queue::job::QueueJob;
+use crate::sources::queue::mapping_row::QueueMappingRow;
+use crate::sources::queue::meters::MappingMeters;
+use crate::sources::queue::recursion::Stopped;
+use crate::sources::queue::size_estimate::{event_bytes, mean, mean_size};
+use crate::sources::queue::QueueId;
+use crate::sources::stream::mapping_row::BATCH_BYTES_MAX;
+
+/// Most runs of neighbouring messages in one batch: each takes a slot of the attempts file.
+const RUNS_OF_BATCH: usize = 64;
+/// Most runs in all batches together.
+const RUNS_MAX: usize = 131_072;
+/// Most receives for one batch, when filters let little through.
+const REFILLS_MAX: u32 = 16;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// A mapping as the engine holds it.
+pub(crate) struct QueueMapping {
+    pub(crate) row: QueueMappingRow,
+    pub(crate) queue: QueueId,
+    pub(crate) filters: Filters,
+    /// The function, once it is registered in this process.
+    pub(crate) slot: Option<HandlerId>,
+    pub(crate) declared: bool,
+    /// Batches being put together or in a handler's hands.
+    pub(crate) in_flight: u32,
+    /// When a batch that is not full must go, mono ns.
+    window_ends: Option<u64>,
+    pub(crate) meters: MappingMeters,
+    pub(crate) last_result: &'static str,
+}
+
+/// A batch that is being put together.
+pub(crate) struct Assembly {
+    mapping: u64,
+    kept: Vec<Item>,
+    bytes: u64,
+    /// The most that any chain has gone through of those that its messages belong to.
+    hops: u32,
+    alone: bool,
+    /// Times that messages were received for it, how many, and their bytes.
+    refills: u32,
+    received: u64,
+    received_bytes: u64,
+    /// Fewer were asked for than it may have, since more would most likely not have fitted.
+    is_cut: bool,
+    /// Its place; what runs alone takes one later.
+    place: Option<Lease>,
+}
+
+impl Assembly {
+    fn new(mapping: u64, place: Option<Lease>) -> Self {
+        Self {
+            mapping,
+            kept: Vec::new(),
+            bytes: 0,
+            hops: 0,
+            alone: place.is_none(),
+            refills: 0,
+            received: 0,
+            received_bytes: 0,
+            is_cut: false,
+            place,
+        }
+    }
+
+    /// The mean of all that was received for it, bytes: a filter may let a few large messages through among many that are small.
+    fn mean_size(&mut self, received: u64, bytes: u64) -> f64 {
+        self.received += received;
+        self.received_bytes += bytes;
+        mean(self.received_bytes, self.received)
+    }
+}
+
+impl QueueMapping {
+    pub(crate) fn new(row: QueueMappingRow, queue: QueueId, filters: Filters, meters: MappingMeters) -> Self {
+        Self {
+            row,
+            queue,
+            filters,
+            slot: None,
+            declared: false,
+            in_flight: 0,
+            window_ends: None,
+            meters,
+            last_result: "No records processed",
+        }
+    }
+}
+
+impl State {
+    /// A mapping may have something to receive: it does so when it has a place.
+    pub(crate) fn look_again(&mut self, id: u64) {
+        let Some(mapping) = self.queues.mappings.get(&id) else { return };
+        if let (Some(slot), true, true) = (mapping.slot, mapping.declared, mapping.row.enabled) {
+            self.queue_source(slot, id);
+        }
+    }
+
+    /// A mapping has a place: receive one batch. Gives the place back if there is nothing to receive.
+    pub(crate) fn receive_with(&mut self, id: u64, place: Lease) -> Option<Lease> {
+        if !self.started || self.draining || self.failed.is_some() {
+            return Some(place);
+        }
+        if self.queues.runs >= RUNS_MAX {
+            self.queues.crowded.insert(id);
+            return Some(place);
+        }
+        let now = self.now;
+        let Some(mapping) = self.queues.mappings.get_mut(&id) else { return Some(place) };
+        let is_full = mapping.row.maximum_concurrency.is_some_and(|most| mapping.in_flight >= most);
+        if !mapping.row.enabled || !mapping.declared || mapping.slot.is_none() || is_full {
+            return Some(place);
+        }
+        let queue = &mut self.queues.entries[mapping.queue];
+        let window_ns = mapping.row.maximum_batching_window_ms * NS_PER_MS;
+        let batch_size = mapping.row.batch_size;
+        queue.machine.due(&now);
+        // As on AWS a window ends early when the batch has its size or as much as goes into an event.
+        if window_ns > 0 && queue.machine.depth().visible < u64::from(queue.filling(batch_size)) {
+            if !queue.machine.is_ready(&now) {
+                mapping.window_ends = None;
+                return Some(place);
+            }
+            let ends = *mapping.window_ends.get_or_insert(now.mono_ns + window_ns);
+            if ends > now.mono_ns {
+                self.timers.push(ends, Timer::QueueMapping(id));
+                return Some(place);
+            }
+        }
+        mapping.window_ends = None;
+        let (queue_id, asked) = (mapping.queue, queue.asking(batch_size));
+        let deliveries = self.receive_for(id, asked);
+        if deliveries.is_empty() {
+            self.serve_quietly(queue_id);
+            return Some(place);
+        }
+        if let Some(mapping) = self.queues.mappings.get_mut(&id) {
+            mapping.in_flight += 1;
+        }
+        let (used, left) = if deliveries[0].alone { (None, Some(place)) } else { (Some(place), None) };
+        let assembly = Assembly { is_cut: asked < batch_size, ..Assembly::new(id, used) };
+        self.fetch(queue_id, deliveries, Purpose::Batch(assembly));
+        self.look_again(id);
+        left
+    }
+
+    /// So many runs of messages are in no batch any more: whoever waits for slots of theirs may have them.
+    pub(crate) fn runs_ended(&mut self, runs: usize) {
+        self.queues.runs -= runs;
+        for id in std::mem::take(&mut self.queues.crowded) {
+            self.look_again(id);
+        }
+    }
+
+    /// Carry out what a receive has commanded.
+    fn serve_quietly(&mut self, id: QueueId) {
+        self.carry_out_queue(id);
+        let queue = &mut self.queues.entries[id];
+        queue.meters.show(queue.machine.depth(), queue.machine.oldest_age_ms(&self.now));
+        if let Some(due) = queue.machine.next_due() {
+            self.timers.arm(&mut queue.armed, due.max(self.now.mono_ns), Timer::Queue(id));
+        }
+    }
+
+    fn receive_for(&mut self, id: u64, maximum: u32) -> Vec<Delivery> {
+        let Some(mapping) = self.queues.mappings.get(&id) else { return Vec::new() };
+        let queue = &mut self.queues.entries[mapping.queue];
+        let hold = if mapping.row.strict_lambda {
+            Hold::For { visibility_ms: queue.row.visibility_timeout_ms }
+        } else {
+            Hold::WhileRunning
+        };
+        // Over the limit of messages in flight nothing is received; what ends then makes the mapping hungry again.
+        let receive = Receive { maximum, hold, attempt: None };
+        let deliveries = queue.machine.receive(&receive, &self.now).unwrap_or_default();
+        mapping.meters.polled.add(deliveries.len() as u64);
+        queue.meters.received.add(deliveries.len() as u64);
+        deliveries
+    }
+
+    /// The contents of a batch are at hand: let filters look, fill it up, hand it over.
+    pub(crate) fn assembled(&mut self, id: QueueId, mut assembly: Assembly, found: Vec<Item>) -> Option<BodyFetch> {
+        let Some(mapping) = self.queues.mappings.get(&assembly.mapping) else {
+            assembly.kept.extend(found);
+            self.hand_to_nobody(id, &assembly);
+            return None;
+        };
+        let source = self.queues.entries[id].source.clone();
+        let (mut refused, mut too_much, mut stopped) = (Vec::new(), Vec::new(), Stopped::default());
+        let (mut not_json, mut last, mut runs) = (0, None, count_runs(&assembly.kept));
+        let (received, mut received_bytes, mut too_heavy) = (found.len() as u64, 0, 0);
+        assembly.kept.reserve(found.len());
+        for item in found {
+            let number = item.delivery.handle.number;
+            let message = item.message();
+            let bytes = event_bytes(&message);
+            received_bytes += bytes;
+            let verdict =
+                if mapping.filters.is_empty() { Verdict::Pass } else { judge(&mapping.filters, &item, &source) };
+            if verdict != Verdict::Pass {
+                not_json += u64::from(verdict == Verdict::NotJson);
+                refused.push(item.delivery.handle);
+                continue;
+            }
+            if stopped.stops(&message, item.delivery.handle, source.is_fifo) {
+                continue;
+            }
+            let hops = message.hops;
+            runs += usize::from(last.is_none_or(|last| last + 1 != number));
+            let fits = assembly.bytes + bytes <= BATCH_BYTES_MAX && runs <= RUNS_OF_BATCH;
+            if !too_much.is_empty() || !(fits || assembly.kept.is_empty()) {
+                too_much.push(item.delivery.handle);
+                too_heavy += bytes;
+                continue;
+            }
+            last = Some(number);
+            assembly.bytes += bytes;
+            assembly.hops = assembly.hops.max(hops);
+            assembly.kept.push(item);
+        }
+        mapping.meters.held_back(refused.len() as u64, not_json);
+        let queue = &mut self.queues.entries[id];
+        queue.estimate_out(received, mean(received_bytes, received));
+        let weight = assembly.mean_size(received, received_bytes);
+        let missing = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
+        let wanted = queue.fitting(missing, assembly.bytes, weight);
+        let is_short = (assembly.is_cut || !refused.is_empty() || !stopped.is_empty())
+            && too_much.is_empty()
+            && wanted > 0
+            && !assembly.alone;
+        assembly.is_cut = wanted < missing;
+        assembly.refills += 1;
+        self.filter_out(id, assembly.mapping, &refused);
+        self.stop_chains(id, assembly.mapping, &stopped);
+        self.give_back_read(id, &too_much, mean(too_heavy, too_much.len() as u64));
+        if is_short && assembly.refills < REFILLS_MAX {
+            let more = self.receive_for(assembly.mapping, wanted);
+            if more.first().is_some_and(|delivery| delivery.alone) {
+                // A suspect of a crash goes in a batch of its own.
+                if let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) {
+                    mapping.in_flight += 1;
+                }
+                let suspect = Assembly::new(assembly.mapping, None);
+                self.fetch(id, more, Purpose::Batch(suspect));
+            } else if !more.is_empty() {
+                return Some(BodyFetch::new(more, Purpose::Batch(assembly)));
+            }
+        }
+        self.launch_messages(id, assembly);
+        self.serve_quietly(id);
+        None
+    }
+
+    /// Messages that no filter lets through are deleted, as on AWS.
+    fn filter_out(&mut self, id: QueueId, mapping: u64, handles: &[Handle]) {
+        if !handles.is_empty() {
+            let now = self.now;
+            let runs = runs_of(handles.iter().map(|handle| handle.number));
+            self.note_messages(mapping, id, &runs, About::Filter);
+            self.queues.entries[id].machine.completed(handles, &Outcome::Success, &Backoff::NONE, &now);
+            self.carry_out_queue(id);
+        }
+    }
+
+    /// Messages that were received and not handed over come back as if they had not been.
+    pub(crate) fn give_back(&mut self, id: QueueId, handles: &[Handle]) {
+        if !handles.is_empty() {
+            let now = self.now;
+            self.queues.entries[id].machine.withdrawn(handles, &now);
+            self.serve_queue(id);
+        }
+    }
+
+    /// The same with those of a batch, which were weighed when they had been read.
+    fn give_back_read(&mut self, id: QueueId, handles: &[Handle], mean: f64) {
+        if !handles.is_empty() {
+            let now = self.now;
+            let queue = &mut self.queues.entries[id];
+            let waited = queue.waiting();
+            queue.machine.withdrawn(handles, &now);
+            queue.estimate_in(waited, mean);
+            self.serve_queue(id);
+        }
+    }
+
+    /// A batch goes to nobody.
+    fn hand_to_nobody(&mut self, id: QueueId, assembly: &Assembly) {
+        self.free_unused(assembly.place);
+        let handles: Vec<Handle> = assembly.kept.iter().map(|item| item.delivery.handle).collect();
+        self.give_back_read(id, &handles, mean_size(&assembly.kept));
+    }
+
+    fn launch_messages(&mut self, id: QueueId, assembly: Assembly) {
+        let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) else {
+            return self.hand_to_nobody(id, &assembly);
+        };
+        let slot = mapping.slot.filter(|_| mapping.row.enabled && !assembly.kept.is_empty());
+        let Some(slot) = slot else {
+            mapping.in_flight -= 1;
+            return self.hand_to_nobody(id, &assembly);
+        };
+        let queue = &self.queues.entries[id];
+        let attempt = assembly.kept.iter().map(|item| item.delivery.receive_count).max().unwrap_or(1);
+        let messages = Messages { source: queue.source.clone(), items: Arc::from(assembly.kept) };
+        let job = QueueJob {
+            runs: runs_of(messages.items.iter().map(|item| item.delivery.handle.number)),
+            mapping: assembly.mapping,
+            queue: id,
+            messages,
+            hops: assembly.hops,
+            backoff: mapping.row.backoff(&queue.row),
+            reports: mapping.row.report_batch_item_failures,
+            strict: mapping.row.strict_lambda,
+        };
+        self.queues.runs += job.runs.len();
+        let strict = job.strict;
+        let mut attempt = Attempt::new(slot, Job::Messages(job), attempt);
+        attempt.lease = assembly.place;
+        if strict {
+            // The receive must be counted even if this message ends the process: it is handed over when its row is durable, and
+            // keeps its place until then.
+            self.pending.launches.push(attempt);
+            self.pending.urgent = true;
+        } else {
+            self.ready(attempt, assembly.alone);
+        }
+    }
+
+    /// Take back what a mapping has received and nobody has begun.
+    pub(crate) fn withdraw_messages(&mut self, id: u64) {
+        self.withdraw_batches(|job| job.mapping == id);
+    }
+
+    /// A suspect of a crash goes first, or the app stops. What was received for a time only is not received after all: the time would
+    /// pass while it waits.
+    pub(crate) fn withdraw_strict(&mut self) {
+        self.withdraw_batches(|job| job.strict);
+    }
+
+    fn withdraw_batches(&mut self, is_meant: impl Fn(&QueueJob) -> bool) {
+        for token in self.untaken() {
+            let is_ours = self
+                .attempts
+                .get_mut(token)
+                .is_some_and(|attempt| matches!(&attempt.job, Job::Messages(job) if is_meant(job)));
+            if !is_ours {
+                continue;
+            }
+            if let Some(Job::Messages(job)) = self.withdraw(token).map(|attempt| attempt.job) {
+                self.take_back_messages(&job);
+            }
+        }
+    }
+
+    /// A receive is durable: its messages may be begun, unless their mapping was paused or deleted meanwhile, a suspect of a crash goes first,
+    /// or the app stops.
+    pub(crate) fn messages_received(&mut self, attempt: Attempt) {
+        let may_run = self.ready_list.batch_may_run() && !self.draining;
+        let is_off = |job: &QueueJob| self.queues.mappings.get(&job.mapping).is_none_or(|one| !one.row.enabled);
+        match &attempt.job {
+            Job::Messages(job) if !may_run || is_off(job) => {
+                self.free_unused(attempt.lease);
+                self.take_back_messages(job);
+            }
+            _ => drop(self.ready(attempt, false)),
+        }
+    }
+
+    fn take_back_messages(&mut self, job: &QueueJob) {
+        self.runs_ended(job.runs.len());
+        if let Some(mapping) = self.queues.mappings.get_mut(&job.mapping) {
+            mapping.in_flight = mapping.in_flight.saturating_sub(1);
+        }
+        self.give_back_read(job.queue, &job.messages.handles(), mean_size(&job.messages.items));
+    }
+}
+
+fn count_runs(items: &[Item]) -> usize {
+    let follows = |pair: &&[Item]| pair[0].delivery.handle.number + 1 != pair[1].delivery.handle.number;
+    usize::from(!items.is_empty()) + items.windows(2).filter(follows).count()
+}

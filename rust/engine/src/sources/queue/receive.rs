@@ -1,0 +1,179 @@
+//! Whoever receives by hand: at once or after a wait, holds for a time, deletes, or gives back.
+
+use forebay_core::queue::protocol::{Handle, Hold, Receive, Refusal};
+
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::payload::message::{handle_of, ENTRIES_MAX};
+use crate::runtime::rooms::State;
+use crate::sources::queue::body_fetch::Purpose;
+use crate::sources::queue::QueueId;
+
+const VISIBILITY_MS_MAX: u64 = 43_200_000;
+const WAIT_MS_MAX: u64 = 20_000;
+const ATTEMPT_CHARS_MAX: usize = 128;
+/// Most receives that wait for messages of one queue.
+const POLLS_MAX: usize = 4_096;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// A request for messages.
+pub(crate) struct ReceiveRequest {
+    pub(crate) maximum: u32,
+    pub(crate) wait_ms: u64,
+    /// `None`: as long as the queue says.
+    pub(crate) visibility_ms: Option<u64>,
+    pub(crate) attempt: Option<String>,
+}
+
+/// A receive that waits for messages.
+pub(crate) struct Poll {
+    request: ReceiveRequest,
+    pub(crate) until_ns: u64,
+    pub(crate) waiter: Waiter,
+}
+
+impl State {
+    pub(crate) fn begin_receive(&mut self, id: QueueId, request: ReceiveRequest, waiter: Waiter) {
+        let queue = &self.queues.entries[id];
+        if let Err(error) = check_wish(&request, queue.row.is_fifo()) {
+            return self.answer(waiter, Err(error));
+        }
+        if queue.polls.len() >= POLLS_MAX {
+            let error = EngineError::TooMany {
+                message: format!("{POLLS_MAX} receives wait for queue {:?} already", queue.row.name),
+                reason: "WaitingReceives".into(),
+                retry_after_ms: 1_000,
+            };
+            return self.answer(waiter, Err(error));
+        }
+        let until_ns = self.now.mono_ns + request.wait_ms * NS_PER_MS;
+        self.queues.entries[id].polls.push_back(Poll { request, until_ns, waiter });
+        self.serve_queue(id);
+    }
+
+    /// Answer receives in turn, those first that can have something, and those whose wait is over.
+    pub(crate) fn answer_polls(&mut self, id: QueueId) {
+        let now = self.now;
+        let mut waiting = std::mem::take(&mut self.queues.entries[id].polls);
+        let mut still = std::collections::VecDeque::with_capacity(waiting.len());
+        while let Some(poll) = waiting.pop_front() {
+            let queue = &mut self.queues.entries[id];
+            let is_over = poll.until_ns <= now.mono_ns;
+            // A lost answer is given again even when nothing else can be received.
+            if !is_over && !queue.machine.is_ready(&now) && poll.request.attempt.is_none() {
+                still.push_back(poll);
+                continue;
+            }
+            let visibility_ms = poll.request.visibility_ms.unwrap_or(queue.row.visibility_timeout_ms);
+            let receive = Receive {
+                maximum: poll.request.maximum,
+                hold: Hold::For { visibility_ms },
+                attempt: poll.request.attempt.as_deref(),
+            };
+            match queue.machine.receive(&receive, &now) {
+                Ok(deliveries) if deliveries.is_empty() && !is_over => still.push_back(poll),
+                Ok(deliveries) => {
+                    queue.meters.received.add(deliveries.len() as u64);
+                    queue.meters.empty_receives.add(u64::from(deliveries.is_empty()));
+                    let durable = !deliveries.is_empty();
+                    self.carry_out_queue(id);
+                    self.fetch(id, deliveries, Purpose::Answer { waiter: poll.waiter, durable });
+                }
+                Err(over) => {
+                    let error = EngineError::TooMany {
+                        message: format!(
+                            "OverLimit: queue {:?} has {} messages in flight; delete what is done",
+                            queue.row.name, over.in_flight_max
+                        ),
+                        reason: "OverLimit".into(),
+                        retry_after_ms: 1_000,
+                    };
+                    self.answer(poll.waiter, Err(error));
+                }
+            }
+        }
+        // What came meanwhile stands behind.
+        still.append(&mut self.queues.entries[id].polls);
+        self.queues.entries[id].polls = still;
+        self.carry_out_queue(id);
+    }
+
+    /// Answer now, or when what was written for it is durable.
+    pub(crate) fn answer_when_durable(&mut self, waiter: Waiter, reply: Reply, durable: bool) {
+        if durable && self.has_unwritten() {
+            self.pending.urgent = true;
+            self.pending.waiters.push((waiter, reply));
+        } else {
+            self.answer(waiter, Ok(reply));
+        }
+    }
+
+    pub(crate) fn delete_message(&mut self, id: QueueId, receipt: &str) -> Result<(), EngineError> {
+        let queue = &mut self.queues.entries[id];
+        let handle = handle_of(receipt, queue.log())?;
+        queue.machine.delete(handle).map_err(|refusal| refused(refusal, receipt))?;
+        self.serve_queue(id);
+        Ok(())
+    }
+
+    pub(crate) fn change_message(&mut self, id: QueueId, receipt: &str, visibility_ms: u64) -> Result<(), EngineError> {
+        check_visibility(visibility_ms)?;
+        let now = self.now;
+        let queue = &mut self.queues.entries[id];
+        let handle: Handle = handle_of(receipt, queue.log())?;
+        queue.machine.change_visibility(handle, visibility_ms, &now).map_err(|refusal| refused(refusal, receipt))?;
+        self.serve_queue(id);
+        Ok(())
+    }
+}
+
+fn check_visibility(visibility_ms: u64) -> Result<(), EngineError> {
+    if visibility_ms <= VISIBILITY_MS_MAX {
+        return Ok(());
+    }
+    Err(EngineError::Invalid(format!(
+        "Value {} for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200, if provided.",
+        visibility_ms / 1000
+    )))
+}
+
+fn check_wish(request: &ReceiveRequest, is_fifo: bool) -> Result<(), EngineError> {
+    if !(1..=ENTRIES_MAX as u32).contains(&request.maximum) {
+        return Err(EngineError::Invalid(format!(
+            "Value {} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.",
+            request.maximum
+        )));
+    }
+    if request.wait_ms > WAIT_MS_MAX {
+        return Err(EngineError::Invalid(format!(
+            "Value {} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.",
+            request.wait_ms / 1000
+        )));
+    }
+    check_visibility(request.visibility_ms.unwrap_or(0))?;
+    match &request.attempt {
+        Some(_) if !is_fifo => {
+            Err(EngineError::Invalid("attempt_id: only a FIFO queue has receive request attempt ids".into()))
+        }
+        Some(id)
+            if id.is_empty() || id.len() > ATTEMPT_CHARS_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Err(EngineError::Invalid(format!(
+                "attempt_id: allowed are 1 to {ATTEMPT_CHARS_MAX} letters, digits and punctuation, got {} bytes",
+                id.len()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(refusal: Refusal, receipt: &str) -> EngineError {
+    EngineError::Invalid(match refusal {
+        Refusal::StaleReceipt => format!(
+            "Value {receipt} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+        ),
+        Refusal::NotInFlight => format!(
+            "Value {receipt} for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change."
+        ),
+        Refusal::TooLong => "Value for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds].".into(),
+    })
+}

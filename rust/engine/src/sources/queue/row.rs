@@ -1,0 +1,103 @@
+//! A queue's settings, as they cross the seam and as they are kept.
+
+use forebay_core::queue::dedup::Scope;
+use forebay_core::queue::protocol::{Kind, Settings};
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::EngineError;
+use crate::sources::queue::redrive::RedriveRow;
+use crate::store::port::ShardId;
+
+/// Most messages in flight.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const IN_FLIGHT_MAX: u32 = 120_000;
+/// Most messages of a queue, whatever their state.
+const MESSAGES_MAX: u32 = 100_000_000;
+const NAME_MAX: usize = 80;
+const FIFO: &str = ".fifo";
+
+/// A queue's row: what a restart must know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct QueueRow {
+    /// Name, unique in the store; one that ends in `.fifo` makes it a FIFO queue.
+    pub(crate) name: String,
+    /// Names its log.
+    #[serde(default)]
+    pub(crate) log: ShardId,
+    /// Message ids are made of it.
+    #[serde(default)]
+    pub(crate) seed: u64,
+    /// When it was declared, wall ms.
+    #[serde(default)]
+    pub(crate) created_ms: u64,
+    pub(crate) visibility_timeout_ms: u64,
+    pub(crate) delay_ms: u64,
+    pub(crate) retention_ms: u64,
+    pub(crate) content_based_deduplication: bool,
+    pub(crate) deduplication_scope: Scope,
+    #[serde(default)]
+    pub(crate) dead_letter_queue: Option<String>,
+    pub(crate) maximum_receive_count: u32,
+    /// What is being moved out of it, or was last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) redrive: Option<RedriveRow>,
+}
+
+/// Of a queue's row, what is no setting.
+pub(crate) const INTERNAL: [&str; 3] = ["log", "seed", "redrive"];
+
+impl QueueRow {
+    pub(crate) fn is_fifo(&self) -> bool {
+        self.name.ends_with(FIFO)
+    }
+
+    /// Its key and its value.
+    pub(crate) fn stored(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.name.clone().into_bytes(), serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            kind: if self.is_fifo() { Kind::Fifo } else { Kind::Standard },
+            retention_ms: self.retention_ms,
+            maximum_receive_count: self.dead_letter_queue.as_ref().map(|_| self.maximum_receive_count),
+            in_flight_max: IN_FLIGHT_MAX,
+            messages_max: MESSAGES_MAX,
+        }
+    }
+
+    /// Refuse what no queue can be. Python refuses earlier; this holds for every other door.
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        let refuse = |text: String| Err(EngineError::Invalid(text));
+        let stem = self.name.strip_suffix(FIFO).unwrap_or(&self.name);
+        let is_word = stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if stem.is_empty() || self.name.len() > NAME_MAX || !is_word {
+            return refuse(format!(
+                "name is {:?}: allowed are 1 to {NAME_MAX} letters, digits, '-' and '_', and \".fifo\" at the end of a FIFO queue's",
+                self.name
+            ));
+        }
+        for (option, value, low, high) in [
+            ("visibility_timeout", self.visibility_timeout_ms, 0, 43_200_000),
+            ("delay", self.delay_ms, 0, 900_000),
+            ("retention", self.retention_ms, 60_000, 1_209_600_000),
+        ] {
+            if !(low..=high).contains(&value) {
+                return refuse(format!("{option} is {value} ms: allowed are {low} to {high}"));
+            }
+        }
+        if !(1..=1000).contains(&self.maximum_receive_count) {
+            return refuse(format!("maximum_receive_count is {}: allowed are 1 to 1000", self.maximum_receive_count));
+        }
+        if !self.is_fifo() && self.content_based_deduplication {
+            return refuse("content_based_deduplication: only a FIFO queue has it; let the name end in .fifo".into());
+        }
+        if !self.is_fifo() && self.deduplication_scope != Scope::Queue {
+            return refuse("deduplication_scope: only a FIFO queue has it; let the name end in .fifo".into());
+        }
+        if self.dead_letter_queue.as_ref() == Some(&self.name) {
+            return refuse(format!("dead_letter_queue: queue {:?} cannot be its own", self.name));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,322 @@
+//! `stream.*`
+
+use std::collections::BTreeMap;
+
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine as _;
+use forebay_core::sequence;
+use serde::Deserialize;
+use serde_json::{json, Map, Value};
+
+use crate::base::error::EngineError;
+use crate::observe::meters::StreamMeters;
+use crate::runtime::requests::{Done, ANSWER_BYTES_MAX};
+use crate::runtime::rooms::State;
+use crate::sources::queue::FIRST_LOG;
+use crate::sources::stream::mapping_row::StartingPosition;
+use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, StreamRow, SHARDS_MAX};
+use crate::store::port::{ShardId, Table};
+
+#[derive(Deserialize)]
+pub(crate) struct Declare {
+    name: String,
+    shards: u32,
+    retention_ms: u64,
+    #[serde(default)]
+    retention_bytes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Alter {
+    name: String,
+    #[serde(default)]
+    retention_ms: Option<u64>,
+    #[serde(default)]
+    retention_bytes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Reshard {
+    name: String,
+    shards: u32,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ReadAt {
+    name: String,
+    #[serde(default)]
+    cursors: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    position: Option<StartingPosition>,
+    #[serde(default)]
+    timestamp_ms: Option<u64>,
+    limit: usize,
+}
+
+/// Bytes of one record of an answer without its key and data, about.
+const RECORD_BYTES: usize = 200;
+
+fn check_shards(shards: u32) -> Result<(), EngineError> {
+    if (1..=SHARDS_MAX).contains(&shards) {
+        return Ok(());
+    }
+    Err(EngineError::Invalid(format!("shards is {shards}: allowed are 1 to {SHARDS_MAX}")))
+}
+
+impl State {
+    /// Refuse shards for which there are no numbers left.
+    fn check_numbers(&self, shards: u32) -> Result<(), EngineError> {
+        let given = self.shards.len() as ShardId;
+        if given + shards > FIRST_LOG {
+            return Err(EngineError::Invalid(format!(
+                "shards is {shards}: this store has had {given} shards, allowed are {FIRST_LOG} in its life"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stream_declare(&mut self, declare: &Declare) -> Result<Done, EngineError> {
+        check_shards(declare.shards)?;
+        if let Some(stream) = self.streams.get_mut(&declare.name) {
+            stream.row.retention_ms = declare.retention_ms;
+            stream.row.retention_bytes = declare.retention_bytes;
+        } else {
+            self.check_numbers(declare.shards)?;
+            let row = StreamRow {
+                name: declare.name.clone(),
+                created_ms: self.now.wall_ms,
+                retention_ms: declare.retention_ms,
+                retention_bytes: declare.retention_bytes,
+                next_index: 0,
+            };
+            let arn = self.stream_arn(&declare.name);
+            let meters = StreamMeters::new(&self.registry, &declare.name);
+            self.streams.insert(declare.name.clone(), Stream::new(row, arn, meters));
+            for range in even_ranges(declare.shards) {
+                self.add_shard(&declare.name, range, Vec::new(), 0);
+            }
+        }
+        self.save_stream(&declare.name);
+        Ok(Done::when_durable(self.describe(&declare.name, true)?))
+    }
+
+    /// Make a shard of a stream that is already known; the caller saves the stream.
+    fn add_shard(&mut self, stream: &str, (hash_low, hash_high): (u64, u64), parents: Vec<ShardId>, start: u64) {
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        let row = ShardRow {
+            id: self.shards.len() as ShardId,
+            stream: stream.to_owned(),
+            index: entry.row.next_index,
+            hash_low,
+            hash_high,
+            parents,
+            start,
+            closed_at: None,
+        };
+        entry.row.next_index += 1;
+        entry.add(&row);
+        self.save_shard(&row);
+        self.shards.push(Some(Shard::new(row, None)));
+        let next = (self.shards.len() as ShardId).to_be_bytes().to_vec();
+        self.pending.set(Table::Meta, b"next_shard".to_vec(), next);
+    }
+
+    fn save_stream(&mut self, name: &str) {
+        let Some(stream) = self.streams.get(name) else { return };
+        let value = serde_json::to_vec(&stream.row).unwrap_or_default();
+        self.pending.set(Table::Stream, name.as_bytes().to_vec(), value);
+        self.pending.urgent = true;
+    }
+
+    pub(crate) fn save_shard(&mut self, row: &ShardRow) {
+        let value = serde_json::to_vec(row).unwrap_or_default();
+        self.pending.set(Table::Shard, row.id.to_be_bytes().to_vec(), value);
+    }
+
+    pub(crate) fn stream_list(&mut self) -> Result<Done, EngineError> {
+        let names: Vec<String> = self.streams.keys().cloned().collect();
+        let list: Result<Vec<Value>, EngineError> = names.iter().map(|name| self.describe(name, false)).collect();
+        Ok(Done::at_once(Value::Array(list?)))
+    }
+
+    pub(crate) fn stream_describe(&mut self, named: &Named) -> Result<Done, EngineError> {
+        Ok(Done::at_once(self.describe(&named.name, true)?))
+    }
+
+    fn describe(&mut self, name: &str, with_shards: bool) -> Result<Value, EngineError> {
+        let stream = self.streams.get(name).ok_or_else(|| self.no_stream(name))?;
+        let ids = stream.shards.clone();
+        let mut answer = json!({
+            "name": name, "arn": stream.arn, "retention_ms": stream.row.retention_ms,
+            "retention_bytes": stream.row.retention_bytes, "created_ms": stream.row.created_ms,
+            "open_shards": stream.open_shards().len(),
+        });
+        let (mut records, mut bytes, mut shards) = (0, 0, Vec::new());
+        self.show_lost(&ids, &mut answer)?;
+        for id in ids {
+            let weight: u64 = self.reader.sizes(id, usize::MAX)?.iter().map(|(_, _, bytes, _)| bytes).sum();
+            let Some(shard) = self.shards[id as usize].as_ref() else { continue };
+            let kept = shard.durable.saturating_sub(shard.first);
+            records += kept;
+            bytes += weight;
+            if with_shards {
+                shards.push(self.describe_shard(shard, kept, weight));
+            }
+        }
+        answer["records"] = records.into();
+        answer["bytes"] = bytes.into();
+        if with_shards {
+            answer["shards"] = Value::Array(shards);
+        }
+        Ok(answer)
+    }
+
+    fn describe_shard(&self, shard: &Shard, kept: u64, bytes: u64) -> Value {
+        let parents: Vec<String> = shard
+            .row
+            .parents
+            .iter()
+            .filter_map(|&parent| Some(sequence::shard_id(self.shards[parent as usize].as_ref()?.row.index)))
+            .collect();
+        let number = |position: u64| (kept > 0).then(|| shard.number(position).to_string());
+        json!({
+            "shard_id": sequence::shard_id(shard.row.index), "open": shard.row.closed_at.is_none(), "parents": parents,
+            "first_sequence_number": number(shard.first),
+            "last_sequence_number": number(shard.durable.saturating_sub(1)),
+            "records": kept, "bytes": bytes,
+        })
+    }
+
+    pub(crate) fn stream_alter(&mut self, alter: &Alter) -> Result<Done, EngineError> {
+        let Some(stream) = self.streams.get_mut(&alter.name) else { return Err(self.no_stream(&alter.name)) };
+        if let Some(retention_ms) = alter.retention_ms {
+            stream.row.retention_ms = retention_ms;
+        }
+        if let Some(bytes) = alter.retention_bytes {
+            stream.row.retention_bytes = (bytes > 0).then_some(bytes);
+        }
+        self.save_stream(&alter.name);
+        self.sweep_at(self.now.mono_ns);
+        Ok(Done::when_durable(self.describe(&alter.name, true)?))
+    }
+
+    pub(crate) fn stream_delete(&mut self, named: &Named) -> Result<Done, EngineError> {
+        let stream = self.streams.get(&named.name).ok_or_else(|| self.no_stream(&named.name))?;
+        if let Some(mapping) = self.mappings.values().find(|mapping| mapping.row.stream == named.name) {
+            return Err(EngineError::Conflict(format!(
+                "stream {:?} is read by function {:?}: delete that mapping first",
+                named.name, mapping.row.function
+            )));
+        }
+        for id in stream.shards.clone() {
+            let Some(shard) = self.shards[id as usize].take() else { continue };
+            self.tail_bytes -= shard.tail.iter().map(|chunk| chunk.body().len()).sum::<usize>();
+            // Wholly: what is left of a log is looked at whenever the store is opened, and its number is never given out again.
+            self.pending.trim(id, u64::MAX);
+            self.pending.remove(Table::Shard, id.to_be_bytes().to_vec());
+        }
+        self.streams.remove(&named.name);
+        self.registry.forget_all("stream", &named.name);
+        self.pending.remove(Table::Stream, named.name.as_bytes().to_vec());
+        self.pending.urgent = true;
+        Ok(Done::when_durable(json!({})))
+    }
+
+    /// Close every open shard and open as many new ones as are wanted; each child names the parents whose ranges it overlaps and
+    /// begins above the highest of them, so that a key's sequence numbers keep growing.
+    pub(crate) fn stream_reshard(&mut self, reshard: &Reshard) -> Result<Done, EngineError> {
+        check_shards(reshard.shards)?;
+        let Some(stream) = self.streams.get(&reshard.name) else { return Err(self.no_stream(&reshard.name)) };
+        let open: Vec<ShardId> = stream.open_shards().collect();
+        if open.len() == reshard.shards as usize {
+            return Ok(Done::at_once(self.describe(&reshard.name, true)?));
+        }
+        self.check_numbers(reshard.shards)?;
+        let mut ends = Vec::with_capacity(open.len());
+        for id in open {
+            let Some(shard) = self.shards[id as usize].as_mut() else { continue };
+            shard.row.closed_at = Some(shard.next);
+            let row = shard.row.clone();
+            ends.push((row.hash_low, row.hash_high, id, shard.next));
+            self.save_shard(&row);
+            if let Some(stream) = self.streams.get_mut(&reshard.name) {
+                stream.close(id);
+            }
+        }
+        for (low, high) in even_ranges(reshard.shards) {
+            let overlapping = || ends.iter().filter(|(first, last, _, _)| *first <= high && low <= *last);
+            let parents = overlapping().map(|(_, _, id, _)| *id).collect();
+            let start = overlapping().map(|(_, _, _, end)| *end).max().unwrap_or(0);
+            self.add_shard(&reshard.name, (low, high), parents, start);
+        }
+        self.save_stream(&reshard.name);
+        self.close_for_mappings(&reshard.name, &ends.iter().map(|(_, _, id, end)| (*id, *end)).collect::<Vec<_>>())?;
+        Ok(Done::when_durable(self.describe(&reshard.name, true)?))
+    }
+
+    fn close_for_mappings(&mut self, stream: &str, closed: &[(ShardId, u64)]) -> Result<(), EngineError> {
+        for &(id, end) in closed {
+            let pollers = self.shards[id as usize].as_ref().map(|shard| shard.pollers.clone()).unwrap_or_default();
+            for poller in pollers {
+                if let Some(poller) = self.pollers[poller].as_mut() {
+                    poller.machine.closed(end, &self.now);
+                }
+                self.pump(poller);
+            }
+        }
+        let mappings: Vec<u64> =
+            self.mappings.iter().filter(|(_, mapping)| mapping.row.stream == stream).map(|(&id, _)| id).collect();
+        for mapping in mappings {
+            self.bind(mapping)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stream_read(&mut self, read: &ReadAt) -> Result<Done, EngineError> {
+        let stream = self.streams.get(&read.name).ok_or_else(|| self.no_stream(&read.name))?;
+        let ids = stream.shards.clone();
+        let (mut records, mut cursors, mut behind, mut room) = (Vec::new(), Map::new(), 0, ANSWER_BYTES_MAX);
+        for id in ids {
+            let Some(shard) = self.shards[id as usize].as_ref() else { continue };
+            let (index, durable, closed) = (shard.row.index, shard.durable, shard.row.closed_at.is_some());
+            let shard_id = sequence::shard_id(index);
+            let mut at = match (&read.cursors, read.position) {
+                (Some(cursors), _) => match cursors.get(&shard_id) {
+                    Some(cursor) => cursor.parse().map_err(|_| {
+                        EngineError::Invalid(format!("cursor {cursor:?} of {shard_id} is none of ours"))
+                    })?,
+                    None if closed => continue,
+                    None => shard.first,
+                },
+                (None, Some(StartingPosition::Latest)) => durable,
+                (None, Some(StartingPosition::AtTimestamp)) => self.position_at(id, read.timestamp_ms.unwrap_or(0))?,
+                (None, _) => shard.first,
+            };
+            while at < durable && records.len() < read.limit && room > 0 {
+                let chunks = self.reader.chunks(id, at, 1 << 16)?;
+                let Some(chunk) = chunks.first() else { break };
+                at = at.max(chunk.first());
+                while at < chunk.end() && records.len() < read.limit && room > 0 {
+                    let record = chunk.record(at);
+                    room = room.saturating_sub(record.data.len() / 3 * 4 + record.key.len() + RECORD_BYTES);
+                    records.push(json!({
+                        "shard_id": shard_id, "sequence_number": sequence::number(index, at).to_string(),
+                        "partition_key": record.key, "data": STANDARD.encode(record.data),
+                        "approximate_arrival_timestamp": record.arrival_ms as f64 / 1e3,
+                    }));
+                    at += 1;
+                }
+            }
+            behind += durable.saturating_sub(at);
+            if at < durable || !closed {
+                cursors.insert(shard_id, at.to_string().into());
+            }
+        }
+        Ok(Done::at_once(json!({"records": records, "cursors": cursors, "behind": behind})))
+    }
+}

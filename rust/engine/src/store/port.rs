@@ -1,0 +1,211 @@
+//! The store's port: what an engine needs from the place where things are kept.
+//!
+//! Two shapes are enough for everything: a *log* per shard (chunks of records in order) and *rows* (a key and a value in
+//! a table). One `commit` is one atomic, durable step; it is the only way anything is written.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::chunk::Chunk;
+
+/// Names a shard's log inside one store; given out once, never reused. At most 2^20 - 1.
+pub type ShardId = u32;
+
+/// The kinds of rows. The number is part of the format: never change one, never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Table {
+    /// Store-wide facts: format version, next ids.
+    Meta = 1,
+    /// Declared streams.
+    Stream = 2,
+    /// Shards of streams.
+    Shard = 3,
+    /// Event source mappings.
+    Mapping = 4,
+    /// Progress of a mapping on a shard.
+    Checkpoint = 5,
+    /// Failure records: waiting for their destination, or listed as failed.
+    Failure = 6,
+    /// Metric points.
+    Metric = 7,
+    /// Asynchronous events that wait or run.
+    Event = 8,
+    /// Functions that were given asynchronous events.
+    Function = 9,
+    /// Declared topics and their subscriptions.
+    Topic = 10,
+    /// Declared queues.
+    Queue = 20,
+    /// Event source mappings on queues.
+    QueueMapping = 21,
+    /// What is known of a message that was received.
+    MessageState = 22,
+    /// Which messages of a queue's log are gone.
+    MessagesGone = 23,
+    /// Messages whose place in the log was given up while they still wait.
+    MessageKept = 24,
+    /// Deduplication ids.
+    Deduplication = 25,
+}
+
+impl Table {
+    /// Every table, by its number.
+    pub const ALL: [Self; 16] = [
+        Self::Meta,
+        Self::Stream,
+        Self::Shard,
+        Self::Mapping,
+        Self::Checkpoint,
+        Self::Failure,
+        Self::Metric,
+        Self::Event,
+        Self::Function,
+        Self::Topic,
+        Self::Queue,
+        Self::QueueMapping,
+        Self::MessageState,
+        Self::MessagesGone,
+        Self::MessageKept,
+        Self::Deduplication,
+    ];
+
+    /// The table with a number of the format.
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| *table as u8 == number)
+    }
+}
+
+/// One write of a commit.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Add a chunk, of one record or more, at the end of a shard's log. Its first position follows the last one of the
+    /// log; one that does not is a mistake of the writer, which stops the store.
+    Append {
+        /// The log.
+        shard: ShardId,
+        /// The records.
+        chunk: Arc<Chunk>,
+    },
+    /// Drop every chunk of the log whose records all lie below `before`. May leave older records in a chunk that
+    /// crosses it. The log remembers its next position even when nothing is left; `u64::MAX` makes the store forget the
+    /// log altogether.
+    Trim {
+        /// The log.
+        shard: ShardId,
+        /// First position to keep.
+        before: u64,
+    },
+    /// Insert a row that somebody asked to add. As `Append`, and other than `Set`, it is refused when the disk is full, rather than
+    /// given the room that is kept for what was promised already.
+    Add {
+        /// Kind of row.
+        table: Table,
+        /// Ordered bytewise.
+        key: Vec<u8>,
+        /// Opaque to the store.
+        value: Vec<u8>,
+    },
+    /// Insert or replace a row.
+    Set {
+        /// Kind of row.
+        table: Table,
+        /// Ordered bytewise.
+        key: Vec<u8>,
+        /// Opaque to the store.
+        value: Vec<u8>,
+    },
+    /// Remove a row; a row that is not there is no error.
+    Remove {
+        /// Kind of row.
+        table: Table,
+        /// The row.
+        key: Vec<u8>,
+    },
+}
+
+impl Write {
+    /// Whether it takes room that nobody was promised: a full disk refuses it, and nothing else.
+    pub fn adds(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Add { .. })
+    }
+}
+
+/// Why a store did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No room: nothing of the commit was written; reads and deletions still work.
+    #[error(
+        "the disk under the store is full: {0}; make room on it, or keep less (`forebay stream alter`), and ask again"
+    )]
+    Full(String),
+    /// A write or fsync failed: the store takes no further write, since what reached the disk is unknown.
+    #[error("the store failed and takes no further write: {0}")]
+    Failed(String),
+    /// Bytes are not what was written. Says which row or chunk.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+    /// Written by a newer forebay.
+    #[error("the store has format {found}, this forebay reads up to {known}: use the newer forebay that wrote it; if none did, its header is damaged")]
+    NewerFormat {
+        /// Format on disk.
+        found: u32,
+        /// Newest format understood.
+        known: u32,
+    },
+    /// What was asked for makes no sense for what is in that directory; nothing was touched.
+    #[error("{0}")]
+    Refused(String),
+    /// Another process owns the directory.
+    #[error("the store {0} is owned by another process")]
+    Locked(String),
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Self::Full(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// How much a commit must survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The commit is on the medium (fsync) when `commit` returns.
+    PowerLoss,
+    /// The commit survives the death of the process, not of the machine.
+    ProcessCrash,
+}
+
+/// A place where things are kept. One writer at a time.
+pub trait Store: Send {
+    /// Carry out all writes or none. On return they are durable as the store's durability says.
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError>;
+    /// A reader that sees every commit that returned before one of its calls began. Usable from another thread.
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
+    /// Give room back to the file system in a small step (at most some ms); true if there is more to give.
+    fn give_back(&mut self) -> Result<bool, StoreError>;
+}
+
+/// Rows as `(key, value)`, ascending by key.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Reads from a store.
+pub trait Reader: Send {
+    /// Chunks of a log in order, beginning with the one that holds `from` or, if that was trimmed, the next one; until
+    /// `bytes_max` is reached (at least one chunk if there is any).
+    fn chunks(&mut self, shard: ShardId, from: u64, bytes_max: usize) -> Result<Vec<Arc<Chunk>>, StoreError>;
+    /// First position kept and next position to be written (equal when everything was trimmed), `None` for a log that
+    /// was never written or is forgotten.
+    fn bounds(&mut self, shard: ShardId) -> Result<Option<(u64, u64)>, StoreError>;
+    /// What each chunk of a log weighs, oldest first, for retention: `(first, count, bytes, last_arrival_ms)`.
+    fn sizes(&mut self, shard: ShardId, limit: usize) -> Result<Vec<(u64, u32, u64, u64)>, StoreError>;
+    /// One row.
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Rows whose key starts with `prefix`, after the key `after` if given.
+    fn scan(&mut self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StoreError>;
+}

@@ -1,0 +1,108 @@
+//! Topics: what is published to one goes to every queue and function that is subscribed to it and whose filter policy it matches.
+//!
+//! A topic holds no messages. A publication and everything it becomes are one commit (`publish`): each queue's message, each
+//! function's asynchronous event, and, where the engine itself publishes, the end of what is told of. So nothing published is ever
+//! lost on its way to a subscription, nor told to one of them alone.
+
+mod envelope;
+mod publish;
+mod requests;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_core::pattern::policy::Policy;
+
+use crate::base::error::EngineError;
+use crate::metrics::{Counter, Distribution, Metric, Registry};
+use crate::runtime::recovery::damaged;
+use crate::runtime::rooms::State;
+use crate::store::port::{StoreError, Table};
+pub(crate) use crate::topics::publish::Publication;
+pub use crate::topics::row::parse_policy;
+pub(crate) use crate::topics::row::Endpoint;
+use crate::topics::row::TopicRow;
+
+/// All topics of an engine, by name.
+#[derive(Default)]
+pub(crate) struct Topics {
+    entries: BTreeMap<String, Topic>,
+}
+
+struct Topic {
+    row: TopicRow,
+    /// Of each subscription, in the row's order; `None`: it takes everything.
+    policies: Vec<Option<Policy>>,
+    /// Name and endpoints as they are remembered of each publication.
+    name: Arc<str>,
+    endpoints: Arc<[Endpoint]>,
+    meters: TopicMeters,
+}
+
+#[derive(Clone)]
+struct TopicMeters {
+    published: Counter,
+    size: Distribution,
+    delivered: Counter,
+    filtered_out: Counter,
+}
+
+impl TopicMeters {
+    fn new(registry: &Registry, topic: &str) -> Self {
+        Self {
+            published: registry.counter(Metric::TopicMessagesPublished, &[topic]),
+            size: registry.distribution(Metric::PublishSize, &[topic]),
+            delivered: registry.counter(Metric::NotificationsDelivered, &[topic]),
+            filtered_out: registry.counter(Metric::NotificationsFilteredOut, &[topic]),
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn topic_arn(&self, name: &str) -> String {
+        format!("arn:aws:sns:{}:{}:{name}", self.config.region, self.config.account)
+    }
+
+    fn topic(&self, name: &str) -> Result<&Topic, EngineError> {
+        self.topics.entries.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.topics.entries.keys().take(8).map(String::as_str).collect();
+            let known = if known.is_empty() {
+                "none is declared yet".into()
+            } else {
+                format!("declared are {}", known.join(", "))
+            };
+            EngineError::NotFound(format!("there is no topic {name:?}: {known}"))
+        })
+    }
+
+    /// Read topics and their subscriptions.
+    pub(crate) fn restore_topics(&mut self) -> Result<(), StoreError> {
+        for (_, value) in self.reader.scan(Table::Topic, &[], None, usize::MAX)? {
+            let row: TopicRow = serde_json::from_slice(&value).map_err(|_| damaged("a topic's row"))?;
+            self.put_topic(row).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Take a topic's row into memory.
+    fn put_topic(&mut self, row: TopicRow) -> Result<(), EngineError> {
+        let policies = row.subscriptions.iter().map(row::SubscriptionRow::policy).collect::<Result<_, _>>()?;
+        let meters = TopicMeters::new(&self.registry, &row.name);
+        let (name, endpoints) =
+            (row.name.as_str().into(), row.subscriptions.iter().map(|one| one.endpoint.clone()).collect());
+        self.topics.entries.insert(row.name.clone(), Topic { row, policies, name, endpoints, meters });
+        Ok(())
+    }
+
+    /// The topics that a queue is subscribed to.
+    pub(crate) fn topics_of_queue<'a>(&'a self, queue: &'a str) -> impl Iterator<Item = &'a str> {
+        let has = move |topic: &&Topic| {
+            let mut endpoints = topic.row.subscriptions.iter().map(|one| &one.endpoint);
+            endpoints.any(|endpoint| matches!(endpoint, Endpoint::Queue(name) if name == queue))
+        };
+        self.topics.entries.values().filter(has).map(|topic| topic.row.name.as_str())
+    }
+}
