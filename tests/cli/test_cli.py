@@ -285,10 +285,13 @@ def test_a_release_build_is_told_from_every_other_one(monkeypatch, assertions, f
     assert root.build() == f"{installed('forebay')} ({build})"
 
 
-def test_a_port_that_is_in_use_is_named(place):
+@pytest.mark.parametrize("variable", [False, True], ids=["option", "variable"])
+def test_a_port_that_is_in_use_is_named(place, monkeypatch, variable):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        done = forebay(place, "run", "shop:app", "--metrics-port", str(port), status=1)
+        option = [] if variable else ["--metrics-port", str(port)]
+        monkeypatch.setenv("FOREBAY_METRICS_PORT", str(port) if variable else "0")
+        done = forebay(place, "run", "shop:app", *option, status=1)
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
     assert "choose another port" in done.stderr
 
