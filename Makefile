@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench bench-growth bench-peers docs deep coverage soak audit clean servers
+.PHONY: help check test compat demo bench bench-growth bench-peers docs deep coverage soak audit clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -38,6 +38,9 @@ check: $(TEST)/.ready ## the fast lints: format, clippy, ruff, mypy
 test: check servers $(TEST)/.built ## every check and every test
 	cargo test $(BUILD) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
 	$(TEST)/bin/python -m pytest $(ARGS)
+
+compat: $(TEST)/.built ## the clients and suites of others that need more than Debian and PyPI have, or minutes; ARGS=SUITE
+	$(TEST)/bin/python scripts/compat.py $(ARGS)
 
 demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
 	$(RELEASE)/bin/python examples/flights.py $(ARGS)
