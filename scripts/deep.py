@@ -22,16 +22,14 @@ import threading
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from deep_parts import PARTS, Part
+from recorded import ROOT, commit
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "tests" / "reliability" / "results.jsonl"
 PAGE = ROOT / "tests" / "reliability" / "RESULTS.md"
 LOGS = ROOT / "target" / "deep"
 WRITING = threading.Lock()
-OWN = [f":!{path.relative_to(ROOT)}" for path in (RESULTS, PAGE)]
 
 HEAD = """# Deep runs
 
@@ -42,17 +40,6 @@ Figures are sums; "most" is the greatest.
 | part | what | run | result | on commit | until | minutes |
 |---|---|---|---|---|---|---|
 """
-
-
-def git(*words: str) -> str:
-    """Ask git."""
-    command = ["git", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.strip()
-
-
-def commit() -> str:
-    """Name what is tested: the last commit that changed more than results, with a `+` when there is something uncommitted."""
-    return git("log", "-1", "--format=%h", "--", ".", *OWN) + "+" * bool(git("status", "--porcelain", "--", ".", *OWN))
 
 
 def read() -> list[dict]:

@@ -1,10 +1,13 @@
 """Shared by every test."""
 
 import asyncio
+import collections
 import contextlib
+import functools
 import gc
 import inspect
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -26,6 +29,7 @@ uvloop.new_event_loop().close()
 KEPT_RUNNING = ("postgres", "mariadbd")
 # The executor of the loop that a test runs on goes with that loop, when its last fixture has.
 KEPT_THREADS = ("asyncio_", "uvloop_")
+SERVERS = Path(__file__).parents[1] / "scripts" / "servers.sh"
 # How long a thread or a process that was told to end may take, in seconds.
 PATIENCE = 2.0
 
@@ -114,3 +118,37 @@ async def no_task_is_left():
             return
         await asyncio.sleep(0.01)  # one that was cancelled needs a moment
     assert asyncio.all_tasks() == ours
+
+
+@functools.cache
+def missing_servers():
+    return set(subprocess.run([SERVERS, "--missing"], capture_output=True, check=True, text=True).stdout.split())
+
+
+@pytest.fixture(scope="session", name="need")
+def give_need():
+    """Give what a test or a fixture names the Debian package of its server to, before it starts that server."""
+    return need
+
+
+def need(package):
+    """Skip a test whose server is not installed; under CI fail it, since there every test is run."""
+    if package in missing_servers():
+        reason = f"{package} is not installed: sudo apt-get install -y {package}"
+        if os.environ.get("CI", "false") not in {"", "false"}:
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name in one block what was not run, and why: a server or a privilege that this machine lacks."""
+    files = collections.defaultdict(collections.Counter)
+    for report in terminalreporter.getreports("skipped"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        files[reason][report.nodeid.partition("::")[0]] += 1
+    if files:
+        terminalreporter.section("not run on this machine")
+    for reason, counts in sorted(files.items()):
+        terminalreporter.line(reason)
+        for file, count in sorted(counts.items()):
+            terminalreporter.line(f"    {count} of {file}")

@@ -27,6 +27,7 @@ __all__ = [
     "debug_build",
     "end_with_parent",
     "examine_store",
+    "failpoints",
     "messages",
     "metrics_catalogue",
     "salvage_store",
@@ -34,6 +35,7 @@ __all__ = [
 
 __version__: str
 debug_build: bool
+failpoints: bool
 
 # One piece of work, as `Engine.exchange` gives it: (token, slot, kind, event, request_id, deadline_ms, traces, qualifier).
 #   kind 0  invocation: `event` is the payload, JSON bytes

@@ -10,9 +10,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from importlib.metadata import version as installed
 
 import pytest
 from cli_commands import asked, forebay
+
+from forebay.cli import root
 
 APP = """
 import asyncio, json, os, sys
@@ -261,10 +264,36 @@ def test_a_line_that_is_no_record_is_named(place, lines, form, text):
     assert text in done.stderr
 
 
-def test_version_is_told(place):
-    assert re.fullmatch(r"\d+\.\d+\.\d+\n", forebay(place, "version").stdout)
-    assert set(asked(place, "version")) == {"version"}
-    assert forebay(place, "--version").stdout == forebay(place, "version").stdout
+def test_the_version_is_told_with_what_the_extension_was_built_with(place):
+    told = forebay(place, "--version").stdout
+    assert told == f"{installed('forebay')} (test build: assertions, failpoints)\n"
+    assert forebay(place, "version").stdout == told
+    assert asked(place, "version") == {"version": installed("forebay"), "assertions": True, "failpoints": True}
+
+
+@pytest.mark.parametrize(
+    ("assertions", "failpoints", "build"),
+    [
+        (False, False, "release build"),
+        (True, False, "test build: assertions"),
+        (False, True, "test build: failpoints"),
+    ],
+)
+def test_a_release_build_is_told_from_every_other_one(monkeypatch, assertions, failpoints, build):
+    monkeypatch.setattr(root, "debug_build", assertions)
+    monkeypatch.setattr(root, "failpoints", failpoints)
+    assert root.build() == f"{installed('forebay')} ({build})"
+
+
+@pytest.mark.parametrize("variable", [False, True], ids=["option", "variable"])
+def test_a_port_that_is_in_use_is_named(place, monkeypatch, variable):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        option = [] if variable else ["--metrics-port", str(port)]
+        monkeypatch.setenv("FOREBAY_METRICS_PORT", str(port) if variable else "0")
+        done = forebay(place, "run", "shop:app", *option, status=1)
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
+    assert "choose another port" in done.stderr
 
 
 def test_an_error_in_the_users_module_shows_its_own_traceback(place):

@@ -26,12 +26,13 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 
 @pytest.fixture(scope="session")
-def templates() -> Iterator[Callable[[str], Server]]:
+def templates(need: Callable[[str], None]) -> Iterator[Callable[[str], Server]]:
     """Initialise one directory per engine, which every server of this run is a copy of."""
     made: dict[str, Server] = {}
 
     def template(engine: str) -> Server:
         if engine not in made:
+            need("postgresql" if engine == "postgresql" else "mariadb-server")
             made[engine] = new_postgres() if engine == "postgresql" else new_mariadb()
             made[engine].stop()
         return made[engine]

@@ -33,7 +33,8 @@ def openssl(*arguments: str, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory) -> Authority:
+def authority(tmp_path_factory, need) -> Authority:
+    need("openssl")
     folder = tmp_path_factory.mktemp("authority")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
     extension = "basicConstraints=critical,CA:TRUE"

@@ -11,7 +11,8 @@ RDS = Path(__file__).parents[2] / "examples" / "rds.py"
 
 
 @pytest.mark.timeout(120)
-def test_a_thousand_handlers_are_served_by_ten_connections_and_are_not_without():
+def test_a_thousand_handlers_are_served_by_ten_connections_and_are_not_without(need):
+    need("mariadb-server")
     command = [sys.executable, "-W", "ignore::RuntimeWarning", str(RDS)]
     done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr

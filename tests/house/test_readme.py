@@ -6,6 +6,7 @@ goes on running. `pip` and `make` are not run but looked up: is there such a tar
 """
 
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -44,7 +45,10 @@ def story(page: str) -> tuple[str, list[str], list[str]]:
 
 def test_what_is_typed_works_and_prints_what_the_page_says(tmp_path):
     script, _, printed = story((ROOT / "README.md").read_text())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     env = {
+        "FOREBAY_METRICS_PORT": str(port),  # 9464 may be taken
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(tmp_path),
         "PYTHONWARNINGS": "ignore::RuntimeWarning",

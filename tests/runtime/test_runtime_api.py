@@ -1,9 +1,5 @@
-"""The Lambda Runtime API, asked by clients that behave, by clients that do not, and by those of AWS for Python and Go."""
+"""The Lambda Runtime API, asked by clients that behave, by clients that do not, and by that of AWS for Python."""
 
-import importlib.util
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +10,6 @@ from forebay import FunctionError, InvalidParameterValue
 from forebay.model import limits
 
 CLIENT = Path(__file__).parent / "runtime_client.py"
-GO_CLIENT = Path(__file__).parent / "go_client"
 ONE = forebay.Environments(maximum=1)
 
 
@@ -142,7 +137,6 @@ def test_a_command_cannot_be_called_here(app):
 HANDLER = "def handler(event, context):\n    return [event, context.aws_request_id, context.function_name]\n"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("awslambdaric") is None, reason="pip install awslambdaric")
 async def test_aws_own_python_client_runs_unmodified(app, tmp_path, monkeypatch):
     (tmp_path / "python_handler.py").write_text(HANDLER + "def fails(event, context):\n    raise ValueError('no')\n")
     monkeypatch.chdir(tmp_path)
@@ -157,33 +151,3 @@ async def test_aws_own_python_client_runs_unmodified(app, tmp_path, monkeypatch)
     assert (event, len(request), name) == ({"a": [1]}, 36, "works")
     assert (failed["errorType"], failed["errorMessage"]) == ("ValueError", "no")
     assert not_there["errorType"] == "Runtime.HandlerNotFound"
-
-
-@pytest.fixture
-def go_client(tmp_path):
-    """Build a function on AWS's own client for Go, where there are Go and a way to the client."""
-
-    def go(*words):
-        variables = os.environ | {"GOTOOLCHAIN": "local"}
-        return subprocess.run(
-            ["go", *words], cwd=GO_CLIENT, env=variables, capture_output=True, text=True, timeout=240, check=False
-        )
-
-    if shutil.which("go") is None:
-        pytest.skip("there is no `go` on this machine")
-    fetched = go("mod", "download")
-    if fetched.returncode != 0:
-        pytest.skip(f"AWS's client for Go cannot be fetched: {fetched.stderr.strip()}")
-    built = go("build", "-o", str(tmp_path / "client"), ".")
-    assert built.returncode == 0, built.stderr
-    return str(tmp_path / "client")
-
-
-@pytest.mark.timeout(300)  # the first time, Go compiles much of its own library
-async def test_aws_own_go_client_runs_unmodified(app, go_client):
-    go = app.command_function("go", command=[go_client])
-    async with app:
-        event, request, name = await go.invoke({"a": [1]})
-        failed = await failure(go, {"fail": True})
-    assert (event, len(request), name) == ({"a": [1]}, 36, "go")
-    assert (failed["errorType"], failed["errorMessage"]) == ("errorString", "no")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from forebay._core import __version__, debug_build, failpoints
 from forebay.cli import bench, dlq, doctor, function, lag, mapping, metrics, queue, run, stream, top, topic, why
 from forebay.cli.reach import told
 from forebay.cli.show import output_option, show
@@ -45,8 +45,14 @@ class Commands(click.Group):
             raise click.ClickException(told(error)) from None
 
 
+def build() -> str:
+    """Tell the version, and what the extension was built with that a release is not."""
+    features = [name for name, has in {"assertions": debug_build, "failpoints": failpoints}.items() if has]
+    return f"{__version__} ({'test build: ' + ', '.join(features) if features else 'release build'})"
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="forebay", message="%(version)s")
+@click.version_option(build(), message="%(version)s")
 def main() -> None:
     """AWS Lambda's event side in your own process.
 
@@ -57,8 +63,8 @@ def main() -> None:
 @main.command()
 @output_option
 def version(output: str) -> None:
-    """Tell the version."""
-    show({"version": installed("forebay")}, output, text=installed("forebay"))
+    """Tell the version, and whether the extension is a release build."""
+    show({"version": __version__, "assertions": debug_build, "failpoints": failpoints}, output, text=build())
 
 
 main.add_command(run.run)

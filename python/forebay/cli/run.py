@@ -32,7 +32,15 @@ log = logging.getLogger("forebay")
 @click.option(
     "--metrics-host", default="127.0.0.1", show_default=True, help="Where /metrics, /healthz and /readyz are served."
 )
-@click.option("--metrics-port", type=click.IntRange(0, 65_535), default=9464, show_default=True, help="0: nowhere.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    default=9464,
+    show_default=True,
+    envvar="FOREBAY_METRICS_PORT",
+    show_envvar=True,
+    help="0: nowhere.",
+)
 @click.option(
     "--metrics-token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -55,6 +55,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add("debug_build", cfg!(debug_assertions))
+        module.add("debug_build", cfg!(debug_assertions))?;
+        module.add("failpoints", cfg!(feature = "failpoints"))
     }
 }
