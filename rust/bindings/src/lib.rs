@@ -9,11 +9,11 @@ mod environment;
 mod errors;
 mod event;
 mod fifo_batcher;
-mod filter;
 mod histogram;
 mod json;
 mod limits;
 mod messages;
+mod pattern;
 mod token_bucket;
 
 use pyo3::prelude::*;
@@ -25,30 +25,23 @@ mod _core {
     #[pymodule_export]
     use crate::alias::check_alias;
     #[pymodule_export]
-    use crate::batch::Batch;
-    use crate::batch::Record;
+    use crate::batch::{Batch, Record};
     #[pymodule_export]
-    use crate::doctor::examine_store;
-    use crate::doctor::salvage_store;
+    use crate::doctor::{examine_store, salvage_store};
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
-    use crate::environment::end_with_parent;
-    use crate::environment::metrics_catalogue;
+    use crate::environment::{end_with_parent, metrics_catalogue};
     #[pymodule_export]
-    use crate::fifo_batcher::FifoBatch;
-    use crate::fifo_batcher::FifoBatcher;
+    use crate::fifo_batcher::{FifoBatch, FifoBatcher};
     #[pymodule_export]
     use crate::histogram::Histogram;
     #[pymodule_export]
     use crate::limits::check_limits;
     #[pymodule_export]
-    use crate::messages::messages;
-    use crate::messages::Message;
+    use crate::messages::{messages, Message};
     #[pymodule_export]
-    use crate::pattern::check_filter_policy;
-    use crate::pattern::check_filters;
-    use crate::pattern::check_queue_filters;
+    use crate::pattern::{check_filter_policy, check_filters, check_queue_filters};
     #[pymodule_export]
     use crate::token_bucket::TokenBucket;
 
