@@ -6,6 +6,10 @@ import warnings
 
 from forebay import _core
 from forebay._core import Batch, FifoBatch, FifoBatcher, Histogram, Message, Record
+from forebay._model.concurrency import Scaling
+from forebay._model.environments import Environments
+from forebay._model.mapping import Backoff
+from forebay._runtime.context import Context
 from forebay.alias import Alias
 from forebay.app import App
 from forebay.errors import (
@@ -38,11 +42,7 @@ from forebay.errors import (
 )
 from forebay.function import Function
 from forebay.mapping import Mapping
-from forebay.model.concurrency import Scaling
-from forebay.model.environments import Environments
-from forebay.model.mapping import Backoff
 from forebay.queue import Depth, Queue
-from forebay.runtime.context import Context
 from forebay.stream import Stream
 from forebay.token_bucket import TokenBucket
 from forebay.topic import Topic

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from forebay._model import checks
+from forebay._model.alias import typed
 from forebay.errors import ResourceNotFound
-from forebay.model import checks
-from forebay.model.alias import typed
 
 if TYPE_CHECKING:
+    from forebay._model.alias import AliasSettings
+    from forebay._runtime.caller import Caller
     from forebay.errors import ForebayError
     from forebay.function import Function
-    from forebay.model.alias import AliasSettings
-    from forebay.runtime.caller import Caller
 
 CHANGEABLE = ("version", "weights", "provisioned_concurrency")
 

@@ -8,6 +8,11 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
+from forebay._model import checks, limits, names
+from forebay._model.mapping import Backoff, MappingSettings, moment_not_in_future
+from forebay._model.metrics import MetricsAddress
+from forebay._model.settings import AppSettings
+from forebay._runtime.caller import Caller
 from forebay.clock import ManualClock, SystemClock
 from forebay.declarations import Declarations
 from forebay.environment import INSIDE
@@ -15,11 +20,6 @@ from forebay.errors import AppClosed, ForebayError
 from forebay.functions import DeclaresFunctions
 from forebay.limiting import ChangesLimits
 from forebay.metrics import Metrics
-from forebay.model import checks, limits, names
-from forebay.model.mapping import Backoff, MappingSettings, moment_not_in_future
-from forebay.model.metrics import MetricsAddress
-from forebay.model.settings import AppSettings
-from forebay.runtime.caller import Caller
 from forebay.sourcing import DeclaresQueues
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from forebay._model.checks import Seconds
+    from forebay._model.concurrency import Scaling
+    from forebay._model.mapping import Pattern, Position
+    from forebay._model.settings import Durability, Serve
     from forebay.clock import Clock
     from forebay.function import Function
     from forebay.mapping import Mapping, Target
-    from forebay.model.checks import Seconds
-    from forebay.model.concurrency import Scaling
-    from forebay.model.mapping import Pattern, Position
-    from forebay.model.settings import Durability, Serve
     from forebay.running import Running
     from forebay.stream import Stream
 

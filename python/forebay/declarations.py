@@ -6,18 +6,18 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from forebay._core import check_limits
+from forebay._model import checks, limits, names
+from forebay._model.alias import AliasSettings
+from forebay._model.asynchronous import DESTINATIONS
+from forebay._model.queue import QueueMappingSettings, QueueSettings
+from forebay._model.settings import FunctionSettings, StreamSettings
+from forebay._model.topic import Subscription, TopicSettings
+from forebay._runtime import handler as inspection
 from forebay.alias import Alias
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
 from forebay.mapping import Mapping, check_destination
-from forebay.model import checks, limits, names
-from forebay.model.alias import AliasSettings
-from forebay.model.asynchronous import DESTINATIONS
-from forebay.model.queue import QueueMappingSettings, QueueSettings
-from forebay.model.settings import FunctionSettings, StreamSettings
-from forebay.model.topic import Subscription, TopicSettings
 from forebay.queue import Queue
-from forebay.runtime import handler as inspection
 from forebay.stream import Stream
 from forebay.topic import Topic
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
-    from forebay.model.asynchronous import AsynchronousSettings
-    from forebay.model.checks import Seconds
-    from forebay.model.mapping import MappingSettings
-    from forebay.model.settings import AppSettings
-    from forebay.runtime.caller import Caller
+    from forebay._model.asynchronous import AsynchronousSettings
+    from forebay._model.checks import Seconds
+    from forebay._model.mapping import MappingSettings
+    from forebay._model.settings import AppSettings
+    from forebay._runtime.caller import Caller
 
     Told = Function[..., Any] | Alias | Mapping | Subscription
     """What a running engine is told of."""

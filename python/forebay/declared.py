@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     import asyncio
 
-    from forebay.runtime.caller import Caller
+    from forebay._runtime.caller import Caller
 
 
 class Named(Protocol):

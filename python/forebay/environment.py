@@ -19,12 +19,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from forebay._core import Batch, end_with_parent
-from forebay.model import limits, names
-from forebay.runtime import answer, importing, tracing
-from forebay.runtime.context import Context, FunctionFacts
-from forebay.runtime.line import OwnerLine
-from forebay.runtime.port import Complaints, Served
-from forebay.wire import errors, payload
+from forebay._model import limits, names
+from forebay._runtime import answer, importing, tracing
+from forebay._runtime.context import Context, FunctionFacts
+from forebay._runtime.line import OwnerLine
+from forebay._runtime.port import Complaints, Served
+from forebay._wire import errors, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,7 +49,7 @@ ANSWER: Final = struct.Struct("<IB")
 INITIALIZED, CANNOT_START, RETURNED, RAISED, MEASURED = 1, 2, 3, 4, 5
 READS, REPORTS, ASYNCHRONOUS = 1, 2, 4
 MESSAGES: Final = 3
-"""A frame's kind, counted from 0 as `forebay.runtime.answer` does, but for this one: a queue's batch."""
+"""A frame's kind, counted from 0 as `forebay._runtime.answer` does, but for this one: a queue's batch."""
 NOBODY: Final = b"00000000-0000-0000-0000-000000000000"
 REHEARSED: Final = b'{"name":"value"}'
 

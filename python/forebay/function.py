@@ -6,20 +6,20 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 
+from forebay._model import checks, limits, names
+from forebay._model.names import LATEST
+from forebay._runtime import handler as inspection
+from forebay._runtime import tracing
+from forebay._wire import limits as wire_limits
+from forebay._wire import payload as wire
 from forebay.errors import ResourceNotFound
-from forebay.model import checks, limits, names
-from forebay.model.names import LATEST
-from forebay.runtime import handler as inspection
-from forebay.runtime import tracing
-from forebay.wire import limits as wire_limits
-from forebay.wire import payload as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from forebay.model.settings import FunctionSettings
-    from forebay.runtime.caller import Caller, Line
+    from forebay._model.settings import FunctionSettings
+    from forebay._runtime.caller import Caller, Line
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from forebay._model import limits
+from forebay._model.asynchronous import AsynchronousSettings
+from forebay._model.settings import DEFAULT_ENVIRONMENTS, FunctionSettings, command_line
 from forebay.errors import InvalidParameterValue
-from forebay.model import limits
-from forebay.model.asynchronous import AsynchronousSettings
-from forebay.model.settings import DEFAULT_ENVIRONMENTS, FunctionSettings, command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from forebay._model.checks import Seconds
+    from forebay._model.environments import Environments
     from forebay.alias import Alias
     from forebay.declarations import Declarations
     from forebay.function import Function
     from forebay.mapping import Target
-    from forebay.model.checks import Seconds
-    from forebay.model.environments import Environments
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from forebay.model import checks
-from forebay.wire import limits as wire_limits
+from forebay._model import checks
+from forebay._wire import limits as wire_limits
 
 if TYPE_CHECKING:
+    from forebay._model.settings import AppSettings
+    from forebay._runtime.caller import Caller
     from forebay.declarations import Declarations
-    from forebay.model.settings import AppSettings
-    from forebay.runtime.caller import Caller
 
 
 class ChangesLimits:

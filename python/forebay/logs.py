@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 import orjson
 
-from forebay.model import checks
-from forebay.runtime.context import current
-from forebay.runtime.tracing import current_ids
+from forebay._model import checks
+from forebay._runtime.context import current
+from forebay._runtime.tracing import current_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

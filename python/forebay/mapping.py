@@ -6,22 +6,22 @@ import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from forebay._model import checks
+from forebay._model.mapping import POSITIONS, MappingSettings
+from forebay._model.queue import QueueMappingSettings
+from forebay._wire import mapping as wire
 from forebay.alias import Alias
 from forebay.errors import InvalidParameterValue
 from forebay.function import Function
-from forebay.model import checks
-from forebay.model.mapping import POSITIONS, MappingSettings
-from forebay.model.queue import QueueMappingSettings
 from forebay.queue import Queue
 from forebay.topic import Topic
-from forebay.wire import mapping as wire
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from forebay._model.mapping import Position
+    from forebay._runtime.caller import Caller
     from forebay.destinations import Destination
-    from forebay.model.mapping import Position
-    from forebay.runtime.caller import Caller
 
     Target = Destination | Function[..., Any] | Alias | Queue | Topic
     """What can be told what became of an event or a batch."""

@@ -8,16 +8,16 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from forebay._model import limits
+from forebay._runtime import importing
+from forebay._wire import mapping as wire_mapping
 from forebay.environment import BOOT
-from forebay.model import limits
-from forebay.runtime import importing
-from forebay.wire import mapping as wire_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forebay._model.settings import AppSettings
     from forebay.function import Function
-    from forebay.model.settings import AppSettings
 
 
 def registration(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, Any]:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay import _core
 from forebay._core import Message
+from forebay._model import checks, limits
+from forebay._model.queue import QueueSettings
+from forebay._wire import mapping as wire
+from forebay._wire import message as parts
+from forebay._wire import payload
 from forebay.declared import Declared
 from forebay.errors import InvalidParameterValue
-from forebay.model import checks, limits
-from forebay.model.queue import QueueSettings
-from forebay.wire import mapping as wire
-from forebay.wire import message as parts
-from forebay.wire import payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from forebay.model.checks import Seconds
-    from forebay.runtime.caller import Caller, Packed
-    from forebay.wire.message import AttributeValue
+    from forebay._model.checks import Seconds
+    from forebay._runtime.caller import Caller, Packed
+    from forebay._wire.message import AttributeValue
 
 _ARGUMENTS: Final = frozenset({"body", "group_id", "deduplication_id", "delay", "attributes"})
 

@@ -11,6 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._core import Engine
+from forebay._model import limits
+from forebay._model.topic import Subscription
+from forebay._runtime import tracing
+from forebay._runtime.keeper import PATIENCE_SECONDS, Keeper
+from forebay._runtime.runner import Runner
+from forebay._runtime.threads import ThreadPool
+from forebay._wire import limits as wire_limits
+from forebay._wire import mapping as wire_mapping
+from forebay._wire import payload
+from forebay._wire import queue as wire_queue
+from forebay._wire import topic as wire_topic
 from forebay.alias import Alias
 from forebay.clock import ManualClock
 from forebay.errors import (
@@ -25,29 +36,18 @@ from forebay.function import Function
 from forebay.mapping import Mapping
 from forebay.metrics.door import LateDoor
 from forebay.metrics.exporter import Exporter, Measured
-from forebay.model import limits
-from forebay.model.topic import Subscription
 from forebay.queue import Queue
-from forebay.runtime import tracing
-from forebay.runtime.keeper import PATIENCE_SECONDS, Keeper
-from forebay.runtime.runner import Runner
-from forebay.runtime.threads import ThreadPool
 from forebay.serving import Serving
 from forebay.topic import Topic
-from forebay.wire import limits as wire_limits
-from forebay.wire import mapping as wire_mapping
-from forebay.wire import payload
-from forebay.wire import queue as wire_queue
-from forebay.wire import topic as wire_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from forebay._model.metrics import MetricsAddress
+    from forebay._model.settings import AppSettings, StreamSettings
+    from forebay._runtime.caller import Caller
     from forebay.clock import Clock
     from forebay.declarations import Declarations, Told
-    from forebay.model.metrics import MetricsAddress
-    from forebay.model.settings import AppSettings, StreamSettings
-    from forebay.runtime.caller import Caller
     from forebay.stream import Stream
 
 log = logging.getLogger("forebay.app")

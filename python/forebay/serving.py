@@ -7,32 +7,32 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from forebay import processes
+from forebay._model.asynchronous import DESTINATIONS
+from forebay._model.names import LATEST
+from forebay._runtime.context import FunctionFacts
+from forebay._runtime.port import Served
+from forebay._runtime.tasks import TaskEnvironment
+from forebay._runtime.threads import ThreadEnvironment
+from forebay._wire import asynchronous as wire_asynchronous
+from forebay._wire import limits as wire_limits
+from forebay._wire import mapping as wire_mapping
+from forebay._wire import payload
 from forebay.alias import Alias
 from forebay.destinations import JSONLines, jsonlines
 from forebay.function import Function
-from forebay.model.asynchronous import DESTINATIONS
-from forebay.model.names import LATEST
 from forebay.queue import Queue
-from forebay.runtime.context import FunctionFacts
-from forebay.runtime.port import Served
-from forebay.runtime.tasks import TaskEnvironment
-from forebay.runtime.threads import ThreadEnvironment
 from forebay.topic import Topic
-from forebay.wire import asynchronous as wire_asynchronous
-from forebay.wire import limits as wire_limits
-from forebay.wire import mapping as wire_mapping
-from forebay.wire import payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forebay._core import Engine
+    from forebay._runtime.runner import Runner
+    from forebay._runtime.tracing import Tracing
     from forebay.clock import Clock
     from forebay.declarations import Declarations
     from forebay.destinations import Destination
     from forebay.mapping import Mapping
-    from forebay.runtime.runner import Runner
-    from forebay.runtime.tracing import Tracing
 
 
 class Serving:

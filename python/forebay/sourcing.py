@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from forebay._model import limits, names
+from forebay._model.queue import QueueMappingSettings
 from forebay.mapping import check_is_here
-from forebay.model import limits, names
-from forebay.model.queue import QueueMappingSettings
 from forebay.queue import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from forebay._model.checks import Seconds
+    from forebay._model.mapping import Backoff, Pattern
+    from forebay._model.queue import Scope
     from forebay.declarations import Declarations
     from forebay.function import Function
-    from forebay.model.checks import Seconds
-    from forebay.model.mapping import Backoff, Pattern
-    from forebay.model.queue import Scope
     from forebay.running import Running
     from forebay.topic import Topic
 

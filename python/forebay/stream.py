@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from forebay._model import checks, limits
+from forebay._model.settings import StreamSettings
+from forebay._wire import payload as wire
 from forebay.declared import Declared
 from forebay.errors import InvalidParameterValue
-from forebay.model import checks, limits
-from forebay.model.settings import StreamSettings
-from forebay.wire import payload as wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from forebay._model import checks
+from forebay._model.topic import Subscription, TopicSettings, policy_text
+from forebay._runtime.context import parent
+from forebay._wire import message as parts
+from forebay._wire import payload
 from forebay.declared import Declared
 from forebay.function import Function
-from forebay.model import checks
-from forebay.model.topic import Subscription, TopicSettings, policy_text
 from forebay.queue import Queue
-from forebay.runtime.context import parent
-from forebay.wire import message as parts
-from forebay.wire import payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from forebay.model.topic import FilterPolicyScope
-    from forebay.runtime.caller import Caller
-    from forebay.wire.message import AttributeValue
+    from forebay._model.topic import FilterPolicyScope
+    from forebay._runtime.caller import Caller
+    from forebay._wire.message import AttributeValue
 
 
 class Subscriptions(Protocol):

@@ -13,9 +13,9 @@ PACKAGE = ROOT / "python" / "forebay"
 # From the ground up. `app` stands for the package itself and for every module beside app.py that is not named here.
 FLOORS = [
     {"_core", "clock", "errors"},
-    {"model"},
-    {"wire"},
-    {"runtime", "destinations", "dbproxy", "metrics"},
+    {"_model"},
+    {"_wire"},
+    {"_runtime", "destinations", "dbproxy", "metrics"},
     {"app"},
     {"bench"},
     {"cli"},
@@ -50,14 +50,14 @@ def allowed(importer: str, imported: str) -> bool:
 @pytest.mark.parametrize(
     ("importer", "imported", "verdict"),
     [
-        ("wire", "model", True),
-        ("model", "wire", False),
-        ("runtime", "metrics", False),
+        ("_wire", "_model", True),
+        ("_model", "_wire", False),
+        ("_runtime", "metrics", False),
         ("cli", "app", True),
         ("app", "testing", False),
         ("errors", "errors", True),
         ("clock", "errors", True),
-        ("errors", "model", False),
+        ("errors", "_model", False),
     ],
 )
 def test_the_rule_itself(importer, imported, verdict):

@@ -20,8 +20,8 @@ from pathlib import Path
 import uvloop
 
 from forebay import App, Backoff, Batch, ForebayError, Function, JSONLines, Queue
+from forebay._model.metrics import MetricsAddress
 from forebay.cli.run import serve
-from forebay.model.metrics import MetricsAddress
 from forebay.testing import Ledger
 
 STREAM = "events"

@@ -7,14 +7,14 @@ import weakref
 
 import pytest
 
+from forebay._runtime import answer
+from forebay._runtime.context import FunctionFacts
+from forebay._runtime.port import Served
+from forebay._runtime.runner import Runner
+from forebay._runtime.tasks import TaskEnvironment
+from forebay._runtime.threads import ThreadEnvironment, ThreadPool
+from forebay._wire import payload
 from forebay.clock import SystemClock
-from forebay.runtime import answer
-from forebay.runtime.context import FunctionFacts
-from forebay.runtime.port import Served
-from forebay.runtime.runner import Runner
-from forebay.runtime.tasks import TaskEnvironment
-from forebay.runtime.threads import ThreadEnvironment, ThreadPool
-from forebay.wire import payload
 
 FAR = 10**15
 

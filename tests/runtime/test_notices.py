@@ -8,7 +8,7 @@ import pytest
 
 import forebay
 from forebay import App, JSONLines
-from forebay.runtime.notices import Notices
+from forebay._runtime.notices import Notices
 from forebay.testing import VirtualClock
 
 HIDDEN = "a-hidden-key"

@@ -7,7 +7,7 @@ import pytest
 
 import forebay
 from forebay import FunctionError, InvalidParameterValue
-from forebay.model import limits
+from forebay._model import limits
 
 CLIENT = Path(__file__).parent / "runtime_client.py"
 ONE = forebay.Environments(maximum=1)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from forebay._model import limits
+from forebay._model.words import counted
 from forebay.cli.reach import reach, store_option
 from forebay.cli.redriving import follow, listed, message_text, move, run_again
 from forebay.cli.show import duration, moment, output_option, show, table
 from forebay.errors import ForebayError
-from forebay.model import limits
-from forebay.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

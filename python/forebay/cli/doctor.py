@@ -9,9 +9,9 @@ import click
 import orjson
 
 from forebay._core import examine_store, salvage_store
+from forebay._model.words import counted
 from forebay.cli.reach import store_option
 from forebay.cli.show import RANGES_MAX, output_option, show, table
-from forebay.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from forebay._model import checks
+from forebay._wire import limits as wire
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option, show, table
 from forebay.errors import InvalidParameterValue
-from forebay.model import checks
-from forebay.wire import limits as wire
 
 if TYPE_CHECKING:
     from pathlib import Path

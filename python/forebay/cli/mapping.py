@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from forebay._model import checks
+from forebay._model.mapping import Backoff, MappingSettings
+from forebay._model.queue import QueueMappingSettings
+from forebay._wire import mapping as wire
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import duration, output_option, show, table
 from forebay.errors import InvalidParameterValue
-from forebay.model import checks
-from forebay.model.mapping import Backoff, MappingSettings
-from forebay.model.queue import QueueMappingSettings
-from forebay.wire import mapping as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from forebay.model import names
+from forebay._model import names
 
 qualifier_option = click.option("--qualifier", help="The number of a published version, or an alias.")
 

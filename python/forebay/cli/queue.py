@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from forebay._model import limits
+from forebay._model.words import counted
+from forebay._wire.mapping import milliseconds
 from forebay.cli.dlq import MESSAGES, redrive_of
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import attribute, duration, output_option, show, table
-from forebay.model import limits
-from forebay.model.words import counted
-from forebay.wire.mapping import milliseconds
 
 if TYPE_CHECKING:
     from pathlib import Path

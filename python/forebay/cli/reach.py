@@ -47,7 +47,7 @@ class Reached:
             raise AppClosed(f"no app runs on {self._store.absolute()}: start it with `forebay run`")
 
     def ask(self, verb: str, **fields: Any) -> Any:
-        """Ask the engine; the fields are those of `forebay.wire.verbs`."""
+        """Ask the engine; the fields are those of `forebay._wire.verbs`."""
         body = orjson.dumps(fields)
         return orjson.loads(self._patiently(lambda: self._engine.request_sync(verb, body)))
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
+from forebay._wire import payload as wire
 from forebay.errors import ForebayError, InvalidParameterValue
-from forebay.wire import payload as wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,13 +16,13 @@ import orjson
 import uvloop
 
 from forebay import logs
+from forebay._model.metrics import MetricsAddress
+from forebay._wire import payload as wire
 from forebay.app import App
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option, show
 from forebay.errors import FunctionError, InvalidParameterValue
-from forebay.model.metrics import MetricsAddress
-from forebay.wire import payload as wire
 
 log = logging.getLogger("forebay")
 

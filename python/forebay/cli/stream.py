@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
+from forebay._model import checks, limits, settings
+from forebay._model.names import shard_of
+from forebay._model.words import counted
 from forebay.cli import records
 from forebay.cli.reach import Reached, reach, store_option
 from forebay.cli.show import RANGES_MAX, duration, moment, output_option, show, table, whole_seconds, write_json
 from forebay.errors import ForebayError, TooManyRequests
-from forebay.model import checks, limits, settings
-from forebay.model.names import shard_of
-from forebay.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._wire import payload
 from forebay.errors import AppClosed
-from forebay.wire import payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

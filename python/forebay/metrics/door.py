@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forebay._core import Engine
-    from forebay.model.metrics import MetricsAddress
+    from forebay._model.metrics import MetricsAddress
 
 log = logging.getLogger("forebay.metrics")
 

@@ -21,8 +21,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from forebay._core import Histogram, metrics_catalogue
+from forebay._wire import payload
 from forebay.errors import ForebayError
-from forebay.wire import payload
 
 if TYPE_CHECKING:
     import socket

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from forebay.model import checks
+from forebay._model import checks
 
 if TYPE_CHECKING:
-    from forebay.model.checks import Seconds
+    from forebay._model.checks import Seconds
 
 PERIOD_SECONDS = 60
 SINCE_SECONDS = 3600

@@ -9,9 +9,9 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
+from forebay._model import checks
 from forebay.clock import Moment, Parked
 from forebay.errors import ClockStalled, ForebayError, InvalidParameterValue
-from forebay.model import checks
 from forebay.testing import waiting
 from forebay.testing.family import Family
 from forebay.testing.waiting import State
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from forebay._model.checks import Seconds
     from forebay.clock import Attempt, Driven
-    from forebay.model.checks import Seconds
 
 START: Final = 1_577_836_800  # 2020-01-01T00:00:00Z
 LOOK_SECONDS_MIN: Final = 0.0002

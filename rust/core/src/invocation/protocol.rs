@@ -6,7 +6,7 @@ pub const HOPS_MAX: u32 = 16;
 /// So many deaths of the process while an event alone was in flight give it up.
 pub const INTERRUPTIONS_MAX: u32 = 3;
 
-/// Settings of a function's asynchronous invocations, already validated (ranges: `forebay.model.limits`).
+/// Settings of a function's asynchronous invocations, already validated (ranges: `forebay._model.limits`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Retries after the first attempt, 0..=2.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Settings of one event source mapping on a stream, already validated (ranges: `forebay.model.limits`).
+/// Settings of one event source mapping on a stream, already validated (ranges: `forebay._model.limits`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Most records of a batch, 1..=10,000.

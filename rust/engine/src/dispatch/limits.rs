@@ -26,7 +26,7 @@ pub struct ScalingSettings {
     per_minute: u64,
 }
 
-/// What holds for an account; see `python/forebay/wire/verbs.py`.
+/// What holds for an account; see `python/forebay/_wire/verbs.py`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct AccountSettings {
@@ -135,7 +135,7 @@ impl State {
         self.permits.pool.may_set(function, unit, held.reserved, declared.provisioned_concurrency).map_err(refused)
     }
 
-    /// Refuse a provisioned concurrency outside its range, in the words of `python/forebay/model/checks.py`.
+    /// Refuse a provisioned concurrency outside its range, in the words of `python/forebay/_model/checks.py`.
     pub(crate) fn check_provisioned(&self, slot: HandlerId, given: &Value) -> Result<(), EngineError> {
         let most = self.pools.most_provisioned(slot).unwrap_or(CONCURRENCY_MAX as usize);
         if given.as_u64().is_some_and(|given| given <= most as u64) {

@@ -248,7 +248,7 @@ impl Engine {
         self.with(|state| state.invoke_async(function, payload, origin, waiter));
     }
 
-    /// Ask in words: see `python/forebay/wire/verbs.py`.
+    /// Ask in words: see `python/forebay/_wire/verbs.py`.
     pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
         match self.look(verb, body) {
             Some(answer) => self.with(|state| state.answer(waiter, answer)),

@@ -26,7 +26,7 @@ use crate::store::sqlite::SqliteStore;
 /// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// What `Engine(settings)` is given: see `python/forebay/wire/verbs.py`.
+/// What `Engine(settings)` is given: see `python/forebay/_wire/verbs.py`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Settings {
     app: String,

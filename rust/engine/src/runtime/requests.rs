@@ -1,5 +1,5 @@
 //! Control: what an operator, the app and the command line ask in words. One table for the owner and for clients through its socket; the
-//! words are written down in `python/forebay/wire/verbs.py`.
+//! words are written down in `python/forebay/_wire/verbs.py`.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! `topic.*`: the words are written down in `python/forebay/wire/verbs.py`.
+//! `topic.*`: the words are written down in `python/forebay/_wire/verbs.py`.
 
 use serde::Deserialize;
 use serde_json::{json, Value};

@@ -46,7 +46,7 @@ const AT_HAND_MAX: usize = 32 << 20;
 const NUMBERS: u64 = 1 << 16;
 const NEXT_EVENT: &[u8] = b"next_event";
 
-/// How a function is invoked asynchronously; see `python/forebay/wire/verbs.py`.
+/// How a function is invoked asynchronously; see `python/forebay/_wire/verbs.py`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Asynchronous {
     maximum_retry_attempts: u32,

@@ -1,0 +1,118 @@
+"""Names and ARNs."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from forebay._model import limits
+from forebay._model.checks import refuse
+
+FIFO: Final = ".fifo"
+LATEST: Final = "$LATEST"
+"""The version of a function that is declared and not published."""
+
+_WORD = re.compile(r"[a-zA-Z0-9_-]+")
+_QUALIFIER = re.compile(r"[a-zA-Z0-9$_-]+")
+_DOTTED = re.compile(r"[a-zA-Z0-9_.-]+")
+_REGION = re.compile(r"[a-z0-9-]{1,64}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+
+
+def function_name(name: str) -> str:
+    """Check a function's name: https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html."""
+    longest = limits.FUNCTION_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _WORD.fullmatch(name):
+        refuse("name", name, f"a function's name has 1 to {longest} letters, digits, '-' and '_'")
+    return name
+
+
+def qualifier(text: str) -> str:
+    """Check what may stand behind a function's name: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html."""
+    longest = limits.QUALIFIER_CHARACTERS_MAX
+    if not isinstance(text, str) or len(text) > longest or not _QUALIFIER.fullmatch(text):
+        refuse(
+            "qualifier",
+            text,
+            f"a version's number, '{LATEST}' or an alias: 1 to {longest} letters, digits, '$', '-', '_'",
+        )
+    return text
+
+
+def stream_name(name: str, option: str = "name") -> str:
+    """Check a stream's name: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html."""
+    longest = limits.STREAM_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _DOTTED.fullmatch(name):
+        refuse(option, name, f"a stream's name has 1 to {longest} letters, digits, '.', '-' and '_'")
+    return name
+
+
+def queue_name(name: str, option: str = "name") -> str:
+    """Check a queue's name: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html."""
+    longest = limits.QUEUE_NAME_CHARACTERS_MAX
+    stem = name.removesuffix(FIFO) if isinstance(name, str) else ""
+    if not isinstance(name, str) or len(name) > longest or not _WORD.fullmatch(stem):
+        refuse(option, name, f"a queue's name has 1 to {longest} letters, digits, '-' and '_', and may end in '.fifo'")
+    return name
+
+
+def topic_name(name: str, option: str = "name") -> str:
+    """Check a topic's name: https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html."""
+    longest = limits.TOPIC_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _WORD.fullmatch(name):
+        refuse(
+            option, name, f"a topic's name has 1 to {longest} letters, digits, '-' and '_'; there are no FIFO topics"
+        )
+    return name
+
+
+def is_fifo(queue: str) -> bool:
+    """Tell a FIFO queue by its name."""
+    return queue.endswith(FIFO)
+
+
+def app_name(name: str) -> str:
+    """Check an app's name."""
+    longest = limits.STREAM_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _DOTTED.fullmatch(name):
+        refuse("name", name, f"an app's name has 1 to {longest} letters, digits, '.', '-' and '_'")
+    return name
+
+
+def region(name: str) -> str:
+    """Check a region, which is only a word in ARNs and events."""
+    if not isinstance(name, str) or not _REGION.fullmatch(name):
+        refuse("region", name, "a region has 1 to 64 lower-case letters, digits and '-'")
+    return name
+
+
+def account(number: str) -> str:
+    """Check an account number, which is only a word in ARNs and events."""
+    if not isinstance(number, str) or not _ACCOUNT.fullmatch(number):
+        refuse("account", number, "an account is a text of 12 digits")
+    return number
+
+
+def function_arn(region: str, account: str, name: str) -> str:
+    """Give a function's ARN."""
+    return f"arn:aws:lambda:{region}:{account}:function:{name}"
+
+
+def stream_arn(region: str, account: str, name: str) -> str:
+    """Give a stream's ARN."""
+    return f"arn:aws:kinesis:{region}:{account}:stream/{name}"
+
+
+def topic_arn(region: str, account: str, name: str) -> str:
+    """Give a topic's ARN."""
+    return f"arn:aws:sns:{region}:{account}:{name}"
+
+
+def queue_arn(region: str, account: str, name: str) -> str:
+    """Give a queue's ARN."""
+    return f"arn:aws:sqs:{region}:{account}:{name}"
+
+
+def shard_of(sequence_number: str) -> str:
+    """Give the id of the shard whose record has this sequence number: its last six digits are the shard's."""
+    return f"shardId-{int(sequence_number[-6:]):012}"

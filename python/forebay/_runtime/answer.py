@@ -1,0 +1,78 @@
+"""What a handler's end becomes for the engine: a status and, where somebody reads it, a body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay._model import limits
+from forebay._wire import errors, payload
+from forebay.errors import InvalidParameterValue
+
+if TYPE_CHECKING:
+    from forebay._runtime.port import Served
+
+# How an attempt ended, and what kind of work it was: the numbers are those of the extension's stub.
+RETURNED: Final = 0
+RAISED: Final = 1
+STOPPED: Final = 2
+NOT_REACHED: Final = 3
+INTERRUPTED: Final = 4
+
+INVOCATION: Final = 0
+EVENT: Final = 1
+BATCH: Final = 2
+STOP: Final = 3
+DELIVERY: Final = 4
+ASYNCHRONOUS: Final = 7
+
+INVOCATIONS: Final = frozenset({INVOCATION, ASYNCHRONOUS})
+"""Work whose payload is JSON and whose response is wanted."""
+
+Answer = tuple[int, bytes | None]
+
+DONE: Final[Answer] = (RETURNED, None)
+
+
+def returned(served: Served, kind: int, event: Any, result: Any, request_id: str) -> Answer:
+    """Turn what a handler returned into JSON; the body is given where somebody reads it, else it is only held to be JSON."""
+    if kind == BATCH and event.failures:
+        result = _with_failures(result, event.failures, reported=event.source_arn in served.reports)
+    if result is None:
+        return DONE
+    try:
+        body = payload.dumps(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        return RAISED, errors.not_json(error, request_id)
+    if len(body) > limits.RESPONSE_BYTES_MAX:
+        return RAISED, errors.RESPONSE_TOO_LARGE
+    return RETURNED, body if served.reads or kind in INVOCATIONS else None
+
+
+def _with_failures(result: Any, failures: list[str], *, reported: bool) -> Any:
+    """Put what `batch.fail` gathered into the response, as Lambda's partial response."""
+    if not reported:
+        raise InvalidParameterValue(
+            "batch.fail was called, but the mapping has report_batch_item_failures=False: set it to True",
+        )
+    response = dict(result) if isinstance(result, dict) else {}
+    listed = response.get("batchItemFailures") or []
+    response["batchItemFailures"] = [*listed, *({"itemIdentifier": number} for number in failures)]
+    return response
+
+
+def raised(error: BaseException, request_id: str) -> Answer:
+    """Turn what left a handler into Lambda's error object. The first frame is forebay's own and is left out."""
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return RAISED, errors.exited(error, request_id)
+    trace = error.__traceback__
+    return RAISED, errors.raised(error, request_id, trace.tb_next if trace is not None else None)
+
+
+def invocation(body: bytes, request_id: str, *, wants_batch: bool) -> tuple[Any, bytes | None]:
+    """Read the payload of an invocation; the second value is the error object if it cannot be given to the handler."""
+    if wants_batch:
+        return None, errors.unreadable("the handler takes a forebay.Batch, which only a mapping gives it", request_id)
+    try:
+        return payload.loads(body), None
+    except ValueError as error:
+        return None, errors.unreadable(str(error), request_id)

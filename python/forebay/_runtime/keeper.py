@@ -1,0 +1,91 @@
+"""Keeps an app that does not own its store in touch with it: connects again, takes over, lets go.
+
+serve="elect"   the owner is gone -> open again at once: own the store, or be the next owner's client
+serve=False     somebody asks     -> open; where nobody owns the store, own it until nobody waits any more
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from forebay.errors import ForebayError, OwnerLost, StoreLocked
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from forebay._core import Engine
+    from forebay._runtime.runner import Runner
+
+log = logging.getLogger("forebay.runtime")
+
+PATIENCE_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = (0.01, 1.0)
+LINGER_SECONDS: Final = 0.02
+
+
+class Keeper:
+    """Looks after one app's connection; `introduce` is called with every engine that is new."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        open_engine: Callable[[], Awaitable[Engine]],
+        introduce: Callable[[], None],
+        *,
+        client_only: bool,
+    ) -> None:
+        self._runner = runner
+        self._open_engine = open_engine
+        self._introduce = introduce
+        self._client_only = client_only
+
+    def __repr__(self) -> str:
+        return "<keeper of the store's connection>"
+
+    async def keep(self) -> None:
+        """Run until cancelled; one engine after the other."""
+        runner = self._runner
+        while True:
+            await self._until_parted()
+            engine = runner.engine
+            runner.flush()
+            runner.detach()
+            if engine is not None:
+                await asyncio.to_thread(engine.close)
+            if self._client_only:
+                await runner.needed.wait()
+            runner.attach(await self._open())
+            self._introduce()
+            runner.ask_deferred()
+
+    async def _until_parted(self) -> None:
+        runner = self._runner
+        if not self._client_only or runner.engine is None or runner.engine.role != "owner":
+            await runner.lost.wait()
+            log.info("the process that owned the store is gone")
+            return
+        while True:
+            await asyncio.sleep(LINGER_SECONDS)
+            if not runner.waits:
+                return
+
+    async def _open(self) -> Engine:
+        runner, pause = self._runner, RETRY_SECONDS[0]
+        gives_up_at = runner.loop.time() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._open_engine()
+            except ForebayError as error:
+                lasting = not isinstance(error, OwnerLost | StoreLocked)
+                if lasting or runner.loop.time() > gives_up_at:
+                    log.warning("the store cannot be reached: %s", error)
+                    runner.refuse_deferred(error)
+                    gives_up_at = runner.loop.time() + PATIENCE_SECONDS
+                    pause = RETRY_SECONDS[1]
+                    if self._client_only:
+                        await runner.needed.wait()
+                        continue
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_SECONDS[1])

@@ -1,0 +1,64 @@
+"""How an execution environment asks the process that owns the store: a line that is opened at the first question."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from forebay._core import Engine
+from forebay.clock import SystemClock
+from forebay.errors import ForebayError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from forebay._runtime.runner import Runner
+
+Answered = TypeVar("Answered")
+
+
+class OwnerLine:
+    """The way to the owner. Without an owner there is no environment either, so it is never opened twice."""
+
+    def __init__(self, settings: bytes | None, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._settings = settings
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+        self._runner: Runner | None = None
+
+    def _open(self) -> Engine:
+        with self._opening:
+            if self._engine is None:
+                if self._settings is None:
+                    raise ForebayError(
+                        "store=':memory:' cannot be reached from a process: give the app a directory, or leave "
+                        "isolation='process' out"
+                    )
+                self._engine = Engine(self._settings)
+            return self._engine
+
+    @property
+    def engine(self) -> Engine:
+        """The client of the owner's engine."""
+        return self._open()
+
+    def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
+        """Begin something that gives a ticket; the future gets its answer."""
+        if self._runner is None:
+            from forebay._runtime.runner import Runner  # noqa: PLC0415  few handlers ask anything on the event loop
+            from forebay._runtime.threads import ThreadPool  # noqa: PLC0415
+
+            engine = self._open()
+            self._runner = Runner(self.loop, SystemClock(), ThreadPool(1, self.loop))
+            self._runner.attach(engine)
+        return self._runner.ask(begin)
+
+    def blocking(self, direct: Callable[[Engine], Answered], _begin: Callable[[Engine], int]) -> Answered:
+        """Ask and wait, from any thread."""
+        return direct(self._open())
+
+    def look(self, direct: Callable[[Engine], Answered], _begin: Callable[[Engine], int] | None) -> Answered:
+        """Ask what the engine answers at once."""
+        return direct(self._open())

@@ -1,0 +1,94 @@
+"""What the kinds of environments share: the functions they serve, and where the ends of attempts are put."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from forebay._runtime.sparing import Sparing, more
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from forebay._core import Outcome, Work
+    from forebay._runtime.context import FunctionFacts
+    from forebay._runtime.tracing import Tracing
+    from forebay.clock import Attempt
+
+log = logging.getLogger("forebay.runtime")
+
+
+@dataclass(slots=True, kw_only=True)
+class Served:
+    """A function as the runtime serves it. `reads` and `reports` follow the function's mappings."""
+
+    handler: Callable[..., Any]
+    facts: FunctionFacts
+    wants_batch: bool
+    reads: bool = False
+    """Some mapping reads the function's response."""
+    reports: frozenset[str] = frozenset()
+    """ARNs of the streams and queues whose mapping reads partial responses."""
+    tracing: Tracing | None = None
+    """Makes a span of each attempt."""
+    limits: dict[str, Any] = field(default_factory=dict)
+    """Its limits as the engine was told first: told again, they change nothing that was changed meanwhile."""
+
+
+class Ends(Protocol):
+    """Where an environment puts the end of an attempt."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Hand over how an attempt ended; from the event loop only."""
+
+
+class Environment(Protocol):
+    """Something that runs one kind of work. Every method is called on the event loop."""
+
+    def start(self, work: Work) -> None:
+        """Begin an attempt. It ends by itself, and then says so exactly once."""
+
+    def stop(self, token: int, status: int) -> None:
+        """End an attempt as soon as it can be ended; its outcome is then `status`, whatever it returned."""
+
+    def tokens(self) -> list[int]:
+        """Give the attempts that have not ended."""
+
+    def attempts(self) -> list[Attempt]:
+        """Give the attempts that have not ended, as a manual clock wants to see them."""
+
+    def close(self) -> None:
+        """Tell the log of the failures that it was not told of yet."""
+
+
+class Complaints:
+    """Tells the log of failed attempts of a function, sparingly."""
+
+    def __init__(self, facts: FunctionFacts, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._facts = facts
+        self._sparing = Sparing(self._say, loop)
+
+    def failed(self, body: bytes, now_ns: int) -> None:
+        """Tell of a failed attempt, given Lambda's error object."""
+        self._sparing.add(body, now_ns)
+
+    def tell(self) -> None:
+        """Tell of the last failed attempt, if the log does not know of it."""
+        self._sparing.tell()
+
+    def _say(self, body: bytes, others: int) -> None:
+        error = orjson.loads(body)
+        where = error.get("stackTrace") or [""]
+        log.warning(
+            "function %s: an attempt failed: %s: %s%s%s",
+            self._facts.qualified,
+            error.get("errorType"),
+            str(error.get("errorMessage"))[:200],
+            " at " + " ".join(where[-1].split()) if where[-1] else "",
+            more(others, "failure"),
+            extra={"aws_request_id": error.get("requestId"), "function_name": self._facts.function_name},
+        )

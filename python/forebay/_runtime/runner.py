@@ -1,0 +1,360 @@
+"""The engine's end in Python: takes work when the bell rings, hands outcomes back, wakes whoever waits for an answer.
+
+One `exchange` carries many outcomes and many pieces of work. There is never a wake-up, a future or a hop per record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from concurrent.futures import Future as Handed
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from forebay._runtime import answer
+from forebay._runtime.notices import Notices
+from forebay.clock import Attempt, ManualClock, Parked
+from forebay.errors import AppClosed, ForebayError, OwnerLeft, OwnerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from forebay._core import Engine, Outcome, Work
+    from forebay._runtime.port import Environment
+    from forebay._runtime.threads import ThreadPool
+    from forebay.clock import Clock
+
+log = logging.getLogger("forebay.runtime")
+
+# How much one exchange brings, and how many follow each other before other callbacks of the loop have their turn.
+WORKS_MAX: Final = 512
+ROUNDS_MAX: Final = 8
+# Questions that wait for an engine.
+DEFERRED_MAX: Final = 10_000
+# Ticket 0 is nobody's: it is refused when the store has failed, or when the owner of the store is gone, and answered with what
+# is to be told to the log.
+NOBODY: Final = 0
+
+Answered = TypeVar("Answered")
+Question = tuple["Callable[[Engine], int]", asyncio.Future[Any]]
+"""What gives the ticket, and who waits for its answer."""
+
+
+class Runner:
+    """Keeps one engine busy from one event loop. While there is no engine, questions wait for one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, pool: ThreadPool) -> None:
+        self.loop = loop
+        self.pool = pool
+        self.manual = clock if isinstance(clock, ManualClock) else None
+        self.now_ns: Callable[[], int] = time.monotonic_ns if self.manual is None else self.manual.monotonic_ns
+        """Gives the moment from which durations are counted."""
+        self.notices = Notices(loop, self.now_ns)
+        self.store_failure: asyncio.Future[ForebayError] = loop.create_future()
+        self.needed = asyncio.Event()
+        """Somebody asks, and there is no engine."""
+        self.lost = asyncio.Event()
+        """The owner of the store is gone."""
+        self.asks_through_loop = self.manual is not None
+        """Threads do not ask the engine themselves."""
+        self._engine: Engine | None = None
+        self._environments: dict[int, Environment] = {}
+        self._tickets: dict[int, Question] = {}
+        self._deferred: list[Question] = []
+        self._outcomes: list[Outcome] = []
+        self._held: list[Work] = []
+        self._due = False
+        self._moved = False
+        self._hears_of_processes = False
+        self._closed = False
+
+    def serve(self, slot: int, environment: Environment) -> None:
+        """Run a slot's work in this environment from now on."""
+        self._environments[slot] = environment
+
+    # --- the engine comes and goes
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine that is attached."""
+        return self._engine
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to an engine's bell, or turn it as the manual clock says. Questions still wait for `ask_deferred`."""
+        self._engine = engine
+        self._environments.clear()
+        self.lost.clear()
+        if self.manual is not None:
+            self.manual.drive(self, self.loop)
+        else:
+            self.loop.add_reader(engine.fileno(), self._ring)
+
+    def ask_deferred(self) -> None:
+        """Ask what waited for an engine."""
+        self.needed.clear()
+        deferred, self._deferred = self._deferred, []
+        for begin, waiter in deferred:
+            if waiter.done():
+                continue
+            try:
+                self._ask(begin, waiter)
+            except ForebayError as error:
+                _set(waiter, ok=False, value=error)
+
+    def refuse_deferred(self, error: ForebayError) -> None:
+        """Give up on what waits for an engine."""
+        self.needed.clear()
+        deferred, self._deferred = self._deferred, []
+        for _, waiter in deferred:
+            _set(waiter, ok=False, value=error)
+
+    def detach(self) -> None:
+        """Listen to the engine no more; whoever still waits for it is told so."""
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        if self.manual is not None:
+            self.manual.release(self)
+        if self.manual is None or self._hears_of_processes:
+            self._hears_of_processes = False
+            self.loop.remove_reader(engine.fileno())
+        for ticket in list(self._tickets):
+            self._resolve(ticket, ok=False, value=AppClosed("the app was stopped before it had the answer"))
+
+    def forget(self) -> None:
+        """Touch neither the engine nor the loop again: they are those of the process that was forked."""
+        self._closed = True
+        if self._engine is not None:
+            self._engine.forked()
+
+    def close(self) -> None:
+        """Take no more questions."""
+        self._closed = True
+        for environment in self._environments.values():
+            environment.close()
+        self.detach()
+        self.notices.close()
+        self.refuse_deferred(AppClosed("the app was stopped before it had the answer"))
+        if not self.store_failure.done():
+            self.store_failure.cancel()
+
+    # --- work and outcomes
+
+    def ended(self, outcome: Outcome) -> None:
+        """Hand over how an attempt ended; it goes out with all others of this pass of the loop."""
+        self._outcomes.append(outcome)
+        if not self._due:
+            self._due = True
+            self.loop.call_soon(self._pump)
+
+    def _ring(self) -> None:
+        if self._engine is not None:
+            self._engine.quiet()
+            self._pump()
+
+    def _pump(self) -> None:
+        if self.manual is not None:
+            self._due = False
+            self._turn_for_answers()
+            return
+        self._due = True  # what ends meanwhile goes out in these rounds
+        for _ in range(ROUNDS_MAX):
+            if not self._exchange(self._begin):
+                self._due = False
+                return
+        self.loop.call_soon(self._pump)
+
+    def _exchange(self, begin: Callable[[Work], None]) -> bool:
+        """Swap outcomes for work; tell whether there may be more at once."""
+        engine = self._engine
+        if engine is None:
+            self._outcomes.clear()
+            return False
+        outcomes, self._outcomes = self._outcomes, []
+        works, resolved = engine.exchange(outcomes, WORKS_MAX)
+        for ticket, ok, value in resolved:
+            self._resolve(ticket, ok=ok, value=value)
+        for work in works:
+            begin(work)
+        self._moved = bool(works or outcomes)
+        return len(works) == WORKS_MAX or bool(self._outcomes)
+
+    def _begin(self, work: Work) -> None:
+        environment = self._environments.get(work[1])
+        if environment is None:
+            self._give_back(work)
+        elif work[2] == answer.STOP:
+            environment.stop(work[0], answer.STOPPED)
+        else:
+            environment.start(work)
+
+    def _give_back(self, work: Work) -> None:
+        """Settle work whose handler is not here: the rest of the exchange begins all the same."""
+        log.error("work came for a handler that this process does not have (slot %d): it is given back", work[1])
+        if work[2] != answer.STOP:
+            self.ended((work[0], answer.NOT_REACHED, None, 0))
+
+    def attempts(self) -> Iterable[Attempt]:
+        """Give everything that was started and has not ended."""
+        here = [attempt for environment in self._environments.values() for attempt in environment.attempts()]
+        return here + self._in_processes() if self._hears_of_processes else here
+
+    def _in_processes(self) -> list[Attempt]:
+        """Give what runs in processes, and which of them start or end, as a manual clock wants to see it."""
+        at_work = self._engine.environments_at_work() if self._engine is not None else []
+        return [
+            Attempt(name, request or "(its process starts or ends)", None, parked=False) for name, request in at_work
+        ]
+
+    def interrupt(self) -> None:
+        """Stop every attempt: the app ends, and they will be run again after the next start."""
+        for environment in self._environments.values():
+            for token in environment.tokens():
+                environment.stop(token, answer.INTERRUPTED)
+
+    def flush(self) -> None:
+        """Hand over at once what has ended."""
+        self._pump()
+
+    # --- a manual clock
+
+    def turn(self) -> int | None:
+        """Do what is due now and start what may start; give the next deadline (monotonic ns) if there is one."""
+        if self.manual is None or self._engine is None:
+            return None
+        deadline = self._engine.turn(*self.manual.moment())
+        held, self._held = self._held, []
+        for work in held:
+            self._begin(work)
+        self._exchange(self._begin)
+        self._moved |= bool(held)
+        return deadline
+
+    def unsettled(self) -> bool:
+        """Tell whether another turn at the same moment would move something on."""
+        in_processes = self._hears_of_processes and self._in_processes()
+        return bool(self._moved or self._outcomes or self._held or in_processes)
+
+    def hear_of_processes(self) -> None:
+        """With a manual clock: listen to the bell all the same, since the answers of processes come by themselves."""
+        if self.manual is not None and self._engine is not None and not self._hears_of_processes:
+            self._hears_of_processes = True
+            self.loop.add_reader(self._engine.fileno(), self._ring_between_turns)
+
+    def _ring_between_turns(self) -> None:
+        if self._engine is not None:
+            self._engine.quiet()
+            self._exchange(self._begin_invocation)
+
+    def _turn_for_answers(self) -> None:
+        """Resolve what can be answered now. Only invocations start; all other work is held until the clock is moved."""
+        if self.manual is not None and self._engine is not None:
+            self._engine.turn(*self.manual.moment())
+            self._exchange(self._begin_invocation)
+
+    def _begin_invocation(self, work: Work) -> None:
+        if work[2] == answer.INVOCATION:
+            self._begin(work)
+        else:
+            self._held.append(work)
+
+    # --- questions and answers
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._tickets or self._deferred)
+
+    def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
+        """Begin something that gives a ticket; the future gets its answer."""
+        waiter = self.loop.create_future() if self.manual is None else Parked(loop=self.loop)
+        if self._engine is not None and not self.lost.is_set():
+            self._ask(begin, waiter)
+        elif self._closed:
+            raise AppClosed("the app is stopped")
+        elif len(self._deferred) >= DEFERRED_MAX:
+            raise OwnerLost("the process that owned the store is gone, and too much waits for the next one already")
+        else:
+            self._deferred.append((begin, waiter))
+            self.needed.set()
+        return waiter
+
+    def _ask(self, begin: Callable[[Engine], int], waiter: asyncio.Future[Any]) -> None:
+        if self._engine is None:
+            self._deferred.append((begin, waiter))
+            return
+        self._tickets[begin(self._engine)] = begin, waiter
+        if self.manual is not None:
+            self._turn_for_answers()
+
+    def _resolve(self, ticket: int, *, ok: bool, value: Any) -> None:
+        question = self._tickets.pop(ticket, None)
+        if question is not None and (ok or not isinstance(value, OwnerLeft)):
+            _set(question[1], ok=ok, value=value)
+        elif question is not None:
+            # Certainly not accepted: the next owner is asked.
+            self._deferred.append(question)
+            self.needed.set()
+        elif ticket == NOBODY and ok:
+            self.notices.heard(value)
+        elif ticket == NOBODY and isinstance(value, OwnerLost):
+            self.lost.set()
+        elif ticket == NOBODY and not self.store_failure.done():
+            log.critical("the store failed, nothing more is acknowledged: %s", value)
+            self.store_failure.set_result(value)
+
+    # --- from other threads
+
+    def blocking(self, direct: Callable[[Engine], Answered], begin: Callable[[Engine], int]) -> Answered:
+        """Ask from a thread and wait; through the loop where the engine may come, go, or be turned by it alone."""
+        engine = self._engine
+        if engine is not None and not self.asks_through_loop:
+            with contextlib.suppress(OwnerLeft):
+                return direct(engine)
+        handed: Handed[Answered] = Handed()
+        token = getattr(self.pool.current, "token", None)
+        self.loop.call_soon_threadsafe(self._ask_for_thread, begin, token, handed)
+        return handed.result()
+
+    def look(self, direct: Callable[[Engine], Answered], begin: Callable[[Engine], int] | None) -> Answered:
+        """Ask what the engine answers at once. While there is no engine, whoever may wait waits for one."""
+        engine = self._engine
+        if engine is not None and not self.lost.is_set():
+            try:
+                return direct(engine)
+            except OwnerLost:
+                if begin is None:
+                    raise
+        if begin is None:
+            raise OwnerLost("the process that owned the store is gone, and the next one is not known yet: ask again")
+        return self.blocking(direct, begin)
+
+    def _ask_for_thread(self, begin: Callable[[Engine], int], token: int | None, handed: Handed[Any]) -> None:
+        try:
+            waiter = self.ask(begin)
+        except ForebayError as error:
+            handed.set_exception(error)
+            return
+        if token is not None:
+            self.pool.parked.add(token)
+
+        def hand_on(waiter: asyncio.Future[Any]) -> None:
+            if token is not None:
+                self.pool.parked.discard(token)
+            error = waiter.exception()
+            if error is not None:
+                handed.set_exception(error)
+            else:
+                handed.set_result(waiter.result())
+
+        waiter.add_done_callback(hand_on)
+
+
+def _set(waiter: asyncio.Future[Any], *, ok: bool, value: Any) -> None:
+    if waiter.done():  # whoever waited was cancelled
+        return
+    if ok:
+        waiter.set_result(value)
+    else:
+        waiter.set_exception(value)

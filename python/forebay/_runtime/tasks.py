@@ -1,0 +1,118 @@
+"""Async handlers: one real task per attempt, and nothing else per attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay._runtime import answer
+from forebay._runtime.context import Context
+from forebay._runtime.port import Complaints
+from forebay.clock import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay._core import Work
+    from forebay._runtime.port import Ends, Served
+
+# An eager task runs to its first wait inside its creation: a handler that waits for nothing never goes through the loop.
+EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+class TaskEnvironment:
+    """Runs one async handler, many attempts at once."""
+
+    __slots__ = ("_complaints", "_ends", "_loop", "_now_ns", "_options", "_running", "_served", "_stopping")
+
+    def __init__(
+        self,
+        served: Served,
+        ends: Ends,
+        loop: asyncio.AbstractEventLoop,
+        now_ns: Callable[[], int],
+        *,
+        eager: bool = True,
+    ) -> None:
+        self._served = served
+        self._options = EAGER if eager else {}
+        self._ends = ends
+        self._loop = loop
+        self._now_ns = now_ns
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._stopping: dict[int, int] = {}
+        self._complaints = Complaints(served.facts, loop)
+
+    def start(self, work: Work) -> None:
+        """Begin an attempt in a task of its own, named by its request id."""
+        task = asyncio.Task(self._run(work), loop=self._loop, name=work[4], **self._options)
+        if not task.done():
+            self._running[work[0]] = task
+
+    async def _run(self, work: Work) -> None:
+        token, _, kind, event, request_id, deadline_ms, traces, qualifier = work
+        served, now_ns = self._served, self._now_ns
+        began = now_ns()
+        span = None
+        try:
+            if kind in answer.INVOCATIONS:
+                event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
+                if refusal is not None:
+                    self._finish(token, (answer.RAISED, refusal), began)
+                    return
+            context = Context(served.facts, request_id, deadline_ms, qualifier)
+            context.enter()
+            if served.tracing is not None:
+                span = served.tracing.handling(served.facts, kind, event, request_id, traces)
+            result = await served.handler(event, context)
+            if result is None and (kind != answer.BATCH or not event.failures):
+                end = answer.DONE
+            else:
+                end = answer.returned(served, kind, event, result, request_id)
+        except BaseException as error:  # noqa: BLE001  a handler's own: told in the outcome, and nothing of it is lost
+            end = answer.raised(error, request_id)
+            if span is not None:
+                span.raised(error)
+        if span is not None:
+            span.ended(self._stopping.get(token, end[0]))
+        self._finish(token, end, began)
+
+    def _finish(self, token: int, end: answer.Answer, began: int) -> None:
+        status, body = end
+        self._running.pop(token, None)
+        now = self._now_ns()
+        if self._stopping:
+            forced = self._stopping.pop(token, None)
+            if forced is not None:
+                status, body = forced, None
+        if status == answer.RAISED and body is not None:
+            self._complaints.failed(body, now)
+        self._ends.ended((token, status, body, now - began))
+
+    def stop(self, token: int, status: int) -> None:
+        """Cancel an attempt; it has ended when its task has, which may swallow the cancellation."""
+        task = self._running.get(token)
+        if task is None:
+            return
+        self._stopping[token] = status
+        # A task that is cancelled before its first step never enters `_run`: then this says that it ended.
+        task.add_done_callback(lambda _: self._unbegun(token))
+        task.cancel("the attempt is past its deadline" if status == answer.STOPPED else "the app stops")
+
+    def _unbegun(self, token: int) -> None:
+        if token in self._running:
+            self._finish(token, answer.DONE, self._now_ns())
+
+    def tokens(self) -> list[int]:
+        """Give the attempts that have not ended."""
+        return list(self._running)
+
+    def attempts(self) -> list[Attempt]:
+        """Give the attempts that have not ended, as a manual clock wants to see them."""
+        name = self._served.facts.qualified
+        return [Attempt(name, task.get_name(), task, parked=False) for task in self._running.values()]
+
+    def close(self) -> None:
+        """Tell the log of the failures that it was not told of yet."""
+        self._complaints.tell()

@@ -1,0 +1,113 @@
+"""Values to JSON and back, as Lambda does it: what is put, what an invocation is given, what a handler returned."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import orjson
+
+from forebay._model import limits
+from forebay._model.checks import refuse_content
+from forebay.errors import RequestTooLarge
+
+# What orjson would write by itself and Lambda's encoder refuses goes through `_as_lambda`, so that a handler means the same in
+# both places.
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+_BYTES: Final = (bytes, bytearray, memoryview)  # a union would be made anew at every call
+
+
+def _as_lambda(value: object) -> object:
+    from decimal import Decimal  # noqa: PLC0415  every process of a function imports this while its event waits
+
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def dumps(value: object) -> bytes:
+    """Write a value as JSON.
+
+    Raises:
+        TypeError | ValueError: it is not JSON; the text is the one that Lambda gives.
+
+    """
+    try:
+        return orjson.dumps(value, _as_lambda, _OPTIONS)
+    except TypeError:
+        # Rare: whole numbers over 64 bits, which the standard library writes, or something that is no JSON at all, for
+        # which it has Lambda's own words.
+        return json.dumps(value, default=_as_lambda, ensure_ascii=False).encode()
+
+
+def invocation(payload: object) -> bytes:
+    """Write the payload of an invocation.
+
+    Raises:
+        RequestTooLarge: over 6 MiB of JSON.
+        InvalidParameterValue: not JSON.
+
+    """
+    return checked_request(_json(payload))
+
+
+def _json(payload: object) -> bytes:
+    if isinstance(payload, _BYTES):
+        refuse_content("payload", payload, "allowed is any JSON value; decode bytes first")
+    try:
+        return dumps(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        refuse_content("payload", payload, f"allowed is any JSON value; {error}")
+
+
+def checked_request(body: bytes) -> bytes:
+    """Refuse a payload over the limit of an invocation, in AWS's words."""
+    if len(body) > limits.REQUEST_BYTES_MAX:
+        raise RequestTooLarge(
+            f"{len(body)} byte payload is too large for the RequestResponse invocation type "
+            f"(limit {limits.REQUEST_BYTES_MAX} bytes)",
+        )
+    return body
+
+
+def event(payload: object) -> bytes:
+    """Write the payload of an asynchronous invocation.
+
+    Raises:
+        RequestTooLarge: over 1 MiB of JSON.
+        InvalidParameterValue: not JSON.
+
+    """
+    return checked_event(_json(payload))
+
+
+def checked_event(body: bytes) -> bytes:
+    """Refuse a payload over the limit of an asynchronous invocation, in AWS's words."""
+    if len(body) > limits.EVENT_BYTES_MAX:
+        raise RequestTooLarge(
+            f"{len(body)} byte payload is too large for the Event invocation type (limit {limits.EVENT_BYTES_MAX} bytes)",
+        )
+    return body
+
+
+def record(data: object) -> bytes | str:
+    """Give a record's data the form in which it is kept: bytes and text stay, anything else becomes JSON.
+
+    Raises:
+        InvalidParameterValue: neither bytes nor text nor JSON.
+
+    """
+    if isinstance(data, bytes | str):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    try:
+        return dumps(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        refuse_content("data", data, f"allowed are bytes, text or any JSON value; {error}")
+
+
+def loads(body: bytes) -> Any:
+    """Read JSON that forebay itself wrote."""
+    return orjson.loads(body)
