@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 
 from forebay._model import checks, limits, names
 from forebay._model.names import LATEST
-from forebay._runtime import handler as inspection
-from forebay._runtime import tracing
+from forebay._runtime import inspection, tracing
 from forebay._wire import limits as wire_limits
 from forebay._wire import payload as wire
 from forebay.errors import ResourceNotFound
@@ -25,7 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Home(Protocol):
+class DeclaringApp(Protocol):
     """What a function needs of the app that it is declared in."""
 
     attached: list[AbstractAsyncContextManager[Any]]
@@ -53,7 +52,7 @@ class Function(Generic[P, R]):
         settings: FunctionSettings,
         arn: str,
         caller: Caller,
-        home: Home,
+        app: DeclaringApp,
         *,
         version: str = LATEST,
         latest: Function[..., Any] | None = None,
@@ -63,7 +62,7 @@ class Function(Generic[P, R]):
         self.settings = self.declared = settings
         self.arn = arn if version == LATEST else f"{arn}:{version}"
         self.wants_batch = inspection.wants_batch(handler)
-        self.attached = home.attached
+        self.attached = app.attached
         """What is attached to the app, and opened in each of the function's processes."""
         self.version = version
         """`$LATEST`; a number for a published version, whose settings and handler are those of its publication."""
@@ -72,7 +71,7 @@ class Function(Generic[P, R]):
         self.versions: dict[str, Function[..., Any]] = {}
         """What was published, by number."""
         self._caller = caller
-        self._home = home
+        self._app = app
 
     def declare(self, settings: FunctionSettings, arn: str) -> None:
         """Take the settings of a decorator above the one that made it."""
@@ -213,7 +212,7 @@ class Function(Generic[P, R]):
         """
         own = {"timeout": timeout, "memory": memory, "provisioned_concurrency": provisioned_concurrency}
         given = {option: value for option, value in own.items() if value is not None}
-        return self._home.publish(self, handler, number, given)
+        return self._app.publish(self, handler, number, given)
 
     async def update(self, *, qualifier: str | None = None, **limits: Any) -> None:
         """Change limits while the app runs. What it declares applies again when it starts next, or another process takes over.

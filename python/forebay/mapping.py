@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     """What can be told what became of an event or a batch."""
 
 
-class Home(Protocol):
+class DeclaringApp(Protocol):
     """What a mapping needs of the app that it is declared in."""
 
     queues: dict[str, Queue]
     topics: dict[str, Topic]
 
 
-def check_is_here(target: Queue | Topic, home: Home, option: str) -> None:
+def check_is_here(target: Queue | Topic, app: DeclaringApp, option: str) -> None:
     """Refuse what another app declares: it would be found by its name, in this app's store."""
-    here = home.queues.get(target.name) if isinstance(target, Queue) else home.topics.get(target.name)
+    here = app.queues.get(target.name) if isinstance(target, Queue) else app.topics.get(target.name)
     if here is not target:
         checks.refuse(option, target, "it belongs to another app")
 
 
 def check_destination(
-    target: object, function: Function[..., Any] | None, home: Home, option: str = "on_failure"
+    target: object, function: Function[..., Any] | None, app: DeclaringApp, option: str = "on_failure"
 ) -> None:
     """Refuse what no record can be delivered to."""
     of = target.function if isinstance(target, Alias) else target
@@ -51,7 +51,7 @@ def check_destination(
     if isinstance(target, Function) and target.latest is not target:
         checks.refuse(option, target, "a version is no destination: make an alias of it, which may be one")
     if isinstance(target, Queue | Topic):
-        check_is_here(target, home, option)
+        check_is_here(target, app, option)
     deliver = getattr(target, "deliver", None)
     if isinstance(target, Queue) and target.settings.fifo:
         raise InvalidParameterValue(
@@ -82,13 +82,13 @@ class Mapping:
         function: Function[..., Any],
         settings: MappingSettings | QueueMappingSettings,
         caller: Caller,
-        home: Home,
+        app: DeclaringApp,
     ) -> None:
         self.source = source
         self.function = function
         self.settings = self.declared = settings
         self._caller = caller
-        self._home = home
+        self._app = app
         self._registrar: Registrar | None = None
 
     def __repr__(self) -> str:
@@ -233,7 +233,7 @@ class Mapping:
         if isinstance(changed, QueueMappingSettings):
             changed.fits(self.source)
         else:
-            check_destination(changed.on_failure, self.function, self._home)
+            check_destination(changed.on_failure, self.function, self._app)
         self.settings = changed
         destination = self._registrar.prepare(self) if self._registrar is not None else None
         return before, {**self._key(), **wire.only(self.settings, changes, destination)}

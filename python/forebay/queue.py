@@ -9,10 +9,10 @@ from forebay import _core
 from forebay._core import Message
 from forebay._model import checks, limits
 from forebay._model.queue import QueueSettings
+from forebay._runtime.store_resource import StoreResource
 from forebay._wire import mapping as wire
 from forebay._wire import message as parts
 from forebay._wire import payload
-from forebay.declared import Declared
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Depth:
     """Waiting for a delay to end."""
 
 
-class Queue(Declared[QueueSettings]):
+class Queue(StoreResource[QueueSettings]):
     """A queue of messages. Made by `App.queue`, never by hand."""
 
     def __init__(self, settings: QueueSettings, arn: str, caller: Caller, forget: Callable[[Queue], None]) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from forebay._model import checks, limits
 from forebay._model.settings import StreamSettings
+from forebay._runtime.store_resource import StoreResource
 from forebay._wire import payload as wire
-from forebay.declared import Declared
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Entry = tuple[bytes | str, str]
 _PLAIN = (bytes, str)
 
 
-class Stream(Declared[StreamSettings]):
+class Stream(StoreResource[StreamSettings]):
     """A stream of records. Made by `App.stream`, never by hand."""
 
     async def put(self, data: Any, partition_key: str) -> str:

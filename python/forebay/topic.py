@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from forebay._model import checks
 from forebay._model.topic import Subscription, TopicSettings, policy_text
 from forebay._runtime.context import parent
+from forebay._runtime.store_resource import StoreResource
 from forebay._wire import message as parts
 from forebay._wire import payload
-from forebay.declared import Declared
 from forebay.function import Function
 from forebay.queue import Queue
 
@@ -31,15 +31,15 @@ class Subscriptions(Protocol):
         """Have a subscription no longer declared."""
 
 
-class Topic(Declared[TopicSettings]):
+class Topic(StoreResource[TopicSettings]):
     """A topic. Made by `App.topic`, never by hand."""
 
     def __init__(
-        self, settings: TopicSettings, arn: str, caller: Caller, declared: Subscriptions, tell: Callable[[], None]
+        self, settings: TopicSettings, arn: str, caller: Caller, declared: Subscriptions, on_new: Callable[[], None]
     ) -> None:
         super().__init__(settings, arn, caller)
         self._subscriptions = declared
-        self._tell = tell
+        self._on_new = on_new
 
     # --- subscriptions
 
@@ -80,7 +80,7 @@ class Topic(Declared[TopicSettings]):
             raw_message_delivery=raw_message_delivery,
         )
         self._subscriptions.subscribe(subscription)
-        self._tell()
+        self._on_new()
 
     async def unsubscribe(self, endpoint: Queue | Function[..., Any]) -> None:
         """Take a subscription back; what was published before still arrives.

@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock, create_autospec
 import pytest
 
 import forebay
-from forebay._runtime import handler as inspection
+from forebay._runtime import inspection
 
 if TYPE_CHECKING:
     from forebay import Batch  # at run time there is no such name here

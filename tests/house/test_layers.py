@@ -16,7 +16,7 @@ FLOORS = [
     {"_model"},
     {"_wire"},
     {"_runtime", "destinations", "dbproxy", "metrics"},
-    {"app"},
+    {"app", "_app", "_worker"},
     {"bench"},
     {"cli"},
     {"testing"},
@@ -29,7 +29,7 @@ SHARED = FLOORS[0]
 def room(module: str) -> str:
     """Name the room of a dotted module name that begins with `forebay`."""
     names = module.split(".")
-    return names[1] if len(names) > 1 and names[1] in FLOOR else "app"
+    return names[1] if len(names) > 1 and names[1] in FLOOR and names[1] not in {"_app", "_worker"} else "app"
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

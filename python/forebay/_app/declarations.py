@@ -1,4 +1,4 @@
-"""What an app was told it has: functions, streams, queues, mappings. Knows what may be said twice; starts nothing."""
+"""What an app declares: functions, streams, queues, topics, mappings. Knows what may be declared twice; starts nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forebay._model.asynchronous import DESTINATIONS
 from forebay._model.queue import QueueMappingSettings, QueueSettings
 from forebay._model.settings import FunctionSettings, StreamSettings
 from forebay._model.topic import Subscription, TopicSettings
-from forebay._runtime import handler as inspection
+from forebay._runtime import inspection
 from forebay.alias import Alias
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from forebay._model.settings import AppSettings
     from forebay._runtime.caller import Caller
 
-    Told = Function[..., Any] | Alias | Mapping | Subscription
-    """What a running engine is told of."""
+    Declarable = Function[..., Any] | Alias | Mapping | Subscription
+    """What is declared to a running engine."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,10 +44,10 @@ class Declarations:
     Threads declare and forget while the event loop looks: whoever goes through one of these takes a tuple of it first.
     """
 
-    def __init__(self, settings: AppSettings, caller: Caller, tell: Callable[[], None]) -> None:
+    def __init__(self, settings: AppSettings, caller: Caller, on_new: Callable[[], None]) -> None:
         self.settings = self.declared = settings
         self._caller = caller
-        self._tell = tell
+        self._on_new = on_new
         self.functions: dict[str, Function[..., Any]] = {}
         self.aliases: dict[tuple[str, str], Alias] = {}
         self.streams: dict[str, Stream] = {}
@@ -57,15 +57,15 @@ class Declarations:
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self.attached: list[AbstractAsyncContextManager[Any]] = []
         self._default_settings: set[Function[..., Any]] = set()
-        self._untold: list[Told] = []
+        self._new: list[Declarable] = []
 
     def __repr__(self) -> str:
         return f"<declarations of app {self.settings.name!r}>"
 
-    def untold(self) -> list[Told]:
+    def take_new(self) -> list[Declarable]:
         """Give the functions, versions, aliases, mappings and subscriptions that came since the last call, in order."""
-        untold, self._untold = self._untold, []
-        return untold
+        new, self._new = self._new, []
+        return new
 
     def function(
         self,
@@ -91,7 +91,7 @@ class Declarations:
         if known is None:
             return self._add(bare, settings)
         self._check_limits(settings, instead_of=known)
-        is_open = known in self._untold and not known.versions and not self.aliases_of(known)
+        is_open = known in self._new and not known.versions and not self.aliases_of(known)
         if known in self._default_settings and is_open:
             self._default_settings.discard(known)
             del self.functions[known.name]
@@ -141,7 +141,7 @@ class Declarations:
                     f"version {highest} of function {function.name!r} is published already, with provisioned_concurrency="
                     f"{last.declared.provisioned_concurrency}, and nothing else has changed since"
                 )
-        if is_process and settings.command is None and self._caller.is_open and function not in self._untold:
+        if is_process and settings.command is None and self._caller.is_open and function not in self._new:
             raise InvalidParameterValue(
                 f"function {function.name!r} runs in processes, which know the versions that the module has when it is "
                 "imported: publish them there, before the app starts"
@@ -152,8 +152,8 @@ class Declarations:
         number = highest + 1 if number is None else number
         version = Function(bare, settings, function.arn, self._caller, self, version=str(number), latest=function)
         function.versions[version.version] = version
-        self._untold.append(version)
-        self._tell()
+        self._new.append(version)
+        self._on_new()
         return version.version
 
     def alias(self, function: object, given: dict[str, Any]) -> Alias:
@@ -178,8 +178,8 @@ class Declarations:
         self._check_provisioned_once(function, settings)
         self._check_limits(function.declared, function, more=settings.provisioned_concurrency)
         alias = self.aliases[function.name, settings.name] = Alias(function, settings, self._caller)
-        self._untold.append(alias)
-        self._tell()
+        self._new.append(alias)
+        self._on_new()
         return alias
 
     def aliases_of(self, function: Function[..., Any]) -> list[Alias]:
@@ -232,7 +232,7 @@ class Declarations:
         if known is None:
             mapping = Mapping(name, function, settings, self._caller, self)
             self.mappings[arn, function] = mapping
-            self._untold.append(mapping)
+            self._new.append(mapping)
         elif known.declared != settings and isinstance(settings, QueueMappingSettings):
             raise ResourceConflict(
                 f'An event source mapping with SQS arn (" {arn} ") and function (" {function.name} ") already exists. '
@@ -275,13 +275,13 @@ class Declarations:
                 if mapping.queue == queue.name:
                     del self.mappings[key]
 
-    def topic(self, name: str, tell: Callable[[], None]) -> tuple[Topic, bool]:
-        """Declare a topic, which calls `tell` when something is subscribed; tell whether it is new."""
+    def topic(self, name: str, on_new: Callable[[], None]) -> tuple[Topic, bool]:
+        """Declare a topic, which calls `on_new` when something is subscribed; tell whether it is new."""
         settings = TopicSettings(name=name)
         known = self.topics.get(name)
         if known is None:
             arn = names.topic_arn(self.settings.region, self.settings.account, name)
-            known = self.topics[name] = Topic(settings, arn, self._caller, self, tell)
+            known = self.topics[name] = Topic(settings, arn, self._caller, self, on_new)
             return known, True
         return known, False
 
@@ -299,7 +299,7 @@ class Declarations:
                 "Invalid parameter: Attributes Reason: Subscription already exists with different attributes "
                 f"({subscription.kind} {subscription.endpoint!r}, topic {subscription.topic!r})"
             )
-        self._untold.append(subscription)
+        self._new.append(subscription)
 
     def forget(self, topic: str, kind: str, endpoint: str) -> None:
         """Have a subscription no longer declared."""
@@ -334,7 +334,7 @@ class Declarations:
         self._take_name(settings.name, handler)
         function = Function(handler, settings, self._arn(settings.name), self._caller, self)
         self.functions[settings.name] = function
-        self._untold.append(function)
+        self._new.append(function)
         return function
 
     def as_declared(self) -> None:

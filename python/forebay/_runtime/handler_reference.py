@@ -1,23 +1,22 @@
-"""Names a handler so that another process can import it, and imports it there, with Lambda's errors."""
+"""Names a handler so that a worker process can import it."""
 
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from forebay._wire import errors
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-# What the script that was started is called in an environment: its `if __name__ == "__main__"` must not run there.
 SCRIPT: Final = "__forebay_main__"
+"""What the script that was started is called in a worker: its `if __name__ == "__main__"` must not run there."""
+IMPORTING: Final = "FOREBAY_ENVIRONMENT"
+"""The variable that is set while a worker imports the app, which must not be started then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +27,6 @@ class Reference:
     script: str | None
     """The file of `__main__`, which cannot be imported by its name."""
     attribute: str
-
-
-class CannotStartError(Exception):
-    """The handler cannot be had; carries Lambda's error object."""
-
-    def __init__(self, body: bytes) -> None:
-        super().__init__(body)
-        self.body = body
 
 
 def check_importable(handler: Callable[..., Any]) -> None:
@@ -59,7 +50,7 @@ def reference(function: object, handler: Callable[..., Any]) -> Reference:
     check_importable(handler)
     name, module_name = handler.__qualname__, handler.__module__
     module = sys.modules.get(module_name)
-    if module is None or _find(module, name) is not function:
+    if module is None or find(module, name) is not function:
         names = [key for key, value in vars(module).items() if value is function] if module is not None else []
         if not names:
             _refuse(f"{module_name} has no name that is bound to what @app.function gave for {name}")
@@ -72,51 +63,8 @@ def reference(function: object, handler: Callable[..., Any]) -> Reference:
     return Reference(module=SCRIPT, script=_script(), attribute=name)
 
 
-def load(where: Reference) -> Any:
-    """Import what a reference names.
-
-    Raises:
-        CannotStartError: with Lambda's error object.
-
-    """
-    try:
-        module = _import(where)
-    except ImportError as error:
-        text = f"Unable to import module '{where.module}': {error}"
-        raise CannotStartError(errors.described(text, "Runtime.ImportModuleError", [])) from None
-    except SyntaxError as error:
-        text = f"Syntax error in module '{where.module}': {error}"
-        trace = [f'  File "{error.filename}" Line {error.lineno}\n    {error.text}']
-        raise CannotStartError(errors.described(text, "Runtime.UserCodeSyntaxError", trace)) from None
-    except Exception as error:  # noqa: BLE001  the user's own module: whatever it raises is told to the caller
-        trace_back = error.__traceback__
-        while trace_back is not None and _is_machinery(trace_back.tb_frame.f_code.co_filename):
-            trace_back = trace_back.tb_next
-        raise CannotStartError(errors.raised(error, "", trace_back)) from None
-    found = _find(module, where.attribute)
-    if found is None:
-        text = f"Handler '{where.attribute}' missing on module '{where.module}'"
-        raise CannotStartError(errors.described(text, "Runtime.HandlerNotFound", []))
-    return found
-
-
-def _import(where: Reference) -> ModuleType:
-    if where.script is None:
-        return importlib.import_module(where.module)
-    spec = importlib.util.spec_from_file_location(where.module, where.script)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{where.script} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[where.module] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _is_machinery(filename: str) -> bool:
-    return filename == __file__ or "importlib" in filename
-
-
-def _find(module: ModuleType, name: str) -> object:
+def find(module: ModuleType, name: str) -> object:
+    """Follow a dotted name from a module on; None where it leads nowhere."""
     found: object = module
     for part in name.split("."):
         found = getattr(found, part, None)

@@ -6,12 +6,11 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model import limits
-from forebay._runtime import importing
+from forebay._runtime import handler_reference
 from forebay._wire import mapping as wire_mapping
-from forebay.environment import BOOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +19,15 @@ if TYPE_CHECKING:
     from forebay.function import Function
 
 
-def registration(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, Any]:
+BOOT: Final = (
+    "import gc; gc.disable(); import json, sys; given = json.loads(sys.argv.pop()); sys.path[:] = given['path']; "
+    "from forebay._worker import process; process.main(given)"
+)
+"""What the interpreter is started with; its argument is what `_command` puts behind it. The collector would look through what is
+imported several times meanwhile, and find nothing."""
+
+
+def process_settings(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, Any]:
     """Describe a function's environments to the engine.
 
     Raises:
@@ -69,7 +76,7 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
     given = {
         "path": sys.path,
         "parent": os.getpid(),
-        "reference": asdict(importing.reference(function.latest, function.latest.handler)),
+        "reference": asdict(handler_reference.reference(function.latest, function.latest.handler)),
         "name": function.name,
         "arn": function.latest.arn,
         "version": function.version,

@@ -13,10 +13,10 @@ from forebay.errors import InvalidParameterValue
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from forebay._app.declarations import Declarations
     from forebay._model.checks import Seconds
     from forebay._model.environments import Environments
     from forebay.alias import Alias
-    from forebay.declarations import Declarations
     from forebay.function import Function
     from forebay.mapping import Target
 
@@ -30,8 +30,8 @@ class DeclaresFunctions(ABC):
     _declared: Declarations
 
     @abstractmethod
-    def _tell(self) -> None:
-        """Tell the engine of what is new, if it runs."""
+    def _declare_soon(self) -> None:
+        """Declare to a running engine what is new."""
 
     def function(
         self,
@@ -99,7 +99,7 @@ class DeclaresFunctions(ABC):
                 "environments": environments if environments is not None else DEFAULT_ENVIRONMENTS,
             }
             function = self._declared.function(handler, name, timeout, isolation, asynchronous, **more)
-            self._tell()
+            self._declare_soon()
             return function
 
         return declare
@@ -177,5 +177,5 @@ class DeclaresFunctions(ABC):
             command=command_line(command),
         )
         function = self._declared.command(settings)
-        self._tell()
+        self._declare_soon()
         return function

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ForwardRef
 
 from forebay._core import Batch
 from forebay._model import checks
-from forebay._runtime import importing
+from forebay._runtime.handler_reference import check_importable
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def isolation(handler: Callable[..., Any], asked: str | None) -> Isolation:
     if asked is not None:
         checks.one_of("isolation", asked, ("task", "thread", "process"))
     if asked == "process":
-        importing.check_importable(handler)
+        check_importable(handler)
         return "process"
     is_async = _is_async(handler)
     if asked == "task" and not is_async:

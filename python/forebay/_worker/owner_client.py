@@ -1,4 +1,4 @@
-"""How an execution environment asks the process that owns the store: a line that is opened at the first question."""
+"""A worker's connection to the process that owns the store, opened at its first call."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Answered = TypeVar("Answered")
 
 
-class OwnerLine:
-    """The way to the owner. Without an owner there is no environment either, so it is never opened twice."""
+class OwnerClient:
+    """Asks the owner's engine. Without an owner there is no worker either, so the connection is never opened twice."""
 
     def __init__(self, settings: bytes | None, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop

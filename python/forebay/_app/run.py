@@ -1,4 +1,4 @@
-"""One run of an app, from start to stop: opens the engine, tells it what was declared, serves the functions, drains."""
+"""One run of an app, from start to stop: opens the engine, declares to it what the app declares, runs handlers, drains."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._app.handlers import Handlers
+from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._core import Engine
 from forebay._model import limits
 from forebay._model.topic import Subscription
 from forebay._runtime import tracing
-from forebay._runtime.keeper import PATIENCE_SECONDS, Keeper
 from forebay._runtime.runner import Runner
 from forebay._runtime.threads import ThreadPool
 from forebay._wire import limits as wire_limits
@@ -37,26 +38,25 @@ from forebay.mapping import Mapping
 from forebay.metrics.door import LateDoor
 from forebay.metrics.exporter import Exporter, Measured
 from forebay.queue import Queue
-from forebay.serving import Serving
 from forebay.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from forebay._app.declarations import Declarable, Declarations
     from forebay._model.metrics import MetricsAddress
     from forebay._model.settings import AppSettings, StreamSettings
     from forebay._runtime.caller import Caller
     from forebay.clock import Clock
-    from forebay.declarations import Declarations, Told
     from forebay.stream import Stream
 
 log = logging.getLogger("forebay.app")
 
-LOOK_SECONDS: Final = 0.005
+POLL_SECONDS: Final = 0.005
 INTERRUPT_SECONDS: Final = 1.0
 
 
-class Running:
+class AppRun:
     """A started app."""
 
     def __init__(
@@ -74,8 +74,8 @@ class Running:
         self._stop_by = float("inf")
         self.runner = Runner(self._loop, clock, ThreadPool(limits.CONCURRENCY_MAX, self._loop))
         self.runner.asks_through_loop |= settings.serve is False
-        self._serving = Serving(declared, clock, self.runner, self._tracing)
-        self._keeping: asyncio.Task[None] | None = None
+        self._handlers = Handlers(declared, clock, self.runner, self._tracing)
+        self._reconnecting: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
 
@@ -107,7 +107,7 @@ class Running:
         }
 
     async def begin(self, resources: Iterable[object] = ()) -> None:
-        """Open the engine, tell it what was declared, let it run, and show what the resources measure."""
+        """Open the engine, declare everything to it, let it run, and show what the resources measure."""
         manual = isinstance(self._clock, ManualClock)
         port = self._metrics.port
         engine = self._open_engine(port) if manual else await asyncio.to_thread(self._open_engine, port)
@@ -118,59 +118,61 @@ class Running:
             self._settings.name,
             engine.role,
             self._settings.store,
-            self._metrics_told(engine),
+            self._metrics_text(engine),
         )
-        answers = self._introduce()
+        answers = self._declare_all()
         serve = self._settings.serve
         if serve is False or engine.role == "client":
-            keeper = Keeper(self.runner, self._open_again, self._introduce_again, client_only=serve is False)
-            self._keeping = self._loop.create_task(keeper.keep(), name="forebay-keeper")
-            self._keeping.add_done_callback(partial(_told, keeper))
-        await self._answered(answers)
+            reconnector = Reconnector(
+                self.runner, self._open_again, self._declare_all_again, client_only=serve is False
+            )
+            self._reconnecting = self._loop.create_task(reconnector.run(), name="forebay-reconnector")
+            self._reconnecting.add_done_callback(partial(_log_if_failed, reconnector))
+        await self._wait_until_declared(answers)
         measured = [resource for resource in resources if isinstance(resource, Measured)]
         if measured:
             self._exporter = Exporter(self._caller, measured)
             self._exporting = self._loop.create_task(self._exporter.run(), name="forebay-exporter")
 
-    async def _answered(self, answers: list[tuple[object, asyncio.Future[bytes]]]) -> None:
-        """Wait for what was declared. The owner may leave just then: its successor is told the same."""
-        gives_up_at = self._loop.time() + PATIENCE_SECONDS
+    async def _wait_until_declared(self, answers: list[tuple[object, asyncio.Future[bytes]]]) -> None:
+        """Wait until the engine has taken the declarations. The owner may leave just then: they go to its successor, too."""
+        gives_up_at = self._loop.time() + GIVE_UP_SECONDS
         while True:
             results = await asyncio.gather(*(answer for _, answer in answers), return_exceptions=True)
             errors = [result for result in results if isinstance(result, BaseException)]
             if not errors:
                 return
             left = all(isinstance(error, OwnerLost) for error in errors)
-            if not left or self._keeping is None or self._loop.time() > gives_up_at:
+            if not left or self._reconnecting is None or self._loop.time() > gives_up_at:
                 raise errors[0]
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             answers = self._add_sources()
 
-    def _introduce(self) -> list[tuple[object, asyncio.Future[bytes]]]:
-        """Tell an engine that is new everything that was declared. A client runs nothing, so it declares its sources only."""
+    def _declare_all(self) -> list[tuple[object, asyncio.Future[bytes]]]:
+        """Declare everything to an engine that is new. A client runs nothing, so it declares its sources only."""
         declared, engine = self._declared, self.runner.engine
-        declared.untold()
+        declared.take_new()
         answers = self._add_sources()
         if engine is not None and self._runs:
             for function in tuple(declared.functions.values()):
                 for version in (function, *function.versions.values()):
-                    self._serving.add_function(engine, version)
+                    self._handlers.add_function(engine, version)
             answers += [(alias, self._add_alias(alias)) for alias in tuple(declared.aliases.values())]
             answers += [(mapping, self._add_mapping(mapping)) for mapping in tuple(declared.mappings.values())]
             answers += self._add_subscriptions("function")
             engine.start()
         return answers
 
-    def _introduce_again(self) -> None:
+    def _declare_all_again(self) -> None:
         engine = self.runner.engine
         if engine is not None:
-            log.info("connected to the store again, as its %s%s", engine.role, self._metrics_told(engine))
+            log.info("connected to the store again, as its %s%s", engine.role, self._metrics_text(engine))
         if self._runs:
             self._declared.as_declared()  # whoever made the changes that end here with the owner that is gone
-        for item, answer in self._introduce():
-            self._hear(item, answer)
+        for item, answer in self._declare_all():
+            self._check_answer(item, answer)
 
-    def _metrics_told(self, engine: Engine) -> str:
+    def _metrics_text(self, engine: Engine) -> str:
         """Say where the metrics are; only the owner serves them, and who never owns the store never does."""
         where = self._metrics.page
         if where is None or self._settings.serve is False or self._door.waits:
@@ -185,43 +187,43 @@ class Running:
         engine = self.runner.engine
         return engine is not None and engine.role == "owner" and self._settings.serve is not False
 
-    def tell_soon(self) -> None:
+    def declare_soon(self) -> None:
         """Tell the engine of new functions and mappings when the loop comes to it, or before the next call to the engine."""
-        self._caller.declare_first(self._tell)
+        self._caller.declare_first(self._declare_new)
         self._loop.call_soon_threadsafe(self._caller.declare_now)
 
-    def _tell(self) -> None:
+    def _declare_new(self) -> None:
         engine = self.runner.engine
         refused: list[ForebayError] = []
-        for item in self._declared.untold() if engine is not None else ():
+        for item in self._declared.take_new() if engine is not None else ():
             try:
-                self._tell_one(item)
+                self._declare_one(item)
             except ForebayError as error:
-                refused.append(error)  # the others are told all the same
+                refused.append(error)  # the others are declared all the same
         for other in refused[1:]:
             log.error("a declaration failed: %s", other)
         if refused:
             raise refused[0]
 
-    def _tell_one(self, item: Told) -> None:
+    def _declare_one(self, item: Declarable) -> None:
         engine, runs = self.runner.engine, self._runs
         if isinstance(item, Subscription) and (runs or item.kind == "queue"):
-            self._hear(item, self._add_subscription(item))
+            self._check_answer(item, self._add_subscription(item))
         elif engine is None or not runs:
-            return  # told when this process takes over
+            return  # declared when this process takes over
         elif isinstance(item, Function):
-            self._serving.add_function(engine, item)
+            self._handlers.add_function(engine, item)
         elif isinstance(item, Alias):
-            self._hear(item, self._add_alias(item))
+            self._check_answer(item, self._add_alias(item))
         elif isinstance(item, Mapping):
-            self._hear(item, self._add_mapping(item))
+            self._check_answer(item, self._add_mapping(item))
 
-    def tell_of(self, source: Stream | Queue | Topic) -> None:
+    def declare_source(self, source: Stream | Queue | Topic) -> None:
         """Declare a stream, a queue or a topic while the app runs; from a thread, wait for it."""
         verb, fields = _declaration(source)
         if threading.get_ident() == self._thread:
             answer = self._caller.request(verb, **fields)
-            self._hear(source, answer)
+            self._check_answer(source, answer)
             source.declaring(answer)
         else:
             self._caller.ask_sync(verb, **fields)
@@ -251,18 +253,18 @@ class Running:
     def _add_alias(self, alias: Alias) -> asyncio.Future[bytes]:
         return self._caller.request("alias.declare", **asdict(alias.settings))
 
-    def _hear(self, item: object, answer: asyncio.Future[bytes]) -> None:
-        """Log it when the engine refuses what it was told; an alias that it refuses is no longer declared."""
+    def _check_answer(self, item: object, answer: asyncio.Future[bytes]) -> None:
+        """Log it when the engine refuses a declaration; an alias that it refuses is no longer declared."""
 
-        def told(answer: asyncio.Future[bytes]) -> None:
-            _told(item, answer)
+        def check(answer: asyncio.Future[bytes]) -> None:
+            _log_if_failed(item, answer)
             error = None if answer.cancelled() else answer.exception()
             if isinstance(item, Alias) and isinstance(
                 error, InvalidParameterValue | ResourceConflict | ResourceNotFound
             ):
                 self._declared.drop_alias(item, error)
 
-        answer.add_done_callback(told)
+        answer.add_done_callback(check)
 
     def _add_mapping(self, mapping: Mapping) -> asyncio.Future[bytes]:
         mapping.follow(self)
@@ -286,8 +288,8 @@ class Running:
         """Make the runtime fit a mapping's settings; give the name of its destination."""
         engine = self.runner.engine
         if engine is not None and self._runs:
-            self._serving.fit(engine, mapping)
-        return self._serving.name_destination(mapping)
+            self._handlers.apply_settings(engine, mapping)
+        return self._handlers.name_destination(mapping)
 
     # --- the end
 
@@ -297,7 +299,7 @@ class Running:
 
     async def end(self, grace: float) -> None:
         """Drain within the grace, interrupt what is left, and close."""
-        await self._keep_no_more()
+        await self._stop_reconnecting()
         engine, clock = self.runner.engine, self._clock
         if engine is not None:
             engine.drain()
@@ -308,11 +310,11 @@ class Running:
                 drained = await self._until(engine.idle)
             if not drained:
                 await self._interrupt()
-        await self._export_no_more()
+        await self._stop_exporting()
         await self._door.close()
         self.close()
 
-    async def _export_no_more(self) -> None:
+    async def _stop_exporting(self) -> None:
         if self._exporting is not None and self._exporter is not None:
             self._exporting.cancel()
             await asyncio.gather(self._exporting, return_exceptions=True)
@@ -321,10 +323,10 @@ class Running:
                 async with asyncio.timeout(INTERRUPT_SECONDS):
                     await self._exporter.leave()
 
-    async def _keep_no_more(self) -> None:
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+    async def _stop_reconnecting(self) -> None:
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.gather(self._reconnecting, return_exceptions=True)
 
     async def _interrupt(self) -> None:
         self._stop_by = self._loop.time() + INTERRUPT_SECONDS
@@ -338,14 +340,14 @@ class Running:
         while not done():
             if self._loop.time() >= self._stop_by:
                 return False
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         return True
 
     def close(self) -> None:
         """Let go of everything, at once."""
         self._door.cut()
         self._caller.cut()
-        for task in (self._keeping, self._exporting):
+        for task in (self._reconnecting, self._exporting):
             if task is not None:
                 task.cancel()
         for mapping in tuple(self._declared.mappings.values()):
@@ -355,7 +357,7 @@ class Running:
         self.runner.pool.close()
         if engine is not None:
             engine.close()
-        self._serving.close()
+        self._handlers.close()
 
     def forked(self) -> None:
         """Refuse everything in the child of a fork: the store, the connection and the loop are its parent's."""
@@ -390,7 +392,7 @@ def _stream_fields(given: StreamSettings) -> dict[str, Any]:
     }
 
 
-def _told(what: object, answer: asyncio.Future[Any]) -> None:
+def _log_if_failed(what: object, answer: asyncio.Future[Any]) -> None:
     error = None if answer.cancelled() else answer.exception()
     if error is not None:
         log.error("%r failed: %s", what, error)

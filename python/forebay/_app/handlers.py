@@ -1,4 +1,4 @@
-"""What a started app runs: its functions with their versions, and the destinations that have to be called."""
+"""The handlers of a started app: its functions with their versions, and the destinations that Python delivers to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from forebay import processes
+from forebay._app.process_settings import process_settings
 from forebay._model.asynchronous import DESTINATIONS
 from forebay._model.names import LATEST
 from forebay._runtime.context import FunctionFacts
@@ -26,16 +26,16 @@ from forebay.topic import Topic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forebay._app.declarations import Declarations
     from forebay._core import Engine
     from forebay._runtime.runner import Runner
     from forebay._runtime.tracing import Tracing
     from forebay.clock import Clock
-    from forebay.declarations import Declarations
     from forebay.destinations import Destination
     from forebay.mapping import Mapping
 
 
-class Serving:
+class Handlers:
     """Registers what is declared with the engine, and serves it on this side."""
 
     def __init__(self, declared: Declarations, clock: Clock, runner: Runner, tracing: Tracing | None) -> None:
@@ -95,7 +95,7 @@ class Serving:
         if function.settings.isolation == "process":
             self._runner.hear_of_processes()
             log_stream = self._log_stream_of(function)
-            settings["environment"] = processes.registration(function, self._declared.settings, log_stream)
+            settings["environment"] = process_settings(function, self._declared.settings, log_stream)
         return engine.function(payload.dumps(settings))
 
     def _in_tasks(self, served: Served) -> TaskEnvironment:
@@ -112,8 +112,8 @@ class Serving:
             return None
         return self._in_store(target) or f"on_failure:{mapping.source}/{mapping.function.name}"
 
-    def fit(self, engine: Engine, mapping: Mapping) -> None:
-        """Make the runtime fit a mapping's settings."""
+    def apply_settings(self, engine: Engine, mapping: Mapping) -> None:
+        """Read and report responses as a mapping's settings say, and register its destination."""
         function = mapping.function
         served = self._served[function.name]
         mappings = [

@@ -9,9 +9,9 @@ from forebay._model import checks
 from forebay._wire import limits as wire_limits
 
 if TYPE_CHECKING:
+    from forebay._app.declarations import Declarations
     from forebay._model.settings import AppSettings
     from forebay._runtime.caller import Caller
-    from forebay.declarations import Declarations
 
 
 class ChangesLimits:

@@ -1,4 +1,4 @@
-"""The inside of an execution environment: a process that imports the app once and then runs one invocation at a time.
+"""A worker process, the inside of an execution environment: it imports the app once, then runs one invocation at a time.
 
 The engine is at the other end of its standard input, a socket; what goes over it is told in the engine's `environments/frame.rs`.
 It never decides anything: past a deadline, or over its memory, the engine kills it.
@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from forebay._core import Batch, end_with_parent
 from forebay._model import limits, names
-from forebay._runtime import answer, importing, tracing
+from forebay._runtime import answer, tracing
 from forebay._runtime.context import Context, FunctionFacts
-from forebay._runtime.line import OwnerLine
+from forebay._runtime.handler_reference import IMPORTING, Reference
 from forebay._runtime.port import Complaints, Served
 from forebay._wire import errors, payload
+from forebay._worker.load_handler import CannotStartError, load
+from forebay._worker.owner_client import OwnerClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,15 +36,6 @@ if TYPE_CHECKING:
     from forebay.function import Function
     from forebay.metrics.exporter import Inside
 
-BOOT: Final = (
-    "import gc; gc.disable(); import json, sys; given = json.loads(sys.argv.pop()); sys.path[:] = given['path']; "
-    "from forebay import environment; environment.main(given)"
-)
-"""What the interpreter is started with; its argument is what `forebay.processes` made. The collector would look through what is
-imported several times meanwhile, and find nothing."""
-INSIDE: Final = "FOREBAY_ENVIRONMENT"
-"""Set while the app is imported: it must not be started then."""
-
 READ_BYTES: Final = 1 << 16
 HEAD: Final = struct.Struct("<IBBQ36sHB")
 ANSWER: Final = struct.Struct("<IB")
@@ -50,8 +43,8 @@ INITIALIZED, CANNOT_START, RETURNED, RAISED, MEASURED = 1, 2, 3, 4, 5
 READS, REPORTS, ASYNCHRONOUS = 1, 2, 4
 MESSAGES: Final = 3
 """A frame's kind, counted from 0 as `forebay._runtime.answer` does, but for this one: a queue's batch."""
-NOBODY: Final = b"00000000-0000-0000-0000-000000000000"
-REHEARSED: Final = b'{"name":"value"}'
+WARM_UP_REQUEST: Final = b"00000000-0000-0000-0000-000000000000"
+WARM_UP_EVENT: Final = b'{"name":"value"}'
 
 
 def main(given: dict[str, Any]) -> NoReturn:
@@ -64,20 +57,20 @@ def main(given: dict[str, Any]) -> NoReturn:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    os.environ[INSIDE] = given["name"]
+    os.environ[IMPORTING] = given["name"]
     try:
-        function = importing.load(importing.Reference(**given["reference"]))
+        function = load(Reference(**given["reference"]))
         version = _version(function, given["version"])
         opened = loop.run_until_complete(_open(function.attached))
-    except importing.CannotStartError as error:
+    except CannotStartError as error:
         _send(engine, CANNOT_START, error.body)
         sys.exit(1)
     finally:
-        del os.environ[INSIDE]
+        del os.environ[IMPORTING]
     settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
-    function.connect(OwnerLine(settings, loop))
-    _rehearse(given, loop)
-    handling = Handling(version.handler, given, loop, wants_batch=version.wants_batch, traced=tracing.found())
+    function.connect(OwnerClient(settings, loop))
+    _warm_up(given, loop)
+    handling = Invoker(version.handler, given, loop, wants_batch=version.wants_batch, traced=tracing.found())
     _send(engine, INITIALIZED, b"")
     inside = _measured(function.attached, engine)
     try:
@@ -96,7 +89,7 @@ def _version(function: Function[..., Any], number: str) -> Function[..., Any]:
     version = function.versions.get(number)
     if version is None:
         text = f"Version {number} of function '{function.name}' is not published where its module is imported"
-        raise importing.CannotStartError(errors.described(text, "Runtime.HandlerNotFound", []))
+        raise CannotStartError(errors.described(text, "Runtime.HandlerNotFound", []))
     return version
 
 
@@ -108,7 +101,7 @@ async def _open(resources: Iterable[AbstractAsyncContextManager[Any]]) -> contex
                 await opened.enter_async_context(resource)
             return opened.pop_all()
     except Exception as error:
-        raise importing.CannotStartError(errors.raised(error, "", error.__traceback__)) from error
+        raise CannotStartError(errors.raised(error, "", error.__traceback__)) from error
 
 
 def _measured(resources: Iterable[object], engine: socket.socket) -> Inside | None:
@@ -138,13 +131,16 @@ def _send(engine: socket.socket, kind: int, body: bytes) -> None:
     engine.sendall(ANSWER.pack(1 + len(body), kind) + body)
 
 
-def _rehearse(given: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+def _warm_up(given: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
     """Go the way of an invocation with a handler of our own: what Python does once, no first invocation waits for.
 
     After some calls Python makes its instructions quicker (PEP 659), too.
     """
-    handling = Handling(lambda event, _: event, given, loop)
-    frame = HEAD.pack(HEAD.size - 4 + len(REHEARSED), answer.INVOCATION + 1, READS, 0, NOBODY, 0, 0) + REHEARSED
+    handling = Invoker(lambda event, _: event, given, loop)
+    frame = (
+        HEAD.pack(HEAD.size - 4 + len(WARM_UP_EVENT), answer.INVOCATION + 1, READS, 0, WARM_UP_REQUEST, 0, 0)
+        + WARM_UP_EVENT
+    )
     for _ in range(12):
         ours, engines = socket.socketpair()
         with ours, engines:
@@ -153,7 +149,7 @@ def _rehearse(given: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
             contextvars.copy_context().run(handling.serve, ours, None)
 
 
-class Handling:
+class Invoker:
     """One handler and how it is called."""
 
     def __init__(

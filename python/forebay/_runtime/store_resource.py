@@ -22,7 +22,7 @@ class Named(Protocol):
 S = TypeVar("S", bound=Named)
 
 
-class Declared(Generic[S]):
+class StoreResource(Generic[S]):
     """Something that an app declares and the engine keeps."""
 
     def __init__(self, settings: S, arn: str, caller: Caller) -> None:

@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forebay.runtime")
 
-PATIENCE_SECONDS: Final = 10.0
+GIVE_UP_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = (0.01, 1.0)
 LINGER_SECONDS: Final = 0.02
 
 
-class Keeper:
-    """Looks after one app's connection; `introduce` is called with every engine that is new."""
+class Reconnector:
+    """Looks after one app's connection; `declare_all` is called for every engine that is new."""
 
     def __init__(
         self,
         runner: Runner,
         open_engine: Callable[[], Awaitable[Engine]],
-        introduce: Callable[[], None],
+        declare_all: Callable[[], None],
         *,
         client_only: bool,
     ) -> None:
         self._runner = runner
         self._open_engine = open_engine
-        self._introduce = introduce
+        self._declare_all = declare_all
         self._client_only = client_only
 
     def __repr__(self) -> str:
-        return "<keeper of the store's connection>"
+        return "<connection to the store>"
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Run until cancelled; one engine after the other."""
         runner = self._runner
         while True:
-            await self._until_parted()
+            await self._until_disconnected()
             engine = runner.engine
             runner.flush()
             runner.detach()
@@ -57,10 +57,10 @@ class Keeper:
             if self._client_only:
                 await runner.needed.wait()
             runner.attach(await self._open())
-            self._introduce()
+            self._declare_all()
             runner.ask_deferred()
 
-    async def _until_parted(self) -> None:
+    async def _until_disconnected(self) -> None:
         runner = self._runner
         if not self._client_only or runner.engine is None or runner.engine.role != "owner":
             await runner.lost.wait()
@@ -73,7 +73,7 @@ class Keeper:
 
     async def _open(self) -> Engine:
         runner, pause = self._runner, RETRY_SECONDS[0]
-        gives_up_at = runner.loop.time() + PATIENCE_SECONDS
+        gives_up_at = runner.loop.time() + GIVE_UP_SECONDS
         while True:
             try:
                 return await self._open_engine()
@@ -82,7 +82,7 @@ class Keeper:
                 if lasting or runner.loop.time() > gives_up_at:
                     log.warning("the store cannot be reached: %s", error)
                     runner.refuse_deferred(error)
-                    gives_up_at = runner.loop.time() + PATIENCE_SECONDS
+                    gives_up_at = runner.loop.time() + GIVE_UP_SECONDS
                     pause = RETRY_SECONDS[1]
                     if self._client_only:
                         await runner.needed.wait()
