@@ -9,7 +9,7 @@ import pytest
 from textual.widgets import DataTable, Static
 
 from forebay import App, Backoff, Batch
-from forebay.cli import glance
+from forebay.cli import snapshot
 from forebay.cli.screen import Screen
 
 
@@ -42,7 +42,7 @@ async def store(tmp_path):
         await numbers.put("bad", "k")
         await numbers.put_many([(number, "k") for number in range(4)])
         ends = time.monotonic() + 20
-        while (await asyncio.to_thread(glance.look, path)).headline.split()[-1] != "1":
+        while (await asyncio.to_thread(snapshot.take_snapshot, path)).headline.split()[-1] != "1":
             assert time.monotonic() < ends
             await asyncio.sleep(0.05)
         yield path
@@ -82,10 +82,10 @@ async def test_where_no_app_runs_it_says_so_and_does_not_hold_the_store(tmp_path
     path = tmp_path / "data"
     async with App("was", store=path):
         pass
-    assert "no app runs on" in (await asyncio.to_thread(glance.look, path)).headline
+    assert "no app runs on" in (await asyncio.to_thread(snapshot.take_snapshot, path)).headline
     async with App("is", store=path, serve=True):
-        assert "ready" in (await asyncio.to_thread(glance.look, path)).headline
-    assert "there is no store in" in (await asyncio.to_thread(glance.look, tmp_path / "none")).headline
+        assert "ready" in (await asyncio.to_thread(snapshot.take_snapshot, path)).headline
+    assert "there is no store in" in (await asyncio.to_thread(snapshot.take_snapshot, tmp_path / "none")).headline
 
 
 def test_the_command_names_the_extra_that_it_needs(tmp_path):
@@ -106,4 +106,4 @@ main(["top"])
     ("running", "waiting", "total", "drawn"), [(2, 1, 5, "██▒··"), (0, 0, 1, "·"), (1, 0, 1, "█"), (3, 0, 1, "███")]
 )
 def test_lanes_are_drawn(running, waiting, total, drawn):
-    assert glance.lanes(running, waiting, total) == drawn
+    assert snapshot.lanes(running, waiting, total) == drawn

@@ -9,7 +9,7 @@ import pytest
 
 from forebay._runtime import answer
 from forebay._runtime.context import FunctionFacts
-from forebay._runtime.port import Served
+from forebay._runtime.environments import ServedFunction
 from forebay._runtime.runner import Runner
 from forebay._runtime.tasks import TaskEnvironment
 from forebay._runtime.threads import ThreadEnvironment, ThreadPool
@@ -19,7 +19,7 @@ from forebay.clock import SystemClock
 FAR = 10**15
 
 
-class Ends(list):
+class OutcomeSink(list):
     """Collects what has ended."""
 
     def __init__(self):
@@ -39,7 +39,7 @@ class Ends(list):
 
 def served(handler):
     facts = FunctionFacts(function_name="f", function_arn="arn", log_stream_name="log", wall=lambda: 0.0)
-    return Served(handler=handler, facts=facts, wants_batch=False)
+    return ServedFunction(handler=handler, facts=facts, wants_batch=False)
 
 
 def tasks(handler, ends):
@@ -52,7 +52,7 @@ async def passes():
 
 
 async def test_an_attempt_runs_in_a_real_task_named_by_its_request():
-    ends, names = Ends(), []
+    ends, names = OutcomeSink(), []
 
     async def handler(event, context):
         names.append(asyncio.current_task().get_name())
@@ -67,7 +67,7 @@ async def test_an_attempt_runs_in_a_real_task_named_by_its_request():
 
 @pytest.mark.parametrize(("status", "reads", "body"), [(0, False, None), (0, True, b'{"a":1}')])
 async def test_a_response_is_handed_over_where_somebody_reads_it(status, reads, body):
-    ends = Ends()
+    ends = OutcomeSink()
 
     async def handler(event, context):
         return {"a": 1}
@@ -81,7 +81,7 @@ async def test_a_response_is_handed_over_where_somebody_reads_it(status, reads, 
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_stopped_attempt_is_told_of_once_when_it_has_ended(begun):
-    ends = Ends()
+    ends = OutcomeSink()
 
     async def handler(event, context):
         await asyncio.sleep(60)
@@ -98,7 +98,7 @@ async def test_a_stopped_attempt_is_told_of_once_when_it_has_ended(begun):
 
 
 async def test_a_late_answer_counts_as_stopped():
-    ends, gate = Ends(), asyncio.Event()
+    ends, gate = OutcomeSink(), asyncio.Event()
 
     async def handler(event, context):
         while not gate.is_set():
@@ -120,7 +120,7 @@ async def test_a_late_answer_counts_as_stopped():
 
 
 async def test_a_failure_holds_no_frame_alive():
-    ends, held = Ends(), []
+    ends, held = OutcomeSink(), []
 
     class Big:
         pass
@@ -138,7 +138,7 @@ async def test_a_failure_holds_no_frame_alive():
 
 
 async def test_a_payload_that_is_no_json_fails_the_attempt():
-    ends = Ends()
+    ends = OutcomeSink()
 
     async def handler(event, context):
         raise AssertionError
@@ -149,7 +149,7 @@ async def test_a_payload_that_is_no_json_fails_the_attempt():
 
 
 async def test_threads_are_reused_and_never_more_than_allowed():
-    ends, names, gate = Ends(), set(), threading.Event()
+    ends, names, gate = OutcomeSink(), set(), threading.Event()
     pool = ThreadPool(3, asyncio.get_running_loop())
 
     def handler(event, context):
@@ -170,7 +170,7 @@ async def test_threads_are_reused_and_never_more_than_allowed():
 
 
 async def test_a_thread_cannot_be_stopped_and_its_answer_is_refused():
-    ends, gate = Ends(), threading.Event()
+    ends, gate = OutcomeSink(), threading.Event()
     pool = ThreadPool(1, asyncio.get_running_loop())
 
     def handler(event, context):
@@ -219,7 +219,7 @@ async def test_all_that_ends_in_one_pass_of_the_loop_goes_out_together():
 
 
 async def test_failed_attempts_are_told_of_once_a_second(caplog):
-    ends, now = Ends(), [0]
+    ends, now = OutcomeSink(), [0]
 
     async def handler(event, context):
         raise ValueError("bad luck")
@@ -237,7 +237,7 @@ async def test_failed_attempts_are_told_of_once_a_second(caplog):
 
 async def test_the_last_failures_are_told_of_although_no_other_follows(caplog):
     """The second attempt of two, and with it why a record was given up, stood in no log: it failed within the same second."""
-    ends, now = Ends(), [0]
+    ends, now = OutcomeSink(), [0]
 
     async def handler(event, context):
         raise ValueError(event)
@@ -260,7 +260,7 @@ async def test_the_last_failures_are_told_of_although_no_other_follows(caplog):
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
 async def test_nothing_that_a_handler_raises_gets_out_of_its_task(error, eager):
-    ends = Ends()
+    ends = OutcomeSink()
 
     async def handler(event, context):
         raise error

@@ -10,7 +10,7 @@ from forebay._app.process_settings import process_settings
 from forebay._model.asynchronous import DESTINATIONS
 from forebay._model.names import LATEST
 from forebay._runtime.context import FunctionFacts
-from forebay._runtime.port import Served
+from forebay._runtime.environments import ServedFunction
 from forebay._runtime.tasks import TaskEnvironment
 from forebay._runtime.threads import ThreadEnvironment
 from forebay._wire import asynchronous as wire_asynchronous
@@ -44,7 +44,7 @@ class Handlers:
         self._runner = runner
         self._tracing = tracing
         self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[{LATEST}]{uuid.uuid4().hex}"
-        self._served: dict[str, Served] = {}
+        self._served: dict[str, ServedFunction] = {}
         self._files: list[JSONLines] = []
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Handlers:
             wall=self._clock.time,
         )
         wants = function.wants_batch
-        served = Served(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
+        served = ServedFunction(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
         served.limits = wire_limits.function(function.settings)
         self._served[function.qualified] = served
         self._add_destinations(engine, function)
@@ -79,7 +79,7 @@ class Handlers:
     def _log_stream_of(self, function: Function[..., Any]) -> str:
         return self._log_stream.replace(LATEST, function.version)
 
-    def _register(self, engine: Engine, function: Function[..., Any], served: Served) -> int:
+    def _register(self, engine: Engine, function: Function[..., Any], served: ServedFunction) -> int:
         settings: dict[str, Any] = {
             "kind": "function",
             "name": function.qualified,
@@ -98,7 +98,7 @@ class Handlers:
             settings["environment"] = process_settings(function, self._declared.settings, log_stream)
         return engine.function(payload.dumps(settings))
 
-    def _in_tasks(self, served: Served) -> TaskEnvironment:
+    def _in_tasks(self, served: ServedFunction) -> TaskEnvironment:
         runner = self._runner
         # A manual clock starts handlers in the middle of answering somebody: they wait for the loop's next pass.
         return TaskEnvironment(served, runner, runner.loop, runner.now_ns, eager=runner.manual is None)
@@ -163,10 +163,10 @@ class Handlers:
         destination = {"kind": "destination", "name": name, "type": _kind_of(target), "at_once": at_once}
         slot = engine.function(payload.dumps(destination))
         facts = FunctionFacts(function_name=name, function_arn="", log_stream_name="", wall=self._clock.time)
-        self._runner.notices.destinations[name] = (
+        self._runner.operator_events.destinations[name] = (
             repr(target) if isinstance(target, JSONLines) else type(target).__name__
         )
-        served = Served(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
+        served = ServedFunction(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
         self._runner.serve(slot, self._in_tasks(served))
 
 

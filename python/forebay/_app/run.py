@@ -321,7 +321,7 @@ class AppRun:
             # When the owner is gone, the levels are gone with it.
             with contextlib.suppress(ForebayError, TimeoutError):
                 async with asyncio.timeout(INTERRUPT_SECONDS):
-                    await self._exporter.leave()
+                    await self._exporter.close()
 
     async def _stop_reconnecting(self) -> None:
         if self._reconnecting is not None:

@@ -9,7 +9,7 @@ from forebay._wire import errors, payload
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
-    from forebay._runtime.port import Served
+    from forebay._runtime.environments import ServedFunction
 
 # How an attempt ended, and what kind of work it was: the numbers are those of the extension's stub.
 RETURNED: Final = 0
@@ -33,7 +33,7 @@ Answer = tuple[int, bytes | None]
 DONE: Final[Answer] = (RETURNED, None)
 
 
-def returned(served: Served, kind: int, event: Any, result: Any, request_id: str) -> Answer:
+def returned(served: ServedFunction, kind: int, event: Any, result: Any, request_id: str) -> Answer:
     """Turn what a handler returned into JSON; the body is given where somebody reads it, else it is only held to be JSON."""
     if kind == BATCH and event.failures:
         result = _with_failures(result, event.failures, reported=event.source_arn in served.reports)

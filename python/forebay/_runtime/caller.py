@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from forebay._core import Engine
-    from forebay._runtime.tracing import Sending, Tracing
+    from forebay._runtime.tracing import SendSpan, Tracing
 
 Answered = TypeVar("Answered")
 PUBLISH: Final = "topic.publish"
@@ -216,10 +216,10 @@ class Caller:
 
     # --- spans
 
-    def _sending(self, operation: str, destination: str, count: int | None = None) -> Sending | None:
+    def _sending(self, operation: str, destination: str, count: int | None = None) -> SendSpan | None:
         return None if self._tracing is None else self._tracing.sending(operation, destination, count)
 
-    def _invoking(self, operation: str, function: str) -> Sending | None:
+    def _invoking(self, operation: str, function: str) -> SendSpan | None:
         return None if self._tracing is None else self._tracing.invoking(operation, function.partition(":")[0])
 
     # --- who calls from where
@@ -264,7 +264,7 @@ class Caller:
         self.declare_now()
 
 
-def _ask(runner: Line, span: Sending | None, begin: Callable[[Engine, str | None], int]) -> asyncio.Future[Any]:
+def _ask(runner: Line, span: SendSpan | None, begin: Callable[[Engine, str | None], int]) -> asyncio.Future[Any]:
     """Begin to ask; the span, if there is one, ends with the answer."""
     if span is None:
         return runner.ask(lambda engine: begin(engine, None))
@@ -279,7 +279,7 @@ def _ask(runner: Line, span: Sending | None, begin: Callable[[Engine, str | None
 
 def _wait(
     runner: Line,
-    span: Sending | None,
+    span: SendSpan | None,
     direct: Callable[[Engine, str | None], Answered],
     begin: Callable[[Engine, str | None], int],
 ) -> Answered:

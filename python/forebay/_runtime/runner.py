@@ -13,7 +13,7 @@ from concurrent.futures import Future as Handed
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from forebay._runtime import answer
-from forebay._runtime.notices import Notices
+from forebay._runtime.operator_events import OperatorEvents
 from forebay.clock import Attempt, ManualClock, Parked
 from forebay.errors import AppClosed, ForebayError, OwnerLeft, OwnerLost
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from forebay._core import Engine, Outcome, Work
-    from forebay._runtime.port import Environment
+    from forebay._runtime.environments import Environment
     from forebay._runtime.threads import ThreadPool
     from forebay.clock import Clock
 
@@ -32,12 +32,11 @@ WORKS_MAX: Final = 512
 ROUNDS_MAX: Final = 8
 # Questions that wait for an engine.
 DEFERRED_MAX: Final = 10_000
-# Ticket 0 is nobody's: it is refused when the store has failed, or when the owner of the store is gone, and answered with what
-# is to be told to the log.
-NOBODY: Final = 0
+# Nobody asked for what comes on this ticket: an error when the store has failed or its owner is gone, else events for the log.
+UNSOLICITED: Final = 0
 
 Answered = TypeVar("Answered")
-Question = tuple["Callable[[Engine], int]", asyncio.Future[Any]]
+PendingRequest = tuple["Callable[[Engine], int]", asyncio.Future[Any]]
 """What gives the ticket, and who waits for its answer."""
 
 
@@ -50,7 +49,7 @@ class Runner:
         self.manual = clock if isinstance(clock, ManualClock) else None
         self.now_ns: Callable[[], int] = time.monotonic_ns if self.manual is None else self.manual.monotonic_ns
         """Gives the moment from which durations are counted."""
-        self.notices = Notices(loop, self.now_ns)
+        self.operator_events = OperatorEvents(loop, self.now_ns)
         self.store_failure: asyncio.Future[ForebayError] = loop.create_future()
         self.needed = asyncio.Event()
         """Somebody asks, and there is no engine."""
@@ -60,8 +59,8 @@ class Runner:
         """Threads do not ask the engine themselves."""
         self._engine: Engine | None = None
         self._environments: dict[int, Environment] = {}
-        self._tickets: dict[int, Question] = {}
-        self._deferred: list[Question] = []
+        self._tickets: dict[int, PendingRequest] = {}
+        self._deferred: list[PendingRequest] = []
         self._outcomes: list[Outcome] = []
         self._held: list[Work] = []
         self._due = False
@@ -134,7 +133,7 @@ class Runner:
         for environment in self._environments.values():
             environment.close()
         self.detach()
-        self.notices.close()
+        self.operator_events.close()
         self.refuse_deferred(AppClosed("the app was stopped before it had the answer"))
         if not self.store_failure.done():
             self.store_failure.cancel()
@@ -289,18 +288,18 @@ class Runner:
             self._turn_for_answers()
 
     def _resolve(self, ticket: int, *, ok: bool, value: Any) -> None:
-        question = self._tickets.pop(ticket, None)
-        if question is not None and (ok or not isinstance(value, OwnerLeft)):
-            _set(question[1], ok=ok, value=value)
-        elif question is not None:
+        pending = self._tickets.pop(ticket, None)
+        if pending is not None and (ok or not isinstance(value, OwnerLeft)):
+            _set(pending[1], ok=ok, value=value)
+        elif pending is not None:
             # Certainly not accepted: the next owner is asked.
-            self._deferred.append(question)
+            self._deferred.append(pending)
             self.needed.set()
-        elif ticket == NOBODY and ok:
-            self.notices.heard(value)
-        elif ticket == NOBODY and isinstance(value, OwnerLost):
+        elif ticket == UNSOLICITED and ok:
+            self.operator_events.write(value)
+        elif ticket == UNSOLICITED and isinstance(value, OwnerLost):
             self.lost.set()
-        elif ticket == NOBODY and not self.store_failure.done():
+        elif ticket == UNSOLICITED and not self.store_failure.done():
             log.critical("the store failed, nothing more is acknowledged: %s", value)
             self.store_failure.set_result(value)
 

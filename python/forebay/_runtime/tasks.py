@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._runtime import answer
 from forebay._runtime.context import Context
-from forebay._runtime.port import Complaints
+from forebay._runtime.environments import FailureLog
 from forebay.clock import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forebay._core import Work
-    from forebay._runtime.port import Ends, Served
+    from forebay._runtime.environments import OutcomeSink, ServedFunction
 
 # An eager task runs to its first wait inside its creation: a handler that waits for nothing never goes through the loop.
 EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -24,12 +24,12 @@ EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 
 class TaskEnvironment:
     """Runs one async handler, many attempts at once."""
 
-    __slots__ = ("_complaints", "_ends", "_loop", "_now_ns", "_options", "_running", "_served", "_stopping")
+    __slots__ = ("_failure_log", "_loop", "_now_ns", "_options", "_running", "_served", "_sink", "_stopping")
 
     def __init__(
         self,
-        served: Served,
-        ends: Ends,
+        served: ServedFunction,
+        sink: OutcomeSink,
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         *,
@@ -37,12 +37,12 @@ class TaskEnvironment:
     ) -> None:
         self._served = served
         self._options = EAGER if eager else {}
-        self._ends = ends
+        self._sink = sink
         self._loop = loop
         self._now_ns = now_ns
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping: dict[int, int] = {}
-        self._complaints = Complaints(served.facts, loop)
+        self._failure_log = FailureLog(served.facts, loop)
 
     def start(self, work: Work) -> None:
         """Begin an attempt in a task of its own, named by its request id."""
@@ -87,8 +87,8 @@ class TaskEnvironment:
             if forced is not None:
                 status, body = forced, None
         if status == answer.RAISED and body is not None:
-            self._complaints.failed(body, now)
-        self._ends.ended((token, status, body, now - began))
+            self._failure_log.add(body, now)
+        self._sink.ended((token, status, body, now - began))
 
     def stop(self, token: int, status: int) -> None:
         """Cancel an attempt; it has ended when its task has, which may swallow the cancellation."""
@@ -114,5 +114,5 @@ class TaskEnvironment:
         return [Attempt(name, task.get_name(), task, parked=False) for task in self._running.values()]
 
     def close(self) -> None:
-        """Tell the log of the failures that it was not told of yet."""
-        self._complaints.tell()
+        """Write the failures that the log does not have yet."""
+        self._failure_log.flush()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from forebay._runtime import answer
 from forebay._runtime.context import Context
-from forebay._runtime.port import Complaints
+from forebay._runtime.environments import FailureLog
 from forebay.clock import Attempt
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forebay._core import Outcome, Work
-    from forebay._runtime.port import Ends, Served
+    from forebay._runtime.environments import OutcomeSink, ServedFunction
 
 
 class ThreadPool:
@@ -79,14 +79,14 @@ class ThreadPool:
 class ThreadEnvironment:
     """Runs one blocking handler, many attempts at once."""
 
-    def __init__(self, served: Served, ends: Ends, pool: ThreadPool, now_ns: Callable[[], int]) -> None:
+    def __init__(self, served: ServedFunction, sink: OutcomeSink, pool: ThreadPool, now_ns: Callable[[], int]) -> None:
         self._served = served
-        self._ends = ends
+        self._sink = sink
         self._pool = pool
         self._now_ns = now_ns
         self._running: dict[int, str] = {}
         self._stopping: dict[int, int] = {}
-        self._complaints = Complaints(served.facts, pool.loop)
+        self._failure_log = FailureLog(served.facts, pool.loop)
 
     def start(self, work: Work) -> None:
         """Begin an attempt in a thread."""
@@ -131,8 +131,8 @@ class ThreadEnvironment:
         if forced is not None:
             status, body = forced, None
         if status == answer.RAISED and body is not None:
-            self._complaints.failed(body, self._now_ns())
-        self._ends.ended((token, status, body, took))
+            self._failure_log.add(body, self._now_ns())
+        self._sink.ended((token, status, body, took))
 
     def stop(self, token: int, status: int) -> None:
         """Remember that the answer is refused; the thread itself runs on."""
@@ -149,5 +149,5 @@ class ThreadEnvironment:
         return [Attempt(name, request, None, parked=token in parked) for token, request in self._running.items()]
 
     def close(self) -> None:
-        """Tell the log of the failures that it was not told of yet."""
-        self._complaints.tell()
+        """Write the failures that the log does not have yet."""
+        self._failure_log.flush()

@@ -61,20 +61,20 @@ class Tracing:
 
     # --- what is put, sent and asked for
 
-    def sending(self, operation: str, destination: str, count: int | None = None) -> Sending | None:
+    def sending(self, operation: str, destination: str, count: int | None = None) -> SendSpan | None:
         """Begin the span of a put or a send; `count`: of how many together. None where nothing is being traced."""
         attributes = _sent(operation, destination)
         if count is not None:
             attributes["messaging.batch.message_count"] = count
         return self._begin(operation, destination, self._trace.SpanKind.PRODUCER, attributes)
 
-    def invoking(self, operation: str, function: str) -> Sending | None:
+    def invoking(self, operation: str, function: str) -> SendSpan | None:
         """Begin the span of an invocation, as its caller sees it."""
         kind = self._trace.SpanKind.CLIENT if operation == "invoke" else self._trace.SpanKind.PRODUCER
         attributes = {"faas.invoked_name": function, "faas.invoked_provider": SYSTEM}
         return self._begin(operation, function, kind, attributes)
 
-    def _begin(self, operation: str, target: str, kind: Any, attributes: dict[str, Any]) -> Sending | None:
+    def _begin(self, operation: str, target: str, kind: Any, attributes: dict[str, Any]) -> SendSpan | None:
         trace = self._trace
         if not trace.get_current_span().get_span_context().is_valid:
             return None
@@ -85,13 +85,13 @@ class Tracing:
             return None
         state = carrier.get("tracestate", "")
         lines = [carrier["traceparent"], *([state] if 0 < len(state) <= STATE_MAX else [])]
-        return Sending(trace, span, "\n".join(lines))
+        return SendSpan(trace, span, "\n".join(lines))
 
     # --- what is handled
 
     def handling(
         self, facts: FunctionFacts, kind: int, event: Any, request_id: str, traces: Sequence[str] | None
-    ) -> Handling:
+    ) -> HandlerSpan:
         """Begin the span of an attempt, and make it current in the task or thread, whose context is its own.
 
         It is the child of what its event or batch was put with, if that is one; else it has links.
@@ -103,7 +103,7 @@ class Tracing:
         name, role, attributes = self._described(facts, kind, event, request_id)
         span = self._tracer.start_span(name, context=parent, kind=role, links=links, attributes=attributes)
         self._context.attach(trace.set_span_in_context(span, parent))
-        return Handling(trace, span)
+        return HandlerSpan(trace, span)
 
     def _read(self, text: str) -> Any:
         parent, _, state = text.partition("\n")
@@ -158,7 +158,7 @@ def _batch(event: Batch | dict[str, Any]) -> tuple[str, str | None, int]:
     return arn.rpartition("/")[2].rpartition(":")[2], shard or None, len(records)
 
 
-class Sending:
+class SendSpan:
     """The span of something on its way to the store."""
 
     def __init__(self, trace: ModuleType, span: Span, context: str) -> None:
@@ -181,7 +181,7 @@ class Sending:
         self._span.end()
 
 
-class Handling:
+class HandlerSpan:
     """The span of an attempt."""
 
     def __init__(self, trace: ModuleType, span: Span) -> None:

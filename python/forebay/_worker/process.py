@@ -1,4 +1,4 @@
-"""A worker process, the inside of an execution environment: it imports the app once, then runs one invocation at a time.
+"""A worker process, the exporter of an execution environment: it imports the app once, then runs one invocation at a time.
 
 The engine is at the other end of its standard input, a socket; what goes over it is told in the engine's `environments/frame.rs`.
 It never decides anything: past a deadline, or over its memory, the engine kills it.
@@ -22,8 +22,8 @@ from forebay._core import Batch, end_with_parent
 from forebay._model import limits, names
 from forebay._runtime import answer, tracing
 from forebay._runtime.context import Context, FunctionFacts
+from forebay._runtime.environments import FailureLog, ServedFunction
 from forebay._runtime.handler_reference import IMPORTING, Reference
-from forebay._runtime.port import Complaints, Served
 from forebay._wire import errors, payload
 from forebay._worker.load_handler import CannotStartError, load
 from forebay._worker.owner_client import OwnerClient
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from forebay._core import Work
     from forebay.function import Function
-    from forebay.metrics.exporter import Inside
+    from forebay.metrics.exporter import WorkerExporter
 
 READ_BYTES: Final = 1 << 16
 HEAD: Final = struct.Struct("<IBBQ36sHB")
@@ -72,14 +72,14 @@ def main(given: dict[str, Any]) -> NoReturn:
     _warm_up(given, loop)
     handling = Invoker(version.handler, given, loop, wants_batch=version.wants_batch, traced=tracing.found())
     _send(engine, INITIALIZED, b"")
-    inside = _measured(function.attached, engine)
+    exporter = _measured(function.attached, engine)
     try:
-        handling.serve(engine, inside)
+        handling.serve(engine, exporter)
     finally:
         loop.run_until_complete(opened.aclose())
-        if inside is not None:
+        if exporter is not None:
             with contextlib.suppress(OSError):  # nobody is left to hear it
-                inside.tell(levels=False)
+                exporter.export(levels=False)
     sys.exit(0)
 
 
@@ -104,14 +104,14 @@ async def _open(resources: Iterable[AbstractAsyncContextManager[Any]]) -> contex
         raise CannotStartError(errors.raised(error, "", error.__traceback__)) from error
 
 
-def _measured(resources: Iterable[object], engine: socket.socket) -> Inside | None:
-    """Find what tells the engine what is measured here, if anything is."""
+def _measured(resources: Iterable[object], engine: socket.socket) -> WorkerExporter | None:
+    """Make the exporter of what is measured here, if anything is."""
     measured = [resource for resource in resources if hasattr(resource, "measurements")]
     if not measured:
         return None
-    from forebay.metrics.exporter import Inside  # noqa: PLC0415  few processes measure anything
+    from forebay.metrics.exporter import WorkerExporter  # noqa: PLC0415  few processes measure anything
 
-    return Inside(measured, engine, lambda samples: _send(engine, MEASURED, samples))
+    return WorkerExporter(measured, engine, lambda samples: _send(engine, MEASURED, samples))
 
 
 def _engine_socket() -> socket.socket:
@@ -169,9 +169,9 @@ class Invoker:
             wall=time.time,
             memory_limit_in_mb=str(given["memory"] or limits.MEMORY_MEBIBYTES_DEFAULT),
         )
-        self._served = Served(handler=handler, facts=facts, wants_batch=wants_batch, tracing=traced)
+        self._served = ServedFunction(handler=handler, facts=facts, wants_batch=wants_batch, tracing=traced)
         self._loop = loop
-        self._complaints = Complaints(facts)
+        self._failure_log = FailureLog(facts)
         self._call: Callable[[Any, Context], Any] = handler
         if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
             getattr(handler, "__call__", None)  # noqa: B004  an object whose call is a coroutine
@@ -182,9 +182,9 @@ class Invoker:
         task = self._loop.create_task(self._served.handler(event, context), name=context.aws_request_id)
         return self._loop.run_until_complete(task)
 
-    def serve(self, engine: socket.socket, inside: Inside | None) -> None:
+    def serve(self, engine: socket.socket, exporter: WorkerExporter | None) -> None:
         """Take one invocation after the other."""
-        while frame := _next(engine, inside):
+        while frame := _next(engine, exporter):
             _, kind, flags, deadline_ms, request, traced, asked = HEAD.unpack_from(frame)
             end = HEAD.size + traced
             contexts, qualifier = frame[HEAD.size : end].decode(), frame[end : end + asked].decode()
@@ -194,9 +194,9 @@ class Invoker:
             sys.stdout.flush()
             sys.stderr.flush()
             if status == answer.RAISED and answered is not None:
-                self._complaints.failed(answered, time.monotonic_ns())
+                self._failure_log.add(answered, time.monotonic_ns())
             _send(engine, RETURNED if status == answer.RETURNED else RAISED, answered or b"")
-        self._complaints.tell()
+        self._failure_log.flush()
 
     def _run(self, work: Work, flags: int) -> answer.Answer:
         _, _, kind, body, request_id, deadline_ms, traces, qualifier = work
@@ -232,10 +232,10 @@ class Invoker:
         return end
 
 
-def _next(engine: socket.socket, inside: Inside | None) -> bytes:
-    """Wait for the next frame; what is measured here is told meanwhile."""
-    if inside is not None:
-        inside.wait()
+def _next(engine: socket.socket, exporter: WorkerExporter | None) -> bytes:
+    """Wait for the next frame; what is measured here is sent meanwhile."""
+    if exporter is not None:
+        exporter.wait()
     return _receive(engine)
 
 

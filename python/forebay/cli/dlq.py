@@ -8,9 +8,9 @@ import click
 import orjson
 
 from forebay._model import limits
-from forebay._model.words import counted
-from forebay.cli.reach import reach, store_option
-from forebay.cli.redriving import follow, listed, message_text, move, run_again
+from forebay._model.plural import counted
+from forebay.cli.connect import connect, store_option
+from forebay.cli.redrive import follow, listed, message_text, move, run_again
 from forebay.cli.show import duration, moment, output_option, show, table
 from forebay.errors import ForebayError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from forebay.cli.reach import Reached
+    from forebay.cli.connect import StoreConnection
 
 SHOWN_MAX = 1_000
 
@@ -41,10 +41,10 @@ def dlq() -> None:
 @output_option
 def list_(*, function: str | None, stream: str | None, limit: int, after: str | None, store: Path, output: str) -> None:
     """List dead-letter queues, and what is kept of functions, oldest first."""
-    with reach(store) as reached:
-        page = reached.ask("failed.list", function=function, stream=stream, limit=limit, after=after)
+    with connect(store) as connection:
+        page = connection.ask("failed.list", function=function, stream=stream, limit=limit, after=after)
         is_whole = function is None and stream is None and after is None
-        queues = dead_letter_queues(reached) if is_whole else []
+        queues = dead_letter_queues(connection) if is_whole else []
     parts = [f"dead-letter queues:\n{table(queues, _QUEUES)}\n\ngiven up by functions:"] if queues else []
     parts.append(listing(page["failures"]))
     if page["next"]:
@@ -65,8 +65,8 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output
     """
     if (id_ is None) == (queue is None):
         raise click.UsageError("give ID, or --queue")
-    with reach(store) as reached:
-        shown = reached.ask("failed.get", id=id_) if queue is None else list(waiting(reached, queue, limit))
+    with connect(store) as connection:
+        shown = connection.ask("failed.get", id=id_) if queue is None else list(waiting(connection, queue, limit))
     show(shown, output, text=orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
 
 
@@ -111,17 +111,19 @@ def redrive(
     if ids and no_wait:
         raise click.UsageError("--no-wait: it is for all of a --queue; those of the IDS have moved when this ends")
     edited = None if edit is None else edit.read()
-    with reach(store) as reached:
+    with connect(store) as connection:
         if queue is not None and not ids:
-            _redrive_all(reached, queue, (to, rate), dry_run=dry_run, no_wait=no_wait, output=output)
+            _redrive_all(connection, queue, (to, rate), dry_run=dry_run, no_wait=no_wait, output=output)
             return
         if queue is not None:
-            messages = list(move(reached, queue, ids, rate=rate, to=to, body=message_text(edited), dry_run=dry_run))
+            messages = list(move(connection, queue, ids, rate=rate, to=to, body=message_text(edited), dry_run=dry_run))
             listed_text, redriven = table(messages, MESSAGES), len(messages)
         else:
-            messages = [reached.ask("failed.get", id=one) for one in ids] if ids else list(listed(reached, function))
+            messages = (
+                [connection.ask("failed.get", id=one) for one in ids] if ids else list(listed(connection, function))
+            )
             listed_text = listing(messages)
-            redriven = 0 if dry_run else run_again(reached, messages, rate, edited)
+            redriven = 0 if dry_run else run_again(connection, messages, rate, edited)
     if dry_run:
         show(messages, output, text=listed_text)
         return
@@ -130,20 +132,27 @@ def redrive(
 
 
 def _redrive_all(
-    reached: Reached, queue: str, how: tuple[str | None, float | None], *, dry_run: bool, no_wait: bool, output: str
+    connection: StoreConnection,
+    queue: str,
+    how: tuple[str | None, float | None],
+    *,
+    dry_run: bool,
+    no_wait: bool,
+    output: str,
 ) -> None:
     if dry_run:
-        messages, waits = list(waiting(reached, queue, SHOWN_MAX)), sum(reached.ask("queue.depth", name=queue).values())
+        messages = list(waiting(connection, queue, SHOWN_MAX))
+        waits = sum(connection.ask("queue.depth", name=queue).values())
         show(messages, output, text=table(messages, MESSAGES))
         if waits > len(messages):
             click.echo(f"These are the first {len(messages):,} of {counted(waits, 'message')}.", err=True)
         return
     to, rate = how
-    moving = int(reached.ask("queue.redrive", name=queue, to=to, rate=rate)["moving"])
+    moving = int(connection.ask("queue.redrive", name=queue, to=to, rate=rate)["moving"])
     if no_wait or moving == 0:
         show({"queue": queue, "moving": moving}, output, text=f"{counted(moving, 'message')} of {queue} to move")
         return
-    task = follow(reached, queue, moving)
+    task = follow(connection, queue, moving)
     text = f"{task['status'].lower()}: {counted(task['moved'], 'message')} of {queue} moved, {task['left']:,} stayed"
     show({"queue": queue, **task}, output, text=text)
     if task["status"] == "FAILED":
@@ -156,22 +165,22 @@ def _redrive_all(
 @output_option
 def cancel(queue: str, store: Path, output: str) -> None:
     """Stop the redrive of a dead-letter queue; what is on its way arrives."""
-    with reach(store) as reached:
-        answer = reached.ask("queue.cancel_redrive", name=queue)
+    with connect(store) as connection:
+        answer = connection.ask("queue.cancel_redrive", name=queue)
     text = f"cancelled: {counted(answer['moved'], 'message')} of {queue} moved, {answer['left']:,} left"
     show({"queue": queue, **answer}, output, text=text)
 
 
-def dead_letter_queues(reached: Reached) -> list[dict[str, Any]]:
+def dead_letter_queues(connection: StoreConnection) -> list[dict[str, Any]]:
     """Give the queues that are some queue's dead-letter queue, or are being redriven."""
-    return [queue for queue in reached.ask("queue.list") if queue["dead_letter_sources"] or redrive_of(queue)]
+    return [queue for queue in connection.ask("queue.list") if queue["dead_letter_sources"] or redrive_of(queue)]
 
 
-def waiting(reached: Reached, queue: str, limit: int) -> Iterator[dict[str, Any]]:
+def waiting(connection: StoreConnection, queue: str, limit: int) -> Iterator[dict[str, Any]]:
     """Give the oldest messages of a queue as they wait there; none of them is received."""
     page: dict[str, Any] = {"next": None}
     while limit > 0:
-        page = reached.ask("queue.peek", name=queue, limit=limit, after=page["next"])
+        page = connection.ask("queue.peek", name=queue, limit=limit, after=page["next"])
         yield from page["messages"]
         limit -= len(page["messages"])
         if page["next"] is None:

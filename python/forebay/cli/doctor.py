@@ -9,8 +9,8 @@ import click
 import orjson
 
 from forebay._core import examine_store, salvage_store
-from forebay._model.words import counted
-from forebay.cli.reach import store_option
+from forebay._model.plural import counted
+from forebay.cli.connect import store_option
 from forebay.cli.show import RANGES_MAX, output_option, show, table
 
 if TYPE_CHECKING:

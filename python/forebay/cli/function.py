@@ -9,8 +9,8 @@ import orjson
 
 from forebay._model import checks
 from forebay._wire import limits as wire
+from forebay.cli.connect import connect, store_option
 from forebay.cli.qualifier import qualified, qualifier_option
-from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option, show, table
 from forebay.errors import InvalidParameterValue
 
@@ -28,9 +28,9 @@ def function() -> None:
 @output_option
 def list_(store: Path, output: str) -> None:
     """List the functions of the app that runs, their limits and what they are doing; below, what of the app is in use."""
-    with reach(store) as reached:
-        functions = reached.ask("functions.list")
-        account = reached.ask("account.describe")
+    with connect(store) as connection:
+        functions = connection.ask("functions.list")
+        account = connection.ask("account.describe")
     used = f"{account['in_use']:,} of {account['concurrency']:,} places in use, {account['claimed']:,} claimed"
     show(functions, output, text=f"{table(functions, _COLUMNS)}\n\n{used}")
 
@@ -42,8 +42,8 @@ def list_(store: Path, output: str) -> None:
 @output_option
 def describe(name: str, qualifier: str | None, store: Path, output: str) -> None:
     """Tell what a function is limited to and doing, with its versions and aliases; or one of these."""
-    with reach(store) as reached:
-        described = reached.ask("function.describe", name=qualified(name, qualifier))
+    with connect(store) as connection:
+        described = connection.ask("function.describe", name=qualified(name, qualifier))
     show(described, output, text=_described(described))
 
 
@@ -60,8 +60,8 @@ def update(name: str, limits: tuple[str, ...], qualifier: str | None, store: Pat
     version has provisioned_concurrency alone. What the app declares applies again when it starts next.
     """
     changes = dict(_limit(text) for text in limits)
-    with reach(store) as reached:
-        described = reached.ask("function.update", name=qualified(name, qualifier), **changes)
+    with connect(store) as connection:
+        described = connection.ask("function.update", name=qualified(name, qualifier), **changes)
     show(described, output, text=_described(described))
 
 
@@ -96,8 +96,8 @@ def alias(
     weights = {} if whole else _weights(weight)
     asked = {"version": version, "weights": weights, "provisioned_concurrency": provisioned_concurrency}
     changes = {setting: value for setting, value in asked.items() if value is not None}
-    with reach(store) as reached:
-        described = reached.ask("alias.update", function=name, name=alias, **changes)
+    with connect(store) as connection:
+        described = connection.ask("alias.update", function=name, name=alias, **changes)
     show(described, output, text=table([described], _ALIASES))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from forebay.cli.reach import reach, store_option
+from forebay.cli.connect import connect, store_option
 from forebay.cli.show import duration, output_option, show, table
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @output_option
 def lag(stream: str | None, function: str | None, store: Path, output: str) -> None:
     """Show how far each mapping of the running app is behind, shard by shard."""
-    with reach(store) as reached:
-        reached.need_app()
-        rows = reached.ask("lag", stream=stream, function=function)
+    with connect(store) as connection:
+        connection.need_app()
+        rows = connection.ask("lag", stream=stream, function=function)
     columns = [
         ("STREAM", lambda row: row["stream"]),
         ("FUNCTION", lambda row: row["function"]),

@@ -14,7 +14,7 @@ from forebay._model import checks
 from forebay._model.mapping import Backoff, MappingSettings
 from forebay._model.queue import QueueMappingSettings
 from forebay._wire import mapping as wire
-from forebay.cli.reach import reach, store_option
+from forebay.cli.connect import connect, store_option
 from forebay.cli.show import duration, output_option, show, table
 from forebay.errors import InvalidParameterValue
 
@@ -48,8 +48,8 @@ def mapping() -> None:
 @output_option
 def list_(store: Path, output: str) -> None:
     """List every mapping, also those whose function no app declares any more."""
-    with reach(store) as reached:
-        mappings = reached.ask("mapping.list")
+    with connect(store) as connection:
+        mappings = connection.ask("mapping.list")
     show(mappings, output, text=table(mappings, _COLUMNS))
 
 
@@ -57,8 +57,8 @@ def list_(store: Path, output: str) -> None:
 @bound
 def describe(bound_to: dict[str, str], function: str, store: Path, output: str) -> None:
     """Show a mapping's settings and, lane by lane, its progress."""
-    with reach(store) as reached:
-        described = reached.ask("mapping.describe", **bound_to, function=function)
+    with connect(store) as connection:
+        described = connection.ask("mapping.describe", **bound_to, function=function)
     parsed = wire.parsed(described)
     settings = wire.only(parsed, parsed.__dataclass_fields__, described.get("on_failure"))
     lines = "\n".join(f"{name}: {_written(value)}" for name, value in settings.items())
@@ -93,11 +93,11 @@ def update(bound_to: dict[str, str], function: str, settings: tuple[str, ...], s
     """
     known = (QueueMappingSettings if "queue" in bound_to else MappingSettings).__dataclass_fields__
     changes = dict(_setting(text, known) for text in settings)
-    with reach(store) as reached:
-        described = reached.ask("mapping.describe", **bound_to, function=function)
+    with connect(store) as connection:
+        described = connection.ask("mapping.describe", **bound_to, function=function)
         changed = dataclasses.replace(wire.parsed(described), **changes)
         fields = wire.only(changed, changes, None)
-        described = reached.ask("mapping.update", **bound_to, function=function, **fields)
+        described = connection.ask("mapping.update", **bound_to, function=function, **fields)
     show(described, output, text=table([described], _COLUMNS))
 
 
@@ -145,8 +145,8 @@ def delete(bound_to: dict[str, str], function: str, yes: bool, store: Path, outp
         [(kind, name)] = bound_to.items()
         question = f"Delete the mapping of {kind} {name} to function {function} with its progress?"
         click.confirm(question, abort=True, err=True)
-    with reach(store) as reached:
-        reached.ask("mapping.delete", **bound_to, function=function)
+    with connect(store) as connection:
+        connection.ask("mapping.delete", **bound_to, function=function)
     show(
         {"deleted": {**bound_to, "function": function}},
         output,
@@ -155,8 +155,8 @@ def delete(bound_to: dict[str, str], function: str, yes: bool, store: Path, outp
 
 
 def _change(verb: str, store: Path, output: str, **fields: Any) -> None:
-    with reach(store) as reached:
-        described = reached.ask(verb, **fields)
+    with connect(store) as connection:
+        described = connection.ask(verb, **fields)
     show(described, output, text=table([described], _COLUMNS))
 
 

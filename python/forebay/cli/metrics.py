@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forebay.cli.chart import chart
-from forebay.cli.reach import reach, store_option
+from forebay.cli.connect import connect, store_option
 from forebay.cli.show import show, table, whole_seconds
 from forebay.errors import InvalidParameterValue
 
@@ -38,8 +38,8 @@ def metrics() -> None:
 @output_option
 def list_(every: bool, store: Path, output: str) -> None:
     """List metrics by their names in Prometheus and in CloudWatch."""
-    with reach(store) as reached:
-        listed = reached.ask("metrics.list")
+    with connect(store) as connection:
+        listed = connection.ask("metrics.list")
     chosen = [metric for metric in listed if every or metric["series"]]
     columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
         ("NAME", lambda metric: metric["name"]),
@@ -87,8 +87,8 @@ def get(
         "since": whole_seconds("since", since),
         "labels": dict(_label(text) for text in labels),
     }
-    with reach(store) as reached:
-        answer = reached.ask("metrics.series", **fields)
+    with connect(store) as connection:
+        answer = connection.ask("metrics.series", **fields)
     points, unit = answer["points"], _unit(statistic, answer["unit"])
     if output == "csv":
         rows = (

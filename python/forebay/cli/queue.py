@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forebay._model import limits
-from forebay._model.words import counted
+from forebay._model.plural import counted
 from forebay._wire.mapping import milliseconds
+from forebay.cli.connect import connect, store_option
 from forebay.cli.dlq import MESSAGES, redrive_of
-from forebay.cli.reach import reach, store_option
 from forebay.cli.show import attribute, duration, output_option, show, table
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def queue() -> None:
 @output_option
 def list_(store: Path, output: str) -> None:
     """List the queues of a store."""
-    with reach(store) as reached:
-        queues = reached.ask("queue.list")
+    with connect(store) as connection:
+        queues = connection.ask("queue.list")
     show(queues, output, text=table(queues, _COLUMNS))
 
 
@@ -42,8 +42,8 @@ def list_(store: Path, output: str) -> None:
 @output_option
 def describe(name: str, store: Path, output: str) -> None:
     """Show a queue's settings and how many messages are in which state."""
-    with reach(store) as reached:
-        described = reached.ask("queue.describe", name=name)
+    with connect(store) as connection:
+        described = connection.ask("queue.describe", name=name)
     lines = "\n".join(f"{field}: {described[field]}" for field in _SETTINGS if described.get(field) is not None)
     show(described, output, text=f"{table([described], _COLUMNS)}\n\n{lines}")
 
@@ -76,8 +76,8 @@ def send(
         "delay_ms": milliseconds(delay),
         "attributes": [attribute(text) for text in attributes],
     }
-    with reach(store) as reached:
-        [message_id] = reached.ask("queue.send", name=name, messages=[message])
+    with connect(store) as connection:
+        [message_id] = connection.ask("queue.send", name=name, messages=[message])
     show({"queue": name, "message_id": message_id}, output, text=f"sent {message_id} to {name}")
 
 
@@ -105,12 +105,12 @@ def receive(
     messages without hiding them.
     """
     hidden = {} if visibility_timeout is None else {"visibility_timeout_ms": milliseconds(visibility_timeout)}
-    with reach(store) as reached:
+    with connect(store) as connection:
         fields = {"name": name, "maximum": maximum, "wait_ms": milliseconds(wait), **hidden}
-        messages = reached.ask("queue.receive", **fields)
+        messages = connection.ask("queue.receive", **fields)
         show(messages, output, text=table(messages, MESSAGES))
         for message in messages if deletes else []:
-            reached.ask("queue.delete_message", name=name, receipt_handle=message["receiptHandle"])
+            connection.ask("queue.delete_message", name=name, receipt_handle=message["receiptHandle"])
 
 
 @queue.command()
@@ -120,12 +120,12 @@ def receive(
 @output_option
 def purge(name: str, yes: bool, store: Path, output: str) -> None:
     """Remove every message of a queue, received or not."""
-    with reach(store) as reached:
-        depth = reached.ask("queue.depth", name=name)
+    with connect(store) as connection:
+        depth = connection.ask("queue.depth", name=name)
         count = sum(depth.values())
         if not yes:
             click.confirm(f"Remove {counted(count, 'message')} of queue {name}?", abort=True, err=True)
-        removed = reached.ask("queue.purge", name=name)
+        removed = connection.ask("queue.purge", name=name)
     total = sum(removed.values())
     show({"queue": name, "removed": total}, output, text=f"removed {counted(total, 'message')} from {name}")
 
@@ -140,11 +140,11 @@ def delete(name: str, yes: bool, store: Path, output: str) -> None:
 
     One that the app's code still declares is there again, empty, when it starts.
     """
-    with reach(store) as reached:
+    with connect(store) as connection:
         if not yes:
-            count = sum(reached.ask("queue.depth", name=name).values())
+            count = sum(connection.ask("queue.depth", name=name).values())
             click.confirm(f"Delete queue {name} with its {counted(count, 'message')}?", abort=True, err=True)
-        removed = int(reached.ask("queue.delete", name=name)["removed"])
+        removed = int(connection.ask("queue.delete", name=name)["removed"])
     show({"deleted": name, "removed": removed}, output, text=f"deleted {name} with {counted(removed, 'message')}")
 
 

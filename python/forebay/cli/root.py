@@ -9,7 +9,7 @@ import click
 
 from forebay._core import __version__, debug_build, failpoints
 from forebay.cli import bench, dlq, doctor, function, lag, mapping, metrics, queue, run, stream, top, topic, why
-from forebay.cli.reach import told
+from forebay.cli.connect import format_error
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _told_where_options_stand() -> Iterator[None]:
+def _hint_where_options_stand() -> Iterator[None]:
     try:
         yield
     except click.NoSuchOption as error:
@@ -33,16 +33,16 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read what stands before the command."""
-        with _told_where_options_stand():
+        with _hint_where_options_stand():
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what it refuses is told without a traceback."""
         try:
-            with _told_where_options_stand():
+            with _hint_where_options_stand():
                 return super().invoke(ctx)
         except ForebayError as error:
-            raise click.ClickException(told(error)) from None
+            raise click.ClickException(format_error(error)) from None
 
 
 def build() -> str:

@@ -19,8 +19,8 @@ from forebay import logs
 from forebay._model.metrics import MetricsAddress
 from forebay._wire import payload as wire
 from forebay.app import App
+from forebay.cli.connect import connect, store_option
 from forebay.cli.qualifier import qualified, qualifier_option
-from forebay.cli.reach import reach, store_option
 from forebay.cli.show import output_option, show
 from forebay.errors import FunctionError, InvalidParameterValue
 
@@ -171,14 +171,14 @@ def invoke(*, function: str, payload: str, is_async: bool, qualifier: str | None
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidParameterValue(f"payload: allowed is JSON text; {error}") from None
-    with reach(store) as reached:
-        reached.need_app()
+    with connect(store) as connection:
+        connection.need_app()
         if is_async:
-            request_id = reached.invoke_async(asked, wire.checked_event(text))
+            request_id = connection.invoke_async(asked, wire.checked_event(text))
             show({"request_id": request_id}, output, text=request_id)
             return
         try:
-            response, version = reached.invoke(asked, wire.checked_request(text))
+            response, version = connection.invoke(asked, wire.checked_request(text))
         except FunctionError as error:
             _tell_version(error.executed_version, qualifier)
             click.echo(orjson.dumps(error.payload, option=orjson.OPT_INDENT_2 if output == "text" else 0))

@@ -1,4 +1,4 @@
-"""The screen of `forebay top`, by Textual. What it shows is worked out in `forebay.cli.glance`."""
+"""The screen of `forebay top`, by Textual. What it shows is worked out in `forebay.cli.snapshot`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.widgets import DataTable, Footer, Static
 
-from forebay.cli import glance
+from forebay.cli import snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Screen(App[None]):
-    """Shows one look after the other."""
+    """Shows one snapshot after the other."""
 
     CSS = """
     #headline { height: 1; background: $primary; color: $text; padding: 0 1; }
@@ -32,7 +32,7 @@ class Screen(App[None]):
         self._store = store
         self._interval = interval
         self._held = False
-        self._looking = False
+        self._refreshing = False
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
@@ -42,21 +42,21 @@ class Screen(App[None]):
         yield Footer()
 
     async def on_mount(self) -> None:
-        """Head the tables and begin to look."""
-        self.query_one("#shards", DataTable).add_columns(*glance.SHARD_COLUMNS)
-        self.query_one("#functions", DataTable).add_columns(*glance.FUNCTION_COLUMNS)
-        self.set_interval(self._interval, self.look)
-        await self.look()
+        """Head the tables and begin to refresh."""
+        self.query_one("#shards", DataTable).add_columns(*snapshot.SHARD_COLUMNS)
+        self.query_one("#functions", DataTable).add_columns(*snapshot.FUNCTION_COLUMNS)
+        self.set_interval(self._interval, self.refresh_tables)
+        await self.refresh_tables()
 
-    async def look(self) -> None:
-        """Look once, and show it; a look that takes longer than the interval is not overtaken."""
-        if self._held or self._looking:
+    async def refresh_tables(self) -> None:
+        """Take a snapshot and show it; one that takes longer than the interval is not overtaken."""
+        if self._held or self._refreshing:
             return
-        self._looking = True
+        self._refreshing = True
         try:
-            seen = await asyncio.to_thread(glance.look, self._store)
+            seen = await asyncio.to_thread(snapshot.take_snapshot, self._store)
         finally:
-            self._looking = False
+            self._refreshing = False
         self.query_one("#headline", Static).update(seen.headline)
         for name, rows in (("#shards", seen.shards), ("#functions", seen.functions)):
             table = self.query_one(name, DataTable)

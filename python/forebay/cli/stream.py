@@ -12,9 +12,9 @@ import click
 
 from forebay._model import checks, limits, settings
 from forebay._model.names import shard_of
-from forebay._model.words import counted
+from forebay._model.plural import counted
 from forebay.cli import records
-from forebay.cli.reach import Reached, reach, store_option
+from forebay.cli.connect import StoreConnection, connect, store_option
 from forebay.cli.show import RANGES_MAX, duration, moment, output_option, show, table, whole_seconds, write_json
 from forebay.errors import ForebayError, TooManyRequests
 
@@ -37,8 +37,8 @@ def stream() -> None:
 @output_option
 def list_(store: Path, output: str) -> None:
     """List the streams of a store."""
-    with reach(store) as reached:
-        streams = reached.ask("stream.list")
+    with connect(store) as connection:
+        streams = connection.ask("stream.list")
     show(streams, output, text="\n\n".join([table(streams, _COLUMNS), *map(_lost, filter(_has_lost, streams))]))
 
 
@@ -68,8 +68,8 @@ def _lost(stream: dict[str, Any]) -> str:
 @output_option
 def describe(name: str, store: Path, output: str) -> None:
     """Show a stream with its shards."""
-    with reach(store) as reached:
-        described = reached.ask("stream.describe", name=name)
+    with connect(store) as connection:
+        described = connection.ask("stream.describe", name=name)
     shards = table(
         described["shards"],
         [
@@ -108,10 +108,10 @@ def put(
         form = "csv" if str(getattr(file, "name", "")).endswith(".csv") else "jsonl"
     key_of = records.key_from(key, partition_key)
     begun = time.monotonic()
-    with reach(store) as reached, _progress(file, output) as bar:
+    with connect(store) as connection, _progress(file, output) as bar:
         count, first, last, shards = 0, None, None, set[str]()
         for batch in _batches(records.read(file, form, key_of)):
-            numbers = _put(reached, name, batch)
+            numbers = _put(connection, name, batch)
             first, last = first or numbers[0], numbers[-1]
             shards.update(map(shard_of, numbers))
             count += len(batch)
@@ -146,11 +146,11 @@ def _batches(numbered: Iterator[records.Numbered]) -> Iterator[list[records.Numb
         yield batch
 
 
-def _put(reached: Reached, name: str, batch: list[records.Numbered]) -> list[str]:
+def _put(connection: StoreConnection, name: str, batch: list[records.Numbered]) -> list[str]:
     pairs = [(data, key) for _, data, key in batch]
     while True:
         try:
-            return reached.put_many(name, pairs)
+            return connection.put_many(name, pairs)
         except TooManyRequests as refusal:
             time.sleep(refusal.retry_after)
         except ForebayError as error:
@@ -200,14 +200,14 @@ def tail(*, name: str, position: str, follow: bool, limit: int | None, store: Pa
 def _follow(name: str, position: str, store: Path, *, wait: bool) -> Iterator[dict[str, Any]]:
     cursors = None
     while True:
-        # Reached anew each time: while no app runs, the store is then free for one that starts.
-        with reach(store) as reached:
+        # StoreConnection anew each time: while no app runs, the store is then free for one that starts.
+        with connect(store) as connection:
             while True:
                 where: dict[str, Any] = {"position": position} if cursors is None else {"cursors": cursors}
-                answer = reached.ask("stream.read", name=name, limit=TAIL_RECORDS, **where)
+                answer = connection.ask("stream.read", name=name, limit=TAIL_RECORDS, **where)
                 cursors = answer["cursors"]
                 yield from answer["records"]
-                if answer["behind"] == 0 and (reached.owned or not wait):
+                if answer["behind"] == 0 and (connection.owned or not wait):
                     break
                 if answer["behind"] == 0:
                     time.sleep(TAIL_SECONDS)
@@ -242,11 +242,11 @@ def alter(
         changes["retention_bytes"] = settings.retention_bytes(retention_bytes) if retention_bytes else 0
     if shards is not None:
         checks.integer("shards", shards, low=1, high=limits.SHARDS_MAX)
-    with reach(store) as reached:
+    with connect(store) as connection:
         if changes:
-            described = reached.ask("stream.alter", name=name, **changes)
+            described = connection.ask("stream.alter", name=name, **changes)
         if shards is not None:
-            described = reached.ask("stream.reshard", name=name, shards=shards)
+            described = connection.ask("stream.reshard", name=name, shards=shards)
     show(described, output, text=table([described], _COLUMNS))
 
 
@@ -259,8 +259,8 @@ def delete(name: str, yes: bool, store: Path, output: str) -> None:
     """Delete a stream with all its records."""
     if not yes:
         click.confirm(f"Delete stream {name} with all its records?", abort=True, err=True)
-    with reach(store) as reached:
-        reached.ask("stream.delete", name=name)
+    with connect(store) as connection:
+        connection.ask("stream.delete", name=name)
     show({"deleted": name}, output, text=f"deleted {name}")
 
 

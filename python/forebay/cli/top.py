@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from forebay.cli.reach import store_option
+from forebay.cli.connect import store_option
 
 if TYPE_CHECKING:
     from pathlib import Path

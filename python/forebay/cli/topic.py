@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forebay.cli.reach import reach, store_option
+from forebay.cli.connect import connect, store_option
 from forebay.cli.show import attribute, output_option, show, table
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def topic() -> None:
 @output_option
 def list_(store: Path, output: str) -> None:
     """List the topics of a store."""
-    with reach(store) as reached:
-        topics = reached.ask("topic.list")
+    with connect(store) as connection:
+        topics = connection.ask("topic.list")
     show(topics, output, text=table(topics, _COLUMNS))
 
 
@@ -35,8 +35,8 @@ def list_(store: Path, output: str) -> None:
 @output_option
 def describe(name: str, store: Path, output: str) -> None:
     """Show a topic's subscriptions."""
-    with reach(store) as reached:
-        described = reached.ask("topic.describe", name=name)
+    with connect(store) as connection:
+        described = connection.ask("topic.describe", name=name)
     show(described, output, text=f"arn: {described['arn']}\n\n{table(described['subscriptions'], _SUBSCRIPTIONS)}")
 
 
@@ -56,8 +56,8 @@ def publish(
         "subject": subject,
         "attributes": [attribute(text) for text in attributes],
     }
-    with reach(store) as reached:
-        message_id = reached.ask("topic.publish", name=name, **fields)
+    with connect(store) as connection:
+        message_id = connection.ask("topic.publish", name=name, **fields)
     show({"topic": name, "message_id": message_id}, output, text=f"published {message_id} to {name}")
 
 
@@ -72,8 +72,8 @@ def unsubscribe(name: str, queue: str | None, function: str | None, store: Path,
     endpoint = {kind: given for kind, given in (("queue", queue), ("function", function)) if given is not None}
     if len(endpoint) != 1:
         raise click.UsageError("give --queue or --function, one of them")
-    with reach(store) as reached:
-        described = reached.ask("topic.unsubscribe", name=name, **endpoint)
+    with connect(store) as connection:
+        described = connection.ask("topic.unsubscribe", name=name, **endpoint)
     show(described, output, text=f"{len(described['subscriptions']):,} subscriptions of topic {name} are left")
 
 
@@ -87,11 +87,11 @@ def delete(name: str, yes: bool, store: Path, output: str) -> None:
 
     One that the app's code still declares is there again when it starts.
     """
-    with reach(store) as reached:
-        count = len(reached.ask("topic.describe", name=name)["subscriptions"])
+    with connect(store) as connection:
+        count = len(connection.ask("topic.describe", name=name)["subscriptions"])
         if not yes:
             click.confirm(f"Delete topic {name} and its {count:,} subscriptions?", abort=True, err=True)
-        reached.ask("topic.delete", name=name)
+        connection.ask("topic.delete", name=name)
     show({"topic": name, "subscriptions": count}, output, text=f"deleted topic {name}")
 
 

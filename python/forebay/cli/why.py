@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
-from forebay.cli.reach import Reached, reach, store_option
+from forebay.cli.connect import StoreConnection, connect, store_option
 from forebay.cli.show import moment, output_option, show
 from forebay.errors import ResourceNotFound
 
@@ -33,18 +33,18 @@ def why(id_: str, store: Path, output: str) -> None:
     Where several streams or queues have a number, all are told. What has not ended, or was given up, is found in the store; what
     happened lately is remembered by the running app.
     """
-    with reach(store) as reached:
-        subject = listed_subject(reached, id_) if LISTED.fullmatch(id_) else id_
-        life = asked(reached, subject)
+    with connect(store) as connection:
+        subject = listed_subject(connection, id_) if LISTED.fullmatch(id_) else id_
+        life = ask_all(connection, subject)
         if not (life["facts"] or life["kept"] or life["running"]):
-            raise ResourceNotFound(_unknown(subject, owned=reached.owned))
-        told = [*lines(life), _ONLY_STORE] if reached.owned else lines(life)
-    show(life, output, text="\n".join(told))
+            raise ResourceNotFound(_unknown(subject, owned=connection.owned))
+        texts = [*lines(life), _ONLY_STORE] if connection.owned else lines(life)
+    show(life, output, text="\n".join(texts))
 
 
-def listed_subject(reached: Reached, failure: str) -> str:
+def listed_subject(connection: StoreConnection, failure: str) -> str:
     """Give the request id or the first sequence number of what is listed as given up."""
-    record: dict[str, Any] = reached.ask("failed.get", id=failure)["record"]
+    record: dict[str, Any] = connection.ask("failed.get", id=failure)["record"]
     first = record.get("KinesisBatchInfo", record["requestContext"])
     return str(first.get("startSequenceNumber") or first["requestId"])
 
@@ -65,12 +65,12 @@ def _unknown(id_: str, *, owned: bool) -> str:
     )
 
 
-def asked(reached: Reached, id_: str) -> dict[str, Any]:
+def ask_all(connection: StoreConnection, id_: str) -> dict[str, Any]:
     """Ask until the whole store has been looked through, a portion at a time so that the app goes on meanwhile."""
-    life: dict[str, Any] = reached.ask("why", id=id_)
+    life: dict[str, Any] = connection.ask("why", id=id_)
     cursor = life.pop("cursor")
     while cursor is not None:
-        more = reached.ask("why", id=id_, cursor=cursor)
+        more = connection.ask("why", id=id_, cursor=cursor)
         life["kept"] += more["kept"]
         life["facts"] += more["facts"]
         life["running"] |= more["running"]
@@ -80,28 +80,28 @@ def asked(reached: Reached, id_: str) -> dict[str, Any]:
 
 def lines(life: dict[str, Any]) -> list[str]:
     """Write a life for people."""
-    told = [fact_line(fact) for fact in life["facts"]]
+    texts = [fact_line(fact) for fact in life["facts"]]
     listed = {row["function"] for row in life["kept"] if row["where"] == "failed"}
     if life["running"]:
-        told.append("now: an attempt runs")
+        texts.append("now: an attempt runs")
     for row in life["kept"]:
         if row["where"] == "queue":
-            told.append(
+            texts.append(
                 f"now: waits for {row['function']}, due {moment(row['due_ms'])}, {row['failures']} attempts failed"
             )
         elif row["where"] == "message":
-            told.append(_message_line(row))
+            texts.append(_message_line(row))
         elif row["where"] == "record":
-            told.append(_record_line(row, listed, life["remembered_since_ms"]))
+            texts.append(_record_line(row, listed, life["remembered_since_ms"]))
         elif row["destination"] is not None:
-            told.append(f"now: waits for its destination {row['destination']}, tried {row['delivery_attempts']} times")
+            texts.append(f"now: waits for its destination {row['destination']}, tried {row['delivery_attempts']} times")
         else:
             condition = row["record"]["requestContext"]["condition"]
             again = f"`forebay dlq redrive {row['id']}` runs it again" if row["redrivable"] else GONE
-            told.append(f"now: listed as {row['id']} ({condition}); {again}")
+            texts.append(f"now: listed as {row['id']} ({condition}); {again}")
         if row.get("last_error"):
-            told.append(f"last error: {error_text(row['last_error'])}")
-    return told
+            texts.append(f"last error: {error_text(row['last_error'])}")
+    return texts
 
 
 def _record_line(row: dict[str, Any], listed: set[str], since_ms: float) -> str:
@@ -116,9 +116,9 @@ def _record_line(row: dict[str, Any], listed: set[str], since_ms: float) -> str:
     text = f"now: {state} {lane}of {function} {where}" if lane else f"now: {state} by {function} {where}"
     if state != "passed":
         return text
-    told = row["on_failure"]
-    name = "the mapping's on_failure" if str(told).startswith("on_failure:") else str(told).replace(":", " ", 1)
-    see = "`forebay dlq list` does not have it" if told is None else f"what was given up was told to {name}"
+    target = row["on_failure"]
+    name = "the mapping's on_failure" if str(target).startswith("on_failure:") else str(target).replace(":", " ", 1)
+    see = "`forebay dlq list` does not have it" if target is None else f"what was given up was told to {name}"
     kept = "" if row["is_in_stream"] else "; retention has dropped it since"
     return (
         f"{text}: handled, left out or given up{kept}; what happened before {moment(since_ms)} is not kept, and {see}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forebay.metrics.questions import Metrics, Point
+from forebay.metrics.statistics import Metrics, Point
 
 if TYPE_CHECKING:
     from forebay.metrics.collector import Collector

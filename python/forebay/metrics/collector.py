@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from forebay.metrics.questions import Metrics
+    from forebay.metrics.statistics import Metrics
 
 
 class HasMetrics(Protocol):

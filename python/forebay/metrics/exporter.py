@@ -44,20 +44,20 @@ class Measured(Protocol):
         """Give name, labels and number of everything that is measured."""
 
 
-class Asks(Protocol):
-    """The line to an engine."""
+class AsksEngine(Protocol):
+    """What an exporter needs of the app."""
 
     async def ask(self, verb: str, **fields: Any) -> Any:
         """Ask on the event loop."""
 
 
 class Growth:
-    """Turns what resources have measured in all into what the engine is told: what is new since it was told last."""
+    """Turns what resources have measured in all into samples: what is new since the last ones were sent."""
 
     def __init__(self, resources: Iterable[Measured], catalogue: Iterable[dict[str, Any]]) -> None:
         self._resources = tuple(resources)
         self._known = {row[name]: row for row in catalogue for name in ("aws_name", "name") if row[name]}
-        self._told: dict[Key, float | Histogram] = {}
+        self._sent: dict[Key, float | Histogram] = {}
         self._gathered: dict[Key, float | Histogram] = {}
         self._unknown: set[str] = set()
         self._silent: set[int] = set()
@@ -65,7 +65,7 @@ class Growth:
     def gather(self, *, levels: bool) -> list[tuple[str, tuple[str, ...], float | str]]:
         """Give a sample of everything, of gauges only where levels are wanted.
 
-        What a resource raises is logged, once until it can tell again, and nothing of it is given: the others are told.
+        What a resource raises is logged, once until it can measure again, and nothing of it is given: the others are.
         """
         self._gathered = {}
         samples = []
@@ -82,12 +82,12 @@ class Growth:
             samples += [(*key, new) for key, _, new in measured]
         return samples
 
-    def told(self) -> None:
-        """Remember that what was gathered last has been told."""
-        self._told.update(self._gathered)
+    def sent(self) -> None:
+        """Remember that what was gathered last has been sent."""
+        self._sent.update(self._gathered)
 
     def _measured(self, resource: Measured, *, levels: bool) -> Iterator[tuple[Key, float | Histogram, float | str]]:
-        """Give what a resource measures: the key, the total to remember, and what is told."""
+        """Give what a resource measures: the key, the total to remember, and the number to send."""
         for name, labels, number in resource.measurements():
             row = self._row(name)
             if row is not None and (levels or row["kind"] != "gauge"):
@@ -106,8 +106,8 @@ class Growth:
     def _measure(
         self, row: Mapping[str, Any], name: str, key: Key, number: float | Histogram
     ) -> tuple[float | Histogram, float | str]:
-        """Give the total to remember, and what is told: the growth of a counter, the new values of a distribution."""
-        before = self._told.get(key)
+        """Give the total to remember, and the number to send: the growth of a counter, the new values of a distribution."""
+        before = self._sent.get(key)
         if isinstance(number, Histogram):
             total = Histogram()
             total.merge(number)
@@ -126,40 +126,40 @@ class Growth:
 
 
 class Exporter:
-    """Tells the engine, once a second, what some resources have measured."""
+    """Sends the engine, once a second, what some resources have measured."""
 
-    def __init__(self, line: Asks, resources: Iterable[Measured]) -> None:
-        self._line = line
+    def __init__(self, engine: AsksEngine, resources: Iterable[Measured]) -> None:
+        self._engine = engine
         self._resources = tuple(resources)
         self._source = uuid.uuid4().hex
         self._growth: Growth | None = None
 
     async def run(self) -> None:
-        """Tell until cancelled. The engine may be gone for a while: what was measured meanwhile is told to the next one."""
+        """Export until cancelled. The engine may be gone for a while: what was measured meanwhile goes to the next one."""
         while True:
             try:
-                await self.tell()
+                await self.export()
             except ForebayError as error:
                 log.debug("metrics of attached resources wait: %s", error)
             await asyncio.sleep(EVERY_SECONDS)
 
-    async def tell(self, keep: float = KEEP_SECONDS) -> None:
-        """Tell what is new, and be remembered for so many seconds."""
+    async def export(self, keep: float = KEEP_SECONDS) -> None:
+        """Send what is new; the engine forgets it, unless more comes within so many seconds."""
         if self._growth is None:
-            self._growth = Growth(self._resources, await self._line.ask("metrics.list"))
+            self._growth = Growth(self._resources, await self._engine.ask("metrics.list"))
         samples = self._growth.gather(levels=keep > 0)
-        await self._line.ask("metrics.tell", source=self._source, keep=keep, samples=samples)
-        self._growth.told()
+        await self._engine.ask("metrics.tell", source=self._source, keep=keep, samples=samples)
+        self._growth.sent()
 
-    async def leave(self) -> None:
-        """Tell the last of it, without levels: they are gone from now on."""
-        await self.tell(keep=0)
+    async def close(self) -> None:
+        """Send the last of it, without levels: they are gone from now on."""
+        await self.export(keep=0)
 
 
-class Inside:
-    """Tells the engine what resources have measured in an execution environment, which is asleep between its invocations.
+class WorkerExporter:
+    """Sends the engine what resources have measured in a worker process, which is asleep between its invocations.
 
-    It is told after an invocation, once a second at most, and when a second has passed without another one.
+    It sends after an invocation, once a second at most, and when a second has passed without another one.
     """
 
     def __init__(self, resources: Iterable[Measured], engine: socket.socket, send: Callable[[bytes], None]) -> None:
@@ -170,16 +170,16 @@ class Inside:
         self._heard.register(engine, select.POLLIN)
 
     def wait(self) -> None:
-        """Wait for the engine to say something, until the next time to tell."""
+        """Wait for the engine to send something, until the next time to export."""
         left = self._due - time.monotonic()
         if left <= 0 or not self._heard.poll(left * 1e3):
-            self.tell(levels=True)
+            self.export(levels=True)
 
-    def tell(self, *, levels: bool) -> None:
-        """Tell what is new; without levels where they are gone from now on."""
+    def export(self, *, levels: bool) -> None:
+        """Send what is new; without levels where they are gone from now on."""
         self._due = time.monotonic() + EVERY_SECONDS
         self._send(payload.dumps(self._growth.gather(levels=levels)))
-        self._growth.told()
+        self._growth.sent()
 
 
 def _values(row: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[str, ...]:

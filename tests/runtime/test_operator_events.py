@@ -8,7 +8,7 @@ import pytest
 
 import forebay
 from forebay import App, JSONLines
-from forebay._runtime.notices import Notices
+from forebay._runtime.operator_events import OperatorEvents
 from forebay.testing import VirtualClock
 
 HIDDEN = "a-hidden-key"
@@ -133,11 +133,11 @@ async def test_dead_letters_and_what_retention_dropped_are_in_the_log(app, clock
 
 def test_a_storm_is_one_line_a_second_for_each_kind_and_function(lines):
     now, loop = time.monotonic_ns(), asyncio.new_event_loop()
-    notices = Notices(loop, lambda: now)
+    events = OperatorEvents(loop, lambda: now)
     one = {"what": "dead letter", "of": "mail", "count": 1_000, "to": "dead", "received": 3, "message": "m"}
     for _ in range(1_000):
-        notices.heard(orjson.dumps([one, {**one, "of": "other"}]))
-    notices.close()
+        events.write(orjson.dumps([one, {**one, "of": "other"}]))
+    events.close()
     loop.close()
     told = lines("queue mail:")
     assert len(told) == len(lines("queue other:")) == 2
@@ -164,10 +164,10 @@ LOST = {
 def test_scattered_damage_is_one_line_a_second_with_all_that_was_lost(lines):
     """Each run was of a kind of its own: ten thousand damaged chunks were as many lines at once."""
     now, loop = time.monotonic_ns(), asyncio.new_event_loop()
-    notices = Notices(loop, lambda: now)
+    events = OperatorEvents(loop, lambda: now)
     for _ in range(10_000):
-        notices.heard(orjson.dumps([LOST]))
-    notices.close()
+        events.write(orjson.dumps([LOST]))
+    events.close()
     loop.close()
     why = "lost to damage, the store was salvaged without them"
     first, others = lines("function ship:")
@@ -184,12 +184,12 @@ def test_scattered_damage_is_one_line_a_second_with_all_that_was_lost(lines):
 def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
     """The line said that 1,000 were dropped, and one more: that one was another thousand."""
     now, loop = time.monotonic_ns(), asyncio.new_event_loop()
-    notices = Notices(loop, lambda: now)
+    events = OperatorEvents(loop, lambda: now)
     for _ in range(3):
-        notices.heard(
+        events.write(
             orjson.dumps([{"what": "expired", "of": "q", "queue": "q", "count": 1, "sums": {"messages": 1_000}}])
         )
-    notices.close()
+    events.close()
     loop.close()
     dropped = "queue q: its retention dropped {} messages that nobody had handled"
     assert lines("queue q:") == [dropped.format("1,000"), dropped.format("2,000")]
@@ -227,8 +227,8 @@ def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
 )
 def test_each_notice_has_its_words(lines, notice, text):
     loop = asyncio.new_event_loop()
-    notices = Notices(loop, time.monotonic_ns)
-    notices.destinations["on_failure:bill"] = "Books"
-    notices.heard(orjson.dumps([{**notice, "count": 1}]))
+    events = OperatorEvents(loop, time.monotonic_ns)
+    events.destinations["on_failure:bill"] = "Books"
+    events.write(orjson.dumps([{**notice, "count": 1}]))
     loop.close()
     assert lines(text)[0].startswith(text)

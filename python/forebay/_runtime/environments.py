@@ -1,4 +1,4 @@
-"""What the kinds of environments share: the functions they serve, and where the ends of attempts are put."""
+"""What the kinds of environments share: the functions they serve, where outcomes go, and the log of failed attempts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from forebay._runtime.sparing import Sparing, more
+from forebay._runtime.log_throttle import LogThrottle, more
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,7 +23,7 @@ log = logging.getLogger("forebay.runtime")
 
 
 @dataclass(slots=True, kw_only=True)
-class Served:
+class ServedFunction:
     """A function as the runtime serves it. `reads` and `reports` follow the function's mappings."""
 
     handler: Callable[..., Any]
@@ -39,8 +39,8 @@ class Served:
     """Its limits as the engine was told first: told again, they change nothing that was changed meanwhile."""
 
 
-class Ends(Protocol):
-    """Where an environment puts the end of an attempt."""
+class OutcomeSink(Protocol):
+    """Where an environment puts outcomes."""
 
     def ended(self, outcome: Outcome) -> None:
         """Hand over how an attempt ended; from the event loop only."""
@@ -62,25 +62,25 @@ class Environment(Protocol):
         """Give the attempts that have not ended, as a manual clock wants to see them."""
 
     def close(self) -> None:
-        """Tell the log of the failures that it was not told of yet."""
+        """Write the failures that the log does not have yet."""
 
 
-class Complaints:
-    """Tells the log of failed attempts of a function, sparingly."""
+class FailureLog:
+    """Logs failed attempts of a function, at most one line a second."""
 
     def __init__(self, facts: FunctionFacts, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._facts = facts
-        self._sparing = Sparing(self._say, loop)
+        self._throttle = LogThrottle(self._write, loop)
 
-    def failed(self, body: bytes, now_ns: int) -> None:
-        """Tell of a failed attempt, given Lambda's error object."""
-        self._sparing.add(body, now_ns)
+    def add(self, body: bytes, now_ns: int) -> None:
+        """Log a failed attempt, given Lambda's error object."""
+        self._throttle.add(body, now_ns)
 
-    def tell(self) -> None:
-        """Tell of the last failed attempt, if the log does not know of it."""
-        self._sparing.tell()
+    def flush(self) -> None:
+        """Log the last failed attempt, if it is not logged yet."""
+        self._throttle.flush()
 
-    def _say(self, body: bytes, others: int) -> None:
+    def _write(self, body: bytes, others: int) -> None:
         error = orjson.loads(body)
         where = error.get("stackTrace") or [""]
         log.warning(

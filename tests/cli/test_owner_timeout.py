@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from forebay.cli import patience
-from forebay.cli.reach import reach
+from forebay.cli import owner_timeout
+from forebay.cli.connect import connect
 
 OWNER = """
 import asyncio, forebay
@@ -32,9 +32,9 @@ asyncio.run(main())
 
 @pytest.fixture
 def owner(tmp_path, monkeypatch):
-    """A process that owns a store, and commands of little patience."""
-    monkeypatch.setattr(patience, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(patience, "SILENT_SECONDS", 4.0)
+    """A process that owns a store, and commands of little owner_timeout."""
+    monkeypatch.setattr(owner_timeout, "CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(owner_timeout, "SILENT_SECONDS", 4.0)
     command = [sys.executable, "-W", "ignore", "-c", OWNER]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "runs\n"
@@ -48,35 +48,36 @@ def test_an_owner_that_is_stopped_is_named_and_not_waited_for_without_end(owner,
     begun = time.monotonic()
     with (
         pytest.raises(
-            patience.OwnerSilent, match=f"process {owner.pid} that owns .*data has not answered for 4 s.*kill -CONT"
+            owner_timeout.OwnerNotAnswering,
+            match=f"process {owner.pid} that owns .*data has not answered for 4 s.*kill -CONT",
         ),
-        reach(tmp_path / "data") as reached,
+        connect(tmp_path / "data") as connection,
     ):
-        reached.ask("stream.list")
+        connection.ask("stream.list")
     assert time.monotonic() - begun < 20
     assert f"waiting for the process {owner.pid} that owns" in capsys.readouterr().err
     os.kill(owner.pid, signal.SIGCONT)
-    with reach(tmp_path / "data") as reached:
-        assert reached.ask("stream.list") == []
+    with connect(tmp_path / "data") as connection:
+        assert connection.ask("stream.list") == []
 
 
 def test_an_answer_that_takes_its_time_is_waited_for(owner, tmp_path):
-    with reach(tmp_path / "data") as reached:
-        assert reached.invoke("slow", b"5") == (b'"done"', None)
+    with connect(tmp_path / "data") as connection:
+        assert connection.invoke("slow", b"5") == (b'"done"', None)
 
 
 def test_an_owner_that_goes_on_in_time_is_waited_for(owner, tmp_path, capsys):
-    with reach(tmp_path / "data") as reached:
+    with connect(tmp_path / "data") as connection:
         os.kill(owner.pid, signal.SIGSTOP)
         threading.Timer(1.6, os.kill, (owner.pid, signal.SIGCONT)).start()
-        assert reached.ask("stream.list") == []
+        assert connection.ask("stream.list") == []
     assert "it does not answer" in capsys.readouterr().err
 
 
 def test_a_command_that_opens_a_great_store_itself_waits_for_nobody(tmp_path, monkeypatch, capsys):
     """It said that it waited for a process that does not answer, and gave up on itself."""
-    monkeypatch.setattr(patience, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(patience, "SILENT_SECONDS", 1.5)
+    monkeypatch.setattr(owner_timeout, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(owner_timeout, "SILENT_SECONDS", 1.5)
     (tmp_path / "lock").write_text(f"{os.getpid()}\n")
-    opened = patience.patiently(lambda: time.sleep(3) or "opened", threading.Event().wait, tmp_path)
+    opened = owner_timeout.wait_for_owner(lambda: time.sleep(3) or "opened", threading.Event().wait, tmp_path)
     assert (opened, capsys.readouterr().err) == ("opened", "")

@@ -14,8 +14,8 @@ SINCE_SECONDS = 3600
 KEPT_SECONDS = 455 * 86_400
 
 
-class Looks(Protocol):
-    """The line to an engine."""
+class AsksNow(Protocol):
+    """What the metrics need of the app."""
 
     def look(self, verb: str, **fields: Any) -> Any:
         """Ask what is answered at once, from any thread, on the event loop or off it."""
@@ -42,8 +42,8 @@ class Metrics:
 
     """
 
-    def __init__(self, line: Looks) -> None:
-        self._line = line
+    def __init__(self, engine: AsksNow) -> None:
+        self._engine = engine
 
     def statistic(self, name: str, statistic: str, *, period: Seconds = PERIOD_SECONDS, **labels: str) -> float | None:
         """Give the statistic of everything in the last `period` seconds; None when nothing happened in them.
@@ -60,7 +60,7 @@ class Metrics:
 
         """
         fields = _fields(name, statistic, period, labels)
-        answer: float | None = self._line.look("metrics.statistic", **fields)["value"]
+        answer: float | None = self._engine.look("metrics.statistic", **fields)["value"]
         return answer
 
     def series(
@@ -91,17 +91,17 @@ class Metrics:
         """
         fields = _fields(name, statistic, period, labels)
         back = checks.seconds("since", since, low=1, high=KEPT_SECONDS)
-        answer = self._line.look("metrics.series", since=round(back), **fields)
+        answer = self._engine.look("metrics.series", since=round(back), **fields)
         return [Point(start, value) for start, value in answer["points"]]
 
     def page(self) -> str:
         """Give the page that `/metrics` shows, in Prometheus's text format 0.0.4."""
-        text: str = self._line.look("metrics.text")["text"]
+        text: str = self._engine.look("metrics.text")["text"]
         return text
 
     def catalogue(self) -> list[dict[str, Any]]:
         """Describe every metric: names, kind, unit, labels, meaning, and how many series there are of it now."""
-        listed: list[dict[str, Any]] = self._line.look("metrics.list")
+        listed: list[dict[str, Any]] = self._engine.look("metrics.list")
         return listed
 
 

@@ -1,4 +1,4 @@
-"""The way from a command to a store: through its owner's socket while an app runs, else by owning it for the moment."""
+"""Connects a command to a store: through its owner's socket while an app runs, else by owning it for the moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 import orjson
 
 from forebay._core import Engine
-from forebay.cli.patience import OwnerSilent, patiently
+from forebay.cli.owner_timeout import OwnerNotAnswering, wait_for_owner
 from forebay.errors import AppClosed, ForebayError, ResourceNotFound
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ store_option = click.option(
 )
 
 
-class Reached:
-    """A store at hand."""
+class StoreConnection:
+    """A connection to a store."""
 
     def __init__(self, engine: Engine, store: Path) -> None:
         self._engine = engine
@@ -49,32 +49,32 @@ class Reached:
     def ask(self, verb: str, **fields: Any) -> Any:
         """Ask the engine; the fields are those of `forebay._wire.verbs`."""
         body = orjson.dumps(fields)
-        return orjson.loads(self._patiently(lambda: self._engine.request_sync(verb, body)))
+        return orjson.loads(self._wait(lambda: self._engine.request_sync(verb, body)))
 
     def put_many(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> list[str]:
         """Put records; they are durable when this returns."""
-        return self._patiently(lambda: self._engine.put_many_sync(stream, records))
+        return self._wait(lambda: self._engine.put_many_sync(stream, records))
 
     def invoke(self, function: str, payload: bytes) -> tuple[bytes, str | None]:
         """Run a function of the app that owns the store; give its response, and the version if one was asked for."""
-        answer = self._patiently(lambda: self._engine.invoke_sync(function, payload))
+        answer = self._wait(lambda: self._engine.invoke_sync(function, payload))
         return answer if isinstance(answer, tuple) else (answer, None)
 
     def invoke_async(self, function: str, payload: bytes) -> str:
         """Have a function of the app that owns the store run later; give the request id."""
-        return self._patiently(lambda: self._engine.invoke_async_sync(function, payload, None))
+        return self._wait(lambda: self._engine.invoke_async_sync(function, payload, None))
 
-    def _patiently(self, ask: Callable[[], Answered]) -> Answered:
-        return ask() if self.owned else patiently(ask, lambda: _sign_of_life(self._store), self._store)
+    def _wait(self, ask: Callable[[], Answered]) -> Answered:
+        return ask() if self.owned else wait_for_owner(ask, lambda: _ping(self._store), self._store)
 
 
-def told(error: ForebayError) -> str:
-    """Tell an error in one line, with what was added to it."""
+def format_error(error: ForebayError) -> str:
+    """Write an error in one line, with what was added to it."""
     return "; ".join([str(error), *getattr(error, "__notes__", [])])
 
 
-def _tell_damage(engine: Engine) -> None:
-    """Tell what opening the store has found damaged beside it: this command is the only one to hear of it."""
+def _warn_of_damage(engine: Engine) -> None:
+    """Warn of what opening the store has found damaged: no other command will hear of it."""
     _, answered = engine.exchange([], 0)
     for notice in (notice for _, ok, notices in answered if ok for notice in orjson.loads(notices)):
         if notice["what"] == "damaged":
@@ -82,14 +82,14 @@ def _tell_damage(engine: Engine) -> None:
 
 
 @contextmanager
-def reach(store: Path) -> Iterator[Reached]:
-    """Reach a store for as long as the block lasts. What is not found there is told with its path."""
+def connect(store: Path) -> Iterator[StoreConnection]:
+    """Connect to a store for as long as the block lasts. What is not found there is told with its path."""
     try:
-        engine = patiently(lambda: _opened(store), lambda: _sign_of_life(store), store)
+        engine = wait_for_owner(lambda: _open(store), lambda: _ping(store), store)
         try:
-            _tell_damage(engine)
-            yield Reached(engine, store)
-        except OwnerSilent:
+            _warn_of_damage(engine)
+            yield StoreConnection(engine, store)
+        except OwnerNotAnswering:
             raise  # hanging up would wait for it, too
         except BaseException:
             engine.close()
@@ -100,7 +100,7 @@ def reach(store: Path) -> Iterator[Reached]:
         raise
 
 
-def _opened(store: Path) -> Engine:
+def _open(store: Path) -> Engine:
     settings = {
         "app": "forebay-cli",
         "store": str(store),
@@ -112,8 +112,8 @@ def _opened(store: Path) -> Engine:
     return Engine(orjson.dumps(settings))
 
 
-def _sign_of_life(store: Path) -> None:
-    engine = _opened(store)
+def _ping(store: Path) -> None:
+    engine = _open(store)
     try:
         engine.request_sync("health", b"{}")
     finally:

@@ -1,4 +1,4 @@
-"""Running again what was given up, with a bar for whoever waits."""
+"""Redrives what was given up, with a bar for whoever waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from forebay.errors import ForebayError, InvalidParameterValue
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from forebay.cli.reach import Reached
+    from forebay.cli.connect import StoreConnection
 
 PAGE: Final = 1_000
 # A bar is drawn where somebody would else wonder whether anything happens.
@@ -34,7 +34,7 @@ def message_text(body: bytes | None) -> str | None:
 
 
 def move(
-    reached: Reached, queue: str, ids: Sequence[str], *, rate: float | None, dry_run: bool, **how: Any
+    connection: StoreConnection, queue: str, ids: Sequence[str], *, rate: float | None, dry_run: bool, **how: Any
 ) -> Iterator[dict[str, Any]]:
     """Move messages of a queue one by one, each as it is looked up by its id; give them.
 
@@ -48,7 +48,7 @@ def move(
         fields = {"name": queue, "id": id_, "dry_run": dry_run, **how}
         try:
             while not answer["redriven"]:
-                answer = reached.ask("queue.redrive_message", **{**fields, "next": answer["next"]})
+                answer = connection.ask("queue.redrive_message", **{**fields, "next": answer["next"]})
         except ForebayError:
             if at > 0 and not dry_run:
                 click.echo(f"redriven before this: {', '.join(ids[:at])}", err=True)
@@ -56,20 +56,22 @@ def move(
         yield answer["message"]
 
 
-def listed(reached: Reached, function: str | None) -> Iterator[dict[str, Any]]:
+def listed(connection: StoreConnection, function: str | None) -> Iterator[dict[str, Any]]:
     """Give everything that is listed of a function and can be run again, oldest first, page by page."""
     page: dict[str, Any] = {"next": None}
     while True:
-        page = reached.ask("failed.list", function=function, limit=PAGE, after=page["next"])
+        page = connection.ask("failed.list", function=function, limit=PAGE, after=page["next"])
         yield from (failure for failure in page["failures"] if failure["redrivable"])
         if page["next"] is None:
             return
 
 
-def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float | None, edited: bytes | None) -> int:
+def run_again(
+    connection: StoreConnection, failures: Sequence[dict[str, Any]], rate: float | None, edited: bytes | None
+) -> int:
     """Hand failures over in portions, so that a rate is kept and progress can be seen; or the one, with another payload."""
     if edited is not None:
-        return _run_edited(reached, failures[0], edited)
+        return _run_edited(connection, failures[0], edited)
     portion = PAGE if rate is None else max(1, round(rate * STEP_SECONDS))
     redriven, start = 0, time.monotonic()
     with _bar(len(failures), rate) as bar:
@@ -79,25 +81,25 @@ def run_again(reached: Reached, failures: Sequence[dict[str, Any]], rate: float 
             part = failures[at : at + portion]
             for function in dict.fromkeys(failure["function"] for failure in part):
                 ids = [failure["id"] for failure in part if failure["function"] == function]
-                redriven += int(reached.ask("failed.redrive", function=function, ids=ids)["redriven"])
+                redriven += int(connection.ask("failed.redrive", function=function, ids=ids)["redriven"])
             bar.update(len(part))
     return redriven
 
 
-def _run_edited(reached: Reached, failure: dict[str, Any], body: bytes) -> int:
+def _run_edited(connection: StoreConnection, failure: dict[str, Any], body: bytes) -> int:
     try:
         orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidParameterValue(f"--edit: allowed is JSON text; {error}") from None
     text = wire.checked_event(body.strip()).decode()
-    answer = reached.ask("failed.redrive", function=failure["function"], ids=[failure["id"]], payload=text)
+    answer = connection.ask("failed.redrive", function=failure["function"], ids=[failure["id"]], payload=text)
     return int(answer["redriven"])
 
 
-def follow(reached: Reached, queue: str, messages: int) -> dict[str, Any]:
+def follow(connection: StoreConnection, queue: str, messages: int) -> dict[str, Any]:
     """Watch the redrive of a queue until it has ended; tell how."""
     shown = 0
-    task: dict[str, Any] = reached.ask("queue.describe", name=queue)["redrive"]
+    task: dict[str, Any] = connection.ask("queue.describe", name=queue)["redrive"]
     with _bar(messages, task["rate"]) as bar:
         while True:
             bar.update(task["moved"] - shown)
@@ -105,7 +107,7 @@ def follow(reached: Reached, queue: str, messages: int) -> dict[str, Any]:
             if task["status"] != "RUNNING":
                 return task
             time.sleep(STEP_SECONDS)
-            task = reached.ask("queue.describe", name=queue)["redrive"]
+            task = connection.ask("queue.describe", name=queue)["redrive"]
 
 
 def _bar(length: int, rate: float | None) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LOOK_SECONDS: Final = 5.0
+CHECK_SECONDS: Final = 5.0
 """After so long without an answer the owner is asked whether it lives."""
 SILENT_SECONDS: Final = 30.0
 """A command gives up on an owner that has been silent for so long."""
@@ -25,38 +25,38 @@ SILENT_SECONDS: Final = 30.0
 Answered = TypeVar("Answered")
 
 
-class OwnerSilent(OwnerLost):
-    """The owner of the store says nothing: it is stopped, or hangs."""
+class OwnerNotAnswering(OwnerLost):
+    """The owner of the store does not answer: it is stopped, or hangs."""
 
 
-def patiently(ask: Callable[[], Answered], alive: Callable[[], object], store: Path) -> Answered:
+def wait_for_owner(ask: Callable[[], Answered], alive: Callable[[], object], store: Path) -> Answered:
     """Ask, and wait for the answer for as long as the owner of the store says at least that it lives.
 
     An answer may take its time: a function runs, or millions of rows are looked through. If this process owns the store
     itself, it is at work on it, and nobody else is waited for.
 
     Raises:
-        OwnerSilent: nothing was heard of the owner for 30 s.
+        OwnerNotAnswering: nothing was heard of the owner for 30 s.
 
     """
     answer = _begun(ask)
-    wait([answer], LOOK_SECONDS)
+    wait([answer], CHECK_SECONDS)
     while not answer.done():
         if _is_ours(store):
-            wait([answer], LOOK_SECONDS)
+            wait([answer], CHECK_SECONDS)
             continue
         sign: Future[object] = _begun(alive)
         either: list[Future[Any]] = [answer, sign]
         wait(either, 1.0, FIRST_COMPLETED)
         if not (answer.done() or sign.done() or _is_ours(store)):
             click.echo(f"waiting for {_owner(store)}: it does not answer", err=True)
-            wait(either, SILENT_SECONDS - LOOK_SECONDS - 1.0, FIRST_COMPLETED)
+            wait(either, SILENT_SECONDS - CHECK_SECONDS - 1.0, FIRST_COMPLETED)
         if not (answer.done() or sign.done() or _is_ours(store)):
-            raise OwnerSilent(
+            raise OwnerNotAnswering(
                 f"{_owner(store)} has not answered for {SILENT_SECONDS:.0f} s: it is stopped (`kill -CONT` lets it go on) or "
-                "hangs; what was asked may still be done. Once that process has ended, the store is reached without it"
+                "hangs; what was asked may still be done. Once that process has ended, the store is connection without it"
             )
-        wait([answer], LOOK_SECONDS)
+        wait([answer], CHECK_SECONDS)
     return answer.result()
 
 

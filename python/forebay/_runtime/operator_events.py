@@ -1,0 +1,171 @@
+"""Logs what an operator has to know: timeouts, what was given up and where it went, dead letters, a full disk, damage.
+
+The engine says what happened (rust/engine/src/observe/operator_events.rs), this writes the lines. At most one line a second for each kind and
+function. No line has a payload, a key or a message group.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from forebay._model.plural import counted
+from forebay._runtime.log_throttle import LogThrottle, more
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+log = logging.getLogger("forebay.runtime")
+
+KEPT_MAX: Final = 10_000
+"""Kinds of lines, each of a function or a queue, whose last second is known."""
+
+
+class OperatorEvents:
+    """Writes the engine's events to the log."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, now_ns: Callable[[], int]) -> None:
+        self.destinations: dict[str, str] = {}
+        """How those destinations are shown that have a name for the engine alone."""
+        self._loop = loop
+        self._now_ns = now_ns
+        self._throttles: dict[tuple[str, str], LogThrottle] = {}
+
+    def write(self, events: bytes) -> None:
+        """Write events: a JSON array, as the engine gives it."""
+        for event in orjson.loads(events):
+            at = event["what"], event["of"]
+            throttle = self._throttles.get(at)
+            if throttle is None:
+                if len(self._throttles) >= KEPT_MAX:  # queues may come and go
+                    self.close()
+                    self._throttles.clear()
+                throttle = self._throttles[at] = LogThrottle(self._write, self._loop)
+            sums = event.get("sums", {})
+            for name, number in (throttle.last or {}).get("sums", {}).items():
+                sums[name] += number
+            throttle.add(event, self._now_ns(), event["count"])
+
+    def close(self) -> None:
+        """Write what waits for the end of its second."""
+        for throttle in self._throttles.values():
+            throttle.flush()
+
+    def _write(self, event: dict[str, Any], others: int) -> None:
+        event["destinations"] = [self._shown(name) for name in event.get("destinations", ())]
+        text = _TEXTS[event["what"]](event)
+        extra = {"aws_request_id": event.get("request"), "function_name": _function(event)}
+        # What has sums tells of all of them.
+        log.warning("%s%s", text, "" if "sums" in event else more(others), extra=extra)
+
+    def _shown(self, name: str) -> str:
+        return self.destinations.get(name) or name.replace(":", " ", 1)
+
+
+def _timed_out(event: dict[str, Any]) -> str:
+    if event["destinations"]:
+        return f"destination {event['destinations'][0]}: a delivery timed out after {event['seconds']:g} s"
+    of = _batch(event) if "stream" in event else ""
+    if "queue" in event:
+        of = f" at {counted(event['records'], 'message')} of queue {event['queue']}"
+    return f"function {event['of']}: attempt {event['attempt']}{of} timed out after {event['seconds']:g} s"
+
+
+def _gave_up(event: dict[str, Any]) -> str:
+    attempts = counted(event["attempts"], "attempt")
+    if "stream" in event:
+        what, id_ = _batch(event).removeprefix(" at "), event["first"]
+    else:
+        what, id_ = "an event", event["request"]
+    where = _where(event["destinations"], event["id"])
+    return (
+        f"function {event['of']}: gave up {what} after {attempts} ({event['condition']}), {where}: "
+        f"`forebay why {id_}` tells its life"
+    )
+
+
+def _expired(event: dict[str, Any]) -> str:
+    if "queue" in event:
+        dropped = counted(event["sums"]["messages"], "message")
+        return f"queue {event['of']}: its retention dropped {dropped} that nobody had handled"
+    where = _where(event["destinations"], event["id"])
+    what = _batch(event).removeprefix(" at ")
+    return f"function {event['of']}: the stream's retention dropped {what} before it was handled, {where}"
+
+
+def _lost(event: dict[str, Any]) -> str:
+    runs, records = event["sums"]["runs"], counted(event["sums"]["records"], "record")
+    where = _where(event["destinations"], event["id"])
+    range_ = f"{event['stream']} ({event['shard_id']}, {_range(event)})"
+    what = f"{records} of {range_}" if runs == 1 else f"{records} in {runs:,} runs, the last of them of {range_}"
+    end = where if runs == 1 else f"the last {where}; `forebay stream list` says where all are"
+    return f"function {event['of']}: stepped over {what}: lost to damage, the store was salvaged without them; {end}"
+
+
+def _damaged(event: dict[str, Any]) -> str:
+    return str(event["text"])
+
+
+def _dead_letter(event: dict[str, Any]) -> str:
+    return (
+        f"queue {event['of']}: a message was received {counted(event['received'], 'time')}, and is now in the dead-letter "
+        f"queue {event['to']}: `forebay why {event['message']}` tells its life"
+    )
+
+
+def _undelivered(event: dict[str, Any]) -> str:
+    return (
+        f"function {event['of']}: its destination {event['destinations'][0]} was not told of a failure, after "
+        f"{counted(event['tries'], 'try', 'tries')}: listed as {event['id']}, see `forebay dlq show {event['id']}`"
+    )
+
+
+def _disk(event: dict[str, Any]) -> str:
+    if event["error"] is None:
+        return "the store takes what is put and sent again"
+    return f"what is put and sent is refused, what was accepted goes on: {event['error']}"
+
+
+def _interrupted(event: dict[str, Any]) -> str:
+    attempts = event["attempts"]
+    were = "attempt was" if attempts == 1 else "attempts were"
+    return (
+        f"{attempts:,} {were} in flight when the process before this one died: what they held runs again, each alone; what was "
+        "alone in flight at three deaths is given up (RuntimeInterrupted)"
+    )
+
+
+def _where(destinations: list[str], id_: str) -> str:
+    if not destinations:
+        return f"listed as {id_} in `forebay dlq list`"
+    return f"goes to {' and '.join(destinations)}"
+
+
+def _function(event: dict[str, Any]) -> str | None:
+    is_of_a_function = event["what"] in {"timed out", "gave up", "undelivered"} or "stream" in event
+    return str(event["of"]) if is_of_a_function else None
+
+
+def _batch(event: dict[str, Any]) -> str:
+    lane = f", lane {event['lane']}" if "lane" in event else ""
+    return f" at a batch of {event['records']:,} of {event['stream']} ({event['shard_id']}{lane}, {_range(event)})"
+
+
+def _range(event: dict[str, Any]) -> str:
+    return str(event["first"] if event["first"] == event["last"] else f"{event['first']} to {event['last']}")
+
+
+_TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "timed out": _timed_out,
+    "gave up": _gave_up,
+    "expired": _expired,
+    "lost": _lost,
+    "damaged": _damaged,
+    "dead letter": _dead_letter,
+    "undelivered": _undelivered,
+    "disk": _disk,
+    "interrupted": _interrupted,
+}
