@@ -123,19 +123,19 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_gives_the_connection
     proxy = proxies(server, maximum_connections=1)
     async with proxy.connect() as client:
         await client.fetch_value("SELECT 1")
-    line = proxy._fleet.write_line
-    db = line.take(None)
-    one = asyncio.create_task(line.wait())
-    two = asyncio.create_task(line.wait())
-    await until(lambda: line.waiting == 2)
+    queue = proxy._cluster.writer_queue
+    db = queue.take(None)
+    one = asyncio.create_task(queue.wait())
+    two = asyncio.create_task(queue.wait())
+    await until(lambda: queue.waiting == 2)
     db.pool.give_back(db)  # handed to the first, whose task has not run yet
     one.cancel()
     with pytest.raises(asyncio.CancelledError):
         await one
     assert await two is db
     db.pool.give_back(db)
-    assert line.waiting == 0
-    assert list(line.idle) == [db]
+    assert queue.waiting == 0
+    assert list(queue.idle) == [db]
 
 
 async def test_many_cancelled_waiters_do_not_pile_up(server, proxies):
@@ -143,12 +143,12 @@ async def test_many_cancelled_waiters_do_not_pile_up(server, proxies):
     async with proxy.connect() as holder:
         await holder.execute("BEGIN")
         for _ in range(20):
-            tasks = [asyncio.create_task(proxy._fleet.write_line.wait()) for _ in range(100)]
-            await until(lambda: proxy._fleet.write_line.waiting == 100)
+            tasks = [asyncio.create_task(proxy._cluster.writer_queue.wait()) for _ in range(100)]
+            await until(lambda: proxy._cluster.writer_queue.waiting == 100)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        assert len(proxy._fleet.write_line.waiters) <= 200
+        assert len(proxy._cluster.writer_queue.waiters) <= 200
         await holder.execute("ROLLBACK")
 
 
@@ -235,9 +235,9 @@ async def test_a_dirty_connection_does_not_stay_dirty_while_nobody_asks(server, 
             "DO SLEEP(0)" if server.engine == "mysql" else "DO $$BEGIN PERFORM pg_advisory_lock(9); END$$"
         )
         if server.engine == "mysql":
-            next(iter(proxy._fleet.write_line.idle)).dirty = "planted"
-        await until(lambda: proxy.counters.resets == 1 and proxy._fleet.write_line.idle)
-        assert not next(iter(proxy._fleet.write_line.idle)).dirty
+            next(iter(proxy._cluster.writer_queue.idle)).dirty = "planted"
+        await until(lambda: proxy.counters.resets == 1 and proxy._cluster.writer_queue.idle)
+        assert not next(iter(proxy._cluster.writer_queue.idle)).dirty
 
 
 async def test_closing_the_proxy_leaves_nothing_at_the_server(server, view: View, proxies):

@@ -24,7 +24,7 @@ def told(effect):
     found |= {name: [list(pair) for pair in getattr(effect, name)] for name in ("sets", "local")}
     found |= {
         name: getattr(effect, name)
-        for name in ("transaction", "chains", "savepoint", "reads_session", "repeatable", "ruins")
+        for name in ("transaction", "chains", "savepoint", "reads_session", "repeatable", "must_close")
     }
     found["dirty"] = bool(effect.dirty)
     return {name: value for name, value in found.items() if value}
@@ -48,8 +48,8 @@ def test_neither_case_nor_space_nor_a_comment_in_front_hides_it(engine, row):
     words = row["sql"].split(" ")
     for text in (f"/* SELECT 1 */ {row['sql']}", f"-- x\n{row['sql']} ;", "\n\t".join(words), f"  {row['sql']}"):
         plain, hidden = told(CLASSIFY[engine](row["sql"])), told(CLASSIFY[engine](text))
-        assert {name: hidden.get(name) for name in ("pins", "dirty", "transaction", "ruins", "reads_session")} == {
-            name: plain.get(name) for name in ("pins", "dirty", "transaction", "ruins", "reads_session")
+        assert {name: hidden.get(name) for name in ("pins", "dirty", "transaction", "must_close", "reads_session")} == {
+            name: plain.get(name) for name in ("pins", "dirty", "transaction", "must_close", "reads_session")
         }, text
 
 

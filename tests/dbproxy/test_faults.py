@@ -245,7 +245,7 @@ async def test_connections_cut_while_idle_are_replaced_without_a_word(server, pr
             await fresh_table(client)
             for number in range(5):
                 chaos.cut_all()
-                await until(lambda: all(db.wire.is_broken() for db in proxy._fleet.write_line.idle))
+                await until(lambda: all(db.wire.is_broken() for db in proxy._cluster.writer_queue.idle))
                 await client.execute(f"INSERT INTO plain VALUES ({number})")
             assert await client.fetch_value("SELECT count(*) FROM plain") == 5
 

@@ -434,7 +434,7 @@ async def test_a_statement_with_arguments_is_judged_once(postgres, proxies):
     """PostgreSQL's arguments are not in the text, and it was read at each execution."""
     async with proxies(postgres).connect() as client:
         judged = []
-        client._borrower._effects.judge = lambda sql: judged.append(sql) or classify(sql)
+        client._borrower._effects.classify = lambda sql: judged.append(sql) or classify(sql)
         for value in ("7MB", "8MB", "9MB"):
             assert await client.fetch_value("SELECT set_config('work_mem', $1, true)", [value]) == value
         assert len(judged) == 1

@@ -76,12 +76,12 @@ def _borrowed(select: Callable[[int], Awaitable[Any]], acquire: Callable[[], Any
 async def forebay(url: str, clients: int) -> AsyncIterator[Asks]:
     """Open this proxy, and a client connection for each client."""
     from forebay.dbproxy import DBProxy  # noqa: PLC0415
-    from forebay.dbproxy.loan import Loan  # noqa: PLC0415
+    from forebay.dbproxy.borrowed_connection import BorrowedConnection  # noqa: PLC0415
 
     proxy = DBProxy(url, maximum_connections=CONNECTIONS, minimum_connections=CONNECTIONS)
     async with proxy, contextlib.AsyncExitStack() as stack:
         known = [await stack.enter_async_context(proxy.connect()) for _ in range(clients)]
-        loans = [await Loan(proxy).admitted() for _ in range(clients)]
+        loans = [await BorrowedConnection(proxy).admitted() for _ in range(clients)]
 
         async def borrow(number: int) -> None:
             await loans[number].take()

@@ -26,9 +26,9 @@ from forebay.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from forebay.dbproxy.borrow_queue import BorrowQueue
     from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.effect import EffectCache
-    from forebay.dbproxy.line import Line
     from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.settings import ProxySettings
     from forebay.dbproxy.statistics import Counters
@@ -62,8 +62,8 @@ class Borrower:
         "_effects",
         "_exclude_variable_sets",
         "_last",
-        "_line",
         "_query_timeout",
+        "_queue",
         "_suspect",
         "_using",
         "busy",
@@ -81,7 +81,7 @@ class Borrower:
     def __init__(
         self,
         number: int,
-        line: Line,
+        queue: BorrowQueue,
         *,
         settings: ProxySettings,
         effects: EffectCache,
@@ -98,7 +98,7 @@ class Borrower:
         self.closed_because = ""
         self.loop_time = asyncio.get_running_loop().time
         self.last_used = now()
-        self._line = line
+        self._queue = queue
         self._effects = effects
         self._counters = counters
         self._suspect = suspect
@@ -126,7 +126,7 @@ class Borrower:
                 attempts += 1
                 db = self.held
                 if db is None:
-                    db = self._line.take(self._last) or await self._line.wait()
+                    db = self._queue.take(self._last) or await self._queue.wait()
                     if effect.reads_session or not db.suits(self.number, self.session.tracked):
                         db = await self._made_fit(db, effect)
                 self._using = db
@@ -134,7 +134,7 @@ class Borrower:
                 try:
                     if args and not effect.plain and verb != "execute_many":
                         asked = db.wire.interpolate(sql, args)
-                        effect = effect if asked == sql else self._effects.judge(asked)
+                        effect = effect if asked == sql else self._effects.classify(asked)
                     answer = getattr(db.wire, verb)(sql, args)
                     result = await (answer if limit is None else _within(limit, answer))
                 except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
@@ -188,19 +188,19 @@ class Borrower:
         """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
         if self.engine == "postgresql" and isinstance(error, GeneratorExit):
             if not effect.plain:
-                db.soil(effect.dirty or "a statement was left half-way")
+                db.mark_dirty(effect.dirty or "a statement was left half-way")
             return
         await self._failed(db, effect, error, may_repeat=False)
 
     async def _borrow(self, effect: Effect) -> DBConnection:
-        """Take a free connection or stand in line; make it fit for this client."""
-        return await self._made_fit(self._line.take(self._last) or await self._line.wait(), effect)
+        """Take a free connection or wait for one; make it fit for this client."""
+        return await self._made_fit(self._queue.take(self._last) or await self._queue.wait(), effect)
 
     async def _made_fit(self, db: DBConnection, effect: Effect) -> DBConnection:
         """Reset and replay what must be; when the connection breaks over it, do it with another one."""
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
-                db = self._line.take(self._last) or await self._line.wait()
+                db = self._queue.take(self._last) or await self._queue.wait()
             try:
                 await db.pool.prepare(db, self.number, self.session.tracked, exclusive=effect.reads_session)
             except Exception as error:  # told apart by the driver
@@ -218,9 +218,9 @@ class Borrower:
     # Lending to an adapter
 
     async def lend(self) -> DBConnection:
-        """Borrow a connection that stays with this client until it is taken back; see ``Loan``."""
+        """Borrow a connection that stays with this client until it is taken back; see ``BorrowedConnection``."""
         began = now()
-        db = self._line.take(self._last) or await self._line.wait()
+        db = self._queue.take(self._last) or await self._queue.wait()
         if not db.suits(self.number, self.session.tracked):
             db = await self._made_fit(db, PLAIN)
         self.held = db
@@ -265,7 +265,7 @@ class Borrower:
             db.follow(PLAIN, is_open=is_open)
             (db.pool.clean if reset or is_open else db.pool.give_back)(db)
 
-    def judge(self, sql: str) -> Effect:
+    def classify(self, sql: str) -> Effect:
         """Tell what a statement does to the session."""
         return self._effects[sql]
 
@@ -280,10 +280,10 @@ class Borrower:
             return
         is_open = self.is_open = db.wire.in_transaction()
         if effect.dirty or effect.pins:
-            db.soil(effect.dirty or effect.pins[0])
+            db.mark_dirty(effect.dirty or effect.pins[0])
         if self.engine == "postgresql":
             self._follow_transaction(db, effect, result)
-        db.ruined = db.ruined or effect.ruins
+        db.must_close = db.must_close or effect.must_close
         if effect.sets or effect.unsets:
             session.track(effect)
             db.tracked = session.tracked
@@ -303,7 +303,7 @@ class Borrower:
         """PostgreSQL undoes SET when a transaction or savepoint is rolled back; so do the books."""
         status = result.status if isinstance(result, Result) else ""
         if effect.transaction == "commit" and not status:
-            db.soil("it is not known what became of a COMMIT")
+            db.mark_dirty("it is not known what became of a COMMIT")
         self.session.follow(effect, is_open=self.is_open, status=status)
         db.tracked = self.session.tracked
         db.follow(effect, is_open=self.is_open)
@@ -388,7 +388,7 @@ class Borrower:
     async def _refused(self, db: DBConnection, effect: Effect, *, read_only: bool) -> None:
         """Go on after an error the server told: the connection is good, but half of the statement may have happened."""
         if not effect.plain:
-            db.soil(effect.dirty or "a statement failed half-way")
+            db.mark_dirty(effect.dirty or "a statement failed half-way")
         self._last = db
         try:
             await db.wire.after_error()

@@ -27,22 +27,22 @@ class DBConnection:
         local: settings in force that end with the transaction.
         dirty: why it must be reset before another client gets it; empty when it need not.
         used_by: number of the only client since the last reset; ``NOBODY``, or ``SEVERAL``.
-        ruined: a reset cannot undo what happened on it.
+        must_close: a reset cannot undo what happened on it.
         retired: it is closed as soon as it comes back.
         leaving: it is being closed.
 
     """
 
     __slots__ = (
-        "_soiled",
+        "_dirty_in_transaction",
         "dirty",
         "idle_since",
         "leaving",
         "local",
+        "must_close",
         "opened_at",
         "pool",
         "retired",
-        "ruined",
         "tracked",
         "used_by",
         "wire",
@@ -53,7 +53,7 @@ class DBConnection:
         self.pool = pool
         self.opened_at = now
         self.idle_since = now
-        self.ruined = False
+        self.must_close = False
         self.retired = False
         self.leaving = False
         self.renewed()
@@ -65,17 +65,17 @@ class DBConnection:
         self.local: Tracked = DEFAULTS
         self.dirty = ""
         self.used_by = NOBODY
-        self._soiled = False  # in the transaction that is open
+        self._dirty_in_transaction = False  # in the transaction that is open
 
     def meaning(self) -> Meaning:
         """Tell what the meaning of a text may hang on in the session as it is now."""
         return meaning(self.tracked, self.local, dirty=bool(self.dirty))
 
-    def soil(self, why: str) -> None:
+    def mark_dirty(self, why: str) -> None:
         """Have it reset before another client gets it. A text may mean something else from now on, and nobody knows what."""
         self.wire.forget_changed()
         self.dirty = self.dirty or why
-        self._soiled = True
+        self._dirty_in_transaction = True
 
     def follow(self, effect: Effect, *, is_open: bool) -> None:
         """Take note of what ends with the transaction, of what undoes a part of it, and of the transaction's end.
@@ -88,9 +88,9 @@ class DBConnection:
         ends = effect.transaction in ENDS or not is_open
         undoes = ends or effect.transaction == "rollback to"
         drops = "temporary table:" in effect.unpins
-        if (self._soiled and undoes) or ("*" in self.local and (undoes or effect.local)) or drops:
+        if (self._dirty_in_transaction and undoes) or ("*" in self.local and (undoes or effect.local)) or drops:
             self.wire.forget_changed()
-        self._soiled = (self._soiled or drops) and not ends
+        self._dirty_in_transaction = (self._dirty_in_transaction or drops) and not ends
         self.local = local_after(self.local, effect, is_open=is_open)
 
     def suits(self, client: int, want: Tracked) -> bool:
@@ -105,4 +105,4 @@ class DBConnection:
 
     def is_usable(self) -> bool:
         """Tell whether the next client may have it."""
-        return not (self.retired or self.ruined or self.wire.is_broken())
+        return not (self.retired or self.must_close or self.wire.is_broken())

@@ -129,7 +129,7 @@ class Wire(Protocol):
         ...
 
     async def close(self, *, interrupted: bool) -> None:
-        """Say goodbye and drop the transport; the duplicated socket stays open until the server has closed its end."""
+        """End the protocol and drop the transport; the duplicated socket stays open until the server has closed its end."""
         ...
 
     def abort(self) -> None:
@@ -158,6 +158,6 @@ class Driver(Protocol):
 
 def duplicate_socket(transport: Any) -> socket.socket:
     """Duplicate a transport's socket, so that the server's end can be watched after the driver has dropped its own."""
-    twin = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-    twin.setblocking(False)
-    return twin
+    sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+    sock.setblocking(False)
+    return sock

@@ -32,7 +32,7 @@ class Effect:
         savepoint: the savepoint's name.
         reads_session: the text asks for something the session remembers (``LAST_INSERT_ID()``, ``lastval()``).
         repeatable: a pure read: running it twice is the same as running it once.
-        ruins: a reset cannot undo it (``LOAD``): the connection is closed instead.
+        must_close: a reset cannot undo it (``LOAD``): the connection is closed instead.
         local: settings that end with the transaction, as ``sets``; ``UNKNOWN`` when it cannot be told what they are.
         plain: nothing of the above: the hot path has nothing to do.
 
@@ -48,7 +48,7 @@ class Effect:
     savepoint: str = ""
     reads_session: bool = False
     repeatable: bool = False
-    ruins: bool = False
+    must_close: bool = False
     local: tuple[tuple[str, str], ...] = ()
     plain: bool = field(init=False, default=False)
 
@@ -61,7 +61,7 @@ class Effect:
             or self.unsets
             or self.transaction
             or self.reads_session
-            or self.ruins
+            or self.must_close
             or self.local
         )
         object.__setattr__(self, "plain", not special)
@@ -88,7 +88,7 @@ def union(effects: list[Effect]) -> Effect:
         savepoint=next((e.savepoint for e in effects if e.savepoint), ""),
         reads_session=any(e.reads_session for e in effects),
         repeatable=all(e.repeatable for e in effects),
-        ruins=any(e.ruins for e in effects),
+        must_close=any(e.must_close for e in effects),
         local=_latest(s for e in effects for s in e.local),
     )
 
@@ -115,15 +115,15 @@ def _latest(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 class EffectCache(dict[str, Effect]):
     """Verdicts by text, bounded; the oldest half goes when it is full. ``cache[sql]`` judges what it does not know."""
 
-    __slots__ = ("judge",)
+    __slots__ = ("classify",)
 
-    def __init__(self, judge: Callable[[str], Effect]) -> None:
+    def __init__(self, classify: Callable[[str], Effect]) -> None:
         super().__init__()
-        self.judge = judge
+        self.classify = classify
 
     def __missing__(self, sql: str) -> Effect:
         """Judge a text, and remember it unless it is long."""
-        effect = self.judge(sql)
+        effect = self.classify(sql)
         if len(sql) <= CACHED_TEXT_LENGTH_MAX:
             if len(self) >= CACHED_EFFECTS_MAX:
                 for old in list(self)[: CACHED_EFFECTS_MAX // 2]:

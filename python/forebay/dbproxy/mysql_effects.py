@@ -170,7 +170,7 @@ def _commit(reading: Reading) -> Effect:
 def _ended(reading: Reading, transaction: str) -> Effect:
     """Judge the end of a transaction: it may begin the next one, or have the server hang up."""
     hangs_up = "RELEASE" in reading.words and not reading.says("NO", "RELEASE")
-    return Effect(transaction=transaction, chains=reading.says("AND", "CHAIN"), ruins=hangs_up)
+    return Effect(transaction=transaction, chains=reading.says("AND", "CHAIN"), must_close=hangs_up)
 
 
 def _rollback(reading: Reading) -> Effect:
@@ -391,8 +391,8 @@ _UNREADABLE = Effect(dirty="SET that cannot be read", pins=("setting:SET",))
 _SETS = {
     "PASSWORD": PLAIN,
     "TRANSACTION": Effect(dirty="SET TRANSACTION", pins=("next transaction:",)),
-    "ROLE": Effect(dirty="SET ROLE", pins=("setting:role",), ruins=True),
-    "RESOURCE": Effect(dirty="SET RESOURCE GROUP", pins=("setting:resource group",), ruins=True),
+    "ROLE": Effect(dirty="SET ROLE", pins=("setting:role",), must_close=True),
+    "RESOURCE": Effect(dirty="SET RESOURCE GROUP", pins=("setting:resource group",), must_close=True),
 }
 _STATEMENTS = {
     "BEGIN": _begin,

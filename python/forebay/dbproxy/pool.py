@@ -12,14 +12,14 @@ import random
 from typing import TYPE_CHECKING, Protocol
 
 from forebay.dbproxy.connection import NOBODY, SEVERAL, DBConnection
-from forebay.dbproxy.farewell import say_goodbye, server_is_gone
 from forebay.dbproxy.secrets import Credentials, credentials_of
+from forebay.dbproxy.server_close import shut_down, wait_until_closed
 from forebay.dbproxy.session import Tracked, replay
 from forebay.errors import AuthenticationFailed, DatabaseUnavailable, DBProxyError
 
 if TYPE_CHECKING:
+    from forebay.dbproxy.borrow_queue import BorrowQueue
     from forebay.dbproxy.driver import Driver, Wire
-    from forebay.dbproxy.line import Line
     from forebay.dbproxy.settings import Address, ProxySettings
     from forebay.dbproxy.statistics import Counters
     from forebay.dbproxy.tasks import Tasks
@@ -29,7 +29,7 @@ RETRY_SECONDS_MAX = 5.0
 RESET_SECONDS_MAX = 10.0
 FINISHES_BY_ITSELF_SECONDS = 0.05
 SPARE_WAIT_SECONDS_MAX = 1.0
-FAREWELL_SECONDS_MAX = 60.0
+SERVER_CLOSE_SECONDS_MAX = 60.0
 
 log = logging.getLogger("forebay.dbproxy")
 
@@ -68,7 +68,7 @@ class Pool:
         self.leaving = 0
         self.failures = 0
         self.last_error: DBProxyError | None = None
-        self.line: Line | None = None
+        self.queue: BorrowQueue | None = None
         self.closed = False
         self._watch = watch
         self._counters = counters
@@ -86,7 +86,7 @@ class Pool:
 
     def idle(self) -> list[DBConnection]:
         """List this server's idle connections, the longest idle first."""
-        return [db for db in self.line.idle if db.pool is self] if self.line is not None else []
+        return [db for db in self.queue.idle if db.pool is self] if self.queue is not None else []
 
     # Lending
 
@@ -100,12 +100,12 @@ class Pool:
             if not future.done():
                 future.set_result(db)
                 return
-        line = self.line
-        if line is None or self.closed:
+        queue = self.queue
+        if queue is None or self.closed:
             self.discard(db)
-        elif not line.hand_over(db):
+        elif not queue.hand_over(db):
             db.idle_since = self._loop.time()
-            line.idle[db] = None
+            queue.idle[db] = None
 
     async def prepare(self, db: DBConnection, client: int, want: Tracked, *, exclusive: bool) -> None:
         """Make a borrowed connection fit for a client: reset what others left, replay what is the client's own."""
@@ -162,16 +162,16 @@ class Pool:
     def _may_open(self) -> bool:
         if self.closed or self.size >= self.maximum:
             return False
-        if self.failures or self.line is None or not self.limit_known:
+        if self.failures or self.queue is None or not self.limit_known:
             return self.opening == 0 and self._retry is None and self._is_wanted()
         return self._is_wanted()
 
     def _is_wanted(self) -> bool:
         if len(self.connections) + self.opening < self.settings.minimum_connections:
             return True
-        if self.line is None:  # its role is unknown: one connection finds out
+        if self.queue is None:  # its role is unknown: one connection finds out
             return not self.connections
-        return self.line.waiting > self.opening
+        return self.queue.waiting > self.opening
 
     async def _open(self) -> None:
         try:
@@ -274,34 +274,34 @@ class Pool:
         db.leaving = db.retired = True
         self.leaving += 1
         self._counters.interrupted += interrupted
-        self._tasks.start(self._farewell(db, interrupted=interrupted))
+        self._tasks.start(self._close(db, interrupted=interrupted))
 
     def retire(self, reason: str) -> None:
         """Close every connection: the idle ones now, the borrowed ones under their clients."""
         if self.connections:
             log.warning("closing %d connections to %s: %s", len(self.connections), self.where, reason)
         for db in self.idle():
-            if self.line is not None:
-                del self.line.idle[db]
+            if self.queue is not None:
+                del self.queue.idle[db]
             self.discard(db)
         for db in self.connections:
             db.retired = True
             db.wire.abort()
         self.limit_known = self.settings.maximum_connections is not None
 
-    async def _farewell(self, db: DBConnection, *, interrupted: bool) -> None:
-        twin = db.wire.socket
+    async def _close(self, db: DBConnection, *, interrupted: bool) -> None:
+        sock = db.wire.socket
         try:
             await db.wire.close(interrupted=interrupted)
-            say_goodbye(twin)
-            if interrupted and self.driver.needs_kill and not await server_is_gone(twin, FINISHES_BY_ITSELF_SECONDS):
+            shut_down(sock)
+            if interrupted and self.driver.needs_kill and not await wait_until_closed(sock, FINISHES_BY_ITSELF_SECONDS):
                 await self._kill(db.wire.server_id)
-            if not await server_is_gone(twin, FAREWELL_SECONDS_MAX):
+            if not await wait_until_closed(sock, SERVER_CLOSE_SECONDS_MAX):
                 log.warning(
-                    "%s still holds connection %d after %g s", self.where, db.wire.server_id, FAREWELL_SECONDS_MAX
+                    "%s still holds connection %d after %g s", self.where, db.wire.server_id, SERVER_CLOSE_SECONDS_MAX
                 )
         finally:
-            twin.close()
+            sock.close()
             self.leaving -= 1
             self.grow()
 
@@ -318,7 +318,7 @@ class Pool:
                     await db.wire.kill(server_id)
                 else:
                     await self._kill_alone(server_id)
-        except Exception as error:  # noqa: BLE001 - the farewell's own limit ends the wait, whatever the reason
+        except Exception as error:  # noqa: BLE001 - the close's own limit ends the wait, whatever the reason
             log.warning(
                 "statement on connection %d to %s could not be killed: %s", server_id, self.where, type(error).__name__
             )
@@ -331,8 +331,8 @@ class Pool:
     async def spare(self) -> DBConnection | None:
         """Borrow for the proxy's own use: an idle connection, else the next that comes back; None when none does soon."""
         for db in self.idle():
-            if self.line is not None and db.is_usable():
-                del self.line.idle[db]
+            if self.queue is not None and db.is_usable():
+                del self.queue.idle[db]
                 return db
         if not self.connections:
             return None
@@ -352,8 +352,8 @@ class Pool:
                 await wire.kill(server_id)
             finally:
                 await wire.close(interrupted=False)
-                say_goodbye(wire.socket)
-                await server_is_gone(wire.socket, RESET_SECONDS_MAX)
+                shut_down(wire.socket)
+                await wait_until_closed(wire.socket, RESET_SECONDS_MAX)
                 wire.socket.close()
 
     def close(self) -> None:
@@ -363,6 +363,6 @@ class Pool:
             self._retry.cancel()
             self._retry = None
         for db in self.idle():
-            if self.line is not None:
-                del self.line.idle[db]
+            if self.queue is not None:
+                del self.queue.idle[db]
             self.discard(db)

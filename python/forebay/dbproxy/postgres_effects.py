@@ -185,7 +185,7 @@ def _execute(reading: Reading) -> Effect:
 
 def _deallocate(reading: Reading) -> Effect:
     # DEALLOCATE ALL also takes the driver's own statements away, which it would go on using.
-    return Effect(dirty="DEALLOCATE", unpins=("prepared statement:",), ruins="ALL" in reading.words)
+    return Effect(dirty="DEALLOCATE", unpins=("prepared statement:",), must_close="ALL" in reading.words)
 
 
 def _declare(reading: Reading) -> Effect:
@@ -207,13 +207,13 @@ def _unlisten(_: Reading) -> Effect:
 
 
 def _load(_: Reading) -> Effect:
-    return Effect(dirty="LOAD", pins=("library:",), ruins=True)
+    return Effect(dirty="LOAD", pins=("library:",), must_close=True)
 
 
 def _discard(reading: Reading) -> Effect:
     target = reading.words[1] if len(reading.words) > 1 else ""
     if target == "ALL":
-        return Effect(dirty="DISCARD ALL", unsets=("*",), unpins=_EVERYTHING, ruins=True)
+        return Effect(dirty="DISCARD ALL", unsets=("*",), unpins=_EVERYTHING, must_close=True)
     return Effect(dirty="DISCARD", unpins=("temporary table:",) if target.startswith("TEMP") else ())
 
 

@@ -10,8 +10,8 @@ from forebay.dbproxy import settings as checks
 from forebay.dbproxy import statistics
 from forebay.dbproxy.borrower import Borrower
 from forebay.dbproxy.client import Client
+from forebay.dbproxy.cluster import Cluster
 from forebay.dbproxy.effect import EffectCache
-from forebay.dbproxy.fleet import Fleet
 from forebay.dbproxy.settings import ProxySettings, Target
 from forebay.dbproxy.tasks import Tasks
 from forebay.errors import DatabaseUnavailable, DBProxyError, TooManyClients
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from forebay._core import Histogram
+    from forebay.dbproxy.borrow_queue import BorrowQueue
+    from forebay.dbproxy.borrowed_connection import BorrowedConnection
     from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.driver import Driver
-    from forebay.dbproxy.line import Line
-    from forebay.dbproxy.loan import Loan
     from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.secrets import Secret
 
@@ -137,9 +137,9 @@ class DBProxy:
         )
         self.engine = where.engine
         self.counters = statistics.Counters()
-        self._clients: dict[Borrower, Client | Loan] = {}
+        self._clients: dict[Borrower, Client | BorrowedConnection] = {}
         self._numbers = 0
-        self._fleet: Fleet | None = None
+        self._cluster: Cluster | None = None
         self._tasks = Tasks()
         self._housekeeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -158,11 +158,11 @@ class DBProxy:
             AuthenticationFailed: the server refused the credentials.
 
         """
-        fleet = self._begin()
-        if self.settings.minimum_connections and not fleet.proven:
-            await self._prove(fleet.write_line)
-            most = fleet.writer.maximum if fleet.writer is not None else 1
-            warm = [self._borrow(fleet.write_line) for _ in range(min(self.settings.minimum_connections, most))]
+        cluster = self._begin()
+        if self.settings.minimum_connections and not cluster.proven:
+            await self._prove(cluster.writer_queue)
+            most = cluster.writer.maximum if cluster.writer is not None else 1
+            warm = [self._borrow(cluster.writer_queue) for _ in range(min(self.settings.minimum_connections, most))]
             found = await asyncio.gather(*warm, return_exceptions=True)
             for db in found:
                 if not isinstance(db, BaseException):
@@ -171,29 +171,29 @@ class DBProxy:
             if failure is not None:
                 raise failure
 
-    def _begin(self) -> Fleet:
+    def _begin(self) -> Cluster:
         if self._closed:
             raise DBProxyError(f"{self!r} is closed")
-        if self._fleet is None:
+        if self._cluster is None:
             driver = _driver(self.engine)
             self._loop = asyncio.get_running_loop()
             self._effects = EffectCache(driver.classify)
-            self._fleet = Fleet(driver, self.settings, self.counters, self._tasks, self._held_counts)
+            self._cluster = Cluster(driver, self.settings, self.counters, self._tasks, self._held_counts)
             self._looked_at = self._loop.time()
-            for pool in self._fleet.pools:
+            for pool in self._cluster.pools:
                 pool.grow()
             self._housekeep()
         elif self._loop is not asyncio.get_running_loop():
             raise DBProxyError(f"{self!r} belongs to another event loop: make one proxy per loop")
-        return self._fleet
+        return self._cluster
 
-    async def _prove(self, line: Line) -> None:
+    async def _prove(self, queue: BorrowQueue) -> None:
         """Find out, by borrowing once, that the target can be used at all."""
-        db = await self._borrow(line)
+        db = await self._borrow(queue)
         db.pool.give_back(db)
 
-    async def _borrow(self, line: Line) -> DBConnection:
-        return line.take(None) or await line.wait()
+    async def _borrow(self, queue: BorrowQueue) -> DBConnection:
+        return queue.take(None) or await queue.wait()
 
     async def close(self) -> None:
         """Close all clients and connections. Statements in progress are cancelled; do it after the last handler."""
@@ -202,10 +202,10 @@ class DBProxy:
             self._housekeeper.cancel()
         for borrower in list(self._clients):
             self.dismiss(borrower, "the proxy was closed")
-        if self._fleet is not None:
-            self._fleet.close()
+        if self._cluster is not None:
+            self._cluster.close()
             await self._tasks.finish(CLOSE_SECONDS_MAX)
-            for pool in self._fleet.pools:
+            for pool in self._cluster.pools:
                 pool.close()
 
     async def __aenter__(self) -> Self:
@@ -233,10 +233,10 @@ class DBProxy:
         """
         return Client(self, read_only=read_only)
 
-    async def admit(self, client: Client | Loan, *, read_only: bool) -> tuple[Borrower, float]:
+    async def admit(self, client: Client | BorrowedConnection, *, read_only: bool) -> tuple[Borrower, float]:
         """Let a client in. See ``connect``, which is what users call."""
         self.counters.clients_received += 1
-        fleet = self._begin()
+        cluster = self._begin()
         if len(self._clients) >= self.settings.maximum_clients:
             raise TooManyClients(
                 f"The maximum client connections to the proxy exceeded {self.settings.maximum_clients} (maximum_clients)."
@@ -244,32 +244,32 @@ class DBProxy:
         self._numbers += 1
         borrower = Borrower(
             self._numbers,
-            fleet.read_line if read_only else fleet.write_line,
+            cluster.reader_queue if read_only else cluster.writer_queue,
             settings=self.settings,
             effects=self._effects,
             counters=self.counters,
-            suspect=fleet.suspect,
+            suspect=cluster.suspect,
         )
         self._clients[borrower] = client
         try:
             if read_only:
-                await self._find_readers(fleet)
-            if not fleet.proven:
-                await self._prove(fleet.read_line if read_only else fleet.write_line)
+                await self._find_readers(cluster)
+            if not cluster.proven:
+                await self._prove(cluster.reader_queue if read_only else cluster.writer_queue)
         except BaseException:
             del self._clients[borrower]
             raise
         self.counters.clients_succeeded += 1
         return borrower, self._loop.time()
 
-    async def _find_readers(self, fleet: Fleet) -> None:
-        if fleet.alone:
+    async def _find_readers(self, cluster: Cluster) -> None:
+        if cluster.alone:
             raise DatabaseUnavailable(
                 "read_only=True needs a reader: the proxy has one address. Add the replicas' addresses to its URL."
             )
-        if not fleet.proven:
-            await self._prove(fleet.write_line)
-        if not fleet.readers():
+        if not cluster.proven:
+            await self._prove(cluster.writer_queue)
+        if not cluster.readers():
             raise DatabaseUnavailable("read_only=True needs a reader: every server says it is a writer")
 
     def dismiss(self, borrower: Borrower, reason: str) -> None:
@@ -281,9 +281,9 @@ class DBProxy:
     # Housekeeping
 
     def _housekeep(self) -> None:
-        fleet, now, settings = self._fleet, self._loop.time(), self.settings
+        cluster, now, settings = self._cluster, self._loop.time(), self.settings
         used_since = statistics.now() - settings.idle_client_timeout
-        if fleet is None:
+        if cluster is None:
             return
         for borrower, client in list(self._clients.items()):
             if borrower.busy:
@@ -292,19 +292,19 @@ class DBProxy:
                 self.dismiss(borrower, f"it is older than {settings.client_lifetime:g} s (client_lifetime)")
             elif borrower.last_used <= used_since:
                 self.dismiss(borrower, f"it was idle for {settings.idle_client_timeout:g} s (idle_client_timeout)")
-        for pool in fleet.pools:
+        for pool in cluster.pools:
             self._tidy(pool, now)
             pool.grow()
-        if not fleet.alone and now - self._looked_at >= settings.role_check_interval:
+        if not cluster.alone and now - self._looked_at >= settings.role_check_interval:
             self._looked_at = now
-            fleet.look()
+            cluster.look()
         pause = min(
             HOUSEKEEPING_SECONDS,
             settings.idle_client_timeout / 2,
             settings.client_lifetime / 2,
             settings.connection_lifetime / 2,
         )
-        if not fleet.alone:
+        if not cluster.alone:
             pause = min(pause, settings.role_check_interval)
         self._housekeeper = self._loop.call_later(pause, self._housekeep)
 
@@ -318,9 +318,9 @@ class DBProxy:
             old = now - db.opened_at >= settings.connection_lifetime
             spare = surplus > 0 and now - db.idle_since >= settings.idle_connection_timeout
             dirty = bool(db.dirty) and now - db.idle_since >= DIRTY_IDLE_SECONDS_MAX
-            if pool.line is None or not (old or spare or dirty or not db.is_usable()):
+            if pool.queue is None or not (old or spare or dirty or not db.is_usable()):
                 continue
-            del pool.line.idle[db]
+            del pool.queue.idle[db]
             if db.is_usable() and not old and not spare:
                 pool.clean(db)
             else:
@@ -335,18 +335,18 @@ class DBProxy:
 
     def _levels(self) -> statistics.Levels:
         pinned, in_transaction = self._held_counts()
-        if self._fleet is None:
+        if self._cluster is None:
             return statistics.Levels(len(self._clients), 0, 0, 0, 0, 0, self.settings.maximum_connections or 0)
-        connections = sum(len(pool.connections) for pool in self._fleet.pools)
-        idle = len(self._fleet.write_line.idle) + len(self._fleet.read_line.idle)
+        connections = sum(len(pool.connections) for pool in self._cluster.pools)
+        idle = len(self._cluster.writer_queue.idle) + len(self._cluster.reader_queue.idle)
         return statistics.Levels(
             clients=len(self._clients),
             connections=connections,
             borrowed=connections - idle,
             in_transaction=in_transaction,
             pinned=pinned,
-            waiting=self._fleet.write_line.waiting + self._fleet.read_line.waiting,
-            maximum=sum(pool.maximum for pool in self._fleet.pools),
+            waiting=self._cluster.writer_queue.waiting + self._cluster.reader_queue.waiting,
+            maximum=sum(pool.maximum for pool in self._cluster.pools),
         )
 
     def statistics(self) -> dict[str, float]:
@@ -368,7 +368,7 @@ class DBProxy:
 
     def pinned(self) -> list[Pinned]:
         """List who is pinned, why and for how long."""
-        now = self._loop.time() if self._fleet is not None else 0.0
+        now = self._loop.time() if self._cluster is not None else 0.0
         found: list[Pinned] = []
         for borrower in self._clients:
             connection = borrower.held.wire.server_id if borrower.held is not None else 0

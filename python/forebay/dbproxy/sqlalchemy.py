@@ -1,6 +1,6 @@
 """SQLAlchemy over the proxy: ``create_async_engine(proxy)`` for MySQL, MariaDB and PostgreSQL.
 
-SQLAlchemy keeps its own dialects and drivers, but not its pool: each of its connections is a loan, from its first statement to
+SQLAlchemy keeps its own dialects and drivers, but not its pool: each of its connections is borrowed, from its first statement to
 its commit, rollback or close. Nothing is set on a driver's connection that the next client could see.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from forebay.dbproxy.loan import Loan
+from forebay.dbproxy.borrowed_connection import BorrowedConnection
 from forebay.dbproxy.postgres import refuses_argument
 from forebay.errors import DBProxyError, InvalidParameterValue
 
@@ -56,10 +56,10 @@ def create_async_engine(proxy: DBProxy, *, read_only: bool = False, **options: A
     engine = {"mysql": "mysql", "postgresql": "postgresql"}[proxy.engine]
     dialect = {"mysql": "MySQLDialect", "postgresql": "PostgresDialect"}[proxy.engine]
     registry.register(f"{engine}.forebay", __name__, dialect)
-    kind = {"mysql": MySQLLoan, "postgresql": PostgresLoan}[proxy.engine]
+    kind = {"mysql": MySQLConnection, "postgresql": PostgresConnection}[proxy.engine]
 
     async def borrow(*_: Any, **__: Any) -> Any:
-        return kind(await Loan(proxy).begin(read_only=read_only))
+        return kind(await BorrowedConnection(proxy).begin(read_only=read_only))
 
     database = proxy.settings.target.database
     return sqlalchemy_asyncio.create_async_engine(
@@ -74,7 +74,7 @@ class MySQLDialect(MySQLDialect_asyncmy):
     supports_statement_cache = True
 
     def on_connect(self) -> Callable[[Any], None]:
-        """Do nothing when a loan begins."""
+        """Do nothing when a connection is borrowed."""
         return lambda _: None
 
     def do_close(self, dbapi_connection: Any) -> None:
@@ -90,7 +90,7 @@ class PostgresDialect(PGDialect_asyncpg):
     supports_native_json_deserialization = False
 
     def on_connect(self) -> Callable[[Any], None]:
-        """Set no codecs when a loan begins. What is prepared is the DB connection's, and may be older than the loan."""
+        """Set no codecs when a connection is borrowed. What is prepared is the DB connection's, and may be older than that."""
 
         def begun(connection: Any) -> None:
             connection._invalidate_schema_cache_asof = connection._connection.prepared_as_of  # noqa: SLF001
@@ -105,17 +105,17 @@ class PostgresDialect(PGDialect_asyncpg):
         dbapi_connection._connection.terminate()  # noqa: SLF001 - what SQLAlchemy's own methods use
 
 
-class MySQLLoan:
+class MySQLConnection:
     """Stands where SQLAlchemy expects an asyncmy connection."""
 
-    def __init__(self, loan: Loan) -> None:
-        self._loan = loan
-        self._raw: Any = loan.wire.raw  # type: ignore[attr-defined]
+    def __init__(self, borrowed: BorrowedConnection) -> None:
+        self._borrowed = borrowed
+        self._raw: Any = borrowed.wire.raw  # type: ignore[attr-defined]
         self._commits_itself = False
 
     def __getattr__(self, name: str) -> Any:
         """Give what the connection itself has; the proxy does not see what is done with it."""
-        self._loan.taint(f"the driver's own {name}")
+        self._borrowed.require_reset(f"the driver's own {name}")
         return getattr(self._raw, name)
 
     def cursor(self, kind: Any = None) -> MySQLCursor:
@@ -124,36 +124,36 @@ class MySQLLoan:
 
     async def execute(self, sql: str, work: Any, *args: Any) -> Any:
         """Run a statement by the driver's own method; begin a transaction first, unless it is to commit by itself."""
-        effect = self._loan.judge(sql)
+        effect = self._borrowed.classify(sql)
         ends = effect.transaction in {"begin", "commit", "rollback"}
-        begins = not (ends or self._commits_itself or effect.sets or self._loan.wire.in_transaction())
+        begins = not (ends or self._commits_itself or effect.sets or self._borrowed.wire.in_transaction())
         if begins:
-            await self._loan.use(self._raw.query, "BEGIN")
-        return await self._loan.use(work, sql, *args)
+            await self._borrowed.use(self._raw.query, "BEGIN")
+        return await self._borrowed.use(work, sql, *args)
 
     async def use(self, work: Any, *args: Any, **options: Any) -> Any:
         """Do something else over the connection."""
-        return await self._loan.use(work, *args, **options)
+        return await self._borrowed.use(work, *args, **options)
 
     async def commit(self) -> None:
         """End the transaction, if there is one."""
-        if self._loan.wire.in_transaction():
-            await self._loan.commit(self._raw.query, "COMMIT")
+        if self._borrowed.wire.in_transaction():
+            await self._borrowed.commit(self._raw.query, "COMMIT")
 
     async def rollback(self) -> None:
         """Undo the transaction, if there is one and it was not lost. Under rows that still come the connection is dropped."""
-        if self._loan.is_over:
+        if self._borrowed.is_over:
             return
         result = self._raw._result  # noqa: SLF001 - asyncmy shows an unread stream nowhere else
         if result is not None and result.unbuffered_active:
             result.unbuffered_active = False
-            self._loan.drop()
-        elif self._loan.wire.in_transaction():
-            await self._loan.use(self._raw.query, "ROLLBACK")
+            self._borrowed.drop()
+        elif self._borrowed.wire.in_transaction():
+            await self._borrowed.use(self._raw.query, "ROLLBACK")
 
     async def ping(self, *, reconnect: bool = False) -> None:  # noqa: ARG002 - the driver's own signature
         """Ask whether the server is there."""
-        await self._loan.use(self._raw.ping, reconnect=False)
+        await self._borrowed.use(self._raw.ping, reconnect=False)
 
     async def autocommit(self, value: Any) -> None:
         """Have each statement be a transaction of its own, or not. The session's own autocommit stays on."""
@@ -177,13 +177,13 @@ class MySQLLoan:
 
     def close(self) -> None:
         """Give the connection back; SQLAlchemy has rolled back before."""
-        self._loan.end()
+        self._borrowed.end()
 
 
 class MySQLCursor:
-    """A cursor of asyncmy whose statements pass through the loan."""
+    """A cursor of asyncmy whose statements pass through the borrowed connection."""
 
-    def __init__(self, connection: MySQLLoan, cursor: Any) -> None:
+    def __init__(self, connection: MySQLConnection, cursor: Any) -> None:
         self._connection = connection
         self._cursor = cursor
 
@@ -235,17 +235,17 @@ class MySQLCursor:
         return row
 
 
-class PostgresLoan:
+class PostgresConnection:
     """Stands where SQLAlchemy expects an asyncpg connection."""
 
-    def __init__(self, loan: Loan) -> None:
-        self._loan = loan
-        self._wire: PostgresWire = loan.wire  # type: ignore[assignment]
+    def __init__(self, borrowed: BorrowedConnection) -> None:
+        self._borrowed = borrowed
+        self._wire: PostgresWire = borrowed.wire  # type: ignore[assignment]
         self._raw = self._wire.raw
 
     def __getattr__(self, name: str) -> Any:
         """Give what the connection itself has; the proxy does not see what is done with it."""
-        self._loan.taint(f"the driver's own {name}")
+        self._borrowed.require_reset(f"the driver's own {name}")
         return getattr(self._raw, name)
 
     @property
@@ -256,7 +256,7 @@ class PostgresLoan:
     async def use(self, work: Any, *args: Any, **options: Any) -> Any:
         """Do something over the connection."""
         try:
-            return await self._loan.use(work, *args, **options)
+            return await self._borrowed.use(work, *args, **options)
         except Exception as error:
             if refuses_argument(error):
                 self._wire.forget_refused()
@@ -264,28 +264,28 @@ class PostgresLoan:
 
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
         """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
-        self._loan.judge(sql)
+        self._borrowed.classify(sql)
         prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
         return PostgresStatement(self, await self.use(prepare, sql, name=name or None, use_cache=not name))
 
     async def execute(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run statements."""
-        self._loan.judge(sql)
+        self._borrowed.classify(sql)
         return await self.use(self._raw.execute, sql, *args, **options)
 
     async def executemany(self, sql: str, rows: Sequence[Any], **options: Any) -> Any:
         """Run a statement once per row of arguments."""
-        self._loan.judge(sql)
+        self._borrowed.classify(sql)
         return await self.use(self._raw.executemany, sql, rows, **options)
 
     async def fetchrow(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run a statement and give its first row."""
-        self._loan.judge(sql)
+        self._borrowed.classify(sql)
         return await self.use(self._raw.fetchrow, sql, *args, **options)
 
     def transaction(self, **options: Any) -> PostgresTransaction:
         """Make a transaction."""
-        return PostgresTransaction(self._loan, self._raw.transaction(**options))
+        return PostgresTransaction(self._borrowed, self._raw.transaction(**options))
 
     async def set_type_codec(self, name: str, **_: Any) -> None:
         """Refuse: every client of the proxy would get such values."""
@@ -295,26 +295,26 @@ class PostgresLoan:
 
     async def reload_schema_state(self) -> None:
         """Have the driver prepare its statements anew and ask again what types there are."""
-        await self._loan.use(self._wire.prepare_anew)
+        await self._borrowed.use(self._wire.prepare_anew)
 
     def is_closed(self) -> bool:
         """Tell whether the connection was lost."""
-        return self._loan.is_over or bool(self._raw.is_closed())
+        return self._borrowed.is_over or bool(self._raw.is_closed())
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - the driver's own signature
         """Give the connection back."""
-        self._loan.end()
+        self._borrowed.end()
 
     def terminate(self) -> None:
         """Give the connection back."""
-        self._loan.end()
+        self._borrowed.end()
 
 
 class PostgresStatement:
-    """A prepared statement of asyncpg that runs through the loan."""
+    """A prepared statement of asyncpg that runs through the borrowed connection."""
 
-    def __init__(self, loan: PostgresLoan, statement: Any) -> None:
-        self._loan = loan
+    def __init__(self, borrowed: PostgresConnection, statement: Any) -> None:
+        self._borrowed = borrowed
         self._statement = statement
 
     def __getattr__(self, name: str) -> Any:
@@ -323,7 +323,7 @@ class PostgresStatement:
 
     async def fetch(self, *args: Any, **options: Any) -> Any:
         """Run it and give all its rows."""
-        return await self._loan.use(self._statement.fetch, *args, **options)
+        return await self._borrowed.use(self._statement.fetch, *args, **options)
 
     async def cursor(self, *args: Any, **options: Any) -> PostgresCursor:
         """Run it and give its rows as they are asked for."""
@@ -331,37 +331,37 @@ class PostgresStatement:
         async def opened() -> Any:
             return await self._statement.cursor(*args, **options)
 
-        return PostgresCursor(self._loan, await self._loan.use(opened))
+        return PostgresCursor(self._borrowed, await self._borrowed.use(opened))
 
 
 class PostgresCursor:
-    """A cursor of asyncpg that is read through the loan."""
+    """A cursor of asyncpg that is read through the borrowed connection."""
 
-    def __init__(self, loan: PostgresLoan, cursor: Any) -> None:
-        self._loan = loan
+    def __init__(self, borrowed: PostgresConnection, cursor: Any) -> None:
+        self._borrowed = borrowed
         self._cursor = cursor
 
     async def fetch(self, rows: int, **options: Any) -> Any:
         """Give the next rows."""
-        return await self._loan.use(self._cursor.fetch, rows, **options)
+        return await self._borrowed.use(self._cursor.fetch, rows, **options)
 
 
 class PostgresTransaction:
-    """A transaction of asyncpg that begins and ends through the loan."""
+    """A transaction of asyncpg that begins and ends through the borrowed connection."""
 
-    def __init__(self, loan: Loan, transaction: Any) -> None:
-        self._loan = loan
+    def __init__(self, borrowed: BorrowedConnection, transaction: Any) -> None:
+        self._borrowed = borrowed
         self._transaction = transaction
 
     async def start(self) -> None:
         """Begin."""
-        await self._loan.use(self._transaction.start)
+        await self._borrowed.use(self._transaction.start)
 
     async def commit(self) -> None:
         """Commit."""
-        await self._loan.commit(self._transaction.commit)
+        await self._borrowed.commit(self._transaction.commit)
 
     async def rollback(self) -> None:
         """Roll back, unless it was lost."""
-        if not self._loan.is_over:
-            await self._loan.use(self._transaction.rollback)
+        if not self._borrowed.is_over:
+            await self._borrowed.use(self._transaction.rollback)

@@ -1,4 +1,4 @@
-"""The proxy's background tasks: openings, farewells, resets, questions. Each of them has an owner and an end."""
+"""The proxy's background tasks: openings, closings, resets, questions. Each of them has an owner and an end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The line of clients that wait for a DB connection: first come, first served.
+"""The queue of clients that wait to borrow a DB connection: first come, first served.
 
-A connection that comes back goes straight to the oldest waiter; nobody can overtake. One timer serves the whole line.
+A connection that comes back goes straight to the oldest waiter; nobody can overtake. One timer serves the whole queue.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COMPACT_ABOVE = 64
 NEVER = float("inf")
 
 
-class Line:
+class BorrowQueue:
     """Waiters and idle connections of one role (writer or reader). Never both at once."""
 
     __slots__ = (
@@ -45,8 +45,8 @@ class Line:
         *,
         timeout: float,
         connect_timeout: float,
-        on_wait: Callable[[Line], bool],
-        refuse: Callable[[Line, float], Exception],
+        on_wait: Callable[[BorrowQueue], bool],
+        refuse: Callable[[BorrowQueue, float], Exception],
     ) -> None:
         self.role = role
         self.idle: dict[DBConnection, None] = {}
@@ -79,7 +79,7 @@ class Line:
         return None
 
     async def wait(self) -> DBConnection:
-        """Stand in line until a connection is handed over.
+        """Wait until a connection is handed over.
 
         Raises:
             BorrowTimeout: none came within the borrow timeout.
@@ -118,7 +118,7 @@ class Line:
         return False
 
     def fail(self, error: Exception) -> None:
-        """Send everybody home: waiting longer cannot help."""
+        """Refuse everybody: waiting longer cannot help."""
         waiters, self.waiters = self.waiters, deque()
         for future, _, _ in waiters:
             if not future.done():
@@ -126,7 +126,7 @@ class Line:
                 future.set_exception(_again(error))
 
     def _arm(self, deadline: float) -> None:
-        """Have the line looked at when somebody's time is up."""
+        """Set the timer for the first deadline."""
         if self._timer is not None:
             self._timer.cancel()
         self._due = deadline
@@ -139,7 +139,7 @@ class Line:
             self._arm(min(deadline for _, _, deadline in self.waiters))
 
     def _expire(self) -> None:
-        """Send those home whose time is up. All wait equally long, so the first in line that may stay ends the search."""
+        """Refuse those whose time is up. All wait equally long, so the first that may stay ends the search."""
         self._timer, self._due = None, NEVER
         now = self._loop.time()
         stay: list[Waiter] = []
@@ -158,7 +158,7 @@ class Line:
             self._arm(min(deadline for _, _, deadline in stay))
 
     def _compact(self) -> None:
-        """Forget waiters that were cancelled, once they are most of the line."""
+        """Forget waiters that were cancelled, once they are most of the queue."""
         if len(self.waiters) > 2 * self.waiting + _COMPACT_ABOVE:
             self.waiters = deque(waiter for waiter in self.waiters if not waiter[0].done())
 
@@ -171,7 +171,7 @@ class Line:
 
 def _again(error: Exception) -> Exception:
     """Copy an error, so that each waiter has a traceback of its own."""
-    twin = type(error)(*error.args)
-    twin.__dict__.update(error.__dict__)
-    twin.__cause__ = error.__cause__
-    return twin
+    copy = type(error)(*error.args)
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy

@@ -1,7 +1,7 @@
 """A DB connection lent to an adapter that speaks to the driver itself, such as SQLAlchemy, until it gives the connection back.
 
 Everything that it does still passes here: what a statement may leave in the session is noted, and a connection whose
-statement was interrupted is closed. Session state ends with the loan: it is reset before another client gets the connection.
+statement was interrupted is closed. Session state ends there: it is reset before another client gets the connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from forebay.dbproxy.proxy import DBProxy
 
 
-class Loan:
+class BorrowedConnection:
     """A client of the proxy that holds one DB connection from beginning to end."""
 
     __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "opened_at")
@@ -89,24 +89,24 @@ class Loan:
 
     @property
     def pins(self) -> tuple[str, ...]:
-        """What ties it to its connection beside the loan itself: nothing."""
+        """What ties it to its connection beside the borrowing itself: nothing."""
         return ()
 
-    def judge(self, sql: str) -> Effect:
+    def classify(self, sql: str) -> Effect:
         """Tell what a statement does to the session, and take note of it: one that fails may have done half of its work."""
-        effect = self._borrower.judge(sql)
+        effect = self._borrower.classify(sql)
         if not effect.plain:
             db = self._db
             if effect.dirty or effect.pins or effect.sets or effect.unsets:
-                db.soil(effect.dirty or "a setting")
-            db.ruined = db.ruined or effect.ruins
+                db.mark_dirty(effect.dirty or "a setting")
+            db.must_close = db.must_close or effect.must_close
             db.follow(effect, is_open=True)  # whether one is, is asked when it has run
             self._must_reset = self._must_reset or bool(effect.pins)
         return effect
 
-    def taint(self, reason: str) -> None:
+    def require_reset(self, reason: str) -> None:
         """Have the session reset whatever was done to it: the proxy has not seen it."""
-        self._db.soil(reason)
+        self._db.mark_dirty(reason)
         self._must_reset = True
 
     def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Awaitable[Any]:

@@ -9,28 +9,28 @@ from __future__ import annotations
 import asyncio
 import socket
 
-UNANSWERED_MILLISECONDS_MAX = 10_000  # a host that does not even acknowledge our goodbye is gone
+UNANSWERED_MILLISECONDS_MAX = 10_000  # a host that does not even acknowledge our close is gone
 _CHUNK_BYTES = 65_536
 
 
-def say_goodbye(twin: socket.socket) -> None:
+def shut_down(sock: socket.socket) -> None:
     """Tell the server that nothing more will come."""
     try:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            twin.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MILLISECONDS_MAX)
-        twin.shutdown(socket.SHUT_WR)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MILLISECONDS_MAX)
+        sock.shutdown(socket.SHUT_WR)
     except OSError:
         return  # the other end was faster
 
 
-async def server_is_gone(twin: socket.socket, limit: float) -> bool:
+async def wait_until_closed(sock: socket.socket, limit: float) -> bool:
     """Read and drop what still comes, until the server's end is closed; False when it is not within ``limit`` seconds."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
     def drain() -> None:
         try:
-            while twin.recv(_CHUNK_BYTES):
+            while sock.recv(_CHUNK_BYTES):
                 pass
         except BlockingIOError:
             return
@@ -42,12 +42,12 @@ async def server_is_gone(twin: socket.socket, limit: float) -> bool:
     drain()
     if done.done():
         return True
-    loop.add_reader(twin.fileno(), drain)
+    loop.add_reader(sock.fileno(), drain)
     try:
         async with asyncio.timeout(limit):
             await done
     except TimeoutError:
         return False
     finally:
-        loop.remove_reader(twin.fileno())
+        loop.remove_reader(sock.fileno())
     return True

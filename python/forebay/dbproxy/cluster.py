@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from forebay.dbproxy.line import Line
+from forebay.dbproxy.borrow_queue import BorrowQueue
 from forebay.dbproxy.pool import Pool
 from forebay.errors import AuthenticationFailed, BorrowTimeout, DatabaseUnavailable, DBProxyError
 
@@ -28,8 +28,8 @@ SUSPICION_PAUSE_SECONDS = 1.0
 log = logging.getLogger("forebay.dbproxy")
 
 
-class Fleet:
-    """All servers of one proxy, with one line of waiting clients for the writer and one for the readers."""
+class Cluster:
+    """All servers of one proxy, with one queue of waiting clients for the writer and one for the readers."""
 
     def __init__(
         self,
@@ -49,21 +49,21 @@ class Fleet:
         self._suspected_at = float("-inf")
         self.proven = False
         self.writer: Pool | None = None
-        self.write_line = self._new_line("writer")
-        self.read_line = self._new_line("reader")
+        self.writer_queue = self._new_queue("writer")
+        self.reader_queue = self._new_queue("reader")
         self.pools = [
             Pool(address, driver, settings, watch=self, counters=counters, tasks=tasks)
             for address in settings.target.addresses
         ]
         self.alone = len(self.pools) == 1
-        self.write_line.newest_first = True
-        self.read_line.newest_first = len(self.pools) <= 2  # noqa: PLR2004 - one reader at most
+        self.writer_queue.newest_first = True
+        self.reader_queue.newest_first = len(self.pools) <= 2  # noqa: PLR2004 - one reader at most
         if self.alone:
             self.writer = self.pools[0]
-            self.writer.line = self.write_line
+            self.writer.queue = self.writer_queue
 
-    def _new_line(self, role: str) -> Line:
-        return Line(
+    def _new_queue(self, role: str) -> BorrowQueue:
+        return BorrowQueue(
             role,
             timeout=self._settings.connection_borrow_timeout,
             connect_timeout=self._settings.connect_timeout,
@@ -73,7 +73,7 @@ class Fleet:
 
     def readers(self) -> list[Pool]:
         """List the servers that are, or may be, readers."""
-        return [] if self.alone else [pool for pool in self.pools if pool.line is not self.write_line]
+        return [] if self.alone else [pool for pool in self.pools if pool.queue is not self.writer_queue]
 
     # What pools tell
 
@@ -85,42 +85,42 @@ class Fleet:
         if not writer:
             if pool is self.writer:
                 self._lose_writer(pool, "it is read-only now")
-            self._assign(pool, self.read_line)
+            self._assign(pool, self.reader_queue)
         elif self.writer is None or self.writer is pool:
             if self.writer is None:
                 log.info("%s is the writer", pool.where)
             self.writer = pool
-            self._assign(pool, self.write_line)
+            self._assign(pool, self.writer_queue)
         elif not self._settling:
             self._settling = True
             self._tasks.start(self._settle(self.writer, pool))
 
     def unreachable(self, pool: Pool, error: DBProxyError) -> None:
         """Take note of a failed attempt; send waiters home when waiting cannot help."""
-        if pool.line is not None:
-            pool.line.nothing_comes()
+        if pool.queue is not None:
+            pool.queue.nothing_comes()
         if pool.connections:
             return
         if not self.alone and pool is self.writer:
             self._lose_writer(pool, "it cannot be reached")
         if isinstance(error, AuthenticationFailed):
-            self._counters.clients_failed_auth += self.write_line.waiting + self.read_line.waiting
+            self._counters.clients_failed_auth += self.writer_queue.waiting + self.reader_queue.waiting
         hopeless = isinstance(error, AuthenticationFailed) or not self.proven
         if hopeless and all(other.failures and not other.connections for other in self.pools):
-            for line in (self.write_line, self.read_line):
-                line.fail(error if self.alone else self._all_failed(error))
+            for queue in (self.writer_queue, self.reader_queue):
+                queue.fail(error if self.alone else self._all_failed(error))
 
     def _all_failed(self, error: DBProxyError) -> DBProxyError:
         return type(error)("; ".join(str(pool.last_error) for pool in self.pools))
 
-    def _assign(self, pool: Pool, line: Line) -> None:
-        if pool.line is line:
+    def _assign(self, pool: Pool, queue: BorrowQueue) -> None:
+        if pool.queue is queue:
             return
         idle = pool.idle()
-        if pool.line is not None:
+        if pool.queue is not None:
             for db in idle:
-                del pool.line.idle[db]
-        pool.line = line
+                del pool.queue.idle[db]
+        pool.queue = queue
         for db in idle:
             pool.give_back(db)
         pool.grow()
@@ -128,7 +128,7 @@ class Fleet:
     def _lose_writer(self, pool: Pool, reason: str) -> None:
         self.writer = None
         pool.retire(reason)
-        pool.line = None
+        pool.queue = None
         self.look()
 
     # Asking
@@ -157,7 +157,7 @@ class Fleet:
             if pool is self.writer and not self.alone and not pool.connections:
                 self._lose_writer(pool, "it does not answer")
             elif not pool.connections and not self.alone:
-                pool.line = None if pool.line is self.read_line and self.writer is None else pool.line
+                pool.queue = None if pool.queue is self.reader_queue and self.writer is None else pool.queue
                 pool.grow()
         elif self.alone:
             if not writer:  # the name may lead to another server by now
@@ -198,32 +198,32 @@ class Fleet:
         if self.writer is None:
             self.opened(new, writer=True)
 
-    # What lines tell
+    # What the queues ask
 
-    def _wanted(self, line: Line) -> bool:
-        """Open what can be opened for the last in line; tell whether a connection is on its way to it."""
+    def _wanted(self, queue: BorrowQueue) -> bool:
+        """Open what can be opened for the last that waits; tell whether a connection is on its way to it."""
         coming = 0
         for pool in self.pools:
-            if len(pool.connections) < pool.maximum and (pool.line is line or pool.line is None):
+            if len(pool.connections) < pool.maximum and (pool.queue is queue or pool.queue is None):
                 pool.grow()
                 coming += 0 if pool.failures else pool.opening
-        return coming >= line.waiting
+        return coming >= queue.waiting
 
-    def _refusal(self, line: Line, waited: float) -> Exception:
-        pools = [pool for pool in self.pools if pool.line is line]
+    def _refusal(self, queue: BorrowQueue, waited: float) -> Exception:
+        pools = [pool for pool in self.pools if pool.queue is queue]
         size = sum(pool.size for pool in pools)
         if not any(pool.connections for pool in pools):
             told = (
                 "; ".join(str(pool.last_error) for pool in self.pools if pool.last_error)
-                or f"no server is the {line.role}"
+                or f"no server is the {queue.role}"
             )
-            return DatabaseUnavailable(f"waited {waited:.3g} s (connection_borrow_timeout) for a {line.role}: {told}")
+            return DatabaseUnavailable(f"waited {waited:.3g} s (connection_borrow_timeout) for a {queue.role}: {told}")
         self._counters.borrow_timeouts += 1
         pinned, in_transaction = self._held()
         return BorrowTimeout(
             f"Timed-out waiting to acquire database connection: waited {waited:.3g} s "
             f"(connection_borrow_timeout); {size} connections, "
-            f"{pinned} pinned, {in_transaction} in a transaction, {line.waiting} clients still waiting. "
+            f"{pinned} pinned, {in_transaction} in a transaction, {queue.waiting} clients still waiting. "
             "Raise maximum_connections, or shorten transactions; proxy.pinned() tells who is pinned and why.",
             waited=waited,
             size=size,
@@ -233,8 +233,8 @@ class Fleet:
 
     def close(self) -> None:
         """Stop lending."""
-        for line in (self.write_line, self.read_line):
-            line.fail(DatabaseUnavailable("the proxy is closed"))
-            line.close()
+        for queue in (self.writer_queue, self.reader_queue):
+            queue.fail(DatabaseUnavailable("the proxy is closed"))
+            queue.close()
         for pool in self.pools:
             pool.close()
