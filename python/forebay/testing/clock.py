@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from forebay._model import checks
 from forebay.clock import Moment, Parked
 from forebay.errors import ClockStalled, ForebayError, InvalidParameterValue
-from forebay.testing import waiting
-from forebay.testing.family import Family
-from forebay.testing.waiting import State
+from forebay.testing import task_state
+from forebay.testing.task_state import State
+from forebay.testing.task_tree import TaskTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class VirtualClock:
         self._wall_ns = round(begin * 1_000_000_000)
         self._chance = random.Random(seed)  # noqa: S311  repeatable on purpose
         self._apps: list[Driven] = []
-        self._family: Family | None = None
+        self._task_tree: TaskTree | None = None
         self._sleepers: list[tuple[int, int, Parked]] = []
         self._order = itertools.count()
         self._moving = False
@@ -124,18 +124,18 @@ class VirtualClock:
 
     def drive(self, app: Driven, loop: asyncio.AbstractEventLoop) -> None:
         """Turn this app from now on."""
-        if self._family is None:
-            self._family = Family(loop)
-            self._family.install()
+        if self._task_tree is None:
+            self._task_tree = TaskTree(loop)
+            self._task_tree.install()
         self._apps.append(app)
 
     def release(self, app: Driven) -> None:
         """Turn it no more."""
         if app in self._apps:
             self._apps.remove(app)
-        if not self._apps and self._family is not None:
-            self._family.remove()
-            self._family = None
+        if not self._apps and self._task_tree is not None:
+            self._task_tree.remove()
+            self._task_tree = None
 
     async def run_until(self, done: Callable[[], bool], within: float) -> bool:
         """Move on until `done` says yes, at most so many seconds; tell whether it did."""
@@ -224,18 +224,18 @@ class VirtualClock:
         ]
 
     def _states(self, attempt: Attempt) -> list[State]:
-        if attempt.task is None or self._family is None:
+        if attempt.task is None or self._task_tree is None:
             return [State.PARKED if attempt.parked else State.AT_WORK]
-        return [waiting.state_of(task) for task in self._family.of(attempt.task)]
+        return [task_state.state_of(task) for task in self._task_tree.of(attempt.task)]
 
     def _called_by_handler(self) -> bool:
-        current, family = asyncio.current_task(), self._family
+        current, task_tree = asyncio.current_task(), self._task_tree
         tasks = [attempt.task for attempt in self._attempts() if attempt.task is not None]
-        return family is not None and any(current is mine for task in tasks for mine in family.of(task))
+        return task_tree is not None and any(current is mine for task in tasks for mine in task_tree.of(task))
 
     def _complaint(self, at_work: list[Attempt]) -> str:
         names = [
-            f"function {attempt.function!r}, request {attempt.request_id}" + waiting.place(attempt.task)
+            f"function {attempt.function!r}, request {attempt.request_id}" + task_state.place(attempt.task)
             for attempt in at_work[:NAMED_MAX]
         ]
         more = f" and {len(at_work) - NAMED_MAX} more" if len(at_work) > NAMED_MAX else ""
@@ -247,7 +247,7 @@ async def _let_pass() -> None:
     current, still = asyncio.current_task(), 0
     for _ in range(PASSES_MAX):
         await asyncio.sleep(0)
-        running = any(waiting.ready(task) for task in asyncio.all_tasks() if task is not current)
+        running = any(task_state.ready(task) for task in asyncio.all_tasks() if task is not current)
         # A task may be woken by callbacks that take a pass or two: one quiet pass says nothing yet.
         still = 0 if running else still + 1
         if still == QUIET_PASSES:

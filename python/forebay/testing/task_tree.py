@@ -1,4 +1,4 @@
-"""Knows which handler a task belongs to, so that a clock can wait for a handler together with its child tasks."""
+"""Knows which tasks descend from a handler's, so that a clock can wait for a handler together with its child tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Task = asyncio.Task[Any]
 
 
-class Family:
+class TaskTree:
     """The child tasks of every task, recorded by the loop's task factory while it is installed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
