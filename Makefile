@@ -45,11 +45,15 @@ compat: $(TEST)/.built ## the clients and suites of others that need more than D
 demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
 	$(RELEASE)/bin/python examples/flights.py $(ARGS)
 
-bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 13 minutes; bench/README.md says more
-	$(RELEASE)/bin/forebay bench --runs 3 --results bench/results $(ARGS)
+# The bench is no part of the wheel: it stands on the path beside it, in the processes that it starts, too.
+bench bench-growth bench-peers: export PYTHONPATH := $(CURDIR)/bench
+MEASURE := $(RELEASE)/bin/python -m forebay_bench run --runs 3 --results bench/results
+
+bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 13 minutes; ARGS=stream.put, ARGS=list: bench/README.md says more
+	$(if $(filter list compare report --help,$(firstword $(ARGS))),$(RELEASE)/bin/python -m forebay_bench,$(MEASURE)) $(ARGS)
 
 bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, in about 12 minutes
-	$(RELEASE)/bin/forebay bench growth --runs 3 --results bench/results $(ARGS)
+	$(MEASURE) growth $(ARGS)
 
 bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in about 20 minutes; servers that are missing are named
 	$(PEERS)/bin/python bench/peers/run.py --results bench/results $(ARGS)
@@ -95,8 +99,8 @@ $(RELEASE)/.built: $(PACKAGE)
 	@scripts/tools.sh $(PYTHON)
 	$(PYTHON) -m venv $(RELEASE)
 	$(RELEASE)/bin/pip install -q --upgrade 'pip>=25.1'
-	$(RELEASE)/bin/python scripts/requirements.py mysql postgres bench > $(RELEASE)/requirements.txt
-	$(RELEASE)/bin/pip install -q -r $(RELEASE)/requirements.txt
+	$(RELEASE)/bin/python scripts/requirements.py mysql postgres > $(RELEASE)/requirements.txt
+	$(RELEASE)/bin/pip install -q --group bench -r $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install --force-reinstall --no-deps .
 	touch $@
 
@@ -108,7 +112,7 @@ $(PEERS)/.built: $(RELEASE)/.built bench/peers/requirements.txt bench/peers/requ
 	$(PEERS)/bin/pip install -q --upgrade 'pip>=25.1'
 	$(PEERS)/bin/pip install -q -r bench/peers/requirements.txt
 	$(PEERS)/bin/pip install --force-reinstall --no-deps .
-	$(PEERS)/bin/pip install -q -r $(RELEASE)/requirements.txt
+	$(PEERS)/bin/pip install -q --group bench -r $(RELEASE)/requirements.txt
 	touch $@
 
 $(RELEASE)/.flights: $(RELEASE)/.built

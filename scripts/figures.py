@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from forebay.bench import scenarios
-from forebay.bench.compare import newest
-from forebay.bench.harness import shown
-from forebay.bench.told import Told, busiest, places, pool_table, questions, series, told
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+
+from forebay_bench import scenarios
+from forebay_bench.compare import newest
+from forebay_bench.harness import shown
+from forebay_bench.presentation import ShownFigure, busiest, places, pool_table, questions, series, shown_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- figures: [^\n]*-->\n).*?(<!-- end of figures -->)", re.DOTALL)
@@ -51,7 +53,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def ours(figures: Iterable[Told]) -> list[str]:
+def ours(figures: Iterable[ShownFigure]) -> list[str]:
     """Write what forebay does, and how much of the limit that is."""
     rows = []
     for one in figures:
@@ -66,7 +68,7 @@ def bold(name: str) -> str:
     return f"**{name}**" if name.startswith("forebay") else name
 
 
-def peers_in_brief(figures: list[Told]) -> list[str]:
+def peers_in_brief(figures: list[ShownFigure]) -> list[str]:
     """Write a line for each question: what forebay answers, and each peer, the quickest first."""
     asked = questions(figures, pools=False)
     pools = questions(figures, pools=True)
@@ -78,12 +80,12 @@ def peers_in_brief(figures: list[Told]) -> list[str]:
     return table(("asked", "forebay", "its peers"), rows, "---|---") if rows else []
 
 
-def _brief(one: Told) -> str:
+def _brief(one: ShownFigure) -> str:
     name = "" if one.is_ours else f"{one.who} "
     return f"{name}{shown(one.median)}/s{'' if one.is_pool or not one.durability else f', {one.durability}'}"
 
 
-def peers(figures: list[Told]) -> list[str]:
+def peers(figures: list[ShownFigure]) -> list[str]:
     """Write a table for each question to anything but pools of connections."""
     lines = []
     for question, answers in questions(figures, pools=False).items():
@@ -93,7 +95,7 @@ def peers(figures: list[Told]) -> list[str]:
     return lines
 
 
-def pools(figures: list[Told]) -> list[str]:
+def pools(figures: list[ShownFigure]) -> list[str]:
     """Write a table for each question to pools of connections."""
     lines = []
     for question, answers in questions(figures, pools=True, least=1).items():
@@ -102,7 +104,7 @@ def pools(figures: list[Told]) -> list[str]:
     return lines
 
 
-def curves(figures: list[Told]) -> list[str]:
+def curves(figures: list[ShownFigure]) -> list[str]:
     """Write how costs and memory grow, a curve to a line."""
     rows = []
     for title, points in series(figures).items():
@@ -111,7 +113,7 @@ def curves(figures: list[Told]) -> list[str]:
     return table(("what grows", "unit", "at so many: so much"), rows, "---|---") if rows else []
 
 
-def origin(figures: list[Told]) -> list[str]:
+def origin(figures: list[ShownFigure]) -> list[str]:
     """Tell where and when figures were measured, and what may have disturbed them."""
     lines = places(figures)
     if any(one.durability == "power-loss" for one in figures):
@@ -123,7 +125,7 @@ def origin(figures: list[Told]) -> list[str]:
     return lines
 
 
-def readme(figures: list[Told]) -> list[str]:
+def readme(figures: list[ShownFigure]) -> list[str]:
     """Write what a reader asks first, and the peers in brief."""
     first = [one for key in FIRST for one in figures if one.key == key]
     asked = [one for one in figures if "question" in one.figure]
@@ -133,7 +135,7 @@ def readme(figures: list[Told]) -> list[str]:
     return [*ours(first), *beside, "", *origin([*first, *(asked if brief else [])])]
 
 
-def everything(figures: list[Told]) -> list[str]:
+def everything(figures: list[ShownFigure]) -> list[str]:
     """Write everything but the database proxy."""
     here = [one for one in figures if not one.is_pool and one.scenario not in DATABASES]
     own = [one for one in here if one.scenario in scenarios.SCENARIOS and "series" not in one.figure]
@@ -143,21 +145,21 @@ def everything(figures: list[Told]) -> list[str]:
     return ["## forebay and the limits", "", *ours(own), *growth, *beside, "", *origin(here)]
 
 
-def proxy(figures: list[Told]) -> list[str]:
+def proxy(figures: list[ShownFigure]) -> list[str]:
     """Write the database proxy and its peers."""
     bare = [one for one in figures if one.scenario in DATABASES]
     limits = [one for one in bare if one.figure["name"] in {"rate", "processor"}]
     return [*ours(limits), *pools(figures), "", *origin([*bare, *(one for one in figures if one.is_pool)])]
 
 
-PAGES: dict[str, Callable[[list[Told]], list[str]]] = {
+PAGES: dict[str, Callable[[list[ShownFigure]], list[str]]] = {
     "README.md": readme,
     "docs/figures.md": everything,
     "docs/dbproxy.md": proxy,
 }
 
 
-def missing(figures: list[Told]) -> list[str]:
+def missing(figures: list[ShownFigure]) -> list[str]:
     """Name what was never measured as it is today."""
     there = {one.key for one in figures}
     keys = (f"{name}:{figure.name}" for name, one in scenarios.SCENARIOS.items() for figure in one.figures)
@@ -166,7 +168,7 @@ def missing(figures: list[Told]) -> list[str]:
 
 def main() -> None:
     """Rewrite the pages, or compare them."""
-    figures = told(newest(ROOT / "bench" / "results").values())
+    figures = shown_figures(newest(ROOT / "bench" / "results").values())
     if never := missing(figures):
         print(f"Not measured as it is today: {', '.join(never)}.")
     stale = []

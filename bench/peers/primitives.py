@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from forebay.bench import questions
-from forebay.bench.harness import Figure, Scenario, Stage
+from forebay_bench import questions
+from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

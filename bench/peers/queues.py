@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forebay.bench import questions, servers
-from forebay.bench.harness import Figure, Scenario, Stage
+from forebay_bench import questions, servers
+from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Measure forebay and its peers on the same questions in one sitting, each run in a process of its own.
+"""Measure forebay and its peers on the same questions in one session, each run in a process of its own.
 
 Usage: python bench/peers/run.py [--runs N] [--scale X] [--results DIRECTORY] [--list] [SCENARIO ...]
 """
@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1]))
 
 import primitives
 import queues
 import streams
 
-from forebay.bench import dbproxy, harness, scenarios
-from forebay.bench.sitting import once, sitting
+from forebay_bench import dbproxy, harness, scenarios
+from forebay_bench.session import once, run_session
 
 RUNS = 3
 PEERS = {
@@ -47,7 +48,7 @@ def main() -> None:
     minutes = scenarios.budget(picked, options.runs, options.scale) / 60
     print(f"{len(picked)} scenarios, {options.runs} runs each: about {minutes:.0f} minutes.", file=sys.stderr)
     program = (str(Path(__file__).resolve()), "--once")
-    for result in sitting(picked, runs=options.runs, scale=options.scale, program=program, skipped=_say):
+    for result in run_session(picked, runs=options.runs, scale=options.scale, program=program, skipped=_say):
         _say(harness.table(result))
         if options.results:
             harness.keep(result, options.results)

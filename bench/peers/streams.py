@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forebay.bench import questions
-from forebay.bench.harness import Figure, Scenario, Stage
-from forebay.bench.stream import RECORD
+from forebay_bench import questions
+from forebay_bench.harness import Figure, Scenario, Stage
+from forebay_bench.stream import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

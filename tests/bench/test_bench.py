@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from forebay import _core
-from forebay.bench import compare, harness, machine, report, scenarios, servers, sitting, stream, told
-from forebay.cli import main
+from forebay_bench import __main__ as commands
+from forebay_bench import compare, harness, machine, presentation, report, scenarios, servers, session, stream
 
 ROOT = Path(__file__).parents[2]
 RESULT = {
@@ -47,7 +47,7 @@ def result(scenario: str = "stream.example", unit: str = "records/s", **figure: 
 
 
 def bench(*arguments: str):
-    return CliRunner().invoke(main, ["bench", *arguments])
+    return CliRunner().invoke(commands.bench, arguments)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_every_scenario_gives_a_value_for_each_of_its_figures(scenario, rack):
     scale = 0.001 if scenario.name.startswith(scenarios.LONG) else 0.002
     if "opentelemetry-sdk" in scenario.packages:  # a process has one tracer provider for its whole life
         once = (
-            f"from forebay.bench import scenarios, sitting; sitting.once(scenarios.named({scenario.name!r}), {scale})"
+            f"from forebay_bench import scenarios, session; session.once(scenarios.named({scenario.name!r}), {scale})"
         )
         sample = json.loads(subprocess.run([sys.executable, "-c", once], check=True, stdout=subprocess.PIPE).stdout)
     else:
@@ -94,8 +94,10 @@ def test_a_percentile_is_the_nearest_rank(percent, expected):
 
 @pytest.mark.skipif(not _core.debug_build, reason="only a build with assertions refuses")
 def test_a_build_with_assertions_refuses():
-    for command in (["-m", "forebay.bench", "stream.put-many"], ["-m", "forebay.cli", "bench", "stream.put-many"]):
-        refused = subprocess.run([sys.executable, *command], capture_output=True, check=False, text=True)
+    for module in ("forebay_bench.once", "forebay_bench"):
+        refused = subprocess.run(
+            [sys.executable, "-m", module, "stream.put-many"], capture_output=True, check=False, text=True
+        )
         assert refused.returncode == 1
         assert "figures would mean nothing" in refused.stderr
 
@@ -174,7 +176,7 @@ def test_a_table_shows_three_digits_that_mean_something():
     assert "1,230,000 records/s      0.123 .. 2,000,000" in harness.table(RESULT)
 
 
-def test_a_difference_is_a_verdict_only_where_the_values_of_two_sittings_do_not_overlap(tmp_path):
+def test_a_difference_is_a_verdict_only_where_the_values_of_two_sessions_do_not_overlap(tmp_path):
     before = {
         name: result(name, unit, least=90, median=100, most=110)
         for name, unit in (("a", "records/s"), ("b", "ms"), ("c", "records/s"), ("gone", "ms"))
@@ -242,13 +244,13 @@ def test_a_share_of_a_limit_that_is_named_no_more_is_not_shown():
     """A FIFO queue's share of SQLite's cycle went on being shown after its limit had become another one."""
     title = scenarios.named("fifo.backlog").figures[0].title
     fifo = result("fifo.backlog", name="rate", title=title, limit="limits.sqlite:rate", share_of_limit=5.48)
-    [figure] = told.told([fifo])
+    [figure] = presentation.shown_figures([fifo])
     assert figure.share is None
 
 
 def test_an_answer_to_a_question_that_is_asked_no_more_is_not_shown():
     """Batches of 10,000 measured with a window were shown under the title of those without one."""
-    assert told.told([result("fifo.backlog", name="rate", title="FIFO queue: another question")]) == []
+    assert presentation.shown_figures([result("fifo.backlog", name="rate", title="FIFO queue: another question")]) == []
 
 
 def test_programs_that_were_asked_the_same_stand_in_one_chart(tmp_path):
@@ -271,7 +273,7 @@ def test_a_peer_that_is_not_installed_is_named_and_skipped(monkeypatch, capfd):
     monkeypatch.setattr(peers, "PEERS", {"peers.gone": gone, "peers.absent": absent})
 
     def missing(*_: object, **__: object) -> None:
-        raise subprocess.CalledProcessError(sitting.SKIPPED, "run")
+        raise subprocess.CalledProcessError(session.SKIPPED, "run")
 
     monkeypatch.setattr(harness, "measure", missing)
     monkeypatch.setattr(sys, "argv", ["run.py"])
@@ -287,7 +289,7 @@ def test_a_peer_that_is_not_installed_is_named_and_skipped(monkeypatch, capfd):
         "0.001",
     ]
     told = subprocess.run(once, capture_output=True, check=False, text=True)
-    assert (told.returncode, "throttled" in told.stderr) == (sitting.SKIPPED, True)
+    assert (told.returncode, "throttled" in told.stderr) == (session.SKIPPED, True)
 
 
 def test_a_server_that_is_not_installed_is_named_and_its_scenario_skipped(monkeypatch):
@@ -298,7 +300,7 @@ def test_a_server_that_is_not_installed_is_named_and_its_scenario_skipped(monkey
     monkeypatch.setitem(servers.STARTED, "postgresql", absent)
     monkeypatch.delenv(servers.variable("postgresql"), raising=False)
     told = []
-    assert list(sitting.sitting([needy], runs=1, scale=1, skipped=told.append)) == []
+    assert list(session.run_session([needy], runs=1, scale=1, skipped=told.append)) == []
     assert told == ["needy  skipped: pg is not installed: apt-get install pg"]
 
 
@@ -307,7 +309,7 @@ def test_a_report_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     told = bench("report", str(tmp_path), str(tmp_path / "page.html"))
     assert told.exit_code == 1
-    assert "pip install 'forebay[bench]'" in told.output
+    assert "pip install --group bench" in told.output
     assert report.MISSING in told.output
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from forebay.bench import dbproxy, servers, sitting
-from forebay.bench.dbproxy_peers import PEERS
-from forebay.bench.harness import Stage
+from forebay_bench import dbproxy, servers, session
+from forebay_bench.dbproxy_peers import PEERS
+from forebay_bench.harness import Stage
 
 OURS = [peer for peer in PEERS if "forebay" in peer.name]
 
@@ -38,6 +38,6 @@ def test_a_server_that_nobody_has_started_is_missing_and_its_scenario_skipped(mo
     with pytest.raises(servers.MissingError, match="no mysql server: FOREBAY_BENCH_MYSQL is not set"):
         servers.address("mysql")
     with pytest.raises(SystemExit) as left:
-        sitting.once(next(one for one in dbproxy.SCENARIOS if one.servers == ("mysql",)), 0.01)
-    assert left.value.code == sitting.SKIPPED
+        session.once(next(one for one in dbproxy.SCENARIOS if one.servers == ("mysql",)), 0.01)
+    assert left.value.code == session.SKIPPED
     assert "no mysql server" in capsys.readouterr().err

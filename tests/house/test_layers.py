@@ -17,7 +17,6 @@ FLOORS = [
     {"_wire"},
     {"_runtime", "destinations", "dbproxy", "metrics"},
     {"app", "_app", "_worker"},
-    {"bench"},
     {"cli"},
     {"testing"},
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forebay._core import __version__, debug_build, failpoints
-from forebay.cli import bench, dlq, doctor, function, lag, mapping, metrics, queue, run, stream, top, topic, why
+from forebay.cli import dlq, doctor, function, lag, mapping, metrics, queue, run, stream, top, topic, why
 from forebay.cli.connect import format_error
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
@@ -77,7 +77,6 @@ main.add_command(topic.topic)
 main.add_command(lag.lag)
 main.add_command(dlq.dlq)
 main.add_command(why.why)
-main.add_command(bench.bench)
 main.add_command(metrics.metrics)
 main.add_command(top.top)
 main.add_command(doctor.doctor)

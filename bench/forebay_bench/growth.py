@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import forebay
-from forebay.bench import machine, queue
-from forebay.bench.harness import Scenario, Stage, curve
-from forebay.bench.stream import MIB, Drain, batches, drained, part, put_records
+from forebay_bench import machine, queue
+from forebay_bench.harness import Scenario, Stage, curve
+from forebay_bench.stream import MIB, Drain, batches, drained, part, put_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forebay.bench import (
+from forebay_bench import (
     concurrency,
     dbproxy,
     destinations,
@@ -23,7 +23,7 @@ from forebay.bench import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forebay.bench.harness import Scenario
+    from forebay_bench.harness import Scenario
 
 FAMILIES = (
     limits.SCENARIOS,

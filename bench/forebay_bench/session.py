@@ -1,4 +1,4 @@
-"""One sitting: scenarios one after the other, their servers beside them; what is missing is named and skipped."""
+"""One session: scenarios one after the other, their servers beside them; what is missing is named and skipped."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay.bench import harness, servers
+from forebay_bench import harness, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from forebay.bench.harness import Scenario
+    from forebay_bench.harness import Scenario
 
 SKIPPED: Final = 3
 """Exit status of a run for which something is missing."""
@@ -39,12 +39,12 @@ def canonical(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def sitting(
+def run_session(
     picked: Sequence[Scenario],
     *,
     runs: int,
     scale: float,
-    program: Sequence[str] = ("-m", "forebay.bench"),
+    program: Sequence[str] = ("-m", "forebay_bench.once"),
     skipped: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     """Measure scenarios in their order and give each result; tell `skipped` of those that cannot be measured, and why."""

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import forebay
-from forebay.bench.harness import Figure, Scenario, Stage
-from forebay.bench.invoke import accepted
-from forebay.bench.stream import part
+from forebay_bench.harness import Figure, Scenario, Stage
+from forebay_bench.invoke import accepted
+from forebay_bench.stream import part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""`forebay bench`: measure this machine, compare two sittings, write the report."""
+"""The commands of the bench, as `make bench ARGS=…` runs them: measure this machine, compare two sessions, write the report."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from forebay.bench import compare as comparing
-from forebay.bench import harness, profiling, report, scenarios
-from forebay.bench.servers import MissingError, Rack
-from forebay.bench.sitting import sitting as sit
 from forebay.cli.show import output_option, show, table
+from forebay_bench import compare as comparing
+from forebay_bench import harness, profiling, report, scenarios
+from forebay_bench.servers import MissingError, Rack
+from forebay_bench.session import run_session
 
 
 class _RunByDefault(click.Group):
@@ -29,8 +29,8 @@ class _RunByDefault(click.Group):
 def bench() -> None:
     """Measure forebay and the limits of this machine.
 
-    `forebay bench [SCENARIO...]` is short for `forebay bench run`; a scenario is a name, the beginning of several, or a part
-    of their names, as in `forebay bench memory`.
+    A word that is no command is a scenario: its name, the beginning of several names, or a part of them, as in
+    `make bench ARGS=memory`.
     """
 
 
@@ -87,15 +87,17 @@ def run(
         return
     minutes = scenarios.budget(picked, runs, scale) / 60
     click.echo(f"{len(picked)} scenarios, {runs} runs each: about {minutes:.0f} minutes.", err=True)
-    told = []
-    for result in sit(picked, runs=runs, scale=scale, skipped=lambda why: click.echo(why, err=output != "text")):
-        told.append(result)
+    measured = []
+    for result in run_session(
+        picked, runs=runs, scale=scale, skipped=lambda why: click.echo(why, err=output != "text")
+    ):
+        measured.append(result)
         if output == "text":
             click.echo(harness.table(result))
         if results is not None:
             harness.keep(result, results)
     if output == "json":
-        show(told, output, text="")
+        show(measured, output, text="")
 
 
 def _profile(picked: list[harness.Scenario], names: tuple[str, ...], scale: float, directory: Path) -> None:
@@ -112,17 +114,17 @@ def _profile(picked: list[harness.Scenario], names: tuple[str, ...], scale: floa
                 raise click.ClickException(str(error)) from None
 
 
-sitting = click.Path(path_type=Path, exists=True)
+results_path = click.Path(path_type=Path, exists=True)
 
 
 @bench.command()
-@click.argument("before", type=sitting)
-@click.argument("after", type=sitting)
+@click.argument("before", type=results_path)
+@click.argument("after", type=results_path)
 @output_option
 def compare(before: Path, after: Path, output: str) -> None:
-    """Compare two sittings, figure by figure: results files, or directories of them.
+    """Compare two sessions, figure by figure: results files, or directories of them.
 
-    A figure is called better or worse only where all its values of one sitting lie beyond all of the other.
+    A figure is called better or worse only where all its values of one session lie beyond all of the other.
     """
     old, new = _newest(before), _newest(after)
     pairs: list[dict[str, Any]] = [asdict(pair) for pair in comparing.pairs(old, new)]
@@ -141,10 +143,10 @@ def compare(before: Path, after: Path, output: str) -> None:
 
 
 @bench.command("report")
-@click.argument("results", type=sitting)
+@click.argument("results", type=results_path)
 @click.argument("page", type=click.Path(path_type=Path, dir_okay=False))
 def report_(results: Path, page: Path) -> None:
-    """Write an HTML page with charts from results (extra `[bench]`)."""
+    """Write an HTML page with charts from results (needs matplotlib)."""
     try:
         text = report.page(_newest(results))
     except ModuleNotFoundError as error:
@@ -158,3 +160,7 @@ def _newest(source: Path) -> dict[str, dict[str, Any]]:
         return comparing.newest(source)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+
+
+if __name__ == "__main__":
+    bench(prog_name="bench")

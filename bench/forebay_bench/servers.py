@@ -184,7 +184,7 @@ def pgbouncer(directory: Path) -> Iterator[str]:
 
 
 STARTED = {"postgresql": postgresql, "mysql": mysql, "pgbouncer": pgbouncer}
-"""Servers that a sitting starts once, for all scenarios that need them."""
+"""Servers that a session starts once, for all scenarios that need them."""
 
 
 def variable(name: str) -> str:
@@ -193,7 +193,7 @@ def variable(name: str) -> str:
 
 
 def address(name: str) -> str:
-    """Give the address of a server that the sitting has started.
+    """Give the address of a server that the session has started.
 
     Raises:
         MissingError: it has not.
@@ -207,7 +207,7 @@ def address(name: str) -> str:
 
 
 class Rack:
-    """The servers of one sitting, each started when it is needed first; runs find their addresses in the environment."""
+    """The servers of one session, each started when it is needed first; runs find their addresses in the environment."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay.bench import scenarios
-from forebay.bench.harness import Figure, more_is_better, shown
+from forebay_bench import scenarios
+from forebay_bench.harness import Figure, more_is_better, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ WAITS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ShownFigure:
     """One figure of one result, with what today's bench knows of it."""
 
     result: Mapping[str, Any]
@@ -94,7 +94,7 @@ class Told:
         return "" if self.result["durability"] == "none" else str(self.result["durability"])
 
 
-def told(results: Iterable[Mapping[str, Any]]) -> list[Told]:
+def shown_figures(results: Iterable[Mapping[str, Any]]) -> list[ShownFigure]:
     """Give every figure, in the order of the scenarios; others (peers, and scenarios that are gone) come last.
 
     A figure whose title has changed since is left out: it answers another question than today's.
@@ -107,13 +107,13 @@ def told(results: Iterable[Mapping[str, Any]]) -> list[Told]:
         for one in result["figures"]:
             figure = known.get(one["name"])
             if not known or (figure and figure.title == one["title"]):
-                figures.append(Told(result, one, figure))
+                figures.append(ShownFigure(result, one, figure))
     return figures
 
 
-def questions(figures: Iterable[Told], *, pools: bool, least: int = 2) -> dict[str, list[Told]]:
+def questions(figures: Iterable[ShownFigure], *, pools: bool, least: int = 2) -> dict[str, list[ShownFigure]]:
     """Give what at least so many programs were asked, each question with its answers, the quickest first."""
-    asked: dict[str, list[Told]] = {}
+    asked: dict[str, list[ShownFigure]] = {}
     for one in figures:
         if "question" in one.figure and one.is_pool == pools:
             asked.setdefault(one.figure["question"], []).append(one)
@@ -122,7 +122,7 @@ def questions(figures: Iterable[Told], *, pools: bool, least: int = 2) -> dict[s
     return {question: answers for question, answers in asked.items() if len(answers) >= least}
 
 
-def pool_table(figures: Iterable[Told], answers: list[Told]) -> tuple[list[str], list[list[str]]]:
+def pool_table(figures: Iterable[ShownFigure], answers: list[ShownFigure]) -> tuple[list[str], list[list[str]]]:
     """Give head and rows of a table of pools that were asked the same: rates, and what is told beside them."""
     by_key = {one.key: one for one in figures}
     shows = [name for name in WAITS if f"{answers[0].scenario}:{name}" in by_key]
@@ -139,16 +139,16 @@ def pool_table(figures: Iterable[Told], answers: list[Told]) -> tuple[list[str],
     return head, rows
 
 
-def series(figures: Iterable[Told]) -> dict[str, list[Told]]:
+def series(figures: Iterable[ShownFigure]) -> dict[str, list[ShownFigure]]:
     """Give the curves, each with its points."""
-    curves: dict[str, list[Told]] = {}
+    curves: dict[str, list[ShownFigure]] = {}
     for one in figures:
         if "series" in one.figure:
             curves.setdefault((one.known and one.known.series) or one.figure["series"], []).append(one)
     return curves
 
 
-def places(figures: Iterable[Told]) -> list[str]:
+def places(figures: Iterable[ShownFigure]) -> list[str]:
     """Tell where and when figures were measured, and with which versions of what else took part."""
     results = {one.scenario: one.result for one in figures}.values()
     lines = sorted({f"Measured {_place(result)}." for result in results})
@@ -165,6 +165,6 @@ def _place(result: Mapping[str, Any]) -> str:
     )
 
 
-def busiest(figures: Iterable[Told]) -> float:
+def busiest(figures: Iterable[ShownFigure]) -> float:
     """Give the most cores that other programs used beside a result that has no server of its own."""
     return max((one.result["others"] or 0.0 for one in figures if "servers" not in one.result), default=0.0)

@@ -1,4 +1,4 @@
-"""Two sittings side by side: ratios pair by pair, and a verdict only where the difference is larger than the noise."""
+"""Two sessions side by side: ratios pair by pair, and a verdict only where the difference is larger than the noise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forebay.bench.harness import more_is_better
+from forebay_bench.harness import more_is_better
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ class Pair:
     after: float
     ratio: float
     verdict: str
-    """"better", "worse", or "noise" when the values of the two sittings overlap."""
+    """"better", "worse", or "noise" when the values of the two sessions overlap."""
 
 
 def newest(source: Path) -> dict[str, dict[str, Any]]:
@@ -50,7 +50,7 @@ def newest(source: Path) -> dict[str, dict[str, Any]]:
 
 
 def pairs(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> list[Pair]:
-    """Pair the figures that both sittings have, in the order of the first."""
+    """Pair the figures that both sessions have, in the order of the first."""
     found = []
     for scenario, old in before.items():
         new = {figure["name"]: figure for figure in after.get(scenario, {}).get("figures", ())}
@@ -71,5 +71,5 @@ def _pair(scenario: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Pair
 
 
 def missing(before: Iterable[str], after: Iterable[str]) -> list[str]:
-    """Name the scenarios that only one of two sittings has."""
+    """Name the scenarios that only one of two sessions has."""
     return sorted(set(before) ^ set(after))

@@ -7,10 +7,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from forebay.bench import machine
-from forebay.bench.harness import Figure, Scenario, Stage
-from forebay.bench.sample import app, cold, lanes, provisioned, turns, warm
-from forebay.bench.stream import put_records
+from forebay_bench import machine
+from forebay_bench.harness import Figure, Scenario, Stage
+from forebay_bench.process_app import app, cold, lanes, provisioned, turns, warm
+from forebay_bench.stream import put_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,9 +70,7 @@ async def busy_rate(stage: Stage) -> Mapping[str, float]:
 
 async def _bare(count: int) -> float:
     """Give the seconds from the word to begin until two processes have each said that their rounds are done."""
-    program = (
-        f"from forebay.bench.sample import spin_for; print(flush=True); input(); spin_for({count}); print(flush=True)"
-    )
+    program = f"from forebay_bench.process_app import spin_for; print(flush=True); input(); spin_for({count}); print(flush=True)"
     pipe = asyncio.subprocess.PIPE
     both = [
         await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdin=pipe, stdout=pipe) for _ in range(2)

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import forebay
-from forebay.bench import machine, questions
-from forebay.bench.harness import Figure, Scenario, Stage
+from forebay_bench import machine, questions
+from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forebay.bench.harness import Scenario
+    from forebay_bench.harness import Scenario
 
 MISSING = "A profile needs py-spy: pip install py-spy."
 
@@ -28,7 +28,7 @@ def flame_graph(scenario: Scenario, scale: float, directory: Path) -> Path:
         raise FileNotFoundError(MISSING)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{scenario.name}.svg"
-    work = [sys.executable, "-m", "forebay.bench", scenario.name, str(scale)]
+    work = [sys.executable, "-m", "forebay_bench.once", scenario.name, str(scale)]
     record = [spy, "record", "--native", "--threads", "--rate", "500", "--output", str(path), "--", *work]
     told = subprocess.run(record, check=False, capture_output=True, text=True)
     if told.returncode != 0 or not path.exists():

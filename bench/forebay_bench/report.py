@@ -6,14 +6,14 @@ import html
 import io
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay.bench import scenarios
-from forebay.bench.harness import saturated, shown
-from forebay.bench.told import Told, busiest, places, pool_table, questions, series, told
+from forebay_bench import scenarios
+from forebay_bench.harness import saturated, shown
+from forebay_bench.presentation import ShownFigure, busiest, places, pool_table, questions, series, shown_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-MISSING = "A report needs matplotlib: pip install 'forebay[bench]'."
+MISSING = "A report needs matplotlib: pip install --group bench."
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d5dde5 } h3 { margin: 1.5rem 0 .5rem }
@@ -28,7 +28,7 @@ svg { max-width: 100%; height: auto } summary { cursor: pointer; margin: 1rem 0 
 LEGEND = """
 <p>Each figure is the median of several runs, each in a process of its own; beside it the least and the most of them; with a * the
 machine was saturated. A <em>limit</em> is the least work that any program must do for the same, done by a bare program in the
-same sitting: at 80% nothing could be more than 1.25 times as fast on this machine. <em>Durability</em> is what an acknowledgement
+same session: at 80% nothing could be more than 1.25 times as fast on this machine. <em>Durability</em> is what an acknowledgement
 is worth: after <code>power-loss</code> it is on the disk, after <code>process-crash</code> it survives the process,
 <code>memory</code> promises nothing.</p>
 """
@@ -64,8 +64,8 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
         ModuleNotFoundError: without matplotlib.
 
     """
-    figures = told(results.values())
-    families: dict[str, list[Told]] = {}
+    figures = shown_figures(results.values())
+    families: dict[str, list[ShownFigure]] = {}
     for one in figures:
         if one.scenario in scenarios.SCENARIOS and not one.is_pool and "series" not in one.figure:
             families.setdefault(one.scenario.partition(".")[0], []).append(one)
@@ -90,23 +90,23 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _origin(figures: list[Told]) -> str:
+def _origin(figures: list[ShownFigure]) -> str:
     lines = places(figures)
     if busiest(figures) >= BUSY_CORES:
         lines.append(f"Other programs kept up to {busiest(figures):.1f} cores busy: expect more from an idle machine.")
     return "".join(f'<p class="note">{html.escape(line)}</p>' for line in lines)
 
 
-def _family(about: str, members: Sequence[Told]) -> str:
+def _family(about: str, members: Sequence[ShownFigure]) -> str:
     return f"<p>{html.escape(about)}</p>{_table(members)}"
 
 
-def _table(members: Iterable[Told]) -> str:
+def _table(members: Iterable[ShownFigure]) -> str:
     head = '<tr><th>what</th><th>median</th><th>least to most</th><th class="limit">of the limit</th><th>durability</th></tr>'
     return f"<table>{head}{''.join(map(_row, members))}</table>"
 
 
-def _row(one: Told) -> str:
+def _row(one: ShownFigure) -> str:
     full = " *" if saturated(one.result) else ""
     share = f"{one.share:.0%} of {html.escape(_limit(one))}{_bar(one.share)}" if one.share else ""
     title = html.escape(one.title)
@@ -120,14 +120,14 @@ def _bar(share: float) -> str:
     return f'<div><div style="width: {min(share, 1):.0%}"></div></div>'
 
 
-def _limit(one: Told) -> str:
+def _limit(one: ShownFigure) -> str:
     """Name the limit of a figure: the bare program's own title, or its name where that is not known."""
     scenario, _, name = str(one.figure["limit"]).partition(":")
     known = scenarios.SCENARIOS.get(scenario)
     return next((figure.title for figure in known.figures if figure.name == name), scenario) if known else scenario
 
 
-def _peers(figures: list[Told]) -> str:
+def _peers(figures: list[ShownFigure]) -> str:
     """Draw what more than one program was asked, the durable ones marked."""
     asked = questions(figures, pools=False)
     return "".join(
@@ -135,7 +135,7 @@ def _peers(figures: list[Told]) -> str:
     )
 
 
-def _pools(figures: list[Told]) -> str:
+def _pools(figures: list[ShownFigure]) -> str:
     text = ""
     for question, answers in questions(figures, pools=True, least=1).items():
         head, rows = pool_table(figures, answers)
@@ -148,7 +148,7 @@ def _pools(figures: list[Told]) -> str:
     return text and f"<p>{POOLS}</p>{text}"
 
 
-def _bars(answers: Sequence[Told]) -> str:
+def _bars(answers: Sequence[ShownFigure]) -> str:
     rows = answers[::-1]
     axes, finish = _figure(height=0.8 + 0.35 * len(rows))
     middle = [one.median for one in rows]
@@ -165,7 +165,7 @@ def _bars(answers: Sequence[Told]) -> str:
     return str(finish())
 
 
-def _growth(figures: list[Told]) -> str:
+def _growth(figures: list[ShownFigure]) -> str:
     curves = series(figures)
     if not curves:
         return ""
@@ -175,7 +175,7 @@ def _growth(figures: list[Told]) -> str:
     return f'<p>{about}</p><div class="curves">{drawn}</div><details><summary>The numbers</summary>{every}</details>'
 
 
-def _curve(title: str, points: Sequence[Told]) -> str:
+def _curve(title: str, points: Sequence[ShownFigure]) -> str:
     axes, finish = _figure(height=2.6, width=4.8)
     at = [point.figure["at"] for point in points]
     middle = [point.median for point in points]

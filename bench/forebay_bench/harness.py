@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from forebay import _core
-from forebay.bench import machine, servers
+from forebay_bench import machine, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -82,7 +82,7 @@ class Scenario:
     note: str = ""
     """Its settings, where they matter, and what it does not do."""
     servers: tuple[str, ...] = ()
-    """Servers that it needs, by their names in `forebay.bench.servers`."""
+    """Servers that it needs, by their names in `forebay_bench.servers`."""
     starts: tuple[str, ...] = ()
     """Servers that each of its runs starts for itself."""
     packages: tuple[str, ...] = ()
@@ -122,11 +122,11 @@ def measure(
     runs: int = RUNS,
     scale: float = 1.0,
     limits: Mapping[str, float] | None = None,
-    program: Sequence[str] = ("-m", "forebay.bench"),
+    program: Sequence[str] = ("-m", "forebay_bench.once"),
 ) -> dict[str, Any]:
     """Run a scenario several times, each time in a new process; give one result: medians, spread, machine.
 
-    `limits` has the medians of this sitting's figures of the family `limits`, as `{"scenario:name": median}`; `program` is what
+    `limits` has the medians of this session's figures of the family `limits`, as `{"scenario:name": median}`; `program` is what
     Python is to run with the scenario's name and the scale.
     """
     command = [sys.executable, *program, scenario.name, str(scale)]

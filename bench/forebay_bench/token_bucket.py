@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 import forebay
-from forebay.bench import questions
-from forebay.bench.harness import Figure, Scenario, Stage
+from forebay_bench import questions
+from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

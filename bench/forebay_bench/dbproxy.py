@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from forebay.bench import machine, servers
-from forebay.bench.dbproxy_peers import CONNECTIONS, PEERS, Peer
-from forebay.bench.harness import Figure, Scenario, Stage
+from forebay_bench import machine, servers
+from forebay_bench.dbproxy_peers import CONNECTIONS, PEERS, Peer
+from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

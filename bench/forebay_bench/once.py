@@ -1,11 +1,11 @@
-"""One run of one scenario, in a process of its own: python -m forebay.bench SCENARIO [SCALE] prints its values as JSON."""
+"""One run of one scenario, in a process of its own: python -m forebay_bench.once SCENARIO [SCALE] prints its values as JSON."""
 
 from __future__ import annotations
 
 import sys
 
-from forebay.bench import harness, scenarios
-from forebay.bench.sitting import once
+from forebay_bench import harness, scenarios
+from forebay_bench.session import once
 
 
 def main(name: str, scale: str = "1") -> None:

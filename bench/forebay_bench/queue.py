@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 import forebay
-from forebay.bench import machine, questions
-from forebay.bench.harness import Figure, Scenario, Stage, curve
-from forebay.bench.stream import MIB, RECORD, Drain, batches, part
+from forebay_bench import machine, questions
+from forebay_bench.harness import Figure, Scenario, Stage, curve
+from forebay_bench.stream import MIB, RECORD, Drain, batches, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -69,7 +69,7 @@ async def drained(
     """Have another process send a backlog, then open it; give messages/s until so many (all) are handled, and MiB of memory."""
     name = "backlog.fifo" if groups else "backlog"
     arguments = [str(stage.directory / "store"), name, str(messages), str(groups)]
-    sender = await asyncio.create_subprocess_exec(sys.executable, "-m", "forebay.bench.queue", *arguments)
+    sender = await asyncio.create_subprocess_exec(sys.executable, "-m", "forebay_bench.queue", *arguments)
     if await sender.wait():
         message = "the backlog could not be sent"
         raise RuntimeError(message)

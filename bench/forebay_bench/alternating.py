@@ -7,14 +7,14 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from forebay.bench.stream import Drain, batches, put_records
+from forebay_bench.stream import Drain, batches, put_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import forebay
-    from forebay.bench.harness import Stage
+    from forebay_bench.harness import Stage
 
 ROUNDS = 30
 

@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import forebay
-from forebay.bench.harness import Figure, Scenario, Stage
-from forebay.bench.turns import kept
+from forebay_bench.alternating import kept
+from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 import forebay
-from forebay.bench.harness import Figure, Scenario, Stage
-from forebay.bench.stream import put_records
+from forebay_bench.harness import Figure, Scenario, Stage
+from forebay_bench.stream import put_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

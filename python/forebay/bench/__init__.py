@@ -1,1 +1,0 @@
-"""Measure forebay on the reader's own machine. Nothing here runs in production."""
