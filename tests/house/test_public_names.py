@@ -1,5 +1,6 @@
 """The names that code outside may rely on. A change here is a change of the public face: say it in CHANGELOG.md."""
 
+import pkgutil
 import types
 
 import forebay
@@ -56,10 +57,34 @@ NAMES = [
     "Topic",
     "__version__",
 ]
+# A module without an underscore may be imported; what is not in these stands in a room whose name begins with one.
+MODULES = [
+    "alias",
+    "app",
+    "cli",
+    "clock",
+    "dbproxy",
+    "destinations",
+    "errors",
+    "function",
+    "logs",
+    "mapping",
+    "metrics",
+    "queue",
+    "stream",
+    "testing",
+    "token_bucket",
+    "topic",
+]
 
 
 def test_the_public_names_are_these_and_no_others():
     assert sorted(forebay.__all__) == sorted(NAMES)
+
+
+def test_the_public_modules_are_these_and_no_others():
+    found = {module.name for module in pkgutil.iter_modules(forebay.__path__)}
+    assert sorted(name for name in found if not name.startswith("_")) == MODULES
 
 
 def test_every_public_name_can_be_imported():
