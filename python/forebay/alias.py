@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay._model import checks
 from forebay._model.alias import typed
+from forebay._runtime.sync_twins import sync_twin
 from forebay.errors import ResourceNotFound
 
 if TYPE_CHECKING:
@@ -52,27 +53,21 @@ class Alias:
         """Do as `Function.invoke`, with the version that is drawn."""
         return await self.function.invoke(payload, qualifier=self._qualifier())
 
-    def invoke_sync(self, payload: Any = None) -> Any:
-        """Do as `invoke`, from a thread other than the event loop's."""
-        return self.function.invoke_sync(payload, qualifier=self._qualifier())
+    invoke_sync = sync_twin(invoke)
 
     async def invoke_with_version(self, payload: Any = None) -> tuple[Any, str]:
         """Do as `invoke`, and tell which version ran."""
         return await self.function.invoke_with_version(payload, qualifier=self._qualifier())
 
-    def invoke_with_version_sync(self, payload: Any = None) -> tuple[Any, str]:
-        """Do as `invoke_with_version`, from a thread other than the event loop's."""
-        return self.function.invoke_with_version_sync(payload, qualifier=self._qualifier())
+    invoke_with_version_sync = sync_twin(invoke_with_version)
 
     async def invoke_async(self, payload: Any = None) -> str:
         """Do as `Function.invoke_async`, with the version that is drawn."""
         return await self.function.invoke_async(payload, qualifier=self._qualifier())
 
-    def invoke_async_sync(self, payload: Any = None) -> str:
-        """Do as `invoke_async`, from a thread other than the event loop's."""
-        return self.function.invoke_async_sync(payload, qualifier=self._qualifier())
+    invoke_async_sync = sync_twin(invoke_async)
 
-    async def update(self, **changes: Any) -> None:
+    async def update(self, /, **changes: Any) -> None:
         """Point somewhere else while the app runs.
 
         What the app declares applies again when it starts next, or another process takes over.
@@ -93,9 +88,7 @@ class Alias:
         """
         self._take(await self._caller.ask("alias.update", **self._told(changes)))
 
-    def update_sync(self, **changes: Any) -> None:
-        """Do as `update`, from a thread other than the event loop's."""
-        self._take(self._caller.ask_sync("alias.update", **self._told(changes)))
+    update_sync = sync_twin(update)
 
     def _told(self, changes: dict[str, Any]) -> dict[str, Any]:
         checks.known_names(changes, CHANGEABLE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 from forebay._model import checks, limits, names
 from forebay._model.names import LATEST
 from forebay._runtime import inspection, tracing
+from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import limits as wire_limits
 from forebay._wire import payload as wire
 from forebay.errors import ResourceNotFound
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from forebay._model.settings import FunctionSettings
-    from forebay._runtime.caller import Caller, Line
+    from forebay._runtime.caller import Caller, EngineAccess
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,9 +83,9 @@ class Function(Generic[P, R]):
         """Forget what was changed while the app ran."""
         self.settings = self.declared
 
-    def connect(self, line: Line) -> None:
+    def connect(self, access: EngineAccess) -> None:
         """Let the app's verbs through: inside an execution environment."""
-        self._caller.connect(line, tracing.found())
+        self._caller.connect(access, tracing.found())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the handler itself."""
@@ -130,11 +131,7 @@ class Function(Generic[P, R]):
             return wire.loads(await self._caller.invoke(self.name, wire.invocation(payload)))
         return (await self.invoke_with_version(payload, qualifier=qualifier))[0]
 
-    def invoke_sync(self, payload: Any = None, *, qualifier: str | None = None) -> Any:
-        """Do as `invoke`, from a thread other than the event loop's."""
-        if qualifier is None and self.latest is self:
-            return wire.loads(self._caller.invoke_sync(self.name, wire.invocation(payload)))
-        return self.invoke_with_version_sync(payload, qualifier=qualifier)[0]
+    invoke_sync = sync_twin(invoke)
 
     async def invoke_with_version(self, payload: Any = None, *, qualifier: str | None = None) -> tuple[Any, str]:
         """Do as `invoke`, and tell which version ran: `$LATEST` or a number. Of a failure, `FunctionError` tells it."""
@@ -142,11 +139,7 @@ class Function(Generic[P, R]):
         response, version = await self._caller.invoke(self._asked_by_version(qualifier), body)
         return wire.loads(response), version
 
-    def invoke_with_version_sync(self, payload: Any = None, *, qualifier: str | None = None) -> tuple[Any, str]:
-        """Do as `invoke_with_version`, from a thread other than the event loop's."""
-        body = wire.invocation(payload)
-        response, version = self._caller.invoke_sync(self._asked_by_version(qualifier), body)
-        return wire.loads(response), version
+    invoke_with_version_sync = sync_twin(invoke_with_version)
 
     async def invoke_async(self, payload: Any = None, *, qualifier: str | None = None) -> str:
         """Have the function run on a payload later, and return when that is durable.
@@ -173,9 +166,7 @@ class Function(Generic[P, R]):
         """
         return await self._caller.invoke_async(self._asked(qualifier), wire.event(payload))
 
-    def invoke_async_sync(self, payload: Any = None, *, qualifier: str | None = None) -> str:
-        """Do as `invoke_async`, from a thread other than the event loop's."""
-        return self._caller.invoke_async_sync(self._asked(qualifier), wire.event(payload))
+    invoke_async_sync = sync_twin(invoke_async)
 
     def publish_version(
         self,
@@ -214,7 +205,7 @@ class Function(Generic[P, R]):
         given = {option: value for option, value in own.items() if value is not None}
         return self._app.publish(self, handler, number, given)
 
-    async def update(self, *, qualifier: str | None = None, **limits: Any) -> None:
+    async def update(self, /, *, qualifier: str | None = None, **limits: Any) -> None:
         """Change limits while the app runs. What it declares applies again when it starts next, or another process takes over.
 
         What runs over a lowered limit runs on; what waits starts as soon as a raised one allows.
@@ -234,10 +225,7 @@ class Function(Generic[P, R]):
         version = self._version(qualifier)
         _take_limits(version, await self._caller.ask("function.update", **_limited(version, limits)))
 
-    def update_sync(self, *, qualifier: str | None = None, **limits: Any) -> None:
-        """Do as `update`, from a thread other than the event loop's."""
-        version = self._version(qualifier)
-        _take_limits(version, self._caller.ask_sync("function.update", **_limited(version, limits)))
+    update_sync = sync_twin(update)
 
     def _version(self, qualifier: str | None) -> Function[..., Any]:
         if qualifier is None:
@@ -275,13 +263,7 @@ class Function(Generic[P, R]):
             page = _take(await self._caller.ask("failed.list", **page), page, failures)
         return failures
 
-    def failed_sync(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Do as `failed`, from a thread other than the event loop's."""
-        failures: list[dict[str, Any]] = []
-        page = self._failed(limit)
-        while page is not None:
-            page = _take(self._caller.ask_sync("failed.list", **page), page, failures)
-        return failures
+    failed_sync = sync_twin(failed)
 
     async def redrive(self, ids: Sequence[str] | None = None, rate: float | None = None) -> int:
         """Run again what was given up: a batch as it was, an asynchronous invocation as a new one with the same request id.
@@ -306,9 +288,7 @@ class Function(Generic[P, R]):
         answer = await self._caller.ask("failed.redrive", **self._redrive(ids, rate))
         return int(answer["redriven"])
 
-    def redrive_sync(self, ids: Sequence[str] | None = None, rate: float | None = None) -> int:
-        """Do as `redrive`, from a thread other than the event loop's."""
-        return int(self._caller.ask_sync("failed.redrive", **self._redrive(ids, rate))["redriven"])
+    redrive_sync = sync_twin(redrive)
 
     def _failed(self, limit: int) -> dict[str, Any] | None:
         checks.integer("limit", limit, low=1, high=limits.FAILURES_LISTED_MAX)

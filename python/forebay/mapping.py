@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from forebay._model import checks
 from forebay._model.mapping import POSITIONS, MappingSettings
 from forebay._model.queue import QueueMappingSettings
+from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import mapping as wire
 from forebay.alias import Alias
 from forebay.errors import InvalidParameterValue
@@ -122,28 +123,21 @@ class Mapping:
         answer: dict[str, Any] = await self._caller.ask("mapping.describe", **self._key())
         return answer
 
-    def describe_sync(self) -> dict[str, Any]:
-        """Do as `describe`, from a thread other than the event loop's."""
-        answer: dict[str, Any] = self._caller.ask_sync("mapping.describe", **self._key())
-        return answer
+    describe_sync = sync_twin(describe)
 
     async def pause(self) -> None:
         """Let what runs end, and begin nothing new until `resume`. Survives a restart."""
         await self._caller.ask("mapping.pause", **self._key())
 
-    def pause_sync(self) -> None:
-        """Do as `pause`, from a thread other than the event loop's."""
-        self._caller.ask_sync("mapping.pause", **self._key())
+    pause_sync = sync_twin(pause)
 
     async def resume(self) -> None:
         """Go on after `pause`, where it stopped."""
         await self._caller.ask("mapping.resume", **self._key())
 
-    def resume_sync(self) -> None:
-        """Do as `resume`, from a thread other than the event loop's."""
-        self._caller.ask_sync("mapping.resume", **self._key())
+    resume_sync = sync_twin(resume)
 
-    async def update(self, **settings: Any) -> None:
+    async def update(self, /, **settings: Any) -> None:
         """Change settings while the mapping runs.
 
         What the app declares applies again when it starts next, or another process takes over.
@@ -162,14 +156,7 @@ class Mapping:
             self._take_back(before)
             raise
 
-    def update_sync(self, **settings: Any) -> None:
-        """Do as `update`, from a thread other than the event loop's."""
-        before, fields = self._change(settings)
-        try:
-            self._caller.ask_sync("mapping.update", **fields)
-        except BaseException:
-            self._take_back(before)
-            raise
+    update_sync = sync_twin(update)
 
     async def seek(
         self,
@@ -188,15 +175,7 @@ class Mapping:
         """
         await self._caller.ask("mapping.seek", **self._place(position, timestamp, sequence_number))
 
-    def seek_sync(
-        self,
-        position: Position | None = None,
-        *,
-        timestamp: float | datetime | None = None,
-        sequence_number: str | None = None,
-    ) -> None:
-        """Do as `seek`, from a thread other than the event loop's."""
-        self._caller.ask_sync("mapping.seek", **self._place(position, timestamp, sequence_number))
+    seek_sync = sync_twin(seek)
 
     async def skip(self, batch: str) -> None:
         """Give a waiting batch up without further retries; it is listed as failed and can be redriven.
@@ -207,17 +186,13 @@ class Mapping:
         """
         await self._caller.ask("mapping.skip", **self._batch(batch))
 
-    def skip_sync(self, batch: str) -> None:
-        """Do as `skip`, from a thread other than the event loop's."""
-        self._caller.ask_sync("mapping.skip", **self._batch(batch))
+    skip_sync = sync_twin(skip)
 
     async def delete(self) -> None:
         """Remove the mapping with its checkpoint. Declared again, it begins anew at its starting position."""
         await self._caller.ask("mapping.delete", **self._key())
 
-    def delete_sync(self) -> None:
-        """Do as `delete`, from a thread other than the event loop's."""
-        self._caller.ask_sync("mapping.delete", **self._key())
+    delete_sync = sync_twin(delete)
 
     def _key(self) -> dict[str, Any]:
         return {self.kind: self.source, "function": self.function.name}

@@ -10,6 +10,7 @@ from forebay._core import Message
 from forebay._model import checks, limits
 from forebay._model.queue import QueueSettings
 from forebay._runtime.store_resource import StoreResource
+from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import mapping as wire
 from forebay._wire import message as parts
 from forebay._wire import payload
@@ -83,19 +84,7 @@ class Queue(StoreResource[QueueSettings]):
         ids = await self._send([packed])
         return ids[0]
 
-    def send_sync(
-        self,
-        body: Any,
-        *,
-        group_id: str | None = None,
-        deduplication_id: str | None = None,
-        delay: Seconds | None = None,
-        attributes: Mapping[str, AttributeValue] | None = None,
-    ) -> str:
-        """Do as `send`, from a thread other than the event loop's."""
-        packed = _packed(body, group_id, deduplication_id, delay, attributes)
-        ids: list[str] = payload.loads(self._caller.send_sync(self.name, [packed]))
-        return ids[0]
+    send_sync = sync_twin(send)
 
     async def send_many(self, messages: Iterable[str | Mapping[str, Any]]) -> list[str]:
         """Send up to ten messages in one step: all are durable when this returns, or none was accepted.
@@ -113,10 +102,7 @@ class Queue(StoreResource[QueueSettings]):
         """
         return await self._send(_entries(messages))
 
-    def send_many_sync(self, messages: Iterable[str | Mapping[str, Any]]) -> list[str]:
-        """Do as `send_many`, from a thread other than the event loop's."""
-        ids: list[str] = payload.loads(self._caller.send_sync(self.name, _entries(messages)))
-        return ids
+    send_many_sync = sync_twin(send_many)
 
     async def _send(self, packed: list[Packed]) -> list[str]:
         if self._declaring is not None:
@@ -153,17 +139,7 @@ class Queue(StoreResource[QueueSettings]):
         await self._declared()
         return _core.messages(await self._caller.request("queue.receive", **fields))
 
-    def receive_sync(
-        self,
-        maximum: int = 10,
-        wait: Seconds = 0,
-        *,
-        visibility_timeout: Seconds | None = None,
-        attempt_id: str | None = None,
-    ) -> list[Message]:
-        """Do as `receive`, from a thread other than the event loop's."""
-        fields = self._receive(maximum, wait, visibility_timeout, attempt_id)
-        return _core.messages(self._caller.request_sync("queue.receive", **fields))
+    receive_sync = sync_twin(receive)
 
     async def delete(self, message: Message | str) -> None:
         """Be done with a message that was received.
@@ -178,9 +154,7 @@ class Queue(StoreResource[QueueSettings]):
         """
         await self._caller.ask("queue.delete_message", **self._held(message))
 
-    def delete_sync(self, message: Message | str) -> None:
-        """Do as `delete`, from a thread other than the event loop's."""
-        self._caller.ask_sync("queue.delete_message", **self._held(message))
+    delete_sync = sync_twin(delete)
 
     async def change_visibility(self, message: Message | str, visibility_timeout: Seconds) -> None:
         """Hide a message that was received for so long from now on; 0 gives it back at once.
@@ -196,9 +170,7 @@ class Queue(StoreResource[QueueSettings]):
         """
         await self._caller.ask("queue.change_visibility", **self._held(message), **_visible_in(visibility_timeout))
 
-    def change_visibility_sync(self, message: Message | str, visibility_timeout: Seconds) -> None:
-        """Do as `change_visibility`, from a thread other than the event loop's."""
-        self._caller.ask_sync("queue.change_visibility", **self._held(message), **_visible_in(visibility_timeout))
+    change_visibility_sync = sync_twin(change_visibility)
 
     # --- the whole queue
 
@@ -211,9 +183,7 @@ class Queue(StoreResource[QueueSettings]):
         await self._declared()
         await self._caller.ask("queue.purge", name=self.name)
 
-    def purge_sync(self) -> None:
-        """Do as `purge`, from a thread other than the event loop's."""
-        self._caller.ask_sync("queue.purge", name=self.name)
+    purge_sync = sync_twin(purge)
 
     async def redrive(self, to: Queue | str | None = None, rate: float | None = None) -> int:
         """Move what waits in this dead-letter queue back to where it came from; receive count and retention begin anew.
@@ -237,9 +207,7 @@ class Queue(StoreResource[QueueSettings]):
         answer = await self._caller.ask("queue.redrive", **fields)
         return int(answer["moving"])
 
-    def redrive_sync(self, to: Queue | str | None = None, rate: float | None = None) -> int:
-        """Do as `redrive`, from a thread other than the event loop's."""
-        return int(self._caller.ask_sync("queue.redrive", **self._redrive(to, rate))["moving"])
+    redrive_sync = sync_twin(redrive)
 
     async def cancel_redrive(self) -> int:
         """Stop a redrive; what is on its way arrives, the rest stays here.
@@ -256,9 +224,7 @@ class Queue(StoreResource[QueueSettings]):
         await self._declared()
         return int((await self._caller.ask("queue.cancel_redrive", name=self.name))["moved"])
 
-    def cancel_redrive_sync(self) -> int:
-        """Do as `cancel_redrive`, from a thread other than the event loop's."""
-        return int(self._caller.ask_sync("queue.cancel_redrive", name=self.name)["moved"])
+    cancel_redrive_sync = sync_twin(cancel_redrive)
 
     async def delete_queue(self) -> int:
         """Delete the queue with everything in it, and the mappings on it whose code does not run. Its name is free at once.
@@ -280,11 +246,7 @@ class Queue(StoreResource[QueueSettings]):
         self._forget(self)
         return int(answer["removed"])
 
-    def delete_queue_sync(self) -> int:
-        """Do as `delete_queue`, from a thread other than the event loop's."""
-        answer = self._caller.ask_sync("queue.delete", name=self.name)
-        self._forget(self)
-        return int(answer["removed"])
+    delete_queue_sync = sync_twin(delete_queue)
 
     def _receive(
         self, maximum: int, wait: Seconds, visibility_timeout: Seconds | None, attempt_id: str | None

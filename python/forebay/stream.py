@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from forebay._model import checks, limits
 from forebay._model.settings import StreamSettings
 from forebay._runtime.store_resource import StoreResource
+from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload as wire
 from forebay.errors import InvalidParameterValue
 
@@ -48,11 +49,7 @@ class Stream(StoreResource[StreamSettings]):
             await self._declared()
         return await self._caller.put(self.name, partition_key, data)
 
-    def put_sync(self, data: Any, partition_key: str) -> str:
-        """Do as `put`, from a thread other than the event loop's."""
-        if type(partition_key) is not str:
-            _refuse_key(partition_key)
-        return self._caller.put_sync(self.name, partition_key, wire.record(data))
+    put_sync = sync_twin(put)
 
     async def put_many(self, records: Iterable[tuple[Any, str]]) -> list[str]:
         """Put many records in one step: all are durable when this returns, or none was accepted.
@@ -72,10 +69,7 @@ class Stream(StoreResource[StreamSettings]):
             await self._declared()
         return await self._caller.put_many(self.name, entries) if entries else []
 
-    def put_many_sync(self, records: Iterable[tuple[Any, str]]) -> list[str]:
-        """Do as `put_many`, from a thread other than the event loop's."""
-        entries = _entries(records)
-        return self._caller.put_many_sync(self.name, entries) if entries else []
+    put_many_sync = sync_twin(put_many)
 
     async def reshard(self, shards: int) -> None:
         """Split or merge the stream into this number of open shards.
@@ -90,10 +84,7 @@ class Stream(StoreResource[StreamSettings]):
         await self._declared()
         await self._caller.ask("stream.reshard", name=self.name, shards=shards)
 
-    def reshard_sync(self, shards: int) -> None:
-        """Do as `reshard`, from a thread other than the event loop's."""
-        checks.integer("shards", shards, low=1, high=limits.SHARDS_MAX)
-        self._caller.ask_sync("stream.reshard", name=self.name, shards=shards)
+    reshard_sync = sync_twin(reshard)
 
 
 def _entries(records: Iterable[tuple[Any, str]]) -> list[Entry]:

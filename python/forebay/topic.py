@@ -8,6 +8,7 @@ from forebay._model import checks
 from forebay._model.topic import Subscription, TopicSettings, policy_text
 from forebay._runtime.context import parent
 from forebay._runtime.store_resource import StoreResource
+from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import message as parts
 from forebay._wire import payload
 from forebay.function import Function
@@ -93,11 +94,7 @@ class Topic(StoreResource[TopicSettings]):
         await self._caller.ask("topic.unsubscribe", name=self.name, **{kind: name})
         self._subscriptions.forget(self.name, kind, name)
 
-    def unsubscribe_sync(self, endpoint: Queue | Function[..., Any]) -> None:
-        """Do as `unsubscribe`, from a thread other than the event loop's."""
-        kind, name = _endpoint(endpoint)
-        self._caller.ask_sync("topic.unsubscribe", name=self.name, **{kind: name})
-        self._subscriptions.forget(self.name, kind, name)
+    unsubscribe_sync = sync_twin(unsubscribe)
 
     # --- publishing
 
@@ -134,17 +131,7 @@ class Topic(StoreResource[TopicSettings]):
         published: str = payload.loads(await self._caller.publish(self.name, fields))
         return published
 
-    def publish_sync(
-        self,
-        message: Any,
-        *,
-        subject: str | None = None,
-        attributes: Mapping[str, AttributeValue | Sequence[Any]] | None = None,
-    ) -> str:
-        """Do as `publish`, from a thread other than the event loop's."""
-        fields = self._publication(message, subject, attributes)
-        published: str = payload.loads(self._caller.publish_sync(self.name, fields))
-        return published
+    publish_sync = sync_twin(publish)
 
     def _publication(
         self, message: Any, subject: str | None, attributes: Mapping[str, AttributeValue | Sequence[Any]] | None

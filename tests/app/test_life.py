@@ -272,6 +272,16 @@ async def test_a_client_only_app_lets_the_directory_go_when_it_is_done(tmp_path,
         assert seen == [1, 2]
 
 
+async def test_depth_in_a_thread_opens_a_store_that_nobody_owns(tmp_path):
+    """It was refused (OwnerLost), though every other call opened the store."""
+    async with App("t", store=tmp_path) as owner:
+        await owner.queue("orders").send("one")
+    async with App("t", store=tmp_path, serve=False) as client:
+        queue = client.queue("orders")
+        await until(lambda: not client._running.runner.waits and client._running.runner.engine is None)
+        assert (await asyncio.to_thread(queue.depth)).visible == 1
+
+
 async def test_a_client_only_app_wants_a_store_that_is_there(tmp_path):
     with pytest.raises(ResourceNotFound, match="there is no store"):
         await make(tmp_path, serve=False).start()

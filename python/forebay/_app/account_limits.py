@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from forebay._model import checks
+from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import limits as wire_limits
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class ChangesLimits:
         """Have an app that does not run made with other settings."""
         self._declared.settings = self._declared.declared = given
 
-    async def update(self, **limits: Any) -> None:
+    async def update(self, /, **limits: Any) -> None:
         """Change limits while the app runs. What runs over a lowered limit runs on.
 
         What the app declares applies again when it starts next, or another process takes over.
@@ -46,10 +47,7 @@ class ChangesLimits:
         await self._caller.ask("account.update", **self._limited(limits))
         self._declared.settings = dataclasses.replace(self.settings, **limits)  # others may have changed meanwhile
 
-    def update_sync(self, **limits: Any) -> None:
-        """Do as `update`, from a thread other than the event loop's."""
-        self._caller.ask_sync("account.update", **self._limited(limits))
-        self._declared.settings = dataclasses.replace(self.settings, **limits)
+    update_sync = sync_twin(update)
 
     def _limited(self, given: dict[str, Any]) -> dict[str, Any]:
         checks.known_names(given, wire_limits.ACCOUNT)

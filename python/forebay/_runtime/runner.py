@@ -10,10 +10,11 @@ import contextlib
 import logging
 import time
 from concurrent.futures import Future as Handed
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay._runtime import answer
 from forebay._runtime.operator_events import OperatorEvents
+from forebay._runtime.sync_twins import waiting
 from forebay.clock import Attempt, ManualClock, Parked
 from forebay.errors import AppClosed, ForebayError, OwnerLeft, OwnerLost
 
@@ -35,7 +36,6 @@ DEFERRED_MAX: Final = 10_000
 # Nobody asked for what comes on this ticket: an error when the store has failed or its owner is gone, else events for the log.
 UNSOLICITED: Final = 0
 
-Answered = TypeVar("Answered")
 PendingRequest = tuple["Callable[[Engine], int]", asyncio.Future[Any]]
 """What gives the ticket, and who waits for its answer."""
 
@@ -58,6 +58,8 @@ class Runner:
         self.asks_through_loop = self.manual is not None
         """Threads do not ask the engine themselves."""
         self._engine: Engine | None = None
+        self._waiting: Engine | None = None
+        """The same engine, for threads that wait."""
         self._environments: dict[int, Environment] = {}
         self._tickets: dict[int, PendingRequest] = {}
         self._deferred: list[PendingRequest] = []
@@ -81,7 +83,7 @@ class Runner:
 
     def attach(self, engine: Engine) -> None:
         """Listen to an engine's bell, or turn it as the manual clock says. Questions still wait for `ask_deferred`."""
-        self._engine = engine
+        self._engine, self._waiting = engine, waiting(engine)
         self._environments.clear()
         self.lost.clear()
         if self.manual is not None:
@@ -110,7 +112,7 @@ class Runner:
 
     def detach(self) -> None:
         """Listen to the engine no more; whoever still waits for it is told so."""
-        engine, self._engine = self._engine, None
+        engine, self._engine, self._waiting = self._engine, None, None
         if engine is None:
             return
         if self.manual is not None:
@@ -305,29 +307,29 @@ class Runner:
 
     # --- from other threads
 
-    def blocking(self, direct: Callable[[Engine], Answered], begin: Callable[[Engine], int]) -> Answered:
+    def blocking(self, begin: Callable[[Engine], Any]) -> Any:
         """Ask from a thread and wait; through the loop where the engine may come, go, or be turned by it alone."""
-        engine = self._engine
+        engine = self._waiting
         if engine is not None and not self.asks_through_loop:
             with contextlib.suppress(OwnerLeft):
-                return direct(engine)
-        handed: Handed[Answered] = Handed()
+                return begin(engine)
+        handed: Handed[Any] = Handed()
         token = getattr(self.pool.current, "token", None)
         self.loop.call_soon_threadsafe(self._ask_for_thread, begin, token, handed)
         return handed.result()
 
-    def look(self, direct: Callable[[Engine], Answered], begin: Callable[[Engine], int] | None) -> Answered:
-        """Ask what the engine answers at once. While there is no engine, whoever may wait waits for one."""
-        engine = self._engine
+    def ask_now(self, begin: Callable[[Engine], Any], *, may_wait: bool) -> Any:
+        """Ask what the engine answers at once. While there is no engine, who may wait waits for one."""
+        engine = self._waiting
         if engine is not None and not self.lost.is_set():
             try:
-                return direct(engine)
+                return begin(engine)
             except OwnerLost:
-                if begin is None:
+                if not may_wait:
                     raise
-        if begin is None:
+        if not may_wait:
             raise OwnerLost("the process that owned the store is gone, and the next one is not known yet: ask again")
-        return self.blocking(direct, begin)
+        return self.blocking(begin)
 
     def _ask_for_thread(self, begin: Callable[[Engine], int], token: int | None, handed: Handed[Any]) -> None:
         try:

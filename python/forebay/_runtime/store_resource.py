@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from forebay._runtime.sync_twins import on_a_loop
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -44,6 +46,8 @@ class StoreResource(Generic[S]):
         self._declaring = answer
 
     async def _declared(self) -> None:
+        """Wait for the engine's answer to the declaration. Off the loop what is asked next comes behind it all the same."""
+        if self._declaring is None or not on_a_loop():
+            return
         declaring, self._declaring = self._declaring, None
-        if declaring is not None:
-            await declaring
+        await declaring

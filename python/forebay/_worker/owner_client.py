@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from forebay._core import Engine
+from forebay._runtime.sync_twins import waiting
 from forebay.clock import SystemClock
 from forebay.errors import ForebayError
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forebay._runtime.runner import Runner
-
-Answered = TypeVar("Answered")
 
 
 class OwnerClient:
@@ -26,6 +25,7 @@ class OwnerClient:
         self._settings = settings
         self._opening = threading.Lock()
         self._engine: Engine | None = None
+        self._waiting: Engine | None = None
         self._runner: Runner | None = None
 
     def _open(self) -> Engine:
@@ -37,12 +37,8 @@ class OwnerClient:
                         "isolation='process' out"
                     )
                 self._engine = Engine(self._settings)
+                self._waiting = waiting(self._engine)
             return self._engine
-
-    @property
-    def engine(self) -> Engine:
-        """The client of the owner's engine."""
-        return self._open()
 
     def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
         """Begin something that gives a ticket; the future gets its answer."""
@@ -55,10 +51,10 @@ class OwnerClient:
             self._runner.attach(engine)
         return self._runner.ask(begin)
 
-    def blocking(self, direct: Callable[[Engine], Answered], _begin: Callable[[Engine], int]) -> Answered:
+    def blocking(self, begin: Callable[[Engine], Any]) -> Any:
         """Ask and wait, from any thread."""
-        return direct(self._open())
+        return begin(self._waiting or waiting(self._open()))
 
-    def look(self, direct: Callable[[Engine], Answered], _begin: Callable[[Engine], int] | None) -> Answered:
+    def ask_now(self, begin: Callable[[Engine], Any], *, may_wait: bool) -> Any:  # noqa: ARG002  there is one owner
         """Ask what the engine answers at once."""
-        return direct(self._open())
+        return self.blocking(begin)

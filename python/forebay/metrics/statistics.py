@@ -17,7 +17,7 @@ KEPT_SECONDS = 455 * 86_400
 class AsksNow(Protocol):
     """What the metrics need of the app."""
 
-    def look(self, verb: str, **fields: Any) -> Any:
+    def ask_now(self, verb: str, **fields: Any) -> Any:
         """Ask what is answered at once, from any thread, on the event loop or off it."""
 
 
@@ -60,7 +60,7 @@ class Metrics:
 
         """
         fields = _fields(name, statistic, period, labels)
-        answer: float | None = self._engine.look("metrics.statistic", **fields)["value"]
+        answer: float | None = self._engine.ask_now("metrics.statistic", **fields)["value"]
         return answer
 
     def series(
@@ -91,17 +91,17 @@ class Metrics:
         """
         fields = _fields(name, statistic, period, labels)
         back = checks.seconds("since", since, low=1, high=KEPT_SECONDS)
-        answer = self._engine.look("metrics.series", since=round(back), **fields)
+        answer = self._engine.ask_now("metrics.series", since=round(back), **fields)
         return [Point(start, value) for start, value in answer["points"]]
 
     def page(self) -> str:
         """Give the page that `/metrics` shows, in Prometheus's text format 0.0.4."""
-        text: str = self._engine.look("metrics.text")["text"]
+        text: str = self._engine.ask_now("metrics.text")["text"]
         return text
 
     def catalogue(self) -> list[dict[str, Any]]:
         """Describe every metric: names, kind, unit, labels, meaning, and how many series there are of it now."""
-        listed: list[dict[str, Any]] = self._engine.look("metrics.list")
+        listed: list[dict[str, Any]] = self._engine.ask_now("metrics.list")
         return listed
 
 
