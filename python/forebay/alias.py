@@ -86,11 +86,11 @@ class Alias:
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_UpdateAlias.html
 
         """
-        self._take(await self._caller.ask("alias.update", **self._told(changes)))
+        self._take(await self._caller.ask("alias.update", **self._changed(changes)))
 
     update_sync = sync_twin(update)
 
-    def _told(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def _changed(self, changes: dict[str, Any]) -> dict[str, Any]:
         checks.known_names(changes, CHANGEABLE)
         return {"function": self.function.name, "name": self._qualifier(), **typed(changes)}
 

@@ -93,7 +93,7 @@ class Handlers:
             ),
         }
         if function.settings.isolation == "process":
-            self._runner.hear_of_processes()
+            self._runner.listen_to_processes()
             log_stream = self._log_stream_of(function)
             settings["environment"] = process_settings(function, self._declared.settings, log_stream)
         return engine.function(payload.dumps(settings))

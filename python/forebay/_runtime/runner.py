@@ -67,7 +67,7 @@ class Runner:
         self._held: list[Work] = []
         self._due = False
         self._moved = False
-        self._hears_of_processes = False
+        self._listens_to_processes = False
         self._closed = False
 
     def serve(self, slot: int, environment: Environment) -> None:
@@ -117,8 +117,8 @@ class Runner:
             return
         if self.manual is not None:
             self.manual.release(self)
-        if self.manual is None or self._hears_of_processes:
-            self._hears_of_processes = False
+        if self.manual is None or self._listens_to_processes:
+            self._listens_to_processes = False
             self.loop.remove_reader(engine.fileno())
         for ticket in list(self._tickets):
             self._resolve(ticket, ok=False, value=AppClosed("the app was stopped before it had the answer"))
@@ -199,7 +199,7 @@ class Runner:
     def attempts(self) -> Iterable[Attempt]:
         """Give everything that was started and has not ended."""
         here = [attempt for environment in self._environments.values() for attempt in environment.attempts()]
-        return here + self._in_processes() if self._hears_of_processes else here
+        return here + self._in_processes() if self._listens_to_processes else here
 
     def _in_processes(self) -> list[Attempt]:
         """Give what runs in processes, and which of them start or end, as a manual clock wants to see it."""
@@ -234,13 +234,13 @@ class Runner:
 
     def unsettled(self) -> bool:
         """Tell whether another turn at the same moment would move something on."""
-        in_processes = self._hears_of_processes and self._in_processes()
+        in_processes = self._listens_to_processes and self._in_processes()
         return bool(self._moved or self._outcomes or self._held or in_processes)
 
-    def hear_of_processes(self) -> None:
+    def listen_to_processes(self) -> None:
         """With a manual clock: listen to the bell all the same, since the answers of processes come by themselves."""
-        if self.manual is not None and self._engine is not None and not self._hears_of_processes:
-            self._hears_of_processes = True
+        if self.manual is not None and self._engine is not None and not self._listens_to_processes:
+            self._listens_to_processes = True
             self.loop.add_reader(self._engine.fileno(), self._ring_between_turns)
 
     def _ring_between_turns(self) -> None:

@@ -1,4 +1,4 @@
-"""What a stream and a queue have in common: a name, settings, and an engine that must have been told of them."""
+"""What a stream, a queue and a topic have in common: a name, settings, and a declaration that the engine must have taken."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StoreResource(Generic[S]):
         return self.settings.name
 
     def declaring(self, answer: asyncio.Future[bytes]) -> None:
-        """Remember that the engine was told of it and has not answered."""
+        """Remember a declaration that the engine has not answered."""
         self._declaring = answer
 
     async def _declared(self) -> None:

@@ -70,7 +70,7 @@ class TaskEnvironment:
                 end = answer.DONE
             else:
                 end = answer.returned(served, kind, event, result, request_id)
-        except BaseException as error:  # noqa: BLE001  a handler's own: told in the outcome, and nothing of it is lost
+        except BaseException as error:  # noqa: BLE001  a handler's own: it goes into the outcome, and nothing of it is lost
             end = answer.raised(error, request_id)
             if span is not None:
                 span.raised(error)

@@ -30,7 +30,7 @@ class ThreadPool:
 
     def __init__(self, most: int, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        """Where the ends of attempts are told."""
+        """Where outcomes are handed over."""
         self._most = most
         self._jobs: SimpleQueue[Callable[[], Callable[[], None]] | None] = SimpleQueue()
         self._reports: deque[Callable[[], None]] = deque()
@@ -116,7 +116,7 @@ class ThreadEnvironment:
                 span = served.tracing.handling(served.facts, kind, event, request_id, traces)
             result = served.handler(event, context)
             end = answer.returned(served, kind, event, result, request_id)
-        except BaseException as error:  # noqa: BLE001  a handler's own: told in the outcome, and nothing of it is lost
+        except BaseException as error:  # noqa: BLE001  a handler's own: it goes into the outcome, and nothing of it is lost
             end = answer.raised(error, request_id)
             if span is not None:
                 span.raised(error)

@@ -223,7 +223,7 @@ class Invoker:
             end = answer.returned(served, kind, event, result, request_id)
         except SystemExit:
             raise  # ends the environment, as on Lambda; the engine tells the caller
-        except BaseException as error:  # noqa: BLE001  a handler's own: told in the answer, and nothing of it is lost
+        except BaseException as error:  # noqa: BLE001  a handler's own: it goes into the answer, and nothing of it is lost
             end = answer.raised(error, request_id)
             if span is not None:
                 span.raised(error)

@@ -51,16 +51,18 @@ def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Pat
     if salvage is None:
         report = orjson.loads(examine_store(store))
         advice = "" if report["whole"] else f"\n{_ADVICE.format(store=store)}"
-        show(report, output, text=f"{_told(store, report)}{advice}\n{_kept(report['memory_limits'])}")
+        show(
+            report, output, text=f"{_whole_or_damaged(store, report)}{advice}\n{_memory_line(report['memory_limits'])}"
+        )
     else:
         saved = orjson.loads(salvage_store(store, salvage))
         report = saved["report"]
-        show(saved, output, text=f"{_told(store, report)}\n\n{_saved(salvage, saved)}")
+        show(saved, output, text=f"{_whole_or_damaged(store, report)}\n\n{_salvage_text(salvage, saved)}")
     if not report["whole"]:
         ctx.exit(_DAMAGED)
 
 
-def _told(store: Path, report: dict[str, Any]) -> str:
+def _whole_or_damaged(store: Path, report: dict[str, Any]) -> str:
     held = (
         f"{report['records']:,} records of {report['bytes']:,} bytes in {report['logs']:,} logs, "
         f"{sum(report['rows'].values()):,} rows, {report['commits']:,} commits"
@@ -95,19 +97,19 @@ def lost_ranges(lost: list[dict[str, Any]]) -> str:
     return table(lost[:RANGES_MAX], columns) + (f"\nand {counted(more, 'more range')}" if more > 0 else "")
 
 
-def _kept(limits: dict[str, str]) -> str:
+def _memory_line(limits: dict[str, str]) -> str:
     return f"memory= of functions is kept by {limits['kept_by']}: {limits['why']}"
 
 
-def _saved(target: Path, saved: dict[str, Any]) -> str:
-    told = f"{target} has {saved['records']:,} records and {saved['rows']:,} rows"
+def _salvage_text(target: Path, saved: dict[str, Any]) -> str:
+    copied = f"{target} has {saved['records']:,} records and {saved['rows']:,} rows"
     unreached = "".join(f"{finding}\n" for finding in saved["unreached"])
     if unreached:
         unreached = f"Rows are lost without which what else is whole is of no use:\n{unreached}"
     if not saved["lost"]:
-        return f"{told}, and no log of it has a gap. {unreached}{_NEXT}"
+        return f"{copied}, and no log of it has a gap. {unreached}{_NEXT}"
     ranges = lost_ranges(saved["lost"])
     return (
-        f"{told}. These are lost; mappings step over them, warn of them, and list them as failed (RecordsLost):\n"
+        f"{copied}. These are lost; mappings step over them, warn of them, and list them as failed (RecordsLost):\n"
         f"{ranges}\n{unreached}{_NEXT}"
     )

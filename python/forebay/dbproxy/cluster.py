@@ -129,11 +129,11 @@ class Cluster:
         self.writer = None
         pool.retire(reason)
         pool.queue = None
-        self.look()
+        self.check_roles()
 
     # Asking
 
-    def look(self) -> None:
+    def check_roles(self) -> None:
         """Ask every server what it is."""
         for pool in self.pools:
             if pool not in self._checking:
@@ -213,11 +213,13 @@ class Cluster:
         pools = [pool for pool in self.pools if pool.queue is queue]
         size = sum(pool.size for pool in pools)
         if not any(pool.connections for pool in pools):
-            told = (
+            reason = (
                 "; ".join(str(pool.last_error) for pool in self.pools if pool.last_error)
                 or f"no server is the {queue.role}"
             )
-            return DatabaseUnavailable(f"waited {waited:.3g} s (connection_borrow_timeout) for a {queue.role}: {told}")
+            return DatabaseUnavailable(
+                f"waited {waited:.3g} s (connection_borrow_timeout) for a {queue.role}: {reason}"
+            )
         self._counters.borrow_timeouts += 1
         pinned, in_transaction = self._held()
         return BorrowTimeout(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 UNREAD_MAX = 10_000
 
 
-class Ear:
+class ChannelListener:
     """Notifications of one channel that nobody has read yet, and whether more can come."""
 
     __slots__ = ("changed", "lost", "missed", "notes")
@@ -28,7 +28,7 @@ class Ear:
         self.lost = False
         self.missed = False
 
-    def hear(self, _connection: Any, _process: int, _channel: str, payload: str) -> None:
+    def receive(self, _connection: Any, _process: int, _channel: str, payload: str) -> None:
         """Take a notification in."""
         if len(self.notes) < UNREAD_MAX:
             self.notes.append(payload)
@@ -49,34 +49,34 @@ async def listen(borrower: Borrower, channel: str) -> AsyncGenerator[str, None]:
     db = borrower.held
     if db is None:
         raise ConnectionLost("the connection was lost while it began to listen")
-    ear, wire = Ear(), cast("PostgresWire", db.wire)
-    await wire.add_listener(channel, ear.hear, ear.lose)
+    listener, wire = ChannelListener(), cast("PostgresWire", db.wire)
+    await wire.add_listener(channel, listener.receive, listener.lose)
     try:
         while True:
-            while ear.notes:
-                yield ear.notes.popleft()
-            _raise_if_over(borrower, ear)
+            while listener.notes:
+                yield listener.notes.popleft()
+            _raise_if_over(borrower, listener)
             borrower.busy = True  # so that it is not taken for idle
             try:
-                await ear.changed.wait()
+                await listener.changed.wait()
             finally:
                 borrower.busy = False
-            ear.changed.clear()
+            listener.changed.clear()
     finally:
-        await _end(borrower, wire, channel, ear)
-        if borrower.held is db and not ear.lost:
+        await _end(borrower, wire, channel, listener)
+        if borrower.held is db and not listener.lost:
             await borrower.run("execute", f"UNLISTEN {quoted}", (), None)
 
 
-def _raise_if_over(borrower: Borrower, ear: Ear) -> None:
-    if ear.lost and borrower.closed_because:
+def _raise_if_over(borrower: Borrower, listener: ChannelListener) -> None:
+    if listener.lost and borrower.closed_because:
         raise ClientClosed(f"client {borrower.number}: {borrower.closed_because}")
-    if ear.lost:
+    if listener.lost:
         raise ConnectionLost("the connection was lost while it listened: notifications may have been missed")
-    if ear.missed:
+    if listener.missed:
         raise DBProxyError(f"more than {UNREAD_MAX} notifications were waiting to be read: later ones were dropped")
 
 
-async def _end(borrower: Borrower, wire: PostgresWire, channel: str, ear: Ear) -> None:
-    if not ear.lost and not borrower.closed_because:
-        await wire.remove_listener(channel, ear.hear, ear.lose)
+async def _end(borrower: Borrower, wire: PostgresWire, channel: str, listener: ChannelListener) -> None:
+    if not listener.lost and not borrower.closed_because:
+        await wire.remove_listener(channel, listener.receive, listener.lose)

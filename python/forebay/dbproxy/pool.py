@@ -241,11 +241,11 @@ class Pool:
 
     def unusable(self, error: Exception, wire: Wire) -> DBProxyError:
         """Say that a connection failed before its client could use it."""
-        told = self.driver.translate(error, wire, self.where).error
-        if isinstance(told, DatabaseUnavailable | AuthenticationFailed):
-            return told
+        translated = self.driver.translate(error, wire, self.where).error
+        if isinstance(translated, DatabaseUnavailable | AuthenticationFailed):
+            return translated
         return DatabaseUnavailable(
-            f"a connection to {self.where} could not be set up (role, limit, init_query): {told}"
+            f"a connection to {self.where} could not be set up (role, limit, init_query): {translated}"
         )
 
     def _failed(self, error: DBProxyError) -> None:

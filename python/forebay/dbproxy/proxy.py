@@ -179,7 +179,7 @@ class DBProxy:
             self._loop = asyncio.get_running_loop()
             self._effects = EffectCache(driver.classify)
             self._cluster = Cluster(driver, self.settings, self.counters, self._tasks, self._held_counts)
-            self._looked_at = self._loop.time()
+            self._roles_checked_at = self._loop.time()
             for pool in self._cluster.pools:
                 pool.grow()
             self._housekeep()
@@ -295,9 +295,9 @@ class DBProxy:
         for pool in cluster.pools:
             self._tidy(pool, now)
             pool.grow()
-        if not cluster.alone and now - self._looked_at >= settings.role_check_interval:
-            self._looked_at = now
-            cluster.look()
+        if not cluster.alone and now - self._roles_checked_at >= settings.role_check_interval:
+            self._roles_checked_at = now
+            cluster.check_roles()
         pause = min(
             HOUSEKEEPING_SECONDS,
             settings.idle_client_timeout / 2,
