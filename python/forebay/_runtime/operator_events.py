@@ -1,7 +1,7 @@
 """Logs what an operator has to know: timeouts, what was given up and where it went, dead letters, a full disk, damage.
 
-The engine says what happened (rust/engine/src/observe/operator_events.rs), this writes the lines. At most one line a second for each kind and
-function. No line has a payload, a key or a message group.
+The engine says what happened (rust/engine/src/observe/operator_events.rs), this writes the lines: at most one a second for each
+kind and function. No line has a payload, a key or a message group.
 """
 
 from __future__ import annotations
