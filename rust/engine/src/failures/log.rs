@@ -43,7 +43,7 @@ pub(crate) enum Part {
     Whole = 0,
     /// Records that retention dropped, or damage took, from there on, before they were read. A batch may begin at the same position.
     Unread = 1,
-    /// An event, for the dead-notification queue; its other destination may have to be told of it, too.
+    /// An event, for the dead-letter queue; its other destination may have to be told of it, too.
     DeadLetter = 2,
 }
 
@@ -55,7 +55,7 @@ impl Part {
         match self {
             Self::Whole => "",
             Self::Unread => ":unread",
-            Self::DeadLetter => ":dead-notification",
+            Self::DeadLetter => ":dead-letter",
         }
     }
 }

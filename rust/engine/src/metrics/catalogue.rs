@@ -140,15 +140,15 @@ catalogue! {
         "Times that a limit was in the way: synchronous invocations that were refused, and work that found no place in its turn, and waits.";
     UnreservedConcurrency: "forebay_unreserved_concurrent_executions",
         Some(lambda("UnreservedConcurrentExecutions", "Count", 1.0)), Gauge, Count, [], NONE,
-        "Permits of the account in use that no function has reserved or provisioned.";
+        "Places of the account in use that no function has reserved or provisioned.";
     ClaimedConcurrency: "forebay_claimed_concurrency", Some(lambda("ClaimedAccountConcurrency", "Count", 1.0)), Gauge, Count, [], NONE,
-        "Permits of the account that nobody else can have: those in use, and what is reserved or provisioned.";
+        "Places of the account that nobody else can have: those in use, and what is reserved or provisioned.";
     ProvisionedRunning: "forebay_provisioned_concurrent_executions",
         Some(lambda("ProvisionedConcurrentExecutions", "Count", 1.0)), Gauge, Count, ["function"], NONE,
-        "Provisioned permits in use.";
+        "Provisioned places in use.";
     ProvisionedUtilization: "forebay_provisioned_concurrency_utilization_ratio",
         Some(lambda("ProvisionedConcurrencyUtilization", "None", 1.0)), Gauge, Ratio, ["function"], NONE,
-        "Share of the ready provisioned permits that is in use.";
+        "Share of the ready provisioned places that is in use.";
     ProvisionedInvocations: "forebay_provisioned_concurrency_invocations_total",
         Some(lambda("ProvisionedConcurrencyInvocations", "Count", 1.0)), Counter, Count, ["function"], NONE,
         "Attempts that took a provisioned place.";

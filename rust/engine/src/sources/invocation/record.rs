@@ -1,4 +1,4 @@
-//! What destinations are told of an event: Lambda's invocation record, and the message of a dead-notification queue.
+//! What destinations are told of an event: Lambda's invocation record, and the message of a dead-letter queue.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 use std::fmt::Write as _;

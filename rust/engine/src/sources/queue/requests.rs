@@ -154,7 +154,7 @@ impl State {
                 let asked = read::<Redrive>(body)?;
                 let id = self.queue_id(&asked.name)?;
                 let transferring = self.begin_redrive(id, asked.to, asked.rate)?;
-                Ok(Done::when_durable(json!({ "transferring": transferring })))
+                Ok(Done::when_durable(json!({ "moving": transferring })))
             }
             "queue.peek" => self.peek(&read(body)?),
             "queue.cancel_redrive" => {
