@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,22 @@ async def test_a_twin_lets_its_verb_handle_what_the_engine_refuses(tmp_path):
         with pytest.raises(forebay.ResourceNotFound):
             await asyncio.to_thread(mapping.update_sync, batch_size=5)
         assert mapping.settings is before
+
+
+def test_a_thread_that_ran_the_loop_before_may_use_a_twin_once_another_thread_runs_it(tmp_path):
+    app, loop = App("t", store=tmp_path), asyncio.new_event_loop()
+    stream = app.stream("orders")
+    loop.run_until_complete(app.start())
+    loop.run_until_complete(stream.put(b"", "key"))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        assert stream.put_sync(b"", "key").isdecimal()
+    finally:
+        asyncio.run_coroutine_threadsafe(app.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def test_a_twin_that_is_refused_leaves_nothing_to_await(tmp_path):

@@ -161,6 +161,15 @@ class Caller:
             self.declare_now()
         return access
 
+    def leave_loop(self, verb: str) -> None:
+        """Refuse to block an event loop. This thread may have run the app's before, which another one runs now."""
+        if on_a_loop():
+            raise ForebayError(
+                f"the `_sync` twin of {verb} would block the event loop it was called on: await {verb} instead"
+            )
+        if self._thread == get_ident():
+            self._thread = 0
+
     def declare_now(self) -> None:
         """Declare what is not declared yet."""
         declare, self._declare = self._declare, None

@@ -10,8 +10,6 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from forebay.errors import ForebayError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
@@ -21,6 +19,13 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Waits(Protocol):
+    """The caller of an app, through which its verbs ask."""
+
+    def leave_loop(self, verb: str) -> None:
+        """Refuse to block an event loop; from now on this thread runs none."""
 
 
 class Blocking(Protocol):
@@ -35,11 +40,8 @@ def sync_twin(verb: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> Call
 
     @functools.wraps(verb)
     def twin(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if on_a_loop():
-            name = verb.__name__
-            raise ForebayError(
-                f"the `_sync` twin of {name} would block the event loop it was called on: await {name} instead"
-            )
+        caller = cast("Waits", getattr(self, "_caller", self))  # the caller has a twin, too
+        caller.leave_loop(verb.__name__)
         return _run(verb(self, *args, **kwargs))
 
     twin.__name__, twin.__qualname__ = f"{verb.__name__}_sync", f"{verb.__qualname__}_sync"
