@@ -3,6 +3,7 @@
 
 pub mod base;
 mod commit;
+mod ctx;
 mod destinations;
 pub mod dispatch;
 pub mod environments;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::base::error::EngineError;
 use crate::dispatch::attempts::{Task, Work};
-use crate::runtime::rooms::State;
 
 /// Most bytes of a context: a `traceparent` has 55, a `tracestate` that is carried on 512.
 const TRACE_MAX: usize = 1_024;
@@ -42,12 +41,6 @@ pub(crate) struct Carried<'a> {
     /// Functions that the chain has gone through.
     pub(crate) hops: u32,
     pub(crate) trace: Option<&'a str>,
-}
-
-impl State {
-    pub(crate) fn carried<'a>(&self, origin: Origin<'a>) -> Carried<'a> {
-        Carried { hops: self.hops_after(origin.parent), trace: origin.trace }
-    }
 }
 
 impl Work {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::commit::pending::Pending;
-use crate::failures::log::FailureKey;
 use crate::observe::history::publications::{Fate, Published};
-use crate::runtime::rooms::State;
 use crate::sources::invocation::Accepted;
 use crate::store::port::Table;
 
@@ -53,22 +51,6 @@ impl Attachment {
         for event in &self.events {
             left.cancel(Table::Event, event.row().0);
             left.born.retain(|other| (other.queue, other.key) != (event.queue, event.key));
-        }
-    }
-}
-
-impl State {
-    /// The message is durable, and so is what was bound to it: rows that were to go with it are gone.
-    pub(crate) fn attachment_durable(&mut self, bound: Attachment) {
-        for (table, row, _) in &bound.rows {
-            match table {
-                Table::Event => self.events.left(row),
-                Table::Failure => FailureKey::parse(row).into_iter().for_each(|key| self.deliveries.left(key)),
-                _ => {}
-            }
-        }
-        if let Some(published) = bound.published {
-            self.history.publications.note(*published);
         }
     }
 }

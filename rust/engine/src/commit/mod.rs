@@ -4,3 +4,52 @@ pub(crate) mod attachment;
 pub(crate) mod pending;
 pub(crate) mod read_jobs;
 pub(crate) mod rows;
+pub(crate) mod target;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::error::{Answer, Ticket};
+use crate::commit::pending::{Pending, Rows};
+use crate::commit::read_jobs::ReadJob;
+use crate::store::port::{Reader, StoreError};
+
+/// The commit that is gathered, the one under way, and what is asked of the reader.
+pub(crate) struct Commits {
+    pub(crate) reader: Box<dyn Reader>,
+    pub(crate) pending: Pending,
+    pub(crate) committing_bytes: usize,
+    /// A commit is on its way.
+    pub(crate) is_committing: bool,
+    /// Rows of the commit under way: no longer pending, not yet readable.
+    pub(crate) committing: Arc<Rows>,
+    pub(crate) reads: VecDeque<ReadJob>,
+    pub(crate) answered: Vec<(Ticket, Answer)>,
+    /// The number of the next mapping, or of the next function's events.
+    pub(crate) next_mapping: u64,
+    /// The number of the next shard.
+    pub(crate) next_shard: u32,
+    pub(crate) full: bool,
+    pub(crate) failed: Option<StoreError>,
+    /// It has failed, and those who wait are not told yet.
+    pub(crate) has_just_failed: bool,
+}
+
+impl Commits {
+    pub(crate) fn new(reader: Box<dyn Reader>) -> Self {
+        Self {
+            reader,
+            pending: Pending::default(),
+            committing_bytes: 0,
+            is_committing: false,
+            committing: Arc::default(),
+            reads: VecDeque::new(),
+            answered: Vec::new(),
+            next_mapping: 1,
+            next_shard: 0,
+            full: false,
+            failed: None,
+            has_just_failed: false,
+        }
+    }
+}

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::error::EngineError;
 use crate::failures::search::Search;
-use crate::runtime::rooms::State;
 use crate::sources::queue::QueueId;
 use crate::sources::stream::poller::PollerId;
 use crate::store::chunk::Chunk;
@@ -51,47 +49,5 @@ impl ReadJob {
                 Fetched::Search(search, result)
             }
         }
-    }
-}
-
-impl State {
-    /// The reader has carried an order out, or a slice of it.
-    pub(crate) fn fetched(&mut self, fetched: Fetched) {
-        match fetched {
-            Fetched::Chunks(read, Ok(chunks)) => self.read_done(read, chunks),
-            Fetched::Messages(queue, from, Ok(chunks)) => self.messages_read(queue, from, chunks),
-            Fetched::Search(search, Ok(true)) => self.found(*search),
-            Fetched::Search(search, Ok(false)) => self.reads.push_back(ReadJob::Search(search)),
-            Fetched::Chunks(_, Err(error)) | Fetched::Messages(_, _, Err(error)) => self.fail(error),
-            Fetched::Search(search, Err(error)) => {
-                if let Some(waiter) = search.waiter {
-                    self.answer(waiter, Err(error.clone().into()));
-                }
-                self.fail(error);
-            }
-        }
-    }
-
-    /// Answer who waits for what the reader will not get to any more.
-    pub(crate) fn refuse_searches(&mut self) {
-        for order in std::mem::take(&mut self.reads) {
-            let ReadJob::Search(search) = order else { continue };
-            if let Some(waiter) = search.waiter {
-                let text = "the app stopped before it had looked through the failures";
-                self.answer(waiter, Err(EngineError::Closed(text.into())));
-            }
-        }
-    }
-
-    fn read_done(&mut self, read: Read, chunks: Vec<Arc<Chunk>>) {
-        let Some(poller) = self.pollers.get_mut(read.poller).and_then(Option::as_mut) else { return };
-        if poller.epoch != read.epoch {
-            return;
-        }
-        poller.reading = false;
-        for chunk in chunks {
-            poller.hold(chunk);
-        }
-        self.pump(read.poller);
     }
 }

@@ -1,51 +1,23 @@
 //! Destinations that are part of this store: what they are told is written in the commit of what it is about.
 
+use crate::commit::target::Target;
+use crate::failures::delivery::InStoreDelivery;
+use crate::sources::invocation::ends::EndedEvent;
+use crate::store::port::Table;
 use std::sync::Arc;
 
 use crate::base::error::EngineError;
 use crate::base::trace::{kept, Carried};
 use crate::commit::attachment::{AttachedRow, Attachment};
+use crate::failures::invocation_record::Ended;
 use crate::failures::log::{FailureKey, FailureRow, Part};
 use crate::payload::message::{Attribute, NewMessage};
-use crate::runtime::rooms::State;
-use crate::sources::invocation::record::Ended;
 use crate::sources::queue::Sender;
 use crate::topics::Publication;
 
-/// Begins the name of a destination that is a function of this store, a queue, or a topic.
-const FUNCTION: &str = "function:";
-const QUEUE: &str = "queue:";
-const TOPIC: &str = "topic:";
+use crate::topics::TopicRoom;
 
-/// A destination, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target<'a> {
-    /// A function of this store, which is given an asynchronous event.
-    Function(&'a str),
-    /// A standard queue of this store, which is sent a message.
-    Queue(&'a str),
-    /// A topic of this store, to which it is published.
-    Topic(&'a str),
-    /// Something that a process has registered, and that has to be called.
-    Registered,
-}
-
-impl<'a> Target<'a> {
-    pub(crate) fn of(name: &'a str) -> Self {
-        let named = |prefix| name.strip_prefix(prefix);
-        let function = named(FUNCTION).map(Self::Function);
-        function
-            .or_else(|| named(QUEUE).map(Self::Queue))
-            .or_else(|| named(TOPIC).map(Self::Topic))
-            .unwrap_or(Self::Registered)
-    }
-
-    pub(crate) fn is_here(self) -> bool {
-        self != Self::Registered
-    }
-}
-
-/// What a destination is told: text, and the attributes of a dead notification; how far the chain has come that it belongs to.
+/// What a destination is told: text, and the attributes of a dead letter; how far the chain has come that it belongs to.
 pub(crate) struct Notification {
     text: String,
     attributes: Vec<Attribute>,
@@ -87,18 +59,7 @@ impl Notification {
     }
 }
 
-impl State {
-    /// A function that runs and has this destination, itself or by a mapping.
-    pub(crate) fn told_by(&self, target: Target<'_>) -> Option<&str> {
-        let is_it = |name: &str| Target::of(name) == target;
-        let function = self.functions.iter().find(|function| function.asynchronous.destinations().any(is_it));
-        let by_mapping = || {
-            let mut mappings = self.mappings.values().filter(|mapping| mapping.slot.is_some());
-            mappings.find(|mapping| mapping.row.on_failure.as_deref().is_some_and(is_it))
-        };
-        function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
-    }
-
+impl TopicRoom<'_> {
     /// Tell a destination of this store. `rows` are written in the commit that writes what it is told: at once where that is events
     /// of functions; where it is messages of queues that have no room on a full disk, later. Says whether that may be later.
     pub(crate) fn tell(
@@ -109,12 +70,13 @@ impl State {
     ) -> Result<bool, EngineError> {
         match target {
             Target::Function(name) => {
-                let (queue, qualifier) = self.event_queue(name)?;
+                let (queue, qualifier) = self.events().event_queue(name)?;
                 let payload: Arc<[u8]> = notification.text.into_bytes().into();
-                let request = self.rng.uuid();
-                let event = self.new_event(request, notification.hops + 1, payload, (notification.trace, qualifier));
-                let events = vec![self.number_event(queue, event)];
-                self.write_attachment(&Attachment { rows, events, published: None });
+                let request = self.ctx.rng.uuid();
+                let event =
+                    self.events().new_event(request, notification.hops + 1, payload, (notification.trace, qualifier));
+                let events = vec![self.events().number_event(queue, event)];
+                self.events().write_attachment(&Attachment { rows, events, published: None });
                 Ok(false)
             }
             Target::Queue(name) => {
@@ -124,7 +86,7 @@ impl State {
                     ..NewMessage::default()
                 };
                 let carried = Carried { hops: notification.hops + 1, trace: notification.trace.as_deref() };
-                self.queue_send(
+                self.queues().queue_send(
                     name,
                     &message,
                     carried,
@@ -142,16 +104,26 @@ impl State {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl TopicRoom<'_> {
+    /// Tell the destinations of an event that has ended.
+    pub(crate) fn tell_of_event(&mut self, mut end: EndedEvent) {
+        while let Some((failure, name)) = self.events().next_wish(&mut end) {
+            let target = Target::of(&name);
+            let trace = end.event.trace.as_deref();
+            let notification = Notification::of(&end.ended, trace, failure, &end.event.payload, target);
+            let rows = end.row.iter().map(|row| (Table::Event, row.clone(), None)).collect();
+            let told = self.tell(target, notification, rows);
+            self.events().wish_told(&mut end, failure, name, &told);
+        }
+    }
 
-    #[test]
-    fn a_name_says_where_a_destination_is() {
-        assert_eq!(Target::of("function:f"), Target::Function("f"));
-        assert_eq!(Target::of("queue:q"), Target::Queue("q"));
-        assert_eq!(Target::of("topic:t"), Target::Topic("t"));
-        assert_eq!(Target::of("on_failure:stream/f"), Target::Registered);
-        assert!(!Target::of("on_success:f").is_here());
+    /// Tell a destination what a failure is, in the commit that removes the failure's row.
+    pub(crate) fn deliver_here(&mut self, delivery: &InStoreDelivery) {
+        let InStoreDelivery { key, row, payload } = delivery;
+        let Some(name) = &row.destination else { return };
+        let target = Target::of(name);
+        let notification = Notification::of_failure(row, *key, payload, target);
+        let told = self.tell(target, notification, vec![(Table::Failure, key.bytes(), None)]);
+        self.failures().delivered_here(delivery, told);
     }
 }

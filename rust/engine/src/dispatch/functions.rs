@@ -1,26 +1,23 @@
 //! Functions and destinations: what this process can run, and how an invocation of it begins.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use forebay_core::alias::Version;
 use forebay_core::concurrency::{FunctionId, UnitId};
 use serde::Deserialize;
 
-use crate::base::error::{EngineError, Waiter};
-use crate::base::trace::{check_trace, kept};
-use crate::dispatch::attempts::{Attempt, HandlerId, Job, Token};
+use crate::base::error::EngineError;
+use crate::dispatch::attempts::{HandlerId, Token};
 use crate::dispatch::limits::FunctionLimits;
-use crate::dispatch::ready_list::INVOKE_BYTES_MAX;
-use crate::dispatch::versions::{qualified, split, version_of};
+use crate::dispatch::versions::{qualified, version_of};
+use crate::dispatch::Dispatch;
 use crate::environments::Declared;
 use crate::metrics::Registry;
 use crate::observe::meters::FunctionMeters;
-use crate::runtime::rooms::State;
 use crate::sources::invocation::Asynchronous;
 
 /// How long a destination may take for one record.
-const DELIVERY_TIMEOUT_MS: u64 = 60_000;
+pub(crate) const DELIVERY_TIMEOUT_MS: u64 = 60_000;
 
 /// How many records it takes at once unless it says so itself.
 const AT_ONCE: usize = 64;
@@ -78,7 +75,7 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    fn new(
+    pub(crate) fn new(
         registration: &Registration,
         (name, version): (&str, Version),
         timeout_ms: u64,
@@ -116,57 +113,9 @@ impl Function {
     }
 }
 
-impl State {
-    pub(crate) fn register(&mut self, registration: &Registration) -> Result<HandlerId, EngineError> {
-        let is_function = match registration.kind.as_str() {
-            "function" => true,
-            "destination" => false,
-            other => return Err(EngineError::Invalid(format!("kind is {other:?}: allowed are function, destination"))),
-        };
-        let version = if is_function { self.check_version(registration)? } else { Version::Latest };
-        let name = if is_function { split(&registration.name).0 } else { &registration.name };
-        let names = if is_function { &self.function_names } else { &self.destination_names };
-        let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
-        let slot = names.get(&registration.name).copied();
-        if is_function {
-            // First of all: a registration that is refused leaves no function behind that nobody runs.
-            self.check_limits(name, slot, registration.limits)?;
-        }
-        let is_new = slot.is_none();
-        let function = Function::new(registration, (name, version), timeout_ms, &self.registry);
-        let slot = match slot {
-            Some(slot) => {
-                self.functions[slot].replace_settings(function);
-                slot
-            }
-            None => {
-                self.functions.push(function);
-                self.functions.len() - 1
-            }
-        };
-        let names = if is_function { &mut self.function_names } else { &mut self.destination_names };
-        names.insert(registration.name.clone(), slot);
-        if is_function && is_new {
-            self.functions[slot].place = Some(self.place_of_new(name, slot));
-        }
-        if let Some(declared) = &registration.environment {
-            self.declare_environments(slot, declared);
-        }
-        if is_function {
-            self.declare_limits(slot, registration.limits)?;
-        }
-        self.bind_mappings()?;
-        self.bind_queue_mappings();
-        if is_function {
-            self.bind_events_of(slot);
-        } else if self.started && is_new {
-            self.find_all_undelivered();
-        }
-        Ok(slot)
-    }
-
+impl Dispatch {
     /// The version that is registered, if it can be.
-    fn check_version(&self, registration: &Registration) -> Result<Version, EngineError> {
+    pub(crate) fn check_version(&self, registration: &Registration) -> Result<Version, EngineError> {
         let name = &registration.name;
         let Some((function, version)) = version_of(name) else {
             return Err(EngineError::Invalid(format!("name is {name:?}: a version is a number from 1 upwards")));
@@ -182,42 +131,24 @@ impl State {
     }
 
     /// A place in line: of a new function, or of another version of one.
-    fn place_of_new(&mut self, name: &str, slot: HandlerId) -> (FunctionId, UnitId) {
+    pub(crate) fn place_of_new(&mut self, name: &str, slot: HandlerId) -> (FunctionId, UnitId) {
         let known = self.function_names.get(name).and_then(|&known| self.functions[known].place);
         match known {
             Some((function, _)) => (function, self.permits.add_unit(function, slot)),
             None => self.permits.add_function(slot),
         }
     }
+}
 
-    pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
-        if let Err(error) = check_trace(trace) {
-            return self.answer(waiter, Err(error));
-        }
-        let refused = match self.address(function) {
-            Ok(_) if self.draining || !self.started => {
-                EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
-            }
-            Ok((slot, _)) if self.ready_list.is_full_of_invokes(payload.len()) => {
-                let most = INVOKE_BYTES_MAX >> 20;
-                self.backlog(
-                    slot,
-                    format!("payloads of {most} MiB wait to be handed to handlers, this one does not fit"),
-                )
-            }
-            Ok((slot, qualifier)) => match self.permit_of_invoke(slot) {
-                Ok(lease) => {
-                    self.ready_list.invoke_bytes += payload.len();
-                    let job = Job::Invoke { payload, qualifier, trace: kept(trace), waiter: Some(waiter) };
-                    let mut attempt = Attempt::new(slot, job, 1);
-                    attempt.lease = lease;
-                    self.ready(attempt, false);
-                    return;
-                }
-                Err(refused) => refused,
-            },
-            Err(error) => error,
-        };
-        self.answer(waiter, Err(refused));
+impl Dispatch {
+    /// Functions that the chain has gone through of what a handler begets; `parent` is the request that it runs on.
+    pub(crate) fn hops_after(&self, parent: Option<u128>) -> u32 {
+        parent.and_then(|request| self.hops_running.get(&request)).map_or(0, |hops| hops + 1)
+    }
+
+    pub(crate) fn no_function(&self, function: &str) -> EngineError {
+        let known: Vec<&str> =
+            self.function_names.keys().filter(|name| !name.contains(':')).take(8).map(String::as_str).collect();
+        EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
     }
 }

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::base::error::EngineError;
 use crate::dispatch::attempts::HandlerId;
+use crate::dispatch::{Change, DispatchRoom};
 use crate::observe::meters::ProvisionedMeters;
-use crate::runtime::rooms::State;
 
 /// Most attempts that may run at once; the attempts file has as many slots.
-const CONCURRENCY_MAX: u32 = 60_000;
+pub(crate) const CONCURRENCY_MAX: u32 = 60_000;
 
 /// How fast concurrency may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -104,7 +104,7 @@ impl FunctionLimits {
     }
 
     /// What the pool is told of it.
-    fn held(&self) -> Result<Limits, EngineError> {
+    pub(crate) fn held(&self) -> Result<Limits, EngineError> {
         Ok(Limits { reserved: self.reserved_concurrency, rate: rate("rate_limit", self.rate_limit)? })
     }
 }
@@ -113,7 +113,25 @@ fn refused(error: LimitsError) -> EngineError {
     EngineError::Invalid(error.to_string())
 }
 
-impl State {
+impl DispatchRoom<'_> {
+    /// Provision versions of a function from now on; its other limits stay. On an error nothing has changed.
+    pub(crate) fn provision(&mut self, function: &str, shares: &[(HandlerId, u32)]) -> Result<(), EngineError> {
+        let Some(&latest) = self.dispatch.function_names.get(function) else { return Ok(()) };
+        self.hold(self.dispatch.functions[latest].limits.held()?, shares)
+    }
+}
+
+impl DispatchRoom<'_> {
+    /// Hold the account to limits from now on. On an error nothing has changed. What runs over a lowered limit runs on.
+    pub(crate) fn limit_account(&mut self, settings: AccountSettings) -> Result<(), EngineError> {
+        let limits = settings.check()?;
+        self.dispatch.permits.pool.set_account(limits, self.ctx.now.mono_ns).map_err(refused)?;
+        self.ctx.config.limits = settings;
+        Ok(())
+    }
+}
+
+impl DispatchRoom<'_> {
     /// Whether a function, or a version of it, can be held to what is declared; `slot`: unless it is new. Changes nothing.
     pub(crate) fn check_limits(
         &self,
@@ -121,23 +139,27 @@ impl State {
         slot: Option<HandlerId>,
         declared: FunctionLimits,
     ) -> Result<(), EngineError> {
-        let known = slot.map(|slot| &self.functions[slot]);
+        let known = slot.map(|slot| &self.dispatch.functions[slot]);
         if known.is_some_and(|function| function.declared_limits == declared) {
             return Ok(());
         }
-        let latest = self.function_names.get(name).copied();
+        let latest = self.dispatch.function_names.get(name).copied();
         let held = match latest {
-            Some(latest) if slot != Some(latest) => self.functions[latest].limits.held()?,
+            Some(latest) if slot != Some(latest) => self.dispatch.functions[latest].limits.held()?,
             _ => declared.held()?,
         };
-        let function = latest.and_then(|latest| self.functions[latest].place).map(|(function, _)| function);
+        let function = latest.and_then(|latest| self.dispatch.functions[latest].place).map(|(function, _)| function);
         let unit = known.and_then(|function| function.place).map(|(_, unit)| unit);
-        self.permits.pool.may_set(function, unit, held.reserved, declared.provisioned_concurrency).map_err(refused)
+        self.dispatch
+            .permits
+            .pool
+            .may_set(function, unit, held.reserved, declared.provisioned_concurrency)
+            .map_err(refused)
     }
 
     /// Refuse a provisioned concurrency outside its range, in the words of `python/forebay/_model/checks.py`.
     pub(crate) fn check_provisioned(&self, slot: HandlerId, given: &Value) -> Result<(), EngineError> {
-        let most = self.pools.most_provisioned(slot).unwrap_or(CONCURRENCY_MAX as usize);
+        let most = self.dispatch.process_lines.most_provisioned(slot).unwrap_or(CONCURRENCY_MAX as usize);
         if given.as_u64().is_some_and(|given| given <= most as u64) {
             return Ok(());
         }
@@ -149,71 +171,66 @@ impl State {
 
     /// Hold a function to what is declared, unless that is what was declared before: then a change since then stays.
     pub(crate) fn declare_limits(&mut self, slot: HandlerId, declared: FunctionLimits) -> Result<(), EngineError> {
-        let function = &self.functions[slot];
+        let function = &self.dispatch.functions[slot];
         if function.declared_limits == declared {
             // An alias may have provisioned it.
-            let provisioned = function.place.map_or(0, |(_, unit)| self.permits.pool.provisioned(unit).0);
-            self.provision_environments(slot, provisioned as usize);
+            let provisioned = function.place.map_or(0, |(_, unit)| self.dispatch.permits.pool.provisioned(unit).0);
+            self.dispatch.changes.push(Change::Provisioned(slot, provisioned));
             return Ok(());
         }
         self.limit_function(slot, declared)?;
-        self.functions[slot].declared_limits = declared;
+        self.dispatch.functions[slot].declared_limits = declared;
         Ok(())
     }
 
     /// Hold a function, or a version of it, to limits from now on. On an error nothing has changed.
     pub(crate) fn limit_function(&mut self, slot: HandlerId, limits: FunctionLimits) -> Result<(), EngineError> {
-        let (name, version) = (self.functions[slot].name.clone(), self.functions[slot].version);
+        let (name, version) = (self.dispatch.functions[slot].name.clone(), self.dispatch.functions[slot].version);
         let share = [(slot, limits.provisioned_concurrency)];
         if version == Version::Latest {
             self.hold(limits.held()?, &share)?;
         } else {
             limits.check_of_version()?;
-            if !self.leaves_provisioning_to_alias(slot, limits.provisioned_concurrency)? {
+            if !self.dispatch.leaves_provisioning_to_alias(slot, limits.provisioned_concurrency)? {
                 self.provision(&name, &share)?;
             }
         }
-        self.functions[slot].limits = limits;
-        for slot in self.slots_of(&name) {
+        self.dispatch.functions[slot].limits = limits;
+        for slot in self.dispatch.slots_of(&name) {
             if limits.reserved_concurrency == Some(0) {
                 self.refuse_waiting_invocations(slot);
             }
-            self.bind_events_of(slot);
+            self.dispatch.changes.push(Change::Limits(slot));
         }
         Ok(())
     }
+}
 
-    /// Provision versions of a function from now on; its other limits stay. On an error nothing has changed.
-    pub(crate) fn provision(&mut self, function: &str, shares: &[(HandlerId, u32)]) -> Result<(), EngineError> {
-        let Some(&latest) = self.function_names.get(function) else { return Ok(()) };
-        self.hold(self.functions[latest].limits.held()?, shares)
-    }
-
+impl DispatchRoom<'_> {
     fn hold(&mut self, held: Limits, shares: &[(HandlerId, u32)]) -> Result<(), EngineError> {
-        let unit_of = |&(slot, share): &(HandlerId, u32)| self.functions[slot].place.map(|(_, unit)| (unit, share));
+        let unit_of =
+            |&(slot, share): &(HandlerId, u32)| self.dispatch.functions[slot].place.map(|(_, unit)| (unit, share));
         let units: Vec<(UnitId, u32)> = shares.iter().filter_map(unit_of).collect();
-        let Some((function, _)) = shares.first().and_then(|(slot, _)| self.functions[*slot].place) else {
+        let Some((function, _)) = shares.first().and_then(|(slot, _)| self.dispatch.functions[*slot].place) else {
             return Ok(());
         };
-        self.permits.pool.set_function(function, held, &units, self.now.mono_ns).map_err(refused)?;
+        self.dispatch.permits.pool.set_function(function, held, &units, self.ctx.now.mono_ns).map_err(refused)?;
         for (&(slot, provisioned), (unit, _)) in shares.iter().zip(units) {
             if provisioned > 0 {
-                let (name, registry) = (self.functions[slot].qualified(), &self.registry);
-                self.permits.provisioned.entry(unit).or_insert_with(|| ProvisionedMeters::new(registry, &name));
+                let (name, registry) = (self.dispatch.functions[slot].qualified(), &self.ctx.registry);
+                self.dispatch
+                    .permits
+                    .provisioned
+                    .entry(unit)
+                    .or_insert_with(|| ProvisionedMeters::new(registry, &name));
             }
-            if !self.provision_environments(slot, provisioned as usize) {
+            if self.dispatch.process_lines.has(slot) {
+                self.dispatch.changes.push(Change::Provisioned(slot, provisioned));
+            } else {
                 // In this process there is nothing to be made ready.
-                self.permits.pool.provisioned_ready(unit, provisioned);
+                self.dispatch.permits.pool.provisioned_ready(unit, provisioned);
             }
         }
-        Ok(())
-    }
-
-    /// Hold the account to limits from now on. On an error nothing has changed. What runs over a lowered limit runs on.
-    pub(crate) fn limit_account(&mut self, settings: AccountSettings) -> Result<(), EngineError> {
-        let limits = settings.check()?;
-        self.permits.pool.set_account(limits, self.now.mono_ns).map_err(refused)?;
-        self.config.limits = settings;
         Ok(())
     }
 }

@@ -18,7 +18,8 @@ use serde_json::{json, Map, Value};
 
 use crate::base::error::EngineError;
 use crate::dispatch::attempts::HandlerId;
-use crate::runtime::rooms::State;
+use crate::dispatch::Dispatch;
+use crate::dispatch::DispatchRoom;
 
 /// What stood behind the function's name, where anything did.
 pub(crate) type Qualifier = Option<Arc<str>>;
@@ -93,49 +94,57 @@ pub(crate) fn qualified(function: &str, version: Version) -> String {
     }
 }
 
-impl State {
+impl DispatchRoom<'_> {
     /// The slot that runs an invocation, and what it was invoked by. Draws the version where that is an alias.
     pub(crate) fn address(&mut self, asked: &str) -> Result<(HandlerId, Qualifier), EngineError> {
         let (function, Some(qualifier)) = split(asked) else {
-            let slot = self.function_names.get(asked).copied();
-            return slot.map(|slot| (slot, None)).ok_or_else(|| self.no_function(asked));
+            let slot = self.dispatch.function_names.get(asked).copied();
+            return slot.map(|slot| (slot, None)).ok_or_else(|| self.dispatch.no_function(asked));
         };
         let version = match Version::parse(qualifier) {
             Some(version) => version,
-            None => match self.aliases.get(asked) {
-                Some(declared) => declared.alias.pick(self.rng.next()),
+            None => match self.dispatch.aliases.get(asked) {
+                Some(declared) => declared.alias.pick(self.ctx.rng.next()),
                 None => return Err(self.no_version(asked)),
             },
         };
-        let slot = self.version_slot(function, version).ok_or_else(|| self.no_version(asked))?;
+        let slot = self.dispatch.version_slot(function, version).ok_or_else(|| self.no_version(asked))?;
         Ok((slot, Some(qualifier.into())))
     }
+}
 
+impl Dispatch {
     pub(crate) fn version_slot(&self, function: &str, version: Version) -> Option<HandlerId> {
         match version {
             Version::Latest => self.function_names.get(function).copied(),
             Version::Published(_) => self.function_names.get(&qualified(function, version)).copied(),
         }
     }
+}
 
+impl DispatchRoom<'_> {
     /// AWS's text. Before the app has told what it has, nothing is known to be missing.
     pub(crate) fn no_version(&self, asked: &str) -> EngineError {
         if split(asked).1.is_none() {
-            return self.no_function(asked);
+            return self.dispatch.no_function(asked);
         }
-        if self.started {
-            EngineError::NotFound(format!("Function not found: {}", self.function_arn(asked)))
+        if self.ctx.started {
+            EngineError::NotFound(format!("Function not found: {}", self.ctx.function_arn(asked)))
         } else {
             EngineError::Closed(format!("function {asked:?} cannot run: the app is not running"))
         }
     }
+}
 
+impl Dispatch {
     /// Handlers of a function: what is declared, and its versions.
     pub(crate) fn slots_of(&self, function: &str) -> Vec<HandlerId> {
         let versions = self.function_names.range(format!("{function}:")..format!("{function};"));
         self.function_names.get(function).into_iter().chain(versions.map(|(_, slot)| slot)).copied().collect()
     }
+}
 
+impl DispatchRoom<'_> {
     /// Declare an alias, or change one. On an error nothing has changed.
     pub(crate) fn set_alias(
         &mut self,
@@ -147,19 +156,20 @@ impl State {
         let alias = settings.check()?;
         let shares = alias.share(settings.provisioned_concurrency)?;
         let asked = format!("{function}:{name}");
-        if !self.function_names.contains_key(function) {
-            return Err(self.no_function(function));
+        if !self.dispatch.function_names.contains_key(function) {
+            return Err(self.dispatch.no_function(function));
         }
         // What it pointed to before has nothing of it any more, unless it still points there.
-        let before = self.aliases.get(&asked).map(|declared| declared.alias.versions().collect()).unwrap_or_default();
+        let before =
+            self.dispatch.aliases.get(&asked).map(|declared| declared.alias.versions().collect()).unwrap_or_default();
         let mut provisioned: Vec<(HandlerId, u32)> = Vec::new();
         for (version, share) in shares {
-            let Some(slot) = self.version_slot(function, version) else {
-                let arn = self.function_arn(function);
+            let Some(slot) = self.dispatch.version_slot(function, version) else {
+                let arn = self.ctx.function_arn(function);
                 return Err(EngineError::NotFound(format!("Function not found: {arn}:{version}")));
             };
             if settings.provisioned_concurrency > 0 {
-                self.check_shared(slot, &asked)?;
+                self.dispatch.check_shared(slot, &asked)?;
                 self.check_provisioned(slot, &share.into())
                     .map_err(|error| EngineError::Invalid(format!("alias {name:?} on version {version}: {error}")))?;
             }
@@ -170,7 +180,7 @@ impl State {
             provisioned.clear();
         }
         self.move_provisioned(function, &asked, before, provisioned)?;
-        self.aliases.insert(asked, Declared { settings, alias });
+        self.dispatch.aliases.insert(asked, Declared { settings, alias });
         self.describe_alias(function, name)
     }
 
@@ -182,8 +192,11 @@ impl State {
         before: Vec<Version>,
         mut shares: Vec<(HandlerId, u32)>,
     ) -> Result<(), EngineError> {
-        let had = self.aliases.get(alias).is_some_and(|declared| declared.settings.provisioned_concurrency > 0);
-        for slot in before.into_iter().filter_map(|version| self.version_slot(function, version)).filter(|_| had) {
+        let had =
+            self.dispatch.aliases.get(alias).is_some_and(|declared| declared.settings.provisioned_concurrency > 0);
+        for slot in
+            before.into_iter().filter_map(|version| self.dispatch.version_slot(function, version)).filter(|_| had)
+        {
             if shares.iter().all(|(other, _)| *other != slot) {
                 shares.push((slot, 0));
             }
@@ -193,7 +206,9 @@ impl State {
         }
         self.provision(function, &shares)
     }
+}
 
+impl Dispatch {
     /// Refuse to provision a version twice, in AWS's words.
     fn check_shared(&self, slot: HandlerId, alias: &str) -> Result<(), EngineError> {
         if self.functions[slot].limits.provisioned_concurrency > 0 || self.provisioning_alias(slot, Some(alias)) {
@@ -228,12 +243,15 @@ impl State {
         let aliases = self.aliases.range(format!("{function}:")..format!("{function};"));
         aliases.map(|(asked, declared)| (asked.as_str(), declared))
     }
+}
 
+impl DispatchRoom<'_> {
     /// An alias's settings, of which some may be changed.
     pub(crate) fn alias_settings(&self, function: &str, name: &str) -> Result<&AliasSettings, EngineError> {
         let asked = format!("{function}:{name}");
-        let declared = self.aliases.get(&asked).map(|declared| &declared.settings);
-        declared.ok_or_else(|| EngineError::NotFound(format!("Cannot find alias arn: {}", self.function_arn(&asked))))
+        let declared = self.dispatch.aliases.get(&asked).map(|declared| &declared.settings);
+        declared
+            .ok_or_else(|| EngineError::NotFound(format!("Cannot find alias arn: {}", self.ctx.function_arn(&asked))))
     }
 
     /// An alias, as it is listed.
@@ -241,13 +259,13 @@ impl State {
         let mut described = json!(self.alias_settings(function, name)?);
         described["function"] = function.into();
         described["name"] = name.into();
-        described["arn"] = self.function_arn(&format!("{function}:{name}")).into();
+        described["arn"] = self.ctx.function_arn(&format!("{function}:{name}")).into();
         Ok(described)
     }
 
     /// A function's aliases, as they are listed.
     pub(crate) fn describe_aliases(&self, function: &str) -> Vec<Value> {
-        let names = self.aliases_of(function).filter_map(|(asked, _)| split(asked).1);
+        let names = self.dispatch.aliases_of(function).filter_map(|(asked, _)| split(asked).1);
         names.filter_map(|name| self.describe_alias(function, name).ok()).collect()
     }
 }

@@ -19,9 +19,9 @@ use crate::environments::output::{Output, Speaker};
 use crate::environments::process::{is_ready, Process};
 use crate::environments::report::{End, Reporter};
 use crate::environments::runtime_api::Endpoint;
+use crate::environments::EnvironmentEvents;
 use crate::environments::{source, Launch};
 use crate::metrics::exports::Told;
-use crate::runtime::engine::Shared;
 
 /// How often memory is looked at where it is limited.
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(5);
 const LAST_READS: usize = 64;
 
 /// Attend an environment from its start to its end.
-pub(crate) fn attend(shared: &Shared, launch: &Launch) {
+pub(crate) fn attend(shared: &dyn EnvironmentEvents, launch: &Launch) {
     let began = Instant::now();
     match start(launch) {
         Ok((link, process)) => {
@@ -72,7 +72,7 @@ struct Current {
 }
 
 struct Attendant<'a> {
-    shared: &'a Shared,
+    shared: &'a dyn EnvironmentEvents,
     launch: &'a Launch,
     began: Instant,
     process: Process,
@@ -203,10 +203,8 @@ impl Attendant<'_> {
     }
 
     fn begin(&mut self, mut invocation: Invocation) {
-        if self.shared.manual {
-            // A process has no other clock than the machine's, and manual time stands while it works.
-            invocation.work.deadline_ms = self.shared.on_the_machines_clock(invocation.work.deadline_ms);
-        }
+        // A process has no other clock than the machine's, and manual time stands while it works.
+        invocation.work.deadline_ms = self.shared.on_the_machines_clock(invocation.work.deadline_ms);
         let (token, request) = (invocation.work.token, invocation.work.request);
         self.current = Some(Current { token, request, began: Instant::now() });
         if let Some(reporter) = &self.reporter {
@@ -267,14 +265,14 @@ impl Attendant<'_> {
                         reporter.initialized(took);
                     }
                     let took_ns = took.as_nanos() as u64;
-                    self.shared.with(|state| state.environment_initialized(self.launch.key, took_ns));
+                    self.shared.initialized(self.launch.key, took_ns);
                     continue;
                 }
                 Ok(Some(Said::CannotStart(body))) if !self.initialized => return Some(Fault::Reported(body)),
                 Ok(Some(Said::Measured(body))) if self.initialized => {
                     // Read before the engine is locked: it may be long.
                     let told = Told::in_a_process(source(self.launch.key), &body);
-                    let taken = told.and_then(|told| self.shared.with(|state| state.environment_measured(told)));
+                    let taken = told.and_then(|told| self.shared.measured(told));
                     if let Err(refused) = taken {
                         self.speaker().remark(&format!("what is measured in a process is not shown: {refused}"));
                     }
@@ -293,7 +291,7 @@ impl Attendant<'_> {
             let Some(current) = self.current.take() else { continue };
             let settled = Settled { token: current.token, status, body, duration_ns };
             let (key, goes_on) = (self.launch.key, !is_gone && !self.link.has_hung_up());
-            self.shared.with(|state| state.environment_answered(key, settled, goes_on));
+            self.shared.answered(key, settled, goes_on);
         }
     }
 
@@ -342,7 +340,13 @@ impl Attendant<'_> {
 }
 
 /// Tell the engine, and whoever reads its output, that an environment is gone.
-pub(crate) fn tell_end(shared: &Shared, launch: &Launch, fault: &Fault, lost: Option<Settled>, initialized: bool) {
+pub(crate) fn tell_end(
+    shared: &dyn EnvironmentEvents,
+    launch: &Launch,
+    fault: &Fault,
+    lost: Option<Settled>,
+    initialized: bool,
+) {
     let reason = fault.reason();
     if !reason.is_empty() && (lost.is_some() || !initialized) {
         let who = Speaker { function: &launch.function, request: None };
@@ -350,5 +354,5 @@ pub(crate) fn tell_end(shared: &Shared, launch: &Launch, fault: &Fault, lost: Op
             if initialized { "an execution environment ended" } else { "an execution environment did not start" };
         who.remark(&format!("{what}: {reason}"));
     }
-    shared.with(|state| state.environment_exited(launch.key, fault, lost));
+    shared.exited(launch.key, fault, lost);
 }

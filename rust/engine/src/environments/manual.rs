@@ -2,35 +2,18 @@
 
 use crate::base::ids::uuid_text;
 use crate::dispatch::attempts::{HandlerId, Token};
+use crate::environments::EnvironmentRoom;
 use crate::environments::Pools;
-use crate::runtime::engine::{Engine, Shared};
-use crate::runtime::rooms::State;
-use crate::runtime::threads::read_clock;
 
-impl Engine {
-    /// What runs in environments, and which of them start or end: function and request id, empty for those.
-    pub fn environments_at_work(&self) -> Vec<(String, String)> {
-        self.shared.lock().state.environments_at_work()
-    }
-}
-
-impl Shared {
-    /// A moment that is as far from the machine's present as the given one is from the manual clock's, wall ms.
-    pub(crate) fn on_the_machines_clock(&self, wall_ms: u64) -> u64 {
-        let ahead_ms = wall_ms.saturating_sub(self.lock().state.now.wall_ms);
-        read_clock(self.start).wall_ms + ahead_ms
-    }
-}
-
-impl State {
+impl EnvironmentRoom<'_> {
     /// What runs in environments, and which of them start or end: function and request id, empty for those.
     pub(crate) fn environments_at_work(&mut self) -> Vec<(String, String)> {
-        let at_work: Vec<_> = self.pools.at_work().collect();
+        let at_work: Vec<_> = self.environments.at_work().collect();
         let request_of =
-            |state: &mut Self, token| state.attempts.get_mut(token).map(|attempt| uuid_text(attempt.request));
+            |state: &mut Self, token| state.dispatch.attempts.get_mut(token).map(|attempt| uuid_text(attempt.request));
         let shown = |(slot, token): (HandlerId, Option<Token>)| {
             let request = token.and_then(|token| request_of(self, token)).unwrap_or_default();
-            (self.functions[slot].qualified(), request)
+            (self.dispatch.functions[slot].qualified(), request)
         };
         at_work.into_iter().map(shown).collect()
     }

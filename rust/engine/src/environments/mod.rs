@@ -4,38 +4,51 @@
 //! One thread attends each environment ([`attendant`]), since only it may wait for that process; the rules of when one starts
 //! and goes are the core's ([`forebay_core::environment`]).
 
-mod attendant;
-mod control_group;
-mod faults;
+pub(crate) mod attendant;
+pub(crate) mod control_group;
+pub(crate) mod faults;
 pub mod frame;
-mod launching;
 mod link;
 pub(crate) mod mailbox;
 mod manual;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod output;
-mod process;
+pub(crate) mod process;
 mod report;
 pub(crate) mod runtime_api;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use forebay_core::environment::{Command, EnvironmentId, Environments, Initialization, Phase, Settings};
 use serde::Deserialize;
 
 use crate::base::timers::Timer;
-use crate::dispatch::attempts::{HandlerId, Job, Settled, Task, Token};
+use crate::dispatch::attempts::{HandlerId, Settled, Token};
 use crate::dispatch::ready_list::Kind;
 use crate::environments::faults::Fault;
-use crate::environments::mailbox::{Invocation, Mailbox, ProcessCommand, StopReason};
+use crate::environments::mailbox::{Mailbox, ProcessCommand, StopReason};
 pub(crate) use crate::environments::memory::kept_by as memory_kept_by;
 pub use crate::environments::memory::would_be_kept_by as memory_would_be_kept_by;
 pub use crate::environments::process::{end_with_parent, Program};
 use crate::metrics::exports::Told;
 use crate::observe::meters::EnvironmentMeters;
-use crate::runtime::rooms::State;
-use crate::store::port::StoreError;
+
+use crate::ctx::Ctx;
+use crate::dispatch::{Dispatch, DispatchRoom};
+
+/// Execution environments, with what lies below them.
+pub(crate) struct EnvironmentRoom<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) environments: &'a mut Pools,
+}
+
+impl EnvironmentRoom<'_> {
+    pub(crate) fn dispatch(&mut self) -> DispatchRoom<'_> {
+        DispatchRoom { ctx: self.ctx, dispatch: self.dispatch }
+    }
+}
 
 /// Which environment of which function.
 pub(crate) type Key = (HandlerId, EnvironmentId);
@@ -83,7 +96,7 @@ impl Declared {
 }
 
 /// The name of an environment where it tells what is measured in it.
-fn source((slot, id): Key) -> String {
+pub(crate) fn source((slot, id): Key) -> String {
     format!("environment {slot} {id}")
 }
 
@@ -112,17 +125,15 @@ impl Launch {
 }
 
 /// One function's environments and the work that waits for them.
-struct Pool {
-    machine: Environments,
+pub(crate) struct Pool {
+    pub(crate) machine: Environments,
     settings: Settings,
     /// What was declared: the most at once, and the most that can be provisioned.
     maximum: usize,
     provisioned_maximum: usize,
     program: Arc<Program>,
-    /// Attempts that wait, in order. All have a place.
-    line: VecDeque<Token>,
-    posts: BTreeMap<EnvironmentId, Arc<Mailbox>>,
-    working: BTreeMap<Token, EnvironmentId>,
+    pub(crate) posts: BTreeMap<EnvironmentId, Arc<Mailbox>>,
+    pub(crate) working: BTreeMap<Token, EnvironmentId>,
     armed: Option<u64>,
     meters: EnvironmentMeters,
 }
@@ -130,51 +141,13 @@ struct Pool {
 /// Every function's environments.
 #[derive(Default)]
 pub(crate) struct Pools {
-    by_slot: BTreeMap<HandlerId, Pool>,
-    /// Functions whose line is not empty.
-    hungry: BTreeSet<HandlerId>,
-    /// The function that was served last: the next one is served first.
-    served: HandlerId,
+    pub(crate) by_slot: BTreeMap<HandlerId, Pool>,
     /// Environments to be started, for the launching thread.
     pub(crate) launches: VecDeque<Launch>,
     pub(crate) stopped: bool,
 }
 
 impl Pools {
-    /// Attempts that wait for an environment.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = Token> + '_ {
-        self.by_slot.values().flat_map(|pool| pool.line.iter().copied())
-    }
-
-    /// Put an attempt in its function's line, if it has one; a suspect of a crash goes first.
-    pub(crate) fn queue_attempt(&mut self, slot: HandlerId, token: Token, alone: bool) -> bool {
-        let Some(pool) = self.by_slot.get_mut(&slot) else { return false };
-        if alone {
-            pool.line.push_front(token);
-        } else {
-            pool.line.push_back(token);
-        }
-        self.hungry.insert(slot);
-        true
-    }
-
-    /// How many attempts a function's environments can take at once; `None` if it does not run in any.
-    pub(crate) fn most(&self, slot: HandlerId) -> Option<usize> {
-        self.by_slot.get(&slot).map(|pool| pool.settings.maximum)
-    }
-
-    /// How many of a function's environments can be provisioned; `None` if it does not run in any.
-    pub(crate) fn most_provisioned(&self, slot: HandlerId) -> Option<usize> {
-        self.by_slot.get(&slot).map(|pool| pool.provisioned_maximum)
-    }
-
-    /// Forget attempts that were not handed out.
-    pub(crate) fn withdraw(&mut self, is_withdrawn: impl Fn(Token) -> bool) {
-        for pool in self.by_slot.values_mut() {
-            pool.line.retain(|&token| !is_withdrawn(token));
-        }
-    }
-
     /// End the environment that an attempt runs in, if it runs in one.
     pub(crate) fn stop_attempt(&mut self, slot: HandlerId, token: Token, now_ns: u64) -> bool {
         let Some(pool) = self.by_slot.get_mut(&slot) else { return false };
@@ -200,19 +173,18 @@ impl Pools {
     }
 }
 
-impl State {
+impl EnvironmentRoom<'_> {
     /// Run a function in environments from now on.
     pub(crate) fn declare_environments(&mut self, slot: HandlerId, declared: &Declared) {
         let program = Arc::new(declared.program.clone());
-        let name = self.functions[slot].qualified();
-        let meters = EnvironmentMeters::new(&self.registry, &name);
-        let pool = self.pools.by_slot.entry(slot).or_insert_with(|| Pool {
+        let name = self.dispatch.functions[slot].qualified();
+        let meters = EnvironmentMeters::new(&self.ctx.registry, &name);
+        let pool = self.environments.by_slot.entry(slot).or_insert_with(|| Pool {
             machine: Environments::new(declared.settings()),
             settings: declared.settings(),
             maximum: declared.settings().maximum,
             provisioned_maximum: declared.provisioned_maximum,
             program: program.clone(),
-            line: VecDeque::new(),
             posts: BTreeMap::new(),
             working: BTreeMap::new(),
             armed: None,
@@ -222,31 +194,32 @@ impl State {
         pool.settings = declared.settings();
         (pool.maximum, pool.provisioned_maximum) = (pool.settings.maximum, declared.provisioned_maximum);
         pool.machine.configure(declared.settings());
+        self.dispatch.process_lines.declare(slot, pool.settings.maximum, pool.provisioned_maximum);
         self.tend(slot);
         self.wait_for_more(slot);
     }
 
-    /// Keep so many of a function's environments ready ahead of need; false if it does not run in any.
-    pub(crate) fn provision_environments(&mut self, slot: HandlerId, provisioned: usize) -> bool {
-        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return false };
+    /// Keep so many of a function's environments ready ahead of need.
+    pub(crate) fn provision_environments(&mut self, slot: HandlerId, provisioned: usize) {
+        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return };
         pool.settings.provisioned = provisioned;
         pool.settings.maximum = pool.maximum.max(provisioned);
         pool.machine.configure(pool.settings.clone());
+        self.dispatch.process_lines.declare(slot, pool.settings.maximum, pool.provisioned_maximum);
         self.tend(slot);
         self.wait_for_more(slot);
-        true
     }
 
     /// There may be more environments than before: what waited for one of the function's attempts to end need not.
     fn wait_for_more(&mut self, slot: HandlerId) {
-        if let Some(unit) = self.unit_of(slot) {
-            self.wait_for_permit(unit);
+        if let Some(unit) = self.dispatch.unit_of(slot) {
+            self.dispatch().wait_for_permit(unit);
         }
     }
 
     /// Start what is provisioned: the app runs now.
     pub(crate) fn start_environments(&mut self) {
-        let slots: Vec<HandlerId> = self.pools.by_slot.keys().copied().collect();
+        let slots: Vec<HandlerId> = self.environments.by_slot.keys().copied().collect();
         for slot in slots {
             self.tend(slot);
         }
@@ -254,16 +227,16 @@ impl State {
 
     /// A function's timer rang.
     pub(crate) fn environments_due(&mut self, slot: HandlerId) {
-        if let Some(pool) = self.pools.by_slot.get_mut(&slot) {
+        if let Some(pool) = self.environments.by_slot.get_mut(&slot) {
             pool.armed = None;
         }
         self.tend(slot);
     }
 
     /// Do what is due in a pool, carry out its commands, and set its timer.
-    fn tend(&mut self, slot: HandlerId) {
-        let (now, running) = (self.now.mono_ns, self.started && !self.draining);
-        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
+    pub(crate) fn tend(&mut self, slot: HandlerId) {
+        let (now, running) = (self.ctx.now.mono_ns, self.ctx.started && !self.ctx.draining);
+        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return };
         if running && pool.machine.next_due().is_some_and(|due| due <= now) {
             pool.machine.due(now);
         }
@@ -274,9 +247,9 @@ impl State {
                         let mailbox = Arc::new(mailbox);
                         pool.posts.insert(id, mailbox.clone());
                         pool.meters.started(initialization);
-                        let (function, program) = (self.functions[slot].name.clone(), pool.program.clone());
+                        let (function, program) = (self.dispatch.functions[slot].name.clone(), pool.program.clone());
                         let launch = Launch { key: (slot, id), function, program, mailbox, initialization };
-                        self.pools.launches.push_back(launch);
+                        self.environments.launches.push_back(launch);
                     }
                     // Out of descriptors: as one that could not start. What waits for it asks again.
                     Err(_) => drop(pool.machine.exited(id, now)),
@@ -290,157 +263,119 @@ impl State {
         }
         let counts = pool.machine.counts();
         pool.meters.show(counts);
-        if let Some((_, unit)) = self.functions[slot].place {
-            self.permits.environments_ready(unit, counts.idle + counts.busy);
+        if let Some((_, unit)) = self.dispatch.functions[slot].place {
+            self.dispatch.permits.environments_ready(unit, counts.idle + counts.busy);
         }
         if let (true, Some(due)) = (running, pool.machine.next_due()) {
-            self.timers.arm(&mut pool.armed, due.max(now), Timer::Environments(slot));
-        }
-    }
-
-    /// Give permits to what waits for them, hand waiting work to idle environments, and ask for more of them where it still waits.
-    /// `own` looks for commands itself.
-    pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
-        self.give_permits();
-        if self.pools.hungry.is_empty() || self.draining || !self.started {
-            return;
-        }
-        let mut commands: Vec<(Arc<Mailbox>, Invocation, bool)> = Vec::new();
-        let served = self.pools.served;
-        let (first, second) = (self.pools.hungry.range(served + 1..), self.pools.hungry.range(..=served));
-        let slots: Vec<HandlerId> = first.chain(second).copied().collect();
-        for slot in slots {
-            while let Some((id, token)) = self.match_one(slot) {
-                let Some(invocation) = self.invocation(token) else { continue };
-                let Some(pool) = self.pools.by_slot.get_mut(&slot) else { break };
-                pool.working.insert(token, id);
-                self.pools.served = slot;
-                if let Some(mailbox) = pool.posts.get(&id) {
-                    commands.push((mailbox.clone(), invocation, own != Some((slot, id))));
-                }
-            }
-            self.ask_for_more(slot);
-        }
-        if commands.is_empty() {
-            return;
-        }
-        if let Err(error) = self.count_attempts() {
-            // Attempts that cannot be counted must not run; the store has failed, so nothing runs any more.
-            self.fail(StoreError::Failed(error.to_string()));
-            return;
-        }
-        for (mailbox, invocation, ring) in commands {
-            mailbox.put(ProcessCommand::Work(invocation), ring);
+            self.ctx.timers.arm(&mut pool.armed, due.max(now), Timer::Environments(slot));
         }
     }
 
     /// The first waiting attempt of a function that may run now, and an environment that is free for it.
-    fn match_one(&mut self, slot: HandlerId) -> Option<(EnvironmentId, Token)> {
-        let pool = self.pools.by_slot.get_mut(&slot)?;
-        let (attempts, ready_list) = (&mut self.attempts, &self.ready_list);
-        let at = pool.line.iter().position(|&token| {
+    pub(crate) fn match_one(&mut self, slot: HandlerId) -> Option<(EnvironmentId, Token)> {
+        let pool = self.environments.by_slot.get_mut(&slot)?;
+        let (attempts, ready_list) = (&mut self.dispatch.attempts, &self.dispatch.ready_list);
+        let at = self.dispatch.process_lines.position(slot, |&token| {
             attempts.get_mut(token).is_some_and(|attempt| {
                 attempt.alone || attempt.job.kind() == Kind::Invoke || ready_list.batch_may_run()
             })
         })?;
-        let id = pool.machine.claim(self.now.mono_ns)?;
-        Some((id, pool.line.remove(at)?))
+        let id = pool.machine.claim(self.ctx.now.mono_ns)?;
+        Some((id, self.dispatch.process_lines.remove(slot, at)?))
     }
 
-    fn invocation(&mut self, token: Token) -> Option<Invocation> {
-        let work = self.hand_out(token)?;
-        let (reads, reports) = match &work.task {
-            Task::Batch { records, .. } => {
-                self.mappings.get(&records.source.mapping).map_or((false, false), |mapping| {
-                    (mapping.row.reads_response(), mapping.row.report_batch_item_failures)
-                })
-            }
-            Task::Messages { .. } => match self.attempts.get_mut(token).map(|attempt| &attempt.job) {
-                Some(Job::Messages(job)) => (job.reports, job.reports),
-                _ => (false, false),
-            },
-            _ => (true, false),
-        };
-        Some(Invocation { work, reads, reports })
-    }
-
-    fn ask_for_more(&mut self, slot: HandlerId) {
-        let now = self.now.mono_ns;
-        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
-        if pool.line.is_empty() {
-            self.pools.hungry.remove(&slot);
-        } else {
-            pool.machine.wanted(pool.line.len(), now);
+    pub(crate) fn ask_for_more(&mut self, slot: HandlerId) {
+        let now = self.ctx.now.mono_ns;
+        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return };
+        self.dispatch.process_lines.looked_through(slot);
+        let waiting = self.dispatch.process_lines.len_of(slot);
+        if waiting > 0 {
+            pool.machine.wanted(waiting, now);
         }
         self.tend(slot);
     }
 
     /// An environment takes work from now on.
     pub(crate) fn environment_initialized(&mut self, (slot, id): Key, took_ns: u64) {
-        let now = self.now.mono_ns;
-        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
+        let now = self.ctx.now.mono_ns;
+        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return };
         pool.machine.initialized(id, now);
         pool.meters.init_duration.record(took_ns as f64 / 1e9);
         self.tend(slot);
-        self.feed_environments(Some((slot, id)));
+    }
+
+    /// What is attached to the app has measured something in an environment.
+    pub(crate) fn environment_measured(&mut self, told: Told) -> Result<(), String> {
+        self.ctx.observe.exports.tell(&self.ctx.registry, told, self.ctx.now.mono_ns)
+    }
+}
+
+/// What the end of an environment means to the work of its function.
+pub(crate) enum Ended {
+    /// Nothing of it.
+    Idle,
+    /// It worked on this attempt, and had not answered.
+    Lost(Token),
+    /// It ended before it could take work: what waits longest has failed.
+    NeverStarted,
+}
+
+impl EnvironmentRoom<'_> {
+    /// An environment is given an attempt to work on.
+    pub(crate) fn give(&mut self, (slot, id): Key, token: Token) -> Option<Arc<Mailbox>> {
+        let pool = self.environments.by_slot.get_mut(&slot)?;
+        pool.working.insert(token, id);
+        self.dispatch.process_lines.served(slot);
+        pool.posts.get(&id).cloned()
     }
 
     /// An environment has answered; `goes_on`: it can take another invocation.
-    pub(crate) fn environment_answered(&mut self, (slot, id): Key, settled: Settled, goes_on: bool) {
-        let now = self.now.mono_ns;
-        if let Some(pool) = self.pools.by_slot.get_mut(&slot) {
-            pool.working.remove(&settled.token);
+    pub(crate) fn answered(&mut self, (slot, id): Key, token: Token, goes_on: bool) {
+        let now = self.ctx.now.mono_ns;
+        if let Some(pool) = self.environments.by_slot.get_mut(&slot) {
+            pool.working.remove(&token);
             if goes_on {
                 pool.machine.answered(id, now);
             } else {
                 pool.machine.stopping(id, now);
             }
         }
-        self.settle(settled);
-        self.tend(slot);
-        self.feed_environments(Some((slot, id)));
     }
 
-    /// What is attached to the app has measured something in an environment.
-    pub(crate) fn environment_measured(&mut self, told: Told) -> Result<(), String> {
-        self.exports.tell(&self.registry, told, self.now.mono_ns)
-    }
-
-    /// An environment is gone, with what it worked on, if it did.
-    pub(crate) fn environment_exited(&mut self, (slot, id): Key, fault: &Fault, lost: Option<Settled>) {
-        let now = self.now.mono_ns;
-        self.exports.leave(&self.registry, &source((slot, id)));
-        let Some(pool) = self.pools.by_slot.get_mut(&slot) else { return };
+    /// An environment is gone; `settled`: the attempt that its end is the answer of, if there is one.
+    pub(crate) fn exited(&mut self, (slot, id): Key, fault: &Fault, settled: Option<Token>) -> Ended {
+        let now = self.ctx.now.mono_ns;
+        self.ctx.observe.exports.leave(&self.ctx.registry, &source((slot, id)));
+        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return Ended::Idle };
         pool.posts.remove(&id);
         let phase = pool.machine.exited(id, now);
-        if let Some(lost) = lost {
-            pool.working.remove(&lost.token);
-            self.settle(lost);
-        } else if let Some(&token) = pool.working.iter().find(|(_, &worker)| worker == id).map(|(token, _)| token) {
-            // It was handed work and went before it had it.
+        if let Some(token) = settled {
             pool.working.remove(&token);
-            self.fail_attempt(token, fault);
-        } else if phase == Some(Phase::Starting) || matches!(fault, Fault::InitTimeout(_)) {
-            self.fail_first(slot, fault);
+            return Ended::Idle;
         }
-        self.tend(slot);
-        self.feed_environments(None);
+        // It was handed work and went before it had it.
+        if let Some(&token) = pool.working.iter().find(|(_, &worker)| worker == id).map(|(token, _)| token) {
+            pool.working.remove(&token);
+            return Ended::Lost(token);
+        }
+        if phase == Some(Phase::Starting) || matches!(fault, Fault::InitTimeout(_)) {
+            Ended::NeverStarted
+        } else {
+            Ended::Idle
+        }
     }
+}
 
-    /// What waited longest for an environment that could not start has failed: it is what Lambda's invocation gets.
-    fn fail_first(&mut self, slot: HandlerId, fault: &Fault) {
-        let Some(token) = self.pools.by_slot.get_mut(&slot).and_then(|pool| pool.line.pop_front()) else { return };
-        if matches!(fault, Fault::Stopped) || self.hand_out(token).is_none() {
-            return;
-        }
-        match self.count_attempts() {
-            Ok(()) => self.fail_attempt(token, fault),
-            Err(error) => self.fail(StoreError::Failed(error.to_string())),
-        }
-    }
-
-    fn fail_attempt(&mut self, token: Token, fault: &Fault) {
-        let Some(request) = self.attempts.get_mut(token).map(|attempt| attempt.request) else { return };
-        self.settle(Settled { token, status: fault.status(), body: fault.body(request), duration_ns: 0 });
-    }
+/// Who the threads of environments tell what happens in them. Each call takes the engine's lock.
+pub(crate) trait EnvironmentEvents: Send + Sync {
+    /// An environment takes work from now on.
+    fn initialized(&self, key: Key, took_ns: u64);
+    /// What is attached to the app has measured something in an environment.
+    fn measured(&self, told: Told) -> Result<(), String>;
+    /// An environment has answered; `goes_on`: it can take another invocation.
+    fn answered(&self, key: Key, settled: Settled, goes_on: bool);
+    /// An environment is gone, with what it worked on, if it did.
+    fn exited(&self, key: Key, fault: &Fault, lost: Option<Settled>);
+    /// A moment on the machine's clock that is as far from its present as the given one is from the engine's, wall ms.
+    fn on_the_machines_clock(&self, wall_ms: u64) -> u64;
 }

@@ -9,12 +9,15 @@ use serde_json::json;
 use crate::base::error::EngineError;
 use crate::base::timers::Timer;
 use crate::commit::rows::OnItsWay;
-use crate::destinations::{Notification, Target};
+use crate::commit::target::Target;
 use crate::dispatch::attempts::{Attempt, Job};
-use crate::failures::log::{decode, encode, FailureKey, FailureRow, Part};
+use crate::failures::log::Part;
+use crate::failures::log::{decode, encode, FailureKey, FailureRow};
 use crate::failures::search::DELIVERED_WITHIN_MS;
+use crate::failures::CountDeliveries;
+use crate::failures::FailureRoom;
+use crate::observe::meters::{EventDeliveries, MappingDeliveries};
 use crate::observe::operator_events::OperatorEvent;
-use crate::runtime::rooms::State;
 use crate::store::port::{StoreError, Table};
 
 /// Bytes of one mapping's deliveries under way from which on no other begins.
@@ -37,6 +40,13 @@ pub(crate) struct Deliveries {
     /// Queues that were looked through for something to send.
     #[cfg(test)]
     pub(crate) visits: u64,
+}
+
+/// A failure whose destination is part of this store.
+pub(crate) struct InStoreDelivery {
+    pub(crate) key: FailureKey,
+    pub(crate) row: FailureRow,
+    pub(crate) payload: Box<[u8]>,
 }
 
 /// One mapping's.
@@ -79,7 +89,7 @@ enum Meaning {
 }
 
 impl Queue {
-    fn add(&mut self, key: FailureKey) {
+    pub(crate) fn add(&mut self, key: FailureKey) {
         if let Some(under_way) = self.under_way.get_mut(&key) {
             if under_way.means == Meaning::Nothing {
                 under_way.means = Meaning::Next;
@@ -160,6 +170,32 @@ impl Queue {
     }
 }
 
+impl CountDeliveries for MappingDeliveries {
+    fn count(&self, _part: Part, records: usize, confirmed: bool) {
+        if confirmed {
+            self.delivered.increment();
+            self.records.add(records as u64);
+        } else {
+            self.undelivered.increment();
+            self.failures.increment();
+        }
+    }
+}
+
+impl CountDeliveries for EventDeliveries {
+    fn count(&self, part: Part, _records: usize, confirmed: bool) {
+        if confirmed {
+            return self.delivered.increment();
+        }
+        self.undelivered.increment();
+        if part == Part::DeadLetter {
+            self.dead_letter_errors.increment();
+        } else {
+            self.failures.increment();
+        }
+    }
+}
+
 impl Deliveries {
     /// A failure is about to be written down, perhaps where one stands that was sent already.
     pub(crate) fn replace(&mut self, key: FailureKey) {
@@ -181,16 +217,16 @@ impl Deliveries {
     }
 }
 
-impl State {
+impl FailureRoom<'_> {
     /// Failures whose rows became durable want their destination.
     pub(crate) fn deliver(&mut self, keys: impl IntoIterator<Item = FailureKey>) {
         let mut mappings = BTreeSet::new();
         for key in keys {
             // The same records were given up again meanwhile: that failure is sent when it is durable, too.
-            if self.pending.deliveries.contains(&key) {
+            if self.ctx.commit.pending.deliveries.contains(&key) {
                 continue;
             }
-            let queue = self.deliveries.queues.entry(key.mapping).or_default();
+            let queue = self.failures.deliveries.queues.entry(key.mapping).or_default();
             // The same records, given up again.
             queue.leaving.remove(&key);
             queue.add(key);
@@ -205,33 +241,33 @@ impl State {
     /// registered.
     fn find_undelivered(&mut self, mapping: u64) -> Result<(), StoreError> {
         for _ in 0..READS {
-            let queue = self.deliveries.queues.entry(mapping).or_default();
+            let queue = self.failures.deliveries.queues.entry(mapping).or_default();
             if queue.waiting.len() + queue.due.len() >= KEYS_MAX {
                 return Ok(());
             }
             let Some(after) = queue.look_from() else { return Ok(()) };
             let after = (!after.is_empty()).then_some(after);
-            let rows = self.reader.scan(Table::Failure, &mapping.to_be_bytes(), after.as_deref(), ROWS)?;
+            let rows = self.ctx.commit.reader.scan(Table::Failure, &mapping.to_be_bytes(), after.as_deref(), ROWS)?;
             let Some((last, _)) = rows.last() else { continue };
             let last = last.clone();
             for (key, bytes) in rows {
                 // A confirmed one may be on its way out, or one that was tried in vain on its way in.
-                let bytes = match self.row_on_its_way(Table::Failure, &key) {
+                let bytes = match self.ctx.row_on_its_way(Table::Failure, &key) {
                     OnItsWay::In(row) => row,
                     OnItsWay::Out => continue,
                     OnItsWay::No => bytes,
                 };
                 let Some((row, _)) = decode(&bytes) else { continue };
-                let is_ours = row
-                    .destination
-                    .is_some_and(|name| Target::of(&name).is_here() || self.destination_names.contains_key(&name));
+                let is_ours = row.destination.is_some_and(|name| {
+                    Target::of(&name).is_here() || self.dispatch.destination_names.contains_key(&name)
+                });
                 if let (true, Some(key), Some(queue)) =
-                    (is_ours, FailureKey::parse(&key), self.deliveries.queues.get_mut(&mapping))
+                    (is_ours, FailureKey::parse(&key), self.failures.deliveries.queues.get_mut(&mapping))
                 {
                     queue.add(key);
                 }
             }
-            if let Some(queue) = self.deliveries.queues.get_mut(&mapping) {
+            if let Some(queue) = self.failures.deliveries.queues.get_mut(&mapping) {
                 queue.look_after = Some(last);
             }
         }
@@ -240,81 +276,86 @@ impl State {
 
     /// Find and send what waits for a destination of this process.
     pub(crate) fn find_all_undelivered(&mut self) {
-        for &id in self.mappings.keys().chain(self.events.queues.keys()) {
-            let queue = self.deliveries.queues.entry(id).or_default();
+        for &id in self.failures.owners.keys() {
+            let queue = self.failures.deliveries.queues.entry(id).or_default();
             (queue.look_after, queue.look_again) = (Some(Vec::new()), false);
         }
-        for id in self.deliveries.queues.keys().copied().collect::<Vec<_>>() {
+        for id in self.failures.deliveries.queues.keys().copied().collect::<Vec<_>>() {
             self.send_deliveries(id);
         }
     }
 
     /// The timer of a queue rang.
     pub(crate) fn deliveries_due(&mut self, id: u64) {
-        if let Some(queue) = self.deliveries.queues.get_mut(&id) {
+        if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
             queue.armed = None;
             self.send_deliveries(id);
         }
     }
 
-    /// Start what may be sent now of one mapping: nothing that it does makes room for another's.
-    fn send_deliveries(&mut self, id: u64) {
-        if self.draining || self.failed.is_some() {
-            return;
+    /// Have what may be sent now of one owner sent: nothing that it does makes room for another's.
+    pub(crate) fn send_deliveries(&mut self, id: u64) {
+        self.failures.to_send.insert(id);
+    }
+
+    /// Start what may be sent now of one owner, up to the first that a destination of this store is to be told.
+    pub(crate) fn send_next(&mut self, id: u64) -> Option<InStoreDelivery> {
+        if self.ctx.draining || self.ctx.commit.failed.is_some() {
+            return None;
         }
-        let now_ns = self.now.mono_ns;
-        let Some(queue) = self.deliveries.queues.get_mut(&id) else { return };
+        let now_ns = self.ctx.now.mono_ns;
+        let queue = self.failures.deliveries.queues.get_mut(&id)?;
         queue.wake(now_ns);
         #[cfg(test)]
         {
-            self.deliveries.visits += 1;
+            self.failures.deliveries.visits += 1;
         }
         let found = if queue.wants_more() { self.find_undelivered(id) } else { Ok(()) };
-        if let Err(error) = found.and_then(|()| self.send_queue(id)) {
-            return self.fail(error);
+        match found.and_then(|()| self.send_queue(id)) {
+            Ok(Some(here)) => return Some(here),
+            Ok(None) => {}
+            Err(error) => self.ctx.fail(error),
         }
-        let Some(queue) = self.deliveries.queues.get_mut(&id) else { return };
+        let queue = self.failures.deliveries.queues.get_mut(&id)?;
         if let Some(due_ns) = queue.next_due(now_ns) {
-            self.timers.arm(&mut queue.armed, due_ns, Timer::Deliveries(id));
+            self.ctx.timers.arm(&mut queue.armed, due_ns, Timer::Deliveries(id));
         }
+        None
     }
 
-    fn send_queue(&mut self, id: u64) -> Result<(), StoreError> {
-        while let Some(queue) = self.deliveries.queues.get_mut(&id).filter(|queue| queue.has_room()) {
+    fn send_queue(&mut self, id: u64) -> Result<Option<InStoreDelivery>, StoreError> {
+        while let Some(queue) = self.failures.deliveries.queues.get_mut(&id).filter(|queue| queue.has_room()) {
             let Some(key) = queue.waiting.pop_first() else { break };
-            let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { continue };
+            let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { continue };
             let Some((row, payload)) = decode(&bytes) else { continue };
             // The one it was given up to, whatever the mapping says now. If nothing in this process is it, it waits in the store.
             let Some(name) = row.destination.as_deref() else { continue };
             if Target::of(name).is_here() {
-                self.deliver_here(key, &row, payload)?;
-                continue;
+                return Ok(Some(InStoreDelivery { key, payload: payload.into(), row }));
             }
-            let Some(&slot) = self.destination_names.get(name) else { continue };
+            let Some(&slot) = self.dispatch.destination_names.get(name) else { continue };
             let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
-            if let Some(queue) = self.deliveries.queues.get_mut(&id) {
-                queue.at_once = self.functions[slot].at_once;
+            if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
+                queue.at_once = self.dispatch.functions[slot].at_once;
                 queue.begin(key, row.positions.len(), record.len());
             }
             let job = Job::Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
-            self.ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
+            self.dispatch().ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Tell a destination of this store, in the commit that removes what it was to be told.
-    fn deliver_here(&mut self, key: FailureKey, row: &FailureRow, payload: &[u8]) -> Result<(), StoreError> {
-        let Some(name) = &row.destination else { return Ok(()) };
-        let target = Target::of(name);
-        let notification = Notification::of_failure(row, key, payload, target);
-        match self.tell(target, notification, vec![(Table::Failure, key.bytes(), None)]) {
+    /// A destination of this store was told what a failure is, in the commit that removes its row, or refused it.
+    pub(crate) fn delivered_here(&mut self, delivery: &InStoreDelivery, told: Result<bool, EngineError>) {
+        let InStoreDelivery { key, row, payload } = delivery;
+        let key = *key;
+        match told {
             Ok(may_be_later) => {
                 self.count_delivery(key, row.positions.len(), true);
-                self.pending.begin_lazily(self.now.mono_ns);
-                if let (true, Some(queue)) = (may_be_later, self.deliveries.queues.get_mut(&key.mapping)) {
+                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+                if let (true, Some(queue)) = (may_be_later, self.failures.deliveries.queues.get_mut(&key.mapping)) {
                     queue.leaving.insert(key);
                 }
-                Ok(())
             }
             // It will never be taken, however often it is tried.
             Err(error @ (EngineError::TooLarge(_) | EngineError::Invalid(_))) => {
@@ -328,11 +369,12 @@ impl State {
                 };
                 self.notice_undelivered(key, &row);
                 self.save_failure(key, &row, payload);
-                Ok(())
             }
             Err(error) => {
                 self.count_delivery(key, 0, false);
-                self.retry_delivery(key, Some(error.to_string().into_bytes()))
+                if let Err(error) = self.retry_delivery(key, Some(error.to_string().into_bytes())) {
+                    self.ctx.fail(error);
+                }
             }
         }
     }
@@ -340,26 +382,17 @@ impl State {
     /// Count what became of a delivery.
     pub(crate) fn count_delivery(&mut self, key: FailureKey, records: usize, confirmed: bool) {
         if confirmed {
-            self.history.batches.told(key, self.now.wall_ms);
+            self.ctx.observe.history.batches.told(key, self.ctx.now.wall_ms);
         }
-        if let Some(mapping) = self.mappings.get(&key.mapping) {
-            if confirmed {
-                mapping.meters.delivered.increment();
-                mapping.meters.delivered_records.add(records as u64);
-            } else {
-                mapping.meters.undelivered.increment();
-                mapping.meters.delivery_failures.increment();
-            }
-        }
-        if let Some(events) = self.events.queues.get(&key.mapping) {
-            events.meters.delivered(confirmed, key.part == Part::DeadLetter);
+        if let Some(owner) = self.failures.owners.get(&key.mapping) {
+            owner.meters.count(key.part, records, confirmed);
         }
     }
 
     /// A destination confirmed, or did not. The row stays if it is that of another failure by now.
     pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
         let mut records = 0;
-        if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
+        if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {
             let ended = queue.end(key);
             let meaning = ended.as_ref().map(|ended| ended.means);
             if meaning == Some(Meaning::Next) {
@@ -373,36 +406,36 @@ impl State {
         }
         self.count_delivery(key, records, confirmed);
         if confirmed {
-            self.pending.remove(Table::Failure, key.bytes());
-            self.pending.begin_lazily(self.now.mono_ns);
+            self.ctx.commit.pending.remove(Table::Failure, key.bytes());
+            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         } else if let Err(error) = self.retry_delivery(key, body) {
-            self.fail(error);
+            self.ctx.fail(error);
         }
         self.send_deliveries(key.mapping);
     }
 
     /// A failure is listed which its destination was to be told of.
     pub(crate) fn notice_undelivered(&mut self, key: FailureKey, row: &FailureRow) {
-        let Some(function) = self.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
+        let Some(function) = self.failures.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
         let fields = json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
-        self.notice(OperatorEvent::Undelivered, &function, fields);
+        self.ctx.notice(OperatorEvent::Undelivered, &function, fields);
     }
 
     fn retry_delivery(&mut self, key: FailureKey, body: Option<Vec<u8>>) -> Result<(), StoreError> {
-        let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { return Ok(()) };
+        let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { return Ok(()) };
         let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
         row.delivery_attempts += 1;
         row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned()).or(row.last_error);
-        if self.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS {
+        if self.ctx.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS {
             row.undelivered_to = row.destination.take();
             self.notice_undelivered(key, &row);
-        } else if let Some(queue) = self.deliveries.queues.get_mut(&key.mapping) {
+        } else if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {
             let (base_ms, cap_ms) = BACKOFF_MS;
             let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);
-            queue.delay(key, self.now.mono_ns + delay_ms * NS_PER_MS);
+            queue.delay(key, self.ctx.now.mono_ns + delay_ms * NS_PER_MS);
         }
-        self.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         Ok(())
     }
 }

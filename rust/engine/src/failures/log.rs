@@ -9,15 +9,12 @@ use serde_json::{json, Map, Value};
 use crate::base::ids::uuid_text;
 use crate::base::time::iso_millis;
 use crate::commit::read_jobs::ReadJob;
+use crate::failures::invocation_record::Ended;
 use crate::failures::search::{Aim, Search, Sweep};
-use crate::observe::history::batches::GivenUp;
-use crate::observe::operator_events::{batch_of, OperatorEvent};
-use crate::payload::records::{Records, Source};
-use crate::runtime::rooms::State;
-use crate::sources::invocation::record::Ended;
-use crate::sources::stream::poller::PollerId;
+use crate::failures::FailureRoom;
+use crate::observe::operator_events::OperatorEvent;
+use crate::payload::records::Source;
 use crate::sources::stream::redrive::KEYS_MAX;
-use crate::store::chunk::Chunk;
 use crate::store::port::{StoreError, Table};
 
 /// How long a failure stays listed.
@@ -150,7 +147,7 @@ impl Ended {
 }
 
 /// What is kept of records: packed, their trace context, how their event is written.
-type Kept<'a> = (&'a [u8], Option<&'a str>, Option<&'a dyn Fn() -> String>);
+pub(crate) type Kept<'a> = (&'a [u8], Option<&'a str>, Option<&'a dyn Fn() -> String>);
 
 /// A `Discard` command's particulars.
 #[derive(Clone, Copy)]
@@ -163,9 +160,9 @@ pub(crate) struct Discarded {
 
 /// Why a mapping does not get to read records.
 pub(crate) struct Unread {
-    what: OperatorEvent,
-    condition: &'static str,
-    why: &'static str,
+    pub(crate) what: OperatorEvent,
+    pub(crate) condition: &'static str,
+    pub(crate) why: &'static str,
 }
 
 /// Retention dropped them.
@@ -199,181 +196,51 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(FailureRow, &[u8])> {
     Some((row, bytes.get(4 + length..)?))
 }
 
-impl State {
-    /// Write the failure of a batch down; it joins the commit that passes its records.
-    pub(crate) fn discard(&mut self, id: PollerId, discarded: Discarded, records: &Records) {
-        let mut packed = Chunk::starting_at(0);
-        for (_, record) in records.iter() {
-            packed.push_traced(record.key, record.data, record.key_hash, record.arrival_ms, record.trace);
-        }
-        let mut arrivals = records.iter().map(|(_, record)| record.arrival_ms);
-        let first_ms = arrivals.next();
-        let arrivals_ms = first_ms.map(|first_ms| (first_ms, arrivals.last().unwrap_or(first_ms)));
-        let event = || {
-            let mut text = Vec::new();
-            crate::payload::kinesis_event::write_kinesis_event(records, None, &mut text);
-            String::from_utf8(text).unwrap_or_default()
-        };
-        let trace = records.iter().find_map(|(_, record)| record.trace);
-        self.write_failure(id, discarded, &records.positions, arrivals_ms, (packed.body(), trace, Some(&event)));
-    }
-
-    /// The same for records that retention has dropped meanwhile: their data is gone, what is known of them is kept.
-    pub(crate) fn discard_unseen(&mut self, id: PollerId, discarded: Discarded, positions: &[u64]) {
-        self.write_failure(id, discarded, positions, None, (&[], None, None));
-    }
-
-    fn write_failure(
-        &mut self,
-        id: PollerId,
-        discarded: Discarded,
-        positions: &[u64],
-        arrivals_ms: Option<(u64, u64)>,
-        (packed, trace, event): Kept<'_>,
-    ) {
-        let Some(poller) = self.pollers[id].as_ref() else { return };
-        let source = poller.source.clone();
-        let Some(mapping) = self.mappings.get(&source.mapping) else { return };
-        mapping.meters.discarded(discarded.condition).add(positions.len() as u64);
-        let Some(&first) = positions.first() else { return };
-        let key = FailureKey { mapping: source.mapping, shard: poller.shard, first, part: Part::Whole };
-        let (arn, request) = (&mapping.row.function_arn, poller.last_request);
-        let mut record = failure_record(&source, (positions, arrivals_ms), discarded, (arn, request));
-        record.insert("timestamp".into(), iso_millis(self.now.wall_ms).into());
-        record.insert("metadata".into(), json!({"deliveryId": delivery_id(&source, key), "lane": discarded.lane}));
-        if let (true, Some(event)) = (mapping.row.include_payload, event) {
-            record.insert("payload".into(), event().into());
-        }
-        let row = FailureRow {
-            failed_ms: self.now.wall_ms,
-            destination: mapping.row.on_failure.clone(),
-            undelivered_to: None,
-            delivery_attempts: 0,
-            last_error: poller.last_error.as_deref().map(str::to_owned),
-            record: Value::Object(record),
-            positions: positions.to_vec(),
-            ended: None,
-            trace: trace.map(str::to_owned),
-        };
-        self.history.batches.given_up(GivenUp {
-            at_ms: self.now.wall_ms,
-            key,
-            positions: positions.into(),
-            last: positions.last().copied().unwrap_or(first),
-            condition: condition_name(discarded.condition),
-            told_ms: None,
-            destination: row.destination.as_deref().map(Into::into),
-        });
-        let mut batch = batch_of(&source, positions);
-        (batch["condition"], batch["request"]) =
-            (condition_name(discarded.condition).into(), uuid_text(request).into());
-        (batch["attempts"], batch["lane"]) = (discarded.attempts.into(), discarded.lane.into());
-        (batch["id"], batch["destinations"]) = (key.text().into(), Vec::from_iter(row.destination.clone()).into());
-        let function = mapping.row.function.clone();
-        self.notice(OperatorEvent::GaveUp, &function, batch);
-        self.save_failure(key, &row, packed);
-    }
-
+impl FailureRoom<'_> {
     pub(crate) fn save_failure(&mut self, key: FailureKey, row: &FailureRow, packed: &[u8]) {
-        self.deliveries.replace(key);
-        self.pending.set(Table::Failure, key.bytes(), encode(row, packed));
+        self.failures.deliveries.replace(key);
+        self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(row, packed));
         if row.destination.is_some() {
-            self.pending.deliveries.insert(key);
+            self.ctx.commit.pending.deliveries.insert(key);
         }
-        self.pending.urgent = true;
-    }
-
-    /// List records that a mapping does not get to read. Their data is gone; what is known of them is kept.
-    pub(crate) fn list_unread(&mut self, id: PollerId, first: u64, end: u64, unread: &Unread) {
-        let Some(poller) = self.pollers[id].as_ref() else { return };
-        let Some(mapping) = self.mappings.get(&poller.source.mapping) else { return };
-        let key = FailureKey { mapping: poller.source.mapping, shard: poller.shard, first, part: Part::Unread };
-        let index = poller.source.shard_index;
-        let record = json!({
-            "version": "1.0",
-            "timestamp": iso_millis(self.now.wall_ms),
-            "requestContext": {"functionArn": mapping.row.function_arn, "condition": unread.condition, "approximateInvokeCount": 0},
-            "KinesisBatchInfo": {
-                "shardId": poller.source.shard_id, "streamArn": poller.source.stream_arn, "batchSize": end - first,
-                "startSequenceNumber": sequence::number(index, first).to_string(),
-                "endSequenceNumber": sequence::number(index, end - 1).to_string(),
-            },
-            "metadata": {"deliveryId": delivery_id(&poller.source, key)},
-        });
-        let row = FailureRow {
-            failed_ms: self.now.wall_ms,
-            destination: mapping.row.on_failure.clone(),
-            undelivered_to: None,
-            delivery_attempts: 0,
-            last_error: Some(unread.why.into()),
-            record,
-            positions: Vec::new(),
-            ended: None,
-            trace: None,
-        };
-        self.history.batches.given_up(GivenUp {
-            at_ms: self.now.wall_ms,
-            key,
-            positions: Box::default(),
-            last: end - 1,
-            condition: unread.condition,
-            told_ms: None,
-            destination: row.destination.as_deref().map(Into::into),
-        });
-        let mut batch = batch_of(&poller.source, &[first, end - 1]);
-        (batch["records"], batch["id"]) = ((end - first).into(), key.text().into());
-        batch["destinations"] = Vec::from_iter(row.destination.clone()).into();
-        if unread.what == OperatorEvent::Lost {
-            batch["sums"] = json!({"runs": 1, "records": end - first});
-        }
-        let function = mapping.row.function.clone();
-        self.notice(unread.what, &function, batch);
-        self.save_failure(key, &row, &[]);
-    }
-
-    /// A mapping is gone: its failures go with it.
-    pub(crate) fn forget_failures(&mut self, mapping: u64) {
-        self.redrives.remove(&mapping);
-        self.deliveries.forget(mapping);
-    }
-
-    /// Whatever has failures: mappings, and functions' events.
-    fn failing(&self) -> impl Iterator<Item = u64> + '_ {
-        self.mappings.keys().chain(self.events.queues.keys()).copied()
+        self.ctx.commit.pending.urgent = true;
     }
 
     /// Look for failures that were kept long enough.
     pub(crate) fn sweep_failures(&mut self) {
-        let wall_ms = self.now.wall_ms;
-        if wall_ms.abs_diff(self.failures_swept_ms) < SWEEP_MS {
+        let wall_ms = self.ctx.now.wall_ms;
+        if wall_ms.abs_diff(self.failures.swept_ms) < SWEEP_MS {
             return;
         }
-        self.failures_swept_ms = wall_ms;
-        let destinations = self.destination_names.keys().cloned().collect();
+        self.failures.swept_ms = wall_ms;
+        let destinations = self.dispatch.destination_names.keys().cloned().collect();
         let sweep = Sweep { wall_ms, destinations, expired: Vec::new(), orphaned: Vec::new() };
-        self.reads.push_back(ReadJob::Search(Search::new(self.failing(), Aim::Sweep(sweep))));
+        self.ctx
+            .commit
+            .reads
+            .push_back(ReadJob::Search(Search::new(self.failures.owners.keys().copied(), Aim::Sweep(sweep))));
     }
 
     /// Drop what was listed for its time, and list what waits for a destination that nothing has.
     pub(crate) fn sweep_found(&mut self, sweep: Sweep) -> Result<(), StoreError> {
         if sweep.expired.len() + sweep.orphaned.len() >= KEYS_MAX {
             // There may be more: the next sweep looks again.
-            self.failures_swept_ms = 0;
+            self.failures.swept_ms = 0;
         }
         for key in sweep.expired {
-            self.pending.remove(Table::Failure, key.bytes());
-            self.pending.begin_lazily(self.now.mono_ns);
+            self.ctx.commit.pending.remove(Table::Failure, key.bytes());
+            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         }
         for key in sweep.orphaned {
-            let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { continue };
+            let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { continue };
             let Some((mut row, packed)) = decode(&bytes) else { continue };
             let Some(name) = row.destination.take() else { continue };
-            if !self.destination_names.contains_key(&name) {
+            if !self.dispatch.destination_names.contains_key(&name) {
                 row.last_error = Some(format!("nothing that runs has had the destination {name:?} for a day"));
                 row.undelivered_to = Some(name);
                 self.notice_undelivered(key, &row);
-                self.pending.set(Table::Failure, key.bytes(), encode(&row, packed));
-                self.pending.begin_lazily(self.now.mono_ns);
+                self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(&row, packed));
+                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
             }
         }
         Ok(())
@@ -381,14 +248,14 @@ impl State {
 }
 
 /// The same for the same records of the same mapping, so that a destination can tell a repeat.
-fn delivery_id(source: &Source, key: FailureKey) -> String {
+pub(crate) fn delivery_id(source: &Source, key: FailureKey) -> String {
     let number = sequence::number(source.shard_index, key.first);
     format!("{}:{}:{number}{}", source.mapping, source.shard_id, key.part.suffix())
 }
 
 /// Lambda's on-failure record of a stream batch.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
-fn failure_record(
+pub(crate) fn failure_record(
     source: &Source,
     (positions, arrivals_ms): (&[u64], Option<(u64, u64)>),
     discarded: Discarded,

@@ -1,6 +1,77 @@
 //! Records that were given up: written down, sent to their destination, listed, redriven.
 
 pub(crate) mod delivery;
+pub(crate) mod invocation_record;
 pub(crate) mod log;
 pub(crate) mod requests;
 pub(crate) mod search;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ctx::Ctx;
+use crate::dispatch::{Dispatch, DispatchRoom};
+use crate::failures::delivery::Deliveries;
+use crate::failures::invocation_record::Ended;
+use crate::failures::log::{FailureKey, Part};
+
+/// Records that were given up, and their deliveries.
+#[derive(Default)]
+pub(crate) struct Failures {
+    pub(crate) deliveries: Deliveries,
+    /// When listed failures were last looked through, wall ms.
+    pub(crate) swept_ms: u64,
+    /// Whose records may fail: mappings, and functions' events.
+    pub(crate) owners: BTreeMap<u64, Owner>,
+    /// Events that had failed and are to have another life.
+    pub(crate) revived: Vec<Revived>,
+    /// Owners of which something may be sent now.
+    pub(crate) to_send: BTreeSet<u64>,
+}
+
+/// An event that had failed and is to have another life.
+pub(crate) struct Revived {
+    pub(crate) key: FailureKey,
+    pub(crate) ended: Ended,
+    pub(crate) trace: Option<String>,
+    pub(crate) payload: Box<[u8]>,
+}
+
+/// Whose records may fail: a mapping of a stream, or the events of a function.
+pub(crate) struct Owner {
+    pub(crate) function: String,
+    /// The stream, if it is a mapping.
+    pub(crate) stream: Option<String>,
+    pub(crate) meters: Box<dyn CountDeliveries>,
+}
+
+/// Counts what became of deliveries.
+pub(crate) trait CountDeliveries: Send {
+    /// A destination confirmed so many records, or did not.
+    fn count(&self, part: Part, records: usize, confirmed: bool);
+}
+
+impl Failures {
+    /// The function that a failure is of, and the stream, if it is a batch.
+    pub(crate) fn failed_of(&self, key: FailureKey) -> Option<(&str, Option<&str>)> {
+        self.owners.get(&key.mapping).map(|owner| (owner.function.as_str(), owner.stream.as_deref()))
+    }
+
+    /// An owner is gone: its failures go with it.
+    pub(crate) fn forget(&mut self, owner: u64) {
+        self.owners.remove(&owner);
+        self.deliveries.forget(owner);
+    }
+}
+
+/// Failures, with what lies below them.
+pub(crate) struct FailureRoom<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) failures: &'a mut Failures,
+}
+
+impl FailureRoom<'_> {
+    pub(crate) fn dispatch(&mut self) -> DispatchRoom<'_> {
+        DispatchRoom { ctx: self.ctx, dispatch: self.dispatch }
+    }
+}

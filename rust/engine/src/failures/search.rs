@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde_json::value::RawValue;
 
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::destinations::Target;
+use crate::commit::target::Target;
 use crate::failures::log::{decode, FailureKey, FailureRow, LISTED_FOR_MS};
 use crate::failures::requests::shown;
 use crate::runtime::requests::ANSWER_BYTES_MAX;
-use crate::runtime::rooms::State;
 use crate::sources::stream::redrive::KEYS_MAX;
 use crate::store::port::{Reader, StoreError, Table};
 
@@ -153,7 +152,7 @@ impl Page {
         }
     }
 
-    fn answer(self) -> Result<Reply, EngineError> {
+    pub(crate) fn answer(self) -> Result<Reply, EngineError> {
         let next = self.end.and_then(|_| self.found.last_key_value()).map(|(place, _)| page_token(*place));
         let failures: Result<Vec<Box<RawValue>>, _> = self.found.into_values().map(RawValue::from_string).collect();
         let unreadable = |error: serde_json::Error| EngineError::Store(StoreError::Corrupt(error.to_string()));
@@ -171,28 +170,4 @@ fn page_token((failed_ms, key): Place) -> String {
 pub(crate) fn parse_token(token: &str) -> Option<Place> {
     let (failed_ms, key) = token.split_once('.')?;
     Some((failed_ms.parse().ok()?, FailureKey::from_text(key)?))
-}
-
-impl State {
-    /// The reader has looked through everything.
-    pub(crate) fn found(&mut self, search: Search) {
-        let is_redrive = matches!(search.aim, Aim::Redrive(_));
-        let answer = match search.aim {
-            Aim::List(page) => page.answer(),
-            Aim::Redrive(redriven) => self.redrive_found(redriven),
-            Aim::Sweep(sweep) => match self.sweep_found(sweep) {
-                Ok(()) => return,
-                Err(error) => return self.fail(error),
-            },
-        };
-        match (search.waiter, answer) {
-            // What is run again may have been written down anew.
-            (Some(waiter), Ok(reply)) if is_redrive && !self.pending.is_empty() => {
-                self.pending.urgent = true;
-                self.pending.waiters.push((waiter, reply));
-            }
-            (Some(waiter), answer) => self.answer(waiter, answer),
-            (None, _) => {}
-        }
-    }
 }

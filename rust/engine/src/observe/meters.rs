@@ -155,6 +155,24 @@ impl EnvironmentMeters {
     }
 }
 
+/// What became of a mapping's failure records.
+#[derive(Clone)]
+pub(crate) struct MappingDeliveries {
+    pub(crate) delivered: Counter,
+    pub(crate) undelivered: Counter,
+    pub(crate) failures: Counter,
+    pub(crate) records: Counter,
+}
+
+/// What became of the records of a function's events.
+#[derive(Clone)]
+pub(crate) struct EventDeliveries {
+    pub(crate) delivered: Counter,
+    pub(crate) undelivered: Counter,
+    pub(crate) failures: Counter,
+    pub(crate) dead_letter_errors: Counter,
+}
+
 pub(crate) struct MappingMeters {
     pub(crate) iterator_age: Distribution,
     pub(crate) batch_size: Distribution,
@@ -165,11 +183,8 @@ pub(crate) struct MappingMeters {
     pub(crate) polled: Counter,
     pub(crate) invoked: Counter,
     discarded: [Counter; 5],
-    pub(crate) delivered: Counter,
-    pub(crate) undelivered: Counter,
-    pub(crate) delivery_failures: Counter,
+    pub(crate) deliveries: MappingDeliveries,
     pub(crate) failed: Counter,
-    pub(crate) delivered_records: Counter,
     pub(crate) expired: Counter,
 }
 
@@ -196,11 +211,13 @@ impl MappingMeters {
             invoked: registry.counter(Metric::RecordsInvoked, &name),
             discarded: CONDITIONS
                 .map(|condition| registry.counter(Metric::RecordsDiscarded, &[name[0], condition_name(condition)])),
-            delivered: registry.counter(Metric::DestinationDeliveries, &[function, "confirmed"]),
-            undelivered: registry.counter(Metric::DestinationDeliveries, &[function, "failed"]),
-            delivery_failures: registry.counter(Metric::DestinationFailures, &[function]),
+            deliveries: MappingDeliveries {
+                delivered: registry.counter(Metric::DestinationDeliveries, &[function, "confirmed"]),
+                undelivered: registry.counter(Metric::DestinationDeliveries, &[function, "failed"]),
+                failures: registry.counter(Metric::DestinationFailures, &[function]),
+                records: registry.counter(Metric::RecordsDelivered, &name),
+            },
             failed: registry.counter(Metric::RecordsFailed, &name),
-            delivered_records: registry.counter(Metric::RecordsDelivered, &name),
             expired: registry.counter(Metric::RecordsExpired, &[stream]),
         }
     }
@@ -216,10 +233,7 @@ pub(crate) struct EventMeters {
     pub(crate) age: Distribution,
     dropped: [Counter; 6],
     recursive: Counter,
-    delivered: Counter,
-    undelivered: Counter,
-    delivery_failures: Counter,
-    dead_letter_errors: Counter,
+    pub(crate) deliveries: EventDeliveries,
 }
 
 impl EventMeters {
@@ -231,10 +245,12 @@ impl EventMeters {
             dropped: EventCondition::ALL
                 .map(|condition| registry.counter(Metric::AsyncEventsDropped, &[function, condition.as_str()])),
             recursive: registry.counter(Metric::RecursiveInvocationsDropped, &name),
-            delivered: registry.counter(Metric::DestinationDeliveries, &[function, "confirmed"]),
-            undelivered: registry.counter(Metric::DestinationDeliveries, &[function, "failed"]),
-            delivery_failures: registry.counter(Metric::DestinationFailures, &name),
-            dead_letter_errors: registry.counter(Metric::DeadLetterErrors, &name),
+            deliveries: EventDeliveries {
+                delivered: registry.counter(Metric::DestinationDeliveries, &[function, "confirmed"]),
+                undelivered: registry.counter(Metric::DestinationDeliveries, &[function, "failed"]),
+                failures: registry.counter(Metric::DestinationFailures, &name),
+                dead_letter_errors: registry.counter(Metric::DeadLetterErrors, &name),
+            },
         }
     }
 
@@ -248,19 +264,6 @@ impl EventMeters {
         }
         let at = EventCondition::ALL.iter().position(|known| *known == condition).unwrap_or(0);
         self.dropped[at].increment();
-    }
-
-    /// Count a delivery that was confirmed or was not.
-    pub(crate) fn delivered(&self, confirmed: bool, is_dead_letter: bool) {
-        if confirmed {
-            return self.delivered.increment();
-        }
-        self.undelivered.increment();
-        if is_dead_letter {
-            self.dead_letter_errors.increment();
-        } else {
-            self.delivery_failures.increment();
-        }
     }
 }
 

@@ -7,11 +7,7 @@ use forebay_core::sequence;
 use serde_json::{json, Map, Value};
 
 use crate::base::error::Reply;
-use crate::base::ids::uuid_text;
-use crate::dispatch::attempts::{Job, Token};
-use crate::dispatch::ready_list::Kind;
 use crate::payload::records::Source;
-use crate::runtime::rooms::State;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +54,7 @@ impl OperatorEvent {
 pub(crate) struct Notices(BTreeMap<(OperatorEvent, String), (u64, Value)>);
 
 impl Notices {
-    fn add(&mut self, what: OperatorEvent, of: &str, mut fields: Value) {
+    pub(crate) fn add(&mut self, what: OperatorEvent, of: &str, mut fields: Value) {
         let notice = self.0.entry((what, of.to_owned())).or_default();
         let sums = fields.get_mut("sums").and_then(Value::as_object_mut);
         for (name, sum) in sums.into_iter().flatten() {
@@ -83,38 +79,6 @@ impl Notices {
         });
         let told: Vec<Value> = told.collect();
         (!told.is_empty()).then(|| Reply::Json(Value::from(told).to_string().into_bytes()))
-    }
-}
-
-impl State {
-    /// Have something told to the log.
-    pub(crate) fn notice(&mut self, what: OperatorEvent, of: &str, fields: Value) {
-        self.notices.add(what, of, fields);
-        self.ring = true;
-    }
-
-    /// An attempt is past its deadline.
-    pub(crate) fn notice_timeout(&mut self, token: Token) {
-        let Some(attempt) = self.attempts.get_mut(token) else { return };
-        let function = &self.functions[attempt.slot];
-        let (name, seconds) = (function.qualified(), function.timeout_ns as f64 / 1e9);
-        let mut fields = match &attempt.job {
-            Job::Batch { records, lane, .. } => {
-                let mut batch = batch_of(&records.source, &records.positions);
-                batch["lane"] = (*lane).into();
-                batch
-            }
-            Job::Redrive { records, .. } => batch_of(&records.source, &records.positions),
-            Job::Messages(job) => json!({"queue": &*job.messages.source.name, "records": job.messages.items.len()}),
-            Job::Invoke { .. } | Job::Event { .. } | Job::Delivery { .. } => json!({}),
-        };
-        fields["seconds"] = seconds.into();
-        fields["attempt"] = attempt.number.into();
-        fields["request"] = uuid_text(attempt.request).into();
-        if attempt.job.kind() == Kind::Delivery {
-            fields["destinations"] = [name.as_str()].as_slice().into();
-        }
-        self.notice(OperatorEvent::TimedOut, &name, fields);
     }
 }
 

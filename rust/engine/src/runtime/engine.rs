@@ -15,7 +15,7 @@ use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::payload::message::NewMessage;
 use crate::runtime::bell::Bell;
-use crate::runtime::rooms::{State, SWEEP_NS};
+use crate::runtime::rooms::{Rooms, SWEEP_NS};
 use crate::runtime::threads::read_clock;
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::sources::stream::shards::Entries;
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
 }
 
 pub(crate) struct Inner {
-    pub(crate) state: State,
+    pub(crate) state: Rooms,
     /// As [`Wanted::driver_wakes`]; 0 where there is no driver.
     driver_wakes: u64,
     /// The store, while no thread has taken it.
@@ -83,10 +83,10 @@ impl Engine {
         let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
         let limits = parts.config.limits.check()?;
         let mut state =
-            State::new(parts.config, limits, now, seed, parts.store.reader()?, parts.slots, registry.clone());
+            Rooms::new(parts.config, limits, now, seed, parts.store.reader()?, parts.slots, registry.clone());
         let points = Mutex::new(state.restore()?);
         state.take_over()?;
-        state.restore_queues()?;
+        state.queues().restore_queues()?;
         let reader = Some(parts.store.reader()?);
         let inner = Inner {
             state,
@@ -156,21 +156,21 @@ impl Engine {
     /// Let mappings run and begin what waits for its destination.
     pub fn start(&self) -> Result<(), EngineError> {
         self.with(|state| {
-            state.started = true;
-            state.sweep_at(state.now.mono_ns + SWEEP_NS);
-            state.bind_mappings()?;
-            state.start_events()?;
-            state.start_queues();
-            state.start_environments();
+            state.ctx.started = true;
+            state.ctx.sweep_at(state.ctx.now.mono_ns + SWEEP_NS);
+            state.streams().bind_mappings()?;
+            state.events().start_events()?;
+            state.queues().start_queues();
+            state.environments().start_environments();
             // Failures that a process before this one wrote down and could not see confirmed.
-            state.find_all_undelivered();
+            state.failures().find_all_undelivered();
             Ok(())
         })
     }
 
     /// Hand out no new work, and refuse the invocations that wait to begin.
     pub fn drain(&self) {
-        self.with(State::drain);
+        self.with(Rooms::drain);
     }
 
     /// Nothing is handed out and nothing waits for the disk.
@@ -185,8 +185,8 @@ impl Engine {
             let mut points = lock(&self.shared.points);
             let mut inner = self.shared.lock();
             inner.state.close_points(&mut points);
-            inner.state.draining = true;
-            inner.state.closed = true;
+            inner.state.ctx.draining = true;
+            inner.state.ctx.closed = true;
             inner.stopping = true;
             if self.shared.manual {
                 inner.carry_out();
@@ -202,9 +202,9 @@ impl Engine {
             let _ended = thread.join();
         }
         let mut inner = self.shared.lock();
-        inner.state.refuse_searches();
-        inner.state.answer_open_invokes();
-        inner.state.answer_open_receives();
+        inner.state.ctx.refuse_searches();
+        inner.state.dispatch().answer_open_invokes();
+        inner.state.queues().answer_open_receives();
         inner.store = None;
         inner.reader = None;
     }
@@ -228,14 +228,14 @@ impl Engine {
         let refused =
             records.clone().find_map(|(key, data)| crate::sources::stream::shards::check_record(key, data).err());
         self.with(|state| match refused {
-            Some(error) => state.answer(waiter, Err(error)),
-            None => state.accept(stream, records, trace, waiter),
+            Some(error) => state.ctx.answer(waiter, Err(error)),
+            None => state.streams().accept(stream, records, trace, waiter),
         });
     }
 
     /// Send messages to a queue; `waiter` gets their ids, a JSON array, when they are durable.
     pub fn send(&self, queue: &str, messages: &[NewMessage], origin: Origin<'_>, waiter: Waiter) {
-        self.with(|state| state.send_messages(queue, messages, origin, waiter));
+        self.with(|state| state.queues().send_messages(queue, messages, origin, waiter));
     }
 
     /// Run a function once; `waiter` gets its response.
@@ -245,13 +245,13 @@ impl Engine {
 
     /// Accept an event for a function; `waiter` gets its request id when it is durable.
     pub fn invoke_async(&self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
-        self.with(|state| state.invoke_async(function, payload, origin, waiter));
+        self.with(|state| state.events().invoke_async(function, payload, origin, waiter));
     }
 
     /// Ask in words: see `python/forebay/_wire/verbs.py`.
     pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
         match self.look(verb, body) {
-            Some(answer) => self.with(|state| state.answer(waiter, answer)),
+            Some(answer) => self.with(|state| state.ctx.answer(waiter, answer)),
             None => self.with(|state| state.request(verb, body, waiter)),
         }
     }
@@ -266,16 +266,16 @@ impl Engine {
         }
         let mut works = Vec::new();
         inner.state.take(most, &mut works);
-        let mut answered = std::mem::take(&mut inner.state.answered);
-        answered.extend(inner.state.notices.take().map(|notices| (UNSOLICITED, Ok(notices))));
-        inner.state.ring = most > 0 && inner.state.ready_list.rings(inner.state.draining);
+        let mut answered = std::mem::take(&mut inner.state.ctx.commit.answered);
+        answered.extend(inner.state.ctx.observe.notices.take().map(|notices| (UNSOLICITED, Ok(notices))));
+        inner.state.ctx.ring = most > 0 && inner.state.dispatch.ready_list.rings(inner.state.ctx.draining);
         self.shared.leave(inner);
         (works, answered)
     }
 
     /// Manual time only: do everything that is due at `now`; when the next turn is needed, mono ns.
     pub fn turn(&self, now: Now) -> Option<u64> {
-        self.shared.lock().state.now = now;
+        self.shared.lock().state.ctx.now = now;
         self.shared.roll(&mut lock(&self.shared.points), now);
         let mut inner = self.shared.lock();
         self.shared.settle_inline(&mut inner);
@@ -304,12 +304,13 @@ impl Engine {
 
     /// The batches in flight, as the next process finds them if this one dies now. For simulated crashes.
     pub fn in_flight(&self) -> Vec<InFlight> {
-        self.shared.lock().state.slots.records()
+        self.shared.lock().state.dispatch.journal.records()
     }
 
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Rooms) -> R) -> R {
         let mut inner = self.shared.enter();
         let result = act(&mut inner.state);
+        inner.state.conduct();
         if self.shared.manual {
             self.shared.settle_inline(&mut inner);
         }
@@ -336,21 +337,22 @@ impl Shared {
         inner
     }
 
-    pub(crate) fn tell_time(&self, state: &mut State) {
+    pub(crate) fn tell_time(&self, state: &mut Rooms) {
         if !self.manual {
             let clock = read_clock(self.start);
-            state.now = Now { entropy: state.rng.next(), ..clock };
-            let second = state.now.wall_ms / 1000;
-            if second > state.second {
-                (state.second, state.second_ended) = (second, true);
+            state.ctx.now = Now { entropy: state.ctx.rng.next(), ..clock };
+            let second = state.ctx.now.wall_ms / 1000;
+            if second > state.ctx.second {
+                (state.ctx.second, state.ctx.second_ended) = (second, true);
             }
         }
     }
 
     /// Unlock, and wake whoever has something to do now.
     pub(crate) fn leave(&self, mut inner: MutexGuard<'_, Inner>) {
+        inner.state.conduct();
         inner.state.feed_environments(None);
-        let ring = std::mem::take(&mut inner.state.ring);
+        let ring = std::mem::take(&mut inner.state.ctx.ring);
         self.wakes.leave(inner, || {
             if ring {
                 self.bell.ring();
@@ -369,7 +371,7 @@ impl Shared {
                 break;
             }
         }
-        if std::mem::take(&mut inner.state.ring) {
+        if std::mem::take(&mut inner.state.ctx.ring) {
             self.bell.ring();
         }
     }
@@ -378,8 +380,8 @@ impl Shared {
 impl Inner {
     /// Whether what waits should be committed now rather than wait for company.
     pub(crate) fn commit_is_due(&self) -> bool {
-        let now = self.state.now.mono_ns;
-        self.stopping || self.state.pending.due().is_some_and(|due| due <= now)
+        let now = self.state.ctx.now.mono_ns;
+        self.stopping || self.state.ctx.commit.pending.due().is_some_and(|due| due <= now)
     }
 
     /// Whether another commit may follow one. A full disk must not keep a process from ending: what it does not take is done again after
@@ -390,14 +392,14 @@ impl Inner {
     }
 
     fn disk_busy(&self) -> bool {
-        self.begun.is_some() || !self.state.reads.is_empty()
+        self.begun.is_some() || !self.state.ctx.commit.reads.is_empty()
     }
 
     /// Manual time only: make the reads that are wanted and the commit that has begun; true if that may go on.
     fn carry_out(&mut self) -> bool {
         let mut goes_on = self.disk_busy();
         if let Some(reader) = self.reader.as_mut() {
-            for order in std::mem::take(&mut self.state.reads) {
+            for order in std::mem::take(&mut self.state.ctx.commit.reads) {
                 let fetched = order.carry_out(reader.as_mut());
                 self.state.fetched(fetched);
             }
@@ -415,7 +417,7 @@ impl Wanted for Inner {
     /// A commit that is under way makes the next one wait.
     fn next_due(&self) -> Option<u64> {
         if self.begun.is_some() {
-            return self.state.timers.next_due();
+            return self.state.ctx.timers.next_due();
         }
         self.state.next_due()
     }
@@ -425,15 +427,15 @@ impl Wanted for Inner {
     }
 
     fn has_reads(&self) -> bool {
-        !self.state.reads.is_empty()
+        !self.state.ctx.commit.reads.is_empty()
     }
 
     fn has_second(&self) -> bool {
-        self.state.second_ended
+        self.state.ctx.second_ended
     }
 
     fn has_launches(&self) -> bool {
-        !self.state.pools.launches.is_empty() || self.state.pools.stopped
+        !self.state.environments.launches.is_empty() || self.state.environments.stopped
     }
 
     fn is_stopping(&self) -> bool {

@@ -14,8 +14,8 @@ use crate::runtime::requests::read;
 /// The thread that takes in what was counted whenever somebody has seen that a second has ended.
 pub(crate) fn measure(shared: &Shared) {
     while let Some(mut inner) = shared.wakes.second(shared.lock()) {
-        inner.state.second_ended = false;
-        let now = inner.state.now;
+        inner.state.ctx.second_ended = false;
+        let now = inner.state.ctx.now;
         drop(inner);
         shared.roll(&mut lock(&shared.points), now);
     }
@@ -28,14 +28,14 @@ impl Shared {
             return;
         }
         let mut inner = self.lock();
-        if inner.state.closed {
+        if inner.state.ctx.closed {
             return;
         }
         if now.wall_ms / 60_000 > points.now() / 60 {
             // Too much to work out each second; between, the gauges keep their levels.
-            inner.state.show_lag();
+            inner.state.streams().show_lag();
         }
-        inner.state.exports.expire(&self.registry, now.mono_ns);
+        inner.state.ctx.observe.exports.expire(&self.registry, now.mono_ns);
         drop(inner);
         let writes = points.roll(&self.registry, now.wall_ms);
         let mut inner = self.lock();
@@ -58,7 +58,7 @@ impl Engine {
         if !["metrics.list", "metrics.statistic", "metrics.series"].contains(&verb) {
             return None;
         }
-        let now = shared.enter().state.now;
+        let now = shared.enter().state.ctx.now;
         let mut points = lock(&shared.points);
         shared.roll(&mut points, now);
         self.show_lag();

@@ -7,42 +7,44 @@ use crate::base::timers::Timer;
 use crate::metrics::exports::Told;
 use crate::metrics::points::Points;
 use crate::runtime::requests::Done;
-use crate::runtime::rooms::State;
+use crate::runtime::rooms::Rooms;
 use crate::store::port::Write;
 
-impl State {
+impl Rooms {
     /// Look at the clock again when the running minute ends, in which something happened.
     pub(crate) fn wake_for_points(&mut self, due_ms: u64) {
-        let due_ns = self.now.mono_ns + due_ms.saturating_sub(self.now.wall_ms) * 1_000_000;
-        self.timers.arm(&mut self.points_armed, due_ns, Timer::Points);
+        let due_ns = self.ctx.now.mono_ns + due_ms.saturating_sub(self.ctx.now.wall_ms) * 1_000_000;
+        self.ctx.timers.arm(&mut self.points_armed, due_ns, Timer::Points);
     }
 
     /// Take in the last of it.
     pub(crate) fn close_points(&mut self, points: &mut Points) {
-        if !self.closed && self.registry.is_on() {
-            let writes = points.close(&self.registry, self.now.wall_ms);
+        if !self.ctx.closed && self.ctx.registry.is_on() {
+            let writes = points.close(&self.ctx.registry, self.ctx.now.wall_ms);
             self.keep_points(writes);
         }
     }
 
     /// A store that takes nothing more, or has no room, does without points.
     pub(crate) fn keep_points(&mut self, writes: Vec<Write>) {
-        if self.failed.is_some() || writes.is_empty() {
+        if self.ctx.commit.failed.is_some() || writes.is_empty() {
             return;
         }
         for write in writes {
             match write {
-                Write::Set { table, key, value } if !self.full => self.pending.set(table, key, value),
-                Write::Remove { table, key } => self.pending.remove(table, key),
+                Write::Set { table, key, value } if !self.ctx.commit.full => {
+                    self.ctx.commit.pending.set(table, key, value)
+                }
+                Write::Remove { table, key } => self.ctx.commit.pending.remove(table, key),
                 _ => {}
             }
         }
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }
 
     /// Take in what is counted outside the engine.
     pub(crate) fn metrics_tell(&mut self, told: Told) -> Result<Done, EngineError> {
-        self.exports.tell(&self.registry, told, self.now.mono_ns).map_err(EngineError::Invalid)?;
+        self.ctx.observe.exports.tell(&self.ctx.registry, told, self.ctx.now.mono_ns).map_err(EngineError::Invalid)?;
         Ok(Done::at_once(json!({})))
     }
 }

@@ -1,12 +1,22 @@
 //! The engine as a whole: its lock, its threads, its turn, and how it opens.
 
 pub mod bell;
+pub(crate) mod commits;
+pub(crate) mod deletion;
 pub mod engine;
+pub(crate) mod environments;
+pub(crate) mod failures;
+pub(crate) mod functions;
+pub(crate) mod hand_out;
+pub(crate) mod launching;
 pub mod measuring;
 pub mod metric_points;
 pub mod open;
+pub(crate) mod permits;
 pub mod recovery;
+pub(crate) mod recovery_of_attempts;
 pub mod requests;
+pub(crate) mod retention;
 pub mod rooms;
 pub mod settle;
 #[cfg(test)]

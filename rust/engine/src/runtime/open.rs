@@ -221,10 +221,10 @@ impl Settings {
         })?;
         let engine = Arc::new(engine);
         engine.with(|state| {
-            state.directory = Some(directory.path().to_owned());
+            state.ctx.directory = Some(directory.path().to_owned());
             for (file, text) in damage {
                 if let Some(text) = text {
-                    state.notice(OperatorEvent::Damaged, file, json!({"text": text}));
+                    state.ctx.notice(OperatorEvent::Damaged, file, json!({"text": text}));
                 }
             }
         });

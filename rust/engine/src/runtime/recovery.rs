@@ -4,7 +4,7 @@ use forebay_core::sequence;
 
 use crate::metrics::points::Points;
 use crate::observe::meters::{MappingMeters, StreamMeters};
-use crate::runtime::rooms::State;
+use crate::runtime::rooms::Rooms;
 use crate::sources::stream::mapping::{Mapping, NEXT_MAPPING};
 use crate::sources::stream::mapping_row::MappingRow;
 use crate::sources::stream::shards::{Shard, ShardRow, Stream, StreamRow};
@@ -14,68 +14,65 @@ use crate::store::SHARD_LIMIT;
 /// No store lives so long that it comes near: a number that is not below is damaged.
 const COUNTED_END: u64 = 1 << 62;
 
-impl State {
+impl Rooms {
     /// Read streams, shards, mappings, functions' events and topics; gives the metric points, which are not part of the state.
     pub(crate) fn restore(&mut self) -> Result<Points, StoreError> {
         self.restore_streams()?;
         self.restore_shards()?;
-        if let Some(bytes) = self.reader.get(Table::Meta, NEXT_MAPPING)? {
-            self.next_mapping = counted(&bytes, "next_mapping")?;
+        if let Some(bytes) = self.ctx.commit.reader.get(Table::Meta, NEXT_MAPPING)? {
+            self.ctx.commit.next_mapping = counted(&bytes, "next_mapping")?;
         }
-        for (key, value) in all(self.reader.as_mut(), Table::Mapping)? {
-            let id = self.mapping_id_found(&key, "a mapping's key")?;
+        for (key, value) in all(self.ctx.commit.reader.as_mut(), Table::Mapping)? {
+            let id = self.ctx.mapping_id_found(&key, "a mapping's key")?;
             let row: MappingRow = serde_json::from_slice(&value).map_err(|_| damaged("a mapping's row"))?;
-            let meters = MappingMeters::new(&self.registry, &row.stream, &row.function);
-            self.mappings.insert(id, Mapping::restored(row, meters).map_err(|error| damaged(&error.to_string()))?);
+            let meters = MappingMeters::new(&self.ctx.registry, &row.stream, &row.function);
+            let mapping = Mapping::restored(row, meters).map_err(|error| damaged(&error.to_string()))?;
+            self.streams().add_mapping(id, mapping);
         }
-        self.restore_events()?;
-        self.restore_topics()?;
-        Ok(Points::open(all(self.reader.as_mut(), Table::Metric)?, self.now.wall_ms))
+        self.events().restore_events()?;
+        self.topics().restore_topics()?;
+        Ok(Points::open(all(self.ctx.commit.reader.as_mut(), Table::Metric)?, self.ctx.now.wall_ms))
     }
+}
 
-    /// Read the number of a mapping, or of a function's events, from a row's key; whatever is new comes after it.
-    pub(crate) fn mapping_id_found(&mut self, key: &[u8], what: &str) -> Result<u64, StoreError> {
-        let id = counted(key, what)?;
-        self.next_mapping = self.next_mapping.max(id + 1);
-        Ok(id)
-    }
-
+impl Rooms {
     fn restore_streams(&mut self) -> Result<(), StoreError> {
-        for (_, value) in all(self.reader.as_mut(), Table::Stream)? {
+        for (_, value) in all(self.ctx.commit.reader.as_mut(), Table::Stream)? {
             let row: StreamRow = serde_json::from_slice(&value).map_err(|_| damaged("a stream's row"))?;
-            let (arn, meters) = (self.stream_arn(&row.name), StreamMeters::new(&self.registry, &row.name));
-            self.streams.insert(row.name.clone(), Stream::new(row, arn, meters));
+            let (arn, meters) = (self.ctx.stream_arn(&row.name), StreamMeters::new(&self.ctx.registry, &row.name));
+            self.streams.by_name.insert(row.name.clone(), Stream::new(row, arn, meters));
         }
         Ok(())
     }
 
     fn restore_shards(&mut self) -> Result<(), StoreError> {
-        let next = match self.reader.get(Table::Meta, b"next_shard")? {
+        let next = match self.ctx.commit.reader.get(Table::Meta, b"next_shard")? {
             None => 0,
             Some(bytes) => bytes.as_slice().try_into().map(u32::from_be_bytes).map_err(|_| damaged("next_shard"))?,
         };
         if next > SHARD_LIMIT {
             return Err(damaged("next_shard"));
         }
-        self.shards.resize_with(next as usize, || None);
-        for (_, value) in all(self.reader.as_mut(), Table::Shard)? {
+        self.ctx.commit.next_shard = next;
+        self.streams.shards.resize_with(next as usize, || None);
+        for (_, value) in all(self.ctx.commit.reader.as_mut(), Table::Shard)? {
             let row: ShardRow = serde_json::from_slice(&value).map_err(|_| damaged("a shard's row"))?;
-            let bounds = self.reader.bounds(row.id)?;
+            let bounds = self.ctx.commit.reader.bounds(row.id)?;
             let name = sequence::shard_id(row.index);
             if row.parents.iter().any(|&parent| parent >= next) {
                 return Err(damaged(&format!("the parents of {name}")));
             }
             let stream =
-                self.streams.get_mut(&row.stream).ok_or_else(|| damaged(&format!("{name}: no such stream")))?;
+                self.streams.by_name.get_mut(&row.stream).ok_or_else(|| damaged(&format!("{name}: no such stream")))?;
             stream.add(&row);
             let oldest_ms = match bounds {
-                Some(_) => self.reader.sizes(row.id, 1)?.first().map(|(_, _, _, last_ms)| *last_ms),
+                Some(_) => self.ctx.commit.reader.sizes(row.id, 1)?.first().map(|(_, _, _, last_ms)| *last_ms),
                 None => None,
             };
             let at = row.id as usize;
             let mut shard = Shard::new(row, bounds);
             shard.oldest_ms = oldest_ms;
-            *self.shards.get_mut(at).ok_or_else(|| damaged("a shard's id"))? = Some(shard);
+            *self.streams.shards.get_mut(at).ok_or_else(|| damaged("a shard's id"))? = Some(shard);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::read_jobs::ReadJob;
 use crate::failures::search::Search;
 use crate::runtime::engine::Engine;
-use crate::runtime::rooms::State;
+use crate::runtime::rooms::Rooms;
 use crate::sources::queue::names_queue;
 
 /// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
@@ -41,7 +41,7 @@ impl Done {
 impl Engine {
     /// Bring gauges that are worked out on demand up to date.
     pub fn show_lag(&self) {
-        self.with(|state| state.show_lag());
+        self.with(|state| state.streams().show_lag());
     }
 
     /// Why the engine is not ready, if it is not.
@@ -50,100 +50,129 @@ impl Engine {
     }
 }
 
-impl State {
+impl Rooms {
     /// Answer one request.
     pub(crate) fn request(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
         if matches!(verb, "queue.send" | "queue.receive" | "queue.redrive_message") {
-            return self.queue_exchange(verb, body, waiter);
+            return self.queues().queue_exchange(verb, body, waiter);
         }
         if verb == "topic.publish" {
-            return self.topic_publish(body, waiter);
+            return self.topics().topic_publish(body, waiter);
         }
         let reply = |answer: Value| Reply::Json(answer.to_string().into_bytes());
         match self.do_verb(verb, body) {
-            Ok(Done::WhenDurable(answer)) if self.has_unwritten() => {
-                self.pending.urgent = true;
-                self.pending.waiters.push((waiter, reply(answer)));
+            Ok(Done::WhenDurable(answer)) if self.ctx.has_unwritten() => {
+                self.ctx.commit.pending.urgent = true;
+                self.ctx.commit.pending.waiters.push((waiter, reply(answer)));
             }
-            Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.answer(waiter, Ok(reply(answer))),
+            Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.ctx.answer(waiter, Ok(reply(answer))),
             Ok(Done::WhenFound(mut search)) => {
                 search.waiter = Some(waiter);
-                self.reads.push_back(ReadJob::Search(search));
+                self.ctx.commit.reads.push_back(ReadJob::Search(search));
             }
-            Err(error) => self.answer(waiter, Err(error)),
+            Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
 
     fn do_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
-        if self.closed {
+        if self.ctx.closed {
             return Err(EngineError::Closed("the app is stopped: it answers nothing more".into()));
         }
         if let (Some(error), false) = (
-            &self.failed,
+            &self.ctx.commit.failed,
             verb.starts_with("metrics.") || matches!(verb, "health" | "functions.list" | "account.describe" | "lag"),
         ) {
             return Err(error.clone().into());
         }
         match verb {
-            _ if verb.starts_with("topic.") => self.topic_verb(verb, body),
-            _ if verb.starts_with("queue.") => self.queue_verb(verb, body),
-            _ if verb.starts_with("mapping.") && names_queue(body) => self.queue_mapping_verb(verb, body),
-            "stream.declare" => self.stream_declare(&read::<crate::sources::stream::requests::Declare>(body)?),
-            "stream.list" => self.stream_list(),
-            "stream.describe" => self.stream_describe(&read::<crate::sources::stream::requests::Named>(body)?),
-            "stream.alter" => self.stream_alter(&read::<crate::sources::stream::requests::Alter>(body)?),
-            "stream.delete" => self.stream_delete(&read::<crate::sources::stream::requests::Named>(body)?),
-            "stream.reshard" => self.stream_reshard(&read::<crate::sources::stream::requests::Reshard>(body)?),
-            "stream.read" => self.stream_read(&read::<crate::sources::stream::requests::ReadAt>(body)?),
-            "mapping.declare" => self.mapping_declare(read(body)?),
+            "topic.delete" => {
+                let name = read::<crate::topics::requests::Named>(body)?.name;
+                self.check_topic_unused(&name)?;
+                Ok(self.topics().delete_topic(&name))
+            }
+            "queue.delete" => {
+                let id = self.queues.queue_id(&read::<crate::sources::queue::requests::Named>(body)?.name)?;
+                self.check_queue_unused(id)?;
+                Ok(self.queues().delete_queue(id))
+            }
+            _ if verb.starts_with("topic.") => self.topics().topic_verb(verb, body),
+            _ if verb.starts_with("queue.") => self.queues().queue_verb(verb, body),
+            _ if verb.starts_with("mapping.") && names_queue(body) => self.queues().queue_mapping_verb(verb, body),
+            "stream.declare" => {
+                self.streams().stream_declare(&read::<crate::sources::stream::requests::Declare>(body)?)
+            }
+            "stream.list" => self.streams().stream_list(),
+            "stream.describe" => {
+                self.streams().stream_describe(&read::<crate::sources::stream::requests::Named>(body)?)
+            }
+            "stream.alter" => self.streams().stream_alter(&read::<crate::sources::stream::requests::Alter>(body)?),
+            "stream.delete" => self.streams().stream_delete(&read::<crate::sources::stream::requests::Named>(body)?),
+            "stream.reshard" => {
+                self.streams().stream_reshard(&read::<crate::sources::stream::requests::Reshard>(body)?)
+            }
+            "stream.read" => self.streams().stream_read(&read::<crate::sources::stream::requests::ReadAt>(body)?),
+            "mapping.declare" => self.streams().mapping_declare(read(body)?),
             "mapping.list" => Ok(self.mapping_list()),
             "mapping.describe" => {
-                self.mapping_describe(&read::<crate::sources::stream::mapping_requests::Bound>(body)?)
+                self.streams().mapping_describe(&read::<crate::sources::stream::mapping_requests::Bound>(body)?)
             }
             "mapping.pause" => {
-                self.mapping_enable(&read::<crate::sources::stream::mapping_requests::Bound>(body)?, false)
+                self.streams().mapping_enable(&read::<crate::sources::stream::mapping_requests::Bound>(body)?, false)
             }
             "mapping.resume" => {
-                self.mapping_enable(&read::<crate::sources::stream::mapping_requests::Bound>(body)?, true)
+                self.streams().mapping_enable(&read::<crate::sources::stream::mapping_requests::Bound>(body)?, true)
             }
-            "mapping.update" => self.mapping_update(read(body)?),
-            "mapping.seek" => self.mapping_seek(&read::<crate::sources::stream::mapping_requests::Seek>(body)?),
-            "mapping.skip" => self.mapping_skip(&read::<crate::sources::stream::mapping_requests::Skip>(body)?),
-            "mapping.delete" => self.mapping_delete(&read::<crate::sources::stream::mapping_requests::Bound>(body)?),
-            "lag" => Ok(self.lag(&read::<crate::sources::stream::mapping_requests::Which>(body)?)),
+            "mapping.update" => self.streams().mapping_update(read(body)?),
+            "mapping.seek" => {
+                self.streams().mapping_seek(&read::<crate::sources::stream::mapping_requests::Seek>(body)?)
+            }
+            "mapping.skip" => {
+                self.streams().mapping_skip(&read::<crate::sources::stream::mapping_requests::Skip>(body)?)
+            }
+            "mapping.delete" => {
+                self.streams().mapping_delete(&read::<crate::sources::stream::mapping_requests::Bound>(body)?)
+            }
+            "lag" => Ok(self.streams().lag(&read::<crate::sources::stream::mapping_requests::Which>(body)?)),
             "failed.list" => self.failed_list(&read::<crate::failures::requests::List>(body)?),
-            "failed.get" => self.failed_get(&read::<crate::failures::requests::One>(body)?),
+            "failed.get" => self.failures().failed_get(&read::<crate::failures::requests::One>(body)?),
             "why" => self.why(&read::<crate::runtime::why::Why>(body)?),
             "failed.redrive" => self.failed_redrive(&read::<crate::failures::requests::Again>(body)?),
-            "functions.list" => Ok(self.functions_list()),
-            "function.describe" => self.function_describe(&read::<crate::dispatch::requests::Named>(body)?),
-            "function.update" => self.function_update(read(body)?),
-            "alias.declare" => self.alias_declare(read(body)?),
-            "alias.update" => self.alias_update(read(body)?),
-            "account.describe" => Ok(Done::at_once(self.describe_account())),
-            "account.update" => self.account_update(read(body)?),
+            "functions.list" => Ok(self.dispatch.functions_list()),
+            "function.describe" => self.dispatch().function_describe(&read::<crate::dispatch::requests::Named>(body)?),
+            "function.update" => self.dispatch().function_update(read(body)?),
+            "alias.declare" => self.dispatch().alias_declare(read(body)?),
+            "alias.update" => self.dispatch().alias_update(read(body)?),
+            "account.describe" => Ok(Done::at_once(self.dispatch().describe_account())),
+            "account.update" => self.dispatch().account_update(read(body)?),
             "health" => Ok(Done::at_once(self.health())),
             "metrics.tell" => self.metrics_tell(read(body)?),
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
     }
 
+    fn mapping_list(&mut self) -> Done {
+        let ids: Vec<u64> = self.streams.mappings.keys().copied().collect();
+        let mut list: Vec<Value> = ids.into_iter().map(|id| self.streams().describe_mapping(id, false)).collect();
+        list.extend(self.queues.list_queue_mappings());
+        Done::at_once(Value::Array(list))
+    }
+
     /// Why the owner is not ready, if it is not.
     pub(crate) fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if let Some(error) = &self.failed {
+        if let Some(error) = &self.ctx.commit.failed {
             reasons.push(error.to_string());
         }
-        if self.full {
+        if self.ctx.commit.full {
             reasons.push("the disk is full: puts are refused until there is room".into());
         }
-        if self.closed || (self.draining && self.failed.is_none()) {
+        if self.ctx.closed || (self.ctx.draining && self.ctx.commit.failed.is_none()) {
             reasons.push("the app is stopping".into());
         }
-        if !self.started {
+        if !self.ctx.started {
             reasons.push("the app is not started".into());
         }
-        for function in self.functions.iter().filter(|function| function.version == Version::Latest) {
+        for function in self.dispatch.functions.iter().filter(|function| function.version == Version::Latest) {
             let past = function.meters.overdue.get();
             if past > crate::observe::meters::OVERDUE_MAX {
                 reasons.push(format!("function {}: {past} handlers run on past their timeout", function.name));
@@ -155,7 +184,7 @@ impl State {
     fn health(&self) -> Value {
         let reasons = self.not_ready();
         let mut health = json!({"role": "owner", "ready": reasons.is_empty(), "reasons": reasons});
-        if let Some(error) = &self.failed {
+        if let Some(error) = &self.ctx.commit.failed {
             health["failed"] = error.to_string().into();
         }
         health

@@ -4,15 +4,14 @@ use forebay_core::sequence;
 use forebay_core::stream::protocol::{BatchId, Outcome, Report};
 use forebay_core::stream::report;
 
-use crate::base::error::{EngineError, Reply};
-use crate::dispatch::attempts::{Attempt, HandlerId, Job, Settled};
+use crate::dispatch::attempts::{Attempt, Job, Settled};
 use crate::dispatch::ready_list::Kind;
 use crate::observe::history::batches::{runs_of, About, Failed, Tried, Which};
 use crate::payload::records::Records;
-use crate::runtime::rooms::State;
+use crate::runtime::rooms::Rooms;
 use crate::sources::stream::poller::PollerId;
 
-impl State {
+impl Rooms {
     /// An attempt has ended.
     pub(crate) fn settle(&mut self, settled: Settled) {
         self.settle_all([settled]);
@@ -20,24 +19,27 @@ impl State {
 
     /// Attempts have ended. Their queues are served when all of them are settled, once each.
     pub(crate) fn settle_all(&mut self, settled: impl IntoIterator<Item = Settled>) {
-        settled.into_iter().for_each(|one| self.settle_one(one));
-        self.serve_settled_queues();
+        for one in settled {
+            self.settle_one(one);
+            self.conduct();
+        }
+        self.queues().serve_settled_queues();
     }
 
     /// A token that names nothing is an answer that came twice or too late: it is refused.
     fn settle_one(&mut self, settled: Settled) {
-        let Some(attempt) = self.attempts.remove(settled.token) else { return };
+        let Some(attempt) = self.dispatch.attempts.remove(settled.token) else { return };
         let kind = attempt.job.kind();
-        self.ready_list.ended(kind, attempt.alone, attempt.timed_out);
-        self.free_permit(attempt.lease);
+        self.dispatch.ready_list.ended(kind, attempt.alone, attempt.timed_out);
+        self.dispatch().free_permit(attempt.lease);
         for &slot in &attempt.file_slots {
-            self.slots.release(slot);
+            self.dispatch.journal.release(slot);
         }
         let status = if attempt.timed_out { 2 } else { settled.status };
-        let timed_out =
-            (status == 2 && kind != Kind::Delivery).then(|| self.timeout_error(attempt.slot, attempt.request).1);
+        let timed_out = (status == 2 && kind != Kind::Delivery)
+            .then(|| self.dispatch.timeout_error(attempt.slot, attempt.request).1);
         let body = timed_out.map(String::into_bytes).or(settled.body);
-        self.measure(&attempt, status, settled.duration_ns);
+        self.dispatch().measure(&attempt, status, settled.duration_ns);
         match attempt.job {
             Job::Batch { poller, batch, ref records, ref window, .. } => {
                 let reads = window.is_some() || self.reads_response(records.source.mapping);
@@ -46,12 +48,12 @@ impl State {
                 self.note_batch(&attempt, (poller, records), (status, settled.duration_ns), &outcome, body.as_deref());
                 self.batch_ended(poller, batch, (attempt.request, status), &outcome, body);
                 if attempt.timed_out {
-                    self.release_redrives(records.source.mapping);
+                    self.streams().release_redrives(records.source.mapping);
                 }
             }
             Job::Messages(ref job) => {
-                self.hops_running.remove(&attempt.request);
-                self.messages_settled(job, (&attempt, settled.duration_ns), status, body.as_deref());
+                self.dispatch.hops_running.remove(&attempt.request);
+                self.queues().messages_settled(job, (&attempt, settled.duration_ns), status, body.as_deref());
             }
             Job::Redrive { key, ref records } => {
                 // A batch of which any record failed again stays listed whole.
@@ -59,23 +61,23 @@ impl State {
                 let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
                 let succeeded = matches!(outcome, Outcome::Success { report: Report::AllSucceeded, .. });
                 self.note_redrive(&attempt, (status, settled.duration_ns), &outcome, body.as_deref());
-                self.redrive_ended(&key, succeeded, body);
-                self.redrive_on(&key);
+                self.streams().redrive_ended(&key, succeeded, body);
+                self.streams().redrive_on(&key);
                 if attempt.timed_out {
-                    self.release_redrives(key.mapping);
+                    self.streams().release_redrives(key.mapping);
                 }
             }
             Job::Invoke { waiter: Some(waiter), qualifier, .. } => {
                 let is_qualified = qualifier.is_some();
-                let answer = self.invoke_answer(attempt.slot, attempt.request, is_qualified, (status, body));
-                self.answer(waiter, answer);
+                let answer = self.dispatch.invoke_answer(attempt.slot, attempt.request, is_qualified, (status, body));
+                self.ctx.answer(waiter, answer);
             }
             Job::Invoke { waiter: None, .. } => {}
-            Job::Event { queue, key, event, .. } => self.event_ended(queue, key, event, status, body),
-            Job::Delivery { key, .. } => self.delivery_ended(key, status == 0, body),
+            Job::Event { queue, key, event, .. } => self.events().event_ended(queue, key, event, status, body),
+            Job::Delivery { key, .. } => self.failures().delivery_ended(key, status == 0, body),
         }
-        if self.ready_list.rings(self.draining) {
-            self.ring = true;
+        if self.dispatch.ready_list.rings(self.ctx.draining) {
+            self.ctx.ring = true;
         }
     }
 
@@ -89,8 +91,10 @@ impl State {
         body: Option<&[u8]>,
     ) {
         let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
-        let (Some(poller), Job::Batch { lane, .. }) = (self.pollers[poller].as_ref(), &attempt.job) else { return };
-        if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
+        let (Some(poller), Job::Batch { lane, .. }) = (self.streams.pollers[poller].as_ref(), &attempt.job) else {
+            return;
+        };
+        if let Some(mapping) = self.streams.mappings.get(&poller.source.mapping) {
             mapping.meters.failed.add(match outcome {
                 Outcome::Success { report: Report::AllSucceeded, .. } | Outcome::Interrupted => 0,
                 Outcome::Success { report: Report::Failed(positions), .. } => positions.len() as u64,
@@ -98,7 +102,7 @@ impl State {
             });
         }
         let tried = Tried {
-            at_ms: self.now.wall_ms,
+            at_ms: self.ctx.now.wall_ms,
             mapping: poller.source.mapping,
             log: poller.shard,
             first,
@@ -106,15 +110,15 @@ impl State {
             which: Which::Lane(*lane, poller.machine.lanes().max(1) as u32),
             about: About::of(attempt, (status, took_ns), failed_of(outcome), body),
         };
-        self.history.batches.tried(tried);
+        self.ctx.observe.history.batches.tried(tried);
     }
 
     /// Remember that a batch which had been given up was run again.
     fn note_redrive(&mut self, attempt: &Attempt, ended: (u8, u64), outcome: &Outcome, body: Option<&[u8]>) {
         let Job::Redrive { key, records } = &attempt.job else { return };
         let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
-        self.history.batches.tried(Tried {
-            at_ms: self.now.wall_ms,
+        self.ctx.observe.history.batches.tried(Tried {
+            at_ms: self.ctx.now.wall_ms,
             mapping: key.mapping,
             log: key.shard,
             first,
@@ -125,36 +129,20 @@ impl State {
     }
 
     fn reads_response(&self, mapping: u64) -> bool {
-        self.mappings.get(&mapping).is_some_and(|mapping| mapping.row.reads_response())
+        self.streams.mappings.get(&mapping).is_some_and(|mapping| mapping.row.reads_response())
     }
 
     /// A batch that was not handled may be given up: retention must not have taken its records meanwhile.
     fn keep_at_hand(&mut self, id: PollerId, status: u8, records: &Records) {
-        if let (true, Some(poller)) = (status != 0, self.pollers[id].as_mut()) {
+        if let (true, Some(poller)) = (status != 0, self.streams.pollers[id].as_mut()) {
             for chunk in records.chunks.iter() {
                 poller.hold(chunk.clone());
             }
         }
     }
+}
 
-    fn measure(&mut self, attempt: &Attempt, status: u8, duration_ns: u64) {
-        let now = self.now.mono_ns;
-        let function = &mut self.functions[attempt.slot];
-        while function.deadlines.front().is_some_and(|&(deadline, token)| {
-            deadline > now && self.attempts.get_mut(token).is_none_or(|other| other.deadline_ns != deadline)
-        }) {
-            function.deadlines.pop_front();
-        }
-        if attempt.job.kind() == Kind::Delivery {
-            return;
-        }
-        function.meters.in_flight.add(-1.0);
-        if attempt.timed_out {
-            function.meters.overdue.add(-1.0);
-        }
-        function.meters.ended(status, duration_ns);
-    }
-
+impl Rooms {
     fn batch_ended(
         &mut self,
         id: PollerId,
@@ -163,10 +151,10 @@ impl State {
         outcome: &Outcome,
         body: Option<Vec<u8>>,
     ) {
-        let now = self.now;
-        let Some(poller) = self.pollers[id].as_mut() else { return };
+        let now = self.ctx.now;
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
         poller.last_request = request;
-        if let Some(mapping) = self.mappings.get_mut(&poller.source.mapping) {
+        if let Some(mapping) = self.streams.mappings.get_mut(&poller.source.mapping) {
             mapping.meters.lanes_busy.add(-1.0);
             mapping.last_result = if status == 0 { "OK" } else { "PROBLEM: Function call failed" };
         }
@@ -174,45 +162,8 @@ impl State {
             poller.last_error = body.map(|text| String::from_utf8_lossy(&text).into());
         }
         poller.machine.completed(batch, outcome, &now);
-        self.pump(id);
-        self.keep_suspects(id);
-    }
-
-    /// Lambda's error of an attempt that took too long: its text, and its error object.
-    fn timeout_error(&self, slot: HandlerId, request: u128) -> (String, String) {
-        let id = crate::base::ids::uuid_text(request);
-        let seconds = self.functions[slot].timeout_ns as f64 / 1e9;
-        let text = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");
-        let payload = serde_json::json!({"errorType": "Sandbox.Timedout", "errorMessage": text}).to_string();
-        (text, payload)
-    }
-
-    pub(crate) fn invoke_answer(
-        &self,
-        slot: HandlerId,
-        request: u128,
-        is_qualified: bool,
-        (status, body): (u8, Option<Vec<u8>>),
-    ) -> Result<Reply, EngineError> {
-        let function = &self.functions[slot];
-        let version = function.version.to_string();
-        match status {
-            0 => {
-                let json = body.unwrap_or_else(|| b"null".to_vec());
-                Ok(if is_qualified { Reply::Executed { json, version } } else { Reply::Json(json) })
-            }
-            2 => {
-                let (message, payload) = self.timeout_error(slot, request);
-                Err(EngineError::Function { message, payload, version })
-            }
-            1 => {
-                let payload = body.map_or_else(|| "{}".to_owned(), |body| String::from_utf8_lossy(&body).into_owned());
-                let message = error_message(&payload);
-                Err(EngineError::Function { message, payload, version })
-            }
-            3 => Err(EngineError::Closed(format!("function {}: its handler is not in this process", function.name))),
-            _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),
-        }
+        self.streams().pump(id);
+        self.streams().keep_suspects(id);
     }
 }
 
@@ -254,7 +205,7 @@ fn read_response(shard_index: u32, body: Option<&[u8]>) -> Outcome {
     }
 }
 
-fn error_message(payload: &str) -> String {
+pub(crate) fn error_message(payload: &str) -> String {
     let parsed: Option<serde_json::Value> = serde_json::from_str(payload).ok();
     let field = |name: &str| parsed.as_ref()?.get(name)?.as_str().map(str::to_owned);
     match (field("errorType"), field("errorMessage")) {

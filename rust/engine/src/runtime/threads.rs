@@ -31,7 +31,7 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
     loop {
         *inner.driver_wakes() = 0;
         inner.state.turn();
-        let now = inner.state.now.mono_ns;
+        let now = inner.state.ctx.now.mono_ns;
         if let Some(commit) = if inner.commit_is_due() { inner.state.take_commit() } else { None } {
             shared.leave(inner);
             let begun = Instant::now();
@@ -48,7 +48,7 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
         if inner.stopping {
             return;
         }
-        if inner.state.ring {
+        if inner.state.ctx.ring {
             shared.leave(inner);
             inner = shared.enter();
             continue;
@@ -64,7 +64,7 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
                 Ok(more) => more_to_give = more,
                 Err(error) => {
                     more_to_give = false;
-                    inner.state.fail(error);
+                    inner.state.ctx.fail(error);
                 }
             }
             continue;
@@ -85,8 +85,8 @@ fn may_give_back(wait: Duration, since: Duration) -> bool {
 pub(crate) fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
     let mut batch = Vec::with_capacity(READS);
     while let Some(mut inner) = shared.wakes.reads(shared.lock()) {
-        let many = inner.state.reads.len().min(READS);
-        batch.extend(inner.state.reads.drain(..many));
+        let many = inner.state.ctx.commit.reads.len().min(READS);
+        batch.extend(inner.state.ctx.commit.reads.drain(..many));
         drop(inner);
         let done: Vec<Fetched> = batch.drain(..).map(|order: ReadJob| order.carry_out(reader.as_mut())).collect();
         let mut inner = shared.enter();

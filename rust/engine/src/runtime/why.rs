@@ -10,7 +10,7 @@ use crate::base::ids::uuid_text;
 use crate::failures::log::{decode, FailureKey, Part};
 use crate::failures::requests::shown;
 use crate::runtime::requests::Done;
-use crate::runtime::rooms::State;
+use crate::runtime::rooms::Rooms;
 use crate::sources::invocation::Events;
 use crate::sources::queue::{Life, Quest};
 use crate::store::chunk::Chunk;
@@ -54,7 +54,7 @@ type Cursor = (Table, Option<Vec<u8>>);
 /// Bytes of a quest in a cursor.
 const QUEST: usize = 28;
 
-impl State {
+impl Rooms {
     pub(crate) fn why(&mut self, why: &Why) -> Result<Done, EngineError> {
         let Some(subject) = Subject::of(&why.id) else {
             return Err(EngineError::Invalid(format!(
@@ -75,7 +75,7 @@ impl State {
         let cursor = cursor.map(|(table, after)| cursor_text(table, after.as_deref().unwrap_or_default()));
         Ok(Done::at_once(json!({
             "id": why.id, "facts": facts, "running": life.is_running, "kept": life.kept, "cursor": cursor,
-            "remembered_since_ms": self.history.batches.since_ms(self.history.began_ms),
+            "remembered_since_ms": self.ctx.observe.history.batches.since_ms(self.ctx.observe.history.began_ms),
         })))
     }
 
@@ -84,12 +84,12 @@ impl State {
         let mut life = Life::default();
         match subject {
             Subject::Uuid(id) => {
-                let known = self.history.of(id);
+                let known = self.ctx.observe.history.of(id);
                 let name = |queue: u64| self.events.queues.get(&queue).map(Events::name).unwrap_or_default();
-                life.facts = self.history.publications.of(id);
+                life.facts = self.ctx.observe.history.publications.of(id);
                 life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
-                life.is_running = self.hops_running.contains_key(&id);
-                let message = self.message_life(id)?;
+                life.is_running = self.dispatch.hops_running.contains_key(&id);
+                let message = self.queues().message_life(id)?;
                 let is_message = !message.facts.is_empty() || !message.kept.is_empty();
                 let quests: Vec<Quest> = message.search.into_iter().collect();
                 life.add(message);
@@ -98,15 +98,15 @@ impl State {
             }
             Subject::Sequence(number, (index, position)) => {
                 let mut quests = Vec::new();
-                for message in self.sequenced_lives(number)? {
+                for message in self.queues().sequenced_lives(number)? {
                     quests.extend(message.search);
                     life.add(message);
                 }
-                for id in 0..self.shards.len() {
+                for id in 0..self.streams.shards.len() {
                     let is_ours = |shard: &crate::sources::stream::shards::Shard| {
                         shard.row.index == index && position < shard.durable
                     };
-                    if self.shards[id].as_ref().is_some_and(is_ours) {
+                    if self.streams.shards[id].as_ref().is_some_and(is_ours) {
                         let record = self.record_life(id as ShardId, position)?;
                         life.add(record);
                     }
@@ -119,7 +119,7 @@ impl State {
     /// Look on for the first of some messages.
     fn quest(&mut self, subject: Subject, mut quests: Vec<Quest>) -> Result<(Life, Option<Cursor>), StoreError> {
         let Some(first) = quests.pop() else { return Ok((Life::default(), None)) };
-        let (life, next) = self.search_message(first)?;
+        let (life, next) = self.queues().search_message(first)?;
         quests.extend(next);
         // Records of streams may have the sequence number, too.
         let rows = matches!(subject, Subject::Sequence(..)).then_some((Table::Failure, None));
@@ -129,9 +129,9 @@ impl State {
     /// The life of a record: put, attempts of each mapping, and how it stands with them.
     fn record_life(&mut self, id: ShardId, position: u64) -> Result<Life, StoreError> {
         let mut life = Life::default();
-        let chunk = self.reader.chunks(id, position, 1)?.into_iter().next();
+        let chunk = self.ctx.commit.reader.chunks(id, position, 1)?.into_iter().next();
         let chunk = chunk.filter(|chunk| (chunk.first()..chunk.end()).contains(&position));
-        let Some(shard) = self.shards[id as usize].as_ref() else { return Ok(life) };
+        let Some(shard) = self.streams.shards[id as usize].as_ref() else { return Ok(life) };
         let (stream, shard_id) = (shard.row.stream.clone(), sequence::shard_id(shard.row.index));
         let record = chunk.as_deref().map(|chunk: &Chunk| chunk.record(position));
         let key_hash = record.map(|record| record.key_hash);
@@ -141,11 +141,11 @@ impl State {
                 "partition_key": record.key,
             }));
         }
-        let name = |mapping: u64| match self.mappings.get(&mapping) {
+        let name = |mapping: u64| match self.streams.mappings.get(&mapping) {
             Some(mapping) => mapping.row.function.clone(),
             None => "(a mapping that was deleted)".into(),
         };
-        let batches = &self.history.batches;
+        let batches = &self.ctx.observe.history.batches;
         life.facts.extend(batches.tries_of((id, position), key_hash, name));
         for fact in batches.given_up_of(id, position) {
             let (function, condition) = (name(fact.key.mapping), fact.condition);
@@ -162,7 +162,7 @@ impl State {
             life.kept.push(json!({"where": "record", "stream": stream, "shard_id": shard_id, "state": "lost"}));
             return Ok(life);
         }
-        let readers = shard.pollers.iter().filter_map(|&poller| self.pollers[poller].as_ref());
+        let readers = shard.pollers.iter().filter_map(|&poller| self.streams.pollers[poller].as_ref());
         for poller in readers {
             let mapping = poller.source.mapping;
             let standing = key_hash.map(|hash| poller.machine.standing(position, hash));
@@ -175,7 +175,7 @@ impl State {
             life.kept.push(json!({
                 "where": "record", "stream": stream, "shard_id": shard_id, "function": name(mapping),
                 "lane": standing.map(|(lane, _)| lane), "state": state, "is_in_stream": record.is_some(),
-                "on_failure": self.mappings.get(&mapping).and_then(|mapping| mapping.row.on_failure.as_deref()),
+                "on_failure": self.streams.mappings.get(&mapping).and_then(|mapping| mapping.row.on_failure.as_deref()),
             }));
         }
         Ok(life)
@@ -189,7 +189,7 @@ impl State {
         }
         let (mut after, mut seen) = (after, 0);
         loop {
-            let (rows, all) = self.rows_after(table, &[], after.as_deref(), ROWS)?;
+            let (rows, all) = self.ctx.rows_after(table, &[], after.as_deref(), ROWS)?;
             seen += rows.len();
             life.kept.extend(rows.iter().filter_map(|(key, bytes)| self.row_about(table, key, bytes, subject)));
             match rows.into_iter().next_back() {
@@ -216,8 +216,8 @@ impl State {
             }
             (Table::Failure, Subject::Sequence(_, (index, position))) => {
                 let key = FailureKey::parse(key)?;
-                let mapping = self.mappings.get(&key.mapping)?;
-                let shard = self.shards.get(key.shard as usize)?.as_ref()?;
+                let mapping = self.streams.mappings.get(&key.mapping)?;
+                let shard = self.streams.shards.get(key.shard as usize)?.as_ref()?;
                 if shard.row.index != index || key.first > position {
                     return None;
                 }
@@ -241,7 +241,7 @@ impl State {
         let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
         let events = self.events.queues.get(&queue)?;
         Some(json!({
-            "where": "queue", "function": events.name(), "due_ms": events.due_ms(due, &self.now),
+            "where": "queue", "function": events.name(), "due_ms": events.due_ms(due, &self.ctx.now),
             "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
             "last_error": event.error.as_deref(),
         }))

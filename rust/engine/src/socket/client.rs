@@ -174,7 +174,7 @@ impl Shared {
         }
     }
 
-    fn answer(&self, waiter: Waiter, answer: Answer) {
+    pub(crate) fn answer(&self, waiter: Waiter, answer: Answer) {
         match waiter {
             Waiter::Bell(ticket) => {
                 lock(&self.state).answered.push((ticket, answer));

@@ -24,7 +24,7 @@ struct Used {
 }
 
 impl Credit {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::bounded(REQUESTS_MAX, ANSWER_BYTES_MAX)
     }
 

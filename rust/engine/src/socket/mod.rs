@@ -4,6 +4,6 @@ pub mod client;
 mod connections;
 mod credit;
 pub mod frame;
-mod outgoing;
+pub(crate) mod outgoing;
 mod pipe;
 pub mod server;

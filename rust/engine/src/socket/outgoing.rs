@@ -39,7 +39,7 @@ pub(super) struct Outgoing {
 pub(super) type Unsent = Vec<u64>;
 
 impl Outgoing {
-    pub(super) fn new(pipe: Pipe) -> Self {
+    pub(crate) fn new(pipe: Pipe) -> Self {
         Self { pipe, line: Mutex::default(), changed: Condvar::new() }
     }
 

@@ -10,7 +10,7 @@ use rustix::net::{send, SendFlags};
 pub(super) struct Pipe(UnixStream);
 
 impl Pipe {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(crate) fn new(stream: UnixStream) -> Self {
         Self(stream)
     }
 

@@ -79,7 +79,7 @@ impl Names {
         Ok(names)
     }
 
-    fn add(&mut self, table: Table, value: &[u8]) {
+    pub(crate) fn add(&mut self, table: Table, value: &[u8]) {
         if table == Table::Queue {
             let queue = serde_json::from_slice::<Queue>(value).ok();
             self.queues.extend(queue.map(|queue| (queue.log, queue.name)));
@@ -131,7 +131,7 @@ impl Names {
 }
 
 /// The row that remembers lost positions.
-pub(super) fn row(log: ShardId, first: u64, end: u64) -> Write {
+pub(crate) fn row(log: ShardId, first: u64, end: u64) -> Write {
     Write::Set { table: Table::Meta, key: key(log, first), value: end.to_be_bytes().to_vec() }
 }
 

@@ -41,7 +41,7 @@ pub(super) struct SalvageWriter<'a> {
 }
 
 impl<'a> SalvageWriter<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         store: Box<dyn Store>,
         source: &'a Connection,
         names: Names,

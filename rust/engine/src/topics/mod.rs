@@ -6,8 +6,8 @@
 
 mod envelope;
 mod publish;
-mod requests;
-mod row;
+pub(crate) mod requests;
+pub(crate) mod row;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +19,41 @@ use forebay_core::pattern::policy::Policy;
 use crate::base::error::EngineError;
 use crate::metrics::{Counter, Distribution, Metric, Registry};
 use crate::runtime::recovery::damaged;
-use crate::runtime::rooms::State;
 use crate::store::port::{StoreError, Table};
 pub(crate) use crate::topics::publish::Publication;
 pub use crate::topics::row::parse_policy;
 pub(crate) use crate::topics::row::Endpoint;
 use crate::topics::row::TopicRow;
+
+use crate::ctx::Ctx;
+use crate::dispatch::Dispatch;
+use crate::failures::{FailureRoom, Failures};
+use crate::sources::invocation::{EventQueues, InvocationRoom};
+use crate::sources::queue::{QueueRoom, Queues};
+
+/// Topics, with what lies below them.
+pub(crate) struct TopicRoom<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) failures: &'a mut Failures,
+    pub(crate) queues: &'a mut Queues,
+    pub(crate) events: &'a mut EventQueues,
+    pub(crate) topics: &'a mut Topics,
+}
+
+impl TopicRoom<'_> {
+    pub(crate) fn queues(&mut self) -> QueueRoom<'_> {
+        QueueRoom { ctx: self.ctx, dispatch: self.dispatch, queues: self.queues }
+    }
+
+    pub(crate) fn failures(&mut self) -> FailureRoom<'_> {
+        FailureRoom { ctx: self.ctx, dispatch: self.dispatch, failures: self.failures }
+    }
+
+    pub(crate) fn events(&mut self) -> InvocationRoom<'_> {
+        InvocationRoom { ctx: self.ctx, dispatch: self.dispatch, failures: self.failures, events: self.events }
+    }
+}
 
 /// All topics of an engine, by name.
 #[derive(Default)]
@@ -32,7 +61,7 @@ pub(crate) struct Topics {
     entries: BTreeMap<String, Topic>,
 }
 
-struct Topic {
+pub(crate) struct Topic {
     row: TopicRow,
     /// Of each subscription, in the row's order; `None`: it takes everything.
     policies: Vec<Option<Policy>>,
@@ -51,7 +80,7 @@ struct TopicMeters {
 }
 
 impl TopicMeters {
-    fn new(registry: &Registry, topic: &str) -> Self {
+    pub(crate) fn new(registry: &Registry, topic: &str) -> Self {
         Self {
             published: registry.counter(Metric::TopicMessagesPublished, &[topic]),
             size: registry.distribution(Metric::PublishSize, &[topic]),
@@ -61,14 +90,16 @@ impl TopicMeters {
     }
 }
 
-impl State {
+impl TopicRoom<'_> {
     pub(crate) fn topic_arn(&self, name: &str) -> String {
-        format!("arn:aws:sns:{}:{}:{name}", self.config.region, self.config.account)
+        format!("arn:aws:sns:{}:{}:{name}", self.ctx.config.region, self.ctx.config.account)
     }
+}
 
-    fn topic(&self, name: &str) -> Result<&Topic, EngineError> {
-        self.topics.entries.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.topics.entries.keys().take(8).map(String::as_str).collect();
+impl Topics {
+    pub(crate) fn topic(&self, name: &str) -> Result<&Topic, EngineError> {
+        self.entries.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.entries.keys().take(8).map(String::as_str).collect();
             let known = if known.is_empty() {
                 "none is declared yet".into()
             } else {
@@ -77,10 +108,12 @@ impl State {
             EngineError::NotFound(format!("there is no topic {name:?}: {known}"))
         })
     }
+}
 
+impl TopicRoom<'_> {
     /// Read topics and their subscriptions.
     pub(crate) fn restore_topics(&mut self) -> Result<(), StoreError> {
-        for (_, value) in self.reader.scan(Table::Topic, &[], None, usize::MAX)? {
+        for (_, value) in self.ctx.commit.reader.scan(Table::Topic, &[], None, usize::MAX)? {
             let row: TopicRow = serde_json::from_slice(&value).map_err(|_| damaged("a topic's row"))?;
             self.put_topic(row).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         }
@@ -90,19 +123,21 @@ impl State {
     /// Take a topic's row into memory.
     fn put_topic(&mut self, row: TopicRow) -> Result<(), EngineError> {
         let policies = row.subscriptions.iter().map(row::SubscriptionRow::policy).collect::<Result<_, _>>()?;
-        let meters = TopicMeters::new(&self.registry, &row.name);
+        let meters = TopicMeters::new(&self.ctx.registry, &row.name);
         let (name, endpoints) =
             (row.name.as_str().into(), row.subscriptions.iter().map(|one| one.endpoint.clone()).collect());
         self.topics.entries.insert(row.name.clone(), Topic { row, policies, name, endpoints, meters });
         Ok(())
     }
+}
 
+impl Topics {
     /// The topics that a queue is subscribed to.
     pub(crate) fn topics_of_queue<'a>(&'a self, queue: &'a str) -> impl Iterator<Item = &'a str> {
         let has = move |topic: &&Topic| {
             let mut endpoints = topic.row.subscriptions.iter().map(|one| &one.endpoint);
             endpoints.any(|endpoint| matches!(endpoint, Endpoint::Queue(name) if name == queue))
         };
-        self.topics.entries.values().filter(has).map(|topic| topic.row.name.as_str())
+        self.entries.values().filter(has).map(|topic| topic.row.name.as_str())
     }
 }

@@ -12,11 +12,11 @@ use crate::base::trace::{check_trace, kept, Carried, Origin};
 use crate::commit::attachment::{AttachedRow, Attachment};
 use crate::observe::history::publications::{Fate, Published};
 use crate::payload::message::{Attribute, NewMessage};
-use crate::runtime::rooms::State;
 use crate::sources::invocation::Accepted;
 use crate::sources::queue::{check_attributes, check_characters, Outgoing, QueueId};
 use crate::topics::envelope::Envelope;
 use crate::topics::row::{Endpoint, SubscriptionRow};
+use crate::topics::TopicRoom;
 
 /// Most bytes of a publication, its attributes included.
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
@@ -73,11 +73,11 @@ fn is_subject(text: &str) -> bool {
     is_printable && !text.starts_with(' ') && (1..=SUBJECT_CHARS_MAX).contains(&text.len())
 }
 
-impl State {
+impl TopicRoom<'_> {
     /// Publish; the waiter is answered with the message's id when everything that it becomes is durable.
     pub(crate) fn publish(&mut self, topic: &str, publication: &Publication, origin: Origin<'_>, waiter: Waiter) {
-        let carried = self.carried(origin);
-        let accepted = self.check_room().and_then(|()| {
+        let carried = self.dispatch.carried(origin);
+        let accepted = self.ctx.check_room().and_then(|()| {
             check_trace(origin.trace)?;
             self.copies(topic, publication, carried)
         });
@@ -85,16 +85,16 @@ impl State {
             Ok(copies) => {
                 let id = format!("\"{}\"", uuid_text(copies.published.id)).into_bytes();
                 // Remembered when it is durable: what a full disk refuses was not published.
-                self.pending.published.push(copies.published);
+                self.ctx.commit.pending.published.push(copies.published);
                 for (queue, outgoing) in copies.messages {
-                    self.queue_outgoing(queue, outgoing);
+                    self.queues().queue_outgoing(queue, outgoing);
                 }
-                self.pending.bytes += copies.events.iter().map(Accepted::bytes).sum::<usize>();
-                self.pending.accepted.extend(copies.events);
-                self.pending.waiters.push((waiter, Reply::Added(id)));
-                self.pending.urgent = true;
+                self.ctx.commit.pending.bytes += copies.events.iter().map(Accepted::bytes).sum::<usize>();
+                self.ctx.commit.pending.accepted.extend(copies.events);
+                self.ctx.commit.pending.waiters.push((waiter, Reply::Added(id)));
+                self.ctx.commit.pending.urgent = true;
             }
-            Err(error) => self.answer(waiter, Err(error)),
+            Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
 
@@ -107,7 +107,7 @@ impl State {
         carried: Carried<'_>,
         rows: Vec<AttachedRow>,
     ) -> Result<bool, EngineError> {
-        if !self.topic(topic)?.row.subscriptions.iter().any(|one| is_open(one, carried.hops)) {
+        if !self.topics.topic(topic)?.row.subscriptions.iter().any(|one| is_open(one, carried.hops)) {
             // Told to nobody it would be gone.
             return Err(EngineError::Invalid(format!("topic {topic:?} has no subscription that this may go to")));
         }
@@ -121,18 +121,18 @@ impl State {
         let mut messages = copies.messages.into_iter();
         match messages.next() {
             None => {
-                self.history.publications.note(copies.published);
-                self.write_attachment(&bound);
+                self.ctx.observe.history.publications.note(copies.published);
+                self.events().write_attachment(&bound);
                 Ok(false)
             }
             Some((queue, first)) => {
                 // They wait for room together, so what is bound to one of them is bound to all.
                 let bound = Attachment { published: Some(Box::new(copies.published)), ..bound };
-                self.queue_outgoing(queue, first.bound_to(bound));
+                self.queues().queue_outgoing(queue, first.bound_to(bound));
                 for (queue, outgoing) in messages {
-                    self.queue_outgoing(queue, outgoing.bound_to(Attachment::default()));
+                    self.queues().queue_outgoing(queue, outgoing.bound_to(Attachment::default()));
                 }
-                self.pending.urgent = true;
+                self.ctx.commit.pending.urgent = true;
                 Ok(true)
             }
         }
@@ -141,7 +141,7 @@ impl State {
     /// Make every copy, and change nothing before each of them is known to be taken.
     fn copies(&mut self, topic: &str, publication: &Publication, carried: Carried<'_>) -> Result<Copies, EngineError> {
         publication.check()?;
-        let entry = self.topic(topic)?;
+        let entry = self.topics.topic(topic)?;
         let (meters, name, endpoints) = (entry.meters.clone(), entry.name.clone(), entry.endpoints.clone());
         let seen: Vec<Seen<'_>> = publication.attributes.iter().map(seen).collect();
         let passes =
@@ -151,7 +151,7 @@ impl State {
             pairs.filter(|(_, (_, policy))| passes(policy)).map(|(at, (one, _))| (at, one.clone())).collect();
         let mut fates = vec![Fate::FilteredOut; endpoints.len()];
         let topic_arn = self.topic_arn(topic);
-        let (id, at_ms) = (self.rng.uuid(), self.now.wall_ms);
+        let (id, at_ms) = (self.ctx.rng.uuid(), self.ctx.now.wall_ms);
         let envelope = Envelope { topic_arn: &topic_arn, id, published_ms: at_ms, publication };
         let (mut messages, mut payloads, mut events) = (Vec::new(), Vec::new(), Vec::new());
         for (at, subscription) in &matched {
@@ -163,17 +163,17 @@ impl State {
                 }
                 Endpoint::Function(function) if is_open(subscription, carried.hops) => {
                     let payload: Arc<[u8]> = envelope.event(&subscription.id).into_bytes().into();
-                    payloads.push((*at, self.event_queue(function)?.0, payload));
+                    payloads.push((*at, self.events().event_queue(function)?.0, payload));
                 }
                 // The chain was stopped: nothing of it goes to a function.
                 Endpoint::Function(_) => fates[*at] = Fate::Stopped,
             }
         }
         for (at, queue, payload) in payloads {
-            let request = self.rng.uuid();
+            let request = self.ctx.rng.uuid();
             fates[at] = Fate::Became(request);
-            let event = self.new_event(request, carried.hops, payload, (kept(carried.trace), None));
-            events.push(self.number_event(queue, event));
+            let event = self.events().new_event(request, carried.hops, payload, (kept(carried.trace), None));
+            events.push(self.events().number_event(queue, event));
         }
         meters.published.increment();
         meters.size.record(publication.size() as f64);
@@ -197,8 +197,8 @@ impl State {
         } else {
             NewMessage { body: envelope.body(), ..NewMessage::default() }
         };
-        let queue = self.queue_id(name)?;
-        Ok((queue, self.accept_part(queue, &message, carried)?))
+        let queue = self.queues.queue_id(name)?;
+        Ok((queue, self.queues().accept_part(queue, &message, carried)?))
     }
 }
 

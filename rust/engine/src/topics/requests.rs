@@ -6,17 +6,16 @@ use serde_json::{json, Value};
 use crate::base::error::{EngineError, Waiter};
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::Origin;
-use crate::destinations::Target;
 use crate::dispatch::versions::check_unqualified;
 use crate::runtime::requests::{read, Done};
-use crate::runtime::rooms::State;
 use crate::store::port::Table;
 use crate::topics::row::{Endpoint, SubscriptionRow, TopicRow, SUBSCRIPTIONS_MAX};
+use crate::topics::TopicRoom;
 use crate::topics::{Publication, Topic};
 
 #[derive(Deserialize)]
-struct Named {
-    name: String,
+pub(crate) struct Named {
+    pub(crate) name: String,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +43,7 @@ struct Publish {
     trace: Option<String>,
 }
 
-impl State {
+impl TopicRoom<'_> {
     /// `topic.publish`, which is answered when it is durable.
     pub(crate) fn topic_publish(&mut self, body: &[u8], waiter: Waiter) {
         match read::<Publish>(body) {
@@ -53,7 +52,7 @@ impl State {
                     Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
                 self.publish(&asked.name, &asked.publication, origin, waiter);
             }
-            Err(error) => self.answer(waiter, Err(error)),
+            Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
 
@@ -64,12 +63,11 @@ impl State {
                 Ok(Done::at_once(self.topics.entries.values().map(|topic| self.describe_topic(topic)).collect()))
             }
             "topic.describe" => {
-                let topic = self.topic(&read::<Named>(body)?.name)?;
+                let topic = self.topics.topic(&read::<Named>(body)?.name)?;
                 Ok(Done::at_once(self.describe_topic(topic)))
             }
             "topic.subscribe" => self.topic_subscribe(read(body)?),
             "topic.unsubscribe" => self.topic_unsubscribe(&read(body)?),
-            "topic.delete" => self.topic_delete(&read::<Named>(body)?.name),
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
     }
@@ -77,29 +75,38 @@ impl State {
     fn topic_declare(&mut self, row: TopicRow) -> Result<Done, EngineError> {
         row.check()?;
         let name = row.name.clone();
-        if self.topic(&name).is_err() {
-            self.save_topic(TopicRow { created_ms: self.now.wall_ms, subscriptions: Vec::new(), ..row })?;
+        if self.topics.topic(&name).is_err() {
+            self.save_topic(TopicRow { created_ms: self.ctx.now.wall_ms, subscriptions: Vec::new(), ..row })?;
         }
-        Ok(Done::when_durable(self.describe_topic(self.topic(&name)?)))
+        Ok(Done::when_durable(self.describe_topic(self.topics.topic(&name)?)))
+    }
+
+    /// Remove a topic with its subscriptions.
+    pub(crate) fn delete_topic(&mut self, name: &str) -> Done {
+        self.topics.entries.remove(name);
+        self.ctx.registry.forget_all("topic", name);
+        self.ctx.commit.pending.remove(Table::Topic, name.as_bytes().to_vec());
+        self.ctx.commit.pending.urgent = true;
+        Done::when_durable(json!({}))
     }
 
     fn save_topic(&mut self, row: TopicRow) -> Result<(), EngineError> {
         let value = serde_json::to_vec(&row).unwrap_or_default();
-        self.pending.set(Table::Topic, row.name.clone().into_bytes(), value);
-        self.pending.urgent = true;
+        self.ctx.commit.pending.set(Table::Topic, row.name.clone().into_bytes(), value);
+        self.ctx.commit.pending.urgent = true;
         self.put_topic(row)
     }
 
     /// Subscribe a queue or a function; one that is subscribed already takes the new settings.
     fn topic_subscribe(&mut self, asked: Subscribe) -> Result<Done, EngineError> {
         let Subscribe { name, mut subscription } = asked;
-        let mut row = self.topic(&name)?.row.clone();
+        let mut row = self.topics.topic(&name)?.row.clone();
         subscription.check()?;
         match &subscription.endpoint {
-            Endpoint::Queue(queue) => drop(self.queue_id(queue)?),
+            Endpoint::Queue(queue) => drop(self.queues.queue_id(queue)?),
             Endpoint::Function(function) => {
                 check_unqualified(function, "subscription")?;
-                self.event_queue(function)?;
+                self.events().event_queue(function)?;
             }
         }
         match row.subscriptions.iter().position(|one| one.endpoint == subscription.endpoint) {
@@ -113,18 +120,18 @@ impl State {
                 )));
             }
             None => {
-                subscription.id = uuid_text(self.rng.uuid());
+                subscription.id = uuid_text(self.ctx.rng.uuid());
                 row.subscriptions.push(subscription);
             }
         }
-        if row != self.topic(&name)?.row {
+        if row != self.topics.topic(&name)?.row {
             self.save_topic(row)?;
         }
-        Ok(Done::when_durable(self.describe_topic(self.topic(&name)?)))
+        Ok(Done::when_durable(self.describe_topic(self.topics.topic(&name)?)))
     }
 
     fn topic_unsubscribe(&mut self, asked: &Unsubscribe) -> Result<Done, EngineError> {
-        let mut row = self.topic(&asked.name)?.row.clone();
+        let mut row = self.topics.topic(&asked.name)?.row.clone();
         let before = row.subscriptions.len();
         row.subscriptions.retain(|one| one.endpoint != asked.endpoint);
         if row.subscriptions.len() == before {
@@ -135,23 +142,11 @@ impl State {
             )));
         }
         self.save_topic(row)?;
-        Ok(Done::when_durable(self.describe_topic(self.topic(&asked.name)?)))
+        Ok(Done::when_durable(self.describe_topic(self.topics.topic(&asked.name)?)))
     }
+}
 
-    fn topic_delete(&mut self, name: &str) -> Result<Done, EngineError> {
-        self.topic(name)?;
-        if let Some(function) = self.told_by(Target::Topic(name)) {
-            return Err(EngineError::Conflict(format!(
-                "topic {name:?} is a destination of function {function:?}, which runs"
-            )));
-        }
-        self.topics.entries.remove(name);
-        self.registry.forget_all("topic", name);
-        self.pending.remove(Table::Topic, name.as_bytes().to_vec());
-        self.pending.urgent = true;
-        Ok(Done::when_durable(json!({})))
-    }
-
+impl TopicRoom<'_> {
     fn describe_topic(&self, topic: &Topic) -> Value {
         let arn = self.topic_arn(&topic.row.name);
         let mut answer = serde_json::to_value(&topic.row).unwrap_or_default();

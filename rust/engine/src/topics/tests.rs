@@ -256,7 +256,7 @@ fn what_a_full_disk_refused_is_remembered_by_no_id() {
     let mut engine = with_functions(TestEngine::new());
     engine.json("topic.declare", &json!({"name": "t"}));
     engine.json("topic.subscribe", &json!({"name": "t", "function": "f"}));
-    let remembered = |engine: &TestEngine| engine.engine.with(|state| state.history.publications.len());
+    let remembered = |engine: &TestEngine| engine.engine.with(|state| state.ctx.observe.history.publications.len());
     engine.fill_disk();
     assert!(engine.publish("refused").is_err());
     assert_eq!(remembered(&engine), 0);
@@ -274,9 +274,9 @@ fn copies_that_waited_for_room_are_found_by_the_ids_that_they_have_then() {
     let refused = json!({"name": "q2", "messages": [{"body": "refused"}]}).to_string();
     engine.engine.with(|state| {
         let ask = Waiter::Call(Box::new(|answer| assert!(answer.is_err())));
-        state.queue_exchange("queue.send", refused.as_bytes(), ask);
+        state.queues().queue_exchange("queue.send", refused.as_bytes(), ask);
         let publication = Publication { message: "waits".into(), ..Publication::default() };
-        state.tell_topic("t", &publication, Carried::default(), Vec::new()).unwrap();
+        state.topics().tell_topic("t", &publication, Carried::default(), Vec::new()).unwrap();
     });
     engine.advance(SECOND);
     engine.store.mend();

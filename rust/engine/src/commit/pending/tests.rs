@@ -60,7 +60,7 @@ impl TestEngine {
         self.call("f");
         self.ask_later("topic.declare", &json!({"name": "two"}));
         self.engine.disk_done();
-        assert!(self.engine.commit_begun() && self.engine.with(|state| state.pending.has_waited));
+        assert!(self.engine.commit_begun() && self.engine.with(|state| state.ctx.commit.pending.has_waited));
     }
 
     /// That commit and the next one are durable, then the process dies.
@@ -88,7 +88,7 @@ fn the_first_event_of_a_function_is_its_own_after_a_crash_on_a_disk_that_was_ful
     let run = |work: &Work| {
         let Task::Event(payload) = &work.task else { panic!("{work:?}") };
         let called: String = serde_json::from_slice(payload).unwrap();
-        (engine.engine.with(|state| state.functions[work.slot].qualified()), called)
+        (engine.engine.with(|state| state.dispatch.functions[work.slot].qualified()), called)
     };
     let mut runs: Vec<(String, String)> = works.iter().map(run).collect();
     runs.sort_unstable();
@@ -180,7 +180,7 @@ fn what_has_ended_is_written_at_a_stop_though_what_is_put_finds_the_disk_full() 
         // In one moment, so that both are in the first commit of the stop.
         let mut inner = engine.engine.shared.lock();
         inner.state.settle_all(vec![settled(works[0].token)]);
-        inner.state.invoke_async("f", b"1", Origin::default(), waiter);
+        inner.state.events().invoke_async("f", b"1", Origin::default(), waiter);
         inner.stopping = true;
     }
     engine.engine.close();

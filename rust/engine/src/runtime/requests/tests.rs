@@ -56,11 +56,11 @@ fn streams_mappings_and_topics_that_are_deleted_leave_nothing_behind() {
     engine.advance(SECOND);
     let bounds = |engine: &TestEngine| [0, 1].map(|shard| engine.store.reader().unwrap().bounds(shard).unwrap());
     assert!(bounds(&engine).iter().all(Option::is_some));
-    engine.engine.with(|state| state.show_lag());
+    engine.engine.with(|state| state.streams().show_lag());
     assert_eq!(engine.engine.registry().gather(Metric::ShardLag).len(), 2);
 
     engine.json("mapping.delete", &json!({"stream": "s", "function": "f"}));
-    engine.engine.with(|state| state.show_lag());
+    engine.engine.with(|state| state.streams().show_lag());
     let shown =
         [Metric::ShardLag, Metric::ShardIteratorAge].map(|metric| engine.engine.registry().gather(metric).len());
     assert_eq!((shown, series(&engine, "mapping")), ([0, 0], 0));

@@ -1,31 +1,53 @@
 //! The end of an event: one commit removes it and tells its destinations, or writes down that they must be told.
 
+use crate::base::error::EngineError;
 use forebay_core::invocation::protocol::{Condition, Key};
 use serde_json::json;
+use std::collections::VecDeque;
 
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::kept;
-use crate::destinations::{Notification, Target};
+use crate::commit::target::Target;
+use crate::failures::invocation_record::Ended;
 use crate::failures::log::{FailureKey, FailureRow, Part};
 use crate::observe::history::RequestEvent;
 use crate::observe::operator_events;
-use crate::runtime::rooms::State;
-use crate::sources::invocation::record::Ended;
 use crate::sources::invocation::row::{row_key, Event};
 use crate::sources::invocation::Asynchronous;
+use crate::sources::invocation::InvocationRoom;
 use crate::store::port::Table;
 
-impl State {
+/// Whether a destination of this store was told, and if so, whether that may be later than this commit.
+type Told = Result<bool, EngineError>;
+
+/// An event whose life is over, and which destinations are to be told.
+pub(crate) struct EndedEvent {
+    id: u64,
+    key: Key,
+    pub(crate) event: Event,
+    condition: Condition,
+    pub(crate) ended: Ended,
+    wishes: VecDeque<(Part, String)>,
+    /// The event's row, until it goes with what a destination is told.
+    pub(crate) row: Option<Vec<u8>>,
+}
+
+impl InvocationRoom<'_> {
     /// An event's life is over.
     pub(crate) fn end_event(&mut self, id: u64, key: Key, event: &Event, condition: Condition) {
         let Some(events) = self.events.queues.get(&id) else { return };
         let has_succeeded = condition == Condition::Success;
         events.meters.ended(condition);
-        self.history.note(self.now.wall_ms, event.request, RequestEvent::Ended { queue: id, condition });
-        let wishes = wishes(self.settles(events).map(|slot| &self.functions[slot].asynchronous), has_succeeded);
+        self.ctx.observe.history.note(
+            self.ctx.now.wall_ms,
+            event.request,
+            RequestEvent::Ended { queue: id, condition },
+        );
+        let wishes =
+            wishes(self.settles(events).map(|slot| &self.dispatch.functions[slot].asynchronous), has_succeeded);
         if wishes.is_empty() && has_succeeded {
-            self.pending.remove(Table::Event, row_key(id, key));
-            return self.pending.begin_lazily(self.now.mono_ns);
+            self.ctx.commit.pending.remove(Table::Event, row_key(id, key));
+            return self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         }
         if !has_succeeded {
             let (name, attempts) = (events.name(), event.life.failures);
@@ -34,56 +56,64 @@ impl State {
                 "condition": condition.as_str(), "attempts": attempts, "request": uuid_text(event.request),
                 "destinations": destinations, "id": FailureKey { mapping: id, shard: 0, first: key.number, part: Part::Whole }.text(),
             });
-            self.notice(operator_events::OperatorEvent::GaveUp, &name, fields);
+            self.ctx.notice(operator_events::OperatorEvent::GaveUp, &name, fields);
         }
         let Some(events) = self.events.queues.get(&id) else { return };
         let ended = Ended {
             request: uuid_text(event.request),
-            arn: self.function_arn(&events.function),
+            arn: self.ctx.function_arn(&events.function),
             function: events.function.clone(),
             version: events.version.to_string(),
             qualifier: event.qualifier.as_deref().map(str::to_owned),
             condition: condition.as_str().to_owned(),
             attempts: event.life.failures + u32::from(has_succeeded),
             accepted_ms: event.life.accepted_ms,
-            at_ms: self.now.wall_ms,
+            at_ms: self.ctx.now.wall_ms,
             hops: event.life.hops,
             status: status_of(event, condition),
             response: event.error.as_deref().map(str::to_owned),
         };
-        // It goes in the commit that tells of it.
-        let mut rows = vec![(Table::Event, row_key(id, key), None)];
+        let row = row_key(id, key);
         if wishes.is_empty() {
             self.keep_ended(id, key, (Part::Whole, None), ended, event);
-            self.pending.remove(Table::Event, row_key(id, key));
+            self.ctx.commit.pending.remove(Table::Event, row);
             return;
         }
-        for (part, name) in wishes {
-            let failure = FailureKey { mapping: id, shard: 0, first: key.number, part };
-            let target = Target::of(&name);
+        let event = event.clone();
+        self.events.ended.push(EndedEvent { id, key, event, condition, ended, wishes, row: Some(row) });
+    }
+
+    /// What the next destination of an event that has ended is to be told, and whether that goes with the event's row.
+    pub(crate) fn next_wish(&mut self, end: &mut EndedEvent) -> Option<(FailureKey, String)> {
+        while let Some((part, name)) = end.wishes.pop_front() {
             // A chain that was stopped goes on in no function, not even as a failure.
-            let is_stopped = condition == Condition::RecursiveInvocation && matches!(target, Target::Function(_));
-            if is_stopped {
-                self.keep_ended(id, key, (part, None), ended.clone(), event);
+            let target = Target::of(&name);
+            if end.condition == Condition::RecursiveInvocation && matches!(target, Target::Function(_)) {
+                self.keep_ended(end.id, end.key, (part, None), end.ended.clone(), &end.event);
                 continue;
             }
-            let notification = Notification::of(&ended, event.trace.as_deref(), failure, &event.payload, target);
-            match self.tell(target, notification, rows.clone()) {
-                Ok(may_be_later) => {
-                    if may_be_later && !rows.is_empty() {
-                        self.event_leaves(id, key);
-                    }
-                    rows.clear();
-                    self.count_delivery(failure, 0, true);
-                    self.history.note(self.now.wall_ms, event.request, RequestEvent::Told { destination: name.into() });
+            return Some((FailureKey { mapping: end.id, shard: 0, first: end.key.number, part }, name));
+        }
+        if let Some(row) = end.row.take() {
+            self.ctx.commit.pending.remove(Table::Event, row);
+        }
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+        None
+    }
+
+    /// A destination of this store was told, in the commit that removes the event's row, or refused it.
+    pub(crate) fn wish_told(&mut self, end: &mut EndedEvent, failure: FailureKey, name: String, told: &Told) {
+        match told {
+            Ok(may_be_later) => {
+                if end.row.take().is_some() && *may_be_later {
+                    self.events.event_leaves(end.id, end.key);
                 }
-                Err(_) => self.keep_ended(id, key, (part, Some(name)), ended.clone(), event),
+                self.failures().count_delivery(failure, 0, true);
+                let fact = RequestEvent::Told { destination: name.into() };
+                self.ctx.observe.history.note(self.ctx.now.wall_ms, end.event.request, fact);
             }
+            Err(_) => self.keep_ended(end.id, end.key, (failure.part, Some(name)), end.ended.clone(), &end.event),
         }
-        for (table, row, _) in rows {
-            self.pending.remove(table, row);
-        }
-        self.pending.begin_lazily(self.now.mono_ns);
     }
 
     /// Write down what a destination is still to be told; without one, that it is listed.
@@ -107,24 +137,28 @@ impl State {
             ended: Some(ended),
             trace: event.trace.as_deref().map(str::to_owned),
         };
-        self.save_failure(FailureKey { mapping: id, shard: 0, first: key.number, part }, &row, &event.payload);
+        self.failures().save_failure(
+            FailureKey { mapping: id, shard: 0, first: key.number, part },
+            &row,
+            &event.payload,
+        );
     }
 
     /// Give an event that had failed another life. Its row goes in the commit that brings it back.
     pub(crate) fn revive_event(&mut self, failure: FailureKey, ended: &Ended, trace: Option<&str>, payload: &[u8]) {
-        let request = parse_uuid(&ended.request).unwrap_or_else(|| self.rng.uuid());
+        let request = parse_uuid(&ended.request).unwrap_or_else(|| self.ctx.rng.uuid());
         let qualifier = ended.qualifier.as_deref().map(Into::into);
         let event = self.new_event(request, 0, payload.into(), (kept(trace), qualifier));
-        self.pending.remove(Table::Failure, failure.bytes());
-        self.history.note(self.now.wall_ms, request, RequestEvent::Redriven);
+        self.ctx.commit.pending.remove(Table::Failure, failure.bytes());
+        self.ctx.observe.history.note(self.ctx.now.wall_ms, request, RequestEvent::Redriven);
         self.bear_event(failure.mapping, event);
-        self.pending.urgent = true;
+        self.ctx.commit.pending.urgent = true;
     }
 }
 
 /// Which destinations want to be told.
-fn wishes(settings: Option<&Asynchronous>, has_succeeded: bool) -> Vec<(Part, String)> {
-    let Some(settings) = settings else { return Vec::new() };
+fn wishes(settings: Option<&Asynchronous>, has_succeeded: bool) -> VecDeque<(Part, String)> {
+    let Some(settings) = settings else { return VecDeque::new() };
     let (whole, dead_letter) =
         if has_succeeded { (&settings.on_success, &None) } else { (&settings.on_failure, &settings.dead_letter) };
     let whole = whole.iter().map(|name| (Part::Whole, name.clone()));

@@ -5,13 +5,13 @@
 //! them, `WAITING_MAX` at most, and asks for more where little is left. `serve` carries out its commands, `ends` writes down what
 //! became of an event, `record` says what destinations are told, `targets` reaches those of this store.
 
-mod ends;
-pub(crate) mod record;
+pub(crate) mod ends;
 pub(crate) mod row;
 mod serve;
 #[cfg(test)]
 mod tests;
 
+use crate::sources::invocation::ends::EndedEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,9 +32,30 @@ use crate::dispatch::versions::{qualified, version_of, Qualifier};
 use crate::observe::history::RequestEvent;
 use crate::observe::meters::EventMeters;
 use crate::runtime::recovery::{counted, damaged};
-use crate::runtime::rooms::State;
 use crate::sources::invocation::row::{row_key, Event};
 use crate::store::port::{StoreError, Table};
+
+use crate::ctx::Ctx;
+use crate::dispatch::{Dispatch, DispatchRoom};
+use crate::failures::{FailureRoom, Failures, Owner};
+
+/// Asynchronous invocations, with what lies below them.
+pub(crate) struct InvocationRoom<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) failures: &'a mut Failures,
+    pub(crate) events: &'a mut EventQueues,
+}
+
+impl InvocationRoom<'_> {
+    pub(crate) fn dispatch(&mut self) -> DispatchRoom<'_> {
+        DispatchRoom { ctx: self.ctx, dispatch: self.dispatch }
+    }
+
+    pub(crate) fn failures(&mut self) -> FailureRoom<'_> {
+        FailureRoom { ctx: self.ctx, dispatch: self.dispatch, failures: self.failures }
+    }
+}
 
 /// Most bytes of an event: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const EVENT_BYTES_MAX: usize = 1_048_576;
@@ -123,6 +144,8 @@ pub(crate) struct EventQueues {
     /// commit; they are not to be found there, but come by themselves when they are durable.
     expected: BTreeSet<(u64, Key)>,
     at_hand_bytes: usize,
+    /// Events that have ended, whose destinations are to be told.
+    pub(crate) ended: Vec<EndedEvent>,
     /// The place for the event that is begun now.
     place: Option<Lease>,
 }
@@ -175,26 +198,26 @@ impl EventQueues {
     }
 }
 
-impl State {
+impl InvocationRoom<'_> {
     /// Accept an event for a function; the waiter is given its request id when it is durable.
     pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
-        let accepted = self.check_room().and_then(|()| {
+        let accepted = self.ctx.check_room().and_then(|()| {
             check_payload(payload)?;
             check_trace(origin.trace)?;
             self.event_queue(function)
         });
         match accepted {
             Ok((queue, qualifier)) => {
-                let hops = self.hops_after(origin.parent);
-                let request = self.rng.uuid();
+                let hops = self.dispatch.hops_after(origin.parent);
+                let request = self.ctx.rng.uuid();
                 let event = self.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
                 let accepted = self.number_event(queue, event);
-                self.pending.bytes += accepted.bytes();
-                self.pending.accepted.push(accepted);
-                self.pending.waiters.push((waiter, Reply::Request(request)));
-                self.pending.urgent = true;
+                self.ctx.commit.pending.bytes += accepted.bytes();
+                self.ctx.commit.pending.accepted.push(accepted);
+                self.ctx.commit.pending.waiters.push((waiter, Reply::Request(request)));
+                self.ctx.commit.pending.urgent = true;
             }
-            Err(error) => self.answer(waiter, Err(error)),
+            Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
 
@@ -206,8 +229,8 @@ impl State {
 
     /// Write what waits for nothing else.
     pub(crate) fn write_attachment(&mut self, bound: &Attachment) {
-        bound.join(&mut self.pending);
-        self.pending.begin_lazily(self.now.mono_ns);
+        bound.join(&mut self.ctx.commit.pending);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }
 
     pub(crate) fn new_event(
@@ -217,7 +240,7 @@ impl State {
         payload: Arc<[u8]>,
         (trace, qualifier): (Option<Arc<str>>, Qualifier),
     ) -> Event {
-        let life = Life { accepted_ms: self.now.wall_ms, hops, ..Life::default() };
+        let life = Life { accepted_ms: self.ctx.now.wall_ms, hops, ..Life::default() };
         Event { request, life, status: 0, error: None, qualifier, trace, payload }
     }
 
@@ -227,12 +250,13 @@ impl State {
         events.next_number += 1;
         if number >= events.reserved {
             events.reserved = number + NUMBERS;
-            self.pending.set(Table::Meta, NEXT_EVENT.to_vec(), events.reserved.to_be_bytes().to_vec());
+            self.ctx.commit.pending.set(Table::Meta, NEXT_EVENT.to_vec(), events.reserved.to_be_bytes().to_vec());
         }
         let known = events.queues.get_mut(&queue);
-        let key = known.map_or(Key { due_ms: self.now.wall_ms, number }, |one| one.machine.key(number, &self.now));
+        let key =
+            known.map_or(Key { due_ms: self.ctx.now.wall_ms, number }, |one| one.machine.key(number, &self.ctx.now));
         events.expected.insert((queue, key));
-        Accepted { queue, key, event, at: self.now }
+        Accepted { queue, key, event, at: self.ctx.now }
     }
 
     /// Where an event for this function, version or alias waits, and the qualifier. A function need not be registered any more.
@@ -242,16 +266,16 @@ impl State {
                 return Ok((id, None));
             }
         }
-        let (slot, qualifier) = self.address(asked)?;
-        let name = self.functions[slot].qualified();
+        let (slot, qualifier) = self.dispatch().address(asked)?;
+        let name = self.dispatch.functions[slot].qualified();
         let known = self.events.by_function.get(&name).copied();
         Ok((known.unwrap_or_else(|| self.new_event_queue(&name)), qualifier))
     }
 
     fn new_event_queue(&mut self, function: &str) -> u64 {
-        let id = self.new_mapping_id();
-        self.pending.set(Table::Function, id.to_be_bytes().to_vec(), function.as_bytes().to_vec());
-        self.pending.begin_lazily(self.now.mono_ns);
+        let id = self.ctx.new_mapping_id();
+        self.ctx.commit.pending.set(Table::Function, id.to_be_bytes().to_vec(), function.as_bytes().to_vec());
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         self.add_event_queue(id, function);
         self.bind_events(id);
         id
@@ -269,20 +293,22 @@ impl State {
             leaving: BTreeSet::new(),
             suspects: BTreeMap::new(),
             armed: None,
-            meters: EventMeters::new(&self.registry, function),
+            meters: EventMeters::new(&self.ctx.registry, function),
         };
+        let (function, meters) = (events.function.clone(), Box::new(events.meters.deliveries.clone()));
+        self.failures.owners.insert(id, Owner { function, stream: None, meters });
         self.events.queues.insert(id, events);
         self.events.by_function.insert(name.to_owned(), id);
     }
 
     /// Find the functions that have events.
     pub(crate) fn restore_events(&mut self) -> Result<(), StoreError> {
-        if let Some(bytes) = self.reader.get(Table::Meta, NEXT_EVENT)? {
+        if let Some(bytes) = self.ctx.commit.reader.get(Table::Meta, NEXT_EVENT)? {
             let next = counted(&bytes, "next_event")?;
             (self.events.next_number, self.events.reserved) = (next, next);
         }
-        for (key, name) in self.reader.scan(Table::Function, &[], None, usize::MAX)? {
-            let id = self.mapping_id_found(&key, "a function's key")?;
+        for (key, name) in self.ctx.commit.reader.scan(Table::Function, &[], None, usize::MAX)? {
+            let id = self.ctx.mapping_id_found(&key, "a function's key")?;
             let name = String::from_utf8(name).map_err(|_| damaged("a function's row"))?;
             self.add_event_queue(id, &name);
         }
@@ -292,7 +318,7 @@ impl State {
     /// Take over an event that was in flight when the last process died; false if it is none any more.
     pub(crate) fn suspect_event(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
         let key = Key { due_ms: record.first, number: record.last };
-        let is_there = self.reader.get(Table::Event, &row_key(record.mapping, key))?.is_some();
+        let is_there = self.ctx.commit.reader.get(Table::Event, &row_key(record.mapping, key))?.is_some();
         let Some(events) = self.events.queues.get_mut(&record.mapping).filter(|_| is_there) else { return Ok(false) };
         events.machine.suspect(key, record.interruptions + u32::from(record.alone));
         events.suspects.insert(key, slot);
@@ -302,7 +328,7 @@ impl State {
     /// A function was registered, or its settings have changed: its events may run. Those of a version that is published no more
     /// have the settings of the function.
     pub(crate) fn bind_events_of(&mut self, slot: HandlerId) {
-        let (name, by_function) = (self.functions[slot].qualified(), &self.events.by_function);
+        let (name, by_function) = (self.dispatch.functions[slot].qualified(), &self.events.by_function);
         let versions = by_function.range(format!("{name}:")..format!("{name};"));
         let ids: Vec<u64> = by_function.get(&name).into_iter().chain(versions.map(|(_, id)| id)).copied().collect();
         for id in ids {
@@ -312,23 +338,24 @@ impl State {
 
     /// Whose settings hold for events.
     fn settles(&self, events: &Events) -> Option<HandlerId> {
-        events.slot.or_else(|| self.function_names.get(&events.function).copied())
+        events.slot.or_else(|| self.dispatch.function_names.get(&events.function).copied())
     }
 
     /// The events of a version that the function, which runs, does not publish any more.
     pub(crate) fn unpublished(&self, queue: u64) -> Option<&Events> {
         let events = self.events.queues.get(&queue)?;
-        let is_left = self.started && events.slot.is_none() && self.function_names.contains_key(&events.function);
+        let is_left =
+            self.ctx.started && events.slot.is_none() && self.dispatch.function_names.contains_key(&events.function);
         is_left.then_some(events)
     }
 
     fn bind_events(&mut self, id: u64) {
         let Some(events) = self.events.queues.get_mut(&id) else { return };
-        events.slot = self.function_names.get(&events.name()).copied();
+        events.slot = self.dispatch.function_names.get(&events.name()).copied();
         let settling = self.events.queues.get(&id).and_then(|events| self.settles(events));
         if let (Some(slot), Some(events)) = (settling, self.events.queues.get_mut(&id)) {
-            let function = &self.functions[slot];
-            let is_off = function.place.is_some_and(|(id, _)| self.permits.pool.reserved(id) == Some(0));
+            let function = &self.dispatch.functions[slot];
+            let is_off = function.place.is_some_and(|(id, _)| self.dispatch.permits.pool.reserved(id) == Some(0));
             events.machine.configure(function.asynchronous.settings(is_off));
             self.pump_events(id);
         }
@@ -341,9 +368,10 @@ impl State {
             match self.unpublished(id).map(Events::name) {
                 Some(name) if self.has_left_nothing(id)? => {
                     self.events.queues.remove(&id);
+                    self.failures.forget(id);
                     self.events.by_function.remove(&name);
-                    self.pending.remove(Table::Function, id.to_be_bytes().to_vec());
-                    self.pending.begin_lazily(self.now.mono_ns);
+                    self.ctx.commit.pending.remove(Table::Function, id.to_be_bytes().to_vec());
+                    self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
                 }
                 _ => self.pump_events(id),
             }
@@ -354,7 +382,7 @@ impl State {
     /// Whether there is neither an event nor a failure in a queue of events.
     fn has_left_nothing(&mut self, id: u64) -> Result<bool, StoreError> {
         for table in [Table::Event, Table::Failure] {
-            if !self.reader.scan(table, &id.to_be_bytes(), None, 1)?.is_empty() {
+            if !self.ctx.commit.reader.scan(table, &id.to_be_bytes(), None, 1)?.is_empty() {
                 return Ok(false);
             }
         }
@@ -367,8 +395,8 @@ impl State {
         for Accepted { queue, key, event, at } in accepted {
             let life = event.life;
             self.events.expected.remove(&(queue, key));
-            self.history.note(life.accepted_ms, event.request, RequestEvent::Accepted { queue });
-            self.keep_at_hand_event(queue, key, event);
+            self.ctx.observe.history.note(life.accepted_ms, event.request, RequestEvent::Accepted { queue });
+            self.events.keep_at_hand_event(queue, key, event);
             let Some(events) = self.events.queues.get_mut(&queue) else { continue };
             events.meters.received.increment();
             events.machine.accepted(key, life, &at);
@@ -377,17 +405,6 @@ impl State {
         for queue in touched {
             self.pump_events(queue);
         }
-    }
-
-    /// Functions that the chain has gone through of what a handler begets; `parent` is the request that it runs on.
-    pub(crate) fn hops_after(&self, parent: Option<u128>) -> u32 {
-        parent.and_then(|request| self.hops_running.get(&request)).map_or(0, |hops| hops + 1)
-    }
-
-    pub(crate) fn no_function(&self, function: &str) -> EngineError {
-        let known: Vec<&str> =
-            self.function_names.keys().filter(|name| !name.contains(':')).take(8).map(String::as_str).collect();
-        EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
     }
 }
 

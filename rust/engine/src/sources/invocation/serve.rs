@@ -6,8 +6,9 @@ use forebay_core::invocation::protocol::{Command, Key, Life, Outcome};
 use crate::base::timers::Timer;
 use crate::dispatch::attempts::{Attempt, HandlerId, Job};
 use crate::observe::history::RequestEvent;
-use crate::runtime::rooms::State;
 use crate::sources::invocation::row::{parse_key, row_key, Event};
+use crate::sources::invocation::EventQueues;
+use crate::sources::invocation::InvocationRoom;
 use crate::sources::invocation::AT_HAND_MAX;
 use crate::store::port::{StoreError, Table};
 
@@ -16,12 +17,12 @@ const ROWS: usize = 64;
 const FOUND_MAX: usize = 1_024;
 const FOUND_BYTES_MAX: usize = 4 << 20;
 
-impl State {
+impl InvocationRoom<'_> {
     /// Do everything that a function's events can do now.
     pub(crate) fn pump_events(&mut self, id: u64) {
         loop {
-            let now = self.now;
-            let runs = self.started && !self.draining && self.failed.is_none();
+            let now = self.ctx.now;
+            let runs = self.ctx.started && !self.ctx.draining && self.ctx.commit.failed.is_none();
             let Some(events) = self.events.queues.get_mut(&id) else { return };
             if runs {
                 // Also where the function has gone from the code: its events run no more, but their age ends them.
@@ -31,7 +32,7 @@ impl State {
             while let Some(command) = self.events.queues.get_mut(&id).and_then(|events| events.machine.poll()) {
                 has_moved = true;
                 if let Err(error) = self.carry_out_event(id, command) {
-                    return self.fail(error);
+                    return self.ctx.fail(error);
                 }
             }
             if has_moved {
@@ -42,10 +43,10 @@ impl State {
                 return;
             }
             if let Some(due_ns) = events.machine.next_due(&now) {
-                self.timers.arm(&mut events.armed, due_ns, Timer::Events(id));
+                self.ctx.timers.arm(&mut events.armed, due_ns, Timer::Events(id));
             }
             if let Some(slot) = events.slot.filter(|_| events.machine.is_ready(&now)) {
-                self.queue_source(slot, id);
+                self.dispatch().queue_source(slot, id);
             }
             return;
         }
@@ -54,8 +55,8 @@ impl State {
     /// There is a place for the next event of a function. Gives it back if there is none to run.
     pub(crate) fn start_event(&mut self, id: u64, place: Lease) -> Option<Lease> {
         self.events.place = Some(place);
-        while self.events.place.is_some() && self.started && self.failed.is_none() {
-            let now = self.now;
+        while self.events.place.is_some() && self.ctx.started && self.ctx.commit.failed.is_none() {
+            let now = self.ctx.now;
             let Some(events) = self.events.queues.get_mut(&id) else { break };
             if events.slot.is_none() || !events.machine.start(&now) {
                 break;
@@ -83,13 +84,13 @@ impl State {
             Command::Retry { key, to, life } => {
                 let Some(mut event) = self.event(id, key)? else { return Err(missing(id, key)) };
                 event.life = life;
-                self.pending.remove(Table::Event, row_key(id, key));
-                self.pending.set(Table::Event, row_key(id, to), event.encode());
-                self.pending.begin_lazily(self.now.mono_ns);
-                let due_ms = self.events.queues.get(&id).map_or(to.due_ms, |events| events.due_ms(to, &self.now));
+                self.ctx.commit.pending.remove(Table::Event, row_key(id, key));
+                self.ctx.commit.pending.set(Table::Event, row_key(id, to), event.encode());
+                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+                let due_ms = self.events.queues.get(&id).map_or(to.due_ms, |events| events.due_ms(to, &self.ctx.now));
                 let what = RequestEvent::Retry { queue: id, status: event.status, due_ms };
-                self.history.note(self.now.wall_ms, event.request, what);
-                self.keep_at_hand_event(id, to, event);
+                self.ctx.observe.history.note(self.ctx.now.wall_ms, event.request, what);
+                self.events.keep_at_hand_event(id, to, event);
             }
             Command::End { key, life, condition } => {
                 let Some(mut event) = self.event(id, key)? else { return Err(missing(id, key)) };
@@ -106,25 +107,25 @@ impl State {
         let mut one = Attempt::new(slot, job, attempt);
         if let Job::Event { event, .. } = &one.job {
             one.request = event.request;
-            self.hops_running.insert(event.request, event.life.hops);
+            self.dispatch.hops_running.insert(event.request, event.life.hops);
         }
         if !alone {
             one.lease = self.events.place.take();
         }
-        self.ready(one, alone);
+        self.dispatch().ready(one, alone);
     }
 
     /// What was suspected of a crash has a slot of its own now, or is over.
     pub(crate) fn release_suspect(&mut self, id: u64, key: Key) {
         if let Some(slot) = self.events.queues.get_mut(&id).and_then(|events| events.suspects.remove(&key)) {
-            self.slots.release(slot);
+            self.dispatch.journal.release(slot);
         }
     }
 
     /// An attempt at an event has ended. `body`: the response or the error object, JSON.
     pub(crate) fn event_ended(&mut self, id: u64, key: Key, mut event: Event, status: u8, body: Option<Vec<u8>>) {
-        let now = self.now;
-        self.hops_running.remove(&event.request);
+        let now = self.ctx.now;
+        self.dispatch.hops_running.remove(&event.request);
         let outcome = match status {
             0 => Outcome::Success,
             1 | 2 => Outcome::Error,
@@ -148,38 +149,42 @@ impl State {
         events.machine.completed(key, outcome, &now);
         self.pump_events(id);
     }
+}
 
+impl EventQueues {
     /// Keep a waiting event in memory, if there is room.
     pub(crate) fn keep_at_hand_event(&mut self, id: u64, key: Key, event: Event) {
         let weight = event.weight();
-        let Some(events) = self.events.queues.get_mut(&id) else { return };
-        if self.events.at_hand_bytes + weight <= AT_HAND_MAX
+        let Some(events) = self.queues.get_mut(&id) else { return };
+        if self.at_hand_bytes + weight <= AT_HAND_MAX
             && events.at_hand.len() < 2 * crate::sources::invocation::WAITING_MAX
         {
-            self.events.at_hand_bytes += weight;
+            self.at_hand_bytes += weight;
             if let Some(before) = events.at_hand.insert(key, event) {
-                self.events.at_hand_bytes -= before.weight();
+                self.at_hand_bytes -= before.weight();
             }
         }
     }
+}
 
+impl InvocationRoom<'_> {
     /// Take an event: out of memory, or from its row.
     fn event(&mut self, id: u64, key: Key) -> Result<Option<Event>, StoreError> {
         if let Some(event) = self.events.queues.get_mut(&id).and_then(|events| events.at_hand.remove(&key)) {
             self.events.at_hand_bytes -= event.weight();
             return Ok(Some(event));
         }
-        let Some(bytes) = self.row(Table::Event, &row_key(id, key))? else { return Ok(None) };
+        let Some(bytes) = self.ctx.row(Table::Event, &row_key(id, key))? else { return Ok(None) };
         Event::decode(&bytes).map(Some).ok_or_else(|| damaged(id, key))
     }
 
     /// Look for the events after a key. Those that are not durable yet come by themselves, when they are.
     fn find_events(&mut self, id: u64, after: Option<Key>) -> Result<(), StoreError> {
-        let now = self.now;
+        let now = self.ctx.now;
         let mut after = after.map(|key| row_key(id, key));
         let (mut found, mut bytes, mut all): (Vec<(Key, Life)>, usize, bool) = (Vec::new(), 0, false);
         while !all && found.len() < FOUND_MAX && bytes < FOUND_BYTES_MAX {
-            let (rows, complete) = self.rows_after(Table::Event, &id.to_be_bytes(), after.as_deref(), ROWS)?;
+            let (rows, complete) = self.ctx.rows_after(Table::Event, &id.to_be_bytes(), after.as_deref(), ROWS)?;
             all = complete;
             for (row, value) in rows {
                 let Some(key) = parse_key(&row) else { continue };
@@ -191,33 +196,35 @@ impl State {
                 let event = Event::decode(&value).ok_or_else(|| damaged(id, key))?;
                 bytes += value.len();
                 found.push((key, event.life));
-                if self.hops_running.contains_key(&event.request) {
+                if self.dispatch.hops_running.contains_key(&event.request) {
                     continue;
                 }
-                self.keep_at_hand_event(id, key, event);
+                self.events.keep_at_hand_event(id, key, event);
             }
         }
         if let Some(events) = self.events.queues.get_mut(&id) {
             events.machine.found(&found, all, &now);
-            self.let_go_of_held(id);
+            self.events.let_go_of_held(id);
         }
         Ok(())
     }
+}
 
+impl EventQueues {
     /// Forget payloads of events that the machine left in the store after all, while there are many.
     fn let_go_of_held(&mut self, id: u64) {
-        let Some(events) = self.events.queues.get_mut(&id) else { return };
+        let Some(events) = self.queues.get_mut(&id) else { return };
         while events.at_hand.len() > crate::sources::invocation::WAITING_MAX {
             let Some((_, event)) = events.at_hand.pop_last() else { break };
-            self.events.at_hand_bytes -= event.weight();
+            self.at_hand_bytes -= event.weight();
         }
     }
 }
 
-impl State {
+impl EventQueues {
     /// An event has ended, but its row goes only with the message that tells of it.
     pub(crate) fn event_leaves(&mut self, id: u64, key: Key) {
-        if let Some(events) = self.events.queues.get_mut(&id) {
+        if let Some(events) = self.queues.get_mut(&id) {
             events.leaving.insert(key);
         }
     }

@@ -156,14 +156,15 @@ fn what_a_delivery_costs_does_not_grow_with_the_functions_beside_it() {
         for n in 0..functions {
             (0..16).for_each(|_| accept(&engine, &format!("f{n}"), b"1"));
         }
-        let (mut handed, mut delivered, before) = (Vec::new(), 0, engine.engine.with(|state| state.deliveries.visits));
+        let (mut handed, mut delivered, before) =
+            (Vec::new(), 0, engine.engine.with(|state| state.failures.deliveries.visits));
         for _ in 0..10 * functions {
             handed = delivering(&engine, handed.into_iter().map(well).collect());
             delivered += handed.len();
             engine.advance(SECOND);
         }
         assert_eq!(delivered, 16 * functions);
-        (engine.engine.with(|state| state.deliveries.visits) - before) as f64 / delivered as f64
+        (engine.engine.with(|state| state.failures.deliveries.visits) - before) as f64 / delivered as f64
     };
     let (few, many) = (visits(2), visits(64));
     // Its own, when its row is durable and when it has ended.

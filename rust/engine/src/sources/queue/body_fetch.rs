@@ -10,9 +10,9 @@ use crate::base::error::{Reply, Waiter};
 use crate::commit::read_jobs::ReadJob;
 use crate::payload::message::Message;
 use crate::payload::messages::Item;
-use crate::runtime::rooms::State;
 use crate::sources::queue::mapping::Assembly;
 use crate::sources::queue::transfer::Transfer;
+use crate::sources::queue::QueueRoom;
 use crate::sources::queue::{message_key, QueueId};
 use crate::store::chunk::Chunk;
 use crate::store::port::{StoreError, Table};
@@ -67,7 +67,7 @@ pub(crate) enum Content {
     Nowhere,
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// Go after what a want misses; act when everything is there.
     pub(crate) fn fetch_bodies(&mut self, id: QueueId, want: BodyFetch) {
         let mut next = Some(want);
@@ -82,14 +82,14 @@ impl State {
             let content = match self.content(id, delivery.handle.number) {
                 Ok(content) => content,
                 Err(error) => {
-                    self.fail(error);
+                    self.ctx.fail(error);
                     return None;
                 }
             };
             match content {
                 Content::Here(chunk) => want.found.push(Item { delivery, chunk }),
                 Content::Nowhere => {
-                    let now = self.now;
+                    let now = self.ctx.now;
                     let queue = &mut self.queues.entries[id];
                     if want.is_burial() {
                         queue.machine.redriven(delivery.handle.number);
@@ -135,7 +135,7 @@ impl State {
             return Ok(if is_message { Content::Here(chunk.clone()) } else { Content::Nowhere });
         }
         if queue.kept.contains(&number) {
-            let row = self.row(Table::MessageKept, &message_key(log, number))?;
+            let row = self.ctx.row(Table::MessageKept, &message_key(log, number))?;
             let chunk = row.and_then(|body| Chunk::open(number, body)).map(Arc::new);
             return Ok(chunk.map_or(Content::Nowhere, Content::Here));
         }
@@ -148,7 +148,7 @@ impl State {
         let queue = &mut self.queues.entries[id];
         if queue.reading.is_none() {
             queue.reading = Some(number);
-            self.reads.push_back(ReadJob::Messages(id, queue.row.log, number));
+            self.ctx.commit.reads.push_back(ReadJob::Messages(id, queue.row.log, number));
         }
     }
 
@@ -161,7 +161,7 @@ impl State {
         let log = queue.log();
         if chunks.first().is_none_or(|chunk| chunk.first() > from) && from >= queue.gone.low() {
             let text = format!("message {from} of queue {:?} is not where it was written", queue.row.name);
-            return self.fail(StoreError::Corrupt(text));
+            return self.ctx.fail(StoreError::Corrupt(text));
         }
         for chunk in chunks.into_iter().filter(|_| !queue.is_deleted) {
             self.queues.chunk_cache.put(log, chunk);

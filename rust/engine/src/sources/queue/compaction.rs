@@ -1,6 +1,7 @@
 //! A few old messages must not hold a long log: they are given rows of their own, and the log is trimmed past them.
 
-use crate::runtime::rooms::State;
+use crate::sources::queue::QueueRoom;
+use crate::sources::queue::Queues;
 use crate::sources::queue::{message_key, QueueId};
 use crate::store::chunk::Chunk;
 use crate::store::port::{StoreError, Table};
@@ -11,7 +12,7 @@ const GONE_FOR_EACH: u64 = 3;
 /// Bytes given rows in one go.
 const BYTES_MAX: usize = 4 << 20;
 
-impl State {
+impl QueueRoom<'_> {
     /// Look through the queues for logs that hold little, and forget old deduplication ids.
     pub(crate) fn sweep_queues(&mut self) -> Result<(), StoreError> {
         for id in self.queues.live().collect::<Vec<_>>() {
@@ -20,14 +21,18 @@ impl State {
         }
         Ok(())
     }
+}
 
+impl Queues {
     fn is_sparse(&self, id: QueueId) -> bool {
-        let queue = &self.queues.entries[id];
+        let queue = &self.entries[id];
         let span = queue.durable.saturating_sub(queue.gone.low());
         let left = queue.machine.len().saturating_sub(queue.kept.len() as u64);
         span.saturating_sub(left) > GONE_MIN + GONE_FOR_EACH * left
     }
+}
 
+impl QueueRoom<'_> {
     pub(crate) fn keep_stragglers(&mut self, id: QueueId) -> Result<(), StoreError> {
         // A move may yet be refused: nothing is passed before it is durable.
         if self.queues.entries[id].transferring > 0 {
@@ -35,11 +40,11 @@ impl State {
         }
         let mut bytes = 0;
         self.queues.entries[id].gone.advance();
-        while bytes < BYTES_MAX && self.is_sparse(id) {
+        while bytes < BYTES_MAX && self.queues.is_sparse(id) {
             let queue = &self.queues.entries[id];
             let log = queue.log();
             let Some(first) = queue.gone.first_left(0, queue.durable) else { break };
-            let chunks = self.reader.chunks(log, first, 1)?;
+            let chunks = self.ctx.commit.reader.chunks(log, first, 1)?;
             let Some(chunk) = chunks.first() else { break };
             for number in first..chunk.end() {
                 let queue = &mut self.queues.entries[id];
@@ -50,7 +55,7 @@ impl State {
                 bytes += row.len();
                 queue.kept.insert(number);
                 queue.gone.mark(number);
-                self.pending.set(Table::MessageKept, message_key(log, number), row);
+                self.ctx.commit.pending.set(Table::MessageKept, message_key(log, number), row);
             }
             self.queues.entries[id].gone.advance();
             self.settle_queue(id);

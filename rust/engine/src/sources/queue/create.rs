@@ -8,9 +8,9 @@ use forebay_core::queue::dedup::Deduplication;
 use crate::base::error::EngineError;
 use crate::payload::messages::QueueSource;
 use crate::runtime::recovery::damaged;
-use crate::runtime::rooms::State;
 use crate::sources::queue::meters::QueueMeters;
 use crate::sources::queue::row::QueueRow;
+use crate::sources::queue::QueueRoom;
 use crate::sources::queue::{Queue, QueueId, Queues, IDS_MAX};
 use crate::store::port::{ShardId, StoreError, Table};
 use crate::store::SHARD_LIMIT;
@@ -62,19 +62,19 @@ impl Queues {
     }
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// Make a queue that is not known yet.
     pub(crate) fn add_queue(&mut self, mut row: QueueRow) -> Result<QueueId, EngineError> {
-        row.log = self.queues.free_log(self.shards.len()).ok_or_else(|| {
+        row.log = self.queues.free_log(self.ctx.commit.next_shard as usize).ok_or_else(|| {
             let most = SHARD_LIMIT - FIRST_LOG;
             EngineError::Invalid(format!("there are {most} queues, which is as many as a store can have: delete some"))
         })?;
         self.queues.next_log = row.log + 1;
-        self.pending.set(Table::Meta, NEXT_LOG.to_vec(), self.queues.next_log.to_be_bytes().to_vec());
-        row.seed = self.rng.next();
+        self.ctx.commit.pending.set(Table::Meta, NEXT_LOG.to_vec(), self.queues.next_log.to_be_bytes().to_vec());
+        row.seed = self.ctx.rng.next();
         row.redrive = None;
-        row.created_ms = self.now.wall_ms;
-        let ids = Deduplication::new(IDS_MAX, [], &self.now);
+        row.created_ms = self.ctx.now.wall_ms;
+        let ids = Deduplication::new(IDS_MAX, [], &self.ctx.now);
         Ok(self.open_queue(row, ids))
     }
 
@@ -82,21 +82,21 @@ impl State {
         let source = Arc::new(QueueSource {
             name: row.name.clone(),
             arn: self.queue_arn(&row.name),
-            region: self.config.region.clone(),
-            account: self.config.account.clone(),
+            region: self.ctx.config.region.clone(),
+            account: self.ctx.config.account.clone(),
             log: row.log,
             is_fifo: row.is_fifo(),
         });
-        let meters = QueueMeters::new(&self.registry, &row.name);
+        let meters = QueueMeters::new(&self.ctx.registry, &row.name);
         let name = row.name.clone();
-        let id = self.queues.enter(Queue::new(row, source, ids, meters, &self.now));
+        let id = self.queues.enter(Queue::new(row, source, ids, meters, &self.ctx.now));
         self.queues.names.insert(name, id);
         id
     }
 
     /// Read which log comes next.
     pub(crate) fn restore_next_log(&mut self) -> Result<(), StoreError> {
-        if let Some(bytes) = self.reader.get(Table::Meta, NEXT_LOG)? {
+        if let Some(bytes) = self.ctx.commit.reader.get(Table::Meta, NEXT_LOG)? {
             let next = bytes.try_into().map(ShardId::from_be_bytes);
             self.queues.next_log = next.map_err(|_| damaged("next_log"))?;
         }

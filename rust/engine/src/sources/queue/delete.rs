@@ -8,13 +8,12 @@ use forebay_core::queue::QueueMachine;
 use serde_json::json;
 
 use crate::base::error::EngineError;
-use crate::destinations::Target;
 use crate::runtime::recovery::damaged;
 use crate::runtime::requests::Done;
-use crate::runtime::rooms::State;
 use crate::sources::queue::deletion_bitmap::DeletionBitmap;
 use crate::sources::queue::outgoing::Sender;
 use crate::sources::queue::{Dropping, QueueId, IDS_MAX, NO_QUEUE};
+use crate::sources::queue::{QueueRoom, Queues};
 use crate::store::port::{ShardId, StoreError, Table};
 
 /// Begins the key of the row that names a log on its way out.
@@ -33,10 +32,49 @@ pub(crate) fn log_dropped(key: &[u8]) -> Option<ShardId> {
     key.strip_prefix(DROPPED)?.try_into().map(ShardId::from_be_bytes).ok()
 }
 
-impl State {
+impl Queues {
+    /// The name of a queue.
+    pub(crate) fn name_of(&self, id: QueueId) -> &str {
+        &self.entries[id].row.name
+    }
+
+    /// Refuse to delete a queue that a function reads, or that another one's dead letters go to.
+    pub(crate) fn check_unread(&self, id: QueueId) -> Result<(), EngineError> {
+        let queue = &self.entries[id];
+        let name = &queue.row.name;
+        let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
+        let declared = |mapping: &&u64| {
+            self.mappings.get(mapping).is_some_and(|mapping| mapping.declared && mapping.slot.is_some())
+        };
+        if let Some(mapping) = queue.readers.iter().find(declared) {
+            let function = &self.mappings[mapping].row.function;
+            return refuse(format!(
+                "is read by function {function:?}, which runs: stop the app or delete that mapping first"
+            ));
+        }
+        if let Some(source) = self.buried_in(name).next() {
+            return refuse(format!("is the dead-letter queue of {source:?}: give that one another first"));
+        }
+        Ok(())
+    }
+
+    /// Refuse to delete a queue while messages are on their way to it, or from it.
+    pub(crate) fn check_unmoved(&self, id: QueueId) -> Result<(), EngineError> {
+        let queue = &self.entries[id];
+        let refuse = |text: &str| Err(EngineError::Conflict(format!("queue {:?} {text}", queue.row.name)));
+        if self.tasks.contains_key(&id) || self.tasks.values().any(|task| task.goes_to(queue.log())) {
+            return refuse("is part of a redrive: cancel that first, or wait for its end");
+        }
+        if queue.inbound > 0 {
+            return refuse("is just being sent messages by the engine: try again");
+        }
+        Ok(())
+    }
+}
+
+impl QueueRoom<'_> {
     /// Delete a queue with everything in it, and the mappings on it that no running code declares.
-    pub(crate) fn delete_queue(&mut self, id: QueueId) -> Result<Done, EngineError> {
-        self.check_unused(id)?;
+    pub(crate) fn delete_queue(&mut self, id: QueueId) -> Done {
         for mapping in self.queues.entries[id].readers.clone() {
             self.queue_mapping_delete(mapping);
         }
@@ -46,13 +84,13 @@ impl State {
         self.refuse_waiting(id, &gone);
         for outgoing in std::mem::take(&mut self.queues.entries[id].sends) {
             if let Sender::Caller(waiter) = outgoing.sender() {
-                self.answer(waiter, Err(gone.clone()));
+                self.ctx.answer(waiter, Err(gone.clone()));
             }
         }
         for table in TABLES {
-            self.remove_rows_on_their_way(table, &log.to_be_bytes());
+            self.ctx.remove_rows_on_their_way(table, &log.to_be_bytes());
         }
-        let (registry, now) = (self.registry.clone(), self.now);
+        let (registry, now) = (self.ctx.registry.clone(), self.ctx.now);
         self.queues.names.remove(&name);
         self.queues.logs.remove(&log);
         let queue = &mut self.queues.entries[id];
@@ -68,52 +106,21 @@ impl State {
         queue.stated.clear();
         queue.kept.clear();
         self.queues.chunk_cache.trim(log, u64::MAX);
-        self.pending.remove(Table::Queue, name.into_bytes());
-        self.pending.set(Table::Meta, dropped_key(log), log.to_be_bytes().to_vec());
-        self.pending.urgent = true;
+        self.ctx.commit.pending.remove(Table::Queue, name.into_bytes());
+        self.ctx.commit.pending.set(Table::Meta, dropped_key(log), log.to_be_bytes().to_vec());
+        self.ctx.commit.pending.urgent = true;
         self.queues.dropping.push_back(Dropping { log, entry: Some(id) });
-        Ok(Done::when_durable(json!({ "removed": removed })))
+        Done::when_durable(json!({ "removed": removed }))
     }
+}
 
-    /// Refuse to delete what something that runs depends on.
-    fn check_unused(&self, id: QueueId) -> Result<(), EngineError> {
-        let queue = &self.queues.entries[id];
-        let name = &queue.row.name;
-        let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
-        let declared = |mapping: &&u64| {
-            self.queues.mappings.get(mapping).is_some_and(|mapping| mapping.declared && mapping.slot.is_some())
-        };
-        if let Some(mapping) = queue.readers.iter().find(declared) {
-            let function = &self.queues.mappings[mapping].row.function;
-            return refuse(format!(
-                "is read by function {function:?}, which runs: stop the app or delete that mapping first"
-            ));
-        }
-        if let Some(source) = self.queues.buried_in(name).next() {
-            return refuse(format!("is the dead-letter queue of {source:?}: give that one another first"));
-        }
-        if let Some(topic) = self.topics_of_queue(name).next() {
-            return refuse(format!("is subscribed to topic {topic:?}: take that subscription back first"));
-        }
-        if let Some(function) = self.told_by(Target::Queue(name)) {
-            return refuse(format!("is a destination of function {function:?}, which runs"));
-        }
-        let is_redriven = self.queues.tasks.contains_key(&id);
-        if is_redriven || self.queues.tasks.values().any(|task| task.goes_to(queue.log())) {
-            return refuse("is part of a redrive: cancel that first, or wait for its end".into());
-        }
-        if queue.inbound > 0 {
-            return refuse("is just being sent messages by the engine: try again".into());
-        }
-        Ok(())
-    }
-
+impl QueueRoom<'_> {
     /// Go on with what a process before this one had begun to remove.
     pub(crate) fn restore_dropping(&mut self) -> Result<(), StoreError> {
-        for (_, log) in self.reader.scan(Table::Meta, DROPPED, None, usize::MAX)? {
+        for (_, log) in self.ctx.commit.reader.scan(Table::Meta, DROPPED, None, usize::MAX)? {
             let log = log.as_slice().try_into().map_err(|_| damaged("the number of a log to be removed"))?;
             self.queues.dropping.push_back(Dropping { log: ShardId::from_be_bytes(log), entry: None });
-            self.pending.begin_lazily(self.now.mono_ns);
+            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         }
         Ok(())
     }
@@ -121,34 +128,34 @@ impl State {
     /// A commit is durable: remove the next slice of what deleted queues held.
     pub(crate) fn drop_slice(&mut self) {
         // What is left when the app stops is removed after the next start.
-        if self.draining || self.closed {
+        if self.ctx.draining || self.ctx.closed {
             return;
         }
         let Some(dropping) = self.queues.dropping.front() else { return };
         if let Err(error) = self.drop_slice_of(dropping.log) {
-            self.fail(error);
+            self.ctx.fail(error);
         }
     }
 
     fn drop_slice_of(&mut self, log: ShardId) -> Result<(), StoreError> {
         let mut is_empty = true;
         for table in TABLES {
-            for (key, _) in self.reader.scan(table, &log.to_be_bytes(), None, SLICE)? {
-                self.pending.remove(table, key);
+            for (key, _) in self.ctx.commit.reader.scan(table, &log.to_be_bytes(), None, SLICE)? {
+                self.ctx.commit.pending.remove(table, key);
                 is_empty = false;
             }
         }
-        match self.reader.sizes(log, SLICE)?.last() {
-            Some((first, count, _, _)) => self.pending.trim(log, first + u64::from(*count)),
+        match self.ctx.commit.reader.sizes(log, SLICE)?.last() {
+            Some((first, count, _, _)) => self.ctx.commit.pending.trim(log, first + u64::from(*count)),
             None if is_empty => {
-                self.pending.trim(log, u64::MAX);
-                self.pending.remove(Table::Meta, dropped_key(log));
+                self.ctx.commit.pending.trim(log, u64::MAX);
+                self.ctx.commit.pending.remove(Table::Meta, dropped_key(log));
                 let entry = self.queues.dropping.pop_front().and_then(|dropping| dropping.entry);
                 self.queues.vacant.extend(entry);
             }
             None => {}
         }
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         Ok(())
     }
 }

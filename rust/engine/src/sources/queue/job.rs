@@ -11,8 +11,8 @@ use crate::dispatch::attempt_journal::{InFlight, InFlightKind};
 use crate::dispatch::attempts::{Attempt, Token};
 use crate::observe::history::batches::{About, Failed, Tried, Which};
 use crate::payload::messages::{Item, Messages};
-use crate::runtime::rooms::State;
 use crate::sources::queue::size_estimate::mean_size;
+use crate::sources::queue::QueueRoom;
 use crate::sources::queue::{QueueId, Queues};
 
 /// A batch of a queue in an attempt.
@@ -65,7 +65,7 @@ impl Queues {
     }
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// An attempt at a batch has ended.
     pub(crate) fn messages_settled(
         &mut self,
@@ -74,7 +74,7 @@ impl State {
         status: u8,
         body: Option<&[u8]>,
     ) {
-        let now = self.now;
+        let now = self.ctx.now;
         self.runs_ended(job.runs.len());
         let outcome = outcome_of(job, status, body);
         let failed = match &outcome {
@@ -117,13 +117,13 @@ impl State {
     }
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// Remember what became of messages, by their runs.
     pub(crate) fn note_messages(&mut self, mapping: u64, id: QueueId, runs: &[(u64, u64)], about: About) {
         let (Some((first, _)), Some((_, last))) = (runs.first(), runs.last()) else { return };
         let which = Which::of(runs);
-        let (at_ms, log) = (self.now.wall_ms, self.queues.entries[id].log());
-        self.history.batches.tried(Tried { at_ms, mapping, log, first: *first, last: *last, which, about });
+        let (at_ms, log) = (self.ctx.now.wall_ms, self.queues.entries[id].log());
+        self.ctx.observe.history.batches.tried(Tried { at_ms, mapping, log, first: *first, last: *last, which, about });
     }
 }
 

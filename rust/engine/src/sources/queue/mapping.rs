@@ -15,7 +15,6 @@ use crate::base::timers::Timer;
 use crate::dispatch::attempts::{Attempt, HandlerId, Job};
 use crate::observe::history::batches::{runs_of, About};
 use crate::payload::messages::{judge, Item, Messages};
-use crate::runtime::rooms::State;
 use crate::sources::queue::body_fetch::{BodyFetch, Purpose};
 use crate::sources::queue::job::QueueJob;
 use crate::sources::queue::mapping_row::QueueMappingRow;
@@ -23,6 +22,7 @@ use crate::sources::queue::meters::MappingMeters;
 use crate::sources::queue::recursion::Stopped;
 use crate::sources::queue::size_estimate::{event_bytes, mean, mean_size};
 use crate::sources::queue::QueueId;
+use crate::sources::queue::QueueRoom;
 use crate::sources::stream::mapping_row::BATCH_BYTES_MAX;
 
 /// Most runs of neighbouring messages in one batch: each takes a slot of the attempts file.
@@ -68,7 +68,7 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    fn new(mapping: u64, place: Option<Lease>) -> Self {
+    pub(crate) fn new(mapping: u64, place: Option<Lease>) -> Self {
         Self {
             mapping,
             kept: Vec::new(),
@@ -107,25 +107,25 @@ impl QueueMapping {
     }
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// A mapping may have something to receive: it does so when it has a place.
     pub(crate) fn look_again(&mut self, id: u64) {
         let Some(mapping) = self.queues.mappings.get(&id) else { return };
         if let (Some(slot), true, true) = (mapping.slot, mapping.declared, mapping.row.enabled) {
-            self.queue_source(slot, id);
+            self.dispatch().queue_source(slot, id);
         }
     }
 
     /// A mapping has a place: receive one batch. Gives the place back if there is nothing to receive.
     pub(crate) fn receive_with(&mut self, id: u64, place: Lease) -> Option<Lease> {
-        if !self.started || self.draining || self.failed.is_some() {
+        if !self.ctx.started || self.ctx.draining || self.ctx.commit.failed.is_some() {
             return Some(place);
         }
         if self.queues.runs >= RUNS_MAX {
             self.queues.crowded.insert(id);
             return Some(place);
         }
-        let now = self.now;
+        let now = self.ctx.now;
         let Some(mapping) = self.queues.mappings.get_mut(&id) else { return Some(place) };
         let is_full = mapping.row.maximum_concurrency.is_some_and(|most| mapping.in_flight >= most);
         if !mapping.row.enabled || !mapping.declared || mapping.slot.is_none() || is_full {
@@ -143,7 +143,7 @@ impl State {
             }
             let ends = *mapping.window_ends.get_or_insert(now.mono_ns + window_ns);
             if ends > now.mono_ns {
-                self.timers.push(ends, Timer::QueueMapping(id));
+                self.ctx.timers.push(ends, Timer::QueueMapping(id));
                 return Some(place);
             }
         }
@@ -176,9 +176,9 @@ impl State {
     fn serve_quietly(&mut self, id: QueueId) {
         self.carry_out_queue(id);
         let queue = &mut self.queues.entries[id];
-        queue.meters.show(queue.machine.depth(), queue.machine.oldest_age_ms(&self.now));
+        queue.meters.show(queue.machine.depth(), queue.machine.oldest_age_ms(&self.ctx.now));
         if let Some(due) = queue.machine.next_due() {
-            self.timers.arm(&mut queue.armed, due.max(self.now.mono_ns), Timer::Queue(id));
+            self.ctx.timers.arm(&mut queue.armed, due.max(self.ctx.now.mono_ns), Timer::Queue(id));
         }
     }
 
@@ -192,7 +192,7 @@ impl State {
         };
         // Over the limit of messages in flight nothing is received; what ends then makes the mapping hungry again.
         let receive = Receive { maximum, hold, attempt: None };
-        let deliveries = queue.machine.receive(&receive, &self.now).unwrap_or_default();
+        let deliveries = queue.machine.receive(&receive, &self.ctx.now).unwrap_or_default();
         mapping.meters.polled.add(deliveries.len() as u64);
         queue.meters.received.add(deliveries.len() as u64);
         deliveries
@@ -274,7 +274,7 @@ impl State {
     /// Messages that no filter lets through are deleted, as on AWS.
     fn filter_out(&mut self, id: QueueId, mapping: u64, handles: &[Handle]) {
         if !handles.is_empty() {
-            let now = self.now;
+            let now = self.ctx.now;
             let runs = runs_of(handles.iter().map(|handle| handle.number));
             self.note_messages(mapping, id, &runs, About::Filter);
             self.queues.entries[id].machine.completed(handles, &Outcome::Success, &Backoff::NONE, &now);
@@ -285,7 +285,7 @@ impl State {
     /// Messages that were received and not handed over come back as if they had not been.
     pub(crate) fn give_back(&mut self, id: QueueId, handles: &[Handle]) {
         if !handles.is_empty() {
-            let now = self.now;
+            let now = self.ctx.now;
             self.queues.entries[id].machine.withdrawn(handles, &now);
             self.serve_queue(id);
         }
@@ -294,7 +294,7 @@ impl State {
     /// The same with those of a batch, which were weighed when they had been read.
     fn give_back_read(&mut self, id: QueueId, handles: &[Handle], mean: f64) {
         if !handles.is_empty() {
-            let now = self.now;
+            let now = self.ctx.now;
             let queue = &mut self.queues.entries[id];
             let waited = queue.waiting();
             queue.machine.withdrawn(handles, &now);
@@ -305,7 +305,7 @@ impl State {
 
     /// A batch goes to nobody.
     fn hand_to_nobody(&mut self, id: QueueId, assembly: &Assembly) {
-        self.free_unused(assembly.place);
+        self.dispatch().free_unused(assembly.place);
         let handles: Vec<Handle> = assembly.kept.iter().map(|item| item.delivery.handle).collect();
         self.give_back_read(id, &handles, mean_size(&assembly.kept));
     }
@@ -339,10 +339,10 @@ impl State {
         if strict {
             // The receive must be counted even if this message ends the process: it is handed over when its row is durable, and
             // keeps its place until then.
-            self.pending.launches.push(attempt);
-            self.pending.urgent = true;
+            self.ctx.commit.pending.launches.push(attempt);
+            self.ctx.commit.pending.urgent = true;
         } else {
-            self.ready(attempt, assembly.alone);
+            self.dispatch().ready(attempt, assembly.alone);
         }
     }
 
@@ -358,15 +358,16 @@ impl State {
     }
 
     fn withdraw_batches(&mut self, is_meant: impl Fn(&QueueJob) -> bool) {
-        for token in self.untaken() {
+        for token in self.dispatch().untaken() {
             let is_ours = self
+                .dispatch
                 .attempts
                 .get_mut(token)
                 .is_some_and(|attempt| matches!(&attempt.job, Job::Messages(job) if is_meant(job)));
             if !is_ours {
                 continue;
             }
-            if let Some(Job::Messages(job)) = self.withdraw(token).map(|attempt| attempt.job) {
+            if let Some(Job::Messages(job)) = self.dispatch().withdraw(token).map(|attempt| attempt.job) {
                 self.take_back_messages(&job);
             }
         }
@@ -375,14 +376,14 @@ impl State {
     /// A receive is durable: its messages may be begun, unless their mapping was paused or deleted meanwhile, a suspect of a crash goes first,
     /// or the app stops.
     pub(crate) fn messages_received(&mut self, attempt: Attempt) {
-        let may_run = self.ready_list.batch_may_run() && !self.draining;
+        let may_run = self.dispatch.ready_list.batch_may_run() && !self.ctx.draining;
         let is_off = |job: &QueueJob| self.queues.mappings.get(&job.mapping).is_none_or(|one| !one.row.enabled);
         match &attempt.job {
             Job::Messages(job) if !may_run || is_off(job) => {
-                self.free_unused(attempt.lease);
+                self.dispatch().free_unused(attempt.lease);
                 self.take_back_messages(job);
             }
-            _ => drop(self.ready(attempt, false)),
+            _ => drop(self.dispatch().ready(attempt, false)),
         }
     }
 

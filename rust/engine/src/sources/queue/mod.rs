@@ -15,20 +15,20 @@ mod chunk_cache;
 mod compaction;
 mod create;
 mod delete;
-mod deletion_bitmap;
+pub(crate) mod deletion_bitmap;
 mod job;
 mod mapping;
 mod mapping_row;
 mod meters;
-mod outgoing;
+pub(crate) mod outgoing;
 mod peek;
 mod receive;
 mod recovery;
 mod recursion;
 mod redrive;
 mod redrive_one;
-mod requests;
-mod row;
+pub(crate) mod requests;
+pub(crate) mod row;
 mod send;
 mod serve;
 mod size_estimate;
@@ -36,6 +36,7 @@ mod size_estimate;
 mod tests;
 mod transfer;
 
+use crate::commit::attachment::Attachment;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -55,7 +56,6 @@ pub(crate) use send::SentCommit;
 
 use crate::dispatch::attempt_journal::{InFlight, JournalSlot};
 use crate::payload::messages::QueueSource;
-use crate::runtime::rooms::State;
 use crate::sources::queue::body_fetch::BodyFetch;
 use crate::sources::queue::chunk_cache::ChunkCache;
 use crate::sources::queue::deletion_bitmap::DeletionBitmap;
@@ -65,6 +65,22 @@ use crate::sources::queue::redrive::Task;
 use crate::sources::queue::row::QueueRow;
 use crate::sources::queue::size_estimate::SizeEstimate;
 use crate::store::port::ShardId;
+
+use crate::ctx::Ctx;
+use crate::dispatch::{Dispatch, DispatchRoom};
+
+/// Queues, with what lies below them.
+pub(crate) struct QueueRoom<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) queues: &'a mut Queues,
+}
+
+impl QueueRoom<'_> {
+    pub(crate) fn dispatch(&mut self) -> DispatchRoom<'_> {
+        DispatchRoom { ctx: self.ctx, dispatch: self.dispatch }
+    }
+}
 
 /// Index of a queue in the engine.
 pub(crate) type QueueId = usize;
@@ -92,6 +108,8 @@ pub(crate) struct Queues {
     /// Mappings that wait for some of those slots.
     crowded: BTreeSet<u64>,
     chunk_cache: ChunkCache,
+    /// What went with messages that are durable now, for other rooms.
+    pub(crate) attached: Vec<Attachment>,
     tasks: BTreeMap<QueueId, Task>,
     /// Redrives begun by this process: each has a number.
     redrives: u64,
@@ -156,7 +174,13 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    fn new(row: QueueRow, source: Arc<QueueSource>, ids: Deduplication, meters: QueueMeters, now: &Now) -> Self {
+    pub(crate) fn new(
+        row: QueueRow,
+        source: Arc<QueueSource>,
+        ids: Deduplication,
+        meters: QueueMeters,
+        now: &Now,
+    ) -> Self {
         Self {
             machine: QueueMachine::new(row.settings(), now),
             row,
@@ -186,7 +210,7 @@ impl Queue {
         }
     }
 
-    fn log(&self) -> ShardId {
+    pub(crate) fn log(&self) -> ShardId {
         self.row.log
     }
 
@@ -203,7 +227,7 @@ impl Queues {
     }
 
     /// Names of the queues whose dead letters go to this one.
-    fn buried_in<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a String> {
+    pub(crate) fn buried_in<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a String> {
         let rows = self.live().map(|id| &self.entries[id].row);
         rows.filter(move |row| row.dead_letter_queue.as_deref() == Some(name)).map(|row| &row.name)
     }
@@ -222,15 +246,17 @@ fn number_of(key: &[u8]) -> Option<u64> {
     key.get(4..)?.try_into().ok().map(u64::from_be_bytes)
 }
 
-impl State {
+impl QueueRoom<'_> {
     pub(crate) fn queue_arn(&self, name: &str) -> String {
-        format!("arn:aws:sqs:{}:{}:{name}", self.config.region, self.config.account)
+        format!("arn:aws:sqs:{}:{}:{name}", self.ctx.config.region, self.ctx.config.account)
     }
+}
 
+impl Queues {
     /// A queue's number by its name.
     pub(crate) fn queue_id(&self, name: &str) -> Result<QueueId, crate::base::error::EngineError> {
-        self.queues.names.get(name).copied().ok_or_else(|| {
-            let known: Vec<&str> = self.queues.names.keys().take(8).map(String::as_str).collect();
+        self.names.get(name).copied().ok_or_else(|| {
+            let known: Vec<&str> = self.names.keys().take(8).map(String::as_str).collect();
             let known = if known.is_empty() {
                 "none is declared yet".into()
             } else {
@@ -239,7 +265,9 @@ impl State {
             crate::base::error::EngineError::NotFound(format!("{NO_QUEUE} (queue {name:?}: {known})"))
         })
     }
+}
 
+impl QueueRoom<'_> {
     /// The app has stopped: whoever waits for a message is told so. Those at the loop are told by it.
     pub(crate) fn answer_open_receives(&mut self) {
         let error = crate::base::error::EngineError::OwnerLost("the app stopped before a message came".into());
@@ -256,7 +284,7 @@ impl State {
         queue.wants = others;
         let waiters: Vec<_> = polls.chain(VecDeque::into_iter(answers).filter_map(BodyFetch::into_waiter)).collect();
         for waiter in waiters {
-            self.answer(waiter, Err(error.clone()));
+            self.ctx.answer(waiter, Err(error.clone()));
         }
     }
 }

@@ -12,9 +12,10 @@ use crate::commit::read_jobs::MESSAGES_BYTES;
 use crate::payload::message::{message_id, message_number, number_in_sequence, Message};
 use crate::payload::messages::Item;
 use crate::runtime::requests::Done;
-use crate::runtime::rooms::State;
 use crate::sources::queue::body_fetch::Content;
 use crate::sources::queue::QueueId;
+use crate::sources::queue::QueueRoom;
+use crate::sources::queue::Queues;
 use crate::store::chunk::Chunk;
 use crate::store::port::{ShardId, StoreError};
 
@@ -80,14 +81,14 @@ impl Life {
     }
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// `queue.peek`: messages as they stand there, oldest first.
     pub(crate) fn peek(&mut self, peek: &Peek) -> Result<Done, EngineError> {
-        let id = self.queue_id(&peek.name)?;
+        let id = self.queues.queue_id(&peek.name)?;
         let (mut messages, mut bytes, mut from) =
             (Vec::new(), 0, peek.after.map_or(0, |after| after.saturating_add(1)));
         let (limit, mut seen) = (peek.limit.clamp(1, LOOK_MAX), None);
-        while let Some(number) = self.next_left(id, from) {
+        while let Some(number) = self.queues.next_left(id, from) {
             if messages.len() >= limit || bytes > LOOK_BYTES_MAX {
                 return Ok(Done::at_once(json!({ "messages": messages, "next": from.checked_sub(1) })));
             }
@@ -99,10 +100,12 @@ impl State {
         }
         Ok(Done::at_once(json!({ "messages": messages, "next": null })))
     }
+}
 
+impl Queues {
     /// The first message that is there, from a number on.
     fn next_left(&self, id: QueueId, from: u64) -> Option<u64> {
-        let queue = &self.queues.entries[id];
+        let queue = &self.entries[id];
         let kept = queue.kept.range(from..).next().copied();
         [kept, queue.gone.first_left(from, queue.durable)].into_iter().flatten().min()
     }
@@ -110,7 +113,9 @@ impl State {
     fn is_there(&self, (id, number): Place) -> bool {
         self.next_left(id, number) == Some(number)
     }
+}
 
+impl QueueRoom<'_> {
     fn message_chunk(&mut self, id: QueueId, number: u64) -> Result<Option<Arc<Chunk>>, StoreError> {
         let chunk = match self.content(id, number)? {
             Content::Here(chunk) => Some(chunk),
@@ -118,7 +123,7 @@ impl State {
             Content::There => {
                 // Those behind it as well: messages that were sent one by one stand in a chunk each, and others wait for the lock.
                 let log = self.queues.entries[id].log();
-                let chunks = self.reader.chunks(log, number, MESSAGES_BYTES)?;
+                let chunks = self.ctx.commit.reader.chunks(log, number, MESSAGES_BYTES)?;
                 let chunk = chunks.first().cloned();
                 for chunk in chunks {
                     self.queues.chunk_cache.put(log, chunk);
@@ -132,7 +137,7 @@ impl State {
     /// A message as Lambda's event shows it, without a receipt, and with how it stands.
     pub(crate) fn message_shown(&self, id: QueueId, number: u64, chunk: Arc<Chunk>) -> Value {
         let queue = &self.queues.entries[id];
-        let look = queue.machine.look(number, &self.now);
+        let look = queue.machine.look(number, &self.ctx.now);
         let Look { receive_count, first_received_ms, .. } = look;
         let handle = Handle { number, receipt: 0 };
         let item = Item { delivery: Delivery { handle, receive_count, first_received_ms, alone: false }, chunk };
@@ -147,7 +152,7 @@ impl State {
     fn standing(&self, id: QueueId, look: &Look, message: &Message<'_>) -> Map<String, Value> {
         let visible_at_ms = look.visible_at_ms.or_else(|| {
             let at_ms = message.sent_ms + message.delay_ms;
-            (look.receive_count == 0 && at_ms > self.now.wall_ms).then_some(at_ms)
+            (look.receive_count == 0 && at_ms > self.ctx.now.wall_ms).then_some(at_ms)
         });
         let state = match visible_at_ms {
             _ if look.is_running => "running",
@@ -166,7 +171,7 @@ impl State {
 
     /// The life of the message with an id, as far as it is remembered, and where it is.
     pub(crate) fn message_life(&mut self, id: u128) -> Result<Life, StoreError> {
-        self.origin(id).map_or_else(|| Ok(Life::default()), |origin| self.life_from(origin))
+        self.queues.origin(id).map_or_else(|| Ok(Life::default()), |origin| self.life_from(origin))
     }
 
     /// The lives of the messages that have a sequence number: one for each FIFO queue that has come so far.
@@ -183,7 +188,9 @@ impl State {
 
     /// Where a message was sent that was moved here, as far back as is remembered.
     fn beginning(&self, mut at: Place) -> Place {
-        while let Some((log, number)) = self.history.batches.came_from((self.queues.entries[at.0].log(), at.1)) {
+        while let Some((log, number)) =
+            self.ctx.observe.history.batches.came_from((self.queues.entries[at.0].log(), at.1))
+        {
             let Some(id) = self.queues.logs.get(&log) else { break };
             at = (*id, number);
         }
@@ -199,8 +206,8 @@ impl State {
                 Some(mapping) => mapping.row.function.clone(),
                 None => "(a mapping that was deleted)".into(),
             };
-            life.facts.extend(self.history.batches.tries_of((log, number), None, name));
-            let Some(went) = self.history.batches.went_from((log, number)) else { break };
+            life.facts.extend(self.ctx.observe.history.batches.tries_of((log, number), None, name));
+            let Some(went) = self.ctx.observe.history.batches.went_from((log, number)) else { break };
             let to = self.queues.logs.get(&went.to.0).copied();
             let what = if went.is_dead { "became a dead letter" } else { "redriven" };
             let mut fact = json!({"at_ms": went.at_ms, "what": what, "from": self.queues.entries[id].row.name});
@@ -216,12 +223,12 @@ impl State {
                 return Ok(life);
             }
         }
-        if self.is_there(at) {
+        if self.queues.is_there(at) {
             self.found_there(&mut life, at, has_left)?;
         } else if !has_left && life.facts.iter().all(|fact| fact["what"] != "handled") {
             let queue = &self.queues.entries[at.0];
             let id = message_id(queue.row.seed, at.1);
-            life.search = self.next_place(at.0, at.0).map(|_| Quest { log: queue.log(), from: at.1 + 1, id });
+            life.search = self.queues.next_place(at.0, at.0).map(|_| Quest { log: queue.log(), from: at.1 + 1, id });
         }
         Ok(life)
     }
@@ -244,11 +251,13 @@ impl State {
         life.kept.push(shown);
         Ok(())
     }
+}
 
+impl Queues {
     /// The queue that gave a message its id, and its number there.
     fn origin(&self, id: u128) -> Option<Place> {
-        self.queues.live().find_map(|queue| {
-            let entry = &self.queues.entries[queue];
+        self.live().find_map(|queue| {
+            let entry = &self.entries[queue];
             message_number(entry.row.seed, id).filter(|&number| number < entry.next).map(|number| (queue, number))
         })
     }
@@ -257,15 +266,17 @@ impl State {
     /// sent, and no queue stands on it twice.
     fn next_place(&self, origin: QueueId, id: QueueId) -> Option<QueueId> {
         let dead_letters_of = |id: &QueueId| {
-            let name = self.queues.entries[*id].row.dead_letter_queue.as_ref()?;
-            self.queues.names.get(name).copied()
+            let name = self.entries[*id].row.dead_letter_queue.as_ref()?;
+            self.names.get(name).copied()
         };
         let mut seen = BTreeSet::new();
         let mut way = std::iter::successors(Some(origin), dead_letters_of).take_while(|id| seen.insert(*id));
         way.find(|at| *at == id)?;
         way.next()
     }
+}
 
+impl QueueRoom<'_> {
     /// Look for a message through its queue and its dead-letter queues, a portion at a time; where to look on.
     pub(crate) fn search_message(&mut self, quest: Quest) -> Result<(Life, Option<Quest>), StoreError> {
         let mut life = Life::default();
@@ -278,7 +289,7 @@ impl State {
             }
             Found::Perhaps(from) => (life, Some(Quest { from, ..quest })),
             Found::Nowhere => {
-                let next = self.origin(quest.id).and_then(|(origin, _)| self.next_place(origin, queue));
+                let next = self.queues.origin(quest.id).and_then(|(origin, _)| self.queues.next_place(origin, queue));
                 let log = next.map(|next| self.queues.entries[next].log());
                 (life, log.map(|log| Quest { log, from: 0, ..quest }))
             }
@@ -289,7 +300,7 @@ impl State {
     pub(crate) fn look_for(&mut self, queue: QueueId, id: u128, from: u64) -> Result<Found, StoreError> {
         let (mut from, mut bytes, mut seen) = (from, 0, None);
         for _ in 0..SEARCHED_MAX {
-            let Some(number) = self.next_left(queue, from) else { return Ok(Found::Nowhere) };
+            let Some(number) = self.queues.next_left(queue, from) else { return Ok(Found::Nowhere) };
             if bytes > LOOK_BYTES_MAX {
                 break;
             }

@@ -4,9 +4,9 @@ use forebay_core::queue::protocol::{Handle, Hold, Receive, Refusal};
 
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::payload::message::{handle_of, ENTRIES_MAX};
-use crate::runtime::rooms::State;
 use crate::sources::queue::body_fetch::Purpose;
 use crate::sources::queue::QueueId;
+use crate::sources::queue::QueueRoom;
 
 const VISIBILITY_MS_MAX: u64 = 43_200_000;
 const WAIT_MS_MAX: u64 = 20_000;
@@ -31,11 +31,11 @@ pub(crate) struct Poll {
     pub(crate) waiter: Waiter,
 }
 
-impl State {
+impl QueueRoom<'_> {
     pub(crate) fn begin_receive(&mut self, id: QueueId, request: ReceiveRequest, waiter: Waiter) {
         let queue = &self.queues.entries[id];
         if let Err(error) = check_wish(&request, queue.row.is_fifo()) {
-            return self.answer(waiter, Err(error));
+            return self.ctx.answer(waiter, Err(error));
         }
         if queue.polls.len() >= POLLS_MAX {
             let error = EngineError::TooMany {
@@ -43,16 +43,16 @@ impl State {
                 reason: "WaitingReceives".into(),
                 retry_after_ms: 1_000,
             };
-            return self.answer(waiter, Err(error));
+            return self.ctx.answer(waiter, Err(error));
         }
-        let until_ns = self.now.mono_ns + request.wait_ms * NS_PER_MS;
+        let until_ns = self.ctx.now.mono_ns + request.wait_ms * NS_PER_MS;
         self.queues.entries[id].polls.push_back(Poll { request, until_ns, waiter });
         self.serve_queue(id);
     }
 
     /// Answer receives in turn, those first that can have something, and those whose wait is over.
     pub(crate) fn answer_polls(&mut self, id: QueueId) {
-        let now = self.now;
+        let now = self.ctx.now;
         let mut waiting = std::mem::take(&mut self.queues.entries[id].polls);
         let mut still = std::collections::VecDeque::with_capacity(waiting.len());
         while let Some(poll) = waiting.pop_front() {
@@ -87,7 +87,7 @@ impl State {
                         reason: "OverLimit".into(),
                         retry_after_ms: 1_000,
                     };
-                    self.answer(poll.waiter, Err(error));
+                    self.ctx.answer(poll.waiter, Err(error));
                 }
             }
         }
@@ -99,11 +99,11 @@ impl State {
 
     /// Answer now, or when what was written for it is durable.
     pub(crate) fn answer_when_durable(&mut self, waiter: Waiter, reply: Reply, durable: bool) {
-        if durable && self.has_unwritten() {
-            self.pending.urgent = true;
-            self.pending.waiters.push((waiter, reply));
+        if durable && self.ctx.has_unwritten() {
+            self.ctx.commit.pending.urgent = true;
+            self.ctx.commit.pending.waiters.push((waiter, reply));
         } else {
-            self.answer(waiter, Ok(reply));
+            self.ctx.answer(waiter, Ok(reply));
         }
     }
 
@@ -117,7 +117,7 @@ impl State {
 
     pub(crate) fn change_message(&mut self, id: QueueId, receipt: &str, visibility_ms: u64) -> Result<(), EngineError> {
         check_visibility(visibility_ms)?;
-        let now = self.now;
+        let now = self.ctx.now;
         let queue = &mut self.queues.entries[id];
         let handle: Handle = handle_of(receipt, queue.log())?;
         queue.machine.change_visibility(handle, visibility_ms, &now).map_err(|refusal| refused(refusal, receipt))?;

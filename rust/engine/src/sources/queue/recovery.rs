@@ -8,7 +8,6 @@ use forebay_core::queue::protocol::{Restored, Row, Sent};
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind};
 use crate::payload::message::Message;
 use crate::runtime::recovery::damaged;
-use crate::runtime::rooms::State;
 use crate::sources::queue::deletion_bitmap::DeletionBitmap;
 use crate::sources::queue::mapping::QueueMapping;
 use crate::sources::queue::mapping_row::QueueMappingRow;
@@ -16,6 +15,7 @@ use crate::sources::queue::meters::MappingMeters;
 use crate::sources::queue::row::QueueRow;
 use crate::sources::queue::send::ID_BYTES;
 use crate::sources::queue::size_estimate::event_bytes;
+use crate::sources::queue::QueueRoom;
 use crate::sources::queue::{number_of, QueueId, IDS_MAX};
 use crate::store::chunk::{Chunk, RecordView};
 use crate::store::port::{StoreError, Table};
@@ -37,19 +37,19 @@ impl Before {
     }
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// Read queues, their messages, and their mappings. The attempts file was taken over before.
     pub(crate) fn restore_queues(&mut self) -> Result<(), StoreError> {
         self.restore_next_log()?;
-        for (_, value) in self.reader.scan(Table::Queue, &[], None, usize::MAX)? {
+        for (_, value) in self.ctx.commit.reader.scan(Table::Queue, &[], None, usize::MAX)? {
             let row: QueueRow = serde_json::from_slice(&value).map_err(|_| damaged("a queue's row"))?;
             self.restore_queue(row)?;
         }
-        for (key, value) in self.reader.scan(Table::QueueMapping, &[], None, usize::MAX)? {
-            let id = self.mapping_id_found(&key, "a mapping's key")?;
+        for (key, value) in self.ctx.commit.reader.scan(Table::QueueMapping, &[], None, usize::MAX)? {
+            let id = self.ctx.mapping_id_found(&key, "a mapping's key")?;
             let row: QueueMappingRow = serde_json::from_slice(&value).map_err(|_| damaged("a mapping's row"))?;
             let queue = *self.queues.names.get(&row.queue).ok_or_else(|| damaged("a mapping's queue"))?;
-            let meters = MappingMeters::new(&self.registry, &row.queue, &row.function);
+            let meters = MappingMeters::new(&self.ctx.registry, &row.queue, &row.function);
             let filters = row.parse_filters().map_err(|error| damaged(&error.to_string()))?;
             self.queues.mappings.insert(id, QueueMapping::new(row, queue, filters, meters));
             self.queues.entries[queue].readers.push(id);
@@ -61,17 +61,17 @@ impl State {
             self.queues.held_slots.push(slot);
         }
         if !self.queues.held_slots.is_empty() {
-            self.pending.begin_lazily(self.now.mono_ns);
+            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         }
         Ok(())
     }
 
     fn restore_queue(&mut self, row: QueueRow) -> Result<(), StoreError> {
-        let now = self.now;
+        let now = self.ctx.now;
         let log = row.log;
         let mut ids = Vec::new();
         let mut id_rows = Vec::new();
-        for (key, value) in self.reader.scan(Table::Deduplication, &log.to_be_bytes(), None, usize::MAX)? {
+        for (key, value) in self.ctx.commit.reader.scan(Table::Deduplication, &log.to_be_bytes(), None, usize::MAX)? {
             let entries: Vec<(Key, IdRow)> = value.chunks_exact(ID_BYTES).map(read_id).collect();
             if entries.iter().any(|(_, row)| row.number == u64::MAX) {
                 // No message has this number: with it `Deduplication` says that an id was taken back.
@@ -82,10 +82,10 @@ impl State {
             ids.extend(entries);
         }
         let id = self.open_queue(row, Deduplication::new(IDS_MAX, ids, &now));
-        let (first, next) = self.reader.bounds(log)?.unwrap_or((0, 0));
+        let (first, next) = self.ctx.commit.reader.bounds(log)?.unwrap_or((0, 0));
         let mut low = 0;
         let mut pages = Vec::new();
-        for (key, value) in self.reader.scan(Table::MessagesGone, &log.to_be_bytes(), None, usize::MAX)? {
+        for (key, value) in self.ctx.commit.reader.scan(Table::MessagesGone, &log.to_be_bytes(), None, usize::MAX)? {
             match number_of(&key) {
                 Some(page) => pages.push((page, value)),
                 None => {
@@ -113,7 +113,7 @@ impl State {
     fn before(&mut self, id: QueueId) -> Result<Before, StoreError> {
         let log = self.queues.entries[id].log();
         let mut states = BTreeMap::new();
-        for (key, value) in self.reader.scan(Table::MessageState, &log.to_be_bytes(), None, usize::MAX)? {
+        for (key, value) in self.ctx.commit.reader.scan(Table::MessageState, &log.to_be_bytes(), None, usize::MAX)? {
             let number = number_of(&key).ok_or_else(|| damaged("a message's key"))?;
             states.insert(number, serde_json::from_slice(&value).map_err(|_| damaged("a message's row"))?);
         }
@@ -127,7 +127,7 @@ impl State {
 
     fn restore_kept(&mut self, id: QueueId, before: &Before) -> Result<(), StoreError> {
         let log = self.queues.entries[id].log();
-        for (key, body) in self.reader.scan(Table::MessageKept, &log.to_be_bytes(), None, usize::MAX)? {
+        for (key, body) in self.ctx.commit.reader.scan(Table::MessageKept, &log.to_be_bytes(), None, usize::MAX)? {
             let number = number_of(&key).ok_or_else(|| damaged("a kept message's key"))?;
             let chunk = Chunk::open(number, body).filter(|chunk| chunk.len() == 1);
             let chunk = chunk.ok_or_else(|| damaged("a kept message"))?;
@@ -142,7 +142,7 @@ impl State {
         let (log, end) = (queue.log(), queue.durable);
         let mut at = first;
         while at < end {
-            let chunks = self.reader.chunks(log, at, READ_BYTES)?;
+            let chunks = self.ctx.commit.reader.chunks(log, at, READ_BYTES)?;
             if chunks.is_empty() {
                 return Err(damaged("the end of a queue's log"));
             }
@@ -159,7 +159,7 @@ impl State {
     }
 
     fn restore_message(&mut self, id: QueueId, number: u64, record: &RecordView<'_>, before: &Before) {
-        let now = self.now;
+        let now = self.ctx.now;
         let queue = &mut self.queues.entries[id];
         let Some(message) = Message::of(record) else {
             // Its place was filled when a damaged store was salvaged: there is nothing to hand to anybody.
@@ -176,7 +176,7 @@ impl State {
     /// A commit is durable: what was suspected after the last crash is written down.
     pub(crate) fn release_held_slots(&mut self) {
         for slot in std::mem::take(&mut self.queues.held_slots) {
-            self.slots.release(slot);
+            self.dispatch.journal.release(slot);
         }
     }
 }

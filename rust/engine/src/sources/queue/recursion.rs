@@ -9,9 +9,9 @@ use forebay_core::queue::protocol::{Handle, Outcome};
 use forebay_core::stream::protocol::Backoff;
 
 use crate::payload::message::Message;
-use crate::runtime::rooms::State;
 use crate::sources::queue::mapping_row::RETRY_BASE_MS;
 use crate::sources::queue::QueueId;
+use crate::sources::queue::QueueRoom;
 
 /// What is stopped of a batch that is being put together.
 #[derive(Default)]
@@ -44,13 +44,13 @@ impl Stopped {
     }
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// Let fail what is stopped.
     pub(crate) fn stop_chains(&mut self, id: QueueId, mapping: u64, stopped: &Stopped) {
         if stopped.is_empty() {
             return;
         }
-        let now = self.now;
+        let now = self.ctx.now;
         let Some(mapping) = self.queues.mappings.get_mut(&mapping) else { return };
         mapping.last_result = "PROBLEM: RecursiveInvocation";
         mapping.meters.recursive.add(stopped.failed.len() as u64);

@@ -10,9 +10,10 @@ use serde_json::Value;
 use crate::base::error::EngineError;
 use crate::base::timers::Timer;
 use crate::commit::pending::Pending;
-use crate::runtime::rooms::State;
 use crate::sources::queue::body_fetch::Purpose;
 use crate::sources::queue::transfer::{Again, Transfer};
+use crate::sources::queue::QueueRoom;
+use crate::sources::queue::Queues;
 use crate::sources::queue::{QueueId, NO_QUEUE};
 use crate::sources::stream::redrive::{check_rate, spacing_ns};
 use crate::store::port::{ShardId, Table};
@@ -89,7 +90,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    fn new(to: Option<ShardId>, row: &RedriveRow, now_ns: u64) -> Self {
+    pub(crate) fn new(to: Option<ShardId>, row: &RedriveRow, now_ns: u64) -> Self {
         Self {
             number: row.number,
             to,
@@ -107,7 +108,7 @@ impl Task {
     }
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// Move what is visible in a queue to another one, or back to where it came from, at most `rate` messages a second. Gives
     /// how many.
     pub(crate) fn begin_redrive(
@@ -117,7 +118,7 @@ impl State {
         rate: Option<f64>,
     ) -> Result<u64, EngineError> {
         check_rate(rate)?;
-        let target = self.redrive_target(from, to.as_deref())?;
+        let target = self.queues.redrive_target(from, to.as_deref())?;
         let row = &self.queues.entries[from].row;
         if self.queues.tasks.contains_key(&from) {
             return Err(EngineError::Conflict(format!(
@@ -133,7 +134,7 @@ impl State {
                 rate,
                 messages,
                 moved: 0,
-                began_ms: self.now.wall_ms,
+                began_ms: self.ctx.now.wall_ms,
                 failure_reason: None,
                 is_ahead: false,
                 number: 0,
@@ -143,20 +144,22 @@ impl State {
         }
         Ok(messages)
     }
+}
 
+impl Queues {
     /// The queue that an operator wants messages of another one to go to; `None`: each to where it came from.
     pub(crate) fn redrive_target(&self, from: QueueId, to: Option<&str>) -> Result<Option<QueueId>, EngineError> {
-        let row = &self.queues.entries[from].row;
+        let row = &self.entries[from].row;
         let target = to.map(|name| self.queue_id(name)).transpose()?;
         if target == Some(from) {
             return Err(EngineError::Invalid(format!("to: queue {:?} cannot be redriven to itself", row.name)));
         }
-        if target.is_some_and(|to| self.queues.entries[to].row.is_fifo() != row.is_fifo()) {
+        if target.is_some_and(|to| self.entries[to].row.is_fifo() != row.is_fifo()) {
             return Err(EngineError::Invalid(
                 "to: a FIFO queue goes to a FIFO queue, a standard one to a standard one".into(),
             ));
         }
-        if target.is_none() && self.queues.buried_in(&row.name).next().is_none() {
+        if target.is_none() && self.buried_in(&row.name).next().is_none() {
             return Err(EngineError::Invalid(format!(
                 "queue {:?} is no queue's dead-letter queue: say where its messages should go (to)",
                 row.name
@@ -164,15 +167,17 @@ impl State {
         }
         Ok(target)
     }
+}
 
+impl QueueRoom<'_> {
     fn start_redrive(&mut self, from: QueueId, to: Option<QueueId>) {
-        let now_ns = self.now.mono_ns;
+        let now_ns = self.ctx.now.mono_ns;
         let to = to.map(|to| self.queues.entries[to].log());
         let Some(kept) = &mut self.queues.entries[from].row.redrive else { return };
         self.queues.redrives += 1;
         kept.number = self.queues.redrives;
         self.queues.tasks.insert(from, Task::new(to, kept, now_ns));
-        self.timers.push(now_ns, Timer::Transfers);
+        self.ctx.timers.push(now_ns, Timer::Transfers);
     }
 
     /// Go on with what the process before this one had begun.
@@ -219,14 +224,16 @@ impl State {
             kept.failure_reason = failure_reason;
         }
         let (key, value) = row.stored();
-        self.pending.set(Table::Queue, key, value);
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.set(Table::Queue, key, value);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }
+}
 
+impl Queues {
     /// How the redrive under way stands, or how the last one ended.
     pub(crate) fn redrive_shown(&self, id: QueueId) -> Option<Value> {
-        let mut shown = self.queues.entries[id].row.redrive.as_ref().map(RedriveRow::shown)?;
-        if let Some(reason) = self.queues.tasks.get(&id).and_then(|task| task.waits_for.as_ref()) {
+        let mut shown = self.entries[id].row.redrive.as_ref().map(RedriveRow::shown)?;
+        if let Some(reason) = self.tasks.get(&id).and_then(|task| task.waits_for.as_ref()) {
             shown["waits_for"] = reason.as_str().into();
         }
         Some(shown)
@@ -234,7 +241,7 @@ impl State {
 
     /// A message of a redrive is part of a commit (1), or is not after all (-1).
     pub(crate) fn count_moved(&mut self, from: QueueId, transferring: &Transfer, change: i64) {
-        let Some(kept) = &mut self.queues.entries[from].row.redrive else { return };
+        let Some(kept) = &mut self.entries[from].row.redrive else { return };
         // What an earlier one had begun to move when it was cancelled is none of this one's.
         if transferring.is_of(kept.number) {
             kept.moved = kept.moved.saturating_add_signed(change);
@@ -244,17 +251,19 @@ impl State {
 
     /// Put how far a redrive has come into the commit that moves its messages.
     pub(crate) fn take_redrive(&mut self, id: QueueId, pending: &mut Pending) {
-        let row = &mut self.queues.entries[id].row;
+        let row = &mut self.entries[id].row;
         if row.redrive.as_mut().is_some_and(|kept| std::mem::take(&mut kept.is_ahead)) {
             let (key, value) = row.stored();
             pending.set(Table::Queue, key, value);
         }
     }
+}
 
+impl QueueRoom<'_> {
     /// A message of a redrive could not move. If it may move later, the others wait, too.
     pub(crate) fn redrive_stuck(&mut self, from: QueueId, transferring: &Transfer, handle: Handle, again: Again) {
-        let until_ns = self.now.mono_ns + AGAIN_NS;
-        match (self.task_of(from, transferring), again) {
+        let until_ns = self.ctx.now.mono_ns + AGAIN_NS;
+        match (self.queues.task_of(from, transferring), again) {
             (Some(task), Again::No) => return task.homeless.push(handle),
             (Some(task), Again::Yes) => {
                 task.next_ns = task.next_ns.max(until_ns);
@@ -268,22 +277,26 @@ impl State {
 
     /// A message has moved, or stays.
     pub(crate) fn move_ended(&mut self, from: QueueId, transferring: &Transfer) {
-        let now_ns = self.now.mono_ns;
-        if let Some(task) = self.task_of(from, transferring) {
+        let now_ns = self.ctx.now.mono_ns;
+        if let Some(task) = self.queues.task_of(from, transferring) {
             task.under_way = task.under_way.saturating_sub(1);
             let next_ns = task.next_ns.max(now_ns);
-            self.timers.push(next_ns, Timer::Transfers);
+            self.ctx.timers.push(next_ns, Timer::Transfers);
         }
     }
+}
 
+impl Queues {
     /// The redrive that a message is moved by, unless it was cancelled.
     fn task_of(&mut self, from: QueueId, transferring: &Transfer) -> Option<&mut Task> {
-        self.queues.tasks.get_mut(&from).filter(|task| transferring.is_of(task.number))
+        self.tasks.get_mut(&from).filter(|task| transferring.is_of(task.number))
     }
+}
 
+impl QueueRoom<'_> {
     /// Go on with redrives. What is left when the app stops moves after the next start.
     pub(crate) fn send_transfers(&mut self) {
-        if self.draining {
+        if self.ctx.draining {
             return;
         }
         let ids: Vec<QueueId> = self.queues.tasks.keys().copied().collect();
@@ -294,7 +307,7 @@ impl State {
 
     /// Take some messages up; whether there may be more to do at once.
     fn move_some(&mut self, id: QueueId) -> bool {
-        let now = self.now;
+        let now = self.ctx.now;
         let Some(task) = self.queues.tasks.get_mut(&id) else { return false };
         if task.left == 0 {
             if task.under_way == 0 {
@@ -303,7 +316,7 @@ impl State {
             return false;
         }
         if task.next_ns > now.mono_ns {
-            self.timers.push(task.next_ns, Timer::Transfers);
+            self.ctx.timers.push(task.next_ns, Timer::Transfers);
             return false;
         }
         let room = u64::from(UNDER_WAY_MAX.saturating_sub(task.under_way));
@@ -355,10 +368,10 @@ impl State {
         let is_held_up = is_over_limit || depth.visible > 0;
         let waits_for_others = is_held_up && (depth.in_flight > homeless || depth.delayed > 0);
         if waits_for_others {
-            task.next_ns = self.now.mono_ns + AGAIN_NS;
+            task.next_ns = self.ctx.now.mono_ns + AGAIN_NS;
             let in_flight = depth.in_flight - homeless.min(depth.in_flight);
             task.waits_for = Some(format!("{in_flight} messages in flight and {} delayed", depth.delayed));
-            self.timers.push(task.next_ns, Timer::Transfers);
+            self.ctx.timers.push(task.next_ns, Timer::Transfers);
         } else if is_over_limit {
             let reason = format!("{homeless} messages came from no queue that there is, and no more can be in flight: give them one (to)");
             self.end_redrive(id, Some(reason));

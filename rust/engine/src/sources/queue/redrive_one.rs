@@ -11,11 +11,11 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::ids::parse_uuid;
 use crate::payload::message::Message;
 use crate::payload::messages::Item;
-use crate::runtime::rooms::State;
 use crate::sources::queue::check::check_body;
 use crate::sources::queue::peek::Found;
 use crate::sources::queue::transfer::{Again, Transfer};
 use crate::sources::queue::QueueId;
+use crate::sources::queue::QueueRoom;
 use crate::store::chunk::Chunk;
 
 #[derive(Deserialize)]
@@ -34,25 +34,25 @@ pub(crate) struct RedriveOne {
     dry_run: bool,
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// `queue.redrive_message`: look for the message through a portion of the queue, and move it when it is found.
     pub(crate) fn redrive_message(&mut self, asked: &RedriveOne, waiter: Waiter) {
         match self.redrive_one(asked) {
             // What a full disk refuses stays where it was, and whoever asked is told so.
             Ok((answer, true)) => {
-                self.pending.urgent = true;
-                self.pending.waiters.push((waiter, Reply::Added(answer.to_string().into_bytes())));
+                self.ctx.commit.pending.urgent = true;
+                self.ctx.commit.pending.waiters.push((waiter, Reply::Added(answer.to_string().into_bytes())));
             }
-            Ok((answer, false)) => self.answer(waiter, Ok(Reply::Json(answer.to_string().into_bytes()))),
-            Err(error) => self.answer(waiter, Err(error)),
+            Ok((answer, false)) => self.ctx.answer(waiter, Ok(Reply::Json(answer.to_string().into_bytes()))),
+            Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
 
     /// The answer, and whether it is to wait until what it says is durable.
     fn redrive_one(&mut self, asked: &RedriveOne) -> Result<(Value, bool), EngineError> {
-        self.check_room()?;
-        let id = self.queue_id(&asked.name)?;
-        let to = self.redrive_target(id, asked.to.as_deref())?;
+        self.ctx.check_room()?;
+        let id = self.queues.queue_id(&asked.name)?;
+        let to = self.queues.redrive_target(id, asked.to.as_deref())?;
         let wanted = parse_uuid(&asked.id).ok_or_else(|| {
             EngineError::Invalid(format!(
                 "{:?} is no message id: take what send gave, or a list of the queue",
@@ -85,7 +85,7 @@ impl State {
         to: Option<QueueId>,
         asked: &RedriveOne,
     ) -> Result<(), EngineError> {
-        let now = self.now;
+        let now = self.ctx.now;
         let refuse = |text: &str| Err(EngineError::Conflict(format!("the message cannot be moved now: {text}")));
         let queue = &mut self.queues.entries[id];
         let delivery = queue.machine.receive_one(number, chunk.record(number).key, &now);
@@ -98,7 +98,7 @@ impl State {
         let to = to.map(|to| self.queues.entries[to].log());
         let (item, transferring) = (Item { delivery, chunk }, Transfer::Redriven { to, by: None });
         let moves = if asked.dry_run {
-            let moves = self.target(id, transferring, &item).map(drop);
+            let moves = self.queues.target(id, transferring, &item).map(drop);
             self.give_back(id, &[item.delivery.handle]);
             moves
         } else {

@@ -16,11 +16,11 @@ use crate::base::ids::uuid_text;
 use crate::base::trace::{check_trace, kept, Carried, Origin};
 use crate::commit::pending::Pending;
 use crate::payload::message::{message_id, pack_attributes, Message, NewMessage};
-use crate::runtime::rooms::State;
 use crate::sources::queue::check::{check_entries, check_message, name_entry};
 use crate::sources::queue::outgoing::{Outgoing, Packed, Sender};
 use crate::sources::queue::size_estimate::{event_bytes, mean};
 use crate::sources::queue::transfer::Transferred;
+use crate::sources::queue::QueueRoom;
 use crate::sources::queue::{message_key, QueueId};
 use crate::store::chunk::Chunk;
 use crate::store::port::{StoreError, Table, Write};
@@ -42,22 +42,22 @@ pub(crate) struct SentCommit {
     bytes: usize,
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// Send messages; the waiter is answered when they are durable, with an array of their ids.
     pub(crate) fn send_messages(&mut self, queue: &str, messages: &[NewMessage], origin: Origin<'_>, waiter: Waiter) {
-        let carried = self.carried(origin);
-        let accepted = self.check_room().and_then(|()| {
+        let carried = self.dispatch.carried(origin);
+        let accepted = self.ctx.check_room().and_then(|()| {
             check_entries(messages)?;
             check_trace(origin.trace)?;
-            let id = self.queue_id(queue)?;
+            let id = self.queues.queue_id(queue)?;
             Ok((id, self.accept_messages(id, messages, carried)?))
         });
         match accepted {
             Ok((id, (packed, ids))) => {
                 self.queue_outgoing(id, Outgoing { packed, ids, sender: Sender::Caller(waiter) });
-                self.pending.urgent = true;
+                self.ctx.commit.pending.urgent = true;
             }
-            Err(error) => self.answer(waiter, Err(error)),
+            Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
 
@@ -69,10 +69,10 @@ impl State {
         carried: Carried<'_>,
         sender: Sender,
     ) -> Result<(), EngineError> {
-        let id = self.queue_id(queue)?;
+        let id = self.queues.queue_id(queue)?;
         let (packed, ids) = self.accept_messages(id, std::slice::from_ref(message), carried)?;
         self.queue_outgoing(id, Outgoing { packed, ids, sender });
-        self.pending.urgent = true;
+        self.ctx.commit.pending.urgent = true;
         Ok(())
     }
 
@@ -94,15 +94,15 @@ impl State {
         let (data, trace) = (message.pack(), kept(trace));
         let packed = Packed { group: group.into(), data, trace, sent_ms: message.sent_ms, key: None };
         self.queue_outgoing(id, Outgoing { packed: vec![packed], ids: Vec::new(), sender: Sender::Move(moved) });
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }
 
     pub(crate) fn queue_outgoing(&mut self, id: QueueId, outgoing: Outgoing) {
         let queue = &mut self.queues.entries[id];
         if queue.sends.is_empty() {
-            self.pending.sends.push(id);
+            self.ctx.commit.pending.sends.push(id);
         }
-        self.pending.bytes += outgoing.packed.iter().map(Packed::bytes).sum::<usize>();
+        self.ctx.commit.pending.bytes += outgoing.packed.iter().map(Packed::bytes).sum::<usize>();
         queue.sends_count += outgoing.packed.len() as u64;
         queue.inbound += u64::from(outgoing.sender.is_engine());
         queue.sends.push(outgoing);
@@ -147,7 +147,7 @@ impl State {
         (messages, carried): (&[NewMessage], Carried<'_>),
         taken: &mut Vec<Key>,
     ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
-        let now = self.now;
+        let now = self.ctx.now;
         let queue = &mut self.queues.entries[id];
         let is_fifo = queue.row.is_fifo();
         let trace = kept(carried.trace);
@@ -229,14 +229,14 @@ impl State {
             commit.chunks.push(Arc::new(chunk));
         }
         for part in ids.chunks(IDS_OF_ROW) {
-            queue.id_rows.push_back((self.now.wall_ms, part[0].1.number));
+            queue.id_rows.push_back((self.ctx.now.wall_ms, part[0].1.number));
             pending.set(Table::Deduplication, message_key(log, part[0].1.number), id_row(part));
         }
         commit.keys = ids.into_iter().map(|(key, _)| key).collect();
         writes.extend(commit.chunks.iter().map(|chunk| Write::Append { shard: log, chunk: chunk.clone() }));
         for (_, _, sender) in &mut commit.senders {
             if let Sender::Move(moved) = sender {
-                self.leave(moved, pending);
+                self.queues.leave(moved, pending);
             }
         }
         commit
@@ -244,7 +244,7 @@ impl State {
 
     /// The messages of a commit are durable: they may be handed out.
     pub(crate) fn sends_durable(&mut self, commit: SentCommit) {
-        let now = self.now;
+        let now = self.ctx.now;
         let queue = &mut self.queues.entries[commit.queue];
         let log = queue.log();
         let (mut count, mut bytes, waited) = (0, 0, queue.waiting());
@@ -270,8 +270,8 @@ impl State {
             next += count;
             self.queues.entries[commit.queue].inbound -= u64::from(sender.is_engine());
             match sender {
-                Sender::Caller(waiter) => self.answer(waiter, Ok(ids_reply(&ids))),
-                Sender::Attachment(bound) => self.attachment_durable(bound),
+                Sender::Caller(waiter) => self.ctx.answer(waiter, Ok(ids_reply(&ids))),
+                Sender::Attachment(attachment) => self.queues.attached.push(attachment),
                 Sender::Publisher => {}
                 Sender::Move(moved) => self.moved(&moved, (log, number)),
             }
@@ -281,7 +281,7 @@ impl State {
 
     /// A commit could not be written: its messages are not sent, and those that came after it must not be either.
     pub(crate) fn refuse_sends(&mut self, commits: Vec<SentCommit>, error: &StoreError) {
-        let mut later = std::mem::take(&mut self.pending.sends);
+        let mut later = std::mem::take(&mut self.ctx.commit.pending.sends);
         let mut names = BTreeMap::new();
         for commit in commits {
             let id = commit.queue;
@@ -291,7 +291,7 @@ impl State {
         for id in later {
             self.sends_refused(None, id, error, &mut names);
         }
-        for &id in &self.pending.sends {
+        for &id in &self.ctx.commit.pending.sends {
             for outgoing in &mut self.queues.entries[id].sends {
                 if let Sender::Attachment(bound) = &mut outgoing.sender {
                     bound.renamed(&names);
@@ -325,7 +325,7 @@ impl State {
             }
             while queue.id_rows.back().is_some_and(|(_, number)| *number >= queue.next) {
                 let Some((_, number)) = queue.id_rows.pop_back() else { break };
-                self.pending.cancel(Table::Deduplication, message_key(log, number));
+                self.ctx.commit.pending.cancel(Table::Deduplication, message_key(log, number));
             }
             taken = senders;
         }
@@ -335,10 +335,10 @@ impl State {
             outgoing.packed.iter_mut().filter_map(|packed| packed.key.take()).for_each(|key| queue.ids.take_back(key));
             queue.inbound -= u64::from(outgoing.sender.is_engine());
             match outgoing.sender {
-                Sender::Caller(waiter) => self.answer(waiter, Err(error.clone().into())),
+                Sender::Caller(waiter) => self.ctx.answer(waiter, Err(error.clone().into())),
                 Sender::Publisher => {}
                 Sender::Attachment(bound) => {
-                    bound.part(&mut self.pending);
+                    bound.part(&mut self.ctx.commit.pending);
                     let (first, seed) = (self.queues.entries[id].unsent(), self.queues.entries[id].row.seed);
                     let mut again = Outgoing { sender: Sender::Attachment(bound), ..outgoing };
                     names.extend(again.renumber(seed, first));
@@ -354,7 +354,7 @@ impl State {
         for id in 0..self.queues.entries.len() {
             for outgoing in std::mem::take(&mut self.queues.entries[id].sends) {
                 if let Sender::Caller(waiter) = outgoing.sender {
-                    self.answer(waiter, Err(error.clone().into()));
+                    self.ctx.answer(waiter, Err(error.clone().into()));
                 }
             }
             self.refuse_waiting(id, &error.clone().into());
@@ -363,7 +363,7 @@ impl State {
 
     /// Remove rows of deduplication ids that are forgotten.
     pub(crate) fn forget_ids(&mut self, id: QueueId) {
-        let now = self.now;
+        let now = self.ctx.now;
         let queue = &mut self.queues.entries[id];
         // Those of a clock that was ahead are as old as can be told: now they begin to age.
         for (written_ms, _) in &mut queue.id_rows {
@@ -372,8 +372,8 @@ impl State {
         // Two windows: an id of a process whose clock was ahead is remembered for one from the restart on.
         while queue.id_rows.front().is_some_and(|(written_ms, _)| written_ms + 2 * WINDOW_MS < now.wall_ms) {
             let Some((_, number)) = queue.id_rows.pop_front() else { break };
-            self.pending.remove(Table::Deduplication, message_key(queue.row.log, number));
-            self.pending.begin_lazily(now.mono_ns);
+            self.ctx.commit.pending.remove(Table::Deduplication, message_key(queue.row.log, number));
+            self.ctx.commit.pending.begin_lazily(now.mono_ns);
         }
         drop(queue.ids.due(&now));
     }

@@ -6,13 +6,14 @@ use serde_json::json;
 use crate::base::timers::Timer;
 use crate::commit::pending::Pending;
 use crate::observe::operator_events::OperatorEvent;
-use crate::runtime::rooms::State;
 use crate::sources::queue::body_fetch::{BodyFetch, Purpose};
 use crate::sources::queue::deletion_bitmap::PageRow;
+use crate::sources::queue::QueueRoom;
+use crate::sources::queue::Queues;
 use crate::sources::queue::{message_key, QueueId};
 use crate::store::port::Table;
 
-impl State {
+impl QueueRoom<'_> {
     /// The engine starts: mappings receive, and every queue expires, trims its log and shows its gauges, declared again or not.
     pub(crate) fn start_queues(&mut self) {
         self.bind_queue_mappings();
@@ -25,7 +26,7 @@ impl State {
     pub(crate) fn serve_queue(&mut self, id: QueueId) {
         self.carry_out_queue(id);
         self.answer_polls(id);
-        let now = self.now;
+        let now = self.ctx.now;
         let queue = &mut self.queues.entries[id];
         let depth = queue.machine.depth();
         if depth.visible > 0 {
@@ -37,7 +38,7 @@ impl State {
         queue.meters.show(depth, queue.machine.oldest_age_ms(&now));
         let polls = queue.polls.iter().map(|poll| poll.until_ns).min();
         if let Some(due) = [queue.machine.next_due(), polls].into_iter().flatten().min() {
-            self.timers.arm(&mut queue.armed, due.max(now.mono_ns), Timer::Queue(id));
+            self.ctx.timers.arm(&mut queue.armed, due.max(now.mono_ns), Timer::Queue(id));
         }
     }
 
@@ -52,7 +53,7 @@ impl State {
 
     /// The queue's timer rang.
     pub(crate) fn queue_due(&mut self, id: QueueId) {
-        let now = self.now;
+        let now = self.ctx.now;
         let queue = &mut self.queues.entries[id];
         queue.armed = None;
         queue.machine.due(&now);
@@ -73,7 +74,7 @@ impl State {
                         Removal::Expired => {
                             queue.meters.expired.add(count);
                             let name = queue.row.name.clone();
-                            self.notice(
+                            self.ctx.notice(
                                 OperatorEvent::Expired,
                                 &name,
                                 json!({"queue": name, "sums": {"messages": count}}),
@@ -93,13 +94,13 @@ impl State {
         let key = message_key(queue.log(), number);
         if row == Row::default() {
             if queue.stated.remove(&number) {
-                self.pending.remove(Table::MessageState, key);
+                self.ctx.commit.pending.remove(Table::MessageState, key);
             }
         } else {
             queue.stated.insert(number);
-            self.pending.set(Table::MessageState, key, serde_json::to_vec(&row).unwrap_or_default());
+            self.ctx.commit.pending.set(Table::MessageState, key, serde_json::to_vec(&row).unwrap_or_default());
         }
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }
 
     /// A message is no more: its bit, and what rows it has.
@@ -108,10 +109,10 @@ impl State {
         queue.gone.mark(number);
         let log = queue.log();
         if !queue.stated.is_empty() && queue.stated.remove(&number) {
-            self.pending.remove(Table::MessageState, message_key(log, number));
+            self.ctx.commit.pending.remove(Table::MessageState, message_key(log, number));
         }
         if !queue.kept.is_empty() && queue.kept.remove(&number) {
-            self.pending.remove(Table::MessageKept, message_key(log, number));
+            self.ctx.commit.pending.remove(Table::MessageKept, message_key(log, number));
         }
         self.settle_queue(id);
     }
@@ -132,14 +133,16 @@ impl State {
     pub(crate) fn settle_queue(&mut self, id: QueueId) {
         let queue = &mut self.queues.entries[id];
         if !std::mem::replace(&mut queue.is_settled, true) {
-            self.pending.settled.push(id);
+            self.ctx.commit.pending.settled.push(id);
         }
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }
+}
 
+impl Queues {
     /// Put what is gone into a commit, and trim the log behind it.
     pub(crate) fn take_settled(&mut self, id: QueueId, pending: &mut Pending) {
-        let queue = &mut self.queues.entries[id];
+        let queue = &mut self.entries[id];
         let log = queue.log();
         queue.is_settled = false;
         if queue.is_deleted {
@@ -151,9 +154,9 @@ impl State {
             queue.trimmed = low;
             pending.trim(log, low);
             pending.set(Table::MessagesGone, log.to_be_bytes().to_vec(), low.to_be_bytes().to_vec());
-            self.queues.chunk_cache.trim(log, low);
+            self.chunk_cache.trim(log, low);
         }
-        for row in self.queues.entries[id].gone.rows() {
+        for row in self.entries[id].gone.rows() {
             match row {
                 PageRow::Set(page, bits) => pending.set(Table::MessagesGone, message_key(log, page), bits),
                 PageRow::Remove(page) => pending.remove(Table::MessagesGone, message_key(log, page)),
@@ -161,7 +164,9 @@ impl State {
         }
         self.take_redrive(id, pending);
     }
+}
 
+impl QueueRoom<'_> {
     /// Read what deliveries hold and act on it.
     pub(crate) fn fetch(
         &mut self,

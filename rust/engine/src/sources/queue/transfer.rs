@@ -15,9 +15,10 @@ use crate::observe::history::batches::Went;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::message::Message;
 use crate::payload::messages::{Item, QueueSource};
-use crate::runtime::rooms::State;
 use crate::sources::queue::body_fetch::Purpose;
 use crate::sources::queue::compaction::kept_row;
+use crate::sources::queue::QueueRoom;
+use crate::sources::queue::Queues;
 use crate::sources::queue::{message_key, QueueId};
 use crate::store::port::{ShardId, Table};
 
@@ -59,7 +60,7 @@ pub(crate) struct Transferred {
     was_kept: bool,
 }
 
-impl State {
+impl QueueRoom<'_> {
     /// A message was received as often as it may be.
     pub(crate) fn dead_letter(&mut self, id: QueueId, number: u64, receive_count: u32) {
         let handle = Handle { number, receipt: 0 };
@@ -93,11 +94,11 @@ impl State {
     ) -> Result<(), (Transferred, Again)> {
         let queue = &self.queues.entries[from];
         let moved = Transferred { from, source: queue.source.clone(), item, transferring, was_kept: false };
-        let to = match self.target(from, transferring, &moved.item) {
+        let to = match self.queues.target(from, transferring, &moved.item) {
             Ok(to) => to,
             Err(again) => return Err((moved, again)),
         };
-        let (item, source, now_ms) = (moved.item.clone(), moved.source.clone(), self.now.wall_ms);
+        let (item, source, now_ms) = (moved.item.clone(), moved.source.clone(), self.ctx.now.wall_ms);
         let message = item.message();
         let message = match transferring {
             // A standard queue's retention runs on, a FIFO queue's begins anew.
@@ -108,30 +109,32 @@ impl State {
         self.send_moved(to, &message, item.trace(), moved);
         Ok(())
     }
+}
 
+impl Queues {
     /// Where a message goes, if there is such a queue, it has room, and none that came back since then must go first.
     pub(crate) fn target(&self, from: QueueId, transferring: Transfer, item: &Item) -> Result<QueueId, Again> {
         let message = item.message();
-        if self.queues.entries[from].machine.is_behind(item.delivery.handle.number, message.group) {
+        if self.entries[from].machine.is_behind(item.delivery.handle.number, message.group) {
             return Err(Again::Yes);
         }
-        let from = &self.queues.entries[from].row;
+        let from = &self.entries[from].row;
         let to = match transferring {
-            Transfer::Buried => from.dead_letter_queue.as_ref().and_then(|name| self.queues.names.get(name)).copied(),
+            Transfer::Buried => from.dead_letter_queue.as_ref().and_then(|name| self.names.get(name)).copied(),
             // None: deleted meanwhile. A redrive that was cancelled may still read what it took up.
-            Transfer::Redriven { to: Some(log), .. } => self.queues.logs.get(&log).copied(),
-            Transfer::Redriven { to: None, .. } => self.queues.names.get(message.source).copied(),
+            Transfer::Redriven { to: Some(log), .. } => self.logs.get(&log).copied(),
+            Transfer::Redriven { to: None, .. } => self.names.get(message.source).copied(),
         };
-        let takes_it = |to: &QueueId| self.queues.entries[*to].row.is_fifo() == from.is_fifo();
+        let takes_it = |to: &QueueId| self.entries[*to].row.is_fifo() == from.is_fifo();
         let to = to.filter(takes_it).ok_or(Again::No)?;
-        let target = &self.queues.entries[to];
+        let target = &self.entries[to];
         let has_room = target.machine.room() > target.next - target.durable + target.sends_count;
         has_room.then_some(to).ok_or(Again::Yes)
     }
 
     /// A transferring message is part of a commit: what it was here is removed in the same one.
     pub(crate) fn leave(&mut self, moved: &mut Transferred, pending: &mut Pending) {
-        let queue = &mut self.queues.entries[moved.from];
+        let queue = &mut self.entries[moved.from];
         let (log, number) = (queue.log(), moved.item.delivery.handle.number);
         queue.transferring += 1;
         if queue.is_deleted {
@@ -150,11 +153,13 @@ impl State {
         }
         self.count_moved(moved.from, &moved.transferring, 1);
     }
+}
 
+impl QueueRoom<'_> {
     /// A message stands in the other queue.
     pub(crate) fn moved(&mut self, moved: &Transferred, to: (ShardId, u64)) {
-        let now = self.now;
-        self.history.batches.went(Went {
+        let now = self.ctx.now;
+        self.ctx.observe.history.batches.went(Went {
             at_ms: now.wall_ms,
             from: (self.queues.entries[moved.from].log(), moved.item.delivery.handle.number),
             to,
@@ -175,7 +180,7 @@ impl State {
                 let (name, to) = (queue.row.name.clone(), queue.row.dead_letter_queue.clone());
                 let (message, received) = (uuid_text(moved.item.message().id), moved.item.delivery.receive_count);
                 let fields = json!({"to": to, "received": received, "message": message});
-                self.notice(OperatorEvent::DeadLetter, &name, fields);
+                self.ctx.notice(OperatorEvent::DeadLetter, &name, fields);
             }
             Transfer::Redriven { .. } => {
                 queue.machine.completed(&[moved.item.delivery.handle], &Outcome::Success, &Backoff::NONE, &now);
@@ -198,22 +203,22 @@ impl State {
             if number >= queue.purged_below {
                 queue.gone.unmark(number);
                 queue.stated.insert(number);
-                self.pending.cancel(Table::MessageState, message_key(log, number));
+                self.ctx.commit.pending.cancel(Table::MessageState, message_key(log, number));
                 if moved.was_kept {
                     queue.kept.insert(number);
                     let row = kept_row(&moved.item.chunk, number);
-                    self.pending.set(Table::MessageKept, message_key(log, number), row);
+                    self.ctx.commit.pending.set(Table::MessageKept, message_key(log, number), row);
                 }
             }
             self.settle_queue(moved.from);
-            self.count_moved(moved.from, &moved.transferring, -1);
+            self.queues.count_moved(moved.from, &moved.transferring, -1);
         }
         self.put_back(moved, Again::Yes);
     }
 
     /// A message stays in its queue, and may be moved again a little later. A redrive tries it again if it is to.
     pub(crate) fn put_back(&mut self, moved: Transferred, again: Again) {
-        let now = self.now;
+        let now = self.ctx.now;
         let Transferred { from, item, transferring, .. } = moved;
         let Handle { number, .. } = item.delivery.handle;
         let queue = &mut self.queues.entries[from];
@@ -230,8 +235,8 @@ impl State {
                 queue.machine.restored(&Restored { sent, row, was_running: false }, &now);
                 queue.stated.insert(number);
                 let key = message_key(queue.log(), number);
-                self.pending.set(Table::MessageState, key, serde_json::to_vec(&row).unwrap_or_default());
-                self.pending.begin_lazily(now.mono_ns);
+                self.ctx.commit.pending.set(Table::MessageState, key, serde_json::to_vec(&row).unwrap_or_default());
+                self.ctx.commit.pending.begin_lazily(now.mono_ns);
             }
             // Purged meanwhile.
             Transfer::Buried => {}

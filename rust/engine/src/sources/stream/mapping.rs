@@ -10,13 +10,15 @@ use forebay_core::stream::ShardMachine;
 
 use crate::base::error::EngineError;
 use crate::dispatch::attempts::HandlerId;
+use crate::failures::Owner;
 use crate::metrics::Metric;
 use crate::observe::meters::MappingMeters;
 use crate::payload::records::Source;
-use crate::runtime::rooms::State;
 use crate::sources::stream::lost_records::told_key;
 use crate::sources::stream::mapping_row::{MappingRow, StartingPosition};
 use crate::sources::stream::poller::{Poller, PollerId};
+use crate::sources::stream::StreamRoom;
+use crate::sources::stream::Streams;
 use crate::store::port::{ShardId, StoreError, Table};
 
 /// Row that keeps the number of the next mapping.
@@ -69,32 +71,25 @@ impl Mapping {
     }
 }
 
-impl State {
-    /// Number a new mapping, or the events of a function. Never given out again, even when it is deleted: it may still stand in rows,
-    /// slots and delivery ids.
-    pub(crate) fn new_mapping_id(&mut self) -> u64 {
-        let id = self.next_mapping;
-        self.next_mapping += 1;
-        self.pending.set(Table::Meta, NEXT_MAPPING.to_vec(), self.next_mapping.to_be_bytes().to_vec());
-        id
-    }
-
+impl Streams {
     /// The mapping of a stream and a function.
     pub(crate) fn mapping_id(&self, stream: &str, function: &str) -> Option<u64> {
         self.mappings.iter().find(|(_, m)| m.row.stream == stream && m.row.function == function).map(|(&id, _)| id)
     }
+}
 
+impl StreamRoom<'_> {
     /// Declare a mapping: at first sight its starting position is fixed, later its changed settings are applied.
     pub(crate) fn declare_mapping(&mut self, mut row: MappingRow) -> Result<u64, EngineError> {
         row.check()?;
         let filters = row.parse_filters()?;
-        if !self.streams.contains_key(&row.stream) {
-            return Err(self.no_stream(&row.stream));
+        if !self.streams.by_name.contains_key(&row.stream) {
+            return Err(self.streams.no_stream(&row.stream));
         }
-        row.function_arn = self.function_arn(&row.function);
+        row.function_arn = self.ctx.function_arn(&row.function);
         row.declared_enabled = Some(row.enabled);
-        if let Some(id) = self.mapping_id(&row.stream, &row.function) {
-            if let Some(mapping) = self.mappings.get_mut(&id) {
+        if let Some(id) = self.streams.mapping_id(&row.stream, &row.function) {
+            if let Some(mapping) = self.streams.mappings.get_mut(&id) {
                 row.starting_position = mapping.row.starting_position;
                 row.starting_position_timestamp_ms = mapping.row.starting_position_timestamp_ms;
                 // A mapping that an operator paused stays paused over restarts, until the declaration itself changes.
@@ -106,9 +101,9 @@ impl State {
             self.apply_mapping(id, row)?;
             return Ok(id);
         }
-        let id = self.new_mapping_id();
+        let id = self.ctx.new_mapping_id();
         self.fix_start(id, &row)?;
-        let meters = MappingMeters::new(&self.registry, &row.stream, &row.function);
+        let meters = MappingMeters::new(&self.ctx.registry, &row.stream, &row.function);
         let mapping = Mapping {
             row: row.clone(),
             filters,
@@ -118,7 +113,7 @@ impl State {
             declared: true,
             last_result: "No records processed",
         };
-        self.mappings.insert(id, mapping);
+        self.add_mapping(id, mapping);
         self.save_mapping(id);
         self.bind(id)?;
         Ok(id)
@@ -126,7 +121,7 @@ impl State {
 
     /// Write where each shard of a new mapping begins, in the commit that makes the mapping known.
     fn fix_start(&mut self, id: u64, row: &MappingRow) -> Result<(), EngineError> {
-        let shards = self.streams.get(&row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
+        let shards = self.streams.by_name.get(&row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
         for shard in shards {
             let timestamp_ms = row.starting_position_timestamp_ms.unwrap_or(0);
             let Some(position) = self.place(shard, row.starting_position, timestamp_ms)? else { continue };
@@ -138,7 +133,7 @@ impl State {
     /// Write where a mapping begins on a shard.
     pub(crate) fn save_start(&mut self, id: u64, shard: ShardId, position: u64, lanes: u8) {
         let value = serde_json::to_vec(&Checkpoint::starting_at(position, lanes)).unwrap_or_default();
-        self.pending.set(Table::Checkpoint, checkpoint_key(id, shard), value);
+        self.ctx.commit.pending.set(Table::Checkpoint, checkpoint_key(id, shard), value);
     }
 
     /// Where a starting position lies in a log. What is accepted and not durable yet comes after `LATEST`: should the disk
@@ -149,7 +144,7 @@ impl State {
         position: StartingPosition,
         timestamp_ms: u64,
     ) -> Result<Option<u64>, EngineError> {
-        let Some(shard) = self.shards[id as usize].as_ref() else { return Ok(None) };
+        let Some(shard) = self.streams.shards[id as usize].as_ref() else { return Ok(None) };
         Ok(Some(match position {
             StartingPosition::TrimHorizon => shard.first,
             StartingPosition::Latest => shard.durable,
@@ -159,16 +154,16 @@ impl State {
 
     /// First position of a log that arrived at or after a time.
     pub(crate) fn position_at(&mut self, id: ShardId, timestamp_ms: u64) -> Result<u64, EngineError> {
-        let Some(shard) = self.shards[id as usize].as_ref() else { return Ok(0) };
+        let Some(shard) = self.streams.shards[id as usize].as_ref() else { return Ok(0) };
         let (next, mut from) = (shard.next, shard.first);
-        for (first, count, _, last_ms) in self.reader.sizes(id, usize::MAX)? {
+        for (first, count, _, last_ms) in self.ctx.commit.reader.sizes(id, usize::MAX)? {
             if last_ms >= timestamp_ms {
                 from = first;
                 break;
             }
             from = first + u64::from(count);
         }
-        for chunk in self.reader.chunks(id, from, 1)? {
+        for chunk in self.ctx.commit.reader.chunks(id, from, 1)? {
             for position in chunk.first().max(from)..chunk.end() {
                 if chunk.record(position).arrival_ms >= timestamp_ms {
                     return Ok(position);
@@ -179,18 +174,18 @@ impl State {
     }
 
     pub(crate) fn save_mapping(&mut self, id: u64) {
-        let Some(mapping) = self.mappings.get(&id) else { return };
+        let Some(mapping) = self.streams.mappings.get(&id) else { return };
         let value = serde_json::to_vec(&mapping.row).unwrap_or_default();
-        self.pending.set(Table::Mapping, id.to_be_bytes().to_vec(), value);
-        self.pending.urgent = true;
+        self.ctx.commit.pending.set(Table::Mapping, id.to_be_bytes().to_vec(), value);
+        self.ctx.commit.pending.urgent = true;
     }
 
     /// Apply changed settings to a mapping and to the machines that run it.
     pub(crate) fn apply_mapping(&mut self, id: u64, row: MappingRow) -> Result<(), EngineError> {
         row.check()?;
         let filters = row.parse_filters()?;
-        let now = self.now;
-        let Some(mapping) = self.mappings.get_mut(&id) else { return Ok(()) };
+        let now = self.ctx.now;
+        let Some(mapping) = self.streams.mappings.get_mut(&id) else { return Ok(()) };
         let changed = mapping.row != row;
         let (was_enabled, enabled) = (mapping.row.enabled, row.enabled);
         mapping.row = row;
@@ -201,7 +196,7 @@ impl State {
             self.save_mapping(id);
         }
         for poller_id in pollers {
-            if let Some(poller) = self.pollers[poller_id].as_mut() {
+            if let Some(poller) = self.streams.pollers[poller_id].as_mut() {
                 if changed {
                     poller.machine.configure(settings.clone(), &now);
                 }
@@ -216,16 +211,17 @@ impl State {
 
     /// Bind every mapping to what is registered.
     pub(crate) fn bind_mappings(&mut self) -> Result<(), EngineError> {
-        let ids: Vec<u64> = self.mappings.keys().copied().collect();
+        let ids: Vec<u64> = self.streams.mappings.keys().copied().collect();
         ids.into_iter().try_for_each(|id| self.bind(id))
     }
 
     /// Bind a mapping to what is registered: with its function there, every shard gets a poller.
     pub(crate) fn bind(&mut self, id: u64) -> Result<(), EngineError> {
-        let Some(mapping) = self.mappings.get_mut(&id) else { return Ok(()) };
-        mapping.slot = self.function_names.get(&mapping.row.function).copied();
-        if mapping.slot.is_some() && mapping.declared && self.started {
-            let shards = self.streams.get(&mapping.row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
+        let Some(mapping) = self.streams.mappings.get_mut(&id) else { return Ok(()) };
+        mapping.slot = self.dispatch.function_names.get(&mapping.row.function).copied();
+        if mapping.slot.is_some() && mapping.declared && self.ctx.started {
+            let shards =
+                self.streams.by_name.get(&mapping.row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
             for shard in shards {
                 self.open_poller(id, shard)?;
             }
@@ -235,15 +231,15 @@ impl State {
 
     /// What the events of a mapping on a shard share.
     pub(crate) fn source(&self, mapping: u64, shard: ShardId) -> Option<Arc<Source>> {
-        let row = &self.mappings.get(&mapping)?.row;
-        let stream = self.streams.get(&row.stream)?;
-        let shard = self.shards.get(shard as usize)?.as_ref()?;
+        let row = &self.streams.mappings.get(&mapping)?.row;
+        let stream = self.streams.by_name.get(&row.stream)?;
+        let shard = self.streams.shards.get(shard as usize)?.as_ref()?;
         Some(Arc::new(Source {
             mapping,
             stream: row.stream.clone(),
             stream_arn: stream.arn.clone(),
-            region: self.config.region.clone(),
-            role_arn: format!("arn:aws:iam::{}:role/{}", self.config.account, self.config.app),
+            region: self.ctx.config.region.clone(),
+            role_arn: format!("arn:aws:iam::{}:role/{}", self.ctx.config.account, self.ctx.config.app),
             shard_index: shard.row.index,
             shard_id: sequence::shard_id(shard.row.index),
         }))
@@ -251,9 +247,10 @@ impl State {
 
     /// Everything of a closed shard is done: its children may begin.
     pub(crate) fn shard_ended(&mut self, id: PollerId) {
-        let Some(poller) = self.pollers[id].as_ref() else { return };
+        let Some(poller) = self.streams.pollers[id].as_ref() else { return };
         let (mapping, shard) = (poller.source.mapping, poller.shard);
         let waiting: Vec<PollerId> = self
+            .streams
             .pollers
             .iter()
             .enumerate()
@@ -263,7 +260,7 @@ impl State {
             })
             .collect();
         for child in waiting {
-            if let Some(poller) = self.pollers[child].as_mut() {
+            if let Some(poller) = self.streams.pollers[child].as_mut() {
                 poller.waits_for.retain(|&ancestor| ancestor != shard);
                 self.hold_or_go(child);
                 self.pump(child);
@@ -273,27 +270,27 @@ impl State {
 
     /// Start polling a shard for a mapping, from its checkpoint.
     pub(crate) fn open_poller(&mut self, id: u64, shard: ShardId) -> Result<(), EngineError> {
-        let now = self.now;
-        let Some(mapping) = self.mappings.get(&id) else { return Ok(()) };
+        let now = self.ctx.now;
+        let Some(mapping) = self.streams.mappings.get(&id) else { return Ok(()) };
         if mapping.pollers.contains_key(&shard) {
             return Ok(());
         }
         let Some(source) = self.source(id, shard) else { return Ok(()) };
-        let Some(entry) = self.shards[shard as usize].as_ref() else { return Ok(()) };
+        let Some(entry) = self.streams.shards[shard as usize].as_ref() else { return Ok(()) };
         let (fresh, end) = (Checkpoint::starting_at(entry.row.start, mapping.row.lanes()), entry.durable);
         let (settings, enabled) = (mapping.row.settings(), mapping.row.enabled);
-        let checkpoint = match self.row(Table::Checkpoint, &checkpoint_key(id, shard))? {
+        let checkpoint = match self.ctx.row(Table::Checkpoint, &checkpoint_key(id, shard))? {
             Some(bytes) => read_checkpoint(id, &bytes)?,
             None => fresh,
         };
         let mut machine = ShardMachine::new(settings, checkpoint);
-        let (suspects, suspect_slots) = self.suspects_of(id, shard);
+        let (suspects, suspect_slots) = self.streams.suspects_of(id, shard);
         machine.suspects(suspects, end);
         let waits_for = self.unfinished_ancestors(id, shard)?;
         if !enabled || !waits_for.is_empty() {
             machine.pause();
         }
-        let Some(entry) = self.shards[shard as usize].as_ref() else { return Ok(()) };
+        let Some(entry) = self.streams.shards[shard as usize].as_ref() else { return Ok(()) };
         machine.appended(end);
         if let Some(end) = entry.row.closed_at {
             machine.closed(end, &now);
@@ -302,16 +299,16 @@ impl State {
         poller.suspect_slots = suspect_slots;
         poller.lost_seen = self.told_before(id, shard)?;
         // A poller's number is never used again: an attempt in flight may still name a poller that is gone.
-        let poller_id = self.pollers.len();
-        self.pollers.push(Some(poller));
-        if let Some(mapping) = self.mappings.get_mut(&id) {
+        let poller_id = self.streams.pollers.len();
+        self.streams.pollers.push(Some(poller));
+        if let Some(mapping) = self.streams.mappings.get_mut(&id) {
             mapping.pollers.insert(shard, poller_id);
         }
-        if let Some(entry) = self.shards[shard as usize].as_mut() {
+        if let Some(entry) = self.streams.shards[shard as usize].as_mut() {
             entry.pollers.push(poller_id);
         }
         self.lend_from_new(poller_id);
-        if let Some(poller) = self.pollers[poller_id].as_mut() {
+        if let Some(poller) = self.streams.pollers[poller_id].as_mut() {
             poller.machine.due(&now);
         }
         self.pump(poller_id);
@@ -321,9 +318,9 @@ impl State {
     /// Let a poller go on if its mapping is enabled and no ancestor of its shard has anything left; else hold it, and take back
     /// what it has put out and nobody has taken yet.
     pub(crate) fn hold_or_go(&mut self, id: PollerId) {
-        let now = self.now;
-        let Some(poller) = self.pollers[id].as_mut() else { return };
-        let is_enabled = self.mappings.get(&poller.source.mapping).is_some_and(|mapping| mapping.row.enabled);
+        let now = self.ctx.now;
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
+        let is_enabled = self.streams.mappings.get(&poller.source.mapping).is_some_and(|mapping| mapping.row.enabled);
         if is_enabled && poller.waits_for.is_empty() {
             poller.machine.resume(&now);
         } else {
@@ -338,7 +335,7 @@ impl State {
         let mut seen = BTreeSet::new();
         let mut open = vec![shard];
         while let Some(next) = open.pop() {
-            let Some(entry) = self.shards[next as usize].as_ref() else { continue };
+            let Some(entry) = self.streams.shards[next as usize].as_ref() else { continue };
             for parent in entry.row.parents.clone() {
                 if seen.insert(parent) {
                     open.push(parent);
@@ -353,60 +350,64 @@ impl State {
 
     /// Whether a mapping has read a closed shard to its end.
     fn has_ended(&mut self, id: u64, shard: ShardId) -> Result<bool, StoreError> {
-        let Some(end) = self.shards[shard as usize].as_ref().map(|entry| entry.durable) else { return Ok(true) };
-        let polled = self.mappings.get(&id).and_then(|mapping| mapping.pollers.get(&shard).copied());
-        if let Some(poller) = polled.and_then(|poller| self.pollers[poller].as_ref()) {
+        let Some(end) = self.streams.shards[shard as usize].as_ref().map(|entry| entry.durable) else {
+            return Ok(true);
+        };
+        let polled = self.streams.mappings.get(&id).and_then(|mapping| mapping.pollers.get(&shard).copied());
+        if let Some(poller) = polled.and_then(|poller| self.streams.pollers[poller].as_ref()) {
             return Ok(poller.ended);
         }
-        let row = self.row(Table::Checkpoint, &checkpoint_key(id, shard))?;
+        let row = self.ctx.row(Table::Checkpoint, &checkpoint_key(id, shard))?;
         let saved = row.map(|bytes| read_checkpoint(id, &bytes)).transpose()?;
         Ok(saved.is_some_and(|saved| saved.ended || saved.low() >= end))
     }
 
     /// Stop polling for a mapping. What runs ends; its outcome is refused.
     pub(crate) fn close_pollers(&mut self, id: u64) {
-        self.withdraw_mapping(id);
-        self.permits.forget_source(id);
-        let Some(mapping) = self.mappings.get_mut(&id) else { return };
+        self.dispatch().withdraw_mapping(id);
+        self.dispatch.permits.forget_source(id);
+        let Some(mapping) = self.streams.mappings.get_mut(&id) else { return };
         for (shard, poller) in std::mem::take(&mut mapping.pollers) {
-            if let Some(gone) = self.pollers[poller].take() {
+            if let Some(gone) = self.streams.pollers[poller].take() {
                 let labels =
                     [mapping.row.stream.as_str(), gone.source.shard_id.as_str(), mapping.row.function.as_str()];
                 for metric in [Metric::ShardLag, Metric::ShardIteratorAge] {
-                    self.registry.forget(metric, &labels);
+                    self.ctx.registry.forget(metric, &labels);
                 }
                 for slot in gone.suspect_slots {
-                    self.slots.release(slot);
+                    self.dispatch.journal.release(slot);
                 }
             }
-            if let Some(entry) = self.shards[shard as usize].as_mut() {
+            if let Some(entry) = self.streams.shards[shard as usize].as_mut() {
                 entry.pollers.retain(|&other| other != poller);
             }
         }
     }
 
-    /// A mapping is gone, and its series with it, unless one of a stream or queue of the same name shares them.
-    pub(crate) fn forget_mapping_series(&self, source: &str, function: &str) {
-        if self.mapping_id(source, function).is_none() && self.queue_mapping_id(source, function).is_none() {
-            self.registry.forget_all("mapping", &format!("{source}/{function}"));
-        }
+    /// Know a mapping, as one whose records may fail.
+    pub(crate) fn add_mapping(&mut self, id: u64, mapping: Mapping) {
+        let (function, stream) = (mapping.row.function.clone(), Some(mapping.row.stream.clone()));
+        let meters = Box::new(mapping.meters.deliveries.clone());
+        self.failures.owners.insert(id, Owner { function, stream, meters });
+        self.streams.mappings.insert(id, mapping);
     }
 
     /// Forget a mapping, its progress and its failures.
     pub(crate) fn delete_mapping(&mut self, id: u64) -> Result<(), EngineError> {
         self.close_pollers(id);
         self.forget_suspects(id);
-        self.forget_failures(id);
-        if let Some(Mapping { row, meters, .. }) = self.mappings.remove(&id) {
+        self.streams.redrives.remove(&id);
+        self.failures.forget(id);
+        if let Some(Mapping { row, meters, .. }) = self.streams.mappings.remove(&id) {
             meters.lanes_busy.set(0.0);
-            self.forget_mapping_series(&row.stream, &row.function);
+            self.ctx.observe.mappings_gone.push((row.stream, row.function));
         }
-        self.pending.remove(Table::Mapping, id.to_be_bytes().to_vec());
+        self.ctx.commit.pending.remove(Table::Mapping, id.to_be_bytes().to_vec());
         for table in [Table::Checkpoint, Table::Failure] {
-            self.remove_rows(table, &id.to_be_bytes())?;
+            self.ctx.remove_rows(table, &id.to_be_bytes())?;
         }
-        self.remove_rows(Table::Meta, &told_key(id, None))?;
-        self.pending.urgent = true;
+        self.ctx.remove_rows(Table::Meta, &told_key(id, None))?;
+        self.ctx.commit.pending.urgent = true;
         Ok(())
     }
 }

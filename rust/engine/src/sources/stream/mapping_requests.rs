@@ -8,9 +8,10 @@ use crate::base::error::EngineError;
 use crate::dispatch::versions::check_unqualified;
 use crate::metrics::Metric;
 use crate::runtime::requests::{changed, Done};
-use crate::runtime::rooms::State;
 use crate::sources::stream::mapping_row::{MappingRow, StartingPosition};
 use crate::sources::stream::poller::{Poller, PollerId};
+use crate::sources::stream::StreamRoom;
+use crate::sources::stream::Streams;
 use crate::store::port::ShardId;
 
 /// Of a mapping's row, what is no setting.
@@ -49,32 +50,30 @@ pub(crate) struct Skip {
     batch: String,
 }
 
-impl State {
+impl Streams {
     fn bound(&self, stream: &str, function: &str) -> Result<u64, EngineError> {
         self.mapping_id(stream, function).ok_or_else(|| {
             EngineError::NotFound(format!("there is no mapping of stream {stream:?} to function {function:?}"))
         })
     }
+}
 
+impl StreamRoom<'_> {
     pub(crate) fn mapping_declare(&mut self, row: MappingRow) -> Result<Done, EngineError> {
         check_unqualified(&row.function, "mapping")?;
         let id = self.declare_mapping(row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }
+}
 
-    pub(crate) fn mapping_list(&mut self) -> Done {
-        let mut list: Vec<Value> = self.mappings.keys().map(|&id| self.describe_mapping(id, false)).collect();
-        list.extend(self.list_queue_mappings());
-        Done::at_once(Value::Array(list))
-    }
-
+impl StreamRoom<'_> {
     pub(crate) fn mapping_describe(&mut self, bound: &Bound) -> Result<Done, EngineError> {
-        let id = self.bound(&bound.stream, &bound.function)?;
+        let id = self.streams.bound(&bound.stream, &bound.function)?;
         Ok(Done::at_once(self.describe_mapping(id, true)))
     }
 
-    fn describe_mapping(&self, id: u64, with_progress: bool) -> Value {
-        let Some(mapping) = self.mappings.get(&id) else { return Value::Null };
+    pub(crate) fn describe_mapping(&self, id: u64, with_progress: bool) -> Value {
+        let Some(mapping) = self.streams.mappings.get(&id) else { return Value::Null };
         let mut answer = serde_json::to_value(&mapping.row).unwrap_or_default();
         if let Some(settings) = answer.as_object_mut() {
             settings.retain(|name, _| !INTERNAL.contains(&name.as_str()));
@@ -83,42 +82,46 @@ impl State {
         answer["declared"] = (mapping.declared && mapping.slot.is_some()).into();
         answer["last_result"] = mapping.last_result.into();
         if with_progress {
-            let progress = mapping.pollers.values().filter_map(|&id| self.pollers[id].as_ref());
+            let progress = mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref());
             answer["shards"] = progress.map(|poller| self.progress(poller)).collect();
         }
         answer
     }
+}
 
+impl Streams {
     fn behind(&self, poller: &Poller) -> u64 {
         let durable = self.shards[poller.shard as usize].as_ref().map_or(0, |shard| shard.durable);
         durable.saturating_sub(poller.machine.low())
     }
+}
 
+impl StreamRoom<'_> {
     fn iterator_age_ms(&self, poller: &Poller) -> u64 {
-        if self.behind(poller) == 0 {
+        if self.streams.behind(poller) == 0 {
             return 0;
         }
         // Before anything was read or handed out the age is not known yet.
         let handed_out = (poller.last_arrival_ms > 0).then_some(poller.last_arrival_ms);
         let oldest = poller.machine.oldest_arrival_ms().or(handed_out);
-        oldest.map_or(0, |arrival_ms| self.now.wall_ms.saturating_sub(arrival_ms))
+        oldest.map_or(0, |arrival_ms| self.ctx.now.wall_ms.saturating_sub(arrival_ms))
     }
 
     /// Bring the gauges of every shard up to date: for a page of metrics, not on the way of a record.
     pub(crate) fn show_lag(&self) {
-        for mapping in self.mappings.values() {
+        for mapping in self.streams.mappings.values() {
             let (stream, function) = (mapping.row.stream.as_str(), mapping.row.function.as_str());
-            for poller in mapping.pollers.values().filter_map(|&id| self.pollers[id].as_ref()) {
+            for poller in mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref()) {
                 let labels = [stream, poller.source.shard_id.as_str(), function];
-                self.registry.gauge(Metric::ShardLag, &labels).set(self.behind(poller) as f64);
+                self.ctx.registry.gauge(Metric::ShardLag, &labels).set(self.streams.behind(poller) as f64);
                 let age = self.iterator_age_ms(poller) as f64 / 1e3;
-                self.registry.gauge(Metric::ShardIteratorAge, &labels).set(age);
+                self.ctx.registry.gauge(Metric::ShardIteratorAge, &labels).set(age);
             }
         }
     }
 
     fn progress(&self, poller: &Poller) -> Value {
-        let parents = poller.waits_for.iter().filter_map(|&id| self.shards[id as usize].as_ref());
+        let parents = poller.waits_for.iter().filter_map(|&id| self.streams.shards[id as usize].as_ref());
         let parents: Vec<String> = parents.map(|shard| sequence::shard_id(shard.row.index)).collect();
         let lanes: Vec<Value> = (0..poller.machine.lanes())
             .filter_map(|lane| Some((lane, poller.machine.lane_status(lane)?)))
@@ -126,7 +129,7 @@ impl State {
                 let batch = state.first.map(|first| {
                     format!("{}:{}", poller.source.shard_id, sequence::number(poller.source.shard_index, first))
                 });
-                let retry_in_ms = state.retry_at_ns.map(|at| at.saturating_sub(self.now.mono_ns) / 1_000_000);
+                let retry_in_ms = state.retry_at_ns.map(|at| at.saturating_sub(self.ctx.now.mono_ns) / 1_000_000);
                 json!({
                     "lane": lane, "state": state.name, "batch": batch, "records": state.records,
                     "attempt": state.attempt, "retry_in_ms": retry_in_ms,
@@ -135,15 +138,15 @@ impl State {
             })
             .collect();
         json!({
-            "shard_id": poller.source.shard_id, "records": self.behind(poller),
+            "shard_id": poller.source.shard_id, "records": self.streams.behind(poller),
             "iterator_age_ms": self.iterator_age_ms(poller), "waits_for": parents,
             "ended": poller.ended, "lanes": lanes,
         })
     }
 
     pub(crate) fn mapping_enable(&mut self, bound: &Bound, enabled: bool) -> Result<Done, EngineError> {
-        let id = self.bound(&bound.stream, &bound.function)?;
-        let mut row = self.mappings[&id].row.clone();
+        let id = self.streams.bound(&bound.stream, &bound.function)?;
+        let mut row = self.streams.mappings[&id].row.clone();
         row.enabled = enabled;
         self.apply_mapping(id, row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
@@ -151,33 +154,33 @@ impl State {
 
     pub(crate) fn mapping_update(&mut self, changes: serde_json::Map<String, Value>) -> Result<Done, EngineError> {
         let text = |name: &str| changes.get(name).and_then(Value::as_str).unwrap_or_default();
-        let id = self.bound(text("stream"), text("function"))?;
+        let id = self.streams.bound(text("stream"), text("function"))?;
         if let Some(name) = changes.keys().find(|name| name.starts_with("starting_position")) {
             return Err(EngineError::Invalid(format!(
                 "{name} is fixed when a mapping is first seen: use seek to move it"
             )));
         }
-        let row = changed(&self.mappings[&id].row, changes, "a mapping", &INTERNAL)?;
+        let row = changed(&self.streams.mappings[&id].row, changes, "a mapping", &INTERNAL)?;
         self.apply_mapping(id, row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }
 
     pub(crate) fn mapping_seek(&mut self, seek: &Seek) -> Result<Done, EngineError> {
-        let id = self.bound(&seek.stream, &seek.function)?;
+        let id = self.streams.bound(&seek.stream, &seek.function)?;
         let targets = self.seek_targets(id, seek)?;
-        let lanes = self.mappings[&id].row.lanes();
+        let lanes = self.streams.mappings[&id].row.lanes();
         for &(shard, position) in &targets {
-            match self.poller_of(id, shard) {
+            match self.streams.poller_of(id, shard) {
                 Some(poller) => self.seek_poller(poller, position),
                 None => self.save_start(id, shard, position, lanes),
             }
         }
         // A shard that begins anew goes before its descendants again, whether they were moved or not.
         let pollers: Vec<(ShardId, PollerId)> =
-            self.mappings[&id].pollers.iter().map(|(&shard, &poller)| (shard, poller)).collect();
+            self.streams.mappings[&id].pollers.iter().map(|(&shard, &poller)| (shard, poller)).collect();
         for &(shard, poller_id) in &pollers {
             let waits_for = self.unfinished_ancestors(id, shard)?;
-            if let Some(poller) = self.pollers[poller_id].as_mut() {
+            if let Some(poller) = self.streams.pollers[poller_id].as_mut() {
                 poller.waits_for = waits_for;
             }
             self.hold_or_go(poller_id);
@@ -185,16 +188,21 @@ impl State {
         for (_, poller) in pollers {
             self.pump(poller);
         }
-        self.pending.urgent = true;
+        self.ctx.commit.pending.urgent = true;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }
 
     fn seek_targets(&mut self, id: u64, seek: &Seek) -> Result<Vec<(ShardId, u64)>, EngineError> {
-        let shards = self.streams.get(&self.mappings[&id].row.stream).map(|s| s.shards.clone()).unwrap_or_default();
+        let shards = self
+            .streams
+            .by_name
+            .get(&self.streams.mappings[&id].row.stream)
+            .map(|s| s.shards.clone())
+            .unwrap_or_default();
         if let Some(number) = &seek.sequence_number {
             let target = sequence::parse(number).and_then(|(index, position)| {
                 let shard = shards.iter().find(|&&shard| {
-                    self.shards[shard as usize].as_ref().is_some_and(|shard| shard.row.index == index)
+                    self.streams.shards[shard as usize].as_ref().is_some_and(|shard| shard.row.index == index)
                 })?;
                 Some((*shard, position))
             });
@@ -202,7 +210,7 @@ impl State {
                 EngineError::Invalid(format!("sequence_number {number:?} is of no shard of stream {:?}", seek.stream))
             })?;
             let (first, end) =
-                self.shards[shard as usize].as_ref().map_or((0, 0), |shard| (shard.first, shard.durable));
+                self.streams.shards[shard as usize].as_ref().map_or((0, 0), |shard| (shard.first, shard.durable));
             if position < first || position > end {
                 return Err(EngineError::Invalid(format!(
                     "sequence_number {number:?} is not kept any more, or not written yet"
@@ -220,38 +228,42 @@ impl State {
         }
         Ok(targets)
     }
+}
 
+impl Streams {
     fn poller_of(&self, id: u64, shard: ShardId) -> Option<PollerId> {
         self.mappings.get(&id)?.pollers.get(&shard).copied()
     }
+}
 
+impl StreamRoom<'_> {
     fn seek_poller(&mut self, id: PollerId, position: u64) {
-        if let Some(poller) = self.pollers[id].as_mut() {
+        if let Some(poller) = self.streams.pollers[id].as_mut() {
             poller.ended = false;
             poller.rewind();
-            poller.machine.seek(position, &self.now);
+            poller.machine.seek(position, &self.ctx.now);
         }
         self.take_back_ready(id);
     }
 
     /// Take back what a poller has put out and nobody has taken yet. Its machine is held, or it would put it out again.
     pub(crate) fn take_back_ready(&mut self, id: PollerId) {
-        for (token, batch) in self.ready_of(id) {
-            self.withdraw(token);
-            let now = self.now;
-            if let Some(poller) = self.pollers[id].as_mut() {
+        for (token, batch) in self.dispatch().ready_of(id) {
+            self.dispatch().withdraw(token);
+            let now = self.ctx.now;
+            if let Some(poller) = self.streams.pollers[id].as_mut() {
                 poller.machine.withdrawn(batch, &now);
             }
         }
     }
 
     pub(crate) fn mapping_skip(&mut self, skip: &Skip) -> Result<Done, EngineError> {
-        let id = self.bound(&skip.stream, &skip.function)?;
+        let id = self.streams.bound(&skip.stream, &skip.function)?;
         let named = skip.batch.split_once(':').and_then(|(_, number)| sequence::parse(number));
-        let pollers: Vec<PollerId> = self.mappings[&id].pollers.values().copied().collect();
-        let now = self.now;
+        let pollers: Vec<PollerId> = self.streams.mappings[&id].pollers.values().copied().collect();
+        let now = self.ctx.now;
         for poller_id in pollers {
-            let Some(poller) = self.pollers[poller_id].as_mut() else { continue };
+            let Some(poller) = self.streams.pollers[poller_id].as_mut() else { continue };
             let Some((index, first)) = named else { break };
             if poller.source.shard_index != index {
                 continue;
@@ -271,7 +283,7 @@ impl State {
     }
 
     pub(crate) fn mapping_delete(&mut self, bound: &Bound) -> Result<Done, EngineError> {
-        let id = self.bound(&bound.stream, &bound.function)?;
+        let id = self.streams.bound(&bound.stream, &bound.function)?;
         self.delete_mapping(id)?;
         Ok(Done::when_durable(json!({})))
     }
@@ -279,14 +291,14 @@ impl State {
     pub(crate) fn lag(&mut self, which: &Which) -> Done {
         let wanted = |name: &Option<String>, is: &str| name.as_deref().is_none_or(|name| name == is);
         let mut list = Vec::new();
-        for mapping in self.mappings.values() {
+        for mapping in self.streams.mappings.values() {
             if !wanted(&which.stream, &mapping.row.stream) || !wanted(&which.function, &mapping.row.function) {
                 continue;
             }
-            for poller in mapping.pollers.values().filter_map(|&id| self.pollers[id].as_ref()) {
+            for poller in mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref()) {
                 list.push(json!({
                     "stream": mapping.row.stream, "function": mapping.row.function,
-                    "shard_id": poller.source.shard_id, "records": self.behind(poller),
+                    "shard_id": poller.source.shard_id, "records": self.streams.behind(poller),
                     "iterator_age_ms": self.iterator_age_ms(poller),
                     "lanes_busy": poller.machine.lanes_busy(), "lanes_waiting": poller.machine.lanes_waiting(),
                 }));

@@ -15,8 +15,9 @@ use crate::dispatch::attempt_journal::JournalSlot;
 use crate::dispatch::attempts::{Attempt, Job, Token};
 use crate::failures::log::Discarded;
 use crate::payload::records::{Records, Source};
-use crate::runtime::rooms::State;
 use crate::sources::stream::lost_records::{Runs, Spans};
+use crate::sources::stream::StreamRoom;
+use crate::sources::stream::Streams;
 use crate::store::chunk::{Chunk, RecordView};
 use crate::store::port::ShardId;
 
@@ -130,7 +131,7 @@ impl Poller {
     }
 }
 
-impl State {
+impl StreamRoom<'_> {
     /// Do everything a poller can do now: carry out commands, feed records, arm the timer.
     pub(crate) fn pump(&mut self, id: PollerId) {
         loop {
@@ -139,16 +140,16 @@ impl State {
                 break;
             }
         }
-        let Some(poller) = self.pollers[id].as_mut() else { return };
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
         poller.release();
         // Suspects that were given up, trimmed or passed by are none any more.
         let kept = poller.suspect_slots.len();
         if kept > 0 && kept > poller.machine.suspects_open().len() {
             self.keep_suspects(id);
         }
-        let Some(poller) = self.pollers[id].as_mut() else { return };
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
         if let Some(due) = poller.machine.next_due() {
-            self.timers.arm(&mut poller.armed, due, Timer::Poller(id));
+            self.ctx.timers.arm(&mut poller.armed, due, Timer::Poller(id));
         }
         let (mapping, lends) = (poller.source.mapping, poller.machine.lends());
         if poller.machine.ended() && !poller.ended {
@@ -162,15 +163,15 @@ impl State {
 
     /// The poller's timer rang.
     pub(crate) fn poller_due(&mut self, id: PollerId) {
-        let now = self.now;
-        let Some(poller) = self.pollers[id].as_mut() else { return };
+        let now = self.ctx.now;
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
         poller.armed = None;
         poller.machine.due(&now);
         self.pump(id);
     }
 
     fn carry_out(&mut self, id: PollerId) {
-        while let Some(command) = self.pollers[id].as_mut().and_then(|poller| poller.machine.poll()) {
+        while let Some(command) = self.streams.pollers[id].as_mut().and_then(|poller| poller.machine.poll()) {
             match command {
                 Command::Run { batch, lane, attempt, positions, window, alone, interruptions } => {
                     let run = Launch { lane, attempt, positions, window, alone, interruptions };
@@ -181,27 +182,27 @@ impl State {
                     self.give_up(id, Discarded { condition, lane, attempts, by_report }, &positions);
                 }
                 Command::Checkpoint(checkpoint) => self.progressed(id, checkpoint),
-                Command::Count(event) => self.count(id, event),
+                Command::Count(event) => self.streams.count(id, event),
             }
         }
-        let vacant = self.pollers[id].as_mut().map(|poller| std::mem::take(&mut poller.vacant));
+        let vacant = self.streams.pollers[id].as_mut().map(|poller| std::mem::take(&mut poller.vacant));
         for token in vacant.into_iter().flat_map(BTreeMap::into_values) {
-            self.withdraw(token);
+            self.dispatch().withdraw(token);
         }
     }
 
     fn launch(&mut self, id: PollerId, batch: BatchId, run: Launch) {
         let Some(records) = self.gather(id, &run.positions) else {
             // Its records cannot be read: a lane must not wait for ever for a batch that nobody runs.
-            let now = self.now;
-            if let Some(poller) = self.pollers[id].as_mut() {
+            let now = self.ctx.now;
+            if let Some(poller) = self.streams.pollers[id].as_mut() {
                 poller.machine.completed(batch, &Outcome::NotInvoked, &now);
             }
             return;
         };
-        let Some(poller) = self.pollers[id].as_ref() else { return };
+        let Some(poller) = self.streams.pollers[id].as_ref() else { return };
         let mapping = poller.source.mapping;
-        let Some(slot) = self.mappings.get(&mapping).and_then(|mapping| mapping.slot) else { return };
+        let Some(slot) = self.streams.mappings.get(&mapping).and_then(|mapping| mapping.slot) else { return };
         let job = Job::Batch {
             poller: id,
             batch,
@@ -210,30 +211,30 @@ impl State {
             window: run.window,
             interruptions: run.interruptions,
         };
-        let vacant = self.pollers[id].as_mut().and_then(|poller| poller.vacant.remove(&run.lane));
-        let token = match vacant.and_then(|token| Some((token, self.attempts.get_mut(token)?))) {
+        let vacant = self.streams.pollers[id].as_mut().and_then(|poller| poller.vacant.remove(&run.lane));
+        let token = match vacant.and_then(|token| Some((token, self.dispatch.attempts.get_mut(token)?))) {
             Some((token, attempt)) if attempt.alone == run.alone => {
                 (attempt.job, attempt.number) = (job, run.attempt);
                 token
             }
             other => {
                 let vacant = other.map(|(token, _)| token);
-                vacant.and_then(|token| self.withdraw(token));
-                self.ready(Attempt::new(slot, job, run.attempt), run.alone)
+                vacant.and_then(|token| self.dispatch().withdraw(token));
+                self.dispatch().ready(Attempt::new(slot, job, run.attempt), run.alone)
             }
         };
-        if let Some(poller) = self.pollers[id].as_mut() {
+        if let Some(poller) = self.streams.pollers[id].as_mut() {
             poller.launched.insert(run.lane, (batch, token));
         }
     }
 
     /// A batch holds a record that has become too old: take it back if it still waits to be handed out. It keeps its turn.
     fn recall(&mut self, id: PollerId, batch: BatchId, lane: u8) {
-        let launched = self.pollers[id].as_ref().and_then(|poller| poller.launched.get(&lane).copied());
+        let launched = self.streams.pollers[id].as_ref().and_then(|poller| poller.launched.get(&lane).copied());
         let Some((_, token)) = launched.filter(|(newest, _)| *newest == batch) else { return };
-        if self.attempts.get_mut(token).is_some_and(|attempt| !attempt.is_out()) {
-            let now = self.now;
-            if let Some(poller) = self.pollers[id].as_mut() {
+        if self.dispatch.attempts.get_mut(token).is_some_and(|attempt| !attempt.is_out()) {
+            let now = self.ctx.now;
+            if let Some(poller) = self.streams.pollers[id].as_mut() {
                 poller.vacant.insert(lane, token);
                 poller.machine.withdrawn(batch, &now);
             }
@@ -250,17 +251,17 @@ impl State {
     /// The records at these positions. What is no longer at hand is read again, here and now: only a lane that was stuck
     /// while others went far ahead comes to that.
     fn gather(&mut self, id: PollerId, positions: &[u64]) -> Option<Records> {
-        let poller = self.pollers[id].as_mut()?;
+        let poller = self.streams.pollers[id].as_mut()?;
         let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(2);
         for &position in positions {
             if chunks.last().is_some_and(|chunk| position < chunk.end()) {
                 continue;
             }
             if poller.at_hand(position).is_none() {
-                match self.reader.chunks(poller.shard, position, 1) {
+                match self.ctx.commit.reader.chunks(poller.shard, position, 1) {
                     Ok(read) => read.into_iter().for_each(|chunk| poller.hold(chunk)),
                     Err(error) => {
-                        self.fail(error);
+                        self.ctx.fail(error);
                         return None;
                     }
                 }
@@ -271,13 +272,15 @@ impl State {
     }
 
     fn progressed(&mut self, id: PollerId, checkpoint: Checkpoint) {
-        let Some(poller) = self.pollers[id].as_mut() else { return };
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
         if poller.unsaved.replace(checkpoint).is_none() {
-            self.pending.checkpoints.push(id);
-            self.pending.begin_lazily(self.now.mono_ns);
+            self.ctx.commit.pending.checkpoints.push(id);
+            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         }
     }
+}
 
+impl Streams {
     fn count(&mut self, id: PollerId, event: Event) {
         let Some(poller) = self.pollers[id].as_ref() else { return };
         let Some(mapping) = self.mappings.get(&poller.source.mapping) else { return };
@@ -288,16 +291,18 @@ impl State {
             Event::Filtered(records) => meters.filtered.add(u64::from(records)),
         }
     }
+}
 
+impl StreamRoom<'_> {
     /// Hand the machine records it wants, from memory if they are there; true if it got any.
     fn feed(&mut self, id: PollerId) -> bool {
-        let now = self.now;
-        let Some(poller) = self.pollers[id].as_mut() else { return false };
-        if poller.reading || self.failed.is_some() {
+        let now = self.ctx.now;
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return false };
+        if poller.reading || self.ctx.commit.failed.is_some() {
             return false;
         }
         let Some(fetch) = poller.machine.wants() else { return false };
-        let Some(shard) = self.shards[poller.shard as usize].as_ref() else { return false };
+        let Some(shard) = self.streams.shards[poller.shard as usize].as_ref() else { return false };
         if fetch.from >= shard.durable {
             return false;
         }
@@ -313,14 +318,14 @@ impl State {
             if shard.tail.get(at).is_none_or(|chunk| chunk.first() > fetch.from) {
                 poller.reading = true;
                 let read = Read { poller: id, epoch: poller.epoch, shard: poller.shard, from: fetch.from, bytes };
-                self.reads.push_back(ReadJob::Chunks(read));
+                self.ctx.commit.reads.push_back(ReadJob::Chunks(read));
                 return false;
             }
             poller.hold_from(shard.tail.iter().skip(at), bytes as u64);
         }
-        let mapping = self.mappings.get(&poller.source.mapping);
+        let mapping = self.streams.mappings.get(&poller.source.mapping);
         let filters = mapping.map(|mapping| &mapping.filters).filter(|filters| !filters.is_empty());
-        let mut metas = std::mem::take(&mut self.metas);
+        let mut metas = std::mem::take(&mut self.streams.metas);
         metas.clear();
         let mut lost = Runs::default();
         let mut bytes = 0u64;
@@ -348,24 +353,24 @@ impl State {
         }
         poller.machine.fetching();
         poller.machine.fetched(&metas, &now);
-        if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
+        if let Some(mapping) = self.streams.mappings.get(&poller.source.mapping) {
             mapping.meters.polled.add(metas.len() as u64);
         }
-        self.metas = metas;
+        self.streams.metas = metas;
         self.step_over(id, (fetch.from, position), lost);
         true
     }
 
     /// New records of a shard are durable.
     pub(crate) fn announce(&mut self, shard: ShardId) {
-        let Some(entry) = self.shards[shard as usize].as_ref() else { return };
+        let Some(entry) = self.streams.shards[shard as usize].as_ref() else { return };
         let end = entry.durable;
         for at in 0..entry.pollers.len() {
-            let id = match self.shards[shard as usize].as_ref() {
+            let id = match self.streams.shards[shard as usize].as_ref() {
                 Some(entry) => entry.pollers[at],
                 None => return,
             };
-            if let Some(poller) = self.pollers[id].as_mut() {
+            if let Some(poller) = self.streams.pollers[id].as_mut() {
                 poller.machine.appended(end);
                 self.pump(id);
             }

@@ -2,6 +2,7 @@
 //!
 //! They have the lanes of their keys for themselves: a batch in flight there ends first, and the next one waits.
 
+use crate::failures::Revived;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -14,9 +15,10 @@ use crate::dispatch::attempts::{Attempt, Job};
 use crate::failures::log::{decode, encode, FailureKey, FailureRow, Part};
 use crate::failures::search::Redriven;
 use crate::payload::records::Records;
-use crate::runtime::rooms::State;
 use crate::sources::stream::poller::PollerId;
 use crate::sources::stream::shards::{hash, ShardRow};
+use crate::sources::stream::StreamRoom;
+use crate::sources::stream::Streams;
 use crate::store::chunk::Chunk;
 use crate::store::port::{ShardId, StoreError, Table};
 
@@ -80,11 +82,11 @@ pub(crate) fn spacing_ns(rate: Option<f64>) -> u64 {
     rate.map_or(0, |rate| (1e9 / rate) as u64)
 }
 
-impl State {
+impl StreamRoom<'_> {
     /// Run listed failures again, at most `rate` a second and mapping. Gives how many.
     pub(crate) fn redrive(&mut self, keys: Vec<FailureKey>, rate: Option<f64>) -> Result<usize, EngineError> {
         check_rate(rate)?;
-        let waiting: usize = self.redrives.values().map(|redrive| redrive.keys.len()).sum();
+        let waiting: usize = self.streams.redrives.values().map(|redrive| redrive.keys.len()).sum();
         if waiting + keys.len() > KEYS_MAX {
             return Err(EngineError::TooMany {
                 message: format!("{waiting} failures wait to be run again, allowed are {KEYS_MAX}"),
@@ -94,7 +96,7 @@ impl State {
         }
         let count = keys.len();
         for key in keys {
-            let redrive = self.redrives.entry(key.mapping).or_default();
+            let redrive = self.streams.redrives.entry(key.mapping).or_default();
             redrive.spacing_ns = spacing_ns(rate);
             redrive.keys.insert(key);
         }
@@ -110,31 +112,31 @@ impl State {
 
     /// Start redrives that are due. One at a time for each mapping: an operator's second look never floods a handler.
     pub(crate) fn send_redrives(&mut self) {
-        let mappings: Vec<u64> = self.redrives.keys().copied().collect();
+        let mappings: Vec<u64> = self.streams.redrives.keys().copied().collect();
         for id in mappings {
             if let Err(error) = self.send_redrive(id) {
-                return self.fail(error);
+                return self.ctx.fail(error);
             }
         }
     }
 
     fn send_redrive(&mut self, id: u64) -> Result<(), StoreError> {
-        let now_ns = self.now.mono_ns;
+        let now_ns = self.ctx.now.mono_ns;
         let may_go = |redrive: &&mut Redrive| !redrive.is_busy() && redrive.held.len() < HELD_MAX;
-        let Some(redrive) = self.redrives.get_mut(&id).filter(may_go) else { return Ok(()) };
+        let Some(redrive) = self.streams.redrives.get_mut(&id).filter(may_go) else { return Ok(()) };
         if redrive.next_ns > now_ns {
-            self.timers.push(redrive.next_ns, Timer::Redrives);
+            self.ctx.timers.push(redrive.next_ns, Timer::Redrives);
             return Ok(());
         }
         let Some(key) = redrive.keys.pop_first() else {
             if redrive.held.is_empty() && redrive.loans.is_empty() {
-                self.redrives.remove(&id);
+                self.streams.redrives.remove(&id);
             }
             return Ok(());
         };
         let loan = self.borrow(key)?;
-        let (Some(loan), Some(redrive)) = (loan, self.redrives.get_mut(&id)) else {
-            self.timers.push(now_ns, Timer::Redrives);
+        let (Some(loan), Some(redrive)) = (loan, self.streams.redrives.get_mut(&id)) else {
+            self.ctx.timers.push(now_ns, Timer::Redrives);
             return Ok(());
         };
         if redrive.loans.iter().all(|other| other.keys.is_disjoint(&loan.keys)) {
@@ -149,7 +151,7 @@ impl State {
 
     /// What it takes to hand one failure to its function again; `None` if it is gone or its records are. An event begins anew at once.
     fn borrow(&mut self, key: FailureKey) -> Result<Option<Loan>, StoreError> {
-        let Some(bytes) = self.row(Table::Failure, &key.bytes())? else { return Ok(None) };
+        let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { return Ok(None) };
         let Some((row, payload)) = decode(&bytes) else { return Ok(None) };
         if row.ended.is_some() {
             self.redrive_event(key, row, payload);
@@ -157,7 +159,9 @@ impl State {
             return Ok(None);
         }
         let Some(packed) = Chunk::open(0, payload.to_vec()) else { return Ok(None) };
-        let Some(slot) = self.mappings.get(&key.mapping).and_then(|mapping| mapping.slot) else { return Ok(None) };
+        let Some(slot) = self.streams.mappings.get(&key.mapping).and_then(|mapping| mapping.slot) else {
+            return Ok(None);
+        };
         let Some(source) = self.source(key.mapping, key.shard) else { return Ok(None) };
         if row.positions.is_empty() || packed.len() != row.positions.len() {
             return Ok(None);
@@ -174,10 +178,12 @@ impl State {
         let records = Records { source, positions: row.positions.into(), chunks: chunks.into() };
         let attempt = Some(Attempt::new(slot, Job::Redrive { key, records }, 1));
         let mut loan = Loan { failure: key, attempt, keys, lenders: Vec::new(), is_overdue: false };
-        loan.lenders = self.lenders(&loan);
+        loan.lenders = self.streams.lenders(&loan);
         Ok(Some(loan))
     }
+}
 
+impl Streams {
     /// The mapping's pollers of the shards in which these keys are. After a reshard it may be another than they came from.
     fn lenders(&self, loan: &Loan) -> Vec<PollerId> {
         let has_key = |shard: ShardId| {
@@ -186,7 +192,9 @@ impl State {
         let Some(mapping) = self.mappings.get(&loan.failure.mapping) else { return Vec::new() };
         mapping.pollers.iter().filter(|(&shard, _)| has_key(shard)).map(|(_, &id)| id).collect()
     }
+}
 
+impl StreamRoom<'_> {
     /// Have these pollers' machines lend what the mapping's redrives need of them now.
     fn lend(&mut self, mapping: u64, pollers: Vec<PollerId>) {
         // All of them first: a redrive begins once it has all its lanes.
@@ -201,9 +209,9 @@ impl State {
 
     /// A poller is new: it may have keys of what is run again.
     pub(crate) fn lend_from_new(&mut self, id: PollerId) {
-        let Some(poller) = self.pollers[id].as_ref() else { return };
-        let Some(redrive) = self.redrives.get_mut(&poller.source.mapping) else { return };
-        let Some(shard) = self.shards[poller.shard as usize].as_ref() else { return };
+        let Some(poller) = self.streams.pollers[id].as_ref() else { return };
+        let Some(redrive) = self.streams.redrives.get_mut(&poller.source.mapping) else { return };
+        let Some(shard) = self.streams.shards[poller.shard as usize].as_ref() else { return };
         for loan in &mut redrive.loans {
             if loan.keys_in(&shard.row).next().is_some() {
                 loan.lenders.push(id);
@@ -213,23 +221,23 @@ impl State {
     }
 
     fn lend_from(&mut self, id: PollerId) {
-        let now = self.now;
-        let Some(poller) = self.pollers[id].as_mut() else { return };
-        let Some(redrive) = self.redrives.get(&poller.source.mapping) else { return };
-        let Some(shard) = self.shards[poller.shard as usize].as_ref() else { return };
+        let now = self.ctx.now;
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
+        let Some(redrive) = self.streams.redrives.get(&poller.source.mapping) else { return };
+        let Some(shard) = self.streams.shards[poller.shard as usize].as_ref() else { return };
         poller.machine.lend(redrive.loans.iter().flat_map(|loan| loan.keys_in(&shard.row)).collect(), &now);
     }
 
     /// Run what waits for its lanes, if it has them all. If it may wait for ever, the next one goes first.
     pub(crate) fn run_redrive(&mut self, mapping: u64) {
-        let Some(redrive) = self.redrives.get_mut(&mapping) else { return };
+        let Some(redrive) = self.streams.redrives.get_mut(&mapping) else { return };
         let Some(at) = redrive.loans.iter().position(|loan| loan.attempt.is_some()) else { return };
         let lenders = &redrive.loans[at].lenders;
-        let machines = || lenders.iter().filter_map(|&id| Some(&self.pollers[id].as_ref()?.machine));
+        let machines = || lenders.iter().filter_map(|&id| Some(&self.streams.pollers[id].as_ref()?.machine));
         if machines().all(ShardMachine::has_lent) {
             let attempt = redrive.loans[at].attempt.take();
             self.pace(mapping);
-            attempt.map(|attempt| self.ready(attempt, false));
+            attempt.map(|attempt| self.dispatch().ready(attempt, false));
         } else if machines().any(ShardMachine::lends_in_vain) {
             let Loan { failure, lenders, .. } = redrive.loans.remove(at);
             self.hold_redrive(mapping, failure);
@@ -239,16 +247,16 @@ impl State {
 
     /// One has begun: the next one begins at the rate that was asked for.
     fn pace(&mut self, mapping: u64) {
-        if let Some(redrive) = self.redrives.get_mut(&mapping) {
-            redrive.next_ns = self.now.mono_ns.saturating_add(redrive.spacing_ns);
+        if let Some(redrive) = self.streams.redrives.get_mut(&mapping) {
+            redrive.next_ns = self.ctx.now.mono_ns.saturating_add(redrive.spacing_ns);
         }
     }
 
     fn hold_redrive(&mut self, mapping: u64, failure: FailureKey) {
-        if let Some(redrive) = self.redrives.get_mut(&mapping) {
+        if let Some(redrive) = self.streams.redrives.get_mut(&mapping) {
             redrive.held.insert(failure);
         }
-        self.timers.push(self.now.mono_ns, Timer::Redrives);
+        self.ctx.timers.push(self.ctx.now.mono_ns, Timer::Redrives);
     }
 
     /// Run an event again as a new one; or, where it is done and only a destination does not know, tell that again.
@@ -257,30 +265,31 @@ impl State {
         let is_told_only = ended.succeeded() || key.part == Part::DeadLetter;
         if let (true, Some(name)) = (is_told_only, row.undelivered_to.take()) {
             row.destination = Some(name);
-            row.failed_ms = self.now.wall_ms;
+            row.failed_ms = self.ctx.now.wall_ms;
             row.delivery_attempts = 0;
-            self.save_failure(key, &row, payload);
+            self.failures().save_failure(key, &row, payload);
         } else {
-            self.revive_event(key, ended, row.trace.as_deref(), payload);
+            let (ended, trace) = (ended.clone(), row.trace.take());
+            self.failures.revived.push(Revived { key, ended, trace, payload: payload.into() });
         }
     }
 
     /// A redriven failure succeeded (it is forgotten) or failed again (it stays listed with the new error).
     pub(crate) fn redrive_ended(&mut self, key: &FailureKey, succeeded: bool, body: Option<Vec<u8>>) {
         if succeeded {
-            self.pending.remove(Table::Failure, key.bytes());
-        } else if let Ok(Some(bytes)) = self.row(Table::Failure, &key.bytes()) {
+            self.ctx.commit.pending.remove(Table::Failure, key.bytes());
+        } else if let Ok(Some(bytes)) = self.ctx.row(Table::Failure, &key.bytes()) {
             if let Some((mut row, payload)) = decode(&bytes) {
                 row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned());
-                self.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
+                self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
             }
         }
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }
 
     /// One has ended: its lanes go on, and then the next. A lane that is wanted again runs a batch of its own in between.
     pub(crate) fn redrive_on(&mut self, failure: &FailureKey) {
-        let Some(redrive) = self.redrives.get_mut(&failure.mapping) else { return };
+        let Some(redrive) = self.streams.redrives.get_mut(&failure.mapping) else { return };
         if let Some(at) = redrive.loans.iter().position(|loan| loan.failure == *failure) {
             let lenders = redrive.loans.remove(at).lenders;
             self.lend(failure.mapping, lenders);
@@ -290,7 +299,7 @@ impl State {
 
     /// One is past its deadline and may never end: it keeps its lanes, and the next one goes on.
     pub(crate) fn redrive_overdue(&mut self, failure: &FailureKey) {
-        let Some(redrive) = self.redrives.get_mut(&failure.mapping) else { return };
+        let Some(redrive) = self.streams.redrives.get_mut(&failure.mapping) else { return };
         for loan in redrive.loans.iter_mut().filter(|loan| loan.failure == *failure) {
             loan.is_overdue = true;
         }
@@ -299,7 +308,7 @@ impl State {
 
     /// A handler that ran past its deadline has ended: what waits for its keys may run.
     pub(crate) fn release_redrives(&mut self, mapping: u64) {
-        if let Some(redrive) = self.redrives.get_mut(&mapping) {
+        if let Some(redrive) = self.streams.redrives.get_mut(&mapping) {
             redrive.keys.append(&mut redrive.held);
             self.send_redrives();
         }

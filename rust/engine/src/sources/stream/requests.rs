@@ -11,10 +11,11 @@ use serde_json::{json, Map, Value};
 use crate::base::error::EngineError;
 use crate::observe::meters::StreamMeters;
 use crate::runtime::requests::{Done, ANSWER_BYTES_MAX};
-use crate::runtime::rooms::State;
 use crate::sources::queue::FIRST_LOG;
 use crate::sources::stream::mapping_row::StartingPosition;
 use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, StreamRow, SHARDS_MAX};
+use crate::sources::stream::StreamRoom;
+use crate::sources::stream::Streams;
 use crate::store::port::{ShardId, Table};
 
 #[derive(Deserialize)]
@@ -28,7 +29,7 @@ pub(crate) struct Declare {
 
 #[derive(Deserialize)]
 pub(crate) struct Named {
-    name: String,
+    pub(crate) name: String,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +69,7 @@ fn check_shards(shards: u32) -> Result<(), EngineError> {
     Err(EngineError::Invalid(format!("shards is {shards}: allowed are 1 to {SHARDS_MAX}")))
 }
 
-impl State {
+impl Streams {
     /// Refuse shards for which there are no numbers left.
     fn check_numbers(&self, shards: u32) -> Result<(), EngineError> {
         let given = self.shards.len() as ShardId;
@@ -79,24 +80,26 @@ impl State {
         }
         Ok(())
     }
+}
 
+impl StreamRoom<'_> {
     pub(crate) fn stream_declare(&mut self, declare: &Declare) -> Result<Done, EngineError> {
         check_shards(declare.shards)?;
-        if let Some(stream) = self.streams.get_mut(&declare.name) {
+        if let Some(stream) = self.streams.by_name.get_mut(&declare.name) {
             stream.row.retention_ms = declare.retention_ms;
             stream.row.retention_bytes = declare.retention_bytes;
         } else {
-            self.check_numbers(declare.shards)?;
+            self.streams.check_numbers(declare.shards)?;
             let row = StreamRow {
                 name: declare.name.clone(),
-                created_ms: self.now.wall_ms,
+                created_ms: self.ctx.now.wall_ms,
                 retention_ms: declare.retention_ms,
                 retention_bytes: declare.retention_bytes,
                 next_index: 0,
             };
-            let arn = self.stream_arn(&declare.name);
-            let meters = StreamMeters::new(&self.registry, &declare.name);
-            self.streams.insert(declare.name.clone(), Stream::new(row, arn, meters));
+            let arn = self.ctx.stream_arn(&declare.name);
+            let meters = StreamMeters::new(&self.ctx.registry, &declare.name);
+            self.streams.by_name.insert(declare.name.clone(), Stream::new(row, arn, meters));
             for range in even_ranges(declare.shards) {
                 self.add_shard(&declare.name, range, Vec::new(), 0);
             }
@@ -107,9 +110,9 @@ impl State {
 
     /// Make a shard of a stream that is already known; the caller saves the stream.
     fn add_shard(&mut self, stream: &str, (hash_low, hash_high): (u64, u64), parents: Vec<ShardId>, start: u64) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
+        let Some(entry) = self.streams.by_name.get_mut(stream) else { return };
         let row = ShardRow {
-            id: self.shards.len() as ShardId,
+            id: self.streams.shards.len() as ShardId,
             stream: stream.to_owned(),
             index: entry.row.next_index,
             hash_low,
@@ -121,25 +124,26 @@ impl State {
         entry.row.next_index += 1;
         entry.add(&row);
         self.save_shard(&row);
-        self.shards.push(Some(Shard::new(row, None)));
-        let next = (self.shards.len() as ShardId).to_be_bytes().to_vec();
-        self.pending.set(Table::Meta, b"next_shard".to_vec(), next);
+        self.streams.shards.push(Some(Shard::new(row, None)));
+        self.ctx.commit.next_shard = self.streams.shards.len() as ShardId;
+        let next = self.ctx.commit.next_shard.to_be_bytes().to_vec();
+        self.ctx.commit.pending.set(Table::Meta, b"next_shard".to_vec(), next);
     }
 
     fn save_stream(&mut self, name: &str) {
-        let Some(stream) = self.streams.get(name) else { return };
+        let Some(stream) = self.streams.by_name.get(name) else { return };
         let value = serde_json::to_vec(&stream.row).unwrap_or_default();
-        self.pending.set(Table::Stream, name.as_bytes().to_vec(), value);
-        self.pending.urgent = true;
+        self.ctx.commit.pending.set(Table::Stream, name.as_bytes().to_vec(), value);
+        self.ctx.commit.pending.urgent = true;
     }
 
     pub(crate) fn save_shard(&mut self, row: &ShardRow) {
         let value = serde_json::to_vec(row).unwrap_or_default();
-        self.pending.set(Table::Shard, row.id.to_be_bytes().to_vec(), value);
+        self.ctx.commit.pending.set(Table::Shard, row.id.to_be_bytes().to_vec(), value);
     }
 
     pub(crate) fn stream_list(&mut self) -> Result<Done, EngineError> {
-        let names: Vec<String> = self.streams.keys().cloned().collect();
+        let names: Vec<String> = self.streams.by_name.keys().cloned().collect();
         let list: Result<Vec<Value>, EngineError> = names.iter().map(|name| self.describe(name, false)).collect();
         Ok(Done::at_once(Value::Array(list?)))
     }
@@ -149,7 +153,7 @@ impl State {
     }
 
     fn describe(&mut self, name: &str, with_shards: bool) -> Result<Value, EngineError> {
-        let stream = self.streams.get(name).ok_or_else(|| self.no_stream(name))?;
+        let stream = self.streams.by_name.get(name).ok_or_else(|| self.streams.no_stream(name))?;
         let ids = stream.shards.clone();
         let mut answer = json!({
             "name": name, "arn": stream.arn, "retention_ms": stream.row.retention_ms,
@@ -159,13 +163,13 @@ impl State {
         let (mut records, mut bytes, mut shards) = (0, 0, Vec::new());
         self.show_lost(&ids, &mut answer)?;
         for id in ids {
-            let weight: u64 = self.reader.sizes(id, usize::MAX)?.iter().map(|(_, _, bytes, _)| bytes).sum();
-            let Some(shard) = self.shards[id as usize].as_ref() else { continue };
+            let weight: u64 = self.ctx.commit.reader.sizes(id, usize::MAX)?.iter().map(|(_, _, bytes, _)| bytes).sum();
+            let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
             let kept = shard.durable.saturating_sub(shard.first);
             records += kept;
             bytes += weight;
             if with_shards {
-                shards.push(self.describe_shard(shard, kept, weight));
+                shards.push(self.streams.describe_shard(shard, kept, weight));
             }
         }
         answer["records"] = records.into();
@@ -175,7 +179,9 @@ impl State {
         }
         Ok(answer)
     }
+}
 
+impl Streams {
     fn describe_shard(&self, shard: &Shard, kept: u64, bytes: u64) -> Value {
         let parents: Vec<String> = shard
             .row
@@ -191,9 +197,13 @@ impl State {
             "records": kept, "bytes": bytes,
         })
     }
+}
 
+impl StreamRoom<'_> {
     pub(crate) fn stream_alter(&mut self, alter: &Alter) -> Result<Done, EngineError> {
-        let Some(stream) = self.streams.get_mut(&alter.name) else { return Err(self.no_stream(&alter.name)) };
+        let Some(stream) = self.streams.by_name.get_mut(&alter.name) else {
+            return Err(self.streams.no_stream(&alter.name));
+        };
         if let Some(retention_ms) = alter.retention_ms {
             stream.row.retention_ms = retention_ms;
         }
@@ -201,29 +211,29 @@ impl State {
             stream.row.retention_bytes = (bytes > 0).then_some(bytes);
         }
         self.save_stream(&alter.name);
-        self.sweep_at(self.now.mono_ns);
+        self.ctx.sweep_at(self.ctx.now.mono_ns);
         Ok(Done::when_durable(self.describe(&alter.name, true)?))
     }
 
     pub(crate) fn stream_delete(&mut self, named: &Named) -> Result<Done, EngineError> {
-        let stream = self.streams.get(&named.name).ok_or_else(|| self.no_stream(&named.name))?;
-        if let Some(mapping) = self.mappings.values().find(|mapping| mapping.row.stream == named.name) {
+        let stream = self.streams.by_name.get(&named.name).ok_or_else(|| self.streams.no_stream(&named.name))?;
+        if let Some(mapping) = self.streams.mappings.values().find(|mapping| mapping.row.stream == named.name) {
             return Err(EngineError::Conflict(format!(
                 "stream {:?} is read by function {:?}: delete that mapping first",
                 named.name, mapping.row.function
             )));
         }
         for id in stream.shards.clone() {
-            let Some(shard) = self.shards[id as usize].take() else { continue };
-            self.tail_bytes -= shard.tail.iter().map(|chunk| chunk.body().len()).sum::<usize>();
+            let Some(shard) = self.streams.shards[id as usize].take() else { continue };
+            self.streams.tail_bytes -= shard.tail.iter().map(|chunk| chunk.body().len()).sum::<usize>();
             // Wholly: what is left of a log is looked at whenever the store is opened, and its number is never given out again.
-            self.pending.trim(id, u64::MAX);
-            self.pending.remove(Table::Shard, id.to_be_bytes().to_vec());
+            self.ctx.commit.pending.trim(id, u64::MAX);
+            self.ctx.commit.pending.remove(Table::Shard, id.to_be_bytes().to_vec());
         }
-        self.streams.remove(&named.name);
-        self.registry.forget_all("stream", &named.name);
-        self.pending.remove(Table::Stream, named.name.as_bytes().to_vec());
-        self.pending.urgent = true;
+        self.streams.by_name.remove(&named.name);
+        self.ctx.registry.forget_all("stream", &named.name);
+        self.ctx.commit.pending.remove(Table::Stream, named.name.as_bytes().to_vec());
+        self.ctx.commit.pending.urgent = true;
         Ok(Done::when_durable(json!({})))
     }
 
@@ -231,20 +241,22 @@ impl State {
     /// begins above the highest of them, so that a key's sequence numbers keep growing.
     pub(crate) fn stream_reshard(&mut self, reshard: &Reshard) -> Result<Done, EngineError> {
         check_shards(reshard.shards)?;
-        let Some(stream) = self.streams.get(&reshard.name) else { return Err(self.no_stream(&reshard.name)) };
+        let Some(stream) = self.streams.by_name.get(&reshard.name) else {
+            return Err(self.streams.no_stream(&reshard.name));
+        };
         let open: Vec<ShardId> = stream.open_shards().collect();
         if open.len() == reshard.shards as usize {
             return Ok(Done::at_once(self.describe(&reshard.name, true)?));
         }
-        self.check_numbers(reshard.shards)?;
+        self.streams.check_numbers(reshard.shards)?;
         let mut ends = Vec::with_capacity(open.len());
         for id in open {
-            let Some(shard) = self.shards[id as usize].as_mut() else { continue };
+            let Some(shard) = self.streams.shards[id as usize].as_mut() else { continue };
             shard.row.closed_at = Some(shard.next);
             let row = shard.row.clone();
             ends.push((row.hash_low, row.hash_high, id, shard.next));
             self.save_shard(&row);
-            if let Some(stream) = self.streams.get_mut(&reshard.name) {
+            if let Some(stream) = self.streams.by_name.get_mut(&reshard.name) {
                 stream.close(id);
             }
         }
@@ -261,16 +273,22 @@ impl State {
 
     fn close_for_mappings(&mut self, stream: &str, closed: &[(ShardId, u64)]) -> Result<(), EngineError> {
         for &(id, end) in closed {
-            let pollers = self.shards[id as usize].as_ref().map(|shard| shard.pollers.clone()).unwrap_or_default();
+            let pollers =
+                self.streams.shards[id as usize].as_ref().map(|shard| shard.pollers.clone()).unwrap_or_default();
             for poller in pollers {
-                if let Some(poller) = self.pollers[poller].as_mut() {
-                    poller.machine.closed(end, &self.now);
+                if let Some(poller) = self.streams.pollers[poller].as_mut() {
+                    poller.machine.closed(end, &self.ctx.now);
                 }
                 self.pump(poller);
             }
         }
-        let mappings: Vec<u64> =
-            self.mappings.iter().filter(|(_, mapping)| mapping.row.stream == stream).map(|(&id, _)| id).collect();
+        let mappings: Vec<u64> = self
+            .streams
+            .mappings
+            .iter()
+            .filter(|(_, mapping)| mapping.row.stream == stream)
+            .map(|(&id, _)| id)
+            .collect();
         for mapping in mappings {
             self.bind(mapping)?;
         }
@@ -278,11 +296,11 @@ impl State {
     }
 
     pub(crate) fn stream_read(&mut self, read: &ReadAt) -> Result<Done, EngineError> {
-        let stream = self.streams.get(&read.name).ok_or_else(|| self.no_stream(&read.name))?;
+        let stream = self.streams.by_name.get(&read.name).ok_or_else(|| self.streams.no_stream(&read.name))?;
         let ids = stream.shards.clone();
         let (mut records, mut cursors, mut behind, mut room) = (Vec::new(), Map::new(), 0, ANSWER_BYTES_MAX);
         for id in ids {
-            let Some(shard) = self.shards[id as usize].as_ref() else { continue };
+            let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
             let (index, durable, closed) = (shard.row.index, shard.durable, shard.row.closed_at.is_some());
             let shard_id = sequence::shard_id(index);
             let mut at = match (&read.cursors, read.position) {
@@ -298,7 +316,7 @@ impl State {
                 (None, _) => shard.first,
             };
             while at < durable && records.len() < read.limit && room > 0 {
-                let chunks = self.reader.chunks(id, at, 1 << 16)?;
+                let chunks = self.ctx.commit.reader.chunks(id, at, 1 << 16)?;
                 let Some(chunk) = chunks.first() else { break };
                 at = at.max(chunk.first());
                 while at < chunk.end() && records.len() < read.limit && room > 0 {

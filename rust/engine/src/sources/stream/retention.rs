@@ -2,33 +2,14 @@
 
 use crate::base::error::EngineError;
 use crate::failures::log::TRIMMED;
-use crate::runtime::rooms::{State, SWEEP_NS};
 use crate::sources::stream::poller::PollerId;
+use crate::sources::stream::StreamRoom;
 use crate::store::port::ShardId;
 
-impl State {
-    /// Drop what is too old or too much.
-    pub(crate) fn sweep(&mut self) -> Result<(), EngineError> {
-        let wall = self.now.wall_ms;
-        for id in 0..self.shards.len() {
-            let Some(shard) = self.shards[id].as_ref() else { continue };
-            let Some(stream) = self.streams.get(&shard.row.stream) else { continue };
-            let kept_ms = stream.row.retention_ms;
-            let share = stream.row.retention_bytes.map(|bytes| bytes / stream.open_shards().len().max(1) as u64);
-            let old = shard.oldest_ms.is_some_and(|oldest| wall.saturating_sub(oldest) > kept_ms);
-            if old || (share.is_some() && shard.durable > shard.first) {
-                self.sweep_shard(id as ShardId, kept_ms, share)?;
-            }
-        }
-        self.sweep_failures();
-        self.sweep_queues()?;
-        self.sweep_at(self.now.mono_ns + SWEEP_NS);
-        Ok(())
-    }
-
-    fn sweep_shard(&mut self, id: ShardId, kept_ms: u64, share: Option<u64>) -> Result<(), EngineError> {
-        let wall = self.now.wall_ms;
-        let sizes = self.reader.sizes(id, usize::MAX)?;
+impl StreamRoom<'_> {
+    pub(crate) fn sweep_shard(&mut self, id: ShardId, kept_ms: u64, share: Option<u64>) -> Result<(), EngineError> {
+        let wall = self.ctx.now.wall_ms;
+        let sizes = self.ctx.commit.reader.sizes(id, usize::MAX)?;
         let mut total: u64 = sizes.iter().map(|(_, _, bytes, _)| bytes).sum();
         let mut before = None;
         let mut oldest = None;
@@ -41,16 +22,16 @@ impl State {
             before = Some(first + u64::from(count));
             total -= bytes;
         }
-        let Some(shard) = self.shards[id as usize].as_mut() else { return Ok(()) };
+        let Some(shard) = self.streams.shards[id as usize].as_mut() else { return Ok(()) };
         shard.oldest_ms = oldest;
         let Some(before) = before else { return Ok(()) };
         shard.first = before;
         while shard.tail.front().is_some_and(|chunk| chunk.end() <= before) {
-            self.tail_bytes -= shard.tail.pop_front().map_or(0, |chunk| chunk.body().len());
+            self.streams.tail_bytes -= shard.tail.pop_front().map_or(0, |chunk| chunk.body().len());
         }
         let pollers = shard.pollers.clone();
-        self.pending.trim(id, before);
-        self.pending.begin_lazily(self.now.mono_ns);
+        self.ctx.commit.pending.trim(id, before);
+        self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         // Told now, while what was read can still be read again for the failures' rows.
         for poller in pollers {
             self.trim_poller(poller, before);
@@ -60,14 +41,14 @@ impl State {
 
     /// Retention drops what lies below `first`. What was read is given up while its data is still there, what was not is listed.
     pub(crate) fn trim_poller(&mut self, id: PollerId, first: u64) {
-        let now = self.now;
-        let Some(poller) = self.pollers[id].as_mut() else { return };
+        let now = self.ctx.now;
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
         if poller.machine.low() >= first {
             return;
         }
         let lost = poller.machine.skipped_to(first, &now);
         if lost > 0 {
-            if let Some(mapping) = self.mappings.get(&poller.source.mapping) {
+            if let Some(mapping) = self.streams.mappings.get(&poller.source.mapping) {
                 mapping.meters.expired.add(lost);
             }
             self.list_unread(id, first - lost, first, &TRIMMED);

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::EngineError;
 use crate::observe::meters::StreamMeters;
-use crate::runtime::rooms::State;
 use crate::sources::stream::poller::PollerId;
+use crate::sources::stream::StreamRoom;
 use crate::store::chunk::Chunk;
 use crate::store::port::ShardId;
 
@@ -204,11 +204,11 @@ pub(crate) fn even_ranges(shards: u32) -> Vec<(u64, u64)> {
         .collect()
 }
 
-impl State {
+impl StreamRoom<'_> {
     /// Forget what a shard has accepted and cannot keep. If it was closed behind that, it ends before it.
     pub(crate) fn take_back(&mut self, id: ShardId) {
-        let now = self.now;
-        let Some(shard) = self.shards[id as usize].as_mut() else { return };
+        let now = self.ctx.now;
+        let Some(shard) = self.streams.shards[id as usize].as_mut() else { return };
         shard.forget_pending();
         let end = shard.durable;
         if shard.row.closed_at.is_none_or(|closed_at| closed_at <= end) {
@@ -218,7 +218,7 @@ impl State {
         let (row, pollers) = (shard.row.clone(), shard.pollers.clone());
         self.save_shard(&row);
         for poller in pollers {
-            if let Some(poller) = self.pollers[poller].as_mut() {
+            if let Some(poller) = self.streams.pollers[poller].as_mut() {
                 poller.machine.closed(end, &now);
             }
             self.pump(poller);

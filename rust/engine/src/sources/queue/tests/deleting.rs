@@ -26,7 +26,7 @@ fn a_deleted_queue_is_gone_at_once_and_what_it_held_goes_in_slices_also_over_a_c
         engine.delete("q.fifo", &receipt);
     }
     engine.advance(SECOND);
-    let log = engine.engine.with(|state| state.queues.entries[state.queue_id("q.fifo").unwrap()].log());
+    let log = engine.engine.with(|state| state.queues.entries[state.queues.queue_id("q.fifo").unwrap()].log());
     let before = left_of(&engine, log);
     assert!(before > 1_000, "{before}");
 
@@ -67,7 +67,7 @@ fn what_is_in_a_handlers_hands_when_its_queue_is_deleted_ends_without_a_meaning(
     engine.declare("q");
     engine.advance(SECOND);
     assert_eq!(engine.visible("q"), 0);
-    assert!(engine.engine.with(|state| state.failed.is_none()));
+    assert!(engine.engine.with(|state| state.ctx.commit.failed.is_none()));
 }
 
 #[test]
@@ -172,14 +172,14 @@ fn ten_thousand_queues_made_and_deleted_leave_nothing_behind() {
         engine.advance(SECOND / 1_000);
     }
     (0..10).for_each(|_| engine.advance(SECOND / 100));
-    let (entries, holes) = engine.engine.with(|state| (state.queues.entries.len(), state.shards.len()));
+    let (entries, holes) = engine.engine.with(|state| (state.queues.entries.len(), state.streams.shards.len()));
     assert!(entries <= 4 && holes == 0, "{entries} entries, {holes} shards");
     assert_eq!(series(&engine), series_before);
     let [meta, rest @ ..] = rows(&engine);
     assert_eq!(rest, before[1..]);
     assert!(meta <= before[0] + 1, "{meta} rows where there were {}", before[0]);
     let engine = engine.crashed();
-    assert_eq!(engine.engine.with(|state| (state.queues.entries.len(), state.shards.len())), (1, 0));
+    assert_eq!(engine.engine.with(|state| (state.queues.entries.len(), state.streams.shards.len())), (1, 0));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn an_entry_is_not_used_again_while_a_handler_has_messages_of_its_deleted_queue(
 fn numbers_of_logs_begin_again_at_the_end_and_pass_over_those_in_use() {
     let engine = TestEngine::new();
     engine.declare("first");
-    let log = |name: &str| engine.engine.with(|state| state.queues.entries[state.queue_id(name).unwrap()].log());
+    let log = |name: &str| engine.engine.with(|state| state.queues.entries[state.queues.queue_id(name).unwrap()].log());
     engine.engine.with(|state| state.queues.next_log = crate::store::SHARD_LIMIT - 1);
     engine.declare("last");
     engine.declare("again");

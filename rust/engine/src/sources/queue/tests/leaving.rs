@@ -38,7 +38,7 @@ fn a_mapping_that_is_deleted_while_its_batch_is_filled_up_holds_nothing() {
     engine.json("function.update", &json!({"name": "f", "rate_limit": 1}));
     map(&engine, &json!({"filters": [r#"{"body": {"pass": [true]}}"#]}));
     let wants = |engine: &TestEngine| {
-        engine.engine.with(|state| state.queues.entries[state.queue_id("q").unwrap()].wants.len())
+        engine.engine.with(|state| state.queues.entries[state.queues.queue_id("q").unwrap()].wants.len())
     };
     engine.engine.disk_done();
     let depth = |engine: &TestEngine| engine.json("queue.depth", &json!({"name": "q"}));
@@ -56,13 +56,14 @@ fn a_mapping_that_is_deleted_while_its_batch_is_filled_up_holds_nothing() {
 /// It was delivered to the other queue: by then the entry that the redrive had named was that one's.
 #[test]
 fn a_cancelled_redrive_delivers_into_no_queue_that_has_taken_the_place_of_its_deleted_target() {
-    let (mut engine, (target, reads)) =
-        TestEngine::with_a_redrive_that_is_cut_short(|state, target| (target, std::mem::take(&mut state.reads)));
+    let (mut engine, (target, reads)) = TestEngine::with_a_redrive_that_is_cut_short(|state, target| {
+        (target, std::mem::take(&mut state.ctx.commit.reads))
+    });
     assert!(!reads.is_empty(), "they are still being read");
     (0..5).for_each(|_| engine.advance(SECOND));
     engine.declare("other");
-    assert_eq!(engine.engine.with(|state| state.queue_id("other").unwrap()), target);
-    engine.engine.with(|state| state.reads.extend(reads));
+    assert_eq!(engine.engine.with(|state| state.queues.queue_id("other").unwrap()), target);
+    engine.engine.with(|state| state.ctx.commit.reads.extend(reads));
     (0..5).for_each(|_| engine.advance(SECOND));
     assert_eq!((engine.visible("dead"), engine.visible("other")), (2, 0));
 }
@@ -87,14 +88,17 @@ fn purged_while_one_moves(is_burial: bool) -> [usize; 3] {
     let has_begun = |engine: &mut TestEngine, what: &dyn Fn(&crate::sources::queue::Queue) -> bool| {
         (0..100).any(|_| {
             engine.advance(SECOND / 20);
-            let is_so = engine.engine.with(|state| what(&state.queues.entries[state.queue_id("q").unwrap()]));
+            let is_so = engine.engine.with(|state| what(&state.queues.entries[state.queues.queue_id("q").unwrap()]));
             if !is_so {
                 engine.engine.disk_done();
             }
             is_so
         })
     };
-    engine.engine.with(|state| state.keep_stragglers(state.queue_id("q").unwrap()).unwrap());
+    engine.engine.with(|state| {
+        let id = state.queues.queue_id("q").unwrap();
+        state.queues().keep_stragglers(id).unwrap();
+    });
     assert!(has_begun(&mut engine, &|queue| queue.kept.contains(&3)));
     (0..3).for_each(|_| {
         engine.advance(SECOND / 20);

@@ -47,7 +47,7 @@ fn a_look_through_a_queue_reads_many_messages_at_once() {
     assert_eq!(engine.log_chunks("q"), 1_000);
     let reads = Arc::new(AtomicUsize::new(0));
     let reader = Counting(engine.store.reader().unwrap(), Arc::clone(&reads));
-    engine.engine.with(|state| state.reader = Box::new(reader));
+    engine.engine.with(|state| state.ctx.commit.reader = Box::new(reader));
     let page = engine.json("queue.peek", &json!({"name": "q", "limit": 1_000}));
     assert_eq!((page["messages"].as_array().unwrap().len(), reads.load(Relaxed)), (1_000, 1));
 }

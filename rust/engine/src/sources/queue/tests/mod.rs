@@ -16,7 +16,7 @@ use crate::commit::attachment::Attachment;
 use crate::dispatch::attempts::{Settled, Task, Work};
 use crate::metrics::Metric;
 use crate::payload::message::NewMessage;
-use crate::runtime::rooms::State;
+use crate::runtime::rooms::Rooms;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::sources::queue::message_key;
 use crate::sources::queue::outgoing::Sender;
@@ -49,13 +49,13 @@ impl TestEngine {
     }
 
     fn log_chunks(&self, queue: &str) -> usize {
-        let log = self.engine.with(|state| state.queues.entries[state.queue_id(queue).unwrap()].log());
+        let log = self.engine.with(|state| state.queues.entries[state.queues.queue_id(queue).unwrap()].log());
         self.store.reader().unwrap().sizes(log, usize::MAX).unwrap().len()
     }
 
     /// While two messages of "dead" are read that a redrive takes to "q", the redrive is cancelled and "q" deleted. What `then` gives
     /// is looked at before any of them has been read.
-    fn with_a_redrive_that_is_cut_short<T>(then: impl FnOnce(&mut State, QueueId) -> T) -> (Self, T) {
+    fn with_a_redrive_that_is_cut_short<T>(then: impl FnOnce(&mut Rooms, QueueId) -> T) -> (Self, T) {
         let mut engine = Self::new();
         engine.declare("dead");
         engine.declare("q");
@@ -63,12 +63,12 @@ impl TestEngine {
         engine.advance(SECOND);
         let engine = engine.reopened();
         let given = engine.engine.with(|state| {
-            let (dead, target) = (state.queue_id("dead").unwrap(), state.queue_id("q").unwrap());
-            state.begin_redrive(dead, Some("q".into()), None).unwrap();
-            state.send_transfers();
+            let (dead, target) = (state.queues.queue_id("dead").unwrap(), state.queues.queue_id("q").unwrap());
+            state.queues().begin_redrive(dead, Some("q".into()), None).unwrap();
+            state.queues().send_transfers();
             assert_eq!(state.queues.entries[dead].wants.len(), 2, "both are being read");
-            state.cancel_redrive(dead).unwrap();
-            state.delete_queue(target).unwrap();
+            state.queues().cancel_redrive(dead).unwrap();
+            state.queues().delete_queue(target);
             then(state, target)
         });
         (engine, given)
@@ -115,6 +115,7 @@ fn a_bound_row_and_its_message_are_durable_together_or_not_at_all() {
     engine.store.fail(1, Fault::Full, Repeat::Always);
     engine.engine.with(|state| {
         state
+            .queues()
             .queue_send(
                 "q",
                 &message("told"),
@@ -307,7 +308,7 @@ fn a_queue_that_no_program_declares_any_more_is_served_all_the_same() {
 fn a_row_of_deduplication_ids_that_names_no_message_is_damaged() {
     let engine = TestEngine::new();
     engine.declare("q.fifo");
-    let log = engine.engine.with(|state| state.queues.entries[state.queue_id("q.fifo").unwrap()].log());
+    let log = engine.engine.with(|state| state.queues.entries[state.queues.queue_id("q.fifo").unwrap()].log());
     let entry = |number: u64| [[1; 16].as_slice(), &number.to_le_bytes(), &engine.now.wall_ms.to_le_bytes()].concat();
     let (key, value) = (message_key(log, 0), [entry(0), entry(u64::MAX)].concat());
     engine.engine.close();

@@ -57,7 +57,7 @@ fn batches_of(engine: &TestEngine, sizes: impl IntoIterator<Item = usize>, statu
 fn a_backlog_is_read_once() {
     let total = 4_000;
     let engine = drained((0..total).map(|_| "x".repeat(600)), 10, 10, &json!({}));
-    let log = engine.engine.with(|state| state.queues.entries[state.queue_id("q").unwrap()].log());
+    let log = engine.engine.with(|state| state.queues.entries[state.queues.queue_id("q").unwrap()].log());
     let mut reader = engine.store.reader().unwrap();
     let bytes = |from: u64, most: usize| -> usize {
         reader.chunks(log, from, most).unwrap().iter().map(|chunk| chunk.body().len()).sum()
@@ -67,7 +67,7 @@ fn a_backlog_is_read_once() {
     for _ in 0..1_000 {
         let orders: Vec<u64> = engine.engine.with(|state| {
             let from = |order: &ReadJob| if let ReadJob::Messages(_, _, from) = order { Some(*from) } else { None };
-            state.reads.iter().filter_map(from).collect()
+            state.ctx.commit.reads.iter().filter_map(from).collect()
         });
         read += orders.into_iter().map(|from| bytes(from, MESSAGES_BYTES)).sum::<usize>();
         engine.engine.disk_done();

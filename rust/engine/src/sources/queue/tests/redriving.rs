@@ -41,10 +41,10 @@ fn a_redrive_that_meets_the_limit_of_messages_in_flight_waits_and_goes_on() {
     let mut engine = buried(20);
     let held = engine.receive("dead");
     engine.engine.with(|state| {
-        let id = state.queue_id("dead").unwrap();
+        let id = state.queues.queue_id("dead").unwrap();
         let settings = state.queues.entries[id].row.settings();
         let tight = forebay_core::queue::protocol::Settings { in_flight_max: held.len() as u32, ..settings };
-        state.queues.entries[id].machine.configure(tight, &state.now);
+        state.queues.entries[id].machine.configure(tight, &state.ctx.now);
     });
     let _until_durable = engine.ask("queue.redrive", &json!({"name": "dead"}));
     (0..5).for_each(|_| engine.advance(SECOND));
@@ -63,10 +63,10 @@ fn a_redrive_that_holds_all_that_may_be_in_flight_itself_fails_and_says_why() {
     let _until_durable = engine.send("dead", (0..5).map(|n| n.to_string()));
     engine.advance(SECOND);
     engine.engine.with(|state| {
-        let id = state.queue_id("dead").unwrap();
+        let id = state.queues.queue_id("dead").unwrap();
         let settings = state.queues.entries[id].row.settings();
         let tight = forebay_core::queue::protocol::Settings { in_flight_max: 5, ..settings };
-        state.queues.entries[id].machine.configure(tight, &state.now);
+        state.queues.entries[id].machine.configure(tight, &state.ctx.now);
     });
     let _until_durable = engine.send("dead", (5..10).map(|n| n.to_string()));
     engine.advance(SECOND);
@@ -109,12 +109,12 @@ fn a_redrive_after_a_cancelled_one_counts_its_own_messages_alone() {
         engine.reopened()
     };
     engine.engine.with(|state| {
-        let dead = state.queue_id("dead").unwrap();
-        state.begin_redrive(dead, None, Some(0.5)).unwrap();
-        state.send_transfers();
+        let dead = state.queues.queue_id("dead").unwrap();
+        state.queues().begin_redrive(dead, None, Some(0.5)).unwrap();
+        state.queues().send_transfers();
         assert_eq!(state.queues.entries[dead].wants.len(), 1, "one is being read");
-        state.cancel_redrive(dead).unwrap();
-        assert_eq!(state.begin_redrive(dead, None, None).unwrap(), 29);
+        state.queues().cancel_redrive(dead).unwrap();
+        assert_eq!(state.queues().begin_redrive(dead, None, None).unwrap(), 29);
     });
     (0..5).for_each(|_| engine.advance(SECOND));
     assert_eq!((engine.visible("dead"), engine.visible("q")), (0, 30));

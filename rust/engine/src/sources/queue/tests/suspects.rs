@@ -108,8 +108,9 @@ fn an_invocation_that_waits_beside_a_suspect_for_its_rate_starts_when_its_time_h
         // As they wait where all environments of their function have work.
         for _ in 0..2 {
             let job = Job::Invoke { payload: Arc::from(*b"1"), qualifier: None, trace: None, waiter: None };
-            state.ready_list.invoke_bytes += 1;
-            state.ready(Attempt::new(state.function_names["f"], job, 1), false);
+            state.dispatch.ready_list.invoke_bytes += 1;
+            let handler = state.dispatch.function_names["f"];
+            state.dispatch().ready(Attempt::new(handler, job, 1), false);
         }
     });
     let invoked = |engine: &TestEngine| engine.engine.exchange(Vec::new(), 10).0.len();

@@ -59,7 +59,7 @@ fn dead_letters_of_a_fifo_group_arrive_in_order_when_the_first_has_to_be_read() 
     send_in_order(&mut engine, "q.fifo", &["a", "b", "c"]);
     assert_eq!(receive_for_a_second(&engine, "q.fifo"), 3);
     engine.engine.with(|state| {
-        let log = state.queues.entries[state.queue_id("q.fifo").unwrap()].log();
+        let log = state.queues.entries[state.queues.queue_id("q.fifo").unwrap()].log();
         state.queues.chunk_cache.trim(log, 1);
         assert!(state.queues.chunk_cache.find(log, 0).is_none() && state.queues.chunk_cache.find(log, 1).is_some());
     });
@@ -74,9 +74,12 @@ fn a_dead_letter_outlives_a_sweep_under_its_move_which_a_full_disk_then_refuses(
     engine.send("q", ["x".to_owned()].into_iter()).unwrap();
     assert_eq!(receive_for_a_second(&engine, "q"), 1);
     let mut engine = engine.reopened_slowly();
-    engine.engine.with(|state| state.serve_queue(state.queue_id("q").unwrap()));
+    engine.engine.with(|state| {
+        let id = state.queues.queue_id("q").unwrap();
+        state.queues().serve_queue(id);
+    });
     let transferring = |engine: &TestEngine| {
-        engine.engine.with(|state| state.queues.entries[state.queue_id("q").unwrap()].transferring)
+        engine.engine.with(|state| state.queues.entries[state.queues.queue_id("q").unwrap()].transferring)
     };
     for _ in 0..100 {
         if transferring(&engine) > 0 {
@@ -146,14 +149,14 @@ fn redriven_while_it_is_kept(is_kept_first: bool) -> Vec<String> {
     engine.json("queue.change_visibility", &visible);
     engine.store.fail(1, Fault::Full, Repeat::Always);
     engine.engine.with(|state| {
-        let dead = state.queue_id("dead").unwrap();
+        let dead = state.queues.queue_id("dead").unwrap();
         if is_kept_first {
-            state.keep_stragglers(dead).unwrap();
+            state.queues().keep_stragglers(dead).unwrap();
         }
-        state.begin_redrive(dead, Some("q".into()), None).unwrap();
-        state.send_transfers();
+        state.queues().begin_redrive(dead, Some("q".into()), None).unwrap();
+        state.queues().send_transfers();
         if !is_kept_first {
-            state.keep_stragglers(dead).unwrap();
+            state.queues().keep_stragglers(dead).unwrap();
         }
         assert!(state.queues.entries[dead].kept.contains(&3));
     });

@@ -37,7 +37,7 @@ fn salvaged() -> TestEngine {
     let engine = TestEngine::new().reopened_with(&[function()]);
     engine.json("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000}));
     declare(&engine);
-    let mapping = engine.engine.with(|state| *state.mappings.keys().next().unwrap());
+    let mapping = engine.engine.with(|state| *state.streams.mappings.keys().next().unwrap());
     engine.engine.close();
     let mut chunk = Chunk::starting_at(0);
     for position in 0..20_020 {
@@ -86,7 +86,10 @@ fn lanes_far_apart_tell_of_all_lost_records_and_of_each_once() {
     }
     sizes.sort_unstable();
     assert_eq!(sizes, [3, 3, 10, 13]);
-    assert_eq!(engine.engine.with(|state| state.pollers.iter().flatten().next().unwrap().machine.low()), MARKS[0]);
+    assert_eq!(
+        engine.engine.with(|state| state.streams.pollers.iter().flatten().next().unwrap().machine.low()),
+        MARKS[0]
+    );
 
     let engine = again(engine);
     assert_eq!(told(&engine), (0, 0), "a start tells nothing anew");

@@ -7,7 +7,7 @@ use forebay_core::alias::LATEST;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
-/// Most bytes of an error message in a dead notification.
+/// Most bytes of an error message in a dead letter.
 const ERROR_MESSAGE_BYTES: usize = 1024;
 
 /// How an event's life ended; kept in the row of what could not be delivered at once.
@@ -82,7 +82,7 @@ impl Ended {
         }
     }
 
-    /// Attributes of the dead notification, whose body is the event itself: name, type, value.
+    /// Attributes of the dead letter, whose body is the event itself: name, type, value.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq>
     pub(crate) fn dead_letter_attributes(&self) -> Vec<(&'static str, &'static str, String)> {
         let mut attributes = vec![("RequestID", "String", self.request.clone())];
@@ -93,7 +93,7 @@ impl Ended {
         attributes
     }
 
-    /// The dead notification for destinations that are no queue: the shape that a message of a queue has in an event.
+    /// The dead letter for destinations that are no queue: the shape that a message of a queue has in an event.
     pub(crate) fn dead_letter(&self, payload: &[u8], delivery: Option<&str>) -> String {
         let attributes: serde_json::Map<String, Value> = self
             .dead_letter_attributes()

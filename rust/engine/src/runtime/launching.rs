@@ -10,7 +10,7 @@ use crate::environments::control_group::check_given;
 use crate::environments::faults::Fault;
 use crate::environments::Launch;
 use crate::runtime::engine::{lock, Engine, Shared};
-use crate::runtime::rooms::State;
+use crate::runtime::rooms::Rooms;
 
 impl Engine {
     /// Have the launching thread, from the first function that runs in environments. Refuses one with `memory=` where
@@ -35,17 +35,24 @@ impl Engine {
     pub(crate) fn end_environments(&self) {
         let Some(launcher) = lock(&self.launcher).take() else { return };
         self.with(|state| {
-            state.draining = true;
-            state.pools.stop();
+            state.ctx.draining = true;
+            state.environments.stop();
         });
         // The launching thread ends when the last of them has.
         let _ended = launcher.join();
     }
 }
 
+impl Engine {
+    /// What runs in environments, and which of them start or end: function and request id, empty for those.
+    pub fn environments_at_work(&self) -> Vec<(String, String)> {
+        self.shared.lock().state.environments().environments_at_work()
+    }
+}
+
 impl Shared {
     /// Take the lock, act, and wake whoever has something to do then.
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Rooms) -> R) -> R {
         let mut inner = self.enter();
         let result = act(&mut inner.state);
         self.leave(inner);
@@ -55,7 +62,7 @@ impl Shared {
     /// Wait for the next environment that must be started; `None` when none will be.
     fn next_launch(&self) -> Option<Launch> {
         let mut inner = self.wakes.launch(self.lock());
-        let pools = &mut inner.state.pools;
+        let pools = &mut inner.state.environments;
         if pools.stopped {
             return None;
         }
@@ -71,9 +78,9 @@ fn launch_all(shared: &Arc<Shared>) {
         let launch = Arc::new(launch);
         let (shared_there, launched) = (shared.clone(), launch.clone());
         let thread = std::thread::Builder::new().name("forebay-environment".into());
-        match thread.spawn(move || attend(&shared_there, &launched)) {
+        match thread.spawn(move || attend(&*shared_there, &launched)) {
             Ok(thread) => attended.push(thread),
-            Err(error) => tell_end(shared, &launch, &Fault::NotStarted(error.to_string()), None, false),
+            Err(error) => tell_end(&**shared, &launch, &Fault::NotStarted(error.to_string()), None, false),
         }
     }
     for thread in attended {

@@ -1,0 +1,11 @@
+//! dispatch/recursion.rs
+
+use crate::base::trace::Carried;
+use crate::base::trace::Origin;
+use crate::dispatch::Dispatch;
+
+impl Dispatch {
+    pub(crate) fn carried<'a>(&self, origin: Origin<'a>) -> Carried<'a> {
+        Carried { hops: self.hops_after(origin.parent), trace: origin.trace }
+    }
+}

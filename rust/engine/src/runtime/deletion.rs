@@ -1,0 +1,44 @@
+//! What rooms must be asked about each other before something is deleted.
+
+use crate::base::error::EngineError;
+use crate::commit::target::Target;
+use crate::runtime::rooms::Rooms;
+use crate::sources::queue::QueueId;
+
+impl Rooms {
+    /// Refuse to delete a queue that something that runs depends on.
+    pub(crate) fn check_queue_unused(&self, id: QueueId) -> Result<(), EngineError> {
+        self.queues.check_unread(id)?;
+        let name = self.queues.name_of(id);
+        let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
+        if let Some(topic) = self.topics.topics_of_queue(name).next() {
+            return refuse(format!("is subscribed to topic {topic:?}: take that subscription back first"));
+        }
+        if let Some(function) = self.told_by(Target::Queue(name)) {
+            return refuse(format!("is a destination of function {function:?}, which runs"));
+        }
+        self.queues.check_unmoved(id)
+    }
+
+    /// Refuse to delete a topic that something that runs publishes to.
+    pub(crate) fn check_topic_unused(&self, name: &str) -> Result<(), EngineError> {
+        self.topics.topic(name)?;
+        match self.told_by(Target::Topic(name)) {
+            Some(function) => Err(EngineError::Conflict(format!(
+                "topic {name:?} is a destination of function {function:?}, which runs"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// A function that runs and has this destination, itself or by a mapping.
+    pub(crate) fn told_by(&self, target: Target<'_>) -> Option<&str> {
+        let is_it = |name: &str| Target::of(name) == target;
+        let function = self.dispatch.functions.iter().find(|function| function.asynchronous.destinations().any(is_it));
+        let by_mapping = || {
+            let mut mappings = self.streams.mappings.values().filter(|mapping| mapping.slot.is_some());
+            mappings.find(|mapping| mapping.row.on_failure.as_deref().is_some_and(is_it))
+        };
+        function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
+    }
+}

@@ -1,0 +1,133 @@
+//! What environments and dispatch are to each other: work goes to idle environments, what they answer is settled.
+
+use crate::dispatch::attempts::HandlerId;
+use crate::dispatch::attempts::Job;
+use crate::dispatch::attempts::Settled;
+use crate::dispatch::attempts::Task;
+use crate::dispatch::attempts::Token;
+use crate::environments::faults::Fault;
+use crate::environments::mailbox::Invocation;
+use crate::environments::mailbox::Mailbox;
+use crate::environments::mailbox::ProcessCommand;
+use crate::environments::Ended;
+use crate::environments::EnvironmentEvents;
+use crate::environments::Key;
+use crate::metrics::exports::Told;
+use crate::runtime::engine::Shared;
+use crate::runtime::rooms::Rooms;
+use crate::runtime::threads::read_clock;
+use crate::store::port::StoreError;
+use std::sync::Arc;
+
+impl Rooms {
+    /// Give permits to what waits for them, hand waiting work to idle environments, and ask for more of them where it still waits.
+    /// `own` looks for commands itself.
+    pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
+        self.give_permits();
+        if self.ctx.draining || !self.ctx.started {
+            return;
+        }
+        let mut commands: Vec<(Arc<Mailbox>, Invocation, bool)> = Vec::new();
+        for slot in self.dispatch.process_lines.in_turn() {
+            while let Some((id, token)) = self.environments().match_one(slot) {
+                let Some(invocation) = self.invocation(token) else { continue };
+                if let Some(mailbox) = self.environments().give((slot, id), token) {
+                    commands.push((mailbox, invocation, own != Some((slot, id))));
+                }
+            }
+            self.environments().ask_for_more(slot);
+        }
+        if commands.is_empty() {
+            return;
+        }
+        if let Err(error) = self.dispatch.count_attempts() {
+            // Attempts that cannot be counted must not run; the store has failed, so nothing runs any more.
+            self.ctx.fail(StoreError::Failed(error.to_string()));
+            return;
+        }
+        for (mailbox, invocation, ring) in commands {
+            mailbox.put(ProcessCommand::Work(invocation), ring);
+        }
+    }
+
+    fn invocation(&mut self, token: Token) -> Option<Invocation> {
+        let work = self.hand_out(token)?;
+        let (reads, reports) = match &work.task {
+            Task::Batch { records, .. } => {
+                self.streams.mappings.get(&records.source.mapping).map_or((false, false), |mapping| {
+                    (mapping.row.reads_response(), mapping.row.report_batch_item_failures)
+                })
+            }
+            Task::Messages { .. } => match self.dispatch.attempts.get_mut(token).map(|attempt| &attempt.job) {
+                Some(Job::Messages(job)) => (job.reports, job.reports),
+                _ => (false, false),
+            },
+            _ => (true, false),
+        };
+        Some(Invocation { work, reads, reports })
+    }
+
+    fn environment_exited(&mut self, key: Key, fault: &Fault, lost: Option<Settled>) {
+        match self.environments().exited(key, fault, lost.as_ref().map(|lost| lost.token)) {
+            Ended::Lost(token) => self.fail_attempt(token, fault),
+            Ended::NeverStarted => self.fail_first(key.0, fault),
+            Ended::Idle => {}
+        }
+        if let Some(lost) = lost {
+            self.settle(lost);
+        }
+        self.environments().tend(key.0);
+        self.feed_environments(None);
+    }
+
+    /// What waited longest for an environment that could not start has failed: it is what Lambda's invocation gets.
+    fn fail_first(&mut self, slot: HandlerId, fault: &Fault) {
+        let Some(token) = self.dispatch.process_lines.remove(slot, 0) else { return };
+        if matches!(fault, Fault::Stopped) || self.hand_out(token).is_none() {
+            return;
+        }
+        match self.dispatch.count_attempts() {
+            Ok(()) => self.fail_attempt(token, fault),
+            Err(error) => self.ctx.fail(StoreError::Failed(error.to_string())),
+        }
+    }
+
+    fn fail_attempt(&mut self, token: Token, fault: &Fault) {
+        let Some(request) = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.request) else { return };
+        self.settle(Settled { token, status: fault.status(), body: fault.body(request), duration_ns: 0 });
+    }
+}
+
+impl EnvironmentEvents for Shared {
+    fn initialized(&self, key: Key, took_ns: u64) {
+        self.with(|rooms| {
+            rooms.environments().environment_initialized(key, took_ns);
+            rooms.feed_environments(Some(key));
+        });
+    }
+
+    fn measured(&self, told: Told) -> Result<(), String> {
+        self.with(|rooms| rooms.environments().environment_measured(told))
+    }
+
+    fn answered(&self, key: Key, settled: Settled, goes_on: bool) {
+        self.with(|rooms| {
+            rooms.environments().answered(key, settled.token, goes_on);
+            rooms.settle(settled);
+            rooms.environments().tend(key.0);
+            rooms.feed_environments(Some(key));
+        });
+    }
+
+    fn exited(&self, key: Key, fault: &Fault, lost: Option<Settled>) {
+        self.with(|rooms| rooms.environment_exited(key, fault, lost));
+    }
+
+    fn on_the_machines_clock(&self, wall_ms: u64) -> u64 {
+        if !self.manual {
+            return wall_ms;
+        }
+        let ahead_ms = wall_ms.saturating_sub(self.lock().state.ctx.now.wall_ms);
+        read_clock(self.start).wall_ms + ahead_ms
+    }
+}

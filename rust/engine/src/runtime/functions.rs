@@ -1,0 +1,101 @@
+//! runtime/functions.rs
+
+use crate::base::error::EngineError;
+use crate::base::error::Waiter;
+use crate::base::trace::check_trace;
+use crate::base::trace::kept;
+use crate::dispatch::attempts::Attempt;
+use crate::dispatch::attempts::HandlerId;
+use crate::dispatch::attempts::Job;
+use crate::dispatch::functions::Function;
+use crate::dispatch::functions::Registration;
+use crate::dispatch::functions::DELIVERY_TIMEOUT_MS;
+use crate::dispatch::ready_list::INVOKE_BYTES_MAX;
+use crate::dispatch::versions::split;
+use crate::runtime::rooms::Rooms;
+use forebay_core::alias::Version;
+use std::sync::Arc;
+
+impl Rooms {
+    pub(crate) fn register(&mut self, registration: &Registration) -> Result<HandlerId, EngineError> {
+        let is_function = match registration.kind.as_str() {
+            "function" => true,
+            "destination" => false,
+            other => return Err(EngineError::Invalid(format!("kind is {other:?}: allowed are function, destination"))),
+        };
+        let version = if is_function { self.dispatch.check_version(registration)? } else { Version::Latest };
+        let name = if is_function { split(&registration.name).0 } else { &registration.name };
+        let names = if is_function { &self.dispatch.function_names } else { &self.dispatch.destination_names };
+        let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
+        let slot = names.get(&registration.name).copied();
+        if is_function {
+            // First of all: a registration that is refused leaves no function behind that nobody runs.
+            self.dispatch().check_limits(name, slot, registration.limits)?;
+        }
+        let is_new = slot.is_none();
+        let function = Function::new(registration, (name, version), timeout_ms, &self.ctx.registry);
+        let slot = match slot {
+            Some(slot) => {
+                self.dispatch.functions[slot].replace_settings(function);
+                slot
+            }
+            None => {
+                self.dispatch.functions.push(function);
+                self.dispatch.functions.len() - 1
+            }
+        };
+        let names = if is_function { &mut self.dispatch.function_names } else { &mut self.dispatch.destination_names };
+        names.insert(registration.name.clone(), slot);
+        if is_function && is_new {
+            self.dispatch.functions[slot].place = Some(self.dispatch.place_of_new(name, slot));
+        }
+        if let Some(declared) = &registration.environment {
+            self.environments().declare_environments(slot, declared);
+        }
+        if is_function {
+            self.dispatch().declare_limits(slot, registration.limits)?;
+            self.conduct();
+        }
+        self.streams().bind_mappings()?;
+        self.queues().bind_queue_mappings();
+        if is_function {
+            self.events().bind_events_of(slot);
+        } else if self.ctx.started && is_new {
+            self.failures().find_all_undelivered();
+        }
+        Ok(slot)
+    }
+}
+
+impl Rooms {
+    pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
+        if let Err(error) = check_trace(trace) {
+            return self.ctx.answer(waiter, Err(error));
+        }
+        let refused = match self.dispatch().address(function) {
+            Ok(_) if self.ctx.draining || !self.ctx.started => {
+                EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
+            }
+            Ok((slot, _)) if self.dispatch.ready_list.is_full_of_invokes(payload.len()) => {
+                let most = INVOKE_BYTES_MAX >> 20;
+                self.dispatch().backlog(
+                    slot,
+                    format!("payloads of {most} MiB wait to be handed to handlers, this one does not fit"),
+                )
+            }
+            Ok((slot, qualifier)) => match self.permit_of_invoke(slot) {
+                Ok(lease) => {
+                    self.dispatch.ready_list.invoke_bytes += payload.len();
+                    let job = Job::Invoke { payload, qualifier, trace: kept(trace), waiter: Some(waiter) };
+                    let mut attempt = Attempt::new(slot, job, 1);
+                    attempt.lease = lease;
+                    self.dispatch().ready(attempt, false);
+                    return;
+                }
+                Err(refused) => refused,
+            },
+            Err(error) => error,
+        };
+        self.ctx.answer(waiter, Err(refused));
+    }
+}

@@ -1,0 +1,74 @@
+//! sources/stream/put.rs
+
+use crate::base::error::EngineError;
+use crate::base::error::Reply;
+use crate::base::error::Waiter;
+use crate::base::trace::check_trace;
+use crate::commit::pending::check_size;
+use crate::commit::pending::TAIL_MAX;
+use crate::sources::stream::shards::Entries;
+use crate::sources::stream::StreamRoom;
+use crate::sources::stream::Streams;
+use crate::store::port::StoreError;
+
+impl StreamRoom<'_> {
+    /// Accept records for a stream; the waiter is answered when they are durable.
+    pub(crate) fn accept<'a>(&mut self, stream: &str, records: impl Entries<'a>, trace: Option<&str>, waiter: Waiter) {
+        match self.accept_all(stream, records, trace) {
+            Ok(numbers) => {
+                self.ctx.commit.pending.waiters.push((waiter, Reply::Numbers(numbers)));
+                self.ctx.commit.pending.urgent = true;
+            }
+            Err(error) => self.ctx.answer(waiter, Err(error)),
+        }
+    }
+
+    fn accept_all<'a>(
+        &mut self,
+        stream: &str,
+        records: impl Entries<'a>,
+        trace: Option<&str>,
+    ) -> Result<Vec<u64>, EngineError> {
+        self.ctx.check_room()?;
+        check_trace(trace)?;
+        check_size(records.clone())?;
+        let entry = self.streams.by_name.get(stream).ok_or_else(|| self.streams.no_stream(stream))?;
+        if entry.open_shards().len() == 0 {
+            return Err(EngineError::Store(StoreError::Corrupt(format!(
+                "stream {stream:?} has lost its open shards: give it new ones, with `forebay stream alter {stream} --shards N`"
+            ))));
+        }
+        let arrival_ms = self.ctx.now.wall_ms;
+        let (mut numbers, mut data_bytes) = (Vec::with_capacity(records.len()), 0);
+        for (key, data) in records {
+            let (hash, key_hash) = crate::sources::stream::shards::hash(key);
+            let id = entry.route(hash);
+            let Some(shard) = self.streams.shards[id as usize].as_mut() else { continue };
+            numbers.push(shard.number(shard.next));
+            if shard.accept((key, data), key_hash, arrival_ms, trace) {
+                self.ctx.commit.pending.shards.push(id);
+            }
+            data_bytes += data.len();
+        }
+        entry.meters.records.add(numbers.len() as u64);
+        entry.meters.bytes.add(data_bytes as u64);
+        self.ctx.commit.pending.bytes += data_bytes;
+        Ok(numbers)
+    }
+}
+
+impl Streams {
+    /// Let the oldest chunks go while too many are in memory, and forget the permits of those that are gone already.
+    pub(crate) fn shorten_tails(&mut self) {
+        while let Some(&(id, first)) = self.tail_order.front() {
+            let tail = self.shards[id as usize].as_mut().map(|shard| &mut shard.tail);
+            let oldest = tail.filter(|tail| tail.front().is_some_and(|chunk| chunk.first() == first));
+            match oldest {
+                Some(_) if self.tail_bytes <= TAIL_MAX => return,
+                Some(tail) => self.tail_bytes -= tail.pop_front().map_or(0, |chunk| chunk.body().len()),
+                None => {}
+            }
+            self.tail_order.pop_front();
+        }
+    }
+}
