@@ -3,9 +3,9 @@
 use crate::base::error::Answer;
 use crate::base::error::EngineError;
 use crate::base::error::Waiter;
+use crate::base::timers::SWEEP;
 use crate::commit::pending::Pending;
 use crate::commit::pending::UNCOMMITTED_MAX;
-use crate::commit::read_jobs::ReadJob;
 use crate::commit::rows::OnItsWay;
 use crate::commit::rows::ROWS;
 use crate::observe::operator_events::OperatorEvent;
@@ -25,7 +25,7 @@ use forebay_core::Now;
 
 use crate::base::config::Config;
 use crate::base::rng::Rng;
-use crate::base::timers::{Timer, Timers};
+use crate::base::timers::Timers;
 use crate::commit::Commits;
 use crate::metrics::Registry;
 use crate::observe::Observe;
@@ -56,7 +56,7 @@ pub(crate) struct Ctx {
 impl Ctx {
     /// Let retention look at `due_ns`, or before.
     pub(crate) fn sweep_at(&mut self, due_ns: u64) {
-        self.timers.arm(&mut self.sweep_armed, due_ns, Timer::Sweep);
+        self.timers.arm(&mut self.sweep_armed, due_ns, SWEEP);
     }
 
     pub(crate) fn function_arn(&self, name: &str) -> String {
@@ -121,19 +121,6 @@ impl Ctx {
                 self.ring = true;
             }
             Waiter::Call(call) => call(answer),
-        }
-    }
-}
-
-impl Ctx {
-    /// Answer who waits for what the reader will not get to any more.
-    pub(crate) fn refuse_searches(&mut self) {
-        for order in std::mem::take(&mut self.commit.reads) {
-            let ReadJob::Search(search) = order else { continue };
-            if let Some(waiter) = search.waiter {
-                let text = "the app stopped before it had looked through the failures";
-                self.answer(waiter, Err(EngineError::Closed(text.into())));
-            }
         }
     }
 }

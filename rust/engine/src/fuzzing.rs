@@ -19,8 +19,8 @@ use crate::environments::runtime_api::PendingInvocations;
 use crate::failures::{log, search};
 use crate::http::{Door, Health, Operations};
 use crate::metrics::Registry;
-use crate::sources::invocation::row;
-use crate::sources::invocation::row::Event;
+use crate::payload::event as row;
+use crate::payload::event::Event;
 
 /// The id of the invocation that [`runtime_api`] has to give.
 pub const REQUEST_ID: &str = "00000000-0000-0000-0000-000000000007";

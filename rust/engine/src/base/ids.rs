@@ -1,4 +1,8 @@
-//! Request ids as Lambda shows them.
+//! Names: of rooms, and of requests as Lambda shows them.
+
+/// Names a room whose work the runtime brings it: its timers, its attempts, its part of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RoomId(pub(crate) u8);
 
 /// A request id as Lambda shows it.
 pub fn uuid_text(id: u128) -> String {

@@ -2,30 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use crate::dispatch::attempts::HandlerId;
-use crate::sources::queue::QueueId;
-use crate::sources::stream::poller::PollerId;
+use crate::base::ids::RoomId;
 
-/// What rings when its time has come.
+/// What rings when its time has come: whose timer it is, which of its timers, and of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Timer {
-    Poller(PollerId),
-    Deadline(HandlerId),
-    Environments(HandlerId),
-    /// Somebody waits for a place that comes with time.
-    Permits,
-    /// Failures of a mapping or a function are due at their destination.
-    Deliveries(u64),
-    Redrives,
-    Events(u64),
-    Queue(QueueId),
-    /// The window of a mapping on a queue.
-    QueueMapping(u64),
-    /// Messages on their way from queue to queue.
-    Transfers,
-    Sweep,
-    Points,
+pub(crate) struct Timer {
+    pub(crate) room: RoomId,
+    pub(crate) kind: u8,
+    pub(crate) id: u64,
 }
+
+/// The room of what the runtime looks after itself.
+pub(crate) const RUNTIME: RoomId = RoomId(u8::MAX);
+/// Retention looks.
+pub(crate) const SWEEP: Timer = Timer { room: RUNTIME, kind: 0, id: 0 };
 
 /// Timers by time. Pollers and functions have one entry each: whoever wants to ring later than it is armed lets it ring and
 /// arms it anew.
@@ -69,11 +59,12 @@ mod tests {
     #[test]
     fn timers_ring_in_order_and_only_when_due() {
         let mut timers = Timers::default();
-        timers.push(20, Timer::Sweep);
-        timers.push(10, Timer::Transfers);
+        let timer = |kind| Timer { room: RoomId(0), kind, id: 0 };
+        timers.push(20, timer(1));
+        timers.push(10, timer(2));
         assert_eq!(timers.pop_due(9), None);
-        assert_eq!(timers.pop_due(25), Some((10, Timer::Transfers)));
-        assert_eq!(timers.pop_due(25), Some((20, Timer::Sweep)));
+        assert_eq!(timers.pop_due(25), Some((10, timer(2))));
+        assert_eq!(timers.pop_due(25), Some((20, timer(1))));
         assert_eq!(timers.pop_due(25), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::commit::pending::Pending;
 use crate::observe::history::publications::{Fate, Published};
-use crate::sources::invocation::Accepted;
+use crate::payload::event::Accepted;
 use crate::store::port::Table;
 
 /// A row to be written in the same commit as a message; `None`: to be removed.

@@ -23,7 +23,7 @@ pub(crate) struct Commits {
     pub(crate) is_committing: bool,
     /// Rows of the commit under way: no longer pending, not yet readable.
     pub(crate) committing: Arc<Rows>,
-    pub(crate) reads: VecDeque<ReadJob>,
+    pub(crate) reads: VecDeque<Box<dyn ReadJob>>,
     pub(crate) answered: Vec<(Ticket, Answer)>,
     /// The number of the next mapping, or of the next function's events.
     pub(crate) next_mapping: u64,

@@ -1,17 +1,12 @@
 //! What waits for the next commit, and what a commit sets free. One commit takes everything that arrived while the one
 //! before it was on its way to the disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::dispatch::attempts::Attempt;
-use crate::failures::log::FailureKey;
 use crate::observe::history::publications::Published;
-use crate::sources::invocation::Accepted;
-use crate::sources::queue::{QueueId, SentCommit};
-use crate::sources::stream::poller::PollerId;
-use crate::store::chunk::Chunk;
+use crate::payload::event::Accepted;
 use crate::store::port::{ShardId, Table, Write};
 
 /// How long progress alone waits for company before it is committed.
@@ -22,33 +17,18 @@ pub(crate) const FULL_NS: u64 = 100_000_000;
 pub(crate) const UNCOMMITTED_MAX: usize = 64 << 20;
 /// Most bytes of one put: half a frame of the owner's socket.
 pub(crate) const PUT_BYTES_MAX: usize = 32 << 20;
-/// Most bytes of newest records kept in memory over all shards.
-pub(crate) const TAIL_MAX: usize = 32 << 20;
 
 /// Rows by their keys; `None`: to be removed.
 pub(crate) type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
-/// Writes gathered for the next commit.
+/// Writes gathered for the next commit. What a room puts into it beside rows stays with the room until the commit has ended.
 #[derive(Default)]
 pub(crate) struct Pending {
-    /// Shards with accepted records.
-    pub(crate) shards: Vec<ShardId>,
     pub(crate) rows: Rows,
     pub(crate) trims: BTreeMap<ShardId, u64>,
-    /// Queues with messages to be sent.
-    pub(crate) sends: Vec<QueueId>,
-    /// Queues of which messages are gone.
-    pub(crate) settled: Vec<QueueId>,
-    /// Attempts to be made when the commit is durable.
-    pub(crate) launches: Vec<Attempt>,
-    /// Pollers with unsaved progress.
-    pub(crate) checkpoints: Vec<PollerId>,
     /// Callers to answer when the commit is durable.
     pub(crate) waiters: Vec<(Waiter, Reply)>,
-    /// Failures to send when their rows are durable.
-    pub(crate) deliveries: BTreeSet<FailureKey>,
-    /// Events that somebody asked for, those that came of something else, whose rows stand in `rows`, and publications.
-    pub(crate) accepted: Vec<Accepted>,
+    /// Events of functions that came of something else, whose rows stand in `rows`, and publications.
     pub(crate) born: Vec<Accepted>,
     pub(crate) published: Vec<Published>,
     /// Somebody waits: commit as soon as the writer is free.
@@ -56,7 +36,7 @@ pub(crate) struct Pending {
     /// When the oldest write that can wait began to wait, mono ns.
     pub(crate) lazy_since: Option<u64>,
     pub(crate) bytes: usize,
-    /// Puts in it were set apart from the commit before, since the disk was full.
+    /// Puts were set apart from the commit before, since the disk was full.
     pub(crate) has_waited: bool,
 }
 
@@ -64,17 +44,14 @@ pub(crate) struct Pending {
 pub(crate) struct Commit {
     /// What the store must carry out.
     pub writes: Vec<Write>,
-    pub(crate) appended: Vec<(ShardId, Arc<Chunk>)>,
-    pub(crate) sent: Vec<SentCommit>,
-    pub(crate) launches: Vec<Attempt>,
     pub(crate) rows: Arc<Rows>,
     pub(crate) trims: BTreeMap<ShardId, u64>,
     pub(crate) waiters: Vec<(Waiter, Reply)>,
-    pub(crate) deliveries: BTreeSet<FailureKey>,
-    pub(crate) accepted: Vec<Accepted>,
     pub(crate) born: Vec<Accepted>,
     pub(crate) published: Vec<Published>,
     pub(crate) bytes: usize,
+    /// It has what a full disk refuses.
+    pub(crate) has_puts: bool,
 }
 
 impl Commit {
@@ -85,23 +62,19 @@ impl Commit {
 }
 
 impl Pending {
-    /// On a full disk what frees room, and what was promised, must not fail with puts that still have no place: take the puts
-    /// out, if there is anything else, for the commit after this one. Who waits for it may add nothing (a publication that nobody takes).
+    /// Whether there is anything beside what was only accepted. Whoever waits and adds nothing is to be answered: were they tried with the
+    /// puts, that would be again and again at once.
+    pub(crate) fn has_more_than_puts(&self) -> bool {
+        !self.rows.is_empty() || !self.trims.is_empty() || self.waiters.iter().any(|(_, reply)| !adds(reply))
+    }
+
+    /// Take out what goes with puts, for the commit after this one. Who waits for it may add nothing (a publication that nobody takes).
     pub(crate) fn set_puts_apart(&mut self) -> Self {
-        let is_empty = self.rows.is_empty() && self.trims.is_empty();
-        // Whoever waits and adds nothing is to be answered: were they tried with the puts, that would be again and again at once.
-        let only_adds = self.waiters.iter().all(|(_, reply)| adds(reply));
-        if is_empty && only_adds && self.checkpoints.is_empty() && self.settled.is_empty() {
-            return Self::default();
-        }
         let (puts, others) =
             std::mem::take(&mut self.waiters).into_iter().partition(|(_, reply): &(Waiter, Reply)| adds(reply));
         self.waiters = others;
-        let (shards, accepted) = (std::mem::take(&mut self.shards), std::mem::take(&mut self.accepted));
-        let (sends, published) = (std::mem::take(&mut self.sends), std::mem::take(&mut self.published));
-        let urgent = !puts.is_empty() || !sends.is_empty();
-        let bytes = std::mem::take(&mut self.bytes);
-        Self { shards, accepted, sends, published, waiters: puts, urgent, bytes, has_waited: urgent, ..Self::default() }
+        let (published, bytes) = (std::mem::take(&mut self.published), std::mem::take(&mut self.bytes));
+        Self { waiters: puts, published, bytes, ..Self::default() }
     }
 
     pub(crate) fn set(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {

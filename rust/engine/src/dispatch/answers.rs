@@ -1,4 +1,4 @@
-//! dispatch/answers.rs
+//! What the caller of a synchronous invocation is answered.
 
 use crate::base::error::EngineError;
 use crate::base::error::Reply;
@@ -7,7 +7,6 @@ use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::ready_list::Kind;
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
-use crate::runtime::settle::error_message;
 
 impl DispatchRoom<'_> {
     pub(crate) fn measure(&mut self, attempt: &Attempt, status: u8, duration_ns: u64) {
@@ -65,5 +64,15 @@ impl Dispatch {
             3 => Err(EngineError::Closed(format!("function {}: its handler is not in this process", function.name))),
             _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),
         }
+    }
+}
+
+fn error_message(payload: &str) -> String {
+    let parsed: Option<serde_json::Value> = serde_json::from_str(payload).ok();
+    let field = |name: &str| parsed.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    match (field("errorType"), field("errorMessage")) {
+        (Some(kind), Some(message)) => format!("{kind}: {message}"),
+        (None, Some(message)) => message,
+        _ => payload.to_owned(),
     }
 }

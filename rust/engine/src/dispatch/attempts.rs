@@ -1,23 +1,20 @@
 //! Attempts: work handed to Python, its deadline, and what became of it.
 
+use crate::dispatch::invoke::Invoke;
+use crate::dispatch::job::Job;
+use crate::observe::history::batches::{error_text, About, Failed};
 use std::sync::Arc;
 
 use forebay_core::concurrency::Lease;
-use forebay_core::invocation::protocol::Key;
-use forebay_core::stream::protocol::{BatchId, Window};
+use forebay_core::stream::protocol::Window;
 
 use crate::base::error::{EngineError, Waiter};
-use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalError, JournalSlot};
+use crate::dispatch::attempt_journal::{InFlight, JournalError, JournalSlot};
 use crate::dispatch::ready_list::Kind;
-use crate::dispatch::versions::Qualifier;
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
-use crate::failures::log::FailureKey;
 use crate::payload::messages::Messages;
 use crate::payload::records::Records;
-use crate::sources::invocation::row::Event;
-use crate::sources::queue::QueueJob;
-use crate::sources::stream::poller::{Poller, PollerId};
 
 /// Names an attempt in flight. Never reused while an engine lives.
 pub type Token = u64;
@@ -25,46 +22,10 @@ pub type Token = u64;
 /// Index of a registered function or destination.
 pub type HandlerId = usize;
 
-/// What an attempt is about.
-pub(crate) enum Job {
-    /// A batch of a stream.
-    Batch { poller: PollerId, batch: BatchId, records: Records, lane: u8, window: Option<Window>, interruptions: u32 },
-    /// Messages of a queue.
-    Messages(QueueJob),
-    /// Records that had been given up, run again by an operator's wish.
-    Redrive { key: FailureKey, records: Records },
-    /// A synchronous invocation.
-    Invoke { payload: Arc<[u8]>, qualifier: Qualifier, trace: Option<Arc<str>>, waiter: Option<Waiter> },
-    /// An asynchronous event.
-    Event { queue: u64, key: Key, event: Event, interruptions: u32 },
-    /// A failure record on its way to a destination.
-    Delivery { key: FailureKey, record: Arc<[u8]>, trace: Option<Arc<str>> },
-}
-
-impl Job {
-    /// The version or alias, and the trace context, that it was asked for with; a batch has its own.
-    pub(crate) fn asked_with(&self) -> (Qualifier, Option<Arc<str>>) {
-        match self {
-            Self::Invoke { qualifier, trace, .. } => (qualifier.clone(), trace.clone()),
-            Self::Event { event, .. } => (event.qualifier.clone(), event.trace.clone()),
-            Self::Delivery { trace, .. } => (None, trace.clone()),
-            Self::Batch { .. } | Self::Messages(_) | Self::Redrive { .. } => (None, None),
-        }
-    }
-
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Delivery { .. } => Kind::Delivery,
-            Self::Invoke { .. } => Kind::Invoke,
-            Self::Batch { .. } | Self::Messages(_) | Self::Redrive { .. } | Self::Event { .. } => Kind::Work,
-        }
-    }
-}
-
 /// One try at one piece of work.
 pub(crate) struct Attempt {
     pub(crate) slot: HandlerId,
-    pub(crate) job: Job,
+    pub(crate) job: Box<dyn Job>,
     pub(crate) number: u32,
     pub(crate) request: u128,
     pub(crate) deadline_ns: u64,
@@ -77,10 +38,10 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn new(slot: HandlerId, job: Job, number: u32) -> Self {
+    pub(crate) fn new(slot: HandlerId, job: impl Job, number: u32) -> Self {
         Self {
             slot,
-            job,
+            job: Box::new(job),
             number,
             request: 0,
             deadline_ns: 0,
@@ -91,17 +52,22 @@ impl Attempt {
         }
     }
 
+    /// What is remembered of it.
+    pub(crate) fn about(&self, (status, took_ns): (u8, u64), failed: Failed, body: Option<&[u8]>) -> About {
+        About::Attempt {
+            number: self.number,
+            request: self.request,
+            took_ms: u32::try_from(took_ns / 1_000_000).unwrap_or(u32::MAX),
+            status,
+            failed,
+            error: body.filter(|_| status != 0).map(error_text),
+            is_redrive: self.job.is_redrive(),
+        }
+    }
+
     /// Whether it was handed out.
     pub(crate) fn is_out(&self) -> bool {
         self.deadline_ns > 0
-    }
-
-    /// Whoever waits for its answer and has not had one.
-    pub(crate) fn take_waiter(&mut self) -> Option<Waiter> {
-        match &mut self.job {
-            Job::Invoke { waiter, .. } => waiter.take(),
-            _ => None,
-        }
     }
 }
 
@@ -211,19 +177,9 @@ impl Attempts {
 }
 
 impl DispatchRoom<'_> {
-    /// Batches of a poller that are out of its machine and not yet handed out.
-    pub(crate) fn ready_of(&mut self, poller: PollerId) -> Vec<(Token, BatchId)> {
-        let tokens = self.untaken();
-        let batch_of = |token: Token| match self.dispatch.attempts.get_mut(token)?.job {
-            Job::Batch { poller: owner, batch, .. } if owner == poller => Some((token, batch)),
-            _ => None,
-        };
-        tokens.into_iter().filter_map(batch_of).collect()
-    }
-
     /// Tell every caller who still waits for a function that the app has stopped.
     pub(crate) fn answer_open_invokes(&mut self) {
-        let waiters: Vec<Waiter> = self.dispatch.attempts.iter_mut().filter_map(Attempt::take_waiter).collect();
+        let waiters: Vec<Waiter> = self.dispatch.attempts.iter_mut().filter_map(Invoke::take_waiter).collect();
         for waiter in waiters {
             let text = "the app stopped before the function had ended";
             self.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
@@ -267,27 +223,6 @@ impl Dispatch {
             }
         }
         self.journal.flush()
-    }
-}
-
-pub(crate) fn slot_record(
-    poller: &Poller,
-    records: &Records,
-    (lane, interruptions): (u8, u32),
-    attempt: &Attempt,
-) -> InFlight {
-    InFlight {
-        kind: InFlightKind::Batch,
-        mapping: poller.source.mapping,
-        shard: poller.shard,
-        lane,
-        lanes: poller.machine.lanes() as u8,
-        // The final invoke of a window has no records: 1 to 0, as `Suspect` wants it.
-        first: records.positions.first().copied().unwrap_or(1),
-        last: records.positions.last().copied().unwrap_or(0),
-        attempt: attempt.number,
-        interruptions,
-        alone: attempt.alone,
     }
 }
 

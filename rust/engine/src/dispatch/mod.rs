@@ -4,7 +4,10 @@ pub(crate) mod answers;
 pub mod attempt_journal;
 pub mod attempts;
 pub mod functions;
+pub(crate) mod invoke;
+pub(crate) mod job;
 pub mod limits;
+pub(crate) mod participant;
 pub mod permits;
 pub(crate) mod process_lines;
 pub mod ready_list;
@@ -13,6 +16,8 @@ pub mod requests;
 pub mod versions;
 pub mod waiters;
 
+use crate::base::ids::RoomId;
+use crate::base::timers::Timer;
 use std::collections::BTreeMap;
 
 use crate::ctx::Ctx;
@@ -23,6 +28,16 @@ use crate::dispatch::permits::Permits;
 use crate::dispatch::process_lines::ProcessLines;
 use crate::dispatch::ready_list::ReadyList;
 use crate::dispatch::versions::Declared;
+
+/// Whose timers, and whose attempts, these are.
+pub(crate) const ROOM: RoomId = RoomId(1);
+/// Somebody waits for a permit that comes with time.
+pub(crate) const PERMITS: Timer = Timer { room: ROOM, kind: 1, id: 0 };
+
+/// The timer of a function's oldest deadline.
+pub(crate) fn deadline(handler: HandlerId) -> Timer {
+    Timer { room: ROOM, kind: 0, id: handler as u64 }
+}
 
 /// Functions and destinations, permits, attempts.
 pub(crate) struct Dispatch {

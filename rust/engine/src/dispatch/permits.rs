@@ -15,14 +15,16 @@
 //! What a function's processes cannot take (`Environments(maximum=…)`) does not wait with a place in hand: its unit stands
 //! out of line until one of its attempts ends. What waits for a process to start does: it starts for it.
 
+use crate::base::ids::RoomId;
+use crate::dispatch::invoke::Invoke;
 use std::collections::BTreeMap;
 
 use forebay_core::concurrency::{FunctionId, Kind as Start, Lease, Pool, Reason, Source, UnitId};
 
 use crate::base::error::EngineError;
-use crate::dispatch::attempts::{Attempt, HandlerId, Job, Token};
+use crate::dispatch::attempts::{Attempt, HandlerId, Token};
 use crate::dispatch::ready_list::Kind;
-use crate::dispatch::waiters::{SourceId, Waiters, INVOCATIONS};
+use crate::dispatch::waiters::{SourceId, Waiters};
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
 use crate::metrics::{Counter, Metric};
@@ -111,19 +113,6 @@ impl Permits {
     }
 }
 
-impl Attempt {
-    /// Whose turn it waits for.
-    fn source(&self) -> SourceId {
-        match &self.job {
-            Job::Batch { records, .. } => records.source.mapping,
-            Job::Redrive { key, .. } | Job::Delivery { key, .. } => key.mapping,
-            Job::Messages(job) => job.mapping,
-            Job::Event { queue, .. } => *queue,
-            Job::Invoke { .. } => INVOCATIONS,
-        }
-    }
-}
-
 impl Dispatch {
     /// The unit of a function's slot; a destination has none.
     pub(crate) fn unit_of(&self, slot: HandlerId) -> Option<UnitId> {
@@ -135,16 +124,16 @@ impl DispatchRoom<'_> {
     /// Put an attempt in its function's line.
     pub(crate) fn queue_attempt(&mut self, token: Token) {
         let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
-        let (slot, source) = (attempt.slot, attempt.source());
+        let (slot, source) = (attempt.slot, attempt.job.source());
         let Some(unit) = self.dispatch.unit_of(slot) else { return };
         self.dispatch.permits.waiters[unit].push(source, token);
         self.wait_for_permit(unit);
     }
 
     /// A mapping or a function's events have something that is taken when there is a place for it.
-    pub(crate) fn queue_source(&mut self, slot: HandlerId, source: SourceId) {
+    pub(crate) fn queue_source(&mut self, slot: HandlerId, room: RoomId, source: SourceId) {
         let Some(unit) = self.dispatch.unit_of(slot) else { return };
-        self.dispatch.permits.waiters[unit].pull(source);
+        self.dispatch.permits.waiters[unit].pull(room, source);
         self.wait_for_permit(unit);
     }
 
@@ -211,11 +200,9 @@ impl DispatchRoom<'_> {
 impl DispatchRoom<'_> {
     /// Answer an invocation that nobody has taken, and that stands in no line any more.
     pub(crate) fn refuse_invocation(&mut self, token: Token, refused: EngineError) {
-        let Some(Attempt { lease, job: Job::Invoke { payload, waiter, .. }, .. }) =
-            self.dispatch.attempts.remove(token)
-        else {
-            return;
-        };
+        let Some(Attempt { lease, job, .. }) = self.dispatch.attempts.remove(token) else { return };
+        let Some(invoke) = job.into::<Invoke>() else { return };
+        let Invoke { payload, waiter, .. } = *invoke;
         self.dispatch.ready_list.invoke_bytes -= payload.len();
         self.free_unused(lease);
         if let Some(waiter) = waiter {
@@ -303,7 +290,7 @@ impl DispatchRoom<'_> {
     /// Forget everything of a mapping that was not handed out.
     pub(crate) fn withdraw_mapping(&mut self, id: u64) {
         for token in self.untaken() {
-            if self.dispatch.attempts.get_mut(token).is_some_and(|attempt| attempt.source() == id) {
+            if self.dispatch.attempts.get_mut(token).is_some_and(|attempt| attempt.job.source() == id) {
                 self.withdraw(token);
             }
         }
@@ -319,7 +306,7 @@ impl DispatchRoom<'_> {
             self.free_unused(attempt.lease);
             self.dispatch.process_lines.withdraw(|other| other == token);
         } else if let Some(unit) = self.dispatch.unit_of(attempt.slot) {
-            self.dispatch.permits.waiters[unit].withdraw(attempt.source(), token);
+            self.dispatch.permits.waiters[unit].withdraw(attempt.job.source(), token);
         }
         self.dispatch.ready_list.withdraw(token);
         Some(attempt)

@@ -1,4 +1,4 @@
-//! dispatch/recursion.rs
+//! How far a chain of functions has come that a message, an event or an invocation belongs to.
 
 use crate::base::trace::Carried;
 use crate::base::trace::Origin;

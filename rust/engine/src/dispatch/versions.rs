@@ -10,7 +10,7 @@
 //! Neither is kept in the store: the program that runs publishes its versions and declares its aliases when it starts. What is kept
 //! is an event of a version, under the version's name, and the qualifier that it was invoked by.
 
-use std::sync::Arc;
+use crate::payload::event::Qualifier;
 
 use forebay_core::alias::{check_name, Alias, AliasError, Version};
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,6 @@ use crate::base::error::EngineError;
 use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
-
-/// What stood behind the function's name, where anything did.
-pub(crate) type Qualifier = Option<Arc<str>>;
 
 /// An alias, as it is declared.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::base::ids::RoomId;
 use crate::dispatch::attempts::{HandlerId, Token};
 
 /// Names what gives a function work: a mapping's number, or that of the function's event queue. No two are the same.
@@ -15,8 +16,8 @@ pub(crate) const INVOCATIONS: SourceId = 0;
 struct Source {
     /// Attempts that are ready but for their place.
     attempts: VecDeque<Token>,
-    /// It has something that is taken only when there is a place for it: messages, events.
-    pulls: bool,
+    /// Whose it is that has something which is taken only when there is a permit for it: messages, events.
+    pulls: Option<RoomId>,
     stands: bool,
 }
 
@@ -26,7 +27,7 @@ pub(crate) enum Next {
     /// Run this.
     Attempt(Token),
     /// Ask this source.
-    Pull(SourceId),
+    Pull(RoomId, SourceId),
 }
 
 /// The work that waits for permits of one unit. Its sources take turns: while S of them have work, each gets every S-th place.
@@ -55,8 +56,8 @@ impl Waiters {
     }
 
     /// A source has something to be pulled.
-    pub(crate) fn pull(&mut self, id: SourceId) {
-        self.stand(id).pulls = true;
+    pub(crate) fn pull(&mut self, room: RoomId, id: SourceId) {
+        self.stand(id).pulls = Some(room);
     }
 
     fn stand(&mut self, id: SourceId) -> &mut Source {
@@ -73,9 +74,9 @@ impl Waiters {
             let Some(source) = self.sources.get_mut(&id) else { continue };
             let next = match source.attempts.pop_front() {
                 Some(token) => Some(Next::Attempt(token)),
-                None => std::mem::take(&mut source.pulls).then_some(Next::Pull(id)),
+                None => source.pulls.take().map(|room| Next::Pull(room, id)),
             };
-            source.stands = source.pulls || !source.attempts.is_empty();
+            source.stands = source.pulls.is_some() || !source.attempts.is_empty();
             if source.stands {
                 self.turns.push_back(id);
             }
@@ -124,10 +125,10 @@ mod tests {
         let mut line = Waiters::new(0);
         (1..=4).for_each(|token| line.push(7, token));
         line.push(8, 5);
-        line.pull(9);
+        line.pull(RoomId(5), 9);
         let order: Vec<Next> = std::iter::from_fn(|| line.next()).collect();
         let attempt = Next::Attempt;
-        assert_eq!(order, [attempt(1), attempt(5), Next::Pull(9), attempt(2), attempt(3), attempt(4)]);
+        assert_eq!(order, [attempt(1), attempt(5), Next::Pull(RoomId(5), 9), attempt(2), attempt(3), attempt(4)]);
         assert!(line.is_empty());
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod process;
 mod report;
 pub(crate) mod runtime_api;
 
+use crate::base::ids::RoomId;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -36,6 +37,9 @@ use crate::observe::meters::EnvironmentMeters;
 
 use crate::ctx::Ctx;
 use crate::dispatch::{Dispatch, DispatchRoom};
+
+/// Whose timers these are.
+pub(crate) const ROOM: RoomId = RoomId(2);
 
 /// Execution environments, with what lies below them.
 pub(crate) struct EnvironmentRoom<'a> {
@@ -267,7 +271,7 @@ impl EnvironmentRoom<'_> {
             self.dispatch.permits.environments_ready(unit, counts.idle + counts.busy);
         }
         if let (true, Some(due)) = (running, pool.machine.next_due()) {
-            self.ctx.timers.arm(&mut pool.armed, due.max(now), Timer::Environments(slot));
+            self.ctx.timers.arm(&mut pool.armed, due.max(now), Timer { room: ROOM, kind: 0, id: slot as u64 });
         }
     }
 

@@ -21,11 +21,11 @@ use tokio::sync::{oneshot, Notify, Semaphore};
 use crate::base::ids::uuid_text;
 use crate::base::trace::x_ray;
 use crate::dispatch::attempts::Task;
-use crate::dispatch::versions::Qualifier;
 use crate::environments::frame::Said;
 use crate::environments::mailbox::{Invocation, Mailbox};
 use crate::environments::process::Program;
 use crate::http::names_loopback;
+use crate::payload::event::Qualifier;
 use crate::payload::kinesis_event::write_kinesis_event;
 
 /// Where the API's paths begin.

@@ -1,6 +1,8 @@
 //! Failure records on their way to their destinations: sent when their rows are durable, tried again with back-off, removed when
 //! confirmed. Every mapping has a queue of its own, so that a destination that is down holds up no other.
 
+use crate::failures::participant::Delivery;
+use crate::failures::participant::ROOM;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use crate::base::error::EngineError;
 use crate::base::timers::Timer;
 use crate::commit::rows::OnItsWay;
 use crate::commit::target::Target;
-use crate::dispatch::attempts::{Attempt, Job};
+use crate::dispatch::attempts::Attempt;
 use crate::failures::log::Part;
 use crate::failures::log::{decode, encode, FailureKey, FailureRow};
 use crate::failures::search::DELIVERED_WITHIN_MS;
@@ -223,7 +225,7 @@ impl FailureRoom<'_> {
         let mut mappings = BTreeSet::new();
         for key in keys {
             // The same records were given up again meanwhile: that failure is sent when it is durable, too.
-            if self.ctx.commit.pending.deliveries.contains(&key) {
+            if self.failures.undelivered.contains(&key) {
                 continue;
             }
             let queue = self.failures.deliveries.queues.entry(key.mapping).or_default();
@@ -318,7 +320,7 @@ impl FailureRoom<'_> {
         }
         let queue = self.failures.deliveries.queues.get_mut(&id)?;
         if let Some(due_ns) = queue.next_due(now_ns) {
-            self.ctx.timers.arm(&mut queue.armed, due_ns, Timer::Deliveries(id));
+            self.ctx.timers.arm(&mut queue.armed, due_ns, Timer { room: ROOM, kind: 0, id });
         }
         None
     }
@@ -339,7 +341,7 @@ impl FailureRoom<'_> {
                 queue.at_once = self.dispatch.functions[slot].at_once;
                 queue.begin(key, row.positions.len(), record.len());
             }
-            let job = Job::Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
+            let job = Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
             self.dispatch().ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
         }
         Ok(None)

@@ -8,7 +8,6 @@ use serde_json::{json, Map, Value};
 
 use crate::base::ids::uuid_text;
 use crate::base::time::iso_millis;
-use crate::commit::read_jobs::ReadJob;
 use crate::failures::invocation_record::Ended;
 use crate::failures::search::{Aim, Search, Sweep};
 use crate::failures::FailureRoom;
@@ -201,7 +200,7 @@ impl FailureRoom<'_> {
         self.failures.deliveries.replace(key);
         self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(row, packed));
         if row.destination.is_some() {
-            self.ctx.commit.pending.deliveries.insert(key);
+            self.failures.undelivered.insert(key);
         }
         self.ctx.commit.pending.urgent = true;
     }
@@ -215,10 +214,7 @@ impl FailureRoom<'_> {
         self.failures.swept_ms = wall_ms;
         let destinations = self.dispatch.destination_names.keys().cloned().collect();
         let sweep = Sweep { wall_ms, destinations, expired: Vec::new(), orphaned: Vec::new() };
-        self.ctx
-            .commit
-            .reads
-            .push_back(ReadJob::Search(Search::new(self.failures.owners.keys().copied(), Aim::Sweep(sweep))));
+        self.ctx.commit.reads.push_back(Search::new(self.failures.owners.keys().copied(), Aim::Sweep(sweep)));
     }
 
     /// Drop what was listed for its time, and list what waits for a destination that nothing has.

@@ -3,9 +3,11 @@
 pub(crate) mod delivery;
 pub(crate) mod invocation_record;
 pub(crate) mod log;
+pub(crate) mod participant;
 pub(crate) mod requests;
 pub(crate) mod search;
 
+use crate::failures::search::Search;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ctx::Ctx;
@@ -24,6 +26,11 @@ pub(crate) struct Failures {
     pub(crate) owners: BTreeMap<u64, Owner>,
     /// Events that had failed and are to have another life.
     pub(crate) revived: Vec<Revived>,
+    /// Failures to send when their rows are durable, and those of the commit under way.
+    pub(crate) undelivered: BTreeSet<FailureKey>,
+    pub(crate) committing: BTreeSet<FailureKey>,
+    /// Searches that have looked through everything.
+    pub(crate) found: Vec<Search>,
     /// Owners of which something may be sent now.
     pub(crate) to_send: BTreeSet<u64>,
 }

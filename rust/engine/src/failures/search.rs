@@ -27,6 +27,8 @@ pub(crate) struct Search {
     after: Option<Vec<u8>>,
     pub(crate) aim: Aim,
     pub(crate) waiter: Option<Waiter>,
+    /// Whether everything has been looked through.
+    pub(crate) result: Result<bool, StoreError>,
 }
 
 /// What is looked for.
@@ -72,7 +74,7 @@ pub(crate) struct Sweep {
 
 impl Search {
     pub(crate) fn new(mappings: impl IntoIterator<Item = u64>, aim: Aim) -> Box<Self> {
-        Box::new(Self { mappings: mappings.into_iter().collect(), after: None, aim, waiter: None })
+        Box::new(Self { mappings: mappings.into_iter().collect(), after: None, aim, waiter: None, result: Ok(false) })
     }
 
     /// Look through one slice; true when everything has been.

@@ -1,5 +1,6 @@
 //! What handlers are given: records, messages, and the events AWS Lambda makes of them.
 
+pub(crate) mod event;
 pub mod kinesis_event;
 pub mod message;
 pub mod messages;

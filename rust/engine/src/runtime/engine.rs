@@ -202,7 +202,7 @@ impl Engine {
             let _ended = thread.join();
         }
         let mut inner = self.shared.lock();
-        inner.state.ctx.refuse_searches();
+        inner.state.abandon_reads();
         inner.state.dispatch().answer_open_invokes();
         inner.state.queues().answer_open_receives();
         inner.store = None;
@@ -399,9 +399,9 @@ impl Inner {
     fn carry_out(&mut self) -> bool {
         let mut goes_on = self.disk_busy();
         if let Some(reader) = self.reader.as_mut() {
-            for order in std::mem::take(&mut self.state.ctx.commit.reads) {
-                let fetched = order.carry_out(reader.as_mut());
-                self.state.fetched(fetched);
+            for mut job in std::mem::take(&mut self.state.ctx.commit.reads) {
+                job.run(reader.as_mut());
+                self.state.fetched(job);
             }
         }
         if let (Some(commit), Some(store)) = (self.begun.take(), self.store.as_mut()) {

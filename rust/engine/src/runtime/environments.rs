@@ -1,10 +1,9 @@
 //! What environments and dispatch are to each other: work goes to idle environments, what they answer is settled.
 
 use crate::dispatch::attempts::HandlerId;
-use crate::dispatch::attempts::Job;
 use crate::dispatch::attempts::Settled;
-use crate::dispatch::attempts::Task;
 use crate::dispatch::attempts::Token;
+use crate::dispatch::job::Handed;
 use crate::environments::faults::Fault;
 use crate::environments::mailbox::Invocation;
 use crate::environments::mailbox::Mailbox;
@@ -51,19 +50,7 @@ impl Rooms {
     }
 
     fn invocation(&mut self, token: Token) -> Option<Invocation> {
-        let work = self.hand_out(token)?;
-        let (reads, reports) = match &work.task {
-            Task::Batch { records, .. } => {
-                self.streams.mappings.get(&records.source.mapping).map_or((false, false), |mapping| {
-                    (mapping.row.reads_response(), mapping.row.report_batch_item_failures)
-                })
-            }
-            Task::Messages { .. } => match self.dispatch.attempts.get_mut(token).map(|attempt| &attempt.job) {
-                Some(Job::Messages(job)) => (job.reports, job.reports),
-                _ => (false, false),
-            },
-            _ => (true, false),
-        };
+        let (work, Handed { reads, reports, .. }) = self.hand_out(token)?;
         Some(Invocation { work, reads, reports })
     }
 

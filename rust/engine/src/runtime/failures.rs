@@ -1,4 +1,4 @@
-//! runtime/failures.rs
+//! What operators ask of failures that concerns several rooms: listing them, and running them again.
 
 use crate::base::error::EngineError;
 use crate::failures::log::decode;
@@ -102,7 +102,9 @@ impl Rooms {
 
     /// Refuse to run again what would only wait for its age to end it.
     fn check_published(&mut self, queue: u64) -> Result<(), EngineError> {
-        let Some(name) = self.events().unpublished(queue).map(|events| events.name()) else { return Ok(()) };
+        let Some(name) = self.events().unpublished(queue).map(crate::sources::invocation::Events::name) else {
+            return Ok(());
+        };
         Err(self.dispatch().no_version(&name))
     }
 

@@ -1,4 +1,4 @@
-//! runtime/functions.rs
+//! Registering functions and destinations, and invoking a function.
 
 use crate::base::error::EngineError;
 use crate::base::error::Waiter;
@@ -6,10 +6,10 @@ use crate::base::trace::check_trace;
 use crate::base::trace::kept;
 use crate::dispatch::attempts::Attempt;
 use crate::dispatch::attempts::HandlerId;
-use crate::dispatch::attempts::Job;
 use crate::dispatch::functions::Function;
 use crate::dispatch::functions::Registration;
 use crate::dispatch::functions::DELIVERY_TIMEOUT_MS;
+use crate::dispatch::invoke::Invoke;
 use crate::dispatch::ready_list::INVOKE_BYTES_MAX;
 use crate::dispatch::versions::split;
 use crate::runtime::rooms::Rooms;
@@ -86,7 +86,7 @@ impl Rooms {
             Ok((slot, qualifier)) => match self.permit_of_invoke(slot) {
                 Ok(lease) => {
                     self.dispatch.ready_list.invoke_bytes += payload.len();
-                    let job = Job::Invoke { payload, qualifier, trace: kept(trace), waiter: Some(waiter) };
+                    let job = Invoke { payload, qualifier, trace: kept(trace), waiter: Some(waiter) };
                     let mut attempt = Attempt::new(slot, job, 1);
                     attempt.lease = lease;
                     self.dispatch().ready(attempt, false);

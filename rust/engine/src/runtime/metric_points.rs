@@ -1,9 +1,9 @@
 //! What the state itself has to do with metric points: it stores them, and wakes when a minute ends.
 
+use crate::runtime::participants::POINTS;
 use serde_json::json;
 
 use crate::base::error::EngineError;
-use crate::base::timers::Timer;
 use crate::metrics::exports::Told;
 use crate::metrics::points::Points;
 use crate::runtime::requests::Done;
@@ -14,7 +14,7 @@ impl Rooms {
     /// Look at the clock again when the running minute ends, in which something happened.
     pub(crate) fn wake_for_points(&mut self, due_ms: u64) {
         let due_ns = self.ctx.now.mono_ns + due_ms.saturating_sub(self.ctx.now.wall_ms) * 1_000_000;
-        self.ctx.timers.arm(&mut self.points_armed, due_ns, Timer::Points);
+        self.ctx.timers.arm(&mut self.points_armed, due_ns, POINTS);
     }
 
     /// Take in the last of it.
@@ -33,7 +33,7 @@ impl Rooms {
         for write in writes {
             match write {
                 Write::Set { table, key, value } if !self.ctx.commit.full => {
-                    self.ctx.commit.pending.set(table, key, value)
+                    self.ctx.commit.pending.set(table, key, value);
                 }
                 Write::Remove { table, key } => self.ctx.commit.pending.remove(table, key),
                 _ => {}

@@ -12,6 +12,7 @@ pub(crate) mod launching;
 pub mod measuring;
 pub mod metric_points;
 pub mod open;
+pub(crate) mod participants;
 pub(crate) mod permits;
 pub mod recovery;
 pub(crate) mod recovery_of_attempts;

@@ -1,12 +1,12 @@
-//! runtime/permits.rs
+//! Giving permits: who is next in turn gets one, and each room begins its own work with it.
 
 use crate::base::error::EngineError;
-use crate::base::timers::Timer;
 use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::attempts::Token;
 use crate::dispatch::permits::GIVEN_AT_ONCE;
 use crate::dispatch::ready_list::Kind;
 use crate::dispatch::waiters::Next;
+use crate::dispatch::PERMITS;
 use crate::runtime::rooms::Rooms;
 use forebay_core::concurrency::Kind as Start;
 use forebay_core::concurrency::Lease;
@@ -37,7 +37,7 @@ impl Rooms {
                 Some(self.ctx.now.mono_ns)
             };
             if let Some(due_ns) = due {
-                self.ctx.timers.arm(&mut self.dispatch.permits.armed, due_ns, Timer::Permits);
+                self.ctx.timers.arm(&mut self.dispatch.permits.armed, due_ns, PERMITS);
             }
             self.dispatch().count_refusals();
         }
@@ -77,10 +77,7 @@ impl Rooms {
         while let Some(lease) = left.take() {
             match self.dispatch.permits.waiters[unit].next() {
                 Some(Next::Attempt(token)) => self.dispatch().seat(token, lease),
-                Some(Next::Pull(source)) if self.queues.mappings.contains_key(&source) => {
-                    left = self.queues().receive_with(source, lease);
-                }
-                Some(Next::Pull(source)) => left = self.events().start_event(source, lease),
+                Some(Next::Pull(room, source)) => left = self.participant(room, |one| one.grant(source, lease)),
                 None => self.dispatch().free_unused(Some(lease)),
             }
         }

@@ -1,4 +1,4 @@
-//! runtime/recovery_of_attempts.rs
+//! What the last process had in flight: taken over, room by room.
 
 use crate::dispatch::attempt_journal::InFlightKind;
 use crate::dispatch::attempt_journal::JournalError;

@@ -10,11 +10,16 @@ use serde::Serialize;
 use serde_json::{json, Map, Value};
 
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::commit::read_jobs::ReadJob;
+use crate::dispatch::requests as function_requests;
+use crate::failures::requests as failure_requests;
 use crate::failures::search::Search;
 use crate::runtime::engine::Engine;
 use crate::runtime::rooms::Rooms;
+use crate::runtime::why;
 use crate::sources::queue::names_queue;
+use crate::sources::queue::requests as queue_requests;
+use crate::sources::stream::{mapping_requests, requests as stream_requests};
+use crate::topics::requests as topic_requests;
 
 /// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
 pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
@@ -68,7 +73,7 @@ impl Rooms {
             Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.ctx.answer(waiter, Ok(reply(answer))),
             Ok(Done::WhenFound(mut search)) => {
                 search.waiter = Some(waiter);
-                self.ctx.commit.reads.push_back(ReadJob::Search(search));
+                self.ctx.commit.reads.push_back(search);
             }
             Err(error) => self.ctx.answer(waiter, Err(error)),
         }
@@ -86,59 +91,41 @@ impl Rooms {
         }
         match verb {
             "topic.delete" => {
-                let name = read::<crate::topics::requests::Named>(body)?.name;
+                let name = read::<topic_requests::Named>(body)?.name;
                 self.check_topic_unused(&name)?;
                 Ok(self.topics().delete_topic(&name))
             }
             "queue.delete" => {
-                let id = self.queues.queue_id(&read::<crate::sources::queue::requests::Named>(body)?.name)?;
+                let id = self.queues.queue_id(&read::<queue_requests::Named>(body)?.name)?;
                 self.check_queue_unused(id)?;
                 Ok(self.queues().delete_queue(id))
             }
             _ if verb.starts_with("topic.") => self.topics().topic_verb(verb, body),
             _ if verb.starts_with("queue.") => self.queues().queue_verb(verb, body),
             _ if verb.starts_with("mapping.") && names_queue(body) => self.queues().queue_mapping_verb(verb, body),
-            "stream.declare" => {
-                self.streams().stream_declare(&read::<crate::sources::stream::requests::Declare>(body)?)
-            }
+            "stream.declare" => self.streams().stream_declare(&read::<stream_requests::Declare>(body)?),
             "stream.list" => self.streams().stream_list(),
-            "stream.describe" => {
-                self.streams().stream_describe(&read::<crate::sources::stream::requests::Named>(body)?)
-            }
-            "stream.alter" => self.streams().stream_alter(&read::<crate::sources::stream::requests::Alter>(body)?),
-            "stream.delete" => self.streams().stream_delete(&read::<crate::sources::stream::requests::Named>(body)?),
-            "stream.reshard" => {
-                self.streams().stream_reshard(&read::<crate::sources::stream::requests::Reshard>(body)?)
-            }
-            "stream.read" => self.streams().stream_read(&read::<crate::sources::stream::requests::ReadAt>(body)?),
+            "stream.describe" => self.streams().stream_describe(&read::<stream_requests::Named>(body)?),
+            "stream.alter" => self.streams().stream_alter(&read::<stream_requests::Alter>(body)?),
+            "stream.delete" => self.streams().stream_delete(&read::<stream_requests::Named>(body)?),
+            "stream.reshard" => self.streams().stream_reshard(&read::<stream_requests::Reshard>(body)?),
+            "stream.read" => self.streams().stream_read(&read::<stream_requests::ReadAt>(body)?),
             "mapping.declare" => self.streams().mapping_declare(read(body)?),
             "mapping.list" => Ok(self.mapping_list()),
-            "mapping.describe" => {
-                self.streams().mapping_describe(&read::<crate::sources::stream::mapping_requests::Bound>(body)?)
-            }
-            "mapping.pause" => {
-                self.streams().mapping_enable(&read::<crate::sources::stream::mapping_requests::Bound>(body)?, false)
-            }
-            "mapping.resume" => {
-                self.streams().mapping_enable(&read::<crate::sources::stream::mapping_requests::Bound>(body)?, true)
-            }
+            "mapping.describe" => self.streams().mapping_describe(&read::<mapping_requests::Bound>(body)?),
+            "mapping.pause" => self.streams().mapping_enable(&read::<mapping_requests::Bound>(body)?, false),
+            "mapping.resume" => self.streams().mapping_enable(&read::<mapping_requests::Bound>(body)?, true),
             "mapping.update" => self.streams().mapping_update(read(body)?),
-            "mapping.seek" => {
-                self.streams().mapping_seek(&read::<crate::sources::stream::mapping_requests::Seek>(body)?)
-            }
-            "mapping.skip" => {
-                self.streams().mapping_skip(&read::<crate::sources::stream::mapping_requests::Skip>(body)?)
-            }
-            "mapping.delete" => {
-                self.streams().mapping_delete(&read::<crate::sources::stream::mapping_requests::Bound>(body)?)
-            }
-            "lag" => Ok(self.streams().lag(&read::<crate::sources::stream::mapping_requests::Which>(body)?)),
-            "failed.list" => self.failed_list(&read::<crate::failures::requests::List>(body)?),
-            "failed.get" => self.failures().failed_get(&read::<crate::failures::requests::One>(body)?),
-            "why" => self.why(&read::<crate::runtime::why::Why>(body)?),
-            "failed.redrive" => self.failed_redrive(&read::<crate::failures::requests::Again>(body)?),
+            "mapping.seek" => self.streams().mapping_seek(&read::<mapping_requests::Seek>(body)?),
+            "mapping.skip" => self.streams().mapping_skip(&read::<mapping_requests::Skip>(body)?),
+            "mapping.delete" => self.streams().mapping_delete(&read::<mapping_requests::Bound>(body)?),
+            "lag" => Ok(self.streams().lag(&read::<mapping_requests::Which>(body)?)),
+            "failed.list" => self.failed_list(&read::<failure_requests::List>(body)?),
+            "failed.get" => self.failures().failed_get(&read::<failure_requests::One>(body)?),
+            "why" => self.why(&read::<why::Why>(body)?),
+            "failed.redrive" => self.failed_redrive(&read::<failure_requests::Again>(body)?),
             "functions.list" => Ok(self.dispatch.functions_list()),
-            "function.describe" => self.dispatch().function_describe(&read::<crate::dispatch::requests::Named>(body)?),
+            "function.describe" => self.dispatch().function_describe(&read::<function_requests::Named>(body)?),
             "function.update" => self.dispatch().function_update(read(body)?),
             "alias.declare" => self.dispatch().alias_declare(read(body)?),
             "alias.update" => self.dispatch().alias_update(read(body)?),

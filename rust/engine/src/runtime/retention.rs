@@ -1,4 +1,4 @@
-//! runtime/retention.rs
+//! When retention looks: every room drops what is too old.
 
 use crate::base::error::EngineError;
 use crate::runtime::rooms::Rooms;

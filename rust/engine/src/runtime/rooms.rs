@@ -1,7 +1,13 @@
 //! The engine's state and its turn. Everything here happens under one lock and never waits: reads and commits are handed
 //! out as orders and come back as facts.
 
+use crate::base::timers::SWEEP;
+use crate::dispatch;
+use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::Change;
+use crate::dispatch::PERMITS;
+use crate::environments;
+use crate::runtime::participants::POINTS;
 use std::sync::Arc;
 
 use forebay_core::concurrency::{AccountLimits, Pool};
@@ -136,7 +142,7 @@ impl Rooms {
             if self.ctx.commit.has_just_failed {
                 self.ctx.commit.has_just_failed = false;
                 if let Some(error) = self.ctx.commit.failed.clone() {
-                    self.queues().fail_queues(&error);
+                    self.each_participant(|one| one.failed(&error));
                 }
             } else if let Some(change) = self.dispatch.changes.pop() {
                 match change {
@@ -149,6 +155,8 @@ impl Rooms {
                 for end in std::mem::take(&mut self.events.ended) {
                     self.topics().tell_of_event(end);
                 }
+            } else if let Some(search) = self.failures.found.pop() {
+                self.found(search);
             } else if !self.failures.revived.is_empty() {
                 for one in std::mem::take(&mut self.failures.revived) {
                     self.events().revive_event(one.key, &one.ended, one.trace.as_deref(), &one.payload);
@@ -174,24 +182,20 @@ impl Rooms {
     pub(crate) fn turn(&mut self) {
         while let Some((_, timer)) = self.ctx.timers.pop_due(self.ctx.now.mono_ns) {
             match timer {
-                Timer::Poller(id) => self.streams().poller_due(id),
-                Timer::Deadline(slot) => self.deadline_due(slot),
-                Timer::Environments(slot) => self.environments().environments_due(slot),
-                Timer::Permits => self.dispatch.permits.armed = None,
-                Timer::Deliveries(id) => self.failures().deliveries_due(id),
-                Timer::Redrives => self.streams().send_redrives(),
-                Timer::Events(id) => self.events().events_due(id),
-                Timer::Queue(id) => self.queues().queue_due(id),
-                Timer::QueueMapping(id) => self.queues().look_again(id),
-                Timer::Transfers => self.queues().send_transfers(),
+                PERMITS => self.dispatch.permits.armed = None,
                 // The end of the second was seen when the clock was looked at.
-                Timer::Points => self.points_armed = None,
-                Timer::Sweep => {
+                POINTS => self.points_armed = None,
+                SWEEP => {
                     self.ctx.sweep_armed = None;
                     if let Err(EngineError::Store(error)) = self.sweep() {
                         self.ctx.fail(error);
                     }
                 }
+                Timer { room: environments::ROOM, id, .. } => {
+                    self.environments().environments_due(id as HandlerId);
+                }
+                Timer { room: dispatch::ROOM, id, .. } => self.deadline_due(id as HandlerId),
+                timer => self.participant(timer.room, |one| one.due(timer)),
             }
             self.conduct();
         }

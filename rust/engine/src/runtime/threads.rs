@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::Now;
 
-use crate::commit::read_jobs::{Fetched, ReadJob};
+use crate::commit::read_jobs::ReadJob;
 use crate::runtime::engine::Shared;
 use crate::runtime::wakes::Wanted;
 use crate::store::port::{Reader, Store};
@@ -83,15 +83,17 @@ fn may_give_back(wait: Duration, since: Duration) -> bool {
 
 /// The reader: fetches chunks for machines that want records which are not in memory.
 pub(crate) fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
-    let mut batch = Vec::with_capacity(READS);
+    let mut batch: Vec<Box<dyn ReadJob>> = Vec::with_capacity(READS);
     while let Some(mut inner) = shared.wakes.reads(shared.lock()) {
         let many = inner.state.ctx.commit.reads.len().min(READS);
         batch.extend(inner.state.ctx.commit.reads.drain(..many));
         drop(inner);
-        let done: Vec<Fetched> = batch.drain(..).map(|order: ReadJob| order.carry_out(reader.as_mut())).collect();
+        for job in &mut batch {
+            job.run(reader.as_mut());
+        }
         let mut inner = shared.enter();
-        for fetched in done {
-            inner.state.fetched(fetched);
+        for job in batch.drain(..) {
+            inner.state.fetched(job);
         }
         shared.leave(inner);
     }

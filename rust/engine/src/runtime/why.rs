@@ -236,8 +236,8 @@ impl Rooms {
     }
 
     fn event_about(&self, key: &[u8], bytes: &[u8], request: u128) -> Option<Value> {
-        let event = crate::sources::invocation::row::Event::decode(bytes).filter(|event| event.request == request)?;
-        let due = crate::sources::invocation::row::parse_key(key)?;
+        let event = crate::payload::event::Event::decode(bytes).filter(|event| event.request == request)?;
+        let due = crate::payload::event::parse_key(key)?;
         let queue = key.first_chunk().copied().map(u64::from_be_bytes)?;
         let events = self.events.queues.get(&queue)?;
         Some(json!({

@@ -11,8 +11,8 @@ use crate::base::ids::uuid_text;
 use crate::base::trace::{check_trace, kept, Carried, Origin};
 use crate::commit::attachment::{AttachedRow, Attachment};
 use crate::observe::history::publications::{Fate, Published};
+use crate::payload::event::Accepted;
 use crate::payload::message::{Attribute, NewMessage};
-use crate::sources::invocation::Accepted;
 use crate::sources::queue::{check_attributes, check_characters, Outgoing, QueueId};
 use crate::topics::envelope::Envelope;
 use crate::topics::row::{Endpoint, SubscriptionRow};
@@ -90,7 +90,7 @@ impl TopicRoom<'_> {
                     self.queues().queue_outgoing(queue, outgoing);
                 }
                 self.ctx.commit.pending.bytes += copies.events.iter().map(Accepted::bytes).sum::<usize>();
-                self.ctx.commit.pending.accepted.extend(copies.events);
+                self.events.accepted.extend(copies.events);
                 self.ctx.commit.pending.waiters.push((waiter, Reply::Added(id)));
                 self.ctx.commit.pending.urgent = true;
             }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::{json, Value};
 
 use crate::base::ids::uuid_text;
-use crate::dispatch::attempts::{Attempt, Job};
 use crate::failures::log::FailureKey;
 use crate::observe::history::ring::{Numbers, Ring};
 use crate::store::port::ShardId;
@@ -60,20 +59,6 @@ pub(crate) enum About {
         /// By an operator's wish, after the batch had been given up.
         is_redrive: bool,
     },
-}
-
-impl About {
-    pub(crate) fn of(attempt: &Attempt, (status, took_ns): (u8, u64), failed: Failed, body: Option<&[u8]>) -> Self {
-        Self::Attempt {
-            number: attempt.number,
-            request: attempt.request,
-            took_ms: u32::try_from(took_ns / 1_000_000).unwrap_or(u32::MAX),
-            status,
-            failed,
-            error: body.filter(|_| status != 0).map(error_text),
-            is_redrive: matches!(attempt.job, Job::Redrive { .. }),
-        }
-    }
 }
 
 impl Tried {
@@ -232,7 +217,7 @@ pub(crate) struct Batches {
 }
 
 /// An error's text, cut where it is long.
-fn error_text(body: &[u8]) -> Arc<str> {
+pub(crate) fn error_text(body: &[u8]) -> Arc<str> {
     String::from_utf8_lossy(&body[..body.len().min(ERROR_MAX)]).into()
 }
 

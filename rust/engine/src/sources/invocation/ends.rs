@@ -12,7 +12,7 @@ use crate::failures::invocation_record::Ended;
 use crate::failures::log::{FailureKey, FailureRow, Part};
 use crate::observe::history::RequestEvent;
 use crate::observe::operator_events;
-use crate::sources::invocation::row::{row_key, Event};
+use crate::payload::event::{row_key, Event};
 use crate::sources::invocation::Asynchronous;
 use crate::sources::invocation::InvocationRoom;
 use crate::store::port::Table;

@@ -6,7 +6,7 @@
 //! became of an event, `record` says what destinations are told, `targets` reaches those of this store.
 
 pub(crate) mod ends;
-pub(crate) mod row;
+pub(crate) mod participant;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -28,11 +28,12 @@ use crate::base::trace::{check_trace, kept, Origin};
 use crate::commit::attachment::Attachment;
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
 use crate::dispatch::attempts::HandlerId;
-use crate::dispatch::versions::{qualified, version_of, Qualifier};
+use crate::dispatch::versions::{qualified, version_of};
 use crate::observe::history::RequestEvent;
 use crate::observe::meters::EventMeters;
+use crate::payload::event::Qualifier;
+use crate::payload::event::{parse_key, row_key, Accepted, Event};
 use crate::runtime::recovery::{counted, damaged};
-use crate::sources::invocation::row::{row_key, Event};
 use crate::store::port::{StoreError, Table};
 
 use crate::ctx::Ctx;
@@ -144,31 +145,15 @@ pub(crate) struct EventQueues {
     /// commit; they are not to be found there, but come by themselves when they are durable.
     expected: BTreeSet<(u64, Key)>,
     at_hand_bytes: usize,
+    /// Events that somebody asked for and that wait for the next commit, those of the commit under way, and those that came of
+    /// something else and are durable now.
+    pub(crate) accepted: Vec<Accepted>,
+    pub(crate) committing: Vec<Accepted>,
+    pub(crate) born: Vec<Accepted>,
     /// Events that have ended, whose destinations are to be told.
     pub(crate) ended: Vec<EndedEvent>,
     /// The place for the event that is begun now.
     place: Option<Lease>,
-}
-
-/// An event on its way to the disk.
-#[derive(Clone)]
-pub(crate) struct Accepted {
-    pub(crate) queue: u64,
-    pub(crate) key: Key,
-    event: Event,
-    /// When it was accepted: the wall clock may be set before it is durable.
-    at: Now,
-}
-
-impl Accepted {
-    /// The row that is written for it.
-    pub(crate) fn row(&self) -> (Vec<u8>, Vec<u8>) {
-        (row_key(self.queue, self.key), self.event.encode())
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.event.payload.len()
-    }
 }
 
 impl Events {
@@ -191,7 +176,7 @@ impl EventQueues {
 
     /// A row that was to go with a message is gone.
     pub(crate) fn left(&mut self, row: &[u8]) {
-        let (Some(id), Some(key)) = (row.first_chunk(), row::parse_key(row)) else { return };
+        let (Some(id), Some(key)) = (row.first_chunk(), parse_key(row)) else { return };
         if let Some(events) = self.queues.get_mut(&u64::from_be_bytes(*id)) {
             events.leaving.remove(&key);
         }
@@ -213,7 +198,7 @@ impl InvocationRoom<'_> {
                 let event = self.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
                 let accepted = self.number_event(queue, event);
                 self.ctx.commit.pending.bytes += accepted.bytes();
-                self.ctx.commit.pending.accepted.push(accepted);
+                self.events.accepted.push(accepted);
                 self.ctx.commit.pending.waiters.push((waiter, Reply::Request(request)));
                 self.ctx.commit.pending.urgent = true;
             }
@@ -245,7 +230,7 @@ impl InvocationRoom<'_> {
     }
 
     pub(crate) fn number_event(&mut self, queue: u64, event: Event) -> Accepted {
-        let events = &mut self.events;
+        let events = &mut *self.events;
         let number = events.next_number;
         events.next_number += 1;
         if number >= events.reserved {

@@ -1,12 +1,14 @@
 //! Carries out what a function's event queue commands, and tells it what came of it.
 
+use crate::sources::invocation::participant::EventJob;
+use crate::sources::invocation::participant::ROOM;
 use forebay_core::concurrency::Lease;
 use forebay_core::invocation::protocol::{Command, Key, Life, Outcome};
 
 use crate::base::timers::Timer;
-use crate::dispatch::attempts::{Attempt, HandlerId, Job};
+use crate::dispatch::attempts::{Attempt, HandlerId};
 use crate::observe::history::RequestEvent;
-use crate::sources::invocation::row::{parse_key, row_key, Event};
+use crate::payload::event::{parse_key, row_key, Event};
 use crate::sources::invocation::EventQueues;
 use crate::sources::invocation::InvocationRoom;
 use crate::sources::invocation::AT_HAND_MAX;
@@ -43,10 +45,10 @@ impl InvocationRoom<'_> {
                 return;
             }
             if let Some(due_ns) = events.machine.next_due(&now) {
-                self.ctx.timers.arm(&mut events.armed, due_ns, Timer::Events(id));
+                self.ctx.timers.arm(&mut events.armed, due_ns, Timer { room: ROOM, kind: 0, id });
             }
             if let Some(slot) = events.slot.filter(|_| events.machine.is_ready(&now)) {
-                self.dispatch().queue_source(slot, id);
+                self.dispatch().queue_source(slot, ROOM, id);
             }
             return;
         }
@@ -79,7 +81,7 @@ impl InvocationRoom<'_> {
             Command::Run { key, attempt, alone, interruptions } => {
                 let Some(event) = self.event(id, key)? else { return Err(missing(id, key)) };
                 let Some(slot) = self.events.queues.get(&id).and_then(|events| events.slot) else { return Ok(()) };
-                self.run_event(slot, Job::Event { queue: id, key, event, interruptions }, (attempt, alone));
+                self.run_event(slot, EventJob { queue: id, key, event, interruptions }, (attempt, alone));
             }
             Command::Retry { key, to, life } => {
                 let Some(mut event) = self.event(id, key)? else { return Err(missing(id, key)) };
@@ -103,12 +105,11 @@ impl InvocationRoom<'_> {
         Ok(())
     }
 
-    fn run_event(&mut self, slot: HandlerId, job: Job, (attempt, alone): (u32, bool)) {
+    fn run_event(&mut self, slot: HandlerId, job: EventJob, (attempt, alone): (u32, bool)) {
+        let (request, hops) = (job.event.request, job.event.life.hops);
         let mut one = Attempt::new(slot, job, attempt);
-        if let Job::Event { event, .. } = &one.job {
-            one.request = event.request;
-            self.dispatch.hops_running.insert(event.request, event.life.hops);
-        }
+        one.request = request;
+        self.dispatch.hops_running.insert(request, hops);
         if !alone {
             one.lease = self.events.place.take();
         }

@@ -1,5 +1,6 @@
 //! From numbers to contents: what is in the cache at once, the rest when the reader has fetched it.
 
+use crate::sources::queue::participant::ReadMessages;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -7,7 +8,6 @@ use forebay_core::queue::protocol::{Delivery, Outcome};
 use forebay_core::stream::protocol::Backoff;
 
 use crate::base::error::{Reply, Waiter};
-use crate::commit::read_jobs::ReadJob;
 use crate::payload::message::Message;
 use crate::payload::messages::Item;
 use crate::sources::queue::mapping::Assembly;
@@ -148,7 +148,9 @@ impl QueueRoom<'_> {
         let queue = &mut self.queues.entries[id];
         if queue.reading.is_none() {
             queue.reading = Some(number);
-            self.ctx.commit.reads.push_back(ReadJob::Messages(id, queue.row.log, number));
+            let log = queue.row.log;
+            let read = ReadMessages { queue: id, log, from: number, chunks: Ok(Vec::new()) };
+            self.ctx.commit.reads.push_back(Box::new(read));
         }
     }
 

@@ -82,7 +82,7 @@ impl QueueRoom<'_> {
             Outcome::Failed(numbers) => Failed::These(numbers.as_slice().into()),
             _ => Failed::All,
         };
-        self.note_messages(job.mapping, job.queue, &job.runs, About::of(attempt, (status, took_ns), failed, body));
+        self.note_messages(job.mapping, job.queue, &job.runs, attempt.about((status, took_ns), failed, body));
         let handles = job.messages.handles();
         let queue = &mut self.queues.entries[job.queue];
         let waited = queue.waiting();

@@ -4,6 +4,7 @@
 //! held until the handler has ended (`Hold::WhileRunning`), however long that takes; with `strict_lambda` for the queue's
 //! visibility timeout, as on AWS.
 
+use crate::sources::queue::participant::{QUEUE, ROOM, WINDOW};
 use std::sync::Arc;
 
 use forebay_core::concurrency::Lease;
@@ -12,7 +13,7 @@ use forebay_core::queue::protocol::{Delivery, Handle, Hold, Outcome, Receive};
 use forebay_core::stream::protocol::Backoff;
 
 use crate::base::timers::Timer;
-use crate::dispatch::attempts::{Attempt, HandlerId, Job};
+use crate::dispatch::attempts::{Attempt, HandlerId};
 use crate::observe::history::batches::{runs_of, About};
 use crate::payload::messages::{judge, Item, Messages};
 use crate::sources::queue::body_fetch::{BodyFetch, Purpose};
@@ -112,7 +113,7 @@ impl QueueRoom<'_> {
     pub(crate) fn look_again(&mut self, id: u64) {
         let Some(mapping) = self.queues.mappings.get(&id) else { return };
         if let (Some(slot), true, true) = (mapping.slot, mapping.declared, mapping.row.enabled) {
-            self.dispatch().queue_source(slot, id);
+            self.dispatch().queue_source(slot, ROOM, id);
         }
     }
 
@@ -143,7 +144,7 @@ impl QueueRoom<'_> {
             }
             let ends = *mapping.window_ends.get_or_insert(now.mono_ns + window_ns);
             if ends > now.mono_ns {
-                self.ctx.timers.push(ends, Timer::QueueMapping(id));
+                self.ctx.timers.push(ends, Timer { room: ROOM, kind: WINDOW, id });
                 return Some(place);
             }
         }
@@ -178,7 +179,11 @@ impl QueueRoom<'_> {
         let queue = &mut self.queues.entries[id];
         queue.meters.show(queue.machine.depth(), queue.machine.oldest_age_ms(&self.ctx.now));
         if let Some(due) = queue.machine.next_due() {
-            self.ctx.timers.arm(&mut queue.armed, due.max(self.ctx.now.mono_ns), Timer::Queue(id));
+            self.ctx.timers.arm(
+                &mut queue.armed,
+                due.max(self.ctx.now.mono_ns),
+                Timer { room: ROOM, kind: QUEUE, id: id as u64 },
+            );
         }
     }
 
@@ -334,12 +339,12 @@ impl QueueRoom<'_> {
         };
         self.queues.runs += job.runs.len();
         let strict = job.strict;
-        let mut attempt = Attempt::new(slot, Job::Messages(job), attempt);
+        let mut attempt = Attempt::new(slot, job, attempt);
         attempt.lease = assembly.place;
         if strict {
             // The receive must be counted even if this message ends the process: it is handed over when its row is durable, and
             // keeps its place until then.
-            self.ctx.commit.pending.launches.push(attempt);
+            self.queues.launches.push(attempt);
             self.ctx.commit.pending.urgent = true;
         } else {
             self.dispatch().ready(attempt, assembly.alone);
@@ -363,11 +368,11 @@ impl QueueRoom<'_> {
                 .dispatch
                 .attempts
                 .get_mut(token)
-                .is_some_and(|attempt| matches!(&attempt.job, Job::Messages(job) if is_meant(job)));
+                .is_some_and(|attempt| attempt.job.get::<QueueJob>().is_some_and(&is_meant));
             if !is_ours {
                 continue;
             }
-            if let Some(Job::Messages(job)) = self.dispatch().withdraw(token).map(|attempt| attempt.job) {
+            if let Some(job) = self.dispatch().withdraw(token).and_then(|attempt| attempt.job.into::<QueueJob>()) {
                 self.take_back_messages(&job);
             }
         }
@@ -378,8 +383,8 @@ impl QueueRoom<'_> {
     pub(crate) fn messages_received(&mut self, attempt: Attempt) {
         let may_run = self.dispatch.ready_list.batch_may_run() && !self.ctx.draining;
         let is_off = |job: &QueueJob| self.queues.mappings.get(&job.mapping).is_none_or(|one| !one.row.enabled);
-        match &attempt.job {
-            Job::Messages(job) if !may_run || is_off(job) => {
+        match attempt.job.get::<QueueJob>() {
+            Some(job) if !may_run || is_off(job) => {
                 self.dispatch().free_unused(attempt.lease);
                 self.take_back_messages(job);
             }

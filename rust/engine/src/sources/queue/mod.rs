@@ -21,6 +21,7 @@ mod mapping;
 mod mapping_row;
 mod meters;
 pub(crate) mod outgoing;
+pub(crate) mod participant;
 mod peek;
 mod receive;
 mod recovery;
@@ -37,6 +38,7 @@ mod tests;
 mod transfer;
 
 use crate::commit::attachment::Attachment;
+use crate::dispatch::attempts::Attempt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -108,6 +110,13 @@ pub(crate) struct Queues {
     /// Mappings that wait for some of those slots.
     crowded: BTreeSet<u64>,
     chunk_cache: ChunkCache,
+    /// Queues with messages to be sent, queues of which messages are gone, and attempts to be made when the next commit is durable.
+    pub(crate) to_send: Vec<QueueId>,
+    pub(crate) settled: Vec<QueueId>,
+    pub(crate) launches: Vec<Attempt>,
+    /// The same of the commit under way.
+    pub(crate) sent: Vec<SentCommit>,
+    pub(crate) launching: Vec<Attempt>,
     /// What went with messages that are durable now, for other rooms.
     pub(crate) attached: Vec<Attachment>,
     tasks: BTreeMap<QueueId, Task>,

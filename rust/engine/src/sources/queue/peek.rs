@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde_json::{json, Map, Value};
 
 use crate::base::error::EngineError;
-use crate::commit::read_jobs::MESSAGES_BYTES;
 use crate::payload::message::{message_id, message_number, number_in_sequence, Message};
 use crate::payload::messages::Item;
 use crate::runtime::requests::Done;
 use crate::sources::queue::body_fetch::Content;
+use crate::sources::queue::participant::MESSAGES_BYTES;
 use crate::sources::queue::QueueId;
 use crate::sources::queue::QueueRoom;
 use crate::sources::queue::Queues;

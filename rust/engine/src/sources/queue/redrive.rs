@@ -3,6 +3,7 @@
 //! One at a time for each queue, as with SQS's message move tasks. How far it has come is written in the commits that move the
 //! messages, so a restart goes on where the process before it ended.
 
+use crate::sources::queue::participant::{ROOM, TRANSFERS};
 use forebay_core::queue::protocol::{Handle, Hold, Receive};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -177,7 +178,7 @@ impl QueueRoom<'_> {
         self.queues.redrives += 1;
         kept.number = self.queues.redrives;
         self.queues.tasks.insert(from, Task::new(to, kept, now_ns));
-        self.ctx.timers.push(now_ns, Timer::Transfers);
+        self.ctx.timers.push(now_ns, Timer { room: ROOM, kind: TRANSFERS, id: 0 });
     }
 
     /// Go on with what the process before this one had begun.
@@ -281,7 +282,7 @@ impl QueueRoom<'_> {
         if let Some(task) = self.queues.task_of(from, transferring) {
             task.under_way = task.under_way.saturating_sub(1);
             let next_ns = task.next_ns.max(now_ns);
-            self.ctx.timers.push(next_ns, Timer::Transfers);
+            self.ctx.timers.push(next_ns, Timer { room: ROOM, kind: TRANSFERS, id: 0 });
         }
     }
 }
@@ -316,7 +317,7 @@ impl QueueRoom<'_> {
             return false;
         }
         if task.next_ns > now.mono_ns {
-            self.ctx.timers.push(task.next_ns, Timer::Transfers);
+            self.ctx.timers.push(task.next_ns, Timer { room: ROOM, kind: TRANSFERS, id: 0 });
             return false;
         }
         let room = u64::from(UNDER_WAY_MAX.saturating_sub(task.under_way));
@@ -371,7 +372,7 @@ impl QueueRoom<'_> {
             task.next_ns = self.ctx.now.mono_ns + AGAIN_NS;
             let in_flight = depth.in_flight - homeless.min(depth.in_flight);
             task.waits_for = Some(format!("{in_flight} messages in flight and {} delayed", depth.delayed));
-            self.ctx.timers.push(task.next_ns, Timer::Transfers);
+            self.ctx.timers.push(task.next_ns, Timer { room: ROOM, kind: TRANSFERS, id: 0 });
         } else if is_over_limit {
             let reason = format!("{homeless} messages came from no queue that there is, and no more can be in flight: give them one (to)");
             self.end_redrive(id, Some(reason));

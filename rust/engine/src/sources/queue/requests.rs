@@ -154,8 +154,8 @@ impl QueueRoom<'_> {
             "queue.redrive" => {
                 let asked = read::<Redrive>(body)?;
                 let id = self.queues.queue_id(&asked.name)?;
-                let transferring = self.begin_redrive(id, asked.to, asked.rate)?;
-                Ok(Done::when_durable(json!({ "moving": transferring })))
+                let moving = self.begin_redrive(id, asked.to, asked.rate)?;
+                Ok(Done::when_durable(json!({ "moving": moving })))
             }
             "queue.peek" => self.peek(&read(body)?),
             "queue.cancel_redrive" => {

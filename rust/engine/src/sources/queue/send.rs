@@ -100,7 +100,7 @@ impl QueueRoom<'_> {
     pub(crate) fn queue_outgoing(&mut self, id: QueueId, outgoing: Outgoing) {
         let queue = &mut self.queues.entries[id];
         if queue.sends.is_empty() {
-            self.ctx.commit.pending.sends.push(id);
+            self.queues.to_send.push(id);
         }
         self.ctx.commit.pending.bytes += outgoing.packed.iter().map(Packed::bytes).sum::<usize>();
         queue.sends_count += outgoing.packed.len() as u64;
@@ -281,7 +281,7 @@ impl QueueRoom<'_> {
 
     /// A commit could not be written: its messages are not sent, and those that came after it must not be either.
     pub(crate) fn refuse_sends(&mut self, commits: Vec<SentCommit>, error: &StoreError) {
-        let mut later = std::mem::take(&mut self.ctx.commit.pending.sends);
+        let mut later = std::mem::take(&mut self.queues.to_send);
         let mut names = BTreeMap::new();
         for commit in commits {
             let id = commit.queue;
@@ -291,7 +291,7 @@ impl QueueRoom<'_> {
         for id in later {
             self.sends_refused(None, id, error, &mut names);
         }
-        for &id in &self.ctx.commit.pending.sends {
+        for &id in &self.queues.to_send {
             for outgoing in &mut self.queues.entries[id].sends {
                 if let Sender::Attachment(bound) = &mut outgoing.sender {
                     bound.renamed(&names);

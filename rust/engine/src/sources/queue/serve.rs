@@ -1,5 +1,6 @@
 //! After every fact: carry out what a queue's machine commands, answer who waits, wake who reads, arm the timer.
 
+use crate::sources::queue::participant::{QUEUE, ROOM};
 use forebay_core::queue::protocol::{Command, Removal, Row};
 use serde_json::json;
 
@@ -38,7 +39,11 @@ impl QueueRoom<'_> {
         queue.meters.show(depth, queue.machine.oldest_age_ms(&now));
         let polls = queue.polls.iter().map(|poll| poll.until_ns).min();
         if let Some(due) = [queue.machine.next_due(), polls].into_iter().flatten().min() {
-            self.ctx.timers.arm(&mut queue.armed, due.max(now.mono_ns), Timer::Queue(id));
+            self.ctx.timers.arm(
+                &mut queue.armed,
+                due.max(now.mono_ns),
+                Timer { room: ROOM, kind: QUEUE, id: id as u64 },
+            );
         }
     }
 
@@ -133,7 +138,7 @@ impl QueueRoom<'_> {
     pub(crate) fn settle_queue(&mut self, id: QueueId) {
         let queue = &mut self.queues.entries[id];
         if !std::mem::replace(&mut queue.is_settled, true) {
-            self.ctx.commit.pending.settled.push(id);
+            self.queues.settled.push(id);
         }
         self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }

@@ -149,7 +149,7 @@ impl Queues {
             pending.remove(Table::MessageKept, message_key(log, number));
         }
         if !std::mem::replace(&mut queue.is_settled, true) {
-            pending.settled.push(moved.from);
+            self.settled.push(moved.from);
         }
         self.count_moved(moved.from, &moved.transferring, 1);
     }

@@ -1,4 +1,4 @@
-//! sources/stream/given_up.rs
+//! Records that a mapping gives up, or does not get to read: what is written down of them.
 
 use crate::base::ids::uuid_text;
 use crate::base::time::iso_millis;

@@ -248,7 +248,7 @@ impl StreamRoom<'_> {
 
     /// Take back what a poller has put out and nobody has taken yet. Its machine is held, or it would put it out again.
     pub(crate) fn take_back_ready(&mut self, id: PollerId) {
-        for (token, batch) in self.dispatch().ready_of(id) {
+        for (token, batch) in self.ready_of(id) {
             self.dispatch().withdraw(token);
             let now = self.ctx.now;
             if let Some(poller) = self.streams.pollers[id].as_mut() {

@@ -5,6 +5,7 @@ pub mod lost_records;
 pub mod mapping;
 pub mod mapping_requests;
 pub mod mapping_row;
+pub(crate) mod participant;
 pub mod poller;
 pub(crate) mod put;
 pub mod redrive;
@@ -14,7 +15,10 @@ pub mod shards;
 pub mod suspects;
 
 use crate::base::error::EngineError;
+use crate::sources::stream::poller::PollerId;
+use crate::store::chunk::Chunk;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use forebay_core::stream::protocol::Record;
 
@@ -42,6 +46,11 @@ pub(crate) struct Streams {
     pub(crate) tail_bytes: usize,
     /// Shard and first position of the chunks in memory, oldest first.
     pub(crate) tail_order: VecDeque<(ShardId, u64)>,
+    /// Shards with records that wait for the next commit, and pollers with unsaved progress.
+    pub(crate) puts: Vec<ShardId>,
+    pub(crate) unsaved: Vec<PollerId>,
+    /// What the commit under way appends.
+    pub(crate) appended: Vec<(ShardId, Arc<Chunk>)>,
     /// Scratch for `feed`.
     pub(crate) metas: Vec<Record>,
 }

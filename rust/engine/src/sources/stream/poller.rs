@@ -1,5 +1,8 @@
 //! A mapping on one shard: feeds the shard's machine with records and carries out what it commands.
 
+use crate::sources::stream::participant::StreamBatch;
+use crate::sources::stream::participant::{POLLER, ROOM};
+use crate::sources::stream::put::Read;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,9 +13,8 @@ use forebay_core::stream::protocol::{BatchId, Command, Event, Outcome, Record, W
 use forebay_core::stream::ShardMachine;
 
 use crate::base::timers::Timer;
-use crate::commit::read_jobs::{Read, ReadJob};
 use crate::dispatch::attempt_journal::JournalSlot;
-use crate::dispatch::attempts::{Attempt, Job, Token};
+use crate::dispatch::attempts::{Attempt, Token};
 use crate::failures::log::Discarded;
 use crate::payload::records::{Records, Source};
 use crate::sources::stream::lost_records::{Runs, Spans};
@@ -149,7 +151,7 @@ impl StreamRoom<'_> {
         }
         let Some(poller) = self.streams.pollers[id].as_mut() else { return };
         if let Some(due) = poller.machine.next_due() {
-            self.ctx.timers.arm(&mut poller.armed, due, Timer::Poller(id));
+            self.ctx.timers.arm(&mut poller.armed, due, Timer { room: ROOM, kind: POLLER, id: id as u64 });
         }
         let (mapping, lends) = (poller.source.mapping, poller.machine.lends());
         if poller.machine.ended() && !poller.ended {
@@ -203,7 +205,7 @@ impl StreamRoom<'_> {
         let Some(poller) = self.streams.pollers[id].as_ref() else { return };
         let mapping = poller.source.mapping;
         let Some(slot) = self.streams.mappings.get(&mapping).and_then(|mapping| mapping.slot) else { return };
-        let job = Job::Batch {
+        let job = StreamBatch {
             poller: id,
             batch,
             records,
@@ -214,7 +216,7 @@ impl StreamRoom<'_> {
         let vacant = self.streams.pollers[id].as_mut().and_then(|poller| poller.vacant.remove(&run.lane));
         let token = match vacant.and_then(|token| Some((token, self.dispatch.attempts.get_mut(token)?))) {
             Some((token, attempt)) if attempt.alone == run.alone => {
-                (attempt.job, attempt.number) = (job, run.attempt);
+                (attempt.job, attempt.number) = (Box::new(job), run.attempt);
                 token
             }
             other => {
@@ -274,7 +276,7 @@ impl StreamRoom<'_> {
     fn progressed(&mut self, id: PollerId, checkpoint: Checkpoint) {
         let Some(poller) = self.streams.pollers[id].as_mut() else { return };
         if poller.unsaved.replace(checkpoint).is_none() {
-            self.ctx.commit.pending.checkpoints.push(id);
+            self.streams.unsaved.push(id);
             self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         }
     }
@@ -317,8 +319,9 @@ impl StreamRoom<'_> {
             let at = shard.tail.partition_point(|chunk| chunk.end() <= fetch.from);
             if shard.tail.get(at).is_none_or(|chunk| chunk.first() > fetch.from) {
                 poller.reading = true;
-                let read = Read { poller: id, epoch: poller.epoch, shard: poller.shard, from: fetch.from, bytes };
-                self.ctx.commit.reads.push_back(ReadJob::Chunks(read));
+                let (epoch, shard, from) = (poller.epoch, poller.shard, fetch.from);
+                let read = Read { poller: id, epoch, shard, from, bytes, chunks: Ok(Vec::new()) };
+                self.ctx.commit.reads.push_back(Box::new(read));
                 return false;
             }
             poller.hold_from(shard.tail.iter().skip(at), bytes as u64);

@@ -1,15 +1,45 @@
-//! sources/stream/put.rs
+//! Putting records, and reading those that are not in memory.
 
 use crate::base::error::EngineError;
 use crate::base::error::Reply;
 use crate::base::error::Waiter;
+use crate::base::ids::RoomId;
 use crate::base::trace::check_trace;
 use crate::commit::pending::check_size;
-use crate::commit::pending::TAIL_MAX;
+use crate::commit::read_jobs::ReadJob;
+use crate::sources::stream::participant::ROOM;
+use crate::sources::stream::poller::PollerId;
 use crate::sources::stream::shards::Entries;
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
+use crate::store::chunk::Chunk;
 use crate::store::port::StoreError;
+use crate::store::port::{Reader, ShardId};
+use std::sync::Arc;
+
+/// Most bytes of newest records kept in memory over all shards.
+const TAIL_MAX: usize = 32 << 20;
+
+/// A read of records that are not in memory.
+pub(crate) struct Read {
+    pub(crate) poller: PollerId,
+    pub(crate) epoch: u32,
+    pub(crate) shard: ShardId,
+    pub(crate) from: u64,
+    pub(crate) bytes: usize,
+    /// What it brought.
+    pub(crate) chunks: Result<Vec<Arc<Chunk>>, StoreError>,
+}
+
+impl ReadJob for Read {
+    fn room(&self) -> RoomId {
+        ROOM
+    }
+
+    fn run(&mut self, reader: &mut dyn Reader) {
+        self.chunks = reader.chunks(self.shard, self.from, self.bytes);
+    }
+}
 
 impl StreamRoom<'_> {
     /// Accept records for a stream; the waiter is answered when they are durable.
@@ -46,7 +76,7 @@ impl StreamRoom<'_> {
             let Some(shard) = self.streams.shards[id as usize].as_mut() else { continue };
             numbers.push(shard.number(shard.next));
             if shard.accept((key, data), key_hash, arrival_ms, trace) {
-                self.ctx.commit.pending.shards.push(id);
+                self.streams.puts.push(id);
             }
             data_bytes += data.len();
         }

@@ -3,6 +3,8 @@
 //! They have the lanes of their keys for themselves: a batch in flight there ends first, and the next one waits.
 
 use crate::failures::Revived;
+use crate::sources::stream::participant::StreamRedrive;
+use crate::sources::stream::participant::{REDRIVES, ROOM};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use serde_json::json;
 
 use crate::base::error::{EngineError, Reply};
 use crate::base::timers::Timer;
-use crate::dispatch::attempts::{Attempt, Job};
+use crate::dispatch::attempts::Attempt;
 use crate::failures::log::{decode, encode, FailureKey, FailureRow, Part};
 use crate::failures::search::Redriven;
 use crate::payload::records::Records;
@@ -125,7 +127,7 @@ impl StreamRoom<'_> {
         let may_go = |redrive: &&mut Redrive| !redrive.is_busy() && redrive.held.len() < HELD_MAX;
         let Some(redrive) = self.streams.redrives.get_mut(&id).filter(may_go) else { return Ok(()) };
         if redrive.next_ns > now_ns {
-            self.ctx.timers.push(redrive.next_ns, Timer::Redrives);
+            self.ctx.timers.push(redrive.next_ns, Timer { room: ROOM, kind: REDRIVES, id: 0 });
             return Ok(());
         }
         let Some(key) = redrive.keys.pop_first() else {
@@ -136,7 +138,7 @@ impl StreamRoom<'_> {
         };
         let loan = self.borrow(key)?;
         let (Some(loan), Some(redrive)) = (loan, self.streams.redrives.get_mut(&id)) else {
-            self.ctx.timers.push(now_ns, Timer::Redrives);
+            self.ctx.timers.push(now_ns, Timer { room: ROOM, kind: REDRIVES, id: 0 });
             return Ok(());
         };
         if redrive.loans.iter().all(|other| other.keys.is_disjoint(&loan.keys)) {
@@ -176,7 +178,7 @@ impl StreamRoom<'_> {
             chunks.push(Arc::new(chunk));
         }
         let records = Records { source, positions: row.positions.into(), chunks: chunks.into() };
-        let attempt = Some(Attempt::new(slot, Job::Redrive { key, records }, 1));
+        let attempt = Some(Attempt::new(slot, StreamRedrive { key, records }, 1));
         let mut loan = Loan { failure: key, attempt, keys, lenders: Vec::new(), is_overdue: false };
         loan.lenders = self.streams.lenders(&loan);
         Ok(Some(loan))
@@ -256,7 +258,7 @@ impl StreamRoom<'_> {
         if let Some(redrive) = self.streams.redrives.get_mut(&mapping) {
             redrive.held.insert(failure);
         }
-        self.ctx.timers.push(self.ctx.now.mono_ns, Timer::Redrives);
+        self.ctx.timers.push(self.ctx.now.mono_ns, Timer { room: ROOM, kind: REDRIVES, id: 0 });
     }
 
     /// Run an event again as a new one; or, where it is done and only a destination does not know, tell that again.

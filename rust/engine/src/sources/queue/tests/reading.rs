@@ -2,8 +2,8 @@
 
 use serde_json::{json, Value};
 
-use crate::commit::read_jobs::{ReadJob, MESSAGES_BYTES};
 use crate::runtime::test_engine::{TestEngine, SECOND};
+use crate::sources::queue::participant::{ReadMessages, MESSAGES_BYTES};
 use crate::store::port::Store as _;
 
 /// A engine over a backlog in chunks of so many messages, opened anew, and a mapping in front of it.
@@ -66,8 +66,8 @@ fn a_backlog_is_read_once() {
     let backlog = bytes(0, usize::MAX);
     for _ in 0..1_000 {
         let orders: Vec<u64> = engine.engine.with(|state| {
-            let from = |order: &ReadJob| if let ReadJob::Messages(_, _, from) = order { Some(*from) } else { None };
-            state.ctx.commit.reads.iter().filter_map(from).collect()
+            let from = |job: &dyn std::any::Any| job.downcast_ref::<ReadMessages>().map(|read| read.from);
+            state.ctx.commit.reads.iter().filter_map(|job| from(&**job)).collect()
         });
         read += orders.into_iter().map(|from| bytes(from, MESSAGES_BYTES)).sum::<usize>();
         engine.engine.disk_done();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::dispatch::attempts::{Attempt, Job};
+use crate::dispatch::attempts::Attempt;
+use crate::dispatch::invoke::Invoke;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 
 #[test]
@@ -107,7 +108,7 @@ fn an_invocation_that_waits_beside_a_suspect_for_its_rate_starts_when_its_time_h
     engine.engine.with(|state| {
         // As they wait where all environments of their function have work.
         for _ in 0..2 {
-            let job = Job::Invoke { payload: Arc::from(*b"1"), qualifier: None, trace: None, waiter: None };
+            let job = Invoke { payload: Arc::from(*b"1"), qualifier: None, trace: None, waiter: None };
             state.dispatch.ready_list.invoke_bytes += 1;
             let handler = state.dispatch.function_names["f"];
             state.dispatch().ready(Attempt::new(handler, job, 1), false);

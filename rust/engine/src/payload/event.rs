@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use forebay_core::invocation::protocol::{Key, Life};
 
-use crate::dispatch::versions::Qualifier;
+use forebay_core::Now;
+
+/// The version or alias by which a function was asked for.
+pub(crate) type Qualifier = Option<Arc<str>>;
 
 const FORMAT: u8 = 1;
 const TRACED: u8 = 2;
@@ -33,6 +36,27 @@ pub(crate) struct Event {
     pub(crate) trace: Option<Arc<str>>,
     /// JSON.
     pub(crate) payload: Arc<[u8]>,
+}
+
+/// An event on its way to the disk.
+#[derive(Clone)]
+pub(crate) struct Accepted {
+    pub(crate) queue: u64,
+    pub(crate) key: Key,
+    pub(crate) event: Event,
+    /// When it was accepted: the wall clock may be set before it is durable.
+    pub(crate) at: Now,
+}
+
+impl Accepted {
+    /// The row that is written for it.
+    pub(crate) fn row(&self) -> (Vec<u8>, Vec<u8>) {
+        (row_key(self.queue, self.key), self.event.encode())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.event.payload.len()
+    }
 }
 
 impl Event {

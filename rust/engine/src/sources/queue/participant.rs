@@ -1,0 +1,155 @@
+//! What the runtime brings queues: their timers, permits of their mappings, attempts at batches, and the part of a commit that is theirs.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use forebay_core::concurrency::Lease;
+use serde_json::{json, Value};
+
+use crate::base::ids::RoomId;
+use crate::base::timers::Timer;
+use crate::commit::pending::Pending;
+use crate::commit::read_jobs::ReadJob;
+use crate::dispatch::attempts::{Attempt, Task, Token};
+use crate::dispatch::job::{Handed, Job};
+use crate::dispatch::participant::{Ended, Participant};
+use crate::dispatch::waiters::SourceId;
+use crate::sources::queue::send::SentCommit;
+use crate::sources::queue::{QueueId, QueueJob, QueueRoom};
+use crate::store::chunk::Chunk;
+use crate::store::port::{Reader, ShardId, StoreError, Write};
+
+/// Whose timers, and whose attempts, these are.
+pub(crate) const ROOM: RoomId = RoomId(5);
+/// Kinds of timers: of a queue, of the window of a mapping, of messages on their way from queue to queue.
+pub(crate) const QUEUE: u8 = 0;
+pub(crate) const WINDOW: u8 = 1;
+pub(crate) const TRANSFERS: u8 = 2;
+/// Bytes of messages that one read brings.
+pub(crate) const MESSAGES_BYTES: usize = 512 << 10;
+
+impl Job for QueueJob {
+    fn room(&self) -> RoomId {
+        ROOM
+    }
+
+    fn source(&self) -> SourceId {
+        self.mapping
+    }
+
+    fn described(&self) -> Value {
+        json!({"queue": &*self.messages.source.name, "records": self.messages.items.len()})
+    }
+}
+
+/// A read of a queue's log, from a message on.
+pub(crate) struct ReadMessages {
+    pub(crate) queue: QueueId,
+    pub(crate) log: ShardId,
+    pub(crate) from: u64,
+    /// What it brought.
+    pub(crate) chunks: Result<Vec<Arc<Chunk>>, StoreError>,
+}
+
+impl ReadJob for ReadMessages {
+    fn room(&self) -> RoomId {
+        ROOM
+    }
+
+    fn run(&mut self, reader: &mut dyn Reader) {
+        self.chunks = reader.chunks(self.log, self.from, MESSAGES_BYTES);
+    }
+}
+
+impl Participant for QueueRoom<'_> {
+    fn due(&mut self, timer: Timer) {
+        match timer.kind {
+            QUEUE => self.queue_due(timer.id as QueueId),
+            WINDOW => self.look_again(timer.id),
+            _ => self.send_transfers(),
+        }
+    }
+
+    fn grant(&mut self, source: SourceId, permit: Lease) -> Option<Lease> {
+        self.receive_with(source, permit)
+    }
+
+    fn hand_out(&mut self, token: Token) -> Option<Handed> {
+        let attempt = self.dispatch.attempts.get_mut(token)?;
+        let as_event = self.dispatch.functions[attempt.slot].as_event;
+        let job = attempt.job.get::<QueueJob>()?;
+        self.dispatch.hops_running.insert(attempt.request, job.hops);
+        self.dispatch.counted.extend(self.queues.handed_out(token, job, (attempt.number, attempt.alone)));
+        let task = Task::Messages { messages: job.messages.clone(), as_event };
+        Some(Handed { task, reads: job.reports, reports: job.reports })
+    }
+
+    fn settled(&mut self, attempt: Attempt, ended: Ended) {
+        self.dispatch.hops_running.remove(&attempt.request);
+        if let Some(job) = attempt.job.get::<QueueJob>() {
+            self.messages_settled(job, (&attempt, ended.duration_ns), ended.status, ended.body.as_deref());
+        }
+    }
+
+    fn all_settled(&mut self) {
+        self.serve_settled_queues();
+    }
+
+    fn has_puts(&self) -> bool {
+        !self.queues.to_send.is_empty()
+    }
+
+    fn has_progress(&self) -> bool {
+        !self.queues.settled.is_empty()
+    }
+
+    fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
+        if puts {
+            for id in std::mem::take(&mut self.queues.to_send) {
+                let sent = self.take_sends(id, pending, writes);
+                self.queues.sent.push(sent);
+            }
+        }
+        for id in std::mem::take(&mut self.queues.settled) {
+            self.queues.take_settled(id, pending);
+        }
+        self.queues.launching = std::mem::take(&mut self.queues.launches);
+    }
+
+    fn durable(&mut self) {
+        self.release_held_slots();
+        for sent in std::mem::take(&mut self.queues.sent) {
+            self.sends_durable(sent);
+        }
+        for attempt in std::mem::take(&mut self.queues.launching) {
+            self.messages_received(attempt);
+        }
+        self.drop_slice();
+    }
+
+    fn refused(&mut self, error: &StoreError) {
+        let sent = std::mem::take(&mut self.queues.sent);
+        self.refuse_sends(sent, error);
+        let launching = std::mem::take(&mut self.queues.launching);
+        self.queues.launches.extend(launching);
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        let sent = std::mem::take(&mut self.queues.sent);
+        for waiter in sent.into_iter().flat_map(SentCommit::into_waiters) {
+            self.ctx.answer(waiter, Err(error.clone().into()));
+        }
+        self.queues.to_send.clear();
+        self.queues.settled.clear();
+        self.queues.launches.clear();
+        self.fail_queues(error);
+    }
+
+    fn read_done(&mut self, job: Box<dyn Any>) {
+        let Ok(read) = job.downcast::<ReadMessages>() else { return };
+        match read.chunks {
+            Ok(chunks) => self.messages_read(read.queue, read.from, chunks),
+            Err(error) => self.ctx.fail(error),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! What the runtime brings streams: timers of pollers and redrives, attempts at batches, and the part of a commit that is theirs.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use forebay_core::sequence;
+use forebay_core::stream::protocol::{BatchId, Outcome, Report, Window};
+use forebay_core::stream::report;
+use serde_json::Value;
+
+use crate::base::ids::RoomId;
+use crate::base::timers::Timer;
+use crate::commit::pending::Pending;
+use crate::dispatch::attempt_journal::{InFlight, InFlightKind};
+use crate::dispatch::attempts::{Attempt, Task, Token};
+use crate::dispatch::job::{Handed, Job};
+use crate::dispatch::participant::{Ended, Participant};
+use crate::dispatch::waiters::SourceId;
+use crate::failures::log::FailureKey;
+use crate::observe::history::batches::{runs_of, Failed, Tried, Which};
+use crate::observe::operator_events::batch_of;
+use crate::payload::records::Records;
+use crate::sources::stream::poller::{Poller, PollerId};
+use crate::sources::stream::put::Read;
+use crate::sources::stream::StreamRoom;
+use crate::store::port::{StoreError, Table, Write};
+
+/// Whose timers, and whose attempts, these are.
+pub(crate) const ROOM: RoomId = RoomId(0);
+/// Kinds of timers.
+pub(crate) const POLLER: u8 = 0;
+pub(crate) const REDRIVES: u8 = 1;
+
+/// A batch of a stream.
+pub(crate) struct StreamBatch {
+    pub(crate) poller: PollerId,
+    pub(crate) batch: BatchId,
+    pub(crate) records: Records,
+    pub(crate) lane: u8,
+    pub(crate) window: Option<Window>,
+    pub(crate) interruptions: u32,
+}
+
+/// Records that had been given up, run again by an operator's wish.
+pub(crate) struct StreamRedrive {
+    pub(crate) key: FailureKey,
+    pub(crate) records: Records,
+}
+
+impl Job for StreamBatch {
+    fn room(&self) -> RoomId {
+        ROOM
+    }
+
+    fn source(&self) -> SourceId {
+        self.records.source.mapping
+    }
+
+    fn described(&self) -> Value {
+        let mut batch = batch_of(&self.records.source, &self.records.positions);
+        batch["lane"] = self.lane.into();
+        batch
+    }
+}
+
+impl Job for StreamRedrive {
+    fn room(&self) -> RoomId {
+        ROOM
+    }
+
+    fn source(&self) -> SourceId {
+        self.key.mapping
+    }
+
+    fn described(&self) -> Value {
+        batch_of(&self.records.source, &self.records.positions)
+    }
+
+    fn is_redrive(&self) -> bool {
+        true
+    }
+}
+
+impl Participant for StreamRoom<'_> {
+    fn due(&mut self, timer: Timer) {
+        match timer.kind {
+            POLLER => self.poller_due(timer.id as PollerId),
+            _ => self.send_redrives(),
+        }
+    }
+
+    fn hand_out(&mut self, token: Token) -> Option<Handed> {
+        let attempt = self.dispatch.attempts.get_mut(token)?;
+        let as_event = self.dispatch.functions[attempt.slot].as_event;
+        let (records, window, suspect) = if let Some(StreamRedrive { records, .. }) = attempt.job.get() {
+            (records.clone(), None, None)
+        } else {
+            let batch = attempt.job.get::<StreamBatch>()?;
+            if let Some(poller) = self.streams.pollers[batch.poller].as_mut() {
+                self.dispatch.counted.push((token, in_flight(poller, batch, attempt)));
+                if let Some(mapping) = self.streams.mappings.get(&poller.source.mapping) {
+                    mapping.meters.lanes_busy.add(1.0);
+                    mapping.meters.invoked.add(batch.records.positions.len() as u64);
+                    mapping.meters.batch_size.record(batch.records.positions.len() as f64);
+                    if let (Some(&last), Some(chunk)) = (batch.records.positions.last(), batch.records.chunks.last()) {
+                        poller.last_arrival_ms = chunk.meta(last).arrival_ms;
+                        let age_ms = self.ctx.now.wall_ms.saturating_sub(poller.last_arrival_ms);
+                        mapping.meters.iterator_age.record(age_ms as f64 / 1e3);
+                    }
+                }
+            }
+            (batch.records.clone(), batch.window.clone(), attempt.alone.then_some(batch.poller))
+        };
+        let mapping = self.streams.mappings.get(&records.source.mapping);
+        let reads = mapping.is_some_and(|mapping| mapping.row.reads_response());
+        let reports = mapping.is_some_and(|mapping| mapping.row.report_batch_item_failures);
+        if let Some(poller) = suspect {
+            self.keep_suspects(poller);
+        }
+        Some(Handed { task: Task::Batch { records, window, as_event }, reads, reports })
+    }
+
+    fn overdue(&mut self, token: Token) {
+        let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
+        if let Some(&StreamBatch { poller: id, batch, .. }) = attempt.job.get() {
+            let now = self.ctx.now;
+            if let Some(poller) = self.streams.pollers[id].as_mut() {
+                poller.machine.overdue(batch, &now);
+            }
+            self.pump(id);
+        } else if let Some(&StreamRedrive { key, .. }) = attempt.job.get() {
+            self.redrive_overdue(&key);
+        }
+    }
+
+    fn settled(&mut self, attempt: Attempt, ended: Ended) {
+        let Ended { status, body, duration_ns } = ended;
+        if let Some(StreamBatch { poller, batch, records, window, .. }) = attempt.job.get() {
+            let (poller, batch, mapping) = (*poller, *batch, records.source.mapping);
+            let reads = window.is_some() || self.reads_response(mapping);
+            let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
+            self.keep_at_hand(poller, status, records);
+            self.note_batch(&attempt, (poller, records), (status, duration_ns), &outcome, body.as_deref());
+            self.batch_ended(poller, batch, (attempt.request, status), &outcome, body);
+            if attempt.timed_out {
+                self.release_redrives(mapping);
+            }
+        } else if let Some(StreamRedrive { key, records }) = attempt.job.get() {
+            // A batch of which any record failed again stays listed whole.
+            let reads = self.reads_response(key.mapping);
+            let outcome = outcome_of(status, reads, records.source.shard_index, body.as_deref());
+            let succeeded = matches!(outcome, Outcome::Success { report: Report::AllSucceeded, .. });
+            self.note_redrive(&attempt, (status, duration_ns), &outcome, body.as_deref());
+            self.redrive_ended(key, succeeded, body);
+            self.redrive_on(key);
+            if attempt.timed_out {
+                self.release_redrives(key.mapping);
+            }
+        }
+    }
+
+    fn has_puts(&self) -> bool {
+        !self.streams.puts.is_empty()
+    }
+
+    fn has_progress(&self) -> bool {
+        !self.streams.unsaved.is_empty()
+    }
+
+    fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
+        if puts {
+            for id in std::mem::take(&mut self.streams.puts) {
+                let shard = self.streams.shards[id as usize].as_mut();
+                let Some(chunk) = shard.and_then(|shard| shard.pending.take()).map(Arc::new) else { continue };
+                writes.push(Write::Append { shard: id, chunk: chunk.clone() });
+                self.streams.appended.push((id, chunk));
+            }
+        }
+        for id in std::mem::take(&mut self.streams.unsaved) {
+            let Some(poller) = self.streams.pollers[id].as_mut() else { continue };
+            let Some(checkpoint) = poller.unsaved.take() else { continue };
+            let key = crate::sources::stream::mapping::checkpoint_key(poller.source.mapping, poller.shard);
+            pending.set(Table::Checkpoint, key, serde_json::to_vec(&checkpoint).unwrap_or_default());
+        }
+    }
+
+    fn durable(&mut self) {
+        for (id, chunk) in std::mem::take(&mut self.streams.appended) {
+            if let Some(shard) = self.streams.shards[id as usize].as_mut() {
+                shard.durable = chunk.end();
+                shard.oldest_ms.get_or_insert(chunk.last_arrival_ms());
+                if shard.pollers.is_empty() {
+                    self.streams.tail_bytes -= shard.tail.drain(..).map(|chunk| chunk.body().len()).sum::<usize>();
+                } else {
+                    self.streams.tail_bytes += chunk.body().len();
+                    self.streams.tail_order.push_back((id, chunk.first()));
+                    shard.tail.push_back(chunk);
+                }
+            }
+            self.announce(id);
+        }
+        self.streams.shorten_tails();
+    }
+
+    fn refused(&mut self, _error: &StoreError) {
+        let later = std::mem::take(&mut self.streams.puts);
+        let appended = std::mem::take(&mut self.streams.appended);
+        for id in appended.into_iter().map(|(id, _)| id).chain(later) {
+            self.take_back(id);
+        }
+    }
+
+    fn failed(&mut self, _error: &StoreError) {
+        self.streams.puts.clear();
+        self.streams.unsaved.clear();
+    }
+
+    fn read_done(&mut self, job: Box<dyn Any>) {
+        let Ok(read) = job.downcast::<Read>() else { return };
+        match read.chunks {
+            Ok(chunks) => {
+                let Some(poller) = self.streams.pollers.get_mut(read.poller).and_then(Option::as_mut) else { return };
+                if poller.epoch != read.epoch {
+                    return;
+                }
+                poller.reading = false;
+                for chunk in chunks {
+                    poller.hold(chunk);
+                }
+                self.pump(read.poller);
+            }
+            Err(error) => self.ctx.fail(error),
+        }
+    }
+}
+
+impl StreamRoom<'_> {
+    /// Batches of a poller that are out of its machine and not yet handed out.
+    pub(crate) fn ready_of(&mut self, poller: PollerId) -> Vec<(Token, BatchId)> {
+        let tokens = self.dispatch().untaken();
+        let batch_of = |token: Token| {
+            let batch = self.dispatch.attempts.get_mut(token)?.job.get::<StreamBatch>()?;
+            (batch.poller == poller).then_some((token, batch.batch))
+        };
+        tokens.into_iter().filter_map(batch_of).collect()
+    }
+
+    /// Remember an attempt at a batch of a stream, and count what failed.
+    fn note_batch(
+        &mut self,
+        attempt: &Attempt,
+        (poller, records): (PollerId, &Records),
+        (status, took_ns): (u8, u64),
+        outcome: &Outcome,
+        body: Option<&[u8]>,
+    ) {
+        let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
+        let (Some(poller), Some(StreamBatch { lane, .. })) = (self.streams.pollers[poller].as_ref(), attempt.job.get())
+        else {
+            return;
+        };
+        if let Some(mapping) = self.streams.mappings.get(&poller.source.mapping) {
+            mapping.meters.failed.add(match outcome {
+                Outcome::Success { report: Report::AllSucceeded, .. } | Outcome::Interrupted => 0,
+                Outcome::Success { report: Report::Failed(positions), .. } => positions.len() as u64,
+                _ => records.positions.len() as u64,
+            });
+        }
+        let tried = Tried {
+            at_ms: self.ctx.now.wall_ms,
+            mapping: poller.source.mapping,
+            log: poller.shard,
+            first,
+            last,
+            which: Which::Lane(*lane, poller.machine.lanes().max(1) as u32),
+            about: attempt.about((status, took_ns), failed_of(outcome), body),
+        };
+        self.ctx.observe.history.batches.tried(tried);
+    }
+
+    /// Remember that a batch which had been given up was run again.
+    fn note_redrive(&mut self, attempt: &Attempt, ended: (u8, u64), outcome: &Outcome, body: Option<&[u8]>) {
+        let Some(StreamRedrive { key, records }) = attempt.job.get() else { return };
+        let (Some(&first), Some(&last)) = (records.positions.first(), records.positions.last()) else { return };
+        self.ctx.observe.history.batches.tried(Tried {
+            at_ms: self.ctx.now.wall_ms,
+            mapping: key.mapping,
+            log: key.shard,
+            first,
+            last,
+            which: Which::of(&runs_of(records.positions.iter().copied())),
+            about: attempt.about(ended, failed_of(outcome), body),
+        });
+    }
+
+    fn reads_response(&self, mapping: u64) -> bool {
+        self.streams.mappings.get(&mapping).is_some_and(|mapping| mapping.row.reads_response())
+    }
+
+    /// A batch that was not handled may be given up: retention must not have taken its records meanwhile.
+    fn keep_at_hand(&mut self, id: PollerId, status: u8, records: &Records) {
+        if let (true, Some(poller)) = (status != 0, self.streams.pollers[id].as_mut()) {
+            for chunk in records.chunks.iter() {
+                poller.hold(chunk.clone());
+            }
+        }
+    }
+    fn batch_ended(
+        &mut self,
+        id: PollerId,
+        batch: BatchId,
+        (request, status): (u128, u8),
+        outcome: &Outcome,
+        body: Option<Vec<u8>>,
+    ) {
+        let now = self.ctx.now;
+        let Some(poller) = self.streams.pollers[id].as_mut() else { return };
+        poller.last_request = request;
+        if let Some(mapping) = self.streams.mappings.get_mut(&poller.source.mapping) {
+            mapping.meters.lanes_busy.add(-1.0);
+            mapping.last_result = if status == 0 { "OK" } else { "PROBLEM: Function call failed" };
+        }
+        if status != 0 {
+            poller.last_error = body.map(|text| String::from_utf8_lossy(&text).into());
+        }
+        poller.machine.completed(batch, outcome, &now);
+        self.pump(id);
+        self.keep_suspects(id);
+    }
+}
+
+/// What must be found on file if the process dies.
+fn in_flight(poller: &Poller, batch: &StreamBatch, attempt: &Attempt) -> InFlight {
+    InFlight {
+        kind: InFlightKind::Batch,
+        mapping: poller.source.mapping,
+        shard: poller.shard,
+        lane: batch.lane,
+        lanes: poller.machine.lanes() as u8,
+        // The final invoke of a window has no records: 1 to 0, as `Suspect` wants it.
+        first: batch.records.positions.first().copied().unwrap_or(1),
+        last: batch.records.positions.last().copied().unwrap_or(0),
+        attempt: attempt.number,
+        interruptions: batch.interruptions,
+        alone: attempt.alone,
+    }
+}
+
+/// Which records of a batch an attempt left unhandled.
+fn failed_of(outcome: &Outcome) -> Failed {
+    match outcome {
+        Outcome::Success { report: Report::AllSucceeded, .. } => Failed::None,
+        Outcome::Success { report: Report::Failed(positions), .. } => {
+            positions.iter().min().map_or(Failed::None, |first| Failed::From(*first))
+        }
+        _ => Failed::All,
+    }
+}
+
+/// What an attempt means to the rules. `reads`: the response matters.
+fn outcome_of(status: u8, reads: bool, shard_index: u32, body: Option<&[u8]>) -> Outcome {
+    match status {
+        0 if reads => read_response(shard_index, body),
+        0 => Outcome::Success { report: Report::AllSucceeded, state: None },
+        2 => Outcome::Timeout,
+        3 => Outcome::NotInvoked,
+        4 => Outcome::Interrupted,
+        _ => Outcome::Error,
+    }
+}
+
+fn read_response(shard_index: u32, body: Option<&[u8]>) -> Outcome {
+    let response = match body {
+        None => None,
+        Some(bytes) => match serde_json::from_slice::<serde_json::Value>(bytes) {
+            Ok(value) => Some(value),
+            Err(_) => return Outcome::Success { report: Report::Malformed, state: None },
+        },
+    };
+    let position_of = |text: &str| sequence::parse(text).filter(|(shard, _)| *shard == shard_index).map(|(_, at)| at);
+    Outcome::Success {
+        report: report::failures(response.as_ref(), position_of),
+        state: report::window_state(response.as_ref()),
+    }
+}
