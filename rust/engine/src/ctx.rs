@@ -3,14 +3,14 @@
 use crate::base::error::Answer;
 use crate::base::error::EngineError;
 use crate::base::error::Waiter;
+use crate::base::error::UNSOLICITED;
 use crate::base::timers::SWEEP;
 use crate::commit::pending::Pending;
 use crate::commit::pending::UNCOMMITTED_MAX;
+use crate::commit::rows::counted;
 use crate::commit::rows::OnItsWay;
 use crate::commit::rows::ROWS;
 use crate::observe::operator_events::OperatorEvent;
-use crate::runtime::engine::UNSOLICITED;
-use crate::runtime::recovery::counted;
 use crate::sources::stream::mapping::NEXT_MAPPING;
 use crate::store::damage;
 use crate::store::port::Rows;

@@ -1,6 +1,7 @@
 //! The engine: it owns stores, threads and sockets, and carries out what `forebay_core` decides.
 #![forbid(unsafe_code)]
 
+mod api;
 pub mod base;
 mod commit;
 mod ctx;

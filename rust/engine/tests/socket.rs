@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use forebay_engine::base::config::Config;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::base::limits::AccountSettings;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
-use forebay_engine::dispatch::limits::AccountSettings;
 use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::socket::client::Client;
 use forebay_engine::socket::frame;

@@ -1,6 +1,6 @@
 //! What a run is made of, drawn from its seed: streams, queues, functions, mappings.
 
-use forebay_engine::dispatch::limits::FunctionLimits;
+use forebay_engine::base::limits::FunctionLimits;
 
 use crate::chance::Chance;
 use crate::events::EventSettings;

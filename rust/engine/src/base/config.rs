@@ -1,6 +1,6 @@
 //! What an engine is told at its start.
 
-use crate::dispatch::limits::AccountSettings;
+use crate::base::limits::AccountSettings;
 
 /// What an engine is told at its start.
 #[derive(Clone, Debug)]

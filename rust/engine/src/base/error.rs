@@ -92,3 +92,6 @@ pub enum Waiter {
     /// Anybody else. Called with the engine's lock held: hand the answer on, do nothing more.
     Call(Box<dyn FnOnce(Answer) + Send>),
 }
+
+/// The ticket of what nobody asked for: that the store has failed, and what is to be told to the log.
+pub(crate) const UNSOLICITED: Ticket = 0;

@@ -17,7 +17,7 @@ pub(crate) fn check(text: &[u8]) -> Result<(), serde_json::Error> {
 
 /// One value, inside of which so many arrays and objects may lie.
 #[derive(Clone, Copy)]
-struct Value {
+pub(crate) struct Value {
     deeper: usize,
 }
 

@@ -1,11 +1,13 @@
 //! What every room stands on: names, times, random numbers, timers, errors.
 
+pub mod bell;
 pub mod bytes;
 pub mod config;
 pub mod error;
 pub mod failpoint;
 pub mod ids;
 pub mod json;
+pub mod limits;
 pub mod rng;
 pub mod sync;
 pub mod time;

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use crate::base::error::EngineError;
-use crate::dispatch::attempts::{Task, Work};
 
 /// Most bytes of a context: a `traceparent` has 55, a `tracestate` that is carried on 512.
 const TRACE_MAX: usize = 1_024;
@@ -43,24 +42,7 @@ pub(crate) struct Carried<'a> {
     pub(crate) trace: Option<&'a str>,
 }
 
-impl Work {
-    /// The contexts of what it brings, each once, at most 128 of them.
-    pub fn traces(&self) -> Vec<&str> {
-        let mut found = Vec::new();
-        match &self.task {
-            Task::Batch { records, .. } if records.chunks.iter().any(|chunk| chunk.is_traced()) => {
-                gather(records.iter().filter_map(|(_, record)| record.trace), &mut found);
-            }
-            Task::Messages { messages, .. } => {
-                gather(messages.items.iter().filter_map(crate::payload::messages::Item::trace), &mut found);
-            }
-            _ => found.extend(self.trace.as_deref()),
-        }
-        found
-    }
-}
-
-fn gather<'a>(traces: impl Iterator<Item = &'a str>, found: &mut Vec<&'a str>) {
+pub(crate) fn gather<'a>(traces: impl Iterator<Item = &'a str>, found: &mut Vec<&'a str>) {
     for trace in traces {
         // Nearly always the same as the one before it.
         if found.last() != Some(&trace) && !found.contains(&trace) {

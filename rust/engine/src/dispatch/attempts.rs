@@ -1,5 +1,6 @@
 //! Attempts: work handed to Python, its deadline, and what became of it.
 
+use crate::base::trace::gather;
 use crate::dispatch::invoke::Invoke;
 use crate::dispatch::job::Job;
 use crate::observe::history::batches::{error_text, About, Failed};
@@ -88,6 +89,23 @@ pub struct Work {
     pub trace: Option<Arc<str>>,
     /// What to do.
     pub task: Task,
+}
+
+impl Work {
+    /// The contexts of what it brings, each once, at most 128 of them.
+    pub fn traces(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        match &self.task {
+            Task::Batch { records, .. } if records.chunks.iter().any(|chunk| chunk.is_traced()) => {
+                gather(records.iter().filter_map(|(_, record)| record.trace), &mut found);
+            }
+            Task::Messages { messages, .. } => {
+                gather(messages.items.iter().filter_map(crate::payload::messages::Item::trace), &mut found);
+            }
+            _ => found.extend(self.trace.as_deref()),
+        }
+        found
+    }
 }
 
 /// The kinds of work.

@@ -7,14 +7,14 @@ use forebay_core::concurrency::{FunctionId, UnitId};
 use serde::Deserialize;
 
 use crate::base::error::EngineError;
+use crate::base::limits::FunctionLimits;
+use crate::dispatch::asynchronous::Asynchronous;
 use crate::dispatch::attempts::{HandlerId, Token};
-use crate::dispatch::limits::FunctionLimits;
+use crate::dispatch::program::Declared;
 use crate::dispatch::versions::{qualified, version_of};
 use crate::dispatch::Dispatch;
-use crate::environments::Declared;
 use crate::metrics::Registry;
 use crate::observe::meters::FunctionMeters;
-use crate::sources::invocation::Asynchronous;
 
 /// How long a destination may take for one record.
 pub(crate) const DELIVERY_TIMEOUT_MS: u64 = 60_000;

@@ -1,6 +1,7 @@
 //! Who may run what, and what runs: functions, permits, attempts.
 
 pub(crate) mod answers;
+pub mod asynchronous;
 pub mod attempt_journal;
 pub mod attempts;
 pub mod functions;
@@ -10,6 +11,7 @@ pub mod limits;
 pub(crate) mod participant;
 pub mod permits;
 pub(crate) mod process_lines;
+pub mod program;
 pub mod ready_list;
 pub(crate) mod recursion;
 pub mod requests;

@@ -4,13 +4,12 @@ use forebay_core::alias::Version;
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
 
+use crate::api::{changed, Done};
 use crate::base::error::EngineError;
 use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::versions::{split, split_version, AliasSettings};
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
-use crate::environments::memory_kept_by;
-use crate::runtime::requests::{changed, Done};
 
 /// A function, or a version or alias of it.
 #[derive(Deserialize)]
@@ -116,9 +115,8 @@ impl DispatchRoom<'_> {
         }))
     }
 
-    pub(crate) fn account_update(&mut self, changes: Map<String, Value>) -> Result<Done, EngineError> {
-        self.limit_account(changed(&self.ctx.config.limits, changes, "an app", &[])?)?;
-        Ok(Done::at_once(self.describe_account()))
+    pub(crate) fn account_update(&mut self, changes: Map<String, Value>) -> Result<(), EngineError> {
+        self.limit_account(changed(&self.ctx.config.limits, changes, "an app", &[])?)
     }
 
     pub(crate) fn describe_account(&self) -> Value {
@@ -127,7 +125,6 @@ impl DispatchRoom<'_> {
         account["in_use"] = used.running.into();
         account["unreserved_in_use"] = used.unreserved.into();
         account["claimed"] = used.claimed.into();
-        account["memory_limits"] = memory_kept_by();
         account
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use forebay_core::environment::Ending;
 
+use crate::base::bell::Bell;
 use crate::dispatch::attempts::Work;
-use crate::runtime::bell::Bell;
 
 /// One wish.
 #[derive(Debug)]

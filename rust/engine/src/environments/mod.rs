@@ -18,20 +18,21 @@ mod report;
 pub(crate) mod runtime_api;
 
 use crate::base::ids::RoomId;
+use crate::dispatch::program::Declared;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use forebay_core::environment::{Command, EnvironmentId, Environments, Initialization, Phase, Settings};
-use serde::Deserialize;
 
 use crate::base::timers::Timer;
 use crate::dispatch::attempts::{HandlerId, Settled, Token};
+pub use crate::dispatch::program::Program;
 use crate::dispatch::ready_list::Kind;
 use crate::environments::faults::Fault;
 use crate::environments::mailbox::{Mailbox, ProcessCommand, StopReason};
 pub(crate) use crate::environments::memory::kept_by as memory_kept_by;
 pub use crate::environments::memory::would_be_kept_by as memory_would_be_kept_by;
-pub use crate::environments::process::{end_with_parent, Program};
+pub use crate::environments::process::end_with_parent;
 use crate::metrics::exports::Told;
 use crate::observe::meters::EnvironmentMeters;
 
@@ -56,48 +57,6 @@ impl EnvironmentRoom<'_> {
 
 /// Which environment of which function.
 pub(crate) type Key = (HandlerId, EnvironmentId);
-
-/// How a function's environments are registered.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Declared {
-    /// What they run.
-    #[serde(flatten)]
-    pub program: Program,
-    /// Kept initialised ahead of need.
-    pub provisioned: usize,
-    /// Most at once.
-    pub maximum: usize,
-    /// Most that can be asked for ahead of need. Where no maximum was given, so many as are provisioned may run.
-    pub provisioned_maximum: usize,
-    /// How long one may take to start.
-    pub init_timeout_ms: u64,
-    /// The same for one that starts ahead of need.
-    pub provisioned_init_timeout_ms: u64,
-    /// How long one that is not provisioned waits for work.
-    pub idle_timeout_ms: u64,
-    /// Replaced after so many invocations.
-    #[serde(default)]
-    pub recycle_invocations: Option<u64>,
-    /// Replaced at this age.
-    #[serde(default)]
-    pub recycle_ms: Option<u64>,
-}
-
-impl Declared {
-    fn settings(&self) -> Settings {
-        let ns = |ms: u64| ms.saturating_mul(1_000_000);
-        let maximum = self.maximum.max(1);
-        Settings {
-            provisioned: self.provisioned.min(maximum),
-            maximum,
-            init_ns: ns(self.init_timeout_ms),
-            provisioned_init_ns: ns(self.provisioned_init_timeout_ms),
-            idle_ns: ns(self.idle_timeout_ms),
-            recycle_invocations: self.recycle_invocations,
-            recycle_ns: self.recycle_ms.map(ns),
-        }
-    }
-}
 
 /// The name of an environment where it tells what is measured in it.
 pub(crate) fn source((slot, id): Key) -> String {

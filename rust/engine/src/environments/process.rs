@@ -1,5 +1,6 @@
 //! One environment's process: started in a process group of its own, watched, and killed with everything it started.
 
+use crate::dispatch::program::Program;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -9,34 +10,6 @@ use std::time::Duration;
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
-use serde::Deserialize;
-
-/// What an environment runs.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Program {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// Environment variables beside those of the runtime itself.
-    pub variables: Vec<(String, String)>,
-    /// Where it runs.
-    pub directory: String,
-    /// It speaks the Lambda Runtime API instead of frames on its standard input.
-    #[serde(default)]
-    pub runtime_api: bool,
-    /// The function's ARN without a qualifier, for the Runtime API.
-    pub function_arn: String,
-    /// Most resident memory of the process and its descendants, bytes.
-    #[serde(default)]
-    pub memory_bytes: Option<u64>,
-    /// The function's version, as START lines tell it.
-    pub version: String,
-    /// The memory it is configured with, MiB, as REPORT lines tell it.
-    pub memory_mebibytes: u64,
-    /// Write START, END and REPORT lines.
-    pub report_lines: bool,
-    /// How long a process that is told to end while it does nothing may take to close what it has open; 0: killed at once.
-    pub closing_ms: u64,
-}
 
 /// A running process.
 #[derive(Debug)]

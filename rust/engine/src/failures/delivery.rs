@@ -13,13 +13,14 @@ use crate::base::timers::Timer;
 use crate::commit::rows::OnItsWay;
 use crate::commit::target::Target;
 use crate::dispatch::attempts::Attempt;
-use crate::failures::log::Part;
-use crate::failures::log::{decode, encode, FailureKey, FailureRow};
+use crate::failures::log::{decode, encode, FailureRow};
 use crate::failures::search::DELIVERED_WITHIN_MS;
 use crate::failures::CountDeliveries;
 use crate::failures::FailureRoom;
 use crate::observe::meters::{EventDeliveries, MappingDeliveries};
 use crate::observe::operator_events::OperatorEvent;
+use crate::payload::failure_key::FailureKey;
+use crate::payload::failure_key::Part;
 use crate::store::port::{StoreError, Table};
 
 /// Bytes of one mapping's deliveries under way from which on no other begins.

@@ -1,6 +1,9 @@
 //! Records given up: written down in the commit that passes them. From there they go to their destination (`deliveries`), or stay
 //! listed for an operator, who may have them run again (`redrives`).
 
+use crate::payload::failure_key::condition_name;
+use crate::payload::failure_key::FailureKey;
+use crate::payload::failure_key::Part;
 use forebay_core::sequence;
 use forebay_core::stream::protocol::Condition;
 use serde::{Deserialize, Serialize};
@@ -9,87 +12,17 @@ use serde_json::{json, Map, Value};
 use crate::base::ids::uuid_text;
 use crate::base::time::iso_millis;
 use crate::failures::invocation_record::Ended;
+use crate::failures::search::KEYS_MAX;
 use crate::failures::search::{Aim, Search, Sweep};
 use crate::failures::FailureRoom;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::records::Source;
-use crate::sources::stream::redrive::KEYS_MAX;
 use crate::store::port::{StoreError, Table};
 
 /// How long a failure stays listed.
 pub(crate) const LISTED_FOR_MS: u64 = 14 * 86_400_000;
 /// How often listed failures are looked through for those whose time is over.
 const SWEEP_MS: u64 = 3_600_000;
-
-/// Names a failure: mapping, shard's log, first position; or a function's events, 0, the event's number. The same records given up
-/// again take the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FailureKey {
-    pub(crate) mapping: u64,
-    pub(crate) shard: u32,
-    pub(crate) first: u64,
-    pub(crate) part: Part,
-}
-
-/// What a failure holds. The number is part of the format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Part {
-    /// A batch, or an event.
-    Whole = 0,
-    /// Records that retention dropped, or damage took, from there on, before they were read. A batch may begin at the same position.
-    Unread = 1,
-    /// An event, for the dead-letter queue; its other destination may have to be told of it, too.
-    DeadLetter = 2,
-}
-
-impl Part {
-    const ALL: [Self; 3] = [Self::Whole, Self::Unread, Self::DeadLetter];
-
-    /// What ends a failure's name and its delivery id.
-    fn suffix(self) -> &'static str {
-        match self {
-            Self::Whole => "",
-            Self::Unread => ":unread",
-            Self::DeadLetter => ":dead-letter",
-        }
-    }
-}
-
-impl FailureKey {
-    pub(crate) fn bytes(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(21);
-        bytes.extend_from_slice(&self.mapping.to_be_bytes());
-        bytes.extend_from_slice(&self.shard.to_be_bytes());
-        bytes.extend_from_slice(&self.first.to_be_bytes());
-        if self.part != Part::Whole {
-            bytes.push(self.part as u8);
-        }
-        bytes
-    }
-
-    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let mapping = u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
-        let shard = u32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?);
-        let first = u64::from_be_bytes(bytes.get(12..20)?.try_into().ok()?);
-        let number = bytes.get(20).copied().unwrap_or(0);
-        let part = Part::ALL.into_iter().find(|part| *part as u8 == number)?;
-        Some(Self { mapping, shard, first, part })
-    }
-
-    /// The name shown to people: `<mapping>-<log>-<position>`.
-    pub(crate) fn text(self) -> String {
-        format!("{}-{}-{}{}", self.mapping, self.shard, self.first, self.part.suffix())
-    }
-
-    pub(crate) fn from_text(text: &str) -> Option<Self> {
-        let part = Part::ALL.into_iter().rev().find(|part| text.ends_with(part.suffix()))?;
-        let name = text.strip_suffix(part.suffix())?;
-        let mut parts = name.splitn(3, '-').map(str::parse::<u64>);
-        let mut next = || parts.next()?.ok();
-        Some(Self { mapping: next()?, shard: u32::try_from(next()?).ok()?, first: next()?, part })
-    }
-}
 
 /// A failure's row without its records.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -286,15 +219,4 @@ pub(crate) fn failure_record(
     }
     record.insert("KinesisBatchInfo".into(), batch);
     record
-}
-
-/// How a condition is spelled in records and metrics.
-pub(crate) const fn condition_name(condition: Condition) -> &'static str {
-    match condition {
-        Condition::RetryAttemptsExhausted => "RetryAttemptsExhausted",
-        Condition::RecordAgeExceeded => "RecordAgeExceeded",
-        Condition::RuntimeInterrupted => "RuntimeInterrupted",
-        Condition::Skipped => "Skipped",
-        Condition::Trimmed => "RecordsExpired",
-    }
 }

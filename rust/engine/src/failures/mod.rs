@@ -14,7 +14,7 @@ use crate::ctx::Ctx;
 use crate::dispatch::{Dispatch, DispatchRoom};
 use crate::failures::delivery::Deliveries;
 use crate::failures::invocation_record::Ended;
-use crate::failures::log::{FailureKey, Part};
+use crate::payload::failure_key::{FailureKey, Part};
 
 /// Records that were given up, and their deliveries.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! What the runtime brings failures: the timers of deliveries, attempts at them, and the part of a commit that is theirs.
 
+use crate::base::error::Waiter;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -13,10 +14,10 @@ use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::ready_list::Kind;
 use crate::dispatch::waiters::SourceId;
-use crate::failures::log::FailureKey;
 use crate::failures::search::Search;
 use crate::failures::FailureRoom;
 use crate::payload::event::Qualifier;
+use crate::payload::failure_key::FailureKey;
 use crate::store::port::{Reader, StoreError, Write};
 
 /// Whose timers, and whose attempts, these are.
@@ -50,6 +51,10 @@ impl Job for Delivery {
 impl ReadJob for Search {
     fn room(&self) -> RoomId {
         ROOM
+    }
+
+    fn answers(&mut self, waiter: Waiter) {
+        self.waiter = Some(waiter);
     }
 
     fn run(&mut self, reader: &mut dyn Reader) {

@@ -3,10 +3,11 @@
 use serde::Deserialize;
 use serde_json::{json, Value};
 
+use crate::api::Done;
 use crate::base::error::EngineError;
-use crate::failures::log::{decode, FailureKey, FailureRow};
+use crate::failures::log::{decode, FailureRow};
 use crate::failures::FailureRoom;
-use crate::runtime::requests::Done;
+use crate::payload::failure_key::FailureKey;
 use crate::store::port::Table;
 
 #[derive(Deserialize)]

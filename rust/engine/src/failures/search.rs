@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::value::RawValue;
 
+use crate::api::ANSWER_BYTES_MAX;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::target::Target;
-use crate::failures::log::{decode, FailureKey, FailureRow, LISTED_FOR_MS};
+use crate::failures::log::{decode, FailureRow, LISTED_FOR_MS};
 use crate::failures::requests::shown;
-use crate::runtime::requests::ANSWER_BYTES_MAX;
-use crate::sources::stream::redrive::KEYS_MAX;
+use crate::payload::failure_key::FailureKey;
 use crate::store::port::{Reader, StoreError, Table};
 
+/// Most failures that wait to be run again.
+pub(crate) const KEYS_MAX: usize = 100_000;
 /// Rows read at once: each may hold a batch of 6 MB.
 const ROWS: usize = 16;
 /// Reads of one slice.

@@ -6,8 +6,8 @@ use forebay_core::environment::{Counts, Initialization};
 use forebay_core::invocation::protocol::Condition as EventCondition;
 use forebay_core::stream::protocol::Condition;
 
-use crate::failures::log::condition_name;
 use crate::metrics::{Counter, Distribution, Gauge, Metric, Registry};
+use crate::payload::failure_key::condition_name;
 
 /// Handlers past their timeout of one function, above which the app is not ready.
 pub(crate) const OVERDUE_MAX: f64 = 100.0;

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::commit::attachment::Attachment;
 use crate::commit::pending::{adds, Commit, FULL_NS};
 use crate::commit::read_jobs::ReadJob;
-use crate::failures::log::FailureKey;
 use crate::observe::operator_events::OperatorEvent;
+use crate::payload::failure_key::FailureKey;
 use crate::runtime::rooms::Rooms;
 use crate::store::port::{StoreError, Table, Write};
 

@@ -1,9 +1,11 @@
 //! The engine: its lock, its clock, its threads, and the calls that come in from outside.
 
+use crate::base::error::UNSOLICITED;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use crate::base::bell::Bell;
 use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Ticket, Waiter};
 use crate::base::trace::Origin;
@@ -14,16 +16,12 @@ use crate::dispatch::functions::Registration;
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::payload::message::NewMessage;
-use crate::runtime::bell::Bell;
 use crate::runtime::rooms::{Rooms, SWEEP_NS};
 use crate::runtime::threads::read_clock;
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::sources::stream::shards::Entries;
 use crate::store::port::{Reader, Store};
 use forebay_core::Now;
-
-/// The ticket of what nobody asked for: that the store has failed, and what is to be told to the log.
-pub(crate) const UNSOLICITED: Ticket = 0;
 
 /// What an engine is built from.
 pub struct Parts {

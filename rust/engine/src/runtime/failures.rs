@@ -1,8 +1,8 @@
 //! What operators ask of failures that concerns several rooms: listing them, and running them again.
 
+use crate::api::Done;
 use crate::base::error::EngineError;
 use crate::failures::log::decode;
-use crate::failures::log::FailureKey;
 use crate::failures::requests::failure_key;
 use crate::failures::requests::Again;
 use crate::failures::requests::List;
@@ -11,7 +11,7 @@ use crate::failures::search::Aim;
 use crate::failures::search::Page;
 use crate::failures::search::Redriven;
 use crate::failures::search::Search;
-use crate::runtime::requests::Done;
+use crate::payload::failure_key::FailureKey;
 use crate::runtime::rooms::Rooms;
 use crate::store::port::Table;
 use serde_json::json;
@@ -36,7 +36,7 @@ impl Rooms {
         let names: BTreeMap<u64, (String, Option<String>)> = owners.filter(is_wanted).collect();
         let ids: Vec<u64> = names.keys().copied().collect();
         let page = Page { names, limit: list.limit.max(1), after, found: BTreeMap::new(), bytes: 0, end: None };
-        Ok(Done::WhenFound(Search::new(ids, Aim::List(page))))
+        Ok(Done::WhenRead(Search::new(ids, Aim::List(page))))
     }
 
     pub(crate) fn failed_redrive(&mut self, again: &Again) -> Result<Done, EngineError> {
@@ -65,7 +65,7 @@ impl Rooms {
                 self.check_published(id)?;
             }
             let redriven = Redriven { rate: again.rate, dry_run: again.dry_run, keys: Vec::new(), more: false };
-            return Ok(Done::WhenFound(Search::new(of_whom, Aim::Redrive(redriven))));
+            return Ok(Done::WhenRead(Search::new(of_whom, Aim::Redrive(redriven))));
         };
         let mut keys = Vec::with_capacity(ids.len());
         for text in ids {

@@ -4,12 +4,12 @@
 use forebay_core::Now;
 use serde_json::json;
 
+use crate::api::read;
 use crate::base::error::{Answer, EngineError, Reply};
 use crate::metrics::exposition::{render, Format};
 use crate::metrics::points::Points;
 use crate::metrics::query;
 use crate::runtime::engine::{lock, Engine, Shared};
-use crate::runtime::requests::read;
 
 /// The thread that takes in what was counted whenever somebody has seen that a second has ended.
 pub(crate) fn measure(shared: &Shared) {

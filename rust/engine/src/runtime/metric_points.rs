@@ -3,10 +3,10 @@
 use crate::runtime::participants::POINTS;
 use serde_json::json;
 
+use crate::api::Done;
 use crate::base::error::EngineError;
 use crate::metrics::exports::Told;
 use crate::metrics::points::Points;
-use crate::runtime::requests::Done;
 use crate::runtime::rooms::Rooms;
 use crate::store::port::Write;
 

@@ -1,6 +1,5 @@
 //! The engine as a whole: its lock, its threads, its turn, and how it opens.
 
-pub mod bell;
 pub(crate) mod commits;
 pub(crate) mod deletion;
 pub mod engine;

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::base::config::Config;
 use crate::base::error::EngineError;
+use crate::base::limits::AccountSettings;
 use crate::dispatch::attempt_journal::AttemptJournal;
-use crate::dispatch::limits::AccountSettings;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError, Token};
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::{Engine, Parts};

@@ -1,5 +1,7 @@
 //! From rows to state: what an engine finds in its store when it opens it.
 
+use crate::commit::rows::counted;
+use crate::commit::rows::damaged;
 use forebay_core::sequence;
 
 use crate::metrics::points::Points;
@@ -10,9 +12,6 @@ use crate::sources::stream::mapping_row::MappingRow;
 use crate::sources::stream::shards::{Shard, ShardRow, Stream, StreamRow};
 use crate::store::port::{Reader, StoreError, Table};
 use crate::store::SHARD_LIMIT;
-
-/// No store lives so long that it comes near: a number that is not below is damaged.
-const COUNTED_END: u64 = 1 << 62;
 
 impl Rooms {
     /// Read streams, shards, mappings, functions' events and topics; gives the metric points, which are not part of the state.
@@ -81,14 +80,4 @@ impl Rooms {
 /// Every row of a table.
 fn all(reader: &mut dyn Reader, table: Table) -> Result<crate::store::port::Rows, StoreError> {
     reader.scan(table, &[], None, usize::MAX)
-}
-
-/// Read a number that a store counts up in its life.
-pub(crate) fn counted(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
-    let number = bytes.try_into().map(u64::from_be_bytes).ok();
-    number.filter(|&number| number < COUNTED_END).ok_or_else(|| damaged(what))
-}
-
-pub(crate) fn damaged(what: &str) -> StoreError {
-    StoreError::Corrupt(format!("{what} cannot be read"))
 }

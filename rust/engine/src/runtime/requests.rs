@@ -4,15 +4,15 @@
 #[cfg(test)]
 mod tests;
 
+use crate::api::read;
+use crate::api::Done;
+use crate::environments::memory_kept_by;
 use forebay_core::alias::Version;
-use serde::de::DeserializeOwned;
-use serde::Serialize;
-use serde_json::{json, Map, Value};
+use serde_json::{json, Value};
 
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::dispatch::requests as function_requests;
 use crate::failures::requests as failure_requests;
-use crate::failures::search::Search;
 use crate::runtime::engine::Engine;
 use crate::runtime::rooms::Rooms;
 use crate::runtime::why;
@@ -20,28 +20,6 @@ use crate::sources::queue::names_queue;
 use crate::sources::queue::requests as queue_requests;
 use crate::sources::stream::{mapping_requests, requests as stream_requests};
 use crate::topics::requests as topic_requests;
-
-/// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
-pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
-
-/// What a verb gives: its answer, and when the caller may have it.
-pub(crate) enum Done {
-    AtOnce(Value),
-    /// When the next commit is durable.
-    WhenDurable(Value),
-    /// When the reader has looked through the failures.
-    WhenFound(Box<Search>),
-}
-
-impl Done {
-    pub(crate) fn at_once(answer: Value) -> Self {
-        Self::AtOnce(answer)
-    }
-
-    pub(crate) fn when_durable(answer: Value) -> Self {
-        Self::WhenDurable(answer)
-    }
-}
 
 impl Engine {
     /// Bring gauges that are worked out on demand up to date.
@@ -71,9 +49,9 @@ impl Rooms {
                 self.ctx.commit.pending.waiters.push((waiter, reply(answer)));
             }
             Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.ctx.answer(waiter, Ok(reply(answer))),
-            Ok(Done::WhenFound(mut search)) => {
-                search.waiter = Some(waiter);
-                self.ctx.commit.reads.push_back(search);
+            Ok(Done::WhenRead(mut job)) => {
+                job.answers(waiter);
+                self.ctx.commit.reads.push_back(job);
             }
             Err(error) => self.ctx.answer(waiter, Err(error)),
         }
@@ -129,12 +107,21 @@ impl Rooms {
             "function.update" => self.dispatch().function_update(read(body)?),
             "alias.declare" => self.dispatch().alias_declare(read(body)?),
             "alias.update" => self.dispatch().alias_update(read(body)?),
-            "account.describe" => Ok(Done::at_once(self.dispatch().describe_account())),
-            "account.update" => self.dispatch().account_update(read(body)?),
+            "account.describe" => Ok(Done::at_once(self.describe_account())),
+            "account.update" => {
+                self.dispatch().account_update(read(body)?)?;
+                Ok(Done::at_once(self.describe_account()))
+            }
             "health" => Ok(Done::at_once(self.health())),
             "metrics.tell" => self.metrics_tell(read(body)?),
             _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
         }
+    }
+
+    fn describe_account(&mut self) -> Value {
+        let mut account = self.dispatch().describe_account();
+        account["memory_limits"] = memory_kept_by();
+        account
     }
 
     fn mapping_list(&mut self) -> Done {
@@ -176,26 +163,4 @@ impl Rooms {
         }
         health
     }
-}
-
-/// Settings of which some are changed. A name that is none of theirs, or is `internal`, is refused.
-pub(crate) fn changed<T: Serialize + DeserializeOwned>(
-    before: &T,
-    changes: Map<String, Value>,
-    of: &str,
-    internal: &[&str],
-) -> Result<T, EngineError> {
-    let mut fields = serde_json::to_value(before).unwrap_or_default();
-    for (name, value) in changes {
-        if fields.get(&name).is_none() || internal.contains(&name.as_str()) {
-            return Err(EngineError::Invalid(format!("{of} has no setting {name:?}")));
-        }
-        fields[&name] = value;
-    }
-    serde_json::from_value(fields).map_err(|error| EngineError::Invalid(error.to_string()))
-}
-
-/// A body as the type that a verb reads; a wrong field is refused by its name.
-pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, EngineError> {
-    serde_json::from_slice(body).map_err(|error| EngineError::Invalid(error.to_string()))
 }

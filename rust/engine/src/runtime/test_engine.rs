@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::base::limits::AccountSettings;
 use crate::dispatch::attempt_journal::AttemptJournal;
-use crate::dispatch::limits::AccountSettings;
 use crate::runtime::engine::{Engine, Parts};
 use crate::store::fault::{Crash, FaultStore};
 use crate::store::port::Durability;

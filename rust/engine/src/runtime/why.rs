@@ -4,12 +4,13 @@ use forebay_core::sequence;
 use serde::Deserialize;
 use serde_json::{json, Value};
 
+use crate::api::Done;
 use crate::base::bytes::hex;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
-use crate::failures::log::{decode, FailureKey, Part};
+use crate::failures::log::decode;
 use crate::failures::requests::shown;
-use crate::runtime::requests::Done;
+use crate::payload::failure_key::{FailureKey, Part};
 use crate::runtime::rooms::Rooms;
 use crate::sources::invocation::Events;
 use crate::sources::queue::{Life, Quest};

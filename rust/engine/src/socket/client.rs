@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::base::bell::Bell;
 use crate::base::error::{Answer, EngineError, Ticket, Waiter};
 use crate::base::trace::Origin;
-use crate::runtime::bell::Bell;
 use crate::socket::frame;
 use crate::socket::outgoing::Outgoing;
 use crate::socket::pipe::Pipe;

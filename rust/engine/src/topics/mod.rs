@@ -11,18 +11,18 @@ pub(crate) mod row;
 #[cfg(test)]
 mod tests;
 
+use crate::payload::endpoint::Endpoint;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forebay_core::pattern::policy::Policy;
 
 use crate::base::error::EngineError;
+use crate::commit::rows::damaged;
 use crate::metrics::{Counter, Distribution, Metric, Registry};
-use crate::runtime::recovery::damaged;
 use crate::store::port::{StoreError, Table};
 pub(crate) use crate::topics::publish::Publication;
 pub use crate::topics::row::parse_policy;
-pub(crate) use crate::topics::row::Endpoint;
 use crate::topics::row::TopicRow;
 
 use crate::ctx::Ctx;

@@ -11,11 +11,12 @@ use crate::base::ids::uuid_text;
 use crate::base::trace::{check_trace, kept, Carried, Origin};
 use crate::commit::attachment::{AttachedRow, Attachment};
 use crate::observe::history::publications::{Fate, Published};
+use crate::payload::endpoint::Endpoint;
 use crate::payload::event::Accepted;
 use crate::payload::message::{Attribute, NewMessage};
 use crate::sources::queue::{check_attributes, check_characters, Outgoing, QueueId};
 use crate::topics::envelope::Envelope;
-use crate::topics::row::{Endpoint, SubscriptionRow};
+use crate::topics::row::SubscriptionRow;
 use crate::topics::TopicRoom;
 
 /// Most bytes of a publication, its attributes included.

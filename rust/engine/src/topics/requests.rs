@@ -3,13 +3,14 @@
 use serde::Deserialize;
 use serde_json::{json, Value};
 
+use crate::api::{read, Done};
 use crate::base::error::{EngineError, Waiter};
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::Origin;
 use crate::dispatch::versions::check_unqualified;
-use crate::runtime::requests::{read, Done};
+use crate::payload::endpoint::Endpoint;
 use crate::store::port::Table;
-use crate::topics::row::{Endpoint, SubscriptionRow, TopicRow, SUBSCRIPTIONS_MAX};
+use crate::topics::row::{SubscriptionRow, TopicRow, SUBSCRIPTIONS_MAX};
 use crate::topics::TopicRoom;
 use crate::topics::{Publication, Topic};
 

@@ -1,5 +1,6 @@
 //! A topic's settings and its subscriptions, as they cross the seam and as they are kept.
 
+use crate::payload::endpoint::Endpoint;
 use forebay_core::pattern::policy::{Policy, Scope};
 use serde::{Deserialize, Serialize};
 
@@ -38,14 +39,6 @@ pub(crate) struct SubscriptionRow {
     /// A queue's message is the published text itself.
     #[serde(default)]
     pub(crate) raw_message_delivery: bool,
-}
-
-/// What is subscribed. An endpoint is subscribed to a topic once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Endpoint {
-    Queue(String),
-    Function(String),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

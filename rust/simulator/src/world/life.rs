@@ -3,9 +3,9 @@
 use std::sync::PoisonError;
 
 use forebay_engine::base::config::Config;
+use forebay_engine::base::limits::{AccountSettings, FunctionLimits};
 use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use forebay_engine::dispatch::functions::Registration;
-use forebay_engine::dispatch::limits::{AccountSettings, FunctionLimits};
 use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::store::fault::{Crash, FaultStore};
 use forebay_engine::store::port::{Durability, Store as _};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{json, Value};
 
 use crate::base::ids::uuid_text;
-use crate::failures::log::FailureKey;
 use crate::observe::history::ring::{Numbers, Ring};
+use crate::payload::failure_key::FailureKey;
 use crate::store::port::ShardId;
 
 /// Most bytes of an error's text.
@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn given_up(positions: &[u64], first: u64, last: u64) -> GivenUp {
-        let key = FailureKey { mapping: 1, shard: 4, first, part: crate::failures::log::Part::Whole };
+        let key = FailureKey { mapping: 1, shard: 4, first, part: crate::payload::failure_key::Part::Whole };
         GivenUp { at_ms: 9, key, positions: positions.into(), last, condition: "c", told_ms: None, destination: None }
     }
 

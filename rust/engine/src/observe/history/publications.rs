@@ -6,7 +6,7 @@ use serde_json::{json, Value};
 
 use crate::base::ids::uuid_text;
 use crate::observe::history::ring::{Numbers, Ring};
-use crate::topics::Endpoint;
+use crate::payload::endpoint::Endpoint;
 
 /// A publication that was accepted.
 #[derive(Debug)]

@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::kept;
 use crate::commit::target::Target;
+use crate::dispatch::asynchronous::Asynchronous;
 use crate::failures::invocation_record::Ended;
-use crate::failures::log::{FailureKey, FailureRow, Part};
+use crate::failures::log::FailureRow;
 use crate::observe::history::RequestEvent;
 use crate::observe::operator_events;
 use crate::payload::event::{row_key, Event};
-use crate::sources::invocation::Asynchronous;
+use crate::payload::failure_key::{FailureKey, Part};
 use crate::sources::invocation::InvocationRoom;
 use crate::store::port::Table;
 

@@ -11,21 +11,22 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+use crate::dispatch::asynchronous::Asynchronous;
 use crate::sources::invocation::ends::EndedEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forebay_core::alias::Version;
 use forebay_core::concurrency::Lease;
-use forebay_core::invocation::protocol::{Key, Life, Settings};
+use forebay_core::invocation::protocol::{Key, Life};
 use forebay_core::invocation::EventQueue;
 use forebay_core::Now;
-use serde::Deserialize;
 
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::json;
 use crate::base::trace::{check_trace, kept, Origin};
 use crate::commit::attachment::Attachment;
+use crate::commit::rows::{counted, damaged};
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
 use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::versions::{qualified, version_of};
@@ -33,7 +34,6 @@ use crate::observe::history::RequestEvent;
 use crate::observe::meters::EventMeters;
 use crate::payload::event::Qualifier;
 use crate::payload::event::{parse_key, row_key, Accepted, Event};
-use crate::runtime::recovery::{counted, damaged};
 use crate::store::port::{StoreError, Table};
 
 use crate::ctx::Ctx;
@@ -60,59 +60,11 @@ impl InvocationRoom<'_> {
 
 /// Most bytes of an event: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const EVENT_BYTES_MAX: usize = 1_048_576;
-/// Most waiting events of one function in memory.
-const WAITING_MAX: usize = 2_048;
 /// Most bytes of waiting events in memory, over all functions; the others are read again when their turn comes.
 const AT_HAND_MAX: usize = 32 << 20;
 /// Numbers of events that are reserved at once, so that a restart gives none out again.
 const NUMBERS: u64 = 1 << 16;
 const NEXT_EVENT: &[u8] = b"next_event";
-
-/// How a function is invoked asynchronously; see `python/forebay/_wire/verbs.py`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Asynchronous {
-    maximum_retry_attempts: u32,
-    maximum_event_age_ms: u64,
-    retry_delays_ms: Vec<u64>,
-    #[serde(default)]
-    pub(crate) on_success: Option<String>,
-    #[serde(default)]
-    pub(crate) on_failure: Option<String>,
-    #[serde(default)]
-    pub(crate) dead_letter: Option<String>,
-}
-
-impl Default for Asynchronous {
-    /// As AWS has it.
-    fn default() -> Self {
-        Self {
-            maximum_retry_attempts: 2,
-            maximum_event_age_ms: 21_600_000,
-            retry_delays_ms: vec![60_000, 120_000],
-            on_success: None,
-            on_failure: None,
-            dead_letter: None,
-        }
-    }
-}
-
-impl Asynchronous {
-    /// The names of everything that may be told.
-    pub(crate) fn destinations(&self) -> impl Iterator<Item = &str> {
-        [&self.on_success, &self.on_failure, &self.dead_letter].into_iter().filter_map(Option::as_deref)
-    }
-
-    fn settings(&self, is_off: bool) -> Settings {
-        Settings {
-            maximum_retry_attempts: self.maximum_retry_attempts,
-            maximum_event_age_ms: self.maximum_event_age_ms,
-            retry_delays_ms: self.retry_delays_ms.clone(),
-            backoff_ms: (1_000, 300_000),
-            is_off,
-            waiting_max: WAITING_MAX,
-        }
-    }
-}
 
 /// The events of one function, or of one of its versions.
 pub(crate) struct Events {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use forebay_core::queue::dedup::Deduplication;
 
 use crate::base::error::EngineError;
+use crate::commit::rows::damaged;
 use crate::payload::messages::QueueSource;
-use crate::runtime::recovery::damaged;
 use crate::sources::queue::meters::QueueMeters;
 use crate::sources::queue::row::QueueRow;
 use crate::sources::queue::QueueRoom;

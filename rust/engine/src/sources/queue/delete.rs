@@ -7,9 +7,9 @@ use forebay_core::queue::dedup::Deduplication;
 use forebay_core::queue::QueueMachine;
 use serde_json::json;
 
+use crate::api::Done;
 use crate::base::error::EngineError;
-use crate::runtime::recovery::damaged;
-use crate::runtime::requests::Done;
+use crate::commit::rows::damaged;
 use crate::sources::queue::deletion_bitmap::DeletionBitmap;
 use crate::sources::queue::outgoing::Sender;
 use crate::sources::queue::{Dropping, QueueId, IDS_MAX, NO_QUEUE};

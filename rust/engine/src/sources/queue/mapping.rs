@@ -16,6 +16,7 @@ use crate::base::timers::Timer;
 use crate::dispatch::attempts::{Attempt, HandlerId};
 use crate::observe::history::batches::{runs_of, About};
 use crate::payload::messages::{judge, Item, Messages};
+use crate::sources::common::BATCH_BYTES_MAX;
 use crate::sources::queue::body_fetch::{BodyFetch, Purpose};
 use crate::sources::queue::job::QueueJob;
 use crate::sources::queue::mapping_row::QueueMappingRow;
@@ -24,7 +25,6 @@ use crate::sources::queue::recursion::Stopped;
 use crate::sources::queue::size_estimate::{event_bytes, mean, mean_size};
 use crate::sources::queue::QueueId;
 use crate::sources::queue::QueueRoom;
-use crate::sources::stream::mapping_row::BATCH_BYTES_MAX;
 
 /// Most runs of neighbouring messages in one batch: each takes a slot of the attempts file.
 const RUNS_OF_BATCH: usize = 64;

@@ -5,8 +5,8 @@ use forebay_core::stream::protocol::Backoff;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::EngineError;
+use crate::sources::common::BackoffRow;
 use crate::sources::queue::row::QueueRow;
-use crate::sources::stream::mapping_row::BackoffRow;
 
 /// Longest first delay of a retry, where the mapping names none.
 pub(crate) const RETRY_BASE_MS: u64 = 1_000;

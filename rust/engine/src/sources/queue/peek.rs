@@ -7,10 +7,10 @@ use forebay_core::queue::protocol::{Delivery, Handle, Look};
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
 
+use crate::api::Done;
 use crate::base::error::EngineError;
 use crate::payload::message::{message_id, message_number, number_in_sequence, Message};
 use crate::payload::messages::Item;
-use crate::runtime::requests::Done;
 use crate::sources::queue::body_fetch::Content;
 use crate::sources::queue::participant::MESSAGES_BYTES;
 use crate::sources::queue::QueueId;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use forebay_core::queue::dedup::{Deduplication, Key, Row as IdRow};
 use forebay_core::queue::protocol::{Restored, Row, Sent};
 
+use crate::commit::rows::damaged;
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind};
 use crate::payload::message::Message;
-use crate::runtime::recovery::damaged;
 use crate::sources::queue::deletion_bitmap::DeletionBitmap;
 use crate::sources::queue::mapping::QueueMapping;
 use crate::sources::queue::mapping_row::QueueMappingRow;

@@ -11,12 +11,12 @@ use serde_json::Value;
 use crate::base::error::EngineError;
 use crate::base::timers::Timer;
 use crate::commit::pending::Pending;
+use crate::sources::common::{check_rate, spacing_ns};
 use crate::sources::queue::body_fetch::Purpose;
 use crate::sources::queue::transfer::{Again, Transfer};
 use crate::sources::queue::QueueRoom;
 use crate::sources::queue::Queues;
 use crate::sources::queue::{QueueId, NO_QUEUE};
-use crate::sources::stream::redrive::{check_rate, spacing_ns};
 use crate::store::port::{ShardId, Table};
 
 /// Most messages of one redrive under way.

@@ -3,12 +3,12 @@
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
 
+use crate::api::{changed, read, Done};
 use crate::base::error::{EngineError, Waiter};
 use crate::base::ids::parse_uuid;
 use crate::base::trace::Origin;
 use crate::dispatch::versions::check_unqualified;
 use crate::payload::message::NewMessage;
-use crate::runtime::requests::{changed, read, Done};
 use crate::sources::queue::mapping::QueueMapping;
 use crate::sources::queue::mapping_row::{QueueMappingRow, INTERNAL as MAPPING_INTERNAL};
 use crate::sources::queue::meters::MappingMeters;

@@ -2,8 +2,8 @@
 
 use crate::payload::message::Message;
 use crate::payload::messages::Item;
+use crate::sources::common::BATCH_BYTES_MAX;
 use crate::sources::queue::Queue;
-use crate::sources::stream::mapping_row::BATCH_BYTES_MAX;
 
 /// What a message's event weighs beside body and attributes, about.
 const EVENT_BYTES: u64 = 640;

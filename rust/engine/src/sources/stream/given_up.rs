@@ -2,18 +2,18 @@
 
 use crate::base::ids::uuid_text;
 use crate::base::time::iso_millis;
-use crate::failures::log::condition_name;
 use crate::failures::log::delivery_id;
 use crate::failures::log::failure_record;
 use crate::failures::log::Discarded;
-use crate::failures::log::FailureKey;
 use crate::failures::log::FailureRow;
 use crate::failures::log::Kept;
-use crate::failures::log::Part;
 use crate::failures::log::Unread;
 use crate::observe::history::batches::GivenUp;
 use crate::observe::operator_events::batch_of;
 use crate::observe::operator_events::OperatorEvent;
+use crate::payload::failure_key::condition_name;
+use crate::payload::failure_key::FailureKey;
+use crate::payload::failure_key::Part;
 use crate::payload::records::Records;
 use crate::sources::stream::poller::PollerId;
 use crate::sources::stream::StreamRoom;

@@ -4,10 +4,10 @@ use forebay_core::sequence;
 use serde::Deserialize;
 use serde_json::{json, Value};
 
+use crate::api::{changed, Done};
 use crate::base::error::EngineError;
 use crate::dispatch::versions::check_unqualified;
 use crate::metrics::Metric;
-use crate::runtime::requests::{changed, Done};
 use crate::sources::stream::mapping_row::{MappingRow, StartingPosition};
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::StreamRoom;

@@ -1,14 +1,12 @@
 //! A mapping's settings, as they cross the seam and as they are kept.
 
+use crate::sources::common::BackoffRow;
+use crate::sources::common::BATCH_BYTES_MAX;
 use forebay_core::pattern::{Filter, FilterError, Filters, KINESIS};
-use forebay_core::stream::protocol::{Backoff, Settings};
+use forebay_core::stream::protocol::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::EngineError;
-
-/// Most payload bytes of one batch: Lambda's synchronous payload.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub(crate) const BATCH_BYTES_MAX: u64 = 6_291_556;
 
 /// Where a mapping begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,20 +18,6 @@ pub(crate) enum StartingPosition {
     Latest,
     /// The first record that arrived at or after a time.
     AtTimestamp,
-}
-
-/// Back-off between retries, as it crosses the seam.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct BackoffRow {
-    base_ms: u64,
-    cap_ms: u64,
-    jitter: f64,
-}
-
-impl BackoffRow {
-    pub(crate) fn backoff(self) -> Backoff {
-        Backoff { base_ms: self.base_ms, cap_ms: self.cap_ms, jitter: self.jitter }
-    }
 }
 
 /// A mapping's row: identity and every setting.

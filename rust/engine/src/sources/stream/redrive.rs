@@ -2,7 +2,10 @@
 //!
 //! They have the lanes of their keys for themselves: a batch in flight there ends first, and the next one waits.
 
+use crate::failures::search::KEYS_MAX;
 use crate::failures::Revived;
+use crate::sources::common::check_rate;
+use crate::sources::common::spacing_ns;
 use crate::sources::stream::participant::StreamRedrive;
 use crate::sources::stream::participant::{REDRIVES, ROOM};
 use std::collections::BTreeSet;
@@ -14,8 +17,9 @@ use serde_json::json;
 use crate::base::error::{EngineError, Reply};
 use crate::base::timers::Timer;
 use crate::dispatch::attempts::Attempt;
-use crate::failures::log::{decode, encode, FailureKey, FailureRow, Part};
+use crate::failures::log::{decode, encode, FailureRow};
 use crate::failures::search::Redriven;
+use crate::payload::failure_key::{FailureKey, Part};
 use crate::payload::records::Records;
 use crate::sources::stream::poller::PollerId;
 use crate::sources::stream::shards::{hash, ShardRow};
@@ -24,12 +28,8 @@ use crate::sources::stream::Streams;
 use crate::store::chunk::Chunk;
 use crate::store::port::{ShardId, StoreError, Table};
 
-/// Most failures that wait to be run again.
-pub(crate) const KEYS_MAX: usize = 100_000;
 /// Most failures that the next ones of their mapping go before. Each is read again when it may run.
 const HELD_MAX: usize = 16;
-/// How many a second may be asked for.
-const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 
 /// What is to be run again for one mapping.
 #[derive(Default)]
@@ -67,21 +67,6 @@ impl Redrive {
     fn is_busy(&self) -> bool {
         self.loans.iter().any(|loan| !loan.is_overdue)
     }
-}
-
-/// Refuse a rate that is none.
-pub(crate) fn check_rate(rate: Option<f64>) -> Result<(), EngineError> {
-    match rate.filter(|rate| !RATES.contains(rate)) {
-        Some(rate) => {
-            Err(EngineError::Invalid(format!("rate is {rate}: allowed is 0.001 to 1000000 a second, or none")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// From one to the next at so many a second.
-pub(crate) fn spacing_ns(rate: Option<f64>) -> u64 {
-    rate.map_or(0, |rate| (1e9 / rate) as u64)
 }
 
 impl StreamRoom<'_> {

@@ -8,9 +8,9 @@ use forebay_core::sequence;
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
 
+use crate::api::{Done, ANSWER_BYTES_MAX};
 use crate::base::error::EngineError;
 use crate::observe::meters::StreamMeters;
-use crate::runtime::requests::{Done, ANSWER_BYTES_MAX};
 use crate::sources::queue::FIRST_LOG;
 use crate::sources::stream::mapping_row::StartingPosition;
 use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, StreamRow, SHARDS_MAX};

@@ -1,0 +1,52 @@
+//! How a function's asynchronous invocations are handled, as it is declared.
+
+use forebay_core::invocation::protocol::Settings;
+use serde::Deserialize;
+/// Most waiting events of one function in memory.
+pub(crate) const WAITING_MAX: usize = 2_048;
+
+/// How a function is invoked asynchronously; see `python/forebay/_wire/verbs.py`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Asynchronous {
+    maximum_retry_attempts: u32,
+    maximum_event_age_ms: u64,
+    retry_delays_ms: Vec<u64>,
+    #[serde(default)]
+    pub(crate) on_success: Option<String>,
+    #[serde(default)]
+    pub(crate) on_failure: Option<String>,
+    #[serde(default)]
+    pub(crate) dead_letter: Option<String>,
+}
+
+impl Default for Asynchronous {
+    /// As AWS has it.
+    fn default() -> Self {
+        Self {
+            maximum_retry_attempts: 2,
+            maximum_event_age_ms: 21_600_000,
+            retry_delays_ms: vec![60_000, 120_000],
+            on_success: None,
+            on_failure: None,
+            dead_letter: None,
+        }
+    }
+}
+
+impl Asynchronous {
+    /// The names of everything that may be told.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &str> {
+        [&self.on_success, &self.on_failure, &self.dead_letter].into_iter().filter_map(Option::as_deref)
+    }
+
+    pub(crate) fn settings(&self, is_off: bool) -> Settings {
+        Settings {
+            maximum_retry_attempts: self.maximum_retry_attempts,
+            maximum_event_age_ms: self.maximum_event_age_ms,
+            retry_delays_ms: self.retry_delays_ms.clone(),
+            backoff_ms: (1_000, 300_000),
+            is_off,
+            waiting_max: WAITING_MAX,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What mappings and redrives of every source share: the size of a batch, back-off, the rate of a redrive.
+
+use crate::base::error::EngineError;
+use forebay_core::stream::protocol::Backoff;
+use serde::{Deserialize, Serialize};
+/// Most payload bytes of one batch: Lambda's synchronous payload.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub(crate) const BATCH_BYTES_MAX: u64 = 6_291_556;
+
+/// Back-off between retries, as it crosses the seam.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BackoffRow {
+    base_ms: u64,
+    cap_ms: u64,
+    pub(crate) jitter: f64,
+}
+
+impl BackoffRow {
+    pub(crate) fn backoff(self) -> Backoff {
+        Backoff { base_ms: self.base_ms, cap_ms: self.cap_ms, jitter: self.jitter }
+    }
+}
+
+/// How many a second may be asked for.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
+
+/// Refuse a rate that is none.
+pub(crate) fn check_rate(rate: Option<f64>) -> Result<(), EngineError> {
+    match rate.filter(|rate| !RATES.contains(rate)) {
+        Some(rate) => {
+            Err(EngineError::Invalid(format!("rate is {rate}: allowed is 0.001 to 1000000 a second, or none")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// From one to the next at so many a second.
+pub(crate) fn spacing_ns(rate: Option<f64>) -> u64 {
+    rate.map_or(0, |rate| (1e9 / rate) as u64)
+}
