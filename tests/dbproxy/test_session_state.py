@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,24 @@ async def look(client, probe):
         return f"error {error.code}"
 
 
-async def set_up(client, engine):
-    for statement in TABLE[engine]["setup"]:
-        await client.execute(statement)
+@asynccontextmanager
+async def made(proxy):
+    """Make what the cases use, and drop it in the end: other tests use the same server, and have a type of the same name."""
+
+    async def run(part):
+        async with proxy.connect() as client:
+            for statement in TABLE[proxy.engine][part]:
+                await client.execute(statement)
+
+    await run("setup")
+    try:
+        yield
+    finally:
+        await run("teardown")
 
 
 async def nobody_else_sees(proxy, case):
     probe, reason = case["probe"], case.get("reason", "")
-    async with proxy.connect() as client:
-        await set_up(client, proxy.engine)
     fresh = type(proxy)(proxy.settings.target, maximum_connections=1)
     async with fresh, fresh.connect() as client:
         default = await look(client, probe)
@@ -58,12 +68,16 @@ async def nobody_else_sees(proxy, case):
 @pytest.mark.parametrize("case", cases("postgresql"))
 async def test_postgresql_keeps_it_from_the_next_client(postgres, proxies, case):
     postgres.sql(f"GRANT pg_monitor TO {USER}", "postgres")
-    await nobody_else_sees(proxies(postgres, maximum_connections=1, connection_borrow_timeout=0.2), case)
+    proxy = proxies(postgres, maximum_connections=1, connection_borrow_timeout=0.2)
+    async with made(proxy):
+        await nobody_else_sees(proxy, case)
 
 
 @pytest.mark.parametrize("case", cases("mysql"))
 async def test_mariadb_keeps_it_from_the_next_client(mariadb, proxies, case):
-    await nobody_else_sees(proxies(mariadb, maximum_connections=1, connection_borrow_timeout=0.2), case)
+    proxy = proxies(mariadb, maximum_connections=1, connection_borrow_timeout=0.2)
+    async with made(proxy):
+        await nobody_else_sees(proxy, case)
 
 
 SET, SHOW = "SET work_mem TO '7MB'", "SHOW work_mem"
@@ -240,8 +254,7 @@ async def test_a_connection_that_the_server_hangs_up_is_lent_to_nobody(mariadb, 
 
 async def test_a_pin_ends_with_its_cause(server, proxies):
     proxy = proxies(server, maximum_connections=1, connection_borrow_timeout=5)
-    async with proxy.connect() as client:
-        await set_up(client, proxy.engine)
+    async with made(proxy), proxy.connect() as client:
         for row in TABLE["releases"][proxy.engine]:
             for cause in row["causes"]:
                 await client.execute(cause)
