@@ -152,6 +152,10 @@ def pytest_terminal_summary(terminalreporter):
     for report in terminalreporter.getreports("skipped"):
         reason = report.longrepr[2].removeprefix("Skipped: ")
         files[reason][report.nodeid.partition("::")[0]] += 1
+    told = Path(os.environ.get("FOREBAY_NOT_RUN", os.devnull))  # by tests of Rust, which `make test` runs before
+    for line in told.read_text().splitlines() if told.exists() else []:
+        reason, file = line.split("\t")
+        files[reason][file] += 1
     if files:
         terminalreporter.section("not run on this machine")
     for reason, counts in sorted(files.items()):

@@ -89,9 +89,11 @@ def planted(machine, tmp_path):
     """Give what runs pytest with our conftest on a test whose server is missing."""
     (tmp_path / "test_planted.py").write_text(PLANTED)
     options = ["-p", "no:cacheprovider", "-p", "conftest", "--rootdir", str(tmp_path), "-o", "asyncio_mode=auto"]
-    command = ["/usr/bin/env", f"PYTHONPATH={ROOT / 'tests'}", sys.executable, "-m", "pytest", *options, str(tmp_path)]
+    variables = [f"PYTHONPATH={ROOT / 'tests'}", f"FOREBAY_NOT_RUN={tmp_path / 'not-run'}"]
+    command = ["/usr/bin/env", *variables, sys.executable, "-m", "pytest", *options, str(tmp_path)]
 
-    def run(*more, **options):
+    def run(*more, rust="", **options):
+        (tmp_path / "not-run").write_text(rust)
         return machine(*command, *more, **options).stdout
 
     return run
@@ -99,12 +101,14 @@ def planted(machine, tmp_path):
 
 @pytest.mark.parametrize("side_by_side", [(), ("-n", "2")], ids=["one process", "two processes"])
 def test_the_end_of_a_run_names_what_was_not_run(planted, side_by_side):
-    said = planted(*side_by_side)
+    said = planted(*side_by_side, rust="this process may not mount\tdisk.rs\nthis process may not mount\tdisk.rs\n")
     assert "1 passed, 1 skipped" in said
     block = said.partition(" not run on this machine ")[2].splitlines()
-    assert block[1:3] == [
+    assert block[1:5] == [
         "prometheus is not installed: sudo apt-get install -y prometheus",
         "    1 of test_planted.py",
+        "this process may not mount",
+        "    2 of disk.rs",
     ]
 
 
