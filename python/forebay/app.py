@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import weakref
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from forebay._app.account_limits import ChangesLimits
@@ -41,7 +43,8 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
 
     Args:
         name: 1 to 128 letters, digits, '.', '-' and '_'.
-        store: a directory, or ":memory:", of which nothing survives.
+        store: a directory, or ":memory:", of which nothing survives. A relative one is that of the working directory at the first
+            start, whatever `os.chdir` does later.
         region: a word for ARNs and events.
         account: 12 digits for ARNs and events.
         concurrency: most attempts that run at once, over all functions; 1 to 60,000. A synchronous invocation beyond it is
@@ -55,6 +58,8 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
         clock: None, or a `forebay.testing.VirtualClock`.
         serve: "elect": own the store, or be a client of the process that does, and take over when it is gone; True: own it or
             fail; False: be a client only.
+        store_app: name of the app that the store belongs to, where that is another one: to share its store on purpose, or to keep
+            the store of an app that was renamed; None: this app.
 
     Raises:
         InvalidParameterValue: an option outside its range.
@@ -75,6 +80,7 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
         durability: Durability = "power-loss",
         clock: Clock | None = None,
         serve: Serve = "elect",
+        store_app: str | None = None,
     ) -> None:
         settings = AppSettings(
             name=name,
@@ -87,6 +93,7 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
             requests_per_second=requests_per_second,
             durability=durability,
             serve=serve,
+            store_app=store_app,
         )
         if clock is not None and not isinstance(clock, SystemClock | ManualClock):
             checks.refuse("clock", clock, "allowed are None and a forebay.testing.VirtualClock")
@@ -151,6 +158,7 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
 
         Raises:
             InvalidParameterValue: the owner cannot listen on the address, or other machines reach it and there is no token.
+            ResourceConflict: the store belongs to another app.
             StoreLocked: another process owns the directory, and `serve=True`.
             StoreCorrupt | StoreNewerFormat: what is in the directory cannot be used.
             ResourceNotFound: a mapping's stream is not declared.
@@ -169,6 +177,7 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
         from forebay._app.run import AppRun  # noqa: PLC0415  a process that runs one function starts no app
 
         self._declared.as_declared()
+        self._fix_store()
         self._running = running = AppRun(self.settings, self.clock, self._caller, self._declared, metrics)
         try:
             for resource in self._declared.attached:
@@ -179,6 +188,11 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
             self._running = None
             await self._opened.aclose()
             raise
+
+    def _fix_store(self) -> None:
+        """Make the store's path absolute: a start or a takeover after `os.chdir` finds the same directory."""
+        if self.settings.store != ":memory:":
+            self.settings = replace(self.settings, store=str(Path(self.settings.store).absolute()))
 
     async def stop(self, grace: Seconds = 30) -> None:
         """Begin nothing new, wait for what runs, and close. Does nothing when the app is not running.

@@ -76,7 +76,7 @@ class Service:
         with (place / "stderr").open("w") as stderr:
             self.process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=stderr, text=True)
         self.place = place
-        self.wait_for_log("runs on data")
+        self.wait_for_log("runs on ")
 
     def wait_for_log(self, text):
         ends = time.monotonic() + 20
@@ -226,7 +226,7 @@ def test_the_commands_work_while_no_app_runs(place):
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
-        (["stream", "list"], 1, "there is no store in data"),
+        (["stream", "list"], 1, "there is no store in "),
         (["run", "shop"], 2, "MODULE:APP"),
         (["run", "nothere:app"], 1, "there is no module 'nothere'"),
         (["run", "shop:application"], 1, "there is app"),

@@ -80,10 +80,10 @@ async def test_the_screen_shows_lag_lanes_functions_and_dead_letters(store):
 
 async def test_where_no_app_runs_it_says_so_and_does_not_hold_the_store(tmp_path):
     path = tmp_path / "data"
-    async with App("was", store=path):
+    async with App("shop", store=path):
         pass
     assert "no app runs on" in (await asyncio.to_thread(snapshot.take_snapshot, path)).headline
-    async with App("is", store=path, serve=True):
+    async with App("shop", store=path, serve=True):
         assert "ready" in (await asyncio.to_thread(snapshot.take_snapshot, path)).headline
     assert "there is no store in" in (await asyncio.to_thread(snapshot.take_snapshot, tmp_path / "none")).headline
 

@@ -70,7 +70,10 @@ async def test_counters_grow_levels_move_and_latencies_have_percentiles(often, n
 
 
 async def test_the_proxies_of_a_client_are_shown_by_the_owner_and_go_with_it(often, tmp_path, no_task_is_left):
-    owner, client = App("owner", store=tmp_path / "data"), App("client", store=tmp_path / "data", serve=False)
+    owner, client = (
+        App("owner", store=tmp_path / "data"),
+        App("client", store=tmp_path / "data", store_app="owner", serve=False),
+    )
     resources = [Resource(), Resource()]
     owner.attach(resources[0])
     client.attach(resources[1])
@@ -85,7 +88,10 @@ async def test_the_proxies_of_a_client_are_shown_by_the_owner_and_go_with_it(oft
 
 async def test_a_source_that_falls_silent_is_forgotten(often, monkeypatch, tmp_path, no_task_is_left):
     monkeypatch.setattr(exporter, "KEEP_SECONDS", 0.2)
-    owner, client = App("owner", store=tmp_path / "data"), App("client", store=tmp_path / "data", serve=False)
+    owner, client = (
+        App("owner", store=tmp_path / "data"),
+        App("client", store=tmp_path / "data", store_app="owner", serve=False),
+    )
     resource = Resource()
     resource.connections = 2
     client.attach(resource)

@@ -81,7 +81,7 @@ async def test_minutes_are_kept_over_a_restart(tmp_path, clock, no_task_is_left)
 
 async def test_it_may_be_asked_on_the_loop_in_a_thread_and_in_a_client(tmp_path, no_task_is_left):
     owner = App("owner", store=tmp_path / "data")
-    client = App("client", store=tmp_path / "data", serve=False)
+    client = App("client", store=tmp_path / "data", store_app="owner", serve=False)
     asked = "forebay_invocations_total"
 
     @owner.function()
@@ -106,7 +106,7 @@ async def test_another_process_is_answered_by_the_owner(tmp_path, no_task_is_lef
     script = f"""
 import asyncio, forebay
 async def main():
-    async with forebay.App("client", store={str(tmp_path / "data")!r}, serve=False) as app:
+    async with forebay.App("client", store={str(tmp_path / "data")!r}, store_app="owner", serve=False) as app:
         print(app.metrics.statistic("Invocations", "Sum"))
 asyncio.run(main())
 """

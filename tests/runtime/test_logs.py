@@ -196,7 +196,7 @@ def test_forebay_run_writes_json_where_nobody_looks_on(tmp_path):
             [*command, "run", "shop:app", "--metrics-port", "0"], cwd=tmp_path, stderr=log_file, env=environment
         )
         ends = time.monotonic() + 20
-        while "runs on data" not in (tmp_path / "log").read_text():
+        while "runs on " not in (tmp_path / "log").read_text():
             assert time.monotonic() < ends
             time.sleep(0.02)
         subprocess.run([*command, "invoke", "handler", "7"], cwd=tmp_path, check=True, capture_output=True)

@@ -67,7 +67,7 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
     has_door = app.store != ":memory:" and app.durability != "memory"
     client = {
         "app": app.name,
-        "store": os.path.abspath(app.store),  # noqa: PTH100  text is wanted
+        "store": app.store,
         "region": app.region,
         "account": app.account,
         "durability": app.durability,

@@ -90,7 +90,8 @@ class AppRun:
         moment = clock.moment() if isinstance(clock, ManualClock) else None
         return {
             "app": given.name,
-            "store": str(given.store),
+            "store": given.store,
+            "store_app": given.store_app or given.name,
             "region": given.region,
             "account": given.account,
             "durability": given.durability,
@@ -153,6 +154,7 @@ class AppRun:
         declared, engine = self._declared, self.runner.engine
         declared.take_new()
         answers = self._add_sources()
+        self._declare_wanted()
         if engine is not None and self._runs:
             for function in tuple(declared.functions.values()):
                 for version in (function, *function.versions.values()):
@@ -195,7 +197,10 @@ class AppRun:
     def _declare_new(self) -> None:
         engine = self.runner.engine
         refused: list[ForebayError] = []
-        for item in self._declared.take_new() if engine is not None else ():
+        items = self._declared.take_new() if engine is not None else []
+        if any(isinstance(item, Mapping) for item in items):
+            self._declare_wanted()
+        for item in items:
             try:
                 self._declare_one(item)
             except ForebayError as error:
@@ -204,6 +209,30 @@ class AppRun:
             log.error("a declaration failed: %s", other)
         if refused:
             raise refused[0]
+
+    def _declare_wanted(self) -> None:
+        """Tell the owner which mappings this client declares: it knows which of them nobody handles."""
+        engine, mappings = self.runner.engine, tuple(self._declared.mappings.values())
+        if engine is None or engine.role != "client" or not mappings:
+            return
+        named = [{mapping.kind: mapping.source, "function": mapping.function.name} for mapping in mappings]
+        self._caller.request("mapping.wanted", mappings=named).add_done_callback(self._warn_unhandled)
+
+    def _warn_unhandled(self, answer: asyncio.Future[bytes]) -> None:
+        """Say which mappings nobody handles. An owner that leaves, or is of an earlier release, does not tell."""
+        if answer.cancelled() or answer.exception() is not None:
+            return
+        answered = payload.loads(answer.result())
+        for wanted in answered["unhandled"]:
+            source = wanted.get("stream") or wanted["queue"]
+            log.warning(
+                "mapping %s/%s is declared here, and nothing handles it: this process is a client of store %s, and the program "
+                "that owns it (app %r) does not declare the mapping. Declare it there too, or give this app a store of its own",
+                source,
+                wanted["function"],
+                self._settings.store,
+                answered["app"],
+            )
 
     def _declare_one(self, item: Declarable) -> None:
         engine, runs = self.runner.engine, self._runs

@@ -71,11 +71,11 @@ def is_fifo(queue: str) -> bool:
     return queue.endswith(FIFO)
 
 
-def app_name(name: str) -> str:
+def app_name(name: str, option: str = "name") -> str:
     """Check an app's name."""
     longest = limits.STREAM_NAME_CHARACTERS_MAX
     if not isinstance(name, str) or len(name) > longest or not _DOTTED.fullmatch(name):
-        refuse("name", name, f"an app's name has 1 to {longest} letters, digits, '.', '-' and '_'")
+        refuse(option, name, f"an app's name has 1 to {longest} letters, digits, '.', '-' and '_'")
     return name
 
 

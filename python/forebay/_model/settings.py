@@ -35,11 +35,15 @@ class AppSettings:
     unreserved_minimum: int = limits.UNRESERVED_MINIMUM
     scaling: Scaling = PROFILES["2023"]
     requests_per_second: float | None = None
+    store_app: str | None = None
+    """The app whose store it is; None: this one."""
     metrics: bool = True
     """False: count nothing, to measure what counting costs. `App` has no such option: the bench alone sets it."""
 
     def __post_init__(self) -> None:
         names.app_name(self.name)
+        if self.store_app is not None:
+            names.app_name(self.store_app, "store_app")
         names.region(self.region)
         names.account(self.account)
         checks.integer("concurrency", self.concurrency, low=1, high=limits.CONCURRENCY_MAX)

@@ -8,7 +8,8 @@ Settings
 ========
 
 `Engine(settings)`
-    app, store (directory or ":memory:"), region, account, durability ("power-loss" | "process-crash" | "memory"),
+    app, store (directory or ":memory:"), store_app? (the app that the store must be of; one without a name takes it),
+    region, account, durability ("power-loss" | "process-crash" | "memory"),
     serve ("elect" | true | false), manual, mono_ns, wall_ms, entropy (the last three: where a manual clock starts),
     limits (of the account, all of them), metrics_host, metrics_port (0 = off),
     metrics_token? (needed where other machines reach the host)
@@ -31,7 +32,8 @@ Objects
 stream      {name, arn, retention_ms, retention_bytes?, created_ms, open_shards, records, bytes, shards: [shard]}
 shard       {shard_id, open, parents: [shard_id], first_sequence_number?, last_sequence_number?, records, bytes}
 mapping     {stream, function, <every mapping setting>, state, declared, last_result, shards: [progress]}
-            state "Enabled" | "Disabled"; declared: some process that runs now has its function;
+            state "Enabled" | "Disabled" | "Unhandled" (in a list: a client declares it, and the owner does not; only its source,
+            function and state are known); declared: some process that runs now has its function;
             last_result "No records processed" | "OK" | "PROBLEM: Function call failed"
 progress    {shard_id, records (not done yet), iterator_age_ms, waits_for: [shard_id], ended, lanes: [lane]}
 lane        {lane, state ("idle" | "gathering" | "running" | "waiting" | "lent"), batch?, records, attempt, retry_in_ms?,
@@ -71,6 +73,8 @@ stream.read       {name, cursors? {shard_id: cursor}, position? ("TRIM_HORIZON" 
 mapping.declare   {stream, function, <every setting>} -> mapping. First sight fixes the starting position durably; later
                   changed settings apply, the position stays. Unknown stream: ResourceNotFound
 mapping.list      {} -> [mapping], progress left out
+mapping.wanted    {mappings: [{stream or queue, function}]} -> {app?, unhandled: [the same]}. Through the socket alone: which of
+                  the mappings that a client declares the owner does not; answered once the owner has declared its own
 mapping.describe  {stream, function} -> mapping
 mapping.pause     {stream, function} -> mapping. What runs ends; nothing new begins (`enabled` false)
 mapping.resume    {stream, function} -> mapping
@@ -149,7 +153,7 @@ function.update   {name, reserved_concurrency?, provisioned_concurrency?, rate_l
                   takes a reservation or a rate away. Until the app starts next
 account.describe  {} -> account
 account.update    {concurrency?, unreserved_minimum?, scaling?, requests_per_second?} -> account. The same
-health            {} -> {role, ready, reasons: [text], failed? (text: the store takes no further write)}
+health            {} -> {role, app? (whose store it is), ready, reasons: [text], failed? (text: the store takes no further write)}
 metrics.text      {} -> {text}: the Prometheus exposition that /metrics serves
 metrics.list      {} -> [{name, aws_namespace?, aws_name?, kind ("counter" | "gauge" | "histogram" | "info"), unit, aws_unit?,
                   aws_scale?, labels: [name], help, buckets: [upper bound], series (a count)}]

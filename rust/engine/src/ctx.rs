@@ -13,6 +13,7 @@ use crate::commit::rows::ROWS;
 use crate::observe::operator_events::OperatorEvent;
 use crate::sources::stream::mapping::NEXT_MAPPING;
 use crate::store::damage;
+use crate::store::directory::Place;
 use crate::store::port::Rows;
 use crate::store::port::StoreError;
 use crate::store::port::Table;
@@ -51,6 +52,10 @@ pub(crate) struct Ctx {
     pub(crate) closed: bool,
     /// Where the store is, if it is in a directory.
     pub(crate) directory: Option<PathBuf>,
+    /// Where its file was when it was opened.
+    pub(crate) place: Option<Place>,
+    /// The app whose store it is, if it is known.
+    pub(crate) app: Option<String>,
 }
 
 impl Ctx {

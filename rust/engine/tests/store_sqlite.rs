@@ -100,13 +100,13 @@ fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     drop(varied(dir.path()));
     let file = dir.path().join("forebay.db");
     let newer = rusqlite::Connection::open(&file).unwrap();
-    newer.execute_batch("CREATE TABLE newer(x); PRAGMA user_version = 3").unwrap();
+    newer.execute_batch("CREATE TABLE newer(x); PRAGMA user_version = 4").unwrap();
     drop(newer);
     let before = fs::read(&file).unwrap();
     let refused = open(dir.path()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the store has format 3, this forebay reads up to 2: use the newer forebay that wrote it; if none did, its header is damaged"
+        "the store has format 4, this forebay reads up to 3: use the newer forebay that wrote it; if none did, its header is damaged"
     );
     assert!(fs::read(&file).unwrap() == before, "the file was touched");
 }
@@ -383,6 +383,9 @@ fn golden_writes(format: u32) -> Vec<Vec<Write>> {
         }
         writes.push(vec![Write::Append { shard: 0, chunk: Arc::new(traced) }]);
     }
+    if format > 2 {
+        writes.push(vec![set(Table::Meta, b"app", b"shop")]);
+    }
     writes
 }
 
@@ -391,16 +394,16 @@ fn golden_writes(format: u32) -> Vec<Vec<Write>> {
 fn make_the_golden_file() {
     let dir = quick_dir();
     let mut store = open(dir.path()).unwrap();
-    for writes in &golden_writes(2) {
+    for writes in &golden_writes(3) {
         store.commit(writes).unwrap();
     }
     drop(store);
-    fs::copy(dir.path().join("forebay.db"), golden(2)).unwrap();
+    fs::copy(dir.path().join("forebay.db"), golden(3)).unwrap();
 }
 
 #[test]
 fn the_golden_file_of_each_format_opens_and_reads_as_it_was_written() {
-    for format in [1, 2] {
+    for format in [1, 2, 3] {
         let dir = quick_dir();
         let file = dir.path().join("forebay.db");
         fs::copy(golden(format), &file).unwrap();
@@ -415,7 +418,59 @@ fn the_golden_file_of_each_format_opens_and_reads_as_it_was_written() {
         let shards = &SHARDS[..3];
         assert_eq!(content(&store, shards).unwrap(), content(&expected, shards).unwrap());
         drop(store);
-        assert_eq!(version(), 2, "from now on it may hold what format 1 has not");
-        assert_eq!(content(&open(dir.path()).unwrap(), shards).unwrap(), content(&expected, shards).unwrap());
+        assert_eq!(version(), format.max(2), "from now on it may hold what format 1 has not");
+        let mut store = open(dir.path()).unwrap();
+        assert_eq!(content(&store, shards).unwrap(), content(&expected, shards).unwrap());
+        assert_eq!(store.app(None).unwrap().as_deref(), (format > 2).then_some("shop"));
+        assert_eq!(store.app(Some("first")).unwrap().as_deref(), Some(if format > 2 { "shop" } else { "first" }));
+        assert_eq!(store.app(Some("second")).unwrap().as_deref(), Some(if format > 2 { "shop" } else { "first" }));
+        drop(store);
+        assert_eq!(version(), 3);
+        assert!(open(dir.path()).unwrap().app(None).unwrap().is_some());
+    }
+}
+
+/// What the last release decides by: from a format it does not know and tables that are not its own it tells a newer store from a damaged one.
+#[test]
+fn a_store_with_a_name_is_a_newer_one_to_the_last_release_until_it_is_led_back() {
+    let dir = quick_dir();
+    let file = dir.path().join("forebay.db");
+    fs::copy(golden(2), &file).unwrap();
+    let seen = |connection: &rusqlite::Connection| {
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        (version, tables)
+    };
+    open(dir.path()).unwrap().app(Some("shop")).unwrap();
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    assert_eq!(seen(&connection), (3, 3));
+    connection.execute_batch("BEGIN; DROP VIEW format; PRAGMA user_version = 2; COMMIT").unwrap();
+    assert_eq!(seen(&connection), (2, 2));
+    drop(connection);
+    assert_eq!(open(dir.path()).unwrap().app(Some("other")).unwrap().as_deref(), Some("shop"));
+    assert_eq!(seen(&rusqlite::Connection::open(&file).unwrap()), (2, 2));
+    open(dir.path()).unwrap().app(Some("shop")).unwrap();
+    assert_eq!(seen(&rusqlite::Connection::open(&file).unwrap()), (3, 3));
+}
+
+/// A commit into a file that nobody finds any more was acknowledged.
+#[test]
+fn a_store_whose_file_is_gone_or_another_one_stops() {
+    for replaced in [false, true] {
+        let base = quick_dir();
+        let (data, moved) = (base.path().join("data"), base.path().join("moved"));
+        fs::create_dir(&data).unwrap();
+        let mut store = open(&data).unwrap();
+        store.commit(&[append(0, 0, 1)]).unwrap();
+        fs::rename(&data, &moved).unwrap();
+        if replaced {
+            fs::create_dir(&data).unwrap();
+            drop(open(&data).unwrap());
+        }
+        for _ in 0..2 {
+            let refused = store.commit(&[append(0, 1, 1)]).unwrap_err().to_string();
+            let told = format!("{}/forebay.db was deleted, moved or replaced", data.display());
+            assert!(refused.contains(&told) && refused.matches("takes no further write").count() == 1, "{refused}");
+        }
     }
 }

@@ -82,6 +82,7 @@ impl Engine {
         let limits = parts.config.limits.check()?;
         let mut state =
             Rooms::new(parts.config, limits, now, seed, parts.store.reader()?, parts.slots, registry.clone());
+        state.ctx.place = parts.store.place();
         let points = Mutex::new(state.restore()?);
         state.take_over()?;
         state.queues().restore_queues()?;
@@ -160,6 +161,7 @@ impl Engine {
             state.events().start_events()?;
             state.queues().start_queues();
             state.environments().start_environments();
+            state.answer_wanted();
             // Failures that a process before this one wrote down and could not see confirmed.
             state.failures().find_all_undelivered();
             Ok(())
@@ -203,6 +205,7 @@ impl Engine {
         inner.state.abandon_reads();
         inner.state.dispatch().answer_open_invokes();
         inner.state.queues().answer_open_receives();
+        inner.state.answer_wanted();
         inner.store = None;
         inner.reader = None;
     }

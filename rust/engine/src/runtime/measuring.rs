@@ -10,6 +10,7 @@ use crate::metrics::exposition::{render, Format};
 use crate::metrics::points::Points;
 use crate::metrics::query;
 use crate::runtime::engine::{lock, Engine, Shared};
+use crate::store::directory::Place;
 
 /// The thread that takes in what was counted whenever somebody has seen that a second has ended.
 pub(crate) fn measure(shared: &Shared) {
@@ -17,11 +18,23 @@ pub(crate) fn measure(shared: &Shared) {
         inner.state.ctx.second_ended = false;
         let now = inner.state.ctx.now;
         drop(inner);
+        shared.look_for_store();
         shared.roll(&mut lock(&shared.points), now);
     }
 }
 
 impl Shared {
+    /// Fail where the store's file is gone, though nobody writes just now. It asks the file system, so never call it with the lock held.
+    pub(crate) fn look_for_store(&self) {
+        let place = self.lock().state.ctx.place.clone();
+        let Some(Err(error)) = place.as_ref().map(Place::check) else { return };
+        let mut inner = self.enter();
+        if !inner.state.ctx.closed {
+            inner.state.ctx.fail(error);
+        }
+        self.leave(inner);
+    }
+
     /// Take in what was counted in the seconds that have ended, if one has.
     pub(crate) fn roll(&self, points: &mut Points, now: Now) {
         if !self.registry.is_on() || !points.is_due(now.wall_ms) {
@@ -51,6 +64,9 @@ impl Engine {
     /// Answer what is asked about metrics; `None` when it is about something else.
     pub(crate) fn look(&self, verb: &str, body: &[u8]) -> Option<Answer> {
         let (shared, registry) = (&self.shared, &self.shared.registry);
+        if verb == "health" {
+            shared.look_for_store();
+        }
         if verb == "metrics.text" {
             self.show_lag();
             return Some(Ok(reply(&json!({ "text": render(registry, Format::Text) }))));

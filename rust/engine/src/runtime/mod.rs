@@ -23,4 +23,5 @@ pub mod settle;
 pub(crate) mod test_engine;
 pub mod threads;
 pub mod wakes;
+pub(crate) mod wanted;
 pub mod why;

@@ -1,7 +1,7 @@
 //! From settings to a running end of a store: who owns the directory, which store, which doors.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::path::Path;
+use std::sync::{mpsc, Arc, Weak};
 use std::time::{Duration, Instant};
 
 use forebay_core::Now;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::base::config::Config;
-use crate::base::error::EngineError;
+use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::limits::AccountSettings;
 use crate::dispatch::attempt_journal::AttemptJournal;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError, Token};
@@ -31,6 +31,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 pub struct Settings {
     app: String,
     store: String,
+    /// The app that the store must be of. Without it (a command) it may be anybody's, and is not given a name.
+    #[serde(default)]
+    store_app: Option<String>,
     region: String,
     account: String,
     durability: String,
@@ -165,7 +168,8 @@ impl Settings {
         if self.store == ":memory:" {
             return self.open_memory();
         }
-        let path = PathBuf::from(&self.store);
+        let path = std::path::absolute(&self.store)
+            .map_err(|error| EngineError::Invalid(format!("store={:?}: {error}", self.store)))?;
         if matches!(self.serve, Serve::Client) && !self.manual {
             return self.open_client(&path, durability);
         }
@@ -177,13 +181,14 @@ impl Settings {
 
     /// Own the directory, or be a client of its owner. An owner that begins or ends holds the directory while it does not
     /// listen: it is asked again until it listens or is gone.
-    fn own_or_join(&self, path: &std::path::Path, durability: Durability) -> Result<End, EngineError> {
+    fn own_or_join(&self, path: &Path, durability: Durability) -> Result<End, EngineError> {
         let until = Instant::now() + ANSWER_WITHIN;
         loop {
             match Directory::own(path) {
                 Ok(ownership) => return self.own(ownership, durability),
-                Err(StoreError::Locked(_)) => match Client::connect(&Directory::at(path).socket_path()?) {
+                Err(StoreError::Locked(_)) => match self.join(path) {
                     Ok(client) => return Ok(End::Client(client)),
+                    Err(error @ EngineError::Conflict(_)) => return Err(error),
                     Err(error) if Instant::now() >= until => return Err(error),
                     Err(_) => std::thread::sleep(Duration::from_millis(5)),
                 },
@@ -192,8 +197,37 @@ impl Settings {
         }
     }
 
+    /// Connect to the owner, and make sure that the store is of the same app. An owner of an earlier release does not say whose it is.
+    fn join(&self, path: &Path) -> Result<Client, EngineError> {
+        let client = Client::connect(&Directory::at(path).socket_path()?)?;
+        if self.store_app.is_some() {
+            let (sender, answer) = mpsc::sync_channel(1);
+            // Nobody hears an answer that comes too late.
+            let waiter = Waiter::Call(Box::new(move |answer| drop(sender.send(answer))));
+            client.request("health", b"{}", waiter);
+            let silent = |_| EngineError::OwnerLost("the process that owns the store does not answer".into());
+            let Reply::Json(health) = answer.recv_timeout(ANSWER_WITHIN).map_err(silent)?? else { return Ok(client) };
+            let health: serde_json::Value = serde_json::from_slice(&health).unwrap_or_default();
+            self.check_app(path, health["app"].as_str())?;
+        }
+        Ok(client)
+    }
+
+    /// Refuse a store of another app: whoever put into it for this one's functions would wait for ever, and functions of the same name
+    /// would go on from each other's checkpoints.
+    fn check_app(&self, path: &Path, owner: Option<&str>) -> Result<(), EngineError> {
+        match (self.store_app.as_deref(), owner) {
+            (Some(app), Some(owner)) if app != owner => Err(EngineError::Conflict(format!(
+                "the store {} belongs to app {owner:?}, and this one is for app {app:?}. Next: give this app a directory of its own \
+                 (store=), or say store_app={owner:?} to share this one on purpose, and after an app was renamed",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// A client; when nobody owns the directory it is taken for the life of this end, so that a command works without an app.
-    fn open_client(&self, path: &std::path::Path, durability: Durability) -> Result<End, EngineError> {
+    fn open_client(&self, path: &Path, durability: Durability) -> Result<End, EngineError> {
         if !path.join("forebay.db").exists() {
             return Err(EngineError::NotFound(format!(
                 "there is no store in {}: the app that makes it has not started yet, or keeps it elsewhere (commands take --store)",
@@ -212,7 +246,9 @@ impl Settings {
     fn own(&self, ownership: Ownership, durability: Durability) -> Result<End, EngineError> {
         let directory = ownership.directory().clone();
         let advised = |error| damage::advised(Some(directory.path()), error);
-        let store = SqliteStore::open(directory.path(), durability).map_err(advised)?;
+        let mut store = SqliteStore::open(directory.path(), durability).map_err(advised)?;
+        let app = store.app(self.store_app.as_deref()).map_err(advised)?;
+        self.check_app(directory.path(), app.as_deref())?;
         let (slots, found) = AttemptJournal::open(&directory.file("attempts")).map_err(advised)?;
         let damage = [("acknowledged", store.remark().map(str::to_owned)), ("attempts", found.remark())];
         let engine = Engine::open(self.parts(Box::new(store), slots)).map_err(|error| match error {
@@ -222,6 +258,7 @@ impl Settings {
         let engine = Arc::new(engine);
         engine.with(|state| {
             state.ctx.directory = Some(directory.path().to_owned());
+            state.ctx.app = app;
             for (file, text) in damage {
                 if let Some(text) = text {
                     state.ctx.notice(OperatorEvent::Damaged, file, json!({"text": text}));

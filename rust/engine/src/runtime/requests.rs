@@ -29,6 +29,7 @@ impl Engine {
 
     /// Why the engine is not ready, if it is not.
     pub fn not_ready(&self) -> Vec<String> {
+        self.shared.look_for_store();
         self.with(|state| state.not_ready())
     }
 }
@@ -128,6 +129,7 @@ impl Rooms {
         let ids: Vec<u64> = self.streams.mappings.keys().copied().collect();
         let mut list: Vec<Value> = ids.into_iter().map(|id| self.streams().describe_mapping(id, false)).collect();
         list.extend(self.queues.list_queue_mappings());
+        self.show_unhandled(&mut list);
         Done::at_once(Value::Array(list))
     }
 
@@ -157,7 +159,7 @@ impl Rooms {
 
     fn health(&self) -> Value {
         let reasons = self.not_ready();
-        let mut health = json!({"role": "owner", "ready": reasons.is_empty(), "reasons": reasons});
+        let mut health = json!({"role": "owner", "ready": reasons.is_empty(), "reasons": reasons, "app": self.ctx.app});
         if let Some(error) = &self.ctx.commit.failed {
             health["failed"] = error.to_string().into();
         }

@@ -27,6 +27,7 @@ use crate::failures::{FailureRoom, Failures};
 use crate::metrics::Registry;
 use crate::observe::meters::AccountMeters;
 use crate::observe::Observe;
+use crate::runtime::wanted::Wanted;
 use crate::sources::invocation::{EventQueues, InvocationRoom};
 use crate::sources::queue::{QueueRoom, Queues};
 use crate::sources::stream::{StreamRoom, Streams};
@@ -48,6 +49,8 @@ pub(crate) struct Rooms {
     pub(crate) topics: Topics,
     /// When the running minute of the points ends.
     pub(crate) points_armed: Option<u64>,
+    /// What clients declare and do not run.
+    pub(crate) wanted: Wanted,
 }
 
 impl Rooms {
@@ -77,6 +80,8 @@ impl Rooms {
             draining: false,
             closed: false,
             directory: None,
+            place: None,
+            app: None,
         };
         Self {
             ctx,
@@ -88,6 +93,7 @@ impl Rooms {
             events: EventQueues::default(),
             topics: Topics::default(),
             points_armed: None,
+            wanted: Wanted::default(),
         }
     }
 

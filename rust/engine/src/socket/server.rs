@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +20,7 @@ use crate::socket::connections::{Admitted, Connections};
 use crate::socket::credit::Credit;
 use crate::socket::frame;
 use crate::socket::frame::Request;
+use crate::store::directory::Place;
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 256;
@@ -31,7 +32,7 @@ const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 
 /// Listens until it is closed.
 pub struct Listener {
-    path: PathBuf,
+    place: Place,
     /// Dropped to let the accepting thread go. It needs no connection, which fails when the socket's file has been removed.
     stop: Option<oneshot::Sender<()>>,
     open: Arc<Mutex<Vec<Connection>>>,
@@ -59,12 +60,13 @@ impl Listener {
             UnixListener::bind(path).map_err(failed)?
         };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let place = Place::of(path).map_err(failed)?;
         let open = Arc::new(Mutex::new(Vec::new()));
         let streams = open.clone();
         let (stop, stopped) = oneshot::channel();
         let accept = move || runtime.block_on(accept(&listener, &engine, stopped, &streams));
         let thread = std::thread::Builder::new().name("forebay-socket".into()).spawn(accept).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), stop: Some(stop), open, thread: Some(thread) })
+        Ok(Self { place, stop: Some(stop), open, thread: Some(thread) })
     }
 }
 
@@ -75,7 +77,7 @@ impl Listener {
         if let Some(thread) = self.thread.take() {
             let _ended = thread.join();
         }
-        let _gone = std::fs::remove_file(&self.path);
+        let _gone = self.place.remove();
         for connection in self.open.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let _no_more = connection.stream.shutdown(std::net::Shutdown::Read);
         }
@@ -109,7 +111,7 @@ async fn accept(
     open: &Mutex<Vec<Connection>>,
 ) {
     let connections = Connections::at_most(CONNECTIONS_MAX);
-    loop {
+    for client in 1.. {
         let accepted = tokio::select! {
             biased;
             _ = &mut stopped => return,
@@ -123,12 +125,18 @@ async fn accept(
             }
         };
         if let Some(admitted) = connections.admit() {
-            open_connection(stream, engine, admitted, open);
+            open_connection(stream, engine, client, admitted, open);
         }
     }
 }
 
-fn open_connection(stream: UnixStream, engine: &Arc<Engine>, admitted: Admitted, open: &Mutex<Vec<Connection>>) {
+fn open_connection(
+    stream: UnixStream,
+    engine: &Arc<Engine>,
+    client: u64,
+    admitted: Admitted,
+    open: &Mutex<Vec<Connection>>,
+) {
     let (Ok(reading), Ok(kept)) = (stream.try_clone(), stream.try_clone()) else { return };
     let (answers, waiting) = channel();
     let (engine, credit) = (engine.clone(), Arc::new(Credit::new()));
@@ -142,7 +150,8 @@ fn open_connection(stream: UnixStream, engine: &Arc<Engine>, admitted: Admitted,
     let reader = std::thread::Builder::new().name("forebay-requests".into());
     // Where it cannot be started, nobody is left who could answer, and the writer hangs up.
     let _started = reader.spawn(move || {
-        serve(reading, &engine, &answers, &credit);
+        serve(reading, &engine, client, &answers, &credit);
+        engine.with(|state| state.wanted.forget(client));
         drop(admitted);
     });
     let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +159,7 @@ fn open_connection(stream: UnixStream, engine: &Arc<Engine>, admitted: Admitted,
     open.push(Connection { stream: kept, writer });
 }
 
-fn serve(mut stream: UnixStream, engine: &Engine, answers: &Sender<Vec<u8>>, credit: &Arc<Credit>) {
+fn serve(mut stream: UnixStream, engine: &Engine, client: u64, answers: &Sender<Vec<u8>>, credit: &Arc<Credit>) {
     // Not read before there is room for its answer: a client that asks faster than it is answered waits in its own writes.
     while credit.take() {
         let Ok(Some((id, kind, body))) = frame::read(&mut stream) else { break };
@@ -178,6 +187,9 @@ fn serve(mut stream: UnixStream, engine: &Engine, answers: &Sender<Vec<u8>>, cre
             Request::InvokeAsync { function, payload, parent, trace } => {
                 let origin = Origin { parent: (parent != 0).then_some(parent), trace: trace.as_deref() };
                 engine.invoke_async(&function, &payload, origin, waiter);
+            }
+            Request::Verb { verb, body } if verb == "mapping.wanted" => {
+                engine.with(|state| state.mappings_wanted(client, &body, waiter));
             }
             Request::Verb { verb, body } => engine.request(&verb, &body, waiter),
         }

@@ -70,7 +70,9 @@ impl Directory {
     /// Where the owner listens: `forebay.sock` in the directory. When that path is too long for a socket:
     /// `/tmp/forebay-<uid>/<device>-<inode>.sock`, in a directory of mode 0700 that belongs to the store's own user.
     pub fn socket_path(&self) -> Result<PathBuf, StoreError> {
-        let inside = self.file("forebay.sock");
+        // Whatever name of the directory a process was given, it finds the same socket.
+        let path = fs::canonicalize(&self.path).or_else(|_| std::path::absolute(&self.path));
+        let inside = path.map_err(|error| self.failed("cannot be found", &error))?.join("forebay.sock");
         if inside.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX {
             return Ok(inside);
         }
@@ -140,6 +142,52 @@ impl Ownership {
     /// The directory that is owned.
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+}
+
+/// A file that was opened by its path, which may lead nowhere or to another file later.
+#[derive(Clone, Debug)]
+pub struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    /// The file that is at `path` now.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        let path = std::path::absolute(path)?;
+        Ok(Self { path, device: found.dev(), inode: found.ino() })
+    }
+
+    /// Whether the path still leads to the file. A path that cannot be looked at for another reason is taken to.
+    pub(crate) fn is_there(&self) -> bool {
+        match fs::metadata(&self.path) {
+            Ok(found) => (found.dev(), found.ino()) == (self.device, self.inode),
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        }
+    }
+
+    /// Remove the file; one of another owner that is at its path by now stays.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        if self.is_there() {
+            fs::remove_file(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Refuse to go on with a store whose file is no longer at its path: the next start would not find what was acknowledged.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if self.is_there() {
+            return Ok(());
+        }
+        Err(StoreError::Failed(format!(
+            "{} was deleted, moved or replaced while this process had it open, and the next start would not find what is put now. \
+             Next: stop the app; put the directory back if it was moved, or a copy of it; start the app again. \
+             If it is gone for good, the app starts with an empty store",
+            self.path.display()
+        )))
     }
 }
 

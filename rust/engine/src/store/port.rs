@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::store::chunk::Chunk;
+use crate::store::directory::Place;
 
 /// Names a shard's log inside one store; given out once, never reused. At most 2^20 - 1.
 pub type ShardId = u32;
@@ -189,6 +190,10 @@ pub trait Store: Send {
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
     /// Give room back to the file system in a small step (at most some ms); true if there is more to give.
     fn give_back(&mut self) -> Result<bool, StoreError>;
+    /// Where its file is, if it has one that can be deleted while it is open.
+    fn place(&self) -> Option<Place> {
+        None
+    }
 }
 
 /// Rows as `(key, value)`, ascending by key.

@@ -24,11 +24,11 @@ use rusqlite::wal::CheckpointMode;
 
 use crate::fp;
 use crate::store::chunk::Chunk;
-use crate::store::directory::Directory;
-use crate::store::port::{Durability, Reader, ShardId, Store, StoreError, Write};
+use crate::store::directory::{Directory, Place};
+use crate::store::port::{Durability, Reader, ShardId, Store, StoreError, Table, Write};
 use crate::store::sqlite::connection::Handle;
-use crate::store::sqlite::format::{chunk_id, row_crc, Census, Head, CENSUS_KEY, OWN};
-use crate::store::sqlite::opening::{span_row, Content, Opened, PAGE_BYTES};
+use crate::store::sqlite::format::{chunk_id, row_crc, Census, Head, APP_KEY, CENSUS_KEY, OWN};
+use crate::store::sqlite::opening::{raise_format, span_row, Content, Opened, PAGE_BYTES};
 use crate::store::sqlite::reader::{last_head, missing, SqliteReader};
 use crate::store::sqlite::reserve::Reserve;
 use crate::store::sqlite::witness::Witness;
@@ -51,6 +51,8 @@ const STEP_PAGES: u32 = 64;
 pub struct SqliteStore {
     handle: Handle,
     file: PathBuf,
+    /// `None` where the file is not one of this machine's, as in a test of power cuts.
+    place: Option<Place>,
     durability: Durability,
     census: Census,
     spans: HashMap<ShardId, Span>,
@@ -85,7 +87,8 @@ impl SqliteStore {
             opened => opened,
         };
         let Opened { handle, content: Content { census, spans }, remark } = opened?;
-        let mut store = Self { handle, file, durability, census, spans, reserve, witness, remark, failed: None };
+        let place = Place::of(&file).ok();
+        let mut store = Self { handle, file, place, durability, census, spans, reserve, witness, remark, failed: None };
         store.keep_reserve().or_else(full_is_fine)?;
         Ok(store)
     }
@@ -93,6 +96,25 @@ impl SqliteStore {
     /// What was found wrong beside the file when it was opened, and keeps nobody from working with it: for the log.
     pub fn remark(&self) -> Option<&str> {
         self.remark.as_deref()
+    }
+
+    /// The name of the app whose store this is. Where it has none it takes `claimed`, and is of the newest format from then on; on a
+    /// full disk it goes without until a later start.
+    pub fn app(&mut self, claimed: Option<&str>) -> Result<Option<String>, StoreError> {
+        let found = reader::row(&self.handle, Table::Meta as u8, APP_KEY)?.map(String::from_utf8).transpose();
+        let found = found.map_err(|_| StoreError::Corrupt("the name of the store's app is no text".into()))?;
+        let Some(name) = claimed.filter(|name| found.as_deref().is_none_or(|found| found == *name)) else {
+            return Ok(found);
+        };
+        // A store that was led back to the last release has a name already.
+        let raised = self.guarded(|store| store.drain(|store| raise_format(&store.handle)));
+        let row = Write::Set { table: Table::Meta, key: APP_KEY.into(), value: name.into() };
+        let named = raised.and_then(|()| if found.is_some() { Ok(()) } else { self.commit(&[row]) });
+        match named {
+            Ok(()) => Ok(Some(name.into())),
+            Err(StoreError::Full(_)) => Ok(found),
+            Err(error) => Err(error),
+        }
     }
 
     /// Carry out the writes in one transaction.
@@ -280,11 +302,16 @@ impl SqliteStore {
             self.drain(|store| store.write(writes))?;
         }
         // From here on the commit stands: no error may say that nothing was written.
-        self.conclude().map_err(|error| StoreError::Failed(error.to_string()))
+        self.conclude().map_err(|error| match error {
+            StoreError::Failed(_) => error,
+            _ => StoreError::Failed(error.to_string()),
+        })
     }
 
     fn conclude(&mut self) -> Result<(), StoreError> {
         fp!("store.commit.after")?;
+        // After the commit: nothing is acknowledged that went into a file which was gone by then. Costs a microsecond.
+        self.place.as_ref().map_or(Ok(()), Place::check)?;
         match self.durability {
             Durability::PowerLoss => self.witness.note(self.census.commits)?,
             // It vouches for nothing; it only is no damage any more.
@@ -352,6 +379,10 @@ impl Store for SqliteStore {
 
     fn give_back(&mut self) -> Result<bool, StoreError> {
         self.guarded(Self::give_back_unguarded)
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.place.clone()
     }
 }
 

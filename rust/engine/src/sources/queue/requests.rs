@@ -238,6 +238,12 @@ impl Queues {
         let ours = |mapping: &QueueMapping| mapping.row.queue == queue && mapping.row.function == function;
         self.mappings.iter().find(|(_, mapping)| ours(mapping)).map(|(&id, _)| id)
     }
+
+    /// Whether a function that is registered has this queue's messages.
+    pub(crate) fn is_handled(&self, queue: &str, function: &str) -> bool {
+        let mapping = self.queue_mapping_id(queue, function).and_then(|id| self.mappings.get(&id));
+        mapping.is_some_and(|mapping| mapping.declared && mapping.slot.is_some())
+    }
 }
 
 impl QueueRoom<'_> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::store::port::StoreError;
-use crate::store::sqlite::format::{APPLICATION_ID, SCHEMA};
+use crate::store::sqlite::format::{format_of, APPLICATION_ID};
 use crate::store::sqlite::opening::{lay_out, AUTO_VACUUM, PAGE_BYTES};
 
 const PAGE: usize = PAGE_BYTES as usize;
@@ -66,13 +66,17 @@ pub(in crate::store) fn ailment(file: &Path, waits: bool) -> io::Result<Option<S
 
 /// Whether the tables are found where they are in every store.
 pub(in crate::store) fn leads_to_the_tables(connection: &Connection) -> bool {
-    let found = || -> rusqlite::Result<Vec<(i64, String)>> {
+    let found = || -> rusqlite::Result<Vec<(i64, Option<String>)>> {
         let mut statement = connection.prepare("SELECT rootpage, sql FROM sqlite_schema ORDER BY rowid")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     };
-    let tables = ROOTS.into_iter().zip(SCHEMA).map(|(root, sql)| (i64::from(root), sql.to_owned()));
-    found().is_ok_and(|found| found.into_iter().eq(tables))
+    // A view, which has no tree, may follow.
+    let roots = ROOTS.map(i64::from);
+    found().is_ok_and(|found| {
+        let (found, tables): (Vec<i64>, Vec<Option<String>>) = found.into_iter().unzip();
+        found.starts_with(&roots) && format_of(&tables).is_some()
+    })
 }
 
 /// The write-ahead log beside a store's file.

@@ -17,18 +17,35 @@ use crate::store::{Span, CHUNK_BYTES_MAX, POSITION_LIMIT, SHARD_LIMIT};
 /// `application_id` of our files: "fbay".
 pub(crate) const APPLICATION_ID: u32 = 0x6662_6179;
 /// Newest format understood, kept as `user_version`. Format 2 has hops in the messages of queues, and may have trace contexts in records
-/// and events; everything of format 1 is read as it stands, and what is written to such a file makes it one of format 2.
-pub(crate) const FORMAT: u32 = 2;
+/// and events; everything of format 1 is read as it stands, and what is written to such a file makes it one of format 2. Format 3 keeps
+/// the name of the app whose store it is ([`APP_KEY`]): a file becomes one of format 3 when it is given a name.
+pub(crate) const FORMAT: u32 = 3;
+/// Newest format that knows no app's name.
+pub(crate) const FORMAT_UNNAMED: u32 = 2;
 
-/// The statements that made the tables; the file itself repeats them, and must repeat them exactly. Formats 1 and 2 have the same ones.
-/// Every later format must have others, be it by a comment: `user_version` has no checksum, and a bit of it that flips shows by this
-/// as damage and not as a newer format.
-pub(crate) const SCHEMA: [&str; 2] = [
+/// The statements that made the tables; the file itself repeats them, and must repeat them exactly. Formats 1 and 2 lack the last one,
+/// a view that nobody reads. Every later format must have others: `user_version` has no checksum, and a bit of it that flips shows by
+/// this as damage and not as a newer format.
+pub(crate) const SCHEMA: [&str; 3] = [
     "CREATE TABLE chunk(id INTEGER PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL, \
      last_arrival_ms INTEGER NOT NULL, body_crc INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
     "CREATE TABLE row(tab INTEGER NOT NULL, key BLOB NOT NULL, crc INTEGER NOT NULL, value BLOB NOT NULL, \
      PRIMARY KEY(tab, key)) STRICT, WITHOUT ROWID",
+    "CREATE VIEW format AS SELECT 3 AS format",
 ];
+
+/// The newest format whose files have these statements.
+pub(crate) fn format_of(statements: &[Option<String>]) -> Option<u32> {
+    let begins = statements.iter().map(Option::as_deref).eq(SCHEMA.map(Some).into_iter().take(statements.len()));
+    match statements.len() {
+        2 if begins => Some(FORMAT_UNNAMED),
+        3 if begins => Some(FORMAT),
+        _ => None,
+    }
+}
+
+/// Key of the app's name in the table `Meta`.
+pub(crate) const APP_KEY: &[u8] = b"app";
 
 /// The store's own rows.
 pub(crate) const OWN: u8 = 0;

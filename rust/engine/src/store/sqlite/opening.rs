@@ -11,7 +11,8 @@ use crate::store::port::{Durability, ShardId, StoreError};
 use crate::store::sqlite::connection::Handle;
 use crate::store::sqlite::first_page;
 use crate::store::sqlite::format::{
-    decode_span, row_crc, shard_of_span, span_key, verify_row, Census, APPLICATION_ID, CENSUS_KEY, FORMAT, OWN, SCHEMA,
+    decode_span, format_of, row_crc, shard_of_span, span_key, verify_row, Census, APPLICATION_ID, CENSUS_KEY, FORMAT,
+    FORMAT_UNNAMED, OWN, SCHEMA,
 };
 use crate::store::sqlite::reader::{last_head, row};
 use crate::store::sqlite::witness::{Testimony, Witness};
@@ -84,8 +85,8 @@ fn take(handle: &Handle, durability: Durability, witness: &Witness) -> Result<(C
     if durability == Durability::PowerLoss && content.census.commits < seen {
         return Err(lost(content.census.commits, seen));
     }
-    if found < FORMAT {
-        handle.pragma_update(None, "user_version", FORMAT)?;
+    if found < FORMAT_UNNAMED {
+        handle.pragma_update(None, "user_version", FORMAT_UNNAMED)?;
     }
     let remark = testimony.ailment(content.census.commits);
     if remark.is_none() && matches!(testimony, Testimony::Nothing(_)) {
@@ -137,13 +138,24 @@ pub(super) fn lay_out(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Make a file that has no app's name one that may have it.
+pub(super) fn raise_format(connection: &Connection) -> Result<(), StoreError> {
+    if pragma(connection, "user_version")? < FORMAT {
+        let all = connection.unchecked_transaction()?;
+        connection.execute(SCHEMA[2], [])?;
+        connection.pragma_update(None, "user_version", FORMAT)?;
+        all.commit()?;
+    }
+    Ok(())
+}
+
 /// Refuse what is not ours, what is newer, and what does not look as we made it. Gives the format.
 pub(super) fn check_format(connection: &Connection) -> Result<u32, StoreError> {
     let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid")?;
     let tables = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<Option<String>>, _>>()?;
-    let is_ours = tables.iter().map(Option::as_deref).eq(SCHEMA.map(Some));
+    let ours = format_of(&tables);
     if pragma(connection, "application_id")? != APPLICATION_ID {
-        let what = if is_ours {
+        let what = if ours.is_some() {
             "the header of forebay.db is damaged: it does not say whose file it is"
         } else {
             "forebay.db is not a forebay store"
@@ -151,17 +163,18 @@ pub(super) fn check_format(connection: &Connection) -> Result<u32, StoreError> {
         return Err(StoreError::Corrupt(what.into()));
     }
     let found = pragma(connection, "user_version")?;
-    if found > FORMAT && !is_ours {
+    if found > FORMAT && ours.is_none() {
         return Err(StoreError::NewerFormat { found, known: FORMAT });
     }
-    if found > FORMAT {
+    let is_incremental = pragma(connection, "auto_vacuum")? == 2;
+    let Some(format) = ours.filter(|_| found > 0 && is_incremental) else {
+        return Err(StoreError::Corrupt("the header or the schema of forebay.db is not as it was made".into()));
+    };
+    if found > format || (found < format && format > FORMAT_UNNAMED) {
         // See `SCHEMA`: what is of a newer format says so there, too.
         return Err(StoreError::Corrupt(format!(
-            "the header of forebay.db is damaged: it tells of format {found}, and the tables are those of format {FORMAT}"
+            "the header of forebay.db is damaged: it tells of format {found}, and the tables are those of format {format}"
         )));
-    }
-    if found == 0 || !is_ours || pragma(connection, "auto_vacuum")? != 2 {
-        return Err(StoreError::Corrupt("the header or the schema of forebay.db is not as it was made".into()));
     }
     Ok(found)
 }

@@ -1,0 +1,286 @@
+"""Where an app's store is, whose it is, and what happens when its directory is gone."""
+
+import asyncio
+import contextlib
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from forebay import App, Batch, ResourceConflict, StoreFailed
+from forebay.cli.connect import connect
+from forebay.errors import InvalidParameterValue
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+FOREBAY = Path(sys.executable).parent / "forebay"
+
+
+async def until(condition, within=20):
+    """Wait for what another thread or process does."""
+    ends = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+def make(store, seen=None, name="shop", function="ship", **options):
+    app = App(name, store=store, **options)
+    app.stream("numbers", shards=1)
+    if seen is not None:
+
+        @app.on_stream("numbers")
+        @app.function(name=function)
+        async def handler(batch: Batch, context):
+            seen.extend(record.json() for record in batch)
+
+    return app
+
+
+def asked(store, verb):
+    with connect(store) as connection:
+        return connection.ask(verb)
+
+
+# --- where it is
+
+
+async def test_a_store_stays_where_it_was_at_the_first_start(tmp_path, monkeypatch):
+    """After `os.chdir` a second start looked for the store in another directory: a backlog was acknowledged and never handled."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    app = make("data", seen)
+    assert app.settings.store == "data", "an app that has not started is nowhere yet"
+    async with app:
+        await app.mappings[0].pause()
+        await app.stream("numbers").put(1, "k")
+    assert app.settings.store == str(tmp_path / "data")
+    monkeypatch.chdir(elsewhere)
+    async with app:
+        await app.mappings[0].resume()
+        await until(lambda: seen == [1])
+    assert not (elsewhere / "data").exists()
+
+
+async def test_who_takes_over_finds_the_store_after_a_change_of_directory(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    async with make("data") as owner, make("data", seen) as standby:
+        await standby.stream("numbers").put(1, "k")
+        monkeypatch.chdir(elsewhere)
+        await owner.stop()
+        await until(lambda: seen == [1])
+    assert not (elsewhere / "data").exists()
+
+
+async def test_a_short_name_of_a_deep_directory_leads_to_the_same_socket(tmp_path, monkeypatch):
+    """The owner of a deep directory listens elsewhere. Who asks by a relative path must look there, too."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.chdir(deep)
+    async with make("data"):
+        assert not (deep / "data" / "forebay.sock").exists()
+        health = await asyncio.to_thread(asked, Path("data"), "health")
+        assert (health["role"], health["ready"], health["app"]) == ("owner", True, "shop")
+
+
+# --- whose it is
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_a_store_of_another_app_is_refused_with_the_way_to_share_it(tmp_path, runs):
+    """The second app became a client of the first one without a word, and nothing that was put for its functions was handled."""
+    first = make(tmp_path / "data")
+    await first.start()
+    if not runs:
+        await first.stop()
+    try:
+        for serve in ("elect", False):
+            with pytest.raises(ResourceConflict) as refused:
+                await make(tmp_path / "data", [], name="billing", serve=serve).start()
+            assert str(refused.value) == (
+                f'the store {tmp_path / "data"} belongs to app "shop", and this one is for app "billing". Next: give this app '
+                'a directory of its own (store=), or say store_app="shop" to share this one on purpose, and after an app was '
+                "renamed"
+            )
+    finally:
+        await first.stop()
+    with pytest.raises(InvalidParameterValue, match="store_app='a b'"):
+        App("billing", store_app="a b")
+
+
+async def test_a_program_that_names_the_stores_app_shares_it(tmp_path, no_task_is_left):
+    seen = []
+    async with make(tmp_path / "data", seen):
+        async with make(tmp_path / "data", name="web", store_app="shop", serve=False) as web:
+            await web.stream("numbers").put(1, "k")
+        await until(lambda: seen == [1])
+    async with make(tmp_path / "data", seen, name="renamed", store_app="shop") as renamed:
+        await renamed.stream("numbers").put(2, "k")
+        await until(lambda: seen == [1, 2])
+
+
+async def test_a_store_of_the_last_release_takes_the_first_apps_name_and_no_commands(tmp_path):
+    """The golden file is what app "shop" of format 2 left: three numbers that a paused mapping had not handled, and a message."""
+    data, seen = tmp_path / "data", []
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v2.db", data / "forebay.db")
+    [stream] = await asyncio.to_thread(asked, data, "stream.list")
+    assert (stream["name"], stream["records"], format_of(data)) == ("numbers", 3, 2), (
+        "a command leaves it to the last release"
+    )
+    async with make(data, seen) as app:
+        await app.mappings[0].resume()
+        await until(lambda: seen == [0, 1, 2])
+    assert format_of(data) == 3, "the last release refuses it from now on"
+    with pytest.raises(ResourceConflict, match='belongs to app "shop"'):
+        await make(data, name="other").start()
+
+
+async def test_the_way_back_to_the_last_release_is_as_the_page_says(tmp_path, monkeypatch):
+    [way_back] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "stores.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    async with make("data") as app:
+        await app.stream("numbers").put(1, "k")
+    exec(compile(way_back, "stores.md", "exec"), {})  # noqa: S102  what the page tells people to run
+    with contextlib.closing(sqlite3.connect("data/forebay.db")) as store:
+        made = [name for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL")]
+        assert (made, format_of(tmp_path / "data")) == (["chunk", "row"], 2)
+    seen = []
+    async with make("data", seen):
+        await until(lambda: seen == [1])
+    assert format_of(tmp_path / "data") == 3
+
+
+def format_of(data):
+    with contextlib.closing(sqlite3.connect(data / "forebay.db")) as store:
+        return store.execute("PRAGMA user_version").fetchone()[0]
+
+
+async def test_a_client_is_told_of_mappings_that_nobody_handles(tmp_path, no_task_is_left, caplog):
+    """Two programs of one name on one directory: the second one's mapping was never run, and nothing said so."""
+    data = tmp_path / "data"
+    async with make(data, []):
+        async with make(data, [], function="bill") as client:
+
+            @client.on_queue("orders")
+            async def pack(event, context): ...
+
+            client.queue("orders")
+            await until(lambda: caplog.text.count("nothing handles it") >= 2)
+            for mapping in ("numbers/bill", "orders/pack"):
+                assert f"mapping {mapping} is declared here, and nothing handles it" in caplog.text
+            assert "numbers/ship" not in caplog.text
+            listed = await asyncio.to_thread(asked, data, "mapping.list")
+            states = {(one.get("stream") or one["queue"], one["function"]): one["state"] for one in listed}
+            assert states == {
+                ("numbers", "ship"): "Enabled",
+                ("numbers", "bill"): "Unhandled",
+                ("orders", "pack"): "Unhandled",
+            }
+            shown = await asyncio.to_thread(command, "lag", "--store", str(data))
+            assert re.search(r"numbers +bill +\(nothing handles it\) +- +-", shown), shown
+            shown = await asyncio.to_thread(command, "lag", "--store", str(data), "--function", "ship")
+            assert "nothing handles it" not in shown
+            shown = await asyncio.to_thread(command, "mapping", "list", "--store", str(data))
+            assert re.search(r"orders +pack +Unhandled +no +-", shown), shown
+        await until(lambda: len(asked(data, "mapping.list")) == 1)
+
+
+async def test_clients_of_the_same_program_are_not_warned(tmp_path, no_task_is_left, caplog):
+    programs = [make(tmp_path / "data", []) for _ in range(3)]
+    await asyncio.gather(*(program.start() for program in programs))
+    client = next(program for program in programs if program._running.runner.engine.role == "client")
+    await until(client._running.runner.engine.idle)
+    assert "nothing handles it" not in caplog.text
+    await asyncio.gather(*(program.stop() for program in programs))
+
+
+def command(*arguments):
+    return subprocess.run([FOREBAY, *arguments], capture_output=True, check=True, text=True, timeout=30).stdout
+
+
+# --- when its directory is gone
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def ready(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+async def test_nothing_is_acknowledged_into_a_deleted_directory(tmp_path, port, caplog):
+    """Puts were acknowledged into a directory that was deleted, and `/readyz` was green: the next start found none of them."""
+    data, app = tmp_path / "data", make(tmp_path / "data")
+    await app.start(metrics_port=port)
+    try:
+        await app.stream("numbers").put(1, "k")
+        assert (await asyncio.to_thread(ready, port))[0] == 200
+        shutil.rmtree(data)
+        with pytest.raises(
+            StoreFailed, match="was deleted, moved or replaced while this process had it open"
+        ) as refused:
+            await app.stream("numbers").put(2, "k")
+        assert "Next: stop the app; put the directory back" in str(refused.value)
+        with pytest.raises(StoreFailed, match="was deleted, moved or replaced"):
+            await app.stream("numbers").put(3, "k")
+        status, told = await asyncio.to_thread(ready, port)
+        assert (status, f"{data}/forebay.db was deleted" in told) == (503, True), told
+        await until(lambda: "nothing more is acknowledged" in caplog.text)
+        assert "was deleted, moved or replaced" in caplog.text
+    finally:
+        await app.stop(grace=0)
+
+
+async def test_ready_turns_red_when_the_directory_is_deleted_though_nobody_puts(tmp_path, port, caplog):
+    app = make(tmp_path / "data")
+    await app.start(metrics_port=port)
+    try:
+        (tmp_path / "data").rename(tmp_path / "moved")
+        status, told = await asyncio.to_thread(ready, port)
+        assert (status, "was deleted, moved or replaced" in told) == (503, True), told
+        await until(lambda: "nothing more is acknowledged" in caplog.text)
+    finally:
+        await app.stop(grace=0)
+
+
+async def test_a_directory_that_was_replaced_is_the_other_owners(tmp_path):
+    """The first owner went on acknowledging into the files that nobody finds any more; its end took the other's socket away."""
+    data = tmp_path / "data"
+    first, second = make(data), make(data)
+    await first.start()
+    await first.stream("numbers").put(1, "k")
+    data.rename(tmp_path / "old")
+    await second.start()
+    try:
+        assert second._running.runner.engine.role == "owner"
+        with pytest.raises(StoreFailed, match="was deleted, moved or replaced"):
+            await first.stream("numbers").put(2, "k")
+        await second.stream("numbers").put(3, "k")
+        await first.stop(grace=0)
+        assert (data / "forebay.sock").exists()
+        assert (await asyncio.to_thread(asked, data, "stream.list"))[0]["records"] == 1
+    finally:
+        await first.stop(grace=0)
+        await second.stop()
