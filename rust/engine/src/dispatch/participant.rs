@@ -1,5 +1,8 @@
 //! What the runtime brings a room that has work of its own: its timers, permits, attempts, and its part of each commit.
 
+use crate::base::error::EngineError;
+use crate::dispatch::attempt_journal::{InFlight, JournalSlot};
+use crate::dispatch::attempts::HandlerId;
 use std::any::Any;
 
 use forebay_core::concurrency::Lease;
@@ -22,6 +25,36 @@ pub(crate) struct Ended {
 
 /// A room with work of its own. Its part of a commit stays with it until the commit has ended; one is under way at a time.
 pub(crate) trait Participant {
+    /// Read what the store holds of its own. Nothing runs yet.
+    fn restore(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Take over what was in flight when the last process died, if it is its own.
+    fn take_over(&mut self, _record: &InFlight, _slot: JournalSlot) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Go on from what was restored and taken over.
+    fn resume(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The app has started: begin.
+    fn start(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// A function or a destination was registered; `is_new`: it was not known before.
+    fn registered(&mut self, _handler: HandlerId, _is_new: bool) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Drop what is too old or too much.
+    fn sweep(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// One of its timers rang.
     fn due(&mut self, timer: Timer);
 

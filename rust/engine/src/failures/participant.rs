@@ -1,6 +1,7 @@
 //! What the runtime brings failures: the timers of deliveries, attempts at them, and the part of a commit that is theirs.
 
 use crate::base::error::Waiter;
+use crate::dispatch::attempts::HandlerId;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -63,6 +64,25 @@ impl ReadJob for Search {
 }
 
 impl Participant for FailureRoom<'_> {
+    fn start(&mut self) -> Result<(), EngineError> {
+        // Failures that a process before this one wrote down and could not see confirmed.
+        self.find_all_undelivered();
+        Ok(())
+    }
+
+    fn registered(&mut self, handler: HandlerId, is_new: bool) -> Result<(), EngineError> {
+        let is_destination = self.dispatch.functions[handler].place.is_none();
+        if is_destination && is_new && self.ctx.started {
+            self.find_all_undelivered();
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), EngineError> {
+        self.sweep_failures();
+        Ok(())
+    }
+
     fn due(&mut self, timer: Timer) {
         self.deliveries_due(timer.id);
     }

@@ -84,8 +84,6 @@ impl Engine {
             Rooms::new(parts.config, limits, now, seed, parts.store.reader()?, parts.slots, registry.clone());
         state.ctx.place = parts.store.place();
         let points = Mutex::new(state.restore()?);
-        state.take_over()?;
-        state.queues().restore_queues()?;
         let reader = Some(parts.store.reader()?);
         let inner = Inner {
             state,
@@ -157,13 +155,9 @@ impl Engine {
         self.with(|state| {
             state.ctx.started = true;
             state.ctx.sweep_at(state.ctx.now.mono_ns + SWEEP_NS);
-            state.streams().bind_mappings()?;
-            state.events().start_events()?;
-            state.queues().start_queues();
+            state.try_each_participant(|one| one.start())?;
             state.environments().start_environments();
             state.answer_wanted();
-            // Failures that a process before this one wrote down and could not see confirmed.
-            state.failures().find_all_undelivered();
             Ok(())
         })
     }

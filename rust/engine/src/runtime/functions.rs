@@ -56,13 +56,7 @@ impl Rooms {
             self.dispatch().declare_limits(slot, registration.limits)?;
             self.conduct();
         }
-        self.streams().bind_mappings()?;
-        self.queues().bind_queue_mappings();
-        if is_function {
-            self.events().bind_events_of(slot);
-        } else if self.ctx.started && is_new {
-            self.failures().find_all_undelivered();
-        }
+        self.try_each_participant(|one| one.registered(slot, is_new))?;
         Ok(slot)
     }
 }

@@ -14,9 +14,7 @@ pub mod open;
 pub(crate) mod participants;
 pub(crate) mod permits;
 pub mod recovery;
-pub(crate) mod recovery_of_attempts;
 pub mod requests;
-pub(crate) mod retention;
 pub mod rooms;
 pub mod settle;
 #[cfg(test)]

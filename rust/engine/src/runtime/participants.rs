@@ -1,16 +1,59 @@
 //! The rooms with work of their own, each on one line: their fields in [`Rooms`], and who is brought what.
 
+use std::convert::Infallible;
+
 use crate::base::ids::RoomId;
 use crate::base::timers::{Timer, RUNTIME};
+use crate::ctx::Ctx;
 use crate::dispatch::participant::Participant;
-use crate::runtime::rooms::Rooms;
+use crate::dispatch::{self, Dispatch};
+use crate::environments::Pools;
+use crate::failures::{self, Failures};
+use crate::runtime::wanted::Wanted;
+use crate::sources::invocation::{self, EventQueues, InvocationRoom};
+use crate::sources::queue::{self, QueueRoom, Queues};
+use crate::sources::stream::{self, StreamRoom, Streams};
+#[cfg(test)]
+use crate::sources::ticks::{self, TickRoom, Ticks};
+use crate::topics::Topics;
 
 /// A minute of the metric points ends.
 pub(crate) const POINTS: Timer = Timer { room: RUNTIME, kind: 1, id: 0 };
 
-macro_rules! participants {
-    ($($room:path => $name:ident;)*) => {
+macro_rules! sources {
+    ($($(#[$when:meta])* $name:ident: $state:ident => $view:ident, $room:path;)*) => {
+        /// Everything an engine knows, room by room. Only `runtime` sees it whole.
+        pub(crate) struct Rooms {
+            pub(crate) ctx: Ctx,
+            pub(crate) dispatch: Dispatch,
+            pub(crate) failures: Failures,
+            pub(crate) environments: Pools,
+            pub(crate) topics: Topics,
+            /// When the running minute of the points ends.
+            pub(crate) points_armed: Option<u64>,
+            /// What clients declare and do not run.
+            pub(crate) wanted: Wanted,
+            $($(#[$when])* pub(crate) $name: $state,)*
+        }
+
         impl Rooms {
+            pub(crate) fn over(ctx: Ctx, dispatch: Dispatch) -> Self {
+                Self {
+                    ctx,
+                    dispatch,
+                    failures: Failures::default(),
+                    environments: Pools::default(),
+                    topics: Topics::default(),
+                    points_armed: None,
+                    wanted: Wanted::default(),
+                    $($(#[$when])* $name: $state::default(),)*
+                }
+            }
+
+            $($(#[$when])* pub(crate) fn $name(&mut self) -> $view<'_> {
+                $view::new(&mut self.ctx, &mut self.dispatch, &mut self.failures, &mut self.$name)
+            })*
+
             /// Bring something to a room.
             pub(crate) fn participant<R: Default>(
                 &mut self,
@@ -18,33 +61,57 @@ macro_rules! participants {
                 act: impl FnOnce(&mut dyn Participant) -> R,
             ) -> R {
                 match room {
-                    $($room => act(&mut self.$name()),)*
+                    dispatch::ROOM => act(&mut self.dispatch()),
+                    $($(#[$when])* $room => act(&mut self.$name()),)*
+                    failures::participant::ROOM => act(&mut self.failures()),
                     _ => R::default(),
                 }
             }
 
             /// Bring something to every room, in this order.
-            pub(crate) fn each_participant(&mut self, mut act: impl FnMut(&mut dyn Participant)) {
-                $(act(&mut self.$name());)*
+            pub(crate) fn try_each_participant<E>(
+                &mut self,
+                mut act: impl FnMut(&mut dyn Participant) -> Result<(), E>,
+            ) -> Result<(), E> {
+                act(&mut self.dispatch())?;
+                $($(#[$when])* act(&mut self.$name())?;)*
+                act(&mut self.failures())
             }
 
             /// Whether it is so in any room.
             pub(crate) fn any_participant(&mut self, ask: impl Fn(&dyn Participant) -> bool) -> bool {
-                $(ask(&self.$name()) ||)* false
+                let mut is_so = ask(&self.failures());
+                $($(#[$when])* { is_so = is_so || ask(&self.$name()); })*
+                is_so
             }
         }
 
         #[cfg(test)]
-        const ALL: &[RoomId] = &[$($room),*];
+        const SOURCES: &[RoomId] = &[$($room),*];
     };
 }
 
-participants! {
-    crate::dispatch::ROOM => dispatch;
-    crate::sources::stream::participant::ROOM => streams;
-    crate::sources::invocation::participant::ROOM => events;
-    crate::sources::queue::participant::ROOM => queues;
-    crate::failures::participant::ROOM => failures;
+// A new kind of work is a folder and a line here.
+sources! {
+    streams: Streams => StreamRoom, stream::participant::ROOM;
+    events: EventQueues => InvocationRoom, invocation::participant::ROOM;
+    queues: Queues => QueueRoom, queue::participant::ROOM;
+    #[cfg(test)]
+    ticks: Ticks => TickRoom, ticks::ROOM;
+}
+
+impl Rooms {
+    /// Bring something to every room, in the order of [`Rooms::try_each_participant`].
+    pub(crate) fn each_participant(&mut self, mut act: impl FnMut(&mut dyn Participant)) {
+        let done: Result<(), Infallible> = self.try_each_participant(|one| {
+            act(one);
+            Ok(())
+        });
+        match done {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +120,8 @@ mod tests {
 
     #[test]
     fn every_room_has_a_number_of_its_own() {
-        let mut numbers: Vec<RoomId> = ALL.iter().copied().chain([RUNTIME, crate::environments::ROOM]).collect();
+        let mut numbers: Vec<RoomId> = SOURCES.to_vec();
+        numbers.extend([RUNTIME, crate::environments::ROOM, dispatch::ROOM, failures::participant::ROOM]);
         let all = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();

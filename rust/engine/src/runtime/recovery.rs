@@ -1,83 +1,41 @@
-//! From rows to state: what an engine finds in its store when it opens it.
+//! What an engine finds in its store when it opens it, room by room.
 
-use crate::commit::rows::counted;
-use crate::commit::rows::damaged;
-use forebay_core::sequence;
+use serde_json::json;
 
+use crate::dispatch::attempt_journal::JournalError;
 use crate::metrics::points::Points;
-use crate::observe::meters::{MappingMeters, StreamMeters};
+use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::rooms::Rooms;
-use crate::sources::stream::mapping::{Mapping, NEXT_MAPPING};
-use crate::sources::stream::mapping_row::MappingRow;
-use crate::sources::stream::shards::{Shard, ShardRow, Stream, StreamRow};
-use crate::store::port::{Reader, StoreError, Table};
-use crate::store::SHARD_LIMIT;
+use crate::store::port::{StoreError, Table};
 
 impl Rooms {
-    /// Read streams, shards, mappings, functions' events and topics; gives the metric points, which are not part of the state.
+    /// Let every room read what is its own; gives the metric points, which no room has.
     pub(crate) fn restore(&mut self) -> Result<Points, StoreError> {
-        self.restore_streams()?;
-        self.restore_shards()?;
-        if let Some(bytes) = self.ctx.commit.reader.get(Table::Meta, NEXT_MAPPING)? {
-            self.ctx.commit.next_mapping = counted(&bytes, "next_mapping")?;
-        }
-        for (key, value) in all(self.ctx.commit.reader.as_mut(), Table::Mapping)? {
-            let id = self.ctx.mapping_id_found(&key, "a mapping's key")?;
-            let row: MappingRow = serde_json::from_slice(&value).map_err(|_| damaged("a mapping's row"))?;
-            let meters = MappingMeters::new(&self.ctx.registry, &row.stream, &row.function);
-            let mapping = Mapping::restored(row, meters).map_err(|error| damaged(&error.to_string()))?;
-            self.streams().add_mapping(id, mapping);
-        }
-        self.events().restore_events()?;
+        self.try_each_participant(|one| one.restore())?;
         self.topics().restore_topics()?;
-        Ok(Points::open(all(self.ctx.commit.reader.as_mut(), Table::Metric)?, self.ctx.now.wall_ms))
-    }
-}
-
-impl Rooms {
-    fn restore_streams(&mut self) -> Result<(), StoreError> {
-        for (_, value) in all(self.ctx.commit.reader.as_mut(), Table::Stream)? {
-            let row: StreamRow = serde_json::from_slice(&value).map_err(|_| damaged("a stream's row"))?;
-            let (arn, meters) = (self.ctx.stream_arn(&row.name), StreamMeters::new(&self.ctx.registry, &row.name));
-            self.streams.by_name.insert(row.name.clone(), Stream::new(row, arn, meters));
-        }
-        Ok(())
+        let points = self.ctx.commit.reader.scan(Table::Metric, &[], None, usize::MAX)?;
+        self.take_over()?;
+        self.try_each_participant(|one| one.resume())?;
+        Ok(Points::open(points, self.ctx.now.wall_ms))
     }
 
-    fn restore_shards(&mut self) -> Result<(), StoreError> {
-        let next = match self.ctx.commit.reader.get(Table::Meta, b"next_shard")? {
-            None => 0,
-            Some(bytes) => bytes.as_slice().try_into().map(u32::from_be_bytes).map_err(|_| damaged("next_shard"))?,
-        };
-        if next > SHARD_LIMIT {
-            return Err(damaged("next_shard"));
+    /// Take over what the last process left, in the slots where it stands. What belongs to nothing any more is let go.
+    fn take_over(&mut self) -> Result<(), StoreError> {
+        let failed = |error: JournalError| StoreError::Failed(error.to_string());
+        let adopted = self.dispatch.journal.adopt().map_err(failed)?;
+        if !adopted.is_empty() {
+            self.ctx.notice(OperatorEvent::Interrupted, "", json!({"attempts": adopted.len()}));
         }
-        self.ctx.commit.next_shard = next;
-        self.streams.shards.resize_with(next as usize, || None);
-        for (_, value) in all(self.ctx.commit.reader.as_mut(), Table::Shard)? {
-            let row: ShardRow = serde_json::from_slice(&value).map_err(|_| damaged("a shard's row"))?;
-            let bounds = self.ctx.commit.reader.bounds(row.id)?;
-            let name = sequence::shard_id(row.index);
-            if row.parents.iter().any(|&parent| parent >= next) {
-                return Err(damaged(&format!("the parents of {name}")));
+        for (record, slot) in adopted {
+            let mut is_ours = false;
+            self.try_each_participant(|one| -> Result<(), StoreError> {
+                is_ours = is_ours || one.take_over(&record, slot)?;
+                Ok(())
+            })?;
+            if !is_ours {
+                self.dispatch.journal.release(slot);
             }
-            let stream =
-                self.streams.by_name.get_mut(&row.stream).ok_or_else(|| damaged(&format!("{name}: no such stream")))?;
-            stream.add(&row);
-            let oldest_ms = match bounds {
-                Some(_) => self.ctx.commit.reader.sizes(row.id, 1)?.first().map(|(_, _, _, last_ms)| *last_ms),
-                None => None,
-            };
-            let at = row.id as usize;
-            let mut shard = Shard::new(row, bounds);
-            shard.oldest_ms = oldest_ms;
-            *self.streams.shards.get_mut(at).ok_or_else(|| damaged("a shard's id"))? = Some(shard);
         }
-        Ok(())
+        self.dispatch.journal.flush().map_err(failed)
     }
-}
-
-/// Every row of a table.
-fn all(reader: &mut dyn Reader, table: Table) -> Result<crate::store::port::Rows, StoreError> {
-    reader.scan(table, &[], None, usize::MAX)
 }

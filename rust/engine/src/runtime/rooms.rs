@@ -22,36 +22,17 @@ use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::AttemptJournal;
 use crate::dispatch::permits::Permits;
 use crate::dispatch::{Dispatch, DispatchRoom};
-use crate::environments::{EnvironmentRoom, Pools};
-use crate::failures::{FailureRoom, Failures};
+use crate::environments::EnvironmentRoom;
+use crate::failures::FailureRoom;
 use crate::metrics::Registry;
 use crate::observe::meters::AccountMeters;
 use crate::observe::Observe;
-use crate::runtime::wanted::Wanted;
-use crate::sources::invocation::{EventQueues, InvocationRoom};
-use crate::sources::queue::{QueueRoom, Queues};
-use crate::sources::stream::{StreamRoom, Streams};
+pub(crate) use crate::runtime::participants::Rooms;
 use crate::store::port::Reader;
-use crate::topics::{TopicRoom, Topics};
+use crate::topics::TopicRoom;
 
 /// How often retention looks.
 pub(crate) const SWEEP_NS: u64 = 30_000_000_000;
-
-/// Everything an engine knows, room by room. Only `runtime` sees it whole.
-pub(crate) struct Rooms {
-    pub(crate) ctx: Ctx,
-    pub(crate) dispatch: Dispatch,
-    pub(crate) failures: Failures,
-    pub(crate) environments: Pools,
-    pub(crate) streams: Streams,
-    pub(crate) queues: Queues,
-    pub(crate) events: EventQueues,
-    pub(crate) topics: Topics,
-    /// When the running minute of the points ends.
-    pub(crate) points_armed: Option<u64>,
-    /// What clients declare and do not run.
-    pub(crate) wanted: Wanted,
-}
 
 impl Rooms {
     pub(crate) fn new(
@@ -83,18 +64,7 @@ impl Rooms {
             place: None,
             app: None,
         };
-        Self {
-            ctx,
-            dispatch: Dispatch::new(permits, journal),
-            failures: Failures::default(),
-            environments: Pools::default(),
-            streams: Streams::default(),
-            queues: Queues::default(),
-            events: EventQueues::default(),
-            topics: Topics::default(),
-            points_armed: None,
-            wanted: Wanted::default(),
-        }
+        Self::over(ctx, Dispatch::new(permits, journal))
     }
 
     pub(crate) fn dispatch(&mut self) -> DispatchRoom<'_> {
@@ -107,28 +77,6 @@ impl Rooms {
 
     pub(crate) fn environments(&mut self) -> EnvironmentRoom<'_> {
         EnvironmentRoom { ctx: &mut self.ctx, dispatch: &mut self.dispatch, environments: &mut self.environments }
-    }
-
-    pub(crate) fn streams(&mut self) -> StreamRoom<'_> {
-        StreamRoom {
-            ctx: &mut self.ctx,
-            dispatch: &mut self.dispatch,
-            failures: &mut self.failures,
-            streams: &mut self.streams,
-        }
-    }
-
-    pub(crate) fn queues(&mut self) -> QueueRoom<'_> {
-        QueueRoom { ctx: &mut self.ctx, dispatch: &mut self.dispatch, queues: &mut self.queues }
-    }
-
-    pub(crate) fn events(&mut self) -> InvocationRoom<'_> {
-        InvocationRoom {
-            ctx: &mut self.ctx,
-            dispatch: &mut self.dispatch,
-            failures: &mut self.failures,
-            events: &mut self.events,
-        }
     }
 
     pub(crate) fn topics(&mut self) -> TopicRoom<'_> {
@@ -193,8 +141,9 @@ impl Rooms {
                 POINTS => self.points_armed = None,
                 SWEEP => {
                     self.ctx.sweep_armed = None;
-                    if let Err(EngineError::Store(error)) = self.sweep() {
-                        self.ctx.fail(error);
+                    match self.try_each_participant(|one| one.sweep()) {
+                        Err(EngineError::Store(error)) => self.ctx.fail(error),
+                        _ => self.ctx.sweep_at(self.ctx.now.mono_ns + SWEEP_NS),
                     }
                 }
                 Timer { room: environments::ROOM, id, .. } => {

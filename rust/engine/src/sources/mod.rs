@@ -4,3 +4,5 @@ pub(crate) mod common;
 pub mod invocation;
 pub mod queue;
 pub mod stream;
+#[cfg(test)]
+pub(crate) mod ticks;

@@ -48,6 +48,17 @@ pub(crate) struct InvocationRoom<'a> {
     pub(crate) events: &'a mut EventQueues,
 }
 
+impl<'a> InvocationRoom<'a> {
+    pub(crate) fn new(
+        ctx: &'a mut Ctx,
+        dispatch: &'a mut Dispatch,
+        failures: &'a mut Failures,
+        events: &'a mut EventQueues,
+    ) -> Self {
+        Self { ctx, dispatch, failures, events }
+    }
+}
+
 impl InvocationRoom<'_> {
     pub(crate) fn dispatch(&mut self) -> DispatchRoom<'_> {
         DispatchRoom { ctx: self.ctx, dispatch: self.dispatch }

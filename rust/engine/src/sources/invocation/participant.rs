@@ -1,5 +1,8 @@
 //! What the runtime brings asynchronous invocations: their timers, permits, attempts, and the part of a commit that is theirs.
 
+use crate::base::error::EngineError;
+use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
+use crate::dispatch::attempts::HandlerId;
 use std::sync::Arc;
 
 use forebay_core::concurrency::Lease;
@@ -43,6 +46,29 @@ impl Job for EventJob {
 }
 
 impl Participant for InvocationRoom<'_> {
+    fn restore(&mut self) -> Result<(), StoreError> {
+        self.restore_events()
+    }
+
+    fn take_over(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
+        if record.kind == InFlightKind::Event {
+            self.suspect_event(record, slot)
+        } else {
+            Ok(false)
+        }
+    }
+
+    fn start(&mut self) -> Result<(), EngineError> {
+        Ok(self.start_events()?)
+    }
+
+    fn registered(&mut self, handler: HandlerId, _is_new: bool) -> Result<(), EngineError> {
+        if self.dispatch.functions[handler].place.is_some() {
+            self.bind_events_of(handler);
+        }
+        Ok(())
+    }
+
     fn due(&mut self, timer: Timer) {
         self.events_due(timer.id);
     }

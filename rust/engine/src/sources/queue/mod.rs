@@ -39,6 +39,7 @@ mod transfer;
 
 use crate::commit::attachment::Attachment;
 use crate::dispatch::attempts::Attempt;
+use crate::failures::Failures;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -76,6 +77,17 @@ pub(crate) struct QueueRoom<'a> {
     pub(crate) ctx: &'a mut Ctx,
     pub(crate) dispatch: &'a mut Dispatch,
     pub(crate) queues: &'a mut Queues,
+}
+
+impl<'a> QueueRoom<'a> {
+    pub(crate) fn new(
+        ctx: &'a mut Ctx,
+        dispatch: &'a mut Dispatch,
+        _failures: &'a mut Failures,
+        queues: &'a mut Queues,
+    ) -> Self {
+        Self { ctx, dispatch, queues }
+    }
 }
 
 impl QueueRoom<'_> {

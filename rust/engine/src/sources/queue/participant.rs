@@ -1,5 +1,8 @@
 //! What the runtime brings queues: their timers, permits of their mappings, attempts at batches, and the part of a commit that is theirs.
 
+use crate::base::error::EngineError;
+use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
+use crate::dispatch::attempts::HandlerId;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -62,6 +65,32 @@ impl ReadJob for ReadMessages {
 }
 
 impl Participant for QueueRoom<'_> {
+    fn take_over(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
+        let is_ours = record.kind == InFlightKind::Messages;
+        if is_ours {
+            self.queues.suspects.push((*record, slot));
+        }
+        Ok(is_ours)
+    }
+
+    fn resume(&mut self) -> Result<(), StoreError> {
+        self.restore_queues()
+    }
+
+    fn start(&mut self) -> Result<(), EngineError> {
+        self.start_queues();
+        Ok(())
+    }
+
+    fn registered(&mut self, _handler: HandlerId, _is_new: bool) -> Result<(), EngineError> {
+        self.bind_queue_mappings();
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), EngineError> {
+        Ok(self.sweep_queues()?)
+    }
+
     fn due(&mut self, timer: Timer) {
         match timer.kind {
             QUEUE => self.queue_due(timer.id as QueueId),

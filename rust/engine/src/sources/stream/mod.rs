@@ -8,6 +8,7 @@ pub mod mapping_row;
 pub(crate) mod participant;
 pub mod poller;
 pub(crate) mod put;
+pub(crate) mod recovery;
 pub mod redrive;
 pub mod requests;
 pub mod retention;
@@ -61,6 +62,17 @@ pub(crate) struct StreamRoom<'a> {
     pub(crate) dispatch: &'a mut Dispatch,
     pub(crate) failures: &'a mut Failures,
     pub(crate) streams: &'a mut Streams,
+}
+
+impl<'a> StreamRoom<'a> {
+    pub(crate) fn new(
+        ctx: &'a mut Ctx,
+        dispatch: &'a mut Dispatch,
+        failures: &'a mut Failures,
+        streams: &'a mut Streams,
+    ) -> Self {
+        Self { ctx, dispatch, failures, streams }
+    }
 }
 
 impl StreamRoom<'_> {

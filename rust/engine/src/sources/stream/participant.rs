@@ -1,5 +1,8 @@
 //! What the runtime brings streams: timers of pollers and redrives, attempts at batches, and the part of a commit that is theirs.
 
+use crate::base::error::EngineError;
+use crate::dispatch::attempt_journal::JournalSlot;
+use crate::dispatch::attempts::HandlerId;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -82,6 +85,30 @@ impl Job for StreamRedrive {
 }
 
 impl Participant for StreamRoom<'_> {
+    fn restore(&mut self) -> Result<(), StoreError> {
+        self.restore_all()
+    }
+
+    fn take_over(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
+        let is_ours = record.kind == InFlightKind::Batch && self.streams.mappings.contains_key(&record.mapping);
+        if is_ours {
+            self.streams.suspects.push((*record, slot));
+        }
+        Ok(is_ours)
+    }
+
+    fn start(&mut self) -> Result<(), EngineError> {
+        self.bind_mappings()
+    }
+
+    fn registered(&mut self, _handler: HandlerId, _is_new: bool) -> Result<(), EngineError> {
+        self.bind_mappings()
+    }
+
+    fn sweep(&mut self) -> Result<(), EngineError> {
+        self.sweep_shards()
+    }
+
     fn due(&mut self, timer: Timer) {
         match timer.kind {
             POLLER => self.poller_due(timer.id as PollerId),

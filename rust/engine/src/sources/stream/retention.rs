@@ -7,6 +7,22 @@ use crate::sources::stream::StreamRoom;
 use crate::store::port::ShardId;
 
 impl StreamRoom<'_> {
+    /// Drop what is too old or too much.
+    pub(crate) fn sweep_shards(&mut self) -> Result<(), EngineError> {
+        let wall = self.ctx.now.wall_ms;
+        for id in 0..self.streams.shards.len() {
+            let Some(shard) = self.streams.shards[id].as_ref() else { continue };
+            let Some(stream) = self.streams.by_name.get(&shard.row.stream) else { continue };
+            let kept_ms = stream.row.retention_ms;
+            let share = stream.row.retention_bytes.map(|bytes| bytes / stream.open_shards().len().max(1) as u64);
+            let old = shard.oldest_ms.is_some_and(|oldest| wall.saturating_sub(oldest) > kept_ms);
+            if old || (share.is_some() && shard.durable > shard.first) {
+                self.sweep_shard(id as ShardId, kept_ms, share)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn sweep_shard(&mut self, id: ShardId, kept_ms: u64, share: Option<u64>) -> Result<(), EngineError> {
         let wall = self.ctx.now.wall_ms;
         let sizes = self.ctx.commit.reader.sizes(id, usize::MAX)?;
