@@ -61,7 +61,7 @@ def cargo(package: str, test: str, *names: str) -> list[str]:
     chosen = ["-p", f"forebay-{package}", "--test", test]
     if package == "core":
         return [*CARGO, *chosen, "--", "--nocapture", *names]
-    return [*CARGO, *chosen, "--features", "forebay-engine/failpoints", "--", "--nocapture", "--test-threads=1", *names]
+    return [*CARGO, *chosen, "--features", "forebay-store/failpoints", "--", "--nocapture", "--test-threads=1", *names]
 
 
 def crashes(name: str) -> list[str]:
@@ -83,15 +83,15 @@ PARTS = [
         1_000,
         cargo("powercut", "images"),
     ),
-    Part("bits", "flipped bits", "flips", 2_000, 200, cargo("engine", "store_sqlite", "no_flipped_bit")),
-    Part("doctor", "flipped bits, and the doctor", "flips", 600, 60, cargo("engine", "store_doctor", "whatever_bit")),
+    Part("bits", "flipped bits", "flips", 2_000, 200, cargo("store", "sqlite", "no_flipped_bit")),
+    Part("doctor", "flipped bits, and the doctor", "flips", 600, 60, cargo("salvage", "doctor", "whatever_bit")),
     Part(
         "failpoints",
         "every failpoint is hit, and the process goes down, or fails, or finds the disk full there",
         "runs",
         1,
         1,
-        cargo("engine", "store_failpoints"),
+        cargo("store", "failpoints"),
         {},
     ),
     Part(
@@ -109,7 +109,7 @@ PARTS = [
         "runs",
         1,
         1,
-        cargo("engine", "store_sqlite", "a_full_disk_refuses_puts"),
+        cargo("store", "sqlite", "a_full_disk_refuses_puts"),
         {},
     ),
     Part(

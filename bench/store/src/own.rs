@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_engine::store::chunk::Chunk;
-use forebay_engine::store::port::{Durability, Store, Table, Write};
-use forebay_engine::store::sqlite::SqliteStore;
+use forebay_store::chunk::Chunk;
+use forebay_store::port::{Durability, Store, Table, Write};
+use forebay_store::sqlite::SqliteStore;
 
 use crate::patterns::noise;
 use crate::patterns::percentile;

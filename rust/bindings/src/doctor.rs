@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use forebay_engine::base::error::EngineError;
 use forebay_engine::environments::memory_would_be_kept_by;
-use forebay_engine::store::doctor;
 use forebay_engine::store::port::StoreError;
+use forebay_salvage as doctor;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 

@@ -18,5 +18,6 @@ pub mod payload;
 pub mod runtime;
 pub mod socket;
 pub mod sources;
-pub mod store;
 pub mod topics;
+
+pub use forebay_store as store;

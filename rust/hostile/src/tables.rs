@@ -2,8 +2,9 @@
 
 use std::cell::OnceCell;
 
-use forebay_engine::store::chunk::Chunk;
-use forebay_engine::store::sqlite::foreign::{examine, tables as made, Foreign, Tables};
+use forebay_salvage::foreign::examine;
+use forebay_store::chunk::Chunk;
+use forebay_store::sqlite::foreign::{tables as made, Foreign, Tables};
 
 /// Kind of an entry that is a chunk.
 const CHUNK: u8 = 1;
@@ -22,13 +23,13 @@ pub(crate) fn tables(bytes: &[u8]) -> bool {
     let lines = lines(rest);
     let examined = TABLES.with(|tables| examine(tables.get_or_init(|| made().unwrap()), &lines, flags & COUNTED != 0));
     let examined = examined.unwrap();
-    let reads = examined.opened.is_ok() && examined.read.is_ok();
+    let reads = examined.store.opened.is_ok() && examined.store.read.is_ok();
     assert!(reads || !examined.damage.is_empty(), "the doctor finds nothing wrong, and {examined:?}");
     if let Some(salvage) = &examined.salvage {
         assert!(salvage.is_ok(), "{examined:?}");
         let kept = salvage.as_ref().map_or(0, |salvage| salvage.records);
         assert!(
-            !reads || examined.read.as_ref().is_ok_and(|read| *read <= kept),
+            !reads || examined.store.read.as_ref().is_ok_and(|read| *read <= kept),
             "what can be read is kept: {examined:?}"
         );
     }

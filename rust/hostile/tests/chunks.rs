@@ -1,8 +1,9 @@
 //! Chunks that no store writes, with checksums that fit: the doctor and whoever opens the store say the same of them.
 #![allow(clippy::unwrap_used)]
 
-use forebay_engine::store::chunk::Chunk;
-use forebay_engine::store::sqlite::foreign::{examine, tables, Foreign};
+use forebay_salvage::foreign::examine;
+use forebay_store::chunk::Chunk;
+use forebay_store::sqlite::foreign::{tables, Foreign};
 
 /// A log of three records, and this chunk beside them or in their place.
 fn is_refused(columns: [i64; 6], body: Vec<u8>) {
@@ -17,7 +18,7 @@ fn is_refused(columns: [i64; 6], body: Vec<u8>) {
         Foreign::Chunk([0, 3, chunk.body().len() as i64, 1_002, 0, 0], chunk.body().to_vec()),
     ];
     let examined = examine(&tables().unwrap(), &lines, true).unwrap();
-    assert!(examined.opened.is_err(), "{examined:?}");
+    assert!(examined.store.opened.is_err(), "{examined:?}");
     assert!(examined.damage[0].contains("lies outside the format"), "{examined:?}");
 }
 

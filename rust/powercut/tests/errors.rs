@@ -2,18 +2,18 @@
 //! write on top of what it does not know, and the next process finds all that was acknowledged.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../engine/tests/store_common/mod.rs"]
-mod store_common;
+#[path = "../../store/tests/common/mod.rs"]
+mod common;
 
 use std::fs::File;
 use std::path::Path;
 
-use forebay_engine::store::memory::MemoryStore;
-use forebay_engine::store::port::{Durability, Store as _, StoreError, Table, Write};
-use forebay_engine::store::sqlite::SqliteStore;
+use common::{append, content, quick_dir, remove, set, trim, Content};
 use forebay_powercut::disk::{Disk, Failure, Plan};
 use forebay_powercut::image::{lay, Moment, Random};
-use store_common::{append, content, quick_dir, remove, set, trim, Content};
+use forebay_store::memory::MemoryStore;
+use forebay_store::port::{Durability, Store as _, StoreError, Table, Write};
+use forebay_store::sqlite::SqliteStore;
 
 const SHARDS: [u32; 2] = [0, 1];
 /// More failing calls than any operation has.

@@ -3,18 +3,18 @@
 //! `make deep` builds more images than the ordinary run.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../engine/tests/store_common/mod.rs"]
-mod store_common;
+#[path = "../../store/tests/common/mod.rs"]
+mod common;
 
 use std::fs::File;
 use std::path::Path;
 
-use forebay_engine::store::memory::MemoryStore;
-use forebay_engine::store::port::{Durability, Store as _, Table, Write};
-use forebay_engine::store::sqlite::SqliteStore;
+use common::{append, content, count, quick_dir, remove, seed, set, trim, Content};
 use forebay_powercut::disk::{Disk, Event};
 use forebay_powercut::image::{lay, Moment, Random};
-use store_common::{append, content, count, quick_dir, remove, seed, set, trim, Content};
+use forebay_store::memory::MemoryStore;
+use forebay_store::port::{Durability, Store as _, Table, Write};
+use forebay_store::sqlite::SqliteStore;
 
 const IMAGES: u64 = 2_000;
 const IMAGES_OF_A_LIFE: u64 = 100;

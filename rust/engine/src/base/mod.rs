@@ -4,7 +4,6 @@ pub mod bell;
 pub mod bytes;
 pub mod config;
 pub mod error;
-pub mod failpoint;
 pub mod ids;
 pub mod json;
 pub mod limits;

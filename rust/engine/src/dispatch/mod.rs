@@ -2,7 +2,6 @@
 
 pub(crate) mod answers;
 pub mod asynchronous;
-pub mod attempt_journal;
 pub mod attempts;
 pub mod functions;
 pub(crate) mod invoke;
@@ -17,6 +16,8 @@ pub(crate) mod recursion;
 pub mod requests;
 pub mod versions;
 pub mod waiters;
+
+pub use forebay_store::attempt_journal;
 
 use crate::base::ids::RoomId;
 use crate::base::timers::Timer;

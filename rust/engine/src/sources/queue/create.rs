@@ -12,13 +12,10 @@ use crate::sources::queue::meters::QueueMeters;
 use crate::sources::queue::row::QueueRow;
 use crate::sources::queue::QueueRoom;
 use crate::sources::queue::{Queue, QueueId, Queues, IDS_MAX};
+use crate::store::format::keys::NEXT_LOG;
+use crate::store::format::FIRST_QUEUE_LOG;
 use crate::store::port::{ShardId, StoreError, Table};
 use crate::store::SHARD_LIMIT;
-
-/// Logs of queues are numbered from here on, those of shards below. A queue that an older version made has one of the latter.
-pub(crate) const FIRST_LOG: ShardId = SHARD_LIMIT / 2;
-/// Key of the number of the next queue's log.
-pub(crate) const NEXT_LOG: &[u8] = b"next_log";
 
 impl Queue {
     /// Whether nothing speaks of a deleted queue any more: no handler, no read, no message on its way.
@@ -38,7 +35,7 @@ impl Queues {
 
     /// The next number that no log has. One that was given back is given out again as late as can be: receipts name it.
     fn free_log(&self, shards: usize) -> Option<ShardId> {
-        let first = FIRST_LOG.max(shards as ShardId);
+        let first = FIRST_QUEUE_LOG.max(shards as ShardId);
         let from = if self.next_log < SHARD_LIMIT { self.next_log.max(first) } else { first };
         (from..SHARD_LIMIT).chain(first..from).find(|&log| !self.is_taken(log))
     }
@@ -66,7 +63,7 @@ impl QueueRoom<'_> {
     /// Make a queue that is not known yet.
     pub(crate) fn add_queue(&mut self, mut row: QueueRow) -> Result<QueueId, EngineError> {
         row.log = self.queues.free_log(self.ctx.commit.next_shard as usize).ok_or_else(|| {
-            let most = SHARD_LIMIT - FIRST_LOG;
+            let most = SHARD_LIMIT - FIRST_QUEUE_LOG;
             EngineError::Invalid(format!("there are {most} queues, which is as many as a store can have: delete some"))
         })?;
         self.queues.next_log = row.log + 1;

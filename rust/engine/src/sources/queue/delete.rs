@@ -14,23 +14,13 @@ use crate::sources::queue::deletion_bitmap::DeletionBitmap;
 use crate::sources::queue::outgoing::Sender;
 use crate::sources::queue::{Dropping, QueueId, IDS_MAX, NO_QUEUE};
 use crate::sources::queue::{QueueRoom, Queues};
+use crate::store::format::keys::{dropped_log_key, DROPPED_LOG};
 use crate::store::port::{ShardId, StoreError, Table};
 
-/// Begins the key of the row that names a log on its way out.
-const DROPPED: &[u8] = b"dropped_log:";
 /// What a queue has beside its log, by the log's number.
 const TABLES: [Table; 4] = [Table::MessageState, Table::MessagesGone, Table::MessageKept, Table::Deduplication];
 /// Most rows of each table, and chunks of the log, that one commit removes.
 const SLICE: usize = 256;
-
-fn dropped_key(log: ShardId) -> Vec<u8> {
-    [DROPPED, &log.to_be_bytes()].concat()
-}
-
-/// The log that a row of a deleted queue, by its key, says is being removed.
-pub(crate) fn log_dropped(key: &[u8]) -> Option<ShardId> {
-    key.strip_prefix(DROPPED)?.try_into().map(ShardId::from_be_bytes).ok()
-}
 
 impl Queues {
     /// The name of a queue.
@@ -107,7 +97,7 @@ impl QueueRoom<'_> {
         queue.kept.clear();
         self.queues.chunk_cache.trim(log, u64::MAX);
         self.ctx.commit.pending.remove(Table::Queue, name.into_bytes());
-        self.ctx.commit.pending.set(Table::Meta, dropped_key(log), log.to_be_bytes().to_vec());
+        self.ctx.commit.pending.set(Table::Meta, dropped_log_key(log), log.to_be_bytes().to_vec());
         self.ctx.commit.pending.urgent = true;
         self.queues.dropping.push_back(Dropping { log, entry: Some(id) });
         Done::when_durable(json!({ "removed": removed }))
@@ -117,7 +107,7 @@ impl QueueRoom<'_> {
 impl QueueRoom<'_> {
     /// Go on with what a process before this one had begun to remove.
     pub(crate) fn restore_dropping(&mut self) -> Result<(), StoreError> {
-        for (_, log) in self.ctx.commit.reader.scan(Table::Meta, DROPPED, None, usize::MAX)? {
+        for (_, log) in self.ctx.commit.reader.scan(Table::Meta, DROPPED_LOG, None, usize::MAX)? {
             let log = log.as_slice().try_into().map_err(|_| damaged("the number of a log to be removed"))?;
             self.queues.dropping.push_back(Dropping { log: ShardId::from_be_bytes(log), entry: None });
             self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
@@ -149,7 +139,7 @@ impl QueueRoom<'_> {
             Some((first, count, _, _)) => self.ctx.commit.pending.trim(log, first + u64::from(*count)),
             None if is_empty => {
                 self.ctx.commit.pending.trim(log, u64::MAX);
-                self.ctx.commit.pending.remove(Table::Meta, dropped_key(log));
+                self.ctx.commit.pending.remove(Table::Meta, dropped_log_key(log));
                 let entry = self.queues.dropping.pop_front().and_then(|dropping| dropping.entry);
                 self.queues.vacant.extend(entry);
             }

@@ -48,8 +48,6 @@ use forebay_core::queue::QueueMachine;
 use forebay_core::Now;
 
 pub(crate) use check::{check_attributes, check_characters};
-pub(crate) use create::{FIRST_LOG, NEXT_LOG};
-pub(crate) use delete::log_dropped;
 pub(crate) use job::QueueJob;
 pub(crate) use mapping::QueueMapping;
 pub(crate) use outgoing::{Outgoing, Sender};
@@ -67,6 +65,7 @@ use crate::sources::queue::receive::Poll;
 use crate::sources::queue::redrive::Task;
 use crate::sources::queue::row::QueueRow;
 use crate::sources::queue::size_estimate::SizeEstimate;
+use crate::store::format::keys::{message_key, number_of};
 use crate::store::port::ShardId;
 
 use crate::ctx::Ctx;
@@ -252,19 +251,6 @@ impl Queues {
         let rows = self.live().map(|id| &self.entries[id].row);
         rows.filter(move |row| row.dead_letter_queue.as_deref() == Some(name)).map(|row| &row.name)
     }
-}
-
-/// Key of what belongs to one message of a log.
-fn message_key(log: ShardId, number: u64) -> Vec<u8> {
-    let mut key = Vec::with_capacity(12);
-    key.extend_from_slice(&log.to_be_bytes());
-    key.extend_from_slice(&number.to_be_bytes());
-    key
-}
-
-/// The number at the end of such a key.
-fn number_of(key: &[u8]) -> Option<u64> {
-    key.get(4..)?.try_into().ok().map(u64::from_be_bytes)
 }
 
 impl QueueRoom<'_> {

@@ -10,7 +10,7 @@ use crate::failures::log::{LOST, RECORDS_LOST};
 use crate::metrics::Metric;
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::StreamRoom;
-use crate::store::lost;
+use crate::store::format::lost;
 use crate::store::port::{ShardId, StoreError, Table};
 
 /// Most ranges of lost records of one stream that are listed.

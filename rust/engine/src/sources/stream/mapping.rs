@@ -19,10 +19,8 @@ use crate::sources::stream::mapping_row::{MappingRow, StartingPosition};
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
+pub(crate) use crate::store::format::keys::{checkpoint_key, NEXT_MAPPING};
 use crate::store::port::{ShardId, StoreError, Table};
-
-/// Row that keeps the number of the next mapping.
-pub(crate) const NEXT_MAPPING: &[u8] = b"next_mapping";
 
 /// A mapping as the engine holds it.
 pub(crate) struct Mapping {
@@ -34,13 +32,6 @@ pub(crate) struct Mapping {
     pub(crate) meters: MappingMeters,
     pub(crate) declared: bool,
     pub(crate) last_result: &'static str,
-}
-
-pub(crate) fn checkpoint_key(mapping: u64, shard: ShardId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(12);
-    key.extend_from_slice(&mapping.to_be_bytes());
-    key.extend_from_slice(&shard.to_be_bytes());
-    key
 }
 
 /// A checkpoint out of its row.

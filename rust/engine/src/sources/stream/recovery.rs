@@ -7,6 +7,7 @@ use crate::sources::stream::mapping::{Mapping, NEXT_MAPPING};
 use crate::sources::stream::mapping_row::MappingRow;
 use crate::sources::stream::shards::{Shard, ShardRow, Stream, StreamRow};
 use crate::sources::stream::StreamRoom;
+use crate::store::format::keys::NEXT_SHARD;
 use crate::store::port::{Reader, StoreError, Table};
 use crate::store::SHARD_LIMIT;
 use forebay_core::sequence;
@@ -39,7 +40,7 @@ impl StreamRoom<'_> {
     }
 
     fn restore_shards(&mut self) -> Result<(), StoreError> {
-        let next = match self.ctx.commit.reader.get(Table::Meta, b"next_shard")? {
+        let next = match self.ctx.commit.reader.get(Table::Meta, NEXT_SHARD)? {
             None => 0,
             Some(bytes) => bytes.as_slice().try_into().map(u32::from_be_bytes).map_err(|_| damaged("next_shard"))?,
         };

@@ -11,11 +11,12 @@ use serde_json::{json, Map, Value};
 use crate::api::{Done, ANSWER_BYTES_MAX};
 use crate::base::error::EngineError;
 use crate::observe::meters::StreamMeters;
-use crate::sources::queue::FIRST_LOG;
 use crate::sources::stream::mapping_row::StartingPosition;
 use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, StreamRow, SHARDS_MAX};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
+use crate::store::format::keys::NEXT_SHARD;
+use crate::store::format::FIRST_QUEUE_LOG;
 use crate::store::port::{ShardId, Table};
 
 #[derive(Deserialize)]
@@ -73,9 +74,9 @@ impl Streams {
     /// Refuse shards for which there are no numbers left.
     fn check_numbers(&self, shards: u32) -> Result<(), EngineError> {
         let given = self.shards.len() as ShardId;
-        if given + shards > FIRST_LOG {
+        if given + shards > FIRST_QUEUE_LOG {
             return Err(EngineError::Invalid(format!(
-                "shards is {shards}: this store has had {given} shards, allowed are {FIRST_LOG} in its life"
+                "shards is {shards}: this store has had {given} shards, allowed are {FIRST_QUEUE_LOG} in its life"
             )));
         }
         Ok(())
@@ -127,7 +128,7 @@ impl StreamRoom<'_> {
         self.streams.shards.push(Some(Shard::new(row, None)));
         self.ctx.commit.next_shard = self.streams.shards.len() as ShardId;
         let next = self.ctx.commit.next_shard.to_be_bytes().to_vec();
-        self.ctx.commit.pending.set(Table::Meta, b"next_shard".to_vec(), next);
+        self.ctx.commit.pending.set(Table::Meta, NEXT_SHARD.to_vec(), next);
     }
 
     fn save_stream(&mut self, name: &str) {

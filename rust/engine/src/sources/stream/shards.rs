@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use forebay_core::sequence;
 use md5::{Digest, Md5};
-use serde::{Deserialize, Serialize};
 
 use crate::base::error::EngineError;
 use crate::observe::meters::StreamMeters;
 use crate::sources::stream::poller::PollerId;
 use crate::sources::stream::StreamRoom;
 use crate::store::chunk::Chunk;
+pub use crate::store::format::rows::{ShardRow, StreamRow};
 use crate::store::port::ShardId;
 
 /// Most bytes of one record's data.
@@ -20,42 +20,6 @@ pub const DATA_MAX: usize = 1_048_576;
 pub const KEY_MAX: usize = 256;
 /// Most shards a stream may have open at once.
 pub const SHARDS_MAX: u32 = 10_000;
-
-/// A stream's row: what a restart must know.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StreamRow {
-    /// Name, unique in the store.
-    pub name: String,
-    /// When it was declared, wall ms.
-    pub created_ms: u64,
-    /// Records older than this are dropped.
-    pub retention_ms: u64,
-    /// The stream's log is kept below this, oldest first; `None` = by age alone.
-    pub retention_bytes: Option<u64>,
-    /// Index of the next shard.
-    pub next_index: u32,
-}
-
-/// A shard's row.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ShardRow {
-    /// Names its log.
-    pub id: ShardId,
-    /// Stream it belongs to.
-    pub stream: String,
-    /// Number inside the stream, shown as `shardId-…`.
-    pub index: u32,
-    /// First hash of its range (upper 64 bits of the key's MD5).
-    pub hash_low: u64,
-    /// Last hash of its range.
-    pub hash_high: u64,
-    /// Shards whose records come before.
-    pub parents: Vec<ShardId>,
-    /// Position of its first record.
-    pub start: u64,
-    /// It takes no more records from this position on.
-    pub closed_at: Option<u64>,
-}
 
 /// A stream as the engine holds it.
 pub(crate) struct Stream {

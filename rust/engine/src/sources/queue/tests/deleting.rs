@@ -219,7 +219,7 @@ fn numbers_of_logs_begin_again_at_the_end_and_pass_over_those_in_use() {
     engine.engine.with(|state| state.queues.next_log = crate::store::SHARD_LIMIT - 1);
     engine.declare("last");
     engine.declare("again");
-    assert_eq!(log("first"), crate::sources::queue::FIRST_LOG);
+    assert_eq!(log("first"), crate::store::format::FIRST_QUEUE_LOG);
     assert_eq!(log("last"), crate::store::SHARD_LIMIT - 1);
     assert_eq!(log("again"), log("first") + 1);
 }

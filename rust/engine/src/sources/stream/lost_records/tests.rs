@@ -6,7 +6,7 @@ use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::sources::stream::lost_records::Spans;
 use crate::sources::stream::mapping::checkpoint_key;
 use crate::store::chunk::Chunk;
-use crate::store::lost;
+use crate::store::format::lost;
 use crate::store::port::{Store as _, Table, Write};
 
 const LOST: [(u64, u64); 3] = [(60, 63), (6_000, 6_003), (19_990, 20_013)];
@@ -29,7 +29,7 @@ fn declare(engine: &TestEngine) {
 }
 
 fn note((first, end): (u64, u64)) -> Write {
-    Write::Set { table: Table::Meta, key: lost::key(0, first), value: end.to_be_bytes().to_vec() }
+    Write::Set { table: Table::Meta, key: lost::key(0, first), value: lost::value(end) }
 }
 
 /// An app on a salvaged store, whose lanes stood far from each other.

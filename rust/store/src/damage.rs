@@ -1,0 +1,31 @@
+//! What to do about damage: said here, and handed on with every error that tells of some.
+
+use std::path::Path;
+
+use crate::port::StoreError;
+
+/// An error with what is damaged, where, and what to do next, if it tells of damage.
+pub fn advised(directory: Option<&Path>, error: StoreError) -> StoreError {
+    let (StoreError::Corrupt(what), Some(directory)) = (&error, directory) else { return error };
+    let store = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let store = store.display();
+    let file = if what.starts_with("the file ") { String::new() } else { format!("{store}/forebay.db: ") };
+    StoreError::Corrupt(format!(
+        "{file}{what}. It is kept as it is. Next: `forebay doctor --store {store}` tells all that is wrong; \
+         `forebay doctor --store {store} --salvage TARGET` copies what is whole into a new store"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The advice to remove a file was taken for the name of the one that is damaged.
+    #[test]
+    fn the_file_that_is_damaged_is_named_once() {
+        let said = |what: &str| advised(Some(Path::new("/data")), StoreError::Corrupt(what.into())).to_string();
+        assert!(said("the commits 2..=3 are missing. Whoever removes the file `acknowledged`")
+            .contains("/data/forebay.db: the commits"));
+        assert!(!said("the file /data/attempts is no attempts file").contains("forebay.db"));
+    }
+}

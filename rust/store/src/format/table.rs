@@ -1,0 +1,66 @@
+//! The kinds of rows, by the numbers that the format gives them.
+
+/// The kinds of rows. The number is part of the format: never change one, never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Table {
+    /// Store-wide facts: format version, next ids.
+    Meta = 1,
+    /// Declared streams.
+    Stream = 2,
+    /// Shards of streams.
+    Shard = 3,
+    /// Event source mappings.
+    Mapping = 4,
+    /// Progress of a mapping on a shard.
+    Checkpoint = 5,
+    /// Failure records: waiting for their destination, or listed as failed.
+    Failure = 6,
+    /// Metric points.
+    Metric = 7,
+    /// Asynchronous events that wait or run.
+    Event = 8,
+    /// Functions that were given asynchronous events.
+    Function = 9,
+    /// Declared topics and their subscriptions.
+    Topic = 10,
+    /// Declared queues.
+    Queue = 20,
+    /// Event source mappings on queues.
+    QueueMapping = 21,
+    /// What is known of a message that was received.
+    MessageState = 22,
+    /// Which messages of a queue's log are gone.
+    MessagesGone = 23,
+    /// Messages whose place in the log was given up while they still wait.
+    MessageKept = 24,
+    /// Deduplication ids.
+    Deduplication = 25,
+}
+
+impl Table {
+    /// Every table, by its number.
+    pub const ALL: [Self; 16] = [
+        Self::Meta,
+        Self::Stream,
+        Self::Shard,
+        Self::Mapping,
+        Self::Checkpoint,
+        Self::Failure,
+        Self::Metric,
+        Self::Event,
+        Self::Function,
+        Self::Topic,
+        Self::Queue,
+        Self::QueueMapping,
+        Self::MessageState,
+        Self::MessagesGone,
+        Self::MessageKept,
+        Self::Deduplication,
+    ];
+
+    /// The table with a number of the format.
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| *table as u8 == number)
+    }
+}
