@@ -28,8 +28,10 @@ __all__ = [
     "end_with_parent",
     "examine_store",
     "failpoints",
+    "loads",
     "messages",
     "metrics_catalogue",
+    "non_finite",
     "salvage_store",
 ]
 
@@ -83,6 +85,23 @@ def check_queue_filters(patterns: list[str]) -> None:
 
 def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""
+
+def loads(text: bytes | str, /) -> Any:
+    """Read JSON: by orjson, and whole numbers over 64 bits by the standard library, with all their digits.
+
+    Raises:
+        ValueError: what is no JSON, `orjson.JSONDecodeError`; a whole number of more digits than Python is set to read (4,300).
+
+    """
+
+def non_finite(value: object, text: bytes | None = None, /) -> str | None:
+    """Find the first NaN or infinity in what is to be written as JSON, such as "NaN at $.a[3]".
+
+    Args:
+        value: what is to be written.
+        text: what orjson made of it, with null for such numbers: where it has no null, nothing is looked for.
+
+    """
 
 def messages(answer: bytes) -> list[Message]: ...
 def metrics_catalogue() -> bytes: ...
@@ -166,7 +185,13 @@ class Record:
     @property
     def trace_context(self) -> dict[str, str] | None:
         """W3C's headers of where it was put; None if nothing was traced there."""
-    def json(self) -> Any: ...
+    def json(self) -> Any:
+        """Read the data as JSON; whole numbers keep all their digits.
+
+        Raises:
+            ValueError: it is no JSON, which NaN and Infinity are not either.
+
+        """
 
 @final
 class Message:
@@ -174,7 +199,13 @@ class Message:
 
     @property
     def body(self) -> str: ...
-    def json(self) -> Any: ...
+    def json(self) -> Any:
+        """Read the body as JSON; whole numbers keep all their digits.
+
+        Raises:
+            ValueError: it is no JSON, which NaN and Infinity are not either.
+
+        """
     @property
     def message_id(self) -> str:
         """A UUID, the same over all receives and moves."""

@@ -108,7 +108,7 @@ class Function(Generic[P, R]):
         """Run the function on a payload and give what it returns.
 
         Args:
-            payload: any JSON value, at most 6,291,456 bytes as JSON.
+            payload: any JSON value, at most 6,291,456 bytes as JSON. NaN and Infinity are no JSON.
             qualifier: the number of a published version, or an alias; None: what is declared.
 
         Returns:
@@ -147,7 +147,7 @@ class Function(Generic[P, R]):
         A failed attempt is repeated as the settings say; what becomes of the event in the end goes to its destinations.
 
         Args:
-            payload: any JSON value, at most 1,048,576 bytes as JSON.
+            payload: any JSON value, at most 1,048,576 bytes as JSON. NaN and Infinity are no JSON.
             qualifier: the number of a published version, or an alias; None: what is declared. All attempts run one version.
 
         Returns:

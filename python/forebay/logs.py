@@ -6,6 +6,7 @@ adds a `RequestFilter` to handlers of its own.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -105,7 +106,11 @@ class JSONFormatter(logging.Formatter):
         """Write one record."""
         fields = {name: value for name, value in self._fields(record) if value is not None}
         extra = {name: value for name, value in vars(record).items() if name not in USUAL and name not in fields}
-        return orjson.dumps(fields | extra, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+        told = fields | extra
+        try:
+            return orjson.dumps(told, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # a whole number over 64 bits: the line is not lost for it
+            return json.dumps(told, default=repr)
 
     def _fields(self, record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
         whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

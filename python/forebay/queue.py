@@ -59,7 +59,7 @@ class Queue(StoreResource[QueueSettings]):
         """Send a message; it is durable when this returns.
 
         Args:
-            body: text, or any JSON value; 1 byte to 1 MiB together with the attributes.
+            body: text, or any JSON value; 1 byte to 1 MiB together with the attributes. NaN and Infinity are no JSON.
             group_id: message group of a FIFO queue, 1 to 128 characters; its messages stay in order.
             deduplication_id: of a FIFO queue, 1 to 128 characters; within five minutes a message with the same one is accepted
                 and not delivered. None: the body's SHA-256, if the queue has `content_based_deduplication`.

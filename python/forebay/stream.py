@@ -26,7 +26,7 @@ class Stream(StoreResource[StreamSettings]):
         """Put a record; it is durable when this returns.
 
         Args:
-            data: bytes, text, or any JSON value; at most 1 MiB.
+            data: bytes, text, or any JSON value; at most 1 MiB. NaN and Infinity are no JSON.
             partition_key: 1 to 256 characters; records of one key stay in order.
 
         Returns:

@@ -108,7 +108,7 @@ class Topic(StoreResource[TopicSettings]):
         """Publish a message; when this returns, every subscription it goes to has it, durably.
 
         Args:
-            message: text, or any JSON value; 1 byte to 256 KiB together with the attributes.
+            message: text, or any JSON value; 1 byte to 256 KiB together with the attributes. NaN and Infinity are no JSON.
             subject: 1 to 100 characters of printable ASCII that do not begin with a space.
             attributes: at most 10 by name; text, numbers, bytes, and lists of texts, numbers, booleans and None.
 

@@ -341,6 +341,21 @@ def given_up(place, count):
     return listed
 
 
+def test_a_great_number_keeps_its_digits_in_everything_that_is_printed(place, service):
+    great = 2**64 + 1
+    assert f'"sum": {great + 1}' in forebay(place, "invoke", "add", f'{{"a": {great}, "b": 1}}').stdout
+    assert asked(place, "invoke", "add", f'{{"a": {great}, "b": 1}}') == {"sum": great + 1}
+    assert "JSON text" in forebay(place, "invoke", "add", '{"a": NaN, "b": 1}', status=1).stderr
+    request = asked(place, "invoke", "--async", "bill", f'{{"id": {great}, "bad": true}}')["request_id"]
+    [failure] = given_up(place, 1)
+    assert failure["record"]["requestPayload"] == {"id": great, "bad": True}
+    assert str(great) in forebay(place, "dlq", "show", failure["id"]).stdout
+    [row] = asked(place, "why", request)["kept"]
+    assert row["record"]["requestPayload"]["id"] == great
+    forebay(place, "stream", "put", "orders", "--key", "id", stdin=f'{{"id": {great}}}\n')
+    service.wait_for(f"handled {great}")
+
+
 def test_an_event_is_accepted_given_up_shown_edited_and_run_again(place, service):
     request = asked(place, "invoke", "--async", "bill", '{"id": 7, "bad": true}')["request_id"]
     [failure] = given_up(place, 1)

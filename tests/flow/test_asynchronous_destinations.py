@@ -101,10 +101,10 @@ async def test_numbers_of_the_payload_reach_a_destination_as_they_were_given(app
     target, records = recording(app)
     function = working(app, on_success=target)
     async with app:
-        await function.invoke_async([2**80, 0.1, 1e300])
+        await function.invoke_async([2**80 + 1, 0.1, 1e300])
         await clock.advance(1)
-    assert records[0]["requestPayload"] == [2**80, 0.1, 1e300]
-    assert records[0]["responsePayload"] == {"got": [2**80, 0.1, 1e300]}
+    assert records[0]["requestPayload"] == [2**80 + 1, 0.1, 1e300]
+    assert records[0]["responsePayload"] == {"got": [2**80 + 1, 0.1, 1e300]}
 
 
 async def test_a_file_gets_one_line_for_each_event(app, clock, tmp_path):

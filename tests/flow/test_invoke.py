@@ -21,14 +21,14 @@ async def failure_of(app, handler, payload=None):
     return caught.value.payload
 
 
-@pytest.mark.parametrize("value", [None, True, 0, -1.5, "text", [1, [2]], {"a": {"b": None}}, 2**80])
+@pytest.mark.parametrize("value", [None, True, 0, -1.5, "text", [1, [2]], {"a": {"b": None}}, 2**80 + 1])
 async def test_what_a_handler_returns_comes_back_through_json(app, value):
     @app.function()
     async def echo(event, context):
         return event
 
     async with app:
-        assert await echo.invoke(value) == value or value == 2**80
+        assert await echo.invoke(value) == value
 
 
 async def test_a_plain_function_runs_in_a_thread(app):

@@ -150,6 +150,11 @@ def unmarshallable(event, context):
 
 
 @app.function(isolation="process", environments=one)
+def nan(event, context):
+    return [0.5, float("nan")]
+
+
+@app.function(isolation="process", environments=one)
 def big(event, context):
     return "x" * event
 

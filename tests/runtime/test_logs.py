@@ -207,3 +207,10 @@ def test_forebay_run_writes_json_where_nobody_looks_on(tmp_path):
     [handled] = [line for line in written if line["message"] == "handled 7"]
     assert len(handled["requestId"]) == 36
     assert handled["functionName"] == "handler"
+
+
+def test_a_line_is_not_lost_for_a_great_number(lines):
+    """A whole number beyond 64 bits in `extra` was an error of the logging module, and the line was gone."""
+    log.info("counted", extra={"count": 2**64, "what": {1}})
+    [line] = lines()
+    assert (line["message"], line["count"], line["what"]) == ("counted", 2**64, "{1}")

@@ -47,6 +47,15 @@ async def test_a_handler_runs_in_a_process_of_its_own_and_stays_warm(processes):
     assert 2000 < first["remaining"] <= 3000
 
 
+async def test_numbers_keep_their_digits_on_the_way_into_a_process_and_back(processes):
+    numbers = [2**64 + 1, -(2**63) - 1, 10**400 + 7, 0.1]
+    async with processes.app:
+        given = await processes.echo.invoke({"numbers": numbers})
+        nan = await failure(processes.nan)
+    assert given["event"]["numbers"] == numbers
+    assert nan["errorMessage"].startswith("Unable to marshal response: NaN at $[1]: JSON has neither NaN nor Infinity")
+
+
 async def test_lambdas_variables_are_set_and_say_how_the_environment_was_initialized(processes):
     async with processes.app:
         given = await processes.variables.invoke()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import orjson
 
 from forebay import _core
 from forebay._model import checks, names
@@ -68,6 +67,9 @@ def policy_text(policy: Any) -> str | None:
     if not isinstance(policy, dict):
         checks.refuse("filter_policy", policy, "allowed are a dict, its JSON text, and None")
     try:
-        return orjson.dumps(policy).decode()
-    except TypeError as error:
+        # Not by orjson, which writes NaN as null: the policy would let through what nobody meant.
+        text = json.dumps(policy, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
         checks.refuse("filter_policy", policy, f"it cannot be written as JSON: {error}")
+    return text

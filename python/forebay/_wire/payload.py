@@ -1,15 +1,22 @@
-"""Values to JSON and back, as Lambda does it: what is put, what an invocation is given, what a handler returned."""
+"""Values to JSON and back, as Lambda does it: what is put, what an invocation is given, what a handler returned.
+
+orjson does it where it is exact. It writes NaN and Infinity as null, and whole numbers only up to 64 bits.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+import math
+from typing import Final
 
 import orjson
 
+from forebay._core import loads, non_finite
 from forebay._model import limits
 from forebay._model.checks import refuse_content
 from forebay.errors import RequestTooLarge
+
+__all__ = ["checked_event", "checked_request", "dumps", "event", "indented", "invocation", "loads", "record"]
 
 # What orjson would write by itself and Lambda's encoder refuses goes through `_as_lambda`, so that a handler means the same in
 # both places.
@@ -22,23 +29,53 @@ def _as_lambda(value: object) -> object:
     from decimal import Decimal  # noqa: PLC0415  every process of a function imports this while its event waits
 
     if isinstance(value, Decimal):
-        return float(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"no float can hold {value}")
+        return number
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def dumps(value: object) -> bytes:
-    """Write a value as JSON.
+    """Write a value as JSON. Whole numbers keep all their digits.
 
     Raises:
-        TypeError | ValueError: it is not JSON; the text is the one that Lambda gives.
+        TypeError | ValueError: it is not JSON; the text is the one that Lambda gives. NaN and Infinity are not JSON either: where
+            the first one is, the text says.
 
     """
     try:
-        return orjson.dumps(value, _as_lambda, _OPTIONS)
+        text = orjson.dumps(value, _as_lambda, _OPTIONS)
     except TypeError:
         # Rare: whole numbers over 64 bits, which the standard library writes, or something that is no JSON at all, for
         # which it has Lambda's own words.
-        return json.dumps(value, default=_as_lambda, ensure_ascii=False).encode()
+        return _by_the_standard_library(value)
+    _refuse_non_finite(value, text)
+    return text
+
+
+def _by_the_standard_library(value: object) -> bytes:
+    separators = (",", ":")
+    try:
+        text = json.dumps(value, default=_as_lambda, ensure_ascii=False, separators=separators, allow_nan=False)
+    except ValueError:
+        _refuse_non_finite(value)
+        raise
+    return text.encode()
+
+
+def _refuse_non_finite(value: object, text: bytes | None = None) -> None:
+    found = non_finite(value, text)
+    if found is not None:
+        raise ValueError(f"{found}: JSON has neither NaN nor Infinity; give None or a text instead")
+
+
+def indented(value: object) -> str:
+    """Write for people what `loads` gave."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:  # a whole number over 64 bits
+        return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def invocation(payload: object) -> bytes:
@@ -106,8 +143,3 @@ def record(data: object) -> bytes | str:
         return dumps(data)
     except (TypeError, ValueError, RecursionError) as error:
         refuse_content("data", data, f"allowed are bytes, text or any JSON value; {error}")
-
-
-def loads(body: bytes) -> Any:
-    """Read JSON that forebay itself wrote."""
-    return orjson.loads(body)

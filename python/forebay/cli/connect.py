@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import orjson
 
 from forebay._core import Engine
+from forebay._wire import payload as wire
 from forebay.cli.owner_timeout import OwnerNotAnswering, wait_for_owner
 from forebay.errors import AppClosed, ForebayError, ResourceNotFound
 
@@ -48,8 +48,8 @@ class StoreConnection:
 
     def ask(self, verb: str, **fields: Any) -> Any:
         """Ask the engine; the fields are those of `forebay._wire.verbs`."""
-        body = orjson.dumps(fields)
-        return orjson.loads(self._wait(lambda: self._engine.request_sync(verb, body)))
+        body = wire.dumps(fields)
+        return wire.loads(self._wait(lambda: self._engine.request_sync(verb, body)))
 
     def put_many(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> list[str]:
         """Put records; they are durable when this returns."""
@@ -76,7 +76,7 @@ def format_error(error: ForebayError) -> str:
 def _warn_of_damage(engine: Engine) -> None:
     """Warn of what opening the store has found damaged: no other command will hear of it."""
     _, answered = engine.exchange([], 0)
-    for notice in (notice for _, ok, notices in answered if ok for notice in orjson.loads(notices)):
+    for notice in (notice for _, ok, notices in answered if ok for notice in wire.loads(notices)):
         if notice["what"] == "damaged":
             click.echo(f"Warning: {notice['text']}", err=True)
 
@@ -109,7 +109,7 @@ def _open(store: Path) -> Engine:
         "durability": "power-loss",
         "serve": False,
     }
-    return Engine(orjson.dumps(settings))
+    return Engine(wire.dumps(settings))
 
 
 def _ping(store: Path) -> None:

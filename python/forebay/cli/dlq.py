@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from forebay._model import limits
 from forebay._model.plural import counted
+from forebay._wire import payload
 from forebay.cli.connect import connect, store_option
 from forebay.cli.redrive import follow, listed, message_text, move, run_again
 from forebay.cli.show import duration, moment, output_option, show, table
@@ -67,7 +67,7 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output
         raise click.UsageError("give ID, or --queue")
     with connect(store) as connection:
         shown = connection.ask("failed.get", id=id_) if queue is None else list(waiting(connection, queue, limit))
-    show(shown, output, text=orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+    show(shown, output, text=payload.indented(shown))
 
 
 @dlq.command()
@@ -215,7 +215,7 @@ def listing(failures: Sequence[dict[str, Any]]) -> str:
 
 def one_line(body: str) -> str:
     """Write a message's body in one line, cut where it is long."""
-    text = orjson.dumps(body).decode()[1:-1]
+    text = payload.dumps(body).decode()[1:-1]
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from forebay._model import checks
 from forebay._wire import limits as wire
+from forebay._wire import payload
 from forebay.cli.connect import connect, store_option
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.show import output_option, show, table
@@ -131,8 +131,8 @@ def _limit(text: str) -> tuple[str, Any]:
         raise InvalidParameterValue(f"{text!r}: give LIMIT=VALUE; the limits are {', '.join(wire.FUNCTION)}")
     checks.known_names([name], wire.FUNCTION)
     try:
-        return name, orjson.loads(value)
-    except orjson.JSONDecodeError:
+        return name, payload.loads(value)
+    except ValueError:
         raise InvalidParameterValue(f"{name}={value}: the value must be a number or null") from None
 
 

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from forebay._model import checks
 from forebay._model.mapping import Backoff, MappingSettings
 from forebay._model.queue import QueueMappingSettings
 from forebay._wire import mapping as wire
+from forebay._wire import payload
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import duration, output_option, show, table
 from forebay.errors import InvalidParameterValue
@@ -166,8 +166,8 @@ def _setting(text: str, settings: Iterable[str]) -> tuple[str, Any]:
     if not equals or name not in allowed:
         raise InvalidParameterValue(f"{text!r}: give NAME=VALUE; the names are {', '.join(allowed)}")
     try:
-        parsed = orjson.loads(value)
-    except orjson.JSONDecodeError:
+        parsed = payload.loads(value)
+    except ValueError:
         raise InvalidParameterValue(f"{name}={value}: the value must be JSON text, for example 50 or true") from None
     if name not in {"retry_backoff", "retry_delay"} or parsed is None:
         return name, parsed
@@ -183,7 +183,7 @@ def _written(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value) if isinstance(value, str | int | float) else orjson.dumps(value).decode()
+    return str(value) if isinstance(value, str | int | float) else payload.dumps(value).decode()
 
 
 def _moment(text: str) -> float:

@@ -6,7 +6,8 @@ import csv
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
-import orjson
+
+from forebay._wire import payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ def key_from(field: str | None, constant: str | None) -> Callable[[int, Any], st
         value = record.get(field) if isinstance(record, dict) else None
         if value is None or value == "":
             raise click.ClickException(f"line {line}: no field {field!r} for the partition key")
-        return value if isinstance(value, str) else orjson.dumps(value).decode()
+        return value if isinstance(value, str) else payload.dumps(value).decode()
 
     return key_of
 
@@ -42,8 +43,8 @@ def _read_json_lines(file: BinaryIO, key_of: Callable[[int, Any], str]) -> Itera
         if not data:
             continue
         try:
-            record = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
+            record = payload.loads(data)
+        except ValueError as error:
             raise click.ClickException(f"line {number}: not JSON: {error}") from None
         yield number, data, key_of(number, record)
 
@@ -55,6 +56,6 @@ def _read_csv(file: BinaryIO, key_of: Callable[[int, Any], str]) -> Iterator[Num
         for row in rows:
             if None in row or None in row.values():
                 raise click.ClickException(f"line {rows.line_num}: not as many fields as the heading has")
-            yield rows.line_num, orjson.dumps(row), key_of(rows.line_num, row)
+            yield rows.line_num, payload.dumps(row), key_of(rows.line_num, row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise click.ClickException(f"line {rows.line_num + 1}: not CSV in UTF-8: {error}") from None

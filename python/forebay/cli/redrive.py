@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import orjson
 
 from forebay._wire import payload as wire
 from forebay.errors import ForebayError, InvalidParameterValue
@@ -88,8 +87,8 @@ def run_again(
 
 def _run_edited(connection: StoreConnection, failure: dict[str, Any], body: bytes) -> int:
     try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        wire.loads(body)
+    except ValueError as error:
         raise InvalidParameterValue(f"--edit: allowed is JSON text; {error}") from None
     text = wire.checked_event(body.strip()).decode()
     answer = connection.ask("failed.redrive", function=failure["function"], ids=[failure["id"]], payload=text)

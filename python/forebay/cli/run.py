@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import cast
 
 import click
-import orjson
 import uvloop
 
 from forebay import logs
@@ -168,8 +167,8 @@ def invoke(*, function: str, payload: str, is_async: bool, qualifier: str | None
     asked = qualified(function, qualifier)
     text = sys.stdin.buffer.read() if payload == "-" else payload.encode()
     try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        wire.loads(text)
+    except ValueError as error:
         raise InvalidParameterValue(f"payload: allowed is JSON text; {error}") from None
     with connect(store) as connection:
         connection.need_app()
@@ -181,11 +180,10 @@ def invoke(*, function: str, payload: str, is_async: bool, qualifier: str | None
             response, version = connection.invoke(asked, wire.checked_request(text))
         except FunctionError as error:
             _tell_version(error.executed_version, qualifier)
-            click.echo(orjson.dumps(error.payload, option=orjson.OPT_INDENT_2 if output == "text" else 0))
+            click.echo(wire.indented(error.payload) if output == "text" else wire.dumps(error.payload))
             sys.exit(1)
     _tell_version(version, qualifier)
-    pretty = orjson.dumps(orjson.loads(response), option=orjson.OPT_INDENT_2)
-    click.echo(pretty if output == "text" else response)
+    click.echo(wire.indented(wire.loads(response)) if output == "text" else response)
 
 
 def _tell_version(version: str | None, qualifier: str | None) -> None:

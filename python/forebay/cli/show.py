@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import orjson
 
+from forebay._wire import payload
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def show(value: Any, output: str, *, text: str) -> None:
 
 def write_json(value: Any) -> None:
     """Print one line of JSON."""
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.write(payload.dumps(value) + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import orjson
 
+from forebay._wire import payload
 from forebay.cli.connect import StoreConnection, connect, store_option
 from forebay.cli.show import moment, output_option, show
 from forebay.errors import ResourceNotFound
@@ -129,11 +129,11 @@ def error_text(error: object) -> str:
     """Write an error in one line: Lambda's error object with its type, message and place, or whatever else was told."""
     if isinstance(error, str) and error.startswith("{"):
         try:
-            error = orjson.loads(error)
-        except orjson.JSONDecodeError:  # cut where it was long
+            error = payload.loads(error)
+        except ValueError:  # cut where it was long
             return " ".join(str(error).split())
     if not isinstance(error, dict) or "errorType" not in error:
-        return " ".join((error if isinstance(error, str) else orjson.dumps(error).decode()).split())
+        return " ".join((error if isinstance(error, str) else payload.dumps(error).decode()).split())
     text = " ".join(f"{error['errorType']}: {error.get('errorMessage')}".split())
     place = _PLACE.search((error.get("stackTrace") or [""])[-1])
     return f"{text} ({place[1]}:{place[2]})" if place else text

@@ -37,6 +37,8 @@ mod _core {
     #[pymodule_export]
     use crate::histogram::Histogram;
     #[pymodule_export]
+    use crate::json::{loads_text, non_finite};
+    #[pymodule_export]
     use crate::limits::check_limits;
     #[pymodule_export]
     use crate::messages::{messages, Message};

@@ -10,20 +10,21 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// What a verb gives: its answer, and when the caller may have it.
 pub(crate) enum Done {
-    AtOnce(Value),
-    /// When the next commit is durable.
-    WhenDurable(Value),
+    /// JSON.
+    AtOnce(Vec<u8>),
+    /// JSON, when the next commit is durable.
+    WhenDurable(Vec<u8>),
     /// When the reader has found it.
     WhenRead(Box<dyn ReadJob>),
 }
 
 impl Done {
-    pub(crate) fn at_once(answer: Value) -> Self {
-        Self::AtOnce(answer)
+    pub(crate) fn at_once(answer: impl Serialize) -> Self {
+        Self::AtOnce(serde_json::to_vec(&answer).unwrap_or_default())
     }
 
-    pub(crate) fn when_durable(answer: Value) -> Self {
-        Self::WhenDurable(answer)
+    pub(crate) fn when_durable(answer: impl Serialize) -> Self {
+        Self::WhenDurable(serde_json::to_vec(&answer).unwrap_or_default())
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Alias {
 impl Dispatch {
     pub(crate) fn functions_list(&self) -> Done {
         let latest = self.function_names.iter().filter(|(name, _)| split(name).1.is_none());
-        Done::at_once(latest.map(|(_, &slot)| self.describe_function(slot)).collect())
+        Done::at_once(latest.map(|(_, &slot)| self.describe_function(slot)).collect::<Value>())
     }
 }
 

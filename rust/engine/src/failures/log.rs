@@ -7,6 +7,7 @@ use crate::payload::failure_key::Part;
 use forebay_core::sequence;
 use forebay_core::stream::protocol::Condition;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Map, Value};
 
 use crate::base::ids::uuid_text;
@@ -55,11 +56,11 @@ impl FailureRow {
         }
     }
 
-    /// The record, for people.
-    pub(crate) fn shown(&self, payload: &[u8]) -> Value {
+    /// The record, for people. Numbers of the payload and the response stay as they are written.
+    pub(crate) fn shown(&self, payload: &[u8]) -> Option<Box<RawValue>> {
         match &self.ended {
-            Some(ended) => serde_json::from_str(&ended.record(payload, None)).unwrap_or_default(),
-            None => self.record.clone(),
+            Some(ended) => RawValue::from_string(ended.record(payload, None)).ok(),
+            None => to_raw_value(&self.record).ok(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! `failed.*`
 
-use serde::Deserialize;
-use serde_json::{json, Value};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::api::Done;
 use crate::base::error::EngineError;
@@ -51,30 +53,57 @@ impl FailureRoom<'_> {
         let Some((row, payload)) = decode(&bytes) else {
             return Err(EngineError::NotFound(format!("the failure {:?} cannot be read", one.id)));
         };
-        let mut failure = shown(key, &row, payload, named);
-        if row.ended.is_some() {
-            // As text: numbers in it stay as they are.
-            failure["payload"] = String::from_utf8_lossy(payload).into();
-        }
-        Ok(Done::at_once(failure))
+        let text = row.ended.is_some().then(|| String::from_utf8_lossy(payload));
+        Ok(Done::at_once(WithPayload { failure: Shown::of(key, &row, payload, named), payload: text }))
     }
 }
 
 impl FailureRoom<'_> {}
 
 /// A failure as it is listed.
-pub(crate) fn shown(
-    key: FailureKey,
-    row: &FailureRow,
-    payload: &[u8],
-    (function, stream): (&str, Option<&str>),
-) -> Value {
-    json!({
-        "id": key.text(), "function": function, "stream": stream, "failed_ms": row.failed_ms,
-        "destination": row.destination, "undelivered_to": row.undelivered_to,
-        "delivery_attempts": row.delivery_attempts, "last_error": row.last_error, "record": row.shown(payload),
-        "redrivable": row.destination.is_none() && !payload.is_empty(),
-    })
+#[derive(Serialize)]
+pub(crate) struct Shown<'a> {
+    id: String,
+    function: &'a str,
+    stream: Option<&'a str>,
+    failed_ms: u64,
+    destination: Option<&'a str>,
+    undelivered_to: Option<&'a str>,
+    delivery_attempts: u32,
+    last_error: Option<&'a str>,
+    record: Option<Box<RawValue>>,
+    redrivable: bool,
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn of(
+        key: FailureKey,
+        row: &'a FailureRow,
+        payload: &[u8],
+        (function, stream): (&'a str, Option<&'a str>),
+    ) -> Self {
+        Self {
+            id: key.text(),
+            function,
+            stream,
+            failed_ms: row.failed_ms,
+            destination: row.destination.as_deref(),
+            undelivered_to: row.undelivered_to.as_deref(),
+            delivery_attempts: row.delivery_attempts,
+            last_error: row.last_error.as_deref(),
+            record: row.shown(payload),
+            redrivable: row.destination.is_none() && !payload.is_empty(),
+        }
+    }
+}
+
+/// A failure with the payload of its event, as text: nothing of it is changed.
+#[derive(Serialize)]
+struct WithPayload<'a> {
+    #[serde(flatten)]
+    failure: Shown<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Cow<'a, str>>,
 }
 
 pub(crate) fn failure_key(text: &str) -> Result<FailureKey, EngineError> {

@@ -9,7 +9,7 @@ use crate::api::ANSWER_BYTES_MAX;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::target::Target;
 use crate::failures::log::{decode, FailureRow, LISTED_FOR_MS};
-use crate::failures::requests::shown;
+use crate::failures::requests::Shown;
 use crate::payload::failure_key::FailureKey;
 use crate::store::port::{Reader, StoreError, Table};
 
@@ -146,7 +146,9 @@ impl Page {
             return;
         }
         let Some((function, stream)) = self.names.get(&key.mapping) else { return };
-        let text = shown(key, row, packed, (function, stream.as_deref())).to_string();
+        let Ok(text) = serde_json::to_string(&Shown::of(key, row, packed, (function, stream.as_deref()))) else {
+            return;
+        };
         self.bytes += text.len();
         self.found.insert(place, text);
         while self.found.len() > self.limit || (self.bytes > ANSWER_BYTES_MAX && self.found.len() > 1) {

@@ -43,13 +43,12 @@ impl Rooms {
         if verb == "topic.publish" {
             return self.topics().topic_publish(body, waiter);
         }
-        let reply = |answer: Value| Reply::Json(answer.to_string().into_bytes());
         match self.do_verb(verb, body) {
             Ok(Done::WhenDurable(answer)) if self.ctx.has_unwritten() => {
                 self.ctx.commit.pending.urgent = true;
-                self.ctx.commit.pending.waiters.push((waiter, reply(answer)));
+                self.ctx.commit.pending.waiters.push((waiter, Reply::Json(answer)));
             }
-            Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.ctx.answer(waiter, Ok(reply(answer))),
+            Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.ctx.answer(waiter, Ok(Reply::Json(answer))),
             Ok(Done::WhenRead(mut job)) => {
                 job.answers(waiter);
                 self.ctx.commit.reads.push_back(job);

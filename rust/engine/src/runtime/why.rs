@@ -1,7 +1,8 @@
 //! `why`: the life of one request, one message or one record, as far as it is remembered and as it stands in the store.
 
 use forebay_core::sequence;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Value};
 
 use crate::api::Done;
@@ -9,7 +10,7 @@ use crate::base::bytes::hex;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::failures::log::decode;
-use crate::failures::requests::shown;
+use crate::failures::requests::Shown;
 use crate::payload::failure_key::{FailureKey, Part};
 use crate::runtime::rooms::Rooms;
 use crate::sources::invocation::Events;
@@ -23,6 +24,31 @@ pub(crate) struct Why {
     /// Rows that were looked through before.
     #[serde(default)]
     cursor: Option<String>,
+}
+
+/// What is answered. Rows that are kept stay as they are written, with all digits of the numbers of a payload.
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a str,
+    facts: Vec<Value>,
+    running: bool,
+    kept: Vec<Box<RawValue>>,
+    cursor: Option<String>,
+    remembered_since_ms: u64,
+}
+
+/// A row of what was given up.
+#[derive(Serialize)]
+struct GivenUp<'a> {
+    #[serde(flatten)]
+    failure: Shown<'a>,
+    r#where: &'static str,
+}
+
+impl<'a> GivenUp<'a> {
+    fn of(failure: Shown<'a>) -> Option<Box<RawValue>> {
+        to_raw_value(&Self { failure, r#where: "failed" }).ok()
+    }
 }
 
 /// Rows read at once: each may hold a batch of 6 MB.
@@ -74,10 +100,14 @@ impl Rooms {
         let mut facts = life.facts;
         facts.sort_by_key(|fact| fact["at_ms"].as_u64());
         let cursor = cursor.map(|(table, after)| cursor_text(table, after.as_deref().unwrap_or_default()));
-        Ok(Done::at_once(json!({
-            "id": why.id, "facts": facts, "running": life.is_running, "kept": life.kept, "cursor": cursor,
-            "remembered_since_ms": self.ctx.observe.history.batches.since_ms(self.ctx.observe.history.began_ms),
-        })))
+        Ok(Done::at_once(Answer {
+            id: &why.id,
+            facts,
+            running: life.is_running,
+            kept: life.kept,
+            cursor,
+            remembered_since_ms: self.ctx.observe.history.batches.since_ms(self.ctx.observe.history.began_ms),
+        }))
     }
 
     /// What is known without looking through the store, and where to look then.
@@ -160,7 +190,7 @@ impl Rooms {
         }
         if record.is_some_and(|record| record.lost) {
             // Mappings step over it.
-            life.kept.push(json!({"where": "record", "stream": stream, "shard_id": shard_id, "state": "lost"}));
+            life.keep(&json!({"where": "record", "stream": stream, "shard_id": shard_id, "state": "lost"}));
             return Ok(life);
         }
         let readers = shard.pollers.iter().filter_map(|&poller| self.streams.pollers[poller].as_ref());
@@ -173,7 +203,7 @@ impl Rooms {
                 _ => batches.verdict(mapping, (id, position), key_hash).unwrap_or("passed"),
             };
             life.is_running |= state == "running";
-            life.kept.push(json!({
+            life.keep(&json!({
                 "where": "record", "stream": stream, "shard_id": shard_id, "function": name(mapping),
                 "lane": standing.map(|(lane, _)| lane), "state": state, "is_in_stream": record.is_some(),
                 "on_failure": self.streams.mappings.get(&mapping).and_then(|mapping| mapping.row.on_failure.as_deref()),
@@ -205,15 +235,13 @@ impl Rooms {
     }
 
     /// A row as it tells of a subject; `None` if it is about another.
-    fn row_about(&self, table: Table, key: &[u8], bytes: &[u8], subject: Subject) -> Option<Value> {
+    fn row_about(&self, table: Table, key: &[u8], bytes: &[u8], subject: Subject) -> Option<Box<RawValue>> {
         match (table, subject) {
-            (Table::Event, Subject::Uuid(request)) => self.event_about(key, bytes, request),
+            (Table::Event, Subject::Uuid(request)) => to_raw_value(&self.event_about(key, bytes, request)?).ok(),
             (Table::Failure, Subject::Uuid(request)) => {
                 let (key, (row, payload)) = (FailureKey::parse(key)?, decode(bytes)?);
                 let ended = row.ended.as_ref().filter(|ended| ended.request == uuid_text(request))?;
-                let mut failure = shown(key, &row, payload, (&ended.function, None));
-                failure["where"] = "failed".into();
-                Some(failure)
+                GivenUp::of(Shown::of(key, &row, payload, (&ended.function, None)))
             }
             (Table::Failure, Subject::Sequence(_, (index, position))) => {
                 let key = FailureKey::parse(key)?;
@@ -228,9 +256,7 @@ impl Rooms {
                     return None;
                 }
                 let named = (mapping.row.function.as_str(), Some(mapping.row.stream.as_str()));
-                let mut failure = shown(key, &row, payload, named);
-                failure["where"] = "failed".into();
-                Some(failure)
+                GivenUp::of(Shown::of(key, &row, payload, named))
             }
             _ => None,
         }

@@ -60,9 +60,9 @@ impl TopicRoom<'_> {
     pub(crate) fn topic_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
         match verb {
             "topic.declare" => self.topic_declare(read(body)?),
-            "topic.list" => {
-                Ok(Done::at_once(self.topics.entries.values().map(|topic| self.describe_topic(topic)).collect()))
-            }
+            "topic.list" => Ok(Done::at_once(
+                self.topics.entries.values().map(|topic| self.describe_topic(topic)).collect::<Value>(),
+            )),
             "topic.describe" => {
                 let topic = self.topics.topic(&read::<Named>(body)?.name)?;
                 Ok(Done::at_once(self.describe_topic(topic)))

@@ -1,11 +1,13 @@
 //! What happened lately to records and messages: one fact for each attempt at a batch, found again by its range. Failures have a
 //! place of their own, so that a busy hour of successes pushes none of them out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{json, Value};
 
 use crate::base::ids::uuid_text;
+use crate::base::json::shortened;
 use crate::observe::history::ring::{Numbers, Ring};
 use crate::payload::failure_key::FailureKey;
 use crate::store::port::ShardId;
@@ -92,7 +94,7 @@ impl Tried {
             "took_ms": took_ms,
         });
         if let (true, Some(error)) = (has_failed, error) {
-            fact["error"] = serde_json::from_str(error).unwrap_or_else(|_| (**error).into());
+            fact["error"] = shown_error(error);
         }
         let begun_ms = self.at_ms.saturating_sub(u64::from(*took_ms));
         let redriven = json!({"at_ms": begun_ms, "what": "redriven", "function": function});
@@ -110,6 +112,12 @@ impl Tried {
             (false, false) => None,
         }
     }
+}
+
+/// An error object, or its text where reading it would change its numbers.
+fn shown_error(error: &str) -> Value {
+    let is_exact = matches!(shortened(error.as_bytes()), Cow::Borrowed(_));
+    is_exact.then(|| serde_json::from_str(error).ok()).flatten().unwrap_or_else(|| error.into())
 }
 
 impl Failed {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use forebay_core::queue::protocol::Outcome;
 use forebay_core::stream::protocol::{Backoff, Report};
-use forebay_core::stream::report;
+use forebay_core::stream::report::{self, Response};
 
 use crate::base::ids::uuid_text;
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind};
@@ -165,22 +165,13 @@ fn outcome_of(job: &QueueJob, status: u8, body: Option<&[u8]>) -> Outcome {
 /// The rules of a partial response: an id that is not in the batch, or none at all, makes the whole batch fail.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 fn read_response(job: &QueueJob, body: Option<&[u8]>) -> Outcome {
-    let response = match body {
-        None => None,
-        Some(bytes) => match serde_json::from_slice::<serde_json::Value>(bytes) {
-            Ok(value) => Some(value),
-            Err(_) => return Outcome::Error,
-        },
-    };
+    let Ok(response) = Response::read(body) else { return Outcome::Error };
     let mut numbers: HashMap<String, u64> = HashMap::new();
-    if response
-        .as_ref()
-        .is_some_and(|response| response.get("batchItemFailures").is_some_and(serde_json::Value::is_array))
-    {
+    if response.lists_failures() {
         let id_of = |item: &Item| (uuid_text(item.message().id), item.delivery.handle.number);
         numbers = job.messages.items.iter().map(id_of).collect();
     }
-    match report::failures(response.as_ref(), |id| numbers.get(id).copied()) {
+    match report::failures(&response, |id| numbers.get(id).copied()) {
         Report::AllSucceeded => Outcome::Success,
         Report::Malformed => Outcome::Error,
         Report::Failed(numbers) => Outcome::Failed(numbers),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use forebay_core::queue::protocol::{Delivery, Handle, Look};
 use serde::Deserialize;
+use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Map, Value};
 
 use crate::api::Done;
@@ -49,7 +50,7 @@ type Place = (QueueId, u64);
 #[derive(Default)]
 pub(crate) struct Life {
     pub(crate) facts: Vec<Value>,
-    pub(crate) kept: Vec<Value>,
+    pub(crate) kept: Vec<Box<RawValue>>,
     pub(crate) is_running: bool,
     /// It left its place, and is perhaps in a dead-letter queue, or came back from one: where to look first.
     pub(crate) search: Option<Quest>,
@@ -74,6 +75,11 @@ fn looked_through(chunk: &Chunk, seen: &mut Option<u64>) -> usize {
 }
 
 impl Life {
+    /// Add a row that stands in the store.
+    pub(crate) fn keep(&mut self, row: &Value) {
+        self.kept.extend(to_raw_value(row));
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.facts.extend(other.facts);
         self.kept.extend(other.kept);
@@ -248,7 +254,7 @@ impl QueueRoom<'_> {
         let mut shown = self.message_shown(id, number, chunk);
         shown["where"] = "message".into();
         life.is_running = shown["state"] == "running";
-        life.kept.push(shown);
+        life.keep(&shown);
         Ok(())
     }
 }

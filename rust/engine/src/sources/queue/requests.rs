@@ -122,7 +122,7 @@ impl QueueRoom<'_> {
             "queue.declare" => self.queue_declare(read(body)?),
             "queue.list" => {
                 let list: Vec<Value> = self.queues.live().map(|id| self.describe_queue(id)).collect();
-                Ok(Done::at_once(list.into()))
+                Ok(Done::at_once(list))
             }
             "queue.describe" => {
                 let id = self.queues.queue_id(&read::<Named>(body)?.name)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use forebay_core::sequence;
 use forebay_core::stream::protocol::{BatchId, Outcome, Report, Window};
-use forebay_core::stream::report;
+use forebay_core::stream::report::{self, Response};
 use serde_json::Value;
 
 use crate::base::ids::RoomId;
@@ -397,16 +397,9 @@ fn outcome_of(status: u8, reads: bool, shard_index: u32, body: Option<&[u8]>) ->
 }
 
 fn read_response(shard_index: u32, body: Option<&[u8]>) -> Outcome {
-    let response = match body {
-        None => None,
-        Some(bytes) => match serde_json::from_slice::<serde_json::Value>(bytes) {
-            Ok(value) => Some(value),
-            Err(_) => return Outcome::Success { report: Report::Malformed, state: None },
-        },
+    let Ok(response) = Response::read(body) else {
+        return Outcome::Success { report: Report::Malformed, state: None };
     };
     let position_of = |text: &str| sequence::parse(text).filter(|(shard, _)| *shard == shard_index).map(|(_, at)| at);
-    Outcome::Success {
-        report: report::failures(response.as_ref(), position_of),
-        state: report::window_state(response.as_ref()),
-    }
+    Outcome::Success { report: report::failures(&response, position_of), state: response.window_state() }
 }
