@@ -160,6 +160,24 @@ async def test_nan_and_infinity_are_refused_where_they_come_in(app, value):
         assert queue.depth().visible == 0
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+async def test_an_attribute_is_no_nan(app, number):
+    queue = app.queue("q")
+    async with app:
+        with pytest.raises(InvalidParameterValue, match="NaN and Infinity are no numbers"):
+            await queue.send("body", attributes={"score": number})
+
+
+async def test_an_attribute_keeps_its_digits(app):
+    queue = app.queue("q")
+    numbers = {"great": 10**30 + 1, "below": -(2**63) - 1, "small": 7, "float": 0.1}
+    async with app:
+        await queue.send("body", attributes={**numbers, "endless": 10**4_300 - 1})
+        [message] = await queue.receive()
+    assert message.attributes == {**numbers, "endless": 10**4_300 - 1}
+    assert [type(message.attributes[name]) for name in numbers] == [int, int, int, float]
+
+
 async def test_nan_is_refused_where_it_comes_out_and_says_where_it_lies(app):
     @app.function()
     async def handler(event, context):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any
 
 from forebay._model import checks
@@ -45,4 +46,6 @@ def attribute(name: object, value: object) -> tuple[str, str, str]:
         return name, "Binary", base64.b64encode(value).decode()
     if isinstance(value, bool) or not isinstance(value, int | float):
         checks.refuse_content(option, value, "allowed are text, numbers and bytes")
+    if not -math.inf < value < math.inf:  # not `isfinite`, which makes a float of a whole number
+        checks.refuse_content(option, value, "allowed are text, numbers and bytes; NaN and Infinity are no numbers")
     return name, "Number", repr(value)

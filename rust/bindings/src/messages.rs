@@ -8,9 +8,9 @@ use forebay_core::queue::protocol::Delivery;
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::payload::message::{is_binary, parse_receipt, receipt_text, sequence_number, Attribute};
 use forebay_engine::payload::messages::{received, Item, Messages, QueueSource, Received};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
+use pyo3::{intern, IntoPyObjectExt};
 use serde::Deserialize;
 
 use crate::errors::invalid;
@@ -129,8 +129,7 @@ impl Message {
             }
             let text = String::from_utf8_lossy(value);
             match kind.split('.').next() {
-                Some("Number") if text.parse::<i64>().is_ok() => dict.set_item(name, text.parse::<i64>().ok())?,
-                Some("Number") => dict.set_item(name, text.parse::<f64>().ok())?,
+                Some("Number") => dict.set_item(name, number(py, &text)?)?,
                 _ => dict.set_item(name, text)?,
             }
         }
@@ -141,6 +140,16 @@ impl Message {
         let message = self.item.message();
         format!("<Message {} of {} {} bytes>", uuid_text(message.id), self.source.name, message.body.len())
     }
+}
+
+/// An attribute's number: a whole one with all its digits, if Python reads so many.
+fn number<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    if let Ok(small) = text.parse::<i64>() {
+        return small.into_bound_py_any(py);
+    }
+    let is_whole = text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
+    let whole = if is_whole { py.get_type::<PyInt>().call1((text,)).ok() } else { None };
+    whole.map_or_else(|| text.parse::<f64>().ok().into_bound_py_any(py), Ok)
 }
 
 /// The event of a batch: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
