@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 import orjson
 
 from forebay._model import checks
+from forebay._model.one_line import UNSAFE, one_line
 from forebay._runtime.context import current
 from forebay._runtime.tracing import current_ids
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator
 
 Form = Literal["auto", "text", "json"]
+BELOW: Final = "  | "
+"""Marks the lines of a traceback: the error's own text may come from a payload, and may have lines that look like log lines."""
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # What every record has by itself; anything else was given as `extra`.
 USUAL: Final = frozenset(
@@ -81,7 +85,10 @@ class RequestFilter(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people: time, level, logger, request, message; a traceback below it."""
+    """One line for people: time, level, logger, request, message; a traceback below it, each line of it marked.
+
+    What would end the line or steer a terminal is escaped, since it may come from a payload: only a log call begins a line.
+    """
 
     default_time_format = "%H:%M:%S"
     default_msec_format = "%s.%03d"
@@ -93,7 +100,14 @@ class TextFormatter(logging.Formatter):
         """Write one record."""
         request = getattr(record, "aws_request_id", None)
         record.request = f" [{request}]" if request else ""
-        return super().format(record)
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record)
+        lines = [one_line(self.formatMessage(record))]
+        # `exc_text` is what some other formatter made of the error: it is marked here, too.
+        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        for below in (trace, record.stack_info):
+            lines.extend(BELOW + one_line(line) for line in (below or "").splitlines())
+        return "\n".join(lines)
 
 
 class JSONFormatter(logging.Formatter):
@@ -106,11 +120,7 @@ class JSONFormatter(logging.Formatter):
         """Write one record."""
         fields = {name: value for name, value in self._fields(record) if value is not None}
         extra = {name: value for name, value in vars(record).items() if name not in USUAL and name not in fields}
-        told = fields | extra
-        try:
-            return orjson.dumps(told, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
-        except TypeError:  # a whole number over 64 bits: the line is not lost for it
-            return json.dumps(told, default=repr)
+        return UNSAFE.sub(_escaped, _encoded(fields | extra))
 
     def _fields(self, record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
         whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -129,3 +139,19 @@ class JSONFormatter(logging.Formatter):
         # As https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/ names them.
         yield "trace_id", getattr(record, "trace_id", None)
         yield "span_id", getattr(record, "span_id", None)
+
+
+def _encoded(fields: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(fields, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a surrogate pair, a whole number beyond 64 bits: the line must not be lost for it
+        try:
+            return json.dumps(fields, default=repr, allow_nan=False)
+        except (TypeError, ValueError):  # a key that JSON has not, NaN
+            plain = {name: value if isinstance(value, str | int) else repr(value) for name, value in fields.items()}
+            return json.dumps(plain)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Escape what JSON may have as it is, and a terminal or a reader of lines takes for more than text."""
+    return f"\\u{ord(found[0]):04x}"

@@ -163,6 +163,7 @@ def big(event, context):
 def prints(event, context):
     sys.stdout.write("to standard output\n")
     sys.stderr.write("to standard error\n")
+    sys.stdout.write("paid\rforged - line\x1b[2K\n")
     sys.stdout.write("without an end")
 
 

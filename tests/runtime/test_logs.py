@@ -150,6 +150,78 @@ def test_text_is_for_people():
     assert formatter.format(record).endswith(".007 INFO    shop [a-request]: hello")
 
 
+FORGED = "22:17:19.000 WARNING bank: paid twice"
+UNSAFE = f"lost\n{FORGED}\r\x1b[2K\x9b31m\x85\u2028\u202e\ud800\tend"
+ESCAPED = f"lost\\n{FORGED}\\r\\x1b[2K\\x9b31m\\x85\\u2028\\u202e\\ud800\tend"
+
+
+def written(record, formatter):
+    text = formatter.format(record)
+    assert not any(code in text for code in "\r\x1b\x9b\x85\u2028\u202e\ud800\x7f")
+    text.encode()
+    return text
+
+
+def test_a_payload_in_a_text_line_ends_no_line_and_steers_no_terminal():
+    """A handler that logged a payload let its sender write log lines, and clear the terminal they were read in."""
+    record = logging.makeLogRecord({"name": f"shop\n{FORGED}", "levelname": "INFO", "msg": "%s", "args": (UNSAFE,)})
+    record.aws_request_id = f"id\n{FORGED}"
+    text = written(record, logs.TextFormatter())
+    assert text.endswith(f" INFO    shop\\n{FORGED} [id\\n{FORGED}]: {ESCAPED}")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("formatted_before", [False, True])
+def test_an_error_text_in_a_traceback_looks_like_no_log_line(formatted_before):
+    """The text of an exception went into the log as it was, behind a line of its own; so did what another formatter had kept."""
+
+    def fail():
+        raise ValueError(UNSAFE)
+
+    try:
+        fail()
+    except ValueError as error:
+        error.add_note(f"noted\n{FORGED}")
+        record = logging.makeLogRecord({"name": "shop", "levelname": "ERROR", "msg": "no", "exc_info": sys.exc_info()})
+    record.stack_info = f"Stack:\n{FORGED}"
+    if formatted_before:
+        logging.Formatter().format(record)
+    first, *below = written(record, logs.TextFormatter()).split("\n")
+    assert first.endswith("ERROR   shop: no")
+    assert below[0] == "  | Traceback (most recent call last):"
+    assert f"  | {FORGED}" in below
+    assert all(line.startswith("  | ") for line in below)
+
+
+def test_a_json_line_is_one_line_whatever_is_in_it():
+    """JSON keeps controls above 0x7e as they are, and half a surrogate pair lost the whole line."""
+    record = logging.makeLogRecord({"name": "shop", "levelname": "INFO", "msg": UNSAFE + "\x7f", "big": 2**70})
+    line = written(record, logs.JSONFormatter())
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["message"] == UNSAFE + "\x7f"
+    assert json.loads(line)["big"] == 2**70
+
+
+@pytest.mark.parametrize("kind", ["task", "thread"])
+async def test_the_line_about_a_failed_attempt_is_one_line(caplog, kind):
+    """An app with its own logging had the error's text as the payload made it: only `forebay.logs` can escape the rest."""
+    app = App("logs", store=":memory:")
+
+    async def in_task(event, context):
+        raise ValueError(event)
+
+    def in_thread(event, context):
+        raise ValueError(event)
+
+    handler = app.function(name="fails")(in_task if kind == "task" else in_thread)
+    async with app:
+        with pytest.raises(Exception, match="paid twice"):
+            await handler.invoke(f"x\n{FORGED}\x1b[2K")
+    [line] = [record.getMessage() for record in caplog.records if "an attempt failed" in record.getMessage()]
+    assert f"ValueError: x\\n{FORGED}\\x1b[2K at File" in line
+    assert len(line.splitlines()) == 1
+
+
 def test_only_a_terminal_gets_text_by_itself(monkeypatch):
     root = logging.getLogger()
     for terminal, kind in ((True, logs.TextFormatter), (False, logs.JSONFormatter)):

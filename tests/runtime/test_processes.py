@@ -183,8 +183,12 @@ async def test_what_is_written_is_passed_on_line_by_line_with_the_request(proces
     async with processes.app:
         await processes.prints.invoke()
     captured = capfd.readouterr()
-    lines = captured.out.splitlines()
-    assert [line.split(" ", 2)[2] for line in lines] == ["to standard output", "without an end"]
+    lines = captured.out.split("\n")[:-1]
+    assert [line.split(" ", 2)[2] for line in lines] == [
+        "to standard output",
+        "paid\\rforged - line\\x1b[2K",
+        "without an end",
+    ]
     [function, request, _] = lines[0].split(" ", 2)
     assert (function, len(request)) == ("prints", 36)
     assert f"prints {request} to standard error" in captured.err.splitlines()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from forebay._model.one_line import one_line
 from forebay._runtime.log_throttle import LogThrottle, more
 
 if TYPE_CHECKING:
@@ -83,12 +84,13 @@ class FailureLog:
     def _write(self, body: bytes, others: int) -> None:
         error = orjson.loads(body)
         where = error.get("stackTrace") or [""]
+        text = str(error.get("errorMessage"))[:200]
+        at = " at " + " ".join(where[-1].split()) if where[-1] else ""
+        # Escaped here, too: an app that logs in a form of its own may not do it.
         log.warning(
-            "function %s: an attempt failed: %s: %s%s%s",
+            "function %s: an attempt failed: %s%s",
             self._facts.qualified,
-            error.get("errorType"),
-            str(error.get("errorMessage"))[:200],
-            " at " + " ".join(where[-1].split()) if where[-1] else "",
+            one_line(f"{error.get('errorType')}: {text}{at}"),
             more(others, "failure"),
             extra={"aws_request_id": error.get("requestId"), "function_name": self._facts.function_name},
         )

@@ -7,6 +7,7 @@ pub mod error;
 pub mod ids;
 pub mod json;
 pub mod limits;
+pub(crate) mod one_line;
 pub mod rng;
 pub mod sync;
 pub mod time;

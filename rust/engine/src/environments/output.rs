@@ -5,6 +5,7 @@
 use std::io::{Read, Write};
 
 use crate::base::ids::uuid_text;
+use crate::base::one_line;
 
 /// Most bytes passed on for one invocation, the names before the lines among them.
 const BYTES_MAX: usize = 1 << 20;
@@ -90,7 +91,7 @@ impl Speaker<'_> {
             None => lines.push(b'-'),
         }
         lines.push(b' ');
-        lines.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+        one_line::escape(line.strip_suffix(b"\n").unwrap_or(line), lines);
         lines.push(b'\n');
     }
 
@@ -123,6 +124,14 @@ mod tests {
         let who = Speaker { request: Some(1), ..WHO };
         output.close(&who, &mut to);
         assert_eq!(to, b"f - one\nf - two\nf 00000000-0000-0000-0000-000000000001 no end\n");
+    }
+
+    /// A payload that a handler prints could go back to the line's beginning, and stand there as another function's line.
+    #[test]
+    fn what_a_handler_prints_stays_behind_its_name() {
+        let (mut output, mut to) = (Output::default(), Vec::new());
+        output.take(b"paid\rbank - paid twice\x1b[1A\r\n", &WHO, &mut to);
+        assert_eq!(String::from_utf8(to).unwrap(), "f - paid\\rbank - paid twice\\x1b[1A\\r\n");
     }
 
     /// A mebibyte of empty lines came out as forty: only what the handler wrote was counted, not the name before each line.
