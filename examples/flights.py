@@ -116,7 +116,7 @@ class Ledger:
             counts = self._file.execute("SELECT repeated, disordered FROM counts").fetchone()
             self.repeated, self.disordered = counts or (0, 0)
 
-    def fly(self, batch: forebay.Batch) -> None:
+    def fly(self, batch: forebay.Batch[forebay.Record]) -> None:
         """Take a batch of flights: all of it, or nothing when one of them cannot be handled."""
         changed: dict[str, Aircraft] = {}
         repeated = disordered = 0
@@ -205,7 +205,7 @@ async def handle(directory: Path, ledger: Ledger, total: int, kill_at: int | Non
         retry_backoff=forebay.Backoff(base=0.01, cap=0.01, jitter=0),
         on_failure=forebay.JSONLines(directory / "failed.jsonl"),
     )
-    async def carry_delays(batch: forebay.Batch, context: forebay.Context) -> None:
+    async def carry_delays(batch: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
         began = time.monotonic()
         try:
             ledger.fly(batch)

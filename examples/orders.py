@@ -44,7 +44,7 @@ class Shop:
     def handler(self) -> Any:
         """Give the function that handles a batch: every message by itself, in order."""
 
-        async def ship(batch: forebay.Batch, context: forebay.Context) -> None:
+        async def ship(batch: forebay.Batch[forebay.Message], context: forebay.Context) -> None:
             broken = set()
             for message in batch:
                 if message.group_id in broken:

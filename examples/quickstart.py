@@ -17,7 +17,7 @@ orders = app.stream("orders", shards=4)
     bisect_batch_on_function_error=True,
     on_failure=forebay.JSONLines("failed.jsonl"),
 )
-async def ship(batch: forebay.Batch, context: forebay.Context) -> None:
+async def ship(batch: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
     for record in batch:
         order = record.json()
         print(f"{order['customer']} gets {order['item']}", flush=True)

@@ -125,8 +125,10 @@ async def test_a_file_gets_one_line_for_each_record(app, clock, stream, tmp_path
 
 
 async def test_a_file_that_cannot_be_written_is_tried_again(app, clock, stream, tmp_path):
-    folder = tmp_path / "later"
+    folder = tmp_path / "gone for a while"
+    folder.mkdir()
     handler = failing(app, on_failure=JSONLines(folder / "failed.jsonl"))
+    folder.rmdir()
     async with app:
         await stream.put(1, "k")
         await clock.advance(1)

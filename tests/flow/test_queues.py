@@ -405,6 +405,8 @@ REFUSED_QUEUES = [
     ({"name": "q", "delay": 901}, "delay"),
     ({"name": "q", "retention": 59}, "retention"),
     ({"name": "q", "maximum_receive_count": 0}, "maximum_receive_count"),
+    # Accepted, and no message ever left the queue.
+    ({"name": "q", "maximum_receive_count": 3}, "maximum_receive_count=3: .* give dead_letter_queue, too"),
     ({"name": "q", "content_based_deduplication": True}, "only a FIFO queue has it"),
     ({"name": "q", "deduplication_scope": "messageGroup"}, "only a FIFO queue has it"),
     ({"name": "q.fifo", "deduplication_scope": "group"}, "deduplication_scope"),
@@ -432,3 +434,7 @@ def test_a_declared_queue_is_given_again_and_other_settings_are_refused(app):
     assert app.queue("q", delay=timedelta(seconds=5)) is queue
     with pytest.raises(ResourceConflict, match="declared already with delay=5, not 6"):
         app.queue("q", delay=6)
+    with pytest.raises(InvalidParameterValue, match="give dead_letter_queue, too"):
+        app.queue("q", maximum_receive_count=3)
+    other = app.queue("other", dead_letter_queue=queue, maximum_receive_count=3)
+    assert app.queue("other", maximum_receive_count=3) is other

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay import JSONLines
+from forebay import InvalidParameterValue, JSONLines
 from forebay.destinations import jsonlines
 
 
@@ -154,3 +154,32 @@ def test_two_of_one_path_are_equal(path):
     assert JSONLines(path) == JSONLines(str(path))
     assert len({JSONLines(path), JSONLines(path)}) == 1
     assert JSONLines(path) != JSONLines(path.with_suffix(".other"))
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("", "a str or an os.PathLike"),
+        (None, "a str or an os.PathLike"),
+        (7, "a str or an os.PathLike"),
+        (b"failed.jsonl", "a str or an os.PathLike"),
+        ("failed\0.jsonl", "a str or an os.PathLike"),
+        (".", "no regular file"),
+        (os.devnull, "no regular file"),
+        ("missing/failed.jsonl", "there is no directory 'missing'"),
+        (f"{__file__}/failed.jsonl", "there is no directory"),
+    ],
+)
+def test_where_no_line_can_be_written_is_refused_when_it_is_declared(given, reason, tmp_path, monkeypatch):
+    """An empty path was the working directory, a number a bare TypeError, and the others failed at the first record."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidParameterValue, match=reason):
+        JSONLines(given)
+
+
+def test_a_file_that_this_process_may_not_write_is_refused(path):
+    with (
+        mock.patch.object(os, "access", return_value=False),
+        pytest.raises(InvalidParameterValue, match="may not write"),
+    ):
+        JSONLines(path)

@@ -260,6 +260,15 @@ class Declarations:
         """Declare a queue with the settings that were given; tell whether it is new."""
         settings = QueueSettings(name=name, **given)
         known = self.queues.get(name)
+        has_target = "dead_letter_queue" in given or (
+            known is not None and known.settings.dead_letter_queue is not None
+        )
+        if "maximum_receive_count" in given and not has_target:
+            checks.refuse(
+                "maximum_receive_count",
+                given["maximum_receive_count"],
+                "it says when a message goes to the dead-letter queue, and there is none: give dead_letter_queue, too",
+            )
         if known is None:
             arn = names.queue_arn(self.settings.region, self.settings.account, name)
             known = self.queues[name] = Queue(settings, arn, self._caller, self._forget_queue)
@@ -321,7 +330,7 @@ class Declarations:
 
     def _known(self, handler: Callable[P, R]) -> Function[P, R] | None:
         if not isinstance(handler, Function):
-            inspection.check_callable(handler)
+            inspection.check_handler(handler)
             return None
         if handler.latest is not handler:
             checks.refuse("handler", handler, "it is a version: a decorator is the function's")
@@ -384,7 +393,7 @@ def _handler_of_version(function: Function[..., Any], handler: Callable[..., Any
         checks.refuse("handler", handler, "a command has no handler: leave it out")
     if isinstance(handler, Function) or not callable(handler):
         checks.refuse("handler", handler, "a plain function that takes (event, context), or None for the declared one")
-    inspection.check_callable(handler)
+    inspection.check_handler(handler)
     return handler
 
 

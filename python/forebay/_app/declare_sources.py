@@ -221,7 +221,7 @@ class DeclaresSources:
             content_based_deduplication: of a FIFO queue: a message without a deduplication id is known by its body.
             deduplication_scope: of a FIFO queue: ids are told apart in the whole "queue", or in each "messageGroup".
             dead_letter_queue: where a message goes that was received too often: a queue of the same kind.
-            maximum_receive_count: how often that is, 1 to 1,000; None: 10.
+            maximum_receive_count: how often that is, 1 to 1,000; None: 10. Only with a dead-letter queue.
 
         Raises:
             InvalidParameterValue: an option outside its range.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, ForwardRef
+from typing import TYPE_CHECKING, Any
 
-from forebay._core import Batch
 from forebay._model import checks
+from forebay._runtime.annotations import meaning
 from forebay._runtime.handler_reference import check_importable
 from forebay.errors import InvalidParameterValue
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forebay._model.settings import Isolation
+    from forebay._runtime.annotations import Meaning
 
 
 def isolation(handler: Callable[..., Any], asked: str | None) -> Isolation:
@@ -37,6 +38,24 @@ def isolation(handler: Callable[..., Any], asked: str | None) -> Isolation:
     return "task" if is_async else "thread"
 
 
+def check_handler(handler: Callable[..., Any]) -> None:
+    """Refuse what is no handler: it cannot be called as one, it is a generator, or it wants one record at a time."""
+    check_callable(handler)
+    plain = _plain(handler)
+    for called in (plain, getattr(plain, "__call__", None)):  # noqa: B004  an object whose call is the generator
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            raise InvalidParameterValue(
+                f"{_shown(handler)}: it has a `yield`, which makes it a generator: calling it would run nothing of it; take "
+                "the `yield` out, and return what the function gives"
+            )
+    if _first_parameter(handler) == "item":
+        raise InvalidParameterValue(
+            f"{_shown(handler)}: its first parameter is annotated as a record or a message, or as a list of them, and a handler "
+            "is given a whole batch: annotate it forebay.Batch[forebay.Record] or forebay.Batch[forebay.Message] and go "
+            "through it, or leave the annotation out for Lambda's event"
+        )
+
+
 def check_callable(handler: Callable[..., Any]) -> None:
     """Refuse a handler that cannot be called with (event, context). One whose signature is not its own is taken as it is."""
     if not callable(handler):
@@ -51,33 +70,40 @@ def check_callable(handler: Callable[..., Any]) -> None:
     try:
         signature.bind(None, None)
     except TypeError as error:
-        plain = inspect.unwrap(_plain(handler))
-        name = f"{getattr(plain, '__module__', '?')}.{getattr(plain, '__qualname__', type(plain).__name__)}"
-        code = getattr(plain, "__code__", None)
-        where = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
+        name = _shown(handler).partition(" (")[0].rpartition(".")[2]
         raise InvalidParameterValue(
-            f"handler={name}{where}: it is called with (event, context), which {name.rpartition('.')[2]}{signature} does "
-            f"not take: {error}"
+            f"{_shown(handler)}: it is called with (event, context), which {name}{signature} does not take: {error}"
         ) from None
 
 
 def wants_batch(handler: Callable[..., Any]) -> bool:
     """Tell whether the first parameter is annotated `forebay.Batch`, also where annotations are text."""
+    return _first_parameter(handler) == "batch"
+
+
+def _first_parameter(handler: Callable[..., Any]) -> Meaning:
     plain = _plain(handler)
     try:
         parameters = _signature(plain).parameters.values()
     except (TypeError, ValueError):  # a callable without a signature, such as some built-ins
-        return False
+        return "event"
     first = next(iter(parameters), None)
-    if first is None:
-        return False
-    return _means_batch(first.annotation, plain)
+    return "event" if first is None or first.annotation is first.empty else meaning(first.annotation, plain)
 
 
 def default_name(handler: Callable[..., Any]) -> str:
     """Name a function after its handler."""
     plain = _plain(handler)
     return getattr(plain, "__name__", type(plain).__name__)
+
+
+def _shown(handler: Callable[..., Any]) -> str:
+    """Name a handler and the place where it is written, for a refusal."""
+    plain = inspect.unwrap(_plain(handler))
+    name = f"{getattr(plain, '__module__', '?')}.{getattr(plain, '__qualname__', type(plain).__name__)}"
+    code = getattr(plain, "__code__", None)
+    where = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
+    return f"handler={name}{where}"
 
 
 def _is_async(handler: Callable[..., Any]) -> bool:
@@ -98,31 +124,3 @@ def _signature(handler: Callable[..., Any], *, follow_wrapped: bool = True) -> i
         form = annotationlib.Format.FORWARDREF
         return inspect.signature(handler, follow_wrapped=follow_wrapped, annotation_format=form)
     return inspect.signature(handler, follow_wrapped=follow_wrapped)
-
-
-def _means_batch(annotation: object, handler: Callable[..., Any]) -> bool:
-    if annotation is Batch:
-        return True
-    if isinstance(annotation, ForwardRef):
-        annotation = annotation.__forward_arg__
-    if not isinstance(annotation, str):
-        return False
-    # Text is looked up name by name, never evaluated: it may name things that exist for type checkers only.
-    text = annotation.strip("'\" ")
-    head, *attributes = text.split(".")
-    if not all(part.isidentifier() for part in (head, *attributes)):
-        return False
-    found = _lookup(head, handler)
-    for attribute in attributes:
-        found = getattr(found, attribute, None)
-    if found is None:
-        return text in {"Batch", "forebay.Batch"}
-    return found is Batch
-
-
-def _lookup(name: str, handler: Callable[..., Any]) -> object:
-    function = inspect.unwrap(handler)
-    scope = getattr(function, "__globals__", None)
-    if scope is None:
-        scope = vars(sys.modules[type(function).__module__])
-    return scope.get(name)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._model import checks
 from forebay._wire import payload
 from forebay.errors import AppClosed
 
@@ -34,10 +35,13 @@ class JSONLines:
     Args:
         path: the file; made with mode 0600 where there is none. Its directory must exist.
 
+    Raises:
+        InvalidParameterValue: it is no path, or no file can be written there.
+
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = _writable(path)
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._writing = False
         self._writer: ThreadPoolExecutor | None = None
@@ -96,6 +100,22 @@ class JSONLines:
                 written.set_result(None)
         if self._waiting:
             self._write()
+
+
+def _writable(given: object) -> Path:
+    """Refuse a path at which no line could ever be written. What goes wrong later is tried again."""
+    plain = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(plain, str) or not plain or "\0" in plain:
+        checks.refuse("path", given, "allowed is the path of a file, a str or an os.PathLike")
+    path = Path(plain)
+    if path.exists():
+        if not path.is_file():
+            checks.refuse("path", plain, "it is no regular file: nothing can be appended there and kept")
+    elif not path.parent.is_dir():
+        checks.refuse("path", plain, f"there is no directory {str(path.parent)!r}: make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        checks.refuse("path", plain, "this process may not write there")
+    return path
 
 
 def append(path: Path, lines: Sequence[bytes]) -> None:

@@ -16,8 +16,8 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::messages::carrier;
 use crate::messages::Message;
 
-/// A batch, undecoded: a lazy sequence of a stream's `Record`s or a queue's `Message`s.
-#[pyclass(frozen, module = "forebay")]
+/// A batch, undecoded: a lazy sequence of a stream's records, `Batch[Record]`, or of a queue's messages, `Batch[Message]`.
+#[pyclass(frozen, generic, module = "forebay")]
 pub struct Batch {
     content: Content,
     window: Option<Window>,
