@@ -15,6 +15,7 @@ soon = forebay.Backoff(base=0.01, cap=0.01, jitter=0)
 
 events = app.queue("events")
 shares = app.queue("shares")
+unread = app.queue("unread")
 groups = app.queue("groups.fifo", content_based_deduplication=True)
 dead = app.queue("dead")
 poison = app.queue("poison", dead_letter_queue=dead, maximum_receive_count=2)
@@ -44,6 +45,13 @@ async def takes_shares(event, context):
     return {
         "batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in first if record["body"] == "bad"]
     }
+
+
+@app.on_queue("unread", batch_size=10)
+@app.function(isolation="process", environments=one)
+def is_not_read(event, context):
+    tell("handled")
+    return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in event["Records"]]}
 
 
 @app.on_queue("groups.fifo", batch_size=10, report_batch_item_failures=True, retry_delay=soon)

@@ -58,6 +58,19 @@ async def test_only_the_messages_that_a_response_names_come_back(sources):
     assert told()[-1] == ["bad"]
 
 
+async def test_failures_that_nobody_reads_are_told_once_and_those_that_are_read_are_not(sources, capfd):
+    """They were deleted without a word."""
+    async with sources.app:
+        for number in range(3):
+            await sources.unread.send("bad")
+            await until(lambda number=number: len(told()) == number + 1)
+        await sources.shares.send("bad")
+        await until(lambda: len(told()) == 5)
+        await until(lambda: is_empty(sources.unread) and is_empty(sources.shares))
+    [line] = [line for line in capfd.readouterr().err.splitlines() if "batchItemFailures" in line]
+    assert f"function is_not_read: it returned batchItemFailures for a batch of {sources.unread.arn}" in line
+
+
 async def test_a_batch_of_messages_is_the_same_inside_a_process(sources):
     attributes = {"n": 7, "raw": b"\x00\x01"}
     async with sources.app:

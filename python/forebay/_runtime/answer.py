@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model import limits
+from forebay._model.one_line import one_line
 from forebay._wire import errors, payload
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
     from forebay._runtime.environments import ServedFunction
+
+log = logging.getLogger("forebay.runtime")
 
 # How an attempt ended, and what kind of work it was: the numbers are those of the extension's stub.
 RETURNED: Final = 0
@@ -28,6 +32,9 @@ ASYNCHRONOUS: Final = 7
 INVOCATIONS: Final = frozenset({INVOCATION, ASYNCHRONOUS})
 """Work whose payload is JSON and whose response is wanted."""
 
+BATCHES: Final = frozenset({EVENT, BATCH})
+ITEM_FAILURES: Final = "batchItemFailures"
+
 Answer = tuple[int, bytes | None]
 
 DONE: Final[Answer] = (RETURNED, None)
@@ -37,6 +44,8 @@ def returned(served: ServedFunction, kind: int, event: Any, result: Any, request
     """Turn what a handler returned into JSON; the body is given where somebody reads it, else it is only held to be JSON."""
     if kind == BATCH and event.failures:
         result = _with_failures(result, event.failures, reported=event.source_arn in served.reports)
+    elif isinstance(result, dict) and kind in BATCHES and result.get(ITEM_FAILURES):
+        _tell_unread(served, event)
     if result is None:
         return DONE
     try:
@@ -55,9 +64,32 @@ def _with_failures(result: Any, failures: list[str], *, reported: bool) -> Any:
             "batch.fail was called, but the mapping has report_batch_item_failures=False: set it to True",
         )
     response = dict(result) if isinstance(result, dict) else {}
-    listed = response.get("batchItemFailures") or []
-    response["batchItemFailures"] = [*listed, *({"itemIdentifier": number} for number in failures)]
+    listed = response.get(ITEM_FAILURES) or []
+    response[ITEM_FAILURES] = [*listed, *({"itemIdentifier": number} for number in failures)]
     return response
+
+
+def _tell_unread(served: ServedFunction, event: Any) -> None:
+    """Warn, once for each mapping, of a partial response that nobody reads: what it names as failed counts as done."""
+    source = source_arn(event)
+    if source in served.reports or source in served.told_unread:
+        return
+    served.told_unread.add(source)
+    log.warning(
+        "function %s: it returned batchItemFailures for a batch of %s, and that mapping does not read them: what they name "
+        "counts as done and does not come back; declare the mapping with report_batch_item_failures=True",
+        served.facts.qualified,
+        one_line(source),
+    )
+
+
+def source_arn(event: Any) -> str:
+    """Name the stream or queue of a batch; a handler may have changed its event."""
+    if not isinstance(event, dict):
+        return str(event.source_arn)
+    records = event.get("Records")
+    first = records[0] if isinstance(records, list) and records else event
+    return str(first.get("eventSourceARN")) if isinstance(first, dict) else "its source"
 
 
 def raised(error: BaseException, request_id: str) -> Answer:

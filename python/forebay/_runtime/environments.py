@@ -34,6 +34,8 @@ class ServedFunction:
     """Some mapping reads the function's response."""
     reports: frozenset[str] = frozenset()
     """ARNs of the streams and queues whose mapping reads partial responses."""
+    told_unread: set[str] = field(default_factory=set)
+    """Those of which the log was told that their partial responses are not read."""
     tracing: Tracing | None = None
     """Makes a span of each attempt."""
     limits: dict[str, Any] = field(default_factory=dict)

@@ -213,6 +213,7 @@ class Invoker:
                 return answer.RAISED, refusal
         else:
             event = payload.loads(body)
+            served.reports = frozenset({answer.source_arn(event)}) if flags & REPORTS else frozenset()
         context = Context(served.facts, request_id, deadline_ms, qualifier)
         context.enter()
         if served.tracing is not None:
