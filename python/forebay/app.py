@@ -18,6 +18,7 @@ from forebay._model import checks, limits
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
 from forebay._runtime.caller import Caller
+from forebay._runtime.context import parent
 from forebay._runtime.handler_reference import IMPORTING
 from forebay.clock import ManualClock, SystemClock
 from forebay.errors import AppClosed, ForebayError
@@ -203,11 +204,16 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
             grace: seconds after which what still runs is interrupted; it will be run again after the next start. A second
                 call while the first is under way can make the grace shorter.
 
+        Raises:
+            InvalidParameterValue: `grace` is out of its range.
+            ForebayError: a handler of the app called this: it would wait for itself.
+
         """
         grace = checks.seconds("grace", grace, low=0, high=86_400)
         running = self._running
         if running is None:
             return
+        self._refuse_from_handler(running)
         if self._ended is not None:
             running.hurry(grace)
             await asyncio.shield(self._ended)
@@ -220,6 +226,17 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
             self._running = self._ended = None
             ended.set_result(None)
             await self._opened.aclose()
+
+    def _refuse_from_handler(self, running: AppRun) -> None:
+        request = parent()
+        attempts = running.runner.attempts() if request is not None else ()
+        of = next((attempt.function for attempt in attempts if attempt.request_id == request), None)
+        if of is not None:
+            raise ForebayError(
+                f"stop: function {of!r} of app {self.name!r} is running this, and stop waits until it has ended: set an "
+                "asyncio.Event here, and await it and then `app.stop()` in the program outside; of `forebay run` end the "
+                "process with `os.kill(os.getpid(), signal.SIGTERM)`"
+            )
 
     async def __aenter__(self) -> Self:
         await self.start()

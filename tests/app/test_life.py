@@ -445,3 +445,71 @@ async def test_a_timeout_of_a_thread_fails_the_attempt_and_holds_its_lane_until_
         while len(await handler.failed()) != 1:
             assert time.monotonic() < ends
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("grace", [0, 30])
+async def test_a_handler_that_stops_its_app_is_told_why_it_cannot(tmp_path, grace):
+    """It waited for itself: the attempt hung until its timeout, and the app until the end of its grace."""
+    app, told, outside = make(tmp_path), [], asyncio.Event()
+
+    async def stop():
+        with pytest.raises(
+            ForebayError, match=r"function 'ends' of app 'life' is running this.* set an asyncio\.Event"
+        ) as refused:
+            await app.stop(grace)
+        told.append(refused.value)
+
+    @app.function(timeout=20)
+    async def ends(event, context):
+        await stop()
+        await asyncio.create_task(stop())
+        outside.set()
+
+    @app.function(timeout=20)
+    def in_thread(event, context):
+        try:
+            asyncio.run_coroutine_threadsafe(app.stop(grace), loop).result()
+        except ForebayError as error:
+            return str(error)
+
+    loop = asyncio.get_running_loop()
+    await app.start()
+    await ends.invoke(None)
+    assert "function 'in_thread'" in await in_thread.invoke(None)
+    await outside.wait()
+    assert len(told) == 2
+    await app.stop()  # as the refusal says
+    with pytest.raises(AppClosed):
+        await ends.invoke(None)
+
+
+async def test_what_a_handler_left_behind_may_stop_the_app(tmp_path):
+    app, left = make(tmp_path), []
+
+    @app.function()
+    async def ends(event, context):
+        left.append(asyncio.create_task(later()))
+
+    async def later():
+        await asyncio.sleep(0.1)
+        await app.stop()
+
+    await app.start()
+    await ends.invoke(None)
+    await left[0]
+    with pytest.raises(AppClosed):
+        await ends.invoke(None)
+
+
+async def test_a_handler_may_stop_another_app(tmp_path):
+    app, other = make(tmp_path), App("other", store=":memory:")
+
+    @app.function(timeout=20)
+    async def ends(event, context):
+        await other.stop()
+
+    async with app:
+        await other.start()
+        await ends.invoke(None)
+        with pytest.raises(AppClosed):
+            await other.store_failure()
