@@ -131,6 +131,27 @@ async def test_dead_letters_and_what_retention_dropped_are_in_the_log(app, clock
     assert told.endswith(f", listed as {listed['id']} in `forebay dlq list`")
 
 
+async def test_a_stream_that_no_mapping_reads_loses_nothing_without_a_word(app, clock, lines):
+    """Records of a stream without a mapping were gone after its retention, and no line told of it."""
+    forgotten, orders = app.stream("forgotten", shards=2, retention=60), app.stream("orders", shards=1, retention=60)
+
+    @app.on_stream("orders")
+    async def ship(event, context):
+        pass
+
+    async with app:
+        for stream in (forgotten, orders):
+            await stream.put_many([(HIDDEN, f"{HIDDEN}-{number}") for number in range(10)])
+        await clock.advance(600)
+        await clock.settle()
+    told = lines("stream forgotten")
+    assert told[-1] == (
+        "stream forgotten: its retention dropped 10 records, and no mapping reads this stream: bind a function to it with "
+        "`app.on_stream`"
+    )
+    assert not lines("stream orders")
+
+
 def test_a_storm_is_one_line_a_second_for_each_kind_and_function(lines):
     now, loop = time.monotonic_ns(), asyncio.new_event_loop()
     events = OperatorEvents(loop, lambda: now)

@@ -96,6 +96,14 @@ def _expired(event: dict[str, Any]) -> str:
     return f"function {event['of']}: the stream's retention dropped {what} before it was handled, {where}"
 
 
+def _unread(event: dict[str, Any]) -> str:
+    dropped = counted(event["sums"]["records"], "record")
+    return (
+        f"stream {event['of']}: its retention dropped {dropped}, and no mapping reads this stream: bind a function to it "
+        "with `app.on_stream`"
+    )
+
+
 def _lost(event: dict[str, Any]) -> str:
     runs, records = event["sums"]["runs"], counted(event["sums"]["records"], "record")
     where = _where(event["destinations"], event["id"])
@@ -162,6 +170,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "timed out": _timed_out,
     "gave up": _gave_up,
     "expired": _expired,
+    "unread": _unread,
     "lost": _lost,
     "damaged": _damaged,
     "dead letter": _dead_letter,

@@ -18,6 +18,8 @@ pub(crate) enum OperatorEvent {
     GaveUp,
     /// Retention dropped records that a function had not been given.
     Expired,
+    /// Retention dropped records of a stream that no mapping reads.
+    Unread,
     /// A mapping stepped over runs of records that a salvage could not save.
     Lost,
     /// Something beside the store's file was damaged, and begun anew.
@@ -38,6 +40,7 @@ impl OperatorEvent {
             Self::TimedOut => "timed out",
             Self::GaveUp => "gave up",
             Self::Expired => "expired",
+            Self::Unread => "unread",
             Self::Lost => "lost",
             Self::Damaged => "damaged",
             Self::DeadLetter => "dead letter",

@@ -1,7 +1,10 @@
 //! Retention: what is too old or too much is dropped, whoever has read it, and the disk gets its room back.
 
+use serde_json::json;
+
 use crate::base::error::EngineError;
 use crate::failures::log::TRIMMED;
+use crate::observe::operator_events::OperatorEvent;
 use crate::sources::stream::poller::PollerId;
 use crate::sources::stream::StreamRoom;
 use crate::store::port::ShardId;
@@ -41,18 +44,27 @@ impl StreamRoom<'_> {
         let Some(shard) = self.streams.shards[id as usize].as_mut() else { return Ok(()) };
         shard.oldest_ms = oldest;
         let Some(before) = before else { return Ok(()) };
+        let dropped = before.saturating_sub(shard.first);
         shard.first = before;
         while shard.tail.front().is_some_and(|chunk| chunk.end() <= before) {
             self.streams.tail_bytes -= shard.tail.pop_front().map_or(0, |chunk| chunk.body().len());
         }
-        let pollers = shard.pollers.clone();
+        let (pollers, stream) = (shard.pollers.clone(), shard.row.stream.clone());
         self.ctx.commit.pending.trim(id, before);
         self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         // Told now, while what was read can still be read again for the failures' rows.
         for poller in pollers {
             self.trim_poller(poller, before);
         }
+        self.tell_unread(&stream, dropped);
         Ok(())
+    }
+
+    /// Records that a mapping does not get are listed for it. Where there is no mapping, only the log can tell of them.
+    fn tell_unread(&mut self, stream: &str, dropped: u64) {
+        if dropped > 0 && !self.streams.mappings.values().any(|mapping| mapping.row.stream == stream) {
+            self.ctx.notice(OperatorEvent::Unread, stream, json!({"sums": {"records": dropped}}));
+        }
     }
 
     /// Retention drops what lies below `first`. What was read is given up while its data is still there, what was not is listed.
