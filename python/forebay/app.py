@@ -14,7 +14,7 @@ from forebay._app.account_limits import ChangesLimits
 from forebay._app.declarations import Declarations
 from forebay._app.declare_functions import DeclaresFunctions
 from forebay._app.declare_sources import DeclaresSources
-from forebay._model import checks, limits
+from forebay._model import checks, limits, names
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
 from forebay._runtime.caller import Caller
@@ -46,7 +46,7 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
         name: 1 to 128 letters, digits, '.', '-' and '_'.
         store: a directory, or ":memory:", of which nothing survives. A relative one is that of the working directory at the first
             start, whatever `os.chdir` does later.
-        region: a word for ARNs and events.
+        region: a word for ARNs, events and `AWS_REGION`.
         account: 12 digits for ARNs and events.
         concurrency: most attempts that run at once, over all functions; 1 to 60,000. A synchronous invocation beyond it is
             refused (`TooManyRequests`), everything else waits its turn.
@@ -72,7 +72,7 @@ class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
         name: str,
         *,
         store: str | os.PathLike[str] = "./data",
-        region: str = "local",
+        region: str = names.REGION_DEFAULT,
         account: str = "000000000000",
         concurrency: int = limits.CONCURRENCY_DEFAULT,
         unreserved_minimum: int = limits.UNRESERVED_MINIMUM,

@@ -253,3 +253,21 @@ def test_each_notice_has_its_words(lines, notice, text):
     events.write(orjson.dumps([{**notice, "count": 1}]))
     loop.close()
     assert lines(text)[0].startswith(text)
+
+
+async def test_a_handler_that_times_out_again_and_again_is_told_which_option_to_change(app, clock, lines):
+    """The log said for hours that attempts timed out after 3 s, and not that 3 s are a default."""
+
+    @app.function(maximum_retry_attempts=0)
+    async def slow(event, context):
+        await clock.sleep(60)
+
+    async with app:
+        for _ in range(4):
+            await slow.invoke_async(1)
+            await clock.advance(10)
+    told = lines("timed out after 3 s")
+    assert [line.count("@app.function(timeout=…)") for line in told] == [0, 0, 1, 1]
+    assert (
+        "; that makes 4 timeouts since the app started: if it needs longer, give it @app.function(timeout=…)" in told[3]
+    )

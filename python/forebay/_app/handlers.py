@@ -6,6 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from forebay._app.lambda_variables import SharedVariables
 from forebay._app.process_settings import process_settings
 from forebay._model.asynchronous import DESTINATIONS
 from forebay._model.names import LATEST
@@ -46,9 +47,11 @@ class Handlers:
         self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[{LATEST}]{uuid.uuid4().hex}"
         self._served: dict[str, ServedFunction] = {}
         self._files: list[JSONLines] = []
+        self._variables = SharedVariables()
 
     def close(self) -> None:
-        """Close what destinations have open."""
+        """Close what destinations have open, and take away the variables that were set."""
+        self._variables.unset()
         for file in self._files:
             file.close()
 
@@ -70,10 +73,12 @@ class Handlers:
         self._add_destinations(engine, function)
         slot = self._register(engine, function, served)
         runner = self._runner
-        # To processes the engine hands work itself.
+        if function.settings.isolation == "process":
+            return  # the engine hands it work itself
+        self._variables.set(self._declared.settings)
         if function.settings.isolation == "task":
             runner.serve(slot, self._in_tasks(served))
-        elif function.settings.isolation == "thread":
+        else:
             runner.serve(slot, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
 
     def _log_stream_of(self, function: Function[..., Any]) -> str:

@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._app import lambda_variables
+from forebay._app.process_logging import log_settings
 from forebay._model import limits
 from forebay._runtime import handler_reference
 from forebay._wire import mapping as wire_mapping
@@ -77,6 +79,8 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
         "path": sys.path,
         "parent": os.getpid(),
         "reference": asdict(handler_reference.reference(function.latest, function.latest.handler)),
+        "title": f"forebay: {app.name}.{function.qualified}",
+        "logging": log_settings(),
         "name": function.name,
         "arn": function.latest.arn,
         "version": function.version,
@@ -88,20 +92,21 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
 
 
 def _variables(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, str]:
-    """Give the variables that Lambda sets: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
+    """Give the variables that Lambda sets, but for those of the user's own AWS account that are set."""
     settings = function.settings
-    return {
+    variables = {
+        **lambda_variables.shared(app),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_memory(function)),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        # What else is configured for the user's own AWS account stays.
-        "AWS_REGION": os.environ.get("AWS_REGION", app.region),
-        "AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", app.region),
-        "LAMBDA_TASK_ROOT": os.getcwd(),  # noqa: PTH109  text is wanted
         "_HANDLER": settings.command[-1] if settings.command is not None else _dotted(function.handler),
+        "TZ": os.environ.get("TZ", ":UTC"),
     }
+    if settings.command is not None:
+        variables.pop("AWS_EXECUTION_ENV", None)  # it names the runtime, and a program brings its own
+    return variables
 
 
 def _memory(function: Function[..., Any]) -> int:

@@ -9,6 +9,8 @@ from forebay._model import limits
 from forebay._model.checks import refuse
 
 FIFO: Final = ".fifo"
+REGION_DEFAULT: Final = "local"
+"""Of an app that names none; no region of AWS."""
 LATEST: Final = "$LATEST"
 """The version of a function that is declared and not published."""
 

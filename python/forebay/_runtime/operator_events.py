@@ -7,6 +7,7 @@ kind and function. No line has a payload, a key or a message group.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forebay.runtime")
 
+TIMEOUTS_ADVISED: Final = 3
+"""From this timeout of a function on, the line says which option to change."""
 KEPT_MAX: Final = 10_000
 """Kinds of lines, each of a function or a queue, whose last second is known."""
 
@@ -33,6 +36,8 @@ class OperatorEvents:
         self._loop = loop
         self._now_ns = now_ns
         self._throttles: dict[tuple[str, str], LogThrottle] = {}
+        self._timeouts: Counter[str] = Counter()
+        """Of each function, since the app started."""
 
     def write(self, events: bytes) -> None:
         """Write events: a JSON array, as the engine gives it."""
@@ -43,7 +48,11 @@ class OperatorEvents:
                 if len(self._throttles) >= KEPT_MAX:  # queues may come and go
                     self.close()
                     self._throttles.clear()
+                    self._timeouts.clear()
                 throttle = self._throttles[at] = LogThrottle(self._write, self._loop)
+            if event["what"] == "timed out":
+                self._timeouts[event["of"]] += event["count"]
+                event["timeouts"] = self._timeouts[event["of"]]
             sums = event.get("sums", {})
             for name, number in (throttle.last or {}).get("sums", {}).items():
                 sums[name] += number
@@ -71,7 +80,13 @@ def _timed_out(event: dict[str, Any]) -> str:
     of = _batch(event) if "stream" in event else ""
     if "queue" in event:
         of = f" at {counted(event['records'], 'message')} of queue {event['queue']}"
-    return f"function {event['of']}: attempt {event['attempt']}{of} timed out after {event['seconds']:g} s"
+    text = f"function {event['of']}: attempt {event['attempt']}{of} timed out after {event['seconds']:g} s"
+    if event["timeouts"] < TIMEOUTS_ADVISED:
+        return text
+    return (
+        f"{text}; that makes {event['timeouts']:,} timeouts since the app started: if it needs longer, give it "
+        "@app.function(timeout=…), in seconds"
+    )
 
 
 def _gave_up(event: dict[str, Any]) -> str:
@@ -152,8 +167,11 @@ def _where(destinations: list[str], id_: str) -> str:
     return f"goes to {' and '.join(destinations)}"
 
 
+_OF_A_FUNCTION: Final = frozenset({"timed out", "gave up", "undelivered", "environment ended", "environment"})
+
+
 def _function(event: dict[str, Any]) -> str | None:
-    is_of_a_function = event["what"] in {"timed out", "gave up", "undelivered"} or "stream" in event
+    is_of_a_function = event["what"] in _OF_A_FUNCTION or "stream" in event
     return str(event["of"]) if is_of_a_function else None
 
 
@@ -164,6 +182,10 @@ def _batch(event: dict[str, Any]) -> str:
 
 def _range(event: dict[str, Any]) -> str:
     return str(event["first"] if event["first"] == event["last"] else f"{event['first']} to {event['last']}")
+
+
+def _environment(event: dict[str, Any]) -> str:
+    return f"function {event['of']}: {event['text']}"
 
 
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -177,4 +199,6 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "undelivered": _undelivered,
     "disk": _disk,
     "interrupted": _interrupted,
+    "environment ended": _environment,
+    "environment": _environment,
 }

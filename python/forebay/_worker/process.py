@@ -25,8 +25,10 @@ from forebay._runtime.context import Context, FunctionFacts
 from forebay._runtime.environments import FailureLog, ServedFunction
 from forebay._runtime.handler_reference import IMPORTING, Reference
 from forebay._wire import errors, payload
+from forebay._worker import process_logging
 from forebay._worker.load_handler import CannotStartError, load
 from forebay._worker.owner_client import OwnerClient
+from forebay._worker.process_title import show_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,6 +52,7 @@ WARM_UP_EVENT: Final = b'{"name":"value"}'
 def main(given: dict[str, Any]) -> NoReturn:
     """Serve invocations until the engine hangs up."""
     end_with_parent(given["parent"])
+    show_as(given["title"])
     gc.freeze()
     gc.enable()
     engine = _engine_socket()
@@ -58,8 +61,10 @@ def main(given: dict[str, Any]) -> NoReturn:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     os.environ[IMPORTING] = given["name"]
+    process_logging.follow(given["logging"])
     try:
         function = load(Reference(**given["reference"]))
+        process_logging.complete()
         version = _version(function, given["version"])
         opened = loop.run_until_complete(_open(function.attached))
     except CannotStartError as error:

@@ -63,7 +63,7 @@ const FLOOD: u8 = 255;
 /// What stands before each line that is passed on.
 const SPEAKER: &[u8] = b"f 00000000-0000-0000-0000-000000000007 ";
 
-/// What a process writes to its outputs, `times u8, length of a piece u8` before it: each line that is passed on is named, and what was
+/// What a process writes to its outputs, `times u8, length of a piece u8` before it: each line that is passed on is named, unless it is a JSON object, and what was
 /// written is there in its order, up to where it says how much is left out.
 pub(crate) fn output(bytes: &[u8]) -> bool {
     let Some((&[times, length], text)) = bytes.split_first_chunk::<2>() else { return false };
@@ -72,7 +72,9 @@ pub(crate) fn output(bytes: &[u8]) -> bool {
     let passed = environment_output(written.chunks((usize::from(length) + 1) * 512));
     let mut said = Vec::new();
     for line in passed.split_inclusive(|byte| *byte == b'\n') {
-        let line = line.strip_prefix(SPEAKER).unwrap().strip_suffix(b"\n").unwrap();
+        let named = line.strip_prefix(SPEAKER);
+        assert!(named.is_some() || line.starts_with(b"{"), "a line without a name");
+        let line = named.unwrap_or(line).strip_suffix(b"\n").unwrap();
         said.extend_from_slice(line);
     }
     let whole: Vec<u8> = written.iter().copied().filter(|byte| *byte != b'\n').collect();
@@ -87,7 +89,13 @@ pub(crate) fn output(bytes: &[u8]) -> bool {
 pub(crate) fn output_seeds() -> Vec<Vec<u8>> {
     let long = [&[1, 255][..], &b"xy".repeat(10_000), b"\nend"].concat();
     let flood = [&[FLOOD, 255][..], &b"why\n\n".repeat(600)].concat();
-    vec![b"\x01\x00one\ntwo\r\nno end".to_vec(), b"\x03\x01\n\n\xff\x00(forebay: \n".to_vec(), long, flood]
+    vec![
+        b"\x01\x00one\ntwo\r\nno end".to_vec(),
+        b"\x03\x01\n\n\xff\x00(forebay: \n".to_vec(),
+        b"\x01\x00{\"level\":1}\n{no\n".to_vec(),
+        long,
+        flood,
+    ]
 }
 
 /// A batch as it crosses to a process: what is read is written and read as the same again.

@@ -9,6 +9,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use forebay_core::environment::Ending;
 
+use crate::base::ids::uuid_text;
 use crate::dispatch::attempts::Settled;
 use crate::environments::faults::Fault;
 use crate::environments::frame::Said;
@@ -22,6 +23,7 @@ use crate::environments::runtime_api::Endpoint;
 use crate::environments::EnvironmentEvents;
 use crate::environments::{source, Launch};
 use crate::metrics::exports::Told;
+use crate::observe::operator_events::OperatorEvent;
 
 /// How often memory is looked at where it is limited.
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -39,7 +41,7 @@ pub(crate) fn attend(shared: &dyn EnvironmentEvents, launch: &Launch) {
         Ok((link, process)) => {
             let (limit, remark) = Limit::set(launch.program.memory_bytes, &process);
             if let Some(remark) = remark {
-                Speaker { function: &launch.function, request: None }.remark(&remark);
+                shared.notice(OperatorEvent::Environment, &launch.function, None, &remark);
             }
             let outputs = (Output::default(), Output::default());
             let reporter = launch.program.report_lines.then(|| Reporter::new(launch));
@@ -48,7 +50,7 @@ pub(crate) fn attend(shared: &dyn EnvironmentEvents, launch: &Launch) {
                 Attendant { shared, launch, began, process, limit, link, outputs, reporter, current, initialized };
             attendant.run();
         }
-        Err(error) => tell_end(shared, launch, &Fault::NotStarted(error.to_string()), None, false),
+        Err(error) => tell_end(shared, launch, &Fault::NotStarted(error.to_string()), None, None, false),
     }
 }
 
@@ -98,7 +100,7 @@ impl Attendant<'_> {
     fn run(mut self) {
         let mut fault = self.live();
         if matches!(fault, Fault::HungUp) && !self.process.ends_within(EXIT_WITHIN) {
-            self.speaker().remark("an execution environment closed its socket and went on: it is killed");
+            self.remark("an execution environment closed its socket and went on: it is killed");
         } else if matches!(fault, Fault::HungUp) {
             fault = Fault::Stopped;
         }
@@ -113,21 +115,22 @@ impl Attendant<'_> {
         if let (true, Ok(status)) = (ended_by_itself, status) {
             fault = Fault::Exited(status);
         }
-        if matches!(fault, Fault::Exited(_) | Fault::HungUp) && self.takes_too_much() {
-            fault = Fault::OutOfMemory;
+        if let (Fault::Exited(_) | Fault::HungUp, Some(held)) = (&fault, self.limit.passed(&self.process)) {
+            fault = Fault::OutOfMemory(held);
         }
         if let Some(remark) = self.limit.end() {
-            self.speaker().remark(&remark);
+            self.remark(&remark);
         }
         self.drain();
         self.report_end(fault.end());
+        let request = self.current.as_ref().map(|current| current.request);
         let lost = self.current.take().map(|current| Settled {
             token: current.token,
             status: fault.status(),
             body: fault.body(current.request),
             duration_ns: current.began.elapsed().as_nanos() as u64,
         });
-        tell_end(self.shared, self.launch, &fault, lost, self.initialized);
+        tell_end(self.shared, self.launch, &fault, lost, request, self.initialized);
     }
 
     /// Serve until there is a reason to end. `Stopped` stands for an exit, too: whoever calls this looks.
@@ -157,8 +160,8 @@ impl Attendant<'_> {
             if self.link.has_hung_up() {
                 return Fault::HungUp;
             }
-            if self.takes_too_much() {
-                return Fault::OutOfMemory;
+            if let Some(held) = self.limit.passed(&self.process) {
+                return Fault::OutOfMemory(held);
             }
         }
     }
@@ -244,7 +247,7 @@ impl Attendant<'_> {
                 break;
             }
             if let Some(fault) = self.listen(true) {
-                self.speaker().remark(&format!("killed while it closed: {}", fault.reason()));
+                self.remark(&format!("killed while it closed: {}", fault.reason()));
                 return false;
             }
         }
@@ -274,7 +277,7 @@ impl Attendant<'_> {
                     let told = Told::in_a_process(source(self.launch.key), &body);
                     let taken = told.and_then(|told| self.shared.measured(told));
                     if let Err(refused) = taken {
-                        self.speaker().remark(&format!("what is measured in a process is not shown: {refused}"));
+                        self.remark(&format!("what is measured in a process is not shown: {refused}"));
                     }
                     continue;
                 }
@@ -332,10 +335,9 @@ impl Attendant<'_> {
         self.close_outputs(self.current.as_ref().map(|current| current.request));
     }
 
-    fn takes_too_much(&self) -> bool {
-        let Some(remark) = self.limit.passed(&self.process) else { return false };
-        self.speaker().remark(&remark);
-        true
+    fn remark(&self, text: &str) {
+        let request = self.current.as_ref().map(|current| current.request);
+        self.shared.notice(OperatorEvent::Environment, &self.launch.function, request, text);
     }
 }
 
@@ -345,14 +347,18 @@ pub(crate) fn tell_end(
     launch: &Launch,
     fault: &Fault,
     lost: Option<Settled>,
+    request: Option<u128>,
     initialized: bool,
 ) {
-    let reason = fault.reason();
-    if !reason.is_empty() && (lost.is_some() || !initialized) {
-        let who = Speaker { function: &launch.function, request: None };
-        let what =
-            if initialized { "an execution environment ended" } else { "an execution environment did not start" };
-        who.remark(&format!("{what}: {reason}"));
+    let told = fault.told();
+    let is_unwished = lost.is_some() || !initialized || matches!(fault, Fault::OutOfMemory(_));
+    if !told.is_empty() && is_unwished {
+        let text = match (request.map(uuid_text), initialized) {
+            (Some(request), _) => format!("an execution environment ended during request {request}: {told}"),
+            (None, true) => format!("an execution environment ended: {told}"),
+            (None, false) => format!("an execution environment did not start: {told}"),
+        };
+        shared.notice(OperatorEvent::EnvironmentEnded, &launch.function, request, &text);
     }
     shared.exited(launch.key, fault, lost);
 }

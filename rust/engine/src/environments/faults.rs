@@ -21,8 +21,8 @@ pub(crate) enum Fault {
     HungUp,
     /// It said what makes no sense.
     Nonsense(String),
-    /// It held more memory than it may.
-    OutOfMemory,
+    /// It held more memory than it may; how much, for people.
+    OutOfMemory(String),
     /// It was not ready in time.
     InitTimeout(u64),
     /// The function's deadline.
@@ -48,7 +48,7 @@ impl Fault {
             Self::NotStarted(_) => Some("Runtime.InvalidEntrypoint"),
             Self::Nonsense(_) => Some("Runtime.Unknown"),
             Self::InitTimeout(_) => Some("Sandbox.Timedout"),
-            Self::Exited(_) | Self::HungUp | Self::OutOfMemory => Some("Runtime.ExitError"),
+            Self::Exited(_) | Self::HungUp | Self::OutOfMemory(_) => Some("Runtime.ExitError"),
         }
     }
 
@@ -69,7 +69,15 @@ impl Fault {
         Some(json!({"errorType": self.kind()?, "errorMessage": text}).to_string().into_bytes())
     }
 
-    /// The same for people; empty when the ending was the engine's own wish.
+    /// What the log says of it. Lambda's words for the caller leave out that a limit was passed.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::OutOfMemory(held) => held.clone(),
+            _ => self.reason(),
+        }
+    }
+
+    /// The same in Lambda's words; empty when the ending was the engine's own wish.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Reported(body) => String::from_utf8_lossy(body).into_owned(),
@@ -77,7 +85,7 @@ impl Fault {
             Self::Exited(status) => exit_reason(*status),
             Self::HungUp => "Runtime exited without providing a reason".into(),
             Self::Nonsense(what) => format!("Runtime gave an answer that cannot be used: {what}"),
-            Self::OutOfMemory => "Runtime exited with error: signal: killed".into(),
+            Self::OutOfMemory(_) => "Runtime exited with error: signal: killed".into(),
             Self::InitTimeout(ns) => format!("Init timed out after {:.2} seconds", *ns as f64 / 1e9),
             Self::Deadline | Self::Stopped => String::new(),
         }
@@ -140,5 +148,13 @@ mod tests {
     fn endings_that_the_engine_wished_carry_no_error() {
         assert_eq!((Fault::Deadline.status(), Fault::Deadline.body(1)), (2, None));
         assert_eq!((Fault::Stopped.status(), Fault::Stopped.body(1)), (4, None));
+    }
+
+    /// The log said "signal: killed", as it does of a process that somebody killed by hand.
+    #[test]
+    fn the_log_says_that_a_limit_of_memory_was_passed_and_the_caller_has_lambdas_words() {
+        let fault = Fault::OutOfMemory("killed: 300 MiB".into());
+        assert_eq!(fault.told(), "killed: 300 MiB");
+        assert_eq!(fault.reason(), "Runtime exited with error: signal: killed");
     }
 }

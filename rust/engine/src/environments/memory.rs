@@ -55,11 +55,12 @@ impl Limit {
     pub(crate) fn passed(&self, process: &Process) -> Option<String> {
         match self {
             Self::None => None,
-            Self::Sampled { most } => holds_more_than(process, *most)
-                .map(|held| format!("killed: {} MiB are resident, memory={}", held >> 20, most >> 20)),
-            Self::Group { group, most } => {
-                group.has_killed().then(|| format!("killed by the kernel: it wanted more than memory={}", most >> 20))
-            }
+            Self::Sampled { most } => holds_more_than(process, *most).map(|held| {
+                format!("killed: it held {} MiB of memory, which is more than memory={}", held >> 20, most >> 20)
+            }),
+            Self::Group { group, most } => group
+                .has_killed()
+                .then(|| format!("killed by the kernel: it wanted more memory than memory={}", most >> 20)),
         }
     }
 

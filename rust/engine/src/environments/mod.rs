@@ -35,6 +35,7 @@ pub use crate::environments::memory::would_be_kept_by as memory_would_be_kept_by
 pub use crate::environments::process::end_with_parent;
 use crate::metrics::exports::Told;
 use crate::observe::meters::EnvironmentMeters;
+use crate::observe::operator_events::OperatorEvent;
 
 use crate::ctx::Ctx;
 use crate::dispatch::{Dispatch, DispatchRoom};
@@ -337,6 +338,8 @@ pub(crate) trait EnvironmentEvents: Send + Sync {
     fn measured(&self, told: Told) -> Result<(), String>;
     /// An environment has answered; `goes_on`: it can take another invocation.
     fn answered(&self, key: Key, settled: Settled, goes_on: bool);
+    /// Have the log say something about an environment; `request`: what it works on.
+    fn notice(&self, what: OperatorEvent, function: &str, request: Option<u128>, text: &str);
     /// An environment is gone, with what it worked on, if it did.
     fn exited(&self, key: Key, fault: &Fault, lost: Option<Settled>);
     /// A moment on the machine's clock that is as far from its present as the given one is from the engine's, wall ms.

@@ -1,8 +1,11 @@
-//! What an environment writes to its standard output and error: passed on line by line, with function and request id.
+//! What an environment writes to its standard output and error: passed on line by line, with function and request id. A line that is
+//! a JSON object is passed on as it is: it is a log line that names its request itself, and whoever collects it reads JSON.
 //!
 //! The handler is never held up by what it writes: beyond a bound its output is read and left out.
 
 use std::io::{Read, Write};
+
+use serde::de::IgnoredAny;
 
 use crate::base::ids::uuid_text;
 use crate::base::one_line;
@@ -84,20 +87,20 @@ pub(crate) struct Speaker<'a> {
 
 impl Speaker<'_> {
     fn line(&self, line: &[u8], lines: &mut Vec<u8>) {
-        lines.extend_from_slice(self.function.as_bytes());
-        lines.push(b' ');
-        match self.request {
-            Some(request) => lines.extend_from_slice(uuid_text(request).as_bytes()),
-            None => lines.push(b'-'),
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        if is_json_object(line) {
+            lines.extend_from_slice(line);
+        } else {
+            lines.extend_from_slice(self.function.as_bytes());
+            lines.push(b' ');
+            match self.request {
+                Some(request) => lines.extend_from_slice(uuid_text(request).as_bytes()),
+                None => lines.push(b'-'),
+            }
+            lines.push(b' ');
+            one_line::escape(line, lines);
         }
-        lines.push(b' ');
-        one_line::escape(line.strip_suffix(b"\n").unwrap_or(line), lines);
         lines.push(b'\n');
-    }
-
-    /// Say something about the environment itself.
-    pub(crate) fn remark(&self, text: &str) {
-        self.say(text, &mut std::io::stderr().lock());
     }
 
     /// Pass on whole lines of the engine's own.
@@ -106,6 +109,10 @@ impl Speaker<'_> {
         text.lines().for_each(|line| self.line(line.as_bytes(), &mut lines));
         let _unread = to.write_all(&lines);
     }
+}
+
+fn is_json_object(line: &[u8]) -> bool {
+    line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
 
 #[cfg(test)]
@@ -132,6 +139,14 @@ mod tests {
         let (mut output, mut to) = (Output::default(), Vec::new());
         output.take(b"paid\rbank - paid twice\x1b[1A\r\n", &WHO, &mut to);
         assert_eq!(String::from_utf8(to).unwrap(), "f - paid\\rbank - paid twice\\x1b[1A\\r\n");
+    }
+
+    /// The name before a handler's JSON log line made it unreadable for whoever collects the log.
+    #[test]
+    fn a_json_object_is_passed_on_as_it_is() {
+        let (mut output, mut to) = (Output::default(), Vec::new());
+        output.take(b"{\"level\":\"INFO\"}\n{not json}\n[1]\n", &WHO, &mut to);
+        assert_eq!(to, b"{\"level\":\"INFO\"}\nf - {not json}\nf - [1]\n");
     }
 
     /// A mebibyte of empty lines came out as forty: only what the handler wrote was counted, not the name before each line.

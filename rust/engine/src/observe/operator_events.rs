@@ -32,6 +32,10 @@ pub(crate) enum OperatorEvent {
     Disk,
     /// Attempts were in flight when the process before this one died.
     Interrupted,
+    /// An execution environment ended while it worked, or did not start.
+    EnvironmentEnded,
+    /// Something else about an execution environment.
+    Environment,
 }
 
 impl OperatorEvent {
@@ -47,6 +51,8 @@ impl OperatorEvent {
             Self::Undelivered => "undelivered",
             Self::Disk => "disk",
             Self::Interrupted => "interrupted",
+            Self::EnvironmentEnded => "environment ended",
+            Self::Environment => "environment",
         }
     }
 }

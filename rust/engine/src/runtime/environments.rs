@@ -1,5 +1,6 @@
 //! What environments and dispatch are to each other: work goes to idle environments, what they answer is settled.
 
+use crate::base::ids::uuid_text;
 use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::attempts::Settled;
 use crate::dispatch::attempts::Token;
@@ -12,10 +13,13 @@ use crate::environments::Ended;
 use crate::environments::EnvironmentEvents;
 use crate::environments::Key;
 use crate::metrics::exports::Told;
+use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Shared;
 use crate::runtime::rooms::Rooms;
 use crate::runtime::threads::read_clock;
 use crate::store::port::StoreError;
+use serde_json::json;
+use std::io::Write;
 use std::sync::Arc;
 
 impl Rooms {
@@ -104,6 +108,21 @@ impl EnvironmentEvents for Shared {
             rooms.environments().tend(key.0);
             rooms.feed_environments(Some(key));
         });
+    }
+
+    fn notice(&self, what: OperatorEvent, function: &str, request: Option<u128>, text: &str) {
+        let taken = self.with(|rooms| {
+            let taken = !rooms.environments.stopped;
+            if taken {
+                let request = request.map(uuid_text);
+                rooms.ctx.notice(what, function, json!({"request": request, "text": text}));
+            }
+            taken
+        });
+        if !taken {
+            // The engine ends: nobody takes notices any more.
+            let _unread = writeln!(std::io::stderr().lock(), "function {function}: {text}");
+        }
     }
 
     fn exited(&self, key: Key, fault: &Fault, lost: Option<Settled>) {

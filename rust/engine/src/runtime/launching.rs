@@ -80,7 +80,7 @@ fn launch_all(shared: &Arc<Shared>) {
         let thread = std::thread::Builder::new().name("forebay-environment".into());
         match thread.spawn(move || attend(&*shared_there, &launched)) {
             Ok(thread) => attended.push(thread),
-            Err(error) => tell_end(&**shared, &launch, &Fault::NotStarted(error.to_string()), None, false),
+            Err(error) => tell_end(&**shared, &launch, &Fault::NotStarted(error.to_string()), None, None, false),
         }
     }
     for thread in attended {
