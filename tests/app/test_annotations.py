@@ -257,8 +257,8 @@ def test_an_annotation_is_never_evaluated():
         (bare, "task", "bare"),
         (functools.partial(bare, 1), "task", "bare"),
         (Handler(), "task", "Handler"),
-        (Handler().blocking, "thread", "blocking"),
-        (max, "thread", "max"),
+        (Handler().blocking, "process", "blocking"),
+        (max, "process", "max"),
     ],
 )
 def test_a_handler_runs_where_it_fits(handler, isolation, name):

@@ -169,6 +169,7 @@ async def test_a_sync_twin_works_in_a_handlers_thread_and_is_refused_on_the_loop
     app.stream("copies", shards=1)
 
     @app.on_stream("numbers")
+    @app.function(isolation="thread")
     def copy(event, context):
         for record in event["Records"]:
             app.stream("copies").put_sync(record["eventID"], "k")

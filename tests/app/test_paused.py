@@ -42,7 +42,9 @@ async def test_a_mapping_that_is_paused_since_before_the_start_is_told_of(tmp_pa
 async def test_a_mapping_that_is_declared_disabled_is_not_warned_of(tmp_path, no_task_is_left, caplog):
     for _ in range(2):
         app = make(tmp_path)
-        app.on_stream("numbers", enabled=False)(app.function(name="held")(lambda event, context: None))
+        app.on_stream("numbers", enabled=False)(
+            app.function(name="held", isolation="thread")(lambda event, context: None)
+        )
         async with app:
             assert (await app.mappings[0].describe())["state"] == "Disabled"
     assert "still paused" not in caplog.text

@@ -217,11 +217,11 @@ async def test_a_jump_of_the_wall_clock_makes_no_retry_earlier_or_later(app, clo
 async def test_a_plain_function_takes_events_and_gives_them_from_its_thread(app, clock):
     events = []
 
-    @app.function()
+    @app.function(isolation="thread")
     def second(event, context):
         events.append(event)
 
-    @app.function()
+    @app.function(isolation="thread")
     def first(event, context):
         assert len(second.invoke_async_sync({"from": event})) == 36
 

@@ -202,8 +202,10 @@ async def test_with_both_a_destination_and_a_dead_letter_queue_both_are_told(app
 
 async def test_a_chain_of_functions_is_told_link_by_link(app, clock):
     last, records = recording(app, "last")
-    middle = app.function("middle", on_success=last)(lambda event, context: event["responsePayload"])
-    first = app.function("first", on_success=middle)(lambda event, context: event + 1)
+    middle = app.function("middle", on_success=last, isolation="thread")(
+        lambda event, context: event["responsePayload"]
+    )
+    first = app.function("first", on_success=middle, isolation="thread")(lambda event, context: event + 1)
     async with app:
         await first.invoke_async(1)
         await clock.advance(1)

@@ -41,6 +41,7 @@ async def test_a_handler_in_a_thread_is_counted_as_well(app, clock, queue):
     hops = []
 
     @app.on_queue("loop")
+    @app.function(isolation="thread")
     def loop(event, context):
         [record] = event["Records"]
         hops.append(record["body"])

@@ -109,6 +109,7 @@ async def test_a_thread_holds_time_until_it_has_ended(app, clock, stream):
     released, ended = threading.Event(), []
 
     @app.on_stream("numbers", **ONCE)
+    @app.function(isolation="thread")
     def handler(event, context):
         released.wait(5)
         ended.append(clock.monotonic())
@@ -129,7 +130,7 @@ async def test_a_thread_that_waits_for_another_function_lets_time_move(app, cloc
         return clock.monotonic()
 
     @app.on_stream("numbers", **ONCE)
-    @app.function(timeout=30)
+    @app.function(timeout=30, isolation="thread")
     def handler(event, context):
         answers.append(slow.invoke_sync())
 

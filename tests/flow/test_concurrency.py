@@ -295,7 +295,7 @@ async def test_limits_are_changed_while_the_app_runs(make, clock):
 async def test_limits_that_are_changed_at_once_are_all_in_the_settings(no_task_is_left):
     """The last to be answered left out what the others had changed meanwhile."""
     app = App("t", store=":memory:", concurrency=9, unreserved_minimum=0)
-    handler = app.function(name="f")(lambda event, context: event)
+    handler = app.function(name="f", isolation="thread")(lambda event, context: event)
     async with app:
         await asyncio.gather(handler.update(reserved_concurrency=2), handler.update(rate_limit=7))
         await asyncio.gather(app.update(concurrency=8), app.update(requests_per_second=6))

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import decimal
+import inspect
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,8 @@ RESPONSE_MAX = 6_291_556
 
 
 async def failure_of(app, handler, payload=None):
-    function = app.function()(handler)
+    isolation = "task" if inspect.iscoroutinefunction(handler) else "thread"
+    function = app.function(isolation=isolation)(handler)
     async with app:
         with pytest.raises(FunctionError) as caught:
             await function.invoke(payload)
@@ -31,10 +33,10 @@ async def test_what_a_handler_returns_comes_back_through_json(app, value):
         assert await echo.invoke(value) == value
 
 
-async def test_a_plain_function_runs_in_a_thread(app):
+async def test_a_plain_function_runs_in_a_thread_where_that_is_chosen(app):
     import threading
 
-    @app.function()
+    @app.function(isolation="thread")
     def where(event, context):
         return threading.current_thread().name
 
@@ -231,7 +233,7 @@ async def test_each_attempt_has_a_context_of_its_own(app):
         variable.set(1)
         return before
 
-    @app.function()
+    @app.function(isolation="thread")
     def blocking(event, context):
         before = variable.get()
         variable.set(1)

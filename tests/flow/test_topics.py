@@ -118,7 +118,7 @@ async def test_everything_subscribed_has_it_and_policies_decide(app, clock, topi
 async def test_a_handler_off_the_loop_publishes_and_waits(app, clock, topic, queue):
     topic.subscribe(queue)
 
-    @app.function()
+    @app.function(isolation="thread")
     def handler(event, context):
         assert len(topic.publish_sync("from a thread")) == 36
 

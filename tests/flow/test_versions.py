@@ -190,7 +190,7 @@ async def test_what_can_be_no_qualifier_is_refused(app, price, qualifier):
 async def test_the_twins_for_threads_take_a_qualifier_too(app, clock, price):
     live = app.alias("live", price, "1")
 
-    @app.function(timeout=60)
+    @app.function(timeout=60, isolation="thread")
     def asks(event, context):
         price.invoke_async_sync(qualifier="2")
         live.invoke_async_sync()

@@ -165,7 +165,7 @@ def test_an_app_that_does_not_run_has_no_metrics():
 async def test_handlers_in_threads_may_ask_too(tmp_path, no_task_is_left):
     app = App("asks", store=":memory:")
 
-    @app.function(name="asks")
+    @app.function(name="asks", isolation="thread")
     def asks(event, context):
         return [app.metrics.statistic("ConcurrentExecutions", "Maximum", period=1), threading.current_thread().name]
 

@@ -31,7 +31,7 @@ def takes_numbers(batch: forebay.Batch, context):
 
 
 @app.on_queue("letters", batch_size=1)
-@app.function(isolation="process", environments=one)
+@app.function(environments=one)
 def takes_letters(event, context):
     tell(event["Records"][0]["body"])
 

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ async def test_lines_of_tasks_and_of_what_they_begin_have_their_request_id(lines
 async def test_lines_of_threads_have_their_request_id_and_the_next_attempt_has_another(lines):
     app = App("logs", store=":memory:", concurrency=1)
 
-    @app.function()
+    @app.function(isolation="thread")
     def handler(event, context):
         log.warning("in %s", threading.current_thread().name, extra={"id": context.aws_request_id})
 
@@ -92,7 +93,7 @@ async def test_the_line_about_a_failed_attempt_names_its_request(lines, kind):
         log.info("told")
         raise KeyError("no such order")
 
-    handler = app.function(name="fails")(in_task if kind == "task" else in_thread)
+    handler = app.function(name="fails", isolation=kind)(in_task if kind == "task" else in_thread)
     async with app:
         with pytest.raises(Exception, match="no such order"):
             await handler.invoke(None)
@@ -286,3 +287,81 @@ def test_a_line_is_not_lost_for_a_great_number(lines):
     log.info("counted", extra={"count": 2**64, "what": {1}})
     [line] = lines()
     assert (line["message"], line["count"], line["what"]) == ("counted", 2**64, "{1}")
+
+
+PROCESSES = """
+import ctypes, logging, os, pathlib, forebay
+app = forebay.App("shop", store="data")
+
+@app.function(timeout=30, memory=256)
+def ship(event, context):
+    logging.getLogger("shop").info("ships %s", event)
+    if event == "exit":
+        os._exit(3)
+    if event == "memory":
+        held = [b"x" * 10_000_000 for _ in range(100)]
+    if event == "raise":
+        raise ValueError("no paper")
+    return [pathlib.Path("/proc/self/cmdline").read_text().rstrip("\\0"), context.aws_request_id]
+"""
+
+
+def served(tmp_path, program, events, *options):
+    """Serve an app, invoke it, and stop it; give what was invoked and the lines of the log."""
+    (tmp_path / "shop.py").write_text(program)
+    command = [sys.executable, "-W", "ignore", "-m", "forebay.cli"]
+    with (tmp_path / "log").open("w") as log_file:
+        service = subprocess.Popen(
+            [*command, "run", "shop:app", "--metrics-port", "0", *options],
+            cwd=tmp_path,
+            stderr=subprocess.STDOUT,
+            stdout=log_file,
+            env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "ignore::RuntimeWarning"},
+        )
+        ends = time.monotonic() + 20
+        while "runs on " not in (tmp_path / "log").read_text():
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+        words = [[*command, "invoke", "ship", json.dumps(event), "--output", "json"] for event in events]
+        answers = [
+            subprocess.run(each, cwd=tmp_path, check=False, capture_output=True, text=True).stdout for each in words
+        ]
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(20) == 0
+    return [json.loads(answer) for answer in answers], (tmp_path / "log").read_text().splitlines()
+
+
+def test_a_handler_in_a_process_logs_as_one_in_a_thread_and_its_end_is_told_with_request_and_reason(tmp_path):
+    """Its INFO lines were never written; names before its lines and forebay's own remarks were no JSON; no line said memory."""
+    answers, lines = served(tmp_path, PROCESSES, ["a book", "exit", "memory", "raise"])
+    [title, request], exited, killed, _ = answers
+    assert title == "forebay: shop.ship", "it was the interpreter's whole command line, 600 characters long"
+    written = [json.loads(line) for line in lines]
+    [shipped] = [line for line in written if line["message"] == "ships a book"]
+    assert (shipped["level"], shipped["requestId"], shipped["functionName"]) == ("INFO", request, "ship")
+    ends = [line for line in written if "an execution environment ended" in line["message"]]
+    for end, error in zip(ends, (exited, killed), strict=True):
+        request = error["errorMessage"].split()[1]
+        assert (end["requestId"], end["functionName"]) == (request, "ship")
+        assert f"ended during request {request}: " in end["message"]
+    assert ends[0]["message"].endswith("Runtime exited with error: exit status 3")
+    assert re.search("memory.* than memory=256$", ends[1]["message"])
+    assert killed["errorMessage"].endswith("signal: killed"), "Lambda's own words"
+    assert any("an attempt failed: ValueError: no paper" in line["message"] for line in written)
+
+
+def test_text_lines_of_a_process_name_their_request_once(tmp_path):
+    [[_, request]], lines = served(tmp_path, PROCESSES, ["a book"], "--log-format", "text")
+    [shipped] = [line for line in lines if "ships a book" in line]
+    assert shipped.startswith(f"ship {request} ")
+    assert shipped.endswith("INFO    shop: ships a book")
+
+
+async def test_a_process_takes_over_the_levels_of_the_process_that_runs_the_app(import_app, monkeypatch):
+    root, deep = logging.getLogger(), logging.getLogger("shop.deep")
+    monkeypatch.setattr(root, "level", logging.ERROR)
+    monkeypatch.setattr(deep, "level", logging.DEBUG)
+    module = import_app("process_isolation")
+    async with module.app:
+        told = await module.logs.invoke()
+    assert told == {"root": logging.ERROR, "deep": logging.DEBUG, "handlers": 1}

@@ -304,7 +304,7 @@ def test_a_handler_that_cannot_be_imported_is_refused_when_it_is_declared():
 @pytest.mark.parametrize("options", [{"memory": 64}, {"environments": forebay.Environments(maximum=2)}])
 def test_options_of_processes_are_refused_where_there_are_none(options):
     with pytest.raises(InvalidParameterValue, match="give isolation='process' as well"):
-        local_app().function("f", **options)(lambda event, context: event)
+        local_app().function("f", isolation="thread", **options)(lambda event, context: event)
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ async def test_messages_carry_their_trace_to_handlers_and_to_who_receives_by_han
     jobs, by_hand = app.queue("jobs"), app.queue("by-hand")
 
     @app.on_queue("jobs")
+    @app.function(isolation="thread")
     def work(event, context):
         pass
 
@@ -141,7 +142,7 @@ async def test_an_invocation_is_the_child_of_its_caller_and_errors_are_on_both_s
     async def outer(event, context):
         return await inner.invoke(event)
 
-    @app.function()
+    @app.function(isolation="thread")
     def inner(event, context):
         if event == "bad":
             raise ValueError("a bad one")

@@ -125,7 +125,7 @@ class Declarations:
         is_process = function.settings.isolation == "process"
         settings = dataclasses.replace(
             function.declared,
-            isolation=inspection.isolation(bare, "process" if is_process else None),
+            isolation=inspection.isolation_of_version(bare, function.declared.isolation),
             reserved_concurrency=None,
             rate_limit=None,
             **given,

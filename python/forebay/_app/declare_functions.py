@@ -56,8 +56,10 @@ class DeclaresFunctions(ABC):
         Args:
             name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.
             timeout: seconds an attempt may take, 0.001 to 1,800.
-            isolation: "task" (the event loop, for `async def`), "thread" (for `def`), None: the one that fits of these two;
-                "process": a process of its own, killed at its timeout, whose handler is imported by its name.
+            isolation: "task": the event loop, for `async def`; "process": a process of its own, one invocation at a time as on
+                Lambda, killed at its timeout, whose handler is imported by its name; "thread": threads of this process, whose
+                attempts share all state. None: "task" for `async def`, "process" for `def` that takes an event, "thread" for
+                `def` that takes a `Batch`.
             memory: MiB that a process and what it started may hold in memory, at least 32; None: no limit. A control group
                 keeps it where one is delegated (or `FOREBAY_CGROUP` names a usable one), else it is looked at every 0.1 s.
             rate_limit: most attempts that start a second, up to one second's worth at once; None: no limit.
@@ -75,7 +77,7 @@ class DeclaresFunctions(ABC):
             environments: how many processes there may be and how long they live; None: `forebay.Environments()`.
 
         Raises:
-            InvalidParameterValue: an option outside its range.
+            InvalidParameterValue: an option outside its range, or a handler for processes that none can import by its name.
             ResourceConflict: the name is taken by another handler, or declared with other settings.
 
         """

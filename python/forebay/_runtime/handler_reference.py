@@ -81,6 +81,7 @@ def _script() -> str:
 
 def _refuse(reason: str) -> NoReturn:
     raise InvalidParameterValue(
-        f"isolation='process': another process must be able to import the handler by name, and {reason}; "
-        "declare a plain function at the top of a module"
+        "isolation='process' (the default of a plain def that takes an event): another process must be able to import the "
+        f"handler by name, and {reason}. Move it to the top of a module, make it async def, or let it run in threads of this "
+        "process, whose attempts share all of its state: @app.function(isolation='thread') below the decorators of its sources"
     )

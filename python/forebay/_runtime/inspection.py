@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 
 def isolation(handler: Callable[..., Any], asked: str | None) -> Isolation:
-    """Decide where a handler runs: a coroutine function in a task, any other in a thread, never on the loop; or in processes."""
+    """Decide where a handler runs: as it is asked for, or where its form is safe.
+
+    A coroutine function runs in a task. A plain function in Lambda's form may keep state in its module, as it may on Lambda,
+    where an environment has one invocation at a time: it runs in processes. One that takes a `Batch` was written for forebay: it
+    runs in threads.
+    """
     if asked is not None:
         checks.one_of("isolation", asked, ("task", "thread", "process"))
-    if asked == "process":
+    is_async = _is_async(handler)
+    if asked == "process" or (asked is None and not is_async and not wants_batch(handler)):
         check_importable(handler)
         return "process"
-    is_async = _is_async(handler)
     if asked == "task" and not is_async:
         checks.refuse(
             "isolation", asked, "a plain def would block the event loop; make it async, or leave isolation out"
@@ -54,6 +59,13 @@ def check_handler(handler: Callable[..., Any]) -> None:
             "is given a whole batch: annotate it forebay.Batch[forebay.Record] or forebay.Batch[forebay.Message] and go "
             "through it, or leave the annotation out for Lambda's event"
         )
+
+
+def isolation_of_version(handler: Callable[..., Any], of_function: Isolation) -> Isolation:
+    """Decide where a version's handler runs: in processes as the function's own, else in a task or a thread."""
+    if of_function == "process":
+        return isolation(handler, "process")
+    return "task" if _is_async(handler) else "thread"
 
 
 def check_callable(handler: Callable[..., Any]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from forebay._runtime import answer
 from forebay._runtime.context import Context
 from forebay._runtime.environments import FailureLog
+from forebay._runtime.thread_loop import ThreadLoops
 from forebay.clock import Attempt
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class ThreadPool:
         self._threads = 0
 
     def _work(self) -> None:
+        loops = ThreadLoops()
         while (job := self._jobs.get()) is not None:
+            loops.enter()
             self._reports.append(self._context.copy().run(job))
             del job
             if not self._rung:
@@ -67,6 +70,7 @@ class ThreadPool:
                 # A closed loop means that the app is gone: nobody is left to be told.
                 with contextlib.suppress(RuntimeError):
                     self.loop.call_soon_threadsafe(self._collect)
+        loops.close()
 
     def _collect(self) -> None:
         # Lowered first: a thread that reports from now on rings again, so nothing is left lying.

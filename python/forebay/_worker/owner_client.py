@@ -33,8 +33,8 @@ class OwnerClient:
             if self._engine is None:
                 if self._settings is None:
                     raise ForebayError(
-                        "store=':memory:' cannot be reached from a process: give the app a directory, or leave "
-                        "isolation='process' out"
+                        "store=':memory:' cannot be reached from a process: give the app a directory, or the function "
+                        "isolation='thread'"
                     )
                 self._engine = Engine(self._settings)
                 self._waiting = waiting(self._engine)
