@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from forebay_bench import machine
 from forebay_bench.harness import Figure, Scenario, Stage
-from forebay_bench.process_app import app, cold, lanes, provisioned, turns, warm
+from forebay_bench.process_app import app, cold, in_a_process, in_a_task, in_a_thread, lanes, provisioned, turns, warm
 from forebay_bench.stream import put_records
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import forebay
 
-PROVISIONED = 5
+PROVISIONED = 7
 """Processes that the app keeps ready ahead of need."""
 PAUSE_SECONDS = 0.05
 """Before an invocation is timed: whatever starts or ends a process has come to rest by then."""
@@ -103,6 +103,33 @@ async def starts(stage: Stage) -> Mapping[str, float]:
     return {**middle, "cold": middle["cold"] / 1e3, "ratio": middle["first"] / middle["again"]}
 
 
+async def isolation(stage: Stage) -> Mapping[str, float]:
+    """Invoke the same handler in a process, a thread and a task, in turns: one after the other, and by 16 callers at once."""
+    kinds = {"process": in_a_process, "thread": in_a_thread, "task": in_a_task}
+    waits: dict[str, list[float]] = {name: [] for name in kinds}
+    seconds = dict.fromkeys(kinds, 0.0)
+    rounds, each = stage.share(20), 100
+    async with app:
+        await _ready(PROVISIONED)
+        with stage.meter:
+            for _ in range(rounds):
+                for name, function in kinds.items():
+                    for _ in range(each):
+                        began = time.perf_counter()
+                        await function.invoke(1)
+                        waits[name].append((time.perf_counter() - began) * 1e6)
+                    began = time.perf_counter()
+                    await asyncio.gather(*(_ask(function, each) for _ in range(16)))
+                    seconds[name] += time.perf_counter() - began
+    rates = {f"{name}_rate": rounds * each * 16 / took for name, took in seconds.items()}
+    return {**{name: machine.percentile(times, 50) for name, times in waits.items()}, **rates}
+
+
+async def _ask(function: forebay.Function[..., object], times: int) -> None:
+    for _ in range(times):
+        await function.invoke(1)
+
+
 SCENARIOS = (
     Scenario(
         "environments.warm",
@@ -116,6 +143,19 @@ SCENARIOS = (
         (
             Figure("rate", "a millisecond of pure Python an invocation, 2 processes", "invocations/s"),
             Figure("share", "that rate to the one of two bare processes with the same loop", "times"),
+        ),
+        durability="memory",
+    ),
+    Scenario(
+        "environments.isolation",
+        isolation,
+        (
+            Figure("process", "an invocation in a process, p50", "µs", limit="limits.pipe:us"),
+            Figure("thread", "the same in a thread, p50", "µs"),
+            Figure("task", "the same in a task, p50", "µs"),
+            Figure("process_rate", "the same by 16 callers, 2 processes", "invocations/s"),
+            Figure("thread_rate", "the same by 16 callers, in threads", "invocations/s"),
+            Figure("task_rate", "the same by 16 callers, in tasks", "invocations/s"),
         ),
         durability="memory",
     ),

@@ -42,6 +42,24 @@ def provisioned(event: Any, context: forebay.Context) -> Any:
     return event
 
 
+@app.function(isolation="process", provisioned_concurrency=2, environments=two)
+def in_a_process(event: Any, context: forebay.Context) -> Any:
+    """Give the event back, as a handler that was moved over from Lambda."""
+    return event
+
+
+@app.function(isolation="thread")
+def in_a_thread(event: Any, context: forebay.Context) -> Any:
+    """Do the same in a thread."""
+    return event
+
+
+@app.function()
+async def in_a_task(event: Any, context: forebay.Context) -> Any:
+    """Do the same on the event loop."""
+    return event
+
+
 def spin(rounds: int = 20_000) -> int:
     """Count in pure Python: about a millisecond."""
     total = 0
