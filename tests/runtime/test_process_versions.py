@@ -75,7 +75,9 @@ async def test_a_version_that_no_process_can_have_is_refused_when_it_is_publishe
     def made_here(event, context):
         raise AssertionError
 
-    with pytest.raises(InvalidParameterValue, match="made_here is made inside a function. Move it to the top of a module"):
+    with pytest.raises(
+        InvalidParameterValue, match=r"made_here is made inside a function\. Move it to the top of a module"
+    ):
         price.publish_version(made_here)
     async with versions.app:
         with pytest.raises(InvalidParameterValue, match="publish them there, before the app starts"):
