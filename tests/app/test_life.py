@@ -466,7 +466,7 @@ async def test_a_handler_that_stops_its_app_is_told_why_it_cannot(tmp_path, grac
         await asyncio.create_task(stop())
         outside.set()
 
-    @app.function(timeout=20)
+    @app.function(timeout=20, isolation="thread")
     def in_thread(event, context):
         try:
             asyncio.run_coroutine_threadsafe(app.stop(grace), loop).result()

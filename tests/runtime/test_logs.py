@@ -214,7 +214,7 @@ async def test_the_line_about_a_failed_attempt_is_one_line(caplog, kind):
     def in_thread(event, context):
         raise ValueError(event)
 
-    handler = app.function(name="fails")(in_task if kind == "task" else in_thread)
+    handler = app.function(name="fails", isolation=kind)(in_task if kind == "task" else in_thread)
     async with app:
         with pytest.raises(Exception, match="paid twice"):
             await handler.invoke(f"x\n{FORGED}\x1b[2K")
