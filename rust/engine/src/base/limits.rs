@@ -4,11 +4,15 @@ use crate::base::error::EngineError;
 use forebay_core::concurrency::{Account, AccountLimits, Limits, Scaling, Scope};
 use forebay_core::token_bucket::Rate;
 use serde::{Deserialize, Serialize};
+
+/// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
+pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Most attempts that may run at once; the attempts file has as many slots.
 pub(crate) const CONCURRENCY_MAX: u32 = 60_000;
 
 /// How fast concurrency may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScalingSettings {
     /// For all functions together, not for each.
@@ -19,8 +23,9 @@ pub struct ScalingSettings {
     per_minute: u64,
 }
 
-/// What holds for an account; see `python/forebay/_wire/verbs.py`.
+/// What holds for an account.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AccountSettings {
     /// Most attempts that run at once.
@@ -65,6 +70,7 @@ impl AccountSettings {
 
 /// What holds for a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FunctionLimits {
     /// Floor and ceiling of what runs at once; 0 switches it off.
     #[serde(default)]

@@ -6,6 +6,7 @@ use crate::sources::invocation::ends::EndedEvent;
 use crate::store::port::Table;
 use std::sync::Arc;
 
+use crate::api::topic::Publication;
 use crate::base::error::EngineError;
 use crate::base::trace::{kept, Carried};
 use crate::commit::attachment::{AttachedRow, Attachment};
@@ -14,7 +15,6 @@ use crate::failures::log::FailureRow;
 use crate::payload::failure_key::{FailureKey, Part};
 use crate::payload::message::{Attribute, NewMessage};
 use crate::sources::queue::Sender;
-use crate::topics::Publication;
 
 use crate::topics::TopicRoom;
 

@@ -13,24 +13,12 @@
 use crate::payload::event::Qualifier;
 
 use forebay_core::alias::{check_name, Alias, AliasError, Version};
-use serde::{Deserialize, Serialize};
-use serde_json::{json, Map, Value};
 
+use crate::api::function::{Alias as Described, AliasSettings};
 use crate::base::error::EngineError;
 use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
-
-/// An alias, as it is declared.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub(crate) struct AliasSettings {
-    version: String,
-    /// The second version's share, by its number.
-    #[serde(default)]
-    weights: Map<String, Value>,
-    #[serde(default)]
-    provisioned_concurrency: u32,
-}
 
 /// An alias of a function.
 pub(crate) struct Declared {
@@ -148,7 +136,7 @@ impl DispatchRoom<'_> {
         function: &str,
         name: &str,
         settings: AliasSettings,
-    ) -> Result<Value, EngineError> {
+    ) -> Result<Described, EngineError> {
         check_name(name)?;
         let alias = settings.check()?;
         let shares = alias.share(settings.provisioned_concurrency)?;
@@ -252,16 +240,17 @@ impl DispatchRoom<'_> {
     }
 
     /// An alias, as it is listed.
-    pub(crate) fn describe_alias(&self, function: &str, name: &str) -> Result<Value, EngineError> {
-        let mut described = json!(self.alias_settings(function, name)?);
-        described["function"] = function.into();
-        described["name"] = name.into();
-        described["arn"] = self.ctx.function_arn(&format!("{function}:{name}")).into();
-        Ok(described)
+    pub(crate) fn describe_alias(&self, function: &str, name: &str) -> Result<Described, EngineError> {
+        Ok(Described {
+            settings: self.alias_settings(function, name)?.clone(),
+            function: function.into(),
+            name: name.into(),
+            arn: self.ctx.function_arn(&format!("{function}:{name}")),
+        })
     }
 
     /// A function's aliases, as they are listed.
-    pub(crate) fn describe_aliases(&self, function: &str) -> Vec<Value> {
+    pub(crate) fn describe_aliases(&self, function: &str) -> Vec<Described> {
         let names = self.dispatch.aliases_of(function).filter_map(|(asked, _)| split(asked).1);
         names.filter_map(|name| self.describe_alias(function, name).ok()).collect()
     }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::value::RawValue;
 
-use crate::api::ANSWER_BYTES_MAX;
+use crate::api::failure;
 use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::limits::ANSWER_BYTES_MAX;
+use crate::commit::done::json;
 use crate::commit::target::Target;
 use crate::failures::log::{decode, FailureRow, LISTED_FOR_MS};
-use crate::failures::requests::Shown;
+use crate::failures::requests::shown;
 use crate::payload::failure_key::FailureKey;
 use crate::store::port::{Reader, StoreError, Table};
 
@@ -132,13 +134,6 @@ impl Sweep {
     }
 }
 
-/// A page as it is answered.
-#[derive(serde::Serialize)]
-struct Answer {
-    failures: Vec<Box<RawValue>>,
-    next: Option<String>,
-}
-
 impl Page {
     fn see(&mut self, key: FailureKey, row: &FailureRow, packed: &[u8]) {
         let place = (row.failed_ms, key);
@@ -146,9 +141,8 @@ impl Page {
             return;
         }
         let Some((function, stream)) = self.names.get(&key.mapping) else { return };
-        let Ok(text) = serde_json::to_string(&Shown::of(key, row, packed, (function, stream.as_deref()))) else {
-            return;
-        };
+        let shown = shown(key, row, packed, (function, stream.as_deref()));
+        let Ok(text) = serde_json::to_string(&shown) else { return };
         self.bytes += text.len();
         self.found.insert(place, text);
         while self.found.len() > self.limit || (self.bytes > ANSWER_BYTES_MAX && self.found.len() > 1) {
@@ -162,8 +156,7 @@ impl Page {
         let next = self.end.and_then(|_| self.found.last_key_value()).map(|(place, _)| page_token(*place));
         let failures: Result<Vec<Box<RawValue>>, _> = self.found.into_values().map(RawValue::from_string).collect();
         let unreadable = |error: serde_json::Error| EngineError::Store(StoreError::Corrupt(error.to_string()));
-        let answer = Answer { failures: failures.map_err(unreadable)?, next };
-        Ok(Reply::Json(serde_json::to_vec(&answer).map_err(unreadable)?))
+        Ok(Reply::Json(json(failure::Page { failures: failures.map_err(unreadable)?, next })))
     }
 }
 

@@ -38,6 +38,7 @@ const SEQUENCE_BASE: u64 = 10_000_000_000_000_000_000;
 
 /// A message as its sender gives it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NewMessage {
     /// Text, 1 byte to 1 MiB together with the attributes.
     pub body: String,
@@ -57,6 +58,7 @@ pub struct NewMessage {
 
 /// A message attribute.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attribute {
     /// 1 to 256 characters.
     pub name: String,

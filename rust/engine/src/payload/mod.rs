@@ -1,6 +1,6 @@
 //! What handlers are given: records, messages, and the events AWS Lambda makes of them.
 
-pub(crate) mod endpoint;
+pub mod endpoint;
 pub(crate) mod event;
 pub(crate) mod failure_key;
 pub mod kinesis_event;

@@ -37,7 +37,7 @@ impl Rooms {
         let function = self.dispatch.functions.iter().find(|function| function.asynchronous.destinations().any(is_it));
         let by_mapping = || {
             let mut mappings = self.streams.mappings.values().filter(|mapping| mapping.slot.is_some());
-            mappings.find(|mapping| mapping.row.on_failure.as_deref().is_some_and(is_it))
+            mappings.find(|mapping| mapping.row.settings.on_failure.as_deref().is_some_and(is_it))
         };
         function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
     }

@@ -243,14 +243,6 @@ impl Engine {
         self.with(|state| state.events().invoke_async(function, payload, origin, waiter));
     }
 
-    /// Ask in words: see `python/forebay/_wire/verbs.py`.
-    pub fn request(&self, verb: &str, body: &[u8], waiter: Waiter) {
-        match self.look(verb, body) {
-            Some(answer) => self.with(|state| state.ctx.answer(waiter, answer)),
-            None => self.with(|state| state.request(verb, body, waiter)),
-        }
-    }
-
     /// Settle what has ended and take what is ready, at most `most` pieces; and the answers that have come. Ticket 0 is nobody's: its
     /// refusal says that the store has failed, its answer is what is to be logged, a JSON array.
     pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> (Vec<Work>, Vec<(Ticket, Answer)>) {

@@ -1,11 +1,10 @@
 //! What operators ask of failures that concerns several rooms: listing them, and running them again.
 
-use crate::api::Done;
+use crate::api::failure::{List, Redrive, Redriven as Answer};
 use crate::base::error::EngineError;
+use crate::commit::done::Done;
 use crate::failures::log::decode;
 use crate::failures::requests::failure_key;
-use crate::failures::requests::Again;
-use crate::failures::requests::List;
 use crate::failures::search::parse_token;
 use crate::failures::search::Aim;
 use crate::failures::search::Page;
@@ -14,13 +13,10 @@ use crate::failures::search::Search;
 use crate::payload::failure_key::FailureKey;
 use crate::runtime::rooms::Rooms;
 use crate::store::port::Table;
-use serde_json::json;
 use std::collections::BTreeMap;
 
-impl Rooms {}
-
 impl Rooms {
-    pub(crate) fn failed_list(&mut self, list: &List) -> Result<Done, EngineError> {
+    pub(crate) fn failed_list(&mut self, list: List) -> Result<Done, EngineError> {
         let after = match &list.after {
             None => None,
             Some(token) => Some(parse_token(token).ok_or_else(|| {
@@ -39,12 +35,12 @@ impl Rooms {
         Ok(Done::WhenRead(Search::new(ids, Aim::List(page))))
     }
 
-    pub(crate) fn failed_redrive(&mut self, again: &Again) -> Result<Done, EngineError> {
+    pub(crate) fn failed_redrive(&mut self, again: Redrive) -> Result<Done, EngineError> {
         if again.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
             return Err(EngineError::Invalid("rate must be above 0 failures per second".into()));
         }
         if let Some(payload) = &again.payload {
-            return self.redrive_edited(again, payload);
+            return self.redrive_edited(&again, payload);
         }
         let function = &again.function;
         let running = self.streams.mappings.iter().filter(|(_, of)| of.row.function == *function && of.slot.is_some());
@@ -72,7 +68,7 @@ impl Rooms {
             keys.push(self.redrivable(function, &of_whom, text)?);
         }
         let redriven = if again.dry_run { keys.len() } else { self.streams().redrive(keys, again.rate)? };
-        Ok(Done::when_durable(json!({ "redriven": redriven, "more": false })))
+        Ok(Done::when_durable(Answer { redriven, more: false }))
     }
 }
 
@@ -109,7 +105,7 @@ impl Rooms {
     }
 
     /// Run one event again with another payload.
-    fn redrive_edited(&mut self, again: &Again, payload: &str) -> Result<Done, EngineError> {
+    fn redrive_edited(&mut self, again: &Redrive, payload: &str) -> Result<Done, EngineError> {
         let [id] = again.ids.as_deref().unwrap_or_default() else {
             return Err(EngineError::Invalid("payload: name the one failure that it is for".into()));
         };
@@ -130,7 +126,7 @@ impl Rooms {
         if !again.dry_run {
             self.events().revive_event(key, &ended, trace.as_deref(), payload.as_bytes());
         }
-        Ok(Done::when_durable(json!({ "redriven": 1, "more": false })))
+        Ok(Done::when_durable(Answer { redriven: 1, more: false }))
     }
 }
 

@@ -2,13 +2,15 @@
 //! second nor a question about a year holds up a record. Whoever needs both locks takes that of the points first.
 
 use forebay_core::Now;
-use serde_json::json;
+use serde_json::Value;
 
-use crate::api::read;
+use crate::api::metrics::{Statistic, Text};
+use crate::api::Empty;
 use crate::base::error::{Answer, EngineError, Reply};
+use crate::commit::done::json;
 use crate::metrics::exposition::{render, Format};
 use crate::metrics::points::Points;
-use crate::metrics::query;
+use crate::metrics::{query, Registry};
 use crate::runtime::engine::{lock, Engine, Shared};
 use crate::store::directory::Place;
 
@@ -60,35 +62,34 @@ impl Shared {
     }
 }
 
-impl Engine {
-    /// Answer what is asked about metrics; `None` when it is about something else.
-    pub(crate) fn look(&self, verb: &str, body: &[u8]) -> Option<Answer> {
-        let (shared, registry) = (&self.shared, &self.shared.registry);
-        if verb == "health" {
-            shared.look_for_store();
-        }
-        if verb == "metrics.text" {
-            self.show_lag();
-            return Some(Ok(reply(&json!({ "text": render(registry, Format::Text) }))));
-        }
-        if !["metrics.list", "metrics.statistic", "metrics.series"].contains(&verb) {
-            return None;
-        }
+/// The questions to the metrics, which are looked at beside the engine's lock.
+pub(crate) struct Metrics<'a>(pub(crate) &'a Engine);
+
+impl Metrics<'_> {
+    pub(crate) fn text(&self, _: Empty) -> Answer {
+        self.0.show_lag();
+        let text = render(self.0.registry(), Format::Text);
+        Ok(Reply::Json(json(Text { text })))
+    }
+
+    pub(crate) fn list(&self, _: Empty) -> Answer {
+        self.ask(|points, registry| Ok(query::list(points, registry)))
+    }
+
+    pub(crate) fn statistic(&self, asked: Statistic) -> Answer {
+        self.ask(|points, registry| query::statistic(points, registry, &asked.into()))
+    }
+
+    pub(crate) fn series(&self, asked: Statistic) -> Answer {
+        self.ask(|points, registry| query::series(points, registry, &asked.into()))
+    }
+
+    fn ask(&self, question: impl FnOnce(&mut Points, &Registry) -> Result<Value, String>) -> Answer {
+        let shared = &self.0.shared;
         let now = shared.enter().state.ctx.now;
         let mut points = lock(&shared.points);
         shared.roll(&mut points, now);
-        self.show_lag();
-        let answer = match verb {
-            "metrics.list" => Ok(query::list(&mut points, registry)),
-            "metrics.statistic" => read(body)
-                .and_then(|question| query::statistic(&mut points, registry, &question).map_err(EngineError::Invalid)),
-            _ => read(body)
-                .and_then(|question| query::series(&mut points, registry, &question).map_err(EngineError::Invalid)),
-        };
-        Some(answer.map(|value| reply(&value)))
+        self.0.show_lag();
+        question(&mut points, &shared.registry).map(|answer| Reply::Json(json(answer))).map_err(EngineError::Invalid)
     }
-}
-
-fn reply(value: &serde_json::Value) -> Reply {
-    Reply::Json(value.to_string().into_bytes())
 }

@@ -1,11 +1,11 @@
 //! What the state itself has to do with metric points: it stores them, and wakes when a minute ends.
 
 use crate::runtime::participants::POINTS;
-use serde_json::json;
 
-use crate::api::Done;
+use crate::api::metrics::Tell;
+use crate::api::Empty;
 use crate::base::error::EngineError;
-use crate::metrics::exports::Told;
+use crate::commit::done::Done;
 use crate::metrics::points::Points;
 use crate::runtime::rooms::Rooms;
 use crate::store::port::Write;
@@ -43,8 +43,8 @@ impl Rooms {
     }
 
     /// Take in what is counted outside the engine.
-    pub(crate) fn metrics_tell(&mut self, told: Told) -> Result<Done, EngineError> {
+    pub(crate) fn metrics_tell(&mut self, Tell { told }: Tell) -> Result<Done, EngineError> {
         self.ctx.observe.exports.tell(&self.ctx.registry, told, self.ctx.now.mono_ns).map_err(EngineError::Invalid)?;
-        Ok(Done::at_once(json!({})))
+        Ok(Done::at_once(Empty {}))
     }
 }

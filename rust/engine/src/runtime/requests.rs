@@ -1,27 +1,70 @@
-//! Control: what an operator, the app and the command line ask in words. One table for the owner and for clients through its socket; the
-//! words are written down in `python/forebay/_wire/verbs.py`.
+//! Requests: each is brought to the room that carries it out, as the table in `api` says.
 
 #[cfg(test)]
 mod tests;
 
-use crate::api::read;
-use crate::api::Done;
-use crate::environments::memory_kept_by;
 use forebay_core::alias::Version;
 use serde_json::{json, Value};
 
+use crate::api::account::{Account, AccountSettings, Health};
+use crate::api::changes::Changes;
+use crate::api::mapping::{
+    BySource, DeclareOnQueue, DeclareOnStream, OnQueue, OnStream, Seek, Skip, UpdateOnQueue, UpdateOnStream,
+};
+use crate::api::{operations, queue, topic, Empty, Request};
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::dispatch::requests as function_requests;
-use crate::failures::requests as failure_requests;
+use crate::commit::done::Done;
+use crate::environments::memory_kept_by;
 use crate::runtime::engine::Engine;
+use crate::runtime::measuring::Metrics;
 use crate::runtime::rooms::Rooms;
-use crate::runtime::why;
-use crate::sources::queue::names_queue;
-use crate::sources::queue::requests as queue_requests;
-use crate::sources::stream::{mapping_requests, requests as stream_requests};
-use crate::topics::requests as topic_requests;
+
+macro_rules! carry_out {
+    ($($name:literal $variant:ident($request:ty) -> $answer:ty: $room:ident.$method:ident $how:ident;)*) => {
+        impl Engine {
+            /// Carry out a request; `waiter` gets its answer.
+            pub fn call(&self, request: Request, waiter: Waiter) {
+                match request {
+                    $(Request::$variant(asked) => carry_out!($how self, $room.$method, asked, waiter),)*
+                }
+            }
+        }
+    };
+    (now $engine:ident, $room:ident.$method:ident, $asked:ident, $waiter:ident) => {
+        $engine.with(|rooms| {
+            let done = rooms.check_open().and_then(|()| rooms.$room().$method($asked));
+            rooms.answer_done(done, $waiter);
+        })
+    };
+    (always $engine:ident, $room:ident.$method:ident, $asked:ident, $waiter:ident) => {
+        $engine.with(|rooms| {
+            let done = rooms.check_running().and_then(|()| rooms.$room().$method($asked));
+            rooms.answer_done(done, $waiter);
+        })
+    };
+    (checked $engine:ident, $room:ident.$method:ident, $asked:ident, $waiter:ident) => {{
+        $engine.shared.look_for_store();
+        carry_out!(always $engine, $room.$method, $asked, $waiter)
+    }};
+    (later $engine:ident, $room:ident.$method:ident, $asked:ident, $waiter:ident) => {
+        $engine.with(|rooms| rooms.$room().$method($asked, $waiter))
+    };
+    (beside $engine:ident, metrics.$method:ident, $asked:ident, $waiter:ident) => {{
+        let answer = Metrics($engine).$method($asked);
+        $engine.with(|rooms| rooms.ctx.answer($waiter, answer));
+    }};
+}
+operations!(carry_out);
 
 impl Engine {
+    /// Carry out a request by the name of its operation; the body is JSON. See `docs/requests.md`.
+    pub fn request(&self, name: &str, body: &[u8], waiter: Waiter) {
+        match Request::read(name, body) {
+            Ok(request) => self.call(request, waiter),
+            Err(error) => self.with(|rooms| rooms.ctx.answer(waiter, Err(error))),
+        }
+    }
+
     /// Bring gauges that are worked out on demand up to date.
     pub fn show_lag(&self) {
         self.with(|state| state.streams().show_lag());
@@ -35,15 +78,24 @@ impl Engine {
 }
 
 impl Rooms {
-    /// Answer one request.
-    pub(crate) fn request(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
-        if matches!(verb, "queue.send" | "queue.receive" | "queue.redrive_message") {
-            return self.queues().queue_exchange(verb, body, waiter);
+    fn rooms(&mut self) -> &mut Self {
+        self
+    }
+
+    fn check_running(&self) -> Result<(), EngineError> {
+        if self.ctx.closed {
+            return Err(EngineError::Closed("the app is stopped: it answers nothing more".into()));
         }
-        if verb == "topic.publish" {
-            return self.topics().topic_publish(body, waiter);
-        }
-        match self.do_verb(verb, body) {
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<(), EngineError> {
+        self.check_running()?;
+        self.ctx.commit.failed.clone().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn answer_done(&mut self, done: Result<Done, EngineError>, waiter: Waiter) {
+        match done {
             Ok(Done::WhenDurable(answer)) if self.ctx.has_unwritten() => {
                 self.ctx.commit.pending.urgent = true;
                 self.ctx.commit.pending.waiters.push((waiter, Reply::Json(answer)));
@@ -56,80 +108,110 @@ impl Rooms {
             Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
+}
 
-    fn do_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
-        if self.ctx.closed {
-            return Err(EngineError::Closed("the app is stopped: it answers nothing more".into()));
-        }
-        if let (Some(error), false) = (
-            &self.ctx.commit.failed,
-            verb.starts_with("metrics.") || matches!(verb, "health" | "functions.list" | "account.describe" | "lag"),
-        ) {
-            return Err(error.clone().into());
-        }
-        match verb {
-            "topic.delete" => {
-                let name = read::<topic_requests::Named>(body)?.name;
-                self.check_topic_unused(&name)?;
-                Ok(self.topics().delete_topic(&name))
-            }
-            "queue.delete" => {
-                let id = self.queues.queue_id(&read::<queue_requests::Named>(body)?.name)?;
-                self.check_queue_unused(id)?;
-                Ok(self.queues().delete_queue(id))
-            }
-            _ if verb.starts_with("topic.") => self.topics().topic_verb(verb, body),
-            _ if verb.starts_with("queue.") => self.queues().queue_verb(verb, body),
-            _ if verb.starts_with("mapping.") && names_queue(body) => self.queues().queue_mapping_verb(verb, body),
-            "stream.declare" => self.streams().stream_declare(&read::<stream_requests::Declare>(body)?),
-            "stream.list" => self.streams().stream_list(),
-            "stream.describe" => self.streams().stream_describe(&read::<stream_requests::Named>(body)?),
-            "stream.alter" => self.streams().stream_alter(&read::<stream_requests::Alter>(body)?),
-            "stream.delete" => self.streams().stream_delete(&read::<stream_requests::Named>(body)?),
-            "stream.reshard" => self.streams().stream_reshard(&read::<stream_requests::Reshard>(body)?),
-            "stream.read" => self.streams().stream_read(&read::<stream_requests::ReadAt>(body)?),
-            "mapping.declare" => self.streams().mapping_declare(read(body)?),
-            "mapping.list" => Ok(self.mapping_list()),
-            "mapping.describe" => self.streams().mapping_describe(&read::<mapping_requests::Bound>(body)?),
-            "mapping.pause" => self.streams().mapping_enable(&read::<mapping_requests::Bound>(body)?, false),
-            "mapping.resume" => self.streams().mapping_enable(&read::<mapping_requests::Bound>(body)?, true),
-            "mapping.update" => self.streams().mapping_update(read(body)?),
-            "mapping.seek" => self.streams().mapping_seek(&read::<mapping_requests::Seek>(body)?),
-            "mapping.skip" => self.streams().mapping_skip(&read::<mapping_requests::Skip>(body)?),
-            "mapping.delete" => self.streams().mapping_delete(&read::<mapping_requests::Bound>(body)?),
-            "lag" => Ok(self.streams().lag(&read::<mapping_requests::Which>(body)?)),
-            "failed.list" => self.failed_list(&read::<failure_requests::List>(body)?),
-            "failed.get" => self.failures().failed_get(&read::<failure_requests::One>(body)?),
-            "why" => self.why(&read::<why::Why>(body)?),
-            "failed.redrive" => self.failed_redrive(&read::<failure_requests::Again>(body)?),
-            "functions.list" => Ok(self.dispatch.functions_list()),
-            "function.describe" => self.dispatch().function_describe(&read::<function_requests::Named>(body)?),
-            "function.update" => self.dispatch().function_update(read(body)?),
-            "alias.declare" => self.dispatch().alias_declare(read(body)?),
-            "alias.update" => self.dispatch().alias_update(read(body)?),
-            "account.describe" => Ok(Done::at_once(self.describe_account())),
-            "account.update" => {
-                self.dispatch().account_update(read(body)?)?;
-                Ok(Done::at_once(self.describe_account()))
-            }
-            "health" => Ok(Done::at_once(self.health())),
-            "metrics.tell" => self.metrics_tell(read(body)?),
-            _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
+/// What concerns more rooms than one.
+impl Rooms {
+    fn mapping_declare(&mut self, asked: BySource<DeclareOnStream, DeclareOnQueue>) -> Result<Done, EngineError> {
+        match asked {
+            BySource::Stream(asked) => self.streams().mapping_declare(asked),
+            BySource::Queue(asked) => self.queues().queue_mapping_declare(asked),
         }
     }
 
-    fn describe_account(&mut self) -> Value {
-        let mut account = self.dispatch().describe_account();
-        account["memory_limits"] = memory_kept_by();
-        account
-    }
-
-    fn mapping_list(&mut self) -> Done {
-        let ids: Vec<u64> = self.streams.mappings.keys().copied().collect();
-        let mut list: Vec<Value> = ids.into_iter().map(|id| self.streams().describe_mapping(id, false)).collect();
-        list.extend(self.queues.list_queue_mappings());
+    fn mapping_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let mut list: Vec<Value> = self.streams().list_mappings().map(|mapping| json!(mapping)).collect();
+        list.extend(self.queues.list_queue_mappings().map(|mapping| json!(mapping)));
         self.show_unhandled(&mut list);
-        Done::at_once(Value::Array(list))
+        Ok(Done::at_once(list))
+    }
+
+    fn mapping_describe(&mut self, named: BySource<OnStream, OnQueue>) -> Result<Done, EngineError> {
+        match named {
+            BySource::Stream(named) => self.streams().mapping_describe(named),
+            BySource::Queue(named) => self.queues().queue_mapping_describe(named),
+        }
+    }
+
+    fn mapping_pause(&mut self, named: BySource<OnStream, OnQueue>) -> Result<Done, EngineError> {
+        self.mapping_enable(named, false)
+    }
+
+    fn mapping_resume(&mut self, named: BySource<OnStream, OnQueue>) -> Result<Done, EngineError> {
+        self.mapping_enable(named, true)
+    }
+
+    fn mapping_enable(&mut self, named: BySource<OnStream, OnQueue>, enabled: bool) -> Result<Done, EngineError> {
+        match named {
+            BySource::Stream(named) => self.streams().mapping_enable(named, enabled),
+            BySource::Queue(named) => self.queues().queue_mapping_enable(named, enabled),
+        }
+    }
+
+    fn mapping_update(&mut self, asked: BySource<UpdateOnStream, UpdateOnQueue>) -> Result<Done, EngineError> {
+        match asked {
+            BySource::Stream(asked) => self.streams().mapping_update(asked),
+            BySource::Queue(asked) => self.queues().queue_mapping_update(asked),
+        }
+    }
+
+    fn mapping_seek(&mut self, asked: BySource<Seek, OnQueue>) -> Result<Done, EngineError> {
+        match asked {
+            BySource::Stream(seek) => self.streams().mapping_seek(seek),
+            BySource::Queue(named) => self.queues().queue_mapping_move(named, "mapping.seek"),
+        }
+    }
+
+    fn mapping_skip(&mut self, asked: BySource<Skip, OnQueue>) -> Result<Done, EngineError> {
+        match asked {
+            BySource::Stream(skip) => self.streams().mapping_skip(skip),
+            BySource::Queue(named) => self.queues().queue_mapping_move(named, "mapping.skip"),
+        }
+    }
+
+    fn mapping_delete(&mut self, named: BySource<OnStream, OnQueue>) -> Result<Done, EngineError> {
+        match named {
+            BySource::Stream(named) => self.streams().mapping_delete(named),
+            BySource::Queue(named) => self.queues().queue_mapping_remove(named),
+        }
+    }
+
+    fn queue_delete(&mut self, named: queue::Named) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&named.name)?;
+        self.check_queue_unused(id)?;
+        Ok(self.queues().delete_queue(id))
+    }
+
+    fn topic_delete(&mut self, named: topic::Named) -> Result<Done, EngineError> {
+        self.check_topic_unused(&named.name)?;
+        Ok(self.topics().delete_topic(&named.name))
+    }
+
+    fn account_describe(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let used = self.dispatch.permits.pool.in_use();
+        Ok(Done::at_once(Account {
+            limits: self.ctx.config.limits,
+            in_use: used.running,
+            unreserved_in_use: used.unreserved,
+            claimed: used.claimed,
+            memory_limits: memory_kept_by(),
+        }))
+    }
+
+    fn account_update(&mut self, changes: Changes<AccountSettings>) -> Result<Done, EngineError> {
+        self.dispatch().account_update(changes)?;
+        self.account_describe(Empty {})
+    }
+
+    fn health(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let reasons = self.not_ready();
+        Ok(Done::at_once(Health {
+            role: "owner",
+            ready: reasons.is_empty(),
+            reasons,
+            app: self.ctx.app.clone(),
+            failed: self.ctx.commit.failed.as_ref().map(ToString::to_string),
+        }))
     }
 
     /// Why the owner is not ready, if it is not.
@@ -154,14 +236,5 @@ impl Rooms {
             }
         }
         reasons
-    }
-
-    fn health(&self) -> Value {
-        let reasons = self.not_ready();
-        let mut health = json!({"role": "owner", "ready": reasons.is_empty(), "reasons": reasons, "app": self.ctx.app});
-        if let Some(error) = &self.ctx.commit.failed {
-            health["failed"] = error.to_string().into();
-        }
-        health
     }
 }

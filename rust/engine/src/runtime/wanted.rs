@@ -2,32 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
-use crate::api::read;
+use crate::api::mapping::{self, Binding, Unhandled};
 use crate::base::error::{EngineError, Reply, Waiter};
+use crate::commit::done;
 use crate::runtime::rooms::Rooms;
 
 /// State of a mapping that a client declares and nobody handles.
 const UNHANDLED: &str = "Unhandled";
 /// Most mappings that one client tells of.
 const WANTED_MAX: usize = 10_000;
-
-/// Names a mapping.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Binding {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    stream: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    queue: Option<String>,
-    function: String,
-}
-
-#[derive(Deserialize)]
-struct Told {
-    mappings: Vec<Binding>,
-}
 
 /// What the clients that are connected have declared.
 #[derive(Default)]
@@ -48,14 +33,14 @@ impl Wanted {
 impl Rooms {
     /// A client tells of all mappings that it declares, and is told which of them nobody handles, once this process has declared its own.
     pub(crate) fn mappings_wanted(&mut self, client: u64, body: &[u8], waiter: Waiter) {
-        let told = match read::<Told>(body) {
+        let told = match serde_json::from_slice::<mapping::Wanted>(body) {
             Ok(told) if told.mappings.len() <= WANTED_MAX => told.mappings,
             Ok(told) => {
                 let many = told.mappings.len();
                 let text = format!("mappings has {many} entries: a client may declare at most {WANTED_MAX}");
                 return self.ctx.answer(waiter, Err(EngineError::Invalid(text)));
             }
-            Err(error) => return self.ctx.answer(waiter, Err(error)),
+            Err(error) => return self.ctx.answer(waiter, Err(EngineError::Invalid(error.to_string()))),
         };
         self.wanted.by_client.insert(client, told);
         self.wanted.waiting.push((client, waiter));
@@ -71,8 +56,8 @@ impl Rooms {
                 Err(EngineError::Closed("the app is stopped: it answers nothing more".into()))
             } else {
                 let wanted = self.wanted.by_client.get(&client).into_iter().flatten();
-                let unhandled: Vec<&Binding> = wanted.filter(|binding| !self.is_handled(binding)).collect();
-                Ok(Reply::Json(json!({"app": self.ctx.app, "unhandled": unhandled}).to_string().into_bytes()))
+                let unhandled = wanted.filter(|binding| !self.is_handled(binding)).cloned().collect();
+                Ok(Reply::Json(done::json(Unhandled { app: self.ctx.app.clone(), unhandled })))
             };
             self.ctx.answer(waiter, answer);
         }

@@ -1,16 +1,18 @@
 //! `why`: the life of one request, one message or one record, as far as it is remembered and as it stands in the store.
 
 use forebay_core::sequence;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Value};
 
-use crate::api::Done;
+use crate::api::failure::Failure;
+use crate::api::why::{self, Why};
 use crate::base::bytes::hex;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
+use crate::commit::done::Done;
 use crate::failures::log::decode;
-use crate::failures::requests::Shown;
+use crate::failures::requests::shown;
 use crate::payload::failure_key::{FailureKey, Part};
 use crate::runtime::rooms::Rooms;
 use crate::sources::invocation::Events;
@@ -18,43 +20,21 @@ use crate::sources::queue::{Life, Quest};
 use crate::store::chunk::Chunk;
 use crate::store::port::{ShardId, StoreError, Table};
 
-#[derive(Deserialize)]
-pub(crate) struct Why {
-    id: String,
-    /// Rows that were looked through before.
-    #[serde(default)]
-    cursor: Option<String>,
-}
-
-/// What is answered. Rows that are kept stay as they are written, with all digits of the numbers of a payload.
-#[derive(Serialize)]
-struct Answer<'a> {
-    id: &'a str,
-    facts: Vec<Value>,
-    running: bool,
-    kept: Vec<Box<RawValue>>,
-    cursor: Option<String>,
-    remembered_since_ms: u64,
-}
-
-/// A row of what was given up.
-#[derive(Serialize)]
-struct GivenUp<'a> {
-    #[serde(flatten)]
-    failure: Shown<'a>,
-    r#where: &'static str,
-}
-
-impl<'a> GivenUp<'a> {
-    fn of(failure: Shown<'a>) -> Option<Box<RawValue>> {
-        to_raw_value(&Self { failure, r#where: "failed" }).ok()
-    }
-}
-
 /// Rows read at once: each may hold a batch of 6 MB.
 const ROWS: usize = 64;
 /// Rows that one question looks through.
 const ROWS_OF_A_CALL: usize = 2_048;
+
+/// A failure, as one of the places where something stands. It stays as it is written, with all digits of the numbers of a payload.
+fn listed(failure: &Failure) -> Option<Box<RawValue>> {
+    #[derive(Serialize)]
+    struct Listed<'a> {
+        #[serde(flatten)]
+        failure: &'a Failure,
+        r#where: &'static str,
+    }
+    to_raw_value(&Listed { failure, r#where: "failed" }).ok()
+}
 
 /// What an id names.
 #[derive(Clone, Copy)]
@@ -82,7 +62,7 @@ type Cursor = (Table, Option<Vec<u8>>);
 const QUEST: usize = 28;
 
 impl Rooms {
-    pub(crate) fn why(&mut self, why: &Why) -> Result<Done, EngineError> {
+    pub(crate) fn why(&mut self, why: Why) -> Result<Done, EngineError> {
         let Some(subject) = Subject::of(&why.id) else {
             return Err(EngineError::Invalid(format!(
                 "{:?} is no request id, message id or sequence number: take what invoke_async, send or put gave",
@@ -100,8 +80,8 @@ impl Rooms {
         let mut facts = life.facts;
         facts.sort_by_key(|fact| fact["at_ms"].as_u64());
         let cursor = cursor.map(|(table, after)| cursor_text(table, after.as_deref().unwrap_or_default()));
-        Ok(Done::at_once(Answer {
-            id: &why.id,
+        Ok(Done::at_once(why::Life {
+            id: why.id,
             facts,
             running: life.is_running,
             kept: life.kept,
@@ -206,7 +186,7 @@ impl Rooms {
             life.keep(&json!({
                 "where": "record", "stream": stream, "shard_id": shard_id, "function": name(mapping),
                 "lane": standing.map(|(lane, _)| lane), "state": state, "is_in_stream": record.is_some(),
-                "on_failure": self.streams.mappings.get(&mapping).and_then(|mapping| mapping.row.on_failure.as_deref()),
+                "on_failure": self.streams.mappings.get(&mapping).and_then(|mapping| mapping.row.settings.on_failure.as_deref()),
             }));
         }
         Ok(life)
@@ -241,7 +221,8 @@ impl Rooms {
             (Table::Failure, Subject::Uuid(request)) => {
                 let (key, (row, payload)) = (FailureKey::parse(key)?, decode(bytes)?);
                 let ended = row.ended.as_ref().filter(|ended| ended.request == uuid_text(request))?;
-                GivenUp::of(Shown::of(key, &row, payload, (&ended.function, None)))
+                let failure = shown(key, &row, payload, (&ended.function, None));
+                listed(&failure)
             }
             (Table::Failure, Subject::Sequence(_, (index, position))) => {
                 let key = FailureKey::parse(key)?;
@@ -256,7 +237,8 @@ impl Rooms {
                     return None;
                 }
                 let named = (mapping.row.function.as_str(), Some(mapping.row.stream.as_str()));
-                GivenUp::of(Shown::of(key, &row, payload, named))
+                let failure = shown(key, &row, payload, named);
+                listed(&failure)
             }
             _ => None,
         }

@@ -1,23 +1,18 @@
 //! What mappings and redrives of every source share: the size of a batch, back-off, the rate of a redrive.
 
+use forebay_core::stream;
+
+use crate::api::mapping::Backoff;
 use crate::base::error::EngineError;
-use forebay_core::stream::protocol::Backoff;
-use serde::{Deserialize, Serialize};
+
 /// Most payload bytes of one batch: Lambda's synchronous payload.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(crate) const BATCH_BYTES_MAX: u64 = 6_291_556;
 
-/// Back-off between retries, as it crosses the seam.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct BackoffRow {
-    base_ms: u64,
-    cap_ms: u64,
-    pub(crate) jitter: f64,
-}
-
-impl BackoffRow {
-    pub(crate) fn backoff(self) -> Backoff {
-        Backoff { base_ms: self.base_ms, cap_ms: self.cap_ms, jitter: self.jitter }
+impl Backoff {
+    /// As the core takes it.
+    pub(crate) fn of_core(self) -> stream::protocol::Backoff {
+        stream::protocol::Backoff { base_ms: self.base_ms, cap_ms: self.cap_ms, jitter: self.jitter }
     }
 }
 

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::api::topic::Publication;
 use crate::base::ids::uuid_text;
 use crate::base::time::iso_millis;
 use crate::payload::message::Attribute;
-use crate::topics::Publication;
 
 /// What every copy of a publication says.
 pub(crate) struct Envelope<'a> {

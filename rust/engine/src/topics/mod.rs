@@ -21,7 +21,6 @@ use crate::base::error::EngineError;
 use crate::commit::rows::damaged;
 use crate::metrics::{Counter, Distribution, Metric, Registry};
 use crate::store::port::{StoreError, Table};
-pub(crate) use crate::topics::publish::Publication;
 pub use crate::topics::row::parse_policy;
 use crate::topics::row::TopicRow;
 
@@ -125,7 +124,7 @@ impl TopicRoom<'_> {
         let policies = row.subscriptions.iter().map(row::SubscriptionRow::policy).collect::<Result<_, _>>()?;
         let meters = TopicMeters::new(&self.ctx.registry, &row.name);
         let (name, endpoints) =
-            (row.name.as_str().into(), row.subscriptions.iter().map(|one| one.endpoint.clone()).collect());
+            (row.name.as_str().into(), row.subscriptions.iter().map(|one| one.settings.endpoint.clone()).collect());
         self.topics.entries.insert(row.name.clone(), Topic { row, policies, name, endpoints, meters });
         Ok(())
     }
@@ -135,7 +134,7 @@ impl Topics {
     /// The topics that a queue is subscribed to.
     pub(crate) fn topics_of_queue<'a>(&'a self, queue: &'a str) -> impl Iterator<Item = &'a str> {
         let has = move |topic: &&Topic| {
-            let mut endpoints = topic.row.subscriptions.iter().map(|one| &one.endpoint);
+            let mut endpoints = topic.row.subscriptions.iter().map(|one| &one.settings.endpoint);
             endpoints.any(|endpoint| matches!(endpoint, Endpoint::Queue(name) if name == queue))
         };
         self.entries.values().filter(has).map(|topic| topic.row.name.as_str())

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use forebay_core::invocation::protocol::HOPS_MAX;
 use forebay_core::pattern::policy::{Attribute as Seen, Policy};
-use serde::Deserialize;
 
+use crate::api::topic::Publication;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::ids::uuid_text;
 use crate::base::trace::{check_trace, kept, Carried, Origin};
@@ -23,16 +23,6 @@ use crate::topics::TopicRoom;
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
 const PUBLICATION_BYTES_MAX: usize = 262_144;
 const SUBJECT_CHARS_MAX: usize = 100;
-
-/// What is published.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Publication {
-    pub(crate) message: String,
-    #[serde(default)]
-    pub(crate) subject: Option<String>,
-    #[serde(default)]
-    pub(crate) attributes: Vec<Attribute>,
-}
 
 /// What a publication becomes.
 struct Copies {
@@ -156,9 +146,10 @@ impl TopicRoom<'_> {
         let envelope = Envelope { topic_arn: &topic_arn, id, published_ms: at_ms, publication };
         let (mut messages, mut payloads, mut events) = (Vec::new(), Vec::new(), Vec::new());
         for (at, subscription) in &matched {
-            match &subscription.endpoint {
+            match &subscription.settings.endpoint {
                 Endpoint::Queue(queue) => {
-                    let outgoing = self.copy_for_queue(queue, &envelope, subscription.raw_message_delivery, carried)?;
+                    let outgoing =
+                        self.copy_for_queue(queue, &envelope, subscription.settings.raw_message_delivery, carried)?;
                     fates[*at] = Fate::Became(outgoing.1.id());
                     messages.push(outgoing);
                 }
@@ -206,7 +197,7 @@ impl TopicRoom<'_> {
 /// Whether anything of a chain that has come so far may go there. One that was stopped goes on in no function, not even as a
 /// record of its end.
 fn is_open(subscription: &SubscriptionRow, hops: u32) -> bool {
-    hops <= HOPS_MAX || matches!(subscription.endpoint, Endpoint::Queue(_))
+    hops <= HOPS_MAX || matches!(subscription.settings.endpoint, Endpoint::Queue(_))
 }
 
 fn seen(attribute: &Attribute) -> Seen<'_> {

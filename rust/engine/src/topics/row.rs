@@ -1,9 +1,10 @@
-//! A topic's settings and its subscriptions, as they cross the seam and as they are kept.
+//! A topic and its subscriptions, as they are kept.
 
 use crate::payload::endpoint::Endpoint;
 use forebay_core::pattern::policy::{Policy, Scope};
 use serde::{Deserialize, Serialize};
 
+use crate::api::topic::{PolicyScope, Subscription};
 use crate::base::error::EngineError;
 
 const NAME_MAX: usize = 256;
@@ -30,22 +31,7 @@ pub(crate) struct SubscriptionRow {
     #[serde(default)]
     pub(crate) id: String,
     #[serde(flatten)]
-    pub(crate) endpoint: Endpoint,
-    /// JSON; `None`: everything.
-    #[serde(default)]
-    filter_policy: Option<String>,
-    #[serde(default)]
-    filter_policy_scope: PolicyScope,
-    /// A queue's message is the published text itself.
-    #[serde(default)]
-    pub(crate) raw_message_delivery: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum PolicyScope {
-    #[default]
-    MessageAttributes,
-    MessageBody,
+    pub(crate) settings: Subscription,
 }
 
 fn refuse<T>(text: impl Into<String>) -> Result<T, EngineError> {
@@ -74,11 +60,11 @@ impl TopicRow {
 impl SubscriptionRow {
     /// Refuse what cannot be subscribed so. The texts are AWS's.
     pub(crate) fn check(&self) -> Result<(), EngineError> {
-        match &self.endpoint {
+        match &self.settings.endpoint {
             Endpoint::Queue(name) if name.ends_with(FIFO) => refuse(
                 "Invalid parameter: Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics",
             ),
-            Endpoint::Function(_) if self.raw_message_delivery => refuse(
+            Endpoint::Function(_) if self.settings.raw_message_delivery => refuse(
                 "Invalid parameter: Attributes Reason: Delivery protocol [lambda] does not support raw message delivery.",
             ),
             _ => self.policy().map(drop),
@@ -86,7 +72,11 @@ impl SubscriptionRow {
     }
 
     pub(crate) fn policy(&self) -> Result<Option<Policy>, EngineError> {
-        self.filter_policy.as_deref().map(|text| parse_policy(text, self.filter_policy_scope.of())).transpose()
+        self.settings
+            .filter_policy
+            .as_deref()
+            .map(|text| parse_policy(text, self.settings.filter_policy_scope.of()))
+            .transpose()
     }
 }
 

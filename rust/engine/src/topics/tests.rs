@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{json, Value};
 
+use crate::api::topic::Publication;
 use crate::base::error::{EngineError, Waiter};
-use crate::base::trace::Carried;
+use crate::base::trace::{Carried, Origin};
 use crate::dispatch::attempts::{Settled, Task};
+use crate::payload::message::NewMessage;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::StoreError;
-use crate::topics::publish::Publication;
 
 /// A topic with two queues and a function.
 fn published() -> TestEngine {
@@ -271,10 +272,10 @@ fn what_a_full_disk_refused_is_remembered_by_no_id() {
 fn copies_that_waited_for_room_are_found_by_the_ids_that_they_have_then() {
     let mut engine = published();
     engine.fill_disk();
-    let refused = json!({"name": "q2", "messages": [{"body": "refused"}]}).to_string();
     engine.engine.with(|state| {
         let ask = Waiter::Call(Box::new(|answer| assert!(answer.is_err())));
-        state.queues().queue_exchange("queue.send", refused.as_bytes(), ask);
+        let refused = NewMessage { body: "refused".into(), ..NewMessage::default() };
+        state.queues().send_messages("q2", &[refused], Origin::default(), ask);
         let publication = Publication { message: "waits".into(), ..Publication::default() };
         state.topics().tell_topic("t", &publication, Carried::default(), Vec::new()).unwrap();
     });

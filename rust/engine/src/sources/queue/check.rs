@@ -69,7 +69,7 @@ fn check_fifo(message: &NewMessage, queue: &QueueRow) -> Result<(), EngineError>
     check_id("MessageGroupId", group)?;
     match &message.deduplication_id {
         Some(id) => check_id("MessageDeduplicationId", id)?,
-        None if queue.content_based_deduplication => {}
+        None if queue.settings.content_based_deduplication => {}
         None => {
             return refuse(
                 "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly.",

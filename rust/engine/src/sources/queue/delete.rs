@@ -5,10 +5,10 @@
 
 use forebay_core::queue::dedup::Deduplication;
 use forebay_core::queue::QueueMachine;
-use serde_json::json;
 
-use crate::api::Done;
+use crate::api::queue::Deleted;
 use crate::base::error::EngineError;
+use crate::commit::done::Done;
 use crate::commit::rows::damaged;
 use crate::sources::queue::deletion_bitmap::DeletionBitmap;
 use crate::sources::queue::outgoing::Sender;
@@ -87,7 +87,7 @@ impl QueueRoom<'_> {
         registry.forget_all("queue", &name);
         queue.is_deleted = true;
         queue.sends_count = 0;
-        queue.machine = QueueMachine::new(queue.row.settings(), &now);
+        queue.machine = QueueMachine::new(queue.row.of_core(), &now);
         queue.ids = Deduplication::new(IDS_MAX, [], &now);
         queue.gone = DeletionBitmap::default();
         queue.gone.mark_below(u64::MAX);
@@ -100,7 +100,7 @@ impl QueueRoom<'_> {
         self.ctx.commit.pending.set(Table::Meta, dropped_log_key(log), log.to_be_bytes().to_vec());
         self.ctx.commit.pending.urgent = true;
         self.queues.dropping.push_back(Dropping { log, entry: Some(id) });
-        Done::when_durable(json!({ "removed": removed }))
+        Done::when_durable(Deleted { removed })
     }
 }
 

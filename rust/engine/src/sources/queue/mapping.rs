@@ -112,7 +112,7 @@ impl QueueRoom<'_> {
     /// A mapping may have something to receive: it does so when it has a place.
     pub(crate) fn look_again(&mut self, id: u64) {
         let Some(mapping) = self.queues.mappings.get(&id) else { return };
-        if let (Some(slot), true, true) = (mapping.slot, mapping.declared, mapping.row.enabled) {
+        if let (Some(slot), true, true) = (mapping.slot, mapping.declared, mapping.row.settings.enabled) {
             self.dispatch().queue_source(slot, ROOM, id);
         }
     }
@@ -128,13 +128,13 @@ impl QueueRoom<'_> {
         }
         let now = self.ctx.now;
         let Some(mapping) = self.queues.mappings.get_mut(&id) else { return Some(place) };
-        let is_full = mapping.row.maximum_concurrency.is_some_and(|most| mapping.in_flight >= most);
-        if !mapping.row.enabled || !mapping.declared || mapping.slot.is_none() || is_full {
+        let is_full = mapping.row.settings.maximum_concurrency.is_some_and(|most| mapping.in_flight >= most);
+        if !mapping.row.settings.enabled || !mapping.declared || mapping.slot.is_none() || is_full {
             return Some(place);
         }
         let queue = &mut self.queues.entries[mapping.queue];
-        let window_ns = mapping.row.maximum_batching_window_ms * NS_PER_MS;
-        let batch_size = mapping.row.batch_size;
+        let window_ns = mapping.row.settings.maximum_batching_window_ms * NS_PER_MS;
+        let batch_size = mapping.row.settings.batch_size;
         queue.machine.due(&now);
         // As on AWS a window ends early when the batch has its size or as much as goes into an event.
         if window_ns > 0 && queue.machine.depth().visible < u64::from(queue.filling(batch_size)) {
@@ -190,8 +190,8 @@ impl QueueRoom<'_> {
     fn receive_for(&mut self, id: u64, maximum: u32) -> Vec<Delivery> {
         let Some(mapping) = self.queues.mappings.get(&id) else { return Vec::new() };
         let queue = &mut self.queues.entries[mapping.queue];
-        let hold = if mapping.row.strict_lambda {
-            Hold::For { visibility_ms: queue.row.visibility_timeout_ms }
+        let hold = if mapping.row.settings.strict_lambda {
+            Hold::For { visibility_ms: queue.row.settings.visibility_timeout_ms }
         } else {
             Hold::WhileRunning
         };
@@ -247,7 +247,7 @@ impl QueueRoom<'_> {
         let queue = &mut self.queues.entries[id];
         queue.estimate_out(received, mean(received_bytes, received));
         let weight = assembly.mean_size(received, received_bytes);
-        let missing = mapping.row.batch_size.saturating_sub(assembly.kept.len() as u32);
+        let missing = mapping.row.settings.batch_size.saturating_sub(assembly.kept.len() as u32);
         let wanted = queue.fitting(missing, assembly.bytes, weight);
         let is_short = (assembly.is_cut || !refused.is_empty() || !stopped.is_empty())
             && too_much.is_empty()
@@ -319,7 +319,7 @@ impl QueueRoom<'_> {
         let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) else {
             return self.hand_to_nobody(id, &assembly);
         };
-        let slot = mapping.slot.filter(|_| mapping.row.enabled && !assembly.kept.is_empty());
+        let slot = mapping.slot.filter(|_| mapping.row.settings.enabled && !assembly.kept.is_empty());
         let Some(slot) = slot else {
             mapping.in_flight -= 1;
             return self.hand_to_nobody(id, &assembly);
@@ -334,8 +334,8 @@ impl QueueRoom<'_> {
             messages,
             hops: assembly.hops,
             backoff: mapping.row.backoff(&queue.row),
-            reports: mapping.row.report_batch_item_failures,
-            strict: mapping.row.strict_lambda,
+            reports: mapping.row.settings.report_batch_item_failures,
+            strict: mapping.row.settings.strict_lambda,
         };
         self.queues.runs += job.runs.len();
         let strict = job.strict;
@@ -382,7 +382,8 @@ impl QueueRoom<'_> {
     /// or the app stops.
     pub(crate) fn messages_received(&mut self, attempt: Attempt) {
         let may_run = self.dispatch.ready_list.batch_may_run() && !self.ctx.draining;
-        let is_off = |job: &QueueJob| self.queues.mappings.get(&job.mapping).is_none_or(|one| !one.row.enabled);
+        let is_off =
+            |job: &QueueJob| self.queues.mappings.get(&job.mapping).is_none_or(|one| !one.row.settings.enabled);
         match attempt.job.get::<QueueJob>() {
             Some(job) if !may_run || is_off(job) => {
                 self.dispatch().free_unused(attempt.lease);

@@ -1,77 +1,65 @@
-//! Settings of a mapping on a queue, as they cross the seam and as they are kept.
+//! A mapping on a queue, as it is kept.
 
 use forebay_core::pattern::{Filter, FilterError, Filters, SQS};
 use forebay_core::stream::protocol::Backoff;
 use serde::{Deserialize, Serialize};
 
+use crate::api::mapping::QueueSettings;
 use crate::base::error::EngineError;
-use crate::sources::common::BackoffRow;
 use crate::sources::queue::row::QueueRow;
 
 /// Longest first delay of a retry, where the mapping names none.
 pub(crate) const RETRY_BASE_MS: u64 = 1_000;
 const RETRY_JITTER: f64 = 0.2;
 
-/// A mapping's row: identity and every setting.
+/// A mapping's row: what a restart must know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct QueueMappingRow {
     /// Source queue.
     pub(crate) queue: String,
     /// Target function.
     pub(crate) function: String,
-    pub(crate) batch_size: u32,
-    pub(crate) maximum_batching_window_ms: u64,
-    #[serde(default)]
-    pub(crate) maximum_concurrency: Option<u32>,
-    pub(crate) report_batch_item_failures: bool,
-    pub(crate) filters: Vec<String>,
-    #[serde(default)]
-    pub(crate) retry_delay: Option<BackoffRow>,
-    pub(crate) strict_lambda: bool,
-    /// Whether it runs.
-    pub(crate) enabled: bool,
+    #[serde(flatten)]
+    pub(crate) settings: QueueSettings,
     /// What the newest declaration said of that.
     #[serde(default)]
     pub(crate) declared_enabled: Option<bool>,
 }
-
-/// Of a mapping's row, what is no setting.
-pub(crate) const INTERNAL: [&str; 1] = ["declared_enabled"];
 
 impl QueueMappingRow {
     /// Refuse what no mapping on this queue can be, in AWS's words where it has some.
     pub(crate) fn check(&self, queue: &QueueRow) -> Result<(), EngineError> {
         let refuse = |text: String| Err(EngineError::Invalid(text));
         let most = if queue.is_fifo() { 10 } else { 10_000 };
-        if !(1..=most).contains(&self.batch_size) {
+        if !(1..=most).contains(&self.settings.batch_size) {
             return refuse(format!(
                 "batch_size is {}: allowed are 1 to {most} for queue {:?}",
-                self.batch_size, queue.name
+                self.settings.batch_size, queue.name
             ));
         }
-        if queue.is_fifo() && self.maximum_batching_window_ms > 0 {
+        if queue.is_fifo() && self.settings.maximum_batching_window_ms > 0 {
             return refuse(format!(
                 "maximum_batching_window is {} ms: a mapping on a FIFO queue has none; allowed is 0",
-                self.maximum_batching_window_ms
+                self.settings.maximum_batching_window_ms
             ));
         }
-        if self.maximum_batching_window_ms > 300_000 {
+        if self.settings.maximum_batching_window_ms > 300_000 {
             return refuse(format!(
                 "maximum_batching_window is {} ms: allowed are 0 to 300000",
-                self.maximum_batching_window_ms
+                self.settings.maximum_batching_window_ms
             ));
         }
-        if self.batch_size > 10 && self.maximum_batching_window_ms == 0 {
+        if self.settings.batch_size > 10 && self.settings.maximum_batching_window_ms == 0 {
             return refuse(
                 "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
                     .into(),
             );
         }
-        let least = if self.strict_lambda { 2 } else { 1 };
-        if let Some(most) = self.maximum_concurrency.filter(|most| !(least..=1_000).contains(most)) {
+        let least = if self.settings.strict_lambda { 2 } else { 1 };
+        if let Some(most) = self.settings.maximum_concurrency.filter(|most| !(least..=1_000).contains(most)) {
             return refuse(format!("maximum_concurrency is {most}: allowed are {least} to 1000, or none"));
         }
-        if self.strict_lambda && self.retry_delay.is_some() {
+        if self.settings.strict_lambda && self.settings.retry_delay.is_some() {
             return refuse("retry_delay: with strict_lambda a failed message waits for its visibility timeout".into());
         }
         Ok(())
@@ -79,11 +67,11 @@ impl QueueMappingRow {
 
     /// How long a failed message waits.
     pub(crate) fn backoff(&self, queue: &QueueRow) -> Backoff {
-        match self.retry_delay {
-            Some(given) => given.backoff(),
+        match self.settings.retry_delay {
+            Some(given) => given.of_core(),
             None => Backoff {
-                base_ms: RETRY_BASE_MS.min(queue.visibility_timeout_ms),
-                cap_ms: queue.visibility_timeout_ms,
+                base_ms: RETRY_BASE_MS.min(queue.settings.visibility_timeout_ms),
+                cap_ms: queue.settings.visibility_timeout_ms,
                 jitter: RETRY_JITTER,
             },
         }
@@ -91,7 +79,8 @@ impl QueueMappingRow {
 
     pub(crate) fn parse_filters(&self) -> Result<Filters, EngineError> {
         let refused = |error: FilterError| EngineError::Invalid(error.to_string());
-        let filters: Result<Vec<Filter>, FilterError> = self.filters.iter().map(|text| Filter::parse(text)).collect();
+        let filters: Result<Vec<Filter>, FilterError> =
+            self.settings.filters.iter().map(|text| Filter::parse(text)).collect();
         Filters::new(SQS, filters.map_err(refused)?).map_err(refused)
     }
 }

@@ -52,7 +52,6 @@ pub(crate) use job::QueueJob;
 pub(crate) use mapping::QueueMapping;
 pub(crate) use outgoing::{Outgoing, Sender};
 pub(crate) use peek::{Life, Quest};
-pub(crate) use requests::names_queue;
 pub(crate) use send::SentCommit;
 
 use crate::dispatch::attempt_journal::{InFlight, JournalSlot};
@@ -202,7 +201,7 @@ impl Queue {
         now: &Now,
     ) -> Self {
         Self {
-            machine: QueueMachine::new(row.settings(), now),
+            machine: QueueMachine::new(row.of_core(), now),
             row,
             source,
             ids,
@@ -249,7 +248,7 @@ impl Queues {
     /// Names of the queues whose dead letters go to this one.
     pub(crate) fn buried_in<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a String> {
         let rows = self.live().map(|id| &self.entries[id].row);
-        rows.filter(move |row| row.dead_letter_queue.as_deref() == Some(name)).map(|row| &row.name)
+        rows.filter(move |row| row.settings.dead_letter_queue.as_deref() == Some(name)).map(|row| &row.name)
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_core::queue::protocol::{Delivery, Handle, Look};
-use serde::Deserialize;
 use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Map, Value};
 
-use crate::api::Done;
+use crate::api::queue::{Peek, Peeked};
 use crate::base::error::EngineError;
+use crate::commit::done::Done;
 use crate::payload::message::{message_id, message_number, number_in_sequence, Message};
 use crate::payload::messages::Item;
 use crate::sources::queue::body_fetch::Content;
@@ -25,15 +25,6 @@ const LOOK_MAX: usize = 1_000;
 const LOOK_BYTES_MAX: usize = 1 << 20;
 /// Messages that one question looks through for an id.
 const SEARCHED_MAX: usize = 1_024;
-
-#[derive(Deserialize)]
-pub(crate) struct Peek {
-    pub(crate) name: String,
-    limit: usize,
-    /// The last one that was seen before.
-    #[serde(default)]
-    after: Option<u64>,
-}
 
 /// What looking through a portion of a queue has brought.
 pub(crate) enum Found {
@@ -89,14 +80,14 @@ impl Life {
 
 impl QueueRoom<'_> {
     /// `queue.peek`: messages as they stand there, oldest first.
-    pub(crate) fn peek(&mut self, peek: &Peek) -> Result<Done, EngineError> {
+    pub(crate) fn peek(&mut self, peek: Peek) -> Result<Done, EngineError> {
         let id = self.queues.queue_id(&peek.name)?;
         let (mut messages, mut bytes, mut from) =
             (Vec::new(), 0, peek.after.map_or(0, |after| after.saturating_add(1)));
         let (limit, mut seen) = (peek.limit.clamp(1, LOOK_MAX), None);
         while let Some(number) = self.queues.next_left(id, from) {
             if messages.len() >= limit || bytes > LOOK_BYTES_MAX {
-                return Ok(Done::at_once(json!({ "messages": messages, "next": from.checked_sub(1) })));
+                return Ok(Done::at_once(Peeked { messages, next: from.checked_sub(1) }));
             }
             from = number + 1;
             if let Some(chunk) = self.message_chunk(id, number)? {
@@ -104,7 +95,7 @@ impl QueueRoom<'_> {
                 messages.push(self.message_shown(id, number, chunk));
             }
         }
-        Ok(Done::at_once(json!({ "messages": messages, "next": null })))
+        Ok(Done::at_once(Peeked { messages, next: None }))
     }
 }
 
@@ -272,7 +263,7 @@ impl Queues {
     /// sent, and no queue stands on it twice.
     fn next_place(&self, origin: QueueId, id: QueueId) -> Option<QueueId> {
         let dead_letters_of = |id: &QueueId| {
-            let name = self.entries[*id].row.dead_letter_queue.as_ref()?;
+            let name = self.entries[*id].row.settings.dead_letter_queue.as_ref()?;
             self.names.get(name).copied()
         };
         let mut seen = BTreeSet::new();

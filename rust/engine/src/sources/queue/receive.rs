@@ -2,6 +2,7 @@
 
 use forebay_core::queue::protocol::{Handle, Hold, Receive, Refusal};
 
+use crate::api::queue;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::payload::message::{handle_of, ENTRIES_MAX};
 use crate::sources::queue::body_fetch::Purpose;
@@ -15,24 +16,18 @@ const ATTEMPT_CHARS_MAX: usize = 128;
 const POLLS_MAX: usize = 4_096;
 const NS_PER_MS: u64 = 1_000_000;
 
-/// A request for messages.
-pub(crate) struct ReceiveRequest {
-    pub(crate) maximum: u32,
-    pub(crate) wait_ms: u64,
-    /// `None`: as long as the queue says.
-    pub(crate) visibility_ms: Option<u64>,
-    pub(crate) attempt: Option<String>,
-}
-
 /// A receive that waits for messages.
 pub(crate) struct Poll {
-    request: ReceiveRequest,
+    request: queue::Receive,
     pub(crate) until_ns: u64,
     pub(crate) waiter: Waiter,
 }
 
 impl QueueRoom<'_> {
-    pub(crate) fn begin_receive(&mut self, id: QueueId, request: ReceiveRequest, waiter: Waiter) {
+    pub(crate) fn begin_receive(&mut self, id: QueueId, request: queue::Receive, waiter: Waiter) {
+        if let Some(error) = self.ctx.commit.failed.clone() {
+            return self.ctx.answer(waiter, Err(error.into()));
+        }
         let queue = &self.queues.entries[id];
         if let Err(error) = check_wish(&request, queue.row.is_fifo()) {
             return self.ctx.answer(waiter, Err(error));
@@ -59,15 +54,15 @@ impl QueueRoom<'_> {
             let queue = &mut self.queues.entries[id];
             let is_over = poll.until_ns <= now.mono_ns;
             // A lost answer is given again even when nothing else can be received.
-            if !is_over && !queue.machine.is_ready(&now) && poll.request.attempt.is_none() {
+            if !is_over && !queue.machine.is_ready(&now) && poll.request.attempt_id.is_none() {
                 still.push_back(poll);
                 continue;
             }
-            let visibility_ms = poll.request.visibility_ms.unwrap_or(queue.row.visibility_timeout_ms);
+            let visibility_ms = poll.request.visibility_timeout_ms.unwrap_or(queue.row.settings.visibility_timeout_ms);
             let receive = Receive {
                 maximum: poll.request.maximum,
                 hold: Hold::For { visibility_ms },
-                attempt: poll.request.attempt.as_deref(),
+                attempt: poll.request.attempt_id.as_deref(),
             };
             match queue.machine.receive(&receive, &now) {
                 Ok(deliveries) if deliveries.is_empty() && !is_over => still.push_back(poll),
@@ -136,7 +131,7 @@ fn check_visibility(visibility_ms: u64) -> Result<(), EngineError> {
     )))
 }
 
-fn check_wish(request: &ReceiveRequest, is_fifo: bool) -> Result<(), EngineError> {
+fn check_wish(request: &queue::Receive, is_fifo: bool) -> Result<(), EngineError> {
     if !(1..=ENTRIES_MAX as u32).contains(&request.maximum) {
         return Err(EngineError::Invalid(format!(
             "Value {} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.",
@@ -149,8 +144,8 @@ fn check_wish(request: &ReceiveRequest, is_fifo: bool) -> Result<(), EngineError
             request.wait_ms / 1000
         )));
     }
-    check_visibility(request.visibility_ms.unwrap_or(0))?;
-    match &request.attempt {
+    check_visibility(request.visibility_timeout_ms.unwrap_or(0))?;
+    match &request.attempt_id {
         Some(_) if !is_fifo => {
             Err(EngineError::Invalid("attempt_id: only a FIFO queue has receive request attempt ids".into()))
         }

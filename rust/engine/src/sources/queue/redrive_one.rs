@@ -4,11 +4,10 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::{json, Value};
-
+use crate::api::queue::{RedriveMessage, RedrivenMessage};
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::ids::parse_uuid;
+use crate::commit::done::json;
 use crate::payload::message::Message;
 use crate::payload::messages::Item;
 use crate::sources::queue::check::check_body;
@@ -18,38 +17,22 @@ use crate::sources::queue::QueueId;
 use crate::sources::queue::QueueRoom;
 use crate::store::chunk::Chunk;
 
-#[derive(Deserialize)]
-pub(crate) struct RedriveOne {
-    name: String,
-    id: String,
-    #[serde(default)]
-    to: Option<String>,
-    /// Text in place of its own.
-    #[serde(default)]
-    body: Option<String>,
-    /// Where to look on, as an answer said.
-    #[serde(default)]
-    next: Option<u64>,
-    #[serde(default)]
-    dry_run: bool,
-}
-
 impl QueueRoom<'_> {
     /// `queue.redrive_message`: look for the message through a portion of the queue, and move it when it is found.
-    pub(crate) fn redrive_message(&mut self, asked: &RedriveOne, waiter: Waiter) {
-        match self.redrive_one(asked) {
+    pub(crate) fn redrive_message(&mut self, asked: RedriveMessage, waiter: Waiter) {
+        match self.redrive_one(&asked) {
             // What a full disk refuses stays where it was, and whoever asked is told so.
             Ok((answer, true)) => {
                 self.ctx.commit.pending.urgent = true;
-                self.ctx.commit.pending.waiters.push((waiter, Reply::Added(answer.to_string().into_bytes())));
+                self.ctx.commit.pending.waiters.push((waiter, Reply::Added(json(answer))));
             }
-            Ok((answer, false)) => self.ctx.answer(waiter, Ok(Reply::Json(answer.to_string().into_bytes()))),
+            Ok((answer, false)) => self.ctx.answer(waiter, Ok(Reply::Json(json(answer)))),
             Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
 
     /// The answer, and whether it is to wait until what it says is durable.
-    fn redrive_one(&mut self, asked: &RedriveOne) -> Result<(Value, bool), EngineError> {
+    fn redrive_one(&mut self, asked: &RedriveMessage) -> Result<(RedrivenMessage, bool), EngineError> {
         self.ctx.check_room()?;
         let id = self.queues.queue_id(&asked.name)?;
         let to = self.queues.redrive_target(id, asked.to.as_deref())?;
@@ -61,7 +44,9 @@ impl QueueRoom<'_> {
         })?;
         let (number, chunk) = match self.look_for(id, wanted, asked.next.unwrap_or(0))? {
             Found::Here(number, chunk) => (number, chunk),
-            Found::Perhaps(next) => return Ok((json!({ "redriven": 0, "message": null, "next": next }), false)),
+            Found::Perhaps(next) => {
+                return Ok((RedrivenMessage { redriven: 0, message: None, next: Some(next) }, false))
+            }
             Found::Nowhere => {
                 return Err(EngineError::NotFound(format!(
                     "there is no message {} in queue {:?}",
@@ -74,7 +59,7 @@ impl QueueRoom<'_> {
             Some(body) => self.message_shown(id, number, Arc::new(edited(&chunk, number, body)?)),
         };
         self.move_one(id, (number, chunk), to, asked)?;
-        Ok((json!({ "redriven": 1, "message": shown, "next": null }), !asked.dry_run))
+        Ok((RedrivenMessage { redriven: 1, message: Some(shown), next: None }, !asked.dry_run))
     }
 
     /// Move it, or only see whether it could be.
@@ -83,7 +68,7 @@ impl QueueRoom<'_> {
         id: QueueId,
         (number, chunk): (u64, Arc<Chunk>),
         to: Option<QueueId>,
-        asked: &RedriveOne,
+        asked: &RedriveMessage,
     ) -> Result<(), EngineError> {
         let now = self.ctx.now;
         let refuse = |text: &str| Err(EngineError::Conflict(format!("the message cannot be moved now: {text}")));

@@ -1,175 +1,90 @@
 //! `queue.*`, and `mapping.*` where a queue is named.
 
-use serde::Deserialize;
-use serde_json::{json, Map, Value};
-
-use crate::api::{changed, read, Done};
+use crate::api::mapping::{DeclareOnQueue, Mapping, OnQueue, QueueMapping as Described, Status, UpdateOnQueue};
+use crate::api::queue::{
+    ChangeVisibility, Declare, DeleteMessage, Depth, Moved, Moving, Named, Queue, Receive, Redrive, Send,
+};
+use crate::api::Empty;
 use crate::base::error::{EngineError, Waiter};
 use crate::base::ids::parse_uuid;
 use crate::base::trace::Origin;
+use crate::commit::done::Done;
 use crate::dispatch::versions::check_unqualified;
-use crate::payload::message::NewMessage;
 use crate::sources::queue::mapping::QueueMapping;
-use crate::sources::queue::mapping_row::{QueueMappingRow, INTERNAL as MAPPING_INTERNAL};
+use crate::sources::queue::mapping_row::QueueMappingRow;
 use crate::sources::queue::meters::MappingMeters;
-use crate::sources::queue::receive::ReceiveRequest;
-use crate::sources::queue::row::{QueueRow, INTERNAL};
+use crate::sources::queue::row::QueueRow;
 use crate::sources::queue::QueueId;
 use crate::sources::queue::QueueRoom;
 use crate::sources::queue::Queues;
 use crate::store::port::Table;
 
-#[derive(Deserialize)]
-pub(crate) struct Named {
-    pub(crate) name: String,
-}
-
-#[derive(Deserialize)]
-struct Send {
-    name: String,
-    messages: Vec<NewMessage>,
-    #[serde(default)]
-    parent: Option<String>,
-    #[serde(default)]
-    trace: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ReceiveAsked {
-    name: String,
-    maximum: u32,
-    #[serde(default)]
-    wait_ms: u64,
-    #[serde(default)]
-    visibility_timeout_ms: Option<u64>,
-    #[serde(default)]
-    attempt_id: Option<String>,
-}
-
-impl ReceiveAsked {
-    fn request(self) -> ReceiveRequest {
-        ReceiveRequest {
-            maximum: self.maximum,
-            wait_ms: self.wait_ms,
-            visibility_ms: self.visibility_timeout_ms,
-            attempt: self.attempt_id,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Held {
-    name: String,
-    receipt_handle: String,
-    #[serde(default)]
-    visibility_timeout_ms: u64,
-}
-
-#[derive(Deserialize)]
-struct Redrive {
-    name: String,
-    #[serde(default)]
-    to: Option<String>,
-    #[serde(default)]
-    rate: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Bound {
-    queue: String,
-    function: String,
-}
-
-/// Whether a body is about a mapping on a queue.
-pub(crate) fn names_queue(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Names {
-        #[serde(default)]
-        queue: Option<String>,
-    }
-    serde_json::from_slice::<Names>(body).is_ok_and(|names| names.queue.is_some())
-}
-
 impl QueueRoom<'_> {
-    /// Verbs whose answer may come later than the verb is carried out.
-    pub(crate) fn queue_exchange(&mut self, verb: &str, body: &[u8], waiter: Waiter) {
-        if let Some(error) = &self.ctx.commit.failed {
-            let error = error.clone().into();
-            return self.ctx.answer(waiter, Err(error));
-        }
-        match verb {
-            "queue.send" => match read::<Send>(body) {
-                Ok(send) => {
-                    let origin =
-                        Origin { parent: send.parent.as_deref().and_then(parse_uuid), trace: send.trace.as_deref() };
-                    self.send_messages(&send.name, &send.messages, origin, waiter);
-                }
-                Err(error) => self.ctx.answer(waiter, Err(error)),
-            },
-            "queue.redrive_message" => match read(body) {
-                Ok(asked) => self.redrive_message(&asked, waiter),
-                Err(error) => self.ctx.answer(waiter, Err(error)),
-            },
-            _ => match read::<ReceiveAsked>(body).and_then(|asked| Ok((self.queues.queue_id(&asked.name)?, asked))) {
-                Ok((id, asked)) => self.begin_receive(id, asked.request(), waiter),
-                Err(error) => self.ctx.answer(waiter, Err(error)),
-            },
+    /// Answered when what is sent is durable.
+    pub(crate) fn queue_send_all(&mut self, asked: Send, waiter: Waiter) {
+        let origin = Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
+        self.send_messages(&asked.name, &asked.messages, origin, waiter);
+    }
+
+    /// Answered when there are messages, or when the wait is over.
+    pub(crate) fn queue_receive(&mut self, asked: Receive, waiter: Waiter) {
+        match self.queues.queue_id(&asked.name) {
+            Ok(id) => self.begin_receive(id, asked, waiter),
+            Err(error) => self.ctx.answer(waiter, Err(error)),
         }
     }
 
-    pub(crate) fn queue_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
-        match verb {
-            "queue.declare" => self.queue_declare(read(body)?),
-            "queue.list" => {
-                let list: Vec<Value> = self.queues.live().map(|id| self.describe_queue(id)).collect();
-                Ok(Done::at_once(list))
-            }
-            "queue.describe" => {
-                let id = self.queues.queue_id(&read::<Named>(body)?.name)?;
-                Ok(Done::at_once(self.describe_queue(id)))
-            }
-            "queue.depth" => {
-                let id = self.queues.queue_id(&read::<Named>(body)?.name)?;
-                Ok(Done::at_once(self.queues.depth_json(id)))
-            }
-            "queue.delete_message" => {
-                let asked = read::<Held>(body)?;
-                let id = self.queues.queue_id(&asked.name)?;
-                self.delete_message(id, &asked.receipt_handle)?;
-                Ok(Done::when_durable(json!({})))
-            }
-            "queue.change_visibility" => {
-                let asked = read::<Held>(body)?;
-                let id = self.queues.queue_id(&asked.name)?;
-                self.change_message(id, &asked.receipt_handle, asked.visibility_timeout_ms)?;
-                Ok(Done::when_durable(json!({})))
-            }
-            "queue.purge" => {
-                let id = self.queues.queue_id(&read::<Named>(body)?.name)?;
-                let depth = self.queues.depth_json(id);
-                self.queues.entries[id].machine.purge();
-                self.serve_queue(id);
-                Ok(Done::when_durable(depth))
-            }
-            "queue.redrive" => {
-                let asked = read::<Redrive>(body)?;
-                let id = self.queues.queue_id(&asked.name)?;
-                let moving = self.begin_redrive(id, asked.to, asked.rate)?;
-                Ok(Done::when_durable(json!({ "moving": moving })))
-            }
-            "queue.peek" => self.peek(&read(body)?),
-            "queue.cancel_redrive" => {
-                let id = self.queues.queue_id(&read::<Named>(body)?.name)?;
-                let (moved, left) = self.cancel_redrive(id)?;
-                Ok(Done::when_durable(json!({ "moved": moved, "left": left })))
-            }
-            _ => Err(EngineError::Invalid(format!("there is no verb {verb:?}"))),
-        }
+    pub(crate) fn queue_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let list: Vec<Queue> = self.queues.live().map(|id| self.describe_queue(id)).collect();
+        Ok(Done::at_once(list))
     }
 
-    fn queue_declare(&mut self, mut row: QueueRow) -> Result<Done, EngineError> {
+    pub(crate) fn queue_describe(&mut self, named: Named) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&named.name)?;
+        Ok(Done::at_once(self.describe_queue(id)))
+    }
+
+    pub(crate) fn queue_depth(&mut self, named: Named) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&named.name)?;
+        Ok(Done::at_once(self.queues.depth(id)))
+    }
+
+    pub(crate) fn queue_delete_message(&mut self, asked: DeleteMessage) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&asked.name)?;
+        self.delete_message(id, &asked.receipt_handle)?;
+        Ok(Done::when_durable(Empty {}))
+    }
+
+    pub(crate) fn queue_change_visibility(&mut self, asked: ChangeVisibility) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&asked.name)?;
+        self.change_message(id, &asked.receipt_handle, asked.visibility_timeout_ms)?;
+        Ok(Done::when_durable(Empty {}))
+    }
+
+    pub(crate) fn queue_purge(&mut self, named: Named) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&named.name)?;
+        let depth = self.queues.depth(id);
+        self.queues.entries[id].machine.purge();
+        self.serve_queue(id);
+        Ok(Done::when_durable(depth))
+    }
+
+    pub(crate) fn queue_redrive(&mut self, asked: Redrive) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&asked.name)?;
+        let moving = self.begin_redrive(id, asked.to, asked.rate)?;
+        Ok(Done::when_durable(Moving { moving }))
+    }
+
+    pub(crate) fn queue_cancel_redrive(&mut self, named: Named) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&named.name)?;
+        let (moved, left) = self.cancel_redrive(id)?;
+        Ok(Done::when_durable(Moved { moved, left }))
+    }
+
+    pub(crate) fn queue_declare(&mut self, Declare { name, settings }: Declare) -> Result<Done, EngineError> {
+        let mut row = QueueRow { name, log: 0, seed: 0, created_ms: 0, settings, redrive: None };
         row.check()?;
-        if let Some(name) = &row.dead_letter_queue {
+        if let Some(name) = &row.settings.dead_letter_queue {
             let target = &self.queues.entries[self.queues.queue_id(name)?].row;
             if target.is_fifo() != row.is_fifo() {
                 let kind = |row: &QueueRow| if row.is_fifo() { "FIFO" } else { "standard" };
@@ -185,7 +100,7 @@ impl QueueRoom<'_> {
         let id = match self.queues.names.get(&row.name).copied() {
             Some(id) => {
                 let queue = &mut self.queues.entries[id];
-                queue.machine.configure(row.settings(), &now);
+                queue.machine.configure(row.of_core(), &now);
                 (row.log, row.seed, row.created_ms) = (queue.row.log, queue.row.seed, queue.row.created_ms);
                 row.redrive = queue.row.redrive.take();
                 queue.row = row;
@@ -206,32 +121,30 @@ impl QueueRoom<'_> {
 }
 
 impl Queues {
-    fn depth_json(&self, id: QueueId) -> Value {
+    fn depth(&self, id: QueueId) -> Depth {
         let depth = self.entries[id].machine.depth();
-        json!({"visible": depth.visible, "in_flight": depth.in_flight, "delayed": depth.delayed})
+        Depth { visible: depth.visible, in_flight: depth.in_flight, delayed: depth.delayed }
     }
 }
 
 impl QueueRoom<'_> {
-    fn describe_queue(&self, id: QueueId) -> Value {
+    fn describe_queue(&self, id: QueueId) -> Queue {
         let queue = &self.queues.entries[id];
-        let mut answer = serde_json::to_value(&queue.row).unwrap_or_default();
-        if let Some(settings) = answer.as_object_mut() {
-            settings.retain(|name, _| !INTERNAL.contains(&name.as_str()));
+        Queue {
+            name: queue.row.name.clone(),
+            created_ms: queue.row.created_ms,
+            settings: queue.row.settings.clone(),
+            arn: queue.source.arn.clone(),
+            fifo: queue.row.is_fifo(),
+            depth: self.queues.depth(id),
+            oldest_age_ms: queue.machine.oldest_age_ms(&self.ctx.now),
+            dead_letter_sources: self.queues.buried_in(&queue.row.name).cloned().collect(),
+            redrive: self.queues.redrive_shown(id),
         }
-        answer["arn"] = queue.source.arn.clone().into();
-        answer["fifo"] = queue.row.is_fifo().into();
-        for (name, value) in self.queues.depth_json(id).as_object().into_iter().flatten() {
-            answer[name] = value.clone();
-        }
-        answer["oldest_age_ms"] = queue.machine.oldest_age_ms(&self.ctx.now).into();
-        answer["dead_letter_sources"] = self.queues.buried_in(&queue.row.name).cloned().collect();
-        answer["redrive"] = self.queues.redrive_shown(id).into();
-        answer
     }
-
-    // --- mappings
 }
+
+// Mappings.
 
 impl Queues {
     pub(crate) fn queue_mapping_id(&self, queue: &str, function: &str) -> Option<u64> {
@@ -246,37 +159,55 @@ impl Queues {
     }
 }
 
-impl QueueRoom<'_> {
-    pub(crate) fn queue_mapping_verb(&mut self, verb: &str, body: &[u8]) -> Result<Done, EngineError> {
-        if verb == "mapping.declare" {
-            return self.queue_mapping_declare(read(body)?);
-        }
-        let changes: Map<String, Value> = read(body)?;
-        let bound: Bound = read(body)?;
-        let id = self.queues.queue_mapping_id(&bound.queue, &bound.function).ok_or_else(|| {
-            EngineError::NotFound(format!(
-                "there is no mapping of queue {:?} to function {:?}",
-                bound.queue, bound.function
-            ))
+impl Queues {
+    fn mapping_on(&self, OnQueue { queue, function }: &OnQueue) -> Result<(u64, QueueMappingRow), EngineError> {
+        let id = self.queue_mapping_id(queue, function).ok_or_else(|| {
+            EngineError::NotFound(format!("there is no mapping of queue {queue:?} to function {function:?}"))
         })?;
-        let mut row = self.queues.mappings[&id].row.clone();
-        match verb {
-            "mapping.describe" => return Ok(Done::at_once(self.queues.describe_queue_mapping(id))),
-            "mapping.delete" => return Ok(self.queue_mapping_delete(id)),
-            "mapping.pause" => row.enabled = false,
-            "mapping.resume" => row.enabled = true,
-            "mapping.update" => row = changed(&row, changes, "a mapping on a queue", &MAPPING_INTERNAL)?,
-            _ => {
-                return Err(EngineError::Invalid(format!(
-                    "{verb}: a mapping on a queue has no place in a stream to move"
-                )))
-            }
-        }
+        Ok((id, self.mappings[&id].row.clone()))
+    }
+}
+
+impl QueueRoom<'_> {
+    pub(crate) fn queue_mapping_describe(&mut self, named: OnQueue) -> Result<Done, EngineError> {
+        let (id, _) = self.queues.mapping_on(&named)?;
+        Ok(Done::at_once(self.queues.describe_queue_mapping(id)))
+    }
+
+    pub(crate) fn queue_mapping_enable(&mut self, named: OnQueue, enabled: bool) -> Result<Done, EngineError> {
+        let (id, mut row) = self.queues.mapping_on(&named)?;
+        row.settings.enabled = enabled;
+        self.change_queue_mapping(id, row)
+    }
+
+    pub(crate) fn queue_mapping_update(&mut self, asked: UpdateOnQueue) -> Result<Done, EngineError> {
+        let UpdateOnQueue { queue, function, changes } = asked;
+        let (id, mut row) = self.queues.mapping_on(&OnQueue { queue, function })?;
+        row.settings = changes.apply(&row.settings, "a mapping on a queue")?;
+        self.change_queue_mapping(id, row)
+    }
+
+    fn change_queue_mapping(&mut self, id: u64, row: QueueMappingRow) -> Result<Done, EngineError> {
         self.apply_queue_mapping(id, row)?;
         Ok(Done::when_durable(self.queues.describe_queue_mapping(id)))
     }
 
-    fn queue_mapping_declare(&mut self, mut row: QueueMappingRow) -> Result<Done, EngineError> {
+    pub(crate) fn queue_mapping_remove(&mut self, named: OnQueue) -> Result<Done, EngineError> {
+        let (id, _) = self.queues.mapping_on(&named)?;
+        self.queue_mapping_delete(id);
+        Ok(Done::when_durable(Empty {}))
+    }
+
+    /// Refuse to move what has no place.
+    pub(crate) fn queue_mapping_move(&mut self, named: OnQueue, operation: &str) -> Result<Done, EngineError> {
+        self.queues.mapping_on(&named)?;
+        Err(EngineError::Invalid(format!("{operation}: a mapping on a queue has no place in a stream to move")))
+    }
+
+    pub(crate) fn queue_mapping_declare(&mut self, asked: DeclareOnQueue) -> Result<Done, EngineError> {
+        let DeclareOnQueue { queue, function, settings } = asked;
+        let declared_enabled = Some(settings.enabled);
+        let mut row = QueueMappingRow { queue, function, settings, declared_enabled };
         check_unqualified(&row.function, "mapping")?;
         let queue = self.queues.queue_id(&row.queue).map_err(|_| {
             EngineError::NotFound(format!(
@@ -284,13 +215,12 @@ impl QueueRoom<'_> {
                 row.queue
             ))
         })?;
-        row.declared_enabled = Some(row.enabled);
         let id = match self.queues.queue_mapping_id(&row.queue, &row.function) {
             Some(id) => {
                 let before = &self.queues.mappings[&id].row;
                 // A mapping that an operator paused stays paused over restarts, until the declaration itself changes.
                 if before.declared_enabled == row.declared_enabled {
-                    row.enabled = before.enabled;
+                    row.settings.enabled = before.settings.enabled;
                 }
                 id
             }
@@ -316,9 +246,9 @@ impl QueueRoom<'_> {
     /// AWS refuses a queue that would hand a message out again while the function still runs. Ours never does, unless told to.
     fn check_visibility_timeout(&self, queue: QueueId, row: &QueueMappingRow) -> Result<(), EngineError> {
         let Some(&slot) = self.dispatch.function_names.get(&row.function) else { return Ok(()) };
-        let visibility_ms = self.queues.entries[queue].row.visibility_timeout_ms;
+        let visibility_ms = self.queues.entries[queue].row.settings.visibility_timeout_ms;
         let timeout_ms = self.dispatch.functions[slot].timeout_ns / 1_000_000;
-        if !row.strict_lambda || visibility_ms >= timeout_ms {
+        if !row.settings.strict_lambda || visibility_ms >= timeout_ms {
             return Ok(());
         }
         Err(EngineError::Invalid(format!(
@@ -335,7 +265,7 @@ impl QueueRoom<'_> {
         self.check_visibility_timeout(queue, &row)?;
         let filters = row.parse_filters()?;
         let is_changed = mapping.row != row;
-        let enabled = row.enabled;
+        let enabled = row.settings.enabled;
         if let Some(mapping) = self.queues.mappings.get_mut(&id) {
             mapping.row = row;
             mapping.filters = filters;
@@ -357,7 +287,7 @@ impl QueueRoom<'_> {
         self.ctx.commit.pending.urgent = true;
     }
 
-    pub(crate) fn queue_mapping_delete(&mut self, id: u64) -> Done {
+    pub(crate) fn queue_mapping_delete(&mut self, id: u64) {
         self.withdraw_messages(id);
         self.dispatch.permits.forget_source(id);
         if let Some(QueueMapping { row, queue, .. }) = self.queues.mappings.remove(&id) {
@@ -366,7 +296,6 @@ impl QueueRoom<'_> {
         }
         self.ctx.commit.pending.remove(Table::QueueMapping, id.to_be_bytes().to_vec());
         self.ctx.commit.pending.urgent = true;
-        Done::when_durable(json!({}))
     }
 
     /// Bind mappings to what is registered, and let them look.
@@ -382,23 +311,23 @@ impl QueueRoom<'_> {
 }
 
 impl Queues {
-    pub(crate) fn list_queue_mappings(&self) -> Vec<Value> {
-        self.mappings.keys().map(|&id| self.describe_queue_mapping(id)).collect()
+    pub(crate) fn list_queue_mappings(&self) -> impl Iterator<Item = Mapping> + '_ {
+        self.mappings.keys().map(|&id| Mapping::Queue(self.describe_queue_mapping(id)))
     }
 
-    fn describe_queue_mapping(&self, id: u64) -> Value {
+    fn describe_queue_mapping(&self, id: u64) -> Described {
         let mapping = &self.mappings[&id];
-        let mut answer = serde_json::to_value(&mapping.row).unwrap_or_default();
-        if let Some(settings) = answer.as_object_mut() {
-            settings.retain(|name, _| !MAPPING_INTERNAL.contains(&name.as_str()));
+        Described {
+            queue: mapping.row.queue.clone(),
+            function: mapping.row.function.clone(),
+            settings: mapping.row.settings.clone(),
+            status: Status {
+                state: if mapping.row.settings.enabled { "Enabled" } else { "Disabled" },
+                declared: mapping.declared && mapping.slot.is_some(),
+                last_result: mapping.last_result,
+            },
+            batches_in_flight: mapping.in_flight,
+            depth: self.depth(mapping.queue),
         }
-        answer["state"] = if mapping.row.enabled { "Enabled" } else { "Disabled" }.into();
-        answer["declared"] = (mapping.declared && mapping.slot.is_some()).into();
-        answer["last_result"] = mapping.last_result.into();
-        answer["batches_in_flight"] = mapping.in_flight.into();
-        for (name, value) in self.depth_json(mapping.queue).as_object().into_iter().flatten() {
-            answer[name] = value.clone();
-        }
-        answer
     }
 }

@@ -1,9 +1,10 @@
-//! A queue's settings, as they cross the seam and as they are kept.
+//! A queue, as it is kept.
 
 use forebay_core::queue::dedup::Scope;
-use forebay_core::queue::protocol::{Kind, Settings};
+use forebay_core::queue::protocol::{self, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::api::queue::Settings;
 use crate::base::error::EngineError;
 use crate::sources::queue::redrive::RedriveRow;
 use crate::store::port::ShardId;
@@ -30,21 +31,12 @@ pub(crate) struct QueueRow {
     /// When it was declared, wall ms.
     #[serde(default)]
     pub(crate) created_ms: u64,
-    pub(crate) visibility_timeout_ms: u64,
-    pub(crate) delay_ms: u64,
-    pub(crate) retention_ms: u64,
-    pub(crate) content_based_deduplication: bool,
-    pub(crate) deduplication_scope: Scope,
-    #[serde(default)]
-    pub(crate) dead_letter_queue: Option<String>,
-    pub(crate) maximum_receive_count: u32,
+    #[serde(flatten)]
+    pub(crate) settings: Settings,
     /// What is being moved out of it, or was last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) redrive: Option<RedriveRow>,
 }
-
-/// Of a queue's row, what is no setting.
-pub(crate) const INTERNAL: [&str; 3] = ["log", "seed", "redrive"];
 
 impl QueueRow {
     pub(crate) fn is_fifo(&self) -> bool {
@@ -56,11 +48,15 @@ impl QueueRow {
         (self.name.clone().into_bytes(), serde_json::to_vec(self).unwrap_or_default())
     }
 
-    pub(crate) fn settings(&self) -> Settings {
-        Settings {
+    pub(crate) fn of_core(&self) -> protocol::Settings {
+        protocol::Settings {
             kind: if self.is_fifo() { Kind::Fifo } else { Kind::Standard },
-            retention_ms: self.retention_ms,
-            maximum_receive_count: self.dead_letter_queue.as_ref().map(|_| self.maximum_receive_count),
+            retention_ms: self.settings.retention_ms,
+            maximum_receive_count: self
+                .settings
+                .dead_letter_queue
+                .as_ref()
+                .map(|_| self.settings.maximum_receive_count),
             in_flight_max: IN_FLIGHT_MAX,
             messages_max: MESSAGES_MAX,
         }
@@ -78,24 +74,27 @@ impl QueueRow {
             ));
         }
         for (option, value, low, high) in [
-            ("visibility_timeout", self.visibility_timeout_ms, 0, 43_200_000),
-            ("delay", self.delay_ms, 0, 900_000),
-            ("retention", self.retention_ms, 60_000, 1_209_600_000),
+            ("visibility_timeout", self.settings.visibility_timeout_ms, 0, 43_200_000),
+            ("delay", self.settings.delay_ms, 0, 900_000),
+            ("retention", self.settings.retention_ms, 60_000, 1_209_600_000),
         ] {
             if !(low..=high).contains(&value) {
                 return refuse(format!("{option} is {value} ms: allowed are {low} to {high}"));
             }
         }
-        if !(1..=1000).contains(&self.maximum_receive_count) {
-            return refuse(format!("maximum_receive_count is {}: allowed are 1 to 1000", self.maximum_receive_count));
+        if !(1..=1000).contains(&self.settings.maximum_receive_count) {
+            return refuse(format!(
+                "maximum_receive_count is {}: allowed are 1 to 1000",
+                self.settings.maximum_receive_count
+            ));
         }
-        if !self.is_fifo() && self.content_based_deduplication {
+        if !self.is_fifo() && self.settings.content_based_deduplication {
             return refuse("content_based_deduplication: only a FIFO queue has it; let the name end in .fifo".into());
         }
-        if !self.is_fifo() && self.deduplication_scope != Scope::Queue {
+        if !self.is_fifo() && self.settings.deduplication_scope != Scope::Queue {
             return refuse("deduplication_scope: only a FIFO queue has it; let the name end in .fifo".into());
         }
-        if self.dead_letter_queue.as_ref() == Some(&self.name) {
+        if self.settings.dead_letter_queue.as_ref() == Some(&self.name) {
             return refuse(format!("dead_letter_queue: queue {:?} cannot be its own", self.name));
         }
         Ok(())

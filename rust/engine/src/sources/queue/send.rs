@@ -165,7 +165,7 @@ impl QueueRoom<'_> {
                         &digest
                     }
                 };
-                let offered = Key::new(queue.row.deduplication_scope, group, deduplication_id);
+                let offered = Key::new(queue.row.settings.deduplication_scope, group, deduplication_id);
                 match queue.ids.offer(offered, number, &now) {
                     Offer::New { .. } => {
                         taken.push(offered);
@@ -181,7 +181,7 @@ impl QueueRoom<'_> {
             }
             let id = message_id(queue.row.seed, number);
             let attributes = pack_attributes(&message.attributes);
-            let delay_ms = message.delay_ms.unwrap_or(queue.row.delay_ms);
+            let delay_ms = message.delay_ms.unwrap_or(queue.row.settings.delay_ms);
             let whole =
                 Message::new(id, (group, deduplication_id), (now.wall_ms, delay_ms), &attributes, &message.body);
             let data = Message { hops: carried.hops, ..whole }.pack();

@@ -120,7 +120,7 @@ impl Queues {
         }
         let from = &self.entries[from].row;
         let to = match transferring {
-            Transfer::Buried => from.dead_letter_queue.as_ref().and_then(|name| self.names.get(name)).copied(),
+            Transfer::Buried => from.settings.dead_letter_queue.as_ref().and_then(|name| self.names.get(name)).copied(),
             // None: deleted meanwhile. A redrive that was cancelled may still read what it took up.
             Transfer::Redriven { to: Some(log), .. } => self.logs.get(&log).copied(),
             Transfer::Redriven { to: None, .. } => self.names.get(message.source).copied(),
@@ -177,7 +177,7 @@ impl QueueRoom<'_> {
             Transfer::Buried => {
                 queue.machine.redriven(moved.item.delivery.handle.number);
                 queue.meters.dead_letters.increment();
-                let (name, to) = (queue.row.name.clone(), queue.row.dead_letter_queue.clone());
+                let (name, to) = (queue.row.name.clone(), queue.row.settings.dead_letter_queue.clone());
                 let (message, received) = (uuid_text(moved.item.message().id), moved.item.delivery.receive_count);
                 let fields = json!({"to": to, "received": received, "message": message});
                 self.ctx.notice(OperatorEvent::DeadLetter, &name, fields);

@@ -64,12 +64,12 @@ impl StreamRoom<'_> {
         let mut record = failure_record(&source, (positions, arrivals_ms), discarded, (arn, request));
         record.insert("timestamp".into(), iso_millis(self.ctx.now.wall_ms).into());
         record.insert("metadata".into(), json!({"deliveryId": delivery_id(&source, key), "lane": discarded.lane}));
-        if let (true, Some(event)) = (mapping.row.include_payload, event) {
+        if let (true, Some(event)) = (mapping.row.settings.include_payload, event) {
             record.insert("payload".into(), event().into());
         }
         let row = FailureRow {
             failed_ms: self.ctx.now.wall_ms,
-            destination: mapping.row.on_failure.clone(),
+            destination: mapping.row.settings.on_failure.clone(),
             undelivered_to: None,
             delivery_attempts: 0,
             last_error: poller.last_error.as_deref().map(str::to_owned),
@@ -116,7 +116,7 @@ impl StreamRoom<'_> {
         });
         let row = FailureRow {
             failed_ms: self.ctx.now.wall_ms,
-            destination: mapping.row.on_failure.clone(),
+            destination: mapping.row.settings.on_failure.clone(),
             undelivered_to: None,
             delivery_attempts: 0,
             last_error: Some(unread.why.into()),

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use forebay_core::sequence;
-use serde_json::{json, Value};
 
+use crate::api::stream::LostRange;
 use crate::failures::log::{LOST, RECORDS_LOST};
 use crate::metrics::Metric;
 use crate::sources::stream::poller::{Poller, PollerId};
@@ -178,7 +178,7 @@ impl StreamRoom<'_> {
     }
 
     /// Where a stream has lost records, and how many: shown with the stream.
-    pub(crate) fn show_lost(&mut self, shards: &[ShardId], stream: &mut Value) -> Result<(), StoreError> {
+    pub(crate) fn lost_of(&mut self, shards: &[ShardId]) -> Result<(u64, Vec<LostRange>), StoreError> {
         let (mut records, mut ranges) = (0, Vec::new());
         for &id in shards {
             for (first, end) in self.noted_lost(id)? {
@@ -190,17 +190,16 @@ impl StreamRoom<'_> {
                 }
                 records += end - first;
                 if ranges.len() < LISTED_MAX {
-                    ranges.push(json!({
-                        "shard_id": sequence::shard_id(shard.row.index), "records": end - first,
-                        "first_sequence_number": shard.number(first).to_string(),
-                        "last_sequence_number": shard.number(end - 1).to_string(),
-                    }));
+                    ranges.push(LostRange {
+                        shard_id: sequence::shard_id(shard.row.index),
+                        records: end - first,
+                        first_sequence_number: shard.number(first).to_string(),
+                        last_sequence_number: shard.number(end - 1).to_string(),
+                    });
                 }
             }
         }
-        stream["lost_records"] = records.into();
-        stream["lost"] = Value::Array(ranges);
-        Ok(())
+        Ok((records, ranges))
     }
 }
 

@@ -8,6 +8,7 @@ use forebay_core::sequence;
 use forebay_core::stream::checkpoint::Checkpoint;
 use forebay_core::stream::ShardMachine;
 
+use crate::api::stream::StartingPosition;
 use crate::base::error::EngineError;
 use crate::dispatch::attempts::HandlerId;
 use crate::failures::Owner;
@@ -15,7 +16,7 @@ use crate::metrics::Metric;
 use crate::observe::meters::MappingMeters;
 use crate::payload::records::Source;
 use crate::sources::stream::lost_records::told_key;
-use crate::sources::stream::mapping_row::{MappingRow, StartingPosition};
+use crate::sources::stream::mapping_row::MappingRow;
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
@@ -77,15 +78,13 @@ impl StreamRoom<'_> {
         if !self.streams.by_name.contains_key(&row.stream) {
             return Err(self.streams.no_stream(&row.stream));
         }
-        row.function_arn = self.ctx.function_arn(&row.function);
-        row.declared_enabled = Some(row.enabled);
         if let Some(id) = self.streams.mapping_id(&row.stream, &row.function) {
             if let Some(mapping) = self.streams.mappings.get_mut(&id) {
-                row.starting_position = mapping.row.starting_position;
-                row.starting_position_timestamp_ms = mapping.row.starting_position_timestamp_ms;
+                row.settings.starting_position = mapping.row.settings.starting_position;
+                row.settings.starting_position_timestamp_ms = mapping.row.settings.starting_position_timestamp_ms;
                 // A mapping that an operator paused stays paused over restarts, until the declaration itself changes.
                 if mapping.row.declared_enabled == row.declared_enabled {
-                    row.enabled = mapping.row.enabled;
+                    row.settings.enabled = mapping.row.settings.enabled;
                 }
                 mapping.declared = true;
             }
@@ -114,8 +113,8 @@ impl StreamRoom<'_> {
     fn fix_start(&mut self, id: u64, row: &MappingRow) -> Result<(), EngineError> {
         let shards = self.streams.by_name.get(&row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
         for shard in shards {
-            let timestamp_ms = row.starting_position_timestamp_ms.unwrap_or(0);
-            let Some(position) = self.place(shard, row.starting_position, timestamp_ms)? else { continue };
+            let timestamp_ms = row.settings.starting_position_timestamp_ms.unwrap_or(0);
+            let Some(position) = self.place(shard, row.settings.starting_position, timestamp_ms)? else { continue };
             self.save_start(id, shard, position, row.lanes());
         }
         Ok(())
@@ -178,10 +177,10 @@ impl StreamRoom<'_> {
         let now = self.ctx.now;
         let Some(mapping) = self.streams.mappings.get_mut(&id) else { return Ok(()) };
         let changed = mapping.row != row;
-        let (was_enabled, enabled) = (mapping.row.enabled, row.enabled);
+        let (was_enabled, enabled) = (mapping.row.settings.enabled, row.settings.enabled);
         mapping.row = row;
         mapping.filters = filters;
-        let settings = mapping.row.settings();
+        let settings = mapping.row.of_core();
         let pollers: Vec<PollerId> = mapping.pollers.values().copied().collect();
         if changed {
             self.save_mapping(id);
@@ -269,7 +268,7 @@ impl StreamRoom<'_> {
         let Some(source) = self.source(id, shard) else { return Ok(()) };
         let Some(entry) = self.streams.shards[shard as usize].as_ref() else { return Ok(()) };
         let (fresh, end) = (Checkpoint::starting_at(entry.row.start, mapping.row.lanes()), entry.durable);
-        let (settings, enabled) = (mapping.row.settings(), mapping.row.enabled);
+        let (settings, enabled) = (mapping.row.of_core(), mapping.row.settings.enabled);
         let checkpoint = match self.ctx.row(Table::Checkpoint, &checkpoint_key(id, shard))? {
             Some(bytes) => read_checkpoint(id, &bytes)?,
             None => fresh,
@@ -311,7 +310,8 @@ impl StreamRoom<'_> {
     pub(crate) fn hold_or_go(&mut self, id: PollerId) {
         let now = self.ctx.now;
         let Some(poller) = self.streams.pollers[id].as_mut() else { return };
-        let is_enabled = self.streams.mappings.get(&poller.source.mapping).is_some_and(|mapping| mapping.row.enabled);
+        let is_enabled =
+            self.streams.mappings.get(&poller.source.mapping).is_some_and(|mapping| mapping.row.settings.enabled);
         if is_enabled && poller.waits_for.is_empty() {
             poller.machine.resume(&now);
         } else {

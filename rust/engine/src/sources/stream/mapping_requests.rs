@@ -1,54 +1,20 @@
 //! `mapping.*` and `lag`
 
 use forebay_core::sequence;
-use serde::Deserialize;
-use serde_json::{json, Value};
 
-use crate::api::{changed, Done};
+use crate::api::mapping::{
+    DeclareOnStream, Lag, Lane, OnStream, Progress, Seek, Skip, Status, StreamMapping, UpdateOnStream, Which,
+};
+use crate::api::Empty;
 use crate::base::error::EngineError;
+use crate::commit::done::Done;
 use crate::dispatch::versions::check_unqualified;
 use crate::metrics::Metric;
-use crate::sources::stream::mapping_row::{MappingRow, StartingPosition};
+use crate::sources::stream::mapping_row::MappingRow;
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
 use crate::store::port::ShardId;
-
-/// Of a mapping's row, what is no setting.
-const INTERNAL: [&str; 2] = ["function_arn", "declared_enabled"];
-
-#[derive(Deserialize)]
-pub(crate) struct Bound {
-    stream: String,
-    function: String,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Which {
-    #[serde(default)]
-    stream: Option<String>,
-    #[serde(default)]
-    function: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Seek {
-    stream: String,
-    function: String,
-    #[serde(default)]
-    position: Option<StartingPosition>,
-    #[serde(default)]
-    timestamp_ms: Option<u64>,
-    #[serde(default)]
-    sequence_number: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Skip {
-    stream: String,
-    function: String,
-    batch: String,
-}
 
 impl Streams {
     fn bound(&self, stream: &str, function: &str) -> Result<u64, EngineError> {
@@ -59,33 +25,41 @@ impl Streams {
 }
 
 impl StreamRoom<'_> {
-    pub(crate) fn mapping_declare(&mut self, row: MappingRow) -> Result<Done, EngineError> {
-        check_unqualified(&row.function, "mapping")?;
+    pub(crate) fn mapping_declare(&mut self, asked: DeclareOnStream) -> Result<Done, EngineError> {
+        let DeclareOnStream { stream, function, settings } = asked;
+        check_unqualified(&function, "mapping")?;
+        let function_arn = self.ctx.function_arn(&function);
+        let declared_enabled = Some(settings.enabled);
+        let row = MappingRow { stream, function, function_arn, settings, declared_enabled };
         let id = self.declare_mapping(row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }
 }
 
 impl StreamRoom<'_> {
-    pub(crate) fn mapping_describe(&mut self, bound: &Bound) -> Result<Done, EngineError> {
+    pub(crate) fn mapping_describe(&mut self, bound: OnStream) -> Result<Done, EngineError> {
         let id = self.streams.bound(&bound.stream, &bound.function)?;
         Ok(Done::at_once(self.describe_mapping(id, true)))
     }
 
-    pub(crate) fn describe_mapping(&self, id: u64, with_progress: bool) -> Value {
-        let Some(mapping) = self.streams.mappings.get(&id) else { return Value::Null };
-        let mut answer = serde_json::to_value(&mapping.row).unwrap_or_default();
-        if let Some(settings) = answer.as_object_mut() {
-            settings.retain(|name, _| !INTERNAL.contains(&name.as_str()));
-        }
-        answer["state"] = if mapping.row.enabled { "Enabled" } else { "Disabled" }.into();
-        answer["declared"] = (mapping.declared && mapping.slot.is_some()).into();
-        answer["last_result"] = mapping.last_result.into();
-        if with_progress {
-            let progress = mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref());
-            answer["shards"] = progress.map(|poller| self.progress(poller)).collect();
-        }
-        answer
+    fn describe_mapping(&self, id: u64, with_progress: bool) -> Option<StreamMapping> {
+        let mapping = self.streams.mappings.get(&id)?;
+        let progress = || mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref());
+        Some(StreamMapping {
+            stream: mapping.row.stream.clone(),
+            function: mapping.row.function.clone(),
+            settings: mapping.row.settings.clone(),
+            status: Status {
+                state: if mapping.row.settings.enabled { "Enabled" } else { "Disabled" },
+                declared: mapping.declared && mapping.slot.is_some(),
+                last_result: mapping.last_result,
+            },
+            shards: with_progress.then(|| progress().map(|poller| self.progress(poller)).collect()),
+        })
+    }
+
+    pub(crate) fn list_mappings(&self) -> impl Iterator<Item = StreamMapping> + '_ {
+        self.streams.mappings.keys().filter_map(|&id| self.describe_mapping(id, false))
     }
 }
 
@@ -120,54 +94,57 @@ impl StreamRoom<'_> {
         }
     }
 
-    fn progress(&self, poller: &Poller) -> Value {
+    fn progress(&self, poller: &Poller) -> Progress {
         let parents = poller.waits_for.iter().filter_map(|&id| self.streams.shards[id as usize].as_ref());
-        let parents: Vec<String> = parents.map(|shard| sequence::shard_id(shard.row.index)).collect();
-        let lanes: Vec<Value> = (0..poller.machine.lanes())
-            .filter_map(|lane| Some((lane, poller.machine.lane_status(lane)?)))
-            .map(|(lane, state)| {
-                let batch = state.first.map(|first| {
-                    format!("{}:{}", poller.source.shard_id, sequence::number(poller.source.shard_index, first))
-                });
-                let retry_in_ms = state.retry_at_ns.map(|at| at.saturating_sub(self.ctx.now.mono_ns) / 1_000_000);
-                json!({
-                    "lane": lane, "state": state.name, "batch": batch, "records": state.records,
-                    "attempt": state.attempt, "retry_in_ms": retry_in_ms,
-                    "last_error": if state.attempt > 1 { poller.last_error.as_deref() } else { None },
-                })
+        let lanes = (0..poller.machine.lanes()).filter_map(|lane| {
+            let status = poller.machine.lane_status(lane)?;
+            let batch = status.first.map(|first| {
+                format!("{}:{}", poller.source.shard_id, sequence::number(poller.source.shard_index, first))
+            });
+            Some(Lane {
+                lane,
+                state: status.name,
+                batch,
+                records: status.records,
+                attempt: status.attempt,
+                retry_in_ms: status.retry_at_ns.map(|at| at.saturating_sub(self.ctx.now.mono_ns) / 1_000_000),
+                last_error: poller.last_error.as_deref().filter(|_| status.attempt > 1).map(str::to_owned),
             })
-            .collect();
-        json!({
-            "shard_id": poller.source.shard_id, "records": self.streams.behind(poller),
-            "iterator_age_ms": self.iterator_age_ms(poller), "waits_for": parents,
-            "ended": poller.ended, "lanes": lanes,
-        })
+        });
+        Progress {
+            shard_id: poller.source.shard_id.clone(),
+            records: self.streams.behind(poller),
+            iterator_age_ms: self.iterator_age_ms(poller),
+            waits_for: parents.map(|shard| sequence::shard_id(shard.row.index)).collect(),
+            ended: poller.ended,
+            lanes: lanes.collect(),
+        }
     }
 
-    pub(crate) fn mapping_enable(&mut self, bound: &Bound, enabled: bool) -> Result<Done, EngineError> {
+    pub(crate) fn mapping_enable(&mut self, bound: OnStream, enabled: bool) -> Result<Done, EngineError> {
         let id = self.streams.bound(&bound.stream, &bound.function)?;
         let mut row = self.streams.mappings[&id].row.clone();
-        row.enabled = enabled;
+        row.settings.enabled = enabled;
         self.apply_mapping(id, row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }
 
-    pub(crate) fn mapping_update(&mut self, changes: serde_json::Map<String, Value>) -> Result<Done, EngineError> {
-        let text = |name: &str| changes.get(name).and_then(Value::as_str).unwrap_or_default();
-        let id = self.streams.bound(text("stream"), text("function"))?;
-        if let Some(name) = changes.keys().find(|name| name.starts_with("starting_position")) {
+    pub(crate) fn mapping_update(&mut self, asked: UpdateOnStream) -> Result<Done, EngineError> {
+        let id = self.streams.bound(&asked.stream, &asked.function)?;
+        if let Some(name) = asked.changes.names().find(|name| name.starts_with("starting_position")) {
             return Err(EngineError::Invalid(format!(
                 "{name} is fixed when a mapping is first seen: use seek to move it"
             )));
         }
-        let row = changed(&self.streams.mappings[&id].row, changes, "a mapping", &INTERNAL)?;
+        let mut row = self.streams.mappings[&id].row.clone();
+        row.settings = asked.changes.apply(&row.settings, "a mapping")?;
         self.apply_mapping(id, row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }
 
-    pub(crate) fn mapping_seek(&mut self, seek: &Seek) -> Result<Done, EngineError> {
+    pub(crate) fn mapping_seek(&mut self, seek: Seek) -> Result<Done, EngineError> {
         let id = self.streams.bound(&seek.stream, &seek.function)?;
-        let targets = self.seek_targets(id, seek)?;
+        let targets = self.seek_targets(id, &seek)?;
         let lanes = self.streams.mappings[&id].row.lanes();
         for &(shard, position) in &targets {
             match self.streams.poller_of(id, shard) {
@@ -257,7 +234,7 @@ impl StreamRoom<'_> {
         }
     }
 
-    pub(crate) fn mapping_skip(&mut self, skip: &Skip) -> Result<Done, EngineError> {
+    pub(crate) fn mapping_skip(&mut self, skip: Skip) -> Result<Done, EngineError> {
         let id = self.streams.bound(&skip.stream, &skip.function)?;
         let named = skip.batch.split_once(':').and_then(|(_, number)| sequence::parse(number));
         let pollers: Vec<PollerId> = self.streams.mappings[&id].pollers.values().copied().collect();
@@ -282,28 +259,31 @@ impl StreamRoom<'_> {
         )))
     }
 
-    pub(crate) fn mapping_delete(&mut self, bound: &Bound) -> Result<Done, EngineError> {
+    pub(crate) fn mapping_delete(&mut self, bound: OnStream) -> Result<Done, EngineError> {
         let id = self.streams.bound(&bound.stream, &bound.function)?;
         self.delete_mapping(id)?;
-        Ok(Done::when_durable(json!({})))
+        Ok(Done::when_durable(Empty {}))
     }
 
-    pub(crate) fn lag(&mut self, which: &Which) -> Done {
+    pub(crate) fn lag(&mut self, which: Which) -> Result<Done, EngineError> {
         let wanted = |name: &Option<String>, is: &str| name.as_deref().is_none_or(|name| name == is);
         let mut list = Vec::new();
         for mapping in self.streams.mappings.values() {
-            if !wanted(&which.stream, &mapping.row.stream) || !wanted(&which.function, &mapping.row.function) {
+            let (stream, function) = (&mapping.row.stream, &mapping.row.function);
+            if !wanted(&which.stream, stream) || !wanted(&which.function, function) {
                 continue;
             }
-            for poller in mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref()) {
-                list.push(json!({
-                    "stream": mapping.row.stream, "function": mapping.row.function,
-                    "shard_id": poller.source.shard_id, "records": self.streams.behind(poller),
-                    "iterator_age_ms": self.iterator_age_ms(poller),
-                    "lanes_busy": poller.machine.lanes_busy(), "lanes_waiting": poller.machine.lanes_waiting(),
-                }));
-            }
+            let pollers = mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref());
+            list.extend(pollers.map(|poller| Lag {
+                stream: stream.clone(),
+                function: function.clone(),
+                shard_id: poller.source.shard_id.clone(),
+                records: self.streams.behind(poller),
+                iterator_age_ms: self.iterator_age_ms(poller),
+                lanes_busy: poller.machine.lanes_busy(),
+                lanes_waiting: poller.machine.lanes_waiting(),
+            }));
         }
-        Done::at_once(Value::Array(list))
+        Ok(Done::at_once(list))
     }
 }

@@ -140,7 +140,7 @@ impl Participant for StreamRoom<'_> {
         };
         let mapping = self.streams.mappings.get(&records.source.mapping);
         let reads = mapping.is_some_and(|mapping| mapping.row.reads_response());
-        let reports = mapping.is_some_and(|mapping| mapping.row.report_batch_item_failures);
+        let reports = mapping.is_some_and(|mapping| mapping.row.settings.report_batch_item_failures);
         if let Some(poller) = suspect {
             self.keep_suspects(poller);
         }

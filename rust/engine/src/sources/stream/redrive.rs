@@ -12,10 +12,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_core::stream::ShardMachine;
-use serde_json::json;
 
+use crate::api::failure;
 use crate::base::error::{EngineError, Reply};
 use crate::base::timers::Timer;
+use crate::commit::done::json;
 use crate::dispatch::attempts::Attempt;
 use crate::failures::log::{decode, encode, FailureRow};
 use crate::failures::search::Redriven;
@@ -94,7 +95,7 @@ impl StreamRoom<'_> {
     /// All of a function's failures were looked for.
     pub(crate) fn redrive_found(&mut self, redriven: Redriven) -> Result<Reply, EngineError> {
         let count = if redriven.dry_run { redriven.keys.len() } else { self.redrive(redriven.keys, redriven.rate)? };
-        Ok(Reply::Json(json!({"redriven": count, "more": redriven.more}).to_string().into_bytes()))
+        Ok(Reply::Json(json(failure::Redriven { redriven: count, more: redriven.more })))
     }
 
     /// Start redrives that are due. One at a time for each mapping: an operator's second look never floods a handler.

@@ -5,60 +5,21 @@ use std::collections::BTreeMap;
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use forebay_core::sequence;
-use serde::Deserialize;
-use serde_json::{json, Map, Value};
 
-use crate::api::{Done, ANSWER_BYTES_MAX};
+use crate::api::stream::{
+    Alter, Declare, Named, Read, Record, Records, Reshard, Shard as ShardAnswer, StartingPosition, Stream as Answer,
+};
+use crate::api::Empty;
 use crate::base::error::EngineError;
+use crate::base::limits::ANSWER_BYTES_MAX;
+use crate::commit::done::Done;
 use crate::observe::meters::StreamMeters;
-use crate::sources::stream::mapping_row::StartingPosition;
 use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, StreamRow, SHARDS_MAX};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
 use crate::store::format::keys::NEXT_SHARD;
 use crate::store::format::FIRST_QUEUE_LOG;
 use crate::store::port::{ShardId, Table};
-
-#[derive(Deserialize)]
-pub(crate) struct Declare {
-    name: String,
-    shards: u32,
-    retention_ms: u64,
-    #[serde(default)]
-    retention_bytes: Option<u64>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Named {
-    pub(crate) name: String,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Alter {
-    name: String,
-    #[serde(default)]
-    retention_ms: Option<u64>,
-    #[serde(default)]
-    retention_bytes: Option<u64>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Reshard {
-    name: String,
-    shards: u32,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct ReadAt {
-    name: String,
-    #[serde(default)]
-    cursors: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    position: Option<StartingPosition>,
-    #[serde(default)]
-    timestamp_ms: Option<u64>,
-    limit: usize,
-}
 
 /// Bytes of one record of an answer without its key and data, about.
 const RECORD_BYTES: usize = 200;
@@ -84,7 +45,7 @@ impl Streams {
 }
 
 impl StreamRoom<'_> {
-    pub(crate) fn stream_declare(&mut self, declare: &Declare) -> Result<Done, EngineError> {
+    pub(crate) fn stream_declare(&mut self, declare: Declare) -> Result<Done, EngineError> {
         check_shards(declare.shards)?;
         if let Some(stream) = self.streams.by_name.get_mut(&declare.name) {
             stream.row.retention_ms = declare.retention_ms;
@@ -143,65 +104,68 @@ impl StreamRoom<'_> {
         self.ctx.commit.pending.set(Table::Shard, row.id.to_be_bytes().to_vec(), value);
     }
 
-    pub(crate) fn stream_list(&mut self) -> Result<Done, EngineError> {
+    pub(crate) fn stream_list(&mut self, _: Empty) -> Result<Done, EngineError> {
         let names: Vec<String> = self.streams.by_name.keys().cloned().collect();
-        let list: Result<Vec<Value>, EngineError> = names.iter().map(|name| self.describe(name, false)).collect();
-        Ok(Done::at_once(Value::Array(list?)))
+        let list: Result<Vec<Answer>, EngineError> = names.iter().map(|name| self.describe(name, false)).collect();
+        Ok(Done::at_once(list?))
     }
 
-    pub(crate) fn stream_describe(&mut self, named: &Named) -> Result<Done, EngineError> {
+    pub(crate) fn stream_describe(&mut self, named: Named) -> Result<Done, EngineError> {
         Ok(Done::at_once(self.describe(&named.name, true)?))
     }
 
-    fn describe(&mut self, name: &str, with_shards: bool) -> Result<Value, EngineError> {
+    fn describe(&mut self, name: &str, with_shards: bool) -> Result<Answer, EngineError> {
         let stream = self.streams.by_name.get(name).ok_or_else(|| self.streams.no_stream(name))?;
         let ids = stream.shards.clone();
-        let mut answer = json!({
-            "name": name, "arn": stream.arn, "retention_ms": stream.row.retention_ms,
-            "retention_bytes": stream.row.retention_bytes, "created_ms": stream.row.created_ms,
-            "open_shards": stream.open_shards().len(),
-        });
-        let (mut records, mut bytes, mut shards) = (0, 0, Vec::new());
-        self.show_lost(&ids, &mut answer)?;
+        let mut answer = Answer {
+            name: name.into(),
+            arn: stream.arn.clone(),
+            retention_ms: stream.row.retention_ms,
+            retention_bytes: stream.row.retention_bytes,
+            created_ms: stream.row.created_ms,
+            open_shards: stream.open_shards().len(),
+            lost_records: 0,
+            lost: Vec::new(),
+            records: 0,
+            bytes: 0,
+            shards: with_shards.then(Vec::new),
+        };
+        (answer.lost_records, answer.lost) = self.lost_of(&ids)?;
         for id in ids {
-            let weight: u64 = self.ctx.commit.reader.sizes(id, usize::MAX)?.iter().map(|(_, _, bytes, _)| bytes).sum();
+            let bytes: u64 = self.ctx.commit.reader.sizes(id, usize::MAX)?.iter().map(|(_, _, bytes, _)| bytes).sum();
             let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
             let kept = shard.durable.saturating_sub(shard.first);
-            records += kept;
-            bytes += weight;
-            if with_shards {
-                shards.push(self.streams.describe_shard(shard, kept, weight));
+            answer.records += kept;
+            answer.bytes += bytes;
+            if let Some(shards) = &mut answer.shards {
+                shards.push(self.streams.describe_shard(shard, kept, bytes));
             }
-        }
-        answer["records"] = records.into();
-        answer["bytes"] = bytes.into();
-        if with_shards {
-            answer["shards"] = Value::Array(shards);
         }
         Ok(answer)
     }
 }
 
 impl Streams {
-    fn describe_shard(&self, shard: &Shard, kept: u64, bytes: u64) -> Value {
-        let parents: Vec<String> = shard
-            .row
-            .parents
-            .iter()
+    fn describe_shard(&self, shard: &Shard, kept: u64, bytes: u64) -> ShardAnswer {
+        let parents = shard.row.parents.iter();
+        let parents = parents
             .filter_map(|&parent| Some(sequence::shard_id(self.shards[parent as usize].as_ref()?.row.index)))
             .collect();
         let number = |position: u64| (kept > 0).then(|| shard.number(position).to_string());
-        json!({
-            "shard_id": sequence::shard_id(shard.row.index), "open": shard.row.closed_at.is_none(), "parents": parents,
-            "first_sequence_number": number(shard.first),
-            "last_sequence_number": number(shard.durable.saturating_sub(1)),
-            "records": kept, "bytes": bytes,
-        })
+        ShardAnswer {
+            shard_id: sequence::shard_id(shard.row.index),
+            open: shard.row.closed_at.is_none(),
+            parents,
+            first_sequence_number: number(shard.first),
+            last_sequence_number: number(shard.durable.saturating_sub(1)),
+            records: kept,
+            bytes,
+        }
     }
 }
 
 impl StreamRoom<'_> {
-    pub(crate) fn stream_alter(&mut self, alter: &Alter) -> Result<Done, EngineError> {
+    pub(crate) fn stream_alter(&mut self, alter: Alter) -> Result<Done, EngineError> {
         let Some(stream) = self.streams.by_name.get_mut(&alter.name) else {
             return Err(self.streams.no_stream(&alter.name));
         };
@@ -216,7 +180,7 @@ impl StreamRoom<'_> {
         Ok(Done::when_durable(self.describe(&alter.name, true)?))
     }
 
-    pub(crate) fn stream_delete(&mut self, named: &Named) -> Result<Done, EngineError> {
+    pub(crate) fn stream_delete(&mut self, named: Named) -> Result<Done, EngineError> {
         let stream = self.streams.by_name.get(&named.name).ok_or_else(|| self.streams.no_stream(&named.name))?;
         if let Some(mapping) = self.streams.mappings.values().find(|mapping| mapping.row.stream == named.name) {
             return Err(EngineError::Conflict(format!(
@@ -235,12 +199,12 @@ impl StreamRoom<'_> {
         self.ctx.registry.forget_all("stream", &named.name);
         self.ctx.commit.pending.remove(Table::Stream, named.name.as_bytes().to_vec());
         self.ctx.commit.pending.urgent = true;
-        Ok(Done::when_durable(json!({})))
+        Ok(Done::when_durable(Empty {}))
     }
 
     /// Close every open shard and open as many new ones as are wanted; each child names the parents whose ranges it overlaps and
     /// begins above the highest of them, so that a key's sequence numbers keep growing.
-    pub(crate) fn stream_reshard(&mut self, reshard: &Reshard) -> Result<Done, EngineError> {
+    pub(crate) fn stream_reshard(&mut self, reshard: Reshard) -> Result<Done, EngineError> {
         check_shards(reshard.shards)?;
         let Some(stream) = self.streams.by_name.get(&reshard.name) else {
             return Err(self.streams.no_stream(&reshard.name));
@@ -296,10 +260,10 @@ impl StreamRoom<'_> {
         Ok(())
     }
 
-    pub(crate) fn stream_read(&mut self, read: &ReadAt) -> Result<Done, EngineError> {
+    pub(crate) fn stream_read(&mut self, read: Read) -> Result<Done, EngineError> {
         let stream = self.streams.by_name.get(&read.name).ok_or_else(|| self.streams.no_stream(&read.name))?;
         let ids = stream.shards.clone();
-        let (mut records, mut cursors, mut behind, mut room) = (Vec::new(), Map::new(), 0, ANSWER_BYTES_MAX);
+        let (mut records, mut cursors, mut behind, mut room) = (Vec::new(), BTreeMap::new(), 0, ANSWER_BYTES_MAX);
         for id in ids {
             let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
             let (index, durable, closed) = (shard.row.index, shard.durable, shard.row.closed_at.is_some());
@@ -323,19 +287,21 @@ impl StreamRoom<'_> {
                 while at < chunk.end() && records.len() < read.limit && room > 0 {
                     let record = chunk.record(at);
                     room = room.saturating_sub(record.data.len() / 3 * 4 + record.key.len() + RECORD_BYTES);
-                    records.push(json!({
-                        "shard_id": shard_id, "sequence_number": sequence::number(index, at).to_string(),
-                        "partition_key": record.key, "data": STANDARD.encode(record.data),
-                        "approximate_arrival_timestamp": record.arrival_ms as f64 / 1e3,
-                    }));
+                    records.push(Record {
+                        shard_id: shard_id.clone(),
+                        sequence_number: sequence::number(index, at).to_string(),
+                        partition_key: record.key.into(),
+                        data: STANDARD.encode(record.data),
+                        approximate_arrival_timestamp: record.arrival_ms as f64 / 1e3,
+                    });
                     at += 1;
                 }
             }
             behind += durable.saturating_sub(at);
             if at < durable || !closed {
-                cursors.insert(shard_id, at.to_string().into());
+                cursors.insert(shard_id, at.to_string());
             }
         }
-        Ok(Done::at_once(json!({"records": records, "cursors": cursors, "behind": behind})))
+        Ok(Done::at_once(Records { records, cursors, behind }))
     }
 }

@@ -42,7 +42,7 @@ fn a_redrive_that_meets_the_limit_of_messages_in_flight_waits_and_goes_on() {
     let held = engine.receive("dead");
     engine.engine.with(|state| {
         let id = state.queues.queue_id("dead").unwrap();
-        let settings = state.queues.entries[id].row.settings();
+        let settings = state.queues.entries[id].row.of_core();
         let tight = forebay_core::queue::protocol::Settings { in_flight_max: held.len() as u32, ..settings };
         state.queues.entries[id].machine.configure(tight, &state.ctx.now);
     });
@@ -64,7 +64,7 @@ fn a_redrive_that_holds_all_that_may_be_in_flight_itself_fails_and_says_why() {
     engine.advance(SECOND);
     engine.engine.with(|state| {
         let id = state.queues.queue_id("dead").unwrap();
-        let settings = state.queues.entries[id].row.settings();
+        let settings = state.queues.entries[id].row.of_core();
         let tight = forebay_core::queue::protocol::Settings { in_flight_max: 5, ..settings };
         state.queues.entries[id].machine.configure(tight, &state.ctx.now);
     });

@@ -1,0 +1,175 @@
+//! Streams: what is asked of them, and what is answered.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Create a stream, or change the retention of one that exists.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Declare {
+    /// Name, unique in the store.
+    pub name: String,
+    /// How many shards a new stream gets; a stream that exists keeps its own.
+    pub shards: u32,
+    /// How long records are kept.
+    pub retention_ms: u64,
+    /// How many bytes of records are kept at most.
+    #[serde(default)]
+    pub retention_bytes: Option<u64>,
+}
+
+/// Names a stream.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Named {
+    /// The stream's name.
+    pub name: String,
+}
+
+/// Change the retention of a stream. What is absent stays.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Alter {
+    /// The stream's name.
+    pub name: String,
+    /// How long records are kept.
+    #[serde(default)]
+    pub retention_ms: Option<u64>,
+    /// How many bytes of records are kept at most; 0 takes the limit away.
+    #[serde(default)]
+    pub retention_bytes: Option<u64>,
+}
+
+/// Close the open shards of a stream and open others.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reshard {
+    /// The stream's name.
+    pub name: String,
+    /// How many shards are to be open.
+    pub shards: u32,
+}
+
+/// A place in a stream that needs no sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StartingPosition {
+    /// The oldest record kept.
+    TrimHorizon,
+    /// After everything that is there now.
+    Latest,
+    /// The first record that arrived at or after a time.
+    AtTimestamp,
+}
+
+/// Read records without a function. The first call names a position; each later one gives back the cursors of the answer before it.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Read {
+    /// The stream's name.
+    pub name: String,
+    /// Where to read on, by shard id. A shard without a cursor is read from its beginning, or, if it is closed, not at all.
+    #[serde(default)]
+    pub cursors: Option<BTreeMap<String, String>>,
+    /// Where to begin; without it, at the oldest record.
+    #[serde(default)]
+    pub position: Option<StartingPosition>,
+    /// The time of `AT_TIMESTAMP`, milliseconds since 1970.
+    #[serde(default)]
+    pub timestamp_ms: Option<u64>,
+    /// Most records of the answer. It has fewer when they are over 8 MiB.
+    pub limit: usize,
+}
+
+/// A stream and what it holds.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Stream {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// How long records are kept.
+    pub retention_ms: u64,
+    /// How many bytes of records are kept at most.
+    pub retention_bytes: Option<u64>,
+    /// When it was declared, milliseconds since 1970.
+    pub created_ms: u64,
+    /// Shards that take records.
+    pub open_shards: usize,
+    /// Records that were damaged and are lost.
+    pub lost_records: u64,
+    /// Where they were; a long list is cut off.
+    pub lost: Vec<LostRange>,
+    /// Records kept.
+    pub records: u64,
+    /// Their bytes in the store.
+    pub bytes: u64,
+    /// Its shards; absent in a list of streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<Vec<Shard>>,
+}
+
+/// Records of a shard that are lost.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LostRange {
+    /// Shard id.
+    pub shard_id: String,
+    /// How many.
+    pub records: u64,
+    /// Sequence number of the first one.
+    pub first_sequence_number: String,
+    /// Sequence number of the last one.
+    pub last_sequence_number: String,
+}
+
+/// A shard and what it holds.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Shard {
+    /// Shard id.
+    pub shard_id: String,
+    /// Whether it takes records.
+    pub open: bool,
+    /// Shards whose keys it took over.
+    pub parents: Vec<String>,
+    /// Of its oldest record; null when it is empty.
+    pub first_sequence_number: Option<String>,
+    /// Of its newest record; null when it is empty.
+    pub last_sequence_number: Option<String>,
+    /// Records kept.
+    pub records: u64,
+    /// Their bytes in the store.
+    pub bytes: u64,
+}
+
+/// Records that were read.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Records {
+    /// The records, shard by shard.
+    pub records: Vec<Record>,
+    /// Where to read on, by shard id. A closed shard that was read to its end has none. A cursor is opaque text.
+    pub cursors: BTreeMap<String, String>,
+    /// Records that are left to be read.
+    pub behind: u64,
+}
+
+/// One record.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Record {
+    /// Shard id.
+    pub shard_id: String,
+    /// Sequence number.
+    pub sequence_number: String,
+    /// Partition key.
+    pub partition_key: String,
+    /// Its data, base64.
+    pub data: String,
+    /// When it was accepted, seconds since 1970.
+    pub approximate_arrival_timestamp: f64,
+}

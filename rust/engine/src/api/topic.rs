@@ -1,0 +1,121 @@
+//! Topics: what is asked of them, and what is answered.
+
+use serde::{Deserialize, Serialize};
+
+use crate::payload::endpoint::Endpoint;
+use crate::payload::message::Attribute;
+
+/// Names a topic.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Named {
+    /// The topic's name.
+    pub name: String,
+}
+
+/// Subscribe a queue or a function; one that is subscribed already takes the new settings.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Subscribe {
+    /// The topic's name.
+    pub name: String,
+    /// What is subscribed, and how.
+    #[serde(flatten)]
+    pub subscription: Subscription,
+}
+
+/// What is subscribed, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Subscription {
+    /// Where publications go.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// Which publications, a JSON text; without it, all of them.
+    #[serde(default)]
+    pub filter_policy: Option<String>,
+    /// What the policy is held against.
+    #[serde(default)]
+    pub filter_policy_scope: PolicyScope,
+    /// A queue's message is the published text itself.
+    #[serde(default)]
+    pub raw_message_delivery: bool,
+}
+
+/// What a filter policy is held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum PolicyScope {
+    /// The attributes of a publication.
+    #[default]
+    MessageAttributes,
+    /// Its text, which is JSON then.
+    MessageBody,
+}
+
+/// End the subscription of a queue or a function.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Unsubscribe {
+    /// The topic's name.
+    pub name: String,
+    /// What is subscribed.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+}
+
+/// Publish to everything that is subscribed.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Publish {
+    /// The topic's name.
+    pub name: String,
+    /// What is published.
+    #[serde(flatten)]
+    pub publication: Publication,
+    /// Id of the request whose handler publishes.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// W3C trace context: the `traceparent`, and the `tracestate` on a second line.
+    #[serde(default)]
+    pub trace: Option<String>,
+}
+
+/// What is published.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Publication {
+    /// Text.
+    pub message: String,
+    /// Subject.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// Attributes, which filter policies may look at.
+    #[serde(default)]
+    pub attributes: Vec<Attribute>,
+}
+
+/// A topic and its subscriptions.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Topic {
+    /// Name.
+    pub name: String,
+    /// When it was declared, milliseconds since 1970.
+    pub created_ms: u64,
+    /// What is subscribed.
+    pub subscriptions: Vec<Subscribed>,
+    /// ARN.
+    pub arn: String,
+}
+
+/// One subscription.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Subscribed {
+    /// What is subscribed, and how.
+    #[serde(flatten)]
+    pub subscription: Subscription,
+    /// ARN.
+    pub arn: String,
+}
