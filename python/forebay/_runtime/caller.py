@@ -106,7 +106,7 @@ class Caller:
         return _ask(access, span, lambda engine, trace: engine.request(PUBLISH, _traced(publication, trace)))
 
     async def ask(self, /, verb: str, **fields: Any) -> Any:
-        """Ask for anything else; the fields are those of `forebay._wire.verbs`."""
+        """Ask for anything else; the fields are those of `docs/requests.md`."""
         return payload.loads(await self.request(verb, **fields))
 
     def request(self, verb: str, **fields: Any) -> asyncio.Future[bytes]:

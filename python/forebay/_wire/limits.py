@@ -1,4 +1,4 @@
-"""What an app and its functions are limited to, in the engine's words: see `forebay._wire.verbs`."""
+"""What an app and its functions are limited to, in the engine's words: see `docs/requests.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mapping's settings as the engine takes and gives them: see `forebay._wire.verbs`."""
+"""A mapping's settings as the engine takes and gives them: see `docs/requests.md`."""
 
 from __future__ import annotations
 

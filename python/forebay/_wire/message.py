@@ -1,4 +1,4 @@
-"""The parts of a message as the engine takes them: see `forebay._wire.verbs`."""
+"""The parts of a message as the engine takes them: see `docs/requests.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue's settings as the engine takes them: see `forebay._wire.verbs`."""
+"""A queue's settings as the engine takes them: see `docs/requests.md`."""
 
 from __future__ import annotations
 

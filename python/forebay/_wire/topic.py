@@ -1,4 +1,4 @@
-"""A subscription as the engine takes it: see `forebay._wire.verbs`."""
+"""A subscription as the engine takes it: see `docs/requests.md`."""
 
 from __future__ import annotations
 

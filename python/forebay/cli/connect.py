@@ -47,7 +47,7 @@ class StoreConnection:
             raise AppClosed(f"no app runs on {self._store.absolute()}: start it with `forebay run`")
 
     def ask(self, verb: str, **fields: Any) -> Any:
-        """Ask the engine; the fields are those of `forebay._wire.verbs`."""
+        """Ask the engine; the fields are those of `docs/requests.md`."""
         body = wire.dumps(fields)
         return wire.loads(self._wait(lambda: self._engine.request_sync(verb, body)))
 

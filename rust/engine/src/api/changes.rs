@@ -64,6 +64,9 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for Changes<T> {
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let mut schema = T::json_schema(generator);
         schema.remove("required");
+        for (_, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+            field.as_object_mut().map(|field| field.remove("default"));
+        }
         schema
     }
 }

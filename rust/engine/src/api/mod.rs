@@ -11,6 +11,8 @@ pub mod failure;
 pub mod function;
 pub mod mapping;
 pub mod metrics;
+#[cfg(test)]
+mod page;
 pub mod queue;
 pub mod stream;
 pub mod topic;
@@ -25,7 +27,7 @@ use crate::base::error::EngineError;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Empty {}
 
-/// Every operation: its name, its request and its answer, `room.method` that carries it out, and how.
+/// Every operation: what it does, its name, its request and its answer, `room.method` that carries it out, and how.
 ///
 /// - `now`: it is carried out under the engine's lock, and refused once the store has failed.
 /// - `always`: the same, but it is answered although the store has failed.
@@ -34,88 +36,146 @@ pub struct Empty {}
 /// - `beside`: it is a question to the metrics, which are looked at beside the engine's lock.
 macro_rules! operations {
     ($then:ident) => { $then! {
+        /// Create a stream, or change the retention of one that exists; its shards stay as they are.
         "stream.declare" StreamDeclare(stream::Declare) -> stream::Stream: streams.stream_declare now;
+        /// List the streams, without their shards.
         "stream.list" StreamList(Empty) -> Vec<stream::Stream>: streams.stream_list now;
+        /// Describe a stream and its shards.
         "stream.describe" StreamDescribe(stream::Named) -> stream::Stream: streams.stream_describe now;
+        /// Change the retention of a stream.
         "stream.alter" StreamAlter(stream::Alter) -> stream::Stream: streams.stream_alter now;
+        /// Delete a stream with its records. Refused (`Conflict`) while a mapping reads it.
         "stream.delete" StreamDelete(stream::Named) -> Empty: streams.stream_delete now;
+        /// Close the open shards of a stream and open others.
         "stream.reshard" StreamReshard(stream::Reshard) -> stream::Stream: streams.stream_reshard now;
+        /// Read records without a function.
         "stream.read" StreamRead(stream::Read) -> stream::Records: streams.stream_read now;
 
+        /// Create a mapping, or change the settings of one that exists. A mapping that an operator paused stays paused until its
+        /// declaration changes.
         "mapping.declare" MappingDeclare(BySource<mapping::DeclareOnStream, mapping::DeclareOnQueue>) -> mapping::Mapping:
             rooms.mapping_declare now;
+        /// List the mappings, without their progress.
         "mapping.list" MappingList(Empty) -> Vec<mapping::Mapping>: rooms.mapping_list now;
+        /// Describe a mapping and its progress.
         "mapping.describe" MappingDescribe(BySource<mapping::OnStream, mapping::OnQueue>) -> mapping::Mapping:
             rooms.mapping_describe now;
+        /// Stop a mapping: what runs ends, and nothing new begins.
         "mapping.pause" MappingPause(BySource<mapping::OnStream, mapping::OnQueue>) -> mapping::Mapping:
             rooms.mapping_pause now;
+        /// Start a mapping that was stopped.
         "mapping.resume" MappingResume(BySource<mapping::OnStream, mapping::OnQueue>) -> mapping::Mapping:
             rooms.mapping_resume now;
+        /// Change settings of a mapping.
         "mapping.update" MappingUpdate(BySource<mapping::UpdateOnStream, mapping::UpdateOnQueue>) -> mapping::Mapping:
             rooms.mapping_update now;
+        /// Move a mapping to another place of its stream. Refused for a mapping on a queue.
         "mapping.seek" MappingSeek(BySource<mapping::Seek, mapping::OnQueue>) -> mapping::StreamMapping:
             rooms.mapping_seek now;
+        /// Give up a batch that waits or is retried. Refused for a mapping on a queue.
         "mapping.skip" MappingSkip(BySource<mapping::Skip, mapping::OnQueue>) -> mapping::StreamMapping:
             rooms.mapping_skip now;
+        /// Delete a mapping with its place in the stream.
         "mapping.delete" MappingDelete(BySource<mapping::OnStream, mapping::OnQueue>) -> Empty:
             rooms.mapping_delete now;
+        /// Tell how far mappings on streams are behind.
         "lag" Lag(mapping::Which) -> Vec<mapping::Lag>: streams.lag always;
 
+        /// Create a queue, or change the settings of one that exists.
         "queue.declare" QueueDeclare(queue::Declare) -> queue::Queue: queues.queue_declare now;
+        /// List the queues.
         "queue.list" QueueList(Empty) -> Vec<queue::Queue>: queues.queue_list now;
+        /// Describe a queue.
         "queue.describe" QueueDescribe(queue::Named) -> queue::Queue: queues.queue_describe now;
+        /// Count the messages of a queue.
         "queue.depth" QueueDepth(queue::Named) -> queue::Depth: queues.queue_depth now;
+        /// Send messages; the answer is their ids.
         "queue.send" QueueSend(queue::Send) -> Vec<String>: queues.queue_send_all later;
+        /// Receive messages; each is a record of Lambda's event for SQS, with `traceContext` if it was sent with one.
         "queue.receive" QueueReceive(queue::Receive) -> Vec<Value>: queues.queue_receive later;
+        /// Delete a message that was received.
         "queue.delete_message" QueueDeleteMessage(queue::DeleteMessage) -> Empty: queues.queue_delete_message now;
+        /// Change how long a message that was received stays hidden.
         "queue.change_visibility" QueueChangeVisibility(queue::ChangeVisibility) -> Empty:
             queues.queue_change_visibility now;
+        /// Remove all messages of a queue; the answer counts them.
         "queue.purge" QueuePurge(queue::Named) -> queue::Depth: queues.queue_purge now;
+        /// Look at messages without receiving them.
         "queue.peek" QueuePeek(queue::Peek) -> queue::Peeked: queues.peek now;
+        /// Move all messages of a queue to another one. Refused (`Conflict`) while an earlier move goes on.
         "queue.redrive" QueueRedrive(queue::Redrive) -> queue::Moving: queues.queue_redrive now;
+        /// Move one message of a queue to another one. Refused (`Conflict`) if it is in flight or delayed, or is not the first of
+        /// its group.
         "queue.redrive_message" QueueRedriveMessage(queue::RedriveMessage) -> queue::RedrivenMessage:
             queues.redrive_message later;
+        /// Stop moving messages. Refused (`NotFound`) if none are moved.
         "queue.cancel_redrive" QueueCancelRedrive(queue::Named) -> queue::Moved: queues.queue_cancel_redrive now;
+        /// Delete a queue with its messages. Refused (`Conflict`) while something that runs depends on it.
         "queue.delete" QueueDelete(queue::Named) -> queue::Deleted: rooms.queue_delete now;
 
+        /// Create a topic, unless it exists.
         "topic.declare" TopicDeclare(topic::Named) -> topic::Topic: topics.topic_declare now;
+        /// List the topics.
         "topic.list" TopicList(Empty) -> Vec<topic::Topic>: topics.topic_list now;
+        /// Describe a topic and its subscriptions.
         "topic.describe" TopicDescribe(topic::Named) -> topic::Topic: topics.topic_describe now;
+        /// Subscribe a queue or a function, or change how it is subscribed.
         "topic.subscribe" TopicSubscribe(topic::Subscribe) -> topic::Topic: topics.topic_subscribe now;
+        /// End a subscription.
         "topic.unsubscribe" TopicUnsubscribe(topic::Unsubscribe) -> topic::Topic: topics.topic_unsubscribe now;
+        /// Publish; the answer is the message id, once everything that comes of it is durable.
         "topic.publish" TopicPublish(topic::Publish) -> String: topics.topic_publish later;
+        /// Delete a topic with its subscriptions. Refused (`Conflict`) while it is a destination.
         "topic.delete" TopicDelete(topic::Named) -> Empty: rooms.topic_delete now;
 
+        /// List the functions.
         "functions.list" FunctionList(Empty) -> Vec<function::Function>: dispatch.functions_list always;
+        /// Describe a function, a version or an alias.
         "function.describe" FunctionDescribe(function::Named) -> function::Described: dispatch.function_describe now;
+        /// Change the limits of a function or a version.
         "function.update" FunctionUpdate(function::Update) -> function::Described: dispatch.function_update now;
+        /// Declare an alias.
         "alias.declare" AliasDeclare(function::DeclareAlias) -> function::Alias: dispatch.alias_declare now;
+        /// Change an alias.
         "alias.update" AliasUpdate(function::UpdateAlias) -> function::Alias: dispatch.alias_update now;
 
+        /// List failures.
         "failed.list" FailedList(failure::List) -> failure::Page: rooms.failed_list now;
+        /// Describe a failure, with the event of an asynchronous invocation.
         "failed.get" FailedGet(failure::Named) -> failure::Failure: failures.failed_get now;
+        /// Run failures again. Batches are refused (`NotFound`) when nothing that runs has their function.
         "failed.redrive" FailedRedrive(failure::Redrive) -> failure::Redriven: rooms.failed_redrive now;
+        /// Tell what has become of a request, a message or a record.
         "why" Why(why::Why) -> why::Life: rooms.why now;
 
+        /// Describe the account's limits, and what is in use.
         "account.describe" AccountDescribe(Empty) -> account::Account: rooms.account_describe always;
+        /// Change the account's limits until the app starts next.
         "account.update" AccountUpdate(Changes<account::AccountSettings>) -> account::Account: rooms.account_update now;
+        /// Tell whether the engine takes work.
         "health" Health(Empty) -> account::Health: rooms.health checked;
 
+        /// Write the page that `/metrics` serves.
         "metrics.text" MetricsText(Empty) -> metrics::Text: metrics.text beside;
+        /// List the metrics: `{name, aws_namespace?, aws_name?, kind, unit, aws_unit?, aws_scale?, labels, help, buckets,
+        /// series}` each.
         "metrics.list" MetricsList(Empty) -> Value: metrics.list beside;
+        /// Work out a statistic of the last `period` seconds: `{value, unit}`.
         "metrics.statistic" MetricsStatistic(metrics::Statistic) -> Value: metrics.statistic beside;
+        /// Work out a statistic for each period: `{points: [[start in seconds since 1970, value]], unit}`.
         "metrics.series" MetricsSeries(metrics::Statistic) -> Value: metrics.series beside;
+        /// Tell what was counted outside the engine.
         "metrics.tell" MetricsTell(metrics::Tell) -> Empty: rooms.metrics_tell always;
     } };
 }
 pub(crate) use operations;
 
 macro_rules! define {
-    ($($name:literal $variant:ident($request:ty) -> $answer:ty: $room:ident.$method:ident $how:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $name:literal $variant:ident($request:ty) -> $answer:ty: $room:ident.$method:ident $how:ident;)*) => {
         /// One thing that is asked of an engine.
         #[derive(Debug)]
         pub enum Request {
-            $(#[doc = concat!("`", $name, "`")] $variant($request),)*
+            $($(#[doc = $doc])* $variant($request),)*
         }
 
         impl Request {

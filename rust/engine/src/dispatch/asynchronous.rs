@@ -5,16 +5,24 @@ use serde::Deserialize;
 /// Most waiting events of one function in memory.
 pub(crate) const WAITING_MAX: usize = 2_048;
 
-/// How a function is invoked asynchronously; see `python/forebay/_wire/verbs.py`.
+/// How a function is invoked asynchronously. A destination is named as it is registered; `function:NAME`, `queue:NAME` and `topic:NAME` are
+/// of this store, and told in the same commit.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Asynchronous {
+    /// How often an event is tried again.
     maximum_retry_attempts: u32,
+    /// How old an event may be when it is tried.
     maximum_event_age_ms: u64,
+    /// How long it waits before each retry.
     retry_delays_ms: Vec<u64>,
+    /// Destination that is told of a success.
     #[serde(default)]
     pub(crate) on_success: Option<String>,
+    /// Destination that is told of a failure.
     #[serde(default)]
     pub(crate) on_failure: Option<String>,
+    /// Destination that gets the event of a failure.
     #[serde(default)]
     pub(crate) dead_letter: Option<String>,
 }

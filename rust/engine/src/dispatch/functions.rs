@@ -24,6 +24,7 @@ const AT_ONCE: usize = 64;
 
 /// A function or destination, as it is registered.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Registration {
     /// `function` or `destination`.
     pub kind: String,

@@ -4,6 +4,7 @@ use forebay_core::environment::Settings;
 use serde::Deserialize;
 /// What an environment runs.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Program {
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -31,6 +32,7 @@ pub struct Program {
 
 /// How a function's environments are registered.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Declared {
     /// What they run.
     #[serde(flatten)]

@@ -26,35 +26,51 @@ use crate::store::sqlite::SqliteStore;
 /// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// What `Engine(settings)` is given: see `python/forebay/_wire/verbs.py`.
+/// What `Engine(settings)` is given.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Settings {
+    /// The app's name.
     app: String,
+    /// The directory of the store, or `:memory:`.
     store: String,
     /// The app that the store must be of. Without it (a command) it may be anybody's, and is not given a name.
     #[serde(default)]
     store_app: Option<String>,
+    /// AWS region of its ARNs.
     region: String,
+    /// AWS account of its ARNs.
     account: String,
+    /// `power-loss`, `process-crash` or `memory`: what an acknowledged event survives.
     durability: String,
+    /// Whether this process owns the store: `elect` (the first comer does), true (it does, or fails) or false (it is a client).
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
     serve: Serve,
+    /// Time moves only when it is told to.
     #[serde(default)]
     manual: bool,
+    /// Where a manual monotonic clock begins.
     #[serde(default)]
     mono_ns: u64,
+    /// Where a manual wall clock begins.
     #[serde(default)]
     wall_ms: u64,
+    /// The chance of a manual clock.
     #[serde(default)]
     entropy: u64,
+    /// The account's limits.
     #[serde(default)]
     limits: AccountSettings,
+    /// Address that metrics are served at.
     #[serde(default)]
     metrics_host: Option<String>,
+    /// Port that metrics are served at; 0 or absent: not.
     #[serde(default)]
     metrics_port: Option<u16>,
     /// What a scraper must give; without it only this machine may scrape.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     metrics_token: Option<Token>,
     /// Whether anything is counted; false to measure what counting costs.
     #[serde(default = "yes")]

@@ -20,7 +20,7 @@ use crate::runtime::measuring::Metrics;
 use crate::runtime::rooms::Rooms;
 
 macro_rules! carry_out {
-    ($($name:literal $variant:ident($request:ty) -> $answer:ty: $room:ident.$method:ident $how:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $name:literal $variant:ident($request:ty) -> $answer:ty: $room:ident.$method:ident $how:ident;)*) => {
         impl Engine {
             /// Carry out a request; `waiter` gets its answer.
             pub fn call(&self, request: Request, waiter: Waiter) {
