@@ -65,11 +65,11 @@ pub fn series(points: &mut Points, registry: &Registry, question: &Question) -> 
             last - first
         ));
     }
-    let reach = points.reach(period).div_ceil(period).min(last);
-    let points: Vec<(u64, f64)> = (first.max(reach)..=last)
+    let reach = points.reach(period);
+    let points: Vec<(u64, f64)> = (first.max(reach / period).min(last)..=last)
         .filter_map(|number| {
             let start = number * period;
-            let values = points.pool(&understood.ids, start, start + period);
+            let values = points.pool(&understood.ids, start.max(reach), start + period);
             Some((start, understood.statistic.of(&values, understood.scale)?))
         })
         .collect();

@@ -311,10 +311,16 @@ impl Points {
         self.keys.of(metric)
     }
 
-    /// From when on there is a point for each `period` seconds.
+    /// From when on there is a point for each `period` seconds. The period in which this process began counts from there on: before that
+    /// there is nothing that seconds know. One of which a part is not kept any more is left out.
     pub fn reach(&self, period: u64) -> u64 {
         let fine = self.tiers.iter().filter(|tier| tier.width <= period);
-        fine.map(|tier| tier.complete_from).min().unwrap_or(self.second)
+        let from = fine.map(|tier| tier.complete_from).min().unwrap_or(self.second);
+        if from == self.since {
+            from
+        } else {
+            from.next_multiple_of(period)
+        }
     }
 
     /// The second that is running, seconds since 1970.

@@ -62,6 +62,31 @@ fn a_series_has_a_point_for_each_period_in_which_something_happened() {
     assert_eq!(series(&mut points, &registry, &sum).unwrap()["points"], json!([[START, 10.0], [START + 200, 5.0]]));
 }
 
+/// A process that began at 00:00:07 showed nothing of its first 10, 20 or 30 seconds: what its first invocations did was not there.
+#[test]
+fn the_period_in_which_the_process_began_is_shown_from_there_on() {
+    let registry = Registry::new();
+    let mut points = Points::open(Vec::new(), (START + 7) * 1000);
+    let invocations = registry.counter(Metric::Invocations, &["handler", "success"]);
+    for (second, count) in [(8, 4), (15, 2), (61, 1), (130, 8)] {
+        points.roll(&registry, (START + second) * 1000);
+        invocations.add(count);
+    }
+    for (period, expected) in [
+        (5, json!([[START + 5, 4.0], [START + 15, 2.0], [START + 60, 1.0], [START + 130, 8.0]])),
+        (10, json!([[START, 4.0], [START + 10, 2.0], [START + 60, 1.0], [START + 130, 8.0]])),
+        (20, json!([[START, 6.0], [START + 60, 1.0], [START + 120, 8.0]])),
+        (30, json!([[START, 6.0], [START + 60, 1.0], [START + 120, 8.0]])),
+        (60, json!([[START, 6.0], [START + 60, 1.0], [START + 120, 8.0]])),
+    ] {
+        let asked = Question { period, ..question("Invocations", "Sum", &[]) };
+        let told = series(&mut points, &registry, &asked).unwrap();
+        let busy: Value =
+            told["points"].as_array().unwrap().iter().filter(|one| one[1] != json!(0.0)).cloned().collect();
+        assert_eq!(busy, expected, "{period}");
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_with_what_may_have_been_meant() {
     let (registry, mut points) = world();
