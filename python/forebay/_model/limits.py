@@ -58,6 +58,10 @@ RETENTION_SECONDS_MAX: Final = 365 * 86_400
 RETENTION_SECONDS_MIN: Final = 60
 RETENTION_BYTES_MIN: Final = 1024 * 1024
 
+# https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
+RECORD_BYTES_MAX: Final = 1024 * 1024
+PARTITION_KEY_MAX: Final = 256
+
 # Ours; PutRecords takes 500: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
 PUT_MANY_RECORDS_MAX: Final = 10_000
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import base64
-import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from forebay._model import checks, limits, settings
-from forebay._model.names import shard_of
 from forebay._model.plural import counted
-from forebay.cli import records
-from forebay.cli.connect import StoreConnection, connect, store_option
+from forebay.cli.connect import connect, store_option
+from forebay.cli.put import put
 from forebay.cli.show import RANGES_MAX, duration, moment, output_option, show, table, whole_seconds, write_json
-from forebay.errors import ForebayError, TooManyRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-BATCH_RECORDS: Final = 500
-BATCH_BYTES: Final = 4 * 1024 * 1024
 TAIL_RECORDS: Final = 1000
 TAIL_SECONDS: Final = 0.2
 
@@ -85,85 +80,7 @@ def describe(name: str, store: Path, output: str) -> None:
     show(described, output, text="\n\n".join([table([described], _COLUMNS), shards, *lost]))
 
 
-@stream.command()
-@click.argument("name")
-@click.argument("file", type=click.File("rb"), default="-")
-@click.option("--key", metavar="FIELD", help="Field of each record that is its partition key.")
-@click.option("--partition-key", metavar="TEXT", help="One partition key for all records.")
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="Default: by the file's name, else jsonl.")
-@store_option
-@output_option
-def put(
-    *,
-    name: str,
-    file: BinaryIO,
-    key: str | None,
-    partition_key: str | None,
-    form: str | None,
-    store: Path,
-    output: str,
-) -> None:
-    """Put every line of FILE (default: standard input), JSON Lines or CSV, into a stream as a record."""
-    if form is None:
-        form = "csv" if str(getattr(file, "name", "")).endswith(".csv") else "jsonl"
-    key_of = records.key_from(key, partition_key)
-    begun = time.monotonic()
-    with connect(store) as connection, _progress(file, output) as bar:
-        count, first, last, shards = 0, None, None, set[str]()
-        for batch in _batches(records.read(file, form, key_of)):
-            numbers = _put(connection, name, batch)
-            first, last = first or numbers[0], numbers[-1]
-            shards.update(map(shard_of, numbers))
-            count += len(batch)
-            bar.update(sum(len(data) + 1 for _, data, _ in batch))
-    took = max(time.monotonic() - begun, 1e-9)
-    answer = {
-        "stream": name,
-        "records": count,
-        "seconds": round(took, 3),
-        "first_sequence_number": first,
-        "last_sequence_number": last,
-        "shards": sorted(shards),
-    }
-    text = f"put {counted(count, 'record')} into {name}"
-    if count > 1:  # the rate of one record is that of starting and reaching the store
-        text += f" in {took:.1f} s ({count / took:,.0f} a second)"
-    if first is not None:
-        text += f"\nfrom {first} to {last}" if count > 1 else f"\nas {first}"
-        text += f" in {', '.join(sorted(shards))}"
-    show(answer, output, text=text)
-
-
-def _batches(numbered: Iterator[records.Numbered]) -> Iterator[list[records.Numbered]]:
-    batch, size = [], 0
-    for record in numbered:
-        batch.append(record)
-        size += len(record[1])
-        if len(batch) == BATCH_RECORDS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _put(connection: StoreConnection, name: str, batch: list[records.Numbered]) -> list[str]:
-    pairs = [(data, key) for _, data, key in batch]
-    while True:
-        try:
-            return connection.put_many(name, pairs)
-        except TooManyRequests as refusal:
-            time.sleep(refusal.retry_after)
-        except ForebayError as error:
-            first, last = batch[0][0], batch[-1][0]
-            error.add_note(f"it was lines {first} to {last}, all lines before them are put")
-            raise
-
-
-def _progress(file: BinaryIO, output: str) -> Any:
-    path = Path(str(getattr(file, "name", "")))
-    size = path.stat().st_size if path.is_file() else None
-    hidden = output == "json" or not size or not sys.stderr.isatty()
-    return click.progressbar(None, length=size or 0, label="put", file=sys.stderr, hidden=hidden)
+stream.add_command(put)
 
 
 @stream.command()
