@@ -136,7 +136,7 @@ def page(metrics: list[dict]) -> str:
     buckets = [metric for metric in metrics if metric["kind"] == "histogram"]
     text += "\n## Classic buckets\n\n| name | upper bounds |\n|---|---|\n"
     for metric in buckets:
-        bounds = ", ".join(f"{bound:g}" for bound in metric["buckets"])
+        bounds = ", ".join(f"{bound:.15g}" for bound in metric["buckets"])
         text += f"| `{metric['name']}` | {bounds} |\n"
     text += "\n## Not measured\n\nWhat AWS measures of Lambda, SQS and Kinesis and is not above:\n"
     text += "\n| in CloudWatch | because |\n|---|---|\n"

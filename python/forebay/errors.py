@@ -12,7 +12,7 @@ ForebayError
 │   ├── StoreFull                        no room: nothing was accepted, what was accepted is safe
 │   ├── StoreFailed                      a write or fsync failed: no further acknowledgement
 │   ├── StoreCorrupt                     bytes are not what was written
-│   ├── StoreLocked                      another process owns the directory
+│   ├── StoreLocked                      another process has the store
 │   ├── StoreNewerFormat                 written by a newer forebay
 │   └── OwnerLost                        the owning process went away before it answered
 │       └── OwnerLeft                    it stopped in order and did not accept the request
@@ -107,7 +107,7 @@ class StoreCorrupt(StoreError):
 
 
 class StoreLocked(StoreError):
-    """Another process owns the directory."""
+    """Another process owns the directory, or another program has the store's file locked. Nothing was written."""
 
 
 class StoreNewerFormat(StoreError):

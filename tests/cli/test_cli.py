@@ -363,7 +363,7 @@ def test_an_event_is_accepted_given_up_shown_edited_and_run_again(place, service
     assert "RetriesExhausted" in forebay(place, "dlq", "list").stdout
 
     shown = asked(place, "dlq", "show", failure["id"])
-    assert json.loads(shown["payload"]) == {"id": 7, "bad": True}
+    assert shown["payload"] == {"id": 7, "bad": True}
     life = asked(place, "why", request)
     assert [fact["what"] for fact in life["facts"]] == ["accepted", "started", "ended"]
     assert [row["where"] for row in life["kept"]] == ["failed"]

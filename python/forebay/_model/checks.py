@@ -6,7 +6,7 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
-from forebay._model import limits
+from forebay._model import limits, plural
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def seconds(option: str, value: Seconds, *, low: float, high: float, also: float
     number = isinstance(plain, int | float) and not isinstance(plain, bool) and math.isfinite(plain)
     if number and (low <= plain <= high or plain == also):
         return plain
-    special = "" if also is None else f", or {also:g}"
-    refuse(option, value, f"allowed are {low:,g} to {high:,g} seconds{special}")
+    special = "" if also is None else f", or {plural.plain(also)}"
+    refuse(option, value, f"allowed are {plural.plain(low)} to {plural.plain(high)} seconds{special}")
 
 
 def redrive_rate(option: str, value: float | None) -> None:
@@ -56,7 +56,7 @@ def redrive_rate(option: str, value: float | None) -> None:
     if value is not None and (
         isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
     ):
-        refuse(option, value, f"allowed is {low:g} to {high:,} a second, or None")
+        refuse(option, value, f"allowed is {plural.plain(low)} to {high:,} a second, or None")
 
 
 def flag(option: str, value: bool) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from forebay._model.plural import counted
+from forebay._model.plural import counted, plain
 from forebay._runtime.log_throttle import LogThrottle, more
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ class OperatorEvents:
 
 def _timed_out(event: dict[str, Any]) -> str:
     if event["destinations"]:
-        return f"destination {event['destinations'][0]}: a delivery timed out after {event['seconds']:g} s"
+        return f"destination {event['destinations'][0]}: a delivery timed out after {plain(event['seconds'])} s"
     of = _batch(event) if "stream" in event else ""
     if "queue" in event:
         of = f" at {counted(event['records'], 'message')} of queue {event['queue']}"
-    text = f"function {event['of']}: attempt {event['attempt']}{of} timed out after {event['seconds']:g} s"
+    text = f"function {event['of']}: attempt {event['attempt']}{of} timed out after {plain(event['seconds'])} s"
     if event["timeouts"] < TIMEOUTS_ADVISED:
         return text
     return (

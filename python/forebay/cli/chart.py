@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,4 +58,4 @@ def number(value: float) -> str:
     """Write a number with four digits that mean something, or all of a whole one."""
     if value == int(value) and abs(value) < 1e15:  # noqa: PLR2004
         return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004
+    return f"{value:,.1f}" if abs(value) >= 1000 else f"{Decimal(f'{value:.4g}'):f}"  # noqa: PLR2004

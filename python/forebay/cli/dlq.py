@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forebay._model import limits
-from forebay._model.plural import counted
+from forebay._model.plural import counted, plain
 from forebay._wire import payload
 from forebay.cli.connect import connect, store_option
 from forebay.cli.redrive import follow, listed, message_text, move, run_again
-from forebay.cli.show import duration, moment, output_option, show, table
+from forebay.cli.show import duration, moment, output_option, show, table, unpacked
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def list_(*, function: str | None, stream: str | None, limit: int, after: str | 
     parts.append(listing(page["failures"]))
     if page["next"]:
         parts.append(f"\nThere are more: --after {page['next']}")
-    show({**page, "queues": queues}, output, text="\n".join(parts))
+    show({**page, "failures": unpacked(page["failures"]), "queues": queues}, output, text="\n".join(parts))
 
 
 @dlq.command("show")
@@ -67,6 +67,7 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output
         raise click.UsageError("give ID, or --queue")
     with connect(store) as connection:
         shown = connection.ask("failed.get", id=id_) if queue is None else list(waiting(connection, queue, limit))
+    shown = unpacked(shown)
     show(shown, output, text=payload.indented(shown))
 
 
@@ -192,7 +193,7 @@ def redrive_of(queue: dict[str, Any]) -> str | None:
     task = queue.get("redrive")
     if task is None or task["status"] != "RUNNING":
         return None
-    rate = "" if task["rate"] is None else f", {task['rate']:g} a second"
+    rate = "" if task["rate"] is None else f", {plain(task['rate'])} a second"
     waits = f", waits for {task['waits_for']}" if "waits_for" in task else ""
     return f"{task['moved']:,} of {task['messages']:,}{rate}{waits}"
 

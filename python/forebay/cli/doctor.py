@@ -64,8 +64,8 @@ def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Pat
 
 def _whole_or_damaged(store: Path, report: dict[str, Any]) -> str:
     held = (
-        f"{report['records']:,} records of {report['bytes']:,} bytes in {report['logs']:,} logs, "
-        f"{sum(report['rows'].values()):,} rows, {report['commits']:,} commits"
+        f"{counted(report['records'], 'record')} of {counted(report['bytes'], 'byte')} in {counted(report['logs'], 'log')}, "
+        f"{counted(sum(report['rows'].values()), 'row')}, {counted(report['commits'], 'commit')}"
     )
     lost = [_marked(report)] if report["lost_records"] else []
     if report["whole"]:
@@ -102,7 +102,7 @@ def _memory_line(limits: dict[str, str]) -> str:
 
 
 def _salvage_text(target: Path, saved: dict[str, Any]) -> str:
-    copied = f"{target} has {saved['records']:,} records and {saved['rows']:,} rows"
+    copied = f"{target} has {counted(saved['records'], 'record')} and {counted(saved['rows'], 'row')}"
     unreached = "".join(f"{finding}\n" for finding in saved["unreached"])
     if unreached:
         unreached = f"Rows are lost without which what else is whole is of no use:\n{unreached}"

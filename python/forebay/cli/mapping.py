@@ -15,8 +15,8 @@ from forebay._model.queue import QueueMappingSettings
 from forebay._wire import mapping as wire
 from forebay._wire import payload
 from forebay.cli.connect import connect, store_option
-from forebay.cli.show import duration, output_option, show, table
-from forebay.errors import InvalidParameterValue
+from forebay.cli.show import duration, output_option, show, table, unpacked
+from forebay.errors import InvalidParameterValue, ResourceNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +27,15 @@ def bound(command: Callable[..., None]) -> Callable[..., None]:
     """Add what every command on one mapping takes; the source comes as the fields that name it to the engine."""
 
     def named(*, source: str, queue: bool, **options: Any) -> None:
-        command(bound_to={"queue" if queue else "stream": source}, **options)
+        try:
+            command(bound_to={"queue" if queue else "stream": source}, **options)
+        except ResourceNotFound as error:
+            with connect(options["store"]) as connection:
+                mappings = connection.ask("mapping.list")
+            if {"stream" if queue else "queue": source, "function": options["function"]} in map(_bound_to, mappings):
+                hint = "a stream's: leave --queue out" if queue else "a queue's: add --queue"
+                error.add_note(f"the mapping of {source} is {hint}")
+            raise
 
     named.__name__, named.__doc__ = command.__name__, command.__doc__
     named.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
@@ -50,7 +58,7 @@ def list_(store: Path, output: str) -> None:
     """List every mapping, also those whose function no app declares any more."""
     with connect(store) as connection:
         mappings = connection.ask("mapping.list")
-    show(mappings, output, text=table(mappings, _COLUMNS))
+    show(unpacked(mappings), output, text=table(mappings, _COLUMNS))
 
 
 @mapping.command()
@@ -64,7 +72,7 @@ def describe(bound_to: dict[str, str], function: str, store: Path, output: str) 
     lines = "\n".join(f"{name}: {_written(value)}" for name, value in settings.items())
     lanes = [{**shard, **lane} for shard in described.get("shards", []) for lane in shard["lanes"]]
     progress = table(lanes, _LANES) if "shards" in described else table([described], _MESSAGES)
-    show(described, output, text=f"{table([described], _COLUMNS)}\n\n{lines}\n\n{progress}")
+    show(unpacked(described), output, text=f"{table([described], _COLUMNS)}\n\n{lines}\n\n{progress}")
 
 
 @mapping.command()
@@ -98,7 +106,7 @@ def update(bound_to: dict[str, str], function: str, settings: tuple[str, ...], s
         changed = dataclasses.replace(wire.parsed(described), **changes)
         fields = wire.only(changed, changes, None)
         described = connection.ask("mapping.update", **bound_to, function=function, **fields)
-    show(described, output, text=table([described], _COLUMNS))
+    show(unpacked(described), output, text=table([described], _COLUMNS))
 
 
 @mapping.command()
@@ -154,10 +162,14 @@ def delete(bound_to: dict[str, str], function: str, yes: bool, store: Path, outp
     )
 
 
+def _bound_to(mapping: dict[str, Any]) -> dict[str, str]:
+    return {field: mapping[field] for field in ("stream", "queue", "function") if field in mapping}
+
+
 def _change(verb: str, store: Path, output: str, **fields: Any) -> None:
     with connect(store) as connection:
         described = connection.ask(verb, **fields)
-    show(described, output, text=table([described], _COLUMNS))
+    show(unpacked(described), output, text=table([described], _COLUMNS))
 
 
 def _setting(text: str, settings: Iterable[str]) -> tuple[str, Any]:

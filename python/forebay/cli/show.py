@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RANGES_MAX: Final = 20
 """Ranges of lost records that a text lists; how many more there are it says."""
+JSON_TEXTS: Final = ("payload", "error", "last_error", "filters", "filter_policy")
+"""Fields that the engine gives as JSON text."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 output_option = click.option(
@@ -40,6 +42,29 @@ def write_json(value: Any) -> None:
     """Print one line of JSON."""
     sys.stdout.buffer.write(payload.dumps(value) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def unpacked(value: Any) -> Any:
+    """Give rows with the JSON texts in them as what they say, so that no program has to read JSON inside JSON.
+
+    Objects inside a row, such as a record of a failure, are the user's: they stay as they are.
+    """
+    if isinstance(value, list):
+        return [unpacked(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    texts = {name: _read(one) for name, one in value.items() if name in JSON_TEXTS}
+    lists = {name: unpacked(one) for name, one in value.items() if name not in JSON_TEXTS and isinstance(one, list)}
+    return {**value, **texts, **lists}
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_read(one) for one in value]
+    try:
+        return orjson.loads(value) if isinstance(value, str) else value
+    except orjson.JSONDecodeError:  # an error may be plain text, or cut where it was long
+        return value
 
 
 def table(rows: Iterable[dict[str, Any]], columns: Sequence[tuple[str, Callable[[dict[str, Any]], object]]]) -> str:
@@ -78,7 +103,7 @@ def duration(ms: float | None) -> str:
         return "-"
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
         if ms >= size:
-            return f"{ms / size:.3g} {unit}"
+            return f"{ms / size:,.0f} {unit}" if ms >= 100 * size else f"{ms / size:.3g} {unit}"
     return f"{ms:.0f} ms"
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from forebay._model.plural import counted
 from forebay.cli.connect import connect, store_option
-from forebay.cli.show import attribute, output_option, show, table
+from forebay.cli.show import attribute, output_option, show, table, unpacked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ def list_(store: Path, output: str) -> None:
     """List the topics of a store."""
     with connect(store) as connection:
         topics = connection.ask("topic.list")
-    show(topics, output, text=table(topics, _COLUMNS))
+    show(unpacked(topics), output, text=table(topics, _COLUMNS))
 
 
 @topic.command()
@@ -37,7 +38,11 @@ def describe(name: str, store: Path, output: str) -> None:
     """Show a topic's subscriptions."""
     with connect(store) as connection:
         described = connection.ask("topic.describe", name=name)
-    show(described, output, text=f"arn: {described['arn']}\n\n{table(described['subscriptions'], _SUBSCRIPTIONS)}")
+    show(
+        unpacked(described),
+        output,
+        text=f"arn: {described['arn']}\n\n{table(described['subscriptions'], _SUBSCRIPTIONS)}",
+    )
 
 
 @topic.command()
@@ -74,7 +79,11 @@ def unsubscribe(name: str, queue: str | None, function: str | None, store: Path,
         raise click.UsageError("give --queue or --function, one of them")
     with connect(store) as connection:
         described = connection.ask("topic.unsubscribe", name=name, **endpoint)
-    show(described, output, text=f"{len(described['subscriptions']):,} subscriptions of topic {name} are left")
+    show(
+        unpacked(described),
+        output,
+        text=f"{counted(len(described['subscriptions']), 'subscription')} of topic {name} left",
+    )
 
 
 @topic.command()
@@ -90,7 +99,7 @@ def delete(name: str, yes: bool, store: Path, output: str) -> None:
     with connect(store) as connection:
         count = len(connection.ask("topic.describe", name=name)["subscriptions"])
         if not yes:
-            click.confirm(f"Delete topic {name} and its {count:,} subscriptions?", abort=True, err=True)
+            click.confirm(f"Delete topic {name} and its {counted(count, 'subscription')}?", abort=True, err=True)
         connection.ask("topic.delete", name=name)
     show({"topic": name, "subscriptions": count}, output, text=f"deleted topic {name}")
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from forebay._wire import payload
+from forebay._model.plural import counted
 from forebay.cli.connect import StoreConnection, connect, store_option
-from forebay.cli.show import moment, output_option, show
+from forebay.cli.show import moment, output_option, show, unpacked
 from forebay.errors import ResourceNotFound
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def why(id_: str, store: Path, output: str) -> None:
         if not (life["facts"] or life["kept"] or life["running"]):
             raise ResourceNotFound(_unknown(subject, owned=connection.owned))
         texts = [*lines(life), _ONLY_STORE] if connection.owned else lines(life)
-    show(life, output, text="\n".join(texts))
+    show(unpacked(life), output, text="\n".join(texts))
 
 
 def listed_subject(connection: StoreConnection, failure: str) -> str:
@@ -87,14 +88,16 @@ def lines(life: dict[str, Any]) -> list[str]:
     for row in life["kept"]:
         if row["where"] == "queue":
             texts.append(
-                f"now: waits for {row['function']}, due {moment(row['due_ms'])}, {row['failures']} attempts failed"
+                f"now: waits for {row['function']}, due {moment(row['due_ms'])}, {counted(row['failures'], 'attempt')} failed"
             )
         elif row["where"] == "message":
             texts.append(_message_line(row))
         elif row["where"] == "record":
             texts.append(_record_line(row, listed, life["remembered_since_ms"]))
         elif row["destination"] is not None:
-            texts.append(f"now: waits for its destination {row['destination']}, tried {row['delivery_attempts']} times")
+            texts.append(
+                f"now: waits for its destination {row['destination']}, tried {counted(row['delivery_attempts'], 'time')}"
+            )
         else:
             condition = row["record"]["requestContext"]["condition"]
             again = f"`forebay dlq redrive {row['id']}` runs it again" if row["redrivable"] else GONE
@@ -144,7 +147,7 @@ def _message_line(message: dict[str, Any]) -> str:
     group = f", group {attributes['MessageGroupId']}" if "MessageGroupId" in attributes else ""
     until = f" until {moment(message['visible_at_ms'])}" if "visible_at_ms" in message else ""
     received = attributes["ApproximateReceiveCount"]
-    return f"now: {message['state']}{until} in {message['queue']}{group}, received {received} times"
+    return f"now: {message['state']}{until} in {message['queue']}{group}, received {counted(int(received), 'time')}"
 
 
 def fact_line(fact: dict[str, Any]) -> str:

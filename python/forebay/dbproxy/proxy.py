@@ -289,9 +289,9 @@ class DBProxy:
             if borrower.busy:
                 continue
             if now - client.opened_at >= settings.client_lifetime:
-                self.dismiss(borrower, f"it is older than {settings.client_lifetime:g} s (client_lifetime)")
+                self.dismiss(borrower, f"it is older than {settings.client_lifetime:,.15g} s (client_lifetime)")
             elif borrower.last_used <= used_since:
-                self.dismiss(borrower, f"it was idle for {settings.idle_client_timeout:g} s (idle_client_timeout)")
+                self.dismiss(borrower, f"it was idle for {settings.idle_client_timeout:,.15g} s (idle_client_timeout)")
         for pool in cluster.pools:
             self._tidy(pool, now)
             pool.grow()

@@ -151,7 +151,7 @@ def seconds(name: str, value: float | timedelta) -> float:
     low, high = DURATION_RANGES[name]
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not low <= number <= high:
-        raise InvalidParameterValue(f"{name}={value!r}: must be {low:g} to {high:g} seconds")
+        raise InvalidParameterValue(f"{name}={value!r}: must be {low:,.15g} to {high:,.15g} seconds")
     return float(number)
 
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from forebay._model import checks
+from forebay._model.plural import plain
 from forebay.clock import Moment, Parked
 from forebay.errors import ClockStalled, ForebayError, InvalidParameterValue
 from forebay.testing import task_state
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from forebay._model.checks import Seconds
-    from forebay.clock import Attempt, Driven
+from forebay.clock import Attempt, Driven
 
 START: Final = 1_577_836_800  # 2020-01-01T00:00:00Z
 LOOK_SECONDS_MIN: Final = 0.0002
@@ -239,7 +240,7 @@ class VirtualClock:
             for attempt in at_work[:NAMED_MAX]
         ]
         more = f" and {len(at_work) - NAMED_MAX} more" if len(at_work) > NAMED_MAX else ""
-        return f"neither ended nor waited on forebay for {self._stall:g} real seconds: {'; '.join(names)}{more}"
+        return f"neither ended nor waited on forebay for {plain(self._stall)} real seconds: {'; '.join(names)}{more}"
 
 
 async def _let_pass() -> None:

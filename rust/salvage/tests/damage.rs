@@ -70,7 +70,7 @@ fn a_witness_that_is_missing_cut_off_or_damaged_is_told_and_begun_anew() {
     fs::create_dir(&file).unwrap();
     assert!(told(dir.path())[0].contains("no app starts with it"));
     assert!(
-        matches!(open(dir.path()), Err(StoreError::Failed(text)) if text.contains("acknowledged cannot be opened"))
+        matches!(open(dir.path()), Err(StoreError::Unreachable(text)) if text.contains("acknowledged cannot be opened"))
     );
 }
 

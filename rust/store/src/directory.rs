@@ -120,13 +120,13 @@ impl Directory {
     fn locked_by(&self) -> String {
         let owner = fs::read_to_string(self.file("lock")).unwrap_or_default();
         match owner.trim().parse::<u32>() {
-            Ok(pid) => format!("{} (process {pid})", self.path.display()),
-            Err(_) => self.path.display().to_string(),
+            Ok(pid) => format!("the store {} (process {pid}) is owned by another process", self.path.display()),
+            Err(_) => format!("the store {} is owned by another process", self.path.display()),
         }
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> StoreError {
-        StoreError::Failed(format!("the directory {} {what}: {error}", self.path.display()))
+        StoreError::Unreachable(format!("the directory {} {what}: {error}", self.path.display()))
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         let file = base.path().join("file");
         fs::write(&file, "").unwrap();
         let refused = Directory::own(file.join("data")).unwrap_err();
-        assert!(matches!(&refused, StoreError::Failed(text) if text.contains("file/data")), "{refused}");
+        assert!(matches!(&refused, StoreError::Unreachable(text) if text.contains("file/data")), "{refused}");
     }
 
     #[test]

@@ -92,9 +92,12 @@ pub enum StoreError {
     /// What was asked for makes no sense for what is in that directory; nothing was touched.
     #[error("{0}")]
     Refused(String),
-    /// Another process owns the directory.
-    #[error("the store {0} is owned by another process")]
+    /// Another process owns the directory, or has the store's file locked. Nothing was written.
+    #[error("{0}")]
     Locked(String),
+    /// Its directory cannot be made, locked or reached. Nothing was touched.
+    #[error("the store cannot be opened: {0}")]
+    Unreachable(String),
 }
 
 impl From<std::io::Error> for StoreError {

@@ -78,8 +78,9 @@ impl SqliteStore {
         let directory = Directory::at(dir);
         let mut reserve = Reserve::of(directory.file("reserve"));
         let witness = directory.file("acknowledged");
-        let witness = Witness::open(&witness)
-            .map_err(|error| StoreError::Failed(format!("the file {} cannot be opened: {error}", witness.display())))?;
+        let witness = Witness::open(&witness).map_err(|error| {
+            StoreError::Unreachable(format!("the file {} cannot be opened: {error}", witness.display()))
+        })?;
         let file = directory.file("forebay.db");
         let opened = match opening::open(&file, durability, &witness) {
             Err(StoreError::Full(_)) if reserve.is_kept() => {

@@ -30,7 +30,8 @@ pub(crate) struct Commits {
     pub(crate) next_mapping: u64,
     /// The number of the next shard.
     pub(crate) next_shard: u32,
-    pub(crate) full: bool,
+    /// Why the store takes nothing new for now: its disk is full, or another program has its file locked.
+    pub(crate) refused: Option<StoreError>,
     pub(crate) failed: Option<StoreError>,
     /// It has failed, and those who wait are not told yet.
     pub(crate) has_just_failed: bool,
@@ -48,7 +49,7 @@ impl Commits {
             answered: Vec::new(),
             next_mapping: 1,
             next_shard: 0,
-            full: false,
+            refused: None,
             failed: None,
             has_just_failed: false,
         }

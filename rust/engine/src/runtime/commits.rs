@@ -23,7 +23,7 @@ impl Rooms {
         // A backlog that drains has something else for each commit: puts that waited for one go with it in the next. Never before it, for
         // they build on its rows: a function, a shard, the numbers that are given out.
         let mut with_puts = true;
-        let is_apart = self.ctx.commit.full && !pending.has_waited;
+        let is_apart = self.ctx.commit.refused.is_some() && !pending.has_waited;
         if is_apart && (pending.has_more_than_puts() || self.any_participant(|one| one.has_progress())) {
             with_puts = false;
             let mut apart = pending.set_puts_apart();
@@ -88,9 +88,7 @@ impl Rooms {
     /// Its rows are what the store holds by now: whatever it sets free finds them in memory.
     fn commit_durable(&mut self, commit: Commit) {
         // Rows alone still go through when the disk is full.
-        let had_no_room = self.ctx.commit.full;
-        self.ctx.commit.full &= !commit.has_puts;
-        if had_no_room && !self.ctx.commit.full {
+        if commit.has_puts && self.ctx.commit.refused.take().is_some() {
             self.ctx.notice(OperatorEvent::Disk, "", json!({"error": null}));
         }
         self.ctx.observe.meters.bytes.add(commit.bytes as u64);
@@ -127,7 +125,7 @@ impl Rooms {
         self.each_participant(|one| one.refused(error));
         self.ctx.commit.pending.urgent = !self.ctx.commit.pending.waiters.is_empty();
         self.ctx.commit.pending.lazy_since = Some(self.ctx.now.mono_ns + FULL_NS);
-        if !std::mem::replace(&mut self.ctx.commit.full, true) {
+        if self.ctx.commit.refused.replace(error.clone()).is_none() {
             self.ctx.notice(OperatorEvent::Disk, "", json!({"error": error.to_string()}));
         }
     }

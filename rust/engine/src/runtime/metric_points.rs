@@ -32,7 +32,7 @@ impl Rooms {
         }
         for write in writes {
             match write {
-                Write::Set { table, key, value } if !self.ctx.commit.full => {
+                Write::Set { table, key, value } if self.ctx.commit.refused.is_none() => {
                     self.ctx.commit.pending.set(table, key, value);
                 }
                 Write::Remove { table, key } => self.ctx.commit.pending.remove(table, key),

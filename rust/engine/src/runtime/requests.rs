@@ -18,6 +18,7 @@ use crate::environments::memory_kept_by;
 use crate::runtime::engine::Engine;
 use crate::runtime::measuring::Metrics;
 use crate::runtime::rooms::Rooms;
+use crate::store::port::StoreError;
 
 macro_rules! carry_out {
     ($($(#[doc = $doc:literal])* $name:literal $variant:ident($request:ty) -> $answer:ty: $room:ident.$method:ident $how:ident;)*) => {
@@ -220,8 +221,10 @@ impl Rooms {
         if let Some(error) = &self.ctx.commit.failed {
             reasons.push(error.to_string());
         }
-        if self.ctx.commit.full {
-            reasons.push("the disk is full: puts are refused until there is room".into());
+        match &self.ctx.commit.refused {
+            Some(StoreError::Locked(why)) => reasons.push(format!("puts are refused: {why}")),
+            Some(_) => reasons.push("the disk is full: puts are refused until there is room".into()),
+            None => {}
         }
         if self.ctx.closed || (self.ctx.draining && self.ctx.commit.failed.is_none()) {
             reasons.push("the app is stopping".into());

@@ -149,7 +149,9 @@ impl From<rusqlite::Error> for StoreError {
                 }
                 // The number of its schema's format is none that there is: SQLite has no code for that.
                 _ if text == "unsupported file format" => Self::Corrupt(text),
-                (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Self::Locked(text),
+                (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
+                    Self::Locked(format!("another program has the store's file locked ({text}): end it, and ask again"))
+                }
                 _ => Self::Failed(text),
             },
             // A column that does not hold what we put there.
