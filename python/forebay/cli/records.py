@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from forebay._wire import payload
-
 from forebay._model import limits
 from forebay._model.plural import counted
+from forebay._wire import payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -62,8 +62,8 @@ def _read(value: Any) -> Any:
     if isinstance(value, list):
         return [_read(one) for one in value]
     try:
-        return orjson.loads(value) if isinstance(value, str) else value
-    except orjson.JSONDecodeError:  # an error may be plain text, or cut where it was long
+        return payload.loads(value) if isinstance(value, str) else value
+    except ValueError:  # an error may be plain text, or cut where it was long
         return value
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from forebay._wire import payload
 from forebay._model.plural import counted
+from forebay._wire import payload
 from forebay.cli.connect import StoreConnection, connect, store_option
 from forebay.cli.show import moment, output_option, show, unpacked
 from forebay.errors import ResourceNotFound
