@@ -66,7 +66,7 @@ def files() -> list[tuple[str, Path]]:
     found = []
     for path in sorted(ENGINE.rglob("*.rs")):
         parts = list(path.relative_to(ENGINE).with_suffix("").parts)
-        if path.stem in {"lib", "tests", "test_engine"} or {"tests", "ticks"} & set(parts):
+        if path.stem in {"lib", "tests", "test_engine", "page"} or {"tests", "ticks"} & set(parts):
             continue
         found.append((room(parts[:-1] if parts[-1] == "mod" else parts), path))
     return found
