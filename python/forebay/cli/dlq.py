@@ -126,7 +126,7 @@ def redrive(
             listed_text = listing(messages)
             redriven = 0 if dry_run else run_again(connection, messages, rate, edited)
     if dry_run:
-        show(messages, output, text=listed_text)
+        show(unpacked(messages), output, text=listed_text)
         return
     accepted = f"accepted: {redriven:,}, to be run again one after the other; `forebay dlq list` shows what fails again"
     show({"redriven": redriven}, output, text=accepted if queue is None else f"moved: {redriven:,}")
