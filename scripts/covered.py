@@ -39,7 +39,7 @@ WRAPPER = """#!{python} -IS
 import os, sys
 os.execvp(sys.argv[1], [*sys.argv[1:], "-Cinstrument-coverage"])
 """
-CRATES = {"core", "store", "salvage", "engine", "bindings"}
+CRATES = {"core", "store", "salvage", "metrics", "engine", "bindings"}
 FOR_TESTS = {"tests", "test_engine"}  # modules that are compiled for tests only
 INLINE = "#[cfg(test)]\nmod tests {"
 FAILED = re.compile(r"^(?:test result: FAILED\. \d+ passed; )?(\d+) (?:failed|error)", re.MULTILINE)

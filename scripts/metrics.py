@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 
 HEAD = """# Metrics
 
-This page is written by `make docs` from the catalogue in `rust/engine/src/metrics/catalogue.rs`; nothing is measured
+This page is written by `make docs` from the catalogue in `rust/metrics/src/catalogue.rs`; nothing is measured
 that is not in it.
 
 Everything is at `/metrics` of `forebay run` (text 0.0.4, OpenMetrics 1.0, and native histograms in OpenMetrics 2.0),

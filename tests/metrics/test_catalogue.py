@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CATALOGUE = ROOT / "rust" / "engine" / "src" / "metrics" / "catalogue.rs"
+CATALOGUE = ROOT / "rust" / "metrics" / "src" / "catalogue.rs"
 ROW = re.compile(r'^    ([A-Z]\w+): "(forebay_\w+)"', re.MULTILINE)
 
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html

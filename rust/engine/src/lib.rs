@@ -15,7 +15,6 @@ mod failures;
 #[cfg(feature = "failpoints")]
 pub mod fuzzing;
 pub mod http;
-pub mod metrics;
 mod observe;
 pub mod payload;
 pub mod runtime;
@@ -23,4 +22,5 @@ pub mod socket;
 pub mod sources;
 pub mod topics;
 
+pub use forebay_metrics as metrics;
 pub use forebay_store as store;

@@ -14,6 +14,7 @@
 mod base;
 mod metrics;
 mod socket;
+mod sync;
 mod wakes;
 
 /// How often one of three threads may be stopped for another where it could go on. Most faults need one or two; without a bound the

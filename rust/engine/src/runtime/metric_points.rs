@@ -6,9 +6,9 @@ use crate::api::metrics::Tell;
 use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
-use crate::metrics::points::Points;
+use crate::metrics::points::{Points, RowChange};
 use crate::runtime::rooms::Rooms;
-use crate::store::port::Write;
+use crate::store::port::Table;
 
 impl Rooms {
     /// Look at the clock again when the running minute ends, in which something happened.
@@ -20,23 +20,23 @@ impl Rooms {
     /// Take in the last of it.
     pub(crate) fn close_points(&mut self, points: &mut Points) {
         if !self.ctx.closed && self.ctx.registry.is_on() {
-            let writes = points.close(&self.ctx.registry, self.ctx.now.wall_ms);
-            self.keep_points(writes);
+            let changes = points.close(&self.ctx.registry, self.ctx.now.wall_ms);
+            self.keep_points(changes);
         }
     }
 
     /// A store that takes nothing more, or has no room, does without points.
-    pub(crate) fn keep_points(&mut self, writes: Vec<Write>) {
-        if self.ctx.commit.failed.is_some() || writes.is_empty() {
+    pub(crate) fn keep_points(&mut self, changes: Vec<RowChange>) {
+        if self.ctx.commit.failed.is_some() || changes.is_empty() {
             return;
         }
-        for write in writes {
-            match write {
-                Write::Set { table, key, value } if self.ctx.commit.refused.is_none() => {
-                    self.ctx.commit.pending.set(table, key, value);
+        for RowChange { key, value } in changes {
+            match value {
+                Some(value) if self.ctx.commit.refused.is_none() => {
+                    self.ctx.commit.pending.set(Table::Metric, key, value);
                 }
-                Write::Remove { table, key } => self.ctx.commit.pending.remove(table, key),
-                _ => {}
+                Some(_) => {}
+                None => self.ctx.commit.pending.remove(Table::Metric, key),
             }
         }
         self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);

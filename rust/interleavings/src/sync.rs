@@ -1,4 +1,4 @@
-//! The engine's `sync`, made of loom.
+//! The `sync` of the engine and of the metrics, made of loom.
 
 pub(crate) use std::sync::PoisonError;
 

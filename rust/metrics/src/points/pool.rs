@@ -2,10 +2,10 @@
 
 use forebay_core::histogram::Histogram;
 
-use crate::metrics::catalogue::Kind;
-use crate::metrics::points::keys::SeriesId;
-use crate::metrics::points::rows::Sample;
-use crate::metrics::points::{Points, MINUTE, TIERS};
+use crate::catalogue::Kind;
+use crate::points::keys::SeriesId;
+use crate::points::rows::Sample;
+use crate::points::{Points, MINUTE, TIERS};
 
 /// The values of a counter or gauge in the seconds of one minute from `from` up to `until`, one for each second; `None` when all
 /// are zero. `seconds`, from the minute's beginning on: a counter's growth where it grew, a gauge's level where it changed.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::histogram::Histogram;
 
-use crate::metrics::catalogue::{Kind, Metric, METRICS};
-use crate::metrics::numbers::{Counter, Gauge};
+use crate::catalogue::{Kind, Metric, METRICS};
+use crate::numbers::{Counter, Gauge};
 
 /// Most series of a counter or gauge; further label sets are counted together under [`OTHER`].
 pub const SERIES_MAX: usize = 10_000;

@@ -2,7 +2,8 @@
 //! them for Prometheus.
 //!
 //! Counting never waits for a reader: a handle is taken once per function, mapping or shard and kept; a page is written from
-//! handles gathered beforehand.
+//! handles gathered beforehand. Points in time (`points`) are given rows and give rows: where those are kept is not known here.
+#![forbid(unsafe_code)]
 
 pub mod catalogue;
 pub mod exports;
@@ -11,6 +12,7 @@ pub mod numbers;
 pub mod points;
 pub mod query;
 pub mod registry;
+mod sync;
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use forebay_core::histogram::{Histogram, Percent, MIN};
 
-use crate::metrics::catalogue::{Description, Kind, Unit, METRICS};
-use crate::metrics::registry::{Numbers, Registry, Series};
+use crate::catalogue::{Description, Kind, Unit, METRICS};
+use crate::registry::{Numbers, Registry, Series};
 
 /// What the percentile gauges show, of the running minute and the one before.
 const PERCENTILES: [(&str, f64); 5] = [("50", 50.0), ("90", 90.0), ("95", 95.0), ("99", 99.0), ("99.9", 99.9)];

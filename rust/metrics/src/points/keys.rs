@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::metrics::catalogue::{Kind, Metric};
-use crate::metrics::registry::{Labels, Series};
+use crate::catalogue::{Kind, Metric};
+use crate::registry::{Labels, Series};
 
 /// Names a series inside one [`super::Points`].
 pub type SeriesId = u32;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use forebay_core::histogram::Percent;
 use proptest::prelude::*;
 
-use crate::metrics::points::*;
+use crate::points::*;
 
 /// 2020-01-01T00:00:00Z.
 const START: u64 = 1_577_836_800;
@@ -20,14 +20,11 @@ impl World {
         Self { registry: Registry::new(), points: Points::open(Vec::new(), second * 1000), store: BTreeMap::new() }
     }
 
-    fn keep(&mut self, writes: Vec<Write>) {
-        for write in writes {
-            match write {
-                Write::Set { table: Table::Metric, key, value } => drop(self.store.insert(key, value)),
-                Write::Remove { table: Table::Metric, key } => {
-                    assert!(self.store.remove(&key).is_some(), "a row that is not there");
-                }
-                other => panic!("{other:?}"),
+    fn keep(&mut self, changes: Vec<RowChange>) {
+        for RowChange { key, value } in changes {
+            match value {
+                Some(value) => drop(self.store.insert(key, value)),
+                None => assert!(self.store.remove(&key).is_some(), "a row that is not there"),
             }
         }
     }
@@ -41,7 +38,7 @@ impl World {
     fn restart(mut self, second: u64) -> Self {
         let writes = self.points.close(&self.registry, self.points.now() * 1000);
         self.keep(writes);
-        let rows = self.store.clone().into_iter().collect();
+        let rows = self.store.clone();
         Self { registry: Registry::new(), points: Points::open(rows, second * 1000), store: self.store }
     }
 

@@ -6,9 +6,9 @@ use forebay_core::statistic::{nearest, Statistic, EXAMPLES};
 use serde::Deserialize;
 use serde_json::{json, Value};
 
-use crate::metrics::catalogue::{Description, Metric, METRICS};
-use crate::metrics::points::{Points, SeriesId};
-use crate::metrics::registry::Registry;
+use crate::catalogue::{Description, Metric, METRICS};
+use crate::points::{Points, SeriesId};
+use crate::registry::Registry;
 
 /// Most points of one answer, as in CloudWatch.
 const DATAPOINTS_MAX: u64 = 1_440;

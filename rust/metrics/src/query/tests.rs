@@ -1,4 +1,4 @@
-use crate::metrics::query::*;
+use crate::query::*;
 
 /// 2020-01-01T00:00:00Z.
 const START: u64 = 1_577_836_800;

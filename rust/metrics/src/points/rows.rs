@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use forebay_core::histogram::Histogram;
 
-use crate::metrics::catalogue::{Kind, METRICS};
-use crate::metrics::points::keys::{Keys, SeriesId};
-use crate::metrics::points::TIERS;
+use crate::catalogue::{Kind, METRICS};
+use crate::points::keys::{Keys, SeriesId};
+use crate::points::TIERS;
 
 const FORMAT: u8 = 1;
 

@@ -1,5 +1,5 @@
-use crate::metrics::catalogue::{Kind, Unit};
-use crate::metrics::*;
+use crate::catalogue::{Kind, Unit};
+use crate::*;
 
 fn line<'a>(page: &'a str, start: &str) -> &'a str {
     page.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no line {start} in\n{page}"))

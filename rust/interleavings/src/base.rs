@@ -1,6 +1,6 @@
 //! The engine's `base`, as far as these structures know it.
 
-pub(crate) mod sync;
+pub(crate) use crate::sync;
 
 /// The engine's `error`.
 pub(crate) mod error {

@@ -1,6 +1,6 @@
 use serde_json::{json, Value};
 
-use crate::metrics::exports::*;
+use crate::exports::*;
 
 const OPEN: &str = "forebay_dbproxy_database_connections";
 const SHARE: &str = "forebay_dbproxy_availability_ratio";

@@ -13,8 +13,8 @@ use base64::Engine as _;
 use forebay_core::histogram::Histogram;
 use serde::Deserialize;
 
-use crate::metrics::catalogue::{Kind, Metric, Unit, METRICS};
-use crate::metrics::registry::Registry;
+use crate::catalogue::{Kind, Metric, Unit, METRICS};
+use crate::registry::Registry;
 
 /// Most sources at a time.
 pub const SOURCES_MAX: usize = 1_024;
@@ -35,7 +35,7 @@ pub struct Told {
 
 impl Told {
     /// What an execution environment tells, which counts as there until it is gone: its samples as JSON.
-    pub(crate) fn in_a_process(source: String, samples: &[u8]) -> Result<Self, String> {
+    pub fn in_a_process(source: String, samples: &[u8]) -> Result<Self, String> {
         let samples = serde_json::from_slice(samples).map_err(|error| error.to_string())?;
         Ok(Self { source, keep: None, samples })
     }
@@ -115,7 +115,7 @@ impl Exports {
     }
 
     /// Forget a source that is gone, at once.
-    pub(crate) fn leave(&mut self, registry: &Registry, source: &str) {
+    pub fn leave(&mut self, registry: &Registry, source: &str) {
         if let Some(gone) = self.sources.remove(source) {
             self.show(registry, gone.levels.into_keys().collect());
         }

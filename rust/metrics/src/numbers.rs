@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::base::sync::atomic::AtomicU64;
-use crate::base::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// A number that only grows. Clones count together; one of a registry that is off counts nothing.
 #[derive(Clone, Debug, Default)]

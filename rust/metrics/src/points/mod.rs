@@ -17,12 +17,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use forebay_core::histogram::Histogram;
 
-use crate::metrics::catalogue::Metric;
-use crate::metrics::points::keys::Keys;
-pub use crate::metrics::points::keys::SeriesId;
-use crate::metrics::points::rows::{Row, Sample};
-use crate::metrics::registry::{Numbers, Registry};
-use crate::store::port::{Rows as StoredRows, Table, Write};
+use crate::catalogue::Metric;
+use crate::points::keys::Keys;
+pub use crate::points::keys::SeriesId;
+use crate::points::rows::{Row, Sample};
+use crate::registry::{Numbers, Registry};
 
 /// Most bytes of points in memory; beyond, the oldest ones go, seconds first.
 pub const BYTES_MAX: usize = 64 << 20;
@@ -36,6 +35,15 @@ const DAY: u64 = 86_400;
 /// Width of a tier's points and how long they are kept, seconds.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html>
 const TIERS: [(u64, u64); 4] = [(1, 3 * HOUR), (MINUTE, 15 * DAY), (5 * MINUTE, 63 * DAY), (HOUR, 455 * DAY)];
+
+/// What becomes of a stored row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// The row.
+    pub key: Vec<u8>,
+    /// What it holds from now on; `None`: the row is removed.
+    pub value: Option<Vec<u8>>,
+}
 
 /// Points of one width, oldest first.
 #[derive(Debug)]
@@ -61,12 +69,12 @@ pub struct Points {
     bytes: usize,
     bytes_max: usize,
     /// Rows to be stored at the next roll.
-    unsaved: Vec<Write>,
+    unsaved: Vec<RowChange>,
 }
 
 impl Points {
     /// Go on from stored rows, which [`Points::roll`] and [`Points::close`] gave. Rows that cannot be read are left out.
-    pub fn open(stored: StoredRows, wall_ms: u64) -> Self {
+    pub fn open(stored: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>, wall_ms: u64) -> Self {
         let now = wall_ms / 1000;
         let tier = |(width, keep)| Tier { width, keep, rows: VecDeque::new(), complete_from: 0, complete_to: 0 };
         let mut points = Self {
@@ -125,7 +133,7 @@ impl Points {
 
     /// Take in what was counted, begin the second of `wall_ms`, and give the rows to be stored and removed. A clock that goes
     /// back stays in the running second until it has caught up.
-    pub fn roll(&mut self, registry: &Registry, wall_ms: u64) -> Vec<Write> {
+    pub fn roll(&mut self, registry: &Registry, wall_ms: u64) -> Vec<RowChange> {
         let now = wall_ms / 1000;
         if now <= self.second {
             return Vec::new();
@@ -153,7 +161,7 @@ impl Points {
     }
 
     /// The last rows to be stored: the running minute as far as it came.
-    pub fn close(&mut self, registry: &Registry, wall_ms: u64) -> Vec<Write> {
+    pub fn close(&mut self, registry: &Registry, wall_ms: u64) -> Vec<RowChange> {
         let mut writes = self.roll(registry, wall_ms);
         self.settle(registry);
         self.end_minute(registry, self.second - self.second % MINUTE, self.second + 1, &mut writes);
@@ -198,7 +206,7 @@ impl Points {
     }
 
     /// Fold the seconds of a minute, as far as `until`, into a row of it.
-    fn end_minute(&mut self, registry: &Registry, start: u64, until: u64, writes: &mut Vec<Write>) {
+    fn end_minute(&mut self, registry: &Registry, start: u64, until: u64, writes: &mut Vec<RowChange>) {
         let from = start.max(self.since);
         let mut seconds: BTreeMap<SeriesId, Vec<(u64, f64)>> =
             self.keys.levels().map(|(id, _)| (id, Vec::new())).collect();
@@ -233,7 +241,7 @@ impl Points {
     }
 
     /// Make the points of coarser tiers that have become complete.
-    fn fold(&mut self, writes: &mut Vec<Write>) {
+    fn fold(&mut self, writes: &mut Vec<RowChange>) {
         for coarse in 2..TIERS.len() {
             let width = self.tiers[coarse].width;
             let end = self.tiers[coarse - 1].complete_to / width * width;
@@ -271,15 +279,15 @@ impl Points {
         }
     }
 
-    fn write(&self, tier: usize, start: u64, writes: &mut Vec<Write>) {
+    fn write(&self, tier: usize, start: u64, writes: &mut Vec<RowChange>) {
         if let Some(row) = self.tiers[tier].rows.back().filter(|row| row.start == start) {
-            let value = row.encode(&self.keys);
-            writes.push(Write::Set { table: Table::Metric, key: rows::key(tier, start), value });
+            let value = Some(row.encode(&self.keys));
+            writes.push(RowChange { key: rows::key(tier, start), value });
         }
     }
 
     /// Drop what is too old, and the oldest of what is too much.
-    fn expire(&mut self, writes: &mut Vec<Write>) {
+    fn expire(&mut self, writes: &mut Vec<RowChange>) {
         for tier in 0..TIERS.len() {
             let (width, keep) = (self.tiers[tier].width, self.tiers[tier].keep);
             while self.tiers[tier].rows.front().is_some_and(|row| row.start + width + keep <= self.second) {
@@ -297,12 +305,12 @@ impl Points {
         }
     }
 
-    fn drop_oldest(&mut self, tier: usize, writes: &mut Vec<Write>) {
+    fn drop_oldest(&mut self, tier: usize, writes: &mut Vec<RowChange>) {
         let Some(row) = self.tiers[tier].rows.pop_front() else { return };
         self.bytes -= row.bytes();
         self.tiers[tier].complete_from = row.start + self.tiers[tier].width;
         if tier > 0 {
-            writes.push(Write::Remove { table: Table::Metric, key: rows::key(tier, row.start) });
+            writes.push(RowChange { key: rows::key(tier, row.start), value: None });
         }
     }
 
