@@ -1,11 +1,11 @@
-"""Let libFuzzer look for inputs that break something, a while for each target of `rust/hostile`, as many at once as there are
-cores.
+"""Let libFuzzer look for inputs that break something, a while for each target of `rust/testing/hostile`, as many at once as
+there are cores.
 
 Usage: python scripts/fuzz.py SECONDS [--seed N] [TARGET...]
 
 What reaches new branches is kept in `target/fuzz/TARGET`, where the next run goes on; what breaks something is written to
-`target/fuzz/broken`, and what the fuzzer says to `target/fuzz/logs`. `rust/hostile/corpus` has the inputs that the ordinary
-test run repeats.
+`target/fuzz/broken`, and what the fuzzer says to `target/fuzz/logs`. `rust/testing/hostile/corpus` has the inputs that the
+ordinary test run repeats.
 
 An input that takes longer than a second is a suspect only: a machine that is busy, or stood still, makes any input slow. The
 fuzzer goes on without it, and when all targets are through, the suspect is run three times more, alone. If it takes longer
@@ -26,9 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = ROOT / "rust" / "hostile" / "corpus"
+HOSTILE = ROOT / "rust" / "testing" / "hostile"
+KEPT = HOSTILE / "corpus"
 WORK = ROOT / "target" / "fuzz"
-TARGETS = re.findall(r'Target \{ name: "([a-z-]+)"', (ROOT / "rust" / "hostile" / "src" / "lib.rs").read_text())
+TARGETS = re.findall(r'Target \{ name: "([a-z-]+)"', (HOSTILE / "src" / "lib.rs").read_text())
 
 # What `cargo fuzz` gives the compiler. Memory needs no watching: there is no unsafe Rust.
 COUNTERS = (

@@ -26,7 +26,7 @@ def covered(monkeypatch):
         ("rust/engine/src/sources/queue/tests/transfers.rs", False),
         ("rust/engine/src/runtime/test_engine.rs", False),
         ("rust/core/tests/queue/main.rs", False),
-        ("rust/simulator/src/plan.rs", False),
+        ("rust/testing/simulator/src/plan.rs", False),
         ("/rustc/library/core/src/option.rs", False),
     ],
 )

@@ -21,7 +21,7 @@ fn depth(value: &Value) -> usize {
 }
 
 pub(crate) fn json_seeds() -> Vec<Vec<u8>> {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("../../../tests/cases/json.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../../../../tests/cases/json.json")).unwrap();
     let texts = cases.iter().filter_map(|case| case["text"].as_str()).map(|text| text.as_bytes().to_vec());
     texts.chain([99, 100, 101].map(|times| ["[".repeat(times), "]".repeat(times)].concat().into_bytes())).collect()
 }
@@ -53,7 +53,7 @@ pub(crate) fn filters(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn filters_seeds() -> Vec<Vec<u8>> {
-    let table: Vec<Value> = serde_json::from_str(include_str!("../../../tests/cases/filters.json")).unwrap();
+    let table: Vec<Value> = serde_json::from_str(include_str!("../../../../tests/cases/filters.json")).unwrap();
     let mut seeds = pairs(&table, "patterns", "payload");
     seeds.push([&b"{}\n"[..], "[".repeat(200).as_bytes()].concat());
     seeds.push(
@@ -106,7 +106,7 @@ pub(crate) fn policies(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn policies_seeds() -> Vec<Vec<u8>> {
-    let table: Vec<Value> = serde_json::from_str(include_str!("../../../tests/cases/filter_policies.json")).unwrap();
+    let table: Vec<Value> = serde_json::from_str(include_str!("../../../../tests/cases/filter_policies.json")).unwrap();
     let mut seeds = pairs(&table, "policy", "body");
     seeds.push(b"{\"a\": [{\"numeric\": [\"=\", 1e0]}]}\n[1, 1.0, \"1\"]".to_vec());
     seeds

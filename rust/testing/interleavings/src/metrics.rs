@@ -2,7 +2,7 @@
 // Small whole numbers are exact.
 #![allow(clippy::float_cmp)]
 
-#[path = "../../metrics/src/numbers.rs"]
+#[path = "../../../metrics/src/numbers.rs"]
 mod numbers;
 
 use std::sync::Arc;

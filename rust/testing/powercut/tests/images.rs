@@ -3,7 +3,7 @@
 //! `make deep` builds more images than the ordinary run.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../store/tests/common/mod.rs"]
+#[path = "../../../store/tests/common/mod.rs"]
 mod common;
 
 use std::fs::File;

@@ -2,7 +2,7 @@
 //! write on top of what it does not know, and the next process finds all that was acknowledged.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../store/tests/common/mod.rs"]
+#[path = "../../../store/tests/common/mod.rs"]
 mod common;
 
 use std::fs::File;

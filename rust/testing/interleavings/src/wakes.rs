@@ -1,6 +1,6 @@
 //! The engine's threads: whatever one of them leaves for another is done, and all of them end when the engine stops.
 
-#[path = "../../engine/src/runtime/wakes.rs"]
+#[path = "../../../engine/src/runtime/wakes.rs"]
 mod engine_wakes;
 
 use std::sync::Arc;
