@@ -121,7 +121,7 @@ def test_records_put_by_the_command_reach_the_handler_of_the_running_app(place, 
         "Enabled",
         True,
     )
-    assert {row["shard_id"][-1] for row in asked(place, "lag")} == {"0", "1"}
+    assert {row["shard_id"][-1] for row in asked(place, "lag")["streams"]} == {"0", "1"}
 
 
 def test_csv_becomes_json_and_is_told_by_the_files_name(place, service):
@@ -433,7 +433,7 @@ def test_what_each_command_prints_for_programs_is_json(place, service):
     lines = '{"id": 1}\n{"id": 2, "slow": 20}\n{"id": 3}\n'
     asked(place, "stream", "put", "orders", "--partition-key", "k", stdin=lines)
     service.wait_for("slow begins")
-    lag = asked(place, "lag")
+    lag = asked(place, "lag")["streams"]
     assert {(row["stream"], row["function"]) for row in lag} == {bound}
     assert sum(row["records"] for row in lag) == 2
     described = asked(place, "mapping", "describe", *bound)

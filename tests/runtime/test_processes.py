@@ -153,6 +153,11 @@ async def test_provisioned_concurrency_is_usable_when_all_its_processes_are_read
             async with asyncio.timeout(20):
                 while await ready() != provisioned:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+        listed = await processes.app._caller.ask("environments.list")
+        [counts] = [row for row in listed if row["function"] == processes.variables.name]
+        assert (counts["idle"], counts["busy"], counts["starting"]) == (1, 0, 0), (
+            "what `forebay lag` shows of its processes"
+        )
         before = processes.app.metrics.statistic("ProvisionedConcurrencyInvocations", "Sum", period=3600) or 0
         await processes.variables.invoke()
         assert processes.app.metrics.statistic("ProvisionedConcurrencyInvocations", "Sum", period=3600) == before + 1

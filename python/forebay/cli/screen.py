@@ -6,9 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
+from textual.containers import VerticalScroll
 from textual.widgets import DataTable, Footer, Static
 
 from forebay.cli import snapshot
+from forebay.cli.connect import format_error
+from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class Screen(App[None]):
-    """Shows one snapshot after the other."""
+    """Shows one snapshot after the other. What is not there has no table."""
 
     CSS = """
     #headline { height: 1; background: $primary; color: $text; padding: 0 1; }
-    DataTable { height: auto; max-height: 60%; margin-bottom: 1; }
+    DataTable { height: auto; margin-bottom: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [("q", "quit", "Quit"), ("p", "hold", "Hold or go on")]
     ENABLE_COMMAND_PALETTE = False
@@ -37,14 +40,15 @@ class Screen(App[None]):
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
         yield Static(id="headline", markup=False)
-        yield DataTable(id="shards", cursor_type="none", zebra_stripes=True)
-        yield DataTable(id="functions", cursor_type="none", zebra_stripes=True)
+        with VerticalScroll():
+            for kind in snapshot.ALL_COLUMNS:
+                yield DataTable(id=kind, cursor_type="none", zebra_stripes=True)
         yield Footer()
 
     async def on_mount(self) -> None:
         """Head the tables and begin to refresh."""
-        self.query_one("#shards", DataTable).add_columns(*snapshot.SHARD_COLUMNS)
-        self.query_one("#functions", DataTable).add_columns(*snapshot.FUNCTION_COLUMNS)
+        for kind, columns in snapshot.ALL_COLUMNS.items():
+            self.query_one(f"#{kind}", DataTable).add_columns(*(heading for heading, _ in columns))
         self.set_interval(self._interval, self.refresh_tables)
         await self.refresh_tables()
 
@@ -55,11 +59,15 @@ class Screen(App[None]):
         self._refreshing = True
         try:
             seen = await asyncio.to_thread(snapshot.take_snapshot, self._store)
+        except ForebayError as error:  # the app may be starting anew: the next look shows it again
+            seen = snapshot.Snapshot(f"{snapshot.stamp()}  {format_error(error)}", {})
         finally:
             self._refreshing = False
         self.query_one("#headline", Static).update(seen.headline)
-        for name, rows in (("#shards", seen.shards), ("#functions", seen.functions)):
-            table = self.query_one(name, DataTable)
+        for kind in snapshot.ALL_COLUMNS:
+            table = self.query_one(f"#{kind}", DataTable)
+            rows = seen.cells(kind)
+            table.display = bool(rows)
             table.clear()
             table.add_rows(rows)
 

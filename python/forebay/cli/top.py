@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from forebay.cli.connect import store_option
+from forebay.cli.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,12 +21,19 @@ if TYPE_CHECKING:
 )
 @store_option
 def top(interval: float, store: Path) -> None:
-    """Watch lag, lanes, rates, percentiles and dead letters of the app that runs on a store.
+    """Watch what waits, lanes, rates, percentiles, processes and dead letters of the app that runs on a store.
 
-    q ends it, p holds the picture.
+    q ends it, p holds the picture. Where standard output is no terminal, one look is printed as plain text.
     """
+    if not sys.stdout.isatty():
+        click.echo(take_snapshot(store).text())
+        return
     if importlib.util.find_spec("textual") is None:
         raise click.ClickException("`forebay top` needs the extra `top`: pip install 'forebay[top]'")
     from forebay.cli.screen import Screen  # noqa: PLC0415  an extra, and slow to load
 
-    Screen(store, interval).run()
+    take_snapshot(store)  # where no app runs, that is told before the screen is drawn
+    screen = Screen(store, interval)
+    screen.run()
+    if screen.return_code:
+        sys.exit(screen.return_code)

@@ -171,7 +171,7 @@ catalogue! {
     IteratorAge: "forebay_iterator_age_seconds", Some(lambda("IteratorAge", "Milliseconds", 1000.0)), Distribution, Seconds, ["mapping"],
         AGE, "Age of the last record of a batch when the batch is handed to the function.";
     ShardIteratorAge: "forebay_shard_iterator_age_seconds", None, Gauge, Seconds, ["stream", "shard", "function"], NONE,
-        "Age of the last record handed to the function from one shard.";
+        "Age of the oldest record of a shard that the function has not finished, handed to it or not; 0 where there is none.";
     ShardLag: "forebay_shard_lag_records", None, Gauge, Count, ["stream", "shard", "function"], NONE,
         "Records of a shard that the function has not finished.";
     LanesBusy: "forebay_lanes_busy", None, Gauge, Count, ["mapping"], NONE,

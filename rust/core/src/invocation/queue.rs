@@ -199,6 +199,13 @@ impl EventQueue {
         (self.waiting.len(), self.more)
     }
 
+    /// Age of the oldest waiting event in memory, ms.
+    pub fn oldest_age_ms(&self, now: &Now) -> Option<u64> {
+        let (_, oldest) = self.expiring.first()?;
+        let (age_ms, at_ns) = self.waiting.get(oldest)?.aged;
+        Some(age_ms + now.mono_ns.saturating_sub(at_ns) / NS_PER_MS)
+    }
+
     /// Run an event that waits, or end it.
     fn begin(&mut self, key: Key, now: &Now) {
         let Some(held) = self.let_go(key) else { return };

@@ -320,8 +320,8 @@ impl ShardMachine {
         self.lanes.iter().map(|lane| lane.slots.len()).sum()
     }
 
-    /// Arrival of the oldest record read and not done, wall ms.
-    pub fn oldest_arrival_ms(&self) -> Option<u64> {
-        self.lanes.iter().filter_map(|lane| lane.slots.front()).map(|slot| slot.arrival_ms).min()
+    /// Position of the oldest record read and not done, and its arrival, wall ms.
+    pub fn oldest(&self) -> Option<(u64, u64)> {
+        self.lanes.iter().filter_map(|lane| lane.slots.front()).map(|slot| (slot.position, slot.arrival_ms)).min()
     }
 }

@@ -135,3 +135,37 @@ pub enum Described {
     /// An alias of a function.
     Alias(Alias),
 }
+
+/// The asynchronous events of a function.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Events {
+    /// A function, or a version: `name:number`.
+    pub function: String,
+    /// Whether something that runs has the function.
+    pub registered: bool,
+    /// Those in memory that wait.
+    pub waiting: usize,
+    /// Whether the store may hold others.
+    pub more: bool,
+    /// Those that run.
+    pub running: usize,
+    /// Age of the oldest one that waits in memory.
+    pub oldest_age_ms: Option<u64>,
+}
+
+/// How many processes of a function do what.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EnvironmentCounts {
+    /// A function, or a version: `name:number`.
+    pub function: String,
+    /// Those that start.
+    pub starting: usize,
+    /// Those that wait for work.
+    pub idle: usize,
+    /// Those that work.
+    pub busy: usize,
+    /// Those that end.
+    pub ending: usize,
+}

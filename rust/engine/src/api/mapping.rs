@@ -213,7 +213,7 @@ pub struct Skip {
 }
 
 /// Which mappings on streams are asked about: all of them, those of a stream, those of a function.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Which {
     /// Only of this stream.
@@ -295,8 +295,8 @@ pub struct Progress {
     pub shard_id: String,
     /// Records that are not done yet.
     pub records: u64,
-    /// Age of the oldest of them.
-    pub iterator_age_ms: u64,
+    /// Age of the oldest of them, 0 if there is none; null while it is not known.
+    pub iterator_age_ms: Option<u64>,
     /// Shards that must be done first.
     pub waits_for: Vec<String>,
     /// The shard is closed and done.
@@ -358,8 +358,8 @@ pub struct Lag {
     pub shard_id: String,
     /// Records that are not done yet.
     pub records: u64,
-    /// Age of the oldest of them.
-    pub iterator_age_ms: u64,
+    /// Age of the oldest of them, 0 if there is none; null while it is not known.
+    pub iterator_age_ms: Option<u64>,
     /// Lanes with a batch that runs.
     pub lanes_busy: usize,
     /// Lanes with a batch that waits to be tried again.

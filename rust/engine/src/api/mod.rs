@@ -78,7 +78,7 @@ macro_rules! operations {
         /// Delete a mapping with its place in the stream.
         "mapping.delete" MappingDelete(BySource<mapping::OnStream, mapping::OnQueue>) -> Empty:
             rooms.mapping_delete now;
-        /// Tell how far mappings on streams are behind.
+        /// Tell how far mappings on streams are behind. An age that is not in memory is looked up in the store.
         "lag" Lag(mapping::Which) -> Vec<mapping::Lag>: streams.lag always;
 
         /// Create a queue, or change the settings of one that exists.
@@ -130,6 +130,11 @@ macro_rules! operations {
 
         /// List the functions.
         "functions.list" FunctionList(Empty) -> Vec<function::Function>: dispatch.functions_list always;
+        /// List the asynchronous events of each function, and of each version, that has some in memory.
+        "events.list" EventList(Empty) -> Vec<function::Events>: events.events_list always;
+        /// List how many processes there are of each function, and of each version, that has them.
+        "environments.list" EnvironmentList(Empty) -> Vec<function::EnvironmentCounts>:
+            environments.environments_list always;
         /// Describe a function, a version or an alias.
         "function.describe" FunctionDescribe(function::Named) -> function::Described: dispatch.function_describe now;
         /// Change the limits of a function or a version.

@@ -15,6 +15,7 @@ pub(crate) mod memory;
 pub(crate) mod output;
 pub(crate) mod process;
 mod report;
+mod requests;
 pub(crate) mod runtime_api;
 
 use crate::base::ids::RoomId;

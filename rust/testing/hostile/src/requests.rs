@@ -130,6 +130,8 @@ pub(crate) fn recovery(bytes: &[u8]) -> bool {
         "lag",
         "failed.list",
         "functions.list",
+        "events.list",
+        "environments.list",
         "metrics.text",
     ] {
         rig.ask(verb, b"{\"limit\": 10}");

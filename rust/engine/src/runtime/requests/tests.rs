@@ -3,6 +3,7 @@
 use serde_json::{json, Value};
 
 use crate::base::error::Waiter;
+use crate::metrics::exposition::{render, Format};
 use crate::metrics::{Metric, METRICS};
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::chunk::Chunk;
@@ -12,6 +13,12 @@ use crate::store::port::{Store as _, Write};
 fn series(engine: &TestEngine, label: &str) -> usize {
     let ours = METRICS.iter().filter(|metric| metric.describe().labels.first() == Some(&label));
     ours.map(|&metric| engine.engine.registry().gather(metric).len()).sum()
+}
+
+/// The page of metrics.
+fn shown(engine: &TestEngine) -> String {
+    engine.engine.show_lag();
+    render(engine.engine.registry(), Format::Text)
 }
 
 fn mapping() -> Value {
@@ -68,4 +75,57 @@ fn streams_mappings_and_topics_that_are_deleted_leave_nothing_behind() {
     engine.json("topic.delete", &json!({"name": "t"}));
     engine.advance(SECOND);
     assert_eq!((series(&engine, "stream"), series(&engine, "topic"), bounds(&engine)), (0, 0, [None; 2]));
+}
+
+/// Its age was that of the last record handed out: 0 for a mapping that was paused from the start, so no alert ever came.
+#[test]
+fn a_mapping_that_was_never_handed_anything_is_as_far_behind_as_its_oldest_record_is_old() {
+    let function = json!({"kind": "function", "name": "f", "timeout_ms": 3_000});
+    let mut engine = TestEngine::new();
+    engine.register(function.clone());
+    engine.json("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000}));
+    let mut paused = mapping();
+    paused["enabled"] = json!(false);
+    engine.json("mapping.declare", &paused);
+    for data in [b"first".as_slice(), b"second"] {
+        engine.engine.put("s", [("k", data)].into_iter(), None, Waiter::Call(Box::new(|answer| drop(answer.unwrap()))));
+        engine.advance(60 * SECOND);
+    }
+    let age = |row: &Value| (row["records"].as_u64().unwrap(), row["iterator_age_ms"].as_u64());
+    assert_eq!(age(&engine.json("lag", &json!({}))[0]), (2, Some(120_000)));
+
+    // After a restart no record of it is in memory: the store is asked, once for each place at which the mapping stands.
+    engine = engine.reopened_with(&[function]);
+    engine.json("mapping.declare", &paused);
+    engine.advance(SECOND);
+    let described = json!({"stream": "s", "function": "f"});
+    assert_eq!(age(&engine.json("mapping.describe", &described)["shards"][0]), (2, None));
+    assert_eq!(age(&engine.json("lag", &json!({}))[0]), (2, Some(121_000)));
+    assert_eq!(age(&engine.json("mapping.describe", &described)["shards"][0]), (2, Some(121_000)));
+    engine.advance(299 * SECOND);
+    let page = shown(&engine);
+    let line = "forebay_shard_iterator_age_seconds{stream=\"s\",shard=\"shardId-000000000000\",function=\"f\"} 420";
+    assert!(page.contains(line), "{page}");
+}
+
+/// The page of metrics does not wait for the store: what it does not know yet is on the next one.
+#[test]
+fn a_page_of_metrics_has_the_store_asked_for_an_age_that_is_not_in_memory() {
+    let function = json!({"kind": "function", "name": "f", "timeout_ms": 3_000});
+    let mut engine = TestEngine::new();
+    engine.register(function.clone());
+    engine.json("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000}));
+    let mut paused = mapping();
+    paused["enabled"] = json!(false);
+    engine.json("mapping.declare", &paused);
+    let record = [("k", b"first".as_slice())];
+    engine.engine.put("s", record.into_iter(), None, Waiter::Call(Box::new(|answer| drop(answer.unwrap()))));
+    engine.advance(SECOND);
+    engine = engine.reopened_with(&[function]);
+    engine.json("mapping.declare", &paused);
+    engine.engine.with(|state| state.streams().show_lag());
+    assert_eq!(engine.engine.registry().gather(Metric::ShardIteratorAge).len(), 0);
+    engine.advance(SECOND);
+    engine.engine.with(|state| state.streams().show_lag());
+    assert_eq!(engine.engine.registry().gather(Metric::ShardIteratorAge).len(), 1);
 }

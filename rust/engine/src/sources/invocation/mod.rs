@@ -7,6 +7,7 @@
 
 pub(crate) mod ends;
 pub(crate) mod participant;
+mod requests;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,14 @@
-//! `mapping.*` and `lag`
+//! `mapping.*`
 
 use forebay_core::sequence;
 
 use crate::api::mapping::{
-    DeclareOnStream, Lag, Lane, OnStream, Progress, Seek, Skip, Status, StreamMapping, UpdateOnStream, Which,
+    DeclareOnStream, Lane, OnStream, Progress, Seek, Skip, Status, StreamMapping, UpdateOnStream,
 };
 use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
 use crate::dispatch::versions::check_unqualified;
-use crate::metrics::Metric;
 use crate::sources::stream::mapping_row::MappingRow;
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::StreamRoom;
@@ -63,37 +62,7 @@ impl StreamRoom<'_> {
     }
 }
 
-impl Streams {
-    fn behind(&self, poller: &Poller) -> u64 {
-        let durable = self.shards[poller.shard as usize].as_ref().map_or(0, |shard| shard.durable);
-        durable.saturating_sub(poller.machine.low())
-    }
-}
-
 impl StreamRoom<'_> {
-    fn iterator_age_ms(&self, poller: &Poller) -> u64 {
-        if self.streams.behind(poller) == 0 {
-            return 0;
-        }
-        // Before anything was read or handed out the age is not known yet.
-        let handed_out = (poller.last_arrival_ms > 0).then_some(poller.last_arrival_ms);
-        let oldest = poller.machine.oldest_arrival_ms().or(handed_out);
-        oldest.map_or(0, |arrival_ms| self.ctx.now.wall_ms.saturating_sub(arrival_ms))
-    }
-
-    /// Bring the gauges of every shard up to date: for a page of metrics, not on the way of a record.
-    pub(crate) fn show_lag(&self) {
-        for mapping in self.streams.mappings.values() {
-            let (stream, function) = (mapping.row.stream.as_str(), mapping.row.function.as_str());
-            for poller in mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref()) {
-                let labels = [stream, poller.source.shard_id.as_str(), function];
-                self.ctx.registry.gauge(Metric::ShardLag, &labels).set(self.streams.behind(poller) as f64);
-                let age = self.iterator_age_ms(poller) as f64 / 1e3;
-                self.ctx.registry.gauge(Metric::ShardIteratorAge, &labels).set(age);
-            }
-        }
-    }
-
     fn progress(&self, poller: &Poller) -> Progress {
         let parents = poller.waits_for.iter().filter_map(|&id| self.streams.shards[id as usize].as_ref());
         let lanes = (0..poller.machine.lanes()).filter_map(|lane| {
@@ -263,27 +232,5 @@ impl StreamRoom<'_> {
         let id = self.streams.bound(&bound.stream, &bound.function)?;
         self.delete_mapping(id)?;
         Ok(Done::when_durable(Empty {}))
-    }
-
-    pub(crate) fn lag(&mut self, which: Which) -> Result<Done, EngineError> {
-        let wanted = |name: &Option<String>, is: &str| name.as_deref().is_none_or(|name| name == is);
-        let mut list = Vec::new();
-        for mapping in self.streams.mappings.values() {
-            let (stream, function) = (&mapping.row.stream, &mapping.row.function);
-            if !wanted(&which.stream, stream) || !wanted(&which.function, function) {
-                continue;
-            }
-            let pollers = mapping.pollers.values().filter_map(|&id| self.streams.pollers[id].as_ref());
-            list.extend(pollers.map(|poller| Lag {
-                stream: stream.clone(),
-                function: function.clone(),
-                shard_id: poller.source.shard_id.clone(),
-                records: self.streams.behind(poller),
-                iterator_age_ms: self.iterator_age_ms(poller),
-                lanes_busy: poller.machine.lanes_busy(),
-                lanes_waiting: poller.machine.lanes_waiting(),
-            }));
-        }
-        Ok(Done::at_once(list))
     }
 }

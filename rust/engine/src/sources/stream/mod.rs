@@ -1,6 +1,7 @@
 //! Streams: shards, the mappings that read them, and what an operator asks of them.
 
 pub(crate) mod given_up;
+pub(crate) mod lag;
 pub mod lost_records;
 pub mod mapping;
 pub mod mapping_requests;
@@ -52,6 +53,8 @@ pub(crate) struct Streams {
     pub(crate) unsaved: Vec<PollerId>,
     /// What the commit under way appends.
     pub(crate) appended: Vec<(ShardId, Arc<Chunk>)>,
+    /// The reader looks up when records arrived, for a page of metrics.
+    pub(crate) looks_for_arrivals: bool,
     /// Scratch for `feed`.
     pub(crate) metas: Vec<Record>,
 }

@@ -23,6 +23,7 @@ use crate::observe::history::batches::{runs_of, Failed, Tried, Which};
 use crate::observe::operator_events::batch_of;
 use crate::payload::failure_key::FailureKey;
 use crate::payload::records::Records;
+use crate::sources::stream::lag::ArrivalRead;
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::put::Read;
 use crate::sources::stream::StreamRoom;
@@ -130,8 +131,7 @@ impl Participant for StreamRoom<'_> {
                     mapping.meters.invoked.add(batch.records.positions.len() as u64);
                     mapping.meters.batch_size.record(batch.records.positions.len() as f64);
                     if let (Some(&last), Some(chunk)) = (batch.records.positions.last(), batch.records.chunks.last()) {
-                        poller.last_arrival_ms = chunk.meta(last).arrival_ms;
-                        let age_ms = self.ctx.now.wall_ms.saturating_sub(poller.last_arrival_ms);
+                        let age_ms = self.ctx.now.wall_ms.saturating_sub(chunk.meta(last).arrival_ms);
                         mapping.meters.iterator_age.record(age_ms as f64 / 1e3);
                     }
                 }
@@ -242,8 +242,16 @@ impl Participant for StreamRoom<'_> {
         self.streams.unsaved.clear();
     }
 
+    fn read_abandoned(&mut self, job: Box<dyn Any>) {
+        self.arrivals_abandoned(job);
+    }
+
     fn read_done(&mut self, job: Box<dyn Any>) {
-        let Ok(read) = job.downcast::<Read>() else { return };
+        let read = match job.downcast::<ArrivalRead>() {
+            Ok(read) => return self.arrivals_found(*read),
+            Err(job) => job.downcast::<Read>(),
+        };
+        let Ok(read) = read else { return };
         match read.chunks {
             Ok(chunks) => {
                 let Some(poller) = self.streams.pollers.get_mut(read.poller).and_then(Option::as_mut) else { return };

@@ -17,6 +17,7 @@ use crate::dispatch::attempt_journal::JournalSlot;
 use crate::dispatch::attempts::{Attempt, Token};
 use crate::failures::log::Discarded;
 use crate::payload::records::{Records, Source};
+use crate::sources::stream::lag::Arrival;
 use crate::sources::stream::lost_records::{Runs, Spans};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
@@ -56,8 +57,8 @@ pub(crate) struct Poller {
     pub(crate) last_error: Option<Arc<str>>,
     /// Request id of the newest ended attempt.
     pub(crate) last_request: u128,
-    /// Arrival of the last record of the newest batch handed out.
-    pub(crate) last_arrival_ms: u64,
+    /// When the oldest record that is not done arrived, as the store told it last.
+    pub(crate) arrival: Option<Arrival>,
     /// Where it has looked for lost records that it steps over.
     pub(crate) lost_seen: Spans,
     /// The newest batch of each lane, and its attempt.
@@ -83,7 +84,7 @@ impl Poller {
             suspect_slots: Vec::new(),
             last_error: None,
             last_request: 0,
-            last_arrival_ms: 0,
+            arrival: None,
             lost_seen: Spans::default(),
             launched: BTreeMap::new(),
             vacant: BTreeMap::new(),
@@ -128,7 +129,7 @@ impl Poller {
         }
     }
 
-    fn at_hand(&self, position: u64) -> Option<&Arc<Chunk>> {
+    pub(crate) fn at_hand(&self, position: u64) -> Option<&Arc<Chunk>> {
         self.held.range(..=position).next_back().map(|(_, chunk)| chunk).filter(|chunk| position < chunk.end())
     }
 }
