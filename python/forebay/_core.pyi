@@ -28,16 +28,21 @@ __all__ = [
     "end_with_parent",
     "examine_store",
     "failpoints",
+    "limits",
     "loads",
     "messages",
     "metrics_catalogue",
     "non_finite",
+    "rates",
     "salvage_store",
 ]
 
 __version__: str
 debug_build: bool
 failpoints: bool
+# AWS's limits and ours, by the names in rust/engine/src/base/limits.rs.
+limits: dict[str, int]
+rates: dict[str, tuple[float, float]]
 
 # One piece of work, as `Engine.exchange` gives it: (token, slot, kind, event, request_id, deadline_ms, traces, qualifier).
 #   kind 0  invocation: `event` is the payload, JSON bytes

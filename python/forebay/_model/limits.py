@@ -1,21 +1,20 @@
-"""Every limit, once, with its source. Nothing here is computed elsewhere again."""
+"""Every limit, once. What the engine checks as well is read from it; its source stands in `rust/engine/src/base/limits.rs`."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from forebay import _core
+
 # Quotas of Lambda: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 REQUEST_BYTES_MAX: Final = 6 * 1024 * 1024
-RESPONSE_BYTES_MAX: Final = 6 * 1024 * 1024 + 100
+RESPONSE_BYTES_MAX: Final = _core.limits["RESPONSE_BYTES_MAX"]
 CONCURRENCY_DEFAULT: Final = 1000
-# Ours: an account's quota can be raised on AWS as well, to tens of thousands.
-CONCURRENCY_MAX: Final = 60_000
+CONCURRENCY_MAX: Final = _core.limits["CONCURRENCY_MAX"]
 UNRESERVED_MINIMUM: Final = 100
-# Ours: what the arithmetic holds.
-SCALING_BURST_MAX: Final = 10**12
-SCALING_PER_MINUTE_MAX: Final = 10**18
-RATE_MIN: Final = 1e-9
-RATE_MAX: Final = 1e9
+SCALING_BURST_MAX: Final = _core.limits["SCALING_BURST_MAX"]
+SCALING_PER_MINUTE_MAX: Final = _core.limits["SCALING_PER_MINUTE_MAX"]
+RATE_MIN, RATE_MAX = _core.rates["RATE"]
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 QUALIFIER_CHARACTERS_MAX: Final = 128
@@ -38,19 +37,19 @@ ENVIRONMENT_IDLE_SECONDS: Final = 300.0
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
 BATCH_SIZE_DEFAULT: Final = 100
-BATCH_SIZE_MAX: Final = 10_000
-BATCHING_WINDOW_SECONDS_MAX: Final = 300
-PARALLELIZATION_FACTOR_MAX: Final = 10
-RETRY_ATTEMPTS_MAX: Final = 10_000
-RECORD_AGE_SECONDS_MIN: Final = 60
-RECORD_AGE_SECONDS_MAX: Final = 604_800
-TUMBLING_WINDOW_SECONDS_MAX: Final = 900
+BATCH_SIZE_MAX: Final = _core.limits["BATCH_SIZE_MAX"]
+BATCHING_WINDOW_SECONDS_MAX: Final = _core.limits["BATCHING_WINDOW_MS_MAX"] // 1000
+PARALLELIZATION_FACTOR_MAX: Final = _core.limits["PARALLELIZATION_FACTOR_MAX"]
+RETRY_ATTEMPTS_MAX: Final = _core.limits["RETRY_ATTEMPTS_MAX"]
+RECORD_AGE_SECONDS_MIN: Final = _core.limits["RECORD_AGE_MS_MIN"] // 1000
+RECORD_AGE_SECONDS_MAX: Final = _core.limits["RECORD_AGE_MS_MAX"] // 1000
+TUMBLING_WINDOW_SECONDS_MAX: Final = _core.limits["TUMBLING_WINDOW_MS_MAX"] // 1000
 
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html
 STREAM_NAME_CHARACTERS_MAX: Final = 128
 # A stream in on-demand mode begins with four: https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html
 SHARDS_DEFAULT: Final = 4
-SHARDS_MAX: Final = 10_000
+SHARDS_MAX: Final = _core.limits["SHARDS_MAX"]
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_IncreaseStreamRetentionPeriod.html
 RETENTION_SECONDS_DEFAULT: Final = 86_400
 RETENTION_SECONDS_MAX: Final = 365 * 86_400
@@ -68,14 +67,14 @@ PUT_MANY_RECORDS_MAX: Final = 10_000
 # Ours: the back-off between retries of a stream's batch, which AWS does not document.
 BACKOFF_SECONDS_MAX: Final = 86_400
 
-# https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html
-EVENT_RETRY_ATTEMPTS_MAX: Final = 2
-EVENT_AGE_SECONDS_MIN: Final = 60
-EVENT_AGE_SECONDS_MAX: Final = 21_600
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-EVENT_BYTES_MAX: Final = 1024 * 1024
-# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
-EVENT_RETRY_DELAYS_SECONDS: Final = (60.0, 120.0)
+EVENT_RETRY_ATTEMPTS_MAX: Final = _core.limits["EVENT_RETRY_ATTEMPTS_MAX"]
+EVENT_AGE_SECONDS_MIN: Final = _core.limits["EVENT_AGE_MS_MIN"] // 1000
+EVENT_AGE_SECONDS_MAX: Final = _core.limits["EVENT_AGE_MS_MAX"] // 1000
+EVENT_BYTES_MAX: Final = _core.limits["EVENT_BYTES_MAX"]
+EVENT_RETRY_DELAYS_SECONDS: Final = (
+    _core.limits["EVENT_FIRST_RETRY_DELAY_MS"] / 1000,
+    _core.limits["EVENT_SECOND_RETRY_DELAY_MS"] / 1000,
+)
 
 # Ours: how much of a handler's error text goes into Lambda's error object.
 ERROR_MESSAGE_CHARACTERS_MAX: Final = 65_536
@@ -84,29 +83,27 @@ STACK_FRAMES_MAX: Final = 100
 # Ours: how many failures one call lists.
 FAILURES_LISTED_MAX: Final = 10_000
 
-# https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html
-TOPIC_NAME_CHARACTERS_MAX: Final = 256
+TOPIC_NAME_CHARACTERS_MAX: Final = _core.limits["TOPIC_NAME_CHARACTERS_MAX"]
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
-QUEUE_NAME_CHARACTERS_MAX: Final = 80
+QUEUE_NAME_CHARACTERS_MAX: Final = _core.limits["QUEUE_NAME_CHARACTERS_MAX"]
 VISIBILITY_SECONDS_DEFAULT: Final = 30
-VISIBILITY_SECONDS_MAX: Final = 43_200
-DELAY_SECONDS_MAX: Final = 900
+VISIBILITY_SECONDS_MAX: Final = _core.limits["VISIBILITY_MS_MAX"] // 1000
+DELAY_SECONDS_MAX: Final = _core.limits["DELAY_MS_MAX"] // 1000
 QUEUE_RETENTION_SECONDS_DEFAULT: Final = 345_600
-QUEUE_RETENTION_SECONDS_MIN: Final = 60
-QUEUE_RETENTION_SECONDS_MAX: Final = 1_209_600
+QUEUE_RETENTION_SECONDS_MIN: Final = _core.limits["QUEUE_RETENTION_MS_MIN"] // 1000
+QUEUE_RETENTION_SECONDS_MAX: Final = _core.limits["QUEUE_RETENTION_MS_MAX"] // 1000
 RECEIVE_COUNT_DEFAULT: Final = 10
-RECEIVE_COUNT_MAX: Final = 1000
-RECEIVE_WAIT_SECONDS_MAX: Final = 20
-# Ours: what is run again a second, from one in a quarter of an hour on.
-REDRIVE_RATES: Final = (0.001, 1_000_000)
-MESSAGES_OF_A_CALL_MAX: Final = 10
+RECEIVE_COUNT_MAX: Final = _core.limits["RECEIVE_COUNT_MAX"]
+RECEIVE_WAIT_SECONDS_MAX: Final = _core.limits["RECEIVE_WAIT_MS_MAX"] // 1000
+# A whole number, which is shown without a point.
+REDRIVE_RATES: Final = (_core.rates["REDRIVE_RATE"][0], int(_core.rates["REDRIVE_RATE"][1]))
+MESSAGES_OF_A_CALL_MAX: Final = _core.limits["MESSAGES_OF_A_CALL_MAX"]
 
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html
 QUEUE_BATCH_SIZE_DEFAULT: Final = 10
-QUEUE_BATCH_SIZE_MAX: Final = 10_000
-FIFO_BATCH_SIZE_MAX: Final = 10
-MAPPING_CONCURRENCY_MAX: Final = 1000
-# Ours: AWS begins at two.
-MAPPING_CONCURRENCY_MIN: Final = 1
-MAPPING_CONCURRENCY_MIN_ON_AWS: Final = 2
+QUEUE_BATCH_SIZE_MAX: Final = _core.limits["QUEUE_BATCH_SIZE_MAX"]
+FIFO_BATCH_SIZE_MAX: Final = _core.limits["FIFO_BATCH_SIZE_MAX"]
+MAPPING_CONCURRENCY_MAX: Final = _core.limits["MAPPING_CONCURRENCY_MAX"]
+MAPPING_CONCURRENCY_MIN: Final = _core.limits["MAPPING_CONCURRENCY_MIN"]
+MAPPING_CONCURRENCY_MIN_ON_AWS: Final = _core.limits["MAPPING_CONCURRENCY_MIN_ON_AWS"]

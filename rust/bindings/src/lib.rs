@@ -51,6 +51,8 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("debug_build", cfg!(debug_assertions))?;
-        module.add("failpoints", cfg!(feature = "failpoints"))
+        module.add("failpoints", cfg!(feature = "failpoints"))?;
+        module.add("limits", crate::limits::limits(module.py())?)?;
+        module.add("rates", crate::limits::rates(module.py())?)
     }
 }

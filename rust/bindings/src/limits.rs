@@ -1,7 +1,10 @@
-//! A function's reserved and provisioned concurrency, checked where it is written and not first when the engine sees it.
+//! Limits, as Python reads them; a function's reserved and provisioned concurrency, checked where it is written and not first when the
+//! engine sees it.
 
 use forebay_core::concurrency::{Account, Plan};
+use forebay_engine::base::limits::{LIMITS, RATES};
 use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::errors::invalid;
 
@@ -18,4 +21,14 @@ pub(crate) fn check_limits(
         let function = plan.add();
         plan.set(function, reserved, u64::from(provisioned)).map_err(invalid)
     })
+}
+
+/// Whole numbers, by their names.
+pub(crate) fn limits(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    LIMITS.into_py_dict(py)
+}
+
+/// Least and most of what may be given a second, by its name.
+pub(crate) fn rates(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    RATES.iter().map(|(name, range)| (*name, (*range.start(), *range.end()))).into_py_dict(py)
 }

@@ -5,6 +5,8 @@
 
 /// Most tokens a bucket can hold.
 pub const BURST_MAX: u64 = 1_000_000_000_000;
+/// Most tokens, and most nanoseconds, of a [`Rate`].
+pub const TOKENS_MAX: u64 = SECOND_NS * SECOND_NS;
 /// Fastest flow of [`Rate::per_second`], tokens a second.
 pub const RATE_MAX: f64 = 1e9;
 /// Slowest flow of [`Rate::per_second`]: a token in about 32 years.
@@ -24,8 +26,7 @@ pub struct Rate {
 impl Rate {
     /// So many tokens in so many nanoseconds, both from 1 to 10^18; `None` outside.
     pub fn new(tokens: u64, per_ns: u64) -> Option<Self> {
-        const MOST: u64 = SECOND_NS * SECOND_NS;
-        ((1..=MOST).contains(&tokens) && (1..=MOST).contains(&per_ns)).then_some(Self { tokens, per_ns })
+        ((1..=TOKENS_MAX).contains(&tokens) && (1..=TOKENS_MAX).contains(&per_ns)).then_some(Self { tokens, per_ns })
     }
 
     /// So many tokens a second, from [`RATE_MIN`] to [`RATE_MAX`]; `None` outside. Whole numbers are exact, others are

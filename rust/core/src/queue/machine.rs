@@ -13,9 +13,9 @@ use super::waiting::{Pulled, Waiting};
 use crate::Now;
 
 /// Longest visibility timeout, and longest time from a receive on: 12 hours.
-pub(super) const VISIBILITY_MS_MAX: u64 = 43_200_000;
+pub const VISIBILITY_MS_MAX: u64 = 43_200_000;
 /// Longest delay of a message.
-const DELAY_MS_MAX: u64 = 900_000;
+pub const DELAY_MS_MAX: u64 = 900_000;
 /// A message counts as older than those before it from this difference on.
 const OLDER_MS: u64 = 1000;
 

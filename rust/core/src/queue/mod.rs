@@ -19,4 +19,4 @@ mod standard;
 mod timeline;
 mod waiting;
 
-pub use machine::QueueMachine;
+pub use machine::{QueueMachine, DELAY_MS_MAX, VISIBILITY_MS_MAX};

@@ -1,14 +1,107 @@
 //! What an account and its functions are limited to, as it is declared and kept.
 
+use std::ops::RangeInclusive;
+
 use crate::base::error::EngineError;
 use forebay_core::concurrency::{Account, AccountLimits, Limits, Scaling, Scope};
-use forebay_core::token_bucket::Rate;
+use forebay_core::queue;
+use forebay_core::token_bucket::{self, Rate};
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
 pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
-/// Most attempts that may run at once; the attempts file has as many slots.
-pub(crate) const CONCURRENCY_MAX: u32 = 60_000;
+macro_rules! limits {
+    ($($(#[$doc:meta])+ $name:ident: $type:ty = $value:expr;)*) => {
+        $($(#[$doc])+ pub const $name: $type = $value;)*
+        /// Every limit by its name. Python reads them here.
+        pub const LIMITS: &[(&str, u64)] = &[$((stringify!($name), $name as u64)),*];
+    };
+}
+
+limits! {
+    /// Most attempts that may run at once; the attempts file has as many slots. Ours: on AWS a quota can be raised to tens of thousands.
+    CONCURRENCY_MAX: u32 = 60_000;
+    /// Most permits that come into use at once. Ours: what the arithmetic holds.
+    SCALING_BURST_MAX: u64 = token_bucket::BURST_MAX;
+    /// Most permits that come into use in a minute. Ours: what the arithmetic holds.
+    SCALING_PER_MINUTE_MAX: u64 = token_bucket::TOKENS_MAX;
+    /// Greatest response. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+    RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+
+    /// Most bytes of an event. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+    EVENT_BYTES_MAX: usize = 1_048_576;
+    /// Most retries of an event. <https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html>
+    EVENT_RETRY_ATTEMPTS_MAX: u32 = 2;
+    /// Least age up to which an event may be tried: the same page.
+    EVENT_AGE_MS_MIN: u64 = 60_000;
+    /// Greatest age up to which an event may be tried: the same page.
+    EVENT_AGE_MS_MAX: u64 = 21_600_000;
+    /// How long an event waits for its first retry.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+    EVENT_FIRST_RETRY_DELAY_MS: u64 = 60_000;
+    /// How long an event waits for its second retry: the same page.
+    EVENT_SECOND_RETRY_DELAY_MS: u64 = 120_000;
+
+    /// Most records of a batch. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
+    BATCH_SIZE_MAX: u32 = 10_000;
+    /// Longest time for which a batch waits for more: the same page, as are those down to the tumbling window.
+    BATCHING_WINDOW_MS_MAX: u64 = 300_000;
+    /// Most batches of one shard at once.
+    PARALLELIZATION_FACTOR_MAX: u8 = 10;
+    /// Most retries of a batch.
+    RETRY_ATTEMPTS_MAX: u32 = 10_000;
+    /// Least age up to which a record may be tried.
+    RECORD_AGE_MS_MIN: u64 = 60_000;
+    /// Greatest age up to which a record may be tried.
+    RECORD_AGE_MS_MAX: u64 = 604_800_000;
+    /// Longest tumbling window.
+    TUMBLING_WINDOW_MS_MAX: u64 = 900_000;
+    /// Most shards that a stream may have open at once.
+    SHARDS_MAX: u32 = 10_000;
+
+    /// Most characters of a topic's name. <https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html>
+    TOPIC_NAME_CHARACTERS_MAX: usize = 256;
+
+    /// Most characters of a queue's name.
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
+    QUEUE_NAME_CHARACTERS_MAX: usize = 80;
+    /// Longest visibility timeout: the same page, as are those down to the receive count.
+    VISIBILITY_MS_MAX: u64 = queue::VISIBILITY_MS_MAX;
+    /// Longest delay of a message.
+    DELAY_MS_MAX: u64 = queue::DELAY_MS_MAX;
+    /// Shortest retention of messages.
+    QUEUE_RETENTION_MS_MIN: u64 = 60_000;
+    /// Longest retention of messages.
+    QUEUE_RETENTION_MS_MAX: u64 = 1_209_600_000;
+    /// Most receives before a message is a dead letter.
+    RECEIVE_COUNT_MAX: u32 = 1_000;
+    /// Longest wait of a receive.
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
+    RECEIVE_WAIT_MS_MAX: u64 = 20_000;
+    /// Most messages sent or received together.
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
+    MESSAGES_OF_A_CALL_MAX: usize = 10;
+
+    /// Most messages of a batch. <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html>
+    QUEUE_BATCH_SIZE_MAX: u32 = 10_000;
+    /// The same of a FIFO queue.
+    FIFO_BATCH_SIZE_MAX: u32 = 10;
+    /// Least bound of the batches that run at once. Ours: AWS begins at two.
+    MAPPING_CONCURRENCY_MIN: u32 = 1;
+    /// AWS's.
+    MAPPING_CONCURRENCY_MIN_ON_AWS: u32 = 2;
+    /// Greatest bound of the batches that run at once.
+    MAPPING_CONCURRENCY_MAX: u32 = 1_000;
+}
+
+/// What a second may be given, by name: least and most. Python reads them here.
+pub const RATES: &[(&str, RangeInclusive<f64>)] = &[
+    // Ours: what the arithmetic holds.
+    ("RATE", token_bucket::RATE_MIN..=token_bucket::RATE_MAX),
+    ("REDRIVE_RATE", REDRIVE_RATES),
+];
+/// How many a second may be run again. Ours: from one in a quarter of an hour on.
+pub const REDRIVE_RATES: RangeInclusive<f64> = 0.001..=1e6;
 
 /// How fast concurrency may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -2,6 +2,11 @@
 
 use forebay_core::invocation::protocol::Settings;
 use serde::Deserialize;
+
+use crate::base::limits::{
+    EVENT_AGE_MS_MAX, EVENT_FIRST_RETRY_DELAY_MS, EVENT_RETRY_ATTEMPTS_MAX, EVENT_SECOND_RETRY_DELAY_MS,
+};
+
 /// Most waiting events of one function in memory.
 pub(crate) const WAITING_MAX: usize = 2_048;
 
@@ -31,9 +36,9 @@ impl Default for Asynchronous {
     /// As AWS has it.
     fn default() -> Self {
         Self {
-            maximum_retry_attempts: 2,
-            maximum_event_age_ms: 21_600_000,
-            retry_delays_ms: vec![60_000, 120_000],
+            maximum_retry_attempts: EVENT_RETRY_ATTEMPTS_MAX,
+            maximum_event_age_ms: EVENT_AGE_MS_MAX,
+            retry_delays_ms: vec![EVENT_FIRST_RETRY_DELAY_MS, EVENT_SECOND_RETRY_DELAY_MS],
             on_success: None,
             on_failure: None,
             dead_letter: None,

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::sync::{oneshot, Notify, Semaphore};
 
 use crate::base::ids::uuid_text;
+use crate::base::limits::RESPONSE_BYTES_MAX;
 use crate::base::trace::x_ray;
 use crate::dispatch::attempts::Task;
 use crate::dispatch::program::Program;
@@ -32,8 +33,6 @@ use crate::payload::kinesis_event::write_kinesis_event;
 const BASE: &str = "/2018-06-01/runtime/";
 /// Connections of one environment; a further one waits to be accepted.
 const CONNECTIONS_MAX: usize = 16;
-/// Greatest response. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
 
 /// The engine's side of an endpoint.
 #[derive(Debug)]

@@ -21,8 +21,6 @@ use crate::store::port::ShardId;
 
 /// Most bytes of a message, and of those sent together.
 pub const BODY_MAX: usize = 1_048_576;
-/// Most messages sent or received together.
-pub const ENTRIES_MAX: usize = 10;
 
 const FORMAT: u8 = 2;
 /// Where a packed message has its id.

@@ -4,6 +4,7 @@ use forebay_core::stream;
 
 use crate::api::mapping::Backoff;
 use crate::base::error::EngineError;
+use crate::base::limits::REDRIVE_RATES;
 
 /// Most payload bytes of one batch: Lambda's synchronous payload.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
@@ -16,12 +17,9 @@ impl Backoff {
     }
 }
 
-/// How many a second may be asked for.
-const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
-
 /// Refuse a rate that is none.
 pub(crate) fn check_rate(rate: Option<f64>) -> Result<(), EngineError> {
-    match rate.filter(|rate| !RATES.contains(rate)) {
+    match rate.filter(|rate| !REDRIVE_RATES.contains(rate)) {
         Some(rate) => {
             Err(EngineError::Invalid(format!("rate is {rate}: allowed is 0.001 to 1000000 a second, or none")))
         }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::topic::{PolicyScope, Subscription};
 use crate::base::error::EngineError;
+use crate::base::limits::TOPIC_NAME_CHARACTERS_MAX;
 
-const NAME_MAX: usize = 256;
 /// Most subscriptions of a topic: so many messages of the greatest size are one commit.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 100;
 const FIFO: &str = ".fifo";
@@ -48,9 +48,9 @@ impl TopicRow {
             ));
         }
         let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        if name.is_empty() || name.len() > NAME_MAX || !is_word {
+        if name.is_empty() || name.len() > TOPIC_NAME_CHARACTERS_MAX || !is_word {
             return refuse(format!(
-                "Invalid parameter: Topic Name. name is {name:?}: allowed are 1 to {NAME_MAX} letters, digits, '-' and '_'"
+                "Invalid parameter: Topic Name. name is {name:?}: allowed are 1 to {TOPIC_NAME_CHARACTERS_MAX} letters, digits, '-' and '_'"
             ));
         }
         Ok(())

@@ -70,8 +70,7 @@ impl InvocationRoom<'_> {
     }
 }
 
-/// Most bytes of an event: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub const EVENT_BYTES_MAX: usize = 1_048_576;
+pub use crate::base::limits::EVENT_BYTES_MAX;
 /// Most bytes of waiting events in memory, over all functions; the others are read again when their turn comes.
 const AT_HAND_MAX: usize = 32 << 20;
 /// Numbers of events that are reserved at once, so that a restart gives none out again.

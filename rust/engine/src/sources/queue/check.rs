@@ -1,10 +1,10 @@
 //! What a queue takes: the rules of one message, in AWS's words where it has some.
 
 use crate::base::error::EngineError;
-use crate::payload::message::{Attribute, NewMessage, BODY_MAX, ENTRIES_MAX};
+use crate::base::limits::{DELAY_MS_MAX, MESSAGES_OF_A_CALL_MAX};
+use crate::payload::message::{Attribute, NewMessage, BODY_MAX};
 use crate::sources::queue::row::QueueRow;
 
-const DELAY_MS_MAX: u64 = 900_000;
 const ID_CHARS_MAX: usize = 128;
 const ATTRIBUTES_MAX: usize = 10;
 const ATTRIBUTE_NAME_MAX: usize = 256;
@@ -16,9 +16,9 @@ fn refuse<T>(text: impl Into<String>) -> Result<T, EngineError> {
 /// Refuse what may not be sent together.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
 pub(crate) fn check_entries(messages: &[NewMessage]) -> Result<(), EngineError> {
-    if messages.len() > ENTRIES_MAX {
+    if messages.len() > MESSAGES_OF_A_CALL_MAX {
         return refuse(format!(
-            "Maximum number of entries per request are {ENTRIES_MAX}. You have sent {}.",
+            "Maximum number of entries per request are {MESSAGES_OF_A_CALL_MAX}. You have sent {}.",
             messages.len()
         ));
     }

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::mapping::QueueSettings;
 use crate::base::error::EngineError;
+use crate::base::limits::{
+    BATCHING_WINDOW_MS_MAX, FIFO_BATCH_SIZE_MAX, MAPPING_CONCURRENCY_MAX, MAPPING_CONCURRENCY_MIN,
+    MAPPING_CONCURRENCY_MIN_ON_AWS, QUEUE_BATCH_SIZE_MAX,
+};
 use crate::sources::queue::row::QueueRow;
 
 /// Longest first delay of a retry, where the mapping names none.
@@ -30,7 +34,7 @@ impl QueueMappingRow {
     /// Refuse what no mapping on this queue can be, in AWS's words where it has some.
     pub(crate) fn check(&self, queue: &QueueRow) -> Result<(), EngineError> {
         let refuse = |text: String| Err(EngineError::Invalid(text));
-        let most = if queue.is_fifo() { 10 } else { 10_000 };
+        let most = if queue.is_fifo() { FIFO_BATCH_SIZE_MAX } else { QUEUE_BATCH_SIZE_MAX };
         if !(1..=most).contains(&self.settings.batch_size) {
             return refuse(format!(
                 "batch_size is {}: allowed are 1 to {most} for queue {:?}",
@@ -43,9 +47,9 @@ impl QueueMappingRow {
                 self.settings.maximum_batching_window_ms
             ));
         }
-        if self.settings.maximum_batching_window_ms > 300_000 {
+        if self.settings.maximum_batching_window_ms > BATCHING_WINDOW_MS_MAX {
             return refuse(format!(
-                "maximum_batching_window is {} ms: allowed are 0 to 300000",
+                "maximum_batching_window is {} ms: allowed are 0 to {BATCHING_WINDOW_MS_MAX}",
                 self.settings.maximum_batching_window_ms
             ));
         }
@@ -55,9 +59,13 @@ impl QueueMappingRow {
                     .into(),
             );
         }
-        let least = if self.settings.strict_lambda { 2 } else { 1 };
-        if let Some(most) = self.settings.maximum_concurrency.filter(|most| !(least..=1_000).contains(most)) {
-            return refuse(format!("maximum_concurrency is {most}: allowed are {least} to 1000, or none"));
+        let least = if self.settings.strict_lambda { MAPPING_CONCURRENCY_MIN_ON_AWS } else { MAPPING_CONCURRENCY_MIN };
+        if let Some(most) =
+            self.settings.maximum_concurrency.filter(|most| !(least..=MAPPING_CONCURRENCY_MAX).contains(most))
+        {
+            return refuse(format!(
+                "maximum_concurrency is {most}: allowed are {least} to {MAPPING_CONCURRENCY_MAX}, or none"
+            ));
         }
         if self.settings.strict_lambda && self.settings.retry_delay.is_some() {
             return refuse("retry_delay: with strict_lambda a failed message waits for its visibility timeout".into());

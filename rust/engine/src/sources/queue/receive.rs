@@ -4,13 +4,12 @@ use forebay_core::queue::protocol::{Handle, Hold, Receive, Refusal};
 
 use crate::api::queue;
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::payload::message::{handle_of, ENTRIES_MAX};
+use crate::base::limits::{MESSAGES_OF_A_CALL_MAX, RECEIVE_WAIT_MS_MAX, VISIBILITY_MS_MAX};
+use crate::payload::message::handle_of;
 use crate::sources::queue::body_fetch::Purpose;
 use crate::sources::queue::QueueId;
 use crate::sources::queue::QueueRoom;
 
-const VISIBILITY_MS_MAX: u64 = 43_200_000;
-const WAIT_MS_MAX: u64 = 20_000;
 const ATTEMPT_CHARS_MAX: usize = 128;
 /// Most receives that wait for messages of one queue.
 const POLLS_MAX: usize = 4_096;
@@ -132,13 +131,13 @@ fn check_visibility(visibility_ms: u64) -> Result<(), EngineError> {
 }
 
 fn check_wish(request: &queue::Receive, is_fifo: bool) -> Result<(), EngineError> {
-    if !(1..=ENTRIES_MAX as u32).contains(&request.maximum) {
+    if !(1..=MESSAGES_OF_A_CALL_MAX as u32).contains(&request.maximum) {
         return Err(EngineError::Invalid(format!(
             "Value {} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.",
             request.maximum
         )));
     }
-    if request.wait_ms > WAIT_MS_MAX {
+    if request.wait_ms > RECEIVE_WAIT_MS_MAX {
         return Err(EngineError::Invalid(format!(
             "Value {} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.",
             request.wait_ms / 1000

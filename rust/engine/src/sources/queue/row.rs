@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::queue::Settings;
 use crate::base::error::EngineError;
+use crate::base::limits::{
+    DELAY_MS_MAX, QUEUE_NAME_CHARACTERS_MAX, QUEUE_RETENTION_MS_MAX, QUEUE_RETENTION_MS_MIN, RECEIVE_COUNT_MAX,
+    VISIBILITY_MS_MAX,
+};
 use crate::sources::queue::redrive::RedriveRow;
 use crate::store::port::ShardId;
 
@@ -14,7 +18,6 @@ use crate::store::port::ShardId;
 const IN_FLIGHT_MAX: u32 = 120_000;
 /// Most messages of a queue, whatever their state.
 const MESSAGES_MAX: u32 = 100_000_000;
-const NAME_MAX: usize = 80;
 const FIFO: &str = ".fifo";
 
 /// A queue's row: what a restart must know.
@@ -67,24 +70,24 @@ impl QueueRow {
         let refuse = |text: String| Err(EngineError::Invalid(text));
         let stem = self.name.strip_suffix(FIFO).unwrap_or(&self.name);
         let is_word = stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        if stem.is_empty() || self.name.len() > NAME_MAX || !is_word {
+        if stem.is_empty() || self.name.len() > QUEUE_NAME_CHARACTERS_MAX || !is_word {
             return refuse(format!(
-                "name is {:?}: allowed are 1 to {NAME_MAX} letters, digits, '-' and '_', and \".fifo\" at the end of a FIFO queue's",
+                "name is {:?}: allowed are 1 to {QUEUE_NAME_CHARACTERS_MAX} letters, digits, '-' and '_', and \".fifo\" at the end of a FIFO queue's",
                 self.name
             ));
         }
         for (option, value, low, high) in [
-            ("visibility_timeout", self.settings.visibility_timeout_ms, 0, 43_200_000),
-            ("delay", self.settings.delay_ms, 0, 900_000),
-            ("retention", self.settings.retention_ms, 60_000, 1_209_600_000),
+            ("visibility_timeout", self.settings.visibility_timeout_ms, 0, VISIBILITY_MS_MAX),
+            ("delay", self.settings.delay_ms, 0, DELAY_MS_MAX),
+            ("retention", self.settings.retention_ms, QUEUE_RETENTION_MS_MIN, QUEUE_RETENTION_MS_MAX),
         ] {
             if !(low..=high).contains(&value) {
                 return refuse(format!("{option} is {value} ms: allowed are {low} to {high}"));
             }
         }
-        if !(1..=1000).contains(&self.settings.maximum_receive_count) {
+        if !(1..=RECEIVE_COUNT_MAX).contains(&self.settings.maximum_receive_count) {
             return refuse(format!(
-                "maximum_receive_count is {}: allowed are 1 to 1000",
+                "maximum_receive_count is {}: allowed are 1 to {RECEIVE_COUNT_MAX}",
                 self.settings.maximum_receive_count
             ));
         }

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::mapping::StreamSettings;
 use crate::base::error::EngineError;
+use crate::base::limits::{
+    BATCHING_WINDOW_MS_MAX, BATCH_SIZE_MAX, PARALLELIZATION_FACTOR_MAX, RECORD_AGE_MS_MAX, RECORD_AGE_MS_MIN,
+    RETRY_ATTEMPTS_MAX, TUMBLING_WINDOW_MS_MAX,
+};
 
 /// A mapping's row: what a restart must know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,32 +38,32 @@ impl MappingRow {
     /// Refuse what no machine can run. Python refuses earlier and with AWS's words; this holds for every other door.
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         let refuse = |text: String| Err(EngineError::Invalid(text));
-        if !(1..=10_000).contains(&self.settings.batch_size) {
-            return refuse(format!("batch_size is {}: allowed are 1 to 10000", self.settings.batch_size));
+        if !(1..=BATCH_SIZE_MAX).contains(&self.settings.batch_size) {
+            return refuse(format!("batch_size is {}: allowed are 1 to {BATCH_SIZE_MAX}", self.settings.batch_size));
         }
-        if self.settings.maximum_batching_window_ms > 300_000 {
+        if self.settings.maximum_batching_window_ms > BATCHING_WINDOW_MS_MAX {
             return refuse(format!(
-                "maximum_batching_window is {} ms: allowed are 0 to 300000",
+                "maximum_batching_window is {} ms: allowed are 0 to {BATCHING_WINDOW_MS_MAX}",
                 self.settings.maximum_batching_window_ms
             ));
         }
-        if !(1..=10).contains(&self.settings.parallelization_factor) {
+        if !(1..=PARALLELIZATION_FACTOR_MAX).contains(&self.settings.parallelization_factor) {
             return refuse(format!(
-                "parallelization_factor is {}: allowed are 1 to 10",
+                "parallelization_factor is {}: allowed are 1 to {PARALLELIZATION_FACTOR_MAX}",
                 self.settings.parallelization_factor
             ));
         }
-        if !(-1..=10_000).contains(&self.settings.maximum_retry_attempts) {
+        if !(-1..=i64::from(RETRY_ATTEMPTS_MAX)).contains(&self.settings.maximum_retry_attempts) {
             return refuse(format!(
-                "maximum_retry_attempts is {}: allowed are -1 to 10000",
+                "maximum_retry_attempts is {}: allowed are -1 to {RETRY_ATTEMPTS_MAX}",
                 self.settings.maximum_retry_attempts
             ));
         }
         if self.settings.maximum_record_age_ms != -1
-            && !(60_000..=604_800_000).contains(&self.settings.maximum_record_age_ms)
+            && !(RECORD_AGE_MS_MIN as i64..=RECORD_AGE_MS_MAX as i64).contains(&self.settings.maximum_record_age_ms)
         {
             return refuse(format!(
-                "maximum_record_age is {} ms: allowed are -1, or 60000 to 604800000",
+                "maximum_record_age is {} ms: allowed are -1, or {RECORD_AGE_MS_MIN} to {RECORD_AGE_MS_MAX}",
                 self.settings.maximum_record_age_ms
             ));
         }
@@ -69,9 +73,9 @@ impl MappingRow {
                 self.settings.retry_backoff.jitter
             ));
         }
-        if self.settings.tumbling_window_ms > 900_000 {
+        if self.settings.tumbling_window_ms > TUMBLING_WINDOW_MS_MAX {
             return refuse(format!(
-                "tumbling_window is {} ms: allowed are 0 to 900000",
+                "tumbling_window is {} ms: allowed are 0 to {TUMBLING_WINDOW_MS_MAX}",
                 self.settings.tumbling_window_ms
             ));
         }

@@ -11,10 +11,10 @@ use crate::api::stream::{
 };
 use crate::api::Empty;
 use crate::base::error::EngineError;
-use crate::base::limits::ANSWER_BYTES_MAX;
+use crate::base::limits::{ANSWER_BYTES_MAX, SHARDS_MAX};
 use crate::commit::done::Done;
 use crate::observe::meters::StreamMeters;
-use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, StreamRow, SHARDS_MAX};
+use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, StreamRow};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
 use crate::store::format::keys::NEXT_SHARD;

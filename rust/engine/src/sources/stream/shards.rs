@@ -18,8 +18,6 @@ use crate::store::port::ShardId;
 pub const DATA_MAX: usize = 1_048_576;
 /// Most characters of a partition key.
 pub const KEY_MAX: usize = 256;
-/// Most shards a stream may have open at once.
-pub const SHARDS_MAX: u32 = 10_000;
 
 /// A stream as the engine holds it.
 pub(crate) struct Stream {
