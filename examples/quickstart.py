@@ -10,13 +10,7 @@ app = forebay.App("shop", store="./data")
 orders = app.stream("orders", shards=4)
 
 
-@app.on_stream(
-    "orders",
-    parallelization_factor=4,
-    maximum_retry_attempts=2,
-    bisect_batch_on_function_error=True,
-    on_failure=forebay.JSONLines("failed.jsonl"),
-)
+@app.on_stream("orders", maximum_retry_attempts=2)
 async def ship(batch: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
     for record in batch:
         order = record.json()

@@ -19,31 +19,15 @@ from forebay_bench.presentation import ShownFigure, busiest, places, pool_table,
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- figures: [^\n]*-->\n).*?(<!-- end of figures -->)", re.DOTALL)
 BUSY_CORES = 0.2  # what others may use before it is worth a word
-# What a reader asks first. Everything else is in docs/figures.md.
+# What README shows. Everything else is in docs/figures.md.
 FIRST = (
     "stream.backlog-batch:rate",
-    "stream.backlog-event:rate",
-    "stream.backlog-single:rate",
     "stream.put-many:rate",
-    "stream.put-many-four:rate",
-    "stream.latency:p50",
     "stream.latency:p99",
-    "queue.backlog-single:rate",
-    "queue.latency:p99",
-    "fifo.backlog:rate",
-    "invoke.accept:accepted",
     "environments.warm:rate",
     "dbproxy.select-postgresql:rate",
-    "dbproxy.select-mariadb:rate",
-    "histogram.record:one",
-    "histogram.percentile:us",
-    "token_bucket.acquire:granted",
-    "metrics.batches:kept",
-    "metrics.single:kept",
-    "metrics.scrape:ms",
 )
 DATABASES = ("limits.postgresql", "limits.mariadb")
-POOLS_IN_BRIEF = ("SELECT 1, 500 clients", "storm of 5,000 clients")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> list[str]:
@@ -66,23 +50,6 @@ def ours(figures: Iterable[ShownFigure]) -> list[str]:
 def bold(name: str) -> str:
     """Write a program's name, ours in bold."""
     return f"**{name}**" if name.startswith("forebay") else name
-
-
-def peers_in_brief(figures: list[ShownFigure]) -> list[str]:
-    """Write a line for each question: what forebay answers, and each peer, the quickest first."""
-    asked = questions(figures, pools=False)
-    pools = questions(figures, pools=True)
-    asked |= {question: answers for question, answers in pools.items() if question.endswith(POOLS_IN_BRIEF)}
-    rows = []
-    for question, answers in asked.items():
-        us, them = ([one for one in answers if one.is_ours is ours] for ours in (True, False))
-        rows.append((question, "; ".join(map(_brief, us)), "; ".join(map(_brief, them))))
-    return table(("asked", "forebay", "its peers"), rows, "---|---") if rows else []
-
-
-def _brief(one: ShownFigure) -> str:
-    name = "" if one.is_ours else f"{one.who} "
-    return f"{name}{shown(one.median)}/s{'' if one.is_pool or not one.durability else f', {one.durability}'}"
 
 
 def peers(figures: list[ShownFigure]) -> list[str]:
@@ -126,13 +93,9 @@ def origin(figures: list[ShownFigure]) -> list[str]:
 
 
 def readme(figures: list[ShownFigure]) -> list[str]:
-    """Write what a reader asks first, and the peers in brief."""
+    """Write the few figures that README shows."""
     first = [one for key in FIRST for one in figures if one.key == key]
-    asked = [one for one in figures if "question" in one.figure]
-    brief = peers_in_brief(figures)
-    said = "Beside its peers, on the same questions and machine:"
-    beside = ["", said, "", *brief] if brief else []
-    return [*ours(first), *beside, "", *origin([*first, *(asked if brief else [])])]
+    return [*ours(first), "", *places(first)]
 
 
 def everything(figures: list[ShownFigure]) -> list[str]:

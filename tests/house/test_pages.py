@@ -1,0 +1,214 @@
+"""Every block of README and of docs is used as a reader uses it: in its order, in an empty directory, by one shell for each page.
+
+A Python block whose first line is a comment with a file's name is saved under that name; every Python block is imported. Of a
+console block, the lines that begin with `$ ` are run, and its other lines must be printed. What a reader starts with `&` goes on
+running; the next command waits until it serves. `make` and `pip` are looked up, not run. Files for other programs are saved and
+checked as far as that is possible without those programs.
+"""
+
+import configparser
+import json
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from forebay.cli import main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# ([\w./-]+)\n")
+# A page may show their commands, and no test runs them: they change a machine, or need a cluster.
+ELSEWHERE = {"docker", "kubectl", "sudo"}
+LOOKED_UP = {"make", "pip"}
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+def story(page: str) -> tuple[str, list[str], list[str]]:
+    """Turn a page into one shell script, the commands that are only looked up, and what the page says is printed."""
+    script, looked_up, printed = ["set -euo pipefail", "trap 'kill $(jobs -p); wait' EXIT"], [], []
+    serving = 0
+    for number, (language, text) in enumerate(BLOCK.findall(page)):
+        named = FILE.match(text)
+        if language == "console":
+            commands = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+            assert commands, f"a console block without a command: {text}"
+            printed += [line for line in text.splitlines() if not line.startswith("$ ")]
+            for command in commands:
+                tool = command.split()[0]
+                if tool in LOOKED_UP:
+                    looked_up.append(command)
+                elif tool not in ELSEWHERE:
+                    script.append(command)
+                if command.endswith("&"):  # a reader types slower than a shell
+                    serving += command.startswith("forebay run")
+                    script += waits(command, serving)
+        elif language == "python":
+            name = named[1] if named else f"block{number}.py"
+            script += saved(name, text)
+            if not Path(name).name.startswith("test_"):
+                script.append(f"python -c 'import {name[:-3].replace('/', '.')}'")
+        elif language != "text":
+            assert language in CHECKS, f"a block of {language!r}: nobody checks it"
+            script += saved(named[1] if named else f"block{number}", text)
+    return "\n".join(script), looked_up, printed
+
+
+def saved(name: str, text: str) -> list[str]:
+    """Write the commands that save a block under its name."""
+    return [f"mkdir -p $(dirname {name})", f"cat > {name} <<'END_OF_BLOCK'\n{text}END_OF_BLOCK"]
+
+
+def waits(command: str, serving: int) -> list[str]:
+    """Write the commands that wait until what was started serves: an app its store's socket, a server its port."""
+    if serving and command.startswith("forebay run"):
+        return [f"until [ $(ls -d */forebay.sock 2>/dev/null | wc -l) -ge {serving} ]; do sleep 0.05; done"]
+    if port := re.search(r"127\.0\.0\.1:(\d+)", command):
+        return [f"curl -s -o ready --retry 100 --retry-delay 1 --retry-connrefused http://127.0.0.1:{port[1]}/"]
+    return []
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def page_id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_what_is_typed_works_and_prints_what_the_page_says(page, tmp_path):
+    script, _, printed = story(page.read_text())
+    if script.count("\n") == 1:
+        return  # a page without a block
+    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{free_port()}")  # 8000 may be taken, and so may 9464
+    env = {
+        "FOREBAY_METRICS_PORT": str(free_port()),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PYTHONWARNINGS": "ignore::RuntimeWarning",
+    }
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, check=False, text=True, timeout=55
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    assert [line for line in printed if line not in done.stdout.splitlines()] == [], done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_what_is_looked_up_exists(page):
+    _, looked_up, _ = story(page.read_text())
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"])
+    for command in looked_up:
+        tool, *words = shlex.split(command, comments=True)
+        if tool == "make":
+            assert {word for word in words if "=" not in word} <= targets, command
+        else:
+            assert words[0] == "install", command
+            for package in words[1:]:
+                if package.startswith((".", "forebay")):
+                    assert re.fullmatch(r"(forebay|\.)(\[(\w+)(,\w+)*\])?", package), command
+                    assert set(re.findall(r"(?<=[\[,])\w+", package)) <= extras, command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_link_to_a_file_leads_somewhere(page):
+    assert [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()] == []
+
+
+def test_every_page_stands_in_the_navigation():
+    """The site leaves out what no menu leads to."""
+    there = {str(path.relative_to(ROOT / "docs")) for path in PAGES[1:]}
+    assert set(re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text())) == there
+
+
+def commands_of_forebay(words: list[str]) -> None:
+    """Hold a command line in a file for another program to what forebay understands."""
+    while words and not words[0].endswith("forebay"):
+        words = words[1:]
+    assert words[1] == "run", words
+    main.commands["run"].make_context("run", words[2:])
+
+
+def check_unit(text: str) -> None:
+    """Hold a systemd unit to its form, and its command to forebay."""
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read_string(text)
+    if "Service" in unit:
+        commands_of_forebay(shlex.split(unit["Service"]["ExecStart"]))
+
+
+def check_dockerfile(text: str) -> None:
+    """Hold a Dockerfile's instructions to Docker's, and its command to forebay."""
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    instructions = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    known = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "STOPSIGNAL", "CMD", "HEALTHCHECK"}
+    assert {name for name, _ in instructions} <= known
+    commands_of_forebay(json.loads(dict(instructions)["CMD"]))
+
+
+def check_yaml(text: str) -> None:
+    """Read YAML; of Kubernetes's objects hold the commands to forebay, and the probes to ports that are there."""
+    yaml = pytest.importorskip("yaml")  # comes with mkdocs
+    for document in yaml.safe_load_all(text):
+        if document.get("kind") in {"Deployment", "StatefulSet"}:
+            pod = document["spec"]["template"]["spec"]
+            for container in pod["containers"]:
+                commands_of_forebay(container["command"])
+                ports = {port["containerPort"] for port in container["ports"]}
+                probes = [value["httpGet"]["port"] for name, value in container.items() if name.endswith("Probe")]
+                assert set(probes) <= ports
+                named = {volume["name"] for volume in pod.get("volumes", [])}
+                named |= {claim["metadata"]["name"] for claim in document["spec"].get("volumeClaimTemplates", [])}
+                assert {mount["name"] for mount in container["volumeMounts"]} <= named
+
+
+CHECKS = {
+    "ini": check_unit,
+    "dockerfile": check_dockerfile,
+    "yaml": check_yaml,
+    "toml": tomllib.loads,
+    "json": json.loads,
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_files_for_other_programs_are_in_their_form(page):
+    for language, text in BLOCK.findall(page.read_text()):
+        if language in CHECKS:
+            CHECKS[language](text)
+
+
+def test_a_unit_with_an_option_that_there_is_not_is_found():
+    with pytest.raises(click.NoSuchOption):
+        check_unit("[Service]\nExecStart=/srv/bin/forebay run shop:app --metrics-prot 1\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_systemd_itself_takes_the_units(page, tmp_path):
+    units = [text for language, text in BLOCK.findall(page.read_text()) if language == "ini"]
+    if not units:
+        return
+    if not (systemd := shutil.which("systemd-analyze")):
+        pytest.skip("systemd-analyze is not installed: sudo apt-get install -y systemd")
+    for text in units:
+        name = Path(FILE.match(text)[1]).name
+        # The program and the user exist on the reader's machine alone.
+        here = re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", text, flags=re.MULTILINE)
+        (tmp_path / name).write_text(re.sub(r"^(User|Group)=.*\n", "", here, flags=re.MULTILINE))
+        done = subprocess.run(
+            [systemd, "verify", "--man=no", str(tmp_path / name)], capture_output=True, check=False, text=True
+        )
+        assert name not in done.stderr, done.stderr
