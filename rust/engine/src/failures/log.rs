@@ -153,6 +153,11 @@ impl FailureRoom<'_> {
 
     /// Drop what was listed for its time, and list what waits for a destination that nothing has.
     pub(crate) fn sweep_found(&mut self, sweep: Sweep) -> Result<(), StoreError> {
+        if self.ctx.now.wall_ms < sweep.wall_ms {
+            // The clock was set back while the sweep looked: by the clock as it is now, what it found may be new. Look again.
+            self.failures.swept_ms = 0;
+            return Ok(());
+        }
         if sweep.expired.len() + sweep.orphaned.len() >= KEYS_MAX {
             // There may be more: the next sweep looks again.
             self.failures.swept_ms = 0;
