@@ -20,7 +20,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 from deep_parts import PARTS, Part
@@ -33,13 +32,13 @@ WRITING = threading.Lock()
 
 HEAD = """# Deep runs
 
-What was run beyond the ordinary test run. `make deep` writes this page from `results.jsonl`, which has a line for each piece.
-What is missing was not run; what failed or could not be run counts for nothing. A commit with a `+` had changes beside it.
-Figures are sums; "most" is the greatest.
+The newest run of each part of `make deep`, which tests far more than the ordinary test run. A part without a row was never run. A
+commit with a `+` had changes that were not committed. `results.jsonl` has a line for each piece of every run, with all figures.
 
-| part | what | run | result | on commit | until | minutes |
-|---|---|---|---|---|---|---|
+| part | what | run | result | on commit | until |
+|---|---|---|---|---|---|
 """
+FIGURES_SHOWN = 4
 
 
 def read() -> list[dict]:
@@ -135,28 +134,47 @@ def shown(figures: dict[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:,.10g}" for name, value in figures.items())
 
 
+def newest(lines: list[dict], part: Part) -> list[dict]:
+    """Give the pieces of a part's newest run: those on its last commit, of one kind. A part may have been another one before."""
+
+    def run_of(line: dict) -> tuple[str, str, str]:
+        return line["commit"], line.get("title", part.title), line.get("unit", part.unit)
+
+    of_part = [line for line in lines if line["part"] == part.name]
+    return [line for line in of_part if run_of(line) == run_of(of_part[-1])]
+
+
+def row(part: Part, pieces: list[dict]) -> str:
+    """Write the row of a run."""
+    figures: dict[str, float] = {}
+    passed = [piece for piece in pieces if piece["passed"]]
+    for piece in passed:
+        add(figures, piece["figures"])
+    failed, done = len(pieces) - len(passed), sum(piece["count"] for piece in passed)
+    result = f"**{failed} of {len(pieces)} pieces failed**" if failed else "passed" if done else "not run"
+    said = f"{result}; {shown(dict(list(figures.items())[:FIGURES_SHOWN]))}" if figures else result
+    last = pieces[-1]
+    count = f"{done:,} {last.get('unit', part.unit)}"
+    title = last.get("title", part.title)
+    return f"| {part.name} | {title} | {count} | {said} | {last['commit']} | {last['date']} |"
+
+
+def failures(part: Part, pieces: list[dict]) -> list[str]:
+    """Name each failed piece of a run, with what was found out about it (`explained` in its line of results.jsonl)."""
+    return [
+        f"- {part.name} --count {piece['count']} --seed {piece['seed']} on {piece['commit']}: "
+        f"{piece.get('explained', 'open: nobody has explained it')}"
+        for piece in pieces
+        if not piece["passed"]
+    ]
+
+
 def table(lines: list[dict]) -> str:
-    """Write a row for each part and commit. What was run is told as it was called then: a part may be another one by now."""
-    rows = []
-    for part in PARTS:
-        groups: dict[tuple[str, str, str], list[dict]] = defaultdict(list)
-        for line in lines:
-            if line["part"] == part.name:
-                groups[line["commit"], line.get("title", part.title), line.get("unit", part.unit)].append(line)
-        for (tested, title, unit), group in groups.items():
-            figures: dict[str, float] = {}
-            passed = [line for line in group if line["passed"]]
-            for line in passed:
-                add(figures, line["figures"])
-            failed, done = len(group) - len(passed), sum(line["count"] for line in passed)
-            result = f"**{failed} of {len(group)} pieces failed**" if failed else "passed" if done else "not run"
-            count = f"{done:,} {unit}"
-            said = f"{result}; {shown(figures)}" if figures else result
-            minutes = sum(line["seconds"] for line in group) / 60
-            rows.append(
-                f"| {part.name} | {title} | {count} | {said} | {tested} | {group[-1]['date']} | {minutes:.1f} |"
-            )
-    return "\n".join(rows) + "\n"
+    """Write a row for each part that was ever run, and the pieces that failed in these runs."""
+    runs = [(part, pieces) for part in PARTS if (pieces := newest(lines, part))]
+    text = "".join(f"{row(part, pieces)}\n" for part, pieces in runs)
+    failed = [line for part, pieces in runs for line in failures(part, pieces)]
+    return text + ("\nPieces that failed in these runs:\n\n" + "\n".join(failed) + "\n" if failed else "")
 
 
 def write() -> None:

@@ -86,15 +86,35 @@ def test_a_run_that_begins_where_it_is_told_to_goes_on_from_there(deep):
     assert [line["seed"] for line in deep.read()] == [7, 17, 27]
 
 
-def test_what_was_run_keeps_the_name_that_it_had_when_its_part_becomes_another(deep, monkeypatch):
-    """Sequences of 400 to 800 steps would have been told as short ones, when the part came to run those."""
+def test_the_page_shows_the_newest_run_of_a_part_by_the_name_that_it_had(deep, monkeypatch):
+    """Sequences of 400 to 800 steps would have been shown as short ones, when the part came to run those."""
     monkeypatch.setattr(deep, "PARTS", [part(deep)])
     assert deep.go_on(part(deep), 10, None)
     replaced = dataclasses.replace(part(deep), title="flipped bytes", unit="bytes")
     monkeypatch.setattr(deep, "PARTS", [replaced])
+    deep.write()
+    assert "| flips | flipped bits | 10 flips |" in deep.PAGE.read_text()
     assert deep.go_on(replaced, 10, None)
     page = deep.PAGE.read_text()
-    assert "| flips | flipped bits | 10 flips |" in page and "| flips | flipped bytes | 10 bytes |" in page
+    assert "| flips | flipped bytes | 10 bytes |" in page and "| 10 flips |" not in page
+    assert len(deep.read()) == 2, "the record keeps both"
+
+
+def test_a_failed_piece_is_named_until_a_newer_run_and_with_what_was_found_out(deep, monkeypatch):
+    monkeypatch.setattr(deep, "PARTS", [part(deep, "raise SystemExit(1)")])
+    assert not deep.go_on(deep.PARTS[0], 10, None)
+    assert "- flips --count 10 --seed 1 on c0ffee: open" in deep.PAGE.read_text()
+    [line] = deep.read()
+    deep.RESULTS.write_text(json.dumps(line | {"explained": "the test was wrong"}) + "\n")
+    deep.write()
+    assert "- flips --count 10 --seed 1 on c0ffee: the test was wrong" in deep.PAGE.read_text()
+    monkeypatch.setattr(deep, "commit", lambda: "decade")
+    assert deep.go_on(part(deep), 10, None)
+    assert "--seed 1" not in deep.PAGE.read_text()
+
+
+def test_the_page_is_short():
+    assert len((ROOT / "tests" / "reliability" / "RESULTS.md").read_text().splitlines()) <= 40
 
 
 def test_a_piece_that_fails_is_written_down_ends_its_part_and_can_be_repeated(deep, monkeypatch, capsys):
