@@ -12,7 +12,10 @@ import forebay
 
 ROOT = Path(__file__).parents[2]
 BUILDER = ("mkdocs", "material", "mkdocstrings", "mkdocs_click")
-FETCHED = re.compile(r"<(?:script|img|iframe)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b(?=[^>]*stylesheet)[^>]*href=[\"']?(?:https?:)?//")
+FETCHED = re.compile(
+    r"<(?:script|img|iframe)\b[^>]*\bsrc=[\"']?(?:https?:)?//"
+    r"|<link\b(?=[^>]*stylesheet)[^>]*href=[\"']?(?:https?:)?//"
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,9 @@ def test_it_builds_and_nothing_in_it_is_fetched_from_elsewhere(site):
 def test_it_tells_every_public_name(site):
     shown = "".join(page.read_text() for page in (site / "reference").rglob("*.html"))
     names = [name for name in forebay.__all__ if not name.startswith("__")]
-    assert [name for name in names if f'id="forebay.{name}"' not in shown and f'id="forebay.errors.{name}"' not in shown] == []
+    assert [
+        name for name in names if f'id="forebay.{name}"' not in shown and f'id="forebay.errors.{name}"' not in shown
+    ] == []
 
 
 def test_it_tells_every_command(site):
