@@ -61,9 +61,10 @@ bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, i
 bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in about 20 minutes; servers that are missing are named
 	$(PEERS)/bin/python bench/peers/run.py --results bench/results $(ARGS)
 
-docs: $(TEST)/.built ## write docs/metrics.md from the catalogue of metrics, and docs/requests.md from the engine's types
+docs: $(TEST)/.built ## write the generated pages of docs, and build the site in target/site
 	$(TEST)/bin/python scripts/metrics.py
 	FOREBAY_WRITE_DOCS=1 cargo test $(BUILD) -p forebay-engine --lib --features failpoints api::page
+	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/python -W ignore -m mkdocs build --strict --quiet
 
 # What it only tells needs nothing built.
 TELLS := $(filter --list --help --write,$(ARGS))

@@ -14,34 +14,29 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 
 HEAD = """# Metrics
 
-This page is written by `make docs` from the catalogue in `rust/metrics/src/catalogue.rs`; nothing is measured
-that is not in it.
+`make docs` writes this page from the catalogue in `rust/metrics/src/catalogue.rs`. forebay measures nothing else.
 
-Everything is at `/metrics` of `forebay run` (text 0.0.4, OpenMetrics 1.0, and native histograms in OpenMetrics 2.0),
-in `forebay metrics list` and `forebay metrics get NAME`, and in `app.metrics.statistic(NAME, "p99.9")`. A NAME is
-Prometheus's, or CloudWatch's: the answer is then in CloudWatch's unit. What has no twin in CloudWatch has a name of
-the same style in the namespace `Forebay`, or none.
+You can read a metric in three places: at `/metrics` of `forebay run` (Prometheus text 0.0.4, OpenMetrics 1.0, and native histograms in OpenMetrics
+2.0), with `forebay metrics list` and `forebay metrics get NAME`, and in code with `app.metrics.statistic(NAME, "p99.9")`. NAME is the name in
+Prometheus or in CloudWatch. By its CloudWatch name a metric has CloudWatch's unit. A metric that CloudWatch does not know has a name of the
+same style in the namespace `Forebay`, or none.
 
-**From another machine** the page is read with a token: `--metrics-host 0.0.0.0 --metrics-token-file FILE` (or
-`FOREBAY_METRICS_TOKEN`, or `App.start(metrics_token=...)`), and in Prometheus's scrape configuration
-`authorization: { credentials_file: FILE }`. `/healthz` and `/readyz` answer anybody; why it is not ready is told to
-those who give the token. Nothing is encrypted: across networks that are not yours, put TLS in front.
+**From another machine** a scraper needs a token: `--metrics-host 0.0.0.0 --metrics-token-file FILE` (or `FOREBAY_METRICS_TOKEN`, or
+`App.start(metrics_token=...)`), and in Prometheus's scrape configuration `authorization: { credentials_file: FILE }`. `/healthz` and `/readyz`
+answer without a token. Only a caller with the token is told why an app is not ready. The connection is not encrypted: put TLS in front of it
+across networks that are not yours.
 
-**Kinds.** A *counter* only grows. A *gauge* goes up and down. A *histogram* keeps every value to 0.1%, so any
-percentile can be asked of it later; beside its buckets, a gauge of its own (`..._percentile_...`) shows p50, p90,
-p95, p99 and p99.9 of the last one to two minutes. *Info* is always 1.
+**Kinds.** A *counter* only grows. A *gauge* goes up and down. A *histogram* keeps every value to 0.1%, so you can ask for any percentile later;
+a gauge beside its buckets (`..._percentile_...`) shows p50, p90, p95, p99 and p99.9 of the last one to two minutes. *Info* is always 1.
 
-**Points.** Every second each counter's growth, each gauge's greatest level and each histogram's values become a
-point: seconds are kept for 3 hours, minutes for 15 days, five minutes for 63 days, hours for 455 days, all of them
-together in 64 MiB at most. Minutes and longer ones survive a restart. A value that is NaN, infinite or negative is
-not recorded but counted in `forebay_metric_values_refused_total`.
+**Points.** Every second forebay records a point: each counter's growth, each gauge's greatest level and each histogram's values. Seconds are kept
+for 3 hours, minutes for 15 days, five minutes for 63 days, and hours for 455 days, all together in 64 MiB at most. Minutes and longer points survive a restart. A
+value that is NaN, infinite or negative is not recorded; `forebay_metric_values_refused_total` counts it.
 
-**Labels** have few values by design: names that were declared, reasons out of a list. Partition keys, message ids and
-payloads are never one. A metric has at most 10,000 series, a histogram 1,000; everything past that is counted
-together under the value `other`.
+**Labels** have few values: declared names, and reasons out of a list. A partition key, a message id or a payload is never a label. A metric has at most
+10,000 series, a histogram 1,000. Everything beyond that counts under the value `other`.
 
-**Buckets** are the classic ones. Percentiles worked out of them are as coarse as they are; those of native histograms
-and of the gauges are not.
+**Buckets** are the classic ones. A percentile from classic buckets is as coarse as they are. Native histograms and the gauges are exact to 0.1%.
 """
 
 
@@ -138,7 +133,7 @@ def page(metrics: list[dict]) -> str:
     for metric in buckets:
         bounds = ", ".join(f"{bound:.15g}" for bound in metric["buckets"])
         text += f"| `{metric['name']}` | {bounds} |\n"
-    text += "\n## Not measured\n\nWhat AWS measures of Lambda, SQS and Kinesis and is not above:\n"
+    text += "\n## Not measured\n\nAWS measures this of Lambda, SQS and Kinesis, and forebay does not:\n"
     text += "\n| in CloudWatch | because |\n|---|---|\n"
     for namespace, names in NOT_MEASURED.items():
         text += "".join(f"| {namespace} `{name}` | {reason} |\n" for name, reason in sorted(names.items()))

@@ -15,16 +15,16 @@ use crate::runtime::open::Settings;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/requests.md");
 const HEAD: &str = "\
-# What may be asked of the engine
+# Requests to the engine
 
-This page is written by `make docs` from `rust/engine/src/api`, where each operation is one line of a table.
+`make docs` writes this page from `rust/engine/src/api`, where each operation is one line of a table.
 
-The app, the command line and clients of the owner's socket give an operation's name and one JSON object, and are answered in JSON. These
-names are no public interface: a program uses the methods of its app, which stay.
+The app, the commands and clients of the owner's socket send an operation's name and one JSON object. The answer is JSON, too. These names
+are not a public interface: a program uses the methods of its app, which stay.
 
-What ends in `_ms` is in milliseconds: a duration, or a moment since 1970. Sequence numbers are decimal texts. A field with `?` may be
-absent or null; its default stands behind it. What changes something is answered once that is durable. After the store has failed, only
-the operations marked *always* are answered.
+A field that ends in `_ms` is in milliseconds: a duration, or a time since 1970. Sequence numbers are decimal texts. A field with `?` may be
+absent or null; its default stands behind it. An operation that changes something is answered when the change is durable. After the store
+has failed, only the operations marked *always* are answered.
 ";
 
 type Object = Map<String, Value>;
