@@ -29,12 +29,13 @@ FILE = re.compile(r"# ([\w./-]+)\n")
 # A page may show their commands, and no test runs them: they change a machine, or need a cluster.
 ELSEWHERE = {"docker", "kubectl", "sudo"}
 LOOKED_UP = {"make", "pip"}
+ENDS = "trap 'running=$(jobs -p); test -z \"$running\" || kill $running; wait' EXIT"
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
 def story(page: str) -> tuple[str, list[str], list[str]]:
     """Turn a page into one shell script, the commands that are only looked up, and what the page says is printed."""
-    script, looked_up, printed = ["set -euo pipefail", "trap 'kill $(jobs -p); wait' EXIT"], [], []
+    script, looked_up, printed = ["set -euo pipefail", ENDS], [], []
     serving = 0
     for number, (language, text) in enumerate(BLOCK.findall(page)):
         named = FILE.match(text)
@@ -48,6 +49,7 @@ def story(page: str) -> tuple[str, list[str], list[str]]:
                     looked_up.append(command)
                 elif tool not in ELSEWHERE:
                     script.append(command)
+                serving *= tool != "kill"
                 if command.endswith("&"):  # a reader types slower than a shell
                     serving += command.startswith("forebay run")
                     script += waits(command, serving)
@@ -85,11 +87,9 @@ def page_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=page_id)
 def test_what_is_typed_works_and_prints_what_the_page_says(page, tmp_path):
     script, _, printed = story(page.read_text())
-    if script.count("\n") == 1:
-        return  # a page without a block
     script = script.replace("127.0.0.1:8000", f"127.0.0.1:{free_port()}")  # 8000 may be taken, and so may 9464
     env = {
         "FOREBAY_METRICS_PORT": str(free_port()),
@@ -101,7 +101,8 @@ def test_what_is_typed_works_and_prints_what_the_page_says(page, tmp_path):
         ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, check=False, text=True, timeout=55
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    assert [line for line in printed if line not in done.stdout.splitlines()] == [], done.stdout
+    there = [line.split() for line in done.stdout.splitlines()]  # a column is as wide as what it shows
+    assert [line for line in printed if line.split() not in there] == [], done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
@@ -211,4 +212,5 @@ def test_systemd_itself_takes_the_units(page, tmp_path):
         done = subprocess.run(
             [systemd, "verify", "--man=no", str(tmp_path / name)], capture_output=True, check=False, text=True
         )
-        assert name not in done.stderr, done.stderr
+        complaints = [line for line in done.stderr.splitlines() if name in line]
+        assert [line for line in complaints if "DelegateSubgroup" not in line] == []  # systemd 254 brought it
