@@ -24,6 +24,7 @@ from forebay.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP = [ROOT / name for name in ("ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md")]
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w./-]+)\n")
 # A page may show their commands, and no test runs them: they change a machine, or need a cluster.
@@ -123,7 +124,7 @@ def test_what_is_looked_up_exists(page):
                     assert set(re.findall(r"(?<=[\[,])\w+", package)) <= extras, command
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+@pytest.mark.parametrize("page", [*PAGES, *TOP], ids=page_id)
 def test_every_link_to_a_file_leads_somewhere(page):
     assert [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()] == []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import forebay
+from forebay._app.declare_sources import DeclaresSources
 
 ROOT = Path(__file__).parents[2]
 BUILDER = ("mkdocs", "material", "mkdocstrings", "mkdocs_click")
@@ -41,12 +42,11 @@ def test_it_builds_and_nothing_in_it_is_fetched_from_elsewhere(site):
     assert [page.name for page in pages if FETCHED.search(page.read_text())] == []
 
 
-def test_it_tells_every_public_name(site):
+def test_it_tells_every_public_name_and_what_an_app_can_do(site):
     shown = "".join(page.read_text() for page in (site / "reference").rglob("*.html"))
     names = [name for name in forebay.__all__ if not name.startswith("__")]
-    assert [
-        name for name in names if f'id="forebay.{name}"' not in shown and f'id="forebay.errors.{name}"' not in shown
-    ] == []
+    names += [f"App.{name}" for name in vars(forebay.App) | vars(DeclaresSources) if not name.startswith("_")]
+    assert [name for name in names if not re.search(rf'id="forebay\.(errors\.)?{re.escape(name)}"', shown)] == []
 
 
 def test_it_tells_every_command(site):
