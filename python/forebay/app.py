@@ -40,27 +40,27 @@ R = TypeVar("R")
 
 
 class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
-    """Functions, their sources, and the store that keeps what has not been handled yet.
+    """An app: functions, their sources, and the store that keeps their work.
 
     Args:
         name: 1 to 128 letters, digits, '.', '-' and '_'.
-        store: a directory, or ":memory:", of which nothing survives. A relative one is that of the working directory at the first
-            start, whatever `os.chdir` does later.
-        region: a word for ARNs, events and `AWS_REGION`.
-        account: 12 digits for ARNs and events.
-        concurrency: most attempts that run at once, over all functions; 1 to 60,000. A synchronous invocation beyond it is
-            refused (`TooManyRequests`), everything else waits its turn.
-        unreserved_minimum: so much of it no function can reserve, 0 to 60,000.
-        scaling: how fast it comes into use: "2023" (each function by itself: 1,000 at once, then 1,000 every ten seconds), "2019"
-            (all together: 1,000 at once, then 500 a minute), or a `forebay.Scaling`.
-        requests_per_second: most synchronous invocations a second, up to one second's worth at once; None: no limit. AWS has
-            ten times the concurrency.
+        store: a directory, or ":memory:", which keeps nothing over a restart. A relative path is resolved at the first start;
+            a later `os.chdir` does not change it.
+        region: the region in ARNs, events and `AWS_REGION`.
+        account: the account in ARNs and events, 12 digits.
+        concurrency: attempts of all functions that run at once, 1 to 60,000. A synchronous invocation beyond it is refused
+            (`TooManyRequests`); batches and events wait.
+        unreserved_minimum: permits that no function can reserve, 0 to 60,000.
+        scaling: how fast concurrency may rise. "2023": for each function 1,000 at once, then 1,000 every ten seconds. "2019":
+            for all functions 1,000 at once, then 500 a minute. Or a `forebay.Scaling`.
+        requests_per_second: synchronous invocations that may start in a second, all at once at most; None: no limit. AWS
+            allows ten times the concurrency.
         durability: what an acknowledged put survives: "power-loss", "process-crash", or "memory" (nothing).
         clock: None, or a `forebay.testing.VirtualClock`.
-        serve: "elect": own the store, or be a client of the process that does, and take over when it is gone; True: own it or
-            fail; False: be a client only.
-        store_app: name of the app that the store belongs to, where that is another one: to share its store on purpose, or to keep
-            the store of an app that was renamed; None: this app.
+        serve: "elect": own the store, or be a client of its owner and take over when the owner is gone. True: own the store
+            or fail. False: be a client only.
+        store_app: name of the app that the store belongs to, if it is another one: to share its store, or to keep the store
+            of an app that was renamed. None: this app.
 
     Raises:
         InvalidParameterValue: an option outside its range.

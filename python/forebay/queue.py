@@ -28,7 +28,7 @@ _ARGUMENTS: Final = frozenset({"body", "group_id", "deduplication_id", "delay", 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages are in which state, as SQS counts them."""
+    """The number of messages in each state, as SQS counts them."""
 
     visible: int
     """Waiting, those of message groups held back included."""
@@ -39,7 +39,7 @@ class Depth:
 
 
 class Queue(StoreResource[QueueSettings]):
-    """A queue of messages. Made by `App.queue`, never by hand."""
+    """A queue of messages. `App.queue` makes it."""
 
     def __init__(self, settings: QueueSettings, arn: str, caller: Caller, forget: Callable[[Queue], None]) -> None:
         super().__init__(settings, arn, caller)
@@ -56,7 +56,7 @@ class Queue(StoreResource[QueueSettings]):
         delay: Seconds | None = None,
         attributes: Mapping[str, AttributeValue] | None = None,
     ) -> str:
-        """Send a message; it is durable when this returns.
+        """Send a message. It is durable when the call returns.
 
         Args:
             body: text, or any JSON value; 1 byte to 1 MiB together with the attributes. NaN and Infinity are no JSON.
@@ -142,7 +142,7 @@ class Queue(StoreResource[QueueSettings]):
     receive_sync = sync_twin(receive)
 
     async def delete(self, message: Message | str) -> None:
-        """Be done with a message that was received.
+        """Delete a received message.
 
         Args:
             message: the message, or its receipt handle.
@@ -157,7 +157,7 @@ class Queue(StoreResource[QueueSettings]):
     delete_sync = sync_twin(delete)
 
     async def change_visibility(self, message: Message | str, visibility_timeout: Seconds) -> None:
-        """Hide a message that was received for so long from now on; 0 gives it back at once.
+        """Change how long a received message stays hidden, from now on. 0 makes it visible at once.
 
         Args:
             message: the message, or its receipt handle.
@@ -175,7 +175,7 @@ class Queue(StoreResource[QueueSettings]):
     # --- the whole queue
 
     def depth(self) -> Depth:
-        """Tell how many messages are in which state. Asks the store's owner and waits, which takes microseconds."""
+        """Return the number of messages in each state. The call waits some microseconds for the store's owner."""
         return Depth(**self._caller.ask_now("queue.depth", name=self.name))
 
     async def purge(self) -> None:
@@ -186,9 +186,9 @@ class Queue(StoreResource[QueueSettings]):
     purge_sync = sync_twin(purge)
 
     async def redrive(self, to: Queue | str | None = None, rate: float | None = None) -> int:
-        """Move what waits in this dead-letter queue back to where it came from; receive count and retention begin anew.
+        """Move the waiting messages of this dead-letter queue back to their queues. Receive count and retention start again.
 
-        Goes on by itself after it has returned, over restarts, too, until what waited when it began has moved.
+        The redrive goes on after the call has returned, over restarts, too, until the messages that waited have moved.
 
         Args:
             to: another queue of the same kind; None: each message's own.
@@ -210,7 +210,7 @@ class Queue(StoreResource[QueueSettings]):
     redrive_sync = sync_twin(redrive)
 
     async def cancel_redrive(self) -> int:
-        """Stop a redrive; what is on its way arrives, the rest stays here.
+        """Stop a redrive. Messages on their way arrive, the others stay.
 
         Returns:
             How many messages have moved.
@@ -229,7 +229,7 @@ class Queue(StoreResource[QueueSettings]):
     async def delete_queue(self) -> int:
         """Delete the queue with everything in it, and the mappings on it whose code does not run. Its name is free at once.
 
-        What is asked of it then is refused (`ResourceNotFound`) until `App.queue`, of this app or the next one, makes it anew.
+        Later calls are refused (`ResourceNotFound`) until `App.queue`, in this app or the next one, makes the queue again.
 
         Returns:
             How many messages were removed.

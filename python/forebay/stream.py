@@ -20,10 +20,10 @@ _PLAIN = (bytes, str)
 
 
 class Stream(StoreResource[StreamSettings]):
-    """A stream of records. Made by `App.stream`, never by hand."""
+    """A stream of records. `App.stream` makes it."""
 
     async def put(self, data: Any, partition_key: str) -> str:
-        """Put a record; it is durable when this returns.
+        """Put a record. It is durable when the call returns.
 
         Args:
             data: bytes, text, or any JSON value; at most 1 MiB. NaN and Infinity are no JSON.
@@ -52,7 +52,7 @@ class Stream(StoreResource[StreamSettings]):
     put_sync = sync_twin(put)
 
     async def put_many(self, records: Iterable[tuple[Any, str]]) -> list[str]:
-        """Put many records in one step: all are durable when this returns, or none was accepted.
+        """Put many records in one step. When the call returns all are durable; when it raises, none was accepted.
 
         Args:
             records: pairs of data and partition key, as for `put`; at most 10,000.
@@ -74,7 +74,7 @@ class Stream(StoreResource[StreamSettings]):
     async def reshard(self, shards: int) -> None:
         """Split or merge the stream into this number of open shards.
 
-        The shards that are open now take no more records; they are read to their end before the new ones are.
+        The present shards take no more records. Mappings read them to their end before they read the new shards.
 
         Args:
             shards: 1 to 10,000.

@@ -33,7 +33,7 @@ class Subscriptions(Protocol):
 
 
 class Topic(StoreResource[TopicSettings]):
-    """A topic. Made by `App.topic`, never by hand."""
+    """A topic. `App.topic` makes it."""
 
     def __init__(
         self, settings: TopicSettings, arn: str, caller: Caller, declared: Subscriptions, on_new: Callable[[], None]
@@ -52,10 +52,10 @@ class Topic(StoreResource[TopicSettings]):
         filter_policy_scope: FilterPolicyScope = "MessageAttributes",
         raw_message_delivery: bool = False,
     ) -> None:
-        """Declare that what is published goes to a queue, as a message, or to a function, as an asynchronous event.
+        """Subscribe a queue, which gets messages, or a function, which gets asynchronous events.
 
-        A subscription lasts until it is taken back by `unsubscribe` or by `forebay topic unsubscribe`, also when it has gone from
-        the code. Changed settings apply when the app starts.
+        A subscription lasts until `unsubscribe` or `forebay topic unsubscribe` ends it, even when it has gone from the
+        code. Changed settings apply when the app starts.
 
         Args:
             endpoint: a standard queue or a function of this app.
@@ -84,7 +84,7 @@ class Topic(StoreResource[TopicSettings]):
         self._on_new()
 
     async def unsubscribe(self, endpoint: Queue | Function[..., Any]) -> None:
-        """Take a subscription back; what was published before still arrives.
+        """End a subscription. Messages that were published before still arrive.
 
         Raises:
             ResourceNotFound: the endpoint is not subscribed.
@@ -105,7 +105,7 @@ class Topic(StoreResource[TopicSettings]):
         subject: str | None = None,
         attributes: Mapping[str, AttributeValue | Sequence[Any]] | None = None,
     ) -> str:
-        """Publish a message; when this returns, every subscription it goes to has it, durably.
+        """Publish a message. When the call returns, every matching subscription has it on disk.
 
         Args:
             message: text, or any JSON value; 1 byte to 256 KiB together with the attributes. NaN and Infinity are no JSON.

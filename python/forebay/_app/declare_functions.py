@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class DeclaresFunctions(ABC):
-    """What `App` can do with functions."""
+    """The methods of `App` for functions."""
 
     _declared: Declarations
 
@@ -56,29 +56,29 @@ class DeclaresFunctions(ABC):
         Args:
             name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.
             timeout: seconds an attempt may take, 0.001 to 1,800.
-            isolation: "task": the event loop, for `async def`; "process": a process of its own, one invocation at a time as on
-                Lambda, killed at its timeout, whose handler is imported by its name; "thread": threads of this process, whose
-                attempts share all state. None: "task" for `async def`, "process" for `def` that takes an event, "thread" for
-                `def` that takes a `Batch`.
-            memory: MiB that a process and what it started may hold in memory, at least 32; None: no limit. A control group
-                keeps it where one is delegated (or `FOREBAY_CGROUP` names a usable one), else it is looked at every 0.1 s.
-            rate_limit: most attempts that start a second, up to one second's worth at once; None: no limit.
-            reserved_concurrency: attempts that may run at once, in places nobody else gets; 0 switches the function off: its
-                events end at once, its batches wait. None: it shares what nobody has reserved.
-            provisioned_concurrency: places that are ready at once, part of a reservation; so many processes start ahead of need.
-            maximum_retry_attempts: of an asynchronous invocation, after the first attempt failed; 0 to 2.
+            isolation: where the handler runs. "task": in the event loop, for `async def`. "process": in a process, one
+                invocation at a time as on Lambda, killed at its timeout; the process imports the handler by its name.
+                "thread": in threads of this process, which share all state. None: "task" for `async def`, "process" for a `def`
+                that takes an event, "thread" for a `def` that takes a `Batch`.
+            memory: MiB that a process and its children may use, at least 32; None: no limit. A control group enforces it where
+                one is delegated (or `FOREBAY_CGROUP` names one). Elsewhere forebay checks every 0.1 s.
+            rate_limit: attempts that may start in a second, all at once at most; None: no limit.
+            reserved_concurrency: attempts that may run at once, with permits that no other function gets. 0 switches the
+                function off: its events end at once, its batches wait. None: the function shares the unreserved permits.
+            provisioned_concurrency: permits that are always ready, as part of a reservation; as many processes start in advance.
+            maximum_retry_attempts: retries of an asynchronous invocation after its first failed attempt, 0 to 2.
             maximum_event_age: seconds after which no attempt of an asynchronous invocation starts, 60 to 21,600.
-            retry_delays: seconds that an asynchronous invocation waits after its first failed attempt, and after its second.
-            on_success: where an asynchronous invocation that succeeded is told of: a function, a standard queue, a topic, a
+            retry_delays: seconds between the attempts of an asynchronous invocation: after the first, and after the second.
+            on_success: destination for asynchronous invocations that succeed: a function, a standard queue, a topic, a
                 `forebay.JSONLines`, or any object with `async def deliver(self, record)`.
-            on_failure: where one that was given up is told of. A mapping has its own.
-            dead_letter_queue: where the event of one that was given up goes. With neither of the two, it stays listed for
-                14 days (`Function.failed`) and can be run again (`Function.redrive`).
-            environments: how many processes there may be and how long they live; None: `forebay.Environments()`.
+            on_failure: destination for asynchronous invocations that are given up. Mappings have their own `on_failure`.
+            dead_letter_queue: the queue for events that are given up. Without it and without `on_failure` an event stays listed
+                for 14 days (`Function.failed`) and can run again (`Function.redrive`).
+            environments: the number of processes and how long they live; None: `forebay.Environments()`.
 
         Raises:
-            InvalidParameterValue: an option outside its range, or a handler for processes that none can import by its name.
-            ResourceConflict: the name is taken by another handler, or declared with other settings.
+            InvalidParameterValue: an option is outside its range, or no process can import the handler by its name.
+            ResourceConflict: another handler has the name, or it was declared with other settings.
 
         """
         if callable(name):
@@ -115,14 +115,14 @@ class DeclaresFunctions(ABC):
         weights: Mapping[str, float] | None = None,
         provisioned_concurrency: int = 0,
     ) -> Alias:
-        """Declare a name for a version of a function, or for two that share the invocations; or give the one that was declared.
+        """Declare an alias: a name for one version of a function, or for two that share the invocations.
 
         Args:
-            name: 1 to 128 letters, digits, '-' and '_', and no number.
+            name: 1 to 128 letters, digits, '-' and '_'; not a number.
             function: a function of this app.
-            version: what `Function.publish_version` gave, or "$LATEST".
-            weights: one more version and its share of the invocations, 0.0 to 1.0: `{"2": 0.1}`. Neither may be "$LATEST".
-            provisioned_concurrency: places of its versions that are ready at once, shared out by weight.
+            version: a result of `Function.publish_version`, or "$LATEST".
+            weights: a second version and its share of the invocations, 0.0 to 1.0: `{"2": 0.1}`. Neither may be "$LATEST".
+            provisioned_concurrency: permits of its versions that are always ready, divided by weight.
 
         Raises:
             InvalidParameterValue: an option outside its range.
@@ -152,17 +152,17 @@ class DeclaresFunctions(ABC):
         provisioned_concurrency: int = 0,
         environments: Environments | None = None,
     ) -> Function[..., Any]:
-        """Declare a function in any language: a program that asks the API at `AWS_LAMBDA_RUNTIME_API` for its invocations.
+        """Declare a function in any language: a program that gets its invocations from the API at `AWS_LAMBDA_RUNTIME_API`.
 
         Args:
             name: 1 to 64 letters, digits, '-' and '_'.
             command: the program and its arguments, for example `["python", "-m", "awslambdaric", "module.handler"]`.
-            timeout: as `App.function` has it, and all that follow.
-            memory: MiB.
-            rate_limit: attempts a second.
-            reserved_concurrency: attempts at once.
-            provisioned_concurrency: processes.
-            environments: their number and life.
+            timeout: seconds, as in `App.function`.
+            memory: MiB, as in `App.function`.
+            rate_limit: attempts a second, as in `App.function`.
+            reserved_concurrency: attempts at once, as in `App.function`.
+            provisioned_concurrency: processes that start in advance, as in `App.function`.
+            environments: the number of processes and how long they live.
 
         Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 

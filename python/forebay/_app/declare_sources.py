@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 class DeclaresSources:
-    """What `App` can do with streams, queues and topics."""
+    """The methods of `App` for streams, queues and topics."""
 
     clock: Clock
     _declared: Declarations
@@ -61,31 +61,32 @@ class DeclaresSources:
         retry_backoff: Backoff | None = None,
         enabled: bool = True,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
-        """Give a function the records of a stream, batch by batch, in order within each partition key.
+        """Bind a function to a stream: it gets the records in batches, in order within each partition key.
 
-        Alone it declares the function, too. See https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+        Without `@app.function` the decorator also declares the function. See https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
 
         Args:
             stream: the stream's name; it must be declared when the app starts.
-            batch_size: most records of a batch, 1 to 10,000.
-            maximum_batching_window: seconds for which a batch that is not full gathers records, 0 to 300.
-            starting_position: "TRIM_HORIZON", "LATEST" or "AT_TIMESTAMP"; fixed when the mapping is first seen.
+            batch_size: the largest number of records in a batch, 1 to 10,000.
+            maximum_batching_window: seconds that a batch waits for more records when it is not full, 0 to 300.
+            starting_position: "TRIM_HORIZON", "LATEST" or "AT_TIMESTAMP"; used once, when the mapping is first declared.
             starting_position_timestamp: for "AT_TIMESTAMP": seconds since 1970 or a `datetime`.
-            parallelization_factor: lanes of a shard, 1 to 10: a key stays in its lane, one batch per lane is in flight.
-            maximum_retry_attempts: retries after the first attempt, 0 to 10,000; -1: for ever.
+            parallelization_factor: lanes of each shard, 1 to 10. A key stays in its lane, and a lane has one batch in flight.
+            maximum_retry_attempts: retries after the first attempt, 0 to 10,000; -1: no limit.
             maximum_record_age: seconds after which a record is given up, 60 to 604,800; -1: never.
-            bisect_batch_on_function_error: split a failed batch in two instead of retrying it whole.
-            report_batch_item_failures: read `batchItemFailures` out of the response, or what `batch.fail` was given.
-            filters: at most 10 patterns, each a dict or its JSON text; a record that matches none is passed over.
-            tumbling_window: seconds of a window whose state the handler carries on, 0 to 900; 0: none.
-            on_failure: where a batch that was given up is told of: a function (as an asynchronous event), a standard queue, a
-                topic, a `forebay.JSONLines`, or any object with `async def deliver(self, record)`; None: `Function.failed` alone.
-            include_payload: put the batch itself into that record.
-            retry_backoff: how long a failed batch waits; None: `forebay.Backoff()`.
-            enabled: False: begin nothing until `Mapping.resume`.
+            bisect_batch_on_function_error: True: split a failed batch in two. False: retry the whole batch.
+            report_batch_item_failures: True: only items in the response's `batchItemFailures`, or passed to `batch.fail`, failed.
+            filters: at most 10 patterns, each a dict or its JSON text. A record that matches none is skipped.
+            tumbling_window: length in seconds of a window whose state is passed from call to call, 0 to 900; 0: no window.
+            on_failure: destination for batches that are given up: a function (which gets an asynchronous event), a standard
+                queue, a topic, a `forebay.JSONLines`, or any object with `async def deliver(self, record)`. None: list them
+                (`Function.failed`).
+            include_payload: True: the failure record contains the batch.
+            retry_backoff: the delay before a failed batch is tried again; None: `forebay.Backoff()`.
+            enabled: False: hand out nothing until `Mapping.resume`.
 
         Raises:
-            InvalidParameterValue: an option outside its range.
+            InvalidParameterValue: an option is outside its range.
             ResourceConflict: the stream is bound to the function already, with other settings.
 
         """
@@ -129,24 +130,24 @@ class DeclaresSources:
         strict_lambda: bool = False,
         enabled: bool = True,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
-        """Give a function the messages of a queue. What it is done with is deleted, what failed comes back.
+        """Bind a function to a queue. Handled messages are deleted, failed messages come back.
 
-        Alone it declares the function, too. Messages are received only when the function can take them, and held until it has
-        ended, however long that takes. After a failed message of a FIFO group the rest of its group comes back with it.
+        Without `@app.function` the decorator also declares the function. Messages are received only when the function can take
+        them, and are held until it has ended. After a failed message of a FIFO group the rest of its group comes back, too.
 
         Args:
             queue: the queue's name; it must be declared when the app starts.
-            batch_size: most messages of a batch, 1 to 10,000 (over 10 with a window), of a FIFO queue 1 to 10.
-            maximum_batching_window: seconds for which a batch that is not full gathers messages, 0 to 300; none with FIFO.
-            maximum_concurrency: most batches that run at once, 1 to 1,000; None: as many as the app allows.
-            report_batch_item_failures: read `batchItemFailures` out of the response, or what `batch.fail` was given.
-            filters: at most 10 patterns, each a dict or its JSON text; a message that matches none is deleted.
-            retry_delay: how long a failed message waits; None: from a second up to the queue's visibility timeout.
-            strict_lambda: do as AWS does where forebay does better: what was received waits out its visibility timeout.
-            enabled: False: begin nothing until `Mapping.resume`.
+            batch_size: the largest number of messages in a batch, 1 to 10,000 (over 10 only with a window); FIFO queues: 1 to 10.
+            maximum_batching_window: seconds that a batch waits for more messages when it is not full, 0 to 300; FIFO queues: 0.
+            maximum_concurrency: batches that run at once, 1 to 1,000; None: as many as the app allows.
+            report_batch_item_failures: True: only items in the response's `batchItemFailures`, or passed to `batch.fail`, failed.
+            filters: at most 10 patterns, each a dict or its JSON text. A message that matches none is deleted.
+            retry_delay: the delay before a failed message comes back; None: 1 second, doubling up to the visibility timeout.
+            strict_lambda: True: behave as AWS does, for example a failed message waits for the end of its visibility timeout.
+            enabled: False: receive nothing until `Mapping.resume`.
 
         Raises:
-            InvalidParameterValue: an option outside its range.
+            InvalidParameterValue: an option is outside its range.
             ResourceConflict: the queue is bound to the function already, with other settings.
 
         Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html
@@ -179,17 +180,17 @@ class DeclaresSources:
         retention: Seconds | None = None,
         retention_bytes: int | None = None,
     ) -> Stream:
-        """Declare a stream, or give the one that was declared.
+        """Declare a stream, or return the one with this name.
 
         Args:
             name: 1 to 128 letters, digits, '.', '-' and '_'.
-            shards: open shards when the stream is first seen, 1 to 10,000; None: 4. Later there is `Stream.reshard`.
-            retention: seconds a record is kept, 60 to 31,536,000; None: 86,400.
-            retention_bytes: bytes of records that are kept, at least 1,048,576; None: as many as retention allows.
+            shards: number of shards of a new stream, 1 to 10,000; None: 4. `Stream.reshard` changes it later.
+            retention: seconds that a record is kept, 60 to 31,536,000; None: 86,400 (one day).
+            retention_bytes: bytes of records that are kept, at least 1,048,576; None: no limit.
 
         Raises:
-            InvalidParameterValue: an option outside its range.
-            ResourceConflict: it was declared with other settings.
+            InvalidParameterValue: an option is outside its range.
+            ResourceConflict: the name was declared with other settings.
 
         """
         asked = {"shards": shards, "retention": retention, "retention_bytes": retention_bytes}
@@ -211,21 +212,22 @@ class DeclaresSources:
         dead_letter_queue: Queue | str | None = None,
         maximum_receive_count: int | None = None,
     ) -> Queue:
-        """Declare a queue, or give the one that was declared.
+        """Declare a queue, or return the one with this name.
 
         Args:
-            name: 1 to 80 letters, digits, '-' and '_'; one that ends in ".fifo" makes it a FIFO queue.
-            visibility_timeout: seconds for which a received message is hidden, 0 to 43,200; None: 30.
+            name: 1 to 80 letters, digits, '-' and '_'. A name that ends in ".fifo" makes a FIFO queue.
+            visibility_timeout: seconds that a received message is hidden from others, 0 to 43,200; None: 30.
             delay: seconds before a new message can be received, 0 to 900; None: 0.
-            retention: seconds a message is kept, 60 to 1,209,600; None: 345,600 (four days).
-            content_based_deduplication: of a FIFO queue: a message without a deduplication id is known by its body.
-            deduplication_scope: of a FIFO queue: ids are told apart in the whole "queue", or in each "messageGroup".
-            dead_letter_queue: where a message goes that was received too often: a queue of the same kind.
-            maximum_receive_count: how often that is, 1 to 1,000; None: 10. Only with a dead-letter queue.
+            retention: seconds that a message is kept, 60 to 1,209,600; None: 345,600 (four days).
+            content_based_deduplication: FIFO queues: the SHA-256 of its body is the id of a message without a deduplication id.
+            deduplication_scope: FIFO queues: an id is unique in the "queue", or in its "messageGroup".
+            dead_letter_queue: the queue, of the same kind, for messages that were received too often.
+            maximum_receive_count: receives after which a message is a dead letter, 1 to 1,000; None: 10. Needs a dead-letter
+                queue.
 
         Raises:
-            InvalidParameterValue: an option outside its range.
-            ResourceConflict: it was declared with other settings.
+            InvalidParameterValue: an option is outside its range.
+            ResourceConflict: the name was declared with other settings.
 
         """
         target = dead_letter_queue
@@ -247,13 +249,13 @@ class DeclaresSources:
         return queue
 
     def topic(self, name: str) -> Topic:
-        """Declare a topic, or give the one that was declared.
+        """Declare a topic, or return the one with this name.
 
         Args:
             name: 1 to 256 letters, digits, '-' and '_'.
 
         Raises:
-            InvalidParameterValue: a name that no topic can have.
+            InvalidParameterValue: the name is not allowed.
 
         """
         topic, new = self._declared.topic(name, self._declare_soon)
