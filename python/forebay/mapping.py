@@ -75,7 +75,7 @@ class Registrar(Protocol):
 
 
 class Mapping:
-    """A stream or a queue bound to a function. Made by `App.on_stream` and `App.on_queue`, found in `App.mappings`."""
+    """A stream or a queue bound to a function. `App.on_stream` and `App.on_queue` make it, `App.mappings` lists it."""
 
     def __init__(
         self,
@@ -97,17 +97,17 @@ class Mapping:
 
     @property
     def kind(self) -> Literal["stream", "queue"]:
-        """What the source is."""
+        """Return "stream" or "queue"."""
         return "queue" if isinstance(self.settings, QueueMappingSettings) else "stream"
 
     @property
     def stream(self) -> str | None:
-        """Name of the stream; None for a mapping on a queue."""
+        """Name of the stream; None for a mapping of a queue."""
         return self.source if self.kind == "stream" else None
 
     @property
     def queue(self) -> str | None:
-        """Name of the queue; None for a mapping on a stream."""
+        """Name of the queue; None for a mapping of a stream."""
         return self.source if self.kind == "queue" else None
 
     def as_declared(self) -> None:
@@ -119,20 +119,20 @@ class Mapping:
         self._registrar = registrar
 
     async def describe(self) -> dict[str, Any]:
-        """Tell the mapping's settings, state and progress, shard by shard and lane by lane."""
+        """Return the mapping's settings, state and progress, for each shard and lane."""
         answer: dict[str, Any] = await self._caller.ask("mapping.describe", **self._key())
         return answer
 
     describe_sync = sync_twin(describe)
 
     async def pause(self) -> None:
-        """Let what runs end, and begin nothing new until `resume`. Survives a restart."""
+        """Hand out no new work until `resume`. Running work ends. A restart keeps the mapping paused."""
         await self._caller.ask("mapping.pause", **self._key())
 
     pause_sync = sync_twin(pause)
 
     async def resume(self) -> None:
-        """Go on after `pause`, where it stopped."""
+        """Continue after `pause`."""
         await self._caller.ask("mapping.resume", **self._key())
 
     resume_sync = sync_twin(resume)
@@ -140,10 +140,10 @@ class Mapping:
     async def update(self, /, **settings: Any) -> None:
         """Change settings while the mapping runs.
 
-        What the app declares applies again when it starts next, or another process takes over.
+        The declared settings apply again at the next start, or when another process takes the store over.
 
         Args:
-            settings: any of `App.on_queue`, or of `App.on_stream` but the starting position, for which there is `seek`.
+            settings: options of `App.on_queue`, or of `App.on_stream` except the starting position; use `seek` for it.
 
         Raises:
             InvalidParameterValue: an unknown setting, or a value outside its range.
@@ -165,12 +165,12 @@ class Mapping:
         timestamp: float | datetime | None = None,
         sequence_number: str | None = None,
     ) -> None:
-        """Go on from another place. Exactly one of the arguments is given.
+        """Continue at another place. Give exactly one argument.
 
         Args:
             position: "TRIM_HORIZON" (the oldest record kept) or "LATEST" (after the newest).
             timestamp: the first record that arrived at or after this moment.
-            sequence_number: this record, in its shard alone; the other shards go on where they are.
+            sequence_number: this record, in its shard. The other shards do not change.
 
         """
         await self._caller.ask("mapping.seek", **self._place(position, timestamp, sequence_number))
@@ -178,7 +178,7 @@ class Mapping:
     seek_sync = sync_twin(seek)
 
     async def skip(self, batch: str) -> None:
-        """Give a waiting batch up without further retries; it is listed as failed and can be redriven.
+        """Give up a waiting batch without further retries. It is listed as failed and can be redriven.
 
         Args:
             batch: as `describe` names it: "<shard id>:<sequence number of its first record>".

@@ -1,4 +1,4 @@
-"""Test your handlers on a clock of your own, where a simulated week takes a second, and hold what they saw to the promises."""
+"""Test handlers on a virtual clock, where a week takes a second, and check what they saw against the promises."""
 
 from forebay.testing.clock import VirtualClock
 from forebay.testing.ledger import Fact, Ledger

@@ -36,12 +36,12 @@ SECONDS_MAX: Final = 100 * 366 * 86_400
 
 
 class VirtualClock:
-    """A clock for tests.
+    """A clock that stands still until a test moves it.
 
     Args:
-        start: where wall time begins: seconds since 1970 or a `datetime` with a time zone; None: 2020-01-01T00:00:00Z.
-        seed: what chance comes from (the jitter of retries); the same seed gives the same run.
-        stall: real seconds to wait at one moment for handlers that neither end nor wait on forebay.
+        start: the first wall time: seconds since 1970 or a `datetime` with a time zone; None: 2020-01-01T00:00:00Z.
+        seed: seed of the random numbers, for example of the jitter of retries. The same seed gives the same run.
+        stall: real seconds that `advance` waits for handlers that neither end nor wait on forebay.
 
     """
 
@@ -63,28 +63,28 @@ class VirtualClock:
     # --- what it shows
 
     def time(self) -> float:
-        """Give the wall time in seconds since 1970."""
+        """Return the wall time in seconds since 1970."""
         return (self._wall_ns + self._mono_ns) / 1_000_000_000
 
     def monotonic(self) -> float:
-        """Give the seconds that were advanced so far."""
+        """Return the seconds by which the clock was advanced."""
         return self._mono_ns / 1_000_000_000
 
     def monotonic_ns(self) -> int:
-        """Give `monotonic` in whole nanoseconds."""
+        """Return `monotonic` in nanoseconds."""
         return self._mono_ns
 
     def moment(self) -> Moment:
-        """Give the present moment as the engine takes it."""
+        """Return the present moment for the engine."""
         wall_ms = (self._wall_ns + self._mono_ns) // 1_000_000
         return Moment(self._mono_ns, wall_ms, self._chance.getrandbits(64))
 
     # --- what a test does with it
 
     async def advance(self, seconds: Seconds) -> None:
-        """Move on by so many seconds. Everything due in them happens, in order; then this returns.
+        """Advance the clock. Everything that is due in this time happens, in order, before the call returns.
 
-        At each moment at which something is due, time stands until every handler that was started has ended or waits on forebay.
+        When something is due, the clock stands still until every started handler has ended or waits on forebay.
 
         Args:
             seconds: 0 or more, or a `timedelta`.
@@ -97,11 +97,11 @@ class VirtualClock:
         await self._move(self._mono_ns + round(span * 1_000_000_000), lambda: False)
 
     async def settle(self) -> None:
-        """Let everything happen that is due now; time stands."""
+        """Let everything happen that is due now, without advancing the clock."""
         await self.advance(0)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock has been advanced by so many seconds. For handlers under test."""
+        """Wait until the clock was advanced by this many seconds. Handlers under test call it."""
         span = checks.seconds("seconds", seconds, low=0, high=SECONDS_MAX)
         waiter = Parked(loop=asyncio.get_running_loop())
         due = self._mono_ns + round(span * 1_000_000_000)
@@ -109,10 +109,10 @@ class VirtualClock:
         await waiter
 
     def jump_wall(self, seconds: float) -> None:
-        """Move wall time alone, forth or back, as when somebody sets the machine's clock.
+        """Change the wall time alone, as an administrator does who sets the machine's clock.
 
         Args:
-            seconds: how far; negative: back. Wall time stays above 1970.
+            seconds: the change; negative values set the clock back. Wall time stays after 1970.
 
         """
         span = checks.seconds("seconds", seconds, low=-SECONDS_MAX, high=SECONDS_MAX)
@@ -124,14 +124,14 @@ class VirtualClock:
     # --- what an app does with it
 
     def drive(self, app: Driven, loop: asyncio.AbstractEventLoop) -> None:
-        """Turn this app from now on."""
+        """Drive this app from now on. The app calls it when it starts."""
         if self._task_tree is None:
             self._task_tree = TaskTree(loop)
             self._task_tree.install()
         self._apps.append(app)
 
     def release(self, app: Driven) -> None:
-        """Turn it no more."""
+        """Stop driving this app. The app calls it when it stops."""
         if app in self._apps:
             self._apps.remove(app)
         if not self._apps and self._task_tree is not None:
@@ -139,7 +139,7 @@ class VirtualClock:
             self._task_tree = None
 
     async def run_until(self, done: Callable[[], bool], within: float) -> bool:
-        """Move on until `done` says yes, at most so many seconds; tell whether it did."""
+        """Advance until `done` returns True, for at most `within` seconds. Return whether it did."""
         await self._move(self._mono_ns + round(within * 1_000_000_000), done)
         return done()
 

@@ -27,17 +27,17 @@ CREATE TABLE IF NOT EXISTS fact(
 
 
 class Fact(NamedTuple):
-    """One thing that happened to one item.
+    """One event in the life of one item.
 
     Attributes:
-        note: what was noted in one call has the same number here: it happened together, as a batch begins.
-        at_ns: when, in nanoseconds since some moment.
-        life: which start of the app saw it.
-        kind: `asked` and `acknowledged` (the caller), `begun`, `done` and `failed` (the handler); others are the ledger's `own`.
-            `asked` is noted before a put, `acknowledged` when it has returned. What was only asked for, since the process was
-            killed or the put refused, may be handled or not: `check` passes over it, and tests may ask how long answers took.
-        key: what is kept in order: a partition key, a message group. What has no order is a key of its own.
-        number: which item of its key; numbers grow in the order in which the items were put.
+        note: number of the call that noted it. Facts of one call happened together, as a batch begins.
+        at_ns: the time in nanoseconds, from an arbitrary start.
+        life: number of the app's start that saw it.
+        kind: `asked` and `acknowledged` (noted by the caller), `begun`, `done` and `failed` (by the handler), or one of the
+            ledger's `own`. Note `asked` before a put and `acknowledged` after it has returned. An item that was only asked for
+            may be handled or not, and `check` ignores it.
+        key: the partition key or message group, within which order is kept. An item without an order is a key of its own.
+        number: number of the item in its key. Numbers grow in the order of the puts.
 
     """
 
@@ -50,16 +50,16 @@ class Fact(NamedTuple):
 
 
 class Ledger:
-    """Where a test writes what it saw, from as many processes and threads as there are.
+    """A file in which a test records what it saw, from any number of processes and threads.
 
-    A note is with the operating system when the call returns: a killed process loses none. Of a forked process each side opens
-    its own.
+    A killed process loses no note, because the operating system has it when the call returns. After a fork each side opens a
+    ledger of its own.
 
     Args:
-        path: the file; it is made where there is none.
-        life: which start of the app this is: 1, and one more each time after that. Processes of one start have the same.
-        clock: whose time the facts have; None: the machine's, which is the same in all processes.
-        own: further kinds that the test notes for itself; `check` passes over them.
+        path: the file. It is created if it does not exist.
+        life: number of the app's start: 1, then one more after each restart. Processes that run together have the same number.
+        clock: the clock of the facts; None: the machine's, which is the same in all processes.
+        own: further kinds of facts for the test itself. `check` ignores them.
 
     """
 
@@ -93,7 +93,7 @@ class Ledger:
     # --- writing
 
     def note(self, kind: str, items: Iterable[Item]) -> None:
-        """Write that this has happened to these items, together and now.
+        """Note that this happened to these items, together and now.
 
         Raises:
             ValueError: the kind is not one of `Fact.kind` and not among the ledger's `own`; items are no pairs of a key and a
@@ -113,14 +113,14 @@ class Ledger:
 
     @contextmanager
     def handling(self, items: Iterable[Item]) -> Iterator[set[Item]]:
-        """Note that items begin, and then that they are done, or that they failed if the handler raises or is cancelled.
+        """Note that items begin, and then that they are done, or failed if the handler raises or is cancelled.
 
-        A handler that reports only some of its batch as failed (`batch.fail`) adds to the set that it is given here what will
-        run again: on a stream that is the first that failed and all after it, on a queue what failed. Items of one key stand in
-        the order of the batch.
+        A handler that reports a part of its batch as failed (`batch.fail`) adds the items that will run again to the set that
+        this context manager returns: on a stream the first failed item and all after it, on a queue the failed items. Give items
+        of one key in the order of the batch.
 
         Raises:
-            ValueError: what was added is not among the items; all of them are noted as failed.
+            ValueError: an added item is not among `items`. All items are noted as failed.
 
         """
         items, failed = list(items), set[Item]()
@@ -137,11 +137,11 @@ class Ledger:
     # --- reading
 
     def facts(self) -> list[Fact]:
-        """Give all facts, in the order in which they were noted."""
+        """Return all facts, in the order of their notes."""
         return [Fact(*row) for row in self._ask("SELECT note, at_ns, life, kind, key, number FROM fact ORDER BY id")]
 
     def count(self, kind: str, life: int | None = None) -> int:
-        """Count the facts of a kind, in one life or in all; what was counted before is not read again."""
+        """Count the facts of a kind, in one life or in all. A later call reads only new facts."""
         question = "SELECT kind, life, count(*), max(id) FROM fact WHERE id > ? GROUP BY kind, life"
         with self._lock:
             for of_kind, of_life, count, last in self._db.execute(question, [self._counted]).fetchall():
@@ -150,12 +150,12 @@ class Ledger:
             return sum(n for (k, of_life), n in self._counts.items() if k == kind and life in {None, of_life})
 
     def behind(self) -> set[Item]:
-        """Give what was acknowledged and is not done."""
+        """Return the items that were acknowledged and are not done."""
         facts = "SELECT key, number FROM fact WHERE kind = ?"
         return set(self._ask(f"{facts} EXCEPT {facts}", "acknowledged", "done"))
 
     def next_number(self) -> int:
-        """Give the number with which a new life goes on: above all that were ever noted, acknowledged or not."""
+        """Return a number for the next item: above all numbers that were ever noted."""
         [(last,)] = self._ask("SELECT coalesce(max(number), 0) FROM fact")
         return int(last) + 1
 

@@ -20,15 +20,15 @@ INFINITY = float("inf")
 
 @dataclass(slots=True)
 class Verdict:
-    """What was found, and how much there was to find it in.
+    """The result of `check`.
 
     Attributes:
-        violations: each begins with the promise that is broken: `lost`, `order`, `exclusion`, `duplicate` or `attempts`.
-        acknowledged: how many items were accepted.
-        done: how many different items were done.
-        duplicates: by the life that ended too early, how many items done in it ran again in a later one; what a timeout
-            excuses, and what ran again in the same life, is not among them.
-        oldest_duplicate: seconds from the end of such an item to the last fact of the life that forgot it, at most.
+        violations: one text for each broken promise. It begins with `lost`, `order`, `exclusion`, `duplicate` or `attempts`.
+        acknowledged: the number of accepted items.
+        done: the number of different items that were done.
+        duplicates: for each life that was killed, the number of its finished items that ran again in a later life. Items that
+            a timeout excuses, and items that ran again in the same life, do not count.
+        oldest_duplicate: the longest time, in seconds, from the end of such an item to the last fact of its life.
 
     """
 
@@ -49,27 +49,29 @@ def check(
     forgotten: float | Mapping[int, float] = INFINITY,
     count_interruptions: bool = True,
 ) -> Verdict:
-    """Hold facts to the promises.
+    """Check facts against the promises.
 
-    Conservation: what was acknowledged is done or given up. Order: an item begins when those before it of its key are over, or
-    after them in one batch; this holds for each try, and for what runs again after a kill. Exclusion: one batch of a key is in
-    flight at a time, and a life has ended when the next one begins its key. Duplicates: what was done runs again only in a later
-    life, and only if it was done shortly before the end of its own. Attempts: no item begins more often than it may.
+    - Nothing is lost: an acknowledged item is done or given up.
+    - Order: an item begins when the earlier items of its key are over, or after them in one batch. This holds for each retry, and
+      for items that run again after a kill.
+    - Exclusion: a key has one batch in flight, also from one life of the app to the next.
+    - Duplicates: a finished item runs again only in a later life, and only if it finished shortly before its life ended.
+    - Attempts: no item begins more often than `attempts`.
 
     Args:
-        facts: as `Ledger.facts` gives them.
+        facts: the result of `Ledger.facts`.
         given_up: items that have a failure record or are in a dead-letter queue.
-        drained: whether everything had the time to be done; if not, nothing counts as lost.
-        timeout: seconds after which an attempt has failed although its handler went on; such an item runs again, but
-            not before that handler has really ended: exclusion holds even then.
+        drained: True: all work had time to finish. False: no item counts as lost.
+        timeout: seconds after which an attempt failed although its handler went on. Such an item runs again, but not before that
+            handler has ended.
         attempts: how often an item may begin.
-        forgotten: seconds before the end of a life within which it may forget what it did; where lives differ, by life: one
-            that is not named forgets nothing.
-        count_interruptions: whether attempts count that the end of their life cut short, or that ended so shortly before it
-            that they may be forgotten.
+        forgotten: seconds before the end of a life in which finished items may be forgotten; or a dict from life to seconds, in
+            which a missing life forgets nothing.
+        count_interruptions: True: attempts count that were cut short by the end of their life, or that ended so shortly before
+            it that they may be forgotten.
 
     Raises:
-        ValueError: what is in `given_up` is no item.
+        ValueError: `given_up` contains something that is not an item.
 
     """
     bounds = _Bounds(timeout, attempts, forgotten, count_interruptions)
