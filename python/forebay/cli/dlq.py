@@ -27,20 +27,22 @@ SHOWN_MAX = 1_000
 def dlq() -> None:
     """Look at what was given up, and run it again.
 
-    That is what waits in dead-letter queues (messages of queues), and what stays listed (batches of streams, asynchronous
-    events) because nobody was to be told of it, or because the one who was did not take it within 24 hours.
+    Messages of queues are in dead-letter queues. Batches of streams and asynchronous events are listed if they have no
+    destination, or if the destination did not take them within 24 hours.
     """
 
 
 @dlq.command("list")
-@click.option("--function", help="Only what this function gave up.")
+@click.option("--function", help="Only failures of this function.")
 @click.option("--stream", help="Only batches of this stream.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
-@click.option("--after", metavar="NEXT", help="Go on where a list ended: what it gave as `next`.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The largest number of rows."
+)
+@click.option("--after", metavar="NEXT", help="Continue a list: the value that it gave as `next`.")
 @store_option
 @output_option
 def list_(*, function: str | None, stream: str | None, limit: int, after: str | None, store: Path, output: str) -> None:
-    """List dead-letter queues, and what is kept of functions, oldest first."""
+    """List dead-letter queues, and the listed failures of functions, oldest first."""
     with connect(store) as connection:
         page = connection.ask("failed.list", function=function, stream=stream, limit=limit, after=after)
         is_whole = function is None and stream is None and after is None
@@ -55,13 +57,15 @@ def list_(*, function: str | None, stream: str | None, limit: int, after: str | 
 @dlq.command("show")
 @click.argument("id_", metavar="[ID]", required=False)
 @click.option("--queue", metavar="NAME", help="The messages of this dead-letter queue, instead of ID.")
-@click.option("--limit", type=click.IntRange(1, SHOWN_MAX), default=10, show_default=True, help="Messages at most.")
+@click.option(
+    "--limit", type=click.IntRange(1, SHOWN_MAX), default=10, show_default=True, help="The largest number of messages."
+)
 @store_option
 @output_option
 def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output: str) -> None:
-    """Show one of what is listed whole: its record, its last error, the payload of an event as it can be edited.
+    """Show one listed failure: its record, its last error, and the payload of an event, ready to edit.
 
-    Or the oldest messages of a dead-letter queue. They are looked at, not received.
+    With --queue show the oldest messages of a dead-letter queue. This does not count as receiving them.
     """
     if (id_ is None) == (queue is None):
         raise click.UsageError("give ID, or --queue")
@@ -73,13 +77,15 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output
 
 @dlq.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--function", help="All that is listed of this function, instead of IDS.")
+@click.option("--function", help="All listed failures of this function, instead of IDS.")
 @click.option("--queue", metavar="NAME", help="The messages of this dead-letter queue, instead of IDS.")
-@click.option("--to", metavar="NAME", help="With --queue: to this queue, instead of where each message came from.")
-@click.option("--rate", type=click.FloatRange(*limits.REDRIVE_RATES), help="At most so many a second.")
-@click.option("--dry-run", is_flag=True, help="Only list what would be run again.")
+@click.option("--to", metavar="NAME", help="With --queue: move to this queue, not to the queue of each message.")
+@click.option("--rate", type=click.FloatRange(*limits.REDRIVE_RATES), help="The largest number per second.")
+@click.option("--dry-run", is_flag=True, help="Only list what would run again.")
 @click.option(
-    "--edit", type=click.File("rb"), help="The one event of ID with this file's JSON, or message with its text."
+    "--edit",
+    type=click.File("rb"),
+    help="Run the one event of ID with the JSON of this file, or move the one message with its text.",
 )
 @click.option("--no-wait", is_flag=True, help="With --queue and no IDS: do not wait until all have moved.")
 @store_option
@@ -97,11 +103,11 @@ def redrive(
     store: Path,
     output: str,
 ) -> None:
-    """Run again what was given up: those of the IDS, all of a function, or the messages of a dead-letter queue.
+    """Run failures again: those with the IDS, all of a function, or the messages of a dead-letter queue.
 
-    With --queue the IDS are those of messages; without any, all of them move. What waits for its destination is left alone, and
-    of a --function what retention has dropped. Interrupted, it can be begun again: what is done is no longer there. The redrive
-    of a whole queue goes on by itself, also over a restart; `forebay dlq cancel` stops it.
+    With --queue the IDS are ids of messages; without IDS all messages move. Failures that wait for their destination are left
+    out, and with --function those whose records retention has dropped. You can repeat an interrupted command. The redrive of a
+    whole queue goes on by itself, also over a restart; `forebay dlq cancel` stops it.
     """
     if (function is not None) + (queue is not None or bool(ids)) != 1:
         raise click.UsageError("give IDs, or --function, or --queue")
@@ -165,7 +171,7 @@ def _redrive_all(
 @store_option
 @output_option
 def cancel(queue: str, store: Path, output: str) -> None:
-    """Stop the redrive of a dead-letter queue; what is on its way arrives."""
+    """Stop the redrive of a dead-letter queue. Messages on their way arrive."""
     with connect(store) as connection:
         answer = connection.ask("queue.cancel_redrive", name=queue)
     text = f"cancelled: {counted(answer['moved'], 'message')} of {queue} moved, {answer['left']:,} left"

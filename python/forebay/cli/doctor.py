@@ -35,15 +35,15 @@ _NEXT = (
     "--salvage",
     metavar="TARGET",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Copy what is whole into a new store in this directory. No app may run on either.",
+    help="Copy what is intact into a new store in this directory. No app may run on either store.",
 )
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Path | None, output: str) -> None:
-    """Check every record, row and page of the store in the directory STORE, else in that of --store, and change nothing in it.
+    """Check every record, row and page of a store: the directory STORE, or that of --store. Nothing in it is changed.
 
-    Works while an app runs on it. The exit status is 0 when the store is whole and 1 when it is damaged, salvaged or not. Tells,
-    too, what would hold the processes of functions to their memory, if the app were started from here.
+    The app may run meanwhile. The exit status is 0 when the store is intact and 1 when it is damaged, salvaged or not. The last
+    line says how `memory=` of functions would be enforced if the app were started from here.
     """
     store = (directory or store).absolute()
     if not store.is_dir():

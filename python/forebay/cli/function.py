@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @click.group()
 def function() -> None:
-    """Look at functions, change what they are limited to, and where their aliases point."""
+    """Look at functions, change their limits and their aliases."""
 
 
 @function.command("list")
 @store_option
 @output_option
 def list_(store: Path, output: str) -> None:
-    """List the functions of the app that runs, their limits and what they are doing; below, what of the app is in use."""
+    """List the functions of the running app with their limits and work, and the permits in use."""
     with connect(store) as connection:
         functions = connection.ask("functions.list")
         account = connection.ask("account.describe")
@@ -41,7 +41,7 @@ def list_(store: Path, output: str) -> None:
 @store_option
 @output_option
 def describe(name: str, qualifier: str | None, store: Path, output: str) -> None:
-    """Tell what a function is limited to and doing, with its versions and aliases; or one of these."""
+    """Show limits and work of a function, its versions and aliases; or of one of them."""
     with connect(store) as connection:
         described = connection.ask("function.describe", name=qualified(name, qualifier))
     show(described, output, text=_described(described))
@@ -70,10 +70,10 @@ def update(name: str, limits: tuple[str, ...], qualifier: str | None, store: Pat
 @click.argument("alias")
 @click.option("--version", help="The version it points to.")
 @click.option(
-    "--weight", metavar="VERSION=SHARE", help="One more version, and its share of the invocations, 0.0 to 1.0."
+    "--weight", metavar="VERSION=SHARE", help="A second version and its share of the invocations, 0.0 to 1.0."
 )
-@click.option("--whole", is_flag=True, help="No more version beside the first: it gets all invocations.")
-@click.option("--provisioned-concurrency", type=int, help="Places that are ready at once, shared out by weight.")
+@click.option("--whole", is_flag=True, help="Remove the second version: the first gets all invocations.")
+@click.option("--provisioned-concurrency", type=int, help="Permits that are always ready, divided by weight.")
 @store_option
 @output_option
 def alias(
@@ -87,9 +87,9 @@ def alias(
     store: Path,
     output: str,
 ) -> None:
-    """Point an alias somewhere else while the function runs.
+    """Point an alias to another version while the function runs.
 
-    What is left out stays. What the app declares applies again when it starts next.
+    Options that you leave out stay as they are. The app's declaration applies again at its next start.
     """
     if whole and weight is not None:
         raise InvalidParameterValue("give --weight or --whole, not both")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def lag(*, stream: str | None, queue: str | None, function: str | None, store: Path, output: str) -> None:
     """Show how far the running app is behind: each shard of each mapping, queues, topics, events, and its processes.
 
-    AGE is how old the oldest record is that its function has not finished, also while the mapping is paused.
+    AGE is the age of the oldest record that the function has not finished, also while the mapping is paused.
     """
     with connect(store) as connection:
         connection.need_app()

@@ -33,7 +33,11 @@ BAD_LINES_SHOWN: Final = 20
 @click.option("--partition-key", metavar="TEXT", help="One partition key for all records.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="Default: by the file's name, else jsonl.")
 @click.option(
-    "--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave the first N lines of FILE out: they are in."
+    "--skip",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Leave out the first N lines of FILE, which are in the stream.",
 )
 @click.option("--check", is_flag=True, help="Only check every line of FILE; put nothing.")
 @store_option
@@ -52,8 +56,8 @@ def put(
 ) -> None:
     """Put every line of FILE (default: standard input), JSON Lines or CSV, into a stream as a record.
 
-    It stops at the first line that is no record. What stands before that line is in the stream: the message says how many records
-    that are, and the --skip with which to go on once the line is right. --check looks through all lines beforehand.
+    The command stops at the first line that is not a record. The lines before it are in the stream. The message gives their
+    number and the --skip that continues after you have corrected the line. --check checks all lines first.
     """
     if form is None:
         form = "csv" if str(getattr(file, "name", "")).endswith(".csv") else "jsonl"

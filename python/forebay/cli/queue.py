@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def queue() -> None:
     """Look at queues, send, receive, purge, delete.
 
-    What became a dead letter is looked at and sent back by `forebay dlq`.
+    `forebay dlq` shows dead letters and sends them back.
     """
 
 
@@ -52,8 +52,8 @@ def describe(name: str, store: Path, output: str) -> None:
 @click.argument("name")
 @click.argument("body", default="-")
 @click.option("--group-id", metavar="TEXT", help="Message group; a FIFO queue needs it.")
-@click.option("--deduplication-id", metavar="TEXT", help="Of a FIFO queue without content-based deduplication.")
-@click.option("--delay", type=float, metavar="SECONDS", help="How long it cannot be received, 0 to 900.")
+@click.option("--deduplication-id", metavar="TEXT", help="Needed by a FIFO queue without content-based deduplication.")
+@click.option("--delay", type=float, metavar="SECONDS", help="Seconds before the message can be received, 0 to 900.")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=TEXT", help="A message attribute; repeatable.")
 @store_option
 @output_option
@@ -85,8 +85,10 @@ def send(
 @click.argument("name")
 @click.option("--maximum", type=click.IntRange(1, limits.MESSAGES_OF_A_CALL_MAX), default=10, show_default=True)
 @click.option("--wait", type=click.FloatRange(0, limits.RECEIVE_WAIT_SECONDS_MAX), default=0, help="Seconds.")
-@click.option("--visibility-timeout", type=float, metavar="SECONDS", help="How long they are hidden from others.")
-@click.option("--delete", "deletes", is_flag=True, help="Delete what was received, once it is shown.")
+@click.option(
+    "--visibility-timeout", type=float, metavar="SECONDS", help="Seconds that the messages are hidden from others."
+)
+@click.option("--delete", "deletes", is_flag=True, help="Delete the messages after showing them.")
 @store_option
 @output_option
 def receive(
@@ -138,7 +140,7 @@ def purge(name: str, yes: bool, store: Path, output: str) -> None:
 def delete(name: str, yes: bool, store: Path, output: str) -> None:
     """Delete a queue with everything in it. Refused while a function that runs, or another queue, depends on it.
 
-    One that the app's code still declares is there again, empty, when it starts.
+    If the app's code still declares the queue, its next start makes an empty one.
     """
     with connect(store) as connection:
         if not yes:

@@ -54,7 +54,7 @@ def build() -> str:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(build(), message="%(version)s")
 def main() -> None:
-    """AWS Lambda's event side in your own process.
+    """Run AWS Lambda's event sources in your own process.
 
     Commands that look at a store work while its app runs, from any directory.
     """
@@ -63,7 +63,7 @@ def main() -> None:
 @main.command()
 @output_option
 def version(output: str) -> None:
-    """Tell the version, and whether the extension is a release build."""
+    """Show the version, and whether the extension is a release build."""
     show({"version": __version__, "assertions": debug_build, "failpoints": failpoints}, output, text=build())
 
 

@@ -90,14 +90,14 @@ stream.add_command(put)
     type=click.Choice(["LATEST", "TRIM_HORIZON"]),
     default="LATEST",
     show_default=True,
-    help="Where to begin: after the newest record, or with the oldest.",
+    help="Where to begin: after the newest record, or at the oldest.",
 )
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for more at the end.")
-@click.option("--limit", type=click.IntRange(1), help="Stop after so many records.")
+@click.option("--limit", type=click.IntRange(1), help="Stop after this number of records.")
 @store_option
 @output_option
 def tail(*, name: str, position: str, follow: bool, limit: int | None, store: Path, output: str) -> None:
-    """Print the records of a stream, and those that come."""
+    """Print the records of a stream; with --follow also new ones."""
     for at, record in enumerate(_follow(name, position, store, wait=follow), 1):
         raw = base64.b64decode(record.pop("data"))
         try:
@@ -135,9 +135,9 @@ def _follow(name: str, position: str, store: Path, *, wait: bool) -> Iterator[di
 
 @stream.command()
 @click.argument("name")
-@click.option("--shards", type=int, help="Split or merge into so many open shards.")
-@click.option("--retention", metavar="DURATION", help="Keep records so long: 3600, 90m, 12h, 7d.")
-@click.option("--retention-bytes", type=int, metavar="BYTES", help="Keep at most so much; 0: no such limit.")
+@click.option("--shards", type=int, help="The new number of open shards.")
+@click.option("--retention", metavar="DURATION", help="How long records are kept: 3600, 90m, 12h, 7d.")
+@click.option("--retention-bytes", type=int, metavar="BYTES", help="Bytes of records that are kept; 0: no limit.")
 @store_option
 @output_option
 def alter(

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between two looks."
+    "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between updates."
 )
 @store_option
 def top(interval: float, store: Path) -> None:
     """Watch what waits, lanes, rates, percentiles, processes and dead letters of the app that runs on a store.
 
-    q ends it, p holds the picture. Where standard output is no terminal, one look is printed as plain text.
+    Press q to end, p to pause. If standard output is no terminal, one look is printed as plain text.
     """
     if not sys.stdout.isatty():
         click.echo(take_snapshot(store).text())

@@ -73,7 +73,7 @@ def publish(
 @store_option
 @output_option
 def unsubscribe(name: str, queue: str | None, function: str | None, store: Path, output: str) -> None:
-    """Take a subscription back. What the app's code still declares is there again when it starts."""
+    """End a subscription. If the app's code still declares it, its next start makes it again."""
     endpoint = {kind: given for kind, given in (("queue", queue), ("function", function)) if given is not None}
     if len(endpoint) != 1:
         raise click.UsageError("give --queue or --function, one of them")
@@ -94,7 +94,7 @@ def unsubscribe(name: str, queue: str | None, function: str | None, store: Path,
 def delete(name: str, yes: bool, store: Path, output: str) -> None:
     """Delete a topic with its subscriptions. Queues and functions keep what they were given.
 
-    One that the app's code still declares is there again when it starts.
+    If the app's code still declares the topic, its next start makes it again.
     """
     with connect(store) as connection:
         count = len(connection.ask("topic.describe", name=name)["subscriptions"])
