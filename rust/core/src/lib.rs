@@ -12,6 +12,7 @@ pub mod invocation;
 pub mod now;
 pub mod pattern;
 pub mod queue;
+pub mod schedule;
 pub mod sequence;
 pub mod statistic;
 pub mod stream;

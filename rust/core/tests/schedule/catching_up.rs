@@ -1,0 +1,60 @@
+//! What a schedule fires after a stop.
+
+use forebay_core::schedule::{CatchUp, Due, MISSED_COUNT_MAX};
+
+use crate::{at, schedule};
+
+fn due(expression: &str, next_due: &str, now: &str, catch_up: CatchUp) -> Due {
+    schedule(expression, "UTC").due(at(next_due), at(now), catch_up, 3)
+}
+
+#[test]
+fn nothing_is_due_before_its_time() {
+    let due = due("rate(5 minutes)", "2026-01-02T00:00:00Z", "2026-01-01T23:59:59Z", CatchUp::All);
+    assert_eq!(due, Due { firings: vec![], next_due: Some(at("2026-01-02T00:00:00Z")), missed: 0 });
+}
+
+#[test]
+fn what_is_late_by_a_minute_at_most_fires() {
+    for catch_up in [CatchUp::None, CatchUp::One, CatchUp::All] {
+        let due = due("rate(5 minutes)", "2026-01-02T00:00:00Z", "2026-01-02T00:01:00Z", catch_up);
+        let expected = vec![at("2026-01-02T00:00:00Z")];
+        assert_eq!(due, Due { firings: expected, next_due: Some(at("2026-01-02T00:05:00Z")), missed: 0 });
+    }
+}
+
+#[test]
+fn missed_times_are_counted_or_the_latest_fires_or_all_do() {
+    let after_stop = |catch_up| due("cron(*/10 * * * ? *)", "2026-01-02T00:00:00Z", "2026-01-02T00:45:00Z", catch_up);
+    let next_due = Some(at("2026-01-02T00:50:00Z"));
+    assert_eq!(after_stop(CatchUp::None), Due { firings: vec![], next_due, missed: 5 });
+    assert_eq!(after_stop(CatchUp::One), Due { firings: vec![at("2026-01-02T00:40:00Z")], next_due, missed: 4 });
+    let firings = ["00", "10", "20"].map(|minute| at(&format!("2026-01-02T00:{minute}:00Z"))).to_vec();
+    // Three at most were asked for; the rest is due at once.
+    assert_eq!(after_stop(CatchUp::All), Due { firings, next_due: Some(at("2026-01-02T00:30:00Z")), missed: 0 });
+}
+
+#[test]
+fn one_that_is_on_time_stands_for_those_missed() {
+    let due = due("rate(10 minutes)", "2026-01-02T00:00:00Z", "2026-01-02T00:20:30Z", CatchUp::One);
+    let next_due = Some(at("2026-01-02T00:30:00Z"));
+    assert_eq!(due, Due { firings: vec![at("2026-01-02T00:20:00Z")], next_due, missed: 2 });
+}
+
+#[test]
+fn a_long_stop_costs_no_walk_over_all_of_it() {
+    let after_years = |catch_up| due("cron(* * * * ? *)", "2026-01-01T00:00:00Z", "2056-01-01T00:00:30Z", catch_up);
+    let none = after_years(CatchUp::None);
+    assert_eq!((none.firings.len(), none.missed), (1, MISSED_COUNT_MAX));
+    let rare = due("rate(30 minutes)", "2026-01-01T00:00:00Z", "2036-01-01T00:29:30Z", CatchUp::One);
+    assert_eq!(rare.firings, [at("2036-01-01T00:00:00Z")]);
+    assert_eq!(rare.next_due, Some(at("2036-01-01T00:30:00Z")));
+}
+
+#[test]
+fn at_fires_once_however_late() {
+    for catch_up in [CatchUp::None, CatchUp::One, CatchUp::All] {
+        let due = due("at(2026-01-02T00:00:00)", "2026-01-02T00:00:00Z", "2027-01-01T00:00:00Z", catch_up);
+        assert_eq!(due, Due { firings: vec![at("2026-01-02T00:00:00Z")], next_due: None, missed: 0 });
+    }
+}
