@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod sequence;
 pub mod statistic;
 pub mod stream;
+pub mod template;
 pub mod token_bucket;
 
 pub use now::Now;
