@@ -13,6 +13,7 @@ pub mod now;
 pub mod pattern;
 pub mod queue;
 pub mod schedule;
+pub mod schema;
 pub mod sequence;
 pub mod statistic;
 pub mod stream;

@@ -1,0 +1,136 @@
+//! A walk over a JSON text, byte by byte, without making anything of it.
+//!
+//! `serde_json` says whether a text is JSON. What stands here takes that as given: of another text it says something or
+//! nothing, and never panics.
+
+use super::names;
+use super::node::kind;
+
+/// A place in a text.
+pub(super) struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { bytes: text.as_bytes(), at: 0 }
+    }
+
+    /// The next byte that is no white space; 0 at the end.
+    pub(super) fn peek(&mut self) -> u8 {
+        while let Some(&byte) = self.bytes.get(self.at) {
+            if byte > b' ' {
+                return byte;
+            }
+            self.at += 1;
+        }
+        0
+    }
+
+    /// Go over one byte, which was peeked.
+    pub(super) fn pass(&mut self) {
+        self.at += 1;
+    }
+
+    /// Whether another element or field follows; goes over the comma or the closing bracket.
+    pub(super) fn goes_on(&mut self, close: u8) -> Option<bool> {
+        match self.peek() {
+            b',' => self.at += 1,
+            byte if byte == close => {
+                self.at += 1;
+                return Some(false);
+            }
+            _ => return None,
+        }
+        Some(true)
+    }
+
+    /// What stands between the quotes of a string, escapes as they are.
+    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
+        let from = self.at + 1;
+        let mut at = from;
+        loop {
+            match *self.bytes.get(at)? {
+                b'"' => break,
+                b'\\' => at += 2,
+                _ => at += 1,
+            }
+        }
+        self.at = at + 1;
+        self.bytes.get(from..at)
+    }
+
+    /// The key of a field, and over its colon.
+    pub(super) fn key(&mut self) -> Option<&'a [u8]> {
+        if self.peek() != b'"' {
+            return None;
+        }
+        let key = self.string()?;
+        (self.peek() == b':').then(|| self.at += 1)?;
+        Some(key)
+    }
+
+    /// The kind of a string, a number, `true`, `false` or `null`, and over it.
+    pub(super) fn leaf(&mut self) -> Option<u16> {
+        match self.peek() {
+            b'"' => {
+                let text = self.string()?;
+                Some(if names::is_date_time(text) { kind::DATE_TIME } else { kind::TEXT })
+            }
+            b'n' => Some(self.word(4, kind::NULL)),
+            b't' => Some(self.word(4, kind::BOOLEAN)),
+            b'f' => Some(self.word(5, kind::BOOLEAN)),
+            b'-' | b'0'..=b'9' => Some(self.number()),
+            _ => None,
+        }
+    }
+
+    fn word(&mut self, length: usize, kind: u16) -> u16 {
+        self.at += length;
+        kind
+    }
+
+    /// Whole numbers of 64 bits are integers; what has a point, an exponent or more digits is none.
+    fn number(&mut self) -> u16 {
+        let from = self.at;
+        let mut is_whole = true;
+        while let Some(&byte) = self.bytes.get(self.at) {
+            match byte {
+                b'0'..=b'9' | b'-' => {}
+                b'.' | b'e' | b'E' | b'+' => is_whole = false,
+                _ => break,
+            }
+            self.at += 1;
+        }
+        let digits = &self.bytes[from..self.at];
+        let fits = || digits.len() < 19 || std::str::from_utf8(digits).is_ok_and(|text| text.parse::<i64>().is_ok());
+        if is_whole && fits() {
+            kind::INTEGER
+        } else {
+            kind::NUMBER
+        }
+    }
+
+    /// Over a value of any depth.
+    pub(super) fn skip(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            match self.peek() {
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                }
+                b',' | b':' => self.at += 1,
+                _ => drop(self.leaf()?),
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+}

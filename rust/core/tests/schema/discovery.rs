@@ -1,0 +1,67 @@
+//! Discovery of one bus: what is known costs nothing, what is new becomes a version a second later.
+
+use forebay_core::schema::{Discoverer, Observed};
+use serde_json::{json, Value as Json};
+
+use crate::event;
+
+fn observe(discoverer: &mut Discoverer, detail: &Json, now_ms: u64) -> Observed {
+    discoverer.observe("shop", "Order Placed", &event(detail).to_string(), now_ms).expect("an event")
+}
+
+#[test]
+fn a_new_shape_becomes_a_version_and_a_known_one_does_not() {
+    let mut discoverer = Discoverer::default();
+    assert_eq!(observe(&mut discoverer, &json!({"a": 1}), 0), Observed::Learned);
+    assert_eq!(observe(&mut discoverer, &json!({"a": 2}), 1), Observed::Known);
+    assert_eq!(observe(&mut discoverer, &json!({"a": 1, "b": 1}), 500), Observed::Learned);
+    assert_eq!(discoverer.next_due_ms(), Some(1000));
+    assert_eq!(discoverer.take_due(999), []);
+    let versions = discoverer.take_due(1000);
+    assert_eq!((versions.len(), versions[0].name.as_str(), versions[0].version), (1, "shop@OrderPlaced", 1));
+    // What changes nothing that is written is no version.
+    assert_eq!(observe(&mut discoverer, &json!({"b": 2, "a": 1, "c": null}), 1001), Observed::Learned);
+    assert_eq!(discoverer.take_due(2001)[0].version, 2);
+    assert_eq!(observe(&mut discoverer, &json!({"a": 1, "c": null}), 3000), Observed::Learned);
+    assert_eq!((discoverer.take_due(9000), discoverer.next_due_ms()), (vec![], None));
+}
+
+#[test]
+fn what_was_learned_goes_on_after_a_restart() {
+    let mut discoverer = Discoverer::default();
+    observe(&mut discoverer, &json!({"a": 1}), 0);
+    discoverer.take_due(1000);
+    let stored = serde_json::to_string(discoverer.schemas()).expect("JSON");
+    let stored: std::collections::BTreeMap<_, _> = serde_json::from_str(&stored).expect("schemas");
+    let mut restored = Discoverer::restore(stored);
+    assert_eq!(restored.schemas(), discoverer.schemas());
+    // The hashes are not stored: the shape is learned once more, and is no new version.
+    assert_eq!(observe(&mut restored, &json!({"a": 1}), 5000), Observed::Learned);
+    assert_eq!(restored.take_due(6000), []);
+    observe(&mut restored, &json!({"b": 1}), 7000);
+    assert_eq!(restored.take_due(8000)[0].version, 2);
+}
+
+#[test]
+fn detail_types_are_apart_and_what_is_no_event_is_refused() {
+    let mut discoverer = Discoverer::default();
+    for detail_type in ["A", "B"] {
+        discoverer.observe("s", detail_type, "{}", 0).expect("an event");
+    }
+    let names: Vec<String> = discoverer.take_due(1000).into_iter().map(|version| version.name).collect();
+    assert_eq!(names, ["s@A", "s@B"]);
+    assert!(discoverer.observe("s", "A", "[", 0).is_err());
+}
+
+#[test]
+fn a_schema_has_a_bound() {
+    let mut discoverer = Discoverer::default();
+    let wide = |part: u32| {
+        let inner: serde_json::Map<String, Json> =
+            (0..190).map(|key| (format!("k{key}"), json!({"a": 1, "b": 2}))).collect();
+        json!({format!("part{part}"): inner})
+    };
+    let seen: Vec<Observed> = (0..60).map(|part| observe(&mut discoverer, &wide(part), 0)).collect();
+    assert_eq!((seen.first(), seen.last()), (Some(&Observed::Learned), Some(&Observed::Full)));
+    assert_eq!(observe(&mut discoverer, &wide(59), 0), Observed::Known);
+}
