@@ -24,17 +24,22 @@ __all__ = [
     "check_filters",
     "check_limits",
     "check_queue_filters",
+    "check_schema",
+    "compare_schemas",
     "debug_build",
     "end_with_parent",
     "examine_store",
     "failpoints",
+    "infer_schema",
     "limits",
     "loads",
     "messages",
     "metrics_catalogue",
+    "misfit",
     "non_finite",
     "rates",
     "salvage_store",
+    "upcoming",
 ]
 
 __version__: str
@@ -90,6 +95,58 @@ def check_queue_filters(patterns: list[str]) -> None:
 
 def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""
+
+def upcoming(
+    expression: str,
+    *,
+    rule: bool,
+    count: int,
+    after_ms: int,
+    zone: str = "UTC",
+    enabled_ms: int | None = None,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+) -> list[int]:
+    """Check a schedule and give its next due times, milliseconds since 1970.
+
+    Args:
+        expression: `rate(…)` or `cron(…)`, and `at(…)` unless `rule`.
+        rule: whether it is read as AWS's rules read it, and not as its Scheduler does.
+        count: how many at most; 0 only checks.
+        after_ms: due times after this one.
+        zone: the IANA zone of `cron` and `at`.
+        enabled_ms: when the schedule was made, where a rate counts from; `after_ms` by default.
+        start_ms: not due before. A rate counts from here.
+        end_ms: not due after.
+
+    Raises:
+        InvalidParameterValue: with AWS's text, and what is wrong.
+
+    """
+
+def infer_schema(samples: list[str], schema_format: str) -> str:
+    """Infer one schema from samples, JSON texts of objects, as AWS's discovery does: "OpenApi3" or "JSONSchemaDraft4".
+
+    Samples that are events must have one source and detail-type, from which the schema has its title.
+
+    Raises:
+        InvalidParameterValue: there is no sample, one is no JSON object, or they are events of different kinds.
+
+    """
+
+def check_schema(content: str, schema_format: str) -> list[str]:
+    """Refuse a schema that no registry can have; give the places of its keywords that `misfit` cannot check, as `pattern`.
+
+    Raises:
+        InvalidParameterValue: with the place.
+
+    """
+
+def compare_schemas(old: str, old_format: str, new: str, new_format: str) -> list[tuple[str, bool]]:
+    """Tell what changed between two schemas, each with whether code that was written for the old one may fail."""
+
+def misfit(event: str, content: str, schema_format: str) -> tuple[str, str] | None:
+    """Hold an event against a schema: None if it fits, else the place and what is wrong there."""
 
 def loads(text: bytes | str, /) -> Any:
     """Read JSON: by orjson, and whole numbers over 64 bits by the standard library, with all their digits.

@@ -14,6 +14,8 @@ mod json;
 mod limits;
 mod messages;
 mod pattern;
+mod schedule;
+mod schema;
 mod token_bucket;
 
 use pyo3::prelude::*;
@@ -44,6 +46,10 @@ mod _core {
     use crate::messages::{messages, Message};
     #[pymodule_export]
     use crate::pattern::{check_filter_policy, check_filters, check_queue_filters};
+    #[pymodule_export]
+    use crate::schedule::upcoming;
+    #[pymodule_export]
+    use crate::schema::{check_schema, compare_schemas, infer_schema, misfit};
     #[pymodule_export]
     use crate::token_bucket::TokenBucket;
 

@@ -18,7 +18,7 @@ use std::fmt;
 pub use catch_up::{CatchUp, Due, LATE_MS_MAX, MISSED_COUNT_MAX};
 pub use cron::Cron;
 use jiff::civil::DateTime;
-pub use jiff::tz::{TimeZone, TimeZoneDatabase};
+pub use jiff::tz::{db as zones, TimeZone, TimeZoneDatabase};
 pub use window::{FlexibleWindow, WINDOW_MINUTES_MAX};
 pub use zone::find_zone;
 

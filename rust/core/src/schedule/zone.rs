@@ -10,7 +10,7 @@ const MINUTE_MS: i64 = 60_000;
 /// Last time that there is: the end of 9999, in milliseconds since 1970.
 pub(super) const MS_MAX: u64 = 253_402_207_200_000;
 
-/// Find a zone by its IANA name in the caller's database: `jiff::tz::db()` is the system's with the bundled one behind it.
+/// Find a zone by its IANA name in the caller's database: `zones()` is the system's with the bundled one behind it.
 pub fn find_zone(database: &TimeZoneDatabase, name: &str) -> Result<TimeZone, ScheduleError> {
     database.get(name).map_err(|_| ScheduleError {
         message: String::new(),
