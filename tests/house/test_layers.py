@@ -22,7 +22,7 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 # From the ground up, as ARCHITECTURE.md draws it: each floor with its rooms, each room with its folder or files.
 FLOORS: list[dict[str, set[str]]] = [
     {"ground": {"errors", "clock", "_core"}},
-    {"model": {"_model"}},
+    {"model": {"_model"}, "schema": {"_schema"}},
     {"wire": {"_wire"}},
     {"runtime": {"_runtime"}, "destinations": {"destinations"}, "dbproxy": {"dbproxy"}, "metrics": {"metrics"}},
     {"nouns": {"function", "alias", "stream", "queue", "topic", "mapping", "token_bucket", "logs"}},
@@ -34,7 +34,7 @@ FLOORS: list[dict[str, set[str]]] = [
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 ROOM = {name: room for rooms in FLOORS for room, names in rooms.items() for name in names}
 # Rooms that know less than their floor allows.
-ONLY = {"dbproxy": {"ground"}}
+ONLY = {"dbproxy": {"ground"}, "schema": {"ground"}}
 
 
 def room(module: str) -> str | None:
