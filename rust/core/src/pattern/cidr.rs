@@ -1,42 +1,129 @@
 //! A block of IP addresses, as `10.0.0.0/24` or `2001:db8::/32`.
 
-use core::net::IpAddr;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cidr {
     network: IpAddr,
     bits: u32,
+    reading: Reading,
+}
+
+/// How the addresses of events are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// As RFC 4291 and Rust write them.
+    Strict,
+    /// As `EventBridge` does: numbers of an IPv4 address may begin with zeros, and one that is written in both ways at once
+    /// (`::ffff:10.0.0.1`) is text.
+    Bus,
 }
 
 impl Cidr {
-    /// Read a block; the error says what is wrong with it.
+    /// Read a block of a mapping's filter; the error says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let expected = "a block of IP addresses as \"10.0.0.0/24\" or \"2001:db8::/32\" is expected";
         let (address, bits) = text.split_once('/').ok_or(expected)?;
         let network = address.parse::<IpAddr>().map_err(|_| expected)?;
         let bits = bits.parse::<u32>().map_err(|_| expected)?;
-        let most = if network.is_ipv4() { 31 } else { 127 };
+        let most = width(network) - 1;
         if bits > most {
             return Err(format!("the bits after the slash are {bits}: allowed are 0 to {most}"));
         }
-        let host = u128::MAX.checked_shr(128 - width(network) + bits).unwrap_or(0);
-        if number(network) & host != 0 {
+        if number(network) & host(network, bits) != 0 {
             return Err(format!(
                 "{address} has bits set after the first {bits}: write the address that the block begins with"
             ));
         }
-        Ok(Self { network, bits })
+        Ok(Self { network, bits, reading: Reading::Strict })
     }
 
-    /// Whether a text is an address of the block. An IPv4 address may be written as IPv6 does it (`::ffff:10.0.0.1`).
-    pub(super) fn holds(&self, text: &str) -> bool {
-        let Ok(address) = text.parse::<IpAddr>() else { return false };
-        let address = address.to_canonical();
-        let differing = number(address) ^ number(self.network);
-        address.is_ipv4() == self.network.is_ipv4()
-            && differing.checked_shr(width(self.network) - self.bits).unwrap_or(0) == 0
+    /// Read a block of a bus rule: any of its addresses may stand for it. The error is AWS's.
+    pub(super) fn parse_block(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.trim_end_matches('/').split('/').collect();
+        let [address, bits] = parts.as_slice() else { return Err("Malformed CIDR, one '/' required".into()) };
+        let bits: i32 = bits.parse().map_err(|_| "Malformed CIDR, mask bits must be an integer")?;
+        let bits = u32::try_from(bits).map_err(|_| "Malformed CIDR, mask bits must not be negative")?;
+        if !is_like_address(address) {
+            return Err(format!("Nonstandard IP address: {address}"));
+        }
+        let network = read_address(address).ok_or_else(|| format!("Invalid IP address: {address}"))?;
+        if bits >= width(network) {
+            let version = if network.is_ipv4() { 4 } else { 6 };
+            return Err(format!("IPv{version} mask bits must be < {}", width(network)));
+        }
+        Ok(Self { network, bits, reading: Reading::Bus })
     }
+
+    /// The one address that a text of a bus rule is.
+    pub(super) fn one(text: &str) -> Option<Self> {
+        read_address(text).map(|network| Self { network, bits: width(network), reading: Reading::Bus })
+    }
+
+    /// Whether a text is an address of the block. An IPv4 address may be written as IPv6 does it (`::ffff:a00:1`).
+    pub(super) fn holds(&self, text: &str) -> bool {
+        let address = match self.reading {
+            Reading::Strict => text.parse().ok().map(|address: IpAddr| address.to_canonical()),
+            Reading::Bus => read_address(text),
+        };
+        address.is_some_and(|address| {
+            let differing = number(address) ^ number(self.network);
+            address.is_ipv4() == self.network.is_ipv4() && differing & !host(self.network, self.bits) == 0
+        })
+    }
+
+    /// The first and the last address, in an order in which both versions stand.
+    pub(super) fn bounds(&self) -> ((bool, u128), (bool, u128)) {
+        let (family, host) = (self.network.is_ipv6(), host(self.network, self.bits));
+        ((family, number(self.network) & !host), (family, number(self.network) | host))
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { network, bits, .. } = self;
+        if *bits == width(*network) {
+            write!(formatter, "the address {network}")
+        } else {
+            write!(formatter, "an address of {network}/{bits}")
+        }
+    }
+}
+
+/// An address of an event in the order of `bounds`, as bus rules read it.
+pub(super) fn position(text: &str) -> Option<(bool, u128)> {
+    read_address(text).map(|address| (address.is_ipv6(), number(address)))
+}
+
+fn read_address(text: &str) -> Option<IpAddr> {
+    match text.bytes().next()? {
+        b':' => {}
+        first if first.is_ascii_hexdigit() => {}
+        _ => return None, // most texts end here
+    }
+    if !text.contains(':') {
+        let mut parts = text.split('.').map(|part| digits(part).then(|| part.parse().ok()).flatten());
+        let mut octet = || parts.next().flatten();
+        let octets: [u8; 4] = [octet()?, octet()?, octet()?, octet()?];
+        return parts.next().is_none().then_some(IpAddr::V4(Ipv4Addr::from(octets)));
+    }
+    if text.contains('.') {
+        return None;
+    }
+    text.parse::<Ipv6Addr>().ok().map(|address| address.to_canonical())
+}
+
+/// Whether a text is made as an address is, be it one or not.
+fn is_like_address(text: &str) -> bool {
+    let is_v4 = || text.split('.').count() == 4 && text.split('.').all(|part| !part.is_empty() && digits(part));
+    let is_v6 = || text.contains(':') && text.bytes().all(|byte| byte == b':' || byte.is_ascii_hexdigit());
+    is_v4() || is_v6()
+}
+
+fn digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn width(address: IpAddr) -> u32 {
@@ -45,6 +132,11 @@ fn width(address: IpAddr) -> u32 {
     } else {
         128
     }
+}
+
+/// The bits after the first `bits`.
+fn host(network: IpAddr, bits: u32) -> u128 {
+    u128::MAX.checked_shr(128 - width(network) + bits).unwrap_or(0)
 }
 
 fn number(address: IpAddr) -> u128 {

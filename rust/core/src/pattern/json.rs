@@ -34,7 +34,7 @@ impl Value<'_> {
 /// Read a text, keeping of objects the fields that `wants` names. `None` if it is not JSON.
 pub(super) fn read<'a>(text: &'a str, wants: &dyn Fn(&str) -> bool) -> Option<Value<'a>> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
-    Some(Walker { text, at: 0, is_cut: false, wants }.value(0))
+    Some(Walker { text, at: 0, is_cut: false, depth_max: NESTING_MAX, wants }.value(0))
 }
 
 /// Why a text could not be read to its depths.
@@ -44,10 +44,10 @@ pub(super) enum Unreadable {
     TooDeep,
 }
 
-/// Read a text with everything that is in it.
-pub(super) fn read_whole(text: &str) -> Result<Value<'_>, Unreadable> {
+/// Read a text with everything that is in it, which may lie `depth_max` deep.
+pub(super) fn read_whole(text: &str, depth_max: usize) -> Result<Value<'_>, Unreadable> {
     serde_json::from_str::<IgnoredAny>(text).map_err(|_| Unreadable::NotJson)?;
-    let mut walker = Walker { text, at: 0, is_cut: false, wants: &|_| true };
+    let mut walker = Walker { text, at: 0, is_cut: false, depth_max, wants: &|_| true };
     let value = walker.value(0);
     if walker.is_cut {
         return Err(Unreadable::TooDeep);
@@ -60,6 +60,7 @@ struct Walker<'a, 'w> {
     at: usize,
     /// Something lay too deep to be looked at.
     is_cut: bool,
+    depth_max: usize,
     wants: &'w dyn Fn(&str) -> bool,
 }
 
@@ -74,8 +75,8 @@ impl<'a> Walker<'a, '_> {
 
     fn value(&mut self, depth: usize) -> Value<'a> {
         match self.peek() {
-            b'{' if depth < NESTING_MAX => Value::Object(self.object(depth)),
-            b'[' if depth < NESTING_MAX => Value::Array(self.array(depth)),
+            b'{' if depth < self.depth_max => Value::Object(self.object(depth)),
+            b'[' if depth < self.depth_max => Value::Array(self.array(depth)),
             b'{' | b'[' => {
                 self.is_cut = true;
                 self.pass_container();
@@ -201,7 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read_all(text: &str) -> Option<Value<'_>> {
-        read_whole(text).ok()
+        read_whole(text, NESTING_MAX).ok()
     }
 
     /// The same value by `serde_json`, which forgets how numbers are written: so numbers are compared as it reads them.
@@ -281,7 +282,7 @@ mod tests {
     fn a_million_brackets_are_walked_without_recursion() {
         let text = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
         assert!(read(&text, &|_| true).is_some());
-        assert_eq!(read_whole(&text), Err(Unreadable::TooDeep));
+        assert_eq!(read_whole(&text, NESTING_MAX), Err(Unreadable::TooDeep));
     }
 
     #[test]

@@ -1,12 +1,16 @@
-//! Filters of an event source mapping: `EventBridge`'s pattern language over a record's payload and metadata.
+//! `EventBridge`'s pattern language in its three dialects: filters of an event source mapping (here), filter policies of a
+//! topic's subscriptions (`policy`), rules of a bus (`bus`, and many of them at once: `index`). They share the conditions, and
+//! differ in how numbers and addresses are compared, in what a path is, and in the words of their errors.
 //!
-//! A record is let through if any filter matches. Each record is read once, whatever the number of filters, and of its
+//! A mapping's filters look at a record's payload and metadata. A record is let through if any filter matches. Each record is read once, whatever the number of filters, and of its
 //! objects only fields that some filter names. Matching is linear in the record and in the patterns: nothing is tried
 //! twice.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>
 
+pub mod bus;
 mod cidr;
+pub mod index;
 mod json;
 mod matcher;
 pub mod policy;
@@ -18,7 +22,7 @@ use std::fmt;
 use json::Fields;
 pub use json::{Value, NESTING_MAX};
 pub use tree::PATTERN_CHARS_MAX;
-use tree::{Field, Node};
+use tree::{Field, Node, Numbers};
 
 /// Most filters of one mapping (AWS: 5, and 10 on request).
 pub const FILTERS_MAX: usize = 10;
@@ -48,7 +52,7 @@ pub struct Filter(Node);
 impl Filter {
     /// Parse a pattern's JSON text.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
-        tree::parse(text).map(Self)
+        tree::parse(text, Numbers::AsWritten).map(Self)
     }
 }
 

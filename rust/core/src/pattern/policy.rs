@@ -6,9 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::json::{self, Value};
-use super::matcher::{Bound, Exact, Matcher, Range};
-use super::tree::{self, Field, Node};
+use super::json::{self, Value, NESTING_MAX};
+use super::tree::{self, Field, Node, Numbers};
 use super::{is_node_met, FilterError};
 
 /// What a policy looks at.
@@ -43,14 +42,13 @@ pub struct Policy {
 impl Policy {
     /// Parse a policy's JSON text.
     pub fn parse(text: &str, scope: Scope) -> Result<Self, FilterError> {
-        let mut root = tree::parse(text)?;
+        let root = tree::parse(text, Numbers::ByValue)?;
         if scope == Scope::Attributes {
             if let Some(name) = nested(&root) {
                 let reason = "Filter policy scope MessageAttributes does not support nested filter policy".into();
                 return Err(FilterError { path: name.to_owned(), reason });
             }
         }
-        compare_numbers_by_value(&mut root);
         let mut names = Vec::new();
         super::collect_names(&root, &mut names);
         names.sort_unstable();
@@ -79,7 +77,7 @@ impl Policy {
 fn seen<'a>(attribute: &Attribute<'a>) -> Option<Value<'a>> {
     let text = Cow::Borrowed(attribute.value);
     match attribute.data_type {
-        "String.Array" | "Number.Array" => match json::read_whole(attribute.value) {
+        "String.Array" | "Number.Array" => match json::read_whole(attribute.value, NESTING_MAX) {
             Ok(elements @ Value::Array(_)) => Some(elements),
             _ => None,
         },
@@ -93,27 +91,4 @@ fn seen<'a>(attribute: &Attribute<'a>) -> Option<Value<'a>> {
 fn nested(node: &Node) -> Option<&str> {
     let inner = node.fields.iter().find(|(_, field)| matches!(field, Field::Inner(_))).map(|(name, _)| name.as_str());
     inner.or_else(|| node.choices.iter().flatten().find_map(nested))
-}
-
-fn compare_numbers_by_value(node: &mut Node) {
-    for (_, field) in &mut node.fields {
-        match field {
-            Field::Leaf(matchers) => matchers.iter_mut().for_each(by_value),
-            Field::Inner(inner) => compare_numbers_by_value(inner),
-        }
-    }
-    node.choices.iter_mut().flatten().for_each(compare_numbers_by_value);
-}
-
-fn by_value(matcher: &mut Matcher) {
-    match matcher {
-        Matcher::AnythingBut(others) => others.iter_mut().for_each(by_value),
-        Matcher::Exactly(Exact::Literal(text)) => {
-            if let Ok(value) = text.parse() {
-                let bound = Some(Bound { value, is_inclusive: true });
-                *matcher = Matcher::Numeric(Range { least: bound, most: bound });
-            }
-        }
-        _ => {}
-    }
 }

@@ -36,16 +36,25 @@ pub(super) enum Field {
     Inner(Node),
 }
 
+/// When a number of the event equals one of the pattern: what sets the mapping's filters and the topic's policies apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// If both are written alike: `300` is not `3.0e2`.
+    AsWritten,
+    /// If they are the same number.
+    ByValue,
+}
+
 type Parsed<T> = Result<T, FilterError>;
 
 /// Parse a pattern.
-pub(super) fn parse(text: &str) -> Parsed<Node> {
+pub(super) fn parse(text: &str, numbers: Numbers) -> Parsed<Node> {
     let length = text.chars().count();
     if length > PATTERN_CHARS_MAX {
         return refuse("", format!("it has {length} characters, at most {PATTERN_CHARS_MAX} are allowed"));
     }
-    match json::read_whole(text) {
-        Ok(root) => node("", &root),
+    match json::read_whole(text, NESTING_MAX) {
+        Ok(root) => node("", &root, numbers),
         Err(Unreadable::NotJson) => refuse("", "it is not JSON"),
         Err(Unreadable::TooDeep) => refuse("", format!("objects and arrays may lie {NESTING_MAX} deep at most")),
     }
@@ -55,7 +64,7 @@ fn refuse<T>(path: &str, reason: impl Into<String>) -> Parsed<T> {
     Err(FilterError { path: path.into(), reason: reason.into() })
 }
 
-fn node(path: &str, value: &Value<'_>) -> Parsed<Node> {
+fn node(path: &str, value: &Value<'_>, numbers: Numbers) -> Parsed<Node> {
     let Value::Object(fields) = value else { return refuse(path, "an object is expected") };
     if fields.is_empty() {
         return refuse(path, "an empty object matches nothing; leave it out");
@@ -67,36 +76,38 @@ fn node(path: &str, value: &Value<'_>) -> Parsed<Node> {
         }
         let path = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
         if name == "$or" {
-            parsed.choices.push(choices(&path, value)?);
+            parsed.choices.push(choices(&path, value, numbers)?);
         } else {
-            parsed.fields.push((name.to_string(), field(&path, value)?));
+            parsed.fields.push((name.to_string(), field(&path, value, numbers)?));
         }
     }
     Ok(parsed)
 }
 
-fn field(path: &str, value: &Value<'_>) -> Parsed<Field> {
+fn field(path: &str, value: &Value<'_>, numbers: Numbers) -> Parsed<Field> {
     match value {
-        Value::Object(_) => Ok(Field::Inner(node(path, value)?)),
+        Value::Object(_) => Ok(Field::Inner(node(path, value, numbers)?)),
         Value::Array(conditions) if conditions.is_empty() => refuse(path, "an empty array matches nothing"),
         Value::Array(conditions) => {
             let numbered = conditions.iter().enumerate();
             Ok(Field::Leaf(
-                numbered.map(|(index, value)| matcher(&format!("{path}[{index}]"), value)).collect::<Parsed<_>>()?,
+                numbered
+                    .map(|(index, value)| matcher(&format!("{path}[{index}]"), value, numbers))
+                    .collect::<Parsed<_>>()?,
             ))
         }
         _ => refuse(path, "an array of conditions or an object is expected"),
     }
 }
 
-fn choices(path: &str, value: &Value<'_>) -> Parsed<Vec<Node>> {
+fn choices(path: &str, value: &Value<'_>, numbers: Numbers) -> Parsed<Vec<Node>> {
     let Value::Array(choices) = value else { return refuse(path, "an array of objects is expected") };
     if choices.len() < 2 {
         return refuse(path, "two or more objects are expected");
     }
     let choice = |(index, value)| {
         let path = format!("{path}[{index}]");
-        let choice = node(&path, value)?;
+        let choice = node(&path, value, numbers)?;
         match choice.fields.iter().find(|(name, _)| CONDITIONS.contains(&name.as_str())) {
             Some((name, _)) => refuse(&path, format!("{name:?} cannot be a field of $or")),
             None => Ok(choice),
@@ -105,10 +116,13 @@ fn choices(path: &str, value: &Value<'_>) -> Parsed<Vec<Node>> {
     choices.iter().enumerate().map(choice).collect()
 }
 
-fn matcher(path: &str, value: &Value<'_>) -> Parsed<Matcher> {
+fn matcher(path: &str, value: &Value<'_>, numbers: Numbers) -> Parsed<Matcher> {
     match value {
         Value::String(text) => Ok(Matcher::Exactly(Exact::String(text.to_string()))),
-        Value::Literal(text) => Ok(Matcher::Exactly(Exact::Literal(text.to_string()))),
+        Value::Literal(text) => match text.parse() {
+            Ok(number) if numbers == Numbers::ByValue => Ok(Matcher::Exactly(Exact::Number(number))),
+            _ => Ok(Matcher::Exactly(Exact::Literal(text.to_string()))),
+        },
         Value::Array(_) => refuse(path, "a condition cannot be an array"),
         Value::Object(fields) => {
             let [(name, value)] = fields.as_slice() else {
@@ -117,7 +131,7 @@ fn matcher(path: &str, value: &Value<'_>) -> Parsed<Matcher> {
             let path = format!("{path}.{name}");
             match name.as_ref() {
                 "exactly" => Ok(Matcher::Exactly(Exact::String(string(&path, value)?))),
-                "anything-but" => anything_but(&path, value),
+                "anything-but" => anything_but(&path, value, numbers),
                 "numeric" => numeric(&path, value),
                 "cidr" => Cidr::parse(&string(&path, value)?).map(Matcher::Cidr).or_else(|why| refuse(&path, why)),
                 "exists" => match value {
@@ -164,7 +178,7 @@ fn string(path: &str, value: &Value<'_>) -> Parsed<String> {
 }
 
 /// Strings, or numbers, or one string condition with one or more texts.
-fn anything_but(path: &str, value: &Value<'_>) -> Parsed<Matcher> {
+fn anything_but(path: &str, value: &Value<'_>, numbers: Numbers) -> Parsed<Matcher> {
     let others = match value {
         Value::Object(fields) => {
             let [(name, value)] = fields.as_slice() else { return refuse(path, "exactly one key is expected") };
@@ -181,7 +195,7 @@ fn anything_but(path: &str, value: &Value<'_>) -> Parsed<Matcher> {
             if !are_strings && !are_numbers {
                 return refuse(path, "a string, a number, a list of either, or one string condition is expected");
             }
-            values.iter().map(|value| matcher(path, value)).collect::<Parsed<_>>()?
+            values.iter().map(|value| matcher(path, value, numbers)).collect::<Parsed<_>>()?
         }
     };
     Ok(Matcher::AnythingBut(others))

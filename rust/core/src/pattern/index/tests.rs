@@ -1,0 +1,225 @@
+//! The index says what the rules say one by one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::super::bus::Rule;
+use super::{Rules, Scratch};
+
+/// Names that meet on one path in several ways.
+fn name() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just("a"), 4 => Just("b"), 3 => Just("c"), 1 => Just("a.b"), 1 => Just("b.c"), 1 => Just("")]
+}
+
+fn scalar() -> impl Strategy<Value = String> {
+    let texts = [
+        r#""a""#,
+        r#""ab""#,
+        r#""AB""#,
+        r#""abc""#,
+        r#""b\u00e4""#,
+        r#""bÄ""#,
+        r#""""#,
+        r#""10.0.0.1""#,
+        r#""10.0.0.200""#,
+        r#""2001:db8::1""#,
+        r#""a\\b""#,
+        r#""a*b""#,
+        "1",
+        "1.0",
+        "300",
+        "3e2",
+        "-5",
+        "0.1",
+        "12345678901234567",
+        "true",
+        "false",
+        "null",
+    ];
+    prop::sample::select(texts.to_vec()).prop_map(str::to_owned)
+}
+
+fn condition() -> impl Strategy<Value = String> {
+    let texts = [
+        r#"{"prefix":"a"}"#,
+        r#"{"prefix":""}"#,
+        r#"{"prefix":"10."}"#,
+        r#"{"suffix":"b"}"#,
+        r#"{"suffix":"00"}"#,
+        r#"{"prefix":{"equals-ignore-case":"A"}}"#,
+        r#"{"suffix":{"equals-ignore-case":"ä"}}"#,
+        r#"{"equals-ignore-case":"Ab"}"#,
+        r#"{"equals-ignore-case":"BÄ"}"#,
+        r#"{"wildcard":"a*"}"#,
+        r#"{"wildcard":"*b*"}"#,
+        r#"{"wildcard":"*"}"#,
+        r#"{"wildcard":"a\\*b"}"#,
+        r#"{"cidr":"10.0.0.0/25"}"#,
+        r#"{"cidr":"2001:db8::/32"}"#,
+        r#"{"numeric":[">",0,"<=",300]}"#,
+        r#"{"numeric":["<",1]}"#,
+        r#"{"numeric":["=",300.0]}"#,
+        r#"{"numeric":[">=",1]}"#,
+        r#"{"anything-but":"a"}"#,
+        r#"{"anything-but":[1,300]}"#,
+        r#"{"anything-but":{"prefix":"a"}}"#,
+        r#"{"anything-but":{"wildcard":["*b","c*"]}}"#,
+        r#"{"exists":true}"#,
+        r#"{"exactly":"10.0.0.1"}"#,
+    ];
+    prop_oneof![
+        6 => scalar(),
+        8 => prop::sample::select(texts.to_vec()).prop_map(str::to_owned),
+        3 => Just(r#"{"exists":false}"#.to_owned()),
+    ]
+}
+
+fn object(fields: Vec<(&str, String)>) -> String {
+    let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    let leaf = prop::collection::vec(condition(), 1..3).prop_map(|conditions| format!("[{}]", conditions.join(",")));
+    let inner = leaf.prop_recursive(2, 12, 3, |inner| prop::collection::vec((name(), inner), 1..4).prop_map(object));
+    let fields = || prop::collection::vec((name(), inner.clone()), 1..4);
+    let choices = prop::collection::vec(fields().prop_map(object), 2..4);
+    (fields(), prop::option::weighted(0.3, choices)).prop_map(|(mut fields, choices)| {
+        if let Some(choices) = choices {
+            fields.push(("$or", format!("[{}]", choices.join(","))));
+        }
+        object(fields)
+    })
+}
+
+fn event() -> impl Strategy<Value = String> {
+    let value = scalar().prop_recursive(4, 40, 4, |inner| {
+        let array =
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|elements| format!("[{}]", elements.join(", ")));
+        let fields = prop::collection::vec((name(), inner), 0..5).prop_map(object);
+        prop_oneof![2 => fields, 1 => array]
+    });
+    prop::collection::vec((name(), value), 0..6).prop_map(object)
+}
+
+fn met_one_by_one(rules: &[Option<Arc<Rule>>], event: &str) -> BTreeSet<usize> {
+    let is_met = |rule: &Option<Arc<Rule>>| rule.as_ref().is_some_and(|rule| rule.matches(event).unwrap());
+    (0..rules.len()).filter(|&number| is_met(&rules[number])).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn the_index_finds_the_rules_that_match_one_by_one(
+        patterns in prop::collection::vec(pattern(), 1..12),
+        events in prop::collection::vec(event(), 1..8),
+        gone in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let mut kept: Vec<_> = patterns.iter().map(|text| Some(Arc::new(Rule::parse(text).unwrap()))).collect();
+        let mut rules = Rules::default();
+        let mut scratch = Scratch::default();
+        for (number, rule) in kept.iter().enumerate() {
+            rules.add(number, rule.clone().unwrap());
+        }
+        for gone in std::iter::once(None).chain(gone.into_iter().map(Some)) {
+            let before = rules.index();
+            if let Some(gone) = gone {
+                let number = gone.index(kept.len());
+                prop_assert_eq!(rules.remove(&number), kept[number].is_some());
+                kept[number] = None;
+            }
+            let index = rules.index();
+            prop_assert_eq!(index.len(), kept.iter().flatten().count());
+            prop_assert!(before.len() >= index.len());
+            for event in &events {
+                let met: Vec<usize> = index.matches(event.as_bytes(), &mut scratch).unwrap().into_iter().copied().collect();
+                let as_set: BTreeSet<usize> = met.iter().copied().collect();
+                prop_assert_eq!(met.len(), as_set.len(), "a key came twice");
+                prop_assert_eq!(as_set, met_one_by_one(&kept, event), "{} of {:?}", event, patterns);
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_walked_without_a_panic(event in r#"\{[\[\]{}",:\\abu1.\- tn]{0,60}"#) {
+        let mut rules = Rules::default();
+        rules.add(0, Arc::new(Rule::parse(r#"{"a":{"b":[{"exists":true}]},"b":[1]}"#).unwrap()));
+        let _ = rules.index().matches(event.as_bytes(), &mut Scratch::default());
+    }
+}
+
+#[test]
+fn a_reader_keeps_the_rules_that_it_took() {
+    let rule = |text| Arc::new(Rule::parse(text).unwrap());
+    let mut rules = Rules::default();
+    let mut scratch = Scratch::default();
+    let mut held = Vec::new();
+    for number in 0..20 {
+        rules.add(number, rule(r#"{"a":[1]}"#));
+        held.push(rules.index());
+    }
+    assert!(rules.remove(&3));
+    assert!(!rules.remove(&3));
+    for (at, index) in held.iter().enumerate() {
+        assert_eq!(index.matches(br#"{"a":1}"#, &mut scratch).unwrap().len(), at + 1);
+    }
+    assert_eq!(rules.index().matches(br#"{"a":1}"#, &mut scratch).unwrap().len(), 19);
+}
+
+#[test]
+fn a_rule_takes_the_place_of_the_one_with_its_key() {
+    let mut rules = Rules::default();
+    for text in [r#"{"a":[1]}"#, r#"{"b":[1]}"#] {
+        rules.add("rule", Arc::new(Rule::parse(text).unwrap()));
+    }
+    let index = rules.index();
+    let mut scratch = Scratch::default();
+    assert!(index.matches(br#"{"a":1}"#, &mut scratch).unwrap().is_empty());
+    assert_eq!(index.matches(br#"{"b":1}"#, &mut scratch).unwrap(), [&"rule"]);
+}
+
+#[test]
+fn rules_that_come_and_go_leave_nothing_behind() {
+    let mut rules = Rules::default();
+    for number in 0..1_000 {
+        let text = format!(
+            r#"{{"a{number}":{{"b":["{number}",{{"prefix":"p{number}"}}]}},"c":[{{"numeric":[">",{number}]}}]}}"#
+        );
+        rules.add(number, Arc::new(Rule::parse(&text).unwrap()));
+        if number >= 10 {
+            assert!(rules.remove(&(number - 10)));
+        }
+    }
+    let index = rules.index();
+    assert_eq!(index.len(), 10);
+    assert!(index.paths.len() < 40, "{} paths", index.paths.len());
+    assert!(index.alternatives.len() < 20, "{} alternatives", index.alternatives.len());
+}
+
+#[test]
+fn elements_of_arrays_are_not_tried_in_every_combination() {
+    let elements = |name: &str| {
+        let elements: Vec<String> = (0..3_000).map(|n| format!(r#"{{"x":1,"{name}":{n}}}"#)).collect();
+        elements.join(",")
+    };
+    let event = format!(r#"{{"p":[{}],"q":[{}],"r":[{}]}}"#, elements("y"), elements("y"), elements("z"));
+    let mut rules = Rules::default();
+    let pattern =
+        r#"{"p":{"x":[1],"y":[2999]},"q":{"x":[1],"y":[-1,2999]},"r":{"x":[1],"y":[{"exists":false}],"z":[2999]}}"#;
+    rules.add(0, Arc::new(Rule::parse(pattern).unwrap()));
+    rules.add(1, Arc::new(Rule::parse(&pattern.replace("\"z\":[2999]", "\"w\":[1]")).unwrap()));
+    assert_eq!(rules.index().matches(event.as_bytes(), &mut Scratch::default()).unwrap(), [&0]);
+}
+
+#[test]
+fn of_two_fields_with_one_name_the_last_counts() {
+    let mut rules = Rules::default();
+    for (key, text) in [(1, r#"{"a":{"b":[1]}}"#), (2, r#"{"a":{"b":[2]}}"#), (3, r#"{"a":{"c":[3]}}"#)] {
+        rules.add(key, Arc::new(Rule::parse(text).unwrap()));
+    }
+    let event = br#"{"a":{"b":1,"c":3},"x":"a","a":{"b":[1,1],"\u0062":2}}"#;
+    assert_eq!(rules.index().matches(event, &mut Scratch::default()).unwrap(), [&2]);
+}
