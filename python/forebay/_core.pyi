@@ -39,6 +39,7 @@ __all__ = [
     "non_finite",
     "rates",
     "salvage_store",
+    "test_event_pattern",
     "upcoming",
 ]
 
@@ -95,6 +96,18 @@ def check_queue_filters(patterns: list[str]) -> None:
 
 def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""
+
+def test_event_pattern(pattern: str, event: str) -> tuple[bool, list[tuple[str, str, str, str]]]:
+    """Test an event with its envelope against a bus rule's pattern, both JSON texts.
+
+    Gives whether it matches, and if not, each field that fails: its path, the conditions as the pattern has them, the event's
+    values as JSON (empty if the field is absent), and what is wrong, in words.
+
+    Raises:
+        InvalidParameterValue: with EventBridge's text: an event without its envelope; a pattern that cannot be, and the place.
+
+    """
+
 
 def upcoming(
     expression: str,

@@ -1,5 +1,6 @@
-//! A mapping's filters, checked where they are written and not first when the engine sees them.
+//! Filters and patterns, checked where they are written and not first when the engine sees them.
 
+use forebay_core::pattern::bus::{test_event, TestError};
 use forebay_core::pattern::policy::Scope;
 use forebay_core::pattern::{Filter, FilterError, Filters, Source, KINESIS, SQS};
 use forebay_engine::topics::parse_policy;
@@ -27,6 +28,20 @@ pub(crate) fn check_queue_filters(patterns: Vec<String>) -> PyResult<()> {
 pub(crate) fn check_filter_policy(py: Python<'_>, policy: &str, body: bool) -> PyResult<()> {
     let scope = if body { Scope::Body } else { Scope::Attributes };
     parse_policy(policy, scope).map(drop).map_err(|error| exception(py, &error))
+}
+
+/// A field that fails: its path, the conditions, the event's values, and what is wrong, in words.
+type Failing = (String, String, String, String);
+
+/// Test an event, a JSON text, against a bus rule's pattern: whether it matches, and which fields fail if it does not.
+#[pyfunction]
+pub(crate) fn test_event_pattern(pattern: &str, event: &str) -> PyResult<(bool, Vec<Failing>)> {
+    let report = test_event(pattern, event).map_err(|error| match error {
+        TestError::Event(error) => invalid(format!("{error} Reason: {}", error.reason)),
+        TestError::Pattern(error) => invalid(format!("{}\n at {}", error.summary(), error.place())),
+    })?;
+    let failing = report.failures.into_iter().map(|one| (one.path, one.condition, one.value, one.reason));
+    Ok((report.matches, failing.collect()))
 }
 
 fn check(source: Source, patterns: &[String]) -> PyResult<()> {
