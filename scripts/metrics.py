@@ -49,6 +49,14 @@ NOT_MEASURED = {
         "PostRuntimeExtensionsDuration": "there are no extensions",
         "ProvisionedPollers": "a mapping has one poller for each shard, always",
     },
+    "AWS/Events": {
+        "DeadLetterInvocations": "`InvocationsSentToDlq` counts them",
+        "Events": "it counts the events of AWS's partners, of which there are none",
+        "IngestionToInvocationStartLatency": "a target has its event in the commit that accepts it: `AsyncEventAge` is a function's wait",
+        "Invocations": "AWS/Lambda has a metric of that name; this one is `forebay_rule_invocations_total`",
+        "InvocationsFailedToBeSentToDlq": "what a dead-letter queue does not take is listed, and counted by `FailedInvocations`",
+        "ThrottledRules": "rules are not throttled",
+    },
     "AWS/SQS": {
         "ApproximateNumberOfGroupsWithInflightMessages": "groups are not counted, their messages are",
     },

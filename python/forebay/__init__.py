@@ -12,6 +12,7 @@ from forebay._model.mapping import Backoff
 from forebay._runtime.context import Context
 from forebay.alias import Alias
 from forebay.app import App
+from forebay.bus import Bus, Event
 from forebay.errors import (
     AppClosed,
     AuthenticationFailed,
@@ -59,6 +60,7 @@ __all__ = [
     "Backoff",
     "Batch",
     "BorrowTimeout",
+    "Bus",
     "ClientClosed",
     "ClockStalled",
     "CommitUnknown",
@@ -71,6 +73,7 @@ __all__ = [
     "Depth",
     "EnvSecret",
     "Environments",
+    "Event",
     "FifoBatch",
     "FifoBatcher",
     "FileSecret",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from forebay._app.account_limits import ChangesLimits
 from forebay._app.declarations import Declarations
+from forebay._app.declare_events import DeclaresEvents
 from forebay._app.declare_functions import DeclaresFunctions
 from forebay._app.declare_sources import DeclaresSources
 from forebay._model import checks, limits, names
@@ -39,7 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class App(DeclaresSources, DeclaresFunctions, ChangesLimits):
+class App(DeclaresSources, DeclaresEvents, DeclaresFunctions, ChangesLimits):
     """An app: functions, their sources, and the store that keeps their work.
 
     Args:

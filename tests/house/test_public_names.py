@@ -13,6 +13,7 @@ NAMES = [
     "Backoff",
     "Batch",
     "BorrowTimeout",
+    "Bus",
     "ClientClosed",
     "ClockStalled",
     "CommitUnknown",
@@ -25,6 +26,7 @@ NAMES = [
     "Depth",
     "EnvSecret",
     "Environments",
+    "Event",
     "FifoBatch",
     "FifoBatcher",
     "FileSecret",
@@ -61,6 +63,7 @@ NAMES = [
 MODULES = [
     "alias",
     "app",
+    "bus",
     "cli",
     "clock",
     "dbproxy",

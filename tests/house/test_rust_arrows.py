@@ -24,7 +24,7 @@ FLOORS = [
     {"sources"},  # what all sources share
     {"sources/stream", "sources/queue", "sources/invocation"},
     {"topics"},
-    {"destinations"},
+    {"destinations", "buses"},
     {"runtime"},
     {"socket"},
     {"runtime/open"},  # opens an engine and its doors

@@ -39,6 +39,10 @@ AWS = {
         SubscribeToShardEvent.Bytes SubscribeToShardEvent.MillisBehindLatest SubscribeToShardEvent.Records
         SubscribeToShardEvent.Success
     """,
+    "AWS/Events": """
+        DeadLetterInvocations Events FailedInvocations IngestionToInvocationStartLatency Invocations
+        InvocationsFailedToBeSentToDlq InvocationsSentToDlq MatchedEvents PutEventsEntriesCount ThrottledRules TriggeredRules
+    """,
     "AWS/RDS": """
         AvailabilityPercentage ClientConnections ClientConnectionsClosed ClientConnectionsNoTLS ClientConnectionsReceived
         ClientConnectionsSetupFailedAuth ClientConnectionsSetupSucceeded ClientConnectionsTLS DatabaseConnectionRequests
@@ -60,6 +64,8 @@ LABELS = {
     "mapping": "declared",
     "queue": "declared",
     "topic": "declared",
+    "bus": "declared",
+    "rule": "declared; schedules, of which there may be a million, have no label",
     "proxy": "declared",
     "outcome": "out of a list",
     "reason": "out of a list",

@@ -9,11 +9,13 @@ from forebay._core import check_limits
 from forebay._model import checks, limits, names
 from forebay._model.alias import AliasSettings
 from forebay._model.asynchronous import DESTINATIONS
+from forebay._model.bus import BusSettings, RuleSettings, ScheduleSettings
 from forebay._model.queue import QueueMappingSettings, QueueSettings
 from forebay._model.settings import FunctionSettings, StreamSettings
 from forebay._model.topic import Subscription, TopicSettings
 from forebay._runtime import inspection
 from forebay.alias import Alias
+from forebay.bus import Bus
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
 from forebay.mapping import Mapping, check_destination
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from forebay._model.settings import AppSettings
     from forebay._runtime.caller import Caller
 
-    Declarable = Function[..., Any] | Alias | Mapping | Subscription
+    Declarable = Function[..., Any] | Alias | Mapping | Subscription | RuleSettings | ScheduleSettings
     """What is declared to a running engine."""
 
 P = ParamSpec("P")
@@ -53,6 +55,9 @@ class Declarations:
         self.streams: dict[str, Stream] = {}
         self.queues: dict[str, Queue] = {}
         self.topics: dict[str, Topic] = {}
+        self.buses: dict[str, Bus] = {}
+        self.rules: dict[tuple[str, str], RuleSettings] = {}
+        self.schedules: dict[str, ScheduleSettings] = {}
         self.subscriptions: dict[tuple[str, str, str], Subscription] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self.attached: list[AbstractAsyncContextManager[Any]] = []
@@ -214,6 +219,18 @@ class Declarations:
         arn = names.queue_arn(self.settings.region, self.settings.account, queue)
         return self._bind(handler, self._known(handler), (queue, arn), settings)
 
+    def bound_function(self, handler: Callable[P, R]) -> Function[P, R]:
+        """Give a handler's function; make it with default settings if there is none."""
+        return self._known(handler) or self._with_defaults(handler)
+
+    def _with_defaults(self, handler: Callable[P, R]) -> Function[P, R]:
+        isolation = inspection.isolation(handler, None)
+        own_name = inspection.default_name(handler)
+        defaults = FunctionSettings(name=own_name, timeout=limits.TIMEOUT_SECONDS_DEFAULT, isolation=isolation)
+        function = self._add(handler, defaults)
+        self._default_settings.add(function)
+        return function
+
     def _bind(
         self,
         handler: Callable[P, R],
@@ -223,11 +240,7 @@ class Declarations:
     ) -> Function[P, R]:
         name, arn = source
         if function is None:
-            isolation = inspection.isolation(handler, None)
-            own_name = inspection.default_name(handler)
-            defaults = FunctionSettings(name=own_name, timeout=limits.TIMEOUT_SECONDS_DEFAULT, isolation=isolation)
-            function = self._add(handler, defaults)
-            self._default_settings.add(function)
+            function = self._with_defaults(handler)
         known = self.mappings.get((arn, function))
         if known is None:
             mapping = Mapping(name, function, settings, self._caller, self)
@@ -293,6 +306,34 @@ class Declarations:
             known = self.topics[name] = Topic(settings, arn, self._caller, self, on_new)
             return known, True
         return known, False
+
+    def bus(self, name: str, on_new: Callable[[], None]) -> tuple[Bus, bool]:
+        """Declare a bus, which calls `on_new` when it is given a rule; tell whether it is new."""
+        settings = BusSettings(name=name)
+        known = self.buses.get(name)
+        if known is None:
+            arn = names.bus_arn(self.settings.region, self.settings.account, name)
+            known = self.buses[name] = Bus(settings, arn, self._caller, self, on_new)
+            return known, True
+        return known, False
+
+    def rule(self, rule: RuleSettings) -> None:
+        """Declare a rule of a bus."""
+        known = self.rules.setdefault((rule.bus, rule.name), rule)
+        if known != rule:
+            raise ResourceConflict(
+                f"rule {rule.name!r} of bus {rule.bus!r} is declared already, with other settings: give one of them another name"
+            )
+        self._new.append(rule)
+
+    def schedule(self, schedule: ScheduleSettings) -> None:
+        """Declare a schedule."""
+        known = self.schedules.setdefault(schedule.name, schedule)
+        if known != schedule:
+            raise ResourceConflict(
+                f"schedule {schedule.name!r} is declared already, with other settings: give one of them another name"
+            )
+        self._new.append(schedule)
 
     def subscribe(self, subscription: Subscription) -> None:
         """Declare a subscription."""

@@ -14,16 +14,19 @@ from forebay._app.handlers import Handlers
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._core import Engine
 from forebay._model import limits
+from forebay._model.bus import RuleSettings, ScheduleSettings
 from forebay._model.topic import Subscription
 from forebay._runtime import tracing
 from forebay._runtime.runner import Runner
 from forebay._runtime.threads import ThreadPool
+from forebay._wire import bus as wire_bus
 from forebay._wire import limits as wire_limits
 from forebay._wire import mapping as wire_mapping
 from forebay._wire import payload
 from forebay._wire import queue as wire_queue
 from forebay._wire import topic as wire_topic
 from forebay.alias import Alias
+from forebay.bus import Bus
 from forebay.clock import ManualClock
 from forebay.errors import (
     AppClosed,
@@ -236,7 +239,9 @@ class AppRun:
 
     def _declare_one(self, item: Declarable) -> None:
         engine, runs = self.runner.engine, self._runs
-        if isinstance(item, Subscription) and (runs or item.kind == "queue"):
+        if isinstance(item, RuleSettings | ScheduleSettings):
+            self._check_answer(item, self._add_events_of(item))
+        elif isinstance(item, Subscription) and (runs or item.kind == "queue"):
             self._check_answer(item, self._add_subscription(item))
         elif engine is None or not runs:
             return  # declared when this process takes over
@@ -247,8 +252,8 @@ class AppRun:
         elif isinstance(item, Mapping):
             self._check_answer(item, self._add_mapping(item))
 
-    def declare_source(self, source: Stream | Queue | Topic) -> None:
-        """Declare a stream, a queue or a topic while the app runs; from a thread, wait for it."""
+    def declare_source(self, source: Stream | Queue | Topic | Bus) -> None:
+        """Declare a stream, a queue, a topic or a bus while the app runs; from a thread, wait for it."""
         verb, fields = _declaration(source)
         if threading.get_ident() == self._thread:
             answer = self._caller.request(verb, **fields)
@@ -261,16 +266,24 @@ class AppRun:
 
     def _add_sources(self) -> list[tuple[object, asyncio.Future[bytes]]]:
         declared = self._declared
-        sources: list[Stream | Queue | Topic] = [
+        sources: list[Stream | Queue | Topic | Bus] = [
             *declared.streams.values(),
             *declared.queues_in_order(),
             *declared.topics.values(),
+            *declared.buses.values(),
         ]
         answers: list[tuple[object, asyncio.Future[bytes]]] = []
         for source in sources:
             verb, fields = _declaration(source)
             answers.append((source, self._caller.request(verb, **fields)))
+        events: list[RuleSettings | ScheduleSettings] = [*declared.rules.values(), *declared.schedules.values()]
+        answers += [(one, self._add_events_of(one)) for one in events]
         return answers + self._add_subscriptions("queue")
+
+    def _add_events_of(self, one: RuleSettings | ScheduleSettings) -> asyncio.Future[bytes]:
+        if isinstance(one, RuleSettings):
+            return self._caller.request("rule.put", **wire_bus.rule(one))
+        return self._caller.request("schedule.put", **wire_bus.schedule(one))
 
     def _add_subscriptions(self, kind: str) -> list[tuple[object, asyncio.Future[bytes]]]:
         given = tuple(self._declared.subscriptions.values())
@@ -403,8 +416,10 @@ class AppRun:
             raise
 
 
-def _declaration(source: Stream | Queue | Topic) -> tuple[str, dict[str, Any]]:
+def _declaration(source: Stream | Queue | Topic | Bus) -> tuple[str, dict[str, Any]]:
     """Give the verb that declares a source, and its fields."""
+    if isinstance(source, Bus):
+        return "bus.declare", {"name": source.name}
     if isinstance(source, Topic):
         return "topic.declare", {"name": source.name}
     if isinstance(source, Queue):

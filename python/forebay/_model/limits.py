@@ -45,6 +45,9 @@ RECORD_AGE_SECONDS_MIN: Final = _core.limits["RECORD_AGE_MS_MIN"] // 1000
 RECORD_AGE_SECONDS_MAX: Final = _core.limits["RECORD_AGE_MS_MAX"] // 1000
 TUMBLING_WINDOW_SECONDS_MAX: Final = _core.limits["TUMBLING_WINDOW_MS_MAX"] // 1000
 
+BUS_NAME_CHARACTERS_MAX: Final = _core.limits["BUS_NAME_CHARACTERS_MAX"]
+RULE_NAME_CHARACTERS_MAX: Final = _core.limits["RULE_NAME_CHARACTERS_MAX"]
+
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html
 STREAM_NAME_CHARACTERS_MAX: Final = 128
 # A stream in on-demand mode begins with four: https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html

@@ -16,6 +16,8 @@ LATEST: Final = "$LATEST"
 
 _WORD = re.compile(r"[a-zA-Z0-9_-]+")
 _QUALIFIER = re.compile(r"[a-zA-Z0-9$_-]+")
+_BUS = re.compile(r"[a-zA-Z0-9/._-]+")
+_RULE = re.compile(r"[a-zA-Z0-9._-]+")
 _DOTTED = re.compile(r"[a-zA-Z0-9_.-]+")
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -103,6 +105,27 @@ def function_arn(region: str, account: str, name: str) -> str:
 def stream_arn(region: str, account: str, name: str) -> str:
     """Give a stream's ARN."""
     return f"arn:aws:kinesis:{region}:{account}:stream/{name}"
+
+
+def bus_name(name: str, option: str = "name") -> str:
+    """Check a bus's name: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateEventBus.html."""
+    longest = limits.BUS_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _BUS.fullmatch(name):
+        refuse(option, name, f"a bus's name has 1 to {longest} letters, digits, '/', '.', '-' and '_'")
+    return name
+
+
+def rule_name(name: str, option: str = "name") -> str:
+    """Check the name of a rule or a schedule: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html."""
+    longest = limits.RULE_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _RULE.fullmatch(name):
+        refuse(option, name, f"a name has 1 to {longest} letters, digits, '.', '-' and '_'")
+    return name
+
+
+def bus_arn(region: str, account: str, name: str) -> str:
+    """Give a bus's ARN."""
+    return f"arn:aws:events:{region}:{account}:event-bus/{name}"
 
 
 def topic_arn(region: str, account: str, name: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from forebay._runtime.tracing import SendSpan, Tracing
 
 PUBLISH: Final = "topic.publish"
+PUT_EVENTS: Final = "bus.put"
 
 
 class EngineAccess(Protocol):
@@ -104,6 +105,11 @@ class Caller:
         """Publish; the answer is a message id, JSON. The fields are those of the verb, but for the trace."""
         access, span = self._from_here("publish"), self._sending("publish", topic)
         return _ask(access, span, lambda engine, trace: engine.request(PUBLISH, _traced(publication, trace)))
+
+    def put_events(self, events: dict[str, Any]) -> asyncio.Future[bytes]:
+        """Put events on a bus; the answer, JSON, says of each what became of it. The fields are the verb's, but for the trace."""
+        access, span = self._from_here("put"), self._sending("put", events["bus"], len(events["entries"]))
+        return _ask(access, span, lambda engine, trace: engine.request(PUT_EVENTS, _traced(events, trace)))
 
     async def ask(self, /, verb: str, **fields: Any) -> Any:
         """Ask for anything else; the fields are those of `docs/requests.md`."""
@@ -211,8 +217,8 @@ def _ask(
     return waiter
 
 
-def _traced(publication: dict[str, Any], trace: str | None) -> bytes:
-    return payload.dumps(publication if trace is None else {**publication, "trace": trace})
+def _traced(fields: dict[str, Any], trace: str | None) -> bytes:
+    return payload.dumps(fields if trace is None else {**fields, "trace": trace})
 
 
 def _count(messages: list[Packed]) -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forebay._core import __version__, debug_build, failpoints
-from forebay.cli import dlq, doctor, function, lag, mapping, metrics, queue, run, stream, top, topic, why
+from forebay.cli import bus, dlq, doctor, function, lag, mapping, metrics, queue, run, schedule, stream, top, topic, why
 from forebay.cli.connect import format_error
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
@@ -74,6 +74,9 @@ main.add_command(function.function)
 main.add_command(mapping.mapping)
 main.add_command(queue.queue)
 main.add_command(topic.topic)
+main.add_command(bus.bus)
+main.add_command(bus.rule)
+main.add_command(schedule.schedule)
 main.add_command(lag.lag)
 main.add_command(dlq.dlq)
 main.add_command(why.why)

@@ -45,7 +45,9 @@ mod _core {
     #[pymodule_export]
     use crate::messages::{messages, Message};
     #[pymodule_export]
-    use crate::pattern::{check_filter_policy, check_filters, check_queue_filters, test_event_pattern};
+    use crate::pattern::{
+        check_event_pattern, check_filter_policy, check_filters, check_queue_filters, test_event_pattern,
+    };
     #[pymodule_export]
     use crate::schedule::upcoming;
     #[pymodule_export]

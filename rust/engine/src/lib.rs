@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod base;
+mod buses;
 mod commit;
 mod ctx;
 mod destinations;

@@ -76,6 +76,14 @@ const SIZE: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 100
 const BYTES: &[f64] = &[256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
 const NONE: &[f64] = &[];
 
+const fn events(name: &'static str, unit: &'static str) -> Aws {
+    Aws { namespace: "AWS/Events", name, unit, scale: 1.0 }
+}
+
+const fn scheduler(name: &'static str, unit: &'static str) -> Aws {
+    Aws { namespace: "AWS/Scheduler", name, unit, scale: 1.0 }
+}
+
 const fn lambda(name: &'static str, unit: &'static str, scale: f64) -> Aws {
     Aws { namespace: "AWS/Lambda", name, unit, scale }
 }
@@ -259,6 +267,25 @@ catalogue! {
     NotificationsFilteredOut: "forebay_topic_notifications_filtered_out_total",
         Some(sns("NumberOfNotificationsFilteredOut", "Count")), Counter, Count, ["topic"], NONE,
         "Subscriptions that were not given a message, since their filter policy did not match it.";
+
+    BusEvents: "forebay_bus_events_total", Some(events("PutEventsEntriesCount", "Count")), Counter, Count, ["bus"], NONE,
+        "Events that came to a bus, those of other buses included.";
+    MatchedEvents: "forebay_bus_events_matched_total", Some(events("MatchedEvents", "Count")), Counter, Count, ["bus"], NONE,
+        "Events that matched at least one rule of the bus.";
+    TriggeredRules: "forebay_rule_triggered_total", Some(events("TriggeredRules", "Count")), Counter, Count, ["bus", "rule"], NONE,
+        "Events that matched the rule.";
+    RuleInvocations: "forebay_rule_invocations_total", None, Counter, Count, ["bus", "rule"], NONE,
+        "Events that targets of the rule were given.";
+    FailedRuleInvocations: "forebay_rule_invocations_failed_total", Some(events("FailedInvocations", "Count")), Counter, Count,
+        ["bus", "rule"], NONE, "Times that a target of the rule did not take an event.";
+    RuleInvocationsSentToDlq: "forebay_rule_invocations_dead_lettered_total", Some(events("InvocationsSentToDlq", "Count")), Counter,
+        Count, ["bus", "rule"], NONE, "Events that went to the dead-letter queue of a target at once.";
+    ScheduleFirings: "forebay_schedule_firings_total", Some(scheduler("TargetInvocationCount", "Count")), Counter, Count, [], NONE,
+        "Times that the target of a schedule was given an event.";
+    FailedScheduleFirings: "forebay_schedule_firings_failed_total", Some(scheduler("TargetErrorCount", "Count")), Counter, Count, [],
+        NONE, "Times that the target of a schedule did not take its event.";
+    MissedFirings: "forebay_schedule_firings_missed_total", None, Counter, Count, [], NONE,
+        "Due times of schedules that were passed over, since nothing ran then.";
 
     StoreCommits: "forebay_store_commits_total", None, Counter, Count, [], NONE,
         "Durable commits of the store.";

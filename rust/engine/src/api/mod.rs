@@ -5,6 +5,7 @@
 //! `make docs`. Durations and times end in `_ms`: milliseconds, since 1970 where it is a moment.
 
 pub mod account;
+pub mod bus;
 pub mod changes;
 pub mod error;
 pub mod failure;
@@ -127,6 +128,39 @@ macro_rules! operations {
         "topic.publish" TopicPublish(topic::Publish) -> String: topics.topic_publish later;
         /// Delete a topic with its subscriptions. Refused (`Conflict`) while it is a destination.
         "topic.delete" TopicDelete(topic::Named) -> Empty: rooms.topic_delete now;
+
+        /// Create an event bus, unless it exists.
+        "bus.declare" BusDeclare(bus::Named) -> bus::Bus: event_buses.bus_declare now;
+        /// List the buses.
+        "bus.list" BusList(Empty) -> Vec<bus::Bus>: event_buses.bus_list now;
+        /// Describe a bus.
+        "bus.describe" BusDescribe(bus::Named) -> bus::Bus: event_buses.bus_describe now;
+        /// Delete a bus. Refused (`Conflict`) while it has rules, or a rule or a schedule hands events on to it.
+        "bus.delete" BusDelete(bus::Named) -> Empty: event_buses.bus_delete now;
+        /// Put events on a bus; the answer says of each what became of it, once everything that comes of it is durable.
+        "bus.put" BusPut(bus::Put) -> Vec<bus::EntryResult>: event_buses.bus_put later;
+        /// Hold an event against a pattern, and tell which conditions it fails.
+        "bus.test" BusTest(bus::TestPattern) -> bus::Tested: event_buses.bus_test always;
+        /// Create a rule, or change one that exists.
+        "rule.put" RulePut(bus::PutRule) -> bus::Rule: event_buses.rule_put now;
+        /// List the rules of a bus.
+        "rule.list" RuleList(bus::Named) -> Vec<bus::Rule>: event_buses.rule_list now;
+        /// Describe a rule.
+        "rule.describe" RuleDescribe(bus::RuleNamed) -> bus::Rule: event_buses.rule_describe now;
+        /// Let a rule route events, or stop it.
+        "rule.enable" RuleEnable(bus::EnableRule) -> bus::Rule: event_buses.rule_enable now;
+        /// Delete a rule with its listed failures.
+        "rule.delete" RuleDelete(bus::RuleNamed) -> Empty: event_buses.rule_delete now;
+        /// Create a schedule, or change one that exists.
+        "schedule.put" SchedulePut(bus::PutSchedule) -> bus::Schedule: event_buses.schedule_put now;
+        /// List the schedules.
+        "schedule.list" ScheduleList(Empty) -> Vec<bus::Schedule>: event_buses.schedule_list now;
+        /// Describe a schedule, with its next due times.
+        "schedule.describe" ScheduleDescribe(bus::ScheduleNamed) -> bus::Schedule: event_buses.schedule_describe now;
+        /// Give the target of a schedule its event now.
+        "schedule.run" ScheduleRun(bus::ScheduleNamed) -> Empty: event_buses.schedule_run later;
+        /// Delete a schedule.
+        "schedule.delete" ScheduleDelete(bus::ScheduleNamed) -> Empty: event_buses.schedule_delete now;
 
         /// List the functions.
         "functions.list" FunctionList(Empty) -> Vec<function::Function>: dispatch.functions_list always;

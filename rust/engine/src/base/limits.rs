@@ -62,6 +62,23 @@ limits! {
     /// Most characters of a topic's name. <https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html>
     TOPIC_NAME_CHARACTERS_MAX: usize = 256;
 
+    /// Most characters of a bus's name. <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateEventBus.html>
+    BUS_NAME_CHARACTERS_MAX: usize = 256;
+    /// Most characters of the name of a rule or a schedule.
+    /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html>
+    RULE_NAME_CHARACTERS_MAX: usize = 64;
+    /// Most targets of a rule. <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>
+    RULE_TARGETS_MAX: usize = 5;
+    /// Most characters of an event's detail type.
+    /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html>
+    BUS_DETAIL_TYPE_CHARACTERS_MAX: usize = 128;
+    /// Most bytes of an event on a bus, as AWS counts them: the same page.
+    BUS_EVENT_BYTES_MAX: usize = 1_048_576;
+    /// Most rules of a store. Ours: they are all in memory.
+    RULES_MAX: usize = 100_000;
+    /// Most schedules of a store. Ours: they are all in memory.
+    SCHEDULES_MAX: usize = 1_000_000;
+
     /// Most characters of a queue's name.
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
     QUEUE_NAME_CHARACTERS_MAX: usize = 80;

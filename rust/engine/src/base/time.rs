@@ -8,6 +8,13 @@ pub fn iso_millis(wall_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
+/// The same without milliseconds.
+pub fn iso_seconds(wall_ms: u64) -> String {
+    let mut text = iso_millis(wall_ms);
+    text.replace_range(19..23, "");
+    text
+}
+
 /// Date of a day counted from 1970-01-01 (Howard Hinnant's days-to-civil arithmetic).
 fn civil(days: i64) -> (i64, u64, u64) {
     let shifted = days + 719_468;
@@ -31,5 +38,6 @@ mod tests {
         assert_eq!(iso_millis(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(iso_millis(1_573_755_365_568), "2019-11-14T18:16:05.568Z");
         assert_eq!(iso_millis(1_582_934_400_001), "2020-02-29T00:00:00.001Z");
+        assert_eq!(iso_seconds(1_582_934_400_999), "2020-02-29T00:00:00Z");
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::api::topic::Publication;
 use crate::base::error::EngineError;
+use crate::base::ids::uuid_text;
 use crate::base::trace::{kept, Carried};
 use crate::commit::attachment::{AttachedRow, Attachment};
 use crate::failures::invocation_record::Ended;
@@ -22,6 +23,8 @@ use crate::topics::TopicRoom;
 pub(crate) struct Notification {
     text: String,
     attributes: Vec<Attribute>,
+    /// Of a FIFO queue's message.
+    group_id: Option<String>,
     hops: u32,
     trace: Option<Arc<str>>,
 }
@@ -31,7 +34,8 @@ impl Notification {
     pub(crate) fn of(ended: &Ended, trace: Option<&str>, key: FailureKey, payload: &[u8], target: Target<'_>) -> Self {
         let trace = kept(trace);
         if key.part != Part::DeadLetter || !matches!(target, Target::Queue(_) | Target::Topic(_)) {
-            return Self { text: ended.text(key, payload, None), attributes: Vec::new(), hops: ended.hops, trace };
+            let text = ended.text(key, payload, None);
+            return Self { text, attributes: Vec::new(), group_id: None, hops: ended.hops, trace };
         }
         let attribute = |(name, data_type, value): (&str, &str, String)| Attribute {
             name: name.to_owned(),
@@ -41,6 +45,7 @@ impl Notification {
         Self {
             text: String::from_utf8_lossy(payload).into_owned(),
             attributes: ended.dead_letter_attributes().into_iter().map(attribute).collect(),
+            group_id: None,
             hops: ended.hops,
             trace,
         }
@@ -48,14 +53,26 @@ impl Notification {
 
     /// Of whatever failed.
     pub(crate) fn of_failure(row: &FailureRow, key: FailureKey, payload: &[u8], target: Target<'_>) -> Self {
-        match &row.ended {
-            Some(ended) => Self::of(ended, row.trace.as_deref(), key, payload, target),
-            None => Self {
-                text: row.record.to_string(),
-                attributes: Vec::new(),
+        let trace = kept(row.trace.as_deref());
+        match (&row.ended, &row.routed) {
+            (Some(ended), _) => Self::of(ended, row.trace.as_deref(), key, payload, target),
+            (None, Some(routed)) if Some(target) == routed.dead_letter_target() => Self {
+                text: routed.event.clone(),
+                attributes: routed.dead_letter_attributes(Some(row.delivery_attempts)),
+                group_id: None,
                 hops: 0,
-                trace: kept(row.trace.as_deref()),
+                trace,
             },
+            (None, Some(routed)) => Self {
+                text: String::from_utf8_lossy(payload).into_owned(),
+                attributes: Vec::new(),
+                group_id: routed.group_id.clone(),
+                hops: 0,
+                trace,
+            },
+            (None, None) => {
+                Self { text: row.record.to_string(), attributes: Vec::new(), group_id: None, hops: 0, trace }
+            }
         }
     }
 }
@@ -84,6 +101,8 @@ impl TopicRoom<'_> {
                 let message = NewMessage {
                     body: notification.text,
                     attributes: notification.attributes,
+                    deduplication_id: notification.group_id.is_some().then(|| uuid_text(self.ctx.rng.uuid())),
+                    group_id: notification.group_id,
                     ..NewMessage::default()
                 };
                 let carried = Carried { hops: notification.hops + 1, trace: notification.trace.as_deref() };
@@ -96,7 +115,7 @@ impl TopicRoom<'_> {
                 Ok(true)
             }
             Target::Topic(name) => {
-                let Notification { text: message, attributes, hops, trace } = notification;
+                let Notification { text: message, attributes, hops, trace, .. } = notification;
                 let publication = Publication { message, attributes, subject: None };
                 self.tell_topic(name, &publication, Carried { hops: hops + 1, trace: trace.as_deref() }, rows)
             }

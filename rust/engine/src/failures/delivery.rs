@@ -429,7 +429,8 @@ impl FailureRoom<'_> {
         let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
         row.delivery_attempts += 1;
         row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned()).or(row.last_error);
-        if self.ctx.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS {
+        let is_over = self.ctx.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS;
+        if is_over && !row.turn_to_dead_letter_queue() {
             row.undelivered_to = row.destination.take();
             self.notice_undelivered(key, &row);
         } else if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {

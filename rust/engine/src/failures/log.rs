@@ -13,6 +13,7 @@ use serde_json::{json, Map, Value};
 use crate::base::ids::uuid_text;
 use crate::base::time::iso_millis;
 use crate::failures::invocation_record::Ended;
+use crate::failures::routed::RoutedFailure;
 use crate::failures::search::KEYS_MAX;
 use crate::failures::search::{Aim, Search, Sweep};
 use crate::failures::FailureRoom;
@@ -41,6 +42,9 @@ pub(crate) struct FailureRow {
     /// Of an asynchronous event: how it ended. Its record is made of that and of the payload, which stands where records do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Ended>,
+    /// Of an event on a bus that a target did not take. What the target is given stands where records do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) routed: Option<RoutedFailure>,
     /// Trace context of the event, or of the first of the records that has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trace: Option<String>,
@@ -49,11 +53,30 @@ pub(crate) struct FailureRow {
 impl FailureRow {
     /// What a destination is told, JSON.
     pub(crate) fn text(&self, key: FailureKey, payload: &[u8]) -> String {
-        match &self.ended {
+        match (&self.ended, &self.routed) {
             // A destination that may be told twice can tell by the delivery id.
-            Some(ended) => ended.text(key, payload, Some(&ended.delivery_id(key))),
-            None => self.record.to_string(),
+            (Some(ended), _) => ended.text(key, payload, Some(&ended.delivery_id(key))),
+            (None, Some(_)) => String::from_utf8_lossy(payload).into_owned(),
+            (None, None) => self.record.to_string(),
         }
+    }
+
+    /// Whether it can be run again, or delivered again.
+    pub(crate) fn can_be_redriven(&self, payload: &[u8]) -> bool {
+        let takes_it_later = self.routed.as_ref().is_none_or(RoutedFailure::can_be_redelivered);
+        self.destination.is_none() && !payload.is_empty() && takes_it_later
+    }
+
+    /// An event whose target did not take it for a day goes to the dead-letter queue of its rule, if it has one; false: it has none, or
+    /// went there already.
+    pub(crate) fn turn_to_dead_letter_queue(&mut self) -> bool {
+        let queue = self.routed.as_ref().and_then(|routed| routed.dead_letter_queue.as_deref());
+        let Some(queue) = queue.map(|name| format!("queue:{name}")) else { return false };
+        if self.destination.as_deref() == Some(&queue) {
+            return false;
+        }
+        self.destination = Some(queue);
+        true
     }
 
     /// The record, for people. Numbers of the payload and the response stay as they are written.
@@ -130,6 +153,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(FailureRow, &[u8])> {
 }
 
 impl FailureRoom<'_> {
+    /// Have an event that a target did not take given to the target again.
+    pub(crate) fn redeliver(&mut self, key: FailureKey, row: FailureRow, payload: &[u8]) {
+        let destination = row.routed.as_ref().map(|routed| routed.target.clone());
+        let failed_ms = self.ctx.now.wall_ms;
+        self.save_failure(key, &FailureRow { destination, undelivered_to: None, failed_ms, ..row }, payload);
+    }
+
     pub(crate) fn save_failure(&mut self, key: FailureKey, row: &FailureRow, packed: &[u8]) {
         self.failures.deliveries.replace(key);
         self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(row, packed));

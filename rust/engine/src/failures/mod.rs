@@ -5,6 +5,7 @@ pub(crate) mod invocation_record;
 pub(crate) mod log;
 pub(crate) mod participant;
 pub(crate) mod requests;
+pub(crate) mod routed;
 pub(crate) mod search;
 
 use crate::failures::search::Search;
@@ -43,12 +44,21 @@ pub(crate) struct Revived {
     pub(crate) payload: Box<[u8]>,
 }
 
-/// Whose records may fail: a mapping of a stream, or the events of a function.
+/// Whose records may fail: a mapping of a stream, the events of a function, a rule of a bus, or schedules.
 pub(crate) struct Owner {
+    /// The function; of a rule `bus/rule`.
     pub(crate) function: String,
     /// The stream, if it is a mapping.
     pub(crate) stream: Option<String>,
+    /// Its failures are events for targets, not for a function.
+    pub(crate) is_rule: bool,
     pub(crate) meters: Box<dyn CountDeliveries>,
+}
+
+impl Owner {
+    pub(crate) fn of_rule(name: String, meters: Box<dyn CountDeliveries>) -> Self {
+        Self { function: name, stream: None, is_rule: true, meters }
+    }
 }
 
 /// Counts what became of deliveries.

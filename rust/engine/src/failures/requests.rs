@@ -20,7 +20,7 @@ impl FailureRoom<'_> {
             return Err(EngineError::NotFound(format!("the failure {:?} cannot be read", one.id)));
         };
         let mut failure = shown(key, &row, payload, named);
-        if row.ended.is_some() {
+        if row.ended.is_some() || row.routed.is_some() {
             // As text: numbers in it stay as they are.
             failure.payload = Some(String::from_utf8_lossy(payload).into());
         }
@@ -45,7 +45,7 @@ pub(crate) fn shown(
         delivery_attempts: row.delivery_attempts,
         last_error: row.last_error.clone(),
         record: row.shown(payload),
-        redrivable: row.destination.is_none() && !payload.is_empty(),
+        redrivable: row.can_be_redriven(payload),
         payload: None,
     }
 }

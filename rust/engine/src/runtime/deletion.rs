@@ -1,5 +1,6 @@
 //! What rooms must be asked about each other before something is deleted.
 
+use crate::api::bus::Recipient;
 use crate::base::error::EngineError;
 use crate::commit::target::Target;
 use crate::runtime::rooms::Rooms;
@@ -14,6 +15,9 @@ impl Rooms {
         if let Some(topic) = self.topics.topics_of_queue(name).next() {
             return refuse(format!("is subscribed to topic {topic:?}: take that subscription back first"));
         }
+        if let Some(user) = self.buses.target_of(&Recipient::Queue(name.to_owned())) {
+            return refuse(format!("is a target of {user}: take it back first"));
+        }
         if let Some(function) = self.told_by(Target::Queue(name)) {
             return refuse(format!("is a destination of function {function:?}, which runs"));
         }
@@ -23,6 +27,9 @@ impl Rooms {
     /// Refuse to delete a topic that something that runs publishes to.
     pub(crate) fn check_topic_unused(&self, name: &str) -> Result<(), EngineError> {
         self.topics.topic(name)?;
+        if let Some(user) = self.buses.target_of(&Recipient::Topic(name.to_owned())) {
+            return Err(EngineError::Conflict(format!("topic {name:?} is a target of {user}: take it back first")));
+        }
         match self.told_by(Target::Topic(name)) {
             Some(function) => Err(EngineError::Conflict(format!(
                 "topic {name:?} is a destination of function {function:?}, which runs"

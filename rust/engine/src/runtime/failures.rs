@@ -46,7 +46,9 @@ impl Rooms {
         let running = self.streams.mappings.iter().filter(|(_, of)| of.row.function == *function && of.slot.is_some());
         // An event begins its new life in the store: it waits there for whoever has its function.
         let events = self.events.queues.iter().filter(|(_, events)| events.function == *function);
-        let of_whom: Vec<u64> = running.map(|(&id, _)| id).chain(events.map(|(&id, _)| id)).collect();
+        let rules = self.failures.owners.iter().filter(|(_, owner)| owner.is_rule && owner.function == *function);
+        let of_whom: Vec<u64> =
+            running.map(|(&id, _)| id).chain(events.map(|(&id, _)| id)).chain(rules.map(|(&id, _)| id)).collect();
         // A function that runs and has never failed has nothing to run again.
         if of_whom.is_empty() && !self.dispatch.function_names.contains_key(function) {
             return Err(EngineError::NotFound(format!(
@@ -87,6 +89,12 @@ impl Rooms {
             )));
         }
         self.check_published(key.mapping)?;
+        if row.routed.as_ref().is_some_and(|routed| !routed.can_be_redelivered()) {
+            return Err(EngineError::Invalid(format!(
+                "the failure {text:?} is an event for a stream or a bus, which cannot be given it later: `forebay dlq show {text}` has the \
+                 event, put it again"
+            )));
+        }
         if kept.is_empty() {
             return Err(EngineError::NotFound(format!(
                 "the records of the failure {text:?} are past the stream's retention: they cannot be run again, `forebay dlq show {text}` \

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 
 use crate::base::ids::RoomId;
 use crate::base::timers::{Timer, RUNTIME};
+use crate::buses::participant::BusParticipant;
+use crate::buses::{self, Buses};
 use crate::ctx::Ctx;
 use crate::dispatch::participant::Participant;
 use crate::dispatch::{self, Dispatch};
@@ -96,6 +98,7 @@ sources! {
     streams: Streams => StreamRoom, stream::participant::ROOM;
     events: EventQueues => InvocationRoom, invocation::participant::ROOM;
     queues: Queues => QueueRoom, queue::participant::ROOM;
+    buses: Buses => BusParticipant, buses::participant::ROOM;
     #[cfg(test)]
     ticks: Ticks => TickRoom, ticks::ROOM;
 }

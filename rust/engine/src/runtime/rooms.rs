@@ -17,6 +17,7 @@ use crate::base::config::Config;
 use crate::base::error::EngineError;
 use crate::base::rng::Rng;
 use crate::base::timers::{Timer, Timers};
+use crate::buses::BusRoom;
 use crate::commit::Commits;
 use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::AttemptJournal;
@@ -90,6 +91,19 @@ impl Rooms {
         }
     }
 
+    pub(crate) fn event_buses(&mut self) -> BusRoom<'_> {
+        BusRoom {
+            ctx: &mut self.ctx,
+            dispatch: &mut self.dispatch,
+            failures: &mut self.failures,
+            streams: &mut self.streams,
+            queues: &mut self.queues,
+            events: &mut self.events,
+            topics: &mut self.topics,
+            buses: &mut self.buses,
+        }
+    }
+
     /// Carry out what rooms have left for others, until nothing is left. No commit is taken and no lock let go before that.
     pub(crate) fn conduct(&mut self) {
         loop {
@@ -109,6 +123,8 @@ impl Rooms {
                 for end in std::mem::take(&mut self.events.ended) {
                     self.topics().tell_of_event(end);
                 }
+            } else if !self.buses.schedules.due.is_empty() {
+                self.event_buses().fire_due();
             } else if let Some(search) = self.failures.found.pop() {
                 self.found(search);
             } else if !self.failures.revived.is_empty() {

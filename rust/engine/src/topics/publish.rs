@@ -75,18 +75,35 @@ impl TopicRoom<'_> {
         match accepted {
             Ok(copies) => {
                 let id = format!("\"{}\"", uuid_text(copies.published.id)).into_bytes();
-                // Remembered when it is durable: what a full disk refuses was not published.
-                self.ctx.commit.pending.published.push(copies.published);
-                for (queue, outgoing) in copies.messages {
-                    self.queues().queue_outgoing(queue, outgoing);
-                }
-                self.ctx.commit.pending.bytes += copies.events.iter().map(Accepted::bytes).sum::<usize>();
-                self.events.accepted.extend(copies.events);
+                self.accept_copies(copies);
                 self.ctx.commit.pending.waiters.push((waiter, Reply::Added(id)));
                 self.ctx.commit.pending.urgent = true;
             }
             Err(error) => self.ctx.answer(waiter, Err(error)),
         }
+    }
+
+    /// Publish as a part of something else that is put; it is refused together with that. Gives the id.
+    pub(crate) fn publish_part(
+        &mut self,
+        topic: &str,
+        publication: &Publication,
+        carried: Carried<'_>,
+    ) -> Result<u128, EngineError> {
+        let copies = self.copies(topic, publication, carried)?;
+        let id = copies.published.id;
+        self.accept_copies(copies);
+        Ok(id)
+    }
+
+    fn accept_copies(&mut self, copies: Copies) {
+        // Remembered when it is durable: what a full disk refuses was not published.
+        self.ctx.commit.pending.published.push(copies.published);
+        for (queue, outgoing) in copies.messages {
+            self.queues().queue_outgoing(queue, outgoing);
+        }
+        self.ctx.commit.pending.bytes += copies.events.iter().map(Accepted::bytes).sum::<usize>();
+        self.events.accepted.extend(copies.events);
     }
 
     /// Publish by the engine's own doing. `rows` are written in the commit that writes everything that the publication becomes: at

@@ -24,6 +24,12 @@ pub enum Table {
     Function = 9,
     /// Declared topics and their subscriptions.
     Topic = 10,
+    /// Declared event buses.
+    Bus = 14,
+    /// Rules of event buses.
+    Rule = 15,
+    /// Schedules, and when each is due next.
+    Schedule = 16,
     /// Declared queues.
     Queue = 20,
     /// Event source mappings on queues.
@@ -40,7 +46,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -51,6 +57,9 @@ impl Table {
         Self::Event,
         Self::Function,
         Self::Topic,
+        Self::Bus,
+        Self::Rule,
+        Self::Schedule,
         Self::Queue,
         Self::QueueMapping,
         Self::MessageState,

@@ -4,6 +4,7 @@
 pub(crate) mod batches;
 pub(crate) mod publications;
 mod ring;
+pub(crate) mod routes;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde_json::{json, Value};
 
 use crate::observe::history::batches::Batches;
 use crate::observe::history::publications::Publications;
+use crate::observe::history::routes::Routes;
 
 /// Most facts that are remembered.
 const FACTS_MAX: usize = 50_000;
@@ -50,6 +52,7 @@ pub(crate) struct History {
     /// Of records and messages.
     pub(crate) batches: Batches,
     pub(crate) publications: Publications,
+    pub(crate) routes: Routes,
 }
 
 impl History {

@@ -136,6 +136,7 @@ impl InvocationRoom<'_> {
             record: serde_json::Value::Null,
             positions: Vec::new(),
             ended: Some(ended),
+            routed: None,
             trace: event.trace.as_deref().map(str::to_owned),
         };
         self.failures().save_failure(

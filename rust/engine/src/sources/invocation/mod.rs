@@ -192,7 +192,8 @@ impl InvocationRoom<'_> {
         Event { request, life, status: 0, error: None, qualifier, trace, payload }
     }
 
-    pub(crate) fn number_event(&mut self, queue: u64, event: Event) -> Accepted {
+    /// Take a number that no other event has.
+    pub(crate) fn take_number(&mut self) -> u64 {
         let events = &mut *self.events;
         let number = events.next_number;
         events.next_number += 1;
@@ -200,6 +201,12 @@ impl InvocationRoom<'_> {
             events.reserved = number + NUMBERS;
             self.ctx.commit.pending.set(Table::Meta, NEXT_EVENT.to_vec(), events.reserved.to_be_bytes().to_vec());
         }
+        number
+    }
+
+    pub(crate) fn number_event(&mut self, queue: u64, event: Event) -> Accepted {
+        let number = self.take_number();
+        let events = &mut *self.events;
         let known = events.queues.get_mut(&queue);
         let key =
             known.map_or(Key { due_ms: self.ctx.now.wall_ms, number }, |one| one.machine.key(number, &self.ctx.now));
@@ -244,7 +251,7 @@ impl InvocationRoom<'_> {
             meters: EventMeters::new(&self.ctx.registry, function),
         };
         let (function, meters) = (events.function.clone(), Box::new(events.meters.deliveries.clone()));
-        self.failures.owners.insert(id, Owner { function, stream: None, meters });
+        self.failures.owners.insert(id, Owner { function, stream: None, is_rule: false, meters });
         self.events.queues.insert(id, events);
         self.events.by_function.insert(name.to_owned(), id);
     }

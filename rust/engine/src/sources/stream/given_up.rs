@@ -76,6 +76,7 @@ impl StreamRoom<'_> {
             record: Value::Object(record),
             positions: positions.to_vec(),
             ended: None,
+            routed: None,
             trace: trace.map(str::to_owned),
         };
         self.ctx.observe.history.batches.given_up(GivenUp {
@@ -123,6 +124,7 @@ impl StreamRoom<'_> {
             record,
             positions: Vec::new(),
             ended: None,
+            routed: None,
             trace: None,
         };
         self.ctx.observe.history.batches.given_up(GivenUp {

@@ -379,7 +379,7 @@ impl StreamRoom<'_> {
     pub(crate) fn add_mapping(&mut self, id: u64, mapping: Mapping) {
         let (function, stream) = (mapping.row.function.clone(), Some(mapping.row.stream.clone()));
         let meters = Box::new(mapping.meters.deliveries.clone());
-        self.failures.owners.insert(id, Owner { function, stream, meters });
+        self.failures.owners.insert(id, Owner { function, stream, is_rule: false, meters });
         self.streams.mappings.insert(id, mapping);
     }
 

@@ -53,7 +53,8 @@ impl StreamRoom<'_> {
         }
     }
 
-    fn accept_all<'a>(
+    /// Accept records; whoever waits for them is to be answered when the next commit is durable.
+    pub(crate) fn accept_all<'a>(
         &mut self,
         stream: &str,
         records: impl Entries<'a>,

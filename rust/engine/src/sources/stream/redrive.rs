@@ -146,6 +146,13 @@ impl StreamRoom<'_> {
             self.pace(key.mapping);
             return Ok(None);
         }
+        if row.routed.is_some() {
+            if row.can_be_redriven(payload) {
+                self.failures().redeliver(key, row, payload);
+            }
+            self.pace(key.mapping);
+            return Ok(None);
+        }
         let Some(packed) = Chunk::open(0, payload.to_vec()) else { return Ok(None) };
         let Some(slot) = self.streams.mappings.get(&key.mapping).and_then(|mapping| mapping.slot) else {
             return Ok(None);

@@ -1,0 +1,172 @@
+"""The part of an app in which event buses, their rules and schedules are declared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from forebay._model.bus import Recipient, ScheduleSettings, json_text, moment_ms
+from forebay.bus import queue_name, recipient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from forebay._app.declarations import Declarations
+    from forebay._app.run import AppRun
+    from forebay._model.bus import CatchUp
+    from forebay.bus import Bus, EventTarget
+    from forebay.function import Function
+    from forebay.queue import Queue
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT = "default"
+
+
+class DeclaresEvents:
+    """What `App` can do with event buses and schedules."""
+
+    _declared: Declarations
+    _running: AppRun | None
+
+    if TYPE_CHECKING:
+
+        def _declare_soon(self) -> None: ...
+
+    def bus(self, name: str = DEFAULT) -> Bus:
+        """Declare an event bus, or give the one that was declared.
+
+        Args:
+            name: 1 to 256 letters, digits, '/', '.', '-' and '_'; "default" always exists.
+
+        Raises:
+            InvalidParameterValue: a name that no bus can have.
+
+        """
+        bus, new = self._declared.bus(name, self._declare_soon)
+        if new and self._running is not None:
+            self._running.declare_source(bus)
+        return bus
+
+    def on_event(
+        self,
+        bus: Bus | str = DEFAULT,
+        *,
+        pattern: Mapping[str, Any] | str,
+        name: str | None = None,
+        input_path: str | None = None,
+        input_transformer: tuple[Mapping[str, str], str] | None = None,
+        dead_letter_queue: Queue | str | None = None,
+        enabled: bool = True,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]:
+        """Give a function the events of a bus that match a pattern, each as an asynchronous invocation.
+
+        Alone it declares the function, too. It is a rule of the bus with the function as its target: `Bus.rule` makes others.
+
+        Args:
+            bus: the bus, or its name.
+            pattern: an event pattern, a dict or its JSON text of at most 4,096 characters.
+            name: the rule's name; None: the function's.
+            input_path: the part of the event that the function is given, such as "$.detail".
+            input_transformer: variables with their paths, and the template that has them as `<name>`.
+            dead_letter_queue: a standard queue that is sent events which the function could not be given.
+            enabled: False: the rule routes nothing.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be, with AWS's text where AWS has one.
+            ResourceConflict: a rule of that name is declared already, with other settings.
+
+        """
+        declared_bus = self.bus(bus) if isinstance(bus, str) else bus
+
+        def bind(handler: Callable[P, R]) -> Function[P, R]:
+            function = self._declared.bound_function(handler)
+            declared_bus.rule(
+                name if name is not None else function.name,
+                pattern,
+                function,
+                input_path=input_path,
+                input_transformer=input_transformer,
+                dead_letter_queue=dead_letter_queue,
+                enabled=enabled,
+            )
+            return function
+
+        return bind
+
+    def schedule(
+        self,
+        expression: str,
+        *,
+        name: str | None = None,
+        target: EventTarget | None = None,
+        timezone: str = "UTC",
+        flexible: int = 0,
+        start: float | datetime | None = None,
+        end: float | datetime | None = None,
+        catch_up: CatchUp = "none",
+        input: Any = None,  # noqa: A002 - AWS's name
+        group_id: str | None = None,
+        dead_letter_queue: Queue | str | None = None,
+        enabled: bool = True,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]:
+        """Give a function an event whenever a schedule is due; or another target, when one is named.
+
+        As a decorator it declares the function, too. With `target` the schedule is declared at once, and the result is not to be
+        used as a decorator. A schedule lasts until `forebay schedule delete`, also when it has gone from the code.
+
+        Args:
+            expression: "rate(5 minutes)", "cron(0 9 ? * MON-FRI *)" with its six fields, or "at(2030-01-31T09:00:00)".
+            name: 1 to 64 letters, digits, '.', '-' and '_'; None: the function's name.
+            target: a queue, topic, stream, bus or function of this app; None: the decorated function.
+            timezone: IANA's name of the zone of `cron` and `at`.
+            flexible: it fires within so many minutes of its due time, 1 to 1,440; 0: at that time.
+            start: not due before, seconds since 1970 or a `datetime` with a time zone.
+            end: not due after.
+            catch_up: what becomes of due times at which no app ran: "none" counts them, "one" fires the latest, "all" fires all.
+            input: what the target is given instead of a scheduled event: any JSON value, or a JSON text.
+            group_id: the message group of a FIFO queue.
+            dead_letter_queue: a standard queue that is sent events which the target could not be given.
+            enabled: False: it does not fire.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be, with AWS's text where AWS has one.
+            ResourceConflict: a schedule of that name is declared already, with other settings.
+
+        Source: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+
+        """
+
+        def declare(to: Recipient) -> None:
+            self._declared.schedule(
+                ScheduleSettings(
+                    name=name if name is not None else to.name,
+                    expression=expression,
+                    to=to,
+                    timezone=timezone,
+                    flexible_minutes=flexible,
+                    start_ms=moment_ms("start", start),
+                    end_ms=moment_ms("end", end),
+                    catch_up=catch_up,
+                    input=None if input is None else json_text("input", input),
+                    dead_letter_queue=queue_name("dead_letter_queue", dead_letter_queue),
+                    enabled=enabled,
+                )
+            )
+            self._declare_soon()
+
+        if target is not None:
+            declare(recipient(target, group_id))
+            return cast("Callable[[Callable[P, R]], Function[P, R]]", _no_decorator)
+
+        def bind(handler: Callable[P, R]) -> Function[P, R]:
+            function = self._declared.bound_function(handler)
+            declare(Recipient(kind="function", name=function.name))
+            return function
+
+        return bind
+
+
+def _no_decorator(_: object) -> None:
+    raise TypeError("schedule(target=...) declares the schedule by itself: it decorates no function")

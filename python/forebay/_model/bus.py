@@ -1,0 +1,141 @@
+"""Settings of a bus, a rule and a schedule: frozen, and valid once they exist."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from forebay import _core
+from forebay._model import checks, names
+
+FLEXIBLE_MINUTES_MAX: Final = 1440
+"""https://docs.aws.amazon.com/scheduler/latest/APIReference/API_FlexibleTimeWindow.html"""
+
+MOMENTS_END: Final = 253_402_300_800
+"""The year 10000, which no datetime has."""
+
+Kind = Literal["function", "queue", "topic", "stream", "bus"]
+CatchUp = Literal["none", "one", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSettings:
+    """What a bus is declared with.
+
+    Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateEventBus.html
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        names.bus_name(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """What is given an event."""
+
+    kind: Kind
+    name: str
+    group_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTarget:
+    """Where events of a rule go, and what of them.
+
+    Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Target.html
+    """
+
+    id: str
+    to: Recipient
+    partition_key_path: str | None = None
+    input: str | None = None
+    input_path: str | None = None
+    input_transformer: tuple[tuple[tuple[str, str], ...], str] | None = None
+    dead_letter_queue: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSettings:
+    """A rule of a bus.
+
+    Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html
+    """
+
+    bus: str
+    name: str
+    pattern: str
+    targets: tuple[RuleTarget, ...]
+    description: str = ""
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        names.rule_name(self.name)
+        checks.flag("enabled", self.enabled)
+        _core.check_event_pattern(self.pattern)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSettings:
+    """When a target is given an event.
+
+    Source: https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
+    """
+
+    name: str
+    expression: str
+    to: Recipient
+    timezone: str = "UTC"
+    flexible_minutes: int = 0
+    start_ms: int | None = None
+    end_ms: int | None = None
+    catch_up: CatchUp = "none"
+    input: str | None = None
+    dead_letter_queue: str | None = None
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        names.rule_name(self.name)
+        checks.flag("enabled", self.enabled)
+        if not isinstance(self.flexible_minutes, int) or not 0 <= self.flexible_minutes <= FLEXIBLE_MINUTES_MAX:
+            checks.refuse("flexible", self.flexible_minutes, f"allowed are 0 to {FLEXIBLE_MINUTES_MAX} minutes")
+        _core.upcoming(
+            self.expression,
+            rule=False,
+            count=0,
+            after_ms=0,
+            zone=self.timezone,
+            start_ms=self.start_ms,
+            end_ms=self.end_ms,
+        )
+        if self.catch_up not in ("none", "one", "all"):
+            checks.refuse("catch_up", self.catch_up, 'allowed are "none", "one" and "all"')
+
+
+def json_text(option: str, value: Any) -> str:
+    """Give a pattern or an input as JSON text; a text is one already."""
+    if isinstance(value, str):
+        return value
+    try:
+        # Not by orjson, which writes NaN as null.
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        checks.refuse(option, value, f"it cannot be written as JSON: {error}")
+    return text
+
+
+def moment_ms(option: str, value: float | datetime | None) -> int | None:
+    """Give a moment as milliseconds since 1970."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            checks.refuse(option, value, "a datetime needs a time zone, as in datetime.now(timezone.utc)")
+        value = value.timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOMENTS_END:
+        checks.refuse(option, value, "allowed are seconds since 1970 and a datetime with a time zone")
+    return round(value * 1000)

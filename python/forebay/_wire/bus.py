@@ -1,0 +1,56 @@
+"""Rules, schedules and events as the engine takes them: see `docs/requests.md`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forebay._model.bus import Recipient, RuleSettings, RuleTarget, ScheduleSettings
+
+
+def rule(given: RuleSettings) -> dict[str, Any]:
+    """Give every setting of a rule."""
+    return {
+        "bus": given.bus,
+        "name": given.name,
+        "pattern": given.pattern,
+        "description": given.description,
+        "enabled": given.enabled,
+        "targets": [_target(target) for target in given.targets],
+    }
+
+
+def _target(given: RuleTarget) -> dict[str, Any]:
+    fields = {
+        "id": given.id,
+        **_recipient(given.to),
+        "partition_key_path": given.partition_key_path,
+        "input": given.input,
+        "input_path": given.input_path,
+        "dead_letter_queue": given.dead_letter_queue,
+    }
+    if given.input_transformer is not None:
+        paths, template = given.input_transformer
+        fields["input_transformer"] = {"paths": paths, "template": template}
+    return fields
+
+
+def _recipient(given: Recipient) -> dict[str, Any]:
+    return {given.kind: given.name, "group_id": given.group_id}
+
+
+def schedule(given: ScheduleSettings) -> dict[str, Any]:
+    """Give every setting of a schedule."""
+    return {
+        "name": given.name,
+        "expression": given.expression,
+        "timezone": given.timezone,
+        "start_ms": given.start_ms,
+        "end_ms": given.end_ms,
+        "flexible_minutes": given.flexible_minutes,
+        "catch_up": given.catch_up,
+        "enabled": given.enabled,
+        **_recipient(given.to),
+        "input": given.input,
+        "dead_letter_queue": given.dead_letter_queue,
+    }

@@ -1,0 +1,241 @@
+"""A declared event bus: an event that is put on it goes to the targets of every rule whose pattern it matches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+from forebay._model import checks, names
+from forebay._model.bus import BusSettings, Recipient, RuleSettings, RuleTarget, json_text, moment_ms
+from forebay._runtime.context import parent
+from forebay._runtime.store_resource import StoreResource
+from forebay._runtime.sync_twins import sync_twin
+from forebay._wire import payload
+from forebay.errors import InvalidParameterValue
+from forebay.function import Function
+from forebay.queue import Queue
+from forebay.stream import Stream
+from forebay.topic import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from forebay._model.bus import Kind
+    from forebay._runtime.caller import Caller
+
+    EventTarget: TypeAlias = "Function[..., Any] | Queue | Topic | Stream | Bus"
+    """What a rule or a schedule can give events to."""
+
+
+class Event(NamedTuple):
+    """An event for `Bus.put_many`.
+
+    Attributes:
+        detail: a dict, or the text of a JSON object.
+        source: who says it, such as "shop.orders"; it must not begin with "aws.".
+        detail_type: what kind of event it is, at most 128 characters.
+        resources: what it is about.
+        time: when it happened, seconds since 1970 or a `datetime` with a time zone; None: now.
+
+    """
+
+    detail: Any
+    source: str
+    detail_type: str
+    resources: Sequence[str] = ()
+    time: float | datetime | None = None
+
+
+class Rules(Protocol):
+    """Where rules are declared."""
+
+    def rule(self, rule: RuleSettings) -> None:
+        """Declare a rule."""
+
+
+class Bus(StoreResource[BusSettings]):
+    """An event bus. Made by `App.bus`, never by hand."""
+
+    def __init__(
+        self, settings: BusSettings, arn: str, caller: Caller, declared: Rules, on_new: Callable[[], None]
+    ) -> None:
+        super().__init__(settings, arn, caller)
+        self._rules = declared
+        self._on_new = on_new
+
+    # --- rules
+
+    def rule(
+        self,
+        name: str,
+        pattern: Mapping[str, Any] | str,
+        target: EventTarget | Iterable[EventTarget],
+        *,
+        input: Any = None,  # noqa: A002 - AWS's name
+        input_path: str | None = None,
+        input_transformer: tuple[Mapping[str, str], str] | None = None,
+        group_id: str | None = None,
+        partition_key_path: str | None = None,
+        dead_letter_queue: Queue | str | None = None,
+        description: str = "",
+        enabled: bool = True,
+    ) -> None:
+        """Declare that events which match a pattern go to a target, or to several.
+
+        A rule lasts until `forebay rule delete`, also when it has gone from the code. Changed settings apply when the app starts.
+
+        Args:
+            name: 1 to 64 letters, digits, '.', '-' and '_'; a bus has each once.
+            pattern: an event pattern, a dict or its JSON text of at most 4,096 characters.
+            target: a function, queue, topic, stream or bus of this app; at most 5.
+            input: what targets are given instead of the event: any JSON value, or a JSON text.
+            input_path: the part of the event that targets are given, such as "$.detail".
+            input_transformer: variables with their paths, and the template that has them as `<name>`.
+            group_id: the message group of a FIFO queue.
+            partition_key_path: where a stream's partition key stands in the event; None: the event's id is the key.
+            dead_letter_queue: a standard queue that is sent events which a target did not take; None: they are listed by
+                `forebay dlq list`.
+            description: for people.
+            enabled: False: the rule routes nothing.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be, with AWS's text where AWS has one.
+            ResourceConflict: a rule of that name is declared already, with other settings.
+
+        Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rules.html
+
+        """
+        targets = target if isinstance(target, list | tuple) else [target]
+        settings = RuleSettings(
+            bus=self.name,
+            name=name,
+            pattern=json_text("pattern", pattern),
+            description=description,
+            enabled=enabled,
+            targets=tuple(
+                RuleTarget(
+                    id=str(at),
+                    to=recipient(one, group_id),
+                    partition_key_path=partition_key_path if isinstance(one, Stream) else None,
+                    input=None if input is None else json_text("input", input),
+                    input_path=input_path,
+                    input_transformer=_transformer(input_transformer),
+                    dead_letter_queue=queue_name("dead_letter_queue", dead_letter_queue),
+                )
+                for at, one in enumerate(targets, 1)
+            ),
+        )
+        if partition_key_path is not None and not any(isinstance(one, Stream) for one in targets):
+            checks.refuse("partition_key_path", partition_key_path, "only a stream as target has a partition key")
+        self._rules.rule(settings)
+        self._on_new()
+
+    # --- events
+
+    async def put(
+        self,
+        detail: Any,
+        *,
+        source: str,
+        detail_type: str,
+        resources: Sequence[str] = (),
+        time: float | datetime | None = None,
+    ) -> str:
+        """Put an event on the bus; when this returns, every target that it goes to has it, durably.
+
+        Args:
+            detail: a dict, or the text of a JSON object; the whole event has at most 1 MiB.
+            source: who says it, such as "shop.orders"; it must not begin with "aws.".
+            detail_type: what kind of event it is, at most 128 characters.
+            resources: what it is about.
+            time: when it happened, seconds since 1970 or a `datetime` with a time zone; None: now.
+
+        Returns:
+            The event's id.
+
+        Raises:
+            InvalidParameterValue: an event that cannot be, with AWS's text.
+            ResourceNotFound: there is no such bus.
+            TooManyRequests: too much waits for the disk; nothing was put.
+            StoreFull: the disk is full; nothing was put.
+            StoreFailed: a write failed; whether the event was put is unknown.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
+
+        """
+        [result] = await self.put_many([Event(detail, source, detail_type, resources, time)])
+        if isinstance(result, InvalidParameterValue):
+            raise result
+        return result
+
+    put_sync = sync_twin(put)
+
+    async def put_many(self, events: Iterable[Event]) -> list[str | InvalidParameterValue]:
+        """Put events on the bus in one commit; a bad one fails alone.
+
+        Args:
+            events: at most 10,000; together at most 32 MiB.
+
+        Returns:
+            For each event its id, or why it was refused. What goes wrong with all of them is raised as by `put`.
+
+        """
+        entries = [_entry(event) for event in events]
+        if not entries:
+            return []
+        await self._declared()
+        answer = payload.loads(
+            await self._caller.put_events({"bus": self.name, "entries": entries, "parent": parent()})
+        )
+        return [
+            one["event_id"]
+            if "event_id" in one
+            else InvalidParameterValue(f"{one['error_code']}: {one['error_message']}")
+            for one in answer
+        ]
+
+    put_many_sync = sync_twin(put_many)
+
+
+def _entry(event: Event) -> dict[str, Any]:
+    return {
+        "source": event.source,
+        "detail_type": event.detail_type,
+        "detail": json_text("detail", event.detail),
+        "resources": list(event.resources),
+        "time_ms": moment_ms("time", event.time),
+    }
+
+
+def recipient(target: object, group_id: str | None) -> Recipient:
+    """Name what is given events."""
+    kinds: tuple[tuple[type, Kind], ...] = ((Queue, "queue"), (Topic, "topic"), (Stream, "stream"), (Bus, "bus"))
+    kind = next((kind for type_, kind in kinds if isinstance(target, type_)), None)
+    if kind is None and isinstance(target, Function) and target.latest is target:
+        kind = "function"
+    if kind is None:
+        checks.refuse("target", target, "allowed are a function, queue, topic, stream and bus of the app")
+    name: str = target.name  # type: ignore[attr-defined]
+    is_fifo = kind == "queue" and names.is_fifo(name)
+    if is_fifo and group_id is None:
+        checks.refuse("group_id", None, "a FIFO queue as target needs one")
+    return Recipient(kind=kind, name=name, group_id=group_id if is_fifo else None)
+
+
+def queue_name(option: str, queue: Queue | str | None) -> str | None:
+    """Name a dead-letter queue."""
+    if queue is None or isinstance(queue, str):
+        return queue
+    if not isinstance(queue, Queue):
+        checks.refuse(option, queue, "allowed are a standard queue of the app, its name, and None")
+    return queue.name
+
+
+def _transformer(given: tuple[Mapping[str, str], str] | None) -> tuple[tuple[tuple[str, str], ...], str] | None:
+    if given is None:
+        return None
+    if not isinstance(given, tuple) or len(given) != 2:  # noqa: PLR2004
+        checks.refuse("input_transformer", given, 'it is a pair: ({"name": "$.path"}, "template with <name>")')
+    paths, template = given
+    return tuple(paths.items()), template

@@ -1,0 +1,181 @@
+"""`forebay bus` and `forebay rule`: look at event buses and rules, put events, test patterns."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forebay.cli.connect import connect, store_option
+from forebay.cli.show import output_option, show, table, unpacked
+
+bus_option = click.option("--bus", default="default", show_default=True, metavar="NAME", help="The bus.")
+
+
+@click.group()
+def bus() -> None:
+    """Look at event buses, put events, test patterns."""
+
+
+@bus.command("list")
+@store_option
+@output_option
+def list_(store: Path, output: str) -> None:
+    """List the buses of a store."""
+    with connect(store) as connection:
+        buses = connection.ask("bus.list")
+    show(unpacked(buses), output, text=table(buses, _BUSES))
+
+
+@bus.command()
+@click.argument("name")
+@click.argument("detail", default="-")
+@click.option("--source", required=True, metavar="TEXT", help="Who says it.")
+@click.option("--detail-type", required=True, metavar="TEXT", help="What kind of event it is.")
+@click.option("--resource", "resources", multiple=True, metavar="ARN", help="What it is about; repeatable.")
+@store_option
+@output_option
+def put(
+    *, name: str, detail: str, source: str, detail_type: str, resources: tuple[str, ...], store: Path, output: str
+) -> None:
+    """Put an event on bus NAME, whose DETAIL is a JSON object (default: standard input)."""
+    entry = {
+        "source": source,
+        "detail_type": detail_type,
+        "detail": sys.stdin.read() if detail == "-" else detail,
+        "resources": resources,
+    }
+    with connect(store) as connection:
+        [result] = connection.ask("bus.put", bus=name, entries=[entry])
+    if "error_code" in result:
+        raise click.ClickException(f"{result['error_code']}: {result['error_message']}")
+    event_id = result["event_id"]
+    show({"bus": name, "event_id": event_id}, output, text=f"put {event_id} on {name}")
+
+
+@bus.command("test")
+@click.argument("pattern")
+@click.argument("event", default="-")
+@store_option
+@output_option
+def test_(*, pattern: str, event: str, store: Path, output: str) -> None:
+    """Hold EVENT (default: standard input) against PATTERN, and say which conditions it fails.
+
+    Each is a JSON text, or @FILE. Exit status 1: it does not match.
+    """
+    with connect(store) as connection:
+        tested = connection.ask("bus.test", pattern=_text(pattern), event=_text(event))
+    verdict = "matches" if tested["matches"] else "does not match"
+    details = [f"  {one['path']}: {one['reason']}" for one in tested["failures"]]
+    show(unpacked(tested), output, text="\n".join([verdict, *details]))
+    if not tested["matches"]:
+        raise SystemExit(1)
+
+
+@bus.command()
+@click.argument("name")
+@store_option
+@output_option
+def delete(*, name: str, store: Path, output: str) -> None:
+    """Delete a bus that has no rules."""
+    with connect(store) as connection:
+        connection.ask("bus.delete", name=name)
+    show({"bus": name}, output, text=f"deleted bus {name}")
+
+
+@click.group()
+def rule() -> None:
+    """Look at the rules of a bus; enable, disable, delete them."""
+
+
+@rule.command("list")
+@bus_option
+@store_option
+@output_option
+def list_rules(*, bus: str, store: Path, output: str) -> None:
+    """List the rules of a bus."""
+    with connect(store) as connection:
+        rules = connection.ask("rule.list", name=bus)
+    show(unpacked(rules), output, text=table(rules, _RULES))
+
+
+@rule.command()
+@click.argument("name")
+@bus_option
+@store_option
+@output_option
+def describe(*, name: str, bus: str, store: Path, output: str) -> None:
+    """Show a rule's pattern and targets."""
+    with connect(store) as connection:
+        described = connection.ask("rule.describe", bus=bus, name=name)
+    head = f"arn: {described['arn']}\npattern: {described['pattern']}\nenabled: {described['enabled']}"
+    show(unpacked(described), output, text=f"{head}\n\n{table(described['targets'], _TARGETS)}")
+
+
+@rule.command()
+@click.argument("name")
+@bus_option
+@store_option
+@output_option
+def enable(*, name: str, bus: str, store: Path, output: str) -> None:
+    """Let a rule route events."""
+    _enable(name, bus, store, output, enabled=True)
+
+
+@rule.command()
+@click.argument("name")
+@bus_option
+@store_option
+@output_option
+def disable(*, name: str, bus: str, store: Path, output: str) -> None:
+    """Stop a rule; a program that declares it as enabled starts it again when it starts."""
+    _enable(name, bus, store, output, enabled=False)
+
+
+def _enable(name: str, bus: str, store: Path, output: str, *, enabled: bool) -> None:
+    with connect(store) as connection:
+        described = connection.ask("rule.enable", bus=bus, name=name, enabled=enabled)
+    show(unpacked(described), output, text=f"{'enabled' if enabled else 'disabled'} rule {name} of bus {bus}")
+
+
+@rule.command("delete")
+@click.argument("name")
+@bus_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@store_option
+@output_option
+def delete_rule(*, name: str, bus: str, yes: bool, store: Path, output: str) -> None:
+    """Delete a rule with its listed failures."""
+    with connect(store) as connection:
+        connection.ask("rule.describe", bus=bus, name=name)
+        if not yes:
+            click.confirm(f"Delete rule {name} of bus {bus} and its listed failures?", abort=True, err=True)
+        connection.ask("rule.delete", bus=bus, name=name)
+    show({"bus": bus, "rule": name}, output, text=f"deleted rule {name} of bus {bus}")
+
+
+def _text(given: str) -> str:
+    if given == "-":
+        return sys.stdin.read()
+    return Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given
+
+
+def target(row: dict[str, Any]) -> str:
+    """Say what is given events."""
+    return next(f"{kind} {row[kind]}" for kind in ("function", "queue", "topic", "stream", "bus") if kind in row)
+
+
+_BUSES = [("BUS", lambda row: row["name"]), ("RULES", lambda row: row["rules"]), ("ARN", lambda row: row["arn"])]
+_RULES = [
+    ("RULE", lambda row: row["name"]),
+    ("STATE", lambda row: "ENABLED" if row["enabled"] else "DISABLED"),
+    ("TARGETS", lambda row: [target(one) for one in row["targets"]]),
+    ("PATTERN", lambda row: row["pattern"]),
+]
+_TARGETS = [
+    ("ID", lambda row: row["id"]),
+    ("TARGET", target),
+    ("DEAD-LETTER QUEUE", lambda row: row["dead_letter_queue"] or "-"),
+]

@@ -1,0 +1,349 @@
+//! Event buses, their rules and schedules: what is asked of them, and what is answered.
+
+use serde::{Deserialize, Serialize};
+
+/// Names a bus.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Named {
+    /// The bus's name; `default` always exists.
+    pub name: String,
+}
+
+/// A bus.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Bus {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// When it was declared, milliseconds since 1970.
+    pub created_ms: u64,
+    /// How many rules it has.
+    pub rules: usize,
+}
+
+/// Names a rule of a bus.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RuleNamed {
+    /// The bus's name.
+    pub bus: String,
+    /// The rule's name.
+    pub name: String,
+}
+
+/// Create a rule, or change one that exists.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PutRule {
+    /// The bus's name.
+    pub bus: String,
+    /// The rule's name.
+    pub name: String,
+    /// Its settings.
+    #[serde(flatten)]
+    pub settings: RuleSettings,
+}
+
+/// Enable or disable a rule.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EnableRule {
+    /// The bus's name.
+    pub bus: String,
+    /// The rule's name.
+    pub name: String,
+    /// Whether it routes events.
+    pub enabled: bool,
+}
+
+/// Settings of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RuleSettings {
+    /// Which events, a JSON text.
+    pub pattern: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// Whether it routes events.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Where matching events go; at most five.
+    pub targets: Vec<Target>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Where an event goes, and what of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Target {
+    /// Names it in its rule.
+    pub id: String,
+    /// What is given the event.
+    #[serde(flatten)]
+    pub to: Recipient,
+    /// Message group of a FIFO queue.
+    #[serde(default)]
+    pub group_id: Option<String>,
+    /// Where in the event a stream's partition key stands; without it, the event's id is the key.
+    #[serde(default)]
+    pub partition_key_path: Option<String>,
+    /// What it is given instead of the event.
+    #[serde(flatten)]
+    pub input: Input,
+    /// Queue that is sent what could not be delivered.
+    #[serde(default)]
+    pub dead_letter_queue: Option<String>,
+}
+
+/// What is given an event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Recipient {
+    /// A function, which is invoked asynchronously.
+    Function(String),
+    /// A queue, which is sent a message.
+    Queue(String),
+    /// A topic, to which a message is published.
+    Topic(String),
+    /// A stream, into which a record is put.
+    Stream(String),
+    /// Another bus.
+    Bus(String),
+}
+
+/// What a target is given instead of the event: one of these at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Input {
+    /// Always this JSON text.
+    #[serde(default)]
+    pub input: Option<String>,
+    /// What stands at this path.
+    #[serde(default)]
+    pub input_path: Option<String>,
+    /// A text made of parts of the event.
+    #[serde(default)]
+    pub input_transformer: Option<Transformer>,
+}
+
+/// A text made of parts of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Transformer {
+    /// Variables: name and path each.
+    #[serde(default)]
+    pub paths: Vec<(String, String)>,
+    /// The text, with `<name>` for each variable.
+    pub template: String,
+}
+
+/// A rule.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Rule {
+    /// The bus's name.
+    pub bus: String,
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// When it was declared, milliseconds since 1970.
+    pub created_ms: u64,
+    /// Its settings.
+    #[serde(flatten)]
+    pub settings: RuleSettings,
+}
+
+/// Put events on a bus.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Put {
+    /// The bus's name.
+    pub bus: String,
+    /// The events.
+    pub entries: Vec<Entry>,
+    /// Id of the request whose handler puts them.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// W3C trace context: the `traceparent`, and the `tracestate` on a second line.
+    #[serde(default)]
+    pub trace: Option<String>,
+}
+
+/// An event to be put on a bus.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Entry {
+    /// Who says it.
+    #[serde(default)]
+    pub source: String,
+    /// What kind of event it is.
+    #[serde(default)]
+    pub detail_type: String,
+    /// The text of a JSON object.
+    #[serde(default)]
+    pub detail: String,
+    /// ARNs that it is about.
+    #[serde(default)]
+    pub resources: Vec<String>,
+    /// When it happened, milliseconds since 1970; without it, now.
+    #[serde(default)]
+    pub time_ms: Option<u64>,
+}
+
+/// What became of one entry: its id, or why it was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum EntryResult {
+    /// It was accepted.
+    Accepted {
+        /// The event's id.
+        event_id: String,
+    },
+    /// It was refused; the others were not.
+    Refused {
+        /// AWS's code.
+        error_code: &'static str,
+        /// AWS's text.
+        error_message: String,
+    },
+}
+
+/// Hold an event against a pattern.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TestPattern {
+    /// The pattern, a JSON text.
+    pub pattern: String,
+    /// The event, a JSON text.
+    pub event: String,
+}
+
+/// Names a schedule.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ScheduleNamed {
+    /// The schedule's name.
+    pub name: String,
+}
+
+/// Create a schedule, or change one that exists.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PutSchedule {
+    /// The schedule's name.
+    pub name: String,
+    /// Its settings.
+    #[serde(flatten)]
+    pub settings: ScheduleSettings,
+}
+
+/// Settings of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ScheduleSettings {
+    /// `rate(…)`, `cron(…)` or `at(…)`.
+    pub expression: String,
+    /// IANA name of the zone of `cron` and `at`.
+    #[serde(default = "utc")]
+    pub timezone: String,
+    /// Not due before this moment, milliseconds since 1970.
+    #[serde(default)]
+    pub start_ms: Option<u64>,
+    /// Not due after this moment, milliseconds since 1970.
+    #[serde(default)]
+    pub end_ms: Option<u64>,
+    /// It fires within so many minutes of its due time; 0: at that time.
+    #[serde(default)]
+    pub flexible_minutes: u16,
+    /// What becomes of due times at which nothing ran.
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    /// Whether it fires.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// What is given an event when it is due.
+    #[serde(flatten)]
+    pub to: Recipient,
+    /// Message group of a FIFO queue.
+    #[serde(default)]
+    pub group_id: Option<String>,
+    /// The text that is given instead of a scheduled event.
+    #[serde(default)]
+    pub input: Option<String>,
+    /// Queue that is sent what could not be delivered.
+    #[serde(default)]
+    pub dead_letter_queue: Option<String>,
+}
+
+fn utc() -> String {
+    "UTC".into()
+}
+
+/// What becomes of due times at which nothing ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// They are counted, and not fired.
+    #[default]
+    None,
+    /// The latest is fired.
+    One,
+    /// All are fired.
+    All,
+}
+
+/// A schedule.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Schedule {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// When it was declared, milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it is due next, milliseconds since 1970; null: never again.
+    pub next_due_ms: Option<u64>,
+    /// When it is due then, milliseconds since 1970: some of its next due times.
+    pub upcoming_ms: Vec<u64>,
+    /// Due times that were passed over since nothing ran.
+    pub missed: u64,
+    /// Its settings.
+    #[serde(flatten)]
+    pub settings: ScheduleSettings,
+}
+
+/// Whether an event matches a pattern.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Tested {
+    /// Whether it does.
+    pub matches: bool,
+    /// Which conditions it fails.
+    pub failures: Vec<Unmet>,
+}
+
+/// A condition that an event does not meet.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Unmet {
+    /// Names of the fields on the way, joined with dots.
+    pub path: String,
+    /// The condition, as the pattern has it.
+    pub condition: String,
+    /// What stands there.
+    pub value: String,
+    /// In words.
+    pub reason: String,
+}

@@ -1,0 +1,231 @@
+//! What a target is given of an event, and what becomes of an event that it does not take.
+
+use std::sync::Arc;
+
+use forebay_core::invocation::protocol::HOPS_MAX;
+use serde_json::json;
+
+use crate::api::bus::Recipient;
+use crate::api::topic::Publication;
+use crate::base::error::EngineError;
+use crate::base::ids::uuid_text;
+use crate::base::time::iso_millis;
+use crate::base::trace::{kept, Carried};
+use crate::buses::participant::Undelivered;
+use crate::buses::put::OnBus;
+use crate::buses::BusRoom;
+use crate::failures::log::FailureRow;
+use crate::failures::routed::RoutedFailure;
+use crate::observe::history::routes::Fate;
+use crate::observe::operator_events::OperatorEvent;
+use crate::payload::failure_key::{FailureKey, Part};
+use crate::payload::message::NewMessage;
+use crate::sources::invocation::check_payload;
+
+/// An event on its way to one target of a rule, or of a schedule.
+#[derive(Clone, Copy)]
+pub(crate) struct Delivery<'a> {
+    /// Owns the failure, if it becomes one; and which of its targets this is.
+    pub(crate) owner: (u64, u32),
+    pub(crate) owner_arn: &'a str,
+    pub(crate) to: &'a Recipient,
+    pub(crate) group_id: Option<&'a str>,
+    /// Of a record.
+    pub(crate) partition_key: &'a str,
+    pub(crate) dead_letter_queue: Option<&'a str>,
+    pub(crate) event: OnBus<'a>,
+    /// What the target is given of the event.
+    pub(crate) input: &'a str,
+}
+
+/// What became of it.
+pub(crate) struct Delivered {
+    pub(crate) fate: Fate,
+    pub(crate) is_dead_lettered: bool,
+}
+
+impl BusRoom<'_> {
+    /// Give a target what it is to have of an event. What it does not take goes to the dead-letter queue, or is listed.
+    pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) -> Delivered {
+        match self.give(delivery) {
+            Ok(fate) => Delivered { fate, is_dead_lettered: false },
+            Err(error) => {
+                let is_dead_lettered = self.not_taken(delivery, &error);
+                Delivered { fate: Fate::NotTaken(error.to_string()), is_dead_lettered }
+            }
+        }
+    }
+
+    fn give(&mut self, delivery: Delivery<'_>) -> Result<Fate, EngineError> {
+        let Delivery { event, input, .. } = delivery;
+        let carried = event.carried;
+        let Some(left) = event.left.get().checked_sub(1) else {
+            return Err(EngineError::Invalid("the event went to as many targets as one event may".into()));
+        };
+        event.left.set(left);
+        match delivery.to {
+            Recipient::Function(name) => self.invoke(name, input, carried),
+            Recipient::Queue(name) => {
+                let id = || format!("{}-{}-{}", uuid_text(event.id), delivery.owner.0, delivery.owner.1);
+                let message = NewMessage {
+                    body: input.to_owned(),
+                    group_id: delivery.group_id.map(str::to_owned),
+                    deduplication_id: delivery.group_id.is_some().then(id),
+                    ..NewMessage::default()
+                };
+                let queue = self.queues.queue_id(name)?;
+                let outgoing = self.queues().accept_part(queue, &message, carried)?;
+                let id = outgoing.id();
+                self.queues().queue_outgoing(queue, outgoing);
+                Ok(Fate::Became(id))
+            }
+            Recipient::Topic(name) => {
+                let publication = Publication { message: input.to_owned(), ..Publication::default() };
+                self.topics().publish_part(name, &publication, carried).map(Fate::Became)
+            }
+            Recipient::Stream(name) => {
+                let record = [(delivery.partition_key, input.as_bytes())];
+                let numbers = self.streams().accept_all(name, record.into_iter(), carried.trace)?;
+                Ok(Fate::Put(numbers.first().copied().unwrap_or_default()))
+            }
+            Recipient::Bus(name) => {
+                self.buses.bus(name)?;
+                check_hops(carried)?;
+                if !input.trim_start().starts_with('{') {
+                    return Err(EngineError::Invalid(
+                        "a bus takes a JSON object: the target's input makes something else of the event".into(),
+                    ));
+                }
+                let carried = Carried { hops: carried.hops + 1, ..carried };
+                self.route(name, OnBus { carried, text: input, ..event });
+                Ok(Fate::HandedOn(name.clone()))
+            }
+        }
+    }
+
+    /// Invoke a function asynchronously.
+    fn invoke(&mut self, function: &str, payload: &str, carried: Carried<'_>) -> Result<Fate, EngineError> {
+        check_hops(carried)?;
+        check_payload(payload.as_bytes())?;
+        let (queue, qualifier) = self.events().event_queue(function)?;
+        let request = self.ctx.rng.uuid();
+        let payload: Arc<[u8]> = payload.as_bytes().into();
+        let event = self.events().new_event(request, carried.hops, payload, (kept(carried.trace), qualifier));
+        let accepted = self.events().number_event(queue, event);
+        self.ctx.commit.pending.bytes += accepted.bytes();
+        self.events.accepted.push(accepted);
+        Ok(Fate::Became(request))
+    }
+
+    /// A target did not take an event. One that has no room now is tried again for a day. Says whether a dead-letter queue has it.
+    fn not_taken(&mut self, delivery: Delivery<'_>, error: &EngineError) -> bool {
+        let Delivery { event, input, .. } = delivery;
+        let failure = RoutedFailure {
+            target: delivery.to.name(),
+            group_id: delivery.group_id.map(str::to_owned),
+            dead_letter_queue: delivery.dead_letter_queue.map(str::to_owned),
+            rule_arn: delivery.owner_arn.to_owned(),
+            target_arn: self.recipient_arn(delivery.to),
+            error_code: error_code(error).to_owned(),
+            error_message: error.to_string(),
+            event: event.text.to_owned(),
+        };
+        let is_busy = matches!(error, EngineError::TooMany { .. });
+        if !is_busy && self.dead_letter(&failure, event.carried) {
+            return true;
+        }
+        let first = self.events().take_number();
+        let key = FailureKey { mapping: delivery.owner.0, shard: delivery.owner.1, first, part: Part::Whole };
+        let record = json!({
+            "version": "1.0",
+            "timestamp": iso_millis(self.ctx.now.wall_ms),
+            "requestContext": {
+                "requestId": uuid_text(event.id), "ruleArn": failure.rule_arn, "targetArn": failure.target_arn,
+                "condition": failure.error_code,
+            },
+            "responseContext": {"errorMessage": failure.error_message},
+        });
+        let row = FailureRow {
+            failed_ms: self.ctx.now.wall_ms,
+            destination: is_busy.then(|| failure.target.clone()),
+            undelivered_to: (!is_busy).then(|| failure.target.clone()),
+            delivery_attempts: 1,
+            last_error: Some(failure.error_message.clone()),
+            record,
+            positions: Vec::new(),
+            ended: None,
+            routed: Some(failure),
+            trace: event.carried.trace.map(str::to_owned),
+        };
+        if let (None, Some((owner, _))) = (&row.destination, self.failures.failed_of(key)) {
+            let owner = owner.to_owned();
+            let fields =
+                json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
+            self.ctx.notice(OperatorEvent::Undelivered, &owner, fields);
+        }
+        self.buses.undelivered.push(Undelivered { key, row, payload: input.as_bytes().into() });
+        false
+    }
+
+    /// Send an event to the dead-letter queue of its rule; false if there is none that takes it.
+    fn dead_letter(&mut self, failure: &RoutedFailure, carried: Carried<'_>) -> bool {
+        let Some(queue) = failure.dead_letter_queue.as_deref().and_then(|name| self.queues.queue_id(name).ok()) else {
+            return false;
+        };
+        let message = NewMessage {
+            body: failure.event.clone(),
+            attributes: failure.dead_letter_attributes(None),
+            ..NewMessage::default()
+        };
+        match self.queues().accept_part(queue, &message, carried) {
+            Ok(outgoing) => {
+                self.queues().queue_outgoing(queue, outgoing);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn recipient_arn(&self, to: &Recipient) -> String {
+        let (region, account) = (&self.ctx.config.region, &self.ctx.config.account);
+        match to {
+            Recipient::Function(name) => self.ctx.function_arn(name),
+            Recipient::Queue(name) => format!("arn:aws:sqs:{region}:{account}:{name}"),
+            Recipient::Topic(name) => format!("arn:aws:sns:{region}:{account}:{name}"),
+            Recipient::Stream(name) => self.ctx.stream_arn(name),
+            Recipient::Bus(name) => self.ctx.bus_arn(name),
+        }
+    }
+}
+
+impl Recipient {
+    /// As a destination is named.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Function(name) => format!("function:{name}"),
+            Self::Queue(name) => format!("queue:{name}"),
+            Self::Topic(name) => format!("topic:{name}"),
+            Self::Stream(name) => format!("stream:{name}"),
+            Self::Bus(name) => format!("bus:{name}"),
+        }
+    }
+}
+
+/// Refuse to go on with a chain that has come as far as one may.
+fn check_hops(carried: Carried<'_>) -> Result<(), EngineError> {
+    if carried.hops <= HOPS_MAX {
+        return Ok(());
+    }
+    Err(EngineError::Invalid(format!(
+        "the event's chain went through {HOPS_MAX} functions and buses, which is the most"
+    )))
+}
+
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html>
+fn error_code(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::NotFound(_) => "NO_RESOURCE",
+        EngineError::TooMany { .. } => "THROTTLING",
+        _ => "SDK_CLIENT_ERROR",
+    }
+}

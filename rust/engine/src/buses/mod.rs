@@ -1,0 +1,199 @@
+//! Event buses: an event that is put on one goes to the targets of every rule whose pattern it matches.
+//!
+//! A bus holds no events. An event and everything it becomes are one commit (`put`): a queue's message, a function's asynchronous event, a
+//! topic's copies, a stream's record. What a target does not take goes to the rule's dead-letter queue, or is listed as failed. A schedule
+//! (`schedule`) gives its target an event when it is due, in the commit that says when it is due next.
+
+mod deliver;
+mod envelope;
+pub(crate) mod participant;
+mod put;
+pub(crate) mod requests;
+pub(crate) mod row;
+pub(crate) mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_core::pattern::index::{Rules, Scratch};
+
+use crate::api::bus::Recipient;
+use crate::base::error::EngineError;
+use crate::buses::deliver::Delivered;
+use crate::buses::participant::Undelivered;
+use crate::buses::row::{BusRow, Compiled, RuleRow, DEFAULT};
+use crate::buses::schedule::Schedules;
+use crate::ctx::Ctx;
+use crate::dispatch::Dispatch;
+use crate::failures::{CountDeliveries, Failures};
+use crate::metrics::{Counter, Metric, Registry};
+use crate::observe::history::routes::{Fate, Routed};
+use crate::payload::failure_key::Part;
+use crate::sources::invocation::{EventQueues, InvocationRoom};
+use crate::sources::queue::{QueueRoom, Queues};
+use crate::sources::stream::{StreamRoom, Streams};
+use crate::topics::{TopicRoom, Topics};
+
+/// Buses, with what lies below them.
+pub(crate) struct BusRoom<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) failures: &'a mut Failures,
+    pub(crate) streams: &'a mut Streams,
+    pub(crate) queues: &'a mut Queues,
+    pub(crate) events: &'a mut EventQueues,
+    pub(crate) topics: &'a mut Topics,
+    pub(crate) buses: &'a mut Buses,
+}
+
+impl BusRoom<'_> {
+    pub(crate) fn streams(&mut self) -> StreamRoom<'_> {
+        StreamRoom::new(self.ctx, self.dispatch, self.failures, self.streams)
+    }
+
+    pub(crate) fn queues(&mut self) -> QueueRoom<'_> {
+        QueueRoom { ctx: self.ctx, dispatch: self.dispatch, queues: self.queues }
+    }
+
+    pub(crate) fn events(&mut self) -> InvocationRoom<'_> {
+        InvocationRoom { ctx: self.ctx, dispatch: self.dispatch, failures: self.failures, events: self.events }
+    }
+
+    pub(crate) fn topics(&mut self) -> TopicRoom<'_> {
+        TopicRoom {
+            ctx: self.ctx,
+            dispatch: self.dispatch,
+            failures: self.failures,
+            queues: self.queues,
+            events: self.events,
+            topics: self.topics,
+        }
+    }
+}
+
+/// All buses of an engine, by name, and what they leave for the next commit.
+#[derive(Default)]
+pub(crate) struct Buses {
+    entries: BTreeMap<String, Bus>,
+    pub(crate) schedules: Schedules,
+    /// Memory that matching needs.
+    scratch: Scratch,
+    /// What targets did not take, of events that are not durable yet.
+    undelivered: Vec<Undelivered>,
+    /// Where events went that are not durable yet, and those of the commit under way.
+    routed: Vec<Routed>,
+    committing: Vec<Routed>,
+}
+
+struct Bus {
+    row: BusRow,
+    /// By name, so that an event goes to their targets in one order.
+    rules: BTreeMap<Arc<str>, Arc<Rule>>,
+    /// The patterns of those that are enabled.
+    patterns: Rules<Arc<str>>,
+    meters: BusMeters,
+}
+
+/// A rule, as events are held against it.
+struct Rule {
+    row: RuleRow,
+    compiled: Compiled,
+    arn: String,
+    meters: RuleMeters,
+}
+
+#[derive(Clone)]
+struct BusMeters {
+    events: Counter,
+    matched: Counter,
+}
+
+impl BusMeters {
+    fn new(registry: &Registry, bus: &str) -> Self {
+        Self {
+            events: registry.counter(Metric::BusEvents, &[bus]),
+            matched: registry.counter(Metric::MatchedEvents, &[bus]),
+        }
+    }
+}
+
+/// What is counted of a rule, or of a schedule.
+#[derive(Clone)]
+struct RuleMeters {
+    triggered: Counter,
+    invocations: Counter,
+    failed: Counter,
+    dead_lettered: Counter,
+}
+
+impl RuleMeters {
+    fn new(registry: &Registry, bus: &str, rule: &str) -> Self {
+        let counter = |metric| registry.counter(metric, &[bus, rule]);
+        Self {
+            triggered: counter(Metric::TriggeredRules),
+            invocations: counter(Metric::RuleInvocations),
+            failed: counter(Metric::FailedRuleInvocations),
+            dead_lettered: counter(Metric::RuleInvocationsSentToDlq),
+        }
+    }
+
+    fn count(&self, delivered: &Delivered) {
+        match delivered.fate {
+            Fate::NotTaken(_) => self.failed.increment(),
+            Fate::Became(_) | Fate::Put(_) | Fate::HandedOn(_) => self.invocations.increment(),
+        }
+        if delivered.is_dead_lettered {
+            self.dead_lettered.increment();
+        }
+    }
+}
+
+impl CountDeliveries for RuleMeters {
+    fn count(&self, _: Part, _: usize, confirmed: bool) {
+        if confirmed {
+            self.invocations.increment();
+        } else {
+            self.failed.increment();
+        }
+    }
+}
+
+impl Buses {
+    fn bus(&self, name: &str) -> Result<&Bus, EngineError> {
+        self.entries.get(name).ok_or_else(|| EngineError::NotFound(format!("Event bus {name} does not exist.")))
+    }
+
+    fn rule(&self, bus: &str, name: &str) -> Result<&Arc<Rule>, EngineError> {
+        self.bus(bus)?
+            .rules
+            .get(name)
+            .ok_or_else(|| EngineError::NotFound(format!("Rule {name} does not exist on EventBus {bus}.")))
+    }
+
+    /// A rule or a schedule that gives events to this queue, topic, stream or function, in words.
+    pub(crate) fn target_of(&self, recipient: &Recipient) -> Option<String> {
+        let mut rules = self.entries.values().flat_map(|bus| bus.rules.values());
+        let is_dead_letter_queue =
+            |name: &Option<String>| matches!((name, recipient), (Some(one), Recipient::Queue(queue)) if one == queue);
+        let rule = rules.find(|rule| {
+            let mut targets = rule.row.settings.targets.iter();
+            targets.any(|target| target.to == *recipient || is_dead_letter_queue(&target.dead_letter_queue))
+        });
+        rule.map(|rule| format!("rule {:?} of bus {:?}", rule.row.name, rule.row.bus))
+            .or_else(|| self.schedules.target_of(recipient))
+    }
+}
+
+impl Ctx {
+    pub(crate) fn bus_arn(&self, name: &str) -> String {
+        format!("arn:aws:events:{}:{}:event-bus/{name}", self.config.region, self.config.account)
+    }
+
+    /// A rule of the default bus is named without it.
+    pub(crate) fn rule_arn(&self, bus: &str, name: &str) -> String {
+        let bus = if bus == DEFAULT { String::new() } else { format!("{bus}/") };
+        format!("arn:aws:events:{}:{}:rule/{bus}{name}", self.config.region, self.config.account)
+    }
+}

@@ -1,0 +1,184 @@
+//! What the runtime brings buses: their rows, the timer of schedules, and their part of each commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_core::pattern::index::Rules;
+
+use crate::base::error::EngineError;
+use crate::base::ids::RoomId;
+use crate::base::timers::Timer;
+use crate::buses::row::{BusRow, RuleRow, ScheduleRow, DEFAULT};
+use crate::buses::schedule::{ScheduleMeters, OWNER};
+use crate::buses::{Bus, BusMeters, Buses, Rule, RuleMeters};
+use crate::commit::pending::{Pending, FULL_NS};
+use crate::commit::rows::damaged;
+use crate::ctx::Ctx;
+use crate::dispatch::attempts::{Attempt, Token};
+use crate::dispatch::job::Handed;
+use crate::dispatch::participant::{Ended, Participant};
+use crate::dispatch::Dispatch;
+use crate::failures::log::{encode, FailureRow};
+use crate::failures::{Failures, Owner};
+use crate::payload::failure_key::FailureKey;
+use crate::store::port::{StoreError, Table, Write};
+
+pub(crate) const ROOM: RoomId = RoomId(6);
+/// A schedule is due.
+pub(crate) const SCHEDULES: Timer = Timer { room: ROOM, kind: 0, id: 0 };
+
+/// What a target did not take of an event that is not durable yet.
+pub(crate) struct Undelivered {
+    pub(crate) key: FailureKey,
+    pub(crate) row: FailureRow,
+    pub(crate) payload: Box<[u8]>,
+}
+
+/// Buses, with what is needed to keep them.
+pub(crate) struct BusParticipant<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) failures: &'a mut Failures,
+    pub(crate) buses: &'a mut Buses,
+}
+
+impl<'a> BusParticipant<'a> {
+    pub(crate) fn new(
+        ctx: &'a mut Ctx,
+        _dispatch: &'a mut Dispatch,
+        failures: &'a mut Failures,
+        buses: &'a mut Buses,
+    ) -> Self {
+        Self { ctx, failures, buses }
+    }
+
+    /// Take a bus's row into memory.
+    pub(crate) fn take_bus(&mut self, row: BusRow) {
+        let meters = BusMeters::new(&self.ctx.registry, &row.name);
+        self.buses
+            .entries
+            .insert(row.name.clone(), Bus { row, rules: BTreeMap::new(), patterns: Rules::default(), meters });
+    }
+
+    /// Take a rule's row into memory.
+    pub(crate) fn take_rule(&mut self, row: RuleRow) -> Result<(), EngineError> {
+        let compiled = row.settings.compile()?;
+        let meters = RuleMeters::new(&self.ctx.registry, &row.bus, &row.name);
+        let function = format!("{}/{}", row.bus, row.name);
+        self.failures.owners.insert(row.id, Owner::of_rule(function, Box::new(meters.clone())));
+        let rule = Rule { compiled, arn: self.ctx.rule_arn(&row.bus, &row.name), meters, row };
+        if let Some(bus) = self.buses.entries.get_mut(&rule.row.bus) {
+            let name: Arc<str> = rule.row.name.as_str().into();
+            if rule.row.settings.enabled {
+                bus.patterns.add(name.clone(), rule.compiled.pattern.clone());
+            } else {
+                bus.patterns.remove(&name);
+            }
+            bus.rules.insert(name, Arc::new(rule));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), EngineError> {
+        let meters = ScheduleMeters::new(&self.ctx.registry);
+        self.failures.owners.insert(OWNER, Owner::of_rule("schedules".into(), Box::new(meters.clone())));
+        self.buses.schedules.meters = Some(meters);
+        self.take_bus(BusRow { name: DEFAULT.into(), created_ms: self.ctx.now.wall_ms });
+        for (_, value) in self.ctx.commit.reader.scan(Table::Bus, &[], None, usize::MAX)? {
+            self.take_bus(serde_json::from_slice(&value).map_err(|_| damaged("a bus's row"))?);
+        }
+        for (_, value) in self.ctx.commit.reader.scan(Table::Rule, &[], None, usize::MAX)? {
+            let row: RuleRow = serde_json::from_slice(&value).map_err(|_| damaged("a rule's row"))?;
+            self.ctx.mapping_id_found(&row.id.to_be_bytes(), "a rule's id")?;
+            self.take_rule(row)?;
+        }
+        for (_, value) in self.ctx.commit.reader.scan(Table::Schedule, &[], None, usize::MAX)? {
+            let row: ScheduleRow = serde_json::from_slice(&value).map_err(|_| damaged("a schedule's row"))?;
+            self.buses.schedules.take(row)?;
+        }
+        Ok(())
+    }
+
+    /// Let the timer ring when the next schedule fires.
+    pub(crate) fn arm(&mut self) {
+        // On a full disk it would be refused at once, again and again.
+        self.arm_after(if self.ctx.commit.refused.is_some() { FULL_NS } else { 0 });
+    }
+
+    fn arm_after(&mut self, wait_at_least_ns: u64) {
+        if !self.ctx.started {
+            return;
+        }
+        if let Some(fires_ms) = self.buses.schedules.next_ms() {
+            let wait_ms = fires_ms.saturating_sub(self.ctx.now.wall_ms);
+            let wait_ns = wait_ms.saturating_mul(1_000_000).max(wait_at_least_ns);
+            let due_ns = self.ctx.now.mono_ns.saturating_add(wait_ns);
+            self.ctx.timers.arm(&mut self.buses.schedules.armed, due_ns, SCHEDULES);
+        }
+    }
+}
+
+impl Participant for BusParticipant<'_> {
+    fn restore(&mut self) -> Result<(), StoreError> {
+        self.read().map_err(|error| match error {
+            EngineError::Store(error) => error,
+            error => StoreError::Corrupt(error.to_string()),
+        })
+    }
+
+    fn start(&mut self) -> Result<(), EngineError> {
+        self.arm();
+        Ok(())
+    }
+
+    /// The wall clock may have been set.
+    fn sweep(&mut self) -> Result<(), EngineError> {
+        self.arm();
+        Ok(())
+    }
+
+    fn due(&mut self, _timer: Timer) {
+        self.buses.schedules.armed = None;
+        self.buses.schedules.look(self.ctx.now.wall_ms);
+        self.arm();
+    }
+
+    fn hand_out(&mut self, _token: Token) -> Option<Handed> {
+        None
+    }
+
+    fn settled(&mut self, _attempt: Attempt, _ended: Ended) {}
+
+    fn has_puts(&self) -> bool {
+        !self.buses.undelivered.is_empty() || self.buses.schedules.has_unsaved()
+    }
+
+    fn write(&mut self, pending: &mut Pending, _writes: &mut Vec<Write>, puts: bool) {
+        if !puts {
+            return;
+        }
+        for Undelivered { key, row, payload } in std::mem::take(&mut self.buses.undelivered) {
+            pending.set(Table::Failure, key.bytes(), encode(&row, &payload));
+            if row.destination.is_some() {
+                self.failures.undelivered.insert(key);
+            }
+        }
+        self.buses.schedules.write(pending);
+        self.buses.committing = std::mem::take(&mut self.buses.routed);
+    }
+
+    fn durable(&mut self) {
+        for routed in std::mem::take(&mut self.buses.committing) {
+            self.ctx.observe.history.routes.note(routed);
+        }
+        self.buses.schedules.durable();
+    }
+
+    /// What was put is refused with everything that it became. A schedule that has fired fires again.
+    fn refused(&mut self, _error: &StoreError) {
+        self.buses.undelivered.clear();
+        self.buses.routed.clear();
+        self.buses.committing.clear();
+        self.buses.schedules.refused();
+        self.arm_after(FULL_NS);
+    }
+}

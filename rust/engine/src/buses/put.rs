@@ -1,0 +1,136 @@
+//! One event and everything it becomes.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use crate::api::bus::{Entry, EntryResult, Put};
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::ids::{parse_uuid, uuid_text};
+use crate::base::time::iso_seconds;
+use crate::base::trace::{check_trace, Carried, Origin};
+use crate::buses::deliver::Delivery;
+use crate::buses::envelope::Accepted;
+use crate::buses::{BusRoom, Buses, Rule};
+use crate::commit::done::json;
+use crate::commit::pending::PUT_BYTES_MAX;
+use crate::observe::history::routes::Routed;
+
+use forebay_core::template::{Path, Reserved};
+
+/// Most events of a call.
+const ENTRIES_MAX: usize = 10_000;
+/// Most targets that one event goes to, over all buses that it is handed on to.
+const DELIVERIES_MAX: u32 = 10_000;
+
+/// An event that is on a bus.
+#[derive(Clone, Copy)]
+pub(crate) struct OnBus<'a> {
+    pub(crate) id: u128,
+    pub(crate) text: &'a str,
+    pub(crate) carried: Carried<'a>,
+    /// To how many more targets it may go: rules of buses that name each other would multiply it without end.
+    pub(crate) left: &'a Cell<u32>,
+}
+
+impl BusRoom<'_> {
+    /// Put events on a bus; the waiter is answered when everything that they become is durable.
+    pub(crate) fn bus_put(&mut self, asked: Put, waiter: Waiter) {
+        let accepted = self.ctx.check_room().and_then(|()| {
+            check_trace(asked.trace.as_deref())?;
+            self.buses.bus(&asked.bus)?;
+            check_entries(&asked.entries)
+        });
+        match accepted {
+            Ok(()) => {
+                let results = json(self.accept_events(&asked));
+                self.ctx.commit.pending.waiters.push((waiter, Reply::Added(results)));
+                self.ctx.commit.pending.urgent = true;
+            }
+            Err(error) => self.ctx.answer(waiter, Err(error)),
+        }
+    }
+
+    fn accept_events(&mut self, asked: &Put) -> Vec<EntryResult> {
+        let origin = Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
+        let carried = self.dispatch.carried(origin);
+        let mut results = Vec::with_capacity(asked.entries.len());
+        for entry in &asked.entries {
+            results.push(match entry.check() {
+                Ok(()) => EntryResult::Accepted { event_id: uuid_text(self.accept_event(&asked.bus, entry, carried)) },
+                Err(refused) => refused,
+            });
+        }
+        results
+    }
+
+    /// Accept an event that was checked; gives its id.
+    fn accept_event(&mut self, bus: &str, entry: &Entry, carried: Carried<'_>) -> u128 {
+        let id = self.ctx.rng.uuid();
+        let config = &self.ctx.config;
+        let accepted = Accepted {
+            id: &uuid_text(id),
+            now_ms: self.ctx.now.wall_ms,
+            account: &config.account,
+            region: &config.region,
+        };
+        let text = entry.envelope(&accepted);
+        self.route(bus, OnBus { id, text: &text, carried, left: &Cell::new(DELIVERIES_MAX) });
+        id
+    }
+
+    /// Give an event to the targets of every rule that it matches.
+    pub(crate) fn route(&mut self, bus: &str, event: OnBus<'_>) {
+        let Buses { entries, scratch, .. } = &mut *self.buses;
+        let Some(entry) = entries.get(bus) else { return };
+        entry.meters.events.increment();
+        let index = entry.patterns.index();
+        // What is no event matches nothing: a bus may be handed any object.
+        let mut names = index.matches(event.text.as_bytes(), scratch).unwrap_or_default();
+        names.sort_unstable();
+        let matched: Vec<Arc<Rule>> = names.into_iter().filter_map(|name| entry.rules.get(name).cloned()).collect();
+        if !matched.is_empty() {
+            entry.meters.matched.increment();
+        }
+        let ingested = iso_seconds(self.ctx.now.wall_ms);
+        let mut fates = Vec::new();
+        for rule in matched {
+            rule.meters.triggered.increment();
+            let reserved = Reserved { rule_arn: &rule.arn, rule_name: &rule.row.name, ingestion_time: &ingested };
+            for (at, (target, compiled)) in rule.row.settings.targets.iter().zip(&rule.compiled.targets).enumerate() {
+                let delivered = self.deliver(Delivery {
+                    owner: (rule.row.id, at as u32),
+                    owner_arn: &rule.arn,
+                    to: &target.to,
+                    group_id: target.group_id.as_deref(),
+                    partition_key: &partition_key(compiled.partition_key.as_ref(), event),
+                    dead_letter_queue: target.dead_letter_queue.as_deref(),
+                    event,
+                    input: &compiled.input.of(event.text, &reserved),
+                });
+                rule.meters.count(&delivered);
+                fates.push((format!("{}/{}", rule.row.name, target.id), delivered.fate));
+            }
+        }
+        self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id: event.id, bus: bus.into(), fates });
+    }
+}
+
+/// The partition key of a record: what stands at the path, or the event's id.
+fn partition_key(path: Option<&Path>, event: OnBus<'_>) -> String {
+    let found = path.and_then(|path| path.find(event.text));
+    let text = found.map(|value| serde_json::from_str(&value).unwrap_or_else(|_| value.into_owned()));
+    text.filter(|key: &String| !key.is_empty()).unwrap_or_else(|| uuid_text(event.id))
+}
+
+fn check_entries(entries: &[Entry]) -> Result<(), EngineError> {
+    if entries.is_empty() || entries.len() > ENTRIES_MAX {
+        return Err(EngineError::Invalid(format!(
+            "a call puts {} events: allowed are 1 to {ENTRIES_MAX}",
+            entries.len()
+        )));
+    }
+    if entries.iter().map(Entry::size).sum::<usize>() > PUT_BYTES_MAX {
+        return Err(EngineError::TooLarge("Total size of the entries in the request is over the limit.".into()));
+    }
+    Ok(())
+}

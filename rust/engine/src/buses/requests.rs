@@ -1,0 +1,253 @@
+//! `bus.*`, `rule.*` and `schedule.*`
+
+use std::sync::Arc;
+
+use forebay_core::pattern::bus::Failure;
+
+use crate::api::bus::{
+    Bus as BusAnswer, EnableRule, Named, PutRule, PutSchedule, Recipient, Rule as RuleAnswer, RuleNamed,
+    Schedule as Answer, ScheduleNamed, ScheduleSettings, TestPattern, Tested, Unmet,
+};
+use crate::api::Empty;
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::limits::{RULES_MAX, SCHEDULES_MAX};
+use crate::buses::participant::BusParticipant;
+use crate::buses::row::{check_bus_name, check_rule_name, parse_pattern, BusRow, RuleRow, ScheduleRow, DEFAULT};
+use crate::buses::{Bus, BusRoom, Rule};
+use crate::commit::done::{json, Done};
+use crate::store::port::Table;
+
+/// Due times that a description of a schedule gives.
+const UPCOMING: usize = 5;
+
+impl BusRoom<'_> {
+    pub(crate) fn participant(&mut self) -> BusParticipant<'_> {
+        BusParticipant { ctx: self.ctx, failures: self.failures, buses: self.buses }
+    }
+
+    pub(crate) fn bus_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let list: Vec<BusAnswer> = self.buses.entries.values().map(|bus| self.describe_bus(bus)).collect();
+        Ok(Done::at_once(list))
+    }
+
+    pub(crate) fn bus_describe(&mut self, named: Named) -> Result<Done, EngineError> {
+        Ok(Done::at_once(self.describe_bus(self.buses.bus(&named.name)?)))
+    }
+
+    pub(crate) fn bus_declare(&mut self, Named { name }: Named) -> Result<Done, EngineError> {
+        check_bus_name(&name)?;
+        if self.buses.bus(&name).is_err() {
+            let row = BusRow { name: name.clone(), created_ms: self.ctx.now.wall_ms };
+            let value = serde_json::to_vec(&row).unwrap_or_default();
+            self.ctx.commit.pending.set(Table::Bus, name.clone().into_bytes(), value);
+            self.ctx.commit.pending.urgent = true;
+            self.participant().take_bus(row);
+        }
+        Ok(Done::when_durable(self.describe_bus(self.buses.bus(&name)?)))
+    }
+
+    /// Remove a bus that has no rules.
+    pub(crate) fn bus_delete(&mut self, Named { name }: Named) -> Result<Done, EngineError> {
+        let bus = self.buses.bus(&name)?;
+        if name == DEFAULT {
+            return Err(EngineError::Invalid("Cannot delete event bus default.".into()));
+        }
+        if !bus.rules.is_empty() {
+            return Err(EngineError::Conflict(format!(
+                "bus {name:?} has {} rules: delete them first",
+                bus.rules.len()
+            )));
+        }
+        if let Some(user) = self.buses.target_of(&Recipient::Bus(name.clone())) {
+            return Err(EngineError::Conflict(format!("bus {name:?} is a target of {user}: take it back first")));
+        }
+        self.buses.entries.remove(&name);
+        self.ctx.registry.forget_all("bus", &name);
+        self.ctx.commit.pending.remove(Table::Bus, name.into_bytes());
+        self.ctx.commit.pending.urgent = true;
+        Ok(Done::when_durable(Empty {}))
+    }
+
+    /// Hold an event against a pattern.
+    pub(crate) fn bus_test(&mut self, asked: TestPattern) -> Result<Done, EngineError> {
+        let invalid = |text: String| EngineError::Invalid(text);
+        let pattern = parse_pattern(&asked.pattern)?;
+        let report = pattern.report(&asked.event).map_err(|error| invalid(error.to_string()))?;
+        let unmet =
+            |one: Failure| Unmet { path: one.path, condition: one.condition, value: one.value, reason: one.reason };
+        let failures = report.failures.into_iter().map(unmet).collect();
+        Ok(Done::at_once(Tested { matches: report.matches, failures }))
+    }
+
+    fn describe_bus(&self, bus: &Bus) -> BusAnswer {
+        let BusRow { name, created_ms } = &bus.row;
+        let arn = self.ctx.bus_arn(name);
+        BusAnswer { name: name.clone(), arn, created_ms: *created_ms, rules: bus.rules.len() }
+    }
+}
+
+impl BusRoom<'_> {
+    pub(crate) fn rule_list(&mut self, named: Named) -> Result<Done, EngineError> {
+        let list: Vec<RuleAnswer> = self.buses.bus(&named.name)?.rules.values().map(|rule| rule.described()).collect();
+        Ok(Done::at_once(list))
+    }
+
+    pub(crate) fn rule_describe(&mut self, named: RuleNamed) -> Result<Done, EngineError> {
+        Ok(Done::at_once(self.buses.rule(&named.bus, &named.name)?.described()))
+    }
+
+    /// Create a rule, or change one that exists: it keeps its failures.
+    pub(crate) fn rule_put(&mut self, asked: PutRule) -> Result<Done, EngineError> {
+        let PutRule { bus, name, settings } = asked;
+        check_rule_name(&name, "rule")?;
+        self.buses.bus(&bus)?;
+        settings.compile()?;
+        let rules: usize = self.buses.entries.values().map(|bus| bus.rules.len()).sum();
+        let row = match self.buses.rule(&bus, &name) {
+            Ok(known) if known.row.settings == settings => return Ok(Done::when_durable(known.described())),
+            Ok(known) => RuleRow { settings, ..known.row.clone() },
+            Err(_) if rules >= RULES_MAX => {
+                return Err(EngineError::Invalid(format!("the store has {rules} rules: allowed are {RULES_MAX}")));
+            }
+            Err(_) => {
+                let id = self.ctx.new_mapping_id();
+                RuleRow { id, bus: bus.clone(), name: name.clone(), created_ms: self.ctx.now.wall_ms, settings }
+            }
+        };
+        self.save_rule(row)?;
+        Ok(Done::when_durable(self.buses.rule(&bus, &name)?.described()))
+    }
+
+    pub(crate) fn rule_enable(&mut self, asked: EnableRule) -> Result<Done, EngineError> {
+        let mut row = self.buses.rule(&asked.bus, &asked.name)?.row.clone();
+        if row.settings.enabled != asked.enabled {
+            row.settings.enabled = asked.enabled;
+            self.save_rule(row)?;
+        }
+        Ok(Done::when_durable(self.buses.rule(&asked.bus, &asked.name)?.described()))
+    }
+
+    /// Remove a rule with its failures.
+    pub(crate) fn rule_delete(&mut self, named: RuleNamed) -> Result<Done, EngineError> {
+        let id = self.buses.rule(&named.bus, &named.name)?.row.id;
+        if let Some(bus) = self.buses.entries.get_mut(&named.bus) {
+            let name: Arc<str> = named.name.as_str().into();
+            bus.patterns.remove(&name);
+            bus.rules.remove(&name);
+        }
+        self.failures.forget(id);
+        self.ctx.remove_rows(Table::Failure, &id.to_be_bytes())?;
+        self.ctx.registry.forget_all("rule", &named.name);
+        self.ctx.commit.pending.remove(Table::Rule, rule_key(&named.bus, &named.name));
+        self.ctx.commit.pending.urgent = true;
+        Ok(Done::when_durable(Empty {}))
+    }
+
+    fn save_rule(&mut self, row: RuleRow) -> Result<(), EngineError> {
+        let value = serde_json::to_vec(&row).unwrap_or_default();
+        self.ctx.commit.pending.set(Table::Rule, rule_key(&row.bus, &row.name), value);
+        self.ctx.commit.pending.urgent = true;
+        self.participant().take_rule(row)
+    }
+}
+
+/// No name has a zero in it.
+fn rule_key(bus: &str, name: &str) -> Vec<u8> {
+    [bus.as_bytes(), &[0], name.as_bytes()].concat()
+}
+
+impl Rule {
+    fn described(&self) -> RuleAnswer {
+        let RuleRow { bus, name, created_ms, settings, .. } = self.row.clone();
+        RuleAnswer { bus, name, arn: self.arn.clone(), created_ms, settings }
+    }
+}
+
+impl BusRoom<'_> {
+    pub(crate) fn schedule_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let list: Vec<Answer> = self.buses.schedules.rows().map(|row| self.describe_schedule(row, 1)).collect();
+        Ok(Done::at_once(list))
+    }
+
+    pub(crate) fn schedule_describe(&mut self, named: ScheduleNamed) -> Result<Done, EngineError> {
+        Ok(Done::at_once(self.describe_schedule(self.buses.schedules.row(&named.name)?, UPCOMING)))
+    }
+
+    /// Create a schedule, or change one that exists. Rates begin anew when something is changed, and go on when nothing is.
+    pub(crate) fn schedule_put(&mut self, asked: PutSchedule) -> Result<Done, EngineError> {
+        let PutSchedule { name, settings } = asked;
+        check_rule_name(&name, "schedule")?;
+        let now_ms = self.ctx.now.wall_ms;
+        let known = self.buses.schedules.row(&name).ok();
+        if let Some(row) = known.filter(|row| row.settings == settings) {
+            return Ok(Done::when_durable(self.describe_schedule(row, UPCOMING)));
+        }
+        if known.is_none() && self.buses.schedules.len() >= SCHEDULES_MAX {
+            return Err(EngineError::Invalid(format!("the store has {SCHEDULES_MAX} schedules, which is the most")));
+        }
+        let (created_ms, missed) = known.map_or((now_ms, 0), |row| (row.created_ms, row.missed));
+        self.save_schedule(name, settings, (created_ms, missed))
+    }
+
+    fn save_schedule(
+        &mut self,
+        name: String,
+        settings: ScheduleSettings,
+        (created_ms, missed): (u64, u64),
+    ) -> Result<Done, EngineError> {
+        let enabled_ms = self.ctx.now.wall_ms;
+        let next = settings.compile(enabled_ms)?.next_after(enabled_ms);
+        let mut row = ScheduleRow {
+            name: name.clone(),
+            created_ms,
+            enabled_ms,
+            next_due_ms: None,
+            fires_ms: None,
+            missed,
+            settings,
+        };
+        row.due_at(next, self.ctx.rng.next());
+        let value = serde_json::to_vec(&row).unwrap_or_default();
+        self.ctx.commit.pending.set(Table::Schedule, name.clone().into_bytes(), value);
+        self.ctx.commit.pending.urgent = true;
+        self.buses.schedules.take(row)?;
+        self.participant().arm();
+        Ok(Done::when_durable(self.describe_schedule(self.buses.schedules.row(&name)?, UPCOMING)))
+    }
+
+    /// Give a schedule's target an event now, beside its due times.
+    pub(crate) fn schedule_run(&mut self, named: ScheduleNamed, waiter: Waiter) {
+        let row = self.ctx.check_room().and_then(|()| self.buses.schedules.row(&named.name).cloned());
+        match row {
+            Ok(row) => {
+                self.give_scheduled(&row, self.ctx.now.wall_ms);
+                self.ctx.commit.pending.waiters.push((waiter, Reply::Added(json(Empty {}))));
+                self.ctx.commit.pending.urgent = true;
+            }
+            Err(error) => self.ctx.answer(waiter, Err(error)),
+        }
+    }
+
+    pub(crate) fn schedule_delete(&mut self, named: ScheduleNamed) -> Result<Done, EngineError> {
+        self.buses.schedules.row(&named.name)?;
+        self.buses.schedules.remove(&named.name);
+        self.ctx.commit.pending.remove(Table::Schedule, named.name.into_bytes());
+        self.ctx.commit.pending.urgent = true;
+        Ok(Done::when_durable(Empty {}))
+    }
+
+    fn describe_schedule(&self, row: &ScheduleRow, upcoming: usize) -> Answer {
+        let now_ms = self.ctx.now.wall_ms;
+        let is_over = row.next_due_ms.is_none() || !row.settings.enabled;
+        let upcoming_ms = if is_over { Vec::new() } else { self.buses.schedules.upcoming(&row.name, now_ms, upcoming) };
+        Answer {
+            name: row.name.clone(),
+            arn: self.ctx.schedule_arn(&row.name),
+            created_ms: row.created_ms,
+            next_due_ms: row.next_due_ms.filter(|_| row.settings.enabled),
+            upcoming_ms,
+            missed: row.missed,
+            settings: row.settings.clone(),
+        }
+    }
+}

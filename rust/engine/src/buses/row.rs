@@ -1,0 +1,160 @@
+//! Buses, rules and schedules as they are kept, and what is refused when one is declared.
+
+use std::sync::Arc;
+
+use forebay_core::pattern::bus::Rule as Pattern;
+use forebay_core::template::{self, InputTexts, Path, TransformerTexts};
+use serde::{Deserialize, Serialize};
+
+use crate::api::bus::{Input, Recipient, RuleSettings, ScheduleSettings, Target};
+use crate::base::error::EngineError;
+use crate::base::limits::{BUS_NAME_CHARACTERS_MAX, RULE_NAME_CHARACTERS_MAX, RULE_TARGETS_MAX};
+
+/// The bus that always exists.
+pub(crate) const DEFAULT: &str = "default";
+const TARGET_ID_CHARACTERS_MAX: usize = 64;
+const FIFO: &str = ".fifo";
+
+/// A bus's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct BusRow {
+    pub(crate) name: String,
+    pub(crate) created_ms: u64,
+}
+
+/// A rule's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RuleRow {
+    /// Owns its failures.
+    pub(crate) id: u64,
+    pub(crate) bus: String,
+    pub(crate) name: String,
+    pub(crate) created_ms: u64,
+    #[serde(flatten)]
+    pub(crate) settings: RuleSettings,
+}
+
+/// A schedule's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ScheduleRow {
+    pub(crate) name: String,
+    pub(crate) created_ms: u64,
+    /// Rates count from here: when it was declared, changed or enabled last.
+    pub(crate) enabled_ms: u64,
+    /// When it is due next; `None`: never again.
+    pub(crate) next_due_ms: Option<u64>,
+    /// The same, later by what was drawn from its flexible window.
+    pub(crate) fires_ms: Option<u64>,
+    pub(crate) missed: u64,
+    #[serde(flatten)]
+    pub(crate) settings: ScheduleSettings,
+}
+
+fn refuse<T>(text: impl Into<String>) -> Result<T, EngineError> {
+    Err(EngineError::Invalid(text.into()))
+}
+
+/// Refuse a name that no bus can have.
+pub(crate) fn check_bus_name(name: &str) -> Result<(), EngineError> {
+    let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte));
+    if is_word && (1..=BUS_NAME_CHARACTERS_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    refuse(format!(
+        "name is {name:?}: a bus's name has 1 to {BUS_NAME_CHARACTERS_MAX} letters, digits, '/', '.', '-' and '_'"
+    ))
+}
+
+/// Refuse a name that no rule and no schedule can have.
+pub(crate) fn check_rule_name(name: &str, kind: &str) -> Result<(), EngineError> {
+    let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    if is_word && (1..=RULE_NAME_CHARACTERS_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    refuse(format!(
+        "name is {name:?}: a {kind}'s name has 1 to {RULE_NAME_CHARACTERS_MAX} letters, digits, '.', '-' and '_'"
+    ))
+}
+
+/// What is read out of a rule's settings once.
+pub(crate) struct Compiled {
+    pub(crate) pattern: Arc<Pattern>,
+    pub(crate) targets: Vec<CompiledTarget>,
+}
+
+/// What is read out of a target's settings once.
+pub(crate) struct CompiledTarget {
+    pub(crate) input: template::Input,
+    pub(crate) partition_key: Option<Path>,
+}
+
+impl RuleSettings {
+    /// Read what stands in texts; refuse what cannot be, with AWS's words where it has some.
+    pub(crate) fn compile(&self) -> Result<Compiled, EngineError> {
+        let pattern = parse_pattern(&self.pattern)?;
+        if self.targets.len() > RULE_TARGETS_MAX {
+            return refuse("The requested resource exceeds the maximum number allowed.");
+        }
+        for (at, target) in self.targets.iter().enumerate() {
+            if self.targets[..at].iter().any(|other| other.id == target.id) {
+                return refuse(format!("targets: two have the id {:?}", target.id));
+            }
+        }
+        let targets = self.targets.iter().map(Target::compile).collect::<Result<_, _>>()?;
+        Ok(Compiled { pattern: pattern.into(), targets })
+    }
+}
+
+/// Read a rule's pattern; what is wrong with one is told in AWS's words, and where.
+pub(crate) fn parse_pattern(text: &str) -> Result<Pattern, EngineError> {
+    Pattern::parse(text).map_err(|error| EngineError::Invalid(format!("{}\n at {}", error.summary(), error.place())))
+}
+
+impl Target {
+    fn compile(&self) -> Result<CompiledTarget, EngineError> {
+        let is_word = self.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        if !is_word || !(1..=TARGET_ID_CHARACTERS_MAX).contains(&self.id.len()) {
+            return refuse(format!(
+                "target id is {:?}: allowed are 1 to {TARGET_ID_CHARACTERS_MAX} letters, digits, '.', '-' and '_'",
+                self.id
+            ));
+        }
+        check_recipient(&self.to, self.group_id.as_deref())?;
+        if self.dead_letter_queue.as_deref().is_some_and(|name| name.ends_with(FIFO)) {
+            return refuse(format!("target {:?}: a dead-letter queue is a standard queue, no FIFO queue", self.id));
+        }
+        let is_stream = matches!(self.to, Recipient::Stream(_));
+        let partition_key = match self.partition_key_path.as_deref() {
+            Some(_) if !is_stream => {
+                return refuse(format!("target {:?}: only a stream has a partition_key_path", self.id));
+            }
+            Some(text) => Some(Path::parse(text).map_err(|reason| {
+                EngineError::Invalid(format!("partition_key_path of target {} is {text:?}: {reason}", self.id))
+            })?),
+            None => None,
+        };
+        Ok(CompiledTarget { input: self.input.compile(&self.id)?, partition_key })
+    }
+}
+
+/// Refuse a message group where there can be none, and its want where there must be one.
+pub(crate) fn check_recipient(to: &Recipient, group_id: Option<&str>) -> Result<(), EngineError> {
+    let is_fifo = matches!(to, Recipient::Queue(name) if name.ends_with(FIFO));
+    match (is_fifo, group_id) {
+        (true, None) => refuse("a FIFO queue needs a group_id: its messages all go to one group"),
+        (false, Some(_)) => refuse("group_id: only a FIFO queue has message groups"),
+        _ => Ok(()),
+    }
+}
+
+impl Input {
+    fn compile(&self, target: &str) -> Result<template::Input, EngineError> {
+        let transformer = self.input_transformer.as_ref();
+        let texts = InputTexts {
+            input: self.input.as_deref(),
+            input_path: self.input_path.as_deref(),
+            transformer: transformer.map(|one| TransformerTexts { paths: &one.paths, template: &one.template }),
+        };
+        template::Input::parse(target, &texts).map_err(|error| EngineError::Invalid(error.to_string()))
+    }
+}

@@ -1,0 +1,315 @@
+//! Schedules: what is due, and what is written when it has fired.
+//!
+//! A schedule fires in the commit that says when it is due next: a kill loses no firing and repeats none. A commit that a full disk refuses
+//! puts the schedule back, so that it fires again when there is room.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use forebay_core::schedule::{find_zone, Bounds, Dialect, Expression, FlexibleWindow, Schedule, ScheduleError};
+
+use crate::api::bus::{CatchUp, Recipient, ScheduleSettings};
+use crate::base::error::EngineError;
+use crate::base::ids::uuid_text;
+use crate::base::time::iso_seconds;
+use crate::base::trace::Carried;
+use crate::buses::deliver::{Delivered, Delivery};
+use crate::buses::put::OnBus;
+use crate::buses::row::{check_recipient, ScheduleRow};
+use crate::buses::BusRoom;
+use crate::commit::pending::Pending;
+use crate::ctx::Ctx;
+use crate::failures::CountDeliveries;
+use crate::metrics::{Counter, Metric, Registry};
+use crate::observe::history::routes::{Fate, Routed};
+use crate::payload::failure_key::Part;
+use crate::store::port::Table;
+
+/// Most firings of one schedule at once: those that were missed and are caught up with.
+const FIRINGS_MAX: usize = 100;
+/// Most schedules that fire in one turn, so that the engine's lock is let go between.
+const SCHEDULES_OF_A_TURN: usize = 256;
+
+/// Owns the failures of all schedules.
+pub(crate) const OWNER: u64 = 0;
+
+/// What is counted of all schedules together: there may be a million of them.
+#[derive(Clone)]
+pub(crate) struct ScheduleMeters {
+    fired: Counter,
+    failed: Counter,
+    missed: Counter,
+}
+
+impl ScheduleMeters {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self {
+            fired: registry.counter(Metric::ScheduleFirings, &[]),
+            failed: registry.counter(Metric::FailedScheduleFirings, &[]),
+            missed: registry.counter(Metric::MissedFirings, &[]),
+        }
+    }
+
+    fn count(&self, delivered: &Delivered) {
+        match delivered.fate {
+            Fate::NotTaken(_) => self.failed.increment(),
+            Fate::Became(_) | Fate::Put(_) | Fate::HandedOn(_) => self.fired.increment(),
+        }
+    }
+}
+
+impl CountDeliveries for ScheduleMeters {
+    fn count(&self, _: Part, _: usize, confirmed: bool) {
+        if confirmed {
+            self.fired.increment();
+        } else {
+            self.failed.increment();
+        }
+    }
+}
+
+/// All schedules, by name.
+#[derive(Default)]
+pub(crate) struct Schedules {
+    entries: BTreeMap<Arc<str>, Entry>,
+    /// Those that fire, by when.
+    by_time: BTreeSet<(u64, Arc<str>)>,
+    /// Those that fire now.
+    pub(crate) due: Vec<Arc<str>>,
+    /// Rows as they were before what is not durable yet: of the next commit, and of the one under way.
+    unsaved: BTreeMap<Arc<str>, ScheduleRow>,
+    committing: BTreeMap<Arc<str>, ScheduleRow>,
+    /// When their timer rings.
+    pub(crate) armed: Option<u64>,
+    pub(crate) meters: Option<ScheduleMeters>,
+}
+
+struct Entry {
+    row: ScheduleRow,
+    schedule: Schedule,
+}
+
+fn refused(error: &ScheduleError) -> EngineError {
+    EngineError::Invalid(error.to_string())
+}
+
+impl ScheduleSettings {
+    /// Read what stands in texts; refuse what cannot be.
+    pub(crate) fn compile(&self, enabled_ms: u64) -> Result<Schedule, EngineError> {
+        check_recipient(&self.to, self.group_id.as_deref())?;
+        if self.flexible_minutes > 0 {
+            FlexibleWindow::new(self.flexible_minutes).map_err(|error| refused(&error))?;
+        }
+        let zone = find_zone(jiff::tz::db(), &self.timezone).map_err(|error| refused(&error))?;
+        let expression = Expression::parse(Dialect::Scheduler, &self.expression).map_err(|error| refused(&error))?;
+        let bounds = Bounds { zone, enabled_ms, start_ms: self.start_ms, end_ms: self.end_ms };
+        Schedule::new(expression, bounds).map_err(|error| refused(&error))
+    }
+
+    fn catch_up(&self) -> forebay_core::schedule::CatchUp {
+        match self.catch_up {
+            CatchUp::None => forebay_core::schedule::CatchUp::None,
+            CatchUp::One => forebay_core::schedule::CatchUp::One,
+            CatchUp::All => forebay_core::schedule::CatchUp::All,
+        }
+    }
+}
+
+impl ScheduleRow {
+    /// Let it be due next at this time, later by what is drawn from its window.
+    pub(crate) fn due_at(&mut self, due_ms: Option<u64>, draw: u64) {
+        let window = FlexibleWindow::new(self.settings.flexible_minutes).ok();
+        self.next_due_ms = due_ms;
+        self.fires_ms = due_ms.map(|due| due + window.map_or(0, |window| window.delay_ms(draw)));
+    }
+}
+
+impl Schedules {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &ScheduleRow> {
+        self.entries.values().map(|entry| &entry.row)
+    }
+
+    pub(crate) fn row(&self, name: &str) -> Result<&ScheduleRow, EngineError> {
+        let entry = self.entries.get(name).map(|entry| &entry.row);
+        entry.ok_or_else(|| EngineError::NotFound(format!("Schedule {name} does not exist.")))
+    }
+
+    pub(crate) fn upcoming(&self, name: &str, after_ms: u64, count: usize) -> Vec<u64> {
+        self.entries.get(name).map(|entry| entry.schedule.upcoming(after_ms, count)).unwrap_or_default()
+    }
+
+    /// Take a row in, instead of the one of the same name.
+    pub(crate) fn take(&mut self, row: ScheduleRow) -> Result<(), EngineError> {
+        let schedule = row.settings.compile(row.enabled_ms)?;
+        self.remove(&row.name.clone());
+        let name: Arc<str> = row.name.as_str().into();
+        if let (Some(fires_ms), true) = (row.fires_ms, row.settings.enabled) {
+            self.by_time.insert((fires_ms, name.clone()));
+        }
+        self.entries.insert(name, Entry { row, schedule });
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) -> Option<ScheduleRow> {
+        let (name, entry) = self.entries.remove_entry(name)?;
+        self.unsaved.remove(&name);
+        self.committing.remove(&name);
+        if let Some(fires_ms) = entry.row.fires_ms {
+            self.by_time.remove(&(fires_ms, name));
+        }
+        Some(entry.row)
+    }
+
+    /// When the next one fires, wall ms.
+    pub(crate) fn next_ms(&self) -> Option<u64> {
+        self.by_time.first().map(|(fires_ms, _)| *fires_ms)
+    }
+
+    /// Set apart what fires now.
+    pub(crate) fn look(&mut self, now_ms: u64) {
+        while self.due.len() < SCHEDULES_OF_A_TURN && self.next_ms().is_some_and(|fires_ms| fires_ms <= now_ms) {
+            self.due.extend(self.by_time.pop_first().map(|(_, name)| name));
+        }
+    }
+
+    pub(crate) fn target_of(&self, recipient: &Recipient) -> Option<String> {
+        let schedule = self.rows().find(|row| row.settings.to == *recipient);
+        schedule.map(|row| format!("schedule {:?}", row.name))
+    }
+
+    pub(crate) fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// Put rows of schedules that have fired into a commit.
+    pub(crate) fn write(&mut self, pending: &mut Pending) {
+        self.committing = std::mem::take(&mut self.unsaved);
+        for name in self.committing.keys() {
+            if let Some(entry) = self.entries.get(name) {
+                let value = serde_json::to_vec(&entry.row).unwrap_or_default();
+                pending.set(Table::Schedule, name.as_bytes().to_vec(), value);
+            }
+        }
+    }
+
+    pub(crate) fn durable(&mut self) {
+        self.committing.clear();
+    }
+
+    /// Nothing was written: they fire again.
+    pub(crate) fn refused(&mut self) {
+        let later = std::mem::take(&mut self.unsaved);
+        // What was under way came first.
+        for (name, row) in later.into_iter().chain(std::mem::take(&mut self.committing)) {
+            let Some(entry) = self.entries.get_mut(&name) else { continue };
+            if let Some(fires_ms) = entry.row.fires_ms {
+                self.by_time.remove(&(fires_ms, name.clone()));
+            }
+            self.by_time.extend(row.fires_ms.map(|fires_ms| (fires_ms, name)));
+            entry.row = row;
+        }
+    }
+
+    /// One has fired; `row` says what comes next.
+    fn fired(&mut self, name: &Arc<str>, row: ScheduleRow) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        if let (Some(fires_ms), true) = (row.fires_ms, row.settings.enabled) {
+            self.by_time.insert((fires_ms, name.clone()));
+        }
+        let before = std::mem::replace(&mut entry.row, row);
+        self.unsaved.entry(name.clone()).or_insert(before);
+    }
+}
+
+impl BusRoom<'_> {
+    /// Fire what is due.
+    pub(crate) fn fire_due(&mut self) {
+        if self.ctx.check_room().is_err() {
+            // Too much waits for the disk, or the store has failed: what is due stays due.
+            let names = std::mem::take(&mut self.buses.schedules.due);
+            let now_ms = self.ctx.now.wall_ms;
+            self.buses.schedules.by_time.extend(names.into_iter().map(|name| (now_ms + 100, name)));
+        }
+        for name in std::mem::take(&mut self.buses.schedules.due) {
+            self.fire(&name);
+        }
+        self.participant().arm();
+    }
+
+    fn fire(&mut self, name: &Arc<str>) {
+        let now_ms = self.ctx.now.wall_ms;
+        let Some(entry) = self.buses.schedules.entries.get(name) else { return };
+        let mut row = entry.row.clone();
+        let (Some(next_due), Some(fires_ms)) = (row.next_due_ms, row.fires_ms) else { return };
+        // What its window delays it by is no lateness.
+        let seen_ms = now_ms.saturating_sub(fires_ms - next_due);
+        let due = entry.schedule.due(next_due, seen_ms, row.settings.catch_up(), FIRINGS_MAX);
+        for &due_ms in &due.firings {
+            self.give_scheduled(&row, due_ms);
+        }
+        row.missed += due.missed;
+        if let Some(meters) = &self.buses.schedules.meters {
+            meters.missed.add(due.missed);
+        }
+        let draw = self.ctx.rng.next();
+        row.due_at(due.next_due, draw);
+        self.buses.schedules.fired(name, row);
+        self.ctx.commit.pending.urgent = true;
+    }
+
+    pub(crate) fn give_scheduled(&mut self, row: &ScheduleRow, due_ms: u64) {
+        let id = self.ctx.rng.uuid();
+        let text = self.ctx.scheduled_event(row, id, due_ms);
+        let arn = self.ctx.schedule_arn(&row.name);
+        let input = row.settings.input.as_deref().map(|input| filled(input, &arn, due_ms, id));
+        let delivered = self.deliver(Delivery {
+            owner: (OWNER, 0),
+            owner_arn: &arn,
+            to: &row.settings.to,
+            group_id: row.settings.group_id.as_deref(),
+            partition_key: &row.name,
+            dead_letter_queue: row.settings.dead_letter_queue.as_deref(),
+            event: OnBus { id, text: &text, carried: Carried::default(), left: &Cell::new(u32::MAX) },
+            input: input.as_deref().unwrap_or(&text),
+        });
+        if let Some(meters) = &self.buses.schedules.meters {
+            meters.count(&delivered);
+        }
+        let fates = vec![(row.name.clone(), delivered.fate)];
+        self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id, bus: "schedules".into(), fates });
+    }
+}
+
+impl Ctx {
+    pub(crate) fn schedule_arn(&self, name: &str) -> String {
+        format!("arn:aws:scheduler:{}:{}:schedule/default/{name}", self.config.region, self.config.account)
+    }
+
+    /// What a target is given that has no input of its own; its time is the due time.
+    fn scheduled_event(&self, row: &ScheduleRow, id: u128, due_ms: u64) -> String {
+        serde_json::json!({
+            "version": "0", "id": uuid_text(id), "detail-type": "Scheduled Event", "source": "aws.scheduler",
+            "account": self.config.account, "time": iso_seconds(due_ms), "region": self.config.region,
+            "resources": [self.schedule_arn(&row.name)], "detail": {},
+        })
+        .to_string()
+    }
+}
+
+/// An input with the words that stand for what only the firing knows.
+/// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
+fn filled(input: &str, arn: &str, due_ms: u64, id: u128) -> String {
+    if !input.contains("<aws.scheduler.") {
+        return input.to_owned();
+    }
+    input
+        .replace("<aws.scheduler.schedule-arn>", arn)
+        .replace("<aws.scheduler.scheduled-time>", &iso_seconds(due_ms))
+        .replace("<aws.scheduler.execution-id>", &uuid_text(id))
+        .replace("<aws.scheduler.attempt-number>", "1")
+}
