@@ -16,27 +16,32 @@ HEAD = """# Metrics
 
 `make docs` writes this page from the catalogue in `rust/metrics/src/catalogue.rs`. forebay measures nothing else.
 
-You can read a metric in three places: at `/metrics` of `forebay run` (Prometheus text 0.0.4, OpenMetrics 1.0, and native histograms in OpenMetrics
-2.0), with `forebay metrics list` and `forebay metrics get NAME`, and in code with `app.metrics.statistic(NAME, "p99.9")`. NAME is the name in
-Prometheus or in CloudWatch. By its CloudWatch name a metric has CloudWatch's unit. A metric that CloudWatch does not know has a name of the
-same style in the namespace `Forebay`, or none.
+You can read a metric in three places: at `/metrics` of `forebay run` (Prometheus text 0.0.4, OpenMetrics 1.0, and
+native histograms in OpenMetrics 2.0), with `forebay metrics list` and `forebay metrics get NAME`, and in code with
+`app.metrics.statistic(NAME, "p99.9")`. NAME is the name in Prometheus or in CloudWatch. By its CloudWatch name a
+metric has CloudWatch's unit. A metric that CloudWatch does not know has a name of the same style in the namespace
+`Forebay`, or none.
 
-**From another machine** a scraper needs a token: `--metrics-host 0.0.0.0 --metrics-token-file FILE` (or `FOREBAY_METRICS_TOKEN`, or
-`App.start(metrics_token=...)`), and in Prometheus's scrape configuration `authorization: { credentials_file: FILE }`. `/healthz` and `/readyz`
-answer without a token. Only a caller with the token is told why an app is not ready. The connection is not encrypted: put TLS in front of it
-across networks that are not yours.
+**From another machine** a scraper needs a token: `--metrics-host 0.0.0.0 --metrics-token-file FILE` (or
+`FOREBAY_METRICS_TOKEN`, or `App.start(metrics_token=...)`), and in Prometheus's scrape configuration `authorization:
+{ credentials_file: FILE }`. `/healthz` and `/readyz` answer without a token. Only a caller with the token is told why
+an app is not ready. The connection is not encrypted: put TLS in front of it across networks that are not yours.
 
-**Kinds.** A *counter* only grows. A *gauge* goes up and down. A *histogram* keeps every value to 0.1%, so you can ask for any percentile later;
-a gauge beside its buckets (`..._percentile_...`) shows p50, p90, p95, p99 and p99.9 of the last one to two minutes. *Info* is always 1.
+**Kinds.** A *counter* only grows. A *gauge* goes up and down. A *histogram* keeps every value to 0.1%, so you can ask
+for any percentile later; a gauge beside its buckets (`..._percentile_...`) shows p50, p90, p95, p99 and p99.9 of the
+last one to two minutes. *Info* is always 1.
 
-**Points.** Every second forebay records a point: each counter's growth, each gauge's greatest level and each histogram's values. Seconds are kept
-for 3 hours, minutes for 15 days, five minutes for 63 days, and hours for 455 days, all together in 64 MiB at most. Minutes and longer points survive a restart. A
-value that is NaN, infinite or negative is not recorded; `forebay_metric_values_refused_total` counts it.
+**Points.** Every second forebay records a point: each counter's growth, each gauge's greatest level and each
+histogram's values. Seconds are kept for 3 hours, minutes for 15 days, five minutes for 63 days, and hours for 455
+days, all together in 64 MiB at most. Minutes and longer points survive a restart. A value that is NaN, infinite or
+negative is not recorded; `forebay_metric_values_refused_total` counts it.
 
-**Labels** have few values: declared names, and reasons out of a list. A partition key, a message id or a payload is never a label. A metric has at most
-10,000 series, a histogram 1,000. Everything beyond that counts under the value `other`.
+**Labels** have few values: declared names, and reasons out of a list. A partition key, a message id or a payload is
+never a label. A metric has at most 10,000 series, a histogram 1,000. Everything beyond that counts under the value
+`other`.
 
-**Buckets** are the classic ones. A percentile from classic buckets is as coarse as they are. Native histograms and the gauges are exact to 0.1%.
+**Buckets** are the classic ones. A percentile from classic buckets is as coarse as they are. Native histograms and
+the gauges are exact to 0.1%.
 """
 
 
