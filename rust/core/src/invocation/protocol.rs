@@ -6,6 +6,9 @@ pub const HOPS_MAX: u32 = 16;
 /// So many deaths of the process while an event alone was in flight give it up.
 pub const INTERRUPTIONS_MAX: u32 = 3;
 
+/// Longest delay of an event's first attempt: 365 days. Ours: longer than any schedule, and far from what a key holds.
+pub const DELAY_MS_MAX: u64 = 31_536_000_000;
+
 /// Settings of a function's asynchronous invocations, already validated (ranges: `forebay._model.limits`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -45,6 +48,8 @@ pub struct Key {
 pub struct Life {
     /// When it was accepted, wall ms.
     pub accepted_ms: u64,
+    /// How long after that it is due for its first attempt, at most [`DELAY_MS_MAX`]. Its age counts from then on.
+    pub delay_ms: u64,
     /// Functions that the chain it belongs to has gone through before.
     pub hops: u32,
     /// Attempts that reached the function and failed.
@@ -57,6 +62,11 @@ impl Life {
     /// Whether there was any attempt.
     pub(super) fn was_tried(&self) -> bool {
         self.failures > 0 || self.unreached > 0
+    }
+
+    /// When its age is 0, wall ms: when it was first due.
+    pub fn born_ms(&self) -> u64 {
+        self.accepted_ms.saturating_add(self.delay_ms)
     }
 }
 

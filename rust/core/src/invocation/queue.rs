@@ -8,6 +8,8 @@ use super::protocol::{Command, Key, Life, Outcome, Settings};
 use crate::Now;
 
 const NS_PER_MS: u64 = 1_000_000;
+/// The store is asked for what is due within this time, and for what lies behind that later: many events may have long delays.
+const AHEAD_MS: u64 = 1_000;
 
 /// An event that is held in memory.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,8 @@ struct Held {
 /// waiting -> gone                             too old, or it must not run
 /// running -> waiting, under a later key       failed or not reached
 /// ```
+///
+/// An event with a delay waits from the start, and its age is 0 until it is due.
 ///
 /// Promises: an accepted event ends once; it reaches the function once and `maximum_retry_attempts` times more at most, and
 /// never at its maximum age or beyond, however long it waits for a place; no more than `waiting_max` that wait are in memory.
@@ -86,10 +90,10 @@ impl EventQueue {
         }
     }
 
-    /// The key of an event that is accepted now.
-    pub fn key(&mut self, number: u64, now: &Now) -> Key {
+    /// The key of an event that is accepted now, to be tried after a delay.
+    pub fn key(&mut self, number: u64, delay_ms: u64, now: &Now) -> Key {
         self.order.reach(now.wall_ms, now);
-        Key { due_ms: self.order.at(now), number }
+        Key { due_ms: self.order.at(now) + delay_ms, number }
     }
 
     /// By how much keys are ahead of the wall clock, since that was set back.
@@ -100,7 +104,8 @@ impl EventQueue {
     /// An event that was accepted at `now` has become durable.
     pub fn accepted(&mut self, key: Key, life: Life, now: &Now) {
         self.clocks.follow(key.number, now);
-        self.add(key, life, now, now.wall_ms);
+        // The order may have gone on since.
+        self.add(key, life, now, (now.wall_ms, life.delay_ms));
     }
 
     /// What [`Command::Find`] asked for, ascending. `all`: there are no others.
@@ -114,10 +119,13 @@ impl EventQueue {
         self.known_to = self.known_to.max(Some(*last));
         for (key, life) in events {
             if !life.was_tried() {
-                self.order.reach(key.due_ms, now);
+                self.order.reach(key.due_ms.saturating_sub(life.delay_ms), now);
             }
-            let wall_ms = self.clocks.wall_ms(key.number, now);
-            self.add(*key, *life, now, wall_ms);
+            // However the wall clock was set meanwhile: what was never tried waits for its delay alone, and nothing waits longer than it
+            // ever does.
+            let longest_ms = if life.was_tried() { self.settings.longest_wait_ms() } else { life.delay_ms };
+            let wait_ms = key.due_ms.saturating_sub(self.order.at(now)).min(longest_ms);
+            self.add(*key, *life, now, (self.clocks.wall_ms(key.number, now), wait_ms));
         }
     }
 
@@ -137,7 +145,7 @@ impl EventQueue {
                 self.hold(key, held);
             }
             Fate::Later { delay_ms } => {
-                let to = Key { due_ms: self.key(key.number, now).due_ms + delay_ms, number: key.number };
+                let to = self.key(key.number, delay_ms, now);
                 held.due_ns = now.mono_ns + delay_ms * NS_PER_MS;
                 self.commands.push_back(Command::Retry { key, to, life: held.life });
                 self.hold(to, held);
@@ -156,11 +164,16 @@ impl EventQueue {
             }
             self.begin(key, now);
         }
-        // Where nothing may ever run, nothing waits either.
-        while let Some(&(_, key)) = self.due.first().filter(|_| self.settings.is_off) {
-            self.begin(key, now);
+        if self.settings.is_off {
+            // Where nothing may ever run, nothing waits either, but for what was not due yet.
+            let is_over = |(due_ns, key): &&(u64, Key)| {
+                *due_ns <= now.mono_ns || self.waiting.get(key).is_some_and(|held| held.life.was_tried())
+            };
+            for (_, key) in self.due.iter().filter(is_over).copied().collect::<Vec<_>>() {
+                self.begin(key, now);
+            }
         }
-        if self.more && !self.finding && self.waiting.len() < self.settings.waiting_max.div_ceil(2) {
+        if self.wants_more() && self.unknown_in_ms(now) == 0 {
             self.finding = true;
             self.commands.push_back(Command::Find { after: self.known_to });
         }
@@ -186,7 +199,20 @@ impl EventQueue {
     /// When `due` has something to do next, or an event becomes ready, mono ns.
     pub fn next_due(&self, now: &Now) -> Option<u64> {
         let due = self.due.first().map(|(due_ns, _)| *due_ns).filter(|&due_ns| due_ns > now.mono_ns);
-        [due, self.expiring.first().map(|(expires_ns, _)| *expires_ns)].into_iter().flatten().min()
+        let expires = self.expiring.first().map(|(expires_ns, _)| *expires_ns);
+        let find = Some(self.unknown_in_ms(now)).filter(|&ms| ms > 0 && self.wants_more());
+        [due, expires, find.map(|ms| now.mono_ns + ms * NS_PER_MS)].into_iter().flatten().min()
+    }
+
+    /// Whether there is room in memory for events that only the store knows.
+    fn wants_more(&self) -> bool {
+        self.more && !self.finding && self.waiting.len() < self.settings.waiting_max.div_ceil(2)
+    }
+
+    /// How long it takes until those may be needed, ms.
+    fn unknown_in_ms(&self, now: &Now) -> u64 {
+        let from = self.known_to.filter(|_| !self.settings.is_off).map_or(0, |key| key.due_ms);
+        from.saturating_sub(self.order.at(now) + AHEAD_MS)
     }
 
     /// Events in flight.
@@ -222,12 +248,10 @@ impl EventQueue {
     }
 
     /// `wall_ms`: what the wall clock would show if nobody had set it since the event was accepted.
-    fn add(&mut self, key: Key, life: Life, now: &Now, wall_ms: u64) {
-        // However the wall clock was set meanwhile: what was never tried waits for nothing, and nothing waits longer than it ever does.
-        let longest_ms = if life.was_tried() { self.settings.longest_wait_ms() } else { 0 };
-        let wait_ms = key.due_ms.saturating_sub(self.order.at(now)).min(longest_ms);
+    fn add(&mut self, key: Key, life: Life, now: &Now, (wall_ms, wait_ms): (u64, u64)) {
         let due_ns = now.mono_ns + wait_ms * NS_PER_MS;
-        let aged = (wall_ms.saturating_sub(life.accepted_ms), now.mono_ns);
+        let is_young = wait_ms > 0 && !life.was_tried();
+        let aged = if is_young { (0, due_ns) } else { (wall_ms.saturating_sub(life.born_ms()), now.mono_ns) };
         let held = Held { life, due_ns, aged, expires_ns: expiry_ns(&self.settings, aged) };
         self.hold(key, held);
     }

@@ -50,9 +50,11 @@ fn outcome_of(word: &str) -> Outcome {
 fn life_of(row: &Value) -> Vec<String> {
     let mut queue = EventQueue::new(settings_of(row));
     let mut now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
-    let key = Key { due_ms: START_MS, number: 7 };
+    let delay_ms = row["delay_ms"].as_u64().unwrap_or(0);
+    let key = Key { due_ms: START_MS + delay_ms, number: 7 };
     let life = Life {
         accepted_ms: START_MS.checked_add_signed(row["accepted_ms"].as_i64().unwrap_or(0)).unwrap(),
+        delay_ms,
         hops: row["hops"].as_u64().unwrap_or(0) as u32,
         ..Life::default()
     };
@@ -138,4 +140,73 @@ fn what_only_the_store_holds_is_made_no_older_by_a_clock_that_is_set() {
         assert!(matches!(queue.poll(), Some(Command::End { condition, .. }) if condition.as_str() == "Success"));
         now.mono_ns += 1_000_000_000;
     }
+}
+
+/// As many delayed events as memory holds, and more behind them in the store: each that came and went had the store asked again.
+#[test]
+fn what_is_due_much_later_stays_in_the_store_until_then() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
+    let mut queue = EventQueue::new(Settings { waiting_max: 4, ..defaults() });
+    queue.due(&now);
+    assert_eq!(queue.poll(), Some(Command::Find { after: None }));
+    queue.found(&[], true, &now);
+    let accept = |queue: &mut EventQueue, number, delay_ms, now: &Now| {
+        let key = queue.key(number, delay_ms, now);
+        queue.accepted(key, Life { accepted_ms: now.wall_ms, delay_ms, ..Life::default() }, now);
+        key
+    };
+    let later: Vec<Key> = (0..8).map(|n| accept(&mut queue, n, HOUR_MS + n, &now)).collect();
+    for number in 8..20 {
+        let key = accept(&mut queue, number, 0, &now);
+        queue.due(&now);
+        assert!(queue.start(&now));
+        assert!(matches!(queue.poll(), Some(Command::Run { key: of, .. }) if of == key));
+        queue.completed(key, Outcome::Success, &now);
+        assert!(matches!(queue.poll(), Some(Command::End { .. })));
+        queue.due(&now);
+        assert_eq!(queue.poll(), None, "nothing is looked for that is due in an hour");
+    }
+    let mut begun = Vec::new();
+    while let Some(due_ns) = queue.next_due(&now).filter(|_| begun.len() < later.len()) {
+        now.wall_ms += (due_ns - now.mono_ns) / 1_000_000;
+        now.mono_ns = due_ns;
+        queue.due(&now);
+        queue.start(&now);
+        while let Some(command) = queue.poll() {
+            match command {
+                Command::Find { after } => {
+                    let found = later.iter().filter(|key| Some(**key) > after);
+                    let life =
+                        |key: &Key| Life { accepted_ms: START_MS, delay_ms: key.due_ms - START_MS, ..Life::default() };
+                    queue.found(&found.map(|key| (*key, life(key))).collect::<Vec<_>>(), true, &now);
+                    queue.due(&now);
+                }
+                Command::Run { key, .. } => {
+                    assert!(key.due_ms <= now.wall_ms);
+                    begun.push(key);
+                    queue.completed(key, Outcome::Success, &now);
+                }
+                _ => {}
+            }
+            queue.start(&now);
+        }
+    }
+    assert_eq!(begun, later);
+}
+
+/// While an event was on its way to the disk others came: it began earlier by as much.
+#[test]
+fn a_delay_counts_from_when_the_event_was_accepted_however_late_it_is_durable() {
+    let mut now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
+    let mut queue = EventQueue::new(defaults());
+    queue.due(&now);
+    assert_eq!(queue.poll(), Some(Command::Find { after: None }));
+    queue.found(&[], true, &now);
+    let (accepted, life) = (now, Life { accepted_ms: now.wall_ms, delay_ms: 10_000, ..Life::default() });
+    let key = queue.key(1, life.delay_ms, &now);
+    now = Now { mono_ns: now.mono_ns + 3_000_000_000, wall_ms: now.wall_ms + 3_000, entropy: 0 };
+    queue.key(2, 0, &now);
+    queue.accepted(key, life, &accepted);
+    assert_eq!(queue.next_due(&now), Some(accepted.mono_ns + 10_000_000_000));
 }

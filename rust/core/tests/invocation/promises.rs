@@ -14,7 +14,7 @@ const FOUND_AT_ONCE: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Accept { hops: u32 },
+    Accept { hops: u32, delay_ms: u64 },
     End { which: usize, outcome: Outcome },
     Pass { ms: u64 },
     SetWall { by_ms: i64 },
@@ -30,7 +30,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Outcome::Interrupted),
     ];
     prop_oneof![
-        6 => prop_oneof![9 => Just(0u32), 1 => 14..18u32].prop_map(|hops| Step::Accept { hops }),
+        6 => (prop_oneof![9 => Just(0u32), 1 => 14..18u32], prop_oneof![3 => Just(0), 1 => 1..400_000u64])
+            .prop_map(|(hops, delay_ms)| Step::Accept { hops, delay_ms }),
         8 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::End { which, outcome }),
         4 => prop_oneof![0..5_000u64, 50_000..200_000u64].prop_map(|ms| Step::Pass { ms }),
         1 => (-4_000_000..4_000_000i64).prop_map(|by_ms| Step::SetWall { by_ms }),
@@ -52,6 +53,9 @@ struct World {
     reached: BTreeMap<u64, u32>,
     ended: BTreeMap<u64, Condition>,
     accepted: BTreeSet<u64>,
+    /// By number: when each is due for its first attempt, mono ns; and whether the wall clock, which a restart goes by, was set.
+    due_ns: BTreeMap<u64, u64>,
+    was_set: bool,
 }
 
 impl World {
@@ -67,15 +71,18 @@ impl World {
             reached: BTreeMap::new(),
             ended: BTreeMap::new(),
             accepted: BTreeSet::new(),
+            due_ns: BTreeMap::new(),
+            was_set: false,
         }
     }
 
     fn take(&mut self, step: &Step) {
         match *step {
-            Step::Accept { hops } => {
+            Step::Accept { hops, delay_ms } => {
                 let number = self.accepted.len() as u64;
-                let key = self.queue.key(number, &self.now);
-                let life = Life { accepted_ms: self.now.wall_ms, hops, ..Life::default() };
+                let key = self.queue.key(number, delay_ms, &self.now);
+                let life = Life { accepted_ms: self.now.wall_ms, delay_ms, hops, ..Life::default() };
+                self.due_ns.insert(number, self.now.mono_ns + delay_ms * 1_000_000);
                 self.accepted.insert(number);
                 self.store.insert(key, life);
                 self.queue.accepted(key, life, &self.now);
@@ -89,7 +96,10 @@ impl World {
             }
             Step::End { .. } => {}
             Step::Pass { ms } => self.pass(ms),
-            Step::SetWall { by_ms } => self.now.wall_ms = self.now.wall_ms.saturating_add_signed(by_ms),
+            Step::SetWall { by_ms } => {
+                self.now.wall_ms = self.now.wall_ms.saturating_add_signed(by_ms);
+                self.was_set = true;
+            }
             Step::Restart => {
                 self.queue = EventQueue::new(self.settings.clone());
                 self.running.drain(..).for_each(|key| self.queue.suspect(key, 1));
@@ -122,6 +132,10 @@ impl World {
                     assert!(!self.running.contains(&key), "{key:?} runs twice at once");
                     assert!(self.running.len() < self.places, "without a place");
                     assert_eq!(attempt, life.failures + 1);
+                    assert!(
+                        self.was_set || self.due_ns[&key.number] <= self.now.mono_ns,
+                        "{key:?} runs before it is due"
+                    );
                     self.running.push(key);
                 }
                 Command::Retry { key, to, life } => {
@@ -196,7 +210,7 @@ fn begun_after_a_set_clock(restarts: bool) -> Vec<u64> {
     world.places = 1;
     world.carry_out();
     let accept = |world: &mut World| {
-        world.take(&Step::Accept { hops: 0 });
+        world.take(&Step::Accept { hops: 0, delay_ms: 0 });
         world.take(&Step::Pass { ms: 1 });
     };
     (0..20).for_each(|_| accept(&mut world));
