@@ -100,13 +100,13 @@ fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     drop(varied(dir.path()));
     let file = dir.path().join("forebay.db");
     let newer = rusqlite::Connection::open(&file).unwrap();
-    newer.execute_batch("CREATE TABLE newer(x); PRAGMA user_version = 4").unwrap();
+    newer.execute_batch("CREATE TABLE newer(x); PRAGMA user_version = 5").unwrap();
     drop(newer);
     let before = fs::read(&file).unwrap();
     let refused = open(dir.path()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the store has format 4, this forebay reads up to 3: use the newer forebay that wrote it; if none did, its header is damaged"
+        "the store has format 5, this forebay reads up to 4: use the newer forebay that wrote it; if none did, its header is damaged"
     );
     assert!(fs::read(&file).unwrap() == before, "the file was touched");
 }
@@ -386,6 +386,14 @@ fn golden_writes(format: u32) -> Vec<Vec<Write>> {
     if format > 2 {
         writes.push(vec![set(Table::Meta, b"app", b"shop")]);
     }
+    if format > 3 {
+        writes.push(vec![
+            set(Table::Event, &[7; 24], b"a delayed event"),
+            set(Table::EventResult, &[8; 16], b"its result"),
+            set(Table::EventId, &[9; 16], b"its id"),
+            set(Table::EventExpiry, b"\x01until", &[8; 16]),
+        ]);
+    }
     writes
 }
 
@@ -394,16 +402,16 @@ fn golden_writes(format: u32) -> Vec<Vec<Write>> {
 fn make_the_golden_file() {
     let dir = quick_dir();
     let mut store = open(dir.path()).unwrap();
-    for writes in &golden_writes(3) {
+    for writes in &golden_writes(4) {
         store.commit(writes).unwrap();
     }
     drop(store);
-    fs::copy(dir.path().join("forebay.db"), golden(3)).unwrap();
+    fs::copy(dir.path().join("forebay.db"), golden(4)).unwrap();
 }
 
 #[test]
 fn the_golden_file_of_each_format_opens_and_reads_as_it_was_written() {
-    for format in [1, 2, 3] {
+    for format in [1, 2, 3, 4] {
         let dir = quick_dir();
         let file = dir.path().join("forebay.db");
         fs::copy(golden(format), &file).unwrap();
@@ -424,15 +432,16 @@ fn the_golden_file_of_each_format_opens_and_reads_as_it_was_written() {
         assert_eq!(store.app(None).unwrap().as_deref(), (format > 2).then_some("shop"));
         assert_eq!(store.app(Some("first")).unwrap().as_deref(), Some(if format > 2 { "shop" } else { "first" }));
         assert_eq!(store.app(Some("second")).unwrap().as_deref(), Some(if format > 2 { "shop" } else { "first" }));
+        assert!(store.app(Some(if format > 2 { "shop" } else { "first" })).unwrap().is_some());
         drop(store);
-        assert_eq!(version(), 3);
+        assert_eq!(version(), 4);
         assert!(open(dir.path()).unwrap().app(None).unwrap().is_some());
     }
 }
 
 /// What the last release decides by: from a format it does not know and tables that are not its own it tells a newer store from a damaged one.
 #[test]
-fn a_store_with_a_name_is_a_newer_one_to_the_last_release_until_it_is_led_back() {
+fn a_store_that_an_app_has_opened_is_a_newer_one_to_earlier_releases_until_it_is_led_back() {
     let dir = quick_dir();
     let file = dir.path().join("forebay.db");
     fs::copy(golden(2), &file).unwrap();
@@ -443,14 +452,22 @@ fn a_store_with_a_name_is_a_newer_one_to_the_last_release_until_it_is_led_back()
     };
     open(dir.path()).unwrap().app(Some("shop")).unwrap();
     let connection = rusqlite::Connection::open(&file).unwrap();
-    assert_eq!(seen(&connection), (3, 3));
+    assert_eq!(seen(&connection), (4, 3));
     connection.execute_batch("BEGIN; DROP VIEW format; PRAGMA user_version = 2; COMMIT").unwrap();
     assert_eq!(seen(&connection), (2, 2));
     drop(connection);
     assert_eq!(open(dir.path()).unwrap().app(Some("other")).unwrap().as_deref(), Some("shop"));
     assert_eq!(seen(&rusqlite::Connection::open(&file).unwrap()), (2, 2));
     open(dir.path()).unwrap().app(Some("shop")).unwrap();
-    assert_eq!(seen(&rusqlite::Connection::open(&file).unwrap()), (3, 3));
+    assert_eq!(seen(&rusqlite::Connection::open(&file).unwrap()), (4, 3));
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    let back = "BEGIN; DROP VIEW format; CREATE VIEW format AS SELECT 3 AS format; PRAGMA user_version = 3; COMMIT";
+    connection.execute_batch(back).unwrap();
+    drop(connection);
+    assert_eq!(open(dir.path()).unwrap().app(None).unwrap().as_deref(), Some("shop"));
+    assert_eq!(seen(&rusqlite::Connection::open(&file).unwrap()), (3, 3), "a command leaves it as it is");
+    open(dir.path()).unwrap().app(Some("shop")).unwrap();
+    assert_eq!(seen(&rusqlite::Connection::open(&file).unwrap()), (4, 3));
 }
 
 /// A commit into a file that nobody finds any more was acknowledged.

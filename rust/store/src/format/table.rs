@@ -24,6 +24,12 @@ pub enum Table {
     Function = 9,
     /// Declared topics and their subscriptions.
     Topic = 10,
+    /// What became of asynchronous events whose results are kept, by request id.
+    EventResult = 11,
+    /// Deduplication ids of asynchronous events.
+    EventId = 12,
+    /// Which results and deduplication ids go when.
+    EventExpiry = 13,
     /// Declared event buses.
     Bus = 14,
     /// Rules of event buses.
@@ -46,7 +52,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -57,6 +63,9 @@ impl Table {
         Self::Event,
         Self::Function,
         Self::Topic,
+        Self::EventResult,
+        Self::EventId,
+        Self::EventExpiry,
         Self::Bus,
         Self::Rule,
         Self::Schedule,

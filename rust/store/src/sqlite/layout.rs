@@ -18,8 +18,11 @@ use crate::{Span, CHUNK_BYTES_MAX, POSITION_LIMIT, SHARD_LIMIT};
 pub(crate) const APPLICATION_ID: u32 = 0x6662_6179;
 /// Newest format understood, kept as `user_version`. Format 2 has hops in the messages of queues, and may have trace contexts in records
 /// and events; everything of format 1 is read as it stands, and what is written to such a file makes it one of format 2. Format 3 keeps
-/// the name of the app whose store it is ([`crate::format::keys::APP`]): a file becomes one of format 3 when it is given a name.
-pub(crate) const FORMAT: u32 = 3;
+/// the name of the app whose store it is ([`crate::format::keys::APP`]): a file became one of format 3 when it was given a name. Format 4
+/// has events with delays and deduplication ids, and their results: a file becomes one of format 4 when an app opens it.
+pub(crate) const FORMAT: u32 = 4;
+/// Newest format whose events have none of these.
+const FORMAT_NAMED: u32 = 3;
 /// Newest format that knows no app's name.
 pub(crate) const FORMAT_UNNAMED: u32 = 2;
 
@@ -31,15 +34,20 @@ pub(crate) const SCHEMA: [&str; 3] = [
      last_arrival_ms INTEGER NOT NULL, body_crc INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
     "CREATE TABLE row(tab INTEGER NOT NULL, key BLOB NOT NULL, crc INTEGER NOT NULL, value BLOB NOT NULL, \
      PRIMARY KEY(tab, key)) STRICT, WITHOUT ROWID",
-    "CREATE VIEW format AS SELECT 3 AS format",
+    "CREATE VIEW format AS SELECT 4 AS format",
 ];
+/// The last of them in format 3.
+const NAMED_VIEW: &str = "CREATE VIEW format AS SELECT 3 AS format";
 
 /// The newest format whose files have these statements.
 pub(crate) fn format_of(statements: &[Option<String>]) -> Option<u32> {
-    let begins = statements.iter().map(Option::as_deref).eq(SCHEMA.map(Some).into_iter().take(statements.len()));
-    match statements.len() {
-        2 if begins => Some(FORMAT_UNNAMED),
-        3 if begins => Some(FORMAT),
+    let statements: Vec<&str> = statements.iter().map(Option::as_deref).collect::<Option<_>>()?;
+    let (tables, view) = statements.split_at_checked(2)?;
+    match view {
+        _ if tables != &SCHEMA[..2] => None,
+        [] => Some(FORMAT_UNNAMED),
+        [view] if *view == NAMED_VIEW => Some(FORMAT_NAMED),
+        [view] if *view == SCHEMA[2] => Some(FORMAT),
         _ => None,
     }
 }

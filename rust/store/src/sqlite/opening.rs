@@ -138,10 +138,11 @@ pub(super) fn lay_out(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Make a file that has no app's name one that may have it.
+/// Make a file of an earlier format one of the newest.
 pub(super) fn raise_format(connection: &Connection) -> Result<(), StoreError> {
     if pragma(connection, "user_version")? < FORMAT {
         let all = connection.unchecked_transaction()?;
+        connection.execute("DROP VIEW IF EXISTS format", [])?;
         connection.execute(SCHEMA[2], [])?;
         connection.pragma_update(None, "user_version", FORMAT)?;
         all.commit()?;
