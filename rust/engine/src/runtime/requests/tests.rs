@@ -1,8 +1,10 @@
 //! What operators delete and ask, seen from inside.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{json, Value};
 
-use crate::base::error::Waiter;
+use crate::base::error::{Answer, Reply, Waiter};
 use crate::metrics::exposition::{render, Format};
 use crate::metrics::{Metric, METRICS};
 use crate::runtime::test_engine::{TestEngine, SECOND};
@@ -128,4 +130,40 @@ fn a_page_of_metrics_has_the_store_asked_for_an_age_that_is_not_in_memory() {
     engine.advance(SECOND);
     engine.engine.with(|state| state.streams().show_lag());
     assert_eq!(engine.engine.registry().gather(Metric::ShardIteratorAge).len(), 1);
+}
+
+/// One read looked into every shard that was not in memory, while the reads of all pollers waited.
+#[test]
+fn lag_has_the_store_asked_about_64_shards_at_a_time() {
+    let function = json!({"kind": "function", "name": "f", "timeout_ms": 3_000});
+    let mut engine = TestEngine::new();
+    engine.register(function.clone());
+    engine.json("stream.declare", &json!({"name": "s", "shards": 150, "retention_ms": 86_400_000}));
+    let mut paused = mapping();
+    paused["enabled"] = json!(false);
+    engine.json("mapping.declare", &paused);
+    let keys: Vec<String> = (0..3_000).map(|key| key.to_string()).collect();
+    let records = keys.iter().map(|key| (key.as_str(), b"x".as_slice()));
+    engine.engine.put("s", records, None, Waiter::Call(Box::new(|answer| drop(answer.unwrap()))));
+    engine.advance(SECOND);
+    let engine = engine.reopened_slowly();
+    engine.register(function);
+    let told: Arc<Mutex<Option<Answer>>> = Arc::default();
+    let ask = |verb: &str, body: &Value| {
+        let teller = Arc::clone(&told);
+        let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
+        engine.engine.request(verb, body.to_string().as_bytes(), waiter);
+    };
+    ask("mapping.declare", &paused);
+    (0..9).for_each(|_| engine.engine.disk_done());
+    told.lock().unwrap().take();
+    ask("lag", &json!({}));
+    let reads = (0..9).take_while(|_| {
+        engine.engine.disk_done();
+        told.lock().unwrap().is_none()
+    });
+    assert_eq!(reads.count() + 1, 3, "of 150 shards");
+    let Some(Ok(Reply::Json(rows))) = told.lock().unwrap().take() else { panic!("no answer") };
+    let rows: Vec<Value> = serde_json::from_slice(&rows).unwrap();
+    assert!(rows.len() == 150 && rows.iter().all(|row| row["iterator_age_ms"].is_u64()));
 }

@@ -19,7 +19,7 @@ use crate::sources::stream::{StreamRoom, Streams};
 use crate::store::chunk::Chunk;
 use crate::store::port::{Reader, ShardId, StoreError};
 
-/// Most arrivals that one page of metrics has looked up: the reads of pollers wait meanwhile.
+/// Most arrivals that are looked up in one read, and for one page of metrics: the reads of pollers wait meanwhile.
 const ARRIVALS_MAX: usize = 64;
 
 fn has(which: &Which, mapping: &Mapping) -> bool {
@@ -37,6 +37,8 @@ pub(crate) struct Arrival {
 /// A look into the store for the arrivals that are not in memory.
 pub(crate) struct ArrivalRead {
     wanted: Vec<(PollerId, ShardId, u64)>,
+    /// For the reads after this one.
+    others: Vec<(PollerId, ShardId, u64)>,
     found: Result<Vec<(PollerId, Arrival)>, StoreError>,
     /// Whose lag the waiter wants to know.
     which: Which,
@@ -175,6 +177,11 @@ impl StreamRoom<'_> {
             }
         }
         if let Some(waiter) = read.waiter {
+            if read.found.is_ok() && !read.others.is_empty() {
+                let mut job = ArrivalRead::job(read.others, read.which);
+                job.answers(waiter);
+                return self.ctx.commit.reads.push_back(job);
+            }
             let rows = json(self.lag_rows(&read.which));
             self.ctx.answer(waiter, read.found.map(|_| Reply::Json(rows)).map_err(EngineError::from));
         }
@@ -190,7 +197,8 @@ impl StreamRoom<'_> {
 }
 
 impl ArrivalRead {
-    fn job(wanted: Vec<(PollerId, ShardId, u64)>, which: Which) -> Box<dyn ReadJob> {
-        Box::new(Self { wanted, found: Ok(Vec::new()), which, waiter: None })
+    fn job(mut wanted: Vec<(PollerId, ShardId, u64)>, which: Which) -> Box<dyn ReadJob> {
+        let others = wanted.split_off(ARRIVALS_MAX.min(wanted.len()));
+        Box::new(Self { wanted, others, found: Ok(Vec::new()), which, waiter: None })
     }
 }
