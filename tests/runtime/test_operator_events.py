@@ -146,10 +146,35 @@ async def test_a_stream_that_no_mapping_reads_loses_nothing_without_a_word(app, 
         await clock.settle()
     told = lines("stream forgotten")
     assert told[-1] == (
-        "stream forgotten: its retention dropped 10 records, and no mapping reads this stream: bind a function to it with "
+        "stream forgotten: its retention dropped 10 records, and nothing that runs reads this stream: bind a function to it with "
         "`app.on_stream`"
     )
     assert not lines("stream orders")
+
+
+async def test_a_stream_whose_only_mapping_is_gone_from_the_code_loses_nothing_without_a_word(tmp_path, clock, lines):
+    """The mapping stood in the store still, so that no line told of what retention dropped."""
+
+    def program(*, is_mapped):
+        app = App("gone", store=tmp_path / "data", clock=clock)
+        stream = app.stream("forgotten", shards=1, retention=60)
+        if is_mapped:
+
+            @app.on_stream("forgotten", enabled=False)
+            async def ship(event, context):
+                pass
+
+        return app, stream
+
+    app, _ = program(is_mapped=True)
+    async with app:
+        pass
+    app, stream = program(is_mapped=False)
+    async with app:
+        await stream.put(1, "k")
+        await clock.advance(600)
+        await clock.settle()
+    assert "its retention dropped 1 record, and nothing that runs reads this stream" in lines("stream forgotten")[-1]
 
 
 def test_a_storm_is_one_line_a_second_for_each_kind_and_function(lines):

@@ -114,7 +114,7 @@ def _expired(event: dict[str, Any]) -> str:
 def _unread(event: dict[str, Any]) -> str:
     dropped = counted(event["sums"]["records"], "record")
     return (
-        f"stream {event['of']}: its retention dropped {dropped}, and no mapping reads this stream: bind a function to it "
+        f"stream {event['of']}: its retention dropped {dropped}, and nothing that runs reads this stream: bind a function to it "
         "with `app.on_stream`"
     )
 

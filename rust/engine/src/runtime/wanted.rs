@@ -8,6 +8,7 @@ use crate::api::mapping::{self, Binding, Unhandled};
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done;
 use crate::runtime::rooms::Rooms;
+use crate::sources::stream::mapping::Mapping;
 
 /// State of a mapping that a client declares and nobody handles.
 const UNHANDLED: &str = "Unhandled";
@@ -68,7 +69,7 @@ impl Rooms {
         let of_stream =
             stream.as_ref().and_then(|stream| self.streams.mappings.get(&self.streams.mapping_id(stream, function)?));
         let of_queue = queue.as_ref().is_some_and(|queue| self.queues.is_handled(queue, function));
-        of_queue || of_stream.is_some_and(|mapping| mapping.declared && mapping.slot.is_some())
+        of_queue || of_stream.is_some_and(Mapping::is_handled)
     }
 
     /// Show in a list of mappings those that clients declare and nobody handles. One that an earlier process had is in it already.

@@ -47,6 +47,11 @@ fn read_checkpoint(mapping: u64, bytes: &[u8]) -> Result<Checkpoint, StoreError>
 }
 
 impl Mapping {
+    /// Whether something that runs declares it and has its function.
+    pub(crate) fn is_handled(&self) -> bool {
+        self.declared && self.slot.is_some()
+    }
+
     /// A mapping found in the store; nothing in this process has declared it yet.
     pub(crate) fn restored(row: MappingRow, meters: MappingMeters) -> Result<Self, EngineError> {
         row.check()?;

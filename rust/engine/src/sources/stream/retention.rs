@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::base::error::EngineError;
 use crate::failures::log::TRIMMED;
 use crate::observe::operator_events::OperatorEvent;
+use crate::sources::stream::mapping::Mapping;
 use crate::sources::stream::poller::PollerId;
 use crate::sources::stream::StreamRoom;
 use crate::store::port::ShardId;
@@ -60,9 +61,10 @@ impl StreamRoom<'_> {
         Ok(())
     }
 
-    /// Records that a mapping does not get are listed for it. Where there is no mapping, only the log can tell of them.
+    /// Records that a mapping does not get are listed for it. Where there is none, or the code has it no more, the log tells of them.
     fn tell_unread(&mut self, stream: &str, dropped: u64) {
-        if dropped > 0 && !self.streams.mappings.values().any(|mapping| mapping.row.stream == stream) {
+        let reads = |mapping: &Mapping| mapping.row.stream == stream && mapping.is_handled();
+        if dropped > 0 && !self.streams.mappings.values().any(reads) {
             self.ctx.notice(OperatorEvent::Unread, stream, json!({"sums": {"records": dropped}}));
         }
     }
