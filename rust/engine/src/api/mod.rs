@@ -8,6 +8,7 @@ pub mod account;
 pub mod bus;
 pub mod changes;
 pub mod error;
+pub mod event;
 pub mod failure;
 pub mod function;
 pub mod mapping;
@@ -166,6 +167,10 @@ macro_rules! operations {
         "functions.list" FunctionList(Empty) -> Vec<function::Function>: dispatch.functions_list always;
         /// List the asynchronous events of each function, and of each version, that has some in memory.
         "events.list" EventList(Empty) -> Vec<function::Events>: events.events_list always;
+        /// Have a function run on a payload later, with options; the answer is the request id, once it is durable.
+        "events.invoke" EventInvoke(event::Invoke) -> String: events.event_invoke later;
+        /// Tell what became of an event whose result is kept, or wait for that. Refused (`NotFound`) where nothing is kept.
+        "events.result" EventResultOf(event::Which) -> event::EventResult: events.event_result later;
         /// List how many processes there are of each function, and of each version, that has them.
         "environments.list" EnvironmentList(Empty) -> Vec<function::EnvironmentCounts>:
             environments.environments_list always;

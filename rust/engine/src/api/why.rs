@@ -25,7 +25,7 @@ pub struct Life {
     pub facts: Vec<Value>,
     /// Whether it runs now.
     pub running: bool,
-    /// Where it stands, each with `where`: a waiting event (`queue`), a message (`message`, as `queue.peek` gives it), a record and a
+    /// Where it stands, each with `where`: a waiting event (`queue`), the result of one that has ended (`result`, as `events.result` gives it), a message (`message`, as `queue.peek` gives it), a record and a
     /// function that reads its stream (`record`, with the state `unread`, `waiting`, `running`, `retried`, `done` or `lost`), a
     /// failure (`failed`).
     #[cfg_attr(test, schemars(with = "Vec<Value>"))]

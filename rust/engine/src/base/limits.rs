@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::base::error::EngineError;
 use forebay_core::concurrency::{Account, AccountLimits, Limits, Scaling, Scope};
+use forebay_core::invocation::protocol;
 use forebay_core::queue;
 use forebay_core::token_bucket::{self, Rate};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,20 @@ limits! {
     EVENT_FIRST_RETRY_DELAY_MS: u64 = 60_000;
     /// How long an event waits for its second retry: the same page.
     EVENT_SECOND_RETRY_DELAY_MS: u64 = 120_000;
+    /// Longest delay of an event. Ours.
+    EVENT_DELAY_MS_MAX: u64 = protocol::DELAY_MS_MAX;
+    /// Most characters of the deduplication id of an event: those of a message have as many.
+    EVENT_ID_CHARACTERS_MAX: usize = 128;
+    /// Shortest time for which such an id is remembered. Ours.
+    EVENT_ID_WINDOW_MS_MIN: u64 = 1_000;
+    /// Longest time for which such an id is remembered. Ours.
+    EVENT_ID_WINDOW_MS_MAX: u64 = 86_400_000;
+    /// How long such an id is remembered when nothing else is asked for: as long as that of a message.
+    EVENT_ID_WINDOW_MS: u64 = queue::dedup::WINDOW_MS;
+    /// How long the result of an event is kept. Ours.
+    EVENT_RESULT_MS: u64 = 86_400_000;
+    /// Longest wait for the result of an event. Ours.
+    EVENT_RESULT_WAIT_MS_MAX: u64 = 86_400_000;
 
     /// Most records of a batch. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
     BATCH_SIZE_MAX: u32 = 10_000;

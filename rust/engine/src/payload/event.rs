@@ -4,7 +4,9 @@
 //! which they are due. The value is `format u8 = 1, request u128, accepted_ms u64, hops u32, failures u32, unreached u32, status
 //! u16, error length u32`, little-endian, then the last error object and the payload, both JSON. An event with a trace context is of
 //! format 2: `length u16, context` stand before the error. One that was invoked by a qualifier is of format 3: as of format 2, with a
-//! context that may be empty, and `length u8, qualifier` behind it.
+//! context that may be empty, and `length u8, qualifier` behind it. One with a delay, a deduplication id or a result that is kept is of
+//! format 4: as of format 3, with a qualifier that may be empty, and `delay_ms u64, keeps its result u8, length u16, deduplication id`
+//! behind it.
 
 use std::sync::Arc;
 
@@ -18,7 +20,10 @@ pub(crate) type Qualifier = Option<Arc<str>>;
 const FORMAT: u8 = 1;
 const TRACED: u8 = 2;
 const QUALIFIED: u8 = 3;
+const OPTIONED: u8 = 4;
 const HEADER: usize = 43;
+/// Bytes of a delay, whether the result is kept, and the length of a deduplication id.
+const OPTIONS: usize = 11;
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +39,10 @@ pub(crate) struct Event {
     pub(crate) qualifier: Qualifier,
     /// What was going on where it was asked for: see `trace.rs`.
     pub(crate) trace: Option<Arc<str>>,
+    /// The id by which it was told from others when it was accepted.
+    pub(crate) deduplication_id: Option<Arc<str>>,
+    /// Whether its result is kept.
+    pub(crate) keeps_result: bool,
     /// JSON.
     pub(crate) payload: Arc<[u8]>,
 }
@@ -46,6 +55,15 @@ pub(crate) struct Accepted {
     pub(crate) event: Event,
     /// When it was accepted: the wall clock may be set before it is durable.
     pub(crate) at: Now,
+    /// What remembers its deduplication id.
+    pub(crate) remembered: Option<RememberedId>,
+}
+
+/// A deduplication id of a function, as a digest, and until when it is remembered, wall ms.
+#[derive(Clone, Copy)]
+pub(crate) struct RememberedId {
+    pub(crate) digest: u128,
+    pub(crate) until_ms: u64,
 }
 
 impl Accepted {
@@ -62,20 +80,32 @@ impl Accepted {
 impl Event {
     /// Bytes it takes in memory, about.
     pub(crate) fn weight(&self) -> usize {
-        let qualifier = self.qualifier.as_ref().map_or(0, |qualifier| 1 + qualifier.len());
-        let has_trace = self.trace.is_some() || self.qualifier.is_some();
-        let trace = usize::from(has_trace) * 2 + self.trace.as_ref().map_or(0, |trace| trace.len());
-        HEADER + trace + qualifier + self.payload.len() + self.error.as_ref().map_or(0, |error| error.len())
+        let format = self.format();
+        let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        let trace = usize::from(format >= TRACED) * 2 + length(&self.trace);
+        let qualifier = usize::from(format >= QUALIFIED) + length(&self.qualifier);
+        let options = if format == OPTIONED { OPTIONS + length(&self.deduplication_id) } else { 0 };
+        HEADER + trace + qualifier + options + length(&self.error) + self.payload.len()
+    }
+
+    /// What has nothing of a later format is written as before there was that format.
+    fn format(&self) -> u8 {
+        if self.life.delay_ms > 0 || self.keeps_result || self.deduplication_id.is_some() {
+            OPTIONED
+        } else if self.qualifier.is_some() {
+            QUALIFIED
+        } else if self.trace.is_some() {
+            TRACED
+        } else {
+            FORMAT
+        }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let error = self.error.as_deref().unwrap_or_default();
         let mut bytes = Vec::with_capacity(self.weight());
-        bytes.push(match (&self.qualifier, &self.trace) {
-            (Some(_), _) => QUALIFIED,
-            (None, Some(_)) => TRACED,
-            (None, None) => FORMAT,
-        });
+        let format = self.format();
+        bytes.push(format);
         bytes.extend_from_slice(&self.request.to_le_bytes());
         bytes.extend_from_slice(&self.life.accepted_ms.to_le_bytes());
         for count in [self.life.hops, self.life.failures, self.life.unreached] {
@@ -83,14 +113,22 @@ impl Event {
         }
         bytes.extend_from_slice(&self.status.to_le_bytes());
         bytes.extend_from_slice(&(error.len() as u32).to_le_bytes());
-        if self.trace.is_some() || self.qualifier.is_some() {
+        if format >= TRACED {
             let trace = self.trace.as_deref().unwrap_or_default();
             bytes.extend_from_slice(&(trace.len() as u16).to_le_bytes());
             bytes.extend_from_slice(trace.as_bytes());
         }
-        if let Some(qualifier) = &self.qualifier {
+        if format >= QUALIFIED {
+            let qualifier = self.qualifier.as_deref().unwrap_or_default();
             bytes.push(qualifier.len() as u8);
             bytes.extend_from_slice(qualifier.as_bytes());
+        }
+        if format == OPTIONED {
+            let id = self.deduplication_id.as_deref().unwrap_or_default();
+            bytes.extend_from_slice(&self.life.delay_ms.to_le_bytes());
+            bytes.push(self.keeps_result.into());
+            bytes.extend_from_slice(&(id.len() as u16).to_le_bytes());
+            bytes.extend_from_slice(id.as_bytes());
         }
         bytes.extend_from_slice(error.as_bytes());
         bytes.extend_from_slice(&self.payload);
@@ -101,7 +139,7 @@ impl Event {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let [format] = take::<1>(&mut rest)?;
-        if ![FORMAT, TRACED, QUALIFIED].contains(&format) {
+        if !(FORMAT..=OPTIONED).contains(&format) {
             return None;
         }
         let request = u128::from_le_bytes(take(&mut rest)?);
@@ -115,19 +153,28 @@ impl Event {
             let length = u16::from_le_bytes(take(&mut rest)?);
             trace = Some(take_text(&mut rest, length)?).filter(|trace| !trace.is_empty());
         }
-        if format == QUALIFIED {
+        if format >= QUALIFIED {
             let [length] = take::<1>(&mut rest)?;
-            qualifier = Some(take_text(&mut rest, length.into())?);
+            qualifier = Some(take_text(&mut rest, length.into())?).filter(|qualifier| !qualifier.is_empty());
+        }
+        let (mut delay_ms, mut keeps_result, mut deduplication_id) = (0, false, None);
+        if format == OPTIONED {
+            delay_ms = u64::from_le_bytes(take(&mut rest)?);
+            keeps_result = take::<1>(&mut rest)? != [0];
+            let length = u16::from_le_bytes(take(&mut rest)?);
+            deduplication_id = Some(take_text(&mut rest, length)?).filter(|id| !id.is_empty());
         }
         let (error, payload) = rest.split_at_checked(error_len)?;
         let error = std::str::from_utf8(error).ok()?;
         Some(Self {
             request,
-            life: Life { accepted_ms, hops, failures, unreached },
+            life: Life { accepted_ms, delay_ms, hops, failures, unreached },
             status,
             error: (!error.is_empty()).then(|| error.into()),
             qualifier,
             trace,
+            deduplication_id,
+            keeps_result,
             payload: payload.into(),
         })
     }
@@ -169,10 +216,12 @@ mod tests {
         Event {
             qualifier: qualifier.map(Into::into),
             request: u128::MAX - 5,
-            life: Life { accepted_ms: 1 << 40, hops: 3, failures: 2, unreached: 9 },
+            life: Life { accepted_ms: 1 << 40, delay_ms: 0, hops: 3, failures: 2, unreached: 9 },
             status: 429,
             error: error.map(Into::into),
             trace: trace.map(Into::into),
+            deduplication_id: None,
+            keeps_result: false,
             payload: b"{\"a\":1}"[..].into(),
         }
     }
@@ -185,7 +234,14 @@ mod tests {
                     let event = event(error, trace, qualifier);
                     let bytes = event.encode();
                     assert_eq!(bytes.len(), event.weight());
-                    assert_eq!(Event::decode(&bytes), Some(event));
+                    assert_eq!(Event::decode(&bytes).as_ref(), Some(&event));
+                    for (delay_ms, keeps_result, id) in [(1, false, None), (0, true, None), (9, true, Some("id"))] {
+                        let mut event = Event { keeps_result, deduplication_id: id.map(Into::into), ..event.clone() };
+                        event.life.delay_ms = delay_ms;
+                        let bytes = event.encode();
+                        assert_eq!((bytes[0], bytes.len()), (OPTIONED, event.weight()));
+                        assert_eq!(Event::decode(&bytes), Some(event));
+                    }
                 }
             }
         }
@@ -204,7 +260,11 @@ mod tests {
         for cut in 0..HEADER + 17 {
             assert_eq!(Event::decode(&bytes[..cut]), None);
         }
-        assert_eq!(Event::decode(&[4; 100]), None);
+        let bytes = Event { keeps_result: true, ..event(Some("error"), None, None) }.encode();
+        for cut in 0..HEADER + 14 {
+            assert_eq!(Event::decode(&bytes[..cut]), None);
+        }
+        assert_eq!(Event::decode(&[5; 100]), None);
     }
 
     #[test]

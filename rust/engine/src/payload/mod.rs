@@ -2,6 +2,7 @@
 
 pub mod endpoint;
 pub(crate) mod event;
+pub(crate) mod event_result;
 pub(crate) mod failure_key;
 pub mod kinesis_event;
 pub mod message;

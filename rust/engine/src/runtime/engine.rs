@@ -199,6 +199,8 @@ impl Engine {
         inner.state.abandon_reads();
         inner.state.dispatch().answer_open_invokes();
         inner.state.queues().answer_open_receives();
+        let stopped = EngineError::OwnerLost("the app stopped before the event ended".into());
+        inner.state.events().answer_open_results(&stopped);
         inner.state.answer_wanted();
         inner.store = None;
         inner.reader = None;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Value};
 
+use crate::api::event::EventResult;
 use crate::api::failure::Failure;
 use crate::api::why::{self, Why};
 use crate::base::bytes::hex;
@@ -34,6 +35,17 @@ fn listed(failure: &Failure) -> Option<Box<RawValue>> {
         r#where: &'static str,
     }
     to_raw_value(&Listed { failure, r#where: "failed" }).ok()
+}
+
+/// A result, as one of the places where something stands.
+fn of_result(result: &EventResult) -> Option<Box<RawValue>> {
+    #[derive(Serialize)]
+    struct Kept<'a> {
+        #[serde(flatten)]
+        result: &'a EventResult,
+        r#where: &'static str,
+    }
+    to_raw_value(&Kept { result, r#where: "result" }).ok()
 }
 
 /// What an id names.
@@ -101,6 +113,7 @@ impl Rooms {
                 life.facts.extend(self.ctx.observe.history.publications.of(id));
                 life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
                 life.is_running = self.dispatch.hops_running.contains_key(&id);
+                life.kept.extend(self.events().kept_result(id)?.as_ref().and_then(of_result));
                 let message = self.queues().message_life(id)?;
                 let is_message = !message.facts.is_empty() || !message.kept.is_empty();
                 let quests: Vec<Quest> = message.search.into_iter().collect();
@@ -253,7 +266,7 @@ impl Rooms {
         Some(json!({
             "where": "queue", "function": events.name(), "due_ms": events.due_ms(due, &self.ctx.now),
             "accepted_ms": event.life.accepted_ms, "failures": event.life.failures,
-            "last_error": event.error.as_deref(),
+            "deduplication_id": event.deduplication_id.as_deref(), "last_error": event.error.as_deref(),
         }))
     }
 }

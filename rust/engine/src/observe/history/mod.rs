@@ -22,8 +22,10 @@ const FACTS_MAX: usize = 50_000;
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RequestEvent {
-    /// It was accepted for a function.
-    Accepted { queue: u64 },
+    /// It was accepted for a function, to run at once or when it is due.
+    Accepted { queue: u64, due_ms: Option<u64>, deduplication_id: Option<Arc<str>> },
+    /// Another one with its deduplication id was not accepted.
+    Repeated,
     /// It was handed to the function.
     Started { queue: u64, attempt: u32 },
     /// It waits for another attempt; `status` is that of the last one.
@@ -78,7 +80,17 @@ impl RequestEvent {
     /// The words for it; `name` is the function's.
     pub(crate) fn shown(&self, at_ms: u64, name: impl Fn(u64) -> String) -> Value {
         match self {
-            Self::Accepted { queue } => json!({"at_ms": at_ms, "what": "accepted", "function": name(*queue)}),
+            Self::Accepted { queue, due_ms, deduplication_id } => {
+                let mut fact = json!({"at_ms": at_ms, "what": "accepted", "function": name(*queue)});
+                if let Some(due_ms) = due_ms {
+                    fact["due_ms"] = json!(due_ms);
+                }
+                if let Some(id) = deduplication_id {
+                    fact["deduplication_id"] = json!(&**id);
+                }
+                fact
+            }
+            Self::Repeated => json!({"at_ms": at_ms, "what": "asked for again"}),
             Self::Started { queue, attempt } => {
                 json!({"at_ms": at_ms, "what": "started", "function": name(*queue), "attempt": attempt})
             }

@@ -39,6 +39,9 @@ impl InvocationRoom<'_> {
         let Some(events) = self.events.queues.get(&id) else { return };
         let has_succeeded = condition == Condition::Success;
         events.meters.ended(condition);
+        let name = events.name();
+        self.keep_result(name, event, condition);
+        let Some(events) = self.events.queues.get(&id) else { return };
         self.ctx.observe.history.note(
             self.ctx.now.wall_ms,
             event.request,
@@ -150,7 +153,11 @@ impl InvocationRoom<'_> {
     pub(crate) fn revive_event(&mut self, failure: FailureKey, ended: &Ended, trace: Option<&str>, payload: &[u8]) {
         let request = parse_uuid(&ended.request).unwrap_or_else(|| self.ctx.rng.uuid());
         let qualifier = ended.qualifier.as_deref().map(Into::into);
-        let event = self.new_event(request, 0, payload.into(), (kept(trace), qualifier));
+        let mut event = self.new_event(request, 0, payload.into(), (kept(trace), qualifier));
+        match self.renew_result(request) {
+            Ok(keeps_result) => event.keeps_result = keeps_result,
+            Err(error) => return self.ctx.fail(error),
+        }
         self.ctx.commit.pending.remove(Table::Failure, failure.bytes());
         self.ctx.observe.history.note(self.ctx.now.wall_ms, request, RequestEvent::Redriven);
         self.bear_event(failure.mapping, event);

@@ -2,18 +2,24 @@
 //! destinations are told.
 //!
 //! The store is the queue: rows stand in the order in which events are due (`row`). The machine of a function knows the first of
-//! them, `WAITING_MAX` at most, and asks for more where little is left. `serve` carries out its commands, `ends` writes down what
-//! became of an event, `record` says what destinations are told, `targets` reaches those of this store.
+//! them, `WAITING_MAX` at most, and asks for more where little is left. `accept` takes in what callers ask for, `serve` carries out the
+//! machine's commands, `ends` writes down what became of an event, `results` keeps it for those who ask, and `expiry` drops what was kept
+//! for a time.
 
+mod accept;
 pub(crate) mod ends;
+mod expiry;
 pub(crate) mod participant;
 mod requests;
+mod results;
 mod serve;
 #[cfg(test)]
 mod tests;
 
 use crate::dispatch::asynchronous::Asynchronous;
 use crate::sources::invocation::ends::EndedEvent;
+use crate::sources::invocation::expiry::KeptForTime;
+use crate::sources::invocation::results::Results;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,9 +29,8 @@ use forebay_core::invocation::protocol::{Key, Life};
 use forebay_core::invocation::EventQueue;
 use forebay_core::Now;
 
-use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::error::EngineError;
 use crate::base::json;
-use crate::base::trace::{check_trace, kept, Origin};
 use crate::commit::attachment::Attachment;
 use crate::commit::rows::{counted, damaged};
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
@@ -117,6 +122,8 @@ pub(crate) struct EventQueues {
     pub(crate) ended: Vec<EndedEvent>,
     /// The place for the event that is begun now.
     place: Option<Lease>,
+    results: Results,
+    kept: KeptForTime,
 }
 
 impl Events {
@@ -135,6 +142,7 @@ impl EventQueues {
     /// An event was refused: it never becomes durable.
     pub(crate) fn forget_expected(&mut self, accepted: &Accepted) {
         self.expected.remove(&(accepted.queue, accepted.key));
+        self.kept.forget(accepted);
     }
 
     /// A row that was to go with a message is gone.
@@ -147,28 +155,6 @@ impl EventQueues {
 }
 
 impl InvocationRoom<'_> {
-    /// Accept an event for a function; the waiter is given its request id when it is durable.
-    pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
-        let accepted = self.ctx.check_room().and_then(|()| {
-            check_payload(payload)?;
-            check_trace(origin.trace)?;
-            self.event_queue(function)
-        });
-        match accepted {
-            Ok((queue, qualifier)) => {
-                let hops = self.dispatch.hops_after(origin.parent);
-                let request = self.ctx.rng.uuid();
-                let event = self.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
-                let accepted = self.number_event(queue, event);
-                self.ctx.commit.pending.bytes += accepted.bytes();
-                self.events.accepted.push(accepted);
-                self.ctx.commit.pending.waiters.push((waiter, Reply::Request(request)));
-                self.ctx.commit.pending.urgent = true;
-            }
-            Err(error) => self.ctx.answer(waiter, Err(error)),
-        }
-    }
-
     /// Accept an event by the engine's own doing. Its row joins the commit of what brings it forth.
     pub(crate) fn bear_event(&mut self, queue: u64, event: Event) {
         let events = vec![self.number_event(queue, event)];
@@ -189,7 +175,17 @@ impl InvocationRoom<'_> {
         (trace, qualifier): (Option<Arc<str>>, Qualifier),
     ) -> Event {
         let life = Life { accepted_ms: self.ctx.now.wall_ms, hops, ..Life::default() };
-        Event { request, life, status: 0, error: None, qualifier, trace, payload }
+        Event {
+            request,
+            life,
+            status: 0,
+            error: None,
+            qualifier,
+            trace,
+            deduplication_id: None,
+            keeps_result: false,
+            payload,
+        }
     }
 
     /// Take a number that no other event has.
@@ -208,10 +204,12 @@ impl InvocationRoom<'_> {
         let number = self.take_number();
         let events = &mut *self.events;
         let known = events.queues.get_mut(&queue);
+        let delay_ms = event.life.delay_ms;
+        let now = self.ctx.now;
         let key =
-            known.map_or(Key { due_ms: self.ctx.now.wall_ms, number }, |one| one.machine.key(number, &self.ctx.now));
+            known.map_or(Key { due_ms: now.wall_ms + delay_ms, number }, |one| one.machine.key(number, delay_ms, &now));
         events.expected.insert((queue, key));
-        Accepted { queue, key, event, at: self.ctx.now }
+        Accepted { queue, key, event, at: now, remembered: None }
     }
 
     /// Where an event for this function, version or alias waits, and the qualifier. A function need not be registered any more.
@@ -258,6 +256,7 @@ impl InvocationRoom<'_> {
 
     /// Find the functions that have events.
     pub(crate) fn restore_events(&mut self) -> Result<(), StoreError> {
+        self.events.kept = KeptForTime::restored(self.ctx)?;
         if let Some(bytes) = self.ctx.commit.reader.get(Table::Meta, NEXT_EVENT)? {
             let next = counted(&bytes, "next_event")?;
             (self.events.next_number, self.events.reserved) = (next, next);
@@ -347,10 +346,16 @@ impl InvocationRoom<'_> {
     /// Events have become durable.
     pub(crate) fn events_durable(&mut self, accepted: Vec<Accepted>) {
         let mut touched = BTreeSet::new();
-        for Accepted { queue, key, event, at } in accepted {
+        for Accepted { queue, key, event, at, remembered } in accepted {
             let life = event.life;
             self.events.expected.remove(&(queue, key));
-            self.ctx.observe.history.note(life.accepted_ms, event.request, RequestEvent::Accepted { queue });
+            if let Some(remembered) = remembered {
+                self.events.kept.durable(remembered);
+            }
+            let due_ms = Some(life.born_ms()).filter(|_| life.delay_ms > 0);
+            let deduplication_id = event.deduplication_id.clone();
+            let what = RequestEvent::Accepted { queue, due_ms, deduplication_id };
+            self.ctx.observe.history.note(life.accepted_ms, event.request, what);
             self.events.keep_at_hand_event(queue, key, event);
             let Some(events) = self.events.queues.get_mut(&queue) else { continue };
             events.meters.received.increment();

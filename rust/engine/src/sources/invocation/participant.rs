@@ -22,6 +22,10 @@ use crate::store::port::{StoreError, Table, Write};
 
 /// Whose timers, and whose attempts, these are.
 pub(crate) const ROOM: RoomId = RoomId(4);
+/// Which timers: when a function's events are due, when somebody has waited long enough for a result, when something kept goes.
+pub(crate) const QUEUE_TIMER: u8 = 0;
+pub(crate) const WAIT_TIMER: u8 = 1;
+pub(crate) const EXPIRY_TIMER: u8 = 2;
 
 /// An asynchronous event.
 pub(crate) struct EventJob {
@@ -70,7 +74,21 @@ impl Participant for InvocationRoom<'_> {
     }
 
     fn due(&mut self, timer: Timer) {
-        self.events_due(timer.id);
+        let done = match timer.kind {
+            WAIT_TIMER => self.waits_due(),
+            EXPIRY_TIMER => self.expiry_due(),
+            _ => {
+                self.events_due(timer.id);
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            self.ctx.fail(error);
+        }
+    }
+
+    fn sweep(&mut self) -> Result<(), EngineError> {
+        Ok(self.expire()?)
     }
 
     fn grant(&mut self, source: SourceId, permit: Lease) -> Option<Lease> {
@@ -86,7 +104,7 @@ impl Participant for InvocationRoom<'_> {
         let started = RequestEvent::Started { queue: *queue, attempt: attempt.number };
         self.ctx.observe.history.note(now.wall_ms, event.request, started);
         if let Some(events) = self.events.queues.get_mut(queue) {
-            let age_ms = now.wall_ms.saturating_sub(event.life.accepted_ms);
+            let age_ms = now.wall_ms.saturating_sub(event.life.born_ms());
             events.meters.age.record(age_ms as f64 / 1e3);
             if let Some(slot) = events.suspects.remove(key) {
                 self.dispatch.journal.release(slot);
@@ -105,7 +123,7 @@ impl Participant for InvocationRoom<'_> {
         !self.events.accepted.is_empty()
     }
 
-    fn write(&mut self, _pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
+    fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
         if puts {
             self.events.committing = std::mem::take(&mut self.events.accepted);
         }
@@ -113,21 +131,27 @@ impl Participant for InvocationRoom<'_> {
             let (key, value) = accepted.row();
             writes.push(Write::Add { table: Table::Event, key, value });
         }
+        self.write_kept(pending, writes);
     }
 
     fn durable(&mut self) {
         let mut events = std::mem::take(&mut self.events.born);
         events.append(&mut self.events.committing);
         self.events_durable(events);
+        if let Err(error) = self.results_durable() {
+            self.ctx.fail(error);
+        }
     }
 
     fn refused(&mut self, _error: &StoreError) {
         let committing = std::mem::take(&mut self.events.committing);
         let refused = committing.into_iter().chain(std::mem::take(&mut self.events.accepted));
         refused.for_each(|one| self.events.forget_expected(&one));
+        self.kept_refused();
     }
 
-    fn failed(&mut self, _error: &StoreError) {
+    fn failed(&mut self, error: &StoreError) {
         self.events.accepted.clear();
+        self.answer_open_results(&error.clone().into());
     }
 }

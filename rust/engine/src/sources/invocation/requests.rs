@@ -1,12 +1,28 @@
-//! `events.list`
+//! `events.*`
 
+use crate::api::event::Invoke;
 use crate::api::function::Events;
 use crate::api::Empty;
-use crate::base::error::EngineError;
-use crate::commit::done::Done;
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::ids::{parse_uuid, uuid_text};
+use crate::base::trace::Origin;
+use crate::commit::done::{json, Done};
+use crate::sources::invocation::accept::Wishes;
 use crate::sources::invocation::InvocationRoom;
 
 impl InvocationRoom<'_> {
+    /// Answered when it is durable.
+    pub(crate) fn event_invoke(&mut self, asked: Invoke, waiter: Waiter) {
+        let origin = Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
+        let reply = |request| Reply::Added(json(uuid_text(request)));
+        match Wishes::of(&asked, self.ctx.now.wall_ms) {
+            Ok(wishes) => {
+                self.accept(&asked.function, asked.payload.get().as_bytes(), origin, &wishes, (waiter, reply));
+            }
+            Err(error) => self.ctx.answer(waiter, Err(error)),
+        }
+    }
+
     pub(crate) fn events_list(&mut self, _: Empty) -> Result<Done, EngineError> {
         let rows = self.events.queues.values().map(|events| {
             let (waiting, more) = events.machine.waiting();

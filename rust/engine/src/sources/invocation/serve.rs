@@ -1,7 +1,7 @@
 //! Carries out what a function's event queue commands, and tells it what came of it.
 
 use crate::sources::invocation::participant::EventJob;
-use crate::sources::invocation::participant::ROOM;
+use crate::sources::invocation::participant::{QUEUE_TIMER, ROOM};
 use forebay_core::concurrency::Lease;
 use forebay_core::invocation::protocol::{Command, Key, Life, Outcome};
 
@@ -45,7 +45,7 @@ impl InvocationRoom<'_> {
                 return;
             }
             if let Some(due_ns) = events.machine.next_due(&now) {
-                self.ctx.timers.arm(&mut events.armed, due_ns, Timer { room: ROOM, kind: 0, id });
+                self.ctx.timers.arm(&mut events.armed, due_ns, Timer { room: ROOM, kind: QUEUE_TIMER, id });
             }
             if let Some(slot) = events.slot.filter(|_| events.machine.is_ready(&now)) {
                 self.dispatch().queue_source(slot, ROOM, id);

@@ -1,5 +1,7 @@
 //! What is kept of asynchronous invocations.
 
+mod options;
+
 use serde_json::{json, Value};
 
 use crate::base::error::Waiter;

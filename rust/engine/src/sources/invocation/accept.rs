@@ -1,0 +1,125 @@
+//! Takes in events that callers ask for: now or later, each of them or only one for a deduplication id.
+
+use forebay_core::queue::dedup::{Key as Digest, Scope};
+
+use crate::api::event::Invoke;
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::limits::{
+    EVENT_DELAY_MS_MAX, EVENT_ID_CHARACTERS_MAX, EVENT_ID_WINDOW_MS, EVENT_ID_WINDOW_MS_MAX, EVENT_ID_WINDOW_MS_MIN,
+};
+use crate::base::trace::{check_trace, kept, Origin};
+use crate::observe::history::RequestEvent;
+use crate::payload::event::RememberedId;
+use crate::sources::invocation::expiry::Known;
+use crate::sources::invocation::{check_payload, InvocationRoom};
+
+/// What a caller wants beside the run.
+#[derive(Default)]
+pub(crate) struct Wishes<'a> {
+    delay_ms: u64,
+    /// Until when the id is remembered, wall ms.
+    deduplication: Option<(&'a str, u64)>,
+    keeps_result: bool,
+}
+
+impl<'a> Wishes<'a> {
+    /// What was asked for at a moment.
+    pub(crate) fn of(asked: &'a Invoke, wall_ms: u64) -> Result<Self, EngineError> {
+        let refused = |text: String| Err(EngineError::Invalid(text));
+        let delay_ms = match (asked.delay_ms, asked.at_ms) {
+            (Some(_), Some(_)) => return refused("delay and at: give one of them".into()),
+            (Some(delay_ms), None) => delay_ms,
+            (None, at_ms) => at_ms.map_or(0, |at_ms| at_ms.saturating_sub(wall_ms)),
+        };
+        if delay_ms > EVENT_DELAY_MS_MAX {
+            let days = delay_ms / 86_400_000;
+            return refused(format!("an event may be due in up to 365 days, not in {days}"));
+        }
+        let window_ms = asked.deduplication_window_ms;
+        let deduplication = match &asked.deduplication_id {
+            None if window_ms.is_some() => {
+                return refused(
+                    "deduplication_window: it is for how long a deduplication_id is remembered: give one".into(),
+                )
+            }
+            None => None,
+            Some(id) if !(1..=EVENT_ID_CHARACTERS_MAX).contains(&id.chars().count()) => {
+                return refused(format!("deduplication_id: allowed are 1 to {EVENT_ID_CHARACTERS_MAX} characters"));
+            }
+            Some(id) => {
+                let window_ms = window_ms.unwrap_or(EVENT_ID_WINDOW_MS);
+                if !(EVENT_ID_WINDOW_MS_MIN..=EVENT_ID_WINDOW_MS_MAX).contains(&window_ms) {
+                    return refused(format!(
+                        "deduplication_window={}: allowed are {} to {} seconds",
+                        window_ms as f64 / 1e3,
+                        EVENT_ID_WINDOW_MS_MIN / 1_000,
+                        EVENT_ID_WINDOW_MS_MAX / 1_000
+                    ));
+                }
+                Some((id.as_str(), wall_ms + window_ms))
+            }
+        };
+        Ok(Self { delay_ms, deduplication, keeps_result: asked.keep_result })
+    }
+}
+
+impl InvocationRoom<'_> {
+    /// Accept an event for a function; the waiter is given its request id when it is durable.
+    pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
+        self.accept(function, payload, origin, &Wishes::default(), (waiter, Reply::Request));
+    }
+
+    /// The same with wishes; `reply` makes the answer of the request id.
+    pub(crate) fn accept(
+        &mut self,
+        function: &str,
+        payload: &[u8],
+        origin: Origin<'_>,
+        wishes: &Wishes<'_>,
+        (waiter, reply): (Waiter, impl Fn(u128) -> Reply),
+    ) {
+        let accepted = self.ctx.check_room().and_then(|()| {
+            check_payload(payload)?;
+            check_trace(origin.trace)?;
+            let (queue, qualifier) = self.event_queue(function)?;
+            let remembered = wishes.deduplication.map(|(id, until_ms)| self.remembered(queue, id, until_ms));
+            let known = remembered.map_or(Ok(None), |one| self.known_id(one.digest))?;
+            Ok((queue, qualifier, remembered, known))
+        });
+        match accepted {
+            Ok((_, _, _, Some(Known { request, is_durable }))) => {
+                self.ctx.observe.history.note(self.ctx.now.wall_ms, request, RequestEvent::Repeated);
+                if is_durable {
+                    return self.ctx.answer(waiter, Ok(reply(request)));
+                }
+                // Answered, or refused, with the first one.
+                self.ctx.commit.pending.waiters.push((waiter, reply(request)));
+                self.ctx.commit.pending.urgent = true;
+            }
+            Ok((queue, qualifier, remembered, None)) => {
+                let hops = self.dispatch.hops_after(origin.parent);
+                let request = self.ctx.rng.uuid();
+                let mut event = self.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
+                event.life.delay_ms = wishes.delay_ms;
+                event.keeps_result = wishes.keeps_result;
+                event.deduplication_id = wishes.deduplication.map(|(id, _)| id.into());
+                let mut accepted = self.number_event(queue, event);
+                if let Some(remembered) = remembered {
+                    accepted.remembered = Some(remembered);
+                    self.remember_id(remembered, request);
+                }
+                self.ctx.commit.pending.bytes += accepted.bytes();
+                self.events.accepted.push(accepted);
+                self.ctx.commit.pending.waiters.push((waiter, reply(request)));
+                self.ctx.commit.pending.urgent = true;
+            }
+            Err(error) => self.ctx.answer(waiter, Err(error)),
+        }
+    }
+
+    /// An id is the function's, whichever version or alias is asked for.
+    fn remembered(&self, queue: u64, id: &str, until_ms: u64) -> RememberedId {
+        let function = self.events.queues.get(&queue).map_or("", |events| events.function.as_str());
+        RememberedId { digest: Digest::new(Scope::MessageGroup, function, id).0, until_ms }
+    }
+}

@@ -1,0 +1,260 @@
+//! What is kept for some time and then goes: results and deduplication ids. Memory holds how many there are, and the ids that are not
+//! durable yet.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::base::error::EngineError;
+use crate::base::timers::Timer;
+use crate::commit::pending::Pending;
+use crate::commit::rows::{damaged, OnItsWay};
+use crate::ctx::Ctx;
+use crate::payload::event::{Accepted, RememberedId};
+use crate::payload::event_result::{expiry_of, id_row, kept_key, parse_id, until_of, Kept, ResultRow, OF_A_ROW};
+use crate::sources::invocation::participant::{EXPIRY_TIMER, ROOM};
+use crate::sources::invocation::InvocationRoom;
+use crate::store::port::{StoreError, Table, Write};
+
+/// Most deduplication ids that are remembered, as in a FIFO queue.
+pub(crate) const IDS_MAX: u64 = 2_000_000;
+/// Most results that are kept, and most bytes of them: beyond, the oldest go before their day is over.
+pub(super) const RESULTS_MAX: u64 = 1_000_000;
+const RESULT_BYTES_MAX: u64 = 1 << 30;
+/// Deduplication ids that go within so long go together, ms.
+const TOGETHER_MS: u64 = 1_000;
+/// Most of what goes in one piece of work, and the pause before the next one, ns.
+const SLICE: usize = 256;
+/// Rows of them that are read at once.
+const ROWS: usize = 4;
+const PAUSE_NS: u64 = 10_000_000;
+const COUNTS: &[u8] = b"events_kept";
+
+/// An event that was accepted with a deduplication id.
+pub(crate) struct Known {
+    pub(crate) request: u128,
+    pub(crate) is_durable: bool,
+}
+
+/// How much is kept: as many as the rows of `EventExpiry` name. Their row is `results u64, their bytes u64, ids u64`, big-endian.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) results: u64,
+    result_bytes: u64,
+    ids: u64,
+}
+
+/// What is known in memory of what is kept for a time.
+#[derive(Default)]
+pub(crate) struct KeptForTime {
+    pub(super) counts: Counts,
+    /// As the store has them, if that is known.
+    written: Option<Counts>,
+    /// Requests and until when their ids are remembered, of ids that are not durable yet, by digest.
+    accepting: HashMap<u128, (u128, u64)>,
+    /// When the next piece of work begins.
+    armed: Option<u64>,
+}
+
+impl KeptForTime {
+    /// Go on from what the store holds.
+    pub(crate) fn restored(ctx: &mut Ctx) -> Result<Self, StoreError> {
+        let Some(bytes) = ctx.commit.reader.get(Table::Meta, COUNTS)? else {
+            return Ok(Self { written: Some(Counts::default()), ..Self::default() });
+        };
+        let words: Vec<u64> =
+            bytes.chunks_exact(8).filter_map(|word| word.try_into().ok().map(u64::from_be_bytes)).collect();
+        let &[results, result_bytes, ids] = words.as_slice() else { return Err(damaged("the count of kept results")) };
+        let counts = Counts { results, result_bytes, ids };
+        Ok(Self { counts, written: Some(counts), ..Self::default() })
+    }
+
+    fn remember(&mut self, one: RememberedId, request: u128) {
+        self.counts.ids += 1;
+        self.accepting.insert(one.digest, (request, one.until_ms));
+    }
+
+    /// An event with an id is durable.
+    pub(crate) fn durable(&mut self, one: RememberedId) {
+        self.end_accepting(one);
+    }
+
+    /// Forget an event with an id that is not durable yet. The same id may have been accepted again meanwhile.
+    fn end_accepting(&mut self, one: RememberedId) {
+        if self.accepting.get(&one.digest).is_some_and(|(_, until_ms)| *until_ms == one.until_ms) {
+            self.accepting.remove(&one.digest);
+        }
+    }
+
+    /// An event was refused: its id is free again.
+    pub(crate) fn forget(&mut self, accepted: &Accepted) {
+        if let Some(one) = accepted.remembered {
+            self.end_accepting(one);
+            self.counts.ids = self.counts.ids.saturating_sub(1);
+        }
+    }
+
+    /// A result of so many bytes is there no more.
+    pub(crate) fn result_gone(&mut self, bytes: usize) {
+        self.counts.result_bytes = self.counts.result_bytes.saturating_sub(bytes as u64);
+    }
+
+    fn is_full(&self) -> bool {
+        self.counts.results > RESULTS_MAX || self.counts.result_bytes > RESULT_BYTES_MAX
+    }
+}
+
+impl InvocationRoom<'_> {
+    /// The event that was accepted with an id, while that is remembered.
+    pub(crate) fn known_id(&mut self, digest: u128) -> Result<Option<Known>, EngineError> {
+        let now_ms = self.ctx.now.wall_ms;
+        let accepting = self.events.kept.accepting.get(&digest).filter(|(_, until_ms)| *until_ms > now_ms);
+        if let Some(&(request, _)) = accepting {
+            return Ok(Some(Known { request, is_durable: false }));
+        }
+        if let Some(row) = self.ctx.row(Table::EventId, &kept_key(digest))? {
+            let (until_ms, request) = parse_id(&row).ok_or_else(|| damaged("a deduplication id"))?;
+            if until_ms > now_ms {
+                return Ok(Some(Known { request, is_durable: true }));
+            }
+        }
+        if self.events.kept.counts.ids >= IDS_MAX {
+            return Err(EngineError::TooMany {
+                message: format!(
+                    "{IDS_MAX} deduplication ids of events are remembered, which is as many as there can be: try again when older ones \
+                     are forgotten"
+                ),
+                reason: "DeduplicationIds".into(),
+                retry_after_ms: 60_000,
+            });
+        }
+        Ok(None)
+    }
+
+    /// Write what goes with events that are accepted, when what is kept goes, and how much there is.
+    pub(crate) fn write_kept(&mut self, pending: &mut Pending, writes: &mut Vec<Write>) {
+        let mut ids: BTreeMap<u64, Vec<u128>> = BTreeMap::new();
+        for accepted in &self.events.committing {
+            let request = accepted.event.request;
+            if accepted.event.keeps_result {
+                let function = self.events.queues.get(&accepted.queue).map(super::Events::name).unwrap_or_default();
+                let value = ResultRow { function, end: None }.encode();
+                writes.push(Write::Add { table: Table::EventResult, key: kept_key(request), value });
+            }
+            if let Some(RememberedId { digest, until_ms }) = accepted.remembered {
+                let value = id_row(until_ms, request);
+                writes.push(Write::Add { table: Table::EventId, key: kept_key(digest), value });
+                ids.entry(until_ms.next_multiple_of(TOGETHER_MS)).or_default().push(digest);
+            }
+        }
+        for (until_ms, ids) in ids {
+            for (key, value) in self.expiry_rows(Kept::Id, until_ms, &ids) {
+                writes.push(Write::Add { table: Table::EventExpiry, key, value });
+            }
+        }
+        let ended = self.events.results.begin_writing();
+        self.events.kept.counts.results += ended.requests.len() as u64;
+        self.events.kept.counts.result_bytes += ended.bytes;
+        for (key, value) in self.expiry_rows(Kept::Result, ended.until_ms, &ended.requests) {
+            pending.set(Table::EventExpiry, key, value);
+        }
+        let counts = self.events.kept.counts;
+        if self.events.kept.written != Some(counts) {
+            let words = [counts.results, counts.result_bytes, counts.ids];
+            let value = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+            writes.push(Write::Set { table: Table::Meta, key: COUNTS.to_vec(), value });
+            self.events.kept.written = Some(counts);
+        }
+        if self.events.kept.is_full() {
+            self.expire_soon();
+        }
+    }
+
+    /// What was to be written with the last commit was not.
+    pub(crate) fn kept_refused(&mut self) {
+        self.events.kept.written = None;
+    }
+
+    fn expiry_rows(&mut self, kept: Kept, until_ms: u64, ids: &[u128]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let row = |ids: &[u128]| {
+            let value = ids.iter().flat_map(|id| id.to_be_bytes()).collect();
+            (kept.expiry_key(until_ms, self.ctx.rng.uuid()), value)
+        };
+        ids.chunks(OF_A_ROW).map(row).collect()
+    }
+
+    fn expire_soon(&mut self) {
+        let timer = Timer { room: ROOM, kind: EXPIRY_TIMER, id: 0 };
+        self.ctx.timers.arm(&mut self.events.kept.armed, self.ctx.now.mono_ns + PAUSE_NS, timer);
+    }
+
+    /// The next piece of work is due.
+    pub(crate) fn expiry_due(&mut self) -> Result<(), StoreError> {
+        self.events.kept.armed = None;
+        self.expire()
+    }
+
+    /// Drop what has been kept as long as it is kept, a piece of work at a time.
+    pub(crate) fn expire(&mut self) -> Result<(), StoreError> {
+        let dropped = self.expire_of(Kept::Result)? + self.expire_of(Kept::Id)?;
+        if dropped >= SLICE {
+            self.expire_soon();
+        }
+        Ok(())
+    }
+
+    /// The same of one kind; how much went.
+    fn expire_of(&mut self, kept: Kept) -> Result<usize, StoreError> {
+        let (mut dropped, mut after): (usize, Option<Vec<u8>>) = (0, None);
+        while dropped < SLICE {
+            let rows = self.ctx.commit.reader.scan(Table::EventExpiry, &[kept as u8], after.as_deref(), ROWS)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(last.clone());
+            for (key, ids) in rows {
+                if matches!(self.ctx.row_on_its_way(Table::EventExpiry, &key), OnItsWay::Out) {
+                    continue;
+                }
+                let until_ms = expiry_of(&key).ok_or_else(|| damaged("what is kept for a time"))?;
+                let is_full = kept == Kept::Result && self.events.kept.is_full();
+                if until_ms > self.ctx.now.wall_ms && !is_full {
+                    return Ok(dropped);
+                }
+                for id in ids.chunks_exact(16) {
+                    self.drop_kept(kept, id, is_full)?;
+                }
+                dropped += ids.len() / 16;
+                self.ctx.commit.pending.remove(Table::EventExpiry, key);
+                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// An event with an id is accepted. What goes of an earlier one with it must not take this one's row along.
+    pub(crate) fn remember_id(&mut self, one: RememberedId, request: u128) {
+        self.events.kept.remember(one, request);
+        self.ctx.commit.pending.cancel(Table::EventId, kept_key(one.digest));
+    }
+
+    /// Drop one, unless it is kept for longer by now: it may have been written again, or is about to be.
+    fn drop_kept(&mut self, kept: Kept, id: &[u8], is_full: bool) -> Result<(), StoreError> {
+        let counts = &mut self.events.kept.counts;
+        let count = if kept == Kept::Result { &mut counts.results } else { &mut counts.ids };
+        *count = count.saturating_sub(1);
+        if counts.results == 0 {
+            counts.result_bytes = 0;
+        }
+        let digest = id.try_into().map_or(0, u128::from_be_bytes);
+        if kept == Kept::Id && self.events.kept.accepting.contains_key(&digest) {
+            return Ok(());
+        }
+        let Some(row) = self.ctx.row(kept.table(), id)? else { return Ok(()) };
+        let until_ms = until_of(&row).unwrap_or(0);
+        if until_ms == 0 || (until_ms > self.ctx.now.wall_ms && !is_full) {
+            return Ok(());
+        }
+        self.ctx.commit.pending.remove(kept.table(), id.to_vec());
+        if kept == Kept::Result {
+            self.events.kept.result_gone(row.len());
+        }
+        Ok(())
+    }
+}
