@@ -1,8 +1,46 @@
-//! Settings of asynchronous invocation, as the simulator draws, changes and registers them.
+//! Settings of asynchronous invocation, as the simulator draws, changes and registers them; and the options of single calls.
 
 use serde_json::{json, Value};
 
 use crate::chance::Chance;
+
+/// What a caller wants beside the run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wish {
+    /// Wait before the first attempt, ms.
+    pub delay_ms: u64,
+    /// Of the events with one id one is accepted within [`WINDOW_MS`].
+    pub id: Option<String>,
+    /// The result is kept.
+    pub keeps_result: bool,
+}
+
+/// How long an id is remembered.
+pub const WINDOW_MS: u64 = 60_000;
+
+impl Wish {
+    /// Draw the options of a call of a function; most calls have none.
+    pub fn draw(chance: &mut Chance, function: &str) -> Self {
+        if !chance.one_in(4) {
+            return Self::default();
+        }
+        Self {
+            delay_ms: if chance.one_in(2) { chance.between(1, 30_000) } else { 0 },
+            id: chance.one_in(2).then(|| format!("{function} {}", chance.below(8))),
+            keeps_result: chance.one_in(2),
+        }
+    }
+
+    /// As a request has them; `None`: there are none.
+    pub fn to_json(&self) -> Option<Value> {
+        (*self != Self::default()).then(|| {
+            json!({
+                "delay_ms": self.delay_ms, "deduplication_id": self.id, "keep_result": self.keeps_result,
+                "deduplication_window_ms": self.id.as_ref().map(|_| WINDOW_MS),
+            })
+        })
+    }
+}
 
 /// How a function is invoked asynchronously.
 #[derive(Clone, Debug, PartialEq)]

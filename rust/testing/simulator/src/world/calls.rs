@@ -1,12 +1,13 @@
 //! Callers of asynchronous functions, and what an operator does to those.
 
 use forebay_engine::base::error::{Answer, Reply, Waiter};
+use forebay_engine::base::ids::parse_uuid;
 use forebay_engine::base::trace::Origin;
 use serde_json::json;
 
 use super::queues::{bytes_of, outcome};
 use super::{Event, World, NS_PER_US};
-use crate::events::EventSettings;
+use crate::events::{EventSettings, Wish};
 use crate::plan::Fault;
 use crate::watched::open;
 
@@ -18,18 +19,25 @@ impl World {
         let filling = ".".repeat(self.chance.calls.below(60) as usize);
         self.after(self.calm(pause_ns), Event::Invoke { callee });
         let Some(engine) = &self.engine else { return };
-        let name = open(&self.ledger).invokes();
+        let function = &self.shape.callees[callee].handler.name;
+        let wish = Wish::draw(&mut self.chance.options, function);
+        let options = wish.to_json();
+        let name = open(&self.ledger).invokes(wish);
         let shared = self.ledger.clone();
         let told = Box::new(move |answer: Answer| {
             let answer = outcome(answer).map(|reply| match reply {
                 Reply::Request(request) => request,
-                Reply::Json(_) | Reply::Executed { .. } | Reply::Added(_) | Reply::Numbers(_) => 0,
+                Reply::Added(id) => serde_json::from_slice(&id).ok().and_then(|id: &str| parse_uuid(id)).unwrap_or(0),
+                Reply::Json(_) | Reply::Executed { .. } | Reply::Numbers(_) => 0,
             });
             open(&shared).invoked(name, answer);
         });
-        let payload = bytes_of(&json!({"n": name, "filling": filling}));
-        let function = &self.shape.callees[callee].handler.name;
-        engine.invoke_async(function, &payload, Origin::default(), Waiter::Call(told));
+        let payload = json!({"n": name, "filling": filling});
+        let Some(mut asked) = options else {
+            return engine.invoke_async(function, &bytes_of(&payload), Origin::default(), Waiter::Call(told));
+        };
+        (asked["function"], asked["payload"]) = (function.as_str().into(), payload);
+        engine.request("events.invoke", &bytes_of(&asked), Waiter::Call(told));
     }
 
     /// A new version of the app invokes a function otherwise.

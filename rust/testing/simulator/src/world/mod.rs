@@ -155,6 +155,7 @@ struct Chances {
     messages: Chance,
     hands: Chance,
     calls: Chance,
+    options: Chance,
     topics: Chance,
 }
 
@@ -215,6 +216,7 @@ impl World {
                 messages: chance("messages"),
                 hands: chance("hands"),
                 calls: chance("calls"),
+                options: chance("options"),
                 topics: chance("publications"),
             },
             shape,

@@ -38,6 +38,7 @@ impl Ledger {
             self.function_is(&key, &value);
         }
         self.find_event_rows(failures, may_lose);
+        self.find_results(reader)?;
         self.find_events(reader, may_lose)
     }
 
@@ -79,7 +80,9 @@ impl Ledger {
             self.events.numbers.insert((queue, number), request);
             self.events.left += 1;
             // What comes from now on stands behind all that is found.
-            self.events.lines.entry(queue).or_default().0.push_back(request);
+            if stored.delay_ms == 0 {
+                self.events.lines.entry(queue).or_default().0.push_back(request);
+            }
             if !self.events.known.contains_key(&request) {
                 self.event_copied(queue, stored.payload);
             }
@@ -95,7 +98,12 @@ impl Ledger {
                 state: State::Waiting,
                 dues: Vec::new(),
                 weight: stored.payload.len(),
+                delay_ms: stored.delay_ms,
+                waits_until_ns: 0,
+                keeps_result: stored.keeps_result,
             });
+            // The next process goes by the wall clock that it finds.
+            event.waits_until_ns = 0;
             (event.state, event.failures) = (State::Waiting, stored.failures);
             // Whether a redrive has begun its life anew, the crash decides.
             if self.events.redrives {

@@ -7,7 +7,7 @@ mod found;
 mod store;
 mod told;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use forebay_engine::dispatch::attempts::Token;
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use super::progress::End;
 use super::turns::{self, Line};
 use super::{Ledger, Promise};
 use crate::chance::NumberMap;
-use crate::events::EventSettings;
+use crate::events::{EventSettings, Wish};
 
 /// Chains end after so many functions.
 pub(super) const HOPS_MAX: u32 = 16;
@@ -51,6 +51,8 @@ pub(super) struct Events {
     /// Those that are done and whose rows are still there, and since when.
     unsaved: VecDeque<(u128, u64)>,
     redrives: bool,
+    /// Requests whose results are kept.
+    results: BTreeSet<u128>,
 }
 
 /// A call of somebody's.
@@ -58,6 +60,10 @@ pub(super) struct Events {
 struct Asked {
     fate: Fate,
     request: Option<u128>,
+    wish: Wish,
+    at: super::Moment,
+    /// How often the wall clock had been set by then.
+    clock_sets: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +87,10 @@ pub(super) struct Event {
     /// When its rows say that it is due: one row, but for the middle of a commit.
     dues: Vec<u64>,
     weight: usize,
+    /// How long it waits for its first attempt, ms; and until when, ns, unless the wall clock was set or a crash lies between.
+    delay_ms: u64,
+    waits_until_ns: u64,
+    keeps_result: bool,
 }
 
 /// A function's settings, and how far they have been changed while events were there.
@@ -115,6 +125,8 @@ struct Stored<'a> {
     accepted_ms: u64,
     hops: u32,
     failures: u32,
+    delay_ms: u64,
+    keeps_result: bool,
     payload: &'a [u8],
 }
 
@@ -122,12 +134,29 @@ impl<'a> Stored<'a> {
     fn of(value: &'a [u8]) -> Option<Self> {
         let word = |at: usize| value.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
         let error = word(39)? as usize;
+        let [format, mut at] = [usize::from(*value.first()?), 43];
+        let short =
+            |at: usize| value.get(at..at + 2)?.try_into().ok().map(|bytes| usize::from(u16::from_le_bytes(bytes)));
+        if format > 1 {
+            at += 2 + short(at)?;
+        }
+        if format > 2 {
+            at += 1 + usize::from(*value.get(at)?);
+        }
+        let (mut delay_ms, mut keeps_result) = (0, false);
+        if format > 3 {
+            delay_ms = u64::from_le_bytes(value.get(at..at + 8)?.try_into().ok()?);
+            keeps_result = *value.get(at + 8)? != 0;
+            at += 11 + short(at + 9)?;
+        }
         Some(Self {
             request: u128::from_le_bytes(value.get(1..17)?.try_into().ok()?),
             accepted_ms: u64::from_le_bytes(value.get(17..25)?.try_into().ok()?),
             hops: word(25)?,
             failures: word(29)?,
-            payload: value.get(43 + error..)?,
+            delay_ms,
+            keeps_result,
+            payload: value.get(at + error..)?,
         })
     }
 }
@@ -160,9 +189,10 @@ impl Ledger {
     }
 
     /// Somebody is about to invoke a function asynchronously; gives the call's name.
-    pub fn invokes(&mut self) -> u32 {
+    pub fn invokes(&mut self, wish: Wish) -> u32 {
         self.events.unanswered += 1;
-        self.events.asked.push(Asked { fate: Fate::Waiting, request: None });
+        let clock_sets = self.queues.clock_sets;
+        self.events.asked.push(Asked { fate: Fate::Waiting, request: None, wish, at: self.now, clock_sets });
         self.events.asked.len() as u32 - 1
     }
 
@@ -185,7 +215,10 @@ impl Ledger {
         match answer {
             Ok(id) => {
                 self.counts.acknowledged += 1;
-                if request != Some(id) {
+                let is_ours = request == Some(id);
+                if !is_ours && self.is_known_by_id(name, id) {
+                    self.counts.deduplicated += 1;
+                } else if !is_ours {
                     let story =
                         format!("event {name} was acknowledged as {id:x}, and the store holds it as {request:x?}");
                     self.broken(Promise::DurableAck, story);
@@ -216,6 +249,9 @@ impl Ledger {
             Some(event) if event.dues.is_empty() => Err((Promise::Duplicates, "is over".into())),
             Some(event) if event.state == State::Flying => Err((Promise::Exclusion, "runs already".into())),
             Some(event) if event.state == State::Done => Err((Promise::Duplicates, "is done".into())),
+            Some(event) if event.waits_until_ns > self.now.time_ns => {
+                Err((Promise::Waits, format!("would have waited until {} ns", event.waits_until_ns)))
+            }
             Some(event) if event.weight != payload.len() => Err((Promise::DurableAck, "says something else".into())),
             Some(event) => match retries(&self.events, event) {
                 Some(most) if event.failures > most => {
@@ -236,6 +272,13 @@ impl Ledger {
         if self.events.flights.insert(token, Flight { request, zombie: false }).is_some() {
             self.broken(Promise::Exclusion, "a token names two events");
         }
+    }
+
+    /// Whether a call was answered with the event of another one with its id, which makes it the same call.
+    fn is_known_by_id(&self, name: u32, request: u128) -> bool {
+        let wish = &self.events.asked[name as usize].wish;
+        let is_first = |other: &Asked| other.request == Some(request) && other.wish.id == wish.id;
+        wish.id.is_some() && self.events.asked.iter().any(is_first)
     }
 
     pub(super) fn event_expires(&mut self, token: Token) {
@@ -357,7 +400,7 @@ impl Event {
         let since_ns = self.accepted_ns.max(born.time_ns);
         let before_ms =
             if since_ns == born.time_ns { born.wall_ms.saturating_sub(self.accepted_ms) } else { WRITTEN_WITHIN_MS };
-        let age_ms = before_ms + (now.time_ns - since_ns) / 1_000_000;
+        let age_ms = (before_ms + (now.time_ns - since_ns) / 1_000_000).saturating_sub(self.delay_ms);
         let wait_ms = if self.unreached { BACKOFF_MS_MAX } else { 2 * wished.delay_most_ms };
         let reason = match told.first() {
             Some(&"RetriesExhausted") => self.failures > wished.retries.0,

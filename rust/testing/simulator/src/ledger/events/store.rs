@@ -2,14 +2,18 @@
 
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::payload::message::Message as Content;
-use forebay_engine::store::port::{Table, Write};
+use forebay_engine::store::port::{Reader, StoreError, Table, Write};
 
 use super::super::log::Fate;
 use super::super::rows::{self, EventRow};
 use super::super::{publication_of, Ledger, Promise};
 use super::told::{told_by_message, Told};
-use super::{parse_key, Event, Payload, Row, State, Stored, LISTED_FOR_MS};
+use super::{parse_key, Asked, Event, Payload, Row, State, Stored, LISTED_FOR_MS};
+use crate::events::WINDOW_MS;
 use crate::topics::Endpoint;
+
+/// Between a call and the moment at which the engine takes its time, at most.
+const SLACK_MS: u64 = 5_000;
 
 impl Ledger {
     /// A commit has gone through: what it says of events.
@@ -22,6 +26,7 @@ impl Ledger {
                 Write::Add { table: Table::Event, key, value } | Write::Set { table: Table::Event, key, value } => {
                     touched.extend(self.event_is(key, value, &mut told));
                 }
+                Write::Set { table: Table::EventResult, key, value } => self.result_is(key, value),
                 Write::Append { shard, chunk } if self.is_queue(*shard) => {
                     let records = (chunk.first()..chunk.end()).map(|number| chunk.record(number));
                     told.extend(records.filter_map(|record| told_by_message(&Content::of(&record)?)));
@@ -86,9 +91,15 @@ impl Ledger {
                     state: State::Waiting,
                     dues: Vec::new(),
                     weight: stored.payload.len(),
+                    delay_ms: stored.delay_ms,
+                    waits_until_ns: 0,
+                    keeps_result: stored.keeps_result,
                 },
             );
-            events.lines.entry(queue).or_default().0.push_back(request);
+            // Whose turn a delayed one has when it is due, the others do not tell.
+            if stored.delay_ms == 0 {
+                events.lines.entry(queue).or_default().0.push_back(request);
+            }
             told.extend(Told::by(stored.payload));
             if revives && !events.redrives {
                 self.broken(Promise::Duplicates, format!("event {request:x} was over, and is there again"));
@@ -117,14 +128,55 @@ impl Ledger {
     /// The call that an event came of is known now.
     pub(super) fn event_asked(&mut self, request: u128, payload: &[u8]) {
         let Ok(Payload { n }) = serde_json::from_slice::<Payload>(payload) else { return };
+        let clock_sets = self.queues.clock_sets;
         let Some(asked) = self.events.asked.get_mut(n as usize) else {
             return self.broken(Promise::DurableAck, format!("event {n} is kept, and nobody asked for it"));
         };
         let before = asked.request.replace(request);
+        if let Some(event) = self.events.known.get_mut(&request).filter(|_| asked.clock_sets == clock_sets) {
+            // Due times are kept in whole milliseconds, and a restart goes by them.
+            event.waits_until_ns = asked.at.time_ns + asked.wish.delay_ms.saturating_sub(1) * 1_000_000;
+        }
         if asked.fate == Fate::Refused || before.is_some_and(|before| before != request) {
             let story = format!("event {n} ({:?}) is kept as {request:x}, before as {before:x?}", asked.fate);
             self.broken(Promise::DurableAck, story);
         }
+        if before.is_none() {
+            self.check_id(n, request);
+        }
+    }
+
+    /// No other event with the id of this one was accepted within the window, as far as the wall clock was not set meanwhile.
+    fn check_id(&mut self, n: u32, request: u128) {
+        let one = &self.events.asked[n as usize];
+        let is_near = |other: &&Asked| {
+            let apart_ns = one.at.time_ns.abs_diff(other.at.time_ns);
+            other.request.is_some_and(|id| id != request) && apart_ns < (WINDOW_MS - SLACK_MS) * 1_000_000
+        };
+        let same = |other: &&Asked| other.wish.id == one.wish.id && other.clock_sets == one.clock_sets;
+        let twin = self.events.asked.iter().filter(same).find(is_near);
+        if let (Some(id), Some(twin)) = (&one.wish.id, twin) {
+            let story = format!("event {request:x} with the id {id:?} was accepted beside {:x?}", twin.request);
+            self.broken(Promise::Deduplication, story);
+        }
+    }
+
+    fn result_is(&mut self, key: &[u8], value: &[u8]) {
+        let request = key.try_into().map_or(0, u128::from_be_bytes);
+        if value.starts_with(&[0; 8]) {
+            self.events.results.remove(&request);
+        } else {
+            self.events.results.insert(request);
+        }
+    }
+
+    /// What a crash has left of results.
+    pub(super) fn find_results(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
+        self.events.results.clear();
+        for (key, value) in reader.scan(Table::EventResult, b"", None, usize::MAX)? {
+            self.result_is(&key, &value);
+        }
+        Ok(())
     }
 
     /// After a commit that touched it an event has one row, or is over for a reason and told of.
@@ -149,6 +201,10 @@ impl Ledger {
         let event = events.known[&request].clone();
         let wished = events.functions.get(&event.queue).and_then(|function| events.settings.get(function));
         self.counts.ended += 1;
+        if event.keeps_result && !events.results.contains(&request) {
+            return self
+                .broken(Promise::Conservation, format!("event {request:x} is gone, and its result is not kept"));
+        }
         if let Err(story) = event.may_end(wished, &mine, self.now, self.born) {
             self.broken(Promise::Conservation, format!("event {request:x} is gone: {story}; told {mine:?}: {event:?}"));
         }
