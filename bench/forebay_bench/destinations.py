@@ -1,4 +1,4 @@
-"""What a destination adds to an asynchronous invocation: a queue of the same store, a file, none."""
+"""What a destination adds to an asynchronous invocation, and what a kept result, a delay or a deduplication id does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class CountedLines(forebay.JSONLines):
         self.written += 1
 
 
-async def delivered(stage: Stage, destination: Callable[[forebay.App, Path], tuple[Any, Callable[[], int]]]) -> float:
+async def delivered(
+    stage: Stage, destination: Callable[[forebay.App, Path], tuple[Any, Callable[[], int]]], **options: Any
+) -> float:
     """Have events accepted that succeed; give events/s until each has run and its record has arrived."""
     count, ran = stage.share(50_000), 0
     app = forebay.App("bench", store=stage.directory / "store")
@@ -43,7 +45,7 @@ async def delivered(stage: Stage, destination: Callable[[forebay.App, Path], tup
 
     async with app:
         with stage.meter:
-            await accepted(handler, count)
+            await accepted(handler, count, **options)
             # A queue tells its depth only when it is asked.
             while ran < count or (target is not None and arrived() < count):  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_SECONDS)
@@ -78,7 +80,25 @@ async def success(stage: Stage) -> Mapping[str, float]:
     }
 
 
+async def options(stage: Stage) -> Mapping[str, float]:
+    """Run the same events plainly, with their results kept, and with the least delay, which is the cost of an option alone."""
+    plain = await delivered(part(stage, "plain"), nowhere)
+    kept = await delivered(part(stage, "kept"), nowhere, keep_result=True)
+    delayed = await delivered(part(stage, "delayed"), nowhere, delay=0.001)
+    return {"kept": kept, "kept_cost": plain / kept, "delay_cost": plain / delayed}
+
+
 SCENARIOS = (
+    Scenario(
+        "events.options",
+        options,
+        (
+            Figure("kept", "invoke_async until the event has run and its result is kept", "events/s"),
+            Figure("kept_cost", "cost of an event whose result is kept to one without", "times"),
+            Figure("delay_cost", "cost of an event with a delay of 1 ms to one without", "times"),
+        ),
+        seconds=8,
+    ),
     Scenario(
         "destinations.success",
         success,

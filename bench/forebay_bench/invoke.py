@@ -22,13 +22,13 @@ ORDER = {
 }
 
 
-async def accepted(function: forebay.Function[..., Any], count: int) -> None:
+async def accepted(function: forebay.Function[..., Any], count: int, **options: Any) -> None:
     """Have so many events accepted by 64 callers at once, each of whom waits for its own to be durable."""
     left = iter(range(count))
 
     async def call() -> None:
         for _ in left:
-            await function.invoke_async(ORDER)
+            await function.invoke_async(ORDER, **options)
 
     async with asyncio.TaskGroup() as callers:
         for _ in range(CALLERS):
