@@ -11,6 +11,8 @@ from forebay._runtime.sync_twins import sync_twin
 from forebay.errors import ResourceNotFound
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from forebay._model.alias import AliasSettings
     from forebay._runtime.caller import Caller
     from forebay.errors import ForebayError
@@ -61,11 +63,34 @@ class Alias:
 
     invoke_with_version_sync = sync_twin(invoke_with_version)
 
-    async def invoke_async(self, payload: Any = None) -> str:
+    async def invoke_async(
+        self,
+        payload: Any = None,
+        *,
+        delay: checks.Seconds | None = None,
+        at: float | datetime | None = None,
+        deduplication_id: str | None = None,
+        deduplication_window: checks.Seconds | None = None,
+        keep_result: bool = False,
+    ) -> str:
         """Do as `Function.invoke_async`, with the version that is drawn."""
-        return await self.function.invoke_async(payload, qualifier=self._qualifier())
+        return await self.function.invoke_async(
+            payload,
+            qualifier=self._qualifier(),
+            delay=delay,
+            at=at,
+            deduplication_id=deduplication_id,
+            deduplication_window=deduplication_window,
+            keep_result=keep_result,
+        )
 
     invoke_async_sync = sync_twin(invoke_async)
+
+    async def result(self, request_id: str, *, wait: checks.Seconds = 0) -> Any:
+        """Do as `Function.result`."""
+        return await self.function.result(request_id, wait=wait)
+
+    result_sync = sync_twin(result)
 
     async def update(self, /, **changes: Any) -> None:
         """Point somewhere else while the app runs.

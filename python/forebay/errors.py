@@ -7,6 +7,7 @@ ForebayError
 ├── ResourceConflict                     the name is taken by something with other settings
 ├── AppClosed                            the app is not running, or was forked
 ├── FunctionError                        the handler raised, timed out, or gave an answer that cannot be used
+├── ResultNotReady (TimeoutError)        the asynchronous invocation has not ended yet
 ├── TooManyRequests                      a limit was reached: which one, and when to come back
 ├── StoreError                           the place where events are kept
 │   ├── StoreFull                        no room: nothing was accepted, what was accepted is safe
@@ -64,15 +65,25 @@ class FunctionError(ForebayError):
     Attributes:
         payload: Lambda's error object (``errorMessage``, ``errorType``, ``requestId``, ``stackTrace``).
         executed_version: the version that failed, ``$LATEST`` or a number.
+        condition: why an asynchronous invocation ended (``RetriesExhausted``, ``EventAgeExceeded`` and so on); None of others.
 
     """
 
     def __init__(
-        self, message: str, payload: dict[str, Any] | None = None, executed_version: str | None = None
+        self,
+        message: str,
+        payload: dict[str, Any] | None = None,
+        executed_version: str | None = None,
+        condition: str | None = None,
     ) -> None:
         super().__init__(message)
         self.executed_version = executed_version
+        self.condition = condition
         self.payload = payload if payload is not None else {"errorMessage": message}
+
+
+class ResultNotReady(ForebayError, TimeoutError):
+    """An asynchronous invocation had not ended when its result was asked for, or within the time that was waited."""
 
 
 class TooManyRequests(ForebayError):

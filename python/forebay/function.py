@@ -10,6 +10,7 @@ from forebay._model import checks, limits, names
 from forebay._model.names import LATEST
 from forebay._runtime import inspection, tracing
 from forebay._runtime.sync_twins import sync_twin
+from forebay._wire import event
 from forebay._wire import limits as wire_limits
 from forebay._wire import payload as wire
 from forebay.errors import ResourceNotFound
@@ -17,6 +18,7 @@ from forebay.errors import ResourceNotFound
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
     from forebay._model.settings import FunctionSettings
     from forebay._runtime.caller import Caller, EngineAccess
@@ -141,32 +143,90 @@ class Function(Generic[P, R]):
 
     invoke_with_version_sync = sync_twin(invoke_with_version)
 
-    async def invoke_async(self, payload: Any = None, *, qualifier: str | None = None) -> str:
+    async def invoke_async(
+        self,
+        payload: Any = None,
+        *,
+        qualifier: str | None = None,
+        delay: checks.Seconds | None = None,
+        at: float | datetime | None = None,
+        deduplication_id: str | None = None,
+        deduplication_window: checks.Seconds | None = None,
+        keep_result: bool = False,
+    ) -> str:
         """Have the function run on a payload later, and return when that is durable.
 
         A failed attempt is repeated as the settings say; what becomes of the event in the end goes to its destinations.
+        A delay outlasts restarts; the event's maximum age counts from when it is due.
 
         Args:
             payload: any JSON value, at most 1,048,576 bytes as JSON. NaN and Infinity are no JSON.
             qualifier: the number of a published version, or an alias; None: what is declared. All attempts run one version.
+            delay: seconds or a `timedelta` until the first attempt, 0 to 31,536,000 (365 days).
+            at: when the first attempt is due, instead of a delay: a `datetime` with a time zone, or seconds since 1970, at most
+                365 days from now. What has passed is due now.
+            deduplication_id: 1 to 128 characters. While it is remembered, the function accepts no other event with it,
+                whatever its payload, version or alias: the call gives the first one's request id.
+            deduplication_window: seconds or a `timedelta` for which the id is remembered from now on, 1 to 86,400; None: 300.
+            keep_result: keep the response or the failure for `result`, until a day after the event has ended.
 
         Returns:
             The request id, the same over all attempts.
 
         Raises:
-            TooManyRequests: too much waits for the disk.
+            TooManyRequests: too much waits for the disk, or 2,000,000 deduplication ids are remembered.
             StoreFull: there is no room; nothing was accepted.
             RequestTooLarge: the payload is over its limit.
-            InvalidParameterValue: the payload is not JSON.
+            InvalidParameterValue: the payload is not JSON, or an option is outside its range.
             ResourceNotFound: there is no such version or alias.
             AppClosed: the app is not running.
 
         Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html
 
         """
-        return await self._caller.invoke_async(self._asked(qualifier), wire.event(payload))
+        asked, body = self._asked(qualifier), wire.event(payload)
+        is_plain = delay is None and at is None and deduplication_id is None and deduplication_window is None
+        if is_plain and keep_result is False:
+            return await self._caller.invoke_async(asked, body)
+        options = event.options(
+            delay=delay,
+            at=at,
+            deduplication_id=deduplication_id,
+            deduplication_window=deduplication_window,
+            keep_result=keep_result,
+        )
+        return str(wire.loads(await self._caller.invoke_event(asked, body, options)))
 
     invoke_async_sync = sync_twin(invoke_async)
+
+    async def result(self, request_id: str, *, wait: checks.Seconds = 0) -> Any:
+        """Give what an asynchronous invocation returned, of one that was accepted with `keep_result=True`.
+
+        Versions and aliases of the function count as the function. Whoever waits is woken when the event ends; nothing is polled.
+
+        Args:
+            request_id: what `invoke_async` gave.
+            wait: seconds or a `timedelta` to wait for its end, 0 to 86,400.
+
+        Returns:
+            The handler's return value, after JSON.
+
+        Raises:
+            FunctionError: the event was given up; `.payload` is Lambda's error object, `.condition` says why it ended:
+                `RetriesExhausted`, `EventAgeExceeded`, `ZeroReservedConcurrency`, `RecursiveInvocation` or `RuntimeInterrupted`.
+            ResultNotReady: it has not ended yet.
+            ResourceNotFound: no result is kept: the id was not accepted with `keep_result`, it is another function's, or the
+                event ended over a day ago. Of over 1,000,000 results, or 1 GiB of them, the oldest go earlier.
+            RequestTooLarge: the response was over 1,048,576 bytes, and was not kept.
+            InvalidParameterValue: what is no request id, or an option outside its range.
+            TooManyRequests: 10,000 calls wait for results already.
+            AppClosed: the app is not running, or was stopped meanwhile.
+
+        """
+        question = event.asked_result(self.name, request_id, wait)
+        return event.result(await self._caller.ask("events.result", **question), request_id)
+
+    result_sync = sync_twin(result)
 
     def publish_version(
         self,

@@ -144,24 +144,48 @@ async def test_a_store_of_the_last_release_takes_the_first_apps_name_and_no_comm
     async with make(data, seen) as app:
         await app.mappings[0].resume()
         await until(lambda: seen == [0, 1, 2])
-    assert format_of(data) == 3, "the last release refuses it from now on"
+    assert format_of(data) == 4, "the last release refuses it from now on"
     with pytest.raises(ResourceConflict, match='belongs to app "shop"'):
         await make(data, name="other").start()
 
 
-async def test_the_way_back_to_the_last_release_is_as_the_page_says(tmp_path, monkeypatch):
-    [way_back] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "stores.md").read_text(), re.DOTALL)
+async def test_events_of_a_store_of_format_3_run_and_may_have_options_from_now_on(tmp_path):
+    """The golden file is what app "shop" of format 3 left: two events of `bill`, each of which had failed once."""
+    data, seen = tmp_path / "data", []
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v3.db", data / "forebay.db")
+    await asyncio.to_thread(asked, data, "stream.list")
+    assert format_of(data) == 3, "a command leaves it to the last release"
+    app = App("shop", store=data)
+
+    @app.function()
+    async def bill(event, context):
+        seen.append(event["order"])
+        return event
+
+    async with app:
+        await until(lambda: sorted(seen) == [0, 1], within=20)
+        request = await bill.invoke_async({"order": 2}, delay=0.1, deduplication_id="2", keep_result=True)
+        assert await bill.result(request, wait=20) == {"order": 2}
+        assert await bill.invoke_async({"order": 3}, deduplication_id="2") == request
+    assert format_of(data) == 4
+
+
+async def test_the_way_back_to_earlier_releases_is_as_the_page_says(tmp_path, monkeypatch):
+    ways_back = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "stores.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     async with make("data") as app:
         await app.stream("numbers").put(1, "k")
-    exec(compile(way_back, "stores.md", "exec"), {})  # noqa: S102  what the page tells people to run
-    with contextlib.closing(sqlite3.connect("data/forebay.db")) as store:
-        made = [name for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL")]
-        assert (made, format_of(tmp_path / "data")) == (["chunk", "row"], 2)
+    for way_back, left in zip(ways_back, [(["chunk", "row", "format"], 3), (["chunk", "row"], 2)], strict=True):
+        exec(compile(way_back, "stores.md", "exec"), {})  # noqa: S102  what the page tells people to run
+        with contextlib.closing(sqlite3.connect("data/forebay.db")) as store:
+            made = [name for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL")]
+            assert (made, format_of(tmp_path / "data")) == left
+        assert len(await asyncio.to_thread(asked, "data", "stream.list")) == 1, "and it is whole"
     seen = []
     async with make("data", seen):
         await until(lambda: seen == [1])
-    assert format_of(tmp_path / "data") == 3
+    assert format_of(tmp_path / "data") == 4
 
 
 def format_of(data):

@@ -398,6 +398,22 @@ def test_what_makes_no_sense_is_refused(place, service):
     assert "nothing is known" in forebay(place, "why", "6f9619ff-8b86-4011-b42d-00c04fc964ff", status=1).stderr
     assert "JSON text" in forebay(place, "invoke", "--async", "bill", "{", status=1).stderr
     assert "there is no function" in forebay(place, "invoke", "--async", "nobody", status=1).stderr
+    assert "add it" in forebay(place, "invoke", "bill", "--delay", "1", status=2).stderr
+    assert "not both" in forebay(place, "invoke", "--async", "bill", "--delay", "1", "--at", "1", status=1).stderr
+    assert "at='soon'" in forebay(place, "invoke", "--async", "bill", "--at", "soon", status=1).stderr
+
+
+def test_an_event_is_accepted_once_for_its_id_and_leaves_its_result(place, service):
+    once = ["invoke", "--async", "bill", '{"id": 7, "bad": false}', "--deduplication-id", "7", "--keep-result"]
+    request = asked(place, *once, "--deduplication-window", "60", "--at", "2020-01-01T00:00:00+00:00")["request_id"]
+    assert asked(place, *once, "--delay", "3600")["request_id"] == request
+    for _ in range(100):
+        life = asked(place, "why", request)
+        if any(row["where"] == "result" for row in life["kept"]):
+            break
+        time.sleep(0.05)
+    assert [row["condition"] for row in life["kept"] if row["where"] == "result"] == ["Success"]
+    assert "result: Success of bill at" in forebay(place, "why", request).stdout
 
 
 def test_the_doctor_tells_a_whole_store_from_a_damaged_one_and_saves_what_is_whole(place):

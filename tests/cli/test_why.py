@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from cli_commands import asked, forebay, refused
 
-from forebay import App, Backoff
+from forebay import App, Backoff, FunctionError
 from forebay.cli.why import error_text, lines
 
 
@@ -122,3 +122,37 @@ def test_a_record_that_a_lane_has_passed_is_not_called_handled():
     assert told(on_failure="on_failure:orders/ship").endswith("told to the mapping's on_failure")
     assert "retention has dropped it since" in told(lane=None, is_in_stream=False)
     assert told(state="lost").startswith("now: lost (orders, shardId-0): it was damaged")
+
+
+def test_the_result_of_an_event_is_told_with_its_id_and_when_it_is_due(tmp_path):
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+
+        @app.function(maximum_retry_attempts=0)
+        async def bill(event, context):
+            if event == 2:
+                raise KeyError("ada")
+            return {"paid": 2**70}
+
+        async with app:
+            paid, failed = [
+                await bill.invoke_async(event, keep_result=True, deduplication_id=f"order-{event}") for event in (1, 2)
+            ]
+            await bill.result(paid, wait=20)
+            with pytest.raises(FunctionError):
+                await bill.result(failed, wait=20)
+            await bill.invoke_async(1, deduplication_id="order-1")
+            later = await bill.invoke_async(3, delay=3_600, deduplication_id="order-3")
+            running = await app._caller.ask("why", id=paid)
+            return paid, failed, later, "\n".join(lines(running))
+
+    paid, failed, later, running = asyncio.run(make())
+    assert "accepted function=bill deduplication_id=order-1" in running
+    assert "asked for again" in running
+    told = forebay(tmp_path, "why", paid).stdout
+    assert "result: Success of bill at " in told
+    assert f'{{"paid":{2**70}}}' in told
+    assert "result: RetriesExhausted of bill at " in (told := forebay(tmp_path, "why", failed).stdout)
+    assert "KeyError: 'ada'" in told
+    assert "now: waits for bill, due " in (told := forebay(tmp_path, "why", later).stdout)
+    assert "deduplication id order-3" in told

@@ -45,6 +45,7 @@ NAMES = [
     "RequestTooLarge",
     "ResourceConflict",
     "ResourceNotFound",
+    "ResultNotReady",
     "Scaling",
     "StoreCorrupt",
     "StoreError",

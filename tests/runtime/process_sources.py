@@ -102,6 +102,18 @@ def calls_itself(event, context):
     calls_itself.invoke_async_sync(event + 1)
 
 
+@app.function(isolation="process", environments=one)
+def doubles(event, context):
+    return 2 * event
+
+
+@app.function(isolation="process", environments=forebay.Environments(maximum=1))
+def asks_later(event, context):
+    options = {"deduplication_id": "once", "delay": 0.1, "keep_result": True}
+    requests = {doubles.invoke_async_sync(event, **options) for _ in range(2)}
+    tell([len(requests), doubles.result_sync(requests.pop(), wait=20)])
+
+
 reporting = forebay.Environments(maximum=1, report_lines=True)
 
 

@@ -135,6 +135,13 @@ async def test_a_batch_of_records_reports_failures_from_inside_a_process(sources
     assert told() == [[0, 1, 2, 3], [2, 3]]
 
 
+async def test_a_process_asks_for_a_delay_an_id_and_a_result(sources):
+    async with sources.app:
+        await sources.asks_later.invoke_async(21)
+        await until(told)
+    assert told() == [[1, 42]]
+
+
 async def test_a_function_that_calls_itself_from_a_process_is_stopped_at_the_sixteenth_hop(sources):
     async with sources.app:
         await sources.calls_itself.invoke_async(1)

@@ -78,6 +78,11 @@ EVENT_RETRY_DELAYS_SECONDS: Final = (
     _core.limits["EVENT_FIRST_RETRY_DELAY_MS"] / 1000,
     _core.limits["EVENT_SECOND_RETRY_DELAY_MS"] / 1000,
 )
+EVENT_DELAY_SECONDS_MAX: Final = _core.limits["EVENT_DELAY_MS_MAX"] // 1000
+EVENT_ID_CHARACTERS_MAX: Final = _core.limits["EVENT_ID_CHARACTERS_MAX"]
+EVENT_ID_WINDOW_SECONDS_MIN: Final = _core.limits["EVENT_ID_WINDOW_MS_MIN"] // 1000
+EVENT_ID_WINDOW_SECONDS_MAX: Final = _core.limits["EVENT_ID_WINDOW_MS_MAX"] // 1000
+EVENT_RESULT_WAIT_SECONDS_MAX: Final = _core.limits["EVENT_RESULT_WAIT_MS_MAX"] // 1000
 
 # Ours: how much of a handler's error text goes into Lambda's error object.
 ERROR_MESSAGE_CHARACTERS_MAX: Final = 65_536

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from forebay._runtime.context import parent
 from forebay._runtime.sync_twins import Question, on_a_loop, sync_twin
-from forebay._wire import payload
+from forebay._wire import event, payload
 from forebay.errors import AppClosed, ForebayError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PUBLISH: Final = "topic.publish"
 PUT_EVENTS: Final = "bus.put"
+INVOKE_EVENT: Final = "events.invoke"
 
 
 class EngineAccess(Protocol):
@@ -94,6 +95,18 @@ class Caller:
         access, request = self._from_here("invoke_async"), parent()
         span = self._invoking("invoke_async", function)
         return _ask(access, span, lambda engine, trace: engine.invoke_async(function, body, request, trace))
+
+    def invoke_event(self, function: str, body: bytes, asked: dict[str, Any]) -> asyncio.Future[bytes]:
+        """Do the same with options; the answer is the request id, JSON."""
+        access, request = self._from_here("invoke_async"), parent()
+        span = self._invoking("invoke_async", function)
+        asked = asked if request is None else {**asked, "parent": request}
+
+        def begin(engine: Engine, trace: str | None) -> int:
+            traced = asked if trace is None else {**asked, "trace": trace}
+            return engine.request(INVOKE_EVENT, event.invocation(function, body, traced))
+
+        return _ask(access, span, begin)
 
     def send(self, queue: str, messages: list[Packed]) -> asyncio.Future[bytes]:
         """Send messages; the answer is a JSON array of their ids."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from forebay._core import Engine
+from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.cli.owner_timeout import OwnerNotAnswering, wait_for_owner
 from forebay.errors import AppClosed, ForebayError, ResourceNotFound
@@ -63,6 +64,11 @@ class StoreConnection:
     def invoke_async(self, function: str, payload: bytes) -> str:
         """Have a function of the app that owns the store run later; give the request id."""
         return self._wait(lambda: self._engine.invoke_async_sync(function, payload, None))
+
+    def invoke_event(self, function: str, payload: bytes, options: dict[str, Any]) -> str:
+        """Do the same with options, as `events.invoke` has them."""
+        body = event.invocation(function, payload, options)
+        return str(wire.loads(self._wait(lambda: self._engine.request_sync("events.invoke", body))))
 
     def _wait(self, ask: Callable[[], Answered]) -> Answered:
         return ask() if self.owned else wait_for_owner(ask, lambda: _ping(self._store), self._store)

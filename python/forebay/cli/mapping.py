@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from forebay._model import checks
 from forebay._model.mapping import Backoff, MappingSettings
 from forebay._model.queue import QueueMappingSettings
 from forebay._wire import mapping as wire
 from forebay._wire import payload
+from forebay.cli import moments
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import duration, output_option, show, table, unpacked
 from forebay.errors import InvalidParameterValue, ResourceNotFound
@@ -131,7 +129,7 @@ def seek(
         raise click.UsageError("give exactly one of --position, --timestamp, --sequence-number")
     place: dict[str, Any] = {"position": position, "sequence_number": sequence_number}
     if timestamp is not None:
-        place = {"position": "AT_TIMESTAMP", "timestamp_ms": wire.milliseconds(_moment(timestamp))}
+        place = {"position": "AT_TIMESTAMP", "timestamp_ms": wire.milliseconds(moments.parsed("timestamp", timestamp))}
     place = {name: value for name, value in place.items() if value is not None}
     _change("mapping.seek", store, output, **bound_to, function=function, **place)
 
@@ -196,13 +194,6 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value) if isinstance(value, str | int | float) else payload.dumps(value).decode()
-
-
-def _moment(text: str) -> float:
-    for read in (float, datetime.fromisoformat):
-        with contextlib.suppress(ValueError):
-            return checks.timestamp("timestamp", read(text))
-    raise InvalidParameterValue(f"timestamp={text!r}: allowed are seconds since 1970, or ISO 8601 with a time zone")
 
 
 _COLUMNS = [

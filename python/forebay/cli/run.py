@@ -16,8 +16,10 @@ import uvloop
 
 from forebay import logs
 from forebay._model.metrics import MetricsAddress
+from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.app import App
+from forebay.cli import moments
 from forebay.cli.connect import connect, store_option
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.show import output_option, show
@@ -155,15 +157,51 @@ async def _stop(app: App, signals: asyncio.Queue[str], grace: float) -> None:
 @click.argument("function")
 @click.argument("payload", default="null")
 @click.option("--async", "is_async", is_flag=True, help="Only have it accepted; print the request id.")
+@click.option("--delay", type=float, metavar="SECONDS", help="With --async: seconds until the first attempt.")
+@click.option(
+    "--at", metavar="TIME", help="With --async: when the first attempt is due. Seconds since 1970, or ISO 8601."
+)
+@click.option("--deduplication-id", metavar="ID", help="With --async: accept one event with it in the window.")
+@click.option(
+    "--deduplication-window",
+    type=float,
+    metavar="SECONDS",
+    help="With --deduplication-id: how long it is remembered; 300 without it.",
+)
+@click.option(
+    "--keep-result", is_flag=True, help="With --async: keep the result for `forebay why`, for a day after the end."
+)
 @qualifier_option
 @store_option
 @output_option
-def invoke(*, function: str, payload: str, is_async: bool, qualifier: str | None, store: Path, output: str) -> None:
+def invoke(
+    *,
+    function: str,
+    payload: str,
+    is_async: bool,
+    delay: float | None,
+    at: str | None,
+    deduplication_id: str | None,
+    deduplication_window: float | None,
+    keep_result: bool,
+    qualifier: str | None,
+    store: Path,
+    output: str,
+) -> None:
     """Run a function of the running app on PAYLOAD, JSON text ("-": standard input), and print its response.
 
     When the function fails, its error object is printed instead and the status is 1. With a qualifier, the version that ran is
     told on standard error.
     """
+    options = event.options(
+        delay=delay,
+        at=None if at is None else moments.parsed("at", at),
+        deduplication_id=deduplication_id,
+        deduplication_window=deduplication_window,
+        keep_result=keep_result,
+    )
+    if options and not is_async:
+        raise click.UsageError("--delay, --at, --deduplication-id and --keep-result are for --async: add it")
     asked = qualified(function, qualifier)
     text = sys.stdin.buffer.read() if payload == "-" else payload.encode()
     try:
@@ -173,7 +211,10 @@ def invoke(*, function: str, payload: str, is_async: bool, qualifier: str | None
     with connect(store) as connection:
         connection.need_app()
         if is_async:
-            request_id = connection.invoke_async(asked, wire.checked_event(text))
+            body = wire.checked_event(text)
+            request_id = (
+                connection.invoke_event(asked, body, options) if options else connection.invoke_async(asked, body)
+            )
             show({"request_id": request_id}, output, text=request_id)
             return
         try:

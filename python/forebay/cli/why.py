@@ -87,9 +87,9 @@ def lines(life: dict[str, Any]) -> list[str]:
         texts.append("now: an attempt runs")
     for row in life["kept"]:
         if row["where"] == "queue":
-            texts.append(
-                f"now: waits for {row['function']}, due {moment(row['due_ms'])}, {counted(row['failures'], 'attempt')} failed"
-            )
+            texts.append(_event_line(row))
+        elif row["where"] == "result":
+            texts.append(_result_line(row))
         elif row["where"] == "message":
             texts.append(_message_line(row))
         elif row["where"] == "record":
@@ -105,6 +105,25 @@ def lines(life: dict[str, Any]) -> list[str]:
         if row.get("last_error"):
             texts.append(f"last error: {error_text(row['last_error'])}")
     return texts
+
+
+def _event_line(row: dict[str, Any]) -> str:
+    text = (
+        f"now: waits for {row['function']}, due {moment(row['due_ms'])}, {counted(row['failures'], 'attempt')} failed"
+    )
+    id_ = row.get("deduplication_id")
+    return text if id_ is None else f"{text}, deduplication id {id_}"
+
+
+def _result_line(row: dict[str, Any]) -> str:
+    """Tell what is kept of an event that has ended."""
+    text = f"result: {row['condition']} of {row['function']} at {moment(row['ended_ms'])}"
+    attempts = f"{text}, {counted(row['attempts'], 'attempt')}, kept until {moment(row['expires_ms'])}"
+    if row["response"] is None and row["response_bytes"]:
+        return f"{attempts}: its {row['response_bytes']:,} bytes were too many to be kept"
+    if row["condition"] == "Success":
+        return f"{attempts}: {payload.dumps(row['response']).decode()}"
+    return attempts if row["response"] is None else f"{attempts}: {error_text(row['response'])}"
 
 
 def _record_line(row: dict[str, Any], listed: set[str], since_ms: float) -> str:
@@ -153,6 +172,8 @@ def _message_line(message: dict[str, Any]) -> str:
 def fact_line(fact: dict[str, Any]) -> str:
     """Write one thing that happened."""
     details = {name: value for name, value in fact.items() if name not in {"at_ms", "what"}}
+    if "due_ms" in details:
+        details["due"] = moment(details.pop("due_ms"))
     if "next_attempt_ms" in details:
         details["next attempt"] = moment(details.pop("next_attempt_ms"))
     if "error" in details:
