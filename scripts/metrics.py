@@ -57,7 +57,7 @@ NOT_MEASURED = {
     "AWS/Events": {
         "DeadLetterInvocations": "`InvocationsSentToDlq` counts them",
         "Events": "it counts the events of AWS's partners, of which there are none",
-        "IngestionToInvocationStartLatency": "a target has its event in the commit that accepts it: `AsyncEventAge` is a function's wait",
+        "IngestionToInvocationStartLatency": "an event and what its targets get are one commit",
         "Invocations": "AWS/Lambda has a metric of that name; this one is `forebay_rule_invocations_total`",
         "InvocationsFailedToBeSentToDlq": "what a dead-letter queue does not take is listed, and counted by `FailedInvocations`",
         "ThrottledRules": "rules are not throttled",

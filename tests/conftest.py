@@ -5,9 +5,11 @@ import collections
 import contextlib
 import functools
 import gc
+import importlib
 import inspect
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -124,6 +126,24 @@ async def no_task_is_left():
             return
         await asyncio.sleep(0.01)  # one that was cancelled needs a moment
     assert asyncio.all_tasks() == ours
+
+
+@pytest.fixture
+def import_app(monkeypatch, tmp_path, request):
+    """Import a module of handlers that stands beside the test anew, with a store of its own. Processes import it, too."""
+    imported = []
+
+    def import_anew(name):
+        imported.append(name)
+        sys.modules.pop(name, None)
+        return importlib.import_module(name)
+
+    monkeypatch.setenv("FOREBAY_TEST_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("FOREBAY_TEST_ATTEMPTS", str(tmp_path / "attempts"))
+    monkeypatch.syspath_prepend(str(request.path.parent))
+    yield import_anew
+    for name in imported:
+        sys.modules.pop(name, None)
 
 
 @functools.cache

@@ -112,7 +112,6 @@ def test_event_pattern(pattern: str, event: str) -> tuple[bool, list[tuple[str, 
 
     """
 
-
 def upcoming(
     expression: str,
     *,

@@ -15,11 +15,12 @@ from forebay._app.declarations import Declarations
 from forebay._app.declare_events import DeclaresEvents
 from forebay._app.declare_functions import DeclaresFunctions
 from forebay._app.declare_sources import DeclaresSources
+from forebay._app.shared import Shared
 from forebay._model import checks, limits, names
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
 from forebay._runtime.caller import Caller
-from forebay._runtime.context import parent
+from forebay._runtime.context import current, parent
 from forebay._runtime.handler_reference import IMPORTING
 from forebay.clock import ManualClock, SystemClock
 from forebay.errors import AppClosed, ForebayError
@@ -128,7 +129,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresFunctions, ChangesLimits):
     def attach(self, resource: AbstractAsyncContextManager[Any]) -> None:
         """Have a resource opened before the first event and closed after the last one.
 
-        So does each process of a function, for itself; it has 2 s to close it, and one that is killed closes nothing.
+        So does each process of a function, for itself; it has 2 s to close it, and one that is killed closes nothing. A
+        `forebay.DBProxy` keeps its `maximum_connections` over this process and all of those.
 
         Args:
             resource: anything for `async with`, such as a `forebay.DBProxy`. Several are closed in reverse order.
@@ -183,6 +185,9 @@ class App(DeclaresSources, DeclaresEvents, DeclaresFunctions, ChangesLimits):
         self._running = running = AppRun(self.settings, self.clock, self._caller, self._declared, metrics)
         try:
             for resource in self._declared.attached:
+                if isinstance(resource, Shared) and self.settings.serve is not False:
+                    self._opened.push_async_callback(resource.unshare)
+                    resource.share()
                 await self._opened.enter_async_context(resource)
             await running.begin(self._declared.attached)
         except BaseException:
@@ -213,6 +218,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresFunctions, ChangesLimits):
         grace = checks.seconds("grace", grace, low=0, high=86_400)
         running = self._running
         if running is None:
+            self._refuse_from_process()
             return
         self._refuse_from_handler(running)
         if self._ended is not None:
@@ -237,6 +243,17 @@ class App(DeclaresSources, DeclaresEvents, DeclaresFunctions, ChangesLimits):
                 f"stop: function {of!r} of app {self.name!r} is running this, and stop waits until it has ended: set an "
                 "asyncio.Event here, and await it and then `app.stop()` in the program outside; of `forebay run` end the "
                 "process with `os.kill(os.getpid(), signal.SIGTERM)`"
+            )
+
+    def _refuse_from_process(self) -> None:
+        """Refuse to stop what runs elsewhere: calls come through in a process of a function, and no app runs in it."""
+        if self._caller.is_open:
+            context = current()
+            of = "a function" if context is None else f"function {context.function_name!r}"
+            raise ForebayError(
+                f"stop: {of} of app {self.name!r} is running this in a process of its own, and the app runs in another: return "
+                "something that the program outside awaits `app.stop()` for; of `forebay run` end that process with "
+                "`os.kill(os.getppid(), signal.SIGTERM)`"
             )
 
     async def __aenter__(self) -> Self:

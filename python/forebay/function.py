@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
-    from forebay._model.settings import FunctionSettings
+    from forebay._model.settings import AppSettings, FunctionSettings
     from forebay._runtime.caller import Caller, EngineAccess
 
 P = ParamSpec("P")
@@ -31,6 +31,7 @@ class DeclaringApp(Protocol):
     """What a function needs of the app that it is declared in."""
 
     attached: list[AbstractAsyncContextManager[Any]]
+    settings: AppSettings
 
     def publish(
         self,
@@ -85,8 +86,9 @@ class Function(Generic[P, R]):
         """Forget what was changed while the app ran."""
         self.settings = self.declared
 
-    def connect(self, access: EngineAccess) -> None:
-        """Let the app's verbs through: inside an execution environment."""
+    def connect(self, access: EngineAccess, store: str) -> None:
+        """Let the app's verbs through, and know where its store is: inside an execution environment."""
+        self._app.settings = dataclasses.replace(self._app.settings, store=store)
         self._caller.connect(access, tracing.found())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 import traceback
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 import orjson
@@ -23,6 +24,7 @@ from forebay._runtime.tracing import current_ids
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
+    from datetime import tzinfo
 
 Form = Literal["auto", "text", "json"]
 BELOW: Final = "  | "
@@ -88,13 +90,19 @@ class TextFormatter(logging.Formatter):
     """One line for people: time, level, logger, request, message; a traceback below it, each line of it marked.
 
     What would end the line or steer a terminal is escaped, since it may come from a payload: only a log call begins a line.
+
+    Args:
+        zone: the time's zone; None: this process's own.
+
     """
 
     default_time_format = "%H:%M:%S"
     default_msec_format = "%s.%03d"
 
-    def __init__(self) -> None:
+    def __init__(self, zone: tzinfo | None = None) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s%(request)s: %(message)s")
+        if zone is not None:
+            self.converter = lambda seconds: datetime.fromtimestamp(seconds or 0, zone).timetuple()
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""

@@ -28,7 +28,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {"nouns": {"function", "alias", "stream", "queue", "topic", "bus", "mapping", "token_bucket", "logs"}},
     {"composition": {"_app"}, "worker": {"_worker"}},
     {"app": {"app", "__init__"}},
-    {"cli": {"cli"}},
+    {"cli": {"cli"}, "powertools": {"powertools"}},
     {"testing": {"testing"}},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

@@ -74,6 +74,7 @@ MODULES = [
     "logs",
     "mapping",
     "metrics",
+    "powertools",
     "queue",
     "stream",
     "testing",

@@ -3,14 +3,18 @@
 import asyncio
 import functools
 import os
+import re
+import struct
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 import forebay
 from forebay import App, InvalidParameterValue
+from forebay._app import process_logging
 from forebay._runtime.thread_loop import ThreadLoop
 
 CHOICES = (
@@ -90,6 +94,48 @@ def test_a_handler_that_no_process_can_import_is_refused_with_what_can_be_done(a
             declare("orders")(handler)
         assert str(refused.value).endswith(CHOICES)
     assert app.mappings == (), "what is refused is not declared"
+
+
+async def test_an_object_that_is_called_runs_in_a_process_if_its_function_has_a_name_in_a_module(moved):
+    """A `Mangum` at the top of a module was refused, although a process can import it as it can a function."""
+    assert moved.bridged.settings.isolation == "process"
+    async with moved.app:
+        told = await moved.bridged.invoke(1)
+        assert told["pid"] != os.getpid()
+        assert told["handler"] == "process_isolation.bridged"
+        assert (await moved.partial.invoke(1))["argument"] == 7
+
+
+async def test_an_object_that_is_called_and_bound_to_no_name_is_refused_at_the_start(moved):
+    moved.nameless()
+    with pytest.raises(
+        InvalidParameterValue, match=r"no module has a name .* `name = app.function\(…\)\(…\)`"
+    ) as refused:
+        await moved.app.start()
+    assert str(refused.value).endswith(CHOICES)
+
+
+@pytest.mark.parametrize("name", ["stops", "stops_in_a_task"])
+async def test_a_handler_in_a_process_that_stops_its_app_is_told_why_it_cannot(moved, name):
+    """It did nothing, without a word."""
+    async with moved.app:
+        told = await getattr(moved, name).invoke()
+        assert f"function '{name}' of app 'moved' is running this in a process of its own" in told
+
+
+async def test_the_time_in_a_processs_lines_of_text_is_the_apps(moved, monkeypatch, capfd, tmp_path):
+    """TZ=:UTC, as on Lambda, made its lines hours older or younger than those of the app beside them."""
+    monkeypatch.delenv("TZ", raising=False)
+    zone = tmp_path / "localtime"
+    zone.write_bytes(b"TZif" + bytes(16) + struct.pack(">6liBB", 0, 0, 0, 0, 1, 4, 20_700, 0, 0) + b"KTM\0")  # RFC 9636
+    monkeypatch.setattr(process_logging, "LOCALTIME", zone)
+    async with moved.app:
+        told = await moved.warns.invoke()
+    [line] = [line for line in capfd.readouterr().err.splitlines() if "what is the time" in line]
+    shown = re.search(r" (\d\d:\d\d):\d\d\.\d{3} WARNING", line)[1]
+    there = datetime.fromtimestamp(told["time"], timezone(timedelta(hours=5, minutes=45)))
+    assert shown in {there.strftime("%H:%M"), (there + timedelta(minutes=1)).strftime("%H:%M")}
+    assert told["hour"] == datetime.fromtimestamp(told["time"], UTC).hour, "the handler's own time stays as on Lambda"
 
 
 def test_a_handler_that_was_typed_in_is_refused_with_what_can_be_done():

@@ -177,6 +177,17 @@ def test_where_no_line_can_be_written_is_refused_when_it_is_declared(given, reas
         JSONLines(given)
 
 
+async def test_a_relative_path_stays_where_it_was_when_it_was_declared(tmp_path, monkeypatch):
+    """After `os.chdir` the records went into a file of the new directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    target = JSONLines("failed.jsonl")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    await target.deliver({"n": 1})
+    target.close()
+    assert lines(tmp_path / "failed.jsonl") == [{"n": 1}]
+
+
 def test_a_file_that_this_process_may_not_write_is_refused(path):
     with (
         mock.patch.object(os, "access", return_value=False),

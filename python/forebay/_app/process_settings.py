@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._app import lambda_variables
 from forebay._app.process_logging import log_settings
+from forebay._app.shared import shared
 from forebay._model import limits
 from forebay._runtime import handler_reference
 from forebay._wire import mapping as wire_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from forebay._model.settings import AppSettings
     from forebay.function import Function
 
@@ -86,6 +85,8 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
         "version": function.version,
         "log_stream": log_stream,
         "memory": function.settings.memory,
+        "shared": shared(function.attached),
+        "store": app.store,
         "engine": client if has_door else None,
     }
     return [sys.executable, "-c", BOOT, json.dumps(given)]
@@ -101,7 +102,7 @@ def _variables(function: Function[..., Any], app: AppSettings, log_stream: str) 
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_memory(function)),
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "_HANDLER": settings.command[-1] if settings.command is not None else _dotted(function.handler),
+        "_HANDLER": settings.command[-1] if settings.command is not None else _dotted(function),
         "TZ": os.environ.get("TZ", ":UTC"),
     }
     if settings.command is not None:
@@ -113,5 +114,10 @@ def _memory(function: Function[..., Any]) -> int:
     return function.settings.memory or limits.MEMORY_MEBIBYTES_DEFAULT
 
 
-def _dotted(handler: Callable[..., Any]) -> str:
-    return f"{handler.__module__}.{handler.__qualname__}"
+def _dotted(function: Function[..., Any]) -> str:
+    """Give `_HANDLER`, which names the handler's own function where it has one."""
+    handler = function.handler
+    if hasattr(handler, "__qualname__"):
+        return f"{handler.__module__}.{handler.__qualname__}"
+    found = handler_reference.reference(function.latest, handler)
+    return f"{found.module}.{found.attribute}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
+import inspect
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
 SCRIPT: Final = "__forebay_main__"
 """What the script that was started is called in a worker: its `if __name__ == "__main__"` must not run there."""
@@ -32,8 +32,12 @@ class Reference:
 def check_importable(handler: Callable[..., Any]) -> None:
     """Refuse a handler that no other process can import by name."""
     name, module = getattr(handler, "__qualname__", None), getattr(handler, "__module__", None)
-    if isinstance(handler, functools.partial) or name is None or module is None:
-        _refuse(f"{handler!r} has no name of its own")
+    if name is None or module is None:
+        # An object that is called has no name of its own, but what @app.function gives for it may get one.
+        frame = _declaring()
+        if frame.f_code.co_name != "<module>":
+            _refuse(f"{handler!r} has no name of its own, and is declared inside a function")
+        name, module = "", frame.f_globals.get("__name__")
     if "<" in name:
         _refuse(f"{module}.{name} is made inside a function")
     if module == "__main__":
@@ -47,8 +51,12 @@ def reference(function: object, handler: Callable[..., Any]) -> Reference:
         InvalidParameterValue: there is none.
 
     """
-    check_importable(handler)
-    name, module_name = handler.__qualname__, handler.__module__
+    name = getattr(handler, "__qualname__", None)
+    if name is None:
+        module_name, name = _where_bound(function, handler)
+    else:
+        check_importable(handler)
+        module_name = handler.__module__
     module = sys.modules.get(module_name)
     if module is None or find(module, name) is not function:
         names = [key for key, value in vars(module).items() if value is function] if module is not None else []
@@ -61,6 +69,35 @@ def reference(function: object, handler: Callable[..., Any]) -> Reference:
     if spec is not None and spec.name != "__main__":
         return Reference(module=spec.name, script=None, attribute=name)
     return Reference(module=SCRIPT, script=_script(), attribute=name)
+
+
+def _where_bound(function: object, handler: object) -> tuple[str, str]:
+    """Find the module and the name that a declared object which is called is bound to."""
+    modules = [(module_name, getattr(module, "__dict__", {})) for module_name, module in list(sys.modules.items())]
+    bound = (
+        (module_name, name)
+        for module_name, names in modules
+        for name, value in list(names.items())
+        if value is function
+    )
+    found = next(bound, None)
+    if found is None:
+        _refuse(
+            f"no module has a name that is bound to what app.function gave for {handler!r}: `name = app.function(…)(…)`"
+        )
+    return found
+
+
+def _declaring() -> FrameType:
+    """Give the frame outside of forebay that declares something."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_back is not None and _is_ours(frame):
+        frame = frame.f_back
+    return cast("FrameType", frame)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def find(module: ModuleType, name: str) -> object:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay._runtime.handler_reference import find
 from forebay._wire import errors
+from forebay.function import Function
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -24,8 +25,8 @@ class CannotStartError(Exception):
         self.body = body
 
 
-def load(where: Reference) -> Any:
-    """Import what a reference names.
+def load(where: Reference, function: str) -> Any:
+    """Import what a reference names: the function of this name.
 
     Raises:
         CannotStartError: with Lambda's error object.
@@ -46,7 +47,7 @@ def load(where: Reference) -> Any:
             trace_back = trace_back.tb_next
         raise CannotStartError(errors.raised(error, "", trace_back)) from None
     found = find(module, where.attribute)
-    if found is None:
+    if not isinstance(found, Function) or found.name != function:
         text = f"Handler '{where.attribute}' missing on module '{where.module}'"
         raise CannotStartError(errors.described(text, "Runtime.HandlerNotFound", []))
     return found

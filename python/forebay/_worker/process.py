@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from forebay._core import Batch, end_with_parent
 from forebay._model import limits, names
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from forebay._core import Work
+    from forebay._worker.idle import Idle
     from forebay.function import Function
     from forebay.metrics.exporter import WorkerExporter
 
@@ -47,6 +48,13 @@ MESSAGES: Final = 3
 """A frame's kind, counted from 0 as `forebay._runtime.answer` does, but for this one: a queue's batch."""
 WARM_UP_REQUEST: Final = b"00000000-0000-0000-0000-000000000000"
 WARM_UP_EVENT: Final = b'{"name":"value"}'
+
+
+class Joins(Protocol):
+    """A resource that the app's own process shares."""
+
+    def join(self, address: str) -> None:
+        """Ask at this address from now on."""
 
 
 def main(given: dict[str, Any]) -> NoReturn:
@@ -63,23 +71,23 @@ def main(given: dict[str, Any]) -> NoReturn:
     os.environ[IMPORTING] = given["name"]
     process_logging.follow(given["logging"])
     try:
-        function = load(Reference(**given["reference"]))
-        process_logging.complete()
+        function = load(Reference(**given["reference"]), given["name"])
+        process_logging.complete(given["logging"])
         version = _version(function, given["version"])
-        opened = loop.run_until_complete(_open(function.attached))
+        opened = loop.run_until_complete(_open(function.attached, given["shared"]))
     except CannotStartError as error:
         _send(engine, CANNOT_START, error.body)
         sys.exit(1)
     finally:
         del os.environ[IMPORTING]
     settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
-    function.connect(OwnerClient(settings, loop))
+    function.connect(OwnerClient(settings, loop), given["store"])
     _warm_up(given, loop)
     handling = Invoker(version.handler, given, loop, wants_batch=version.wants_batch, traced=tracing.found())
     _send(engine, INITIALIZED, b"")
     exporter = _measured(function.attached, engine)
     try:
-        handling.serve(engine, exporter)
+        handling.serve(engine, _idle(engine, loop if given["shared"] else None, exporter))
     finally:
         loop.run_until_complete(opened.aclose())
         if exporter is not None:
@@ -98,11 +106,21 @@ def _version(function: Function[..., Any], number: str) -> Function[..., Any]:
     return version
 
 
-async def _open(resources: Iterable[AbstractAsyncContextManager[Any]]) -> contextlib.AsyncExitStack:
-    """Open what is attached to the app; if one cannot be opened, those before it are closed again."""
+async def _open(
+    resources: Iterable[AbstractAsyncContextManager[Any]], shared: list[list[str]]
+) -> contextlib.AsyncExitStack:
+    """Open what is attached to the app; if one cannot be opened, those before it are closed again.
+
+    What the app's own process shares is found by what it shows itself as: the module may attach more there than here.
+    """
+    left = list(shared)
     try:
         async with contextlib.AsyncExitStack() as opened:
             for resource in resources:
+                found = next((each for each in left if each[0] == repr(resource)), None)
+                if found is not None:
+                    left.remove(found)
+                    cast("Joins", resource).join(found[1])
                 await opened.enter_async_context(resource)
             return opened.pop_all()
     except Exception as error:
@@ -116,7 +134,17 @@ def _measured(resources: Iterable[object], engine: socket.socket) -> WorkerExpor
         return None
     from forebay.metrics.exporter import WorkerExporter  # noqa: PLC0415  few processes measure anything
 
-    return WorkerExporter(measured, engine, lambda samples: _send(engine, MEASURED, samples))
+    return WorkerExporter(measured, lambda samples: _send(engine, MEASURED, samples))
+
+
+def _idle(
+    engine: socket.socket, loop: asyncio.AbstractEventLoop | None, exporter: WorkerExporter | None
+) -> Idle | None:
+    if loop is None and exporter is None:
+        return None
+    from forebay._worker.idle import Idle  # noqa: PLC0415  most processes have nothing to do while they wait
+
+    return Idle(engine, loop, exporter)
 
 
 def _engine_socket() -> socket.socket:
@@ -187,9 +215,9 @@ class Invoker:
         task = self._loop.create_task(self._served.handler(event, context), name=context.aws_request_id)
         return self._loop.run_until_complete(task)
 
-    def serve(self, engine: socket.socket, exporter: WorkerExporter | None) -> None:
+    def serve(self, engine: socket.socket, idle: Idle | None) -> None:
         """Take one invocation after the other."""
-        while frame := _next(engine, exporter):
+        while frame := _next(engine, idle):
             _, kind, flags, deadline_ms, request, traced, asked = HEAD.unpack_from(frame)
             end = HEAD.size + traced
             contexts, qualifier = frame[HEAD.size : end].decode(), frame[end : end + asked].decode()
@@ -238,10 +266,10 @@ class Invoker:
         return end
 
 
-def _next(engine: socket.socket, exporter: WorkerExporter | None) -> bytes:
-    """Wait for the next frame; what is measured here is sent meanwhile."""
-    if exporter is not None:
-        exporter.wait()
+def _next(engine: socket.socket, idle: Idle | None) -> bytes:
+    """Wait for the next frame, and do meanwhile what is to be done."""
+    if idle is not None:
+        idle.wait()
     return _receive(engine)
 
 

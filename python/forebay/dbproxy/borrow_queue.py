@@ -27,6 +27,7 @@ class BorrowQueue:
         "_connect_timeout",
         "_due",
         "_loop",
+        "_on_leave",
         "_on_timeout",
         "_on_wait",
         "_refuse",
@@ -46,6 +47,7 @@ class BorrowQueue:
         timeout: float,
         connect_timeout: float,
         on_wait: Callable[[BorrowQueue], bool],
+        on_leave: Callable[[BorrowQueue], None],
         refuse: Callable[[BorrowQueue, float], Exception],
     ) -> None:
         self.role = role
@@ -56,6 +58,7 @@ class BorrowQueue:
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._on_wait = on_wait
+        self._on_leave = on_leave
         self._refuse = refuse
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -101,6 +104,7 @@ class BorrowQueue:
             if future.cancelled():
                 self.waiting -= 1
                 self._compact()
+                self._on_leave(self)
             elif future.exception() is None:  # it was handed over in the same breath
                 handed = future.result()
                 handed.pool.give_back(handed)
@@ -124,6 +128,7 @@ class BorrowQueue:
             if not future.done():
                 self.waiting -= 1
                 future.set_exception(_again(error))
+        self._on_leave(self)
 
     def _arm(self, deadline: float) -> None:
         """Set the timer for the first deadline."""
@@ -154,6 +159,7 @@ class BorrowQueue:
             else:
                 stay.append(waiter)
         self.waiters.extendleft(reversed(stay))
+        self._on_leave(self)
         if stay:
             self._arm(min(deadline for _, _, deadline in stay))
 

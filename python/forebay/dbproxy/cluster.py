@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROLE_ANSWER_SECONDS_MAX = 3.0
 SUSPICION_PAUSE_SECONDS = 1.0
+OTHERS = " in this process and the rest in others of the app"
 
 log = logging.getLogger("forebay.dbproxy")
 
@@ -68,6 +69,7 @@ class Cluster:
             timeout=self._settings.connection_borrow_timeout,
             connect_timeout=self._settings.connect_timeout,
             on_wait=self._wanted,
+            on_leave=self._left,
             refuse=self._refusal,
         )
 
@@ -209,10 +211,17 @@ class Cluster:
                 coming += 0 if pool.failures else pool.opening
         return coming >= queue.waiting
 
+    def _left(self, queue: BorrowQueue) -> None:
+        """Ask for no more permits than clients wait for."""
+        for pool in self.pools:
+            if pool.queue is queue:
+                pool.want_less()
+
     def _refusal(self, queue: BorrowQueue, waited: float) -> Exception:
         pools = [pool for pool in self.pools if pool.queue is queue]
-        size = sum(pool.size for pool in pools)
-        if not any(pool.connections for pool in pools):
+        asked = sum(pool.asked for pool in pools)
+        size = sum(pool.size for pool in pools) - asked
+        if not asked and not any(pool.connections for pool in pools):
             reason = (
                 "; ".join(str(pool.last_error) for pool in self.pools if pool.last_error)
                 or f"no server is the {queue.role}"
@@ -224,7 +233,7 @@ class Cluster:
         pinned, in_transaction = self._held()
         return BorrowTimeout(
             f"Timed-out waiting to acquire database connection: waited {waited:.3g} s "
-            f"(connection_borrow_timeout); {size} connections, "
+            f"(connection_borrow_timeout); {size} connections{OTHERS if asked else ''}, "
             f"{pinned} pinned, {in_transaction} in a transaction, {queue.waiting} clients still waiting. "
             "Raise maximum_connections, or shorten transactions; proxy.pinned() tells who is pinned and why.",
             waited=waited,

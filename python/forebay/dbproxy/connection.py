@@ -27,6 +27,7 @@ class DBConnection:
         local: settings in force that end with the transaction.
         dirty: why it must be reset before another client gets it; empty when it need not.
         used_by: number of the only client since the last reset; ``NOBODY``, or ``SEVERAL``.
+        permit: the number under which the app's processes count it; None: they do not share their connections.
         must_close: a reset cannot undo what happened on it.
         retired: it is closed as soon as it comes back.
         leaving: it is being closed.
@@ -41,6 +42,7 @@ class DBConnection:
         "local",
         "must_close",
         "opened_at",
+        "permit",
         "pool",
         "retired",
         "tracked",
@@ -48,9 +50,10 @@ class DBConnection:
         "wire",
     )
 
-    def __init__(self, wire: Wire, pool: Pool, now: float) -> None:
+    def __init__(self, wire: Wire, pool: Pool, now: float, permit: int | None = None) -> None:
         self.wire = wire
         self.pool = pool
+        self.permit = permit
         self.opened_at = now
         self.idle_since = now
         self.must_close = False

@@ -20,6 +20,7 @@ from forebay.errors import AuthenticationFailed, DatabaseUnavailable, DBProxyErr
 if TYPE_CHECKING:
     from forebay.dbproxy.borrow_queue import BorrowQueue
     from forebay.dbproxy.driver import Driver, Wire
+    from forebay.dbproxy.permit_client import PermitClient, ServerPermits
     from forebay.dbproxy.settings import Address, ProxySettings
     from forebay.dbproxy.statistics import Counters
     from forebay.dbproxy.tasks import Tasks
@@ -70,6 +71,10 @@ class Pool:
         self.last_error: DBProxyError | None = None
         self.queue: BorrowQueue | None = None
         self.closed = False
+        self.minimum = settings.minimum_connections
+        self.minimum_refused = False
+        """None of the app's permits was free for a connection that only the minimum asks for."""
+        self._permits: ServerPermits | None = None
         self._watch = watch
         self._counters = counters
         self._tasks = tasks
@@ -83,6 +88,11 @@ class Pool:
     def size(self) -> int:
         """Connections the server may count as ours."""
         return len(self.connections) + self.opening + self.leaving
+
+    @property
+    def asked(self) -> int:
+        """So many of those that are being opened wait for a permit."""
+        return self._permits.asked if self._permits is not None else 0
 
     def idle(self) -> list[DBConnection]:
         """List this server's idle connections, the longest idle first."""
@@ -101,9 +111,11 @@ class Pool:
                 future.set_result(db)
                 return
         queue = self.queue
-        if queue is None or self.closed:
+        if queue is None or self.closed or self._is_owed():
             self.discard(db)
-        elif not queue.hand_over(db):
+        elif queue.hand_over(db):
+            self.want_less()
+        else:
             db.idle_since = self._loop.time()
             queue.idle[db] = None
 
@@ -167,7 +179,7 @@ class Pool:
         return self._is_wanted()
 
     def _is_wanted(self) -> bool:
-        if len(self.connections) + self.opening < self.settings.minimum_connections:
+        if not self.minimum_refused and len(self.connections) + self.opening < self.minimum:
             return True
         if self.queue is None:  # its role is unknown: one connection finds out
             return not self.connections
@@ -175,7 +187,10 @@ class Pool:
 
     async def _open(self) -> None:
         try:
-            db = await self._connect()
+            permit = await self._permits.take(waits=self._is_waited_for()) if self._permits is not None else None
+            if permit is None and self._permits is not None:
+                return  # none is free, or nobody waits any more: it is counted no longer
+            db = await self._connect(permit)
         except DBProxyError as error:
             self.opening -= 1
             self._failed(error)
@@ -186,27 +201,27 @@ class Pool:
         self.opening -= 1
         self.failures = 0
         self.last_error = None
+        if db.permit is None and self._permits is not None:  # it was asked for before there were permits
+            db.permit = self._permits.hold()
         self.connections.add(db)
         self._counters.connections_succeeded += 1
-        self.give_back(db)
+        # The client that its permit was given for uses it first: what is owed to other processes is paid with what comes back.
+        if self.queue is None or self.closed or self._urgent or not self.queue.hand_over(db):
+            self.give_back(db)
         self.grow()
 
-    async def _connect(self) -> DBConnection:
+    async def _connect(self, permit: int | None) -> DBConnection:
         """Open a connection, learn the server's role and limit, run ``init_query``."""
         self._counters.connections_requested += 1
         self._counters.probes += 1
-        secret = self.settings.secret
-        credentials = await credentials_of(secret, self.settings.target.username)
         try:
-            wire = await self._wire(credentials)
-        except AuthenticationFailed:
-            if hasattr(secret, "forget"):
-                secret.forget()
-            fresh = await credentials_of(secret, self.settings.target.username)
-            if fresh == credentials:
-                raise
-            wire = await self._wire(fresh)
-        db = DBConnection(wire, self, self._loop.time())
+            wire = await self._authenticated_wire()
+        except BaseException:
+            self._free(permit)
+            raise
+        db = DBConnection(wire, self, self._loop.time(), permit)
+        if permit is not None and self._permits is not None:
+            self._permits.opened(permit, wire.socket)
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
                 await self._introduce(db)
@@ -220,6 +235,19 @@ class Pool:
                 raise
             raise self.unusable(error, wire) from error
         return db
+
+    async def _authenticated_wire(self) -> Wire:
+        secret = self.settings.secret
+        credentials = await credentials_of(secret, self.settings.target.username)
+        try:
+            return await self._wire(credentials)
+        except AuthenticationFailed:
+            if hasattr(secret, "forget"):
+                secret.forget()
+            fresh = await credentials_of(secret, self.settings.target.username)
+            if fresh == credentials:
+                raise
+            return await self._wire(fresh)
 
     async def _wire(self, credentials: Credentials) -> Wire:
         try:
@@ -235,6 +263,8 @@ class Pool:
             limit = await db.wire.connection_limit()
             self.maximum = max(1, math.floor(limit * (self.settings.maximum_connections_percent or 100.0) / 100.0))
             self.limit_known = True
+            if self._permits is not None:
+                self._permits.limit(self.maximum)
         for statement in self.settings.init_query:
             await db.wire.execute(statement, ())
         self._watch.opened(self, writer=writer)
@@ -263,6 +293,55 @@ class Pool:
     def _retry_now(self) -> None:
         self._retry = None
         self.grow()
+
+    # Permits, where processes of an app share the maximum
+
+    def share(self, client: PermitClient, minimum: int) -> None:
+        """Open a connection only with a permit from now on."""
+        self._permits, self.minimum = client.of(self), minimum
+        for db in self.connections:
+            db.permit = self._permits.hold()
+
+    def _is_waited_for(self) -> bool:
+        """Tell whether the last connection that is being opened is for a client, not for the minimum alone."""
+        return self.queue is None or self.queue.waiting >= self.opening
+
+    def _is_owed(self) -> bool:
+        """Tell whether another process waits for the permit of a connection that comes back."""
+        return self._permits is not None and self._permits.owed > self.leaving
+
+    def _free(self, permit: int | None) -> None:
+        if permit is not None and self._permits is not None:
+            self._permits.free(permit)
+
+    def want_less(self) -> None:
+        """Wait for no more permits than are needed: a client has gone, or has another connection."""
+        if self._permits is None or self.queue is None:
+            return
+        needed = max(self.queue.waiting, self.minimum - len(self.connections))
+        for _ in range(min(self.opening - needed, self._permits.asked)):
+            self.opening -= 1
+            self._permits.cancel_last()
+
+    def must_wait(self) -> None:
+        """Let clients wait no longer than their own time: no connection is on its way to them."""
+        if self.queue is not None:
+            self.queue.nothing_comes()
+
+    def refused(self) -> None:
+        """Open what is wanted by the minimum alone at some other time."""
+        self.opening -= 1
+        self.minimum_refused = True
+        self.grow()
+
+    def close_idle(self) -> bool:
+        """Close the connection that has been idle longest, if there is one."""
+        for db in self.idle():
+            if self.queue is not None:
+                del self.queue.idle[db]
+            self.discard(db)
+            return True
+        return False
 
     # Closing
 
@@ -303,6 +382,7 @@ class Pool:
         finally:
             sock.close()
             self.leaving -= 1
+            self._free(db.permit)
             self.grow()
 
     async def _kill(self, server_id: int) -> None:

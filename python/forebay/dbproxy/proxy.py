@@ -12,6 +12,8 @@ from forebay.dbproxy.borrower import Borrower
 from forebay.dbproxy.client import Client
 from forebay.dbproxy.cluster import Cluster
 from forebay.dbproxy.effect import EffectCache
+from forebay.dbproxy.permit_client import PermitClient, connected
+from forebay.dbproxy.permit_server import PermitServer
 from forebay.dbproxy.settings import ProxySettings, Target
 from forebay.dbproxy.tasks import Tasks
 from forebay.errors import DatabaseUnavailable, DBProxyError, TooManyClients
@@ -141,6 +143,8 @@ class DBProxy:
         self._numbers = 0
         self._cluster: Cluster | None = None
         self._tasks = Tasks()
+        self._permits: PermitClient | None = None
+        self._permit_server: PermitServer | None = None
         self._housekeeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -159,10 +163,10 @@ class DBProxy:
 
         """
         cluster = self._begin()
-        if self.settings.minimum_connections and not cluster.proven:
+        if self._minimum and not cluster.proven:
             await self._prove(cluster.writer_queue)
             most = cluster.writer.maximum if cluster.writer is not None else 1
-            warm = [self._borrow(cluster.writer_queue) for _ in range(min(self.settings.minimum_connections, most))]
+            warm = [self._borrow(cluster.writer_queue) for _ in range(min(self._minimum, most))]
             found = await asyncio.gather(*warm, return_exceptions=True)
             for db in found:
                 if not isinstance(db, BaseException):
@@ -180,6 +184,7 @@ class DBProxy:
             self._effects = EffectCache(driver.classify)
             self._cluster = Cluster(driver, self.settings, self.counters, self._tasks, self._held_counts)
             self._roles_checked_at = self._loop.time()
+            self._share_pools()
             for pool in self._cluster.pools:
                 pool.grow()
             self._housekeep()
@@ -207,6 +212,9 @@ class DBProxy:
             await self._tasks.finish(CLOSE_SECONDS_MAX)
             for pool in self._cluster.pools:
                 pool.close()
+        if self._permits is not None:
+            self._permits.close()
+        await self.unshare()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -216,6 +224,50 @@ class DBProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    # One maximum for several processes
+
+    @property
+    def permit_address(self) -> str | None:
+        """Where other processes of the app ask before they open a connection; None while the proxy is not shared."""
+        return self._permit_server.address if self._permit_server is not None else None
+
+    def share(self) -> None:
+        """Keep ``maximum_connections`` over this process and all that ``join``. An app does so with what is attached to it."""
+        if self._permit_server is None:
+            most = self.settings.maximum_connections or 1  # of a percentage: until a server has told its limit
+            self._permit_server = PermitServer(most for _ in self.settings.target.addresses)
+            self._permits = PermitClient(self._permit_server.own(), passes_sockets=False)
+            self._share_pools()
+
+    async def unshare(self) -> None:
+        """Give other processes nothing more; does nothing when the proxy is not shared."""
+        server, self._permit_server = self._permit_server, None
+        if server is not None:
+            await server.close()
+
+    def join(self, address: str) -> None:
+        """Open connections only with permits of the process that has this address. The minimum is that process's own.
+
+        Raises:
+            DatabaseUnavailable: that process is gone.
+
+        """
+        self._permits = PermitClient(connected(address), passes_sockets=True)
+        self._share_pools()
+
+    def _share_pools(self) -> None:
+        if self._permits is not None and self._cluster is not None:
+            for pool in self._cluster.pools:
+                pool.share(self._permits, self._minimum)
+
+    @property
+    def _has_joined(self) -> bool:
+        return self._permits is not None and self._permit_server is None
+
+    @property
+    def _minimum(self) -> int:
+        return 0 if self._has_joined else self.settings.minimum_connections
 
     # Clients
 
@@ -294,6 +346,7 @@ class DBProxy:
                 self.dismiss(borrower, f"it was idle for {settings.idle_client_timeout:,.15g} s (idle_client_timeout)")
         for pool in cluster.pools:
             self._tidy(pool, now)
+            pool.minimum_refused = False
             pool.grow()
         if not cluster.alone and now - self._roles_checked_at >= settings.role_check_interval:
             self._roles_checked_at = now
@@ -313,7 +366,7 @@ class DBProxy:
         settings = self.settings
         keep = settings.maximum_idle_connections
         idle = pool.idle()
-        surplus = len(idle) - max(pool.maximum // 2 if keep is None else keep, settings.minimum_connections)
+        surplus = len(idle) - max(pool.maximum // 2 if keep is None else keep, pool.minimum)
         for db in idle:
             old = now - db.opened_at >= settings.connection_lifetime
             spare = surplus > 0 and now - db.idle_since >= settings.idle_connection_timeout
@@ -361,6 +414,8 @@ class DBProxy:
         """Give name, labels and number of everything for an app's ``/metrics``; names are RDS Proxy's, latencies in seconds."""
         labels = {"ProxyName": self.settings.target.database}
         numbers: dict[str, float | Histogram] = {**self.statistics(), **self.counters.latencies()}
+        if self._has_joined:
+            del numbers["MaxDatabaseConnectionsAllowed"]  # the owner's is for all
         for name, value in numbers.items():
             yield name, labels, value
         for reason, number in self.counters.pins.items():

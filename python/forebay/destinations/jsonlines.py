@@ -33,7 +33,8 @@ class JSONLines:
     time; the next record begins a new one. Several processes may append to one file.
 
     Args:
-        path: the file; made with mode 0600 where there is none. Its directory must exist.
+        path: the file; made with mode 0600 where there is none. Its directory must exist. A relative path is that of the working
+            directory now, whatever `os.chdir` does later.
 
     Raises:
         InvalidParameterValue: it is no path, or no file can be written there.
@@ -115,7 +116,7 @@ def _writable(given: object) -> Path:
         checks.refuse("path", plain, f"there is no directory {str(path.parent)!r}: make it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         checks.refuse("path", plain, "this process may not write there")
-    return path
+    return path.absolute()
 
 
 def append(path: Path, lines: Sequence[bytes]) -> None:

@@ -15,7 +15,6 @@ import asyncio
 import base64
 import logging
 import math
-import select
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
@@ -25,7 +24,6 @@ from forebay._wire import payload
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 log = logging.getLogger("forebay.metrics")
@@ -157,23 +155,28 @@ class Exporter:
 
 
 class WorkerExporter:
-    """Sends the engine what resources have measured in a worker process, which is asleep between its invocations.
+    """Sends the engine what resources have measured in a worker process.
 
     It sends after an invocation, once a second at most, and when a second has passed without another one.
     """
 
-    def __init__(self, resources: Iterable[Measured], engine: socket.socket, send: Callable[[bytes], None]) -> None:
+    def __init__(self, resources: Iterable[Measured], send: Callable[[bytes], None]) -> None:
         self._growth = Growth(resources, payload.loads(metrics_catalogue()))
         self._send = send
         self._due = 0.0
-        self._heard = select.poll()
-        self._heard.register(engine, select.POLLIN)
 
-    def wait(self) -> None:
-        """Wait for the engine to send something, until the next time to export."""
+    def wait(self, heard: Callable[[float], bool]) -> bool:
+        """Wait for the engine to send something, or export when it is time to; tell whether it has sent something.
+
+        Args:
+            heard: waits for it so many seconds at most, and tells the same.
+
+        """
         left = self._due - time.monotonic()
-        if left <= 0 or not self._heard.poll(left * 1e3):
-            self.export(levels=True)
+        if left > 0 and heard(left):
+            return True
+        self.export(levels=True)
+        return False
 
     def export(self, *, levels: bool) -> None:
         """Send what is new; without levels where they are gone from now on."""

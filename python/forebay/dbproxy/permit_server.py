@@ -1,0 +1,147 @@
+"""The owner's side of a proxy's permits: processes of the app connect to it, and what they leave behind is waited for.
+
+Its address is a name in the kernel's own list of sockets, which ends with the process: nothing is left on a disk. Whoever
+connects must run as the same user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import struct
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from forebay.dbproxy.permit_channel import PermitChannel
+from forebay.dbproxy.permits import Ask, Permits, Tell
+from forebay.dbproxy.server_close import shut_down, wait_until_closed
+from forebay.dbproxy.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ANSWER_SECONDS_MAX: Final = 0.05
+"""How long a process may take to say whether it can give a permit back, before another one is asked, too."""
+UNSEEN_SECONDS: Final = 1.0
+"""How long the permit of a connection that a process was opening when it died stays taken: the kernel closes it at once."""
+LEFT_SECONDS_MAX: Final = 60.0
+"""How long the server may run on with a connection whose process has died."""
+_BACKLOG: Final = 512
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+class PermitServer:
+    """Hands out the permits of each server of a proxy.
+
+    Args:
+        maximums: connections to each server.
+
+    """
+
+    def __init__(self, maximums: Iterable[int]) -> None:
+        self._permits = [
+            Permits[_Process](maximum, partial(self._tell, server)) for server, maximum in enumerate(maximums)
+        ]
+        self._tasks = Tasks()
+        """They wait until servers have hung up on the dead."""
+        self._processes: set[_Process] = set()
+        self._loop = asyncio.get_running_loop()
+        self.address = f"forebay-{secrets.token_hex(16)}"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self._listener.bind(f"\0{self.address}")
+        self._listener.listen(_BACKLOG)
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def own(self) -> socket.socket:
+        """Give this process's own connection."""
+        ours, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._processes.add(_Process(ours, self))
+        return own
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            sock, _ = self._listener.accept()
+            given = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            if _CREDENTIALS.unpack(given)[1] == os.getuid():
+                self._processes.add(_Process(sock, self))
+            else:
+                sock.close()
+
+    def _tell(self, server: int, process: _Process, kind: Tell, number: int) -> None:
+        if kind is Tell.GRANTED:
+            process.connections[server, number] = None
+        elif kind is Tell.GIVE:
+            self._loop.call_later(ANSWER_SECONDS_MAX, self._permits[server].busy, process)
+        process.channel.send(kind, server, number)
+
+    def heard(self, process: _Process, kind: int, server: int, number: int, passed: int | None) -> None:
+        """Do as a process says. What makes no sense is no message of ours: that process is let go."""
+        connection = None if passed is None else socket.socket(fileno=passed)
+        key = (server, number)
+        if server >= len(self._permits) or (kind in {Ask.OPENED, Ask.FREE} and key not in process.connections):
+            process.channel.close()
+            self.left(process)
+            return
+        permits = self._permits[server]
+        if kind in {Ask.TAKE, Ask.TRY}:
+            permits.take(process, number, waits=kind == Ask.TAKE)
+        elif kind == Ask.CANCEL:
+            permits.cancel(process, number)
+        elif kind == Ask.OPENED:
+            process.connections[key] = connection
+        elif kind == Ask.HOLD:
+            process.connections[key] = None
+            permits.hold(process)
+        elif kind == Ask.FREE:
+            known = process.connections.pop(key)
+            if known is not None:
+                known.close()
+            permits.free(process)
+        elif kind == Ask.BUSY:
+            permits.busy(process)
+        elif kind == Ask.LIMIT:
+            permits.limit(number)
+
+    def left(self, process: _Process) -> None:
+        """Take back what a process had, as the server hangs up on each of its connections."""
+        self._processes.discard(process)
+        for permits in self._permits:
+            permits.leave(process)
+        for (server, _), connection in process.connections.items():
+            self._tasks.start(self._take_back(self._permits[server], connection))
+        process.connections.clear()
+
+    async def _take_back(self, permits: Permits[_Process], connection: socket.socket | None) -> None:
+        if connection is None:
+            await asyncio.sleep(UNSEEN_SECONDS)
+        else:
+            connection.setblocking(False)
+            shut_down(connection)
+            try:
+                await wait_until_closed(connection, LEFT_SECONDS_MAX)
+            finally:
+                connection.close()
+        permits.freed()
+
+    async def close(self) -> None:
+        """Let everybody go."""
+        self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+        for process in self._processes:
+            process.channel.close()
+            for connection in process.connections.values():
+                if connection is not None:
+                    connection.close()
+        self._processes.clear()
+        await self._tasks.finish(0)
+
+
+class _Process:
+    """A process and the connections that it has permits for, by server and number; None: one that it has not told of."""
+
+    def __init__(self, sock: socket.socket, server: PermitServer) -> None:
+        self.connections: dict[tuple[int, int], socket.socket | None] = {}
+        self.channel = PermitChannel(sock, lambda *message: server.heard(self, *message), lambda: server.left(self))
