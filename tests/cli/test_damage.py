@@ -208,7 +208,7 @@ def test_a_flipped_bit_in_the_format_is_told_as_damage_and_everything_is_saved(p
     content = bytearray(file.read_bytes())
     content[FORMAT + 2] ^= 1
     file.write_bytes(content)
-    assert "tells of format 259, and the tables are those of format 3" in refused(place, "stream", "list")
+    assert "tells of format 260, and the tables are those of format 4" in refused(place, "stream", "list")
     assert "1 finding. Whole are 12 records" in forebay(place, "doctor", status=1).stdout
     assert asked(place, "doctor", "--salvage", "saved", status=1)["records"] == 12
 

@@ -1,5 +1,6 @@
 """The Lambda Runtime API, asked by clients that behave, by clients that do not, and by that of AWS for Python."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -101,7 +102,8 @@ async def test_a_command_that_never_asks_is_stopped_after_the_init_time(app, mon
     async with app:
         payload = await failure(function)
     assert payload["errorType"] == "Sandbox.Timedout"
-    assert "Init timed out after 0.3" in payload["errorMessage"]
+    # The time is what was measured: a hair less where the clock is read late.
+    assert re.search(r"Init timed out after 0\.(29|3)", payload["errorMessage"])
 
 
 async def test_a_command_that_is_not_there_is_told_so(app):
