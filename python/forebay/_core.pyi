@@ -20,7 +20,7 @@ __all__ = [
     "TokenBucket",
     "__version__",
     "check_alias",
-    "check_event_pattern",
+    "check_event_rule",
     "check_filter_policy",
     "check_filters",
     "check_limits",
@@ -95,8 +95,8 @@ def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> byte
 def check_queue_filters(patterns: list[str]) -> None:
     """Refuse filter patterns, each a JSON text, that no mapping on a queue can have."""
 
-def check_event_pattern(pattern: str) -> None:
-    """Refuse the pattern of a bus's rule, a JSON text, that no rule can have; with AWS's text and the place."""
+def check_event_rule(settings: bytes) -> None:
+    """Refuse the settings of a bus's rule, JSON as `rule.put` takes them, that no rule can have; with AWS's text."""
 
 def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""

@@ -10,6 +10,7 @@ from forebay._runtime.context import parent
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
+from forebay._wire.bus import check_rule
 from forebay.errors import InvalidParameterValue
 from forebay.function import Function
 from forebay.queue import Queue
@@ -115,7 +116,7 @@ class Bus(StoreResource[BusSettings]):
             targets=tuple(
                 RuleTarget(
                     id=str(at),
-                    to=recipient(one, group_id),
+                    to=recipient(one, group_id, is_alone=len(targets) == 1),
                     partition_key_path=partition_key_path if isinstance(one, Stream) else None,
                     input=None if input is None else json_text("input", input),
                     input_path=input_path,
@@ -125,6 +126,7 @@ class Bus(StoreResource[BusSettings]):
                 for at, one in enumerate(targets, 1)
             ),
         )
+        check_rule(settings)
         if partition_key_path is not None and not any(isinstance(one, Stream) for one in targets):
             checks.refuse("partition_key_path", partition_key_path, "only a stream as target has a partition key")
         self._rules.rule(settings)
@@ -181,21 +183,29 @@ class Bus(StoreResource[BusSettings]):
             For each event its id, or why it was refused. What goes wrong with all of them is raised as by `put`.
 
         """
-        entries = [_entry(event) for event in events]
+        given = [_entry_or_error(event) for event in events]
+        entries = [entry for entry in given if isinstance(entry, dict)]
         if not entries:
-            return []
+            return [error for error in given if isinstance(error, InvalidParameterValue)]
         await self._declared()
-        answer = payload.loads(
-            await self._caller.put_events({"bus": self.name, "entries": entries, "parent": parent()})
-        )
-        return [
-            one["event_id"]
-            if "event_id" in one
-            else InvalidParameterValue(f"{one['error_code']}: {one['error_message']}")
-            for one in answer
-        ]
+        fields = {"bus": self.name, "entries": entries, "parent": parent()}
+        answers = iter(payload.loads(await self._caller.put_events(fields)))
+        return [one if isinstance(one, InvalidParameterValue) else _result(next(answers)) for one in given]
 
     put_many_sync = sync_twin(put_many)
+
+
+def _result(answer: dict[str, str]) -> str | InvalidParameterValue:
+    if "event_id" in answer:
+        return answer["event_id"]
+    return InvalidParameterValue(f"{answer['error_code']}: {answer['error_message']}")
+
+
+def _entry_or_error(event: Event) -> dict[str, Any] | InvalidParameterValue:
+    try:
+        return _entry(event)
+    except InvalidParameterValue as error:
+        return error
 
 
 def _entry(event: Event) -> dict[str, Any]:
@@ -208,8 +218,8 @@ def _entry(event: Event) -> dict[str, Any]:
     }
 
 
-def recipient(target: object, group_id: str | None) -> Recipient:
-    """Name what is given events."""
+def recipient(target: object, group_id: str | None, *, is_alone: bool = True) -> Recipient:
+    """Name what is given events; `is_alone`: the message group is for no other target."""
     kinds: tuple[tuple[type, Kind], ...] = ((Queue, "queue"), (Topic, "topic"), (Stream, "stream"), (Bus, "bus"))
     kind = next((kind for type_, kind in kinds if isinstance(target, type_)), None)
     if kind is None and isinstance(target, Function) and target.latest is target:
@@ -220,6 +230,8 @@ def recipient(target: object, group_id: str | None) -> Recipient:
     is_fifo = kind == "queue" and names.is_fifo(name)
     if is_fifo and group_id is None:
         checks.refuse("group_id", None, "a FIFO queue as target needs one")
+    if not is_fifo and group_id is not None and is_alone:
+        checks.refuse("group_id", group_id, "only a FIFO queue as target has message groups")
     return Recipient(kind=kind, name=name, group_id=group_id if is_fifo else None)
 
 

@@ -226,3 +226,29 @@ def test_an_event_is_put_from_a_thread(app, clock, bus):
 
     asyncio.run(main())
     assert [event["detail"] for event in events] == [{"n": 1}]
+
+
+def test_whatever_a_rule_cannot_be_is_refused_where_it_is_declared(app, bus):
+    """They were refused when the app started, without the rule's name."""
+    queue = app.queue("q")
+    for options, text in [
+        ({"target": [queue] * 6}, "exceeds the maximum number allowed"),
+        ({"target": queue, "input_path": "nowhere"}, "InputPath"),
+        ({"target": queue, "input": 1, "input_path": "$.a"}, "Only one of Input, InputPath, or InputTransformer"),
+        ({"target": queue, "input_transformer": ({}, '"<x>"')}, "invalid placeholder x"),
+        ({"target": queue, "group_id": "g"}, "group_id"),
+    ]:
+        with pytest.raises(InvalidParameterValue, match=text):
+            bus.rule("r", {"a": [1]}, **options)
+    with pytest.raises(InvalidParameterValue, match="group_id"):
+        app.schedule("rate(1 minute)", group_id="g")
+
+
+async def test_an_event_that_is_no_json_fails_alone(app, bus):
+    queue = app.queue("inbox")
+    bus.rule("all", {"source": ["shop"]}, queue)
+    async with app:
+        events = [forebay.Event({"n": n}, "shop", "t") for n in (1, float("nan"), 3)]
+        results = await bus.put_many(events)
+        assert [isinstance(result, str) for result in results] == [True, False, True]
+        assert len(await queue.receive(maximum=10)) == 2

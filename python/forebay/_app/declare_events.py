@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from forebay._model import checks
 from forebay._model.bus import Recipient, ScheduleSettings, json_text, moment_ms
 from forebay.bus import queue_name, recipient
 
@@ -156,6 +157,8 @@ class DeclaresEvents:
             )
             self._declare_soon()
 
+        if target is None and group_id is not None:
+            checks.refuse("group_id", group_id, "only a FIFO queue as target has message groups")
         if target is not None:
             declare(recipient(target, group_id))
             return cast("Callable[[Callable[P, R]], Function[P, R]]", _no_decorator)

@@ -75,7 +75,6 @@ class RuleSettings:
     def __post_init__(self) -> None:
         names.rule_name(self.name)
         checks.flag("enabled", self.enabled)
-        _core.check_event_pattern(self.pattern)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

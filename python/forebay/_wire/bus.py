@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from forebay import _core
+from forebay._wire import payload
+
 if TYPE_CHECKING:
     from forebay._model.bus import Recipient, RuleSettings, RuleTarget, ScheduleSettings
 
@@ -18,6 +21,11 @@ def rule(given: RuleSettings) -> dict[str, Any]:
         "enabled": given.enabled,
         "targets": [_target(target) for target in given.targets],
     }
+
+
+def check_rule(given: RuleSettings) -> None:
+    """Refuse what no rule can be."""
+    _core.check_event_rule(payload.dumps(rule(given)))
 
 
 def _target(given: RuleTarget) -> dict[str, Any]:

@@ -46,7 +46,7 @@ mod _core {
     use crate::messages::{messages, Message};
     #[pymodule_export]
     use crate::pattern::{
-        check_event_pattern, check_filter_policy, check_filters, check_queue_filters, test_event_pattern,
+        check_event_rule, check_filter_policy, check_filters, check_queue_filters, test_event_pattern,
     };
     #[pymodule_export]
     use crate::schedule::upcoming;

@@ -1,6 +1,6 @@
 //! Filters and patterns, checked where they are written and not first when the engine sees them.
 
-use forebay_core::pattern::bus::{test_event, Rule, TestError};
+use forebay_core::pattern::bus::{test_event, TestError};
 use forebay_core::pattern::policy::Scope;
 use forebay_core::pattern::{Filter, FilterError, Filters, Source, KINESIS, SQS};
 use forebay_engine::topics::parse_policy;
@@ -30,10 +30,10 @@ pub(crate) fn check_filter_policy(py: Python<'_>, policy: &str, body: bool) -> P
     parse_policy(policy, scope).map(drop).map_err(|error| exception(py, &error))
 }
 
-/// Refuse the pattern of a bus's rule, a JSON text, that no rule can have.
+/// Refuse the settings of a bus's rule, JSON, that no rule can have.
 #[pyfunction]
-pub(crate) fn check_event_pattern(pattern: &str) -> PyResult<()> {
-    Rule::parse(pattern).map(drop).map_err(|error| invalid(format!("{}\n at {}", error.summary(), error.place())))
+pub(crate) fn check_event_rule(py: Python<'_>, settings: &[u8]) -> PyResult<()> {
+    forebay_engine::buses::check_rule(settings).map_err(|error| exception(py, &error))
 }
 
 /// A field that fails: its path, the conditions, the event's values, and what is wrong, in words.

@@ -6,7 +6,7 @@
 
 pub mod api;
 pub mod base;
-mod buses;
+pub mod buses;
 mod commit;
 mod ctx;
 mod destinations;

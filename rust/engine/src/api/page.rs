@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::api::changes::Changes;
 use crate::api::mapping::BySource;
-use crate::api::{account, bus, event, failure, function, mapping, metrics, operations, queue, stream, topic, why, Empty};
+use crate::api::{
+    account, bus, event, failure, function, mapping, metrics, operations, queue, stream, topic, why, Empty,
+};
 use crate::dispatch::functions::Registration;
 use crate::runtime::open::Settings;
 

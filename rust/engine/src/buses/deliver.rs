@@ -130,7 +130,7 @@ impl BusRoom<'_> {
             error_message: error.to_string(),
             event: event.text.to_owned(),
         };
-        let is_busy = matches!(error, EngineError::TooMany { .. });
+        let is_busy = matches!(error, EngineError::TooMany { .. }) && failure.can_be_redelivered();
         if !is_busy && self.dead_letter(&failure, event.carried) {
             return true;
         }

@@ -14,6 +14,8 @@ pub(crate) mod schedule;
 #[cfg(test)]
 mod tests;
 
+pub use row::check_rule;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ use crate::dispatch::Dispatch;
 use crate::failures::{CountDeliveries, Failures};
 use crate::metrics::{Counter, Metric, Registry};
 use crate::observe::history::routes::{Fate, Routed};
-use crate::payload::failure_key::Part;
+use crate::payload::failure_key::{FailureKey, Part};
 use crate::sources::invocation::{EventQueues, InvocationRoom};
 use crate::sources::queue::{QueueRoom, Queues};
 use crate::sources::stream::{StreamRoom, Streams};
@@ -82,6 +84,8 @@ pub(crate) struct Buses {
     scratch: Scratch,
     /// What targets did not take, of events that are not durable yet.
     undelivered: Vec<Undelivered>,
+    /// Those of the commit under way that are tried again.
+    failing: Vec<FailureKey>,
     /// Where events went that are not durable yet, and those of the commit under way.
     routed: Vec<Routed>,
     committing: Vec<Routed>,

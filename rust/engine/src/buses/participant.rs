@@ -100,16 +100,18 @@ impl<'a> BusParticipant<'a> {
 
     /// Let the timer ring when the next schedule fires.
     pub(crate) fn arm(&mut self) {
-        // On a full disk it would be refused at once, again and again.
-        self.arm_after(if self.ctx.commit.refused.is_some() { FULL_NS } else { 0 });
+        self.arm_after(0);
     }
 
-    fn arm_after(&mut self, wait_at_least_ns: u64) {
+    pub(crate) fn arm_after(&mut self, wait_at_least_ns: u64) {
         if !self.ctx.started {
             return;
         }
         if let Some(fires_ms) = self.buses.schedules.next_ms() {
             let wait_ms = fires_ms.saturating_sub(self.ctx.now.wall_ms);
+            // On a full disk it would be refused at once, again and again.
+            let is_full = self.ctx.commit.refused.is_some();
+            let wait_at_least_ns = if is_full { FULL_NS } else { wait_at_least_ns };
             let wait_ns = wait_ms.saturating_mul(1_000_000).max(wait_at_least_ns);
             let due_ns = self.ctx.now.mono_ns.saturating_add(wait_ns);
             self.ctx.timers.arm(&mut self.buses.schedules.armed, due_ns, SCHEDULES);
@@ -152,17 +154,19 @@ impl Participant for BusParticipant<'_> {
         !self.buses.undelivered.is_empty() || self.buses.schedules.has_unsaved()
     }
 
-    fn write(&mut self, pending: &mut Pending, _writes: &mut Vec<Write>, puts: bool) {
+    /// Not by the rows of the pending commit: those are written all the same when what was put is refused.
+    fn write(&mut self, _pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
         if !puts {
             return;
         }
+        self.buses.failing.clear();
         for Undelivered { key, row, payload } in std::mem::take(&mut self.buses.undelivered) {
-            pending.set(Table::Failure, key.bytes(), encode(&row, &payload));
+            writes.push(Write::Add { table: Table::Failure, key: key.bytes(), value: encode(&row, &payload) });
             if row.destination.is_some() {
-                self.failures.undelivered.insert(key);
+                self.buses.failing.push(key);
             }
         }
-        self.buses.schedules.write(pending);
+        self.buses.schedules.write(writes);
         self.buses.committing = std::mem::take(&mut self.buses.routed);
     }
 
@@ -170,12 +174,15 @@ impl Participant for BusParticipant<'_> {
         for routed in std::mem::take(&mut self.buses.committing) {
             self.ctx.observe.history.routes.note(routed);
         }
+        // Failures come after this room: they are sent now.
+        self.failures.committing.extend(std::mem::take(&mut self.buses.failing));
         self.buses.schedules.durable();
     }
 
     /// What was put is refused with everything that it became. A schedule that has fired fires again.
     fn refused(&mut self, _error: &StoreError) {
         self.buses.undelivered.clear();
+        self.buses.failing.clear();
         self.buses.routed.clear();
         self.buses.committing.clear();
         self.buses.schedules.refused();

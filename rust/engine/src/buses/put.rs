@@ -20,7 +20,7 @@ use forebay_core::template::{Path, Reserved};
 /// Most events of a call.
 const ENTRIES_MAX: usize = 10_000;
 /// Most targets that one event goes to, over all buses that it is handed on to.
-const DELIVERIES_MAX: u32 = 10_000;
+const DELIVERIES_MAX: u32 = 1_000;
 
 /// An event that is on a bus.
 #[derive(Clone, Copy)]
@@ -55,7 +55,12 @@ impl BusRoom<'_> {
         let carried = self.dispatch.carried(origin);
         let mut results = Vec::with_capacity(asked.entries.len());
         for entry in &asked.entries {
-            results.push(match entry.check() {
+            // What was accepted before may have become many copies.
+            let has_room = self.ctx.check_room().map_err(|error| EntryResult::Refused {
+                error_code: "ThrottlingException",
+                error_message: error.to_string(),
+            });
+            results.push(match has_room.and_then(|()| entry.check()) {
                 Ok(()) => EntryResult::Accepted { event_id: uuid_text(self.accept_event(&asked.bus, entry, carried)) },
                 Err(refused) => refused,
             });

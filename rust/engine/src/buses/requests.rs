@@ -102,6 +102,9 @@ impl BusRoom<'_> {
         check_rule_name(&name, "rule")?;
         self.buses.bus(&bus)?;
         settings.compile()?;
+        for queue in settings.targets.iter().filter_map(|target| target.dead_letter_queue.as_ref()) {
+            self.queues.queue_id(queue)?;
+        }
         let rules: usize = self.buses.entries.values().map(|bus| bus.rules.len()).sum();
         let row = match self.buses.rule(&bus, &name) {
             Ok(known) if known.row.settings == settings => return Ok(Done::when_durable(known.described())),
@@ -137,7 +140,6 @@ impl BusRoom<'_> {
         }
         self.failures.forget(id);
         self.ctx.remove_rows(Table::Failure, &id.to_be_bytes())?;
-        self.ctx.registry.forget_all("rule", &named.name);
         self.ctx.commit.pending.remove(Table::Rule, rule_key(&named.bus, &named.name));
         self.ctx.commit.pending.urgent = true;
         Ok(Done::when_durable(Empty {}))
@@ -177,7 +179,6 @@ impl BusRoom<'_> {
     pub(crate) fn schedule_put(&mut self, asked: PutSchedule) -> Result<Done, EngineError> {
         let PutSchedule { name, settings } = asked;
         check_rule_name(&name, "schedule")?;
-        let now_ms = self.ctx.now.wall_ms;
         let known = self.buses.schedules.row(&name).ok();
         if let Some(row) = known.filter(|row| row.settings == settings) {
             return Ok(Done::when_durable(self.describe_schedule(row, UPCOMING)));
@@ -185,28 +186,39 @@ impl BusRoom<'_> {
         if known.is_none() && self.buses.schedules.len() >= SCHEDULES_MAX {
             return Err(EngineError::Invalid(format!("the store has {SCHEDULES_MAX} schedules, which is the most")));
         }
-        let (created_ms, missed) = known.map_or((now_ms, 0), |row| (row.created_ms, row.missed));
-        self.save_schedule(name, settings, (created_ms, missed))
+        if let Some(queue) = &settings.dead_letter_queue {
+            self.queues.queue_id(queue)?;
+        }
+        let known = known.cloned();
+        self.save_schedule(name, settings, known)
     }
 
     fn save_schedule(
         &mut self,
         name: String,
         settings: ScheduleSettings,
-        (created_ms, missed): (u64, u64),
+        known: Option<ScheduleRow>,
     ) -> Result<Done, EngineError> {
-        let enabled_ms = self.ctx.now.wall_ms;
-        let next = settings.compile(enabled_ms)?.next_after(enabled_ms);
-        let mut row = ScheduleRow {
-            name: name.clone(),
-            created_ms,
-            enabled_ms,
-            next_due_ms: None,
-            fires_ms: None,
-            missed,
-            settings,
+        let now_ms = self.ctx.now.wall_ms;
+        let next = settings.compile(now_ms)?.next_after(now_ms);
+        let row = match known {
+            // What is due, and overdue, stays so.
+            Some(row) if row.settings.is_due_as(&settings) => ScheduleRow { settings, ..row },
+            known => {
+                let (created_ms, missed) = known.map_or((now_ms, 0), |row| (row.created_ms, row.missed_by(now_ms)));
+                let mut row = ScheduleRow {
+                    name: name.clone(),
+                    created_ms,
+                    enabled_ms: now_ms,
+                    next_due_ms: None,
+                    fires_ms: None,
+                    missed,
+                    settings,
+                };
+                row.due_at(next, self.ctx.rng.next());
+                row
+            }
         };
-        row.due_at(next, self.ctx.rng.next());
         let value = serde_json::to_vec(&row).unwrap_or_default();
         self.ctx.commit.pending.set(Table::Schedule, name.clone().into_bytes(), value);
         self.ctx.commit.pending.urgent = true;

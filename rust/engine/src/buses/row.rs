@@ -13,7 +13,7 @@ use crate::base::limits::{BUS_NAME_CHARACTERS_MAX, RULE_NAME_CHARACTERS_MAX, RUL
 /// The bus that always exists.
 pub(crate) const DEFAULT: &str = "default";
 const TARGET_ID_CHARACTERS_MAX: usize = 64;
-const FIFO: &str = ".fifo";
+pub(crate) const FIFO: &str = ".fifo";
 
 /// A bus's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +74,13 @@ pub(crate) fn check_rule_name(name: &str, kind: &str) -> Result<(), EngineError>
     refuse(format!(
         "name is {name:?}: a {kind}'s name has 1 to {RULE_NAME_CHARACTERS_MAX} letters, digits, '.', '-' and '_'"
     ))
+}
+
+/// Refuse the settings of a rule, JSON, that no rule can have.
+pub fn check_rule(settings: &[u8]) -> Result<(), EngineError> {
+    let settings: RuleSettings =
+        serde_json::from_slice(settings).map_err(|error| EngineError::Invalid(error.to_string()))?;
+    settings.compile().map(drop)
 }
 
 /// What is read out of a rule's settings once.

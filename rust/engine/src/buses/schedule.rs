@@ -12,19 +12,20 @@ use forebay_core::schedule::{find_zone, Bounds, Dialect, Expression, FlexibleWin
 use crate::api::bus::{CatchUp, Recipient, ScheduleSettings};
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
+use crate::base::json;
 use crate::base::time::iso_seconds;
 use crate::base::trace::Carried;
 use crate::buses::deliver::{Delivered, Delivery};
 use crate::buses::put::OnBus;
-use crate::buses::row::{check_recipient, ScheduleRow};
+use crate::buses::row::{check_recipient, ScheduleRow, FIFO};
 use crate::buses::BusRoom;
-use crate::commit::pending::Pending;
+use crate::commit::pending::FULL_NS;
 use crate::ctx::Ctx;
 use crate::failures::CountDeliveries;
 use crate::metrics::{Counter, Metric, Registry};
 use crate::observe::history::routes::{Fate, Routed};
 use crate::payload::failure_key::Part;
-use crate::store::port::Table;
+use crate::store::port::{Table, Write};
 
 /// Most firings of one schedule at once: those that were missed and are caught up with.
 const FIRINGS_MAX: usize = 100;
@@ -98,6 +99,15 @@ impl ScheduleSettings {
     /// Read what stands in texts; refuse what cannot be.
     pub(crate) fn compile(&self, enabled_ms: u64) -> Result<Schedule, EngineError> {
         check_recipient(&self.to, self.group_id.as_deref())?;
+        if self.dead_letter_queue.as_deref().is_some_and(|name| name.ends_with(FIFO)) {
+            return Err(EngineError::Invalid("a dead-letter queue is a standard queue, no FIFO queue".into()));
+        }
+        if let (Recipient::Function(_), Some(input)) = (&self.to, &self.input) {
+            let filled = filled(input, "arn", 0, 0);
+            json::check(filled.as_bytes()).map_err(|error| {
+                EngineError::Invalid(format!("input: a function is given JSON, and this is none: {error}"))
+            })?;
+        }
         if self.flexible_minutes > 0 {
             FlexibleWindow::new(self.flexible_minutes).map_err(|error| refused(&error))?;
         }
@@ -105,6 +115,14 @@ impl ScheduleSettings {
         let expression = Expression::parse(Dialect::Scheduler, &self.expression).map_err(|error| refused(&error))?;
         let bounds = Bounds { zone, enabled_ms, start_ms: self.start_ms, end_ms: self.end_ms };
         Schedule::new(expression, bounds).map_err(|error| refused(&error))
+    }
+
+    /// Whether both are due at the same times.
+    pub(crate) fn is_due_as(&self, other: &Self) -> bool {
+        let times = |one: &Self| {
+            (one.expression.clone(), one.timezone.clone(), one.start_ms, one.end_ms, one.flexible_minutes, one.enabled)
+        };
+        times(self) == times(other)
     }
 
     fn catch_up(&self) -> forebay_core::schedule::CatchUp {
@@ -117,6 +135,16 @@ impl ScheduleSettings {
 }
 
 impl ScheduleRow {
+    /// How many due times were passed over when it is replaced now by one that is due at others.
+    pub(crate) fn missed_by(&self, now_ms: u64) -> u64 {
+        let schedule = self.settings.compile(self.enabled_ms).ok().filter(|_| self.settings.enabled);
+        let due = schedule.zip(self.next_due_ms).map(|(schedule, next_due)| {
+            let due = schedule.due(next_due, now_ms, forebay_core::schedule::CatchUp::None, FIRINGS_MAX);
+            due.missed + due.firings.len() as u64
+        });
+        self.missed + due.unwrap_or(0)
+    }
+
     /// Let it be due next at this time, later by what is drawn from its window.
     pub(crate) fn due_at(&mut self, due_ms: Option<u64>, draw: u64) {
         let window = FlexibleWindow::new(self.settings.flexible_minutes).ok();
@@ -178,7 +206,10 @@ impl Schedules {
     }
 
     pub(crate) fn target_of(&self, recipient: &Recipient) -> Option<String> {
-        let schedule = self.rows().find(|row| row.settings.to == *recipient);
+        let is_dead_letter_queue = |name: &str| matches!(recipient, Recipient::Queue(queue) if queue == name);
+        let schedule = self.rows().find(|row| {
+            row.settings.to == *recipient || row.settings.dead_letter_queue.as_deref().is_some_and(is_dead_letter_queue)
+        });
         schedule.map(|row| format!("schedule {:?}", row.name))
     }
 
@@ -187,12 +218,12 @@ impl Schedules {
     }
 
     /// Put rows of schedules that have fired into a commit.
-    pub(crate) fn write(&mut self, pending: &mut Pending) {
+    pub(crate) fn write(&mut self, writes: &mut Vec<Write>) {
         self.committing = std::mem::take(&mut self.unsaved);
         for name in self.committing.keys() {
             if let Some(entry) = self.entries.get(name) {
                 let value = serde_json::to_vec(&entry.row).unwrap_or_default();
-                pending.set(Table::Schedule, name.as_bytes().to_vec(), value);
+                writes.push(Write::Add { table: Table::Schedule, key: name.as_bytes().to_vec(), value });
             }
         }
     }
@@ -229,16 +260,17 @@ impl Schedules {
 impl BusRoom<'_> {
     /// Fire what is due.
     pub(crate) fn fire_due(&mut self) {
-        if self.ctx.check_room().is_err() {
-            // Too much waits for the disk, or the store has failed: what is due stays due.
-            let names = std::mem::take(&mut self.buses.schedules.due);
-            let now_ms = self.ctx.now.wall_ms;
-            self.buses.schedules.by_time.extend(names.into_iter().map(|name| (now_ms + 100, name)));
-        }
+        let mut has_room = true;
         for name in std::mem::take(&mut self.buses.schedules.due) {
-            self.fire(&name);
+            has_room = has_room && self.ctx.check_room().is_ok();
+            if has_room {
+                self.fire(&name);
+            } else if let Some(fires_ms) = self.buses.schedules.row(&name).ok().and_then(|row| row.fires_ms) {
+                // Too much waits for the disk, or the store has failed: what is due stays due.
+                self.buses.schedules.by_time.insert((fires_ms, name));
+            }
         }
-        self.participant().arm();
+        self.participant().arm_after(if has_room { 0 } else { FULL_NS });
     }
 
     fn fire(&mut self, name: &Arc<str>) {

@@ -269,6 +269,76 @@ fn a_schedule_that_a_full_disk_refuses_fires_when_there_is_room_and_once() {
     assert_eq!(engine.events(), Vec::<String>::new());
 }
 
+/// The row that says what comes next stood in the commit that was refused, and was written by the next one, which had no event.
+#[test]
+fn a_schedule_fires_after_a_kill_while_the_disk_was_full() {
+    let mut engine = with_function(TestEngine::new());
+    engine.schedule("rate(5 minutes)", &json!({}));
+    engine.json("schedule.run", &json!({"name": "tick"}));
+    assert_eq!(engine.events().len(), 1);
+    engine.fill();
+    engine.advance(5 * MINUTE);
+    engine.json("bus.list", &json!({}));
+    engine.advance(SECOND);
+    engine.store.mend();
+    let mut engine = with_function(engine.crashed());
+    engine.advance(SECOND);
+    assert_eq!(engine.events(), ["1"]);
+}
+
+/// One put that is refused for want of room leaves nothing, no failure of a target either.
+#[test]
+fn a_put_that_a_full_disk_refuses_leaves_no_failure() {
+    let mut engine = shop(&json!([{"id": "1", "function": "gone"}, {"id": "2", "queue": "q"}]));
+    engine.fill();
+    assert!(engine.ship("shipped").is_err());
+    engine.advance(SECOND);
+    engine.store.mend();
+    engine.advance(SECOND);
+    let listed = engine.json("failed.list", &json!({"limit": 10}));
+    assert_eq!(listed["failures"].as_array().unwrap().len(), 0);
+    engine.ship("shipped").unwrap();
+    let listed = engine.json("failed.list", &json!({"limit": 10}));
+    assert_eq!(listed["failures"].as_array().unwrap().len(), 1);
+}
+
+/// Anything but its times may change while firings are overdue: they were forgotten without being counted.
+#[test]
+fn a_change_of_what_a_schedule_gives_leaves_what_is_overdue() {
+    for (change, fired, missed) in [(json!({"input": "2"}), 1, 0), (json!({"expression": "rate(7 minutes)"}), 0, 1)] {
+        let mut engine = with_function(TestEngine::new());
+        engine.schedule("at(2020-09-13T12:30:00)", &json!({}));
+        engine.json("schedule.run", &json!({"name": "tick"}));
+        assert_eq!(engine.events().len(), 1);
+        engine.now.mono_ns += 5 * MINUTE;
+        engine.now.wall_ms += 300_000;
+        // A program declares its schedules, and starts then.
+        let mut engine = with_function(engine.try_reopened().unwrap());
+        engine.schedule("at(2020-09-13T12:30:00)", &change);
+        engine.engine.start().unwrap();
+        engine.advance(SECOND);
+        let described = engine.json("schedule.describe", &json!({"name": "tick"}));
+        assert_eq!((engine.events().len(), &described["missed"]), (fired, &json!(missed)), "{change}");
+    }
+}
+
+/// Room was looked for once more at the stream, so an accepted event did not get there, and nothing ever brought it.
+#[test]
+fn an_event_that_was_accepted_goes_to_its_stream_however_much_its_other_targets_hold() {
+    let engine = shop(&json!([{"id": "1", "queue": "q"}, {"id": "2", "stream": "s"}]));
+    let detail = format!("{{\"text\": \"{}\"}}", "x".repeat(900_000));
+    let entry = json!({"source": "shop", "detail_type": "shipped", "detail": detail});
+    let mut accepted = 0;
+    for _ in 0..4 {
+        let entries: Vec<Value> = (0..30).map(|_| entry.clone()).collect();
+        let answer = engine.json("bus.put", &json!({"bus": "shop", "entries": entries}));
+        accepted += answer.as_array().unwrap().iter().filter(|one| one["event_id"].is_string()).count();
+    }
+    let listed = engine.json("failed.list", &json!({"limit": 100}));
+    assert_eq!(listed["failures"].as_array().unwrap().len(), 0);
+    assert!(accepted > 30, "{accepted}");
+}
+
 #[test]
 fn a_scheduled_event_has_the_form_of_aws_and_its_due_time() {
     let mut engine = with_function(TestEngine::new());

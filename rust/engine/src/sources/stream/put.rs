@@ -44,7 +44,7 @@ impl ReadJob for Read {
 impl StreamRoom<'_> {
     /// Accept records for a stream; the waiter is answered when they are durable.
     pub(crate) fn accept<'a>(&mut self, stream: &str, records: impl Entries<'a>, trace: Option<&str>, waiter: Waiter) {
-        match self.accept_all(stream, records, trace) {
+        match self.ctx.check_room().and_then(|()| self.accept_all(stream, records, trace)) {
             Ok(numbers) => {
                 self.ctx.commit.pending.waiters.push((waiter, Reply::Numbers(numbers)));
                 self.ctx.commit.pending.urgent = true;
@@ -53,14 +53,14 @@ impl StreamRoom<'_> {
         }
     }
 
-    /// Accept records; whoever waits for them is to be answered when the next commit is durable.
+    /// Accept records; whoever waits for them is to be answered when the next commit is durable. Whether there is room is seen to before:
+    /// they may be a part of something that was accepted.
     pub(crate) fn accept_all<'a>(
         &mut self,
         stream: &str,
         records: impl Entries<'a>,
         trace: Option<&str>,
     ) -> Result<Vec<u64>, EngineError> {
-        self.ctx.check_room()?;
         check_trace(trace)?;
         check_size(records.clone())?;
         let entry = self.streams.by_name.get(stream).ok_or_else(|| self.streams.no_stream(stream))?;
