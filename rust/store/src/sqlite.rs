@@ -60,6 +60,8 @@ pub struct SqliteStore {
     spans: HashMap<ShardId, Span>,
     reserve: Reserve,
     witness: Witness,
+    /// Frames of the write-ahead log from which a checkpoint waits for readers.
+    wait_from: u32,
     remark: Option<String>,
     failed: Option<StoreError>,
 }
@@ -91,7 +93,9 @@ impl SqliteStore {
         };
         let Opened { handle, content: Content { census, spans }, remark } = opened?;
         let place = Place::of(&file).ok();
-        let mut store = Self { handle, file, place, durability, census, spans, reserve, witness, remark, failed: None };
+        let wait_from = CHECKPOINT_FRAMES_MAX;
+        let mut store =
+            Self { handle, file, place, durability, census, spans, reserve, witness, wait_from, remark, failed: None };
         store.keep_reserve().or_else(full_is_fine)?;
         Ok(store)
     }
@@ -291,8 +295,15 @@ impl SqliteStore {
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         fp!("store.checkpoint.before")?;
-        let wait = self.handle.wal_frames()? >= CHECKPOINT_FRAMES_MAX;
+        let frames = self.handle.wal_frames()?;
+        let wait = frames >= self.wait_from;
         self.handle.checkpoint(if wait { CheckpointMode::RESTART } else { CheckpointMode::PASSIVE })?;
+        if wait {
+            // A reader that stays, such as a backup, is waited for again only when the log has grown by as much once more.
+            self.wait_from = self.handle.wal_frames()? + CHECKPOINT_FRAMES_MAX;
+        } else if frames < CHECKPOINT_FRAMES_MAX {
+            self.wait_from = CHECKPOINT_FRAMES_MAX;
+        }
         fp!("store.checkpoint.after")?;
         Ok(())
     }

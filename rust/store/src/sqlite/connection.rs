@@ -14,6 +14,8 @@ use crate::port::{Durability, StoreError};
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long to wait for a lock that somebody outside holds (an operator's shell, a backup).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a checkpoint waits for readers: commits wait behind it.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(100);
 /// WAL kept allocated after a checkpoint, so that commits need not grow it.
 const WAL_KEPT_BYTES: u32 = 4 << 20;
 
@@ -103,7 +105,10 @@ impl Handle {
 
     /// Move frames of the write-ahead log into the file.
     pub(crate) fn checkpoint(&self, mode: CheckpointMode) -> Result<(), StoreError> {
-        match self.wal_checkpoint_v2(DEFAULT_NAME, mode).map_err(StoreError::from) {
+        self.busy_timeout(CHECKPOINT_WAIT)?;
+        let moved = self.wal_checkpoint_v2(DEFAULT_NAME, mode).map_err(StoreError::from);
+        self.busy_timeout(BUSY_TIMEOUT)?;
+        match moved {
             // Readers were in the way: the next one goes further.
             Ok(_) | Err(StoreError::Locked(_)) => Ok(()),
             Err(error) => Err(error),
