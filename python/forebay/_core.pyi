@@ -1,6 +1,6 @@
 """The extension module: forebay's core and engine, in Rust. Private; held to the binary by stubtest."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from datetime import timedelta
 from os import PathLike
 from typing import Any, Generic, Self, TypeAlias, TypedDict, final
@@ -19,6 +19,7 @@ __all__ = [
     "Record",
     "TokenBucket",
     "__version__",
+    "backup_store",
     "check_alias",
     "check_event_rule",
     "check_filter_policy",
@@ -88,6 +89,14 @@ def check_filters(patterns: list[str]) -> None:
 
 def examine_store(store: str | PathLike[str]) -> bytes:
     """Check every byte of the store in a directory, also while its owner runs; gives `Report` of the engine's doctor, JSON."""
+
+def backup_store(
+    store: str | PathLike[str], into: str | PathLike[str], progress: Callable[[int, int], object]
+) -> bytes:
+    """Copy a store into a new or empty directory, also while its owner runs, and give `Copied` of the engine's backup, JSON.
+
+    `progress` is called with the bytes that are copied and all bytes. An exception of it or of a signal's handler ends the copy.
+    """
 
 def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> bytes:
     """Copy what is whole into a new store, as JSON tells (`Salvage` of the engine's doctor)."""

@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forebay._core import __version__, debug_build, failpoints
-from forebay.cli import bus, dlq, doctor, function, lag, mapping, metrics, queue, run, schedule, stream, top, topic, why
+from forebay.cli import (
+    backup,
+    bus,
+    dlq,
+    doctor,
+    function,
+    lag,
+    mapping,
+    metrics,
+    queue,
+    run,
+    schedule,
+    stream,
+    top,
+    topic,
+    why,
+)
 from forebay.cli.connect import format_error
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
@@ -83,3 +99,4 @@ main.add_command(why.why)
 main.add_command(metrics.metrics)
 main.add_command(top.top)
 main.add_command(doctor.doctor)
+main.add_command(backup.backup)

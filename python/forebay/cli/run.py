@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib
 import logging
 import os
@@ -30,6 +31,11 @@ log = logging.getLogger("forebay")
 
 @click.command()
 @click.argument("target", metavar="MODULE:APP")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the store, instead of the one that the app names. FOREBAY_STORE does not set it.",
+)
 @click.option(
     "--metrics-host", default="127.0.0.1", show_default=True, help="Where /metrics, /healthz and /readyz are served."
 )
@@ -72,6 +78,7 @@ log = logging.getLogger("forebay")
 def run(
     *,
     target: str,
+    store: Path | None,
     metrics_host: str,
     metrics_port: int,
     metrics_token_file: Path | None,
@@ -91,6 +98,8 @@ def run(
         token = metrics_token_file.read_text().strip()
     address = MetricsAddress(host=metrics_host, port=metrics_port, token=token)
     app = load(target)
+    if store is not None:
+        app.settings = dataclasses.replace(app.settings, store=str(store))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(serve(app, address, grace)))
 

@@ -29,7 +29,7 @@ mod _core {
     #[pymodule_export]
     use crate::batch::{Batch, Record};
     #[pymodule_export]
-    use crate::doctor::{examine_store, salvage_store};
+    use crate::doctor::{backup_store, examine_store, salvage_store};
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

@@ -3,17 +3,12 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
-use forebay_store::attempt_journal::{torn_off, Ailments, WITHOUT_SLOTS};
+use forebay_store::attempt_journal::{torn_off, Ailments, BETWEEN_LOOKS, LOOKS, WITHOUT_SLOTS};
 use forebay_store::directory::Directory;
 use forebay_store::sqlite::witness::{Testimony, Witness};
 
 use crate::survey::Damage;
-
-/// How often, and how long after each other, a file is read that seems damaged: its owner may just be writing it.
-const LOOKS: u32 = 4;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 
 /// What stands beside the file. Looked at first: the owner may commit meanwhile, and must not look as if it had lost something.
 pub(crate) struct Beside {

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::bytes::{u32_at, u64_at};
 use crate::directory::open_private;
@@ -134,10 +135,35 @@ impl Ailments {
 
     /// Those of an attempts file.
     pub fn look(path: &Path) -> std::io::Result<Self> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(((1 + IN_FLIGHT_MAX) * CELL) as u64).read_to_end(&mut bytes)?;
-        Ok(Self::of(&bytes))
+        Ok(Self::of(&read(path)?))
     }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(((1 + IN_FLIGHT_MAX) * CELL) as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// How often, and how long after each other, a file is read that seems damaged: its owner may just be writing it.
+pub const LOOKS: u32 = 4;
+/// See [`LOOKS`].
+pub const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
+
+/// What an attempts file holds while its owner writes it; `None` where there is none. A slot that is damaged at every look stays so.
+pub fn bytes_of(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = match read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    for _ in 1..LOOKS {
+        if Ailments::of(&bytes) == Ailments::default() {
+            break;
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+        bytes = read(path)?;
+    }
+    Ok(Some(bytes))
 }
 
 /// Into its header or a slot, if it ends there or is empty, so many bytes.

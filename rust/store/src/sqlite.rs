@@ -4,6 +4,7 @@
 //! durability); the witness is told; then `commit` returns. Any error but a full disk or a lock held from outside stops the
 //! store for good: what reached the disk is unknown, and nothing may be acknowledged on top of it.
 
+pub mod backup;
 pub mod connection;
 pub mod first_page;
 #[cfg(feature = "failpoints")]
