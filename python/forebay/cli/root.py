@@ -11,6 +11,7 @@ from forebay._core import __version__, debug_build, failpoints
 from forebay.cli import (
     backup,
     bus,
+    completion,
     dlq,
     doctor,
     function,
@@ -31,6 +32,9 @@ from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+HELP_COLUMNS = 100
 
 
 @contextmanager
@@ -67,7 +71,7 @@ def build() -> str:
     return f"{__version__} ({'test build: ' + ', '.join(features) if features else 'release build'})"
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_COLUMNS})
 @click.version_option(build(), message="%(version)s")
 def main() -> None:
     """Run AWS Lambda's event sources in your own process.
@@ -100,3 +104,4 @@ main.add_command(metrics.metrics)
 main.add_command(top.top)
 main.add_command(doctor.doctor)
 main.add_command(backup.backup)
+main.add_command(completion.completion)
