@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from forebay import App, Batch, ResourceConflict, StoreFailed
+from forebay import App, Batch, ResourceConflict, StoreFailed, StoreNewerFormat
 from forebay.cli.connect import connect
 from forebay.errors import InvalidParameterValue
+from forebay.testing import VirtualClock
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -132,31 +133,55 @@ async def test_a_program_that_names_the_stores_app_shares_it(tmp_path, no_task_i
         await until(lambda: seen == [1, 2])
 
 
-async def test_a_store_of_the_last_release_takes_the_first_apps_name_and_no_commands(tmp_path):
-    """The golden file is what app "shop" of format 2 left: three numbers that a paused mapping had not handled, and a message."""
+@pytest.mark.parametrize("format_", [2, 3])
+async def test_a_store_of_each_release_goes_on_and_takes_the_first_apps_name_and_no_commands(tmp_path, format_):
+    """Each golden file is what app "shop" left: three numbers that a paused mapping had not handled.
+
+    With the machine's clock the test failed from a day after the file was made on: the numbers are kept for a day.
+    """
     data, seen = tmp_path / "data", []
     data.mkdir()
-    shutil.copy(GOLDEN / "app-v2.db", data / "forebay.db")
+    shutil.copy(GOLDEN / f"app-v{format_}.db", data / "forebay.db")
     [stream] = await asyncio.to_thread(asked, data, "stream.list")
-    assert (stream["name"], stream["records"], format_of(data)) == ("numbers", 3, 2), (
-        "a command leaves it to the last release"
+    assert (stream["name"], stream["records"], format_of(data)) == ("numbers", 3, format_), (
+        "a command leaves it as it is"
     )
-    async with make(data, seen) as app:
+    clock = VirtualClock(start=1_795_813_100)
+    async with make(data, seen, clock=clock) as app:
         await app.mappings[0].resume()
-        await until(lambda: seen == [0, 1, 2])
-    assert format_of(data) == 4, "the last release refuses it from now on"
+        await clock.advance(1)
+        assert seen == [0, 1, 2]
+    assert format_of(data) == 4, "the release before it refuses it from now on"
     with pytest.raises(ResourceConflict, match='belongs to app "shop"'):
         await make(data, name="other").start()
 
 
+async def test_a_store_of_a_newer_release_is_refused_with_the_way_back_and_left_as_it_is(tmp_path):
+    data = tmp_path / "data"
+    async with make(data) as app:
+        await app.stream("numbers").put(1, "k")
+    with contextlib.closing(sqlite3.connect(data / "forebay.db")) as store:
+        store.executescript(
+            "BEGIN; CREATE TABLE newer(x); PRAGMA user_version = 99; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)"
+        )
+    before = (data / "forebay.db").read_bytes()
+    with pytest.raises(StoreNewerFormat, match=r"has format 99.* the way back that its docs/guides/upgrade\.md tells"):
+        await make(data).start()
+    assert (data / "forebay.db").read_bytes() == before
+
+
 async def test_events_of_a_store_of_format_3_run_and_may_have_options_from_now_on(tmp_path):
-    """The golden file is what app "shop" of format 3 left: two events of `bill`, each of which had failed once."""
+    """The golden file is what app "shop" of format 3 left: two events of `bill`, each of which had failed once.
+
+    With the machine's clock they would be too old from six hours after the file was made on.
+    """
     data, seen = tmp_path / "data", []
     data.mkdir()
-    shutil.copy(GOLDEN / "app-v3.db", data / "forebay.db")
+    shutil.copy(GOLDEN / "app-v3-events.db", data / "forebay.db")
     await asyncio.to_thread(asked, data, "stream.list")
     assert format_of(data) == 3, "a command leaves it to the last release"
-    app = App("shop", store=data)
+    clock = VirtualClock(start=1_795_828_900)
+    app = App("shop", store=data, clock=clock)
 
     @app.function()
     async def bill(event, context):
@@ -164,9 +189,11 @@ async def test_events_of_a_store_of_format_3_run_and_may_have_options_from_now_o
         return event
 
     async with app:
-        await until(lambda: sorted(seen) == [0, 1], within=20)
-        request = await bill.invoke_async({"order": 2}, delay=0.1, deduplication_id="2", keep_result=True)
-        assert await bill.result(request, wait=20) == {"order": 2}
+        await clock.advance(600)
+        assert sorted(seen) == [0, 1]
+        request = await bill.invoke_async({"order": 2}, delay=1, deduplication_id="2", keep_result=True)
+        await clock.advance(2)
+        assert await bill.result(request) == {"order": 2}
         assert await bill.invoke_async({"order": 3}, deduplication_id="2") == request
     assert format_of(data) == 4
 
@@ -184,7 +211,7 @@ async def test_the_way_back_to_earlier_releases_is_as_the_page_says(tmp_path, mo
             assert (made, format_of(tmp_path / "data")) == left
         assert len(await asyncio.to_thread(asked, "data", "stream.list")) == 1, "and it is whole"
     seen = []
-    async with make("data", seen):
+    async with make(tmp_path / "data", seen):
         await until(lambda: seen == [1])
     assert format_of(tmp_path / "data") == 4
 

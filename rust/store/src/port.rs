@@ -82,7 +82,10 @@ pub enum StoreError {
     #[error("the store is damaged: {0}")]
     Corrupt(String),
     /// Written by a newer forebay.
-    #[error("the store has format {found}, this forebay reads up to {known}: use the newer forebay that wrote it; if none did, its header is damaged")]
+    #[error(
+        "the store has format {found}, this forebay reads up to {known}: use the newer forebay that wrote it, or go the way back that \
+         its docs/guides/upgrade.md tells; if none wrote it, its header is damaged"
+    )]
     NewerFormat {
         /// Format on disk.
         found: u32,

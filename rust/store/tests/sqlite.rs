@@ -106,7 +106,8 @@ fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     let refused = open(dir.path()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the store has format 5, this forebay reads up to 4: use the newer forebay that wrote it; if none did, its header is damaged"
+        "the store has format 5, this forebay reads up to 4: use the newer forebay that wrote it, or go the way back that \
+         its docs/guides/upgrade.md tells; if none wrote it, its header is damaged"
     );
     assert!(fs::read(&file).unwrap() == before, "the file was touched");
 }
@@ -436,6 +437,38 @@ fn the_golden_file_of_each_format_opens_and_reads_as_it_was_written() {
         drop(store);
         assert_eq!(version(), 4);
         assert!(open(dir.path()).unwrap().app(None).unwrap().is_some());
+    }
+}
+
+/// An upgrade is one commit: cut off anywhere, it leaves a store of the old format or of the new one, and the next start goes on from it.
+#[test]
+fn an_upgrade_that_is_cut_off_leaves_a_store_that_opens() {
+    for format in [1, 2] {
+        let dir = quick_dir();
+        let file = dir.path().join("forebay.db");
+        fs::copy(golden(format), &file).unwrap();
+        let mut store = open(dir.path()).unwrap();
+        store.app(Some("shop")).unwrap();
+        let written = content(&store, &SHARDS[..3]).unwrap();
+        let mut image = Image::taken_alive(dir.path());
+        drop(store);
+        // Which commits were acknowledged is another test's concern.
+        image.file("acknowledged").clear();
+        let log = image.file("forebay.db-wal").clone();
+        let mut formats = Vec::new();
+        for length in (0..=log.len()).step_by(500).chain([log.len()]) {
+            *image.file("forebay.db-wal") = log[..length].to_vec();
+            image.lay(dir.path());
+            let connection = rusqlite::Connection::open(&file).unwrap();
+            formats.push(connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).unwrap());
+            drop(connection);
+            image.lay(dir.path());
+            let mut store = open(dir.path()).unwrap();
+            assert_eq!(store.app(Some("shop")).unwrap().as_deref(), Some("shop"), "{length} of {} bytes", log.len());
+            assert_eq!(content(&store, &SHARDS[..3]).unwrap(), written);
+        }
+        assert_eq!((formats[0], formats[formats.len() - 1]), (format, 3));
+        assert!(formats.is_sorted());
     }
 }
 
