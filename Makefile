@@ -7,13 +7,14 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test compat demo bench bench-growth bench-peers docs deep coverage soak audit clean servers
+.PHONY: help check test compat demo bench bench-growth bench-peers docs wheel sdist deep coverage soak audit clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
 ARQ := $(CURDIR)/.venv-arq
 TEST := $(CURDIR)/.venv
 RELEASE := $(CURDIR)/.venv-release
+PACKAGING := $(CURDIR)/.venv-packaging
 ARGS ?=
 
 # The flights of 2013 (CC0), without what the package wants for itself: only its file is read.
@@ -66,6 +67,12 @@ docs: $(TEST)/.built ## write the generated pages of docs, and build the site in
 	FOREBAY_WRITE_DOCS=1 cargo test $(BUILD) -p forebay-engine --lib --features failpoints api::page
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/python -W ignore -m mkdocs build --strict --quiet
 
+wheel: $(PACKAGING)/.ready ## build wheels for Linux in dist, out of the archive of `make sdist`; audit them, and install one without Rust
+	$(PACKAGING)/bin/python scripts/packages.py wheel
+
+sdist: $(PACKAGING)/.ready ## make the source archive in dist
+	$(PACKAGING)/bin/python scripts/packages.py sdist
+
 # What it only tells needs nothing built.
 TELLS := $(filter --list --help --write,$(ARGS))
 deep: $(if $(TELLS),,servers $(TEST)/.built) ## the reliability tests in large, in parts that resume: ARGS="kill --count 200", ARGS=--list, ARGS=--help
@@ -81,7 +88,7 @@ audit: $(TEST)/.ready ## hold every dependency against snapshots of advisories: 
 	$(TEST)/bin/python scripts/audit.py $(ARGS)
 
 clean: ## remove everything that the other commands made
-	rm -rf .venv .venv-release .venv-peers .venv-arq target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-release .venv-packaging .venv-peers .venv-arq dist target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find python -name '*.so' -delete
 
 servers:
@@ -107,6 +114,13 @@ $(RELEASE)/.built: $(PACKAGE)
 	$(RELEASE)/bin/python scripts/requirements.py mysql postgres > $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install -q --group bench -r $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install --force-reinstall --no-deps .
+	touch $@
+
+$(PACKAGING)/.ready: pyproject.toml
+	@scripts/tools.sh $(PYTHON)
+	$(PYTHON) -m venv $(PACKAGING)
+	$(PACKAGING)/bin/pip install -q --upgrade 'pip>=25.1'
+	$(PACKAGING)/bin/pip install -q --group packaging
 	touch $@
 
 # The peers bring many packages: they have an environment of their own, with the release build of forebay beside them.
