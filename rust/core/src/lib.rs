@@ -19,5 +19,6 @@ pub mod statistic;
 pub mod stream;
 pub mod template;
 pub mod token_bucket;
+pub mod workflow;
 
 pub use now::Now;

@@ -1,0 +1,8 @@
+//! Workflows: what a state machine's expressions mean. Values in, values or AWS's error texts out.
+//!
+//! Nothing here keeps a state between calls, and everything is bounded: nesting, the nodes a path may visit, the bytes
+//! and the milliseconds an expression may take.
+
+pub mod path;
+pub mod scope;
+pub mod value;

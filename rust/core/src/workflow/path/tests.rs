@@ -1,0 +1,278 @@
+//! Jayway's dialect on a document: values, lists, misses with their texts, and hostile paths.
+
+use proptest::prelude::*;
+use serde_json::{json, Map, Value};
+
+use super::*;
+
+fn document() -> Value {
+    json!({
+        "name": "ship", "n": null, "count": 0,
+        "delivery-partner": "UQS",
+        "items": [
+            {"id": 1, "price": 10, "tags": ["a", "b"], "gift": false},
+            {"id": 2, "price": 25.5, "tags": ["b"], "note": "Fragile"},
+            {"id": 3, "price": 40, "tags": []},
+        ],
+        "limit": 20,
+        "deep": {"a": {"id": 7}, "b": [{"id": 8}]},
+    })
+}
+
+fn select_in(document: &Value, path: &str) -> Result<Value, PathError> {
+    let variables = json!({"total": {"sum": 5}}).as_object().cloned().unwrap_or_default();
+    let context = json!({"Execution": {"Id": "arn"}});
+    Path::parse(path)?.select(&Scope { input: document, context: &context, variables: &variables })
+}
+
+fn select(path: &str) -> Result<Value, PathError> {
+    select_in(&document(), path)
+}
+
+#[track_caller]
+fn check(path: &str, expected: Value) {
+    assert_eq!(select(path), Ok(expected), "{path}");
+}
+
+#[test]
+fn a_definite_path_gives_the_value() {
+    check("$", document());
+    check("$.name", json!("ship"));
+    check("$.n", json!(null));
+    check("$['name']", json!("ship"));
+    check("$[\"name\"]", json!("ship"));
+    check("$.delivery-partner", json!("UQS"));
+    check("$.items[0].price", json!(10));
+    check("$.items[-1].id", json!(3));
+    check("$['items'][1]['note']", json!("Fragile"));
+    check("$['name','count']", json!({"name": "ship", "count": 0}));
+    check("$$.Execution.Id", json!("arn"));
+    check("$$", json!({"Execution": {"Id": "arn"}}));
+    check("$total", json!({"sum": 5}));
+    check("$total.sum", json!(5));
+}
+
+#[test]
+fn any_other_path_gives_a_list() {
+    check("$.items[*].id", json!([1, 2, 3]));
+    check("$.items[0,2].id", json!([1, 3]));
+    check("$.items[1:].id", json!([2, 3]));
+    check("$.items[:1].id", json!([1]));
+    check("$.items[-1:].id", json!([3]));
+    check("$.items[5:9]", json!([]));
+    check("$.items[*].note", json!(["Fragile"]));
+    check("$.deep.*.id", json!([7]));
+    check("$..id", json!([1, 2, 3, 7, 8]));
+    check("$.deep..id", json!([7, 8]));
+    check("$.items[*]['id','gift']", json!([{"id": 1, "gift": false}, {"id": 2}, {"id": 3}]));
+}
+
+#[test]
+fn a_list_of_something_missing_is_empty_as_on_aws() {
+    for path in
+        ["$.none[*]", "$.none.items[1:]", "$.none.items[:1]", "$.none.items[1:5].value", "$.name[*]", "$.none[?(@.a)]"]
+    {
+        check(path, json!([]));
+    }
+    assert_eq!(select_in(&json!({}), "$[*]"), Ok(json!([])));
+}
+
+#[test]
+fn filters_compare_what_is_of_one_type() {
+    check("$.items[?(@.price > 20)].id", json!([2, 3]));
+    check("$.items[?(@.price >= 25.5 && @.id != 3)].id", json!([2]));
+    check("$.items[?(@.id == 1 || @.id == 3)].id", json!([1, 3]));
+    check("$.items[?(@.id == '1')].id", json!([]));
+    check("$.items[?(@.price < $.limit)].id", json!([1]));
+    check("$.items[?(@.gift)].id", json!([1]));
+    check("$.items[?(!@.note)].id", json!([1, 3]));
+    check("$.items[?(!(@.id in [1, 2]))].id", json!([3]));
+    check("$.items[?(@.id nin [1, 2])].id", json!([3]));
+    check("$.items[?(@.note in ['Fragile', \"x\"])].id", json!([2]));
+    check("$.items[?(@.note =~ /fra.*/i)].id", json!([2]));
+    check("$.items[?(@.note =~ /Fra/)].id", json!([]));
+    check("$.items[?(@.tags.length() > 1)].id", json!([1]));
+    check("$.items[?(@.tags[0] == 'b')].id", json!([2]));
+    check("$.items[?('b' in @.tags)].id", json!([1, 2]));
+    check("$.items[?(@.nothing != 1)].id", json!([1, 2, 3]));
+    check("$..[?(@.id > 6)].id", json!([7, 8]));
+    check("$.deep.a[?(@.id == 7)].id", json!([7]));
+}
+
+#[test]
+fn functions_end_a_path() {
+    check("$.items.length()", json!(3));
+    check("$.items[*].price.sum()", json!(75.5));
+    check("$.items[*].id.min()", json!(1.0));
+    check("$.items[*].id.max()", json!(3.0));
+    check("$.items[*].id.avg()", json!(2.0));
+    check("$.items[0,1].id.stddev()", json!(0.5));
+    check("$.deep.keys()", json!(["a", "b"]));
+    check("$.items[0].tags.concat('-', $.name)", json!("ab-ship"));
+    check("$.items[0].tags.append(\"c\")", json!(["a", "b", "c"]));
+}
+
+#[test]
+fn a_miss_is_told_in_jayways_words() {
+    let detail = |path: &str| select(path).unwrap_err().to_string();
+    assert_eq!(detail("$.x"), "Invalid path '$.x' : No results for path: $['x']");
+    assert_eq!(detail("$$.x"), "Invalid path '$$.x' : No results for path: $['x']");
+    assert_eq!(detail("$.items[9]"), "Invalid path '$.items[9]' : No results for path: $['items'][9]");
+    assert_eq!(detail("$.x.y"), "Invalid path '$.x.y' : Missing property in path $['x']");
+    assert_eq!(
+        detail("$.count[0]"),
+        "Invalid path '$.count[0]' : Filter: [0] can only be applied to arrays. Current context is: 0"
+    );
+    assert_eq!(detail("$.n[0]"), "Invalid path '$.n[0]' : The path $['n'] is null");
+    assert!(detail("$.name.x").contains("Expected to find an object with property ['x'] in path $['name']"));
+    assert_eq!(select("$none").unwrap_err().kind, PathErrorKind::Missing);
+    assert_eq!(
+        select("$.x").unwrap_err().of_field("a.$", &json!({"b": 1})).cause,
+        r#"The JSONPath '$.x' specified for the field 'a.$' could not be found in the input '{"b":1}'"#
+    );
+}
+
+#[test]
+fn what_is_no_path_is_refused() {
+    for path in [
+        "",
+        "name",
+        "$.",
+        "$..",
+        "$.a b",
+        "$[(@.length-1)]",
+        "$.a[",
+        "$.a['b",
+        "$.a[1",
+        "$[?(@.a",
+        "$[?(@.a ==)]",
+        "$[?(1)]",
+        "$[?(@.a =~ 'x')]",
+        "$[?(@.a =~ /(/)]",
+        "$[?(@.a size 1)]",
+        "$.a.unknown()",
+        "$.length().a",
+        "$[::2]",
+        "$[:]",
+        "$[1:2:3]",
+        "$a-b",
+        "$1",
+        "$[]",
+        "@.a",
+    ] {
+        let refused = Path::parse(path);
+        assert_eq!(refused.map_err(|error| error.kind).err(), Some(PathErrorKind::Syntax), "{path}");
+    }
+}
+
+#[test]
+fn a_backslash_in_a_quoted_name_escapes_the_quote_and_itself_only() {
+    let document = json!({"Test\\\"\"Name\"": 1, "it's": 2, "a\\b": 3});
+    assert_eq!(select_in(&document, "$['Test\\\"\"Name\"']"), Ok(json!(1)));
+    assert_eq!(select_in(&document, r"$['it\'s']"), Ok(json!(2)));
+    assert_eq!(select_in(&document, r"$['a\\b']"), Ok(json!(3)));
+}
+
+#[test]
+fn whether_a_path_is_definite_is_known_without_a_document() {
+    let is_definite = |path: &str| Path::parse(path).map(|path| path.is_definite());
+    assert_eq!(is_definite("$.a[0]['b']"), Ok(true));
+    assert_eq!(is_definite("$.a[*].sum()"), Ok(true));
+    for path in ["$.a[*]", "$..a", "$[0,1]", "$[0:1]", "$[?(@.a)]", "$.a.*"] {
+        assert_eq!(is_definite(path), Ok(false), "{path}");
+    }
+}
+
+#[test]
+fn hostile_paths_end_with_an_error() {
+    let mut wide = json!([]);
+    for _ in 0..6 {
+        wide = Value::Array(vec![wide; 5]);
+    }
+    let error = select_in(&wide, "$..*..*..*..[?(@..*)]..*").unwrap_err();
+    assert_eq!(error.kind, PathErrorKind::TooLarge);
+
+    let mut deep = json!("x".repeat(300_000));
+    for _ in 0..90 {
+        deep = json!([deep]);
+    }
+    assert_eq!(select_in(&deep, "$..*").unwrap_err().kind, PathErrorKind::TooLarge);
+
+    for path in [
+        format!("$[?({}@.a{})]", "(".repeat(50_000), ")".repeat(50_000)),
+        format!("$[?({}@.a)]", "!".repeat(5_000)),
+        "$[?(@.a".repeat(1_000),
+        format!("$[?(@.a in {})]", "[".repeat(5_000)),
+        format!("$.{}", "a.".repeat(50_000)),
+        "$[?(@.a =~ /a{1000}{1000}{1000}/)]".to_owned(),
+    ] {
+        assert_eq!(Path::parse(&path).map_err(|error| error.kind).err(), Some(PathErrorKind::Syntax));
+    }
+}
+
+#[test]
+fn a_reference_path_makes_the_objects_on_its_way() {
+    let write = |path: &str, into: Value| ReferencePath::parse(path)?.write(into, json!(1));
+    assert_eq!(write("$", json!({"a": 0})), Ok(json!(1)));
+    assert_eq!(write("$.a", json!({"a": 0, "b": 2})), Ok(json!({"a": 1, "b": 2})));
+    assert_eq!(write("$.a.b['c']", json!({})), Ok(json!({"a": {"b": {"c": 1}}})));
+    assert_eq!(write("$.a[1].b", json!({"a": [0, {}]})), Ok(json!({"a": [0, {"b": 1}]})));
+    for (path, into) in [
+        ("$.a", json!("text")),
+        ("$.a", json!([])),
+        ("$.a.b", json!({"a": 1})),
+        ("$.a.b", json!({"a": null})),
+        ("$.a[2]", json!({"a": [0]})),
+        ("$.a[0]", json!({})),
+    ] {
+        let error = write(path, into.clone()).unwrap_err();
+        assert_eq!(error.to_string(), format!("Unable to apply ReferencePath {path} to input {into}"));
+        assert_eq!(error.evaluation().error, "States.ResultPathMatchFailure");
+    }
+    for path in
+        ["$.a[*]", "$..a", "$.a[-1]", "$$.a", "$name", "$.a.length()", "$['a','b']", &format!("${}", ".a".repeat(101))]
+    {
+        assert!(ReferencePath::parse(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn a_reference_path_cannot_nest_without_end() {
+    let path = ReferencePath::parse("$.a").unwrap();
+    let mut value = json!(0);
+    let refused = (0..1_000).find_map(|_| {
+        let written = path.write(json!({}), value.clone());
+        match written {
+            Ok(next) => {
+                value = next;
+                None
+            }
+            Err(error) => Some(error.kind),
+        }
+    });
+    assert_eq!(refused, Some(PathErrorKind::TooLarge));
+}
+
+fn names() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("[^\\x00]{1,6}", 1..6)
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_selected(names in names(), value in any::<i64>()) {
+        let quoted = |name: &String| format!("['{}']", name.replace('\\', r"\\").replace('\'', r"\'"));
+        let text = format!("${}", names.iter().map(quoted).collect::<String>());
+        let written = ReferencePath::parse(&text).unwrap().write(json!({}), json!(value)).unwrap();
+        let variables = Map::new();
+        let selected = Path::parse(&text).unwrap().select(&Scope { input: &written, context: &Value::Null, variables: &variables });
+        prop_assert_eq!(selected, Ok(json!(value)));
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\$[$@.?()\\[\\]'\"*:,0-9a-c =<>!&|/~\\\\]{0,40}") {
+        if let Ok(path) = Path::parse(&text) {
+            let variables = Map::new();
+            let _ = path.select(&Scope { input: &document(), context: &Value::Null, variables: &variables });
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Going along a path's steps through a value. Every node that is visited and every byte that is copied is counted.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::filter::Test;
+use super::SELECTED_BYTES_MAX;
+use crate::workflow::value::weigh;
+
+/// Nodes that one path may visit. Several `..` in one path multiply.
+const VISITS_MAX: usize = 2_000_000;
+
+/// One step of a path.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// `.name`, `['name']`.
+    Name(String),
+    /// `['a','b']`.
+    Names(Vec<String>),
+    /// `[0]`, `[-1]`.
+    Index(i64),
+    /// `[0,2]`.
+    Indices(Vec<i64>),
+    /// `[1:3]`, `[-2:]`, `[:5]`.
+    Slice(Option<i64>, Option<i64>),
+    /// `.*`, `[*]`.
+    Wildcard,
+    /// `[?(…)]`.
+    Filter(Test),
+    /// `..`: the value and all inside it.
+    Descend,
+}
+
+/// Why a walk ended early.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Missing(String),
+    TooLarge(String),
+}
+
+/// Whether steps lead to one value. Several names at the end make one object of them.
+pub(super) fn is_definite(steps: &[Step]) -> bool {
+    let last = steps.len().saturating_sub(1);
+    steps.iter().enumerate().all(|(at, step)| match step {
+        Step::Name(_) | Step::Index(_) => true,
+        Step::Names(_) => at == last,
+        _ => false,
+    })
+}
+
+/// One walk: its document and what it has used up.
+pub(super) struct Walk<'v> {
+    pub(super) root: &'v Value,
+    visits: usize,
+    copied: usize,
+}
+
+impl<'v> Walk<'v> {
+    pub(super) fn new(root: &'v Value) -> Self {
+        Self { root, visits: 0, copied: 0 }
+    }
+
+    /// What the steps lead to from `start`.
+    pub(super) fn select(&mut self, start: &'v Value, steps: &[Step]) -> Result<Cow<'v, Value>, Stop> {
+        if is_definite(steps) {
+            return self.one(start, steps);
+        }
+        let found = self.many(start, steps)?;
+        let mut list = Vec::with_capacity(found.len());
+        for value in found {
+            self.copied += weigh(&value, SELECTED_BYTES_MAX);
+            if self.copied > SELECTED_BYTES_MAX {
+                return Err(Stop::TooLarge(format!("The path selects more than {SELECTED_BYTES_MAX} bytes")));
+            }
+            list.push(value.into_owned());
+        }
+        Ok(Cow::Owned(Value::Array(list)))
+    }
+
+    fn visit(&mut self, nodes: usize) -> Result<(), Stop> {
+        self.visits += nodes;
+        if self.visits > VISITS_MAX {
+            return Err(Stop::TooLarge(format!("The path visits more than {VISITS_MAX} values")));
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, start: &'v Value, steps: &[Step]) -> Result<Cow<'v, Value>, Stop> {
+        let mut at = start;
+        for (position, step) in steps.iter().enumerate() {
+            self.visit(1)?;
+            let next = match step {
+                Step::Name(name) => at.as_object().map(|fields| fields.get(name)),
+                Step::Index(index) => at.as_array().map(|items| item(items, *index)),
+                Step::Names(names) => {
+                    return object_of(at, names).map(Cow::Owned).ok_or_else(|| miss(at, steps, position))
+                }
+                _ => None,
+            };
+            at = next.flatten().ok_or_else(|| miss(at, steps, position))?;
+        }
+        Ok(Cow::Borrowed(at))
+    }
+
+    fn many(&mut self, start: &'v Value, steps: &[Step]) -> Result<Vec<Cow<'v, Value>>, Stop> {
+        let mut found: Vec<&'v Value> = vec![start];
+        for (position, step) in steps.iter().enumerate() {
+            let is_last = position + 1 == steps.len();
+            if let (Step::Names(names), true) = (step, is_last) {
+                return Ok(found.into_iter().filter_map(|value| object_of(value, names)).map(Cow::Owned).collect());
+            }
+            let is_descended = position > 0 && matches!(steps[position - 1], Step::Descend);
+            let mut next = Vec::new();
+            for value in found {
+                let before = next.len();
+                self.step(value, step, is_descended, &mut next)?;
+                self.visit(1 + next.len() - before)?;
+            }
+            found = next;
+        }
+        Ok(found.into_iter().map(Cow::Borrowed).collect())
+    }
+
+    fn step(&mut self, at: &'v Value, step: &Step, is_descended: bool, found: &mut Vec<&'v Value>) -> Result<(), Stop> {
+        match (step, at) {
+            (Step::Name(name), Value::Object(fields)) => found.extend(fields.get(name)),
+            (Step::Names(names), Value::Object(fields)) => {
+                found.extend(names.iter().filter_map(|name| fields.get(name)))
+            }
+            (Step::Index(index), Value::Array(items)) => found.extend(item(items, *index)),
+            (Step::Indices(indices), Value::Array(items)) => {
+                found.extend(indices.iter().filter_map(|index| item(items, *index)));
+            }
+            (Step::Slice(from, to), Value::Array(items)) => found.extend(slice(items, *from, *to)),
+            (Step::Wildcard, Value::Array(items)) => found.extend(items),
+            (Step::Wildcard, Value::Object(fields)) => found.extend(fields.values()),
+            (Step::Filter(test), Value::Array(items)) => {
+                for item in items {
+                    self.visit(1)?;
+                    // After `..` the object is tested when its turn comes.
+                    if is_descended && item.is_object() {
+                        continue;
+                    }
+                    if test.accepts(item, self)? {
+                        found.push(item);
+                    }
+                }
+            }
+            (Step::Filter(test), Value::Object(_)) => {
+                if test.accepts(at, self)? {
+                    found.push(at);
+                }
+            }
+            (Step::Descend, _) => return self.descend(at, found),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The value, then all inside it, each before what it holds.
+    fn descend(&mut self, at: &'v Value, found: &mut Vec<&'v Value>) -> Result<(), Stop> {
+        let mut open = vec![at];
+        while let Some(value) = open.pop() {
+            self.visit(1)?;
+            match value {
+                Value::Array(items) => open.extend(items.iter().rev()),
+                Value::Object(fields) => open.extend(fields.values().rev()),
+                _ => continue,
+            }
+            found.push(value);
+        }
+        Ok(())
+    }
+}
+
+fn item(items: &[Value], index: i64) -> Option<&Value> {
+    let at = if index < 0 { index + items.len() as i64 } else { index };
+    usize::try_from(at).ok().and_then(|at| items.get(at))
+}
+
+fn slice(items: &[Value], from: Option<i64>, to: Option<i64>) -> &[Value] {
+    let length = items.len() as i64;
+    let place = |index: i64| if index < 0 { index.saturating_add(length).max(0) } else { index.min(length) };
+    let (from, to) = (place(from.unwrap_or(0)), place(to.unwrap_or(length)));
+    if from < to {
+        &items[from as usize..to as usize]
+    } else {
+        &[]
+    }
+}
+
+/// The named fields as an object of their own; `None` if the value is no object.
+fn object_of(value: &Value, names: &[String]) -> Option<Value> {
+    let fields = value.as_object()?;
+    let picked: Map<String, Value> =
+        names.iter().filter_map(|name| Some((name.clone(), fields.get(name)?.clone()))).collect();
+    Some(Value::Object(picked))
+}
+
+/// Jayway's words for a definite path that leads nowhere at `position`, where `at` is what it had found by then.
+fn miss(at: &Value, steps: &[Step], position: usize) -> Stop {
+    let so_far = written(&steps[..position]);
+    let is_last = position + 1 == steps.len();
+    Stop::Missing(match (&steps[position], at) {
+        (Step::Name(_) | Step::Names(_), Value::Object(_)) if !is_last => {
+            format!("Missing property in path {}", written(&steps[..=position]))
+        }
+        (Step::Name(_) | Step::Names(_), Value::Object(_)) | (Step::Index(_), Value::Array(_)) => {
+            format!("No results for path: {}", written(steps))
+        }
+        (Step::Index(_), Value::Null) => format!("The path {so_far} is null"),
+        (Step::Index(index), _) => {
+            format!("Filter: [{index}] can only be applied to arrays. Current context is: {at}")
+        }
+        (step, _) => format!(
+            "Expected to find an object with property {} in path {so_far} but found {}",
+            written(std::slice::from_ref(step)).trim_start_matches('$'),
+            kind(at)
+        ),
+    })
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Steps as Jayway writes them: `$['order']['items'][0]`.
+fn written(steps: &[Step]) -> String {
+    let mut text = String::from("$");
+    for step in steps {
+        text.push_str(&match step {
+            Step::Name(name) => format!("['{name}']"),
+            Step::Names(names) => format!("['{}']", names.join("','")),
+            Step::Index(index) => format!("[{index}]"),
+            Step::Indices(indices) => {
+                format!("[{}]", indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            }
+            Step::Slice(from, to) => {
+                let written = |place: &Option<i64>| place.map_or_else(String::new, |index| index.to_string());
+                format!("[{}:{}]", written(from), written(to))
+            }
+            Step::Wildcard => "[*]".to_owned(),
+            Step::Filter(_) => "[?]".to_owned(),
+            Step::Descend => "..".to_owned(),
+        });
+    }
+    text
+}
