@@ -3,6 +3,12 @@
 //! Nothing here keeps a state between calls, and everything is bounded: nesting, the nodes a path may visit, the bytes
 //! and the milliseconds an expression may take.
 
+pub mod choice;
+mod digest;
+pub mod intrinsic;
 pub mod path;
+mod random;
 pub mod scope;
+pub mod template;
+pub mod timestamp;
 pub mod value;

@@ -81,3 +81,20 @@ impl fmt::Display for EvaluationError {
 }
 
 impl std::error::Error for EvaluationError {}
+
+/// What is wrong with a field of a definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The place inside the field, such as `/And[0]` or `/order/total.$`; empty for the field itself.
+    pub place: String,
+    /// AWS's text where it has one.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.message, self.place)
+    }
+}
+
+impl std::error::Error for Problem {}

@@ -43,6 +43,21 @@ pub(super) fn weigh(value: &Value, bytes_max: usize) -> usize {
     bytes
 }
 
+/// A text that two values share if and only if they are equal: the order of an object's fields does not count.
+pub(super) fn canonical(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Object(fields) => {
+            let name = |name: &String| Value::String(name.clone()).to_string();
+            let mut written: Vec<String> =
+                fields.iter().map(|(key, field)| format!("{}:{}", name(key), canonical(field))).collect();
+            written.sort_unstable();
+            format!("{{{}}}", written.join(","))
+        }
+        plain => plain.to_string(),
+    }
+}
+
 /// The order of two JSON numbers: exact between integers, as doubles otherwise.
 pub(super) fn compare_numbers(left: &Number, right: &Number) -> Ordering {
     match (left.as_i128(), right.as_i128()) {

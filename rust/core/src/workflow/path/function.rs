@@ -55,7 +55,7 @@ impl Function {
 
 impl Call {
     /// The function's value over what the path has found.
-    pub(super) fn apply<'v>(&self, found: &Value, walk: &mut Walk<'v>) -> Result<Value, Stop> {
+    pub(super) fn apply(&self, found: &Value, walk: &mut Walk<'_>) -> Result<Value, Stop> {
         let arguments = self.arguments.iter().map(|argument| argument.value(walk)).collect::<Result<Vec<_>, _>>()?;
         match self.function {
             Function::Length => match found {

@@ -69,13 +69,20 @@ impl<'v> Walk<'v> {
         let found = self.many(start, steps)?;
         let mut list = Vec::with_capacity(found.len());
         for value in found {
-            self.copied += weigh(&value, SELECTED_BYTES_MAX);
-            if self.copied > SELECTED_BYTES_MAX {
-                return Err(Stop::TooLarge(format!("The path selects more than {SELECTED_BYTES_MAX} bytes")));
+            if let Cow::Borrowed(value) = value {
+                self.count_copy(value)?;
             }
             list.push(value.into_owned());
         }
         Ok(Cow::Owned(Value::Array(list)))
+    }
+
+    fn count_copy(&mut self, value: &Value) -> Result<(), Stop> {
+        self.copied += weigh(value, SELECTED_BYTES_MAX);
+        if self.copied > SELECTED_BYTES_MAX {
+            return Err(Stop::TooLarge(format!("The path selects more than {SELECTED_BYTES_MAX} bytes")));
+        }
+        Ok(())
     }
 
     fn visit(&mut self, nodes: usize) -> Result<(), Stop> {
@@ -108,7 +115,7 @@ impl<'v> Walk<'v> {
         for (position, step) in steps.iter().enumerate() {
             let is_last = position + 1 == steps.len();
             if let (Step::Names(names), true) = (step, is_last) {
-                return Ok(found.into_iter().filter_map(|value| object_of(value, names)).map(Cow::Owned).collect());
+                return self.objects_of(&found, names);
             }
             let is_descended = position > 0 && matches!(steps[position - 1], Step::Descend);
             let mut next = Vec::new();
@@ -122,11 +129,22 @@ impl<'v> Walk<'v> {
         Ok(found.into_iter().map(Cow::Borrowed).collect())
     }
 
+    fn objects_of(&mut self, found: &[&'v Value], names: &[String]) -> Result<Vec<Cow<'v, Value>>, Stop> {
+        let mut objects = Vec::new();
+        for value in found {
+            if let Some(object) = object_of(value, names) {
+                self.count_copy(&object)?;
+                objects.push(Cow::Owned(object));
+            }
+        }
+        Ok(objects)
+    }
+
     fn step(&mut self, at: &'v Value, step: &Step, is_descended: bool, found: &mut Vec<&'v Value>) -> Result<(), Stop> {
         match (step, at) {
             (Step::Name(name), Value::Object(fields)) => found.extend(fields.get(name)),
             (Step::Names(names), Value::Object(fields)) => {
-                found.extend(names.iter().filter_map(|name| fields.get(name)))
+                found.extend(names.iter().filter_map(|name| fields.get(name)));
             }
             (Step::Index(index), Value::Array(items)) => found.extend(item(items, *index)),
             (Step::Indices(indices), Value::Array(items)) => {
@@ -147,11 +165,7 @@ impl<'v> Walk<'v> {
                     }
                 }
             }
-            (Step::Filter(test), Value::Object(_)) => {
-                if test.accepts(at, self)? {
-                    found.push(at);
-                }
-            }
+            (Step::Filter(test), Value::Object(_)) => found.extend(test.accepts(at, self)?.then_some(at)),
             (Step::Descend, _) => return self.descend(at, found),
             _ => {}
         }
@@ -232,25 +246,13 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Steps as Jayway writes them: `$['order']['items'][0]`.
+/// Steps as Jayway writes them: `$['order']['items'][0]`. Only a definite path tells where it ended.
 fn written(steps: &[Step]) -> String {
-    let mut text = String::from("$");
-    for step in steps {
-        text.push_str(&match step {
-            Step::Name(name) => format!("['{name}']"),
-            Step::Names(names) => format!("['{}']", names.join("','")),
-            Step::Index(index) => format!("[{index}]"),
-            Step::Indices(indices) => {
-                format!("[{}]", indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
-            }
-            Step::Slice(from, to) => {
-                let written = |place: &Option<i64>| place.map_or_else(String::new, |index| index.to_string());
-                format!("[{}:{}]", written(from), written(to))
-            }
-            Step::Wildcard => "[*]".to_owned(),
-            Step::Filter(_) => "[?]".to_owned(),
-            Step::Descend => "..".to_owned(),
-        });
-    }
-    text
+    let write = |step: &Step| match step {
+        Step::Name(name) => format!("['{name}']"),
+        Step::Names(names) => format!("['{}']", names.join("','")),
+        Step::Index(index) => format!("[{index}]"),
+        _ => "[*]".to_owned(),
+    };
+    std::iter::once("$".to_owned()).chain(steps.iter().map(write)).collect()
 }
