@@ -74,7 +74,7 @@ impl ChoiceRule {
 }
 
 fn problem(place: &str, message: impl Into<String>) -> Problem {
-    Problem { place: place.to_owned(), message: message.into() }
+    Problem::schema(place, message)
 }
 
 impl Rule {

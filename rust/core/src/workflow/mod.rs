@@ -6,9 +6,13 @@
 pub mod choice;
 mod digest;
 pub mod intrinsic;
+pub mod jsonata;
 pub mod path;
 mod random;
 pub mod scope;
 pub mod template;
 pub mod timestamp;
 pub mod value;
+
+#[cfg(test)]
+mod recorded;

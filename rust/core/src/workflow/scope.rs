@@ -85,15 +85,24 @@ impl std::error::Error for EvaluationError {}
 /// What is wrong with a field of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The place inside the field, such as `/And[0]` or `/order/total.$`; empty for the field itself.
+    /// AWS's code, such as `SCHEMA_VALIDATION_FAILED`.
+    pub code: &'static str,
+    /// The place inside the field, such as `/And[0]` or `/order/total`; empty for the field itself.
     pub place: String,
     /// AWS's text where it has one.
     pub message: String,
 }
 
+impl Problem {
+    /// A field that is not what it has to be.
+    pub fn schema(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: "SCHEMA_VALIDATION_FAILED", place: place.into(), message: message.into() }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.message, self.place)
+        write!(f, "{}: {} at {}", self.code, self.message, self.place)
     }
 }
 

@@ -37,7 +37,7 @@ pub struct FieldExpression(Node);
 impl FieldExpression {
     /// Read a path or an intrinsic. `field` is what failures name.
     pub fn parse(text: &str, field: &str) -> Result<Self, Problem> {
-        Node::parse_expression(text, field).map(Self).map_err(|message| Problem { place: String::new(), message })
+        Node::parse_expression(text, field).map(Self).map_err(|message| Problem::schema("", message))
     }
 
     /// The expression's value.
@@ -51,7 +51,7 @@ impl Template {
     pub fn parse(template: &Value) -> Result<Self, Problem> {
         if is_deeper_than(template, NESTING_MAX) {
             let message = format!("A template nests at most {NESTING_MAX} levels deep");
-            return Err(Problem { place: String::new(), message });
+            return Err(Problem::schema("", message));
         }
         Node::parse(template, "").map(Self)
     }
@@ -90,11 +90,10 @@ impl Node {
         let Some(name) = key.strip_suffix(".$") else {
             return Ok((key.to_owned(), Self::parse(field, &format!("{place}/{key}"))?));
         };
-        let refuse = || Problem {
-            place: place.to_owned(),
-            message: format!(
-                "The value for the field '{key}' must be a valid JSONPath or a valid intrinsic function call"
-            ),
+        let refuse = || {
+            let message =
+                format!("The value for the field '{key}' must be a valid JSONPath or a valid intrinsic function call");
+            Problem::schema(place, message)
         };
         let text = field.as_str().ok_or_else(refuse)?;
         let node = Self::parse_expression(text, key).map_err(|_| refuse())?;

@@ -101,7 +101,10 @@ fn combinations_stop_as_soon_as_they_are_decided() {
 
 #[test]
 fn what_is_no_rule_is_refused_with_its_place() {
-    let refused = |rule: Value| ChoiceRule::parse(&rule).map(|_| ()).unwrap_err().to_string();
+    let refused = |rule: Value| {
+        let problem = ChoiceRule::parse(&rule).map(|_| ()).unwrap_err();
+        format!("{} at {}", problem.message, problem.place)
+    };
     assert_eq!(refused(json!({"NumericEquals": 1})), "These fields are required: [Variable] at ");
     assert_eq!(
         refused(json!({"Variable": "$.a", "NumericEquals": "1"})),

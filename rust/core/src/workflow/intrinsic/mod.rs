@@ -92,7 +92,7 @@ impl Function {
 impl Intrinsic {
     /// Read a call with its arguments.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let call = parse::call(text).map_err(|message| Problem { place: String::new(), message })?;
+        let call = parse::call(text).map_err(|message| Problem::schema("", message))?;
         Ok(Self { text: text.to_owned(), call })
     }
 

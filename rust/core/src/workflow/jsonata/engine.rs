@@ -1,0 +1,216 @@
+//! jsonata-core around which all this is: a parsed program, and a session that evaluates programs on one set of values.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use jsonata_core::ast::AstNode;
+use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
+use jsonata_core::parser;
+use jsonata_core::value::JValue;
+use serde_json::Value;
+
+use super::convert::{object, to_json, to_jsonata, MEMORY};
+use super::rewrite::{self, Facts};
+use super::{functions, guarded, Bindings, Guards};
+use crate::workflow::scope::Entropy;
+
+/// A parsed expression.
+#[derive(Debug)]
+pub(super) struct Program {
+    ast: AstNode,
+    pub(super) facts: Facts,
+}
+
+/// Why an evaluation has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// A function, a regular expression.
+    Unsupported,
+    /// JSONata's error: its code and message.
+    Coded(String),
+    /// A limit, in AWS's words where it has them.
+    Limit(String),
+}
+
+impl Program {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut ast = parser::parse(text).map_err(|error| coded(&error.to_string()))?;
+        let facts = rewrite::survey(&ast);
+        rewrite::guard(&mut ast, &facts);
+        Ok(Self { ast, facts })
+    }
+
+    /// What Step Functions refuse of the language, in AWS's words.
+    pub(super) fn unsupported(&self) -> Option<String> {
+        self.facts.unsupported.clone()
+    }
+
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.facts.variables.iter().map(String::as_str)
+    }
+}
+
+/// The random numbers of one session. They start from 128 bits, drawn only where a program needs them.
+pub(super) struct Draws([u64; 2]);
+
+impl Draws {
+    pub(super) fn new(entropy: &mut dyn Entropy) -> Self {
+        Self([entropy.next_u64(), entropy.next_u64()])
+    }
+}
+
+impl Entropy for Draws {
+    /// `SplitMix64` on each half in turn.
+    fn next_u64(&mut self) -> u64 {
+        let [first, second] = self.0;
+        let next = first.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = [second, next];
+        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// What functions of one session share.
+pub(super) struct Shared {
+    pub(super) guards: Guards,
+    pub(super) now_ms: i64,
+    pub(super) draws: RefCell<Draws>,
+    /// Bytes that may still be built.
+    pub(super) left: RefCell<usize>,
+}
+
+/// Values made ready for one or more programs.
+pub(super) struct Session {
+    evaluator: Evaluator,
+    shared: Rc<Shared>,
+    root: JValue,
+}
+
+impl Session {
+    /// Make ready what the programs read, and nothing else.
+    pub(super) fn open(
+        programs: &[&Program],
+        bindings: &Bindings<'_>,
+        guards: &Guards,
+        entropy: &mut dyn Entropy,
+    ) -> Self {
+        let reads = |name: &str| programs.iter().any(|program| program.facts.variables.contains(name));
+        let is_random = ["random", "uuid", "shuffle"].into_iter().any(reads);
+        let draws = if is_random { Draws::new(entropy) } else { Draws([0, 0]) };
+        let mut context = Context::new();
+        for (name, value) in bindings.variables {
+            if reads(name) {
+                context.bind(name.clone(), to_jsonata(value));
+            }
+        }
+        if reads("states") {
+            context.bind("states".to_owned(), states(programs, bindings.states));
+        }
+        let shared = Rc::new(Shared {
+            guards: *guards,
+            now_ms: bindings.now_ms,
+            draws: RefCell::new(draws),
+            left: RefCell::new(guards.built_bytes_max),
+        });
+        let mut evaluator = Evaluator::with_options(context, options(guards));
+        for program in programs {
+            register(&mut evaluator, &program.facts, &shared);
+        }
+        Self { evaluator, shared, root: JValue::Undefined }
+    }
+
+    /// The program's value; `None` if it is undefined.
+    pub(super) fn run(&mut self, program: &Program) -> Result<Option<Value>, Failure> {
+        let value = self.evaluator.evaluate(&program.ast, &self.root).map_err(|error| failure(&error))?;
+        match value {
+            JValue::Undefined => Ok(None),
+            value => to_json(&value, self.shared.guards.value_bytes_max).map(Some),
+        }
+    }
+
+    /// Evaluate on a document, as the language's own test suite does.
+    #[cfg(test)]
+    pub(super) fn with_root(mut self, root: JValue) -> Self {
+        self.root = root;
+        self
+    }
+}
+
+pub(super) fn options(guards: &Guards) -> EvaluatorOptions {
+    EvaluatorOptions {
+        timeout_ms: Some(guards.time_ms_max),
+        cancel: None,
+        max_stack_depth: Some(guards.depth_max),
+        max_sequence_length: Some(guards.sequence_items_max),
+    }
+}
+
+/// Give the evaluator the functions that a program uses and jsonata-core lacks, or lacks a guard in.
+pub(super) fn register(evaluator: &mut Evaluator, facts: &Facts, shared: &Rc<Shared>) {
+    for (name, function) in functions::ALL.iter().chain(guarded::ALL) {
+        if facts.variables.contains(*name) || facts.guarded.contains(name) {
+            let (shared, facts) = (Rc::clone(shared), facts.clone());
+            let call = move |arguments: &[JValue]| function(arguments, &shared, &facts);
+            // Only a function that the fast path inlines is refused, and none of these is.
+            let is_registered = evaluator.register_fn_override(*name, call);
+            debug_assert!(is_registered.is_ok(), "{name} cannot be replaced");
+        }
+    }
+}
+
+/// `$states` with the fields that the programs name.
+fn states(programs: &[&Program], states: &Value) -> JValue {
+    let Some(fields) = states.as_object() else { return to_jsonata(states) };
+    let reads = |name: &str| {
+        let mut facts = programs.iter().map(|program| &program.facts);
+        facts.any(|facts| facts.reads_whole_states || facts.states_fields.contains(name))
+    };
+    object(fields.iter().filter(|(name, _)| reads(name)).map(|(name, field)| (name.clone(), to_jsonata(field))))
+}
+
+/// jsonata-core's error in AWS's words.
+fn failure(error: &EvaluatorError) -> Failure {
+    let message = error.message();
+    if let Some(limit) = message.strip_prefix(LIMIT) {
+        return Failure::Limit(limit.to_owned());
+    }
+    match error.code() {
+        Some("D1012") => Failure::Limit("Expression evaluation timeout: Check for infinite loop".to_owned()),
+        Some("D1011" | "U1001") => Failure::Limit(
+            "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as tail-recursive"
+                .to_owned(),
+        ),
+        Some("D2014" | "D2015") => Failure::Limit(MEMORY.to_owned()),
+        _ => Failure::Coded(coded(message)),
+    }
+}
+
+/// A message from its code on. jsonata-core puts words of its own before some.
+fn coded(message: &str) -> String {
+    let is_code = |part: &str| {
+        let (letter, digits) = part.split_at_checked(1).unwrap_or_default();
+        letter.bytes().all(|each| each.is_ascii_uppercase())
+            && digits
+                .split_once(':')
+                .is_some_and(|(code, _)| code.len() == 4 && code.bytes().all(|each| each.is_ascii_digit()))
+    };
+    if message == "Unclosed comment" {
+        return "S0106: Comment has no closing tag".to_owned();
+    }
+    let rest = message.split_once(": ").map(|(_, rest)| rest);
+    rest.filter(|rest| !is_code(message) && is_code(rest)).unwrap_or(message).to_owned()
+}
+
+/// What marks a limit's message on its way through the evaluator.
+const LIMIT: &str = "\u{0}";
+
+impl From<Failure> for EvaluatorError {
+    fn from(failure: Failure) -> Self {
+        Self::EvaluationError(match failure {
+            Failure::Unsupported => "returned an unsupported result type".to_owned(),
+            Failure::Coded(message) => message,
+            Failure::Limit(message) => format!("{LIMIT}{message}"),
+        })
+    }
+}

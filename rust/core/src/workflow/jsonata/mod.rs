@@ -1,0 +1,270 @@
+//! JSONata as AWS's Step Functions have it: `{% … %}` in `Arguments`, `Output`, `Assign`, `Condition` and the like.
+//!
+//! The language is the crate jsonata-core's. Its values and its evaluator are named in this folder only, and nothing of
+//! them shows here: an expression is read once, may be shared by threads, and takes and gives plain JSON.
+
+mod convert;
+mod engine;
+mod functions;
+mod guarded;
+mod rewrite;
+
+#[cfg(test)]
+mod suite;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Map, Value};
+
+use super::scope::{Entropy, EvaluationError, Problem};
+use super::value::{is_deeper_than, NESTING_MAX};
+use engine::{Failure, Program, Session};
+
+/// Characters of an expression.
+pub const EXPRESSION_CHARS_MAX: usize = 100_000;
+
+/// What an expression can read.
+#[derive(Clone, Copy, Debug)]
+pub struct Bindings<'a> {
+    /// `$states`: an object of `input`, `context`, and `result` or `errorOutput` where there is one.
+    pub states: &'a Value,
+    /// The workflow's variables, each under its name.
+    pub variables: &'a Map<String, Value>,
+    /// What `$now()` and `$millis()` tell, in milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+/// How much one evaluation may use. Over a limit the state fails with `States.QueryEvaluationError`.
+#[derive(Clone, Copy, Debug)]
+pub struct Guards {
+    /// Milliseconds of wall time, counted where the evaluator looks at its clock: at each node, not inside a function.
+    pub time_ms_max: u64,
+    /// Evaluations inside one another.
+    pub depth_max: usize,
+    /// Items of a sequence.
+    pub sequence_items_max: usize,
+    /// Bytes of one text or result: a character counts one, a number eight.
+    pub value_bytes_max: usize,
+    /// Bytes of all texts that an evaluation joins, pads or replaces.
+    pub built_bytes_max: usize,
+}
+
+impl Default for Guards {
+    /// AWS refuses a value of more than 6,990,256 bytes and a sequence of more than 873,782 numbers.
+    fn default() -> Self {
+        Self {
+            time_ms_max: 1_000,
+            depth_max: 500,
+            sequence_items_max: 873_782,
+            value_bytes_max: 6_990_256,
+            built_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// One parsed expression, and the field it stands in.
+#[derive(Debug)]
+pub struct Expression {
+    text: String,
+    field: String,
+    program: Program,
+}
+
+/// The expression inside `{% … %}`, if the whole text is one.
+pub fn expression_in(text: &str) -> Option<&str> {
+    text.strip_prefix("{%")?.strip_suffix("%}").map(str::trim)
+}
+
+impl Expression {
+    /// Read an expression without its `{%` and `%}`. Failures name `field`, such as `Choices[0]/Condition`.
+    pub fn parse(text: &str, field: &str) -> Result<Self, Problem> {
+        let refuse = |code, message| Problem { code, place: String::new(), message };
+        if text.len() > EXPRESSION_CHARS_MAX {
+            let message = format!("An expression has at most {EXPRESSION_CHARS_MAX} characters");
+            return Err(refuse("INVALID_JSONATA_EXPRESSION", message));
+        }
+        let program = Program::parse(text).map_err(|message| refuse("INVALID_JSONATA_EXPRESSION", message))?;
+        if let Some(message) = program.unsupported() {
+            return Err(refuse("UNSUPPORTED_JSONATA_EXPRESSION", message));
+        }
+        Ok(Self { text: text.to_owned(), field: field.to_owned(), program })
+    }
+
+    /// The expression as it is written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The variables that the expression reads, `states` and its own among them.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.program.variables()
+    }
+
+    /// The expression's value; `None` if it is undefined.
+    pub fn evaluate(
+        &self,
+        bindings: &Bindings<'_>,
+        guards: &Guards,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Option<Value>, EvaluationError> {
+        self.run(&mut Session::open(&[&self.program], bindings, guards, entropy))
+    }
+
+    fn run(&self, session: &mut Session) -> Result<Option<Value>, EvaluationError> {
+        session.run(&self.program).map_err(|failure| {
+            self.failure(&match failure {
+                Failure::Unsupported => "returned an unsupported result type.".to_owned(),
+                // AWS joins a coded message with a full stop and a bare one with a colon.
+                Failure::Coded(message) => format!("threw an error during evaluation. {message}"),
+                Failure::Limit(message) => format!("threw an error during evaluation: {message}"),
+            })
+        })
+    }
+
+    /// The failure of a field that must not be undefined.
+    pub fn undefined(&self) -> EvaluationError {
+        self.failure("returned nothing (undefined).")
+    }
+
+    /// The failure of a field whose value is of another type than `expected`, such as `array`.
+    pub fn unexpected(&self, expected: &str, value: &Value) -> EvaluationError {
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        self.failure(&format!(
+            "returned an unexpected result type. Expected '{expected}', but was '{kind}' for value: {value}"
+        ))
+    }
+
+    fn failure(&self, what: &str) -> EvaluationError {
+        let cause = format!("The JSONata expression '{}' specified for the field '{}' {what}", self.text, self.field);
+        EvaluationError::query(cause, &self.field)
+    }
+}
+
+/// A field of a JSONata state: any JSON, in which texts `{% … %}` are expressions.
+#[derive(Debug)]
+pub struct JsonataTemplate(Node);
+
+#[derive(Debug)]
+enum Node {
+    /// A value without an expression in it.
+    Literal(Value),
+    Array(Vec<Node>),
+    Object(Vec<(String, Node)>),
+    Expression(Expression),
+}
+
+impl JsonataTemplate {
+    /// Read a field's value. `field` is its name in the state, such as `Output` or `Catch[0]/Assign`.
+    pub fn parse(template: &Value, field: &str) -> Result<Self, Problem> {
+        if is_deeper_than(template, NESTING_MAX) {
+            let message = format!("A template nests at most {NESTING_MAX} levels deep");
+            return Err(Problem::schema(String::new(), message));
+        }
+        Node::parse(template, field, "").map(Self)
+    }
+
+    /// The one expression that the field consists of, if it does.
+    pub fn expression(&self) -> Option<&Expression> {
+        match &self.0 {
+            Node::Expression(expression) => Some(expression),
+            _ => None,
+        }
+    }
+
+    /// The field's value without an evaluation, if there is no expression in it.
+    pub fn literal(&self) -> Option<&Value> {
+        match &self.0 {
+            Node::Literal(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// All expressions of the field.
+    pub fn expressions(&self) -> Vec<&Expression> {
+        let mut found = Vec::new();
+        self.0.collect(&mut found);
+        found
+    }
+
+    /// The field's value. An undefined expression anywhere in it is an error.
+    pub fn evaluate(
+        &self,
+        bindings: &Bindings<'_>,
+        guards: &Guards,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Value, EvaluationError> {
+        if let Some(value) = self.literal() {
+            return Ok(value.clone());
+        }
+        let programs: Vec<&Program> = self.expressions().into_iter().map(|expression| &expression.program).collect();
+        let mut session = Session::open(&programs, bindings, guards, entropy);
+        let value = self.0.evaluate(&mut session)?;
+        if is_deeper_than(&value, NESTING_MAX) {
+            let cause = format!("The field's value nests deeper than {NESTING_MAX} levels");
+            return Err(EvaluationError { location: None, ..EvaluationError::query(cause, "") });
+        }
+        Ok(value)
+    }
+}
+
+impl Node {
+    /// `place` is the way inside the field, which `field` has at its end, too.
+    fn parse(template: &Value, field: &str, place: &str) -> Result<Self, Problem> {
+        let inside = |step: &str| (format!("{field}{step}"), format!("{place}{step}"));
+        match template {
+            Value::String(text) => match expression_in(text) {
+                Some(text) => Expression::parse(text, field)
+                    .map(Self::Expression)
+                    .map_err(|problem| Problem { place: place.to_owned(), ..problem }),
+                None => Ok(Self::Literal(template.clone())),
+            },
+            Value::Array(items) => {
+                let parse = |(at, item): (usize, &Value)| {
+                    let (field, place) = inside(&format!("[{at}]"));
+                    Self::parse(item, &field, &place)
+                };
+                let nodes = items.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+                let is_literal = nodes.iter().all(|node| matches!(node, Self::Literal(_)));
+                Ok(if is_literal { Self::Literal(template.clone()) } else { Self::Array(nodes) })
+            }
+            Value::Object(fields) => {
+                let parse = |(name, value): (&String, &Value)| {
+                    let (field, place) = inside(&format!("/{name}"));
+                    Ok((name.clone(), Self::parse(value, &field, &place)?))
+                };
+                let nodes = fields.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+                let is_literal = nodes.iter().all(|(_, node)| matches!(node, Self::Literal(_)));
+                Ok(if is_literal { Self::Literal(template.clone()) } else { Self::Object(nodes) })
+            }
+            literal => Ok(Self::Literal(literal.clone())),
+        }
+    }
+
+    fn collect<'n>(&'n self, found: &mut Vec<&'n Expression>) {
+        match self {
+            Self::Literal(_) => {}
+            Self::Array(nodes) => nodes.iter().for_each(|node| node.collect(found)),
+            Self::Object(nodes) => nodes.iter().for_each(|(_, node)| node.collect(found)),
+            Self::Expression(expression) => found.push(expression),
+        }
+    }
+
+    fn evaluate(&self, session: &mut Session) -> Result<Value, EvaluationError> {
+        match self {
+            Self::Literal(value) => Ok(value.clone()),
+            Self::Array(nodes) => nodes.iter().map(|node| node.evaluate(session)).collect(),
+            Self::Object(nodes) => {
+                let fields = nodes.iter().map(|(name, node)| Ok((name.clone(), node.evaluate(session)?)));
+                fields.collect::<Result<Map<_, _>, _>>().map(Value::Object)
+            }
+            Self::Expression(expression) => expression.run(session)?.ok_or_else(|| expression.undefined()),
+        }
+    }
+}
