@@ -73,8 +73,8 @@ fn pure(function: Function, values: Vec<Value>) -> Option<Value> {
         }
         Function::StringSplit => {
             let second = second?;
-            let delimiters = second.as_str()?;
-            let pieces = first.as_str()?.split(|each| delimiters.contains(each));
+            let delimiters: HashSet<char> = second.as_str()?.chars().collect();
+            let pieces = first.as_str()?.split(|each| delimiters.contains(&each));
             Some(pieces.filter(|piece| !piece.is_empty()).collect())
         }
         Function::StringToJson => {
@@ -139,7 +139,9 @@ fn array_range(first: &Value, last: &Value, step: &Value) -> Option<Value> {
     }
     let count = if (span < 0) == (step < 0) || span == 0 { span / i128::from(step) + 1 } else { 0 };
     let count = i64::try_from(count).ok().filter(|count| *count <= RANGE_ITEMS_MAX)?;
-    Some((0..count).map(|at| Value::from(first + at * step)).collect())
+    // A step's multiple may leave 64 bits where the item it leads to does not.
+    let item = |at: i64| i128::from(first) + i128::from(at) * i128::from(step);
+    Some((0..count).map(|at| Value::from(item(at) as i64)).collect())
 }
 
 /// The items without those that have been there before.

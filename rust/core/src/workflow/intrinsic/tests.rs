@@ -60,6 +60,8 @@ fn arrays_are_made_cut_and_searched() {
     check("States.ArrayRange(5.4, -0.6, -2.4)", json!([5, 3, 1]));
     check("States.ArrayRange(5, 1, 1)", json!([]));
     check("States.ArrayRange(3, 3, -1)", json!([3]));
+    let (least, most) = (i64::MIN, i64::MAX);
+    check(&format!("States.ArrayRange({least}, {most}, {most})"), json!([least, -1, most - 1]));
     check("States.ArrayLength(States.ArrayRange(1, 1000, 1))", json!(1000));
     check("States.ArrayGetItem($.a, 4)", json!(5));
     check("States.ArrayGetItem(States.StringSplit($$.Execution.Name, '-'), 0)", json!("run"));
@@ -212,6 +214,9 @@ fn hostile_calls_are_refused() {
     let started = std::time::Instant::now();
     assert_eq!(evaluate("States.ArrayUnique($.l)", long), Ok(json!([1.5])));
     assert!(started.elapsed().as_secs() < 5);
+    let texts = json!({"t": "x".repeat(200_000), "d": "abc".repeat(60_000)});
+    assert_eq!(evaluate("States.StringSplit($.t, $.d)", texts.clone()), Ok(json!([texts["t"]])));
+    assert!(started.elapsed().as_secs() < 10);
     let many = format!("States.Format('{}'{})", "{}".repeat(2_000), ", $.t".repeat(2_000));
     let refused = evaluate(&many, json!({"t": "x".repeat(200_000)})).unwrap_err();
     assert!(refused.cause.ends_with("bytes."), "{}", &refused.cause[refused.cause.len() - 80..]);

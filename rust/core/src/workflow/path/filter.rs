@@ -94,6 +94,9 @@ impl Test {
                     return Ok(left.is_some_and(|value| value.as_str().is_some_and(|text| pattern.is_match(text))));
                 }
                 let right = right.value(item, walk)?;
+                if let (Operator::In | Operator::NotIn, Some(Value::Array(items))) = (operator, right.as_deref()) {
+                    walk.visit(items.len())?;
+                }
                 Ok(holds(left.as_deref(), *operator, right.as_deref()))
             }
         }

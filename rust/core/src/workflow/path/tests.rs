@@ -198,6 +198,10 @@ fn hostile_paths_end_with_an_error() {
     }
     assert_eq!(select_in(&deep, "$..*").unwrap_err().kind, PathErrorKind::TooLarge);
 
+    let numbers: Vec<u32> = (0..20_000).collect();
+    let each_in_all = select_in(&json!({"a": numbers}), "$.a[?(@ in $.a)]").unwrap_err();
+    assert_eq!(each_in_all.kind, PathErrorKind::TooLarge);
+
     for path in [
         format!("$[?({}@.a{})]", "(".repeat(50_000), ")".repeat(50_000)),
         format!("$[?({}@.a)]", "!".repeat(5_000)),

@@ -85,7 +85,8 @@ impl<'v> Walk<'v> {
         Ok(())
     }
 
-    fn visit(&mut self, nodes: usize) -> Result<(), Stop> {
+    /// Count nodes that are looked at.
+    pub(super) fn visit(&mut self, nodes: usize) -> Result<(), Stop> {
         self.visits += nodes;
         if self.visits > VISITS_MAX {
             return Err(Stop::TooLarge(format!("The path visits more than {VISITS_MAX} values")));
