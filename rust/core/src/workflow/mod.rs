@@ -1,13 +1,15 @@
-//! Workflows: what a state machine's expressions mean. Values in, values or AWS's error texts out.
+//! Workflows: what a state machine's expressions mean, and the machine that runs them.
 //!
-//! Nothing here keeps a state between calls, and everything is bounded: nesting, the nodes a path may visit, the bytes
-//! and the milliseconds an expression may take.
+//! Everything is bounded: nesting, the nodes a path may visit, the bytes and the milliseconds an expression may take, the
+//! events of an execution.
 
 pub mod choice;
+pub mod definition;
 mod digest;
 pub mod intrinsic;
 pub mod jsonata;
 pub mod path;
+mod query;
 mod random;
 pub mod scope;
 pub mod template;

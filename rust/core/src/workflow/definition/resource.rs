@@ -1,0 +1,94 @@
+//! What a Task state's `Resource` names.
+
+use serde::{Deserialize, Serialize};
+
+/// How a call of a service is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pattern {
+    /// Its answer is the result.
+    #[default]
+    RequestResponse,
+    /// The end of the job that it started is (`.sync`).
+    Sync,
+    /// As `Sync`, with the job's output as JSON (`.sync:2`).
+    Sync2,
+    /// What is sent for the task's token is (`.waitForTaskToken`).
+    WaitForTaskToken,
+}
+
+impl Pattern {
+    /// Whether the task goes on after its call has been answered.
+    pub fn is_submitted(self) -> bool {
+        self != Self::RequestResponse
+    }
+}
+
+/// A resource that can be called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    /// A function by its ARN.
+    Function(String),
+    /// An activity by its ARN.
+    Activity(String),
+    /// An action of a service: `arn:aws:states:::SERVICE:ACTION`.
+    Service {
+        /// As `lambda`, `sqs`, `aws-sdk:s3`: `resourceType` in the history.
+        service: String,
+        /// As `invoke`, `startExecution.sync:2`: `resource` in the history.
+        action: String,
+        /// The pattern at the action's end.
+        pattern: Pattern,
+    },
+}
+
+impl Resource {
+    /// Read a `Resource` field; `None` if it names nothing that can be called.
+    pub fn parse(arn: &str) -> Option<Self> {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let [prefix, partition, service, region, account, rest] = parts[..] else { return None };
+        if prefix != "arn" || !partition.starts_with("aws") || rest.is_empty() {
+            return None;
+        }
+        match service {
+            "lambda" => Some(Self::Function(arn.to_owned())),
+            "states" if region.is_empty() && account.is_empty() => Self::service(rest),
+            "states" => rest.starts_with("activity:").then(|| Self::Activity(arn.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn service(rest: &str) -> Option<Self> {
+        let (service, action) = match rest.strip_prefix("aws-sdk:") {
+            Some(sdk) => {
+                let (name, action) = sdk.split_once(':')?;
+                (format!("aws-sdk:{name}"), action)
+            }
+            None => rest.split_once(':').map(|(service, action)| (service.to_owned(), action))?,
+        };
+        let pattern = match action.split_once('.').map(|(_, pattern)| pattern) {
+            None => Pattern::RequestResponse,
+            Some("sync") => Pattern::Sync,
+            Some("sync:2") => Pattern::Sync2,
+            Some("waitForTaskToken") => Pattern::WaitForTaskToken,
+            Some(_) => return None,
+        };
+        let is_named = !service.is_empty() && !action.is_empty() && !action.starts_with('.');
+        is_named.then(|| Self::Service { service, action: action.to_owned(), pattern })
+    }
+
+    /// The pattern of the call; functions and activities have their answer as the result.
+    pub fn pattern(&self) -> Pattern {
+        match self {
+            Self::Service { pattern, .. } => *pattern,
+            Self::Function(_) | Self::Activity(_) => Pattern::RequestResponse,
+        }
+    }
+
+    /// The name that AWS's texts about too long results give it.
+    pub fn short_name(&self) -> &str {
+        match self {
+            Self::Function(arn) | Self::Activity(arn) => arn,
+            Self::Service { service, .. } => service,
+        }
+    }
+}

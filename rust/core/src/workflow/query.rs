@@ -1,0 +1,241 @@
+//! Expressions of either language behind one face: what a state machine evaluates, and what it sees.
+
+use serde_json::{Map, Value};
+
+use super::choice::ChoiceRule;
+use super::jsonata::{Bindings, Guards, JsonataTemplate};
+use super::path::Path;
+use super::scope::{Entropy, EvaluationError, Scope};
+use super::template::{FieldExpression, Template};
+
+/// What an expression can read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Documents<'a> {
+    /// JSONPath's `$`: the input behind `InputPath`, a result, or what was caught.
+    pub(super) root: &'a Value,
+    /// `$states.input`.
+    pub(super) input: &'a Value,
+    /// `$states.result`.
+    pub(super) result: Option<&'a Value>,
+    /// `$states.errorOutput`.
+    pub(super) error_output: Option<&'a Value>,
+    /// `$$`, `$states.context`.
+    pub(super) context: &'a Value,
+    /// `$name`.
+    pub(super) variables: &'a Map<String, Value>,
+    /// What `$now()` tells, in milliseconds since 1970.
+    pub(super) now_ms: u64,
+}
+
+/// A template of either language.
+#[derive(Debug)]
+pub(super) enum Payload {
+    JsonPath(Template),
+    Jsonata(JsonataTemplate),
+}
+
+/// A single value of a definition: written there, or found when the state runs.
+#[derive(Debug)]
+pub(super) enum Operand {
+    Literal(Value),
+    /// A field whose name ends in `Path`.
+    Path(Path),
+    /// `ErrorPath` or `CausePath`: a path or an intrinsic function.
+    Field(FieldExpression),
+    Jsonata(JsonataTemplate),
+}
+
+/// The rules of a Choice state.
+#[derive(Debug)]
+pub(super) enum Choices {
+    JsonPath(Vec<ChoiceRule>),
+    Jsonata(Vec<JsonataTemplate>),
+}
+
+impl<'a> Documents<'a> {
+    pub(super) fn of_input(
+        input: &'a Value,
+        context: &'a Value,
+        variables: &'a Map<String, Value>,
+        now_ms: u64,
+    ) -> Self {
+        Self { root: input, input, result: None, error_output: None, context, variables, now_ms }
+    }
+
+    pub(super) fn scope(&self) -> Scope<'a> {
+        Scope { input: self.root, context: self.context, variables: self.variables }
+    }
+}
+
+/// Evaluate a template of JSONata: `$states` has what there is.
+fn jsonata(
+    template: &JsonataTemplate,
+    documents: &Documents<'_>,
+    entropy: &mut dyn Entropy,
+) -> Result<Value, EvaluationError> {
+    if let Some(value) = template.literal() {
+        return Ok(value.clone());
+    }
+    let mut states = Map::new();
+    states.insert("input".into(), documents.input.clone());
+    states.insert("context".into(), documents.context.clone());
+    if let Some(result) = documents.result {
+        states.insert("result".into(), result.clone());
+    }
+    if let Some(error_output) = documents.error_output {
+        states.insert("errorOutput".into(), error_output.clone());
+    }
+    let states = Value::Object(states);
+    let now_ms = i64::try_from(documents.now_ms).unwrap_or(i64::MAX);
+    let bindings = Bindings { states: &states, variables: documents.variables, now_ms };
+    template.evaluate(&bindings, &Guards::default(), entropy)
+}
+
+/// The same, where the value has to be of a type, as "array".
+fn typed(
+    template: &JsonataTemplate,
+    field: &str,
+    expected: &str,
+    documents: &Documents<'_>,
+    entropy: &mut dyn Entropy,
+) -> Result<Value, EvaluationError> {
+    let value = jsonata(template, documents, entropy)?;
+    if type_name(&value) == expected {
+        return Ok(value);
+    }
+    Err(match template.expression() {
+        Some(expression) => expression.unexpected(expected, &value),
+        None => {
+            EvaluationError::query(format!("The field '{field}' must be of type {expected}, but was {value}"), field)
+        }
+    })
+}
+
+impl Payload {
+    /// The template's value.
+    pub(super) fn evaluate(
+        &self,
+        documents: &Documents<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Value, EvaluationError> {
+        match self {
+            Self::JsonPath(template) => template.evaluate(&documents.scope(), entropy),
+            Self::Jsonata(template) => jsonata(template, documents, entropy),
+        }
+    }
+
+    /// The template's value, which has to be of a type in JSONata.
+    pub(super) fn typed(
+        &self,
+        field: &str,
+        expected: &str,
+        documents: &Documents<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Value, EvaluationError> {
+        match self {
+            Self::JsonPath(_) => self.evaluate(documents, entropy),
+            Self::Jsonata(template) => typed(template, field, expected, documents, entropy),
+        }
+    }
+}
+
+impl Operand {
+    /// A text.
+    pub(super) fn text(
+        &self,
+        field: &str,
+        documents: &Documents<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<String, EvaluationError> {
+        let value = match self {
+            Self::Literal(value) => value.clone(),
+            Self::Path(path) => path.select(&documents.scope()).map_err(|error| error.evaluation())?,
+            Self::Field(expression) => expression.evaluate(&documents.scope(), entropy)?,
+            Self::Jsonata(template) => typed(template, field, "string", documents, entropy)?,
+        };
+        match value {
+            Value::String(text) => Ok(text),
+            other => Err(EvaluationError::runtime(format!("The field '{field}' must be a string, but was {other}"))),
+        }
+    }
+
+    /// A number, as it is found.
+    pub(super) fn number(
+        &self,
+        field: &str,
+        documents: &Documents<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Value, EvaluationError> {
+        match self {
+            Self::Literal(value) => Ok(value.clone()),
+            Self::Path(path) => path.select(&documents.scope()).map_err(|error| error.evaluation()),
+            Self::Field(expression) => expression.evaluate(&documents.scope(), entropy),
+            Self::Jsonata(template) => typed(template, field, "number", documents, entropy),
+        }
+    }
+
+    /// A whole number of seconds above 0.
+    pub(super) fn seconds(
+        &self,
+        field: &str,
+        documents: &Documents<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<u64, EvaluationError> {
+        let value = self.number(field, documents, entropy)?;
+        let whole = value.as_u64().or_else(|| {
+            let double = value.as_f64().filter(|double| double.fract() == 0.0 && (0.0..1e15).contains(double));
+            double.map(|double| double as u64)
+        });
+        if let Some(seconds) = whole.filter(|seconds| (1..=SECONDS_MAX).contains(seconds)) {
+            return Ok(seconds);
+        }
+        let cause = format!("{field} must be a whole number from 1 to {SECONDS_MAX}, but was {value}");
+        match self {
+            Self::Jsonata(_) => Err(EvaluationError::query(cause, field)),
+            _ => Err(EvaluationError::runtime(cause)),
+        }
+    }
+}
+
+impl Choices {
+    /// The first rule that holds.
+    pub(super) fn choose(
+        &self,
+        documents: &Documents<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Option<usize>, EvaluationError> {
+        match self {
+            Self::JsonPath(rules) => {
+                let scope = documents.scope();
+                for (index, rule) in rules.iter().enumerate() {
+                    if rule.evaluate(&scope)? {
+                        return Ok(Some(index));
+                    }
+                }
+            }
+            Self::Jsonata(conditions) => {
+                for (index, condition) in conditions.iter().enumerate() {
+                    let field = format!("Choices[{index}]/Condition");
+                    if typed(condition, &field, "boolean", documents, entropy)? == Value::Bool(true) {
+                        return Ok(Some(index));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The longest time-out.
+const SECONDS_MAX: u64 = 99_999_999;
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
