@@ -8,6 +8,7 @@ pub mod definition;
 mod digest;
 pub mod intrinsic;
 pub mod jsonata;
+pub mod machine;
 pub mod path;
 mod query;
 mod random;

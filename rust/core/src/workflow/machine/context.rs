@@ -1,0 +1,109 @@
+//! Who an execution is, and the context object (`$$`, `$states.context`) that its expressions read.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Map, Value};
+
+use super::frame::{Frame, Item};
+use super::time::iso;
+use super::{Child, Execution, Turn};
+use crate::workflow::definition::{MachineType, StateKind};
+
+/// Who an execution is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The execution's ARN.
+    pub execution_arn: String,
+    /// Its name.
+    pub execution_name: String,
+    /// The machine's ARN.
+    pub machine_arn: String,
+    /// Its name.
+    pub machine_name: String,
+    /// The role it runs with.
+    pub role_arn: String,
+    /// The region that its history names.
+    pub region: String,
+    /// Standard or Express.
+    pub machine_type: MachineType,
+    /// Whether its events are kept; they are counted in any case.
+    pub is_recorded: bool,
+    /// What its task tokens begin with, so that the engine finds the execution.
+    pub token_prefix: String,
+}
+
+impl Identity {
+    /// Who a child execution of a distributed Map is. Its name is its index; the engine may give it another.
+    pub(super) fn child(&self, run_arn: &str, child: &Child) -> Self {
+        let kind = match child.machine_type {
+            MachineType::Standard => "execution",
+            MachineType::Express => "express",
+        };
+        let execution_arn = format!("{}:{}", run_arn.replacen(":mapRun:", &format!(":{kind}:"), 1), child.index);
+        Self {
+            token_prefix: format!("{}.{}", self.token_prefix, child.index),
+            execution_arn,
+            execution_name: child.index.to_string(),
+            machine_type: child.machine_type,
+            ..self.clone()
+        }
+    }
+
+    /// The ARN of a run of a distributed Map: `…:mapRun:MACHINE/LABEL:ID`.
+    pub(super) fn run_arn(&self, label: &str, id: &str) -> String {
+        let machine = self.machine_arn.replacen(":stateMachine:", ":mapRun:", 1);
+        format!("{machine}/{label}:{id}")
+    }
+}
+
+impl Execution {
+    /// The context object of a frame, or `null` where its state cannot ask for it.
+    pub(super) fn context(&self, turn: &Turn<'_>, frame: &Frame, token: Option<&str>) -> Value {
+        self.context_of_item(turn, frame, token, frame.item.as_ref())
+    }
+
+    /// The same, for an item that has no frame yet.
+    pub(super) fn context_of_item(
+        &self,
+        turn: &Turn<'_>,
+        frame: &Frame,
+        token: Option<&str>,
+        item: Option<&Item>,
+    ) -> Value {
+        let state = turn.definition.state(frame.state);
+        if !state.reads_context {
+            return Value::Null;
+        }
+        if let Some(context) = turn.inspection.as_ref().and_then(|inspection| inspection.context.as_ref()) {
+            return context.clone();
+        }
+        let identity = &self.identity;
+        let mut execution = Map::new();
+        execution.insert("Id".into(), identity.execution_arn.as_str().into());
+        execution.insert("Input".into(), self.input.value().clone());
+        execution.insert("StartTime".into(), iso(self.started_ms).into());
+        execution.insert("Name".into(), identity.execution_name.as_str().into());
+        execution.insert("RoleArn".into(), identity.role_arn.as_str().into());
+        if identity.machine_type == MachineType::Standard {
+            execution.insert("RedriveCount".into(), self.redrive_count.into());
+            if self.redrive_count > 0 {
+                execution.insert("RedriveTime".into(), iso(self.redriven_ms).into());
+            }
+        }
+        let mut context = Map::new();
+        context.insert("Execution".into(), execution.into());
+        context.insert("StateMachine".into(), json!({"Id": identity.machine_arn, "Name": identity.machine_name}));
+        let mut about = json!({"Name": state.name, "EnteredTime": iso(frame.entered_ms)});
+        // States that cannot be retried have no count.
+        if matches!(state.kind, StateKind::Task | StateKind::Parallel | StateKind::Map) {
+            about["RetryCount"] = frame.retry_count.into();
+        }
+        context.insert("State".into(), about);
+        if let Some(item) = item {
+            context.insert("Map".into(), json!({"Item": item.context()}));
+        }
+        if let Some(token) = token {
+            context.insert("Task".into(), json!({"Token": token}));
+        }
+        Value::Object(context)
+    }
+}

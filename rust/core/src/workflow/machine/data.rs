@@ -1,0 +1,125 @@
+//! A document that passes through a machine: its value and its text, made once and shared.
+
+use std::sync::Arc;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::workflow::value::{is_deeper_than, NESTING_MAX};
+
+/// Most bytes of UTF-8 of an input, an output or a result.
+pub const DATA_MAX: usize = 262_144;
+
+/// JSON text that is shared, not copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text(Arc<str>);
+
+impl Text {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// A JSON document.
+#[derive(Clone, Debug)]
+pub struct Data {
+    value: Arc<Value>,
+    text: Text,
+}
+
+/// Why a text is no document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataError {
+    /// It is no JSON; what the reader said.
+    NotJson(String),
+    /// Its arrays and objects nest too deep.
+    TooDeep,
+}
+
+impl Data {
+    /// Read a text; it is kept as it is written.
+    pub fn parse(text: &str) -> Result<Self, DataError> {
+        let value: Value = serde_json::from_str(text).map_err(|error| DataError::NotJson(error.to_string()))?;
+        if is_deeper_than(&value, NESTING_MAX) {
+            return Err(DataError::TooDeep);
+        }
+        Ok(Self { value: Arc::new(value), text: text.into() })
+    }
+
+    /// Take a value.
+    pub fn new(value: Value) -> Self {
+        let text = value.to_string().into();
+        Self { value: Arc::new(value), text }
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The text.
+    pub fn text(&self) -> &Text {
+        &self.text
+    }
+
+    /// Bytes of the text.
+    pub fn size(&self) -> usize {
+        self.text.0.len()
+    }
+
+    /// Whether it is larger than AWS lets a document be.
+    pub fn is_too_large(&self) -> bool {
+        self.size() > DATA_MAX
+    }
+
+    /// Whether it is too large, or nests deeper than a text of it could be read again.
+    pub fn is_over_limit(&self) -> bool {
+        self.is_too_large() || is_deeper_than(&self.value, NESTING_MAX)
+    }
+}
+
+impl PartialEq for Data {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text::deserialize(deserializer)?;
+        let value = serde_json::from_str(text.as_str()).map_err(D::Error::custom)?;
+        Ok(Self { value: Arc::new(value), text })
+    }
+}

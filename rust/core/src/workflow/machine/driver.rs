@@ -1,0 +1,246 @@
+//! Plays an execution on a virtual clock, with what its tasks answer given: a year's wait takes no time.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    Call, Command, Data, ErrorDetails, Event, Execution, Fact, FrameId, Identity, Outcome, ReadRequest, Refused,
+    TaskId, WriteRequest,
+};
+use crate::workflow::definition::Definition;
+use crate::workflow::scope::Entropy;
+
+/// Facts that one execution may be brought; a loop that waits never ends by itself.
+pub const FACTS_MAX: usize = 1_000_000;
+/// Items of a page that a reader brings.
+const PAGE_ITEMS: usize = 1_000;
+/// Child executions inside one another.
+pub const DEPTH_MAX: usize = 50;
+
+/// What a task answers.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// Milliseconds until it is there.
+    pub after_ms: u64,
+    /// The worker that takes an activity; an activity without one is never taken.
+    pub worker: Option<Option<String>>,
+    /// What the call itself answers, where the task goes on.
+    pub submitted: Option<Data>,
+    /// Its end; `None`: it never ends.
+    pub end: Option<Result<Data, ErrorDetails>>,
+}
+
+/// What is outside of an execution.
+pub trait World {
+    /// A task is called.
+    fn call(&mut self, call: &Call) -> Answer;
+    /// Items are read.
+    fn read(&mut self, request: &ReadRequest) -> Result<Vec<Value>, ErrorDetails>;
+    /// Results are written: the executions' inputs and outcomes in their order.
+    fn write(&mut self, request: &WriteRequest, children: &[(Data, Outcome)]) -> Result<Data, ErrorDetails>;
+}
+
+/// An execution that was played to its end.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// Its last state.
+    pub execution: Execution,
+    /// Its events.
+    pub events: Vec<Event>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When, in milliseconds since 1970.
+    pub ended_ms: u64,
+}
+
+/// Why an execution cannot be played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// It waits for something that never comes.
+    Waiting,
+    /// It goes on and on.
+    Endless,
+}
+
+/// Random numbers out of a seed (SplitMix64): the same seed, the same numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed(pub u64);
+
+impl Entropy for Seed {
+    fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// Plays executions of one definition.
+pub struct Driver<'d> {
+    definition: &'d Definition,
+    world: &'d mut dyn World,
+    seed: Seed,
+    depth: usize,
+}
+
+/// One execution while it is played.
+struct Play {
+    execution: Execution,
+    events: Vec<Event>,
+    /// Facts by the time at which they come, and the order in which they were planned.
+    agenda: BTreeMap<(u64, u64), Fact>,
+    planned: u64,
+    now_ms: u64,
+    children: BTreeMap<FrameId, BTreeMap<u32, (Data, Outcome)>>,
+    /// Items that were read and not brought yet.
+    unread: BTreeMap<FrameId, Vec<Value>>,
+}
+
+impl<'d> Driver<'d> {
+    /// A driver with what is outside.
+    pub fn new(definition: &'d Definition, world: &'d mut dyn World, seed: u64) -> Self {
+        Self { definition, world, seed: Seed(seed), depth: 0 }
+    }
+
+    /// Play an execution from its start. `facts` come at their times.
+    pub fn run(
+        &mut self,
+        identity: Identity,
+        input: Data,
+        now_ms: u64,
+        facts: Vec<(u64, Fact)>,
+    ) -> Result<Played, Stuck> {
+        let execution = Execution::new(self.definition, identity, input, now_ms);
+        self.play(execution, now_ms, facts)
+    }
+
+    /// Let an execution that has ended go on.
+    pub fn redrive(&mut self, played: Played, now_ms: u64) -> Result<Played, Stuck> {
+        let mut again = self.play_from(played.execution, now_ms, vec![(now_ms, Fact::Redrive)])?;
+        let mut events = played.events;
+        events.append(&mut again.events);
+        again.events = events;
+        Ok(again)
+    }
+
+    fn play(&mut self, execution: Execution, now_ms: u64, mut facts: Vec<(u64, Fact)>) -> Result<Played, Stuck> {
+        facts.insert(0, (now_ms, Fact::Start));
+        self.play_from(execution, now_ms, facts)
+    }
+
+    fn play_from(&mut self, execution: Execution, now_ms: u64, facts: Vec<(u64, Fact)>) -> Result<Played, Stuck> {
+        let mut play = Play {
+            execution,
+            events: Vec::new(),
+            agenda: BTreeMap::new(),
+            planned: 0,
+            now_ms,
+            children: BTreeMap::new(),
+            unread: BTreeMap::new(),
+        };
+        for (at_ms, fact) in facts {
+            play.plan(at_ms, fact);
+        }
+        for _ in 0..FACTS_MAX {
+            let Some(((at_ms, _), fact)) = play.agenda.pop_first() else { return Err(Stuck::Waiting) };
+            play.now_ms = play.now_ms.max(at_ms);
+            let commands = play.execution.apply(self.definition, fact, play.now_ms, &mut self.seed);
+            // A wake-up or an answer may come after what it was for.
+            let commands = match commands {
+                Ok(commands) => commands,
+                Err(Refused::Closed | Refused::NoTask | Refused::NotExpected | Refused::NotRedrivable) => continue,
+            };
+            for command in commands {
+                self.carry_out(&mut play, command)?;
+            }
+            if let Some(outcome) = play.execution.outcome().cloned() {
+                let Play { execution, events, now_ms, .. } = play;
+                return Ok(Played { execution, events, outcome, ended_ms: now_ms });
+            }
+        }
+        Err(Stuck::Endless)
+    }
+
+    fn carry_out(&mut self, play: &mut Play, command: Command) -> Result<(), Stuck> {
+        match command {
+            Command::Record(events) => play.events.extend(events),
+            Command::Call(call) => {
+                let answer = self.world.call(&call);
+                play.plan_answer(call.task, answer);
+            }
+            Command::Spawn { frame, children, .. } => {
+                for child in children {
+                    self.spawn(play, frame, &child)?;
+                }
+            }
+            Command::Read(frame, request) => match self.world.read(&request) {
+                Ok(items) => {
+                    play.unread.insert(frame, items);
+                    play.plan_page(frame);
+                }
+                Err(details) => play.plan(play.now_ms, Fact::ReadFailed(frame, details)),
+            },
+            Command::ReadMore(frame) => play.plan_page(frame),
+            Command::Write(frame, request) => {
+                let children: Vec<(Data, Outcome)> =
+                    play.children.get(&frame).map(|children| children.values().cloned().collect()).unwrap_or_default();
+                let fact = match self.world.write(&request, &children) {
+                    Ok(output) => Fact::Written(frame, output),
+                    Err(details) => Fact::WriteFailed(frame, details),
+                };
+                play.plan(play.now_ms, fact);
+            }
+            Command::WakeAt(at_ms) => play.plan(at_ms, Fact::Due),
+            Command::Continue => play.plan(play.now_ms, Fact::Due),
+            Command::Cancel(_) | Command::AbortRun(_) | Command::End(_) => {}
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, play: &mut Play, frame: FrameId, child: &super::Child) -> Result<(), Stuck> {
+        if self.depth >= DEPTH_MAX {
+            return Err(Stuck::Endless);
+        }
+        let Some(execution) = play.execution.child(self.definition, frame, child, play.now_ms) else { return Ok(()) };
+        self.depth += 1;
+        let played = self.play(execution, play.now_ms, Vec::new());
+        self.depth -= 1;
+        let played = played?;
+        let result = (child.input.clone(), played.outcome.clone());
+        play.children.entry(frame).or_default().insert(child.index, result);
+        play.plan(played.ended_ms, Fact::ChildEnded(frame, child.index, played.outcome));
+        Ok(())
+    }
+}
+
+impl Play {
+    fn plan(&mut self, at_ms: u64, fact: Fact) {
+        self.planned += 1;
+        self.agenda.insert((at_ms, self.planned), fact);
+    }
+
+    fn plan_page(&mut self, frame: FrameId) {
+        let mut page = self.unread.remove(&frame).unwrap_or_default();
+        let rest = page.split_off(page.len().min(PAGE_ITEMS));
+        let is_last = rest.is_empty();
+        self.unread.insert(frame, rest);
+        self.plan(self.now_ms, Fact::Items(frame, page, is_last));
+    }
+
+    fn plan_answer(&mut self, task: TaskId, answer: Answer) {
+        let at_ms = self.now_ms.saturating_add(answer.after_ms);
+        if let Some(worker) = answer.worker {
+            self.plan(self.now_ms, Fact::TaskStarted(task, worker));
+        }
+        if let Some(submitted) = answer.submitted {
+            self.plan(self.now_ms, Fact::TaskSubmitted(task, submitted));
+        }
+        match answer.end {
+            Some(Ok(output)) => self.plan(at_ms, Fact::TaskSucceeded(task, output)),
+            Some(Err(details)) => self.plan(at_ms, Fact::TaskFailed(task, details)),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! What goes into a state's work and what comes out of it: the paths and templates of JSONPath, the expressions of JSONata.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::data::{Data, Text, DATA_MAX};
+use super::failure::Failure;
+use super::frame::{FrameId, Step};
+use super::history::EventKind;
+use super::{nothing, Execution, Turn};
+use crate::workflow::definition::{Choice, FailBody, Io, PathField, PathIo, ResultPath, State, StateIndex, StateKind};
+use crate::workflow::path::Path;
+use crate::workflow::query::{Documents, Operand, Payload};
+use crate::workflow::scope::{EvaluationError, Scope, DATA_LIMIT_EXCEEDED};
+
+/// Most bytes of all variables of a frame.
+pub(super) const VARIABLES_MAX: usize = 10 << 20;
+
+/// What a state ends with.
+pub(super) struct Exit<'d> {
+    /// What its work brought; `None`: it passes its input on.
+    result: Option<Value>,
+    /// Where a Choice state goes on.
+    choice: Option<ChoiceExit<'d>>,
+}
+
+struct ChoiceExit<'d> {
+    next: StateIndex,
+    output: Option<&'d Payload>,
+    assign: Option<&'d Payload>,
+}
+
+impl Exit<'_> {
+    pub(super) fn with(result: Value) -> Self {
+        Self { result: Some(result), choice: None }
+    }
+
+    pub(super) fn passing_on() -> Self {
+        Self { result: None, choice: None }
+    }
+}
+
+impl Execution {
+    pub(super) fn pass(&mut self, turn: &mut Turn<'_>, id: FrameId, result: Option<&Value>) -> Result<(), Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        if matches!(turn.definition.state(frame.state).io, Io::Jsonata(_)) {
+            return self.exit(turn, id, Exit::passing_on());
+        }
+        let result = match result {
+            // A fixed result needs no input.
+            Some(result) => {
+                turn.inspect("result", result);
+                result.clone()
+            }
+            None => self.arguments(turn, id, None)?,
+        };
+        self.exit(turn, id, Exit::with(result))
+    }
+
+    pub(super) fn succeed(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+        if turn.inspection.is_some() {
+            self.inspect_input(turn, id)?;
+        }
+        self.exit(turn, id, Exit::passing_on())
+    }
+
+    pub(super) fn choose(&mut self, turn: &mut Turn<'_>, id: FrameId, choice: &Choice) -> Result<(), Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        let state = turn.definition.state(frame.state);
+        let context = self.context(turn, frame, None);
+        let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
+        if let Io::JsonPath(_) = state.io {
+            turn.inspect("afterInputPath", &effective);
+        }
+        let documents = Documents {
+            root: &effective,
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+        };
+        let exit = match choice.rules.choose(&documents, turn.entropy)? {
+            Some(index) => {
+                let target = &choice.targets[index];
+                ChoiceExit { next: target.next, output: target.output.as_ref(), assign: target.assign.as_ref() }
+            }
+            None => {
+                let Some(next) = choice.default else {
+                    // AWS fails with this instead of States.NoChoiceMatched, which its language defines.
+                    let cause = "Failed to transition out of the state. The state does not point to a next state.";
+                    return Err(EvaluationError::runtime(cause).into());
+                };
+                let output = match &state.io {
+                    Io::Jsonata(io) => io.output.as_ref(),
+                    Io::JsonPath(_) => None,
+                };
+                ChoiceExit { next, output, assign: state.assign.as_ref() }
+            }
+        };
+        drop(context);
+        self.exit(turn, id, Exit { result: None, choice: Some(exit) })
+    }
+
+    pub(super) fn fail_state(&mut self, turn: &mut Turn<'_>, id: FrameId, fail: &FailBody) -> Result<(), Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        let is_path = matches!(turn.definition.state(frame.state).io, Io::JsonPath(_));
+        let context = self.context(turn, frame, None);
+        if is_path {
+            turn.inspect("afterInputPath", frame.input.value());
+        }
+        let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms);
+        let mut text = |operand: Option<&Operand>, field: &str| match operand {
+            Some(operand) => operand.text(field, &documents, turn.entropy).map(Some),
+            None => Ok(None),
+        };
+        let (error, cause) = (text(fail.error.as_ref(), "Error")?, text(fail.cause.as_ref(), "Cause")?);
+        Err(Failure::of_state(super::ErrorDetails { error, cause }))
+    }
+
+    /// Show a JSONPath state's input behind `InputPath` to `TestState`.
+    fn inspect_input(&self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        let state = turn.definition.state(frame.state);
+        if matches!(state.io, Io::JsonPath(_)) {
+            let context = self.context(turn, frame, None);
+            let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
+            turn.inspect("afterInputPath", &effective);
+        }
+        Ok(())
+    }
+
+    /// What a state's work is given: its input behind `InputPath` and `Parameters`, or `Arguments`.
+    pub(super) fn arguments(&self, turn: &mut Turn<'_>, id: FrameId, token: Option<&str>) -> Result<Value, Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(Value::Null) };
+        let state = turn.definition.state(frame.state);
+        let context = self.context(turn, frame, token);
+        let input = frame.input.value();
+        match &state.io {
+            Io::JsonPath(io) => {
+                let effective = effective_input(state, input, &context, &frame.variables)?;
+                turn.inspect("afterInputPath", &effective);
+                // A Map's Parameters are the old name of its ItemSelector.
+                let parameters = io.parameters.as_ref().filter(|_| state.kind != StateKind::Map);
+                let Some(parameters) = parameters else {
+                    if state.kind != StateKind::Map {
+                        turn.inspect("afterParameters", &effective);
+                    }
+                    return Ok(effective.into_owned());
+                };
+                let documents = Documents {
+                    root: &effective,
+                    ..Documents::of_input(input, &context, &frame.variables, turn.now_ms)
+                };
+                let value = parameters.evaluate(&documents, turn.entropy)?;
+                turn.inspect("afterParameters", &value);
+                Ok(value)
+            }
+            Io::Jsonata(io) => {
+                let Some(arguments) = &io.arguments else { return Ok(input.clone()) };
+                let documents = Documents::of_input(input, &context, &frame.variables, turn.now_ms);
+                let value = arguments.evaluate(&documents, turn.entropy)?;
+                turn.inspect("afterArguments", &value);
+                Ok(value)
+            }
+        }
+    }
+
+    /// End a state: its output, what it assigns, and where the flow goes on.
+    pub(super) fn exit(&mut self, turn: &mut Turn<'_>, id: FrameId, exit: Exit<'_>) -> Result<(), Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        let state = turn.definition.state(frame.state);
+        let context = self.context(turn, frame, None);
+        let (output, assigned) = match &state.io {
+            Io::JsonPath(io) => {
+                let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms);
+                path_exit(turn, state, io, &documents, &exit)?
+            }
+            Io::Jsonata(io) => {
+                let documents = Documents {
+                    result: exit.result.as_ref(),
+                    ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+                };
+                let (output, assign) = match &exit.choice {
+                    Some(choice) => (choice.output, choice.assign),
+                    None => (io.output.as_ref(), state.assign.as_ref()),
+                };
+                let assigned = assign.map(|assign| assign.evaluate(&documents, turn.entropy)).transpose()?;
+                let output = output.map(|output| output.evaluate(&documents, turn.entropy)).transpose()?;
+                (Exited::of(output, &exit), assigned.unwrap_or(Value::Null))
+            }
+        };
+        let output = match output {
+            Exited::Input => frame.input.clone(),
+            Exited::Value(value) => Data::new(value),
+        };
+        if output.is_over_limit() {
+            return Err(Failure::too_large(&state.name));
+        }
+        let next = exit.choice.map_or(state.next, |choice| Some(choice.next));
+        self.leave(turn, id, output, assigned, next)
+    }
+
+    /// Record a state's end and go on to the next one, or end the flow.
+    pub(super) fn leave(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        output: Data,
+        assigned: Value,
+        next: Option<StateIndex>,
+    ) -> Result<(), Failure> {
+        let Some(frame) = self.frames.get_mut(&id) else { return Ok(()) };
+        let state = turn.definition.state(frame.state);
+        let texts = assign(&mut frame.variables, assigned)?;
+        let previous = frame.last;
+        if let Some(inspection) = &mut turn.inspection {
+            inspection.left(output.value(), next.map(|next| turn.definition.state_name(next)), &texts);
+        }
+        let text = output.text().clone();
+        let exited = self.record(turn, previous, || EventKind::StateExited {
+            kind: state.kind,
+            name: state.name.clone(),
+            output: text,
+            assigned: texts,
+        });
+        let Some(frame) = self.frames.get_mut(&id) else { return Ok(()) };
+        frame.last = exited;
+        let Some(next) = next else {
+            self.frame_succeeded(turn, id, output);
+            return Ok(());
+        };
+        frame.input = output;
+        frame.state = next;
+        frame.step = Step::Enter;
+        self.ready.push_front(id);
+        Ok(())
+    }
+}
+
+/// A state's output: its input as it is, or a value of its own.
+enum Exited {
+    Input,
+    Value(Value),
+}
+
+impl Exited {
+    fn of(output: Option<Value>, exit: &Exit<'_>) -> Self {
+        match (output, &exit.result) {
+            (Some(output), _) => Self::Value(output),
+            (None, Some(result)) => Self::Value(result.clone()),
+            (None, None) => Self::Input,
+        }
+    }
+}
+
+fn path_exit(
+    turn: &mut Turn<'_>,
+    state: &State,
+    io: &PathIo,
+    documents: &Documents<'_>,
+    exit: &Exit<'_>,
+) -> Result<(Exited, Value), Failure> {
+    let selected = match &exit.result {
+        None => effective_input(state, documents.input, documents.context, documents.variables)?,
+        Some(result) => {
+            let selected = select(turn, io, documents, result)?;
+            turn.inspect("afterResultSelector", &selected);
+            selected
+        }
+    };
+    let assign = exit.choice.as_ref().map_or(state.assign.as_ref(), |choice| choice.assign);
+    let assigned = match assign {
+        Some(assign) => assign.evaluate(&Documents { root: &selected, ..*documents }, turn.entropy)?,
+        None => Value::Null,
+    };
+    let whole = match &exit.result {
+        None => selected,
+        Some(_) => {
+            let whole = place(io, documents.input, selected)?;
+            turn.inspect("afterResultPath", &whole);
+            whole
+        }
+    };
+    let is_input = exit.result.is_none() && matches!((&io.input, &io.output), (PathField::Whole, PathField::Whole));
+    if is_input {
+        return Ok((Exited::Input, assigned));
+    }
+    let output = at_path(&io.output, &whole, documents.context, documents.variables)?;
+    Ok((Exited::Value(output.into_owned()), assigned))
+}
+
+/// A result behind `ResultSelector`.
+fn select<'v>(
+    turn: &mut Turn<'_>,
+    io: &PathIo,
+    documents: &Documents<'_>,
+    result: &'v Value,
+) -> Result<Cow<'v, Value>, Failure> {
+    match &io.selector {
+        None => Ok(Cow::Borrowed(result)),
+        Some(selector) => {
+            let documents = Documents { root: result, ..*documents };
+            Ok(Cow::Owned(selector.evaluate(&documents, turn.entropy)?))
+        }
+    }
+}
+
+/// A result put into the input at `ResultPath`.
+fn place<'v>(io: &PathIo, input: &'v Value, result: Cow<'v, Value>) -> Result<Cow<'v, Value>, Failure> {
+    match &io.result {
+        ResultPath::Replace => Ok(result),
+        ResultPath::Discard => Ok(Cow::Borrowed(input)),
+        ResultPath::At(path) => {
+            let whole = path.write(input.clone(), result.into_owned());
+            Ok(Cow::Owned(whole.map_err(|error| error.evaluation())?))
+        }
+    }
+}
+
+/// A state's input behind `InputPath`; all of it in JSONata.
+pub(super) fn effective_input<'v>(
+    state: &State,
+    input: &'v Value,
+    context: &'v Value,
+    variables: &'v Map<String, Value>,
+) -> Result<Cow<'v, Value>, Failure> {
+    match &state.io {
+        Io::JsonPath(io) => Ok(at_path(&io.input, input, context, variables)?),
+        Io::Jsonata(_) => Ok(Cow::Borrowed(input)),
+    }
+}
+
+fn at_path<'v>(
+    field: &PathField,
+    root: &'v Value,
+    context: &'v Value,
+    variables: &'v Map<String, Value>,
+) -> Result<Cow<'v, Value>, EvaluationError> {
+    match field {
+        PathField::Whole => Ok(Cow::Borrowed(root)),
+        PathField::Nothing => Ok(Cow::Owned(nothing())),
+        PathField::At(path) => find(path, root, context, variables),
+    }
+}
+
+fn find<'v>(
+    path: &Path,
+    root: &'v Value,
+    context: &'v Value,
+    variables: &'v Map<String, Value>,
+) -> Result<Cow<'v, Value>, EvaluationError> {
+    path.find(&Scope { input: root, context, variables }).map_err(|error| error.evaluation())
+}
+
+/// Set variables; their texts, for the history.
+fn assign(variables: &mut Arc<Map<String, Value>>, assigned: Value) -> Result<Vec<(String, Text)>, Failure> {
+    let Value::Object(assigned) = assigned else { return Ok(Vec::new()) };
+    let mut texts = Vec::with_capacity(assigned.len());
+    let mut size = 0;
+    for (name, value) in &assigned {
+        let text = value.to_string();
+        size += text.len();
+        texts.push((name.clone(), Text::from(text)));
+    }
+    let all = Arc::make_mut(variables);
+    let kept: usize =
+        all.iter().filter(|(name, _)| !assigned.contains_key(*name)).map(|(_, value)| weight(value)).sum();
+    if size > DATA_MAX || kept + size > VARIABLES_MAX {
+        let cause = format!(
+            "Variables assigned by one state have at most {DATA_MAX} bytes, those of an execution {VARIABLES_MAX}"
+        );
+        return Err(Failure::new(DATA_LIMIT_EXCEEDED, cause));
+    }
+    all.extend(assigned);
+    Ok(texts)
+}
+
+/// Bytes of a value's text.
+fn weight(value: &Value) -> usize {
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    // A counter takes everything.
+    let _ = serde_json::to_writer(&mut counter, value);
+    counter.0
+}

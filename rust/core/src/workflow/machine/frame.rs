@@ -1,0 +1,298 @@
+//! A frame: one flow at one of its states. The execution, a branch and an iteration are frames; children know their parent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Map, Value};
+
+use super::data::Data;
+use super::history::{CallKind, EventId};
+use crate::workflow::definition::{MachineType, ReaderFormat, StateIndex, WriterFormat};
+
+/// A frame by its number in its execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FrameId(pub u32);
+
+/// A task by its number in its execution; a retry has a number of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId(pub u64);
+
+/// Variables by name; children share what their parent has.
+pub(super) type Variables = Arc<Map<String, Value>>;
+
+/// One flow at one of its states.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Frame {
+    pub(super) parent: Option<FrameId>,
+    /// Which branch or item of the parent it is.
+    pub(super) index: u32,
+    pub(super) state: StateIndex,
+    /// The state's input.
+    pub(super) input: Data,
+    #[serde(with = "variables")]
+    pub(super) variables: Variables,
+    /// The state's entry; 0 before it.
+    pub(super) entered: EventId,
+    /// What the entry pointed to.
+    pub(super) entered_from: EventId,
+    pub(super) entered_ms: u64,
+    /// The last event of this frame; the next one points to it.
+    pub(super) last: EventId,
+    /// Attempts that each retrier of the state has made.
+    pub(super) attempts: Vec<u32>,
+    pub(super) retry_count: u32,
+    /// The Map item that the frame runs for, or runs inside of.
+    pub(super) item: Option<Item>,
+    pub(super) step: Step,
+}
+
+/// What `$$.Map.Item` says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Item {
+    pub(super) index: u64,
+    pub(super) value: Data,
+}
+
+/// Where a frame stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Step {
+    /// The state is to be entered.
+    Enter,
+    /// The state is to begin once more: a retry that is due, a redrive.
+    Begin,
+    /// A call is open.
+    Task(Box<OpenTask>),
+    /// A Wait state, or a pause before a retry.
+    Until { due_ms: u64, is_retry: bool },
+    /// Branches or iterations run.
+    Children(Box<Group>),
+    /// A distributed Map runs.
+    Run(Box<Run>),
+    /// The state failed and nothing caught it; a redrive begins it once more.
+    Failed,
+    /// The state was given up; a redrive begins it once more.
+    Aborted,
+}
+
+/// A call that was made and whose end is waited for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct OpenTask {
+    pub(super) id: TaskId,
+    pub(super) kind: CallKind,
+    pub(super) is_submitted: bool,
+    /// SHA-256 of the task's token, in hexadecimal.
+    pub(super) token_hash: Option<String>,
+    pub(super) due_ms: Option<u64>,
+    pub(super) heartbeat_ms: Option<u64>,
+    pub(super) heartbeat_due_ms: Option<u64>,
+}
+
+impl OpenTask {
+    /// When it times out.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        [self.due_ms, self.heartbeat_due_ms].into_iter().flatten().min()
+    }
+}
+
+/// The children of a Parallel state or an inline Map.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Group {
+    /// The results by index.
+    pub(super) results: Vec<Option<Data>>,
+    /// Children that run: their frames by index.
+    pub(super) open: BTreeMap<u32, FrameId>,
+    /// The next one to start.
+    pub(super) next: u32,
+    /// At least 1.
+    pub(super) concurrency: u32,
+    /// An inline Map's items; none for branches.
+    pub(super) items: Option<Data>,
+    /// What selectors read: the Map state's input behind `InputPath`.
+    pub(super) effective: Option<Data>,
+}
+
+/// A distributed Map while it runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) arn: String,
+    /// The event that began it.
+    pub(super) started: EventId,
+    /// Items that no child has yet.
+    pub(super) pending: VecDeque<Data>,
+    /// The index of the first of them.
+    pub(super) next_item: u64,
+    pub(super) next_child: u32,
+    pub(super) is_reading: bool,
+    /// A page was asked for and has not come yet.
+    pub(super) is_asked: bool,
+    /// How many more items the reader may bring.
+    pub(super) items_left: Option<u64>,
+    /// Children that run, with their inputs.
+    pub(super) open: BTreeMap<u32, Data>,
+    /// At least 1.
+    pub(super) concurrency: u32,
+    pub(super) tolerated: Tolerated,
+    pub(super) counts: Counts,
+    /// The results by index, until they are too large together; a writer has them elsewhere.
+    pub(super) results: Vec<Option<Data>>,
+    pub(super) results_size: usize,
+    pub(super) is_writing: bool,
+    /// Children that did not succeed, with their inputs: a redrive starts them once more.
+    pub(super) unsuccessful: BTreeMap<u32, Data>,
+    pub(super) batch: Option<Batch>,
+    /// What selectors read: the Map state's input behind `InputPath`.
+    pub(super) effective: Data,
+    pub(super) has_failed: bool,
+    pub(super) redrive_count: u32,
+}
+
+/// How items are put together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Batch {
+    pub(super) items: Option<u64>,
+    pub(super) bytes: Option<u64>,
+    pub(super) input: Option<Data>,
+}
+
+/// Failures that a run bears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tolerated {
+    /// Children that may fail.
+    pub count: Option<u64>,
+    /// Percentage of the children that may fail, 0 to 100.
+    pub percentage: Option<f64>,
+}
+
+impl Tolerated {
+    /// Whether so many failures among so many children are too many; without a limit of its own the first one is.
+    pub(super) fn is_exceeded(&self, failed: u64, all: u64) -> bool {
+        if failed == 0 {
+            return false;
+        }
+        let by_count = self.count.map(|count| failed > count);
+        let by_percentage = self.percentage.map(|most| failed as f64 * 100.0 > most * all as f64);
+        match (by_count, by_percentage) {
+            (None, None) => true,
+            (count, percentage) => count == Some(true) || percentage == Some(true),
+        }
+    }
+}
+
+/// What `DescribeMapRun` counts of a run's children.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Started so far.
+    pub started: u64,
+    /// Ended with an output.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Took too long.
+    pub timed_out: u64,
+    /// Given up.
+    pub aborted: u64,
+}
+
+/// What a reader is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadRequest {
+    /// The resource, as `arn:aws:states:::s3:getObject`.
+    pub resource: String,
+    /// Its arguments.
+    pub arguments: Value,
+    /// How the file's items are read; see [`super::reader`].
+    pub format: ReaderFormat,
+    /// Most items to read.
+    pub items_max: Option<u64>,
+}
+
+/// What a writer is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WriteRequest {
+    /// The resource, as `arn:aws:states:::s3:putObject`; empty where the results are only transformed.
+    pub resource: String,
+    /// Its arguments.
+    pub arguments: Value,
+    /// How results are written.
+    pub format: WriterFormat,
+}
+
+/// A child execution of a distributed Map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// Its index in the run; the name of the child execution is made of it.
+    pub index: u32,
+    /// Its input.
+    pub input: Data,
+    /// Its type.
+    pub machine_type: MachineType,
+}
+
+impl Group {
+    pub(super) fn is_done(&self) -> bool {
+        self.open.is_empty() && self.next as usize >= self.results.len()
+    }
+}
+
+impl Step {
+    /// Stand still as `end`. What has children keeps what they have done: a redrive goes on from there.
+    pub(super) fn give_up(&mut self, end: Self) {
+        if !matches!(self, Self::Children(_) | Self::Run(_)) {
+            *self = end;
+        }
+    }
+}
+
+impl Frame {
+    pub(super) fn new(state: StateIndex, input: Data, variables: Variables, last: EventId) -> Self {
+        Self {
+            parent: None,
+            index: 0,
+            state,
+            input,
+            variables,
+            entered: 0,
+            entered_from: 0,
+            entered_ms: 0,
+            last,
+            attempts: Vec::new(),
+            retry_count: 0,
+            item: None,
+            step: Step::Enter,
+        }
+    }
+
+    /// When the frame wants to go on by itself.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        match &self.step {
+            Step::Until { due_ms, .. } => Some(*due_ms),
+            Step::Task(task) => task.deadline(),
+            _ => None,
+        }
+    }
+}
+
+impl Item {
+    /// `$$.Map.Item`.
+    pub(super) fn context(&self) -> Value {
+        json!({"Index": self.index, "Value": self.value.value()})
+    }
+}
+
+mod variables {
+    //! Variables as a plain object in a state that is written.
+
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::{Map, Value};
+
+    pub(super) fn serialize<S: Serializer>(variables: &Arc<Map<String, Value>>, to: S) -> Result<S::Ok, S::Error> {
+        variables.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Map<String, Value>>, D::Error> {
+        Map::deserialize(from).map(Arc::new)
+    }
+}

@@ -1,0 +1,571 @@
+//! One execution of a definition: facts in, commands out. What it is can be written between two facts and go on elsewhere.
+//!
+//! A turn runs all frames until each of them waits for a task, a timer or children. It knows no clock and draws no random
+//! numbers: both are arguments, so that a turn can be run again.
+
+mod children;
+mod context;
+mod data;
+pub mod driver;
+mod exit;
+mod failure;
+mod frame;
+mod history;
+mod inspection;
+mod map;
+mod mock;
+pub mod reader;
+mod run;
+mod task;
+pub mod test_state;
+pub mod time;
+mod wait;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use context::Identity;
+pub use data::{Data, DataError, Text, DATA_MAX};
+pub use frame::{Child, Counts, FrameId, ReadRequest, TaskId, Tolerated, WriteRequest};
+pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
+pub use run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};
+
+pub use history::{
+    CallKind, CallPhase, ErrorDetails, Event, EventId, EventKind, IterationPhase, Scheduled, CAUSE_CHARS_MAX,
+    ERROR_CHARS_MAX, EVENTS_MAX,
+};
+
+use failure::Failure;
+use frame::{Frame, Step};
+use inspection::Inspection;
+
+use super::definition::{Body, Definition, FlowIndex, MachineType, Resource};
+use super::scope::Entropy;
+
+/// States that one turn enters before it lets others go on; a loop of Pass states never waits by itself.
+pub const TURN_STATES_MAX: u32 = 10_000;
+/// Milliseconds that an Express execution may take.
+pub const EXPRESS_MS_MAX: u64 = 300_000;
+/// Milliseconds that a Standard execution may take: 366 days.
+pub const STANDARD_MS_MAX: u64 = 366 * 86_400_000;
+/// Milliseconds after its end within which an execution can be redriven: 14 days.
+pub const REDRIVE_MS_MAX: u64 = 14 * 86_400_000;
+/// Most times an execution can be redriven.
+pub const REDRIVES_MAX: u32 = 1_000;
+
+/// Something that happened outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The execution begins.
+    Start,
+    /// An activity's worker took the task.
+    TaskStarted(TaskId, Option<String>),
+    /// The call was answered; the task goes on until its end is told.
+    TaskSubmitted(TaskId, Data),
+    /// The task has a result.
+    TaskSucceeded(TaskId, Data),
+    /// The task failed.
+    TaskFailed(TaskId, ErrorDetails),
+    /// The call of a task that goes on after its answer was refused.
+    TaskSubmitFailed(TaskId, ErrorDetails),
+    /// The call could not be started.
+    TaskStartFailed(TaskId, ErrorDetails),
+    /// The task is alive.
+    Heartbeat(TaskId),
+    /// A reader brings a page of items; whether it is the last.
+    Items(FrameId, Vec<Value>, bool),
+    /// A reader failed.
+    ReadFailed(FrameId, ErrorDetails),
+    /// A child execution of a distributed Map ended.
+    ChildEnded(FrameId, u32, Outcome),
+    /// A writer has written the results; its answer.
+    Written(FrameId, Data),
+    /// A writer failed.
+    WriteFailed(FrameId, ErrorDetails),
+    /// A wake-up, or a turn's remainder: what is due goes on.
+    Due,
+    /// Somebody stops the execution.
+    Stop(ErrorDetails),
+    /// Somebody lets a failed execution go on.
+    Redrive,
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// With an output.
+    Succeeded(Data),
+    /// With an error.
+    Failed(ErrorDetails),
+    /// It took too long.
+    TimedOut(ErrorDetails),
+    /// It was stopped.
+    Aborted(ErrorDetails),
+}
+
+/// What the engine has to do, in this order, after the execution's state has been written.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Keep events.
+    Record(Vec<Event>),
+    /// Make a call.
+    Call(Box<Call>),
+    /// Give a call up.
+    Cancel(TaskId),
+    /// Start child executions.
+    Spawn {
+        /// The frame whose run they are of.
+        frame: FrameId,
+        /// The run's ARN.
+        run: String,
+        /// The children.
+        children: Vec<Child>,
+    },
+    /// Stop the children of a run that still run.
+    AbortRun(FrameId),
+    /// Read the first page of items.
+    Read(FrameId, Box<ReadRequest>),
+    /// Read the next page of what is being read.
+    ReadMore(FrameId),
+    /// Write the results of a run's children.
+    Write(FrameId, Box<WriteRequest>),
+    /// Bring [`Fact::Due`] at this time, in milliseconds since 1970; it replaces an earlier one.
+    WakeAt(u64),
+    /// Bring [`Fact::Due`] as soon as others had their turn.
+    Continue,
+    /// The execution is closed.
+    End(Outcome),
+}
+
+/// A call of a function, an activity or a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The task; a retry is another one.
+    pub task: TaskId,
+    /// The state's name.
+    pub state: String,
+    /// What is called.
+    pub resource: Resource,
+    /// Its arguments.
+    pub arguments: Data,
+    /// The task's token, where the resource waits for one.
+    pub token: Option<String>,
+    /// Seconds until the task times out.
+    pub timeout_seconds: Option<u64>,
+    /// Seconds until it times out without a heartbeat.
+    pub heartbeat_seconds: Option<u64>,
+    /// The role to make the call with.
+    pub role_arn: Option<String>,
+}
+
+/// Why a fact changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The execution is closed.
+    Closed,
+    /// The task has ended or never was.
+    NoTask,
+    /// The frame does not wait for this.
+    NotExpected,
+    /// The execution cannot be redriven: it runs, has succeeded, is Express, or ended too long ago.
+    NotRedrivable,
+}
+
+/// An execution.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Execution {
+    identity: Identity,
+    flow: FlowIndex,
+    input: Data,
+    started_ms: u64,
+    /// When it times out.
+    deadline_ms: u64,
+    timeout_ms: u64,
+    frames: BTreeMap<FrameId, Frame>,
+    /// Frames that can go on at once.
+    ready: VecDeque<FrameId>,
+    next_frame: u32,
+    next_task: u64,
+    last_event: EventId,
+    /// The history is full: only its last event may still be added.
+    is_full: bool,
+    outcome: Option<Outcome>,
+    stopped_ms: u64,
+    redrive_count: u32,
+    redriven_ms: u64,
+}
+
+/// What one fact brings about.
+struct Turn<'t> {
+    definition: &'t Definition,
+    now_ms: u64,
+    entropy: &'t mut dyn Entropy,
+    events: Vec<Event>,
+    commands: Vec<Command>,
+    /// `TestState` looks over the turn's shoulder.
+    inspection: Option<Inspection>,
+}
+
+impl Execution {
+    /// An execution that has not begun; bring it [`Fact::Start`].
+    pub fn new(definition: &Definition, identity: Identity, input: Data, now_ms: u64) -> Self {
+        Self::of_flow(definition, definition.flow(), identity, input, now_ms)
+    }
+
+    /// A child execution of a distributed Map, as [`Command::Spawn`] asks for it.
+    pub fn child(&self, definition: &Definition, frame: FrameId, child: &Child, now_ms: u64) -> Option<Self> {
+        let parent = self.frames.get(&frame)?;
+        let Body::Map(map) = &definition.state(parent.state).body else { return None };
+        let Step::Run(run) = &parent.step else { return None };
+        let identity = self.identity.child(&run.arn, child);
+        Some(Self::of_flow(definition, map.flow, identity, child.input.clone(), now_ms))
+    }
+
+    fn of_flow(definition: &Definition, flow: FlowIndex, identity: Identity, input: Data, now_ms: u64) -> Self {
+        let longest = match identity.machine_type {
+            MachineType::Standard => STANDARD_MS_MAX,
+            MachineType::Express => EXPRESS_MS_MAX,
+        };
+        let asked = if flow == definition.flow() { definition.timeout_seconds() } else { None };
+        let timeout_ms = asked.map_or(longest, |seconds| longest.min(seconds.saturating_mul(1_000)));
+        let mut frame = Frame::new(definition.start(flow), input.clone(), Arc::default(), 0);
+        frame.step = Step::Enter;
+        Self {
+            identity,
+            flow,
+            input,
+            started_ms: now_ms,
+            deadline_ms: now_ms.saturating_add(timeout_ms),
+            timeout_ms,
+            frames: BTreeMap::from([(FrameId(0), frame)]),
+            ready: VecDeque::new(),
+            next_frame: 1,
+            next_task: 1,
+            last_event: 0,
+            is_full: false,
+            outcome: None,
+            stopped_ms: 0,
+            redrive_count: 0,
+            redriven_ms: 0,
+        }
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Its input.
+    pub fn input(&self) -> &Data {
+        &self.input
+    }
+
+    /// How it ended, once it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// When it began and, once it has ended, when it ended.
+    pub fn times_ms(&self) -> (u64, Option<u64>) {
+        (self.started_ms, self.outcome.is_some().then_some(self.stopped_ms))
+    }
+
+    /// How many events its history has.
+    pub fn event_count(&self) -> EventId {
+        self.last_event
+    }
+
+    /// How often it was redriven.
+    pub fn redrive_count(&self) -> u32 {
+        self.redrive_count
+    }
+
+    /// The open task that a token belongs to.
+    pub fn task_of_token(&self, token: &str) -> Option<TaskId> {
+        let hash = task::token_hash(token);
+        self.frames.values().find_map(|frame| match &frame.step {
+            Step::Task(open) if open.token_hash.as_deref() == Some(hash.as_str()) => Some(open.id),
+            _ => None,
+        })
+    }
+
+    /// What `DescribeMapRun` counts of the run of a frame.
+    pub fn run_counts(&self, frame: FrameId) -> Option<Counts> {
+        match &self.frames.get(&frame)?.step {
+            Step::Run(run) => Some(run.counts),
+            _ => None,
+        }
+    }
+
+    /// Give the machine's variables before it begins.
+    fn set_variables(&mut self, variables: Map<String, Value>) {
+        if let Some(frame) = self.frames.get_mut(&FrameId(0)) {
+            frame.variables = Arc::new(variables);
+        }
+    }
+
+    /// Take a fact; the commands are to be carried out after the execution's new state has been written.
+    pub fn apply(
+        &mut self,
+        definition: &Definition,
+        fact: Fact,
+        now_ms: u64,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Vec<Command>, Refused> {
+        let mut turn = Turn::new(definition, now_ms, entropy);
+        self.take(&mut turn, fact)?;
+        Ok(turn.into_commands())
+    }
+
+    fn take(&mut self, turn: &mut Turn<'_>, fact: Fact) -> Result<(), Refused> {
+        match (&fact, &self.outcome) {
+            (Fact::Redrive, _) => self.redrive(turn)?,
+            (_, Some(_)) => return Err(Refused::Closed),
+            _ => self.take_open(turn, fact)?,
+        }
+        self.run(turn);
+        self.wake(turn);
+        Ok(())
+    }
+
+    fn take_open(&mut self, turn: &mut Turn<'_>, fact: Fact) -> Result<(), Refused> {
+        match fact {
+            Fact::Start if self.last_event == 0 => self.start(turn),
+            Fact::Start | Fact::Redrive => return Err(Refused::NotExpected),
+            Fact::Due => self.due(turn),
+            Fact::Stop(details) => self.stop(turn, details),
+            Fact::Heartbeat(task) => self.heartbeat(turn, task)?,
+            Fact::TaskStarted(task, worker) => self.task_started(turn, task, worker)?,
+            Fact::TaskSubmitted(task, output) => self.task_submitted(turn, task, &output)?,
+            Fact::TaskSucceeded(task, output) => self.task_succeeded(turn, task, &output)?,
+            Fact::TaskFailed(task, details) => self.task_failed(turn, task, details, CallPhase::Failed)?,
+            Fact::TaskSubmitFailed(task, details) => self.task_failed(turn, task, details, CallPhase::SubmitFailed)?,
+            Fact::TaskStartFailed(task, details) => self.task_failed(turn, task, details, CallPhase::StartFailed)?,
+            Fact::Items(frame, items, is_last) => self.run_items(turn, frame, items, is_last)?,
+            Fact::ChildEnded(frame, index, outcome) => self.run_child_ended(turn, frame, index, &outcome)?,
+            Fact::Written(frame, output) => self.run_written(turn, frame, &output)?,
+            Fact::ReadFailed(frame, details) | Fact::WriteFailed(frame, details) => {
+                self.run_failed(turn, frame, details)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, turn: &mut Turn<'_>) {
+        let role_arn = self.identity.role_arn.clone();
+        let started = EventKind::ExecutionStarted { input: self.input.text().clone(), role_arn };
+        self.record(turn, 0, || started);
+        self.ready.push_back(FrameId(0));
+    }
+
+    /// Add an event; the machine counts it even where nobody keeps it.
+    fn record(&mut self, turn: &mut Turn<'_>, previous: EventId, kind: impl FnOnce() -> EventKind) -> EventId {
+        let is_bounded = self.identity.machine_type == MachineType::Standard && self.outcome.is_none();
+        if is_bounded && self.last_event + 1 >= EVENTS_MAX {
+            self.is_full = true;
+            return self.last_event;
+        }
+        self.last_event = self.last_event.saturating_add(1);
+        if self.identity.is_recorded {
+            turn.events.push(Event { id: self.last_event, previous, at_ms: turn.now_ms, kind: kind() });
+        }
+        self.last_event
+    }
+
+    /// Let every frame that can go on do so.
+    fn run(&mut self, turn: &mut Turn<'_>) {
+        let mut entered = 0;
+        while self.outcome.is_none() {
+            if self.is_full {
+                let cause = format!("The execution reached the maximum number of history events ({EVENTS_MAX}).");
+                return self.close(
+                    turn,
+                    self.last_event,
+                    Outcome::Failed(ErrorDetails::new("States.Runtime", Some(cause))),
+                );
+            }
+            if turn.inspection.as_ref().is_some_and(Inspection::is_done) {
+                return;
+            }
+            let Some(id) = self.ready.pop_front() else { return };
+            if entered >= TURN_STATES_MAX {
+                self.ready.push_front(id);
+                turn.commands.push(Command::Continue);
+                return;
+            }
+            entered += 1;
+            self.step(turn, id);
+        }
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        match self.frames.get(&id).map(|frame| &frame.step) {
+            Some(Step::Enter) => self.enter(turn, id),
+            Some(Step::Begin) => self.begin(turn, id),
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        let Some(frame) = self.frames.get(&id) else { return };
+        let state = turn.definition.state(frame.state);
+        let (previous, input) = (frame.last, frame.input.text().clone());
+        let entered = self.record(turn, previous, || EventKind::StateEntered(state.kind, state.name.clone(), input));
+        let now_ms = turn.now_ms;
+        let Some(frame) = self.frames.get_mut(&id) else { return };
+        frame.entered_from = previous;
+        frame.entered = entered;
+        frame.last = entered;
+        frame.entered_ms = now_ms;
+        frame.attempts = vec![0; state.retry.len()];
+        frame.retry_count = 0;
+        self.begin(turn, id);
+    }
+
+    /// Do what the state does; what it fails with goes to its retriers and catchers.
+    fn begin(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        if self.is_full {
+            return;
+        }
+        if let Err(failure) = self.work(turn, id) {
+            self.fail(turn, id, failure);
+        }
+    }
+
+    fn work(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        let state = turn.definition.state(frame.state);
+        match &state.body {
+            Body::Pass { result } => self.pass(turn, id, result.as_ref()),
+            Body::Task(task) => self.begin_task(turn, id, task),
+            Body::Choice(choice) => self.choose(turn, id, choice),
+            Body::Wait(until) => self.begin_wait(turn, id, until),
+            Body::Succeed => self.succeed(turn, id),
+            Body::Fail(fail) => self.fail_state(turn, id, fail),
+            Body::Parallel(branches) => self.begin_parallel(turn, id, branches),
+            Body::Map(map) => self.begin_map(turn, id, map),
+        }
+    }
+
+    /// Tell when the execution wants to go on by itself.
+    fn wake(&self, turn: &mut Turn<'_>) {
+        if self.outcome.is_some() || !self.ready.is_empty() {
+            return;
+        }
+        let due = self.frames.values().filter_map(Frame::due_ms).min();
+        turn.commands.push(Command::WakeAt(due.map_or(self.deadline_ms, |due| due.min(self.deadline_ms))));
+    }
+
+    fn due(&mut self, turn: &mut Turn<'_>) {
+        if turn.now_ms >= self.deadline_ms {
+            let details = ErrorDetails::default();
+            let previous = self.abort_open(turn);
+            return self.close(turn, previous, Outcome::TimedOut(details));
+        }
+        let mut due: Vec<(u64, FrameId)> = self
+            .frames
+            .iter()
+            .filter_map(|(id, frame)| frame.due_ms().map(|due_ms| (due_ms, *id)))
+            .filter(|(due_ms, _)| *due_ms <= turn.now_ms)
+            .collect();
+        due.sort_unstable();
+        for (_, id) in due {
+            if self.outcome.is_none() {
+                self.frame_due(turn, id);
+            }
+        }
+    }
+
+    fn frame_due(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        match self.frames.get(&id).map(|frame| &frame.step) {
+            Some(Step::Task(_)) => self.task_due(turn, id),
+            Some(Step::Until { is_retry: true, .. }) => self.make_ready(id, Step::Begin),
+            Some(Step::Until { is_retry: false, .. }) => {
+                if let Err(failure) = self.end_wait(turn, id) {
+                    self.fail(turn, id, failure);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn make_ready(&mut self, id: FrameId, step: Step) {
+        if let Some(frame) = self.frames.get_mut(&id) {
+            frame.step = step;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn stop(&mut self, turn: &mut Turn<'_>, details: ErrorDetails) {
+        let previous = self.abort_open(turn);
+        self.close(turn, previous, Outcome::Aborted(details));
+    }
+
+    fn close(&mut self, turn: &mut Turn<'_>, previous: EventId, outcome: Outcome) {
+        self.give_up_open(turn);
+        self.ready.clear();
+        self.stopped_ms = turn.now_ms;
+        self.outcome = Some(outcome.clone());
+        let kind = match &outcome {
+            Outcome::Succeeded(output) => EventKind::ExecutionSucceeded(output.text().clone()),
+            Outcome::Failed(details) => EventKind::ExecutionFailed(details.clone().shortened()),
+            Outcome::TimedOut(details) => EventKind::ExecutionTimedOut(details.clone().shortened()),
+            Outcome::Aborted(details) => EventKind::ExecutionAborted(details.clone().shortened()),
+        };
+        self.record(turn, previous, || kind);
+        if self.identity.machine_type == MachineType::Express || matches!(outcome, Outcome::Succeeded(_)) {
+            self.frames.clear();
+        }
+        turn.commands.push(Command::End(outcome));
+    }
+
+    /// Let what failed begin once more; what succeeded stays.
+    fn redrive(&mut self, turn: &mut Turn<'_>) -> Result<(), Refused> {
+        let is_failed = self.outcome.as_ref().is_some_and(|outcome| !matches!(outcome, Outcome::Succeeded(_)));
+        let is_standard = self.identity.machine_type == MachineType::Standard;
+        let is_recent = turn.now_ms.saturating_sub(self.stopped_ms) <= REDRIVE_MS_MAX;
+        let has_room = self.last_event + 1 < EVENTS_MAX - 1 && self.redrive_count < REDRIVES_MAX;
+        if !(is_failed && is_standard && is_recent && has_room) {
+            return Err(Refused::NotRedrivable);
+        }
+        self.outcome = None;
+        self.redrive_count += 1;
+        self.redriven_ms = turn.now_ms;
+        self.deadline_ms = turn.now_ms.saturating_add(self.timeout_ms);
+        let count = self.redrive_count;
+        let event = self.record(turn, self.last_event, || EventKind::ExecutionRedriven(count));
+        self.begin_failed(turn, event);
+        Ok(())
+    }
+}
+
+impl<'t> Turn<'t> {
+    fn new(definition: &'t Definition, now_ms: u64, entropy: &'t mut dyn Entropy) -> Self {
+        Self { definition, now_ms, entropy, events: Vec::new(), commands: Vec::new(), inspection: None }
+    }
+
+    /// The events come first: they are part of what is written before anything is done.
+    fn into_commands(self) -> Vec<Command> {
+        let mut commands = Vec::with_capacity(self.commands.len() + 1);
+        if !self.events.is_empty() {
+            commands.push(Command::Record(self.events));
+        }
+        commands.extend(self.commands);
+        commands
+    }
+
+    /// Show a document to `TestState`, if it looks.
+    fn inspect(&mut self, field: &'static str, value: &Value) {
+        if let Some(inspection) = &mut self.inspection {
+            inspection.note(field, value);
+        }
+    }
+}
+
+/// An object without fields, which `null` paths mean.
+fn nothing() -> Value {
+    Value::Object(Map::new())
+}

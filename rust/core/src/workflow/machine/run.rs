@@ -1,0 +1,524 @@
+//! Distributed Maps: a run of child executions, of which the parent keeps counters, what is open, and small results.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::{Map, Value};
+
+use super::data::{Data, DATA_MAX};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::frame::{Batch, Child, Counts, FrameId, Item, ReadRequest, Run, Step, WriteRequest};
+use super::history::{ErrorDetails, EventId, EventKind};
+use super::map::Limits;
+use super::{Command, Execution, Outcome, Refused, Turn};
+use crate::workflow::definition::{Body, Distributed, MapBody, Reader, StateKind, Transformation, Writer};
+use crate::workflow::query::{Documents, Operand};
+use crate::workflow::scope::uuid;
+
+/// Children of a run that run at once, where the state names no number.
+pub const CHILDREN_DEFAULT: u32 = 1_000;
+/// Most children of a run that run at once.
+pub const CHILDREN_MAX: u32 = 10_000;
+/// Children that one command starts.
+pub const SPAWN_MAX: usize = 100;
+/// Most items that a reader may be asked for.
+pub const ITEMS_MAX: i64 = 100_000_000;
+/// Most items of a page that a reader brings.
+pub const PAGE_MAX: usize = 10_000;
+
+pub(super) const ITEM_READER_FAILED: &str = "States.ItemReaderFailed";
+pub(super) const THRESHOLD_EXCEEDED: &str = "States.ExceedToleratedFailureThreshold";
+pub(super) const THRESHOLD_CAUSE: &str = "The specified tolerated failure threshold was exceeded";
+
+impl Execution {
+    pub(super) fn begin_run(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        map: &MapBody,
+        items: Option<Vec<Value>>,
+        effective: Data,
+        limits: &Limits,
+    ) -> Result<(), Failure> {
+        let Some(distributed) = &map.distributed else { return Ok(()) };
+        let run_id = uuid(turn.entropy);
+        let label = distributed.label.clone().unwrap_or_else(|| uuid(turn.entropy));
+        let arn = self.identity.run_arn(&label, &run_id);
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        let previous = frame.last;
+        let name = arn.clone();
+        let started = self.record(turn, previous, || EventKind::MapRunStarted(name));
+        self.set_last(id, started);
+        let concurrency = if limits.concurrency == 0 { CHILDREN_DEFAULT } else { limits.concurrency.min(CHILDREN_MAX) };
+        let run = Run {
+            arn,
+            started,
+            pending: items.unwrap_or_default().into_iter().map(Data::new).collect(),
+            next_item: 0,
+            next_child: 0,
+            is_reading: distributed.reader.is_some(),
+            is_asked: false,
+            items_left: None,
+            open: BTreeMap::new(),
+            concurrency,
+            tolerated: limits.tolerated,
+            counts: Counts::default(),
+            results: Vec::new(),
+            results_size: 0,
+            is_writing: false,
+            unsuccessful: BTreeMap::new(),
+            batch: self.batch(turn, id, distributed, &effective)?,
+            effective,
+            has_failed: false,
+            redrive_count: 0,
+        };
+        if let Some(frame) = self.frames.get_mut(&id) {
+            frame.step = Step::Run(Box::new(run));
+        }
+        match &distributed.reader {
+            Some(reader) => self.begin_reading(turn, id, reader),
+            None => self.start_run_children(turn, id),
+        }
+    }
+
+    fn open_run(&mut self, id: FrameId) -> Result<&mut Run, Refused> {
+        self.run_mut(id).filter(|run| !run.has_failed).ok_or(Refused::NotExpected)
+    }
+
+    fn run_mut(&mut self, id: FrameId) -> Option<&mut Run> {
+        match &mut self.frames.get_mut(&id)?.step {
+            Step::Run(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    fn batch(
+        &self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        distributed: &Distributed,
+        effective: &Data,
+    ) -> Result<Option<Batch>, Failure> {
+        let (Some(batcher), Some(frame)) = (&distributed.batcher, self.frames.get(&id)) else { return Ok(None) };
+        let context = self.context(turn, frame, None);
+        let documents = Documents {
+            root: effective.value(),
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+        };
+        let mut count = |operand: &Option<Operand>, field: &str| -> Result<Option<u64>, Failure> {
+            let Some(operand) = operand else { return Ok(None) };
+            let value = operand.number(field, &documents, turn.entropy)?;
+            match integer(&value) {
+                Some(count) if count > 0 => Ok(Some(count as u64)),
+                _ => Err(Failure::new("States.Runtime", format!("field {field} must be positive"))),
+            }
+        };
+        let items = count(&batcher.items, "MaxItemsPerBatch")?;
+        let bytes = count(&batcher.bytes, "MaxInputBytesPerBatch")?;
+        let input = batcher.input.as_ref();
+        let input = input.map(|input| input.evaluate(&documents, turn.entropy)).transpose()?;
+        Ok(Some(Batch { items, bytes: bytes.map(|bytes| bytes.min(DATA_MAX as u64)), input: input.map(Data::new) }))
+    }
+
+    fn begin_reading(&mut self, turn: &mut Turn<'_>, id: FrameId, reader: &Reader) -> Result<(), Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        let Step::Run(run) = &frame.step else { return Ok(()) };
+        let context = self.context(turn, frame, None);
+        let documents = Documents {
+            root: run.effective.value(),
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+        };
+        let arguments = reader.arguments.as_ref();
+        let arguments = arguments.map(|payload| payload.evaluate(&documents, turn.entropy)).transpose()?;
+        let items_max = reader.max_items.as_ref();
+        let items_max = items_max
+            .map(|operand| operand.number("ItemReader/ReaderConfig/MaxItems", &documents, turn.entropy))
+            .transpose()?;
+        let items_max = match items_max.as_ref().map(items_max_of) {
+            None => None,
+            Some(Ok(most)) => most,
+            Some(Err(cause)) => {
+                self.end_run_failed(turn, id, ErrorDetails::new(ITEM_READER_FAILED, Some(cause)));
+                return Ok(());
+            }
+        };
+        if let Some(run) = self.run_mut(id) {
+            run.items_left = items_max;
+            run.is_asked = true;
+        }
+        let request = ReadRequest {
+            resource: reader.resource.clone(),
+            arguments: arguments.unwrap_or(Value::Null),
+            format: reader.format.clone(),
+            items_max,
+        };
+        turn.commands.push(Command::Read(id, Box::new(request)));
+        Ok(())
+    }
+
+    /// A reader brought items.
+    pub(super) fn run_items(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        items: Vec<Value>,
+        is_last: bool,
+    ) -> Result<(), Refused> {
+        let run = self.open_run(id)?;
+        if !run.is_reading || !run.is_asked {
+            return Err(Refused::NotExpected);
+        }
+        if items.len() > PAGE_MAX {
+            let cause = format!("A page has {} items; at most {PAGE_MAX} are taken", items.len());
+            self.end_run_failed(turn, id, ErrorDetails::new(ITEM_READER_FAILED, Some(cause)));
+            return Ok(());
+        }
+        run.is_asked = false;
+        for item in items {
+            if run.items_left == Some(0) {
+                break;
+            }
+            run.items_left = run.items_left.map(|left| left - 1);
+            run.pending.push_back(Data::new(item));
+        }
+        run.is_reading = !is_last && run.items_left != Some(0);
+        if let Err(failure) = self.start_run_children(turn, id) {
+            self.end_run_failed(turn, id, failure.details);
+        }
+        Ok(())
+    }
+
+    /// The reader or the writer failed.
+    pub(super) fn run_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        details: ErrorDetails,
+    ) -> Result<(), Refused> {
+        self.open_run(id)?;
+        self.end_run_failed(turn, id, details);
+        Ok(())
+    }
+
+    /// Start children while there are items and room; end the run when nothing is left.
+    fn start_run_children(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+        let mut children = Vec::new();
+        loop {
+            let Some(run) = self.run_mut(id) else { return Ok(()) };
+            if run.open.len() >= run.concurrency as usize {
+                break;
+            }
+            let Some((first, items)) = run.take_items() else { break };
+            let input = self.child_input(turn, id, first, items)?;
+            let Some(run) = self.run_mut(id) else { return Ok(()) };
+            let index = run.next_child;
+            run.next_child += 1;
+            run.counts.started += 1;
+            run.open.insert(index, input.clone());
+            children.push((index, input));
+        }
+        self.spawn(turn, id, &children);
+        self.ask_for_items(turn, id);
+        self.end_run_if_done(turn, id)
+    }
+
+    /// Ask for the next page as soon as children could take its items.
+    fn ask_for_items(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        let Some(run) = self.run_mut(id) else { return };
+        let has_room = run.open.len() < run.concurrency as usize;
+        if run.is_reading && !run.is_asked && !run.has_failed && has_room {
+            run.is_asked = true;
+            turn.commands.push(Command::ReadMore(id));
+        }
+    }
+
+    fn spawn(&self, turn: &mut Turn<'_>, id: FrameId, children: &[(u32, Data)]) {
+        let Some(frame) = self.frames.get(&id) else { return };
+        let Body::Map(map) = &turn.definition.state(frame.state).body else { return };
+        let (Step::Run(run), Some(distributed)) = (&frame.step, &map.distributed) else { return };
+        let machine_type = distributed.execution_type;
+        for page in children.chunks(SPAWN_MAX) {
+            let children =
+                page.iter().map(|(index, input)| Child { index: *index, input: input.clone(), machine_type });
+            turn.commands.push(Command::Spawn { frame: id, run: run.arn.clone(), children: children.collect() });
+        }
+    }
+
+    fn child_input(&self, turn: &mut Turn<'_>, id: FrameId, first: u64, items: Vec<Data>) -> Result<Data, Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(Data::new(Value::Null)) };
+        let Body::Map(map) = &turn.definition.state(frame.state).body else { return Ok(frame.input.clone()) };
+        let Step::Run(run) = &frame.step else { return Ok(frame.input.clone()) };
+        let mut inputs = Vec::with_capacity(items.len());
+        for (index, value) in (first..).zip(items) {
+            inputs.push(self.item_input(turn, id, map, &run.effective, &Item { index, value })?);
+        }
+        let Some(batch) = &run.batch else {
+            return Ok(inputs.pop().unwrap_or_else(|| Data::new(Value::Null)));
+        };
+        let mut input = Map::new();
+        if let Some(common) = &batch.input {
+            input.insert("BatchInput".into(), common.value().clone());
+        }
+        input.insert("Items".into(), inputs.iter().map(|item| item.value().clone()).collect());
+        Ok(Data::new(Value::Object(input)))
+    }
+
+    /// A child execution ended.
+    pub(super) fn run_child_ended(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        index: u32,
+        outcome: &Outcome,
+    ) -> Result<(), Refused> {
+        let keeps_results = self.keeps_results(turn, id);
+        let run = self.open_run(id)?;
+        let input = run.open.remove(&index).ok_or(Refused::NotExpected)?;
+        let result = match outcome {
+            Outcome::Succeeded(output) => {
+                run.counts.succeeded += 1;
+                Some(output)
+            }
+            Outcome::Failed(_) => {
+                run.counts.failed += 1;
+                None
+            }
+            Outcome::TimedOut(_) => {
+                run.counts.timed_out += 1;
+                None
+            }
+            Outcome::Aborted(_) => {
+                run.counts.aborted += 1;
+                None
+            }
+        };
+        match result {
+            Some(output) if keeps_results => run.keep(index, output.clone()),
+            Some(_) => {}
+            None => {
+                run.unsuccessful.insert(index, input);
+            }
+        }
+        let failed = run.counts.failed + run.counts.timed_out + run.counts.aborted;
+        let all = u64::from(run.next_child) + run.pending.len() as u64;
+        if run.tolerated.is_exceeded(failed, all) {
+            let details = ErrorDetails::new(THRESHOLD_EXCEEDED, Some(THRESHOLD_CAUSE.to_owned()));
+            self.end_run_failed(turn, id, details);
+        } else if let Err(failure) = self.start_run_children(turn, id) {
+            self.end_run_failed(turn, id, failure.details);
+        }
+        Ok(())
+    }
+
+    /// Whether the state's result is made of the children's outputs here; a writer has them elsewhere.
+    fn keeps_results(&self, turn: &Turn<'_>, id: FrameId) -> bool {
+        self.writer(turn, id).is_none_or(Writer::is_only_transforming)
+    }
+
+    fn writer<'d>(&self, turn: &Turn<'d>, id: FrameId) -> Option<&'d Writer> {
+        let frame = self.frames.get(&id)?;
+        match &turn.definition.state(frame.state).body {
+            Body::Map(map) => map.distributed.as_ref()?.writer.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn end_run_if_done(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+        let Some(run) = self.run_mut(id) else { return Ok(()) };
+        if run.is_reading || run.is_writing || run.has_failed || !run.open.is_empty() || !run.pending.is_empty() {
+            return Ok(());
+        }
+        if self.keeps_results(turn, id) {
+            let result = self.run_result(turn, id)?;
+            return self.end_run(turn, id, result);
+        }
+        let Some(writer) = self.writer(turn, id) else { return Ok(()) };
+        let request = self.write_request(turn, id, writer)?;
+        if let Some(run) = self.run_mut(id) {
+            run.is_writing = true;
+        }
+        turn.commands.push(Command::Write(id, Box::new(request)));
+        Ok(())
+    }
+
+    fn write_request(&self, turn: &mut Turn<'_>, id: FrameId, writer: &Writer) -> Result<WriteRequest, Failure> {
+        let (resource, format) = (writer.resource.clone(), writer.format.clone());
+        let Some(frame) = self.frames.get(&id) else {
+            return Ok(WriteRequest { resource, arguments: Value::Null, format });
+        };
+        let context = self.context(turn, frame, None);
+        let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms);
+        let arguments = writer.arguments.as_ref();
+        let arguments = arguments.map(|payload| payload.evaluate(&documents, turn.entropy)).transpose()?;
+        Ok(WriteRequest { resource, arguments: arguments.unwrap_or(Value::Null), format })
+    }
+
+    /// The outputs of the children that succeeded, in their order.
+    fn run_result(&mut self, turn: &Turn<'_>, id: FrameId) -> Result<Value, Failure> {
+        let is_flat =
+            self.writer(turn, id).is_some_and(|writer| writer.format.transformation == Transformation::Flatten);
+        let name = self.frames.get(&id).map(|frame| turn.definition.state(frame.state).name.as_str());
+        let name = name.unwrap_or_default();
+        let Some(run) = self.run_mut(id) else { return Ok(Value::Null) };
+        if run.results_size > DATA_MAX {
+            return Err(Failure::too_large(name));
+        }
+        let mut outputs = Vec::with_capacity(run.results.len());
+        for output in run.results.iter().flatten() {
+            match output.value() {
+                Value::Array(items) if is_flat => outputs.extend(items.iter().cloned()),
+                value => outputs.push(value.clone()),
+            }
+        }
+        Ok(Value::Array(outputs))
+    }
+
+    /// The writer has written.
+    pub(super) fn run_written(&mut self, turn: &mut Turn<'_>, id: FrameId, output: &Data) -> Result<(), Refused> {
+        if !self.open_run(id)?.is_writing {
+            return Err(Refused::NotExpected);
+        }
+        if let Err(failure) = self.end_run(turn, id, output.value().clone()) {
+            self.fail(turn, id, failure);
+        }
+        Ok(())
+    }
+
+    fn end_run(&mut self, turn: &mut Turn<'_>, id: FrameId, result: Value) -> Result<(), Failure> {
+        let Some(run) = self.run_mut(id) else { return Ok(()) };
+        let started = run.started;
+        let succeeded = self.record(turn, started, || EventKind::MapRunSucceeded);
+        self.record(turn, succeeded, || EventKind::StateSucceeded(StateKind::Map));
+        // AWS lets the state's exit point to the run's start.
+        self.set_last(id, started);
+        self.exit(turn, id, Exit::with(result))
+    }
+
+    fn end_run_failed(&mut self, turn: &mut Turn<'_>, id: FrameId, details: ErrorDetails) {
+        let Some(run) = self.run_mut(id) else { return };
+        run.has_failed = true;
+        let (started, has_open) = (run.started, !run.open.is_empty());
+        if has_open {
+            self.abort_run(turn, id);
+        }
+        let shown = details.clone();
+        let failed = self.record(turn, started, || EventKind::MapRunFailed(shown));
+        self.set_last(id, failed);
+        self.fail(turn, id, Failure::of_state(details));
+    }
+
+    /// Give up the children that run; a redrive starts them once more.
+    pub(super) fn abort_run(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        let Some(run) = self.run_mut(id) else { return };
+        let open = core::mem::take(&mut run.open);
+        run.has_failed = true;
+        if !open.is_empty() || run.is_reading || run.is_writing {
+            turn.commands.push(Command::AbortRun(id));
+        }
+        let Some(run) = self.run_mut(id) else { return };
+        run.counts.aborted += open.len() as u64;
+        run.unsuccessful.extend(open);
+    }
+
+    /// After a redrive a run starts those of its children once more that did not succeed. What was still being read or
+    /// written begins anew. `false`: the frame has no run.
+    pub(super) fn run_redriven(&mut self, turn: &mut Turn<'_>, id: FrameId, event: EventId) -> bool {
+        let Some(run) = self.run_mut(id) else { return false };
+        if run.is_reading {
+            self.set_last(id, event);
+            self.make_ready(id, Step::Begin);
+            return true;
+        }
+        run.redrive_count += 1;
+        run.has_failed = false;
+        run.is_writing = false;
+        let again: Vec<(u32, Data)> = core::mem::take(&mut run.unsuccessful).into_iter().collect();
+        run.counts = Counts { started: run.counts.started, succeeded: run.counts.succeeded, ..Counts::default() };
+        run.open.extend(again.iter().cloned());
+        let (arn, count) = (run.arn.clone(), run.redrive_count);
+        let redriven = self.record(turn, event, || EventKind::MapRunRedriven(arn, count));
+        if let Some(run) = self.run_mut(id) {
+            run.started = redriven;
+        }
+        self.set_last(id, redriven);
+        self.spawn(turn, id, &again);
+        if let Err(failure) = self.start_run_children(turn, id) {
+            self.end_run_failed(turn, id, failure.details);
+        }
+        true
+    }
+}
+
+impl Run {
+    /// The next item, or the next batch, with the index of its first item; nothing where more have to be read first.
+    fn take_items(&mut self) -> Option<(u64, Vec<Data>)> {
+        let count = match &self.batch {
+            None => usize::from(!self.pending.is_empty()),
+            Some(batch) => batch.cut(&self.pending, self.is_reading)?,
+        };
+        if count == 0 {
+            return None;
+        }
+        let first = self.next_item;
+        self.next_item += count as u64;
+        Some((first, self.pending.drain(..count).collect()))
+    }
+
+    /// Keep a result, as long as all together may still be a state's output.
+    fn keep(&mut self, index: u32, output: Data) {
+        self.results_size = self.results_size.saturating_add(output.size() + 1);
+        if self.results_size > DATA_MAX {
+            self.results = Vec::new();
+            return;
+        }
+        let index = index as usize;
+        if self.results.len() <= index {
+            self.results.resize(index + 1, None);
+        }
+        self.results[index] = Some(output);
+    }
+}
+
+impl Batch {
+    /// How many of the items that wait are the next batch.
+    fn cut(&self, pending: &VecDeque<Data>, is_reading: bool) -> Option<usize> {
+        let most = self.items.map_or(usize::MAX, |items| items as usize);
+        let bytes_max = self.bytes.map_or(DATA_MAX, |bytes| bytes as usize);
+        let common = self.input.as_ref().map_or(0, |input| input.size() + r#","BatchInput":"#.len());
+        let mut bytes = common + r#"{"Items":[]}"#.len();
+        let mut count = 0;
+        for item in pending {
+            bytes += item.size() + 1;
+            if count >= most || (count > 0 && bytes > bytes_max) {
+                return Some(count);
+            }
+            count += 1;
+        }
+        (count >= most || !is_reading).then_some(count)
+    }
+}
+
+impl Writer {
+    /// Whether it writes nothing, but only shapes the state's result.
+    fn is_only_transforming(&self) -> bool {
+        self.resource.is_empty() && self.format.transformation != Transformation::None
+    }
+}
+
+/// How many items to read: 0 and none mean all.
+fn items_max_of(value: &Value) -> Result<Option<u64>, String> {
+    match integer(value) {
+        Some(0) => Ok(None),
+        Some(count) if count > ITEMS_MAX => Err(format!("field MaxItems must be at most {ITEMS_MAX}")),
+        Some(count) if count > 0 => Ok(Some(count as u64)),
+        _ => Err("field MaxItems must be positive".into()),
+    }
+}
+
+/// A whole number, also one that is written as text.
+pub(super) fn integer(value: &Value) -> Option<i64> {
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().filter(|double| double.fract() == 0.0).map(|double| double as i64))
+        .or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}

@@ -1,0 +1,292 @@
+//! Task states: the call that goes out, and what is told of it.
+
+use core::fmt::Write as _;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::data::Data;
+use super::exit::Exit;
+use super::failure::{Failure, TIMEOUT};
+use super::frame::{FrameId, OpenTask, Step, TaskId};
+use super::history::{CallKind, CallPhase, ErrorDetails, EventKind, Scheduled};
+use super::{Call, Command, Execution, Refused, Turn};
+use crate::workflow::definition::{Pattern, Resource, StateKind, Task};
+use crate::workflow::query::Documents;
+
+/// What stands for a token in a state that is written.
+pub(super) fn token_hash(token: &str) -> String {
+    hexadecimal(&Sha256::digest(token.as_bytes()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What a task is called with.
+struct Settings {
+    timeout_seconds: Option<u64>,
+    heartbeat_seconds: Option<u64>,
+    role_arn: Option<String>,
+}
+
+impl Execution {
+    pub(super) fn begin_task(&mut self, turn: &mut Turn<'_>, id: FrameId, task: &Task) -> Result<(), Failure> {
+        let task_id = TaskId(self.next_task);
+        let token = self.token(turn, task, task_id);
+        let arguments = Data::new(self.arguments(turn, id, token.as_deref())?);
+        let settings = self.task_settings(turn, id, task, token.as_deref())?;
+        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
+        let state = turn.definition.state(frame.state);
+        if arguments.is_over_limit() {
+            return Err(Failure::too_large(&state.name));
+        }
+        if turn.inspection.is_some() {
+            return self.inspect_answer(turn, id, arguments.value());
+        }
+        let kind = call_kind(&task.resource);
+        self.record_scheduled(turn, id, &kind, &arguments, &settings);
+        let seconds = |seconds: Option<u64>| seconds.map(|seconds| seconds.saturating_mul(1_000));
+        let has_heartbeat = token.is_some();
+        let heartbeat_ms = seconds(settings.heartbeat_seconds).filter(|_| has_heartbeat);
+        let open = OpenTask {
+            id: task_id,
+            kind,
+            is_submitted: false,
+            token_hash: token.as_deref().map(token_hash),
+            due_ms: seconds(settings.timeout_seconds).map(|ms| turn.now_ms.saturating_add(ms)),
+            heartbeat_ms,
+            heartbeat_due_ms: heartbeat_ms.map(|ms| turn.now_ms.saturating_add(ms)),
+        };
+        turn.commands.push(Command::Call(Box::new(Call {
+            task: task_id,
+            state: state.name.clone(),
+            resource: task.resource.clone(),
+            arguments,
+            token,
+            timeout_seconds: settings.timeout_seconds,
+            heartbeat_seconds: settings.heartbeat_seconds,
+            role_arn: settings.role_arn,
+        })));
+        self.next_task += 1;
+        if let Some(frame) = self.frames.get_mut(&id) {
+            frame.step = Step::Task(Box::new(open));
+        }
+        Ok(())
+    }
+
+    /// `TestState` makes no call: it has the answer, or asks for it.
+    pub(super) fn inspect_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        arguments: &Value,
+    ) -> Result<(), Failure> {
+        let Some(inspection) = &mut turn.inspection else { return Ok(()) };
+        match inspection.answer.clone() {
+            Some(Ok(result)) => {
+                let is_task = matches!(self.frames.get(&id), Some(frame) if turn.definition.state(frame.state).kind == StateKind::Task);
+                if is_task {
+                    turn.inspect("result", &result);
+                }
+                self.exit(turn, id, Exit::with(result))
+            }
+            Some(Err(details)) => Err(Failure::of_state(details)),
+            None => {
+                inspection.arguments = Some(arguments.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// A token nobody can guess, for tasks that are answered by one.
+    fn token(&self, turn: &mut Turn<'_>, task: &Task, id: TaskId) -> Option<String> {
+        let is_token =
+            matches!(task.resource, Resource::Activity(_)) || task.resource.pattern() == Pattern::WaitForTaskToken;
+        is_token.then(|| {
+            let (high, low) = (turn.entropy.next_u64(), turn.entropy.next_u64());
+            format!("{}.{}.{high:016x}{low:016x}", self.identity.token_prefix, id.0)
+        })
+    }
+
+    fn task_settings(
+        &self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        task: &Task,
+        token: Option<&str>,
+    ) -> Result<Settings, Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Err(Failure::timeout(false)) };
+        let state = turn.definition.state(frame.state);
+        let context = self.context(turn, frame, token);
+        let effective = super::exit::effective_input(state, frame.input.value(), &context, &frame.variables)?;
+        let documents = Documents {
+            root: &effective,
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+        };
+        let timeout = task.timeout.as_ref();
+        let timeout = timeout.map(|operand| operand.seconds("TimeoutSeconds", &documents, turn.entropy)).transpose()?;
+        let heartbeat = task.heartbeat.as_ref();
+        let heartbeat =
+            heartbeat.map(|operand| operand.seconds("HeartbeatSeconds", &documents, turn.entropy)).transpose()?;
+        let credentials = task.credentials.as_ref();
+        let credentials = credentials.map(|payload| payload.evaluate(&documents, turn.entropy)).transpose()?;
+        let role_arn = credentials.as_ref().and_then(|credentials| credentials.get("RoleArn")).and_then(Value::as_str);
+        Ok(Settings {
+            timeout_seconds: timeout,
+            heartbeat_seconds: heartbeat,
+            role_arn: role_arn.map(ToOwned::to_owned),
+        })
+    }
+
+    fn record_scheduled(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        kind: &CallKind,
+        arguments: &Data,
+        settings: &Settings,
+    ) {
+        let region = self.identity.region.clone();
+        self.record_call(turn, id, kind, || {
+            CallPhase::Scheduled(Box::new(Scheduled {
+                parameters: arguments.text().clone(),
+                region,
+                timeout_seconds: settings.timeout_seconds,
+                heartbeat_seconds: settings.heartbeat_seconds,
+                role_arn: settings.role_arn.clone(),
+            }))
+        });
+        // An activity starts when a worker takes it.
+        if !matches!(kind, CallKind::Activity(_)) {
+            self.record_call(turn, id, kind, || CallPhase::Started(None));
+        }
+    }
+
+    fn record_call(&mut self, turn: &mut Turn<'_>, id: FrameId, kind: &CallKind, phase: impl FnOnce() -> CallPhase) {
+        let Some(frame) = self.frames.get(&id) else { return };
+        let previous = frame.last;
+        let event = self.record(turn, previous, || EventKind::Call(kind.clone(), phase()));
+        self.set_last(id, event);
+    }
+
+    /// The frame that waits for a task.
+    fn task(&mut self, task: TaskId) -> Result<(FrameId, &mut OpenTask), Refused> {
+        let found = self.frames.iter_mut().find_map(|(id, frame)| match &mut frame.step {
+            Step::Task(open) if open.id == task => Some((*id, &mut **open)),
+            _ => None,
+        });
+        found.ok_or(Refused::NoTask)
+    }
+
+    pub(super) fn heartbeat(&mut self, turn: &Turn<'_>, task: TaskId) -> Result<(), Refused> {
+        let (_, open) = self.task(task)?;
+        open.heartbeat_due_ms = open.heartbeat_ms.map(|ms| turn.now_ms.saturating_add(ms));
+        Ok(())
+    }
+
+    pub(super) fn task_started(
+        &mut self,
+        turn: &mut Turn<'_>,
+        task: TaskId,
+        worker: Option<String>,
+    ) -> Result<(), Refused> {
+        let (id, open) = self.task(task)?;
+        if open.is_submitted || !matches!(open.kind, CallKind::Activity(_)) {
+            return Err(Refused::NotExpected);
+        }
+        open.is_submitted = true;
+        open.heartbeat_due_ms = open.heartbeat_ms.map(|ms| turn.now_ms.saturating_add(ms));
+        let kind = open.kind.clone();
+        self.record_call(turn, id, &kind, || CallPhase::Started(worker));
+        Ok(())
+    }
+
+    pub(super) fn task_submitted(&mut self, turn: &mut Turn<'_>, task: TaskId, output: &Data) -> Result<(), Refused> {
+        let (id, open) = self.task(task)?;
+        // The action of a call that goes on after its answer has its pattern behind a full stop.
+        let goes_on = matches!(&open.kind, CallKind::Service { action, .. } if action.contains('.'));
+        if open.is_submitted || !goes_on {
+            return Err(Refused::NotExpected);
+        }
+        open.is_submitted = true;
+        let kind = open.kind.clone();
+        self.record_call(turn, id, &kind, || CallPhase::Submitted(output.text().clone()));
+        Ok(())
+    }
+
+    pub(super) fn task_succeeded(&mut self, turn: &mut Turn<'_>, task: TaskId, output: &Data) -> Result<(), Refused> {
+        let (id, open) = self.task(task)?;
+        let kind = open.kind.clone();
+        if output.is_over_limit() {
+            let failure = Failure::too_large(kind.name());
+            return self.task_failed(turn, task, failure.details, CallPhase::Failed);
+        }
+        self.record_call(turn, id, &kind, || CallPhase::Succeeded(output.text().clone()));
+        if let Some(frame) = self.frames.get_mut(&id) {
+            frame.step = Step::Begin;
+        }
+        if let Err(failure) = self.exit(turn, id, Exit::with(output.value().clone())) {
+            self.fail(turn, id, failure);
+        }
+        Ok(())
+    }
+
+    pub(super) fn task_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        task: TaskId,
+        details: ErrorDetails,
+        phase: fn(ErrorDetails) -> CallPhase,
+    ) -> Result<(), Refused> {
+        let (id, open) = self.task(task)?;
+        let kind = open.kind.clone();
+        let details = details.shortened();
+        // What an activity or a callback fails with as States.Timeout is a time-out in the history, too.
+        let is_timeout = details.error.as_deref() == Some(TIMEOUT);
+        let phase = if is_timeout { CallPhase::TimedOut } else { phase };
+        self.record_call(turn, id, &kind, || phase(details.clone()));
+        if let Some(frame) = self.frames.get_mut(&id) {
+            frame.step = Step::Begin;
+        }
+        self.fail(turn, id, Failure::of_state(details));
+        Ok(())
+    }
+
+    /// A task took too long, or was silent for too long.
+    pub(super) fn task_due(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        let Some(Step::Task(open)) = self.frames.get(&id).map(|frame| &frame.step) else { return };
+        let (task, kind) = (open.id, open.kind.clone());
+        let is_heartbeat = open.due_ms.is_none_or(|due_ms| turn.now_ms < due_ms);
+        turn.commands.push(Command::Cancel(task));
+        let failure = Failure::timeout(is_heartbeat);
+        let details = failure.details.clone();
+        self.record_call(turn, id, &kind, || CallPhase::TimedOut(details));
+        if let Some(frame) = self.frames.get_mut(&id) {
+            frame.step = Step::Begin;
+        }
+        self.fail(turn, id, failure);
+    }
+}
+
+fn call_kind(resource: &Resource) -> CallKind {
+    match resource {
+        Resource::Function(arn) => CallKind::Function(arn.clone()),
+        Resource::Activity(arn) => CallKind::Activity(arn.clone()),
+        Resource::Service { service, action, .. } => {
+            CallKind::Service { service: service.clone(), action: action.clone() }
+        }
+    }
+}
+
+impl CallKind {
+    fn name(&self) -> &str {
+        match self {
+            Self::Service { service, .. } => service,
+            Self::Function(arn) | Self::Activity(arn) => arn,
+        }
+    }
+}
