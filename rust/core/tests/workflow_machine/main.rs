@@ -1,0 +1,16 @@
+//! The workflow machine against what AWS recorded (`<repo>/../shared/cases`), and promises of its own.
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod compare;
+#[cfg(test)]
+mod definitions;
+#[cfg(test)]
+mod executions;
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod test_state;
+#[cfg(test)]
+mod world;
