@@ -12,6 +12,7 @@ from forebay._model.mapping import Backoff
 from forebay._runtime.context import Context
 from forebay.alias import Alias
 from forebay.app import App
+from forebay.archive import Archive, Replay, ReplayStatus
 from forebay.bus import Bus, Event
 from forebay.errors import (
     AppClosed,
@@ -57,6 +58,7 @@ __all__ = [
     "Alias",
     "App",
     "AppClosed",
+    "Archive",
     "AuthenticationFailed",
     "Backoff",
     "Batch",
@@ -90,6 +92,8 @@ __all__ = [
     "QueryTimeout",
     "Queue",
     "Record",
+    "Replay",
+    "ReplayStatus",
     "RequestTooLarge",
     "ResourceConflict",
     "ResourceNotFound",

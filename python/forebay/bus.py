@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from uuid import uuid4
 
 from forebay._model import checks, names
+from forebay._model.archive import ArchiveSettings, ReplaySettings
 from forebay._model.bus import BusSettings, Recipient, RuleSettings, RuleTarget, json_text, moment_ms
 from forebay._runtime.context import parent
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
 from forebay._wire.bus import check_rule
+from forebay.archive import Archive, Replay
 from forebay.errors import InvalidParameterValue
 from forebay.function import Function
 from forebay.queue import Queue
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from forebay._model.bus import Kind
+    from forebay._model.checks import Seconds
     from forebay._runtime.caller import Caller
 
     EventTarget: TypeAlias = "Function[..., Any] | Queue | Topic | Stream | Bus"
@@ -52,6 +56,10 @@ class Rules(Protocol):
 
     def rule(self, rule: RuleSettings) -> None:
         """Declare a rule."""
+
+    def archive(self, archive: ArchiveSettings) -> Archive:
+        """Declare an archive."""
+        ...
 
 
 class Bus(StoreResource[BusSettings]):
@@ -131,6 +139,97 @@ class Bus(StoreResource[BusSettings]):
             checks.refuse("partition_key_path", partition_key_path, "only a stream as target has a partition key")
         self._rules.rule(settings)
         self._on_new()
+
+    # --- archives
+
+    def archive(
+        self,
+        name: str,
+        pattern: Mapping[str, Any] | str | None = None,
+        *,
+        retention: Seconds | None = None,
+        description: str = "",
+    ) -> Archive:
+        """Declare that events of this bus are kept, so that `replay` can give them to its rules again.
+
+        An archive lasts until `forebay archive delete`, also when it has gone from the code.
+
+        Args:
+            name: 1 to 48 letters, digits, '.', '-' and '_'; an app has each once.
+            pattern: an event pattern, a dict or its JSON text; None: every event.
+            retention: how many seconds an event is kept after its time, at least 1, or a `timedelta`; None: for ever.
+            description: for people.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be, with AWS's text where AWS has one.
+            ResourceConflict: an archive of that name is declared already, with other settings.
+
+        Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-archive.html
+
+        """
+        settings = ArchiveSettings(
+            name=name,
+            bus=self.name,
+            pattern=None if pattern is None else json_text("pattern", pattern),
+            retention=retention,  # type: ignore[arg-type]
+            description=description,
+        )
+        archive = self._rules.archive(settings)
+        self._on_new()
+        return archive
+
+    async def replay(
+        self,
+        archive: Archive | str,
+        start: float | datetime,
+        end: float | datetime,
+        *,
+        rules: Iterable[str] | None = None,
+        rate: int | None = None,
+        name: str | None = None,
+    ) -> Replay:
+        """Begin to give archived events to the rules of this bus again; they have `replay-name` then.
+
+        Events come in order of the minute of their time. A replay goes on after a restart, and gives each event once.
+
+        Args:
+            archive: an archive of this bus, or its name.
+            start: events from this time on, seconds since 1970 or a `datetime` with a time zone.
+            end: events before this time.
+            rules: names of the rules whose targets are given the events; None: all.
+            rate: most events in a second, 1 to 1,000,000; None: as fast as they are durable.
+            name: 1 to 64 letters, digits, '.', '-' and '_'; None: the archive's name and a random end.
+
+        Returns:
+            The replay, which has begun: `await replay.wait()` waits for its end.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be, or ten replays run already.
+            ResourceNotFound: there is no such archive or rule.
+            ResourceConflict: there is a replay of that name.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_StartReplay.html
+
+        """
+        source = archive.name if isinstance(archive, Archive) else archive
+        start_ms, end_ms = moment_ms("start", start), moment_ms("end", end)
+        if start_ms is None or end_ms is None:
+            checks.refuse("start, end", None, "a replay has a start and an end")
+        settings = ReplaySettings(
+            name=name if name is not None else f"{source}-{uuid4().hex[:12]}",
+            bus=self.name,
+            archive=source,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            rules=None if rules is None else tuple(rules),
+            rate=rate,
+        )
+        await self._declared()
+        await self._caller.ask("replay.start", **settings.fields())
+        return Replay(settings.name, self._caller)
+
+    replay_sync = sync_twin(replay)
 
     # --- events
 
@@ -212,10 +311,17 @@ def _entry(event: Event) -> dict[str, Any]:
     return {
         "source": event.source,
         "detail_type": event.detail_type,
-        "detail": json_text("detail", event.detail),
+        "detail": event.detail if isinstance(event.detail, str) else _detail(event.detail),
         "resources": list(event.resources),
         "time_ms": moment_ms("time", event.time),
     }
+
+
+def _detail(value: object) -> str:
+    try:
+        return payload.dumps(value).decode()
+    except (TypeError, ValueError) as error:
+        checks.refuse("detail", value, f"it cannot be written as JSON: {error}")
 
 
 def recipient(target: object, group_id: str | None, *, is_alone: bool = True) -> Recipient:

@@ -1,4 +1,4 @@
-"""`forebay bus`, `forebay rule` and `forebay schedule`, as a user types them: on a store that no app runs on."""
+"""`forebay bus`, `rule`, `archive`, `replay` and `schedule`, as a user types them: on a store that no app runs on."""
 
 import asyncio
 
@@ -14,6 +14,7 @@ def place(tmp_path):
         app = App("shop", store=tmp_path / "data")
         inbox = app.queue("inbox")
         app.bus("orders").rule("all", {"source": ["shop"]}, inbox, input_path="$.detail")
+        app.bus("orders").archive("kept", retention=86_400)
         app.schedule("rate(5 minutes)", name="tick", target=inbox, input={"tick": 1})
         async with app:
             pass
@@ -33,6 +34,8 @@ def test_events_are_put_and_rules_looked_at_and_deleted(place):
     [rule] = asked(place, "rule", "list", "--bus", "orders")
     assert rule["targets"][0]["queue"] == "inbox"
     assert asked(place, "rule", "delete", "all", "--bus", "orders", "--yes") == {"bus": "orders", "rule": "all"}
+    assert 'has archive "kept"' in refused(place, "bus", "delete", "orders")
+    asked(place, "archive", "delete", "kept", "--yes")
     asked(place, "bus", "delete", "orders")
     assert [bus["name"] for bus in asked(place, "bus", "list")] == ["default"]
 
@@ -59,3 +62,36 @@ def test_a_schedule_is_looked_at_fired_and_deleted(place):
     assert "expression: rate(5 minutes) (UTC)" in forebay(place, "schedule", "describe", "tick").stdout
     asked(place, "schedule", "delete", "tick")
     assert asked(place, "schedule", "list") == []
+
+
+def test_an_archive_is_looked_at_replayed_and_deleted(place):
+    for n in range(3):
+        asked(place, "bus", "put", "orders", f'{{"n": {n}}}', "--source", "shop", "--detail-type", "t")
+    [archive] = asked(place, "archive", "list")
+    assert (archive["name"], archive["bus"], archive["events"]) == ("kept", "orders", 3)
+    assert "pattern: every event" in forebay(place, "archive", "describe", "kept").stdout
+    started = forebay(
+        place, "replay", "start", "kept", "--start", "2020-01-01T00:00:00Z", "--rule", "all", "--name", "again"
+    )
+    assert "again STARTING: 0 events" in started.stdout
+    assert "the replay begins when one does" in started.stderr
+    text = refused(place, "archive", "delete", "kept", "--yes")
+    assert 'is replayed by "again"' in text
+    asked(place, "replay", "start", "kept", "--start", "0", "--end", "1", "--name", "cancelled")
+    assert "cancelled CANCELLING" in forebay(place, "replay", "cancel", "cancelled").stdout
+
+    async def run():
+        async with App("shop", store=place / "data"):
+            # The command follows the replay in an app that runs.
+            arguments = ("replay", "start", "kept", "--start", "0", "--end", "4000000000", "--name", "third")
+            third = await asyncio.to_thread(asked, place, *arguments)
+            assert (third["state"], third["events"]) == ("COMPLETED", 3)
+
+    asyncio.run(run())
+    replays = {row["name"]: (row["state"], row["events"]) for row in asked(place, "replay", "list")}
+    assert replays == {"again": ("COMPLETED", 3), "cancelled": ("CANCELLED", 0), "third": ("COMPLETED", 3)}
+    assert "rules: all" in forebay(place, "replay", "describe", "again").stdout
+    assert "not in a valid state" in refused(place, "replay", "cancel", "again")
+    assert "time zone" in refused(place, "replay", "start", "kept", "--start", "yesterday")
+    asked(place, "archive", "delete", "kept", "--yes")
+    assert asked(place, "archive", "list") == []

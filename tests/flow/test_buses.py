@@ -252,3 +252,94 @@ async def test_an_event_that_is_no_json_fails_alone(app, bus):
         results = await bus.put_many(events)
         assert [isinstance(result, str) for result in results] == [True, False, True]
         assert len(await queue.receive(maximum=10)) == 2
+
+
+async def ended(clock, replay):
+    while not (status := await replay.status()).is_over:
+        await clock.advance(0.1)
+    return status
+
+
+async def test_archived_events_are_replayed_to_chosen_rules_and_marked(app, clock, bus):
+    handler, given = collecting(app, "fixed")
+    inbox = app.queue("inbox")
+    bus.rule("to-queue", {"source": ["shop"]}, inbox)
+    bus.rule("to-fixed", {"source": ["shop"]}, handler)
+    archive = bus.archive("orders", {"detail-type": ["OrderPlaced"]}, retention=dt.timedelta(days=30))
+    async with app:
+        await bus.put({"n": 1}, source="shop", detail_type="OrderPlaced")
+        await bus.put({"n": 2}, source="shop", detail_type="Other")
+        await clock.settle()
+        assert [("replay-name" in event, event["detail"]["n"]) for event in given] == [(False, 1), (False, 2)]
+        given.clear()
+        replay = await bus.replay(archive, 0, clock.time() + 1, rules=["to-fixed"], name="again")
+        status = await ended(clock, replay)
+        await clock.settle()
+        assert len(await inbox.receive()) == 2, "the queue's rule was not named"
+    assert status == ("COMPLETED", 1, status.last_event_time)
+    [event] = given
+    assert list(event) == [
+        *("version", "id", "detail-type", "source", "account", "time", "region", "replay-name", "resources", "detail")
+    ]
+    assert (event["replay-name"], event["detail"]) == ("again", {"n": 1})
+
+
+async def test_a_replay_gives_events_in_order_of_their_minutes_at_its_rate(app, clock, bus):
+    queue = app.queue("inbox")
+    bus.archive("all")
+    async with app:
+        times = [600, 0, 1200, 540]
+        await bus.put_many([forebay.Event({"at": at}, "shop", "t", time=at) for at in times])
+        bus.rule("late", {"source": ["shop"]}, queue, input_path="$.detail.at")
+        replay = await bus.replay("all", 0, dt.datetime(1970, 1, 1, 0, 20, tzinfo=dt.UTC), rate=1)
+        start = clock.time()
+        status = await ended(clock, replay)
+        assert clock.time() - start >= 2
+        bodies = [message.body for message in await queue.receive()]
+    assert bodies == ["0", "540", "600"]
+    assert status == ("COMPLETED", 3, 600.0)
+
+
+async def test_a_replay_can_be_cancelled(app, clock, bus):
+    bus.archive("all")
+    async with app:
+        await bus.put_many([forebay.Event({"n": n}, "shop", "t") for n in range(100)])
+        replay = await bus.replay("all", 0, clock.time() + 1, rate=1)
+        await clock.advance(2)
+        await replay.cancel()
+        status = await ended(clock, replay)
+        assert (status.state, await replay.wait()) == ("CANCELLED", status)
+        assert 0 < status.events < 10
+        with pytest.raises(InvalidParameterValue, match="not in a valid state"):
+            await replay.cancel()
+
+
+async def test_archives_and_replays_that_cannot_be_are_refused(app, clock, bus):
+    archive = bus.archive("all")
+    assert bus.archive("all") is archive
+    for options in ({"retention": 60}, {"pattern": {"a": [1]}}):
+        with pytest.raises(ResourceConflict, match="declared already"):
+            bus.archive("all", **options)
+    for name, options, text in (
+        ("no spaces", {}, "name"),
+        ("n" * 49, {}, "48"),
+        ("x", {"retention": 0.5}, "retention"),
+        ("x", {"pattern": {"a": 1}}, "Event pattern is not valid"),
+    ):
+        with pytest.raises(InvalidParameterValue, match=text):
+            bus.archive(name, **options)
+    other = app.bus("other")
+    async with app:
+        with pytest.raises(InvalidParameterValue, match="Cross event bus replay is not permitted"):
+            await other.replay(archive, 0, 1)
+        with pytest.raises(ResourceNotFound, match="Archive typo does not exist"):
+            await bus.replay("typo", 0, 1)
+        with pytest.raises(ResourceNotFound, match="Rule typo does not exist on EventBus orders"):
+            await bus.replay(archive, 0, 1, rules=["typo"])
+        with pytest.raises(InvalidParameterValue, match="EventStartTime must be before EventEndTime"):
+            await bus.replay(archive, 1, 1)
+        with pytest.raises(InvalidParameterValue, match="rate"):
+            await bus.replay(archive, 0, 1, rate=0)
+        await bus.replay(archive, 0, 1, name="one")
+        with pytest.raises(ResourceConflict, match="Replay one already exists"):
+            await bus.replay(archive, 0, 1, name="one")

@@ -15,6 +15,7 @@ from forebay._model.settings import FunctionSettings, StreamSettings
 from forebay._model.topic import Subscription, TopicSettings
 from forebay._runtime import inspection
 from forebay.alias import Alias
+from forebay.archive import Archive
 from forebay.bus import Bus
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from forebay._model.archive import ArchiveSettings
     from forebay._model.asynchronous import AsynchronousSettings
     from forebay._model.checks import Seconds
     from forebay._model.mapping import MappingSettings
     from forebay._model.settings import AppSettings
     from forebay._runtime.caller import Caller
 
-    Declarable = Function[..., Any] | Alias | Mapping | Subscription | RuleSettings | ScheduleSettings
+    Declarable = Function[..., Any] | Alias | Mapping | Subscription | RuleSettings | ScheduleSettings | ArchiveSettings
     """What is declared to a running engine."""
 
 P = ParamSpec("P")
@@ -57,6 +59,7 @@ class Declarations:
         self.topics: dict[str, Topic] = {}
         self.buses: dict[str, Bus] = {}
         self.rules: dict[tuple[str, str], RuleSettings] = {}
+        self.archives: dict[str, Archive] = {}
         self.schedules: dict[str, ScheduleSettings] = {}
         self.subscriptions: dict[tuple[str, str, str], Subscription] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
@@ -325,6 +328,16 @@ class Declarations:
                 f"rule {rule.name!r} of bus {rule.bus!r} is declared already, with other settings: give one of them another name"
             )
         self._new.append(rule)
+
+    def archive(self, archive: ArchiveSettings) -> Archive:
+        """Declare an archive of a bus, or give the one that was declared."""
+        known = self.archives.setdefault(archive.name, Archive(archive))
+        if known.settings != archive:
+            raise ResourceConflict(
+                f"archive {archive.name!r} is declared already, with another bus or other settings: give one of them another name"
+            )
+        self._new.append(archive)
+        return known
 
     def schedule(self, schedule: ScheduleSettings) -> None:
         """Declare a schedule."""

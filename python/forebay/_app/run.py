@@ -14,6 +14,7 @@ from forebay._app.handlers import Handlers
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._core import Engine
 from forebay._model import limits
+from forebay._model.archive import ArchiveSettings
 from forebay._model.bus import RuleSettings, ScheduleSettings
 from forebay._model.topic import Subscription
 from forebay._runtime import tracing
@@ -239,7 +240,7 @@ class AppRun:
 
     def _declare_one(self, item: Declarable) -> None:
         engine, runs = self.runner.engine, self._runs
-        if isinstance(item, RuleSettings | ScheduleSettings):
+        if isinstance(item, RuleSettings | ScheduleSettings | ArchiveSettings):
             self._check_answer(item, self._add_events_of(item))
         elif isinstance(item, Subscription) and (runs or item.kind == "queue"):
             self._check_answer(item, self._add_subscription(item))
@@ -276,11 +277,17 @@ class AppRun:
         for source in sources:
             verb, fields = _declaration(source)
             answers.append((source, self._caller.request(verb, **fields)))
-        events: list[RuleSettings | ScheduleSettings] = [*declared.rules.values(), *declared.schedules.values()]
+        events: list[RuleSettings | ScheduleSettings | ArchiveSettings] = [
+            *(archive.settings for archive in declared.archives.values()),
+            *declared.rules.values(),
+            *declared.schedules.values(),
+        ]
         answers += [(one, self._add_events_of(one)) for one in events]
         return answers + self._add_subscriptions("queue")
 
-    def _add_events_of(self, one: RuleSettings | ScheduleSettings) -> asyncio.Future[bytes]:
+    def _add_events_of(self, one: RuleSettings | ScheduleSettings | ArchiveSettings) -> asyncio.Future[bytes]:
+        if isinstance(one, ArchiveSettings):
+            return self._caller.request("archive.put", **wire_bus.archive(one))
         if isinstance(one, RuleSettings):
             return self._caller.request("rule.put", **wire_bus.rule(one))
         return self._caller.request("schedule.put", **wire_bus.schedule(one))

@@ -47,6 +47,7 @@ TUMBLING_WINDOW_SECONDS_MAX: Final = _core.limits["TUMBLING_WINDOW_MS_MAX"] // 1
 
 BUS_NAME_CHARACTERS_MAX: Final = _core.limits["BUS_NAME_CHARACTERS_MAX"]
 RULE_NAME_CHARACTERS_MAX: Final = _core.limits["RULE_NAME_CHARACTERS_MAX"]
+ARCHIVE_NAME_CHARACTERS_MAX: Final = _core.limits["ARCHIVE_NAME_CHARACTERS_MAX"]
 
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html
 STREAM_NAME_CHARACTERS_MAX: Final = 128

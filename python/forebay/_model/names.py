@@ -115,9 +115,8 @@ def bus_name(name: str, option: str = "name") -> str:
     return name
 
 
-def rule_name(name: str, option: str = "name") -> str:
+def rule_name(name: str, option: str = "name", *, longest: int = limits.RULE_NAME_CHARACTERS_MAX) -> str:
     """Check the name of a rule or a schedule: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html."""
-    longest = limits.RULE_NAME_CHARACTERS_MAX
     if not isinstance(name, str) or len(name) > longest or not _RULE.fullmatch(name):
         refuse(option, name, f"a name has 1 to {longest} letters, digits, '.', '-' and '_'")
     return name

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from forebay import _core
 from forebay._wire import payload
+from forebay._wire.mapping import milliseconds
 
 if TYPE_CHECKING:
+    from forebay._model.archive import ArchiveSettings
     from forebay._model.bus import Recipient, RuleSettings, RuleTarget, ScheduleSettings
 
 
@@ -45,6 +47,17 @@ def _target(given: RuleTarget) -> dict[str, Any]:
 
 def _recipient(given: Recipient) -> dict[str, Any]:
     return {given.kind: given.name, "group_id": given.group_id}
+
+
+def archive(given: ArchiveSettings) -> dict[str, Any]:
+    """Give every setting of an archive."""
+    return {
+        "name": given.name,
+        "bus": given.bus,
+        "pattern": given.pattern,
+        "description": given.description,
+        "retention_ms": milliseconds(given.retention),
+    }
 
 
 def schedule(given: ScheduleSettings) -> dict[str, Any]:

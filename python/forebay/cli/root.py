@@ -9,6 +9,7 @@ import click
 
 from forebay._core import __version__, debug_build, failpoints
 from forebay.cli import (
+    archive,
     backup,
     bus,
     completion,
@@ -96,6 +97,8 @@ main.add_command(queue.queue)
 main.add_command(topic.topic)
 main.add_command(bus.bus)
 main.add_command(bus.rule)
+main.add_command(archive.archive)
+main.add_command(archive.replay)
 main.add_command(schedule.schedule)
 main.add_command(lag.lag)
 main.add_command(dlq.dlq)

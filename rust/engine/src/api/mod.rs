@@ -5,6 +5,7 @@
 //! `make docs`. Durations and times end in `_ms`: milliseconds, since 1970 where it is a moment.
 
 pub mod account;
+pub mod archive;
 pub mod bus;
 pub mod changes;
 pub mod error;
@@ -162,6 +163,22 @@ macro_rules! operations {
         "schedule.run" ScheduleRun(bus::ScheduleNamed) -> Empty: event_buses.schedule_run later;
         /// Delete a schedule.
         "schedule.delete" ScheduleDelete(bus::ScheduleNamed) -> Empty: event_buses.schedule_delete now;
+        /// Create an archive, or change one that exists.
+        "archive.put" ArchivePut(archive::PutArchive) -> archive::Archive: event_buses.archive_put now;
+        /// List the archives of all buses.
+        "archive.list" ArchiveList(Empty) -> Vec<archive::Archive>: event_buses.archive_list now;
+        /// Describe an archive.
+        "archive.describe" ArchiveDescribe(archive::ArchiveNamed) -> archive::Archive: event_buses.archive_describe now;
+        /// Delete an archive with its events. Refused (`Conflict`) while it is replayed.
+        "archive.delete" ArchiveDelete(archive::ArchiveNamed) -> Empty: event_buses.archive_delete now;
+        /// Begin to give events of an archive to the rules of its bus again.
+        "replay.start" ReplayStart(archive::StartReplay) -> archive::Replay: event_buses.replay_start now;
+        /// List the replays.
+        "replay.list" ReplayList(Empty) -> Vec<archive::Replay>: event_buses.replay_list now;
+        /// Describe a replay.
+        "replay.describe" ReplayDescribe(archive::ReplayNamed) -> archive::Replay: event_buses.replay_describe now;
+        /// End a replay before it is complete.
+        "replay.cancel" ReplayCancel(archive::ReplayNamed) -> archive::Replay: event_buses.replay_cancel now;
 
         /// List the functions.
         "functions.list" FunctionList(Empty) -> Vec<function::Function>: dispatch.functions_list always;

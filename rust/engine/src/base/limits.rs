@@ -89,6 +89,15 @@ limits! {
     BUS_DETAIL_TYPE_CHARACTERS_MAX: usize = 128;
     /// Most bytes of an event on a bus, as AWS counts them: the same page.
     BUS_EVENT_BYTES_MAX: usize = 1_048_576;
+    /// Most characters of an archive's name.
+    /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateArchive.html>
+    ARCHIVE_NAME_CHARACTERS_MAX: usize = 48;
+    /// Most archives of a store. Ours: they are all in memory.
+    ARCHIVES_MAX: usize = 1_000;
+    /// Most replays that run at once. <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>
+    REPLAYS_RUNNING_MAX: usize = 10;
+    /// Most replays that a store remembers. Ours: they are all in memory.
+    REPLAYS_MAX: usize = 1_000;
     /// Most rules of a store. Ours: they are all in memory.
     RULES_MAX: usize = 100_000;
     /// Most schedules of a store. Ours: they are all in memory.

@@ -66,7 +66,9 @@ impl BusRoom<'_> {
         match delivery.to {
             Recipient::Function(name) => self.invoke(name, input, carried),
             Recipient::Queue(name) => {
-                let id = || format!("{}-{}-{}", uuid_text(event.id), delivery.owner.0, delivery.owner.1);
+                // A replayed event is a message of its own, although it has its id.
+                let replay = event.replay.map(|name| format!("-{name}")).unwrap_or_default();
+                let id = || format!("{}-{}-{}{replay}", uuid_text(event.id), delivery.owner.0, delivery.owner.1);
                 let message = NewMessage {
                     body: input.to_owned(),
                     group_id: delivery.group_id.map(str::to_owned),
@@ -97,7 +99,7 @@ impl BusRoom<'_> {
                     ));
                 }
                 let carried = Carried { hops: carried.hops + 1, ..carried };
-                self.route(name, OnBus { carried, text: input, ..event });
+                self.route(name, OnBus { carried, text: input, ..event }, None);
                 Ok(Fate::HandedOn(name.clone()))
             }
         }

@@ -1,13 +1,16 @@
 //! Event buses: an event that is put on one goes to the targets of every rule whose pattern it matches.
 //!
-//! A bus holds no events. An event and everything it becomes are one commit (`put`): a queue's message, a function's asynchronous event, a
+//! A bus holds no events; an archive (`archive`) keeps those of its bus, and a replay (`replay`) gives them to its rules again. An event and everything it becomes are one commit (`put`): a queue's message, a function's asynchronous event, a
 //! topic's copies, a stream's record. What a target does not take goes to the rule's dead-letter queue, or is listed as failed. A schedule
 //! (`schedule`) gives its target an event when it is due, in the commit that says when it is due next.
 
+mod archive;
+mod archive_requests;
 mod deliver;
 mod envelope;
 pub(crate) mod participant;
 mod put;
+pub(crate) mod replay;
 pub(crate) mod requests;
 pub(crate) mod row;
 pub(crate) mod schedule;
@@ -16,15 +19,17 @@ mod tests;
 
 pub use row::check_rule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forebay_core::pattern::index::{Rules, Scratch};
 
 use crate::api::bus::Recipient;
 use crate::base::error::EngineError;
+use crate::buses::archive::Archives;
 use crate::buses::deliver::Delivered;
 use crate::buses::participant::Undelivered;
+use crate::buses::replay::Replays;
 use crate::buses::row::{BusRow, Compiled, RuleRow, DEFAULT};
 use crate::buses::schedule::Schedules;
 use crate::ctx::Ctx;
@@ -80,9 +85,11 @@ impl BusRoom<'_> {
 pub(crate) struct Buses {
     entries: BTreeMap<String, Bus>,
     pub(crate) schedules: Schedules,
+    archives: Archives,
+    pub(crate) replays: Replays,
     /// Memory that matching needs.
     scratch: Scratch,
-    /// What targets did not take, of events that are not durable yet.
+    /// What targets did not take, of events that are not durable yet, and the failures that the commit under way lists.
     undelivered: Vec<Undelivered>,
     /// Those of the commit under way that are tried again.
     failing: Vec<FailureKey>,
@@ -95,9 +102,18 @@ struct Bus {
     row: BusRow,
     /// By name, so that an event goes to their targets in one order.
     rules: BTreeMap<Arc<str>, Arc<Rule>>,
-    /// The patterns of those that are enabled.
-    patterns: Rules<Arc<str>>,
+    /// The patterns of those that are enabled, and of archives.
+    patterns: Rules<Taker>,
+    /// Archives that keep every event.
+    archives: BTreeSet<u64>,
     meters: BusMeters,
+}
+
+/// What takes the events that match a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Taker {
+    Rule(Arc<str>),
+    Archive(u64),
 }
 
 /// A rule, as events are held against it.

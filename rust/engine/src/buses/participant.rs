@@ -1,6 +1,6 @@
 //! What the runtime brings buses: their rows, the timer of schedules, and their part of each commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forebay_core::pattern::index::Rules;
@@ -10,7 +10,7 @@ use crate::base::ids::RoomId;
 use crate::base::timers::Timer;
 use crate::buses::row::{BusRow, RuleRow, ScheduleRow, DEFAULT};
 use crate::buses::schedule::{ScheduleMeters, OWNER};
-use crate::buses::{Bus, BusMeters, Buses, Rule, RuleMeters};
+use crate::buses::{Bus, BusMeters, Buses, Rule, RuleMeters, Taker};
 use crate::commit::pending::{Pending, FULL_NS};
 use crate::commit::rows::damaged;
 use crate::ctx::Ctx;
@@ -23,9 +23,16 @@ use crate::failures::{Failures, Owner};
 use crate::payload::failure_key::FailureKey;
 use crate::store::port::{StoreError, Table, Write};
 
+/// How long archives wait before they drop more.
+const TRIM_AGAIN_NS: u64 = 100_000_000;
+
 pub(crate) const ROOM: RoomId = RoomId(6);
 /// A schedule is due.
 pub(crate) const SCHEDULES: Timer = Timer { room: ROOM, kind: 0, id: 0 };
+/// Archives have more to drop than fits into one commit.
+pub(crate) const ARCHIVES: Timer = Timer { room: ROOM, kind: 1, id: 0 };
+/// A replay goes on.
+pub(crate) const REPLAYS: Timer = Timer { room: ROOM, kind: 2, id: 0 };
 
 /// What a target did not take of an event that is not durable yet.
 pub(crate) struct Undelivered {
@@ -54,9 +61,10 @@ impl<'a> BusParticipant<'a> {
     /// Take a bus's row into memory.
     pub(crate) fn take_bus(&mut self, row: BusRow) {
         let meters = BusMeters::new(&self.ctx.registry, &row.name);
-        self.buses
-            .entries
-            .insert(row.name.clone(), Bus { row, rules: BTreeMap::new(), patterns: Rules::default(), meters });
+        self.buses.entries.insert(
+            row.name.clone(),
+            Bus { row, rules: BTreeMap::new(), patterns: Rules::default(), archives: BTreeSet::new(), meters },
+        );
     }
 
     /// Take a rule's row into memory.
@@ -68,10 +76,11 @@ impl<'a> BusParticipant<'a> {
         let rule = Rule { compiled, arn: self.ctx.rule_arn(&row.bus, &row.name), meters, row };
         if let Some(bus) = self.buses.entries.get_mut(&rule.row.bus) {
             let name: Arc<str> = rule.row.name.as_str().into();
+            let taker = Taker::Rule(name.clone());
             if rule.row.settings.enabled {
-                bus.patterns.add(name.clone(), rule.compiled.pattern.clone());
+                bus.patterns.add(taker, rule.compiled.pattern.clone());
             } else {
-                bus.patterns.remove(&name);
+                bus.patterns.remove(&taker);
             }
             bus.rules.insert(name, Arc::new(rule));
         }
@@ -95,7 +104,8 @@ impl<'a> BusParticipant<'a> {
             let row: ScheduleRow = serde_json::from_slice(&value).map_err(|_| damaged("a schedule's row"))?;
             self.buses.schedules.take(row)?;
         }
-        Ok(())
+        self.read_archives()?;
+        self.read_replays()
     }
 
     /// Let the timer ring when the next schedule fires.
@@ -129,16 +139,29 @@ impl Participant for BusParticipant<'_> {
 
     fn start(&mut self) -> Result<(), EngineError> {
         self.arm();
-        Ok(())
+        self.arm_replays(0);
+        self.trim_archives()
     }
 
     /// The wall clock may have been set.
     fn sweep(&mut self) -> Result<(), EngineError> {
         self.arm();
-        Ok(())
+        self.trim_archives()
     }
 
-    fn due(&mut self, _timer: Timer) {
+    fn due(&mut self, timer: Timer) {
+        if timer == REPLAYS {
+            self.buses.replays.armed = None;
+            self.buses.replays.is_due = true;
+            return;
+        }
+        if timer == ARCHIVES {
+            self.buses.archives.armed = None;
+            if let Err(EngineError::Store(error)) = self.trim_archives() {
+                self.ctx.fail(error);
+            }
+            return;
+        }
         self.buses.schedules.armed = None;
         self.buses.schedules.look(self.ctx.now.wall_ms);
         self.arm();
@@ -151,11 +174,13 @@ impl Participant for BusParticipant<'_> {
     fn settled(&mut self, _attempt: Attempt, _ended: Ended) {}
 
     fn has_puts(&self) -> bool {
-        !self.buses.undelivered.is_empty() || self.buses.schedules.has_unsaved()
+        let Buses { undelivered, schedules, archives, replays, .. } = &*self.buses;
+        !undelivered.is_empty() || schedules.has_unsaved() || archives.has_unsaved() || replays.has_unsaved()
     }
 
     /// Not by the rows of the pending commit: those are written all the same when what was put is refused.
-    fn write(&mut self, _pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
+    fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
+        self.buses.archives.write(pending, writes, puts);
         if !puts {
             return;
         }
@@ -167,6 +192,7 @@ impl Participant for BusParticipant<'_> {
             }
         }
         self.buses.schedules.write(writes);
+        self.buses.replays.write(pending);
         self.buses.committing = std::mem::take(&mut self.buses.routed);
     }
 
@@ -177,6 +203,13 @@ impl Participant for BusParticipant<'_> {
         // Failures come after this room: they are sent now.
         self.failures.committing.extend(std::mem::take(&mut self.buses.failing));
         self.buses.schedules.durable();
+        if self.buses.archives.durable() {
+            let due_ns = self.ctx.now.mono_ns + TRIM_AGAIN_NS;
+            self.ctx.timers.arm(&mut self.buses.archives.armed, due_ns, ARCHIVES);
+        }
+        if self.buses.replays.durable() {
+            self.arm_replays(0);
+        }
     }
 
     /// What was put is refused with everything that it became. A schedule that has fired fires again.
@@ -185,7 +218,11 @@ impl Participant for BusParticipant<'_> {
         self.buses.failing.clear();
         self.buses.routed.clear();
         self.buses.committing.clear();
+        let pending = &mut self.ctx.commit.pending;
         self.buses.schedules.refused();
+        self.buses.archives.refused(pending);
+        self.buses.replays.refused(pending);
         self.arm_after(FULL_NS);
+        self.arm_replays(FULL_NS);
     }
 }

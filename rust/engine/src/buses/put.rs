@@ -10,7 +10,7 @@ use crate::base::time::iso_seconds;
 use crate::base::trace::{check_trace, Carried, Origin};
 use crate::buses::deliver::Delivery;
 use crate::buses::envelope::Accepted;
-use crate::buses::{BusRoom, Buses, Rule};
+use crate::buses::{BusRoom, Buses, Rule, Taker};
 use crate::commit::done::json;
 use crate::commit::pending::PUT_BYTES_MAX;
 use crate::observe::history::routes::Routed;
@@ -20,16 +20,19 @@ use forebay_core::template::{Path, Reserved};
 /// Most events of a call.
 const ENTRIES_MAX: usize = 10_000;
 /// Most targets that one event goes to, over all buses that it is handed on to.
-const DELIVERIES_MAX: u32 = 1_000;
+pub(crate) const DELIVERIES_MAX: u32 = 1_000;
 
 /// An event that is on a bus.
 #[derive(Clone, Copy)]
 pub(crate) struct OnBus<'a> {
     pub(crate) id: u128,
+    pub(crate) time_ms: u64,
     pub(crate) text: &'a str,
     pub(crate) carried: Carried<'a>,
     /// To how many more targets it may go: rules of buses that name each other would multiply it without end.
     pub(crate) left: &'a Cell<u32>,
+    /// The replay that it comes from. No archive keeps it again.
+    pub(crate) replay: Option<&'a str>,
 }
 
 impl BusRoom<'_> {
@@ -79,20 +82,36 @@ impl BusRoom<'_> {
             region: &config.region,
         };
         let text = entry.envelope(&accepted);
-        self.route(bus, OnBus { id, text: &text, carried, left: &Cell::new(DELIVERIES_MAX) });
+        let time_ms = entry.time_ms.unwrap_or(accepted.now_ms);
+        let left = Cell::new(DELIVERIES_MAX);
+        self.route(bus, OnBus { id, time_ms, text: &text, carried, left: &left, replay: None }, None);
         id
     }
 
-    /// Give an event to the targets of every rule that it matches.
-    pub(crate) fn route(&mut self, bus: &str, event: OnBus<'_>) {
-        let Buses { entries, scratch, .. } = &mut *self.buses;
+    /// Give an event to the targets of every rule that it matches, of those that are named, and to every archive.
+    pub(crate) fn route(&mut self, bus: &str, event: OnBus<'_>, only: Option<&[String]>) {
+        let Buses { entries, scratch, archives, .. } = &mut *self.buses;
         let Some(entry) = entries.get(bus) else { return };
         entry.meters.events.increment();
         let index = entry.patterns.index();
         // What is no event matches nothing: a bus may be handed any object.
-        let mut names = index.matches(event.text.as_bytes(), scratch).unwrap_or_default();
-        names.sort_unstable();
-        let matched: Vec<Arc<Rule>> = names.into_iter().filter_map(|name| entry.rules.get(name).cloned()).collect();
+        let mut takers = index.matches(event.text.as_bytes(), scratch).unwrap_or_default();
+        takers.sort_unstable();
+        let mut matched: Vec<Arc<Rule>> = Vec::with_capacity(takers.len());
+        let mut keepers: Vec<u64> = entry.archives.iter().copied().collect();
+        for taker in takers {
+            match taker {
+                Taker::Rule(name) => matched.extend(entry.rules.get(name).cloned()),
+                Taker::Archive(id) => keepers.push(*id),
+            }
+        }
+        matched.retain(|rule| only.is_none_or(|names| names.contains(&rule.row.name)));
+        if event.replay.is_none() {
+            for archive in keepers {
+                archives.keep(archive, event);
+                self.ctx.commit.pending.bytes += event.text.len();
+            }
+        }
         if !matched.is_empty() {
             entry.meters.matched.increment();
         }

@@ -1,7 +1,5 @@
 //! `bus.*`, `rule.*` and `schedule.*`
 
-use std::sync::Arc;
-
 use forebay_core::pattern::bus::Failure;
 
 use crate::api::bus::{
@@ -13,7 +11,7 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::limits::{RULES_MAX, SCHEDULES_MAX};
 use crate::buses::participant::BusParticipant;
 use crate::buses::row::{check_bus_name, check_rule_name, parse_pattern, BusRow, RuleRow, ScheduleRow, DEFAULT};
-use crate::buses::{Bus, BusRoom, Rule};
+use crate::buses::{Bus, BusRoom, Rule, Taker};
 use crate::commit::done::{json, Done};
 use crate::store::port::Table;
 
@@ -58,6 +56,9 @@ impl BusRoom<'_> {
                 bus.rules.len()
             )));
         }
+        if let Some(archive) = self.buses.archives.of_bus(&name) {
+            return Err(EngineError::Conflict(format!("bus {name:?} has archive {archive:?}: delete it first")));
+        }
         if let Some(user) = self.buses.target_of(&Recipient::Bus(name.clone())) {
             return Err(EngineError::Conflict(format!("bus {name:?} is a target of {user}: take it back first")));
         }
@@ -69,6 +70,7 @@ impl BusRoom<'_> {
     }
 
     /// Hold an event against a pattern.
+    #[allow(clippy::unused_self, reason = "every request is a method of its room")]
     pub(crate) fn bus_test(&mut self, asked: TestPattern) -> Result<Done, EngineError> {
         let invalid = |text: String| EngineError::Invalid(text);
         let pattern = parse_pattern(&asked.pattern)?;
@@ -134,9 +136,8 @@ impl BusRoom<'_> {
     pub(crate) fn rule_delete(&mut self, named: RuleNamed) -> Result<Done, EngineError> {
         let id = self.buses.rule(&named.bus, &named.name)?.row.id;
         if let Some(bus) = self.buses.entries.get_mut(&named.bus) {
-            let name: Arc<str> = named.name.as_str().into();
-            bus.patterns.remove(&name);
-            bus.rules.remove(&name);
+            bus.patterns.remove(&Taker::Rule(named.name.as_str().into()));
+            bus.rules.remove(named.name.as_str());
         }
         self.failures.forget(id);
         self.ctx.remove_rows(Table::Failure, &id.to_be_bytes())?;

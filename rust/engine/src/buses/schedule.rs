@@ -306,7 +306,14 @@ impl BusRoom<'_> {
             group_id: row.settings.group_id.as_deref(),
             partition_key: &row.name,
             dead_letter_queue: row.settings.dead_letter_queue.as_deref(),
-            event: OnBus { id, text: &text, carried: Carried::default(), left: &Cell::new(u32::MAX) },
+            event: OnBus {
+                id,
+                time_ms: due_ms,
+                text: &text,
+                carried: Carried::default(),
+                left: &Cell::new(u32::MAX),
+                replay: None,
+            },
             input: input.as_deref().unwrap_or(&text),
         });
         if let Some(meters) = &self.buses.schedules.meters {

@@ -1,5 +1,7 @@
 //! What an engine does with an event on a bus and with a schedule, seen from inside: all of it is written or nothing is.
 
+mod archives;
+
 use serde_json::{json, Value};
 
 use crate::base::error::EngineError;

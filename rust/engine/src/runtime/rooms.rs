@@ -125,6 +125,8 @@ impl Rooms {
                 }
             } else if !self.buses.schedules.due.is_empty() {
                 self.event_buses().fire_due();
+            } else if std::mem::take(&mut self.buses.replays.is_due) {
+                self.event_buses().replay_due();
             } else if let Some(search) = self.failures.found.pop() {
                 self.found(search);
             } else if !self.failures.revived.is_empty() {

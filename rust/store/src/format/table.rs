@@ -36,6 +36,12 @@ pub enum Table {
     Rule = 15,
     /// Schedules, and when each is due next.
     Schedule = 16,
+    /// Archives of event buses, and what each holds.
+    Archive = 17,
+    /// Events in archives, in segments by the minute of their time.
+    Archived = 18,
+    /// What each segment of an archive weighs.
+    ArchivedSize = 19,
     /// Declared queues.
     Queue = 20,
     /// Event source mappings on queues.
@@ -48,11 +54,13 @@ pub enum Table {
     MessageKept = 24,
     /// Deduplication ids.
     Deduplication = 25,
+    /// Replays of archives, and how far each is.
+    Replay = 26,
 }
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -69,12 +77,16 @@ impl Table {
         Self::Bus,
         Self::Rule,
         Self::Schedule,
+        Self::Archive,
+        Self::Archived,
+        Self::ArchivedSize,
         Self::Queue,
         Self::QueueMapping,
         Self::MessageState,
         Self::MessagesGone,
         Self::MessageKept,
         Self::Deduplication,
+        Self::Replay,
     ];
 
     /// The table with a number of the format.

@@ -1,0 +1,324 @@
+//! Replays: events of an archive are given to the rules of its bus again, in order of the minute of their time, then of acceptance.
+//!
+//! A replay's row says how far it is, in the commit of the events that it has given: a kill repeats none and loses none. One commit has one
+//! batch of a replay, and the next batch begins when it is durable.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::archive::{ReplaySettings, ReplayState};
+use crate::base::error::EngineError;
+use crate::base::trace::Carried;
+use crate::buses::archive::{read_segment, read_segment_key, segment_key};
+use crate::buses::participant::{BusParticipant, REPLAYS};
+use crate::buses::put::{OnBus, DELIVERIES_MAX};
+use crate::buses::BusRoom;
+use crate::commit::pending::Pending;
+use crate::commit::rows::damaged;
+use crate::store::port::Table;
+
+/// Most events of a batch, and most bytes of the segments that it reads.
+const BATCH_EVENTS: u32 = 1_000;
+const BATCH_BYTES: usize = 1 << 20;
+/// With a rate, a batch has what is due in this time.
+const PACE_MS: u32 = 100;
+/// How long a replay waits when too much waits for the disk.
+const NO_ROOM_NS: u64 = 100_000_000;
+
+/// A replay's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ReplayRow {
+    pub(crate) name: String,
+    pub(crate) bus: String,
+    pub(crate) archive_id: u64,
+    pub(crate) state: ReplayState,
+    pub(crate) started_ms: u64,
+    pub(crate) ended_ms: Option<u64>,
+    pub(crate) last_event_ms: Option<u64>,
+    pub(crate) events: u64,
+    /// The segment that comes next or was begun, and how many of its events are done.
+    pub(crate) minute: u64,
+    pub(crate) number: u64,
+    pub(crate) done: usize,
+    #[serde(flatten)]
+    pub(crate) settings: ReplaySettings,
+}
+
+impl ReplayRow {
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, ReplayState::Starting | ReplayState::Running | ReplayState::Cancelling)
+    }
+
+    pub(crate) fn value(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    fn batch(&self) -> u32 {
+        let paced = self.settings.rate.map_or(BATCH_EVENTS, |rate| rate / (1000 / PACE_MS));
+        paced.clamp(1, BATCH_EVENTS)
+    }
+
+    /// How long so many events last at its rate.
+    fn pause_ns(&self, events: u64) -> u64 {
+        self.settings.rate.map_or(0, |rate| events * 1_000_000_000 / u64::from(rate.max(1)))
+    }
+
+    fn end(&mut self, state: ReplayState, now_ms: u64) {
+        self.state = state;
+        self.ended_ms = Some(now_ms);
+    }
+}
+
+struct Entry {
+    row: ReplayRow,
+    /// Its next batch begins no earlier, mono ns.
+    not_before: u64,
+}
+
+/// All replays, by name.
+#[derive(Default)]
+pub(crate) struct Replays {
+    entries: BTreeMap<String, Entry>,
+    /// Rows as they were before what is not durable yet: of the next commit, and of the one under way.
+    unsaved: BTreeMap<String, ReplayRow>,
+    committing: BTreeMap<String, ReplayRow>,
+    /// The timer has rung.
+    pub(crate) is_due: bool,
+    pub(crate) armed: Option<u64>,
+}
+
+impl Replays {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &ReplayRow> {
+        self.entries.values().map(|entry| &entry.row)
+    }
+
+    pub(crate) fn row(&self, name: &str) -> Result<&ReplayRow, EngineError> {
+        let row = self.entries.get(name).map(|entry| &entry.row);
+        row.ok_or_else(|| EngineError::NotFound(format!("Replay {name} does not exist.")))
+    }
+
+    pub(crate) fn take(&mut self, row: ReplayRow) {
+        self.entries.insert(row.name.clone(), Entry { row, not_before: 0 });
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.remove(name);
+    }
+
+    pub(crate) fn set_state(&mut self, name: &str, state: ReplayState) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.row.state = state;
+        }
+    }
+
+    /// Whether the next commit has a batch of it.
+    pub(crate) fn is_unsaved(&self, name: &str) -> bool {
+        self.unsaved.contains_key(name)
+    }
+
+    fn is_under_way(&self, name: &str) -> bool {
+        self.unsaved.contains_key(name) || self.committing.contains_key(name)
+    }
+
+    /// When the next batch of one may begin, mono ns.
+    fn next_ns(&self) -> Option<u64> {
+        let idle = self.entries.values().filter(|entry| entry.row.is_running() && !self.is_under_way(&entry.row.name));
+        idle.map(|entry| entry.not_before).min()
+    }
+
+    pub(crate) fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    pub(crate) fn write(&mut self, pending: &mut Pending) {
+        self.committing = std::mem::take(&mut self.unsaved);
+        for entry in self.committing.keys().filter_map(|name| self.entries.get(name)) {
+            pending.set(Table::Replay, entry.row.name.clone().into_bytes(), entry.row.value());
+        }
+    }
+
+    /// Whether a replay can go on.
+    pub(crate) fn durable(&mut self) -> bool {
+        self.committing.clear();
+        self.next_ns().is_some()
+    }
+
+    /// Nothing was written: each goes on from where it was.
+    pub(crate) fn refused(&mut self, pending: &mut Pending) {
+        let later = std::mem::take(&mut self.unsaved);
+        // What was under way came first.
+        for (name, mut row) in later.into_iter().chain(std::mem::take(&mut self.committing)) {
+            let Some(entry) = self.entries.get_mut(&name) else { continue };
+            if entry.row.state == ReplayState::Cancelling {
+                row.state = ReplayState::Cancelling;
+            }
+            pending.set(Table::Replay, name.into_bytes(), row.value());
+            entry.row = row;
+        }
+    }
+
+    fn advanced(&mut self, row: ReplayRow, not_before: u64) {
+        let Some(entry) = self.entries.get_mut(&row.name) else { return };
+        entry.not_before = not_before;
+        let name = row.name.clone();
+        let before = std::mem::replace(&mut entry.row, row);
+        self.unsaved.entry(name).or_insert(before);
+    }
+}
+
+impl BusParticipant<'_> {
+    pub(crate) fn read_replays(&mut self) -> Result<(), EngineError> {
+        for (_, value) in self.ctx.commit.reader.scan(Table::Replay, &[], None, usize::MAX)? {
+            self.buses.replays.take(serde_json::from_slice(&value).map_err(|_| damaged("a replay's row"))?);
+        }
+        Ok(())
+    }
+
+    /// Let the timer ring when the next batch of a replay may begin.
+    pub(crate) fn arm_replays(&mut self, wait_at_least_ns: u64) {
+        if !self.ctx.started {
+            return;
+        }
+        if let Some(next_ns) = self.buses.replays.next_ns() {
+            let due_ns = next_ns.max(self.ctx.now.mono_ns + wait_at_least_ns);
+            self.ctx.timers.arm(&mut self.buses.replays.armed, due_ns, REPLAYS);
+        }
+    }
+}
+
+impl BusRoom<'_> {
+    /// Give the next batch of each replay that may go on.
+    pub(crate) fn replay_due(&mut self) {
+        let now_ns = self.ctx.now.mono_ns;
+        let replays = &self.buses.replays;
+        let names: Vec<String> = replays
+            .entries
+            .values()
+            .filter(|entry| entry.row.is_running() && entry.not_before <= now_ns)
+            .map(|entry| entry.row.name.clone())
+            .filter(|name| !replays.is_under_way(name))
+            .collect();
+        for name in names {
+            // Too much waits for the disk, or it is full: what is in memory would only be refused.
+            if self.ctx.check_room().is_err() {
+                self.participant().arm_replays(NO_ROOM_NS);
+                return;
+            }
+            if let Err(error) = self.replay_batch(&name) {
+                match error {
+                    EngineError::Store(error) => self.ctx.fail(error),
+                    _ => return,
+                }
+            }
+        }
+        self.participant().arm_replays(0);
+    }
+
+    fn replay_batch(&mut self, name: &str) -> Result<(), EngineError> {
+        let mut row = self.buses.replays.row(name)?.clone();
+        let before = row.events;
+        if row.state == ReplayState::Cancelling {
+            row.end(ReplayState::Cancelled, self.ctx.now.wall_ms);
+        } else {
+            row.state = ReplayState::Running;
+            self.replay_segments(&mut row)?;
+        }
+        let not_before = self.ctx.now.mono_ns + row.pause_ns(row.events - before);
+        self.buses.replays.advanced(row, not_before);
+        self.ctx.commit.pending.urgent = true;
+        Ok(())
+    }
+
+    /// Replay a batch of events, from where the row says.
+    fn replay_segments(&mut self, row: &mut ReplayRow) -> Result<(), EngineError> {
+        let (mut left, mut bytes) = (row.batch(), 0);
+        while left > 0 && bytes < BATCH_BYTES {
+            let after = segment_key(row.archive_id, row.minute, row.number.saturating_sub(1));
+            let prefix = row.archive_id.to_be_bytes();
+            let segments = self.ctx.commit.reader.scan(Table::Archived, &prefix, Some(&after), 1)?;
+            let next = segments.first().map(|(key, _)| read_segment_key(key)).transpose()?;
+            let Some((minute, number)) = next.filter(|(minute, _)| minute * 60_000 < row.settings.end_ms) else {
+                row.end(ReplayState::Completed, self.ctx.now.wall_ms);
+                return Ok(());
+            };
+            if (minute, number) != (row.minute, row.number) {
+                (row.minute, row.number, row.done) = (minute, number, 0);
+            }
+            let value = &segments[0].1;
+            bytes += value.len();
+            let events = read_segment(value)?;
+            for event in events.iter().skip(row.done) {
+                if left == 0 {
+                    return Ok(());
+                }
+                row.done += 1;
+                if !(row.settings.start_ms..row.settings.end_ms).contains(&event.time_ms) {
+                    continue;
+                }
+                (left, row.events, row.last_event_ms) = (left - 1, row.events + 1, Some(event.time_ms));
+                let text = marked(event.text, &row.name);
+                let (carried, counted) = (Carried::default(), Cell::new(DELIVERIES_MAX));
+                let replay = Some(row.name.as_str());
+                let event =
+                    OnBus { id: event.id, time_ms: event.time_ms, text: &text, carried, left: &counted, replay };
+                self.route(&row.bus, event, row.settings.rules.as_deref());
+            }
+            (row.number, row.done) = (number + 1, 0);
+        }
+        Ok(())
+    }
+}
+
+/// The event with `replay-name` before its resources, or first of all where it has none.
+fn marked(event: &str, replay: &str) -> String {
+    let mark = format!("\"replay-name\":\"{replay}\",");
+    let start = event.len() - event.trim_start().len() + 1;
+    let at = resources_at(event).unwrap_or(start);
+    let mut text = String::with_capacity(event.len() + mark.len());
+    text.push_str(&event[..at]);
+    let is_empty = event[at..].trim_start().starts_with('}');
+    text.push_str(if is_empty { mark.trim_end_matches(',') } else { &mark });
+    text.push_str(&event[at..]);
+    text
+}
+
+/// Where the key of the resources begins. A text and an object within may have the same words.
+fn resources_at(event: &str) -> Option<usize> {
+    let (mut depth, mut is_text, mut is_escaped) = (0_u32, false, false);
+    for (at, byte) in event.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => {
+                if !is_text && depth == 1 && event[at..].starts_with("\"resources\":") {
+                    return Some(at);
+                }
+                is_text = !is_text;
+            }
+            b'{' | b'[' if !is_text => depth += 1,
+            b'}' | b']' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::marked;
+
+    #[test]
+    fn the_mark_stands_before_the_resources_of_the_event_itself() {
+        for (event, expected) in [
+            ("{\"a\":1,\"resources\":[]}", "{\"a\":1,\"replay-name\":\"r\",\"resources\":[]}"),
+            ("{\"resources\":[]}", "{\"replay-name\":\"r\",\"resources\":[]}"),
+            ("{\"d\":{\"resources\":1}}", "{\"replay-name\":\"r\",\"d\":{\"resources\":1}}"),
+            ("{\"a\":\"\\\"resources\\\":\"}", "{\"replay-name\":\"r\",\"a\":\"\\\"resources\\\":\"}"),
+            (" {} ", " {\"replay-name\":\"r\"} "),
+        ] {
+            assert_eq!(marked(event, "r"), expected);
+        }
+    }
+}
