@@ -22,6 +22,7 @@ from forebay.cli import (
     queue,
     run,
     schedule,
+    schema,
     stream,
     top,
     topic,
@@ -100,6 +101,7 @@ main.add_command(bus.rule)
 main.add_command(archive.archive)
 main.add_command(archive.replay)
 main.add_command(schedule.schedule)
+main.add_command(schema.schema)
 main.add_command(lag.lag)
 main.add_command(dlq.dlq)
 main.add_command(why.why)
