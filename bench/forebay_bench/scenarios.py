@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forebay_bench import (
+    bus,
     concurrency,
     dbproxy,
     destinations,
@@ -31,6 +32,7 @@ FAMILIES = (
     stream.SCENARIOS,
     queue.SCENARIOS,
     invoke.SCENARIOS,
+    bus.SCENARIOS,
     destinations.SCENARIOS,
     startup.SCENARIOS,
     histogram.SCENARIOS,
