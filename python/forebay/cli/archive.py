@@ -10,8 +10,9 @@ from uuid import uuid4
 import click
 
 from forebay._model.archive import ReplaySettings
+from forebay.cli import moments
 from forebay.cli.connect import connect, store_option
-from forebay.cli.show import moment, output_option, seconds_since_1970, show, table, unpacked
+from forebay.cli.show import moment, output_option, show, table, unpacked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,8 +101,8 @@ def start(
             name=name or f"{archive}-{uuid4().hex[:12]}",
             bus=described["bus"],
             archive=archive,
-            start_ms=round(seconds_since_1970("start", start) * 1000),
-            end_ms=round((time.time() if end is None else seconds_since_1970("end", end)) * 1000),
+            start_ms=round(moments.parsed("start", start) * 1000),
+            end_ms=round((time.time() if end is None else moments.parsed("end", end)) * 1000),
             rules=rules or None,
             rate=rate,
         )

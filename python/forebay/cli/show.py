@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
 from datetime import UTC, datetime
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from forebay._model import checks
 from forebay._wire import payload
 from forebay.errors import InvalidParameterValue
 
@@ -112,14 +110,6 @@ def duration(ms: float | None) -> str:
 def moment(ms: float) -> str:
     """Write a wall time for people."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def seconds_since_1970(option: str, text: str) -> float:
-    """Read a moment as it is typed: ISO 8601 with a time zone, or seconds since 1970."""
-    for read in (float, datetime.fromisoformat):
-        with contextlib.suppress(ValueError):
-            return checks.timestamp(option, read(text))
-    raise InvalidParameterValue(f"{option}={text!r}: allowed are seconds since 1970, or ISO 8601 with a time zone")
 
 
 def whole_seconds(option: str, text: str) -> int:

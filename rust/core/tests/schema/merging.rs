@@ -31,7 +31,7 @@ fn sample() -> impl Strategy<Value = String> {
 }
 
 fn node(sample: &str) -> Node {
-    Node::infer(sample).unwrap()
+    Node::infer(sample).expect("a sample is an object")
 }
 
 fn merged(one: &Node, other: &Node) -> Node {
@@ -81,7 +81,9 @@ proptest! {
     #[test]
     fn every_sample_fits_what_was_learned_from_it(samples in proptest::collection::vec(sample(), 1..6)) {
         let mut all = Node::default();
-        samples.iter().for_each(|sample| all.merge(node(sample)));
+        for sample in &samples {
+            all.merge(node(sample));
+        }
         for format in FORMATS {
             let text = render(&all, None, format);
             let document = Document::parse(format, &text).unwrap();

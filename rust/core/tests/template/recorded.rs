@@ -5,7 +5,7 @@ use serde_json::{json, Value as Json};
 
 use crate::corpus;
 
-/// What PutEvents makes of an entry.
+/// What `PutEvents` makes of an entry.
 fn event(entry: &Json) -> Json {
     json!({
         "version": "0", "id": "<uuid:2>", "detail-type": entry["DetailType"], "source": entry["Source"],

@@ -137,7 +137,7 @@ macro_rules! operations {
         "bus.list" BusList(Empty) -> Vec<bus::Bus>: event_buses.bus_list now;
         /// Describe a bus.
         "bus.describe" BusDescribe(bus::Named) -> bus::Bus: event_buses.bus_describe now;
-        /// Delete a bus. Refused (`Conflict`) while it has rules, or a rule or a schedule hands events on to it.
+        /// Delete a bus. Refused (`Conflict`) while it has rules or an archive, or a rule or a schedule hands events on to it.
         "bus.delete" BusDelete(bus::Named) -> Empty: event_buses.bus_delete now;
         /// Put events on a bus; the answer says of each what became of it, once everything that comes of it is durable.
         "bus.put" BusPut(bus::Put) -> Vec<bus::EntryResult>: event_buses.bus_put later;
