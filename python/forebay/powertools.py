@@ -10,6 +10,7 @@ import datetime as dt
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -39,6 +40,7 @@ FORMAT: Final = 1
 BYTES_DEFAULT: Final = 1 << 30
 BYTES_MIN: Final = 1 << 20
 BUSY_SECONDS_MAX: Final = 30.0
+BUSY_PAUSE_SECONDS: Final = 0.01
 EXPIRED_AT_ONCE: Final = 32
 """Expired records that a put removes: more than it adds, so that only those stay that have not expired."""
 _TABLE: Final = (
@@ -187,11 +189,13 @@ class IdempotencyStore(BasePersistenceLayer):
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # A file that is there is not opened: closing it would end the locks that this process has on it.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         # Handlers in threads take turns under the lock.
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
             durable = self._app.settings.durability == "power-loss"
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
@@ -214,6 +218,20 @@ class IdempotencyStore(BasePersistenceLayer):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL. SQLite's own busy timeout does not hold where others do so at the same time."""
+    until = time.monotonic() + BUSY_SECONDS_MAX
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _row(record: DataRecord) -> dict[str, Any]:

@@ -88,6 +88,30 @@ def test_of_many_processes_one_has_each_key(tmp_path):
     assert sum(won) == 200
 
 
+def test_many_processes_may_open_a_new_file_at_once(tmp_path):
+    """Some failed with "database is locked": SQLite does not wait where several switch a file to WAL."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_idempotency_store as tests\n"
+        "for line in sys.stdin:\n"
+        "    store = tests.IdempotencyStore(tests.App('shop', store=line.strip()))\n"
+        "    try: store._put_record(tests.in_progress(sys.argv[2])); print('ok', flush=True)\n"
+        "    except BaseException as error: print(repr(error), flush=True)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, str(Path(__file__).parent)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen([*command, f"order#{number}"], **pipes) for number in range(8)]
+    answers = []
+    for number in range(25):
+        for process in started:
+            process.stdin.write(f"{tmp_path / str(number)}\n")
+        for process in started:
+            process.stdin.flush()
+        answers += [process.stdout.readline().strip() for process in started]
+    for process in started:
+        process.communicate()
+    assert answers == ["ok"] * 200
+
+
 def test_records_are_there_after_a_restart_and_the_file_is_its_owners_alone(tmp_path):
     for _ in range(2):
         store = IdempotencyStore(App("shop", store=tmp_path))
