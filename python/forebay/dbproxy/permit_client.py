@@ -58,6 +58,11 @@ class PermitClient:
         """Tell whoever has the permits."""
         self._channel.send(kind, server, number, passed)
 
+    def cancel(self, server: int, number: int) -> None:
+        """Do not ask for that permit any more."""
+        if not self._channel.unsend(Ask.TAKE, server, number):
+            self.send(Ask.CANCEL, server, number)
+
     def _heard(self, kind: int, server: int, number: int, _passed: int | None) -> None:
         self.servers[server].told(Tell(kind), number)
 
@@ -109,7 +114,7 @@ class ServerPermits:
             return await future
         except asyncio.CancelledError:
             if self._asked.pop(number, None) is not None:
-                self._client.send(Ask.CANCEL, self._server, number)
+                self._client.cancel(self._server, number)
             elif future.done() and not future.cancelled() and future.result() is not None:
                 self.free(number)
             raise
@@ -117,7 +122,7 @@ class ServerPermits:
     def cancel_last(self) -> None:
         """Do not wait for the permit that was asked for last."""
         number, future = self._asked.popitem()
-        self._client.send(Ask.CANCEL, self._server, number)
+        self._client.cancel(self._server, number)
         if not future.done():
             future.set_result(None)
 
@@ -179,9 +184,9 @@ def connected(address: str) -> socket.socket:
         DatabaseUnavailable: nobody has them any more.
 
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.connect(f"\0{address}")
+        sock.connect(address)
     except OSError as error:
         sock.close()
         raise _gone() from error

@@ -1,7 +1,6 @@
 """The owner's side of a proxy's permits: processes of the app connect to it, and what they leave behind is waited for.
 
-Its address is a name in the kernel's own list of sockets, which ends with the process: nothing is left on a disk. Whoever
-connects must run as the same user.
+Its address is a socket in a temporary directory of its own, which only the same user may enter.
 """
 
 from __future__ import annotations
@@ -9,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import socket
-import struct
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forebay.dbproxy.permit_channel import PermitChannel
@@ -30,7 +29,8 @@ UNSEEN_SECONDS: Final = 1.0
 LEFT_SECONDS_MAX: Final = 60.0
 """How long the server may run on with a connection whose process has died."""
 _BACKLOG: Final = 512
-_CREDENTIALS: Final = struct.Struct("3i")
+_TEMPORARY_BYTES_MAX: Final = 64
+"""Longest path of the system's temporary directory: with it, a socket's path has at most 104 bytes on macOS."""
 
 
 class PermitServer:
@@ -49,33 +49,33 @@ class PermitServer:
         """They wait until servers have hung up on the dead."""
         self._processes: set[_Process] = set()
         self._loop = asyncio.get_running_loop()
-        self.address = f"forebay-{secrets.token_hex(16)}"
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        self._listener.bind(f"\0{self.address}")
+        self._directory = _private_directory()
+        self.address = str(self._directory / "permits.sock")
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.setblocking(False)
+        self._listener.bind(self.address)
         self._listener.listen(_BACKLOG)
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def own(self) -> socket.socket:
         """Give this process's own connection."""
-        ours, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._processes.add(_Process(ours, self))
         return own
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
             sock, _ = self._listener.accept()
-            given = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            if _CREDENTIALS.unpack(given)[1] == os.getuid():
-                self._processes.add(_Process(sock, self))
-            else:
-                sock.close()
+            self._processes.add(_Process(sock, self))
 
     def _tell(self, server: int, process: _Process, kind: Tell, number: int) -> None:
         if kind is Tell.GRANTED:
             process.connections[server, number] = None
         elif kind is Tell.GIVE:
             self._loop.call_later(ANSWER_SECONDS_MAX, self._permits[server].busy, process)
-        process.channel.send(kind, server, number)
+        undone = {Tell.GIVE: Tell.KEEP, Tell.KEEP: Tell.GIVE}.get(kind)
+        if undone is None or not process.channel.unsend(undone, server, number):
+            process.channel.send(kind, server, number)
 
     def heard(self, process: _Process, kind: int, server: int, number: int, passed: int | None) -> None:
         """Do as a process says. What makes no sense is no message of ours: that process is let go."""
@@ -126,10 +126,16 @@ class PermitServer:
                 connection.close()
         permits.freed()
 
-    async def close(self) -> None:
-        """Let everybody go."""
+    def _stop_listening(self) -> None:
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
+        with contextlib.suppress(OSError):  # somebody has cleaned up
+            Path(self.address).unlink(missing_ok=True)
+            self._directory.rmdir()
+
+    async def close(self) -> None:
+        """Let everybody go."""
+        self._stop_listening()
         for process in self._processes:
             process.channel.close()
             for connection in process.connections.values():
@@ -145,3 +151,10 @@ class _Process:
     def __init__(self, sock: socket.socket, server: PermitServer) -> None:
         self.connections: dict[tuple[int, int], socket.socket | None] = {}
         self.channel = PermitChannel(sock, lambda *message: server.heard(self, *message), lambda: server.left(self))
+
+
+def _private_directory() -> Path:
+    within = tempfile.gettempdir()
+    if len(os.fsencode(within)) > _TEMPORARY_BYTES_MAX:
+        within = "/tmp"  # noqa: S108  only for a directory in it that nobody else may enter
+    return Path(tempfile.mkdtemp(prefix="forebay-", dir=within))
