@@ -389,7 +389,7 @@ class Pool:
         """End a statement that still runs, over the next connection that is free.
 
         When every connection of the pool is stuck, one more is opened for this one statement: the only case in which the
-        server sees a connection above the maximum.
+        server sees connections above the maximum, one of each process that shares it.
         """
         db = await self.spare()
         try:
