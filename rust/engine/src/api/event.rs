@@ -26,7 +26,7 @@ pub struct Invoke {
     /// How long the id is remembered, one second to a day; without it, five minutes.
     #[serde(default)]
     pub deduplication_window_ms: Option<u64>,
-    /// Keep the result for a day after the event has ended.
+    /// Keep the result for a day after the event has ended. It is refused with an id whose first event keeps none.
     #[serde(default)]
     pub keep_result: bool,
     /// Id of the request whose handler asks.

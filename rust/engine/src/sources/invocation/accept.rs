@@ -4,6 +4,7 @@ use forebay_core::queue::dedup::{Key as Digest, Scope};
 
 use crate::api::event::Invoke;
 use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::ids::uuid_text;
 use crate::base::limits::{
     EVENT_DELAY_MS_MAX, EVENT_ID_CHARACTERS_MAX, EVENT_ID_WINDOW_MS, EVENT_ID_WINDOW_MS_MAX, EVENT_ID_WINDOW_MS_MIN,
 };
@@ -84,10 +85,13 @@ impl InvocationRoom<'_> {
             let (queue, qualifier) = self.event_queue(function)?;
             let remembered = wishes.deduplication.map(|(id, until_ms)| self.remembered(queue, id, until_ms));
             let known = remembered.map_or(Ok(None), |one| self.known_id(one.digest))?;
+            if let Some(known) = known.as_ref().filter(|known| wishes.keeps_result && !known.keeps_result) {
+                return Err(not_kept_for(known.request));
+            }
             Ok((queue, qualifier, remembered, known))
         });
         match accepted {
-            Ok((_, _, _, Some(Known { request, is_durable }))) => {
+            Ok((_, _, _, Some(Known { request, is_durable, .. }))) => {
                 self.ctx.observe.history.note(self.ctx.now.wall_ms, request, RequestEvent::Repeated);
                 if is_durable {
                     return self.ctx.answer(waiter, Ok(reply(request)));
@@ -103,11 +107,11 @@ impl InvocationRoom<'_> {
                 event.life.delay_ms = wishes.delay_ms;
                 event.keeps_result = wishes.keeps_result;
                 event.deduplication_id = wishes.deduplication.map(|(id, _)| id.into());
-                let mut accepted = self.number_event(queue, event);
                 if let Some(remembered) = remembered {
-                    accepted.remembered = Some(remembered);
-                    self.remember_id(remembered, request);
+                    self.remember_id(remembered, &event);
                 }
+                let mut accepted = self.number_event(queue, event);
+                accepted.remembered = remembered;
                 self.ctx.commit.pending.bytes += accepted.bytes();
                 self.events.accepted.push(accepted);
                 self.ctx.commit.pending.waiters.push((waiter, reply(request)));
@@ -122,4 +126,13 @@ impl InvocationRoom<'_> {
         let function = self.events.queues.get(&queue).map_or("", |events| events.function.as_str());
         RememberedId { digest: Digest::new(Scope::MessageGroup, function, id).0, until_ms }
     }
+}
+
+/// A repeated event wants what the first one does not do.
+fn not_kept_for(request: u128) -> EngineError {
+    EngineError::Invalid(format!(
+        "keep_result: no result is kept of request {}, which was accepted with this deduplication_id before: give keep_result with \
+         each event of an id, or with none",
+        uuid_text(request)
+    ))
 }

@@ -8,7 +8,7 @@ use crate::base::timers::Timer;
 use crate::commit::pending::Pending;
 use crate::commit::rows::{damaged, OnItsWay};
 use crate::ctx::Ctx;
-use crate::payload::event::{Accepted, RememberedId};
+use crate::payload::event::{Accepted, Event, RememberedId};
 use crate::payload::event_result::{expiry_of, id_row, kept_key, parse_id, until_of, Kept, ResultRow, OF_A_ROW};
 use crate::sources::invocation::participant::{EXPIRY_TIMER, ROOM};
 use crate::sources::invocation::InvocationRoom;
@@ -32,6 +32,8 @@ const COUNTS: &[u8] = b"events_kept";
 pub(crate) struct Known {
     pub(crate) request: u128,
     pub(crate) is_durable: bool,
+    /// Whether its result is kept, before it has ended and afterwards.
+    pub(crate) keeps_result: bool,
 }
 
 /// How much is kept: as many as the rows of `EventExpiry` name. Their row is `results u64, their bytes u64, ids u64`, big-endian.
@@ -42,14 +44,22 @@ pub(super) struct Counts {
     ids: u64,
 }
 
+/// What was accepted with an id that is not durable yet.
+struct Accepting {
+    request: u128,
+    /// Until when the id is remembered, wall ms.
+    until_ms: u64,
+    keeps_result: bool,
+}
+
 /// What is known in memory of what is kept for a time.
 #[derive(Default)]
 pub(crate) struct KeptForTime {
     pub(super) counts: Counts,
     /// As the store has them, if that is known.
     written: Option<Counts>,
-    /// Requests and until when their ids are remembered, of ids that are not durable yet, by digest.
-    accepting: HashMap<u128, (u128, u64)>,
+    /// Ids that are not durable yet, by digest.
+    accepting: HashMap<u128, Accepting>,
     /// When the next piece of work begins.
     armed: Option<u64>,
 }
@@ -67,9 +77,10 @@ impl KeptForTime {
         Ok(Self { counts, written: Some(counts), ..Self::default() })
     }
 
-    fn remember(&mut self, one: RememberedId, request: u128) {
+    fn remember(&mut self, RememberedId { digest, until_ms }: RememberedId, event: &Event) {
         self.counts.ids += 1;
-        self.accepting.insert(one.digest, (request, one.until_ms));
+        let one = Accepting { request: event.request, until_ms, keeps_result: event.keeps_result };
+        self.accepting.insert(digest, one);
     }
 
     /// An event with an id is durable.
@@ -79,7 +90,7 @@ impl KeptForTime {
 
     /// Forget an event with an id that is not durable yet. The same id may have been accepted again meanwhile.
     fn end_accepting(&mut self, one: RememberedId) {
-        if self.accepting.get(&one.digest).is_some_and(|(_, until_ms)| *until_ms == one.until_ms) {
+        if self.accepting.get(&one.digest).is_some_and(|accepting| accepting.until_ms == one.until_ms) {
             self.accepting.remove(&one.digest);
         }
     }
@@ -106,14 +117,15 @@ impl InvocationRoom<'_> {
     /// The event that was accepted with an id, while that is remembered.
     pub(crate) fn known_id(&mut self, digest: u128) -> Result<Option<Known>, EngineError> {
         let now_ms = self.ctx.now.wall_ms;
-        let accepting = self.events.kept.accepting.get(&digest).filter(|(_, until_ms)| *until_ms > now_ms);
-        if let Some(&(request, _)) = accepting {
-            return Ok(Some(Known { request, is_durable: false }));
+        let accepting = self.events.kept.accepting.get(&digest).filter(|one| one.until_ms > now_ms);
+        if let Some(&Accepting { request, keeps_result, .. }) = accepting {
+            return Ok(Some(Known { request, is_durable: false, keeps_result }));
         }
         if let Some(row) = self.ctx.row(Table::EventId, &kept_key(digest))? {
             let (until_ms, request) = parse_id(&row).ok_or_else(|| damaged("a deduplication id"))?;
             if until_ms > now_ms {
-                return Ok(Some(Known { request, is_durable: true }));
+                let keeps_result = self.ctx.row(Table::EventResult, &kept_key(request))?.is_some();
+                return Ok(Some(Known { request, is_durable: true, keeps_result }));
             }
         }
         if self.events.kept.counts.ids >= IDS_MAX {
@@ -229,8 +241,8 @@ impl InvocationRoom<'_> {
     }
 
     /// An event with an id is accepted. What goes of an earlier one with it must not take this one's row along.
-    pub(crate) fn remember_id(&mut self, one: RememberedId, request: u128) {
-        self.events.kept.remember(one, request);
+    pub(crate) fn remember_id(&mut self, one: RememberedId, event: &Event) {
+        self.events.kept.remember(one, event);
         self.ctx.commit.pending.cancel(Table::EventId, kept_key(one.digest));
     }
 

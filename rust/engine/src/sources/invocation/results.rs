@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::api::event::{End, EventResult, Which};
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::base::ids::parse_uuid;
+use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::limits::{EVENT_RESULT_MS, EVENT_RESULT_WAIT_MS_MAX};
 use crate::base::timers::Timer;
 use crate::commit::done::json;
@@ -138,11 +138,7 @@ impl InvocationRoom<'_> {
         let row = row.map(|row| ResultRow::decode(&row).ok_or_else(|| damaged("a result"))).transpose()?;
         let now_ms = self.ctx.now.wall_ms;
         let Some(row) = row.filter(|row| row.end.as_ref().is_none_or(|end| end.until_ms > now_ms)) else {
-            return Err(EngineError::NotFound(format!(
-                "no result is kept of request {}: invoke_async was not told to keep_result, the event ended over a day ago, or so many \
-                 results came after it that there was no room for it; `forebay why` tells what else is known",
-                asked.request_id
-            )));
+            return Err(not_kept(&asked.request_id));
         };
         let function = version_of(&row.function).map_or(row.function.as_str(), |(function, _)| function);
         if function != asked.function {
@@ -180,12 +176,13 @@ impl InvocationRoom<'_> {
         for request in std::mem::take(&mut self.events.results.writing) {
             let Some(waiting) = self.events.results.waiting.remove(&request) else { continue };
             let row = self.ctx.row(Table::EventResult, &kept_key(request))?;
-            let row = row.and_then(|row| ResultRow::decode(&row)).ok_or_else(|| damaged("a result"))?;
-            let answer = json(shown(&row));
+            let row = row.map(|row| ResultRow::decode(&row).ok_or_else(|| damaged("a result"))).transpose()?;
+            // It may be gone already: of too many results the oldest are dropped, and those of an earlier run are the oldest.
+            let answer = row.map(|row| json(shown(&row))).ok_or_else(|| not_kept(&uuid_text(request)));
             self.events.results.count -= waiting.len();
             for (until_ns, waiter) in waiting {
                 self.events.results.deadlines.remove(&(until_ns, request));
-                self.ctx.answer(waiter, Ok(Reply::Json(answer.clone())));
+                self.ctx.answer(waiter, answer.clone().map(Reply::Json));
             }
         }
         Ok(())
@@ -228,6 +225,13 @@ impl InvocationRoom<'_> {
             self.ctx.answer(waiter, Err(error.clone()));
         }
     }
+}
+
+fn not_kept(request: &str) -> EngineError {
+    EngineError::NotFound(format!(
+        "no result is kept of request {request}: invoke_async was not told to keep_result, the event ended over a day ago, or so many \
+         results came after it that there was no room for it; `forebay why` tells what else is known"
+    ))
 }
 
 /// A result as it is told.

@@ -7,7 +7,9 @@ use serde_json::{json, Value};
 use super::super::expiry::RESULTS_MAX;
 use super::function;
 use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::ids::parse_uuid;
 use crate::dispatch::attempts::{Settled, Token};
+use crate::payload::event_result::kept_key;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::{Store as _, Table};
@@ -283,4 +285,64 @@ fn an_id_that_is_accepted_again_while_its_first_event_is_forgotten_is_remembered
     assert_eq!(ask(&engine, 86_400_000), second);
     let engine = engine.reopened_with(&[function("f")]);
     assert_eq!(ask(&engine, 86_400_000), second);
+}
+
+/// Whoever asked for a result with an event that was accepted before without it was told of a request that has none.
+#[test]
+fn a_result_of_a_repeated_event_is_refused_where_the_first_one_keeps_none() {
+    let mut engine = engine();
+    let asked =
+        |id: &str, keep_result: bool| json!({"function": "f", "deduplication_id": id, "keep_result": keep_result});
+    let plain = invoke(&engine, asked("plain", false)).unwrap();
+    let kept = invoke(&engine, asked("kept", true)).unwrap();
+    for crash in [false, true] {
+        let refused = invoke(&engine, asked("plain", true)).unwrap_err();
+        let text = refused.to_string();
+        assert!(
+            matches!(refused, EngineError::Invalid(_)) && text.contains("keep_result") && text.contains(&plain),
+            "{text}"
+        );
+        assert_eq!(invoke(&engine, asked("plain", false)).unwrap(), plain);
+        assert_eq!(
+            (invoke(&engine, asked("kept", true)).unwrap(), invoke(&engine, asked("kept", false)).unwrap()),
+            (kept.clone(), kept.clone())
+        );
+        engine.now.entropy += 1;
+        engine = if crash { engine.crashed() } else { engine.reopened() };
+        engine.register(function("f"));
+        engine.advance(SECOND);
+    }
+    let engine = engine.reopened_slowly();
+    engine.register(function("f"));
+    (0..3).for_each(|_| engine.engine.disk_done());
+    let ask = |keep_result| {
+        engine.ask(
+            "events.invoke",
+            &json!({"function": "f", "payload": 1, "deduplication_id": "new", "keep_result": keep_result}),
+        )
+    };
+    assert!(matches!(ask(false), Err(EngineError::Closed(_))), "it waits for the disk");
+    assert!(matches!(ask(true), Err(EngineError::Invalid(_))), "before the first one is durable, too");
+}
+
+/// The engine took the row for damaged, and failed.
+#[test]
+fn a_result_that_is_gone_before_it_is_told_is_not_found() {
+    let engine = engine();
+    let request = invoke(&engine, json!({"function": "f", "keep_result": true})).unwrap();
+    let engine = engine.reopened_slowly();
+    engine.register(function("f"));
+    (0..3).for_each(|_| engine.engine.disk_done());
+    let token = handed(&engine)[0];
+    let told = waiting(&engine, &request, 90_000);
+    engine.engine.exchange(vec![Settled { token, status: 0, body: Some("1".into()), duration_ns: 1 }], 0);
+    let key = kept_key(parse_uuid(&request).unwrap());
+    engine.engine.with(|state| state.ctx.commit.pending.remove(Table::EventResult, key));
+    assert!(told.lock().unwrap().is_none(), "the disk is slow");
+    (0..4).for_each(|_| engine.engine.disk_done());
+    assert!(matches!(told.lock().unwrap().take(), Some(Err(EngineError::NotFound(_)))));
+    assert!(matches!(
+        engine.asked("events.result", &json!({"function": "f", "request_id": request})),
+        Err(EngineError::NotFound(_))
+    ));
 }
