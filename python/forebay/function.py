@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from forebay._model import checks, limits, names
 from forebay._model.names import LATEST
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+RESULT_WAIT_MS: Final = 20_000
+"""How long one question for a result waits: the engine does not know that its caller has gone."""
 
 
 class DeclaringApp(Protocol):
@@ -204,7 +207,8 @@ class Function(Generic[P, R]):
     async def result(self, request_id: str, *, wait: checks.Seconds = 0) -> Any:
         """Give what an asynchronous invocation returned, of one that was accepted with `keep_result=True`.
 
-        Versions and aliases of the function count as the function. Whoever waits is woken when the event ends; nothing is polled.
+        Versions and aliases of the function count as the function. Whoever waits is woken when the event ends. It asks anew every
+        20 seconds: a call that is cancelled counts until then among those that wait.
 
         Args:
             request_id: what `invoke_async` gave.
@@ -226,7 +230,13 @@ class Function(Generic[P, R]):
 
         """
         question = event.asked_result(self.name, request_id, wait)
-        return event.result(await self._caller.ask("events.result", **question), request_id)
+        left_ms = question.pop("wait_ms")
+        while True:
+            wait_ms = min(left_ms, RESULT_WAIT_MS)
+            answer = await self._caller.ask("events.result", **question, wait_ms=wait_ms)
+            left_ms -= wait_ms
+            if left_ms == 0 or event.has_ended(answer):
+                return event.result(answer, request_id)
 
     result_sync = sync_twin(result)
 

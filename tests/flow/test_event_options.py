@@ -18,6 +18,7 @@ from forebay import (
     RequestTooLarge,
     ResourceNotFound,
     ResultNotReady,
+    TooManyRequests,
 )
 
 HOUR = 3_600
@@ -109,6 +110,9 @@ async def test_options_that_make_no_sense_are_refused(app, clock, runs):
         ]:
             with pytest.raises(InvalidParameterValue, match=told):
                 await f.invoke_async(1, **options)
+        plain = await f.invoke_async(1, deduplication_id="plain")
+        with pytest.raises(InvalidParameterValue, match=f"keep_result: no result is kept of request {plain}"):
+            await f.invoke_async(1, deduplication_id="plain", keep_result=True)
         with pytest.raises(InvalidParameterValue, match="wait"):
             await f.result(str(uuid.uuid4()), wait=86_401)
         with pytest.raises(InvalidParameterValue, match="request id"):
@@ -185,6 +189,26 @@ async def test_whoever_waits_is_woken_by_the_end(app, clock, runs):
         await clock.advance(1)
         await clock.settle()
         assert [(await one)["got"] for one in long] == [1, 1, 1]
+
+
+async def test_calls_that_were_cancelled_soon_take_no_place_among_those_that_wait(app, clock, runs):
+    """They had it until their wait was over, up to a day."""
+    f, _ = runs
+    async with app:
+        request = await f.invoke_async(1, delay=2 * HOUR, keep_result=True)
+        waiting = [asyncio.create_task(f.result(request, wait=HOUR)) for _ in range(10_000)]
+        await clock.settle()
+        with pytest.raises(TooManyRequests, match="10000 calls wait"):
+            await f.result(request, wait=HOUR)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await clock.advance(20)
+        late = asyncio.create_task(f.result(request, wait=3 * HOUR))
+        await clock.settle()
+        await clock.advance(2 * HOUR)
+        await clock.settle()
+        assert (await late)["got"] == 1
 
 
 async def test_what_never_ran_has_the_reason_for_its_error(app, clock):

@@ -178,7 +178,7 @@ class Runner:
             self._resolve(ticket, ok=ok, value=value)
         for work in works:
             begin(work)
-        self._moved = bool(works or outcomes)
+        self._moved = bool(works or outcomes or resolved)  # whoever has an answer may ask for more
         return len(works) == WORKS_MAX or bool(self._outcomes)
 
     def _begin(self, work: Work) -> None:

@@ -57,11 +57,16 @@ def invocation(function: str, body: bytes, asked: dict[str, Any]) -> bytes:
 
 
 def asked_result(function: str, request_id: str, wait: checks.Seconds) -> dict[str, Any]:
-    """Give the question for a result."""
+    """Give the question for a result, with the whole wait."""
     if not isinstance(request_id, str):
         checks.refuse("request_id", request_id, "a text, as invoke_async gave it")
     seconds = checks.seconds("wait", wait, low=0, high=limits.EVENT_RESULT_WAIT_SECONDS_MAX)
     return {"function": function, "request_id": request_id, "wait_ms": round(seconds * 1000)}
+
+
+def has_ended(answer: dict[str, Any]) -> bool:
+    """Tell whether the answer has a result."""
+    return answer.get("condition") is not None
 
 
 def result(answer: dict[str, Any], request_id: str) -> Any:
@@ -73,9 +78,9 @@ def result(answer: dict[str, Any], request_id: str) -> Any:
         RequestTooLarge: the response is not kept.
 
     """
-    condition = answer.get("condition")
-    if condition is None:
+    if not has_ended(answer):
         raise ResultNotReady(f"request {request_id} of function {answer['function']} has not ended yet")
+    condition = answer["condition"]
     response, size = answer["response"], answer["response_bytes"]
     if response is None and size > 0:
         raise RequestTooLarge(
