@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +31,8 @@ class ArchiveSettings:
     def __post_init__(self) -> None:
         names.rule_name(self.name, longest=limits.ARCHIVE_NAME_CHARACTERS_MAX)
         if self.pattern is not None:
-            _core.check_event_pattern(self.pattern)
+            # An archive is a rule whose target is itself.
+            _core.check_event_rule(json.dumps({"pattern": self.pattern, "targets": []}).encode())
         if self.retention is not None:
             seconds = checks.seconds("retention", self.retention, low=1, high=RETENTION_SECONDS_MAX)
             object.__setattr__(self, "retention", seconds)
