@@ -377,17 +377,14 @@ fn assign(variables: &mut Arc<Map<String, Value>>, assigned: Value) -> Result<Ve
 /// Bytes of a value's text.
 fn weight(value: &Value) -> usize {
     struct Counter(usize);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
+    impl core::fmt::Write for Counter {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            self.0 += text.len();
             Ok(())
         }
     }
     let mut counter = Counter(0);
     // A counter takes everything.
-    let _ = serde_json::to_writer(&mut counter, value);
+    let _ = core::fmt::Write::write_fmt(&mut counter, format_args!("{value}"));
     counter.0
 }
