@@ -62,6 +62,10 @@ NOT_MEASURED = {
         "InvocationsFailedToBeSentToDlq": "what a dead-letter queue does not take is listed, and counted by `FailedInvocations`",
         "ThrottledRules": "rules are not throttled",
     },
+    "AWS/States": {
+        "ExecutionThrottled": "executions are not throttled",
+        "ExecutionTime": "`forebay workflow list` has the times of each execution",
+    },
     "AWS/SQS": {
         "ApproximateNumberOfGroupsWithInflightMessages": "groups are not counted, their messages are",
     },

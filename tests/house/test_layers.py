@@ -25,7 +25,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {"model": {"_model"}, "schema": {"_schema"}},
     {"wire": {"_wire"}},
     {"runtime": {"_runtime"}, "destinations": {"destinations"}, "dbproxy": {"dbproxy"}, "metrics": {"metrics"}},
-    {"nouns": {"function", "alias", "stream", "queue", "topic", "archive", "bus", "mapping", "token_bucket", "logs"}},
+    {"nouns": {"function", "alias", "stream", "queue", "topic", "archive", "bus", "workflow", "mapping", "token_bucket", "logs"}},
     {"composition": {"_app"}, "worker": {"_worker"}},
     {"app": {"app", "__init__"}},
     {"cli": {"cli"}, "powertools": {"powertools"}},
@@ -172,7 +172,7 @@ def test_the_core_has_no_io_no_thread_and_no_clock():
     wrong = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in sorted((ROOT / "rust" / "core" / "src").rglob("*.rs"))
-        if path.stem != "tests"  # a test may read its table of cases
+        if path.stem not in {"tests", "suite", "recorded"}  # a test may read its table of cases
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if outside.search(line) and not line.lstrip().startswith("//")
     ]

@@ -25,6 +25,7 @@ FLOORS = [
     {"sources/stream", "sources/queue", "sources/invocation"},
     {"topics"},
     {"destinations", "buses"},
+    {"workflows"},
     {"runtime"},
     {"socket"},
     {"runtime/open"},  # opens an engine and its doors

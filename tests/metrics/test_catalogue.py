@@ -43,6 +43,10 @@ AWS = {
         DeadLetterInvocations Events FailedInvocations IngestionToInvocationStartLatency Invocations
         InvocationsFailedToBeSentToDlq InvocationsSentToDlq MatchedEvents PutEventsEntriesCount ThrottledRules TriggeredRules
     """,
+    "AWS/States": """
+        ExecutionTime ExecutionThrottled ExecutionsAborted ExecutionsFailed ExecutionsStarted ExecutionsSucceeded
+        ExecutionsTimedOut
+    """,
     "AWS/RDS": """
         AvailabilityPercentage ClientConnections ClientConnectionsClosed ClientConnectionsNoTLS ClientConnectionsReceived
         ClientConnectionsSetupFailedAuth ClientConnectionsSetupSucceeded ClientConnectionsTLS DatabaseConnectionRequests
@@ -66,6 +70,7 @@ LABELS = {
     "topic": "declared",
     "bus": "declared",
     "rule": "declared; schedules, of which there may be a million, have no label",
+    "workflow": "declared",
     "proxy": "declared",
     "outcome": "out of a list",
     "reason": "out of a list",

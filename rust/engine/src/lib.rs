@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 // Whatever carries out a request takes it whole, and may refuse it: also what only looks at it, and what never refuses. So one table
 // can call them all.
-#![allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, clippy::unused_self)]
+#![allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
 
 pub mod api;
 pub mod base;
@@ -22,6 +22,7 @@ pub mod runtime;
 pub mod socket;
 pub mod sources;
 pub mod topics;
+mod workflows;
 
 pub use forebay_metrics as metrics;
 pub use forebay_store as store;

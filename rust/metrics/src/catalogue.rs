@@ -80,6 +80,10 @@ const fn events(name: &'static str, unit: &'static str) -> Aws {
     Aws { namespace: "AWS/Events", name, unit, scale: 1.0 }
 }
 
+const fn states(name: &'static str, unit: &'static str) -> Aws {
+    Aws { namespace: "AWS/States", name, unit, scale: 1.0 }
+}
+
 const fn scheduler(name: &'static str, unit: &'static str) -> Aws {
     Aws { namespace: "AWS/Scheduler", name, unit, scale: 1.0 }
 }
@@ -286,6 +290,17 @@ catalogue! {
         NONE, "Times that the target of a schedule did not take its event.";
     MissedFirings: "forebay_schedule_firings_missed_total", None, Counter, Count, [], NONE,
         "Due times of schedules that were passed over, since nothing ran then.";
+
+    ExecutionsStarted: "forebay_workflow_executions_started_total", Some(states("ExecutionsStarted", "Count")), Counter, Count, ["workflow"], NONE,
+        "Executions of the workflow that began.";
+    ExecutionsSucceeded: "forebay_workflow_executions_succeeded_total", Some(states("ExecutionsSucceeded", "Count")), Counter, Count, ["workflow"], NONE,
+        "Executions that ended with an output.";
+    ExecutionsFailed: "forebay_workflow_executions_failed_total", Some(states("ExecutionsFailed", "Count")), Counter, Count, ["workflow"], NONE,
+        "Executions that ended with an error.";
+    ExecutionsTimedOut: "forebay_workflow_executions_timed_out_total", Some(states("ExecutionsTimedOut", "Count")), Counter, Count, ["workflow"], NONE,
+        "Executions that took too long.";
+    ExecutionsAborted: "forebay_workflow_executions_aborted_total", Some(states("ExecutionsAborted", "Count")), Counter, Count, ["workflow"], NONE,
+        "Executions that were stopped.";
 
     StoreCommits: "forebay_store_commits_total", None, Counter, Count, [], NONE,
         "Durable commits of the store.";

@@ -20,6 +20,7 @@ pub mod queue;
 pub mod stream;
 pub mod topic;
 pub mod why;
+pub mod workflow;
 
 use serde::{Deserialize, Serialize};
 
@@ -179,6 +180,36 @@ macro_rules! operations {
         "replay.describe" ReplayDescribe(archive::ReplayNamed) -> archive::Replay: event_buses.replay_describe now;
         /// End a replay before it is complete.
         "replay.cancel" ReplayCancel(archive::ReplayNamed) -> archive::Replay: event_buses.replay_cancel now;
+
+        /// Create a workflow, or change one that exists: executions keep the definition that they began with.
+        "workflow.declare" WorkflowDeclare(workflow::Declare) -> workflow::Workflow: state_machines.workflow_declare now;
+        /// List the workflows, without their definitions.
+        "workflow.list" WorkflowList(Empty) -> Vec<workflow::Workflow>: state_machines.workflow_list now;
+        /// Describe a workflow.
+        "workflow.describe" WorkflowDescribe(workflow::Named) -> workflow::Workflow: state_machines.workflow_describe now;
+        /// Find everything that is wrong with a definition.
+        "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
+            state_machines.workflow_validate always;
+        /// Start an execution. The same name and input again, while it runs, gives the same one.
+        "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later;
+        /// List the executions of a workflow, the latest first, without their inputs and outputs.
+        "execution.list" ExecutionList(workflow::List) -> workflow::Executions: state_machines.execution_list now;
+        /// Describe an execution.
+        "execution.describe" ExecutionDescribe(workflow::ExecutionNamed) -> workflow::Execution:
+            state_machines.execution_describe now;
+        /// Wait for the end of an execution.
+        "execution.result" ExecutionResult(workflow::ExecutionNamed) -> workflow::Execution:
+            state_machines.execution_result later;
+        /// Give events of an execution, in the form of `GetExecutionHistory`.
+        "execution.history" ExecutionHistory(workflow::History) -> workflow::Events: state_machines.execution_history now;
+        /// Stop an execution.
+        "execution.stop" ExecutionStop(workflow::Stop) -> workflow::Execution: state_machines.execution_stop later;
+        /// Tell a task that waits for its token that it has succeeded.
+        "task.succeed" TaskSucceed(workflow::TaskSucceeded) -> Empty: state_machines.task_succeed later;
+        /// Tell a task that waits for its token that it has failed.
+        "task.fail" TaskFail(workflow::TaskFailed) -> Empty: state_machines.task_fail later;
+        /// Tell a task that waits for its token that it goes on.
+        "task.heartbeat" TaskHeartbeat(workflow::TaskHeartbeat) -> Empty: state_machines.task_heartbeat later;
 
         /// List the functions.
         "functions.list" FunctionList(Empty) -> Vec<function::Function>: dispatch.functions_list always;

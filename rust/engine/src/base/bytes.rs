@@ -10,3 +10,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+/// The bytes that such a text stands for.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok())
+        .collect()
+}

@@ -98,6 +98,9 @@ limits! {
     REPLAYS_RUNNING_MAX: usize = 10;
     /// Most replays that a store remembers. Ours: they are all in memory.
     REPLAYS_MAX: usize = 1_000;
+    /// Most characters of the name of a workflow or an execution.
+    /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>
+    WORKFLOW_NAME_CHARACTERS_MAX: usize = 80;
     /// Most rules of a store. Ours: they are all in memory.
     RULES_MAX: usize = 100_000;
     /// Most schedules of a store. Ours: they are all in memory.

@@ -181,6 +181,11 @@ impl CountDeliveries for RuleMeters {
 }
 
 impl Buses {
+    /// Refuse the name of a bus that is not declared.
+    pub(crate) fn check_bus(&self, name: &str) -> Result<(), EngineError> {
+        self.bus(name).map(|_| ())
+    }
+
     fn bus(&self, name: &str) -> Result<&Bus, EngineError> {
         self.entries.get(name).ok_or_else(|| EngineError::NotFound(format!("Event bus {name} does not exist.")))
     }

@@ -72,7 +72,7 @@ impl BusRoom<'_> {
     }
 
     /// Accept an event that was checked; gives its id.
-    fn accept_event(&mut self, bus: &str, entry: &Entry, carried: Carried<'_>) -> u128 {
+    pub(crate) fn accept_event(&mut self, bus: &str, entry: &Entry, carried: Carried<'_>) -> u128 {
         let id = self.ctx.rng.uuid();
         let config = &self.ctx.config;
         let accepted = Accepted {

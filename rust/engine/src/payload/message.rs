@@ -80,6 +80,11 @@ impl Attribute {
     }
 }
 
+/// `MD5OfMessageBody`.
+pub(crate) fn md5_text(body: &str) -> String {
+    hex(&Md5::digest(body.as_bytes()))
+}
+
 /// Pack attributes that were found good.
 pub(crate) fn pack_attributes(attributes: &[Attribute]) -> Vec<u8> {
     let mut sorted: Vec<&Attribute> = attributes.iter().collect();
@@ -204,7 +209,7 @@ impl<'a> Message<'a> {
 
     /// `MD5OfBody`.
     pub fn md5_of_body(&self) -> String {
-        hex(&Md5::digest(self.body.as_bytes()))
+        md5_text(self.body)
     }
 
     /// `MD5OfMessageAttributes`; `None` without attributes.

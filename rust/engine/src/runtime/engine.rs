@@ -201,6 +201,10 @@ impl Engine {
         inner.state.queues().answer_open_receives();
         let stopped = EngineError::OwnerLost("the app stopped before the event ended".into());
         inner.state.events().answer_open_results(&stopped);
+        let stopped = EngineError::OwnerLost(
+            "the app stopped before the execution had ended: it goes on when the app starts".into(),
+        );
+        inner.state.workflows().answer_waiting(&stopped);
         inner.state.answer_wanted();
         inner.store = None;
         inner.reader = None;

@@ -18,6 +18,8 @@ use crate::sources::stream::{self, StreamRoom, Streams};
 #[cfg(test)]
 use crate::sources::ticks::{self, TickRoom, Ticks};
 use crate::topics::Topics;
+use crate::workflows::participant::WorkflowParticipant;
+use crate::workflows::{self, Workflows};
 
 /// A minute of the metric points ends.
 pub(crate) const POINTS: Timer = Timer { room: RUNTIME, kind: 1, id: 0 };
@@ -99,6 +101,7 @@ sources! {
     events: EventQueues => InvocationRoom, invocation::participant::ROOM;
     queues: Queues => QueueRoom, queue::participant::ROOM;
     buses: Buses => BusParticipant, buses::participant::ROOM;
+    workflows: Workflows => WorkflowParticipant, workflows::participant::ROOM;
     #[cfg(test)]
     ticks: Ticks => TickRoom, ticks::ROOM;
 }

@@ -31,6 +31,7 @@ use crate::observe::Observe;
 pub(crate) use crate::runtime::participants::Rooms;
 use crate::store::port::Reader;
 use crate::topics::TopicRoom;
+use crate::workflows::WorkflowRoom;
 
 /// How often retention looks.
 pub(crate) const SWEEP_NS: u64 = 30_000_000_000;
@@ -104,6 +105,22 @@ impl Rooms {
         }
     }
 
+    pub(crate) fn state_machines(&mut self) -> WorkflowRoom<'_> {
+        WorkflowRoom {
+            below: BusRoom {
+                ctx: &mut self.ctx,
+                dispatch: &mut self.dispatch,
+                failures: &mut self.failures,
+                streams: &mut self.streams,
+                queues: &mut self.queues,
+                events: &mut self.events,
+                topics: &mut self.topics,
+                buses: &mut self.buses,
+            },
+            workflows: &mut self.workflows,
+        }
+    }
+
     /// Carry out what rooms have left for others, until nothing is left. No commit is taken and no lock let go before that.
     pub(crate) fn conduct(&mut self) {
         loop {
@@ -127,6 +144,8 @@ impl Rooms {
                 self.event_buses().fire_due();
             } else if std::mem::take(&mut self.buses.replays.is_due) {
                 self.event_buses().replay_due();
+            } else if !self.workflows.inbox.is_empty() {
+                self.state_machines().advance();
             } else if let Some(search) = self.failures.found.pop() {
                 self.found(search);
             } else if !self.failures.revived.is_empty() {

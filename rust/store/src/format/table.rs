@@ -56,11 +56,21 @@ pub enum Table {
     Deduplication = 25,
     /// Replays of archives, and how far each is.
     Replay = 26,
+    /// Declared workflows, each with its revisions.
+    Machine = 27,
+    /// Executions of workflows.
+    Execution = 28,
+    /// Histories of executions, a chunk of events for each step.
+    History = 29,
+    /// Executions that run: what they need to go on.
+    ExecutionState = 30,
+    /// Executions by their names.
+    ExecutionName = 31,
 }
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -87,6 +97,11 @@ impl Table {
         Self::MessageKept,
         Self::Deduplication,
         Self::Replay,
+        Self::Machine,
+        Self::Execution,
+        Self::History,
+        Self::ExecutionState,
+        Self::ExecutionName,
     ];
 
     /// The table with a number of the format.

@@ -1,0 +1,204 @@
+//! Workflows: state machines in Amazon's language, whose executions go on from their rows.
+//!
+//! A step of an execution is one commit (`step`): its new state, its history, and what its tasks send to queues, topics, buses and other
+//! machines of this store (`calls`). A function is called when that is durable, and again after a crash before its end was told. A step
+//! that a full disk refuses is taken back with everything that it sent; what a function had answered is brought again when there is room.
+
+mod calls;
+pub(crate) mod participant;
+pub(crate) mod requests;
+pub(crate) mod row;
+mod step;
+mod supported;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType};
+use forebay_core::workflow::machine::{Event, Execution, Fact, TaskId};
+
+use crate::api::workflow::Status;
+use crate::base::error::{EngineError, Waiter};
+use crate::buses::BusRoom;
+use crate::ctx::Ctx;
+use crate::metrics::{Counter, Metric, Registry};
+use crate::workflows::row::{ExecutionRow, MachineRow, OpenCall, RunId};
+use crate::workflows::supported::check_supported;
+
+/// Workflows, with what lies below them.
+pub(crate) struct WorkflowRoom<'a> {
+    pub(crate) below: BusRoom<'a>,
+    pub(crate) workflows: &'a mut Workflows,
+}
+
+/// All machines of an engine, their executions that run, and what they leave for the next commit.
+#[derive(Default)]
+pub(crate) struct Workflows {
+    /// The latest revisions by name, and all that executions may have begun with.
+    machines: BTreeMap<String, Arc<Machine>>,
+    revisions: BTreeMap<(u64, u32), Arc<Machine>>,
+    runs: BTreeMap<RunId, Run>,
+    names: BTreeMap<(u64, String), RunId>,
+    /// Executions that want to go on by themselves, by when.
+    by_time: BTreeSet<(u64, RunId)>,
+    /// What has happened and was not brought to its execution yet.
+    pub(crate) inbox: VecDeque<Happened>,
+    /// Steps that are not durable yet: of the next commit, and of the one under way.
+    unsaved: Steps,
+    committing: Steps,
+    /// What is brought again when the disk has room.
+    held: Vec<Happened>,
+    /// Who waits for the end of an execution.
+    waiting: BTreeMap<RunId, Vec<Waiter>>,
+    /// Calls of functions that this process has not registered yet.
+    unregistered: Vec<(RunId, TaskId)>,
+    last_number: u64,
+    /// When the timer rings.
+    armed: Option<u64>,
+    /// How far the search for old executions has come.
+    swept: Option<Vec<u8>>,
+}
+
+/// A revision of a machine.
+struct Machine {
+    row: MachineRow,
+    definition: Definition,
+    meters: Meters,
+}
+
+/// An execution that runs.
+#[derive(Clone)]
+struct Run {
+    machine: Arc<Machine>,
+    row: ExecutionRow,
+    execution: Execution,
+    due_ms: Option<u64>,
+    calls: BTreeMap<TaskId, OpenCall>,
+}
+
+/// Something that an execution is to be told.
+pub(crate) struct Happened {
+    run: RunId,
+    fact: Fact,
+    /// It happened outside, once: it is brought again if the step is taken back.
+    is_kept: bool,
+}
+
+/// Steps that are written together.
+#[derive(Default)]
+struct Steps {
+    by_run: BTreeMap<RunId, Step>,
+    /// What they came of and what does not happen again, in its order.
+    kept: Vec<(RunId, Fact)>,
+}
+
+/// What is written of one execution.
+#[derive(Default)]
+struct Step {
+    /// As it was; `None`: it began.
+    before: Option<Run>,
+    events: Vec<Event>,
+    /// Functions to be called when it is durable.
+    calls: Vec<TaskId>,
+}
+
+struct Meters {
+    started: Counter,
+    succeeded: Counter,
+    failed: Counter,
+    timed_out: Counter,
+    aborted: Counter,
+}
+
+impl Meters {
+    fn new(registry: &Registry, workflow: &str) -> Self {
+        let counter = |metric| registry.counter(metric, &[workflow]);
+        Self {
+            started: counter(Metric::ExecutionsStarted),
+            succeeded: counter(Metric::ExecutionsSucceeded),
+            failed: counter(Metric::ExecutionsFailed),
+            timed_out: counter(Metric::ExecutionsTimedOut),
+            aborted: counter(Metric::ExecutionsAborted),
+        }
+    }
+
+    fn ended(&self, status: Status) {
+        match status {
+            Status::Running => {}
+            Status::Succeeded => self.succeeded.increment(),
+            Status::Failed => self.failed.increment(),
+            Status::TimedOut => self.timed_out.increment(),
+            Status::Aborted => self.aborted.increment(),
+        }
+    }
+}
+
+impl Machine {
+    /// Read a definition; refuse one that is wrong, or that names what is not built.
+    fn new(row: MachineRow, registry: &Registry) -> Result<Self, EngineError> {
+        let definition = Definition::parse(&row.definition, MachineType::Standard)
+            .map_err(|problems| EngineError::Invalid(invalid_definition(&problems).unwrap_or_default()))?;
+        check_supported(&row.definition)?;
+        Ok(Self { definition, meters: Meters::new(registry, &row.name), row })
+    }
+}
+
+impl Workflows {
+    fn machine(&self, name: &str) -> Result<&Arc<Machine>, EngineError> {
+        self.machines.get(name).ok_or_else(|| {
+            EngineError::NotFound(format!("State Machine Does Not Exist: workflow {name:?} is not declared"))
+        })
+    }
+
+    fn happened(&mut self, run: RunId, fact: Fact) {
+        self.inbox.push_back(Happened { run, fact, is_kept: false });
+    }
+
+    /// Executions as they were before steps that are not durable.
+    fn steps_before(&self) -> impl Iterator<Item = &Run> {
+        self.committing.by_run.values().chain(self.unsaved.by_run.values()).filter_map(|step| step.before.as_ref())
+    }
+
+    /// What the store has of an execution that runs here.
+    fn durable_row(&self, id: RunId) -> Option<ExecutionRow> {
+        let steps = [&self.committing, &self.unsaved];
+        let before = steps.into_iter().find_map(|steps| steps.by_run.get(&id)).and_then(|step| step.before.as_ref());
+        before.or_else(|| self.runs.get(&id)).map(|run| run.row.clone())
+    }
+
+    /// Let an execution go on by itself at another time.
+    fn set_due(&mut self, id: RunId, due_ms: Option<u64>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if let Some(before_ms) = std::mem::replace(&mut run.due_ms, due_ms) {
+            self.by_time.remove(&(before_ms, id));
+        }
+        self.by_time.extend(due_ms.map(|due_ms| (due_ms, id)));
+    }
+
+    fn insert_run(&mut self, id: RunId, run: Run) {
+        self.names.insert((id.machine, run.row.name.clone()), id);
+        self.by_time.extend(run.due_ms.map(|due_ms| (due_ms, id)));
+        self.runs.insert(id, run);
+    }
+
+    fn remove_run(&mut self, id: RunId) -> Option<Run> {
+        let run = self.runs.remove(&id)?;
+        self.names.remove(&(id.machine, run.row.name.clone()));
+        if let Some(due_ms) = run.due_ms {
+            self.by_time.remove(&(due_ms, id));
+        }
+        Some(run)
+    }
+}
+
+impl Ctx {
+    pub(crate) fn workflow_arn(&self, name: &str) -> String {
+        format!("arn:aws:states:{}:{}:stateMachine:{name}", self.config.region, self.config.account)
+    }
+
+    pub(crate) fn execution_arn(&self, workflow: &str, name: &str) -> String {
+        format!("arn:aws:states:{}:{}:execution:{workflow}:{name}", self.config.region, self.config.account)
+    }
+}

@@ -1,0 +1,395 @@
+//! What the runtime brings workflows: their rows, their timer, ends of functions, and their part of each commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_core::workflow::machine::{Data, ErrorDetails, Fact, TaskId};
+use serde_json::{json, Value};
+
+use crate::api::workflow::Status;
+use crate::base::error::{EngineError, Reply};
+use crate::base::ids::{uuid_text, RoomId};
+use crate::base::timers::Timer;
+use crate::commit::done::json;
+use crate::commit::pending::{Pending, FULL_NS};
+use crate::commit::rows::damaged;
+use crate::ctx::Ctx;
+use crate::dispatch::attempts::{Attempt, HandlerId, Task, Token};
+use crate::dispatch::job::{Handed, Job};
+use crate::dispatch::participant::{Ended, Participant};
+use crate::dispatch::waiters::SourceId;
+use crate::dispatch::{Dispatch, DispatchRoom};
+use crate::failures::Failures;
+use crate::payload::event::Qualifier;
+use crate::store::port::{StoreError, Table, Write};
+use crate::workflows::requests::described;
+use crate::workflows::row::{name_key, CallKind, ExecutionRow, MachineRow, OpenCall, RunId, StateRef, StateRow};
+use crate::workflows::{Happened, Machine, Run, Step, Steps, Workflows};
+
+pub(crate) const ROOM: RoomId = RoomId(7);
+/// An execution goes on by itself.
+const TIMER: Timer = Timer { room: ROOM, kind: 0, id: 0 };
+/// Most executions that go on in one turn, so that the engine's lock is let go between.
+const RUNS_OF_A_TURN: usize = 256;
+/// How long an execution that has ended is kept. <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
+const KEPT_MS: u64 = 90 * 86_400_000;
+/// Rows that are looked at in one sweep.
+const SWEPT_ROWS: usize = 1_000;
+
+/// A function's call for a task.
+struct TaskJob {
+    run: RunId,
+    task: TaskId,
+    payload: Arc<[u8]>,
+    qualifier: Qualifier,
+}
+
+impl Job for TaskJob {
+    fn room(&self) -> RoomId {
+        ROOM
+    }
+
+    fn source(&self) -> SourceId {
+        self.run.machine
+    }
+
+    fn asked_with(&self) -> (Qualifier, Option<Arc<str>>) {
+        (self.qualifier.clone(), None)
+    }
+}
+
+/// Workflows, with what is needed to keep them.
+pub(crate) struct WorkflowParticipant<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) workflows: &'a mut Workflows,
+}
+
+impl<'a> WorkflowParticipant<'a> {
+    pub(crate) fn new(
+        ctx: &'a mut Ctx,
+        dispatch: &'a mut Dispatch,
+        _failures: &'a mut Failures,
+        workflows: &'a mut Workflows,
+    ) -> Self {
+        Self { ctx, dispatch, workflows }
+    }
+
+    /// Take a machine's row into memory.
+    pub(crate) fn take_machine(&mut self, row: MachineRow) -> Result<(), EngineError> {
+        let machine = Arc::new(Machine::new(row, &self.ctx.registry)?);
+        let row = &machine.row;
+        self.workflows.revisions.insert((row.id, row.revision), machine.clone());
+        let latest = self.workflows.machines.get(&row.name);
+        if latest.is_none_or(|latest| latest.row.revision < row.revision) {
+            self.workflows.machines.insert(row.name.clone(), machine.clone());
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), EngineError> {
+        for (_, value) in self.ctx.commit.reader.scan(Table::Machine, &[], None, usize::MAX)? {
+            let row: MachineRow = serde_json::from_slice(&value).map_err(|_| damaged("a state machine's row"))?;
+            self.ctx.mapping_id_found(&row.id.to_be_bytes(), "a state machine's id")?;
+            self.take_machine(row)?;
+        }
+        for (key, value) in self.ctx.commit.reader.scan(Table::ExecutionState, &[], None, usize::MAX)? {
+            let id = RunId::parse(&key).ok_or_else(|| damaged("an execution's key"))?;
+            let state: StateRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's state"))?;
+            let row =
+                self.ctx.commit.reader.get(Table::Execution, &key)?.ok_or_else(|| damaged("an execution's row"))?;
+            let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
+            let machine = self.workflows.revisions.get(&(id.machine, row.revision));
+            let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
+            let StateRow { due_ms, calls, execution } = state;
+            self.workflows.last_number = self.workflows.last_number.max(id.number);
+            self.workflows.insert_run(id, Run { machine, row, execution, due_ms, calls });
+        }
+        Ok(())
+    }
+
+    /// Let the timer ring when the next execution wants to go on.
+    pub(crate) fn arm(&mut self) {
+        if !self.ctx.started {
+            return;
+        }
+        let now = self.ctx.now;
+        let in_ms = |due_ms: u64| due_ms.saturating_sub(now.wall_ms).saturating_mul(1_000_000);
+        let due = self.workflows.by_time.first().map(|(due_ms, _)| in_ms(*due_ms));
+        let is_full = self.ctx.commit.refused.is_some();
+        // On a full disk a step would be refused at once, again and again.
+        let due = due.map(|wait_ns| if is_full { wait_ns.max(FULL_NS) } else { wait_ns });
+        let again = (!self.workflows.held.is_empty()).then_some(FULL_NS);
+        if let Some(wait_ns) = due.into_iter().chain(again).min() {
+            self.ctx.timers.arm(&mut self.workflows.armed, now.mono_ns.saturating_add(wait_ns), TIMER);
+        }
+    }
+
+    /// Call the function of a task whose step is durable. One that is not registered was perhaps forgotten in this release: a call that was
+    /// open before it waits for it.
+    fn begin_call(&mut self, run: RunId, task: TaskId, is_new: bool) {
+        let Some(call) = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)) else { return };
+        let OpenCall { function, payload, .. } = call.clone();
+        let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
+        match dispatch.address(&function) {
+            Ok((slot, qualifier)) => {
+                let payload: Arc<[u8]> = payload.as_str().as_bytes().into();
+                dispatch.ready(Attempt::new(slot, TaskJob { run, task, payload, qualifier }, 1), false);
+            }
+            Err(_) if !is_new => self.workflows.unregistered.push((run, task)),
+            Err(error) => {
+                let details = ErrorDetails::new("Lambda.ResourceNotFoundException", Some(error.to_string()));
+                self.kept(run, Fact::TaskFailed(task, details));
+            }
+        }
+    }
+
+    /// Something that happens once: it is told again if the step that comes of it is taken back.
+    fn kept(&mut self, run: RunId, fact: Fact) {
+        self.workflows.inbox.push_back(Happened { run, fact, is_kept: true });
+    }
+
+    /// A function's call has ended.
+    fn call_ended(&mut self, job: &TaskJob, version: &str, (status, body): (u8, Option<Vec<u8>>), request: u128) {
+        let TaskJob { run, task, .. } = *job;
+        let kind = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).map(|call| call.kind);
+        let Some(kind) = kind else { return };
+        let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
+        let fact = match (status, body) {
+            (0, body) => match Data::parse(body.as_deref().unwrap_or("null")) {
+                Ok(response) => succeeded(task, kind, &response, version, request),
+                Err(error) => {
+                    let text = format!("the function's response cannot be read: {error:?}");
+                    Fact::TaskFailed(task, ErrorDetails::new("States.Runtime", Some(text)))
+                }
+            },
+            (1 | 2, body) => Fact::TaskFailed(task, error_of(body.unwrap_or_default())),
+            (3, body) => Fact::TaskFailed(task, ErrorDetails::new("Lambda.ServiceException", body)),
+            // It was interrupted: it is called again, by this process or by the next one.
+            _ if self.ctx.draining => return,
+            _ => return self.begin_call(run, task, true),
+        };
+        self.kept(run, fact);
+    }
+
+    /// Remove executions that ended long ago, some of them at a time.
+    fn remove_old(&mut self) -> Result<(), EngineError> {
+        let Some(before_ms) = self.ctx.now.wall_ms.checked_sub(KEPT_MS) else { return Ok(()) };
+        let after = self.workflows.swept.take();
+        let (rows, all) = self.ctx.rows_after(Table::Execution, &[], after.as_deref(), SWEPT_ROWS)?;
+        self.workflows.swept = rows.last().filter(|_| !all).map(|(key, _)| key.clone());
+        for (key, value) in rows {
+            let Some(id) = RunId::parse(&key) else { continue };
+            let row: ExecutionRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's row"))?;
+            if row.stopped_ms.is_none_or(|stopped_ms| stopped_ms >= before_ms) || self.workflows.runs.contains_key(&id)
+            {
+                continue;
+            }
+            self.ctx.remove_rows(Table::History, &key)?;
+            self.ctx.commit.pending.remove(Table::ExecutionName, name_key(id.machine, &row.name));
+            self.ctx.commit.pending.remove(Table::Execution, key);
+            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+        }
+        Ok(())
+    }
+}
+
+impl Participant for WorkflowParticipant<'_> {
+    fn restore(&mut self) -> Result<(), StoreError> {
+        self.read().map_err(|error| match error {
+            EngineError::Store(error) => error,
+            error => StoreError::Corrupt(error.to_string()),
+        })
+    }
+
+    /// Calls whose end was not told before the restart are made again.
+    fn start(&mut self) -> Result<(), EngineError> {
+        let runs = self.workflows.runs.iter();
+        let open: Vec<(RunId, TaskId)> =
+            runs.flat_map(|(&id, run)| run.calls.keys().map(move |&task| (id, task))).collect();
+        for (run, task) in open {
+            self.begin_call(run, task, false);
+        }
+        self.arm();
+        Ok(())
+    }
+
+    fn registered(&mut self, _handler: HandlerId, _is_new: bool) -> Result<(), EngineError> {
+        for (run, task) in std::mem::take(&mut self.workflows.unregistered) {
+            self.begin_call(run, task, false);
+        }
+        Ok(())
+    }
+
+    /// The wall clock may have been set.
+    fn sweep(&mut self) -> Result<(), EngineError> {
+        self.remove_old()?;
+        self.arm();
+        Ok(())
+    }
+
+    fn due(&mut self, _timer: Timer) {
+        self.workflows.armed = None;
+        let held = std::mem::take(&mut self.workflows.held);
+        self.workflows.inbox.extend(held);
+        let now_ms = self.ctx.now.wall_ms;
+        for _ in 0..RUNS_OF_A_TURN {
+            let Some(&(_, id)) = self.workflows.by_time.first().filter(|(due_ms, _)| *due_ms <= now_ms) else { break };
+            self.workflows.by_time.pop_first();
+            self.workflows.happened(id, Fact::Due);
+        }
+        self.arm();
+    }
+
+    fn hand_out(&mut self, token: Token) -> Option<Handed> {
+        let payload = self.dispatch.attempts.get_mut(token)?.job.get::<TaskJob>()?.payload.clone();
+        Some(Handed { task: Task::Event(payload), reads: true, reports: false })
+    }
+
+    /// The task has failed, whatever its function says later.
+    fn overdue(&mut self, token: Token) {
+        let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
+        let (slot, request) = (attempt.slot, attempt.request);
+        let Some(&TaskJob { run, task, .. }) = attempt.job.get::<TaskJob>() else { return };
+        let (_, body) = self.dispatch.timeout_error(slot, request);
+        self.kept(run, Fact::TaskFailed(task, error_of(body)));
+    }
+
+    fn settled(&mut self, attempt: Attempt, ended: Ended) {
+        let (version, request) = (self.dispatch.functions[attempt.slot].version.to_string(), attempt.request);
+        if let Some(job) = attempt.job.into::<TaskJob>() {
+            self.call_ended(&job, &version, (ended.status, ended.body), request);
+        }
+    }
+
+    fn has_puts(&self) -> bool {
+        !self.workflows.unsaved.by_run.is_empty()
+    }
+
+    fn write(&mut self, _pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
+        if !puts {
+            return;
+        }
+        let steps = std::mem::take(&mut self.workflows.unsaved);
+        for (&id, step) in &steps.by_run {
+            if let Some(run) = self.workflows.runs.get(&id) {
+                write_step(id, run, step, writes);
+            }
+        }
+        self.workflows.committing = steps;
+    }
+
+    fn durable(&mut self) {
+        for (id, step) in std::mem::take(&mut self.workflows.committing).by_run {
+            let Some(run) = self.workflows.runs.get(&id) else { continue };
+            if step.before.is_none() {
+                run.machine.meters.started.increment();
+            }
+            if run.row.status == Status::Running {
+                // Those of an app that has not started wait for its start.
+                let calls = if self.ctx.started { step.calls } else { Vec::new() };
+                for task in calls {
+                    self.begin_call(id, task, true);
+                }
+            } else if !self.workflows.unsaved.by_run.contains_key(&id) {
+                self.ended(id);
+            }
+        }
+    }
+
+    /// Steps are taken back with everything that they sent. What happened once is told again.
+    fn refused(&mut self, error: &StoreError) {
+        let later = std::mem::take(&mut self.workflows.unsaved);
+        let first = std::mem::take(&mut self.workflows.committing);
+        let kept = first.kept.into_iter().chain(later.kept);
+        let kept: Vec<Happened> = kept.map(|(run, fact)| Happened { run, fact, is_kept: true }).collect();
+        // What was under way came first, so its state is the one to go back to.
+        let before: BTreeMap<RunId, Option<Run>> =
+            later.by_run.into_iter().chain(first.by_run).map(|(id, step)| (id, step.before)).collect();
+        for (id, before) in before {
+            self.workflows.remove_run(id);
+            if let Some(run) = before {
+                self.workflows.insert_run(id, run);
+            } else {
+                for waiter in self.workflows.waiting.remove(&id).unwrap_or_default() {
+                    self.ctx.answer(waiter, Err(error.clone().into()));
+                }
+            }
+        }
+        let held = std::mem::take(&mut self.workflows.held);
+        self.workflows.held = kept.into_iter().chain(held).collect();
+        self.arm();
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        self.workflows.inbox.clear();
+        (self.workflows.unsaved, self.workflows.committing) = (Steps::default(), Steps::default());
+        self.answer_waiting(&error.clone().into());
+    }
+}
+
+impl WorkflowParticipant<'_> {
+    /// An execution's end is durable.
+    fn ended(&mut self, id: RunId) {
+        let Some(run) = self.workflows.remove_run(id) else { return };
+        run.machine.meters.ended(run.row.status);
+        let answer = json(described(self.ctx, &run.machine.row.name, run.row));
+        for waiter in self.workflows.waiting.remove(&id).unwrap_or_default() {
+            self.ctx.answer(waiter, Ok(Reply::Json(answer.clone())));
+        }
+    }
+
+    /// Tell whoever waits for an execution that nothing more will be said.
+    pub(crate) fn answer_waiting(&mut self, error: &EngineError) {
+        for waiter in std::mem::take(&mut self.workflows.waiting).into_values().flatten() {
+            self.ctx.answer(waiter, Err(error.clone()));
+        }
+    }
+}
+
+fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
+    let row = || serde_json::to_vec(&run.row).unwrap_or_default();
+    let has_ended = run.row.status != Status::Running;
+    if step.before.is_none() {
+        let (key, value) = (name_key(id.machine, &run.row.name), id.number.to_be_bytes().to_vec());
+        writes.push(Write::Set { table: Table::ExecutionName, key, value });
+        writes.push(Write::Add { table: Table::Execution, key: id.bytes(), value: row() });
+    } else if has_ended {
+        writes.push(Write::Set { table: Table::Execution, key: id.bytes(), value: row() });
+    }
+    if has_ended {
+        writes.push(Write::Remove { table: Table::ExecutionState, key: id.bytes() });
+    } else {
+        let state = StateRef { due_ms: run.due_ms, calls: &run.calls, execution: &run.execution };
+        let value = serde_json::to_vec(&state).unwrap_or_default();
+        writes.push(Write::Set { table: Table::ExecutionState, key: id.bytes(), value });
+    }
+    if let Some(first) = step.events.first() {
+        let value = serde_json::to_vec(&step.events).unwrap_or_default();
+        writes.push(Write::Add { table: Table::History, key: id.history_key(first.id), value });
+    }
+}
+
+/// What a task is told of its function's response.
+fn succeeded(task: TaskId, kind: CallKind, response: &Data, version: &str, request: u128) -> Fact {
+    if kind == CallKind::Plain {
+        return Fact::TaskSucceeded(task, response.clone());
+    }
+    let answer = Data::new(json!({
+        "ExecutedVersion": version,
+        "Payload": response.value(),
+        "SdkResponseMetadata": {"RequestId": uuid_text(request)},
+        "StatusCode": 200,
+    }));
+    if kind == CallKind::Submitted {
+        return Fact::TaskSubmitted(task, answer);
+    }
+    Fact::TaskSucceeded(task, answer)
+}
+
+/// The error of a function's error object: its type, with the whole object as its cause.
+fn error_of(body: String) -> ErrorDetails {
+    let object: Value = serde_json::from_str(&body).unwrap_or_default();
+    let name = object.get("errorType").and_then(Value::as_str).unwrap_or("Lambda.Unknown");
+    ErrorDetails::new(name, Some(body))
+}

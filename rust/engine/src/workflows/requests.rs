@@ -1,0 +1,339 @@
+//! `workflow.*`, `execution.*` and `task.*`
+
+use forebay_core::workflow::definition::{check, MachineType};
+use forebay_core::workflow::machine::{Data, DataError, ErrorDetails, Event, Fact, Refused, TaskId, DATA_MAX};
+
+use crate::api::workflow::{
+    Declare, Events, Execution, ExecutionNamed, Executions, History, Kind, List, Named, Problem, Start, Started,
+    Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
+};
+use crate::api::Empty;
+use crate::base::bytes::{hex, unhex};
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::commit::done::{json, Done};
+use crate::commit::rows::damaged;
+use crate::ctx::Ctx;
+use crate::store::port::Table;
+use crate::workflows::participant::WorkflowParticipant;
+use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
+use crate::workflows::step::Begin;
+use crate::workflows::supported::check_supported;
+use crate::workflows::{Machine, WorkflowRoom};
+
+/// Most items of a page. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html>
+const PAGE_MAX: usize = 1_000;
+/// Rows that are read at once, and about how many bytes of them for one answer.
+const ROWS: usize = 64;
+const BYTES_MAX: usize = 4 << 20;
+/// Most callers that may wait for ends of executions.
+const WAITERS_MAX: usize = 100_000;
+
+impl WorkflowRoom<'_> {
+    pub(crate) fn participant(&mut self) -> WorkflowParticipant<'_> {
+        WorkflowParticipant { ctx: self.below.ctx, dispatch: self.below.dispatch, workflows: self.workflows }
+    }
+
+    /// Create a workflow, or give one that exists another definition.
+    pub(crate) fn workflow_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
+        let Declare { name, definition, kind } = asked;
+        check_name(&name)?;
+        if kind == Kind::Express {
+            return Err(EngineError::Invalid(format!(
+                "workflow {name:?}: EXPRESS workflows cannot run here yet; use type STANDARD"
+            )));
+        }
+        let now_ms = self.below.ctx.now.wall_ms;
+        let row = match self.workflows.machine(&name) {
+            Ok(known) if known.row.definition == definition => {
+                return Ok(Done::when_durable(self.describe_workflow(known, true)));
+            }
+            Ok(known) => {
+                MachineRow { definition, revision: known.row.revision + 1, updated_ms: now_ms, ..known.row.clone() }
+            }
+            Err(_) => {
+                // Refused before it takes a number.
+                let row = MachineRow { id: 0, revision: 1, name, definition, created_ms: now_ms, updated_ms: now_ms };
+                Machine::new(row.clone(), &self.below.ctx.registry)?;
+                MachineRow { id: self.below.ctx.new_mapping_id(), ..row }
+            }
+        };
+        self.participant().take_machine(row.clone())?;
+        self.forget_revisions(&row);
+        let value = serde_json::to_vec(&row).unwrap_or_default();
+        self.below.ctx.commit.pending.set(Table::Machine, row.key(), value);
+        self.below.ctx.commit.pending.urgent = true;
+        Ok(Done::when_durable(self.describe_workflow(self.workflows.machine(&row.name)?, true)))
+    }
+
+    /// Remove revisions that no execution runs with.
+    fn forget_revisions(&mut self, latest: &MachineRow) {
+        let runs = self.workflows.runs.values().chain(self.workflows.steps_before());
+        let used: std::collections::BTreeSet<u32> =
+            runs.filter(|run| run.machine.row.id == latest.id).map(|run| run.row.revision).collect();
+        let old = self.workflows.revisions.range((latest.id, 0)..(latest.id, latest.revision));
+        let unused: Vec<MachineRow> =
+            old.filter(|((_, revision), _)| !used.contains(revision)).map(|(_, machine)| machine.row.clone()).collect();
+        for row in unused {
+            self.workflows.revisions.remove(&(row.id, row.revision));
+            self.below.ctx.commit.pending.remove(Table::Machine, row.key());
+        }
+    }
+
+    pub(crate) fn workflow_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let machines = self.workflows.machines.values();
+        let list: Vec<Workflow> = machines.map(|machine| self.describe_workflow(machine, false)).collect();
+        Ok(Done::at_once(list))
+    }
+
+    pub(crate) fn workflow_describe(&mut self, named: Named) -> Result<Done, EngineError> {
+        Ok(Done::at_once(self.describe_workflow(self.workflows.machine(&named.name)?, true)))
+    }
+
+    fn describe_workflow(&self, machine: &Machine, is_whole: bool) -> Workflow {
+        let row = machine.row.clone();
+        let of = |number| RunId { machine: row.id, number };
+        Workflow {
+            arn: self.below.ctx.workflow_arn(&row.name),
+            kind: Kind::Standard,
+            definition: is_whole.then_some(row.definition),
+            revision: row.revision,
+            created_ms: row.created_ms,
+            updated_ms: row.updated_ms,
+            running: self.workflows.runs.range(of(0)..=of(u64::MAX)).count(),
+            name: row.name,
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "every operation is a method of its room")]
+    pub(crate) fn workflow_validate(&mut self, asked: Validate) -> Result<Done, EngineError> {
+        let found = check(&asked.definition, MachineType::Standard).into_iter();
+        let mut problems: Vec<Problem> = found
+            .map(|one| Problem {
+                code: one.fault.code().to_owned(),
+                message: one.fault.message(),
+                location: one.location,
+            })
+            .collect();
+        if let (true, Err(error)) = (problems.is_empty(), check_supported(&asked.definition)) {
+            let text = error.to_string();
+            let (location, message) = text.split_once(": ").unwrap_or(("", &text));
+            problems.push(Problem {
+                code: "NOT_SUPPORTED".into(),
+                message: message.to_owned(),
+                location: location.to_owned(),
+            });
+        }
+        Ok(Done::at_once(Validated { problems }))
+    }
+}
+
+impl WorkflowRoom<'_> {
+    /// Answer when the next commit is durable. What was asked is refused with it on a full disk.
+    fn answer_with_commit(&mut self, waiter: Waiter, answer: Result<Vec<u8>, EngineError>) {
+        match answer {
+            Ok(answer) => {
+                self.advance();
+                self.below.ctx.commit.pending.waiters.push((waiter, Reply::Added(answer)));
+                self.below.ctx.commit.pending.urgent = true;
+            }
+            Err(error) => self.below.ctx.answer(waiter, Err(error)),
+        }
+    }
+
+    pub(crate) fn execution_start(&mut self, asked: Start, waiter: Waiter) {
+        let started = self.below.ctx.check_room().and_then(|()| self.started(asked)).map(json);
+        self.answer_with_commit(waiter, started);
+    }
+
+    fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
+        let machine = self.workflows.machine(&asked.workflow)?.clone();
+        let input = read_data("Execution Input", &asked.input)?;
+        if let Some(name) = &asked.name {
+            check_name(name)?;
+            if let Some((_, known)) = self.find(machine.row.id, name)? {
+                let arn = self.below.ctx.execution_arn(&asked.workflow, name);
+                if known.status != Status::Running || known.input != *input.text() {
+                    return Err(EngineError::Conflict(format!("Execution Already Exists: '{arn}'")));
+                }
+                return Ok(Started { name: known.name, arn, started_ms: known.started_ms });
+            }
+        }
+        let id = self.begin(&machine, Begin { name: asked.name, input, parent: None, depth: 0 })?;
+        let row = self.workflows.runs.get(&id).map(|run| run.row.clone());
+        let ExecutionRow { name, started_ms, .. } = row.ok_or_else(|| damaged("an execution that has just begun"))?;
+        let arn = self.below.ctx.execution_arn(&asked.workflow, &name);
+        Ok(Started { name, arn, started_ms })
+    }
+
+    /// An execution by its name, as the store has it.
+    fn found(&mut self, workflow: &str, name: &str) -> Result<(RunId, ExecutionRow), EngineError> {
+        let machine = self.workflows.machine(workflow)?.row.id;
+        let found = self.find(machine, name)?;
+        let (id, row) = found.ok_or_else(|| {
+            let arn = self.below.ctx.execution_arn(workflow, name);
+            EngineError::NotFound(format!("Execution Does Not Exist: '{arn}'"))
+        })?;
+        Ok((id, self.workflows.durable_row(id).unwrap_or(row)))
+    }
+
+    pub(crate) fn execution_describe(&mut self, named: ExecutionNamed) -> Result<Done, EngineError> {
+        let (_, row) = self.found(&named.workflow, &named.name)?;
+        Ok(Done::at_once(described(self.below.ctx, &named.workflow, row)))
+    }
+
+    /// Answer when the execution has ended.
+    pub(crate) fn execution_result(&mut self, named: ExecutionNamed, waiter: Waiter) {
+        let found = self.below.ctx.check_room().and_then(|()| self.found(&named.workflow, &named.name));
+        let waiting: usize = self.workflows.waiting.values().map(Vec::len).sum();
+        match found {
+            Ok((id, row)) if row.status == Status::Running && waiting < WAITERS_MAX => {
+                self.workflows.waiting.entry(id).or_default().push(waiter);
+            }
+            Ok((_, row)) if row.status == Status::Running => {
+                let error = EngineError::TooMany {
+                    message: format!("{WAITERS_MAX} callers wait for executions already, which is the most"),
+                    reason: "Waiters".into(),
+                    retry_after_ms: 1_000,
+                };
+                self.below.ctx.answer(waiter, Err(error));
+            }
+            Ok((_, row)) => {
+                let answer = Reply::Json(json(described(self.below.ctx, &named.workflow, row)));
+                self.below.ctx.answer(waiter, Ok(answer));
+            }
+            Err(error) => self.below.ctx.answer(waiter, Err(error)),
+        }
+    }
+
+    pub(crate) fn execution_list(&mut self, asked: List) -> Result<Done, EngineError> {
+        check_limit(asked.limit)?;
+        let machine = self.workflows.machine(&asked.workflow)?.row.id;
+        let bad = || EngineError::Invalid("Invalid Token: 'after' is not the `next` of an answer".into());
+        let mut after = asked.after.as_deref().map(|text| unhex(text).ok_or_else(bad)).transpose()?;
+        let (mut executions, mut bytes, mut is_all) = (Vec::new(), 0, false);
+        while !is_all && executions.len() < asked.limit && bytes < BYTES_MAX {
+            let rows = ROWS.min(asked.limit - executions.len());
+            let (rows, all) =
+                self.below.ctx.rows_after(Table::Execution, &machine.to_be_bytes(), after.as_deref(), rows)?;
+            is_all = all;
+            for (key, value) in rows {
+                bytes += value.len();
+                let row: ExecutionRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's row"))?;
+                after = Some(key);
+                if asked.status.is_none_or(|status| status == row.status) {
+                    let one = described(self.below.ctx, &asked.workflow, row);
+                    executions.push(Execution { input: None, output: None, ..one });
+                }
+            }
+        }
+        let next = after.filter(|_| !is_all).map(|key| hex(&key));
+        Ok(Done::at_once(Executions { executions, next }))
+    }
+
+    pub(crate) fn execution_history(&mut self, asked: History) -> Result<Done, EngineError> {
+        check_limit(asked.limit)?;
+        let (id, _) = self.found(&asked.workflow, &asked.name)?;
+        let mut after = asked.after.map(|first| id.history_key(first));
+        let (mut events, mut next, mut bytes, mut is_all) = (Vec::new(), asked.after, 0, false);
+        while !is_all && events.len() < asked.limit && bytes < BYTES_MAX {
+            let (rows, all) = self.below.ctx.rows_after(Table::History, &id.bytes(), after.as_deref(), ROWS)?;
+            is_all = all;
+            for (key, value) in rows {
+                if events.len() >= asked.limit {
+                    is_all = false;
+                    break;
+                }
+                bytes += value.len();
+                let chunk: Vec<Event> = serde_json::from_slice(&value).map_err(|_| damaged("a history"))?;
+                next = chunk.first().map(|event| event.id);
+                events.extend(chunk.iter().map(|event| event.to_json(true)));
+                after = Some(key);
+            }
+        }
+        Ok(Done::at_once(Events { events, next: next.filter(|_| !is_all) }))
+    }
+
+    pub(crate) fn execution_stop(&mut self, asked: Stop, waiter: Waiter) {
+        let Stop { workflow, name, error, cause } = asked;
+        let stopped = self.below.ctx.check_room().and_then(|()| self.found(&workflow, &name)).map(|(id, row)| {
+            // One that is over stays as it is.
+            let _is_over = self.bring(id, Fact::Stop(ErrorDetails { error, cause }), false);
+            let row = self.workflows.runs.get(&id).map_or(row, |run| run.row.clone());
+            json(described(self.below.ctx, &workflow, row))
+        });
+        self.answer_with_commit(waiter, stopped);
+    }
+}
+
+impl WorkflowRoom<'_> {
+    pub(crate) fn task_succeed(&mut self, asked: TaskSucceeded, waiter: Waiter) {
+        let output = read_data("Output", &asked.output);
+        let told = output.and_then(|output| self.tell_task(&asked.token, |task| Fact::TaskSucceeded(task, output)));
+        self.answer_with_commit(waiter, told);
+    }
+
+    pub(crate) fn task_fail(&mut self, asked: TaskFailed, waiter: Waiter) {
+        let TaskFailed { token, error, cause } = asked;
+        let told = self.tell_task(&token, |task| Fact::TaskFailed(task, ErrorDetails { error, cause }));
+        self.answer_with_commit(waiter, told);
+    }
+
+    pub(crate) fn task_heartbeat(&mut self, asked: TaskHeartbeat, waiter: Waiter) {
+        let told = self.tell_task(&asked.token, Fact::Heartbeat);
+        self.answer_with_commit(waiter, told);
+    }
+
+    /// Tell the task of a token something.
+    fn tell_task(&mut self, token: &str, fact: impl FnOnce(TaskId) -> Fact) -> Result<Vec<u8>, EngineError> {
+        self.below.ctx.check_room()?;
+        let id = run_of_token(token).ok_or_else(|| EngineError::Invalid("Invalid Token: 'Invalid token'".into()))?;
+        let gone = || EngineError::NotFound("Task Timed Out: 'Provided task does not exist anymore'".into());
+        let run = self.workflows.runs.get(&id).ok_or_else(gone)?;
+        let task = run.execution.task_of_token(token).ok_or_else(gone)?;
+        self.bring(id, fact(task), false).map_err(|_: Refused| gone())?;
+        Ok(json(Empty {}))
+    }
+}
+
+/// The execution that a token names.
+fn run_of_token(token: &str) -> Option<RunId> {
+    let mut parts = token.split('.');
+    let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+    Some(RunId { machine: number()?, number: number()? })
+}
+
+/// What is told of an execution.
+pub(crate) fn described(ctx: &Ctx, workflow: &str, row: ExecutionRow) -> Execution {
+    Execution {
+        workflow: workflow.to_owned(),
+        arn: ctx.execution_arn(workflow, &row.name),
+        name: row.name,
+        status: row.status,
+        started_ms: row.started_ms,
+        stopped_ms: row.stopped_ms,
+        input: Some(row.input.as_str().to_owned()),
+        output: row.output.map(|output| output.as_str().to_owned()),
+        error: row.error,
+        cause: row.cause,
+    }
+}
+
+fn check_limit(limit: usize) -> Result<(), EngineError> {
+    if (1..=PAGE_MAX).contains(&limit) {
+        return Ok(());
+    }
+    Err(EngineError::Invalid(format!("limit is {limit}: allowed are 1 to {PAGE_MAX}")))
+}
+
+fn read_data(what: &str, text: &str) -> Result<Data, EngineError> {
+    if text.len() > DATA_MAX {
+        return Err(EngineError::TooLarge(format!("{what} has {} bytes: allowed are {DATA_MAX}", text.len())));
+    }
+    Data::parse(text).map_err(|error| {
+        let why = match error {
+            DataError::NotJson(why) => why,
+            DataError::TooDeep => "it is nested too deep".into(),
+        };
+        EngineError::Invalid(format!("Invalid {what}: '{why}'"))
+    })
+}

@@ -1,0 +1,137 @@
+//! Rows of state machines and executions, and the names that they may have.
+
+use std::collections::BTreeMap;
+
+use forebay_core::workflow::machine::{Execution, TaskId, Text};
+use serde::{Deserialize, Serialize};
+
+use crate::api::workflow::Status;
+use crate::base::error::EngineError;
+use crate::base::limits::WORKFLOW_NAME_CHARACTERS_MAX;
+
+/// Names an execution: its machine's number, and its own among those of the machine. Later ones have greater numbers, and stand first in
+/// the store, for the latest are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct RunId {
+    pub(crate) machine: u64,
+    pub(crate) number: u64,
+}
+
+impl RunId {
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        [self.machine.to_be_bytes(), (!self.number).to_be_bytes()].concat()
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (machine, number) = bytes.split_first_chunk()?;
+        Some(Self { machine: u64::from_be_bytes(*machine), number: !u64::from_be_bytes(number.try_into().ok()?) })
+    }
+
+    /// Where events of its history stand, of which this is the first.
+    pub(crate) fn history_key(self, first: u32) -> Vec<u8> {
+        [self.bytes().as_slice(), &first.to_be_bytes()].concat()
+    }
+}
+
+/// Where the number of an execution stands.
+pub(crate) fn name_key(machine: u64, name: &str) -> Vec<u8> {
+    [&machine.to_be_bytes(), name.as_bytes()].concat()
+}
+
+/// One revision of a machine: executions keep the one that they began with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MachineRow {
+    pub(crate) id: u64,
+    pub(crate) revision: u32,
+    pub(crate) name: String,
+    pub(crate) definition: String,
+    /// When the machine was declared, and when this revision of it.
+    pub(crate) created_ms: u64,
+    pub(crate) updated_ms: u64,
+}
+
+impl MachineRow {
+    pub(crate) fn key(&self) -> Vec<u8> {
+        [self.id.to_be_bytes().as_slice(), &self.revision.to_be_bytes()].concat()
+    }
+}
+
+/// What is told of an execution, also when it is over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ExecutionRow {
+    pub(crate) name: String,
+    pub(crate) revision: u32,
+    pub(crate) status: Status,
+    pub(crate) started_ms: u64,
+    pub(crate) stopped_ms: Option<u64>,
+    pub(crate) input: Text,
+    pub(crate) output: Option<Text>,
+    pub(crate) error: Option<String>,
+    pub(crate) cause: Option<String>,
+    /// The task of another execution that waits for its end.
+    pub(crate) parent: Option<Parent>,
+    /// Executions that started one another before it.
+    pub(crate) depth: u32,
+}
+
+/// The task that waits for an execution's end.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    pub(crate) run: RunId,
+    pub(crate) task: TaskId,
+    /// It is given the output as JSON (`.sync:2`), not as a text.
+    pub(crate) as_json: bool,
+}
+
+/// A function's call that has not ended. After a restart it is made again from here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OpenCall {
+    pub(crate) function: String,
+    pub(crate) payload: Text,
+    pub(crate) kind: CallKind,
+}
+
+/// What a function's response is to its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum CallKind {
+    /// The result.
+    Plain,
+    /// The payload of the result of `lambda:invoke`.
+    Wrapped,
+    /// The same, and the task goes on until its token is told.
+    Submitted,
+}
+
+/// [`StateRow`], as it is written.
+#[derive(Serialize)]
+pub(crate) struct StateRef<'a> {
+    pub(crate) due_ms: Option<u64>,
+    pub(crate) calls: &'a BTreeMap<TaskId, OpenCall>,
+    pub(crate) execution: &'a Execution,
+}
+
+/// An execution that runs: what it needs to go on.
+#[derive(Deserialize)]
+pub(crate) struct StateRow {
+    pub(crate) due_ms: Option<u64>,
+    pub(crate) calls: BTreeMap<TaskId, OpenCall>,
+    pub(crate) execution: Execution,
+}
+
+/// Refuse what cannot be the name of a machine or of an execution.
+/// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>
+pub(crate) fn check_name(name: &str) -> Result<(), EngineError> {
+    let is_refused = |one: char| {
+        one.is_whitespace()
+            || one.is_control()
+            || "<>{}[]?*\"#%\\^|~`$&,;:/".contains(one)
+            || ('\u{fffe}'..='\u{ffff}').contains(&one)
+    };
+    if name.is_empty() || name.chars().count() > WORKFLOW_NAME_CHARACTERS_MAX || name.chars().any(is_refused) {
+        return Err(EngineError::Invalid(format!(
+            "Invalid Name: '{name}' (allowed are 1 to {WORKFLOW_NAME_CHARACTERS_MAX} characters, none of them blank or one of \
+             <>{{}}[]?*\"#%\\^|~`$&,;:/)"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! One step of an execution: what happened is brought to it, and what it commands is carried out or written down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_core::workflow::definition::MachineType;
+use forebay_core::workflow::machine::{Command, Data, Execution, Fact, Identity, Outcome, Refused, TaskId};
+use forebay_core::workflow::scope::Entropy;
+use serde_json::{json, Value};
+
+use crate::api::workflow::Status;
+use crate::base::error::EngineError;
+use crate::base::ids::uuid_text;
+use crate::base::rng::Rng;
+use crate::store::port::Table;
+use crate::workflows::row::{check_name, name_key, ExecutionRow, Parent, RunId};
+use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
+
+/// Most executions that may start one another in a chain: a machine that starts itself would go on without end.
+const DEPTH_MAX: u32 = 16;
+
+struct Draws<'a>(&'a mut Rng);
+
+impl Entropy for Draws<'_> {
+    fn next_u64(&mut self) -> u64 {
+        self.0.next()
+    }
+}
+
+/// What is asked of a machine: the name of its execution and the input, and what waits for its end.
+pub(crate) struct Begin {
+    pub(crate) name: Option<String>,
+    pub(crate) input: Data,
+    pub(crate) parent: Option<Parent>,
+    pub(crate) depth: u32,
+}
+
+impl WorkflowRoom<'_> {
+    /// Bring executions what has happened. No commit is taken before all of it is brought.
+    pub(crate) fn advance(&mut self) {
+        while let Some(Happened { run, fact, is_kept }) = self.workflows.inbox.pop_front() {
+            // What is refused came too late: its task has ended, or the execution.
+            let _too_late = self.bring(run, fact, is_kept);
+        }
+        self.participant().arm();
+    }
+
+    /// Bring an execution a fact.
+    pub(crate) fn bring(&mut self, id: RunId, fact: Fact, is_kept: bool) -> Result<(), Refused> {
+        let now_ms = self.below.ctx.now.wall_ms;
+        let workflows = &mut *self.workflows;
+        let run = workflows.runs.get_mut(&id).ok_or(Refused::Closed)?;
+        let before = (!workflows.unsaved.by_run.contains_key(&id)).then(|| run.clone());
+        let machine = run.machine.clone();
+        let mut draws = Draws(&mut self.below.ctx.rng);
+        let commands = run.execution.apply(&machine.definition, fact.clone(), now_ms, &mut draws)?;
+        if let Some(task) = ended_call(&fact) {
+            run.calls.remove(&task);
+        }
+        if let Some(before) = before {
+            workflows.unsaved.by_run.insert(id, Step { before: Some(before), ..Step::default() });
+        }
+        if is_kept {
+            workflows.unsaved.kept.push((id, fact));
+        }
+        self.below.ctx.commit.pending.urgent = true;
+        for command in commands {
+            self.carry_out(id, command);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, id: RunId, command: Command) {
+        match command {
+            Command::Record(events) => {
+                if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
+                    step.events.extend(events);
+                }
+            }
+            Command::Call(call) => self.call(id, &call),
+            Command::Cancel(task) => {
+                if let Some(run) = self.workflows.runs.get_mut(&id) {
+                    run.calls.remove(&task);
+                }
+            }
+            Command::WakeAt(at_ms) => self.workflows.set_due(id, Some(at_ms)),
+            Command::Continue => self.workflows.happened(id, Fact::Due),
+            Command::End(outcome) => self.end(id, outcome),
+            // Of distributed Maps, with which no machine is declared.
+            Command::Spawn { .. }
+            | Command::AbortRun(_)
+            | Command::Read(..)
+            | Command::ReadMore(_)
+            | Command::Write(..) => {}
+        }
+    }
+
+    /// Begin an execution; its rows and everything that it does at once join the next commit.
+    pub(super) fn begin(&mut self, machine: &Arc<Machine>, asked: Begin) -> Result<RunId, EngineError> {
+        let Begin { name, input, parent, depth } = asked;
+        if depth > DEPTH_MAX {
+            return Err(EngineError::Invalid(format!(
+                "{DEPTH_MAX} executions have started one another, which is the most"
+            )));
+        }
+        let name = name.unwrap_or_else(|| uuid_text(self.below.ctx.rng.uuid()));
+        check_name(&name)?;
+        let id = self.new_number(machine.row.id)?;
+        let ctx = &*self.below.ctx;
+        let (now_ms, workflow) = (ctx.now.wall_ms, &machine.row.name);
+        let identity = Identity {
+            execution_arn: ctx.execution_arn(workflow, &name),
+            execution_name: name.clone(),
+            machine_arn: ctx.workflow_arn(workflow),
+            machine_name: workflow.clone(),
+            role_arn: format!("arn:aws:iam::{}:role/forebay", ctx.config.account),
+            region: ctx.config.region.clone(),
+            machine_type: MachineType::Standard,
+            is_recorded: true,
+            token_prefix: format!("{:x}.{:x}", id.machine, id.number),
+        };
+        let row = ExecutionRow {
+            name,
+            revision: machine.row.revision,
+            status: Status::Running,
+            started_ms: now_ms,
+            stopped_ms: None,
+            input: input.text().clone(),
+            output: None,
+            error: None,
+            cause: None,
+            parent,
+            depth,
+        };
+        self.below.ctx.commit.pending.bytes += input.size();
+        let execution = Execution::new(&machine.definition, identity, input, now_ms);
+        let run = Run { machine: machine.clone(), row, execution, due_ms: None, calls: BTreeMap::new() };
+        self.workflows.insert_run(id, run);
+        self.workflows.unsaved.by_run.insert(id, Step::default());
+        // A new execution takes its start.
+        let _started = self.bring(id, Fact::Start, false);
+        Ok(id)
+    }
+
+    /// A number that is greater than those before it, and that no execution has although the clock may have been set back.
+    fn new_number(&mut self, machine: u64) -> Result<RunId, EngineError> {
+        let mut number = (self.below.ctx.now.wall_ms << 16).max(self.workflows.last_number + 1);
+        while self.below.ctx.row(Table::Execution, &RunId { machine, number }.bytes())?.is_some() {
+            number += 1;
+        }
+        self.workflows.last_number = number;
+        Ok(RunId { machine, number })
+    }
+
+    /// The execution of a name, running or over.
+    pub(crate) fn find(&mut self, machine: u64, name: &str) -> Result<Option<(RunId, ExecutionRow)>, EngineError> {
+        if let Some(&id) = self.workflows.names.get(&(machine, name.to_owned())) {
+            return Ok(self.workflows.runs.get(&id).map(|run| (id, run.row.clone())));
+        }
+        let Some(number) = self.below.ctx.row(Table::ExecutionName, &name_key(machine, name))? else { return Ok(None) };
+        let number = crate::commit::rows::counted(&number, "an execution's number")?;
+        let id = RunId { machine, number };
+        let Some(row) = self.below.ctx.row(Table::Execution, &id.bytes())? else { return Ok(None) };
+        let row = serde_json::from_slice(&row).map_err(|_| crate::commit::rows::damaged("an execution's row"))?;
+        Ok(Some((id, row)))
+    }
+
+    fn end(&mut self, id: RunId, outcome: Outcome) {
+        self.workflows.set_due(id, None);
+        let now_ms = self.below.ctx.now.wall_ms;
+        let Some(run) = self.workflows.runs.get_mut(&id) else { return };
+        let (status, details) = match outcome {
+            Outcome::Succeeded(output) => {
+                run.row.output = Some(output.text().clone());
+                (Status::Succeeded, None)
+            }
+            Outcome::Failed(details) => (Status::Failed, Some(details)),
+            Outcome::TimedOut(details) => (Status::TimedOut, Some(details)),
+            Outcome::Aborted(details) => (Status::Aborted, Some(details)),
+        };
+        let details = details.unwrap_or_default().shortened();
+        (run.row.status, run.row.stopped_ms) = (status, Some(now_ms));
+        (run.row.error, run.row.cause) = (details.error, details.cause);
+        run.calls.clear();
+        if let Some(parent) = run.row.parent {
+            let (workflow, row) = (run.machine.row.name.clone(), run.row.clone());
+            let fact = self.child_ended(parent, &workflow, &row);
+            self.workflows.happened(parent.run, fact);
+        }
+    }
+
+    /// What the task is told that waits for an execution.
+    fn child_ended(&self, parent: Parent, workflow: &str, row: &ExecutionRow) -> Fact {
+        let ctx = &*self.below.ctx;
+        let mut told = json!({
+            "ExecutionArn": ctx.execution_arn(workflow, &row.name),
+            "Input": row.input.as_str(),
+            "InputDetails": {"Included": true},
+            "Name": row.name,
+            "StartDate": row.started_ms,
+            "StateMachineArn": ctx.workflow_arn(workflow),
+            "Status": row.status,
+            "StopDate": row.stopped_ms,
+        });
+        if row.status != Status::Succeeded {
+            told["Error"] = json!(row.error);
+            told["Cause"] = json!(row.cause);
+            let details =
+                forebay_core::workflow::machine::ErrorDetails::new("States.TaskFailed", Some(told.to_string()));
+            return Fact::TaskFailed(parent.task, details);
+        }
+        let output = row.output.as_ref().map_or("null", |output| output.as_str());
+        let as_json = || serde_json::from_str(output).unwrap_or(Value::Null);
+        told["Output"] = if parent.as_json { as_json() } else { output.into() };
+        told["OutputDetails"] = json!({"Included": true});
+        Fact::TaskSucceeded(parent.task, Data::new(told))
+    }
+}
+
+/// The task whose call is over with a fact.
+fn ended_call(fact: &Fact) -> Option<TaskId> {
+    match fact {
+        Fact::TaskSubmitted(task, _)
+        | Fact::TaskSucceeded(task, _)
+        | Fact::TaskFailed(task, _)
+        | Fact::TaskSubmitFailed(task, _)
+        | Fact::TaskStartFailed(task, _) => Some(*task),
+        _ => None,
+    }
+}

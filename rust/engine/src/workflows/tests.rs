@@ -1,0 +1,294 @@
+//! What becomes of executions when the process is killed, the disk is full or an app is upgraded: each step happens once.
+
+use std::time::Duration;
+
+use serde_json::{json, Value};
+
+use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::dispatch::attempts::{Settled, Task, Work};
+use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::store::fault::{Fault, Repeat};
+use crate::store::port::StoreError;
+
+fn function(name: &str) -> Value {
+    json!({"kind": "function", "name": name, "timeout_ms": 3_000})
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:r:0:function:{name}")
+}
+
+/// Calls a function, sends a message with what it gave, waits an hour, calls it again.
+fn order() -> Value {
+    json!({"StartAt": "Charge", "States": {
+        "Charge": {"Type": "Task", "Resource": arn("f"), "ResultPath": "$.charged", "Next": "Tell"},
+        "Tell": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "ResultPath": null, "Next": "Rest",
+            "Parameters": {"QueueUrl": "http://localhost/000000000000/q", "MessageBody.$": "$.charged"}},
+        "Rest": {"Type": "Wait", "Seconds": 3_600, "Next": "Ship"},
+        "Ship": {"Type": "Task", "Resource": arn("f"), "End": true},
+    }})
+}
+
+fn with(definition: &Value) -> TestEngine {
+    let engine = TestEngine::new();
+    engine.register(function("f"));
+    engine.json("queue.declare", &queue("q"));
+    engine.workflow("w", definition);
+    engine
+}
+
+impl TestEngine {
+    fn workflow(&self, name: &str, definition: &Value) -> Value {
+        self.json("workflow.declare", &json!({"name": name, "definition": definition.to_string()}))
+    }
+
+    fn start(&self, name: &str, input: &Value) -> Result<Value, EngineError> {
+        self.asked("execution.start", &json!({"workflow": "w", "name": name, "input": input.to_string()}))
+    }
+
+    fn execution(&self, name: &str) -> Value {
+        self.json("execution.describe", &json!({"workflow": "w", "name": name}))
+    }
+
+    fn kinds(&self, name: &str) -> Vec<String> {
+        let page = self.json("execution.history", &json!({"workflow": "w", "name": name, "limit": 1_000}));
+        page["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Calls of functions that are handed out now.
+    fn calls(&self) -> Vec<Work> {
+        self.engine.exchange(Vec::new(), 100).0
+    }
+
+    fn only_call(&self) -> Work {
+        let mut calls = self.calls();
+        assert_eq!(calls.len(), 1);
+        calls.remove(0)
+    }
+
+    fn end_call(&mut self, work: &Work, status: u8, body: &str) {
+        let body = Some(body.as_bytes().to_vec());
+        self.engine.exchange(vec![Settled { token: work.token, status, body, duration_ns: 1 }], 0);
+        self.advance(SECOND / 100);
+    }
+
+    fn received(&self, queue: &str) -> Vec<String> {
+        let asked = json!({"name": queue, "maximum": 10, "visibility_timeout_ms": 0});
+        let answer = self.asked("queue.receive", &asked).unwrap();
+        answer.as_array().unwrap().iter().map(|one| one["body"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn killed(self) -> Self {
+        let engine = self.crashed();
+        engine.register(function("f"));
+        engine
+    }
+}
+
+fn payload(work: &Work) -> Value {
+    let Task::Event(payload) = &work.task else { panic!("{work:?}") };
+    serde_json::from_slice(payload).unwrap()
+}
+
+#[test]
+fn an_execution_goes_on_from_its_rows_after_a_kill_at_each_commit() {
+    let mut engine = with(&order());
+    engine.start("one", &json!({"id": 7})).unwrap();
+    let mut engine_killed = engine.killed();
+    let charge = engine_killed.only_call();
+    assert_eq!(payload(&charge), json!({"id": 7}));
+    // Killed while the function runs: it is called again.
+    engine = engine_killed.killed();
+    let charge = engine.only_call();
+    engine.end_call(&charge, 0, "\"paid\"");
+    engine = engine.killed();
+    assert!(engine.calls().is_empty(), "what has ended is not called again");
+    assert_eq!(engine.received("q"), ["paid"], "the message went with the step");
+    engine.advance(1_800 * SECOND);
+    engine = engine.killed();
+    engine.advance(1_799 * SECOND);
+    assert!(engine.calls().is_empty());
+    engine.advance(SECOND);
+    engine_killed = engine.killed();
+    let ship = engine_killed.only_call();
+    assert_eq!(payload(&ship), json!({"id": 7, "charged": "paid"}));
+    engine_killed.end_call(&ship, 0, "{\"shipped\": true}");
+    let engine = engine_killed.killed();
+    let told = engine.execution("one");
+    assert_eq!((&told["status"], &told["output"]), (&json!("SUCCEEDED"), &json!("{\"shipped\":true}")));
+    assert_eq!(engine.received("q"), ["paid"]);
+    let kinds = engine.kinds("one");
+    let once = ["ExecutionStarted", "TaskSucceeded", "WaitStateEntered", "WaitStateExited", "ExecutionSucceeded"];
+    for kind in once {
+        assert_eq!(kinds.iter().filter(|one| *one == kind).count(), 1, "{kind} in {kinds:?}");
+    }
+    assert_eq!(kinds.iter().filter(|one| *one == "LambdaFunctionSucceeded").count(), 2);
+}
+
+#[test]
+fn a_step_that_a_full_disk_refuses_is_made_when_there_is_room_and_its_function_is_not_called_again() {
+    let mut engine = with(&order());
+    engine.start("one", &json!({})).unwrap();
+    let charge = engine.only_call();
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    engine.end_call(&charge, 0, "\"paid\"");
+    engine.advance(SECOND);
+    assert!(matches!(engine.start("two", &json!({})), Err(EngineError::Store(StoreError::Full(_)))));
+    assert_eq!(engine.execution("one")["status"], "RUNNING");
+    assert!(!engine.kinds("one").contains(&"TaskSucceeded".to_owned()));
+    engine.store.mend();
+    engine.advance(SECOND);
+    assert!(engine.calls().is_empty());
+    assert_eq!(engine.received("q"), ["paid"]);
+    engine.advance(3_600 * SECOND);
+    let ship = engine.only_call();
+    engine.end_call(&ship, 0, "1");
+    assert_eq!(engine.execution("one")["output"], "1");
+    assert_eq!(engine.received("q"), ["paid"], "once");
+    engine.start("two", &json!({})).unwrap();
+}
+
+#[test]
+fn a_name_stands_for_one_execution() {
+    let mut engine = with(&order());
+    let first = engine.start("one", &json!({"n": 1})).unwrap();
+    assert_eq!(first["arn"], "arn:aws:states:r:0:execution:w:one");
+    assert_eq!(engine.start("one", &json!({"n": 1})).unwrap(), first);
+    let refused = engine.start("one", &json!({"n": 2})).unwrap_err();
+    let text = "Execution Already Exists: 'arn:aws:states:r:0:execution:w:one'";
+    assert_eq!(refused, EngineError::Conflict(text.into()));
+    engine.json("execution.stop", &json!({"workflow": "w", "name": "one", "error": "Enough"}));
+    engine.advance(SECOND);
+    assert_eq!(engine.start("one", &json!({"n": 1})).unwrap_err(), EngineError::Conflict(text.into()));
+    let told = engine.execution("one");
+    assert_eq!((&told["status"], &told["error"]), (&json!("ABORTED"), &json!("Enough")));
+    assert!(engine.start("a b", &json!({})).unwrap_err().to_string().starts_with("Invalid Name: 'a b'"));
+    let missing = engine.asked("execution.describe", &json!({"workflow": "w", "name": "none"})).unwrap_err();
+    assert!(missing.to_string().starts_with("Execution Does Not Exist: 'arn:"));
+}
+
+#[test]
+fn a_task_waits_for_its_token_over_a_restart_and_is_told_once() {
+    let machine = json!({"StartAt": "Ask", "States": {"Ask": {
+        "Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "End": true, "HeartbeatSeconds": 60,
+        "Parameters": {"QueueUrl": "q", "MessageBody": {"token.$": "$$.Task.Token"}}}}});
+    let engine = with(&machine);
+    engine.start("one", &json!({})).unwrap();
+    let mut engine = engine.killed();
+    let body: Value = serde_json::from_str(&engine.received("q")[0]).unwrap();
+    let token = body["token"].as_str().unwrap().to_owned();
+    for _ in 0..3 {
+        engine.advance(50 * SECOND);
+        engine.json("task.heartbeat", &json!({"token": token}));
+    }
+    let guess = format!("{}0", &token[..token.len() - 1]);
+    let refused = engine.asked("task.succeed", &json!({"token": guess, "output": "1"}));
+    assert!(guess == token || refused.is_err());
+    assert!(engine.asked("task.succeed", &json!({"token": "x", "output": "1"})).is_err());
+    engine.json("task.succeed", &json!({"token": token, "output": "{\"answer\": 1}"}));
+    let again = engine.asked("task.succeed", &json!({"token": token, "output": "2"})).unwrap_err();
+    assert_eq!(again.to_string(), "Task Timed Out: 'Provided task does not exist anymore'");
+    assert_eq!(engine.execution("one")["output"], "{\"answer\":1}");
+    engine.start("silent", &json!({})).unwrap();
+    engine.advance(61 * SECOND);
+    assert_eq!(engine.execution("silent")["error"], "States.Timeout");
+}
+
+#[test]
+fn executions_keep_the_definition_that_they_began_with() {
+    let mut engine = with(&order());
+    engine.start("old", &json!({})).unwrap();
+    let charge = engine.only_call();
+    engine.end_call(&charge, 0, "\"paid\"");
+    let other = json!({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}});
+    assert_eq!(engine.workflow("w", &other)["revision"], 2);
+    engine = engine.killed();
+    engine.start("new", &json!({})).unwrap();
+    assert_eq!(engine.execution("new")["status"], "SUCCEEDED");
+    engine.advance(3_600 * SECOND);
+    assert_eq!(engine.calls().len(), 1, "the old one ships");
+}
+
+#[test]
+fn a_child_execution_ends_its_parents_task_in_the_same_commit() {
+    let child = json!({"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 10, "End": true}}});
+    let parent = json!({"StartAt": "Run", "States": {"Run": {
+        "Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync:2", "End": true, "OutputPath": "$.Output",
+        "Parameters": {"StateMachineArn": "arn:aws:states:r:0:stateMachine:child", "Input": {"n": 1}}}}});
+    let engine = with(&parent);
+    engine.workflow("child", &child);
+    engine.start("one", &json!({})).unwrap();
+    let mut engine = engine.killed();
+    engine.advance(10 * SECOND);
+    let engine = engine.killed();
+    assert_eq!(engine.execution("one")["output"], "{\"n\":1}");
+}
+
+#[test]
+fn who_waits_for_an_execution_is_told_its_end_and_that_the_app_stops() {
+    let mut engine = with(&order());
+    engine.start("one", &json!({})).unwrap();
+    let (sender, answers) = std::sync::mpsc::channel::<Answer>();
+    let ask = |engine: &TestEngine| {
+        let sender = sender.clone();
+        let waiter = Waiter::Call(Box::new(move |answer| drop(sender.send(answer))));
+        engine.engine.request("execution.result", b"{\"workflow\": \"w\", \"name\": \"one\"}", waiter);
+    };
+    ask(&engine);
+    let charge = engine.only_call();
+    engine.end_call(&charge, 1, "{\"errorType\": \"NoMoney\", \"errorMessage\": \"none left\"}");
+    let Ok(Reply::Json(told)) = answers.recv_timeout(Duration::from_secs(1)).unwrap() else { panic!() };
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!((&told["status"], &told["error"]), (&json!("FAILED"), &json!("NoMoney")));
+    engine.json("execution.start", &json!({"workflow": "w", "name": "two", "input": "{}"}));
+    let (sender, answers) = std::sync::mpsc::channel::<Answer>();
+    let waiter = Waiter::Call(Box::new(move |answer| drop(sender.send(answer))));
+    engine.engine.request("execution.result", b"{\"workflow\": \"w\", \"name\": \"two\"}", waiter);
+    engine.engine.close();
+    assert!(matches!(answers.recv_timeout(Duration::from_secs(1)).unwrap(), Err(EngineError::OwnerLost(_))));
+}
+
+#[test]
+fn what_is_not_built_is_refused_when_it_is_declared_with_its_place() {
+    let engine = TestEngine::new();
+    let declare = |definition: Value, kind: &str| {
+        let asked = json!({"name": "w", "definition": definition.to_string(), "type": kind});
+        engine.asked("workflow.declare", &asked).unwrap_err().to_string()
+    };
+    let task =
+        |resource: &str| json!({"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": resource, "End": true}}});
+    let text = declare(task("arn:aws:states:::dynamodb:getItem"), "STANDARD");
+    assert!(
+        text.starts_with("/States/A/Resource: \"arn:aws:states:::dynamodb:getItem\" cannot be called here"),
+        "{text}"
+    );
+    let text = declare(task(&arn("f")), "EXPRESS");
+    assert!(text.contains("EXPRESS workflows cannot run here yet"), "{text}");
+    let text = declare(json!({"StartAt": "A", "States": {"A": {"Type": "Pass"}}}), "STANDARD");
+    assert!(text.starts_with("Invalid State Machine Definition: '"), "{text}");
+    let inner = json!({"StartAt": "B", "States": {"B": {"Type": "Pass", "End": true}},
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}});
+    let map = json!({"StartAt": "A", "States": {"A": {"Type": "Map", "ItemProcessor": inner, "End": true}}});
+    assert!(declare(map, "STANDARD").contains("DISTRIBUTED mode cannot run here"));
+    assert_eq!(engine.json("workflow.list", &json!({})), json!([]));
+}
+
+#[test]
+fn executions_that_ended_90_days_ago_are_removed() {
+    let wait = json!({"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 31_536_000, "End": true}}});
+    let mut engine = with(&wait);
+    engine.start("long", &json!({})).unwrap();
+    engine.start("short", &json!({})).unwrap();
+    engine.json("execution.stop", &json!({"workflow": "w", "name": "short"}));
+    let list = |engine: &TestEngine| {
+        let page = engine.json("execution.list", &json!({"workflow": "w", "limit": 10}));
+        let names = page["executions"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    engine.advance(SECOND);
+    assert_eq!(list(&engine), ["short", "long"], "the latest first");
+    engine.advance(91 * 86_400 * SECOND);
+    engine.advance(60 * SECOND);
+    assert_eq!(list(&engine), ["long"]);
+    engine.start("short", &json!({})).unwrap();
+}
