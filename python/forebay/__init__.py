@@ -25,6 +25,8 @@ from forebay.errors import (
     DatabaseError,
     DatabaseUnavailable,
     DBProxyError,
+    ExecutionAlreadyExists,
+    ExecutionFailed,
     ForebayError,
     FunctionError,
     InvalidParameterValue,
@@ -49,6 +51,7 @@ from forebay.queue import Depth, Queue
 from forebay.stream import Stream
 from forebay.token_bucket import TokenBucket
 from forebay.topic import Topic
+from forebay.workflow import Execution, ExecutionDescription, Workflow
 
 if typing.TYPE_CHECKING:
     from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
@@ -77,6 +80,10 @@ __all__ = [
     "EnvSecret",
     "Environments",
     "Event",
+    "Execution",
+    "ExecutionAlreadyExists",
+    "ExecutionDescription",
+    "ExecutionFailed",
     "FifoBatch",
     "FifoBatcher",
     "FileSecret",
@@ -110,6 +117,7 @@ __all__ = [
     "TooManyClients",
     "TooManyRequests",
     "Topic",
+    "Workflow",
     "__version__",
 ]
 

@@ -15,6 +15,7 @@ from forebay._app.declarations import Declarations
 from forebay._app.declare_events import DeclaresEvents
 from forebay._app.declare_functions import DeclaresFunctions
 from forebay._app.declare_sources import DeclaresSources
+from forebay._app.declare_workflows import DeclaresWorkflows
 from forebay._app.shared import Shared
 from forebay._model import checks, limits, names
 from forebay._model.metrics import MetricsAddress
@@ -41,7 +42,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class App(DeclaresSources, DeclaresEvents, DeclaresFunctions, ChangesLimits):
+class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresFunctions, ChangesLimits):
     """An app: functions, their sources, and the store that keeps their work.
 
     Args:

@@ -86,6 +86,32 @@ class ResultNotReady(ForebayError, TimeoutError):
     """An asynchronous invocation had not ended when its result was asked for, or within the time that was waited."""
 
 
+class ExecutionAlreadyExists(ResourceConflict):
+    """An execution of that name has another input, or is over."""
+
+
+class ExecutionFailed(ForebayError):
+    """An execution of a workflow did not succeed.
+
+    Attributes:
+        status: "FAILED", "TIMED_OUT" or "ABORTED".
+        error: the error's name, if it has one.
+        cause: the error's cause, if it has one.
+
+    """
+
+    def __init__(self, arn: str, status: str, error: str | None, cause: str | None) -> None:
+        details = ": ".join(text for text in (error, cause) if text)
+        super().__init__(f"{arn} {status}" + (f" with {details}" if details else ""))
+        self.arn = arn
+        self.status = status
+        self.error = error
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type[ExecutionFailed], tuple[str, str, str | None, str | None]]:
+        return type(self), (self.arn, self.status, self.error, self.cause)
+
+
 class TooManyRequests(ForebayError):
     """A limit was reached.
 

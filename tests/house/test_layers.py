@@ -25,7 +25,21 @@ FLOORS: list[dict[str, set[str]]] = [
     {"model": {"_model"}, "schema": {"_schema"}},
     {"wire": {"_wire"}},
     {"runtime": {"_runtime"}, "destinations": {"destinations"}, "dbproxy": {"dbproxy"}, "metrics": {"metrics"}},
-    {"nouns": {"function", "alias", "stream", "queue", "topic", "archive", "bus", "workflow", "mapping", "token_bucket", "logs"}},
+    {
+        "nouns": {
+            "function",
+            "alias",
+            "stream",
+            "queue",
+            "topic",
+            "archive",
+            "bus",
+            "workflow",
+            "mapping",
+            "token_bucket",
+            "logs",
+        }
+    },
     {"composition": {"_app"}, "worker": {"_worker"}},
     {"app": {"app", "__init__"}},
     {"cli": {"cli"}, "powertools": {"powertools"}},

@@ -28,6 +28,10 @@ NAMES = [
     "EnvSecret",
     "Environments",
     "Event",
+    "Execution",
+    "ExecutionAlreadyExists",
+    "ExecutionDescription",
+    "ExecutionFailed",
     "FifoBatch",
     "FifoBatcher",
     "FileSecret",
@@ -61,6 +65,7 @@ NAMES = [
     "TooManyClients",
     "TooManyRequests",
     "Topic",
+    "Workflow",
     "__version__",
 ]
 # A module without an underscore may be imported; what is not in these stands in a room whose name begins with one.
@@ -84,6 +89,7 @@ MODULES = [
     "testing",
     "token_bucket",
     "topic",
+    "workflow",
 ]
 
 

@@ -13,6 +13,7 @@ from forebay._model.bus import BusSettings, RuleSettings, ScheduleSettings
 from forebay._model.queue import QueueMappingSettings, QueueSettings
 from forebay._model.settings import FunctionSettings, StreamSettings
 from forebay._model.topic import Subscription, TopicSettings
+from forebay._model.workflow import WorkflowSettings, definition_text
 from forebay._runtime import inspection
 from forebay.alias import Alias
 from forebay.archive import Archive
@@ -23,16 +24,20 @@ from forebay.mapping import Mapping, check_destination
 from forebay.queue import Queue
 from forebay.stream import Stream
 from forebay.topic import Topic
+from forebay.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from collections.abc import Mapping as MappingOf
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from forebay._model.archive import ArchiveSettings
     from forebay._model.asynchronous import AsynchronousSettings
     from forebay._model.checks import Seconds
     from forebay._model.mapping import MappingSettings
     from forebay._model.settings import AppSettings
+    from forebay._model.workflow import WorkflowType
     from forebay._runtime.caller import Caller
 
     Declarable = Function[..., Any] | Alias | Mapping | Subscription | RuleSettings | ScheduleSettings | ArchiveSettings
@@ -58,6 +63,7 @@ class Declarations:
         self.queues: dict[str, Queue] = {}
         self.topics: dict[str, Topic] = {}
         self.buses: dict[str, Bus] = {}
+        self.workflows: dict[str, Workflow] = {}
         self.rules: dict[tuple[str, str], RuleSettings] = {}
         self.archives: dict[str, Archive] = {}
         self.schedules: dict[str, ScheduleSettings] = {}
@@ -318,6 +324,26 @@ class Declarations:
             arn = names.bus_arn(self.settings.region, self.settings.account, name)
             known = self.buses[name] = Bus(settings, arn, self._caller, self, on_new)
             return known, True
+        return known, False
+
+    def workflow(
+        self,
+        name: str,
+        definition: MappingOf[str, Any] | str | Path,
+        type_: WorkflowType,
+        substitutions: MappingOf[str, object],
+    ) -> tuple[Workflow, bool]:
+        """Declare a workflow; tell whether it is new."""
+        region, account = self.settings.region, self.settings.account
+        text = definition_text(definition, substitutions, names.function_arn(region, account, ""))
+        settings = WorkflowSettings(name=name, definition=text, type=type_)
+        known = self.workflows.get(name)
+        if known is None:
+            arn = names.workflow_arn(region, account, name)
+            known = self.workflows[name] = Workflow(settings, arn, self._caller)
+            return known, True
+        if known.settings != settings:
+            raise ResourceConflict(f"workflow {name!r} is declared already, otherwise: give one of them another name")
         return known, False
 
     def rule(self, rule: RuleSettings) -> None:

@@ -43,6 +43,7 @@ from forebay.metrics.door import LateDoor
 from forebay.metrics.exporter import Exporter, Measured
 from forebay.queue import Queue
 from forebay.topic import Topic
+from forebay.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from forebay._runtime.caller import Caller
     from forebay.clock import Clock
     from forebay.stream import Stream
+
+    Source = Stream | Queue | Topic | Bus | Workflow
+    """What an app declares and the engine keeps."""
 
 log = logging.getLogger("forebay.app")
 
@@ -253,8 +257,8 @@ class AppRun:
         elif isinstance(item, Mapping):
             self._check_answer(item, self._add_mapping(item))
 
-    def declare_source(self, source: Stream | Queue | Topic | Bus) -> None:
-        """Declare a stream, a queue, a topic or a bus while the app runs; from a thread, wait for it."""
+    def declare_source(self, source: Source) -> None:
+        """Declare a stream, a queue, a topic, a bus or a workflow while the app runs; from a thread, wait for it."""
         verb, fields = _declaration(source)
         if threading.get_ident() == self._thread:
             answer = self._caller.request(verb, **fields)
@@ -267,11 +271,12 @@ class AppRun:
 
     def _add_sources(self) -> list[tuple[object, asyncio.Future[bytes]]]:
         declared = self._declared
-        sources: list[Stream | Queue | Topic | Bus] = [
+        sources: list[Source] = [
             *declared.streams.values(),
             *declared.queues_in_order(),
             *declared.topics.values(),
             *declared.buses.values(),
+            *declared.workflows.values(),
         ]
         answers: list[tuple[object, asyncio.Future[bytes]]] = []
         for source in sources:
@@ -423,10 +428,12 @@ class AppRun:
             raise
 
 
-def _declaration(source: Stream | Queue | Topic | Bus) -> tuple[str, dict[str, Any]]:
+def _declaration(source: Source) -> tuple[str, dict[str, Any]]:
     """Give the verb that declares a source, and its fields."""
     if isinstance(source, Bus):
         return "bus.declare", {"name": source.name}
+    if isinstance(source, Workflow):
+        return "workflow.declare", asdict(source.settings)
     if isinstance(source, Topic):
         return "topic.declare", {"name": source.name}
     if isinstance(source, Queue):

@@ -17,6 +17,8 @@ LATEST: Final = "$LATEST"
 _WORD = re.compile(r"[a-zA-Z0-9_-]+")
 _QUALIFIER = re.compile(r"[a-zA-Z0-9$_-]+")
 _BUS = re.compile(r"[a-zA-Z0-9/._-]+")
+_NOT_IN_WORKFLOWS = """<>{}[]?*"#%\\^|~`$&,;:/"""
+_WORKFLOW = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f{re.escape(_NOT_IN_WORKFLOWS)}\ufffe\uffff]+")
 _RULE = re.compile(r"[a-zA-Z0-9._-]+")
 _DOTTED = re.compile(r"[a-zA-Z0-9_.-]+")
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
@@ -120,6 +122,19 @@ def rule_name(name: str, option: str = "name", *, longest: int = limits.RULE_NAM
     if not isinstance(name, str) or len(name) > longest or not _RULE.fullmatch(name):
         refuse(option, name, f"a name has 1 to {longest} letters, digits, '.', '-' and '_'")
     return name
+
+
+def workflow_name(name: str, option: str = "name") -> str:
+    """Check a workflow's name: https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html."""
+    longest = limits.WORKFLOW_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _WORKFLOW.fullmatch(name):
+        refuse(option, name, f"a workflow's name has 1 to {longest} characters, without blanks and {_NOT_IN_WORKFLOWS}")
+    return name
+
+
+def workflow_arn(region: str, account: str, name: str) -> str:
+    """Give a workflow's ARN."""
+    return f"arn:aws:states:{region}:{account}:stateMachine:{name}"
 
 
 def bus_arn(region: str, account: str, name: str) -> str:

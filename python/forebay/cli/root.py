@@ -27,6 +27,7 @@ from forebay.cli import (
     top,
     topic,
     why,
+    workflow,
 )
 from forebay.cli.connect import format_error
 from forebay.cli.show import output_option, show
@@ -100,6 +101,7 @@ main.add_command(bus.bus)
 main.add_command(bus.rule)
 main.add_command(archive.archive)
 main.add_command(archive.replay)
+main.add_command(workflow.workflow)
 main.add_command(schedule.schedule)
 main.add_command(schema.schema)
 main.add_command(lag.lag)

@@ -1,0 +1,115 @@
+"""The part of an app in which workflows are declared, and tasks that wait for their tokens are told their ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forebay._runtime.sync_twins import sync_twin
+from forebay._wire import payload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from forebay._app.declarations import Declarations
+    from forebay._app.run import AppRun
+    from forebay._model.workflow import WorkflowType
+    from forebay._runtime.caller import Caller
+    from forebay.workflow import Workflow
+
+
+class DeclaresWorkflows:
+    """What `App` can do with workflows."""
+
+    _declared: Declarations
+    _running: AppRun | None
+    _caller: Caller
+
+    def workflow(
+        self,
+        name: str,
+        definition: Mapping[str, Any] | str | Path,
+        type: WorkflowType = "STANDARD",  # noqa: A002 - AWS's name
+        substitutions: Mapping[str, object] | None = None,
+    ) -> Workflow:
+        """Declare a workflow, or give the one that was declared so.
+
+        Executions that run keep the definition that they began with.
+
+        Args:
+            name: 1 to 80 characters, none of them blank or one of AWS's special ones.
+            definition: a state machine in Amazon's language: a dict, a JSON text, or the path of a file that holds one.
+            type: "STANDARD"; "EXPRESS" is refused.
+            substitutions: what stands for `${Name}` in the definition: a text, or a function, queue, topic or workflow, which
+                stands for its ARN. A name that is not given stands for the function of that name.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be. What is wrong in the definition is told when the app starts.
+            ResourceConflict: a workflow of that name is declared already, with other settings.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
+
+        """
+        workflow, new = self._declared.workflow(name, definition, type, substitutions or {})
+        if new and self._running is not None:
+            self._running.declare_source(workflow)
+        return workflow
+
+    async def task_success(self, token: str, output: Any = None) -> None:
+        """Tell a task that waits for its token that it has succeeded.
+
+        Args:
+            token: the task's token, as its state gave it away.
+            output: the task's result, any JSON value of at most 262,144 bytes.
+
+        Raises:
+            InvalidParameterValue: no token, or an output that cannot be.
+            ResourceNotFound: the task is over: it timed out, was told before, or its execution has ended.
+            StoreFull: the disk is full; the task was not told.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
+
+        """
+        await self._caller.ask("task.succeed", token=token, output=payload.dumps(output).decode())
+
+    task_success_sync = sync_twin(task_success)
+
+    async def task_failure(self, token: str, error: str | None = None, cause: str | None = None) -> None:
+        """Tell a task that waits for its token that it has failed.
+
+        Args:
+            token: the task's token, as its state gave it away.
+            error: the error's name, at most 256 characters; `Retry` and `Catch` look at it.
+            cause: its cause, at most 32,768 characters.
+
+        Raises:
+            InvalidParameterValue: no token.
+            ResourceNotFound: the task is over: it timed out, was told before, or its execution has ended.
+            StoreFull: the disk is full; the task was not told.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
+
+        """
+        await self._caller.ask("task.fail", token=token, error=error, cause=cause)
+
+    task_failure_sync = sync_twin(task_failure)
+
+    async def task_heartbeat(self, token: str) -> None:
+        """Tell a task that waits for its token that it goes on: its `HeartbeatSeconds` begin anew.
+
+        Args:
+            token: the task's token, as its state gave it away.
+
+        Raises:
+            InvalidParameterValue: no token.
+            ResourceNotFound: the task is over: it timed out, was told before, or its execution has ended.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskHeartbeat.html
+
+        """
+        await self._caller.ask("task.heartbeat", token=token)
+
+    task_heartbeat_sync = sync_twin(task_heartbeat)

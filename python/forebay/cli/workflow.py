@@ -1,0 +1,156 @@
+"""`forebay workflow`: look at workflows; start, follow and stop their executions; check definitions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forebay.cli.connect import connect, store_option
+from forebay.cli.show import moment, output_option, show, table, unpacked
+
+_PAGE = 1000
+_STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+
+
+@click.group()
+def workflow() -> None:
+    """Look at workflows; start, follow and stop their executions; check definitions."""
+
+
+@workflow.command("list")
+@click.argument("name", required=False)
+@click.option("--status", type=click.Choice(_STATUSES), help="Only executions that stand there.")
+@click.option("--limit", type=click.IntRange(1, _PAGE), default=100, show_default=True, help="Most executions.")
+@store_option
+@output_option
+def list_(*, name: str | None, status: str | None, limit: int, store: Path, output: str) -> None:
+    """List the workflows of a store, or the executions of workflow NAME, the latest first."""
+    with connect(store) as connection:
+        if name is None:
+            rows = connection.ask("workflow.list")
+        else:
+            rows, after = [], None
+            while len(rows) < limit:
+                page = connection.ask(
+                    "execution.list", workflow=name, status=status, limit=limit - len(rows), after=after
+                )
+                rows += page["executions"]
+                after = page["next"]
+                if after is None:
+                    break
+    show(unpacked(rows), output, text=table(rows, _WORKFLOWS if name is None else _EXECUTIONS))
+
+
+@workflow.command()
+@click.argument("name")
+@click.argument("input", default="{}")
+@click.option("--name", "execution", metavar="TEXT", help="The execution's name; without it, a new UUID.")
+@store_option
+@output_option
+def start(*, name: str, input: str, execution: str | None, store: Path, output: str) -> None:  # noqa: A002
+    """Start an execution of workflow NAME with INPUT, a JSON text ("-": standard input)."""
+    text = sys.stdin.read() if input == "-" else input
+    with connect(store) as connection:
+        started = connection.ask("execution.start", workflow=name, name=execution, input=text)
+    show(unpacked(started), output, text=f"started {started['arn']}")
+
+
+@workflow.command()
+@click.argument("name")
+@click.argument("execution", required=False)
+@store_option
+@output_option
+def describe(*, name: str, execution: str | None, store: Path, output: str) -> None:
+    """Show workflow NAME and its definition, or one EXECUTION of it."""
+    with connect(store) as connection:
+        if execution is None:
+            told = connection.ask("workflow.describe", name=name)
+            lines = [f"arn: {told['arn']}", f"revision: {told['revision']}", f"running: {told['running']}"]
+            lines += ["", told["definition"]]
+        else:
+            told = connection.ask("execution.describe", workflow=name, name=execution)
+            lines = [f"arn: {told['arn']}", f"status: {told['status']}", f"started: {moment(told['started_ms'])}"]
+            if told["stopped_ms"] is not None:
+                lines.append(f"stopped: {moment(told['stopped_ms'])}")
+            lines += [f"{key}: {told[key]}" for key in ("input", "output", "error", "cause") if told.get(key)]
+    show(unpacked(told), output, text="\n".join(lines))
+
+
+@workflow.command()
+@click.argument("name")
+@click.argument("execution")
+@store_option
+@output_option
+def history(*, name: str, execution: str, store: Path, output: str) -> None:
+    """List the events of an EXECUTION of workflow NAME."""
+    events: list[dict[str, Any]] = []
+    with connect(store) as connection:
+        after = None
+        while True:
+            page = connection.ask("execution.history", workflow=name, name=execution, limit=_PAGE, after=after)
+            events += page["events"]
+            after = page["next"]
+            if after is None:
+                break
+    show(unpacked(events), output, text=table(events, _EVENTS))
+
+
+@workflow.command()
+@click.argument("name")
+@click.argument("execution")
+@click.option("--error", metavar="TEXT", help="What the history gives as the error.")
+@click.option("--cause", metavar="TEXT", help="The error's cause.")
+@store_option
+@output_option
+def stop(*, name: str, execution: str, error: str | None, cause: str | None, store: Path, output: str) -> None:
+    """Stop an EXECUTION of workflow NAME; one that is over stays as it is."""
+    with connect(store) as connection:
+        told = connection.ask("execution.stop", workflow=name, name=execution, error=error, cause=cause)
+    show(unpacked(told), output, text=f"{told['arn']} {told['status']}")
+
+
+@workflow.command()
+@click.argument("definition", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@store_option
+@output_option
+def validate(*, definition: Path, store: Path, output: str) -> None:
+    """Say everything that is wrong with the file DEFINITION, each problem with its place.
+
+    Exit status 1: something is.
+    """
+    text = sys.stdin.read() if str(definition) == "-" else definition.read_text(encoding="utf-8")
+    with connect(store) as connection:
+        problems = connection.ask("workflow.validate", definition=text)["problems"]
+    lines = [f"{one['location'] or '/'}: {one['code']}: {one['message']}" for one in problems]
+    show(unpacked({"problems": problems}), output, text="\n".join(lines) or "nothing is wrong")
+    if problems:
+        raise SystemExit(1)
+
+
+def _state(event: dict[str, Any]) -> str:
+    found = (value.get("name") for key, value in event.items() if key.endswith("EventDetails"))
+    return next((name for name in found if name), "-")
+
+
+_WORKFLOWS = [
+    ("WORKFLOW", lambda row: row["name"]),
+    ("TYPE", lambda row: row["type"]),
+    ("REVISION", lambda row: row["revision"]),
+    ("RUNNING", lambda row: row["running"]),
+]
+_EXECUTIONS = [
+    ("EXECUTION", lambda row: row["name"]),
+    ("STATUS", lambda row: row["status"]),
+    ("STARTED", lambda row: moment(row["started_ms"])),
+    ("STOPPED", lambda row: "-" if row["stopped_ms"] is None else moment(row["stopped_ms"])),
+    ("ERROR", lambda row: row["error"] or "-"),
+]
+_EVENTS = [
+    ("ID", lambda row: row["id"]),
+    ("TIME", lambda row: moment(row["timestamp"] * 1000)),
+    ("EVENT", lambda row: row["type"]),
+    ("STATE", _state),
+]

@@ -1,0 +1,220 @@
+"""Workflows: durable executions of state machines whose tasks are the app's functions."""
+
+import asyncio
+import json
+
+import pytest
+
+from forebay import ExecutionAlreadyExists, ExecutionFailed, InvalidParameterValue, ResourceConflict, ResourceNotFound
+
+RETRY = [{"ErrorEquals": ["Busy"], "IntervalSeconds": 10, "MaxAttempts": 2, "BackoffRate": 2}]
+
+
+class Busy(Exception):
+    pass
+
+
+def task(resource, **fields):
+    return {"Type": "Task", "Resource": resource, **fields}
+
+
+def machine(**states):
+    return {"StartAt": next(iter(states)), "States": states}
+
+
+async def test_functions_are_the_tasks_of_a_workflow(app, clock):
+    @app.function()
+    async def double(event, context):
+        return {"n": event["n"] * 2}
+
+    definition = machine(
+        First=task("${double}", Next="Second"),
+        Second=task(
+            "arn:aws:states:::lambda:invoke",
+            Parameters={"FunctionName": "double", "Payload.$": "$"},
+            OutputPath="$.Payload",
+            End=True,
+        ),
+    )
+    flow = app.workflow("twice", definition, substitutions={"double": double})
+    async with app:
+        execution = await flow.start({"n": 3})
+        await clock.settle()
+        assert await execution.result() == {"n": 12}
+        described = await execution.describe()
+        kinds = [event["type"] async for event in execution.history()]
+    assert (described.status, described.input, described.output) == ("SUCCEEDED", {"n": 3}, {"n": 12})
+    assert execution.arn == f"arn:aws:states:local:000000000000:execution:twice:{execution.name}"
+    assert kinds == [
+        "ExecutionStarted",
+        "TaskStateEntered",
+        "LambdaFunctionScheduled",
+        "LambdaFunctionStarted",
+        "LambdaFunctionSucceeded",
+        "TaskStateExited",
+        "TaskStateEntered",
+        "TaskScheduled",
+        "TaskStarted",
+        "TaskSucceeded",
+        "TaskStateExited",
+        "ExecutionSucceeded",
+    ]
+
+
+async def test_a_year_passes_in_a_test_and_the_result_is_waited_for(app, clock):
+    flow = app.workflow("anniversary", machine(Rest={"Type": "Wait", "Seconds": 31_536_000, "End": True}))
+    async with app:
+        execution = await flow.start({"since": 1})
+        result = asyncio.ensure_future(execution.result())
+        await clock.advance(31_535_999)
+        assert (await execution.describe()).status == "RUNNING"
+        await clock.advance(1)
+        assert await result == {"since": 1}
+
+
+async def test_retry_waits_catch_compensates_and_what_is_left_is_raised(app, clock):
+    tries = []
+
+    @app.function()
+    async def charge(event, context):
+        tries.append(clock.monotonic())
+        raise Busy("later")
+
+    caught = machine(
+        Charge=task("${charge}", Retry=RETRY, Catch=[{"ErrorEquals": ["Busy"], "Next": "Undo"}], End=True),
+        Undo={"Type": "Pass", "End": True},
+    )
+    flow = app.workflow("saga", caught)
+    failing = app.workflow("failing", machine(Charge=task("${charge}", End=True)))
+    async with app:
+        execution = await flow.start()
+        await clock.advance(60)
+        output = await execution.result()
+        assert [round(at - tries[0]) for at in tries] == [0, 10, 30]
+        assert output["Error"] == "Busy"
+        assert json.loads(output["Cause"])["errorMessage"] == "later"
+        execution = await failing.start()
+        await clock.settle()
+        with pytest.raises(ExecutionFailed, match="FAILED with Busy") as failed:
+            await execution.result()
+    assert (failed.value.status, failed.value.error) == ("FAILED", "Busy")
+
+
+async def test_a_task_waits_for_its_token(app, clock):
+    asked = []
+
+    @app.function()
+    async def ask(event, context):
+        asked.append(event["token"])
+
+    definition = machine(
+        Ask=task(
+            "arn:aws:states:::lambda:invoke.waitForTaskToken",
+            Parameters={"FunctionName": "ask", "Payload": {"token.$": "$$.Task.Token"}},
+            End=True,
+        )
+    )
+    flow = app.workflow("approval", definition)
+    async with app:
+        execution, refused = await flow.start(name="yes"), await flow.start(name="no")
+        await clock.settle()
+        token = next(token for token in asked)
+        await app.task_heartbeat(token)
+        for one in asked:
+            await app.task_success(one, {"approved": True}) if one == token else await app.task_failure(
+                one, "No", "why"
+            )
+        await clock.settle()
+        results = await asyncio.gather(execution.result(), refused.result(), return_exceptions=True)
+        with pytest.raises(ResourceNotFound, match="Task Timed Out"):
+            await app.task_success(token)
+    assert {"approved": True} in results
+    assert [one.error for one in results if isinstance(one, ExecutionFailed)] == ["No"]
+
+
+async def test_services_of_the_store_are_called_in_the_commit_of_the_step(app, clock):
+    queue, topic, copies, bus = app.queue("q"), app.topic("t"), app.queue("copies"), app.bus("b")
+    topic.subscribe(copies, raw_message_delivery=True)
+    events = []
+
+    @app.on_event(bus, pattern={"source": ["shop"]})
+    async def listener(event, context):
+        events.append(event["detail"])
+
+    parameters = {
+        "Send": ("sqs:sendMessage", {"QueueUrl": "${q}", "MessageBody.$": "$"}),
+        "Publish": ("sns:publish", {"TopicArn": "${t}", "Message": "news"}),
+        "Put": (
+            "events:putEvents",
+            {"Entries": [{"Source": "shop", "DetailType": "d", "Detail": {"n.$": "$.n"}, "EventBusName": "b"}]},
+        ),
+    }
+    branches = [
+        machine(**{name: task(f"arn:aws:states:::{action}", Parameters=given, End=True)})
+        for name, (action, given) in parameters.items()
+    ]
+    definition = machine(All={"Type": "Parallel", "Branches": branches, "End": True})
+    flow = app.workflow("tell", definition, substitutions={"q": queue, "t": topic})
+    async with app:
+        execution = await flow.start({"n": 1})
+        await clock.settle()
+        sent, published, put = await execution.result()
+        [message] = await queue.receive()
+        [copy] = await copies.receive()
+    assert message.body == '{"n":1}'
+    assert (message.message_id, copy.body, events) == (sent["MessageId"], "news", [{"n": 1}])
+    assert published["MessageId"]
+    assert put["FailedEntryCount"] == 0
+
+
+async def test_an_app_that_stops_leaves_its_executions_to_the_next(durable_app, clock):
+    definition = machine(Rest={"Type": "Wait", "Seconds": 60, "Next": "Work"}, Work=task("${work}", End=True))
+
+    def make():
+        app = durable_app()
+
+        @app.function()
+        async def work(event, context):
+            return "done"
+
+        return app, app.workflow("w", definition)
+
+    app, flow = make()
+    async with app:
+        await flow.start(name="one")
+    app, flow = make()
+    async with app:
+        result = asyncio.ensure_future(flow.execution("one").result())
+        await clock.advance(61)
+        assert await result == "done"
+
+
+async def test_names_and_what_is_wrong_are_refused_with_texts_of_aws(app, clock, tmp_path):
+    file = tmp_path / "machine.json"
+    file.write_text(json.dumps(machine(Rest={"Type": "Wait", "Seconds": 10, "End": True})))
+    flow = app.workflow("w", file)
+    assert app.workflow("w", str(file)) is flow
+    with pytest.raises(ResourceConflict, match="declared already"):
+        app.workflow("w", machine(Done={"Type": "Succeed"}))
+    with pytest.raises(InvalidParameterValue, match="EXPRESS"):
+        app.workflow("fast", machine(Done={"Type": "Succeed"}), type="EXPRESS")
+    with pytest.raises(InvalidParameterValue, match="a workflow's name has 1 to 80 characters"):
+        app.workflow("a b", machine(Done={"Type": "Succeed"}))
+    with pytest.raises(InvalidParameterValue, match="no such"):
+        app.workflow("x", machine(Done={"Type": "Succeed"}), substitutions={"nothing": "1"})
+    async with app:
+        first = await flow.start({"n": 1}, name="one")
+        assert (await flow.start({"n": 1}, name="one")).arn == first.arn
+        with pytest.raises(ExecutionAlreadyExists, match="Execution Already Exists: 'arn:"):
+            await flow.start({"n": 2}, name="one")
+        await first.stop("Enough", "today")
+        with pytest.raises(ExecutionFailed, match="ABORTED with Enough: today"):
+            await first.result()
+        with pytest.raises(ResourceNotFound, match="Execution Does Not Exist"):
+            await flow.execution("none").describe()
+
+
+async def test_a_wrong_definition_stops_the_start_of_the_app(app):
+    app.workflow("w", machine(Work={"Type": "Pass"}))
+    with pytest.raises(InvalidParameterValue, match="Invalid State Machine Definition"):
+        await app.start()
