@@ -142,7 +142,18 @@ def postgresql(directory: Path) -> Iterator[str]:
     settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "512MB"}
     command = [server, "-D", data, *(f"-c{name}={value}" for name, value in settings.items())]
     with running(command, port, directory, **as_user):
+        _wait_until_ready(program("pg_isready", PROGRAMS["postgresql"][1]), port)
         yield f"postgresql://bench@127.0.0.1:{port}/postgres"
+
+
+def _wait_until_ready(pg_isready: str, port: int) -> None:
+    """Wait until PostgreSQL takes sessions: it listens before that, and refuses them as it is still starting up."""
+    until = time.monotonic() + START_SECONDS
+    while subprocess.run([pg_isready, "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode != 0:
+        if time.monotonic() > until:
+            message = f"PostgreSQL on port {port} took no session within {START_SECONDS} s"
+            raise RuntimeError(message)
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """For handlers that use Powertools for AWS Lambda: its Idempotency on a file in the app's store, in place of a table in DynamoDB.
 
-Powertools is no dependency of forebay: `pip install 'forebay[powertools]'`.
+Powertools is no dependency of forebay: `pip install '.[powertools]'`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ try:
 except ImportError as error:
     raise ForebayError(
         "forebay.powertools needs Powertools for AWS Lambda, version 3 or newer, and boto3, which its Idempotency imports: "
-        f"pip install 'forebay[powertools]' ({error})"
+        f"pip install '.[powertools]' ({error})"
     ) from error
 
 if TYPE_CHECKING:

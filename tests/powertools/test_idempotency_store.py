@@ -191,7 +191,7 @@ def test_without_powertools_the_error_says_what_to_install():
     command = [sys.executable, "-W", "ignore", "-c", program]
     told = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     assert told.startswith(f"{ForebayError.__name__} forebay.powertools needs Powertools for AWS Lambda")
-    assert "pip install 'forebay[powertools]'" in told
+    assert "pip install '.[powertools]'" in told
 
 
 def test_a_fork_opens_a_connection_of_its_own(store):

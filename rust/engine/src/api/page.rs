@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use crate::api::changes::Changes;
 use crate::api::mapping::BySource;
 use crate::api::{
-    account, archive, bus, event, failure, function, mapping, metrics, operations, queue, stream, topic, why, workflow, Empty,
+    account, archive, bus, event, failure, function, mapping, metrics, operations, queue, stream, topic, why, workflow,
+    Empty,
 };
 use crate::dispatch::functions::Registration;
 use crate::runtime::open::Settings;
