@@ -46,9 +46,9 @@ def make(store, seen=None, name="shop", function="ship", **options):
     return app
 
 
-def asked(store, verb):
+def asked(store, verb, **fields):
     with connect(store) as connection:
-        return connection.ask(verb)
+        return connection.ask(verb, **fields)
 
 
 # --- where it is
@@ -336,3 +336,19 @@ async def test_a_directory_that_was_replaced_is_the_other_owners(tmp_path):
     finally:
         await first.stop(grace=0)
         await second.stop()
+
+
+async def test_a_client_that_only_names_a_queue_leaves_its_settings(tmp_path):
+    """It took its dead-letter queue away, and set the rest to the defaults, without a word."""
+    data = tmp_path / "data"
+    async with make(data) as owner:
+        dead = owner.queue("dead")
+        owner.queue("orders", visibility_timeout=180, dead_letter_queue=dead, maximum_receive_count=3)
+        client = App("web", store=data, store_app="shop", serve=False)
+        orders, new = client.queue("orders"), client.queue("new")
+        async with client:
+            await orders.send("tea")
+            await new.send("made by the client")
+        described = await asyncio.to_thread(asked, data, "queue.describe", name="orders")
+        names = ("dead_letter_queue", "maximum_receive_count", "visibility_timeout_ms", "visible")
+        assert [described[name] for name in names] == ["dead", 3, 180_000, 1]

@@ -274,6 +274,7 @@ class Declarations:
         if known is None:
             arn = names.stream_arn(self.settings.region, self.settings.account, name)
             known = self.streams[name] = Stream(settings, arn, self._caller)
+            known.is_bare = not given
             return known, True
         _refuse_others(f"stream {name!r}", known.settings, settings, given)
         return known, False
@@ -294,6 +295,7 @@ class Declarations:
         if known is None:
             arn = names.queue_arn(self.settings.region, self.settings.account, name)
             known = self.queues[name] = Queue(settings, arn, self._caller, self._forget_queue)
+            known.is_bare = not given
             return known, True
         _refuse_others(f"queue {name!r}", known.settings, settings, given)
         return known, False

@@ -279,9 +279,7 @@ class AppRun:
             *declared.workflows.values(),
         ]
         answers: list[tuple[object, asyncio.Future[bytes]]] = []
-        for source in sources:
-            verb, fields = _declaration(source)
-            answers.append((source, self._caller.request(verb, **fields)))
+        answers += [(source, self._add_source(source)) for source in sources]
         events: list[RuleSettings | ScheduleSettings | ArchiveSettings] = [
             *(archive.settings for archive in declared.archives.values()),
             *declared.rules.values(),
@@ -289,6 +287,21 @@ class AppRun:
         ]
         answers += [(one, self._add_events_of(one)) for one in events]
         return answers + self._add_subscriptions("queue")
+
+    def _add_source(self, source: Source) -> asyncio.Future[bytes]:
+        declared, (verb, fields) = self._declared, _declaration(source)
+        # What else is declared may need it, and is asked for next: then it must be there.
+        is_needed = declared.subscriptions or declared.rules or declared.schedules
+        if self._runs or is_needed or not source.is_bare:
+            return self._caller.request(verb, **fields)
+        return self._loop.create_task(self._declare_unless_there(verb, fields))
+
+    async def _declare_unless_there(self, verb: str, fields: dict[str, Any]) -> bytes:
+        """Take a stream or a queue as it is, where this client names no setting: defaults would undo what its owner declares."""
+        try:
+            return await self._caller.request(f"{verb.partition('.')[0]}.describe", name=fields["name"])
+        except ResourceNotFound:
+            return await self._caller.request(verb, **fields)
 
     def _add_events_of(self, one: RuleSettings | ScheduleSettings | ArchiveSettings) -> asyncio.Future[bytes]:
         if isinstance(one, ArchiveSettings):

@@ -32,6 +32,8 @@ class StoreResource(Generic[S]):
         self.arn = arn
         self._caller = caller
         self._declaring: asyncio.Future[bytes] | None = None
+        self.is_bare = False
+        """It was named without a setting."""
 
     def __repr__(self) -> str:
         return f"<forebay {type(self).__name__.lower()} {self.name!r}>"
