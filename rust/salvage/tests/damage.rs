@@ -211,7 +211,7 @@ fn a_flipped_format_is_damage_where_the_tables_are_those_of_a_known_one() {
     let dir = quick_dir();
     source(dir.path());
     let file = rusqlite::Connection::open(dir.path().join("forebay.db")).unwrap();
-    for format in [2, 4, 66, 1 << 20] {
+    for format in [2, 5, 66, 1 << 20] {
         file.pragma_update(None, "user_version", format).unwrap();
         let refused = open(dir.path()).unwrap_err();
         assert!(

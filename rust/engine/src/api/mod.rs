@@ -201,7 +201,7 @@ macro_rules! operations {
         "execution.result" ExecutionResult(workflow::ExecutionNamed) -> workflow::Execution:
             state_machines.execution_result later;
         /// Give events of an execution, in the form of `GetExecutionHistory`.
-        "execution.history" ExecutionHistory(workflow::History) -> workflow::Events: state_machines.execution_history now;
+        "execution.history" ExecutionHistory(workflow::History) -> workflow::HistoryPage: state_machines.execution_history now;
         /// Stop an execution.
         "execution.stop" ExecutionStop(workflow::Stop) -> workflow::Execution: state_machines.execution_stop later;
         /// Tell a task that waits for its token that it has succeeded.

@@ -212,7 +212,7 @@ pub struct History {
 /// A page of events.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Events {
+pub struct HistoryPage {
     /// Events in the form of `GetExecutionHistory`, in their order; `timestamp` is in seconds since 1970.
     pub events: Vec<Value>,
     /// Gives the next page; `null`: there is none.

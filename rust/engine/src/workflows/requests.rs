@@ -4,7 +4,7 @@ use forebay_core::workflow::definition::{check, MachineType};
 use forebay_core::workflow::machine::{Data, DataError, ErrorDetails, Event, Fact, Refused, TaskId, DATA_MAX};
 
 use crate::api::workflow::{
-    Declare, Events, Execution, ExecutionNamed, Executions, History, Kind, List, Named, Problem, Start, Started,
+    Declare, Execution, ExecutionNamed, Executions, History, HistoryPage, Kind, List, Named, Problem, Start, Started,
     Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
 };
 use crate::api::Empty;
@@ -250,7 +250,7 @@ impl WorkflowRoom<'_> {
                 after = Some(key);
             }
         }
-        Ok(Done::at_once(Events { events, next: next.filter(|_| !is_all) }))
+        Ok(Done::at_once(HistoryPage { events, next: next.filter(|_| !is_all) }))
     }
 
     pub(crate) fn execution_stop(&mut self, asked: Stop, waiter: Waiter) {

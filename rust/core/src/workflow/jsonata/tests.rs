@@ -272,7 +272,7 @@ fn hostile_expressions_end_with_an_error() {
         "($f := function($a, $n){ $n = 0 ? $a : $f([$a, $a], $n - 1) }; 'x' & $f([1], 40))".to_owned(),
         "($f := function($a, $n){ $n = 0 ? $a : $f([$a, $a], $n - 1) }; $f([1], 40))".to_owned(),
         "($f := function($a, $n){ $n = 0 ? $a : $f($append($a, $a), $n - 1) }; $f([1], 40))".to_owned(),
-        "$reduce([1..200000], function($a, $i){[$a]}, [])".to_owned(),
+        "$reduce([1..200000], function($a, $i){[[$a]]}, [])".to_owned(),
         "$count($distinct($map([1..800000], function($i){$i}))) ~> $string() & 1 + 'x'".to_owned(),
         "$contains($pad('a', 50000, 'a') & '!', /(a+)+$/) ? 1 + 'x' : 1 + 'x'".to_owned(),
         deep("(", ")"),
@@ -297,4 +297,10 @@ fn what_aws_accepts_is_accepted() {
     check("($f := function($s, $n){ $n = 0 ? $s : $f($s & $s, $n - 1) }; $length($f('x', 22)))", json!(4_194_304));
     check("$count($distinct($map([1..20000], function($i){$i % 5000})))", json!(5_000));
     check("$distinct([1, 1, 'a', 'a', {'x': 1}, {'x': 1}])", json!([1, "a", {"x": 1}]));
+}
+
+#[test]
+fn a_value_of_any_depth_ends_with_an_error_also_when_there_is_time() {
+    let guards = Guards { time_ms_max: 20_000, ..Guards::default() };
+    assert!(evaluate_with("$reduce([1..200000], function($a, $i){[[$a]]}, [])", &guards).is_err());
 }
