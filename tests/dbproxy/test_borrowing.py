@@ -251,4 +251,7 @@ async def test_closing_the_proxy_leaves_nothing_at_the_server(server, view: View
             await running
         with pytest.raises(ClientClosed, match="proxy was closed"):
             await client.fetch_value("SELECT 1")
-    assert await view.connections() == 0
+    # MariaDB hangs up a moment before it takes a connection from its list.
+    async with asyncio.timeout(5):
+        while await view.connections() > 0:
+            await asyncio.sleep(0.01)
