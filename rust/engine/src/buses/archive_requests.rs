@@ -124,7 +124,7 @@ impl BusRoom<'_> {
         let StartReplay { name, bus, settings } = asked;
         self.forget_a_replay();
         let row = ReplayRow {
-            name: name.clone(),
+            name,
             bus,
             archive_id,
             state: ReplayState::Starting,
@@ -137,7 +137,7 @@ impl BusRoom<'_> {
             done: 0,
             settings,
         };
-        self.ctx.commit.pending.set(Table::Replay, name.into_bytes(), row.value());
+        self.ctx.commit.pending.set(Table::Replay, row.key(), row.value());
         self.ctx.commit.pending.urgent = true;
         let answer = self.describe_replay(&row);
         self.buses.replays.take(row);
@@ -198,7 +198,7 @@ impl BusRoom<'_> {
         let row = self.buses.replays.row(&named.name)?.clone();
         // Its place may be said only in the commit that has the batch.
         if !self.buses.replays.is_unsaved(&row.name) {
-            self.ctx.commit.pending.set(Table::Replay, row.name.clone().into_bytes(), row.value());
+            self.ctx.commit.pending.set(Table::Replay, row.key(), row.value());
         }
         self.ctx.commit.pending.urgent = true;
         self.participant().arm_replays(0);

@@ -6,6 +6,7 @@
 
 mod archive;
 mod archive_requests;
+mod before;
 mod deliver;
 mod envelope;
 pub(crate) mod participant;

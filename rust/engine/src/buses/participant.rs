@@ -178,20 +178,20 @@ impl Participant for BusParticipant<'_> {
         !undelivered.is_empty() || schedules.has_unsaved() || archives.has_unsaved() || replays.has_unsaved()
     }
 
-    /// Not by the rows of the pending commit: those are written all the same when what was put is refused.
     fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
         self.buses.archives.write(pending, writes, puts);
         if !puts {
             return;
         }
         self.buses.failing.clear();
+        // Not by the rows of the pending commit: those are written all the same when what was put is refused.
         for Undelivered { key, row, payload } in std::mem::take(&mut self.buses.undelivered) {
             writes.push(Write::Add { table: Table::Failure, key: key.bytes(), value: encode(&row, &payload) });
             if row.destination.is_some() {
                 self.buses.failing.push(key);
             }
         }
-        self.buses.schedules.write(writes);
+        self.buses.schedules.write(pending);
         self.buses.replays.write(pending);
         self.buses.committing = std::mem::take(&mut self.buses.routed);
     }
@@ -219,7 +219,7 @@ impl Participant for BusParticipant<'_> {
         self.buses.routed.clear();
         self.buses.committing.clear();
         let pending = &mut self.ctx.commit.pending;
-        self.buses.schedules.refused();
+        self.buses.schedules.refused(pending);
         self.buses.archives.refused(pending);
         self.buses.replays.refused(pending);
         self.arm_after(FULL_NS);

@@ -12,6 +12,7 @@ use crate::api::archive::{ReplaySettings, ReplayState};
 use crate::base::error::EngineError;
 use crate::base::trace::Carried;
 use crate::buses::archive::{read_segment, read_segment_key, segment_key};
+use crate::buses::before::Before;
 use crate::buses::participant::{BusParticipant, REPLAYS};
 use crate::buses::put::{OnBus, DELIVERIES_MAX};
 use crate::buses::BusRoom;
@@ -51,6 +52,10 @@ impl ReplayRow {
         matches!(self.state, ReplayState::Starting | ReplayState::Running | ReplayState::Cancelling)
     }
 
+    pub(crate) fn key(&self) -> Vec<u8> {
+        self.name.clone().into_bytes()
+    }
+
     pub(crate) fn value(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
@@ -81,9 +86,7 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Replays {
     entries: BTreeMap<String, Entry>,
-    /// Rows as they were before what is not durable yet: of the next commit, and of the one under way.
-    unsaved: BTreeMap<String, ReplayRow>,
-    committing: BTreeMap<String, ReplayRow>,
+    before: Before<String, ReplayRow>,
     /// The timer has rung.
     pub(crate) is_due: bool,
     pub(crate) armed: Option<u64>,
@@ -115,11 +118,11 @@ impl Replays {
 
     /// Whether the next commit has a batch of it.
     pub(crate) fn is_unsaved(&self, name: &str) -> bool {
-        self.unsaved.contains_key(name)
+        self.before.is_unsaved(name)
     }
 
     fn is_under_way(&self, name: &str) -> bool {
-        self.unsaved.contains_key(name) || self.committing.contains_key(name)
+        self.before.is_under_way(name)
     }
 
     /// When the next batch of one may begin, mono ns.
@@ -129,32 +132,29 @@ impl Replays {
     }
 
     pub(crate) fn has_unsaved(&self) -> bool {
-        !self.unsaved.is_empty()
+        self.before.has_unsaved()
     }
 
     pub(crate) fn write(&mut self, pending: &mut Pending) {
-        self.committing = std::mem::take(&mut self.unsaved);
-        for entry in self.committing.keys().filter_map(|name| self.entries.get(name)) {
-            pending.set(Table::Replay, entry.row.name.clone().into_bytes(), entry.row.value());
+        for entry in self.before.commit().filter_map(|name| self.entries.get(name)) {
+            pending.set(Table::Replay, entry.row.key(), entry.row.value());
         }
     }
 
     /// Whether a replay can go on.
     pub(crate) fn durable(&mut self) -> bool {
-        self.committing.clear();
+        self.before.durable();
         self.next_ns().is_some()
     }
 
     /// Nothing was written: each goes on from where it was.
     pub(crate) fn refused(&mut self, pending: &mut Pending) {
-        let later = std::mem::take(&mut self.unsaved);
-        // What was under way came first.
-        for (name, mut row) in later.into_iter().chain(std::mem::take(&mut self.committing)) {
+        for (name, mut row) in self.before.refused() {
             let Some(entry) = self.entries.get_mut(&name) else { continue };
             if entry.row.state == ReplayState::Cancelling {
                 row.state = ReplayState::Cancelling;
             }
-            pending.set(Table::Replay, name.into_bytes(), row.value());
+            pending.set(Table::Replay, row.key(), row.value());
             entry.row = row;
         }
     }
@@ -163,8 +163,7 @@ impl Replays {
         let Some(entry) = self.entries.get_mut(&row.name) else { return };
         entry.not_before = not_before;
         let name = row.name.clone();
-        let before = std::mem::replace(&mut entry.row, row);
-        self.unsaved.entry(name).or_insert(before);
+        self.before.note(name, std::mem::replace(&mut entry.row, row));
     }
 }
 

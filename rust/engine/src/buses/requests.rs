@@ -220,8 +220,7 @@ impl BusRoom<'_> {
                 row
             }
         };
-        let value = serde_json::to_vec(&row).unwrap_or_default();
-        self.ctx.commit.pending.set(Table::Schedule, name.clone().into_bytes(), value);
+        self.ctx.commit.pending.set(Table::Schedule, row.key(), row.value());
         self.ctx.commit.pending.urgent = true;
         self.buses.schedules.take(row)?;
         self.participant().arm();

@@ -15,17 +15,18 @@ use crate::base::ids::uuid_text;
 use crate::base::json;
 use crate::base::time::iso_seconds;
 use crate::base::trace::Carried;
+use crate::buses::before::Before;
 use crate::buses::deliver::{Delivered, Delivery};
 use crate::buses::put::OnBus;
 use crate::buses::row::{check_recipient, ScheduleRow, FIFO};
 use crate::buses::BusRoom;
-use crate::commit::pending::FULL_NS;
+use crate::commit::pending::{Pending, FULL_NS};
 use crate::ctx::Ctx;
 use crate::failures::CountDeliveries;
 use crate::metrics::{Counter, Metric, Registry};
 use crate::observe::history::routes::{Fate, Routed};
 use crate::payload::failure_key::Part;
-use crate::store::port::{Table, Write};
+use crate::store::port::Table;
 
 /// Most firings of one schedule at once: those that were missed and are caught up with.
 const FIRINGS_MAX: usize = 100;
@@ -78,9 +79,7 @@ pub(crate) struct Schedules {
     by_time: BTreeSet<(u64, Arc<str>)>,
     /// Those that fire now.
     pub(crate) due: Vec<Arc<str>>,
-    /// Rows as they were before what is not durable yet: of the next commit, and of the one under way.
-    unsaved: BTreeMap<Arc<str>, ScheduleRow>,
-    committing: BTreeMap<Arc<str>, ScheduleRow>,
+    before: Before<Arc<str>, ScheduleRow>,
     /// When their timer rings.
     pub(crate) armed: Option<u64>,
     pub(crate) meters: Option<ScheduleMeters>,
@@ -135,6 +134,14 @@ impl ScheduleSettings {
 }
 
 impl ScheduleRow {
+    pub(crate) fn key(&self) -> Vec<u8> {
+        self.name.clone().into_bytes()
+    }
+
+    pub(crate) fn value(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
     /// How many due times were passed over when it is replaced now by one that is due at others.
     pub(crate) fn missed_by(&self, now_ms: u64) -> u64 {
         let schedule = self.settings.compile(self.enabled_ms).ok().filter(|_| self.settings.enabled);
@@ -174,7 +181,7 @@ impl Schedules {
     /// Take a row in, instead of the one of the same name.
     pub(crate) fn take(&mut self, row: ScheduleRow) -> Result<(), EngineError> {
         let schedule = row.settings.compile(row.enabled_ms)?;
-        self.remove(&row.name.clone());
+        self.remove(&row.name);
         let name: Arc<str> = row.name.as_str().into();
         if let (Some(fires_ms), true) = (row.fires_ms, row.settings.enabled) {
             self.by_time.insert((fires_ms, name.clone()));
@@ -185,8 +192,7 @@ impl Schedules {
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<ScheduleRow> {
         let (name, entry) = self.entries.remove_entry(name)?;
-        self.unsaved.remove(&name);
-        self.committing.remove(&name);
+        self.before.forget(&name);
         if let Some(fires_ms) = entry.row.fires_ms {
             self.by_time.remove(&(fires_ms, name));
         }
@@ -214,34 +220,29 @@ impl Schedules {
     }
 
     pub(crate) fn has_unsaved(&self) -> bool {
-        !self.unsaved.is_empty()
+        self.before.has_unsaved()
     }
 
-    /// Put rows of schedules that have fired into a commit.
-    pub(crate) fn write(&mut self, writes: &mut Vec<Write>) {
-        self.committing = std::mem::take(&mut self.unsaved);
-        for name in self.committing.keys() {
-            if let Some(entry) = self.entries.get(name) {
-                let value = serde_json::to_vec(&entry.row).unwrap_or_default();
-                writes.push(Write::Add { table: Table::Schedule, key: name.as_bytes().to_vec(), value });
-            }
+    /// Put rows of schedules that have fired into a commit, instead of what a request has put there before.
+    pub(crate) fn write(&mut self, pending: &mut Pending) {
+        for entry in self.before.commit().filter_map(|name| self.entries.get(name)) {
+            pending.set(Table::Schedule, entry.row.key(), entry.row.value());
         }
     }
 
     pub(crate) fn durable(&mut self) {
-        self.committing.clear();
+        self.before.durable();
     }
 
-    /// Nothing was written: they fire again.
-    pub(crate) fn refused(&mut self) {
-        let later = std::mem::take(&mut self.unsaved);
-        // What was under way came first.
-        for (name, row) in later.into_iter().chain(std::mem::take(&mut self.committing)) {
+    /// Nothing was written: they fire again. The next commit must not say that they have fired.
+    pub(crate) fn refused(&mut self, pending: &mut Pending) {
+        for (name, row) in self.before.refused() {
             let Some(entry) = self.entries.get_mut(&name) else { continue };
             if let Some(fires_ms) = entry.row.fires_ms {
                 self.by_time.remove(&(fires_ms, name.clone()));
             }
             self.by_time.extend(row.fires_ms.map(|fires_ms| (fires_ms, name)));
+            pending.set(Table::Schedule, row.key(), row.value());
             entry.row = row;
         }
     }
@@ -252,8 +253,7 @@ impl Schedules {
         if let (Some(fires_ms), true) = (row.fires_ms, row.settings.enabled) {
             self.by_time.insert((fires_ms, name.clone()));
         }
-        let before = std::mem::replace(&mut entry.row, row);
-        self.unsaved.entry(name.clone()).or_insert(before);
+        self.before.note(name.clone(), std::mem::replace(&mut entry.row, row));
     }
 }
 

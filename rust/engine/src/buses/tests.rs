@@ -288,6 +288,29 @@ fn a_schedule_fires_after_a_kill_while_the_disk_was_full() {
     assert_eq!(engine.events(), ["1"]);
 }
 
+/// A request's row stood behind that of the firing in the same commit, and won: after a kill the schedule fired once more.
+#[test]
+fn a_schedule_that_is_changed_and_fires_in_one_commit_fires_once() {
+    let mut engine = with_function(TestEngine::new());
+    engine.schedule("rate(5 minutes)", &json!({}));
+    engine.json("schedule.run", &json!({"name": "tick"}));
+    assert_eq!(engine.events().len(), 1);
+    engine.now.mono_ns += 5 * MINUTE;
+    engine.now.wall_ms += 300_000;
+    let now = engine.now;
+    engine.engine.with(|rooms| {
+        rooms.ctx.now = now;
+        let asked = json!({"name": "tick", "expression": "rate(5 minutes)", "function": "f", "input": "2"});
+        drop(rooms.event_buses().schedule_put(serde_json::from_value(asked).unwrap()).unwrap());
+        rooms.buses.schedules.look(now.wall_ms);
+        rooms.event_buses().fire_due();
+    });
+    engine.advance(SECOND);
+    let mut engine = with_function(engine.crashed());
+    engine.advance(SECOND);
+    assert_eq!(engine.events(), ["2"]);
+}
+
 /// One put that is refused for want of room leaves nothing, no failure of a target either.
 #[test]
 fn a_put_that_a_full_disk_refuses_leaves_no_failure() {
