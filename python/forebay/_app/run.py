@@ -278,15 +278,16 @@ class AppRun:
             *declared.buses.values(),
             *declared.workflows.values(),
         ]
-        answers: list[tuple[object, asyncio.Future[bytes]]] = []
-        answers += [(source, self._add_source(source)) for source in sources]
         events: list[RuleSettings | ScheduleSettings | ArchiveSettings] = [
             *(archive.settings for archive in declared.archives.values()),
             *declared.rules.values(),
             *declared.schedules.values(),
         ]
-        answers += [(one, self._add_events_of(one)) for one in events]
-        return answers + self._add_subscriptions("queue")
+        return [
+            *((source, self._add_source(source)) for source in sources),
+            *((one, self._add_events_of(one)) for one in events),
+            *self._add_subscriptions("queue"),
+        ]
 
     def _add_source(self, source: Source) -> asyncio.Future[bytes]:
         declared, (verb, fields) = self._declared, _declaration(source)

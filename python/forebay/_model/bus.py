@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from forebay import _core
 from forebay._model import checks, names
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 FLEXIBLE_MINUTES_MAX: Final = 1440
 """https://docs.aws.amazon.com/scheduler/latest/APIReference/API_FlexibleTimeWindow.html"""
@@ -116,25 +117,14 @@ class ScheduleSettings:
 
 def json_text(option: str, value: Any) -> str:
     """Give a pattern or an input as JSON text; a text is one already."""
-    if isinstance(value, str):
-        return value
-    try:
-        # Not by orjson, which writes NaN as null.
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        text.encode()
-    except (TypeError, ValueError) as error:
-        checks.refuse(option, value, f"it cannot be written as JSON: {error}")
-    return text
+    return value if isinstance(value, str) else checks.json_text(option, value)
 
 
 def moment_ms(option: str, value: float | datetime | None) -> int | None:
     """Give a moment as milliseconds since 1970."""
     if value is None:
         return None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            checks.refuse(option, value, "a datetime needs a time zone, as in datetime.now(timezone.utc)")
-        value = value.timestamp()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOMENTS_END:
-        checks.refuse(option, value, "allowed are seconds since 1970 and a datetime with a time zone")
-    return round(value * 1000)
+    seconds = checks.timestamp(option, value)
+    if seconds >= MOMENTS_END:
+        checks.refuse(option, value, "allowed are moments before the year 10000")
+    return round(seconds * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
@@ -78,6 +79,19 @@ def known_names(given: Iterable[str], known: Collection[str]) -> None:
     for name in given:
         if name not in known:
             raise InvalidParameterValue(f"{name}: there is no such setting; there are {', '.join(sorted(known))}")
+
+
+def json_text(option: str, value: object) -> str:
+    """Write a setting as JSON text.
+
+    Not by orjson, which writes NaN as null: the setting would mean what nobody meant.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        refuse(option, value, f"it cannot be written as JSON: {error}")
+    return text
 
 
 def timestamp(option: str, value: float | datetime) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,10 +65,4 @@ def policy_text(policy: Any) -> str | None:
         return policy
     if not isinstance(policy, dict):
         checks.refuse("filter_policy", policy, "allowed are a dict, its JSON text, and None")
-    try:
-        # Not by orjson, which writes NaN as null: the policy would let through what nobody meant.
-        text = json.dumps(policy, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        text.encode()
-    except (TypeError, ValueError) as error:
-        checks.refuse("filter_policy", policy, f"it cannot be written as JSON: {error}")
-    return text
+    return checks.json_text("filter_policy", policy)

@@ -7,6 +7,7 @@ use super::jsonata::{Bindings, Guards, JsonataTemplate};
 use super::path::Path;
 use super::scope::{Entropy, EvaluationError, Scope};
 use super::template::{FieldExpression, Template};
+use super::value::type_name;
 
 /// What an expression can read.
 #[derive(Clone, Copy, Debug)]
@@ -228,14 +229,3 @@ impl Choices {
 
 /// The longest time-out.
 const SECONDS_MAX: u64 = 99_999_999;
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}

@@ -16,6 +16,18 @@ pub fn is_deeper_than(value: &Value, levels: usize) -> bool {
     }
 }
 
+/// The name of a value's type, as AWS's texts have it.
+pub(super) fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// About the bytes that a value takes in memory, counted up to the first number over `bytes_max`.
 pub(super) fn weigh(value: &Value, bytes_max: usize) -> usize {
     const NODE: usize = size_of::<Value>();

@@ -1,8 +1,9 @@
 //! Event buses: an event that is put on one goes to the targets of every rule whose pattern it matches.
 //!
-//! A bus holds no events; an archive (`archive`) keeps those of its bus, and a replay (`replay`) gives them to its rules again. An event and everything it becomes are one commit (`put`): a queue's message, a function's asynchronous event, a
-//! topic's copies, a stream's record. What a target does not take goes to the rule's dead-letter queue, or is listed as failed. A schedule
-//! (`schedule`) gives its target an event when it is due, in the commit that says when it is due next.
+//! A bus holds no events; an archive (`archive`) keeps those of its bus, and a replay (`replay`) gives them to its rules again. An event and
+//! everything it becomes are one commit (`put`): a queue's message, a function's asynchronous event, a topic's copies, a stream's record.
+//! What a target does not take goes to the rule's dead-letter queue, or is listed as failed. A schedule (`schedule`) gives its target an
+//! event when it is due, in the commit that says when it is due next.
 
 mod archive;
 mod archive_requests;
@@ -31,13 +32,13 @@ use crate::buses::archive::Archives;
 use crate::buses::deliver::Delivered;
 use crate::buses::participant::Undelivered;
 use crate::buses::replay::Replays;
-use crate::buses::row::{BusRow, Compiled, RuleRow, DEFAULT};
+use crate::buses::row::{gives_to, BusRow, Compiled, RuleRow, DEFAULT};
 use crate::buses::schedule::Schedules;
 use crate::ctx::Ctx;
 use crate::dispatch::Dispatch;
 use crate::failures::{CountDeliveries, Failures};
 use crate::metrics::{Counter, Metric, Registry};
-use crate::observe::history::routes::{Fate, Routed};
+use crate::observe::history::routes::Routed;
 use crate::payload::failure_key::{FailureKey, Part};
 use crate::sources::invocation::{EventQueues, InvocationRoom};
 use crate::sources::queue::{QueueRoom, Queues};
@@ -90,7 +91,7 @@ pub(crate) struct Buses {
     pub(crate) replays: Replays,
     /// Memory that matching needs.
     scratch: Scratch,
-    /// What targets did not take, of events that are not durable yet, and the failures that the commit under way lists.
+    /// What targets did not take, of events that are not durable yet.
     undelivered: Vec<Undelivered>,
     /// Those of the commit under way that are tried again.
     failing: Vec<FailureKey>,
@@ -101,6 +102,8 @@ pub(crate) struct Buses {
 
 struct Bus {
     row: BusRow,
+    /// Its name, as it is remembered of each event.
+    name: Arc<str>,
     /// By name, so that an event goes to their targets in one order.
     rules: BTreeMap<Arc<str>, Arc<Rule>>,
     /// The patterns of those that are enabled, and of archives.
@@ -160,11 +163,8 @@ impl RuleMeters {
         }
     }
 
-    fn count(&self, delivered: &Delivered) {
-        match delivered.fate {
-            Fate::NotTaken(_) => self.failed.increment(),
-            Fate::Became(_) | Fate::Put(_) | Fate::HandedOn(_) => self.invocations.increment(),
-        }
+    fn count_at_once(&self, delivered: &Delivered) {
+        self.count(Part::Whole, 0, delivered.fate.is_taken());
         if delivered.is_dead_lettered {
             self.dead_lettered.increment();
         }
@@ -201,11 +201,9 @@ impl Buses {
     /// A rule or a schedule that gives events to this queue, topic, stream or function, in words.
     pub(crate) fn target_of(&self, recipient: &Recipient) -> Option<String> {
         let mut rules = self.entries.values().flat_map(|bus| bus.rules.values());
-        let is_dead_letter_queue =
-            |name: &Option<String>| matches!((name, recipient), (Some(one), Recipient::Queue(queue)) if one == queue);
         let rule = rules.find(|rule| {
             let mut targets = rule.row.settings.targets.iter();
-            targets.any(|target| target.to == *recipient || is_dead_letter_queue(&target.dead_letter_queue))
+            targets.any(|target| gives_to(&target.to, target.dead_letter_queue.as_deref(), recipient))
         });
         rule.map(|rule| format!("rule {:?} of bus {:?}", rule.row.name, rule.row.bus))
             .or_else(|| self.schedules.target_of(recipient))

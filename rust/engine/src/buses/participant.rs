@@ -63,13 +63,20 @@ impl<'a> BusParticipant<'a> {
         let meters = BusMeters::new(&self.ctx.registry, &row.name);
         self.buses.entries.insert(
             row.name.clone(),
-            Bus { row, rules: BTreeMap::new(), patterns: Rules::default(), archives: BTreeSet::new(), meters },
+            Bus {
+                name: row.name.as_str().into(),
+                row,
+                rules: BTreeMap::new(),
+                patterns: Rules::default(),
+                archives: BTreeSet::new(),
+                meters,
+            },
         );
     }
 
     /// Take a rule's row into memory.
     pub(crate) fn take_rule(&mut self, row: RuleRow) -> Result<(), EngineError> {
-        let compiled = row.settings.compile()?;
+        let compiled = row.settings.compile(&row.name)?;
         let meters = RuleMeters::new(&self.ctx.registry, &row.bus, &row.name);
         let function = format!("{}/{}", row.bus, row.name);
         self.failures.owners.insert(row.id, Owner::of_rule(function, Box::new(meters.clone())));

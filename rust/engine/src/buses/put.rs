@@ -64,7 +64,7 @@ impl BusRoom<'_> {
                 error_message: error.to_string(),
             });
             results.push(match has_room.and_then(|()| entry.check()) {
-                Ok(()) => EntryResult::Accepted { event_id: uuid_text(self.accept_event(&asked.bus, entry, carried)) },
+                Ok(()) => EntryResult::Accepted { event_id: self.accept_event(&asked.bus, entry, carried) },
                 Err(refused) => refused,
             });
         }
@@ -72,20 +72,17 @@ impl BusRoom<'_> {
     }
 
     /// Accept an event that was checked; gives its id.
-    pub(crate) fn accept_event(&mut self, bus: &str, entry: &Entry, carried: Carried<'_>) -> u128 {
+    pub(crate) fn accept_event(&mut self, bus: &str, entry: &Entry, carried: Carried<'_>) -> String {
         let id = self.ctx.rng.uuid();
+        let event_id = uuid_text(id);
         let config = &self.ctx.config;
-        let accepted = Accepted {
-            id: &uuid_text(id),
-            now_ms: self.ctx.now.wall_ms,
-            account: &config.account,
-            region: &config.region,
-        };
+        let accepted =
+            Accepted { id: &event_id, now_ms: self.ctx.now.wall_ms, account: &config.account, region: &config.region };
         let text = entry.envelope(&accepted);
         let time_ms = entry.time_ms.unwrap_or(accepted.now_ms);
         let left = Cell::new(DELIVERIES_MAX);
         self.route(bus, OnBus { id, time_ms, text: &text, carried, left: &left, replay: None }, None);
-        id
+        event_id
     }
 
     /// Give an event to the targets of every rule that it matches, of those that are named, and to every archive.
@@ -93,6 +90,7 @@ impl BusRoom<'_> {
         let Buses { entries, scratch, archives, .. } = &mut *self.buses;
         let Some(entry) = entries.get(bus) else { return };
         entry.meters.events.increment();
+        let name = entry.name.clone();
         let index = entry.patterns.index();
         // What is no event matches nothing: a bus may be handed any object.
         let mut takers = index.matches(event.text.as_bytes(), scratch).unwrap_or_default();
@@ -131,11 +129,11 @@ impl BusRoom<'_> {
                     event,
                     input: &compiled.input.of(event.text, &reserved),
                 });
-                rule.meters.count(&delivered);
-                fates.push((format!("{}/{}", rule.row.name, target.id), delivered.fate));
+                rule.meters.count_at_once(&delivered);
+                fates.push((compiled.name.clone(), delivered.fate));
             }
         }
-        self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id: event.id, bus: bus.into(), fates });
+        self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id: event.id, bus: name, fates });
     }
 }
 

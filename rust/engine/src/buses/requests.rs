@@ -103,7 +103,7 @@ impl BusRoom<'_> {
         let PutRule { bus, name, settings } = asked;
         check_rule_name(&name, "rule")?;
         self.buses.bus(&bus)?;
-        settings.compile()?;
+        settings.compile(&name)?;
         for queue in settings.targets.iter().filter_map(|target| target.dead_letter_queue.as_ref()) {
             self.queues.queue_id(queue)?;
         }

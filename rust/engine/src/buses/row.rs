@@ -13,7 +13,7 @@ use crate::base::limits::{BUS_NAME_CHARACTERS_MAX, RULE_NAME_CHARACTERS_MAX, RUL
 /// The bus that always exists.
 pub(crate) const DEFAULT: &str = "default";
 const TARGET_ID_CHARACTERS_MAX: usize = 64;
-pub(crate) const FIFO: &str = ".fifo";
+const FIFO: &str = ".fifo";
 
 /// A bus's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ pub(crate) fn check_rule_name(name: &str, kind: &str) -> Result<(), EngineError>
 pub fn check_rule(settings: &[u8]) -> Result<(), EngineError> {
     let settings: RuleSettings =
         serde_json::from_slice(settings).map_err(|error| EngineError::Invalid(error.to_string()))?;
-    settings.compile().map(drop)
+    settings.compile("").map(drop)
 }
 
 /// What is read out of a rule's settings once.
@@ -91,13 +91,15 @@ pub(crate) struct Compiled {
 
 /// What is read out of a target's settings once.
 pub(crate) struct CompiledTarget {
+    /// `rule/target`, as it is remembered of each event.
+    pub(crate) name: Arc<str>,
     pub(crate) input: template::Input,
     pub(crate) partition_key: Option<Path>,
 }
 
 impl RuleSettings {
     /// Read what stands in texts; refuse what cannot be, with AWS's words where it has some.
-    pub(crate) fn compile(&self) -> Result<Compiled, EngineError> {
+    pub(crate) fn compile(&self, rule: &str) -> Result<Compiled, EngineError> {
         let pattern = parse_pattern(&self.pattern)?;
         if self.targets.len() > RULE_TARGETS_MAX {
             return refuse("The requested resource exceeds the maximum number allowed.");
@@ -107,7 +109,7 @@ impl RuleSettings {
                 return refuse(format!("targets: two have the id {:?}", target.id));
             }
         }
-        let targets = self.targets.iter().map(Target::compile).collect::<Result<_, _>>()?;
+        let targets = self.targets.iter().map(|target| target.compile(rule)).collect::<Result<_, _>>()?;
         Ok(Compiled { pattern: pattern.into(), targets })
     }
 }
@@ -118,7 +120,7 @@ pub(crate) fn parse_pattern(text: &str) -> Result<Pattern, EngineError> {
 }
 
 impl Target {
-    fn compile(&self) -> Result<CompiledTarget, EngineError> {
+    fn compile(&self, rule: &str) -> Result<CompiledTarget, EngineError> {
         let is_word = self.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
         if !is_word || !(1..=TARGET_ID_CHARACTERS_MAX).contains(&self.id.len()) {
             return refuse(format!(
@@ -127,9 +129,8 @@ impl Target {
             ));
         }
         check_recipient(&self.to, self.group_id.as_deref())?;
-        if self.dead_letter_queue.as_deref().is_some_and(|name| name.ends_with(FIFO)) {
-            return refuse(format!("target {:?}: a dead-letter queue is a standard queue, no FIFO queue", self.id));
-        }
+        check_dead_letter_queue(self.dead_letter_queue.as_deref())
+            .map_err(|error| EngineError::Invalid(format!("target {:?}: {error}", self.id)))?;
         let is_stream = matches!(self.to, Recipient::Stream(_));
         let partition_key = match self.partition_key_path.as_deref() {
             Some(_) if !is_stream => {
@@ -140,7 +141,8 @@ impl Target {
             })?),
             None => None,
         };
-        Ok(CompiledTarget { input: self.input.compile(&self.id)?, partition_key })
+        let name = format!("{rule}/{}", self.id).into();
+        Ok(CompiledTarget { name, input: self.input.compile(&self.id)?, partition_key })
     }
 }
 
@@ -152,6 +154,19 @@ pub(crate) fn check_recipient(to: &Recipient, group_id: Option<&str>) -> Result<
         (false, Some(_)) => refuse("group_id: only a FIFO queue has message groups"),
         _ => Ok(()),
     }
+}
+
+/// Refuse a FIFO queue as dead-letter queue.
+pub(crate) fn check_dead_letter_queue(queue: Option<&str>) -> Result<(), EngineError> {
+    match queue {
+        Some(name) if name.ends_with(FIFO) => refuse("a dead-letter queue is a standard queue, no FIFO queue"),
+        _ => Ok(()),
+    }
+}
+
+/// Whether what goes to `to`, and else to a dead-letter queue, may come to the recipient.
+pub(crate) fn gives_to(to: &Recipient, dead_letter_queue: Option<&str>, recipient: &Recipient) -> bool {
+    to == recipient || matches!((dead_letter_queue, recipient), (Some(one), Recipient::Queue(queue)) if one == queue)
 }
 
 impl Input {

@@ -18,13 +18,13 @@ use crate::base::trace::Carried;
 use crate::buses::before::Before;
 use crate::buses::deliver::{Delivered, Delivery};
 use crate::buses::put::OnBus;
-use crate::buses::row::{check_recipient, ScheduleRow, FIFO};
+use crate::buses::row::{check_dead_letter_queue, check_recipient, gives_to, ScheduleRow};
 use crate::buses::BusRoom;
 use crate::commit::pending::{Pending, FULL_NS};
 use crate::ctx::Ctx;
 use crate::failures::CountDeliveries;
 use crate::metrics::{Counter, Metric, Registry};
-use crate::observe::history::routes::{Fate, Routed};
+use crate::observe::history::routes::Routed;
 use crate::payload::failure_key::Part;
 use crate::store::port::Table;
 
@@ -50,13 +50,6 @@ impl ScheduleMeters {
             fired: registry.counter(Metric::ScheduleFirings, &[]),
             failed: registry.counter(Metric::FailedScheduleFirings, &[]),
             missed: registry.counter(Metric::MissedFirings, &[]),
-        }
-    }
-
-    fn count(&self, delivered: &Delivered) {
-        match delivered.fate {
-            Fate::NotTaken(_) => self.failed.increment(),
-            Fate::Became(_) | Fate::Put(_) | Fate::HandedOn(_) => self.fired.increment(),
         }
     }
 }
@@ -98,9 +91,7 @@ impl ScheduleSettings {
     /// Read what stands in texts; refuse what cannot be.
     pub(crate) fn compile(&self, enabled_ms: u64) -> Result<Schedule, EngineError> {
         check_recipient(&self.to, self.group_id.as_deref())?;
-        if self.dead_letter_queue.as_deref().is_some_and(|name| name.ends_with(FIFO)) {
-            return Err(EngineError::Invalid("a dead-letter queue is a standard queue, no FIFO queue".into()));
-        }
+        check_dead_letter_queue(self.dead_letter_queue.as_deref())?;
         if let (Recipient::Function(_), Some(input)) = (&self.to, &self.input) {
             let filled = filled(input, "arn", 0, 0);
             json::check(filled.as_bytes()).map_err(|error| {
@@ -118,10 +109,9 @@ impl ScheduleSettings {
 
     /// Whether both are due at the same times.
     pub(crate) fn is_due_as(&self, other: &Self) -> bool {
-        let times = |one: &Self| {
-            (one.expression.clone(), one.timezone.clone(), one.start_ms, one.end_ms, one.flexible_minutes, one.enabled)
-        };
-        times(self) == times(other)
+        let Self { expression, timezone, start_ms, end_ms, flexible_minutes, enabled, .. } = self;
+        (expression, timezone, start_ms, end_ms) == (&other.expression, &other.timezone, &other.start_ms, &other.end_ms)
+            && (flexible_minutes, enabled) == (&other.flexible_minutes, &other.enabled)
     }
 
     fn catch_up(&self) -> forebay_core::schedule::CatchUp {
@@ -212,10 +202,9 @@ impl Schedules {
     }
 
     pub(crate) fn target_of(&self, recipient: &Recipient) -> Option<String> {
-        let is_dead_letter_queue = |name: &str| matches!(recipient, Recipient::Queue(queue) if queue == name);
-        let schedule = self.rows().find(|row| {
-            row.settings.to == *recipient || row.settings.dead_letter_queue.as_deref().is_some_and(is_dead_letter_queue)
-        });
+        let gives =
+            |settings: &ScheduleSettings| gives_to(&settings.to, settings.dead_letter_queue.as_deref(), recipient);
+        let schedule = self.rows().find(|row| gives(&row.settings));
         schedule.map(|row| format!("schedule {:?}", row.name))
     }
 
@@ -299,7 +288,7 @@ impl BusRoom<'_> {
         let text = self.ctx.scheduled_event(row, id, due_ms);
         let arn = self.ctx.schedule_arn(&row.name);
         let input = row.settings.input.as_deref().map(|input| filled(input, &arn, due_ms, id));
-        let delivered = self.deliver(Delivery {
+        let Delivered { fate, .. } = self.deliver(Delivery {
             owner: (OWNER, 0),
             owner_arn: &arn,
             to: &row.settings.to,
@@ -317,9 +306,9 @@ impl BusRoom<'_> {
             input: input.as_deref().unwrap_or(&text),
         });
         if let Some(meters) = &self.buses.schedules.meters {
-            meters.count(&delivered);
+            meters.count(Part::Whole, 0, fate.is_taken());
         }
-        let fates = vec![(row.name.clone(), delivered.fate)];
+        let fates = vec![(row.name.as_str().into(), fate)];
         self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id, bus: "schedules".into(), fates });
     }
 }

@@ -93,16 +93,7 @@ impl Rooms {
     }
 
     pub(crate) fn event_buses(&mut self) -> BusRoom<'_> {
-        BusRoom {
-            ctx: &mut self.ctx,
-            dispatch: &mut self.dispatch,
-            failures: &mut self.failures,
-            streams: &mut self.streams,
-            queues: &mut self.queues,
-            events: &mut self.events,
-            topics: &mut self.topics,
-            buses: &mut self.buses,
-        }
+        self.state_machines().below
     }
 
     pub(crate) fn state_machines(&mut self) -> WorkflowRoom<'_> {

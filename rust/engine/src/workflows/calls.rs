@@ -150,7 +150,7 @@ impl WorkflowRoom<'_> {
         }
         let put = entries
             .iter()
-            .map(|(bus, entry)| json!({"EventId": uuid_text(self.below.accept_event(bus, entry, Carried::default()))}));
+            .map(|(bus, entry)| json!({"EventId": self.below.accept_event(bus, entry, Carried::default())}));
         Ok(json!({"Entries": put.collect::<Vec<_>>(), "FailedEntryCount": 0}))
     }
 

@@ -17,7 +17,7 @@ mod tests;
 use serde_json::{Map, Value};
 
 use super::scope::{Entropy, EvaluationError, Problem};
-use super::value::{is_deeper_than, NESTING_MAX};
+use super::value::{is_deeper_than, type_name, NESTING_MAX};
 use engine::{Failure, Program, Session};
 
 /// Characters of an expression.
@@ -128,14 +128,7 @@ impl Expression {
 
     /// The failure of a field whose value is of another type than `expected`, such as `array`.
     pub fn unexpected(&self, expected: &str, value: &Value) -> EvaluationError {
-        let kind = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
+        let kind = type_name(value);
         self.failure(&format!(
             "returned an unexpected result type. Expected '{expected}', but was '{kind}' for value: {value}"
         ))

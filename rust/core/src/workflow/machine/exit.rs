@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::data::{Data, Text, DATA_MAX};
 use super::failure::Failure;
-use super::frame::{FrameId, Step};
+use super::frame::{Frame, FrameId, Step};
 use super::history::EventKind;
 use super::{nothing, Execution, Turn};
 use crate::workflow::definition::{Choice, FailBody, Io, PathField, PathIo, ResultPath, State, StateIndex, StateKind};
@@ -70,10 +70,7 @@ impl Execution {
         let Some(frame) = self.frames.get(&id) else { return Ok(()) };
         let state = turn.definition.state(frame.state);
         let context = self.context(turn, frame, None);
-        let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
-        if let Io::JsonPath(_) = state.io {
-            turn.inspect("afterInputPath", &effective);
-        }
+        let effective = turn.effective_input(state, frame, &context)?;
         let documents = Documents {
             root: &effective,
             ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
@@ -120,11 +117,8 @@ impl Execution {
     fn inspect_input(&self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
         let Some(frame) = self.frames.get(&id) else { return Ok(()) };
         let state = turn.definition.state(frame.state);
-        if matches!(state.io, Io::JsonPath(_)) {
-            let context = self.context(turn, frame, None);
-            let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
-            turn.inspect("afterInputPath", &effective);
-        }
+        let context = self.context(turn, frame, None);
+        turn.effective_input(state, frame, &context)?;
         Ok(())
     }
 
@@ -136,8 +130,7 @@ impl Execution {
         let input = frame.input.value();
         match &state.io {
             Io::JsonPath(io) => {
-                let effective = effective_input(state, input, &context, &frame.variables)?;
-                turn.inspect("afterInputPath", &effective);
+                let effective = turn.effective_input(state, frame, &context)?;
                 // A Map's Parameters are the old name of its ItemSelector.
                 let parameters = io.parameters.as_ref().filter(|_| state.kind != StateKind::Map);
                 let Some(parameters) = parameters else {
@@ -317,6 +310,22 @@ fn place<'v>(io: &PathIo, input: &'v Value, result: Cow<'v, Value>) -> Result<Co
 }
 
 /// A state's input behind `InputPath`; all of it in JSONata.
+impl Turn<'_> {
+    /// A state's input behind `InputPath`, which `TestState` is shown of a JSONPath state.
+    pub(super) fn effective_input<'v>(
+        &mut self,
+        state: &State,
+        frame: &'v Frame,
+        context: &'v Value,
+    ) -> Result<Cow<'v, Value>, Failure> {
+        let effective = effective_input(state, frame.input.value(), context, &frame.variables)?;
+        if matches!(state.io, Io::JsonPath(_)) {
+            self.inspect("afterInputPath", &effective);
+        }
+        Ok(effective)
+    }
+}
+
 pub(super) fn effective_input<'v>(
     state: &State,
     input: &'v Value,

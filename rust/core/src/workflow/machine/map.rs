@@ -11,7 +11,7 @@ use super::frame::{FrameId, Group, Item, Tolerated};
 use super::history::EventKind;
 use super::run::{integer, THRESHOLD_CAUSE, THRESHOLD_EXCEEDED};
 use super::{Execution, Turn};
-use crate::workflow::definition::{Io, Items, MapBody};
+use crate::workflow::definition::{Items, MapBody};
 use crate::workflow::query::{Documents, Operand};
 use crate::workflow::scope::EvaluationError;
 
@@ -32,10 +32,7 @@ impl Execution {
         let Some(frame) = self.frames.get(&id) else { return Ok(()) };
         let state = turn.definition.state(frame.state);
         let context = self.context(turn, frame, None);
-        let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
-        if matches!(state.io, Io::JsonPath(_)) {
-            turn.inspect("afterInputPath", &effective);
-        }
+        let effective = turn.effective_input(state, frame, &context)?;
         let documents = Documents {
             root: &effective,
             ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)

@@ -1,10 +1,10 @@
 //! Wait states: until when.
 
-use super::exit::{effective_input, Exit};
+use super::exit::Exit;
 use super::failure::Failure;
 use super::frame::{FrameId, Step};
 use super::{Execution, Turn};
-use crate::workflow::definition::{Io, Until};
+use crate::workflow::definition::Until;
 use crate::workflow::query::{Documents, Operand};
 use crate::workflow::scope::EvaluationError;
 use crate::workflow::timestamp::Timestamp;
@@ -32,10 +32,7 @@ impl Execution {
         let Some(frame) = self.frames.get(&id) else { return Ok(turn.now_ms) };
         let state = turn.definition.state(frame.state);
         let context = self.context(turn, frame, None);
-        let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
-        if matches!(state.io, Io::JsonPath(_)) {
-            turn.inspect("afterInputPath", &effective);
-        }
+        let effective = turn.effective_input(state, frame, &context)?;
         let documents = Documents {
             root: &effective,
             ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)

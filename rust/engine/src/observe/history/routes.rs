@@ -1,5 +1,7 @@
 //! What lately became of events on buses: which target was given which message, event or record.
 
+use std::sync::Arc;
+
 use serde_json::{json, Value};
 
 use crate::base::ids::uuid_text;
@@ -10,9 +12,9 @@ use crate::observe::history::ring::{Numbers, Ring};
 pub(crate) struct Routed {
     pub(crate) at_ms: u64,
     pub(crate) id: u128,
-    pub(crate) bus: String,
+    pub(crate) bus: Arc<str>,
     /// Each target that it matched a rule of, as `rule/target`, and what became of it there.
-    pub(crate) fates: Vec<(String, Fate)>,
+    pub(crate) fates: Vec<(Arc<str>, Fate)>,
 }
 
 /// What an event became for one target.
@@ -53,11 +55,11 @@ impl Routes {
         for routed in &self.0.facts {
             let mut became = routed.fates.iter().filter(|(_, fate)| *fate == Fate::Became(id));
             if routed.id == id {
-                facts.push(json!({"at_ms": routed.at_ms, "what": "put on bus", "bus": routed.bus}));
+                facts.push(json!({"at_ms": routed.at_ms, "what": "put on bus", "bus": &*routed.bus}));
                 facts.extend(routed.fates.iter().map(|(target, fate)| fate.shown(routed, target)));
             } else if let Some((target, _)) = became.next() {
                 facts.push(json!({
-                    "at_ms": routed.at_ms, "what": "routed", "bus": routed.bus, "target": target,
+                    "at_ms": routed.at_ms, "what": "routed", "bus": &*routed.bus, "target": &**target,
                     "event": uuid_text(routed.id),
                 }));
             }
@@ -67,8 +69,13 @@ impl Routes {
 }
 
 impl Fate {
+    /// Whether the target has it.
+    pub(crate) fn is_taken(&self) -> bool {
+        !matches!(self, Self::NotTaken(_))
+    }
+
     fn shown(&self, routed: &Routed, target: &str) -> Value {
-        let mut fact = json!({"at_ms": routed.at_ms, "what": "routed", "bus": routed.bus, "target": target});
+        let mut fact = json!({"at_ms": routed.at_ms, "what": "routed", "bus": &*routed.bus, "target": target});
         match self {
             Self::Became(id) => fact["id"] = uuid_text(*id).into(),
             Self::Put(number) => fact["sequence_number"] = number.to_string().into(),
@@ -90,9 +97,9 @@ mod tests {
     fn an_event_is_found_by_its_id_and_by_that_of_what_it_became() {
         let mut routes = Routes::default();
         let fates = vec![
-            ("r/1".to_owned(), Fate::Became(11)),
-            ("r/2".to_owned(), Fate::Put(7)),
-            ("s/1".to_owned(), Fate::NotTaken("gone".into())),
+            ("r/1".into(), Fate::Became(11)),
+            ("r/2".into(), Fate::Put(7)),
+            ("s/1".into(), Fate::NotTaken("gone".into())),
         ];
         routes.note(Routed { at_ms: 5, id: 1, bus: "b".into(), fates });
         let whats: Vec<String> = routes.of(1).iter().map(|fact| fact["what"].to_string()).collect();
