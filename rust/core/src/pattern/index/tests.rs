@@ -151,6 +151,28 @@ proptest! {
     }
 }
 
+/// An object between the two led to the same path by its dot, and the first of the two was forgotten instead of dropped.
+#[test]
+fn of_two_fields_with_one_name_the_last_counts_whatever_lies_between() {
+    let rule = Arc::new(Rule::parse(r#"{"a.b":{"c":[{"exists":false}]}}"#).unwrap());
+    let mut rules = Rules::default();
+    rules.add(0, rule.clone());
+    let mut scratch = Scratch::default();
+    for (event, is_met) in [
+        (r#"{"a.b":{"c":1},"a":[{"b":2}],"a.b":3}"#, true),
+        (r#"{"a.b":{"c":1},"a":{"b":{"d":[{"e":1}]},"b":2},"a.b":3}"#, true),
+        (r#"{"a.b":3,"a":[{"b":2}],"a.b":{"c":1}}"#, false),
+        (r#"{"a.b":3,"a":[{"b":{"c":1}}],"a.b":3}"#, false),
+    ] {
+        assert_eq!(rule.matches(event).unwrap(), is_met, "{event}");
+        assert_eq!(
+            rules.index().matches(event.as_bytes(), &mut scratch).unwrap().len(),
+            usize::from(is_met),
+            "{event}"
+        );
+    }
+}
+
 #[test]
 fn a_reader_keeps_the_rules_that_it_took() {
     let rule = |text| Arc::new(Rule::parse(text).unwrap());

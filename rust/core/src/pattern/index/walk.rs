@@ -61,6 +61,10 @@ pub(super) struct Found {
     unescaped: String,
     /// By path.
     seen: Vec<Seen>,
+    /// What objects that are still open have put in the place of what was seen in outer ones: a name with a dot leads to the same path.
+    hidden: Vec<(u32, Seen)>,
+    /// Objects up to this one are those of earlier events.
+    earlier: u32,
     objects: u32,
     arrays: u32,
 }
@@ -76,6 +80,8 @@ impl Found {
             self.seen.clear();
             self.objects = 0;
         }
+        self.hidden.clear();
+        self.earlier = self.objects;
         self.seen.resize(self.seen.len().max(paths.len()), Seen::default());
         self.arrays = 0;
         if u32::try_from(text.len()).is_err() {
@@ -131,6 +137,7 @@ impl Walker<'_, '_> {
         }
         self.found.objects += 1;
         let object = self.found.objects;
+        let hidden = self.found.hidden.len();
         self.at += 1;
         loop {
             match self.peek() {
@@ -148,6 +155,9 @@ impl Walker<'_, '_> {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
+                    for (path, seen) in self.found.hidden.drain(hidden..) {
+                        self.found.seen[path as usize] = seen;
+                    }
                     return Ok(());
                 }
                 _ => return no_json(),
@@ -173,6 +183,8 @@ impl Walker<'_, '_> {
             for leaf in earlier {
                 leaf.path = NONE;
             }
+        } else if seen.object > self.found.earlier {
+            self.found.hidden.push((path, seen));
         }
         let start = self.found.leaves.len() as u32;
         self.value(path, element, depth)?;
