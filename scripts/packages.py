@@ -23,7 +23,7 @@ import quickstart
 
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
-# Always the same folder, so that a second build finds what the first one compiled.
+# Always the same folder, so that a second build finds the dependencies that the first one compiled.
 UNPACKED = ROOT / "target" / "sdist"
 PROCESSORS = ("x86_64", "aarch64")
 GLIBC = "manylinux_2_17"
@@ -52,6 +52,10 @@ def unpack(archive: Path, into: Path) -> None:
         packed.extractall(there, filter="data")
         [folder] = Path(there).iterdir()
         folder.rename(into)
+    # The archive's own times are the same in every release: cargo would find nothing changed since the last build, and the
+    # wheel would hold that build's code.
+    for path in into.rglob("*"):
+        path.touch()
 
 
 def has_target(target: str) -> bool:

@@ -42,7 +42,10 @@ def test_the_source_archive_holds_what_its_build_needs_and_the_same_versions(tmp
     """The wheel of `make wheel` is built out of it."""
     monkeypatch.setattr(packages, "DIST", tmp_path)
     archive, unpacked = packages.sdist(), tmp_path / "unpacked"
+    archive_made = archive.stat().st_mtime
     packages.unpack(archive, unpacked)
+    older = [path for path in unpacked.rglob("*") if path.is_file() and path.stat().st_mtime < archive_made]
+    assert older == [], "cargo compares times: a file older than the last build would not be compiled again"
     subprocess.run(
         ["cargo", "metadata", "--offline", "--format-version", "1"], cwd=unpacked, check=True, capture_output=True
     )
