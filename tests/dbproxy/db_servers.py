@@ -384,7 +384,10 @@ class View:
         if self.server.engine == "postgresql":
             count = await self.value("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")
         else:
-            count = await self.value("SELECT count(*) FROM information_schema.processlist WHERE user = 'app'")
+            # MariaDB lists a connection for a moment after it hung up; the connection is marked as killed before it hangs up.
+            count = await self.value(
+                "SELECT count(*) FROM information_schema.processlist WHERE user = 'app' AND command <> 'Killed'"
+            )
         self.peak = max(self.peak, int(count))  # type: ignore[call-overload]
         return int(count)  # type: ignore[call-overload]
 
