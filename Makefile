@@ -40,7 +40,7 @@ check: $(TEST)/.ready ## the fast lints: format, clippy, ruff, mypy
 test: export FOREBAY_NOT_RUN := $(CURDIR)/target/not-run
 test: check servers $(TEST)/.built ## every check and every test
 	rm -f $(FOREBAY_NOT_RUN)
-	cargo test $(BUILD) --workspace --exclude forebay-bindings --features forebay-engine/failpoints
+	cargo test $(BUILD) --workspace --exclude forebay-bindings --features forebay-doors/failpoints
 	$(TEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 compat: $(TEST)/.built ## the clients and suites of others that need more than Debian and PyPI have, or minutes; ARGS=SUITE

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
 
 use forebay_core::Now;
+use forebay_doors::open::{open, End};
+use forebay_engine::api::settings::Settings;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Ticket, Waiter};
 use forebay_engine::base::ids::{parse_uuid, uuid_text};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::dispatch::attempts::{Settled, Task, Work};
 use forebay_engine::dispatch::functions::Registration;
 use forebay_engine::payload::message::NewMessage;
-use forebay_engine::runtime::open::{End, Settings};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
@@ -144,7 +145,7 @@ impl Engine {
     #[new]
     fn new(py: Python<'_>, settings: &[u8]) -> PyResult<Self> {
         let settings: Settings = parse(py, settings)?;
-        let end = py.detach(|| settings.open()).map_err(|error| exception(py, &error))?;
+        let end = py.detach(|| open(settings)).map_err(|error| exception(py, &error))?;
         Ok(Self { end: Arc::new(end), forked: AtomicBool::new(false) })
     }
 

@@ -17,15 +17,11 @@ use crate::environments::mailbox::{Invocation, Mailbox};
 use crate::environments::output::{Output, Speaker};
 use crate::environments::runtime_api::PendingInvocations;
 use crate::failures::{log, search};
-use crate::http::{Door, Health, Operations};
-use crate::metrics::Registry;
 use crate::payload::event as row;
 use crate::payload::event::Event;
 
 /// The id of the invocation that [`runtime_api`] has to give.
 pub const REQUEST_ID: &str = "00000000-0000-0000-0000-000000000007";
-/// Why the runtime whose metrics [`metrics_page`] shows is not ready.
-pub const NOT_READY: &str = "the disk of this runtime is full";
 
 /// Read what an environment's process says, frame by frame, until there is no whole one.
 pub fn environment_frames(bytes: &[u8]) -> Result<usize, String> {
@@ -93,16 +89,8 @@ pub fn runtime_api(bytes: &[u8]) -> (Vec<u8>, usize) {
     (said, told.filter(|told| matches!(told, Said::Returned(_) | Said::Raised(_))).count())
 }
 
-/// Say these bytes to the server of metrics, which asks for a token or for none and is not ready; give what it answers.
-pub fn metrics_page(bytes: &[u8], token: Option<&str>) -> Vec<u8> {
-    let health: Health = Arc::new(|| vec![NOT_READY.into()]);
-    let token = token.map(|token| token.to_owned().into());
-    let door = Door { routes: Operations::new(Arc::new(Registry::off()), health), token, loopback: true };
-    hear(bytes, |wire| door.converse(wire))
-}
-
 /// Have a conversation until nothing goes on in it: a server may wait for ever for what nobody will give it.
-fn hear<F: Future<Output = ()>>(bytes: &[u8], converse: impl FnOnce(Wire) -> F) -> Vec<u8> {
+pub fn hear<F: Future<Output = ()>>(bytes: &[u8], converse: impl FnOnce(Wire) -> F) -> Vec<u8> {
     let said = Arc::<Mutex<Vec<u8>>>::default();
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return Vec::new() };
     let _timers = runtime.enter();
@@ -127,7 +115,7 @@ impl Wake for Woken {
 }
 
 /// A connection that brings what it was given, waits for an answer, and hangs up; what is said to it is kept.
-struct Wire {
+pub struct Wire {
     bytes: Vec<u8>,
     at: usize,
     waited: bool,

@@ -15,11 +15,9 @@ pub mod environments;
 mod failures;
 #[cfg(feature = "failpoints")]
 pub mod fuzzing;
-pub mod http;
 mod observe;
 pub mod payload;
 pub mod runtime;
-pub mod socket;
 pub mod sources;
 pub mod topics;
 mod workflows;

@@ -17,6 +17,7 @@ pub mod metrics;
 #[cfg(test)]
 mod page;
 pub mod queue;
+pub mod settings;
 pub mod stream;
 pub mod topic;
 pub mod why;

@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 use crate::api::changes::Changes;
 use crate::api::mapping::BySource;
+use crate::api::settings::Settings;
 use crate::api::{
     account, archive, bus, event, failure, function, mapping, metrics, operations, queue, stream, topic, why, workflow,
     Empty,
 };
 use crate::dispatch::functions::Registration;
-use crate::runtime::open::Settings;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/requests.md");
 const HEAD: &str = "\

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::sync::{oneshot, Notify, Semaphore};
 
+use crate::base::host::names_loopback;
 use crate::base::ids::uuid_text;
 use crate::base::limits::RESPONSE_BYTES_MAX;
 use crate::base::trace::x_ray;
@@ -25,7 +26,6 @@ use crate::dispatch::attempts::Task;
 use crate::dispatch::program::Program;
 use crate::environments::frame::Said;
 use crate::environments::mailbox::{Invocation, Mailbox};
-use crate::http::names_loopback;
 use crate::payload::event::Qualifier;
 use crate::payload::kinesis_event::write_kinesis_event;
 

@@ -1,4 +1,4 @@
-//! The engine as a whole: its lock, its threads, its turn, and how it opens.
+//! The engine as a whole: its lock, its threads, its turn.
 
 pub(crate) mod commits;
 pub(crate) mod deletion;
@@ -10,7 +10,6 @@ pub(crate) mod hand_out;
 pub(crate) mod launching;
 pub mod measuring;
 pub mod metric_points;
-pub mod open;
 pub(crate) mod participants;
 pub(crate) mod permits;
 pub mod recovery;

@@ -6,6 +6,8 @@ mod tests;
 use forebay_core::alias::Version;
 use serde_json::{json, Value};
 
+use std::path::Path;
+
 use crate::api::account::{Account, AccountSettings, Health};
 use crate::api::changes::Changes;
 use crate::api::mapping::{
@@ -15,6 +17,7 @@ use crate::api::{operations, queue, topic, Empty, Request};
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done::Done;
 use crate::environments::memory_kept_by;
+use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Engine;
 use crate::runtime::measuring::Metrics;
 use crate::runtime::rooms::Rooms;
@@ -69,6 +72,29 @@ impl Engine {
     /// Bring gauges that are worked out on demand up to date.
     pub fn show_lag(&self) {
         self.with(|state| state.streams().show_lag());
+    }
+
+    /// Say which of the store's mappings a client wants to be handled; the answer are those that are not.
+    pub fn mappings_wanted(&self, client: u64, body: &[u8], waiter: Waiter) {
+        self.with(|rooms| rooms.mappings_wanted(client, body, waiter));
+    }
+
+    /// Forget what a client wanted.
+    pub fn client_left(&self, client: u64) {
+        self.with(|rooms| rooms.wanted.forget(client));
+    }
+
+    /// Say where the store is and whose it is, and report what was found damaged: a file, and the text.
+    pub fn opened(&self, directory: &Path, app: Option<String>, damage: &[(&str, Option<String>)]) {
+        self.with(|rooms| {
+            rooms.ctx.directory = Some(directory.to_owned());
+            rooms.ctx.app = app;
+            for (file, text) in damage {
+                if let Some(text) = text {
+                    rooms.ctx.notice(OperatorEvent::Damaged, file, json!({"text": text}));
+                }
+            }
+        });
     }
 
     /// Why the engine is not ready, if it is not.

@@ -8,10 +8,11 @@ const TOKEN: &str = "t0ken";
 pub(crate) fn metrics_page(bytes: &[u8]) -> bool {
     let mut understood = false;
     for token in [None, Some(TOKEN)] {
-        let said = fuzzing::metrics_page(bytes, token);
+        let said = forebay_doors::fuzzing::metrics_page(bytes, token);
         let tells = String::from_utf8_lossy(&said);
         assert!(tells.matches("HTTP/1.1 ").count() <= 1, "{tells}");
-        let confides = ["text/plain", "openmetrics", fuzzing::NOT_READY].iter().any(|word| tells.contains(word));
+        let confides =
+            ["text/plain", "openmetrics", forebay_doors::fuzzing::NOT_READY].iter().any(|word| tells.contains(word));
         let knows = bytes.windows(TOKEN.len()).any(|word| word == TOKEN.as_bytes());
         assert!(!confides || token.is_none() || knows, "{tells}");
         understood |= confides;

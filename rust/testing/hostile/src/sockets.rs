@@ -1,12 +1,12 @@
 //! What comes over sockets from clients and from the processes of environments, and the texts in it.
 
 use forebay_core::sequence;
+use forebay_doors::socket::frame;
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::environments::frame as environment_frame;
 use forebay_engine::fuzzing::{environment_frames, environment_output, is_search_token, trace_context};
 use forebay_engine::payload::message::{parse_receipt, receipt_text};
-use forebay_engine::socket::frame;
 
 /// Frames of the owner's socket, either way.
 pub(crate) fn frames(bytes: &[u8]) -> bool {

@@ -1,10 +1,10 @@
 //! The owner's socket: what a client may have asked, what it sends, and how many of them there are.
 
-#[path = "../../../engine/src/socket/connections.rs"]
+#[path = "../../../doors/src/socket/connections.rs"]
 mod connections;
-#[path = "../../../engine/src/socket/credit.rs"]
+#[path = "../../../doors/src/socket/credit.rs"]
 mod credit;
-#[path = "../../../engine/src/socket/outgoing.rs"]
+#[path = "../../../doors/src/socket/outgoing.rs"]
 mod outgoing;
 mod pipe;
 

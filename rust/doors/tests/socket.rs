@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::Duration;
 
+use forebay_doors::socket::client::Client;
+use forebay_doors::socket::frame;
+use forebay_doors::socket::server::Listener;
 use forebay_engine::base::config::Config;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
 use forebay_engine::base::limits::AccountSettings;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
 use forebay_engine::runtime::engine::{Engine, Parts};
-use forebay_engine::socket::client::Client;
-use forebay_engine::socket::frame;
-use forebay_engine::socket::server::Listener;
 use forebay_engine::store::memory::MemoryStore;
 
 fn engine() -> Arc<Engine> {

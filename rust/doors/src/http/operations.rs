@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::http::{Answer, Request, Routes};
-use crate::metrics::{exposition, Format, Registry};
+use forebay_engine::metrics::{exposition, Format, Registry};
 
 /// Says why the runtime is not ready; empty when it is. Called for each `/readyz`.
 pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::base::bell::Bell;
-use crate::base::error::{Answer, EngineError, Ticket, Waiter};
-use crate::base::trace::Origin;
 use crate::socket::frame;
 use crate::socket::outgoing::Outgoing;
 use crate::socket::pipe::Pipe;
+use forebay_engine::base::bell::Bell;
+use forebay_engine::base::error::{Answer, EngineError, Ticket, Waiter};
+use forebay_engine::base::trace::Origin;
 
 /// A connection to the owner of a store.
 pub struct Client {

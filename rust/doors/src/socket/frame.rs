@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-use crate::base::error::{Answer, EngineError, Reply};
-use crate::base::trace::Origin;
+use forebay_engine::base::error::{Answer, EngineError, Reply};
+use forebay_engine::base::trace::Origin;
 
 /// Greatest frame: the largest put there is (500 records of 1 MiB would be refused long before) and the largest answer.
 pub const FRAME_MAX: usize = 64 << 20;

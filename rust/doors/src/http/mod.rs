@@ -1,20 +1,16 @@
-//! The one HTTP/1 server: a thread of its own, so that a page never holds up the event loop or the engine.
-//!
-//! It never reads a request's body and never keeps a connection open: a connection is one request, with a deadline, and there
-//! is a greatest number of them.
+//! HTTP: the listener that every door uses, with a thread of its own, so that nothing it serves holds up the event loop or the engine.
+//! On it the server of metrics and health, which never reads a body and never keeps a connection open.
 
+pub mod listener;
 mod operations;
 mod server;
 #[cfg(test)]
 mod tests;
-mod token;
 
 pub use operations::{Health, Operations};
-pub(crate) use server::names_loopback;
-#[cfg(feature = "failpoints")]
-pub(crate) use server::Door;
 pub use server::{Address, Server, StartError};
-pub use token::Token;
+#[cfg(feature = "failpoints")]
+pub(crate) use server::{Door, LIMITS};
 
 /// What a door is asked: the path and the header lines that matter.
 #[derive(Clone, Copy, Debug)]

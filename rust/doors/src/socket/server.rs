@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
-use crate::base::error::{EngineError, Waiter};
-use crate::base::trace::Origin;
-use crate::runtime::engine::Engine;
 use crate::socket::connections::{Admitted, Connections};
 use crate::socket::credit::Credit;
 use crate::socket::frame;
 use crate::socket::frame::Request;
-use crate::store::directory::Place;
+use forebay_engine::base::error::{EngineError, Waiter};
+use forebay_engine::base::trace::Origin;
+use forebay_engine::runtime::engine::Engine;
+use forebay_engine::store::directory::Place;
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 256;
@@ -151,7 +151,7 @@ fn open_connection(
     // Where it cannot be started, nobody is left who could answer, and the writer hangs up.
     let _started = reader.spawn(move || {
         serve(reading, &engine, client, &answers, &credit);
-        engine.with(|state| state.wanted.forget(client));
+        engine.client_left(client);
         drop(admitted);
     });
     let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,7 +189,7 @@ fn serve(mut stream: UnixStream, engine: &Engine, client: u64, answers: &Sender<
                 engine.invoke_async(&function, &payload, origin, waiter);
             }
             Request::Verb { verb, body } if verb == "mapping.wanted" => {
-                engine.with(|state| state.mappings_wanted(client, &body, waiter));
+                engine.mappings_wanted(client, &body, waiter);
             }
             Request::Verb { verb, body } => engine.request(&verb, &body, waiter),
         }

@@ -3,8 +3,10 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
+use forebay_engine::base::token::Token;
+
 use crate::http::*;
-use crate::metrics::{Metric, Registry};
+use forebay_engine::metrics::{Metric, Registry};
 
 fn loopback() -> Address {
     Address { host: "127.0.0.1".into(), port: 0, token: None }

@@ -5,112 +5,23 @@ use std::sync::{mpsc, Arc, Weak};
 use std::time::{Duration, Instant};
 
 use forebay_core::Now;
-use serde::Deserialize;
-use serde_json::json;
+use forebay_engine::api::settings::{Serve, Settings};
+use forebay_engine::base::config::Config;
+use forebay_engine::base::error::{EngineError, Reply, Waiter};
+use forebay_engine::dispatch::attempt_journal::AttemptJournal;
+use forebay_engine::runtime::engine::{Engine, Parts};
+use forebay_engine::store::damage;
+use forebay_engine::store::directory::{Directory, Ownership};
+use forebay_engine::store::memory::MemoryStore;
+use forebay_engine::store::port::{Durability, Store, StoreError};
+use forebay_engine::store::sqlite::SqliteStore;
 
-use crate::base::config::Config;
-use crate::base::error::{EngineError, Reply, Waiter};
-use crate::base::limits::AccountSettings;
-use crate::dispatch::attempt_journal::AttemptJournal;
-use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError, Token};
-use crate::observe::operator_events::OperatorEvent;
-use crate::runtime::engine::{Engine, Parts};
+use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
-use crate::store::damage;
-use crate::store::directory::{Directory, Ownership};
-use crate::store::memory::MemoryStore;
-use crate::store::port::{Durability, Store, StoreError};
-use crate::store::sqlite::SqliteStore;
 
 /// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-
-/// What `Engine(settings)` is given.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Settings {
-    /// The app's name.
-    app: String,
-    /// The directory of the store, or `:memory:`.
-    store: String,
-    /// The app that the store must be of. Without it (a command) it may be anybody's, and is not given a name.
-    #[serde(default)]
-    store_app: Option<String>,
-    /// AWS region of its ARNs.
-    region: String,
-    /// AWS account of its ARNs.
-    account: String,
-    /// `power-loss`, `process-crash` or `memory`: what an acknowledged event survives.
-    durability: String,
-    /// Whether this process owns the store: `elect` (the first comer does), true (it does, or fails) or false (it is a client).
-    #[serde(default)]
-    #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
-    serve: Serve,
-    /// Time moves only when it is told to.
-    #[serde(default)]
-    manual: bool,
-    /// Where a manual monotonic clock begins.
-    #[serde(default)]
-    mono_ns: u64,
-    /// Where a manual wall clock begins.
-    #[serde(default)]
-    wall_ms: u64,
-    /// The chance of a manual clock.
-    #[serde(default)]
-    entropy: u64,
-    /// The account's limits.
-    #[serde(default)]
-    limits: AccountSettings,
-    /// Address that metrics are served at.
-    #[serde(default)]
-    metrics_host: Option<String>,
-    /// Port that metrics are served at; 0 or absent: not.
-    #[serde(default)]
-    metrics_port: Option<u16>,
-    /// What a scraper must give; without it only this machine may scrape.
-    #[serde(default)]
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
-    metrics_token: Option<Token>,
-    /// Whether anything is counted; false to measure what counting costs.
-    #[serde(default = "yes")]
-    metrics: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// Whether this process owns the store.
-#[derive(Clone, Debug, Default)]
-enum Serve {
-    /// The first comer owns it, the others are clients.
-    #[default]
-    Elect,
-    /// Own it, or fail.
-    Own,
-    /// Be a client of whoever owns it.
-    Client,
-}
-
-impl<'de> Deserialize<'de> for Serve {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Given {
-            Flag(bool),
-            Word(String),
-        }
-        match Given::deserialize(deserializer)? {
-            Given::Flag(true) => Ok(Self::Own),
-            Given::Flag(false) => Ok(Self::Client),
-            Given::Word(word) if word == "elect" => Ok(Self::Elect),
-            Given::Word(word) => {
-                Err(serde::de::Error::custom(format!("serve is {word:?}: allowed are \"elect\", true, false")))
-            }
-        }
-    }
-}
 
 /// One process's end of a store.
 pub enum End {
@@ -164,14 +75,21 @@ impl Routes for Pages {
     }
 }
 
-impl Settings {
-    /// Open this process's end.
-    pub fn open(self) -> Result<End, EngineError> {
+/// Open this process's end.
+pub fn open(settings: Settings) -> Result<End, EngineError> {
+    Opening(settings).open()
+}
+
+/// Settings that are being opened.
+struct Opening(Settings);
+
+impl Opening {
+    fn open(self) -> Result<End, EngineError> {
         // Checked here, too, because a client serves no metrics until it takes over.
         if let Some(address) = self.metrics_address() {
             address.resolve().map_err(|error| refused_address(&error))?;
         }
-        let durability = match self.durability.as_str() {
+        let durability = match self.0.durability.as_str() {
             "power-loss" => Durability::PowerLoss,
             "process-crash" => Durability::ProcessCrash,
             "memory" => return self.open_memory(),
@@ -181,15 +99,15 @@ impl Settings {
                 )))
             }
         };
-        if self.store == ":memory:" {
+        if self.0.store == ":memory:" {
             return self.open_memory();
         }
-        let path = std::path::absolute(&self.store)
-            .map_err(|error| EngineError::Invalid(format!("store={:?}: {error}", self.store)))?;
-        if matches!(self.serve, Serve::Client) && !self.manual {
+        let path = std::path::absolute(&self.0.store)
+            .map_err(|error| EngineError::Invalid(format!("store={:?}: {error}", self.0.store)))?;
+        if matches!(self.0.serve, Serve::Client) && !self.0.manual {
             return self.open_client(&path, durability);
         }
-        if matches!(self.serve, Serve::Elect) && !self.manual {
+        if matches!(self.0.serve, Serve::Elect) && !self.0.manual {
             return self.own_or_join(&path, durability);
         }
         self.own(Directory::own(&path)?, durability)
@@ -216,7 +134,7 @@ impl Settings {
     /// Connect to the owner, and make sure that the store is of the same app. An owner of an earlier release does not say whose it is.
     fn join(&self, path: &Path) -> Result<Client, EngineError> {
         let client = Client::connect(&Directory::at(path).socket_path()?)?;
-        if self.store_app.is_some() {
+        if self.0.store_app.is_some() {
             let (sender, answer) = mpsc::sync_channel(1);
             // Nobody hears an answer that comes too late.
             let waiter = Waiter::Call(Box::new(move |answer| drop(sender.send(answer))));
@@ -232,7 +150,7 @@ impl Settings {
     /// Refuse a store of another app: whoever put into it for this one's functions would wait for ever, and functions of the same name
     /// would go on from each other's checkpoints.
     fn check_app(&self, path: &Path, owner: Option<&str>) -> Result<(), EngineError> {
-        match (self.store_app.as_deref(), owner) {
+        match (self.0.store_app.as_deref(), owner) {
             (Some(app), Some(owner)) if app != owner => Err(EngineError::Conflict(format!(
                 "the store {} belongs to app {owner:?}, and this one is for app {app:?}. Next: give this app a directory of its own \
                  (store=), or say store_app={owner:?} to share this one on purpose, and after an app was renamed",
@@ -263,7 +181,7 @@ impl Settings {
         let directory = ownership.directory().clone();
         let advised = |error| damage::advised(Some(directory.path()), error);
         let mut store = SqliteStore::open(directory.path(), durability).map_err(advised)?;
-        let app = store.app(self.store_app.as_deref()).map_err(advised)?;
+        let app = store.app(self.0.store_app.as_deref()).map_err(advised)?;
         self.check_app(directory.path(), app.as_deref())?;
         let (slots, found) = AttemptJournal::open(&directory.file("attempts")).map_err(advised)?;
         let damage = [("acknowledged", store.remark().map(str::to_owned)), ("attempts", found.remark())];
@@ -272,31 +190,23 @@ impl Settings {
             error => error,
         })?;
         let engine = Arc::new(engine);
-        engine.with(|state| {
-            state.ctx.directory = Some(directory.path().to_owned());
-            state.ctx.app = app;
-            for (file, text) in damage {
-                if let Some(text) = text {
-                    state.ctx.notice(OperatorEvent::Damaged, file, json!({"text": text}));
-                }
-            }
-        });
+        engine.opened(directory.path(), app, &damage);
         self.with_doors(engine, Some(ownership))
     }
 
     fn with_doors(&self, engine: Arc<Engine>, ownership: Option<Ownership>) -> Result<End, EngineError> {
         let http = self.metrics_address().map(|address| serve_metrics(&engine, &address)).transpose()?;
         let listener = match &ownership {
-            Some(owned) if !self.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
+            Some(owned) if !self.0.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
             _ => None,
         };
         Ok(End::Owner(Owner { http: http.into(), listener: listener.into(), engine, ownership: ownership.into() }))
     }
 
     fn metrics_address(&self) -> Option<Address> {
-        let port = self.metrics_port.filter(|&port| port != 0)?;
-        let host = self.metrics_host.clone().unwrap_or_else(|| "127.0.0.1".into());
-        Some(Address { host, port, token: self.metrics_token.clone() })
+        let port = self.0.metrics_port.filter(|&port| port != 0)?;
+        let host = self.0.metrics_host.clone().unwrap_or_else(|| "127.0.0.1".into());
+        Some(Address { host, port, token: self.0.metrics_token.clone() })
     }
 
     fn parts(&self, store: Box<dyn Store>, slots: AttemptJournal) -> Parts {
@@ -304,13 +214,17 @@ impl Settings {
             store,
             slots,
             config: Config {
-                app: self.app.clone(),
-                region: self.region.clone(),
-                account: self.account.clone(),
-                limits: self.limits,
-                metrics: self.metrics,
+                app: self.0.app.clone(),
+                region: self.0.region.clone(),
+                account: self.0.account.clone(),
+                limits: self.0.limits,
+                metrics: self.0.metrics,
             },
-            manual: self.manual.then_some(Now { mono_ns: self.mono_ns, wall_ms: self.wall_ms, entropy: self.entropy }),
+            manual: self.0.manual.then_some(Now {
+                mono_ns: self.0.mono_ns,
+                wall_ms: self.0.wall_ms,
+                entropy: self.0.entropy,
+            }),
             slow_disk: false,
         }
     }

@@ -1,0 +1,21 @@
+//! Ask the engine from a door's thread, and await the answer.
+
+use forebay_engine::api::Request;
+use forebay_engine::base::error::{Answer, EngineError, Waiter};
+use forebay_engine::runtime::engine::Engine;
+use tokio::sync::oneshot;
+
+/// Have the engine carry out a request.
+pub async fn ask(engine: &Engine, request: Request) -> Answer {
+    answer(|waiter| engine.call(request, waiter)).await
+}
+
+/// Ask anything of an engine that is answered through a waiter.
+pub async fn answer(ask: impl FnOnce(Waiter)) -> Answer {
+    let (sender, receiver) = oneshot::channel();
+    ask(Waiter::Call(Box::new(move |answer| {
+        // A client that went away hears nothing.
+        let _unheard = sender.send(answer);
+    })));
+    receiver.await.unwrap_or_else(|_| Err(EngineError::Closed("the app stopped before it answered".into())))
+}

@@ -1,0 +1,193 @@
+//! The listener: an address, a thread, connections within limits, HTTP/1.1 and HTTP/2 on one port.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Collected, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::rt::{Read, Write};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::http::server::StartError;
+
+/// The body of an answer: whole, or piece by piece.
+pub type Body = BoxBody<Bytes, io::Error>;
+
+/// A body that is there already.
+pub fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed()
+}
+
+/// Read the body of a request; `None` if it is longer than `most` bytes, or the client went away.
+pub async fn read(body: Incoming, most: usize) -> Option<Bytes> {
+    Limited::new(body, most).collect().await.ok().map(Collected::to_bytes)
+}
+
+/// What stands behind a listener. It is called on the listener's thread, and must not block it.
+pub trait Service: Send + Sync + 'static {
+    /// Answer a request of somebody at this address.
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// What a listener and its connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections served at once; a further one waits to be accepted.
+    pub connections: u32,
+    /// Greatest size of a request's head, bytes.
+    pub head_bytes: usize,
+    /// A request's head must be complete within this time; between requests, a connection may be idle for so long.
+    pub head: Duration,
+    /// A connection, answers included, ends within this time.
+    pub connection: Option<Duration>,
+    /// Whether a connection may have more than one request.
+    pub keep_alive: bool,
+    /// Whether HTTP/2 is spoken, too, by clients that know it beforehand.
+    pub http2: bool,
+    /// How long answers under way may take when the listener stops.
+    pub stop_grace: Duration,
+}
+
+/// A running listener. It stops when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Listen at an address of this machine, and answer on a thread of this name.
+    pub fn start(
+        name: &str,
+        address: SocketAddr,
+        limits: Limits,
+        service: Arc<impl Service>,
+    ) -> Result<Self, StartError> {
+        let listener = StdListener::bind(address).map_err(|error| StartError::Listen(address, error))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name(name.into())
+            .spawn(move || runtime.block_on(serve(listener, limits, service, stopped)))?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens, with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Take no further request, let answers under way end, and wait for the thread.
+    pub fn stop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported on standard error; stopping goes on.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn serve<S: Service>(listener: StdListener, limits: Limits, service: Arc<S>, mut stopped: oneshot::Receiver<()>) {
+    let Ok(listener) = TcpListener::from_std(listener) else { return };
+    let connections = Arc::new(Semaphore::new(limits.connections as usize));
+    let (ending, ends) = watch::channel(());
+    loop {
+        let next = async {
+            let admitted = Arc::clone(&connections).acquire_owned().await;
+            (admitted, listener.accept().await)
+        };
+        let (admitted, accepted) = tokio::select! {
+            _ = &mut stopped => break,
+            next = next => next,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // An answer in many small pieces must not wait for the client's acknowledgements; where that cannot be set, it is slower.
+                let _ = stream.set_nodelay(true);
+                let (service, ends) = (Arc::clone(&service), ends.clone());
+                tokio::spawn(async move {
+                    let conversation = hold(TokioIo::new(stream), peer, limits, service, ends);
+                    match limits.connection {
+                        // Past the deadline the connection is cut; the client sees that itself.
+                        Some(within) => drop(timeout(within, conversation).await),
+                        None => conversation.await,
+                    }
+                    drop(admitted);
+                });
+            }
+            // Too many open files, or a client that has gone again: neither is the listener's fault.
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+    drop(listener);
+    drop(ending);
+    let _ = timeout(limits.stop_grace, connections.acquire_many(limits.connections)).await;
+}
+
+/// Answer what comes over one connection, and end it after the answers under way when `ends` says so.
+async fn hold<S: Service>(
+    stream: impl Read + Write + Unpin + Send + 'static,
+    peer: SocketAddr,
+    limits: Limits,
+    service: Arc<S>,
+    mut ends: watch::Receiver<()>,
+) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    if !limits.http2 {
+        builder = builder.http1_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes)
+        .keep_alive(limits.keep_alive);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX));
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
+    });
+    let mut connection = pin!(builder.serve_connection_with_upgrades(stream, answer));
+    // An error here is the client's: it sent no HTTP, or went away.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        _ = ends.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// Answer what comes over one connection that nothing ends from outside.
+#[cfg(feature = "failpoints")]
+pub(crate) async fn converse<S: Service>(
+    stream: impl Read + Write + Unpin + Send + 'static,
+    peer: SocketAddr,
+    limits: Limits,
+    service: Arc<S>,
+) {
+    let (_open, ends) = watch::channel(());
+    hold(stream, peer, limits, service, ends).await;
+}

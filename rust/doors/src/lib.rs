@@ -1,0 +1,12 @@
+//! How an engine is reached from outside: how it opens, the socket of its owner, its HTTP server.
+#![forbid(unsafe_code)]
+
+pub mod ask;
+#[cfg(feature = "failpoints")]
+pub mod fuzzing;
+pub mod http;
+pub mod open;
+pub mod socket;
+
+// `rust/testing/interleavings` builds some files of `socket/` on a `base::sync` of its own: they name it by this path in both crates.
+use forebay_engine::base;
