@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_store::chunk::Chunk;
-use forebay_store::port::{Durability, Store, Table, Write};
+use forebay_store::port::{BlockingStore as _, Durability, Store, Table, Write};
 use forebay_store::sqlite::SqliteStore;
 
 use crate::patterns::noise;

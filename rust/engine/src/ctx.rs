@@ -96,6 +96,13 @@ impl Ctx {
 }
 
 impl Ctx {
+    /// Whether nothing is handed out: the app stops, or what comes of it could not be written for now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.draining || self.commit.unavailable.is_some()
+    }
+}
+
+impl Ctx {
     /// The store takes no further write: acknowledge nothing more, and say so.
     pub(crate) fn fail(&mut self, error: StoreError) {
         if self.commit.failed.is_some() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use forebay_store::chunk::Chunk;
 use forebay_store::format::keys::{log_of, read_checkpoint_key};
 use forebay_store::format::lost;
-use forebay_store::port::{ShardId, Store, StoreError, Table, Write};
+use forebay_store::port::{BlockingStore as _, ShardId, Store, StoreError, Table, Write};
 use forebay_store::sqlite::layout::Head;
 use forebay_store::sqlite::reader;
 use rusqlite::Connection;

@@ -10,7 +10,7 @@ use std::path::Path;
 use common::{append, content, declared, quick_dir, set};
 use forebay_salvage::{examine, salvage};
 use forebay_store::attempt_journal::{AttemptJournal, InFlight, InFlightKind};
-use forebay_store::port::{Durability, Store, StoreError, Table};
+use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table};
 use forebay_store::sqlite::SqliteStore;
 
 const SHARDS: [u32; 3] = [0, 1, 2];

@@ -11,7 +11,7 @@ use std::path::Path;
 use common::{append, content, count, declared, quick_dir, seed, set, trim, Random};
 use forebay_salvage::{examine, salvage, Report};
 use forebay_store::directory::Directory;
-use forebay_store::port::{Durability, Store, StoreError, Table};
+use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table};
 use forebay_store::sqlite::SqliteStore;
 
 const SHARDS: [u32; 3] = [0, 1, 9];

@@ -7,10 +7,12 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::task::Waker;
 
 use crate::image::Image;
 use crate::memory::MemoryReader;
-use crate::port::{Durability, Reader, Store, StoreError, Write};
+use crate::port::at_once::{AtOnce, ReaderAtOnce};
+use crate::port::{Done, Durability, Outcome, Reader, Store, StoreError, Ticket, Token, Unit, Write};
 
 /// How a commit goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,10 @@ pub enum Fault {
     Full,
     /// A write or fsync fails: this store takes no further write.
     Failed,
+    /// The store cannot be reached: nothing is written.
+    Unavailable,
+    /// Whether the commit is written is drawn, and not told: see [`Outcome::Unknown`].
+    Unknown,
 }
 
 /// How often a fault strikes.
@@ -48,6 +54,7 @@ pub struct FaultStore {
     disk: Arc<Mutex<Disk>>,
     /// Life of the store that this handle belongs to; a crash ends it.
     life: u64,
+    answers: AtOnce<Done>,
 }
 
 #[derive(Debug)]
@@ -64,6 +71,9 @@ struct Disk {
     /// The commit that failed: nobody knows whether it reached the disk.
     doubtful: Vec<Write>,
     failed: Option<StoreError>,
+    token: Token,
+    /// The token of a commit that was written, and not told to be.
+    untold: Option<Token>,
     commits: u64,
     faults: Vec<Planned>,
 }
@@ -87,10 +97,12 @@ impl FaultStore {
             unsynced: VecDeque::new(),
             doubtful: Vec::new(),
             failed: None,
+            token: Token::default(),
+            untold: None,
             commits: 0,
             faults: Vec::new(),
         };
-        Self { disk: Arc::new(Mutex::new(disk)), life: 0 }
+        Self { disk: Arc::new(Mutex::new(disk)), life: 0, answers: AtOnce::default() }
     }
 
     /// Let the `nth` commit from now (1: the next one) go wrong. For [`Fault::Full`] only commits that append count.
@@ -121,7 +133,7 @@ impl FaultStore {
         disk.image = Arc::new(RwLock::new(found));
         disk.failed = None;
         disk.life += 1;
-        Self { disk: Arc::clone(&self.disk), life: disk.life }
+        Self { disk: Arc::clone(&self.disk), life: disk.life, answers: AtOnce::default() }
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -174,7 +186,7 @@ impl Disk {
     /// The fault that strikes this commit, if any.
     fn strike(&mut self, appends: bool) -> Option<Fault> {
         let commits = self.commits;
-        let strikes = |planned: &Planned| planned.commit <= commits && (appends || planned.fault == Fault::Failed);
+        let strikes = |planned: &Planned| planned.commit <= commits && (appends || planned.fault != Fault::Full);
         let at = self.faults.iter().position(strikes)?;
         let fault = self.faults[at].fault;
         if self.faults[at].repeat == Repeat::Once {
@@ -183,24 +195,48 @@ impl Disk {
         Some(fault)
     }
 
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn take(&mut self) -> Result<Token, StoreError> {
+        self.token.epoch += 1;
+        self.failed.clone().map_or(Ok(self.token), Err)
+    }
+
+    fn commit(&mut self, token: Token, writes: &[Write]) -> Result<Outcome, StoreError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        if token != self.token {
+            let is_written = self.untold.take() == Some(token);
+            return if is_written { Outcome::at_once(Ok(self.token), writes) } else { Ok(Outcome::Fenced) };
+        }
         self.commits += 1;
         let struck = self.strike(writes.iter().any(Write::adds));
-        if struck == Some(Fault::Full) {
-            return Err(StoreError::Full("as planned".into()));
+        match struck {
+            Some(Fault::Full) => return Ok(Outcome::Busy(StoreError::Full("as planned".into()))),
+            Some(Fault::Unavailable) => return Ok(Outcome::Unavailable(StoreError::Unavailable("as planned".into()))),
+            Some(Fault::Unknown) if self.draw(2) == 0 => {
+                return Ok(Outcome::Unknown(StoreError::Unavailable("as planned".into())));
+            }
+            Some(Fault::Failed | Fault::Unknown) | None => {}
         }
-        let mut outcome = self.image().check(writes);
-        if outcome.is_ok() && struck == Some(Fault::Failed) {
+        let mut checked = self.image().check(writes);
+        if checked.is_ok() && struck == Some(Fault::Failed) {
             self.doubtful = writes.to_vec();
-            outcome = Err(StoreError::Failed("as planned".into()));
+            checked = Err(StoreError::Failed("as planned".into()));
         }
-        if let Err(error) = outcome {
+        if let Err(error) = checked {
             self.failed = Some(error.clone());
             return Err(error);
         }
+        self.write(writes);
+        self.token.commits += 1;
+        if struck == Some(Fault::Unknown) {
+            self.untold = Some(token);
+            return Ok(Outcome::Unknown(StoreError::Unavailable("as planned".into())));
+        }
+        Outcome::at_once(Ok(self.token), writes)
+    }
+
+    fn write(&mut self, writes: &[Write]) {
         self.image.write().unwrap_or_else(PoisonError::into_inner).apply(writes);
         if self.durability == Durability::ProcessCrash {
             self.unsynced.push_back(writes.to_vec());
@@ -210,17 +246,26 @@ impl Disk {
                 }
             }
         }
-        Ok(())
     }
 }
 
 impl Store for FaultStore {
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        self.living()?.commit(writes)
+    fn take(&mut self, _unit: Unit) -> Ticket {
+        let token = self.living().and_then(|mut disk| disk.take());
+        self.answers.done(Done::Taken(token))
+    }
+
+    fn submit(&mut self, _unit: Unit, token: Token, writes: &[Write]) -> Ticket {
+        let outcome = self.living().and_then(|mut disk| disk.commit(token, writes));
+        self.answers.done(Done::Ended(outcome))
+    }
+
+    fn poll(&mut self, _waker: &Waker) -> Option<(Ticket, Done)> {
+        self.answers.poll()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        Ok(Box::new(MemoryReader::of(Arc::clone(&self.living()?.image))))
+        Ok(Box::new(ReaderAtOnce::over(MemoryReader::of(Arc::clone(&self.living()?.image)))))
     }
 
     fn give_back(&mut self) -> Result<bool, StoreError> {
@@ -235,7 +280,7 @@ impl Store for FaultStore {
 mod tests {
     use super::*;
     use crate::chunk::Chunk;
-    use crate::port::Table;
+    use crate::port::{BlockingStore as _, Table};
 
     fn mark(number: u8) -> Write {
         Write::Set { table: Table::Meta, key: vec![number], value: vec![number] }
@@ -319,6 +364,40 @@ mod tests {
         assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((1, 3)));
         assert_eq!(store.reader().unwrap().get(Table::Event, &[1]).unwrap(), Some(vec![1]));
         assert_eq!(store.commits(), 7);
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_reached_writes_nothing_until_it_can() {
+        let mut store = FaultStore::new(1, Durability::PowerLoss);
+        let token = store.take_now(Unit::All).unwrap();
+        store.fail(1, Fault::Unavailable, Repeat::Always);
+        for _ in 0..3 {
+            let outcome = store.submit_now(Unit::All, token, &[mark(0)]);
+            assert!(matches!(outcome, Ok(Outcome::Unavailable(_))), "{outcome:?}");
+        }
+        assert_eq!(marks(&store), 0);
+        store.mend();
+        let outcome = store.submit_now(Unit::All, token, &[mark(0)]);
+        assert!(matches!(outcome, Ok(Outcome::Committed { .. })), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_commit_of_which_nobody_knows_is_written_once_when_it_comes_again() {
+        let mut seen = [0; 2];
+        for seed in 0..50 {
+            let mut store = FaultStore::new(seed, Durability::PowerLoss);
+            let token = store.take_now(Unit::All).unwrap();
+            store.fail(1, Fault::Unknown, Repeat::Once);
+            let outcome = store.submit_now(Unit::All, token, &[append(0)]);
+            assert!(matches!(outcome, Ok(Outcome::Unknown(_))), "{outcome:?}");
+            seen[usize::from(store.reader().unwrap().bounds(0).unwrap().is_some())] += 1;
+            let outcome = store.submit_now(Unit::All, token, &[append(0)]).unwrap();
+            let Outcome::Committed { token: next, positions } = outcome else { panic!("{outcome:?}") };
+            assert_eq!((positions, store.reader().unwrap().bounds(0).unwrap()), (vec![0], Some((0, 1))));
+            assert_eq!(store.submit_now(Unit::All, token, &[append(0)]), Ok(Outcome::Fenced), "it is known by now");
+            assert!(matches!(store.submit_now(Unit::All, next, &[append(1)]), Ok(Outcome::Committed { .. })));
+        }
+        assert!(seen[0] > 5 && seen[1] > 5, "{seen:?}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub use opening::check_format;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::task::Waker;
 
 use rusqlite::params;
 use rusqlite::wal::CheckpointMode;
@@ -28,7 +29,8 @@ use crate::chunk::Chunk;
 use crate::directory::{Directory, Place};
 use crate::format::keys::APP;
 use crate::fp;
-use crate::port::{Durability, Reader, ShardId, Store, StoreError, Table, Write};
+use crate::port::at_once::{AtOnce, ReaderAtOnce};
+use crate::port::{Done, Durability, Outcome, Reader, ShardId, Store, StoreError, Table, Ticket, Token, Unit, Write};
 use crate::sqlite::connection::Handle;
 use crate::sqlite::layout::{chunk_id, row_crc, Census, Head, CENSUS_KEY, OWN};
 use crate::sqlite::opening::{raise_format, span_row, Content, Opened, PAGE_BYTES};
@@ -65,6 +67,9 @@ pub struct SqliteStore {
     wait_from: u32,
     remark: Option<String>,
     failed: Option<StoreError>,
+    /// How often it was taken since it was opened.
+    epoch: u64,
+    answers: AtOnce<Done>,
 }
 
 /// What a commit changes of what the writer knows.
@@ -94,9 +99,21 @@ impl SqliteStore {
         };
         let Opened { handle, content: Content { census, spans }, remark } = opened?;
         let place = Place::of(&file).ok();
-        let wait_from = CHECKPOINT_FRAMES_MAX;
-        let mut store =
-            Self { handle, file, place, durability, census, spans, reserve, witness, wait_from, remark, failed: None };
+        let mut store = Self {
+            handle,
+            file,
+            place,
+            durability,
+            census,
+            spans,
+            reserve,
+            witness,
+            wait_from: CHECKPOINT_FRAMES_MAX,
+            remark,
+            failed: None,
+            epoch: 0,
+            answers: AtOnce::default(),
+        };
         store.keep_reserve().or_else(full_is_fine)?;
         Ok(store)
     }
@@ -117,7 +134,7 @@ impl SqliteStore {
         // A store that was led back to the last release has a name already.
         let raised = self.guarded(|store| store.drain(|store| raise_format(&store.handle)));
         let row = Write::Set { table: Table::Meta, key: APP.into(), value: name.into() };
-        let named = raised.and_then(|()| if found.is_some() { Ok(()) } else { self.commit(&[row]) });
+        let named = raised.and_then(|()| if found.is_some() { Ok(()) } else { self.carry_out(&[row]) });
         match named {
             Ok(()) => Ok(Some(name.into())),
             Err(StoreError::Full(_)) => Ok(found),
@@ -367,6 +384,14 @@ impl SqliteStore {
         Ok(())
     }
 
+    fn carry_out(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.guarded(|store| store.commit_unguarded(writes))
+    }
+
+    fn token(&self) -> Token {
+        Token { epoch: self.epoch, commits: self.census.commits }
+    }
+
     /// Run a step that writes; after an error that leaves doubt about the disk, never again.
     fn guarded<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.handle.check_process()?;
@@ -382,14 +407,31 @@ impl SqliteStore {
     }
 }
 
+/// Its one unit belongs to whoever owns the directory: what it is asked for is done at once.
 impl Store for SqliteStore {
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        self.guarded(|store| store.commit_unguarded(writes))
+    fn take(&mut self, _unit: Unit) -> Ticket {
+        self.epoch += 1;
+        let token = self.failed.clone().map_or(Ok(self.token()), Err);
+        self.answers.done(Done::Taken(token))
+    }
+
+    fn submit(&mut self, _unit: Unit, token: Token, writes: &[Write]) -> Ticket {
+        let outcome = if self.failed.is_none() && token != self.token() {
+            Ok(Outcome::Fenced)
+        } else {
+            let result = self.carry_out(writes);
+            Outcome::at_once(result.map(|()| self.token()), writes)
+        };
+        self.answers.done(Done::Ended(outcome))
+    }
+
+    fn poll(&mut self, _waker: &Waker) -> Option<(Ticket, Done)> {
+        self.answers.poll()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
         self.handle.check_process()?;
-        Ok(Box::new(SqliteReader::open(&self.file)?))
+        Ok(Box::new(ReaderAtOnce::over(SqliteReader::open(&self.file)?)))
     }
 
     fn give_back(&mut self) -> Result<bool, StoreError> {

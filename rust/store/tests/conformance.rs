@@ -3,12 +3,16 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::task::Waker;
 
 use common::{append, chunk, content, quick_dir, remove, set, spans, trim};
 use forebay_store::fault::FaultStore;
 use forebay_store::memory::MemoryStore;
-use forebay_store::port::{Durability, ShardId, Store, StoreError, Table, Write};
+use forebay_store::port::{
+    BlockingStore as _, Done, Durability, Found, Outcome, Read, ShardId, Store, StoreError, Table, Unit, Write,
+};
 use forebay_store::sqlite::SqliteStore;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -251,6 +255,48 @@ fn giving_back_comes_to_an_end() {
         assert!(steps < 1_000, "still more to give after {steps} steps");
         let mut reader = store.reader().unwrap();
         assert_eq!(spans(reader.as_mut(), 0, 0, usize::MAX), [(39 * 500, 40 * 500)]);
+    });
+}
+
+#[test]
+fn a_commit_stands_on_the_one_that_its_token_tells_of() {
+    with_each_store(|mut store| {
+        let first = store.take_now(Unit::All).unwrap();
+        let writes = [append(1, 5, 2), set(Table::Meta, b"k", b"v"), append(2, 0, 1), append(1, 7, 1)];
+        let outcome = store.submit_now(Unit::All, first, &writes).unwrap();
+        let Outcome::Committed { token: second, positions } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(positions, [5, 0, 7], "of each append, in their order");
+        let late = store.submit_now(Unit::All, first, &[append(1, 8, 1)]);
+        assert_eq!(late, Ok(Outcome::Fenced), "it comes once more, and late");
+
+        let third = store.take_now(Unit::All).unwrap();
+        assert!(third.epoch > second.epoch && third.commits >= second.commits, "{second:?} {third:?}");
+        assert_eq!(store.submit_now(Unit::All, second, &[append(1, 8, 1)]), Ok(Outcome::Fenced), "it was taken");
+        assert_eq!(store.reader().unwrap().bounds(1).unwrap(), Some((5, 8)));
+        let outcome = store.submit_now(Unit::All, third, &[append(1, 8, 1)]);
+        assert!(matches!(outcome, Ok(Outcome::Committed { .. })), "{outcome:?}");
+        assert_eq!(store.reader().unwrap().bounds(1).unwrap(), Some((5, 9)));
+    });
+}
+
+#[test]
+fn each_answer_is_told_once_and_by_its_ticket() {
+    with_each_store(|mut store| {
+        let waker = Waker::noop();
+        let taken = store.take(Unit::All);
+        let Some((ticket, Done::Taken(Ok(token)))) = store.poll(waker) else { panic!("not taken") };
+        assert_eq!((ticket, store.poll(waker)), (taken, None));
+        let submitted = store.submit(Unit::All, token, &[append(3, 0, 2)]);
+        let Some((ticket, Done::Ended(Ok(_)))) = store.poll(waker) else { panic!("not ended") };
+        assert_eq!((ticket, store.poll(waker)), (submitted, None));
+        assert_ne!(submitted, taken);
+
+        let mut reader = store.reader().unwrap();
+        let reads = [Read::Bounds { shard: 3 }, Read::Row { table: Table::Meta, key: vec![] }];
+        let tickets = reads.map(|read| reader.submit(read));
+        let found: BTreeMap<_, _> = std::iter::from_fn(|| reader.poll(waker)).collect();
+        let expected = [(tickets[0], Ok(Found::Bounds(Some((0, 2))))), (tickets[1], Ok(Found::Row(None)))];
+        assert_eq!(found, BTreeMap::from(expected));
     });
 }
 

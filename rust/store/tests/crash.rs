@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{append, set, spans, trim, Random};
 use forebay_store::attempt_journal::{AttemptJournal, InFlight, InFlightKind};
 use forebay_store::directory::{Directory, Ownership};
-use forebay_store::port::{Durability, Store, StoreError, Table};
+use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table};
 use forebay_store::sqlite::SqliteStore;
 
 const PLACE: &str = "FOREBAY_TEST_STORE";

@@ -14,7 +14,7 @@ use forebay_store::attempt_journal::{AttemptJournal, InFlight, InFlightKind};
 use forebay_store::directory::Directory;
 use forebay_store::failpoint;
 use forebay_store::failpoint::{Action, POINTS};
-use forebay_store::port::{Durability, Store, StoreError, Table};
+use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table};
 use forebay_store::sqlite::SqliteStore;
 
 const PLACE: &str = "FOREBAY_TEST_STORE";

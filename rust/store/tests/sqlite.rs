@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use common::{append, content, count, quick_dir, remove, seed, set, spans, trim, Content, Random};
 use forebay_store::chunk::Chunk;
-use forebay_store::port::{Durability, Store, StoreError, Table, Write};
+use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table, Write};
 use forebay_store::sqlite::SqliteStore;
 use small_disk::SmallDisk;
 

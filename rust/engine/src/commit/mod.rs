@@ -1,6 +1,7 @@
 //! What waits for the next commit, and the rows and reads around it.
 
 pub(crate) mod attachment;
+pub(crate) mod direct_reads;
 pub(crate) mod done;
 pub(crate) mod pending;
 pub(crate) mod read_jobs;
@@ -11,13 +12,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::error::{Answer, Ticket};
+use crate::commit::direct_reads::DirectReads;
 use crate::commit::pending::{Pending, Rows};
 use crate::commit::read_jobs::ReadJob;
-use crate::store::port::{Reader, StoreError};
+use crate::store::port::{Reader, StoreError, Token};
 
 /// The commit that is gathered, the one under way, and what is asked of the reader.
 pub(crate) struct Commits {
-    pub(crate) reader: Box<dyn Reader>,
+    pub(crate) reader: DirectReads,
+    /// For the next commit.
+    pub(crate) token: Token,
     pub(crate) pending: Pending,
     pub(crate) committing_bytes: usize,
     /// A commit is on its way.
@@ -32,15 +36,18 @@ pub(crate) struct Commits {
     pub(crate) next_shard: u32,
     /// Why the store takes nothing new for now: its disk is full, or another program has its file locked.
     pub(crate) refused: Option<StoreError>,
+    /// Why the commit under way is tried again and again: the store cannot be reached, or has not said whether it was written.
+    pub(crate) unavailable: Option<StoreError>,
     pub(crate) failed: Option<StoreError>,
     /// It has failed, and those who wait are not told yet.
     pub(crate) has_just_failed: bool,
 }
 
 impl Commits {
-    pub(crate) fn new(reader: Box<dyn Reader>) -> Self {
+    pub(crate) fn new(reader: Box<dyn Reader>, token: Token) -> Self {
         Self {
-            reader,
+            reader: DirectReads::over(reader),
+            token,
             pending: Pending::default(),
             committing_bytes: 0,
             is_committing: false,
@@ -50,6 +57,7 @@ impl Commits {
             next_mapping: 1,
             next_shard: 0,
             refused: None,
+            unavailable: None,
             failed: None,
             has_just_failed: false,
         }

@@ -4,9 +4,9 @@ use crate::base::error::Waiter;
 use std::any::Any;
 
 use crate::base::ids::RoomId;
-use crate::store::port::Reader;
+use crate::store::port::{Found, Read, StoreError};
 
-/// A read that the reader thread (or a manual turn) must make.
+/// One read after the other that the reader thread (or a manual turn) must make.
 pub(crate) trait ReadJob: Any + Send {
     /// Who is brought what it has read.
     fn room(&self) -> RoomId;
@@ -14,6 +14,9 @@ pub(crate) trait ReadJob: Any + Send {
     /// Answer this caller with what is read.
     fn answers(&mut self, _waiter: Waiter) {}
 
-    /// Read, and keep what was read.
-    fn run(&mut self, reader: &mut dyn Reader);
+    /// What to read next; `None`: nothing more for now.
+    fn next(&mut self) -> Option<Read>;
+
+    /// Keep what that has found.
+    fn found(&mut self, found: Result<Found, StoreError>);
 }

@@ -19,7 +19,7 @@ use crate::failures::search::Search;
 use crate::failures::FailureRoom;
 use crate::payload::event::Qualifier;
 use crate::payload::failure_key::FailureKey;
-use crate::store::port::{Reader, StoreError, Write};
+use crate::store::port::{Found, Read, StoreError, Write};
 
 /// Whose timers, and whose attempts, these are.
 pub(crate) const ROOM: RoomId = RoomId(3);
@@ -58,8 +58,14 @@ impl ReadJob for Search {
         self.waiter = Some(waiter);
     }
 
-    fn run(&mut self, reader: &mut dyn Reader) {
-        self.result = self.go_on(reader);
+    fn next(&mut self) -> Option<Read> {
+        self.next_read()
+    }
+
+    fn found(&mut self, found: Result<Found, StoreError>) {
+        if let Err(error) = found.and_then(Found::rows).map(|rows| self.look_at(&rows)) {
+            self.result = Err(error);
+        }
     }
 }
 

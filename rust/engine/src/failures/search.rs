@@ -13,7 +13,7 @@ use crate::commit::target::Target;
 use crate::failures::log::{decode, FailureRow, LISTED_FOR_MS};
 use crate::failures::requests::shown;
 use crate::payload::failure_key::FailureKey;
-use crate::store::port::{Reader, StoreError, Table};
+use crate::store::port::{Read, Rows, StoreError, Table};
 
 /// Most failures that wait to be run again.
 pub(crate) const KEYS_MAX: usize = 100_000;
@@ -29,6 +29,8 @@ pub(crate) struct Search {
     /// Those not looked through yet.
     mappings: VecDeque<u64>,
     after: Option<Vec<u8>>,
+    /// Reads of this slice so far.
+    reads: usize,
     pub(crate) aim: Aim,
     pub(crate) waiter: Option<Waiter>,
     /// Whether everything has been looked through.
@@ -78,23 +80,33 @@ pub(crate) struct Sweep {
 
 impl Search {
     pub(crate) fn new(mappings: impl IntoIterator<Item = u64>, aim: Aim) -> Box<Self> {
-        Box::new(Self { mappings: mappings.into_iter().collect(), after: None, aim, waiter: None, result: Ok(false) })
+        let mappings = mappings.into_iter().collect();
+        Box::new(Self { mappings, after: None, reads: 0, aim, waiter: None, result: Ok(false) })
     }
 
-    /// Look through one slice; true when everything has been.
-    pub(crate) fn go_on(&mut self, reader: &mut dyn Reader) -> Result<bool, StoreError> {
-        for _ in 0..READS {
-            let Some(&mapping) = self.mappings.front() else { return Ok(true) };
-            let rows = reader.scan(Table::Failure, &mapping.to_be_bytes(), self.after.as_deref(), ROWS)?;
-            self.after = rows.last().map(|(key, _)| key.clone());
-            if self.after.is_none() {
-                self.mappings.pop_front();
-            }
-            if !rows.iter().all(|(key, bytes)| self.aim.see(key, bytes)) {
-                return Ok(true);
-            }
+    /// The next read; `None`: a slice is over, or everything has been looked through.
+    pub(crate) fn next_read(&mut self) -> Option<Read> {
+        if self.reads == READS || self.result != Ok(false) {
+            self.reads = 0;
+            return None;
         }
-        Ok(false)
+        let Some(mapping) = self.mappings.front() else {
+            self.result = Ok(true);
+            return None;
+        };
+        self.reads += 1;
+        let (prefix, after) = (mapping.to_be_bytes().to_vec(), self.after.clone());
+        Some(Read::Rows { table: Table::Failure, prefix, after, limit: ROWS })
+    }
+
+    pub(crate) fn look_at(&mut self, rows: &Rows) {
+        self.after = rows.last().map(|(key, _)| key.clone());
+        if self.after.is_none() {
+            self.mappings.pop_front();
+        }
+        if !rows.iter().all(|(key, bytes)| self.aim.see(key, bytes)) {
+            self.result = Ok(true);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::commit::read_jobs::ReadJob;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::failure_key::FailureKey;
 use crate::runtime::rooms::Rooms;
-use crate::store::port::{StoreError, Table, Write};
+use crate::store::port::{Outcome, StoreError, Table, Write};
 
 impl Rooms {
     /// Everything that waits, as one commit.
@@ -59,30 +59,48 @@ impl Rooms {
     }
 
     /// The commit ended; `took_ns` is how long it was with the store.
-    pub(crate) fn committed(&mut self, commit: Commit, result: Result<(), StoreError>, took_ns: u64) {
+    pub(crate) fn committed(&mut self, commit: Commit, outcome: Result<Outcome, StoreError>, took_ns: u64) {
         self.ctx.commit.is_committing = false;
         self.ctx.commit.committing_bytes = 0;
-        if result.is_err() {
-            self.ctx.commit.committing = Arc::default();
-        }
+        // What waited for the store to be reached goes on.
+        self.ctx.ring |= self.ctx.commit.unavailable.take().is_some();
         self.ctx.observe.meters.commits.increment();
         self.ctx.observe.meters.commit_duration.record(took_ns as f64 / 1e9);
-        match result {
-            Ok(()) => self.commit_durable(commit),
-            // Locked: somebody else holds the file for a moment. As on a full disk, nothing was written.
-            Err(error @ (StoreError::Full(_) | StoreError::Locked(_))) => {
+        match outcome {
+            Ok(Outcome::Committed { token, positions }) if is_as_written(&commit.writes, &positions) => {
+                self.ctx.commit.token = token;
+                self.commit_durable(commit);
+            }
+            Ok(Outcome::Committed { .. }) => {
+                let error = "it has given records other positions than they were put with";
+                self.commit_failed(commit, StoreError::Failed(error.into()));
+            }
+            Ok(Outcome::Busy(error)) => {
                 self.ctx.observe.meters.refused.increment();
                 self.commit_refused(commit, &error);
             }
-            Err(error) => {
-                self.ctx.observe.meters.failed.increment();
-                for (waiter, _) in commit.waiters {
-                    self.ctx.answer(waiter, Err(error.clone().into()));
-                }
-                self.ctx.fail(error);
+            Ok(Outcome::Fenced) => {
+                let error = "another process has taken it, and goes on with what is in it";
+                self.commit_failed(commit, StoreError::Failed(error.into()));
             }
+            Ok(Outcome::Unknown(error) | Outcome::Unavailable(error)) | Err(error) => self.commit_failed(commit, error),
         }
         self.conduct();
+    }
+
+    /// The commit is tried again: the store cannot be reached, or has not said whether it was written. Meanwhile nothing is handed out,
+    /// and what is put waits with it.
+    pub(crate) fn commit_delayed(&mut self, error: StoreError) {
+        self.ctx.commit.unavailable = Some(error);
+    }
+
+    fn commit_failed(&mut self, commit: Commit, error: StoreError) {
+        self.ctx.commit.committing = Arc::default();
+        self.ctx.observe.meters.failed.increment();
+        for (waiter, _) in commit.waiters {
+            self.ctx.answer(waiter, Err(error.clone().into()));
+        }
+        self.ctx.fail(error);
     }
 
     /// Its rows are what the store holds by now: whatever it sets free finds them in memory.
@@ -104,6 +122,7 @@ impl Rooms {
 
     /// The disk is full: what was only accepted is refused, what was already promised is tried again.
     fn commit_refused(&mut self, commit: Commit, error: &StoreError) {
+        self.ctx.commit.committing = Arc::default();
         // Whoever asked for something that needs no room waits for the commit after this one; unless just that was refused.
         let is_stuck = !commit.has_puts;
         for (waiter, reply) in commit.waiters.into_iter().chain(std::mem::take(&mut self.ctx.commit.pending.waiters)) {
@@ -160,4 +179,14 @@ impl Rooms {
             self.participant(room, |one| one.read_abandoned(job));
         }
     }
+}
+
+/// Whether records have the positions that they were written with, and that their callers are told. They have where this process alone
+/// appends to the logs.
+fn is_as_written(writes: &[Write], positions: &[u64]) -> bool {
+    let written = writes.iter().filter_map(|write| match write {
+        Write::Append { chunk, .. } => Some(chunk.first()),
+        _ => None,
+    });
+    written.eq(positions.iter().copied())
 }

@@ -2,6 +2,7 @@
 
 use crate::base::error::UNSOLICITED;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -9,7 +10,6 @@ use crate::base::bell::Bell;
 use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Ticket, Waiter};
 use crate::base::trace::Origin;
-use crate::commit::pending::Commit;
 use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use crate::dispatch::attempts::{HandlerId, Settled, Work};
 use crate::dispatch::functions::Registration;
@@ -17,10 +17,11 @@ use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::payload::message::NewMessage;
 use crate::runtime::rooms::{Rooms, SWEEP_NS};
-use crate::runtime::threads::read_clock;
+use crate::runtime::threads::{read_clock, READS};
+use crate::runtime::under_way::UnderWay;
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::sources::stream::shards::Entries;
-use crate::store::port::{Reader, Store};
+use crate::store::port::{BlockingStore as _, Outcome, Reader, Store, StoreError, Unit};
 use forebay_core::Now;
 
 /// What an engine is built from.
@@ -55,8 +56,13 @@ pub(crate) struct Inner {
     /// The store, while no thread has taken it.
     store: Option<Box<dyn Store>>,
     reader: Option<Box<dyn Reader>>,
-    /// A commit that a slow disk works on.
-    begun: Option<Commit>,
+    /// The commit that is with the store, or is to be.
+    begun: Option<UnderWay>,
+    /// The store has something to tell of it.
+    pub(crate) store_woke: bool,
+    /// The reader's store has something to tell of the reads that are with it, and how many those are.
+    pub(crate) reads_woke: bool,
+    pub(crate) reads_under_way: usize,
     next_ticket: Ticket,
     pub(crate) stopping: bool,
     /// Commits that were refused since then.
@@ -80,17 +86,22 @@ impl Engine {
         let now = parts.manual.unwrap_or_else(|| read_clock(start));
         let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
         let limits = parts.config.limits.check()?;
-        let mut state =
-            Rooms::new(parts.config, limits, now, seed, parts.store.reader()?, parts.slots, registry.clone());
-        state.ctx.place = parts.store.place();
+        let mut store = parts.store;
+        let token = store.take_now(Unit::All)?;
+        let direct = (store.reader()?, token);
+        let mut state = Rooms::new(parts.config, limits, now, seed, direct, parts.slots, registry.clone());
+        state.ctx.place = store.place();
         let points = Mutex::new(state.restore()?);
-        let reader = Some(parts.store.reader()?);
+        let reader = Some(store.reader()?);
         let inner = Inner {
             state,
             driver_wakes: if manual { 0 } else { u64::MAX },
-            store: Some(parts.store),
+            store: Some(store),
             reader,
             begun: None,
+            store_woke: false,
+            reads_woke: false,
+            reads_under_way: 0,
             next_ticket: 1,
             stopping: false,
             refused: 0,
@@ -196,6 +207,7 @@ impl Engine {
             let _ended = thread.join();
         }
         let mut inner = self.shared.lock();
+        inner.abandon_commit();
         inner.state.abandon_reads();
         inner.state.dispatch().answer_open_invokes();
         inner.state.queues().answer_open_receives();
@@ -206,7 +218,9 @@ impl Engine {
         );
         inner.state.workflows().answer_waiting(&stopped);
         inner.state.answer_wanted();
-        inner.store = None;
+        if let Some(store) = inner.store.take() {
+            inner.release(store);
+        }
         inner.reader = None;
     }
 
@@ -261,7 +275,7 @@ impl Engine {
         inner.state.take(most, &mut works);
         let mut answered = std::mem::take(&mut inner.state.ctx.commit.answered);
         answered.extend(inner.state.ctx.observe.notices.take().map(|notices| (UNSOLICITED, Ok(notices))));
-        inner.state.ctx.ring = most > 0 && inner.state.dispatch.ready_list.rings(inner.state.ctx.draining);
+        inner.state.ctx.ring = most > 0 && inner.state.dispatch.ready_list.rings(inner.state.ctx.is_paused());
         self.shared.leave(inner);
         (works, answered)
     }
@@ -357,9 +371,7 @@ impl Shared {
     fn settle_inline(&self, inner: &mut Inner) {
         loop {
             inner.state.turn();
-            if inner.begun.is_none() && inner.commit_is_due() {
-                inner.begun = inner.state.take_commit();
-            }
+            inner.begin_commit();
             if self.slow_disk || !inner.carry_out() {
                 break;
             }
@@ -371,17 +383,68 @@ impl Shared {
 }
 
 impl Inner {
-    /// Whether what waits should be committed now rather than wait for company.
-    pub(crate) fn commit_is_due(&self) -> bool {
+    /// Take what waits as a commit, if none is under way, and it should be committed now rather than wait for company.
+    pub(crate) fn begin_commit(&mut self) {
         let now = self.state.ctx.now.mono_ns;
-        self.stopping || self.state.ctx.commit.pending.due().is_some_and(|due| due <= now)
+        let is_due = || self.stopping || self.state.ctx.commit.pending.due().is_some_and(|due| due <= now);
+        if self.begun.is_none() && is_due() {
+            let commit = self.state.take_commit();
+            self.begun = commit.map(|commit| UnderWay::new(commit, self.state.ctx.commit.token));
+        }
     }
 
-    /// Whether another commit may follow one. A full disk must not keep a process from ending: what it does not take is done again after
-    /// the next start. What it refused with puts, though, is tried once more without them.
-    pub(crate) fn goes_on(&mut self, refused: bool) -> bool {
-        self.refused += u32::from(self.stopping && refused);
-        self.refused < 2
+    /// Give up what the engine has taken, unless the store has failed: then nobody knows what that would write.
+    pub(crate) fn release(&self, mut store: Box<dyn Store>) {
+        let commit = &self.state.ctx.commit;
+        if commit.failed.is_none() && self.begun.is_none() {
+            store.release(Unit::All, commit.token);
+        }
+    }
+
+    /// Whether a commit is under way.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// The commit under way, if there is something to do for it: it is to be submitted, or the store has something to tell.
+    pub(crate) fn commit_to_go_on(&mut self) -> Option<UnderWay> {
+        let now = self.state.ctx.now.mono_ns;
+        let woke = std::mem::take(&mut self.store_woke);
+        self.begun.take_if(|under_way| under_way.is_due(now, woke))
+    }
+
+    /// Go on after the store was asked about a commit; `None`: it has not ended. False when no other commit may follow. A full disk must
+    /// not keep a process from ending: what it does not take is done again after the next start. What it refused with puts, though, is
+    /// tried once more without them; so is, once, what a store did not take that could not be reached.
+    pub(crate) fn went_on(
+        &mut self,
+        mut under_way: UnderWay,
+        outcome: Option<Result<Outcome, StoreError>>,
+        took_ns: u64,
+    ) -> bool {
+        let Some(outcome) = outcome else {
+            self.begun = Some(under_way);
+            return true;
+        };
+        self.refused += u32::from(self.stopping && !matches!(outcome, Ok(Outcome::Committed { .. })));
+        let goes_on = self.refused < 2;
+        match outcome {
+            Ok(Outcome::Unknown(error) | Outcome::Unavailable(error)) if goes_on => {
+                under_way.again(self.state.ctx.now.mono_ns);
+                self.begun = Some(under_way);
+                self.state.commit_delayed(error);
+            }
+            outcome => self.state.committed(under_way.commit, outcome, took_ns),
+        }
+        goes_on
+    }
+
+    /// The engine has stopped: whoever waits for a commit that the store has not told of hears so.
+    fn abandon_commit(&mut self) {
+        if let Some(under_way) = self.begun.take() {
+            let error = StoreError::Unavailable("the app stopped before it could be".into());
+            self.state.committed(under_way.commit, Err(error), 0);
+        }
     }
 
     fn disk_busy(&self) -> bool {
@@ -390,29 +453,32 @@ impl Inner {
 
     /// Manual time only: make the reads that are wanted and the commit that has begun; true if that may go on.
     fn carry_out(&mut self) -> bool {
-        let mut goes_on = self.disk_busy();
+        let has_read = !self.state.ctx.commit.reads.is_empty();
         if let Some(reader) = self.reader.as_mut() {
             for mut job in std::mem::take(&mut self.state.ctx.commit.reads) {
-                job.run(reader.as_mut());
+                while let Some(read) = job.next() {
+                    job.found(reader.read(read));
+                }
                 self.state.fetched(job);
             }
         }
-        if let (Some(commit), Some(store)) = (self.begun.take(), self.store.as_mut()) {
-            let result = store.commit(&commit.writes);
-            goes_on &= self.goes_on(result.is_err());
-            self.state.committed(commit, result, 0);
-        }
-        goes_on
+        // Nothing wakes whoever has no thread: the store is asked each time.
+        self.store_woke = true;
+        let (Some(mut under_way), Some(store)) = (self.commit_to_go_on(), self.store.as_mut()) else { return has_read };
+        let outcome = under_way.go_on(store.as_mut(), Waker::noop());
+        let has_ended = outcome.is_some();
+        self.went_on(under_way, outcome, 0) && (has_ended || has_read)
     }
 }
 
 impl Wanted for Inner {
     /// A commit that is under way makes the next one wait.
     fn next_due(&self) -> Option<u64> {
-        if self.begun.is_some() {
-            return self.state.ctx.timers.next_due();
+        match &self.begun {
+            _ if self.store_woke => Some(0),
+            Some(under_way) => [self.state.ctx.timers.next_due(), under_way.again_at()].into_iter().flatten().min(),
+            None => self.state.next_due(),
         }
-        self.state.next_due()
     }
 
     fn driver_wakes(&mut self) -> &mut u64 {
@@ -420,7 +486,7 @@ impl Wanted for Inner {
     }
 
     fn has_reads(&self) -> bool {
-        !self.state.ctx.commit.reads.is_empty()
+        self.reads_woke || (self.reads_under_way < READS && !self.state.ctx.commit.reads.is_empty())
     }
 
     fn has_second(&self) -> bool {

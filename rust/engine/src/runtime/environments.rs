@@ -27,7 +27,7 @@ impl Rooms {
     /// `own` looks for commands itself.
     pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
         self.give_permits();
-        if self.ctx.draining || !self.ctx.started {
+        if self.ctx.is_paused() || !self.ctx.started {
             return;
         }
         let mut commands: Vec<(Arc<Mailbox>, Invocation, bool)> = Vec::new();

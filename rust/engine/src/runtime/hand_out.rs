@@ -25,7 +25,7 @@ impl Rooms {
         }
         self.give_permits();
         while works.len() < most {
-            let Some(token) = self.dispatch.ready_list.next(self.ctx.draining) else { break };
+            let Some(token) = self.dispatch.ready_list.next(self.ctx.is_paused()) else { break };
             if let Some((work, _)) = self.hand_out(token) {
                 works.push(work);
             }

@@ -19,6 +19,7 @@ pub mod settle;
 #[cfg(test)]
 pub(crate) mod test_engine;
 pub mod threads;
+pub(crate) mod under_way;
 pub mod wakes;
 pub(crate) mod wanted;
 pub mod why;

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 impl Rooms {
     /// Give permits to what waits for them, in turn.
     pub(crate) fn give_permits(&mut self) {
-        if self.ctx.started && !self.ctx.draining {
+        if self.ctx.started && !self.ctx.is_paused() {
             let could_run = self.dispatch.ready_list.batch_may_run();
             let suspect_due = self.dispatch().choose_suspect();
             if could_run && !self.dispatch.ready_list.batch_may_run() {

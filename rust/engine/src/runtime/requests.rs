@@ -247,6 +247,9 @@ impl Rooms {
         if let Some(error) = &self.ctx.commit.failed {
             reasons.push(error.to_string());
         }
+        if let Some(error) = &self.ctx.commit.unavailable {
+            reasons.push(error.to_string());
+        }
         match &self.ctx.commit.refused {
             Some(StoreError::Locked(why)) => reasons.push(format!("puts are refused: {why}")),
             Some(_) => reasons.push("the disk is full: puts are refused until there is room".into()),

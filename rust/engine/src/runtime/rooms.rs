@@ -29,7 +29,7 @@ use crate::metrics::Registry;
 use crate::observe::meters::AccountMeters;
 use crate::observe::Observe;
 pub(crate) use crate::runtime::participants::Rooms;
-use crate::store::port::Reader;
+use crate::store::port::{Reader, Token};
 use crate::topics::TopicRoom;
 use crate::workflows::WorkflowRoom;
 
@@ -42,7 +42,7 @@ impl Rooms {
         limits: AccountLimits,
         now: Now,
         seed: u64,
-        reader: Box<dyn Reader>,
+        (reader, token): (Box<dyn Reader>, Token),
         journal: AttemptJournal,
         registry: Arc<Registry>,
     ) -> Self {
@@ -52,7 +52,7 @@ impl Rooms {
             now,
             rng: Rng::new(seed),
             timers: Timers::default(),
-            commit: Commits::new(reader),
+            commit: Commits::new(reader, token),
             observe: Observe::new(&registry, now.wall_ms),
             registry,
             sweep_armed: None,

@@ -37,7 +37,7 @@ impl Rooms {
         let room = attempt.job.room();
         let ended = Ended { status, body, duration_ns: settled.duration_ns };
         self.participant(room, |one| one.settled(attempt, ended));
-        if self.dispatch.ready_list.rings(self.ctx.draining) {
+        if self.dispatch.ready_list.rings(self.ctx.is_paused()) {
             self.ctx.ring = true;
         }
     }

@@ -1,13 +1,15 @@
 //! The engine's two threads: the driver, who carries commits to the store, and the reader, who fetches chunks.
 
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::Now;
 
 use crate::commit::read_jobs::ReadJob;
-use crate::runtime::engine::Shared;
+use crate::runtime::engine::{Inner, Shared};
 use crate::runtime::wakes::Wanted;
-use crate::store::port::{Reader, Store};
+use crate::store::port::{Found, Reader, Store, StoreError, Ticket};
 
 /// Longest sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -19,33 +21,57 @@ const LULL: Duration = Duration::from_millis(20);
 const STEP_EVERY: Duration = Duration::from_millis(100);
 /// Less than that is too short for a step.
 const STEP: Duration = Duration::from_millis(1);
-/// Reads taken from the queue at once.
-const READS: usize = 16;
+/// Most reads that are with the store at a time.
+pub(crate) const READS: usize = 16;
+
+/// Wakes a thread when the store has something to tell.
+struct StoreWakes {
+    shared: Arc<Shared>,
+    note: fn(&mut Inner),
+}
+
+impl StoreWakes {
+    fn waker(shared: &Arc<Shared>, note: fn(&mut Inner)) -> Waker {
+        Waker::from(Arc::new(Self { shared: shared.clone(), note }))
+    }
+}
+
+impl Wake for StoreWakes {
+    fn wake(self: Arc<Self>) {
+        let mut inner = self.shared.lock();
+        (self.note)(&mut inner);
+        self.shared.wakes.leave(inner, || {});
+    }
+}
 
 /// The driver: turns the engine when something is due and carries commits to the store. The lock is free while it waits and
 /// while the disk works.
-pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
+pub(crate) fn drive(shared: &Arc<Shared>, mut store: Box<dyn Store>) {
+    drive_until_stopped(shared, store.as_mut());
+    shared.lock().release(store);
+}
+
+fn drive_until_stopped(shared: &Arc<Shared>, store: &mut dyn Store) {
+    let waker = StoreWakes::waker(shared, |inner| inner.store_woke = true);
     let mut inner = shared.enter();
     let mut more_to_give = true;
     let mut given_at = Instant::now();
     loop {
         *inner.driver_wakes() = 0;
         inner.state.turn();
-        let now = inner.state.ctx.now.mono_ns;
-        if let Some(commit) = if inner.commit_is_due() { inner.state.take_commit() } else { None } {
+        inner.begin_commit();
+        if let Some(mut under_way) = inner.commit_to_go_on() {
             shared.leave(inner);
-            let begun = Instant::now();
-            let result = store.commit(&commit.writes);
-            more_to_give |= commit.trims();
+            let outcome = under_way.go_on(store, &waker);
+            let took_ns = under_way.begun.elapsed().as_nanos() as u64;
+            more_to_give |= outcome.is_some() && under_way.commit.trims();
             inner = shared.enter();
-            let refused = result.is_err();
-            inner.state.committed(commit, result, begun.elapsed().as_nanos() as u64);
-            if !inner.goes_on(refused) {
+            if !inner.went_on(under_way, outcome, took_ns) {
                 return;
             }
             continue;
         }
-        if inner.stopping {
+        if inner.stopping && !inner.is_committing() {
             return;
         }
         if inner.state.ctx.ring {
@@ -54,7 +80,8 @@ pub(crate) fn drive(shared: &Shared, mut store: Box<dyn Store>) {
             continue;
         }
         shared.wakes.rouse(&*inner);
-        let wait = inner.state.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
+        let now = inner.state.ctx.now.mono_ns;
+        let wait = inner.next_due().map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
         if more_to_give && may_give_back(wait, given_at.elapsed()) {
             drop(inner);
             let given = store.give_back();
@@ -81,21 +108,50 @@ fn may_give_back(wait: Duration, since: Duration) -> bool {
     wait > LULL || (wait > STEP && since > STEP_EVERY)
 }
 
-/// The reader: fetches chunks for machines that want records which are not in memory.
-pub(crate) fn read(shared: &Shared, mut reader: Box<dyn Reader>) {
-    let mut batch: Vec<Box<dyn ReadJob>> = Vec::with_capacity(READS);
+/// The reader: makes the reads that take longer than the lock may be held.
+pub(crate) fn read(shared: &Arc<Shared>, mut reader: Box<dyn Reader>) {
+    let waker = StoreWakes::waker(shared, |inner| inner.reads_woke = true);
+    let mut reads = Reads { under_way: Vec::with_capacity(READS), ended: Vec::with_capacity(READS) };
     while let Some(mut inner) = shared.wakes.reads(shared.lock()) {
-        let many = inner.state.ctx.commit.reads.len().min(READS);
-        batch.extend(inner.state.ctx.commit.reads.drain(..many));
+        inner.reads_woke = false;
+        let many = inner.state.ctx.commit.reads.len().min(READS - reads.under_way.len());
+        let jobs: Vec<_> = inner.state.ctx.commit.reads.drain(..many).collect();
         drop(inner);
-        for job in &mut batch {
-            job.run(reader.as_mut());
+        for job in jobs {
+            reads.go_on(job, reader.as_mut());
+        }
+        while let Some((ticket, found)) = reader.poll(&waker) {
+            reads.found(ticket, found, reader.as_mut());
         }
         let mut inner = shared.enter();
-        for job in batch.drain(..) {
+        inner.reads_under_way = reads.under_way.len();
+        for job in reads.ended.drain(..) {
             inner.state.fetched(job);
         }
         shared.leave(inner);
+    }
+}
+
+/// What the reader has in hand.
+struct Reads {
+    /// Jobs of which a read is with the store.
+    under_way: Vec<(Ticket, Box<dyn ReadJob>)>,
+    ended: Vec<Box<dyn ReadJob>>,
+}
+
+impl Reads {
+    fn go_on(&mut self, mut job: Box<dyn ReadJob>, reader: &mut dyn Reader) {
+        match job.next() {
+            Some(read) => self.under_way.push((reader.submit(read), job)),
+            None => self.ended.push(job),
+        }
+    }
+
+    fn found(&mut self, ticket: Ticket, found: Result<Found, StoreError>, reader: &mut dyn Reader) {
+        let Some(at) = self.under_way.iter().position(|(of, _)| *of == ticket) else { return };
+        let (_, mut job) = self.under_way.remove(at);
+        job.found(found);
+        self.go_on(job, reader);
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rusqlite::{params, Connection};
 
 use crate::chunk::Chunk;
-use crate::port::{Reader, Rows, ShardId, StoreError, Table};
+use crate::port::at_once::Reads;
+use crate::port::{Rows, ShardId, StoreError, Table};
 use crate::sqlite::connection::Handle;
 use crate::sqlite::layout::{chunk_id, decode_span, row_name, span_key, verify_row, Head, OWN};
 use crate::Span;
@@ -38,7 +39,7 @@ impl SqliteReader {
     }
 }
 
-impl Reader for SqliteReader {
+impl Reads for SqliteReader {
     fn chunks(&mut self, shard: ShardId, from: u64, bytes_max: usize) -> Result<Vec<Arc<Chunk>>, StoreError> {
         self.snapshot(shard, |connection| chunks(connection, shard, from, bytes_max))
     }
@@ -51,12 +52,12 @@ impl Reader for SqliteReader {
         self.snapshot(shard, |connection| sizes(connection, shard, limit))
     }
 
-    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn row(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.handle.check_process()?;
         row(&self.handle, table as u8, key).map_err(|error| about(error, || row_name(table as u8, key)))
     }
 
-    fn scan(&mut self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StoreError> {
+    fn rows(&mut self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StoreError> {
         self.handle.check_process()?;
         scan(&self.handle, table as u8, prefix, after, limit)
             .map_err(|error| about(error, || format!("table {}", table as u8)))

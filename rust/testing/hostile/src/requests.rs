@@ -6,7 +6,7 @@ use forebay_core::Now;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
 use forebay_engine::store::chunk::Chunk;
 use forebay_engine::store::fault::FaultStore;
-use forebay_engine::store::port::{Durability, Store, StoreError, Table, Write};
+use forebay_engine::store::port::{BlockingStore as _, Durability, Store, StoreError, Table, Write};
 use forebay_engine::store::SHARD_LIMIT;
 use serde_json::json;
 

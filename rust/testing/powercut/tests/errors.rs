@@ -12,7 +12,7 @@ use common::{append, content, quick_dir, remove, set, trim, Content};
 use forebay_powercut::disk::{Disk, Failure, Plan};
 use forebay_powercut::image::{lay, Moment, Random};
 use forebay_store::memory::MemoryStore;
-use forebay_store::port::{Durability, Store as _, StoreError, Table, Write};
+use forebay_store::port::{BlockingStore as _, Durability, Store as _, StoreError, Table, Write};
 use forebay_store::sqlite::SqliteStore;
 
 const SHARDS: [u32; 2] = [0, 1];

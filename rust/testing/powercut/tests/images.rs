@@ -13,7 +13,7 @@ use common::{append, content, count, quick_dir, remove, seed, set, trim, Content
 use forebay_powercut::disk::{Disk, Event};
 use forebay_powercut::image::{lay, Moment, Random};
 use forebay_store::memory::MemoryStore;
-use forebay_store::port::{Durability, Store as _, Table, Write};
+use forebay_store::port::{BlockingStore as _, Durability, Store as _, Table, Write};
 use forebay_store::sqlite::SqliteStore;
 
 const IMAGES: u64 = 2_000;

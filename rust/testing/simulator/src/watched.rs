@@ -1,9 +1,10 @@
 //! A store that tells the ledger of every commit that went through.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use forebay_engine::store::fault::FaultStore;
-use forebay_engine::store::port::{Reader, Store, StoreError, Table, Write};
+use forebay_engine::store::port::{Done, Outcome, Reader, Store, StoreError, Table, Ticket, Token, Unit, Write};
 
 use crate::ledger::Ledger;
 
@@ -23,23 +24,32 @@ pub struct Watched {
     pub ledger: Shared,
     /// For the tests of the checkers: keep no failure record.
     pub drops_failures: bool,
+    /// What the commit under way writes.
+    pub writes: Vec<Write>,
 }
 
 impl Store for Watched {
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        if !self.drops_failures {
-            let outcome = self.store.commit(writes);
-            match &outcome {
-                Ok(()) => open(&self.ledger).committed(writes),
-                Err(error) => open(&self.ledger).refused(error),
-            }
-            return outcome;
-        }
+    fn take(&mut self, unit: Unit) -> Ticket {
+        self.store.take(unit)
+    }
+
+    fn submit(&mut self, unit: Unit, token: Token, writes: &[Write]) -> Ticket {
         let is_failure = |write: &&Write| matches!(write, Write::Set { table: Table::Failure, .. });
-        let kept: Vec<Write> = writes.iter().filter(|write| !is_failure(write)).cloned().collect();
-        self.store.commit(&kept)?;
-        open(&self.ledger).committed(&kept);
-        Ok(())
+        let is_kept = |write: &&Write| !(self.drops_failures && is_failure(write));
+        self.writes = writes.iter().filter(is_kept).cloned().collect();
+        self.store.submit(unit, token, &self.writes)
+    }
+
+    fn poll(&mut self, waker: &Waker) -> Option<(Ticket, Done)> {
+        let told = self.store.poll(waker);
+        if let Some((_, Done::Ended(outcome))) = &told {
+            match outcome {
+                Ok(Outcome::Committed { .. }) => open(&self.ledger).committed(&self.writes),
+                Ok(Outcome::Busy(error)) | Err(error) => open(&self.ledger).refused(error),
+                Ok(Outcome::Fenced | Outcome::Unknown(_) | Outcome::Unavailable(_)) => {}
+            }
+        }
+        told
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {

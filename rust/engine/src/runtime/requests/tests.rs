@@ -9,7 +9,7 @@ use crate::metrics::exposition::{render, Format};
 use crate::metrics::{Metric, METRICS};
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::chunk::Chunk;
-use crate::store::port::{Store as _, Write};
+use crate::store::port::{BlockingStore as _, Store as _, Write};
 
 /// Series whose first label is this one.
 fn series(engine: &TestEngine, label: &str) -> usize {

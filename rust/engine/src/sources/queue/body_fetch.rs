@@ -149,7 +149,7 @@ impl QueueRoom<'_> {
         if queue.reading.is_none() {
             queue.reading = Some(number);
             let log = queue.row.log;
-            let read = ReadMessages { queue: id, log, from: number, chunks: Ok(Vec::new()) };
+            let read = ReadMessages { queue: id, log, from: number, chunks: None };
             self.ctx.commit.reads.push_back(Box::new(read));
         }
     }

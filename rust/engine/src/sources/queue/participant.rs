@@ -20,7 +20,7 @@ use crate::dispatch::waiters::SourceId;
 use crate::sources::queue::send::SentCommit;
 use crate::sources::queue::{QueueId, QueueJob, QueueRoom};
 use crate::store::chunk::Chunk;
-use crate::store::port::{Reader, ShardId, StoreError, Write};
+use crate::store::port::{Found, Read, ShardId, StoreError, Write};
 
 /// Whose timers, and whose attempts, these are.
 pub(crate) const ROOM: RoomId = RoomId(5);
@@ -51,7 +51,7 @@ pub(crate) struct ReadMessages {
     pub(crate) log: ShardId,
     pub(crate) from: u64,
     /// What it brought.
-    pub(crate) chunks: Result<Vec<Arc<Chunk>>, StoreError>,
+    pub(crate) chunks: Option<Result<Vec<Arc<Chunk>>, StoreError>>,
 }
 
 impl ReadJob for ReadMessages {
@@ -59,8 +59,13 @@ impl ReadJob for ReadMessages {
         ROOM
     }
 
-    fn run(&mut self, reader: &mut dyn Reader) {
-        self.chunks = reader.chunks(self.log, self.from, MESSAGES_BYTES);
+    fn next(&mut self) -> Option<Read> {
+        let read = Read::Chunks { shard: self.log, from: self.from, bytes_max: MESSAGES_BYTES };
+        self.chunks.is_none().then_some(read)
+    }
+
+    fn found(&mut self, found: Result<Found, StoreError>) {
+        self.chunks = Some(found.and_then(Found::chunks));
     }
 }
 
@@ -176,7 +181,7 @@ impl Participant for QueueRoom<'_> {
 
     fn read_done(&mut self, job: Box<dyn Any>) {
         let Ok(read) = job.downcast::<ReadMessages>() else { return };
-        match read.chunks {
+        match read.chunks.unwrap_or_else(|| Ok(Vec::new())) {
             Ok(chunks) => self.messages_read(read.queue, read.from, chunks),
             Err(error) => self.ctx.fail(error),
         }

@@ -17,7 +17,7 @@ use crate::sources::stream::participant::ROOM;
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::{StreamRoom, Streams};
 use crate::store::chunk::Chunk;
-use crate::store::port::{Reader, ShardId, StoreError};
+use crate::store::port::{Found, Read, ShardId, StoreError};
 
 /// Most arrivals that are looked up in one read, and for one page of metrics: the reads of pollers wait meanwhile.
 const ARRIVALS_MAX: usize = 64;
@@ -54,13 +54,21 @@ impl ReadJob for ArrivalRead {
         self.waiter = Some(waiter);
     }
 
-    fn run(&mut self, reader: &mut dyn Reader) {
-        let wanted = std::mem::take(&mut self.wanted).into_iter();
-        let look = |(poller, shard, position): (PollerId, ShardId, u64)| {
-            let chunks = reader.chunks(shard, position, 1)?;
-            Ok(chunks.first().map(|chunk| (poller, Arrival { position, wall_ms: arrival_ms(chunk, position) })))
-        };
-        self.found = wanted.map(look).filter_map(Result::transpose).collect();
+    fn next(&mut self) -> Option<Read> {
+        let (_, shard, from) = self.wanted.last().filter(|_| self.found.is_ok())?;
+        Some(Read::Chunks { shard: *shard, from: *from, bytes_max: 1 })
+    }
+
+    fn found(&mut self, found: Result<Found, StoreError>) {
+        let Some((poller, _, position)) = self.wanted.pop() else { return };
+        match (found.and_then(Found::chunks), &mut self.found) {
+            (Ok(chunks), Ok(arrivals)) => {
+                let arrival = |chunk| (poller, Arrival { position, wall_ms: arrival_ms(chunk, position) });
+                arrivals.extend(chunks.first().map(arrival));
+            }
+            (Err(error), found) => *found = Err(error),
+            (Ok(_), Err(_)) => {}
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::payload::failure_key::FailureKey;
 use crate::payload::records::Records;
 use crate::sources::stream::lag::ArrivalRead;
 use crate::sources::stream::poller::{Poller, PollerId};
-use crate::sources::stream::put::Read;
+use crate::sources::stream::put::ReadRecords;
 use crate::sources::stream::StreamRoom;
 use crate::store::port::{StoreError, Table, Write};
 
@@ -249,10 +249,10 @@ impl Participant for StreamRoom<'_> {
     fn read_done(&mut self, job: Box<dyn Any>) {
         let read = match job.downcast::<ArrivalRead>() {
             Ok(read) => return self.arrivals_found(*read),
-            Err(job) => job.downcast::<Read>(),
+            Err(job) => job.downcast::<ReadRecords>(),
         };
         let Ok(read) = read else { return };
-        match read.chunks {
+        match read.chunks.unwrap_or_else(|| Ok(Vec::new())) {
             Ok(chunks) => {
                 let Some(poller) = self.streams.pollers.get_mut(read.poller).and_then(Option::as_mut) else { return };
                 if poller.epoch != read.epoch {

@@ -2,7 +2,7 @@
 
 use crate::sources::stream::participant::StreamBatch;
 use crate::sources::stream::participant::{POLLER, ROOM};
-use crate::sources::stream::put::Read;
+use crate::sources::stream::put::ReadRecords;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -321,7 +321,7 @@ impl StreamRoom<'_> {
             if shard.tail.get(at).is_none_or(|chunk| chunk.first() > fetch.from) {
                 poller.reading = true;
                 let (epoch, shard, from) = (poller.epoch, poller.shard, fetch.from);
-                let read = Read { poller: id, epoch, shard, from, bytes, chunks: Ok(Vec::new()) };
+                let read = ReadRecords { poller: id, epoch, shard, from, bytes, chunks: None };
                 self.ctx.commit.reads.push_back(Box::new(read));
                 return false;
             }

@@ -13,31 +13,35 @@ use crate::sources::stream::shards::Entries;
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
 use crate::store::chunk::Chunk;
-use crate::store::port::StoreError;
-use crate::store::port::{Reader, ShardId};
+use crate::store::port::{Found, Read, ShardId, StoreError};
 use std::sync::Arc;
 
 /// Most bytes of newest records kept in memory over all shards.
 const TAIL_MAX: usize = 32 << 20;
 
 /// A read of records that are not in memory.
-pub(crate) struct Read {
+pub(crate) struct ReadRecords {
     pub(crate) poller: PollerId,
     pub(crate) epoch: u32,
     pub(crate) shard: ShardId,
     pub(crate) from: u64,
     pub(crate) bytes: usize,
     /// What it brought.
-    pub(crate) chunks: Result<Vec<Arc<Chunk>>, StoreError>,
+    pub(crate) chunks: Option<Result<Vec<Arc<Chunk>>, StoreError>>,
 }
 
-impl ReadJob for Read {
+impl ReadJob for ReadRecords {
     fn room(&self) -> RoomId {
         ROOM
     }
 
-    fn run(&mut self, reader: &mut dyn Reader) {
-        self.chunks = reader.chunks(self.shard, self.from, self.bytes);
+    fn next(&mut self) -> Option<Read> {
+        let read = Read::Chunks { shard: self.shard, from: self.from, bytes_max: self.bytes };
+        self.chunks.is_none().then_some(read)
+    }
+
+    fn found(&mut self, found: Result<Found, StoreError>) {
+        self.chunks = Some(found.and_then(Found::chunks));
     }
 }
 

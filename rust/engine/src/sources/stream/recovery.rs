@@ -1,5 +1,6 @@
 //! From rows to streams: what an engine finds in its store when it opens it.
 
+use crate::commit::direct_reads::DirectReads;
 use crate::commit::rows::counted;
 use crate::commit::rows::damaged;
 use crate::observe::meters::{MappingMeters, StreamMeters};
@@ -8,7 +9,7 @@ use crate::sources::stream::mapping_row::MappingRow;
 use crate::sources::stream::shards::{Shard, ShardRow, Stream, StreamRow};
 use crate::sources::stream::StreamRoom;
 use crate::store::format::keys::NEXT_SHARD;
-use crate::store::port::{Reader, StoreError, Table};
+use crate::store::port::{StoreError, Table};
 use crate::store::SHARD_LIMIT;
 use forebay_core::sequence;
 
@@ -20,7 +21,7 @@ impl StreamRoom<'_> {
         if let Some(bytes) = self.ctx.commit.reader.get(Table::Meta, NEXT_MAPPING)? {
             self.ctx.commit.next_mapping = counted(&bytes, "next_mapping")?;
         }
-        for (key, value) in all(self.ctx.commit.reader.as_mut(), Table::Mapping)? {
+        for (key, value) in all(&mut self.ctx.commit.reader, Table::Mapping)? {
             let id = self.ctx.mapping_id_found(&key, "a mapping's key")?;
             let row: MappingRow = serde_json::from_slice(&value).map_err(|_| damaged("a mapping's row"))?;
             let meters = MappingMeters::new(&self.ctx.registry, &row.stream, &row.function);
@@ -31,7 +32,7 @@ impl StreamRoom<'_> {
     }
 
     fn restore_streams(&mut self) -> Result<(), StoreError> {
-        for (_, value) in all(self.ctx.commit.reader.as_mut(), Table::Stream)? {
+        for (_, value) in all(&mut self.ctx.commit.reader, Table::Stream)? {
             let row: StreamRow = serde_json::from_slice(&value).map_err(|_| damaged("a stream's row"))?;
             let (arn, meters) = (self.ctx.stream_arn(&row.name), StreamMeters::new(&self.ctx.registry, &row.name));
             self.streams.by_name.insert(row.name.clone(), Stream::new(row, arn, meters));
@@ -49,7 +50,7 @@ impl StreamRoom<'_> {
         }
         self.ctx.commit.next_shard = next;
         self.streams.shards.resize_with(next as usize, || None);
-        for (_, value) in all(self.ctx.commit.reader.as_mut(), Table::Shard)? {
+        for (_, value) in all(&mut self.ctx.commit.reader, Table::Shard)? {
             let row: ShardRow = serde_json::from_slice(&value).map_err(|_| damaged("a shard's row"))?;
             let bounds = self.ctx.commit.reader.bounds(row.id)?;
             let name = sequence::shard_id(row.index);
@@ -73,6 +74,6 @@ impl StreamRoom<'_> {
 }
 
 /// Every row of a table.
-fn all(reader: &mut dyn Reader, table: Table) -> Result<crate::store::port::Rows, StoreError> {
+fn all(reader: &mut DirectReads, table: Table) -> Result<crate::store::port::Rows, StoreError> {
     reader.scan(table, &[], None, usize::MAX)
 }

@@ -40,6 +40,7 @@ impl World {
             store: self.store.clone(),
             ledger: self.ledger.clone(),
             drops_failures: self.plan.sabotage == Some(Sabotage::SilentDrop),
+            writes: Vec::new(),
         };
         let suspects: u64 = self.old_slots.iter().map(|slot| (slot.last + 1).saturating_sub(slot.first)).sum();
         self.suspects_over = open(&self.ledger).counts.batches + suspects;

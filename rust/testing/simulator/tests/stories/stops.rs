@@ -4,7 +4,7 @@ use forebay_engine::base::error::EngineError;
 use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight, InFlightKind, IN_FLIGHT_MAX};
 use forebay_engine::dispatch::attempts::Task;
 use forebay_engine::store::fault::{Fault, Repeat};
-use forebay_engine::store::port::{Store as _, StoreError, Table, Write};
+use forebay_engine::store::port::{BlockingStore as _, StoreError, Table, Write};
 use serde_json::json;
 
 use crate::rig::Rig;

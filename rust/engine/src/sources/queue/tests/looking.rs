@@ -2,36 +2,25 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
+use std::task::Waker;
 
 use serde_json::json;
 
+use crate::commit::direct_reads::DirectReads;
 use crate::runtime::test_engine::TestEngine;
-use crate::store::chunk::Chunk;
-use crate::store::port::{Reader, Rows, ShardId, Store as _, StoreError, Table};
+use crate::store::port::{Found, Read, Reader, Store as _, StoreError, Ticket};
 
 /// Counts how often chunks are read.
 struct Counting(Box<dyn Reader>, Arc<AtomicUsize>);
 
 impl Reader for Counting {
-    fn chunks(&mut self, shard: ShardId, from: u64, bytes_max: usize) -> Result<Vec<Arc<Chunk>>, StoreError> {
-        self.1.fetch_add(1, Relaxed);
-        self.0.chunks(shard, from, bytes_max)
+    fn submit(&mut self, read: Read) -> Ticket {
+        self.1.fetch_add(usize::from(matches!(read, Read::Chunks { .. })), Relaxed);
+        self.0.submit(read)
     }
 
-    fn bounds(&mut self, shard: ShardId) -> Result<Option<(u64, u64)>, StoreError> {
-        self.0.bounds(shard)
-    }
-
-    fn sizes(&mut self, shard: ShardId, limit: usize) -> Result<Vec<(u64, u32, u64, u64)>, StoreError> {
-        self.0.sizes(shard, limit)
-    }
-
-    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(table, key)
-    }
-
-    fn scan(&mut self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StoreError> {
-        self.0.scan(table, prefix, after, limit)
+    fn poll(&mut self, waker: &Waker) -> Option<(Ticket, Result<Found, StoreError>)> {
+        self.0.poll(waker)
     }
 }
 
@@ -47,7 +36,7 @@ fn a_look_through_a_queue_reads_many_messages_at_once() {
     assert_eq!(engine.log_chunks("q"), 1_000);
     let reads = Arc::new(AtomicUsize::new(0));
     let reader = Counting(engine.store.reader().unwrap(), Arc::clone(&reads));
-    engine.engine.with(|state| state.ctx.commit.reader = Box::new(reader));
+    engine.engine.with(|state| state.ctx.commit.reader = DirectReads::over(Box::new(reader)));
     let page = engine.json("queue.peek", &json!({"name": "q", "limit": 1_000}));
     assert_eq!((page["messages"].as_array().unwrap().len(), reads.load(Relaxed)), (1_000, 1));
 }

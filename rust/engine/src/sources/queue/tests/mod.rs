@@ -22,7 +22,7 @@ use crate::sources::queue::message_key;
 use crate::sources::queue::outgoing::Sender;
 use crate::sources::queue::QueueId;
 use crate::store::fault::{Fault, Repeat};
-use crate::store::port::{Store, StoreError, Table, Write};
+use crate::store::port::{BlockingStore as _, Store, StoreError, Table, Write};
 
 impl TestEngine {
     fn declare(&self, name: &str) {

@@ -7,7 +7,7 @@ use crate::sources::stream::lost_records::Spans;
 use crate::sources::stream::mapping::checkpoint_key;
 use crate::store::chunk::Chunk;
 use crate::store::format::lost;
-use crate::store::port::{Store as _, Table, Write};
+use crate::store::port::{BlockingStore as _, Store as _, Table, Write};
 
 const LOST: [(u64, u64); 3] = [(60, 63), (6_000, 6_003), (19_990, 20_013)];
 /// The record of the first lane, which nobody handles, and where the second lane stands: in the midst of lost records.

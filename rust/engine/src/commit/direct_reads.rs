@@ -1,0 +1,74 @@
+//! Reads that are made with the engine's lock held, one at a time. Whatever reads more asks for a [`ReadJob`](super::read_jobs::ReadJob).
+//!
+//! When a store is opened, all rows of what the engine keeps in memory are read here, and nobody waits for the lock yet. Later it is:
+//!
+//! - a row that something is about to be done with (a failure, an event, a checkpoint, a kept message);
+//! - up to 64 rows, or 256 of a queue that is being removed, and what comes behind them with the next turn, request or commit: events to be
+//!   run, failures to be sent, rows that `forebay why` looks through;
+//! - a chunk or 512 KiB of chunks: a record that is given up after its chunk has left the memory, messages that are shown, or given a
+//!   row of their own. A chunk holds what one commit took in of one shard, which is 96 MiB at most, or 32 KiB of a queue's messages.
+//!
+//! Three reads grow with what they are about: the sizes of all chunks of a shard (retention, `describe`, a start at a time), of which
+//! there is one for each commit that took in records of it; all rows of a mapping that is deleted; and what salvages have noted of a shard.
+//!
+//! A store on another machine has two ways to keep to this. It answers such a read out of what it holds in memory of the units that it
+//! has taken; or it does not answer at once, and then the read fails.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::store::chunk::Chunk;
+use crate::store::port::{Found, Read, Reader, Rows, ShardId, StoreError, Table};
+
+/// A reader for reads that are answered at once.
+pub(crate) struct DirectReads(Box<dyn Reader>);
+
+impl DirectReads {
+    pub(crate) fn over(reader: Box<dyn Reader>) -> Self {
+        Self(reader)
+    }
+
+    /// As [`Read::Chunks`].
+    pub(crate) fn chunks(
+        &mut self,
+        shard: ShardId,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Arc<Chunk>>, StoreError> {
+        self.read(Read::Chunks { shard, from, bytes_max })?.chunks()
+    }
+
+    /// As [`Read::Bounds`].
+    pub(crate) fn bounds(&mut self, shard: ShardId) -> Result<Option<(u64, u64)>, StoreError> {
+        self.read(Read::Bounds { shard })?.bounds()
+    }
+
+    /// As [`Read::Sizes`].
+    pub(crate) fn sizes(&mut self, shard: ShardId, limit: usize) -> Result<Vec<(u64, u32, u64, u64)>, StoreError> {
+        self.read(Read::Sizes { shard, limit })?.sizes()
+    }
+
+    /// As [`Read::Row`].
+    pub(crate) fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(Read::Row { table, key: key.into() })?.row()
+    }
+
+    /// As [`Read::Rows`].
+    pub(crate) fn scan(
+        &mut self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Rows, StoreError> {
+        self.read(Read::Rows { table, prefix: prefix.into(), after: after.map(Into::into), limit })?.rows()
+    }
+
+    fn read(&mut self, read: Read) -> Result<Found, StoreError> {
+        let ticket = self.0.submit(read);
+        match self.0.poll(Waker::noop()) {
+            Some((of, found)) if of == ticket => found,
+            _ => Err(StoreError::Failed("a read that the engine waits for was not answered at once".into())),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What stores say that are on another machine: that they cannot be reached, that they do not know, that another process has them; and
+//! that they say it later.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{channel, Receiver};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::base::config::Config;
+use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::base::limits::AccountSettings;
+use crate::dispatch::attempt_journal::AttemptJournal;
+use crate::runtime::engine::{Engine, Parts};
+use crate::runtime::test_engine::{TestEngine, SECOND};
+use crate::store::fault::{Fault, FaultStore, Repeat};
+use crate::store::port::{
+    BlockingStore as _, Done, Durability, Found, Read, Reader, Store, StoreError, Ticket, Token, Unit, Write,
+};
+
+const AGAIN: u64 = SECOND / 10;
+
+/// An engine with the stream `s`, of one shard, and the function `f`.
+fn engine() -> TestEngine {
+    let engine = TestEngine::new();
+    engine.register(json!({"kind": "function", "name": "f", "timeout_ms": 3_000}));
+    engine.json("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000}));
+    engine
+}
+
+fn asking() -> (Waiter, Receiver<Answer>) {
+    let (sender, answers) = channel();
+    (Waiter::Call(Box::new(move |answer| sender.send(answer).unwrap())), answers)
+}
+
+fn put(engine: &Engine) -> Receiver<Answer> {
+    let (waiter, answers) = asking();
+    engine.put("s", [("key", b"data".as_slice())].into_iter(), None, waiter);
+    answers
+}
+
+fn positions(answers: &[Receiver<Answer>]) -> Vec<u64> {
+    let number = |answer| match answer {
+        Ok(Reply::Numbers(numbers)) => forebay_core::sequence::parse(&numbers[0].to_string()).unwrap().1,
+        other => panic!("{other:?}"),
+    };
+    answers.iter().map(|answers| number(answers.try_recv().unwrap())).collect()
+}
+
+fn records(engine: &TestEngine) -> Option<(u64, u64)> {
+    engine.store.reader().unwrap().bounds(0).unwrap()
+}
+
+#[test]
+fn while_the_store_cannot_be_reached_puts_wait_and_nothing_is_handed_out() {
+    let mut engine = engine();
+    assert_eq!(engine.engine.not_ready(), Vec::<String>::new());
+    engine.store.fail(1, Fault::Unavailable, Repeat::Always);
+    let mut answers = vec![put(&engine.engine)];
+    engine.engine.invoke("f", b"1"[..].into(), None, Waiter::Call(Box::new(drop)));
+    for _ in 0..3 {
+        engine.advance(AGAIN);
+        answers.push(put(&engine.engine));
+        assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 0);
+    }
+    assert!(answers.iter().all(|answers| answers.try_recv().is_err()));
+    assert_eq!(engine.engine.not_ready(), ["the store cannot be reached: as planned"]);
+
+    engine.store.mend();
+    engine.advance(AGAIN);
+    engine.advance(AGAIN);
+    assert_eq!((positions(&answers), records(&engine)), (vec![0, 1, 2, 3], Some((0, 4))));
+    assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 1);
+    assert_eq!(engine.engine.not_ready(), Vec::<String>::new());
+}
+
+#[test]
+fn a_commit_that_may_have_been_written_is_written_once() {
+    let mut engine = engine();
+    let (mut answers, mut unwritten) = (Vec::new(), 0);
+    for n in 0..20 {
+        engine.store.fail(1, Fault::Unknown, Repeat::Once);
+        answers.push(put(&engine.engine));
+        unwritten += u64::from(records(&engine).map_or(0, |(_, next)| next) == n);
+        assert!(answers[n as usize].try_recv().is_err(), "nobody knows yet");
+        engine.advance(AGAIN);
+    }
+    assert_eq!((positions(&answers), records(&engine)), ((0..20).collect(), Some((0, 20))));
+    assert!((1..20).contains(&unwritten), "both have happened: {unwritten}");
+}
+
+#[test]
+fn an_engine_whose_store_another_process_has_taken_acknowledges_nothing_more() {
+    let engine = engine();
+    positions(&[put(&engine.engine)]);
+    engine.store.clone().take_now(Unit::All).unwrap();
+    let refused = put(&engine.engine).try_recv().unwrap();
+    let Err(EngineError::Store(StoreError::Failed(text))) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("another process"), "{text}");
+    assert_eq!(records(&engine), Some((0, 1)));
+    assert!(put(&engine.engine).try_recv().unwrap().is_err());
+}
+
+#[test]
+fn an_engine_stops_though_its_store_cannot_be_reached_and_tells_whoever_waits() {
+    for threads in [false, true] {
+        let mut engine = engine();
+        if threads {
+            engine = engine.reopened_with_threads();
+        }
+        engine.store.fail(1, Fault::Unavailable, Repeat::Always);
+        let answers = put(&engine.engine);
+        engine.engine.close();
+        let answer = answers.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(matches!(answer, Err(EngineError::Store(StoreError::Unavailable(_)))), "{answer:?}");
+        assert_eq!(records(&engine), None);
+    }
+}
+
+/// What a store on another machine has not answered yet, and what it has.
+struct Wire<T> {
+    last: Ticket,
+    waits: VecDeque<(Ticket, T)>,
+    done: VecDeque<(Ticket, T)>,
+    waker: Option<Waker>,
+}
+
+impl<T> Wire<T> {
+    fn new() -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { last: 0, waits: VecDeque::new(), done: VecDeque::new(), waker: None }))
+    }
+
+    fn submit(&mut self, answer: T) -> Ticket {
+        self.last += 1;
+        self.waits.push_back((self.last, answer));
+        self.last
+    }
+
+    fn poll(&mut self, waker: &Waker) -> Option<(Ticket, T)> {
+        self.waker = Some(waker.clone());
+        self.done.pop_front()
+    }
+}
+
+/// Wait until the store was asked for so many things, and polled since.
+fn asked<T>(wire: &Mutex<Wire<T>>, many: usize) -> MutexGuard<'_, Wire<T>> {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let locked = wire.lock().unwrap();
+        if locked.waits.len() >= many && locked.waker.is_some() {
+            return locked;
+        }
+        drop(locked);
+        assert!(Instant::now() < until, "the store was not asked");
+        std::thread::yield_now();
+    }
+}
+
+/// Answer so many things when the store has been asked for them, the last one first.
+fn answer<T>(wire: &Mutex<Wire<T>>, many: usize) {
+    let mut wire = asked(wire, many);
+    while let Some(answer) = wire.waits.pop_back() {
+        wire.done.push_back(answer);
+    }
+    let waker = wire.waker.take();
+    drop(wire);
+    waker.unwrap().wake();
+}
+
+/// A store that answers when the test says so, but for what the engine asks when it opens.
+struct Distant {
+    store: FaultStore,
+    is_open: bool,
+    commits: Arc<Mutex<Wire<Done>>>,
+    reads: Arc<Mutex<Wire<Result<Found, StoreError>>>>,
+    readers: AtomicUsize,
+}
+
+impl Store for Distant {
+    fn take(&mut self, unit: Unit) -> Ticket {
+        self.store.take(unit)
+    }
+
+    fn submit(&mut self, unit: Unit, token: Token, writes: &[Write]) -> Ticket {
+        self.is_open = true;
+        self.store.submit(unit, token, writes);
+        let (_, done) = self.store.poll(Waker::noop()).unwrap();
+        self.commits.lock().unwrap().submit(done)
+    }
+
+    fn poll(&mut self, waker: &Waker) -> Option<(Ticket, Done)> {
+        if self.is_open {
+            return self.commits.lock().unwrap().poll(waker);
+        }
+        self.store.poll(waker)
+    }
+
+    /// The first one is for what the engine reads under its lock.
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        let reader = self.store.reader()?;
+        match self.readers.fetch_add(1, Relaxed) {
+            0 => Ok(reader),
+            _ => Ok(Box::new(DistantReader(reader, self.reads.clone()))),
+        }
+    }
+
+    fn give_back(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+struct DistantReader(Box<dyn Reader>, Arc<Mutex<Wire<Result<Found, StoreError>>>>);
+
+impl Reader for DistantReader {
+    fn submit(&mut self, read: Read) -> Ticket {
+        let found = self.0.read(read);
+        self.1.lock().unwrap().submit(found)
+    }
+
+    fn poll(&mut self, waker: &Waker) -> Option<(Ticket, Result<Found, StoreError>)> {
+        self.1.lock().unwrap().poll(waker)
+    }
+}
+
+#[test]
+fn an_engine_goes_on_while_its_store_has_not_answered() {
+    let (commits, reads) = (Wire::new(), Wire::new());
+    let store = FaultStore::new(1, Durability::PowerLoss);
+    let distant = Distant {
+        store: store.clone(),
+        is_open: false,
+        commits: commits.clone(),
+        reads: reads.clone(),
+        readers: AtomicUsize::new(0),
+    };
+    let limits = AccountSettings::of(10);
+    let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
+    let slots = AttemptJournal::memory();
+    let engine =
+        Engine::open(Parts { store: Box::new(distant), slots, config, manual: None, slow_disk: false }).unwrap();
+    engine.start().unwrap();
+    let ask = |verb: &str, body: serde_json::Value| {
+        let (waiter, answers) = asking();
+        engine.request(verb, body.to_string().as_bytes(), waiter);
+        answers
+    };
+    let heard = |answers: &Receiver<Answer>| answers.recv_timeout(Duration::from_secs(30)).unwrap();
+
+    let declared = ask("stream.declare", json!({"name": "s", "shards": 1, "retention_ms": 86_400_000}));
+    assert!(heard(&ask("health", json!({}))).is_ok(), "while the stream is on its way to the store");
+    assert!(declared.try_recv().is_err());
+    answer(&commits, 1);
+    assert!(heard(&declared).is_ok());
+
+    // What is put while a commit is under way goes with the next one.
+    let first = put(&engine);
+    drop(asked(&commits, 1));
+    let others = [put(&engine), put(&engine)];
+    answer(&commits, 1);
+    assert!(heard(&first).is_ok() && others.iter().all(|answers| answers.try_recv().is_err()));
+    answer(&commits, 1);
+    assert!(others.iter().all(|answers| heard(answers).is_ok()));
+
+    // Reads that are answered in another order than they were asked for.
+    let function = json!({"kind": "function", "name": "f", "timeout_ms": 3_000});
+    engine.register(&serde_json::from_value(function).unwrap()).unwrap();
+    let asynchronous = |function: &str| {
+        let (waiter, answers) = asking();
+        engine.invoke_async(function, b"1", crate::base::trace::Origin::default(), waiter);
+        answers
+    };
+    let event = asynchronous("f");
+    answer(&commits, 1);
+    assert!(heard(&event).is_ok());
+    let lists = [(); 2].map(|()| ask("failed.list", json!({"function": "f", "limit": 10})));
+    answer(&reads, 2);
+    assert!(lists.iter().all(|list| heard(list).is_ok()));
+    let closing = std::thread::spawn(move || engine.close());
+    while !closing.is_finished() {
+        if commits.lock().unwrap().waits.is_empty() {
+            std::thread::yield_now();
+        } else {
+            answer(&commits, 1);
+        }
+    }
+    assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((0, 3)));
+}

@@ -1,0 +1,66 @@
+//! For whoever has nothing else to do until the store has answered: a start, a repair, a test.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::Thread;
+
+use crate::port::{Done, Outcome, Store, StoreError, Ticket, Token, Unit, Write};
+
+/// Waits for what it asks a store. Nothing else may be under way.
+pub trait BlockingStore: Store {
+    /// Take a unit.
+    fn take_now(&mut self, unit: Unit) -> Result<Token, StoreError> {
+        let ticket = self.take(unit);
+        match wait(|waker| self.poll(waker).filter(|(of, _)| *of == ticket)).1 {
+            Done::Taken(token) => token,
+            Done::Ended(_) => Err(another(ticket)),
+        }
+    }
+
+    /// Carry out writes of a unit.
+    fn submit_now(&mut self, unit: Unit, token: Token, writes: &[Write]) -> Result<Outcome, StoreError> {
+        let ticket = self.submit(unit, token, writes);
+        match wait(|waker| self.poll(waker).filter(|(of, _)| *of == ticket)).1 {
+            Done::Ended(outcome) => outcome,
+            Done::Taken(_) => Err(another(ticket)),
+        }
+    }
+
+    /// Take everything and carry out these writes.
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let token = self.take_now(Unit::All)?;
+        match self.submit_now(Unit::All, token, writes)? {
+            Outcome::Committed { .. } => Ok(()),
+            Outcome::Fenced => Err(StoreError::Refused("another process has just taken the store".into())),
+            Outcome::Busy(error) | Outcome::Unknown(error) | Outcome::Unavailable(error) => Err(error),
+        }
+    }
+}
+
+impl<S: Store + ?Sized> BlockingStore for S {}
+
+fn another(ticket: Ticket) -> StoreError {
+    StoreError::Failed(format!("the store has answered something else than it was asked for with ticket {ticket}"))
+}
+
+/// Call `poll` until it gives something; sleep between, until the waker is woken.
+pub(super) fn wait<T>(mut poll: impl FnMut(&Waker) -> Option<T>) -> T {
+    if let Some(found) = poll(Waker::noop()) {
+        return found;
+    }
+    let waker = Waker::from(Arc::new(Sleeper(std::thread::current())));
+    loop {
+        if let Some(found) = poll(&waker) {
+            return found;
+        }
+        std::thread::park();
+    }
+}
+
+struct Sleeper(Thread);
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
