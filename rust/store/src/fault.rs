@@ -197,6 +197,7 @@ impl Disk {
 
     fn take(&mut self) -> Result<Token, StoreError> {
         self.token.epoch += 1;
+        self.untold = None;
         self.failed.clone().map_or(Ok(self.token), Err)
     }
 

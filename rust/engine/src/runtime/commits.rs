@@ -11,7 +11,8 @@ use crate::commit::read_jobs::ReadJob;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::failure_key::FailureKey;
 use crate::runtime::rooms::Rooms;
-use crate::store::port::{Outcome, StoreError, Table, Write};
+use crate::runtime::under_way::End;
+use crate::store::port::{StoreError, Table, Write};
 
 impl Rooms {
     /// Everything that waits, as one commit.
@@ -59,31 +60,27 @@ impl Rooms {
     }
 
     /// The commit ended; `took_ns` is how long it was with the store.
-    pub(crate) fn committed(&mut self, commit: Commit, outcome: Result<Outcome, StoreError>, took_ns: u64) {
+    pub(crate) fn committed(&mut self, commit: Commit, end: End, took_ns: u64) {
         self.ctx.commit.is_committing = false;
         self.ctx.commit.committing_bytes = 0;
         // What waited for the store to be reached goes on.
         self.ctx.ring |= self.ctx.commit.unavailable.take().is_some();
         self.ctx.observe.meters.commits.increment();
         self.ctx.observe.meters.commit_duration.record(took_ns as f64 / 1e9);
-        match outcome {
-            Ok(Outcome::Committed { token, positions }) if is_as_written(&commit.writes, &positions) => {
+        match end {
+            End::Durable { token, positions } if is_as_written(&commit.writes, &positions) => {
                 self.ctx.commit.token = token;
                 self.commit_durable(commit);
             }
-            Ok(Outcome::Committed { .. }) => {
+            End::Durable { .. } => {
                 let error = "it has given records other positions than they were put with";
                 self.commit_failed(commit, StoreError::Failed(error.into()));
             }
-            Ok(Outcome::Busy(error)) => {
+            End::Refused(error) => {
                 self.ctx.observe.meters.refused.increment();
                 self.commit_refused(commit, &error);
             }
-            Ok(Outcome::Fenced) => {
-                let error = "another process has taken it, and goes on with what is in it";
-                self.commit_failed(commit, StoreError::Failed(error.into()));
-            }
-            Ok(Outcome::Unknown(error) | Outcome::Unavailable(error)) | Err(error) => self.commit_failed(commit, error),
+            End::Again(error) | End::Failed(error) => self.commit_failed(commit, error),
         }
         self.conduct();
     }

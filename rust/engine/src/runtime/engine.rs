@@ -18,7 +18,7 @@ use crate::metrics::Registry;
 use crate::payload::message::NewMessage;
 use crate::runtime::rooms::{Rooms, SWEEP_NS};
 use crate::runtime::threads::{read_clock, READS};
-use crate::runtime::under_way::UnderWay;
+use crate::runtime::under_way::{End, UnderWay};
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::sources::stream::shards::Entries;
 use crate::store::port::{BlockingStore as _, Outcome, Reader, Store, StoreError, Unit};
@@ -426,15 +426,20 @@ impl Inner {
             self.begun = Some(under_way);
             return true;
         };
-        self.refused += u32::from(self.stopping && !matches!(outcome, Ok(Outcome::Committed { .. })));
+        let end = under_way.end(outcome);
+        self.refused += u32::from(self.stopping && !matches!(end, End::Durable { .. }));
         let goes_on = self.refused < 2;
-        match outcome {
-            Ok(Outcome::Unknown(error) | Outcome::Unavailable(error)) if goes_on => {
+        match end {
+            End::Again(error) if goes_on => {
                 under_way.again(self.state.ctx.now.mono_ns);
                 self.begun = Some(under_way);
                 self.state.commit_delayed(error);
             }
-            outcome => self.state.committed(under_way.commit, outcome, took_ns),
+            End::Again(error) => {
+                let error = under_way.given_up(Some(error));
+                self.state.committed(under_way.commit, End::Failed(error), took_ns);
+            }
+            end => self.state.committed(under_way.commit, end, took_ns),
         }
         goes_on
     }
@@ -442,8 +447,8 @@ impl Inner {
     /// The engine has stopped: whoever waits for a commit that the store has not told of hears so.
     fn abandon_commit(&mut self) {
         if let Some(under_way) = self.begun.take() {
-            let error = StoreError::Unavailable("the app stopped before it could be".into());
-            self.state.committed(under_way.commit, Err(error), 0);
+            let error = under_way.given_up(None);
+            self.state.committed(under_way.commit, End::Failed(error), 0);
         }
     }
 

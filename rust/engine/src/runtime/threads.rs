@@ -130,6 +130,9 @@ pub(crate) fn read(shared: &Arc<Shared>, mut reader: Box<dyn Reader>) {
         }
         shared.leave(inner);
     }
+    // Whoever waits for these is told when the engine has stopped.
+    let abandoned = reads.under_way.into_iter().map(|(_, job)| job);
+    shared.lock().state.ctx.commit.reads.extend(abandoned);
 }
 
 /// What the reader has in hand.

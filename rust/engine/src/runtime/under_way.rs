@@ -9,6 +9,25 @@ use crate::store::port::{Done, Outcome, Store, StoreError, Ticket, Token, Unit};
 /// How long a store that could not be reached is left alone.
 const AGAIN_NS: u64 = 100_000_000;
 
+/// What fencing means for an engine that has but one unit.
+const TAKEN: &str = "another process has taken it, and goes on with what is in it";
+
+/// How a commit has ended, as far as the engine is concerned.
+pub(crate) enum End {
+    Durable {
+        /// For the next commit.
+        token: Token,
+        /// Where each append begins.
+        positions: Vec<u64>,
+    },
+    /// Nothing was written, and other writes may follow.
+    Refused(StoreError),
+    /// It is to be submitted again, as it is.
+    Again(StoreError),
+    /// The engine writes nothing more.
+    Failed(StoreError),
+}
+
 /// A commit that is with the store, or is to be.
 pub(crate) struct UnderWay {
     pub(crate) commit: Commit,
@@ -17,12 +36,14 @@ pub(crate) struct UnderWay {
     ticket: Option<Ticket>,
     /// When it is to be submitted, mono ns; 0: at once.
     due_ns: u64,
+    /// It may have been written, whatever the store has said since.
+    is_doubtful: bool,
     pub(crate) begun: Instant,
 }
 
 impl UnderWay {
     pub(crate) fn new(commit: Commit, token: Token) -> Self {
-        Self { commit, token, ticket: None, due_ns: 0, begun: Instant::now() }
+        Self { commit, token, ticket: None, due_ns: 0, is_doubtful: false, begun: Instant::now() }
     }
 
     /// Whether there is something to do for it: it is to be submitted, or the store has something to tell.
@@ -50,9 +71,37 @@ impl UnderWay {
         None
     }
 
+    /// What an outcome means for this commit, which is not with the store any more. What may have been written once is not known to be missing later.
+    pub(crate) fn end(&mut self, outcome: Result<Outcome, StoreError>) -> End {
+        self.ticket = None;
+        match outcome {
+            Ok(Outcome::Committed { token, positions }) => End::Durable { token, positions },
+            Ok(Outcome::Busy(error)) => End::Refused(error),
+            Ok(Outcome::Unavailable(error)) => End::Again(error),
+            Ok(Outcome::Unknown(error)) => {
+                self.is_doubtful = true;
+                End::Again(error)
+            }
+            Ok(Outcome::Fenced) if self.is_doubtful => End::Failed(StoreError::Unknown(TAKEN.into())),
+            Ok(Outcome::Fenced) => End::Failed(StoreError::Failed(TAKEN.into())),
+            Err(error) => End::Failed(error),
+        }
+    }
+
+    /// What whoever waits for it is told where the engine stops before the store has taken it.
+    pub(crate) fn given_up(&self, error: Option<StoreError>) -> StoreError {
+        let error = error.unwrap_or_else(|| StoreError::Unavailable("the app stopped before it had answered".into()));
+        let is_known = self.ticket.is_none() && !self.is_doubtful;
+        if is_known {
+            error
+        } else {
+            StoreError::Unknown(error.to_string())
+        }
+    }
+
     /// The same again in a while: a store writes it once.
     pub(crate) fn again(&mut self, now_ns: u64) {
-        (self.ticket, self.due_ns) = (None, now_ns + AGAIN_NS);
+        self.due_ns = now_ns + AGAIN_NS;
     }
 }
 

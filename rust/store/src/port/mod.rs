@@ -96,7 +96,8 @@ pub trait Store: Send {
     /// Give a unit up, so that another process can take it at once. No commit of it may be under way. A store whose units go to the
     /// next process by themselves has nothing to do.
     fn release(&mut self, _unit: Unit, _token: Token) {}
-    /// What became of something that was asked for: each is told once. `None`: nothing new; the `waker` of the newest such call is
+    /// What became of something that was asked for: each is told once, and in bounded time, a commit as [`Outcome::Unknown`] at the
+    /// latest. `None`: nothing new; the `waker` of the newest such call is
     /// woken when there is. Never waits.
     fn poll(&mut self, waker: &Waker) -> Option<(Ticket, Done)>;
     /// A reader that sees every commit that was told to be done before one of its reads was submitted. Usable from another thread.

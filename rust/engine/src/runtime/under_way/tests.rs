@@ -92,6 +92,45 @@ fn a_commit_that_may_have_been_written_is_written_once() {
     assert!((1..20).contains(&unwritten), "both have happened: {unwritten}");
 }
 
+/// An engine with a put of which nobody knows whether it was written; it was or it was not.
+fn in_doubt(is_written: bool) -> (TestEngine, Receiver<Answer>) {
+    let mut engine = engine();
+    for n in 0..20 {
+        engine.store.fail(1, Fault::Unknown, Repeat::Once);
+        let answers = put(&engine.engine);
+        assert!(answers.try_recv().is_err());
+        if is_written == (records(&engine).map_or(0, |(_, next)| next) > n) {
+            return (engine, answers);
+        }
+        engine.advance(AGAIN);
+    }
+    panic!("it was always the same");
+}
+
+fn told_unknown(answers: &Receiver<Answer>) {
+    let answer = answers.try_recv().unwrap();
+    assert!(matches!(answer, Err(EngineError::Store(StoreError::Unknown(_)))), "{answer:?}");
+}
+
+#[test]
+fn what_may_have_been_written_is_not_called_unwritten_when_the_store_cannot_be_reached_any_more() {
+    let (engine, answers) = in_doubt(false);
+    engine.store.fail(1, Fault::Unavailable, Repeat::Always);
+    engine.engine.close();
+    told_unknown(&answers);
+}
+
+#[test]
+fn what_may_have_been_written_is_not_called_unwritten_when_another_process_has_taken_the_store() {
+    for is_written in [false, true] {
+        let (mut engine, answers) = in_doubt(is_written);
+        engine.store.clone().take_now(Unit::All).unwrap();
+        engine.advance(AGAIN);
+        told_unknown(&answers);
+        assert!(put(&engine.engine).try_recv().unwrap().is_err());
+    }
+}
+
 #[test]
 fn an_engine_whose_store_another_process_has_taken_acknowledges_nothing_more() {
     let engine = engine();
@@ -278,6 +317,9 @@ fn an_engine_goes_on_while_its_store_has_not_answered() {
     let lists = [(); 2].map(|()| ask("failed.list", json!({"function": "f", "limit": 10})));
     answer(&reads, 2);
     assert!(lists.iter().all(|list| heard(list).is_ok()));
+    // What the store has not answered when the engine stops.
+    let unanswered = ask("failed.list", json!({"function": "f", "limit": 10}));
+    drop(asked(&reads, 1));
     let closing = std::thread::spawn(move || engine.close());
     while !closing.is_finished() {
         if commits.lock().unwrap().waits.is_empty() {
@@ -286,5 +328,7 @@ fn an_engine_goes_on_while_its_store_has_not_answered() {
             answer(&commits, 1);
         }
     }
+    let answer = heard(&unanswered);
+    assert!(matches!(answer, Err(EngineError::Closed(_))), "{answer:?}");
     assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((0, 3)));
 }
