@@ -96,7 +96,7 @@ impl Ctx {
 }
 
 impl Ctx {
-    /// Whether nothing is handed out: the app stops, or what comes of it could not be written for now.
+    /// Whether nothing is handed out: the app stops, or outcomes cannot be written for now.
     pub(crate) fn is_paused(&self) -> bool {
         self.draining || self.commit.unavailable.is_some()
     }

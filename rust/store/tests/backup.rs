@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{append, content, quick_dir, set, spans};
 use forebay_store::attempt_journal::{AttemptJournal, InFlight, InFlightKind};
 use forebay_store::chunk::Chunk;
-use forebay_store::port::{Durability, Store, StoreError, Table, Write};
+use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table, Write};
 use forebay_store::sqlite::backup::{backup, Copied};
 use forebay_store::sqlite::SqliteStore;
 use small_disk::SmallDisk;

@@ -3,16 +3,18 @@
 //! When a store is opened, all rows of what the engine keeps in memory are read here, and nobody waits for the lock yet. Later it is:
 //!
 //! - a row that something is about to be done with (a failure, an event, a checkpoint, a kept message);
-//! - up to 64 rows, or 256 of a queue that is being removed, and what comes behind them with the next turn, request or commit: events to be
-//!   run, failures to be sent, rows that `forebay why` looks through;
+//! - up to 64 rows, 256 of a queue that is being removed, 1,000 of old executions or of an archive's sizes, and the rows after them with
+//!   the next turn, request or commit: events to be run, failures to be sent, executions to be listed, steps of an execution, segments of
+//!   an archive, rows that `forebay why` looks through;
 //! - a chunk or 512 KiB of chunks: a record that is given up after its chunk has left the memory, messages that are shown, or given a
 //!   row of their own. A chunk holds what one commit took in of one shard, which is 96 MiB at most, or 32 KiB of a queue's messages.
 //!
 //! Three reads grow with what they are about: the sizes of all chunks of a shard (retention, `describe`, a start at a time), of which
-//! there is one for each commit that took in records of it; all rows of a mapping that is deleted; and what salvages have noted of a shard.
+//! there is one for each commit that took in records of it; all rows of a mapping, a rule or an execution that is deleted; and what
+//! salvages have noted of a shard.
 //!
-//! A store on another machine has two ways to keep to this. It answers such a read out of what it holds in memory of the units that it
-//! has taken; or it does not answer at once, and then the read fails.
+//! A store on another machine must answer such a read from memory, for the units that it has taken. A read that it does not answer at
+//! once fails.
 
 use std::sync::Arc;
 use std::task::Waker;

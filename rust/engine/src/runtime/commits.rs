@@ -73,7 +73,7 @@ impl Rooms {
                 self.commit_durable(commit);
             }
             End::Durable { .. } => {
-                let error = "it has given records other positions than they were put with";
+                let error = "it gave records other positions than those they were put with";
                 self.commit_failed(commit, StoreError::Failed(error.into()));
             }
             End::Refused(error) => {
@@ -85,8 +85,8 @@ impl Rooms {
         self.conduct();
     }
 
-    /// The commit is tried again: the store cannot be reached, or has not said whether it was written. Meanwhile nothing is handed out,
-    /// and what is put waits with it.
+    /// The commit is tried again: the store cannot be reached, or has not said whether it wrote it. Nothing is handed out meanwhile,
+    /// and puts wait.
     pub(crate) fn commit_delayed(&mut self, error: StoreError) {
         self.ctx.commit.unavailable = Some(error);
     }
@@ -178,8 +178,8 @@ impl Rooms {
     }
 }
 
-/// Whether records have the positions that they were written with, and that their callers are told. They have where this process alone
-/// appends to the logs.
+/// Whether records have the positions that were chosen for them, which their callers are told. They have if no other process appends to
+/// the logs.
 fn is_as_written(writes: &[Write], positions: &[u64]) -> bool {
     let written = writes.iter().filter_map(|write| match write {
         Write::Append { chunk, .. } => Some(chunk.first()),

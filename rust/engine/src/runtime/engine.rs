@@ -21,7 +21,7 @@ use crate::runtime::threads::{read_clock, READS};
 use crate::runtime::under_way::{End, UnderWay};
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::sources::stream::shards::Entries;
-use crate::store::port::{BlockingStore as _, Outcome, Reader, Store, StoreError, Unit};
+use crate::store::port::{BlockingStore as _, Outcome, Reader, Store, StoreError, Token, Unit};
 use forebay_core::Now;
 
 /// What an engine is built from.
@@ -56,11 +56,11 @@ pub(crate) struct Inner {
     /// The store, while no thread has taken it.
     store: Option<Box<dyn Store>>,
     reader: Option<Box<dyn Reader>>,
-    /// The commit that is with the store, or is to be.
+    /// The commit under way.
     begun: Option<UnderWay>,
-    /// The store has something to tell of it.
+    /// The store has a result for it.
     pub(crate) store_woke: bool,
-    /// The reader's store has something to tell of the reads that are with it, and how many those are.
+    /// The reader has a result for one of the reads under way, and how many those are.
     pub(crate) reads_woke: bool,
     pub(crate) reads_under_way: usize,
     next_ticket: Ticket,
@@ -218,8 +218,8 @@ impl Engine {
         );
         inner.state.workflows().answer_waiting(&stopped);
         inner.state.answer_wanted();
-        if let Some(store) = inner.store.take() {
-            inner.release(store);
+        if let (Some(mut store), Some(token)) = (inner.store.take(), inner.to_release()) {
+            store.release(Unit::All, token);
         }
         inner.reader = None;
     }
@@ -393,12 +393,10 @@ impl Inner {
         }
     }
 
-    /// Give up what the engine has taken, unless the store has failed: then nobody knows what that would write.
-    pub(crate) fn release(&self, mut store: Box<dyn Store>) {
+    /// The token to give the unit up with. `None`: the store has failed or a commit is under way, so its content is in doubt.
+    pub(crate) fn to_release(&self) -> Option<Token> {
         let commit = &self.state.ctx.commit;
-        if commit.failed.is_none() && self.begun.is_none() {
-            store.release(Unit::All, commit.token);
-        }
+        (commit.failed.is_none() && self.begun.is_none()).then_some(commit.token)
     }
 
     /// Whether a commit is under way.
@@ -406,7 +404,7 @@ impl Inner {
         self.begun.is_some()
     }
 
-    /// The commit under way, if there is something to do for it: it is to be submitted, or the store has something to tell.
+    /// The commit under way, if it is to be submitted or the store has a result for it.
     pub(crate) fn commit_to_go_on(&mut self) -> Option<UnderWay> {
         let now = self.state.ctx.now.mono_ns;
         let woke = std::mem::take(&mut self.store_woke);
@@ -414,8 +412,8 @@ impl Inner {
     }
 
     /// Go on after the store was asked about a commit; `None`: it has not ended. False when no other commit may follow. A full disk must
-    /// not keep a process from ending: what it does not take is done again after the next start. What it refused with puts, though, is
-    /// tried once more without them; so is, once, what a store did not take that could not be reached.
+    /// not keep a process from ending: what it does not take is done again after the next start. A commit that it refused with puts is
+    /// tried once more without them. A commit is also tried once more if the store could not be reached.
     pub(crate) fn went_on(
         &mut self,
         mut under_way: UnderWay,
@@ -444,7 +442,7 @@ impl Inner {
         goes_on
     }
 
-    /// The engine has stopped: whoever waits for a commit that the store has not told of hears so.
+    /// The engine has stopped: those who wait for the commit under way are told.
     fn abandon_commit(&mut self) {
         if let Some(under_way) = self.begun.take() {
             let error = under_way.given_up(None);
@@ -467,7 +465,7 @@ impl Inner {
                 self.state.fetched(job);
             }
         }
-        // Nothing wakes whoever has no thread: the store is asked each time.
+        // There is no thread to wake: the store is asked each time.
         self.store_woke = true;
         let (Some(mut under_way), Some(store)) = (self.commit_to_go_on(), self.store.as_mut()) else { return has_read };
         let outcome = under_way.go_on(store.as_mut(), Waker::noop());

@@ -9,7 +9,7 @@ use forebay_core::Now;
 use crate::commit::read_jobs::ReadJob;
 use crate::runtime::engine::{Inner, Shared};
 use crate::runtime::wakes::Wanted;
-use crate::store::port::{Found, Reader, Store, StoreError, Ticket};
+use crate::store::port::{Found, Reader, Store, StoreError, Ticket, Unit};
 
 /// Longest sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -21,10 +21,10 @@ const LULL: Duration = Duration::from_millis(20);
 const STEP_EVERY: Duration = Duration::from_millis(100);
 /// Less than that is too short for a step.
 const STEP: Duration = Duration::from_millis(1);
-/// Most reads that are with the store at a time.
+/// Most reads under way at a time.
 pub(crate) const READS: usize = 16;
 
-/// Wakes a thread when the store has something to tell.
+/// Wakes a thread when the store has a result.
 struct StoreWakes {
     shared: Arc<Shared>,
     note: fn(&mut Inner),
@@ -48,7 +48,10 @@ impl Wake for StoreWakes {
 /// while the disk works.
 pub(crate) fn drive(shared: &Arc<Shared>, mut store: Box<dyn Store>) {
     drive_until_stopped(shared, store.as_mut());
-    shared.lock().release(store);
+    let token = shared.lock().to_release();
+    if let Some(token) = token {
+        store.release(Unit::All, token);
+    }
 }
 
 fn drive_until_stopped(shared: &Arc<Shared>, store: &mut dyn Store) {
@@ -130,14 +133,14 @@ pub(crate) fn read(shared: &Arc<Shared>, mut reader: Box<dyn Reader>) {
         }
         shared.leave(inner);
     }
-    // Whoever waits for these is told when the engine has stopped.
+    // Those who wait for these are told when the engine has stopped.
     let abandoned = reads.under_way.into_iter().map(|(_, job)| job);
     shared.lock().state.ctx.commit.reads.extend(abandoned);
 }
 
-/// What the reader has in hand.
+/// The jobs of the reader.
 struct Reads {
-    /// Jobs of which a read is with the store.
+    /// Jobs with a read under way.
     under_way: Vec<(Ticket, Box<dyn ReadJob>)>,
     ended: Vec<Box<dyn ReadJob>>,
 }

@@ -1,4 +1,4 @@
-//! A commit on its way: submitted, polled for, and submitted again where the store could not be reached, or has not said what became of it.
+//! A commit under way: submitted, polled for, and submitted again if the store could not be reached or did not say whether it wrote it.
 
 use std::task::Waker;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::store::port::{Done, Outcome, Store, StoreError, Ticket, Token, Unit};
 /// How long a store that could not be reached is left alone.
 const AGAIN_NS: u64 = 100_000_000;
 
-/// What fencing means for an engine that has but one unit.
+/// Why an engine, which has one unit, stops when a commit is fenced.
 const TAKEN: &str = "another process has taken it, and goes on with what is in it";
 
 /// How a commit has ended, as far as the engine is concerned.
@@ -28,7 +28,7 @@ pub(crate) enum End {
     Failed(StoreError),
 }
 
-/// A commit that is with the store, or is to be.
+/// A commit that is with the store or is to be submitted.
 pub(crate) struct UnderWay {
     pub(crate) commit: Commit,
     token: Token,
@@ -36,7 +36,7 @@ pub(crate) struct UnderWay {
     ticket: Option<Ticket>,
     /// When it is to be submitted, mono ns; 0: at once.
     due_ns: u64,
-    /// It may have been written, whatever the store has said since.
+    /// The store has answered `Unknown` to it before.
     is_doubtful: bool,
     pub(crate) begun: Instant,
 }
@@ -46,7 +46,7 @@ impl UnderWay {
         Self { commit, token, ticket: None, due_ns: 0, is_doubtful: false, begun: Instant::now() }
     }
 
-    /// Whether there is something to do for it: it is to be submitted, or the store has something to tell.
+    /// Whether it is to be submitted or the store has a result for it.
     pub(crate) fn is_due(&self, now_ns: u64, woke: bool) -> bool {
         match self.ticket {
             None => self.due_ns <= now_ns,
@@ -71,7 +71,8 @@ impl UnderWay {
         None
     }
 
-    /// What an outcome means for this commit, which is not with the store any more. What may have been written once is not known to be missing later.
+    /// What an outcome means for this commit, which is not with the store any more. Once it may have been written, no later outcome but
+    /// `Committed` says whether it was.
     pub(crate) fn end(&mut self, outcome: Result<Outcome, StoreError>) -> End {
         self.ticket = None;
         match outcome {
@@ -88,7 +89,7 @@ impl UnderWay {
         }
     }
 
-    /// What whoever waits for it is told where the engine stops before the store has taken it.
+    /// The error for those who wait for it when the engine stops before it has ended.
     pub(crate) fn given_up(&self, error: Option<StoreError>) -> StoreError {
         let error = error.unwrap_or_else(|| StoreError::Unavailable("the app stopped before it had answered".into()));
         let is_known = self.ticket.is_none() && !self.is_doubtful;
@@ -99,7 +100,7 @@ impl UnderWay {
         }
     }
 
-    /// The same again in a while: a store writes it once.
+    /// Submit the same again in a while: the store writes it once.
     pub(crate) fn again(&mut self, now_ns: u64) {
         self.due_ns = now_ns + AGAIN_NS;
     }

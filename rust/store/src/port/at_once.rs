@@ -1,4 +1,4 @@
-//! Tickets of a store that has done its work by the time that it gives them.
+//! Tickets and results of a store that has done its work when it returns a ticket.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::format::{ShardId, Table};
 use crate::port::write::positions;
 use crate::port::{Found, Outcome, Read, Reader, Rows, StoreError, Ticket, Token, Write};
 
-/// What was done and not told yet.
+/// Results that `poll` has not returned yet.
 #[derive(Clone, Debug)]
 pub struct AtOnce<T> {
     last: Ticket,
@@ -23,21 +23,21 @@ impl<T> Default for AtOnce<T> {
 }
 
 impl<T> AtOnce<T> {
-    /// The ticket of something that is done already.
+    /// Keep a result, and return its ticket.
     pub fn done(&mut self, what: T) -> Ticket {
         self.last += 1;
         self.done.push_back((self.last, what));
         self.last
     }
 
-    /// The oldest thing that was not told yet.
+    /// Return the oldest result that was not returned before.
     pub fn poll(&mut self) -> Option<(Ticket, T)> {
         self.done.pop_front()
     }
 }
 
 impl Outcome {
-    /// How a commit ended that was carried out at once; where it is durable, with the token for the next one.
+    /// How a commit ended that was carried out at once: `result` has the token for the next one.
     pub(crate) fn at_once(result: Result<Token, StoreError>, writes: &[Write]) -> Result<Self, StoreError> {
         match result {
             Ok(token) => Ok(Self::Committed { token, positions: positions(writes) }),
@@ -47,7 +47,7 @@ impl Outcome {
     }
 }
 
-/// How a store reads that finds everything at once; each of these is the [`Read`] of its name.
+/// The reads of a store that finds everything at once. Each is the [`Read`] of its name.
 pub(crate) trait Reads: Send {
     fn chunks(&mut self, shard: ShardId, from: u64, bytes_max: usize) -> Result<Vec<Arc<Chunk>>, StoreError>;
     fn bounds(&mut self, shard: ShardId) -> Result<Option<(u64, u64)>, StoreError>;

@@ -1,4 +1,4 @@
-//! For whoever has nothing else to do until the store has answered: a start, a repair, a test.
+//! Calls that wait for the store's result: for a start, a repair, a test.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -6,7 +6,7 @@ use std::thread::Thread;
 
 use crate::port::{Done, Outcome, Store, StoreError, Ticket, Token, Unit, Write};
 
-/// Waits for what it asks a store. Nothing else may be under way.
+/// Calls of a store that wait for their result. No other call may be under way.
 pub trait BlockingStore: Store {
     /// Take a unit.
     fn take_now(&mut self, unit: Unit) -> Result<Token, StoreError> {
@@ -40,7 +40,7 @@ pub trait BlockingStore: Store {
 impl<S: Store + ?Sized> BlockingStore for S {}
 
 fn another(ticket: Ticket) -> StoreError {
-    StoreError::Failed(format!("the store has answered something else than it was asked for with ticket {ticket}"))
+    StoreError::Failed(format!("the store has answered another call than the one with ticket {ticket}"))
 }
 
 /// Call `poll` until it gives something; sleep between, until the waker is woken.

@@ -37,8 +37,8 @@ pub enum StoreError {
     /// The store is on another machine, which does not answer. What was asked for is tried again.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
-    /// The store has not said whether it has written what was asked for, and is not asked any more. It may be there, as a whole, or not.
-    #[error("nobody knows whether the store has written it: {0}; look what is there before you send it again")]
+    /// The store has not answered whether it wrote a commit, and is not asked again. All of it may be there, or nothing.
+    #[error("nobody knows whether the store has written it: {0}; look for it in the store before you send it again")]
     Unknown(String),
     /// Its directory cannot be made, locked or reached. Nothing was touched.
     #[error("the store cannot be opened: {0}")]

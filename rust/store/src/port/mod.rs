@@ -3,8 +3,8 @@
 //! Two shapes are enough for everything: a *log* per shard (chunks of records in order) and *rows* (a key and a value in
 //! a table). One commit is one atomic, durable step; it is the only way anything is written.
 //!
-//! Nothing here waits for an answer. What a store is asked for has a ticket, and `poll` tells, once, what became of it. The embedded
-//! store has done its work by the time that it gives the ticket; a store on another machine answers later, and wakes whoever polled.
+//! No call waits for its result. It returns a ticket, and `poll` returns the result of each ticket once. The embedded store has done its
+//! work when it returns the ticket. A store on another machine answers later and wakes the caller of `poll`.
 
 pub(crate) mod at_once;
 mod blocking;
@@ -23,7 +23,7 @@ pub use write::Write;
 use crate::directory::Place;
 pub use crate::format::{ShardId, Table};
 
-/// Names what a store, or a reader, was asked for. Each numbers its own.
+/// The number of a call. Each store and each reader has numbers of its own.
 pub type Ticket = u64;
 
 /// How much a commit must survive.
@@ -35,7 +35,7 @@ pub enum Durability {
     ProcessCrash,
 }
 
-/// What has one owner at a time. It is taken, written and given up as a whole; each row belongs to the unit whose owner writes it.
+/// A part of the store that has one owner at a time. It is taken, written and given up as a whole. Each row belongs to one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Unit {
@@ -43,9 +43,8 @@ pub enum Unit {
     All,
 }
 
-/// What the owner of a unit has to show with each commit. Each commit gives a new one, and is carried out only on top of the commit
-/// that its token tells of. So whoever has lost the unit changes nothing any more, and a commit that was thought lost and arrives late
-/// changes nothing either.
+/// Names the last commit of a unit's owner. A commit is carried out only on top of the commit that its token names, and returns the next
+/// token. So a former owner changes nothing, and neither does a late copy of a commit that was submitted twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token {
     /// Grows whenever the unit is taken.
@@ -64,20 +63,19 @@ pub enum Outcome {
         /// Of each [`Write::Append`], in their order: the position that its first record has.
         positions: Vec<u64>,
     },
-    /// Nothing was written, and nothing will be with this token or a later one: the unit has another owner.
+    /// Nothing was written, and no commit with this token will be: the unit has another owner.
     Fenced,
-    /// Nothing was written: there is no room ([`StoreError::Full`]), or somebody else holds the file ([`StoreError::Locked`]). Another
-    /// commit may follow with the same token, also one with other writes.
+    /// Nothing was written: there is no room ([`StoreError::Full`]), or another program has the file locked ([`StoreError::Locked`]).
+    /// The next commit has the same token, and may have other writes.
     Busy(StoreError),
-    /// Nobody knows whether it was written. The same writes must be submitted again with the same token, and nothing else before
-    /// they have ended: the store writes them once.
+    /// It may have been written. The same writes must be submitted again with the same token, before any others: the store writes them
+    /// once.
     Unknown(StoreError),
     /// Nothing was written: the store cannot be reached. The same writes may be submitted again with the same token.
     Unavailable(StoreError),
 }
 
-/// What became of something that a store was asked for. An error ends the store: what it holds is unknown or damaged, and it takes no
-/// further write.
+/// The result of a call. After an error the store takes no further write: its content is in doubt or damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// Of [`Store::take`].
@@ -88,19 +86,18 @@ pub enum Done {
 
 /// A place where things are kept.
 pub trait Store: Send {
-    /// Take a unit. From now on no commit with an older token of it is carried out, and all that was committed can be read.
+    /// Take a unit. No commit with an older token of it is carried out from now on, and everything committed before can be read.
     fn take(&mut self, unit: Unit) -> Ticket;
-    /// Carry out all writes or none. A unit has one commit under way at a time; what the store still needs of the writes when this
-    /// returns it has copied.
+    /// Carry out all writes or none. A unit has one commit under way at a time. The store copies what it needs of `writes` after the
+    /// return.
     fn submit(&mut self, unit: Unit, token: Token, writes: &[Write]) -> Ticket;
-    /// Give a unit up, so that another process can take it at once. No commit of it may be under way. A store whose units go to the
-    /// next process by themselves has nothing to do.
+    /// Give a unit up, so that another process can take it at once. No commit of it may be under way. A store whose units become free
+    /// when it is closed has nothing to do.
     fn release(&mut self, _unit: Unit, _token: Token) {}
-    /// What became of something that was asked for: each is told once, and in bounded time, a commit as [`Outcome::Unknown`] at the
-    /// latest. `None`: nothing new; the `waker` of the newest such call is
-    /// woken when there is. Never waits.
+    /// Return one result that was not returned before. `None`: there is none; the `waker` of the newest such call is woken when there
+    /// is. Never waits. Each call has a result within a bounded time; a commit that the store hears nothing of has [`Outcome::Unknown`].
     fn poll(&mut self, waker: &Waker) -> Option<(Ticket, Done)>;
-    /// A reader that sees every commit that was told to be done before one of its reads was submitted. Usable from another thread.
+    /// Open a reader, for any thread. Each of its reads sees every commit whose result was returned before the read was submitted.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
     /// Give room back to the file system in a small step (at most some ms); true if there is more to give.
     fn give_back(&mut self) -> Result<bool, StoreError>;

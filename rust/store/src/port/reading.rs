@@ -115,19 +115,19 @@ impl Found {
 }
 
 fn another() -> StoreError {
-    StoreError::Failed("the store has answered another read than it was asked for".into())
+    StoreError::Failed("the store has answered another read than the one that was asked for".into())
 }
 
 /// Reads from a store.
 pub trait Reader: Send {
-    /// Ask for a read. It is answered when the store can be reached; an error ends the store.
+    /// Ask for a read. A store that cannot be reached answers later; an error means what [`Done`](crate::port::Done) says of errors.
     fn submit(&mut self, read: Read) -> Ticket;
-    /// What one of the reads has found: each is told once. `None`: nothing new; the `waker` of the newest such call is woken when there
-    /// is. Never waits.
+    /// Return the result of a read that was not returned before. `None`: there is none; the `waker` of the newest such call is woken
+    /// when there is. Never waits.
     fn poll(&mut self, waker: &Waker) -> Option<(Ticket, Result<Found, StoreError>)>;
 }
 
-/// One read after the other, each waited for: for repairs and tests. No other read may be under way.
+/// Reads that wait for their result, for repairs and tests. No other read may be under way.
 impl dyn Reader + '_ {
     /// As [`Read::Chunks`].
     pub fn chunks(&mut self, shard: ShardId, from: u64, bytes_max: usize) -> Result<Vec<Arc<Chunk>>, StoreError> {

@@ -1,5 +1,4 @@
-//! What stores say that are on another machine: that they cannot be reached, that they do not know, that another process has them; and
-//! that they say it later.
+//! Stores on another machine: they cannot be reached, do not know whether they wrote a commit, belong to another process, or answer later.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
