@@ -48,6 +48,7 @@ from forebay.errors import (
 from forebay.function import Function
 from forebay.mapping import Mapping
 from forebay.queue import Depth, Queue
+from forebay.registry import Registry, SchemaVersion
 from forebay.stream import Stream
 from forebay.token_bucket import TokenBucket
 from forebay.topic import Topic
@@ -101,11 +102,13 @@ __all__ = [
     "Record",
     "Replay",
     "ReplayStatus",
+    "Registry",
     "RequestTooLarge",
     "ResourceConflict",
     "ResourceNotFound",
     "ResultNotReady",
     "Scaling",
+    "SchemaVersion",
     "StoreCorrupt",
     "StoreError",
     "StoreFailed",

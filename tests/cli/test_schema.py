@@ -1,9 +1,12 @@
-"""`forebay schema`, as a user types it: on files of events and schemas."""
+"""`forebay schema`, as a user types it: on files of events and schemas, and on registries of a store that no app runs on."""
 
+import asyncio
 import json
 
 import pytest
 from cli_commands import asked, forebay, refused
+
+from forebay import App
 
 
 def event(detail):
@@ -68,3 +71,52 @@ def test_what_is_no_schema_is_refused_with_its_place(place):
     assert "$.openapi" in refused(place, "schema", "validate", "wrong.json", "events.jsonl")
     (place / "text.json").write_text("no json")
     assert "a schema is JSON text" in refused(place, "schema", "bind", "text.json")
+
+
+@pytest.fixture
+def store(place):
+    async def make():
+        async with App("shop", store=place / "data"):
+            pass
+
+    asyncio.run(make())
+    return place
+
+
+def test_schemas_are_kept_in_versions_searched_exported_and_bound_by_name(store):
+    place = store
+    put = ("schema", "put", "shop.orders@OrderPlaced", "schema.json", "--registry", "shop")
+    assert forebay(place, *put).stdout == "schema shop.orders@OrderPlaced of registry shop has version 1\n"
+    (place / "new.jsonl").write_text(event({"id": "one"}))
+    (place / "new.json").write_text(forebay(place, "schema", "infer", "new.jsonl").stdout)
+    asked(place, "schema", "put", "shop.orders@OrderPlaced", "new.json", "--registry", "shop")
+    [listed] = asked(place, "schema", "list", "--registry", "shop")
+    assert (listed["name"], listed["versions"]) == ("shop.orders@OrderPlaced", [1, 2])
+    assert [one["registry"] for one in asked(place, "schema", "search", "ORDERPLACED", "detail")] == ["shop"]
+    assert asked(place, "schema", "search", "nowhere") == []
+    of_shop = ("shop.orders@OrderPlaced:1", "shop.orders@OrderPlaced", "--registry", "shop")
+    assert "$.detail.id" in forebay(place, "schema", "diff", *of_shop, status=1).stdout
+    bound = forebay(place, "schema", "bind", "shop.orders@OrderPlaced", "--registry", "shop").stdout
+    assert "Schema shop.orders@OrderPlaced version 2" in bound
+    wrong = forebay(place, "schema", "validate", of_shop[0], *of_shop[2:], stdin=event({"id": "one"}), status=1)
+    assert wrong.stdout.startswith("line 1: $.detail.id: ")
+    exported = forebay(place, "schema", "export", *of_shop[1:], "--version", "1", "--format", "JSONSchemaDraft4").stdout
+    assert json.loads(exported)["definitions"]["OrderPlaced"]["required"] == ["id"]
+    described = forebay(place, "schema", "describe", *of_shop[1:]).stdout
+    assert "arn:aws:schemas:local:000000000000:schema/shop/shop.orders@OrderPlaced" in described
+    asked(place, "schema", "delete", *of_shop[1:], "--version", "1", "--yes")
+    assert "has 1 schemas" in refused(place, "schema", "registry", "delete", "shop")
+    asked(place, "schema", "delete", *of_shop[1:], "--yes")
+    asked(place, "schema", "registry", "delete", "shop")
+    names = [one["name"] for one in asked(place, "schema", "registry", "list")]
+    assert names == ["aws.events", "discovered-schemas"]
+    assert "--registry reads a schema of a store" in refused(place, "schema", "bind", "shop.orders@OrderPlaced")
+
+
+def test_discovery_is_switched_and_what_a_command_puts_is_learned(store):
+    place = store
+    assert forebay(place, "schema", "discovery", "default").stdout == "discovery of bus default is off\n"
+    asked(place, "schema", "discovery", "default", "--on")
+    asked(place, "bus", "put", "default", '{"id": 1}', "--source", "shop", "--detail-type", "OrderPlaced")
+    assert [one["name"] for one in asked(place, "schema", "list")] == ["shop@OrderPlaced"]
+    assert asked(place, "schema", "discovery", "default", "--off")["discovery"] is False

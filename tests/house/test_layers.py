@@ -35,6 +35,7 @@ FLOORS: list[dict[str, set[str]]] = [
             "archive",
             "bus",
             "workflow",
+            "registry",
             "mapping",
             "token_bucket",
             "logs",

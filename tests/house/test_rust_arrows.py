@@ -23,7 +23,7 @@ FLOORS = [
     {"environments"},
     {"sources"},  # what all sources share
     {"sources/stream", "sources/queue", "sources/invocation"},
-    {"topics"},
+    {"topics", "schemas"},
     {"destinations", "buses"},
     {"workflows"},
     {"runtime"},

@@ -11,6 +11,7 @@ from forebay._model.alias import AliasSettings
 from forebay._model.asynchronous import DESTINATIONS
 from forebay._model.bus import BusSettings, RuleSettings, ScheduleSettings
 from forebay._model.queue import QueueMappingSettings, QueueSettings
+from forebay._model.registry import RegistrySettings
 from forebay._model.settings import FunctionSettings, StreamSettings
 from forebay._model.topic import Subscription, TopicSettings
 from forebay._model.workflow import WorkflowSettings, definition_text
@@ -22,6 +23,7 @@ from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict
 from forebay.function import Function
 from forebay.mapping import Mapping, check_destination
 from forebay.queue import Queue
+from forebay.registry import Registry
 from forebay.stream import Stream
 from forebay.topic import Topic
 from forebay.workflow import Workflow
@@ -63,6 +65,7 @@ class Declarations:
         self.queues: dict[str, Queue] = {}
         self.topics: dict[str, Topic] = {}
         self.buses: dict[str, Bus] = {}
+        self.registries: dict[str, Registry] = {}
         self.workflows: dict[str, Workflow] = {}
         self.rules: dict[tuple[str, str], RuleSettings] = {}
         self.archives: dict[str, Archive] = {}
@@ -318,14 +321,33 @@ class Declarations:
             return known, True
         return known, False
 
-    def bus(self, name: str, on_new: Callable[[], None]) -> tuple[Bus, bool]:
+    def bus(
+        self, name: str, discovery: bool | None, enforce: str | bool | None, on_new: Callable[[], None]
+    ) -> tuple[Bus, bool]:
         """Declare a bus, which calls `on_new` when it is given a rule; tell whether it is new."""
-        settings = BusSettings(name=name)
+        settings = BusSettings(name=name, discovery=discovery, enforce=enforce)
         known = self.buses.get(name)
         if known is None:
             arn = names.bus_arn(self.settings.region, self.settings.account, name)
             known = self.buses[name] = Bus(settings, arn, self._caller, self, on_new)
             return known, True
+        is_named = discovery is None and enforce is None
+        if not is_named and known.settings != settings:
+            raise ResourceConflict(
+                f"bus {name!r} is declared already, with other settings: give them where it is declared first"
+            )
+        return known, False
+
+    def registry(self, name: str, description: str | None) -> tuple[Registry, bool]:
+        """Declare a registry of schemas; tell whether it is new."""
+        settings = RegistrySettings(name=name, description=description)
+        known = self.registries.get(name)
+        if known is None:
+            arn = names.registry_arn(self.settings.region, self.settings.account, name)
+            known = self.registries[name] = Registry(settings, arn, self._caller)
+            return known, True
+        if description is not None and known.settings != settings:
+            raise ResourceConflict(f"registry {name!r} is declared already, with another description")
         return known, False
 
     def workflow(

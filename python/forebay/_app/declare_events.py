@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from forebay._model import checks
 from forebay._model.bus import Recipient, ScheduleSettings, json_text, moment_ms
 from forebay.bus import queue_name, recipient
+from forebay.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,20 +36,48 @@ class DeclaresEvents:
 
         def _declare_soon(self) -> None: ...
 
-    def bus(self, name: str = DEFAULT) -> Bus:
+    def bus(
+        self, name: str = DEFAULT, *, discovery: bool | None = None, enforce: Registry | str | bool | None = None
+    ) -> Bus:
         """Declare an event bus, or give the one that was declared.
 
         Args:
             name: 1 to 256 letters, digits, '/', '.', '-' and '_'; "default" always exists.
+            discovery: whether the registry "discovered-schemas" learns from its events; None: as before, and at first not.
+            enforce: a registry, or its name: an event that does not fit its schema there is refused, as a failed entry. True:
+                its schema in whatever registry has one, in those of the app first. False: none. None: as before, and at first
+                none. An event of a kind that has no schema is accepted.
 
         Raises:
             InvalidParameterValue: a name that no bus can have.
+            ResourceConflict: the bus is declared already, with other settings.
 
         """
-        bus, new = self._declared.bus(name, self._declare_soon)
+        registry = enforce.name if isinstance(enforce, Registry) else enforce
+        bus, new = self._declared.bus(name, discovery, registry, self._declare_soon)
         if new and self._running is not None:
             self._running.declare_source(bus)
         return bus
+
+    def registry(self, name: str, description: str | None = None) -> Registry:
+        """Declare a registry of schemas, or give the one that was declared.
+
+        A registry lasts until `forebay schema registry delete`, also when it has gone from the code.
+
+        Args:
+            name: 1 to 64 letters, digits, '.', '-' and '_'. "discovered-schemas", which discovery writes, and "aws.events", with
+                the shapes of forebay's own events, always exist.
+            description: for people; None: it stays as it is.
+
+        Raises:
+            InvalidParameterValue: a name that no registry can have.
+            ResourceConflict: the registry is declared already, with another description.
+
+        """
+        registry, new = self._declared.registry(name, description)
+        if new and self._running is not None:
+            self._running.declare_source(registry)
+        return registry
 
     def on_event(
         self,

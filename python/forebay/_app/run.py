@@ -42,6 +42,7 @@ from forebay.mapping import Mapping
 from forebay.metrics.door import LateDoor
 from forebay.metrics.exporter import Exporter, Measured
 from forebay.queue import Queue
+from forebay.registry import Registry
 from forebay.topic import Topic
 from forebay.workflow import Workflow
 
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from forebay.clock import Clock
     from forebay.stream import Stream
 
-    Source = Stream | Queue | Topic | Bus | Workflow
+    Source = Stream | Queue | Topic | Registry | Bus | Workflow
     """What an app declares and the engine keeps."""
 
 log = logging.getLogger("forebay.app")
@@ -258,7 +259,7 @@ class AppRun:
             self._check_answer(item, self._add_mapping(item))
 
     def declare_source(self, source: Source) -> None:
-        """Declare a stream, a queue, a topic, a bus or a workflow while the app runs; from a thread, wait for it."""
+        """Declare a stream, a queue, a topic, a registry, a bus or a workflow while the app runs; from a thread, wait for it."""
         verb, fields = _declaration(source)
         if threading.get_ident() == self._thread:
             answer = self._caller.request(verb, **fields)
@@ -275,6 +276,7 @@ class AppRun:
             *declared.streams.values(),
             *declared.queues_in_order(),
             *declared.topics.values(),
+            *declared.registries.values(),
             *declared.buses.values(),
             *declared.workflows.values(),
         ]
@@ -445,7 +447,9 @@ class AppRun:
 def _declaration(source: Source) -> tuple[str, dict[str, Any]]:
     """Give the verb that declares a source, and its fields."""
     if isinstance(source, Bus):
-        return "bus.declare", {"name": source.name}
+        return "bus.declare", source.settings.fields()
+    if isinstance(source, Registry):
+        return "registry.put", asdict(source.settings)
     if isinstance(source, Workflow):
         return "workflow.declare", asdict(source.settings)
     if isinstance(source, Topic):

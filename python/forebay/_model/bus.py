@@ -29,9 +29,23 @@ class BusSettings:
     """
 
     name: str
+    discovery: bool | None = None
+    """None: as the store has it."""
+    enforce: str | bool | None = None
 
     def __post_init__(self) -> None:
         names.bus_name(self.name)
+        if self.discovery is not None:
+            checks.flag("discovery", self.discovery)
+        if isinstance(self.enforce, str):
+            names.registry_name(self.enforce, "enforce")
+        elif self.enforce is not None and not isinstance(self.enforce, bool):
+            checks.refuse("enforce", self.enforce, "allowed are a registry of the app, its name, True, False and None")
+
+    def fields(self) -> dict[str, Any]:
+        """Give what was said of the bus."""
+        said = {"discovery": self.discovery, "enforce": self.enforce}
+        return {"name": self.name, **{name: value for name, value in said.items() if value is not None}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,6 +124,17 @@ def rule_name(name: str, option: str = "name", *, longest: int = limits.RULE_NAM
     return name
 
 
+def registry_name(name: str, option: str = "name") -> str:
+    """Check the name of a registry of schemas.
+
+    Source: https://docs.aws.amazon.com/eventbridge/latest/schema-reference/v1-registries-name-registryname.html
+    """
+    longest = limits.REGISTRY_NAME_CHARACTERS_MAX
+    if not isinstance(name, str) or len(name) > longest or not _RULE.fullmatch(name):
+        refuse(option, name, f"a registry's name has 1 to {longest} letters, digits, '.', '-' and '_'")
+    return name
+
+
 def workflow_name(name: str, option: str = "name") -> str:
     """Check a workflow's name: https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html."""
     longest = limits.WORKFLOW_NAME_CHARACTERS_MAX
@@ -140,6 +151,11 @@ def workflow_arn(region: str, account: str, name: str) -> str:
 def bus_arn(region: str, account: str, name: str) -> str:
     """Give a bus's ARN."""
     return f"arn:aws:events:{region}:{account}:event-bus/{name}"
+
+
+def registry_arn(region: str, account: str, name: str) -> str:
+    """Give a registry's ARN."""
+    return f"arn:aws:schemas:{region}:{account}:registry/{name}"
 
 
 def topic_arn(region: str, account: str, name: str) -> str:

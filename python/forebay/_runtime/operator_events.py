@@ -132,6 +132,10 @@ def _damaged(event: dict[str, Any]) -> str:
     return str(event["text"])
 
 
+def _discovery(event: dict[str, Any]) -> str:
+    return str(event["text"])
+
+
 def _dead_letter(event: dict[str, Any]) -> str:
     return (
         f"queue {event['of']}: a message was received {counted(event['received'], 'time')}, and is now in the dead-letter "
@@ -201,4 +205,5 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "interrupted": _interrupted,
     "environment ended": _environment,
     "environment": _environment,
+    "discovery": _discovery,
 }

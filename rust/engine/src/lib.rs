@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod observe;
 pub mod payload;
 pub mod runtime;
+mod schemas;
 pub mod sources;
 pub mod topics;
 mod workflows;

@@ -8,13 +8,13 @@ use super::infer::InferError;
 use super::names::schema_name;
 use super::render::{render, Format};
 use super::shape_hash::shape_hash;
-use super::Node;
+use super::{Node, NAME_CHARS_MAX};
 
 /// After something new, so long is waited for more of it before a version is told, milliseconds (AWS waits 5 minutes).
 const DEBOUNCE_MS: u64 = 1000;
 /// Hashes that are remembered; beyond, all are forgotten and learned anew.
 const KNOWN_MAX: usize = 65_536;
-/// Schemas of one bus.
+/// Schemas of one registry.
 const SCHEMAS_MAX: usize = 10_000;
 /// Places in one schema, in all samples together. A schema that has more learns nothing new.
 const SIZE_MAX: usize = 20_000;
@@ -26,7 +26,7 @@ pub enum Observed {
     Known,
     /// Something new was learned.
     Learned,
-    /// It could not be learned: the schema has too many places, or the bus too many schemas.
+    /// It could not be learned: the schema has too many places, its name is too long, or there are too many schemas.
     Full,
 }
 
@@ -65,7 +65,7 @@ pub struct NewVersion {
     pub content: String,
 }
 
-/// The discoverer of one bus.
+/// The discoverer of a store: buses that see one kind of event share its schema.
 #[derive(Clone, Debug, Default)]
 pub struct Discoverer {
     known: HashSet<u64>,
@@ -83,6 +83,13 @@ impl Discoverer {
     /// Everything that was learned, by name.
     pub fn schemas(&self) -> &BTreeMap<String, Discovered> {
         &self.schemas
+    }
+
+    /// Forget a schema: what comes of it later is learned from the beginning.
+    pub fn forget(&mut self, name: &str) {
+        self.schemas.remove(name);
+        self.due.remove(name);
+        self.known.clear();
     }
 
     /// Look at an event, the whole of it. `now_ms`: any clock that does not go back.
@@ -104,7 +111,7 @@ impl Discoverer {
         // What cannot be learned is not tried again either.
         self.known.extend(hash);
         let name = schema_name(source, detail_type);
-        if !self.schemas.contains_key(&name) && self.schemas.len() == SCHEMAS_MAX {
+        if name.len() > NAME_CHARS_MAX || (!self.schemas.contains_key(&name) && self.schemas.len() == SCHEMAS_MAX) {
             return Ok(Observed::Full);
         }
         let schema = self.schemas.entry(name.clone()).or_insert_with(|| Discovered {

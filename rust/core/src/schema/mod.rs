@@ -9,6 +9,7 @@
 mod changes;
 mod discoverer;
 mod document;
+mod export;
 mod fit;
 mod infer;
 mod names;
@@ -21,14 +22,17 @@ mod shapes;
 pub use changes::{compare, Change, ChangeKind};
 pub use discoverer::{Discovered, Discoverer, NewVersion, Observed};
 pub use document::{Document, DocumentError, Misfit};
+pub use export::draft_4_of;
 pub use infer::{envelope_of, InferError};
-pub use names::{pascal_case, schema_name};
+pub use names::{is_name_character, pascal_case, schema_name};
 pub use node::Node;
 pub use render::{render, Format};
 pub use shape_hash::shape_hash;
 
 /// Longest schema, characters (AWS's registry).
 pub const CONTENT_CHARS_MAX: usize = 100_000;
+/// Longest name of a schema, characters (AWS's registry).
+pub const NAME_CHARS_MAX: usize = 385;
 /// Levels of an event that are looked at (AWS's discovery).
 pub const DEPTH_MAX: usize = 255;
 /// Different keys in one place; what has more is a map and no object with named properties.

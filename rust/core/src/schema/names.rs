@@ -18,9 +18,18 @@ pub fn pascal_case(text: &str) -> String {
     name
 }
 
-/// What a discovered schema is called in its registry: `aws.s3@AWSAPICallViaCloudTrail`.
+/// What a discovered schema is called in its registry: `aws.s3@AWSAPICallViaCloudTrail`. A character of the source that no
+/// schema's name can have becomes `-` (as in the names of AWS's partners: `aws.partner-zendesk.com@…`).
 pub fn schema_name(source: &str, detail_type: &str) -> String {
+    let known = |character: char| if is_name_character(character) { character } else { '-' };
+    let source: String = source.chars().map(known).collect();
     format!("{source}@{}", title(detail_type))
+}
+
+/// Whether a registry's schema can have the character in its name.
+/// <https://docs.aws.amazon.com/eventbridge/latest/schema-reference/v1-registries-name-registryname-schemas-name-schemaname.html>
+pub fn is_name_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "._-@".contains(character)
 }
 
 /// The title of a schema, which is the name of its detail's component, too.

@@ -1,6 +1,6 @@
 //! Discovery of one bus: what is known costs nothing, what is new becomes a version a second later.
 
-use forebay_core::schema::{Discoverer, Observed};
+use forebay_core::schema::{schema_name, Discoverer, Observed};
 use serde_json::{json, Value as Json};
 
 use crate::event;
@@ -64,4 +64,22 @@ fn a_schema_has_a_bound() {
     let seen: Vec<Observed> = (0..60).map(|part| observe(&mut discoverer, &wide(part), 0)).collect();
     assert_eq!((seen.first(), seen.last()), (Some(&Observed::Learned), Some(&Observed::Full)));
     assert_eq!(observe(&mut discoverer, &wide(59), 0), Observed::Known);
+}
+
+#[test]
+fn a_schema_that_was_forgotten_begins_with_version_1_again() {
+    let mut discoverer = Discoverer::default();
+    observe(&mut discoverer, &json!({"a": 1}), 0);
+    assert_eq!(discoverer.take_due(1000).len(), 1);
+    observe(&mut discoverer, &json!({"b": 1}), 2000);
+    discoverer.forget("shop@OrderPlaced");
+    assert_eq!(discoverer.take_due(9000), []);
+    assert_eq!(observe(&mut discoverer, &json!({"a": 1}), 9000), Observed::Learned);
+    assert_eq!(discoverer.take_due(10_000)[0].version, 1);
+}
+
+#[test]
+fn a_source_becomes_a_name_that_a_registry_can_have() {
+    assert_eq!(schema_name("aws.partner/zendesk.com", "Ticket Created"), "aws.partner-zendesk.com@TicketCreated");
+    assert_eq!(schema_name("shop\0", "a"), "shop-@A");
 }

@@ -1,9 +1,9 @@
 //! Documents of a registry: what is refused, what fits, what changed.
 
-use forebay_core::schema::{compare, Document, Format, CONTENT_CHARS_MAX};
+use forebay_core::schema::{compare, draft_4_of, Document, Format, CONTENT_CHARS_MAX};
 use serde_json::{json, Value as Json};
 
-use crate::{document, event};
+use crate::{document, event, learn_details, rendered};
 
 fn draft_4(schema: &Json) -> Document {
     Document::parse(Format::JsonSchemaDraft4, &schema.to_string()).expect("a schema")
@@ -177,5 +177,36 @@ fn other_bounds_and_other_keys_are_changes_too() {
     ] {
         let told: Vec<String> = compare(&draft_4(&old), &draft_4(&new)).iter().map(ToString::to_string).collect();
         assert_eq!(told, [expected]);
+    }
+}
+
+#[test]
+fn an_open_api_document_is_exported_as_the_draft_4_document_of_the_same_samples() {
+    let node = learn_details(&[
+        json!({"id": 1, "items": [{"sku": "a", "of": {"n": true}}], "note": "x", "when": "2026-01-31T23:59:59Z"}),
+        json!({"id": 2.5, "items": [], "of": {"n": 1}, "note": null}),
+    ]);
+    let exported = draft_4_of(&rendered(&node, Format::OpenApi3).to_string()).expect("a document");
+    let exported: Json = serde_json::from_str(&exported).expect("JSON");
+    assert_eq!(exported, rendered(&node, Format::JsonSchemaDraft4));
+}
+
+#[test]
+fn what_a_user_wrote_is_exported_word_for_word() {
+    let schemas = json!({
+        "T": {"type": "object", "properties": {
+            "nullable": {"type": "string", "nullable": true, "enum": ["a"]},
+            "self": {"$ref": "#/components/schemas/T"},
+            "any": {"anyOf": [{"$ref": "#/components/schemas/U"}, {"type": "integer", "nullable": false}]},
+        }},
+        "U": {"type": "array", "items": {"type": "string", "nullable": true}},
+    });
+    let exported = draft_4_of(&open_api(&schemas).to_string()).expect("a document");
+    let document = Document::parse(Format::JsonSchemaDraft4, &exported).expect("a schema");
+    for fitting in [json!({"nullable": null}), json!({"nullable": "a", "self": {"any": [null]}}), json!({"any": 1})] {
+        assert_eq!(document.check(&fitting.to_string()), Ok(()), "{fitting} {exported}");
+    }
+    for wrong in [json!({"nullable": "b"}), json!({"self": {"any": [1]}}), json!({"any": null})] {
+        assert!(document.check(&wrong.to_string()).is_err(), "{wrong}");
     }
 }

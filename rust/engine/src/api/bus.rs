@@ -10,6 +10,37 @@ pub struct Named {
     pub name: String,
 }
 
+/// Create a bus, or change one that exists.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Declare {
+    /// The bus's name.
+    pub name: String,
+    /// Whether schemas are discovered from its events; without it, as before, and at first not.
+    #[serde(default)]
+    pub discovery: Option<bool>,
+    /// Whose schemas its events must fit; without it, as before, and at first none.
+    #[serde(default)]
+    pub enforce: Option<Enforce>,
+}
+
+/// Whose schemas the events of a bus must fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum Enforce {
+    /// True: the event's schema in whatever registry has one, of users' registries the first by name; false: none.
+    Every(bool),
+    /// The event's schema in this registry.
+    Registry(String),
+}
+
+impl Default for Enforce {
+    fn default() -> Self {
+        Self::Every(false)
+    }
+}
+
 /// A bus.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -22,6 +53,10 @@ pub struct Bus {
     pub created_ms: u64,
     /// How many rules it has.
     pub rules: usize,
+    /// Whether schemas are discovered from its events.
+    pub discovery: bool,
+    /// Whose schemas its events must fit: a registry's name, true for all of them, false for none.
+    pub enforce: Enforce,
 }
 
 /// Names a rule of a bus.

@@ -17,6 +17,7 @@ pub mod metrics;
 #[cfg(test)]
 mod page;
 pub mod queue;
+pub mod schema;
 pub mod settings;
 pub mod stream;
 pub mod topic;
@@ -133,8 +134,8 @@ macro_rules! operations {
         /// Delete a topic with its subscriptions. Refused (`Conflict`) while it is a destination.
         "topic.delete" TopicDelete(topic::Named) -> Empty: rooms.topic_delete now;
 
-        /// Create an event bus, unless it exists.
-        "bus.declare" BusDeclare(bus::Named) -> bus::Bus: event_buses.bus_declare now;
+        /// Create an event bus, or change one that exists.
+        "bus.declare" BusDeclare(bus::Declare) -> bus::Bus: event_buses.bus_declare now;
         /// List the buses.
         "bus.list" BusList(Empty) -> Vec<bus::Bus>: event_buses.bus_list now;
         /// Describe a bus.
@@ -181,6 +182,27 @@ macro_rules! operations {
         "replay.describe" ReplayDescribe(archive::ReplayNamed) -> archive::Replay: event_buses.replay_describe now;
         /// End a replay before it is complete.
         "replay.cancel" ReplayCancel(archive::ReplayNamed) -> archive::Replay: event_buses.replay_cancel now;
+
+        /// Create a registry of schemas, or change its description.
+        "registry.put" RegistryPut(schema::PutRegistry) -> schema::Registry: schemas.registry_put now;
+        /// List the registries.
+        "registry.list" RegistryList(Empty) -> Vec<schema::Registry>: schemas.registry_list now;
+        /// Describe a registry.
+        "registry.describe" RegistryDescribe(schema::RegistryNamed) -> schema::Registry: schemas.registry_describe now;
+        /// Delete a registry. Refused (`Conflict`) while it has schemas, or a bus enforces it.
+        "registry.delete" RegistryDelete(schema::RegistryNamed) -> Empty: event_buses.registry_delete now;
+        /// Create a schema, or add a version to one that exists; what its latest version says already is no new one.
+        "schema.put" SchemaPut(schema::PutSchema) -> schema::SchemaVersion: event_buses.schema_put now;
+        /// List or search the schemas of a registry. A page may have fewer than its limit, and yet another one after it.
+        "schema.list" SchemaList(schema::List) -> schema::Schemas: schemas.schema_list now;
+        /// Describe a schema, with the content of one version.
+        "schema.describe" SchemaDescribe(schema::Describe) -> schema::SchemaVersion: schemas.schema_describe now;
+        /// Give a version of a schema in a form.
+        "schema.export" SchemaExport(schema::Export) -> schema::SchemaVersion: schemas.schema_export now;
+        /// Delete a schema with its versions. One that was discovered is learned anew.
+        "schema.delete" SchemaDelete(schema::SchemaNamed) -> Empty: schemas.schema_delete now;
+        /// Delete a version of a schema. Refused (`Conflict`) for its only one.
+        "schema.delete_version" SchemaDeleteVersion(schema::VersionNamed) -> Empty: schemas.schema_delete_version now;
 
         /// Create a workflow, or change one that exists: executions keep the definition that they began with.
         "workflow.declare" WorkflowDeclare(workflow::Declare) -> workflow::Workflow: state_machines.workflow_declare now;

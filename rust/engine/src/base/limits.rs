@@ -92,6 +92,13 @@ limits! {
     /// Most characters of an archive's name.
     /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateArchive.html>
     ARCHIVE_NAME_CHARACTERS_MAX: usize = 48;
+    /// Most characters of a registry's name.
+    /// <https://docs.aws.amazon.com/eventbridge/latest/schema-reference/v1-registries-name-registryname.html>
+    REGISTRY_NAME_CHARACTERS_MAX: usize = 64;
+    /// Most registries of a store. Ours: they are all in memory.
+    REGISTRIES_MAX: usize = 1_000;
+    /// Most schemas of a store, discovered ones beside. Ours: their names are all in memory.
+    SCHEMAS_MAX: usize = 100_000;
     /// Most archives of a store. Ours: they are all in memory.
     ARCHIVES_MAX: usize = 1_000;
     /// Most replays that run at once. <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>

@@ -98,8 +98,9 @@ impl BusRoom<'_> {
                         "a bus takes a JSON object: the target's input makes something else of the event".into(),
                     ));
                 }
+                self.check_fits(name, None, input)?;
                 let carried = Carried { hops: carried.hops + 1, ..carried };
-                self.route(name, OnBus { carried, text: input, ..event }, None);
+                self.route(name, OnBus { carried, text: input, kind: None, ..event }, None);
                 Ok(Fate::HandedOn(name.clone()))
             }
         }

@@ -16,6 +16,7 @@ pub(crate) mod replay;
 pub(crate) mod requests;
 pub(crate) mod row;
 pub(crate) mod schedule;
+mod schemas;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,7 @@ use crate::failures::{CountDeliveries, Failures};
 use crate::metrics::{Counter, Metric, Registry};
 use crate::observe::history::routes::Routed;
 use crate::payload::failure_key::{FailureKey, Part};
+use crate::schemas::Schemas;
 use crate::sources::invocation::{EventQueues, InvocationRoom};
 use crate::sources::queue::{QueueRoom, Queues};
 use crate::sources::stream::{StreamRoom, Streams};
@@ -55,6 +57,7 @@ pub(crate) struct BusRoom<'a> {
     pub(crate) events: &'a mut EventQueues,
     pub(crate) topics: &'a mut Topics,
     pub(crate) buses: &'a mut Buses,
+    pub(crate) schemas: &'a mut Schemas,
 }
 
 impl BusRoom<'_> {
@@ -153,6 +156,17 @@ struct RuleMeters {
 }
 
 impl RuleMeters {
+    /// Stop showing what was counted of a rule that is gone.
+    fn forget(registry: &Registry, bus: &str, rule: &str) {
+        let all = [
+            Metric::TriggeredRules,
+            Metric::RuleInvocations,
+            Metric::FailedRuleInvocations,
+            Metric::RuleInvocationsSentToDlq,
+        ];
+        all.into_iter().for_each(|metric| registry.forget(metric, &[bus, rule]));
+    }
+
     fn new(registry: &Registry, bus: &str, rule: &str) -> Self {
         let counter = |metric| registry.counter(metric, &[bus, rule]);
         Self {

@@ -98,7 +98,7 @@ impl<'a> BusParticipant<'a> {
         let meters = ScheduleMeters::new(&self.ctx.registry);
         self.failures.owners.insert(OWNER, Owner::of_rule("schedules".into(), Box::new(meters.clone())));
         self.buses.schedules.meters = Some(meters);
-        self.take_bus(BusRow { name: DEFAULT.into(), created_ms: self.ctx.now.wall_ms });
+        self.take_bus(BusRow::new(DEFAULT, self.ctx.now.wall_ms));
         for (_, value) in self.ctx.commit.reader.scan(Table::Bus, &[], None, usize::MAX)? {
             self.take_bus(serde_json::from_slice(&value).map_err(|_| damaged("a bus's row"))?);
         }

@@ -14,6 +14,7 @@ use crate::buses::{BusRoom, Buses, Rule, Taker};
 use crate::commit::done::json;
 use crate::commit::pending::PUT_BYTES_MAX;
 use crate::observe::history::routes::Routed;
+use crate::schemas::SchemaRoom;
 
 use forebay_core::template::{Path, Reserved};
 
@@ -33,6 +34,8 @@ pub(crate) struct OnBus<'a> {
     pub(crate) left: &'a Cell<u32>,
     /// The replay that it comes from. No archive keeps it again.
     pub(crate) replay: Option<&'a str>,
+    /// Its source and detail-type, where they are at hand.
+    pub(crate) kind: Option<(&'a str, &'a str)>,
 }
 
 impl BusRoom<'_> {
@@ -63,7 +66,7 @@ impl BusRoom<'_> {
                 error_code: "ThrottlingException",
                 error_message: error.to_string(),
             });
-            results.push(match has_room.and_then(|()| entry.check()) {
+            results.push(match has_room.and_then(|()| self.check_event(&asked.bus, entry)) {
                 Ok(()) => EntryResult::Accepted { event_id: self.accept_event(&asked.bus, entry, carried) },
                 Err(refused) => refused,
             });
@@ -81,7 +84,8 @@ impl BusRoom<'_> {
         let text = entry.envelope(&accepted);
         let time_ms = entry.time_ms.unwrap_or(accepted.now_ms);
         let left = Cell::new(DELIVERIES_MAX);
-        self.route(bus, OnBus { id, time_ms, text: &text, carried, left: &left, replay: None }, None);
+        let kind = Some((entry.source.as_str(), entry.detail_type.as_str()));
+        self.route(bus, OnBus { id, time_ms, text: &text, carried, left: &left, replay: None, kind }, None);
         event_id
     }
 
@@ -90,6 +94,9 @@ impl BusRoom<'_> {
         let Buses { entries, scratch, archives, .. } = &mut *self.buses;
         let Some(entry) = entries.get(bus) else { return };
         entry.meters.events.increment();
+        if entry.row.discovery {
+            SchemaRoom { ctx: self.ctx, schemas: self.schemas }.observe(event.kind, event.text);
+        }
         let name = entry.name.clone();
         let index = entry.patterns.index();
         // What is no event matches nothing: a bus may be handed any object.

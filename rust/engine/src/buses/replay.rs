@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::archive::{ReplaySettings, ReplayState};
 use crate::base::error::EngineError;
 use crate::base::trace::Carried;
-use crate::buses::archive::{read_segment, read_segment_key, segment_key};
+use crate::buses::archive::{read_segment, read_segment_key, segment_key, Archived};
 use crate::buses::before::Before;
 use crate::buses::participant::{BusParticipant, REPLAYS};
 use crate::buses::put::{OnBus, DELIVERIES_MAX};
@@ -260,8 +260,8 @@ impl BusRoom<'_> {
                 let text = marked(event.text, &row.name);
                 let (carried, counted) = (Carried::default(), Cell::new(DELIVERIES_MAX));
                 let replay = Some(row.name.as_str());
-                let event =
-                    OnBus { id: event.id, time_ms: event.time_ms, text: &text, carried, left: &counted, replay };
+                let Archived { id, time_ms, .. } = *event;
+                let event = OnBus { id, time_ms, text: &text, carried, left: &counted, replay, kind: None };
                 self.route(&row.bus, event, row.settings.rules.as_deref());
             }
             (row.number, row.done) = (number + 1, 0);

@@ -3,7 +3,7 @@
 use forebay_core::pattern::bus::Failure;
 
 use crate::api::bus::{
-    Bus as BusAnswer, EnableRule, Named, PutRule, PutSchedule, Recipient, Rule as RuleAnswer, RuleNamed,
+    Bus as BusAnswer, Declare, EnableRule, Named, PutRule, PutSchedule, Recipient, Rule as RuleAnswer, RuleNamed,
     Schedule as Answer, ScheduleNamed, ScheduleSettings, TestPattern, Tested, Unmet,
 };
 use crate::api::Empty;
@@ -11,7 +11,7 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::limits::{RULES_MAX, SCHEDULES_MAX};
 use crate::buses::participant::BusParticipant;
 use crate::buses::row::{check_bus_name, check_rule_name, parse_pattern, BusRow, RuleRow, ScheduleRow, DEFAULT};
-use crate::buses::{Bus, BusRoom, Rule, Taker};
+use crate::buses::{Bus, BusRoom, Rule, RuleMeters, Taker};
 use crate::commit::done::{json, Done};
 use crate::store::port::Table;
 
@@ -32,14 +32,29 @@ impl BusRoom<'_> {
         Ok(Done::at_once(self.describe_bus(self.buses.bus(&named.name)?)))
     }
 
-    pub(crate) fn bus_declare(&mut self, Named { name }: Named) -> Result<Done, EngineError> {
+    /// Create a bus, or change one that exists; what is not said of it stays.
+    pub(crate) fn bus_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
+        let Declare { name, discovery, enforce } = asked;
         check_bus_name(&name)?;
-        if self.buses.bus(&name).is_err() {
-            let row = BusRow { name: name.clone(), created_ms: self.ctx.now.wall_ms };
+        if let Some(enforce) = &enforce {
+            self.schemas().check_enforced(enforce)?;
+        }
+        let known = self.buses.entries.get(&name).map(|bus| bus.row.clone());
+        let is_new = known.is_none();
+        let before = known.unwrap_or_else(|| BusRow::new(&name, self.ctx.now.wall_ms));
+        let row = BusRow {
+            discovery: discovery.unwrap_or(before.discovery),
+            enforce: enforce.unwrap_or_else(|| before.enforce.clone()),
+            ..before.clone()
+        };
+        if is_new || row != before {
             let value = serde_json::to_vec(&row).unwrap_or_default();
             self.ctx.commit.pending.set(Table::Bus, name.clone().into_bytes(), value);
             self.ctx.commit.pending.urgent = true;
-            self.participant().take_bus(row);
+            match self.buses.entries.get_mut(&name) {
+                Some(bus) => bus.row = row,
+                None => self.participant().take_bus(row),
+            }
         }
         Ok(Done::when_durable(self.describe_bus(self.buses.bus(&name)?)))
     }
@@ -82,9 +97,9 @@ impl BusRoom<'_> {
     }
 
     fn describe_bus(&self, bus: &Bus) -> BusAnswer {
-        let BusRow { name, created_ms } = &bus.row;
-        let arn = self.ctx.bus_arn(name);
-        BusAnswer { name: name.clone(), arn, created_ms: *created_ms, rules: bus.rules.len() }
+        let BusRow { name, created_ms, discovery, enforce } = bus.row.clone();
+        let arn = self.ctx.bus_arn(&name);
+        BusAnswer { name, arn, created_ms, rules: bus.rules.len(), discovery, enforce }
     }
 }
 
@@ -140,6 +155,7 @@ impl BusRoom<'_> {
             bus.rules.remove(named.name.as_str());
         }
         self.failures.forget(id);
+        RuleMeters::forget(&self.ctx.registry, &named.bus, &named.name);
         self.ctx.remove_rows(Table::Failure, &id.to_be_bytes())?;
         self.ctx.commit.pending.remove(Table::Rule, rule_key(&named.bus, &named.name));
         self.ctx.commit.pending.urgent = true;

@@ -6,7 +6,7 @@ use forebay_core::pattern::bus::Rule as Pattern;
 use forebay_core::template::{self, InputTexts, Path, TransformerTexts};
 use serde::{Deserialize, Serialize};
 
-use crate::api::bus::{Input, Recipient, RuleSettings, ScheduleSettings, Target};
+use crate::api::bus::{Enforce, Input, Recipient, RuleSettings, ScheduleSettings, Target};
 use crate::base::error::EngineError;
 use crate::base::limits::{BUS_NAME_CHARACTERS_MAX, RULE_NAME_CHARACTERS_MAX, RULE_TARGETS_MAX};
 
@@ -16,10 +16,22 @@ const TARGET_ID_CHARACTERS_MAX: usize = 64;
 const FIFO: &str = ".fifo";
 
 /// A bus's row.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BusRow {
     pub(crate) name: String,
     pub(crate) created_ms: u64,
+    /// Whether schemas are discovered from its events.
+    #[serde(default)]
+    pub(crate) discovery: bool,
+    /// Whose schemas its events must fit.
+    #[serde(default)]
+    pub(crate) enforce: Enforce,
+}
+
+impl BusRow {
+    pub(crate) fn new(name: &str, created_ms: u64) -> Self {
+        Self { name: name.into(), created_ms, discovery: false, enforce: Enforce::default() }
+    }
 }
 
 /// A rule's row.

@@ -302,6 +302,7 @@ impl BusRoom<'_> {
                 carried: Carried::default(),
                 left: &Cell::new(u32::MAX),
                 replay: None,
+                kind: None,
             },
             input: input.as_deref().unwrap_or(&text),
         });

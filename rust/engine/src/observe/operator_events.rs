@@ -36,6 +36,8 @@ pub(crate) enum OperatorEvent {
     EnvironmentEnded,
     /// Something else about an execution environment.
     Environment,
+    /// Discovery of schemas has reached a bound.
+    Discovery,
 }
 
 impl OperatorEvent {
@@ -53,6 +55,7 @@ impl OperatorEvent {
             Self::Interrupted => "interrupted",
             Self::EnvironmentEnded => "environment ended",
             Self::Environment => "environment",
+            Self::Discovery => "discovery",
         }
     }
 }

@@ -190,6 +190,7 @@ impl Engine {
             let mut points = lock(&self.shared.points);
             let mut inner = self.shared.lock();
             inner.state.close_points(&mut points);
+            inner.state.schemas().end_discovery();
             inner.state.ctx.draining = true;
             inner.state.ctx.closed = true;
             inner.stopping = true;

@@ -12,6 +12,7 @@ use crate::dispatch::{self, Dispatch};
 use crate::environments::Pools;
 use crate::failures::{self, Failures};
 use crate::runtime::wanted::Wanted;
+use crate::schemas::{self, SchemaRoom, Schemas};
 use crate::sources::invocation::{self, EventQueues, InvocationRoom};
 use crate::sources::queue::{self, QueueRoom, Queues};
 use crate::sources::stream::{self, StreamRoom, Streams};
@@ -100,6 +101,7 @@ sources! {
     streams: Streams => StreamRoom, stream::participant::ROOM;
     events: EventQueues => InvocationRoom, invocation::participant::ROOM;
     queues: Queues => QueueRoom, queue::participant::ROOM;
+    schemas: Schemas => SchemaRoom, schemas::ROOM;
     buses: Buses => BusParticipant, buses::participant::ROOM;
     workflows: Workflows => WorkflowParticipant, workflows::participant::ROOM;
     #[cfg(test)]

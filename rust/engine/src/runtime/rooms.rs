@@ -107,6 +107,7 @@ impl Rooms {
                 events: &mut self.events,
                 topics: &mut self.topics,
                 buses: &mut self.buses,
+                schemas: &mut self.schemas,
             },
             workflows: &mut self.workflows,
         }

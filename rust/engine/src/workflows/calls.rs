@@ -140,7 +140,7 @@ impl WorkflowRoom<'_> {
                 .buses
                 .check_bus(&bus)
                 .map_err(|error| failure("EventBridge", "ResourceNotFoundException", &error))?;
-            if let Err(EntryResult::Refused { error_code, error_message }) = entry.check() {
+            if let Err(EntryResult::Refused { error_code, error_message }) = self.below.check_event(&bus, &entry) {
                 return Err(ErrorDetails::new(
                     "EventBridge.FailedEntry",
                     Some(format!("{error_code}: {error_message}")),

@@ -66,11 +66,19 @@ pub enum Table {
     ExecutionState = 30,
     /// Executions by their names.
     ExecutionName = 31,
+    /// Registries of schemas.
+    Registry = 40,
+    /// Schemas of registries.
+    Schema = 41,
+    /// What each version of a schema says.
+    SchemaVersion = 42,
+    /// What discovery has learned of each kind of event.
+    DiscoveredSchema = 43,
 }
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -102,6 +110,10 @@ impl Table {
         Self::History,
         Self::ExecutionState,
         Self::ExecutionName,
+        Self::Registry,
+        Self::Schema,
+        Self::SchemaVersion,
+        Self::DiscoveredSchema,
     ];
 
     /// The table with a number of the format.
