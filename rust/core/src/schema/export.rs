@@ -13,7 +13,8 @@ pub fn draft_4_of(open_api: &str) -> Option<String> {
     let components = document["components"]["schemas"].as_object()?;
     let called = |wanted: &str| components.contains_key(wanted).then(|| wanted.to_owned());
     let only = || components.keys().next().filter(|_| components.len() == 1).cloned();
-    let root_name = called("AWSEvent").or_else(|| called(title)).or_else(|| called(&names::title(title))).or_else(only)?;
+    let root_name =
+        called("AWSEvent").or_else(|| called(title)).or_else(|| called(&names::title(title))).or_else(only)?;
     let Json::Object(root) = converted(&components[&root_name], &root_name) else { return None };
     let others = components.iter().filter(|(name, _)| **name != root_name);
     let definitions: Map<String, Json> =

@@ -32,12 +32,7 @@ impl BusRoom<'_> {
     }
 
     /// Refuse an event that does not fit its schema. `kind`: its source and detail-type, if they are at hand.
-    pub(crate) fn check_fits(
-        &mut self,
-        bus: &str,
-        kind: Option<(&str, &str)>,
-        event: &str,
-    ) -> Result<(), EngineError> {
+    pub(crate) fn check_fits(&mut self, bus: &str, kind: Option<(&str, &str)>, event: &str) -> Result<(), EngineError> {
         let Some(enforce) = self.enforced_on(bus) else { return Ok(()) };
         let found = if kind.is_none() { envelope_of(event) } else { None };
         let known = found.as_ref().map(|(source, detail_type)| (source.as_str(), detail_type.as_str()));

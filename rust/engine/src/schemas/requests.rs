@@ -155,7 +155,8 @@ impl SchemaRoom<'_> {
                 "schema {name:?} of registry {registry:?} has another form: put this one under another name"
             )));
         }
-        if known.is_none() && self.schemas.registries.values().map(|one| one.schemas.len()).sum::<usize>() >= SCHEMAS_MAX
+        if known.is_none()
+            && self.schemas.registries.values().map(|one| one.schemas.len()).sum::<usize>() >= SCHEMAS_MAX
         {
             return refuse(format!("the store has {SCHEMAS_MAX} schemas, which is the most"));
         }
@@ -262,8 +263,7 @@ impl Ctx {
     fn schema(&self, row: &SchemaRow) -> Schema {
         let SchemaRow { registry, name, schema_type, description, created_ms, updated_ms, versions, unchecked, .. } =
             row.clone();
-        let arn =
-            format!("arn:aws:schemas:{}:{}:schema/{registry}/{name}", self.config.region, self.config.account);
+        let arn = format!("arn:aws:schemas:{}:{}:schema/{registry}/{name}", self.config.region, self.config.account);
         Schema { registry, name, arn, schema_type, description, created_ms, updated_ms, versions, unchecked }
     }
 }

@@ -187,7 +187,10 @@ fn a_bus_refuses_events_that_do_not_fit_the_schema_that_it_enforces() {
     let refused = engine.placed("strict", &json!({"id": "one"}));
     assert_eq!(refused["error_code"], "InvalidArgument");
     let text = refused["error_message"].as_str().unwrap();
-    assert!(text.starts_with("Parameter Detail is not valid. Reason: The event does not fit schema shop@Placed version 1"), "{text}");
+    assert!(
+        text.starts_with("Parameter Detail is not valid. Reason: The event does not fit schema shop@Placed version 1"),
+        "{text}"
+    );
     assert!(text.contains("$.detail.id"), "{text}");
     assert!(engine.placed("strict", &json!({"id": 1}))["event_id"].is_string());
     // A new version counts at once, and so it does after a kill.
@@ -200,7 +203,10 @@ fn a_bus_refuses_events_that_do_not_fit_the_schema_that_it_enforces() {
     assert!(engine.json("bus.put", &json!({"bus": "strict", "entries": [entry]}))[0]["event_id"].is_string());
     // An event that a rule hands on must fit, too: else the rule lists it as failed.
     let targets = json!([{"id": "1", "bus": "strict"}]);
-    engine.json("rule.put", &json!({"bus": "default", "name": "on", "pattern": "{\"source\":[\"shop\"]}", "targets": targets}));
+    engine.json(
+        "rule.put",
+        &json!({"bus": "default", "name": "on", "pattern": "{\"source\":[\"shop\"]}", "targets": targets}),
+    );
     engine.placed("default", &json!({"id": 1}));
     let listed = engine.json("failed.list", &json!({"function": "default/on", "limit": 10}));
     assert_eq!(listed["failures"].as_array().unwrap().len(), 1, "{listed}");
@@ -229,7 +235,10 @@ fn what_cannot_be_held_against_events_whole_is_not_enforced() {
     engine.put_schema("shop@Placed", &pattern).unwrap();
     let refused = engine.asked("bus.declare", &json!({"name": "b", "enforce": "shop"})).unwrap_err().to_string();
     assert!(refused.contains("schema \"shop@Placed\" cannot be enforced"), "{refused}");
-    assert!(matches!(engine.asked("bus.declare", &json!({"name": "b", "enforce": "typo"})), Err(EngineError::NotFound(_))));
+    assert!(matches!(
+        engine.asked("bus.declare", &json!({"name": "b", "enforce": "typo"})),
+        Err(EngineError::NotFound(_))
+    ));
     engine.put_schema("shop@Placed", &document(&json!({}))).unwrap();
     engine.json("bus.declare", &json!({"name": "b", "enforce": "shop"}));
     let refused = engine.put_schema("shop@Placed", &pattern).unwrap_err().to_string();
