@@ -14,7 +14,16 @@ from forebay import App, InvalidParameterValue
 from forebay.testing import VirtualClock
 
 ROOT = Path(__file__).parents[2]
-NOUNS = [forebay.Stream, forebay.Queue, forebay.Topic, forebay.Function, forebay.Alias, forebay.Mapping, forebay.Registry, App]
+NOUNS = [
+    forebay.Stream,
+    forebay.Queue,
+    forebay.Topic,
+    forebay.Function,
+    forebay.Alias,
+    forebay.Mapping,
+    forebay.Registry,
+    App,
+]
 LIFE = {"start", "stop", "store_failure", "__aenter__", "__aexit__"}  # an app's own, which belong to its event loop
 
 

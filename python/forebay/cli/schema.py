@@ -1,4 +1,4 @@
-"""`forebay schema`: schemas of files and of registries: inferred, held against events, compared, bound to code, kept in versions."""
+"""`forebay schema`: infer schemas, hold events against them, compare them, write code for them, keep versions of them."""
 
 from __future__ import annotations
 
