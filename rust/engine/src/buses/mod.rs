@@ -164,7 +164,9 @@ impl RuleMeters {
             Metric::FailedRuleInvocations,
             Metric::RuleInvocationsSentToDlq,
         ];
-        all.into_iter().for_each(|metric| registry.forget(metric, &[bus, rule]));
+        for metric in all {
+            registry.forget(metric, &[bus, rule]);
+        }
     }
 
     fn new(registry: &Registry, bus: &str, rule: &str) -> Self {
