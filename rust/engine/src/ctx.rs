@@ -4,13 +4,19 @@ use crate::base::error::Answer;
 use crate::base::error::EngineError;
 use crate::base::error::Waiter;
 use crate::base::error::UNSOLICITED;
+use crate::base::ids::uuid_text;
 use crate::base::timers::SWEEP;
 use crate::commit::pending::Pending;
 use crate::commit::pending::UNCOMMITTED_MAX;
 use crate::commit::rows::counted;
 use crate::commit::rows::OnItsWay;
 use crate::commit::rows::ROWS;
+use crate::commit::starts::chain_too_long;
+use crate::commit::starts::Starts;
+use crate::commit::starts::WantedStart;
+use crate::commit::starts::CHAIN_MAX;
 use crate::observe::operator_events::OperatorEvent;
+use crate::payload::document::read_document;
 use crate::store::damage;
 use crate::store::directory::Place;
 use crate::store::format::keys::NEXT_MAPPING;
@@ -56,6 +62,8 @@ pub(crate) struct Ctx {
     pub(crate) place: Option<Place>,
     /// The app whose store it is, if it is known.
     pub(crate) app: Option<String>,
+    /// Executions that are to begin in the commit that is gathered.
+    pub(crate) starts: Starts,
 }
 
 impl Ctx {
@@ -235,5 +243,28 @@ impl Ctx {
         self.commit.next_mapping += 1;
         self.commit.pending.set(Table::Meta, NEXT_MAPPING.to_vec(), self.commit.next_mapping.to_be_bytes().to_vec());
         id
+    }
+}
+
+impl Ctx {
+    /// Begin an execution in the commit that is gathered; its name is the UUID that is given back. Everything that could be wrong is
+    /// refused now. `hops` counts the functions, buses and executions that the chain has gone through.
+    #[cfg_attr(not(test), expect(dead_code, reason = "rules and schedules call it"))]
+    pub(crate) fn start_execution(&mut self, workflow: &str, input: &str, hops: u32) -> Result<u128, EngineError> {
+        if !self.starts.is_declared(workflow) {
+            let arn = self.workflow_arn(workflow);
+            return Err(EngineError::NotFound(format!("State Machine Does Not Exist: '{arn}'")));
+        }
+        if hops >= CHAIN_MAX {
+            return Err(chain_too_long());
+        }
+        let input = read_document("Execution Input", input)?;
+        let id = self.rng.uuid();
+        self.starts.want(WantedStart { workflow: workflow.to_owned(), name: uuid_text(id), input, depth: hops + 1 });
+        Ok(id)
+    }
+
+    pub(crate) fn workflow_arn(&self, name: &str) -> String {
+        format!("arn:aws:states:{}:{}:stateMachine:{name}", self.config.region, self.config.account)
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod done;
 pub(crate) mod pending;
 pub(crate) mod read_jobs;
 pub(crate) mod rows;
+pub(crate) mod starts;
 pub(crate) mod target;
 
 use std::collections::VecDeque;

@@ -1,5 +1,6 @@
 //! What handlers are given: records, messages, and the events AWS Lambda makes of them.
 
+pub(crate) mod document;
 pub mod endpoint;
 pub(crate) mod event;
 pub(crate) mod event_result;

@@ -18,6 +18,7 @@ use crate::base::error::EngineError;
 use crate::base::rng::Rng;
 use crate::base::timers::{Timer, Timers};
 use crate::buses::BusRoom;
+use crate::commit::starts::Starts;
 use crate::commit::Commits;
 use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::AttemptJournal;
@@ -65,6 +66,7 @@ impl Rooms {
             directory: None,
             place: None,
             app: None,
+            starts: Starts::default(),
         };
         Self::over(ctx, Dispatch::new(permits, journal))
     }
@@ -136,6 +138,8 @@ impl Rooms {
                 self.event_buses().fire_due();
             } else if std::mem::take(&mut self.buses.replays.is_due) {
                 self.event_buses().replay_due();
+            } else if self.ctx.starts.has_wanted() {
+                self.state_machines().begin_wanted();
             } else if !self.workflows.inbox.is_empty() {
                 self.state_machines().advance();
             } else if let Some(search) = self.failures.found.pop() {

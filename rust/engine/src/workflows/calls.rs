@@ -43,15 +43,20 @@ impl WorkflowRoom<'_> {
             Resource::Service { service, action, pattern } => {
                 match (service.as_str(), action.split('.').next().unwrap_or_default()) {
                     ("lambda", _) => self.invoke(id, call, arguments),
-                    ("sqs", _) => self.send_message(arguments).map(Some),
-                    ("sns", _) => self.publish(arguments).map(Some),
-                    ("events", _) => self.put_events(arguments).map(Some),
+                    ("sqs", _) => self.send_message(arguments, self.carried(id)).map(Some),
+                    ("sns", _) => self.publish(arguments, self.carried(id)).map(Some),
+                    ("events", _) => self.put_events(arguments, self.carried(id)).map(Some),
                     ("states", _) => self.start_execution(id, call, *pattern),
                     _ => Err(not_called(&call.resource)),
                 }
             }
             Resource::Activity(_) => Err(not_called(&call.resource)),
         }
+    }
+
+    /// What an execution sends knows how long its chain is.
+    fn carried(&self, id: RunId) -> Carried<'static> {
+        Carried { hops: self.workflows.runs.get(&id).map_or(0, |run| run.row.depth), trace: None }
     }
 
     /// Write down that a function is to be called.
@@ -85,7 +90,7 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-sqs.html>
-    fn send_message(&mut self, arguments: &Value) -> Result<Value, ErrorDetails> {
+    fn send_message(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
         let fault = |error: &EngineError| failure("SQS", "QueueDoesNotExistException", error);
         let url = text(arguments, "QueueUrl").ok_or_else(|| missing("SQS", "QueueUrl"))?;
         let name = url.rsplit(['/', ':']).next().unwrap_or_default();
@@ -99,14 +104,14 @@ impl WorkflowRoom<'_> {
         };
         let queue = self.below.queues.queue_id(name).map_err(|error| fault(&error))?;
         let mut queues = self.below.queues();
-        let outgoing = queues.accept_part(queue, &message, Carried::default()).map_err(|error| fault(&error))?;
+        let outgoing = queues.accept_part(queue, &message, carried).map_err(|error| fault(&error))?;
         let id = outgoing.id();
         queues.queue_outgoing(queue, outgoing);
         Ok(json!({"MessageId": uuid_text(id), "MD5OfMessageBody": crate::payload::message::md5_text(&message.body)}))
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-sns.html>
-    fn publish(&mut self, arguments: &Value) -> Result<Value, ErrorDetails> {
+    fn publish(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
         let arn = text(arguments, "TopicArn").ok_or_else(|| missing("Sns", "TopicArn"))?;
         let name = arn.rsplit(':').next().unwrap_or_default();
         let publication = Publication {
@@ -114,13 +119,13 @@ impl WorkflowRoom<'_> {
             subject: text(arguments, "Subject"),
             attributes: attributes(arguments),
         };
-        let published = self.below.topics().publish_part(name, &publication, Carried::default());
+        let published = self.below.topics().publish_part(name, &publication, carried);
         let id = published.map_err(|error| failure("Sns", "NotFoundException", &error))?;
         Ok(json!({"MessageId": uuid_text(id)}))
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-eventbridge.html>
-    fn put_events(&mut self, arguments: &Value) -> Result<Value, ErrorDetails> {
+    fn put_events(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
         let given =
             arguments.get("Entries").and_then(Value::as_array).ok_or_else(|| missing("EventBridge", "Entries"))?;
         let mut entries = Vec::with_capacity(given.len());
@@ -148,9 +153,7 @@ impl WorkflowRoom<'_> {
             }
             entries.push((bus, entry));
         }
-        let put = entries
-            .iter()
-            .map(|(bus, entry)| json!({"EventId": self.below.accept_event(bus, entry, Carried::default())}));
+        let put = entries.iter().map(|(bus, entry)| json!({"EventId": self.below.accept_event(bus, entry, carried)}));
         Ok(json!({"Entries": put.collect::<Vec<_>>(), "FailedEntryCount": 0}))
     }
 

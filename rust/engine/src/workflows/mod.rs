@@ -194,10 +194,6 @@ impl Workflows {
 }
 
 impl Ctx {
-    pub(crate) fn workflow_arn(&self, name: &str) -> String {
-        format!("arn:aws:states:{}:{}:stateMachine:{name}", self.config.region, self.config.account)
-    }
-
     pub(crate) fn execution_arn(&self, workflow: &str, name: &str) -> String {
         format!("arn:aws:states:{}:{}:execution:{workflow}:{name}", self.config.region, self.config.account)
     }

@@ -1,7 +1,7 @@
 //! `workflow.*`, `execution.*` and `task.*`
 
 use forebay_core::workflow::definition::{check, MachineType};
-use forebay_core::workflow::machine::{Data, DataError, ErrorDetails, Event, Fact, Refused, TaskId, DATA_MAX};
+use forebay_core::workflow::machine::{ErrorDetails, Event, Fact, Refused, TaskId};
 
 use crate::api::workflow::{
     Declare, Execution, ExecutionNamed, Executions, History, HistoryPage, Kind, List, Named, Problem, Start, Started,
@@ -13,6 +13,7 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done::{json, Done};
 use crate::commit::rows::damaged;
 use crate::ctx::Ctx;
+use crate::payload::document::read_document;
 use crate::store::port::Table;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
@@ -147,7 +148,7 @@ impl WorkflowRoom<'_> {
 
     fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
         let machine = self.workflows.machine(&asked.workflow)?.clone();
-        let input = read_data("Execution Input", &asked.input)?;
+        let input = read_document("Execution Input", &asked.input)?;
         if let Some(name) = &asked.name {
             check_name(name)?;
             if let Some((_, known)) = self.find(machine.row.id, name)? {
@@ -267,7 +268,7 @@ impl WorkflowRoom<'_> {
 
 impl WorkflowRoom<'_> {
     pub(crate) fn task_succeed(&mut self, asked: TaskSucceeded, waiter: Waiter) {
-        let output = read_data("Output", &asked.output);
+        let output = read_document("Output", &asked.output);
         let told = output.and_then(|output| self.tell_task(&asked.token, |task| Fact::TaskSucceeded(task, output)));
         self.answer_with_commit(waiter, told);
     }
@@ -323,17 +324,4 @@ fn check_limit(limit: usize) -> Result<(), EngineError> {
         return Ok(());
     }
     Err(EngineError::Invalid(format!("limit is {limit}: allowed are 1 to {PAGE_MAX}")))
-}
-
-fn read_data(what: &str, text: &str) -> Result<Data, EngineError> {
-    if text.len() > DATA_MAX {
-        return Err(EngineError::TooLarge(format!("{what} has {} bytes: allowed are {DATA_MAX}", text.len())));
-    }
-    Data::parse(text).map_err(|error| {
-        let why = match error {
-            DataError::NotJson(why) => why,
-            DataError::TooDeep => "it is nested too deep".into(),
-        };
-        EngineError::Invalid(format!("Invalid {what}: '{why}'"))
-    })
 }

@@ -12,12 +12,10 @@ use crate::api::workflow::Status;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::rng::Rng;
+use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
 use crate::workflows::row::{check_name, name_key, ExecutionRow, Parent, RunId};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
-
-/// Most executions that may start one another in a chain: a machine that starts itself would go on without end.
-const DEPTH_MAX: u32 = 16;
 
 struct Draws<'a>(&'a mut Rng);
 
@@ -95,13 +93,25 @@ impl WorkflowRoom<'_> {
         }
     }
 
+    /// Begin executions that other rooms want to begin in the commit that is gathered.
+    pub(crate) fn begin_wanted(&mut self) {
+        while let Some(WantedStart { workflow, name, input, depth }) = self.below.ctx.starts.next() {
+            let begun = self.workflows.machine(&workflow).cloned().and_then(|machine| {
+                self.begin(&machine, Begin { name: Some(name), input, parent: None, depth }).map(drop)
+            });
+            // What is wrong with a start was refused when it was asked for; the store is left.
+            if let Err(EngineError::Store(error)) = begun {
+                self.below.ctx.fail(error);
+            }
+        }
+        self.advance();
+    }
+
     /// Begin an execution; its rows and everything that it does at once join the next commit.
     pub(super) fn begin(&mut self, machine: &Arc<Machine>, asked: Begin) -> Result<RunId, EngineError> {
         let Begin { name, input, parent, depth } = asked;
-        if depth > DEPTH_MAX {
-            return Err(EngineError::Invalid(format!(
-                "{DEPTH_MAX} executions have started one another, which is the most"
-            )));
+        if depth > CHAIN_MAX {
+            return Err(chain_too_long());
         }
         let name = name.unwrap_or_else(|| uuid_text(self.below.ctx.rng.uuid()));
         check_name(&name)?;

@@ -292,3 +292,32 @@ fn executions_that_ended_90_days_ago_are_removed() {
     assert_eq!(list(&engine), ["long"]);
     engine.start("short", &json!({})).unwrap();
 }
+
+#[test]
+fn another_room_begins_an_execution_in_the_commit_under_way() {
+    let engine = with(&order());
+    let start = |input: &str, hops| engine.engine.with(|rooms| rooms.ctx.start_execution("w", input, hops));
+    let id = start("{\"id\": 7}", 3).unwrap();
+    let mut engine_killed = engine.killed();
+    let name = crate::base::ids::uuid_text(id);
+    assert_eq!(engine_killed.execution(&name)["input"], "{\"id\": 7}");
+    assert_eq!(payload(&engine_killed.only_call()), json!({"id": 7}));
+    let start = |workflow: &str, input: &str, hops| {
+        engine_killed.engine.with(|rooms| rooms.ctx.start_execution(workflow, input, hops)).unwrap_err()
+    };
+    assert_eq!(
+        start("none", "{}", 0),
+        EngineError::NotFound("State Machine Does Not Exist: 'arn:aws:states:r:0:stateMachine:none'".into())
+    );
+    assert!(start("w", "{", 0).to_string().starts_with("Invalid Execution Input: '"));
+    assert!(start("w", "{}", 16).to_string().contains("16 executions have started one another"));
+    engine_killed.advance(SECOND);
+    // What a full disk refuses does not begin later.
+    engine_killed.store.fail(1, Fault::Full, Repeat::Always);
+    let refused = engine_killed.engine.with(|rooms| rooms.ctx.start_execution("w", "{}", 0)).unwrap();
+    engine_killed.advance(SECOND);
+    engine_killed.store.mend();
+    engine_killed.advance(SECOND);
+    let name = crate::base::ids::uuid_text(refused);
+    assert!(engine_killed.asked("execution.describe", &json!({"workflow": "w", "name": name})).is_err());
+}
