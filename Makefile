@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test compat demo bench bench-growth bench-peers docs wheel sdist deep coverage soak audit clean servers
+.PHONY: help check test compat demo bench bench-growth bench-peers docs wheel sdist deep mutants coverage soak audit clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -77,6 +77,9 @@ sdist: $(PACKAGING)/.ready ## make the source archive in dist
 TELLS := $(filter --list --help --write,$(ARGS))
 deep: $(if $(TELLS),,servers $(TEST)/.built) ## the reliability tests in large, in parts that resume: ARGS="kill --count 200", ARGS=--list, ARGS=--help
 	$(if $(TELLS),$(PYTHON),$(TEST)/bin/python) scripts/deep.py $(ARGS)
+
+mutants: ## plant faults in the core and tell which of them no test finds: ARGS="100 --room stream", ARGS=--help; `make deep` records it
+	$(PYTHON) scripts/mutants.py $(ARGS)
 
 coverage: servers $(TEST)/.built ## how much of the product the tests run, told by file; ARGS=report tells the last run once more
 	$(TEST)/bin/python scripts/covered.py $(ARGS)

@@ -174,6 +174,15 @@ PARTS = [
         CASES,
     ),
     Part(
+        "mutants",
+        "faults planted in the core, each of which a test must find or `equivalents.toml` must name",
+        "faults",
+        400,
+        40,
+        [sys.executable, "scripts/mutants.py", "{count}", "--seed", "{seed}"],
+        variables={},
+    ),
+    Part(
         "model",
         "streams, queues and events against a model, by the public face",
         "lives of each",
