@@ -168,7 +168,7 @@ def loaded(program: str) -> set[str]:
 
 def test_a_worker_loads_nothing_that_only_a_running_app_needs():
     modules = loaded("from forebay._worker import process")
-    needless = ("cli", "testing", "dbproxy", "destinations", "metrics.exporter", "metrics.collector", "metrics.door")
+    needless = ("cli", "testing", "dbproxy", "destinations", "metrics.exporter", "metrics.collector")
     needless += ("_app.run", "_app.handlers", "_app.reconnect", "_app.process_settings")
     needless += ("_runtime.runner", "_runtime.tasks", "_runtime.threads", "_runtime.operator_events")
     assert [name for name in sorted(modules) if name.startswith(tuple(f"forebay.{room}" for room in needless))] == []

@@ -39,7 +39,6 @@ from forebay.errors import (
 )
 from forebay.function import Function
 from forebay.mapping import Mapping
-from forebay.metrics.door import LateDoor
 from forebay.metrics.exporter import Exporter, Measured
 from forebay.queue import Queue
 from forebay.registry import Registry
@@ -78,23 +77,24 @@ class AppRun:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._metrics = metrics
-        self._door = LateDoor(metrics)
         self._tracing = tracing.found()
         self._stop_by = float("inf")
         self.runner = Runner(self._loop, clock, ThreadPool(limits.CONCURRENCY_MAX, self._loop))
         self.runner.asks_through_loop |= settings.serve is False
+        self.runner.operator_events.metrics_page = metrics.page
         self._handlers = Handlers(declared, clock, self.runner, self._tracing)
         self._reconnecting: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
 
-    def _open_engine(self, metrics_port: int) -> Engine:
-        return Engine(payload.dumps(self._engine_settings(metrics_port)))
+    def _open_engine(self, *, metrics_late: bool = False) -> Engine:
+        return Engine(payload.dumps(self._engine_settings() | {"metrics_late": metrics_late}))
 
     async def _open_again(self) -> Engine:
-        return await self._door.open_engine(self._open_engine)
+        """Open an engine that may take the store over, which a program that holds the metrics' port must not prevent."""
+        return await asyncio.to_thread(self._open_engine, metrics_late=True)
 
-    def _engine_settings(self, metrics_port: int) -> dict[str, Any]:
+    def _engine_settings(self) -> dict[str, Any]:
         given, clock = self._settings, self._clock
         moment = clock.moment() if isinstance(clock, ManualClock) else None
         return {
@@ -112,15 +112,14 @@ class AppRun:
             "entropy": moment.entropy if moment else 0,
             "metrics": given.metrics,
             "metrics_host": self._metrics.host,
-            "metrics_port": metrics_port,
+            "metrics_port": self._metrics.port,
             "metrics_token": self._metrics.token,
         }
 
     async def begin(self, resources: Iterable[object] = ()) -> None:
         """Open the engine, declare everything to it, let it run, and show what the resources measure."""
         manual = isinstance(self._clock, ManualClock)
-        port = self._metrics.port
-        engine = self._open_engine(port) if manual else await asyncio.to_thread(self._open_engine, port)
+        engine = self._open_engine() if manual else await asyncio.to_thread(self._open_engine)
         self.runner.attach(engine)
         self._caller.connect(self.runner, self._tracing)
         log.info(
@@ -177,7 +176,7 @@ class AppRun:
     def _declare_all_again(self) -> None:
         engine = self.runner.engine
         if engine is not None:
-            log.info("connected to the store again, as its %s%s", engine.role, self._metrics_text(engine))
+            log.info("connected to the store again, as its %s", engine.role)
         if self._runs:
             self._declared.as_declared()  # whoever made the changes that end here with the owner that is gone
         for item, answer in self._declare_all():
@@ -186,7 +185,7 @@ class AppRun:
     def _metrics_text(self, engine: Engine) -> str:
         """Say where the metrics are; only the owner serves them, and who never owns the store never does."""
         where = self._metrics.page
-        if where is None or self._settings.serve is False or self._door.waits:
+        if where is None or self._settings.serve is False:
             return ""
         if engine.role == "owner":
             return f", metrics on {where}"
@@ -381,7 +380,6 @@ class AppRun:
             if not drained:
                 await self._interrupt()
         await self._stop_exporting()
-        await self._door.close()
         self.close()
 
     async def _stop_exporting(self) -> None:
@@ -415,7 +413,6 @@ class AppRun:
 
     def close(self) -> None:
         """Let go of everything, at once."""
-        self._door.cut()
         self._caller.cut()
         for task in (self._reconnecting, self._exporting):
             if task is not None:

@@ -31,6 +31,8 @@ class OperatorEvents:
     """Writes the engine's events to the log."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, now_ns: Callable[[], int]) -> None:
+        self.metrics_page: str | None = None
+        """Where the app shows its metrics."""
         self.destinations: dict[str, str] = {}
         """How those destinations are shown that have a name for the engine alone."""
         self._loop = loop
@@ -65,10 +67,12 @@ class OperatorEvents:
 
     def _write(self, event: dict[str, Any], others: int) -> None:
         event["destinations"] = [self._shown(name) for name in event.get("destinations", ())]
+        event["metrics_page"] = self.metrics_page
         text = _TEXTS[event["what"]](event)
         extra = {"aws_request_id": event.get("request"), "function_name": _function(event)}
         # What has sums tells of all of them.
-        log.warning("%s%s", text, "" if "sums" in event else more(others), extra=extra)
+        level = logging.INFO if event["what"] == "metrics" and event["error"] is None else logging.WARNING
+        log.log(level, "%s%s", text, "" if "sums" in event else more(others), extra=extra)
 
     def _shown(self, name: str) -> str:
         return self.destinations.get(name) or name.replace(":", " ", 1)
@@ -156,6 +160,12 @@ def _disk(event: dict[str, Any]) -> str:
     return f"what is put and sent is refused, what was accepted goes on: {event['error']}"
 
 
+def _metrics(event: dict[str, Any]) -> str:
+    if event["error"] is None:
+        return f"metrics are on {event['metrics_page']} now"
+    return f"metrics_port: {event['error']}: this app owns the store, and serves metrics there once the port is free"
+
+
 def _interrupted(event: dict[str, Any]) -> str:
     attempts = event["attempts"]
     were = "attempt was" if attempts == 1 else "attempts were"
@@ -206,4 +216,5 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "environment ended": _environment,
     "environment": _environment,
     "discovery": _discovery,
+    "metrics": _metrics,
 }

@@ -16,7 +16,7 @@ use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
 
-use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError};
+use crate::http::{Address, Answer, LateServer, Operations, Request, Routes, Server, StartError};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
 
@@ -33,8 +33,8 @@ pub enum End {
 
 /// An owner: its engine and its doors.
 pub struct Owner {
-    /// Serves metrics, if asked to.
-    http: std::sync::Mutex<Option<Server>>,
+    /// Serves metrics until it is dropped, if asked to: a `Server` or a `LateServer`.
+    http: std::sync::Mutex<Option<Box<dyn Send>>>,
     listener: std::sync::Mutex<Option<Listener>>,
     /// The engine.
     pub engine: Arc<Engine>,
@@ -195,12 +195,25 @@ impl Opening {
     }
 
     fn with_doors(&self, engine: Arc<Engine>, ownership: Option<Ownership>) -> Result<End, EngineError> {
-        let http = self.metrics_address().map(|address| serve_metrics(&engine, &address)).transpose()?;
+        let http = self.metrics_address().map(|address| self.serve_metrics(&engine, address)).transpose()?;
         let listener = match &ownership {
             Some(owned) if !self.0.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
             _ => None,
         };
         Ok(End::Owner(Owner { http: http.into(), listener: listener.into(), engine, ownership: ownership.into() }))
+    }
+
+    fn serve_metrics(&self, engine: &Arc<Engine>, address: Address) -> Result<Box<dyn Send>, EngineError> {
+        if !self.0.metrics_late {
+            let server = serve_metrics(engine, &address).map_err(|error| refused_address(&error))?;
+            return Ok(Box::new(server));
+        }
+        let (begun, told) = (engine.clone(), engine.clone());
+        let late = LateServer::start(
+            move || serve_metrics(&begun, &address),
+            move |error| told.metrics_served(error.map(ToString::to_string).as_deref()),
+        );
+        Ok(Box::new(late.map_err(|error| refused_address(&error.into()))?))
     }
 
     fn metrics_address(&self) -> Option<Address> {
@@ -230,13 +243,12 @@ impl Opening {
     }
 }
 
-fn serve_metrics(engine: &Arc<Engine>, address: &Address) -> Result<Server, EngineError> {
+fn serve_metrics(engine: &Arc<Engine>, address: &Address) -> Result<Server, StartError> {
     let weak = Arc::downgrade(engine);
     let health =
         Arc::new(move || weak.upgrade().map_or_else(|| vec!["the app is stopped".into()], |engine| engine.not_ready()));
     let operations = Operations::new(engine.registry().clone(), health);
     Server::start(address, Pages { engine: Arc::downgrade(engine), operations })
-        .map_err(|error| refused_address(&error))
 }
 
 fn refused_address(error: &StartError) -> EngineError {

@@ -1,12 +1,14 @@
 //! HTTP: the listener that every door uses, with a thread of its own, so that nothing it serves holds up the event loop or the engine.
 //! On it the server of metrics and health, which never reads a body and never keeps a connection open.
 
+mod late;
 pub mod listener;
 mod operations;
 mod server;
 #[cfg(test)]
 mod tests;
 
+pub use late::LateServer;
 pub use operations::{Health, Operations};
 pub use server::{Address, Server, StartError};
 #[cfg(feature = "failpoints")]

@@ -47,6 +47,9 @@ pub struct Settings {
     /// Port that metrics are served at; 0 or absent: not.
     #[serde(default)]
     pub metrics_port: Option<u16>,
+    /// Own the store though another program holds that port, and serve metrics there once it is free.
+    #[serde(default)]
+    pub metrics_late: bool,
     /// What a scraper must give; without it only this machine may scrape.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<String>"))]

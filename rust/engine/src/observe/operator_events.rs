@@ -38,6 +38,8 @@ pub(crate) enum OperatorEvent {
     Environment,
     /// Discovery of schemas has reached a bound.
     Discovery,
+    /// The port of the metrics is held by another program, or is served now.
+    Metrics,
 }
 
 impl OperatorEvent {
@@ -56,6 +58,7 @@ impl OperatorEvent {
             Self::EnvironmentEnded => "environment ended",
             Self::Environment => "environment",
             Self::Discovery => "discovery",
+            Self::Metrics => "metrics",
         }
     }
 }

@@ -97,6 +97,11 @@ impl Engine {
         });
     }
 
+    /// Report that metrics are served now, or why they are not served yet.
+    pub fn metrics_served(&self, error: Option<&str>) {
+        self.with(|rooms| rooms.ctx.notice(OperatorEvent::Metrics, "", json!({"error": error})));
+    }
+
     /// Why the engine is not ready, if it is not.
     pub fn not_ready(&self) -> Vec<String> {
         self.shared.look_for_store();
