@@ -1,30 +1,30 @@
 //! Who may start now, and who is next: an account's concurrency, shared by its functions.
 //!
 //! **Places.** The account has so many. A function's *reserved* concurrency is its floor and its ceiling: nobody else gets these
-//! places, and it gets no others. *Provisioned* concurrency belongs to one version, and is usable when as many environments as
-//! were asked for are ready; until then its version runs on demand on the places set aside for it. An invocation takes a place
+//! permits, and it gets no others. *Provisioned* concurrency belongs to one version, and is usable when as many environments as
+//! were asked for are ready; until then its version runs on demand on the permits set aside for it. An invocation takes a permit
 //! from its version's provisioned concurrency first, then from the function's reservation, or, where there is none, from what
 //! nobody has set aside.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
 //!
-//! **Growth.** A place that was not used for [`IDLE_NS`] counts as new, and new ones come no faster than [`Scaling`] says.
+//! **Growth.** A permit that was not used for [`IDLE_NS`] counts as new, and new ones come no faster than [`Scaling`] says.
 //!
-//! **Turns.** A synchronous invocation is refused when there is no place. All other work waits, by [`Unit`]: `wait` puts a unit in
+//! **Turns.** A synchronous invocation is refused when there is no permit. All other work waits, by [`Unit`]: `wait` puts a unit in
 //! line, `next` gives the next one that may start, with its lease. A unit that may start stands in one line; one that may not
 //! stands in the line of what it lacks:
 //!
 //! ```text
 //! growth     the account grows no faster (`Scope::Account`)
-//! crowded    its own place is free, but more runs than the account has by now: limits were lowered
-//! account    no place of the account is free
+//! crowded    its own permit is free, but more runs than the account has by now: limits were lowered
+//! account    no permit of the account is free
 //! (own)      the function's own limits; woken when one of its attempts ends, when limits change, or by time
 //! woken      what it lacked may be there now
 //! open       new, or served: may start, as far as is known
 //! ```
 //!
 //! They are asked in this order, each from its front, and whoever was served goes to the end of `open`. So nobody is served twice
-//! before somebody who waits for the same: **while W units wait for places of the account, each gets every W-th of them; while V
-//! versions wait for their function's reservation, each gets every V-th of its places; and a unit that lacks nothing is served
+//! before somebody who waits for the same: **while W units wait for permits of the account, each gets every W-th of them; while V
+//! versions wait for their function's reservation, each gets every V-th of its permits; and a unit that lacks nothing is served
 //! after all others once, at the latest.** A synchronous invocation can only take what is left then. An order costs a fixed number
 //! of steps, and one more for each other version of the same function that waits.
 
@@ -42,7 +42,7 @@ pub use pool::Pool;
 /// A version of a function: what has a handler, provisioned concurrency and a place in line of its own.
 pub type UnitId = usize;
 
-/// How long a place that nobody uses stays warm, at least; twice as long at most.
+/// How long a permit that nobody uses stays warm, at least; twice as long at most.
 pub const IDLE_NS: u64 = 300_000_000_000;
 
 /// Whose growth is limited together.
@@ -54,7 +54,7 @@ pub enum Scope {
     Function,
 }
 
-/// How fast concurrency may grow: so many places at once, then so many a minute.
+/// How fast concurrency may grow: so many permits at once, then so many a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scaling {
     scope: Scope,
@@ -82,7 +82,7 @@ impl Scaling {
 /// What holds for the whole account.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AccountLimits {
-    /// Its places.
+    /// Its permits.
     pub account: Account,
     /// How fast they may be taken into use.
     pub scaling: Scaling,
@@ -108,7 +108,7 @@ pub enum Kind {
     Work,
 }
 
-/// Where a place comes from.
+/// Where a permit comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The version's provisioned concurrency.
@@ -119,7 +119,7 @@ pub enum Source {
     Unreserved,
 }
 
-/// A place. It must be given to [`Pool::release`] once.
+/// A permit. It must be given to [`Pool::release`] once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Who has it.
@@ -190,7 +190,7 @@ impl Refused {
 pub struct Use {
     /// `ConcurrentExecutions`.
     pub running: u64,
-    /// `UnreservedConcurrentExecutions`: those that took a place that nobody had set aside.
+    /// `UnreservedConcurrentExecutions`: those that took a permit that nobody had set aside.
     pub unreserved: u64,
     /// `ClaimedAccountConcurrency`: `unreserved`, and everything that is set aside.
     pub claimed: u64,

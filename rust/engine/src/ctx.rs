@@ -71,13 +71,60 @@ impl Ctx {
     pub(crate) fn sweep_at(&mut self, due_ns: u64) {
         self.timers.arm(&mut self.sweep_armed, due_ns, SWEEP);
     }
+}
 
+/// How AWS names what a store has.
+impl Ctx {
     pub(crate) fn function_arn(&self, name: &str) -> String {
-        format!("arn:aws:lambda:{}:{}:function:{name}", self.config.region, self.config.account)
+        self.arn("lambda", "function:", name)
     }
 
     pub(crate) fn stream_arn(&self, name: &str) -> String {
-        format!("arn:aws:kinesis:{}:{}:stream/{name}", self.config.region, self.config.account)
+        self.arn("kinesis", "stream/", name)
+    }
+
+    pub(crate) fn queue_arn(&self, name: &str) -> String {
+        self.arn("sqs", "", name)
+    }
+
+    pub(crate) fn topic_arn(&self, name: &str) -> String {
+        self.arn("sns", "", name)
+    }
+
+    pub(crate) fn bus_arn(&self, name: &str) -> String {
+        self.arn("events", "event-bus/", name)
+    }
+
+    /// A rule of the default bus is named without a bus.
+    pub(crate) fn rule_arn(&self, bus: Option<&str>, name: &str) -> String {
+        match bus {
+            Some(bus) => self.arn("events", "rule/", &format!("{bus}/{name}")),
+            None => self.arn("events", "rule/", name),
+        }
+    }
+
+    pub(crate) fn archive_arn(&self, name: &str) -> String {
+        self.arn("events", "archive/", name)
+    }
+
+    pub(crate) fn replay_arn(&self, name: &str) -> String {
+        self.arn("events", "replay/", name)
+    }
+
+    pub(crate) fn schedule_arn(&self, name: &str) -> String {
+        self.arn("scheduler", "schedule/default/", name)
+    }
+
+    pub(crate) fn workflow_arn(&self, name: &str) -> String {
+        self.arn("states", "stateMachine:", name)
+    }
+
+    pub(crate) fn execution_arn(&self, workflow: &str, name: &str) -> String {
+        self.arn("states", "execution:", &format!("{workflow}:{name}"))
+    }
+
+    fn arn(&self, service: &str, kind: &str, name: &str) -> String {
+        format!("arn:aws:{service}:{}:{}:{kind}{name}", self.config.region, self.config.account)
     }
 }
 
@@ -262,9 +309,5 @@ impl Ctx {
         let id = self.rng.uuid();
         self.starts.want(WantedStart { workflow: workflow.to_owned(), name: uuid_text(id), input, depth: hops + 1 });
         Ok(id)
-    }
-
-    pub(crate) fn workflow_arn(&self, name: &str) -> String {
-        format!("arn:aws:states:{}:{}:stateMachine:{name}", self.config.region, self.config.account)
     }
 }

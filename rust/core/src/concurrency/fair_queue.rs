@@ -8,7 +8,7 @@ use super::{FunctionId, Kind, Lease, Refused, UnitId, Wait};
 
 /// Where a unit stands, when it waits.
 #[derive(Clone, Debug)]
-pub(super) struct Spot {
+pub(super) struct QueueEntry {
     node: Node,
     /// It waits because the account grows no faster.
     in_growth: bool,
@@ -16,14 +16,14 @@ pub(super) struct Spot {
 
 /// The line of a function's units that wait for its own limits.
 #[derive(Clone, Debug)]
-pub(super) struct OwnLine {
+pub(super) struct FunctionWaiters {
     head: Node,
     /// When it is woken by time.
     due_ns: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Lines {
+pub(super) struct FairQueue {
     rings: Rings,
     /// The unit of each node; heads have none.
     owners: Vec<UnitId>,
@@ -38,7 +38,7 @@ pub(super) struct Lines {
     due: BTreeSet<(u64, FunctionId)>,
 }
 
-impl Default for Lines {
+impl Default for FairQueue {
     fn default() -> Self {
         let mut rings = Rings::default();
         let [open, woken, account, crowded, growth] = [(); 5].map(|()| rings.add());
@@ -47,25 +47,25 @@ impl Default for Lines {
     }
 }
 
-impl Lines {
-    pub(super) fn add_own(&mut self) -> OwnLine {
+impl FairQueue {
+    pub(super) fn add_own(&mut self) -> FunctionWaiters {
         self.owners.push(UnitId::MAX);
-        OwnLine { head: self.rings.add(), due_ns: None }
+        FunctionWaiters { head: self.rings.add(), due_ns: None }
     }
 
-    pub(super) fn add_unit(&mut self, unit: UnitId) -> Spot {
+    pub(super) fn add_unit(&mut self, unit: UnitId) -> QueueEntry {
         self.owners.push(unit);
-        Spot { node: self.rings.add(), in_growth: false }
+        QueueEntry { node: self.rings.add(), in_growth: false }
     }
 
-    /// A place of a unit became free. A warm one, or one set aside for it, is of use to the unit itself, wherever it stands; any is
+    /// A permit of a unit became free. A warm one, or one set aside for it, is of use to the unit itself, wherever it stands; any is
     /// to those who wait for the limits of the function.
-    pub(super) fn freed(&mut self, spot: &mut Spot, was_own: bool, line: &OwnLine) {
-        if spot.in_growth || was_own && self.rings.stands(spot.node) {
-            spot.in_growth = false;
-            self.rings.move_to(spot.node, self.woken);
+    pub(super) fn freed(&mut self, entry: &mut QueueEntry, was_own: bool, waiters: &FunctionWaiters) {
+        if entry.in_growth || was_own && self.rings.stands(entry.node) {
+            entry.in_growth = false;
+            self.rings.move_to(entry.node, self.woken);
         }
-        self.rings.move_all(line.head, self.woken);
+        self.rings.move_all(waiters.head, self.woken);
     }
 }
 
@@ -81,26 +81,26 @@ enum Tried {
 impl Pool {
     /// A unit has work that waits. It keeps its place in line if it stands in one.
     pub fn wait(&mut self, unit: UnitId) {
-        let (lines, node) = (&mut self.lines, self.units[unit].spot.node);
-        if !lines.rings.stands(node) {
-            lines.rings.move_to(node, lines.open);
+        let (queue, node) = (&mut self.queue, self.units[unit].entry.node);
+        if !queue.rings.stands(node) {
+            queue.rings.move_to(node, queue.open);
         }
     }
 
     /// A unit has no more work that waits.
     pub fn withdraw(&mut self, unit: UnitId) {
-        let spot = &mut self.units[unit].spot;
-        spot.in_growth = false;
-        self.lines.rings.leave(spot.node);
+        let entry = &mut self.units[unit].entry;
+        entry.in_growth = false;
+        self.queue.rings.leave(entry.node);
     }
 
-    /// The place of the unit whose turn it is, for one attempt. The unit is out of line; `wait` puts it in line again if it has more.
+    /// The permit of the unit whose turn it is, for one attempt. The unit is out of line; `wait` puts it in line again if it has more.
     pub fn next(&mut self, now_ns: u64) -> Option<Lease> {
         self.wake_due(now_ns);
-        let Lines { open, woken, account, crowded, growth, .. } = self.lines;
+        let FairQueue { open, woken, account, crowded, growth, .. } = self.queue;
         for (line, lacks) in [(growth, Wait::Growth), (crowded, Wait::Crowded), (account, Wait::Account)] {
             // Everybody in such a line lacks the same: when the first may not start, no other may.
-            while let Some(node) = self.lines.rings.front(line) {
+            while let Some(node) = self.queue.rings.front(line) {
                 match self.try_front(node, Some(lacks), now_ns) {
                     Tried::Started(lease) => return Some(lease),
                     Tried::Stays => break,
@@ -109,7 +109,7 @@ impl Pool {
             }
         }
         for line in [woken, open] {
-            while let Some(node) = self.lines.rings.front(line) {
+            while let Some(node) = self.queue.rings.front(line) {
                 if let Tried::Started(lease) = self.try_front(node, None, now_ns) {
                     return Some(lease);
                 }
@@ -119,7 +119,7 @@ impl Pool {
     }
 
     fn try_front(&mut self, node: Node, lacks: Option<Wait>, now_ns: u64) -> Tried {
-        let id = self.lines.owners[node as usize];
+        let id = self.queue.owners[node as usize];
         match self.acquire(id, Kind::Work, now_ns) {
             Ok(lease) => {
                 self.withdraw(id);
@@ -130,7 +130,7 @@ impl Pool {
                 if lacks == Some(refused.wait) {
                     return Tried::Stays;
                 }
-                self.lines.rings.move_to(node, line);
+                self.queue.rings.move_to(node, line);
                 self.refusals.push((id, refused.reason));
                 Tried::Moved
             }
@@ -139,23 +139,23 @@ impl Pool {
 
     /// The line in which a refused unit waits, and when it is woken.
     fn line_of(&mut self, id: UnitId, refused: Refused, now_ns: u64) -> Node {
-        let (unit, lines) = (&mut self.units[id], &mut self.lines);
-        unit.spot.in_growth = refused.wait == Wait::Growth;
+        let (unit, queue) = (&mut self.units[id], &mut self.queue);
+        unit.entry.in_growth = refused.wait == Wait::Growth;
         match refused.wait {
-            Wait::Account => lines.account,
-            Wait::Crowded => lines.crowded,
+            Wait::Account => queue.account,
+            Wait::Crowded => queue.crowded,
             Wait::Growth => {
-                lines.growth_due_ns = refused.retry_at_ns.unwrap_or(now_ns);
-                lines.growth
+                queue.growth_due_ns = refused.retry_at_ns.unwrap_or(now_ns);
+                queue.growth
             }
             Wait::Function => {
-                let own = &mut self.functions[unit.function].line;
+                let own = &mut self.functions[unit.function].waiters;
                 let is_sooner = |at_ns: &u64| own.due_ns.is_none_or(|due_ns| *at_ns < due_ns);
                 if let Some(at_ns) = refused.retry_at_ns.filter(is_sooner) {
                     if let Some(due_ns) = own.due_ns.replace(at_ns) {
-                        lines.due.remove(&(due_ns, unit.function));
+                        queue.due.remove(&(due_ns, unit.function));
                     }
-                    lines.due.insert((at_ns, unit.function));
+                    queue.due.insert((at_ns, unit.function));
                 }
                 own.head
             }
@@ -164,29 +164,29 @@ impl Pool {
 
     /// When [`Pool::next`] may give something because time has passed, mono ns.
     pub fn next_due(&self) -> Option<u64> {
-        let lines = &self.lines;
-        let growth = lines.rings.front(lines.growth).map(|_| lines.growth_due_ns);
-        lines.due.first().map(|(due_ns, _)| *due_ns).into_iter().chain(growth).min()
+        let queue = &self.queue;
+        let growth = queue.rings.front(queue.growth).map(|_| queue.growth_due_ns);
+        queue.due.first().map(|(due_ns, _)| *due_ns).into_iter().chain(growth).min()
     }
 
     fn wake_due(&mut self, now_ns: u64) {
-        while let Some(&(due_ns, id)) = self.lines.due.first().filter(|(due_ns, _)| *due_ns <= now_ns) {
-            self.lines.due.remove(&(due_ns, id));
-            let own = &mut self.functions[id].line;
+        while let Some(&(due_ns, id)) = self.queue.due.first().filter(|(due_ns, _)| *due_ns <= now_ns) {
+            self.queue.due.remove(&(due_ns, id));
+            let own = &mut self.functions[id].waiters;
             own.due_ns = None;
-            self.lines.rings.move_all(own.head, self.lines.woken);
+            self.queue.rings.move_all(own.head, self.queue.woken);
         }
     }
 
     /// Limits have changed: let everybody try again, in the order in which they stand.
     pub(super) fn wake_all(&mut self) {
-        let Lines { woken, account, crowded, growth, .. } = self.lines;
-        let own = self.functions.iter().map(|function| function.line.head);
+        let FairQueue { woken, account, crowded, growth, .. } = self.queue;
+        let own = self.functions.iter().map(|function| function.waiters.head);
         for line in [growth, crowded, account].into_iter().chain(own) {
-            self.lines.rings.move_all(line, woken);
+            self.queue.rings.move_all(line, woken);
         }
         for unit in &mut self.units {
-            unit.spot.in_growth = false;
+            unit.entry.in_growth = false;
         }
     }
 }

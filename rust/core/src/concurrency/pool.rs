@@ -1,6 +1,6 @@
-//! The places of an account, and who has them.
+//! The permits of an account, and who has them.
 
-use super::fair_queue::{Lines, OwnLine, Spot};
+use super::fair_queue::{FairQueue, FunctionWaiters, QueueEntry};
 use super::{
     Account, AccountLimits, FunctionId, Kind, Lease, Limits, LimitsError, Plan, Reason, Refused, Scaling, Source,
     UnitId, Use, Wait, IDLE_NS,
@@ -8,7 +8,7 @@ use super::{
 use crate::token_bucket::Rate;
 use crate::token_bucket::TokenBucket;
 
-/// How many places were in use lately, by two windows of [`IDLE_NS`].
+/// How many permits were in use lately, by two windows of [`IDLE_NS`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Warm {
     since_ns: u64,
@@ -17,8 +17,8 @@ struct Warm {
 }
 
 impl Warm {
-    /// How many places are warm, used ones included. It must be told before fewer are used: what was in use until now counts.
-    fn places(&mut self, in_use: u32, now_ns: u64) -> u32 {
+    /// How many permits are warm, used ones included. It must be told before fewer are used: what was in use until now counts.
+    fn count(&mut self, in_use: u32, now_ns: u64) -> u32 {
         let passed = now_ns.saturating_sub(self.since_ns);
         if passed >= IDLE_NS {
             let before = if passed < 2 * IDLE_NS { self.peak } else { in_use };
@@ -31,13 +31,13 @@ impl Warm {
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) function: FunctionId,
-    pub(super) spot: Spot,
+    pub(super) entry: QueueEntry,
     /// Provisioned concurrency asked for, and whether all of it is ready.
     requested: u32,
     ready: bool,
     provisioned: u32,
     on_demand: u32,
-    /// Those on demand that run on places set aside for it, begun while these were not ready. They count there until they end.
+    /// Those on demand that run on permits set aside for it, begun while these were not ready. They count there until they end.
     lent: u32,
     warm: Warm,
 }
@@ -64,7 +64,7 @@ pub(super) struct Function {
     set_aside: u64,
     growth: Option<TokenBucket>,
     rate: Option<TokenBucket>,
-    pub(super) line: OwnLine,
+    pub(super) waiters: FunctionWaiters,
 }
 
 impl Function {
@@ -101,7 +101,7 @@ pub struct Pool {
     pub(super) functions: Vec<Function>,
     pub(super) units: Vec<Unit>,
     total: Use,
-    pub(super) lines: Lines,
+    pub(super) queue: FairQueue,
     pub(super) refusals: Vec<(UnitId, Reason)>,
 }
 
@@ -116,7 +116,7 @@ impl Pool {
             functions: Vec::new(),
             units: Vec::new(),
             total: Use::default(),
-            lines: Lines::default(),
+            queue: FairQueue::default(),
             refusals: Vec::new(),
         };
         set_rate(&mut pool.requests, limits.requests, now_ns);
@@ -149,7 +149,7 @@ impl Pool {
             set_aside: 0,
             growth: self.scaling.of_function(),
             rate: None,
-            line: self.lines.add_own(),
+            waiters: self.queue.add_own(),
         });
         self.plan.add()
     }
@@ -158,7 +158,7 @@ impl Pool {
     pub fn add_unit(&mut self, function: FunctionId) -> UnitId {
         self.units.push(Unit {
             function,
-            spot: self.lines.add_unit(self.units.len()),
+            entry: self.queue.add_unit(self.units.len()),
             requested: 0,
             ready: false,
             provisioned: 0,
@@ -228,7 +228,7 @@ impl Pool {
 
     // --- what may start
 
-    /// Take a place now, or hear which limit is in the way.
+    /// Take a permit now, or hear which limit is in the way.
     pub fn acquire(&mut self, unit: UnitId, kind: Kind, now_ns: u64) -> Result<Lease, Refused> {
         let (source, is_new) = self.check(unit, kind, now_ns)?;
         let own = self.units[unit].function;
@@ -271,17 +271,17 @@ impl Pool {
         Ok(())
     }
 
-    /// Whether a place could be taken now; takes none.
+    /// Whether a permit could be taken now; takes none.
     pub fn may_start(&mut self, unit: UnitId, kind: Kind, now_ns: u64) -> Result<(), Refused> {
         self.check(unit, kind, now_ns).map(|_| ())
     }
 
-    /// Give a place back.
+    /// Give a permit back.
     pub fn release(&mut self, lease: Lease, now_ns: u64) {
         let Lease { unit: id, source } = lease;
         let own = self.units[id].function;
         let in_use = self.units[id].on_demand;
-        self.units[id].warm.places(in_use, now_ns);
+        self.units[id].warm.count(in_use, now_ns);
         // What was lent is given back first: whoever waits for provisioned concurrency that is ready by now has it soonest.
         let is_own = source == Source::Provisioned || self.units[id].lent > 0;
         self.change(own, |function, units| {
@@ -297,10 +297,10 @@ impl Pool {
             *(if is_own { &mut function.own } else { &mut function.on_demand }) -= 1;
         });
         self.total.running -= 1;
-        self.lines.freed(&mut self.units[id].spot, is_own, &self.functions[own].line);
+        self.queue.freed(&mut self.units[id].entry, is_own, &self.functions[own].waiters);
     }
 
-    /// Give a place back that nothing was started on: it counts as no start of a `rate`.
+    /// Give a permit back that nothing was started on: it counts as no start of a `rate`.
     pub fn release_unused(&mut self, lease: Lease, now_ns: u64) {
         let own = self.units[lease.unit].function;
         if let Some(rate) = &mut self.functions[own].rate {
@@ -319,9 +319,9 @@ impl Pool {
         self.total.unreserved += function.unreserved();
     }
 
-    /// Where a unit's next place would come from, and whether that place is new.
+    /// Where a unit's next permit would come from, and whether that permit is new.
     fn check(&mut self, id: UnitId, kind: Kind, now_ns: u64) -> Result<(Source, bool), Refused> {
-        let source = self.place(id)?;
+        let source = self.source_of(id)?;
         let unit = &mut self.units[id];
         let function = &mut self.functions[unit.function];
         let reason = function.over_rate();
@@ -329,7 +329,7 @@ impl Pool {
         for bucket in [requests, function.rate.as_mut()].into_iter().flatten() {
             until_token(bucket, now_ns).map_err(|at| Refused::until(at, reason, Wait::Function))?;
         }
-        let is_new = source != Source::Provisioned && unit.on_demand >= unit.warm.places(unit.on_demand, now_ns);
+        let is_new = source != Source::Provisioned && unit.on_demand >= unit.warm.count(unit.on_demand, now_ns);
         if is_new {
             let (bucket, wait) = match (self.growth.as_mut(), function.growth.as_mut()) {
                 (Some(bucket), _) => (Some(bucket), Wait::Growth),
@@ -342,7 +342,7 @@ impl Pool {
         Ok((source, is_new))
     }
 
-    fn place(&self, id: UnitId) -> Result<Source, Refused> {
+    fn source_of(&self, id: UnitId) -> Result<Source, Refused> {
         let unit = &self.units[id];
         let function = &self.functions[unit.function];
         let (has_room, has_any) = self.room();
@@ -386,7 +386,7 @@ impl Pool {
         (unit.requested, if unit.ready { unit.requested } else { 0 }, unit.provisioned)
     }
 
-    /// Whether a place of the account is free that nobody has set aside, and whether any is.
+    /// Whether a permit of the account is free that nobody has set aside, and whether any is.
     pub(super) fn room(&self) -> (bool, bool) {
         let concurrency = u64::from(self.plan.account().concurrency);
         let any = self.total.running < concurrency;

@@ -152,6 +152,7 @@ impl Named {
         let result = self.pool.set_function(id, limits, &provisioned, self.now);
         assert_eq!(result.err().map(|error| error.to_string()), step.error);
         if step.error.is_none() {
+            assert_eq!(self.pool.reserved(id), limits.reserved);
             self.function(name).1 = limits;
         } else {
             assert_eq!((self.pool.in_use(), self.pool.reserved(id)), before, "a refusal changes nothing");
@@ -250,9 +251,9 @@ fn table_of_cases() {
     }
 }
 
-/// A place that turned out to be of no use was still counted as a start, and slowed the function down.
+/// A permit that turned out to be of no use was still counted as a start, and slowed the function down.
 #[test]
-fn a_place_that_was_not_used_counts_as_no_start() {
+fn a_permit_that_was_not_used_counts_as_no_start() {
     let mut pool = Pool::new(limits(&Value::Null), 0);
     let function = pool.add_function();
     let unit = pool.add_unit(function);

@@ -102,7 +102,7 @@ pub enum Hold {
     WhileRunning,
 }
 
-/// A wish for messages.
+/// A request for messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Receive<'a> {
     /// Most messages, 1..=10,000.

@@ -5,7 +5,7 @@
 use super::batch;
 use super::checkpoint::Tried;
 use super::fate::{self, Fate, Verdict};
-use super::lanes::{Batch, Lane, Phase, Slot};
+use super::lanes::{Batch, Lane, PendingRecord, Phase};
 use super::machine::{ShardMachine, NS_PER_MS};
 use super::protocol::{Command, Condition, Event, Outcome};
 use super::suspects::Finding;
@@ -86,7 +86,7 @@ impl ShardMachine {
     fn recall_expired(&mut self, now: &Now) {
         let Some(age_ms) = self.settings.maximum_record_age_ms else { return };
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            let (Phase::InFlight { batch }, Some(oldest)) = (lane.phase, lane.slots.front()) else { continue };
+            let (Phase::InFlight { batch }, Some(oldest)) = (lane.phase, lane.pending.front()) else { continue };
             let first = lane.batches.front_mut().filter(|first| !first.is_final());
             let Some(first) = first.filter(|first| first.expires_ns.is_some_and(|at_ns| at_ns <= now.mono_ns)) else {
                 continue;
@@ -101,20 +101,20 @@ impl ShardMachine {
     /// Give up the records at the front that retention has removed.
     fn drop_trimmed(&mut self, index: usize) -> bool {
         let trimmed = self.trimmed;
-        self.drop_front(index, Condition::Trimmed, |slot| slot.position < trimmed)
+        self.drop_front(index, Condition::Trimmed, |record| record.position < trimmed)
     }
 
     /// Give up the records at the front that are too old; the younger ones after them stay.
     fn drop_expired(&mut self, index: usize, now: &Now) -> bool {
         let Some(age_ms) = self.settings.maximum_record_age_ms else { return false };
-        self.drop_front(index, Condition::RecordAgeExceeded, |slot| slot.is_older(age_ms, now))
+        self.drop_front(index, Condition::RecordAgeExceeded, |record| record.is_older(age_ms, now))
     }
 
-    fn drop_front(&mut self, index: usize, condition: Condition, is_lost: impl Fn(&Slot) -> bool) -> bool {
+    fn drop_front(&mut self, index: usize, condition: Condition, is_lost: impl Fn(&PendingRecord) -> bool) -> bool {
         let lane = &self.lanes[index];
         let batch = lane.batches.front().copied();
         let limit = batch.map_or(self.settings.batch_size as usize, |batch| batch.len);
-        let count = lane.slots.iter().take(limit).take_while(|slot| is_lost(slot)).count();
+        let count = lane.pending.iter().take(limit).take_while(|record| is_lost(record)).count();
         if count == 0 {
             return false;
         }
@@ -136,14 +136,14 @@ impl ShardMachine {
             self.cut_final(index);
             return true;
         }
-        let Some(&front) = self.lanes[index].slots.front() else {
+        let Some(&front) = self.lanes[index].pending.front() else {
             self.lanes[index].phase = Phase::Free;
             return false;
         };
         let length_ms = self.window_length_ms();
         let opened = (length_ms > 0 && self.window.is_none()).then(|| window::opened(front.arrival_ms, length_ms));
         let window_end_ms = self.window.as_ref().or(opened.as_ref()).map(|window| window.end_ms);
-        let belongs = |slot: &Slot| window_end_ms.is_none_or(|end_ms| slot.arrival_ms < end_ms);
+        let belongs = |record: &PendingRecord| window_end_ms.is_none_or(|end_ms| record.arrival_ms < end_ms);
 
         let may_grow = self.may_grow(index, belongs);
         let mut next = match self.lanes[index].tried_next(front.position) {
@@ -152,7 +152,7 @@ impl ShardMachine {
                 if may_grow && lane.read_to <= last {
                     return false;
                 }
-                let len = lane.slots.iter().take_while(|slot| slot.position <= last).count();
+                let len = lane.pending.iter().take_while(|record| record.position <= last).count();
                 // Only a split leaves what was not tried among what was.
                 Batch { len, runs, failures, half: failures == 0, ..Batch::default() }
             }
@@ -207,10 +207,10 @@ impl ShardMachine {
     }
 
     /// Whether a batch cut now could be larger if it were cut later.
-    fn may_grow(&self, index: usize, belongs: impl Fn(&Slot) -> bool) -> bool {
+    fn may_grow(&self, index: usize, belongs: impl Fn(&PendingRecord) -> bool) -> bool {
         let lane = &self.lanes[index];
         let is_last = self.intake.is_at_barrier(lane) || (self.closed.is_some() && self.intake.is_caught_up(lane));
-        !batch::is_full(lane, &self.settings) && !is_last && lane.slots.back().is_some_and(belongs)
+        !batch::is_full(lane, &self.settings) && !is_last && lane.pending.back().is_some_and(belongs)
     }
 
     /// Whether the batching window of a free lane with a record at hand is still open; it begins here.
@@ -229,7 +229,7 @@ impl ShardMachine {
 
     fn run(&mut self, index: usize, now: &Now) {
         let lane = &mut self.lanes[index];
-        let oldest = lane.slots.front().copied();
+        let oldest = lane.pending.front().copied();
         let Some(batch) = lane.batches.front_mut() else { return };
         batch.runs += 1;
         batch.overdue = false;
@@ -242,7 +242,7 @@ impl ShardMachine {
         lane.phase = Phase::InFlight { batch: id };
         self.in_flight += 1;
         let positions = lane.positions(batch.len);
-        let next_ms = lane.slots.front().map(|slot| slot.arrival_ms);
+        let next_ms = lane.pending.front().map(|record| record.arrival_ms);
         let window = self.window.as_ref().map(|window| window.handed(batch.is_final(), next_ms, now.wall_ms));
         self.commands.push_back(Command::Run {
             batch: id,
@@ -343,7 +343,7 @@ impl ShardMachine {
     /// A record that becomes too old meanwhile ends the wait.
     fn wait_until(&mut self, index: usize, until_ns: u64, now: &Now) {
         let lane = &mut self.lanes[index];
-        let oldest = self.settings.maximum_record_age_ms.zip(lane.slots.front());
+        let oldest = self.settings.maximum_record_age_ms.zip(lane.pending.front());
         let expires_ns = oldest.map(|(age_ms, oldest)| oldest.expires_ns(age_ms, now));
         let wake_ns = expires_ns.map_or(until_ns, |expires_ns| until_ns.min(expires_ns));
         lane.phase = Phase::Waiting { until_ns, wake_ns };
@@ -397,7 +397,7 @@ impl ShardMachine {
         if window.is_too_large() || window.length_ms() != self.window_length_ms() {
             return true;
         }
-        match lane.slots.front() {
+        match lane.pending.front() {
             Some(front) => !window.takes(front.arrival_ms),
             None => self.intake.is_caught_up(lane) && (self.closed.is_some() || window.remaining_ms(now.wall_ms) == 0),
         }

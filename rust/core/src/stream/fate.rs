@@ -53,7 +53,7 @@ fn judge_report(report: &Report, lane: &Lane, batch: &Batch) -> Verdict {
     };
     let mut done = batch.len;
     for position in failed {
-        match lane.slots.binary_search_by_key(position, |slot| slot.position) {
+        match lane.pending.binary_search_by_key(position, |record| record.position) {
             Ok(index) if index < batch.len => done = done.min(index),
             _ => return Verdict::Failed { by_report: true },
         }

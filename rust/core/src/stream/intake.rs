@@ -7,7 +7,7 @@
 //! Bound, per shard: at most two look-aheads of records are kept, one look-ahead being the larger of two batches per
 //! lane and [`LOOK_AHEAD_MIN`].
 
-use super::lanes::{Lane, Slot};
+use super::lanes::{Lane, PendingRecord};
 use super::protocol::{Fetch, Record, Settings};
 
 /// Least look-ahead, records: small batches are read many at a time.
@@ -64,11 +64,11 @@ impl LookAhead {
 
     /// Less than half a share waits behind the batch in hand, so the next one is read while that one runs.
     fn is_low(&self, lane: &Lane) -> bool {
-        lane.slots.len() - lane.claimed() < self.lane_records() / 2 && lane.bytes < self.lane_bytes() / 4 * 3
+        lane.pending.len() - lane.claimed() < self.lane_records() / 2 && lane.bytes < self.lane_bytes() / 4 * 3
     }
 
     fn is_over(&self, lane: &Lane) -> bool {
-        lane.slots.len() >= self.lane_records() || lane.bytes >= self.lane_bytes()
+        lane.pending.len() >= self.lane_records() || lane.bytes >= self.lane_bytes()
     }
 }
 
@@ -100,7 +100,7 @@ impl Intake {
         let places =
             lanes.iter().filter(|lane| lane.read_to < limit && self.look_ahead.is_low(lane)).map(|l| l.read_to);
         let from = if self.furthest_first { places.max() } else { places.min() }?;
-        let held: usize = lanes.iter().map(|lane| lane.slots.len()).sum();
+        let held: usize = lanes.iter().map(|lane| lane.pending.len()).sum();
         let held_bytes: u64 = lanes.iter().map(|lane| lane.bytes).sum();
         let LookAhead { records, bytes, .. } = self.look_ahead;
         let records = records.saturating_sub(held).max(self.look_ahead.lane_records()).min(FETCH_RECORDS_MAX) as u64;
@@ -132,7 +132,7 @@ impl Intake {
     fn deal(&self, records: &[Record], end: u64, lanes: &mut [Lane]) -> Taken {
         let Some(first) = records.first().map(|record| record.position) else { return Taken::default() };
         let mut taken = Taken::default();
-        let mut held: usize = lanes.iter().map(|lane| lane.slots.len()).sum();
+        let mut held: usize = lanes.iter().map(|lane| lane.pending.len()).sum();
         let mut held_bytes: u64 = lanes.iter().map(|lane| lane.bytes).sum();
         // A lane that has not read up to `first` would miss records; one that stops, stops where its room ended.
         let mut is_open: Vec<bool> = lanes.iter().map(|lane| lane.read_to >= first).collect();
@@ -145,7 +145,7 @@ impl Intake {
             }
             if !record.passes {
                 taken.filtered += 1;
-                taken.progress |= lane.slots.is_empty();
+                taken.progress |= lane.pending.is_empty();
                 continue;
             }
             let is_used_up = held >= self.look_ahead.records || held_bytes >= self.look_ahead.bytes;
@@ -154,7 +154,7 @@ impl Intake {
                 is_open[index] = false;
                 continue;
             }
-            lane.push(Slot::from(record));
+            lane.push(PendingRecord::from(record));
             held += 1;
             held_bytes += u64::from(record.bytes);
         }

@@ -46,7 +46,7 @@ impl ShardMachine {
     /// Keep a lane for the borrower. What becomes too old meanwhile is given up in its time.
     pub(super) fn keep_lent(&mut self, index: usize, now: &Now) {
         let lane = &mut self.lanes[index];
-        let oldest = self.settings.maximum_record_age_ms.zip(lane.slots.front());
+        let oldest = self.settings.maximum_record_age_ms.zip(lane.pending.front());
         let wake_ns = oldest.map(|(age_ms, oldest)| oldest.expires_ns(age_ms, now));
         lane.phase = Phase::Lent { wake_ns };
     }

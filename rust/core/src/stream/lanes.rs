@@ -11,14 +11,14 @@ use crate::Now;
 
 /// What a lane keeps of a record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
+pub(super) struct PendingRecord {
     pub(super) position: u64,
     pub(super) arrival_ms: u64,
     pub(super) bytes: u32,
     pub(super) key_hash: u32,
 }
 
-impl Slot {
+impl PendingRecord {
     pub(super) fn is_older(&self, age_ms: u64, now: &Now) -> bool {
         now.wall_ms.saturating_sub(self.arrival_ms) >= age_ms
     }
@@ -30,7 +30,7 @@ impl Slot {
     }
 }
 
-impl From<&Record> for Slot {
+impl From<&Record> for PendingRecord {
     fn from(record: &Record) -> Self {
         let Record { position, key_hash, bytes, arrival_ms, passes: _ } = *record;
         Self { position, arrival_ms, bytes, key_hash }
@@ -106,13 +106,13 @@ pub(super) enum Phase {
     },
 }
 
-/// The lanes' first record must be given room again once this many slots stand empty.
-const SLOTS_KEPT: usize = 1024;
+/// A lane without records gives its memory back if that has room for more than this.
+const PENDING_KEPT: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Lane {
     /// Undone records, ascending.
-    pub(super) slots: VecDeque<Slot>,
+    pub(super) pending: VecDeque<PendingRecord>,
     /// Sum of their bytes.
     pub(super) bytes: u64,
     /// Everything of this lane below it was read.
@@ -129,7 +129,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn starting_at(position: u64) -> Self {
         Self {
-            slots: VecDeque::new(),
+            pending: VecDeque::new(),
             bytes: 0,
             read_to: position,
             batches: VecDeque::new(),
@@ -141,7 +141,7 @@ impl Lane {
 
     /// Everything of this lane below the mark is done.
     pub(super) fn mark(&self) -> u64 {
-        self.slots.front().map_or(self.read_to, |slot| slot.position)
+        self.pending.front().map_or(self.read_to, |record| record.position)
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
@@ -164,7 +164,7 @@ impl Lane {
         let mut in_flight = u32::from(self.is_in_flight());
         let cut = self.batches.iter().filter(move |_| is_told).map(move |batch| {
             end += batch.len;
-            let last = if batch.is_final() { None } else { self.slots.get(end - 1).map(|slot| slot.position) };
+            let last = if batch.is_final() { None } else { self.pending.get(end - 1).map(|record| record.position) };
             let runs = batch.runs - std::mem::take(&mut in_flight);
             Tried { lane, last, runs, failures: batch.failures }
         });
@@ -189,27 +189,27 @@ impl Lane {
 
     /// Nothing read is undone.
     pub(super) fn is_idle(&self) -> bool {
-        self.slots.is_empty() && self.batches.is_empty()
+        self.pending.is_empty() && self.batches.is_empty()
     }
 
-    pub(super) fn push(&mut self, slot: Slot) {
-        self.bytes += u64::from(slot.bytes);
-        self.slots.push_back(slot);
+    pub(super) fn push(&mut self, record: PendingRecord) {
+        self.bytes += u64::from(record.bytes);
+        self.pending.push_back(record);
     }
 
     /// Take the first `count` records out: they are done, or given up.
     pub(super) fn finish(&mut self, count: usize) {
-        for slot in self.slots.drain(..count) {
-            self.bytes -= u64::from(slot.bytes);
+        for record in self.pending.drain(..count) {
+            self.bytes -= u64::from(record.bytes);
         }
-        if self.slots.is_empty() && self.slots.capacity() > SLOTS_KEPT {
-            self.slots = VecDeque::new();
+        if self.pending.is_empty() && self.pending.capacity() > PENDING_KEPT {
+            self.pending = VecDeque::new();
         }
     }
 
     /// Positions of the first `count` records.
     pub(super) fn positions(&self, count: usize) -> Vec<u64> {
-        self.slots.range(..count).map(|slot| slot.position).collect()
+        self.pending.range(..count).map(|record| record.position).collect()
     }
 
     /// Split the first batch after `left` records; both halves begin with fresh counts.

@@ -317,11 +317,15 @@ impl ShardMachine {
 
     /// Records read and not done; at most two look-aheads (see `intake`).
     pub fn held(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.slots.len()).sum()
+        self.lanes.iter().map(|lane| lane.pending.len()).sum()
     }
 
     /// Position of the oldest record read and not done, and its arrival, wall ms.
     pub fn oldest(&self) -> Option<(u64, u64)> {
-        self.lanes.iter().filter_map(|lane| lane.slots.front()).map(|slot| (slot.position, slot.arrival_ms)).min()
+        self.lanes
+            .iter()
+            .filter_map(|lane| lane.pending.front())
+            .map(|record| (record.position, record.arrival_ms))
+            .min()
     }
 }

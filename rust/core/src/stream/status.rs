@@ -6,7 +6,7 @@ use super::ShardMachine;
 /// One lane at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneStatus {
-    /// `idle`, `gathering`, `running`, `waiting`, or `lane_reservation` to what is run again.
+    /// `idle`, `gathering`, `running`, `waiting`, or `lent` to what is run again.
     pub name: &'static str,
     /// First position of the batch that runs or is next to run.
     pub first: Option<u64>,
@@ -32,8 +32,8 @@ impl ShardMachine {
         };
         Some(LaneStatus {
             name,
-            first: lane.slots.front().map(|slot| slot.position),
-            records: lane.slots.len(),
+            first: lane.pending.front().map(|record| record.position),
+            records: lane.pending.len(),
             attempt: batch.map_or(0, |batch| if running { batch.runs } else { batch.runs + 1 }),
             retry_at_ns,
         })
@@ -44,7 +44,9 @@ impl ShardMachine {
     pub fn standing(&self, position: u64, key_hash: u32) -> (usize, &'static str) {
         let index = key_hash as usize % self.lanes.len().max(1);
         let Some(lane) = self.lanes.get(index).filter(|lane| position < lane.read_to) else { return (index, "unread") };
-        let Ok(at) = lane.slots.binary_search_by_key(&position, |slot| slot.position) else { return (index, "done") };
+        let Ok(at) = lane.pending.binary_search_by_key(&position, |record| record.position) else {
+            return (index, "done");
+        };
         let in_batch = lane.batches.front().is_some_and(|batch| at < batch.len);
         let name = match lane.phase {
             Phase::InFlight { .. } if in_batch => "running",

@@ -3,7 +3,7 @@
 //! A crash with many batches in flight accuses all of them and condemns none. A crash while one batch ran alone accuses
 //! that batch: it is halved, and its halves run alone. A crash while a single record ran alone counts against the record.
 
-use super::lanes::{Batch, Lane, Slot};
+use super::lanes::{Batch, Lane, PendingRecord};
 use super::protocol::Suspect;
 
 /// Crashes while alone after which a record is given up.
@@ -44,8 +44,8 @@ impl Suspects {
     }
 
     /// Whether the record belongs to a suspect.
-    pub(super) fn contains(&self, slot: &Slot) -> bool {
-        self.0.iter().any(|suspect| holds(suspect, slot))
+    pub(super) fn contains(&self, record: &PendingRecord) -> bool {
+        self.0.iter().any(|suspect| holds(suspect, record))
     }
 
     /// Look at the front of a lane whose next batch holds at most `limit` records, or more if it `may_grow`. What is found
@@ -54,9 +54,9 @@ impl Suspects {
         if self.0.is_empty() {
             return Finding::Clear { count: limit };
         }
-        let front = lane.slots.front();
+        let front = lane.pending.front();
         let Some(index) = self.0.iter().position(|suspect| front.is_some_and(|front| holds(suspect, front))) else {
-            let count = lane.slots.iter().take(limit).take_while(|slot| !self.contains(slot)).count();
+            let count = lane.pending.iter().take(limit).take_while(|record| !self.contains(record)).count();
             return Finding::Clear { count };
         };
         let suspect = self.0[index];
@@ -67,13 +67,13 @@ impl Suspects {
             self.0.swap_remove(index);
             return Finding::Condemn { interruptions: suspect.interruptions };
         }
-        let whole = lane.slots.iter().take_while(|slot| holds(&suspect, slot)).count();
+        let whole = lane.pending.iter().take_while(|record| holds(&suspect, record)).count();
         if suspect.alone && whole > 1 {
-            self.halve(index, lane.slots[whole / 2].position);
+            self.halve(index, lane.pending[whole / 2].position);
             return self.examine(lane, limit, may_grow);
         }
         let count = whole.min(limit);
-        self.0[index].positions_first = lane.slots[count - 1].position + 1;
+        self.0[index].positions_first = lane.pending[count - 1].position + 1;
         if self.0[index].positions_first > suspect.positions_last {
             self.0.swap_remove(index);
         }
@@ -113,7 +113,7 @@ impl Suspects {
 /// The suspect that a batch, cut but not yet run alone to an end, stands for.
 pub(super) fn of_batch(lane: &Lane, index: u8, lanes: u8, batch: &Batch) -> Option<Suspect> {
     let (positions_first, positions_last) = match batch.len.checked_sub(1) {
-        Some(last) => (lane.slots.front()?.position, lane.slots.get(last)?.position),
+        Some(last) => (lane.pending.front()?.position, lane.pending.get(last)?.position),
         None => (1, 0),
     };
     let interruptions = batch.interruptions;
@@ -125,7 +125,7 @@ fn is_final(suspect: &Suspect) -> bool {
     suspect.positions_first > suspect.positions_last
 }
 
-fn holds(suspect: &Suspect, slot: &Slot) -> bool {
-    (suspect.positions_first..=suspect.positions_last).contains(&slot.position)
-        && slot.key_hash % u32::from(suspect.lanes.max(1)) == u32::from(suspect.lane)
+fn holds(suspect: &Suspect, record: &PendingRecord) -> bool {
+    (suspect.positions_first..=suspect.positions_last).contains(&record.position)
+        && record.key_hash % u32::from(suspect.lanes.max(1)) == u32::from(suspect.lane)
 }

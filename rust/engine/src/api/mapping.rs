@@ -311,7 +311,7 @@ pub struct Progress {
 pub struct Lane {
     /// Its number, from 0.
     pub lane: usize,
-    /// `idle`, `gathering`, `running`, `waiting`, or `lane_reservation` while records that failed before are run again.
+    /// `idle`, `gathering`, `running`, `waiting`, or `lent` while records that failed before are run again.
     pub state: &'static str,
     /// The batch that runs or is next: shard id and sequence number of its first record, as in that record's `eventID`.
     pub batch: Option<String>,

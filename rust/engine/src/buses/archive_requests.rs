@@ -86,16 +86,12 @@ impl BusRoom<'_> {
         ArchiveAnswer {
             name: row.name.clone(),
             bus: row.bus.clone(),
-            arn: self.events_arn("archive", &row.name),
+            arn: self.ctx.archive_arn(&row.name),
             created_ms: row.created_ms,
             events: row.events,
             bytes: row.bytes,
             settings: row.settings.clone(),
         }
-    }
-
-    fn events_arn(&self, kind: &str, name: &str) -> String {
-        format!("arn:aws:events:{}:{}:{kind}/{name}", self.ctx.config.region, self.ctx.config.account)
     }
 }
 
@@ -209,7 +205,7 @@ impl BusRoom<'_> {
         ReplayAnswer {
             name: row.name.clone(),
             bus: row.bus.clone(),
-            arn: self.events_arn("replay", &row.name),
+            arn: self.ctx.replay_arn(&row.name),
             state: row.state,
             started_ms: row.started_ms,
             ended_ms: row.ended_ms,

@@ -190,11 +190,10 @@ impl BusRoom<'_> {
     }
 
     fn recipient_arn(&self, to: &Recipient) -> String {
-        let (region, account) = (&self.ctx.config.region, &self.ctx.config.account);
         match to {
             Recipient::Function(name) => self.ctx.function_arn(name),
-            Recipient::Queue(name) => format!("arn:aws:sqs:{region}:{account}:{name}"),
-            Recipient::Topic(name) => format!("arn:aws:sns:{region}:{account}:{name}"),
+            Recipient::Queue(name) => self.ctx.queue_arn(name),
+            Recipient::Topic(name) => self.ctx.topic_arn(name),
             Recipient::Stream(name) => self.ctx.stream_arn(name),
             Recipient::Bus(name) => self.ctx.bus_arn(name),
         }

@@ -33,7 +33,7 @@ use crate::buses::archive::Archives;
 use crate::buses::deliver::Delivered;
 use crate::buses::participant::Undelivered;
 use crate::buses::replay::Replays;
-use crate::buses::row::{gives_to, BusRow, Compiled, RuleRow, DEFAULT};
+use crate::buses::row::{gives_to, BusRow, Compiled, RuleRow};
 use crate::buses::schedule::Schedules;
 use crate::ctx::Ctx;
 use crate::dispatch::Dispatch;
@@ -223,17 +223,5 @@ impl Buses {
         });
         rule.map(|rule| format!("rule {:?} of bus {:?}", rule.row.name, rule.row.bus))
             .or_else(|| self.schedules.target_of(recipient))
-    }
-}
-
-impl Ctx {
-    pub(crate) fn bus_arn(&self, name: &str) -> String {
-        format!("arn:aws:events:{}:{}:event-bus/{name}", self.config.region, self.config.account)
-    }
-
-    /// A rule of the default bus is named without it.
-    pub(crate) fn rule_arn(&self, bus: &str, name: &str) -> String {
-        let bus = if bus == DEFAULT { String::new() } else { format!("{bus}/") };
-        format!("arn:aws:events:{}:{}:rule/{bus}{name}", self.config.region, self.config.account)
     }
 }

@@ -80,7 +80,8 @@ impl<'a> BusParticipant<'a> {
         let meters = RuleMeters::new(&self.ctx.registry, &row.bus, &row.name);
         let function = format!("{}/{}", row.bus, row.name);
         self.failures.owners.insert(row.id, Owner::of_rule(function, Box::new(meters.clone())));
-        let rule = Rule { compiled, arn: self.ctx.rule_arn(&row.bus, &row.name), meters, row };
+        let arn = self.ctx.rule_arn(Some(&*row.bus).filter(|&bus| bus != DEFAULT), &row.name);
+        let rule = Rule { row, compiled, arn, meters };
         if let Some(bus) = self.buses.entries.get_mut(&rule.row.bus) {
             let name: Arc<str> = rule.row.name.as_str().into();
             let taker = Taker::Rule(name.clone());

@@ -285,7 +285,7 @@ impl BusRoom<'_> {
 
     pub(crate) fn give_scheduled(&mut self, row: &ScheduleRow, due_ms: u64) {
         let id = self.ctx.rng.uuid();
-        let text = self.ctx.scheduled_event(row, id, due_ms);
+        let text = scheduled_event(self.ctx, row, id, due_ms);
         let arn = self.ctx.schedule_arn(&row.name);
         let input = row.settings.input.as_deref().map(|input| filled(input, &arn, due_ms, id));
         let Delivered { fate, .. } = self.deliver(Delivery {
@@ -314,20 +314,14 @@ impl BusRoom<'_> {
     }
 }
 
-impl Ctx {
-    pub(crate) fn schedule_arn(&self, name: &str) -> String {
-        format!("arn:aws:scheduler:{}:{}:schedule/default/{name}", self.config.region, self.config.account)
-    }
-
-    /// What a target is given that has no input of its own; its time is the due time.
-    fn scheduled_event(&self, row: &ScheduleRow, id: u128, due_ms: u64) -> String {
-        serde_json::json!({
-            "version": "0", "id": uuid_text(id), "detail-type": "Scheduled Event", "source": "aws.scheduler",
-            "account": self.config.account, "time": iso_seconds(due_ms), "region": self.config.region,
-            "resources": [self.schedule_arn(&row.name)], "detail": {},
-        })
-        .to_string()
-    }
+/// What a target is given that has no input of its own; its time is the due time.
+fn scheduled_event(ctx: &Ctx, row: &ScheduleRow, id: u128, due_ms: u64) -> String {
+    serde_json::json!({
+        "version": "0", "id": uuid_text(id), "detail-type": "Scheduled Event", "source": "aws.scheduler",
+        "account": ctx.config.account, "time": iso_seconds(due_ms), "region": ctx.config.region,
+        "resources": [ctx.schedule_arn(&row.name)], "detail": {},
+    })
+    .to_string()
 }
 
 /// An input with the words that stand for what only the firing knows.

@@ -127,13 +127,13 @@ impl TopicRoom<'_> {
 impl TopicRoom<'_> {
     /// Tell the destinations of an event that has ended.
     pub(crate) fn tell_of_event(&mut self, mut end: EndedEvent) {
-        while let Some((failure, name)) = self.events().next_wish(&mut end) {
+        while let Some((failure, name)) = self.events().next_destination(&mut end) {
             let target = Target::of(&name);
             let trace = end.event.trace.as_deref();
             let notification = Notification::of(&end.ended, trace, failure, &end.event.payload, target);
             let rows = end.row.iter().map(|row| (Table::Event, row.clone(), None)).collect();
             let told = self.tell(target, notification, rows);
-            self.events().wish_told(&mut end, failure, name, &told);
+            self.events().destination_told(&mut end, failure, name, &told);
         }
     }
 

@@ -89,12 +89,6 @@ impl TopicMeters {
     }
 }
 
-impl TopicRoom<'_> {
-    pub(crate) fn topic_arn(&self, name: &str) -> String {
-        format!("arn:aws:sns:{}:{}:{name}", self.ctx.config.region, self.ctx.config.account)
-    }
-}
-
 impl Topics {
     pub(crate) fn topic(&self, name: &str) -> Result<&Topic, EngineError> {
         self.entries.get(name).ok_or_else(|| {

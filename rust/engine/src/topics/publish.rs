@@ -158,7 +158,7 @@ impl TopicRoom<'_> {
         let matched: Vec<(usize, SubscriptionRow)> =
             pairs.filter(|(_, (_, policy))| passes(policy)).map(|(at, (one, _))| (at, one.clone())).collect();
         let mut fates = vec![Fate::FilteredOut; endpoints.len()];
-        let topic_arn = self.topic_arn(topic);
+        let topic_arn = self.ctx.topic_arn(topic);
         let (id, at_ms) = (self.ctx.rng.uuid(), self.ctx.now.wall_ms);
         let envelope = Envelope { topic_arn: &topic_arn, id, published_ms: at_ms, publication };
         let (mut messages, mut payloads, mut events) = (Vec::new(), Vec::new(), Vec::new());

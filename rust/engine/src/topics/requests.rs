@@ -107,7 +107,7 @@ impl TopicRoom<'_> {
 impl TopicRoom<'_> {
     fn describe_topic(&self, topic: &Topic) -> Answer {
         let TopicRow { name, created_ms, subscriptions } = &topic.row;
-        let arn = self.topic_arn(name);
+        let arn = self.ctx.topic_arn(name);
         let subscribed = subscriptions
             .iter()
             .map(|row| Subscribed { subscription: row.settings.clone(), arn: format!("{arn}:{}", row.id) });

@@ -22,7 +22,6 @@ use forebay_core::workflow::machine::{Event, Execution, Fact, TaskId};
 use crate::api::workflow::Status;
 use crate::base::error::{EngineError, Waiter};
 use crate::buses::BusRoom;
-use crate::ctx::Ctx;
 use crate::metrics::{Counter, Metric, Registry};
 use crate::workflows::row::{ExecutionRow, MachineRow, OpenCall, RunId};
 use crate::workflows::supported::check_supported;
@@ -190,11 +189,5 @@ impl Workflows {
             self.by_time.remove(&(due_ms, id));
         }
         Some(run)
-    }
-}
-
-impl Ctx {
-    pub(crate) fn execution_arn(&self, workflow: &str, name: &str) -> String {
-        format!("arn:aws:states:{}:{}:execution:{workflow}:{name}", self.config.region, self.config.account)
     }
 }

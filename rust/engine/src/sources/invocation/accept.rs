@@ -16,14 +16,14 @@ use crate::sources::invocation::{check_payload, InvocationRoom};
 
 /// What a caller wants beside the run.
 #[derive(Default)]
-pub(crate) struct Wishes<'a> {
+pub(crate) struct InvokeOptions<'a> {
     delay_ms: u64,
     /// Until when the id is remembered, wall ms.
     deduplication: Option<(&'a str, u64)>,
     keeps_result: bool,
 }
 
-impl<'a> Wishes<'a> {
+impl<'a> InvokeOptions<'a> {
     /// What was asked for at a moment.
     pub(crate) fn of(asked: &'a Invoke, wall_ms: u64) -> Result<Self, EngineError> {
         let refused = |text: String| Err(EngineError::Invalid(text));
@@ -67,25 +67,25 @@ impl<'a> Wishes<'a> {
 impl InvocationRoom<'_> {
     /// Accept an event for a function; the waiter is given its request id when it is durable.
     pub(crate) fn invoke_async(&mut self, function: &str, payload: &[u8], origin: Origin<'_>, waiter: Waiter) {
-        self.accept(function, payload, origin, &Wishes::default(), (waiter, Reply::Request));
+        self.accept(function, payload, origin, &InvokeOptions::default(), (waiter, Reply::Request));
     }
 
-    /// The same with wishes; `reply` makes the answer of the request id.
+    /// The same with options; `reply` makes the answer of the request id.
     pub(crate) fn accept(
         &mut self,
         function: &str,
         payload: &[u8],
         origin: Origin<'_>,
-        wishes: &Wishes<'_>,
+        options: &InvokeOptions<'_>,
         (waiter, reply): (Waiter, impl Fn(u128) -> Reply),
     ) {
         let accepted = self.ctx.check_room().and_then(|()| {
             check_payload(payload)?;
             check_trace(origin.trace)?;
             let (queue, qualifier) = self.event_queue(function)?;
-            let remembered = wishes.deduplication.map(|(id, until_ms)| self.remembered(queue, id, until_ms));
+            let remembered = options.deduplication.map(|(id, until_ms)| self.remembered(queue, id, until_ms));
             let known = remembered.map_or(Ok(None), |one| self.known_id(one.digest))?;
-            if let Some(known) = known.as_ref().filter(|known| wishes.keeps_result && !known.keeps_result) {
+            if let Some(known) = known.as_ref().filter(|known| options.keeps_result && !known.keeps_result) {
                 return Err(not_kept_for(known.request));
             }
             Ok((queue, qualifier, remembered, known))
@@ -104,9 +104,9 @@ impl InvocationRoom<'_> {
                 let hops = self.dispatch.hops_after(origin.parent);
                 let request = self.ctx.rng.uuid();
                 let mut event = self.new_event(request, hops, payload.into(), (kept(origin.trace), qualifier));
-                event.life.delay_ms = wishes.delay_ms;
-                event.keeps_result = wishes.keeps_result;
-                event.deduplication_id = wishes.deduplication.map(|(id, _)| id.into());
+                event.life.delay_ms = options.delay_ms;
+                event.keeps_result = options.keeps_result;
+                event.deduplication_id = options.deduplication.map(|(id, _)| id.into());
                 if let Some(remembered) = remembered {
                     self.remember_id(remembered, &event);
                 }

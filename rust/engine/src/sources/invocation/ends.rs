@@ -28,7 +28,8 @@ pub(crate) struct EndedEvent {
     pub(crate) event: Event,
     condition: Condition,
     pub(crate) ended: Ended,
-    wishes: VecDeque<(Part, String)>,
+    /// Those that are not told yet.
+    destinations: VecDeque<(Part, String)>,
     /// The event's row, until it goes with what a destination is told.
     pub(crate) row: Option<Vec<u8>>,
 }
@@ -47,18 +48,18 @@ impl InvocationRoom<'_> {
             event.request,
             RequestEvent::Ended { queue: id, condition },
         );
-        let wishes =
-            wishes(self.settles(events).map(|slot| &self.dispatch.functions[slot].asynchronous), has_succeeded);
-        if wishes.is_empty() && has_succeeded {
+        let destinations =
+            destinations(self.settles(events).map(|slot| &self.dispatch.functions[slot].asynchronous), has_succeeded);
+        if destinations.is_empty() && has_succeeded {
             self.ctx.commit.pending.remove(Table::Event, row_key(id, key));
             return self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         }
         if !has_succeeded {
             let (name, attempts) = (events.name(), event.life.failures);
-            let destinations: Vec<&str> = wishes.iter().map(|(_, name)| name.as_str()).collect();
+            let names: Vec<&str> = destinations.iter().map(|(_, name)| name.as_str()).collect();
             let fields = json!({
                 "condition": condition.as_str(), "attempts": attempts, "request": uuid_text(event.request),
-                "destinations": destinations, "id": FailureKey { mapping: id, shard: 0, first: key.number, part: Part::Whole }.text(),
+                "destinations": names, "id": FailureKey { mapping: id, shard: 0, first: key.number, part: Part::Whole }.text(),
             });
             self.ctx.notice(operator_events::OperatorEvent::GaveUp, &name, fields);
         }
@@ -78,18 +79,18 @@ impl InvocationRoom<'_> {
             response: event.error.as_deref().map(str::to_owned),
         };
         let row = row_key(id, key);
-        if wishes.is_empty() {
+        if destinations.is_empty() {
             self.keep_ended(id, key, (Part::Whole, None), ended, event);
             self.ctx.commit.pending.remove(Table::Event, row);
             return;
         }
         let event = event.clone();
-        self.events.ended.push(EndedEvent { id, key, event, condition, ended, wishes, row: Some(row) });
+        self.events.ended.push(EndedEvent { id, key, event, condition, ended, destinations, row: Some(row) });
     }
 
     /// What the next destination of an event that has ended is to be told, and whether that goes with the event's row.
-    pub(crate) fn next_wish(&mut self, end: &mut EndedEvent) -> Option<(FailureKey, String)> {
-        while let Some((part, name)) = end.wishes.pop_front() {
+    pub(crate) fn next_destination(&mut self, end: &mut EndedEvent) -> Option<(FailureKey, String)> {
+        while let Some((part, name)) = end.destinations.pop_front() {
             // A chain that was stopped goes on in no function, not even as a failure.
             let target = Target::of(&name);
             if end.condition == Condition::RecursiveInvocation && matches!(target, Target::Function(_)) {
@@ -106,7 +107,7 @@ impl InvocationRoom<'_> {
     }
 
     /// A destination of this store was told, in the commit that removes the event's row, or refused it.
-    pub(crate) fn wish_told(&mut self, end: &mut EndedEvent, failure: FailureKey, name: String, told: &Told) {
+    pub(crate) fn destination_told(&mut self, end: &mut EndedEvent, failure: FailureKey, name: String, told: &Told) {
         match told {
             Ok(may_be_later) => {
                 if end.row.take().is_some() && *may_be_later {
@@ -165,8 +166,8 @@ impl InvocationRoom<'_> {
     }
 }
 
-/// Which destinations want to be told.
-fn wishes(settings: Option<&Asynchronous>, has_succeeded: bool) -> VecDeque<(Part, String)> {
+/// Which destinations are told of an end.
+fn destinations(settings: Option<&Asynchronous>, has_succeeded: bool) -> VecDeque<(Part, String)> {
     let Some(settings) = settings else { return VecDeque::new() };
     let (whole, dead_letter) =
         if has_succeeded { (&settings.on_success, &None) } else { (&settings.on_failure, &settings.dead_letter) };

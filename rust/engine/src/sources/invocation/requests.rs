@@ -7,7 +7,7 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::Origin;
 use crate::commit::done::{json, Done};
-use crate::sources::invocation::accept::Wishes;
+use crate::sources::invocation::accept::InvokeOptions;
 use crate::sources::invocation::InvocationRoom;
 
 impl InvocationRoom<'_> {
@@ -15,9 +15,9 @@ impl InvocationRoom<'_> {
     pub(crate) fn event_invoke(&mut self, asked: Invoke, waiter: Waiter) {
         let origin = Origin { parent: asked.parent.as_deref().and_then(parse_uuid), trace: asked.trace.as_deref() };
         let reply = |request| Reply::Added(json(uuid_text(request)));
-        match Wishes::of(&asked, self.ctx.now.wall_ms) {
-            Ok(wishes) => {
-                self.accept(&asked.function, asked.payload.get().as_bytes(), origin, &wishes, (waiter, reply));
+        match InvokeOptions::of(&asked, self.ctx.now.wall_ms) {
+            Ok(options) => {
+                self.accept(&asked.function, asked.payload.get().as_bytes(), origin, &options, (waiter, reply));
             }
             Err(error) => self.ctx.answer(waiter, Err(error)),
         }

@@ -78,7 +78,7 @@ impl QueueRoom<'_> {
     pub(crate) fn open_queue(&mut self, row: QueueRow, ids: Deduplication) -> QueueId {
         let source = Arc::new(QueueSource {
             name: row.name.clone(),
-            arn: self.queue_arn(&row.name),
+            arn: self.ctx.queue_arn(&row.name),
             region: self.ctx.config.region.clone(),
             account: self.ctx.config.account.clone(),
             log: row.log,

@@ -252,12 +252,6 @@ impl Queues {
     }
 }
 
-impl QueueRoom<'_> {
-    pub(crate) fn queue_arn(&self, name: &str) -> String {
-        format!("arn:aws:sqs:{}:{}:{name}", self.ctx.config.region, self.ctx.config.account)
-    }
-}
-
 impl Queues {
     /// A queue's number by its name.
     pub(crate) fn queue_id(&self, name: &str) -> Result<QueueId, crate::base::error::EngineError> {
