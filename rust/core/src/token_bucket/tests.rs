@@ -154,5 +154,6 @@ fn tokens_that_are_given_back_make_the_bucket_no_larger() {
     bucket.give_back(1, 0);
     assert!(bucket.try_acquire(1, 0) && !bucket.try_acquire(1, 0));
     bucket.give_back(5, 0);
+    assert_eq!(bucket, TokenBucket::new(Rate::per_second(1.0).unwrap(), 2, 0).unwrap(), "it is full, and no more");
     assert!(bucket.try_acquire(2, 0) && !bucket.try_acquire(1, 0));
 }
