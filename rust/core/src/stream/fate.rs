@@ -59,8 +59,8 @@ fn judge_report(report: &Report, lane: &Lane, batch: &Batch) -> Verdict {
         }
     }
     match done {
-        0 if batch.len > 0 => Verdict::Failed { by_report: true },
         done if done == batch.len => Verdict::Done,
+        0 => Verdict::Failed { by_report: true },
         done => Verdict::Partly { done },
     }
 }
