@@ -52,14 +52,14 @@ failpoints: bool
 limits: dict[str, int]
 rates: dict[str, tuple[float, float]]
 
-# One piece of work, as `Engine.exchange` gives it: (token, slot, kind, event, request_id, deadline_ms, traces, qualifier).
+# One piece of work, as `Engine.exchange` gives it: (token, handler_id, kind, event, request_id, deadline_ms, traces, qualifier).
 #   kind 0  invocation: `event` is the payload, JSON bytes
 #   kind 1  batch of a stream or a queue as Lambda's event dict
 #   kind 2  batch of a stream or a queue as a `Batch`
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
-#   kind 4  deliver a failure record: `slot` names the destination, `event` is the record, JSON bytes
+#   kind 4  deliver a failure record: `handler_id` names the destination, `event` is the record, JSON bytes
 #   kind 7  asynchronous invocation: `event` is the payload, JSON bytes
-# `slot` is the number of the function or destination; `deadline_ms` is wall time; `traces`: each trace context of it, or None;
+# `handler_id` is of the function or destination; `deadline_ms` is wall time; `traces`: each trace context of it, or None;
 # `qualifier`: the version or alias that was asked for, or None.
 Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None, str | None]
 

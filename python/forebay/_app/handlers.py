@@ -71,15 +71,15 @@ class Handlers:
         served.limits = wire_limits.function(function.settings)
         self._served[function.qualified] = served
         self._add_destinations(engine, function)
-        slot = self._register(engine, function, served)
+        handler_id = self._register(engine, function, served)
         runner = self._runner
         if function.settings.isolation == "process":
             return  # the engine hands it work itself
         self._variables.set(self._declared.settings)
         if function.settings.isolation == "task":
-            runner.serve(slot, self._in_tasks(served))
+            runner.serve(handler_id, self._in_tasks(served))
         else:
-            runner.serve(slot, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
+            runner.serve(handler_id, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
 
     def _log_stream_of(self, function: Function[..., Any]) -> str:
         return self._log_stream.replace(LATEST, function.version)
@@ -166,13 +166,13 @@ class Handlers:
             self._files.append(target)
         at_once = jsonlines.AT_ONCE if isinstance(target, JSONLines) else None
         destination = {"kind": "destination", "name": name, "type": _kind_of(target), "at_once": at_once}
-        slot = engine.function(payload.dumps(destination))
+        handler_id = engine.function(payload.dumps(destination))
         facts = FunctionFacts(function_name=name, function_arn="", log_stream_name="", wall=self._clock.time)
         self._runner.operator_events.destinations[name] = (
             repr(target) if isinstance(target, JSONLines) else type(target).__name__
         )
         served = ServedFunction(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
-        self._runner.serve(slot, self._in_tasks(served))
+        self._runner.serve(handler_id, self._in_tasks(served))
 
 
 def _kind_of(target: object) -> str:

@@ -70,9 +70,9 @@ class Runner:
         self._listens_to_processes = False
         self._closed = False
 
-    def serve(self, slot: int, environment: Environment) -> None:
-        """Run a slot's work in this environment from now on."""
-        self._environments[slot] = environment
+    def serve(self, handler_id: int, environment: Environment) -> None:
+        """Run a handler's work in this environment from now on."""
+        self._environments[handler_id] = environment
 
     # --- the engine comes and goes
 
@@ -192,7 +192,7 @@ class Runner:
 
     def _give_back(self, work: Work) -> None:
         """Settle work whose handler is not here: the rest of the exchange begins all the same."""
-        log.error("work came for a handler that this process does not have (slot %d): it is given back", work[1])
+        log.error("work came for a handler that this process does not have (number %d): it is given back", work[1])
         if work[2] != answer.STOP:
             self.ended((work[0], answer.NOT_REACHED, None, 0))
 
