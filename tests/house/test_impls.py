@@ -10,7 +10,7 @@ FILES_MAX = 3
 FRAGMENTS = {
     "core Execution": 9,
     "core ShardMachine": 5,
-    "engine BusRoom": 7,
+    "engine BusRoom": 8,
     "engine Dispatch": 8,
     "engine DispatchRoom": 6,
     "engine FailureRoom": 4,
