@@ -55,7 +55,7 @@ mod tests {
         }
     }
 
-    /// The first two numbers of `SplitMix64` from seed 0, <https://prng.di.unimi.it/splitmix64.c>.
+    /// The first two numbers of `SplitMix64` from seed 0, as its author publishes them (`splitmix64.c`, Vigna 2015).
     #[test]
     fn inputs_are_mixed_as_published() {
         assert_eq!((mix(0), mix(0x9E37_79B9_7F4A_7C15)), (0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4));
