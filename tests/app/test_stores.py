@@ -198,6 +198,35 @@ async def test_events_of_a_store_of_format_3_run_and_may_have_options_from_now_o
     assert format_of(data) == 4
 
 
+async def test_buses_schedules_archives_and_schemas_of_a_store_go_on(tmp_path):
+    """The golden file is what app "shop" left that had every kind of row of event buses, before rules had a retry policy.
+
+    A bus had put one event into a queue and an archive, and had replayed it; its schema had been discovered and copied.
+    """
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v4-buses.db", data / "forebay.db")
+    clock = VirtualClock(start=1_795_900_100)
+    app = App("shop", store=data, clock=clock)
+    orders, strict, inbox = app.bus("orders"), app.bus("strict"), app.queue("inbox")
+    discovered = app.registry("discovered-schemas")
+    async with app:
+        archive = await app._caller.ask("archive.describe", name="kept")
+        assert (archive["events"], archive["bus"]) == (1, "orders")
+        [replay] = await app._caller.ask("replay.list")
+        assert (replay["name"], replay["state"], replay["events"]) == ("again", "COMPLETED", 1)
+        assert (await discovered.get("shop@Placed")).versions == (1, 2)
+        with pytest.raises(
+            InvalidParameterValue, match="does not fit schema shop@Placed version 1 of registry contracts"
+        ):
+            await strict.put({"id": "one"}, source="shop", detail_type="Placed")
+        await orders.put({"id": 2, "note": "x"}, source="shop", detail_type="Placed")
+        await clock.advance(300)
+        assert (await discovered.get("shop@Placed")).versions == (1, 2, 3)
+        bodies = sorted(message.body for message in await inbox.receive(maximum=10))
+        assert bodies == ['{"id":1}', '{"id":1}', '{"id":2,"note":"x"}', '{"tick":1}']
+
+
 async def test_the_way_back_to_earlier_releases_is_as_the_page_says(tmp_path, monkeypatch):
     ways_back = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guides" / "upgrade.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
