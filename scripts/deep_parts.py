@@ -216,6 +216,14 @@ PARTS = [
         pytest("dbproxy/test_cancellation.py", "-k", "never_answers"),
     ),
     Part(
+        "bad network",
+        "tagged queries to each database over a network that stalls, splits, repeats and cuts, some cancelled",
+        "queries",
+        1_000_000,
+        50_000,
+        pytest("dbproxy/test_answers.py", "-k", "bad_network"),
+    ),
+    Part(
         "soak",
         "at half load: memory, descriptors, threads, tasks",
         "seconds",

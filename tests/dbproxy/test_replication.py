@@ -22,7 +22,7 @@ from db_servers import (
     until,
 )
 
-from forebay.errors import CommitUnknown, ConnectionLost, DatabaseError
+from forebay.errors import CommitUnknown, ConnectionLost, DatabaseError, DBProxyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,3 +158,27 @@ async def test_clients_of_a_dead_writer_wait_for_the_promoted_replica(replicated
         assert len(rows) == len(set(rows)), "no write was repeated"
         after = {tag for tag, alive in acknowledged[before:] if not alive}
         assert after <= set(rows), "what the new writer acknowledged is there"
+
+
+async def test_a_replica_that_is_too_far_behind_is_lent_to_no_reader(replicated, proxies):
+    proxy = proxies(replicated.url, **settings() | {"maximum_replica_lag": 0.5, "connection_borrow_timeout": 0.5})
+    is_postgres = proxy.engine == "postgresql"
+    port = "SELECT inet_server_port()" if is_postgres else "SELECT @@port"
+
+    async def is_lent():
+        try:
+            return await reader.fetch_value(port) == replicated.replica.port
+        except DBProxyError:
+            return False
+
+    async def becomes(lent):
+        async with asyncio.timeout(30):
+            while await is_lent() is not lent:
+                await asyncio.sleep(0.05)
+
+    async with proxy.connect() as client, proxy.connect(read_only=True) as reader:
+        await client.execute("CREATE TABLE log (a BIGINT)")
+        await becomes(lent=True)
+        replicated.replica.sql("SELECT pg_wal_replay_pause()" if is_postgres else "STOP SLAVE SQL_THREAD")
+        await client.execute("INSERT INTO log VALUES (1)")
+        await becomes(lent=False)

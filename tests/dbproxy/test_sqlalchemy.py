@@ -126,6 +126,65 @@ async def test_rows_can_be_streamed_and_left(server, proxies):
         assert await connection.scalar(sa.text("SELECT 42")) == 42
 
 
+@pytest.mark.parametrize("how", ["rows", "a stream", "an error"])
+async def test_no_transaction_is_left_open_on_a_connection_that_goes_back(server, view: View, proxies, how):
+    """With autocommit off each statement may begin one, and not every answer says so."""
+    proxy = proxies(server, maximum_connections=1)
+    engine = create_async_engine(proxy)
+    await emptied(engine)
+    opened = (
+        "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> CONNECTION_ID()"
+        if server.engine == "mysql"
+        else "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND state LIKE 'idle in%'"
+    )
+    async with engine.begin() as connection:
+        await connection.execute(sa.insert(Thing), {"id": 1, "note": "kept", "extra": {}})
+    async with engine.connect() as connection:
+        if how == "rows":
+            assert (await connection.scalars(sa.select(Thing.id).with_for_update())).all() == [1]
+        elif how == "a stream":
+            assert [row[0] async for row in await connection.stream(sa.select(Thing.id).with_for_update())] == [1]
+        else:
+            with pytest.raises(sa.exc.IntegrityError):
+                await connection.execute(sa.insert(Thing), {"id": 1, "note": "again", "extra": {}})
+        await asyncio.sleep(0.2)  # MariaDB's list is up to 0.1 s old
+        assert await view.value(opened) == 1
+    await asyncio.sleep(0.2)
+    assert await view.value(opened) == 0
+    assert proxy.statistics()["InterruptedConnections"] == 0
+
+
+async def test_it_shares_connections_with_clients_without_a_reset(mariadb, proxies):
+    proxy = proxies(mariadb, maximum_connections=1)
+    engine = create_async_engine(proxy)
+    await emptied(engine)
+    resets = proxy.statistics()["SessionResets"]
+    async with proxy.connect() as client:
+        for number in range(3):
+            async with engine.begin() as connection:
+                await connection.execute(sa.insert(Thing), {"note": f"n{number}", "extra": {}})
+            assert await client.fetch_value("SELECT @@autocommit") == 1
+            assert await client.fetch_value("SELECT count(*) FROM alchemy") == number + 1
+    assert proxy.statistics()["SessionResets"] == resets
+
+
+async def test_who_listens_for_connections_hears_of_each_loan(server, proxies):
+    """What is kept of a connection is used again, but the DB connection may be another one."""
+    engine = create_async_engine(proxies(server, maximum_connections=2))
+    heard = {"connect": 0, "close": 0}
+    for name in heard:
+
+        def hear(*_, name=name):
+            heard[name] += 1
+
+        sa.event.listen(engine.sync_engine, name, hear)
+    for _ in range(3):
+        async with engine.connect() as connection:
+            await connection.scalar(sa.text("SELECT 1"))
+    assert heard["connect"] >= 3
+    assert heard["close"] >= 3
+
+
 async def test_a_cancelled_statement_takes_its_connection_along(server, view: View, proxies):
     proxy = proxies(server, maximum_connections=1)
     engine = create_async_engine(proxy)

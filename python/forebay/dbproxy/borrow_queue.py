@@ -33,6 +33,7 @@ class BorrowQueue:
         "_refuse",
         "_timeout",
         "_timer",
+        "_uniform",
         "idle",
         "newest_first",
         "role",
@@ -63,6 +64,12 @@ class BorrowQueue:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = NEVER
+        self._uniform = True  # whoever came first has the first deadline
+
+    def set_timeouts(self, timeout: float, connect_timeout: float) -> None:
+        """Change how long clients wait, from the next one on."""
+        self._timeout, self._connect_timeout = timeout, connect_timeout
+        self._uniform = False  # those who wait already have other deadlines
 
     def take(self, last: DBConnection | None) -> DBConnection | None:
         """Take an idle connection, the client's last one if it is free; None when there is none."""
@@ -148,7 +155,7 @@ class BorrowQueue:
         self._timer, self._due = None, NEVER
         now = self._loop.time()
         stay: list[Waiter] = []
-        uniform = self._timeout >= self._connect_timeout
+        uniform = self._uniform and self._timeout >= self._connect_timeout
         while self.waiters and not (stay and uniform):
             waiter = future, since, deadline = self.waiters.popleft()
             if future.done():

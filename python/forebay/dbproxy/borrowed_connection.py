@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from forebay.dbproxy.session import DEFAULTS
 from forebay.errors import CommitUnknown
 
 if TYPE_CHECKING:
@@ -18,22 +19,24 @@ if TYPE_CHECKING:
     from forebay.dbproxy.driver import Wire
     from forebay.dbproxy.effect import Effect
     from forebay.dbproxy.proxy import DBProxy
+    from forebay.dbproxy.session import Tracked
 
 
 class BorrowedConnection:
     """A client of the proxy that holds one DB connection from beginning to end."""
 
-    __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "opened_at")
+    __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "_suits_too", "opened_at")
 
     _borrower: Borrower
     _db: DBConnection
 
-    def __init__(self, proxy: DBProxy) -> None:
+    def __init__(self, proxy: DBProxy, *, suits_too: Tracked = DEFAULTS) -> None:
         self._proxy = proxy
+        self._suits_too = suits_too  # settings with which a connection is taken as it is
         self._must_reset = False
         self.opened_at = 0.0
 
-    async def begin(self, *, read_only: bool) -> Self:
+    async def begin(self, *, read_only: bool, user: str | None = None) -> Self:
         """Stand in line for a connection.
 
         Raises:
@@ -42,7 +45,7 @@ class BorrowedConnection:
             TooManyClients: the proxy has no room for another client.
 
         """
-        await self.admitted(read_only=read_only)
+        await self.admitted(read_only=read_only, user=user)
         try:
             await self.take()
         except BaseException:
@@ -50,14 +53,14 @@ class BorrowedConnection:
             raise
         return self
 
-    async def admitted(self, *, read_only: bool = False) -> Self:
+    async def admitted(self, *, read_only: bool = False, user: str | None = None) -> Self:
         """Become a client of the proxy, without a connection yet."""
-        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only)
+        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only, user=user)
         return self
 
     async def take(self) -> None:
         """Stand in line for a connection."""
-        self._db = await self._borrower.lend()
+        self._db = await self._borrower.lend(self._suits_too)
 
     def give_back(self) -> None:
         """Give the connection back. What may hold locks is reset before anybody is offered it."""
@@ -103,6 +106,10 @@ class BorrowedConnection:
             db.follow(effect, is_open=True)  # whether one is, is asked when it has run
             self._must_reset = self._must_reset or bool(effect.pins)
         return effect
+
+    def settled(self, tracked: Tracked) -> None:
+        """Take note of the settings that are in force from now on."""
+        self._db.tracked = self._borrower.session.tracked = tracked
 
     def require_reset(self, reason: str) -> None:
         """Have the session reset whatever was done to it: the proxy has not seen it."""

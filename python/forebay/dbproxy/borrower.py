@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from forebay.dbproxy.driver import Result
+from forebay.dbproxy.driver import OutOfStep, Result
 from forebay.dbproxy.effect import ENDS, PLAIN, Effect
-from forebay.dbproxy.session import Session
+from forebay.dbproxy.session import DEFAULTS, Session
 from forebay.dbproxy.sql import digest
 from forebay.dbproxy.statistics import now
 from forebay.errors import (
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.effect import EffectCache
     from forebay.dbproxy.pool import Pool
+    from forebay.dbproxy.session import Tracked
     from forebay.dbproxy.settings import ProxySettings
     from forebay.dbproxy.statistics import Counters
 
 ATTEMPTS_MAX = 3
 UNDONE = Effect(transaction="rollback")
+COPIES = ("copy_in", "copy_out", "copy_rows")  # what was read or written beside the statement is gone
 VARIABLE_SETS = ("user variable:", "setting:")
 
 log = logging.getLogger("forebay.dbproxy")
@@ -45,27 +48,45 @@ async def _within(seconds: float, answer: Awaitable[Any]) -> Any:
         return await answer
 
 
+def _commit_unknown(reason: str) -> CommitUnknown:
+    return CommitUnknown(f"{reason}: the transaction may or may not be in the database")
+
+
+async def _closed_quietly(rows: AsyncGenerator[Any, None]) -> None:
+    """Close a stream. What goes wrong over it concerns nobody: its connection is closed then."""
+    try:
+        await rows.aclose()
+    except DBProxyError as error:
+        log.info("a stream that was left could not be ended: %s", type(error).__name__)
+
+
 class Borrower:
     """One client's session, and the DB connection it holds, if it holds one.
 
     Attributes:
         held: the connection of an open transaction, or the one the client is pinned to.
         is_open: a transaction is open on it.
+        began: when that transaction was first seen, by ``statistics.now``.
         lost: the connection was lost in a transaction that the user has not ended yet.
+        lost_because: what took it from this client; empty when it was the server or the network.
         busy: a statement runs.
+        query_timeout: seconds for each statement that has no limit of its own.
         closed_because: why no statement may run any more; empty while one may.
 
     """
 
     __slots__ = (
+        "_closing_stream",
         "_counters",
         "_effects",
         "_exclude_variable_sets",
         "_last",
-        "_query_timeout",
+        "_left_stream",
+        "_loop",
         "_queue",
         "_suspect",
         "_using",
+        "began",
         "busy",
         "closed_because",
         "engine",
@@ -74,7 +95,9 @@ class Borrower:
         "last_used",
         "loop_time",
         "lost",
+        "lost_because",
         "number",
+        "query_timeout",
         "session",
     )
 
@@ -93,10 +116,13 @@ class Borrower:
         self.session = Session()
         self.held: DBConnection | None = None
         self.is_open = False
+        self.began = 0.0
         self.lost = False
+        self.lost_because = ""
         self.busy = False
         self.closed_because = ""
-        self.loop_time = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self.loop_time = self._loop.time
         self.last_used = now()
         self._queue = queue
         self._effects = effects
@@ -104,41 +130,43 @@ class Borrower:
         self._suspect = suspect
         self._last: DBConnection | None = None
         self._using: DBConnection | None = None
-        self._query_timeout = settings.query_timeout
+        self._left_stream: AsyncGenerator[Any, None] | None = None
+        self._closing_stream: asyncio.Task[None] | None = None
+        self.query_timeout = settings.query_timeout
         self._exclude_variable_sets = settings.exclude_variable_sets
 
     # Running
 
     async def run(self, verb: str, sql: str, args: Any, limit: float | None) -> Any:
         """Run one statement by the wire's method of that name."""
-        if self.busy or self.closed_because:
-            self._refuse()
+        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+            await self.come_free()
         self.busy = True
         began = now()
         try:
             effect = self._effects[sql]
             if self.lost and self._is_skipped(effect):
                 return Result()
-            if limit is None:
-                limit = self._query_timeout
+            limit = self.query_timeout if limit is None else limit
             attempts = 0
             while True:
                 attempts += 1
                 db = self.held
                 if db is None:
-                    db = self._queue.take(self._last) or await self._queue.wait()
+                    db = self._queue.take(self._last) or await self._wait()
                     if effect.reads_session or not db.suits(self.number, self.session.tracked):
                         db = await self._made_fit(db, effect)
                 self._using = db
                 started = now()
                 try:
                     if args and not effect.plain and verb != "execute_many":
-                        asked = db.wire.interpolate(sql, args)
-                        effect = effect if asked == sql else self._effects.classify(asked)
+                        effect = self._filled_in(db, effect, sql, args)
                     answer = getattr(db.wire, verb)(sql, args)
                     result = await (answer if limit is None else _within(limit, answer))
+                    if db.wire.out_of_step:
+                        raise OutOfStep  # noqa: TRY301 - it ends as any lost connection does
                 except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
-                    await self._failed(db, effect, error, may_repeat=attempts < ATTEMPTS_MAX)
+                    await self._failed(db, effect, error, may_repeat=attempts < ATTEMPTS_MAX and verb not in COPIES)
                     continue
                 self._counters.answered(began, started, borrowed=self.held is None)
                 self._last = db
@@ -152,10 +180,15 @@ class Borrower:
             self._using = None
             self.last_used = now()
 
+    def _filled_in(self, db: DBConnection, effect: Effect, sql: str, args: Any) -> Effect:
+        """Judge a statement with its arguments, where they are a part of its text."""
+        asked = db.wire.interpolate(sql, args)
+        return effect if asked == sql else self._effects.classify(asked)
+
     async def stream(self, sql: str, args: Any, *, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
         """Run one statement and give its rows as they come; the connection is borrowed until the last one."""
-        if self.busy or self.closed_because:
-            self._refuse()
+        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+            await self.come_free()
         self.busy = True
         began = now()
         try:
@@ -168,11 +201,13 @@ class Borrower:
             rows = db.wire.stream(sql, args, prefetch)
             try:
                 while True:
-                    async with asyncio.timeout(self._query_timeout if limit is None else limit):
+                    async with asyncio.timeout(self.query_timeout if limit is None else limit):
                         row = await anext(rows, None)
                     if row is None:
                         break
                     yield row
+                if db.wire.out_of_step:
+                    raise OutOfStep  # noqa: TRY301 - it ends as any lost connection does
             except BaseException as error:
                 await self._stream_failed(db, effect, error)
                 raise
@@ -194,20 +229,39 @@ class Borrower:
 
     async def _borrow(self, effect: Effect) -> DBConnection:
         """Take a free connection or wait for one; make it fit for this client."""
-        return await self._made_fit(self._queue.take(self._last) or await self._queue.wait(), effect)
+        return await self._made_fit(self._queue.take(self._last) or await self._wait(), effect)
+
+    async def _wait(self) -> DBConnection:
+        """Wait in line for a connection; one that comes too late goes to the next."""
+        try:
+            db = await self._queue.wait()
+        except Exception as error:
+            if self.closed_because:
+                raise self._closed() from error
+            raise
+        if self.closed_because:
+            db.pool.give_back(db)
+            raise self._closed()
+        return db
 
     async def _made_fit(self, db: DBConnection, effect: Effect) -> DBConnection:
         """Reset and replay what must be; when the connection breaks over it, do it with another one."""
+        want = self.session.tracked
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
-                db = self._queue.take(self._last) or await self._queue.wait()
+                db = self._queue.take(self._last) or await self._wait()
             try:
-                await db.pool.prepare(db, self.number, self.session.tracked, exclusive=effect.reads_session)
+                await db.pool.prepare(db, self.number, want, exclusive=effect.reads_session)
             except Exception as error:  # told apart by the driver
                 db.pool.discard(db, interrupted=True)
+                if self.closed_because:
+                    raise self._closed() from error
                 told = db.pool.driver.translate(error, db.wire, db.pool.where)
-                if not told.broken:  # a tracked setting that this server refuses
-                    raise told.error from error
+                if not told.broken:  # a tracked setting that this server refuses, such as a role that was dropped
+                    without = {key: text for key, text in want.items() if key not in effect.unsets}
+                    if len(without) == len(want):
+                        raise told.error from error
+                    want = without  # the statement unsets it: that must not be what it fails by
             except BaseException:
                 db.pool.discard(db, interrupted=True)
                 raise
@@ -217,10 +271,17 @@ class Borrower:
 
     # Lending to an adapter
 
-    async def lend(self) -> DBConnection:
-        """Borrow a connection that stays with this client until it is taken back; see ``BorrowedConnection``."""
+    async def lend(self, suits_too: Tracked = DEFAULTS) -> DBConnection:
+        """Borrow a connection that stays with this client until it is taken back; see ``BorrowedConnection``.
+
+        Args:
+            suits_too: settings with which it is taken as it is.
+
+        """
         began = now()
-        db = self._queue.take(self._last) or await self._queue.wait()
+        db = self._queue.take(self._last) or await self._wait()
+        if db.tracked is suits_too:
+            self.session.tracked = suits_too
         if not db.suits(self.number, self.session.tracked):
             db = await self._made_fit(db, PLAIN)
         self.held = db
@@ -230,7 +291,7 @@ class Borrower:
     async def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
         """Do something over the lent connection; the driver's own errors go through."""
         db = self.held
-        if db is None or self.busy or self.closed_because:
+        if db is None or self.busy or self.closed_because or get_running_loop() is not self._loop:
             self._refuse()
         self.busy = True
         self._using = db
@@ -240,14 +301,19 @@ class Borrower:
         except BaseException as error:
             if not isinstance(error, Exception) or db.wire.is_broken():
                 self._lose(db, in_transaction=False)
+            else:
+                db.wire.note_error(error)
             raise
         else:
+            if db.wire.out_of_step:
+                self._lose(db, in_transaction=False)
+                raise ConnectionLost(f"{db.pool.driver.engine} at {db.pool.where} went away: {OutOfStep()}")
             self._counters.answered(started, started, borrowed=False)
             return result
         finally:
-            if self.held is db:  # a COMMIT that failed, too, has ended its transaction
-                self.is_open = db.wire.in_transaction()
-                db.follow(PLAIN, is_open=self.is_open)
+            # A COMMIT that failed, too, has ended its transaction.
+            if self.held is db and not self._note_transaction(db):
+                db.follow(PLAIN, is_open=False)
             self.busy = False
             self._using = None
             self.last_used = now()
@@ -278,7 +344,7 @@ class Borrower:
             was_open = (self.is_open or effect.transaction == "begin") and effect.transaction not in ENDS
             self._lose(db, in_transaction=was_open or effect.chains)
             return
-        is_open = self.is_open = db.wire.in_transaction()
+        is_open = self._note_transaction(db, ended=effect.transaction in ENDS)
         if effect.dirty or effect.pins:
             db.mark_dirty(effect.dirty or effect.pins[0])
         if self.engine == "postgresql":
@@ -298,6 +364,13 @@ class Borrower:
         else:
             self.held = None
             db.pool.give_back(db)
+
+    def _note_transaction(self, db: DBConnection, *, ended: bool = False) -> bool:
+        """Take note whether a transaction is open, and since when: one that has ``ended`` may have begun the next."""
+        was_open, self.is_open = self.is_open, db.wire.in_transaction()
+        if self.is_open and (ended or not was_open):
+            self.began = now()
+        return self.is_open
 
     def _follow_transaction(self, db: DBConnection, effect: Effect, result: Any) -> None:
         """PostgreSQL undoes SET when a transaction or savepoint is rolled back; so do the books."""
@@ -358,13 +431,11 @@ class Borrower:
             raise error
         if self.closed_because:
             self._lose(db, in_transaction=False)
-            raise ClientClosed(f"client {self.number}: {self.closed_because}") from error
+            raise self._closed() from error
         if isinstance(error, TimeoutError) and error.errno is None:  # ours; the network's has a number
             self._lose(db, in_transaction=was_open and not commits)
             if commits:
-                raise CommitUnknown(
-                    "COMMIT did not answer in time: the transaction may or may not be in the database"
-                ) from None
+                raise _commit_unknown("COMMIT did not answer in time") from None
             raise QueryTimeout(
                 "the statement did not end in time; it was cancelled and its connection closed"
             ) from None
@@ -373,17 +444,30 @@ class Borrower:
             await self._refused(db, effect, read_only=told.read_only)
             raise told.error from error
         self._lose(db, in_transaction=was_open and not commits)
+        if told.is_users:
+            raise told.error
+        loss = self._loss(told.error, effect, commits=commits, was_held=was_held, was_open=was_open)
+        if loss is not None or not may_repeat:
+            raise loss or told.error from error
+
+    def _loss(
+        self, reason: Exception, effect: Effect, *, commits: bool, was_held: bool, was_open: bool
+    ) -> Exception | None:
+        """Say what the loss of its connection means for a statement; None when it may run again on another one."""
         if commits:
-            raise CommitUnknown(
-                f"the answer to COMMIT was lost ({told.error}): the transaction may or may not be in the database"
-            ) from error
+            return _commit_unknown(f"the answer to COMMIT was lost ({reason})")
         if was_held:
-            what = "transaction" if was_open else "pinned session"
-            raise ConnectionLost(f"{told.error}; the {what} on it is gone") from error
+            return self._lost(reason, in_transaction=was_open)
         if not (effect.repeatable or effect.transaction == "begin" or effect.sets):
-            raise CommitUnknown(f"the answer to a write was lost ({told.error}): look before you repeat it") from error
-        if not may_repeat:
-            raise told.error from error
+            return CommitUnknown(f"the answer to a write was lost ({reason}): look before you repeat it")
+        return None
+
+    def _lost(self, reason: Exception, *, in_transaction: bool) -> ConnectionLost:
+        """Say that the connection was lost that this client held."""
+        if self.lost_because:
+            return ConnectionLost(f"the transaction was ended and rolled back: {self.lost_because}")
+        what = "transaction" if in_transaction else "pinned session"
+        return ConnectionLost(f"{reason}; the {what} on it is gone")
 
     async def _refused(self, db: DBConnection, effect: Effect, *, read_only: bool) -> None:
         """Go on after an error the server told: the connection is good, but half of the statement may have happened."""
@@ -399,7 +483,7 @@ class Borrower:
             return
         if read_only:
             self._suspect(db.pool)
-        is_open = self.is_open = db.wire.in_transaction()
+        is_open = self._note_transaction(db)
         if self.engine == "postgresql":
             self._follow_transaction(db, PLAIN if is_open else UNDONE, None)
         if is_open or self.session.pins:
@@ -410,32 +494,80 @@ class Borrower:
 
     def _lose(self, db: DBConnection, *, in_transaction: bool) -> None:
         """Close the connection under this client; a transaction on it is lost until the user has ended it."""
+        self._forget(in_transaction=in_transaction)
+        db.pool.discard(db, interrupted=True)
+
+    def _forget(self, *, in_transaction: bool) -> None:
+        """Go on without the connection."""
         self.held = None
         self.is_open = False
         self.session.ended(committed=False)
         self.session.pins.clear()
         self.lost = self.lost or in_transaction
-        db.pool.discard(db, interrupted=True)
 
     def _is_skipped(self, effect: Effect) -> bool:
         """In a lost transaction only its end may run: ROLLBACK has nothing to do, COMMIT and the rest are refused."""
+        reason = self._reason()
         if effect.transaction == "rollback" and not effect.chains:
-            self.lost = False
+            self.lost, self.lost_because = False, ""
             return True
         if effect.transaction == "commit":
-            self.lost = False
+            self.lost, self.lost_because = False, ""
         raise ConnectionLost(
-            "the connection was lost in this transaction, and with it the transaction: roll back, then begin again"
+            f"the connection was lost in this transaction, and with it the transaction{reason}: roll back, then begin again"
         )
 
     def _refuse(self) -> NoReturn:
         if self.closed_because:
-            raise ClientClosed(f"client {self.number}: {self.closed_because}")
+            raise self._closed()
+        if get_running_loop() is not self._loop:
+            raise DBProxyError(f"client {self.number} belongs to another event loop: connect anew in this one")
         if not self.busy:
-            raise ConnectionLost(f"client {self.number}: its connection was lost")
+            raise ConnectionLost(f"client {self.number}: its connection was lost{self._reason()}")
         raise DBProxyError(
-            f"client {self.number} is in a statement already: one task per client connection, clients are cheap"
+            f"client {self.number} is in a statement already, or its stream is still open: one task per client connection, "
+            "clients are cheap; end a stream that you do not read to its end with `await rows.aclose()`"
         )
+
+    def _closed(self) -> ClientClosed:
+        return ClientClosed(f"client {self.number}: {self.closed_because}")
+
+    def _reason(self) -> str:
+        return f" ({self.lost_because})" if self.lost_because else ""
+
+    # Streams that nobody reads any more
+
+    def leave(self, rows: AsyncGenerator[Any, None]) -> None:
+        """Close a stream that its reader has forgotten. The garbage collector says so, perhaps in another thread."""
+        if self.busy and not self._loop.is_closed():
+            self._left_stream = rows
+            self._loop.call_soon_threadsafe(self._close_stream)
+
+    def _close_stream(self) -> None:
+        rows, self._left_stream = self._left_stream, None
+        if rows is not None:
+            self._closing_stream = self._loop.create_task(_closed_quietly(rows))
+
+    async def come_free(self) -> None:
+        """Wait until a stream that was left is closed; refuse when something else is in the way."""
+        if self.busy and not self.closed_because and get_running_loop() is self._loop:
+            self._close_stream()
+            if self._closing_stream is not None:
+                await asyncio.wait((self._closing_stream,))
+        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+            self._refuse()
+
+    def end_transaction(self, reason: str) -> None:
+        """Take the transaction and its connection from this client: it has held them for too long."""
+        db = self._using or self.held
+        if db is None:
+            return
+        self.lost_because = reason
+        if self._using is not None:
+            db.pool.discard(db, interrupted=True)  # its statement fails, and the reason is told there
+        else:
+            self._forget(in_transaction=True)
+            db.pool.clean(db)
 
     def close(self, reason: str) -> None:
         """Let nothing run any more. An open transaction is rolled back, its connection reset and lent on."""

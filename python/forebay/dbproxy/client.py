@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from forebay.dbproxy.driver import Result
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from forebay.dbproxy.borrower import Borrower
+    from forebay.dbproxy.postgres_copy import Sink, Source
     from forebay.dbproxy.proxy import DBProxy
 
 
@@ -26,17 +27,68 @@ def _checked(args: Any) -> Any:
         InvalidParameterValue: they cannot be taken one by one.
 
     """
-    # The usual ones first: an abstract class is slower to ask, and every statement comes by here.
-    if not isinstance(args, (tuple, list, dict, Iterable)):
+    if isinstance(args, (tuple, list, dict)):
+        return args
+    if not isinstance(args, Iterable):
         raise InvalidParameterValue(
             f"the arguments of a statement must be a sequence, not {type(args).__name__}: a single one is written [one]"
         )
-    return args
+    return list(args)  # what can be walked through once only would be gone when the statement is repeated
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _given(args: Any) -> Any:
     """Give a statement's arguments back as ``_checked`` does; None is none."""
     return () if args is None else _checked(args)
+
+
+async def _rows(
+    borrower: Borrower, sql: str, args: Any, prefetch: int, limit: float | None
+) -> AsyncGenerator[Any, None]:
+    """Give a stream's rows; on PostgreSQL in a transaction."""
+    if borrower.busy:  # perhaps with a stream that was left, whose transaction is still open
+        await borrower.come_free()
+    own = borrower.engine == "postgresql" and not (borrower.lost or borrower.is_open)
+    if own:
+        await borrower.run("execute", "BEGIN", (), limit)
+    reached_end = False
+    try:
+        async with contextlib.aclosing(borrower.stream(sql, args, prefetch=prefetch, limit=limit)) as rows:
+            async for row in rows:
+                yield row
+        reached_end = True
+    finally:
+        if own and not borrower.closed_because:
+            await borrower.run("execute", "COMMIT" if reached_end else "ROLLBACK", (), limit)
+
+
+class RowStream:
+    """The rows of a statement as they come, for ``async for``. One that nobody holds any more is closed, as ``aclose`` does."""
+
+    __slots__ = ("_borrower", "_rows")
+
+    def __init__(self, borrower: Borrower, rows: AsyncGenerator[Any, None]) -> None:
+        self._borrower = borrower
+        self._rows = rows
+
+    def __aiter__(self) -> Self:
+        """Iterate over the rows."""
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        """Give the next row."""
+        return self._rows.__anext__()
+
+    async def aclose(self) -> None:
+        """Read no further, and give the DB connection back."""
+        await self._rows.aclose()
+
+    def __del__(self) -> None:
+        if getattr(self._rows, "ag_frame", None) is not None:  # it has not ended
+            self._borrower.leave(self._rows)
 
 
 class Client:
@@ -57,12 +109,13 @@ class Client:
 
     """
 
-    __slots__ = ("_borrower", "_proxy", "_savepoints", "opened_at", "read_only")
+    __slots__ = ("_borrower", "_proxy", "_savepoints", "_user", "opened_at", "read_only")
 
-    def __init__(self, proxy: DBProxy, *, read_only: bool) -> None:
+    def __init__(self, proxy: DBProxy, *, read_only: bool, user: str | None = None) -> None:
         self._proxy = proxy
         self._borrower: Borrower | None = None
         self._savepoints = 0
+        self._user = user
         self.read_only = read_only
         self.opened_at = 0.0
 
@@ -74,7 +127,7 @@ class Client:
         """Open the client connection; see ``DBProxy.connect``."""
         if self._borrower is not None:
             raise ClientClosed(f"client {self.number} was open before: make a new one with proxy.connect()")
-        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=self.read_only)
+        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=self.read_only, user=self._user)
         return self
 
     async def __aexit__(
@@ -122,35 +175,27 @@ class Client:
         result: Result = await (self._borrower or self._not_open()).run("execute_many", sql, rows, timeout)
         return result
 
-    async def stream(
+    def stream(
         self,
         sql: str,
         args: Sequence[Any] | None = (),
         *,
         prefetch: int = 1000,
-        timeout: float | None = None,  # noqa: ASYNC109 - see executemany
-    ) -> AsyncGenerator[Any, None]:
+        timeout: float | None = None,
+    ) -> RowStream:
         """Give rows as they come, ``prefetch`` at a time; the DB connection is borrowed until the last one.
 
         On PostgreSQL this runs in a transaction, in one of its own if there is none. On MySQL leaving early closes the DB
         connection, for there is no other way to stop the server. ``timeout`` is for each wait.
+
+        Raises:
+            InvalidParameterValue: ``prefetch`` is less than 1.
+
         """
         if prefetch < 1:
             raise InvalidParameterValue(f"prefetch={prefetch!r}: must be at least 1 row")
-        args = _given(args)
         borrower = self._borrower or self._not_open()
-        own = borrower.engine == "postgresql" and not self.in_transaction
-        if own:
-            await borrower.run("execute", "BEGIN", (), timeout)
-        reached_end = False
-        try:
-            async with contextlib.aclosing(borrower.stream(sql, args, prefetch=prefetch, limit=timeout)) as rows:
-                async for row in rows:
-                    yield row
-            reached_end = True
-        finally:
-            if own and not borrower.closed_because:
-                await borrower.run("execute", "COMMIT" if reached_end else "ROLLBACK", (), timeout)
+        return RowStream(borrower, _rows(borrower, sql, _given(args), prefetch, timeout))
 
     def listen(self, channel: str) -> AsyncGenerator[str, None]:
         """Give the payloads of ``NOTIFY`` on a channel as they come (PostgreSQL). The client is pinned while it listens.
@@ -166,6 +211,69 @@ class Client:
         if self.engine != "postgresql":
             raise InvalidParameterValue("listen: only PostgreSQL has it")
         return listen(self._borrower or self._not_open(), channel)
+
+    # COPY
+
+    def copy_from(self, sql: str, source: Source, *, timeout: float | None = None) -> Awaitable[Result]:
+        """Run ``COPY … FROM STDIN`` with the bytes of a source (PostgreSQL).
+
+        Args:
+            sql: the statement, with its format: ``COPY orders (id, price) FROM STDIN WITH (FORMAT csv)``.
+            source: bytes, a path, a binary file, or something that gives bytes in pieces. What it raises ends the COPY.
+            timeout: seconds for all of it.
+
+        Raises:
+            InvalidParameterValue: the engine is not PostgreSQL, or the statement is no such COPY.
+
+        """
+        return self._copy("copy_in", sql, source, timeout)
+
+    def copy_to(self, sql: str, sink: Sink, *, timeout: float | None = None) -> Awaitable[Result]:
+        """Run ``COPY … TO STDOUT`` into a sink (PostgreSQL). It is never repeated.
+
+        Args:
+            sql: the statement: ``COPY (SELECT …) TO STDOUT WITH (FORMAT csv, HEADER)``.
+            sink: a path, a binary file, or a function (``async`` or not) that is called with each piece.
+            timeout: seconds for all of it.
+
+        Raises:
+            InvalidParameterValue: the engine is not PostgreSQL, or the statement is no such COPY.
+
+        """
+        return self._copy("copy_out", sql, sink, timeout)
+
+    def copy_rows(
+        self,
+        table: str,
+        rows: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]],
+        *,
+        columns: Sequence[str] | None = None,
+        schema: str | None = None,
+        timeout: float | None = None,
+    ) -> Awaitable[Result]:
+        """Copy rows into a table in PostgreSQL's binary form, the fastest way in: all of them or none.
+
+        Args:
+            table: its name, as it is; it is quoted.
+            rows: Python values for each row, as they are given to a statement. They are taken one by one.
+            columns: names of the columns that the rows have; all of the table's when None.
+            schema: the table's schema; by the search path when None.
+            timeout: seconds for all of it.
+
+        Raises:
+            InvalidParameterValue: the engine is not PostgreSQL, or a row does not fit.
+
+        """
+        names = None if columns is None else list(columns)
+        quoted = ", ".join(_quoted(name) for name in names or ())
+        where = ".".join(_quoted(part) for part in (schema, table) if part is not None)
+        sql = f"COPY {where}{f' ({quoted})' if quoted else ''} FROM STDIN"
+        return self._copy("copy_rows", sql, (table, rows, names, schema), timeout)
+
+    def _copy(self, verb: str, sql: str, what: Any, limit: float | None) -> Awaitable[Result]:
+        if self.engine != "postgresql":
+            raise InvalidParameterValue("COPY: only PostgreSQL has it")
+        return (self._borrower or self._not_open()).run(verb, sql, what, limit)
 
     def transaction(
         self, *, isolation: str | None = None, read_only: bool | None = None, deferrable: bool | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forebay.dbproxy.borrow_queue import BorrowQueue
 from forebay.dbproxy.pool import Pool
-from forebay.errors import AuthenticationFailed, BorrowTimeout, DatabaseUnavailable, DBProxyError
+from forebay.errors import AuthenticationFailed, BorrowTimeout, ClientClosed, DatabaseUnavailable, DBProxyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,15 +79,19 @@ class Cluster:
 
     # What pools tell
 
-    def opened(self, pool: Pool, *, writer: bool) -> None:
-        """Take note of what a server says it is."""
+    def opened(self, pool: Pool, *, writer: bool, lag: float = 0.0) -> None:
+        """Take note of what a server says it is, and of how many seconds it is behind."""
         self.proven = True
         if self.alone:
             return
         if not writer:
             if pool is self.writer:
                 self._lose_writer(pool, "it is read-only now")
-            self._assign(pool, self.reader_queue)
+            most = self._settings.maximum_replica_lag
+            if most is not None and lag > most:
+                self._rest(pool, lag, most)
+            else:
+                self._assign(pool, self.reader_queue)
         elif self.writer is None or self.writer is pool:
             if self.writer is None:
                 log.info("%s is the writer", pool.where)
@@ -127,6 +131,20 @@ class Cluster:
             pool.give_back(db)
         pool.grow()
 
+    def _rest(self, pool: Pool, lag: float, most: float) -> None:
+        """Lend no connection of a replica that is too far behind; those that are borrowed close as they come back."""
+        behind = (
+            f"{lag:.3g} s behind" if lag < float("inf") else "not replicating, or does not say how far it is behind"
+        )
+        pool.last_error = DatabaseUnavailable(
+            f"{pool.where} is {behind} ({most:.3g} s are allowed: maximum_replica_lag)"
+        )
+        if not pool.too_far_behind:
+            log.warning("no reader for now: %s", pool.last_error)
+        pool.too_far_behind = True
+        pool.renew()
+        pool.queue = None
+
     def _lose_writer(self, pool: Pool, reason: str) -> None:
         self.writer = None
         pool.retire(reason)
@@ -150,9 +168,12 @@ class Cluster:
 
     async def _check(self, pool: Pool) -> None:
         """Ask one server what it is, over a connection it already has; else open one, which asks."""
+        if pool.paused:
+            return
         self._checking.add(pool)
+        pool.too_far_behind = False
         try:
-            writer = await self._ask(pool)
+            writer, lag = await self._ask(pool)
         finally:
             self._checking.discard(pool)
         if writer is None:
@@ -165,31 +186,32 @@ class Cluster:
             if not writer:  # the name may lead to another server by now
                 pool.retire("it is read-only now")
         else:
-            self.opened(pool, writer=writer)
+            self.opened(pool, writer=writer, lag=lag)
 
-    async def _ask(self, pool: Pool) -> bool | None:
-        """Give a server's own answer; None when it has no connection free to ask over, or does not answer."""
+    async def _ask(self, pool: Pool) -> tuple[bool | None, float]:
+        """Give a server's own answer and its lag; None when it has no connection free to ask over, or does not answer."""
         db = await pool.spare()
         if db is None:
-            return None
+            return None, 0.0
         self._counters.probes += 1
         try:
             async with asyncio.timeout(ROLE_ANSWER_SECONDS_MAX):
                 writer = await db.wire.is_writer()
+                lag = 0.0 if writer else await pool.lag(db)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the connection did not answer
             self._counters.probes_failed += 1
             log.warning("%s did not say whether it is the writer: %s", pool.where, type(error).__name__)
             pool.discard(db, interrupted=True)
             if pool is self.writer and not self.alone:
                 self._lose_writer(pool, "it does not answer")
-            return None
+            return None, 0.0
         pool.give_back(db)
-        return writer
+        return writer, lag
 
     async def _settle(self, old: Pool, new: Pool) -> None:
         """Two servers accept writes: the old one stays the writer if it confirms that it is, else the new one takes over."""
         try:
-            confirmed = await self._ask(old)
+            confirmed, _ = await self._ask(old)
         finally:
             self._settling = False
         if confirmed:
@@ -223,8 +245,12 @@ class Cluster:
         size = sum(pool.size for pool in pools) - asked
         if not asked and not any(pool.connections for pool in pools):
             reason = (
-                "; ".join(str(pool.last_error) for pool in self.pools if pool.last_error)
-                or f"no server is the {queue.role}"
+                "the proxy is paused"
+                if any(pool.paused for pool in self.pools)
+                else (
+                    "; ".join(str(pool.last_error) for pool in self.pools if pool.last_error)
+                    or f"no server is the {queue.role}"
+                )
             )
             return DatabaseUnavailable(
                 f"waited {waited:.3g} s (connection_borrow_timeout) for a {queue.role}: {reason}"
@@ -242,10 +268,20 @@ class Cluster:
             in_transaction=in_transaction,
         )
 
+    def change(self, settings: ProxySettings) -> None:
+        """Have other limits from now on."""
+        before, self._settings = self._settings, settings
+        for queue in (self.writer_queue, self.reader_queue):
+            queue.set_timeouts(settings.connection_borrow_timeout, settings.connect_timeout)
+        for pool in self.pools:
+            pool.settings = settings
+            if settings.maximum_connections is not None and settings.maximum_connections != before.maximum_connections:
+                pool.limit(settings.maximum_connections)
+
     def close(self) -> None:
         """Stop lending."""
         for queue in (self.writer_queue, self.reader_queue):
-            queue.fail(DatabaseUnavailable("the proxy is closed"))
+            queue.fail(ClientClosed("the proxy was closed"))
             queue.close()
         for pool in self.pools:
             pool.close()

@@ -5,6 +5,7 @@ It decides nothing for its client, and sends nothing.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from forebay.dbproxy.effect import ENDS
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from forebay.dbproxy.effect import Effect
     from forebay.dbproxy.pool import Pool
 
+AUTOCOMMIT_OFF: Tracked = MappingProxyType(
+    {"autocommit": "autocommit = 0"}
+)  # as SQLAlchemy's connections to MySQL have it
 NOBODY = 0
 SEVERAL = -1
 
@@ -108,4 +112,4 @@ class DBConnection:
 
     def is_usable(self) -> bool:
         """Tell whether the next client may have it."""
-        return not (self.retired or self.must_close or self.wire.is_broken())
+        return not (self.retired or self.must_close or self.wire.is_unfit())

@@ -33,6 +33,17 @@ class Result:
     status: str = ""
 
 
+class OutOfStep(Exception):
+    """The server sent more than the answer to the question."""
+
+    def __str__(self) -> str:
+        return "it sent more than the answer to the question"
+
+
+class OthersFault(Exception):
+    """What the user gave to read from or to write to has failed, which is its cause."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A driver's exception, translated.
@@ -41,23 +52,36 @@ class Failure:
         error: what the user is told.
         broken: the connection cannot be used any more.
         read_only: the server refused to write because it is not the writer (any more).
+        is_users: the user's own code raised it, and it is raised as it is.
 
     """
 
     error: Exception
     broken: bool
     read_only: bool = False
+    is_users: bool = False
 
 
 class Wire(Protocol):
-    """One connection to a server, through its driver."""
+    """One connection to a server, through its driver.
+
+    Attributes:
+        server_id: the server's own number of the connection.
+        out_of_step: the server sent more than the answer to the question: no answer is to be trusted.
+
+    """
 
     server_id: int
+    out_of_step: bool
     socket: socket.socket
     server_version: str
 
     def is_broken(self) -> bool:
         """Tell whether the connection is known to be gone."""
+        ...
+
+    def is_unfit(self) -> bool:
+        """Tell whether the next client cannot have it: it is gone, or something that nobody has asked for lies on it unread."""
         ...
 
     def in_transaction(self) -> bool:
@@ -92,6 +116,10 @@ class Wire(Protocol):
         """Give the text the server will see (MySQL: with its arguments filled in)."""
         ...
 
+    def note_error(self, error: Exception) -> None:
+        """Take note of what an error means that an adapter got as the driver raised it."""
+        ...
+
     async def after_error(self) -> None:
         """Learn from the server whether the failed statement left a transaction open, if the driver cannot know."""
         ...
@@ -118,6 +146,10 @@ class Wire(Protocol):
 
     async def is_writer(self) -> bool:
         """Ask the server whether it accepts writes."""
+        ...
+
+    async def replica_lag(self) -> float | None:
+        """Ask a replica how many seconds it is behind the writer; None when it does not know."""
         ...
 
     async def connection_limit(self) -> int:
@@ -156,8 +188,30 @@ class Driver(Protocol):
         ...
 
 
+# A peer that is gone without a word, or a firewall that has forgotten the connection, is noticed within 15 s: when nothing was
+# heard for 5 s the kernel asks three times, 3 s apart; and what was sent has 12 s to be acknowledged.
+KEEPALIVE_IDLE_SECONDS = 5
+KEEPALIVE_INTERVAL_SECONDS = 3
+KEEPALIVE_PROBES = 3
+UNACKNOWLEDGED_MILLISECONDS_MAX = 12_000
+_KEEPALIVE = (
+    ("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECONDS),
+    ("TCP_KEEPALIVE", KEEPALIVE_IDLE_SECONDS),  # the same on macOS
+    ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_SECONDS),
+    ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+    ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MILLISECONDS_MAX),
+)
+
+
 def duplicate_socket(transport: Any) -> socket.socket:
-    """Duplicate a transport's socket, so that the server's end can be watched after the driver has dropped its own."""
+    """Duplicate a transport's socket, so that the server's end can be watched after the driver has dropped its own.
+
+    Options are the socket's, not the descriptor's: the keepalive that is set here holds for the transport.
+    """
     sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
     sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return sock

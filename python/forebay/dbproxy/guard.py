@@ -1,26 +1,41 @@
-"""Checks the frames of a PostgreSQL handshake before asyncpg sees them.
+"""Checks the frames of a PostgreSQL handshake before asyncpg sees them, and notes an answer that nobody has asked for.
 
 asyncpg 0.32 does not check a message's length: one of less than four bytes makes it loop for ever, and the event loop with
-it. Whoever sits on the server's port could do that, before any password has been checked. The guard steps aside with the first
-ReadyForQuery: from there on the server has proved that it knows the user, and the way is as short as without it.
+it. Whoever sits on the server's port could do that, before any password has been checked. Lengths are looked at until the first
+ReadyForQuery: from there on the server has proved that it knows the user. After it asyncpg raises when it gets an answer without
+a question; the guard tells so, because the answer to the question before may have been somebody else's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HEADER_BYTES = 5
 LENGTH_BYTES = 4  # a length counts itself
 MESSAGE_BYTES_MAX = 1 << 20
 READY_FOR_QUERY = ord("Z")
 
+log = logging.getLogger("forebay.dbproxy")
 
-class HandshakeGuard(asyncio.Protocol):
-    """Stands before asyncpg's protocol during the handshake."""
+
+class StepGuard(asyncio.Protocol):
+    """Stands before asyncpg's protocol.
+
+    Attributes:
+        slipped: called when the server sent more than the answer to the question.
+
+    """
 
     def __init__(self, inner: Any) -> None:
+        self.slipped: Callable[[], None] = _nobody_listens
         self._inner = inner
+        self._feed = inner.data_received
+        self._is_ready = False
         self._transport: asyncio.Transport | None = None
         self._header = bytearray()
         self._left = 0
@@ -31,15 +46,23 @@ class HandshakeGuard(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Pass well-formed bytes on; hang up on others."""
-        ready = self._walk(data)
-        if ready is None:
-            if self._transport is not None:
-                self._transport.abort()
-            return
-        if ready and self._transport is not None:
-            self._transport.set_protocol(self._inner)
-        self._inner.data_received(data)
+        """Pass bytes on that can be an answer; hang up on others."""
+        if not self._is_ready:
+            ready = self._walk(data)
+            if ready is None:
+                self._hang_up()
+                return
+            self._is_ready = ready
+        try:
+            self._feed(data)
+        except Exception as error:  # noqa: BLE001 - whatever asyncpg's own slip is, the connection has no next answer
+            log.warning("PostgreSQL sent what was not asked for (%s): connection closed", type(error).__name__)
+            self.slipped()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def _walk(self, data: bytes) -> bool | None:
         """Follow the frames; True at the end of a ReadyForQuery, None when a length cannot be."""
@@ -79,6 +102,10 @@ class HandshakeGuard(asyncio.Protocol):
         self._inner.resume_writing()
 
 
+def _nobody_listens() -> None:
+    """Do nothing: the connection is closed before anybody has it."""
+
+
 class GuardedLoop:
     """An event loop whose new connections begin behind a guard; asyncpg offers no other door."""
 
@@ -92,5 +119,5 @@ class GuardedLoop:
     async def create_connection(self, factory: Any, *args: Any, **options: Any) -> tuple[Any, Any]:
         """Connect through a guard; give the guarded protocol, as if there were none."""
         inner = factory()
-        transport, _ = await self._loop.create_connection(lambda: HandshakeGuard(inner), *args, **options)
+        transport, _ = await self._loop.create_connection(lambda: StepGuard(inner), *args, **options)
         return transport, inner

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 
 from forebay.dbproxy.driver import Failure, Result, duplicate_socket
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 try:
     import asyncmy
     from asyncmy import errors as asyncmy_errors
-    from asyncmy.constants.CLIENT import FOUND_ROWS, MULTI_STATEMENTS
     from asyncmy.cursors import SSCursor
+
+    from forebay.dbproxy.mysql_connection import GuardedConnection
+    from forebay.dbproxy.mysql_text import encode, encode_rows, fill_in
 except ImportError:
     asyncmy = None
 
@@ -41,7 +44,7 @@ ROW_TYPES_MAX = 512
 _COM_RESET_CONNECTION = 0x1F
 _STATUS_IN_TRANSACTION = 0x0001
 _STATUS_AUTOCOMMIT = 0x0002
-_STATUS_NO_BACKSLASH_ESCAPES = 0x0200
+PACKET_BYTES_MAX = 1 << 30  # the largest max_allowed_packet there is
 # The server is going down or has hung up: 1053 shutdown, 1152..1161 aborted or network, 1927 killed, 2006/2013 gone, 4031 idle.
 _LOST = frozenset((1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2014, 3032, 3169, 4031))
 _DENIED = frozenset((1044, 1045, 1698, 1862, 3118, 3159))
@@ -76,10 +79,13 @@ class Row(tuple[Any, ...]):
 class MySQLWire:
     """One MySQL connection."""
 
-    __slots__ = ("_database", "_row_types", "raw", "server_id", "server_version", "socket")
+    __slots__ = ("_database", "_packet_bytes_max", "_row_types", "raw", "server_id", "server_version", "socket")
+
+    out_of_step = False  # its connection raises at once
 
     def __init__(self, raw: Any, database: str) -> None:
         self.raw = raw
+        self._packet_bytes_max = PACKET_BYTES_MAX  # until the server has told its own
         self._database = database
         self._row_types: dict[tuple[str, ...], type[Row]] = {}
         self.server_id: int = raw.thread_id()
@@ -90,60 +96,72 @@ class MySQLWire:
         """Tell whether the connection is known to be gone."""
         return self.raw._stream_broken  # type: ignore[no-any-return]  # noqa: SLF001
 
+    def is_unfit(self) -> bool:
+        """Tell whether it is gone, or has bytes that nobody has asked for: the server says so when it hangs up on an idle one."""
+        received = self.raw._proto  # noqa: SLF001
+        return received is None or received.pos != received.length or self.is_broken()
+
     def in_transaction(self) -> bool:
         """Tell what the server's last answer said."""
         return bool(self.raw.server_status & _STATUS_IN_TRANSACTION)
 
-    async def _query(self, sql: str, args: Sequence[Any]) -> Any:
+    async def _query(self, text: bytes) -> Any:
         """Run a statement to its very last answer and give its first result."""
         raw = self.raw
-        await raw.query(self.interpolate(sql, args) if args else sql)
+        await raw.query(text)
         first = result = raw._result  # noqa: SLF001
         while result.has_next:
             await raw.next_result()
             result = raw._result  # noqa: SLF001
             if not first.description and result.description:
                 first = result
-        raw.server_status = result.server_status  # the driver keeps the old one when the new one is 0
         return first
+
+    def _encoded(self, sql: str, args: Sequence[Any]) -> bytes:
+        return encode(self.raw, sql, args, self._packet_bytes_max)
 
     async def fetch_all(self, sql: str, args: Sequence[Any]) -> list[Any]:
         """Run a statement and give all its rows."""
-        result = await self._query(sql, args)
+        result = await self._query(self._encoded(sql, args))
         if not result.rows:
             return []
         return list(map(self._row_type(result.description), result.rows))
 
     async def fetch_one(self, sql: str, args: Sequence[Any]) -> Any:
         """Run a statement and give its first row, or None."""
-        result = await self._query(sql, args)
+        result = await self._query(self._encoded(sql, args))
         return self._row_type(result.description)(result.rows[0]) if result.rows else None
 
     async def fetch_value(self, sql: str, args: Sequence[Any]) -> Any:
         """Run a statement and give the first column of its first row, or None."""
-        result = await self._query(sql, args)
+        result = await self._query(self._encoded(sql, args))
         return result.rows[0][0] if result.rows else None
 
     async def execute(self, sql: str, args: Sequence[Any]) -> Result:
         """Run a statement for its effect."""
-        result = await self._query(sql, args)
+        result = await self._query(self._encoded(sql, args))
         return Result(result.affected_rows, result.insert_id)
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Result:
-        """Run a statement once per row of arguments; the driver joins INSERT rows into few messages."""
-        cursor = self.raw.cursor()
-        await cursor.executemany(sql, rows)
-        self.raw.server_status = self.raw._result.server_status  # noqa: SLF001
-        return Result(cursor.rowcount, cursor.lastrowid)
+        """Run a statement once per row of arguments; INSERT rows are joined into few messages."""
+        count = last = 0
+        for text in encode_rows(self.raw, sql, rows, self._packet_bytes_max):
+            result = await self._query(text)
+            count += result.affected_rows
+            last = result.insert_id
+        return Result(count, last)
 
     async def stream(self, sql: str, args: Sequence[Any], prefetch: int) -> AsyncIterator[Any]:
         """Give rows as they come over the wire; the server sends no faster than they are taken."""
-        cursor = self.raw.cursor(SSCursor)
-        await cursor.execute(self.interpolate(sql, args) if args else sql)
+        raw = self.raw
+        cursor = raw.cursor(SSCursor)
+        await cursor.execute(self._encoded(sql, args))
         row_type = self._row_type(cursor.description) if cursor.description else Row
         while rows := await cursor.fetchmany(prefetch):
             for row in rows:
                 yield row_type(row)
+        if cursor.description:
+            raw.server_status = raw.status_of_rows()
 
     def _row_type(self, description: Sequence[Sequence[Any]]) -> type[Row]:
         names = tuple([column[0] for column in description])
@@ -158,16 +176,12 @@ class MySQLWire:
 
     def interpolate(self, sql: str, args: Any) -> str:
         """Fill in the arguments, escaped (``%s`` or ``%(name)s``)."""
-        literal = self.raw.literal
-        try:
-            if isinstance(args, dict):
-                return sql % {key: literal(value) for key, value in args.items()}
-            return sql % tuple([literal(value) for value in args])
-        except (TypeError, KeyError, ValueError) as error:
-            raise InvalidParameterValue(
-                f"args do not fit the statement ({type(error).__name__}: {error}). MySQL's placeholders are %s or "
-                "%(name)s; write %% for a percent sign when there are arguments.",
-            ) from None
+        return fill_in(self.raw, sql, args)
+
+    def note_error(self, _error: Exception) -> None:
+        """Take a transaction for open: an error's answer does not say, and with autocommit off there may be one."""
+        if not self.raw.server_status & _STATUS_AUTOCOMMIT:
+            self.raw.server_status |= _STATUS_IN_TRANSACTION
 
     async def after_error(self) -> None:
         """Ask with a ping: an error's answer does not say whether a transaction is open when autocommit is off."""
@@ -196,7 +210,6 @@ class MySQLWire:
         await raw.query(
             "SET NAMES utf8mb4" if raw.server_status & _STATUS_AUTOCOMMIT else "SET autocommit = 1, NAMES utf8mb4"
         )
-        raw.server_status = raw._result.server_status  # noqa: SLF001
 
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Do nothing: nothing is prepared, the arguments are in the text."""
@@ -216,12 +229,27 @@ class MySQLWire:
                 joined.append(text)
         if joined:
             await self.raw.query(f"SET {', '.join(joined)}")
-            self.raw.server_status = self.raw._result.server_status  # noqa: SLF001
 
     async def is_writer(self) -> bool:
-        """Ask the server whether it accepts writes."""
-        row = await self.fetch_one("SELECT @@global.read_only, @@global.innodb_read_only", ())
-        return all(str(value).upper() in {"0", "OFF"} for value in row)
+        """Ask the server whether it accepts writes, and how long a statement may be."""
+        *read_only, packet_bytes_max = await self.fetch_one(
+            "SELECT @@global.read_only, @@global.innodb_read_only, @@session.max_allowed_packet", ()
+        )
+        self._packet_bytes_max = int(packet_bytes_max)
+        return all(str(value).upper() in {"0", "OFF"} for value in read_only)
+
+    async def replica_lag(self) -> float | None:
+        """Ask a replica how many seconds it is behind, the most of all its sources; None when one of them does not replicate."""
+        word = "REPLICA" if self._says_replica() else "SLAVE"
+        every = "ALL SLAVES" if "MariaDB" in self.server_version else word
+        rows = await self.fetch_all(f"SHOW {every} STATUS", ())
+        lags = [row.get("Seconds_Behind_Master", row.get("Seconds_Behind_Source")) for row in rows]
+        return None if not lags or None in lags else float(max(lags))
+
+    def _says_replica(self) -> bool:
+        """Tell whether this is a MySQL that knows the new words: since 8.0.22; since 8.4 it knows no others."""
+        numbers = [int(number) for number in re.findall(r"\d+", self.server_version)[:3]]
+        return numbers >= [8, 0, 22]
 
     async def connection_limit(self) -> int:
         """Ask for ``max_connections``, or the user's own limit when that is lower."""
@@ -262,7 +290,7 @@ class MySQLDriver:
 
     async def open(self, address: Address, credentials: Credentials, settings: ProxySettings) -> MySQLWire:
         """Open one connection."""
-        raw = asyncmy.connection.Connection(
+        raw = GuardedConnection(
             host=address.host,
             port=address.port,
             user=credentials.username,
@@ -274,14 +302,7 @@ class MySQLDriver:
             ssl=settings.tls,
             program_name="forebay",
         )
-        raw._client_flag |= FOUND_ROWS  # noqa: SLF001 - an UPDATE counts the rows it finds, as on PostgreSQL
-        raw._client_flag &= ~MULTI_STATEMENTS  # noqa: SLF001 - one text, one statement: an injected second one is refused
         await raw.connect()
-        if not raw._deprecate_eof:  # noqa: SLF001
-            raw.close()
-            raise DatabaseUnavailable(
-                f"MySQL at {address} is version {raw.get_server_info()}: MySQL 5.7.5 or MariaDB 10.2.4 is the oldest that works",
-            )
         return MySQLWire(raw, settings.target.database)
 
     def translate(self, error: BaseException, wire: Any, where: str) -> Failure:

@@ -11,7 +11,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Protocol
 
-from forebay.dbproxy.connection import NOBODY, SEVERAL, DBConnection
+from forebay.dbproxy.connection import AUTOCOMMIT_OFF, NOBODY, SEVERAL, DBConnection
 from forebay.dbproxy.secrets import Credentials, credentials_of
 from forebay.dbproxy.server_close import shut_down, wait_until_closed
 from forebay.dbproxy.session import Tracked, replay
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from forebay.dbproxy.statistics import Counters
     from forebay.dbproxy.tasks import Tasks
 
+COMMITS_AGAIN = [("autocommit", "autocommit = 1")]  # a reset would cost several round trips
 RETRY_SECONDS_FIRST = 0.05
 RETRY_SECONDS_MAX = 5.0
 RESET_SECONDS_MAX = 10.0
@@ -38,8 +39,8 @@ log = logging.getLogger("forebay.dbproxy")
 class Watch(Protocol):
     """Who is told what a pool learns about its server."""
 
-    def opened(self, pool: Pool, *, writer: bool) -> None:
-        """Take note that a connection was opened, and what the server said it is."""
+    def opened(self, pool: Pool, *, writer: bool, lag: float) -> None:
+        """Take note that a connection was opened, what the server said it is, and how many seconds it is behind."""
 
     def unreachable(self, pool: Pool, error: DBProxyError) -> None:
         """Take note that an attempt failed."""
@@ -71,6 +72,11 @@ class Pool:
         self.last_error: DBProxyError | None = None
         self.queue: BorrowQueue | None = None
         self.closed = False
+        self.paused = False
+        self._lowered = False
+        """Its maximum has been changed: there may be more connections."""
+        self.too_far_behind = False
+        """It is a replica whose lag is over ``maximum_replica_lag``: it is asked again with the next question for roles."""
         self.minimum = settings.minimum_connections
         self.minimum_refused = False
         """None of the app's permits was free for a connection that only the minimum asks for."""
@@ -111,7 +117,13 @@ class Pool:
                 future.set_result(db)
                 return
         queue = self.queue
-        if queue is None or self.closed or self._is_owed():
+        if (
+            queue is None
+            or self.closed
+            or self.paused
+            or self._is_owed()
+            or (self._lowered and self.size > self.maximum)
+        ):
             self.discard(db)
         elif queue.hand_over(db):
             self.want_less()
@@ -124,7 +136,7 @@ class Pool:
         if db.used_by not in (NOBODY, client) and (db.dirty or exclusive or self.settings.hygiene_always):
             await self.reset(db)
         if db.tracked is not want:
-            steps = replay(db.tracked, want)
+            steps = COMMITS_AGAIN if db.tracked is AUTOCOMMIT_OFF and not want else replay(db.tracked, want)
             if steps is None:
                 await self.reset(db)
                 steps = list(want.items())
@@ -172,7 +184,7 @@ class Pool:
             self._tasks.start(self._open())
 
     def _may_open(self) -> bool:
-        if self.closed or self.size >= self.maximum:
+        if self.closed or self.paused or self.too_far_behind or self.size >= self.maximum:
             return False
         if self.failures or self.queue is None or not self.limit_known:
             return self.opening == 0 and self._retry is None and self._is_wanted()
@@ -200,13 +212,14 @@ class Pool:
             raise
         self.opening -= 1
         self.failures = 0
-        self.last_error = None
+        if not self.too_far_behind:
+            self.last_error = None
         if db.permit is None and self._permits is not None:  # it was asked for before there were permits
             db.permit = self._permits.hold()
         self.connections.add(db)
         self._counters.connections_succeeded += 1
         # The client that its permit was given for uses it first: what is owed to other processes is paid with what comes back.
-        if self.queue is None or self.closed or self._urgent or not self.queue.hand_over(db):
+        if self.queue is None or self.closed or self.paused or self._urgent or not self.queue.hand_over(db):
             self.give_back(db)
         self.grow()
 
@@ -267,7 +280,21 @@ class Pool:
                 self._permits.limit(self.maximum)
         for statement in self.settings.init_query:
             await db.wire.execute(statement, ())
-        self._watch.opened(self, writer=writer)
+        self._watch.opened(self, writer=writer, lag=await self.lag(db) if not writer else 0.0)
+
+    async def lag(self, db: DBConnection) -> float:
+        """Ask a replica how many seconds it is behind, if there is a limit; infinity when it cannot tell."""
+        if self.settings.maximum_replica_lag is None:
+            return 0.0
+        try:
+            lag = await db.wire.replica_lag()
+        except Exception as error:
+            told = self.driver.translate(error, db.wire, self.where)
+            if told.broken:
+                raise
+            log.warning("%s does not say how far it is behind: %s", self.where, told.error)
+            return math.inf
+        return math.inf if lag is None else lag
 
     def unusable(self, error: Exception, wire: Wire) -> DBProxyError:
         """Say that a connection failed before its client could use it."""
@@ -343,6 +370,38 @@ class Pool:
             return True
         return False
 
+    # Maintenance
+
+    def limit(self, maximum: int) -> None:
+        """Have another maximum from now on; what is borrowed above it closes as it comes back."""
+        self.maximum, self.limit_known, self._lowered = maximum, True, True
+        if self._permits is not None:
+            self._permits.limit(maximum)
+        while self.size > maximum and self.close_idle():
+            pass
+        self.grow()
+
+    def pause(self) -> None:
+        """Open nothing and lend nothing; connections close as they come back."""
+        self.paused = True
+        self._close_all_idle()
+
+    def resume(self) -> None:
+        """Lend again."""
+        self.paused = False
+        self.grow()
+
+    def renew(self) -> None:
+        """Replace every connection: the idle ones now, the borrowed ones as they come back."""
+        for db in self.connections:
+            db.retired = True
+        self._close_all_idle()
+        self.grow()
+
+    def _close_all_idle(self) -> None:
+        while self.close_idle():
+            pass
+
     # Closing
 
     def discard(self, db: DBConnection, *, interrupted: bool = False) -> None:
@@ -359,10 +418,7 @@ class Pool:
         """Close every connection: the idle ones now, the borrowed ones under their clients."""
         if self.connections:
             log.warning("closing %d connections to %s: %s", len(self.connections), self.where, reason)
-        for db in self.idle():
-            if self.queue is not None:
-                del self.queue.idle[db]
-            self.discard(db)
+        self._close_all_idle()
         for db in self.connections:
             db.retired = True
             db.wire.abort()
@@ -409,7 +465,24 @@ class Pool:
             self.give_back(db)
 
     async def spare(self) -> DBConnection | None:
-        """Borrow for the proxy's own use: an idle connection, else the next that comes back; None when none does soon."""
+        """Borrow for the proxy's own use: an idle connection, else the next that comes back; None when none does soon.
+
+        What a client left on it is reset first: under ``default_transaction_read_only`` of one client the server would seem to be
+        no writer any more.
+        """
+        db = await self._spare()
+        if db is not None and (db.dirty or db.tracked):
+            try:
+                await self.reset(db)
+            except Exception as error:  # noqa: BLE001 - a failed reset, for whatever reason, makes it unfit
+                log.warning(
+                    "connection %d to %s could not be reset: %s", db.wire.server_id, self.where, type(error).__name__
+                )
+                self.discard(db, interrupted=True)
+                return None
+        return db
+
+    async def _spare(self) -> DBConnection | None:
         for db in self.idle():
             if self.queue is not None and db.is_usable():
                 del self.queue.idle[db]
@@ -442,7 +515,4 @@ class Pool:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        for db in self.idle():
-            if self.queue is not None:
-                del self.queue.idle[db]
-            self.discard(db)
+        self._close_all_idle()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from forebay.dbproxy.driver import Failure, Result, duplicate_socket
-from forebay.dbproxy.guard import GuardedLoop
+from forebay.dbproxy.driver import Failure, OthersFault, Result, duplicate_socket
+from forebay.dbproxy.guard import GuardedLoop, StepGuard
+from forebay.dbproxy.postgres_copy import copy_in, copy_out, copy_rows
 from forebay.dbproxy.postgres_effects import classify
+from forebay.dbproxy.sql import split
 from forebay.errors import (
     AuthenticationFailed,
     ConnectionLost,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 try:
     import asyncpg
+    from asyncpg.prepared_stmt import PreparedStatement
 
     from forebay.dbproxy.prepared import SharedConnection
 except ImportError:
@@ -36,6 +40,14 @@ except ImportError:
 
 CACHED_STATEMENTS_MAX = 200  # per connection, as PgBouncer's max_prepared_statements
 CLOSE_SECONDS_MAX = 5.0
+CANCEL_SECONDS_MAX = 2.0
+_COMMENT = r"(?:\s|--[^\n]*|/\*.*?\*/)*+"
+_NOTHING = re.compile(rf"(?:{_COMMENT};)*+{_COMMENT}\Z", re.DOTALL)
+_COPY = re.compile(rf"{_COMMENT}COPY\b.*?\b(FROM\s+STDIN|TO\s+STDOUT)\b", re.DOTALL | re.IGNORECASE)
+_COPY_REFUSED = (
+    "COPY FROM STDIN and COPY TO STDOUT have rows beside the statement: use client.copy_from and client.copy_to"
+)
+_MAY_BEGIN_COPY = frozenset("cC-/ \t\n\r\f\v")
 _SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "57P05"))
 _READ_ONLY_STATE = "25006"
 
@@ -61,6 +73,10 @@ _LIMIT = """SELECT least(
  (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user),
  (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()))
 """
+_LAG = """SELECT CASE
+ WHEN EXISTS (SELECT FROM pg_stat_wal_receiver) AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+ ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END
+"""
 _IS_WRITER = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::bool"
 
 
@@ -70,6 +86,8 @@ class PostgresWire:
     __slots__ = (
         "in_transaction",
         "is_broken",
+        "is_unfit",
+        "out_of_step",
         "prepared_as_of",
         "raw",
         "server_id",
@@ -83,37 +101,83 @@ class PostgresWire:
         version = raw.get_server_version()
         self.server_version = f"{version.major}.{version.minor}"
         self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
-        self.is_broken = raw.is_closed
+        self.out_of_step = False
+        guard = raw._transport.get_protocol()  # noqa: SLF001
+        if isinstance(guard, StepGuard):  # over TLS nobody else can send anything
+            guard.slipped = self._slip
+        self.is_broken = self.is_unfit = raw.is_closed  # what comes between two statements is read at once
         self.in_transaction = raw.is_in_transaction
         self.prepared_as_of = time.time()  # Unix time
 
+    def _slip(self) -> None:
+        self.out_of_step = True
+        self.abort()
+
     def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows (``asyncpg.Record``)."""
+        check_text(sql)
         return self.raw.fetch(sql, *args)  # type: ignore[no-any-return]
 
     def fetch_one(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
+        check_text(sql)
         return self.raw.fetchrow(sql, *args)  # type: ignore[no-any-return]
 
     def fetch_value(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
+        check_text(sql)
         return self.raw.fetchval(sql, *args)  # type: ignore[no-any-return]
 
     async def execute(self, sql: str, args: Sequence[Any]) -> Result:
         """Run a statement for its effect; several statements are allowed when there are no arguments."""
-        status: str = await self.raw.execute(sql, *args)
-        last = status.rpartition(" ")[2]
-        return Result(int(last) if last.isdigit() else 0, 0, status)
+        check_text(sql)
+        if ";" in sql and any(map(_COPY.match, split(sql, mysql=False))):
+            raise InvalidParameterValue(_COPY_REFUSED)
+        if _NOTHING.match(sql):
+            raise InvalidParameterValue("sql: there is no statement in it")
+        return _result(await self.raw.execute(sql, *args))
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Result:
         """Run a statement once per row of arguments, all or nothing."""
+        check_text(sql)
         await self.raw.executemany(sql, rows)
         return Result()
 
     async def stream(self, sql: str, args: Sequence[Any], prefetch: int) -> AsyncIterator[Any]:
         """Give rows through a cursor; the caller holds a transaction."""
+        check_text(sql)
         async for row in self.raw.cursor(sql, *args, prefetch=prefetch):
             yield row
+
+    async def copy_in(self, sql: str, source: Any) -> Result:
+        """Run ``COPY … FROM STDIN`` with what a source gives."""
+        _check_copy(sql, "FROM STDIN")
+        return _result(await self._in_step(copy_in(self.raw, sql, source)))
+
+    async def copy_out(self, sql: str, sink: Any) -> Result:
+        """Run ``COPY … TO STDOUT`` into a sink."""
+        _check_copy(sql, "TO STDOUT")
+        try:
+            return _result(await copy_out(self.raw, sql, sink))
+        except OthersFault:
+            self.abort()  # asyncpg does not know how much of the answer is still to come
+            raise
+
+    async def copy_rows(self, _sql: str, what: tuple[str, Any, list[str] | None, str | None]) -> Result:
+        """Copy rows into a table."""
+        return _result(await self._in_step(copy_rows(self.raw, *what)))
+
+    async def _in_step(self, copying: Awaitable[str]) -> str:
+        """Wait for the end of a COPY. asyncpg cancels one that is aborted, and that must not meet the next statement."""
+        try:
+            return await copying
+        except Exception:
+            try:
+                async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                    await self.raw._protocol._wait_for_cancellation()  # noqa: SLF001 - asyncpg waits so before a statement
+            except TimeoutError:  # the server had ended the COPY before: asyncpg waits for ever
+                self.abort()
+            raise
 
     async def add_listener(self, channel: str, heard: Callable[..., None], lost: Callable[..., None]) -> None:
         """Call back with each notification of a channel, and when the connection is gone."""
@@ -129,8 +193,19 @@ class PostgresWire:
         """Give the text as it is: PostgreSQL's arguments travel beside it."""
         return sql
 
+    def note_error(self, error: Exception) -> None:
+        """Prepare anew what asyncpg refused an argument of."""
+        if refuses_argument(error):
+            self.forget_refused()
+
     async def after_error(self) -> None:
         """Do nothing: every answer, an error too, ends with the transaction's status."""
+
+    def prepared(self, sql: str) -> Any:
+        """Give a statement that is prepared already, as asyncpg's ``prepare`` does; None when there is none."""
+        raw = self.raw
+        state = raw._stmt_cache.get((sql, raw._protocol.get_record_class(), False))  # noqa: SLF001 - asyncpg's own key
+        return None if state is None else PreparedStatement(raw, sql, state)
 
     async def prepare_anew(self) -> None:
         """Drop what was prepared, and what is known of types."""
@@ -175,6 +250,11 @@ class PostgresWire:
         """Ask the server whether it accepts writes."""
         return bool(await self.raw.fetchval(_IS_WRITER))
 
+    async def replica_lag(self) -> float | None:
+        """Ask a replica how many seconds it is behind: none when it has applied all that a running receiver has got."""
+        lag = await self.raw.fetchval(_LAG)
+        return None if lag is None else float(lag)
+
     async def connection_limit(self) -> int:
         """Ask for ``max_connections``, or the role's or database's own limit when that is lower."""
         return int(await self.raw.fetchval(_LIMIT))
@@ -192,6 +272,23 @@ class PostgresWire:
         """Drop the transport at once."""
         self.in_transaction = _no_transaction  # the driver forgets, and raises when it is asked
         self.raw.terminate()
+
+
+def _result(status: str) -> Result:
+    last = status.rpartition(" ")[2]
+    return Result(int(last) if last.isdigit() else 0, 0, status)
+
+
+def _check_copy(sql: str, direction: str) -> None:
+    """Check that a text is one COPY in that direction: asyncpg would wait for ever for the answer to another.
+
+    Raises:
+        InvalidParameterValue: it is not.
+
+    """
+    found = _COPY.match(sql)
+    if found is None or " ".join(found[1].upper().split()) != direction or len(split(sql, mysql=False)) != 1:
+        raise InvalidParameterValue(f"sql: this must be one statement, COPY ... {direction}")
 
 
 def _no_transaction() -> bool:
@@ -232,23 +329,52 @@ class PostgresDriver:
             return _connect_failure(error, where)
         closed = wire.is_broken()
         if isinstance(error, asyncpg.PostgresError):
-            state = error.sqlstate or ""
-            if closed or state in _SHUTDOWN_STATES or state.startswith("08"):
-                return Failure(ConnectionLost(f"PostgreSQL at {where} went away: {error}"), broken=True)
-            if refuses_argument(error):
-                wire.forget_refused()
-            return Failure(DatabaseError(str(error), state), broken=False, read_only=state == _READ_ONLY_STATE)
-        if isinstance(error, asyncpg.InternalClientError):
-            return Failure(
-                ConnectionLost(f"PostgreSQL at {where} sent an answer that cannot be read: {error}"), broken=True
-            )
-        if isinstance(error, asyncpg.InterfaceError) and not closed:
+            return _told_by_server(error, wire, where, closed=closed)
+        if isinstance(error, OthersFault):
+            return Failure(cast("Exception", error.__cause__), broken=closed, is_users=True)
+        if isinstance(error, (asyncpg.InterfaceError, InvalidParameterValue)) and not closed:
             return Failure(InvalidParameterValue(str(error)), broken=False)
-        return Failure(ConnectionLost(f"PostgreSQL at {where} went away: {error or type(error).__name__}"), broken=True)
+        if isinstance(error, (ValueError, ArithmeticError)) and not closed:  # asyncpg reads the rest of the answer
+            reason = (
+                f"the statement has run, but Python has no value for what it gave ({error}): convert it to text in SQL"
+            )
+            return Failure(DatabaseError(reason), broken=False)
+        what = "sent an answer that cannot be read" if isinstance(error, asyncpg.InternalClientError) else "went away"
+        return Failure(ConnectionLost(f"PostgreSQL at {where} {what}: {error or type(error).__name__}"), broken=True)
 
     def classify(self, sql: str) -> Effect:
         """Judge a statement."""
         return classify(sql)
+
+
+def _told_by_server(error: Any, wire: PostgresWire, where: str, *, closed: bool) -> Failure:
+    """Translate an error of the server, or of asyncpg in the server's name."""
+    state = error.sqlstate or ""
+    if closed or state in _SHUTDOWN_STATES or state.startswith("08"):
+        return Failure(ConnectionLost(f"PostgreSQL at {where} went away: {error}"), broken=True)
+    wire.note_error(error)
+    return Failure(DatabaseError(str(error), state), broken=False, read_only=state == _READ_ONLY_STATE)
+
+
+def check_text(sql: str) -> None:
+    """Check that a text can be sent, and that asyncpg can read what comes back.
+
+    Raises:
+        InvalidParameterValue: it cannot.
+
+    """
+    if sql.isascii() and "\0" not in sql and sql[:1] not in _MAY_BEGIN_COPY:
+        return
+    if "\0" in sql:
+        raise InvalidParameterValue(f"sql: PostgreSQL has no character 0 (at character {sql.index(chr(0))})")
+    if _COPY.match(sql):  # asyncpg waits for ever for an answer that it knows
+        raise InvalidParameterValue(_COPY_REFUSED)
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidParameterValue(
+            f"sql: it cannot be encoded as UTF-8: {error.reason} (character {error.start})"
+        ) from None
 
 
 def refuses_argument(error: BaseException) -> bool:

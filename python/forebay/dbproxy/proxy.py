@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from forebay.dbproxy import settings as checks
 from forebay.dbproxy import statistics
@@ -12,15 +13,16 @@ from forebay.dbproxy.borrower import Borrower
 from forebay.dbproxy.client import Client
 from forebay.dbproxy.cluster import Cluster
 from forebay.dbproxy.effect import EffectCache
+from forebay.dbproxy.housekeeping import look_after_clients, seconds_between, tidy
 from forebay.dbproxy.permit_client import PermitClient, connected
 from forebay.dbproxy.permit_server import PermitServer
 from forebay.dbproxy.settings import ProxySettings, Target
 from forebay.dbproxy.tasks import Tasks
-from forebay.errors import DatabaseUnavailable, DBProxyError, TooManyClients
+from forebay.errors import DatabaseUnavailable, DBProxyError, InvalidParameterValue, TooManyClients
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import timedelta
     from types import TracebackType
 
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.secrets import Secret
 
-HOUSEKEEPING_SECONDS = 1.0
-DIRTY_IDLE_SECONDS_MAX = 1.0
+CLOSED = "the proxy was closed"
+PAUSE_LOOK_SECONDS = 0.01
 CLOSE_SECONDS_MAX = 10.0
 
 
@@ -85,6 +87,11 @@ class DBProxy:
         tls_context: encrypt with this context.
         maximum_clients: client connections at a time.
         role_check_interval: seconds between questions who is the writer, when there are several servers.
+        idle_in_transaction_timeout: seconds a client may do nothing in a transaction, which is rolled back then; None: for ever.
+        transaction_timeout: seconds a transaction may last before it is rolled back; no limit when None.
+        maximum_replica_lag: seconds a replica may be behind the writer to be lent to readers; no limit when None.
+        users: further database users, by name, and where their passwords come from: ``proxy.connect(user="reports")``. They
+            share the maximum.
 
     Raises:
         InvalidParameterValue: a setting is out of range or not understood.
@@ -114,6 +121,10 @@ class DBProxy:
         tls_context: ssl.SSLContext | None = None,
         maximum_clients: int = 10_000,
         role_check_interval: float | timedelta = 1.0,
+        idle_in_transaction_timeout: float | timedelta | None = 300,
+        transaction_timeout: float | timedelta | None = None,
+        maximum_replica_lag: float | timedelta | None = None,
+        users: Mapping[str, Secret] | None = None,
     ) -> None:
         where = checks.choose_target(target)
         self.settings = ProxySettings(
@@ -129,22 +140,32 @@ class DBProxy:
             idle_connection_timeout=checks.seconds("idle_connection_timeout", idle_connection_timeout),
             connection_lifetime=checks.seconds("connection_lifetime", connection_lifetime),
             connect_timeout=checks.seconds("connect_timeout", connect_timeout),
-            query_timeout=None if query_timeout is None else checks.seconds("query_timeout", query_timeout),
+            query_timeout=checks.optional_seconds("query_timeout", query_timeout),
             init_query=checks.check_init_query(init_query, where.engine),
             exclude_variable_sets=checks.check_filters(session_pinning_filters),
             hygiene_always=checks.check_hygiene(hygiene),
             tls=checks.choose_tls(require_tls, tls_context),
             maximum_clients=maximum_clients,
             role_check_interval=checks.seconds("role_check_interval", role_check_interval),
+            idle_in_transaction_timeout=checks.optional_seconds(
+                "idle_in_transaction_timeout", idle_in_transaction_timeout
+            ),
+            transaction_timeout=checks.optional_seconds("transaction_timeout", transaction_timeout),
+            maximum_replica_lag=checks.optional_seconds("maximum_replica_lag", maximum_replica_lag),
+            users=checks.check_users(users),
         )
         self.engine = where.engine
         self.counters = statistics.Counters()
         self._clients: dict[Borrower, Client | BorrowedConnection] = {}
         self._numbers = 0
         self._cluster: Cluster | None = None
+        self._users: dict[str, Cluster] = {}
+        self._paused = False
         self._tasks = Tasks()
         self._permits: PermitClient | None = None
+        self._permits_of_users: list[PermitClient] = []
         self._permit_server: PermitServer | None = None
+        self._joined = ""
         self._housekeeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -166,11 +187,16 @@ class DBProxy:
         if self._minimum and not cluster.proven:
             await self._prove(cluster.writer_queue)
             most = cluster.writer.maximum if cluster.writer is not None else 1
-            warm = [self._borrow(cluster.writer_queue) for _ in range(min(self._minimum, most))]
-            found = await asyncio.gather(*warm, return_exceptions=True)
-            for db in found:
-                if not isinstance(db, BaseException):
-                    db.pool.give_back(db)
+            warm = [asyncio.ensure_future(self._borrow(cluster.writer_queue)) for _ in range(min(self._minimum, most))]
+            try:
+                await asyncio.wait(warm)
+            finally:  # it may be cancelled: what came, or comes in the same breath, goes back
+                for opening in warm:
+                    opening.cancel()
+                found = await asyncio.gather(*warm, return_exceptions=True)
+                for db in found:
+                    if not isinstance(db, BaseException):
+                        db.pool.give_back(db)
             failure = next((error for error in found if isinstance(error, BaseException)), None)
             if failure is not None:
                 raise failure
@@ -179,18 +205,52 @@ class DBProxy:
         if self._closed:
             raise DBProxyError(f"{self!r} is closed")
         if self._cluster is None:
-            driver = _driver(self.engine)
+            self._driver = _driver(self.engine)
             self._loop = asyncio.get_running_loop()
-            self._effects = EffectCache(driver.classify)
-            self._cluster = Cluster(driver, self.settings, self.counters, self._tasks, self._held_counts)
+            self._effects = EffectCache(self._driver.classify)
+            if self.settings.users and self._permits is None:
+                self.share()  # one maximum for all of them
+            self._cluster = Cluster(self._driver, self.settings, self.counters, self._tasks, self._held_counts)
             self._roles_checked_at = self._loop.time()
             self._share_pools()
             for pool in self._cluster.pools:
+                if self._paused:
+                    pool.pause()
                 pool.grow()
             self._housekeep()
-        elif self._loop is not asyncio.get_running_loop():
-            raise DBProxyError(f"{self!r} belongs to another event loop: make one proxy per loop")
+        self._check_loop()
         return self._cluster
+
+    def _check_loop(self) -> None:
+        if self._cluster is not None and self._loop is not asyncio.get_running_loop():
+            raise DBProxyError(f"{self!r} belongs to another event loop: make one proxy per loop")
+
+    def _of_user(self, user: str | None) -> Cluster:
+        """Give a user's servers; each user has connections of its own, under the one maximum."""
+        cluster = self._begin()
+        if user is None or user == self.settings.target.username:
+            return cluster
+        found = self._users.get(user)
+        if found is None:
+            if user not in self.settings.users:
+                known = ", ".join(map(repr, self.settings.users)) or "none"
+                raise InvalidParameterValue(f"user={user!r}: the proxy has no secret for it (users: {known})")
+            settings = checks.for_user(self.settings, user)
+            found = Cluster(self._driver, settings, self.counters, self._tasks, self._held_counts)
+            self._users[user] = found
+            permits = self._new_permits()
+            self._permits_of_users.append(permits)
+            for pool in found.pools:
+                pool.share(permits, 0)
+                if self._paused:
+                    pool.pause()
+        return found
+
+    def _clusters(self) -> list[Cluster]:
+        return [] if self._cluster is None else [self._cluster, *self._users.values()]
+
+    def _pools(self) -> list[Pool]:
+        return [pool for cluster in self._clusters() for pool in cluster.pools]
 
     async def _prove(self, queue: BorrowQueue) -> None:
         """Find out, by borrowing once, that the target can be used at all."""
@@ -201,19 +261,29 @@ class DBProxy:
         return queue.take(None) or await queue.wait()
 
     async def close(self) -> None:
-        """Close all clients and connections. Statements in progress are cancelled; do it after the last handler."""
+        """Close all clients and connections. Statements in progress are cancelled; do it after the last handler.
+
+        Raises:
+            DBProxyError: it is called in another event loop than the proxy's own, which still runs.
+
+        """
+        if self._cluster is not None and self._loop.is_closed():  # the connections have ended with their loop
+            self._closed = True
+            return
+        self._check_loop()
         self._closed = True
         if self._housekeeper is not None:
             self._housekeeper.cancel()
         for borrower in list(self._clients):
-            self.dismiss(borrower, "the proxy was closed")
-        if self._cluster is not None:
-            self._cluster.close()
-            await self._tasks.finish(CLOSE_SECONDS_MAX)
-            for pool in self._cluster.pools:
-                pool.close()
-        if self._permits is not None:
-            self._permits.close()
+            self.dismiss(borrower, CLOSED)
+        for cluster in self._clusters():
+            cluster.close()
+        await self._tasks.finish(CLOSE_SECONDS_MAX)
+        for pool in self._pools():
+            pool.close()
+        for permits in (self._permits, *self._permits_of_users):
+            if permits is not None:
+                permits.close()
         await self.unshare()
 
     async def __aenter__(self) -> Self:
@@ -237,8 +307,13 @@ class DBProxy:
         if self._permit_server is None:
             most = self.settings.maximum_connections or 1  # of a percentage: until a server has told its limit
             self._permit_server = PermitServer(most for _ in self.settings.target.addresses)
-            self._permits = PermitClient(self._permit_server.own(), passes_sockets=False)
+            self._permits = self._new_permits()
             self._share_pools()
+
+    def _new_permits(self) -> PermitClient:
+        if self._permit_server is not None:
+            return PermitClient(self._permit_server.own(), passes_sockets=False)
+        return PermitClient(connected(self._joined), passes_sockets=True)
 
     async def unshare(self) -> None:
         """Give other processes nothing more; does nothing when the proxy is not shared."""
@@ -253,7 +328,8 @@ class DBProxy:
             DatabaseUnavailable: that process is gone.
 
         """
-        self._permits = PermitClient(connected(address), passes_sockets=True)
+        self._joined = address
+        self._permits = self._new_permits()
         self._share_pools()
 
     def _share_pools(self) -> None:
@@ -271,24 +347,28 @@ class DBProxy:
 
     # Clients
 
-    def connect(self, *, read_only: bool = False) -> Client:
+    def connect(self, *, read_only: bool = False, user: str | None = None) -> Client:
         """Make a client connection: ``async with proxy.connect() as client``.
 
         Args:
             read_only: go to the readers (several servers only).
+            user: one of ``users``; the proxy's own when None.
 
         Raises:
+            InvalidParameterValue: the proxy has no secret for that user.
             TooManyClients: ``maximum_clients`` are connected.
             DatabaseUnavailable: the target has never been reached and cannot be now; or there is no reader at all.
             AuthenticationFailed: the server refused the credentials.
 
         """
-        return Client(self, read_only=read_only)
+        return Client(self, read_only=read_only, user=user)
 
-    async def admit(self, client: Client | BorrowedConnection, *, read_only: bool) -> tuple[Borrower, float]:
+    async def admit(
+        self, client: Client | BorrowedConnection, *, read_only: bool, user: str | None = None
+    ) -> tuple[Borrower, float]:
         """Let a client in. See ``connect``, which is what users call."""
         self.counters.clients_received += 1
-        cluster = self._begin()
+        cluster = self._of_user(user)
         if len(self._clients) >= self.settings.maximum_clients:
             raise TooManyClients(
                 f"The maximum client connections to the proxy exceeded {self.settings.maximum_clients} (maximum_clients)."
@@ -330,55 +410,97 @@ class DBProxy:
             self.counters.clients_closed += 1
             borrower.close(reason)
 
+    # Maintenance
+
+    def change(self, **limits: Any) -> None:
+        """Change limits while the proxy runs: numbers of connections and clients, and time limits, by their names in ``DBProxy``.
+
+        They hold from now on, also for clients that are connected. Connections above a lower maximum close as they come back.
+
+        Raises:
+            InvalidParameterValue: a value is out of range, or that setting cannot be changed.
+            DBProxyError: ``maximum_connections`` belongs to another process of the app.
+
+        """
+        settings = checks.changed(self.settings, limits)
+        if self._has_joined and "maximum_connections" in limits:
+            raise DBProxyError(
+                "maximum_connections belongs to the process of the app that owns the proxy: change it there"
+            )
+        self.settings = settings
+        if self._cluster is None:
+            return
+        self._check_loop()
+        self._cluster.change(settings)
+        for user, cluster in self._users.items():
+            cluster.change(checks.for_user(settings, user))
+        for pool in self._cluster.pools:
+            pool.minimum = self._minimum
+            pool.grow()
+        for borrower in self._clients:
+            borrower.query_timeout = settings.query_timeout
+        self._housekeep_anew()
+
+    async def pause(self, *, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - it ends the waiting, not the pause
+        """Lend no connection until ``resume``, and wait until all are closed. Statements and transactions end as usual before.
+
+        Clients that ask meanwhile wait, ``connection_borrow_timeout`` at most. A pinned client keeps its connection.
+
+        Args:
+            timeout: seconds to wait; None: for ever.
+
+        Returns:
+            Whether the proxy has no connection any more. If not, it stays paused; call it again to wait on.
+
+        """
+        self._begin()
+        self._paused = True
+        for pool in self._pools():
+            pool.pause()
+        deadline = math.inf if timeout is None else self._loop.time() + timeout
+        while any(pool.size for pool in self._pools()):
+            if not self._paused or self._loop.time() >= deadline:
+                return False
+            await asyncio.sleep(PAUSE_LOOK_SECONDS)
+        return True
+
+    def resume(self) -> None:
+        """End a ``pause``."""
+        self._check_loop()
+        self._paused = False
+        for pool in self._pools():
+            pool.resume()
+
+    def reconnect(self) -> None:
+        """Replace every database connection: idle ones now, others when they come back. Secrets and names are looked up anew."""
+        self._check_loop()
+        for secret in (self.settings.secret, *self.settings.users.values()):
+            if hasattr(secret, "forget"):
+                secret.forget()
+        for pool in self._pools():
+            pool.renew()
+
     # Housekeeping
 
+    def _housekeep_anew(self) -> None:
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+        self._housekeep()
+
     def _housekeep(self) -> None:
-        cluster, now, settings = self._cluster, self._loop.time(), self.settings
-        used_since = statistics.now() - settings.idle_client_timeout
-        if cluster is None:
+        if self._cluster is None:
             return
-        for borrower, client in list(self._clients.items()):
-            if borrower.busy:
-                continue
-            if now - client.opened_at >= settings.client_lifetime:
-                self.dismiss(borrower, f"it is older than {settings.client_lifetime:,.15g} s (client_lifetime)")
-            elif borrower.last_used <= used_since:
-                self.dismiss(borrower, f"it was idle for {settings.idle_client_timeout:,.15g} s (idle_client_timeout)")
-        for pool in cluster.pools:
-            self._tidy(pool, now)
+        now, settings, alone = self._loop.time(), self.settings, self._cluster.alone
+        look_after_clients(self._clients, settings, now, self.dismiss)
+        for pool in self._pools():
+            tidy(pool, now)
             pool.minimum_refused = False
             pool.grow()
-        if not cluster.alone and now - self._roles_checked_at >= settings.role_check_interval:
+        if not alone and now - self._roles_checked_at >= settings.role_check_interval:
             self._roles_checked_at = now
-            cluster.check_roles()
-        pause = min(
-            HOUSEKEEPING_SECONDS,
-            settings.idle_client_timeout / 2,
-            settings.client_lifetime / 2,
-            settings.connection_lifetime / 2,
-        )
-        if not cluster.alone:
-            pause = min(pause, settings.role_check_interval)
-        self._housekeeper = self._loop.call_later(pause, self._housekeep)
-
-    def _tidy(self, pool: Pool, now: float) -> None:
-        """Close idle connections that are broken, old or too many; reset those left dirty."""
-        settings = self.settings
-        keep = settings.maximum_idle_connections
-        idle = pool.idle()
-        surplus = len(idle) - max(pool.maximum // 2 if keep is None else keep, pool.minimum)
-        for db in idle:
-            old = now - db.opened_at >= settings.connection_lifetime
-            spare = surplus > 0 and now - db.idle_since >= settings.idle_connection_timeout
-            dirty = bool(db.dirty) and now - db.idle_since >= DIRTY_IDLE_SECONDS_MAX
-            if pool.queue is None or not (old or spare or dirty or not db.is_usable()):
-                continue
-            del pool.queue.idle[db]
-            if db.is_usable() and not old and not spare:
-                pool.clean(db)
-            else:
-                surplus -= 1
-                pool.discard(db)
+            for cluster in self._clusters():
+                cluster.check_roles()
+        self._housekeeper = self._loop.call_later(seconds_between(settings, alone=alone), self._housekeep)
 
     # Figures
 
@@ -390,15 +512,15 @@ class DBProxy:
         pinned, in_transaction = self._held_counts()
         if self._cluster is None:
             return statistics.Levels(len(self._clients), 0, 0, 0, 0, 0, self.settings.maximum_connections or 0)
-        connections = sum(len(pool.connections) for pool in self._cluster.pools)
-        idle = len(self._cluster.writer_queue.idle) + len(self._cluster.reader_queue.idle)
+        queues = [queue for each in self._clusters() for queue in (each.writer_queue, each.reader_queue)]
+        connections = sum(len(pool.connections) for pool in self._pools())
         return statistics.Levels(
             clients=len(self._clients),
             connections=connections,
-            borrowed=connections - idle,
+            borrowed=connections - sum(len(queue.idle) for queue in queues),
             in_transaction=in_transaction,
             pinned=pinned,
-            waiting=self._cluster.writer_queue.waiting + self._cluster.reader_queue.waiting,
+            waiting=sum(queue.waiting for queue in queues),
             maximum=sum(pool.maximum for pool in self._cluster.pools),
         )
 

@@ -6,9 +6,9 @@ Source: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_Connection
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from forebay.dbproxy.secrets import Credentials, FixedSecret, Secret
@@ -16,7 +16,7 @@ from forebay.dbproxy.sql import split
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 BORROW_TIMEOUT_SECONDS_MAX = 300.0  # ConnectionBorrowTimeout
 CONNECTIONS_MAX = 16_384  # AWS counts in percent; this is the largest max_connections of an RDS MySQL instance
@@ -31,7 +31,14 @@ DURATION_RANGES = {
     "connect_timeout": (0.01, 300),
     "query_timeout": (0.001, 86_400),
     "role_check_interval": (0.01, 3600),
+    "idle_in_transaction_timeout": (0.001, 28_800),
+    "transaction_timeout": (0.001, 86_400),
+    "maximum_replica_lag": (0, 86_400),
 }
+OPTIONAL_DURATIONS = ("query_timeout", "idle_in_transaction_timeout", "transaction_timeout", "maximum_replica_lag")
+CHANGEABLE = (
+    "maximum_connections", "minimum_connections", "maximum_idle_connections", "maximum_clients", *DURATION_RANGES,
+)  # fmt: skip
 EXCLUDE_VARIABLE_SETS = "EXCLUDE_VARIABLE_SETS"
 DEFAULT_PORTS = {"mysql": 3306, "postgresql": 5432}
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql", "postgres": "postgresql"}
@@ -134,6 +141,10 @@ class ProxySettings:
     tls: ssl.SSLContext | None
     maximum_clients: int
     role_check_interval: float
+    idle_in_transaction_timeout: float | None
+    transaction_timeout: float | None
+    maximum_replica_lag: float | None
+    users: Mapping[str, Secret]
 
     def __post_init__(self) -> None:
         maximum, percent = check_maximum(self.maximum_connections, self.maximum_connections_percent)
@@ -153,6 +164,52 @@ def seconds(name: str, value: float | timedelta) -> float:
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not low <= number <= high:
         raise InvalidParameterValue(f"{name}={value!r}: must be {low:,.15g} to {high:,.15g} seconds")
     return float(number)
+
+
+def optional_seconds(name: str, value: float | timedelta | None) -> float | None:
+    """Check a duration that may be left out: None is no limit."""
+    return None if value is None else seconds(name, value)
+
+
+def changed(settings: ProxySettings, changes: Mapping[str, Any]) -> ProxySettings:
+    """Give the settings with some of their limits changed.
+
+    Raises:
+        InvalidParameterValue: a value is out of range, or that setting cannot be changed while the proxy runs.
+
+    """
+    checked: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in CHANGEABLE:
+            raise InvalidParameterValue(
+                f"{name}: it cannot be changed while the proxy runs; these can: {', '.join(CHANGEABLE)}"
+            )
+        is_optional = name in OPTIONAL_DURATIONS
+        if name in DURATION_RANGES:
+            checked[name] = optional_seconds(name, value) if is_optional else seconds(name, value)
+        else:
+            checked[name] = value
+    if "maximum_connections" in checked:
+        count("maximum_connections", checked["maximum_connections"], 1, CONNECTIONS_MAX)
+        checked["maximum_connections_percent"] = None
+    return replace(settings, **checked)
+
+
+def for_user(settings: ProxySettings, user: str) -> ProxySettings:
+    """Give the settings of one of the proxy's other users."""
+    target = replace(settings.target, username=user, password=None)
+    return replace(settings, target=target, secret=settings.users[user], minimum_connections=0)
+
+
+def check_users(users: Mapping[str, Secret] | None) -> dict[str, Secret]:
+    """Check the secrets of further users."""
+    checked = dict(users or {})
+    for user, secret in checked.items():
+        if not isinstance(user, str) or not user:
+            raise InvalidParameterValue(f"users: {user!r} is not the name of a database user")
+        if not isinstance(secret, Secret):
+            raise InvalidParameterValue(f"users: {user!r} has {type(secret).__name__}, which has no `async def get()`")
+    return checked
 
 
 def count(name: str, value: int, low: int, high: int) -> int:

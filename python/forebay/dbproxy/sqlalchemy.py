@@ -10,7 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from forebay.dbproxy.borrowed_connection import BorrowedConnection
-from forebay.dbproxy.postgres import refuses_argument
+from forebay.dbproxy.connection import AUTOCOMMIT_OFF
+from forebay.dbproxy.postgres import check_text
+from forebay.dbproxy.session import DEFAULTS
 from forebay.errors import DBProxyError, InvalidParameterValue
 
 try:
@@ -19,31 +21,36 @@ try:
     from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
     from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
     from sqlalchemy.pool import NullPool
+    from sqlalchemy.util import await_only
 except ImportError as error:
     raise DBProxyError(
         f"the adapter needs SQLAlchemy 2.0 or newer, with greenlet: pip install 'sqlalchemy[asyncio]>=2.0.40' ({error})"
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from forebay.dbproxy.postgres import PostgresWire
     from forebay.dbproxy.proxy import DBProxy
 
+KEPT_MAX = 100  # as many loans at a time as are usual
 _OF_THE_PROXY = (
     "creator", "async_creator", "connect_args", "max_overflow", "native_inet_types", "pool", "pool_logging_name", "pool_pre_ping",
     "pool_recycle", "pool_reset_on_return", "pool_size", "pool_timeout", "pool_use_lifo", "poolclass",
 )  # fmt: skip
 
 
-def create_async_engine(proxy: DBProxy, *, read_only: bool = False, **options: Any) -> AsyncEngine:
+def create_async_engine(
+    proxy: DBProxy, *, read_only: bool = False, user: str | None = None, **options: Any
+) -> AsyncEngine:
     """Make an ``AsyncEngine`` whose connections are borrowed through the proxy.
 
     Args:
         proxy: open or not; it opens with the first connection. ``engine.dispose()`` leaves it open.
         read_only: borrow from the readers (several servers only).
+        user: one of the proxy's ``users``; its own when None.
         options: ``sqlalchemy.ext.asyncio.create_async_engine``'s own, except those of its pool and driver connection.
 
     Raises:
@@ -56,15 +63,64 @@ def create_async_engine(proxy: DBProxy, *, read_only: bool = False, **options: A
     engine = {"mysql": "mysql", "postgresql": "postgresql"}[proxy.engine]
     dialect = {"mysql": "MySQLDialect", "postgresql": "PostgresDialect"}[proxy.engine]
     registry.register(f"{engine}.forebay", __name__, dialect)
-    kind = {"mysql": MySQLConnection, "postgresql": PostgresConnection}[proxy.engine]
+    kinds: dict[str, type[MySQLConnection | PostgresConnection]]
+    kinds = {"mysql": MySQLConnection, "postgresql": PostgresConnection}
 
     async def borrow(*_: Any, **__: Any) -> Any:
-        return kind(await BorrowedConnection(proxy).begin(read_only=read_only))
+        connection = kinds[proxy.engine](proxy, read_only=read_only, user=user)
+        await connection.borrow()
+        return connection
 
     database = proxy.settings.target.database
     return sqlalchemy_asyncio.create_async_engine(
-        f"{engine}+forebay:///{database}", async_creator=borrow, poolclass=NullPool, **options
+        f"{engine}+forebay:///{database}", async_creator=borrow, poolclass=LoanPool, **options
     )
+
+
+class LoanPool(NullPool):
+    """Keeps what SQLAlchemy makes around a connection, for the next loan. Connections themselves are the proxy's."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._kept: list[Any] = []
+
+    def status(self) -> str:
+        """Tell what is kept."""
+        return f"LoanPool, {len(self._kept)} kept"
+
+    def _do_get(self) -> Any:
+        """Borrow. What listens for new connections hears of each loan, as each may be of another connection."""
+        if not self._kept:
+            return self._create_connection()
+        record = self._kept.pop()
+        adapted = record.dbapi_connection
+        try:
+            await_only(adapted._connection.borrow())  # noqa: SLF001 - what SQLAlchemy's own methods use
+        except BaseException:
+            self._kept.append(record)
+            raise
+        try:
+            self.dispatch.connect(adapted, record)
+        except BaseException:
+            record.close()
+            raise
+        return record
+
+    def _do_return_conn(self, record: Any) -> None:
+        """Give the connection back."""
+        adapted = record.dbapi_connection
+        if adapted is None or len(self._kept) >= KEPT_MAX:
+            record.close()
+            return
+        if self.dispatch.close:
+            self.dispatch.close(adapted, record)
+        self._dialect.do_close(adapted)
+        record.info.clear()
+        self._kept.append(record)
+
+    def dispose(self) -> None:
+        """Forget what is kept."""
+        self._kept.clear()
 
 
 class MySQLDialect(MySQLDialect_asyncmy):
@@ -106,11 +162,23 @@ class PostgresDialect(PGDialect_asyncpg):
 
 
 class MySQLConnection:
-    """Stands where SQLAlchemy expects an asyncmy connection."""
+    """Stands where SQLAlchemy expects an asyncmy connection: loan after loan, one at a time."""
 
-    def __init__(self, borrowed: BorrowedConnection) -> None:
-        self._borrowed = borrowed
-        self._raw: Any = borrowed.wire.raw  # type: ignore[attr-defined]
+    _borrowed: BorrowedConnection
+    _raw: Any
+
+    def __init__(self, proxy: DBProxy, *, read_only: bool, user: str | None) -> None:
+        self._proxy = proxy
+        self._read_only = read_only
+        self._user = user
+        self._commits_itself = False
+
+    async def borrow(self) -> None:
+        """Borrow a connection, with autocommit on or off: what is needed is set before the first statement."""
+        self._borrowed = await BorrowedConnection(self._proxy, suits_too=AUTOCOMMIT_OFF).begin(
+            read_only=self._read_only, user=self._user
+        )
+        self._raw = self._borrowed.wire.raw  # type: ignore[attr-defined]
         self._commits_itself = False
 
     def __getattr__(self, name: str) -> Any:
@@ -120,20 +188,20 @@ class MySQLConnection:
 
     def cursor(self, kind: Any = None) -> MySQLCursor:
         """Make a cursor."""
-        return MySQLCursor(self, self._raw.cursor(kind))
+        return MySQLCursor(self, self._raw.cursor(kind), is_buffered=kind is None)
 
     async def execute(self, sql: str, work: Any, *args: Any) -> Any:
-        """Run a statement by the driver's own method; begin a transaction first, unless it is to commit by itself."""
-        effect = self._borrowed.classify(sql)
-        ends = effect.transaction in {"begin", "commit", "rollback"}
-        begins = not (ends or self._commits_itself or effect.sets or self._borrowed.wire.in_transaction())
-        if begins:
-            await self._borrowed.use(self._raw.query, "BEGIN")
-        return await self._borrowed.use(work, sql, *args)
+        """Run a statement by the driver's own method, in a transaction unless it is to commit by itself."""
+        commits = self._commits_itself
+        if bool(self._raw.get_autocommit()) is not commits:
+            await self.use(self._raw.query, f"SET autocommit = {int(commits)}")
+            self._borrowed.settled(DEFAULTS if commits else AUTOCOMMIT_OFF)
+        self._borrowed.classify(sql)
+        return await self.use(work, sql, *args)
 
-    async def use(self, work: Any, *args: Any, **options: Any) -> Any:
-        """Do something else over the connection."""
-        return await self._borrowed.use(work, *args, **options)
+    def use(self, work: Any, *args: Any, **options: Any) -> Awaitable[Any]:
+        """Do something over the connection."""
+        return self._borrowed.use(work, *args, **options)
 
     async def commit(self) -> None:
         """End the transaction, if there is one."""
@@ -151,12 +219,17 @@ class MySQLConnection:
         elif self._borrowed.wire.in_transaction():
             await self._borrowed.use(self._raw.query, "ROLLBACK")
 
+    def has_more_results(self) -> bool:
+        """Tell whether results of the last statement are still to be read."""
+        result = self._raw._result  # noqa: SLF001 - asyncmy shows it nowhere else
+        return result is not None and bool(result.has_next)
+
     async def ping(self, *, reconnect: bool = False) -> None:  # noqa: ARG002 - the driver's own signature
         """Ask whether the server is there."""
         await self._borrowed.use(self._raw.ping, reconnect=False)
 
     async def autocommit(self, value: Any) -> None:
-        """Have each statement be a transaction of its own, or not. The session's own autocommit stays on."""
+        """Have each statement be a transaction of its own, or not, from the next one on."""
         self._commits_itself = bool(value)
 
     def get_autocommit(self) -> bool:
@@ -181,11 +254,19 @@ class MySQLConnection:
 
 
 class MySQLCursor:
-    """A cursor of asyncmy whose statements pass through the borrowed connection."""
+    """A cursor of asyncmy whose statements pass through the borrowed connection.
 
-    def __init__(self, connection: MySQLConnection, cursor: Any) -> None:
+    Args:
+        connection: that connection.
+        cursor: the driver's.
+        is_buffered: its rows have all come when a statement has run: to take them, nothing is sent or waited for.
+
+    """
+
+    def __init__(self, connection: MySQLConnection, cursor: Any, *, is_buffered: bool) -> None:
         self._connection = connection
         self._cursor = cursor
+        self._is_buffered = is_buffered
 
     def __getattr__(self, name: str) -> Any:
         """Give what the cursor itself has: rows and what is known of them."""
@@ -205,15 +286,18 @@ class MySQLCursor:
 
     async def fetchone(self) -> Any:
         """Give the next row."""
-        return await self._connection.use(self._cursor.fetchone)
+        return await self._use(self._cursor.fetchone)
 
     async def fetchmany(self, size: int | None = None) -> Any:
         """Give the next rows."""
-        return await self._connection.use(partial(self._cursor.fetchmany, size=size))
+        return await self._use(partial(self._cursor.fetchmany, size=size))
 
     async def fetchall(self) -> Any:
         """Give all rows that are left."""
-        return await self._connection.use(self._cursor.fetchall)
+        return await self._use(self._cursor.fetchall)
+
+    def _use(self, work: Any) -> Any:
+        return work() if self._is_buffered else self._connection.use(work)
 
     async def nextset(self) -> Any:
         """Go to the next result."""
@@ -221,7 +305,10 @@ class MySQLCursor:
 
     async def close(self) -> None:
         """Read what is left, and close."""
-        await self._connection.use(self._cursor.close)
+        if self._is_buffered and not self._connection.has_more_results():
+            await self._cursor.close()
+        else:
+            await self._connection.use(self._cursor.close)
 
     def __aiter__(self) -> MySQLCursor:
         """Iterate over the rows."""
@@ -236,11 +323,21 @@ class MySQLCursor:
 
 
 class PostgresConnection:
-    """Stands where SQLAlchemy expects an asyncpg connection."""
+    """Stands where SQLAlchemy expects an asyncpg connection: loan after loan, one at a time."""
 
-    def __init__(self, borrowed: BorrowedConnection) -> None:
-        self._borrowed = borrowed
-        self._wire: PostgresWire = borrowed.wire  # type: ignore[assignment]
+    _borrowed: BorrowedConnection
+    _wire: PostgresWire
+    _raw: Any
+
+    def __init__(self, proxy: DBProxy, *, read_only: bool, user: str | None) -> None:
+        self._proxy = proxy
+        self._read_only = read_only
+        self._user = user
+
+    async def borrow(self) -> None:
+        """Borrow a connection."""
+        self._borrowed = await BorrowedConnection(self._proxy).begin(read_only=self._read_only, user=self._user)
+        self._wire = self._borrowed.wire  # type: ignore[assignment]
         self._raw = self._wire.raw
 
     def __getattr__(self, name: str) -> Any:
@@ -253,18 +350,16 @@ class PostgresConnection:
         """The Unix time since when the connection's prepared statements and types may be held for true."""
         return self._wire.prepared_as_of
 
-    async def use(self, work: Any, *args: Any, **options: Any) -> Any:
+    def use(self, work: Any, *args: Any, **options: Any) -> Awaitable[Any]:
         """Do something over the connection."""
-        try:
-            return await self._borrowed.use(work, *args, **options)
-        except Exception as error:
-            if refuses_argument(error):
-                self._wire.forget_refused()
-            raise
+        return self._borrowed.use(work, *args, **options)
 
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
         """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
+        check_text(sql)
         self._borrowed.classify(sql)
+        if not name and (prepared := self._wire.prepared(sql)) is not None:
+            return PostgresStatement(self, prepared)
         prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
         return PostgresStatement(self, await self.use(prepare, sql, name=name or None, use_cache=not name))
 
@@ -285,7 +380,7 @@ class PostgresConnection:
 
     def transaction(self, **options: Any) -> PostgresTransaction:
         """Make a transaction."""
-        return PostgresTransaction(self._borrowed, self._raw.transaction(**options))
+        return PostgresTransaction(self._borrowed, self._raw, **options)
 
     async def set_type_codec(self, name: str, **_: Any) -> None:
         """Refuse: every client of the proxy would get such values."""
@@ -316,14 +411,16 @@ class PostgresStatement:
     def __init__(self, borrowed: PostgresConnection, statement: Any) -> None:
         self._borrowed = borrowed
         self._statement = statement
+        self.get_attributes = statement.get_attributes
+        self.get_statusmsg = statement.get_statusmsg
 
     def __getattr__(self, name: str) -> Any:
-        """Give what is known of the statement."""
+        """Give what else is known of the statement."""
         return getattr(self._statement, name)
 
-    async def fetch(self, *args: Any, **options: Any) -> Any:
+    def fetch(self, *args: Any, **options: Any) -> Awaitable[Any]:
         """Run it and give all its rows."""
-        return await self._borrowed.use(self._statement.fetch, *args, **options)
+        return self._borrowed.use(self._statement.fetch, *args, **options)
 
     async def cursor(self, *args: Any, **options: Any) -> PostgresCursor:
         """Run it and give its rows as they are asked for."""
@@ -347,21 +444,31 @@ class PostgresCursor:
 
 
 class PostgresTransaction:
-    """A transaction of asyncpg that begins and ends through the borrowed connection."""
+    """A transaction that begins and ends through the borrowed connection, with the settings that asyncpg's has."""
 
-    def __init__(self, borrowed: BorrowedConnection, transaction: Any) -> None:
+    def __init__(
+        self,
+        borrowed: BorrowedConnection,
+        raw: Any,
+        *,
+        isolation: str | None = None,
+        readonly: bool = False,
+        deferrable: bool = False,
+    ) -> None:
+        level = f" ISOLATION LEVEL {isolation.replace('_', ' ').upper()}" if isolation else ""
+        self._begin = f"BEGIN{level}{' READ ONLY' if readonly else ''}{' DEFERRABLE' if deferrable else ''}"
         self._borrowed = borrowed
-        self._transaction = transaction
+        self._query = raw._protocol.query  # noqa: SLF001 - the public `execute` looks at its arguments first
 
     async def start(self) -> None:
         """Begin."""
-        await self._borrowed.use(self._transaction.start)
+        await self._borrowed.use(self._query, self._begin, None)
 
     async def commit(self) -> None:
         """Commit."""
-        await self._borrowed.commit(self._transaction.commit)
+        await self._borrowed.commit(self._query, "COMMIT", None)
 
     async def rollback(self) -> None:
         """Roll back, unless it was lost."""
         if not self._borrowed.is_over:
-            await self._borrowed.use(self._transaction.rollback)
+            await self._borrowed.use(self._query, "ROLLBACK", None)

@@ -1,0 +1,82 @@
+"""A connection of asyncmy that takes an answer only for the question in flight, and knows its end as the protocol tells it.
+
+Written against asyncmy 0.2.18. With CLIENT_DEPRECATE_EOF, asyncmy takes a row whose first column is 16 MiB or longer for the end
+of the result: what follows stays unread, and the next client gets it as its answer. Without that flag a result ends with an EOF
+packet, which asyncmy tells from a row by its length.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asyncmy import errors
+from asyncmy.connection import Connection
+from asyncmy.constants.CLIENT import DEPRECATE_EOF, FOUND_ROWS, MULTI_STATEMENTS
+from asyncmy.constants.CR import CR_COMMANDS_OUT_OF_SYNC
+from asyncmy.constants.SERVER_STATUS import SERVER_STATUS_AUTOCOMMIT, SERVER_STATUS_IN_TRANS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+_driver: Any = Connection  # asyncmy's types show none of these, and it has no public place for any
+_read_greeting = _driver._get_server_information  # noqa: SLF001
+_send_command = _driver._execute_command  # noqa: SLF001
+_read_result = _driver._read_query_result  # noqa: SLF001
+
+
+class GuardedConnection(Connection):
+    """A connection of asyncmy whose answers cannot slip by one."""
+
+    _client_flag: int
+    _proto: Any
+    _result: Any
+    server_capabilities: int
+    server_status: int
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # asyncmy's types know no keywords
+        self._client_flag |= FOUND_ROWS  # an UPDATE counts the rows it finds, as on PostgreSQL
+        self._client_flag &= ~MULTI_STATEMENTS  # one text, one statement: an injected second one is refused
+
+    async def _get_server_information(self) -> None:
+        """Read the server's greeting, and take no notice that it can leave EOF packets out."""
+        await _read_greeting(self)
+        self.server_capabilities &= ~DEPRECATE_EOF
+
+    def _execute_command(self, command: int, text: str | bytes) -> Awaitable[None]:
+        """Send a command, if nothing unread lies before its answer."""
+        received = self._proto
+        if received is not None and received.pos != received.length:
+            rest = self._result  # rows of a stream, or further results, are read by asyncmy before it sends
+            if rest is None or not (rest.unbuffered_active or rest.has_next):
+                self._hang_up()
+        return _send_command(self, command, text)  # type: ignore[no-any-return]
+
+    async def _read_query_result(self, unbuffered: bool = False) -> None:
+        """Read a result to its end, note the server's status, and see that the end is where the bytes end."""
+        await _read_result(self, unbuffered)
+        result, received = self._result, self._proto
+        if result.unbuffered_active:  # its end will tell; asyncmy drops that, and only a stream of ours looks
+            if not self.server_status & SERVER_STATUS_AUTOCOMMIT:
+                self.server_status |= SERVER_STATUS_IN_TRANS
+            return
+        if result.description is not None:
+            result.server_status = self.status_of_rows()
+        self.server_status = result.server_status
+        if received.pos != received.length and not result.has_next:
+            self._hang_up()
+
+    def status_of_rows(self) -> int:
+        """Give the server's status from the EOF packet that was read last: asyncmy drops it."""
+        received = self._proto
+        return int.from_bytes(received.buffer[received.pos - 2 : received.pos], "little")
+
+    def _hang_up(self) -> None:
+        """Close a connection that is out of step: which answer belongs to which question cannot be told any more.
+
+        Raises:
+            OperationalError: always.
+
+        """
+        self.close()
+        raise errors.OperationalError(CR_COMMANDS_OUT_OF_SYNC, "the server sent more than the answer to the question")
