@@ -10,6 +10,7 @@ from forebay._model.concurrency import Scaling
 from forebay._model.environments import Environments
 from forebay._model.mapping import Backoff
 from forebay._runtime.context import Context
+from forebay.activity import Activity, ActivityTask
 from forebay.alias import Alias
 from forebay.app import App
 from forebay.archive import Archive, Replay, ReplayStatus
@@ -59,6 +60,8 @@ if typing.TYPE_CHECKING:
     from forebay.destinations import JSONLines
 
 __all__ = [
+    "Activity",
+    "ActivityTask",
     "Alias",
     "App",
     "AppClosed",

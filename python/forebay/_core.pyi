@@ -39,9 +39,11 @@ __all__ = [
     "metrics_catalogue",
     "misfit",
     "non_finite",
+    "play_workflow",
     "rates",
     "salvage_store",
     "test_event_pattern",
+    "test_state",
     "upcoming",
 ]
 
@@ -146,6 +148,32 @@ def upcoming(
 
     Raises:
         InvalidParameterValue: with AWS's text, and what is wrong.
+
+    """
+
+def play_workflow(
+    definition: str,
+    machine_type: str,
+    given: str,
+    call: Callable[[str, str, str], tuple[str | None, str | None, str | None, int]],
+    items: str | None,
+    moment: tuple[int, int],
+) -> tuple[str, str | None, str | None, str | None, str, int]:
+    """Play an execution; give status, output, error, cause, history and how many ms it took.
+
+    `call` is given a state's name, its resource and the arguments. It gives the result as JSON text, or None and an error with
+    its cause; and milliseconds until then. `moment` is when it begins, ms since 1970, and a seed for random numbers.
+
+    Raises:
+        InvalidParameterValue: a definition or an input that cannot be, or an execution that never ends.
+
+    """
+
+def test_state(request: str, result: str | None, error: str | None, cause: str | None, now_ms: int) -> tuple[str, bool]:
+    """Answer AWS's TestState; or give what the state calls, and False, where no result and no error was given.
+
+    Raises:
+        InvalidParameterValue: with AWS's code and text.
 
     """
 

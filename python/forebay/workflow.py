@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +15,7 @@ from forebay._wire import payload
 from forebay.errors import ExecutionAlreadyExists, ExecutionFailed, ResourceConflict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from forebay._runtime.caller import Caller
 
@@ -33,6 +36,7 @@ class ExecutionDescription:
         output: its output once it has succeeded; None before.
         error: the error with which it failed or was stopped.
         cause: the error's cause.
+        redrive_count: how often it was redriven.
 
     """
 
@@ -45,17 +49,22 @@ class ExecutionDescription:
     output: Any
     error: str | None
     cause: str | None
+    redrive_count: int
 
 
 class Workflow(StoreResource[WorkflowSettings]):
     """A workflow. Made by `App.workflow`, never by hand."""
 
     async def start(self, input: Any = None, name: str | None = None) -> Execution:  # noqa: A002 - AWS's name
-        """Start an execution; when this returns, it is durable and goes on after a crash.
+        """Start an execution; when this returns, it is durable.
+
+        After a crash a Standard execution goes on from its last step. An Express execution that had not ended begins anew, and
+        so may one that ended a moment before.
 
         Args:
             input: any JSON value, at most 262,144 bytes; None: {}.
             name: 1 to 80 characters; None: a new UUID. The same name and input again, while it runs, gives the same execution.
+                Names of Express executions need not differ: each start is a new one.
 
         Raises:
             InvalidParameterValue: a name or an input that cannot be, with AWS's text.
@@ -78,6 +87,89 @@ class Workflow(StoreResource[WorkflowSettings]):
         return Execution(self.name, started["name"], started["arn"], self._caller)
 
     start_sync = sync_twin(start)
+
+    async def start_many(self, inputs: Iterable[Any]) -> list[Execution]:
+        """Start several executions in one call, each with a new UUID as its name. An input that is refused refuses them all.
+
+        Args:
+            inputs: 1 to 10,000 JSON values, at most 262,144 bytes each and 32 MiB together.
+
+        Raises:
+            InvalidParameterValue: an input that cannot be, or too many of them; nothing was started.
+            ResourceNotFound: the engine has refused the workflow.
+            TooManyRequests: too much waits for the disk, or 100,000 Express executions are open; nothing was started.
+            StoreFull: the disk is full; nothing was started.
+            StoreFailed: a write failed; whether they were started is unknown.
+            AppClosed: the app is not running.
+
+        """
+        await self._declared()
+        texts = [payload.dumps(one).decode() for one in inputs]
+        started = await self._caller.ask("execution.start_many", workflow=self.name, inputs=texts)
+        return [Execution(self.name, one["name"], one["arn"], self._caller) for one in started]
+
+    start_many_sync = sync_twin(start_many)
+
+    async def start_sync_execution(self, input: Any = None, name: str | None = None) -> Any:  # noqa: A002 - AWS's name
+        """Run an execution of an Express workflow, and give its output. Nothing of it is written: a crash ends it.
+
+        Args:
+            input: any JSON value, at most 262,144 bytes; None: {}.
+            name: 1 to 80 characters; None: a new UUID.
+
+        Raises:
+            ExecutionFailed: it failed, took too long or was stopped.
+            InvalidParameterValue: a name or an input that cannot be, or a Standard workflow.
+            ResourceNotFound: the engine has refused the workflow.
+            TooManyRequests: 100,000 Express executions are open.
+            OwnerLost: the app stopped first; the execution is gone.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html
+
+        """
+        await self._declared()
+        text = payload.dumps({} if input is None else input).decode()
+        told = await self._caller.ask("execution.start_sync", workflow=self.name, name=name, input=text)
+        return _output(told)
+
+    start_sync_execution_sync = sync_twin(start_sync_execution)
+
+    def starter(self) -> Callable[[dict[str, Any], Any], Awaitable[None]]:
+        """Give a handler for `App.on_queue` and `App.on_stream` that starts an execution for each message or record.
+
+        The input is the record as Lambda's event has it. The execution is named by the message's id, or by the record's shard and
+        sequence number: a batch that is tried again starts no Standard execution twice. An Express execution may start twice.
+        """
+
+        async def start(event: dict[str, Any], _context: Any) -> None:
+            await asyncio.gather(*(self._start_once(record) for record in event["Records"]))
+
+        start.__name__ = start.__qualname__ = re.sub(r"[^A-Za-z0-9_-]", "-", f"start-{self.name}")[:64]
+        return start
+
+    async def _start_once(self, record: dict[str, Any]) -> None:
+        name = record["messageId"] if "messageId" in record else record["eventID"].replace(":", "-")
+        # One that is over was started by an earlier attempt at the batch.
+        with contextlib.suppress(ExecutionAlreadyExists):
+            await self.start(record, name)
+
+    async def delete_state_machine(self) -> None:
+        """Delete the workflow with its executions. The code must not declare it any more, or the next start makes a new one.
+
+        Raises:
+            ResourceConflict: executions of it run.
+            ResourceNotFound: the workflow is gone already.
+            StoreFailed: a write failed; whether it was deleted is unknown.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachine.html
+
+        """
+        await self._declared()
+        await self._caller.ask("workflow.delete", name=self.name)
+
+    delete_state_machine_sync = sync_twin(delete_state_machine)
 
     def execution(self, name: str) -> Execution:
         """Give the execution of a name, whether there is one or not."""
@@ -107,10 +199,7 @@ class Execution:
             AppClosed: the app is not running.
 
         """
-        told = await self._caller.ask("execution.result", workflow=self.workflow, name=self.name)
-        if told["status"] != "SUCCEEDED":
-            raise ExecutionFailed(self.arn, told["status"], told["error"], told["cause"])
-        return payload.loads(told["output"].encode())
+        return _output(await self._caller.ask("execution.result", workflow=self.workflow, name=self.name))
 
     result_sync = sync_twin(result)
 
@@ -127,7 +216,9 @@ class Execution:
     describe_sync = sync_twin(describe)
 
     async def history(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the events of the execution, as AWS's GetExecutionHistory has them; `timestamp` is in seconds since 1970.
+        """Yield the events of the execution; of an Express execution those that the workflow's `log_level` keeps.
+
+        They are as AWS's GetExecutionHistory has them; `timestamp` is in seconds since 1970.
 
         Raises:
             ResourceNotFound: there is no such execution.
@@ -148,7 +239,10 @@ class Execution:
                 return
 
     async def stop(self, error: str | None = None, cause: str | None = None) -> None:
-        """Stop the execution; one that is over stays as it is. A function that runs for it runs to its end.
+        """Stop the execution; one that is over stays as it is.
+
+        A function that runs for it is stopped as at its timeout: a task is cancelled, a process is killed, and a thread runs to
+        its end.
 
         Args:
             error: what its description and history give as the error, at most 256 characters.
@@ -164,6 +258,31 @@ class Execution:
 
     stop_sync = sync_twin(stop)
 
+    async def redrive(self) -> None:
+        """Let a Standard execution that failed go on from where it failed. What succeeded is not run again.
+
+        It has the definition that it began with, and 14 days from its end it cannot be redriven any more.
+
+        Raises:
+            ResourceConflict: it runs, has succeeded, or ended too long ago.
+            InvalidParameterValue: it is of an Express workflow.
+            ResourceNotFound: there is no such execution.
+            StoreFull: the disk is full; it stays as it is.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html
+
+        """
+        await self._caller.ask("execution.redrive", workflow=self.workflow, name=self.name)
+
+    redrive_sync = sync_twin(redrive)
+
+
+def _output(told: dict[str, Any]) -> Any:
+    if told["status"] != "SUCCEEDED":
+        raise ExecutionFailed(told["arn"], told["status"], told["error"], told["cause"])
+    return payload.loads(told["output"].encode())
+
 
 def _description(told: dict[str, Any]) -> ExecutionDescription:
     output = told.get("output")
@@ -177,4 +296,5 @@ def _description(told: dict[str, Any]) -> ExecutionDescription:
         output=None if output is None else payload.loads(output.encode()),
         error=told["error"],
         cause=told["cause"],
+        redrive_count=told["redrive_count"],
     )

@@ -50,3 +50,44 @@ def test_a_definition_is_checked(place):
     (place / "wrong.json").write_text(json.dumps(wrong))
     text = forebay(place, "workflow", "validate", "wrong.json", status=1).stdout
     assert text.startswith("/States/A/Resource: NOT_SUPPORTED: ")
+
+
+def test_an_execution_is_redriven_and_a_workflow_deleted(place):
+    asked(place, "workflow", "start", "rest", "--name", "one")
+    assert "1 executions that run" in refused(place, "workflow", "delete", "rest", "--yes")
+    asked(place, "workflow", "stop", "rest", "one")
+    told = asked(place, "workflow", "redrive", "rest", "one")
+    assert (told["status"], told["redrive_count"]) == ("RUNNING", 1)
+    asked(place, "workflow", "stop", "rest", "one")
+    assert asked(place, "workflow", "delete", "rest", "--yes") == {"deleted": "rest"}
+    assert asked(place, "workflow", "list") == []
+
+
+def test_a_workflow_is_drawn(place):
+    choice = {"Variable": "$.n", "NumericEquals": 1, "Next": 'The "end"'}
+    machine = {
+        "StartAt": "Which",
+        "States": {
+            "Which": {"Type": "Choice", "Choices": [choice], "Default": "Both"},
+            "Both": {"Type": "Parallel", "Branches": [REST], "Next": 'The "end"'},
+            'The "end"': {"Type": "Succeed"},
+        },
+    }
+    (place / "machine.json").write_text(json.dumps(machine))
+    drawn = forebay(place, "workflow", "graph", "machine.json").stdout.splitlines()
+    assert [line.strip() for line in drawn] == [
+        "flowchart TD",
+        "start((start))",
+        's1{"Which"}',
+        's1 -->|"rule 1"| s2',
+        's1 -->|"default"| s3',
+        'subgraph s3["Both"]',
+        's4["Rest"]',
+        "end",
+        "s3 --> s2",
+        's2["The #quot;end#quot;"]',
+        "start --> s1",
+    ]
+    dot = forebay(place, "workflow", "graph", "rest", "--format", "dot").stdout
+    assert '"Rest" [shape=box];' in dot
+    assert 'start -> "Rest";' in dot

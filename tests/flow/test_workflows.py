@@ -196,8 +196,10 @@ async def test_names_and_what_is_wrong_are_refused_with_texts_of_aws(app, clock,
     assert app.workflow("w", str(file)) is flow
     with pytest.raises(ResourceConflict, match="declared already"):
         app.workflow("w", machine(Done={"Type": "Succeed"}))
-    with pytest.raises(InvalidParameterValue, match="EXPRESS"):
-        app.workflow("fast", machine(Done={"Type": "Succeed"}), type="EXPRESS")
+    with pytest.raises(InvalidParameterValue, match='allowed are "STANDARD" and "EXPRESS"'):
+        app.workflow("fast", machine(Done={"Type": "Succeed"}), type="FAST")
+    with pytest.raises(InvalidParameterValue, match='only an "EXPRESS" workflow has it'):
+        app.workflow("logged", machine(Done={"Type": "Succeed"}), log_level="ALL")
     with pytest.raises(InvalidParameterValue, match="a workflow's name has 1 to 80 characters"):
         app.workflow("a b", machine(Done={"Type": "Succeed"}))
     with pytest.raises(InvalidParameterValue, match="no such"):
@@ -218,3 +220,125 @@ async def test_a_wrong_definition_stops_the_start_of_the_app(app):
     app.workflow("w", machine(Work={"Type": "Pass"}))
     with pytest.raises(InvalidParameterValue, match="Invalid State Machine Definition"):
         await app.start()
+
+
+async def test_an_express_workflow_runs_at_once_or_starts_by_the_hundred(app, clock):
+    @app.function()
+    async def double(event, context):
+        if event["n"] < 0:
+            raise Busy("negative")
+        return {"n": event["n"] * 2}
+
+    flow = app.workflow("quick", machine(Double=task("${double}", End=True)), "EXPRESS", log_level="ALL")
+    async with app:
+        first = asyncio.ensure_future(flow.start_sync_execution({"n": 3}))
+        failing = asyncio.ensure_future(flow.start_sync_execution({"n": -1}))
+        await clock.settle()
+        assert await first == {"n": 6}
+        with pytest.raises(ExecutionFailed, match="FAILED with Busy"):
+            await failing
+        started = await flow.start_many({"n": n} for n in range(100))
+        named = await flow.start({"n": 7}, name="seven")
+        again = await flow.start({"n": 7}, name="seven")
+        await clock.settle()
+        assert [(await one.result())["n"] for one in started] == [2 * n for n in range(100)]
+        assert ((await named.describe()).status, named.arn != again.arn) == ("SUCCEEDED", True)
+        kinds = [event["type"] async for event in started[0].history()]
+        assert (kinds[0], kinds[-1]) == ("ExecutionStarted", "ExecutionSucceeded")
+        standard = app.workflow("slow", machine(Done={"Type": "Succeed"}))
+        with pytest.raises(InvalidParameterValue, match="State Machine Type Not Supported"):
+            await standard.start_sync_execution()
+
+
+async def test_workers_take_the_tasks_of_an_activity(app, clock):
+    paint = app.activity("paint")
+    flow = app.workflow("house", machine(Paint=task(paint.arn, End=True)))
+    done = []
+
+    async def work():
+        async for item in paint.tasks(worker="ann"):
+            done.append(item.input)
+            await item.heartbeat()
+            if item.input == "black":
+                await item.failure("Ugly", "no")
+            else:
+                await item.success(f"{item.input}!")
+
+    async with app:
+        worker = asyncio.ensure_future(work())
+        good, bad = await flow.start("white"), await flow.start("black")
+        await clock.settle()
+        assert await good.result() == "white!"
+        with pytest.raises(ExecutionFailed, match="FAILED with Ugly: no"):
+            await bad.result()
+        assert done == ["white", "black"]
+        worker.cancel()
+        assert await paint.get_task(wait=0) is None
+
+
+async def test_a_failed_execution_is_redriven_and_a_workflow_deleted(app, clock):
+    tries = []
+
+    @app.function()
+    async def charge(event, context):
+        tries.append(event)
+        if len(tries) == 1:
+            raise Busy("later")
+        return "paid"
+
+    flow = app.workflow("pay", machine(Charge=task("${charge}", End=True)))
+    async with app:
+        execution = await flow.start({"n": 1})
+        await clock.settle()
+        with pytest.raises(ExecutionFailed):
+            await execution.result()
+        await execution.redrive()
+        with pytest.raises(ResourceConflict, match="is running"):
+            await execution.redrive()
+        await clock.settle()
+        assert (await execution.result(), (await execution.describe()).redrive_count) == ("paid", 1)
+        await flow.delete_state_machine()
+        with pytest.raises(ResourceNotFound, match="State Machine Does Not Exist"):
+            await flow.start()
+
+
+async def test_a_stopped_execution_stops_its_function(app, clock):
+    stopped = []
+
+    @app.function()
+    async def sleep(event, context):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stopped.append(event)
+            raise
+
+    flow = app.workflow("long", machine(Sleep=task("${sleep}", End=True)))
+    async with app:
+        execution = await flow.start({"n": 1})
+        await clock.settle()
+        await execution.stop()
+        await clock.settle()
+        assert stopped == [{"n": 1}]
+
+
+async def test_messages_and_records_start_executions_once(app, clock):
+    flow = app.workflow("intake", machine(Keep={"Type": "Pass", "End": True}))
+    queue, stream = app.queue("orders"), app.stream("clicks")
+    starter = flow.starter()
+    app.on_queue("orders", batch_size=10)(starter)
+    app.on_stream("clicks")(starter)
+    async with app:
+        await queue.send_many([f"order {n}" for n in range(3)])
+        await stream.put("lamp", "a")
+        await clock.settle()
+        names = []
+        for record in ({"messageId": "m-1", "body": "again"}, {"messageId": "m-1", "body": "again"}):
+            await starter({"Records": [record]}, None)
+            await clock.settle()
+            names.append((await flow.execution("m-1").describe()).input["body"])
+        assert names == ["again", "again"]
+        listed = await app._caller.ask("execution.list", workflow="intake", limit=100)
+    inputs = sorted(one["name"] for one in listed["executions"])
+    assert len(inputs) == 5
+    assert [name for name in inputs if name.startswith("shardId-")]

@@ -36,6 +36,7 @@ FLOORS: list[dict[str, set[str]]] = [
             "bus",
             "workflow",
             "registry",
+            "activity",
             "mapping",
             "token_bucket",
             "logs",

@@ -6,6 +6,8 @@ import types
 import forebay
 
 NAMES = [
+    "Activity",
+    "ActivityTask",
     "Alias",
     "App",
     "AppClosed",
@@ -72,6 +74,7 @@ NAMES = [
 ]
 # A module without an underscore may be imported; what is not in these stands in a room whose name begins with one.
 MODULES = [
+    "activity",
     "alias",
     "app",
     "archive",

@@ -14,8 +14,9 @@ from forebay._model.queue import QueueMappingSettings, QueueSettings
 from forebay._model.registry import RegistrySettings
 from forebay._model.settings import FunctionSettings, StreamSettings
 from forebay._model.topic import Subscription, TopicSettings
-from forebay._model.workflow import WorkflowSettings, definition_text
+from forebay._model.workflow import ActivitySettings, WorkflowSettings, definition_text
 from forebay._runtime import inspection
+from forebay.activity import Activity
 from forebay.alias import Alias
 from forebay.archive import Archive
 from forebay.bus import Bus
@@ -67,6 +68,7 @@ class Declarations:
         self.buses: dict[str, Bus] = {}
         self.registries: dict[str, Registry] = {}
         self.workflows: dict[str, Workflow] = {}
+        self.activities: dict[str, Activity] = {}
         self.rules: dict[tuple[str, str], RuleSettings] = {}
         self.archives: dict[str, Archive] = {}
         self.schedules: dict[str, ScheduleSettings] = {}
@@ -356,11 +358,12 @@ class Declarations:
         definition: MappingOf[str, Any] | str | Path,
         type_: WorkflowType,
         substitutions: MappingOf[str, object],
+        **more: Any,
     ) -> tuple[Workflow, bool]:
         """Declare a workflow; tell whether it is new."""
         region, account = self.settings.region, self.settings.account
         text = definition_text(definition, substitutions, names.function_arn(region, account, ""))
-        settings = WorkflowSettings(name=name, definition=text, type=type_)
+        settings = WorkflowSettings(name=name, definition=text, type=type_, **more)
         known = self.workflows.get(name)
         if known is None:
             arn = names.workflow_arn(region, account, name)
@@ -369,6 +372,15 @@ class Declarations:
         if known.settings != settings:
             raise ResourceConflict(f"workflow {name!r} is declared already, otherwise: give one of them another name")
         return known, False
+
+    def activity(self, name: str) -> tuple[Activity, bool]:
+        """Declare an activity; tell whether it is new."""
+        known = self.activities.get(name)
+        if known is not None:
+            return known, False
+        arn = names.activity_arn(self.settings.region, self.settings.account, name)
+        known = self.activities[name] = Activity(ActivitySettings(name=name), arn, self._caller)
+        return known, True
 
     def rule(self, rule: RuleSettings) -> None:
         """Declare a rule of a bus."""

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from forebay._app.declarations import Declarations
     from forebay._app.run import AppRun
-    from forebay._model.workflow import WorkflowType
+    from forebay._model.workflow import LogLevel, WorkflowType
     from forebay._runtime.caller import Caller
+    from forebay.activity import Activity
     from forebay.workflow import Workflow
 
 
@@ -31,6 +32,9 @@ class DeclaresWorkflows:
         definition: Mapping[str, Any] | str | Path,
         type: WorkflowType = "STANDARD",  # noqa: A002 - AWS's name
         substitutions: Mapping[str, object] | None = None,
+        *,
+        log_level: LogLevel = "OFF",
+        include_execution_data: bool = False,
     ) -> Workflow:
         """Declare a workflow, or give the one that was declared so.
 
@@ -39,9 +43,12 @@ class DeclaresWorkflows:
         Args:
             name: 1 to 80 characters, none of them blank or one of AWS's special ones.
             definition: a state machine in Amazon's language: a dict, a JSON text, or the path of a file that holds one.
-            type: "STANDARD"; "EXPRESS" is refused.
+            type: "STANDARD": each step is durable, and happens once. "EXPRESS": an execution runs in memory, at most five
+                minutes. It cannot be changed later.
             substitutions: what stands for `${Name}` in the definition: a text, or a function, queue, topic or workflow, which
                 stands for its ARN. A name that is not given stands for the function of that name.
+            log_level: which events of an Express execution its `history()` has: "ALL", "ERROR", "FATAL" or "OFF".
+            include_execution_data: whether those events have inputs and outputs.
 
         Raises:
             InvalidParameterValue: an argument that cannot be. What is wrong in the definition is told when the app starts.
@@ -50,10 +57,36 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
 
         """
-        workflow, new = self._declared.workflow(name, definition, type, substitutions or {})
+        workflow, new = self._declared.workflow(
+            name,
+            definition,
+            type,
+            substitutions or {},
+            log_level=log_level,
+            include_execution_data=include_execution_data,
+        )
         if new and self._running is not None:
             self._running.declare_source(workflow)
         return workflow
+
+    def activity(self, name: str) -> Activity:
+        """Declare an activity, or give the one that was declared: tasks that workers ask for, in this process or another.
+
+        A workflow names it by its ARN. Declare it before the workflow.
+
+        Args:
+            name: 1 to 80 characters, none of them blank or one of AWS's special ones.
+
+        Raises:
+            InvalidParameterValue: a name that cannot be.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-activities.html
+
+        """
+        activity, new = self._declared.activity(name)
+        if new and self._running is not None:
+            self._running.declare_source(activity)
+        return activity
 
     async def task_success(self, token: str, output: Any = None) -> None:
         """Tell a task that waits for its token that it has succeeded.

@@ -26,6 +26,7 @@ from forebay._wire import mapping as wire_mapping
 from forebay._wire import payload
 from forebay._wire import queue as wire_queue
 from forebay._wire import topic as wire_topic
+from forebay.activity import Activity
 from forebay.alias import Alias
 from forebay.bus import Bus
 from forebay.clock import ManualClock
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from forebay.clock import Clock
     from forebay.stream import Stream
 
-    Source = Stream | Queue | Topic | Registry | Bus | Workflow
+    Source = Stream | Queue | Topic | Registry | Bus | Activity | Workflow
     """What an app declares and the engine keeps."""
 
 log = logging.getLogger("forebay.app")
@@ -277,6 +278,7 @@ class AppRun:
             *declared.topics.values(),
             *declared.registries.values(),
             *declared.buses.values(),
+            *declared.activities.values(),
             *declared.workflows.values(),
         ]
         events: list[RuleSettings | ScheduleSettings | ArchiveSettings] = [
@@ -449,8 +451,9 @@ def _declaration(source: Source) -> tuple[str, dict[str, Any]]:
         return "registry.put", asdict(source.settings)
     if isinstance(source, Workflow):
         return "workflow.declare", asdict(source.settings)
-    if isinstance(source, Topic):
-        return "topic.declare", {"name": source.name}
+    if isinstance(source, Topic | Activity):
+        kind = "topic" if isinstance(source, Topic) else "activity"
+        return f"{kind}.declare", {"name": source.name}
     if isinstance(source, Queue):
         return "queue.declare", wire_queue.settings(source.settings)
     return "stream.declare", _stream_fields(source.settings)

@@ -148,6 +148,11 @@ def workflow_arn(region: str, account: str, name: str) -> str:
     return f"arn:aws:states:{region}:{account}:stateMachine:{name}"
 
 
+def activity_arn(region: str, account: str, name: str) -> str:
+    """Give an activity's ARN."""
+    return f"arn:aws:states:{region}:{account}:activity:{name}"
+
+
 def bus_arn(region: str, account: str, name: str) -> str:
     """Give a bus's ARN."""
     return f"arn:aws:events:{region}:{account}:event-bus/{name}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WorkflowType = Literal["STANDARD", "EXPRESS"]
+LogLevel = Literal["ALL", "ERROR", "FATAL", "OFF"]
 
 _SUBSTITUTION: Final = re.compile(r"\$\{([A-Za-z0-9_-]+)\}")
 
@@ -28,11 +29,33 @@ class WorkflowSettings:
     name: str
     definition: str
     type: WorkflowType = "STANDARD"
+    log_level: LogLevel = "OFF"
+    include_execution_data: bool = False
 
     def __post_init__(self) -> None:
         names.workflow_name(self.name)
-        if self.type != "STANDARD":
-            checks.refuse("type", self.type, 'only "STANDARD" workflows can run here; "EXPRESS" cannot yet')
+        if self.type not in {"STANDARD", "EXPRESS"}:
+            checks.refuse("type", self.type, 'allowed are "STANDARD" and "EXPRESS"')
+        if self.log_level not in {"ALL", "ERROR", "FATAL", "OFF"}:
+            checks.refuse("log_level", self.log_level, 'allowed are "ALL", "ERROR", "FATAL" and "OFF"')
+        if self.type == "STANDARD" and (self.log_level != "OFF" or self.include_execution_data):
+            given = "log_level" if self.log_level != "OFF" else "include_execution_data"
+            checks.refuse(
+                given, getattr(self, given), 'only an "EXPRESS" workflow has it; a "STANDARD" one has its history'
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivitySettings:
+    """What an activity is declared with.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateActivity.html
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        names.workflow_name(self.name)
 
 
 def definition_text(

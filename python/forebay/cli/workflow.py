@@ -1,7 +1,8 @@
-"""`forebay workflow`: look at workflows; start, follow and stop their executions; check definitions."""
+"""`forebay workflow`: look at workflows; start, follow, stop and redrive their executions; check and draw definitions."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import click
 
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
+from forebay.cli.workflow_graph import GRAPHS
 
 _PAGE = 1000
 _STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
@@ -17,7 +19,7 @@ _STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
 
 @click.group()
 def workflow() -> None:
-    """Look at workflows; start, follow and stop their executions; check definitions."""
+    """Look at workflows; start, follow, stop and redrive their executions; check and draw definitions."""
 
 
 @workflow.command("list")
@@ -113,17 +115,77 @@ def stop(*, name: str, execution: str, error: str | None, cause: str | None, sto
 
 
 @workflow.command()
-@click.argument("definition", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.argument("name")
+@click.argument("execution")
 @store_option
 @output_option
-def validate(*, definition: Path, store: Path, output: str) -> None:
+def redrive(*, name: str, execution: str, store: Path, output: str) -> None:
+    """Let an EXECUTION of workflow NAME that failed go on from where it failed."""
+    with connect(store) as connection:
+        told = connection.ask("execution.redrive", workflow=name, name=execution)
+    show(unpacked(told), output, text=f"{told['arn']} {told['status']}")
+
+
+@workflow.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@store_option
+@output_option
+def delete(*, name: str, yes: bool, store: Path, output: str) -> None:
+    """Delete workflow NAME with its executions. Refused while any of them runs."""
+    if not yes:
+        click.confirm(f"delete workflow {name} with the history of its executions?", abort=True, err=True)
+    with connect(store) as connection:
+        connection.ask("workflow.delete", name=name)
+    show({"deleted": name}, output, text=f"deleted {name}")
+
+
+@workflow.command()
+@click.argument("name")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["mermaid", "dot"]),
+    default="mermaid",
+    show_default=True,
+    help="What it is to be drawn by.",
+)
+@store_option
+def graph(*, name: str, form: str, store: Path) -> None:
+    """Draw workflow NAME, or the definition in a file NAME, as text for Mermaid or Graphviz."""
+    file = Path(name)
+    if file.is_file():
+        definition = file.read_text(encoding="utf-8")
+    else:
+        with connect(store) as connection:
+            definition = connection.ask("workflow.describe", name=name)["definition"]
+    try:
+        drawn = GRAPHS[form](json.loads(definition))
+    except ValueError as error:
+        raise click.ClickException(f"{name}: it is no JSON: {error}") from error
+    click.echo(drawn)
+
+
+@workflow.command()
+@click.argument("definition", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["STANDARD", "EXPRESS"]),
+    default="STANDARD",
+    show_default=True,
+    help="What it is to be.",
+)
+@store_option
+@output_option
+def validate(*, definition: Path, kind: str, store: Path, output: str) -> None:
     """Say everything that is wrong with the file DEFINITION, each problem with its place.
 
     Exit status 1: something is.
     """
     text = sys.stdin.read() if str(definition) == "-" else definition.read_text(encoding="utf-8")
     with connect(store) as connection:
-        problems = connection.ask("workflow.validate", definition=text)["problems"]
+        problems = connection.ask("workflow.validate", definition=text, type=kind)["problems"]
     lines = [f"{one['location'] or '/'}: {one['code']}: {one['message']}" for one in problems]
     show(unpacked({"problems": problems}), output, text="\n".join(lines) or "nothing is wrong")
     if problems:

@@ -17,6 +17,7 @@ mod pattern;
 mod schedule;
 mod schema;
 mod token_bucket;
+mod workflow;
 
 use pyo3::prelude::*;
 
@@ -54,6 +55,8 @@ mod _core {
     use crate::schema::{check_schema, compare_schemas, infer_schema, misfit};
     #[pymodule_export]
     use crate::token_bucket::TokenBucket;
+    #[pymodule_export]
+    use crate::workflow::{play_workflow, test_state};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -42,11 +42,13 @@ pub enum InFlightKind {
     Messages = 1,
     /// An asynchronous invocation.
     Event = 2,
+    /// A function's call for a task of a workflow: `mapping` and `first` name the execution, `last` the task.
+    Task = 3,
 }
 
 impl InFlightKind {
     fn numbered(number: u8) -> Option<Self> {
-        [Self::Batch, Self::Messages, Self::Event].into_iter().find(|kind| *kind as u8 == number)
+        [Self::Batch, Self::Messages, Self::Event, Self::Task].into_iter().find(|kind| *kind as u8 == number)
     }
 }
 

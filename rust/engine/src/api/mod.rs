@@ -206,6 +206,8 @@ macro_rules! operations {
 
         /// Create a workflow, or change one that exists: executions keep the definition that they began with.
         "workflow.declare" WorkflowDeclare(workflow::Declare) -> workflow::Workflow: state_machines.workflow_declare now;
+        /// Delete a workflow with its executions. Refused (`Conflict`) while any of them runs.
+        "workflow.delete" WorkflowDelete(workflow::Named) -> Empty: state_machines.workflow_delete now;
         /// List the workflows, without their definitions.
         "workflow.list" WorkflowList(Empty) -> Vec<workflow::Workflow>: state_machines.workflow_list now;
         /// Describe a workflow.
@@ -215,6 +217,12 @@ macro_rules! operations {
             state_machines.workflow_validate always;
         /// Start an execution. The same name and input again, while it runs, gives the same one.
         "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later;
+        /// Start several executions, each with a new UUID as its name.
+        "execution.start_many" ExecutionStartMany(workflow::StartMany) -> Vec<workflow::Started>:
+            state_machines.execution_start_many later;
+        /// Run an execution of an Express workflow, and give its end. It is written nowhere.
+        "execution.start_sync" ExecutionStartSync(workflow::Start) -> workflow::Execution:
+            state_machines.execution_start_sync later;
         /// List the executions of a workflow, the latest first, without their inputs and outputs.
         "execution.list" ExecutionList(workflow::List) -> workflow::Executions: state_machines.execution_list now;
         /// Describe an execution.
@@ -227,6 +235,22 @@ macro_rules! operations {
         "execution.history" ExecutionHistory(workflow::History) -> workflow::HistoryPage: state_machines.execution_history now;
         /// Stop an execution.
         "execution.stop" ExecutionStop(workflow::Stop) -> workflow::Execution: state_machines.execution_stop later;
+        /// Let an execution that failed go on from where it failed. Refused (`Conflict`) if it runs, has succeeded, or ended more than
+        /// 14 days ago.
+        "execution.redrive" ExecutionRedrive(workflow::ExecutionNamed) -> workflow::Execution:
+            state_machines.execution_redrive later;
+        /// Create an activity, unless it exists.
+        "activity.declare" ActivityDeclare(workflow::ActivityNamed) -> workflow::Activity: state_machines.activity_declare now;
+        /// List the activities.
+        "activity.list" ActivityList(Empty) -> Vec<workflow::Activity>: state_machines.activity_list now;
+        /// Describe an activity.
+        "activity.describe" ActivityDescribe(workflow::ActivityNamed) -> workflow::Activity:
+            state_machines.activity_describe now;
+        /// Delete an activity. Tasks that wait for a worker run into their timeouts.
+        "activity.delete" ActivityDelete(workflow::ActivityNamed) -> Empty: state_machines.activity_delete now;
+        /// Give a worker the oldest task of an activity; `null` when there was none in time.
+        "activity.get_task" ActivityGetTask(workflow::GetActivityTask) -> Option<workflow::ActivityTask>:
+            state_machines.activity_get_task later;
         /// Tell a task that waits for its token that it has succeeded.
         "task.succeed" TaskSucceed(workflow::TaskSucceeded) -> Empty: state_machines.task_succeed later;
         /// Tell a task that waits for its token that it has failed.

@@ -11,9 +11,31 @@ pub struct Declare {
     pub name: String,
     /// The state machine in Amazon's language, a JSON text of at most 1 MiB.
     pub definition: String,
-    /// `STANDARD`; `EXPRESS` is refused.
+    /// `STANDARD` or `EXPRESS`; it cannot be changed later.
     #[serde(rename = "type", default)]
     pub kind: Kind,
+    /// Which events of an Express execution are kept.
+    #[serde(default)]
+    pub log_level: LogLevel,
+    /// Whether those have inputs and outputs.
+    #[serde(default)]
+    pub include_execution_data: bool,
+}
+
+/// Which events of an Express execution are kept, for as long as it is one of the last 1,000 that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogLevel {
+    /// All.
+    All,
+    /// Errors.
+    Error,
+    /// What ends it other than with an output.
+    Fatal,
+    /// None.
+    #[default]
+    Off,
 }
 
 /// The types of workflows.
@@ -64,6 +86,10 @@ pub struct Workflow {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Kind,
+    /// Which events of its executions are kept, if it is an Express workflow.
+    pub log_level: LogLevel,
+    /// Whether those have inputs and outputs.
+    pub include_execution_data: bool,
     /// Its definition; lists leave it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub definition: Option<String>,
@@ -83,6 +109,9 @@ pub struct Workflow {
 pub struct Validate {
     /// The definition, a JSON text.
     pub definition: String,
+    /// What it is to be.
+    #[serde(rename = "type", default)]
+    pub kind: Kind,
 }
 
 /// What was found.
@@ -116,6 +145,16 @@ pub struct Start {
     pub name: Option<String>,
     /// Its input, a JSON text of at most 262,144 bytes.
     pub input: String,
+}
+
+/// Start several executions: all of them or, where an input is refused, none.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct StartMany {
+    /// The workflow's name.
+    pub workflow: String,
+    /// Their inputs, 1 to 10,000 JSON texts of at most 262,144 bytes each.
+    pub inputs: Vec<String>,
 }
 
 /// An execution that has begun.
@@ -156,6 +195,10 @@ pub struct Execution {
     pub started_ms: u64,
     /// When it ended, milliseconds since 1970.
     pub stopped_ms: Option<u64>,
+    /// How often it was redriven, and when it was last, milliseconds since 1970.
+    pub redrive_count: u32,
+    /// See `redrive_count`.
+    pub redriven_ms: Option<u64>,
     /// Its input, a JSON text; lists leave it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
@@ -233,6 +276,49 @@ pub struct Stop {
     /// The error's cause.
     #[serde(default)]
     pub cause: Option<String>,
+}
+
+/// Names an activity.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ActivityNamed {
+    /// The activity's name, 1 to 80 characters.
+    pub name: String,
+}
+
+/// An activity: tasks that workers ask for.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Activity {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// When it was declared, milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// Ask for a task.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GetActivityTask {
+    /// The activity's name.
+    pub name: String,
+    /// The worker's name, which the history has.
+    #[serde(default)]
+    pub worker: Option<String>,
+    /// How long to wait for a task, at most 60,000.
+    pub wait_ms: u64,
+}
+
+/// A task that a worker has.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ActivityTask {
+    /// The token that its end is told with.
+    pub token: String,
+    /// Its input, a JSON text.
+    pub input: String,
 }
 
 /// A task has succeeded.

@@ -38,6 +38,10 @@ impl Starts {
         self.wanted.push_back(start);
     }
 
+    pub(crate) fn deleted(&mut self, workflow: &str) {
+        self.workflows.remove(workflow);
+    }
+
     pub(crate) fn has_wanted(&self) -> bool {
         !self.wanted.is_empty()
     }

@@ -60,6 +60,8 @@ pub(crate) struct Dispatch {
     pub(crate) hops_running: BTreeMap<u128, u32>,
     /// What other rooms are to be told.
     pub(crate) changes: Vec<Change>,
+    /// Attempts whose ends nobody waits for any more.
+    pub(crate) unwanted: Vec<Token>,
 }
 
 /// What a change of a function's limits means to the rooms above.
@@ -85,6 +87,7 @@ impl Dispatch {
             journal,
             counted: Vec::new(),
             hops_running: BTreeMap::new(),
+            unwanted: Vec::new(),
             changes: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@ use crate::dispatch::attempts::Task;
 use crate::dispatch::attempts::Token;
 use crate::dispatch::attempts::Work;
 use crate::dispatch::job::Handed;
+use crate::dispatch::participant::Ended;
 use crate::dispatch::ready_list::Kind;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::rooms::Rooms;
@@ -81,12 +82,37 @@ impl Rooms {
         }
     }
 
-    /// An attempt is past its deadline. It has failed, and may never end: its lane and its permit stay held, nothing else waits.
+    /// An attempt is past its deadline.
     fn time_out(&mut self, token: Token) {
-        let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
-        attempt.timed_out = true;
-        let (slot, kind, room, is_alone) = (attempt.slot, attempt.job.kind(), attempt.job.room(), attempt.alone);
+        if self.dispatch.attempts.get_mut(token).is_some_and(|attempt| attempt.timed_out) {
+            return;
+        }
         self.notice_timeout(token);
+        self.stop_attempt(token);
+        if let Some(room) = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.job.room()) {
+            self.participant(room, |one| one.overdue(token));
+        }
+    }
+
+    /// Nobody waits for the end of an attempt any more: it is stopped, or never begins.
+    pub(crate) fn stop_unwanted(&mut self, token: Token) {
+        if self.dispatch.attempts.get_mut(token).is_some_and(|attempt| attempt.is_out()) {
+            return self.stop_attempt(token);
+        }
+        if let Some(attempt) = self.dispatch().withdraw(token) {
+            let room = attempt.job.room();
+            let ended = Ended { status: 4, body: None, duration_ns: 0 };
+            self.participant(room, |one| one.settled(attempt, ended));
+        }
+    }
+
+    /// Stop an attempt that runs. It has failed, and may never end: its lane and its permit stay held, nothing else waits.
+    fn stop_attempt(&mut self, token: Token) {
+        let Some(attempt) = self.dispatch.attempts.get_mut(token).filter(|one| one.is_out() && !one.timed_out) else {
+            return;
+        };
+        attempt.timed_out = true;
+        let (slot, kind, is_alone) = (attempt.slot, attempt.job.kind(), attempt.alone);
         if kind != Kind::Delivery {
             self.dispatch.functions[slot].meters.overdue.add(1.0);
         }
@@ -95,7 +121,6 @@ impl Rooms {
             self.dispatch.ready_list.cancels.push_back(token);
             self.ctx.ring = true;
         }
-        self.participant(room, |one| one.overdue(token));
     }
 
     fn notice_timeout(&mut self, token: Token) {

@@ -138,9 +138,11 @@ impl Rooms {
                 self.event_buses().fire_due();
             } else if std::mem::take(&mut self.buses.replays.is_due) {
                 self.event_buses().replay_due();
+            } else if let Some(token) = self.dispatch.unwanted.pop() {
+                self.stop_unwanted(token);
             } else if self.ctx.starts.has_wanted() {
                 self.state_machines().begin_wanted();
-            } else if !self.workflows.inbox.is_empty() {
+            } else if self.workflows.has_work(self.ctx.started) {
                 self.state_machines().advance();
             } else if let Some(search) = self.failures.found.pop() {
                 self.found(search);

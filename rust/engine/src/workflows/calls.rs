@@ -1,16 +1,21 @@
 //! What tasks call. Queues, topics, buses and machines of this store are given theirs at once, in the commit of the step; a function is
 //! called when that is durable.
 
+use forebay_core::sequence;
 use forebay_core::workflow::definition::{Pattern, Resource};
 use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, Text};
 use serde_json::{json, Map, Value};
 
 use crate::api::bus::{Entry, EntryResult};
 use crate::api::topic::Publication;
+use crate::api::workflow::Kind;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::trace::Carried;
 use crate::payload::message::{Attribute, NewMessage};
+use crate::sources::stream::shards::check_record;
+use crate::workflows::express;
+use crate::workflows::requests::TYPE_NOT_SUPPORTED;
 use crate::workflows::row::{CallKind, OpenCall, Parent, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::WorkflowRoom;
@@ -23,14 +28,22 @@ impl WorkflowRoom<'_> {
     pub(crate) fn call(&mut self, id: RunId, call: &Call) {
         let task = call.task;
         let goes_on = call.resource.pattern().is_submitted();
-        let fact = match self.answered(id, call) {
+        let answered = self.answered(id, call);
+        let waits = answered.is_ok() && self.workflows.is_in_memory(id);
+        let fact = match answered {
             Ok(None) => return,
             Ok(Some(answer)) if goes_on => Fact::TaskSubmitted(task, Data::new(answer)),
             Ok(Some(answer)) => Fact::TaskSucceeded(task, Data::new(answer)),
             Err(details) if goes_on => Fact::TaskSubmitFailed(task, details),
             Err(details) => Fact::TaskFailed(task, details),
         };
-        self.workflows.happened(id, fact);
+        if waits {
+            // What it has sent may be refused with the commit: nothing of the execution itself would be taken back then.
+            self.below.ctx.commit.pending.urgent = true;
+            self.workflows.express.tell_when_durable(id, fact);
+        } else {
+            self.workflows.happened(id, fact);
+        }
     }
 
     fn answered(&mut self, id: RunId, call: &Call) -> Answered {
@@ -46,11 +59,21 @@ impl WorkflowRoom<'_> {
                     ("sqs", _) => self.send_message(arguments, self.carried(id)).map(Some),
                     ("sns", _) => self.publish(arguments, self.carried(id)).map(Some),
                     ("events", _) => self.put_events(arguments, self.carried(id)).map(Some),
+                    ("kinesis", _) => self.put_record(arguments).map(Some),
                     ("states", _) => self.start_execution(id, call, *pattern),
                     _ => Err(not_called(&call.resource)),
                 }
             }
-            Resource::Activity(_) => Err(not_called(&call.resource)),
+            Resource::Activity(arn) => {
+                let name = activity_name(arn);
+                if !self.workflows.activities.is_declared(name) {
+                    let text = format!("Activity Does Not Exist: '{arn}'");
+                    return Err(ErrorDetails::new("States.Runtime", Some(text)));
+                }
+                let kind = CallKind::Activity { token: call.token.clone().unwrap_or_default(), is_taken: false };
+                self.call_later(id, call, name, call.arguments.text().clone(), kind);
+                Ok(None)
+            }
         }
     }
 
@@ -65,7 +88,13 @@ impl WorkflowRoom<'_> {
         if let Some(run) = self.workflows.runs.get_mut(&id) {
             run.calls.insert(call.task, open);
         }
-        if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
+        let memory = self.workflows.runs.get(&id).and_then(|run| run.memory.as_ref());
+        if let Some(is_again) = memory.map(|memory| memory.is_again) {
+            // Those of an app that has not started wait for its start.
+            if self.below.ctx.started {
+                self.participant().begin_call(id, call.task, !is_again);
+            }
+        } else if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
             step.calls.push(call.task);
         }
     }
@@ -124,6 +153,22 @@ impl WorkflowRoom<'_> {
         Ok(json!({"MessageId": uuid_text(id)}))
     }
 
+    /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html>
+    fn put_record(&mut self, arguments: &Value) -> Result<Value, ErrorDetails> {
+        let stream = text(arguments, "StreamName").or_else(|| text(arguments, "StreamARN"));
+        let stream = stream.ok_or_else(|| missing("Kinesis", "StreamName"))?;
+        let stream = stream.rsplit('/').next().unwrap_or_default();
+        let data = text(arguments, "Data").ok_or_else(|| missing("Kinesis", "Data"))?;
+        let key = text(arguments, "PartitionKey").ok_or_else(|| missing("Kinesis", "PartitionKey"))?;
+        let fault = |error: EngineError| failure("Kinesis", "ResourceNotFoundException", &error);
+        check_record(&key, data.as_bytes()).map_err(fault)?;
+        let record = [(key.as_str(), data.as_bytes())];
+        let numbers = self.below.streams().accept_all(stream, record.into_iter(), None).map_err(fault)?;
+        let number = numbers.first().copied().unwrap_or_default().to_string();
+        let shard = sequence::parse(&number).map_or_else(String::new, |(index, _)| sequence::shard_id(index));
+        Ok(json!({"SequenceNumber": number, "ShardId": shard}))
+    }
+
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-eventbridge.html>
     fn put_events(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
         let given =
@@ -178,20 +223,37 @@ impl WorkflowRoom<'_> {
             None => Data::new(Value::Object(Map::new())),
         };
         let name = text(arguments, "Name");
+        let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);
+        let depth = self.workflows.runs.get(&id).map_or(0, |run| run.row.depth) + 1;
+        if machine.row.kind == Kind::Express {
+            if waits {
+                return Err(ErrorDetails::new(
+                    "StepFunctions.StateMachineTypeNotSupportedException",
+                    Some(TYPE_NOT_SUPPORTED.to_owned()),
+                ));
+            }
+            let accepted = express::accept(self, &machine, Begin { name, input, parent: None, depth });
+            let (id, name) = accepted.map_err(|error| fault(&error))?;
+            let arn = self.below.ctx.run_arn(&machine.row, id, &name);
+            return Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})));
+        }
         if let Some(name) = &name {
             if self.find(machine.row.id, name).map_err(|error| fault(&error))?.is_some() {
                 let arn = self.below.ctx.execution_arn(workflow, name);
                 return Err(fault(&EngineError::Conflict(format!("Execution Already Exists: '{arn}'"))));
             }
         }
-        let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);
         let parent = waits.then_some(Parent { run: id, task: call.task, as_json: pattern == Pattern::Sync2 });
-        let depth = self.workflows.runs.get(&id).map_or(0, |run| run.row.depth) + 1;
         let child = self.begin(&machine, Begin { name, input, parent, depth }).map_err(|error| fault(&error))?;
         let name = self.workflows.runs.get(&child).map(|run| run.row.name.clone()).unwrap_or_default();
         let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})))
     }
+}
+
+/// An activity's name out of its ARN.
+pub(crate) fn activity_name(arn: &str) -> &str {
+    arn.split_once(":activity:").map_or(arn, |(_, name)| name)
 }
 
 /// A function's name, perhaps with its qualifier, out of its ARN.

@@ -4,8 +4,12 @@
 //! machines of this store (`calls`). A function is called when that is durable, and again after a crash before its end was told. A step
 //! that a full disk refuses is taken back with everything that it sent; what a function had answered is brought again when there is room.
 
+pub(crate) mod activities;
 mod calls;
+mod children;
+mod express;
 pub(crate) mod participant;
+mod redrive;
 pub(crate) mod requests;
 pub(crate) mod row;
 mod step;
@@ -19,11 +23,16 @@ use std::sync::Arc;
 use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType};
 use forebay_core::workflow::machine::{Event, Execution, Fact, TaskId};
 
-use crate::api::workflow::Status;
+use crate::api::workflow::{Kind, Status};
 use crate::base::error::{EngineError, Waiter};
 use crate::buses::BusRoom;
+use crate::ctx::Ctx;
+use crate::dispatch::attempt_journal::JournalSlot;
+use crate::dispatch::attempts::Token;
 use crate::metrics::{Counter, Metric, Registry};
-use crate::workflows::row::{ExecutionRow, MachineRow, OpenCall, RunId};
+use crate::workflows::activities::Activities;
+use crate::workflows::express::{Express, InMemory};
+use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, OpenCall, RunId};
 use crate::workflows::supported::check_supported;
 
 /// Workflows, with what lies below them.
@@ -43,12 +52,20 @@ pub(crate) struct Workflows {
     /// Executions that want to go on by themselves, by when.
     by_time: BTreeSet<(u64, RunId)>,
     /// What has happened and was not brought to its execution yet.
-    pub(crate) inbox: VecDeque<Happened>,
+    inbox: VecDeque<Happened>,
     /// Steps that are not durable yet: of the next commit, and of the one under way.
     unsaved: Steps,
     committing: Steps,
+    /// Children in memory that a restart begins anew: their parents.
+    childless: Vec<RunId>,
     /// What is brought again when the disk has room.
     held: Vec<Happened>,
+    express: Express,
+    activities: Activities,
+    /// Attempts at calls of functions, from when they wait for their place.
+    attempts: BTreeMap<(RunId, TaskId), Token>,
+    /// Calls that ran when the last process died, and how often that was so.
+    interrupted: BTreeMap<(RunId, TaskId), (u32, Vec<JournalSlot>)>,
     /// Who waits for the end of an execution.
     waiting: BTreeMap<RunId, Vec<Waiter>>,
     /// Calls of functions that this process has not registered yet.
@@ -75,6 +92,9 @@ struct Run {
     execution: Execution,
     due_ms: Option<u64>,
     calls: BTreeMap<TaskId, OpenCall>,
+    map_runs: MapRuns,
+    /// It runs in memory alone.
+    memory: Option<InMemory>,
 }
 
 /// Something that an execution is to be told.
@@ -99,8 +119,11 @@ struct Step {
     /// As it was; `None`: it began.
     before: Option<Run>,
     events: Vec<Event>,
-    /// Functions to be called when it is durable.
+    /// It had ended, and goes on.
+    is_redriven: bool,
+    /// Functions to be called when it is durable, and those whose calls are given up then.
     calls: Vec<TaskId>,
+    given_up: Vec<TaskId>,
 }
 
 struct Meters {
@@ -137,10 +160,19 @@ impl Meters {
 impl Machine {
     /// Read a definition; refuse one that is wrong, or that names what is not built.
     fn new(row: MachineRow, registry: &Registry) -> Result<Self, EngineError> {
-        let definition = Definition::parse(&row.definition, MachineType::Standard)
+        let definition = Definition::parse(&row.definition, row.kind.into())
             .map_err(|problems| EngineError::Invalid(invalid_definition(&problems).unwrap_or_default()))?;
-        check_supported(&row.definition)?;
+        check_supported(&row.definition, &|_| true)?;
         Ok(Self { definition, meters: Meters::new(registry, &row.name), row })
+    }
+}
+
+impl From<Kind> for MachineType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Standard => Self::Standard,
+            Kind::Express => Self::Express,
+        }
     }
 }
 
@@ -167,6 +199,17 @@ impl Workflows {
         before.or_else(|| self.runs.get(&id)).map(|run| run.row.clone())
     }
 
+    /// Whether something is to be brought to executions, or may begin.
+    pub(crate) fn has_work(&self, is_started: bool) -> bool {
+        !self.inbox.is_empty()
+            || (is_started && (self.express.has_ready() || !self.childless.is_empty()))
+            || self.activities.match_each_other()
+    }
+
+    fn is_in_memory(&self, id: RunId) -> bool {
+        self.runs.get(&id).is_some_and(|run| run.memory.is_some())
+    }
+
     /// Let an execution go on by itself at another time.
     fn set_due(&mut self, id: RunId, due_ms: Option<u64>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
@@ -184,10 +227,25 @@ impl Workflows {
 
     fn remove_run(&mut self, id: RunId) -> Option<Run> {
         let run = self.runs.remove(&id)?;
-        self.names.remove(&(id.machine, run.row.name.clone()));
+        // Names of Express executions need not differ.
+        let name = (id.machine, run.row.name.clone());
+        if self.names.get(&name) == Some(&id) {
+            self.names.remove(&name);
+        }
         if let Some(due_ms) = run.due_ms {
             self.by_time.remove(&(due_ms, id));
         }
         Some(run)
+    }
+}
+
+impl Ctx {
+    /// The ARN of an execution of a machine. One of an Express workflow has its number, since names need not differ.
+    fn run_arn(&self, machine: &MachineRow, id: RunId, name: &str) -> String {
+        let (region, account, workflow) = (&self.config.region, &self.config.account, &machine.name);
+        match machine.kind {
+            Kind::Standard => self.execution_arn(workflow, name),
+            Kind::Express => format!("arn:aws:states:{region}:{account}:express:{workflow}:{name}:{:x}", id.number),
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::commit::done::json;
 use crate::commit::pending::{Pending, FULL_NS};
 use crate::commit::rows::damaged;
 use crate::ctx::Ctx;
+use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
 use crate::dispatch::attempts::{Attempt, HandlerId, Task, Token};
 use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
@@ -22,8 +23,11 @@ use crate::dispatch::{Dispatch, DispatchRoom};
 use crate::failures::Failures;
 use crate::payload::event::Qualifier;
 use crate::store::port::{StoreError, Table, Write};
+use crate::workflows::activities::POLLS;
+use crate::workflows::redrive::{is_past_redrive, ClosedRef};
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, ExecutionRow, MachineRow, OpenCall, RunId, StateRef, StateRow};
+use crate::workflows::step::ended_call;
 use crate::workflows::{Happened, Machine, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
@@ -36,12 +40,17 @@ const KEPT_MS: u64 = 90 * 86_400_000;
 /// Rows that are looked at in one sweep.
 const SWEPT_ROWS: usize = 1_000;
 
+/// How often the process may die while a call runs alone, before the call has failed.
+const CRASHES_MAX: u32 = 2;
+
 /// A function's call for a task.
 struct TaskJob {
     run: RunId,
     task: TaskId,
     payload: Arc<[u8]>,
     qualifier: Qualifier,
+    /// How often the process has died while this call ran alone.
+    crashes: u32,
 }
 
 impl Job for TaskJob {
@@ -100,11 +109,22 @@ impl<'a> WorkflowParticipant<'a> {
             let row =
                 self.ctx.commit.reader.get(Table::Execution, &key)?.ok_or_else(|| damaged("an execution's row"))?;
             let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
-            let machine = self.workflows.revisions.get(&(id.machine, row.revision));
+            let machine = self.workflows.revisions.get(&(row.machine(id), row.revision));
             let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
-            let StateRow { due_ms, calls, execution } = state;
+            let StateRow { due_ms, calls, map_runs, execution } = state;
+            for (_, run) in map_runs.values() {
+                self.ctx.mapping_id_found(&run.to_be_bytes(), "the number of a Map's run")?;
+            }
+            if !map_runs.is_empty() {
+                self.workflows.childless.push(id);
+            }
             self.workflows.last_number = self.workflows.last_number.max(id.number);
-            self.workflows.insert_run(id, Run { machine, row, execution, due_ms, calls });
+            self.workflows.insert_run(id, Run { machine, row, execution, due_ms, calls, map_runs, memory: None });
+        }
+        self.read_activities()?;
+        for (key, value) in self.ctx.commit.reader.scan(Table::ExpressStart, &[], None, usize::MAX)? {
+            let last = self.workflows.express.restore(&key, &value)?;
+            self.workflows.last_number = self.workflows.last_number.max(last);
         }
         Ok(())
     }
@@ -128,20 +148,52 @@ impl<'a> WorkflowParticipant<'a> {
 
     /// Call the function of a task whose step is durable. One that is not registered was perhaps forgotten in this release: a call that was
     /// open before it waits for it.
-    fn begin_call(&mut self, run: RunId, task: TaskId, is_new: bool) {
+    pub(crate) fn begin_call(&mut self, run: RunId, task: TaskId, is_new: bool) {
         let Some(call) = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)) else { return };
-        let OpenCall { function, payload, .. } = call.clone();
+        let OpenCall { function, payload, kind } = call.clone();
+        if let CallKind::Activity { is_taken, .. } = kind {
+            if !is_taken {
+                self.workflows.activities.add(&function, (run, task));
+            }
+            return;
+        }
+        let suspect = self.workflows.interrupted.get(&(run, task)).map(|(crashes, _)| *crashes);
+        if suspect.is_some_and(|crashes| crashes >= CRASHES_MAX) {
+            self.release_slots(run, task);
+            let cause =
+                format!("The process has died each time that the function ran ({function}); it is not called again.");
+            return self.kept(run, Fact::TaskFailed(task, ErrorDetails::new("Lambda.Unknown", Some(cause))));
+        }
         let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
         match dispatch.address(&function) {
             Ok((slot, qualifier)) => {
                 let payload: Arc<[u8]> = payload.as_str().as_bytes().into();
-                dispatch.ready(Attempt::new(slot, TaskJob { run, task, payload, qualifier }, 1), false);
+                let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0) };
+                // What ran when the process died runs alone, so that it is seen which call it was.
+                let token = dispatch.ready(Attempt::new(slot, job, 1), suspect.is_some());
+                self.workflows.attempts.insert((run, task), token);
             }
             Err(_) if !is_new => self.workflows.unregistered.push((run, task)),
             Err(error) => {
                 let details = ErrorDetails::new("Lambda.ResourceNotFoundException", Some(error.to_string()));
                 self.kept(run, Fact::TaskFailed(task, details));
             }
+        }
+    }
+
+    fn release_slots(&mut self, run: RunId, task: TaskId) {
+        let (_, slots) = self.workflows.interrupted.remove(&(run, task)).unwrap_or_default();
+        for slot in slots {
+            self.dispatch.journal.release(slot);
+        }
+    }
+
+    /// Stop functions whose ends nobody waits for any more.
+    pub(crate) fn stop_attempts(&mut self, run: RunId, tasks: &[TaskId]) {
+        let tokens = tasks.iter().filter_map(|&task| self.workflows.attempts.get(&(run, task)));
+        self.dispatch.unwanted.extend(tokens);
+        for &task in tasks {
+            self.release_slots(run, task);
         }
     }
 
@@ -153,12 +205,12 @@ impl<'a> WorkflowParticipant<'a> {
     /// A function's call has ended.
     fn call_ended(&mut self, job: &TaskJob, version: &str, (status, body): (u8, Option<Vec<u8>>), request: u128) {
         let TaskJob { run, task, .. } = *job;
-        let kind = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).map(|call| call.kind);
+        let kind = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).map(|call| call.kind.clone());
         let Some(kind) = kind else { return };
         let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
         let fact = match (status, body) {
             (0, body) => match Data::parse(body.as_deref().unwrap_or("null")) {
-                Ok(response) => succeeded(task, kind, &response, version, request),
+                Ok(response) => succeeded(task, &kind, &response, version, request),
                 Err(error) => {
                     let text = format!("the function's response cannot be read: {error:?}");
                     Fact::TaskFailed(task, ErrorDetails::new("States.Runtime", Some(text)))
@@ -175,27 +227,68 @@ impl<'a> WorkflowParticipant<'a> {
 
     /// Remove executions that ended long ago, some of them at a time.
     fn remove_old(&mut self) -> Result<(), EngineError> {
-        let Some(before_ms) = self.ctx.now.wall_ms.checked_sub(KEPT_MS) else { return Ok(()) };
+        let now_ms = self.ctx.now.wall_ms;
+        let before_ms = now_ms.saturating_sub(KEPT_MS);
         let after = self.workflows.swept.take();
         let (rows, all) = self.ctx.rows_after(Table::Execution, &[], after.as_deref(), SWEPT_ROWS)?;
         self.workflows.swept = rows.last().filter(|_| !all).map(|(key, _)| key.clone());
         for (key, value) in rows {
-            let Some(id) = RunId::parse(&key) else { continue };
+            let Some(id) = RunId::parse(&key).filter(|id| !self.workflows.runs.contains_key(id)) else { continue };
             let row: ExecutionRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's row"))?;
-            if row.stopped_ms.is_none_or(|stopped_ms| stopped_ms >= before_ms) || self.workflows.runs.contains_key(&id)
-            {
+            let mut revisions = self.workflows.revisions.range((row.machine(id), 0)..=(row.machine(id), u32::MAX));
+            let is_deleted = revisions.next().is_none();
+            let is_old = row.stopped_ms.is_some_and(|stopped_ms| stopped_ms < before_ms);
+            if is_deleted || is_old {
+                self.ctx.remove_rows(Table::History, &key)?;
+                self.ctx.commit.pending.remove(Table::ExecutionName, name_key(id.machine, &row.name));
+                self.ctx.commit.pending.remove(Table::ExecutionClosed, key.clone());
+                self.ctx.commit.pending.remove(Table::Execution, key);
+            } else if is_past_redrive(&row, now_ms) && self.ctx.row(Table::ExecutionClosed, &key)?.is_some() {
+                self.ctx.commit.pending.remove(Table::ExecutionClosed, key);
+            } else {
                 continue;
             }
-            self.ctx.remove_rows(Table::History, &key)?;
-            self.ctx.commit.pending.remove(Table::ExecutionName, name_key(id.machine, &row.name));
-            self.ctx.commit.pending.remove(Table::Execution, key);
             self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         }
         Ok(())
     }
 }
 
+/// What the attempts file says of a call.
+fn slot_record(run: RunId, task: TaskId, crashes: u32, alone: bool) -> InFlight {
+    InFlight {
+        kind: InFlightKind::Task,
+        mapping: run.machine,
+        shard: 0,
+        lane: 0,
+        lanes: 1,
+        first: run.number,
+        last: task.0,
+        attempt: 1,
+        interruptions: crashes,
+        alone,
+    }
+}
+
 impl Participant for WorkflowParticipant<'_> {
+    /// A call was running when the last process died.
+    fn take_over(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
+        if record.kind != InFlightKind::Task {
+            return Ok(false);
+        }
+        let (run, task) = (RunId { machine: record.mapping, number: record.first }, TaskId(record.last));
+        let is_open = match self.workflows.runs.get(&run) {
+            Some(run) => run.calls.contains_key(&task),
+            None => self.workflows.express.begins_anew(run),
+        };
+        if is_open {
+            let (crashes, slots) = self.workflows.interrupted.entry((run, task)).or_default();
+            *crashes = (*crashes).max(record.interruptions + u32::from(record.alone));
+            slots.push(slot);
+        }
+        Ok(is_open)
+    }
+
     fn restore(&mut self) -> Result<(), StoreError> {
         self.read().map_err(|error| match error {
             EngineError::Store(error) => error,
@@ -229,7 +322,10 @@ impl Participant for WorkflowParticipant<'_> {
         Ok(())
     }
 
-    fn due(&mut self, _timer: Timer) {
+    fn due(&mut self, timer: Timer) {
+        if timer == POLLS {
+            return self.end_polls();
+        }
         self.workflows.armed = None;
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.inbox.extend(held);
@@ -243,7 +339,11 @@ impl Participant for WorkflowParticipant<'_> {
     }
 
     fn hand_out(&mut self, token: Token) -> Option<Handed> {
-        let payload = self.dispatch.attempts.get_mut(token)?.job.get::<TaskJob>()?.payload.clone();
+        let attempt = self.dispatch.attempts.get_mut(token)?;
+        let &TaskJob { run, task, crashes, ref payload, .. } = attempt.job.get::<TaskJob>()?;
+        let (payload, is_alone) = (payload.clone(), attempt.alone);
+        self.dispatch.counted.push((token, slot_record(run, task, crashes, is_alone)));
+        self.release_slots(run, task);
         Some(Handed { task: Task::Event(payload), reads: true, reports: false })
     }
 
@@ -259,12 +359,13 @@ impl Participant for WorkflowParticipant<'_> {
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
         let (version, request) = (self.dispatch.functions[attempt.slot].version.to_string(), attempt.request);
         if let Some(job) = attempt.job.into::<TaskJob>() {
+            self.workflows.attempts.remove(&(job.run, job.task));
             self.call_ended(&job, &version, (ended.status, ended.body), request);
         }
     }
 
     fn has_puts(&self) -> bool {
-        !self.workflows.unsaved.by_run.is_empty()
+        !self.workflows.unsaved.by_run.is_empty() || self.workflows.express.has_puts()
     }
 
     fn write(&mut self, _pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
@@ -278,14 +379,20 @@ impl Participant for WorkflowParticipant<'_> {
             }
         }
         self.workflows.committing = steps;
+        self.workflows.express.write(writes);
     }
 
     fn durable(&mut self) {
+        for (run, fact) in self.workflows.express.durable() {
+            self.workflows.happened(run, fact);
+        }
         for (id, step) in std::mem::take(&mut self.workflows.committing).by_run {
             let Some(run) = self.workflows.runs.get(&id) else { continue };
-            if step.before.is_none() {
+            if step.before.is_none() && !step.is_redriven {
                 run.machine.meters.started.increment();
             }
+            self.stop_attempts(id, &step.given_up);
+            let Some(run) = self.workflows.runs.get(&id) else { continue };
             if run.row.status == Status::Running {
                 // Those of an app that has not started wait for its start.
                 let calls = if self.ctx.started { step.calls } else { Vec::new() };
@@ -310,11 +417,22 @@ impl Participant for WorkflowParticipant<'_> {
         for (id, before) in before {
             self.workflows.remove_run(id);
             if let Some(run) = before {
+                let calls = run.calls.iter();
+                let waits = calls.filter(|(_, call)| matches!(call.kind, CallKind::Activity { is_taken: false, .. }));
+                for (&task, call) in waits {
+                    self.workflows.activities.add(&call.function, (id, task));
+                }
                 self.workflows.insert_run(id, run);
             } else {
                 for waiter in self.workflows.waiting.remove(&id).unwrap_or_default() {
                     self.ctx.answer(waiter, Err(error.clone().into()));
                 }
+            }
+        }
+        for (run, fact) in self.workflows.express.refused() {
+            if let Some(task) = ended_call(&fact) {
+                let details = ErrorDetails::new("States.TaskFailed", Some(error.to_string()));
+                self.workflows.happened(run, Fact::TaskFailed(task, details));
             }
         }
         let held = std::mem::take(&mut self.workflows.held);
@@ -331,10 +449,10 @@ impl Participant for WorkflowParticipant<'_> {
 
 impl WorkflowParticipant<'_> {
     /// An execution's end is durable.
-    fn ended(&mut self, id: RunId) {
+    pub(crate) fn ended(&mut self, id: RunId) {
         let Some(run) = self.workflows.remove_run(id) else { return };
         run.machine.meters.ended(run.row.status);
-        let answer = json(described(self.ctx, &run.machine.row.name, run.row));
+        let answer = json(described(self.ctx, &run.machine.row, id, run.row));
         for waiter in self.workflows.waiting.remove(&id).unwrap_or_default() {
             self.ctx.answer(waiter, Ok(Reply::Json(answer.clone())));
         }
@@ -342,7 +460,8 @@ impl WorkflowParticipant<'_> {
 
     /// Tell whoever waits for an execution that nothing more will be said.
     pub(crate) fn answer_waiting(&mut self, error: &EngineError) {
-        for waiter in std::mem::take(&mut self.workflows.waiting).into_values().flatten() {
+        let workers = self.workflows.activities.take_waiters();
+        for waiter in std::mem::take(&mut self.workflows.waiting).into_values().flatten().chain(workers) {
             self.ctx.answer(waiter, Err(error.clone()));
         }
     }
@@ -351,7 +470,10 @@ impl WorkflowParticipant<'_> {
 fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
     let row = || serde_json::to_vec(&run.row).unwrap_or_default();
     let has_ended = run.row.status != Status::Running;
-    if step.before.is_none() {
+    if step.is_redriven {
+        writes.push(Write::Set { table: Table::Execution, key: id.bytes(), value: row() });
+        writes.push(Write::Remove { table: Table::ExecutionClosed, key: id.bytes() });
+    } else if step.before.is_none() {
         let (key, value) = (name_key(id.machine, &run.row.name), id.number.to_be_bytes().to_vec());
         writes.push(Write::Set { table: Table::ExecutionName, key, value });
         writes.push(Write::Add { table: Table::Execution, key: id.bytes(), value: row() });
@@ -360,8 +482,14 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
     }
     if has_ended {
         writes.push(Write::Remove { table: Table::ExecutionState, key: id.bytes() });
+        if run.row.status != Status::Succeeded {
+            let closed = ClosedRef { machine: &run.machine.row, execution: &run.execution };
+            let value = serde_json::to_vec(&closed).unwrap_or_default();
+            writes.push(Write::Set { table: Table::ExecutionClosed, key: id.bytes(), value });
+        }
     } else {
-        let state = StateRef { due_ms: run.due_ms, calls: &run.calls, execution: &run.execution };
+        let state =
+            StateRef { due_ms: run.due_ms, calls: &run.calls, map_runs: &run.map_runs, execution: &run.execution };
         let value = serde_json::to_vec(&state).unwrap_or_default();
         writes.push(Write::Set { table: Table::ExecutionState, key: id.bytes(), value });
     }
@@ -372,8 +500,8 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
 }
 
 /// What a task is told of its function's response.
-fn succeeded(task: TaskId, kind: CallKind, response: &Data, version: &str, request: u128) -> Fact {
-    if kind == CallKind::Plain {
+fn succeeded(task: TaskId, kind: &CallKind, response: &Data, version: &str, request: u128) -> Fact {
+    if *kind == CallKind::Plain {
         return Fact::TaskSucceeded(task, response.clone());
     }
     let answer = Data::new(json!({
@@ -382,7 +510,7 @@ fn succeeded(task: TaskId, kind: CallKind, response: &Data, version: &str, reque
         "SdkResponseMetadata": {"RequestId": uuid_text(request)},
         "StatusCode": 200,
     }));
-    if kind == CallKind::Submitted {
+    if *kind == CallKind::Submitted {
         return Fact::TaskSubmitted(task, answer);
     }
     Fact::TaskSucceeded(task, answer)

@@ -1,16 +1,20 @@
 //! `workflow.*`, `execution.*` and `task.*`
 
-use forebay_core::workflow::definition::{check, MachineType};
-use forebay_core::workflow::machine::{ErrorDetails, Event, Fact, Refused, TaskId};
+use std::sync::Arc;
+
+use forebay_core::workflow::definition::check;
+use forebay_core::workflow::machine::{Data, ErrorDetails, Event, Fact, Refused, TaskId};
 
 use crate::api::workflow::{
-    Declare, Execution, ExecutionNamed, Executions, History, HistoryPage, Kind, List, Named, Problem, Start, Started,
-    Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
+    ActivityNamed, Declare, Execution, ExecutionNamed, Executions, GetActivityTask, History, HistoryPage, Kind, List,
+    LogLevel, Named, Problem, Start, StartMany, Started, Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded,
+    Validate, Validated, Workflow,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done::{json, Done};
+use crate::commit::pending::PUT_BYTES_MAX;
 use crate::commit::rows::damaged;
 use crate::ctx::Ctx;
 use crate::payload::document::read_document;
@@ -19,6 +23,7 @@ use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::supported::check_supported;
+use crate::workflows::{activities, express, redrive};
 use crate::workflows::{Machine, WorkflowRoom};
 
 /// Most items of a page. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html>
@@ -26,6 +31,11 @@ const PAGE_MAX: usize = 1_000;
 /// Rows that are read at once, and about how many bytes of them for one answer.
 const ROWS: usize = 64;
 const BYTES_MAX: usize = 4 << 20;
+/// Most executions that one call starts.
+const STARTS_MAX: usize = 10_000;
+/// What AWS says of a call that is for the other type of workflows.
+pub(crate) const TYPE_NOT_SUPPORTED: &str =
+    "State Machine Type Not Supported: 'This operation is not supported by this type of state machine'";
 /// Most callers that may wait for ends of executions.
 const WAITERS_MAX: usize = 100_000;
 
@@ -36,24 +46,50 @@ impl WorkflowRoom<'_> {
 
     /// Create a workflow, or give one that exists another definition.
     pub(crate) fn workflow_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
-        let Declare { name, definition, kind } = asked;
+        let Declare { name, definition, kind, log_level, include_execution_data } = asked;
         check_name(&name)?;
-        if kind == Kind::Express {
+        if kind == Kind::Standard && (log_level != LogLevel::Off || include_execution_data) {
             return Err(EngineError::Invalid(format!(
-                "workflow {name:?}: EXPRESS workflows cannot run here yet; use type STANDARD"
+                "workflow {name:?}: log_level and include_execution_data are for EXPRESS workflows; a STANDARD one has its history"
             )));
         }
+        check_supported(&definition, &|activity| self.workflows.activities.is_declared(activity))?;
         let now_ms = self.below.ctx.now.wall_ms;
         let row = match self.workflows.machine(&name) {
-            Ok(known) if known.row.definition == definition => {
+            Ok(known) if known.row.kind != kind => {
+                return Err(EngineError::Conflict(format!(
+                    "State Machine Already Exists: '{}': its type cannot be changed",
+                    self.below.ctx.workflow_arn(&name)
+                )));
+            }
+            Ok(known)
+                if known.row.definition == definition
+                    && known.row.log_level == log_level
+                    && known.row.include_execution_data == include_execution_data =>
+            {
                 return Ok(Done::when_durable(self.describe_workflow(known, true)));
             }
-            Ok(known) => {
-                MachineRow { definition, revision: known.row.revision + 1, updated_ms: now_ms, ..known.row.clone() }
-            }
+            Ok(known) => MachineRow {
+                definition,
+                log_level,
+                include_execution_data,
+                revision: known.row.revision + 1,
+                updated_ms: now_ms,
+                ..known.row.clone()
+            },
             Err(_) => {
                 // Refused before it takes a number.
-                let row = MachineRow { id: 0, revision: 1, name, definition, created_ms: now_ms, updated_ms: now_ms };
+                let row = MachineRow {
+                    id: 0,
+                    revision: 1,
+                    name,
+                    definition,
+                    kind,
+                    log_level,
+                    include_execution_data,
+                    created_ms: now_ms,
+                    updated_ms: now_ms,
+                };
                 Machine::new(row.clone(), &self.below.ctx.registry)?;
                 MachineRow { id: self.below.ctx.new_mapping_id(), ..row }
             }
@@ -80,6 +116,30 @@ impl WorkflowRoom<'_> {
         }
     }
 
+    /// Delete a workflow; what its executions have left is removed little by little.
+    pub(crate) fn workflow_delete(&mut self, named: Named) -> Result<Done, EngineError> {
+        let machine = self.workflows.machine(&named.name)?.row.id;
+        let of = |number| RunId { machine, number };
+        let running = self.workflows.runs.range(of(0)..=of(u64::MAX)).count();
+        if running > 0 {
+            return Err(EngineError::Conflict(format!(
+                "workflow {:?} has {running} executions that run: stop them, or wait for their ends",
+                named.name
+            )));
+        }
+        let revisions = self.workflows.revisions.range((machine, 0)..=(machine, u32::MAX));
+        let rows: Vec<MachineRow> = revisions.map(|(_, machine)| machine.row.clone()).collect();
+        for row in rows {
+            self.workflows.revisions.remove(&(row.id, row.revision));
+            self.below.ctx.commit.pending.remove(Table::Machine, row.key());
+        }
+        self.workflows.machines.remove(&named.name);
+        self.below.ctx.starts.deleted(&named.name);
+        self.below.ctx.registry.forget_all("workflow", &named.name);
+        self.below.ctx.commit.pending.urgent = true;
+        Ok(Done::when_durable(Empty {}))
+    }
+
     pub(crate) fn workflow_list(&mut self, _: Empty) -> Result<Done, EngineError> {
         let machines = self.workflows.machines.values();
         let list: Vec<Workflow> = machines.map(|machine| self.describe_workflow(machine, false)).collect();
@@ -95,7 +155,9 @@ impl WorkflowRoom<'_> {
         let of = |number| RunId { machine: row.id, number };
         Workflow {
             arn: self.below.ctx.workflow_arn(&row.name),
-            kind: Kind::Standard,
+            kind: row.kind,
+            log_level: row.log_level,
+            include_execution_data: row.include_execution_data,
             definition: is_whole.then_some(row.definition),
             revision: row.revision,
             created_ms: row.created_ms,
@@ -107,7 +169,7 @@ impl WorkflowRoom<'_> {
 
     #[expect(clippy::unused_self, reason = "every operation is a method of its room")]
     pub(crate) fn workflow_validate(&mut self, asked: Validate) -> Result<Done, EngineError> {
-        let found = check(&asked.definition, MachineType::Standard).into_iter();
+        let found = check(&asked.definition, asked.kind.into()).into_iter();
         let mut problems: Vec<Problem> = found
             .map(|one| Problem {
                 code: one.fault.code().to_owned(),
@@ -115,7 +177,7 @@ impl WorkflowRoom<'_> {
                 location: one.location,
             })
             .collect();
-        if let (true, Err(error)) = (problems.is_empty(), check_supported(&asked.definition)) {
+        if let (true, Err(error)) = (problems.is_empty(), check_supported(&asked.definition, &|_| true)) {
             let text = error.to_string();
             let (location, message) = text.split_once(": ").unwrap_or(("", &text));
             problems.push(Problem {
@@ -130,7 +192,7 @@ impl WorkflowRoom<'_> {
 
 impl WorkflowRoom<'_> {
     /// Answer when the next commit is durable. What was asked is refused with it on a full disk.
-    fn answer_with_commit(&mut self, waiter: Waiter, answer: Result<Vec<u8>, EngineError>) {
+    pub(crate) fn answer_with_commit(&mut self, waiter: Waiter, answer: Result<Vec<u8>, EngineError>) {
         match answer {
             Ok(answer) => {
                 self.advance();
@@ -149,27 +211,94 @@ impl WorkflowRoom<'_> {
     fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
         let machine = self.workflows.machine(&asked.workflow)?.clone();
         let input = read_document("Execution Input", &asked.input)?;
-        if let Some(name) = &asked.name {
+        self.started_with(&machine, asked.name, input)
+    }
+
+    fn started_with(
+        &mut self,
+        machine: &Arc<Machine>,
+        name: Option<String>,
+        input: Data,
+    ) -> Result<Started, EngineError> {
+        let workflow = &machine.row.name;
+        if machine.row.kind == Kind::Express {
+            let (id, name) = express::accept(self, machine, Begin { name, input, parent: None, depth: 0 })?;
+            let arn = self.below.ctx.run_arn(&machine.row, id, &name);
+            return Ok(Started { name, arn, started_ms: self.below.ctx.now.wall_ms });
+        }
+        if let Some(name) = &name {
             check_name(name)?;
             if let Some((_, known)) = self.find(machine.row.id, name)? {
-                let arn = self.below.ctx.execution_arn(&asked.workflow, name);
+                let arn = self.below.ctx.execution_arn(workflow, name);
                 if known.status != Status::Running || known.input != *input.text() {
                     return Err(EngineError::Conflict(format!("Execution Already Exists: '{arn}'")));
                 }
                 return Ok(Started { name: known.name, arn, started_ms: known.started_ms });
             }
         }
-        let id = self.begin(&machine, Begin { name: asked.name, input, parent: None, depth: 0 })?;
+        let id = self.begin(machine, Begin { name, input, parent: None, depth: 0 })?;
         let row = self.workflows.runs.get(&id).map(|run| run.row.clone());
         let ExecutionRow { name, started_ms, .. } = row.ok_or_else(|| damaged("an execution that has just begun"))?;
-        let arn = self.below.ctx.execution_arn(&asked.workflow, &name);
+        let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Started { name, arn, started_ms })
     }
 
+    pub(crate) fn execution_start_many(&mut self, asked: StartMany, waiter: Waiter) {
+        let started = self.below.ctx.check_room().and_then(|()| self.started_many(&asked)).map(json);
+        self.answer_with_commit(waiter, started);
+    }
+
+    fn started_many(&mut self, asked: &StartMany) -> Result<Vec<Started>, EngineError> {
+        let machine = self.workflows.machine(&asked.workflow)?.clone();
+        if asked.inputs.is_empty() || asked.inputs.len() > STARTS_MAX {
+            return Err(EngineError::Invalid(format!(
+                "inputs has {} items: allowed are 1 to {STARTS_MAX}",
+                asked.inputs.len()
+            )));
+        }
+        express::check_open(self, if machine.row.kind == Kind::Express { asked.inputs.len() } else { 0 })?;
+        let read = |input: &String| read_document("Execution Input", input);
+        let inputs = asked.inputs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        if inputs.iter().map(Data::size).sum::<usize>() > PUT_BYTES_MAX {
+            return Err(EngineError::TooLarge(format!(
+                "the inputs have more than {PUT_BYTES_MAX} bytes together: start them in several calls"
+            )));
+        }
+        inputs.into_iter().map(|input| self.started_with(&machine, None, input)).collect()
+    }
+
+    /// Answer when the execution has ended.
+    pub(crate) fn execution_start_sync(&mut self, asked: Start, waiter: Waiter) {
+        let prepared = self.below.ctx.check_room().and_then(|()| {
+            let machine = self.workflows.machine(&asked.workflow)?.clone();
+            if machine.row.kind != Kind::Express {
+                return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
+            }
+            let input = read_document("Execution Input", &asked.input)?;
+            express::prepare_unwritten(self, &machine, Begin { name: asked.name, input, parent: None, depth: 0 })
+        });
+        match prepared {
+            Ok(id) => {
+                self.workflows.waiting.entry(id).or_default().push(waiter);
+                express::begin_in_memory(self, id);
+                self.advance();
+            }
+            Err(error) => self.below.ctx.answer(waiter, Err(error)),
+        }
+    }
+
     /// An execution by its name, as the store has it.
-    fn found(&mut self, workflow: &str, name: &str) -> Result<(RunId, ExecutionRow), EngineError> {
-        let machine = self.workflows.machine(workflow)?.row.id;
-        let found = self.find(machine, name)?;
+    pub(crate) fn found(&mut self, workflow: &str, name: &str) -> Result<(RunId, ExecutionRow), EngineError> {
+        let machine = self.workflows.machine(workflow)?.row.clone();
+        let ended = || {
+            let ended = self.workflows.express.ended_of(machine.id).find(|ended| ended.row.name == name)?;
+            Some((ended.id, ended.row.clone()))
+        };
+        let is_running = self.workflows.names.contains_key(&(machine.id, name.to_owned()));
+        let found = match if is_running { None } else { ended() } {
+            Some(found) => Some(found),
+            None => self.find(machine.id, name)?,
+        };
         let (id, row) = found.ok_or_else(|| {
             let arn = self.below.ctx.execution_arn(workflow, name);
             EngineError::NotFound(format!("Execution Does Not Exist: '{arn}'"))
@@ -177,9 +306,14 @@ impl WorkflowRoom<'_> {
         Ok((id, self.workflows.durable_row(id).unwrap_or(row)))
     }
 
+    /// What is told of an execution of a workflow.
+    fn described(&self, workflow: &str, id: RunId, row: ExecutionRow) -> Result<Execution, EngineError> {
+        Ok(described(self.below.ctx, &self.workflows.machine(workflow)?.row, id, row))
+    }
+
     pub(crate) fn execution_describe(&mut self, named: ExecutionNamed) -> Result<Done, EngineError> {
-        let (_, row) = self.found(&named.workflow, &named.name)?;
-        Ok(Done::at_once(described(self.below.ctx, &named.workflow, row)))
+        let (id, row) = self.found(&named.workflow, &named.name)?;
+        Ok(Done::at_once(self.described(&named.workflow, id, row)?))
     }
 
     /// Answer when the execution has ended.
@@ -198,9 +332,9 @@ impl WorkflowRoom<'_> {
                 };
                 self.below.ctx.answer(waiter, Err(error));
             }
-            Ok((_, row)) => {
-                let answer = Reply::Json(json(described(self.below.ctx, &named.workflow, row)));
-                self.below.ctx.answer(waiter, Ok(answer));
+            Ok((id, row)) => {
+                let answer = self.described(&named.workflow, id, row).map(|told| Reply::Json(json(told)));
+                self.below.ctx.answer(waiter, answer);
             }
             Err(error) => self.below.ctx.answer(waiter, Err(error)),
         }
@@ -208,9 +342,13 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn execution_list(&mut self, asked: List) -> Result<Done, EngineError> {
         check_limit(asked.limit)?;
-        let machine = self.workflows.machine(&asked.workflow)?.row.id;
+        let of = self.workflows.machine(&asked.workflow)?.clone();
+        let machine = of.row.id;
         let bad = || EngineError::Invalid("Invalid Token: 'after' is not the `next` of an answer".into());
         let mut after = asked.after.as_deref().map(|text| unhex(text).ok_or_else(bad)).transpose()?;
+        if of.row.kind == Kind::Express {
+            return Ok(Done::at_once(express::list_in_memory(self, &of.row, &asked, after.as_deref())));
+        }
         let (mut executions, mut bytes, mut is_all) = (Vec::new(), 0, false);
         while !is_all && executions.len() < asked.limit && bytes < BYTES_MAX {
             let rows = ROWS.min(asked.limit - executions.len());
@@ -222,7 +360,8 @@ impl WorkflowRoom<'_> {
                 let row: ExecutionRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's row"))?;
                 after = Some(key);
                 if asked.status.is_none_or(|status| status == row.status) {
-                    let one = described(self.below.ctx, &asked.workflow, row);
+                    let id = after.as_deref().and_then(RunId::parse).ok_or_else(|| damaged("an execution's key"))?;
+                    let one = described(self.below.ctx, &of.row, id, row);
                     executions.push(Execution { input: None, output: None, ..one });
                 }
             }
@@ -234,6 +373,9 @@ impl WorkflowRoom<'_> {
     pub(crate) fn execution_history(&mut self, asked: History) -> Result<Done, EngineError> {
         check_limit(asked.limit)?;
         let (id, _) = self.found(&asked.workflow, &asked.name)?;
+        if self.workflows.machine(&asked.workflow)?.row.kind == Kind::Express {
+            return Ok(Done::at_once(express::history_in_memory(self, id, &asked)));
+        }
         let mut after = asked.after.map(|first| id.history_key(first));
         let (mut events, mut next, mut bytes, mut is_all) = (Vec::new(), asked.after, 0, false);
         while !is_all && events.len() < asked.limit && bytes < BYTES_MAX {
@@ -256,13 +398,42 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn execution_stop(&mut self, asked: Stop, waiter: Waiter) {
         let Stop { workflow, name, error, cause } = asked;
-        let stopped = self.below.ctx.check_room().and_then(|()| self.found(&workflow, &name)).map(|(id, row)| {
+        let stopped = self.below.ctx.check_room().and_then(|()| self.found(&workflow, &name)).and_then(|(id, row)| {
             // One that is over stays as it is.
             let _is_over = self.bring(id, Fact::Stop(ErrorDetails { error, cause }), false);
+            let ended = self.workflows.express.ended_of(id.machine).find(|ended| ended.id == id);
+            let row = ended.map_or(row, |ended| ended.row.clone());
             let row = self.workflows.runs.get(&id).map_or(row, |run| run.row.clone());
-            json(described(self.below.ctx, &workflow, row))
+            self.described(&workflow, id, row).map(json)
         });
         self.answer_with_commit(waiter, stopped);
+    }
+}
+
+impl WorkflowRoom<'_> {
+    /// Let an execution that failed go on from where it failed; what succeeded stays.
+    pub(crate) fn execution_redrive(&mut self, asked: ExecutionNamed, waiter: Waiter) {
+        redrive::execution_redrive(self, &asked, waiter);
+    }
+
+    pub(crate) fn activity_declare(&mut self, asked: ActivityNamed) -> Result<Done, EngineError> {
+        activities::activity_declare(self, asked)
+    }
+
+    pub(crate) fn activity_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        Ok(activities::activity_list(self))
+    }
+
+    pub(crate) fn activity_describe(&mut self, asked: ActivityNamed) -> Result<Done, EngineError> {
+        activities::activity_describe(self, &asked)
+    }
+
+    pub(crate) fn activity_delete(&mut self, asked: ActivityNamed) -> Result<Done, EngineError> {
+        activities::activity_delete(self, asked)
+    }
+
+    pub(crate) fn activity_get_task(&mut self, asked: GetActivityTask, waiter: Waiter) {
+        activities::activity_get_task(self, asked, waiter);
     }
 }
 
@@ -304,14 +475,16 @@ fn run_of_token(token: &str) -> Option<RunId> {
 }
 
 /// What is told of an execution.
-pub(crate) fn described(ctx: &Ctx, workflow: &str, row: ExecutionRow) -> Execution {
+pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: ExecutionRow) -> Execution {
     Execution {
-        workflow: workflow.to_owned(),
-        arn: ctx.execution_arn(workflow, &row.name),
+        workflow: machine.name.clone(),
+        arn: ctx.run_arn(machine, id, &row.name),
         name: row.name,
         status: row.status,
         started_ms: row.started_ms,
         stopped_ms: row.stopped_ms,
+        redrive_count: row.redrive_count,
+        redriven_ms: row.redriven_ms,
         input: Some(row.input.as_str().to_owned()),
         output: row.output.map(|output| output.as_str().to_owned()),
         error: row.error,

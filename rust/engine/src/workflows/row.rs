@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use forebay_core::workflow::machine::{Execution, TaskId, Text};
+use forebay_core::workflow::machine::{Execution, FrameId, TaskId, Text};
 use serde::{Deserialize, Serialize};
 
-use crate::api::workflow::Status;
+use crate::api::workflow::{Kind, LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::base::limits::WORKFLOW_NAME_CHARACTERS_MAX;
 
@@ -45,6 +45,13 @@ pub(crate) struct MachineRow {
     pub(crate) revision: u32,
     pub(crate) name: String,
     pub(crate) definition: String,
+    /// Rows of earlier releases are of Standard workflows.
+    #[serde(default)]
+    pub(crate) kind: Kind,
+    #[serde(default)]
+    pub(crate) log_level: LogLevel,
+    #[serde(default)]
+    pub(crate) include_execution_data: bool,
     /// When the machine was declared, and when this revision of it.
     pub(crate) created_ms: u64,
     pub(crate) updated_ms: u64,
@@ -72,6 +79,13 @@ pub(crate) struct ExecutionRow {
     pub(crate) parent: Option<Parent>,
     /// Executions that started one another before it.
     pub(crate) depth: u32,
+    /// It is a child of a distributed Map.
+    #[serde(default)]
+    pub(crate) child: Option<ChildOf>,
+    #[serde(default)]
+    pub(crate) redrive_count: u32,
+    #[serde(default)]
+    pub(crate) redriven_ms: Option<u64>,
 }
 
 /// The task that waits for an execution's end.
@@ -83,6 +97,24 @@ pub(crate) struct Parent {
     pub(crate) as_json: bool,
 }
 
+/// What an execution is a child of. The first part of its own number is that of the Map's run.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct ChildOf {
+    pub(crate) run: RunId,
+    pub(crate) frame: FrameId,
+    pub(crate) index: u32,
+}
+
+/// The runs of distributed Maps that an execution is in: the ARN and the number of each.
+pub(crate) type MapRuns = BTreeMap<FrameId, (String, u64)>;
+
+impl ExecutionRow {
+    /// The number of its machine.
+    pub(crate) fn machine(&self, id: RunId) -> u64 {
+        self.child.map_or(id.machine, |child| child.run.machine)
+    }
+}
+
 /// A function's call that has not ended. After a restart it is made again from here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OpenCall {
@@ -92,7 +124,7 @@ pub(crate) struct OpenCall {
 }
 
 /// What a function's response is to its task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CallKind {
     /// The result.
     Plain,
@@ -100,6 +132,8 @@ pub(crate) enum CallKind {
     Wrapped,
     /// The same, and the task goes on until its token is told.
     Submitted,
+    /// No function is called: a worker asks for the task, and tells its end with the token.
+    Activity { token: String, is_taken: bool },
 }
 
 /// [`StateRow`], as it is written.
@@ -107,6 +141,7 @@ pub(crate) enum CallKind {
 pub(crate) struct StateRef<'a> {
     pub(crate) due_ms: Option<u64>,
     pub(crate) calls: &'a BTreeMap<TaskId, OpenCall>,
+    pub(crate) map_runs: &'a MapRuns,
     pub(crate) execution: &'a Execution,
 }
 
@@ -115,6 +150,8 @@ pub(crate) struct StateRef<'a> {
 pub(crate) struct StateRow {
     pub(crate) due_ms: Option<u64>,
     pub(crate) calls: BTreeMap<TaskId, OpenCall>,
+    #[serde(default)]
+    pub(crate) map_runs: MapRuns,
     pub(crate) execution: Execution,
 }
 

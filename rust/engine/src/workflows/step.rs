@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_core::workflow::definition::MachineType;
 use forebay_core::workflow::machine::{Command, Data, Execution, Fact, Identity, Outcome, Refused, TaskId};
 use forebay_core::workflow::scope::Entropy;
 use serde_json::{json, Value};
 
-use crate::api::workflow::Status;
+use crate::api::workflow::{Kind, LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::rng::Rng;
 use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
 use crate::workflows::row::{check_name, name_key, ExecutionRow, Parent, RunId};
+use crate::workflows::{activities, children, express};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
@@ -36,6 +36,11 @@ pub(crate) struct Begin {
 impl WorkflowRoom<'_> {
     /// Bring executions what has happened. No commit is taken before all of it is brought.
     pub(crate) fn advance(&mut self) {
+        if self.below.ctx.started {
+            express::begin_ready(self);
+            children::begin_children_anew(self);
+        }
+        activities::serve_activities(self);
         while let Some(Happened { run, fact, is_kept }) = self.workflows.inbox.pop_front() {
             // What is refused came too late: its task has ended, or the execution.
             let _too_late = self.bring(run, fact, is_kept);
@@ -48,7 +53,8 @@ impl WorkflowRoom<'_> {
         let now_ms = self.below.ctx.now.wall_ms;
         let workflows = &mut *self.workflows;
         let run = workflows.runs.get_mut(&id).ok_or(Refused::Closed)?;
-        let before = (!workflows.unsaved.by_run.contains_key(&id)).then(|| run.clone());
+        let is_written = run.memory.is_none();
+        let before = (is_written && !workflows.unsaved.by_run.contains_key(&id)).then(|| run.clone());
         let machine = run.machine.clone();
         let mut draws = Draws(&mut self.below.ctx.rng);
         let commands = run.execution.apply(&machine.definition, fact.clone(), now_ms, &mut draws)?;
@@ -58,12 +64,15 @@ impl WorkflowRoom<'_> {
         if let Some(before) = before {
             workflows.unsaved.by_run.insert(id, Step { before: Some(before), ..Step::default() });
         }
-        if is_kept {
+        if is_kept && is_written {
             workflows.unsaved.kept.push((id, fact));
         }
-        self.below.ctx.commit.pending.urgent = true;
+        self.below.ctx.commit.pending.urgent |= is_written;
         for command in commands {
             self.carry_out(id, command);
+        }
+        if !is_written && self.workflows.runs.get(&id).is_some_and(|run| run.row.status != Status::Running) {
+            self.participant().ended_in_memory(id);
         }
         Ok(())
     }
@@ -71,25 +80,31 @@ impl WorkflowRoom<'_> {
     fn carry_out(&mut self, id: RunId, command: Command) {
         match command {
             Command::Record(events) => {
+                if let Some(run) = self.workflows.runs.get_mut(&id) {
+                    if let Some(memory) = &mut run.memory {
+                        return memory.record(run.machine.row.log_level, events);
+                    }
+                }
                 if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
                     step.events.extend(events);
                 }
             }
             Command::Call(call) => self.call(id, &call),
-            Command::Cancel(task) => {
-                if let Some(run) = self.workflows.runs.get_mut(&id) {
-                    run.calls.remove(&task);
+            Command::Cancel(task) => self.give_up_calls(id, |one| one == task),
+            Command::WakeAt(at_ms) => self.workflows.set_due(id, Some(at_ms)),
+            Command::Continue => {
+                if self.workflows.is_in_memory(id) {
+                    // Only its time ends a loop of such an execution: others go on before it.
+                    self.workflows.set_due(id, Some(self.below.ctx.now.wall_ms + 1));
+                } else {
+                    self.workflows.happened(id, Fact::Due);
                 }
             }
-            Command::WakeAt(at_ms) => self.workflows.set_due(id, Some(at_ms)),
-            Command::Continue => self.workflows.happened(id, Fact::Due),
             Command::End(outcome) => self.end(id, outcome),
-            // Of distributed Maps, with which no machine is declared.
-            Command::Spawn { .. }
-            | Command::AbortRun(_)
-            | Command::Read(..)
-            | Command::ReadMore(_)
-            | Command::Write(..) => {}
+            Command::Spawn { frame, run, children } => children::spawn(self, id, frame, &run, &children),
+            Command::AbortRun(frame) => children::abort_children(self, id, frame),
+            // No machine is declared that reads items or writes results.
+            Command::Read(..) | Command::ReadMore(_) | Command::Write(..) => {}
         }
     }
 
@@ -97,7 +112,11 @@ impl WorkflowRoom<'_> {
     pub(crate) fn begin_wanted(&mut self) {
         while let Some(WantedStart { workflow, name, input, depth }) = self.below.ctx.starts.next() {
             let begun = self.workflows.machine(&workflow).cloned().and_then(|machine| {
-                self.begin(&machine, Begin { name: Some(name), input, parent: None, depth }).map(drop)
+                let begin = Begin { name: Some(name), input, parent: None, depth };
+                match machine.row.kind {
+                    Kind::Standard => self.begin(&machine, begin).map(drop),
+                    Kind::Express => express::accept(self, &machine, begin).map(drop),
+                }
             });
             // What is wrong with a start was refused when it was asked for; the store is left.
             if let Err(EngineError::Store(error)) = begun {
@@ -116,17 +135,30 @@ impl WorkflowRoom<'_> {
         let name = name.unwrap_or_else(|| uuid_text(self.below.ctx.rng.uuid()));
         check_name(&name)?;
         let id = self.new_number(machine.row.id)?;
+        self.below.ctx.commit.pending.bytes += input.size();
+        let run = self.new_run(machine, id, Begin { name: Some(name), input, parent, depth });
+        self.workflows.insert_run(id, run);
+        self.workflows.unsaved.by_run.insert(id, Step::default());
+        // A new execution takes its start.
+        let _started = self.bring(id, Fact::Start, false);
+        Ok(id)
+    }
+
+    /// An execution that has not begun.
+    pub(super) fn new_run(&self, machine: &Arc<Machine>, id: RunId, asked: Begin) -> Run {
+        let Begin { name, input, parent, depth } = asked;
+        let name = name.unwrap_or_default();
         let ctx = &*self.below.ctx;
         let (now_ms, workflow) = (ctx.now.wall_ms, &machine.row.name);
         let identity = Identity {
-            execution_arn: ctx.execution_arn(workflow, &name),
+            execution_arn: ctx.run_arn(&machine.row, id, &name),
             execution_name: name.clone(),
             machine_arn: ctx.workflow_arn(workflow),
             machine_name: workflow.clone(),
             role_arn: format!("arn:aws:iam::{}:role/forebay", ctx.config.account),
             region: ctx.config.region.clone(),
-            machine_type: MachineType::Standard,
-            is_recorded: true,
+            machine_type: machine.row.kind.into(),
+            is_recorded: machine.row.kind == Kind::Standard || machine.row.log_level != LogLevel::Off,
             token_prefix: format!("{:x}.{:x}", id.machine, id.number),
         };
         let row = ExecutionRow {
@@ -141,15 +173,20 @@ impl WorkflowRoom<'_> {
             cause: None,
             parent,
             depth,
+            child: None,
+            redrive_count: 0,
+            redriven_ms: None,
         };
-        self.below.ctx.commit.pending.bytes += input.size();
         let execution = Execution::new(&machine.definition, identity, input, now_ms);
-        let run = Run { machine: machine.clone(), row, execution, due_ms: None, calls: BTreeMap::new() };
-        self.workflows.insert_run(id, run);
-        self.workflows.unsaved.by_run.insert(id, Step::default());
-        // A new execution takes its start.
-        let _started = self.bring(id, Fact::Start, false);
-        Ok(id)
+        Run {
+            machine: machine.clone(),
+            row,
+            execution,
+            due_ms: None,
+            calls: BTreeMap::new(),
+            map_runs: BTreeMap::new(),
+            memory: None,
+        }
     }
 
     /// A number that is greater than those before it, and that no execution has although the clock may have been set back.
@@ -177,8 +214,11 @@ impl WorkflowRoom<'_> {
 
     fn end(&mut self, id: RunId, outcome: Outcome) {
         self.workflows.set_due(id, None);
+        self.give_up_calls(id, |_| true);
         let now_ms = self.below.ctx.now.wall_ms;
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
+        let child = run.row.child;
+        let told = child.map(|_| outcome.clone());
         let (status, details) = match outcome {
             Outcome::Succeeded(output) => {
                 run.row.output = Some(output.text().clone());
@@ -191,11 +231,29 @@ impl WorkflowRoom<'_> {
         let details = details.unwrap_or_default().shortened();
         (run.row.status, run.row.stopped_ms) = (status, Some(now_ms));
         (run.row.error, run.row.cause) = (details.error, details.cause);
-        run.calls.clear();
+        if let Some((child, outcome)) = child.zip(told) {
+            children::tell_parent(self, id, child, outcome);
+            return;
+        }
+        let Some(run) = self.workflows.runs.get(&id) else { return };
         if let Some(parent) = run.row.parent {
             let (workflow, row) = (run.machine.row.name.clone(), run.row.clone());
             let fact = self.child_ended(parent, &workflow, &row);
             self.workflows.happened(parent.run, fact);
+        }
+    }
+
+    /// Give calls of an execution up: functions that run are stopped when that is durable.
+    fn give_up_calls(&mut self, id: RunId, is_it: impl Fn(TaskId) -> bool) {
+        let Some(run) = self.workflows.runs.get_mut(&id) else { return };
+        let given_up: Vec<TaskId> = run.calls.keys().copied().filter(|&task| is_it(task)).collect();
+        for task in &given_up {
+            run.calls.remove(task);
+        }
+        if run.memory.is_some() {
+            self.participant().stop_attempts(id, &given_up);
+        } else if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
+            step.given_up.extend(given_up);
         }
     }
 
@@ -228,7 +286,7 @@ impl WorkflowRoom<'_> {
 }
 
 /// The task whose call is over with a fact.
-fn ended_call(fact: &Fact) -> Option<TaskId> {
+pub(super) fn ended_call(fact: &Fact) -> Option<TaskId> {
     match fact {
         Fact::TaskSubmitted(task, _)
         | Fact::TaskSucceeded(task, _)

@@ -1,5 +1,9 @@
 //! What becomes of executions when the process is killed, the disk is full or an app is upgraded: each step happens once.
 
+mod express;
+mod life;
+mod map;
+
 use std::time::Duration;
 
 use serde_json::{json, Value};
@@ -10,11 +14,11 @@ use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::StoreError;
 
-fn function(name: &str) -> Value {
+pub(super) fn function(name: &str) -> Value {
     json!({"kind": "function", "name": name, "timeout_ms": 3_000})
 }
 
-fn arn(name: &str) -> String {
+pub(super) fn arn(name: &str) -> String {
     format!("arn:aws:lambda:r:0:function:{name}")
 }
 
@@ -38,54 +42,54 @@ fn with(definition: &Value) -> TestEngine {
 }
 
 impl TestEngine {
-    fn workflow(&self, name: &str, definition: &Value) -> Value {
+    pub(super) fn workflow(&self, name: &str, definition: &Value) -> Value {
         self.json("workflow.declare", &json!({"name": name, "definition": definition.to_string()}))
     }
 
-    fn start(&self, name: &str, input: &Value) -> Result<Value, EngineError> {
+    pub(super) fn start(&self, name: &str, input: &Value) -> Result<Value, EngineError> {
         self.asked("execution.start", &json!({"workflow": "w", "name": name, "input": input.to_string()}))
     }
 
-    fn execution(&self, name: &str) -> Value {
+    pub(super) fn execution(&self, name: &str) -> Value {
         self.json("execution.describe", &json!({"workflow": "w", "name": name}))
     }
 
-    fn kinds(&self, name: &str) -> Vec<String> {
+    pub(super) fn kinds(&self, name: &str) -> Vec<String> {
         let page = self.json("execution.history", &json!({"workflow": "w", "name": name, "limit": 1_000}));
         page["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Calls of functions that are handed out now.
-    fn calls(&self) -> Vec<Work> {
+    pub(super) fn calls(&self) -> Vec<Work> {
         self.engine.exchange(Vec::new(), 100).0
     }
 
-    fn only_call(&self) -> Work {
+    pub(super) fn only_call(&self) -> Work {
         let mut calls = self.calls();
         assert_eq!(calls.len(), 1);
         calls.remove(0)
     }
 
-    fn end_call(&mut self, work: &Work, status: u8, body: &str) {
+    pub(super) fn end_call(&mut self, work: &Work, status: u8, body: &str) {
         let body = Some(body.as_bytes().to_vec());
         self.engine.exchange(vec![Settled { token: work.token, status, body, duration_ns: 1 }], 0);
         self.advance(SECOND / 100);
     }
 
-    fn received(&self, queue: &str) -> Vec<String> {
+    pub(super) fn received(&self, queue: &str) -> Vec<String> {
         let asked = json!({"name": queue, "maximum": 10, "visibility_timeout_ms": 0});
         let answer = self.asked("queue.receive", &asked).unwrap();
         answer.as_array().unwrap().iter().map(|one| one["body"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn killed(self) -> Self {
+    pub(super) fn killed(self) -> Self {
         let engine = self.crashed();
         engine.register(function("f"));
         engine
     }
 }
 
-fn payload(work: &Work) -> Value {
+pub(super) fn payload(work: &Work) -> Value {
     let Task::Event(payload) = &work.task else { panic!("{work:?}") };
     serde_json::from_slice(payload).unwrap()
 }
@@ -262,14 +266,17 @@ fn what_is_not_built_is_refused_when_it_is_declared_with_its_place() {
         text.starts_with("/States/A/Resource: \"arn:aws:states:::dynamodb:getItem\" cannot be called here"),
         "{text}"
     );
-    let text = declare(task(&arn("f")), "EXPRESS");
-    assert!(text.contains("EXPRESS workflows cannot run here yet"), "{text}");
+    let waits = declare(task("arn:aws:states:::states:startExecution.sync"), "EXPRESS");
+    assert!(waits.contains("Express state machine does not support '.sync' service integration"), "{waits}");
     let text = declare(json!({"StartAt": "A", "States": {"A": {"Type": "Pass"}}}), "STANDARD");
     assert!(text.starts_with("Invalid State Machine Definition: '"), "{text}");
     let inner = json!({"StartAt": "B", "States": {"B": {"Type": "Pass", "End": true}},
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}});
-    let map = json!({"StartAt": "A", "States": {"A": {"Type": "Map", "ItemProcessor": inner, "End": true}}});
-    assert!(declare(map, "STANDARD").contains("DISTRIBUTED mode cannot run here"));
+    let reader = json!({"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"},
+        "Parameters": {"Bucket": "b", "Key": "k"}});
+    let map = json!({"StartAt": "A", "States": {"A": {"Type": "Map", "ItemReader": reader, "ItemProcessor": inner, "End": true}}});
+    let text = declare(map, "STANDARD");
+    assert!(text.starts_with("/States/A/ItemReader: no files are read here"), "{text}");
     assert_eq!(engine.json("workflow.list", &json!({})), json!([]));
 }
 

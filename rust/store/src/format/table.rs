@@ -66,6 +66,12 @@ pub enum Table {
     ExecutionState = 30,
     /// Executions by their names.
     ExecutionName = 31,
+    /// Starts of Express executions, those of a commit in one row, until all of them have ended.
+    ExpressStart = 32,
+    /// What executions that failed need to be redriven.
+    ExecutionClosed = 33,
+    /// Declared activities.
+    Activity = 34,
     /// Registries of schemas.
     Registry = 40,
     /// Schemas of registries.
@@ -78,7 +84,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -110,6 +116,9 @@ impl Table {
         Self::History,
         Self::ExecutionState,
         Self::ExecutionName,
+        Self::ExpressStart,
+        Self::ExecutionClosed,
+        Self::Activity,
         Self::Registry,
         Self::Schema,
         Self::SchemaVersion,

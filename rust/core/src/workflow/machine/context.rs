@@ -40,7 +40,6 @@ impl Identity {
         };
         let execution_arn = format!("{}:{}", run_arn.replacen(":mapRun:", &format!(":{kind}:"), 1), child.index);
         Self {
-            token_prefix: format!("{}.{}", self.token_prefix, child.index),
             execution_arn,
             execution_name: child.index.to_string(),
             machine_type: child.machine_type,

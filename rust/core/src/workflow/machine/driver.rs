@@ -203,7 +203,9 @@ impl<'d> Driver<'d> {
         if self.depth >= DEPTH_MAX {
             return Err(Stuck::Endless);
         }
-        let Some(execution) = play.execution.child(self.definition, frame, child, play.now_ms) else { return Ok(()) };
+        let prefix = format!("{}.{}", play.execution.identity().token_prefix, child.index);
+        let execution = play.execution.child(self.definition, frame, child, prefix, play.now_ms);
+        let Some(execution) = execution else { return Ok(()) };
         self.depth += 1;
         let played = self.play(execution, play.now_ms, Vec::new());
         self.depth -= 1;

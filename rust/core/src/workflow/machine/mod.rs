@@ -216,11 +216,19 @@ impl Execution {
     }
 
     /// A child execution of a distributed Map, as [`Command::Spawn`] asks for it.
-    pub fn child(&self, definition: &Definition, frame: FrameId, child: &Child, now_ms: u64) -> Option<Self> {
+    /// Its tokens begin with `token_prefix`.
+    pub fn child(
+        &self,
+        definition: &Definition,
+        frame: FrameId,
+        child: &Child,
+        token_prefix: String,
+        now_ms: u64,
+    ) -> Option<Self> {
         let parent = self.frames.get(&frame)?;
         let Body::Map(map) = &definition.state(parent.state).body else { return None };
         let Step::Run(run) = &parent.step else { return None };
-        let identity = self.identity.child(&run.arn, child);
+        let identity = Identity { token_prefix, ..self.identity.child(&run.arn, child) };
         Some(Self::of_flow(definition, map.flow, identity, child.input.clone(), now_ms))
     }
 
@@ -298,6 +306,20 @@ impl Execution {
             Step::Run(run) => Some(run.counts),
             _ => None,
         }
+    }
+
+    /// Children of distributed Maps that run: the frame, the run's ARN, and what [`Command::Spawn`] asked for.
+    pub fn open_children(&self, definition: &Definition) -> Vec<(FrameId, String, Vec<Child>)> {
+        let runs = self.frames.iter().filter_map(|(id, frame)| {
+            let (Step::Run(run), Body::Map(map)) = (&frame.step, &definition.state(frame.state).body) else {
+                return None;
+            };
+            let machine_type = map.distributed.as_ref()?.execution_type;
+            let open = run.open.iter();
+            let children = open.map(|(index, input)| Child { index: *index, input: input.clone(), machine_type });
+            Some((*id, run.arn.clone(), children.collect()))
+        });
+        runs.collect()
     }
 
     /// Give the machine's variables before it begins.

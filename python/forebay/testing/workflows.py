@@ -1,0 +1,298 @@
+"""Play a workflow in a test: no app, no store, a clock of its own, and what its tasks answer given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from forebay._core import play_workflow, test_state
+from forebay._model import checks, names
+from forebay._model.workflow import definition_text
+from forebay._wire import payload
+from forebay.errors import InvalidParameterValue
+from forebay.workflow import Workflow
+
+_STARTED_MS = 1_704_067_200_000  # the first of January 2024
+_REGION = "local"
+_ACCOUNT = "000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """What a task answers that succeeds.
+
+    Attributes:
+        output: its result, any JSON value.
+        after: seconds until then.
+
+    """
+
+    output: Any = None
+    after: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a task answers that fails.
+
+    Attributes:
+        error: the error's name, which `Retry` and `Catch` look at.
+        cause: its cause.
+        after: seconds until then.
+
+    """
+
+    error: str
+    cause: str | None = None
+    after: float = 0
+
+
+Answer = Succeeded | Failed
+Answers = Answer | Sequence[Answer] | Callable[[Any], Any]
+Machine = Workflow | Mapping[str, Any] | str | Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """An execution that was played to its end.
+
+    Attributes:
+        status: "SUCCEEDED", "FAILED", "TIMED_OUT" or "ABORTED".
+        output: its output; None unless it succeeded.
+        error: the error with which it failed.
+        cause: the error's cause.
+        seconds: how long it took on its own clock.
+        history: its events, as AWS's GetExecutionHistory has them.
+
+    """
+
+    status: Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+    output: Any
+    error: str | None
+    cause: str | None
+    seconds: float
+    history: tuple[dict[str, Any], ...] = field(repr=False)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The states that were entered, in their order."""
+        return tuple(
+            event["stateEnteredEventDetails"]["name"] for event in self.history if "stateEnteredEventDetails" in event
+        )
+
+    def assert_path(self, *states: str) -> None:
+        """Check that these states were entered, in this order and no others.
+
+        Raises:
+            AssertionError: others were.
+
+        """
+        if self.path != states:
+            raise AssertionError(f"the path is {' -> '.join(self.path)}; expected was {' -> '.join(states)}")
+
+
+class Coverage:
+    """Which states, and which ways out of Choice states, the executions of a test run went through."""
+
+    def __init__(self) -> None:
+        self._states: set[str] = set()
+        self._ways: set[tuple[str, str]] = set()
+
+    def add(self, played: Played) -> None:
+        """Count the states and the ways of an execution."""
+        exits: dict[int, str] = {}
+        for event in played.history:
+            if "stateExitedEventDetails" in event:
+                exits[event["id"]] = event["stateExitedEventDetails"]["name"]
+            elif "stateEnteredEventDetails" in event:
+                name = event["stateEnteredEventDetails"]["name"]
+                self._states.add(name)
+                before = exits.get(event["previousEventId"])
+                if before is not None:
+                    self._ways.add((before, name))
+
+    def missed(self, machine: Machine) -> list[str]:
+        """Give what no execution went through: states by name, and ways as "Choice -> State"."""
+        missed = []
+        for name, state in _states(json.loads(_definition(machine)[0])):
+            if name not in self._states:
+                missed.append(name)
+            if state.get("Type") == "Choice":
+                following = [rule.get("Next") for rule in state.get("Choices", ())] + [state.get("Default")]
+                ways = dict.fromkeys(one for one in following if one)
+                missed += [f"{name} -> {one}" for one in ways if (name, one) not in self._ways]
+        return missed
+
+
+def run(
+    machine: Machine,
+    input: Any = None,  # noqa: A002 - AWS's name
+    tasks: Mapping[str, Answers] | None = None,
+    *,
+    type: Literal["STANDARD", "EXPRESS"] | None = None,  # noqa: A002 - AWS's name
+    items: Sequence[Any] | None = None,
+    coverage: Coverage | None = None,
+    seed: int = 1,
+) -> Played:
+    """Play an execution to its end, and give what became of it. Waits take no time.
+
+    Args:
+        machine: a workflow of an app, or a definition: a dict, a JSON text, or the path of a file.
+        input: any JSON value; None: {}.
+        tasks: by the name of the state, what its task answers: one answer for every call, a list with an answer for each call
+            (tries again take the next one), or a function that is given the arguments and gives the result. What it raises
+            fails the task with the exception's name.
+        type: the type of the workflow; None: that of `machine`, or "STANDARD".
+        items: what the `ItemReader` of a distributed Map finds.
+        coverage: is told where the execution went.
+        seed: of the random numbers: the same seed, the same execution.
+
+    Raises:
+        InvalidParameterValue: a definition or an input that cannot be, a task without an answer, or an execution that never ends.
+
+    """
+    text, known_type = _definition(machine)
+    given = dict(tasks or {})
+    calls: dict[str, int] = {}
+
+    def call(state: str, resource: str, arguments: str) -> tuple[str | None, str | None, str | None, int]:
+        if state not in given:
+            raise InvalidParameterValue(f"tasks: state {state!r} calls {resource}, and no answer is given for it")
+        at = calls.get(state, 0)
+        calls[state] = at + 1
+        return _answered(state, given[state], at, arguments)
+
+    status, output, error, cause, history, took_ms = play_workflow(
+        text,
+        type or known_type,
+        payload.dumps({} if input is None else input).decode(),
+        call,
+        None if items is None else payload.dumps(list(items)).decode(),
+        (_STARTED_MS, seed),
+    )
+    played = Played(
+        status=status,  # type: ignore[arg-type]  # one of the four
+        output=None if output is None else payload.loads(output.encode()),
+        error=error,
+        cause=cause,
+        seconds=took_ms / 1000,
+        history=tuple(json.loads(history)),
+    )
+    if coverage is not None:
+        coverage.add(played)
+    return played
+
+
+def try_state(
+    definition: Mapping[str, Any] | str,
+    input: Any = None,  # noqa: A002 - AWS's name
+    answer: Answer | None = None,
+    *,
+    inspection_level: Literal["INFO", "DEBUG", "TRACE"] = "INFO",
+    **more: Any,
+) -> dict[str, Any]:
+    """Test one state as AWS's TestState does, and give its answer.
+
+    Args:
+        definition: the state, or with `stateName=` the state machine that has it.
+        input: the state's input; None: {}.
+        answer: what the state's task answers; without it a Task state tells what it calls: `{"resource": ..., "arguments": ...}`.
+        inspection_level: how much the answer has of the data on their way.
+        **more: other fields of the request by AWS's names, as `stateName`, `context`, `variables` and `mock`.
+
+    Raises:
+        InvalidParameterValue: with AWS's code and text.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_TestState.html
+
+    """
+    request = {
+        **more,
+        "definition": definition if isinstance(definition, str) else payload.dumps(definition).decode(),
+        "input": payload.dumps({} if input is None else input).decode(),
+        "inspectionLevel": inspection_level,
+    }
+    result = payload.dumps(answer.output).decode() if isinstance(answer, Succeeded) else None
+    error, cause = (answer.error, answer.cause) if isinstance(answer, Failed) else (None, None)
+    told, _ = test_state(payload.dumps(request).decode(), result, error, cause, _STARTED_MS)
+    answered: dict[str, Any] = json.loads(told)
+    return answered
+
+
+def read_mocks(path: str | Path, machine: str, case: str) -> dict[str, list[Answer]]:
+    """Read the answers of a test case out of a mock file of Step Functions Local, for `run(tasks=...)`.
+
+    Args:
+        path: the file, as `SFN_MOCK_CONFIG` names it.
+        machine: the state machine's name in it.
+        case: the test case's name.
+
+    Raises:
+        InvalidParameterValue: the file cannot be read, or has no such case.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/sfn-local-mock-cfg-file.html
+
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        states = content["StateMachines"][machine]["TestCases"][case]
+        responses = content["MockedResponses"]
+        return {state: _mocked(responses[name]) for state, name in states.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        checks.refuse("path", str(path), f"a mock file with case {case!r} of machine {machine!r}: {reason}")
+
+
+def _mocked(responses: Mapping[str, Any]) -> list[Answer]:
+    """Read `{"0": {"Return": ...}, "1-2": {"Throw": {"Error", "Cause"}}}`: by the number of the call."""
+    answers: dict[int, Answer] = {}
+    for numbers, response in responses.items():
+        first, _, last = numbers.partition("-")
+        for number in range(int(first), int(last or first) + 1):
+            if "Throw" in response:
+                answers[number] = Failed(response["Throw"]["Error"], response["Throw"].get("Cause"))
+            else:
+                answers[number] = Succeeded(response["Return"])
+    return [answers[number] for number in sorted(answers)]
+
+
+def _answered(state: str, given: Answers, at: int, arguments: str) -> tuple[str | None, str | None, str | None, int]:
+    answer = given
+    if isinstance(given, Sequence):
+        if at >= len(given):
+            raise InvalidParameterValue(
+                f"tasks: state {state!r} is called {at + 1} times, and has {len(given)} answers"
+            )
+        answer = given[at]
+    elif callable(given):
+        try:
+            answer = Succeeded(given(payload.loads(arguments.encode())))
+        except Exception as error:  # noqa: BLE001 - whatever a task raises is how it fails
+            answer = Failed(type(error).__name__, str(error))
+    if isinstance(answer, Failed):
+        return None, answer.error, answer.cause, round(answer.after * 1000)
+    if isinstance(answer, Succeeded):
+        return payload.dumps(answer.output).decode(), None, None, round(answer.after * 1000)
+    raise InvalidParameterValue(
+        f"tasks: the answer of state {state!r} is {answer!r}: give Succeeded or Failed, or a function"
+    )
+
+
+def _definition(machine: Machine) -> tuple[str, Literal["STANDARD", "EXPRESS"]]:
+    if isinstance(machine, Workflow):
+        return machine.settings.definition, machine.settings.type
+    return definition_text(machine, {}, names.function_arn(_REGION, _ACCOUNT, "")), "STANDARD"
+
+
+def _states(flow: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Give the states of a machine, of its branches and of its processors."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for name, state in flow.get("States", {}).items():
+        found.append((name, state))
+        for branch in [*state.get("Branches", ()), state.get("ItemProcessor"), state.get("Iterator")]:
+            if branch:
+                found += _states(branch)
+    return found

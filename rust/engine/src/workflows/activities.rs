@@ -1,0 +1,252 @@
+//! Activities: tasks that workers ask for. A task waits in its activity's list until a worker takes it; that it has begun is written before the
+//! worker is told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use forebay_core::workflow::machine::{Fact, TaskId};
+use serde::{Deserialize, Serialize};
+
+use crate::api::workflow::{Activity, ActivityNamed, ActivityTask, GetActivityTask};
+use crate::api::Empty;
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::timers::Timer;
+use crate::commit::done::{json, Done};
+use crate::commit::rows::damaged;
+use crate::store::port::Table;
+use crate::workflows::participant::{WorkflowParticipant, ROOM};
+use crate::workflows::row::{check_name, CallKind, RunId};
+use crate::workflows::{WorkflowRoom, Workflows};
+
+/// A worker has waited long enough.
+pub(crate) const POLLS: Timer = Timer { room: ROOM, kind: 1, id: 0 };
+/// Longest time that a worker may wait. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetActivityTask.html>
+const WAIT_MS_MAX: u64 = 60_000;
+/// Most workers that may wait for tasks of an activity.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
+const POLLERS_MAX: usize = 1_000;
+const WORKER_CHARACTERS_MAX: usize = 80;
+
+/// An activity's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ActivityRow {
+    name: String,
+    created_ms: u64,
+}
+
+/// All activities, by name.
+#[derive(Default)]
+pub(crate) struct Activities {
+    entries: BTreeMap<String, Entry>,
+    armed: Option<u64>,
+}
+
+struct Entry {
+    row: ActivityRow,
+    /// Tasks that no worker has, the oldest first. One that has ended meanwhile is passed over.
+    tasks: VecDeque<(RunId, TaskId)>,
+    polls: VecDeque<Poll>,
+}
+
+/// A worker that waits.
+struct Poll {
+    until_ns: u64,
+    worker: Option<String>,
+    waiter: Waiter,
+}
+
+impl Activities {
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Put a task that no worker has at the end of its list.
+    pub(crate) fn add(&mut self, activity: &str, task: (RunId, TaskId)) {
+        if let Some(entry) = self.entries.get_mut(activity) {
+            if !entry.tasks.contains(&task) {
+                entry.tasks.push_back(task);
+            }
+        }
+    }
+
+    /// Whether a task and a worker wait for each other.
+    pub(crate) fn match_each_other(&self) -> bool {
+        self.entries.values().any(|entry| !entry.tasks.is_empty() && !entry.polls.is_empty())
+    }
+
+    fn entry(&mut self, name: &str) -> Result<&mut Entry, EngineError> {
+        self.entries
+            .get_mut(name)
+            .ok_or_else(|| EngineError::NotFound(format!("Activity Does Not Exist: activity {name:?} is not declared")))
+    }
+
+    /// Everybody who waits.
+    pub(crate) fn take_waiters(&mut self) -> Vec<Waiter> {
+        let polls = self.entries.values_mut().flat_map(|entry| entry.polls.drain(..));
+        polls.map(|poll| poll.waiter).collect()
+    }
+}
+
+impl Workflows {
+    /// Whether a task still waits for a worker.
+    fn waits_for_worker(&self, (run, task): (RunId, TaskId)) -> bool {
+        let call = self.runs.get(&run).and_then(|run| run.calls.get(&task));
+        call.is_some_and(|call| matches!(call.kind, CallKind::Activity { is_taken: false, .. }))
+    }
+}
+
+impl WorkflowParticipant<'_> {
+    pub(crate) fn read_activities(&mut self) -> Result<(), EngineError> {
+        for (_, value) in self.ctx.commit.reader.scan(Table::Activity, &[], None, usize::MAX)? {
+            let row: ActivityRow = serde_json::from_slice(&value).map_err(|_| damaged("an activity's row"))?;
+            self.take_activity(row);
+        }
+        Ok(())
+    }
+
+    fn take_activity(&mut self, row: ActivityRow) {
+        let entry = Entry { row: row.clone(), tasks: VecDeque::new(), polls: VecDeque::new() };
+        self.workflows.activities.entries.insert(row.name, entry);
+    }
+
+    /// Tell workers that there was no task for them.
+    pub(crate) fn end_polls(&mut self) {
+        self.workflows.activities.armed = None;
+        let now_ns = self.ctx.now.mono_ns;
+        let mut ended = Vec::new();
+        for entry in self.workflows.activities.entries.values_mut() {
+            let polls = std::mem::take(&mut entry.polls);
+            let (over, left): (VecDeque<Poll>, VecDeque<Poll>) =
+                polls.into_iter().partition(|poll| poll.until_ns <= now_ns);
+            entry.polls = left;
+            ended.extend(over);
+        }
+        for poll in ended {
+            self.ctx.answer(poll.waiter, Ok(Reply::Json(json(None::<ActivityTask>))));
+        }
+        self.arm_polls();
+    }
+
+    fn arm_polls(&mut self) {
+        let activities = &mut self.workflows.activities;
+        let polls = activities.entries.values().flat_map(|entry| &entry.polls);
+        if let Some(until_ns) = polls.map(|poll| poll.until_ns).min() {
+            self.ctx.timers.arm(&mut activities.armed, until_ns, POLLS);
+        }
+    }
+}
+
+fn activity(room: &WorkflowRoom<'_>, row: &ActivityRow) -> Activity {
+    let config = &room.below.ctx.config;
+    let arn = format!("arn:aws:states:{}:{}:activity:{}", config.region, config.account, row.name);
+    Activity { name: row.name.clone(), arn, created_ms: row.created_ms }
+}
+
+/// Create an activity, unless it exists.
+pub(super) fn activity_declare(room: &mut WorkflowRoom<'_>, asked: ActivityNamed) -> Result<Done, EngineError> {
+    check_name(&asked.name)?;
+    if !room.workflows.activities.is_declared(&asked.name) {
+        let row = ActivityRow { name: asked.name.clone(), created_ms: room.below.ctx.now.wall_ms };
+        let value = serde_json::to_vec(&row).unwrap_or_default();
+        room.below.ctx.commit.pending.set(Table::Activity, asked.name.clone().into_bytes(), value);
+        room.below.ctx.commit.pending.urgent = true;
+        room.participant().take_activity(row);
+    }
+    let row = room.workflows.activities.entry(&asked.name)?.row.clone();
+    Ok(Done::when_durable(activity(room, &row)))
+}
+
+pub(super) fn activity_list(room: &WorkflowRoom<'_>) -> Done {
+    let rows = room.workflows.activities.entries.values().map(|entry| activity(room, &entry.row));
+    Done::at_once(rows.collect::<Vec<_>>())
+}
+
+pub(super) fn activity_describe(room: &mut WorkflowRoom<'_>, asked: &ActivityNamed) -> Result<Done, EngineError> {
+    let row = room.workflows.activities.entry(&asked.name)?.row.clone();
+    Ok(Done::at_once(activity(room, &row)))
+}
+
+/// Delete an activity. Tasks that wait for a worker run into their timeouts.
+pub(super) fn activity_delete(room: &mut WorkflowRoom<'_>, asked: ActivityNamed) -> Result<Done, EngineError> {
+    room.workflows.activities.entry(&asked.name)?;
+    if let Some(entry) = room.workflows.activities.entries.remove(&asked.name) {
+        for poll in entry.polls {
+            room.below.ctx.answer(poll.waiter, Ok(Reply::Json(json(None::<ActivityTask>))));
+        }
+    }
+    room.below.ctx.commit.pending.remove(Table::Activity, asked.name.into_bytes());
+    room.below.ctx.commit.pending.urgent = true;
+    Ok(Done::when_durable(Empty {}))
+}
+
+/// Give a worker the oldest task, or none when it has waited.
+pub(super) fn activity_get_task(room: &mut WorkflowRoom<'_>, asked: GetActivityTask, waiter: Waiter) {
+    let checked = room.below.ctx.check_room().and_then(|()| check_poll(&asked)).and_then(|()| {
+        let polls = &room.workflows.activities.entry(&asked.name)?.polls;
+        if polls.len() < POLLERS_MAX {
+            return Ok(());
+        }
+        Err(EngineError::TooMany {
+            message: format!("{POLLERS_MAX} workers wait for tasks of activity {:?}, which is the most", asked.name),
+            reason: "ActivityWorkerLimitExceeded".into(),
+            retry_after_ms: 1_000,
+        })
+    });
+    if let Err(error) = checked {
+        return room.below.ctx.answer(waiter, Err(error));
+    }
+    let until_ns = room.below.ctx.now.mono_ns.saturating_add(asked.wait_ms * 1_000_000);
+    if let Ok(entry) = room.workflows.activities.entry(&asked.name) {
+        entry.polls.push_back(Poll { until_ns, worker: asked.worker, waiter });
+    }
+    serve_activities(room);
+    // Also that of a worker that does not want to wait.
+    room.participant().end_polls();
+}
+
+/// Give tasks to the workers that wait.
+pub(super) fn serve_activities(room: &mut WorkflowRoom<'_>) {
+    let names: Vec<String> = room.workflows.activities.entries.keys().cloned().collect();
+    for name in names {
+        while let Some((task, poll)) = next_match(room, &name) {
+            give_task(room, task, poll);
+        }
+    }
+}
+
+fn next_match(room: &mut WorkflowRoom<'_>, name: &str) -> Option<((RunId, TaskId), Poll)> {
+    loop {
+        let entry = room.workflows.activities.entries.get_mut(name).filter(|entry| !entry.polls.is_empty())?;
+        let task = entry.tasks.pop_front()?;
+        if room.workflows.waits_for_worker(task) {
+            let entry = room.workflows.activities.entries.get_mut(name)?;
+            return Some((task, entry.polls.pop_front()?));
+        }
+    }
+}
+
+fn give_task(room: &mut WorkflowRoom<'_>, (run, task): (RunId, TaskId), poll: Poll) {
+    // A task that waits for a worker takes that one has it.
+    let _taken = room.bring(run, Fact::TaskStarted(task, poll.worker), false);
+    let call = room.workflows.runs.get_mut(&run).and_then(|run| run.calls.get_mut(&task));
+    let given = call.and_then(|call| match &mut call.kind {
+        CallKind::Activity { token, is_taken } => {
+            *is_taken = true;
+            Some(ActivityTask { token: token.clone(), input: call.payload.as_str().to_owned() })
+        }
+        _ => None,
+    });
+    room.below.ctx.commit.pending.waiters.push((poll.waiter, Reply::Added(json(given))));
+    room.below.ctx.commit.pending.urgent = true;
+}
+
+fn check_poll(asked: &GetActivityTask) -> Result<(), EngineError> {
+    if asked.wait_ms > WAIT_MS_MAX {
+        return Err(EngineError::Invalid(format!("wait_ms is {}: allowed are 0 to {WAIT_MS_MAX}", asked.wait_ms)));
+    }
+    let is_named =
+        asked.worker.as_ref().is_none_or(|worker| (1..=WORKER_CHARACTERS_MAX).contains(&worker.chars().count()));
+    if is_named {
+        return Ok(());
+    }
+    Err(EngineError::Invalid(format!("worker: a worker's name has 1 to {WORKER_CHARACTERS_MAX} characters")))
+}

@@ -1,0 +1,97 @@
+//! Child executions of distributed Maps.
+//!
+//! A Standard child begins in the commit of its parent's step, and ends in that of another one. An Express child runs in memory: what its parent
+//! has not been told of is begun anew after a crash.
+
+use forebay_core::workflow::definition::MachineType;
+use forebay_core::workflow::machine::{Child, ErrorDetails, Fact, FrameId, Outcome};
+
+use crate::workflows::express::InMemory;
+use crate::workflows::row::{ChildOf, ExecutionRow, RunId};
+use crate::workflows::{Happened, Run, Step, WorkflowRoom};
+
+/// Begin children of a Map's run.
+pub(super) fn spawn(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, arn: &str, children: &[Child]) {
+    let known = room.workflows.runs.get(&id).and_then(|run| run.map_runs.get(&frame));
+    let number = match known.filter(|(known, _)| known == arn) {
+        Some((_, number)) => *number,
+        None => room.below.ctx.new_mapping_id(),
+    };
+    let Some(run) = room.workflows.runs.get_mut(&id) else { return };
+    run.map_runs.insert(frame, (arn.to_owned(), number));
+    for child in children {
+        begin_child(room, id, frame, number, child, false);
+    }
+}
+
+fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, frame: FrameId, number: u64, child: &Child, is_again: bool) {
+    let id = RunId { machine: number, number: u64::from(child.index) };
+    let now_ms = room.below.ctx.now.wall_ms;
+    let Some(run) = room.workflows.runs.get(&parent) else { return };
+    let prefix = format!("{:x}.{:x}", id.machine, id.number);
+    let definition = &run.machine.definition;
+    let Some(execution) = run.execution.child(definition, frame, child, prefix, now_ms) else { return };
+    // A child of one in memory is in memory, too.
+    let is_in_memory = child.machine_type == MachineType::Express || run.memory.is_some();
+    let row = ExecutionRow {
+        name: child.index.to_string(),
+        started_ms: now_ms,
+        stopped_ms: None,
+        input: child.input.text().clone(),
+        parent: None,
+        child: Some(ChildOf { run: parent, frame, index: child.index }),
+        redrive_count: 0,
+        redriven_ms: None,
+        ..run.row.clone()
+    };
+    let (machine, memory) = (run.machine.clone(), is_in_memory.then(|| InMemory::of_child(is_again)));
+    let (calls, map_runs) = Default::default();
+    let began = Run { machine, row, execution, due_ms: None, calls, map_runs, memory };
+    room.workflows.insert_run(id, began);
+    if is_in_memory {
+        room.workflows.express.one_more();
+    } else {
+        room.workflows.unsaved.by_run.insert(id, Step::default());
+    }
+    // Its turn comes after that of its parent, which may have many.
+    room.workflows.happened(id, Fact::Start);
+}
+
+/// Stop the children of a run that is given up.
+pub(super) fn abort_children(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId) {
+    let given_up = room.workflows.runs.get_mut(&id).and_then(|run| run.map_runs.remove(&frame));
+    let Some((_, number)) = given_up else { return };
+    let of = |index| RunId { machine: number, number: index };
+    let children: Vec<RunId> = room.workflows.runs.range(of(0)..=of(u64::MAX)).map(|(id, _)| *id).collect();
+    for child in children {
+        room.workflows.happened(child, Fact::Stop(ErrorDetails::default()));
+    }
+}
+
+/// Tell a parent the end of its child, unless it has given that up. What ended in memory is told once.
+pub(super) fn tell_parent(room: &mut WorkflowRoom<'_>, id: RunId, child: ChildOf, outcome: Outcome) {
+    let parent = room.workflows.runs.get(&child.run);
+    let map_run = parent.and_then(|run| run.map_runs.get(&child.frame));
+    if map_run.is_some_and(|(_, number)| *number == id.machine) {
+        let is_kept = room.workflows.is_in_memory(id);
+        let fact = Fact::ChildEnded(child.frame, child.index, outcome);
+        room.workflows.inbox.push_back(Happened { run: child.run, fact, is_kept });
+    }
+}
+
+/// After a restart, begin the children anew that ran in memory.
+pub(super) fn begin_children_anew(room: &mut WorkflowRoom<'_>) {
+    for parent in std::mem::take(&mut room.workflows.childless) {
+        let Some(run) = room.workflows.runs.get(&parent) else { continue };
+        for (frame, _, children) in run.execution.open_children(&run.machine.clone().definition) {
+            let number = room.workflows.runs.get(&parent).and_then(|run| run.map_runs.get(&frame));
+            let Some(number) = number.map(|(_, number)| *number) else { continue };
+            for child in &children {
+                let id = RunId { machine: number, number: u64::from(child.index) };
+                if !room.workflows.runs.contains_key(&id) {
+                    begin_child(room, parent, frame, number, child, true);
+                }
+            }
+        }
+    }
+}

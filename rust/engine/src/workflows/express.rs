@@ -1,0 +1,369 @@
+//! Express executions: they run in memory, for five minutes at most.
+//!
+//! A start that nobody waits for is durable before its execution begins. The starts of a commit are rows of many starts each, and such a
+//! row is removed when the last of its executions has ended. A row that a crash leaves is read again, and all its executions begin anew: at
+//! least once. A start that is waited for is written nowhere: at most once. What an execution sends to queues, topics and buses joins the next
+//! commit, and its task is told so when that is durable.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use forebay_core::workflow::definition::StateKind;
+use forebay_core::workflow::machine::{CallPhase, Data, Event, EventKind, Fact, EVENTS_MAX};
+use serde::{Deserialize, Serialize};
+
+use crate::api::workflow::{Execution, Executions, History, HistoryPage, List, LogLevel};
+use crate::base::bytes::hex;
+use crate::base::error::EngineError;
+use crate::base::ids::uuid_text;
+use crate::commit::pending::Pending;
+use crate::commit::rows::damaged;
+use crate::store::port::{StoreError, Table, Write};
+use crate::workflows::participant::WorkflowParticipant;
+use crate::workflows::requests::described;
+use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
+use crate::workflows::step::Begin;
+use crate::workflows::{Machine, WorkflowRoom};
+
+/// Most executions that have been accepted and have not ended.
+const OPEN_MAX: usize = 100_000;
+/// Starts of one row.
+const ROW_STARTS: usize = 1_000;
+/// Executions that have ended and can be looked at, and about how many bytes they have together.
+const ENDED_MAX: usize = 1_000;
+const ENDED_BYTES_MAX: usize = 32 << 20;
+
+/// A start that is durable before its execution begins.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Accepted {
+    pub(crate) id: RunId,
+    name: String,
+    input: Data,
+    depth: u32,
+    started_ms: u64,
+}
+
+/// What an execution in memory has beside the others.
+#[derive(Clone, Default)]
+pub(crate) struct InMemory {
+    /// The row that its start stands in.
+    row: Option<u64>,
+    /// It had begun before the restart: a function of its may not be registered yet.
+    pub(crate) is_again: bool,
+    events: Vec<Event>,
+}
+
+/// An execution that has ended.
+pub(crate) struct EndedRun {
+    pub(crate) id: RunId,
+    pub(crate) row: ExecutionRow,
+    pub(crate) events: Vec<Event>,
+    bytes: usize,
+}
+
+/// Express executions that wait for a commit, or for their turn, and those that have ended.
+#[derive(Default)]
+pub(crate) struct Express {
+    accepted: Vec<Accepted>,
+    committing: Vec<(u64, Vec<Accepted>)>,
+    ready: VecDeque<(u64, Accepted)>,
+    /// How many executions of a row have not ended.
+    rows: BTreeMap<u64, usize>,
+    last_row: u64,
+    /// The last row that an earlier process left.
+    restored_row: u64,
+    /// How many were accepted, or begun, and have not ended.
+    open: usize,
+    /// Ends of tasks that are told when what they have sent is durable, and those of the commit under way.
+    sent: Vec<(RunId, Fact)>,
+    sending: Vec<(RunId, Fact)>,
+    /// The latest last.
+    ended: VecDeque<EndedRun>,
+    ended_bytes: usize,
+}
+
+impl Express {
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether an execution begins anew that an earlier process has begun.
+    pub(crate) fn begins_anew(&self, id: RunId) -> bool {
+        self.ready.iter().any(|(_, accepted)| accepted.id == id)
+    }
+
+    pub(crate) fn has_puts(&self) -> bool {
+        !self.accepted.is_empty() || !self.sent.is_empty()
+    }
+
+    /// Executions of a machine that have ended, the latest first.
+    pub(crate) fn ended_of(&self, machine: u64) -> impl Iterator<Item = &EndedRun> {
+        self.ended.iter().rev().filter(move |ended| ended.id.machine == machine)
+    }
+
+    /// Tell a task its end when what it has sent is durable.
+    pub(crate) fn tell_when_durable(&mut self, id: RunId, fact: Fact) {
+        self.sent.push((id, fact));
+    }
+
+    /// Take up the starts that an earlier process left.
+    pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<u64, StoreError> {
+        let row = crate::commit::rows::counted(key, "the number of Express executions")?;
+        let starts: Vec<Accepted> =
+            serde_json::from_slice(value).map_err(|_| damaged("starts of Express executions"))?;
+        self.last_row = self.last_row.max(row);
+        self.restored_row = self.last_row;
+        self.open += starts.len();
+        self.rows.insert(row, starts.len());
+        let last = starts.iter().map(|start| start.id.number).max();
+        self.ready.extend(starts.into_iter().map(|start| (row, start)));
+        Ok(last.unwrap_or(0))
+    }
+
+    pub(crate) fn write(&mut self, writes: &mut Vec<Write>) {
+        let accepted = std::mem::take(&mut self.accepted);
+        for starts in accepted.chunks(ROW_STARTS) {
+            self.last_row += 1;
+            let value = serde_json::to_vec(starts).unwrap_or_default();
+            writes.push(Write::Set { table: Table::ExpressStart, key: row_key(self.last_row), value });
+            self.committing.push((self.last_row, starts.to_vec()));
+        }
+        self.sending = std::mem::take(&mut self.sent);
+    }
+
+    /// What was written is durable; gives what tasks are to be told.
+    pub(crate) fn durable(&mut self) -> Vec<(RunId, Fact)> {
+        for (row, starts) in std::mem::take(&mut self.committing) {
+            self.rows.insert(row, starts.len());
+            self.ready.extend(starts.into_iter().map(|start| (row, start)));
+        }
+        std::mem::take(&mut self.sending)
+    }
+
+    /// Nothing was written; gives what tasks were to be told.
+    pub(crate) fn refused(&mut self) -> Vec<(RunId, Fact)> {
+        let committing = std::mem::take(&mut self.committing);
+        let refused = committing.iter().map(|(_, starts)| starts.len()).sum::<usize>() + self.accepted.len();
+        self.accepted.clear();
+        self.open -= refused;
+        std::mem::take(&mut self.sending).into_iter().chain(std::mem::take(&mut self.sent)).collect()
+    }
+
+    /// One of a row has ended, or cannot begin.
+    fn left(&mut self, row: Option<u64>, pending: &mut Pending, now_ns: u64) {
+        self.open -= 1;
+        let Some(row) = row else { return };
+        let Some(left) = self.rows.get_mut(&row) else { return };
+        *left -= 1;
+        if *left == 0 {
+            self.rows.remove(&row);
+            pending.remove(Table::ExpressStart, row_key(row));
+            pending.begin_lazily(now_ns);
+        }
+    }
+
+    /// A child of a distributed Map begins.
+    pub(crate) fn one_more(&mut self) {
+        self.open += 1;
+    }
+
+    fn keep(&mut self, ended: EndedRun) {
+        if ended.row.child.is_some() {
+            return;
+        }
+        self.ended_bytes += ended.bytes;
+        self.ended.push_back(ended);
+        while self.ended.len() > ENDED_MAX || self.ended_bytes > ENDED_BYTES_MAX {
+            let Some(oldest) = self.ended.pop_front() else { return };
+            self.ended_bytes -= oldest.bytes;
+        }
+    }
+}
+
+fn row_key(row: u64) -> Vec<u8> {
+    row.to_be_bytes().to_vec()
+}
+
+impl InMemory {
+    /// Of a child, whose start stands in no row of its own.
+    pub(crate) fn of_child(is_again: bool) -> Self {
+        Self { is_again, ..Self::default() }
+    }
+
+    /// Keep what the machine's log asks for.
+    pub(crate) fn record(&mut self, level: LogLevel, events: Vec<Event>) {
+        let room = (EVENTS_MAX as usize).saturating_sub(self.events.len());
+        self.events.extend(events.into_iter().filter(|event| level.has(&event.kind)).take(room));
+    }
+}
+
+impl LogLevel {
+    /// <https://docs.aws.amazon.com/step-functions/latest/dg/cloudwatch-log-level.html>
+    fn has(self, kind: &EventKind) -> bool {
+        let is_fatal = matches!(
+            kind,
+            EventKind::ExecutionFailed(_) | EventKind::ExecutionAborted(_) | EventKind::ExecutionTimedOut(_)
+        );
+        let is_error = || match kind {
+            EventKind::StateFailed(_)
+            | EventKind::MapRunFailed(_)
+            | EventKind::EvaluationFailed { .. }
+            | EventKind::StateEntered(StateKind::Fail, ..) => true,
+            EventKind::Call(_, phase) => matches!(
+                phase,
+                CallPhase::Failed(_) | CallPhase::StartFailed(_) | CallPhase::SubmitFailed(_) | CallPhase::TimedOut(_)
+            ),
+            _ => false,
+        };
+        match self {
+            Self::Off => false,
+            Self::Fatal => is_fatal,
+            Self::Error => is_fatal || is_error(),
+            Self::All => true,
+        }
+    }
+}
+
+/// Refuse so many more while too many have not ended.
+pub(super) fn check_open(room: &WorkflowRoom<'_>, more: usize) -> Result<(), EngineError> {
+    if room.workflows.express.open + more <= OPEN_MAX {
+        return Ok(());
+    }
+    Err(EngineError::TooMany {
+        message: format!(
+            "{} Express executions have not ended: at most {OPEN_MAX} may be open; start more when some have ended",
+            room.workflows.express.open
+        ),
+        reason: "ExpressExecutions".into(),
+        retry_after_ms: 100,
+    })
+}
+
+/// A number and a name for an execution in memory. Names need not differ.
+fn number_in_memory(room: &mut WorkflowRoom<'_>, machine: &Machine, asked: Begin) -> Result<Accepted, EngineError> {
+    check_open(room, 1)?;
+    let started_ms = room.below.ctx.now.wall_ms;
+    let name = asked.name.unwrap_or_else(|| uuid_text(room.below.ctx.rng.uuid()));
+    check_name(&name)?;
+    let number = (started_ms << 16).max(room.workflows.last_number + 1);
+    room.workflows.last_number = number;
+    room.workflows.express.open += 1;
+    let id = RunId { machine: machine.row.id, number };
+    Ok(Accepted { id, name, input: asked.input, depth: asked.depth, started_ms })
+}
+
+/// Accept a start; its execution begins when that is durable.
+pub(super) fn accept(
+    room: &mut WorkflowRoom<'_>,
+    machine: &Machine,
+    asked: Begin,
+) -> Result<(RunId, String), EngineError> {
+    let accepted = number_in_memory(room, machine, asked)?;
+    let (id, name) = (accepted.id, accepted.name.clone());
+    room.below.ctx.commit.pending.bytes += accepted.input.size();
+    room.below.ctx.commit.pending.urgent = true;
+    room.workflows.express.accepted.push(accepted);
+    Ok((id, name))
+}
+
+/// Prepare an execution that is written nowhere.
+pub(super) fn prepare_unwritten(
+    room: &mut WorkflowRoom<'_>,
+    machine: &Arc<Machine>,
+    asked: Begin,
+) -> Result<RunId, EngineError> {
+    let accepted = number_in_memory(room, machine, asked)?;
+    let id = accepted.id;
+    prepare_in_memory(room, machine, accepted, None);
+    Ok(id)
+}
+
+/// Begin executions whose starts are durable.
+pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
+    while let Some((row, accepted)) = room.workflows.express.ready.pop_front() {
+        let (id, of) = (accepted.id, accepted.id.machine);
+        let machine = room.workflows.revisions.range((of, 0)..=(of, u32::MAX)).next_back();
+        if let Some(machine) = machine.map(|(_, machine)| machine.clone()) {
+            prepare_in_memory(room, &machine, accepted, Some(row));
+            begin_in_memory(room, id);
+        } else {
+            // Its workflow was deleted.
+            let ctx = &mut *room.below.ctx;
+            room.workflows.express.left(Some(row), &mut ctx.commit.pending, ctx.now.mono_ns);
+        }
+    }
+}
+
+fn prepare_in_memory(room: &mut WorkflowRoom<'_>, machine: &Arc<Machine>, accepted: Accepted, row: Option<u64>) {
+    let Accepted { id, name, input, depth, started_ms } = accepted;
+    let begin = Begin { name: Some(name), input, parent: None, depth };
+    let mut run = room.new_run(machine, id, begin);
+    run.row.started_ms = started_ms;
+    let is_again = row.is_some_and(|row| row <= room.workflows.express.restored_row);
+    run.memory = Some(InMemory { row, is_again, events: Vec::new() });
+    machine.meters.started.increment();
+    room.workflows.insert_run(id, run);
+}
+
+pub(super) fn begin_in_memory(room: &mut WorkflowRoom<'_>, id: RunId) {
+    // A new execution takes its start.
+    let _started = room.bring(id, Fact::Start, false);
+}
+
+/// A page of the executions that run in memory or have ended there, the latest first.
+pub(super) fn list_in_memory(
+    room: &WorkflowRoom<'_>,
+    machine: &MachineRow,
+    asked: &List,
+    after: Option<&[u8]>,
+) -> Executions {
+    let of = |number| RunId { machine: machine.id, number };
+    let running = room.workflows.runs.range(of(0)..=of(u64::MAX)).map(|(id, run)| (*id, &run.row));
+    let ended = room.workflows.express.ended_of(machine.id).map(|ended| (ended.id, &ended.row));
+    let after = after.and_then(RunId::parse);
+    let is_asked = |(id, row): &(RunId, &ExecutionRow)| {
+        after.is_none_or(|after| id.number < after.number) && asked.status.is_none_or(|status| status == row.status)
+    };
+    let mut rows: Vec<(RunId, &ExecutionRow)> = running.chain(ended).filter(is_asked).collect();
+    rows.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+    let next = rows.get(asked.limit - 1).filter(|_| rows.len() > asked.limit).map(|(id, _)| hex(&id.bytes()));
+    rows.truncate(asked.limit);
+    let described = |(id, row): (RunId, &ExecutionRow)| Execution {
+        input: None,
+        output: None,
+        ..described(room.below.ctx, machine, id, row.clone())
+    };
+    Executions { executions: rows.into_iter().map(described).collect(), next }
+}
+
+/// A page of the events that are kept of an execution.
+pub(super) fn history_in_memory(room: &WorkflowRoom<'_>, id: RunId, asked: &History) -> HistoryPage {
+    let running = room.workflows.runs.get(&id).and_then(|run| Some((run.memory.as_ref()?, &run.machine)));
+    let ended = || room.workflows.express.ended_of(id.machine).find(|ended| ended.id == id);
+    let events = match &running {
+        Some((memory, _)) => memory.events.as_slice(),
+        None => ended().map_or(&[][..], |ended| ended.events.as_slice()),
+    };
+    let machine = room.workflows.revisions.range((id.machine, 0)..=(id.machine, u32::MAX)).next_back();
+    let with_data = machine.is_some_and(|(_, machine)| machine.row.include_execution_data);
+    let rest: Vec<&Event> = events.iter().filter(|event| asked.after.is_none_or(|after| event.id > after)).collect();
+    let page = &rest[..rest.len().min(asked.limit)];
+    let next = page.last().filter(|_| rest.len() > page.len()).map(|event| event.id);
+    HistoryPage { events: page.iter().map(|event| event.to_json(with_data)).collect(), next }
+}
+
+impl WorkflowParticipant<'_> {
+    /// An execution in memory has ended.
+    pub(crate) fn ended_in_memory(&mut self, id: RunId) {
+        let Some(run) = self.workflows.runs.get_mut(&id) else { return };
+        let Some(InMemory { row: start, events, .. }) = run.memory.take() else { return };
+        let row = run.row.clone();
+        let sizes = events.iter().map(|event| serde_json::to_vec(event).map_or(0, |bytes| bytes.len()));
+        let output = row.output.as_ref().map_or(0, |output| output.as_str().len());
+        let bytes = 512 + row.input.as_str().len() + output + sizes.sum::<usize>();
+        self.ended(id);
+        let ctx = &mut *self.ctx;
+        self.workflows.express.left(start, &mut ctx.commit.pending, ctx.now.mono_ns);
+        self.workflows.express.keep(EndedRun { id, row, events, bytes });
+    }
+}

@@ -1,0 +1,84 @@
+//! Executions that failed, and go on from where they failed.
+
+use forebay_core::workflow::machine::{Execution, Fact, REDRIVE_MS_MAX};
+use serde::{Deserialize, Serialize};
+
+use crate::api::workflow::{ExecutionNamed, Kind, Status};
+use crate::base::error::{EngineError, Waiter};
+use crate::commit::done::json;
+use crate::commit::rows::damaged;
+use crate::store::port::Table;
+use crate::workflows::requests::{described, TYPE_NOT_SUPPORTED};
+use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, RunId};
+use crate::workflows::{Run, Step, WorkflowRoom};
+
+/// [`ClosedRow`], as it is written.
+#[derive(Serialize)]
+pub(crate) struct ClosedRef<'a> {
+    pub(crate) machine: &'a MachineRow,
+    pub(crate) execution: &'a Execution,
+}
+
+/// What an execution that failed needs to go on: its state, and its definition, which may have been changed since.
+#[derive(Deserialize)]
+struct ClosedRow {
+    machine: MachineRow,
+    execution: Execution,
+}
+
+/// Whether what is kept of an execution that failed is too old to be of use.
+pub(crate) fn is_past_redrive(row: &ExecutionRow, now_ms: u64) -> bool {
+    row.stopped_ms.is_some_and(|stopped_ms| now_ms.saturating_sub(stopped_ms) > REDRIVE_MS_MAX)
+}
+
+/// Let an execution that failed go on from where it failed; what succeeded stays.
+pub(super) fn execution_redrive(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed, waiter: Waiter) {
+    let redriven = room.below.ctx.check_room().and_then(|()| redriven(room, asked));
+    room.answer_with_commit(waiter, redriven);
+}
+
+fn redriven(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed) -> Result<Vec<u8>, EngineError> {
+    if room.workflows.machine(&asked.workflow)?.row.kind == Kind::Express {
+        return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
+    }
+    let (id, row) = room.found(&asked.workflow, &asked.name)?;
+    let arn = room.below.ctx.execution_arn(&asked.workflow, &asked.name);
+    let refused = |why: &str| EngineError::Conflict(format!("Execution Not Redrivable: '{arn}' {why}"));
+    if room.workflows.runs.contains_key(&id) || row.status == Status::Running {
+        return Err(refused("is running"));
+    }
+    let closed = room.below.ctx.row(Table::ExecutionClosed, &id.bytes())?;
+    let closed = closed.ok_or_else(|| refused("has succeeded, or ended more than 14 days ago"))?;
+    let closed: ClosedRow = serde_json::from_slice(&closed).map_err(|_| damaged("what an execution left"))?;
+    take_back(room, id, row, closed)?;
+    let Ok(()) = room.bring(id, Fact::Redrive, false) else {
+        room.workflows.remove_run(id);
+        room.workflows.unsaved.by_run.remove(&id);
+        return Err(refused("ended more than 14 days ago, was redriven 1,000 times, or has 24,999 events"));
+    };
+    let Some(run) = room.workflows.runs.get_mut(&id) else {
+        return Err(damaged("an execution that goes on").into());
+    };
+    run.row.redrive_count = run.execution.redrive_count();
+    run.row.redriven_ms = Some(room.below.ctx.now.wall_ms);
+    Ok(json(described(room.below.ctx, &run.machine.row, id, run.row.clone())))
+}
+
+/// Take an execution into memory again, with the definition that it began with.
+fn take_back(room: &mut WorkflowRoom<'_>, id: RunId, row: ExecutionRow, closed: ClosedRow) -> Result<(), EngineError> {
+    let ClosedRow { machine, execution } = closed;
+    let revision = (id.machine, machine.revision);
+    if !room.workflows.revisions.contains_key(&revision) {
+        let (key, value) = (machine.key(), serde_json::to_vec(&machine).unwrap_or_default());
+        room.participant().take_machine(machine)?;
+        room.below.ctx.commit.pending.set(Table::Machine, key, value);
+    }
+    let machine = room.workflows.revisions.get(&revision).cloned();
+    let machine = machine.ok_or_else(|| damaged("the revision of an execution"))?;
+    let row = ExecutionRow { status: Status::Running, stopped_ms: None, error: None, cause: None, ..row };
+    let calls = std::collections::BTreeMap::new();
+    room.workflows
+        .insert_run(id, Run { machine, row, execution, due_ms: None, calls, map_runs: MapRuns::new(), memory: None });
+    room.workflows.unsaved.by_run.insert(id, Step { is_redriven: true, ..Step::default() });
+    Ok(())
+}

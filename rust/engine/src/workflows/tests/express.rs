@@ -1,0 +1,165 @@
+//! Express executions: what a crash and a full disk leave of them, and what is kept of those that ended.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{json, Value};
+
+use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::store::fault::{Fault, Repeat};
+use crate::store::port::Table;
+use crate::workflows::tests::{arn, function, payload};
+
+fn with(definition: &Value, more: Value) -> TestEngine {
+    let engine = TestEngine::new();
+    engine.register(function("f"));
+    engine.json("queue.declare", &queue("q"));
+    declare(&engine, definition, more).unwrap();
+    engine
+}
+
+fn declare(engine: &TestEngine, definition: &Value, more: Value) -> Result<Value, EngineError> {
+    let mut asked = json!({"name": "w", "definition": definition.to_string(), "type": "EXPRESS"});
+    asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    engine.asked("workflow.declare", &asked)
+}
+
+fn call() -> Value {
+    json!({"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": arn("f"), "End": true}}})
+}
+
+fn send() -> Value {
+    json!({"StartAt": "Tell", "States": {
+        "Tell": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "ResultPath": null, "End": true,
+            "Parameters": {"QueueUrl": "q", "MessageBody.$": "$.text"}}}})
+}
+
+/// Asks, and keeps the answer until it is taken.
+fn ask(engine: &TestEngine, verb: &str, body: &Value) -> Arc<Mutex<Option<Answer>>> {
+    let told: Arc<Mutex<Option<Answer>>> = Arc::default();
+    let teller = Arc::clone(&told);
+    let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
+    engine.engine.request(verb, body.to_string().as_bytes(), waiter);
+    told
+}
+
+fn value(told: &Arc<Mutex<Option<Answer>>>) -> Value {
+    let answer = told.lock().unwrap().take().expect("an answer");
+    let Ok(Reply::Json(bytes) | Reply::Added(bytes)) = answer else { panic!("{answer:?}") };
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[test]
+fn what_is_started_and_had_not_ended_begins_anew_after_a_kill_and_is_gone_from_the_store_afterwards() {
+    let engine = with(&call(), json!({}));
+    let started = engine.json("execution.start", &json!({"workflow": "w", "name": "one", "input": "{\"n\": 1}"}));
+    assert!(started["arn"].as_str().unwrap().starts_with("arn:aws:states:r:0:express:w:one:"), "{started}");
+    let mut engine = engine.killed();
+    let work = engine.only_call();
+    assert_eq!(payload(&work), json!({"n": 1}));
+    assert_eq!(engine.json("execution.describe", &json!({"workflow": "w", "name": "one"}))["status"], "RUNNING");
+    engine.end_call(&work, 0, "\"done\"");
+    let told = engine.json("execution.describe", &json!({"workflow": "w", "name": "one"}));
+    assert_eq!((&told["status"], &told["output"]), (&json!("SUCCEEDED"), &json!("\"done\"")));
+    engine.advance(SECOND);
+    let left = engine.engine.with(|rooms| rooms.ctx.commit.reader.scan(Table::ExpressStart, &[], None, 10)).unwrap();
+    assert!(left.is_empty());
+    let engine = engine.killed();
+    assert!(engine.calls().is_empty(), "it has ended");
+}
+
+#[test]
+fn many_starts_cross_at_once_and_one_bad_input_refuses_all() {
+    let engine = with(&call(), json!({}));
+    let bad = json!({"workflow": "w", "inputs": ["{}", "{"]});
+    assert!(engine.asked("execution.start_many", &bad).unwrap_err().to_string().starts_with("Invalid Execution Input"));
+    assert!(engine.calls().is_empty());
+    let inputs: Vec<String> = (0..5).map(|n| format!("{{\"n\": {n}}}")).collect();
+    let started = engine.json("execution.start_many", &json!({"workflow": "w", "inputs": inputs}));
+    assert_eq!(started.as_array().unwrap().len(), 5);
+    let mut given: Vec<Value> = engine.calls().iter().map(payload).collect();
+    given.sort_by_key(|one| one["n"].as_u64());
+    assert_eq!(given, (0..5).map(|n| json!({"n": n})).collect::<Vec<_>>());
+    let page = engine.json("execution.list", &json!({"workflow": "w", "limit": 3}));
+    let after = page["next"].clone();
+    assert_eq!(page["executions"].as_array().unwrap().len(), 3);
+    let rest = engine.json("execution.list", &json!({"workflow": "w", "limit": 3, "after": after}));
+    assert_eq!((rest["executions"].as_array().unwrap().len(), &rest["next"]), (2, &Value::Null));
+}
+
+#[test]
+fn who_waits_for_an_execution_gets_its_end_and_a_kill_leaves_nothing_of_it() {
+    let mut engine = with(&call(), json!({}));
+    let told = ask(&engine, "execution.start_sync", &json!({"workflow": "w", "input": "{}"}));
+    let work = engine.only_call();
+    assert!(told.lock().unwrap().is_none());
+    engine.end_call(&work, 1, "{\"errorType\": \"Sour\"}");
+    let told = value(&told);
+    assert_eq!((&told["status"], &told["error"]), (&json!("FAILED"), &json!("Sour")));
+    let _never = ask(&engine, "execution.start_sync", &json!({"workflow": "w", "input": "{}"}));
+    assert_eq!(engine.calls().len(), 1);
+    let engine = engine.killed();
+    assert!(engine.calls().is_empty());
+}
+
+#[test]
+fn a_message_of_an_execution_is_told_when_it_is_durable_and_fails_the_task_on_a_full_disk() {
+    let mut engine = with(&send(), json!({}));
+    let start = json!({"workflow": "w", "input": "{\"text\": \"a\"}"});
+    assert_eq!(value(&ask(&engine, "execution.start_sync", &start))["status"], "SUCCEEDED");
+    assert_eq!(engine.received("q"), ["a"]);
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    let told = ask(&engine, "execution.start_sync", &start);
+    engine.advance(SECOND);
+    let told = value(&told);
+    assert_eq!((&told["status"], &told["error"]), (&json!("FAILED"), &json!("States.TaskFailed")));
+    engine.store.mend();
+    engine.advance(SECOND);
+    assert_eq!(engine.received("q"), ["a"], "nothing of it was sent");
+}
+
+#[test]
+fn an_execution_ends_after_five_minutes_even_in_a_loop() {
+    let rule = json!({"Variable": "$.enough", "IsPresent": true, "Next": "Done"});
+    let forever = json!({"StartAt": "Again", "States": {
+        "Again": {"Type": "Choice", "Choices": [rule], "Default": "Again"}, "Done": {"Type": "Succeed"}}});
+    let mut engine = with(&forever, json!({}));
+    let told = ask(&engine, "execution.start_sync", &json!({"workflow": "w", "input": "{}"}));
+    engine.advance(299 * SECOND);
+    assert!(told.lock().unwrap().is_none());
+    engine.advance(2 * SECOND);
+    assert_eq!(value(&told)["status"], "TIMED_OUT");
+}
+
+#[test]
+fn the_log_keeps_what_its_level_asks_for() {
+    let fails =
+        json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Fail", "Error": "E"}}});
+    let kinds = |more: Value| {
+        let engine = with(&fails, more);
+        ask(&engine, "execution.start_sync", &json!({"workflow": "w", "name": "n", "input": "{\"secret\": 1}"}));
+        let page = engine.json("execution.history", &json!({"workflow": "w", "name": "n", "limit": 100}));
+        let has_data = page.to_string().contains("secret");
+        let events = page["events"].as_array().unwrap();
+        (events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), has_data)
+    };
+    assert_eq!(kinds(json!({})), (vec![], false));
+    assert_eq!(kinds(json!({"log_level": "FATAL"})).0, ["ExecutionFailed"]);
+    assert_eq!(kinds(json!({"log_level": "ERROR"})).0, ["FailStateEntered", "ExecutionFailed"]);
+    let all = ["ExecutionStarted", "PassStateEntered", "PassStateExited", "FailStateEntered", "ExecutionFailed"];
+    assert_eq!(kinds(json!({"log_level": "ALL"})), (all.map(str::to_owned).to_vec(), false));
+    assert!(kinds(json!({"log_level": "ALL", "include_execution_data": true})).1);
+}
+
+#[test]
+fn the_type_of_a_workflow_stays_and_only_an_express_one_runs_at_once() {
+    let engine = with(&call(), json!({}));
+    let changed = declare(&engine, &call(), json!({"type": "STANDARD"})).unwrap_err();
+    assert!(changed.to_string().contains("its type cannot be changed"), "{changed}");
+    engine.json("workflow.declare", &json!({"name": "s", "definition": call().to_string()}));
+    let refused = engine.asked("execution.start_sync", &json!({"workflow": "s", "input": "{}"})).unwrap_err();
+    assert!(refused.to_string().starts_with("State Machine Type Not Supported"), "{refused}");
+    let logged =
+        engine.asked("workflow.declare", &json!({"name": "t", "definition": call().to_string(), "log_level": "ALL"}));
+    assert!(logged.unwrap_err().to_string().contains("for EXPRESS workflows"));
+}

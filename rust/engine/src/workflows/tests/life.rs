@@ -1,0 +1,202 @@
+//! Executions that are stopped, redriven or deleted, activities, and functions that kill their process.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{json, Value};
+
+use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::dispatch::attempts::Task;
+use crate::runtime::test_engine::{TestEngine, SECOND};
+use crate::store::fault::{Fault, Repeat};
+use crate::store::port::Table;
+use crate::workflows::tests::{arn, function, payload};
+
+fn two_calls() -> Value {
+    json!({"StartAt": "First", "States": {
+        "First": {"Type": "Task", "Resource": arn("f"), "ResultPath": "$.first", "Next": "Second"},
+        "Second": {"Type": "Task", "Resource": arn("f"), "End": true}}})
+}
+
+fn with(definition: &Value) -> TestEngine {
+    let engine = TestEngine::new();
+    engine.register(function("f"));
+    engine.workflow("w", definition);
+    engine
+}
+
+#[test]
+fn a_failed_execution_goes_on_where_it_failed_with_the_definition_that_it_began_with() {
+    let mut engine = with(&two_calls());
+    engine.start("one", &json!({})).unwrap();
+    let first = engine.only_call();
+    engine.end_call(&first, 0, "1");
+    let second = engine.only_call();
+    engine.end_call(&second, 1, "{\"errorType\": \"Down\"}");
+    assert_eq!(engine.execution("one")["status"], "FAILED");
+    engine.workflow("w", &json!({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}));
+    let mut engine = engine.killed();
+    let told = engine.json("execution.redrive", &json!({"workflow": "w", "name": "one"}));
+    assert_eq!((&told["status"], &told["redrive_count"]), (&json!("RUNNING"), &json!(1)));
+    let again = engine.asked("execution.redrive", &json!({"workflow": "w", "name": "one"})).unwrap_err();
+    assert!(again.to_string().ends_with("is running"), "{again}");
+    let engine_killed = engine.killed();
+    engine = engine_killed;
+    let second = engine.only_call();
+    assert_eq!(payload(&second), json!({"first": 1}), "the first call is not made again");
+    engine.end_call(&second, 0, "2");
+    let mut engine = engine.killed();
+    assert_eq!(engine.execution("one")["output"], "2");
+    assert_eq!(engine.kinds("one").iter().filter(|kind| *kind == "ExecutionRedriven").count(), 1);
+    let over = engine.asked("execution.redrive", &json!({"workflow": "w", "name": "one"})).unwrap_err();
+    assert!(over.to_string().contains("has succeeded"), "{over}");
+    engine.advance(SECOND);
+}
+
+#[test]
+fn what_a_failed_execution_left_goes_after_14_days() {
+    let mut engine = with(&json!({"StartAt": "No", "States": {"No": {"Type": "Fail", "Error": "E"}}}));
+    engine.start("one", &json!({})).unwrap();
+    engine.advance(SECOND);
+    let left = |engine: &TestEngine| {
+        engine.engine.with(|rooms| rooms.ctx.commit.reader.scan(Table::ExecutionClosed, &[], None, 10)).unwrap().len()
+    };
+    assert_eq!(left(&engine), 1);
+    engine.advance(15 * 86_400 * SECOND);
+    engine.advance(60 * SECOND);
+    assert_eq!(left(&engine), 0);
+    assert!(engine.asked("execution.redrive", &json!({"workflow": "w", "name": "one"})).is_err());
+    assert_eq!(engine.execution("one")["status"], "FAILED");
+}
+
+#[test]
+fn a_full_disk_refuses_a_redrive_and_the_execution_can_be_redriven_later() {
+    let mut engine = with(&two_calls());
+    engine.start("one", &json!({})).unwrap();
+    let first = engine.only_call();
+    engine.end_call(&first, 1, "{\"errorType\": \"Down\"}");
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    let redrive = json!({"workflow": "w", "name": "one"});
+    assert!(engine.asked("execution.redrive", &redrive).is_err());
+    engine.store.mend();
+    engine.advance(SECOND);
+    assert!(engine.calls().is_empty());
+    assert_eq!(engine.execution("one")["status"], "FAILED");
+    engine.json("execution.redrive", &redrive);
+    assert_eq!(engine.calls().len(), 1);
+}
+
+#[test]
+fn a_function_is_stopped_with_its_execution() {
+    let mut engine = with(&two_calls());
+    engine.start("one", &json!({})).unwrap();
+    let call = engine.only_call();
+    engine.json("execution.stop", &json!({"workflow": "w", "name": "one"}));
+    let stopped = engine.only_call();
+    assert!(matches!(stopped.task, Task::Cancel) && stopped.token == call.token, "{stopped:?}");
+    engine.end_call(&call, 2, "{}");
+    assert_eq!(engine.execution("one")["status"], "ABORTED");
+    assert!(engine.calls().is_empty());
+}
+
+#[test]
+fn a_function_that_kills_its_process_is_not_called_without_end() {
+    let mut engine = with(&two_calls());
+    engine.start("one", &json!({})).unwrap();
+    let mut calls = 0;
+    while !engine.calls().is_empty() {
+        calls += 1;
+        assert!(calls <= 5, "it is called again and again");
+        engine = engine.killed();
+    }
+    assert_eq!(calls, 3);
+    engine.advance(SECOND);
+    let told = engine.execution("one");
+    assert_eq!((&told["status"], &told["error"]), (&json!("FAILED"), &json!("Lambda.Unknown")));
+}
+
+#[test]
+fn a_workflow_is_deleted_with_its_executions_once_none_of_them_runs() {
+    let mut engine = with(&two_calls());
+    engine.start("one", &json!({})).unwrap();
+    let refused = engine.asked("workflow.delete", &json!({"name": "w"})).unwrap_err();
+    assert!(refused.to_string().contains("1 executions that run"), "{refused}");
+    engine.json("execution.stop", &json!({"workflow": "w", "name": "one"}));
+    engine.advance(SECOND);
+    engine.json("workflow.delete", &json!({"name": "w"}));
+    assert!(matches!(engine.start("two", &json!({})), Err(EngineError::NotFound(_))));
+    engine.advance(60 * SECOND);
+    engine.advance(SECOND);
+    let engine = engine.killed();
+    for table in [Table::Machine, Table::Execution, Table::History, Table::ExecutionName, Table::ExecutionClosed] {
+        let left = engine.engine.with(|rooms| rooms.ctx.commit.reader.scan(table, &[], None, 10)).unwrap();
+        assert!(left.is_empty(), "{table:?}");
+    }
+    engine.workflow("w", &two_calls());
+    engine.start("one", &json!({})).unwrap();
+}
+
+fn activity() -> Value {
+    json!({"StartAt": "Work", "States": {
+        "Work": {"Type": "Task", "Resource": "arn:aws:states:r:0:activity:a", "HeartbeatSeconds": 60, "End": true}}})
+}
+
+fn ask(engine: &TestEngine, wait_ms: u64) -> Arc<Mutex<Option<Answer>>> {
+    let told: Arc<Mutex<Option<Answer>>> = Arc::default();
+    let teller = Arc::clone(&told);
+    let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
+    let body = json!({"name": "a", "worker": "bob", "wait_ms": wait_ms});
+    engine.engine.request("activity.get_task", body.to_string().as_bytes(), waiter);
+    told
+}
+
+fn value(told: &Arc<Mutex<Option<Answer>>>) -> Value {
+    let answer = told.lock().unwrap().take().expect("an answer");
+    let Ok(Reply::Json(bytes) | Reply::Added(bytes)) = answer else { panic!("{answer:?}") };
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[test]
+fn a_worker_takes_a_task_over_a_kill_and_tells_its_end() {
+    let mut engine = TestEngine::new();
+    let early =
+        engine.asked("workflow.declare", &json!({"name": "w", "definition": activity().to_string()})).unwrap_err();
+    assert!(early.to_string().starts_with("/States/Work/Resource: activity \"a\" is not declared"), "{early}");
+    engine.json("activity.declare", &json!({"name": "a"}));
+    engine.workflow("w", &activity());
+    let waits = ask(&engine, 10_000);
+    engine.start("one", &json!({"n": 1})).unwrap();
+    let first = value(&waits);
+    assert_eq!(first["input"], "{\"n\":1}");
+    engine.start("two", &json!({"n": 2})).unwrap();
+    engine = engine.crashed();
+    let second = value(&ask(&engine, 0));
+    assert_eq!(second["input"], "{\"n\":2}", "the first task has a worker");
+    assert_eq!(value(&ask(&engine, 0)), Value::Null);
+    let none = ask(&engine, 10_000);
+    engine.advance(9 * SECOND);
+    assert!(none.lock().unwrap().is_none());
+    engine.advance(2 * SECOND);
+    assert_eq!(value(&none), Value::Null);
+    engine.json("task.succeed", &json!({"token": first["token"], "output": "\"done\""}));
+    engine.advance(60 * SECOND);
+    assert_eq!(engine.execution("one")["output"], "\"done\"");
+    assert_eq!(engine.execution("two")["error"], "States.Timeout");
+    let started =
+        engine.json("execution.history", &json!({"workflow": "w", "name": "one", "limit": 1_000})).to_string();
+    assert!(started.contains("\"workerName\":\"bob\""), "{started}");
+}
+
+#[test]
+fn a_task_that_a_full_disk_kept_from_a_worker_is_given_to_the_next() {
+    let mut engine = TestEngine::new();
+    engine.json("activity.declare", &json!({"name": "a"}));
+    engine.workflow("w", &activity());
+    engine.start("one", &json!({"n": 1})).unwrap();
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    let refused = ask(&engine, 0);
+    engine.advance(SECOND);
+    assert!(refused.lock().unwrap().take().unwrap().is_err());
+    engine.store.mend();
+    engine.advance(SECOND);
+    assert_eq!(value(&ask(&engine, 0))["input"], "{\"n\":1}");
+}

@@ -1,0 +1,129 @@
+//! Distributed Maps: children that a kill repeats or loses none of, failures that are borne, and children that are given up.
+
+use serde_json::{json, Value};
+
+use crate::dispatch::attempts::Work;
+use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::workflows::tests::{arn, function, payload};
+
+fn machine(kind: &str, more: Value) -> Value {
+    let processor = json!({"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": arn("f"), "End": true}},
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": kind}});
+    let mut map = json!({"Type": "Map", "MaxConcurrency": 3, "ItemProcessor": processor, "End": true});
+    map.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"StartAt": "Each", "States": {"Each": map}})
+}
+
+fn with(definition: &Value) -> TestEngine {
+    let engine = TestEngine::new();
+    engine.register(function("f"));
+    engine.json("queue.declare", &queue("q"));
+    engine.workflow("w", definition);
+    engine
+}
+
+fn number(work: &Work) -> u64 {
+    payload(work).as_u64().unwrap()
+}
+
+#[test]
+fn a_kill_repeats_and_loses_no_child() {
+    for kind in ["STANDARD", "EXPRESS"] {
+        let mut engine = with(&machine(kind, json!({})));
+        engine.start("one", &json!([0, 1, 2, 3, 4, 5, 6])).unwrap();
+        let mut told = Vec::new();
+        for _ in 0..7 {
+            let calls = engine.calls();
+            assert!(calls.len() <= 3, "{kind}: at most three at once");
+            let call = &calls[0];
+            told.push(number(call));
+            engine.end_call(call, 0, &(number(call) * 2).to_string());
+            engine = engine.killed();
+        }
+        told.sort_unstable();
+        assert_eq!(told, [0, 1, 2, 3, 4, 5, 6], "{kind}");
+        assert!(engine.calls().is_empty());
+        let one = engine.execution("one");
+        assert_eq!((&one["status"], &one["output"]), (&json!("SUCCEEDED"), &json!("[0,2,4,6,8,10,12]")), "{kind}");
+        let kinds = engine.kinds("one");
+        for once in ["MapRunStarted", "MapRunSucceeded", "MapStateSucceeded"] {
+            assert_eq!(kinds.iter().filter(|kind| *kind == once).count(), 1, "{once} in {kinds:?}");
+        }
+        engine.advance(SECOND);
+    }
+}
+
+#[test]
+fn failures_within_the_threshold_are_borne_and_others_fail_the_state_and_stop_its_children() {
+    let mut engine = with(&machine("STANDARD", json!({"ToleratedFailureCount": 1})));
+    engine.start("one", &json!([0, 1, 2, 3])).unwrap();
+    let calls = engine.calls();
+    engine.end_call(&calls[0], 1, "{\"errorType\": \"Bad\"}");
+    assert_eq!(engine.execution("one")["status"], "RUNNING");
+    engine.end_call(&calls[1], 1, "{\"errorType\": \"Bad\"}");
+    engine.advance(SECOND);
+    let one = engine.execution("one");
+    assert_eq!((&one["status"], &one["error"]), (&json!("FAILED"), &json!("States.ExceedToleratedFailureThreshold")));
+    engine.end_call(&calls[2], 2, "{}");
+    assert!(engine.calls().iter().all(|work| matches!(work.task, crate::dispatch::attempts::Task::Cancel)));
+    // What failed is run again, what succeeded is not.
+    engine.json("execution.redrive", &json!({"workflow": "w", "name": "one"}));
+    let mut engine = engine.killed();
+    for _ in 0..4 {
+        let call = engine.calls().remove(0);
+        engine.end_call(&call, 0, &number(&call).to_string());
+        engine = engine.killed();
+    }
+    assert_eq!(engine.execution("one")["output"], "[0,1,2,3]");
+}
+
+#[test]
+fn the_children_of_a_stopped_execution_stop() {
+    for kind in ["STANDARD", "EXPRESS"] {
+        let mut engine = with(&machine(kind, json!({})));
+        engine.start("one", &json!([0, 1, 2, 3])).unwrap();
+        assert_eq!(engine.calls().len(), 3);
+        engine.json("execution.stop", &json!({"workflow": "w", "name": "one"}));
+        engine.advance(SECOND);
+        let engine = engine.killed();
+        assert!(engine.calls().is_empty(), "{kind}");
+        engine.json("workflow.delete", &json!({"name": "w"}));
+    }
+}
+
+#[test]
+fn children_wait_for_tokens_of_their_own() {
+    let send = json!({"StartAt": "Ask", "States": {"Ask": {"Type": "Task", "End": true,
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Parameters": {"QueueUrl": "q", "MessageBody.$": "$$.Task.Token"}}},
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}});
+    let map = json!({"StartAt": "Each", "States": {"Each": {"Type": "Map", "ItemProcessor": send, "End": true}}});
+    let engine = with(&map);
+    engine.start("one", &json!(["a", "b"])).unwrap();
+    let engine = engine.killed();
+    for (at, token) in engine.received("q").iter().enumerate() {
+        engine.json("task.succeed", &json!({"token": token, "output": at.to_string()}));
+    }
+    let mut output: Vec<u64> = serde_json::from_str(engine.execution("one")["output"].as_str().unwrap()).unwrap();
+    output.sort_unstable();
+    assert_eq!(output, [0, 1]);
+}
+
+#[test]
+fn thousands_of_items_are_mapped_inline_and_by_children() {
+    let pass = json!({"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}});
+    let map = |processor: &Value| json!({"StartAt": "Each", "States": {"Each": {"Type": "Map", "ItemProcessor": processor, "End": true}}});
+    let mut distributed = pass.clone();
+    distributed["ProcessorConfig"] = json!({"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"});
+    // More inline would not fit into the 25,000 events of a history.
+    for (processor, count) in [(pass, 5_000_u32), (distributed, 10_000)] {
+        let mut engine = with(&map(&processor));
+        let items: Vec<u32> = (0..count).collect();
+        engine.start("one", &json!(items)).unwrap();
+        engine.advance(SECOND);
+        let one = engine.execution("one");
+        assert_eq!(one["status"], "SUCCEEDED", "{}", one["cause"]);
+        let output: Vec<u32> = serde_json::from_str(one["output"].as_str().unwrap()).unwrap();
+        assert_eq!(output, items);
+    }
+}

@@ -1,0 +1,132 @@
+"""The test kit of workflows: executions that are played without an app, with what their tasks answer given."""
+
+import json
+
+import pytest
+
+from forebay import App, InvalidParameterValue
+from forebay.testing import Coverage, Failed, Succeeded, read_mocks, run, try_state
+
+ORDER = {
+    "StartAt": "Charge",
+    "States": {
+        "Charge": {
+            "Type": "Task",
+            "Resource": "${charge}",
+            "ResultPath": "$.paid",
+            "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 10}],
+            "Catch": [{"ErrorEquals": ["Declined"], "ResultPath": None, "Next": "Refuse"}],
+            "Next": "Large",
+        },
+        "Large": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.total", "NumericGreaterThan": 100, "Next": "Check"}],
+            "Default": "Ship",
+        },
+        "Check": {"Type": "Wait", "Seconds": 86400, "Next": "Ship"},
+        "Ship": {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+            "End": True,
+            "Parameters": {"QueueUrl": "q", "MessageBody.$": "$$.Task.Token"},
+        },
+        "Refuse": {"Type": "Fail", "Error": "Refused"},
+    },
+}
+
+
+def test_an_execution_is_played_with_answers_and_its_path_is_checked():
+    coverage = Coverage()
+    played = run(
+        ORDER,
+        {"total": 500},
+        tasks={"Charge": [Failed("Busy"), Succeeded("card", after=2)], "Ship": Succeeded({"shipped": True})},
+        coverage=coverage,
+    )
+    assert (played.status, played.output, played.seconds) == ("SUCCEEDED", {"shipped": True}, 86412)
+    played.assert_path("Charge", "Large", "Check", "Ship")
+    with pytest.raises(AssertionError, match="Charge -> Large -> Check -> Ship; expected was Charge"):
+        played.assert_path("Charge")
+    assert coverage.missed(ORDER) == ["Large -> Ship", "Refuse"]
+    assert played.history[0]["type"] == "ExecutionStarted"
+
+
+def test_a_function_may_answer_and_what_it_raises_fails_the_task():
+    class Declined(Exception):
+        pass
+
+    def charge(event):
+        if event["total"] < 0:
+            raise Declined("no")
+        return event["total"]
+
+    tasks = {"Charge": charge, "Ship": lambda event: event["MessageBody"][:2]}
+    assert run(ORDER, {"total": 5}, tasks).output == "1."
+    refused = run(ORDER, {"total": -1}, tasks)
+    assert (refused.status, refused.error, refused.path) == ("FAILED", "Refused", ("Charge", "Refuse"))
+
+
+def test_a_missing_answer_is_named():
+    with pytest.raises(InvalidParameterValue, match=r"state 'Charge' calls arn:.*function:charge, and no answer"):
+        run(ORDER, {"total": 5})
+    with pytest.raises(InvalidParameterValue, match="state 'Charge' is called 2 times, and has 1 answers"):
+        run(ORDER, {"total": 5}, {"Charge": [Failed("Busy")]})
+
+
+def test_a_workflow_of_an_app_is_played_as_it_is():
+    app = App("played", store=":memory:")
+    flow = app.workflow("w", {"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}}, "EXPRESS")
+    assert run(flow, {"n": 1}).output == {"n": 1}
+
+
+def test_the_items_of_a_distributed_map_are_given():
+    definition = {
+        "StartAt": "Each",
+        "States": {
+            "Each": {
+                "Type": "Map",
+                "ItemReader": {
+                    "Resource": "arn:aws:states:::s3:getObject",
+                    "ReaderConfig": {"InputType": "JSON"},
+                    "Parameters": {"Bucket": "b", "Key": "k"},
+                },
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                    "StartAt": "Double",
+                    "States": {"Double": {"Type": "Task", "Resource": "${double}", "End": True}},
+                },
+                "End": True,
+            }
+        },
+    }
+    assert run(definition, tasks={"Double": lambda n: n * 2}, items=[1, 2, 3]).output == [2, 4, 6]
+
+
+def test_mock_files_of_step_functions_local_are_read(tmp_path):
+    file = tmp_path / "mocks.json"
+    file.write_text(
+        json.dumps(
+            {
+                "StateMachines": {"order": {"TestCases": {"Busy": {"Charge": "busy", "Ship": "ship"}}}},
+                "MockedResponses": {
+                    "busy": {"0-1": {"Throw": {"Error": "Busy", "Cause": "later"}}, "2": {"Return": "card"}},
+                    "ship": {"0": {"Return": {"ok": True}}},
+                },
+            }
+        )
+    )
+    played = run(ORDER, {"total": 1}, read_mocks(file, "order", "Busy"))
+    assert (played.output, played.seconds) == ({"ok": True}, 30)
+    with pytest.raises(InvalidParameterValue, match="a mock file with case 'Other'"):
+        read_mocks(file, "order", "Other")
+
+
+def test_a_state_is_tested_as_by_awss_test_state():
+    state = {"Type": "Task", "Resource": "arn:aws:lambda:r:0:function:f", "InputPath": "$.a", "Next": "B"}
+    assert try_state(state, {"a": {"n": 1}})["arguments"] == {"n": 1}
+    told = try_state(state, {"a": {"n": 1}}, Succeeded({"m": 2}))
+    assert (told["status"], json.loads(told["output"]), told["nextState"]) == ("SUCCEEDED", {"m": 2}, "B")
+    failed = try_state(state, {"a": {}}, Failed("Sour", "milk"))
+    assert (failed["status"], failed["error"], failed["cause"]) == ("FAILED", "Sour", "milk")
+    with pytest.raises(InvalidParameterValue, match="InvalidDefinition"):
+        try_state({"Type": "Task"})
