@@ -308,7 +308,7 @@ async def test_a_stopped_execution_stops_its_function(app, clock):
     @app.function()
     async def sleep(event, context):
         try:
-            await asyncio.Event().wait()
+            await clock.sleep(2)
         except asyncio.CancelledError:
             stopped.append(event)
             raise
@@ -326,8 +326,7 @@ async def test_messages_and_records_start_executions_once(app, clock):
     flow = app.workflow("intake", machine(Keep={"Type": "Pass", "End": True}))
     queue, stream = app.queue("orders"), app.stream("clicks")
     starter = flow.starter()
-    app.on_queue("orders", batch_size=10)(starter)
-    app.on_stream("clicks")(starter)
+    app.on_stream("clicks")(app.on_queue("orders", batch_size=10)(starter))
     async with app:
         await queue.send_many([f"order {n}" for n in range(3)])
         await stream.put("lamp", "a")

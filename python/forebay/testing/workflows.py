@@ -210,6 +210,7 @@ def try_state(
 
     """
     request = {
+        "roleArn": f"arn:aws:iam::{_ACCOUNT}:role/forebay",
         **more,
         "definition": definition if isinstance(definition, str) else payload.dumps(definition).decode(),
         "input": payload.dumps({} if input is None else input).decode(),
