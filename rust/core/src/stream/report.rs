@@ -89,6 +89,15 @@ mod tests {
     }
 
     #[test]
+    fn only_a_list_lists_failures() {
+        let lists = |body: &str| Response::read(Some(body.as_bytes())).unwrap().lists_failures();
+        assert!(lists(r#"{"batchItemFailures": []}"#));
+        for body in [r#"{"batchItemFailures": null}"#, r#"{"batchItemFailures": {}}"#, "{}", "[]"] {
+            assert!(!lists(body), "{body}");
+        }
+    }
+
+    #[test]
     fn a_malformed_identifier_fails_the_whole_batch() {
         for item in [json!({"itemIdentifier": ""}), json!({"itemIdentifier": null}), json!({"foo": 123}), json!(7)] {
             assert_eq!(read(&json!({"batchItemFailures": [item]})), Report::Malformed, "{item}");

@@ -157,3 +157,13 @@ fn tokens_that_are_given_back_make_the_bucket_no_larger() {
     assert_eq!(bucket, TokenBucket::new(Rate::per_second(1.0).unwrap(), 2, 0).unwrap(), "it is full, and no more");
     assert!(bucket.try_acquire(2, 0) && !bucket.try_acquire(1, 0));
 }
+
+#[test]
+fn rates_and_levels_are_told_as_numbers() {
+    assert!((Rate::per_second(2.5).unwrap().get() - 2.5).abs() < 1e-9);
+    assert!((Rate::new(500, 60 * SECOND_NS).unwrap().get() - 25.0 / 3.0).abs() < 1e-9);
+    let mut bucket = bucket(2.0, 10);
+    assert!(bucket.try_acquire(9, 0));
+    assert!((bucket.tokens(ns(0.25)) - 1.5).abs() < 1e-9);
+    assert!((bucket.rate().get() - 2.0).abs() < 1e-9);
+}

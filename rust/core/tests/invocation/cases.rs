@@ -210,3 +210,14 @@ fn a_delay_counts_from_when_the_event_was_accepted_however_late_it_is_durable() 
     queue.accepted(key, life, &accepted);
     assert_eq!(queue.next_due(&now), Some(accepted.mono_ns + 10_000_000_000));
 }
+
+#[test]
+fn keys_go_on_as_if_the_wall_clock_had_not_been_set_back() {
+    let mut queue = EventQueue::new(defaults());
+    let now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
+    assert_eq!((queue.key(1, 0, &now).due_ms, queue.ahead_ms(&now)), (START_MS, 0));
+    let back = Now { mono_ns: 7_000_000_000, wall_ms: START_MS - 1000, entropy: 0 };
+    assert_eq!((queue.key(2, 500, &back).due_ms, queue.ahead_ms(&back)), (START_MS + 2500, 3000));
+    let later = Now { mono_ns: 8_000_000_000, wall_ms: START_MS + 9000, entropy: 0 };
+    assert_eq!((queue.key(3, 0, &later).due_ms, queue.ahead_ms(&later)), (START_MS + 9000, 0));
+}

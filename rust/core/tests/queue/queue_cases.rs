@@ -2,6 +2,7 @@
 //!
 //! `send a b+500 c@-60000` sends messages 0, 1, … to groups (`-` in a standard queue), the second delayed, the third as if sent
 //! a minute ago. `receive N for MS` and `receive N running` hand out, shown as `number#receive count`; `attempt ID` names it.
+//! `one N` hands out one message out of turn, and `look N` tells how it stands.
 //! `delete N`, `change N MS`: with the last receipt, `old` with the one before. `complete` ends the first running batch.
 //! `moved N` says that a dead letter stands in its queue, `stuck N` that it could not be moved. `at T` lets time pass, `jump MS`
 //! moves the wall clock alone, `restart` kills the process. What goes away is shown as well.
@@ -9,11 +10,11 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use forebay_core::queue::protocol::{Depth, Handle, Hold, Kind, Outcome, Receive, Refusal, Settings};
+use forebay_core::queue::protocol::{Depth, Handle, Hold, Kind, Look, Outcome, Receive, Refusal, Settings};
 use forebay_core::stream::protocol::Backoff;
 use serde_json::Value;
 
-use crate::store::Store;
+use crate::store::{Store, START_MS};
 
 const TABLE: &str = include_str!("../../../../tests/cases/queue.json");
 
@@ -40,6 +41,8 @@ impl Player {
         let said = match words[0] {
             "send" => self.send(&words[1..]),
             "receive" => self.receive(&words[1..]),
+            "one" => self.receive_one(words[1].parse().unwrap()),
+            "look" => self.look(words[1].parse().unwrap()),
             "delete" | "change" => self.request(&words),
             "complete" => self.complete(&words[1..]),
             "at" => {
@@ -109,6 +112,34 @@ impl Player {
             shown.push(format!("{number}#{}", delivery.receive_count));
         }
         shown.join(" ")
+    }
+
+    fn receive_one(&mut self, number: u64) -> String {
+        let (group, now) = (self.store.messages[&number].group.clone(), self.store.now());
+        let Some(delivery) = self.store.machine.receive_one(number, &group, &now) else { return "nothing".to_owned() };
+        let shown = format!("{}#{}", delivery.handle.number, delivery.receive_count);
+        self.receipts.entry(number).or_default().push(delivery.handle.receipt);
+        self.store.remember(&[delivery], Hold::WhileRunning);
+        shown
+    }
+
+    fn look(&mut self, number: u64) -> String {
+        let now = self.store.now();
+        let Look { receive_count, first_received_ms, is_held, is_running, visible_at_ms } =
+            self.store.machine.look(number, &now);
+        let name = match (is_held, is_running) {
+            (true, true) => "running",
+            (true, false) => "held",
+            (false, _) => "waiting",
+        };
+        let mut shown = format!("{name} #{receive_count}");
+        if first_received_ms > 0 {
+            let _ = write!(shown, " first {}", first_received_ms - START_MS);
+        }
+        if let Some(visible_at_ms) = visible_at_ms {
+            let _ = write!(shown, " visible {}", visible_at_ms - START_MS);
+        }
+        shown
     }
 
     fn request(&mut self, words: &[&str]) -> String {

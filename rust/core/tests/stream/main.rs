@@ -1,6 +1,6 @@
 //! The shard machine under a simulated engine on virtual time: `cases` reads the table, `promises` are the properties;
 //! `reading` drives the machine by hand where an engine's fetches overlap with other facts, `lending` where lanes are lent,
-//! `restart` from one life of a process to the next.
+//! `restart` from one life of a process to the next, `standing` asks what people are told.
 
 #[cfg(test)]
 mod cases;
@@ -19,3 +19,5 @@ mod reading;
 mod restart;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod standing;
