@@ -15,6 +15,7 @@ pub mod queue;
 pub mod schedule;
 pub mod schema;
 pub mod sequence;
+pub mod session;
 pub mod statistic;
 pub mod stream;
 pub mod template;

@@ -1,0 +1,357 @@
+//! What the names of a query stand for, as far as it may change a session.
+
+use std::collections::BTreeSet;
+
+use hashbrown::HashSet;
+
+use super::{functions, settings, Missing, TEMPORARY};
+use crate::session::token::{after_parenthesis, split_at_commas, Kind, Token};
+use crate::session::{Facts, Judge, Verdict};
+
+/// Words that stand for nothing in the catalogue unless they are quoted or follow a point.
+const RESERVED: &[&str] = &[
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "intersect",
+    "into",
+    "lateral",
+    "leading",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "session_user",
+    "some",
+    "symmetric",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "when",
+    "where",
+    "window",
+    "with",
+]; // sorted
+
+/// Signs that stand for no operator.
+const PUNCTUATION: &[&str] = &["(", ")", "[", "]", ",", ".", ":"];
+/// Tokens of a call's arguments that are looked through.
+const ARGUMENTS_MAX: usize = 1_000;
+
+/// The statements of one text, and what must be looked up before they can be judged.
+pub(super) struct Examined<'j> {
+    judge: &'j Judge<'j>,
+    missing: BTreeSet<String>,
+    /// Relations whose texts were examined already, for reading and for writing.
+    visited: HashSet<(String, bool)>,
+    writes: bool,
+    acts: bool,
+}
+
+impl<'j> Examined<'j> {
+    pub(super) fn new(judge: &'j Judge<'j>) -> Self {
+        Self { judge, missing: BTreeSet::new(), visited: HashSet::new(), writes: false, acts: false }
+    }
+
+    pub(super) fn into_missing(self) -> Missing {
+        self.missing
+    }
+
+    /// Whether a function runs at each change of the schema; unknown before anything was looked up.
+    pub(super) fn has_event_trigger(&mut self) -> bool {
+        self.needs_any();
+        self.judge.catalogue.has_event_trigger()
+    }
+
+    /// What no name leads to, the operators, casts and event triggers, comes with the answer for whatever name.
+    fn needs_any(&mut self) {
+        if !self.judge.catalogue.is_loaded() {
+            self.missing.insert("pg_operator".to_owned());
+        }
+    }
+
+    /// Judge a query, or a change of rows.
+    pub(super) fn query(&mut self, tokens: &[Token<'_>]) -> Verdict {
+        let mut verdict = Verdict::default();
+        (self.writes, self.acts) = (false, false);
+        self.add(&mut verdict, tokens);
+        let locks = tokens
+            .windows(2)
+            .any(|pair| pair[0].is("for") && ["update", "share", "no", "key"].iter().any(|word| pair[1].is(word)));
+        verdict.repeatable = !(self.writes || self.acts || locks) && verdict.is_clean();
+        verdict
+    }
+
+    /// Judge a statement that writes every table it names.
+    pub(super) fn written(&mut self, tokens: &[Token<'_>]) -> Verdict {
+        let mut verdict = Verdict::default();
+        self.add(&mut verdict, tokens);
+        for token in tokens.iter().filter(|token| token.is_name()) {
+            self.target(&mut verdict, &token.value);
+        }
+        verdict
+    }
+
+    /// Judge what follows `COPY`.
+    pub(super) fn copied(&mut self, tokens: &[Token<'_>]) -> Verdict {
+        let mut verdict = Verdict::default();
+        self.add(&mut verdict, tokens);
+        if tokens.iter().any(|token| token.is("from")) {
+            self.target_at(&mut verdict, tokens, 0);
+        }
+        verdict
+    }
+
+    /// Judge what follows `CALL`: a procedure may be anything, unless somebody vouches for it.
+    pub(super) fn call(&mut self, tokens: &[Token<'_>]) -> Verdict {
+        let open = tokens.iter().position(|token| token.is_sign("(")).unwrap_or(tokens.len());
+        let name: Vec<&str> =
+            tokens[..open].iter().filter(|token| token.is_name()).map(|token| &*token.value).collect();
+        let mut verdict = match name[..] {
+            [name] if self.judge.clean.has("", name) => Verdict::default(),
+            [schema, name] if self.judge.clean.has(schema, name) => Verdict::default(),
+            _ => Verdict::closed(format!("function:{}", name.join("."))),
+        };
+        self.add(&mut verdict, &tokens[open..]);
+        verdict
+    }
+
+    /// Add what the names and operators in some tokens do.
+    pub(super) fn add(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>]) {
+        for (at, token) in tokens.iter().enumerate() {
+            if token.is_name() {
+                self.name(verdict, tokens, at);
+            } else if token.kind == Kind::Sign && !PUNCTUATION.contains(&&*token.value) {
+                self.needs_any();
+                if self.judge.catalogue.has_volatile(&token.value) {
+                    verdict.close("function:an operator");
+                }
+            }
+        }
+        if self.judge.catalogue.has_volatile_cast() {
+            verdict.close("function:a cast");
+        }
+    }
+
+    fn name(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>], at: usize) {
+        let token = &tokens[at];
+        let name = &*token.value;
+        let is_part = at > 0 && tokens[at - 1].is_sign(".");
+        if token.kind == Kind::Word && !is_part {
+            self.keyword(verdict, tokens, at);
+            if RESERVED.binary_search(&name).is_ok() {
+                return;
+            }
+        }
+        let Some(facts) = self.facts(name) else { return };
+        if tokens.get(at + 1).is_some_and(|next| next.is_sign("(")) {
+            self.called(verdict, facts, tokens, at);
+        } else if is_part && facts.of_rows.iter().any(|schema| !self.is_clean(schema, name)) {
+            verdict.close(format!("function:{name}"));
+        }
+        self.read(verdict, facts, name);
+    }
+
+    /// `SELECT … INTO` makes a table; a table to be written follows `INSERT INTO`, `UPDATE`, `DELETE FROM`, `MERGE INTO`.
+    fn keyword(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>], at: usize) {
+        let before = |word: &str| at > 0 && tokens[at - 1].is(word);
+        match &*tokens[at].value {
+            "into" if !before("insert") && !before("merge") => {
+                self.writes = true;
+                verdict.pin(TEMPORARY);
+                verdict.changes_schema = true;
+            }
+            "into" => self.target_at(verdict, tokens, at + 1),
+            "from" if before("delete") => self.target_at(verdict, tokens, at + 1),
+            "update" if !(before("do") || before("for") || before("key")) => self.target_at(verdict, tokens, at + 1),
+            _ => {}
+        }
+    }
+
+    fn target_at(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>], mut at: usize) {
+        self.writes = true;
+        while tokens.get(at).is_some_and(|token| token.is("only") || token.is("table") || token.is_sign("(")) {
+            at += 1;
+        }
+        while tokens.len() > at + 2 && tokens[at].is_name() && tokens[at + 1].is_sign(".") {
+            at += 2;
+        }
+        if let Some(token) = tokens.get(at).filter(|token| token.is_name()) {
+            self.target(verdict, &token.value);
+        }
+    }
+
+    /// What writing a relation does: its triggers, its defaults and checks, and those of what is written with it.
+    fn target(&mut self, verdict: &mut Verdict, name: &str) {
+        let Some(facts) = self.facts(name) else { return };
+        if !self.visited.insert((name.to_owned(), true)) {
+            return;
+        }
+        if let Some(why) = &facts.unwritable {
+            verdict.close(format!("function:{why}"));
+        }
+        for function in &facts.triggers {
+            let (schema, function) = function.rsplit_once('.').unwrap_or(("", function));
+            if !self.is_clean(schema, function) {
+                verdict.close(format!("function:{function}"));
+            }
+        }
+        for text in &facts.written {
+            self.text(verdict, text);
+        }
+        for other in &facts.cascade {
+            self.target(verdict, other);
+        }
+        self.read(verdict, facts, name);
+    }
+
+    /// What reading a relation does, or making a value of a type.
+    fn read(&mut self, verdict: &mut Verdict, facts: &Facts, name: &str) {
+        if let Some(why) = &facts.unreadable {
+            verdict.close(format!("function:{why}"));
+        }
+        if !facts.read.is_empty() && self.visited.insert((name.to_owned(), false)) {
+            for text in &facts.read {
+                self.text(verdict, text);
+            }
+        }
+    }
+
+    fn text(&mut self, verdict: &mut Verdict, text: &str) {
+        match super::read(text, true) {
+            Ok(tokens) => {
+                let (writes, acts) = (self.writes, self.acts);
+                self.add(verdict, &tokens);
+                (self.writes, self.acts) = (writes, acts || self.acts);
+            }
+            Err(_) => verdict.close("function:a text that cannot be read"),
+        }
+    }
+
+    fn facts(&mut self, name: &str) -> Option<&'j Facts> {
+        let found = self.judge.catalogue.facts(self.judge.context, name);
+        if found.is_none() {
+            self.missing.insert(name.to_owned());
+        }
+        found
+    }
+
+    fn is_clean(&self, schema: &str, name: &str) -> bool {
+        functions::is_clean(schema, name) || self.judge.clean.has(schema, name)
+    }
+
+    fn called(&mut self, verdict: &mut Verdict, facts: &Facts, tokens: &[Token<'_>], at: usize) {
+        let name = &*tokens[at].value;
+        self.acts |= functions::acts(name);
+        if functions::runs_text(name) && !self.judge.clean.has(functions::SERVER_SCHEMA, name) {
+            verdict.close(format!("function:{name}"));
+        }
+        for schema in &facts.functions {
+            if self.is_clean(schema, name) {
+                continue;
+            }
+            match name {
+                _ if schema != functions::SERVER_SCHEMA => verdict.close(format!("function:{name}")),
+                "set_config" => configured(verdict, tokens, at + 1),
+                "currval" | "lastval" => {
+                    verdict.pin(format!("session memory:{name}"));
+                    verdict.reads_session = true;
+                }
+                _ if name.starts_with("pg_advisory_unlock") => verdict.unpins.push("advisory lock:".to_owned()),
+                _ if name.starts_with("pg_advisory_lock") || name.starts_with("pg_try_advisory_lock") => {
+                    verdict.pin("advisory lock:");
+                }
+                _ => verdict.close(format!("function:{name}")),
+            }
+        }
+    }
+}
+
+/// `set_config(name, value, is_local)`: a local one ends with the transaction, if it is one that can.
+fn configured(verdict: &mut Verdict, tokens: &[Token<'_>], open: usize) {
+    let tokens = &tokens[..tokens.len().min(open + ARGUMENTS_MAX)];
+    let end = after_parenthesis(tokens, open);
+    let arguments =
+        split_at_commas(&tokens[(open + 1).min(end)..end.saturating_sub(1).max(open + 1).min(tokens.len())]);
+    let [name, value, local] = arguments[..] else {
+        return verdict.close("setting:set_config");
+    };
+    let name = literal(name).map(str::to_ascii_lowercase);
+    let Some(name) = name.filter(|name| name != "seed") else {
+        return verdict.close("setting:set_config");
+    };
+    let may_be_temporary =
+        name == "search_path" && literal(value).is_none_or(|path| path.to_ascii_lowercase().contains("pg_temp"));
+    if may_be_temporary {
+        return verdict.close("setting:search_path");
+    }
+    if local.len() != 1 || !local[0].is("true") {
+        return verdict.pin("setting:set_config");
+    }
+    if !settings::is_read_by_none(&name) && verdict.local.is_empty() {
+        verdict.local = settings::unknown_local();
+    }
+}
+
+/// The value of a literal, as it is or cast to text.
+fn literal<'t>(tokens: &'t [Token<'_>]) -> Option<&'t str> {
+    let (first, cast) = tokens.split_first()?;
+    let is_text = cast.is_empty() || matches!(cast, [sign, kind] if sign.is_sign("::") && kind.is("text"));
+    (first.kind == Kind::Text && first.plain && is_text).then_some(&*first.value)
+}
