@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::pin;
+use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,10 +13,12 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::rt::{Read, Write};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -55,7 +57,7 @@ pub struct Limits {
     pub connection: Option<Duration>,
     /// Whether a connection may have more than one request.
     pub keep_alive: bool,
-    /// Whether HTTP/2 is spoken, too, by clients that know it beforehand.
+    /// Whether HTTP/2 is spoken, too, by clients that know it beforehand; without it, no connection can be upgraded either.
     pub http2: bool,
     /// How long answers under way may take when the listener stops.
     pub stop_grace: Duration,
@@ -154,26 +156,44 @@ async fn hold<S: Service>(
     service: Arc<S>,
     mut ends: watch::Receiver<()>,
 ) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    if !limits.http2 {
-        builder = builder.http1_only();
-    }
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_buf_size(limits.head_bytes)
-        .keep_alive(limits.keep_alive);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX));
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
     });
-    let mut connection = pin!(builder.serve_connection_with_upgrades(stream, answer));
+    let until = async move {
+        // Whoever could say so is gone: that says it, too.
+        let _ = ends.changed().await;
+    };
+    if limits.http2 {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head)
+            .max_buf_size(limits.head_bytes)
+            .keep_alive(limits.keep_alive);
+        let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(head_bytes);
+        let connection = pin!(builder.serve_connection_with_upgrades(stream, answer));
+        converse_until(connection, until).await;
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head)
+            .max_buf_size(limits.head_bytes)
+            .keep_alive(limits.keep_alive);
+        let connection = pin!(builder.serve_connection(stream, answer));
+        converse_until(connection, until).await;
+    }
+}
+
+/// Have the conversation of a connection, and end it after the answers under way when `until` says so.
+async fn converse_until<C: GracefulConnection>(mut connection: Pin<&mut C>, until: impl Future<Output = ()>) {
     // An error here is the client's: it sent no HTTP, or went away.
     tokio::select! {
         _ = connection.as_mut() => {}
-        _ = ends.changed() => {
+        () = until => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
