@@ -44,6 +44,7 @@ ROW_TYPES_MAX = 512
 _COM_RESET_CONNECTION = 0x1F
 _STATUS_IN_TRANSACTION = 0x0001
 _STATUS_AUTOCOMMIT = 0x0002
+SHORT_MAX = 1024  # the smallest max_allowed_packet there is
 PACKET_BYTES_MAX = 1 << 30  # the largest max_allowed_packet there is
 # The server is going down or has hung up: 1053 shutdown, 1152..1161 aborted or network, 1927 killed, 2006/2013 gone, 4031 idle.
 _LOST = frozenset((1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2014, 3032, 3169, 4031))
@@ -108,8 +109,7 @@ class MySQLWire:
     async def _query(self, text: bytes) -> Any:
         """Run a statement to its very last answer and give its first result."""
         raw = self.raw
-        await raw.query(text)
-        first = result = raw._result  # noqa: SLF001
+        first = result = await raw.ask(text)
         while result.has_next:
             await raw.next_result()
             result = raw._result  # noqa: SLF001
@@ -118,6 +118,8 @@ class MySQLWire:
         return first
 
     def _encoded(self, sql: str, args: Sequence[Any]) -> bytes:
+        if not args and len(sql) < SHORT_MAX and sql.isascii():
+            return sql.encode()
         return encode(self.raw, sql, args, self._packet_bytes_max)
 
     async def fetch_all(self, sql: str, args: Sequence[Any]) -> list[Any]:

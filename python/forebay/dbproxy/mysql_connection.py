@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asyncmy import errors
 from asyncmy.connection import Connection
 from asyncmy.constants.CLIENT import DEPRECATE_EOF, FOUND_ROWS, MULTI_STATEMENTS
+from asyncmy.constants.COMMAND import COM_QUERY
 from asyncmy.constants.CR import CR_COMMANDS_OUT_OF_SYNC
 from asyncmy.constants.SERVER_STATUS import SERVER_STATUS_AUTOCOMMIT, SERVER_STATUS_IN_TRANS
 
@@ -43,33 +44,53 @@ class GuardedConnection(Connection):
         await _read_greeting(self)
         self.server_capabilities &= ~DEPRECATE_EOF
 
+    async def ask(self, text: bytes) -> Any:
+        """Run a statement and give its first result, as ``query`` does, with fewer calls on the way."""
+        received = self._proto
+        if received is not None and received.pos != received.length:
+            self._see_that_it_is_read()
+        await _send_command(self, COM_QUERY, text)
+        await _read_result(self)
+        self._note_end()
+        return self._result
+
     def _execute_command(self, command: int, text: str | bytes) -> Awaitable[None]:
         """Send a command, if nothing unread lies before its answer."""
         received = self._proto
         if received is not None and received.pos != received.length:
-            rest = self._result  # rows of a stream, or further results, are read by asyncmy before it sends
-            if rest is None or not (rest.unbuffered_active or rest.has_next):
-                self._hang_up()
+            self._see_that_it_is_read()
         return _send_command(self, command, text)  # type: ignore[no-any-return]
 
+    def _see_that_it_is_read(self) -> None:
+        """Allow unread bytes only where asyncmy reads them before it sends: rows of a stream, or further results."""
+        rest = self._result
+        if rest is None or not (rest.unbuffered_active or rest.has_next):
+            self._hang_up()
+
     async def _read_query_result(self, unbuffered: bool = False) -> None:
-        """Read a result to its end, note the server's status, and see that the end is where the bytes end."""
+        """Read a result, and see that its end is where the bytes end."""
         await _read_result(self, unbuffered)
+        self._note_end()
+
+    def _note_end(self) -> None:
+        """Note the server's status after a result, and see that its end is where the bytes end."""
         result, received = self._result, self._proto
         if result.unbuffered_active:  # its end will tell; asyncmy drops that, and only a stream of ours looks
             if not self.server_status & SERVER_STATUS_AUTOCOMMIT:
                 self.server_status |= SERVER_STATUS_IN_TRANS
             return
-        if result.description is not None:
-            result.server_status = self.status_of_rows()
-        self.server_status = result.server_status
+        if result.description is None:
+            self.server_status = result.server_status
+        else:
+            self.server_status = result.server_status = self.status_of_rows()
         if received.pos != received.length and not result.has_next:
             self._hang_up()
 
     def status_of_rows(self) -> int:
         """Give the server's status from the EOF packet that was read last: asyncmy drops it."""
         received = self._proto
-        return int.from_bytes(received.buffer[received.pos - 2 : received.pos], "little")
+        buffer, end = received.buffer, received.pos
+        return buffer[end - 2] | buffer[end - 1] << 8  # type: ignore[no-any-return]
 
     def _hang_up(self) -> None:
         """Close a connection that is out of step: which answer belongs to which question cannot be told any more.
