@@ -182,3 +182,6 @@ async def test_a_replica_that_is_too_far_behind_is_lent_to_no_reader(replicated,
         replicated.replica.sql("SELECT pg_wal_replay_pause()" if is_postgres else "STOP SLAVE SQL_THREAD")
         await client.execute("INSERT INTO log VALUES (1)")
         await becomes(lent=False)
+        assert await client.fetch_value(port) == replicated.primary.port
+        replicated.replica.sql("SELECT pg_wal_replay_resume()" if is_postgres else "START SLAVE")
+        await becomes(lent=True)
