@@ -8,6 +8,7 @@ from forebay import _core
 from forebay._core import Batch, FifoBatch, FifoBatcher, Histogram, Message, Record
 from forebay._model.concurrency import Scaling
 from forebay._model.environments import Environments
+from forebay._model.gateway import Cors, FunctionUrl
 from forebay._model.mapping import Backoff
 from forebay._runtime.context import Context
 from forebay.activity import Activity, ActivityTask
@@ -47,12 +48,14 @@ from forebay.errors import (
     TooManyRequests,
 )
 from forebay.function import Function
+from forebay.http_api import HttpApi
 from forebay.mapping import Mapping
 from forebay.queue import Depth, Queue
 from forebay.registry import Registry, SchemaVersion
 from forebay.stream import Stream
 from forebay.token_bucket import TokenBucket
 from forebay.topic import Topic
+from forebay.websocket_api import Connection, WebSocketApi
 from forebay.workflow import Execution, ExecutionDescription, Workflow
 
 if typing.TYPE_CHECKING:
@@ -74,8 +77,10 @@ __all__ = [
     "ClientClosed",
     "ClockStalled",
     "CommitUnknown",
+    "Connection",
     "ConnectionLost",
     "Context",
+    "Cors",
     "DBProxy",
     "DBProxyError",
     "DatabaseError",
@@ -94,7 +99,9 @@ __all__ = [
     "ForebayError",
     "Function",
     "FunctionError",
+    "FunctionUrl",
     "Histogram",
+    "HttpApi",
     "InvalidParameterValue",
     "JSONLines",
     "Mapping",
@@ -123,6 +130,7 @@ __all__ = [
     "TooManyClients",
     "TooManyRequests",
     "Topic",
+    "WebSocketApi",
     "Workflow",
     "__version__",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "__version__",
     "backup_store",
     "check_alias",
+    "check_api",
     "check_event_rule",
     "check_filter_policy",
     "check_filters",
@@ -82,6 +83,9 @@ def end_with_parent(parent: int) -> None:
 
 def check_alias(name: str, version: str, weights: dict[str, float], provisioned: int) -> list[tuple[str, int]]:
     """Refuse an alias that there cannot be; give its versions and their shares of what is provisioned."""
+
+def check_api(app: str, definition: bytes) -> str:
+    """Refuse the definition of an API, JSON, that cannot be served; give the API's id."""
 
 def check_limits(concurrency: int, unreserved_minimum: int, functions: list[tuple[int | None, int]]) -> None:
     """Refuse functions' (reserved, provisioned) concurrency that an account has not, with AWS's text."""

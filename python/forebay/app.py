@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from forebay._app.account_limits import ChangesLimits
 from forebay._app.declarations import Declarations
+from forebay._app.declare_apis import DeclaresApis
 from forebay._app.declare_events import DeclaresEvents
 from forebay._app.declare_functions import DeclaresFunctions
 from forebay._app.declare_sources import DeclaresSources
 from forebay._app.declare_workflows import DeclaresWorkflows
 from forebay._app.shared import Shared
 from forebay._model import checks, limits, names
+from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
 from forebay._runtime.caller import Caller
@@ -42,7 +44,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresFunctions, ChangesLimits):
+class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, DeclaresFunctions, ChangesLimits):
     """An app: functions, their sources, and the store that keeps their work.
 
     Args:
@@ -150,7 +152,14 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresFunctions,
     # --- life
 
     async def start(
-        self, *, metrics_host: str = "127.0.0.1", metrics_port: int = 0, metrics_token: str | None = None
+        self,
+        *,
+        metrics_host: str = "127.0.0.1",
+        metrics_port: int = 0,
+        metrics_token: str | None = None,
+        http_host: str = "127.0.0.1",
+        http_port: int = 0,
+        http_tls: bool | None = None,
     ) -> None:
         """Open the store, open what is attached, and let the mappings run.
 
@@ -160,6 +169,10 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresFunctions,
                 holds the port, as soon as that is free.
             metrics_token: what a scraper must give (`Authorization: Bearer`), 16 to 512 characters; needed where other machines
                 reach the host. `/healthz` and `/readyz` answer anybody.
+            http_host: where the app's APIs and the URLs of its functions are served.
+            http_port: 0: nowhere. The process that owns the store serves them, also one that takes it over.
+            http_tls: False: other machines may reach `http_host` although nothing here is encrypted, since something before it
+                does that. Without it only this machine may.
 
         Raises:
             InvalidParameterValue: the owner cannot listen on the address, or other machines reach it and there is no token.
@@ -178,18 +191,21 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresFunctions,
                 '`if __name__ == "__main__":`'
             )
         metrics = MetricsAddress(host=metrics_host, port=metrics_port, token=metrics_token)
+        http = HttpAddress(host=http_host, port=http_port, tls=http_tls)
         self._guard_forks()
         from forebay._app.run import AppRun  # noqa: PLC0415  a process that runs one function starts no app
 
         self._declared.as_declared()
         self._fix_store()
-        self._running = running = AppRun(self.settings, self.clock, self._caller, self._declared, metrics)
+        self._running = running = AppRun(self.settings, self.clock, self._caller, self._declared, (metrics, http))
         try:
             for resource in self._declared.attached:
                 if isinstance(resource, Shared) and self.settings.serve is not False:
                     self._opened.push_async_callback(resource.unshare)
                     resource.share()
                 await self._opened.enter_async_context(resource)
+            for lifespan in self._declared.lifespans if self.settings.serve is not False else ():
+                await self._opened.enter_async_context(lifespan)
             await running.begin(self._declared.attached)
         except BaseException:
             running.close()

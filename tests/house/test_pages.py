@@ -75,7 +75,10 @@ def saved(name: str, text: str) -> list[str]:
 def waits(command: str, serving: int) -> list[str]:
     """Write the commands that wait until what was started serves: an app its store's socket, a server its port."""
     if serving and command.startswith("forebay run"):
-        return [f"until [ $(ls -d */forebay.sock 2>/dev/null | wc -l) -ge {serving} ]; do sleep 0.05; done"]
+        wait = [f"until [ $(ls -d */forebay.sock 2>/dev/null | wc -l) -ge {serving} ]; do sleep 0.05; done"]
+        if port := re.search(r"--http-port (\d+)", command):
+            wait.append(f"until curl -s http://127.0.0.1:{port[1]}/_routes | grep -q key; do sleep 0.05; done")
+        return wait
     if port := re.search(r"127\.0\.0\.1:(\d+)", command):
         return [f"curl -s -o ready --retry 100 --retry-delay 1 --retry-connrefused http://127.0.0.1:{port[1]}/"]
     return []
@@ -93,7 +96,8 @@ def page_id(path: Path) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=page_id)
 def test_what_is_typed_works_and_prints_what_the_page_says(page, tmp_path):
     script, _, printed = story(page.read_text())
-    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{free_port()}")  # 8000 may be taken, and so may 9464
+    port = free_port()  # 8000 may be taken, and so may 9464
+    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace("--http-port 8000", f"--http-port {port}")
     env = {
         "FOREBAY_METRICS_PORT": str(free_port()),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",

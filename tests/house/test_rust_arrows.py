@@ -19,7 +19,7 @@ FLOORS = [
     {"ctx"},
     {"api"},
     {"dispatch"},
-    {"failures"},
+    {"failures", "gateways"},
     {"environments"},
     {"sources"},  # what all sources share
     {"sources/stream", "sources/queue", "sources/invocation"},

@@ -20,6 +20,7 @@ from pathlib import Path
 import uvloop
 
 from forebay import App, Backoff, Batch, ForebayError, Function, JSONLines, Queue
+from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay.cli.run import serve
 from forebay.testing import Ledger
@@ -263,7 +264,7 @@ async def live(how: dict) -> int:
     """Run the app under load until a signal; the exit status is that of `forebay run`."""
     ledger = Ledger(how["ledger"], life=how["life"], own=NOTED)
     app, on_event = make(how, ledger)
-    serving = asyncio.create_task(serve(app, MetricsAddress(), how.get("grace", 10)))
+    serving = asyncio.create_task(serve(app, MetricsAddress(), HttpAddress(), how.get("grace", 10)))
     while not app_runs(app) and not serving.done():
         await asyncio.sleep(0.001)
     ledger.note("started", [("", 0)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from forebay._app.declared_apis import DeclaredApis
 from forebay._core import check_limits
 from forebay._model import checks, limits, names
 from forebay._model.alias import AliasSettings
@@ -35,28 +36,41 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from forebay._api import DeclaredApi
     from forebay._model.archive import ArchiveSettings
     from forebay._model.asynchronous import AsynchronousSettings
     from forebay._model.checks import Seconds
+    from forebay._model.gateway import UrlOf
     from forebay._model.mapping import MappingSettings
     from forebay._model.settings import AppSettings
     from forebay._model.workflow import WorkflowType
     from forebay._runtime.caller import Caller
 
-    Declarable = Function[..., Any] | Alias | Mapping | Subscription | RuleSettings | ScheduleSettings | ArchiveSettings
+    Declarable = (
+        Function[..., Any]
+        | Alias
+        | Mapping
+        | Subscription
+        | RuleSettings
+        | ScheduleSettings
+        | ArchiveSettings
+        | DeclaredApi[Any]
+        | UrlOf
+    )
     """What is declared to a running engine."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Declarations:
+class Declarations(DeclaredApis):
     """Everything that was declared in one app.
 
     Threads declare and forget while the event loop looks: whoever goes through one of these takes a tuple of it first.
     """
 
     def __init__(self, settings: AppSettings, caller: Caller, on_new: Callable[[], None]) -> None:
+        super().__init__()
         self.settings = self.declared = settings
         self._caller = caller
         self._on_new = on_new

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from forebay._model import limits
+from forebay._model import checks, limits
 from forebay._model.asynchronous import AsynchronousSettings
+from forebay._model.gateway import FunctionUrl
 from forebay._model.settings import DEFAULT_ENVIRONMENTS, FunctionSettings, command_line
 from forebay.errors import InvalidParameterValue
 
@@ -50,6 +51,7 @@ class DeclaresFunctions(ABC):
         on_failure: Target | None = None,
         dead_letter_queue: Target | None = None,
         environments: Environments | None = None,
+        url: bool | FunctionUrl = False,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Declare a handler as a function.
 
@@ -75,12 +77,16 @@ class DeclaresFunctions(ABC):
             dead_letter_queue: the queue for events that are given up. Without it and without `on_failure` an event stays listed
                 for 14 days (`Function.failed`) and can run again (`Function.redrive`).
             environments: the number of processes and how long they live; None: `forebay.Environments()`.
+            url: True, or a `forebay.FunctionUrl`: the function answers HTTP at a URL of its own, `/_apis/NAME/` on the app's HTTP
+                port, by payload format 2.0. Everybody who reaches the port may ask.
 
         Raises:
             InvalidParameterValue: an option is outside its range, or no process can import the handler by its name.
             ResourceConflict: another handler has the name, or it was declared with other settings.
 
         """
+        if not isinstance(url, bool | FunctionUrl):
+            checks.refuse("url", url, "allowed are True, False and a forebay.FunctionUrl")
         if callable(name):
             raise InvalidParameterValue("@app.function needs its parentheses: @app.function()")
         asynchronous = AsynchronousSettings(
@@ -101,6 +107,8 @@ class DeclaresFunctions(ABC):
                 "environments": environments if environments is not None else DEFAULT_ENVIRONMENTS,
             }
             function = self._declared.function(handler, name, timeout, isolation, asynchronous, **more)
+            if url is not False:
+                self._declared.function_url(function.name, FunctionUrl() if url is True else url)
             self._declare_soon()
             return function
 

@@ -10,17 +10,20 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._api import DeclaredApi
 from forebay._app.handlers import Handlers
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._core import Engine
 from forebay._model import limits
 from forebay._model.archive import ArchiveSettings
 from forebay._model.bus import RuleSettings, ScheduleSettings
+from forebay._model.gateway import UrlOf
 from forebay._model.topic import Subscription
 from forebay._runtime import tracing
 from forebay._runtime.runner import Runner
 from forebay._runtime.threads import ThreadPool
 from forebay._wire import bus as wire_bus
+from forebay._wire import gateway as wire_gateway
 from forebay._wire import limits as wire_limits
 from forebay._wire import mapping as wire_mapping
 from forebay._wire import payload
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from forebay._app.declarations import Declarable, Declarations
+    from forebay._model.gateway import HttpAddress
     from forebay._model.metrics import MetricsAddress
     from forebay._model.settings import AppSettings, StreamSettings
     from forebay._runtime.caller import Caller
@@ -69,8 +73,14 @@ class AppRun:
     """A started app."""
 
     def __init__(
-        self, settings: AppSettings, clock: Clock, caller: Caller, declared: Declarations, metrics: MetricsAddress
+        self,
+        settings: AppSettings,
+        clock: Clock,
+        caller: Caller,
+        declared: Declarations,
+        addresses: tuple[MetricsAddress, HttpAddress],
     ) -> None:
+        metrics, http = addresses
         self._settings = settings
         self._declared = declared
         self._clock = clock
@@ -78,6 +88,7 @@ class AppRun:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._metrics = metrics
+        self._http = http
         self._tracing = tracing.found()
         self._stop_by = float("inf")
         self.runner = Runner(self._loop, clock, ThreadPool(limits.CONCURRENCY_MAX, self._loop))
@@ -88,12 +99,13 @@ class AppRun:
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
 
-    def _open_engine(self, *, metrics_late: bool = False) -> Engine:
-        return Engine(payload.dumps(self._engine_settings() | {"metrics_late": metrics_late}))
+    def _open_engine(self, *, ports_late: bool = False) -> Engine:
+        late = {"metrics_late": ports_late, "http_waits": ports_late}
+        return Engine(payload.dumps(self._engine_settings() | late))
 
     async def _open_again(self) -> Engine:
         """Open an engine that may take the store over, which a program that holds the metrics' port must not prevent."""
-        return await asyncio.to_thread(self._open_engine, metrics_late=True)
+        return await asyncio.to_thread(self._open_engine, ports_late=True)
 
     def _engine_settings(self) -> dict[str, Any]:
         given, clock = self._settings, self._clock
@@ -115,6 +127,9 @@ class AppRun:
             "metrics_host": self._metrics.host,
             "metrics_port": self._metrics.port,
             "metrics_token": self._metrics.token,
+            "http_host": self._http.host,
+            "http_port": self._http.port,
+            "http_plain": self._http.tls is False,
         }
 
     async def begin(self, resources: Iterable[object] = ()) -> None:
@@ -130,6 +145,7 @@ class AppRun:
             self._settings.store,
             self._metrics_text(engine),
         )
+        self._tell_of_apis(engine)
         answers = self._declare_all()
         serve = self._settings.serve
         if serve is False or engine.role == "client":
@@ -171,6 +187,7 @@ class AppRun:
             answers += [(alias, self._add_alias(alias)) for alias in tuple(declared.aliases.values())]
             answers += [(mapping, self._add_mapping(mapping)) for mapping in tuple(declared.mappings.values())]
             answers += self._add_subscriptions("function")
+            answers += [(api, self._add_api(api)) for api in declared.all_apis()]
             engine.start()
         return answers
 
@@ -191,6 +208,16 @@ class AppRun:
         if engine.role == "owner":
             return f", metrics on {where}"
         return f": another process owns it and serves its metrics, if any; this one will on {where} once it owns it"
+
+    def _tell_of_apis(self, engine: Engine) -> None:
+        """Say where the APIs are, or why they are nowhere."""
+        names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls]
+        if not names or engine.role != "owner":
+            return
+        if self._http.base is None:
+            log.info("no API is served (%s): give --http-port, or start(http_port=…)", ", ".join(names))
+        for name in names if self._http.base is not None else ():
+            log.info("API %s is served at %s/_apis/%s/", name, self._http.base, name)
 
     @property
     def _runs(self) -> bool:
@@ -257,6 +284,8 @@ class AppRun:
             self._check_answer(item, self._add_alias(item))
         elif isinstance(item, Mapping):
             self._check_answer(item, self._add_mapping(item))
+        elif isinstance(item, DeclaredApi | UrlOf):
+            self._check_answer(item, self._add_api(item))
 
     def declare_source(self, source: Source) -> None:
         """Declare a stream, a queue, a topic, a registry, a bus or a workflow while the app runs; from a thread, wait for it."""
@@ -323,6 +352,12 @@ class AppRun:
 
     def _add_alias(self, alias: Alias) -> asyncio.Future[bytes]:
         return self._caller.request("alias.declare", **asdict(alias.settings))
+
+    def _add_api(self, api: DeclaredApi[Any] | UrlOf) -> asyncio.Future[bytes]:
+        definition = (
+            api.definition() if isinstance(api, DeclaredApi) else wire_gateway.function_url(api.function, api.url.cors)
+        )
+        return self._caller.request("api.declare", definition=definition)
 
     def _check_answer(self, item: object, answer: asyncio.Future[bytes]) -> None:
         """Log it when the engine refuses a declaration; an alias that it refuses is no longer declared."""

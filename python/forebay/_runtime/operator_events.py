@@ -202,6 +202,10 @@ def _environment(event: dict[str, Any]) -> str:
     return f"function {event['of']}: {event['text']}"
 
 
+def _api(event: dict[str, Any]) -> str:
+    return f"API {event['of']}: {event['text']}"
+
+
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "timed out": _timed_out,
     "gave up": _gave_up,
@@ -217,4 +221,5 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "environment": _environment,
     "discovery": _discovery,
     "metrics": _metrics,
+    "api": _api,
 }

@@ -9,6 +9,7 @@ import click
 
 from forebay._core import __version__, debug_build, failpoints
 from forebay.cli import (
+    api,
     archive,
     backup,
     bus,
@@ -102,6 +103,7 @@ main.add_command(bus.rule)
 main.add_command(archive.archive)
 main.add_command(archive.replay)
 main.add_command(workflow.workflow)
+main.add_command(api.api)
 main.add_command(schedule.schedule)
 main.add_command(schema.schema)
 main.add_command(lag.lag)

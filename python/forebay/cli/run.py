@@ -16,6 +16,7 @@ import click
 import uvloop
 
 from forebay import logs
+from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._wire import event
 from forebay._wire import payload as wire
@@ -56,6 +57,26 @@ log = logging.getLogger("forebay")
     help="Holds what a scraper must give (Authorization: Bearer); needed where other machines reach the host. "
     "Without it, FOREBAY_METRICS_TOKEN is looked at.",
 )
+@click.option(
+    "--http-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where the app's APIs and the URLs of its functions are served.",
+)
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    show_default=True,
+    envvar="FOREBAY_HTTP_PORT",
+    show_envvar=True,
+    help="0: nowhere.",
+)
+@click.option(
+    "--http-no-tls",
+    is_flag=True,
+    help="Other machines may reach --http-host although nothing here is encrypted: something before it does that.",
+)
 @click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to drain within.")
 @click.option(
     "--log-format",
@@ -82,6 +103,9 @@ def run(
     metrics_host: str,
     metrics_port: int,
     metrics_token_file: Path | None,
+    http_host: str,
+    http_port: int,
+    http_no_tls: bool,
     grace: float,
     log_format: str,
     log_level: str,
@@ -97,11 +121,12 @@ def run(
     if metrics_token_file is not None:
         token = metrics_token_file.read_text().strip()
     address = MetricsAddress(host=metrics_host, port=metrics_port, token=token)
+    http = HttpAddress(host=http_host, port=http_port, tls=False if http_no_tls else None)
     app = load(target)
     if store is not None:
         app.settings = dataclasses.replace(app.settings, store=str(store))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(serve(app, address, grace)))
+        sys.exit(runner.run(serve(app, address, http, grace)))
 
 
 def load(target: str) -> App:
@@ -124,13 +149,20 @@ def load(target: str) -> App:
     raise click.ClickException(f"{module_name!r} has no forebay.App named {name!r}: {there}")
 
 
-async def serve(app: App, metrics: MetricsAddress, grace: float) -> int:
+async def serve(app: App, metrics: MetricsAddress, http: HttpAddress, grace: float) -> int:
     """Run an app until a signal comes or its store fails; give the exit status."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[str] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number.name)
-    await app.start(metrics_host=metrics.host, metrics_port=metrics.port, metrics_token=metrics.token)
+    await app.start(
+        metrics_host=metrics.host,
+        metrics_port=metrics.port,
+        metrics_token=metrics.token,
+        http_host=http.host,
+        http_port=http.port,
+        http_tls=http.tls,
+    )
     log.info("app %r runs on %s", app.name, app.settings.store)
     failure = loop.create_task(app.store_failure())
     called = loop.create_task(signals.get())

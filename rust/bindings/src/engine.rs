@@ -180,7 +180,7 @@ impl Engine {
 
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         if let End::Owner(owner) = self.end(py)? {
-            py.detach(|| owner.engine.drain());
+            py.detach(|| owner.drain());
         }
         Ok(())
     }

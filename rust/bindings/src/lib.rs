@@ -9,6 +9,7 @@ mod environment;
 mod errors;
 mod event;
 mod fifo_batcher;
+mod gateway;
 mod histogram;
 mod json;
 mod limits;
@@ -37,6 +38,8 @@ mod _core {
     use crate::environment::{end_with_parent, metrics_catalogue};
     #[pymodule_export]
     use crate::fifo_batcher::{FifoBatch, FifoBatcher};
+    #[pymodule_export]
+    use crate::gateway::check_api;
     #[pymodule_export]
     use crate::histogram::Histogram;
     #[pymodule_export]

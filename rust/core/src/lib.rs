@@ -7,6 +7,7 @@
 pub mod alias;
 pub mod concurrency;
 pub mod environment;
+pub mod gateway;
 pub mod histogram;
 pub mod invocation;
 pub mod now;

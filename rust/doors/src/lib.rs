@@ -4,6 +4,7 @@
 pub mod ask;
 #[cfg(feature = "failpoints")]
 pub mod fuzzing;
+pub mod gateway;
 pub mod http;
 pub mod open;
 pub mod socket;

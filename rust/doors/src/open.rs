@@ -16,6 +16,7 @@ use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
 
+use crate::gateway::{self, LateListener};
 use crate::http::{Address, Answer, LateServer, Operations, Request, Routes, Server, StartError};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
@@ -36,14 +37,23 @@ pub struct Owner {
     /// Serves metrics until it is dropped, if asked to: a `Server` or a `LateServer`.
     http: std::sync::Mutex<Option<Box<dyn Send>>>,
     listener: std::sync::Mutex<Option<Listener>>,
+    /// Serves APIs, if asked to.
+    apis: LateListener,
     /// The engine.
     pub engine: Arc<Engine>,
     ownership: std::sync::Mutex<Option<Ownership>>,
 }
 
 impl Owner {
+    /// Take no further request of an API, begin nothing new, and refuse the invocations that wait to begin.
+    pub fn drain(&self) {
+        self.apis.retire();
+        self.engine.drain();
+    }
+
     /// Close the doors, commit what is left, give the directory free.
     pub fn close(&self) {
+        self.apis.retire();
         let mut listener = lock(&self.listener).take();
         if let Some(listener) = &mut listener {
             listener.stop_reading();
@@ -51,6 +61,7 @@ impl Owner {
         self.engine.close();
         // Now everything that was read has its answer.
         drop(listener);
+        self.apis.close();
         drop(lock(&self.http).take());
         drop(lock(&self.ownership).take());
     }
@@ -88,6 +99,13 @@ impl Opening {
         // Checked here, too, because a client serves no metrics until it takes over.
         if let Some(address) = self.metrics_address() {
             address.resolve().map_err(|error| refused_address(&error))?;
+        }
+        if let Some(place) = self.api_address() {
+            if self.0.manual {
+                let text = "http_port: an app whose time stands still serves no HTTP; leave the port out, or the clock";
+                return Err(EngineError::Invalid(text.into()));
+            }
+            place.resolve()?;
         }
         let durability = match self.0.durability.as_str() {
             "power-loss" => Durability::PowerLoss,
@@ -200,7 +218,23 @@ impl Opening {
             Some(owned) if !self.0.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
             _ => None,
         };
-        Ok(End::Owner(Owner { http: http.into(), listener: listener.into(), engine, ownership: ownership.into() }))
+        let apis = LateListener::default();
+        if let Some(place) = self.api_address() {
+            apis.open(&engine, (&self.0.account, &self.0.region), place, self.0.http_waits)?;
+        }
+        Ok(End::Owner(Owner {
+            http: http.into(),
+            listener: listener.into(),
+            apis,
+            engine,
+            ownership: ownership.into(),
+        }))
+    }
+
+    fn api_address(&self) -> Option<gateway::Where> {
+        let port = self.0.http_port.filter(|&port| port != 0)?;
+        let host = self.0.http_host.clone().unwrap_or_else(|| "127.0.0.1".into());
+        Some(gateway::Where { host, port, plain: self.0.http_plain })
     }
 
     fn serve_metrics(&self, engine: &Arc<Engine>, address: Address) -> Result<Box<dyn Send>, EngineError> {

@@ -15,6 +15,7 @@ pub mod environments;
 mod failures;
 #[cfg(feature = "failpoints")]
 pub mod fuzzing;
+pub mod gateways;
 mod observe;
 pub mod payload;
 pub mod runtime;

@@ -84,6 +84,10 @@ const fn states(name: &'static str, unit: &'static str) -> Aws {
     Aws { namespace: "AWS/States", name, unit, scale: 1.0 }
 }
 
+const fn gateway(name: &'static str, unit: &'static str, scale: f64) -> Aws {
+    Aws { namespace: "AWS/ApiGateway", name, unit, scale }
+}
+
 const fn scheduler(name: &'static str, unit: &'static str) -> Aws {
     Aws { namespace: "AWS/Scheduler", name, unit, scale: 1.0 }
 }
@@ -301,6 +305,23 @@ catalogue! {
         "Executions that took too long.";
     ExecutionsAborted: "forebay_workflow_executions_aborted_total", Some(states("ExecutionsAborted", "Count")), Counter, Count, ["workflow"], NONE,
         "Executions that were stopped.";
+
+    ApiRequests: "forebay_api_requests_total", Some(gateway("Count", "Count", 1.0)), Counter, Count, ["api", "stage", "route"], NONE,
+        "Requests of an API, those without a route and those refused included.";
+    ApiClientErrors: "forebay_api_client_errors_total", Some(gateway("4xx", "Count", 1.0)), Counter, Count, ["api", "stage", "route"],
+        NONE, "Requests of an API that were answered with a status of 400 to 499.";
+    ApiServerErrors: "forebay_api_server_errors_total", Some(gateway("5xx", "Count", 1.0)), Counter, Count, ["api", "stage", "route"],
+        NONE, "Requests of an API that were answered with a status of 500 to 599.";
+    ApiLatency: "forebay_api_latency_seconds", Some(gateway("Latency", "Milliseconds", 1000.0)), Distribution, Seconds,
+        ["api", "stage"], CALL, "Time from when the head of a request of an API was read until its answer was ready.";
+    ApiIntegrationLatency: "forebay_api_integration_latency_seconds",
+        Some(gateway("IntegrationLatency", "Milliseconds", 1000.0)), Distribution, Seconds, ["api", "stage"], CALL,
+        "Time that the function, or the server, behind a route took.";
+
+    ApiConnects: "forebay_api_connections_total", Some(gateway("ConnectCount", "Count", 1.0)), Counter, Count, ["api", "stage"], NONE,
+        "Connections of a WebSocket API that were opened.";
+    ApiMessages: "forebay_api_messages_total", Some(gateway("MessageCount", "Count", 1.0)), Counter, Count, ["api", "stage"], NONE,
+        "Messages that clients of a WebSocket API sent.";
 
     StoreCommits: "forebay_store_commits_total", None, Counter, Count, [], NONE,
         "Durable commits of the store.";

@@ -42,6 +42,11 @@ pub async fn read(body: Incoming, most: usize) -> Option<Bytes> {
 pub trait Service: Send + Sync + 'static {
     /// Answer a request of somebody at this address.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Wait, when the listener stops, for what outlives its request: a connection that speaks another protocol now.
+    fn ended(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// What a listener and its connections may take.
@@ -59,7 +64,7 @@ pub struct Limits {
     pub keep_alive: bool,
     /// Whether HTTP/2 is spoken, too, by clients that know it beforehand; without it, no connection can be upgraded either.
     pub http2: bool,
-    /// How long answers under way may take when the listener stops.
+    /// How long answers under way may take when the listener stops, and not only retires.
     pub stop_grace: Duration,
 }
 
@@ -68,6 +73,7 @@ pub struct Limits {
 pub struct Listener {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
+    cut: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -84,10 +90,11 @@ impl Listener {
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
+        let (cut, cuts) = oneshot::channel();
         let thread = thread::Builder::new()
             .name(name.into())
-            .spawn(move || runtime.block_on(serve(listener, limits, service, stopped)))?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+            .spawn(move || runtime.block_on(serve(listener, limits, service, (stopped, cuts))))?;
+        Ok(Self { address, stop: Some(stop), cut: Some(cut), thread: Some(thread) })
     }
 
     /// Where it listens, with the port that was picked.
@@ -95,9 +102,15 @@ impl Listener {
         self.address
     }
 
-    /// Take no further request, let answers under way end, and wait for the thread.
+    /// Take no further connection and no further request, and let answers under way end. Returns at once.
+    pub fn retire(&mut self) {
+        self.stop = None;
+    }
+
+    /// Take no further request, let answers under way end within the limits' grace, and wait for the thread.
     pub fn stop(&mut self) {
         self.stop = None;
+        self.cut = None;
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has been reported on standard error; stopping goes on.
             let _ = thread.join();
@@ -111,7 +124,12 @@ impl Drop for Listener {
     }
 }
 
-async fn serve<S: Service>(listener: StdListener, limits: Limits, service: Arc<S>, mut stopped: oneshot::Receiver<()>) {
+async fn serve<S: Service>(
+    listener: StdListener,
+    limits: Limits,
+    service: Arc<S>,
+    (mut stopped, cuts): (oneshot::Receiver<()>, oneshot::Receiver<()>),
+) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let connections = Arc::new(Semaphore::new(limits.connections as usize));
     let (ending, ends) = watch::channel(());
@@ -145,7 +163,19 @@ async fn serve<S: Service>(listener: StdListener, limits: Limits, service: Arc<S
     }
     drop(listener);
     drop(ending);
-    let _ = timeout(limits.stop_grace, connections.acquire_many(limits.connections)).await;
+    let cut = async {
+        // Whoever could say so is gone: that says it, too.
+        let _ = cuts.await;
+        sleep(limits.stop_grace).await;
+    };
+    let all = async {
+        let _every_place = connections.acquire_many(limits.connections).await;
+        service.ended().await;
+    };
+    tokio::select! {
+        () = all => {}
+        () = cut => {}
+    }
 }
 
 /// Answer what comes over one connection, and end it after the answers under way when `ends` says so.

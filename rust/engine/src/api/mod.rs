@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 pub mod failure;
 pub mod function;
+pub mod gateway;
 pub mod mapping;
 pub mod metrics;
 #[cfg(test)]
@@ -257,6 +258,24 @@ macro_rules! operations {
         "task.fail" TaskFail(workflow::TaskFailed) -> Empty: state_machines.task_fail later;
         /// Tell a task that waits for its token that it goes on.
         "task.heartbeat" TaskHeartbeat(workflow::TaskHeartbeat) -> Empty: state_machines.task_heartbeat later;
+
+        /// Declare an API, or change one.
+        "api.declare" ApiDeclare(gateway::Declare) -> gateway::Api: api_gateways.api_declare now;
+        /// List the APIs and the URLs of functions.
+        "api.list" ApiList(Empty) -> Vec<gateway::Api>: api_gateways.api_list always;
+        /// Describe an API.
+        "api.describe" ApiDescribe(gateway::Named) -> gateway::Api: api_gateways.api_describe always;
+
+        /// Send something to a client of a WebSocket API. Refused (`NotFound`) if it has gone.
+        "connection.post" ConnectionPost(gateway::Post) -> Empty: api_gateways.connection_post always;
+        /// Send the same to several clients of a WebSocket API.
+        "connection.post_many" ConnectionPostMany(gateway::PostMany) -> gateway::Posted:
+            api_gateways.connection_post_many always;
+        /// Describe a connection of a WebSocket API.
+        "connection.describe" ConnectionDescribe(gateway::OfConnection) -> gateway::Connection:
+            api_gateways.connection_describe always;
+        /// Close a connection of a WebSocket API, after what waits for its client.
+        "connection.close" ConnectionClose(gateway::OfConnection) -> Empty: api_gateways.connection_close always;
 
         /// List the functions.
         "functions.list" FunctionList(Empty) -> Vec<function::Function>: dispatch.functions_list always;

@@ -54,6 +54,18 @@ pub struct Settings {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub metrics_token: Option<Token>,
+    /// Address that APIs are served at.
+    #[serde(default)]
+    pub http_host: Option<String>,
+    /// Port that APIs are served at; 0 or absent: not.
+    #[serde(default)]
+    pub http_port: Option<u16>,
+    /// Whether other machines may reach the APIs without TLS.
+    #[serde(default)]
+    pub http_plain: bool,
+    /// Whether a port that another program holds is waited for.
+    #[serde(default)]
+    pub http_waits: bool,
     /// Whether anything is counted; false to measure what counting costs.
     #[serde(default = "yes")]
     pub metrics: bool,

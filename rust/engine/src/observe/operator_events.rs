@@ -40,6 +40,8 @@ pub(crate) enum OperatorEvent {
     Discovery,
     /// The port of the metrics is held by another program, or is served now.
     Metrics,
+    /// An API was not served as its author will have wanted.
+    Api,
 }
 
 impl OperatorEvent {
@@ -59,6 +61,7 @@ impl OperatorEvent {
             Self::Environment => "environment",
             Self::Discovery => "discovery",
             Self::Metrics => "metrics",
+            Self::Api => "api",
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::base::trace::Origin;
 use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use crate::dispatch::attempts::{HandlerId, Settled, Work};
 use crate::dispatch::functions::Registration;
+use crate::gateways::connections::Connections;
+use crate::gateways::Served;
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::payload::message::NewMessage;
@@ -149,6 +151,16 @@ impl Engine {
     /// The registry of this engine's metrics.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.shared.registry
+    }
+
+    /// The APIs that are served.
+    pub fn apis(&self) -> Arc<Served> {
+        self.shared.lock().state.gateways.served.clone()
+    }
+
+    /// The open connections of WebSocket APIs.
+    pub fn connections(&self) -> Arc<Connections> {
+        self.shared.lock().state.gateways.connections.clone()
     }
 
     /// The descriptor to watch for the bell.

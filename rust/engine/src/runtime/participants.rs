@@ -11,6 +11,7 @@ use crate::dispatch::participant::Participant;
 use crate::dispatch::{self, Dispatch};
 use crate::environments::Pools;
 use crate::failures::{self, Failures};
+use crate::gateways::Gateways;
 use crate::runtime::wanted::Wanted;
 use crate::schemas::{self, SchemaRoom, Schemas};
 use crate::sources::invocation::{self, EventQueues, InvocationRoom};
@@ -34,6 +35,7 @@ macro_rules! sources {
             pub(crate) failures: Failures,
             pub(crate) environments: Pools,
             pub(crate) topics: Topics,
+            pub(crate) gateways: Gateways,
             /// When the running minute of the points ends.
             pub(crate) points_armed: Option<u64>,
             /// What clients declare and do not run.
@@ -49,6 +51,7 @@ macro_rules! sources {
                     failures: Failures::default(),
                     environments: Pools::default(),
                     topics: Topics::default(),
+                    gateways: Gateways::default(),
                     points_armed: None,
                     wanted: Wanted::default(),
                     $($(#[$when])* $name: $state::default(),)*

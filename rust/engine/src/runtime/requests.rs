@@ -102,6 +102,11 @@ impl Engine {
         self.with(|rooms| rooms.ctx.notice(OperatorEvent::Metrics, "", json!({"error": error})));
     }
 
+    /// Tell the operator what went wrong with an API.
+    pub fn remark_on_api(&self, api: &str, text: &str) {
+        self.with(|rooms| rooms.ctx.notice(OperatorEvent::Api, api, json!({"text": text})));
+    }
+
     /// Why the engine is not ready, if it is not.
     pub fn not_ready(&self) -> Vec<String> {
         self.shared.look_for_store();

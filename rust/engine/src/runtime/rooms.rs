@@ -26,6 +26,7 @@ use crate::dispatch::permits::Permits;
 use crate::dispatch::{Dispatch, DispatchRoom};
 use crate::environments::EnvironmentRoom;
 use crate::failures::FailureRoom;
+use crate::gateways::GatewayRoom;
 use crate::metrics::Registry;
 use crate::observe::meters::AccountMeters;
 use crate::observe::Observe;
@@ -92,6 +93,10 @@ impl Rooms {
             events: &mut self.events,
             topics: &mut self.topics,
         }
+    }
+
+    pub(crate) fn api_gateways(&mut self) -> GatewayRoom<'_> {
+        GatewayRoom { ctx: &mut self.ctx, dispatch: &mut self.dispatch, gateways: &mut self.gateways }
     }
 
     pub(crate) fn event_buses(&mut self) -> BusRoom<'_> {

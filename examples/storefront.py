@@ -1,0 +1,75 @@
+"""A shop over HTTP: orders behind an API, and a WebSocket on which a browser sees what becomes of them.
+
+    forebay run examples.storefront:app --http-port 8000
+    curl -s -H 'x-api-key: let-me-in' -d '{"item": "lamp"}' -H 'content-type: application/json' \
+        http://127.0.0.1:8000/_apis/shop/orders
+
+Each order goes into a stream; a handler packs it and tells everybody who listens at ws://127.0.0.1:8000/_apis/status/.
+"""
+
+import base64
+import hmac
+import json
+import os
+import uuid
+from typing import Any
+
+import forebay
+
+app = forebay.App("shop", store=os.environ.get("SHOP_STORE", "./data"))
+orders = app.stream("orders")
+shop = app.http_api(
+    "shop", cors=forebay.Cors(allow_origins=("https://shop.example.com",), allow_headers=("x-api-key",))
+)
+status = app.websocket_api("status")
+KEY = os.environ.get("SHOP_KEY", "let-me-in")
+FOUND: dict[str, dict[str, Any]] = {}
+
+
+@app.function()
+async def check_key(event: dict[str, Any], context: forebay.Context) -> dict[str, Any]:
+    """Let in who has the key."""
+    return {"isAuthorized": hmac.compare_digest(event["identitySource"][0], KEY)}
+
+
+customers = shop.lambda_authorizer("customers", check_key, identity_sources=["$request.header.x-api-key"])
+
+
+@shop.route("POST", "/orders", authorizer=customers)
+async def order(event: dict[str, Any], context: forebay.Context) -> dict[str, Any]:
+    """Take an order: it is durable when the customer has its number."""
+    body = event["body"]
+    given = json.loads(base64.b64decode(body) if event["isBase64Encoded"] else body)
+    placed = {"id": uuid.uuid4().hex, "item": given["item"], "status": "placed"}
+    FOUND[placed["id"]] = placed
+    await orders.put(placed, partition_key=placed["id"])
+    return {"statusCode": 201, "headers": {"content-type": "application/json"}, "body": json.dumps(placed)}
+
+
+@shop.route("GET", "/orders/{id}", authorizer=customers)
+async def look(event: dict[str, Any], context: forebay.Context) -> dict[str, Any]:
+    """Tell of an order."""
+    found = FOUND.get(event["pathParameters"]["id"])
+    return found if found is not None else {"statusCode": 404, "body": "no such order"}
+
+
+@app.on_stream("orders", batch_size=10)
+async def pack(event: dict[str, Any], context: forebay.Context) -> None:
+    """Pack orders, and tell everybody who listens."""
+    for record in event["Records"]:
+        placed = json.loads(base64.b64decode(record["kinesis"]["data"]))
+        packed = {**placed, "status": "packed"}
+        FOUND[packed["id"]] = packed
+        await status.post_many(packed)
+
+
+@status.on_connect
+async def welcome(event: dict[str, Any], context: forebay.Context) -> dict[str, Any]:
+    """Let everybody listen."""
+    return {"statusCode": 200}
+
+
+@status.on_default(responds=True)
+async def hear(event: dict[str, Any], context: forebay.Context) -> dict[str, Any]:
+    """Answer whoever says something."""
+    return {"heard": event["body"]}

@@ -1,0 +1,67 @@
+"""The part of an app in which HTTP APIs are declared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forebay._model import checks
+from forebay._model.gateway import Cors, HttpApiSettings, WebSocketApiSettings, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forebay._app.declarations import Declarations
+    from forebay.http_api import HttpApi
+    from forebay.websocket_api import WebSocketApi
+
+
+class DeclaresApis:
+    """What `App` can do with APIs."""
+
+    _declared: Declarations
+
+    if TYPE_CHECKING:
+
+        def _declare_soon(self) -> None: ...
+
+    def http_api(self, name: str, *, cors: Cors | None = None, hosts: Sequence[str] = ()) -> HttpApi:
+        """Declare an HTTP API, or give the one that was declared so.
+
+        It is served where the app serves HTTP: `forebay run --http-port`, or `start(http_port=…)`.
+
+        Args:
+            name: 1 to 128 letters, digits, '-', '_' and '.'.
+            cors: which pages of other origins may use it; None: the gateway says nothing of it, and handlers may.
+            hosts: names that it answers under, in small letters and without a port; it has its path under the others.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be.
+            ResourceConflict: an API of that name is declared already, with other settings.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api.html
+
+        """
+        if cors is not None and not isinstance(cors, Cors):
+            checks.refuse("cors", cors, "a forebay.Cors, or None")
+        given = texts("hosts", list(hosts) if not isinstance(hosts, str) else hosts)
+        return self._declared.http_api(HttpApiSettings(name=name, cors=cors, hosts=given), self._declare_soon)
+
+    def websocket_api(
+        self, name: str, *, selection: str = "$request.body.action", ordered: bool = False
+    ) -> WebSocketApi:
+        """Declare a WebSocket API, or give the one that was declared so.
+
+        Args:
+            name: 1 to 128 letters, digits, '-', '_' and '.'.
+            selection: how a message tells its route: "$request.body.action", or a text with "${request.body.a}" in it.
+            ordered: whether the next message of a connection waits until the last one has been handled; AWS does not wait.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be.
+            ResourceConflict: an API of that name is declared already, with other settings.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html
+
+        """
+        settings = WebSocketApiSettings(name=name, selection=selection, ordered=checks.flag("ordered", ordered))
+        return self._declared.websocket_api(settings, self._declare_soon)

@@ -1,0 +1,100 @@
+"""The APIs that an app declares, the URLs of its functions, and the ASGI apps behind them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from forebay._model.gateway import UrlOf
+from forebay._model.settings import FunctionSettings
+from forebay._runtime.asgi import Lifespan, handler_of
+from forebay.errors import ResourceConflict
+from forebay.http_api import HttpApi
+from forebay.websocket_api import WebSocketApi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay._api import DeclaredApi
+    from forebay._model.checks import Seconds
+    from forebay._model.gateway import FunctionUrl, HttpApiSettings, WebSocketApiSettings
+    from forebay._model.settings import AppSettings
+    from forebay._runtime.asgi import AsgiApp
+    from forebay._runtime.caller import Caller
+    from forebay.function import Function
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class DeclaredApis(ABC):
+    """The part of an app's declarations that is served over HTTP."""
+
+    settings: AppSettings
+    _caller: Caller
+    _new: list[Any]
+
+    def __init__(self) -> None:
+        self.apis: dict[str, HttpApi] = {}
+        self.websocket_apis: dict[str, WebSocketApi] = {}
+        self.urls: dict[str, UrlOf] = {}
+        self.lifespans: list[Lifespan] = []
+
+    @abstractmethod
+    def bound_function(self, handler: Callable[P, R]) -> Function[P, R]:
+        """Give a handler's function; make it with default settings if there is none."""
+
+    @abstractmethod
+    def _add(self, handler: Callable[..., Any], settings: FunctionSettings) -> Function[..., Any]:
+        """Add a function that is new."""
+
+    def http_api(self, settings: HttpApiSettings, on_new: Callable[[], None]) -> HttpApi:
+        """Declare an HTTP API, which calls `on_new` when it changes; or give the one that was declared so."""
+        name = settings.name
+        known = self.apis.get(name)
+        if known is None:
+            known = self.apis[name] = HttpApi(settings, self._caller, self, on_new)
+            self._new.append(known)
+        elif known.settings != settings:
+            raise ResourceConflict(
+                f"API {name!r} is declared already, with other settings: give one of them another name"
+            )
+        return known
+
+    def websocket_api(self, settings: WebSocketApiSettings, on_new: Callable[[], None]) -> WebSocketApi:
+        """Declare a WebSocket API, which calls `on_new` when it changes; or give the one that was declared so."""
+        name = settings.name
+        known = self.websocket_apis.get(name)
+        if known is None:
+            known = self.websocket_apis[name] = WebSocketApi(settings, self._caller, self, on_new)
+            self._new.append(known)
+        elif known.settings != settings:
+            raise ResourceConflict(
+                f"API {name!r} is declared already, with other settings: give one of them another name"
+            )
+        return known
+
+    def api_changed(self, api: DeclaredApi[Any]) -> None:
+        """Have an API declared again."""
+        if api in self._new:
+            self._new.remove(api)  # behind the functions that its routes name
+        self._new.append(api)
+
+    def all_apis(self) -> list[DeclaredApi[Any] | UrlOf]:
+        """Give the APIs, and the URLs of functions."""
+        return [*self.apis.values(), *self.websocket_apis.values(), *self.urls.values()]
+
+    def function_url(self, function: str, url: FunctionUrl) -> None:
+        """Give a function a URL."""
+        if self.urls.setdefault(function, UrlOf(function, url)).url != url:
+            raise ResourceConflict(f"function {function!r} has a URL already, with other settings")
+        self._new.append(self.urls[function])
+
+    def mounted(self, name: str, app: AsgiApp, timeout: Seconds) -> Function[..., Any]:
+        """Make the function that runs an ASGI app, and have its lifespan run with the app's."""
+        state: dict[str, Any] = {}
+        settings = FunctionSettings(name=name, timeout=timeout, isolation="task")  # type: ignore[arg-type]
+        function = self._add(handler_of(app, state), settings)
+        self.lifespans.append(Lifespan(app, state))
+        return function

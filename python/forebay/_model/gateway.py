@@ -1,0 +1,180 @@
+"""Settings of APIs, their routes, stages and authorisers: frozen. The engine's core says whether they can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from forebay._model import checks
+
+PayloadFormat = Literal["1.0", "2.0"]
+
+TIMEOUT_SECONDS_MAX: Final = 30.0
+"""Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html"""
+TOKEN_SOURCE: Final = "$request.header.Authorization"  # noqa: S105  the name of a place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """Which pages of other origins may use an API. The gateway answers preflights itself, and no handler is asked.
+
+    Attributes:
+        allow_origins: origins such as "https://shop.example.com", or "*", "https://*", "http://*".
+        allow_methods: methods, or "*".
+        allow_headers: headers that a page may send, or "*".
+        expose_headers: headers that a page may read.
+        allow_credentials: whether cookies and passwords may be sent; not with the origin "*".
+        max_age: seconds that a browser may remember a preflight, -1 to 86,400; None: it decides.
+
+    Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+
+    """
+
+    allow_origins: tuple[str, ...] = ()
+    allow_methods: tuple[str, ...] = ("*",)
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    allow_credentials: bool = False
+    max_age: int | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("allow_origins", "allow_methods", "allow_headers", "expose_headers"):
+            object.__setattr__(self, option, texts(option, getattr(self, option)))
+        checks.flag("allow_credentials", self.allow_credentials)
+        if self.max_age is not None:
+            checks.integer("max_age", self.max_age, low=-1, high=86_400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionUrl:
+    """A URL of a function's own, open to everybody who reaches the port.
+
+    Attributes:
+        cors: which pages of other origins may use it; None: none may.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
+
+    """
+
+    cors: Cors | None = None
+
+
+class UrlOf(NamedTuple):
+    """The URL of a function."""
+
+    function: str
+    url: FunctionUrl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpApiSettings:
+    """What an HTTP API is declared with."""
+
+    name: str
+    cors: Cors | None = None
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketApiSettings:
+    """What a WebSocket API is declared with."""
+
+    name: str
+    selection: str = "$request.body.action"
+    ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """A limit: requests a second, and requests at once. What is beyond it gets 429."""
+
+    rate: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSettings:
+    """A route of an API."""
+
+    key: str
+    function: str | None = None
+    url: str | None = None
+    payload_format: PayloadFormat = "2.0"
+    authorizer: str | None = None
+    scopes: tuple[str, ...] = ()
+    timeout: float = TIMEOUT_SECONDS_MAX
+    throttle: Throttle | None = None
+    responds: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSettings:
+    """A stage of an API."""
+
+    name: str
+    variables: tuple[tuple[str, str], ...] = ()
+    throttle: Throttle | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtSettings:
+    """An authoriser that looks at tokens."""
+
+    name: str
+    issuer: str
+    audiences: tuple[str, ...]
+    identity_source: str = TOKEN_SOURCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionAuthorizerSettings:
+    """An authoriser that asks a function."""
+
+    name: str
+    function: str
+    payload_format: PayloadFormat = "2.0"
+    simple_responses: bool = True
+    identity_sources: tuple[str, ...] = (TOKEN_SOURCE,)
+    ttl: int = 300
+
+
+AuthorizerSettings = JwtSettings | FunctionAuthorizerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAddress:
+    """Where an app serves its APIs."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: bool | None = None
+
+    def __post_init__(self) -> None:
+        checks.integer("http_port", self.port, low=0, high=65_535)
+        if self.tls is not None and self.tls is not False:
+            checks.refuse("http_tls", self.tls, "allowed are None and False: what listens here speaks no TLS itself")
+
+    @property
+    def base(self) -> str | None:
+        """The address; None when there is none."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}" if self.port else None
+
+
+def texts(option: str, given: object) -> tuple[str, ...]:
+    """Check several texts. One text by itself is none of several: its letters would be."""
+    if isinstance(given, str) or not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+        checks.refuse(option, given, "a list of texts")
+    return tuple(given)
+
+
+def read_throttle(given: tuple[float, int] | None) -> Throttle | None:
+    """Read a rate and a burst."""
+    if given is None:
+        return None
+    if not isinstance(given, tuple) or len(given) != 2:  # noqa: PLR2004  a rate and a burst
+        checks.refuse("throttle", given, "a rate and a burst, as (100.0, 200), or None")
+    rate, burst = given
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        checks.refuse("throttle", given, "the rate is a number of requests a second")
+    return Throttle(rate=float(rate), burst=checks.integer("throttle", burst, low=0, high=1_000_000))

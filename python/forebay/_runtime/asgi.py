@@ -1,0 +1,166 @@
+"""Runs an ASGI app behind a route: an event of payload format 2.0 in, an answer of the same format out."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from forebay.errors import ForebayError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+    from types import TracebackType
+    from typing import Self
+
+    Message = MutableMapping[str, Any]
+    AsgiApp = Callable[
+        [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+        Awaitable[None],
+    ]
+
+_SPEC: Final = {"version": "3.0", "spec_version": "2.4"}
+
+
+def handler_of(app: AsgiApp, state: dict[str, Any]) -> Callable[[dict[str, Any], Any], Awaitable[dict[str, Any]]]:
+    """Make the handler that answers events by an ASGI app; `state` is what its lifespan has left for its requests."""
+
+    async def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+        exchange = _Exchange(event)
+        await app(_scope(event, state), exchange.receive, exchange.send)
+        return exchange.answer()
+
+    return handler
+
+
+def _scope(event: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    http = event["requestContext"]["http"]
+    given = event["headers"]
+    headers = [(name.encode("latin-1"), value.encode()) for name, value in given.items()]
+    if "cookies" in event:
+        headers.append((b"cookie", "; ".join(event["cookies"]).encode()))
+    host, _, port = given.get("host", "").rpartition(":")
+    server = (host, int(port)) if host and port.isdigit() else (given.get("host", ""), None)
+    raw_path = event["rawPath"]
+    return {
+        "type": "http",
+        "asgi": _SPEC,
+        "http_version": http["protocol"].partition("/")[2].removesuffix(".0"),
+        "method": http["method"],
+        "scheme": given.get("x-forwarded-proto", "http"),
+        "path": unquote(raw_path),
+        "raw_path": raw_path.encode(),
+        "query_string": event["rawQueryString"].encode(),
+        "root_path": "",
+        "headers": headers,
+        "client": (http["sourceIp"], 0),
+        "server": server,
+        "state": dict(state),
+        "aws.event": event,
+    }
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self._event = event
+        self._was_read = False
+        self._ended = asyncio.Event()
+        self._start: Message | None = None
+        self._chunks: list[bytes] = []
+
+    async def receive(self) -> Message:
+        """Give the body, whole, and later that there is nothing more."""
+        if self._was_read:
+            await self._ended.wait()
+            return {"type": "http.disconnect"}
+        self._was_read = True
+        body = self._event.get("body", "")
+        data = base64.b64decode(body) if self._event.get("isBase64Encoded") else body.encode()
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        """Take the answer, piece by piece."""
+        kind = message["type"]
+        if kind == "http.response.start" and self._start is None:
+            self._start = message
+        elif kind == "http.response.body" and self._start is not None and not self._ended.is_set():
+            self._chunks.append(bytes(message.get("body", b"")))
+            if not message.get("more_body", False):
+                self._ended.set()
+        else:
+            raise ForebayError(f"the ASGI app sent {kind!r}, which has no place here")
+
+    def answer(self) -> dict[str, Any]:
+        """Give the answer in payload format 2.0."""
+        if self._start is None or not self._ended.is_set():
+            raise ForebayError("the ASGI app ended without a whole answer")
+        headers: dict[str, str] = {}
+        cookies: list[str] = []
+        for raw_name, raw_value in self._start.get("headers", ()):
+            name, value = bytes(raw_name).decode("latin-1").lower(), bytes(raw_value).decode()
+            if name == "set-cookie":
+                cookies.append(value)
+            else:
+                headers[name] = f"{headers[name]},{value}" if name in headers else value
+        data = b"".join(self._chunks)
+        try:
+            body, is_base64 = data.decode(), False
+        except UnicodeDecodeError:
+            body, is_base64 = base64.b64encode(data).decode(), True
+        return {
+            "statusCode": self._start["status"],
+            "headers": headers,
+            "cookies": cookies,
+            "body": body,
+            "isBase64Encoded": is_base64,
+        }
+
+
+class Lifespan:
+    """The lifespan of an ASGI app: begun before its first request, ended after the last one."""
+
+    def __init__(self, app: AsgiApp, state: dict[str, Any]) -> None:
+        self._app = app
+        self._state = state
+        self._incoming: asyncio.Queue[Message] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[Message] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        scope = {"type": "lifespan", "asgi": _SPEC, "state": self._state}
+        self._task = asyncio.get_running_loop().create_task(self._run(scope), name="forebay-asgi-lifespan")
+        self._incoming.put_nowait({"type": "lifespan.startup"})
+        told = await self._told()
+        if told is not None and told["type"] == "lifespan.startup.failed":
+            raise ForebayError(f"the ASGI app does not start: {told.get('message', '')}")
+        return self
+
+    async def _run(self, scope: dict[str, Any]) -> None:
+        await self._app(scope, self._incoming.get, self._outgoing.put)
+
+    async def _told(self) -> Message | None:
+        """Give what the app says next; None if it has no lifespan, as those that raise at the scope have none."""
+        if self._task is None:
+            return None
+        message = asyncio.ensure_future(self._outgoing.get())
+        await asyncio.wait({message, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if message.done():
+            return message.result()
+        message.cancel()
+        if not self._task.cancelled():
+            self._task.exception()  # it was looked at: nobody needs to be told that there is no lifespan
+        self._task = None
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is None:
+            return
+        self._incoming.put_nowait({"type": "lifespan.shutdown"})
+        await self._told()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,115 @@
+"""The JSON form of an API's definition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forebay._model.gateway import JwtSettings
+from forebay._wire.mapping import milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from forebay._model.gateway import (
+        AuthorizerSettings,
+        Cors,
+        RouteSettings,
+        StageSettings,
+        Throttle,
+        WebSocketApiSettings,
+    )
+
+
+def http_api(
+    name: str,
+    *,
+    cors: Cors | None,
+    hosts: Iterable[str],
+    routes: Iterable[RouteSettings],
+    stages: Iterable[StageSettings],
+    authorizers: Iterable[AuthorizerSettings],
+) -> dict[str, Any]:
+    """Write an HTTP API."""
+    return {
+        "kind": "http",
+        "name": name,
+        "cors": _cors(cors),
+        "hosts": list(hosts),
+        "routes": [_route(route) for route in routes],
+        "stages": [_stage(stage) for stage in stages],
+        "authorizers": [_authorizer(one) for one in authorizers],
+    }
+
+
+def websocket_api(
+    settings: WebSocketApiSettings,
+    *,
+    routes: Iterable[RouteSettings],
+    stages: Iterable[StageSettings],
+    authorizers: Iterable[AuthorizerSettings],
+) -> dict[str, Any]:
+    """Write a WebSocket API."""
+    return {
+        "kind": "websocket",
+        "name": settings.name,
+        "selection": settings.selection,
+        "ordered": settings.ordered,
+        "routes": [_route(route) for route in routes],
+        "stages": [_stage(stage) for stage in stages],
+        "authorizers": [_authorizer(one) for one in authorizers],
+    }
+
+
+def function_url(function: str, cors: Cors | None) -> dict[str, Any]:
+    """Write the URL of a function."""
+    route = {"key": "$default", "target": {"function": function}}
+    return {"kind": "url", "name": function, "cors": _cors(cors), "routes": [route]}
+
+
+def _cors(cors: Cors | None) -> dict[str, Any] | None:
+    if cors is None:
+        return None
+    return {
+        "allow_origins": list(cors.allow_origins),
+        "allow_methods": list(cors.allow_methods),
+        "allow_headers": list(cors.allow_headers),
+        "expose_headers": list(cors.expose_headers),
+        "allow_credentials": cors.allow_credentials,
+        "max_age": cors.max_age,
+    }
+
+
+def _route(route: RouteSettings) -> dict[str, Any]:
+    return {
+        "key": route.key,
+        "target": {"url": route.url} if route.url is not None else {"function": route.function},
+        "payload_format": route.payload_format,
+        "authorizer": route.authorizer,
+        "scopes": list(route.scopes),
+        "timeout_ms": milliseconds(route.timeout),
+        "throttle": _throttle(route.throttle),
+        "responds": route.responds,
+    }
+
+
+def _stage(stage: StageSettings) -> dict[str, Any]:
+    return {"name": stage.name, "variables": list(stage.variables), "throttle": _throttle(stage.throttle)}
+
+
+def _throttle(throttle: Throttle | None) -> dict[str, Any] | None:
+    return None if throttle is None else {"rate": throttle.rate, "burst": throttle.burst}
+
+
+def _authorizer(authorizer: AuthorizerSettings) -> dict[str, Any]:
+    if isinstance(authorizer, JwtSettings):
+        by: dict[str, Any] = {"jwt": {"issuer": authorizer.issuer, "audiences": list(authorizer.audiences)}}
+        return {"name": authorizer.name, "by": by, "identity_sources": [authorizer.identity_source]}
+    by = {
+        "lambda": {
+            "function": authorizer.function,
+            "payload_format": authorizer.payload_format,
+            "simple_responses": authorizer.simple_responses,
+            "ttl": authorizer.ttl,
+        }
+    }
+    return {"name": authorizer.name, "by": by, "identity_sources": list(authorizer.identity_sources)}

@@ -1,0 +1,238 @@
+"""A declared HTTP API: routes that bring requests to functions, to an ASGI app, or to another server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from forebay._api import DeclaredApi
+from forebay._model import checks
+from forebay._model.gateway import (
+    TIMEOUT_SECONDS_MAX,
+    TOKEN_SOURCE,
+    HttpApiSettings,
+    JwtSettings,
+    RouteSettings,
+    StageSettings,
+    read_throttle,
+    texts,
+)
+from forebay._wire import gateway as wire
+from forebay.errors import InvalidParameterValue, ResourceConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from forebay._api import DeclaringApp
+    from forebay._model.checks import Seconds
+    from forebay._model.gateway import PayloadFormat
+    from forebay._runtime.asgi import AsgiApp
+    from forebay._runtime.caller import Caller
+    from forebay.function import Function
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class HttpApi(DeclaredApi[HttpApiSettings]):
+    """An HTTP API. Made by `App.http_api`, never by hand.
+
+    Its routes are served at `/_apis/NAME/` on the app's HTTP port, and at `/` if the app has no other API. A change while the
+    app runs is served at once; requests under way end as they began.
+    """
+
+    def __init__(
+        self, settings: HttpApiSettings, caller: Caller, app: DeclaringApp, on_new: Callable[[], None]
+    ) -> None:
+        self._routes: list[RouteSettings] = []
+        self._stages: list[StageSettings] = []
+        super().__init__(settings, caller, app, on_new)
+
+    def __repr__(self) -> str:
+        return f"<forebay HTTP API {self.name!r}>"
+
+    # --- routes
+
+    def route(
+        self,
+        method: str,
+        path: str = "",
+        *,
+        authorizer: str | None = None,
+        scopes: Sequence[str] = (),
+        payload_format: PayloadFormat = "2.0",
+        timeout: Seconds = TIMEOUT_SECONDS_MAX,
+        throttle: tuple[float, int] | None = None,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]:
+        """Bring requests to a handler; make it a function with default settings if it is none.
+
+        Args:
+            method: "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" or "ANY"; "$default", without a path, takes what no
+                other route takes.
+            path: segments such as "/orders/{id}"; a greedy variable, as in "/files/{path+}", is the last one.
+            authorizer: the name of the authoriser that lets callers in; None: everybody is let in.
+            scopes: a token must have one of them; at most 10.
+            payload_format: the form of event and answer, "2.0" or "1.0".
+            timeout: seconds until the client is told 503, 0.05 to 30. The function's own timeout ends the function.
+            throttle: requests a second and at once, as (100.0, 200), before clients are told 429; None: no limit.
+
+        Raises:
+            InvalidParameterValue: a route, an option or a handler that cannot be.
+            ResourceConflict: a route of the same method and path is declared already.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+
+        """
+        if callable(method):
+            raise InvalidParameterValue('@api.route needs its method and path: @api.route("GET", "/orders")')
+        settings = self._route(f"{method} {path}" if path else method, authorizer, scopes, timeout, throttle)
+        checks.one_of("payload_format", payload_format, ("1.0", "2.0"))
+        self._check_new(settings["key"])
+        self._try(self._routes, RouteSettings(function="-", **settings))  # before there is a function for it
+
+        def declare(handler: Callable[P, R]) -> Function[P, R]:
+            function = self._app.bound_function(handler)
+            self._add(RouteSettings(function=function.name, payload_format=payload_format, **settings))
+            return function
+
+        return declare
+
+    def proxy(
+        self,
+        route: str,
+        url: str,
+        *,
+        authorizer: str | None = None,
+        scopes: Sequence[str] = (),
+        timeout: Seconds = TIMEOUT_SECONDS_MAX,
+        throttle: tuple[float, int] | None = None,
+    ) -> None:
+        """Hand requests on to another server, whole answers back.
+
+        Args:
+            route: "ANY /files/{path+}", "$default".
+            url: as "http://127.0.0.1:9000/path"; `{path}` stands for the variable, `${stageVariables.name}` for a variable
+                of the stage. Behind "$default" the request's own path follows.
+            authorizer: as in `route`.
+            scopes: as in `route`.
+            timeout: as in `route`.
+            throttle: as in `route`.
+
+        Raises:
+            InvalidParameterValue: a route or a URL that cannot be.
+            ResourceConflict: a route of the same method and path is declared already.
+
+        """
+        self._add(RouteSettings(url=url, **self._route(route, authorizer, scopes, timeout, throttle)))
+
+    def mount(self, app: AsgiApp, *, authorizer: str | None = None, timeout: Seconds = TIMEOUT_SECONDS_MAX) -> None:
+        """Have an ASGI app (FastAPI, Starlette, Django, Quart) answer what no other route takes, in this process.
+
+        Its lifespan begins when this app starts, before any request, and ends after the last one.
+
+        Args:
+            app: the ASGI app.
+            authorizer: as in `route`.
+            timeout: seconds that it may take for one request, 0.05 to 30.
+
+        Raises:
+            InvalidParameterValue: it cannot be called, or an option cannot be.
+            ResourceConflict: the API has a `$default` route already.
+
+        """
+        if not callable(app):
+            checks.refuse("app", app, "an ASGI app")
+        settings = self._route("$default", authorizer, (), timeout, None)
+        self._check_new("$default")
+        function = self._app.mounted(f"{self.name.replace('.', '-')}-mount", app, timeout)
+        self._add(RouteSettings(function=function.name, **settings))
+
+    def _route(
+        self,
+        key: str,
+        authorizer: str | None,
+        scopes: Sequence[str],
+        timeout: Seconds,
+        limit: tuple[float, int] | None,
+    ) -> dict[str, Any]:
+        return {
+            "key": key,
+            "authorizer": authorizer,
+            "scopes": texts("scopes", list(scopes) if not isinstance(scopes, str) else scopes),
+            "timeout": checks.seconds("timeout", timeout, low=0.05, high=TIMEOUT_SECONDS_MAX),
+            "throttle": read_throttle(limit),
+        }
+
+    def _check_new(self, key: str) -> None:
+        if any(known.key == key for known in self._routes):
+            raise ResourceConflict(f"API {self.name!r}: route {key!r} is declared already")
+
+    def _add(self, route: RouteSettings) -> None:
+        self._check_new(route.key)
+        self._change(self._routes, route)
+
+    # --- stages and authorisers
+
+    def stage(
+        self, name: str, *, variables: Mapping[str, str] | None = None, throttle: tuple[float, int] | None = None
+    ) -> None:
+        """Declare a stage. One that is named stands as the first segment of the path; "$default" does not.
+
+        An API without a declared stage has "$default".
+
+        Args:
+            name: "$default", or 1 to 128 letters, digits, '-' and '_'; at most 10 stages.
+            variables: what handlers find as `event["stageVariables"]`, at most 100.
+            throttle: requests a second and at once, over all routes of the stage.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be.
+            ResourceConflict: the stage is declared already.
+
+        """
+        if any(known.name == name for known in self._stages):
+            raise ResourceConflict(f"API {self.name!r}: stage {name!r} is declared already")
+        pairs = tuple((variables or {}).items())
+        if not all(isinstance(value, str) for _, value in pairs):
+            checks.refuse("variables", variables, "texts by their names")
+        self._change(self._stages, StageSettings(name=name, variables=pairs, throttle=read_throttle(throttle)))
+
+    def jwt_authorizer(
+        self, name: str, *, issuer: str, audiences: Sequence[str], identity_source: str = TOKEN_SOURCE
+    ) -> str:
+        """Declare an authoriser that lets callers in by a token of an issuer; give its name.
+
+        The issuer's keys are found by OpenID Connect discovery. Tokens are signed with RS256, RS384 or RS512.
+
+        Args:
+            name: for `route(authorizer=…)`.
+            issuer: its URL, as the token's `iss` has it; https, or http on this machine.
+            audiences: 1 to 50; the token's `aud` (or, without it, `client_id`) is one of them.
+            identity_source: where the token stands: "$request.header.NAME" or "$request.querystring.NAME".
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be.
+            ResourceConflict: an authoriser of that name is declared already.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html
+
+        """
+        settings = JwtSettings(
+            name=name,
+            issuer=issuer,
+            audiences=texts("audiences", list(audiences) if not isinstance(audiences, str) else audiences),
+            identity_source=identity_source,
+        )
+        return self._add_authorizer(settings)
+
+    # --- the whole
+
+    def definition(self) -> dict[str, Any]:
+        """Write it as the engine reads it."""
+        return wire.http_api(
+            self.name,
+            cors=self.settings.cors,
+            hosts=self.settings.hosts,
+            routes=tuple(self._routes),
+            stages=tuple(self._stages),
+            authorizers=tuple(self._authorizers),
+        )

@@ -1,0 +1,15 @@
+//! APIs, checked where they are declared.
+
+use forebay_core::gateway::api::{Api, Definition};
+use forebay_engine::base::error::EngineError;
+use pyo3::prelude::*;
+
+use crate::errors::exception;
+
+/// Refuse the definition of an API, JSON, that cannot be served; give the API's id.
+#[pyfunction]
+pub(crate) fn check_api(py: Python<'_>, app: &str, definition: &[u8]) -> PyResult<String> {
+    let read: Result<Definition, _> = serde_json::from_slice(definition).map_err(|error| error.to_string());
+    let api = read.and_then(|definition| Api::compile(app, definition));
+    api.map(|api| api.id).map_err(|text| exception(py, &EngineError::Invalid(text)))
+}

@@ -1,0 +1,346 @@
+//! Authorisers: how they are declared, where a caller's identity stands in a request, what their answers mean.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::gateway::event::Format;
+use crate::gateway::jwt::Wanted;
+use crate::gateway::policy::{evaluate, Verdict};
+use crate::gateway::request::{Arrival, Authorized, Request};
+use crate::gateway::wire::query_fields;
+
+/// Most audiences of an authoriser.
+pub const AUDIENCES_MAX: usize = 50;
+/// How long an answer of a function may be kept, seconds.
+pub const TTL_SECONDS_MAX: u32 = 3_600;
+/// Most bytes of the context that a function gives.
+const CONTEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// An authoriser, as it is declared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// How it decides.
+    pub by: By,
+    /// Where the identity stands; of a token one place.
+    pub identity_sources: Vec<String>,
+}
+
+/// How an authoriser decides.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum By {
+    /// By a token's signature and claims.
+    Jwt {
+        /// Who has issued it: the URL at which its keys are found.
+        issuer: String,
+        /// For whom it is.
+        audiences: Vec<String>,
+    },
+    /// By what a function says.
+    Lambda {
+        /// The function.
+        function: String,
+        /// The form of its event.
+        payload_format: Format,
+        /// Whether it answers `{"isAuthorized": …}` rather than a policy.
+        simple_responses: bool,
+        /// How long an answer is kept for the same identity, seconds; 0: not.
+        ttl: u32,
+    },
+    /// By the signature of the request, made with one of the app's access keys.
+    Iam {},
+}
+
+/// An authoriser that is served.
+#[derive(Clone, Debug)]
+pub struct Authorizer {
+    /// Its name.
+    pub name: String,
+    /// How it decides.
+    pub by: By,
+    /// Where the identity stands.
+    pub sources: Vec<Source>,
+}
+
+/// A place in a request where an identity stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `$request.header.name`
+    Header(String),
+    /// `$request.querystring.name`
+    Query(String),
+    /// `$context.routeKey` and the like.
+    Context(ContextField),
+    /// `$stageVariables.name`
+    StageVariable(String),
+}
+
+/// What of the context may be an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContextField {
+    /// The route's key.
+    RouteKey,
+    /// The stage.
+    Stage,
+    /// The path.
+    Path,
+    /// The method.
+    Method,
+    /// The client's address.
+    SourceIp,
+}
+
+impl Source {
+    /// Read `$request.header.Authorization` and the like.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let named = |rest: &str| (!rest.is_empty()).then(|| rest.to_owned());
+        let found = if let Some(rest) = text.strip_prefix("$request.header.") {
+            named(rest).map(|name| Self::Header(name.to_ascii_lowercase()))
+        } else if let Some(rest) = text.strip_prefix("$request.querystring.") {
+            named(rest).map(Self::Query)
+        } else if let Some(rest) = text.strip_prefix("$stageVariables.") {
+            named(rest).map(Self::StageVariable)
+        } else {
+            let field = match text {
+                "$context.routeKey" => Some(ContextField::RouteKey),
+                "$context.stage" => Some(ContextField::Stage),
+                "$context.path" => Some(ContextField::Path),
+                "$context.httpMethod" => Some(ContextField::Method),
+                "$context.identity.sourceIp" => Some(ContextField::SourceIp),
+                _ => None,
+            };
+            field.map(Self::Context)
+        };
+        found.ok_or_else(|| {
+            format!(
+                "identity source {text:?}: allowed are $request.header.NAME, $request.querystring.NAME, $stageVariables.NAME, \
+                 $context.routeKey, $context.stage, $context.path, $context.httpMethod and $context.identity.sourceIp"
+            )
+        })
+    }
+
+    /// What stands there; `None` where nothing does.
+    pub fn find<'a>(&'a self, request: &Request<'a>, arrival: &Arrival<'a>) -> Option<String> {
+        let found = match self {
+            Self::Header(name) => request.values(name).next().map(str::to_owned),
+            Self::Query(name) => {
+                query_fields(request.query).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+            }
+            Self::StageVariable(name) => {
+                arrival.stage_variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+            }
+            Self::Context(field) => Some(
+                match field {
+                    ContextField::RouteKey => arrival.route_key,
+                    ContextField::Stage => arrival.stage,
+                    ContextField::Path => request.path,
+                    ContextField::Method => request.method,
+                    ContextField::SourceIp => request.source_ip,
+                }
+                .to_owned(),
+            ),
+        };
+        found.filter(|text| !text.is_empty())
+    }
+}
+
+impl Authorizer {
+    pub(super) fn compile(definition: Definition) -> Result<Self, String> {
+        let Definition { name, by, identity_sources } = definition;
+        let wrong = |what: String| format!("authorizer {name:?}: {what}");
+        let sources: Vec<Source> =
+            identity_sources.iter().map(|text| Source::parse(text)).collect::<Result<_, _>>().map_err(&wrong)?;
+        match &by {
+            By::Jwt { issuer, audiences } => {
+                if !is_issuer(issuer) {
+                    return Err(wrong(format!(
+                        "issuer is {issuer:?}: allowed is an https:// URL, and http:// for this machine only"
+                    )));
+                }
+                if !(1..=AUDIENCES_MAX).contains(&audiences.len()) {
+                    return Err(wrong(format!(
+                        "it has {} audiences: allowed are 1 to {AUDIENCES_MAX}",
+                        audiences.len()
+                    )));
+                }
+                if sources.len() != 1 || !matches!(sources[0], Source::Header(_) | Source::Query(_)) {
+                    return Err(wrong("a token stands in one header or one field of the query".into()));
+                }
+            }
+            By::Lambda { ttl, payload_format, simple_responses, .. } => {
+                if *ttl > TTL_SECONDS_MAX {
+                    return Err(wrong(format!("ttl is {ttl}: allowed are 0 to {TTL_SECONDS_MAX} seconds")));
+                }
+                if *ttl > 0 && sources.is_empty() {
+                    return Err(wrong("its answers are kept by identity: name a source, or give ttl=0".into()));
+                }
+                if *simple_responses && *payload_format == Format::One {
+                    return Err(wrong("simple responses are of payload format 2.0".into()));
+                }
+            }
+            By::Iam {} => {}
+        }
+        Ok(Self { name, by, sources })
+    }
+
+    /// The function that it asks.
+    pub fn function(&self) -> Option<&str> {
+        match &self.by {
+            By::Lambda { function, .. } => Some(function),
+            By::Jwt { .. } | By::Iam {} => None,
+        }
+    }
+
+    /// What its tokens must say.
+    pub fn wanted(&self) -> Option<Wanted> {
+        match &self.by {
+            By::Jwt { issuer, audiences } => Some(Wanted { issuer: issuer.clone(), audiences: audiences.clone() }),
+            _ => None,
+        }
+    }
+}
+
+/// Whether keys may be fetched from this URL: over TLS, so that nobody on the way can be the issuer, or from this machine.
+pub fn is_issuer(issuer: &str) -> bool {
+    if issuer.contains(['?', '#', ' ', '@']) {
+        return false;
+    }
+    let host = |rest: &str| rest.split('/').next().unwrap_or_default().to_owned();
+    match (issuer.strip_prefix("https://"), issuer.strip_prefix("http://")) {
+        (Some(rest), _) => !host(rest).is_empty(),
+        (_, Some(rest)) => {
+            let host = host(rest);
+            let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+            matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+        }
+        _ => false,
+    }
+}
+
+/// What a function that authorises has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It lets the caller in.
+    Allowed(Authorized),
+    /// It does not.
+    Denied,
+}
+
+/// An answer of such a function, which may be kept: what a policy says depends on the route.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    is_allowed: Option<bool>,
+    policy: Value,
+    context: String,
+    principal: Option<String>,
+}
+
+impl Decision {
+    /// Read the answer of a function; the error says why it is none.
+    pub fn read(json: &[u8], simple: bool) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(json).map_err(|error| format!("the answer is no JSON: {error}"))?;
+        let context = match value.get("context") {
+            None | Some(Value::Null) => "null".into(),
+            Some(Value::Object(fields)) if simple => Value::Object(fields.clone()).to_string(),
+            Some(Value::Object(fields)) => {
+                if fields.values().any(|value| value.is_object() || value.is_array()) {
+                    return Err("the context has a value that is an object or a list".into());
+                }
+                Value::Object(fields.clone()).to_string()
+            }
+            Some(_) => return Err("the context is no object".into()),
+        };
+        if context.len() > CONTEXT_BYTES_MAX {
+            return Err(format!("the context has {} bytes: at most {CONTEXT_BYTES_MAX} are allowed", context.len()));
+        }
+        let principal = value.get("principalId").and_then(Value::as_str).map(str::to_owned);
+        if simple {
+            let is_allowed = value.get("isAuthorized").and_then(Value::as_bool);
+            let is_allowed = Some(is_allowed.ok_or("the answer has no isAuthorized that is true or false")?);
+            return Ok(Self { is_allowed, policy: Value::Null, context, principal });
+        }
+        let policy = value.get("policyDocument").cloned().ok_or("the answer has no policyDocument")?;
+        evaluate(&policy, "")?;
+        Ok(Self { is_allowed: None, policy, context, principal })
+    }
+
+    /// What it means for a route.
+    pub fn of(&self, arn: &str) -> Said {
+        let is_allowed = self.is_allowed.unwrap_or_else(|| evaluate(&self.policy, arn) == Ok(Verdict::Allow));
+        if !is_allowed {
+            return Said::Denied;
+        }
+        Said::Allowed(Authorized::Lambda { context: self.context.clone(), principal: self.principal.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn compile(by: Value, sources: &[&str]) -> Result<Authorizer, String> {
+        let definition = json!({"name": "a", "by": by, "identity_sources": sources});
+        Authorizer::compile(serde_json::from_value(definition).map_err(|error| error.to_string())?)
+    }
+
+    fn lambda(ttl: u32, simple: bool, format: &str) -> Value {
+        json!({"lambda": {"function": "f", "payload_format": format, "simple_responses": simple, "ttl": ttl}})
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_refused() {
+        let jwt = |issuer: &str| json!({"jwt": {"issuer": issuer, "audiences": ["x"]}});
+        let token = ["$request.header.Authorization"];
+        for issuer in ["https://a.example.com/pool", "http://localhost:8000", "http://127.0.0.1/x", "http://[::1]:1/"] {
+            assert!(compile(jwt(issuer), &token).is_ok(), "{issuer}");
+        }
+        for (by, sources, part) in [
+            (jwt("http://a.example.com"), &token[..], "https://"),
+            (jwt("http://localhost@a.example.com"), &token[..], "https://"),
+            (jwt("https://"), &token[..], "https://"),
+            (jwt("https://a.example.com"), &[][..], "one header"),
+            (json!({"jwt": {"issuer": "https://a.example.com", "audiences": []}}), &token[..], "1 to 50"),
+            (lambda(3_601, true, "2.0"), &token[..], "0 to 3600"),
+            (lambda(300, true, "2.0"), &[][..], "name a source"),
+            (lambda(0, true, "1.0"), &[][..], "payload format 2.0"),
+            (lambda(0, true, "2.0"), &["$request.body.x"][..], "identity source"),
+        ] {
+            let error = compile(by.clone(), sources).unwrap_err();
+            assert!(error.contains(part), "{by}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_simple_answer_says_yes_or_no() {
+        let read = |answer: Value| Decision::read(answer.to_string().as_bytes(), true);
+        let context = Authorized::Lambda { context: r#"{"k":[1]}"#.into(), principal: None };
+        let yes = read(json!({"isAuthorized": true, "context": {"k": [1]}})).unwrap();
+        assert_eq!(yes.of("arn:x"), Said::Allowed(context));
+        assert_eq!(read(json!({"isAuthorized": false})).unwrap().of("arn:x"), Said::Denied);
+        for answer in [json!({}), json!({"isAuthorized": "true"}), json!(true), json!(null), json!({"isAuthorized": 1})]
+        {
+            assert!(read(answer.clone()).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_was_kept_is_held_against_each_route() {
+        let statement = json!({"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "arn:*/GET/a"});
+        let answer = json!({"principalId": "p", "policyDocument": {"Statement": [statement]}, "context": {"n": 1}});
+        let decision = Decision::read(answer.to_string().as_bytes(), false).unwrap();
+        assert!(matches!(decision.of("arn:x/GET/a"), Said::Allowed(_)));
+        assert_eq!(decision.of("arn:x/GET/b"), Said::Denied);
+        for answer in [
+            json!({"principalId": "p"}),
+            json!({"policyDocument": {}}),
+            json!({"policyDocument": {"Statement": []}, "context": {"n": {}}}),
+        ] {
+            assert!(Decision::read(answer.to_string().as_bytes(), false).is_err(), "{answer}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! API gateways: routes, the events of requests, the answers of handlers, CORS, what authorisers say.
+//!
+//! A door gives the facts of a request and carries out what is decided here. Source:
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api.html>
+
+pub mod answer;
+pub mod api;
+pub mod authorizer;
+pub mod cors;
+pub mod event;
+mod json;
+pub mod jwt;
+pub mod policy;
+pub mod request;
+pub mod routes;
+pub mod websocket;
+pub mod wire;

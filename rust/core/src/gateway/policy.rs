@@ -1,0 +1,137 @@
+//! Policies that authorisers give: whether one lets a caller do what it wants to.
+//!
+//! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>
+
+use serde_json::Value;
+
+const INVOKE: &str = "execute-api:Invoke";
+/// Most statements that are looked at; a policy with more lets nobody in.
+const STATEMENTS_MAX: usize = 1_000;
+
+/// What a policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A statement allows it, and none denies it.
+    Allow,
+    /// A statement denies it.
+    Deny,
+    /// No statement speaks of it.
+    Silent,
+}
+
+/// Hold a policy document against the ARN of a method or a route. The error says why it is no policy.
+pub fn evaluate(document: &Value, arn: &str) -> Result<Verdict, String> {
+    let statements = match document.get("Statement") {
+        Some(Value::Array(list)) => &list[..],
+        Some(one @ Value::Object(_)) => std::slice::from_ref(one),
+        _ => return Err("the policy has no Statement".into()),
+    };
+    if statements.len() > STATEMENTS_MAX {
+        return Err(format!("the policy has {} statements: at most {STATEMENTS_MAX} are read", statements.len()));
+    }
+    let mut verdict = Verdict::Silent;
+    for statement in statements {
+        let effect = statement.get("Effect").and_then(Value::as_str);
+        let fits = speaks_of(statement, arn);
+        // A condition cannot be looked at here: what it restricts is taken at its strictest.
+        let is_conditional =
+            ["Condition", "NotAction", "NotResource", "NotPrincipal"].iter().any(|key| statement.get(key).is_some());
+        match effect {
+            Some("Deny") if fits || is_conditional => return Ok(Verdict::Deny),
+            Some("Allow") if fits && !is_conditional => verdict = Verdict::Allow,
+            Some("Allow" | "Deny") => {}
+            _ => return Err("a statement's Effect is neither Allow nor Deny".into()),
+        }
+    }
+    Ok(verdict)
+}
+
+fn speaks_of(statement: &Value, arn: &str) -> bool {
+    let any = |key: &str, test: &dyn Fn(&str) -> bool| match statement.get(key) {
+        Some(Value::String(one)) => test(one),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).any(test),
+        _ => false,
+    };
+    let action = |pattern: &str| matches(&pattern.to_ascii_lowercase(), &INVOKE.to_ascii_lowercase());
+    any("Action", &action) && any("Resource", &|pattern| matches(pattern, arn))
+}
+
+/// Whether a text fits a pattern in which `*` is any text and `?` any one character.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut of) = (0, 0);
+    // Where to go on after a `*` that has to take one more character.
+    let mut star: Option<(usize, usize)> = None;
+    while at < text.len() {
+        match pattern.get(of) {
+            Some(b'*') => {
+                star = Some((of, at));
+                of += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == text[at] => {
+                at += 1;
+                of += 1;
+            }
+            _ => match star {
+                Some((behind, taken)) => {
+                    star = Some((behind, taken + 1));
+                    at = taken + 1;
+                    of = behind + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[of..].iter().all(|&byte| byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ARN: &str = "arn:aws:execute-api:local:000000000000:abcdefghij/dev/GET/orders/1";
+
+    fn statement(effect: &str, resource: &str) -> Value {
+        json!({"Action": "execute-api:Invoke", "Effect": effect, "Resource": resource})
+    }
+
+    #[test]
+    fn a_denial_wins_and_silence_lets_nobody_in() {
+        let all = "arn:aws:execute-api:*:*:abcdefghij/*";
+        for (statements, expected) in [
+            (json!([statement("Allow", all)]), Verdict::Allow),
+            (json!(statement("Allow", all)), Verdict::Allow),
+            (json!([statement("Allow", all), statement("Deny", "*/orders/?")]), Verdict::Deny),
+            (json!([statement("Deny", all), statement("Allow", "*")]), Verdict::Deny),
+            (json!([statement("Allow", "*/POST/*")]), Verdict::Silent),
+            (json!([]), Verdict::Silent),
+            (json!([{"Action": ["s3:*", "EXECUTE-API:*"], "Effect": "Allow", "Resource": ["x", ARN]}]), Verdict::Allow),
+            (json!([{"Action": "s3:*", "Effect": "Allow", "Resource": "*"}]), Verdict::Silent),
+            (
+                json!([{"Action": "*", "Effect": "Allow", "Resource": "*", "Condition": {"Bool": {"x": "true"}}}]),
+                Verdict::Silent,
+            ),
+            (json!([statement("Allow", "*"), {"NotAction": "s3:*", "Effect": "Deny", "Resource": "*"}]), Verdict::Deny),
+        ] {
+            assert_eq!(evaluate(&json!({ "Statement": statements }), ARN), Ok(expected), "{statements}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_policy_is_told() {
+        for document in [json!(null), json!({}), json!({"Statement": "x"}), json!({"Statement": [{"Effect": "allow"}]})]
+        {
+            assert!(evaluate(&document, ARN).is_err(), "{document}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_takes_time_in_proportion_to_the_text() {
+        let pattern = "*a".repeat(200) + "b";
+        let text = "a".repeat(10_000);
+        assert!(!matches(&pattern, &text));
+        assert!(matches("*", "") && matches("a*c", "abc") && !matches("a?c", "ac") && matches("**", "x"));
+    }
+}

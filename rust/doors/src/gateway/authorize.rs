@@ -1,0 +1,205 @@
+//! Who is let in: by a token, or by what a function says. Whatever fails lets nobody in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_core::gateway::answer::Answer;
+use forebay_core::gateway::api::{Api, Kind, Route};
+use forebay_core::gateway::authorizer::{Authorizer, By, Decision, Said};
+use forebay_core::gateway::event::{self, For, Format};
+use forebay_core::gateway::jwt::{Refusal, Token, Wanted};
+use forebay_core::gateway::request::{Arrival, Authorized, Request};
+use forebay_engine::base::error::Reply;
+use forebay_engine::runtime::engine::Engine;
+use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
+
+use crate::ask;
+use crate::gateway::deployment::{Deployment, Key, KnownToken};
+use crate::gateway::Gateway;
+
+/// How long a function may take to decide.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a token that was found good is not looked at again.
+const TOKEN_KEPT_S: u64 = 300;
+
+/// What an authoriser is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) deployment: &'a Deployment,
+    pub(super) api: &'a Api,
+    pub(super) route: &'a Route,
+    pub(super) request: &'a Request<'a>,
+    pub(super) arrival: &'a Arrival<'a>,
+}
+
+impl Gateway {
+    /// Who the caller is; the answer to it, where it is not let in.
+    pub(super) async fn authorize(&self, asked: Asked<'_>) -> Result<Authorized, Answer> {
+        let Some(at) = asked.route.authorizer else { return Ok(Authorized::Open) };
+        let authorizer = &asked.api.authorizers[at];
+        let sources: Vec<Option<String>> =
+            authorizer.sources.iter().map(|source| source.find(asked.request, asked.arrival)).collect();
+        match &authorizer.by {
+            By::Jwt { .. } => {
+                let token = sources.first().cloned().flatten().unwrap_or_default();
+                self.by_token(asked, authorizer, &token).await
+            }
+            By::Lambda { .. } => match sources.into_iter().collect::<Option<Vec<String>>>() {
+                Some(sources) => self.by_function(asked, authorizer, &sources).await,
+                None => Err(Answer::message(401, "Unauthorized")),
+            },
+            By::Iam {} => Err(Answer::message(500, "Internal Server Error")),
+        }
+    }
+
+    async fn by_token(&self, asked: Asked<'_>, authorizer: &Authorizer, text: &str) -> Result<Authorized, Answer> {
+        let scopes = &asked.route.definition.scopes;
+        let known = self.known_token(asked, authorizer, text).await.map_err(refused)?;
+        known.claims.allow(scopes).map_err(refused)?;
+        Ok(Authorized::Jwt { claims: known.json.clone(), scopes: known.claims.scopes_json(scopes) })
+    }
+
+    async fn known_token(
+        &self,
+        asked: Asked<'_>,
+        authorizer: &Authorizer,
+        text: &str,
+    ) -> Result<Arc<KnownToken>, Refusal> {
+        let now_s = asked.arrival.time_ms / 1000;
+        let key = digest(&[&asked.api.id, &authorizer.name, text]);
+        let entry = asked.deployment.tokens.entry(key);
+        let mut entry = entry.lock().await;
+        if let Some((_, known)) = entry.as_ref().filter(|(until_s, _)| *until_s > now_s) {
+            return Ok(known.clone());
+        }
+        let token = Token::parse(text)?;
+        let Some(wanted) = authorizer.wanted() else { return Err(Refusal::Missing) };
+        self.check_signature(asked, &token, &wanted).await?;
+        let claims = token.check(&wanted, now_s)?;
+        let until_s = claims.until_s.min(now_s + TOKEN_KEPT_S);
+        let known = Arc::new(KnownToken { json: claims.json(), claims });
+        *entry = Some((until_s, known.clone()));
+        Ok(known)
+    }
+
+    async fn check_signature(&self, asked: Asked<'_>, token: &Token<'_>, wanted: &Wanted) -> Result<(), Refusal> {
+        match self.issuers.verify(&wanted.issuer, token, self.mono_ns()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Invalid("the token does not have a valid signature")),
+            Err(text) => {
+                asked
+                    .engine
+                    .remark_on_api(&asked.api.name, &format!("the keys of {} are not there: {text}", wanted.issuer));
+                Err(Refusal::Invalid("the keys of the issuer are not there"))
+            }
+        }
+    }
+
+    async fn by_function(
+        &self,
+        asked: Asked<'_>,
+        authorizer: &Authorizer,
+        sources: &[String],
+    ) -> Result<Authorized, Answer> {
+        let By::Lambda { ttl, .. } = &authorizer.by else { return Err(Answer::message(500, "Internal Server Error")) };
+        let decision = if *ttl == 0 {
+            Arc::new(self.ask_function(asked, authorizer, sources).await?)
+        } else {
+            let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, authorizer.name.as_str()];
+            parts.extend(sources.iter().map(String::as_str));
+            let entry = asked.deployment.decisions.entry(digest(&parts));
+            let mut entry = entry.lock().await;
+            match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
+                Some((_, known)) => known.clone(),
+                None => {
+                    let fresh = Arc::new(self.ask_function(asked, authorizer, sources).await?);
+                    *entry = Some((self.mono_ns() + u64::from(*ttl) * 1_000_000_000, fresh.clone()));
+                    fresh
+                }
+            }
+        };
+        match decision.of(&self.route_arn(asked)) {
+            Said::Allowed(authorized) => Ok(authorized),
+            Said::Denied => Err(Answer::message(403, "Forbidden")),
+        }
+    }
+
+    fn route_arn(&self, asked: Asked<'_>) -> String {
+        let Asked { api, arrival, request, .. } = asked;
+        if api.kind == Kind::Websocket {
+            let (region, account) = (&self.region, &self.account);
+            return format!(
+                "arn:aws:execute-api:{region}:{account}:{}/{}/{}",
+                api.id, arrival.stage, arrival.route_key
+            );
+        }
+        let path = match arrival.stage {
+            "$default" => request.path,
+            stage => request.path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage)).unwrap_or(request.path),
+        };
+        let method = request.method;
+        format!("arn:aws:execute-api:{}:{}:{}/{}/{method}{path}", self.region, self.account, api.id, arrival.stage)
+    }
+
+    async fn ask_function(
+        &self,
+        asked: Asked<'_>,
+        authorizer: &Authorizer,
+        sources: &[String],
+    ) -> Result<Decision, Answer> {
+        let failed = || Answer::message(500, "Internal Server Error");
+        let By::Lambda { function, payload_format, simple_responses, .. } = &authorizer.by else {
+            return Err(failed());
+        };
+        let arn = self.route_arn(asked);
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+        let payload = match payload_format {
+            Format::Two => event::two(asked.request, asked.arrival, For::Authorizer(&arn, &sources)),
+            Format::One => event::one(asked.request, asked.arrival, Some(&arn)),
+        };
+        let invoked = ask::answer(|waiter| asked.engine.invoke(function, payload.into(), None, waiter));
+        let told = match timeout(DECISION_TIMEOUT, invoked).await {
+            Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, *simple_responses),
+            Ok(Ok(_)) => Err("it gave no answer".into()),
+            // A function that raises exactly this says no; anything else is its failure.
+            Ok(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
+                return Err(Answer::message(401, "Unauthorized"))
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it took longer than 10 s".into()),
+        };
+        told.map_err(|text| {
+            let text = format!("authorizer {:?}, function {function}: {text}", authorizer.name);
+            asked.engine.remark_on_api(&asked.api.name, &text);
+            failed()
+        })
+    }
+}
+
+fn digest(parts: &[&str]) -> Key {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    let (status, message, challenge) = match refusal {
+        Refusal::Missing => (401, "Unauthorized", "Bearer".to_owned()),
+        Refusal::Invalid(text) => {
+            let challenge = format!("Bearer scope=\"\" error=\"invalid_token\" error_description=\"{text}\"");
+            (401, "Unauthorized", challenge)
+        }
+        Refusal::Scope => {
+            let text = "the token does not have a scope of the route";
+            (403, "Forbidden", format!("Bearer scope=\"\" error=\"insufficient_scope\" error_description=\"{text}\""))
+        }
+    };
+    let mut answer = Answer::message(status, message);
+    answer.headers.push(("www-authenticate".into(), challenge));
+    answer
+}

@@ -1,0 +1,82 @@
+//! The body of a request: read within its size, within what all bodies may take together, and not slower than it may be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{timeout_at, Instant};
+
+/// Most bytes of a body: the event that it becomes may have as many.
+pub(super) const BODY_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// How long, and how much, is read of a body that is too large.
+const DISCARD: Duration = Duration::from_secs(2);
+const DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// In each window a body brings as much as this, or it is cut.
+const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW_BYTES: usize = 10 * 1024;
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    TooLarge,
+    /// All bodies together take what they may.
+    NoRoom,
+    TooSlow,
+    /// The client went away, or what it sent is no body.
+    Broken,
+}
+
+/// A body, and its room among all bodies.
+pub(super) struct Whole {
+    pub(super) bytes: Vec<u8>,
+    /// Given back with the body.
+    room: Vec<OwnedSemaphorePermit>,
+}
+
+/// Read what a client goes on to send, for a moment: a connection that is closed before would take the answer with it.
+async fn discard(mut body: Incoming) {
+    let until = Instant::now() + DISCARD;
+    let mut left = DISCARD_BYTES_MAX;
+    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len()));
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+pub(super) async fn read(mut body: Incoming, room: &Arc<Semaphore>) -> Result<Whole, Unread> {
+    let expected = body.size_hint().exact().unwrap_or(0);
+    if expected > BODY_BYTES_MAX as u64 {
+        discard(body).await;
+        return Err(Unread::TooLarge);
+    }
+    let mut whole = Whole { bytes: Vec::new(), room: Vec::new() };
+    let mut window = (Instant::now() + WINDOW, 0);
+    loop {
+        let frame = match timeout_at(window.0, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => return Ok(whole),
+            Ok(Some(Err(_))) => return Err(Unread::Broken),
+            Err(_) if whole.bytes.len() - window.1 >= WINDOW_BYTES => {
+                window = (Instant::now() + WINDOW, whole.bytes.len());
+                continue;
+            }
+            Err(_) => return Err(Unread::TooSlow),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.bytes.len() + data.len() > BODY_BYTES_MAX {
+            discard(body).await;
+            return Err(Unread::TooLarge);
+        }
+        let kib = data.len().div_ceil(1024) as u32;
+        let permit = Arc::clone(room).try_acquire_many_owned(kib).map_err(|_| Unread::NoRoom)?;
+        match whole.room.first_mut() {
+            Some(first) => first.merge(permit),
+            None => whole.room.push(permit),
+        }
+        whole.bytes.extend_from_slice(&data);
+    }
+}

@@ -1,0 +1,128 @@
+//! The head of a request, read into what the core wants, or refused.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use forebay_core::gateway::request::Header;
+use hyper::header::{HeaderMap, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::Version;
+
+/// Most bytes of header lines.
+const HEADER_BYTES_MAX: usize = 10_240;
+/// What the gateway says itself of a request; a client's own word for it is not handed on.
+const SAID_HERE: [&str; 2] = ["x-forwarded-port", "x-forwarded-proto"];
+
+/// A head that was read.
+pub(super) struct Head<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
+    pub(super) protocol: &'static str,
+    /// The host that was asked for, in small letters and without a port.
+    pub(super) host: String,
+    pub(super) headers: Vec<Header<'a>>,
+    pub(super) source_ip: String,
+    /// What a tracer says of the request.
+    pub(super) trace: Option<String>,
+}
+
+/// Why a head is refused: the status, and what is said.
+pub(super) type Refused = (u16, &'static str);
+
+impl<'a> Head<'a> {
+    pub(super) fn read(parts: &'a Parts, peer: SocketAddr, port: u16) -> Result<Self, Refused> {
+        let host = host(parts)?;
+        check_framing(&parts.headers)?;
+        let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if bytes > HEADER_BYTES_MAX {
+            return Err((431, "Request header fields are too large"));
+        }
+        let source_ip = peer.ip().to_canonical().to_string();
+        Ok(Self {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            protocol: if parts.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
+            headers: headers(parts, &host, (&source_ip, port)),
+            host: without_port(&host).to_ascii_lowercase(),
+            source_ip,
+            trace: trace(&parts.headers),
+        })
+    }
+}
+
+/// The host as it was sent. One that was said twice may be another one for whoever reads it next.
+fn host(parts: &Parts) -> Result<String, Refused> {
+    let mut said = parts.headers.get_all(HOST).iter();
+    let header = said.next().map(|value| value.to_str().map_err(|_| (400, "the host is no text"))).transpose()?;
+    if said.next().is_some() {
+        return Err((400, "a request names one host"));
+    }
+    match (header, parts.uri.authority()) {
+        (Some(header), Some(authority)) if !header.eq_ignore_ascii_case(authority.as_str()) => {
+            Err((400, "a request names one host"))
+        }
+        (_, Some(authority)) if authority.as_str().contains('@') => Err((400, "a host has no user")),
+        (Some(header), _) => Ok(header.to_owned()),
+        (None, Some(authority)) => Ok(authority.as_str().to_owned()),
+        (None, None) => Err((400, "a request names its host")),
+    }
+}
+
+/// The rest of what would let two readers of one request see two requests; hyper has refused what it cannot read itself.
+fn check_framing(headers: &HeaderMap) -> Result<(), Refused> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(encoding) = encodings.next() {
+        if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") || encodings.next().is_some() {
+            return Err((400, "the only transfer encoding is chunked"));
+        }
+        if headers.contains_key(CONTENT_LENGTH) {
+            return Err((400, "a body has a length or is chunked"));
+        }
+    }
+    Ok(())
+}
+
+fn headers<'a>(parts: &'a Parts, host: &str, (source_ip, port): (&str, u16)) -> Vec<Header<'a>> {
+    let mut found: Vec<Header<'a>> = Vec::with_capacity(parts.headers.len() + 4);
+    for (name, value) in &parts.headers {
+        if !SAID_HERE.contains(&name.as_str()) {
+            found.push((name.as_str().into(), String::from_utf8_lossy(value.as_bytes())));
+        }
+    }
+    if !parts.headers.contains_key(HOST) {
+        found.push(("host".into(), Cow::Owned(host.to_owned())));
+    }
+    found.push(("x-forwarded-for".into(), Cow::Owned(source_ip.to_owned())));
+    found.push(("x-forwarded-port".into(), Cow::Owned(port.to_string())));
+    found.push(("x-forwarded-proto".into(), "http".into()));
+    found
+}
+
+pub(super) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// W3C's context of a trace, if it is one.
+fn trace(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let parent = text("traceparent")?;
+    let lengths = [2, 32, 16, 2];
+    let mut fields = parent.split('-');
+    let is_context = lengths.iter().all(|&length| {
+        let is_hex = |field: &str| field.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        fields.next().is_some_and(|field| field.len() == length && is_hex(field))
+    });
+    if !is_context || fields.next().is_some() {
+        return None;
+    }
+    let is_state = |state: &&str| state.len() <= 512 && state.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    Some(match text("tracestate").filter(is_state) {
+        Some(state) => format!("{parent}\n{state}"),
+        None => parent.to_owned(),
+    })
+}

@@ -1,0 +1,141 @@
+//! Other servers: those behind a route, and those of an issuer of tokens. One client with a bounded pool.
+
+use std::time::Duration;
+
+use forebay_core::gateway::answer::Answer;
+use forebay_core::gateway::request::{Arrival, Request};
+use forebay_core::gateway::wire::is_header;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::HOST;
+use hyper::{Method, Request as HttpRequest, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// Most bytes of what a server behind a route answers.
+const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Connections that are kept open to one server.
+const IDLE_MAX: usize = 64;
+/// How long a connection is kept open.
+const IDLE: Duration = Duration::from_secs(60);
+/// Headers between two neighbours, which go no further.
+const BETWEEN: [&str; 10] = [
+    "connection",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// The way outside. Where the system has no certificates, only what needs none can be asked.
+#[derive(Clone)]
+pub(super) struct Outside {
+    https: Result<Https, String>,
+    http: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Outside {
+    pub(super) fn new() -> Self {
+        let connector = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .map(|builder| builder.https_only().enable_http1().build())
+            .map_err(|error| format!("there are no certificates of authorities: {error}"));
+        let builder = || {
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder.pool_max_idle_per_host(IDLE_MAX).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
+            builder
+        };
+        Self { https: connector.map(|connector| builder().build(connector)), http: builder().build_http() }
+    }
+
+    /// Get a document of at most so many bytes. No redirection is followed.
+    pub(super) async fn get(&self, url: &str, most: usize) -> Result<Bytes, String> {
+        let wrong = |what: &dyn std::fmt::Display| format!("{url}: {what}");
+        let uri: Uri = url.parse().map_err(|error| wrong(&error))?;
+        let is_https = uri.scheme_str() == Some("https");
+        let request = HttpRequest::builder().uri(uri).header("accept", "application/json").body(Full::default());
+        let request = request.map_err(|error| wrong(&error))?;
+        let sent = match (&self.https, is_https) {
+            (Ok(https), true) => https.request(request).await,
+            (Err(text), true) => return Err(wrong(text)),
+            (_, false) => self.http.request(request).await,
+        };
+        let response = sent.map_err(|error| wrong(&error))?;
+        if response.status() != 200 {
+            return Err(wrong(&response.status()));
+        }
+        let body = Limited::new(response.into_body(), most).collect().await.map_err(|error| wrong(&error))?;
+        Ok(body.to_bytes())
+    }
+
+    /// Hand a request on to the server behind a route, and give its answer.
+    pub(super) async fn hand_on(
+        &self,
+        target: &str,
+        request: &Request<'_>,
+        arrival: &Arrival<'_>,
+    ) -> Result<Answer, String> {
+        let wrong = |what: &dyn std::fmt::Display| format!("{target}: {what}");
+        let uri: Uri = target_url(target, request, arrival).parse().map_err(|error| wrong(&error))?;
+        let method = Method::from_bytes(request.method.as_bytes()).map_err(|error| wrong(&error))?;
+        let mut builder = HttpRequest::builder().method(method);
+        if let Some(authority) = uri.authority() {
+            builder = builder.header(HOST, authority.as_str());
+        }
+        let named: Vec<String> = request
+            .values("connection")
+            .flat_map(|value| value.split(','))
+            .map(|name| name.trim().to_ascii_lowercase())
+            .collect();
+        for (name, value) in request.headers {
+            let stays =
+                BETWEEN.contains(&&**name) || &**name == "content-length" || named.iter().any(|one| one == &**name);
+            if !stays {
+                builder = builder.header(&**name, &**value);
+            }
+        }
+        let body = Full::new(Bytes::copy_from_slice(request.body));
+        let sent = builder.uri(uri).body(body).map_err(|error| wrong(&error))?;
+        let (head, body) = self.http.request(sent).await.map_err(|error| wrong(&error))?.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| wrong(&error))?;
+        let mut headers = Vec::new();
+        for (name, value) in &head.headers {
+            let name = name.as_str();
+            let value = String::from_utf8_lossy(value.as_bytes());
+            if !BETWEEN.contains(&name) && name != "content-length" && is_header(name, &value) {
+                headers.push((name.to_owned(), value.into_owned()));
+            }
+        }
+        Ok(Answer { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
+    }
+}
+
+/// The URL behind a route: variables of the path and of the stage are put in; `$default` hands the whole path on.
+fn target_url(target: &str, request: &Request<'_>, arrival: &Arrival<'_>) -> String {
+    let mut url = target.to_owned();
+    for (name, value) in arrival.parameters {
+        for written in [format!("{{{name}}}"), format!("{{{name}+}}")] {
+            url = url.replace(&written, value);
+        }
+    }
+    for (name, value) in arrival.stage_variables {
+        url = url.replace(&format!("${{stageVariables.{name}}}"), value);
+    }
+    if arrival.route_key == "$default" {
+        url = format!("{}{}", url.trim_end_matches('/'), request.path);
+    }
+    if !request.query.is_empty() {
+        url.push('?');
+        url.push_str(request.query);
+    }
+    url
+}

@@ -1,0 +1,253 @@
+//! One request, from its head to its answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_core::gateway::answer::{self, Answer, Reader};
+use forebay_core::gateway::api::{Kind, Place, Route, Target};
+use forebay_core::gateway::event::{self, For};
+use forebay_core::gateway::request::{Arrival, Authorized, Request};
+use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::base::host::names_loopback;
+use forebay_engine::runtime::engine::Engine;
+use hyper::body::Incoming;
+use hyper::header::UPGRADE;
+use hyper::{Request as HttpRequest, Response};
+use tokio::time::timeout;
+
+use crate::ask;
+use crate::gateway::authorize::Asked;
+use crate::gateway::body::{self, Unread};
+use crate::gateway::deployment::{Deployment, StageState};
+use crate::gateway::head::Head;
+use crate::gateway::reply::{refusal, response};
+use crate::gateway::{now_ms, pages, Gateway};
+use crate::http::listener::Body;
+
+/// Headers of CORS that the gateway answers for, where it is configured.
+const CORS_HEADERS: &str = "access-control-";
+
+/// Where a request goes.
+struct Call<'a> {
+    engine: &'a Engine,
+    deployment: &'a Deployment,
+    head: &'a Head<'a>,
+    place: &'a Place<'a>,
+    stage: usize,
+    route: &'a Route,
+    parameters: &'a [(&'a str, &'a str)],
+    request_id: &'a str,
+}
+
+impl Gateway {
+    pub(super) async fn serve(&self, mut request: HttpRequest<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let began = Instant::now();
+        let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let head = match Head::read(&parts, peer, self.port) {
+            Ok(head) => head,
+            Err((status, text)) => return refusal(status, text),
+        };
+        let Some(engine) = self.engine.upgrade() else { return refusal(503, "Service Unavailable") };
+        let deployment = self.deployment(&engine);
+        if self.is_loopback && !names_loopback(&head.host) && !deployment.apis.has_host(&head.host) {
+            return refusal(
+                421,
+                "this server answers under 127.0.0.1, [::1], localhost and the hosts of its APIs only",
+            );
+        }
+        if head.path == pages::PATH && peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) {
+            let accept = head.headers.iter().find(|(name, _)| name == "accept").map_or("", |(_, value)| value);
+            return response(pages::routes(&deployment.apis, accept));
+        }
+        let Some(place) = deployment.apis.find(&head.host, head.path) else {
+            return response(Answer::message(404, "Not Found"));
+        };
+        let Some((stage, path)) = place.api.stage(place.path) else {
+            return response(Answer::message(404, "Not Found"));
+        };
+        let state = deployment.stage(place.index, stage);
+        if place.api.kind == Kind::Websocket {
+            let answer = self.handshake(&engine, (&deployment, &place, stage), &head, upgrade).await;
+            return response(answer);
+        }
+        let request_id = self.ids.next();
+        let route = place.api.route(head.method, path);
+        let mut answer = match Self::preflight(&place, &head) {
+            Some(answer) => answer,
+            None => match &route {
+                None => Answer::message(404, "Not Found"),
+                Some((route, parameters)) => {
+                    let (index, route) = (*route, &place.api.routes[*route]);
+                    let (deployment, head, place) = (&*deployment, &head, &place);
+                    let call = Call {
+                        engine: &engine,
+                        deployment,
+                        head,
+                        place,
+                        stage,
+                        route,
+                        parameters,
+                        request_id: &request_id,
+                    };
+                    self.run(&call, (state, index), body).await
+                }
+            },
+        };
+        Self::finish(&mut answer, &place, &head, request_id);
+        state.route(route.map(|(route, _)| route)).count(answer.status);
+        state.latency.record(began.elapsed().as_secs_f64());
+        response(answer)
+    }
+
+    /// The answer to a preflight, which never reaches a handler.
+    fn preflight(place: &Place<'_>, head: &Head<'_>) -> Option<Answer> {
+        let cors = place.api.cors.as_ref().filter(|_| head.method == "OPTIONS")?;
+        let (origin, method) = (header(head, "origin")?, header(head, "access-control-request-method")?);
+        Some(Answer { status: 204, headers: cors.preflight(origin, method), body: Vec::new() })
+    }
+
+    /// Add what the gateway says itself.
+    fn finish(answer: &mut Answer, place: &Place<'_>, head: &Head<'_>, request_id: String) {
+        if let Some(cors) = place.api.cors.as_ref() {
+            if answer.status != 204 || head.method != "OPTIONS" {
+                answer.headers.retain(|(name, _)| !name.starts_with(CORS_HEADERS));
+                if let Some(origin) = header(head, "origin") {
+                    answer.headers.extend(cors.headers(origin));
+                }
+            }
+        }
+        let name = if place.api.kind == Kind::Url { "x-amzn-requestid" } else { "apigw-requestid" };
+        answer.headers.push((name.into(), request_id));
+    }
+
+    async fn run(&self, call: &Call<'_>, (state, index): (&StageState, usize), body: Incoming) -> Answer {
+        let is_url = call.place.api.kind == Kind::Url;
+        if !state.admits(index, self.mono_ns()) {
+            return Answer::message(429, "Too Many Requests");
+        }
+        let Ok(_under_way) = self.requests.try_acquire() else { return busy(is_url) };
+        let head = call.head;
+        let request = Request {
+            method: head.method,
+
+            path: call.place.path,
+            query: head.query,
+            protocol: head.protocol,
+            headers: &head.headers,
+            source_ip: &head.source_ip,
+            body: &[],
+        };
+        let arrival = self.arrival(call, &Authorized::Open);
+        let asked = Asked {
+            engine: call.engine,
+            deployment: call.deployment,
+            api: &call.place.api,
+            route: call.route,
+            request: &request,
+            arrival: &arrival,
+        };
+        let authorized = match self.authorize(asked).await {
+            Ok(authorized) => authorized,
+            Err(answer) => return answer,
+        };
+        let whole = match body::read(body, &self.bodies).await {
+            Ok(whole) => whole,
+            Err(Unread::TooLarge) => return Answer::message(413, "Request Entity Too Large"),
+            Err(Unread::NoRoom) => return busy(is_url),
+            Err(Unread::TooSlow) => return Answer::message(408, "Request Timeout"),
+            Err(Unread::Broken) => return Answer::message(400, "Bad Request"),
+        };
+        let request = Request { body: &whole.bytes, ..request };
+        let arrival = self.arrival(call, &authorized);
+        let began = Instant::now();
+        let answer = self.integrate(call, &request, &arrival).await;
+        state.integration_latency.record(began.elapsed().as_secs_f64());
+        answer
+    }
+
+    fn arrival<'a>(&'a self, call: &'a Call<'a>, authorized: &'a Authorized) -> Arrival<'a> {
+        let stage = &call.place.api.stages[call.stage];
+        Arrival {
+            account: &self.account,
+            api: &call.place.api.id,
+            domain: &call.head.host,
+            stage: &stage.name,
+            stage_variables: &stage.variables,
+            route_key: &call.route.definition.key,
+            parameters: call.parameters,
+            request_id: call.request_id,
+            time_ms: now_ms(),
+            authorized,
+        }
+    }
+
+    async fn integrate(&self, call: &Call<'_>, request: &Request<'_>, arrival: &Arrival<'_>) -> Answer {
+        let definition = &call.route.definition;
+        let is_url = call.place.api.kind == Kind::Url;
+        // The function of a URL has as long as its own timeout.
+        let within =
+            if is_url { Duration::from_secs(24 * 3_600) } else { Duration::from_millis(definition.timeout_ms.into()) };
+        let remark = |text: String| {
+            let text = format!("route {:?}: {text}", definition.key);
+            call.engine.remark_on_api(&call.place.api.name, &text);
+        };
+        match &definition.target {
+            Target::Function(function) => {
+                let (reader, payload) = if is_url {
+                    (Reader::Url, event::two(request, arrival, For::Url))
+                } else {
+                    (Reader::Http(definition.payload_format), event::event(definition.payload_format, request, arrival))
+                };
+                let payload: Arc<[u8]> = payload.into();
+                let trace = call.head.trace.as_deref();
+                let invoked = ask::answer(|waiter| call.engine.invoke(function, payload, trace, waiter));
+                match timeout(within, invoked).await {
+                    Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => answer::read(reader, &json)
+                        .unwrap_or_else(|text| {
+                            remark(format!("function {function}: {text}"));
+                            failed(is_url)
+                        }),
+                    Ok(Ok(_) | Err(EngineError::Function { .. } | EngineError::TooLarge(_))) => failed(is_url),
+                    Ok(Err(EngineError::TooMany { .. } | EngineError::Closed(_) | EngineError::OwnerLost(_))) => {
+                        busy(is_url)
+                    }
+                    Ok(Err(error)) => {
+                        remark(format!("function {function}: {error}"));
+                        failed(is_url)
+                    }
+                    Err(_) => Answer::message(503, "Service Unavailable"),
+                }
+            }
+            Target::Url(url) => match timeout(within, self.outside.hand_on(url, request, arrival)).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(text)) => {
+                    remark(text);
+                    Answer::message(503, "Service Unavailable")
+                }
+                Err(_) => Answer::message(503, "Service Unavailable"),
+            },
+        }
+    }
+}
+
+fn header<'a>(head: &'a Head<'_>, name: &str) -> Option<&'a str> {
+    head.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+}
+
+/// What a handler that raises, or answers nonsense, is to the client.
+fn failed(is_url: bool) -> Answer {
+    if is_url {
+        return Answer { status: 502, headers: Vec::new(), body: b"Internal Server Error".to_vec() };
+    }
+    Answer::message(500, "Internal Server Error")
+}
+
+/// What there is no place for.
+fn busy(is_url: bool) -> Answer {
+    let mut answer =
+        if is_url { Answer::message(429, "Rate Exceeded.") } else { Answer::message(503, "Service Unavailable") };
+    answer.headers.push(("retry-after".into(), "1".into()));
+    answer
+}

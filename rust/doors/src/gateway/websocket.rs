@@ -1,0 +1,386 @@
+//! WebSocket APIs: a connection from its handshake to its end.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use base64::prelude::{Engine as _, BASE64_STANDARD};
+use forebay_core::gateway::answer::{self, Answer, Reader};
+use forebay_core::gateway::api::{Api, Place, Route, Target};
+use forebay_core::gateway::event::Format;
+use forebay_core::gateway::request::{Arrival, Authorized, Header, Request};
+use forebay_core::gateway::websocket::{
+    self, Happened, CONNECT, DEFAULT, DISCONNECT, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX,
+};
+use forebay_engine::api::gateway::Connection;
+use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::gateways::connections::{Mailbox, Outgoing};
+use forebay_engine::runtime::engine::Engine;
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use sha1::{Digest as _, Sha1};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep_until, timeout, Instant};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::WebSocketStream;
+
+use crate::ask;
+use crate::gateway::authorize::Asked;
+use crate::gateway::deployment::{Deployment, StageState};
+use crate::gateway::head::Head;
+use crate::gateway::{now_ms, Gateway};
+
+/// A connection without a message ends after this time, and any after the other.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+const LIFE: Duration = Duration::from_secs(2 * 3_600);
+/// How long a client may take to read one message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to end a connection that is closed.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Messages of one connection that are handled at once; beyond it, no further one is read.
+const AT_ONCE: usize = 64;
+/// Memory for each connection: thousands of them are idle.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// Beyond what the mailbox holds.
+const WRITE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What a server proves with that it has read a handshake.
+const HANDSHAKE: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// All that a connection carries on from its handshake.
+struct Session {
+    gateway: Weak<Gateway>,
+    deployment: Arc<Deployment>,
+    api: Arc<Api>,
+    index: usize,
+    stage: usize,
+    headers: Vec<Header<'static>>,
+    query: String,
+    source_ip: String,
+    host: String,
+    id: String,
+    connected_ms: u64,
+    authorized: Authorized,
+}
+
+impl Gateway {
+    /// Answer a handshake; the connection goes on in a task of its own.
+    pub(super) async fn handshake(
+        &self,
+        engine: &Engine,
+        (deployment, place, stage): (&Arc<Deployment>, &Place<'_>, usize),
+        head: &Head<'_>,
+        upgrade: Option<OnUpgrade>,
+    ) -> Answer {
+        let key = match check(head) {
+            Ok(key) => key,
+            Err(answer) => return answer,
+        };
+        let Some(upgrade) = upgrade else { return Answer::message(400, "Bad Request") };
+        let Some(ends) = self.sockets.admit() else { return Answer::message(503, "Service Unavailable") };
+        let mut session = Session {
+            gateway: self.me.clone(),
+            deployment: deployment.clone(),
+            api: place.api.clone(),
+            index: place.index,
+            stage,
+            headers: head.headers.iter().map(|(name, value)| (owned(name), owned(value))).collect(),
+            query: head.query.to_owned(),
+            source_ip: head.source_ip.clone(),
+            host: head.host.clone(),
+            id: self.ids.next(),
+            connected_ms: now_ms(),
+            authorized: Authorized::Open,
+        };
+        let mut headers = vec![("upgrade".into(), "websocket".into()), ("connection".into(), "upgrade".into())];
+        headers.push(("sec-websocket-accept".into(), accept(&key)));
+        if let Some(at) = session.api.route_named(CONNECT) {
+            match self.connect(engine, &mut session, at).await {
+                Ok(answer) if (200..300).contains(&answer.status) => {
+                    let protocol = answer.header("sec-websocket-protocol").map(str::to_owned);
+                    headers.extend(protocol.map(|protocol| ("sec-websocket-protocol".into(), protocol)));
+                }
+                Ok(answer) | Err(answer) => return answer,
+            }
+        }
+        let mailbox = engine.connections().open(Connection {
+            connection_id: session.id.clone(),
+            api: session.api.name.clone(),
+            connected_ms: session.connected_ms,
+            last_active_ms: session.connected_ms,
+            source_ip: session.source_ip.clone(),
+            user_agent: session.request().header("user-agent").to_owned(),
+        });
+        session.state().opened.add(1);
+        tokio::spawn(async move { Arc::new(session).live(upgrade, mailbox, ends).await });
+        Answer { status: 101, headers, body: Vec::new() }
+    }
+
+    async fn connect(&self, engine: &Engine, session: &mut Session, at: usize) -> Result<Answer, Answer> {
+        if !session.state().admits(at, self.mono_ns()) {
+            return Err(Answer::message(429, "Too Many Requests"));
+        }
+        let request_id = self.ids.next();
+        let api = session.api.clone();
+        let route = &api.routes[at];
+        let authorized = {
+            let (request, arrival) = (session.request(), session.arrival(&self.account, route, &request_id));
+            let deployment = &session.deployment;
+            let asked = Asked { engine, deployment, api: &api, route, request: &request, arrival: &arrival };
+            self.authorize(asked).await?
+        };
+        session.authorized = authorized;
+        let answer = session.invoke(self, engine, route, Happened::Connect).await;
+        let answer = answer.unwrap_or_else(|()| Answer::message(500, "Internal Server Error"));
+        session.state().route(Some(at)).count(answer.status);
+        Ok(answer)
+    }
+}
+
+fn owned(text: &str) -> std::borrow::Cow<'static, str> {
+    text.to_owned().into()
+}
+
+/// Whether a request is a handshake; its key.
+fn check(head: &Head<'_>) -> Result<String, Answer> {
+    let values = |name: &str| {
+        let found = head.headers.iter().filter(|(known, _)| known == name);
+        found.map(|(_, value)| value.to_string()).collect::<Vec<_>>().join(",")
+    };
+    let has = |name: &str, word: &str| values(name).split(',').any(|one| one.trim().eq_ignore_ascii_case(word));
+    if !has("upgrade", "websocket") || !has("connection", "upgrade") || head.protocol != "HTTP/1.1" {
+        let mut answer = Answer::message(426, "Upgrade Required");
+        answer.headers.push(("upgrade".into(), "websocket".into()));
+        return Err(answer);
+    }
+    if values("sec-websocket-version") != "13" {
+        let mut answer = Answer::message(426, "Upgrade Required");
+        answer.headers.push(("sec-websocket-version".into(), "13".into()));
+        return Err(answer);
+    }
+    let key = values("sec-websocket-key");
+    let is_key = BASE64_STANDARD.decode(&key).is_ok_and(|bytes| bytes.len() == 16);
+    if head.method != "GET" || !is_key {
+        return Err(Answer::message(400, "Bad Request"));
+    }
+    Ok(key)
+}
+
+fn accept(key: &str) -> String {
+    let mut hasher = Sha1::new();
+    hasher.update(key);
+    hasher.update(HANDSHAKE);
+    BASE64_STANDARD.encode(hasher.finalize())
+}
+
+/// How a connection ended.
+type End = (u16, String);
+
+impl Session {
+    fn state(&self) -> &StageState {
+        self.deployment.stage(self.index, self.stage)
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request {
+            method: "GET",
+            path: "/",
+            query: &self.query,
+            protocol: "HTTP/1.1",
+            headers: &self.headers,
+            source_ip: &self.source_ip,
+            body: &[],
+        }
+    }
+
+    fn arrival<'a>(&'a self, account: &'a str, route: &'a Route, request_id: &'a str) -> Arrival<'a> {
+        let stage = &self.api.stages[self.stage];
+        Arrival {
+            account,
+            api: &self.api.id,
+            domain: &self.host,
+            stage: &stage.name,
+            stage_variables: &stage.variables,
+            route_key: &route.definition.key,
+            parameters: &[],
+            request_id,
+            time_ms: now_ms(),
+            authorized: &self.authorized,
+        }
+    }
+
+    /// Have a route's function handle what has happened. The error has been told to the operator.
+    async fn invoke(
+        &self,
+        gateway: &Gateway,
+        engine: &Engine,
+        route: &Route,
+        happened: Happened<'_>,
+    ) -> Result<Answer, ()> {
+        let Target::Function(function) = &route.definition.target else { return Err(()) };
+        let request_id = gateway.ids.next();
+        let (request, arrival) = (self.request(), self.arrival(&gateway.account, route, &request_id));
+        let connection = websocket::Connection { id: &self.id, connected_ms: self.connected_ms };
+        let payload = websocket::event(happened, &request, &arrival, connection);
+        let within = Duration::from_millis(route.definition.timeout_ms.into());
+        let began = Instant::now();
+        let invoked =
+            timeout(within, ask::answer(|waiter| engine.invoke(function, payload.into(), None, waiter))).await;
+        self.state().integration_latency.record(began.elapsed().as_secs_f64());
+        let told = match invoked {
+            Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => answer::read(Reader::Http(Format::Two), &json),
+            Ok(Err(EngineError::Function { .. }) | Ok(_)) => return Err(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("it took longer than the {within:?} of the route")),
+        };
+        told.map_err(|text| {
+            let text = format!("route {:?}: function {function}: {text}", route.definition.key);
+            engine.remark_on_api(&self.api.name, &text);
+        })
+    }
+
+    /// Hold the connection until it ends.
+    async fn live(self: Arc<Self>, upgrade: OnUpgrade, mut mailbox: Mailbox, mut ends: super::sockets::Place) {
+        let end = match upgrade.await {
+            Ok(upgraded) => self.converse(upgraded, &mut mailbox, &mut ends).await,
+            Err(_) => (1006, String::new()),
+        };
+        let Some(gateway) = self.gateway.upgrade() else { return };
+        let Some(engine) = gateway.engine.upgrade() else { return };
+        engine.connections().remove(&self.id);
+        if let Some(at) = self.api.route_named(DISCONNECT) {
+            let (code, reason) = &end;
+            let happened = Happened::Disconnect { code: *code, reason };
+            let result = self.invoke(&gateway, &engine, &self.api.routes[at], happened).await;
+            self.state().route(Some(at)).count(result.map_or(500, |answer| answer.status));
+        }
+    }
+
+    async fn converse(
+        self: &Arc<Self>,
+        upgraded: Upgraded,
+        mailbox: &mut Mailbox,
+        ends: &mut super::sockets::Place,
+    ) -> End {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES)
+            .max_write_buffer_size(WRITE_BYTES_MAX)
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(FRAME_BYTES_MAX));
+        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        let most = if self.api.ordered { 1 } else { AT_ONCE };
+        let at_once = Arc::new(Semaphore::new(most));
+        let dies = Instant::now() + LIFE;
+        let mut idles = Instant::now() + IDLE;
+        loop {
+            let code = tokio::select! {
+                // No further message is read while as many are handled as may be.
+                permit = at_once.clone().acquire_owned(), if at_once.available_permits() == 0 => {
+                    drop(permit);
+                    continue;
+                }
+                read = socket.next(), if at_once.available_permits() > 0 => match read {
+                    Some(Ok(Message::Text(text))) => {
+                        idles = Instant::now() + IDLE;
+                        mailbox.is_active(now_ms());
+                        if let Ok(permit) = at_once.clone().try_acquire_owned() {
+                            let session = self.clone();
+                            let text = text.as_str().to_owned();
+                            tokio::spawn(async move {
+                                session.handle(&text).await;
+                                drop(permit);
+                            });
+                        }
+                        continue;
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                    Some(Ok(Message::Binary(_))) => 1003,
+                    Some(Ok(Message::Close(frame))) => {
+                        // The answer to it is on its way already.
+                        let _ = timeout(SEND_TIMEOUT, socket.flush()).await;
+                        let told = frame.map(|frame| (frame.code.into(), frame.reason.as_str().to_owned()));
+                        return told.unwrap_or((1005, String::new()));
+                    }
+                    Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => 1009,
+                    Some(Err(Error::Utf8(_))) => 1007,
+                    Some(Err(Error::Protocol(_) | Error::Capacity(_))) => 1002,
+                    Some(Err(_)) | None => return (1006, String::new()),
+                },
+                outgoing = mailbox.next() => {
+                    let message = match outgoing {
+                        Some(Outgoing::Text(text)) => Message::text(text.as_ref()),
+                        Some(Outgoing::Binary(bytes)) => Message::binary(bytes.to_vec()),
+                        Some(Outgoing::Close(code)) => return close(&mut socket, code).await,
+                        None => return close(&mut socket, 1001).await,
+                    };
+                    idles = Instant::now() + IDLE;
+                    mailbox.is_active(now_ms());
+                    match timeout(SEND_TIMEOUT, socket.send(message)).await {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(_)) => return (1006, String::new()),
+                        Err(_) => 1008,
+                    }
+                }
+                () = sleep_until(idles.min(dies)) => 1001,
+                () = ends.called() => 1001,
+            };
+            return close(&mut socket, code).await;
+        }
+    }
+
+    /// Bring a message to the function of its route.
+    async fn handle(&self, text: &str) {
+        let Some(gateway) = self.gateway.upgrade() else { return };
+        let Some(engine) = gateway.engine.upgrade() else { return };
+        let key = self.api.selection.as_ref().and_then(|selection| selection.key(text));
+        let named = key.filter(|key| !key.starts_with('$')).and_then(|key| self.api.route_named(&key));
+        let at = named.or_else(|| self.api.route_named(DEFAULT));
+        let id = gateway.ids.next();
+        self.state().messages.add(1);
+        let told = match at {
+            None => Some(websocket::failure("Forbidden", &self.id, &id)),
+            Some(at) if !self.state().admits(at, gateway.mono_ns()) => {
+                Some(websocket::failure("Too Many Requests", &self.id, &id))
+            }
+            Some(at) => {
+                let route = &self.api.routes[at];
+                let happened = Happened::Message { id: &id, body: text, is_base64: false };
+                match self.invoke(&gateway, &engine, route, happened).await {
+                    Ok(answer) => {
+                        self.state().route(Some(at)).count(answer.status);
+                        let body = String::from_utf8_lossy(&answer.body).into_owned();
+                        (route.definition.responds && !body.is_empty() && body != "null").then_some(body)
+                    }
+                    Err(()) => {
+                        self.state().route(Some(at)).count(500);
+                        Some(websocket::failure("Internal server error", &self.id, &id))
+                    }
+                }
+            }
+        };
+        if let Some(told) = told {
+            // One that has gone meanwhile is told nothing.
+            let _sent = engine.connections().send(&self.id, Outgoing::Text(told.into()));
+        }
+    }
+}
+
+/// Close a connection with a code. What the client still sends is read, or the code would not reach it.
+async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: u16) -> End {
+    let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
+    let farewell = async {
+        if socket.close(Some(frame)).await.is_ok() {
+            let stream = socket.get_mut();
+            let mut read = [0; 1_024];
+            let _ = stream.shutdown().await;
+            while stream.read(&mut read).await.is_ok_and(|bytes| bytes > 0) {}
+        }
+    };
+    // A client that does not end it is cut off.
+    let _ = timeout(FAREWELL, farewell).await;
+    (code, String::new())
+}

@@ -1,0 +1,164 @@
+//! Open connections of WebSocket APIs: who can be reached, and what waits to be sent to it. They live in memory and end with the process.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
+
+use crate::api::gateway::Connection;
+
+/// Most bytes that wait for one client: one that reads too slowly is let go.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
+
+/// What is to be sent to a client.
+#[derive(Clone, Debug)]
+pub enum Outgoing {
+    /// Text.
+    Text(Arc<str>),
+    /// Bytes.
+    Binary(Arc<[u8]>),
+    /// Nothing more: the connection is closed with this code.
+    Close(u16),
+}
+
+impl Outgoing {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Close(_) => 0,
+        }
+    }
+}
+
+/// What waits for a client, read by whoever holds its connection.
+#[derive(Debug)]
+pub struct Mailbox {
+    receiver: UnboundedReceiver<Outgoing>,
+    waiting: Arc<AtomicUsize>,
+    last_active_ms: Arc<AtomicU64>,
+}
+
+impl Mailbox {
+    /// The next; `None` once the connection is not known any more.
+    pub async fn next(&mut self) -> Option<Outgoing> {
+        let outgoing = self.receiver.recv().await?;
+        self.waiting.fetch_sub(outgoing.bytes(), Ordering::Relaxed);
+        Some(outgoing)
+    }
+
+    /// Something went over the connection.
+    pub fn is_active(&self, now_ms: u64) {
+        self.last_active_ms.store(now_ms, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    about: Connection,
+    sender: UnboundedSender<Outgoing>,
+    waiting: Arc<AtomicUsize>,
+    last_active_ms: Arc<AtomicU64>,
+}
+
+impl Open {
+    /// False if so much waits already that the client must be let go.
+    fn send(&self, outgoing: Outgoing) -> bool {
+        let bytes = outgoing.bytes();
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES_MAX {
+            return false;
+        }
+        self.sender.send(outgoing).is_ok()
+    }
+
+    fn described(&self) -> Connection {
+        Connection { last_active_ms: self.last_active_ms.load(Ordering::Relaxed), ..self.about.clone() }
+    }
+}
+
+/// The connections of all WebSocket APIs.
+#[derive(Debug, Default)]
+pub struct Connections(Mutex<HashMap<String, Open>>);
+
+impl Connections {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
+        // Whoever panicked has left a whole map.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Make a connection known.
+    pub fn open(&self, about: Connection) -> Mailbox {
+        let (sender, receiver) = unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let last_active_ms = Arc::new(AtomicU64::new(about.last_active_ms));
+        let mailbox = Mailbox { receiver, waiting: waiting.clone(), last_active_ms: last_active_ms.clone() };
+        self.lock().insert(about.connection_id.clone(), Open { about, sender, waiting, last_active_ms });
+        mailbox
+    }
+
+    /// Forget a connection.
+    pub fn remove(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Send something to a client; false if it has gone. One that takes too little is let go.
+    pub fn send(&self, id: &str, outgoing: Outgoing) -> bool {
+        let mut map = self.lock();
+        let Some(open) = map.get(id) else { return false };
+        if open.send(outgoing) {
+            return true;
+        }
+        // It hears of that from whoever holds the connection; nobody can reach it any more.
+        let _gone = open.sender.send(Outgoing::Close(1008));
+        map.remove(id);
+        false
+    }
+
+    /// The ids of an API's connections.
+    pub(super) fn of_api(&self, api: &str) -> Vec<String> {
+        let map = self.lock();
+        map.iter().filter(|(_, open)| open.about.api == api).map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(super) fn describe(&self, id: &str) -> Option<Connection> {
+        self.lock().get(id).map(Open::described)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(id: &str) -> Connection {
+        Connection {
+            connection_id: id.into(),
+            api: "a".into(),
+            connected_ms: 1,
+            last_active_ms: 1,
+            source_ip: "127.0.0.1".into(),
+            user_agent: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_client_that_reads_too_slowly_is_let_go() {
+        let connections = Connections::default();
+        let mut mailbox = connections.open(about("c"));
+        let half = Outgoing::Binary(vec![0; WAITING_BYTES_MAX / 2].into());
+        assert!(connections.send("c", half.clone()) && connections.send("c", half.clone()));
+        assert!(!connections.send("c", Outgoing::Text("x".into())));
+        assert!(!connections.send("c", Outgoing::Text("x".into())), "it has gone");
+        assert_eq!(connections.count(), 0);
+        let mut last = None;
+        while let Ok(outgoing) = mailbox.receiver.try_recv() {
+            last = Some(outgoing);
+        }
+        assert!(matches!(last, Some(Outgoing::Close(1008))));
+    }
+}

@@ -1,0 +1,163 @@
+//! API gateways: the APIs that are served. They are declared at each start, as functions are, and are not kept in the store.
+//!
+//! A door reads them beside the engine's lock: each change is another snapshot, and a request ends by the one that it began with.
+
+pub mod connections;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::prelude::{Engine as _, BASE64_STANDARD};
+
+use forebay_core::gateway::api::{Api, Apis, Kind, Target};
+use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
+
+use crate::api::gateway::{self, Declare, Named, OfConnection, Post, PostMany, Posted};
+use crate::api::Empty;
+use crate::base::error::EngineError;
+use crate::commit::done::Done;
+use crate::ctx::Ctx;
+use crate::dispatch::versions::split;
+use crate::dispatch::Dispatch;
+use crate::gateways::connections::{Connections, Outgoing};
+
+/// Most APIs of an app.
+const APIS_MAX: usize = 600;
+
+/// The APIs, as a door sees them.
+#[derive(Debug, Default)]
+pub struct Served(RwLock<Arc<Apis>>);
+
+impl Served {
+    /// What is served now.
+    pub fn now(&self) -> Arc<Apis> {
+        // A panic while a pointer was put there has left one of the two there: either may be served.
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, apis: Apis) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(apis);
+    }
+}
+
+/// The room's state.
+#[derive(Debug, Default)]
+pub(crate) struct Gateways {
+    pub(crate) served: Arc<Served>,
+    pub(crate) connections: Arc<Connections>,
+}
+
+/// The room, with what it needs.
+pub(crate) struct GatewayRoom<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) gateways: &'a mut Gateways,
+}
+
+impl GatewayRoom<'_> {
+    pub(crate) fn api_declare(&mut self, declare: Declare) -> Result<Done, EngineError> {
+        let api = Api::compile(&self.ctx.config.app, declare.definition).map_err(EngineError::Invalid)?;
+        let functions = api.routes.iter().filter_map(|route| match &route.definition.target {
+            Target::Function(name) => Some(name.as_str()),
+            Target::Url(_) => None,
+        });
+        let asked = api.authorizers.iter().filter_map(|authorizer| authorizer.function());
+        for name in functions.chain(asked) {
+            if !self.dispatch.function_names.contains_key(split(name).0) {
+                return Err(self.dispatch.no_function(name));
+            }
+        }
+        let apis = self.gateways.served.now();
+        if apis.get(&api.id).is_none() && apis.list().len() >= APIS_MAX {
+            return Err(EngineError::Invalid(format!("there are {APIS_MAX} APIs already: no more are allowed")));
+        }
+        let told = described(&api);
+        self.gateways.served.replace(apis.with(api));
+        Ok(Done::at_once(told))
+    }
+
+    pub(crate) fn api_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let apis = self.gateways.served.now();
+        Ok(Done::at_once(apis.list().iter().map(|api| described(api)).collect::<Vec<_>>()))
+    }
+
+    pub(crate) fn api_describe(&mut self, named: Named) -> Result<Done, EngineError> {
+        let apis = self.gateways.served.now();
+        match apis.get(&named.name) {
+            Some(api) => Ok(Done::at_once(described(api))),
+            None => {
+                let known: Vec<&str> = apis.list().iter().take(8).map(|api| api.name.as_str()).collect();
+                let text = format!("there is no API {:?}: declared are {}", named.name, known.join(", "));
+                Err(EngineError::NotFound(text))
+            }
+        }
+    }
+}
+
+impl GatewayRoom<'_> {
+    pub(crate) fn connection_post(&mut self, post: Post) -> Result<Done, EngineError> {
+        let outgoing = outgoing(post.data, post.base64)?;
+        if self.gateways.connections.send(&post.connection_id, outgoing) {
+            return Ok(Done::at_once(Empty {}));
+        }
+        Err(gone(&post.connection_id))
+    }
+
+    pub(crate) fn connection_post_many(&mut self, post: PostMany) -> Result<Done, EngineError> {
+        let outgoing = outgoing(post.data, post.base64)?;
+        let connections = &self.gateways.connections;
+        let ids = post.connection_ids.unwrap_or_else(|| connections.of_api(&post.api));
+        let sent = ids.iter().filter(|id| connections.send(id, outgoing.clone())).count();
+        Ok(Done::at_once(Posted { sent }))
+    }
+
+    pub(crate) fn connection_describe(&mut self, asked: OfConnection) -> Result<Done, EngineError> {
+        let found = self.gateways.connections.describe(&asked.connection_id);
+        found.map(Done::at_once).ok_or_else(|| gone(&asked.connection_id))
+    }
+
+    pub(crate) fn connection_close(&mut self, asked: OfConnection) -> Result<Done, EngineError> {
+        let connections = &self.gateways.connections;
+        if connections.send(&asked.connection_id, Outgoing::Close(1000)) {
+            connections.remove(&asked.connection_id);
+            return Ok(Done::at_once(Empty {}));
+        }
+        Err(gone(&asked.connection_id))
+    }
+}
+
+fn gone(id: &str) -> EngineError {
+    EngineError::NotFound(format!("the connection {id:?} has gone"))
+}
+
+fn outgoing(data: String, is_base64: bool) -> Result<Outgoing, EngineError> {
+    let outgoing = if is_base64 {
+        let bytes = BASE64_STANDARD.decode(data);
+        Outgoing::Binary(bytes.map_err(|error| EngineError::Invalid(format!("data is no base64: {error}")))?.into())
+    } else {
+        Outgoing::Text(data.into())
+    };
+    match outgoing.bytes() {
+        0..=MESSAGE_BYTES_MAX => Ok(outgoing),
+        bytes => Err(EngineError::Invalid(format!("data has {bytes} bytes: at most 131,072 are allowed"))),
+    }
+}
+
+fn described(api: &Api) -> gateway::Api {
+    let route = |route: &forebay_core::gateway::api::Route| gateway::Route {
+        key: route.definition.key.clone(),
+        target: route.definition.target.clone(),
+        authorizer: route.definition.authorizer.clone(),
+        timeout_ms: route.definition.timeout_ms,
+    };
+    gateway::Api {
+        id: api.id.clone(),
+        name: api.name.clone(),
+        kind: match api.kind {
+            Kind::Http => "http",
+            Kind::Url => "url",
+            Kind::Websocket => "websocket",
+        },
+        stages: api.stages.iter().map(|stage| stage.name.clone()).collect(),
+        routes: api.routes.iter().map(route).collect(),
+    }
+}

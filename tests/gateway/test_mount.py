@@ -1,0 +1,99 @@
+"""ASGI apps behind `mount`: a FastAPI app answers as it does elsewhere."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from forebay import App, ForebayError, InvalidParameterValue
+
+fastapi = pytest.importorskip("fastapi")
+
+
+def shop():
+    life = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app):
+        life.append("began")
+        yield {"pool": "open"}
+        life.append("ended")
+
+    inner = fastapi.FastAPI(lifespan=lifespan)
+
+    @inner.get("/orders/{order}")
+    async def order(order: str, request: fastapi.Request, q: list[str] = fastapi.Query(default=[])):  # noqa: B008
+        return {
+            "order": order,
+            "q": q,
+            "host": request.url.netloc,
+            "client": request.client.host,
+            "pool": request.state.pool,
+        }
+
+    @inner.post("/echo")
+    async def echo(request: fastapi.Request):
+        response = fastapi.Response(await request.body(), 201, media_type="application/octet-stream")
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+        return response
+
+    @inner.get("/wrong")
+    async def wrong():
+        raise ValueError("no")
+
+    return inner, life
+
+
+async def test_a_fastapi_app_answers_what_no_route_takes(app, serve):
+    inner, life = shop()
+    api = app.http_api("shop")
+    api.mount(inner)
+
+    @api.route("GET", "/own")
+    async def own(event, context):
+        return "own"
+
+    client = await serve()
+    assert life == ["began"]
+    got = (await client.ask("GET", "/orders/a%20b?q=1&q=2", {"cookie": "x=1"})).json()
+    assert got == {"order": "a b", "q": ["1", "2"], "host": "localhost", "client": "127.0.0.1", "pool": "open"}
+    answer = await client.ask("POST", "/echo", body=b"\xff\x00")
+    assert (answer.status, answer.body) == (201, b"\xff\x00")
+    cookies = [value for name, value in answer.headers if name == "set-cookie"]
+    assert [cookie.partition(";")[0] for cookie in cookies] == ["a=1", "b=2"]
+    assert (await client.ask("GET", "/own")).body == b"own"
+    assert (await client.ask("GET", "/nothing")).json() == {"detail": "Not Found"}
+    assert (await client.ask("GET", "/wrong")).status == 500
+    await app.stop()
+    assert life == ["began", "ended"]
+
+
+async def test_an_app_that_does_not_start_keeps_the_other_from_starting(app):
+    async def asgi(scope, receive, send):
+        assert (await receive())["type"] == "lifespan.startup"
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    app.http_api("shop").mount(asgi)
+    with pytest.raises(ForebayError, match="no database"):
+        await app.start()
+
+
+async def test_an_asgi_app_needs_no_lifespan(app, serve):
+    async def asgi(scope, receive, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"1"), (b"x-a", b"2")]})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"two"})
+        assert await asyncio.wait_for(receive(), 1) == {"type": "http.request", "body": b"", "more_body": False}
+        assert await asyncio.wait_for(receive(), 1) == {"type": "http.disconnect"}
+
+    app.http_api("shop").mount(asgi)
+    answer = await (await serve()).ask("GET", "/")
+    assert (answer.status, answer["x-a"], answer.body) == (200, "1,2", b"one two")
+
+
+async def test_what_is_no_asgi_app_is_refused():
+    api = App("t", store=":memory:").http_api("shop")
+    with pytest.raises(InvalidParameterValue, match="an ASGI app"):
+        api.mount("app")

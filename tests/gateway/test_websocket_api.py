@@ -1,0 +1,296 @@
+"""WebSocket APIs: connections, messages, and the way back to the clients."""
+
+import asyncio
+import contextlib
+
+import pytest
+from sockets import BINARY, CONTINUATION, PING, PONG, TEXT, connect
+
+from forebay import InvalidParameterValue, ResourceConflict, ResourceNotFound
+
+
+@pytest.fixture
+def ws(app):
+    return app.websocket_api("chat")
+
+
+@pytest.fixture
+async def client(serve):
+    """Serve the app, and open connections that are closed at the end."""
+    opened = []
+
+    async def open_one(path="/", **headers):
+        if not opened:
+            opened.append(await serve())
+        socket = await connect(opened[0].port, path, **headers)
+        opened.append(socket)
+        return socket
+
+    yield open_one
+    for socket in opened[1:]:
+        socket.cut()
+
+
+async def until(condition):
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+async def test_a_connection_has_its_events(ws, client):
+    events = []
+
+    @ws.on_connect
+    async def opened(event, context):
+        events.append(event)
+        return {"statusCode": 200}
+
+    @ws.on("send")
+    async def send(event, context):
+        events.append(event)
+
+    @ws.on_disconnect
+    async def closed(event, context):
+        events.append(event)
+
+    socket = await client("/?room=1", user_agent="agent", x_a="1")
+    assert socket.status == 101
+    await socket.send({"action": "send", "text": "hi"})
+    await until(lambda: len(events) == 2)
+    await socket.close(1000)
+    await until(lambda: len(events) == 3)
+    connect_, message, gone = events
+    assert [event["requestContext"]["eventType"] for event in events] == ["CONNECT", "MESSAGE", "DISCONNECT"]
+    assert [event["requestContext"]["routeKey"] for event in events] == ["$connect", "send", "$disconnect"]
+    assert len({event["requestContext"]["connectionId"] for event in events}) == 1
+    assert connect_["queryStringParameters"] == {"room": "1"} and connect_["headers"]["x-a"] == "1"
+    assert message["body"] == '{"action": "send", "text": "hi"}' and "headers" not in message
+    assert gone["requestContext"]["disconnectStatusCode"] == 1000
+
+
+async def test_powertools_models_read_the_events(ws, client):
+    models = pytest.importorskip("aws_lambda_powertools.utilities.parser.models")
+    seen = []
+
+    @ws.on_connect
+    async def opened(event, context):
+        seen.append(models.APIGatewayWebSocketConnectEventModel.model_validate(event))
+
+    @ws.on_default
+    async def message(event, context):
+        seen.append(models.APIGatewayWebSocketMessageEventModel.model_validate(event))
+
+    @ws.on_disconnect
+    async def closed(event, context):
+        seen.append(models.APIGatewayWebSocketDisconnectEventModel.model_validate(event))
+
+    socket = await client(user_agent="agent")
+    await socket.send("hello")
+    await until(lambda: len(seen) == 2)
+    await socket.close()
+    await until(lambda: len(seen) == 3)
+
+
+async def test_a_message_goes_to_its_route_and_may_be_answered(ws, client):
+    @ws.on("add", responds=True)
+    async def add(event, context):
+        return {"statusCode": 200, "body": "added"}
+
+    @ws.on("quiet")
+    async def quiet(event, context):
+        return "nobody hears this"
+
+    @ws.on_default(responds=True)
+    async def other(event, context):
+        return f"other {event['body']}"
+
+    socket = await client()
+    for message, expected in [
+        ({"action": "add"}, b"added"),
+        ("no JSON", b"other no JSON"),
+        ({"action": "$connect"}, None),
+    ]:
+        await socket.send(message)
+        kind, data = await socket.receive()
+        assert kind == TEXT and (expected is None or data == expected)
+    await socket.send({"action": "quiet"})
+    with pytest.raises(TimeoutError):
+        await socket.receive(within=0.2)
+
+
+async def test_what_reaches_no_handler_is_told_and_the_connection_stays(ws, client):
+    @ws.on("raise")
+    async def wrong(event, context):
+        raise ValueError("no")
+
+    socket = await client()
+    for message, expected in [
+        ({"action": "x"}, "Forbidden"),
+        ("x", "Forbidden"),
+        ({"action": "raise"}, "Internal server error"),
+    ]:
+        await socket.send(message)
+        told = await socket.json()
+        assert told["message"] == expected
+        assert told.keys() == {"message", "connectionId", "requestId"}
+
+
+async def test_a_handler_posts_to_clients(app, ws, client):
+    ids = []
+
+    @ws.on_connect
+    async def opened(event, context):
+        ids.append(event["requestContext"]["connectionId"])
+
+    one, two = await client(), await client()
+    await until(lambda: len(ids) == 2)
+    await ws.post(ids[0], {"n": 1})
+    assert await one.json() == {"n": 1}
+    await ws.post(ids[1], b"\x00")
+    assert await two.receive() == (BINARY, b"\x00")
+    assert await ws.post_many("all") == 2
+    assert [await one.receive(), await two.receive()] == [(TEXT, b"all")] * 2
+    assert await ws.post_many("some", [ids[0], "nobody="]) == 1
+    connection = await ws.connection(ids[0])
+    assert (connection.source_ip, connection.connection_id) == ("127.0.0.1", ids[0])
+    assert connection.last_active >= connection.connected
+    await ws.disconnect(ids[0])
+    assert await one.receive() == (TEXT, b"some")
+    assert await one.closed() == 1000
+    with pytest.raises(ResourceNotFound, match="has gone"):
+        await ws.post(ids[0], "x")
+    with pytest.raises(InvalidParameterValue, match="131,072"):
+        await ws.post(ids[1], "x" * 131_073)
+
+
+async def test_a_client_is_turned_away_before_it_is_connected(app, ws, client):
+    @app.function()
+    async def guard(event, context):
+        return {"isAuthorized": event["identitySource"] == ["open sesame"], "context": {"user": "ali"}}
+
+    name = ws.lambda_authorizer("guard", guard, identity_sources=["$request.querystring.token"])
+
+    @ws.on_connect(authorizer=name)
+    async def opened(event, context):
+        full = event["queryStringParameters"].get("full")
+        return {"statusCode": 409, "body": "full"} if full else {"statusCode": 200}
+
+    @ws.on_default(responds=True)
+    async def who(event, context):
+        return event["requestContext"]["authorizer"]["user"]
+
+    assert (await client("/")).status == 401
+    assert (await client("/?token=x")).status == 403
+    assert (await client("/?token=open+sesame&full=1")).status == 409
+    socket = await client("/?token=open+sesame")
+    assert socket.status == 101
+    await socket.send("x")
+    assert await socket.receive() == (TEXT, b"ali")
+
+
+@pytest.mark.parametrize("answer", ["raise", "x" * 20, None])
+async def test_a_connect_that_fails_connects_nobody(ws, client, answer):
+    @ws.on_connect
+    async def opened(event, context):
+        if answer == "raise":
+            raise ValueError("no")
+        return answer
+
+    assert (await client()).status == (500 if answer == "raise" else 101)
+
+
+async def test_a_subprotocol_is_the_handlers_choice(ws, client):
+    @ws.on_connect
+    async def opened(event, context):
+        return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "two"}}
+
+    assert "sec-websocket-protocol: two" in (await client(sec_websocket_protocol="one, two")).head
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"upgrade": None}, 426),
+        ({"connection": "close"}, 426),
+        ({"sec_websocket_version": "8"}, 426),
+        ({"sec_websocket_key": "short"}, 400),
+        ({"sec_websocket_key": None}, 400),
+    ],
+)
+async def test_what_is_no_handshake_is_refused(ws, client, headers, status):
+    assert (await client(**headers)).status == status
+
+
+async def test_frames_that_break_the_rules_close_the_connection(ws, client):
+    @ws.on_default
+    async def ignore(event, context):
+        return None
+
+    async def two_parts(socket):
+        await socket.frame(TEXT, "a" * 30_000, last=False)
+        for at in range(5):
+            await socket.frame(CONTINUATION, "a" * 30_000, last=at == 4)
+
+    for breaks, code in [
+        (lambda socket: socket.frame(BINARY, b"x"), 1003),
+        (lambda socket: socket.frame(TEXT, "x" * 32_769), 1009),
+        (two_parts, 1009),
+        (lambda socket: socket.frame(TEXT, b"\xff"), 1007),
+        (lambda socket: socket.frame(3, b"x"), 1002),
+    ]:
+        socket = await client()
+        with contextlib.suppress(ConnectionError):
+            await breaks(socket)
+        assert await socket.closed() == code
+    socket = await client()
+    await socket.frame(PING, b"x")
+    assert await socket.receive() == (PONG, b"x")
+
+
+async def test_messages_of_a_connection_run_at_once_or_in_order(app, serve):
+    both = {name: app.websocket_api(name, ordered=name == "ordered") for name in ("loose", "ordered")}
+    seen = {name: [] for name in both}
+    for name, api in both.items():
+
+        def declare(api, name):
+            @app.function(name)
+            async def handler(event, context):
+                number = int(event["body"])
+                await asyncio.sleep(0.2 if number == 0 else 0)
+                seen[name].append(number)
+
+            api.on_default(handler)
+
+        declare(api, name)
+    server = await serve()
+    for name in both:
+        socket = await connect(server.port, f"/_apis/{name}/")
+        for number in range(3):
+            await socket.send(str(number))
+        await until(lambda name=name: len(seen[name]) == 3)
+        socket.cut()
+    assert seen == {"loose": [1, 2, 0], "ordered": [0, 1, 2]}
+
+
+async def test_clients_are_told_when_the_app_stops(app, ws, client):
+    socket = await client()
+    stopping = asyncio.ensure_future(app.stop())
+    assert await socket.closed() == 1001
+    await stopping
+
+
+async def test_declaring_what_cannot_be_is_refused(app, ws):
+    async def handler(event, context):
+        return None
+
+    ws.on("a")(app.function("a")(handler))
+    with pytest.raises(ResourceConflict):
+        ws.on("a")
+    with pytest.raises(InvalidParameterValue, match=r"\$connect"):
+        ws.on("$other")(app.function("b")(handler))
+    with pytest.raises(InvalidParameterValue, match="selection"):
+        app.websocket_api("other", selection="$request.header.x")
+    with pytest.raises(ResourceConflict):
+        app.websocket_api("chat", selection="$request.body.kind")
