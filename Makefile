@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test compat demo bench bench-growth bench-peers docs wheel sdist deep mutants coverage soak audit clean servers
+.PHONY: help check test compat demo bench bench-growth bench-peers docs models wheel sdist deep mutants coverage soak audit clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -46,6 +46,9 @@ test: check servers $(TEST)/.built ## every check and every test
 compat: $(TEST)/.built ## the clients and suites of others that need more than Debian and PyPI have, or minutes; ARGS=SUITE
 	$(TEST)/bin/python scripts/compat.py $(ARGS)
 
+models: $(TEST)/.ready ## write the tables of AWS's operations out of the installed botocore
+	$(TEST)/bin/python scripts/aws_models.py
+
 demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
 	$(RELEASE)/bin/python examples/flights.py $(ARGS)
 
@@ -65,6 +68,7 @@ bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in ab
 docs: $(TEST)/.built ## write the generated pages of docs, and build the site in target/site
 	$(TEST)/bin/python scripts/metrics.py
 	FOREBAY_WRITE_DOCS=1 cargo test $(BUILD) -p forebay-engine --lib --features failpoints api::page
+	FOREBAY_WRITE_DOCS=1 cargo test $(BUILD) -p forebay-doors --lib aws::services
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/python -W ignore -m mkdocs build --strict --quiet
 
 wheel: $(PACKAGING)/.ready ## build wheels for Linux in dist, out of the archive of `make sdist`; audit them, and install one without Rust

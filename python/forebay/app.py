@@ -22,6 +22,7 @@ from forebay._model import checks, limits, names
 from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
+from forebay._model.wire import WireAddress
 from forebay._runtime.caller import Caller
 from forebay._runtime.context import current, parent
 from forebay._runtime.handler_reference import IMPORTING
@@ -160,6 +161,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         http_host: str = "127.0.0.1",
         http_port: int = 0,
         http_tls: bool | None = None,
+        aws_host: str = "127.0.0.1",
+        aws_port: int = 0,
     ) -> None:
         """Open the store, open what is attached, and let the mappings run.
 
@@ -173,6 +176,10 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             http_port: 0: nowhere. The process that owns the store serves them, also one that takes it over.
             http_tls: False: other machines may reach `http_host` although nothing here is encrypted, since something before it
                 does that. Without it only this machine may.
+            aws_host: where AWS's wire API is served. A host that other machines reach needs an access key, which
+                `forebay aws keys create` makes.
+            aws_port: 0: nowhere. AWS's SDKs and command line use it as their endpoint: `endpoint_url="http://127.0.0.1:4566"`.
+                The process that owns the store serves it.
 
         Raises:
             InvalidParameterValue: the owner cannot listen on the address, or other machines reach it and there is no token.
@@ -192,12 +199,14 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             )
         metrics = MetricsAddress(host=metrics_host, port=metrics_port, token=metrics_token)
         http = HttpAddress(host=http_host, port=http_port, tls=http_tls)
+        wire = WireAddress(host=aws_host, port=aws_port)
         self._guard_forks()
         from forebay._app.run import AppRun  # noqa: PLC0415  a process that runs one function starts no app
 
         self._declared.as_declared()
         self._fix_store()
-        self._running = running = AppRun(self.settings, self.clock, self._caller, self._declared, (metrics, http))
+        addresses = (metrics, http, wire)
+        self._running = running = AppRun(self.settings, self.clock, self._caller, self._declared, addresses)
         try:
             for resource in self._declared.attached:
                 if isinstance(resource, Shared) and self.settings.serve is not False:

@@ -22,6 +22,7 @@ import uvloop
 from forebay import App, Backoff, Batch, ForebayError, Function, JSONLines, Queue
 from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
+from forebay._model.wire import WireAddress
 from forebay.cli.run import serve
 from forebay.testing import Ledger
 
@@ -264,7 +265,9 @@ async def live(how: dict) -> int:
     """Run the app under load until a signal; the exit status is that of `forebay run`."""
     ledger = Ledger(how["ledger"], life=how["life"], own=NOTED)
     app, on_event = make(how, ledger)
-    serving = asyncio.create_task(serve(app, MetricsAddress(), HttpAddress(), how.get("grace", 10)))
+    serving = asyncio.create_task(
+        serve(app, how.get("grace", 10), metrics=MetricsAddress(), http=HttpAddress(), aws=WireAddress())
+    )
     while not app_runs(app) and not serving.done():
         await asyncio.sleep(0.001)
     ledger.note("started", [("", 0)])

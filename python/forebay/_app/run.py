@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from forebay._model.gateway import HttpAddress
     from forebay._model.metrics import MetricsAddress
     from forebay._model.settings import AppSettings, StreamSettings
+    from forebay._model.wire import WireAddress
     from forebay._runtime.caller import Caller
     from forebay.clock import Clock
     from forebay.stream import Stream
@@ -78,9 +79,9 @@ class AppRun:
         clock: Clock,
         caller: Caller,
         declared: Declarations,
-        addresses: tuple[MetricsAddress, HttpAddress],
+        addresses: tuple[MetricsAddress, HttpAddress, WireAddress],
     ) -> None:
-        metrics, http = addresses
+        metrics, http, wire = addresses
         self._settings = settings
         self._declared = declared
         self._clock = clock
@@ -89,6 +90,7 @@ class AppRun:
         self._thread = threading.get_ident()
         self._metrics = metrics
         self._http = http
+        self._wire = wire
         self._tracing = tracing.found()
         self._stop_by = float("inf")
         self.runner = Runner(self._loop, clock, ThreadPool(limits.CONCURRENCY_MAX, self._loop))
@@ -104,8 +106,18 @@ class AppRun:
         return Engine(payload.dumps(self._engine_settings() | late))
 
     async def _open_again(self) -> Engine:
-        """Open an engine that may take the store over, which a program that holds the metrics' port must not prevent."""
-        return await asyncio.to_thread(self._open_engine, ports_late=True)
+        """Open an engine that may take the store over, which a program that holds a port must not prevent."""
+        return await asyncio.to_thread(self._open_anyway)
+
+    def _open_anyway(self) -> Engine:
+        try:
+            return self._open_engine(ports_late=True)
+        except InvalidParameterValue as error:
+            if not str(error).startswith("aws_port: "):
+                raise
+            log.warning("%s: this app takes the store over without AWS's wire API, until it starts again", error)
+            self._wire = replace(self._wire, port=0)
+            return self._open_engine(ports_late=True)
 
     def _engine_settings(self) -> dict[str, Any]:
         given, clock = self._settings, self._clock
@@ -130,6 +142,8 @@ class AppRun:
             "http_host": self._http.host,
             "http_port": self._http.port,
             "http_plain": self._http.tls is False,
+            "aws_host": self._wire.host,
+            "aws_port": self._wire.port,
         }
 
     async def begin(self, resources: Iterable[object] = ()) -> None:

@@ -11,6 +11,7 @@ from forebay._core import __version__, debug_build, failpoints
 from forebay.cli import (
     api,
     archive,
+    aws,
     backup,
     bus,
     completion,
@@ -113,4 +114,5 @@ main.add_command(metrics.metrics)
 main.add_command(top.top)
 main.add_command(doctor.doctor)
 main.add_command(backup.backup)
+main.add_command(aws.aws)
 main.add_command(completion.completion)

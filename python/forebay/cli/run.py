@@ -18,6 +18,7 @@ import uvloop
 from forebay import logs
 from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
+from forebay._model.wire import WireAddress
 from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.app import App
@@ -77,6 +78,16 @@ log = logging.getLogger("forebay")
     is_flag=True,
     help="Other machines may reach --http-host although nothing here is encrypted: something before it does that.",
 )
+@click.option("--aws-host", default="127.0.0.1", show_default=True, help="Where AWS's wire API is served.")
+@click.option(
+    "--aws-port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    show_default=True,
+    envvar="FOREBAY_AWS_PORT",
+    show_envvar=True,
+    help="Port of AWS's wire API, the endpoint of AWS's SDKs: 4566, for example. 0: nowhere.",
+)
 @click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to drain within.")
 @click.option(
     "--log-format",
@@ -106,6 +117,8 @@ def run(
     http_host: str,
     http_port: int,
     http_no_tls: bool,
+    aws_host: str,
+    aws_port: int,
     grace: float,
     log_format: str,
     log_level: str,
@@ -122,11 +135,12 @@ def run(
         token = metrics_token_file.read_text().strip()
     address = MetricsAddress(host=metrics_host, port=metrics_port, token=token)
     http = HttpAddress(host=http_host, port=http_port, tls=False if http_no_tls else None)
+    wire_address = WireAddress(host=aws_host, port=aws_port)
     app = load(target)
     if store is not None:
         app.settings = dataclasses.replace(app.settings, store=str(store))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(serve(app, address, http, grace)))
+        sys.exit(runner.run(serve(app, grace, metrics=address, http=http, aws=wire_address)))
 
 
 def load(target: str) -> App:
@@ -149,7 +163,7 @@ def load(target: str) -> App:
     raise click.ClickException(f"{module_name!r} has no forebay.App named {name!r}: {there}")
 
 
-async def serve(app: App, metrics: MetricsAddress, http: HttpAddress, grace: float) -> int:
+async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAddress, aws: WireAddress) -> int:
     """Run an app until a signal comes or its store fails; give the exit status."""
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[str] = asyncio.Queue()
@@ -162,7 +176,11 @@ async def serve(app: App, metrics: MetricsAddress, http: HttpAddress, grace: flo
         http_host=http.host,
         http_port=http.port,
         http_tls=http.tls,
+        aws_host=aws.host,
+        aws_port=aws.port,
     )
+    if aws.url:
+        log.info("AWS's wire API is on %s", aws.url)
     log.info("app %r runs on %s", app.name, app.settings.store)
     failure = loop.create_task(app.store_failure())
     called = loop.create_task(signals.get())

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ask;
+pub mod aws;
 #[cfg(feature = "failpoints")]
 pub mod fuzzing;
 pub mod gateway;

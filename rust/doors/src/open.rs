@@ -16,7 +16,9 @@ use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
 
+use crate::aws::door;
 use crate::gateway::{self, LateListener};
+use crate::http::listener::Listener as HttpListener;
 use crate::http::{Address, Answer, LateServer, Operations, Request, Routes, Server, StartError};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
@@ -36,6 +38,8 @@ pub enum End {
 pub struct Owner {
     /// Serves metrics until it is dropped, if asked to: a `Server` or a `LateServer`.
     http: std::sync::Mutex<Option<Box<dyn Send>>>,
+    /// Serves AWS's wire API, if asked to.
+    aws: std::sync::Mutex<Option<Box<HttpListener>>>,
     listener: std::sync::Mutex<Option<Listener>>,
     /// Serves APIs, if asked to.
     apis: LateListener,
@@ -63,6 +67,7 @@ impl Owner {
         drop(listener);
         self.apis.close();
         drop(lock(&self.http).take());
+        drop(lock(&self.aws).take());
         drop(lock(&self.ownership).take());
     }
 }
@@ -214,6 +219,9 @@ impl Opening {
 
     fn with_doors(&self, engine: Arc<Engine>, ownership: Option<Ownership>) -> Result<End, EngineError> {
         let http = self.metrics_address().map(|address| self.serve_metrics(&engine, address)).transpose()?;
+        let aws = self.aws_door(ownership.as_ref())?;
+        let aws = aws.map(|settings| door::start(&engine, settings).map(Box::new));
+        let aws = aws.transpose().map_err(|error| refused_door(&error))?;
         let listener = match &ownership {
             Some(owned) if !self.0.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
             _ => None,
@@ -224,6 +232,7 @@ impl Opening {
         }
         Ok(End::Owner(Owner {
             http: http.into(),
+            aws: aws.into(),
             listener: listener.into(),
             apis,
             engine,
@@ -235,6 +244,15 @@ impl Opening {
         let port = self.0.http_port.filter(|&port| port != 0)?;
         let host = self.0.http_host.clone().unwrap_or_else(|| "127.0.0.1".into());
         Some(gateway::Where { host, port, plain: self.0.http_plain })
+    }
+
+    /// Where AWS's wire API is to be, and who may use it.
+    fn aws_door(&self, ownership: Option<&Ownership>) -> Result<Option<door::Settings>, EngineError> {
+        let Some(port) = self.0.aws_port.filter(|&port| port != 0) else { return Ok(None) };
+        let host = self.0.aws_host.as_deref().unwrap_or("127.0.0.1");
+        let address = door::resolve(host, port).map_err(|error| refused_door(&error))?;
+        let keys = ownership.map(|owned| owned.directory().file(door::KEYS));
+        Ok(Some(door::Settings { address, region: self.0.region.clone(), account: self.0.account.clone(), keys }))
     }
 
     fn serve_metrics(&self, engine: &Arc<Engine>, address: Address) -> Result<Box<dyn Send>, EngineError> {
@@ -283,6 +301,13 @@ fn serve_metrics(engine: &Arc<Engine>, address: &Address) -> Result<Server, Star
         Arc::new(move || weak.upgrade().map_or_else(|| vec!["the app is stopped".into()], |engine| engine.not_ready()));
     let operations = Operations::new(engine.registry().clone(), health);
     Server::start(address, Pages { engine: Arc::downgrade(engine), operations })
+}
+
+fn refused_door(error: &StartError) -> EngineError {
+    match error {
+        StartError::Listen(..) => EngineError::Invalid(format!("aws_port: {error}; choose another port")),
+        _ => EngineError::Invalid(format!("aws_host: {error}")),
+    }
 }
 
 fn refused_address(error: &StartError) -> EngineError {

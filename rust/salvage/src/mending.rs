@@ -120,6 +120,7 @@ impl Mending {
                     retention_ms: RETENTION_MS,
                     retention_bytes: None,
                     next_index: shards.next_index,
+                    notes: BTreeMap::new(),
                 };
                 made.push((Table::Stream, name.clone().into_bytes(), serde_json::to_vec(&row).unwrap_or_default()));
             }

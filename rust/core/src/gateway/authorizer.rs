@@ -283,7 +283,7 @@ mod tests {
 
     use super::*;
 
-    fn compile(by: Value, sources: &[&str]) -> Result<Authorizer, String> {
+    fn compile(by: &Value, sources: &[&str]) -> Result<Authorizer, String> {
         let definition = json!({"name": "a", "by": by, "identity_sources": sources});
         Authorizer::compile(serde_json::from_value(definition).map_err(|error| error.to_string())?)
     }
@@ -297,7 +297,7 @@ mod tests {
         let jwt = |issuer: &str| json!({"jwt": {"issuer": issuer, "audiences": ["x"]}});
         let token = ["$request.header.Authorization"];
         for issuer in ["https://a.example.com/pool", "http://localhost:8000", "http://127.0.0.1/x", "http://[::1]:1/"] {
-            assert!(compile(jwt(issuer), &token).is_ok(), "{issuer}");
+            assert!(compile(&jwt(issuer), &token).is_ok(), "{issuer}");
         }
         for (by, sources, part) in [
             (jwt("http://a.example.com"), &token[..], "https://"),
@@ -310,7 +310,7 @@ mod tests {
             (lambda(0, true, "1.0"), &[][..], "payload format 2.0"),
             (lambda(0, true, "2.0"), &["$request.body.x"][..], "identity source"),
         ] {
-            let error = compile(by.clone(), sources).unwrap_err();
+            let error = compile(&by, sources).unwrap_err();
             assert!(error.contains(part), "{by}: {error}");
         }
     }

@@ -274,8 +274,10 @@ mod tests {
         router
     }
 
+    type Case<'a> = (&'a str, Option<(&'a str, &'a [&'a str])>);
+
     #[track_caller]
-    fn check(keys: &[&str], cases: &[(&str, Option<(&str, &[&str])>)]) {
+    fn check(keys: &[&str], cases: &[Case<'_>]) {
         let router = router(keys);
         for (request, expected) in cases {
             let (method, path) = request.split_once(' ').unwrap();

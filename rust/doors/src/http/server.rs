@@ -62,6 +62,12 @@ pub enum StartError {
          (`start(metrics_token=...)`, or FOREBAY_METRICS_TOKEN for `forebay run`), or use 127.0.0.1"
     )]
     NotLoopback(IpAddr),
+    /// AWS's wire API would be open to other machines, and nobody would need a key.
+    #[error(
+        "{0} is not a loopback address: make an access key first, that not everybody who reaches it may use it (`forebay aws keys create`), \
+         or use 127.0.0.1"
+    )]
+    NoKeys(IpAddr),
     /// The name means no address.
     #[error("the host {0:?} has no address")]
     NoAddress(String),

@@ -15,6 +15,7 @@ pub mod function;
 pub mod gateway;
 pub mod mapping;
 pub mod metrics;
+pub mod notes;
 #[cfg(test)]
 mod page;
 pub mod queue;
@@ -55,6 +56,8 @@ macro_rules! operations {
         "stream.delete" StreamDelete(stream::Named) -> Empty: streams.stream_delete now;
         /// Close the open shards of a stream and open others.
         "stream.reshard" StreamReshard(stream::Reshard) -> stream::Stream: streams.stream_reshard now;
+        /// Keep notes beside a stream.
+        "stream.annotate" StreamAnnotate(notes::Annotate) -> stream::Stream: streams.stream_annotate now;
         /// Read records without a function.
         "stream.read" StreamRead(stream::Read) -> stream::Records: streams.stream_read now;
 
@@ -117,6 +120,8 @@ macro_rules! operations {
             queues.redrive_message later;
         /// Stop moving messages. Refused (`NotFound`) if none are moved.
         "queue.cancel_redrive" QueueCancelRedrive(queue::Named) -> queue::Moved: queues.queue_cancel_redrive now;
+        /// Keep notes beside a queue.
+        "queue.annotate" QueueAnnotate(notes::Annotate) -> queue::Queue: queues.queue_annotate now;
         /// Delete a queue with its messages. Refused (`Conflict`) while something that runs depends on it.
         "queue.delete" QueueDelete(queue::Named) -> queue::Deleted: rooms.queue_delete now;
 
@@ -132,6 +137,8 @@ macro_rules! operations {
         "topic.unsubscribe" TopicUnsubscribe(topic::Unsubscribe) -> topic::Topic: topics.topic_unsubscribe now;
         /// Publish; the answer is the message id, once everything that comes of it is durable.
         "topic.publish" TopicPublish(topic::Publish) -> String: topics.topic_publish later;
+        /// Keep notes beside a topic.
+        "topic.annotate" TopicAnnotate(notes::Annotate) -> topic::Topic: topics.topic_annotate now;
         /// Delete a topic with its subscriptions. Refused (`Conflict`) while it is a destination.
         "topic.delete" TopicDelete(topic::Named) -> Empty: rooms.topic_delete now;
 

@@ -4,6 +4,7 @@ use forebay_core::queue::dedup::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::api::notes::Notes;
 use crate::payload::message::NewMessage;
 
 /// Create a queue, or change the settings of one that exists.
@@ -179,6 +180,9 @@ pub struct Queue {
     /// The redrive under way, or the last one: `{status, to, rate, messages, moved, left, began_ms, failure_reason?, waits_for?}`. The
     /// status is `RUNNING`, `COMPLETED`, `CANCELLED` or `FAILED`; `messages` is how many waited when it began.
     pub redrive: Option<Value>,
+    /// Notes that are kept beside it; absent without any.
+    #[serde(skip_serializing_if = "Notes::is_empty")]
+    pub notes: Notes,
 }
 
 /// How many messages a queue holds.

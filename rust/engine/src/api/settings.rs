@@ -66,6 +66,12 @@ pub struct Settings {
     /// Whether a port that another program holds is waited for.
     #[serde(default)]
     pub http_waits: bool,
+    /// Address that AWS's wire API is served at.
+    #[serde(default)]
+    pub aws_host: Option<String>,
+    /// Port that AWS's wire API is served at; 0 or absent: not.
+    #[serde(default)]
+    pub aws_port: Option<u16>,
     /// Whether anything is counted; false to measure what counting costs.
     #[serde(default = "yes")]
     pub metrics: bool,

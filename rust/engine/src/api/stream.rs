@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::notes::Notes;
+
 /// Create a stream, or change the retention of one that exists.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -79,6 +81,9 @@ pub struct Read {
     /// The time of `AT_TIMESTAMP`, milliseconds since 1970.
     #[serde(default)]
     pub timestamp_ms: Option<u64>,
+    /// Only this shard, by its id.
+    #[serde(default)]
+    pub shard: Option<String>,
     /// Most records of the answer. It has fewer when they are over 8 MiB.
     pub limit: usize,
 }
@@ -110,6 +115,9 @@ pub struct Stream {
     /// Its shards; absent in a list of streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<Vec<Shard>>,
+    /// Notes that are kept beside it; absent without any.
+    #[serde(skip_serializing_if = "Notes::is_empty")]
+    pub notes: Notes,
 }
 
 /// Records of a shard that are lost.
@@ -136,6 +144,14 @@ pub struct Shard {
     pub open: bool,
     /// Shards whose keys it took over.
     pub parents: Vec<String>,
+    /// First hash of its keys: the upper 64 bits of a key's MD5, as decimal text.
+    pub hash_low: String,
+    /// Last hash of its keys.
+    pub hash_high: String,
+    /// The least sequence number that it can have.
+    pub starting_sequence_number: String,
+    /// The greatest one that it can have; null while it is open.
+    pub ending_sequence_number: Option<String>,
     /// Of its oldest record; null when it is empty.
     pub first_sequence_number: Option<String>,
     /// Of its newest record; null when it is empty.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::notes::Notes;
 use crate::payload::endpoint::Endpoint;
 use crate::payload::message::Attribute;
 
@@ -107,6 +108,9 @@ pub struct Topic {
     pub subscriptions: Vec<Subscribed>,
     /// ARN.
     pub arn: String,
+    /// Notes that are kept beside it; absent without any.
+    #[serde(skip_serializing_if = "Notes::is_empty")]
+    pub notes: Notes,
 }
 
 /// One subscription.

@@ -1,5 +1,6 @@
 //! `topic.*`
 
+use crate::api::notes::{Annotate, Notes};
 use crate::api::topic::{Named, Publish, Subscribe, Subscribed, Topic as Answer, Unsubscribe};
 use crate::api::Empty;
 use crate::base::error::{EngineError, Waiter};
@@ -30,11 +31,20 @@ impl TopicRoom<'_> {
     }
 
     pub(crate) fn topic_declare(&mut self, Named { name }: Named) -> Result<Done, EngineError> {
-        let row = TopicRow { name: name.clone(), created_ms: self.ctx.now.wall_ms, subscriptions: Vec::new() };
+        let created_ms = self.ctx.now.wall_ms;
+        let row = TopicRow { name: name.clone(), created_ms, subscriptions: Vec::new(), notes: Notes::new() };
         row.check()?;
         if self.topics.topic(&name).is_err() {
             self.save_topic(row)?;
         }
+        Ok(Done::when_durable(self.describe_topic(self.topics.topic(&name)?)))
+    }
+
+    pub(crate) fn topic_annotate(&mut self, asked: Annotate) -> Result<Done, EngineError> {
+        let name = asked.name.clone();
+        let mut row = self.topics.topic(&name)?.row.clone();
+        row.notes = asked.applied(&row.notes)?;
+        self.save_topic(row)?;
         Ok(Done::when_durable(self.describe_topic(self.topics.topic(&name)?)))
     }
 
@@ -106,12 +116,18 @@ impl TopicRoom<'_> {
 
 impl TopicRoom<'_> {
     fn describe_topic(&self, topic: &Topic) -> Answer {
-        let TopicRow { name, created_ms, subscriptions } = &topic.row;
+        let TopicRow { name, created_ms, subscriptions, notes } = &topic.row;
         let arn = self.ctx.topic_arn(name);
         let subscribed = subscriptions
             .iter()
             .map(|row| Subscribed { subscription: row.settings.clone(), arn: format!("{arn}:{}", row.id) });
-        Answer { name: name.clone(), created_ms: *created_ms, subscriptions: subscribed.collect(), arn }
+        Answer {
+            name: name.clone(),
+            created_ms: *created_ms,
+            subscriptions: subscribed.collect(),
+            arn,
+            notes: notes.clone(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::payload::endpoint::Endpoint;
 use forebay_core::pattern::policy::{Policy, Scope};
 use serde::{Deserialize, Serialize};
 
+use crate::api::notes::Notes;
 use crate::api::topic::{PolicyScope, Subscription};
 use crate::base::error::EngineError;
 use crate::base::limits::TOPIC_NAME_CHARACTERS_MAX;
@@ -22,6 +23,9 @@ pub(crate) struct TopicRow {
     pub(crate) created_ms: u64,
     #[serde(default)]
     pub(crate) subscriptions: Vec<SubscriptionRow>,
+    /// Notes that are kept beside it.
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    pub(crate) notes: Notes,
 }
 
 /// One subscription.

@@ -1,5 +1,7 @@
 //! Rows of streams and shards, as JSON. The engine writes them; a repair reads them, and makes those again that were lost.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::format::ShardId;
@@ -17,6 +19,9 @@ pub struct StreamRow {
     pub retention_bytes: Option<u64>,
     /// Index of the next shard.
     pub next_index: u32,
+    /// Notes that are kept beside it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
 }
 
 /// A shard's row.

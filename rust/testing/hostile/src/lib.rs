@@ -14,6 +14,7 @@ mod rig;
 mod sockets;
 mod stores;
 mod tables;
+mod wire;
 
 /// One door.
 #[derive(Clone, Copy)]
@@ -44,6 +45,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rows", takes: stores::rows, seeds: stores::rows_seeds },
     Target { name: "runtime-api", takes: http::runtime_api, seeds: http::runtime_api_seeds },
     Target { name: "tables", takes: tables::tables, seeds: tables::tables_seeds },
+    Target { name: "aws-bodies", takes: wire::bodies, seeds: wire::bodies_seeds },
+    Target { name: "aws-signatures", takes: wire::signatures, seeds: wire::signatures_seeds },
     Target { name: "texts", takes: sockets::texts, seeds: sockets::texts_seeds },
 ];
 

@@ -1,6 +1,7 @@
 //! `queue.*`, and `mapping.*` where a queue is named.
 
 use crate::api::mapping::{DeclareOnQueue, Mapping, OnQueue, QueueMapping as Described, Status, UpdateOnQueue};
+use crate::api::notes::{Annotate, Notes};
 use crate::api::queue::{
     ChangeVisibility, Declare, DeleteMessage, Depth, Moved, Moving, Named, Queue, Receive, Redrive, Send,
 };
@@ -82,7 +83,7 @@ impl QueueRoom<'_> {
     }
 
     pub(crate) fn queue_declare(&mut self, Declare { name, settings }: Declare) -> Result<Done, EngineError> {
-        let mut row = QueueRow { name, log: 0, seed: 0, created_ms: 0, settings, redrive: None };
+        let mut row = QueueRow { name, log: 0, seed: 0, created_ms: 0, settings, redrive: None, notes: Notes::new() };
         row.check()?;
         if let Some(name) = &row.settings.dead_letter_queue {
             let target = &self.queues.entries[self.queues.queue_id(name)?].row;
@@ -103,6 +104,7 @@ impl QueueRoom<'_> {
                 queue.machine.configure(row.of_core(), &now);
                 (row.log, row.seed, row.created_ms) = (queue.row.log, queue.row.seed, queue.row.created_ms);
                 row.redrive = queue.row.redrive.take();
+                row.notes = std::mem::take(&mut queue.row.notes);
                 queue.row = row;
                 id
             }
@@ -110,6 +112,14 @@ impl QueueRoom<'_> {
         };
         self.save_queue(id);
         self.serve_queue(id);
+        Ok(Done::when_durable(self.describe_queue(id)))
+    }
+
+    pub(crate) fn queue_annotate(&mut self, asked: Annotate) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&asked.name)?;
+        let row = &mut self.queues.entries[id].row;
+        row.notes = asked.applied(&row.notes)?;
+        self.save_queue(id);
         Ok(Done::when_durable(self.describe_queue(id)))
     }
 
@@ -140,6 +150,7 @@ impl QueueRoom<'_> {
             oldest_age_ms: queue.machine.oldest_age_ms(&self.ctx.now),
             dead_letter_sources: self.queues.buried_in(&queue.row.name).cloned().collect(),
             redrive: self.queues.redrive_shown(id),
+            notes: queue.row.notes.clone(),
         }
     }
 }

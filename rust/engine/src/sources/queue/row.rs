@@ -4,6 +4,7 @@ use forebay_core::queue::dedup::Scope;
 use forebay_core::queue::protocol::{self, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::api::notes::Notes;
 use crate::api::queue::Settings;
 use crate::base::error::EngineError;
 use crate::base::limits::{
@@ -39,6 +40,9 @@ pub(crate) struct QueueRow {
     /// What is being moved out of it, or was last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) redrive: Option<RedriveRow>,
+    /// Notes that are kept beside it.
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    pub(crate) notes: Notes,
 }
 
 impl QueueRow {

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use forebay_core::sequence;
 
+use crate::api::notes::{Annotate, Notes};
 use crate::api::stream::{
     Alter, Declare, Named, Read, Record, Records, Reshard, Shard as ShardAnswer, StartingPosition, Stream as Answer,
 };
@@ -58,6 +59,7 @@ impl StreamRoom<'_> {
                 retention_ms: declare.retention_ms,
                 retention_bytes: declare.retention_bytes,
                 next_index: 0,
+                notes: Notes::new(),
             };
             let arn = self.ctx.stream_arn(&declare.name);
             let meters = StreamMeters::new(&self.ctx.registry, &declare.name);
@@ -129,6 +131,7 @@ impl StreamRoom<'_> {
             records: 0,
             bytes: 0,
             shards: with_shards.then(Vec::new),
+            notes: stream.row.notes.clone(),
         };
         (answer.lost_records, answer.lost) = self.lost_of(&ids)?;
         for id in ids {
@@ -156,6 +159,10 @@ impl Streams {
             shard_id: sequence::shard_id(shard.row.index),
             open: shard.row.closed_at.is_none(),
             parents,
+            hash_low: shard.row.hash_low.to_string(),
+            hash_high: shard.row.hash_high.to_string(),
+            starting_sequence_number: shard.number(shard.row.start).to_string(),
+            ending_sequence_number: shard.row.closed_at.map(|end| shard.number(end).to_string()),
             first_sequence_number: number(shard.first),
             last_sequence_number: number(shard.durable.saturating_sub(1)),
             records: kept,
@@ -165,6 +172,14 @@ impl Streams {
 }
 
 impl StreamRoom<'_> {
+    pub(crate) fn stream_annotate(&mut self, asked: Annotate) -> Result<Done, EngineError> {
+        let name = asked.name.clone();
+        let Some(stream) = self.streams.by_name.get_mut(&name) else { return Err(self.streams.no_stream(&name)) };
+        stream.row.notes = asked.applied(&stream.row.notes)?;
+        self.save_stream(&name);
+        Ok(Done::when_durable(self.describe(&name, true)?))
+    }
+
     pub(crate) fn stream_alter(&mut self, alter: Alter) -> Result<Done, EngineError> {
         let Some(stream) = self.streams.by_name.get_mut(&alter.name) else {
             return Err(self.streams.no_stream(&alter.name));
@@ -268,6 +283,9 @@ impl StreamRoom<'_> {
             let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
             let (index, durable, closed) = (shard.row.index, shard.durable, shard.row.closed_at.is_some());
             let shard_id = sequence::shard_id(index);
+            if read.shard.as_ref().is_some_and(|only| *only != shard_id) {
+                continue;
+            }
             let mut at = match (&read.cursors, read.position) {
                 (Some(cursors), _) => match cursors.get(&shard_id) {
                     Some(cursor) => cursor.parse().map_err(|_| {

@@ -208,8 +208,14 @@ mod tests {
 
     #[test]
     fn a_hash_goes_to_the_shard_whose_range_holds_it() {
-        let settings =
-            StreamRow { name: "s".into(), created_ms: 0, retention_ms: 1, retention_bytes: None, next_index: 3 };
+        let settings = StreamRow {
+            name: "s".into(),
+            created_ms: 0,
+            retention_ms: 1,
+            retention_bytes: None,
+            next_index: 3,
+            notes: std::collections::BTreeMap::new(),
+        };
         let mut stream = Stream::new(settings, String::new(), StreamMeters::new(&crate::metrics::Registry::new(), "s"));
         let ranges = even_ranges(3);
         for (id, range) in ranges.iter().enumerate().rev() {

@@ -1,0 +1,28 @@
+"""Where AWS's wire API is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from forebay._model import checks
+
+PORT: Final = 4566
+"""The port that the other servers of AWS's APIs have as well, so that settings for them do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireAddress:
+    """Where an app answers what AWS's SDKs send."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        checks.integer("aws_port", self.port, low=0, high=65_535)
+
+    @property
+    def url(self) -> str | None:
+        """The endpoint of the SDKs; None when it is nowhere."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}" if self.port else None

@@ -1,0 +1,147 @@
+"""`forebay aws`: access keys for AWS's SDKs, and what to export that they find this port."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import orjson
+
+from forebay._model import names
+from forebay._model.wire import PORT, WireAddress
+from forebay.cli.connect import store_option
+from forebay.cli.show import output_option, show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FILE: Final = "aws-keys.json"
+"""In the store's directory; the engine reads it once a second."""
+SERVICES: Final = ["events", "kinesis", "lambda", "scheduler", "sns", "sqs", "states", "sts"]
+ID_LETTERS: Final = 16
+SECRET_BYTES: Final = 30
+
+Key = dict[str, Any]
+
+
+@click.group()
+def aws() -> None:
+    """Let AWS's SDKs and command line use this app: `forebay run --aws-port 4566`."""
+
+
+@aws.group()
+def keys() -> None:
+    """Make, list and revoke access keys. While there are none, any signature is taken, and only on this machine."""
+
+
+@keys.command()
+@click.option("--read-only", is_flag=True, help="Allow only operations that change nothing.")
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    type=click.Choice(SERVICES),
+    help="Allow this service; without it, all. May be repeated.",
+)
+@store_option
+@output_option
+def create(*, read_only: bool, services: tuple[str, ...], store: Path, output: str) -> None:
+    """Make an access key. Its secret is shown once, here."""
+    letters = string.ascii_uppercase + "234567"
+    key: Key = {
+        "id": "AKIA" + "".join(secrets.choice(letters) for _ in range(ID_LETTERS)),
+        "secret": secrets.token_urlsafe(SECRET_BYTES),
+        "read_only": read_only,
+        "services": sorted(set(services)),
+    }
+    _write(store, [*_read(store), key])
+    text = f"AWS_ACCESS_KEY_ID={key['id']}\nAWS_SECRET_ACCESS_KEY={key['secret']}"
+    show({**key, "services": key["services"] or None}, output, text=text)
+
+
+@keys.command("list")
+@store_option
+@output_option
+def list_keys(*, store: Path, output: str) -> None:
+    """List the access keys, without their secrets."""
+    known = [{name: value for name, value in key.items() if name != "secret"} for key in _read(store)]
+    lines = [
+        f"{key['id']}  {'read only' if key['read_only'] else 'read and write'}  {', '.join(key['services']) or 'all services'}"
+        for key in known
+    ]
+    show(known, output, text="\n".join(lines) or "there are no keys: any signature is taken, on this machine only")
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@store_option
+@output_option
+def revoke(*, key_id: str, store: Path, output: str) -> None:
+    """Revoke the access key ID: within a second it is let in no more.
+
+    The last key cannot be revoked by this: without keys, any signature is taken. Make another one first.
+    """
+    known = _read(store)
+    left = [key for key in known if key["id"] != key_id]
+    if len(left) == len(known):
+        raise click.ClickException(f"there is no key {key_id!r}; `forebay aws keys list` shows those that there are")
+    if not left:
+        raise click.ClickException(
+            f"{key_id} is the last key, and without keys any signature is taken. "
+            "Next: `forebay aws keys create`, then revoke this one; "
+            f"or delete {store / FILE} to have none on purpose"
+        )
+    _write(store, left)
+    show({"revoked": key_id}, output, text=f"revoked {key_id}")
+
+
+@aws.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the app listens.")
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), default=PORT, show_default=True, help="As in `forebay run --aws-port`."
+)
+@click.option("--region", default=names.REGION_DEFAULT, show_default=True, help="The region of the app.")
+@store_option
+def env(*, host: str, port: int, region: str, store: Path) -> None:
+    """Print what to export that SDKs and the AWS CLI use this app: `eval "$(forebay aws env)"`."""
+    lines = [f"export AWS_ENDPOINT_URL={WireAddress(host=host, port=port).url}", f"export AWS_REGION={region}"]
+    lines.append(f"export AWS_DEFAULT_REGION={region}")
+    if not _read(store):
+        # Without keys any signature is taken, so that any two words sign.
+        lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]
+    else:
+        lines.append("# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: as `forebay aws keys create` has shown them")
+    click.echo("\n".join(lines))
+
+
+def _read(store: Path) -> list[Key]:
+    try:
+        text = (store / FILE).read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        return list(orjson.loads(text)["keys"])
+    except (ValueError, KeyError, TypeError):
+        raise click.ClickException(
+            f"{store / FILE} is damaged: nobody is let in. Next: delete it, and make keys anew"
+        ) from None
+
+
+def _write(store: Path, known: Sequence[Key]) -> None:
+    """Replace the file as a whole; only its owner reads it, from its first moment on."""
+    store.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=store, prefix=FILE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps({"keys": list(known)}, option=orjson.OPT_INDENT_2))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(store / FILE)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,101 @@
+//! One call of an operation: its input, and the engine that is asked.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use forebay_engine::api::Request;
+use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::runtime::engine::Engine;
+use serde_json::Value as Json;
+use tokio::sync::oneshot;
+
+use crate::ask::ask;
+use crate::aws::fault::Fault;
+use crate::aws::value::Value;
+use crate::http::listener::Body;
+
+/// What an operation gives.
+pub enum Output {
+    /// Its output.
+    Value(Value),
+    /// An event stream.
+    Stream(Body),
+}
+
+impl From<Value> for Output {
+    fn from(value: Value) -> Self {
+        Self::Value(value)
+    }
+}
+
+/// What an operation comes to.
+pub type Outcome<'c> = Pin<Box<dyn Future<Output = Result<Output, Fault>> + Send + 'c>>;
+
+/// One call.
+pub struct Call<'d> {
+    /// What is asked.
+    pub engine: &'d Engine,
+    /// Region of every ARN.
+    pub region: &'d str,
+    /// Account of every ARN.
+    pub account: &'d str,
+    /// The input.
+    pub input: Value,
+    /// How the caller names this server: `http://127.0.0.1:4566`.
+    pub origin: String,
+    /// The key that signed.
+    pub key_id: String,
+    /// The request's id.
+    pub request_id: String,
+}
+
+impl Call<'_> {
+    /// Ask the engine; the answer is JSON.
+    pub async fn ask(&self, request: Request) -> Result<Json, EngineError> {
+        json_of(ask(self.engine, request).await)
+    }
+
+    /// Ask the engine now, and await the answer later.
+    pub fn begin(&self, request: Request) -> oneshot::Receiver<Answer> {
+        let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter::Call(Box::new(move |answer| {
+            // A client that went away hears nothing.
+            let _unheard = sender.send(answer);
+        }));
+        self.engine.call(request, waiter);
+        receiver
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        now_ms()
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map(|since| since.as_millis() as i64).unwrap_or_default()
+}
+
+/// An answer that is JSON.
+pub fn json_of(answer: Answer) -> Result<Json, EngineError> {
+    match answer? {
+        Reply::Json(json) | Reply::Added(json) | Reply::Executed { json, .. } => {
+            Ok(serde_json::from_slice(&json).unwrap_or_default())
+        }
+        Reply::Numbers(numbers) => Ok(numbers.into()),
+        Reply::Request(id) => Ok(forebay_engine::base::ids::uuid_text(id).into()),
+    }
+}
+
+/// The answer to something that was begun.
+pub async fn ended(receiver: oneshot::Receiver<Answer>) -> Result<Json, EngineError> {
+    let stopped = |_| Err(EngineError::Closed("the app stopped before it answered".into()));
+    json_of(receiver.await.unwrap_or_else(stopped))
+}
+
+/// What all services say alike of a failure that is none of the caller's.
+pub fn unavailable(error: &EngineError) -> Fault {
+    Fault::new("ServiceUnavailable", error.to_string()).status(503)
+}

@@ -1,0 +1,404 @@
+//! The door: an HTTP request comes in, is verified, decoded, carried out, and answered in the protocol in which it came.
+
+use std::hash::BuildHasher as _;
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_engine::base::host::names_loopback;
+use forebay_engine::runtime::engine::Engine;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Bytes, Incoming};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::aws::call::{now_ms, Call, Output};
+use crate::aws::check;
+use crate::aws::codec::{self, Protocol};
+use crate::aws::fault::Fault;
+use crate::aws::keys::{Found, Keys};
+use crate::aws::model::Model;
+use crate::aws::protocol::query::Form;
+use crate::aws::protocol::rest::{self, Written};
+use crate::aws::routing::{Asked, Routed, Unrouted};
+use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
+use crate::aws::value::Value;
+use crate::http::listener::{whole, Body, Limits, Listener, Service};
+use crate::http::StartError;
+
+/// The file of the access keys, in the store's directory.
+pub const KEYS: &str = "aws-keys.json";
+/// Most bytes of a body: a request of Kinesis has 10 MiB of records, which are a third longer in base64.
+const BODY_MAX: usize = 16 << 20;
+/// Most bytes of all bodies that are read at once, in KiB.
+const BODIES_KIB: usize = 256 << 10;
+/// The longest pause inside a body.
+const BODY_PAUSE: Duration = Duration::from_secs(60);
+/// What a connection may take: clients keep theirs, and a long poll waits for 20 s.
+const LIMITS: Limits = Limits {
+    connections: 12_000,
+    head_bytes: 64 * 1024,
+    head: Duration::from_secs(75),
+    connection: None,
+    keep_alive: true,
+    http2: true,
+    stop_grace: Duration::from_secs(2),
+};
+
+/// Where the door is, and whom it lets in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// An address of this machine.
+    pub address: SocketAddr,
+    /// Region of every ARN.
+    pub region: String,
+    /// Account of every ARN.
+    pub account: String,
+    /// The file of the access keys.
+    pub keys: Option<PathBuf>,
+}
+
+/// Listen; the door closes when what is given back is dropped.
+pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, StartError> {
+    let keys = Keys::at(settings.keys);
+    if !settings.address.ip().is_loopback() && !keys.any() {
+        return Err(StartError::NoKeys(settings.address.ip()));
+    }
+    let door = Door {
+        engine: Arc::clone(engine),
+        region: settings.region,
+        account: settings.account,
+        keys,
+        verifier: Verifier::default(),
+        is_loopback: settings.address.ip().is_loopback(),
+        bodies: Semaphore::new(BODIES_KIB),
+        requests: AtomicU64::new(0),
+        seeds: [std::hash::RandomState::new(), std::hash::RandomState::new()],
+    };
+    Listener::start("forebay-aws", settings.address, LIMITS, Arc::new(door))
+}
+
+struct Door {
+    engine: Arc<Engine>,
+    region: String,
+    account: String,
+    keys: Keys,
+    verifier: Verifier,
+    is_loopback: bool,
+    bodies: Semaphore,
+    requests: AtomicU64,
+    seeds: [std::hash::RandomState; 2],
+}
+
+impl Service for Door {
+    async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+        let request_id = self.request_id();
+        let (head, body) = request.into_parts();
+        let authority = authority(&head.headers, &head.uri);
+        if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
+            return respond(plain(StatusCode::FORBIDDEN, why), &request_id);
+        }
+        let body = match self.read(&head.headers, body).await {
+            Ok(body) => body,
+            Err(status) => return respond(plain(status, "the body is too long, or did not come"), &request_id),
+        };
+        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        let given = Given {
+            method: head.method.as_str(),
+            path,
+            query,
+            headers: &head.headers,
+            authority: &authority,
+            body: &body,
+        };
+        match self.carry_out(given, &request_id).await {
+            Answered::Whole(written) => respond(written, &request_id),
+            Answered::Stream(stream) => {
+                let mut response = Response::new(stream);
+                let kind = HeaderValue::from_static("application/vnd.amazon.eventstream");
+                response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+                identify(response.headers_mut(), &request_id);
+                response
+            }
+        }
+    }
+}
+
+enum Answered {
+    Whole(Written),
+    Stream(Body),
+}
+
+impl Door {
+    /// A UUID of version 4.
+    fn request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let half = |seed: &std::hash::RandomState| u128::from(seed.hash_one(number));
+        let bits = half(&self.seeds[0]) << 64 | half(&self.seeds[1]);
+        forebay_engine::base::ids::uuid_text(bits & !(0xF << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62))
+    }
+
+    /// What no client of AWS sends: a web page's request, or one under a name that is not this machine's.
+    fn refused_at_once(&self, method: &Method, headers: &HeaderMap, authority: &str) -> Option<&'static str> {
+        if headers.contains_key(http::header::ORIGIN) || method == Method::OPTIONS {
+            return Some("requests of web pages are not answered: there is no CORS here");
+        }
+        if headers.get_all(http::header::HOST).iter().count() > 1 {
+            return Some("a request names one host");
+        }
+        if self.is_loopback && !names_loopback(authority) {
+            return Some("this port answers under 127.0.0.1, [::1] and localhost only");
+        }
+        None
+    }
+
+    /// Read a body. The room that all bodies have together is waited for.
+    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, StatusCode> {
+        let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let most = match announced {
+            Some(length) if length > BODY_MAX => return Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Some(length) => length,
+            None if body.is_end_stream() => 0,
+            None => BODY_MAX,
+        };
+        let room = u32::try_from(most.div_ceil(1024)).unwrap_or(u32::MAX);
+        let Ok(_room) = self.bodies.acquire_many(room).await else { return Err(StatusCode::SERVICE_UNAVAILABLE) };
+        let mut whole = Vec::with_capacity(most.min(1 << 16));
+        loop {
+            match timeout(BODY_PAUSE, body.frame()).await {
+                Err(_) => return Err(StatusCode::REQUEST_TIMEOUT),
+                Ok(None) => return Ok(whole.into()),
+                Ok(Some(Err(_))) => return Err(StatusCode::BAD_REQUEST),
+                Ok(Some(Ok(frame))) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    if whole.len() + data.len() > BODY_MAX {
+                        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+                    }
+                    whole.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&self, given: Given<'_>, request_id: &str) -> Answered {
+        let signature = sigv4::read(given);
+        let signed_for = signature.as_ref().ok().map(|signature| signature.service.as_str());
+        let query = rest::pairs(given.query).unwrap_or_default();
+        let form = form_of(given);
+        let asked = Asked {
+            method: given.method,
+            path: given.path,
+            query: &query,
+            headers: given.headers,
+            signed_for,
+            form: form.as_ref(),
+        };
+        let routed = match asked.route() {
+            Ok(routed) => routed,
+            Err(unrouted) => {
+                // Whoever is not let in learns nothing of what is served.
+                let Unrouted { model, protocol, fault } = *unrouted;
+                let fault = self.admit(&signature, given, None).err().unwrap_or(fault);
+                return Answered::Whole(codec::write_error(protocol, model, &fault, request_id));
+            }
+        };
+        let done = match self.admit(&signature, given, Some(&routed)) {
+            Ok(key_id) => self.operate(&routed, given, (&query, form), key_id, request_id).await,
+            Err(fault) => Err(fault),
+        };
+        let Routed { model, protocol, operation, .. } = routed;
+        match done {
+            Ok(Output::Value(value)) => Answered::Whole(codec::write(protocol, model, operation, &value, request_id)),
+            Ok(Output::Stream(stream)) => Answered::Stream(stream),
+            Err(fault) => Answered::Whole(codec::write_error(protocol, model, &fault, request_id)),
+        }
+    }
+
+    /// Whose request it is, if it is let in.
+    fn admit(
+        &self,
+        signature: &Result<Signature, Refused>,
+        given: Given<'_>,
+        routed: Option<&Routed>,
+    ) -> Result<String, Fault> {
+        let signature = signature.as_ref().map_err(refusal)?;
+        let service = routed.map_or(signature.service.as_str(), |routed| routed.model.signing_name);
+        if signature.service != service {
+            let scope = format!("Credential should be scoped to correct service: '{service}'.");
+            return Err(Fault::new("InvalidSignatureException", scope).code("SignatureDoesNotMatch").status(403));
+        }
+        let key = match self.keys.find(&signature.key_id) {
+            Found::Open => return Ok(signature.key_id.clone()),
+            Found::Nobody => return Err(refusal(&Refused::UnknownKey)),
+            Found::Key(_) if given.headers.contains_key("x-amz-security-token") => {
+                return Err(refusal(&Refused::UnknownKey))
+            }
+            Found::Key(key) => key,
+        };
+        self.verifier.verify(signature, given, &key.secret, now_ms()).map_err(|refused| refusal(&refused))?;
+        let operation = routed.map_or("", |routed| routed.operation.name);
+        let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
+        if !is_of_service || key.read_only && !is_reading(operation) {
+            let text = format!("the key {} is not authorized to perform: {service}:{operation}", key.id);
+            return Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403));
+        }
+        Ok(key.id)
+    }
+
+    async fn operate(
+        &self,
+        routed: &Routed,
+        given: Given<'_>,
+        (query, form): (&rest::Pairs, Option<Form>),
+        key_id: String,
+        request_id: &str,
+    ) -> Result<Output, Fault> {
+        let Routed { service, model, protocol, operation, labels } = routed;
+        let body = inflated(given)?;
+        let request = rest::Request { labels, query, headers: given.headers, body: &body };
+        let input = match (protocol, form, operation.input) {
+            (Protocol::Query, Some(mut form), Some(shape)) => {
+                if let Some(url) = queue_url(given) {
+                    form.add("QueueUrl", url);
+                }
+                crate::aws::protocol::query::read(model, model.shape(shape), &form)
+            }
+            _ => codec::read(*protocol, model, operation, request),
+        };
+        let input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
+        validate(model, operation.input, &input)?;
+        let call = Call {
+            engine: &self.engine,
+            region: &self.region,
+            account: &self.account,
+            input,
+            origin: format!("http://{}", given.authority),
+            key_id,
+            request_id: request_id.to_owned(),
+        };
+        (service.call)(&call, operation.name).await
+    }
+}
+
+/// What the model demands. SQS has words of its own for what is missing, and sees to the rest itself.
+fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fault> {
+    let Some(shape) = input else { return Ok(()) };
+    if model.signing_name == "sqs" {
+        return match check::missing(model, input, value) {
+            Some(member) => Err(Fault::new(
+                "MissingRequiredParameterException",
+                format!("The request must contain the parameter {}.", member.name),
+            )
+            .code("MissingParameter")),
+            None => Ok(()),
+        };
+    }
+    let violations = check::violations(model, shape, value);
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::validation(check::message(&violations)))
+}
+
+/// Whether an operation changes nothing.
+fn is_reading(operation: &str) -> bool {
+    let begins = ["Get", "List", "Describe", "Test", "Validate", "Filter", "SubscribeTo"];
+    begins.iter().any(|word| operation.starts_with(word))
+}
+
+/// A queue's URL out of the path on which some clients post.
+fn queue_url(given: Given<'_>) -> Option<String> {
+    let (account, name) = given.path.trim_matches('/').split_once('/')?;
+    let is_queue = account.len() == 12 && account.bytes().all(|digit| digit.is_ascii_digit()) && !name.contains('/');
+    is_queue.then(|| format!("http://{}/{account}/{name}", given.authority))
+}
+
+fn form_of(given: Given<'_>) -> Option<Form> {
+    let kind = given.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.starts_with("application/x-www-form-urlencoded") && !given.body.is_empty() {
+        return Form::read(given.body).ok();
+    }
+    let is_query = given.query.contains("Action=") && given.body.is_empty();
+    is_query.then(|| Form::read(given.query.as_bytes()).ok()).flatten()
+}
+
+/// The body without its compression.
+fn inflated(given: Given<'_>) -> Result<std::borrow::Cow<'_, [u8]>, Fault> {
+    let encoding = given.headers.get("content-encoding").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if encoding != "gzip" {
+        return Ok(given.body.into());
+    }
+    let mut whole = Vec::new();
+    let mut reader = flate2::read::GzDecoder::new(given.body).take(BODY_MAX as u64 + 1);
+    reader.read_to_end(&mut whole).map_err(|_| Fault::malformed("the body is not gzip"))?;
+    if whole.len() > BODY_MAX {
+        return Err(Fault::new("RequestEntityTooLarge", "the body is too long").status(413));
+    }
+    Ok(whole.into())
+}
+
+/// A refusal in AWS's words.
+fn refusal(refused: &Refused) -> Fault {
+    let incomplete = |text: &str| Fault::new("IncompleteSignatureException", text).code("IncompleteSignature");
+    let wrong = |text: &str| Fault::new("InvalidSignatureException", text).code("SignatureDoesNotMatch").status(403);
+    match refused {
+        Refused::Missing => Fault::new("MissingAuthenticationTokenException", "Missing Authentication Token")
+            .code("MissingAuthenticationToken")
+            .status(403),
+        Refused::Incomplete(text) => incomplete(text),
+        Refused::Unsupported(text) => incomplete(text),
+        Refused::Both => wrong("a request is signed in its header or in its query string, not in both"),
+        Refused::UnknownKey => {
+            Fault::new("UnrecognizedClientException", "The security token included in the request is invalid.")
+                .code("InvalidClientTokenId")
+                .status(403)
+        }
+        Refused::Wrong => wrong(
+            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
+        ),
+        Refused::Expired(text) => wrong(text),
+    }
+}
+
+fn authority(headers: &HeaderMap, uri: &http::Uri) -> String {
+    let host = headers.get(http::header::HOST).and_then(|value| value.to_str().ok());
+    host.or(uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default().to_owned()
+}
+
+fn plain(status: StatusCode, why: &str) -> Written {
+    let body = serde_json::json!({"__type": "AccessDeniedException", "message": why}).to_string().into_bytes();
+    let headers = vec![("content-type".into(), "application/json".into())];
+    Written { status: status.as_u16(), headers, body }
+}
+
+fn respond(written: Written, request_id: &str) -> Response<Body> {
+    let mut response = Response::new(whole(written.body));
+    *response.status_mut() = StatusCode::from_u16(written.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    for (name, value) in written.headers {
+        // What no header can hold comes of a handler's own texts, and is left out.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.append(name, value);
+        }
+    }
+    identify(headers, request_id);
+    response
+}
+
+fn identify(headers: &mut HeaderMap, request_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert("x-amzn-requestid", value);
+    }
+}
+
+/// Where a host and a port are.
+pub fn resolve(host: &str, port: u16) -> Result<SocketAddr, StartError> {
+    use std::net::ToSocketAddrs as _;
+    let found = host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)).ok();
+    let looked_up = || (host, port).to_socket_addrs().ok()?.next();
+    found.or_else(looked_up).ok_or_else(|| StartError::NoAddress(host.to_owned()))
+}

@@ -1,0 +1,14 @@
+//! AWS's wire API on one port: what any SDK sends, verified, decoded by tables, and asked of the engine.
+
+pub mod call;
+pub mod check;
+pub mod codec;
+pub mod door;
+pub mod fault;
+pub mod keys;
+pub mod model;
+pub mod protocol;
+pub mod routing;
+pub mod services;
+pub mod sigv4;
+pub mod value;

@@ -1,0 +1,384 @@
+//! REST: where members stand in a path, a query string, headers and a body, and how the path names the operation.
+
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+
+use crate::aws::model::{Kind, Location, Member, Model, Operation, Segment, Shape, TimeFormat};
+use crate::aws::protocol::json::{self, Names};
+use crate::aws::protocol::query::plain;
+use crate::aws::protocol::{base64_text, text_of_bytes, time, xml, xml_reader, Malformed};
+use crate::aws::value::{Fields, Key, Value};
+
+/// What a path gives for the labels of an operation, in the order of its segments.
+pub type Labels = Vec<(&'static str, String)>;
+
+/// A query string's pairs, decoded.
+pub type Pairs = Vec<(String, String)>;
+
+/// Read a query string.
+pub fn pairs(query: &str) -> Result<Pairs, Malformed> {
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        let decoded = percent_decode_str(&text).decode_utf8().map(std::borrow::Cow::into_owned);
+        decoded.map_err(|_| Malformed::new("the query string is not UTF-8"))
+    };
+    let split = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    split.map(|(name, value)| Ok((decode(name)?, decode(value)?))).collect()
+}
+
+/// The operation of a method and a path, and its labels. The one with more literal text goes first.
+pub fn route<'m>(
+    model: &'m Model,
+    method: &str,
+    path: &str,
+    query: &[(String, String)],
+) -> Option<(&'m Operation, Labels)> {
+    let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+    let fitting = model.operations.iter().filter(|operation| operation.method == method).filter_map(|operation| {
+        let has =
+            |(name, value): &(&str, &str)| query.iter().any(|(k, v)| k == name && (value.is_empty() || v == value));
+        let labels = operation.query.iter().all(has).then(|| labels(&operation.path, &parts)).flatten()?;
+        let literals = operation.path.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count();
+        Some(((literals, operation.query.len()), operation, labels))
+    });
+    fitting.max_by_key(|(rank, ..)| *rank).map(|(_, operation, labels)| (operation, labels))
+}
+
+/// Whether a method and a path are those of an operation that is not served.
+pub fn is_other(model: &Model, method: &str, path: &str) -> bool {
+    let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+    model.other_routes.iter().any(|(other, segments)| *other == method && labels(segments, &parts).is_some())
+}
+
+fn labels(wanted: &[Segment], parts: &[&str]) -> Option<Labels> {
+    let parts = match parts {
+        [rest @ .., ""] if rest.len() >= wanted.len() => rest,
+        all => all,
+    };
+    let mut found = Labels::new();
+    let mut at = 0;
+    for (index, segment) in wanted.iter().enumerate() {
+        let part = parts.get(at)?;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
+        match segment {
+            Segment::Literal(text) if decoded(part)? != *text => return None,
+            Segment::Literal(_) => at += 1,
+            Segment::Label(_) if part.is_empty() => return None,
+            Segment::Label(name) => {
+                found.push((*name, decoded(part)?));
+                at += 1;
+            }
+            Segment::Greedy(name) => {
+                let after = wanted.len() - index - 1;
+                let end = parts.len().checked_sub(after).filter(|end| *end > at)?;
+                found.push((*name, decoded(&parts[at..end].join("/"))?));
+                at = end;
+            }
+        }
+    }
+    (at == parts.len()).then_some(found)
+}
+
+/// A request whose operation is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    /// What the path gave.
+    pub labels: &'r [(&'static str, String)],
+    /// The query string.
+    pub query: &'r [(String, String)],
+    /// The headers.
+    pub headers: &'r HeaderMap,
+    /// The body.
+    pub body: &'r [u8],
+}
+
+/// Read a request.
+pub fn read(model: &Model, operation: &Operation, request: Request<'_>) -> Result<Value, Malformed> {
+    let members = model.members(operation.input);
+    let mut fields = Fields::new();
+    for member in members {
+        let shape = model.shape(member.shape);
+        let value = match member.location {
+            Location::Body | Location::Status => Value::Null,
+            Location::Uri => {
+                let label = request.labels.iter().find(|(name, _)| *name == member.wire_name());
+                label.map_or(Ok(Value::Null), |(_, text)| plain(shape, member.time, text))?
+            }
+            Location::Query => from_query(model, members, member, request.query)?,
+            Location::Header => from_header(model, member, request.headers)?,
+            Location::Headers => prefixed(member.wire_name(), request.headers),
+        };
+        if value != Value::Null {
+            fields.push((Key::Borrowed(member.name), value));
+        }
+    }
+    if let Some(member) = model.payload(operation.input) {
+        let value = from_payload(model, member, request.body)?;
+        if value != Value::Null {
+            fields.push((Key::Borrowed(member.name), value));
+        }
+    } else if let Some(input) = operation.input {
+        if let Value::Map(body) = read_body(model, model.shape(input), request.body)? {
+            fields.extend(body);
+        }
+    }
+    Ok(Value::Map(fields))
+}
+
+fn from_query(
+    model: &Model,
+    members: &[Member],
+    member: &Member,
+    query: &[(String, String)],
+) -> Result<Value, Malformed> {
+    let shape = model.shape(member.shape);
+    let mut given = query.iter().filter(|(name, _)| name == member.wire_name()).map(|(_, value)| value.as_str());
+    match &shape.kind {
+        Kind::Map(_, held) => {
+            let is_bound = |name: &str| {
+                members.iter().any(|other| {
+                    let is_map = matches!(model.shape(other.shape).kind, Kind::Map(..));
+                    other.location == Location::Query && !is_map && other.wire_name() == name
+                })
+            };
+            let is_list = matches!(model.shape(held.shape).kind, Kind::List(_));
+            let mut entries = Fields::new();
+            for (name, value) in query.iter().filter(|(name, _)| !is_bound(name)) {
+                let text = Value::Text(value.clone());
+                match entries.iter_mut().find(|(key, _)| key == name) {
+                    Some((_, Value::List(values))) => values.push(text),
+                    Some(_) => {}
+                    None => {
+                        entries.push((Key::Owned(name.clone()), if is_list { Value::List(vec![text]) } else { text }));
+                    }
+                }
+            }
+            Ok(if entries.is_empty() { Value::Null } else { Value::Map(entries) })
+        }
+        Kind::List(item) => {
+            let inner = model.shape(item.shape);
+            let values: Vec<Value> = given.map(|text| plain(inner, item.time, text)).collect::<Result<_, _>>()?;
+            Ok(if values.is_empty() { Value::Null } else { Value::List(values) })
+        }
+        _ => match (given.next(), given.next()) {
+            (None, _) => Ok(Value::Null),
+            (Some(text), None) => plain(shape, member.time, text),
+            (Some(_), Some(_)) => Err(Malformed(format!("{} is given more than once", member.wire_name()))),
+        },
+    }
+}
+
+fn from_header(model: &Model, member: &Member, headers: &HeaderMap) -> Result<Value, Malformed> {
+    let shape = model.shape(member.shape);
+    let mut values = Vec::new();
+    for value in headers.get_all(member.wire_name()) {
+        values.push(value.to_str().map_err(|_| Malformed::new("a header is not text"))?);
+    }
+    if values.is_empty() {
+        return Ok(Value::Null);
+    }
+    let joined = values.join(", ");
+    let Kind::List(item) = &shape.kind else { return header_value(shape, member, &joined) };
+    let inner = model.shape(item.shape);
+    let format = item.time.or(inner.time).unwrap_or(TimeFormat::Http);
+    let parts = if matches!(inner.kind, Kind::Time) && format == TimeFormat::Http {
+        let commas: Vec<&str> = joined.split(',').collect();
+        commas.chunks(2).map(|pair| pair.join(",").trim().to_owned()).collect()
+    } else {
+        header_items(&joined)?
+    };
+    let parts = parts.iter().map(|part| plain(inner, Some(format), part));
+    Ok(Value::List(parts.collect::<Result<_, _>>()?))
+}
+
+/// The items of a header, which stand between quotes where they hold commas.
+fn header_items(text: &str) -> Result<Vec<String>, Malformed> {
+    let mut items = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let after = if let Some(quoted) = rest.strip_prefix('"') {
+            let (mut item, mut end, mut is_escaped) = (String::new(), None, false);
+            for (at, one) in quoted.char_indices() {
+                match one {
+                    _ if is_escaped => {
+                        item.push(one);
+                        is_escaped = false;
+                    }
+                    '\\' => is_escaped = true,
+                    '"' => {
+                        end = Some(at + 1);
+                        break;
+                    }
+                    _ => item.push(one),
+                }
+            }
+            items.push(item);
+            quoted[end.ok_or_else(|| Malformed::new("a header's quotes do not end"))?..].trim_start()
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            items.push(rest[..end].trim().to_owned());
+            &rest[end..]
+        };
+        match after.strip_prefix(',') {
+            Some(next) => rest = next.trim_start(),
+            None if after.is_empty() => return Ok(items),
+            None => return Err(Malformed::new("a header's item goes on after its quotes")),
+        }
+    }
+}
+
+fn header_value(shape: &Shape, member: &Member, text: &str) -> Result<Value, Malformed> {
+    match shape.kind {
+        Kind::Text if member.is_json_value || shape.media_type.is_some() => {
+            let text = String::from_utf8(base64_text(text)?);
+            text.map(Value::Text).map_err(|_| Malformed::new("a header's base64 is not UTF-8"))
+        }
+        _ => plain(shape, Some(member.time.or(shape.time).unwrap_or(TimeFormat::Http)), text),
+    }
+}
+
+fn prefixed(prefix: &str, headers: &HeaderMap) -> Value {
+    let prefix = prefix.to_ascii_lowercase();
+    let mut entries = Fields::new();
+    for (name, value) in headers {
+        if let (Some(name), Ok(value)) = (name.as_str().strip_prefix(&prefix), value.to_str()) {
+            entries.push((Key::Owned(name.to_owned()), value.into()));
+        }
+    }
+    if entries.is_empty() {
+        return Value::Null;
+    }
+    Value::Map(entries)
+}
+
+fn from_payload(model: &Model, member: &Member, body: &[u8]) -> Result<Value, Malformed> {
+    let shape = model.shape(member.shape);
+    match shape.kind {
+        _ if body.is_empty() => Ok(Value::Null),
+        Kind::Blob => Ok(Value::Blob(body.to_vec())),
+        Kind::Text => {
+            let text = String::from_utf8(body.to_vec());
+            text.map(Value::Text).map_err(|_| Malformed::new("the body is not UTF-8"))
+        }
+        _ => read_body(model, shape, body),
+    }
+}
+
+fn read_body(model: &Model, shape: &Shape, body: &[u8]) -> Result<Value, Malformed> {
+    if model.is_rest_xml {
+        return xml_reader::read(model, shape, body);
+    }
+    json::read(model, shape, Names::Wire, body)
+}
+
+/// A body and its content type.
+fn write_body(model: &Model, shape: &Shape, name: &str, value: &Value) -> (Vec<u8>, &'static str) {
+    if !model.is_rest_xml {
+        return (json::write(model, shape, Names::Wire, value), "application/json");
+    }
+    let mut writer = xml::Writer { model, text: String::new() };
+    let own = Some(("", model.namespace)).filter(|(_, uri)| !uri.is_empty());
+    writer.value(shape, name, shape.namespace.or(own), value);
+    (writer.text.into_bytes(), "application/xml")
+}
+
+/// An answer as it goes out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, the content type among them.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Write an answer, or an error of a shape.
+pub fn write(model: &Model, shape: Option<&Shape>, status: u16, value: &Value) -> Written {
+    let mut written = Written { status, ..Written::default() };
+    let Some((shape, Kind::Structure { members, payload, .. })) = shape.map(|shape| (shape, &shape.kind)) else {
+        return written;
+    };
+    for member in members {
+        let Some(value) = value.get(member.name) else { continue };
+        match (member.location, value) {
+            (Location::Status, Value::Int(status)) => written.status = *status as u16,
+            (Location::Header, value) => {
+                let text = header_text(model, member, value);
+                // An empty list or text is no header.
+                if !text.is_empty() {
+                    written.headers.push((member.wire_name().to_ascii_lowercase(), text));
+                }
+            }
+            (Location::Headers, Value::Map(entries)) => {
+                let named = |(key, value): &(Key, Value)| {
+                    (format!("{}{key}", member.wire_name()).to_ascii_lowercase(), xml::plain(value))
+                };
+                written.headers.extend(entries.iter().map(named));
+            }
+            _ => {}
+        }
+    }
+    match payload.map(|at| &members[at]) {
+        Some(member) => write_payload(model, member, value.get(member.name), &mut written),
+        None if members.iter().any(|member| member.location == Location::Body) || shape.error.is_some() => {
+            let (body, kind) = write_body(model, shape, shape.element.unwrap_or(shape.name), value);
+            written.body = body;
+            written.headers.push(("content-type".into(), kind.into()));
+        }
+        None => {}
+    }
+    written
+}
+
+fn write_payload(model: &Model, member: &Member, value: Option<&Value>, written: &mut Written) {
+    let shape = model.shape(member.shape);
+    let kind = match (&shape.kind, value) {
+        (_, None) if matches!(shape.kind, Kind::Structure { .. }) && !model.is_rest_xml => {
+            written.body = b"{}".to_vec();
+            "application/json"
+        }
+        (Kind::Blob, Some(Value::Blob(bytes))) => {
+            written.body.clone_from(bytes);
+            shape.media_type.unwrap_or("application/octet-stream")
+        }
+        (Kind::Text, Some(Value::Text(text))) => {
+            written.body = text.as_bytes().to_vec();
+            shape.media_type.unwrap_or("text/plain")
+        }
+        (_, Some(value)) => {
+            let name = member.wire.or(shape.element).unwrap_or(shape.name);
+            let (body, kind) = write_body(model, shape, name, value);
+            written.body = body;
+            kind
+        }
+        (_, None) => return,
+    };
+    if !written.headers.iter().any(|(name, _)| name == "content-type") {
+        written.headers.push(("content-type".into(), kind.into()));
+    }
+}
+
+fn header_text(model: &Model, member: &Member, value: &Value) -> String {
+    let shape = model.shape(member.shape);
+    let format = member.time.or(shape.time).unwrap_or(TimeFormat::Http);
+    match (&shape.kind, value) {
+        (Kind::List(item), Value::List(values)) => {
+            let inner = model.shape(item.shape);
+            let format = item.time.or(inner.time).unwrap_or(TimeFormat::Http);
+            let texts = values.iter().map(|value| match value {
+                Value::Time(millis) => time::write(*millis, format),
+                Value::Text(text) if text.contains([',', '"']) => {
+                    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+                }
+                value => xml::plain(value),
+            });
+            texts.collect::<Vec<_>>().join(", ")
+        }
+        (_, Value::Time(millis)) => time::write(*millis, format),
+        (Kind::Text, Value::Text(text)) if member.is_json_value || shape.media_type.is_some() => {
+            text_of_bytes(text.as_bytes())
+        }
+        (_, value) => xml::plain(value),
+    }
+}

@@ -1,0 +1,184 @@
+//! Which service and which operation a request is for, and in what protocol.
+
+use http::HeaderMap;
+
+use crate::aws::codec::Protocol;
+use crate::aws::fault::Fault;
+use crate::aws::model::{Model, Operation};
+use crate::aws::protocol::query::Form;
+use crate::aws::protocol::rest::{self, Labels, Pairs};
+use crate::aws::services::{Service, SERVICES};
+
+/// A request's operation.
+#[derive(Debug)]
+pub struct Routed {
+    /// Of which service.
+    pub service: &'static Service,
+    /// The service's tables.
+    pub model: &'static Model,
+    /// In what protocol.
+    pub protocol: Protocol,
+    /// Which operation.
+    pub operation: &'static Operation,
+    /// What the path gives.
+    pub labels: Labels,
+}
+
+/// Why there is no operation: how to say so, and what to say.
+#[derive(Debug)]
+pub struct Unrouted {
+    /// In whose words.
+    pub model: &'static Model,
+    /// In what protocol.
+    pub protocol: Protocol,
+    /// What to say.
+    pub fault: Fault,
+}
+
+/// What of a request tells its operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'r> {
+    /// HTTP method.
+    pub method: &'r str,
+    /// The path as it came.
+    pub path: &'r str,
+    /// The query string, decoded.
+    pub query: &'r Pairs,
+    /// The headers.
+    pub headers: &'r HeaderMap,
+    /// Whom the signature's scope names, if there is a signature.
+    pub signed_for: Option<&'r str>,
+    /// The form of the body or of the query string.
+    pub form: Option<&'r Form>,
+}
+
+const JSON_1_0: &str = "application/x-amz-json-1.0";
+const JSON_1_1: &str = "application/x-amz-json-1.1";
+
+impl Asked<'_> {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn kind(&self) -> &str {
+        self.header("content-type").split(';').next().unwrap_or_default().trim()
+    }
+
+    /// Find the operation. The order matters: a target is one on any path.
+    pub fn route(self) -> Result<Routed, Box<Unrouted>> {
+        if self.header("smithy-protocol") == "rpc-v2-cbor" {
+            return self.by_rpc();
+        }
+        let target = self.header("x-amz-target");
+        if !target.is_empty() {
+            return self.by_target(target);
+        }
+        if let Some(action) = self.form.and_then(|form| form.get("Action")) {
+            return self.by_action(action);
+        }
+        self.by_path()
+    }
+
+    fn json(&self, model: &Model) -> Protocol {
+        match self.kind() {
+            "application/x-amz-cbor-1.1" => Protocol::KinesisCbor,
+            JSON_1_0 => Protocol::Json(JSON_1_0),
+            JSON_1_1 => Protocol::Json(JSON_1_1),
+            _ if model.json_version == "1.0" => Protocol::Json(JSON_1_0),
+            _ => Protocol::Json(JSON_1_1),
+        }
+    }
+
+    fn by_rpc(self) -> Result<Routed, Box<Unrouted>> {
+        let parts: Vec<&str> = self.path.trim_matches('/').split('/').collect();
+        let named = match parts[..] {
+            [.., "service", service, "operation", operation] => Some((service, operation)),
+            _ => None,
+        };
+        let service = named.and_then(|(name, _)| SERVICES.iter().find(|service| service.model().target_prefix == name));
+        let (Some((_, name)), Some(service)) = (named, service) else { return Err(self.nowhere()) };
+        let protocol = Protocol::RpcV2Cbor;
+        found(service, protocol, name, unknown(service.model(), name))
+    }
+
+    fn by_target(self, target: &str) -> Result<Routed, Box<Unrouted>> {
+        let (prefix, name) = target.rsplit_once('.').unwrap_or(("", target));
+        let ours = |service: &&Service| !prefix.is_empty() && service.model().target_prefix == prefix;
+        let Some(service) = SERVICES.iter().find(ours) else { return Err(self.nowhere()) };
+        let model = service.model();
+        found(service, self.json(model), name, unknown(model, name))
+    }
+
+    fn by_action(self, action: &str) -> Result<Routed, Box<Unrouted>> {
+        let version = self.form.and_then(|form| form.get("Version")).unwrap_or_default();
+        let by_name = SERVICES.iter().find(|service| Some(service.model().signing_name) == self.signed_for);
+        let by_version = || SERVICES.iter().find(|service| service.model().api_version == version);
+        let Some(service) = by_name.or_else(by_version) else { return Err(self.nowhere()) };
+        let fault = Fault::new("InvalidAction", format!("The action {action} is not valid for this endpoint."));
+        found(service, Protocol::Query, action, fault)
+    }
+
+    fn by_path(self) -> Result<Routed, Box<Unrouted>> {
+        let signed_for = self.signed_for.unwrap_or_default();
+        let Some(service) = SERVICES.iter().find(|service| service.model().signing_name == signed_for) else {
+            return Err(self.nowhere());
+        };
+        let model = service.model();
+        if !model.target_prefix.is_empty() || !model.namespace.is_empty() {
+            return Err(self.nowhere());
+        }
+        let routed = rest::route(model, self.method, self.path, self.query);
+        let Some((operation, labels)) = routed else {
+            let fault = if rest::is_other(model, self.method, self.path) {
+                not_implemented(model, &format!("{} {}", self.method, self.path))
+            } else {
+                Fault::new("UnknownOperationException", "").status(404)
+            };
+            return Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault }));
+        };
+        Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels })
+    }
+
+    /// No operation: in the words of the service that the signature names, if there is one.
+    fn nowhere(self) -> Box<Unrouted> {
+        let signed_for = self.signed_for.unwrap_or_default();
+        let service = SERVICES.iter().find(|service| service.model().signing_name == signed_for);
+        let model = service.unwrap_or(&SERVICES[0]).model();
+        let is_json = self.kind().starts_with("application/x-amz") || !model.target_prefix.is_empty();
+        let protocol = match (service, is_json) {
+            (Some(_), true) | (None, _) => self.json(model),
+            (Some(_), false) if model.namespace.is_empty() => Protocol::Rest,
+            (Some(_), false) => Protocol::Query,
+        };
+        let message = if service.is_some() || signed_for.is_empty() {
+            String::new()
+        } else {
+            let served: Vec<&str> = SERVICES.iter().map(|service| service.model().signing_name).collect();
+            format!("forebay does not serve {signed_for:?}: it serves {}", served.join(", "))
+        };
+        Box::new(Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", message) })
+    }
+}
+
+fn unknown(model: &Model, name: &str) -> Fault {
+    if model.others.contains(&name) {
+        return not_implemented(model, name);
+    }
+    Fault::new("UnknownOperationException", "")
+}
+
+/// What is said of an operation that the service has and that is not served.
+pub fn not_implemented(model: &Model, name: &str) -> Fault {
+    Fault::new("NotImplemented", format!("forebay does not serve {}: {name}", model.signing_name)).status(501)
+}
+
+fn found(service: &'static Service, protocol: Protocol, name: &str, fault: Fault) -> Result<Routed, Box<Unrouted>> {
+    let model = service.model();
+    match model.operation(name) {
+        Some(operation) => Ok(Routed { service, model, protocol, operation, labels: Labels::new() }),
+        None if model.others.contains(&name) => {
+            Err(Box::new(Unrouted { model, protocol, fault: not_implemented(model, name) }))
+        }
+        None => Err(Box::new(Unrouted { model, protocol, fault })),
+    }
+}

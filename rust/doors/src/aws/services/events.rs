@@ -1,0 +1,437 @@
+//! EventBridge: events are put, rules route them.
+
+use forebay_engine::api::bus::{EnableRule, Entry, Named, Put, PutRule, RuleNamed, RuleSettings, Target, TestPattern};
+use forebay_engine::api::{Empty, Request};
+use forebay_engine::base::error::EngineError;
+use serde_json::{json, Value as Json};
+
+use crate::aws::call::{unavailable, Call};
+use crate::aws::fault::Fault;
+use crate::aws::services::events_archives::{
+    cancel_replay, create_archive, delete_archive, describe_archive, describe_replay, list_archives, list_replays,
+    start_replay, update_archive,
+};
+use crate::aws::services::page::{page, Token};
+use crate::aws::value::{Fields, Key, Value};
+
+super::operations! {
+    PutEvents => put_events,
+    PutRule => put_rule,
+    DescribeRule => describe_rule,
+    ListRules => list_rules,
+    EnableRule => enable_rule,
+    DisableRule => disable_rule,
+    DeleteRule => delete_rule,
+    PutTargets => put_targets,
+    RemoveTargets => remove_targets,
+    ListTargetsByRule => list_targets_by_rule,
+    ListRuleNamesByTarget => list_rule_names_by_target,
+    TestEventPattern => test_event_pattern,
+    CreateEventBus => create_event_bus,
+    DescribeEventBus => describe_event_bus,
+    ListEventBuses => list_event_buses,
+    DeleteEventBus => delete_event_bus,
+    CreateArchive => create_archive,
+    DescribeArchive => describe_archive,
+    ListArchives => list_archives,
+    UpdateArchive => update_archive,
+    DeleteArchive => delete_archive,
+    StartReplay => start_replay,
+    DescribeReplay => describe_replay,
+    ListReplays => list_replays,
+    CancelReplay => cancel_replay,
+}
+
+/// Items of a page.
+const PAGE: usize = 100;
+
+/// An engine's refusal in EventBridge's words.
+pub(super) fn fault(error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text),
+        EngineError::Invalid(text) if text.contains("vent pattern") => Fault::new("InvalidEventPatternException", text),
+        EngineError::Invalid(text) | EngineError::TooLarge(text) | EngineError::Conflict(text) => {
+            Fault::validation(text)
+        }
+        EngineError::TooMany { message, retry_after_ms, .. } => {
+            Fault { retry_after_ms: Some(retry_after_ms), ..Fault::new("ThrottlingException", message) }
+        }
+        error => unavailable(&error),
+    }
+}
+
+fn refuse<T>(text: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::validation(text))
+}
+
+/// A request's settings out of the engine's own JSON: what it has besides keeps its default.
+pub(super) fn settings<T: serde::de::DeserializeOwned>(json: Json) -> Result<T, Fault> {
+    serde_json::from_value(json).map_err(|error| Fault::validation(error.to_string()))
+}
+
+impl Call<'_> {
+    /// The bus that a member names, by its name or its ARN.
+    pub(super) fn bus_of(&self, given: Option<&str>) -> Result<String, Fault> {
+        let given = given.unwrap_or("default");
+        let prefix = format!("arn:aws:events:{}:{}:event-bus/", self.region, self.account);
+        match given.strip_prefix(&prefix) {
+            Some(name) => Ok(name.to_owned()),
+            None if given.starts_with("arn:") => {
+                Err(Fault::new("ResourceNotFoundException", format!("Event bus {given} does not exist.")))
+            }
+            None => Ok(given.to_owned()),
+        }
+    }
+
+    fn bus(&self) -> Result<String, Fault> {
+        self.bus_of(self.input.text("EventBusName"))
+    }
+
+    async fn described_rule(&self, member: &str) -> Result<(RuleNamed, Json), Fault> {
+        let named = RuleNamed { bus: self.bus()?, name: self.input.needed(member).to_owned() };
+        let rule = self.ask(Request::RuleDescribe(named.clone())).await.map_err(|error| rule_fault(&named, error))?;
+        Ok((named, rule))
+    }
+
+    /// What an ARN names, as the engine names it: `{"queue": "orders"}`.
+    pub(super) fn recipient(&self, arn: &str) -> Result<(&'static str, String), Fault> {
+        let place = format!("{}:{}", self.region, self.account);
+        for (service, kind, key) in [
+            ("lambda", "function:", "function"),
+            ("sqs", "", "queue"),
+            ("sns", "", "topic"),
+            ("kinesis", "stream/", "stream"),
+            ("events", "event-bus/", "bus"),
+            ("states", "stateMachine:", "workflow"),
+        ] {
+            if let Some(name) = arn.strip_prefix(&format!("arn:aws:{service}:{place}:{kind}")) {
+                return Ok((key, name.to_owned()));
+            }
+        }
+        refuse(format!("Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."))
+    }
+
+    /// The ARN of what the engine names.
+    pub(super) fn recipient_arn(&self, given: &Json) -> String {
+        let place = format!("{}:{}", self.region, self.account);
+        for (key, service, kind) in [
+            ("function", "lambda", "function:"),
+            ("queue", "sqs", ""),
+            ("topic", "sns", ""),
+            ("stream", "kinesis", "stream/"),
+            ("bus", "events", "event-bus/"),
+            ("workflow", "states", "stateMachine:"),
+        ] {
+            if let Some(name) = given[key].as_str() {
+                return format!("arn:aws:{service}:{place}:{kind}{name}");
+            }
+        }
+        String::new()
+    }
+
+    pub(super) fn queue_arn(&self, name: Option<&str>) -> Option<String> {
+        name.map(|name| format!("arn:aws:sqs:{}:{}:{name}", self.region, self.account))
+    }
+}
+
+fn rule_fault(named: &RuleNamed, error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(_) => Fault::new(
+            "ResourceNotFoundException",
+            format!("Rule {} does not exist on EventBus {}.", named.name, named.bus),
+        ),
+        error => fault(error),
+    }
+}
+
+/// Events for one bus each are put in one commit; the answers keep the order of the entries.
+async fn put_events(call: &Call<'_>) -> Result<Value, Fault> {
+    let mut by_bus: Vec<(String, Vec<usize>, Vec<Entry>)> = Vec::new();
+    let given = call.input.list("Entries");
+    for (at, one) in given.iter().enumerate() {
+        let bus = call.bus_of(one.text("EventBusName"))?;
+        let text = |name: &str| one.text(name).unwrap_or_default().to_owned();
+        let entry = Entry {
+            source: text("Source"),
+            detail_type: text("DetailType"),
+            detail: text("Detail"),
+            resources: one.texts("Resources").map(str::to_owned).collect(),
+            time_ms: one.time("Time").map(|time| time.max(0) as u64),
+        };
+        match by_bus.iter_mut().find(|(name, ..)| *name == bus) {
+            Some((_, places, entries)) => {
+                places.push(at);
+                entries.push(entry);
+            }
+            None => by_bus.push((bus, vec![at], vec![entry])),
+        }
+    }
+    let mut results = vec![Value::Null; given.len()];
+    for (bus, places, entries) in by_bus {
+        let answered =
+            call.ask(Request::BusPut(Put { bus, entries, parent: None, trace: None })).await.map_err(fault)?;
+        for (place, one) in places.into_iter().zip(answered.as_array().into_iter().flatten()) {
+            results[place] = Value::structure()
+                .with("EventId", one["event_id"].as_str())
+                .with("ErrorCode", one["error_code"].as_str())
+                .with("ErrorMessage", one["error_message"].as_str());
+        }
+    }
+    let failed = results.iter().filter(|result| result.text("ErrorCode").is_some()).count();
+    Ok(Value::structure().with("FailedEntryCount", failed).with("Entries", results))
+}
+
+async fn put_rule(call: &Call<'_>) -> Result<Value, Fault> {
+    let input = &call.input;
+    if input.text("ScheduleExpression").is_some() {
+        return refuse("ScheduleExpression: make a schedule with EventBridge Scheduler's CreateSchedule instead");
+    }
+    let Some(pattern) = input.text("EventPattern") else {
+        return refuse("Parameter(s) EventPattern must be specified.");
+    };
+    let (bus, name) = (call.bus()?, input.needed("Name").to_owned());
+    let existing = call.ask(Request::RuleDescribe(RuleNamed { bus: bus.clone(), name: name.clone() })).await;
+    let targets = existing.as_ref().map_or_else(|_| json!([]), |rule| rule["targets"].clone());
+    let rule: RuleSettings = settings(json!({
+        "pattern": pattern,
+        "description": input.text("Description").unwrap_or_default(),
+        "enabled": input.text("State") != Some("DISABLED"),
+        "targets": targets,
+    }))?;
+    let put = call.ask(Request::RulePut(PutRule { bus, name, settings: rule })).await.map_err(fault)?;
+    Ok(Value::structure().with("RuleArn", put["arn"].as_str()))
+}
+
+fn rule(given: &Json) -> Value {
+    let description = given["description"].as_str().filter(|text| !text.is_empty());
+    Value::structure()
+        .with("Name", given["name"].as_str())
+        .with("Arn", given["arn"].as_str())
+        .with("EventPattern", given["pattern"].as_str())
+        .with("State", if given["enabled"] == true { "ENABLED" } else { "DISABLED" })
+        .with("Description", description)
+        .with("EventBusName", given["bus"].as_str())
+}
+
+async fn describe_rule(call: &Call<'_>) -> Result<Value, Fault> {
+    let (_, given) = call.described_rule("Name").await?;
+    Ok(rule(&given).with("CreatedBy", call.account))
+}
+
+async fn rules(call: &Call<'_>) -> Result<Vec<Json>, Fault> {
+    let listed = call.ask(Request::RuleList(Named { name: call.bus()? })).await.map_err(fault)?;
+    let Json::Array(mut rules) = listed else { return Ok(Vec::new()) };
+    rules.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
+    Ok(rules)
+}
+
+/// A page by `NextToken` and `Limit`.
+pub(super) fn paged<T>(
+    call: &Call<'_>,
+    sorted: Vec<T>,
+    name: impl Fn(&T) -> &str,
+) -> Result<(Vec<T>, Option<String>), Fault> {
+    let from = Token::read(call.input.text("NextToken")).ok_or_else(|| Fault::validation("NextToken is invalid."))?;
+    let most = call.input.int("Limit").map_or(PAGE, |most| most.clamp(1, PAGE as i64) as usize);
+    Ok(page(sorted, most, from, name))
+}
+
+async fn list_rules(call: &Call<'_>) -> Result<Value, Fault> {
+    let prefix = call.input.text("NamePrefix").unwrap_or_default();
+    let mut listed = rules(call).await?;
+    listed.retain(|one| one["name"].as_str().is_some_and(|name| name.starts_with(prefix)));
+    let (listed, next) = paged(call, listed, |one| one["name"].as_str().unwrap_or_default())?;
+    let listed: Vec<Value> = listed.iter().map(rule).collect();
+    Ok(Value::structure().with("Rules", listed).with("NextToken", next))
+}
+
+async fn enable(call: &Call<'_>, enabled: bool) -> Result<Value, Fault> {
+    let (named, _) = call.described_rule("Name").await?;
+    let RuleNamed { bus, name } = named;
+    call.ask(Request::RuleEnable(EnableRule { bus, name, enabled })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+async fn enable_rule(call: &Call<'_>) -> Result<Value, Fault> {
+    enable(call, true).await
+}
+
+async fn disable_rule(call: &Call<'_>) -> Result<Value, Fault> {
+    enable(call, false).await
+}
+
+async fn delete_rule(call: &Call<'_>) -> Result<Value, Fault> {
+    // A rule that is not there is deleted, as on AWS; one with targets is not.
+    let Ok((named, rule)) = call.described_rule("Name").await else { return Ok(Value::structure()) };
+    if rule["targets"].as_array().is_some_and(|targets| !targets.is_empty()) {
+        return refuse("Rule can't be deleted since it has targets.");
+    }
+    call.ask(Request::RuleDelete(named)).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+/// A target as the engine has it.
+fn target_of(call: &Call<'_>, given: &Value) -> Result<Target, Fault> {
+    let known = [
+        "Id",
+        "Arn",
+        "RoleArn",
+        "Input",
+        "InputPath",
+        "InputTransformer",
+        "KinesisParameters",
+        "SqsParameters",
+        "DeadLetterConfig",
+    ];
+    if let Value::Map(fields) = given {
+        if let Some((other, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_ref())) {
+            return refuse(format!("{other}: forebay's targets do not have it"));
+        }
+    }
+    let (kind, name) = call.recipient(given.needed("Arn"))?;
+    let dead_letters = given.get("DeadLetterConfig").and_then(|config| config.text("Arn"));
+    let dead_letters = dead_letters.map(|arn| call.recipient(arn).map(|(_, name)| name)).transpose()?;
+    let transformer = given.get("InputTransformer").map(|transformer| {
+        let paths = transformer.entries("InputPathsMap").iter();
+        let paths: Vec<(String, String)> = paths
+            .map(|(name, path)| (name.clone().into_owned(), path.as_text().unwrap_or_default().to_owned()))
+            .collect();
+        json!({"paths": paths, "template": transformer.needed("InputTemplate")})
+    });
+    let mut json = json!({
+        "id": given.needed("Id"),
+        "group_id": given.get("SqsParameters").and_then(|one| one.text("MessageGroupId")),
+        "partition_key_path": given.get("KinesisParameters").and_then(|one| one.text("PartitionKeyPath")),
+        "input": given.text("Input"),
+        "input_path": given.text("InputPath"),
+        "input_transformer": transformer,
+        "dead_letter_queue": dead_letters,
+    });
+    json[kind] = name.into();
+    settings(json)
+}
+
+fn target(call: &Call<'_>, given: &Json) -> Value {
+    let transformer = given["input_transformer"].as_object().map(|transformer| {
+        let paths = transformer.get("paths").and_then(Json::as_array).into_iter().flatten();
+        let paths: Fields = paths
+            .map(|pair| {
+                let text = |at: usize| pair[at].as_str().unwrap_or_default().to_owned();
+                (Key::Owned(text(0)), text(1).into())
+            })
+            .collect();
+        let template = transformer.get("template").and_then(Json::as_str);
+        Value::structure().with("InputPathsMap", Value::Map(paths)).with("InputTemplate", template)
+    });
+    let one = |name: &'static str, text: Option<&str>| text.map(|text| Value::structure().with(name, text));
+    Value::structure()
+        .with("Id", given["id"].as_str())
+        .with("Arn", call.recipient_arn(given))
+        .with("Input", given["input"].as_str())
+        .with("InputPath", given["input_path"].as_str())
+        .with("InputTransformer", transformer)
+        .with("KinesisParameters", one("PartitionKeyPath", given["partition_key_path"].as_str()))
+        .with("SqsParameters", one("MessageGroupId", given["group_id"].as_str()))
+        .with("DeadLetterConfig", one("Arn", call.queue_arn(given["dead_letter_queue"].as_str()).as_deref()))
+}
+
+async fn put_rule_again(call: &Call<'_>, named: RuleNamed, mut rule: Json, targets: Json) -> Result<(), Fault> {
+    rule["targets"] = targets;
+    let RuleNamed { bus, name } = named;
+    call.ask(Request::RulePut(PutRule { bus, name, settings: settings(rule)? })).await.map_err(fault)?;
+    Ok(())
+}
+
+async fn put_targets(call: &Call<'_>) -> Result<Value, Fault> {
+    let (named, rule) = call.described_rule("Rule").await?;
+    let mut targets = rule["targets"].as_array().cloned().unwrap_or_default();
+    for given in call.input.list("Targets") {
+        let target = json!(target_of(call, given)?);
+        match targets.iter_mut().find(|one| one["id"] == target["id"]) {
+            Some(one) => *one = target,
+            None => targets.push(target),
+        }
+    }
+    put_rule_again(call, named, rule, targets.into()).await?;
+    Ok(Value::structure().with("FailedEntryCount", 0_i64).with("FailedEntries", Value::List(Vec::new())))
+}
+
+async fn remove_targets(call: &Call<'_>) -> Result<Value, Fault> {
+    let (named, rule) = call.described_rule("Rule").await?;
+    let ids: Vec<&str> = call.input.texts("Ids").collect();
+    let mut targets = rule["targets"].as_array().cloned().unwrap_or_default();
+    targets.retain(|one| !one["id"].as_str().is_some_and(|id| ids.contains(&id)));
+    put_rule_again(call, named, rule, targets.into()).await?;
+    Ok(Value::structure().with("FailedEntryCount", 0_i64).with("FailedEntries", Value::List(Vec::new())))
+}
+
+async fn list_targets_by_rule(call: &Call<'_>) -> Result<Value, Fault> {
+    let (_, rule) = call.described_rule("Rule").await?;
+    let targets = rule["targets"].as_array().into_iter().flatten();
+    Ok(Value::structure().with("Targets", targets.map(|one| target(call, one)).collect::<Vec<Value>>()))
+}
+
+async fn list_rule_names_by_target(call: &Call<'_>) -> Result<Value, Fault> {
+    let arn = call.input.needed("TargetArn");
+    let has_target = |rule: &Json| {
+        rule["targets"].as_array().is_some_and(|targets| targets.iter().any(|one| call.recipient_arn(one) == arn))
+    };
+    let listed: Vec<Json> = rules(call).await?.into_iter().filter(has_target).collect();
+    let (listed, next) = paged(call, listed, |one| one["name"].as_str().unwrap_or_default())?;
+    let names: Vec<String> = listed.iter().filter_map(|one| one["name"].as_str().map(str::to_owned)).collect();
+    Ok(Value::structure().with("RuleNames", names).with("NextToken", next))
+}
+
+async fn test_event_pattern(call: &Call<'_>) -> Result<Value, Fault> {
+    let text = |name: &str| call.input.needed(name).to_owned();
+    let asked = TestPattern { pattern: text("EventPattern"), event: text("Event") };
+    let tested = call.ask(Request::BusTest(asked)).await.map_err(fault)?;
+    Ok(Value::structure().with("Result", tested["matches"].as_bool()))
+}
+
+async fn create_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.input.needed("Name").to_owned();
+    if call.ask(Request::BusDescribe(Named { name: name.clone() })).await.is_ok() {
+        return Err(Fault::new("ResourceAlreadyExistsException", format!("Event bus {name} already exists.")));
+    }
+    let bus = call.ask(Request::BusDeclare(settings(json!({"name": name}))?)).await.map_err(fault)?;
+    Ok(Value::structure().with("EventBusArn", bus["arn"].as_str()))
+}
+
+fn bus(given: &Json) -> Value {
+    Value::structure()
+        .with("Name", given["name"].as_str())
+        .with("Arn", given["arn"].as_str())
+        .with("CreationTime", given["created_ms"].as_i64().map_or(Value::Null, Value::Time))
+}
+
+async fn describe_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.bus_of(call.input.text("Name"))?;
+    let described =
+        call.ask(Request::BusDescribe(Named { name: name.clone() })).await.map_err(|error| match error {
+            EngineError::NotFound(_) => {
+                Fault::new("ResourceNotFoundException", format!("Event bus {name} does not exist."))
+            }
+            error => fault(error),
+        })?;
+    Ok(bus(&described))
+}
+
+async fn list_event_buses(call: &Call<'_>) -> Result<Value, Fault> {
+    let listed = call.ask(Request::BusList(Empty {})).await.map_err(fault)?;
+    let prefix = call.input.text("NamePrefix").unwrap_or_default();
+    let mut buses: Vec<&Json> = listed.as_array().into_iter().flatten().collect();
+    buses.retain(|one| one["name"].as_str().is_some_and(|name| name.starts_with(prefix)));
+    buses.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
+    let (buses, next) = paged(call, buses, |one| one["name"].as_str().unwrap_or_default())?;
+    let buses: Vec<Value> = buses.into_iter().map(bus).collect();
+    Ok(Value::structure().with("EventBuses", buses).with("NextToken", next))
+}
+
+async fn delete_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.bus_of(call.input.text("Name"))?;
+    match call.ask(Request::BusDelete(Named { name })).await {
+        Ok(_) | Err(EngineError::NotFound(_)) => Ok(Value::structure()),
+        Err(error) => Err(fault(error)),
+    }
+}

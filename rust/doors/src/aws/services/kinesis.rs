@@ -1,0 +1,268 @@
+//! Kinesis: records go in and come out.
+
+use std::collections::BTreeMap;
+
+use forebay_core::sequence;
+use forebay_engine::api::stream::{Read, StartingPosition};
+use forebay_engine::api::Request;
+use forebay_engine::base::error::EngineError;
+use serde_json::Value as Json;
+
+use crate::ask::answer;
+use crate::aws::call::{json_of, unavailable, Call};
+use crate::aws::fault::Fault;
+use crate::aws::protocol::base64_text;
+use crate::aws::services::kinesis_iterator::ShardIterator;
+use crate::aws::services::kinesis_streams::{
+    add_tags_to_stream, create_stream, decrease_stream_retention_period, delete_stream, describe_limits,
+    describe_stream, describe_stream_summary, increase_stream_retention_period, list_shards, list_streams,
+    list_tags_for_resource, list_tags_for_stream, remove_tags_from_stream, tag_resource, untag_resource,
+    update_shard_count,
+};
+use crate::aws::value::Value;
+
+super::operations! {
+    CreateStream => create_stream,
+    DeleteStream => delete_stream,
+    DescribeStream => describe_stream,
+    DescribeStreamSummary => describe_stream_summary,
+    ListStreams => list_streams,
+    ListShards => list_shards,
+    PutRecord => put_record,
+    PutRecords => put_records,
+    GetShardIterator => get_shard_iterator,
+    GetRecords => get_records,
+    UpdateShardCount => update_shard_count,
+    IncreaseStreamRetentionPeriod => increase_stream_retention_period,
+    DecreaseStreamRetentionPeriod => decrease_stream_retention_period,
+    AddTagsToStream => add_tags_to_stream,
+    RemoveTagsFromStream => remove_tags_from_stream,
+    ListTagsForStream => list_tags_for_stream,
+    TagResource => tag_resource,
+    UntagResource => untag_resource,
+    ListTagsForResource => list_tags_for_resource,
+    DescribeLimits => describe_limits,
+}
+
+/// Most records of an answer.
+const RECORDS_MAX: i64 = 10_000;
+/// Most bytes of the records of one put.
+const PUT_BYTES_MAX: usize = 10 << 20;
+
+/// An engine's refusal in Kinesis's words.
+pub(super) fn fault(error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text),
+        EngineError::Invalid(text) | EngineError::TooLarge(text) => Fault::new("InvalidArgumentException", text),
+        EngineError::Conflict(text) => Fault::new("ResourceInUseException", text),
+        EngineError::TooMany { message, retry_after_ms, .. } => Fault {
+            retry_after_ms: Some(retry_after_ms),
+            ..Fault::new("ProvisionedThroughputExceededException", message)
+        },
+        error => unavailable(&error),
+    }
+}
+
+impl Call<'_> {
+    /// The stream that the input names, by its name or its ARN.
+    pub(super) fn stream(&self) -> Result<String, Fault> {
+        if let Some(name) = self.input.text("StreamName") {
+            return Ok(name.to_owned());
+        }
+        let Some(arn) = self.input.text("StreamARN") else {
+            return Err(Fault::new("InvalidArgumentException", "Either StreamName or StreamARN must be given."));
+        };
+        self.stream_of_arn(arn)
+    }
+
+    pub(super) fn stream_of_arn(&self, arn: &str) -> Result<String, Fault> {
+        let prefix = format!("arn:aws:kinesis:{}:{}:stream/", self.region, self.account);
+        let name = arn.strip_prefix(&prefix).and_then(|rest| rest.split('/').next());
+        name.map(str::to_owned).ok_or_else(|| no_stream(arn, self.account))
+    }
+
+    pub(super) fn no_stream(&self, name: &str) -> Fault {
+        no_stream(name, self.account)
+    }
+
+    /// The same error, in AWS's words where it is that there is no stream.
+    pub(super) fn stream_fault(&self, name: &str, error: EngineError) -> Fault {
+        match error {
+            EngineError::NotFound(_) => self.no_stream(name),
+            error => fault(error),
+        }
+    }
+}
+
+fn no_stream(name: &str, account: &str) -> Fault {
+    Fault::new("ResourceNotFoundException", format!("Stream {name} under account {account} not found."))
+}
+
+/// A record's key and data out of the input of a put.
+fn record_of(given: &Value) -> Result<(&str, &[u8]), Fault> {
+    if given.text("ExplicitHashKey").is_some() {
+        let text = "ExplicitHashKey: forebay's streams take a record's shard from its partition key; leave it out";
+        return Err(Fault::new("InvalidArgumentException", text));
+    }
+    Ok((given.needed("PartitionKey"), given.blob("Data").unwrap_or_default()))
+}
+
+async fn put(call: &Call<'_>, stream: &str, records: &[(&str, &[u8])]) -> Result<Vec<u64>, Fault> {
+    let done = answer(|waiter| call.engine.put(stream, records.iter().copied(), None, waiter)).await;
+    let numbers = json_of(done).map_err(|error| call.stream_fault(stream, error))?;
+    Ok(numbers.as_array().into_iter().flatten().filter_map(Json::as_u64).collect())
+}
+
+fn accepted(number: u64) -> Value {
+    let text = number.to_string();
+    let shard = sequence::parse(&text).map(|(shard, _)| sequence::shard_id(shard));
+    Value::structure().with("SequenceNumber", text).with("ShardId", shard)
+}
+
+async fn put_record(call: &Call<'_>) -> Result<Value, Fault> {
+    let numbers = put(call, &call.stream()?, &[record_of(&call.input)?]).await?;
+    Ok(accepted(numbers.first().copied().unwrap_or_default()))
+}
+
+async fn put_records(call: &Call<'_>) -> Result<Value, Fault> {
+    let records: Vec<(&str, &[u8])> = call.input.list("Records").iter().map(record_of).collect::<Result<_, _>>()?;
+    let bytes: usize = records.iter().map(|(key, data)| key.len() + data.len()).sum();
+    if bytes > PUT_BYTES_MAX {
+        let text = format!("Records size exceeds {PUT_BYTES_MAX} bytes");
+        return Err(Fault::new("InvalidArgumentException", text));
+    }
+    let numbers = put(call, &call.stream()?, &records).await?;
+    let accepted: Vec<Value> = numbers.into_iter().map(accepted).collect();
+    Ok(Value::structure().with("FailedRecordCount", 0_i64).with("Records", accepted))
+}
+
+/// Read a shard; without a limit, only where that would begin.
+async fn read(call: &Call<'_>, read: Read) -> Result<Json, Fault> {
+    let name = read.name.clone();
+    call.ask(Request::StreamRead(read)).await.map_err(|error| call.stream_fault(&name, error))
+}
+
+async fn get_shard_iterator(call: &Call<'_>) -> Result<Value, Fault> {
+    let (name, input) = (call.stream()?, &call.input);
+    let shard = input.needed("ShardId").to_owned();
+    let described = call.described_stream(&name).await?;
+    let mut shards = described["shards"].as_array().into_iter().flatten();
+    let Some(own) = shards.find(|one| one["shard_id"] == shard.as_str()) else {
+        let text = format!("Shard {shard} in stream {name} under account {} does not exist", call.account);
+        return Err(Fault::new("ResourceNotFoundException", text));
+    };
+    let kind = input.needed("ShardIteratorType");
+    let at = match kind {
+        "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER" => {
+            let number = input.text("StartingSequenceNumber").unwrap_or_default();
+            let position = position_in(&shard, number).ok_or_else(|| {
+                let text = format!(
+                    "Invalid StartingSequenceNumber {number:?} of {shard} in stream {name}: it is none of this shard's"
+                );
+                Fault::new("InvalidArgumentException", text)
+            })?;
+            position + u64::from(kind == "AFTER_SEQUENCE_NUMBER")
+        }
+        _ => {
+            let (position, timestamp_ms) = match kind {
+                "LATEST" => (StartingPosition::Latest, None),
+                "AT_TIMESTAMP" => {
+                    let Some(time) = input.time("Timestamp") else {
+                        let text = "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.";
+                        return Err(Fault::new("InvalidArgumentException", text));
+                    };
+                    (StartingPosition::AtTimestamp, Some(time.max(0) as u64))
+                }
+                _ => (StartingPosition::TrimHorizon, None),
+            };
+            let asked = Read {
+                name: name.clone(),
+                cursors: None,
+                position: Some(position),
+                timestamp_ms,
+                shard: Some(shard.clone()),
+                limit: 0,
+            };
+            let given = read(call, asked).await?;
+            let cursor = given["cursors"][&shard].as_str().and_then(|text| text.parse().ok());
+            cursor.unwrap_or_else(|| end_of(&shard, own))
+        }
+    };
+    let stream_ms = described["created_ms"].as_u64().unwrap_or_default();
+    let iterator = ShardIterator { stream: name, stream_ms, shard, at, issued_ms: call.now_ms() as u64 };
+    Ok(Value::structure().with("ShardIterator", iterator.write()))
+}
+
+/// Behind the last record of a closed shard.
+fn end_of(shard: &str, own: &Json) -> u64 {
+    let end = own["ending_sequence_number"].as_str().and_then(|number| position_in(shard, number));
+    end.unwrap_or_default()
+}
+
+/// The position of a sequence number that is of this shard.
+fn position_in(shard: &str, number: &str) -> Option<u64> {
+    let (index, position) = sequence::parse(number)?;
+    (sequence::shard_id(index) == shard).then_some(position)
+}
+
+async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
+    let now_ms = call.now_ms() as u64;
+    let iterator = ShardIterator::read(call.input.needed("ShardIterator"), now_ms)?;
+    let described = call.described_stream(&iterator.stream).await?;
+    if described["created_ms"].as_u64() != Some(iterator.stream_ms) {
+        return Err(call.no_stream(&iterator.stream));
+    }
+    let limit = call.input.int("Limit").unwrap_or(RECORDS_MAX).clamp(1, RECORDS_MAX) as usize;
+    let asked = Read {
+        name: iterator.stream.clone(),
+        cursors: Some(BTreeMap::from([(iterator.shard.clone(), iterator.at.to_string())])),
+        position: None,
+        timestamp_ms: None,
+        shard: Some(iterator.shard.clone()),
+        limit,
+    };
+    let given = read(call, asked).await?;
+    let listed = given["records"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let records: Vec<Value> = listed.iter().map(record).collect();
+    let behind_ms = match (given["behind"].as_u64(), listed.last()) {
+        (Some(0) | None, _) | (_, None) => 0,
+        (_, Some(last)) => {
+            let arrived = last["approximate_arrival_timestamp"].as_f64().unwrap_or_default() * 1000.0;
+            now_ms.saturating_sub(arrived as u64)
+        }
+    };
+    let cursor = given["cursors"][&iterator.shard].as_str().and_then(|text| text.parse().ok());
+    let answer = Value::structure().with("Records", records).with("MillisBehindLatest", behind_ms);
+    Ok(match cursor {
+        Some(at) => {
+            let next = ShardIterator { at, issued_ms: now_ms, ..iterator };
+            answer.with("NextShardIterator", next.write())
+        }
+        None => answer.with("ChildShards", children(&described, &iterator.shard)),
+    })
+}
+
+fn record(given: &Json) -> Value {
+    let arrived = given["approximate_arrival_timestamp"].as_f64().unwrap_or_default() * 1000.0;
+    Value::structure()
+        .with("SequenceNumber", given["sequence_number"].as_str())
+        .with("ApproximateArrivalTimestamp", Value::Time(arrived.round() as i64))
+        .with("Data", Value::Blob(base64_text(given["data"].as_str().unwrap_or_default()).unwrap_or_default()))
+        .with("PartitionKey", given["partition_key"].as_str())
+}
+
+/// The shards that go on where a closed one ended.
+fn children(stream: &Json, parent: &str) -> Vec<Value> {
+    let shards = stream["shards"].as_array().into_iter().flatten();
+    let has_parent =
+        |shard: &&Json| shard["parents"].as_array().is_some_and(|parents| parents.iter().any(|one| one == parent));
+    let child = |shard: &Json| {
+        let parents = shard["parents"].as_array().into_iter().flatten();
+        let parents: Vec<String> = parents.filter_map(|one| one.as_str().map(str::to_owned)).collect();
+        Value::structure()
+            .with("ShardId", shard["shard_id"].as_str())
+            .with("ParentShards", parents)
+            .with("HashKeyRange", super::kinesis_streams::hash_range(shard))
+    };
+    shards.filter(has_parent).map(child).collect()
+}

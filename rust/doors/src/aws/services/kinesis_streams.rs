@@ -1,0 +1,314 @@
+//! Kinesis: streams, their shards and tags.
+
+use forebay_engine::api::notes::Annotate;
+use forebay_engine::api::stream::{Alter, Declare, Named, Reshard};
+use forebay_engine::api::{Empty, Request};
+use serde_json::Value as Json;
+
+use crate::aws::call::Call;
+use crate::aws::fault::Fault;
+use crate::aws::services::kinesis::fault;
+use crate::aws::services::page::{page, Token};
+use crate::aws::value::Value;
+
+const HOUR_MS: u64 = 3_600_000;
+/// Retention of a new stream, and the least there is.
+const RETENTION_HOURS: i64 = 24;
+/// The greatest retention.
+const RETENTION_HOURS_MAX: i64 = 8_760;
+/// Shards of a stream that is made on demand.
+const ON_DEMAND_SHARDS: i64 = 4;
+/// Most shards of a stream.
+const SHARDS_MAX: i64 = 1_000;
+/// Begins the notes that are tags.
+const NOTE_TAG: &str = "tag:";
+
+fn invalid(text: impl Into<String>) -> Fault {
+    Fault::new("InvalidArgumentException", text)
+}
+
+impl Call<'_> {
+    pub(super) async fn described_stream(&self, name: &str) -> Result<Json, Fault> {
+        let described = self.ask(Request::StreamDescribe(Named { name: name.to_owned() })).await;
+        described.map_err(|error| self.stream_fault(name, error))
+    }
+}
+
+fn shard_count(count: i64) -> Result<u32, Fault> {
+    if count > SHARDS_MAX {
+        let text = format!(
+            "This request would exceed the shard limit: {SHARDS_MAX} shards of a stream. You asked for {count}."
+        );
+        return Err(Fault::new("LimitExceededException", text));
+    }
+    u32::try_from(count).map_err(|_| invalid("ShardCount must be positive"))
+}
+
+pub(super) async fn create_stream(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.input.needed("StreamName").to_owned();
+    let mode = call.input.get("StreamModeDetails").map_or("PROVISIONED", |mode| mode.needed("StreamMode"));
+    let count = match (call.input.int("ShardCount"), mode) {
+        (Some(count), _) => count,
+        (None, "ON_DEMAND") => ON_DEMAND_SHARDS,
+        (None, _) => return Err(Fault::validation("ShardCount must be given for a stream in PROVISIONED mode")),
+    };
+    let shards = shard_count(count)?;
+    if call.described_stream(&name).await.is_ok() {
+        let text = format!("Stream {name} under account {} already exists.", call.account);
+        return Err(Fault::new("ResourceInUseException", text));
+    }
+    let retention_ms = RETENTION_HOURS as u64 * HOUR_MS;
+    let declare = Declare { name: name.clone(), shards, retention_ms, retention_bytes: None };
+    call.ask(Request::StreamDeclare(declare)).await.map_err(fault)?;
+    note(call, &name, call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()))).await?;
+    Ok(Value::structure())
+}
+
+pub(super) async fn delete_stream(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.stream()?;
+    let deleted = call.ask(Request::StreamDelete(Named { name: name.clone() })).await;
+    deleted.map_err(|error| call.stream_fault(&name, error))?;
+    Ok(Value::structure())
+}
+
+fn described(stream: &Json) -> Value {
+    Value::structure()
+        .with("StreamName", stream["name"].as_str())
+        .with("StreamARN", stream["arn"].as_str())
+        .with("StreamStatus", "ACTIVE")
+        .with("StreamModeDetails", Value::structure().with("StreamMode", "PROVISIONED"))
+        .with("RetentionPeriodHours", (stream["retention_ms"].as_u64().unwrap_or(0) / HOUR_MS) as i64)
+        .with("StreamCreationTimestamp", Value::Time(stream["created_ms"].as_i64().unwrap_or(0)))
+        .with("EnhancedMonitoring", vec![Value::structure().with("ShardLevelMetrics", Value::List(Vec::new()))])
+        .with("EncryptionType", "NONE")
+}
+
+pub(super) async fn describe_stream(call: &Call<'_>) -> Result<Value, Fault> {
+    let stream = call.described_stream(&call.stream()?).await?;
+    let limit = call.input.int("Limit").unwrap_or(100).clamp(1, 10_000) as usize;
+    let after = call.input.text("ExclusiveStartShardId").unwrap_or_default();
+    let all = stream["shards"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut rest = all.iter().filter(|shard| shard["shard_id"].as_str().unwrap_or_default() > after);
+    let shards: Vec<Value> = rest.by_ref().take(limit).map(shard).collect();
+    let description = described(&stream).with("Shards", shards).with("HasMoreShards", rest.next().is_some());
+    Ok(Value::structure().with("StreamDescription", description))
+}
+
+pub(super) async fn describe_stream_summary(call: &Call<'_>) -> Result<Value, Fault> {
+    let stream = call.described_stream(&call.stream()?).await?;
+    let summary =
+        described(&stream).with("OpenShardCount", stream["open_shards"].as_i64()).with("ConsumerCount", 0_i64);
+    Ok(Value::structure().with("StreamDescriptionSummary", summary))
+}
+
+/// The hashes of a shard's keys. The engine knows their upper halves.
+pub(super) fn hash_range(shard: &Json) -> Value {
+    let half = |name: &str| shard[name].as_str().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    let (low, high) = (u128::from(half("hash_low")) << 64, u128::from(half("hash_high")) << 64 | u128::from(u64::MAX));
+    Value::structure().with("StartingHashKey", low.to_string()).with("EndingHashKey", high.to_string())
+}
+
+fn shard(shard: &Json) -> Value {
+    let numbers = Value::structure()
+        .with("StartingSequenceNumber", shard["starting_sequence_number"].as_str())
+        .with("EndingSequenceNumber", shard["ending_sequence_number"].as_str());
+    Value::structure()
+        .with("ShardId", shard["shard_id"].as_str())
+        .with("ParentShardId", shard["parents"][0].as_str())
+        .with("AdjacentParentShardId", shard["parents"][1].as_str())
+        .with("HashKeyRange", hash_range(shard))
+        .with("SequenceNumberRange", numbers)
+}
+
+pub(super) async fn list_streams(call: &Call<'_>) -> Result<Value, Fault> {
+    let listed = call.ask(Request::StreamList(Empty {})).await.map_err(fault)?;
+    let mut streams: Vec<&Json> = listed.as_array().into_iter().flatten().collect();
+    let name = |stream: &Json| stream["name"].as_str().unwrap_or_default().to_owned();
+    streams.sort_by_key(|stream| name(stream));
+    let from = match call.input.text("ExclusiveStartStreamName") {
+        Some(name) => Token::read(Some(&Token::after(name))),
+        None => Token::read(call.input.text("NextToken")),
+    };
+    let from = from.ok_or_else(|| invalid("NextToken is invalid."))?;
+    let limit = call.input.int("Limit").unwrap_or(100).clamp(1, 10_000) as usize;
+    let (streams, next) = page(streams, limit, from, |stream| stream["name"].as_str().unwrap_or_default());
+    let summary = |stream: &&Json| {
+        Value::structure()
+            .with("StreamName", stream["name"].as_str())
+            .with("StreamARN", stream["arn"].as_str())
+            .with("StreamStatus", "ACTIVE")
+            .with("StreamModeDetails", Value::structure().with("StreamMode", "PROVISIONED"))
+            .with("StreamCreationTimestamp", Value::Time(stream["created_ms"].as_i64().unwrap_or(0)))
+    };
+    Ok(Value::structure()
+        .with("StreamNames", streams.iter().map(|stream| name(stream)).collect::<Vec<String>>())
+        .with("HasMoreStreams", next.is_some())
+        .with("NextToken", next)
+        .with("StreamSummaries", streams.iter().map(summary).collect::<Vec<Value>>()))
+}
+
+/// A token of `ListShards` names the stream as well, which the next request does not.
+fn shards_token(call: &Call<'_>) -> Result<(String, Option<String>), Fault> {
+    let Some(text) = call.input.text("NextToken") else { return Ok((call.stream()?, None)) };
+    let wrong = || Fault::new("ExpiredNextTokenException", "NextToken is invalid.");
+    if call.input.text("StreamName").is_some() {
+        return Err(invalid("NextToken and StreamName cannot be provided together."));
+    }
+    let token = Token::read(Some(text)).ok_or_else(wrong)?;
+    let (stream, shard) = token.name().and_then(|name| name.split_once('/')).ok_or_else(wrong)?;
+    Ok((stream.to_owned(), Some(shard.to_owned())))
+}
+
+pub(super) async fn list_shards(call: &Call<'_>) -> Result<Value, Fault> {
+    let (name, after) = shards_token(call)?;
+    let after = after.or(call.input.text("ExclusiveStartShardId").map(str::to_owned)).unwrap_or_default();
+    let stream = call.described_stream(&name).await?;
+    let all: Vec<&Json> = stream["shards"].as_array().into_iter().flatten().collect();
+    let filter = call.input.get("ShardFilter");
+    let mut kept = all.clone();
+    match filter.map(|filter| filter.needed("Type")).unwrap_or_default() {
+        // What is open now.
+        "AT_LATEST" => kept.retain(|shard| shard["open"] == true),
+        // The oldest shards that still hold something, or are open: those without a parent among them.
+        "AT_TRIM_HORIZON" => {
+            let is_live = |shard: &Json| shard["open"] == true || shard["records"].as_u64() > Some(0);
+            let live: Vec<&Json> = all.iter().copied().filter(|shard| is_live(shard)).collect();
+            let has_live_parent = |shard: &Json| {
+                let mut parents = shard["parents"].as_array().into_iter().flatten();
+                parents.any(|parent| live.iter().any(|other| other["shard_id"] == *parent))
+            };
+            kept = live.iter().copied().filter(|shard| !has_live_parent(shard)).collect();
+        }
+        "AFTER_SHARD_ID" => {
+            let id = filter.and_then(|filter| filter.text("ShardId")).unwrap_or_default().to_owned();
+            kept.retain(|shard| shard["shard_id"].as_str() > Some(id.as_str()));
+        }
+        "" | "FROM_TRIM_HORIZON" => {}
+        other => {
+            let text = format!(
+                "ShardFilter: forebay lists no shards by {other}; use FROM_TRIM_HORIZON, AT_TRIM_HORIZON or AT_LATEST"
+            );
+            return Err(invalid(text));
+        }
+    }
+    kept.retain(|shard| shard["shard_id"].as_str() > Some(after.as_str()));
+    let limit = call.input.int("MaxResults").unwrap_or(1_000).clamp(1, 10_000) as usize;
+    let next = (kept.len() > limit)
+        .then(|| Token::after(&format!("{name}/{}", kept[limit - 1]["shard_id"].as_str().unwrap_or_default())));
+    let shards: Vec<Value> = kept.into_iter().take(limit).map(shard).collect();
+    Ok(Value::structure().with("Shards", shards).with("NextToken", next))
+}
+
+pub(super) async fn update_shard_count(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.stream()?;
+    let target = call.input.int("TargetShardCount").unwrap_or_default();
+    let before = call.described_stream(&name).await?;
+    let reshard = Reshard { name: name.clone(), shards: shard_count(target)? };
+    call.ask(Request::StreamReshard(reshard)).await.map_err(|error| call.stream_fault(&name, error))?;
+    Ok(Value::structure()
+        .with("StreamName", name)
+        .with("CurrentShardCount", before["open_shards"].as_i64())
+        .with("TargetShardCount", target)
+        .with("StreamARN", before["arn"].as_str()))
+}
+
+pub(super) async fn increase_stream_retention_period(call: &Call<'_>) -> Result<Value, Fault> {
+    change_retention(call, |hours, now| hours >= now, "less").await
+}
+
+pub(super) async fn decrease_stream_retention_period(call: &Call<'_>) -> Result<Value, Fault> {
+    change_retention(call, |hours, now| hours <= now, "longer").await
+}
+
+async fn change_retention(call: &Call<'_>, is_right: fn(i64, i64) -> bool, wrong: &str) -> Result<Value, Fault> {
+    let name = call.stream()?;
+    let hours = call.input.int("RetentionPeriodHours").unwrap_or_default();
+    if !(RETENTION_HOURS..=RETENTION_HOURS_MAX).contains(&hours) {
+        let text =
+            format!("RetentionPeriodHours is {hours}: allowed are {RETENTION_HOURS} to {RETENTION_HOURS_MAX} hours.");
+        return Err(invalid(text));
+    }
+    let stream = call.described_stream(&name).await?;
+    let now = (stream["retention_ms"].as_u64().unwrap_or(0) / HOUR_MS) as i64;
+    if !is_right(hours, now) {
+        let text = format!("Requested retention period ({hours} hours) for stream {name} can not be {wrong} than existing retention period ({now} hours).");
+        return Err(invalid(text));
+    }
+    let alter = Alter { name: name.clone(), retention_ms: Some(hours as u64 * HOUR_MS), retention_bytes: None };
+    call.ask(Request::StreamAlter(alter)).await.map_err(|error| call.stream_fault(&name, error))?;
+    Ok(Value::structure())
+}
+
+async fn note<'t>(
+    call: &Call<'_>,
+    name: &str,
+    tags: impl Iterator<Item = (&'t str, Option<&'t str>)>,
+) -> Result<(), Fault> {
+    let notes: std::collections::BTreeMap<String, Option<String>> =
+        tags.map(|(key, text)| (format!("{NOTE_TAG}{key}"), text.map(str::to_owned))).collect();
+    if !notes.is_empty() {
+        let annotate = Annotate { name: name.to_owned(), notes };
+        call.ask(Request::StreamAnnotate(annotate)).await.map_err(|error| call.stream_fault(name, error))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn add_tags_to_stream(call: &Call<'_>) -> Result<Value, Fault> {
+    let tags = call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()));
+    note(call, &call.stream()?, tags).await?;
+    Ok(Value::structure())
+}
+
+pub(super) async fn remove_tags_from_stream(call: &Call<'_>) -> Result<Value, Fault> {
+    note(call, &call.stream()?, call.input.texts("TagKeys").map(|key| (key, None))).await?;
+    Ok(Value::structure())
+}
+
+pub(super) async fn tag_resource(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.stream_of_arn(call.input.needed("ResourceARN"))?;
+    let tags = call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()));
+    note(call, &name, tags).await?;
+    Ok(Value::structure())
+}
+
+pub(super) async fn untag_resource(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.stream_of_arn(call.input.needed("ResourceARN"))?;
+    note(call, &name, call.input.texts("TagKeys").map(|key| (key, None))).await?;
+    Ok(Value::structure())
+}
+
+fn tags_of(stream: &Json) -> Vec<(String, String)> {
+    let notes = stream["notes"].as_object().into_iter().flatten();
+    let tags = notes.filter_map(|(note, text)| Some((note.strip_prefix(NOTE_TAG)?, text.as_str()?)));
+    tags.map(|(key, text)| (key.to_owned(), text.to_owned())).collect()
+}
+
+fn tag((key, value): (String, String)) -> Value {
+    Value::structure().with("Key", key).with("Value", value)
+}
+
+pub(super) async fn list_tags_for_stream(call: &Call<'_>) -> Result<Value, Fault> {
+    let stream = call.described_stream(&call.stream()?).await?;
+    let after = call.input.text("ExclusiveStartTagKey").unwrap_or_default();
+    let limit = call.input.int("Limit").unwrap_or(50).clamp(1, 50) as usize;
+    let mut tags = tags_of(&stream);
+    tags.retain(|(key, _)| key.as_str() > after);
+    let has_more = tags.len() > limit;
+    tags.truncate(limit);
+    Ok(Value::structure().with("Tags", tags.into_iter().map(tag).collect::<Vec<Value>>()).with("HasMoreTags", has_more))
+}
+
+pub(super) async fn list_tags_for_resource(call: &Call<'_>) -> Result<Value, Fault> {
+    let stream = call.described_stream(&call.stream_of_arn(call.input.needed("ResourceARN"))?).await?;
+    Ok(Value::structure().with("Tags", tags_of(&stream).into_iter().map(tag).collect::<Vec<Value>>()))
+}
+
+pub(super) async fn describe_limits(call: &Call<'_>) -> Result<Value, Fault> {
+    let listed = call.ask(Request::StreamList(Empty {})).await.map_err(fault)?;
+    let open: i64 = listed.as_array().into_iter().flatten().filter_map(|stream| stream["open_shards"].as_i64()).sum();
+    Ok(Value::structure()
+        .with("ShardLimit", SHARDS_MAX)
+        .with("OpenShardCount", open)
+        .with("OnDemandStreamCount", 0_i64)
+        .with("OnDemandStreamCountLimit", 0_i64))
+}

@@ -1,0 +1,304 @@
+//! Lambda: functions are invoked, described and limited.
+
+use std::sync::Arc;
+
+use forebay_engine::api::function::{Named, Update};
+use forebay_engine::api::{Empty, Request};
+use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::base::trace::Origin;
+use serde_json::{json, Map, Value as Json};
+
+use crate::ask::answer;
+use crate::aws::call::{unavailable, Call};
+use crate::aws::fault::Fault;
+use crate::aws::services::lambda_aliases::{create_alias, get_alias, list_aliases, update_alias};
+use crate::aws::services::lambda_mappings::{
+    create_event_source_mapping, delete_event_source_mapping, get_event_source_mapping, list_event_source_mappings,
+    update_event_source_mapping,
+};
+use crate::aws::services::page::{page, Token};
+use crate::aws::value::Value;
+
+super::operations! {
+    Invoke => invoke,
+    GetFunction => get_function,
+    GetFunctionConfiguration => get_function_configuration,
+    ListFunctions => list_functions,
+    ListVersionsByFunction => list_versions_by_function,
+    CreateEventSourceMapping => create_event_source_mapping,
+    GetEventSourceMapping => get_event_source_mapping,
+    ListEventSourceMappings => list_event_source_mappings,
+    UpdateEventSourceMapping => update_event_source_mapping,
+    DeleteEventSourceMapping => delete_event_source_mapping,
+    PutFunctionConcurrency => put_function_concurrency,
+    GetFunctionConcurrency => get_function_concurrency,
+    DeleteFunctionConcurrency => delete_function_concurrency,
+    CreateAlias => create_alias,
+    GetAlias => get_alias,
+    ListAliases => list_aliases,
+    UpdateAlias => update_alias,
+    GetAccountSettings => get_account_settings,
+}
+
+/// Items of a page.
+pub(super) const PAGE: usize = 50;
+
+/// An engine's refusal in Lambda's words.
+pub(super) fn fault(error: EngineError) -> Fault {
+    let named = |name: &str, text: String, status: u16| Fault::new(name, text).status(status).with("Type", "User");
+    match error {
+        EngineError::NotFound(text) => named("ResourceNotFoundException", text, 404),
+        EngineError::Invalid(text) => named("InvalidParameterValueException", text, 400),
+        EngineError::TooLarge(text) => named("RequestTooLargeException", text, 413),
+        EngineError::Conflict(text) => named("ResourceConflictException", text, 409),
+        EngineError::TooMany { message, reason, retry_after_ms } => Fault {
+            retry_after_ms: Some(retry_after_ms),
+            ..named("TooManyRequestsException", message, 429).with("Reason", reason)
+        },
+        error => unavailable(&error),
+    }
+}
+
+/// A function by its name, and the version or the alias that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Its name.
+    pub(super) name: String,
+    /// A version's number or an alias's name.
+    pub(super) qualifier: Option<String>,
+}
+
+impl Target {
+    /// As the engine names it.
+    pub(super) fn qualified(&self) -> String {
+        match &self.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+impl Call<'_> {
+    pub(super) fn function_arn(&self, name: &str) -> String {
+        format!("arn:aws:lambda:{}:{}:function:{name}", self.region, self.account)
+    }
+
+    /// The function that a name, an ARN or a part of one names, and the `Qualifier` beside it.
+    pub(super) fn function(&self) -> Result<Target, Fault> {
+        self.function_of(self.input.needed("FunctionName"), self.input.text("Qualifier"))
+    }
+
+    pub(super) fn function_of(&self, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
+        let missing = || {
+            let text = format!("Function not found: {}", self.function_arn(given));
+            fault(EngineError::NotFound(text))
+        };
+        let whole = format!("arn:aws:lambda:{}:{}:function:", self.region, self.account);
+        let partial = format!("{}:function:", self.account);
+        let rest = given.strip_prefix(&whole).or_else(|| given.strip_prefix(&partial)).unwrap_or(given);
+        let (name, own) = rest.split_once(':').map_or((rest, None), |(name, own)| (name, Some(own)));
+        if rest.contains("function:") || rest.starts_with("arn:") {
+            return Err(missing());
+        }
+        if let (Some(own), Some(qualifier)) = (own, qualifier) {
+            if own != qualifier {
+                let text = "The derived qualifier from the function name does not match the specified qualifier.";
+                return Err(fault(EngineError::Invalid(text.into())));
+            }
+        }
+        let qualifier = qualifier.or(own).filter(|qualifier| *qualifier != "$LATEST");
+        Ok(Target { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) })
+    }
+
+    pub(super) async fn described_function(&self, target: &Target) -> Result<Json, Fault> {
+        let described = self.ask(Request::FunctionDescribe(Named { name: target.qualified() })).await;
+        described.map_err(|error| self.function_fault(target, error))
+    }
+
+    pub(super) fn function_fault(&self, target: &Target, error: EngineError) -> Fault {
+        match error {
+            EngineError::NotFound(_) => {
+                let arn = self.function_arn(&target.qualified());
+                fault(EngineError::NotFound(format!("Function not found: {arn}")))
+            }
+            error => fault(error),
+        }
+    }
+}
+
+async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = call.function()?;
+    let input = &call.input;
+    for (member, what) in [
+        ("ClientContext", "handlers have no client context"),
+        ("DurableExecutionName", "there are no durable functions"),
+        ("TenantId", "there are no tenants"),
+    ] {
+        if input.text(member).is_some() {
+            return Err(fault(EngineError::Invalid(format!("{member}: {what} here"))));
+        }
+    }
+    if input.text("LogType") == Some("Tail") {
+        let text = "LogType: what handlers write goes to the app's own log, and is not given back here";
+        return Err(fault(EngineError::Invalid(text.into())));
+    }
+    let payload = match input.blob("Payload") {
+        None | Some([]) => &b"{}"[..],
+        Some(payload) => payload,
+    };
+    if let Err(error) = serde_json::from_slice::<&serde_json::value::RawValue>(payload) {
+        let text = format!("Could not parse request body into json: Could not parse payload into json: {error}");
+        return Err(Fault::new("InvalidRequestContentException", text).with("Type", "User"));
+    }
+    match input.text("InvocationType").unwrap_or("RequestResponse") {
+        "DryRun" => {
+            call.described_function(&target).await?;
+            Ok(Value::structure().with("StatusCode", 204_i64))
+        }
+        "Event" => {
+            let name = target.qualified();
+            let done = answer(|waiter| call.engine.invoke_async(&name, payload, Origin::default(), waiter)).await;
+            done.map_err(|error| call.function_fault(&target, error))?;
+            Ok(Value::structure().with("StatusCode", 202_i64))
+        }
+        _ => invoke_now(call, &target, payload).await,
+    }
+}
+
+async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<Value, Fault> {
+    // A version is told to whoever asks by a qualifier.
+    let name = match &target.qualifier {
+        Some(_) => target.qualified(),
+        None => format!("{}:$LATEST", target.name),
+    };
+    let payload: Arc<[u8]> = payload.into();
+    let done = answer(|waiter| call.engine.invoke(&name, payload, None, waiter)).await;
+    let (json, version, failure) = match done {
+        Ok(Reply::Executed { json, version }) => (json, version, None),
+        Ok(Reply::Json(json) | Reply::Added(json)) => (json, "$LATEST".to_owned(), None),
+        Ok(Reply::Numbers(_) | Reply::Request(_)) => (b"null".to_vec(), "$LATEST".to_owned(), None),
+        Err(EngineError::Function { payload, version, .. }) => (payload.into_bytes(), version, Some("Unhandled")),
+        Err(error) => return Err(call.function_fault(target, error)),
+    };
+    Ok(Value::structure()
+        .with("StatusCode", 200_i64)
+        .with("FunctionError", failure)
+        .with("ExecutedVersion", version)
+        .with("Payload", Value::Blob(json)))
+}
+
+/// What is known of a function or a version. What only a function on AWS has is absent.
+fn configuration(call: &Call<'_>, name: &str, qualifier: Option<&str>, described: &Json) -> Value {
+    let arn = call.function_arn(name);
+    let arn = qualifier.map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}"));
+    let timeout = described["timeout_ms"].as_u64().map(|ms| (ms.div_ceil(1000).max(1)) as i64);
+    Value::structure()
+        .with("FunctionName", name)
+        .with("FunctionArn", arn)
+        .with("Timeout", timeout)
+        .with("Version", described["version"].as_str().unwrap_or("$LATEST"))
+        .with("State", "Active")
+        .with("LastUpdateStatus", "Successful")
+}
+
+async fn configured(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = call.function()?;
+    let described = call.described_function(&target).await?;
+    Ok(configuration(call, &target.name, target.qualifier.as_deref(), &described))
+}
+
+async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
+    configured(call).await
+}
+
+async fn get_function(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = call.function()?;
+    let described = call.described_function(&Target { name: target.name, qualifier: None }).await?;
+    let reserved = described["reserved_concurrency"].as_i64();
+    let concurrency = reserved.map(|reserved| Value::structure().with("ReservedConcurrentExecutions", reserved));
+    Ok(Value::structure().with("Configuration", configured(call).await?).with("Concurrency", concurrency))
+}
+
+async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
+    let listed = call.ask(Request::FunctionList(Empty {})).await.map_err(fault)?;
+    let mut functions: Vec<&Json> = listed.as_array().into_iter().flatten().collect();
+    functions.retain(|one| one["name"].as_str().is_some_and(|name| !name.contains(':')));
+    functions.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
+    let (functions, next) = paged(call, functions, |one| one["name"].as_str().unwrap_or_default())?;
+    let functions: Vec<Value> = functions
+        .into_iter()
+        .map(|one| configuration(call, one["name"].as_str().unwrap_or_default(), None, one))
+        .collect();
+    Ok(Value::structure().with("Functions", functions).with("NextMarker", next))
+}
+
+/// A page by `Marker` and `MaxItems`.
+pub(super) fn paged<T>(
+    call: &Call<'_>,
+    sorted: Vec<T>,
+    name: impl Fn(&T) -> &str,
+) -> Result<(Vec<T>, Option<String>), Fault> {
+    let wrong = || fault(EngineError::Invalid("Invalid Marker".into()));
+    let from = Token::read(call.input.text("Marker")).ok_or_else(wrong)?;
+    let most = call.input.int("MaxItems").map_or(PAGE, |most| most.clamp(1, 10_000) as usize);
+    Ok(page(sorted, most.min(PAGE), from, name))
+}
+
+async fn list_versions_by_function(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = Target { qualifier: None, ..call.function()? };
+    let described = call.described_function(&target).await?;
+    let mut versions: Vec<(String, &Json)> = vec![("$LATEST".into(), &described)];
+    for version in described["versions"].as_array().into_iter().flatten() {
+        versions.push((version["version"].as_str().unwrap_or_default().to_owned(), version));
+    }
+    // `$` stands before every digit; numbers are sorted as such within a page's order.
+    let key = |number: &str| format!("{number:0>12}");
+    let mut keyed: Vec<(String, String, &Json)> = versions
+        .into_iter()
+        .map(|(number, one)| (if number == "$LATEST" { number.clone() } else { key(&number) }, number, one))
+        .collect();
+    keyed.sort_by(|one, other| one.0.cmp(&other.0));
+    let (keyed, next) = paged(call, keyed, |(key, ..)| key)?;
+    let versions: Vec<Value> =
+        keyed.iter().map(|(_, number, one)| configuration(call, &target.name, Some(number), one)).collect();
+    Ok(Value::structure().with("Versions", versions).with("NextMarker", next))
+}
+
+async fn change_reserved(call: &Call<'_>, reserved: Json) -> Result<Value, Fault> {
+    let target = Target { qualifier: None, ..call.function()? };
+    let changes: Map<String, Json> = json!({"reserved_concurrency": reserved}).as_object().cloned().unwrap_or_default();
+    let update = Update { name: target.name.clone(), changes: changes.into() };
+    let updated =
+        call.ask(Request::FunctionUpdate(update)).await.map_err(|error| call.function_fault(&target, error))?;
+    Ok(Value::structure().with("ReservedConcurrentExecutions", updated["reserved_concurrency"].as_i64()))
+}
+
+async fn put_function_concurrency(call: &Call<'_>) -> Result<Value, Fault> {
+    change_reserved(call, call.input.int("ReservedConcurrentExecutions").into()).await
+}
+
+async fn delete_function_concurrency(call: &Call<'_>) -> Result<Value, Fault> {
+    change_reserved(call, Json::Null).await?;
+    Ok(Value::structure())
+}
+
+async fn get_function_concurrency(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = Target { qualifier: None, ..call.function()? };
+    let described = call.described_function(&target).await?;
+    Ok(Value::structure().with("ReservedConcurrentExecutions", described["reserved_concurrency"].as_i64()))
+}
+
+async fn get_account_settings(call: &Call<'_>) -> Result<Value, Fault> {
+    let account = call.ask(Request::AccountDescribe(Empty {})).await.map_err(fault)?;
+    let functions = call.ask(Request::FunctionList(Empty {})).await.map_err(fault)?;
+    let listed = functions.as_array().into_iter().flatten();
+    let names = listed.filter(|one| one["name"].as_str().is_some_and(|name| !name.contains(':'))).count();
+    let concurrency = account["concurrency"].as_i64().unwrap_or_default();
+    let reserved: i64 =
+        functions.as_array().into_iter().flatten().filter_map(|one| one["reserved_concurrency"].as_i64()).sum();
+    let limits = Value::structure()
+        .with("ConcurrentExecutions", concurrency)
+        .with("UnreservedConcurrentExecutions", (concurrency - reserved).max(0));
+    let usage = Value::structure().with("FunctionCount", names);
+    Ok(Value::structure().with("AccountLimit", limits).with("AccountUsage", usage))
+}

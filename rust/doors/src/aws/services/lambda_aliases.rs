@@ -1,0 +1,104 @@
+//! Lambda: aliases of functions.
+
+use forebay_engine::api::function::{AliasSettings, DeclareAlias, UpdateAlias};
+use forebay_engine::api::Request;
+use forebay_engine::base::error::EngineError;
+use serde_json::{json, Map, Value as Json};
+
+use crate::aws::call::Call;
+use crate::aws::fault::Fault;
+use crate::aws::services::lambda::{fault, paged, Target};
+use crate::aws::value::{Fields, Key, Value};
+
+fn alias(given: &Json) -> Value {
+    let weights = given["weights"].as_object().into_iter().flatten();
+    let weights: Fields = weights
+        .map(|(version, share)| (Key::Owned(version.clone()), share.as_f64().unwrap_or_default().into()))
+        .collect();
+    let routing =
+        (!weights.is_empty()).then(|| Value::structure().with("AdditionalVersionWeights", Value::Map(weights)));
+    Value::structure()
+        .with("AliasArn", given["arn"].as_str())
+        .with("Name", given["name"].as_str())
+        .with("FunctionVersion", given["version"].as_str())
+        .with("RoutingConfig", routing)
+}
+
+fn weights(call: &Call<'_>) -> Option<Map<String, Json>> {
+    let routing = call.input.get("RoutingConfig")?;
+    let given = routing.entries("AdditionalVersionWeights").iter();
+    Some(given.map(|(version, share)| (version.clone().into_owned(), json!(share.as_double()))).collect())
+}
+
+/// A description is accepted nowhere in the engine.
+fn refuse_description(call: &Call<'_>) -> Result<(), Fault> {
+    match call.input.text("Description") {
+        Some(text) if !text.is_empty() => {
+            Err(fault(EngineError::Invalid("Description: forebay's aliases have none; leave it out".into())))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value, Fault> {
+    refuse_description(call)?;
+    let target = Target { qualifier: None, ..call.function()? };
+    let name = call.input.needed("Name").to_owned();
+    let described = call.described_function(&target).await?;
+    let mut existing = described["aliases"].as_array().into_iter().flatten();
+    if existing.any(|one| one["name"] == name.as_str()) {
+        let arn = format!("{}:{name}", call.function_arn(&target.name));
+        return Err(fault(EngineError::Conflict(format!("Alias already exists: {arn}"))));
+    }
+    let settings = AliasSettings {
+        version: call.input.needed("FunctionVersion").to_owned(),
+        weights: weights(call).unwrap_or_default(),
+        provisioned_concurrency: 0,
+    };
+    let declare = DeclareAlias { function: target.name.clone(), name, settings };
+    let declared =
+        call.ask(Request::AliasDeclare(declare)).await.map_err(|error| call.function_fault(&target, error))?;
+    Ok(alias(&declared))
+}
+
+pub(super) async fn get_alias(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = Target { qualifier: None, ..call.function()? };
+    let described = call.described_function(&target).await?;
+    let name = call.input.needed("Name");
+    let mut aliases = described["aliases"].as_array().into_iter().flatten();
+    let found = aliases.find(|one| one["name"] == name);
+    let arn = format!("{}:{name}", call.function_arn(&target.name));
+    found.map(alias).ok_or_else(|| fault(EngineError::NotFound(format!("Cannot find alias arn: {arn}"))))
+}
+
+pub(super) async fn list_aliases(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = Target { qualifier: None, ..call.function()? };
+    let described = call.described_function(&target).await?;
+    let mut aliases: Vec<&Json> = described["aliases"].as_array().into_iter().flatten().collect();
+    let version = call.input.text("FunctionVersion");
+    aliases.retain(|one| version.is_none_or(|version| one["version"] == version));
+    aliases.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
+    let (aliases, next) = paged(call, aliases, |one| one["name"].as_str().unwrap_or_default())?;
+    let aliases: Vec<Value> = aliases.into_iter().map(alias).collect();
+    Ok(Value::structure().with("Aliases", aliases).with("NextMarker", next))
+}
+
+pub(super) async fn update_alias(call: &Call<'_>) -> Result<Value, Fault> {
+    refuse_description(call)?;
+    let target = Target { qualifier: None, ..call.function()? };
+    let name = call.input.needed("Name").to_owned();
+    let mut changes = Map::new();
+    if let Some(version) = call.input.text("FunctionVersion") {
+        changes.insert("version".into(), version.into());
+    }
+    if let Some(weights) = weights(call) {
+        changes.insert("weights".into(), weights.into());
+    }
+    let arn = format!("{}:{name}", call.function_arn(&target.name));
+    let update = UpdateAlias { function: target.name, name, changes: changes.into() };
+    let updated = call.ask(Request::AliasUpdate(update)).await.map_err(|error| match error {
+        EngineError::NotFound(_) => fault(EngineError::NotFound(format!("Alias not found: {arn}"))),
+        error => fault(error),
+    })?;
+    Ok(alias(&updated))
+}

@@ -1,0 +1,338 @@
+//! Lambda: event source mappings, by UUIDs that follow from what a mapping binds.
+
+use forebay_engine::api::mapping::{
+    Backoff, BySource, DeclareOnQueue, DeclareOnStream, OnQueue, OnStream, QueueSettings, StreamSettings,
+    UpdateOnQueue, UpdateOnStream,
+};
+use forebay_engine::api::stream::StartingPosition;
+use forebay_engine::api::{Empty, Request};
+use forebay_engine::base::error::EngineError;
+use forebay_engine::base::ids::uuid_text;
+use md5::{Digest, Md5};
+use serde_json::{Map, Value as Json};
+
+use crate::aws::call::Call;
+use crate::aws::fault::Fault;
+use crate::aws::services::lambda::{fault, paged};
+use crate::aws::value::Value;
+
+fn invalid(text: impl Into<String>) -> Fault {
+    fault(EngineError::Invalid(text.into()))
+}
+
+/// What a mapping reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Stream(String),
+    Queue(String),
+}
+
+impl Call<'_> {
+    fn source_of_arn(&self, arn: &str) -> Result<Source, Fault> {
+        let within = |service: &str, kind: &str| {
+            let prefix = format!("arn:aws:{service}:{}:{}:{kind}", self.region, self.account);
+            arn.strip_prefix(&prefix).filter(|name| !name.is_empty()).map(str::to_owned)
+        };
+        let stream = within("kinesis", "stream/").map(Source::Stream);
+        stream.or_else(|| within("sqs", "").map(Source::Queue)).ok_or_else(|| invalid("Unrecognized event source."))
+    }
+
+    fn source_arn(&self, source: &Source) -> String {
+        match source {
+            Source::Stream(name) => format!("arn:aws:kinesis:{}:{}:stream/{name}", self.region, self.account),
+            Source::Queue(name) => format!("arn:aws:sqs:{}:{}:{name}", self.region, self.account),
+        }
+    }
+
+    /// A mapping's UUID: a queue or a stream is bound to a function once.
+    fn mapping_uuid(&self, source: &Source, function: &str) -> String {
+        let text = format!("{} {function}", self.source_arn(source));
+        let sum: [u8; 16] = Md5::digest(text.as_bytes()).into();
+        uuid_text(u128::from_be_bytes(sum) & !(0xF << 76) & !(0x3 << 62) | (0x3 << 76) | (0x2 << 62))
+    }
+
+    async fn mappings(&self) -> Result<Vec<Found>, Fault> {
+        let listed = self.ask(Request::MappingList(Empty {})).await.map_err(fault)?;
+        let Json::Array(listed) = listed else { return Ok(Vec::new()) };
+        Ok(listed.into_iter().filter_map(|given| Found::of(self, given)).collect())
+    }
+
+    async fn mapping(&self) -> Result<Found, Fault> {
+        let uuid = self.input.needed("UUID");
+        let found = self.mappings().await?.into_iter().find(|one| one.uuid == uuid);
+        found.ok_or_else(|| fault(EngineError::NotFound("The resource you requested does not exist.".into())))
+    }
+}
+
+/// A mapping that there is.
+struct Found {
+    uuid: String,
+    source: Source,
+    function: String,
+    given: Json,
+}
+
+impl Found {
+    fn of(call: &Call<'_>, given: Json) -> Option<Self> {
+        let text = |name: &str| given[name].as_str().map(str::to_owned);
+        let source = text("queue").map(Source::Queue).or_else(|| text("stream").map(Source::Stream))?;
+        let function = text("function")?;
+        Some(Self { uuid: call.mapping_uuid(&source, &function), source, function, given })
+    }
+
+    /// As Lambda shows it; `state` where it is about to change.
+    fn shown(&self, call: &Call<'_>, state: Option<&str>) -> Value {
+        let given = &self.given;
+        let seconds = |name: &str| given[name].as_i64().map(|ms| if ms < 0 { -1 } else { ms / 1000 });
+        let own = if given["state"] == "Enabled" { "Enabled" } else { "Disabled" };
+        let reports = given["report_batch_item_failures"] == true;
+        let filters = given["filters"].as_array().into_iter().flatten();
+        let filters: Vec<Value> = filters.map(|text| Value::structure().with("Pattern", text.as_str())).collect();
+        let mut shown = Value::structure()
+            .with("UUID", self.uuid.as_str())
+            .with("EventSourceArn", call.source_arn(&self.source))
+            .with("FunctionArn", call.function_arn(&self.function))
+            .with("State", state.unwrap_or(own))
+            .with("BatchSize", given["batch_size"].as_i64())
+            .with("MaximumBatchingWindowInSeconds", seconds("maximum_batching_window_ms"))
+            .with(
+                "FunctionResponseTypes",
+                if reports { vec!["ReportBatchItemFailures".to_owned()] } else { Vec::new() },
+            )
+            .with("LastProcessingResult", given["last_result"].as_str());
+        if !filters.is_empty() {
+            shown = shown.with("FilterCriteria", Value::structure().with("Filters", filters));
+        }
+        match &self.source {
+            Source::Queue(_) => {
+                let most = given["maximum_concurrency"].as_i64();
+                let scaling = most.map(|most| Value::structure().with("MaximumConcurrency", most));
+                shown.with("StateTransitionReason", "USER_INITIATED").with("ScalingConfig", scaling)
+            }
+            Source::Stream(_) => shown
+                .with("StateTransitionReason", "User action")
+                .with("StartingPosition", given["starting_position"].as_str())
+                .with(
+                    "StartingPositionTimestamp",
+                    given["starting_position_timestamp_ms"].as_i64().map_or(Value::Null, Value::Time),
+                )
+                .with("ParallelizationFactor", given["parallelization_factor"].as_i64())
+                .with("MaximumRetryAttempts", given["maximum_retry_attempts"].as_i64())
+                .with("MaximumRecordAgeInSeconds", seconds("maximum_record_age_ms"))
+                .with("BisectBatchOnFunctionError", given["bisect_batch_on_function_error"].as_bool())
+                .with("TumblingWindowInSeconds", seconds("tumbling_window_ms"))
+                .with("DestinationConfig", Value::structure().with("OnFailure", Value::structure())),
+        }
+    }
+}
+
+/// The settings that the input names, as the engine names them.
+fn changes(call: &Call<'_>, source: &Source) -> Result<Map<String, Json>, Fault> {
+    let input = &call.input;
+    let mut changes = Map::new();
+    let mut set = |name: &str, value: Json| drop(changes.insert(name.to_owned(), value));
+    let ms = |seconds: i64| if seconds < 0 { -1 } else { seconds * 1000 };
+    if let Some(enabled) = input.flag("Enabled") {
+        set("enabled", enabled.into());
+    }
+    if let Some(size) = input.int("BatchSize") {
+        set("batch_size", size.into());
+    }
+    if let Some(seconds) = input.int("MaximumBatchingWindowInSeconds") {
+        set("maximum_batching_window_ms", ms(seconds).into());
+    }
+    if input.get("FunctionResponseTypes").is_some() {
+        let reports = input.texts("FunctionResponseTypes").any(|kind| kind == "ReportBatchItemFailures");
+        set("report_batch_item_failures", reports.into());
+    }
+    if let Some(criteria) = input.get("FilterCriteria") {
+        let patterns: Vec<&str> = criteria.list("Filters").iter().map(|filter| filter.needed("Pattern")).collect();
+        set("filters", patterns.into());
+    }
+    let of_streams = [
+        ("ParallelizationFactor", "parallelization_factor", 1),
+        ("MaximumRetryAttempts", "maximum_retry_attempts", 1),
+        ("MaximumRecordAgeInSeconds", "maximum_record_age_ms", 1000),
+        ("TumblingWindowInSeconds", "tumbling_window_ms", 1000),
+    ];
+    for (member, name, factor) in of_streams {
+        let Some(number) = input.int(member) else { continue };
+        if matches!(source, Source::Queue(_)) {
+            return Err(invalid(format!("Unsupported {member} parameter for given event source mapping type.")));
+        }
+        set(name, if number < 0 { number } else { number * factor }.into());
+    }
+    if let Some(bisect) = input.flag("BisectBatchOnFunctionError") {
+        if matches!(source, Source::Queue(_)) {
+            return Err(invalid(
+                "Unsupported BisectBatchOnFunctionError parameter for given event source mapping type.",
+            ));
+        }
+        set("bisect_batch_on_function_error", bisect.into());
+    }
+    if let Some(scaling) = input.get("ScalingConfig") {
+        if matches!(source, Source::Stream(_)) {
+            return Err(invalid("Unsupported ScalingConfig parameter for given event source mapping type."));
+        }
+        set("maximum_concurrency", scaling.int("MaximumConcurrency").into());
+    }
+    let destination = input.get("DestinationConfig").and_then(|config| config.get("OnFailure"));
+    if destination.is_some_and(|one| one.text("Destination").is_some()) {
+        return Err(invalid("DestinationConfig: an app names the destinations of its mappings; declare it there"));
+    }
+    for member in [
+        "SourceAccessConfigurations",
+        "ProvisionedPollerConfig",
+        "MetricsConfig",
+        "KMSKeyArn",
+        "Tags",
+        "Topics",
+        "Queues",
+    ] {
+        if input.get(member).is_some() {
+            return Err(invalid(format!("{member}: forebay's mappings do not have it")));
+        }
+    }
+    Ok(changes)
+}
+
+fn with_changes<T: serde::Serialize + serde::de::DeserializeOwned>(
+    settings: &T,
+    changes: Map<String, Json>,
+) -> Result<T, Fault> {
+    let mut fields = serde_json::to_value(settings).unwrap_or_default();
+    for (name, value) in changes {
+        fields[name] = value;
+    }
+    serde_json::from_value(fields).map_err(|error| invalid(error.to_string()))
+}
+
+/// AWS's defaults for a mapping on a stream.
+fn stream_settings(call: &Call<'_>) -> Result<StreamSettings, Fault> {
+    let starting_position = match call.input.text("StartingPosition") {
+        Some("TRIM_HORIZON") => StartingPosition::TrimHorizon,
+        Some("LATEST") => StartingPosition::Latest,
+        Some("AT_TIMESTAMP") => StartingPosition::AtTimestamp,
+        _ => {
+            let text = "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null.";
+            return Err(invalid(text));
+        }
+    };
+    Ok(StreamSettings {
+        starting_position,
+        starting_position_timestamp_ms: call.input.time("StartingPositionTimestamp").map(|time| time.max(0) as u64),
+        batch_size: 100,
+        maximum_batching_window_ms: 0,
+        parallelization_factor: 1,
+        maximum_retry_attempts: -1,
+        maximum_record_age_ms: -1,
+        bisect_batch_on_function_error: false,
+        report_batch_item_failures: false,
+        filters: Vec::new(),
+        tumbling_window_ms: 0,
+        on_failure: None,
+        include_payload: false,
+        retry_backoff: Backoff { base_ms: 1_000, cap_ms: 60_000, jitter: 0.5 },
+        enabled: true,
+    })
+}
+
+/// AWS's defaults for a mapping on a queue.
+fn queue_settings() -> QueueSettings {
+    QueueSettings {
+        batch_size: 10,
+        maximum_batching_window_ms: 0,
+        maximum_concurrency: None,
+        report_batch_item_failures: false,
+        filters: Vec::new(),
+        retry_delay: None,
+        strict_lambda: true,
+        enabled: true,
+    }
+}
+
+pub(super) async fn create_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {
+    let arn = call.input.text("EventSourceArn").ok_or_else(|| invalid("Unrecognized event source."))?;
+    let source = call.source_of_arn(arn)?;
+    let target = call.function()?;
+    if let Some(qualifier) = &target.qualifier {
+        return Err(invalid(format!("{qualifier}: forebay's mappings run what is declared; leave the qualifier out")));
+    }
+    let function = target.name.clone();
+    if call.described_function(&target).await.is_err() {
+        return Err(invalid("Function does not exist"));
+    }
+    let uuid = call.mapping_uuid(&source, &function);
+    if call.mappings().await?.iter().any(|one| one.uuid == uuid) {
+        let kind = match source {
+            Source::Queue(_) => format!(
+                "An event source mapping with SQS arn (\" {arn} \") and function (\" {function} \") already exists."
+            ),
+            Source::Stream(_) => format!(
+                "The event source arn (\" {arn} \") and function (\" {function} \") provided mapping already exists."
+            ),
+        };
+        let text = format!("{kind} Please update or delete the existing mapping with UUID {uuid}");
+        return Err(fault(EngineError::Conflict(text)));
+    }
+    let changes = changes(call, &source)?;
+    let declare = match source.clone() {
+        Source::Stream(stream) => {
+            let settings = with_changes(&stream_settings(call)?, changes)?;
+            BySource::Stream(DeclareOnStream { stream, function, settings })
+        }
+        Source::Queue(queue) => {
+            let settings = with_changes(&queue_settings(), changes)?;
+            BySource::Queue(DeclareOnQueue { queue, function, settings })
+        }
+    };
+    let given = call.ask(Request::MappingDeclare(declare)).await.map_err(fault)?;
+    let found = Found { uuid, source, function: target.name, given };
+    Ok(found.shown(call, Some("Creating")))
+}
+
+pub(super) async fn get_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {
+    Ok(call.mapping().await?.shown(call, None))
+}
+
+pub(super) async fn list_event_source_mappings(call: &Call<'_>) -> Result<Value, Fault> {
+    let source = call.input.text("EventSourceArn").map(|arn| call.source_of_arn(arn)).transpose()?;
+    let function = call.input.text("FunctionName").map(|name| call.function_of(name, None)).transpose()?;
+    let mut mappings = call.mappings().await?;
+    mappings.retain(|one| source.as_ref().is_none_or(|source| one.source == *source));
+    mappings.retain(|one| function.as_ref().is_none_or(|function| one.function == function.name));
+    mappings.sort_by(|one, other| one.uuid.cmp(&other.uuid));
+    let (mappings, next) = paged(call, mappings, |one| &one.uuid)?;
+    let shown: Vec<Value> = mappings.iter().map(|one| one.shown(call, None)).collect();
+    Ok(Value::structure().with("EventSourceMappings", shown).with("NextMarker", next))
+}
+
+pub(super) async fn update_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {
+    let found = call.mapping().await?;
+    if call
+        .input
+        .text("FunctionName")
+        .is_some_and(|name| call.function_of(name, None).map_or(true, |target| target.name != found.function))
+    {
+        return Err(invalid("FunctionName: a mapping keeps its function; create another one"));
+    }
+    let changes = changes(call, &found.source)?;
+    let function = found.function.clone();
+    let update = match found.source.clone() {
+        Source::Stream(stream) => BySource::Stream(UpdateOnStream { stream, function, changes: changes.into() }),
+        Source::Queue(queue) => BySource::Queue(UpdateOnQueue { queue, function, changes: changes.into() }),
+    };
+    let given = call.ask(Request::MappingUpdate(update)).await.map_err(fault)?;
+    Ok(Found { given, ..found }.shown(call, Some("Updating")))
+}
+
+pub(super) async fn delete_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {
+    let found = call.mapping().await?;
+    let function = found.function.clone();
+    let named = match found.source.clone() {
+        Source::Stream(stream) => BySource::Stream(OnStream { stream, function }),
+        Source::Queue(queue) => BySource::Queue(OnQueue { queue, function }),
+    };
+    call.ask(Request::MappingDelete(named)).await.map_err(fault)?;
+    Ok(found.shown(call, Some("Deleting")))
+}

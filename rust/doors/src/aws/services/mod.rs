@@ -1,0 +1,139 @@
+//! The services, and the operations of each.
+
+mod events;
+mod events_archives;
+mod kinesis;
+mod kinesis_iterator;
+mod kinesis_streams;
+mod lambda;
+mod lambda_aliases;
+mod lambda_mappings;
+mod page;
+mod scheduler;
+mod sns;
+mod sqs;
+mod sqs_attributes;
+mod sqs_messages;
+mod states;
+mod sts;
+
+use std::sync::OnceLock;
+
+use crate::aws::call::{Call, Outcome};
+use crate::aws::model::Model;
+
+/// One service.
+pub struct Service {
+    table: &'static str,
+    model: OnceLock<&'static Model>,
+    /// The operations that are carried out.
+    pub operations: &'static [&'static str],
+    /// Carry out an operation.
+    pub call: for<'c> fn(&'c Call<'c>, &'c str) -> Outcome<'c>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.model().signing_name)
+    }
+}
+
+impl Service {
+    const fn new(
+        table: &'static str,
+        operations: &'static [&'static str],
+        call: for<'c> fn(&'c Call<'c>, &'c str) -> Outcome<'c>,
+    ) -> Self {
+        Self { table, model: OnceLock::new(), operations, call }
+    }
+
+    /// Its tables, read when they are first needed.
+    ///
+    /// # Panics
+    /// If a table is broken, which a test of every table rules out.
+    pub fn model(&self) -> &'static Model {
+        self.model.get_or_init(|| Model::read(self.table).unwrap_or_else(|error| panic!("a table is broken: {error}")))
+    }
+}
+
+/// Each operation's name and the function that carries it out.
+macro_rules! operations {
+    ($($name:ident => $function:path,)*) => {
+        /// The operations that are carried out.
+        pub(super) const OPERATIONS: &[&str] = &[$(stringify!($name)),*];
+
+        /// Carry out an operation.
+        pub(super) fn call<'c>(call: &'c $crate::aws::call::Call<'c>, operation: &'c str) -> $crate::aws::call::Outcome<'c> {
+            Box::pin(async move {
+                match operation {
+                    $(stringify!($name) => $function(call).await.map($crate::aws::call::Output::from),)*
+                    // The tables have the operations of this list, as a test makes sure.
+                    _ => Err($crate::aws::fault::Fault::new("NotImplemented", operation).status(501)),
+                }
+            })
+        }
+    };
+}
+use operations;
+
+/// All services. The first one answers what is for none.
+pub static SERVICES: [Service; 8] = [
+    Service::new(include_str!("../models/sqs.json"), sqs::OPERATIONS, sqs::call),
+    Service::new(include_str!("../models/kinesis.json"), kinesis::OPERATIONS, kinesis::call),
+    Service::new(include_str!("../models/sns.json"), sns::OPERATIONS, sns::call),
+    Service::new(include_str!("../models/lambda.json"), lambda::OPERATIONS, lambda::call),
+    Service::new(include_str!("../models/sts.json"), sts::OPERATIONS, sts::call),
+    Service::new(include_str!("../models/events.json"), events::OPERATIONS, events::call),
+    Service::new(include_str!("../models/scheduler.json"), scheduler::OPERATIONS, scheduler::call),
+    Service::new(include_str!("../models/stepfunctions.json"), states::OPERATIONS, states::call),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/aws-operations.md");
+    const HEAD: &str = "\
+# Operations of AWS's wire API
+
+`make docs` writes this page from `rust/doors/src/aws/services`. [Use it from any AWS SDK](aws.md) says how to reach them, and what differs.
+An operation that is not served is answered with status 501 and the code `NotImplemented`.
+";
+
+    /// `FOREBAY_WRITE_DOCS=1` writes the page, which is what `make docs` does.
+    #[test]
+    fn the_page_lists_what_is_served() {
+        let mut page = HEAD.to_owned();
+        for service in &SERVICES {
+            let model = service.model();
+            let mut served = service.operations.to_vec();
+            served.sort_unstable();
+            let listed = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let _ = write!(page, "\n## {}\n\nServed: {}.\n", model.signing_name, listed(&served));
+            if !model.others.is_empty() {
+                let _ = write!(page, "\nNot served: {}.\n", listed(&model.others));
+            }
+        }
+        if std::env::var_os("FOREBAY_WRITE_DOCS").is_some() {
+            std::fs::write(PAGE, &page).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(PAGE).unwrap_or_default() == page,
+            "docs/aws-operations.md is not current: `make docs`"
+        );
+    }
+
+    #[test]
+    fn every_table_is_read_and_has_the_operations_that_are_carried_out() {
+        for service in &SERVICES {
+            let model = service.model();
+            let mut tabled: Vec<&str> = model.operations.iter().map(|operation| operation.name).collect();
+            let mut carried_out = service.operations.to_vec();
+            tabled.sort_unstable();
+            carried_out.sort_unstable();
+            assert_eq!(tabled, carried_out, "{service:?}");
+        }
+    }
+}

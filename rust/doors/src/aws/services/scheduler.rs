@@ -1,0 +1,187 @@
+//! EventBridge Scheduler: schedules of the default group.
+
+use forebay_engine::api::bus::{PutSchedule, ScheduleNamed};
+use forebay_engine::api::{Empty, Request};
+use forebay_engine::base::error::EngineError;
+use serde_json::{json, Value as Json};
+
+use crate::aws::call::{unavailable, Call};
+use crate::aws::fault::Fault;
+use crate::aws::services::events::settings;
+use crate::aws::services::page::{page, Token};
+use crate::aws::value::Value;
+
+super::operations! {
+    CreateSchedule => create_schedule,
+    GetSchedule => get_schedule,
+    ListSchedules => list_schedules,
+    UpdateSchedule => update_schedule,
+    DeleteSchedule => delete_schedule,
+}
+
+/// Items of a page.
+const PAGE: usize = 100;
+/// The one group that there is.
+const GROUP: &str = "default";
+
+fn fault(error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text).status(404),
+        EngineError::Invalid(text) | EngineError::TooLarge(text) => Fault::validation(text),
+        EngineError::Conflict(text) => Fault::new("ConflictException", text).status(409),
+        EngineError::TooMany { message, retry_after_ms, .. } => {
+            Fault { retry_after_ms: Some(retry_after_ms), ..Fault::new("ThrottlingException", message).status(429) }
+        }
+        error => unavailable(&error),
+    }
+}
+
+fn no_schedule(name: &str) -> Fault {
+    Fault::new("ResourceNotFoundException", format!("Schedule {name} does not exist.")).status(404)
+}
+
+impl Call<'_> {
+    /// The schedule's name; it is in the default group.
+    fn schedule(&self) -> Result<String, Fault> {
+        let name = self.input.needed("Name");
+        match self.input.text("GroupName") {
+            None | Some(GROUP) => Ok(name.to_owned()),
+            Some(group) => {
+                let text = format!("Schedule group {group} does not exist. forebay has the group {GROUP} alone.");
+                Err(Fault::new("ResourceNotFoundException", text).status(404))
+            }
+        }
+    }
+
+    async fn described_schedule(&self, name: &str) -> Result<Json, Fault> {
+        self.ask(Request::ScheduleDescribe(ScheduleNamed { name: name.to_owned() })).await.map_err(
+            |error| match error {
+                EngineError::NotFound(_) => no_schedule(name),
+                error => fault(error),
+            },
+        )
+    }
+}
+
+async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
+    let input = &call.input;
+    for member in ["KmsKeyArn", "ActionAfterCompletion", "Description"] {
+        if input.text(member).is_some_and(|value| value != "NONE") {
+            return Err(Fault::validation(format!("{member}: forebay's schedules do not have it")));
+        }
+    }
+    let empty = Value::structure();
+    let target = input.get("Target").unwrap_or(&empty);
+    let known = ["Arn", "RoleArn", "Input", "SqsParameters", "DeadLetterConfig"];
+    if let Value::Map(fields) = target {
+        if let Some((other, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_ref())) {
+            return Err(Fault::validation(format!("Target.{other}: forebay's schedules do not have it")));
+        }
+    }
+    let (kind, recipient) = call.recipient(target.needed("Arn"))?;
+    let dead_letters = target.get("DeadLetterConfig").and_then(|config| config.text("Arn"));
+    let dead_letters = dead_letters.map(|arn| call.recipient(arn).map(|(_, name)| name)).transpose()?;
+    let window = input.get("FlexibleTimeWindow").unwrap_or(&empty);
+    let mut given = json!({
+        "name": name,
+        "expression": input.needed("ScheduleExpression"),
+        "timezone": input.text("ScheduleExpressionTimezone").unwrap_or("UTC"),
+        "start_ms": input.time("StartDate"),
+        "end_ms": input.time("EndDate"),
+        "flexible_minutes": window.int("MaximumWindowInMinutes").filter(|_| window.text("Mode") == Some("FLEXIBLE")).unwrap_or(0),
+        "enabled": input.text("State") != Some("DISABLED"),
+        "group_id": target.get("SqsParameters").and_then(|one| one.text("MessageGroupId")),
+        "input": target.text("Input"),
+        "dead_letter_queue": dead_letters,
+    });
+    given[kind] = recipient.into();
+    let put: PutSchedule = settings(given)?;
+    let put = call.ask(Request::SchedulePut(put)).await.map_err(fault)?;
+    Ok(Value::structure().with("ScheduleArn", put["arn"].as_str()))
+}
+
+async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.schedule()?;
+    if call.described_schedule(&name).await.is_ok() {
+        return Err(Fault::new("ConflictException", format!("Schedule {name} already exists.")).status(409));
+    }
+    put(call, &name).await
+}
+
+async fn update_schedule(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.schedule()?;
+    call.described_schedule(&name).await?;
+    put(call, &name).await
+}
+
+fn time(ms: &Json) -> Value {
+    ms.as_i64().map_or(Value::Null, Value::Time)
+}
+
+fn state(given: &Json) -> &'static str {
+    if given["enabled"] == true {
+        "ENABLED"
+    } else {
+        "DISABLED"
+    }
+}
+
+async fn get_schedule(call: &Call<'_>) -> Result<Value, Fault> {
+    let given = call.described_schedule(&call.schedule()?).await?;
+    let one = |name: &'static str, text: Option<&str>| text.map(|text| Value::structure().with(name, text));
+    let target = Value::structure()
+        .with("Arn", call.recipient_arn(&given))
+        .with("RoleArn", format!("arn:aws:iam::{}:role/forebay", call.account))
+        .with("Input", given["input"].as_str())
+        .with("SqsParameters", one("MessageGroupId", given["group_id"].as_str()))
+        .with("DeadLetterConfig", one("Arn", call.queue_arn(given["dead_letter_queue"].as_str()).as_deref()));
+    let minutes = given["flexible_minutes"].as_i64().filter(|minutes| *minutes > 0);
+    let window = Value::structure()
+        .with("Mode", if minutes.is_some() { "FLEXIBLE" } else { "OFF" })
+        .with("MaximumWindowInMinutes", minutes);
+    Ok(Value::structure()
+        .with("Arn", given["arn"].as_str())
+        .with("Name", given["name"].as_str())
+        .with("GroupName", GROUP)
+        .with("ScheduleExpression", given["expression"].as_str())
+        .with("ScheduleExpressionTimezone", given["timezone"].as_str())
+        .with("StartDate", time(&given["start_ms"]))
+        .with("EndDate", time(&given["end_ms"]))
+        .with("State", state(&given))
+        .with("CreationDate", time(&given["created_ms"]))
+        .with("FlexibleTimeWindow", window)
+        .with("Target", target))
+}
+
+async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
+    let listed = call.ask(Request::ScheduleList(Empty {})).await.map_err(fault)?;
+    let input = &call.input;
+    let prefix = input.text("NamePrefix").unwrap_or_default();
+    let wanted = input.text("State");
+    let is_here = input.text("GroupName").is_none_or(|group| group == GROUP);
+    let mut schedules: Vec<&Json> = listed.as_array().into_iter().flatten().filter(|_| is_here).collect();
+    schedules.retain(|one| one["name"].as_str().is_some_and(|name| name.starts_with(prefix)));
+    schedules.retain(|one| wanted.is_none_or(|wanted| state(one) == wanted));
+    schedules.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
+    let from = Token::read(input.text("NextToken")).ok_or_else(|| Fault::validation("NextToken is invalid."))?;
+    let most = input.int("MaxResults").map_or(PAGE, |most| most.clamp(1, PAGE as i64) as usize);
+    let (schedules, next) = page(schedules, most, from, |one| one["name"].as_str().unwrap_or_default());
+    let shown = |one: &&Json| {
+        Value::structure()
+            .with("Arn", one["arn"].as_str())
+            .with("Name", one["name"].as_str())
+            .with("GroupName", GROUP)
+            .with("State", state(one))
+            .with("CreationDate", time(&one["created_ms"]))
+            .with("Target", Value::structure().with("Arn", call.recipient_arn(one)))
+    };
+    let schedules: Vec<Value> = schedules.iter().map(shown).collect();
+    Ok(Value::structure().with("Schedules", schedules).with("NextToken", next))
+}
+
+async fn delete_schedule(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.schedule()?;
+    call.described_schedule(&name).await?;
+    call.ask(Request::ScheduleDelete(ScheduleNamed { name })).await.map_err(fault)?;
+    Ok(Value::structure())
+}

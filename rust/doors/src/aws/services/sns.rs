@@ -1,0 +1,436 @@
+//! SNS: topics, their subscriptions, publications.
+
+use std::collections::BTreeMap;
+
+use forebay_engine::api::notes::Annotate;
+use forebay_engine::api::topic::{Named, PolicyScope, Publication, Publish, Subscribe, Subscription, Unsubscribe};
+use forebay_engine::api::{Empty, Request};
+use forebay_engine::base::error::EngineError;
+use forebay_engine::payload::endpoint::Endpoint;
+use forebay_engine::payload::message::{is_binary, Attribute};
+use serde_json::Value as Json;
+
+use crate::aws::call::{unavailable, Call};
+use crate::aws::fault::Fault;
+use crate::aws::protocol::text_of_bytes;
+use crate::aws::services::page::{page, Token};
+use crate::aws::value::{Key, Value};
+
+super::operations! {
+    CreateTopic => create_topic,
+    DeleteTopic => delete_topic,
+    ListTopics => list_topics,
+    GetTopicAttributes => get_topic_attributes,
+    SetTopicAttributes => set_topic_attributes,
+    Subscribe => subscribe,
+    Unsubscribe => unsubscribe,
+    ListSubscriptions => list_subscriptions,
+    ListSubscriptionsByTopic => list_subscriptions_by_topic,
+    GetSubscriptionAttributes => get_subscription_attributes,
+    SetSubscriptionAttributes => set_subscription_attributes,
+    Publish => publish,
+    PublishBatch => publish_batch,
+    TagResource => tag_resource,
+    UntagResource => untag_resource,
+    ListTagsForResource => list_tags_for_resource,
+}
+
+/// Items of a page.
+const PAGE: usize = 100;
+/// Most entries of a batch.
+const ENTRIES_MAX: usize = 10;
+/// Begins the notes that are tags.
+const NOTE_TAG: &str = "tag:";
+/// Begins the notes that are attributes.
+const NOTE_ATTRIBUTE: &str = "sns:";
+/// Attributes that are kept, and on which nothing acts.
+const NOTED: [&str; 2] = ["DisplayName", "Policy"];
+
+fn fault(error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(_) => no_topic(),
+        EngineError::Invalid(text) | EngineError::TooLarge(text) => invalid(text),
+        EngineError::Conflict(text) => Fault::new("ConcurrentAccessException", text),
+        EngineError::TooMany { message, retry_after_ms, .. } => {
+            Fault { retry_after_ms: Some(retry_after_ms), ..Fault::new("ThrottledException", message) }
+        }
+        error => unavailable(&error),
+    }
+}
+
+fn no_topic() -> Fault {
+    Fault::new("NotFoundException", "Topic does not exist").status(404).code("NotFound")
+}
+
+fn invalid(text: impl Into<String>) -> Fault {
+    let text: String = text.into();
+    let text = if text.starts_with("Invalid parameter") { text } else { format!("Invalid parameter: {text}") };
+    Fault::new("InvalidParameterException", text).code("InvalidParameter")
+}
+
+/// A subscription of a topic, by its ARN.
+struct Found {
+    topic: String,
+    endpoint: Endpoint,
+    subscription: Subscription,
+}
+
+impl Call<'_> {
+    fn topic_of_arn(&self, arn: &str) -> Result<String, Fault> {
+        let prefix = format!("arn:aws:sns:{}:{}:", self.region, self.account);
+        if arn.split(':').count() != 6 {
+            return Err(invalid("TopicArn"));
+        }
+        arn.strip_prefix(&prefix).map(str::to_owned).ok_or_else(no_topic)
+    }
+
+    fn topic(&self) -> Result<String, Fault> {
+        self.topic_of_arn(self.input.needed("TopicArn"))
+    }
+
+    async fn described_topic(&self, name: String) -> Result<Json, Fault> {
+        self.ask(Request::TopicDescribe(Named { name })).await.map_err(fault)
+    }
+
+    async fn subscription(&self) -> Result<Found, Fault> {
+        let arn = self.input.needed("SubscriptionArn");
+        let missing = || Fault::new("NotFoundException", "Subscription does not exist").status(404).code("NotFound");
+        let (topic_arn, _) = arn.rsplit_once(':').ok_or_else(|| invalid("SubscriptionId"))?;
+        let topic = self.topic_of_arn(topic_arn).map_err(|_| missing())?;
+        let described = self.described_topic(topic.clone()).await.map_err(|_| missing())?;
+        let mut listed = described["subscriptions"].as_array().into_iter().flatten();
+        let one = listed.find(|one| one["arn"] == arn).ok_or_else(missing)?;
+        let subscription: Subscription = serde_json::from_value(one.clone()).map_err(|_| missing())?;
+        Ok(Found { topic, endpoint: subscription.endpoint.clone(), subscription })
+    }
+
+    /// What an endpoint's ARN names.
+    fn endpoint(&self, protocol: &str, arn: &str) -> Result<Endpoint, Fault> {
+        let within = |service: &str, kind: &str| {
+            let prefix = format!("arn:aws:{service}:{}:{}:{kind}", self.region, self.account);
+            arn.strip_prefix(&prefix).filter(|name| !name.is_empty()).map(str::to_owned)
+        };
+        match protocol {
+            "sqs" => within("sqs", "").map(Endpoint::Queue).ok_or_else(|| invalid("SQS endpoint ARN")),
+            "lambda" => {
+                within("lambda", "function:").map(Endpoint::Function).ok_or_else(|| invalid("Lambda endpoint ARN"))
+            }
+            other => Err(invalid(format!(
+                "Does not support this protocol string: {other}. forebay delivers to sqs and lambda"
+            ))),
+        }
+    }
+}
+
+async fn create_topic(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.input.needed("Name").to_owned();
+    let mut notes = BTreeMap::new();
+    for (attribute, value) in call.input.entries("Attributes") {
+        note_attribute(attribute, value.as_text().unwrap_or_default(), &mut notes)?;
+    }
+    for tag in call.input.list("Tags") {
+        notes.insert(format!("{NOTE_TAG}{}", tag.needed("Key")), Some(tag.needed("Value").to_owned()));
+    }
+    let topic = call.ask(Request::TopicDeclare(Named { name: name.clone() })).await.map_err(fault)?;
+    if !notes.is_empty() {
+        call.ask(Request::TopicAnnotate(Annotate { name, notes })).await.map_err(fault)?;
+    }
+    Ok(Value::structure().with("TopicArn", topic["arn"].as_str()))
+}
+
+fn note_attribute(name: &str, text: &str, notes: &mut BTreeMap<String, Option<String>>) -> Result<(), Fault> {
+    match name {
+        "FifoTopic" | "ContentBasedDeduplication" if text == "false" => Ok(()),
+        name if NOTED.contains(&name) => {
+            notes.insert(format!("{NOTE_ATTRIBUTE}{name}"), Some(text.to_owned()).filter(|text| !text.is_empty()));
+            Ok(())
+        }
+        "FifoTopic" => Err(invalid("Attributes Reason: forebay has no FIFO topics; send to FIFO queues themselves")),
+        other => Err(invalid(format!("Attributes Reason: forebay does not know the attribute {other}"))),
+    }
+}
+
+async fn delete_topic(call: &Call<'_>) -> Result<Value, Fault> {
+    match call.ask(Request::TopicDelete(Named { name: call.topic()? })).await {
+        // What is not there is deleted, as on AWS.
+        Ok(_) | Err(EngineError::NotFound(_)) => Ok(Value::structure()),
+        Err(error) => Err(fault(error)),
+    }
+}
+
+fn token(call: &Call<'_>) -> Result<Token, Fault> {
+    Token::read(call.input.text("NextToken")).ok_or_else(|| invalid("NextToken"))
+}
+
+async fn list_topics(call: &Call<'_>) -> Result<Value, Fault> {
+    let listed = call.ask(Request::TopicList(Empty {})).await.map_err(fault)?;
+    let mut arns: Vec<&str> = listed.as_array().into_iter().flatten().filter_map(|one| one["arn"].as_str()).collect();
+    arns.sort_unstable();
+    let (arns, next) = page(arns, PAGE, token(call)?, |arn| arn);
+    let topics: Vec<Value> = arns.into_iter().map(|arn| Value::structure().with("TopicArn", arn)).collect();
+    Ok(Value::structure().with("Topics", topics).with("NextToken", next))
+}
+
+fn map(entries: Vec<(&'static str, String)>) -> Value {
+    Value::Map(entries.into_iter().map(|(name, text)| (Key::Borrowed(name), text.into())).collect())
+}
+
+async fn get_topic_attributes(call: &Call<'_>) -> Result<Value, Fault> {
+    let topic = call.described_topic(call.topic()?).await?;
+    let subscriptions = topic["subscriptions"].as_array().map_or(0, Vec::len);
+    let mut attributes = vec![
+        ("TopicArn", topic["arn"].as_str().unwrap_or_default().to_owned()),
+        ("Owner", call.account.to_owned()),
+        ("SubscriptionsConfirmed", subscriptions.to_string()),
+        ("SubscriptionsPending", "0".to_owned()),
+        ("SubscriptionsDeleted", "0".to_owned()),
+    ];
+    for name in NOTED {
+        let text = topic["notes"][format!("{NOTE_ATTRIBUTE}{name}")].as_str().unwrap_or_default();
+        if name == "DisplayName" || !text.is_empty() {
+            attributes.push((name, text.to_owned()));
+        }
+    }
+    Ok(Value::structure().with("Attributes", map(attributes)))
+}
+
+async fn set_topic_attributes(call: &Call<'_>) -> Result<Value, Fault> {
+    let mut notes = BTreeMap::new();
+    let text = call.input.text("AttributeValue").unwrap_or_default();
+    note_attribute(call.input.needed("AttributeName"), text, &mut notes)?;
+    call.ask(Request::TopicAnnotate(Annotate { name: call.topic()?, notes })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+fn set_attribute(subscription: &mut Subscription, name: &str, text: &str) -> Result<(), Fault> {
+    match name {
+        "RawMessageDelivery" => {
+            subscription.raw_message_delivery = text
+                .to_ascii_lowercase()
+                .parse()
+                .map_err(|_| invalid("Attributes Reason: RawMessageDelivery: Invalid value"))?;
+        }
+        "FilterPolicy" => {
+            subscription.filter_policy = Some(text.to_owned()).filter(|text| !text.is_empty() && text != "{}");
+        }
+        "FilterPolicyScope" => {
+            subscription.filter_policy_scope = match text {
+                "MessageAttributes" => PolicyScope::MessageAttributes,
+                "MessageBody" => PolicyScope::MessageBody,
+                _ => return Err(invalid("FilterPolicyScope: Invalid value")),
+            };
+        }
+        other => return Err(invalid(format!("AttributeName: forebay does not know {other}"))),
+    }
+    Ok(())
+}
+
+async fn subscribe(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.topic()?;
+    let endpoint = call.endpoint(call.input.needed("Protocol"), call.input.text("Endpoint").unwrap_or_default())?;
+    let mut subscription = Subscription {
+        endpoint: endpoint.clone(),
+        filter_policy: None,
+        filter_policy_scope: PolicyScope::default(),
+        raw_message_delivery: false,
+    };
+    for (attribute, value) in call.input.entries("Attributes") {
+        set_attribute(&mut subscription, attribute, value.as_text().unwrap_or_default())?;
+    }
+    call.described_topic(name.clone()).await?;
+    let topic =
+        call.ask(Request::TopicSubscribe(Subscribe { name, subscription })).await.map_err(|error| match error {
+            EngineError::NotFound(text) => invalid(format!("Endpoint Reason: {text}")),
+            error => fault(error),
+        })?;
+    let mut listed = topic["subscriptions"].as_array().into_iter().flatten();
+    let is_ours =
+        |one: &&Json| serde_json::from_value::<Subscription>((*one).clone()).is_ok_and(|one| one.endpoint == endpoint);
+    Ok(Value::structure().with("SubscriptionArn", listed.find(is_ours).and_then(|one| one["arn"].as_str())))
+}
+
+async fn unsubscribe(call: &Call<'_>) -> Result<Value, Fault> {
+    if let Ok(Found { topic, endpoint, .. }) = call.subscription().await {
+        call.ask(Request::TopicUnsubscribe(Unsubscribe { name: topic, endpoint })).await.map_err(fault)?;
+    }
+    Ok(Value::structure())
+}
+
+fn subscribed(call: &Call<'_>, one: &Json) -> Value {
+    let (protocol, arn) = match serde_json::from_value::<Subscription>(one.clone()).map(|one| one.endpoint) {
+        Ok(Endpoint::Queue(name)) => ("sqs", format!("arn:aws:sqs:{}:{}:{name}", call.region, call.account)),
+        Ok(Endpoint::Function(name)) => {
+            ("lambda", format!("arn:aws:lambda:{}:{}:function:{name}", call.region, call.account))
+        }
+        Err(_) => ("", String::new()),
+    };
+    let own = one["arn"].as_str().unwrap_or_default();
+    Value::structure()
+        .with("SubscriptionArn", own)
+        .with("Owner", call.account)
+        .with("Protocol", protocol)
+        .with("Endpoint", arn)
+        .with("TopicArn", own.rsplit_once(':').map(|(topic, _)| topic))
+}
+
+fn subscriptions(call: &Call<'_>, mut listed: Vec<&Json>) -> Result<Value, Fault> {
+    let arn = |one: &Json| one["arn"].as_str().unwrap_or_default().to_owned();
+    listed.sort_by_key(|one| arn(one));
+    let (listed, next) = page(listed, PAGE, token(call)?, |one| one["arn"].as_str().unwrap_or_default());
+    let listed: Vec<Value> = listed.into_iter().map(|one| subscribed(call, one)).collect();
+    Ok(Value::structure().with("Subscriptions", listed).with("NextToken", next))
+}
+
+async fn list_subscriptions(call: &Call<'_>) -> Result<Value, Fault> {
+    let topics = call.ask(Request::TopicList(Empty {})).await.map_err(fault)?;
+    let topics = topics.as_array().into_iter().flatten();
+    subscriptions(call, topics.flat_map(|topic| topic["subscriptions"].as_array().into_iter().flatten()).collect())
+}
+
+async fn list_subscriptions_by_topic(call: &Call<'_>) -> Result<Value, Fault> {
+    let topic = call.described_topic(call.topic()?).await?;
+    subscriptions(call, topic["subscriptions"].as_array().into_iter().flatten().collect())
+}
+
+async fn get_subscription_attributes(call: &Call<'_>) -> Result<Value, Fault> {
+    let Found { topic, endpoint, subscription } = call.subscription().await?;
+    let (protocol, service, name) = match &endpoint {
+        Endpoint::Queue(name) => ("sqs", "sqs", name.clone()),
+        Endpoint::Function(name) => ("lambda", "lambda", format!("function:{name}")),
+    };
+    let mut attributes = vec![
+        ("SubscriptionArn", call.input.needed("SubscriptionArn").to_owned()),
+        ("TopicArn", format!("arn:aws:sns:{}:{}:{topic}", call.region, call.account)),
+        ("Owner", call.account.to_owned()),
+        ("Protocol", protocol.to_owned()),
+        ("Endpoint", format!("arn:aws:{service}:{}:{}:{name}", call.region, call.account)),
+        ("RawMessageDelivery", subscription.raw_message_delivery.to_string()),
+        ("PendingConfirmation", "false".to_owned()),
+        ("ConfirmationWasAuthenticated", "true".to_owned()),
+    ];
+    if let Some(policy) = subscription.filter_policy {
+        let scope = match subscription.filter_policy_scope {
+            PolicyScope::MessageAttributes => "MessageAttributes",
+            PolicyScope::MessageBody => "MessageBody",
+        };
+        attributes.extend([("FilterPolicy", policy), ("FilterPolicyScope", scope.to_owned())]);
+    }
+    Ok(Value::structure().with("Attributes", map(attributes)))
+}
+
+async fn set_subscription_attributes(call: &Call<'_>) -> Result<Value, Fault> {
+    let Found { topic, mut subscription, .. } = call.subscription().await?;
+    let text = call.input.text("AttributeValue").unwrap_or_default();
+    set_attribute(&mut subscription, call.input.needed("AttributeName"), text)?;
+    call.ask(Request::TopicSubscribe(Subscribe { name: topic, subscription })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+fn attribute(name: &str, given: &Value) -> Result<Attribute, Fault> {
+    let data_type = given.needed("DataType").to_owned();
+    let value = match (given.text("StringValue"), given.blob("BinaryValue")) {
+        (None, Some(bytes)) if is_binary(&data_type) => text_of_bytes(bytes),
+        (Some(text), None) if !is_binary(&data_type) => text.to_owned(),
+        _ => return Err(invalid(format!("Message attribute '{name}' must have a value of its type"))),
+    };
+    Ok(Attribute { name: name.to_owned(), data_type, value })
+}
+
+/// What is published: by `MessageStructure` "json" its default text, as every endpoint here takes the same.
+fn publication(given: &Value) -> Result<Publication, Fault> {
+    let mut attributes = Vec::new();
+    for (name, value) in given.entries("MessageAttributes") {
+        attributes.push(attribute(name, value)?);
+    }
+    if given.text("MessageGroupId").is_some() || given.text("MessageDeduplicationId").is_some() {
+        return Err(invalid("MessageGroupId Reason: The request includes MessageGroupId parameter that is not valid for this topic type"));
+    }
+    let message = match given.text("MessageStructure") {
+        None => given.needed("Message").to_owned(),
+        Some("json") => {
+            let texts: Json = serde_json::from_str(given.needed("Message"))
+                .map_err(|_| invalid("Message Structure - JSON message body failed to parse"))?;
+            let text = texts["default"].as_str();
+            text.ok_or_else(|| invalid("Message Structure - No default entry in JSON message body"))?.to_owned()
+        }
+        Some(_) => return Err(invalid("MessageStructure")),
+    };
+    Ok(Publication { message, subject: given.text("Subject").map(str::to_owned), attributes })
+}
+
+async fn publish(call: &Call<'_>) -> Result<Value, Fault> {
+    if call.input.text("TargetArn").is_some() || call.input.text("PhoneNumber").is_some() {
+        return Err(invalid("PhoneNumber Reason: forebay publishes to topics alone"));
+    }
+    let publication = publication(&call.input)?;
+    let asked = Publish { name: call.topic()?, publication, parent: None, trace: None };
+    let id = call.ask(Request::TopicPublish(asked)).await.map_err(fault)?;
+    Ok(Value::structure().with("MessageId", id.as_str()))
+}
+
+async fn publish_batch(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.topic()?;
+    call.described_topic(name.clone()).await?;
+    let entries = call.input.list("PublishBatchRequestEntries");
+    if entries.is_empty() {
+        let text = "The batch request doesn't contain any entries.";
+        return Err(Fault::new("EmptyBatchRequestException", text).code("EmptyBatchRequest"));
+    }
+    if entries.len() > ENTRIES_MAX {
+        let text = "The batch request contains more entries than permissible.";
+        return Err(Fault::new("TooManyEntriesInBatchRequestException", text).code("TooManyEntriesInBatchRequest"));
+    }
+    let ids: std::collections::BTreeSet<&str> = entries.iter().map(|entry| entry.needed("Id")).collect();
+    if ids.len() < entries.len() {
+        let text = "Two or more batch entries in the request have the same Id.";
+        return Err(Fault::new("BatchEntryIdsNotDistinctException", text).code("BatchEntryIdsNotDistinct"));
+    }
+    let begun = entries.iter().map(|entry| {
+        let begun = publication(entry).map(|publication| {
+            call.begin(Request::TopicPublish(Publish { name: name.clone(), publication, parent: None, trace: None }))
+        });
+        (entry.needed("Id"), begun)
+    });
+    let begun: Vec<_> = begun.collect();
+    let (mut successful, mut failed) = (Vec::new(), Vec::new());
+    for (id, begun) in begun {
+        let done = match begun {
+            Ok(receiver) => crate::aws::call::ended(receiver).await.map_err(fault),
+            Err(fault) => Err(fault),
+        };
+        let entry = Value::structure().with("Id", id);
+        match done {
+            Ok(message) => successful.push(entry.with("MessageId", message.as_str())),
+            Err(fault) => failed.push(
+                entry
+                    .with("Code", fault.code.unwrap_or(&fault.name))
+                    .with("Message", fault.message.as_str())
+                    .with("SenderFault", fault.status < 500),
+            ),
+        }
+    }
+    Ok(Value::structure().with("Successful", successful).with("Failed", failed))
+}
+
+async fn tag_resource(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.topic_of_arn(call.input.needed("ResourceArn"))?;
+    let tags = call.input.list("Tags").iter();
+    let notes = tags.map(|tag| (format!("{NOTE_TAG}{}", tag.needed("Key")), Some(tag.needed("Value").to_owned())));
+    call.ask(Request::TopicAnnotate(Annotate { name, notes: notes.collect() })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+async fn untag_resource(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.topic_of_arn(call.input.needed("ResourceArn"))?;
+    let notes = call.input.texts("TagKeys").map(|key| (format!("{NOTE_TAG}{key}"), None)).collect();
+    call.ask(Request::TopicAnnotate(Annotate { name, notes })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+async fn list_tags_for_resource(call: &Call<'_>) -> Result<Value, Fault> {
+    let topic = call.described_topic(call.topic_of_arn(call.input.needed("ResourceArn"))?).await?;
+    let notes = topic["notes"].as_object().into_iter().flatten();
+    let tags = notes.filter_map(|(note, text)| Some((note.strip_prefix(NOTE_TAG)?, text.as_str()?)));
+    let tags: Vec<Value> = tags.map(|(key, text)| Value::structure().with("Key", key).with("Value", text)).collect();
+    Ok(Value::structure().with("Tags", tags))
+}

@@ -1,0 +1,314 @@
+//! SQS: queues, their tags and redrives.
+
+use forebay_engine::api::notes::Annotate;
+use forebay_engine::api::queue::{Declare, Named, Redrive};
+use forebay_engine::api::{Empty, Request};
+use forebay_engine::base::error::EngineError;
+use serde_json::Value as Json;
+
+use crate::aws::call::{unavailable, Call};
+use crate::aws::fault::Fault;
+use crate::aws::services::page::{page, Token};
+use crate::aws::services::sqs_attributes::{attributes_of, changed, is_same, NOTE_TAG};
+use crate::aws::services::sqs_messages::{
+    change_message_visibility, change_message_visibility_batch, delete_message, delete_message_batch, receive_message,
+    send_message, send_message_batch,
+};
+use crate::aws::value::{Fields, Key, Value};
+
+super::operations! {
+    CreateQueue => create_queue,
+    GetQueueUrl => get_queue_url,
+    ListQueues => list_queues,
+    GetQueueAttributes => get_queue_attributes,
+    SetQueueAttributes => set_queue_attributes,
+    DeleteQueue => delete_queue,
+    PurgeQueue => purge_queue,
+    SendMessage => send_message,
+    SendMessageBatch => send_message_batch,
+    ReceiveMessage => receive_message,
+    DeleteMessage => delete_message,
+    DeleteMessageBatch => delete_message_batch,
+    ChangeMessageVisibility => change_message_visibility,
+    ChangeMessageVisibilityBatch => change_message_visibility_batch,
+    TagQueue => tag_queue,
+    UntagQueue => untag_queue,
+    ListQueueTags => list_queue_tags,
+    ListDeadLetterSourceQueues => list_dead_letter_source_queues,
+    StartMessageMoveTask => start_message_move_task,
+    ListMessageMoveTasks => list_message_move_tasks,
+    CancelMessageMoveTask => cancel_message_move_task,
+}
+
+/// Most tags of a queue.
+const TAGS_MAX: usize = 50;
+
+/// An engine's refusal in SQS's words.
+pub(super) fn fault(error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(_) => no_queue(),
+        EngineError::Invalid(text) | EngineError::TooLarge(text) => refusal(text),
+        EngineError::Conflict(text) => {
+            Fault::new("UnsupportedOperation", text).code("AWS.SimpleQueueService.UnsupportedOperation")
+        }
+        EngineError::TooMany { message, reason, retry_after_ms } => {
+            let name = if reason == "OverLimit" { "OverLimit" } else { "RequestThrottled" };
+            Fault { retry_after_ms: Some(retry_after_ms), ..Fault::new(name, message) }
+        }
+        error => unavailable(&error),
+    }
+}
+
+/// The kind of a mistake is in the engine's text, which is AWS's.
+fn refusal(text: String) -> Fault {
+    if text.starts_with("The request must contain the parameter") {
+        return Fault::new("MissingRequiredParameterException", text).code("MissingParameter");
+    }
+    if text.starts_with("The input receipt handle") {
+        return Fault::new("ReceiptHandleIsInvalid", text);
+    }
+    if text.starts_with("Batch requests cannot be longer") {
+        return Fault::new("BatchRequestTooLong", text).code("AWS.SimpleQueueService.BatchRequestTooLong");
+    }
+    if text.starts_with("Invalid characters found") {
+        return Fault::new("InvalidMessageContents", text);
+    }
+    if text.contains("not available for visibility timeout change") {
+        return Fault::new("MessageNotInflight", text).code("AWS.SimpleQueueService.MessageNotInflight");
+    }
+    invalid(text)
+}
+
+/// A parameter with a wrong value.
+pub(super) fn invalid(text: impl Into<String>) -> Fault {
+    Fault::new("InvalidParameterValueException", text).code("InvalidParameterValue")
+}
+
+fn no_queue() -> Fault {
+    let text = "The specified queue does not exist.";
+    Fault::new("QueueDoesNotExist", text).code("AWS.SimpleQueueService.NonExistentQueue")
+}
+
+impl Call<'_> {
+    /// The queue that the URL of the input names.
+    pub(super) fn queue(&self) -> Result<String, Fault> {
+        let url = self.input.needed("QueueUrl");
+        let mut parts = url.rsplit('/');
+        let (name, account) = (parts.next().unwrap_or_default(), parts.next());
+        // A bare name is what some clients give.
+        if name.is_empty() || account.is_some_and(|account| account != self.account) {
+            return Err(no_queue());
+        }
+        Ok(name.to_owned())
+    }
+
+    fn queue_url(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.origin, self.account)
+    }
+
+    pub(super) async fn described_queue(&self, name: String) -> Result<Json, Fault> {
+        self.ask(Request::QueueDescribe(Named { name })).await.map_err(fault)
+    }
+
+    /// A queue by its ARN.
+    fn queue_of_arn(&self, arn: &str) -> Result<String, Fault> {
+        let prefix = format!("arn:aws:sqs:{}:{}:", self.region, self.account);
+        let name = arn.strip_prefix(&prefix).filter(|name| !name.is_empty());
+        name.map(str::to_owned).ok_or_else(|| {
+            Fault::new(
+                "ResourceNotFoundException",
+                "The resource that you specified for the SourceArn parameter doesn't exist.",
+            )
+            .status(404)
+        })
+    }
+}
+
+async fn create_queue(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.input.needed("QueueName").to_owned();
+    let given = call.input.entries("Attributes");
+    if let Ok(existing) = call.described_queue(name.clone()).await {
+        if let Some(other) = is_same(call, &existing, given) {
+            let text = format!("A queue already exists with the same name and a different value for attribute {other}");
+            return Err(Fault::new("QueueNameExists", text).code("QueueAlreadyExists"));
+        }
+        return Ok(Value::structure().with("QueueUrl", call.queue_url(&name)));
+    }
+    let (settings, mut notes) = changed(call, &name, None, given)?;
+    for (key, value) in call.input.entries("tags") {
+        notes.insert(format!("{NOTE_TAG}{key}"), value.as_text().map(str::to_owned));
+    }
+    call.ask(Request::QueueDeclare(Declare { name: name.clone(), settings })).await.map_err(|error| match error {
+        EngineError::Invalid(text) if text.starts_with("name is") => {
+            invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
+        }
+        error => fault(error),
+    })?;
+    if !notes.is_empty() {
+        call.ask(Request::QueueAnnotate(Annotate { name: name.clone(), notes })).await.map_err(fault)?;
+    }
+    Ok(Value::structure().with("QueueUrl", call.queue_url(&name)))
+}
+
+async fn get_queue_url(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.input.needed("QueueName").to_owned();
+    if call.input.text("QueueOwnerAWSAccountId").is_some_and(|account| account != call.account) {
+        return Err(no_queue());
+    }
+    call.described_queue(name.clone()).await?;
+    Ok(Value::structure().with("QueueUrl", call.queue_url(&name)))
+}
+
+async fn list_queues(call: &Call<'_>) -> Result<Value, Fault> {
+    let prefix = call.input.text("QueueNamePrefix").unwrap_or_default();
+    let listed = call.ask(Request::QueueList(Empty {})).await.map_err(fault)?;
+    let mut names: Vec<&str> = listed.as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    names.retain(|name| name.starts_with(prefix));
+    names.sort_unstable();
+    queue_urls(call, names, "QueueUrls")
+}
+
+/// A page of URLs. Without `MaxResults` there is one page of a thousand.
+fn queue_urls(call: &Call<'_>, names: Vec<&str>, member: &'static str) -> Result<Value, Fault> {
+    let most = call.input.int("MaxResults").map(|most| most.clamp(1, 1000) as usize);
+    let wrong = || invalid("Invalid or expired next token.");
+    let (names, next) =
+        page(names, most.unwrap_or(1000), Token::read(call.input.text("NextToken")).ok_or_else(wrong)?, |name| name);
+    let urls: Vec<String> = names.into_iter().map(|name| call.queue_url(name)).collect();
+    let listed = if urls.is_empty() && member == "QueueUrls" { Value::Null } else { urls.into() };
+    Ok(Value::structure().with(member, listed).with("NextToken", next.filter(|_| most.is_some())))
+}
+
+async fn get_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
+    let queue = call.described_queue(call.queue()?).await?;
+    let attributes = attributes_of(call, &queue);
+    let wanted: Vec<&str> = call.input.texts("AttributeNames").collect();
+    let mut given = Fields::new();
+    for name in &wanted {
+        if !crate::aws::services::sqs_attributes::is_known(name) && *name != "All" {
+            return Err(Fault::new("InvalidAttributeName", format!("Unknown Attribute {name}.")));
+        }
+    }
+    for (name, value) in attributes {
+        if wanted.contains(&"All") || wanted.contains(&name) {
+            given.push((Key::Borrowed(name), value.into()));
+        }
+    }
+    let attributes = if given.is_empty() { Value::Null } else { Value::Map(given) };
+    Ok(Value::structure().with("Attributes", attributes))
+}
+
+async fn set_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.queue()?;
+    let existing = call.described_queue(name.clone()).await?;
+    let (settings, notes) = changed(call, &name, Some(&existing), call.input.entries("Attributes"))?;
+    call.ask(Request::QueueDeclare(Declare { name: name.clone(), settings })).await.map_err(fault)?;
+    if !notes.is_empty() {
+        call.ask(Request::QueueAnnotate(Annotate { name, notes })).await.map_err(fault)?;
+    }
+    Ok(Value::structure())
+}
+
+async fn delete_queue(call: &Call<'_>) -> Result<Value, Fault> {
+    call.ask(Request::QueueDelete(Named { name: call.queue()? })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+async fn purge_queue(call: &Call<'_>) -> Result<Value, Fault> {
+    call.ask(Request::QueuePurge(Named { name: call.queue()? })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+async fn tag_queue(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.queue()?;
+    let tags = call.input.entries("Tags").iter();
+    let notes = tags.map(|(key, value)| (format!("{NOTE_TAG}{key}"), value.as_text().map(str::to_owned)));
+    let notes: std::collections::BTreeMap<_, _> = notes.collect();
+    let existing = call.described_queue(name.clone()).await?;
+    let kept = existing["notes"].as_object().into_iter().flatten();
+    let kept = kept.filter(|(note, _)| note.starts_with(NOTE_TAG) && !notes.contains_key(*note)).count();
+    if kept + notes.len() > TAGS_MAX {
+        return Err(invalid(format!("Too many tags added for queue {name}.")));
+    }
+    call.ask(Request::QueueAnnotate(Annotate { name, notes })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+async fn untag_queue(call: &Call<'_>) -> Result<Value, Fault> {
+    let notes = call.input.texts("TagKeys").map(|key| (format!("{NOTE_TAG}{key}"), None)).collect();
+    call.ask(Request::QueueAnnotate(Annotate { name: call.queue()?, notes })).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+async fn list_queue_tags(call: &Call<'_>) -> Result<Value, Fault> {
+    let queue = call.described_queue(call.queue()?).await?;
+    let notes = queue["notes"].as_object().into_iter().flatten();
+    let tags = notes.filter_map(|(note, text)| {
+        Some((Key::Owned(note.strip_prefix(NOTE_TAG)?.to_owned()), text.as_str().unwrap_or_default().into()))
+    });
+    let tags: Fields = tags.collect();
+    Ok(Value::structure().with("Tags", if tags.is_empty() { Value::Null } else { Value::Map(tags) }))
+}
+
+async fn list_dead_letter_source_queues(call: &Call<'_>) -> Result<Value, Fault> {
+    let queue = call.described_queue(call.queue()?).await?;
+    let sources = queue["dead_letter_sources"].as_array().into_iter().flatten();
+    let mut names: Vec<&str> = sources.filter_map(Json::as_str).collect();
+    names.sort_unstable();
+    queue_urls(call, names, "queueUrls")
+}
+
+async fn start_message_move_task(call: &Call<'_>) -> Result<Value, Fault> {
+    let arn = call.input.needed("SourceArn");
+    let name = call.queue_of_arn(arn)?;
+    let to = call.input.text("DestinationArn").map(|arn| call.queue_of_arn(arn)).transpose()?;
+    let rate = call.input.int("MaxNumberOfMessagesPerSecond").map(|rate| rate as f64);
+    call.ask(Request::QueueRedrive(Redrive { name, to, rate })).await.map_err(move_fault)?;
+    Ok(Value::structure().with("TaskHandle", task_handle(arn)))
+}
+
+fn move_fault(error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text).status(404),
+        error => fault(error),
+    }
+}
+
+/// A queue has one move at a time, so its ARN names it.
+fn task_handle(arn: &str) -> String {
+    crate::aws::protocol::text_of_bytes(arn.as_bytes())
+}
+
+async fn list_message_move_tasks(call: &Call<'_>) -> Result<Value, Fault> {
+    let arn = call.input.needed("SourceArn");
+    let queue = call.described_queue(call.queue_of_arn(arn)?).await?;
+    let redrive = &queue["redrive"];
+    let mut results = Vec::new();
+    if redrive.is_object() {
+        let destination =
+            redrive["to"].as_str().map(|name| format!("arn:aws:sqs:{}:{}:{name}", call.region, call.account));
+        let is_running = redrive["status"] == "RUNNING";
+        results.push(
+            Value::structure()
+                .with("TaskHandle", is_running.then(|| task_handle(arn)))
+                .with("Status", redrive["status"].as_str())
+                .with("SourceArn", arn)
+                .with("DestinationArn", destination)
+                .with("MaxNumberOfMessagesPerSecond", redrive["rate"].as_f64().map(|rate| rate as i64))
+                .with("ApproximateNumberOfMessagesMoved", redrive["moved"].as_i64())
+                .with("ApproximateNumberOfMessagesToMove", redrive["messages"].as_i64())
+                .with("FailureReason", redrive["failure_reason"].as_str())
+                .with("StartedTimestamp", redrive["began_ms"].as_i64()),
+        );
+    }
+    Ok(Value::structure().with("Results", results))
+}
+
+async fn cancel_message_move_task(call: &Call<'_>) -> Result<Value, Fault> {
+    let arn = crate::aws::protocol::base64_text(call.input.needed("TaskHandle")).ok();
+    let arn = arn.and_then(|bytes| String::from_utf8(bytes).ok());
+    let missing = || Fault::new("ResourceNotFoundException", "The task handle does not exist.").status(404);
+    let name = call.queue_of_arn(&arn.ok_or_else(missing)?)?;
+    let moved = call.ask(Request::QueueCancelRedrive(Named { name })).await.map_err(move_fault)?;
+    Ok(Value::structure().with("ApproximateNumberOfMessagesMoved", moved["moved"].as_i64()))
+}

@@ -1,0 +1,414 @@
+//! SQS: sending, receiving, deleting, holding back.
+
+use std::collections::BTreeSet;
+
+use forebay_engine::api::queue::{ChangeVisibility, DeleteMessage, Receive, Send};
+use forebay_engine::api::Request;
+use forebay_engine::base::error::EngineError;
+use forebay_engine::payload::message::{is_binary, Attribute, NewMessage};
+use md5::{Digest, Md5};
+use serde_json::Value as Json;
+
+use crate::aws::call::{ended, Call};
+use crate::aws::fault::Fault;
+use crate::aws::protocol::{base64_text, text_of_bytes};
+use crate::aws::services::sqs::{fault, invalid};
+use crate::aws::services::sqs_attributes::receive_wait_ms;
+use crate::aws::sigv4::hex;
+use crate::aws::value::{Fields, Key, Value};
+
+/// Most entries of a batch.
+const ENTRIES_MAX: usize = 10;
+/// Most characters of an entry's id.
+const ID_MAX: usize = 80;
+
+/// A message out of the input of a send, or of one entry of a batch, and the sum of its attributes.
+fn message_of(given: &Value) -> Result<(NewMessage, Option<String>), Fault> {
+    let mut attributes = Vec::new();
+    for (name, value) in given.entries("MessageAttributes") {
+        attributes.push(attribute(name, value)?);
+    }
+    let sum = md5_of_attributes(&attributes);
+    let delay_ms = match given.int("DelaySeconds") {
+        Some(seconds) if !(0..=900).contains(&seconds) => {
+            return Err(invalid(format!(
+                "Value {seconds} for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900."
+            )))
+        }
+        seconds => seconds.map(|seconds| seconds as u64 * 1000),
+    };
+    let message = NewMessage {
+        body: given.needed("MessageBody").to_owned(),
+        group_id: given.text("MessageGroupId").map(str::to_owned),
+        deduplication_id: given.text("MessageDeduplicationId").map(str::to_owned),
+        delay_ms,
+        attributes,
+    };
+    Ok((message, sum))
+}
+
+fn attribute(name: &str, given: &Value) -> Result<Attribute, Fault> {
+    let data_type = given.needed("DataType").to_owned();
+    let value = match (given.text("StringValue"), given.blob("BinaryValue")) {
+        (None, Some(bytes)) if is_binary(&data_type) => text_of_bytes(bytes),
+        (Some(text), None) if !is_binary(&data_type) => text.to_owned(),
+        _ => {
+            let text = format!("The message attribute '{name}' must contain a non-empty message attribute value for message attribute type '{data_type}'.");
+            return Err(invalid(text));
+        }
+    };
+    Ok(Attribute { name: name.to_owned(), data_type, value })
+}
+
+/// `MD5OfMessageAttributes`: lengths, names, types and values, in the order of the names.
+fn md5_of_attributes(attributes: &[Attribute]) -> Option<String> {
+    if attributes.is_empty() {
+        return None;
+    }
+    let mut sorted: Vec<&Attribute> = attributes.iter().collect();
+    sorted.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut sum = Md5::new();
+    for attribute in sorted {
+        let is_binary = is_binary(&attribute.data_type);
+        let value = if is_binary {
+            base64_text(&attribute.value).unwrap_or_default()
+        } else {
+            attribute.value.clone().into_bytes()
+        };
+        for text in [&attribute.name, &attribute.data_type] {
+            sum.update((text.len() as u32).to_be_bytes());
+            sum.update(text);
+        }
+        sum.update([1 + u8::from(is_binary)]);
+        sum.update((value.len() as u32).to_be_bytes());
+        sum.update(value);
+    }
+    Some(hex(&sum.finalize()))
+}
+
+/// The trace that a sender gives as AWS's header, in W3C's form.
+fn trace_of(given: &Value) -> Result<Option<String>, Fault> {
+    let system = given.entries("MessageSystemAttributes");
+    if let Some((name, _)) = system.iter().find(|(name, _)| name != "AWSTraceHeader") {
+        return Err(invalid(format!("Message system attribute name '{name}' is invalid.")));
+    }
+    let header = system.first().map(|(_, value)| value.needed("StringValue"));
+    Ok(header.and_then(w3c_trace))
+}
+
+/// `Root=1-…;Parent=…;Sampled=1` as a `traceparent`.
+fn w3c_trace(header: &str) -> Option<String> {
+    let part = |name: &str| header.split(';').find_map(|part| part.trim().strip_prefix(name));
+    let root: String = part("Root=1-")?.chars().filter(|one| *one != '-').collect();
+    let parent = part("Parent=")?;
+    let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|one| one.is_ascii_hexdigit());
+    let sampled = if part("Sampled=") == Some("1") { "01" } else { "00" };
+    (is_hex(&root, 32) && is_hex(parent, 16)).then(|| format!("00-{root}-{parent}-{sampled}"))
+}
+
+/// A `traceparent` as AWS's header.
+fn aws_trace(context: &str) -> Option<String> {
+    let parts: Vec<&str> = context.lines().next()?.split('-').collect();
+    let [_, root, parent, flags] = parts[..] else { return None };
+    let (time, rest) = root.split_at_checked(8)?;
+    Some(format!("Root=1-{time}-{rest};Parent={parent};Sampled={}", u8::from(flags.ends_with('1'))))
+}
+
+fn sent(id: &str, message: &NewMessage, sum: Option<String>) -> Value {
+    Value::structure()
+        .with("MessageId", id)
+        .with("MD5OfMessageBody", hex(&Md5::digest(message.body.as_bytes())))
+        .with("MD5OfMessageAttributes", sum)
+}
+
+pub(super) async fn send_message(call: &Call<'_>) -> Result<Value, Fault> {
+    let (message, sum) = message_of(&call.input)?;
+    let trace = trace_of(&call.input)?;
+    let send = Send { name: call.queue()?, messages: vec![message.clone()], parent: None, trace };
+    let ids = call.ask(Request::QueueSend(send)).await.map_err(fault)?;
+    Ok(sent(ids[0].as_str().unwrap_or_default(), &message, sum))
+}
+
+/// The entries of a batch by their ids.
+fn entries<'c>(call: &'c Call<'_>) -> Result<Vec<(&'c str, &'c Value)>, Fault> {
+    let given = call.input.list("Entries");
+    let batch = |name: &'static str, code: &'static str, text: String| Err(Fault::new(name, text).code(code));
+    if given.is_empty() {
+        let text = "There should be at least one entry in the request.".to_owned();
+        return batch("EmptyBatchRequest", "AWS.SimpleQueueService.EmptyBatchRequest", text);
+    }
+    if given.len() > ENTRIES_MAX {
+        let text = format!("Maximum number of entries per request are {ENTRIES_MAX}. You have sent {}.", given.len());
+        let code = "AWS.SimpleQueueService.TooManyEntriesInBatchRequest";
+        return batch("TooManyEntriesInBatchRequest", code, text);
+    }
+    let mut seen = BTreeSet::new();
+    for entry in given {
+        let id = entry.needed("Id");
+        let is_word = id.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-' || one == b'_');
+        if id.is_empty() || id.len() > ID_MAX || !is_word {
+            let text = "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.";
+            return batch("InvalidBatchEntryId", "AWS.SimpleQueueService.InvalidBatchEntryId", text.to_owned());
+        }
+        if !seen.insert(id) {
+            let code = "AWS.SimpleQueueService.BatchEntryIdsNotDistinct";
+            return batch("BatchEntryIdsNotDistinct", code, format!("Id {id} repeated."));
+        }
+    }
+    Ok(given.iter().map(|entry| (entry.needed("Id"), entry)).collect())
+}
+
+fn failed(id: &str, fault: &Fault) -> Value {
+    Value::structure()
+        .with("Id", id)
+        .with("SenderFault", fault.status < 500)
+        .with("Code", fault.code.unwrap_or(&fault.name))
+        .with("Message", fault.message.as_str())
+}
+
+fn batch_result(successful: Vec<Value>, failed: Vec<Value>) -> Value {
+    let listed = |values: Vec<Value>| if values.is_empty() { Value::Null } else { Value::List(values) };
+    Value::structure().with("Successful", Value::List(successful)).with("Failed", listed(failed))
+}
+
+/// Which message of several the engine refused, and why.
+fn refused_entry(error: &EngineError) -> Option<(usize, EngineError)> {
+    let split = |text: &str| {
+        let (at, reason) = text.strip_prefix("messages[")?.split_once("]: ")?;
+        Some((at.parse().ok()?, reason.to_owned()))
+    };
+    match error {
+        EngineError::Invalid(text) => split(text).map(|(at, reason)| (at, EngineError::Invalid(reason))),
+        EngineError::TooLarge(text) => split(text).map(|(at, reason)| (at, EngineError::TooLarge(reason))),
+        _ => None,
+    }
+}
+
+/// All entries that can be sent are sent in one commit; each of the others is told why it is not.
+pub(super) async fn send_message_batch(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.queue()?;
+    let mut refused = Vec::new();
+    let mut open = Vec::new();
+    let mut trace = None;
+    for (id, entry) in entries(call)? {
+        match message_of(entry) {
+            Ok((message, sum)) => {
+                trace = trace.or(trace_of(entry)?);
+                open.push((id, message, sum));
+            }
+            Err(fault) => refused.push(failed(id, &fault)),
+        }
+    }
+    while !open.is_empty() {
+        let messages: Vec<NewMessage> = open.iter().map(|(_, message, _)| message.clone()).collect();
+        let is_alone = messages.len() == 1;
+        let send = Send { name: name.clone(), messages, parent: None, trace: trace.clone() };
+        match call.ask(Request::QueueSend(send)).await {
+            Ok(ids) => {
+                let ids = ids.as_array().into_iter().flatten().map(|id| id.as_str().unwrap_or_default());
+                let successful = open.into_iter().zip(ids);
+                let successful =
+                    successful.map(|((id, message, sum), sent_id)| sent(sent_id, &message, sum).with("Id", id));
+                return Ok(batch_result(successful.collect(), refused));
+            }
+            Err(error) => match refused_entry(&error) {
+                Some((at, reason)) if at < open.len() => {
+                    let (id, ..) = open.remove(at);
+                    refused.push(failed(id, &fault(reason)));
+                }
+                _ if is_alone && matches!(error, EngineError::Invalid(_) | EngineError::TooLarge(_)) => {
+                    let (id, ..) = open.remove(0);
+                    refused.push(failed(id, &fault(error)));
+                }
+                _ => return Err(fault(error)),
+            },
+        }
+    }
+    Ok(batch_result(Vec::new(), refused))
+}
+
+pub(super) async fn receive_message(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.queue()?;
+    let input = &call.input;
+    let maximum = input.int("MaxNumberOfMessages").unwrap_or(1);
+    let wait = match input.int("WaitTimeSeconds") {
+        Some(seconds) => seconds,
+        None => (receive_wait_ms(&call.described_queue(name.clone()).await?) / 1000) as i64,
+    };
+    let within =
+        |value: i64, high: i64, text: String| (0..=high).contains(&value).then_some(value).ok_or_else(|| invalid(text));
+    let text = format!(
+        "Value {maximum} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided."
+    );
+    let maximum = within(maximum, 10, text)?;
+    let text =
+        format!("Value {wait} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.");
+    let wait = within(wait, 20, text)?;
+    let visibility = input.int("VisibilityTimeout").map(visible_after).transpose()?;
+    let receive = Receive {
+        name,
+        maximum: maximum as u32,
+        wait_ms: wait as u64 * 1000,
+        visibility_timeout_ms: visibility,
+        attempt_id: input.text("ReceiveRequestAttemptId").map(str::to_owned),
+    };
+    let received = call.ask(Request::QueueReceive(receive)).await.map_err(fault)?;
+    let wanted = Wanted::of(input);
+    let messages: Vec<Value> = received.as_array().into_iter().flatten().map(|one| wanted.message(one)).collect();
+    Ok(Value::structure().with("Messages", if messages.is_empty() { Value::Null } else { Value::List(messages) }))
+}
+
+/// What a receiver wants to see.
+struct Wanted<'c> {
+    system: Vec<&'c str>,
+    own: Vec<&'c str>,
+}
+
+impl<'c> Wanted<'c> {
+    fn of(input: &'c Value) -> Self {
+        let system = input.texts("AttributeNames").chain(input.texts("MessageSystemAttributeNames")).collect();
+        Self { system, own: input.texts("MessageAttributeNames").collect() }
+    }
+
+    fn has_own(&self, name: &str) -> bool {
+        self.own.iter().any(|wanted| match wanted.strip_suffix(".*") {
+            Some(prefix) => prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')),
+            None => *wanted == "All" || *wanted == name,
+        })
+    }
+
+    fn message(&self, record: &Json) -> Value {
+        let mut system = Fields::new();
+        let trace = record["traceContext"].as_str().and_then(aws_trace);
+        let trace = trace.map(|trace| ("AWSTraceHeader".to_owned(), trace));
+        let given = record["attributes"].as_object().into_iter().flatten();
+        let given = given.map(|(name, text)| (name.clone(), text.as_str().unwrap_or_default().to_owned()));
+        for (name, text) in given.chain(trace) {
+            if self.system.iter().any(|wanted| *wanted == "All" || *wanted == name) {
+                system.push((Key::Owned(name), text.into()));
+            }
+        }
+        let (mut own, mut shown) = (Fields::new(), Vec::new());
+        let given = record["messageAttributes"].as_object().into_iter().flatten();
+        for (name, value) in given.filter(|(name, _)| self.has_own(name)) {
+            let data_type = value["dataType"].as_str().unwrap_or_default().to_owned();
+            let attribute = Value::structure().with("DataType", data_type.as_str());
+            let text = |member: &str| value[member].as_str().unwrap_or_default().to_owned();
+            let (attribute, text) = if is_binary(&data_type) {
+                let bytes = base64_text(&text("binaryValue")).unwrap_or_default();
+                (attribute.with("BinaryValue", Value::Blob(bytes)), text("binaryValue"))
+            } else {
+                (attribute.with("StringValue", text("stringValue")), text("stringValue"))
+            };
+            own.push((Key::Owned(name.clone()), attribute));
+            shown.push(Attribute { name: name.clone(), data_type, value: text });
+        }
+        let listed = |fields: Fields| if fields.is_empty() { Value::Null } else { Value::Map(fields) };
+        Value::structure()
+            .with("MessageId", record["messageId"].as_str())
+            .with("ReceiptHandle", record["receiptHandle"].as_str())
+            .with("MD5OfBody", record["md5OfBody"].as_str())
+            .with("Body", record["body"].as_str())
+            .with("Attributes", listed(system))
+            .with("MD5OfMessageAttributes", md5_of_attributes(&shown))
+            .with("MessageAttributes", listed(own))
+    }
+}
+
+fn visible_after(seconds: i64) -> Result<u64, Fault> {
+    let text = format!(
+        "Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200, if provided."
+    );
+    (0..=43_200).contains(&seconds).then(|| seconds as u64 * 1000).ok_or_else(|| invalid(text))
+}
+
+/// A receipt that has expired is no mistake for who deletes: the message is somebody else's by now, or gone.
+fn deleted(done: Result<Json, EngineError>) -> Result<(), Fault> {
+    match done {
+        Err(EngineError::Invalid(text)) if text.contains("The receipt handle has expired") => Ok(()),
+        Err(EngineError::Invalid(text)) if text.contains("Message does not exist") => Ok(()),
+        done => done.map(drop).map_err(fault),
+    }
+}
+
+pub(super) async fn delete_message(call: &Call<'_>) -> Result<Value, Fault> {
+    let receipt_handle = call.input.needed("ReceiptHandle").to_owned();
+    deleted(call.ask(Request::QueueDeleteMessage(DeleteMessage { name: call.queue()?, receipt_handle })).await)?;
+    Ok(Value::structure())
+}
+
+pub(super) async fn delete_message_batch(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.queue()?;
+    call.described_queue(name.clone()).await?;
+    let begun = entries(call)?.into_iter().map(|(id, entry)| {
+        let receipt_handle = entry.needed("ReceiptHandle").to_owned();
+        (id, call.begin(Request::QueueDeleteMessage(DeleteMessage { name: name.clone(), receipt_handle })))
+    });
+    let begun: Vec<_> = begun.collect();
+    let (mut successful, mut refused) = (Vec::new(), Vec::new());
+    for (id, receiver) in begun {
+        match deleted(ended(receiver).await) {
+            Ok(()) => successful.push(Value::structure().with("Id", id)),
+            Err(fault) => refused.push(failed(id, &fault)),
+        }
+    }
+    Ok(batch_result(successful, refused))
+}
+
+pub(super) async fn change_message_visibility(call: &Call<'_>) -> Result<Value, Fault> {
+    let change = ChangeVisibility {
+        name: call.queue()?,
+        receipt_handle: call.input.needed("ReceiptHandle").to_owned(),
+        visibility_timeout_ms: visible_after(call.input.int("VisibilityTimeout").unwrap_or(0))?,
+    };
+    call.ask(Request::QueueChangeVisibility(change)).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+pub(super) async fn change_message_visibility_batch(call: &Call<'_>) -> Result<Value, Fault> {
+    let name = call.queue()?;
+    call.described_queue(name.clone()).await?;
+    let mut begun = Vec::new();
+    let (mut successful, mut refused) = (Vec::new(), Vec::new());
+    for (id, entry) in entries(call)? {
+        match visible_after(entry.int("VisibilityTimeout").unwrap_or(0)) {
+            Err(fault) => refused.push(failed(id, &fault)),
+            Ok(visibility_timeout_ms) => {
+                let receipt_handle = entry.needed("ReceiptHandle").to_owned();
+                let change = ChangeVisibility { name: name.clone(), receipt_handle, visibility_timeout_ms };
+                begun.push((id, call.begin(Request::QueueChangeVisibility(change))));
+            }
+        }
+    }
+    for (id, receiver) in begun {
+        match ended(receiver).await {
+            Ok(_) => successful.push(Value::structure().with("Id", id)),
+            Err(error) => refused.push(failed(id, &fault(error))),
+        }
+    }
+    Ok(batch_result(successful, refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_goes_from_one_form_to_the_other_and_back() {
+        let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+        let context = w3c_trace(header).unwrap();
+        assert_eq!(context, "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01");
+        assert_eq!(aws_trace(&context).as_deref(), Some(header));
+        assert_eq!(w3c_trace("Root=1-x"), None);
+    }
+
+    #[test]
+    fn names_of_attributes_may_end_in_a_wildcard() {
+        let wanted = |own| Wanted { system: vec![], own };
+        assert!(wanted(vec!["All"]).has_own("a"));
+        assert!(wanted(vec![".*"]).has_own("a"));
+        assert!(wanted(vec!["a.*"]).has_own("a.b"));
+        assert!(!wanted(vec!["a.*"]).has_own("ab.c"));
+        assert!(!wanted(vec![]).has_own("a"));
+    }
+}

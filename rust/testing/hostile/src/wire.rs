@@ -1,0 +1,91 @@
+//! Bodies, forms, paths and signatures as AWS's wire API takes them.
+
+use forebay_doors::aws::codec::{read, Protocol};
+use forebay_doors::aws::protocol::query::Form;
+use forebay_doors::aws::protocol::rest::{pairs, route, Request};
+use forebay_doors::aws::protocol::{cbor, xml_reader};
+use forebay_doors::aws::services::SERVICES;
+use forebay_doors::aws::sigv4::{self, Given, Verifier};
+use forebay_doors::aws::{check, codec};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+const KINDS: [Protocol; 4] =
+    [Protocol::Json("application/x-amz-json-1.1"), Protocol::Query, Protocol::RpcV2Cbor, Protocol::KinesisCbor];
+
+/// A body for each operation of each service, in each protocol: what is read is also written and read again.
+pub(crate) fn bodies(bytes: &[u8]) -> bool {
+    let Some((&which, body)) = bytes.split_first() else { return false };
+    let protocol = KINDS[usize::from(which) % KINDS.len()];
+    let _items = cbor::items(body);
+    let _tree = xml_reader::parse(body);
+    let headers = HeaderMap::new();
+    let mut understood = false;
+    let service = &SERVICES[usize::from(which / 4) % SERVICES.len()];
+    let model = service.model();
+    for operation in &model.operations {
+        let request = Request { labels: &[], query: &[], headers: &headers, body };
+        let Ok(value) = read(protocol, model, operation, request) else { continue };
+        let Some(input) = operation.input else { continue };
+        let violations = check::violations(model, input, &value);
+        understood |= violations.is_empty() && !body.is_empty();
+        let _text = check::message(&violations);
+        let _written = codec::write(protocol, model, operation, &value, "id");
+    }
+    understood
+}
+
+pub(crate) fn bodies_seeds() -> Vec<Vec<u8>> {
+    let json = |service: u8, text: &str| [&[service * 4], text.as_bytes()].concat();
+    let form = |service: u8, text: &str| [&[service * 4 + 1], text.as_bytes()].concat();
+    vec![
+        json(0, r#"{"QueueUrl": "http://h/1/q", "MessageBody": "m", "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": "AAH/"}}}"#),
+        json(1, r#"{"StreamName": "s", "Records": [{"Data": "AA==", "PartitionKey": "k"}], "Timestamp": 1.5e9}"#),
+        form(0, "Action=SendMessage&MessageBody=a+b&MessageAttribute.1.Name=a&MessageAttribute.1.Value.DataType=String"),
+        form(2, "Action=Publish&TopicArn=a&MessageAttributes.entry.1.Name=a&MessageAttributes.entry.1.Value.DataType=String"),
+        [&[6], &b"\xbf\x6aStreamName\x61s\x64Data\x5f\x41\x00\xff\x69Timestamp\xc1\xfb\x41\xd6\x00\x00\x00\x00\x00\x00\xff"[..]].concat(),
+        [&[7], &b"\xa2\x6aStreamName\x61s\x69Timestamp\xc1\x1b\x00\x00\x01\x8c\x00\x00\x00\x00"[..]].concat(),
+    ]
+}
+
+/// A whole request: its path, its query string, its headers, its signature. It is let in only where it was signed with the secret.
+pub(crate) fn signatures(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let mut lines = text.split('\n');
+    let target = lines.next().unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut headers = HeaderMap::new();
+    for line in lines.by_ref().take_while(|line| !line.is_empty()).take(50) {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    let body = lines.collect::<Vec<_>>().join("\n");
+    let _form = Form::read(body.as_bytes());
+    if let Ok(pairs) = pairs(query) {
+        for service in &SERVICES {
+            if let Some((operation, labels)) = route(service.model(), "POST", path, &pairs) {
+                let request = Request { labels: &labels, query: &pairs, headers: &headers, body: body.as_bytes() };
+                let _read = read(Protocol::Rest, service.model(), operation, request);
+            }
+        }
+    }
+    let given = Given { method: "POST", path, query, headers: &headers, authority: "h", body: body.as_bytes() };
+    let Ok(signature) = sigv4::read(given) else { return false };
+    let is_let_in = Verifier::default().verify(&signature, given, "a secret that no input has", 1_440_938_160_000);
+    assert!(is_let_in.is_err(), "{text}");
+    true
+}
+
+pub(crate) fn signatures_seeds() -> Vec<Vec<u8>> {
+    let header = "Authorization: AWS4-HMAC-SHA256 Credential=a/20150830/r/sqs/aws4_request, SignedHeaders=host;x-amz-date, \
+                  Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31\nX-Amz-Date: 20150830T123600Z\n\n{}";
+    let query =
+        "/?Action=ListQueues&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%2F20150830%2Fr%2Fsqs%2Faws4_request\
+                 &X-Amz-Date=20150830T123600Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00\n\n";
+    vec![
+        format!("/\n{header}").into_bytes(),
+        format!("/2015-03-31/functions/arn%3Aaws%3Alambda/invocations?Qualifier=live\n{header}").into_bytes(),
+        query.as_bytes().to_vec(),
+    ]
+}

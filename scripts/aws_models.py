@@ -1,0 +1,190 @@
+"""Write the tables of AWS's operations that the wire API reads: `rust/doors/src/aws/models`, out of the installed botocore.
+
+A table has botocore's own form without prose, cut down to the operations that are served; each operation and each shape stands on
+a line of its own, so that a new botocore is a diff that can be read. The names of all other operations stand there, too: they are
+answered with 501.
+"""
+
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import botocore
+
+DATA = Path(botocore.__file__).parent / "data"
+TABLES = Path(__file__).parents[1] / "rust/doors/src/aws/models"
+METADATA = [
+    "apiVersion",
+    "awsQueryCompatible",
+    "endpointPrefix",
+    "jsonVersion",
+    "protocol",
+    "signingName",
+    "targetPrefix",
+    "xmlNamespace",
+]
+OPERATION = ["http", "input", "output", "errors"]
+DROPPED = {
+    "documentation",
+    "deprecated",
+    "deprecatedMessage",
+    "deprecatedSince",
+    "synthetic",
+    "xmlOrder",
+    "sensitive",
+    "box",
+    "contextParam",
+}
+
+Shape = dict[str, Any]
+
+SERVED = {
+    "sqs/2012-11-05": """
+        CreateQueue GetQueueUrl ListQueues GetQueueAttributes SetQueueAttributes DeleteQueue PurgeQueue SendMessage
+        SendMessageBatch ReceiveMessage DeleteMessage DeleteMessageBatch ChangeMessageVisibility
+        ChangeMessageVisibilityBatch TagQueue UntagQueue ListQueueTags ListDeadLetterSourceQueues StartMessageMoveTask
+        ListMessageMoveTasks CancelMessageMoveTask""",
+    "kinesis/2013-12-02": """
+        CreateStream DeleteStream DescribeStream DescribeStreamSummary ListStreams ListShards PutRecord PutRecords
+        GetShardIterator GetRecords UpdateShardCount IncreaseStreamRetentionPeriod DecreaseStreamRetentionPeriod AddTagsToStream
+        RemoveTagsFromStream ListTagsForStream TagResource UntagResource ListTagsForResource DescribeLimits""",
+    "sns/2010-03-31": """
+        CreateTopic DeleteTopic ListTopics GetTopicAttributes SetTopicAttributes Subscribe Unsubscribe ListSubscriptions
+        ListSubscriptionsByTopic GetSubscriptionAttributes SetSubscriptionAttributes Publish PublishBatch TagResource
+        UntagResource ListTagsForResource""",
+    "lambda/2015-03-31": """
+        Invoke GetFunction GetFunctionConfiguration ListFunctions ListVersionsByFunction CreateEventSourceMapping
+        GetEventSourceMapping ListEventSourceMappings UpdateEventSourceMapping DeleteEventSourceMapping PutFunctionConcurrency
+        GetFunctionConcurrency DeleteFunctionConcurrency CreateAlias GetAlias ListAliases UpdateAlias GetAccountSettings""",
+    "sts/2011-06-15": "GetCallerIdentity",
+    "events/2015-10-07": """
+        PutEvents PutRule DescribeRule ListRules EnableRule DisableRule DeleteRule PutTargets RemoveTargets ListTargetsByRule
+        ListRuleNamesByTarget TestEventPattern CreateEventBus DescribeEventBus ListEventBuses DeleteEventBus CreateArchive
+        DescribeArchive ListArchives UpdateArchive DeleteArchive StartReplay DescribeReplay ListReplays CancelReplay""",
+    "scheduler/2021-06-30": "CreateSchedule GetSchedule ListSchedules UpdateSchedule DeleteSchedule",
+    "stepfunctions/2016-11-23": """
+        CreateStateMachine UpdateStateMachine DescribeStateMachine ListStateMachines ValidateStateMachineDefinition StartExecution
+        DescribeExecution ListExecutions GetExecutionHistory StopExecution SendTaskSuccess SendTaskFailure SendTaskHeartbeat""",
+}
+
+# SQS's model says no more how the query protocol names things: these are the names of API version 2012-11-05.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ (each operation's query parameters)
+SQS_LISTS = {
+    "AWSAccountIdList": "AWSAccountId",
+    "ActionNameList": "ActionName",
+    "AttributeNameList": "AttributeName",
+    "BatchResultErrorEntryList": "BatchResultErrorEntry",
+    "BinaryList": "BinaryListValue",
+    "ChangeMessageVisibilityBatchRequestEntryList": "ChangeMessageVisibilityBatchRequestEntry",
+    "ChangeMessageVisibilityBatchResultEntryList": "ChangeMessageVisibilityBatchResultEntry",
+    "DeleteMessageBatchRequestEntryList": "DeleteMessageBatchRequestEntry",
+    "DeleteMessageBatchResultEntryList": "DeleteMessageBatchResultEntry",
+    "ListMessageMoveTasksResultEntryList": "ListMessageMoveTasksResultEntry",
+    "MessageAttributeNameList": "MessageAttributeName",
+    "MessageList": "Message",
+    "MessageSystemAttributeList": "MessageSystemAttributeName",
+    "QueueUrlList": "QueueUrl",
+    "SendMessageBatchRequestEntryList": "SendMessageBatchRequestEntry",
+    "SendMessageBatchResultEntryList": "SendMessageBatchResultEntry",
+    "StringList": "StringListValue",
+    "TagKeyList": "TagKey",
+}
+SQS_MAPS = {
+    "MessageBodyAttributeMap": ("MessageAttribute", "Name", "Value"),
+    "MessageBodySystemAttributeMap": ("MessageSystemAttribute", "Name", "Value"),
+    "MessageSystemAttributeMap": ("Attribute", "Name", "Value"),
+    "QueueAttributeMap": ("Attribute", "Name", "Value"),
+    "TagMap": ("Tag", "Key", "Value"),
+}
+
+
+def plain(value: Any) -> Any:
+    """Give a part of a model without prose and without what nobody reads."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items() if key not in DROPPED}
+    return value
+
+
+def named_for_query(shapes: dict[str, Shape]) -> None:
+    """Give SQS's lists and maps their names of the query protocol."""
+    for name, item in SQS_LISTS.items():
+        if name in shapes:
+            shapes[name]["member"]["locationName"] = item
+    for name, (_, key, value) in SQS_MAPS.items():
+        if name in shapes:
+            shapes[name]["key"]["locationName"] = key
+            shapes[name]["value"]["locationName"] = value
+    for shape in shapes.values():
+        for member in shape.get("members", {}).values():
+            if member["shape"] in SQS_MAPS:
+                member["locationName"] = SQS_MAPS[member["shape"]][0]
+
+
+def reached(shapes: dict[str, Shape], names: list[str]) -> dict[str, Shape]:
+    """Give the shapes of these names and all that they name, in the model's order."""
+    found: set[str] = set()
+    while names:
+        name = names.pop()
+        if name in found:
+            continue
+        found.add(name)
+        shape = shapes[name]
+        parts = [
+            *shape.get("members", {}).values(),
+            *(shape[part] for part in ("member", "key", "value") if part in shape),
+        ]
+        names.extend(part["shape"] for part in parts)
+    return {name: plain(shape) for name, shape in shapes.items() if name in found}
+
+
+def table(service: str, served: list[str]) -> str:
+    """Give the table of a service."""
+    with gzip.open(DATA / service / "service-2.json.gz") as file:
+        model = json.load(file)
+    unknown = [name for name in served if name not in model["operations"]]
+    if unknown:
+        sys.exit(f"{service} has no operations {unknown}")
+    operations = {name: plain({key: model["operations"][name].get(key) for key in OPERATION}) for name in served}
+    operations = {name: {key: value for key, value in one.items() if value} for name, one in operations.items()}
+    names = [
+        shape["shape"]
+        for one in operations.values()
+        for shape in (*one.get("errors", []), one.get("input"), one.get("output"))
+        if shape
+    ]
+    shapes = reached(model["shapes"], names)
+    if service.startswith("sqs/"):
+        named_for_query(shapes)
+        for name, one in operations.items():
+            if "output" in one:
+                one["output"]["resultWrapper"] = f"{name}Result"
+    metadata = {key: model["metadata"][key] for key in METADATA if key in model["metadata"]}
+    if service.startswith("sqs/"):
+        metadata["xmlNamespace"] = "http://queue.amazonaws.com/doc/2012-11-05/"
+    others = sorted(set(model["operations"]) - set(served))
+    routes = [[model["operations"][name]["http"][part] for part in ("method", "requestUri")] for name in others]
+    is_rest = model["metadata"]["protocol"].startswith("rest")
+
+    def lines(part: dict[str, Any]) -> str:
+        return ",\n".join(f"{json.dumps(name)}: {json.dumps(one, separators=(',', ':'))}" for name, one in part.items())
+
+    notice = "Copyright Amazon.com, Inc. or its affiliates; Apache License 2.0; cut down"
+    return (
+        f'{{"origin": "botocore {botocore.__version__}, {service}; {notice}",\n'
+        f'"metadata": {json.dumps(metadata)},\n"others": {json.dumps(others, separators=(",", ":"))},\n'
+        f'"otherRoutes": {json.dumps(routes if is_rest else [], separators=(",", ":"))},\n'
+        f'"operations": {{\n{lines(operations)}\n}},\n"shapes": {{\n{lines(shapes)}\n}}}}\n'
+    )
+
+
+def main() -> None:
+    """Write every table."""
+    TABLES.mkdir(parents=True, exist_ok=True)
+    for service, served in SERVED.items():
+        (TABLES / f"{service.split('/')[0]}.json").write_text(table(service, served.split()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

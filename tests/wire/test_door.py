@@ -1,0 +1,174 @@
+"""Who is let in at the wire API, what is told to others, and how a request that no SDK sends is answered."""
+
+import http.client
+import json
+import subprocess
+import sys
+
+import pytest
+from botocore.auth import SigV4Auth, SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+from wire_app import REGION, served
+
+JSON = "application/x-amz-json-1.0"
+LIST = {"Content-Type": JSON, "X-Amz-Target": "AmazonSQS.ListQueues"}
+
+
+def ask(port, headers, body=b"{}", *, method="POST", path="/"):
+    """Send one request as it is; give the status, the headers and the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def signed(wire, headers, body=b"{}", *, service="sqs", key="k", secret="s", path="/"):
+    """Give headers with a signature."""
+    request = AWSRequest("POST", wire.url + path, headers=headers, data=body)
+    SigV4Auth(Credentials(key, secret), service, REGION).add_auth(request)
+    return dict(request.headers)
+
+
+def kind(answer):
+    return json.loads(answer[2])["__type"].rsplit("#")[-1]
+
+
+def test_a_request_without_a_signature_is_refused(wire):
+    status, headers, _ = answer = ask(wire.port, LIST)
+    assert (status, kind(answer)) == (403, "MissingAuthenticationTokenException")
+    assert headers["x-amzn-query-error"] == "MissingAuthenticationToken;Sender"
+    assert len(headers["x-amzn-RequestId"]) == 36 and headers["Date"]
+    # A web page can post a form without asking first, and cannot sign it.
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, _, body = ask(wire.port, form, b"Action=PurgeQueue&Version=2012-11-05&QueueUrl=x")
+    assert status == 403 and b"<Code>MissingAuthenticationToken</Code>" in body
+
+
+def test_web_pages_and_names_of_other_machines_are_refused(wire):
+    headers = signed(wire, LIST)
+    assert ask(wire.port, headers)[0] == 200
+    assert ask(wire.port, {**headers, "Origin": "http://evil.example.com"})[0] == 403
+    assert ask(wire.port, {**headers, "Host": "evil.example.com"})[0] == 403
+    assert ask(wire.port, {"Origin": "http://evil.example.com"}, b"", method="OPTIONS")[0] == 403
+    assert "access-control-allow-origin" not in ask(wire.port, headers)[1]
+
+
+def test_with_keys_each_request_is_verified(make_app, tmp_path):
+    def command(*arguments):
+        line = [sys.executable, "-m", "forebay.cli", "aws", "keys", *arguments, "--store", str(tmp_path)]
+        return subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    def create(*options):
+        return json.loads(command("create", *options, "--output", "json"))
+
+    every, reader, streams = create(), create("--read-only"), create("--service", "kinesis")
+    assert (tmp_path / "aws-keys.json").stat().st_mode & 0o777 == 0o600
+    assert every["secret"] not in command("list")
+    with served(make_app(str(tmp_path / "store"))) as open_to_all:
+        assert (
+            open_to_all.client("sqs", key="any", secret="any").list_queues()["ResponseMetadata"]["HTTPStatusCode"]
+            == 200
+        )
+    with served(make_app(str(tmp_path))) as wire:
+
+        def sqs(key, secret=None, **options):
+            return wire.client("sqs", key=key["id"], secret=secret or key["secret"], **options)
+
+        def refused(call, **arguments):
+            with pytest.raises(ClientError) as raised:
+                call(**arguments)
+            return raised.value.response["Error"]["Code"]
+
+        url = sqs(every).create_queue(QueueName="q")["QueueUrl"]
+        assert refused(sqs(every, "wrong").list_queues) == "SignatureDoesNotMatch"
+        assert refused(wire.client("sqs").list_queues) == "InvalidClientTokenId"
+        assert sqs(reader).list_queues()["QueueUrls"] == [url]
+        assert refused(sqs(reader).send_message, QueueUrl=url, MessageBody="m") == "AccessDenied"
+        assert refused(sqs(streams).list_queues) == "AccessDenied"
+        kinesis = wire.client("kinesis", key=streams["id"], secret=streams["secret"])
+        assert kinesis.list_streams()["StreamNames"] == []
+        # A body that was changed on the way is not what was signed.
+        keys = {"key": every["id"], "secret": every["secret"]}
+        headers = signed(wire, LIST, **keys)
+        assert ask(wire.port, headers)[0] == 200
+        assert kind(ask(wire.port, headers, b'{"QueueNamePrefix": "a"}')) == "InvalidSignatureException"
+        expired = {**headers, "X-Amz-Date": "20200101T000000Z"}
+        assert kind(ask(wire.port, expired)) in {"InvalidSignatureException", "IncompleteSignatureException"}
+        request = AWSRequest("GET", f"{wire.url}/?Action=ListQueues&Version=2012-11-05")
+        SigV4QueryAuth(Credentials(*keys.values()), "sqs", REGION, expires=60).add_auth(request)
+        path = request.url.removeprefix(wire.url)
+        status, _, body = ask(wire.port, {}, b"", method="GET", path=path)
+        assert status == 200 and b"<QueueUrl>" in body
+        assert ask(wire.port, {}, b"", method="GET", path=path + "0")[0] == 403
+
+
+def test_another_machines_address_needs_a_key(make_app, tmp_path):
+    import asyncio
+
+    from forebay.errors import InvalidParameterValue
+
+    with pytest.raises(InvalidParameterValue, match="forebay aws keys create"):
+        asyncio.run(make_app(str(tmp_path)).start(aws_host="0.0.0.0", aws_port=4566))
+
+
+def test_the_query_protocol_is_spoken_on_the_queues_path_too(wire):
+    queue = wire.client("sqs").create_queue(QueueName="old")["QueueUrl"]
+    form = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+
+    def post(body, path="/"):
+        return ask(wire.port, signed(wire, form, body, path=path), body, path=path)
+
+    path = queue.removeprefix(wire.url)
+    attribute = (
+        b"&MessageAttribute.1.Name=a&MessageAttribute.1.Value.DataType=String&MessageAttribute.1.Value.StringValue=v"
+    )
+    status, headers, body = post(b"Action=SendMessage&Version=2012-11-05&MessageBody=a+b%26c" + attribute, path)
+    assert (status, headers["Content-Type"]) == (200, "text/xml")
+    assert b"<SendMessageResult><MD5OfMessageBody>" in body and b"<ResponseMetadata><RequestId>" in body
+    _, _, body = post(b"Action=ReceiveMessage&Version=2012-11-05&MessageAttributeName.1=All", path)
+    assert b"<Body>a b&amp;c</Body>" in body and b"<MessageAttribute><Name>a</Name><Value>" in body
+    url = queue.encode().replace(b"old", b"none")
+    status, _, body = post(b"Action=PurgeQueue&Version=2012-11-05&QueueUrl=" + url)
+    assert status == 400 and b"<Type>Sender</Type><Code>AWS.SimpleQueueService.NonExistentQueue</Code>" in body
+    assert b"<Code>InvalidAction</Code>" in post(b"Action=Nothing&Version=2012-11-05")[2]
+
+
+def test_what_no_sdk_sends_is_refused_and_harms_nothing(wire):
+    def post(headers, body):
+        return ask(wire.port, signed(wire, headers, body), body)
+
+    assert kind(post(LIST, b"{")) == "SerializationException"
+    assert kind(post(LIST, b"[" * 100_000)) == "SerializationException"
+    assert kind(post(LIST, b'{"MaxResults": "ten"}')) == "SerializationException"
+    assert kind(post({**LIST, "X-Amz-Target": "AmazonSQS.Nothing"}, b"{}")) == "UnknownOperationException"
+    answer = post({**LIST, "X-Amz-Target": "AmazonSQS.AddPermission"}, b"{}")
+    assert (answer[0], kind(answer)) == (501, "NotImplemented")
+    assert kind(post({"Content-Type": JSON}, b"{}")) == "UnknownOperationException"
+    assert kind(post({**LIST, "Content-Encoding": "gzip"}, b"no gzip")) == "SerializationException"
+    headers = {**signed(wire, LIST), "Content-Length": str(1 << 40)}
+    connection = http.client.HTTPConnection("127.0.0.1", wire.port, timeout=20)
+    try:
+        connection.request("POST", "/", headers=headers)
+        assert connection.getresponse().status == 413
+    finally:
+        connection.close()
+    assert post(LIST, b"{}")[0] == 200
+
+
+def test_java_s_cbor_is_spoken_for_kinesis(wire):
+    # {"StreamName": "s", "ShardCount": 1} in maps and texts of no told length, as Java writes them.
+    body = bytes.fromhex("bf") + b"\x7f\x6aStreamName\xff\x61s" + b"\x6aShardCount\x01" + bytes.fromhex("ff")
+    headers = {"Content-Type": "application/x-amz-cbor-1.1", "X-Amz-Target": "Kinesis_20131202.CreateStream"}
+    status, answered, _ = ask(wire.port, signed(wire, headers, body, service="kinesis"), body)
+    assert (status, answered["Content-Type"]) == (200, "application/x-amz-cbor-1.1")
+    status, _, told = ask(wire.port, signed(wire, headers, body, service="kinesis"), body)
+    assert status == 400 and b"ResourceInUseException" in told
+    assert wire.client("kinesis").list_streams()["StreamNames"] == ["s"]

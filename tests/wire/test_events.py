@@ -1,0 +1,129 @@
+"""A day's work with EventBridge and its Scheduler by boto3."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+
+@pytest.fixture
+def events(wire):
+    return wire.client("events")
+
+
+@pytest.fixture
+def inbox(wire):
+    sqs = wire.client("sqs")
+    url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    return sqs, url, "arn:aws:sqs:eu-central-1:123456789012:inbox"
+
+
+def received(inbox, wait=5):
+    sqs, url, _ = inbox
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait).get("Messages", [])
+    return [json.loads(message["Body"]) for message in messages]
+
+
+def test_an_event_reaches_the_targets_of_its_rules(events, inbox):
+    bus = events.create_event_bus(Name="shop")["EventBusArn"]
+    assert bus == "arn:aws:events:eu-central-1:123456789012:event-bus/shop"
+    with pytest.raises(events.exceptions.ResourceAlreadyExistsException):
+        events.create_event_bus(Name="shop")
+    rule = events.put_rule(Name="paid", EventBusName="shop", EventPattern='{"source": ["shop"]}', Description="d")
+    assert rule["RuleArn"].endswith(":rule/shop/paid")
+    targets = [
+        {"Id": "whole", "Arn": inbox[2]},
+        {
+            "Id": "part",
+            "Arn": inbox[2],
+            "InputTransformer": {"InputPathsMap": {"n": "$.detail.n"}, "InputTemplate": '{"number": <n>}'},
+        },
+    ]
+    assert events.put_targets(Rule="paid", EventBusName=bus, Targets=targets)["FailedEntryCount"] == 0
+    assert events.list_targets_by_rule(Rule="paid", EventBusName="shop")["Targets"] == targets
+    entry = {"Source": "shop", "DetailType": "Paid", "EventBusName": "shop"}
+    answer = events.put_events(
+        Entries=[
+            {**entry, "Detail": '{"n": 7}'},
+            {**entry, "Detail": "no"},
+            {**entry, "Source": "other", "Detail": "{}"},
+        ]
+    )
+    assert answer["FailedEntryCount"] == 1
+    assert [one.get("ErrorCode") for one in answer["Entries"]] == [None, "MalformedDetail", None]
+    got = [*received(inbox), *received(inbox, 1)]
+    assert {"number": 7} in got
+    assert answer["Entries"][0]["EventId"] in [one.get("id") for one in got]
+    assert len(got) == 2
+    events.disable_rule(Name="paid", EventBusName="shop")
+    described = events.describe_rule(Name="paid", EventBusName="shop")
+    assert (described["State"], described["Description"]) == ("DISABLED", "d")
+    assert events.list_rule_names_by_target(TargetArn=inbox[2], EventBusName="shop")["RuleNames"] == ["paid"]
+    with pytest.raises(ClientError, match="Rule can't be deleted since it has targets"):
+        events.delete_rule(Name="paid", EventBusName="shop")
+    events.remove_targets(Rule="paid", EventBusName="shop", Ids=["whole", "part"])
+    events.delete_rule(Name="paid", EventBusName="shop")
+    events.delete_event_bus(Name="shop")
+    with pytest.raises(events.exceptions.ResourceNotFoundException):
+        events.describe_event_bus(Name="shop")
+
+
+def test_rules_are_listed_page_by_page_and_patterns_are_tested(events):
+    for number in range(5):
+        events.put_rule(Name=f"r{number}", EventPattern='{"source": ["x"]}')
+    first = events.list_rules(Limit=3)
+    second = events.list_rules(Limit=3, NextToken=first["NextToken"])
+    assert [rule["Name"] for rule in first["Rules"] + second["Rules"]] == [f"r{n}" for n in range(5)]
+    event = {"id": "1", "account": "1", "source": "x", "time": "2026-01-01T00:00:00Z", "region": "r", "resources": []}
+    text = json.dumps({**event, "detail-type": "t", "detail": {"a": 1}})
+    assert events.test_event_pattern(EventPattern='{"detail": {"a": [1]}}', Event=text)["Result"] is True
+    assert events.test_event_pattern(EventPattern='{"detail": {"a": [2]}}', Event=text)["Result"] is False
+    with pytest.raises(events.exceptions.InvalidEventPatternException):
+        events.put_rule(Name="bad", EventPattern='{"source": "x"}')
+    with pytest.raises(ClientError, match="ScheduleExpression"):
+        events.put_rule(Name="timed", ScheduleExpression="rate(1 minute)")
+
+
+def test_an_archive_is_replayed(events, inbox):
+    source = "arn:aws:events:eu-central-1:123456789012:event-bus/default"
+    archive = events.create_archive(ArchiveName="all", EventSourceArn=source, RetentionDays=1)["ArchiveArn"]
+    events.put_events(Entries=[{"Source": "shop", "DetailType": "Paid", "Detail": "{}"}])
+    assert events.describe_archive(ArchiveName="all")["RetentionDays"] == 1
+    events.put_rule(Name="late", EventPattern='{"source": ["shop"]}')
+    events.put_targets(Rule="late", Targets=[{"Id": "q", "Arn": inbox[2]}])
+    now = datetime.now(UTC)
+    events.start_replay(
+        ReplayName="again",
+        EventSourceArn=archive,
+        EventStartTime=now - timedelta(minutes=5),
+        EventEndTime=now + timedelta(minutes=5),
+        Destination={"Arn": source},
+    )
+    (got,) = received(inbox, 20)
+    assert got["replay-name"] == "again"
+    replay = events.describe_replay(ReplayName="again")
+    assert replay["EventSourceArn"] == archive and replay["Destination"] == {"Arn": source}
+    assert [one["ReplayName"] for one in events.list_replays()["Replays"]] == ["again"]
+
+
+def test_a_schedule_is_made_changed_and_deleted(wire, inbox):
+    scheduler = wire.client("scheduler")
+    settings = {
+        "Name": "tick",
+        "ScheduleExpression": "rate(5 minutes)",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": inbox[2], "RoleArn": "arn:aws:iam::123456789012:role/r", "Input": '{"a": 1}'},
+    }
+    arn = scheduler.create_schedule(**settings)["ScheduleArn"]
+    with pytest.raises(scheduler.exceptions.ConflictException):
+        scheduler.create_schedule(**settings)
+    given = scheduler.get_schedule(Name="tick")
+    assert (given["Arn"], given["State"], given["Target"]["Arn"]) == (arn, "ENABLED", inbox[2])
+    scheduler.update_schedule(**{**settings, "State": "DISABLED", "ScheduleExpression": "rate(1 hour)"})
+    assert scheduler.get_schedule(Name="tick")["ScheduleExpression"] == "rate(1 hour)"
+    (one,) = scheduler.list_schedules(NamePrefix="t", State="DISABLED")["Schedules"]
+    assert one["Name"] == "tick"
+    scheduler.delete_schedule(Name="tick")
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
+        scheduler.get_schedule(Name="tick")

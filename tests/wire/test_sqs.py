@@ -1,0 +1,187 @@
+"""A day's work with SQS by boto3, which speaks JSON, and what other clients say in the query protocol."""
+
+import threading
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+
+@pytest.fixture
+def sqs(wire):
+    return wire.client("sqs")
+
+
+@pytest.fixture
+def queue(sqs):
+    return sqs.create_queue(QueueName="orders")["QueueUrl"]
+
+
+def code(call, **arguments):
+    """Give the code and the shape of the error that a call raises."""
+    with pytest.raises(ClientError) as raised:
+        call(**arguments)
+    return raised.value.response["Error"]["Code"], raised.value.response["Error"].get("QueryErrorCode")
+
+
+def test_a_message_is_sent_received_and_deleted(sqs, queue, wire):
+    assert queue == f"{wire.url}/123456789012/orders"
+    attributes = {
+        "kind": {"DataType": "String", "StringValue": "book"},
+        "cover": {"DataType": "Binary.png", "BinaryValue": b"\x00\xff"},
+    }
+    sent = sqs.send_message(QueueUrl=queue, MessageBody="hello", MessageAttributes=attributes)
+    wanted = {"MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["All"]}
+    (message,) = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, **wanted)["Messages"]
+    assert (message["MessageId"], message["Body"]) == (sent["MessageId"], "hello")
+    # boto3 checks the sums of the body itself.
+    assert message["MD5OfMessageAttributes"] == sent["MD5OfMessageAttributes"]
+    assert message["MessageAttributes"] == attributes
+    assert message["Attributes"]["ApproximateReceiveCount"] == "1"
+    assert "Messages" not in sqs.receive_message(QueueUrl=queue)
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    depth = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (depth["ApproximateNumberOfMessages"], depth["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
+
+
+def test_a_batch_is_sent_and_each_entry_that_cannot_be_is_told_why(sqs, queue):
+    entries = [{"Id": str(n), "MessageBody": f"m{n}"} for n in range(9)]
+    entries.insert(4, {"Id": "wrong", "MessageBody": "\x0b"})
+    answer = sqs.send_message_batch(QueueUrl=queue, Entries=entries)
+    assert [entry["Id"] for entry in answer["Successful"]] == [str(n) for n in range(9)]
+    assert [(entry["Id"], entry["Code"], entry["SenderFault"]) for entry in answer["Failed"]] == [
+        ("wrong", "InvalidMessageContents", True)
+    ]
+    messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    assert sorted(message["Body"] for message in messages) == [f"m{n}" for n in range(9)]
+    done = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(messages)]
+    answer = sqs.delete_message_batch(QueueUrl=queue, Entries=[*done, {"Id": "x", "ReceiptHandle": "none"}])
+    assert len(answer["Successful"]) == 9
+    assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [("x", "ReceiptHandleIsInvalid")]
+
+
+def test_a_batch_that_is_none_is_refused_as_aws_does(sqs, queue):
+    def send(entries):
+        return code(sqs.send_message_batch, QueueUrl=queue, Entries=entries)
+
+    entry = {"Id": "a", "MessageBody": "m"}
+    assert send([]) == ("AWS.SimpleQueueService.EmptyBatchRequest", "EmptyBatchRequest")
+    assert send([entry, entry]) == ("AWS.SimpleQueueService.BatchEntryIdsNotDistinct", "BatchEntryIdsNotDistinct")
+    assert send([{**entry, "Id": "a b"}]) == ("AWS.SimpleQueueService.InvalidBatchEntryId", "InvalidBatchEntryId")
+    many = [{"Id": str(n), "MessageBody": "m"} for n in range(11)]
+    assert send(many)[1] == "TooManyEntriesInBatchRequest"
+
+
+def test_a_long_poll_gets_what_is_sent_meanwhile(wire, sqs, queue):
+    got, other = [], wire.client("sqs")
+    waiting = threading.Thread(target=lambda: got.append(other.receive_message(QueueUrl=queue, WaitTimeSeconds=20)))
+    waiting.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    sqs.send_message(QueueUrl=queue, MessageBody="late")
+    waiting.join(20)
+    assert time.monotonic() - began < 5
+    assert [message["Body"] for message in got[0]["Messages"]] == ["late"]
+
+
+def test_a_message_comes_back_when_its_visibility_is_ended(sqs, queue):
+    sqs.send_message(QueueUrl=queue, MessageBody="again")
+    (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+    sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+    (again,) = sqs.receive_message(QueueUrl=queue, AttributeNames=["ApproximateReceiveCount"])["Messages"]
+    assert again["Attributes"] == {"ApproximateReceiveCount": "2"}
+
+
+def test_attributes_are_set_kept_and_compared(sqs, queue):
+    settings = {
+        "VisibilityTimeout": "60",
+        "DelaySeconds": "0",
+        "ReceiveMessageWaitTimeSeconds": "3",
+        "Policy": '{"Version": "1"}',
+    }
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes=settings)
+    given = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert {name: given[name] for name in settings} == settings
+    assert given["QueueArn"] == "arn:aws:sqs:eu-central-1:123456789012:orders"
+    assert sqs.create_queue(QueueName="orders", Attributes={"VisibilityTimeout": "60"})["QueueUrl"] == queue
+    refused = code(sqs.create_queue, QueueName="orders", Attributes={"VisibilityTimeout": "61"})
+    assert refused == ("QueueAlreadyExists", "QueueNameExists")
+    assert (
+        code(sqs.set_queue_attributes, QueueUrl=queue, Attributes={"VisibilityTimeout": "-1"})[0]
+        == "InvalidAttributeValue"
+    )
+    assert code(sqs.set_queue_attributes, QueueUrl=queue, Attributes={"Colour": "red"})[0] == "InvalidAttributeName"
+    # What forebay would not do is refused, not accepted and forgotten.
+    assert (
+        code(sqs.set_queue_attributes, QueueUrl=queue, Attributes={"KmsMasterKeyId": "k"})[0] == "InvalidAttributeValue"
+    )
+
+
+def test_tags_are_kept_and_listed(sqs, queue):
+    sqs.tag_queue(QueueUrl=queue, Tags={"team": "books", "cost": "1"})
+    sqs.untag_queue(QueueUrl=queue, TagKeys=["cost"])
+    assert sqs.list_queue_tags(QueueUrl=queue)["Tags"] == {"team": "books"}
+
+
+def test_queues_are_listed_page_by_page(sqs):
+    for number in range(5):
+        sqs.create_queue(QueueName=f"q{number}")
+    sqs.create_queue(QueueName="other")
+    pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix="q", PaginationConfig={"PageSize": 2})
+    urls = [page["QueueUrls"] for page in pages]
+    assert [len(page) for page in urls] == [2, 2, 1]
+    assert [url.rsplit("/")[-1] for page in urls for url in page] == [f"q{n}" for n in range(5)]
+    assert code(sqs.list_queues, MaxResults=2, NextToken="AAAA")[0] == "InvalidParameterValue"
+
+
+def test_what_is_not_there_is_told_as_aws_does(sqs, queue, wire):
+    missing = f"{wire.url}/123456789012/none"
+    wanted = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+    assert code(sqs.get_queue_url, QueueName="none") == wanted
+    assert code(sqs.send_message, QueueUrl=missing, MessageBody="m") == wanted
+    assert code(sqs.send_message, QueueUrl=queue.replace("123456789012", "210987654321"), MessageBody="m") == wanted
+    with pytest.raises(sqs.exceptions.QueueDoesNotExist):
+        sqs.purge_queue(QueueUrl=missing)
+    sqs.delete_queue(QueueUrl=queue)
+    assert code(sqs.receive_message, QueueUrl=queue) == wanted
+
+
+def test_fifo_queues_keep_order_and_drop_what_is_sent_twice(sqs):
+    attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+    queue = sqs.create_queue(QueueName="steps.fifo", Attributes=attributes)["QueueUrl"]
+    for body in ["1", "2", "2", "3"]:
+        sqs.send_message(QueueUrl=queue, MessageBody=body, MessageGroupId="g")
+    messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    assert [message["Body"] for message in messages] == ["1", "2", "3"]
+    assert code(sqs.send_message, QueueUrl=queue, MessageBody="m")[0] == "MissingParameter"
+    assert code(sqs.create_queue, QueueName="steps2.fifo")[0] == "InvalidParameterValue"
+
+
+def test_dead_letters_move_and_are_moved_back(sqs):
+    dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
+    arn = "arn:aws:sqs:eu-central-1:123456789012:dead"
+    policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 1}}'
+    queue = sqs.create_queue(QueueName="live", Attributes={"RedrivePolicy": policy, "VisibilityTimeout": "0"})[
+        "QueueUrl"
+    ]
+    assert sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"] == [queue]
+    sqs.send_message(QueueUrl=queue, MessageBody="poison")
+    assert len(sqs.receive_message(QueueUrl=queue)["Messages"]) == 1
+    assert "Messages" not in sqs.receive_message(QueueUrl=queue)
+    assert len(sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=5, VisibilityTimeout=0)["Messages"]) == 1
+    sqs.start_message_move_task(SourceArn=arn)
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+    assert message["Body"] == "poison"
+    ends = time.monotonic() + 10
+    while (task := sqs.list_message_move_tasks(SourceArn=arn)["Results"][0])["Status"] == "RUNNING":
+        assert time.monotonic() < ends
+    assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
+
+
+def test_limits_are_told_in_aws_s_words(sqs, queue):
+    with pytest.raises(
+        ClientError, match=r"Value 11 for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10"
+    ):
+        sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=11)
+    with pytest.raises(ClientError, match="Message must be shorter than 1048576 bytes"):
+        sqs.send_message(QueueUrl=queue, MessageBody="x" * 1_048_577)

@@ -1,0 +1,83 @@
+"""A running app whose wire API real clients use. It has a thread of its own, so that a test can call a client that blocks."""
+
+import asyncio
+import socket
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import boto3
+from botocore.config import Config
+
+from forebay import App
+
+REGION = "eu-central-1"
+ACCOUNT = "123456789012"
+
+
+def free_port():
+    """Give a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@dataclass
+class Served:
+    """An app that runs, and clients of it."""
+
+    app: App
+    port: int
+    open: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def url(self):
+        """The endpoint."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, service, *, key="forebay", secret="forebay", **options):
+        """Make a client of a service; the fixture closes it."""
+        config = Config(retries={"total_max_attempts": 1}, read_timeout=30, **options)
+        made = boto3.session.Session().client(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            config=config,
+        )
+        self.open.callback(made.close)
+        return made
+
+
+@contextmanager
+def served(app):
+    """Run an app in a thread until the block ends."""
+    port, begun, state = free_port(), threading.Event(), {}
+
+    async def life():
+        try:
+            await app.start(aws_port=port)
+            state["stop"] = asyncio.Event()
+            state["loop"] = asyncio.get_running_loop()
+        except BaseException as error:
+            state["error"] = error
+            raise
+        finally:
+            begun.set()
+        await state["stop"].wait()
+        await app.stop(grace=5)
+
+    thread = threading.Thread(target=lambda: asyncio.run(life()))
+    thread.start()
+    try:
+        assert begun.wait(30)
+        if "error" in state:
+            raise state["error"]
+        running = Served(app, port)
+        with running.open:
+            yield running
+    finally:
+        if "loop" in state:
+            state["loop"].call_soon_threadsafe(state["stop"].set)
+        thread.join(30)
