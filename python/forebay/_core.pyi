@@ -174,12 +174,7 @@ def play_workflow(
     """
 
 def test_state(request: str, result: str | None, error: str | None, cause: str | None, now_ms: int) -> tuple[str, bool]:
-    """Answer AWS's TestState; or give what the state calls, and False, where no result and no error was given.
-
-    Raises:
-        InvalidParameterValue: with AWS's code and text.
-
-    """
+    """Answer AWS's TestState; or give what the state calls, and False, where nothing was given. Refuse as AWS does."""
 
 def infer_schema(samples: list[str], schema_format: str) -> str:
     """Infer one schema from samples, JSON texts of objects, as AWS's discovery does: "OpenApi3" or "JSONSchemaDraft4".

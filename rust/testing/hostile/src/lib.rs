@@ -30,6 +30,8 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "attempts", takes: stores::attempts, seeds: stores::attempts_seeds },
+    Target { name: "aws-bodies", takes: wire::bodies, seeds: wire::bodies_seeds },
+    Target { name: "aws-signatures", takes: wire::signatures, seeds: wire::signatures_seeds },
     Target { name: "batches", takes: sockets::batches, seeds: sockets::batches_seeds },
     Target { name: "chunks", takes: stores::chunks, seeds: stores::chunks_seeds },
     Target { name: "environments", takes: sockets::environments, seeds: sockets::environments_seeds },
@@ -45,8 +47,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rows", takes: stores::rows, seeds: stores::rows_seeds },
     Target { name: "runtime-api", takes: http::runtime_api, seeds: http::runtime_api_seeds },
     Target { name: "tables", takes: tables::tables, seeds: tables::tables_seeds },
-    Target { name: "aws-bodies", takes: wire::bodies, seeds: wire::bodies_seeds },
-    Target { name: "aws-signatures", takes: wire::signatures, seeds: wire::signatures_seeds },
     Target { name: "texts", takes: sockets::texts, seeds: sockets::texts_seeds },
 ];
 

@@ -38,7 +38,7 @@ pub(crate) fn bodies_seeds() -> Vec<Vec<u8>> {
     let json = |service: u8, text: &str| [&[service * 4], text.as_bytes()].concat();
     let form = |service: u8, text: &str| [&[service * 4 + 1], text.as_bytes()].concat();
     vec![
-        json(0, r#"{"QueueUrl": "http://h/1/q", "MessageBody": "m", "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": "AAH/"}}}"#),
+        json(0, r#"{"QueueUrl": "http://h.example.com/1/q", "MessageBody": "m", "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": "AAH/"}}}"#),
         json(1, r#"{"StreamName": "s", "Records": [{"Data": "AA==", "PartitionKey": "k"}], "Timestamp": 1.5e9}"#),
         form(0, "Action=SendMessage&MessageBody=a+b&MessageAttribute.1.Name=a&MessageAttribute.1.Value.DataType=String"),
         form(2, "Action=Publish&TopicArn=a&MessageAttributes.entry.1.Name=a&MessageAttributes.entry.1.Value.DataType=String"),
