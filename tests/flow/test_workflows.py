@@ -61,6 +61,7 @@ async def test_functions_are_the_tasks_of_a_workflow(app, clock):
     ]
 
 
+@pytest.mark.timeout(240)  # the clock of a test build goes through a year's minutes, in 12 s of processor time
 async def test_a_year_passes_in_a_test_and_the_result_is_waited_for(app, clock):
     flow = app.workflow("anniversary", machine(Rest={"Type": "Wait", "Seconds": 31_536_000, "End": True}))
     async with app:
