@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from uuid import uuid4
 
-from forebay._model import checks, names
+from forebay._model import checks, limits, names
 from forebay._model.archive import ArchiveSettings, ReplaySettings
 from forebay._model.bus import BusSettings, Recipient, RuleSettings, RuleTarget, json_text, moment_ms
 from forebay._runtime.context import parent
@@ -19,6 +19,7 @@ from forebay.function import Function
 from forebay.queue import Queue
 from forebay.stream import Stream
 from forebay.topic import Topic
+from forebay.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from forebay._model.checks import Seconds
     from forebay._runtime.caller import Caller
 
-    EventTarget: TypeAlias = "Function[..., Any] | Queue | Topic | Stream | Bus"
+    EventTarget: TypeAlias = "Function[..., Any] | Queue | Topic | Stream | Bus | Workflow"
     """What a rule or a schedule can give events to."""
 
 
@@ -86,6 +87,8 @@ class Bus(StoreResource[BusSettings]):
         group_id: str | None = None,
         partition_key_path: str | None = None,
         dead_letter_queue: Queue | str | None = None,
+        maximum_retry_attempts: int = limits.RULE_RETRIES_MAX,
+        maximum_event_age: Seconds = limits.RULE_EVENT_AGE_SECONDS_MAX,
         description: str = "",
         enabled: bool = True,
     ) -> None:
@@ -96,7 +99,7 @@ class Bus(StoreResource[BusSettings]):
         Args:
             name: 1 to 64 letters, digits, '.', '-' and '_'; a bus has each once.
             pattern: an event pattern, a dict or its JSON text of at most 4,096 characters.
-            target: a function, queue, topic, stream or bus of this app; at most 5.
+            target: a function, queue, topic, stream, bus or workflow of this app; at most 5.
             input: what targets are given instead of the event: any JSON value, or a JSON text.
             input_path: the part of the event that targets are given, such as "$.detail".
             input_transformer: variables with their paths, and the template that has them as `<name>`.
@@ -104,6 +107,8 @@ class Bus(StoreResource[BusSettings]):
             partition_key_path: where a stream's partition key stands in the event; None: the event's id is the key.
             dead_letter_queue: a standard queue that is sent events which a target did not take; None: they are listed by
                 `forebay dlq list`.
+            maximum_retry_attempts: how often an event is given again to a target that has no room for it, 0 to 185.
+            maximum_event_age: for how many seconds it is given again, 60 to 86,400, or a `timedelta`.
             description: for people.
             enabled: False: the rule routes nothing.
 
@@ -130,6 +135,8 @@ class Bus(StoreResource[BusSettings]):
                     input_path=input_path,
                     input_transformer=_transformer(input_transformer),
                     dead_letter_queue=queue_name("dead_letter_queue", dead_letter_queue),
+                    maximum_retry_attempts=maximum_retry_attempts,
+                    maximum_event_age=maximum_event_age,  # type: ignore[arg-type]
                 )
                 for at, one in enumerate(targets, 1)
             ),
@@ -326,12 +333,18 @@ def _detail(value: object) -> str:
 
 def recipient(target: object, group_id: str | None, *, is_alone: bool = True) -> Recipient:
     """Name what is given events; `is_alone`: the message group is for no other target."""
-    kinds: tuple[tuple[type, Kind], ...] = ((Queue, "queue"), (Topic, "topic"), (Stream, "stream"), (Bus, "bus"))
+    kinds: tuple[tuple[type, Kind], ...] = (
+        (Queue, "queue"),
+        (Topic, "topic"),
+        (Stream, "stream"),
+        (Bus, "bus"),
+        (Workflow, "workflow"),
+    )
     kind = next((kind for type_, kind in kinds if isinstance(target, type_)), None)
     if kind is None and isinstance(target, Function) and target.latest is target:
         kind = "function"
     if kind is None:
-        checks.refuse("target", target, "allowed are a function, queue, topic, stream and bus of the app")
+        checks.refuse("target", target, "allowed are a function, queue, topic, stream, bus and workflow of the app")
     name: str = target.name  # type: ignore[attr-defined]
     is_fifo = kind == "queue" and names.is_fifo(name)
     if is_fifo and group_id is None:

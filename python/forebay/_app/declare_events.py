@@ -149,7 +149,7 @@ class DeclaresEvents:
         Args:
             expression: "rate(5 minutes)", "cron(0 9 ? * MON-FRI *)" with its six fields, or "at(2030-01-31T09:00:00)".
             name: 1 to 64 letters, digits, '.', '-' and '_'; None: the function's name.
-            target: a queue, topic, stream, bus or function of this app; None: the decorated function.
+            target: a queue, topic, stream, bus, workflow or function of this app; None: the decorated function.
             timezone: IANA's name of the zone of `cron` and `at`.
             flexible: it fires within so many minutes of its due time, 1 to 1,440; 0: at that time.
             start: not due before, seconds since 1970 or a `datetime` with a time zone.

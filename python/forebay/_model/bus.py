@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from forebay import _core
-from forebay._model import checks, names
+from forebay._model import checks, limits, names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +17,7 @@ FLEXIBLE_MINUTES_MAX: Final = 1440
 MOMENTS_END: Final = 253_402_300_800
 """The year 10000, which no datetime has."""
 
-Kind = Literal["function", "queue", "topic", "stream", "bus"]
+Kind = Literal["function", "queue", "topic", "stream", "bus", "workflow"]
 CatchUp = Literal["none", "one", "all"]
 
 
@@ -71,6 +71,14 @@ class RuleTarget:
     input_path: str | None = None
     input_transformer: tuple[tuple[tuple[str, str], ...], str] | None = None
     dead_letter_queue: str | None = None
+    maximum_retry_attempts: int = limits.RULE_RETRIES_MAX
+    maximum_event_age: float = limits.RULE_EVENT_AGE_SECONDS_MAX
+
+    def __post_init__(self) -> None:
+        checks.integer("maximum_retry_attempts", self.maximum_retry_attempts, low=0, high=limits.RULE_RETRIES_MAX)
+        low, high = limits.RULE_EVENT_AGE_SECONDS_MIN, limits.RULE_EVENT_AGE_SECONDS_MAX
+        age = checks.seconds("maximum_event_age", self.maximum_event_age, low=low, high=high)
+        object.__setattr__(self, "maximum_event_age", age)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

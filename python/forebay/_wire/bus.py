@@ -38,6 +38,8 @@ def _target(given: RuleTarget) -> dict[str, Any]:
         "input": given.input,
         "input_path": given.input_path,
         "dead_letter_queue": given.dead_letter_queue,
+        "maximum_retry_attempts": given.maximum_retry_attempts,
+        "maximum_event_age_ms": milliseconds(given.maximum_event_age),
     }
     if given.input_transformer is not None:
         paths, template = given.input_transformer

@@ -164,7 +164,9 @@ def _text(given: str) -> str:
 
 def target(row: dict[str, Any]) -> str:
     """Say what is given events."""
-    return next(f"{kind} {row[kind]}" for kind in ("function", "queue", "topic", "stream", "bus") if kind in row)
+    return next(
+        f"{kind} {row[kind]}" for kind in ("function", "queue", "topic", "stream", "bus", "workflow") if kind in row
+    )
 
 
 _BUSES = [("BUS", lambda row: row["name"]), ("RULES", lambda row: row["rules"]), ("ARN", lambda row: row["arn"])]

@@ -296,7 +296,6 @@ impl Ctx {
 impl Ctx {
     /// Begin an execution in the commit that is gathered; its name is the UUID that is given back. Everything that could be wrong is
     /// refused now. `hops` counts the functions, buses and executions that the chain has gone through.
-    #[cfg_attr(not(test), expect(dead_code, reason = "rules and schedules call it"))]
     pub(crate) fn start_execution(&mut self, workflow: &str, input: &str, hops: u32) -> Result<u128, EngineError> {
         if !self.starts.is_declared(workflow) {
             let arn = self.workflow_arn(workflow);

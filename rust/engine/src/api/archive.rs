@@ -52,7 +52,7 @@ pub struct Archive {
     pub created_ms: u64,
     /// How many events it holds.
     pub events: u64,
-    /// How many bytes they have.
+    /// How many bytes they have, as AWS counts them.
     pub bytes: u64,
     /// Its settings.
     #[serde(flatten)]

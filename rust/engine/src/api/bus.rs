@@ -135,6 +135,12 @@ pub struct Target {
     /// Queue that is sent what could not be delivered.
     #[serde(default)]
     pub dead_letter_queue: Option<String>,
+    /// How often it is given an event again that it has no room for, 0 to 185.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_retry_attempts: Option<u32>,
+    /// How long it is given one again, 60,000 to 86,400,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_event_age_ms: Option<u64>,
 }
 
 /// What is given an event.
@@ -152,6 +158,8 @@ pub enum Recipient {
     Stream(String),
     /// Another bus.
     Bus(String),
+    /// A workflow, of which an execution is started.
+    Workflow(String),
 }
 
 /// What a target is given instead of the event: one of these at most.

@@ -21,9 +21,6 @@ const SEGMENT_BYTES: usize = 256 << 10;
 /// Most segments of an archive that one commit drops.
 const SEGMENTS_DROPPED_MAX: usize = 1_000;
 const MINUTE_MS: u64 = 60_000;
-/// Before an event's text in a segment: its time, its id and its length.
-const HEAD: usize = 8 + 16 + 4;
-
 /// An archive's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ArchiveRow {
@@ -47,6 +44,8 @@ struct Kept {
     minute: u64,
     time_ms: u64,
     id: u128,
+    /// What it counts as.
+    size: usize,
     text: Box<str>,
 }
 
@@ -121,8 +120,8 @@ impl Archives {
 
     /// Keep an event.
     pub(crate) fn keep(&mut self, archive: u64, event: OnBus<'_>) {
-        let OnBus { id, time_ms, text, .. } = event;
-        self.kept.push(Kept { archive, minute: time_ms / MINUTE_MS, time_ms, id, text: text.into() });
+        let OnBus { id, time_ms, text, size, .. } = event;
+        self.kept.push(Kept { archive, minute: time_ms / MINUTE_MS, time_ms, id, size, text: text.into() });
     }
 
     pub(crate) fn has_unsaved(&self) -> bool {
@@ -165,7 +164,7 @@ impl Archives {
                 value.extend_from_slice(one.text.as_bytes());
                 count += 1;
             }
-            let bytes = (value.len() - count * HEAD) as u64;
+            let bytes = events[..count].iter().map(|one| one.size as u64).sum();
             let change = Change { archive: row.id, events: count as u64, bytes, is_drop: false };
             let key = segment_key(row.id, first.minute, row.next);
             row.next += 1;

@@ -151,6 +151,7 @@ impl BusRoom<'_> {
         let archive = self.buses.archives.row(&settings.archive).map_err(|error| {
             EngineError::NotFound(format!("Parameter EventSourceArn is not valid. Reason: {error}"))
         })?;
+        self.buses.bus(bus)?;
         if archive.bus != *bus {
             return refuse("Parameter Destination.Arn is not valid. Reason: Cross event bus replay is not permitted.");
         }

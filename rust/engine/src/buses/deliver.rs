@@ -15,7 +15,7 @@ use crate::buses::participant::Undelivered;
 use crate::buses::put::OnBus;
 use crate::buses::BusRoom;
 use crate::failures::log::FailureRow;
-use crate::failures::routed::RoutedFailure;
+use crate::failures::routed::{RetryPolicy, RoutedFailure};
 use crate::observe::history::routes::Fate;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::failure_key::{FailureKey, Part};
@@ -33,6 +33,7 @@ pub(crate) struct Delivery<'a> {
     /// Of a record.
     pub(crate) partition_key: &'a str,
     pub(crate) dead_letter_queue: Option<&'a str>,
+    pub(crate) retry: RetryPolicy,
     pub(crate) event: OnBus<'a>,
     /// What the target is given of the event.
     pub(crate) input: &'a str,
@@ -56,7 +57,7 @@ impl BusRoom<'_> {
         }
     }
 
-    fn give(&mut self, delivery: Delivery<'_>) -> Result<Fate, EngineError> {
+    pub(super) fn give(&mut self, delivery: Delivery<'_>) -> Result<Fate, EngineError> {
         let Delivery { event, input, .. } = delivery;
         let carried = event.carried;
         let Some(left) = event.left.get().checked_sub(1) else {
@@ -100,9 +101,10 @@ impl BusRoom<'_> {
                 }
                 self.check_fits(name, None, input)?;
                 let carried = Carried { hops: carried.hops + 1, ..carried };
-                self.route(name, OnBus { carried, text: input, kind: None, ..event }, None);
+                self.route(name, OnBus { carried, text: input, size: input.len(), kind: None, ..event }, None);
                 Ok(Fate::HandedOn(name.clone()))
             }
+            Recipient::Workflow(name) => self.ctx.start_execution(name, input, carried.hops).map(Fate::Became),
         }
     }
 
@@ -131,9 +133,11 @@ impl BusRoom<'_> {
             target_arn: self.recipient_arn(delivery.to),
             error_code: error_code(error).to_owned(),
             error_message: error.to_string(),
+            partition_key: matches!(delivery.to, Recipient::Stream(_)).then(|| delivery.partition_key.to_owned()),
             event: event.text.to_owned(),
+            retry: delivery.retry,
         };
-        let is_busy = matches!(error, EngineError::TooMany { .. }) && failure.can_be_redelivered();
+        let is_busy = matches!(error, EngineError::TooMany { .. }) && delivery.retry.attempts_max > 0;
         if !is_busy && self.dead_letter(&failure, event.carried) {
             return true;
         }
@@ -196,6 +200,7 @@ impl BusRoom<'_> {
             Recipient::Topic(name) => self.ctx.topic_arn(name),
             Recipient::Stream(name) => self.ctx.stream_arn(name),
             Recipient::Bus(name) => self.ctx.bus_arn(name),
+            Recipient::Workflow(name) => self.ctx.workflow_arn(name),
         }
     }
 }
@@ -209,6 +214,7 @@ impl Recipient {
             Self::Topic(name) => format!("topic:{name}"),
             Self::Stream(name) => format!("stream:{name}"),
             Self::Bus(name) => format!("bus:{name}"),
+            Self::Workflow(name) => format!("workflow:{name}"),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! What a target does not take goes to the rule's dead-letter queue, or is listed as failed. A schedule (`schedule`) gives its target an
 //! event when it is due, in the commit that says when it is due next.
 
+mod again;
 mod archive;
 mod archive_requests;
 mod before;
@@ -98,6 +99,9 @@ pub(crate) struct Buses {
     undelivered: Vec<Undelivered>,
     /// Those of the commit under way that are tried again.
     failing: Vec<FailureKey>,
+    /// Failures that targets were given again, whose rows go with what those were given: of the next commit, and of the one under way.
+    given_again: Vec<FailureKey>,
+    leaving: Vec<FailureKey>,
     /// Where events went that are not durable yet, and those of the commit under way.
     routed: Vec<Routed>,
     committing: Vec<Routed>,

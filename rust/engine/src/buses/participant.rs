@@ -182,8 +182,12 @@ impl Participant for BusParticipant<'_> {
     fn settled(&mut self, _attempt: Attempt, _ended: Ended) {}
 
     fn has_puts(&self) -> bool {
-        let Buses { undelivered, schedules, archives, replays, .. } = &*self.buses;
-        !undelivered.is_empty() || schedules.has_unsaved() || archives.has_unsaved() || replays.has_unsaved()
+        let Buses { undelivered, given_again, schedules, archives, replays, .. } = &*self.buses;
+        !undelivered.is_empty()
+            || !given_again.is_empty()
+            || schedules.has_unsaved()
+            || archives.has_unsaved()
+            || replays.has_unsaved()
     }
 
     fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
@@ -199,6 +203,12 @@ impl Participant for BusParticipant<'_> {
                 self.buses.failing.push(key);
             }
         }
+        for key in std::mem::take(&mut self.buses.given_again) {
+            // What was noted of it before goes with it.
+            pending.cancel(Table::Failure, key.bytes());
+            writes.push(Write::Remove { table: Table::Failure, key: key.bytes() });
+            self.buses.leaving.push(key);
+        }
         self.buses.schedules.write(pending);
         self.buses.replays.write(pending);
         self.buses.committing = std::mem::take(&mut self.buses.routed);
@@ -208,6 +218,7 @@ impl Participant for BusParticipant<'_> {
         for routed in std::mem::take(&mut self.buses.committing) {
             self.ctx.observe.history.routes.note(routed);
         }
+        self.buses.leaving.drain(..).for_each(|key| self.failures.deliveries.left(key));
         // Failures come after this room: they are sent now.
         self.failures.committing.extend(std::mem::take(&mut self.buses.failing));
         self.buses.schedules.durable();
@@ -222,6 +233,9 @@ impl Participant for BusParticipant<'_> {
 
     /// What was put is refused with everything that it became. A schedule that has fired fires again.
     fn refused(&mut self, _error: &StoreError) {
+        let at_ns = self.ctx.now.mono_ns + FULL_NS;
+        let Buses { given_again, leaving, .. } = &mut *self.buses;
+        leaving.drain(..).chain(given_again.drain(..)).for_each(|key| self.failures.deliveries.again(key, at_ns));
         self.buses.undelivered.clear();
         self.buses.failing.clear();
         self.buses.routed.clear();

@@ -29,6 +29,8 @@ pub(crate) struct OnBus<'a> {
     pub(crate) id: u128,
     pub(crate) time_ms: u64,
     pub(crate) text: &'a str,
+    /// What it counts as in an archive.
+    pub(crate) size: usize,
     pub(crate) carried: Carried<'a>,
     /// To how many more targets it may go: rules of buses that name each other would multiply it without end.
     pub(crate) left: &'a Cell<u32>,
@@ -85,7 +87,8 @@ impl BusRoom<'_> {
         let time_ms = entry.time_ms.unwrap_or(accepted.now_ms);
         let left = Cell::new(DELIVERIES_MAX);
         let kind = Some((entry.source.as_str(), entry.detail_type.as_str()));
-        self.route(bus, OnBus { id, time_ms, text: &text, carried, left: &left, replay: None, kind }, None);
+        let size = entry.archived_size();
+        self.route(bus, OnBus { id, time_ms, text: &text, size, carried, left: &left, replay: None, kind }, None);
         event_id
     }
 
@@ -94,7 +97,8 @@ impl BusRoom<'_> {
         let Buses { entries, scratch, archives, .. } = &mut *self.buses;
         let Some(entry) = entries.get(bus) else { return };
         entry.meters.events.increment();
-        if entry.row.discovery {
+        // A replay teaches its events without their mark.
+        if entry.row.discovery && event.replay.is_none() {
             SchemaRoom { ctx: self.ctx, schemas: self.schemas }.observe(event.kind, event.text);
         }
         let name = entry.name.clone();
@@ -133,6 +137,7 @@ impl BusRoom<'_> {
                     group_id: target.group_id.as_deref(),
                     partition_key: &partition_key(compiled.partition_key.as_ref(), event),
                     dead_letter_queue: target.dead_letter_queue.as_deref(),
+                    retry: compiled.retry,
                     event,
                     input: &compiled.input.of(event.text, &reserved),
                 });

@@ -260,8 +260,12 @@ impl BusRoom<'_> {
                 let text = marked(event.text, &row.name);
                 let (carried, counted) = (Carried::default(), Cell::new(DELIVERIES_MAX));
                 let replay = Some(row.name.as_str());
-                let Archived { id, time_ms, .. } = *event;
-                let event = OnBus { id, time_ms, text: &text, carried, left: &counted, replay, kind: None };
+                let Archived { id, time_ms, text: unmarked } = *event;
+                if self.buses.bus(&row.bus).is_ok_and(|bus| bus.row.discovery) {
+                    self.schemas().observe(None, unmarked);
+                }
+                let event =
+                    OnBus { id, time_ms, text: &text, size: text.len(), carried, left: &counted, replay, kind: None };
                 self.route(&row.bus, event, row.settings.rules.as_deref());
             }
             (row.number, row.done) = (number + 1, 0);

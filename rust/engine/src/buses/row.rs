@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::bus::{Enforce, Input, Recipient, RuleSettings, ScheduleSettings, Target};
 use crate::base::error::EngineError;
-use crate::base::limits::{BUS_NAME_CHARACTERS_MAX, RULE_NAME_CHARACTERS_MAX, RULE_TARGETS_MAX};
+use crate::base::limits::{BUS_NAME_CHARACTERS_MAX, RULE_EVENT_AGE_MS_MIN, RULE_NAME_CHARACTERS_MAX, RULE_TARGETS_MAX};
+use crate::failures::routed::RetryPolicy;
 
 /// The bus that always exists.
 pub(crate) const DEFAULT: &str = "default";
@@ -107,6 +108,7 @@ pub(crate) struct CompiledTarget {
     pub(crate) name: Arc<str>,
     pub(crate) input: template::Input,
     pub(crate) partition_key: Option<Path>,
+    pub(crate) retry: RetryPolicy,
 }
 
 impl RuleSettings {
@@ -154,7 +156,30 @@ impl Target {
             None => None,
         };
         let name = format!("{rule}/{}", self.id).into();
-        Ok(CompiledTarget { name, input: self.input.compile(&self.id)?, partition_key })
+        Ok(CompiledTarget { name, input: self.input.compile(&self.id)?, partition_key, retry: self.retry()? })
+    }
+}
+
+impl Target {
+    /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RetryPolicy.html>
+    fn retry(&self) -> Result<RetryPolicy, EngineError> {
+        let most = RetryPolicy::default();
+        let attempts_max = self.maximum_retry_attempts.unwrap_or(most.attempts_max);
+        let age_max_ms = self.maximum_event_age_ms.unwrap_or(most.age_max_ms);
+        if attempts_max > most.attempts_max {
+            return refuse(format!(
+                "maximum_retry_attempts of target {} is {attempts_max}: allowed are 0 to {}",
+                self.id, most.attempts_max
+            ));
+        }
+        if !(RULE_EVENT_AGE_MS_MIN as u64..=most.age_max_ms).contains(&age_max_ms) {
+            return refuse(format!(
+                "maximum_event_age of target {} is {} s: allowed are 60 s to 86400 s",
+                self.id,
+                age_max_ms / 1000
+            ));
+        }
+        Ok(RetryPolicy { attempts_max, age_max_ms })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::buses::row::{check_dead_letter_queue, check_recipient, gives_to, Sche
 use crate::buses::BusRoom;
 use crate::commit::pending::{Pending, FULL_NS};
 use crate::ctx::Ctx;
+use crate::failures::routed::RetryPolicy;
 use crate::failures::CountDeliveries;
 use crate::metrics::{Counter, Metric, Registry};
 use crate::observe::history::routes::Routed;
@@ -92,10 +93,12 @@ impl ScheduleSettings {
     pub(crate) fn compile(&self, enabled_ms: u64) -> Result<Schedule, EngineError> {
         check_recipient(&self.to, self.group_id.as_deref())?;
         check_dead_letter_queue(self.dead_letter_queue.as_deref())?;
-        if let (Recipient::Function(_), Some(input)) = (&self.to, &self.input) {
+        if let (Recipient::Function(_) | Recipient::Workflow(_), Some(input)) = (&self.to, &self.input) {
             let filled = filled(input, "arn", 0, 0);
             json::check(filled.as_bytes()).map_err(|error| {
-                EngineError::Invalid(format!("input: a function is given JSON, and this is none: {error}"))
+                EngineError::Invalid(format!(
+                    "input: a function and a workflow are given JSON, and this is none: {error}"
+                ))
             })?;
         }
         if self.flexible_minutes > 0 {
@@ -295,10 +298,12 @@ impl BusRoom<'_> {
             group_id: row.settings.group_id.as_deref(),
             partition_key: &row.name,
             dead_letter_queue: row.settings.dead_letter_queue.as_deref(),
+            retry: RetryPolicy::default(),
             event: OnBus {
                 id,
                 time_ms: due_ms,
                 text: &text,
+                size: text.len(),
                 carried: Carried::default(),
                 left: &Cell::new(u32::MAX),
                 replay: None,

@@ -1,6 +1,7 @@
 //! What an engine does with an event on a bus and with a schedule, seen from inside: all of it is written or nothing is.
 
 mod archives;
+mod targets;
 
 use serde_json::{json, Value};
 
@@ -362,6 +363,44 @@ fn an_event_that_was_accepted_goes_to_its_stream_however_much_its_other_targets_
     let listed = engine.json("failed.list", &json!({"limit": 100}));
     assert_eq!(listed["failures"].as_array().unwrap().len(), 0);
     assert!(accepted > 30, "{accepted}");
+}
+
+/// One that catches up: no due time is lost, and none is fired twice, whatever comes between.
+#[test]
+fn a_schedule_fires_once_for_each_due_time_over_kills_stops_and_full_disks() {
+    let mut engine = TestEngine::new();
+    engine.json("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000}));
+    engine.json(
+        "schedule.put",
+        &json!({"name": "tick", "expression": "rate(1 minutes)", "stream": "s", "catch_up": "all",
+            "input": "<aws.scheduler.scheduled-time>"}),
+    );
+    let (mut seconds, mut draw) = (0, 7_u64);
+    for _ in 0..400 {
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (step, what) = (1 + (draw >> 33) % 40, (draw >> 40) % 6);
+        engine.store.mend();
+        match what {
+            0 => engine = engine.crashed(),
+            1 => engine = engine.reopened(),
+            2 => engine.fill(),
+            _ => {}
+        }
+        engine.advance(step * SECOND);
+        seconds += step;
+    }
+    engine.store.mend();
+    for _ in 0..10 {
+        engine.advance(SECOND);
+        seconds += 1;
+    }
+    let engine = engine.crashed();
+    let records = engine.json("stream.read", &json!({"name": "s", "limit": 10_000}))["records"].clone();
+    let mut times: Vec<String> = records.as_array().unwrap().iter().map(|one| one["data"].to_string()).collect();
+    let fired = times.len() as u64;
+    times.sort_unstable();
+    times.dedup();
+    assert_eq!((fired, times.len() as u64), (seconds / 60, seconds / 60));
 }
 
 #[test]

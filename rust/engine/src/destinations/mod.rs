@@ -52,13 +52,19 @@ impl Notification {
     }
 
     /// Of whatever failed.
-    pub(crate) fn of_failure(row: &FailureRow, key: FailureKey, payload: &[u8], target: Target<'_>) -> Self {
+    pub(crate) fn of_failure(
+        row: &FailureRow,
+        key: FailureKey,
+        payload: &[u8],
+        target: Target<'_>,
+        now_ms: u64,
+    ) -> Self {
         let trace = kept(row.trace.as_deref());
         match (&row.ended, &row.routed) {
             (Some(ended), _) => Self::of(ended, row.trace.as_deref(), key, payload, target),
             (None, Some(routed)) if Some(target) == routed.dead_letter_target() => Self {
                 text: routed.event.clone(),
-                attributes: routed.dead_letter_attributes(Some(row.delivery_attempts)),
+                attributes: routed.dead_letter_attributes(Some((row.retries(), row.age_ms(now_ms)))),
                 group_id: None,
                 hops: 0,
                 trace,
@@ -119,7 +125,9 @@ impl TopicRoom<'_> {
                 let publication = Publication { message, attributes, subject: None };
                 self.tell_topic(name, &publication, Carried { hops: hops + 1, trace: trace.as_deref() }, rows)
             }
-            Target::Registered => Err(EngineError::NotFound("the destination is not part of this store".into())),
+            Target::Stream(_) | Target::Bus(_) | Target::Workflow(_) | Target::Registered => {
+                Err(EngineError::NotFound("the destination is not part of this store".into()))
+            }
         }
     }
 }
@@ -142,7 +150,7 @@ impl TopicRoom<'_> {
         let InStoreDelivery { key, row, payload } = delivery;
         let Some(name) = &row.destination else { return };
         let target = Target::of(name);
-        let notification = Notification::of_failure(row, *key, payload, target);
+        let notification = Notification::of_failure(row, *key, payload, target, self.ctx.now.wall_ms);
         let told = self.tell(target, notification, vec![(Table::Failure, key.bytes(), None)]);
         self.failures().delivered_here(delivery, told);
     }

@@ -14,7 +14,6 @@ use crate::commit::rows::OnItsWay;
 use crate::commit::target::Target;
 use crate::dispatch::attempts::Attempt;
 use crate::failures::log::{decode, encode, FailureRow};
-use crate::failures::search::DELIVERED_WITHIN_MS;
 use crate::failures::CountDeliveries;
 use crate::failures::FailureRoom;
 use crate::observe::meters::{EventDeliveries, MappingDeliveries};
@@ -204,6 +203,14 @@ impl Deliveries {
     pub(crate) fn replace(&mut self, key: FailureKey) {
         if let Some(queue) = self.queues.get_mut(&key.mapping) {
             queue.replace(key);
+        }
+    }
+
+    /// A failure that was told within the store was not: its row stays, and it is told again.
+    pub(crate) fn again(&mut self, key: FailureKey, at_ns: u64) {
+        if let Some(queue) = self.queues.get_mut(&key.mapping) {
+            queue.leaving.remove(&key);
+            queue.delay(key, at_ns);
         }
     }
 
@@ -429,7 +436,7 @@ impl FailureRoom<'_> {
         let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
         row.delivery_attempts += 1;
         row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned()).or(row.last_error);
-        let is_over = self.ctx.now.wall_ms.saturating_sub(row.failed_ms) >= DELIVERED_WITHIN_MS;
+        let is_over = row.is_tried_no_more(self.ctx.now.wall_ms);
         if is_over && !row.turn_to_dead_letter_queue() {
             row.undelivered_to = row.destination.take();
             self.notice_undelivered(key, &row);

@@ -14,6 +14,7 @@ use crate::base::ids::uuid_text;
 use crate::base::time::iso_millis;
 use crate::failures::invocation_record::Ended;
 use crate::failures::routed::RoutedFailure;
+use crate::failures::search::DELIVERED_WITHIN_MS;
 use crate::failures::search::KEYS_MAX;
 use crate::failures::search::{Aim, Search, Sweep};
 use crate::failures::FailureRoom;
@@ -63,8 +64,25 @@ impl FailureRow {
 
     /// Whether it can be run again, or delivered again.
     pub(crate) fn can_be_redriven(&self, payload: &[u8]) -> bool {
-        let takes_it_later = self.routed.as_ref().is_none_or(RoutedFailure::can_be_redelivered);
-        self.destination.is_none() && !payload.is_empty() && takes_it_later
+        self.destination.is_none() && !payload.is_empty()
+    }
+
+    /// How often its target was given it again: the first time was no retry.
+    pub(crate) fn retries(&self) -> u32 {
+        self.delivery_attempts.saturating_sub(1)
+    }
+
+    pub(crate) fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.failed_ms)
+    }
+
+    /// Whether its destination is not tried any more. A dead-letter queue is tried for a day, as every destination.
+    pub(crate) fn is_tried_no_more(&self, now_ms: u64) -> bool {
+        let routed = self.routed.as_ref().filter(|routed| self.destination.as_deref() == Some(&routed.target));
+        match routed {
+            Some(routed) => routed.retry.exhausted(self.retries(), self.age_ms(now_ms)).is_some(),
+            None => self.age_ms(now_ms) >= DELIVERED_WITHIN_MS,
+        }
     }
 
     /// An event whose target did not take it for a day goes to the dead-letter queue of its rule, if it has one; false: it has none, or
@@ -157,7 +175,11 @@ impl FailureRoom<'_> {
     pub(crate) fn redeliver(&mut self, key: FailureKey, row: FailureRow, payload: &[u8]) {
         let destination = row.routed.as_ref().map(|routed| routed.target.clone());
         let failed_ms = self.ctx.now.wall_ms;
-        self.save_failure(key, &FailureRow { destination, undelivered_to: None, failed_ms, ..row }, payload);
+        self.save_failure(
+            key,
+            &FailureRow { destination, undelivered_to: None, failed_ms, delivery_attempts: 0, ..row },
+            payload,
+        );
     }
 
     pub(crate) fn save_failure(&mut self, key: FailureKey, row: &FailureRow, packed: &[u8]) {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::limits::{RULE_EVENT_AGE_MS_MAX, RULE_RETRIES_MAX};
 use crate::commit::target::Target;
 use crate::payload::message::Attribute;
 
@@ -18,22 +19,55 @@ pub(crate) struct RoutedFailure {
     pub(crate) target_arn: String,
     pub(crate) error_code: String,
     pub(crate) error_message: String,
+    /// Of a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) partition_key: Option<String>,
     /// The event itself: the target may be given something else.
     pub(crate) event: String,
+    /// How long it is tried again.
+    #[serde(default)]
+    pub(crate) retry: RetryPolicy,
+}
+
+/// How often and how long an event is given again to a target that has no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RetryPolicy {
+    pub(crate) attempts_max: u32,
+    pub(crate) age_max_ms: u64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { attempts_max: RULE_RETRIES_MAX as u32, age_max_ms: RULE_EVENT_AGE_MS_MAX as u64 }
+    }
+}
+
+impl RetryPolicy {
+    /// Why an event is tried no more that was tried again so often, and is so old.
+    pub(crate) fn exhausted(self, retries: u32, age_ms: u64) -> Option<&'static str> {
+        if retries >= self.attempts_max {
+            Some("MaximumRetryAttempts")
+        } else if age_ms >= self.age_max_ms {
+            Some("MaximumEventAgeInSeconds")
+        } else {
+            None
+        }
+    }
 }
 
 impl RoutedFailure {
-    /// Attributes of the dead letter, whose body is the event. `retries`: how often it was tried in vain, if it was tried again.
+    /// Attributes of the dead letter, whose body is the event. `tried`: how often it was tried again in vain, and for how long.
     /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html>
-    pub(crate) fn dead_letter_attributes(&self, retries: Option<u32>) -> Vec<Attribute> {
+    pub(crate) fn dead_letter_attributes(&self, tried: Option<(u32, u64)>) -> Vec<Attribute> {
         let mut attributes = vec![
             ("RULE_ARN", "String", self.rule_arn.clone()),
             ("TARGET_ARN", "String", self.target_arn.clone()),
             ("ERROR_CODE", "String", self.error_code.clone()),
             ("ERROR_MESSAGE", "String", self.error_message.clone()),
         ];
-        if let Some(retries) = retries {
-            attributes.push(("EXHAUSTED_RETRY_CONDITION", "String", "MaximumEventAgeInSeconds".to_owned()));
+        if let Some((retries, age_ms)) = tried {
+            let condition = self.retry.exhausted(retries, age_ms).unwrap_or("MaximumEventAgeInSeconds");
+            attributes.push(("EXHAUSTED_RETRY_CONDITION", "String", condition.to_owned()));
             attributes.push(("RETRY_ATTEMPTS", "Number", retries.to_string()));
         }
         attributes
@@ -44,10 +78,5 @@ impl RoutedFailure {
 
     pub(crate) fn dead_letter_target(&self) -> Option<Target<'_>> {
         self.dead_letter_queue.as_deref().map(Target::Queue)
-    }
-
-    /// Whether the target can be given it later: what stands in a log or on a bus is given to them at once, or not at all.
-    pub(crate) fn can_be_redelivered(&self) -> bool {
-        !self.target.starts_with("stream:") && !self.target.starts_with("bus:")
     }
 }

@@ -89,12 +89,6 @@ impl Rooms {
             )));
         }
         self.check_published(key.mapping)?;
-        if row.routed.as_ref().is_some_and(|routed| !routed.can_be_redelivered()) {
-            return Err(EngineError::Invalid(format!(
-                "the failure {text:?} is an event for a stream or a bus, which cannot be given it later: `forebay dlq show {text}` has the \
-                 event, put it again"
-            )));
-        }
         if kept.is_empty() {
             return Err(EngineError::NotFound(format!(
                 "the records of the failure {text:?} are past the stream's retention: they cannot be run again, `forebay dlq show {text}` \

@@ -19,6 +19,7 @@ use crate::base::rng::Rng;
 use crate::base::timers::{Timer, Timers};
 use crate::buses::BusRoom;
 use crate::commit::starts::Starts;
+use crate::commit::target::Target;
 use crate::commit::Commits;
 use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::AttemptJournal;
@@ -157,7 +158,11 @@ impl Rooms {
                 }
             } else if let Some(owner) = self.failures.to_send.pop_first() {
                 while let Some(delivery) = self.failures().send_next(owner) {
-                    self.topics().deliver_here(&delivery);
+                    if delivery.row.destination.as_deref().is_some_and(|name| Target::of(name).is_of_buses()) {
+                        self.event_buses().give_again(&delivery);
+                    } else {
+                        self.topics().deliver_here(&delivery);
+                    }
                 }
             } else if let Some((source, function)) = self.ctx.observe.mappings_gone.pop() {
                 let is_stream = self.streams.mapping_id(&source, &function).is_some();

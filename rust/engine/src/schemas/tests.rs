@@ -163,6 +163,23 @@ fn a_bus_with_discovery_learns_from_its_events_and_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_replay_teaches_its_events_and_not_its_mark() {
+    let mut engine = TestEngine::new();
+    engine.json("archive.put", &json!({"name": "all", "bus": "default"}));
+    engine.placed("default", &json!({"a": 1}));
+    engine.json("bus.declare", &json!({"name": "default", "discovery": true}));
+    let range =
+        json!({"name": "again", "bus": "default", "archive": "all", "start_ms": 0, "end_ms": 4_000_000_000_000_u64});
+    engine.json("replay.start", &range);
+    for _ in 0..4 {
+        engine.advance(SECOND);
+    }
+    assert_eq!(engine.discovered(), (json!([1]), json!(["a"])));
+    let content = engine.schema("discovered-schemas", "shop@Placed").unwrap()["content"].to_string();
+    assert!(!content.contains("replay-name"), "{content}");
+}
+
+#[test]
 fn discovery_waits_for_room_on_a_full_disk() {
     let mut engine = TestEngine::new();
     engine.json("bus.declare", &json!({"name": "default", "discovery": true}));
