@@ -14,7 +14,7 @@ FRAGMENTS = {
     "doors Call": 10,
     "doors Decoder": 4,
     "doors Gateway": 4,
-    "engine BusRoom": 8,
+    "engine BusRoom": 9,
     "engine Dispatch": 8,
     "engine DispatchRoom": 6,
     "engine FailureRoom": 4,

@@ -95,8 +95,9 @@ limits! {
     /// Most retries of an event that the target of a rule has no room for.
     /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RetryPolicy.html>
     RULE_RETRIES_MAX: usize = 185;
-    /// Longest that it is tried, and shortest: the same page.
+    /// Longest that it is tried, in ms: the same page.
     RULE_EVENT_AGE_MS_MAX: usize = 86_400_000;
+    /// Shortest that it is tried, in ms: the same page.
     RULE_EVENT_AGE_MS_MIN: usize = 60_000;
     /// Most characters of a registry's name.
     /// <https://docs.aws.amazon.com/eventbridge/latest/schema-reference/v1-registries-name-registryname.html>

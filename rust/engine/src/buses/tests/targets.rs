@@ -8,7 +8,7 @@ use crate::runtime::test_engine::{TestEngine, SECOND};
 const PASS: &str = "{\"StartAt\": \"P\", \"States\": {\"P\": {\"Type\": \"Pass\", \"End\": true}}}";
 
 impl TestEngine {
-    fn workflow(&self, name: &str) {
+    fn passing_workflow(&self, name: &str) {
         self.json("workflow.declare", &json!({"name": name, "definition": PASS, "type": "STANDARD"}));
     }
 
@@ -39,7 +39,7 @@ impl TestEngine {
 #[test]
 fn an_event_starts_an_execution_in_its_own_commit() {
     let engine = shop(&json!([{"id": "1", "workflow": "w", "input_path": "$.detail"}, {"id": "2", "queue": "q"}]));
-    engine.workflow("w");
+    engine.passing_workflow("w");
     engine.fill();
     assert!(engine.ship("shipped").is_err());
     engine.store.mend();
@@ -61,7 +61,7 @@ fn an_event_for_a_workflow_that_is_not_there_is_listed_counted_and_given_again()
     assert_eq!(engine.counted("shipped"), (false, true));
     let whats = engine.json("why", &json!({"id": id}))["facts"].clone();
     assert!(whats.as_array().unwrap().iter().any(|fact| fact["what"] == "not delivered"), "{whats}");
-    engine.workflow("w");
+    engine.passing_workflow("w");
     engine.json("failed.redrive", &json!({"function": "shop/shipped"}));
     engine.advance(SECOND);
     let mut engine = engine.crashed();
@@ -72,7 +72,7 @@ fn an_event_for_a_workflow_that_is_not_there_is_listed_counted_and_given_again()
 #[test]
 fn a_schedule_starts_an_execution() {
     let mut engine = TestEngine::new();
-    engine.workflow("w");
+    engine.passing_workflow("w");
     let asked = json!({"name": "tick", "expression": "rate(1 minutes)", "workflow": "w", "input": "{\"a\": 1}"});
     engine.json("schedule.put", &asked);
     engine.advance(61 * SECOND);
@@ -119,8 +119,8 @@ fn a_target_is_tried_as_often_as_its_rule_says() {
         let failure = engine.listed("shop/shipped").remove(0);
         tries.push((failure["delivery_attempts"].clone(), failure["destination"].is_null()));
     }
-    assert_eq!(tries.first(), Some(&(json!(1), false)), "{tries:?}");
     assert_eq!(tries.last(), Some(&(json!(4), true)), "three retries, then it is listed");
+    assert!(tries.iter().all(|(attempts, is_listed)| *is_listed == (attempts == 4)), "{tries:?}");
 }
 
 #[test]
