@@ -1,6 +1,6 @@
 """The extension module: forebay's core and engine, in Rust. Private; held to the binary by stubtest."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from os import PathLike
 from typing import Any, Generic, Self, TypeAlias, TypedDict, final
@@ -8,6 +8,7 @@ from typing import Any, Generic, Self, TypeAlias, TypedDict, final
 from typing_extensions import Buffer, TypeVar, disjoint_base
 
 from forebay.clock import Clock
+from forebay.dbproxy.effect import Effect
 
 __all__ = [
     "Batch",
@@ -17,6 +18,7 @@ __all__ = [
     "Histogram",
     "Message",
     "Record",
+    "StatementJudge",
     "TokenBucket",
     "__version__",
     "backup_store",
@@ -43,6 +45,7 @@ __all__ = [
     "play_workflow",
     "rates",
     "salvage_store",
+    "split_statements",
     "test_event_pattern",
     "test_state",
     "upcoming",
@@ -458,6 +461,36 @@ class BucketState(TypedDict):
     """Billionths of one."""
     time: float
     """When, in seconds since 1970: what has flowed in since then is added on return."""
+
+def split_statements(engine: str, text: str) -> list[str] | None:
+    """Give the statements of a text, without the semicolons between them; None if it cannot be read to its end."""
+
+@final
+class StatementJudge:
+    """Judges what statements do to their session, and remembers the verdicts by their texts."""
+
+    def __new__(cls, engine: str, make: Callable[..., Effect], clean_functions: list[str]) -> Self: ...
+    def judge(self, sql: str, context: int = 0, has_arguments: bool = False, /) -> Effect:
+        """Judge a text in a context, its arguments beside it. One that `needs` names to be looked up is no verdict yet.
+
+        Raises:
+            InvalidParameterValue: it must not be sent.
+
+        """
+    def context(self, mode: str | None = None, database: str | None = None, /) -> int:
+        """Give the number of a context: how texts are read, and the current database. Without: those of a new connection."""
+    def database(self, context: int) -> str:
+        """Give the current database of a context."""
+    def rebase(self, mode: str, database: str) -> None:
+        """Take note how a new connection reads its texts, and of its database. Both are what context 0 is."""
+    def generation(self) -> int:
+        """Tell how often everything was forgotten: an answer to a question from before is not taken."""
+    def learn(self, generation: int, context: int, names: Sequence[str], rows: Sequence[tuple[str, str, str]]) -> None:
+        """Take over what the server's catalogue says of some names: rows of name, kind and value."""
+    def forget(self) -> None:
+        """Forget what the catalogue said, and all verdicts with it: the schema was changed, or may have been."""
+    def digest(self, sql: str) -> str:
+        """Give a statement for people, without its literals."""
 
 @disjoint_base
 class TokenBucket:

@@ -17,6 +17,7 @@ mod messages;
 mod pattern;
 mod schedule;
 mod schema;
+mod session;
 mod token_bucket;
 mod workflow;
 
@@ -56,6 +57,8 @@ mod _core {
     use crate::schedule::upcoming;
     #[pymodule_export]
     use crate::schema::{check_schema, compare_schemas, infer_schema, misfit};
+    #[pymodule_export]
+    use crate::session::{split_statements, StatementJudge};
     #[pymodule_export]
     use crate::token_bucket::TokenBucket;
     #[pymodule_export]
