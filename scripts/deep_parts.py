@@ -224,6 +224,14 @@ PARTS = [
         pytest("dbproxy/test_answers.py", "-k", "bad_network"),
     ),
     Part(
+        "sessions",
+        "programs of two clients that change their sessions on one connection of each database, against bare connections",
+        "programs",
+        100_000,
+        2_000,
+        pytest("dbproxy/test_session_programs.py"),
+    ),
+    Part(
         "soak",
         "at half load: memory, descriptors, threads, tasks",
         "seconds",

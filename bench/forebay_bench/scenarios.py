@@ -8,6 +8,7 @@ from forebay_bench import (
     bus,
     concurrency,
     dbproxy,
+    dbproxy_judge,
     destinations,
     environments,
     growth,
@@ -41,6 +42,7 @@ FAMILIES = (
     environments.SCENARIOS,
     concurrency.SCENARIOS,
     dbproxy.SCENARIOS,
+    dbproxy_judge.SCENARIOS,
     growth.SCENARIOS,
 )
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for family in FAMILIES for scenario in family}

@@ -170,10 +170,6 @@ def play_workflow(
 
     `call` is given a state's name, its resource and the arguments. It gives the result as JSON text, or None and an error with
     its cause; and milliseconds until then. `moment` is when it begins, ms since 1970, and a seed for random numbers.
-
-    Raises:
-        InvalidParameterValue: a definition or an input that cannot be, or an execution that never ends.
-
     """
 
 def test_state(request: str, result: str | None, error: str | None, cause: str | None, now_ms: int) -> tuple[str, bool]:
@@ -183,19 +179,10 @@ def infer_schema(samples: list[str], schema_format: str) -> str:
     """Infer one schema from samples, JSON texts of objects, as AWS's discovery does: "OpenApi3" or "JSONSchemaDraft4".
 
     Samples that are events must have one source and detail-type, from which the schema has its title.
-
-    Raises:
-        InvalidParameterValue: there is no sample, one is no JSON object, or they are events of different kinds.
-
     """
 
 def check_schema(content: str, schema_format: str) -> list[str]:
-    """Refuse a schema that no registry can have; give the places of its keywords that `misfit` cannot check, as `pattern`.
-
-    Raises:
-        InvalidParameterValue: with the place.
-
-    """
+    """Refuse a schema that no registry can have; give the places of its keywords that `misfit` cannot check, as `pattern`."""
 
 def compare_schemas(old: str, old_format: str, new: str, new_format: str) -> list[tuple[str, bool]]:
     """Tell what changed between two schemas, each with whether code that was written for the old one may fail."""
@@ -307,12 +294,7 @@ class Record:
     def trace_context(self) -> dict[str, str] | None:
         """W3C's headers of where it was put; None if nothing was traced there."""
     def json(self) -> Any:
-        """Read the data as JSON; whole numbers keep all their digits.
-
-        Raises:
-            ValueError: it is no JSON, which NaN and Infinity are not either.
-
-        """
+        """Read the data as JSON; whole numbers keep all their digits. Refuses NaN and Infinity, too, with ValueError."""
 
 @final
 class Message:
@@ -321,12 +303,7 @@ class Message:
     @property
     def body(self) -> str: ...
     def json(self) -> Any:
-        """Read the body as JSON; whole numbers keep all their digits.
-
-        Raises:
-            ValueError: it is no JSON, which NaN and Infinity are not either.
-
-        """
+        """Read the body as JSON; whole numbers keep all their digits. Refuses NaN and Infinity, too, with ValueError."""
     @property
     def message_id(self) -> str:
         """A UUID, the same over all receives and moves."""
@@ -462,35 +439,23 @@ class BucketState(TypedDict):
     time: float
     """When, in seconds since 1970: what has flowed in since then is added on return."""
 
-def split_statements(engine: str, text: str) -> list[str] | None:
-    """Give the statements of a text, without the semicolons between them; None if it cannot be read to its end."""
+def split_statements(engine: str, text: str) -> list[str] | None: ...  # None: it cannot be read to its end
 
 @final
 class StatementJudge:
-    """Judges what statements do to their session, and remembers the verdicts by their texts."""
+    """Judges what statements do to their session: see ``rust/bindings/src/session.rs``."""
 
     def __new__(cls, engine: str, make: Callable[..., Effect], clean_functions: list[str]) -> Self: ...
-    def judge(self, sql: str, context: int = 0, has_arguments: bool = False, /) -> Effect:
-        """Judge a text in a context, its arguments beside it. One that `needs` names to be looked up is no verdict yet.
-
-        Raises:
-            InvalidParameterValue: it must not be sent.
-
-        """
-    def context(self, mode: str | None = None, database: str | None = None, /) -> int:
-        """Give the number of a context: how texts are read, and the current database. Without: those of a new connection."""
-    def database(self, context: int) -> str:
-        """Give the current database of a context."""
-    def rebase(self, mode: str, database: str) -> None:
-        """Take note how a new connection reads its texts, and of its database. Both are what context 0 is."""
-    def generation(self) -> int:
-        """Tell how often everything was forgotten: an answer to a question from before is not taken."""
-    def learn(self, generation: int, context: int, names: Sequence[str], rows: Sequence[tuple[str, str, str]]) -> None:
-        """Take over what the server's catalogue says of some names: rows of name, kind and value."""
-    def forget(self) -> None:
-        """Forget what the catalogue said, and all verdicts with it: the schema was changed, or may have been."""
-    def digest(self, sql: str) -> str:
-        """Give a statement for people, without its literals."""
+    def judge(self, sql: str, context: int = 0, has_arguments: bool = False, /) -> Effect: ...
+    def context(self, mode: str | None = None, database: str | None = None, /) -> int: ...
+    def database(self, context: int) -> str: ...
+    def rebase(self, mode: str, database: str) -> None: ...
+    def generation(self) -> int: ...
+    def learn(
+        self, generation: int, context: int, names: Sequence[str], rows: Sequence[tuple[str, str, str]]
+    ) -> None: ...
+    def forget(self) -> None: ...
+    def digest(self, sql: str) -> str: ...
 
 @disjoint_base
 class TokenBucket:

@@ -46,7 +46,8 @@ async def test_the_server_s_status_is_known_after_rows(mariadb, proxies):
         await client.execute("SET autocommit = 0")
         assert not client.in_transaction
         assert await client.fetch_all("SELECT * FROM information_schema.engines LIMIT 1")
-        await client.execute("CREATE TABLE IF NOT EXISTS plain (a INT)")
+        await client.execute("DROP TABLE IF EXISTS plain")
+        await client.execute("CREATE TABLE plain (a INT)")
         assert not client.in_transaction
         await client.fetch_all("SELECT * FROM plain")
         assert client.in_transaction

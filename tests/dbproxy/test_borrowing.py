@@ -231,11 +231,8 @@ async def test_a_client_has_an_age_limit(server, proxies):
 async def test_a_dirty_connection_does_not_stay_dirty_while_nobody_asks(server, proxies):
     proxy = proxies(server, maximum_connections=1)
     async with proxy.connect() as client:
-        await client.execute(
-            "DO SLEEP(0)" if server.engine == "mysql" else "DO $$BEGIN PERFORM pg_advisory_lock(9); END$$"
-        )
-        if server.engine == "mysql":
-            next(iter(proxy._cluster.writer_queue.idle)).dirty = "planted"
+        await client.fetch_value("SELECT 1")
+        next(iter(proxy._cluster.writer_queue.idle)).dirty = "planted"
         await until(lambda: proxy.counters.resets == 1 and proxy._cluster.writer_queue.idle)
         assert not next(iter(proxy._cluster.writer_queue.idle)).dirty
 

@@ -301,22 +301,24 @@ async def test_a_read_only_client_costs_nobody_a_connection(postgres, view_of_po
         assert proxy.statistics()["InterruptedConnections"] == 0
 
 
-async def test_a_client_whose_role_was_dropped_can_leave_it(postgres, proxies):
-    """RESET ROLE itself failed: the role was set again before it."""
-    postgres.sql("DROP ROLE IF EXISTS passing")
-    postgres.sql("CREATE ROLE passing; GRANT passing TO app")
+async def test_a_client_whose_setting_is_refused_by_now_can_leave_it(postgres, proxies):
+    """RESET itself failed: the setting was made again before it."""
+    postgres.sql("DROP TEXT SEARCH CONFIGURATION IF EXISTS passing")
+    postgres.sql("CREATE TEXT SEARCH CONFIGURATION passing (COPY = simple)")
     proxy = proxies(postgres, maximum_connections=2)
     async with proxy.connect() as client, proxy.connect() as other:
-        await client.execute("SET ROLE passing")
-        assert await client.fetch_value("SELECT current_user") == "passing"
-        postgres.sql("DROP ROLE passing")
+        default = await client.fetch_value("SHOW default_text_search_config")
+        await client.execute("SET default_text_search_config = 'passing'")
+        assert await client.fetch_value("SHOW default_text_search_config") == "public.passing"
+        assert not proxy.pinned()
+        postgres.sql("DROP TEXT SEARCH CONFIGURATION passing")
         for _ in range(3):
             await other.fetch_value("SELECT 1")
         proxy.reconnect()
         with pytest.raises(DBProxyError, match="passing"):
             await client.fetch_value("SELECT 1")
-        await client.execute("RESET ROLE")
-        assert await client.fetch_value("SELECT current_user") == "app"
+        await client.execute("RESET default_text_search_config")
+        assert await client.fetch_value("SHOW default_text_search_config") == default
 
 
 @pytest.fixture

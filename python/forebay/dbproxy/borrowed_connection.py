@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class BorrowedConnection:
     """A client of the proxy that holds one DB connection from beginning to end."""
 
-    __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "_suits_too", "opened_at")
+    __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "_schema_changed", "_suits_too", "opened_at")
 
     _borrower: Borrower
     _db: DBConnection
@@ -34,6 +34,7 @@ class BorrowedConnection:
         self._proxy = proxy
         self._suits_too = suits_too  # settings with which a connection is taken as it is
         self._must_reset = False
+        self._schema_changed = False
         self.opened_at = 0.0
 
     async def begin(self, *, read_only: bool, user: str | None = None) -> Self:
@@ -65,6 +66,9 @@ class BorrowedConnection:
     def give_back(self) -> None:
         """Give the connection back. What may hold locks is reset before anybody is offered it."""
         self._borrower.take_back(reset=self._must_reset)
+        if self._schema_changed:
+            self._schema_changed = False
+            self._borrower.names.schema_changed()
 
     def drop(self) -> None:
         """Close the connection: something still runs on it."""
@@ -95,16 +99,22 @@ class BorrowedConnection:
         """What ties it to its connection beside the borrowing itself: nothing."""
         return ()
 
-    def classify(self, sql: str) -> Effect:
+    async def judge(self, sql: str, *, has_arguments: bool = False) -> Effect:
         """Tell what a statement does to the session, and take note of it: one that fails may have done half of its work."""
-        effect = self._borrower.classify(sql)
+        borrower = self._borrower
+        effect = borrower.names.judge(sql, has_arguments=has_arguments)
+        if effect.needs:
+            effect = await self.use(borrower.names.look_up, self._db, sql, effect, has_arguments=has_arguments)
         if not effect.plain:
             db = self._db
-            if effect.dirty or effect.pins or effect.sets or effect.unsets:
+            if effect.dirty or effect.sets:
                 db.mark_dirty(effect.dirty or "a setting")
             db.must_close = db.must_close or effect.must_close
             db.follow(effect, is_open=True)  # whether one is, is asked when it has run
             self._must_reset = self._must_reset or bool(effect.pins)
+            if effect.changes_schema:
+                self._schema_changed = True
+                borrower.names.schema_changed()
         return effect
 
     def settled(self, tracked: Tracked) -> None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from forebay.dbproxy.driver import OutOfStep, Result
 from forebay.dbproxy.effect import ENDS, PLAIN, Effect
+from forebay.dbproxy.losses import commit_unknown, loss_of
+from forebay.dbproxy.names import Names
 from forebay.dbproxy.session import DEFAULTS, Session
-from forebay.dbproxy.sql import digest
 from forebay.dbproxy.statistics import now
 from forebay.errors import (
     ClientClosed,
-    CommitUnknown,
     ConnectionLost,
     DatabaseUnavailable,
     DBProxyError,
@@ -27,9 +27,9 @@ from forebay.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from forebay._core import StatementJudge
     from forebay.dbproxy.borrow_queue import BorrowQueue
     from forebay.dbproxy.connection import DBConnection
-    from forebay.dbproxy.effect import EffectCache
     from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.session import Tracked
     from forebay.dbproxy.settings import ProxySettings
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 ATTEMPTS_MAX = 3
 UNDONE = Effect(transaction="rollback")
 COPIES = ("copy_in", "copy_out", "copy_rows")  # what was read or written beside the statement is gone
+NOT_SENT = Effect(repeatable=True)
+UNDONE_SETTINGS = ("setting:what a savepoint has undone",)
 VARIABLE_SETS = ("user variable:", "setting:")
 
 log = logging.getLogger("forebay.dbproxy")
@@ -46,10 +48,6 @@ log = logging.getLogger("forebay.dbproxy")
 async def _within(seconds: float, answer: Awaitable[Any]) -> Any:
     async with asyncio.timeout(seconds):
         return await answer
-
-
-def _commit_unknown(reason: str) -> CommitUnknown:
-    return CommitUnknown(f"{reason}: the transaction may or may not be in the database")
 
 
 async def _closed_quietly(rows: AsyncGenerator[Any, None]) -> None:
@@ -68,6 +66,7 @@ class Borrower:
         is_open: a transaction is open on it.
         began: when that transaction was first seen, by ``statistics.now``.
         lost: the connection was lost in a transaction that the user has not ended yet.
+        names: how its statements are read.
         lost_because: what took it from this client; empty when it was the server or the network.
         busy: a statement runs.
         query_timeout: seconds for each statement that has no limit of its own.
@@ -78,8 +77,8 @@ class Borrower:
     __slots__ = (
         "_closing_stream",
         "_counters",
-        "_effects",
         "_exclude_variable_sets",
+        "_judged",
         "_last",
         "_left_stream",
         "_loop",
@@ -96,6 +95,7 @@ class Borrower:
         "loop_time",
         "lost",
         "lost_because",
+        "names",
         "number",
         "query_timeout",
         "session",
@@ -107,7 +107,8 @@ class Borrower:
         queue: BorrowQueue,
         *,
         settings: ProxySettings,
-        effects: EffectCache,
+        judge: StatementJudge,
+        forget_names: Callable[[], None],
         counters: Counters,
         suspect: Callable[[Pool], None],
     ) -> None:
@@ -125,7 +126,8 @@ class Borrower:
         self.loop_time = self._loop.time
         self.last_used = now()
         self._queue = queue
-        self._effects = effects
+        self.names = Names(judge, forget_names)
+        self._judged = judge.judge
         self._counters = counters
         self._suspect = suspect
         self._last: DBConnection | None = None
@@ -144,7 +146,7 @@ class Borrower:
         self.busy = True
         began = now()
         try:
-            effect = self._effects[sql]
+            effect = self._judged(sql, self.names.context, bool(args))
             if self.lost and self._is_skipped(effect):
                 return Result()
             limit = self.query_timeout if limit is None else limit
@@ -157,16 +159,18 @@ class Borrower:
                     if effect.reads_session or not db.suits(self.number, self.session.tracked):
                         db = await self._made_fit(db, effect)
                 self._using = db
+                if effect.needs:
+                    db, effect = await self._looked_up(db, sql, effect, limit, has_arguments=bool(args))
                 started = now()
                 try:
-                    if args and not effect.plain and verb != "execute_many":
-                        effect = self._filled_in(db, effect, sql, args)
                     answer = getattr(db.wire, verb)(sql, args)
                     result = await (answer if limit is None else _within(limit, answer))
                     if db.wire.out_of_step:
                         raise OutOfStep  # noqa: TRY301 - it ends as any lost connection does
                 except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
-                    await self._failed(db, effect, error, may_repeat=attempts < ATTEMPTS_MAX and verb not in COPIES)
+                    await self._failed(
+                        db, sql, effect, error, may_repeat=attempts < ATTEMPTS_MAX and verb not in COPIES
+                    )
                     continue
                 self._counters.answered(began, started, borrowed=self.held is None)
                 self._last = db
@@ -180,11 +184,6 @@ class Borrower:
             self._using = None
             self.last_used = now()
 
-    def _filled_in(self, db: DBConnection, effect: Effect, sql: str, args: Any) -> Effect:
-        """Judge a statement with its arguments, where they are a part of its text."""
-        asked = db.wire.interpolate(sql, args)
-        return effect if asked == sql else self._effects.classify(asked)
-
     async def stream(self, sql: str, args: Any, *, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
         """Run one statement and give its rows as they come; the connection is borrowed until the last one."""
         if self.busy or self.closed_because or get_running_loop() is not self._loop:
@@ -192,16 +191,19 @@ class Borrower:
         self.busy = True
         began = now()
         try:
-            effect = self._effects[sql]
+            effect = self._judged(sql, self.names.context, bool(args))
             if self.lost:
                 self._is_skipped(effect)
             db = self.held or await self._borrow(effect)
             self._using = db
+            limit = self.query_timeout if limit is None else limit
+            if effect.needs:
+                db, effect = await self._looked_up(db, sql, effect, limit, has_arguments=bool(args))
             started = now()
             rows = db.wire.stream(sql, args, prefetch)
             try:
                 while True:
-                    async with asyncio.timeout(self.query_timeout if limit is None else limit):
+                    async with asyncio.timeout(limit):
                         row = await anext(rows, None)
                     if row is None:
                         break
@@ -209,7 +211,7 @@ class Borrower:
                 if db.wire.out_of_step:
                     raise OutOfStep  # noqa: TRY301 - it ends as any lost connection does
             except BaseException as error:
-                await self._stream_failed(db, effect, error)
+                await self._stream_failed(db, sql, effect, error)
                 raise
             self._counters.answered(began, started, borrowed=self.held is None)
             self._last = db
@@ -219,13 +221,31 @@ class Borrower:
             self._using = None
             self.last_used = now()
 
-    async def _stream_failed(self, db: DBConnection, effect: Effect, error: BaseException) -> None:
+    async def _looked_up(
+        self, db: DBConnection, sql: str, effect: Effect, limit: float | None, *, has_arguments: bool
+    ) -> tuple[DBConnection, Effect]:
+        """Judge a statement by what the server says of its names; give the verdict, and the connection that suits it."""
+        attempts = 0
+        while True:
+            attempts += 1
+            answer = self.names.look_up(db, sql, effect, has_arguments=has_arguments)
+            try:
+                found = await (answer if limit is None else _within(limit, answer))
+            except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
+                await self._failed(db, sql, NOT_SENT, error, may_repeat=attempts < ATTEMPTS_MAX)
+                db = self._using = await self._borrow(PLAIN)
+                continue
+            if found.reads_session and self.held is None:
+                db = await self._made_fit(db, found)
+                self._using = db
+            return db, found
+
+    async def _stream_failed(self, db: DBConnection, sql: str, effect: Effect, error: BaseException) -> None:
         """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
         if self.engine == "postgresql" and isinstance(error, GeneratorExit):
-            if not effect.plain:
-                db.mark_dirty(effect.dirty or "a statement was left half-way")
+            self._half_done(db, sql, effect, "a statement was left half-way")
             return
-        await self._failed(db, effect, error, may_repeat=False)
+        await self._failed(db, sql, effect, error, may_repeat=False)
 
     async def _borrow(self, effect: Effect) -> DBConnection:
         """Take a free connection or wait for one; make it fit for this client."""
@@ -331,32 +351,33 @@ class Borrower:
             db.follow(PLAIN, is_open=is_open)
             (db.pool.clean if reset or is_open else db.pool.give_back)(db)
 
-    def classify(self, sql: str) -> Effect:
-        """Tell what a statement does to the session."""
-        return self._effects[sql]
-
     # The books
 
     async def _settle(self, db: DBConnection, sql: str, effect: Effect, result: Any) -> None:
         """Do the books after a statement that was not plain, or that left something open."""
-        session = self.session
+        session, was_open = self.session, self.is_open
         if db.wire.is_broken():  # it broke after the answer: what was open on it is gone
-            was_open = (self.is_open or effect.transaction == "begin") and effect.transaction not in ENDS
+            was_open = (was_open or effect.transaction == "begin") and effect.transaction not in ENDS
             self._lose(db, in_transaction=was_open or effect.chains)
             return
         is_open = self._note_transaction(db, ended=effect.transaction in ENDS)
-        if effect.dirty or effect.pins:
-            db.mark_dirty(effect.dirty or effect.pins[0])
-        if self.engine == "postgresql":
-            self._follow_transaction(db, effect, result)
+        if effect.dirty:
+            db.mark_dirty(effect.dirty)
+        pins = effect.pins
+        if self.engine == "postgresql" and self._follow_transaction(db, effect, result):
+            db.mark_dirty(UNDONE_SETTINGS[0])
+            pins += UNDONE_SETTINGS
         db.must_close = db.must_close or effect.must_close
         if effect.sets or effect.unsets:
             session.track(effect)
             db.tracked = session.tracked
-        if effect.pins:
-            self._pin(db, sql, effect)
+        if effect.fixes and session.pins:
+            session.fix(effect.fixes)
+        if pins:
+            self._pin(db, sql, pins)
         if session.pins and not is_open:
-            await self._unpin(db, effect)
+            await self._unpin(db, effect, transaction_ended=was_open)
+        self.names.follow(db, session, effect, is_open=is_open)
         if db.leaving:
             return
         if is_open or session.pins:
@@ -372,20 +393,20 @@ class Borrower:
             self.began = now()
         return self.is_open
 
-    def _follow_transaction(self, db: DBConnection, effect: Effect, result: Any) -> None:
-        """PostgreSQL undoes SET when a transaction or savepoint is rolled back; so do the books."""
+    def _follow_transaction(self, db: DBConnection, effect: Effect, result: Any) -> bool:
+        """PostgreSQL undoes SET when a transaction or savepoint is rolled back; so do the books, if they can."""
         status = result.status if isinstance(result, Result) else ""
         if effect.transaction == "commit" and not status:
             db.mark_dirty("it is not known what became of a COMMIT")
-        self.session.follow(effect, is_open=self.is_open, status=status)
+        is_lost = self.session.follow(effect, is_open=self.is_open, status=status)
         db.tracked = self.session.tracked
         db.follow(effect, is_open=self.is_open)
+        return is_lost
 
-    def _pin(self, db: DBConnection, sql: str, effect: Effect) -> None:
-        pins = effect.pins
+    def _pin(self, db: DBConnection, sql: str, pins: tuple[str, ...]) -> None:
         if self._exclude_variable_sets:
             pins = tuple(pin for pin in pins if not pin.startswith(VARIABLE_SETS))
-        text = digest(sql, mysql=self.engine == "mysql")
+        text = self.names.digest(sql)
         for pin in self.session.pin(pins, text, self.loop_time()):
             kind = pin.cause.partition(":")[0]
             self._counters.pins[kind] = self._counters.pins.get(kind, 0) + 1
@@ -398,30 +419,31 @@ class Borrower:
                 text,
             )
 
-    async def _unpin(self, db: DBConnection, effect: Effect) -> None:
+    async def _unpin(self, db: DBConnection, effect: Effect, *, transaction_ended: bool) -> None:
         """Release what this statement, or the end of a transaction, has ended. PostgreSQL and named locks are asked."""
         session = self.session
-        if not effect.pins:
+        if transaction_ended:
             session.unpin(("next transaction:",))
         if self.engine == "postgresql":
-            asks = bool(effect.unpins) or effect.transaction in {"commit", "rollback"}
-            ended = tuple(cause for cause in effect.unpins if cause.startswith("setting:"))
+            asks = bool(effect.unpins) or transaction_ended or effect.transaction in ENDS
+            discards = "*" in effect.unsets and effect.must_close
+            ended = tuple(cause for cause in effect.unpins if discards or cause.startswith("setting:"))
         else:
-            asks = any(cause.startswith("lock:") and cause != "lock:" for cause in effect.unpins)
-            ended = tuple(cause for cause in effect.unpins if not cause.startswith("lock:") or cause == "lock:")
+            ended, asks = effect.unpins, bool(effect.locks)
         session.unpin(ended, but=effect.pins)
-        if asks and session.pins:
-            try:
-                held = await db.wire.held(list(session.pins))
-            except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
-                await self._failed(db, Effect(), error, may_repeat=False)
-                return
-            for cause in [cause for cause in session.pins if cause not in held]:
-                del session.pins[cause]
+        if not session.pins or not asks:
+            return
+        try:
+            held = await db.wire.held(list(session.pins), effect.locks)
+            session.unpin(tuple(cause for cause in session.pins if cause not in held))
+        except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
+            await self._failed(db, "", PLAIN, error, may_repeat=False)
 
     # Failures
 
-    async def _failed(self, db: DBConnection, effect: Effect, error: BaseException, *, may_repeat: bool) -> None:
+    async def _failed(
+        self, db: DBConnection, sql: str, effect: Effect, error: BaseException, *, may_repeat: bool
+    ) -> None:
         """Decide what a failed statement means. Raise; or return, when it may be repeated on another connection."""
         was_held = self.held is not None
         was_open = self.is_open
@@ -435,44 +457,36 @@ class Borrower:
         if isinstance(error, TimeoutError) and error.errno is None:  # ours; the network's has a number
             self._lose(db, in_transaction=was_open and not commits)
             if commits:
-                raise _commit_unknown("COMMIT did not answer in time") from None
+                raise commit_unknown("COMMIT did not answer in time") from None
             raise QueryTimeout(
                 "the statement did not end in time; it was cancelled and its connection closed"
             ) from None
         told = db.pool.driver.translate(error, db.wire, db.pool.where)
         if not told.broken:
-            await self._refused(db, effect, read_only=told.read_only)
+            was_read = not db.wire.stopped_at_reading(error)
+            await self._refused(db, sql, effect if was_read else PLAIN, read_only=told.read_only)
             raise told.error from error
         self._lose(db, in_transaction=was_open and not commits)
         if told.is_users:
             raise told.error
-        loss = self._loss(told.error, effect, commits=commits, was_held=was_held, was_open=was_open)
+        gone = ("transaction" if was_open else "pinned session") if was_held else ""
+        loss = loss_of(told.error, effect, commits=commits, gone=gone, because=self.lost_because)
         if loss is not None or not may_repeat:
             raise loss or told.error from error
 
-    def _loss(
-        self, reason: Exception, effect: Effect, *, commits: bool, was_held: bool, was_open: bool
-    ) -> Exception | None:
-        """Say what the loss of its connection means for a statement; None when it may run again on another one."""
-        if commits:
-            return _commit_unknown(f"the answer to COMMIT was lost ({reason})")
-        if was_held:
-            return self._lost(reason, in_transaction=was_open)
-        if not (effect.repeatable or effect.transaction == "begin" or effect.sets):
-            return CommitUnknown(f"the answer to a write was lost ({reason}): look before you repeat it")
-        return None
+    def _half_done(self, db: DBConnection, sql: str, effect: Effect, why: str) -> None:
+        """Take note of what a statement may have done before it ended early: a lock stays, though its transaction does not."""
+        if effect.plain:
+            return
+        db.mark_dirty(effect.dirty or why)
+        db.must_close = db.must_close or effect.must_close
+        if effect.pins:
+            self._pin(db, sql, effect.pins)
+        self.session.fix(effect.fixes)
 
-    def _lost(self, reason: Exception, *, in_transaction: bool) -> ConnectionLost:
-        """Say that the connection was lost that this client held."""
-        if self.lost_because:
-            return ConnectionLost(f"the transaction was ended and rolled back: {self.lost_because}")
-        what = "transaction" if in_transaction else "pinned session"
-        return ConnectionLost(f"{reason}; the {what} on it is gone")
-
-    async def _refused(self, db: DBConnection, effect: Effect, *, read_only: bool) -> None:
+    async def _refused(self, db: DBConnection, sql: str, effect: Effect, *, read_only: bool) -> None:
         """Go on after an error the server told: the connection is good, but half of the statement may have happened."""
-        if not effect.plain:
-            db.mark_dirty(effect.dirty or "a statement failed half-way")
+        self._half_done(db, sql, effect, "a statement failed half-way")
         self._last = db
         try:
             await db.wire.after_error()
@@ -486,6 +500,10 @@ class Borrower:
         is_open = self._note_transaction(db)
         if self.engine == "postgresql":
             self._follow_transaction(db, PLAIN if is_open else UNDONE, None)
+            if self.session.pins and not is_open:
+                await self._unpin(db, UNDONE, transaction_ended=True)
+                if db.leaving:
+                    return
         if is_open or self.session.pins:
             self.held = db
         else:

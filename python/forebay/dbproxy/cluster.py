@@ -40,6 +40,7 @@ class Cluster:
         tasks: Tasks,
         held: Callable[[], tuple[int, int]],
     ) -> None:
+        self.driver = driver
         self._settings = settings
         self._counters = counters
         self._tasks = tasks

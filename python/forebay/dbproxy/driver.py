@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from forebay.dbproxy.effect import Effect
+    from forebay._core import StatementJudge
     from forebay.dbproxy.secrets import Credentials
     from forebay.dbproxy.session import Meaning
     from forebay.dbproxy.settings import Address, ProxySettings
@@ -71,6 +71,7 @@ class Wire(Protocol):
 
     """
 
+    engine: str
     server_id: int
     out_of_step: bool
     socket: socket.socket
@@ -112,8 +113,16 @@ class Wire(Protocol):
         """Run a statement and give its rows as they come."""
         ...
 
-    def interpolate(self, sql: str, args: Sequence[Any]) -> str:
-        """Give the text the server will see (MySQL: with its arguments filled in)."""
+    def reads_standard(self) -> bool:
+        """Tell whether the server's texts end as it says by default (PostgreSQL's ``standard_conforming_strings``)."""
+        ...
+
+    async def reads_by(self) -> tuple[str, str]:
+        """Ask by which mode a new connection reads its texts, and what its database is."""
+        ...
+
+    def stopped_at_reading(self, error: BaseException) -> bool:
+        """Tell whether the server refused a text before it ran any of it."""
         ...
 
     def note_error(self, error: Exception) -> None:
@@ -124,8 +133,14 @@ class Wire(Protocol):
         """Learn from the server whether the failed statement left a transaction open, if the driver cannot know."""
         ...
 
-    async def held(self, pins: Sequence[str]) -> set[str]:
-        """Ask the server which of these pin causes still exist; causes it cannot tell are given back as held."""
+    async def held(self, pins: Sequence[str], locks: Sequence[tuple[str, str]]) -> set[str]:
+        """Ask the server which of these pin causes still exist; causes it cannot tell are given back as held.
+
+        Args:
+            pins: the causes.
+            locks: those that are named locks, with their names, as far as they may have ended.
+
+        """
         ...
 
     async def reset(self) -> None:
@@ -174,6 +189,7 @@ class Driver(Protocol):
 
     engine: str
     needs_kill: bool  # a running statement ends only by a statement on another connection
+    judge: StatementJudge
 
     async def open(self, address: Address, credentials: Credentials, settings: ProxySettings) -> Wire:
         """Open one connection. Raises the driver's own errors."""
@@ -181,10 +197,6 @@ class Driver(Protocol):
 
     def translate(self, error: BaseException, wire: Wire | None, where: str) -> Failure:
         """Translate a driver's exception."""
-        ...
-
-    def classify(self, sql: str) -> Effect:
-        """Judge a statement."""
         ...
 
 

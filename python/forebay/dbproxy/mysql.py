@@ -12,7 +12,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from forebay.dbproxy.driver import Failure, Result, duplicate_socket
-from forebay.dbproxy.mysql_effects import classify
 from forebay.errors import (
     AuthenticationFailed,
     ConnectionLost,
@@ -25,7 +24,7 @@ from forebay.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from forebay.dbproxy.effect import Effect
+    from forebay._core import StatementJudge
     from forebay.dbproxy.secrets import Credentials
     from forebay.dbproxy.session import Meaning
     from forebay.dbproxy.settings import Address, ProxySettings
@@ -36,7 +35,7 @@ try:
     from asyncmy.cursors import SSCursor
 
     from forebay.dbproxy.mysql_connection import GuardedConnection
-    from forebay.dbproxy.mysql_text import encode, encode_rows, fill_in
+    from forebay.dbproxy.mysql_text import encode, encode_rows
 except ImportError:
     asyncmy = None
 
@@ -51,6 +50,7 @@ _LOST = frozenset((1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2
 _DENIED = frozenset((1044, 1045, 1698, 1862, 3118, 3159))
 _READ_ONLY = frozenset((1290, 1792, 1836))
 _UNKNOWN_THREAD = 1094
+_SYNTAX = 1064
 
 
 class Row(tuple[Any, ...]):
@@ -80,9 +80,9 @@ class Row(tuple[Any, ...]):
 class MySQLWire:
     """One MySQL connection."""
 
-    __slots__ = ("_database", "_packet_bytes_max", "_row_types", "raw", "server_id", "server_version", "socket")
-
+    engine = "mysql"
     out_of_step = False  # its connection raises at once
+    __slots__ = ("_database", "_packet_bytes_max", "_row_types", "raw", "server_id", "server_version", "socket")
 
     def __init__(self, raw: Any, database: str) -> None:
         self.raw = raw
@@ -176,31 +176,27 @@ class MySQLWire:
             found = self._row_types[names] = type("Row", (Row,), {"__slots__": (), "_columns": ordered})
         return found
 
-    def interpolate(self, sql: str, args: Any) -> str:
-        """Fill in the arguments, escaped (``%s`` or ``%(name)s``)."""
-        return fill_in(self.raw, sql, args)
-
     def note_error(self, _error: Exception) -> None:
         """Take a transaction for open: an error's answer does not say, and with autocommit off there may be one."""
         if not self.raw.server_status & _STATUS_AUTOCOMMIT:
             self.raw.server_status |= _STATUS_IN_TRANSACTION
+
+    def stopped_at_reading(self, error: BaseException) -> bool:
+        """Tell whether the server refused a text before it ran any of it."""
+        return error.args[:1] == (_SYNTAX,) or isinstance(error, InvalidParameterValue)
 
     async def after_error(self) -> None:
         """Ask with a ping: an error's answer does not say whether a transaction is open when autocommit is off."""
         if not self.raw.server_status & _STATUS_AUTOCOMMIT:
             await self.raw.ping(reconnect=False)
 
-    async def held(self, pins: Sequence[str]) -> set[str]:
-        """Ask about named locks; the server tells nothing of the rest, which stays held until its own statement ends it."""
-        still = set()
-        for pin in pins:
-            kind, _, name = pin.partition(":")
-            if kind == "lock" and name != "a computed name":
-                if await self.fetch_value("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (name.replace("''", "'"),)):
-                    still.add(pin)
-            else:
-                still.add(pin)
-        return still
+    async def held(self, pins: Sequence[str], locks: Sequence[tuple[str, str]]) -> set[str]:
+        """Ask the server about named locks, by their names: it tells of nothing else."""
+        held = set(pins)
+        for cause, name in locks:
+            if cause in held and not await self.fetch_value("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (name,)):
+                held.discard(cause)
+        return held
 
     async def reset(self) -> None:
         """Send COM_RESET_CONNECTION, then go back to the database, character set and autocommit of a new connection."""
@@ -231,6 +227,15 @@ class MySQLWire:
                 joined.append(text)
         if joined:
             await self.raw.query(f"SET {', '.join(joined)}")
+
+    def reads_standard(self) -> bool:
+        """Tell nothing: the mode is the session's own."""
+        return True
+
+    async def reads_by(self) -> tuple[str, str]:
+        """Ask by which mode a new connection reads its texts, and what its database is."""
+        mode, database = await self.fetch_one("SELECT @@session.sql_mode, DATABASE()", ())
+        return str(mode), str(database or "")
 
     async def is_writer(self) -> bool:
         """Ask the server whether it accepts writes, and how long a statement may be."""
@@ -286,7 +291,8 @@ class MySQLDriver:
     engine = "mysql"
     needs_kill = True
 
-    def __init__(self) -> None:
+    def __init__(self, judge: StatementJudge) -> None:
+        self.judge = judge
         if asyncmy is None:
             raise DBProxyError("MySQL and MariaDB need the driver asyncmy: pip install 'forebay[mysql]'")
 
@@ -318,10 +324,6 @@ class MySQLDriver:
         if isinstance(error, InvalidParameterValue):
             return Failure(error, broken=False)
         return Failure(ConnectionLost(f"MySQL at {where} went away: {text or type(error).__name__}"), broken=True)
-
-    def classify(self, sql: str) -> Effect:
-        """Judge a statement."""
-        return classify(sql)
 
 
 def _connect_failure(error: BaseException, code: Any, text: str, where: str) -> Failure:

@@ -280,6 +280,7 @@ class Pool:
                 self._permits.limit(self.maximum)
         for statement in self.settings.init_query:
             await db.wire.execute(statement, ())
+        self.driver.judge.rebase(*await db.wire.reads_by())
         self._watch.opened(self, writer=writer, lag=await self.lag(db) if not writer else 0.0)
 
     async def lag(self, db: DBConnection) -> float:

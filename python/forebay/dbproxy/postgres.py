@@ -8,11 +8,10 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from forebay._core import split_statements
 from forebay.dbproxy.driver import Failure, OthersFault, Result, duplicate_socket
 from forebay.dbproxy.guard import GuardedLoop, StepGuard
 from forebay.dbproxy.postgres_copy import copy_in, copy_out, copy_rows
-from forebay.dbproxy.postgres_effects import classify
-from forebay.dbproxy.sql import split
 from forebay.errors import (
     AuthenticationFailed,
     ConnectionLost,
@@ -25,7 +24,7 @@ from forebay.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from forebay.dbproxy.effect import Effect
+    from forebay._core import StatementJudge
     from forebay.dbproxy.secrets import Credentials
     from forebay.dbproxy.session import Meaning
     from forebay.dbproxy.settings import Address, ProxySettings
@@ -41,7 +40,7 @@ except ImportError:
 CACHED_STATEMENTS_MAX = 200  # per connection, as PgBouncer's max_prepared_statements
 CLOSE_SECONDS_MAX = 5.0
 CANCEL_SECONDS_MAX = 2.0
-_COMMENT = r"(?:\s|--[^\n]*|/\*.*?\*/)*+"
+_COMMENT = r"(?:\s|--[^\r\n]*|/\*.*?\*/)*+"
 _NOTHING = re.compile(rf"(?:{_COMMENT};)*+{_COMMENT}\Z", re.DOTALL)
 _COPY = re.compile(rf"{_COMMENT}COPY\b.*?\b(FROM\s+STDIN|TO\s+STDOUT)\b", re.DOTALL | re.IGNORECASE)
 _COPY_REFUSED = (
@@ -66,7 +65,9 @@ _HELD = """SELECT
  EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS "advisory lock",
  EXISTS (SELECT FROM pg_listening_channels()) AS "LISTEN",
  EXISTS (SELECT FROM pg_cursors WHERE is_holdable AND name <> '') AS "cursor",
- EXISTS (SELECT FROM pg_prepared_statements WHERE from_sql) AS "prepared statement"
+ EXISTS (SELECT FROM pg_prepared_statements WHERE from_sql) AS "prepared statement",
+ current_setting('role') <> 'none' AS "role",
+ session_user <> (SELECT usename FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS "session authorization"
 """
 _LIMIT = """SELECT least(
  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
@@ -83,6 +84,7 @@ _IS_WRITER = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_tr
 class PostgresWire:
     """One PostgreSQL connection."""
 
+    engine = "postgresql"
     __slots__ = (
         "in_transaction",
         "is_broken",
@@ -131,7 +133,7 @@ class PostgresWire:
     async def execute(self, sql: str, args: Sequence[Any]) -> Result:
         """Run a statement for its effect; several statements are allowed when there are no arguments."""
         check_text(sql)
-        if ";" in sql and any(map(_COPY.match, split(sql, mysql=False))):
+        if ";" in sql and any(map(_COPY.match, split_statements(self.engine, sql) or sql.split(";"))):
             raise InvalidParameterValue(_COPY_REFUSED)
         if _NOTHING.match(sql):
             raise InvalidParameterValue("sql: there is no statement in it")
@@ -189,9 +191,19 @@ class PostgresWire:
         self.raw.remove_termination_listener(lost)
         await self.raw.remove_listener(channel, heard)
 
-    def interpolate(self, sql: str, _args: Sequence[Any]) -> str:
-        """Give the text as it is: PostgreSQL's arguments travel beside it."""
-        return sql
+    def reads_standard(self) -> bool:
+        """Tell whether a backslash in quotes is a backslash: the server reports each change of it."""
+        return self.raw.get_settings().standard_conforming_strings != "off"  # type: ignore[no-any-return]
+
+    async def reads_by(self) -> tuple[str, str]:
+        """Tell by which mode a new connection reads its texts."""
+        return ("" if self.reads_standard() else "off"), ""
+
+    def stopped_at_reading(self, error: BaseException) -> bool:
+        """Tell whether the server refused a text before it ran any of it: where it ran, an error has a context."""
+        if not isinstance(error, asyncpg.PostgresError):
+            return isinstance(error, asyncpg.InterfaceError)
+        return (error.sqlstate or "").startswith("42") and not error.context
 
     def note_error(self, error: Exception) -> None:
         """Prepare anew what asyncpg refused an argument of."""
@@ -228,7 +240,7 @@ class PostgresWire:
         """Drop what was prepared under a change of the session that has ended."""
         self.raw._stmt_cache.forget_changed()  # noqa: SLF001 - it is ours
 
-    async def held(self, pins: Sequence[str]) -> set[str]:
+    async def held(self, pins: Sequence[str], _locks: Sequence[tuple[str, str]]) -> set[str]:
         """Ask the server which pin causes still exist."""
         row = await self.raw.fetchrow(_HELD)
         return {pin for pin in pins if row.get(pin.partition(":")[0], True)}
@@ -241,10 +253,8 @@ class PostgresWire:
         await self.raw.execute(self.raw.take_dropped() + _RESET)
 
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
-        """Replay tracked settings in one message; roles last, for they may take rights away."""
-        late = ("role", "session authorization")
-        ordered = sorted(assignments, key=lambda pair: late[::-1].index(pair[0]) + 1 if pair[0] in late else 0)
-        await self.raw.execute("; ".join(text for _, text in ordered))
+        """Replay tracked settings in one message."""
+        await self.raw.execute("; ".join(text for _, text in assignments))
 
     async def is_writer(self) -> bool:
         """Ask the server whether it accepts writes."""
@@ -287,7 +297,11 @@ def _check_copy(sql: str, direction: str) -> None:
 
     """
     found = _COPY.match(sql)
-    if found is None or " ".join(found[1].upper().split()) != direction or len(split(sql, mysql=False)) != 1:
+    if (
+        found is None
+        or " ".join(found[1].upper().split()) != direction
+        or len(split_statements("postgresql", sql) or ()) != 1
+    ):
         raise InvalidParameterValue(f"sql: this must be one statement, COPY ... {direction}")
 
 
@@ -301,7 +315,8 @@ class PostgresDriver:
     engine = "postgresql"
     needs_kill = False
 
-    def __init__(self) -> None:
+    def __init__(self, judge: StatementJudge) -> None:
+        self.judge = judge
         if asyncpg is None:
             raise DBProxyError("PostgreSQL needs the driver asyncpg: pip install 'forebay[postgres]'")
 
@@ -341,10 +356,6 @@ class PostgresDriver:
             return Failure(DatabaseError(reason), broken=False)
         what = "sent an answer that cannot be read" if isinstance(error, asyncpg.InternalClientError) else "went away"
         return Failure(ConnectionLost(f"PostgreSQL at {where} {what}: {error or type(error).__name__}"), broken=True)
-
-    def classify(self, sql: str) -> Effect:
-        """Judge a statement."""
-        return classify(sql)
 
 
 def _told_by_server(error: Any, wire: PostgresWire, where: str, *, closed: bool) -> Failure:

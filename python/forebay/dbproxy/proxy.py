@@ -7,12 +7,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from forebay._core import StatementJudge
 from forebay.dbproxy import settings as checks
 from forebay.dbproxy import statistics
 from forebay.dbproxy.borrower import Borrower
 from forebay.dbproxy.client import Client
 from forebay.dbproxy.cluster import Cluster
-from forebay.dbproxy.effect import EffectCache
+from forebay.dbproxy.effect import Effect
 from forebay.dbproxy.housekeeping import look_after_clients, seconds_between, tidy
 from forebay.dbproxy.permit_client import PermitClient, connected
 from forebay.dbproxy.permit_server import PermitServer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 CLOSED = "the proxy was closed"
 PAUSE_LOOK_SECONDS = 0.01
 CLOSE_SECONDS_MAX = 10.0
+NAMES_SECONDS_MAX = 60.0  # until a change of the schema that somebody else made is seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class DBProxy:
         query_timeout: seconds a statement may run; no limit when None.
         init_query: statements run once on each new DB connection and after each reset, ``;`` between them. No secrets in it.
         session_pinning_filters: ``("EXCLUDE_VARIABLE_SETS",)``: variable sets do not pin.
+        clean_functions: your own volatile functions, procedures and trigger functions that leave nothing in the session, as
+            ``name`` or ``schema.name``; a statement that runs another one pins its client.
         hygiene: ``"auto"`` resets a connection that may carry state before another client gets it; ``"always"`` every one.
         require_tls: encrypt, and check the server's certificate and name.
         tls_context: encrypt with this context.
@@ -116,6 +120,7 @@ class DBProxy:
         query_timeout: float | timedelta | None = None,
         init_query: str | None = None,
         session_pinning_filters: Iterable[str] = (),
+        clean_functions: Iterable[str] = (),
         hygiene: str = "auto",
         require_tls: bool = False,
         tls_context: ssl.SSLContext | None = None,
@@ -143,6 +148,7 @@ class DBProxy:
             query_timeout=checks.optional_seconds("query_timeout", query_timeout),
             init_query=checks.check_init_query(init_query, where.engine),
             exclude_variable_sets=checks.check_filters(session_pinning_filters),
+            clean_functions=checks.check_clean_functions(clean_functions),
             hygiene_always=checks.check_hygiene(hygiene),
             tls=checks.choose_tls(require_tls, tls_context),
             maximum_clients=maximum_clients,
@@ -205,13 +211,11 @@ class DBProxy:
         if self._closed:
             raise DBProxyError(f"{self!r} is closed")
         if self._cluster is None:
-            self._driver = _driver(self.engine)
             self._loop = asyncio.get_running_loop()
-            self._effects = EffectCache(self._driver.classify)
             if self.settings.users and self._permits is None:
                 self.share()  # one maximum for all of them
-            self._cluster = Cluster(self._driver, self.settings, self.counters, self._tasks, self._held_counts)
-            self._roles_checked_at = self._loop.time()
+            self._cluster = self._new_cluster(self.settings)
+            self._roles_checked_at = self._names_forgotten_at = self._loop.time()
             self._share_pools()
             for pool in self._cluster.pools:
                 if self._paused:
@@ -236,7 +240,7 @@ class DBProxy:
                 known = ", ".join(map(repr, self.settings.users)) or "none"
                 raise InvalidParameterValue(f"user={user!r}: the proxy has no secret for it (users: {known})")
             settings = checks.for_user(self.settings, user)
-            found = Cluster(self._driver, settings, self.counters, self._tasks, self._held_counts)
+            found = self._new_cluster(settings)
             self._users[user] = found
             permits = self._new_permits()
             self._permits_of_users.append(permits)
@@ -245,6 +249,16 @@ class DBProxy:
                 if self._paused:
                     pool.pause()
         return found
+
+    def _new_cluster(self, settings: ProxySettings) -> Cluster:
+        """Make the servers of one user, with a judge of its own: what a catalogue shows depends on who asks."""
+        judge = StatementJudge(self.engine, Effect, list(settings.clean_functions))
+        return Cluster(_driver(self.engine, judge), settings, self.counters, self._tasks, self._held_counts)
+
+    def _forget_names(self) -> None:
+        """Have every name looked up again: the schema was changed, or may have been."""
+        for cluster in self._clusters():
+            cluster.driver.judge.forget()
 
     def _clusters(self) -> list[Cluster]:
         return [] if self._cluster is None else [self._cluster, *self._users.values()]
@@ -378,7 +392,8 @@ class DBProxy:
             self._numbers,
             cluster.reader_queue if read_only else cluster.writer_queue,
             settings=self.settings,
-            effects=self._effects,
+            judge=cluster.driver.judge,
+            forget_names=self._forget_names,
             counters=self.counters,
             suspect=cluster.suspect,
         )
@@ -492,6 +507,9 @@ class DBProxy:
             return
         now, settings, alone = self._loop.time(), self.settings, self._cluster.alone
         look_after_clients(self._clients, settings, now, self.dismiss)
+        if now - self._names_forgotten_at >= NAMES_SECONDS_MAX:
+            self._names_forgotten_at = now
+            self._forget_names()
         for pool in self._pools():
             tidy(pool, now)
             pool.minimum_refused = False
@@ -555,12 +573,12 @@ class DBProxy:
         return found
 
 
-def _driver(engine: str) -> Driver:
+def _driver(engine: str, judge: StatementJudge) -> Driver:
     """Load the driver of one engine; the other need not be installed."""
     if engine == "mysql":
         from forebay.dbproxy.mysql import MySQLDriver  # noqa: PLC0415
 
-        return MySQLDriver()
+        return MySQLDriver(judge)
     from forebay.dbproxy.postgres import PostgresDriver  # noqa: PLC0415
 
-    return PostgresDriver()
+    return PostgresDriver(judge)

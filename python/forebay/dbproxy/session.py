@@ -20,7 +20,6 @@ Meaning = tuple[bool | tuple[str, str], ...]
 DEFAULTS: Tracked = MappingProxyType({})
 UNCHANGED: Meaning = (True,)
 PINS_MAX = 1000
-SAVEPOINTS_MAX = 1000
 
 
 @dataclass(slots=True)
@@ -45,7 +44,8 @@ class Session:
 
     tracked: Tracked = field(default_factory=lambda: DEFAULTS)
     pins: dict[str, Pin] = field(default_factory=dict)
-    _before: list[tuple[str, Tracked]] = field(default_factory=list)
+    _before: Tracked | None = None
+    """The settings with which the transaction began that is open."""
 
     def track(self, effect: Effect) -> None:
         """Take over the settings a successful statement made or unmade."""
@@ -79,40 +79,38 @@ class Session:
                 if pin not in but:
                     self.pins.pop(pin, None)
 
-    def follow(self, effect: Effect, *, is_open: bool, status: str) -> None:
-        """Undo settings as PostgreSQL does, when a transaction is rolled back, or what it did since a savepoint.
+    def fix(self, kinds: tuple[str, ...]) -> None:
+        """Let causes of some kinds not end any more: they may have another name by now."""
+        for kind in kinds:
+            for cause in [cause for cause in self.pins if cause.startswith(kind)]:
+                pin = self.pins.pop(cause)
+                self.pins[f"{kind}{pin.cause.partition(':')[2]}, or what became of it"] = pin
+
+    def follow(self, effect: Effect, *, is_open: bool, status: str) -> bool:
+        """Undo settings as PostgreSQL does, when a transaction is rolled back.
 
         Args:
             effect: what the statement did that has just run.
             is_open: a transaction is open after it; the next one, if it was ``COMMIT AND CHAIN``.
             status: the server's word for what it did: a COMMIT may have been a ROLLBACK. Empty when it is not known.
 
+        Returns:
+            Whether settings may have been undone to a savepoint, so that nobody but the server knows them.
+
         """
         if effect.transaction in ENDS or not is_open:
             self.ended(committed=effect.transaction != "rollback" and status != "ROLLBACK")
         if not is_open:
-            return
-        if not self._before:
-            self._before = [("", self.tracked)]
-        if effect.transaction == "savepoint" and len(self._before) < SAVEPOINTS_MAX:
-            self._before.append((effect.savepoint, self.tracked))
-        elif effect.transaction == "rollback to":
-            position = self._position(effect.savepoint)
-            self.tracked = self._before[position][1]
-            del self._before[position + 1 :]
-        elif effect.transaction == "release":
-            del self._before[self._position(effect.savepoint) or len(self._before) :]
-
-    def _position(self, savepoint: str) -> int:
-        """Find a savepoint; the newest of that name, the start when it is unknown."""
-        names = [name for name, _ in self._before]
-        return len(names) - 1 - names[::-1].index(savepoint) if savepoint in names else 0
+            return False
+        if self._before is None:
+            self._before = self.tracked
+        return effect.transaction == "rollback to" and self.tracked is not self._before
 
     def ended(self, *, committed: bool) -> None:
         """Close the book on a transaction."""
-        if self._before and not committed:
-            self.tracked = self._before[0][1]
-        self._before = []
+        if self._before is not None and not committed:
+            self.tracked = self._before
+        self._before = None
 
 
 def local_after(local: Tracked, effect: Effect, *, is_open: bool) -> Tracked:

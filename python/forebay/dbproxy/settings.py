@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from forebay._core import split_statements
 from forebay.dbproxy.secrets import Credentials, FixedSecret, Secret
-from forebay.dbproxy.sql import split
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class ProxySettings:
     query_timeout: float | None
     init_query: tuple[str, ...]
     exclude_variable_sets: bool
+    clean_functions: tuple[str, ...]
     hygiene_always: bool
     tls: ssl.SSLContext | None
     maximum_clients: int
@@ -249,7 +250,12 @@ def check_init_query(text: str | None, engine: str) -> tuple[str, ...]:
     """Split ``init_query`` at its semicolons."""
     if text is None:
         return ()
-    statements = tuple(part.strip() for part in split(text, mysql=engine == "mysql"))
+    found = split_statements(engine, text)
+    if found is None:
+        raise InvalidParameterValue(
+            "init_query: it cannot be read to its end: a quote or a comment is open, or is run by some versions only (/*! */)"
+        )
+    statements = tuple(found)
     if not statements:
         raise InvalidParameterValue("init_query: there is no statement in it; leave it out instead")
     for statement in statements:
@@ -257,6 +263,17 @@ def check_init_query(text: str | None, engine: str) -> tuple[str, ...]:
         if verb in {"BEGIN", "START", "COMMIT", "ROLLBACK"}:
             raise InvalidParameterValue(f"init_query: {verb} is not session state")
     return statements
+
+
+def check_clean_functions(names: Iterable[str]) -> tuple[str, ...]:
+    """Check ``clean_functions``; give the names as the judge compares them."""
+    if isinstance(names, str):
+        raise InvalidParameterValue(f"clean_functions={names!r}: must be a sequence of names, as in ({names!r},)")
+    given = tuple(names)
+    for name in given:
+        if not isinstance(name, str) or not name or not all(name.split(".")) or name.count(".") > 1:
+            raise InvalidParameterValue(f"clean_functions: {name!r} must be 'name' or 'schema.name'")
+    return given
 
 
 def check_hygiene(hygiene: str) -> bool:

@@ -192,11 +192,11 @@ class MySQLConnection:
 
     async def execute(self, sql: str, work: Any, *args: Any) -> Any:
         """Run a statement by the driver's own method, in a transaction unless it is to commit by itself."""
+        await self._borrowed.judge(sql, has_arguments=bool(args) and args[0] is not None)
         commits = self._commits_itself
         if bool(self._raw.get_autocommit()) is not commits:
             await self.use(self._raw.query, f"SET autocommit = {int(commits)}")
             self._borrowed.settled(DEFAULTS if commits else AUTOCOMMIT_OFF)
-        self._borrowed.classify(sql)
         return await self.use(work, sql, *args)
 
     def use(self, work: Any, *args: Any, **options: Any) -> Awaitable[Any]:
@@ -357,7 +357,7 @@ class PostgresConnection:
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
         """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
         check_text(sql)
-        self._borrowed.classify(sql)
+        await self._borrowed.judge(sql)
         if not name and (prepared := self._wire.prepared(sql)) is not None:
             return PostgresStatement(self, prepared)
         prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
@@ -365,17 +365,17 @@ class PostgresConnection:
 
     async def execute(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run statements."""
-        self._borrowed.classify(sql)
+        await self._borrowed.judge(sql)
         return await self.use(self._raw.execute, sql, *args, **options)
 
     async def executemany(self, sql: str, rows: Sequence[Any], **options: Any) -> Any:
         """Run a statement once per row of arguments."""
-        self._borrowed.classify(sql)
+        await self._borrowed.judge(sql)
         return await self.use(self._raw.executemany, sql, rows, **options)
 
     async def fetchrow(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run a statement and give its first row."""
-        self._borrowed.classify(sql)
+        await self._borrowed.judge(sql)
         return await self.use(self._raw.fetchrow, sql, *args, **options)
 
     def transaction(self, **options: Any) -> PostgresTransaction:

@@ -1,0 +1,144 @@
+"""Asks a server what the names in a statement are, as far as they may change a session; the judge keeps the answers.
+
+Each question gives rows of name, kind and value, as ``rust/core/src/session/catalogue.rs`` takes them. A name is asked for in all
+schemas of PostgreSQL, whatever ``search_path`` is. With MySQL it is asked for in the current database.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forebay._core import StatementJudge
+    from forebay.dbproxy.driver import Wire
+    from forebay.dbproxy.effect import Effect
+
+ROUNDS_MAX = 30  # views over views
+BETWEEN = "\0"  # a database and its table
+Row = tuple[str, str, str]
+
+# A statement in the session of a client whose search_path may be anything: nothing in it is found by that path.
+_POSTGRES = """
+WITH names AS (SELECT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.name AS name),
+ functions AS (
+  SELECT p.oid, p.proname, p.proargtypes,
+   coalesce('extension ' OPERATOR(pg_catalog.||) e.extname, n.nspname::pg_catalog.text) AS home
+   FROM pg_catalog.pg_proc p
+   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+   LEFT JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+    AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+   LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+   LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid OPERATOR(pg_catalog.=) p.oid
+   LEFT JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) a.aggtransfn
+   LEFT JOIN pg_catalog.pg_proc g ON g.oid OPERATOR(pg_catalog.=) a.aggfinalfn
+  WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)
+   AND 'v' OPERATOR(pg_catalog.=) ANY (ARRAY[p.provolatile, f.provolatile, g.provolatile])),
+ relations AS (
+  SELECT c.oid, c.relname, c.relkind, c.oid OPERATOR(pg_catalog.<) 16384 AS is_of_the_server FROM pg_catalog.pg_class c
+  WHERE c.relname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names))
+SELECT proname::text, 'function', home FROM functions
+UNION ALL SELECT proname, 'function of a row', home FROM functions, pg_catalog.pg_type t
+ WHERE t.oid OPERATOR(pg_catalog.=) proargtypes[0] AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'p', 'd']::"char"[])
+UNION ALL SELECT relname, 'read', pg_catalog.pg_get_viewdef(oid) FROM relations
+ WHERE relkind OPERATOR(pg_catalog.=) 'v' AND NOT is_of_the_server
+UNION ALL SELECT relname, 'unreadable', 'a foreign table' FROM relations WHERE relkind OPERATOR(pg_catalog.=) 'f'
+UNION ALL SELECT relname, 'read', pg_catalog.pg_get_expr(p.polqual, r.oid) FROM relations r
+ JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) r.oid WHERE p.polqual IS NOT NULL
+UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(p.polwithcheck, r.oid) FROM relations r
+ JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) r.oid WHERE p.polwithcheck IS NOT NULL
+UNION ALL SELECT relname, 'unwritable', 'a rule' FROM relations r
+ JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) r.oid WHERE w.ev_type OPERATOR(pg_catalog.<>) '1'
+UNION ALL SELECT relname, 'trigger', n.nspname OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) p.proname FROM relations r
+ JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) r.oid AND NOT t.tgisinternal
+ JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid AND p.provolatile OPERATOR(pg_catalog.=) 'v'
+ JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(d.adbin, r.oid) FROM relations r
+ JOIN pg_catalog.pg_attrdef d ON d.adrelid OPERATOR(pg_catalog.=) r.oid
+UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(k.conbin, r.oid) FROM relations r
+ JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) r.oid AND k.conbin IS NOT NULL
+UNION ALL SELECT relname, 'written', pg_catalog.quote_ident(t.typname) FROM relations r
+ JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid
+ JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid AND t.typtype OPERATOR(pg_catalog.=) 'd'
+ WHERE NOT is_of_the_server
+UNION ALL SELECT t.typname, 'read', pg_catalog.pg_get_expr(k.conbin, 0) FROM pg_catalog.pg_type t
+ JOIN pg_catalog.pg_constraint k ON k.contypid OPERATOR(pg_catalog.=) t.oid AND k.conbin IS NOT NULL
+ WHERE t.typname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)
+UNION ALL SELECT r.relname, 'cascade', c.relname FROM relations r
+ JOIN pg_catalog.pg_constraint k ON k.confrelid OPERATOR(pg_catalog.=) r.oid AND k.contype OPERATOR(pg_catalog.=) 'f'
+ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.conrelid
+UNION ALL SELECT r.relname, 'cascade', c.relname FROM relations r
+ JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) r.oid
+ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+UNION ALL SELECT o.oprname, 'operator', '' FROM pg_catalog.pg_operator o
+ JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode
+ WHERE p.provolatile OPERATOR(pg_catalog.=) 'v' AND o.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT '', 'cast', '' FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc
+ WHERE p.provolatile OPERATOR(pg_catalog.=) 'v' AND c.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT '', 'event trigger', evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'
+"""
+
+# MySQL shows nobody a trigger without the privilege TRIGGER, and neither server a view's text without SHOW VIEW.
+_MYSQL_RIGHTS = """SELECT VERSION() LIKE '%%MariaDB%%' OR EXISTS (
+ SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'TRIGGER'
+ UNION ALL SELECT 1 FROM information_schema.SCHEMA_PRIVILEGES WHERE PRIVILEGE_TYPE = 'TRIGGER' AND %s LIKE TABLE_SCHEMA)"""
+_MYSQL_TABLES = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME IN ({})"
+_MYSQL_TABLE = """
+SELECT 'trigger' AS kind, TRIGGER_NAME AS value FROM information_schema.TRIGGERS
+ WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s
+UNION ALL SELECT IF(VIEW_DEFINITION = '', 'unreadable', 'read'),
+ IF(VIEW_DEFINITION = '', 'a view whose text cannot be seen (grant SHOW VIEW)', VIEW_DEFINITION)
+ FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
+UNION ALL SELECT 'written', COLUMN_DEFAULT FROM information_schema.COLUMNS
+ WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND COLUMN_DEFAULT LIKE '%%(%%'
+ AND (VERSION() LIKE '%%MariaDB%%' OR EXTRA LIKE '%%DEFAULT_GENERATED%%')
+"""
+_UNSEEN = "a trigger, perhaps: this user cannot see any (grant TRIGGER)"
+
+
+async def look_up(
+    judge: StatementJudge, wire: Wire, sql: str, effect: Effect, context: int, *, has_arguments: bool
+) -> Effect:
+    """Ask for the names that a text needs, and for those that are behind them, until there is a verdict.
+
+    Raises:
+        DatabaseError: the driver's own, when the server does not answer.
+
+    """
+    ask = _ask_mysql if wire.engine == "mysql" else _ask_postgres
+    for _ in range(ROUNDS_MAX):
+        generation = judge.generation()
+        rows = await ask(wire, effect.needs, judge.database(context))
+        judge.learn(generation, context, effect.needs, rows)
+        effect = judge.judge(sql, context, has_arguments)
+        if not effect.needs:
+            break
+    return effect
+
+
+async def _ask_postgres(wire: Wire, names: Sequence[str], _database: str) -> list[Row]:
+    rows = await wire.fetch_all(_POSTGRES, (list(names),))
+    return [(str(name), str(kind), str(value)) for name, kind, value in rows]
+
+
+async def _ask_mysql(wire: Wire, names: Sequence[str], database: str) -> list[Row]:
+    homes: dict[
+        str, dict[str, list[str]]
+    ] = {}  # what a table is written as, by its name in lower case, by its database
+    for name in names:
+        home, between, table = name.partition(BETWEEN)
+        home, table = (home, table) if between else (database, name)
+        homes.setdefault(home, {}).setdefault(table.lower(), []).append(name)
+    rows: list[Row] = []
+    for home, tables in homes.items():
+        listed = _MYSQL_TABLES.format(", ".join("%s" for _ in tables))
+        found = await wire.fetch_all(listed, (home, *tables))
+        if found and not await wire.fetch_value(_MYSQL_RIGHTS, (home,)):
+            rows.extend((name, "unwritable", _UNSEEN) for (table,) in found for name in tables.get(table.lower(), ()))
+        for (table,) in found:
+            facts = await wire.fetch_all(_MYSQL_TABLE, (home, table) * 3)
+            rows.extend(
+                (name, str(kind), str(value)) for name in tables.get(table.lower(), ()) for kind, value in facts
+            )
+    return rows

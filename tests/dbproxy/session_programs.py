@@ -1,0 +1,293 @@
+"""Programs of two clients that change their sessions in every way, each spelled in many; the judge is a bare connection.
+
+A program runs twice: through a proxy with a single connection for both clients, and on a connection of its own for each client at
+a second server. Every answer must be the same. What no proxy can see (docs/dbproxy.md, limits) is not asked.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from forebay.dbproxy import DBProxy
+from forebay.errors import DBProxyError, InvalidParameterValue
+
+if TYPE_CHECKING:
+    from db_servers import Server
+
+    from forebay.dbproxy import Client
+
+STEPS_MAX = 25
+
+SETUP = {
+    "postgresql": [
+        "CREATE TABLE things (id int PRIMARY KEY, note text)",
+        "CREATE TABLE watched (a int)",
+        "CREATE SCHEMA other",
+        "CREATE TABLE other.things (id int, note text)",
+        "INSERT INTO other.things VALUES (-1, 'other')",
+        "CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('work_mem', '9MB', false); RETURN 1; END$$",
+        "CREATE FUNCTION of_thing(things) RETURNS text LANGUAGE sql VOLATILE AS $$SELECT set_config('work_mem', '8MB', false)$$",
+        (
+            "CREATE FUNCTION on_watched() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN PERFORM set_config('app.trigger', 'ran', false); RETURN NEW; END$$"
+        ),
+        "CREATE TRIGGER watch BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION on_watched()",
+        "CREATE VIEW peek AS SELECT set_config('app.view', 'ran', false) AS a",
+        "INSERT INTO things VALUES (0, 'zero')",
+    ],
+    "mysql": [
+        "CREATE TABLE things (id INT PRIMARY KEY, note VARCHAR(50))",
+        "CREATE TABLE watched (a INT)",
+        "CREATE TRIGGER watch BEFORE INSERT ON watched FOR EACH ROW SET @trigger = 'ran'",
+        "CREATE FUNCTION sneaky() RETURNS INT BEGIN SET @hidden = 5; RETURN 1; END",
+        "CREATE PROCEDURE outward(OUT a INT) SET a = 5",
+        "CREATE VIEW peek AS SELECT GET_LOCK('view', 0) AS a",
+        "INSERT INTO things VALUES (0, 'zero')",
+    ],
+}
+CHANGES = {
+    "postgresql": [
+        "SET work_mem TO '{n}MB'", "SET work_mem = DEFAULT", "RESET work_mem", "RESET ALL", "SET TimeZone TO 'Asia/Tokyo'",
+        "SET TIME ZONE 'UTC'", "SET search_path TO other, public", "SET search_path = pg_temp, public", "SET app.mine TO 'x{n}'",
+        "SET ROLE pg_monitor", "SET ROLE NONE", "RESET ROLE", "SET SESSION AUTHORIZATION DEFAULT", "SET LOCAL work_mem = '{n}MB'",
+        "SET default_transaction_read_only = off", "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+        "SET standard_conforming_strings = off", "SET standard_conforming_strings = on", "SET DateStyle TO 'German'",
+        "SELECT set_config('work_mem', '{n}MB', false)", "SELECT set_config('work_mem', '{n}MB', true)",
+        "SELECT \"set_config\"('app.mine', 'y{n}', false)", "SELECT pg_catalog.set_config('app.mine', 'z{n}', true)",
+        "SELECT sneaky()", "SELECT t.of_thing FROM things t", "SELECT * FROM peek", "INSERT INTO watched VALUES ({n})",
+        "CREATE TEMP TABLE tmp (a int)", "CREATE TABLE pg_temp.tmp (a int)", 'CREATE TABLE "pg_temp".tmp (a int)',
+        'CREATE TABLE U&"pg\\005ftemp".tmp (a int)', "SELECT 1 AS a INTO TEMP tmp", "SELECT {n} AS a INTO tmp",
+        "DROP TABLE IF EXISTS tmp", "DISCARD TEMP", "DISCARD ALL", "ALTER TABLE IF EXISTS tmp RENAME TO tmp2", "DROP TABLE IF EXISTS tmp2",
+        "EXPLAIN ANALYZE CREATE TEMP TABLE tmp AS SELECT 1", "SELECT pg_advisory_lock({n})", "SELECT pg_advisory_unlock({n})",
+        "SELECT pg_advisory_unlock_all()", "SELECT pg_advisory_lock({n}), 1/(SELECT 0)", "LISTEN news", "UNLISTEN *",
+        "PREPARE p AS SELECT {n}", "PREPARE q AS SELECT set_config('work_mem', '7MB', false)", "EXECUTE p", "EXECUTE q",
+        "DEALLOCATE p", "DEALLOCATE ALL", "DO $$BEGIN PERFORM set_config('app.mine', 'do', false); END$$",
+        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", 'SAVEPOINT "A b"', "ROLLBACK TO a", 'ROLLBACK TO SAVEPOINT "A b"', "RELEASE a",
+        "COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "BEGIN; SET work_mem TO '{n}MB'; COMMIT", "SET work_mem TO '{n}MB'; ROLLBACK",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT {n}", "CLOSE c", "UPDATE pg_settings SET setting = '{n}111' WHERE name = 'work_mem'",
+        "INSERT INTO things VALUES ({n}, 'n')", "UPDATE things SET note = note || '{n}' WHERE id = 0", "DELETE FROM things WHERE id > 0",
+        "SELECT 1/0", "CREATE TABLE made (a int)", "DROP TABLE IF EXISTS made", "CREATE OR REPLACE VIEW shown AS SELECT 1 AS a",
+        "WITH w AS (INSERT INTO things VALUES ({n}0, 'w') RETURNING id) SELECT * FROM w", "SELECT E'\\'' || 'a\\\\' AS a",
+    ],
+    "mysql": [
+        "SET time_zone = '+0{n}:00'", "SET @@session.time_zone = DEFAULT", "SET SESSION sql_mode = 'ANSI_QUOTES'", "SET sql_mode = ''",
+        "SET sql_mode = DEFAULT", "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')", "SET sql_mode = 'NO_BACKSLASH_ESCAPES'",
+        "SET foreign_key_checks = 0", "SET group_concat_max_len = {n}777", "SET autocommit = 0", "SET autocommit = 1",
+        "SET @x = {n}", "SELECT {n} INTO @x", "SELECT 1, {n} INTO @y, @x", "SELECT @x := {n}", "SET @x = NULL", "SELECT {n} INTO /* c */ @x",
+        "SET STATEMENT max_statement_time = 5 FOR SELECT {n} INTO @x", "CALL outward(@x)", "SELECT sneaky()", "SELECT `sneaky`()",
+        "SELECT * FROM peek", "INSERT INTO watched VALUES ({n})", "/*!50000 SET time_zone = '+0{n}:30' */", "SELECT 1 /*! INTO @x */",
+        "CREATE TEMPORARY TABLE tmp (a INT)", "DROP TEMPORARY TABLE IF EXISTS tmp", "DROP TABLE IF EXISTS tmp", "ALTER TABLE tmp RENAME TO tmp2",
+        "DROP TABLE IF EXISTS tmp2", "SELECT GET_LOCK('{n}', 0)", "DO GET_LOCK('{n}', 0)", "SELECT RELEASE_LOCK('{n}')",
+        "SELECT RELEASE_ALL_LOCKS()", "LOCK TABLES things READ", "UNLOCK TABLES", "PREPARE p FROM 'SELECT 5 INTO @x'", "EXECUTE p",
+        "EXECUTE IMMEDIATE 'SET @x = 9'", "BEGIN NOT ATOMIC SET @x = 8; END", "DEALLOCATE PREPARE p", "HANDLER things OPEN",
+        "HANDLER things CLOSE", "SET TRANSACTION READ ONLY", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SET SESSION TRANSACTION READ ONLY", "SET SESSION TRANSACTION READ WRITE", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "SAVEPOINT a", "SAVEPOINT `A b`", "ROLLBACK TO a", "RELEASE SAVEPOINT a",
+        "SET NAMES utf8mb4 COLLATE utf8mb4_bin", "SET SESSION sort_buffer_size = {n}00000", "SET sql_auto_is_null = 1", "SET completion_type = 1",
+        "USE app", "USE mysql", "INSERT INTO things VALUES ({n}, 'n')", "REPLACE INTO things VALUES ({n}, 'r')",
+        "UPDATE things SET note = CONCAT(note, '{n}') WHERE id = 0", "DELETE FROM things WHERE id > 0", "SELECT * FROM nowhere",
+        "CREATE TABLE made (a INT)", "DROP TABLE IF EXISTS made", "SELECT 'a\\\\' AS a, \"b\" AS b", "XA START 'x'", "XA END 'x'", "XA ROLLBACK 'x'",
+        "SELECT -- \u00a0\n {n} INTO @x", "SELECT 5 --\u00a01\n", "SET max_sort_length = {n}00", "SET @x = {n}, time_zone = '+0{n}:00'",
+    ],
+}  # fmt: skip
+PROBES = {
+    "postgresql": [
+        "SHOW work_mem", "SHOW TimeZone", "SHOW search_path", "SHOW DateStyle", "SHOW standard_conforming_strings", "SELECT current_user",
+        "SELECT nullif(current_setting('app.mine', true), '')", "SELECT nullif(current_setting('app.trigger', true), '')",
+        "SELECT nullif(current_setting('app.view', true), '')", "SELECT * FROM tmp", "SELECT id, note FROM things ORDER BY id",
+        "SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()", ("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+        "AND pid = pg_backend_pid()"), "SELECT count(*) FROM pg_listening_channels()", "SELECT name FROM pg_prepared_statements WHERE from_sql ORDER BY 1",
+        "SELECT name FROM pg_cursors WHERE is_holdable AND name <> '' ORDER BY 1", "SHOW transaction_read_only", "SELECT 'a\\b'",
+    ],
+    "mysql": [
+        "SELECT @@time_zone", "SELECT @@sql_mode", "SELECT @@foreign_key_checks", "SELECT @@group_concat_max_len", "SELECT @@autocommit", "SELECT @x",
+        "SELECT @y", "SELECT @hidden", "SELECT @trigger", "SELECT COUNT(*) FROM tmp", "SELECT COUNT(*) FROM tmp2", "SELECT id, note FROM app.things ORDER BY id",
+        "SELECT IS_USED_LOCK('1') = CONNECTION_ID()", "SELECT IS_USED_LOCK('2') = CONNECTION_ID()", "SELECT IS_USED_LOCK('view') = CONNECTION_ID()",
+        "SELECT DATABASE()", "SELECT @@tx_isolation, @@tx_read_only", "SELECT @@collation_connection", "SELECT @@sort_buffer_size", "HANDLER things READ FIRST",
+        "SELECT 'a\\\\b'", "SELECT @@sql_auto_is_null, @@completion_type, @@max_sort_length",
+    ],
+}  # fmt: skip
+COMMENTS = {
+    "postgresql": ["/* c */", "/* a /* b */ */", "-- c\n", "-- c\r"],
+    "mysql": ["/* c */", "-- c\n", "# c\n", "--\t\n"],
+}
+# What the answer of a statement is on any connection, and no matter of its session.
+UNLIKE = ("EXPLAIN",)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement of one client; without a statement, the client leaves and another one comes."""
+
+    client: int
+    sql: str
+
+
+def program(seed: int, engine: str) -> list[Step]:
+    """Make a program: changes and questions, now of one client, now of the other."""
+    chance = random.Random(seed)
+    steps, client = [], 0
+    for _ in range(chance.randint(5, STEPS_MAX)):
+        if chance.random() < 0.3:
+            client = 1 - client
+        if chance.random() < 0.05:
+            steps.append(Step(client, ""))
+        sql = chance.choice(CHANGES[engine] if chance.random() < 0.5 else PROBES[engine])
+        steps.append(Step(client, spelled(sql.replace("{n}", str(chance.randint(1, 3))), engine, chance)))
+    return steps
+
+
+def spelled(sql: str, engine: str, chance: random.Random) -> str:
+    """Write a statement in another way that means the same: case, space, comments, a semicolon."""
+    if chance.random() < 0.5:
+        return sql
+    if not any(mark in sql for mark in "'\"`\\-#$/"):
+        if chance.random() < 0.5:
+            sql = "".join(
+                letter.swapcase() if letter.isalpha() and engine == "postgresql" else letter for letter in sql
+            )
+        parts = sql.split(" ")
+        sql = "".join(
+            part + chance.choice([" ", " ", "\n", "\t", f" {chance.choice(COMMENTS[engine])} "]) for part in parts
+        )
+    if chance.random() < 0.3:
+        sql = f"{chance.choice(COMMENTS[engine])} {sql}"
+    return sql + (" ;" if chance.random() < 0.2 else "")
+
+
+class Bare:
+    """A client's own connection, as the driver gives it."""
+
+    def __init__(self, server: Server) -> None:
+        self.proxy = DBProxy(server.url, maximum_connections=1)
+
+    async def open(self) -> None:
+        from db_servers import DATABASE, PASSWORD, USER
+
+        settings = self.proxy.settings
+        login = {"host": "127.0.0.1", "port": settings.target.addresses[0].port, "user": USER, "password": PASSWORD}
+        if self.proxy.engine == "postgresql":
+            import asyncpg
+
+            self.raw: Any = await asyncpg.connect(
+                database=DATABASE,
+                server_settings={"application_name": "forebay"},
+                statement_cache_size=0,  # asyncpg would use what DISCARD ALL has closed
+                **login,
+            )
+        else:
+            import asyncmy
+
+            self.raw = await asyncmy.connect(db=DATABASE, autocommit=True, charset="utf8mb4", **login)
+
+    async def ask(self, sql: str) -> object:
+        """Give the rows, or the error's number."""
+        if self.proxy.engine == "postgresql":
+            import asyncpg
+
+            try:
+                return [tuple(row) for row in await self.raw.fetch(sql)]
+            except asyncpg.PostgresSyntaxError as error:
+                if ";" not in sql:
+                    return error.sqlstate
+                return await self._several(sql)
+            except asyncpg.PostgresError as error:
+                return error.sqlstate
+        import asyncmy
+
+        try:
+            async with self.raw.cursor() as cursor:
+                await cursor.execute(sql)
+                return [tuple(row) for row in await cursor.fetchall()]
+        except asyncmy.errors.Error as error:
+            return str(error.args[0])
+
+    async def _several(self, sql: str) -> object:
+        import asyncpg
+
+        try:
+            await self.raw.execute(sql)
+        except asyncpg.PostgresError as error:
+            return error.sqlstate
+        return []
+
+    async def close(self) -> None:
+        if self.proxy.engine == "postgresql":
+            await self.raw.close()
+        else:
+            await self.raw.ensure_closed()
+
+
+class Through:
+    """A client of the proxy."""
+
+    def __init__(self, proxy: DBProxy) -> None:
+        self.proxy = proxy
+        self.client: Client
+
+    async def open(self) -> None:
+        self.client = await self.proxy.connect().__aenter__()
+
+    async def ask(self, sql: str) -> object:
+        """Give the rows, or the error's number."""
+        try:
+            return [tuple(row) for row in await self.client.fetch_all(sql)]
+        except InvalidParameterValue as error:
+            return f"refused: {error}"
+        except DBProxyError as error:
+            code = getattr(error, "code", None)
+            if code == "42601" and ";" in sql and self.proxy.engine == "postgresql":
+                return await self._several(sql)
+            return code or f"{type(error).__name__}: {error}"
+
+    async def _several(self, sql: str) -> object:
+        try:
+            await self.client.execute(sql)
+        except DBProxyError as error:
+            return getattr(error, "code", None) or f"{type(error).__name__}: {error}"
+        return []
+
+    @property
+    def holds(self) -> bool:
+        """Whether the one connection is this client's."""
+        return bool(self.client.pins or self.client.in_transaction)
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+async def difference(seed: int, proxy: DBProxy, oracle: Server) -> str:
+    """Run a program on both sides; give the first difference, or an empty text."""
+    steps = program(seed, proxy.engine)
+    bare, through = [Bare(oracle), Bare(oracle)], [Through(proxy), Through(proxy)]
+    for one in (*bare, *through):
+        await one.open()
+    told = []
+
+    async def leave(number: int) -> None:
+        for one in (bare[number], through[number]):
+            await one.close()
+            await one.open()
+
+    try:
+        for step in steps:
+            other = 1 - step.client
+            if through[other].holds:
+                told.append(f"{other}: leaves")
+                await leave(other)
+            if not step.sql:
+                await leave(step.client)
+                continue
+            expected, found = await bare[step.client].ask(step.sql), await through[step.client].ask(step.sql)
+            told.append(f"{step.client}: {step.sql!r} -> {expected!r}")
+            if found != expected and not any(word in step.sql.upper() for word in UNLIKE):
+                return (
+                    f"seed {seed}: {found!r} instead of {expected!r}, pinned: {through[step.client].client.pins}\n"
+                    + "\n".join(told)
+                )
+        return ""
+    finally:
+        for one in (*through, *bare):
+            await one.close()
