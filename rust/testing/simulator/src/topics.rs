@@ -1,5 +1,4 @@
-//! Topics with what is subscribed to them, and event buses with their rules, as the simulator draws, changes and declares them. To the
-//! simulator a rule of a bus is a subscription: both say where copies go, in one commit.
+//! Topics and what is subscribed to them, as the simulator draws, changes and declares them.
 
 use serde_json::{json, Value};
 
@@ -14,16 +13,11 @@ pub const NOTICES: &str = "notices";
 const KINDS: u64 = 4;
 const WEIGHTS: u64 = 100;
 
-/// Events on buses are from this source.
-const SOURCE: &str = "simulator";
-
-/// A topic of the run, or an event bus.
+/// A topic of the run.
 #[derive(Clone, Debug)]
 pub struct TopicPlan {
     /// Its name.
     pub name: String,
-    /// It is an event bus: its subscriptions are rules with one target each.
-    pub is_bus: bool,
     /// Mean time between publications, µs; `None`: nobody outside publishes.
     pub pause_us: Option<u64>,
     /// What may be subscribed to it; a function or a queue once.
@@ -80,55 +74,14 @@ impl TopicPlan {
         if chance.one_in(2) && !all.is_empty() {
             let subscriptions = all.into_iter().map(|endpoint| Subscription::draw(endpoint, chance)).collect();
             let pause_us = Some(*chance.pick(&[2_000, 10_000, 40_000]));
-            topics.push(Self { name: "topic".into(), is_bus: false, pause_us, subscriptions });
+            topics.push(Self { name: "topic".into(), pause_us, subscriptions });
         }
         if let (true, Some(told)) = (notices, told) {
             let others = standard.into_iter().map(|endpoint| Subscription::draw(endpoint, chance));
             let subscriptions = std::iter::once(Subscription::of_everything(told)).chain(others).collect();
-            topics.push(Self { name: NOTICES.into(), is_bus: false, pause_us: None, subscriptions });
+            topics.push(Self { name: NOTICES.into(), pause_us: None, subscriptions });
         }
         topics
-    }
-
-    /// Draw the event bus of a run, if it has one.
-    pub fn draw_bus(chance: &mut Chance, queues: &[QueuePlan], callees: &[CalleePlan]) -> Option<Self> {
-        let standard = queues.iter().filter(|queue| !queue.is_fifo()).map(|queue| Endpoint::Queue(queue.name.clone()));
-        let functions = callees.iter().map(|callee| Endpoint::Function(callee.handler.name.clone()));
-        let all: Vec<Endpoint> = standard.chain(functions).collect();
-        if all.is_empty() || !chance.one_in(2) {
-            return None;
-        }
-        let subscriptions = all.into_iter().map(|endpoint| Subscription::draw(endpoint, chance)).collect();
-        let pause_us = Some(*chance.pick(&[2_000, 10_000, 40_000]));
-        Some(Self { name: "bus".into(), is_bus: true, pause_us, subscriptions })
-    }
-
-    /// The verb that declares it.
-    pub fn declared_by(&self) -> &'static str {
-        if self.is_bus {
-            "bus.declare"
-        } else {
-            "topic.declare"
-        }
-    }
-
-    /// The verb and the body that let a subscription be as it is. `leaks`: without its filter.
-    pub fn subscribed_by(&self, at: usize, leaks: bool) -> (&'static str, Value) {
-        let subscription = &self.subscriptions[at];
-        match (self.is_bus, subscription.is_on) {
-            (true, _) => ("rule.put", subscription.to_rule(&self.name, leaks)),
-            (false, true) => ("topic.subscribe", subscription.to_json(&self.name, leaks)),
-            (false, false) => ("topic.unsubscribe", subscription.endpoint.to_json(&self.name)),
-        }
-    }
-
-    /// The verb and the body that publish something.
-    pub fn published_by(&self, matter: Matter, name: u32, filling: usize) -> (&'static str, Value) {
-        if !self.is_bus {
-            return ("topic.publish", matter.to_json(&self.name, name, filling));
-        }
-        let entry = json!({"source": SOURCE, "detail_type": "published", "detail": matter.text(name, filling)});
-        ("bus.put", json!({"bus": self.name, "entries": [entry]}))
     }
 
     /// Somebody subscribes otherwise; which of the subscriptions is changed. What records of events need stays as it is.
@@ -156,24 +109,6 @@ impl Subscription {
     /// Whether it takes a publication.
     pub fn takes(&self, matter: Matter) -> bool {
         self.is_on && self.filter.passes(matter)
-    }
-
-    /// As `rule.put` takes it. `leaks`: without its pattern.
-    fn to_rule(&self, bus: &str, leaks: bool) -> Value {
-        let mut pattern = json!({"source": [SOURCE]});
-        if let Some(detail) = self.filter.rules().filter(|_| !leaks) {
-            pattern["detail"] = detail;
-        }
-        let (kind, name) = match &self.endpoint {
-            Endpoint::Queue(name) => ("queue", name),
-            Endpoint::Function(name) => ("function", name),
-        };
-        let mut target = json!({"id": "1", kind: name});
-        if self.raw {
-            target["input_path"] = "$.detail".into();
-        }
-        let rule = format!("{kind}-{name}");
-        json!({"bus": bus, "name": rule, "pattern": pattern.to_string(), "enabled": self.is_on, "targets": [target]})
     }
 
     /// As `topic.subscribe` takes it. `leaks`: without its filter.
@@ -206,17 +141,12 @@ impl Matter {
     /// As `topic.publish` takes it: attributes and body say the same.
     pub fn to_json(self, topic: &str, name: u32, filling: usize) -> Value {
         let Self { kind, weight } = self;
-        let message = self.text(name, filling);
+        let filling = ".".repeat(filling);
+        let message = format!(r#"{{"p":{name},"kind":"k{kind}","weight":{weight},"filling":"{filling}"}}"#);
         json!({"name": topic, "message": message, "attributes": [
             {"name": "kind", "data_type": "String", "value": format!("k{kind}")},
             {"name": "weight", "data_type": "Number", "value": weight.to_string()},
         ]})
-    }
-
-    fn text(self, name: u32, filling: usize) -> String {
-        let Self { kind, weight } = self;
-        let filling = ".".repeat(filling);
-        format!(r#"{{"p":{name},"kind":"k{kind}","weight":{weight},"filling":"{filling}"}}"#)
     }
 }
 
@@ -243,11 +173,7 @@ impl Filter {
     }
 
     fn policy(&self) -> Option<String> {
-        self.rules().map(|rules| rules.to_string())
-    }
-
-    fn rules(&self) -> Option<Value> {
-        let rules = match *self {
+        let policy = match *self {
             Self::Everything => return None,
             Self::Kinds(one, other) => json!({"kind": [format!("k{one}"), format!("k{other}")]}),
             Self::NotKind(one) => json!({"kind": [{"anything-but": [format!("k{one}")]}]}),
@@ -256,6 +182,6 @@ impl Filter {
                 json!({"kind": [format!("k{one}")], "weight": [{"numeric": ["<", limit]}]})
             }
         };
-        Some(rules)
+        Some(policy.to_string())
     }
 }

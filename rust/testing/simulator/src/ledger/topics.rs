@@ -30,11 +30,7 @@ struct Published {
 
 /// Which publication a text is a copy of: a message's body, with the envelope or raw, or a function's event.
 pub fn publication_of(text: &str) -> Option<u32> {
-    let on_a_bus = || {
-        let (_, rest) = text.split_once(r#""detail":{"p":"#).filter(|_| text.starts_with(r#"{"version":"0""#))?;
-        Some(rest)
-    };
-    let rest = text.strip_prefix(r#"{"p":"#).or_else(on_a_bus).or_else(|| {
+    let rest = text.strip_prefix(r#"{"p":"#).or_else(|| {
         let is_copy =
             text.starts_with(r#"{"Type":"Notification""#) || text.starts_with(r#"{"Records":[{"EventSource""#);
         let (_, rest) = text.split_once(r#""Message":"{\"p\":"#).filter(|_| is_copy)?;
@@ -133,7 +129,6 @@ mod tests {
     #[test]
     fn a_copy_is_known_raw_in_an_envelope_and_in_an_event_but_not_inside_of_what_tells_of_one() {
         let copies = [
-            r#"{"version":"0","id":"x","source":"simulator","detail":{"p":12,"kind":"k1"}}"#,
             r#"{"p":12,"kind":"k1"}"#,
             r#"{"Type":"Notification","MessageId":"x","Message":"{\"p\":12,\"kind\":\"k1\"}"}"#,
             r#"{"Records":[{"EventSource":"aws:sns","Sns":{"Message":"{\"p\":12,\"kind\":\"k1\"}"}}]}"#,
