@@ -12,10 +12,16 @@ pub async fn ask(engine: &Engine, request: Request) -> Answer {
 
 /// Ask anything of an engine that is answered through a waiter.
 pub async fn answer(ask: impl FnOnce(Waiter)) -> Answer {
+    let gone = |_| Err(EngineError::Closed("the app stopped before it answered".into()));
+    begin(ask).await.unwrap_or_else(gone)
+}
+
+/// Ask now, and await the answer later.
+pub fn begin(ask: impl FnOnce(Waiter)) -> oneshot::Receiver<Answer> {
     let (sender, receiver) = oneshot::channel();
     ask(Waiter::Call(Box::new(move |answer| {
         // A client that went away hears nothing.
         let _unheard = sender.send(answer);
     })));
-    receiver.await.unwrap_or_else(|_| Err(EngineError::Closed("the app stopped before it answered".into())))
+    receiver
 }

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use forebay_engine::api::Request;
-use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::base::error::{Answer, EngineError, Reply};
 use forebay_engine::runtime::engine::Engine;
 use serde_json::Value as Json;
 use tokio::sync::oneshot;
 
-use crate::ask::ask;
+use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
 use crate::aws::value::Value;
 use crate::http::listener::Body;
@@ -57,13 +57,7 @@ impl Call<'_> {
 
     /// Ask the engine now, and await the answer later.
     pub fn begin(&self, request: Request) -> oneshot::Receiver<Answer> {
-        let (sender, receiver) = oneshot::channel();
-        let waiter = Waiter::Call(Box::new(move |answer| {
-            // A client that went away hears nothing.
-            let _unheard = sender.send(answer);
-        }));
-        self.engine.call(request, waiter);
-        receiver
+        begin(|waiter| self.engine.call(request, waiter))
     }
 
     /// Milliseconds since 1970.

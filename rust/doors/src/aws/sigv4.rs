@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::aws::model::TimeFormat;
 use crate::aws::protocol::time;
+use forebay_engine::base::bytes::hex;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far a client's clock may be off.
@@ -394,12 +395,6 @@ fn stamp_ms(stamp: &str) -> Option<i64> {
 
 fn stamp_text(millis: i64) -> String {
     time::write(millis - millis.rem_euclid(1000), TimeFormat::Iso).replace(['-', ':'], "")
-}
-
-/// Bytes in hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |digit: u8| char::from(b"0123456789abcdef"[usize::from(digit)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use forebay_engine::api::queue::{ChangeVisibility, DeleteMessage, Receive, Send};
 use forebay_engine::api::Request;
+use forebay_engine::base::bytes::hex;
 use forebay_engine::base::error::EngineError;
 use forebay_engine::payload::message::{is_binary, Attribute, NewMessage};
 use md5::{Digest, Md5};
@@ -14,7 +15,6 @@ use crate::aws::fault::Fault;
 use crate::aws::protocol::{base64_text, text_of_bytes};
 use crate::aws::services::sqs::{fault, invalid};
 use crate::aws::services::sqs_attributes::receive_wait_ms;
-use crate::aws::sigv4::hex;
 use crate::aws::value::{Fields, Key, Value};
 
 /// Most entries of a batch.
