@@ -108,7 +108,7 @@ def catalogue() -> list[dict]:
     }
     engine = Engine(json.dumps(settings).encode())
     try:
-        return json.loads(engine.request_sync("metrics.list", b"{}"))
+        return json.loads(engine.waiting().request("metrics.list", b"{}"))
     finally:
         engine.close()
 

@@ -102,7 +102,7 @@ class Caller:
         span = self._invoking("invoke_async", function)
         asked = asked if request is None else {**asked, "parent": request}
 
-        def begin(engine: Engine, trace: str | None) -> int:
+        def begin(engine: Engine, trace: str | None) -> Any:
             traced = asked if trace is None else {**asked, "trace": trace}
             return engine.request(INVOKE_EVENT, event.invocation(function, body, traced))
 
@@ -213,7 +213,7 @@ class _OffLoop:
 
 
 def _ask(
-    access: EngineAccess | _OffLoop, span: SendSpan | None, begin: Callable[[Engine, str | None], int]
+    access: EngineAccess | _OffLoop, span: SendSpan | None, begin: Callable[[Engine, str | None], Any]
 ) -> asyncio.Future[Any]:
     """Begin to ask; the span, if there is one, ends with the answer."""
     if span is None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._runtime import answer
 from forebay._runtime.operator_events import OperatorEvents
-from forebay._runtime.sync_twins import waiting
 from forebay.clock import Attempt, ManualClock, Parked
 from forebay.errors import AppClosed, ForebayError, OwnerLeft, OwnerLost
 
@@ -83,7 +82,7 @@ class Runner:
 
     def attach(self, engine: Engine) -> None:
         """Listen to an engine's bell, or turn it as the manual clock says. Questions still wait for `ask_deferred`."""
-        self._engine, self._waiting = engine, waiting(engine)
+        self._engine, self._waiting = engine, engine.waiting()
         self._environments.clear()
         self.lost.clear()
         if self.manual is not None:

@@ -91,21 +91,6 @@ class Question:
         return answer
 
 
-class _Waiting:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._engine, f"{name}_sync")
-        setattr(self, name, call)  # looked up once
-        return call
-
-
-def waiting(engine: Engine) -> Engine:
-    """Give an engine whose calls wait for their answers: its `put` is the engine's `put_sync`."""
-    return cast("Engine", _Waiting(engine))
-
-
 def on_a_loop() -> bool:
     """Tell whether an event loop runs in this thread."""
     return asyncio._get_running_loop() is not None  # noqa: SLF001  the other one raises, which takes longer than all of this

@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from forebay._core import Engine
-from forebay._runtime.sync_twins import waiting
 from forebay.clock import SystemClock
 from forebay.errors import ForebayError
 
@@ -37,7 +36,7 @@ class OwnerClient:
                         "isolation='thread'"
                     )
                 self._engine = Engine(self._settings)
-                self._waiting = waiting(self._engine)
+                self._waiting = self._engine.waiting()
             return self._engine
 
     def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
@@ -53,7 +52,7 @@ class OwnerClient:
 
     def blocking(self, begin: Callable[[Engine], Any]) -> Any:
         """Ask and wait, from any thread."""
-        return begin(self._waiting or waiting(self._open()))
+        return begin(self._waiting or self._open().waiting())
 
     def ask_now(self, begin: Callable[[Engine], Any], *, may_wait: bool) -> Any:  # noqa: ARG002  there is one owner
         """Ask what the engine answers at once."""

@@ -34,7 +34,7 @@ class StoreConnection:
     """A connection to a store."""
 
     def __init__(self, engine: Engine, store: Path) -> None:
-        self._engine = engine
+        self._engine = engine.waiting()
         self._store = store
 
     @property
@@ -50,25 +50,26 @@ class StoreConnection:
     def ask(self, verb: str, **fields: Any) -> Any:
         """Ask the engine; the fields are those of `docs/requests.md`."""
         body = wire.dumps(fields)
-        return wire.loads(self._wait(lambda: self._engine.request_sync(verb, body)))
+        return wire.loads(self._wait(lambda: self._engine.request(verb, body)))
 
     def put_many(self, stream: str, records: Sequence[tuple[bytes | str, str]]) -> list[str]:
         """Put records; they are durable when this returns."""
-        return self._wait(lambda: self._engine.put_many_sync(stream, records))
+        numbers: list[str] = self._wait(lambda: self._engine.put_many(stream, records))
+        return numbers
 
     def invoke(self, function: str, payload: bytes) -> tuple[bytes, str | None]:
         """Run a function of the app that owns the store; give its response, and the version if one was asked for."""
-        answer = self._wait(lambda: self._engine.invoke_sync(function, payload))
+        answer = self._wait(lambda: self._engine.invoke(function, payload))
         return answer if isinstance(answer, tuple) else (answer, None)
 
     def invoke_async(self, function: str, payload: bytes) -> str:
         """Have a function of the app that owns the store run later; give the request id."""
-        return self._wait(lambda: self._engine.invoke_async_sync(function, payload, None))
+        return str(self._wait(lambda: self._engine.invoke_async(function, payload, None)))
 
     def invoke_event(self, function: str, payload: bytes, options: dict[str, Any]) -> str:
         """Do the same with options, as `events.invoke` has them."""
         body = event.invocation(function, payload, options)
-        return str(wire.loads(self._wait(lambda: self._engine.request_sync("events.invoke", body))))
+        return str(wire.loads(self._wait(lambda: self._engine.request("events.invoke", body))))
 
     def _wait(self, ask: Callable[[], Answered]) -> Answered:
         return ask() if self.owned else wait_for_owner(ask, lambda: _ping(self._store), self._store)
@@ -121,6 +122,6 @@ def _open(store: Path) -> Engine:
 def _ping(store: Path) -> None:
     engine = _open(store)
     try:
-        engine.request_sync("health", b"{}")
+        engine.waiting().request("health", b"{}")
     finally:
         engine.close()

@@ -6,7 +6,7 @@ use std::sync::{mpsc, Arc};
 use forebay_core::Now;
 use forebay_doors::open::{open, End};
 use forebay_engine::api::settings::Settings;
-use forebay_engine::base::error::{Answer, EngineError, Reply, Ticket, Waiter};
+use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
 use forebay_engine::base::ids::{parse_uuid, uuid_text};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::dispatch::attempts::{Settled, Task, Work};
@@ -31,7 +31,9 @@ type Outcome = (u64, u8, Option<Vec<u8>>, u64);
 #[pyclass(frozen, module = "forebay._core")]
 pub struct Engine {
     end: Arc<End>,
-    forked: AtomicBool,
+    forked: Arc<AtomicBool>,
+    /// Whether its calls give answers, and not tickets.
+    waits: bool,
 }
 
 fn parse<T: serde::de::DeserializeOwned>(py: Python<'_>, settings: &[u8]) -> PyResult<T> {
@@ -47,13 +49,19 @@ impl Engine {
         Ok(&self.end)
     }
 
-    fn ticket(&self, py: Python<'_>) -> PyResult<(&End, Ticket, Waiter)> {
+    /// Ask, and give a ticket, or wait for the answer if that is what this engine does. `one`: of one number, not of a list.
+    fn ask(&self, py: Python<'_>, one: bool, begin: impl FnOnce(&End, Waiter) + Send) -> PyResult<Py<PyAny>> {
         let end = self.end(py)?;
-        let (ticket, waiter) = match end {
+        if self.waits {
+            return reply(py, &wait(py, |waiter| begin(end, waiter))?, one);
+        }
+        let ticket = match end {
             End::Owner(owner) => owner.engine.ticket(),
             End::Client(client) => client.ticket(),
         };
-        Ok((end, ticket, waiter))
+        let ticket = if one { ticket | ONE } else { ticket };
+        py.detach(|| begin(end, Waiter::Bell(ticket)));
+        Ok(ticket.into_pyobject(py)?.into_any().unbind())
     }
 }
 
@@ -146,7 +154,7 @@ impl Engine {
     fn new(py: Python<'_>, settings: &[u8]) -> PyResult<Self> {
         let settings: Settings = parse(py, settings)?;
         let end = py.detach(|| open(settings)).map_err(|error| exception(py, &error))?;
-        Ok(Self { end: Arc::new(end), forked: AtomicBool::new(false) })
+        Ok(Self { end: Arc::new(end), forked: Arc::default(), waits: false })
     }
 
     #[getter]
@@ -219,6 +227,11 @@ impl Engine {
         }
     }
 
+    /// The same engine, whose calls wait: they give the answer and not a ticket.
+    fn waiting(&self) -> Self {
+        Self { end: self.end.clone(), forked: self.forked.clone(), waits: true }
+    }
+
     #[pyo3(signature = (stream, key, data, trace = None))]
     fn put(
         &self,
@@ -227,11 +240,9 @@ impl Engine {
         key: &Bound<'_, PyAny>,
         data: &Bound<'_, PyAny>,
         trace: Option<&str>,
-    ) -> PyResult<Ticket> {
+    ) -> PyResult<Py<PyAny>> {
         let records = [(text_of(key, "partition_key")?, bytes_of(data)?)];
-        let (end, ticket, _) = self.ticket(py)?;
-        py.detach(|| put(end, stream, &records, trace, Waiter::Bell(ticket | ONE)));
-        Ok(ticket | ONE)
+        self.ask(py, true, |end, waiter| put(end, stream, &records, trace, waiter))
     }
 
     #[pyo3(signature = (stream, records, trace = None))]
@@ -241,40 +252,10 @@ impl Engine {
         stream: &str,
         records: &Bound<'_, PyAny>,
         trace: Option<&str>,
-    ) -> PyResult<Ticket> {
-        let pairs = Pairs::of(records)?;
-        let slices = pairs.slices()?;
-        let (end, ticket, waiter) = self.ticket(py)?;
-        py.detach(|| put(end, stream, &slices, trace, waiter));
-        Ok(ticket)
-    }
-
-    #[pyo3(signature = (stream, key, data, trace = None))]
-    fn put_sync(
-        &self,
-        py: Python<'_>,
-        stream: &str,
-        key: &Bound<'_, PyAny>,
-        data: &Bound<'_, PyAny>,
-        trace: Option<&str>,
-    ) -> PyResult<Py<PyAny>> {
-        let records = [(text_of(key, "partition_key")?, bytes_of(data)?)];
-        let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| put(end, stream, &records, trace, waiter))?, true)
-    }
-
-    #[pyo3(signature = (stream, records, trace = None))]
-    fn put_many_sync(
-        &self,
-        py: Python<'_>,
-        stream: &str,
-        records: &Bound<'_, PyAny>,
-        trace: Option<&str>,
     ) -> PyResult<Py<PyAny>> {
         let pairs = Pairs::of(records)?;
         let slices = pairs.slices()?;
-        let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| put(end, stream, &slices, trace, waiter))?, false)
+        self.ask(py, false, |end, waiter| put(end, stream, &slices, trace, waiter))
     }
 
     #[pyo3(signature = (queue, messages, parent, trace = None))]
@@ -285,38 +266,14 @@ impl Engine {
         messages: &Bound<'_, PyList>,
         parent: Option<&str>,
         trace: Option<&str>,
-    ) -> PyResult<Ticket> {
-        let (messages, origin) = (new_messages(messages)?, Origin { parent: request_number(parent), trace });
-        let (end, ticket, waiter) = self.ticket(py)?;
-        py.detach(|| send(end, queue, &messages, origin, waiter));
-        Ok(ticket)
-    }
-
-    #[pyo3(signature = (queue, messages, parent, trace = None))]
-    fn send_sync(
-        &self,
-        py: Python<'_>,
-        queue: &str,
-        messages: &Bound<'_, PyList>,
-        parent: Option<&str>,
-        trace: Option<&str>,
     ) -> PyResult<Py<PyAny>> {
         let (messages, origin) = (new_messages(messages)?, Origin { parent: request_number(parent), trace });
-        let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| send(end, queue, &messages, origin, waiter))?, false)
+        self.ask(py, false, |end, waiter| send(end, queue, &messages, origin, waiter))
     }
 
     #[pyo3(signature = (function, payload, trace = None))]
-    fn invoke(&self, py: Python<'_>, function: &str, payload: &[u8], trace: Option<&str>) -> PyResult<Ticket> {
-        let (end, ticket, waiter) = self.ticket(py)?;
-        py.detach(|| invoke(end, function, payload, trace, waiter));
-        Ok(ticket)
-    }
-
-    #[pyo3(signature = (function, payload, trace = None))]
-    fn invoke_sync(&self, py: Python<'_>, function: &str, payload: &[u8], trace: Option<&str>) -> PyResult<Py<PyAny>> {
-        let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| invoke(end, function, payload, trace, waiter))?, false)
+    fn invoke(&self, py: Python<'_>, function: &str, payload: &[u8], trace: Option<&str>) -> PyResult<Py<PyAny>> {
+        self.ask(py, false, |end, waiter| invoke(end, function, payload, trace, waiter))
     }
 
     #[pyo3(signature = (function, payload, parent, trace = None))]
@@ -327,36 +284,13 @@ impl Engine {
         payload: &[u8],
         parent: Option<&str>,
         trace: Option<&str>,
-    ) -> PyResult<Ticket> {
-        let (end, ticket, waiter) = self.ticket(py)?;
-        let origin = Origin { parent: request_number(parent), trace };
-        py.detach(|| invoke_async(end, function, payload, origin, waiter));
-        Ok(ticket)
-    }
-
-    #[pyo3(signature = (function, payload, parent, trace = None))]
-    fn invoke_async_sync(
-        &self,
-        py: Python<'_>,
-        function: &str,
-        payload: &[u8],
-        parent: Option<&str>,
-        trace: Option<&str>,
     ) -> PyResult<Py<PyAny>> {
-        let end = self.end(py)?;
         let origin = Origin { parent: request_number(parent), trace };
-        reply(py, &wait(py, |waiter| invoke_async(end, function, payload, origin, waiter))?, false)
+        self.ask(py, false, |end, waiter| invoke_async(end, function, payload, origin, waiter))
     }
 
-    fn request(&self, py: Python<'_>, verb: &str, body: &[u8]) -> PyResult<Ticket> {
-        let (end, ticket, waiter) = self.ticket(py)?;
-        py.detach(|| request(end, verb, body, waiter));
-        Ok(ticket)
-    }
-
-    fn request_sync(&self, py: Python<'_>, verb: &str, body: &[u8]) -> PyResult<Py<PyAny>> {
-        let end = self.end(py)?;
-        reply(py, &wait(py, |waiter| request(end, verb, body, waiter))?, false)
+    fn request(&self, py: Python<'_>, verb: &str, body: &[u8]) -> PyResult<Py<PyAny>> {
+        self.ask(py, false, |end, waiter| request(end, verb, body, waiter))
     }
 
     fn exchange<'py>(

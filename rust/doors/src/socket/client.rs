@@ -76,10 +76,10 @@ impl Client {
     }
 
     /// Take a ticket whose answer will come through the bell.
-    pub fn ticket(&self) -> (Ticket, Waiter) {
+    pub fn ticket(&self) -> Ticket {
         let mut state = lock(&self.shared.state);
         state.next += 1;
-        (state.next, Waiter::Bell(state.next))
+        state.next
     }
 
     /// As `Engine::put`.

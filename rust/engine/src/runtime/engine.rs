@@ -244,11 +244,11 @@ impl Engine {
     }
 
     /// Take a ticket whose answer will come through the bell.
-    pub fn ticket(&self) -> (Ticket, Waiter) {
+    pub fn ticket(&self) -> Ticket {
         let mut inner = self.shared.lock();
         let ticket = inner.next_ticket;
         inner.next_ticket += 1;
-        (ticket, Waiter::Bell(ticket))
+        ticket
     }
 
     /// Accept records for a stream, all of one trace context; `waiter` is answered when they are durable.
