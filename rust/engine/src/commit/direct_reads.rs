@@ -9,8 +9,8 @@
 //! - a chunk or 512 KiB of chunks: a record that is given up after its chunk has left the memory, messages that are shown, or given a
 //!   row of their own. A chunk holds what one commit took in of one shard, which is 96 MiB at most, or 32 KiB of a queue's messages.
 //!
-//! Three reads grow with what they are about: the sizes of all chunks of a shard (retention, `describe`, a start at a time), of which
-//! there is one for each commit that took in records of it; all rows of a mapping, a rule or an execution that is deleted; and what
+//! Three reads grow with what they are about: the sizes of all chunks of a shard (a declaration or change of its stream, a start at a
+//! time), of which there is one for each commit that took in records of it; all rows of a mapping, a rule or an execution that is deleted; and what
 //! salvages have noted of a shard.
 //!
 //! A store on another machine must answer such a read from memory, for the units that it has taken. A read that it does not answer at

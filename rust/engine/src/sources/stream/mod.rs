@@ -14,6 +14,7 @@ pub mod redrive;
 pub mod requests;
 pub mod retention;
 pub mod shards;
+pub(crate) mod sizes;
 pub mod suspects;
 
 use crate::base::error::EngineError;
@@ -55,6 +56,8 @@ pub(crate) struct Streams {
     pub(crate) appended: Vec<(ShardId, Arc<Chunk>)>,
     /// The reader looks up when records arrived, for a page of metrics.
     pub(crate) looks_for_arrivals: bool,
+    /// The reader looks for records that retention drops.
+    pub(crate) is_sweeping: bool,
     /// Scratch for `feed`.
     pub(crate) metas: Vec<Record>,
 }

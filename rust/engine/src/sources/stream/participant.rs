@@ -26,6 +26,7 @@ use crate::payload::records::Records;
 use crate::sources::stream::lag::ArrivalRead;
 use crate::sources::stream::poller::{Poller, PollerId};
 use crate::sources::stream::put::ReadRecords;
+use crate::sources::stream::sizes::SizesRead;
 use crate::sources::stream::StreamRoom;
 use crate::store::port::{StoreError, Table, Write};
 
@@ -107,7 +108,8 @@ impl Participant for StreamRoom<'_> {
     }
 
     fn sweep(&mut self) -> Result<(), EngineError> {
-        self.sweep_shards()
+        self.sweep_shards();
+        Ok(())
     }
 
     fn due(&mut self, timer: Timer) {
@@ -243,10 +245,17 @@ impl Participant for StreamRoom<'_> {
     }
 
     fn read_abandoned(&mut self, job: Box<dyn Any>) {
-        self.arrivals_abandoned(job);
+        match job.downcast::<SizesRead>() {
+            Ok(mut read) => self.sizes_abandoned(&mut read),
+            Err(job) => self.arrivals_abandoned(job),
+        }
     }
 
     fn read_done(&mut self, job: Box<dyn Any>) {
+        let job = match job.downcast::<SizesRead>() {
+            Ok(read) => return self.sizes_found(read),
+            Err(job) => job,
+        };
         let read = match job.downcast::<ArrivalRead>() {
             Ok(read) => return self.arrivals_found(*read),
             Err(job) => job.downcast::<ReadRecords>(),

@@ -13,9 +13,10 @@ use crate::api::stream::{
 use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::base::limits::{ANSWER_BYTES_MAX, SHARDS_MAX};
-use crate::commit::done::Done;
+use crate::commit::done::{self, Done};
 use crate::observe::meters::StreamMeters;
 use crate::sources::stream::shards::{even_ranges, Shard, ShardRow, Stream, StreamRow};
+use crate::sources::stream::sizes::{Described, SizesFor, SizesRead};
 use crate::sources::stream::StreamRoom;
 use crate::sources::stream::Streams;
 use crate::store::format::keys::NEXT_SHARD;
@@ -69,7 +70,7 @@ impl StreamRoom<'_> {
             }
         }
         self.save_stream(&declare.name);
-        Ok(Done::when_durable(self.describe(&declare.name, true)?))
+        Ok(Done::when_durable(self.describe_now(&declare.name)?))
     }
 
     /// Make a shard of a stream that is already known; the caller saves the stream.
@@ -107,16 +108,52 @@ impl StreamRoom<'_> {
     }
 
     pub(crate) fn stream_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let names: Vec<String> = self.streams.by_name.keys().cloned().collect();
-        let list: Result<Vec<Answer>, EngineError> = names.iter().map(|name| self.describe(name, false)).collect();
-        Ok(Done::at_once(list?))
+        let shards = self.streams.by_name.values().flat_map(|stream| stream.shards.iter().copied()).collect();
+        let then = SizesFor::Streams { shards, bytes: BTreeMap::new(), described: Described::All };
+        Ok(Done::WhenRead(SizesRead::job(then)))
     }
 
     pub(crate) fn stream_describe(&mut self, named: Named) -> Result<Done, EngineError> {
-        Ok(Done::at_once(self.describe(&named.name, true)?))
+        let stream = self.streams.by_name.get(&named.name).ok_or_else(|| self.streams.no_stream(&named.name))?;
+        let shards = stream.shards.iter().copied().collect();
+        let then = SizesFor::Streams { shards, bytes: BTreeMap::new(), described: Described::One(named.name) };
+        Ok(Done::WhenRead(SizesRead::job(then)))
     }
 
-    fn describe(&mut self, name: &str, with_shards: bool) -> Result<Answer, EngineError> {
+    /// Describe a stream that was just declared or changed.
+    fn describe_now(&mut self, name: &str) -> Result<Answer, EngineError> {
+        let shards = self.streams.by_name.get(name).map(|stream| stream.shards.clone()).unwrap_or_default();
+        let mut bytes = BTreeMap::new();
+        for shard in shards {
+            let sizes = self.ctx.commit.reader.sizes(shard, usize::MAX)?;
+            bytes.insert(shard, sizes.iter().map(|(_, _, bytes, _)| bytes).sum());
+        }
+        self.describe(name, true, &bytes)
+    }
+
+    /// Describe one stream, or all.
+    pub(super) fn descriptions(
+        &mut self,
+        described: &Described,
+        bytes: &BTreeMap<ShardId, u64>,
+    ) -> Result<Vec<u8>, EngineError> {
+        match described {
+            Described::One(name) => Ok(done::json(self.describe(name, true, bytes)?)),
+            Described::All => {
+                let names: Vec<String> = self.streams.by_name.keys().cloned().collect();
+                let list = names.iter().map(|name| self.describe(name, false, bytes));
+                Ok(done::json(list.collect::<Result<Vec<_>, _>>()?))
+            }
+        }
+    }
+
+    /// Describe a stream, of whose shards these bytes are kept.
+    pub(crate) fn describe(
+        &mut self,
+        name: &str,
+        with_shards: bool,
+        bytes: &BTreeMap<ShardId, u64>,
+    ) -> Result<Answer, EngineError> {
         let stream = self.streams.by_name.get(name).ok_or_else(|| self.streams.no_stream(name))?;
         let ids = stream.shards.clone();
         let mut answer = Answer {
@@ -135,7 +172,7 @@ impl StreamRoom<'_> {
         };
         (answer.lost_records, answer.lost) = self.lost_of(&ids)?;
         for id in ids {
-            let bytes: u64 = self.ctx.commit.reader.sizes(id, usize::MAX)?.iter().map(|(_, _, bytes, _)| bytes).sum();
+            let bytes = bytes.get(&id).copied().unwrap_or_default();
             let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
             let kept = shard.durable.saturating_sub(shard.first);
             answer.records += kept;
@@ -177,7 +214,7 @@ impl StreamRoom<'_> {
         let Some(stream) = self.streams.by_name.get_mut(&name) else { return Err(self.streams.no_stream(&name)) };
         stream.row.notes = asked.applied(&stream.row.notes)?;
         self.save_stream(&name);
-        Ok(Done::when_durable(self.describe(&name, true)?))
+        Ok(Done::when_durable(self.describe_now(&name)?))
     }
 
     pub(crate) fn stream_alter(&mut self, alter: Alter) -> Result<Done, EngineError> {
@@ -192,7 +229,7 @@ impl StreamRoom<'_> {
         }
         self.save_stream(&alter.name);
         self.ctx.sweep_at(self.ctx.now.mono_ns);
-        Ok(Done::when_durable(self.describe(&alter.name, true)?))
+        Ok(Done::when_durable(self.describe_now(&alter.name)?))
     }
 
     pub(crate) fn stream_delete(&mut self, named: Named) -> Result<Done, EngineError> {
@@ -226,7 +263,7 @@ impl StreamRoom<'_> {
         };
         let open: Vec<ShardId> = stream.open_shards().collect();
         if open.len() == reshard.shards as usize {
-            return Ok(Done::at_once(self.describe(&reshard.name, true)?));
+            return Ok(Done::at_once(self.describe_now(&reshard.name)?));
         }
         self.streams.check_numbers(reshard.shards)?;
         let mut ends = Vec::with_capacity(open.len());
@@ -248,7 +285,7 @@ impl StreamRoom<'_> {
         }
         self.save_stream(&reshard.name);
         self.close_for_mappings(&reshard.name, &ends.iter().map(|(_, _, id, end)| (*id, *end)).collect::<Vec<_>>())?;
-        Ok(Done::when_durable(self.describe(&reshard.name, true)?))
+        Ok(Done::when_durable(self.describe_now(&reshard.name)?))
     }
 
     fn close_for_mappings(&mut self, stream: &str, closed: &[(ShardId, u64)]) -> Result<(), EngineError> {

@@ -1,64 +1,109 @@
 //! Retention: what is too old or too much is dropped, whoever has read it, and the disk gets its room back.
 
+use std::collections::VecDeque;
+
 use serde_json::json;
 
-use crate::base::error::EngineError;
+use crate::base::error::{EngineError, Reply};
 use crate::failures::log::TRIMMED;
 use crate::observe::operator_events::OperatorEvent;
 use crate::sources::stream::mapping::Mapping;
 use crate::sources::stream::poller::PollerId;
+use crate::sources::stream::sizes::{SizesFor, SizesRead};
 use crate::sources::stream::StreamRoom;
 use crate::store::port::ShardId;
 
-impl StreamRoom<'_> {
-    /// Drop what is too old or too much.
-    pub(crate) fn sweep_shards(&mut self) -> Result<(), EngineError> {
-        let wall = self.ctx.now.wall_ms;
-        for id in 0..self.streams.shards.len() {
-            let Some(shard) = self.streams.shards[id].as_ref() else { continue };
-            let Some(stream) = self.streams.by_name.get(&shard.row.stream) else { continue };
-            let kept_ms = stream.row.retention_ms;
-            let share = stream.row.retention_bytes.map(|bytes| bytes / stream.open_shards().len().max(1) as u64);
-            let old = shard.oldest_ms.is_some_and(|oldest| wall.saturating_sub(oldest) > kept_ms);
-            if old || (share.is_some() && shard.durable > shard.first) {
-                self.sweep_shard(id as ShardId, kept_ms, share)?;
-            }
-        }
-        Ok(())
-    }
+/// A shard of which something may have to be dropped.
+#[derive(Clone, Copy)]
+pub(crate) struct ShardSweep {
+    pub(crate) shard: ShardId,
+    kept_ms: u64,
+    /// The most bytes of it that are kept.
+    share: Option<u64>,
+    wall_ms: u64,
+}
 
-    pub(crate) fn sweep_shard(&mut self, id: ShardId, kept_ms: u64, share: Option<u64>) -> Result<(), EngineError> {
-        let wall = self.ctx.now.wall_ms;
-        let sizes = self.ctx.commit.reader.sizes(id, usize::MAX)?;
+/// What of a shard is to be dropped.
+pub(crate) struct Swept {
+    by: ShardSweep,
+    /// The first position to keep; `None`: nothing is dropped.
+    before: Option<u64>,
+    /// When the newest record of the oldest chunk that is kept arrived.
+    oldest_ms: Option<u64>,
+}
+
+impl ShardSweep {
+    /// What is to be dropped, by `(first, count, bytes, last_arrival_ms)` of each chunk.
+    pub(crate) fn swept(self, sizes: &[(u64, u32, u64, u64)]) -> Swept {
         let mut total: u64 = sizes.iter().map(|(_, _, bytes, _)| bytes).sum();
-        let mut before = None;
-        let mut oldest = None;
-        for (first, count, bytes, last_ms) in sizes {
-            let over = share.is_some_and(|share| total > share);
-            if wall.saturating_sub(last_ms) <= kept_ms && !over {
-                oldest = Some(last_ms);
+        let mut swept = Swept { by: self, before: None, oldest_ms: None };
+        for &(first, count, bytes, last_ms) in sizes {
+            let over = self.share.is_some_and(|share| total > share);
+            if self.wall_ms.saturating_sub(last_ms) <= self.kept_ms && !over {
+                swept.oldest_ms = Some(last_ms);
                 break;
             }
-            before = Some(first + u64::from(count));
+            swept.before = Some(first + u64::from(count));
             total -= bytes;
         }
-        let Some(shard) = self.streams.shards[id as usize].as_mut() else { return Ok(()) };
-        shard.oldest_ms = oldest;
-        let Some(before) = before else { return Ok(()) };
-        let dropped = before.saturating_sub(shard.first);
-        shard.first = before;
-        while shard.tail.front().is_some_and(|chunk| chunk.end() <= before) {
+        swept
+    }
+}
+
+impl StreamRoom<'_> {
+    /// Have the reader look for what is too old or too much.
+    pub(crate) fn sweep_shards(&mut self) {
+        if self.streams.is_sweeping {
+            return;
+        }
+        let due: VecDeque<ShardSweep> =
+            (0..self.streams.shards.len()).filter_map(|id| self.sweep_due(id as ShardId)).collect();
+        if !due.is_empty() {
+            self.streams.is_sweeping = true;
+            self.ctx.commit.reads.push_back(SizesRead::job(SizesFor::Sweep { due, swept: Vec::new() }));
+        }
+    }
+
+    /// How a shard is to be swept, if it is to be.
+    fn sweep_due(&self, id: ShardId) -> Option<ShardSweep> {
+        let shard = self.streams.shards[id as usize].as_ref()?;
+        let stream = self.streams.by_name.get(&shard.row.stream)?;
+        let (kept_ms, wall_ms) = (stream.row.retention_ms, self.ctx.now.wall_ms);
+        let share = stream.row.retention_bytes.map(|bytes| bytes / stream.open_shards().len().max(1) as u64);
+        let old = shard.oldest_ms.is_some_and(|oldest| wall_ms.saturating_sub(oldest) > kept_ms);
+        let is_due = old || (share.is_some() && shard.durable > shard.first);
+        is_due.then_some(ShardSweep { shard: id, kept_ms, share, wall_ms })
+    }
+
+    /// Drop what the reader has found, unless the stream's settings have changed meanwhile: then the next sweep looks again.
+    pub(crate) fn shard_swept(&mut self, swept: &Swept) {
+        let Swept { by, before, oldest_ms } = *swept;
+        let due = self.sweep_due(by.shard);
+        if due.is_none_or(|due| (due.kept_ms, due.share) != (by.kept_ms, by.share)) {
+            return;
+        }
+        let Some(shard) = self.streams.shards[by.shard as usize].as_mut() else { return };
+        let first = before.map_or(shard.first, |before| before.max(shard.first));
+        // Records that came after the read have set none yet if there were others: the next sweep looks again.
+        if oldest_ms.is_some() || first >= shard.durable {
+            shard.oldest_ms = oldest_ms;
+        }
+        let dropped = first - shard.first;
+        if dropped == 0 {
+            return;
+        }
+        shard.first = first;
+        while shard.tail.front().is_some_and(|chunk| chunk.end() <= first) {
             self.streams.tail_bytes -= shard.tail.pop_front().map_or(0, |chunk| chunk.body().len());
         }
         let (pollers, stream) = (shard.pollers.clone(), shard.row.stream.clone());
-        self.ctx.commit.pending.trim(id, before);
+        self.ctx.commit.pending.trim(by.shard, first);
         self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
         // Told now, while what was read can still be read again for the failures' rows.
         for poller in pollers {
-            self.trim_poller(poller, before);
+            self.trim_poller(poller, first);
         }
         self.tell_unread(&stream, dropped);
-        Ok(())
     }
 
     /// Records that a mapping does not get are listed for it. Where there is none, or the code has it no more, the log tells of them.
@@ -85,4 +130,44 @@ impl StreamRoom<'_> {
         }
         self.pump(id);
     }
+
+    /// The reader has looked through some shards: go on with the others, or use what it has found.
+    pub(crate) fn sizes_found(&mut self, mut read: Box<SizesRead>) {
+        if let Some(error) = read.error.take() {
+            return match read.waiter.take() {
+                Some(waiter) => self.ctx.answer(waiter, Err(error.into())),
+                None => self.ctx.fail(error),
+            };
+        }
+        if let SizesFor::Sweep { swept, .. } = &mut read.then {
+            for swept in std::mem::take(swept) {
+                self.shard_swept(&swept);
+            }
+        }
+        if read.shard().is_some() {
+            read.reads = 0;
+            return self.ctx.commit.reads.push_back(read);
+        }
+        let SizesRead { then, waiter, .. } = *read;
+        match then {
+            SizesFor::Sweep { .. } => self.streams.is_sweeping = false,
+            SizesFor::Streams { bytes, described, .. } => {
+                let answer = self.descriptions(&described, &bytes);
+                if let Some(waiter) = waiter {
+                    self.ctx.answer(waiter, answer.map(Reply::Json));
+                }
+            }
+        }
+    }
+
+    /// The app stopped before the reader was done.
+    pub(crate) fn sizes_abandoned(&mut self, read: &mut SizesRead) {
+        if let Some(waiter) = read.waiter.take() {
+            let text = "the app stopped before it had looked through the shards";
+            self.ctx.answer(waiter, Err(EngineError::Closed(text.into())));
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;
