@@ -211,3 +211,9 @@ fn a_mapping_that_a_power_cut_brings_back_runs_nothing_again() {
 fn a_clock_that_is_set_right_in_time_drops_no_listed_failure() {
     lives_without(8_300_148, 3_000, "brim");
 }
+
+/// The ledger: an event had run to its end when a disk lost it together with its deduplication id, so the id was free again.
+#[test]
+fn a_lost_event_takes_its_deduplication_id_along() {
+    lives_without(1_194, 2_009, "stop clock reshard retention purge");
+}

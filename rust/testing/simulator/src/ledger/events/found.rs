@@ -1,6 +1,6 @@
 //! What a crash leaves of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::store::port::{Reader, StoreError, Table};
@@ -39,7 +39,11 @@ impl Ledger {
         }
         self.find_event_rows(failures, may_lose);
         self.find_results(reader)?;
-        self.find_events(reader, may_lose)
+        self.find_events(reader, may_lose)?;
+        if may_lose {
+            self.forget_lost_ids(reader)?;
+        }
+        Ok(())
     }
 
     fn find_event_rows(&mut self, found: &BTreeMap<Vec<u8>, Option<Row>>, may_lose: bool) {
@@ -132,6 +136,23 @@ impl Ledger {
                 });
             } else {
                 self.broken(Promise::DurableAck, format!("event {request:x} is gone after the crash"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A disk that lost an event lost its deduplication id in the same commit, though the event had run to its end.
+    fn forget_lost_ids(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
+        let rows = reader.scan(Table::EventId, b"", None, usize::MAX)?;
+        let remembered: BTreeSet<&[u8]> = rows.iter().filter_map(|(_, value)| value.get(8..24)).collect();
+        let known = &self.events.known;
+        let is_kept = |request: u128| {
+            let is_waiting = known.get(&request).is_some_and(|event| !event.dues.is_empty());
+            is_waiting || remembered.contains(&request.to_be_bytes()[..])
+        };
+        for asked in &mut self.events.asked {
+            if asked.wish.id.is_some() && asked.request.is_some_and(|request| !is_kept(request)) {
+                (asked.fate, asked.request) = (Fate::Unknown, None);
             }
         }
         Ok(())
