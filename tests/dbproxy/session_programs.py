@@ -1,24 +1,32 @@
 """Programs of two clients that change their sessions in every way, each spelled in many; the judge is a bare connection.
 
 A program runs twice: through a proxy with a single connection for both clients, and on a connection of its own for each client at
-a second server. Every answer must be the same. What no proxy can see (docs/dbproxy.md, limits) is not asked.
+a second server. Every answer must be the same. What no proxy can see (docs/dbproxy.md, limits) is not asked. Each program finds the
+same tables with the same rows, so that it can be run again by its seed alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from forebay.dbproxy import DBProxy
+import asyncmy
+import asyncpg
+from db_servers import DATABASE, PASSWORD, USER
+
 from forebay.errors import DBProxyError, InvalidParameterValue
 
 if TYPE_CHECKING:
     from db_servers import Server
 
-    from forebay.dbproxy import Client
+    from forebay.dbproxy import Client, DBProxy
 
 STEPS_MAX = 25
+SECONDS_MAX = 60
+RENEWED_BY_CONNECTING = 100  # programs
+COM_RESET_CONNECTION = 0x1F
 
 SETUP = {
     "postgresql": [
@@ -45,6 +53,24 @@ SETUP = {
         "CREATE PROCEDURE outward(OUT a INT) SET a = 5",
         "CREATE VIEW peek AS SELECT GET_LOCK('view', 0) AS a",
         "INSERT INTO things VALUES (0, 'zero')",
+    ],
+}
+# What a program may have left in the tables of a server.
+SWEEP = {
+    "postgresql": [
+        "DROP VIEW IF EXISTS public.shown, other.shown",
+        "DROP TABLE IF EXISTS public.made, public.tmp, public.tmp2, other.made, other.tmp, other.tmp2",
+        "DELETE FROM things WHERE id <> 0",
+        "UPDATE things SET note = 'zero' WHERE note <> 'zero'",
+        "DELETE FROM other.things WHERE id <> -1 OR note <> 'other'",
+        "INSERT INTO other.things SELECT -1, 'other' WHERE NOT EXISTS (SELECT FROM other.things)",
+        "DELETE FROM watched",
+    ],
+    "mysql": [
+        "DROP TABLE IF EXISTS app.made, app.tmp2, mysql.made",
+        "DELETE FROM things WHERE id <> 0",
+        "UPDATE things SET note = 'zero' WHERE note <> 'zero'",
+        "DELETE FROM watched",
     ],
 }
 CHANGES = {
@@ -161,32 +187,38 @@ class Bare:
     """A client's own connection, as the driver gives it."""
 
     def __init__(self, server: Server) -> None:
-        self.proxy = DBProxy(server.url, maximum_connections=1)
+        self.server = server
+        self.raw: Any = None
 
     async def open(self) -> None:
-        from db_servers import DATABASE, PASSWORD, USER
-
-        settings = self.proxy.settings
-        login = {"host": "127.0.0.1", "port": settings.target.addresses[0].port, "user": USER, "password": PASSWORD}
-        if self.proxy.engine == "postgresql":
-            import asyncpg
-
-            self.raw: Any = await asyncpg.connect(
+        """Connect."""
+        login = {"host": "127.0.0.1", "port": self.server.port, "user": USER, "password": PASSWORD}
+        if self.server.engine == "postgresql":
+            self.raw = await asyncpg.connect(
                 database=DATABASE,
                 server_settings={"application_name": "forebay"},
                 statement_cache_size=0,  # asyncpg would use what DISCARD ALL has closed
                 **login,
             )
         else:
-            import asyncmy
-
             self.raw = await asyncmy.connect(db=DATABASE, autocommit=True, charset="utf8mb4", **login)
+
+    async def renew(self) -> None:
+        """Make it what a new connection is, by the server's own reset. A lock outlives a connection that hung up for a moment."""
+        if self.server.engine == "postgresql":
+            if self.raw.is_in_transaction():
+                await self.raw.execute("ROLLBACK")
+            await self.raw.execute("DISCARD ALL")
+            return
+        await self.raw._execute_command(COM_RESET_CONNECTION, b"")
+        await self.raw._read_ok_packet()
+        await self.raw.select_db(DATABASE)
+        for statement in ("SET NAMES utf8mb4", "SET autocommit = 1"):
+            await self.raw.query(statement)
 
     async def ask(self, sql: str) -> object:
         """Give the rows, or the error's number."""
-        if self.proxy.engine == "postgresql":
-            import asyncpg
-
+        if self.server.engine == "postgresql":
             try:
                 return [tuple(row) for row in await self.raw.fetch(sql)]
             except asyncpg.PostgresSyntaxError as error:
@@ -195,8 +227,6 @@ class Bare:
                 return await self._several(sql)
             except asyncpg.PostgresError as error:
                 return error.sqlstate
-        import asyncmy
-
         try:
             async with self.raw.cursor() as cursor:
                 await cursor.execute(sql)
@@ -205,8 +235,6 @@ class Bare:
             return str(error.args[0])
 
     async def _several(self, sql: str) -> object:
-        import asyncpg
-
         try:
             await self.raw.execute(sql)
         except asyncpg.PostgresError as error:
@@ -214,7 +242,8 @@ class Bare:
         return []
 
     async def close(self) -> None:
-        if self.proxy.engine == "postgresql":
+        """Hang up."""
+        if self.server.engine == "postgresql":
             await self.raw.close()
         else:
             await self.raw.ensure_closed()
@@ -228,6 +257,7 @@ class Through:
         self.client: Client
 
     async def open(self) -> None:
+        """Become a client."""
         self.client = await self.proxy.connect().__aenter__()
 
     async def ask(self, sql: str) -> object:
@@ -254,40 +284,85 @@ class Through:
         """Whether the one connection is this client's."""
         return bool(self.client.pins or self.client.in_transaction)
 
-    async def close(self) -> None:
+    async def close(self) -> int:
+        """Leave; give the server's number of the connection that closes with it, or 0."""
+        held = self.client._borrower.held if self.client._borrower is not None else None
         await self.client.close()
+        return held.wire.server_id if held is not None and held.must_close else 0
 
 
-async def difference(seed: int, proxy: DBProxy, oracle: Server) -> str:
-    """Run a program on both sides; give the first difference, or an empty text."""
-    steps = program(seed, proxy.engine)
-    bare, through = [Bare(oracle), Bare(oracle)], [Through(proxy), Through(proxy)]
-    for one in (*bare, *through):
-        await one.open()
-    told = []
+class Stage:
+    """A proxy with one connection, and two bare connections to a second server with the same in it."""
 
-    async def leave(number: int) -> None:
-        for one in (bare[number], through[number]):
-            await one.close()
+    def __init__(self, proxy: DBProxy, server: Server, oracle: Server) -> None:
+        self.proxy = proxy
+        self.engine = proxy.engine
+        self._bare = [Bare(oracle), Bare(oracle)]
+        self._sweepers = [Bare(server), Bare(oracle)]
+        self._view = Bare(server)
+
+    async def __aenter__(self) -> Self:
+        for one in (*self._bare, *self._sweepers, self._view):
             await one.open()
+        return self
 
-    try:
-        for step in steps:
-            other = 1 - step.client
-            if through[other].holds:
-                told.append(f"{other}: leaves")
-                await leave(other)
-            if not step.sql:
-                await leave(step.client)
-                continue
-            expected, found = await bare[step.client].ask(step.sql), await through[step.client].ask(step.sql)
-            told.append(f"{step.client}: {step.sql!r} -> {expected!r}")
-            if found != expected and not any(word in step.sql.upper() for word in UNLIKE):
-                return (
-                    f"seed {seed}: {found!r} instead of {expected!r}, pinned: {through[step.client].client.pins}\n"
-                    + "\n".join(told)
-                )
-        return ""
-    finally:
-        for one in (*through, *bare):
+    async def __aexit__(self, *_: object) -> None:
+        for one in (*self._bare, *self._sweepers, self._view):
             await one.close()
+
+    async def difference(self, seed: int) -> str:
+        """Run a program on both sides; give the first difference, or an empty text."""
+        if seed % RENEWED_BY_CONNECTING == 0:
+            for one in self._bare:
+                await one.close()
+                await one.open()
+        try:
+            async with asyncio.timeout(SECONDS_MAX):
+                return await self._played(seed)
+        except TimeoutError:
+            return f"seed {seed}: no end after {SECONDS_MAX} s"
+
+    async def _played(self, seed: int) -> str:
+        through = [Through(self.proxy), Through(self.proxy)]
+        for one in through:
+            await one.open()
+        told: list[str] = []
+        try:
+            for step in program(seed, self.engine):
+                other = 1 - step.client
+                if through[other].holds:
+                    told.append(f"{other}: leaves")
+                    await self._leave(other, through)
+                if not step.sql:
+                    told.append(f"{step.client}: leaves")
+                    await self._leave(step.client, through)
+                    continue
+                expected, found = await self._bare[step.client].ask(step.sql), await through[step.client].ask(step.sql)
+                told.append(f"{step.client}: {step.sql!r} -> {expected!r}")
+                if found != expected and not any(word in step.sql.upper() for word in UNLIKE):
+                    return (
+                        f"seed {seed}: {found!r} instead of {expected!r}, pinned: {through[step.client].client.pins}\n"
+                        + "\n".join(told)
+                    )
+            return ""
+        finally:
+            for number in (0, 1):
+                await self._gone(await through[number].close())
+                await self._bare[number].renew()
+            for one in self._sweepers:
+                for statement in SWEEP[self.engine]:
+                    await one.ask(statement)
+
+    async def _leave(self, number: int, through: list[Through]) -> None:
+        await self._gone(await through[number].close())
+        await through[number].open()
+        await self._bare[number].renew()
+
+    async def _gone(self, server_id: int) -> None:
+        """Wait until the server has let go of a connection: of its locks it does so after it has hung up."""
+        listed = {
+            "postgresql": f"SELECT 1 FROM pg_stat_activity WHERE pid = {server_id}",
+            "mysql": f"SELECT 1 FROM information_schema.processlist WHERE id = {server_id}",
+        }
+        while server_id and await self._view.ask(listed[self.engine]):
+            await asyncio.sleep(0)

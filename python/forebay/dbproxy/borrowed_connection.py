@@ -6,6 +6,7 @@ statement was interrupted is closed. Session state ends there: it is reset befor
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from forebay.dbproxy.session import DEFAULTS
@@ -102,9 +103,11 @@ class BorrowedConnection:
     async def judge(self, sql: str, *, has_arguments: bool = False) -> Effect:
         """Tell what a statement does to the session, and take note of it: one that fails may have done half of its work."""
         borrower = self._borrower
-        effect = borrower.names.judge(sql, has_arguments=has_arguments)
+        names = borrower.names
+        effect = names.judged(sql, names.context, has_arguments)
         if effect.needs:
-            effect = await self.use(borrower.names.look_up, self._db, sql, effect, has_arguments=has_arguments)
+            again = partial(names.judged, sql, names.context, has_arguments)
+            effect = await self.use(names.look_up, self._db, effect, again)
         if not effect.plain:
             db = self._db
             if effect.dirty or effect.sets:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import get_running_loop
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from forebay.dbproxy.driver import OutOfStep, Result
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS_MAX = 3
 UNDONE = Effect(transaction="rollback")
-COPIES = ("copy_in", "copy_out", "copy_rows")  # what was read or written beside the statement is gone
 NOT_SENT = Effect(repeatable=True)
 UNDONE_SETTINGS = ("setting:what a savepoint has undone",)
 VARIABLE_SETS = ("user variable:", "setting:")
@@ -139,14 +139,23 @@ class Borrower:
 
     # Running
 
-    async def run(self, verb: str, sql: str, args: Any, limit: float | None) -> Any:
-        """Run one statement by the wire's method of that name."""
+    async def run(self, verb: str, sql: str, args: Any, limit: float | None, rows: str | None = None) -> Any:
+        """Run one statement by the wire's method of that name.
+
+        Args:
+            verb: the method.
+            sql: the statement.
+            args: what the method takes beside it.
+            limit: seconds; the client's own when None.
+            rows: ``in`` or ``out``, where a COPY has rows beside it. What was read or written is gone: it is not repeated.
+
+        """
         if self.busy or self.closed_because or get_running_loop() is not self._loop:
             await self.come_free()
         self.busy = True
         began = now()
         try:
-            effect = self._judged(sql, self.names.context, bool(args))
+            effect = self._judged(sql, self.names.context, bool(args), rows)
             if self.lost and self._is_skipped(effect):
                 return Result()
             limit = self.query_timeout if limit is None else limit
@@ -160,7 +169,8 @@ class Borrower:
                         db = await self._made_fit(db, effect)
                 self._using = db
                 if effect.needs:
-                    db, effect = await self._looked_up(db, sql, effect, limit, has_arguments=bool(args))
+                    again = partial(self._judged, sql, self.names.context, bool(args), rows)
+                    db, effect = await self._looked_up(db, sql, effect, limit, again)
                 started = now()
                 try:
                     answer = getattr(db.wire, verb)(sql, args)
@@ -168,9 +178,7 @@ class Borrower:
                     if db.wire.out_of_step:
                         raise OutOfStep  # noqa: TRY301 - it ends as any lost connection does
                 except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
-                    await self._failed(
-                        db, sql, effect, error, may_repeat=attempts < ATTEMPTS_MAX and verb not in COPIES
-                    )
+                    await self._failed(db, sql, effect, error, may_repeat=attempts < ATTEMPTS_MAX and rows is None)
                     continue
                 self._counters.answered(began, started, borrowed=self.held is None)
                 self._last = db
@@ -198,7 +206,8 @@ class Borrower:
             self._using = db
             limit = self.query_timeout if limit is None else limit
             if effect.needs:
-                db, effect = await self._looked_up(db, sql, effect, limit, has_arguments=bool(args))
+                again = partial(self._judged, sql, self.names.context, bool(args))
+                db, effect = await self._looked_up(db, sql, effect, limit, again)
             started = now()
             rows = db.wire.stream(sql, args, prefetch)
             try:
@@ -222,13 +231,13 @@ class Borrower:
             self.last_used = now()
 
     async def _looked_up(
-        self, db: DBConnection, sql: str, effect: Effect, limit: float | None, *, has_arguments: bool
+        self, db: DBConnection, sql: str, effect: Effect, limit: float | None, again: Callable[[], Effect]
     ) -> tuple[DBConnection, Effect]:
         """Judge a statement by what the server says of its names; give the verdict, and the connection that suits it."""
         attempts = 0
         while True:
             attempts += 1
-            answer = self.names.look_up(db, sql, effect, has_arguments=has_arguments)
+            answer = self.names.look_up(db, effect, again)
             try:
                 found = await (answer if limit is None else _within(limit, answer))
             except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
@@ -499,11 +508,13 @@ class Borrower:
             self._suspect(db.pool)
         is_open = self._note_transaction(db)
         if self.engine == "postgresql":
-            self._follow_transaction(db, PLAIN if is_open else UNDONE, None)
+            undone = PLAIN if is_open else UNDONE  # a COMMIT that fails has ended its transaction
+            self._follow_transaction(db, undone, None)
             if self.session.pins and not is_open:
-                await self._unpin(db, UNDONE, transaction_ended=True)
+                await self._unpin(db, undone, transaction_ended=True)
                 if db.leaving:
                     return
+            self.names.follow(db, self.session, undone, is_open=is_open)
         if is_open or self.session.pins:
             self.held = db
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from forebay._core import StatementJudge
     from forebay.dbproxy.driver import Wire
@@ -98,9 +98,16 @@ _UNSEEN = "a trigger, perhaps: this user cannot see any (grant TRIGGER)"
 
 
 async def look_up(
-    judge: StatementJudge, wire: Wire, sql: str, effect: Effect, context: int, *, has_arguments: bool
+    judge: StatementJudge, wire: Wire, effect: Effect, context: int, again: Callable[[], Effect]
 ) -> Effect:
     """Ask for the names that a text needs, and for those that are behind them, until there is a verdict.
+
+    Args:
+        judge: who learns the names.
+        wire: the connection that the text will run on.
+        effect: the names that it needs.
+        context: whose names they are.
+        again: judges the text once more.
 
     Raises:
         DatabaseError: the driver's own, when the server does not answer.
@@ -111,7 +118,7 @@ async def look_up(
         generation = judge.generation()
         rows = await ask(wire, effect.needs, judge.database(context))
         judge.learn(generation, context, effect.needs, rows)
-        effect = judge.judge(sql, context, has_arguments)
+        effect = again()
         if not effect.needs:
             break
     return effect

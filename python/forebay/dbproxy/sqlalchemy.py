@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from forebay.dbproxy.borrowed_connection import BorrowedConnection
 from forebay.dbproxy.connection import AUTOCOMMIT_OFF
-from forebay.dbproxy.postgres import check_text
 from forebay.dbproxy.session import DEFAULTS
 from forebay.errors import DBProxyError, InvalidParameterValue
 
@@ -356,7 +355,6 @@ class PostgresConnection:
 
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
         """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
-        check_text(sql)
         await self._borrowed.judge(sql)
         if not name and (prepared := self._wire.prepared(sql)) is not None:
             return PostgresStatement(self, prepared)
