@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import asyncmy
 import asyncpg
-from db_servers import DATABASE, PASSWORD, USER
+from db_servers import PASSWORD, USER
 
+from forebay.dbproxy import DBProxy
 from forebay.errors import DBProxyError, InvalidParameterValue
 
 if TYPE_CHECKING:
     from db_servers import Server
 
-    from forebay.dbproxy import Client, DBProxy
+    from forebay.dbproxy import Client
 
 STEPS_MAX = 25
 SECONDS_MAX = 60
@@ -51,7 +52,7 @@ SETUP = {
         "CREATE TRIGGER watch BEFORE INSERT ON watched FOR EACH ROW SET @trigger = 'ran'",
         "CREATE FUNCTION sneaky() RETURNS INT BEGIN SET @hidden = 5; RETURN 1; END",
         "CREATE PROCEDURE outward(OUT a INT) SET a = 5",
-        "CREATE VIEW peek AS SELECT GET_LOCK('view', 0) AS a",
+        "CREATE VIEW peek AS SELECT GET_LOCK('{lane}view', 0) AS a",
         "INSERT INTO things VALUES (0, 'zero')",
     ],
 }
@@ -67,7 +68,7 @@ SWEEP = {
         "DELETE FROM watched",
     ],
     "mysql": [
-        "DROP TABLE IF EXISTS app.made, app.tmp2, mysql.made",
+        "DROP TABLE IF EXISTS {lane}.made, {lane}_other.made",
         "DELETE FROM things WHERE id <> 0",
         "UPDATE things SET note = 'zero' WHERE note <> 'zero'",
         "DELETE FROM watched",
@@ -105,16 +106,16 @@ CHANGES = {
         "SET STATEMENT max_statement_time = 5 FOR SELECT {n} INTO @x", "CALL outward(@x)", "SELECT sneaky()", "SELECT `sneaky`()",
         "SELECT * FROM peek", "INSERT INTO watched VALUES ({n})", "/*!50000 SET time_zone = '+0{n}:30' */", "SELECT 1 /*! INTO @x */",
         "CREATE TEMPORARY TABLE tmp (a INT)", "DROP TEMPORARY TABLE IF EXISTS tmp", "DROP TABLE IF EXISTS tmp", "ALTER TABLE tmp RENAME TO tmp2",
-        "DROP TABLE IF EXISTS tmp2", "SELECT GET_LOCK('{n}', 0)", "DO GET_LOCK('{n}', 0)", "SELECT RELEASE_LOCK('{n}')",
+        "DROP TABLE IF EXISTS tmp2", "SELECT GET_LOCK('{lane}{n}', 0)", "DO GET_LOCK('{lane}{n}', 0)", "SELECT RELEASE_LOCK('{lane}{n}')",
         "SELECT RELEASE_ALL_LOCKS()", "LOCK TABLES things READ", "UNLOCK TABLES", "PREPARE p FROM 'SELECT 5 INTO @x'", "EXECUTE p",
         "EXECUTE IMMEDIATE 'SET @x = 9'", "BEGIN NOT ATOMIC SET @x = 8; END", "DEALLOCATE PREPARE p", "HANDLER things OPEN",
         "HANDLER things CLOSE", "SET TRANSACTION READ ONLY", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
         "SET SESSION TRANSACTION READ ONLY", "SET SESSION TRANSACTION READ WRITE", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         "BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "SAVEPOINT a", "SAVEPOINT `A b`", "ROLLBACK TO a", "RELEASE SAVEPOINT a",
         "SET NAMES utf8mb4 COLLATE utf8mb4_bin", "SET SESSION sort_buffer_size = {n}00000", "SET sql_auto_is_null = 1", "SET completion_type = 1",
-        "USE app", "USE mysql", "INSERT INTO things VALUES ({n}, 'n')", "REPLACE INTO things VALUES ({n}, 'r')",
+        "USE {lane}", "USE {lane}_other", "INSERT INTO things VALUES ({n}, 'n')", "REPLACE INTO things VALUES ({n}, 'r')",
         "UPDATE things SET note = CONCAT(note, '{n}') WHERE id = 0", "DELETE FROM things WHERE id > 0", "SELECT * FROM nowhere",
-        "CREATE TABLE made (a INT)", "DROP TABLE IF EXISTS made", "SELECT 'a\\\\' AS a, \"b\" AS b", "XA START 'x'", "XA END 'x'", "XA ROLLBACK 'x'",
+        "CREATE TABLE made (a INT)", "DROP TABLE IF EXISTS made", "SELECT 'a\\\\' AS a, \"b\" AS b", "XA START '{lane}'", "XA END '{lane}'", "XA ROLLBACK '{lane}'",
         "SELECT -- \u00a0\n {n} INTO @x", "SELECT 5 --\u00a01\n", "SET max_sort_length = {n}00", "SET @x = {n}, time_zone = '+0{n}:00'",
     ],
 }  # fmt: skip
@@ -129,8 +130,8 @@ PROBES = {
     ],
     "mysql": [
         "SELECT @@time_zone", "SELECT @@sql_mode", "SELECT @@foreign_key_checks", "SELECT @@group_concat_max_len", "SELECT @@autocommit", "SELECT @x",
-        "SELECT @y", "SELECT @hidden", "SELECT @trigger", "SELECT COUNT(*) FROM tmp", "SELECT COUNT(*) FROM tmp2", "SELECT id, note FROM app.things ORDER BY id",
-        "SELECT IS_USED_LOCK('1') = CONNECTION_ID()", "SELECT IS_USED_LOCK('2') = CONNECTION_ID()", "SELECT IS_USED_LOCK('view') = CONNECTION_ID()",
+        "SELECT @y", "SELECT @hidden", "SELECT @trigger", "SELECT COUNT(*) FROM tmp", "SELECT COUNT(*) FROM tmp2", "SELECT id, note FROM {lane}.things ORDER BY id",
+        "SELECT IS_USED_LOCK('{lane}1') = CONNECTION_ID()", "SELECT IS_USED_LOCK('{lane}2') = CONNECTION_ID()", "SELECT IS_USED_LOCK('{lane}view') = CONNECTION_ID()",
         "SELECT DATABASE()", "SELECT @@tx_isolation, @@tx_read_only", "SELECT @@collation_connection", "SELECT @@sort_buffer_size", "HANDLER things READ FIRST",
         "SELECT 'a\\\\b'", "SELECT @@sql_auto_is_null, @@completion_type, @@max_sort_length",
     ],
@@ -151,8 +152,15 @@ class Step:
     sql: str
 
 
-def program(seed: int, engine: str) -> list[Step]:
-    """Make a program: changes and questions, now of one client, now of the other."""
+def program(seed: int, engine: str, lane: str) -> list[Step]:
+    """Make a program: changes and questions, now of one client, now of the other.
+
+    Args:
+        seed: what it depends on.
+        engine: for which database.
+        lane: the name of its tables' database, and of what the whole server has, such as locks: programs run side by side.
+
+    """
     chance = random.Random(seed)
     steps, client = [], 0
     for _ in range(chance.randint(5, STEPS_MAX)):
@@ -161,7 +169,8 @@ def program(seed: int, engine: str) -> list[Step]:
         if chance.random() < 0.05:
             steps.append(Step(client, ""))
         sql = chance.choice(CHANGES[engine] if chance.random() < 0.5 else PROBES[engine])
-        steps.append(Step(client, spelled(sql.replace("{n}", str(chance.randint(1, 3))), engine, chance)))
+        text = sql.replace("{n}", str(chance.randint(1, 3))).replace("{lane}", lane)
+        steps.append(Step(client, spelled(text, engine, chance)))
     return steps
 
 
@@ -186,8 +195,9 @@ def spelled(sql: str, engine: str, chance: random.Random) -> str:
 class Bare:
     """A client's own connection, as the driver gives it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, lane: str) -> None:
         self.server = server
+        self.lane = lane
         self.raw: Any = None
 
     async def open(self) -> None:
@@ -195,13 +205,13 @@ class Bare:
         login = {"host": "127.0.0.1", "port": self.server.port, "user": USER, "password": PASSWORD}
         if self.server.engine == "postgresql":
             self.raw = await asyncpg.connect(
-                database=DATABASE,
+                database=self.lane,
                 server_settings={"application_name": "forebay"},
                 statement_cache_size=0,  # asyncpg would use what DISCARD ALL has closed
                 **login,
             )
         else:
-            self.raw = await asyncmy.connect(db=DATABASE, autocommit=True, charset="utf8mb4", **login)
+            self.raw = await asyncmy.connect(db=self.lane, autocommit=True, charset="utf8mb4", **login)
 
     async def renew(self) -> None:
         """Make it what a new connection is, by the server's own reset. A lock outlives a connection that hung up for a moment."""
@@ -212,7 +222,7 @@ class Bare:
             return
         await self.raw._execute_command(COM_RESET_CONNECTION, b"")
         await self.raw._read_ok_packet()
-        await self.raw.select_db(DATABASE)
+        await self.raw.select_db(self.lane)
         for statement in ("SET NAMES utf8mb4", "SET autocommit = 1"):
             await self.raw.query(statement)
 
@@ -233,6 +243,15 @@ class Bare:
                 return [tuple(row) for row in await cursor.fetchall()]
         except asyncmy.errors.Error as error:
             return str(error.args[0])
+
+    async def run(self, statements: list[str]) -> None:
+        """Run statements that may not fail."""
+        statements = [statement.replace("{lane}", self.lane) for statement in statements]
+        if self.server.engine == "postgresql":
+            await self.raw.execute("; ".join(statements))
+        else:
+            for statement in statements:
+                await self.raw.query(statement)
 
     async def _several(self, sql: str) -> object:
         try:
@@ -294,19 +313,23 @@ class Through:
 class Stage:
     """A proxy with one connection, and two bare connections to a second server with the same in it."""
 
-    def __init__(self, proxy: DBProxy, server: Server, oracle: Server) -> None:
-        self.proxy = proxy
-        self.engine = proxy.engine
-        self._bare = [Bare(oracle), Bare(oracle)]
-        self._sweepers = [Bare(server), Bare(oracle)]
-        self._view = Bare(server)
+    def __init__(self, server: Server, oracle: Server, lane: str) -> None:
+        self.lane = lane
+        self.engine = server.engine
+        self.proxy = DBProxy(server.url.rpartition("/")[0] + f"/{lane}", maximum_connections=1)
+        self._bare = [Bare(oracle, lane), Bare(oracle, lane)]
+        self._sweepers = [Bare(server, lane), Bare(oracle, lane)]
+        self._view = Bare(server, lane)
 
     async def __aenter__(self) -> Self:
         for one in (*self._bare, *self._sweepers, self._view):
             await one.open()
+        for one in self._sweepers:
+            await one.run(SETUP[self.engine])
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.proxy.close()
         for one in (*self._bare, *self._sweepers, self._view):
             await one.close()
 
@@ -328,7 +351,7 @@ class Stage:
             await one.open()
         told: list[str] = []
         try:
-            for step in program(seed, self.engine):
+            for step in program(seed, self.engine, self.lane):
                 other = 1 - step.client
                 if through[other].holds:
                     told.append(f"{other}: leaves")
@@ -350,8 +373,7 @@ class Stage:
                 await self._gone(await through[number].close())
                 await self._bare[number].renew()
             for one in self._sweepers:
-                for statement in SWEEP[self.engine]:
-                    await one.ask(statement)
+                await one.run(SWEEP[self.engine])
 
     async def _leave(self, number: int, through: list[Through]) -> None:
         await self._gone(await through[number].close())

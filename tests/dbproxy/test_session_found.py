@@ -168,6 +168,23 @@ async def test_the_prepared_statements_of_others_outlive_a_deallocate(statement,
             assert await other.fetch_value("SELECT $1::int + 1", (number,)) == number + 1
 
 
+@pytest.mark.parametrize("statement", DEALLOCATES)
+async def test_a_client_goes_on_after_its_own_deallocate(statement, postgres, proxies):
+    """What it had asked before failed from then on, as long as it kept its connection."""
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as client:
+        await client.execute("CREATE TEMP TABLE mine (a INT)")
+        assert await client.fetch_value("SELECT $1::int + 1", (1,)) == 2
+        await client.execute(statement)
+        if statement.startswith("DO"):  # nobody can see it coming
+            with pytest.raises(DatabaseError, match="does not exist"):
+                await client.fetch_value("SELECT $1::int + 1", (1,))
+        for number in range(3):
+            assert await client.fetch_value("SELECT $1::int + 1", (number,)) == number + 1
+    async with proxy.connect() as other:
+        assert await other.fetch_value("SELECT $1::int + 1", (1,)) == 2
+
+
 async def test_a_text_is_read_as_the_server_does_after_a_commit_that_fails(postgres, proxies):
     """The setting was undone, the judge read by it still: it took a call for a part of a literal, and others got its setting."""
     proxy = proxies(postgres, maximum_connections=1)

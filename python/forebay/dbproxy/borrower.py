@@ -377,6 +377,8 @@ class Borrower:
             db.mark_dirty(UNDONE_SETTINGS[0])
             pins += UNDONE_SETTINGS
         db.must_close = db.must_close or effect.must_close
+        if db.must_close and "prepared statement:" in effect.unpins:  # DEALLOCATE ALL
+            db.wire.forget_closed()
         if effect.sets or effect.unsets:
             session.track(effect)
             db.tracked = session.tracked

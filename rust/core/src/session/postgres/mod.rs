@@ -23,6 +23,8 @@ const KINDS: &[&str] = &[
     "LISTEN:",
     "prepared statement:",
     "role:",
+    "session authorization:",
+    "session memory:",
     "setting:",
     "statement:",
     TEMPORARY,
