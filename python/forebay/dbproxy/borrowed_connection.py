@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BorrowedConnection:
-    """A client of the proxy that holds one DB connection from beginning to end."""
+    """A client of the proxy that holds one DB connection from beginning to end, then perhaps another one, as another client."""
 
     __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "_schema_changed", "_suits_too", "opened_at")
 
@@ -47,9 +47,10 @@ class BorrowedConnection:
             TooManyClients: the proxy has no room for another client.
 
         """
-        await self.admitted(read_only=read_only, user=user)
+        if read_only or not self._admitted_again():
+            await self.admitted(read_only=read_only, user=user)
         try:
-            await self.take()
+            self._db = await self._borrower.lend(self._suits_too)
         except BaseException:
             self.end()
             raise
@@ -60,6 +61,13 @@ class BorrowedConnection:
         self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only, user=user)
         return self
 
+    def _admitted_again(self) -> bool:
+        """Become a client once more, if this was one before and there is room."""
+        if not self.opened_at or (opened_at := self._proxy.admit_again(self, self._borrower)) is None:
+            return False
+        self.opened_at = opened_at
+        return True
+
     async def take(self) -> None:
         """Stand in line for a connection."""
         self._db = await self._borrower.lend(self._suits_too)
@@ -67,6 +75,7 @@ class BorrowedConnection:
     def give_back(self) -> None:
         """Give the connection back. What may hold locks is reset before anybody is offered it."""
         self._borrower.take_back(reset=self._must_reset)
+        self._must_reset = False
         if self._schema_changed:
             self._schema_changed = False
             self._borrower.names.schema_changed()

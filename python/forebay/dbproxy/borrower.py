@@ -9,6 +9,7 @@ import asyncio
 import logging
 from asyncio import get_running_loop
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from forebay.dbproxy.driver import OutOfStep, Result
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from forebay.dbproxy.statistics import Counters
 
 ATTEMPTS_MAX = 3
+SEVERAL = "setting:several statements"
 UNDONE = Effect(transaction="rollback")
 NOT_SENT = Effect(repeatable=True)
+NOTHING_SUITS: Tracked = MappingProxyType({})  # no connection has this very object
 UNDONE_SETTINGS = ("setting:what a savepoint has undone",)
 VARIABLE_SETS = ("user variable:", "setting:")
 
@@ -137,6 +140,14 @@ class Borrower:
         self.query_timeout = settings.query_timeout
         self._exclude_variable_sets = settings.exclude_variable_sets
 
+    def begin_again(self, number: int) -> None:
+        """Be another client, with nothing of the one before; for loans alone, which have no time limits for statements."""
+        self.number = number
+        self.session = Session()
+        self.lost, self.lost_because, self.closed_because = False, "", ""
+        self.names.context = 0
+        self.last_used = now()
+
     # Running
 
     async def run(self, verb: str, sql: str, args: Any, limit: float | None, rows: str | None = None) -> Any:
@@ -164,7 +175,7 @@ class Borrower:
                 attempts += 1
                 db = self.held
                 if db is None:
-                    db = self._queue.take(self._last) or await self._wait()
+                    db = self._queue.take(self._last) or await self._queue.wait()
                     if effect.reads_session or not db.suits(self.number, self.session.tracked):
                         db = await self._made_fit(db, effect)
                 self._using = db
@@ -258,27 +269,17 @@ class Borrower:
 
     async def _borrow(self, effect: Effect) -> DBConnection:
         """Take a free connection or wait for one; make it fit for this client."""
-        return await self._made_fit(self._queue.take(self._last) or await self._wait(), effect)
-
-    async def _wait(self) -> DBConnection:
-        """Wait in line for a connection; one that comes too late goes to the next."""
-        try:
-            db = await self._queue.wait()
-        except Exception as error:
-            if self.closed_because:
-                raise self._closed() from error
-            raise
-        if self.closed_because:
-            db.pool.give_back(db)
-            raise self._closed()
-        return db
+        return await self._made_fit(self._queue.take(self._last) or await self._queue.wait(), effect)
 
     async def _made_fit(self, db: DBConnection, effect: Effect) -> DBConnection:
         """Reset and replay what must be; when the connection breaks over it, do it with another one."""
+        if self.closed_because:  # it has come too late
+            db.pool.give_back(db)
+            raise self._closed()
         want = self.session.tracked
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
-                db = self._queue.take(self._last) or await self._wait()
+                db = self._queue.take(self._last) or await self._queue.wait()
             try:
                 await db.pool.prepare(db, self.number, want, exclusive=effect.reads_session)
             except Exception as error:  # told apart by the driver
@@ -308,10 +309,10 @@ class Borrower:
 
         """
         began = now()
-        db = self._queue.take(self._last) or await self._wait()
+        db = self._queue.take(self._last) or await self._queue.wait()
         if db.tracked is suits_too:
             self.session.tracked = suits_too
-        if not db.suits(self.number, self.session.tracked):
+        if self.closed_because or not db.suits(self.number, self.session.tracked):
             db = await self._made_fit(db, PLAIN)
         self.held = db
         self._counters.borrow.record(now() - began)
@@ -370,15 +371,11 @@ class Borrower:
             self._lose(db, in_transaction=was_open or effect.chains)
             return
         is_open = self._note_transaction(db, ended=effect.transaction in ENDS)
-        if effect.dirty:
-            db.mark_dirty(effect.dirty)
+        db.note(effect)
         pins = effect.pins
         if self.engine == "postgresql" and self._follow_transaction(db, effect, result):
             db.mark_dirty(UNDONE_SETTINGS[0])
             pins += UNDONE_SETTINGS
-        db.must_close = db.must_close or effect.must_close
-        if db.must_close and "prepared statement:" in effect.unpins:  # DEALLOCATE ALL
-            db.wire.forget_closed()
         if effect.sets or effect.unsets:
             session.track(effect)
             db.tracked = session.tracked
@@ -474,8 +471,9 @@ class Borrower:
             ) from None
         told = db.pool.driver.translate(error, db.wire, db.pool.where)
         if not told.broken:
-            was_read = not db.wire.stopped_at_reading(error)
-            await self._refused(db, sql, effect if was_read else PLAIN, read_only=told.read_only)
+            # A part of several statements may have run, and a function may raise what error it likes.
+            may_have_run = effect.must_close or SEVERAL in effect.pins or not db.wire.stopped_at_reading(error)
+            await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only)
             raise told.error from error
         self._lose(db, in_transaction=was_open and not commits)
         if told.is_users:
@@ -490,7 +488,8 @@ class Borrower:
         if effect.plain:
             return
         db.mark_dirty(effect.dirty or why)
-        db.must_close = db.must_close or effect.must_close
+        half_set = self.engine == "mysql" and len(effect.sets) + len(effect.unsets) > 1
+        db.must_close = db.must_close or effect.must_close or half_set
         if effect.pins:
             self._pin(db, sql, effect.pins)
         self.session.fix(effect.fixes)
@@ -605,7 +604,7 @@ class Borrower:
         self.closed_because = reason
         db, self.held = self.held, None
         self._last = None
-        self.session = Session()
+        self.session = Session(NOTHING_SUITS)  # if it waits, what comes is looked at once more
         if self._using is not None:
             self._using.pool.discard(self._using, interrupted=True)
         elif db is not None:

@@ -40,7 +40,8 @@ WITH names AS (SELECT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.name 
   WHERE c.relname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names))
 SELECT proname::text, 'function', home FROM functions
 UNION ALL SELECT proname, 'function of a row', home FROM functions, pg_catalog.pg_type t
- WHERE t.oid OPERATOR(pg_catalog.=) proargtypes[0] AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'p', 'd']::"char"[])
+ WHERE t.oid OPERATOR(pg_catalog.=) proargtypes[0]
+  AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'p', 'd']::pg_catalog."char"[])
 UNION ALL SELECT relname, 'read', pg_catalog.pg_get_viewdef(oid) FROM relations
  WHERE relkind OPERATOR(pg_catalog.=) 'v' AND NOT is_of_the_server
 UNION ALL SELECT relname, 'unreadable', 'a foreign table' FROM relations WHERE relkind OPERATOR(pg_catalog.=) 'f'

@@ -42,6 +42,8 @@ def _quoted(name: str) -> str:
 
 def _given(args: Any) -> Any:
     """Give a statement's arguments back as ``_checked`` does; None is none."""
+    if type(args) is tuple:
+        return args
     return () if args is None else _checked(args)
 
 

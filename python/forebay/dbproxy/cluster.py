@@ -282,7 +282,7 @@ class Cluster:
     def close(self) -> None:
         """Stop lending."""
         for queue in (self.writer_queue, self.reader_queue):
-            queue.fail(ClientClosed("the proxy was closed"))
+            queue.fail(ClientClosed("a client that waits: the proxy was closed"))
             queue.close()
         for pool in self.pools:
             pool.close()

@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# BEGIN as the extended protocol says it, without the Sync that ends a question: an error in it keeps what follows from running.
+BEGIN = (
+    b"P\x00\x00\x00\x0d\x00BEGIN\x00\x00\x00"
+    b"B\x00\x00\x00\x0c\x00\x00\x00\x00\x00\x00\x00\x00"
+    b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"
+)
+BEGUN = b"1\x00\x00\x00\x042\x00\x00\x00\x04C\x00\x00\x00\x0aBEGIN\x00"
+BEGUN_KINDS = b"12C"
+BESIDE_KINDS = b"ANS"  # a notification, a notice, a setting: they may come at any time
 HEADER_BYTES = 5
 LENGTH_BYTES = 4  # a length counts itself
 MESSAGE_BYTES_MAX = 1 << 20
@@ -39,6 +48,8 @@ class StepGuard(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._header = bytearray()
         self._left = 0
+        self._begun = b""  # what is still to come of the answer to BEGIN
+        self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Pass it on."""
@@ -53,12 +64,44 @@ class StepGuard(asyncio.Protocol):
                 self._hang_up()
                 return
             self._is_ready = ready
+        if self._begun:
+            data = self._after_begin(data)
         try:
             self._feed(data)
         except Exception as error:  # noqa: BLE001 - whatever asyncpg's own slip is, the connection has no next answer
             log.warning("PostgreSQL sent what was not asked for (%s): connection closed", type(error).__name__)
             self.slipped()
             self._hang_up()
+
+    def begin(self) -> None:
+        """Send a BEGIN that goes with the question which is sent next; asyncpg is not shown its answer."""
+        if self._transport is not None:
+            self._begun = BEGUN_KINDS
+            self._transport.write(BEGIN)
+
+    def _after_begin(self, data: bytes) -> bytes:
+        """Leave the answer to BEGIN out. An error is the answer to the whole question."""
+        if self._begun == BEGUN_KINDS and not self._early and data.startswith(BEGUN):
+            self._begun = b""
+            return data[len(BEGUN) :]
+        data, self._early = self._early + data, b""
+        shown, at = b"", 0
+        while self._begun and len(data) - at >= HEADER_BYTES:
+            end = at + 1 + int.from_bytes(data[at + 1 : at + HEADER_BYTES], "big")
+            if end > len(data):
+                break
+            if data[at] == self._begun[0]:
+                self._begun = self._begun[1:]
+            elif data[at] in BESIDE_KINDS:
+                shown += data[at:end]
+            else:
+                self._begun = b""
+                break
+            at = end
+        if self._begun:
+            self._early = data[at:]
+            return shown
+        return shown + data[at:]
 
     def _hang_up(self) -> None:
         if self._transport is not None:

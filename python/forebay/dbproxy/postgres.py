@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 try:
     import asyncpg
-    from asyncpg.prepared_stmt import PreparedStatement
 
     from forebay.dbproxy.prepared import SharedConnection
 except ImportError:
@@ -40,6 +39,7 @@ CLOSE_SECONDS_MAX = 5.0
 CANCEL_SECONDS_MAX = 2.0
 _SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "57P05"))
 _READ_ONLY_STATE = "25006"
+_IGNORED_STATE = "25P02"  # its transaction has failed
 _OF_THE_DRIVER = '"__asyncpg_'  # begins the names of what it prepares
 
 # Everything a session can hold, except the statements the driver has prepared for itself and uses again.
@@ -78,6 +78,7 @@ class PostgresWire:
 
     engine = "postgresql"
     __slots__ = (
+        "_guard",
         "in_transaction",
         "is_broken",
         "is_unfit",
@@ -97,8 +98,9 @@ class PostgresWire:
         self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
         self.out_of_step = False
         guard = raw._transport.get_protocol()  # noqa: SLF001
-        if isinstance(guard, StepGuard):  # over TLS nobody else can send anything
-            guard.slipped = self._slip
+        self._guard = guard if isinstance(guard, StepGuard) else None
+        if self._guard is not None:  # over TLS nobody else can send anything
+            self._guard.slipped = self._slip
         self.is_broken = self.is_unfit = raw.is_closed  # what comes between two statements is read at once
         self.in_transaction = raw.is_in_transaction
         self.prepared_as_of = time.time()  # Unix time
@@ -182,10 +184,15 @@ class PostgresWire:
         return ("" if self.reads_standard() else "off"), ""
 
     def stopped_at_reading(self, error: BaseException) -> bool:
-        """Tell whether the server refused a text before it ran any of it: where it ran, an error has a context."""
+        """Tell whether the server refused a statement before it ran any of it.
+
+        An error of reading has a position; one of a function that ran has a context, and a cast that ran has neither.
+        """
         if not isinstance(error, asyncpg.PostgresError):
             return isinstance(error, asyncpg.InterfaceError)
-        return (error.sqlstate or "").startswith("42") and not error.context
+        state = error.sqlstate or ""
+        was_read = state.startswith("42") and error.position
+        return bool(was_read or state == _IGNORED_STATE) and not error.context
 
     def note_error(self, error: Exception) -> None:
         """Prepare anew what asyncpg refused an argument of, and everything when a function has closed what was prepared."""
@@ -197,11 +204,26 @@ class PostgresWire:
     async def after_error(self) -> None:
         """Do nothing: every answer, an error too, ends with the transaction's status."""
 
-    def prepared(self, sql: str) -> Any:
-        """Give a statement that is prepared already, as asyncpg's ``prepare`` does; None when there is none."""
+    def prepared(self, sql: str) -> tuple[Any, Any] | None:
+        """Give a statement that is prepared already, as asyncpg's ``prepare`` does, and its columns; None when there is none."""
         raw = self.raw
-        state = raw._stmt_cache.get((sql, raw._protocol.get_record_class(), False))  # noqa: SLF001 - asyncpg's own key
-        return None if state is None else PreparedStatement(raw, sql, state)
+        return raw._stmt_cache.shown(raw, (sql, raw._protocol.get_record_class(), False))  # type: ignore[no-any-return]  # noqa: SLF001 - asyncpg's own key
+
+    def may_begin_with(self, statement: Any) -> bool:
+        """Tell whether BEGIN can go in one message with a prepared statement: over TLS, or when it has no name, it cannot."""
+        return self._guard is not None and bool(statement.get_name())
+
+    async def begin_with(self, statement: Any, *args: Any, **options: Any) -> Any:
+        """Begin a transaction and run a prepared statement in it, in one round trip; give all its rows."""
+        protocol = self.raw._protocol  # noqa: SLF001
+        asked = protocol.queries_count
+        self._guard.begin()  # type: ignore[union-attr]  # `may_begin_with` has looked
+        try:
+            return await statement.fetch(*args, **options)
+        except Exception:
+            if protocol.queries_count == asked:  # an argument was refused: BEGIN still lacks the end of its question
+                await protocol.query("SELECT 1", None)
+            raise
 
     async def prepare_anew(self) -> None:
         """Drop what was prepared, and what is known of types."""

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 
 from forebay.dbproxy.session import UNCHANGED, Meaning
 
@@ -31,6 +32,7 @@ class StatementCache:
         self._on_remove = on_remove
         self._statements: OrderedDict[Key, Any] = OrderedDict()
         self._held: set[Any] = set()
+        self._shown: dict[Any, tuple[PreparedStatement, Any]] = {}
         self._used_last: Key = (UNCHANGED, None)
 
     def __contains__(self, statement: Any) -> bool:
@@ -59,6 +61,17 @@ class StatementCache:
         if len(self._statements) > self._size_max:
             self._drop(next(iter(self._statements)))
 
+    def shown(self, connection: Any, text: Text) -> tuple[PreparedStatement, Any] | None:
+        """Give the statement of a text as ``prepare`` gives it, with its columns; None when it is not here."""
+        statement = self.get(text)
+        if statement is None:
+            return None
+        shown = self._shown.get(statement)
+        if shown is None:
+            prepared = PreparedStatement(connection, text[0], statement)
+            shown = self._shown[statement] = (prepared, prepared.get_attributes())
+        return shown
+
     def iter_statements(self) -> Iterator[Any]:
         """Give all statements."""
         return iter(self._statements.values())
@@ -86,12 +99,14 @@ class StatementCache:
         for statement in self._statements.values():
             statement.mark_closed()
         self._statements.clear()
+        self._shown.clear()
         self._held.clear()
 
     def _drop(self, key: Key) -> None:
         statement = self._statements.pop(key, None)
         if statement is not None:
             self._held.discard(statement)
+            self._shown.pop(statement, None)
             self._on_remove(statement)
 
 
