@@ -83,8 +83,6 @@ class DBConnection:
         if effect.dirty:
             self.mark_dirty(effect.dirty)
         self.must_close = self.must_close or effect.must_close
-        if effect.must_close and "prepared statement:" in effect.unpins:  # DEALLOCATE ALL
-            self.wire.forget_closed()
 
     def mark_dirty(self, why: str) -> None:
         """Have it reset before another client gets it. A text may mean something else from now on, and nobody knows what."""

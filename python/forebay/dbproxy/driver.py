@@ -151,10 +151,6 @@ class Wire(Protocol):
         """Use a statement that was prepared before only where the session gives its text the same meaning."""
         ...
 
-    def forget_closed(self) -> None:
-        """Take note that the server has closed all that was prepared."""
-        ...
-
     def forget_changed(self) -> None:
         """Drop what was prepared under a change of the session that has ended."""
         ...

@@ -201,9 +201,6 @@ class MySQLWire:
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Do nothing: nothing is prepared, the arguments are in the text."""
 
-    def forget_closed(self) -> None:
-        """Do nothing."""
-
     def forget_changed(self) -> None:
         """Do nothing."""
 

@@ -40,7 +40,6 @@ CANCEL_SECONDS_MAX = 2.0
 _SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "57P05"))
 _READ_ONLY_STATE = "25006"
 _IGNORED_STATE = "25P02"  # its transaction has failed
-_OF_THE_DRIVER = '"__asyncpg_'  # begins the names of what it prepares
 
 # Everything a session can hold, except the statements the driver has prepared for itself and uses again.
 _RESET = """
@@ -195,11 +194,9 @@ class PostgresWire:
         return bool(was_read or state == _IGNORED_STATE) and not error.context
 
     def note_error(self, error: Exception) -> None:
-        """Prepare anew what asyncpg refused an argument of, and everything when a function has closed what was prepared."""
+        """Prepare anew what asyncpg refused an argument of."""
         if refuses_argument(error):
             self.forget_refused()
-        elif isinstance(error, asyncpg.InvalidSQLStatementNameError) and _OF_THE_DRIVER in str(error):
-            self.raw.forget_closed()
 
     async def after_error(self) -> None:
         """Do nothing: every answer, an error too, ends with the transaction's status."""
@@ -241,10 +238,6 @@ class PostgresWire:
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Use a statement that was prepared before only where the session gives its text the same meaning."""
         self.raw._stmt_cache.meaning = meaning  # noqa: SLF001 - it is ours
-
-    def forget_closed(self) -> None:
-        """Take note that the server has closed all that was prepared."""
-        self.raw.forget_closed()
 
     def forget_changed(self) -> None:
         """Drop what was prepared under a change of the session that has ended."""

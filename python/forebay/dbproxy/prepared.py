@@ -94,14 +94,6 @@ class StatementCache:
         for key in [key for key in self._statements if not key[0][0]]:
             self._drop(key)
 
-    def forget_closed(self) -> None:
-        """Drop all statements, which the server has closed already."""
-        for statement in self._statements.values():
-            statement.mark_closed()
-        self._statements.clear()
-        self._shown.clear()
-        self._held.clear()
-
     def _drop(self, key: Key) -> None:
         statement = self._statements.pop(key, None)
         if statement is not None:
@@ -139,11 +131,6 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
         """Give the text that closes at the server what was dropped; what it names is taken for closed."""
         dropped, self._stmts_to_close = self._stmts_to_close, set()
         return "".join('DEALLOCATE "{}";'.format(stmt.name.replace('"', '""')) for stmt in dropped)
-
-    def forget_closed(self) -> None:
-        """Take note that the server has closed all that was prepared."""
-        self._stmt_cache.forget_closed()
-        self._stmts_to_close.clear()
 
     async def _cleanup_stmts(self) -> None:
         """Close what was dropped in one round trip, and seldom: somebody waits who has just prepared.

@@ -375,16 +375,16 @@ class PostgresConnection:
         """Run a statement that the proxy has no need to judge."""
         return self._borrowed.use(self._raw._protocol.query, sql, None)  # noqa: SLF001 - `execute` looks at its arguments first
 
-    def fetch(self, statement: Any, *args: Any, **options: Any) -> Awaitable[Any]:
+    def run_prepared(self, statement: Any, *args: Any, **options: Any) -> Awaitable[Any]:
         """Run a prepared statement and give all its rows; a transaction that is owed begins in the same round trip."""
         if not self._must_begin:
             return self._borrowed.use(statement.fetch, *args, **options)
         if not self._wire.may_begin_with(statement):
-            return self._fetch_begun(statement, *args, **options)
+            return self._run_begun(statement, *args, **options)
         self._must_begin = False
         return self._borrowed.use(self._wire.begin_with, statement, *args, **options)
 
-    async def _fetch_begun(self, statement: Any, *args: Any, **options: Any) -> Any:
+    async def _run_begun(self, statement: Any, *args: Any, **options: Any) -> Any:
         await self.begun()
         return await self._borrowed.use(statement.fetch, *args, **options)
 
@@ -462,7 +462,7 @@ class PostgresStatement:
 
     def fetch(self, *args: Any, **options: Any) -> Awaitable[Any]:
         """Run it and give all its rows."""
-        return self._borrowed.fetch(self._statement, *args, **options)
+        return self._borrowed.run_prepared(self._statement, *args, **options)
 
     async def cursor(self, *args: Any, **options: Any) -> PostgresCursor:
         """Run it and give its rows as they are asked for."""
