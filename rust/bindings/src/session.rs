@@ -148,8 +148,9 @@ impl StatementJudge {
         }
         let known = state.old.get(key, text).map(|found| found.clone_ref(py));
         let judged = match (&known, state.dialects.get(usize::from(context))) {
-            (None, Some(&dialect)) => core::Judge { dialect, context, catalogue: &state.catalogue, clean: &self.clean }
-                .judge(text, beside),
+            (None, Some(&dialect)) => {
+                core::Judge { dialect, context, catalogue: &state.catalogue, clean: &self.clean }.judge(text, beside)
+            }
             _ => Judged::Verdict(Verdict::unknown()),
         };
         let generation = state.catalogue.generation();

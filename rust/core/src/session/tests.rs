@@ -90,7 +90,8 @@ fn a_name_is_looked_up_once_and_again_when_it_was_forgotten() {
     let mut catalogue = Catalogue::default();
     let postgres = Dialect::Postgres { standard_strings: true };
     let ask = |catalogue: &Catalogue| {
-        Judge { dialect: postgres, context: 0, catalogue, clean: &clean }.judge("SELECT sneaky(a) FROM t", Beside::Nothing)
+        Judge { dialect: postgres, context: 0, catalogue, clean: &clean }
+            .judge("SELECT sneaky(a) FROM t", Beside::Nothing)
     };
     let Judged::Needs(names) = ask(&catalogue) else { panic!("nothing is known yet") };
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "sneaky", "t"]);
