@@ -52,8 +52,13 @@ class GuardedConnection(Connection):
             self._see_that_it_is_read()
         await _send_command(self, COM_QUERY, text)
         await _read_result(self)
-        self._note_end()
         first = result = self._result
+        received = self._proto
+        if result.description is not None and received.pos == received.length:  # as `_note_end`, without a call
+            buffer, end = received.buffer, received.pos
+            self.server_status = result.server_status = buffer[end - 2] | buffer[end - 1] << 8
+        else:
+            self._note_end()
         while result.has_next:
             await _next_result(self)
             result = self._result
