@@ -95,7 +95,7 @@ class MySQLWire:
 
     def is_broken(self) -> bool:
         """Tell whether the connection is known to be gone."""
-        return self.raw._stream_broken  # noqa: SLF001
+        return self.raw._stream_broken  # type: ignore[no-any-return]  # noqa: SLF001
 
     def is_unfit(self) -> bool:
         """Tell whether it is gone, or has bytes that nobody has asked for: the server says so when it hangs up on an idle one."""
