@@ -145,6 +145,7 @@ class Borrower:
         self.number = number
         self.session = Session()
         self.lost, self.lost_because, self.closed_because = False, "", ""
+        self.is_open = False
         self.names.context = 0
         self.last_used = now()
 

@@ -30,11 +30,13 @@ WITH names AS (SELECT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.name 
    LEFT JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
     AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
    LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
-   LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid OPERATOR(pg_catalog.=) p.oid
-   LEFT JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) a.aggtransfn
-   LEFT JOIN pg_catalog.pg_proc g ON g.oid OPERATOR(pg_catalog.=) a.aggfinalfn
   WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)
-   AND 'v' OPERATOR(pg_catalog.=) ANY (ARRAY[p.provolatile, f.provolatile, g.provolatile])),
+   AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR EXISTS (
+    SELECT FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) ANY (ARRAY[a.aggtransfn,
+     a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::pg_catalog.oid[])
+    WHERE a.aggfnoid OPERATOR(pg_catalog.=) p.oid AND f.provolatile OPERATOR(pg_catalog.=) 'v'))),
+ types AS (
+  SELECT * FROM pg_catalog.pg_type t WHERE t.typname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)),
  relations AS (
   SELECT c.oid, c.relname, c.relkind, c.oid OPERATOR(pg_catalog.<) 16384 AS is_of_the_server FROM pg_catalog.pg_class c
   WHERE c.relname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names))
@@ -61,17 +63,28 @@ UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(k.conbin, r.oid) FRO
  JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) r.oid AND k.conbin IS NOT NULL
 UNION ALL SELECT relname, 'written', pg_catalog.quote_ident(t.typname) FROM relations r
  JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid
- JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid AND t.typtype OPERATOR(pg_catalog.=) 'd'
- WHERE NOT is_of_the_server
-UNION ALL SELECT t.typname, 'read', pg_catalog.pg_get_expr(k.conbin, 0) FROM pg_catalog.pg_type t
+ JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid AND t.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT t.typname, 'read', pg_catalog.pg_get_expr(k.conbin, 0) FROM types t
  JOIN pg_catalog.pg_constraint k ON k.contypid OPERATOR(pg_catalog.=) t.oid AND k.conbin IS NOT NULL
- WHERE t.typname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)
+UNION ALL SELECT typname, 'read', pg_catalog.pg_get_expr(typdefaultbin, 0) FROM types WHERE typdefaultbin IS NOT NULL
+UNION ALL SELECT t.typname, 'read', pg_catalog.quote_ident(b.typname) FROM types t
+ JOIN pg_catalog.pg_type b ON b.oid OPERATOR(pg_catalog.=) ANY (ARRAY[t.typbasetype, t.typelem])
+ WHERE b.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT t.typname, 'read', pg_catalog.quote_ident(b.typname) FROM types t
+ JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND t.typrelid OPERATOR(pg_catalog.<>) 0
+ JOIN pg_catalog.pg_type b ON b.oid OPERATOR(pg_catalog.=) a.atttypid AND b.oid OPERATOR(pg_catalog.>=) 16384
 UNION ALL SELECT r.relname, 'cascade', c.relname FROM relations r
  JOIN pg_catalog.pg_constraint k ON k.confrelid OPERATOR(pg_catalog.=) r.oid AND k.contype OPERATOR(pg_catalog.=) 'f'
  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.conrelid
 UNION ALL SELECT r.relname, 'cascade', c.relname FROM relations r
  JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) r.oid
  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+UNION ALL SELECT r.relname, 'cascade', c.relname FROM relations r
+ JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) r.oid
+ JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+  AND d.objid OPERATOR(pg_catalog.=) w.oid AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.refobjid AND c.oid OPERATOR(pg_catalog.<>) r.oid
+ WHERE r.relkind OPERATOR(pg_catalog.=) 'v' AND NOT r.is_of_the_server
 UNION ALL SELECT o.oprname, 'operator', '' FROM pg_catalog.pg_operator o
  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode
  WHERE p.provolatile OPERATOR(pg_catalog.=) 'v' AND o.oid OPERATOR(pg_catalog.>=) 16384

@@ -156,8 +156,10 @@ class PostgresDialect(PGDialect_asyncpg):
 
     def do_close(self, dbapi_connection: Any) -> None:
         """Give the connection back at once: no need to go by the event loop, unless a transaction is still open."""
-        dbapi_connection.rollback()
-        dbapi_connection._connection.terminate()  # noqa: SLF001 - what SQLAlchemy's own methods use
+        try:
+            dbapi_connection.rollback()
+        finally:
+            dbapi_connection._connection.terminate()  # noqa: SLF001 - what SQLAlchemy's own methods use
 
 
 class MySQLConnection:
