@@ -44,6 +44,9 @@ SELECT proname::text, 'function', home FROM functions
 UNION ALL SELECT proname, 'function of a row', home FROM functions, pg_catalog.pg_type t
  WHERE t.oid OPERATOR(pg_catalog.=) proargtypes[0]
   AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'p', 'd']::pg_catalog."char"[])
+UNION ALL SELECT p.proname, 'read', pg_catalog.pg_get_expr(p.proargdefaults, 0) FROM pg_catalog.pg_proc p
+ WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.proargdefaults IS NOT NULL
+  AND p.oid OPERATOR(pg_catalog.>=) 16384
 UNION ALL SELECT relname, 'read', pg_catalog.pg_get_viewdef(oid) FROM relations
  WHERE relkind OPERATOR(pg_catalog.=) 'v' AND NOT is_of_the_server
 UNION ALL SELECT relname, 'unreadable', 'a foreign table' FROM relations WHERE relkind OPERATOR(pg_catalog.=) 'f'
