@@ -9,6 +9,7 @@ import asyncio
 import logging
 from asyncio import get_running_loop
 from functools import partial
+from threading import get_ident
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -87,6 +88,7 @@ class Borrower:
         "_loop",
         "_queue",
         "_suspect",
+        "_thread",
         "_using",
         "began",
         "busy",
@@ -127,6 +129,7 @@ class Borrower:
         self.closed_because = ""
         self._loop = asyncio.get_running_loop()
         self.loop_time = self._loop.time
+        self._thread = get_ident()
         self.last_used = now()
         self._queue = queue
         self.names = Names(judge, forget_names)
@@ -149,6 +152,10 @@ class Borrower:
         self.names.context = 0
         self.last_used = now()
 
+    def is_at_home(self) -> bool:
+        """Tell whether its own event loop runs this. In Python 3.11 to ask which loop runs is a system call: it comes last."""
+        return (get_ident() == self._thread and self._loop.is_running()) or get_running_loop() is self._loop
+
     # Running
 
     async def run(self, verb: str, sql: str, args: Any, limit: float | None, rows: str | None = None) -> Any:
@@ -162,7 +169,7 @@ class Borrower:
             rows: ``in`` or ``out``, where a COPY has rows beside it. What was read or written is gone: it is not repeated.
 
         """
-        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+        if self.busy or self.closed_because or get_ident() != self._thread or not self._loop.is_running():
             await self.come_free()
         self.busy = True
         began = now()
@@ -206,7 +213,7 @@ class Borrower:
 
     async def stream(self, sql: str, args: Any, *, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
         """Run one statement and give its rows as they come; the connection is borrowed until the last one."""
-        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+        if self.busy or self.closed_because or get_ident() != self._thread or not self._loop.is_running():
             await self.come_free()
         self.busy = True
         began = now()
@@ -322,7 +329,7 @@ class Borrower:
     async def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
         """Do something over the lent connection; the driver's own errors go through."""
         db = self.held
-        if db is None or self.busy or self.closed_because or get_running_loop() is not self._loop:
+        if db is None or self.busy or self.closed_because or not self.is_at_home():
             self._refuse()
         self.busy = True
         self._using = db
@@ -551,7 +558,7 @@ class Borrower:
     def _refuse(self) -> NoReturn:
         if self.closed_because:
             raise self._closed()
-        if get_running_loop() is not self._loop:
+        if not self.is_at_home():
             raise DBProxyError(f"client {self.number} belongs to another event loop: connect anew in this one")
         if not self.busy:
             raise ConnectionLost(f"client {self.number}: its connection was lost{self._reason()}")
@@ -581,11 +588,11 @@ class Borrower:
 
     async def come_free(self) -> None:
         """Wait until a stream that was left is closed; refuse when something else is in the way."""
-        if self.busy and not self.closed_because and get_running_loop() is self._loop:
+        if self.busy and not self.closed_because and self.is_at_home():
             self._close_stream()
             if self._closing_stream is not None:
                 await asyncio.wait((self._closing_stream,))
-        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+        if self.busy or self.closed_because or not self.is_at_home():
             self._refuse()
 
     def end_transaction(self, reason: str) -> None:

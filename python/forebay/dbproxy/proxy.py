@@ -411,8 +411,7 @@ class DBProxy:
 
     def admit_again(self, client: BorrowedConnection, borrower: Borrower) -> float | None:
         """Let a client in that was dismissed, under a new number; give the loop's time, or None: ``admit`` says what is wrong."""
-        is_here = self._cluster is not None and not self._closed and self._loop is asyncio.get_running_loop()
-        if not is_here or len(self._clients) >= self.settings.maximum_clients:
+        if self._closed or not borrower.is_at_home() or len(self._clients) >= self.settings.maximum_clients:
             return None
         self.counters.clients_received += 1
         self.counters.clients_succeeded += 1
