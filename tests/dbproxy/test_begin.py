@@ -7,7 +7,7 @@ import struct
 import pytest
 import sqlalchemy as sa
 
-from forebay.dbproxy.guard import BEGUN, StepGuard
+from forebay.dbproxy.guard import BEGIN, BEGUN, StepGuard
 from forebay.dbproxy.sqlalchemy import create_async_engine
 
 
@@ -37,7 +37,7 @@ class Driver:
         self.sent = b""
 
     def connection_made(self, transport):
-        pass
+        self.outlet = transport
 
     def data_received(self, data):
         self.seen += data
@@ -57,13 +57,30 @@ def test_the_answer_to_begin_is_left_out_wherever_it_is_cut(name):
             guard.data_received(message(b"Z", b"I"))
             driver.seen = b""
             guard.begin()
+            driver.outlet.write(b"question")
             for piece in (sent[:cut], sent[cut:second], sent[second:]):
                 if piece:
                     guard.data_received(piece)
             assert driver.seen == shown, cut
             guard.data_received(ANSWER)
             assert driver.seen == shown + ANSWER, "the next answer is its own"
-            assert b"BEGIN" in driver.sent
+            assert driver.sent == BEGIN + b"question"
+            driver.outlet.write(b"more")
+            assert driver.sent == BEGIN + b"questionmore"
+            assert not guard.owes_begin()
+
+
+def test_a_begin_whose_question_is_not_sent_is_not_sent_either():
+    driver = Driver()
+    guard = StepGuard(driver)
+    guard.connection_made(driver)
+    guard.data_received(message(b"Z", b"I"))
+    guard.begin()
+    assert guard.owes_begin()
+    driver.outlet.write(b"question")
+    assert driver.sent == b"question"
+    guard.data_received(ANSWER)
+    assert driver.seen.endswith(ANSWER)
 
 
 @pytest.fixture
@@ -105,7 +122,7 @@ async def test_the_first_statement_is_in_the_transaction(engine):
 
 
 async def test_an_argument_that_is_refused_leaves_the_transaction_as_it_began(engine):
-    """The driver refuses it before it sends anything, and BEGIN has been sent."""
+    """The driver refuses it before it sends anything, and BEGIN goes with the next statement."""
     async with engine.connect() as connection:
         with pytest.raises(sa.exc.DBAPIError):
             await connection.execute(INSERT, {"a": "no number"})

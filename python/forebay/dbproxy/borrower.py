@@ -19,6 +19,7 @@ from forebay.dbproxy.losses import commit_unknown, loss_of
 from forebay.dbproxy.names import Names
 from forebay.dbproxy.session import DEFAULTS, Session
 from forebay.dbproxy.statistics import now
+from forebay.dbproxy.tasks import closed_quietly, within
 from forebay.errors import (
     ClientClosed,
     ConnectionLost,
@@ -47,19 +48,6 @@ UNDONE_SETTINGS = ("setting:what a savepoint has undone",)
 VARIABLE_SETS = ("user variable:", "setting:")
 
 log = logging.getLogger("forebay.dbproxy")
-
-
-async def _within(seconds: float, answer: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(seconds):
-        return await answer
-
-
-async def _closed_quietly(rows: AsyncGenerator[Any, None]) -> None:
-    """Close a stream. What goes wrong over it concerns nobody: its connection is closed then."""
-    try:
-        await rows.aclose()
-    except DBProxyError as error:
-        log.info("a stream that was left could not be ended: %s", type(error).__name__)
 
 
 class Borrower:
@@ -159,16 +147,7 @@ class Borrower:
     # Running
 
     async def run(self, verb: str, sql: str, args: Any, limit: float | None, rows: str | None = None) -> Any:
-        """Run one statement by the wire's method of that name.
-
-        Args:
-            verb: the method.
-            sql: the statement.
-            args: what the method takes beside it.
-            limit: seconds; the client's own when None.
-            rows: ``in`` or ``out``, where a COPY has rows beside it. What was read or written is gone: it is not repeated.
-
-        """
+        """Run one statement by the wire's method of that name; a COPY with ``rows`` beside it (in, out) is not repeated."""
         if self.busy or self.closed_because or get_ident() != self._thread or not self._loop.is_running():
             await self.come_free()
         self.busy = True
@@ -193,7 +172,7 @@ class Borrower:
                 started = now()
                 try:
                     answer = getattr(db.wire, verb)(sql, args)
-                    result = await (answer if limit is None else _within(limit, answer))
+                    result = await (answer if limit is None else within(limit, answer))
                     if db.wire.out_of_step:
                         raise OutOfStep  # noqa: TRY301 - it ends as any lost connection does
                 except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
@@ -258,7 +237,7 @@ class Borrower:
             attempts += 1
             answer = self.names.look_up(db, effect, again)
             try:
-                found = await (answer if limit is None else _within(limit, answer))
+                found = await (answer if limit is None else within(limit, answer))
             except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
                 await self._failed(db, sql, NOT_SENT, error, may_repeat=attempts < ATTEMPTS_MAX)
                 db = self._using = await self._borrow(PLAIN)
@@ -584,7 +563,7 @@ class Borrower:
     def _close_stream(self) -> None:
         rows, self._left_stream = self._left_stream, None
         if rows is not None:
-            self._closing_stream = self._loop.create_task(_closed_quietly(rows))
+            self._closing_stream = self._loop.create_task(closed_quietly(rows))
 
     async def come_free(self) -> None:
         """Wait until a stream that was left is closed; refuse when something else is in the way."""

@@ -32,6 +32,18 @@ READY_FOR_QUERY = ord("Z")
 log = logging.getLogger("forebay.dbproxy")
 
 
+class Outlet:
+    """What asyncpg writes to: its transport, where ``write`` may be another one for a while."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.write: Callable[[Any], None] = transport.write
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what the transport itself has."""
+        return getattr(self._transport, name)
+
+
 class StepGuard(asyncio.Protocol):
     """Stands before asyncpg's protocol.
 
@@ -48,13 +60,15 @@ class StepGuard(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._header = bytearray()
         self._left = 0
+        self._outlet: Outlet | None = None
         self._begun = b""  # what is still to come of the answer to BEGIN
         self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Pass it on."""
         self._transport = transport  # type: ignore[assignment]
-        self._inner.connection_made(transport)
+        self._outlet = Outlet(transport)  # type: ignore[arg-type]
+        self._inner.connection_made(self._outlet)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on that can be an answer; hang up on others."""
@@ -74,10 +88,22 @@ class StepGuard(asyncio.Protocol):
             self._hang_up()
 
     def begin(self) -> None:
-        """Send a BEGIN that goes with the question which is sent next; asyncpg is not shown its answer."""
-        if self._transport is not None:
-            self._begun = BEGUN_KINDS
-            self._transport.write(BEGIN)
+        """Have a BEGIN go in one piece with the question that is sent next; asyncpg is not shown its answer."""
+        if self._outlet is not None:
+            self._outlet.write = self._write_begin
+
+    def _write_begin(self, question: Any) -> None:
+        self.owes_begin()
+        self._begun = BEGUN_KINDS
+        self._transport.write(BEGIN + bytes(question))  # type: ignore[union-attr]  # asyncpg has just written to it
+
+    def owes_begin(self) -> bool:
+        """Take BEGIN back if nothing was sent; tell whether nothing was."""
+        outlet, transport = self._outlet, self._transport
+        if outlet is None or transport is None or outlet.write != self._write_begin:
+            return False
+        outlet.write = transport.write
+        return True
 
     def _after_begin(self, data: bytes) -> bytes:
         """Leave the answer to BEGIN out. An error is the answer to the whole question."""

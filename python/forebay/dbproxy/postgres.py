@@ -77,7 +77,7 @@ class PostgresWire:
 
     engine = "postgresql"
     __slots__ = (
-        "_guard",
+        "guard",
         "in_transaction",
         "is_broken",
         "is_unfit",
@@ -97,9 +97,9 @@ class PostgresWire:
         self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
         self.out_of_step = False
         guard = raw._transport.get_protocol()  # noqa: SLF001
-        self._guard = guard if isinstance(guard, StepGuard) else None
-        if self._guard is not None:  # over TLS nobody else can send anything
-            self._guard.slipped = self._slip
+        self.guard = guard if isinstance(guard, StepGuard) else None
+        if self.guard is not None:  # over TLS nobody else can send anything
+            self.guard.slipped = self._slip
         self.is_broken = self.is_unfit = raw.is_closed  # what comes between two statements is read at once
         self.in_transaction = raw.is_in_transaction
         self.prepared_as_of = time.time()  # Unix time
@@ -205,22 +205,6 @@ class PostgresWire:
         """Give a statement that is prepared already, as asyncpg's ``prepare`` does, and its columns; None when there is none."""
         raw = self.raw
         return raw._stmt_cache.shown(raw, (sql, raw._protocol.get_record_class(), False))  # type: ignore[no-any-return]  # noqa: SLF001 - asyncpg's own key
-
-    def may_begin_with(self, statement: Any) -> bool:
-        """Tell whether BEGIN can go in one message with a prepared statement: over TLS, or when it has no name, it cannot."""
-        return self._guard is not None and bool(statement.get_name())
-
-    async def begin_with(self, statement: Any, *args: Any, **options: Any) -> Any:
-        """Begin a transaction and run a prepared statement in it, in one round trip; give all its rows."""
-        protocol = self.raw._protocol  # noqa: SLF001
-        asked = protocol.queries_count
-        self._guard.begin()  # type: ignore[union-attr]  # `may_begin_with` has looked
-        try:
-            return await statement.fetch(*args, **options)
-        except Exception:
-            if protocol.queries_count == asked:  # an argument was refused: BEGIN still lacks the end of its question
-                await protocol.query("SELECT 1", None)
-            raise
 
     async def prepare_anew(self) -> None:
         """Drop what was prepared, and what is known of types."""

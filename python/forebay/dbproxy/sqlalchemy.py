@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from forebay.dbproxy.guard import StepGuard
     from forebay.dbproxy.postgres import PostgresWire
     from forebay.dbproxy.proxy import DBProxy
 
@@ -381,14 +382,20 @@ class PostgresConnection:
         """Run a prepared statement and give all its rows; a transaction that is owed begins in the same round trip."""
         if not self._must_begin:
             return self._borrowed.use(statement.fetch, *args, **options)
-        if not self._wire.may_begin_with(statement):
+        if self._wire.guard is None or not statement.get_name():  # over TLS, or with no name, it cannot
             return self._run_begun(statement, *args, **options)
-        self._must_begin = False
-        return self._borrowed.use(self._wire.begin_with, statement, *args, **options)
+        return self._borrowed.use(self._begin_with, self._wire.guard, statement, *args, **options)
 
     async def _run_begun(self, statement: Any, *args: Any, **options: Any) -> Any:
         await self.begun()
         return await self._borrowed.use(statement.fetch, *args, **options)
+
+    async def _begin_with(self, guard: StepGuard, statement: Any, *args: Any, **options: Any) -> Any:
+        guard.begin()
+        try:
+            return await statement.fetch(*args, **options)
+        finally:
+            self._must_begin = guard.owes_begin()  # the driver refused an argument before it sent anything
 
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
         """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
