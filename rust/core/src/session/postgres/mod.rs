@@ -85,8 +85,7 @@ pub(super) fn judge(judge: &Judge<'_>, text: &str, standard_strings: bool, besid
 fn misfit(statements: &[&[Token<'_>]], beside: Beside) -> Option<&'static str> {
     let rows = |tokens: &&[Token<'_>]| rows_beside(tokens);
     match beside {
-        Beside::RowsIn if statements.len() == 1 && rows(&statements[0]) == beside => None,
-        Beside::RowsOut if statements.len() == 1 && rows(&statements[0]) == beside => None,
+        Beside::RowsIn | Beside::RowsOut if statements.len() == 1 && rows(&statements[0]) == beside => None,
         Beside::RowsIn => Some("sql: this must be one statement, COPY ... FROM STDIN"),
         Beside::RowsOut => Some("sql: this must be one statement, COPY ... TO STDOUT"),
         _ if statements.is_empty() => Some("sql: there is no statement in it"),
