@@ -173,16 +173,24 @@ async def test_the_prepared_statements_of_others_outlive_a_deallocate(statement,
             assert await other.fetch_value("SELECT $1::int + 1", (number,)) == number + 1
 
 
-@pytest.mark.parametrize("statement", DEALLOCATES)
-async def test_a_client_goes_on_after_its_own_deallocate(statement, postgres, proxies):
-    """What it asked before is prepared anew, as long as it keeps its connection."""
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+@pytest.mark.parametrize("statement", [text for text in DEALLOCATES if "DISCARD" not in text])
+async def test_a_client_goes_on_after_its_own_deallocate(statement, begin, postgres, proxies):
+    """Found by program 4049: what the driver had dropped it closed after that, by names that the server knew no more."""
     proxy = proxies(postgres, maximum_connections=1)
     async with proxy.connect() as client:
         await client.execute("CREATE TEMP TABLE mine (a INT)")
-        assert await client.fetch_value("SELECT $1::int + 1", (1,)) == 2
-        await client.execute(statement)
-        for number in range(3):
-            assert await client.fetch_value("SELECT $1::int + 1", (number,)) == number + 1
+        for number in range(25):
+            await client.fetch_value(f"SELECT $1::int + {number}", (1,))
+        await client.execute("SET TimeZone TO 'Asia/Tokyo'")
+        if begin:
+            await client.execute(begin)
+        await client.fetch_all(statement)
+        for _ in range(2):
+            for number in range(25):
+                assert await client.fetch_value(f"SELECT $1::int + {number}", (1,)) == 1 + number
+        if begin:
+            await client.execute("COMMIT")
     async with proxy.connect() as other:
         assert await other.fetch_value("SELECT $1::int + 1", (1,)) == 2
 

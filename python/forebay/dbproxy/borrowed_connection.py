@@ -121,7 +121,8 @@ class BorrowedConnection:
             db = self._db
             if effect.dirty or effect.sets:
                 db.mark_dirty(effect.dirty or "a setting")
-            db.must_close = db.must_close or effect.must_close
+            if effect.must_close:
+                db.will_close()
             db.follow(effect, is_open=True)  # whether one is, is asked when it has run
             self._must_reset = self._must_reset or bool(effect.pins)
             if effect.changes_schema:

@@ -45,7 +45,6 @@ UNDONE = Effect(transaction="rollback")
 NOT_SENT = Effect(repeatable=True)
 NOTHING_SUITS: Tracked = MappingProxyType({})  # no connection has this very object
 UNDONE_SETTINGS = ("setting:what a savepoint has undone",)
-VARIABLE_SETS = ("user variable:", "setting:")
 
 log = logging.getLogger("forebay.dbproxy")
 
@@ -135,8 +134,7 @@ class Borrower:
         """Be another client, with nothing of the one before; for loans alone, which have no time limits for statements."""
         self.number = number
         self.session = Session()
-        self.lost, self.lost_because, self.closed_because = False, "", ""
-        self.is_open = False
+        self.is_open, self.lost, self.lost_because, self.closed_because = False, False, "", ""
         self.names.context = 0
         self.last_used = now()
 
@@ -166,7 +164,7 @@ class Borrower:
                     if effect.reads_session or not db.suits(self.number, self.session.tracked):
                         db = await self._made_fit(db, effect)
                 self._using = db
-                if effect.needs:
+                if effect.must_close:  # or it is not known yet
                     again = partial(self._judged, sql, self.names.context, bool(args), rows)
                     db, effect = await self._looked_up(db, sql, effect, limit, again)
                 started = now()
@@ -203,7 +201,7 @@ class Borrower:
             db = self.held or await self._borrow(effect)
             self._using = db
             limit = self.query_timeout if limit is None else limit
-            if effect.needs:
+            if effect.must_close:
                 again = partial(self._judged, sql, self.names.context, bool(args))
                 db, effect = await self._looked_up(db, sql, effect, limit, again)
             started = now()
@@ -233,7 +231,7 @@ class Borrower:
     ) -> tuple[DBConnection, Effect]:
         """Judge a statement by what the server says of its names; give the verdict, and the connection that suits it."""
         attempts = 0
-        while True:
+        while effect.needs:
             attempts += 1
             answer = self.names.look_up(db, effect, again)
             try:
@@ -243,9 +241,12 @@ class Borrower:
                 db = self._using = await self._borrow(PLAIN)
                 continue
             if found.reads_session and self.held is None:
-                db = await self._made_fit(db, found)
-                self._using = db
-            return db, found
+                db = self._using = await self._made_fit(db, found)
+            effect = found
+            break
+        if effect.must_close:
+            db.will_close()
+        return db, effect
 
     async def _stream_failed(self, db: DBConnection, sql: str, effect: Effect, error: BaseException) -> None:
         """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
@@ -400,7 +401,7 @@ class Borrower:
 
     def _pin(self, db: DBConnection, sql: str, pins: tuple[str, ...]) -> None:
         if self._exclude_variable_sets:
-            pins = tuple(pin for pin in pins if not pin.startswith(VARIABLE_SETS))
+            pins = tuple(pin for pin in pins if not pin.startswith(("user variable:", "setting:")))
         text = self.names.digest(sql)
         for pin in self.session.pin(pins, text, self.loop_time()):
             kind = pin.cause.partition(":")[0]

@@ -202,6 +202,9 @@ class MySQLWire:
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Do nothing: nothing is prepared, the arguments are in the text."""
 
+    def close_nothing(self) -> None:
+        """Do nothing."""
+
     def forget_changed(self) -> None:
         """Do nothing."""
 

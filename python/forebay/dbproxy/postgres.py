@@ -223,6 +223,10 @@ class PostgresWire:
         """Use a statement that was prepared before only where the session gives its text the same meaning."""
         self.raw._stmt_cache.meaning = meaning  # noqa: SLF001 - it is ours
 
+    def close_nothing(self) -> None:
+        """Close no prepared statement at the server any more."""
+        self.raw.closes_nothing = True
+
     def forget_changed(self) -> None:
         """Drop what was prepared under a change of the session that has ended."""
         self.raw._stmt_cache.forget_changed()  # noqa: SLF001 - it is ours

@@ -112,6 +112,7 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
         own: Any = self._stmt_cache  # type: ignore[has-type]
         self._stmt_cache = StatementCache(own.get_max_size(), own._on_remove)  # noqa: SLF001 - it closes what nobody uses
         self._names_it = False  # what is being prepared, though it may be too long to be kept
+        self.closes_nothing = False
 
     async def _get_statement(self, query: str, *args: Any, named: str | bool | None = False, **options: Any) -> Any:
         """Take note whether what is prepared has a name; the driver may prepare a question of its own meanwhile."""
@@ -137,6 +138,11 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
 
         Not when what was prepared has no name: the server forgets such a one over any text that it is sent.
         """
+        if (
+            self.closes_nothing
+        ):  # DEALLOCATE ALL may have closed them: to name one would fail, and its transaction with it
+            self._stmts_to_close.clear()
+            return
         has_name = self._names_it or self._stmt_cache.holds_last()
         if len(self._stmts_to_close) < DROPPED_MAX or not has_name:
             return
