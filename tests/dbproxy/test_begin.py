@@ -83,6 +83,37 @@ def test_a_begin_whose_question_is_not_sent_is_not_sent_either():
     assert driver.seen.endswith(ANSWER)
 
 
+NOTIFICATION = message(b"A", b"\0\0\0\1news\0\0")
+ENDS = {
+    "an answer": (ANSWER, False),
+    "an answer and a notification": (ANSWER + NOTIFICATION + NOTICE, False),
+    "an answer and a part of a notification": (ANSWER + NOTIFICATION[:7], False),
+    "a notification": (NOTIFICATION, False),
+    "a part of an answer": (ANSWER[:-1], True),
+    "an answer and the first byte of another": (ANSWER + ANSWER[:1], True),
+    "an answer and four bytes of another": (ANSWER + ANSWER[:4], True),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_bytes_that_an_answer_leaves_behind_are_noticed_wherever_it_is_cut(name):
+    """The rest of an answer that came twice was taken for the beginning of the next one: two of 25,000 were crossed."""
+    sent, expected = ENDS[name]
+    for cut in range(len(sent)):
+        driver, told = Driver(), [False]
+        guard = StepGuard(driver)
+        guard.connection_made(driver)
+        guard.loosened = told.append
+        guard.data_received(message(b"Z", b"I"))
+        for piece in (sent[:cut], sent[cut:]):
+            if piece:
+                guard.data_received(piece)
+        assert told[-1] is expected, (cut, told)
+        if not expected and not sent.endswith(NOTIFICATION[:7]):
+            guard.data_received(ANSWER)
+            assert told[-1] is False
+
+
 @pytest.fixture
 async def engine(postgres, proxies):
     proxy = proxies(postgres, maximum_connections=1)

@@ -24,6 +24,11 @@ BEGIN = (
 BEGUN = b"1\x00\x00\x00\x042\x00\x00\x00\x04C\x00\x00\x00\x0aBEGIN\x00"
 BEGUN_KINDS = b"12C"
 BESIDE_KINDS = b"ANS"  # a notification, a notice, a setting: they may come at any time
+BETWEEN_KINDS = (
+    BESIDE_KINDS + b"1tTn"
+)  # what Parse and Describe are answered with, before the Sync that asyncpg sends later
+READY = b"Z\x00\x00\x00\x05"  # then one byte
+READY_BYTES = 6
 HEADER_BYTES = 5
 LENGTH_BYTES = 4  # a length counts itself
 MESSAGE_BYTES_MAX = 1 << 20
@@ -49,11 +54,16 @@ class StepGuard(asyncio.Protocol):
 
     Attributes:
         slipped: called when the server sent more than the answer to the question.
+        loosened: called when bytes end elsewhere than after an answer, and when they do no more: what is left after an
+            answer would be taken for the beginning of the next.
 
     """
 
     def __init__(self, inner: Any) -> None:
         self.slipped: Callable[[], None] = _nobody_listens
+        self.loosened: Callable[[bool], None] = _nobody_cares
+        self._is_loose = False
+        self._tail = b""
         self._inner = inner
         self._feed = inner.data_received
         self._is_ready = False
@@ -86,6 +96,32 @@ class StepGuard(asyncio.Protocol):
             log.warning("PostgreSQL sent what was not asked for (%s): connection closed", type(error).__name__)
             self.slipped()
             self._hang_up()
+            return
+        if data[-READY_BYTES:-1] != READY:
+            self._note_end(data)
+            return
+        self._tail = b""
+        if self._is_loose:
+            self._is_loose = False
+            self.loosened(False)
+
+    def _note_end(self, data: bytes) -> None:
+        """Tell whether bytes that do not end with an answer end after one: what may come at any time is no part of it."""
+        data = self._tail + data
+        end = data.rfind(READY)
+        at = end + READY_BYTES if end >= 0 else 0
+        is_loose = self._is_loose if end < 0 else at > len(data)
+        while not is_loose and at < len(data):
+            is_loose = data[at] not in BETWEEN_KINDS
+            length = int.from_bytes(data[at + 1 : at + HEADER_BYTES], "big")
+            after = at + 1 + max(length, LENGTH_BYTES)
+            if after > len(data):  # a part of it is still to come
+                break
+            at = after
+        self._tail = data[-READY_BYTES:] if is_loose else data[at:]
+        if is_loose is not self._is_loose:
+            self._is_loose = is_loose
+            self.loosened(is_loose)
 
     def begin(self) -> None:
         """Have a BEGIN go in one piece with the question that is sent next; asyncpg is not shown its answer."""
@@ -169,6 +205,10 @@ class StepGuard(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Pass it on."""
         self._inner.resume_writing()
+
+
+def _nobody_cares(_is_loose: bool) -> None:
+    """Do nothing."""
 
 
 def _nobody_listens() -> None:

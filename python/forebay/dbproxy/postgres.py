@@ -100,9 +100,13 @@ class PostgresWire:
         self.guard = guard if isinstance(guard, StepGuard) else None
         if self.guard is not None:  # over TLS nobody else can send anything
             self.guard.slipped = self._slip
+            self.guard.loosened = self._loosen
         self.is_broken = self.is_unfit = raw.is_closed  # what comes between two statements is read at once
         self.in_transaction = raw.is_in_transaction
         self.prepared_as_of = time.time()  # Unix time
+
+    def _loosen(self, is_loose: bool) -> None:
+        self.out_of_step = is_loose
 
     def _slip(self) -> None:
         self.out_of_step = True
