@@ -223,13 +223,16 @@ PARTS = [
         50_000,
         pytest("dbproxy/test_answers.py", "-k", "bad_network"),
     ),
-    Part(
-        "sessions",
-        "programs of two clients that change their sessions on one connection of each database, against bare connections",
-        "programs",
-        100_000,
-        2_000,
-        pytest("dbproxy/test_session_programs.py"),
+    *(
+        Part(
+            f"{name} sessions",
+            f"programs of two clients that change their sessions on one connection of {title}, against bare connections",
+            "programs",
+            100_000,
+            2_000,
+            pytest("dbproxy/test_session_programs.py", "-k", engine),
+        )
+        for name, title, engine in (("postgresql", "PostgreSQL", "postgresql"), ("mariadb", "MariaDB", "mysql"))
     ),
     Part(
         "soak",

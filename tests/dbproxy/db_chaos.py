@@ -135,8 +135,10 @@ class Chaos:
     async def _harm(self, data: bytes, writer: asyncio.StreamWriter) -> bytes:
         """Do to a chunk of replies what chance says; give what is left to be sent."""
         roll = self._dice.random
+        once = 0
         if roll() < self.repeats and is_answer(data):
             self.done["repeated"] += 1
+            once = len(data)
             data += data
         if roll() < self.stalls:
             self.done["stalled"] += 1
@@ -144,6 +146,7 @@ class Chaos:
         if roll() < self.splits and len(data) > 1:
             self.done["split"] += 1
             at = self._dice.randrange(1, len(data))
+            at += at == once  # what comes whole, and after the next question, is its answer to anybody who reads it
             writer.write(data[:at])
             await writer.drain()
             await asyncio.sleep(0.002 * roll())

@@ -18,15 +18,15 @@ FIELDS = ("pins", "unpins", "locks", "fixes", "sets", "unsets", "local", "transa
 FLAGS = ("repeatable", "must_close", "changes_schema")
 
 
-def judged(judge, engine, sql, context=0, has_arguments=False):
+def judged(judge, engine, sql, context=0, *beside):
     """Judge a text as often as names must be looked up first, in the table's own catalogue."""
-    effect = judge.judge(sql, context, has_arguments)
+    effect = judge.judge(sql, context, *beside)
     for _ in range(20):
         if not effect.needs:
             break
-        rows = [tuple(row) for row in TABLE["catalogue"][engine] if row[0] in effect.needs or row[1] == "operator"]
-        judge.learn(judge.generation(), context, list(effect.needs), rows)
-        effect = judge.judge(sql, context, has_arguments)
+        known = [tuple(row) for row in TABLE["catalogue"][engine] if row[0] in effect.needs or row[1] == "operator"]
+        judge.learn(judge.generation(), context, list(effect.needs), known)
+        effect = judge.judge(sql, context, *beside)
     return effect
 
 
@@ -46,12 +46,13 @@ def test_a_statement_does_to_its_session_what_the_table_says(engine, row):
     mode = {"escapes": "off"}.get(row.get("mode"), row.get("mode"))
     context = judge.context(mode, None)
     arguments = row.get("arguments", False)
-    expected = {name: value for name, value in row.items() if name not in {"sql", "mode", "arguments", "about"}}
+    beside = {"sql", "mode", "arguments", "rows", "about"}
+    expected = {name: value for name, value in row.items() if name not in beside}
     if expected.get("refused"):
         with pytest.raises(InvalidParameterValue):
-            judged(judge, engine, row["sql"], context, arguments)
+            judged(judge, engine, row["sql"], context, arguments, row.get("rows"))
     else:
-        assert told(judged(judge, engine, row["sql"], context, arguments)) == expected
+        assert told(judged(judge, engine, row["sql"], context, arguments, row.get("rows"))) == expected
 
 
 def test_what_is_no_text_is_refused_before_anything_is_sent():

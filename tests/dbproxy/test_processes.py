@@ -149,7 +149,7 @@ async def test_the_apps_page_counts_the_maximum_once(shop):
 
     await shop.app.start(metrics_port=port)
     try:
-        await asyncio.gather(*[shop.plain.invoke({"seconds": 0.2}) for _ in range(3)])
+        await asyncio.gather(*[shop.plain.invoke({"seconds": 1.5}) for _ in range(3)])
         async with asyncio.timeout(10):
             while 'forebay_dbproxy_query_requests_total{proxy="app"} 9' not in (text := await asyncio.to_thread(page)):
                 await asyncio.sleep(0.05)

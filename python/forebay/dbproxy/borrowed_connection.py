@@ -6,6 +6,7 @@ statement was interrupted is closed. Session state ends there: it is reset befor
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from forebay.dbproxy.session import DEFAULTS
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BorrowedConnection:
-    """A client of the proxy that holds one DB connection from beginning to end."""
+    """A client of the proxy that holds one DB connection from beginning to end, then perhaps another one, as another client."""
 
     __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "_schema_changed", "_suits_too", "opened_at")
 
@@ -46,9 +47,10 @@ class BorrowedConnection:
             TooManyClients: the proxy has no room for another client.
 
         """
-        await self.admitted(read_only=read_only, user=user)
+        if read_only or not self._admitted_again():
+            await self.admitted(read_only=read_only, user=user)
         try:
-            await self.take()
+            self._db = await self._borrower.lend(self._suits_too)
         except BaseException:
             self.end()
             raise
@@ -59,6 +61,13 @@ class BorrowedConnection:
         self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only, user=user)
         return self
 
+    def _admitted_again(self) -> bool:
+        """Become a client once more, if this was one before and there is room."""
+        if not self.opened_at or (opened_at := self._proxy.admit_again(self, self._borrower)) is None:
+            return False
+        self.opened_at = opened_at
+        return True
+
     async def take(self) -> None:
         """Stand in line for a connection."""
         self._db = await self._borrower.lend(self._suits_too)
@@ -66,6 +75,7 @@ class BorrowedConnection:
     def give_back(self) -> None:
         """Give the connection back. What may hold locks is reset before anybody is offered it."""
         self._borrower.take_back(reset=self._must_reset)
+        self._must_reset = False
         if self._schema_changed:
             self._schema_changed = False
             self._borrower.names.schema_changed()
@@ -102,14 +112,17 @@ class BorrowedConnection:
     async def judge(self, sql: str, *, has_arguments: bool = False) -> Effect:
         """Tell what a statement does to the session, and take note of it: one that fails may have done half of its work."""
         borrower = self._borrower
-        effect = borrower.names.judge(sql, has_arguments=has_arguments)
+        names = borrower.names
+        effect = names.judged(sql, names.context, has_arguments)
         if effect.needs:
-            effect = await self.use(borrower.names.look_up, self._db, sql, effect, has_arguments=has_arguments)
+            again = partial(names.judged, sql, names.context, has_arguments)
+            effect = await self.use(names.look_up, self._db, effect, again)
         if not effect.plain:
             db = self._db
             if effect.dirty or effect.sets:
                 db.mark_dirty(effect.dirty or "a setting")
-            db.must_close = db.must_close or effect.must_close
+            if effect.must_close:
+                db.will_close()
             db.follow(effect, is_open=True)  # whether one is, is asked when it has run
             self._must_reset = self._must_reset or bool(effect.pins)
             if effect.changes_schema:

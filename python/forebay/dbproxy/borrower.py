@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import get_running_loop
+from functools import partial
+from threading import get_ident
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from forebay.dbproxy.driver import OutOfStep, Result
@@ -16,6 +19,7 @@ from forebay.dbproxy.losses import commit_unknown, loss_of
 from forebay.dbproxy.names import Names
 from forebay.dbproxy.session import DEFAULTS, Session
 from forebay.dbproxy.statistics import now
+from forebay.dbproxy.tasks import closed_quietly, within
 from forebay.errors import (
     ClientClosed,
     ConnectionLost,
@@ -36,26 +40,13 @@ if TYPE_CHECKING:
     from forebay.dbproxy.statistics import Counters
 
 ATTEMPTS_MAX = 3
+SEVERAL = "setting:several statements"
 UNDONE = Effect(transaction="rollback")
-COPIES = ("copy_in", "copy_out", "copy_rows")  # what was read or written beside the statement is gone
 NOT_SENT = Effect(repeatable=True)
+NOTHING_SUITS: Tracked = MappingProxyType({})  # no connection has this very object
 UNDONE_SETTINGS = ("setting:what a savepoint has undone",)
-VARIABLE_SETS = ("user variable:", "setting:")
 
 log = logging.getLogger("forebay.dbproxy")
-
-
-async def _within(seconds: float, answer: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(seconds):
-        return await answer
-
-
-async def _closed_quietly(rows: AsyncGenerator[Any, None]) -> None:
-    """Close a stream. What goes wrong over it concerns nobody: its connection is closed then."""
-    try:
-        await rows.aclose()
-    except DBProxyError as error:
-        log.info("a stream that was left could not be ended: %s", type(error).__name__)
 
 
 class Borrower:
@@ -84,6 +75,7 @@ class Borrower:
         "_loop",
         "_queue",
         "_suspect",
+        "_thread",
         "_using",
         "began",
         "busy",
@@ -124,6 +116,7 @@ class Borrower:
         self.closed_because = ""
         self._loop = asyncio.get_running_loop()
         self.loop_time = self._loop.time
+        self._thread = get_ident()
         self.last_used = now()
         self._queue = queue
         self.names = Names(judge, forget_names)
@@ -137,16 +130,28 @@ class Borrower:
         self.query_timeout = settings.query_timeout
         self._exclude_variable_sets = settings.exclude_variable_sets
 
+    def begin_again(self, number: int) -> None:
+        """Be another client, with nothing of the one before; for loans alone, which have no time limits for statements."""
+        self.number = number
+        self.session = Session()
+        self.is_open, self.lost, self.lost_because, self.closed_because = False, False, "", ""
+        self.names.context = 0
+        self.last_used = now()
+
+    def is_at_home(self) -> bool:
+        """Tell whether its own event loop runs this. In Python 3.11 to ask which loop runs is a system call: it comes last."""
+        return (get_ident() == self._thread and self._loop.is_running()) or get_running_loop() is self._loop
+
     # Running
 
-    async def run(self, verb: str, sql: str, args: Any, limit: float | None) -> Any:
-        """Run one statement by the wire's method of that name."""
-        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+    async def run(self, verb: str, sql: str, args: Any, limit: float | None, rows: str | None = None) -> Any:
+        """Run one statement by the wire's method of that name; a COPY with ``rows`` beside it (in, out) is not repeated."""
+        if self.busy or self.closed_because or get_ident() != self._thread or not self._loop.is_running():
             await self.come_free()
         self.busy = True
         began = now()
         try:
-            effect = self._judged(sql, self.names.context, bool(args))
+            effect = self._judged(sql, self.names.context, bool(args), rows)
             if self.lost and self._is_skipped(effect):
                 return Result()
             limit = self.query_timeout if limit is None else limit
@@ -155,22 +160,21 @@ class Borrower:
                 attempts += 1
                 db = self.held
                 if db is None:
-                    db = self._queue.take(self._last) or await self._wait()
+                    db = self._queue.take(self._last) or await self._queue.wait()
                     if effect.reads_session or not db.suits(self.number, self.session.tracked):
                         db = await self._made_fit(db, effect)
                 self._using = db
-                if effect.needs:
-                    db, effect = await self._looked_up(db, sql, effect, limit, has_arguments=bool(args))
+                if effect.must_close:  # or it is not known yet
+                    again = partial(self._judged, sql, self.names.context, bool(args), rows)
+                    db, effect = await self._looked_up(db, sql, effect, limit, again)
                 started = now()
                 try:
                     answer = getattr(db.wire, verb)(sql, args)
-                    result = await (answer if limit is None else _within(limit, answer))
+                    result = await (answer if limit is None else within(limit, answer))
                     if db.wire.out_of_step:
                         raise OutOfStep  # noqa: TRY301 - it ends as any lost connection does
                 except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
-                    await self._failed(
-                        db, sql, effect, error, may_repeat=attempts < ATTEMPTS_MAX and verb not in COPIES
-                    )
+                    await self._failed(db, sql, effect, error, may_repeat=attempts < ATTEMPTS_MAX and rows is None)
                     continue
                 self._counters.answered(began, started, borrowed=self.held is None)
                 self._last = db
@@ -186,7 +190,7 @@ class Borrower:
 
     async def stream(self, sql: str, args: Any, *, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
         """Run one statement and give its rows as they come; the connection is borrowed until the last one."""
-        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+        if self.busy or self.closed_because or get_ident() != self._thread or not self._loop.is_running():
             await self.come_free()
         self.busy = True
         began = now()
@@ -197,8 +201,9 @@ class Borrower:
             db = self.held or await self._borrow(effect)
             self._using = db
             limit = self.query_timeout if limit is None else limit
-            if effect.needs:
-                db, effect = await self._looked_up(db, sql, effect, limit, has_arguments=bool(args))
+            if effect.must_close:
+                again = partial(self._judged, sql, self.names.context, bool(args))
+                db, effect = await self._looked_up(db, sql, effect, limit, again)
             started = now()
             rows = db.wire.stream(sql, args, prefetch)
             try:
@@ -222,23 +227,26 @@ class Borrower:
             self.last_used = now()
 
     async def _looked_up(
-        self, db: DBConnection, sql: str, effect: Effect, limit: float | None, *, has_arguments: bool
+        self, db: DBConnection, sql: str, effect: Effect, limit: float | None, again: Callable[[], Effect]
     ) -> tuple[DBConnection, Effect]:
         """Judge a statement by what the server says of its names; give the verdict, and the connection that suits it."""
         attempts = 0
-        while True:
+        while effect.needs:
             attempts += 1
-            answer = self.names.look_up(db, sql, effect, has_arguments=has_arguments)
+            answer = self.names.look_up(db, effect, again)
             try:
-                found = await (answer if limit is None else _within(limit, answer))
+                found = await (answer if limit is None else within(limit, answer))
             except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
                 await self._failed(db, sql, NOT_SENT, error, may_repeat=attempts < ATTEMPTS_MAX)
                 db = self._using = await self._borrow(PLAIN)
                 continue
             if found.reads_session and self.held is None:
-                db = await self._made_fit(db, found)
-                self._using = db
-            return db, found
+                db = self._using = await self._made_fit(db, found)
+            effect = found
+            break
+        if effect.must_close:
+            db.will_close()
+        return db, effect
 
     async def _stream_failed(self, db: DBConnection, sql: str, effect: Effect, error: BaseException) -> None:
         """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
@@ -249,27 +257,17 @@ class Borrower:
 
     async def _borrow(self, effect: Effect) -> DBConnection:
         """Take a free connection or wait for one; make it fit for this client."""
-        return await self._made_fit(self._queue.take(self._last) or await self._wait(), effect)
-
-    async def _wait(self) -> DBConnection:
-        """Wait in line for a connection; one that comes too late goes to the next."""
-        try:
-            db = await self._queue.wait()
-        except Exception as error:
-            if self.closed_because:
-                raise self._closed() from error
-            raise
-        if self.closed_because:
-            db.pool.give_back(db)
-            raise self._closed()
-        return db
+        return await self._made_fit(self._queue.take(self._last) or await self._queue.wait(), effect)
 
     async def _made_fit(self, db: DBConnection, effect: Effect) -> DBConnection:
         """Reset and replay what must be; when the connection breaks over it, do it with another one."""
+        if self.closed_because:  # it has come too late
+            db.pool.give_back(db)
+            raise self._closed()
         want = self.session.tracked
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
-                db = self._queue.take(self._last) or await self._wait()
+                db = self._queue.take(self._last) or await self._queue.wait()
             try:
                 await db.pool.prepare(db, self.number, want, exclusive=effect.reads_session)
             except Exception as error:  # told apart by the driver
@@ -299,10 +297,10 @@ class Borrower:
 
         """
         began = now()
-        db = self._queue.take(self._last) or await self._wait()
+        db = self._queue.take(self._last) or await self._queue.wait()
         if db.tracked is suits_too:
             self.session.tracked = suits_too
-        if not db.suits(self.number, self.session.tracked):
+        if self.closed_because or not db.suits(self.number, self.session.tracked):
             db = await self._made_fit(db, PLAIN)
         self.held = db
         self._counters.borrow.record(now() - began)
@@ -311,7 +309,7 @@ class Borrower:
     async def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
         """Do something over the lent connection; the driver's own errors go through."""
         db = self.held
-        if db is None or self.busy or self.closed_because or get_running_loop() is not self._loop:
+        if db is None or self.busy or self.closed_because or not self.is_at_home():
             self._refuse()
         self.busy = True
         self._using = db
@@ -361,13 +359,11 @@ class Borrower:
             self._lose(db, in_transaction=was_open or effect.chains)
             return
         is_open = self._note_transaction(db, ended=effect.transaction in ENDS)
-        if effect.dirty:
-            db.mark_dirty(effect.dirty)
+        db.note(effect)
         pins = effect.pins
         if self.engine == "postgresql" and self._follow_transaction(db, effect, result):
             db.mark_dirty(UNDONE_SETTINGS[0])
             pins += UNDONE_SETTINGS
-        db.must_close = db.must_close or effect.must_close
         if effect.sets or effect.unsets:
             session.track(effect)
             db.tracked = session.tracked
@@ -405,7 +401,7 @@ class Borrower:
 
     def _pin(self, db: DBConnection, sql: str, pins: tuple[str, ...]) -> None:
         if self._exclude_variable_sets:
-            pins = tuple(pin for pin in pins if not pin.startswith(VARIABLE_SETS))
+            pins = tuple(pin for pin in pins if not pin.startswith(("user variable:", "setting:")))
         text = self.names.digest(sql)
         for pin in self.session.pin(pins, text, self.loop_time()):
             kind = pin.cause.partition(":")[0]
@@ -463,8 +459,9 @@ class Borrower:
             ) from None
         told = db.pool.driver.translate(error, db.wire, db.pool.where)
         if not told.broken:
-            was_read = not db.wire.stopped_at_reading(error)
-            await self._refused(db, sql, effect if was_read else PLAIN, read_only=told.read_only)
+            # A part of several statements may have run, and a function may raise what error it likes.
+            may_have_run = effect.must_close or SEVERAL in effect.pins or not db.wire.stopped_at_reading(error)
+            await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only)
             raise told.error from error
         self._lose(db, in_transaction=was_open and not commits)
         if told.is_users:
@@ -479,7 +476,8 @@ class Borrower:
         if effect.plain:
             return
         db.mark_dirty(effect.dirty or why)
-        db.must_close = db.must_close or effect.must_close
+        half_set = self.engine == "mysql" and len(effect.sets) + len(effect.unsets) > 1
+        db.must_close = db.must_close or effect.must_close or half_set
         if effect.pins:
             self._pin(db, sql, effect.pins)
         self.session.fix(effect.fixes)
@@ -499,11 +497,13 @@ class Borrower:
             self._suspect(db.pool)
         is_open = self._note_transaction(db)
         if self.engine == "postgresql":
-            self._follow_transaction(db, PLAIN if is_open else UNDONE, None)
+            undone = PLAIN if is_open else UNDONE  # a COMMIT that fails has ended its transaction
+            self._follow_transaction(db, undone, None)
             if self.session.pins and not is_open:
-                await self._unpin(db, UNDONE, transaction_ended=True)
+                await self._unpin(db, undone, transaction_ended=True)
                 if db.leaving:
                     return
+            self.names.follow(db, self.session, undone, is_open=is_open)
         if is_open or self.session.pins:
             self.held = db
         else:
@@ -538,7 +538,7 @@ class Borrower:
     def _refuse(self) -> NoReturn:
         if self.closed_because:
             raise self._closed()
-        if get_running_loop() is not self._loop:
+        if not self.is_at_home():
             raise DBProxyError(f"client {self.number} belongs to another event loop: connect anew in this one")
         if not self.busy:
             raise ConnectionLost(f"client {self.number}: its connection was lost{self._reason()}")
@@ -564,15 +564,15 @@ class Borrower:
     def _close_stream(self) -> None:
         rows, self._left_stream = self._left_stream, None
         if rows is not None:
-            self._closing_stream = self._loop.create_task(_closed_quietly(rows))
+            self._closing_stream = self._loop.create_task(closed_quietly(rows))
 
     async def come_free(self) -> None:
         """Wait until a stream that was left is closed; refuse when something else is in the way."""
-        if self.busy and not self.closed_because and get_running_loop() is self._loop:
+        if self.busy and not self.closed_because and self.is_at_home():
             self._close_stream()
             if self._closing_stream is not None:
                 await asyncio.wait((self._closing_stream,))
-        if self.busy or self.closed_because or get_running_loop() is not self._loop:
+        if self.busy or self.closed_because or not self.is_at_home():
             self._refuse()
 
     def end_transaction(self, reason: str) -> None:
@@ -592,7 +592,7 @@ class Borrower:
         self.closed_because = reason
         db, self.held = self.held, None
         self._last = None
-        self.session = Session()
+        self.session = Session(NOTHING_SUITS)  # if it waits, what comes is looked at once more
         if self._using is not None:
             self._using.pool.discard(self._using, interrupted=True)
         elif db is not None:

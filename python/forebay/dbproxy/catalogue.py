@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from forebay._core import StatementJudge
     from forebay.dbproxy.driver import Wire
@@ -30,17 +30,23 @@ WITH names AS (SELECT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.name 
    LEFT JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
     AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
    LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
-   LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid OPERATOR(pg_catalog.=) p.oid
-   LEFT JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) a.aggtransfn
-   LEFT JOIN pg_catalog.pg_proc g ON g.oid OPERATOR(pg_catalog.=) a.aggfinalfn
   WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)
-   AND 'v' OPERATOR(pg_catalog.=) ANY (ARRAY[p.provolatile, f.provolatile, g.provolatile])),
+   AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR EXISTS (
+    SELECT FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) ANY (ARRAY[a.aggtransfn,
+     a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::pg_catalog.oid[])
+    WHERE a.aggfnoid OPERATOR(pg_catalog.=) p.oid AND f.provolatile OPERATOR(pg_catalog.=) 'v'))),
+ types AS (
+  SELECT * FROM pg_catalog.pg_type t WHERE t.typname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)),
  relations AS (
   SELECT c.oid, c.relname, c.relkind, c.oid OPERATOR(pg_catalog.<) 16384 AS is_of_the_server FROM pg_catalog.pg_class c
   WHERE c.relname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names))
 SELECT proname::text, 'function', home FROM functions
 UNION ALL SELECT proname, 'function of a row', home FROM functions, pg_catalog.pg_type t
- WHERE t.oid OPERATOR(pg_catalog.=) proargtypes[0] AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'p', 'd']::"char"[])
+ WHERE t.oid OPERATOR(pg_catalog.=) proargtypes[0]
+  AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'p', 'd']::pg_catalog."char"[])
+UNION ALL SELECT p.proname, 'read', pg_catalog.pg_get_expr(p.proargdefaults, 0) FROM pg_catalog.pg_proc p
+ WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.proargdefaults IS NOT NULL
+  AND p.oid OPERATOR(pg_catalog.>=) 16384
 UNION ALL SELECT relname, 'read', pg_catalog.pg_get_viewdef(oid) FROM relations
  WHERE relkind OPERATOR(pg_catalog.=) 'v' AND NOT is_of_the_server
 UNION ALL SELECT relname, 'unreadable', 'a foreign table' FROM relations WHERE relkind OPERATOR(pg_catalog.=) 'f'
@@ -60,17 +66,28 @@ UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(k.conbin, r.oid) FRO
  JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) r.oid AND k.conbin IS NOT NULL
 UNION ALL SELECT relname, 'written', pg_catalog.quote_ident(t.typname) FROM relations r
  JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid
- JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid AND t.typtype OPERATOR(pg_catalog.=) 'd'
- WHERE NOT is_of_the_server
-UNION ALL SELECT t.typname, 'read', pg_catalog.pg_get_expr(k.conbin, 0) FROM pg_catalog.pg_type t
+ JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid AND t.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT t.typname, 'read', pg_catalog.pg_get_expr(k.conbin, 0) FROM types t
  JOIN pg_catalog.pg_constraint k ON k.contypid OPERATOR(pg_catalog.=) t.oid AND k.conbin IS NOT NULL
- WHERE t.typname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)
+UNION ALL SELECT typname, 'read', pg_catalog.pg_get_expr(typdefaultbin, 0) FROM types WHERE typdefaultbin IS NOT NULL
+UNION ALL SELECT t.typname, 'read', pg_catalog.quote_ident(b.typname) FROM types t
+ JOIN pg_catalog.pg_type b ON b.oid OPERATOR(pg_catalog.=) ANY (ARRAY[t.typbasetype, t.typelem])
+ WHERE b.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT t.typname, 'read', pg_catalog.quote_ident(b.typname) FROM types t
+ JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND t.typrelid OPERATOR(pg_catalog.<>) 0
+ JOIN pg_catalog.pg_type b ON b.oid OPERATOR(pg_catalog.=) a.atttypid AND b.oid OPERATOR(pg_catalog.>=) 16384
 UNION ALL SELECT r.relname, 'cascade', c.relname FROM relations r
  JOIN pg_catalog.pg_constraint k ON k.confrelid OPERATOR(pg_catalog.=) r.oid AND k.contype OPERATOR(pg_catalog.=) 'f'
  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.conrelid
 UNION ALL SELECT r.relname, 'cascade', c.relname FROM relations r
  JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) r.oid
  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+UNION ALL SELECT r.relname, 'cascade', c.relname FROM relations r
+ JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) r.oid
+ JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+  AND d.objid OPERATOR(pg_catalog.=) w.oid AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.refobjid AND c.oid OPERATOR(pg_catalog.<>) r.oid
+ WHERE r.relkind OPERATOR(pg_catalog.=) 'v' AND NOT r.is_of_the_server
 UNION ALL SELECT o.oprname, 'operator', '' FROM pg_catalog.pg_operator o
  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode
  WHERE p.provolatile OPERATOR(pg_catalog.=) 'v' AND o.oid OPERATOR(pg_catalog.>=) 16384
@@ -98,9 +115,16 @@ _UNSEEN = "a trigger, perhaps: this user cannot see any (grant TRIGGER)"
 
 
 async def look_up(
-    judge: StatementJudge, wire: Wire, sql: str, effect: Effect, context: int, *, has_arguments: bool
+    judge: StatementJudge, wire: Wire, effect: Effect, context: int, again: Callable[[], Effect]
 ) -> Effect:
     """Ask for the names that a text needs, and for those that are behind them, until there is a verdict.
+
+    Args:
+        judge: who learns the names.
+        wire: the connection that the text will run on.
+        effect: the names that it needs.
+        context: whose names they are.
+        again: judges the text once more.
 
     Raises:
         DatabaseError: the driver's own, when the server does not answer.
@@ -111,7 +135,7 @@ async def look_up(
         generation = judge.generation()
         rows = await ask(wire, effect.needs, judge.database(context))
         judge.learn(generation, context, effect.needs, rows)
-        effect = judge.judge(sql, context, has_arguments)
+        effect = again()
         if not effect.needs:
             break
     return effect

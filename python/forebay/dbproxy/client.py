@@ -42,6 +42,8 @@ def _quoted(name: str) -> str:
 
 def _given(args: Any) -> Any:
     """Give a statement's arguments back as ``_checked`` does; None is none."""
+    if type(args) is tuple:
+        return args
     return () if args is None else _checked(args)
 
 
@@ -226,7 +228,7 @@ class Client:
             InvalidParameterValue: the engine is not PostgreSQL, or the statement is no such COPY.
 
         """
-        return self._copy("copy_in", sql, source, timeout)
+        return self._copy("copy_in", sql, source, timeout, "in")
 
     def copy_to(self, sql: str, sink: Sink, *, timeout: float | None = None) -> Awaitable[Result]:
         """Run ``COPY … TO STDOUT`` into a sink (PostgreSQL). It is never repeated.
@@ -240,7 +242,7 @@ class Client:
             InvalidParameterValue: the engine is not PostgreSQL, or the statement is no such COPY.
 
         """
-        return self._copy("copy_out", sql, sink, timeout)
+        return self._copy("copy_out", sql, sink, timeout, "out")
 
     def copy_rows(
         self,
@@ -268,12 +270,12 @@ class Client:
         quoted = ", ".join(_quoted(name) for name in names or ())
         where = ".".join(_quoted(part) for part in (schema, table) if part is not None)
         sql = f"COPY {where}{f' ({quoted})' if quoted else ''} FROM STDIN"
-        return self._copy("copy_rows", sql, (table, rows, names, schema), timeout)
+        return self._copy("copy_rows", sql, (table, rows, names, schema), timeout, "in")
 
-    def _copy(self, verb: str, sql: str, what: Any, limit: float | None) -> Awaitable[Result]:
+    def _copy(self, verb: str, sql: str, what: Any, limit: float | None, rows: str) -> Awaitable[Result]:
         if self.engine != "postgresql":
             raise InvalidParameterValue("COPY: only PostgreSQL has it")
-        return (self._borrower or self._not_open()).run(verb, sql, what, limit)
+        return (self._borrower or self._not_open()).run(verb, sql, (what,), limit, rows)
 
     def transaction(
         self, *, isolation: str | None = None, read_only: bool | None = None, deferrable: bool | None = None

@@ -250,7 +250,7 @@ class Cluster:
                 if any(pool.paused for pool in self.pools)
                 else (
                     "; ".join(str(pool.last_error) for pool in self.pools if pool.last_error)
-                    or f"no server is the {queue.role}"
+                    or ("none of its connections is open yet" if pools else f"no server is the {queue.role}")
                 )
             )
             return DatabaseUnavailable(
@@ -282,7 +282,7 @@ class Cluster:
     def close(self) -> None:
         """Stop lending."""
         for queue in (self.writer_queue, self.reader_queue):
-            queue.fail(ClientClosed("the proxy was closed"))
+            queue.fail(ClientClosed("a client that waits: the proxy was closed"))
             queue.close()
         for pool in self.pools:
             pool.close()

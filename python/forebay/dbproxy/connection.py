@@ -78,6 +78,17 @@ class DBConnection:
         """Tell what the meaning of a text may hang on in the session as it is now."""
         return meaning(self.tracked, self.local, dirty=bool(self.dirty))
 
+    def will_close(self) -> None:
+        """Have it closed as soon as it comes back. A function that runs on it may close what the driver has prepared."""
+        self.must_close = True
+        self.wire.close_nothing()
+
+    def note(self, effect: Effect) -> None:
+        """Take note of what a statement has left in the session."""
+        if effect.dirty:
+            self.mark_dirty(effect.dirty)
+        self.must_close = self.must_close or effect.must_close
+
     def mark_dirty(self, why: str) -> None:
         """Have it reset before another client gets it. A text may mean something else from now on, and nobody knows what."""
         self.wire.forget_changed()

@@ -151,6 +151,10 @@ class Wire(Protocol):
         """Use a statement that was prepared before only where the session gives its text the same meaning."""
         ...
 
+    def close_nothing(self) -> None:
+        """Close no prepared statement at the server any more: the connection is closed soon, and they may be gone by then."""
+        ...
+
     def forget_changed(self) -> None:
         """Drop what was prepared under a change of the session that has ended."""
         ...

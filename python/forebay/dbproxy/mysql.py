@@ -99,23 +99,13 @@ class MySQLWire:
 
     def is_unfit(self) -> bool:
         """Tell whether it is gone, or has bytes that nobody has asked for: the server says so when it hangs up on an idle one."""
-        received = self.raw._proto  # noqa: SLF001
-        return received is None or received.pos != received.length or self.is_broken()
+        raw = self.raw
+        received = raw._proto  # noqa: SLF001
+        return received is None or received.pos != received.length or raw._stream_broken  # noqa: SLF001
 
     def in_transaction(self) -> bool:
         """Tell what the server's last answer said."""
         return bool(self.raw.server_status & _STATUS_IN_TRANSACTION)
-
-    async def _query(self, text: bytes) -> Any:
-        """Run a statement to its very last answer and give its first result."""
-        raw = self.raw
-        first = result = await raw.ask(text)
-        while result.has_next:
-            await raw.next_result()
-            result = raw._result  # noqa: SLF001
-            if not first.description and result.description:
-                first = result
-        return first
 
     def _encoded(self, sql: str, args: Sequence[Any]) -> bytes:
         if not args and len(sql) < SHORT_MAX and sql.isascii():
@@ -124,31 +114,31 @@ class MySQLWire:
 
     async def fetch_all(self, sql: str, args: Sequence[Any]) -> list[Any]:
         """Run a statement and give all its rows."""
-        result = await self._query(self._encoded(sql, args))
+        result = await self.raw.ask(self._encoded(sql, args))
         if not result.rows:
             return []
         return list(map(self._row_type(result.description), result.rows))
 
     async def fetch_one(self, sql: str, args: Sequence[Any]) -> Any:
         """Run a statement and give its first row, or None."""
-        result = await self._query(self._encoded(sql, args))
+        result = await self.raw.ask(self._encoded(sql, args))
         return self._row_type(result.description)(result.rows[0]) if result.rows else None
 
     async def fetch_value(self, sql: str, args: Sequence[Any]) -> Any:
         """Run a statement and give the first column of its first row, or None."""
-        result = await self._query(self._encoded(sql, args))
+        result = await self.raw.ask(self._encoded(sql, args))
         return result.rows[0][0] if result.rows else None
 
     async def execute(self, sql: str, args: Sequence[Any]) -> Result:
         """Run a statement for its effect."""
-        result = await self._query(self._encoded(sql, args))
+        result = await self.raw.ask(self._encoded(sql, args))
         return Result(result.affected_rows, result.insert_id)
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Result:
         """Run a statement once per row of arguments; INSERT rows are joined into few messages."""
         count = last = 0
         for text in encode_rows(self.raw, sql, rows, self._packet_bytes_max):
-            result = await self._query(text)
+            result = await self.raw.ask(text)
             count += result.affected_rows
             last = result.insert_id
         return Result(count, last)
@@ -211,6 +201,9 @@ class MySQLWire:
 
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Do nothing: nothing is prepared, the arguments are in the text."""
+
+    def close_nothing(self) -> None:
+        """Do nothing."""
 
     def forget_changed(self) -> None:
         """Do nothing."""

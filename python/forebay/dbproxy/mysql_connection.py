@@ -23,6 +23,7 @@ _driver: Any = Connection  # asyncmy's types show none of these, and it has no p
 _read_greeting = _driver._get_server_information  # noqa: SLF001
 _send_command = _driver._execute_command  # noqa: SLF001
 _read_result = _driver._read_query_result  # noqa: SLF001
+_next_result = _driver.next_result
 
 
 class GuardedConnection(Connection):
@@ -45,14 +46,25 @@ class GuardedConnection(Connection):
         self.server_capabilities &= ~DEPRECATE_EOF
 
     async def ask(self, text: bytes) -> Any:
-        """Run a statement and give its first result, as ``query`` does, with fewer calls on the way."""
+        """Run a statement to its very last answer and give its first result, with fewer calls on the way than ``query``."""
         received = self._proto
         if received is not None and received.pos != received.length:
             self._see_that_it_is_read()
         await _send_command(self, COM_QUERY, text)
         await _read_result(self)
-        self._note_end()
-        return self._result
+        first = result = self._result
+        received = self._proto
+        if result.description is not None and received.pos == received.length:  # as `_note_end`, without a call
+            buffer, end = received.buffer, received.pos
+            self.server_status = result.server_status = buffer[end - 2] | buffer[end - 1] << 8
+        else:
+            self._note_end()
+        while result.has_next:
+            await _next_result(self)
+            result = self._result
+            if not first.description and result.description:
+                first = result
+        return first
 
     def _execute_command(self, command: int, text: str | bytes) -> Awaitable[None]:
         """Send a command, if nothing unread lies before its answer."""

@@ -36,13 +36,9 @@ class Names:
         self.judged = judge.judge
         self.context = 0
 
-    def judge(self, sql: str, *, has_arguments: bool) -> Effect:
-        """Tell what a statement does to the session."""
-        return self.judged(sql, self.context, has_arguments)
-
-    async def look_up(self, db: DBConnection, sql: str, effect: Effect, *, has_arguments: bool) -> Effect:
+    async def look_up(self, db: DBConnection, effect: Effect, again: Callable[[], Effect]) -> Effect:
         """Ask the server for the names that a statement's verdict hangs on; one that refuses lets nothing be told."""
-        ask = look_up(self._judge, db.wire, sql, effect, self.context, has_arguments=has_arguments)
+        ask = look_up(self._judge, db.wire, effect, self.context, again)
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS_MAX):
                 return await ask

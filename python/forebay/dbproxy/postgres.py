@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from forebay._core import split_statements
 from forebay.dbproxy.driver import Failure, OthersFault, Result, duplicate_socket
 from forebay.dbproxy.guard import GuardedLoop, StepGuard
 from forebay.dbproxy.postgres_copy import copy_in, copy_out, copy_rows
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 try:
     import asyncpg
-    from asyncpg.prepared_stmt import PreparedStatement
 
     from forebay.dbproxy.prepared import SharedConnection
 except ImportError:
@@ -40,15 +37,9 @@ except ImportError:
 CACHED_STATEMENTS_MAX = 200  # per connection, as PgBouncer's max_prepared_statements
 CLOSE_SECONDS_MAX = 5.0
 CANCEL_SECONDS_MAX = 2.0
-_COMMENT = r"(?:\s|--[^\r\n]*|/\*.*?\*/)*+"
-_NOTHING = re.compile(rf"(?:{_COMMENT};)*+{_COMMENT}\Z", re.DOTALL)
-_COPY = re.compile(rf"{_COMMENT}COPY\b.*?\b(FROM\s+STDIN|TO\s+STDOUT)\b", re.DOTALL | re.IGNORECASE)
-_COPY_REFUSED = (
-    "COPY FROM STDIN and COPY TO STDOUT have rows beside the statement: use client.copy_from and client.copy_to"
-)
-_MAY_BEGIN_COPY = frozenset("cC-/ \t\n\r\f\v")
 _SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "57P05"))
 _READ_ONLY_STATE = "25006"
+_IGNORED_STATE = "25P02"  # its transaction has failed
 
 # Everything a session can hold, except the statements the driver has prepared for itself and uses again.
 _RESET = """
@@ -86,6 +77,7 @@ class PostgresWire:
 
     engine = "postgresql"
     __slots__ = (
+        "guard",
         "in_transaction",
         "is_broken",
         "is_unfit",
@@ -105,11 +97,16 @@ class PostgresWire:
         self.socket = duplicate_socket(raw._transport)  # noqa: SLF001 - asyncpg shows its transport nowhere else
         self.out_of_step = False
         guard = raw._transport.get_protocol()  # noqa: SLF001
-        if isinstance(guard, StepGuard):  # over TLS nobody else can send anything
-            guard.slipped = self._slip
+        self.guard = guard if isinstance(guard, StepGuard) else None
+        if self.guard is not None:  # over TLS nobody else can send anything
+            self.guard.slipped = self._slip
+            self.guard.loosened = self._loosen
         self.is_broken = self.is_unfit = raw.is_closed  # what comes between two statements is read at once
         self.in_transaction = raw.is_in_transaction
         self.prepared_as_of = time.time()  # Unix time
+
+    def _loosen(self, is_loose: bool) -> None:
+        self.out_of_step = is_loose
 
     def _slip(self) -> None:
         self.out_of_step = True
@@ -117,57 +114,47 @@ class PostgresWire:
 
     def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows (``asyncpg.Record``)."""
-        check_text(sql)
         return self.raw.fetch(sql, *args)  # type: ignore[no-any-return]
 
     def fetch_one(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
-        check_text(sql)
         return self.raw.fetchrow(sql, *args)  # type: ignore[no-any-return]
 
     def fetch_value(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
-        check_text(sql)
         return self.raw.fetchval(sql, *args)  # type: ignore[no-any-return]
 
     async def execute(self, sql: str, args: Sequence[Any]) -> Result:
         """Run a statement for its effect; several statements are allowed when there are no arguments."""
-        check_text(sql)
-        if ";" in sql and any(map(_COPY.match, split_statements(self.engine, sql) or sql.split(";"))):
-            raise InvalidParameterValue(_COPY_REFUSED)
-        if _NOTHING.match(sql):
-            raise InvalidParameterValue("sql: there is no statement in it")
         return _result(await self.raw.execute(sql, *args))
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Result:
         """Run a statement once per row of arguments, all or nothing."""
-        check_text(sql)
         await self.raw.executemany(sql, rows)
         return Result()
 
     async def stream(self, sql: str, args: Sequence[Any], prefetch: int) -> AsyncIterator[Any]:
         """Give rows through a cursor; the caller holds a transaction."""
-        check_text(sql)
         async for row in self.raw.cursor(sql, *args, prefetch=prefetch):
             yield row
 
-    async def copy_in(self, sql: str, source: Any) -> Result:
+    async def copy_in(self, sql: str, what: tuple[Any]) -> Result:
         """Run ``COPY … FROM STDIN`` with what a source gives."""
-        _check_copy(sql, "FROM STDIN")
+        (source,) = what
         return _result(await self._in_step(copy_in(self.raw, sql, source)))
 
-    async def copy_out(self, sql: str, sink: Any) -> Result:
+    async def copy_out(self, sql: str, what: tuple[Any]) -> Result:
         """Run ``COPY … TO STDOUT`` into a sink."""
-        _check_copy(sql, "TO STDOUT")
+        (sink,) = what
         try:
             return _result(await copy_out(self.raw, sql, sink))
         except OthersFault:
             self.abort()  # asyncpg does not know how much of the answer is still to come
             raise
 
-    async def copy_rows(self, _sql: str, what: tuple[str, Any, list[str] | None, str | None]) -> Result:
+    async def copy_rows(self, _sql: str, what: tuple[tuple[str, Any, list[str] | None, str | None]]) -> Result:
         """Copy rows into a table."""
-        return _result(await self._in_step(copy_rows(self.raw, *what)))
+        return _result(await self._in_step(copy_rows(self.raw, *what[0])))
 
     async def _in_step(self, copying: Awaitable[str]) -> str:
         """Wait for the end of a COPY. asyncpg cancels one that is aborted, and that must not meet the next statement."""
@@ -200,10 +187,15 @@ class PostgresWire:
         return ("" if self.reads_standard() else "off"), ""
 
     def stopped_at_reading(self, error: BaseException) -> bool:
-        """Tell whether the server refused a text before it ran any of it: where it ran, an error has a context."""
+        """Tell whether the server refused a statement before it ran any of it.
+
+        An error of reading has a position; one of a function that ran has a context, and a cast that ran has neither.
+        """
         if not isinstance(error, asyncpg.PostgresError):
             return isinstance(error, asyncpg.InterfaceError)
-        return (error.sqlstate or "").startswith("42") and not error.context
+        state = error.sqlstate or ""
+        was_read = state.startswith("42") and error.position
+        return bool(was_read or state == _IGNORED_STATE) and not error.context
 
     def note_error(self, error: Exception) -> None:
         """Prepare anew what asyncpg refused an argument of."""
@@ -213,11 +205,10 @@ class PostgresWire:
     async def after_error(self) -> None:
         """Do nothing: every answer, an error too, ends with the transaction's status."""
 
-    def prepared(self, sql: str) -> Any:
-        """Give a statement that is prepared already, as asyncpg's ``prepare`` does; None when there is none."""
+    def prepared(self, sql: str) -> tuple[Any, Any] | None:
+        """Give a statement that is prepared already, as asyncpg's ``prepare`` does, and its columns; None when there is none."""
         raw = self.raw
-        state = raw._stmt_cache.get((sql, raw._protocol.get_record_class(), False))  # noqa: SLF001 - asyncpg's own key
-        return None if state is None else PreparedStatement(raw, sql, state)
+        return raw._stmt_cache.shown(raw, (sql, raw._protocol.get_record_class(), False))  # type: ignore[no-any-return]  # noqa: SLF001 - asyncpg's own key
 
     async def prepare_anew(self) -> None:
         """Drop what was prepared, and what is known of types."""
@@ -235,6 +226,10 @@ class PostgresWire:
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Use a statement that was prepared before only where the session gives its text the same meaning."""
         self.raw._stmt_cache.meaning = meaning  # noqa: SLF001 - it is ours
+
+    def close_nothing(self) -> None:
+        """Close no prepared statement at the server any more."""
+        self.raw.closes_nothing = True
 
     def forget_changed(self) -> None:
         """Drop what was prepared under a change of the session that has ended."""
@@ -287,22 +282,6 @@ class PostgresWire:
 def _result(status: str) -> Result:
     last = status.rpartition(" ")[2]
     return Result(int(last) if last.isdigit() else 0, 0, status)
-
-
-def _check_copy(sql: str, direction: str) -> None:
-    """Check that a text is one COPY in that direction: asyncpg would wait for ever for the answer to another.
-
-    Raises:
-        InvalidParameterValue: it is not.
-
-    """
-    found = _COPY.match(sql)
-    if (
-        found is None
-        or " ".join(found[1].upper().split()) != direction
-        or len(split_statements("postgresql", sql) or ()) != 1
-    ):
-        raise InvalidParameterValue(f"sql: this must be one statement, COPY ... {direction}")
 
 
 def _no_transaction() -> bool:
@@ -365,27 +344,6 @@ def _told_by_server(error: Any, wire: PostgresWire, where: str, *, closed: bool)
         return Failure(ConnectionLost(f"PostgreSQL at {where} went away: {error}"), broken=True)
     wire.note_error(error)
     return Failure(DatabaseError(str(error), state), broken=False, read_only=state == _READ_ONLY_STATE)
-
-
-def check_text(sql: str) -> None:
-    """Check that a text can be sent, and that asyncpg can read what comes back.
-
-    Raises:
-        InvalidParameterValue: it cannot.
-
-    """
-    if sql.isascii() and "\0" not in sql and sql[:1] not in _MAY_BEGIN_COPY:
-        return
-    if "\0" in sql:
-        raise InvalidParameterValue(f"sql: PostgreSQL has no character 0 (at character {sql.index(chr(0))})")
-    if _COPY.match(sql):  # asyncpg waits for ever for an answer that it knows
-        raise InvalidParameterValue(_COPY_REFUSED)
-    try:
-        sql.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidParameterValue(
-            f"sql: it cannot be encoded as UTF-8: {error.reason} (character {error.start})"
-        ) from None
 
 
 def refuses_argument(error: BaseException) -> bool:

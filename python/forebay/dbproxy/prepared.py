@@ -9,6 +9,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 
 from forebay.dbproxy.session import UNCHANGED, Meaning
 
@@ -31,6 +32,7 @@ class StatementCache:
         self._on_remove = on_remove
         self._statements: OrderedDict[Key, Any] = OrderedDict()
         self._held: set[Any] = set()
+        self._shown: dict[Any, tuple[PreparedStatement, Any]] = {}
         self._used_last: Key = (UNCHANGED, None)
 
     def __contains__(self, statement: Any) -> bool:
@@ -59,6 +61,17 @@ class StatementCache:
         if len(self._statements) > self._size_max:
             self._drop(next(iter(self._statements)))
 
+    def shown(self, connection: Any, text: Text) -> tuple[PreparedStatement, Any] | None:
+        """Give the statement of a text as ``prepare`` gives it, with its columns; None when it is not here."""
+        statement = self.get(text)
+        if statement is None:
+            return None
+        shown = self._shown.get(statement)
+        if shown is None:
+            prepared = PreparedStatement(connection, text[0], statement)
+            shown = self._shown[statement] = (prepared, prepared.get_attributes())
+        return shown
+
     def iter_statements(self) -> Iterator[Any]:
         """Give all statements."""
         return iter(self._statements.values())
@@ -85,6 +98,7 @@ class StatementCache:
         statement = self._statements.pop(key, None)
         if statement is not None:
             self._held.discard(statement)
+            self._shown.pop(statement, None)
             self._on_remove(statement)
 
 
@@ -98,6 +112,7 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
         own: Any = self._stmt_cache  # type: ignore[has-type]
         self._stmt_cache = StatementCache(own.get_max_size(), own._on_remove)  # noqa: SLF001 - it closes what nobody uses
         self._names_it = False  # what is being prepared, though it may be too long to be kept
+        self.closes_nothing = False
 
     async def _get_statement(self, query: str, *args: Any, named: str | bool | None = False, **options: Any) -> Any:
         """Take note whether what is prepared has a name; the driver may prepare a question of its own meanwhile."""
@@ -123,6 +138,11 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
 
         Not when what was prepared has no name: the server forgets such a one over any text that it is sent.
         """
+        if (
+            self.closes_nothing
+        ):  # DEALLOCATE ALL may have closed them: to name one would fail, and its transaction with it
+            self._stmts_to_close.clear()
+            return
         has_name = self._names_it or self._stmt_cache.holds_last()
         if len(self._stmts_to_close) < DROPPED_MAX or not has_name:
             return

@@ -409,6 +409,17 @@ class DBProxy:
         self.counters.clients_succeeded += 1
         return borrower, self._loop.time()
 
+    def admit_again(self, client: BorrowedConnection, borrower: Borrower) -> float | None:
+        """Let a client in that was dismissed, under a new number; give the loop's time, or None: ``admit`` says what is wrong."""
+        if self._closed or not borrower.is_at_home() or len(self._clients) >= self.settings.maximum_clients:
+            return None
+        self.counters.clients_received += 1
+        self.counters.clients_succeeded += 1
+        self._numbers += 1
+        borrower.begin_again(self._numbers)
+        self._clients[borrower] = client
+        return self._loop.time()
+
     async def _find_readers(self, cluster: Cluster) -> None:
         if cluster.alone:
             raise DatabaseUnavailable(

@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from forebay._core import split_statements
+from forebay._core import StatementJudge, split_statements
+from forebay.dbproxy.effect import Effect
 from forebay.dbproxy.secrets import Credentials, FixedSecret, Secret
 from forebay.errors import InvalidParameterValue
 
@@ -258,10 +259,14 @@ def check_init_query(text: str | None, engine: str) -> tuple[str, ...]:
     statements = tuple(found)
     if not statements:
         raise InvalidParameterValue("init_query: there is no statement in it; leave it out instead")
+    judge = StatementJudge(engine, Effect, [])
     for statement in statements:
-        verb = statement.split(None, 1)[0].upper()
-        if verb in {"BEGIN", "START", "COMMIT", "ROLLBACK"}:
-            raise InvalidParameterValue(f"init_query: {verb} is not session state")
+        try:
+            ends = judge.judge(statement).transaction
+        except InvalidParameterValue as error:
+            raise InvalidParameterValue(f"init_query: {error}") from None
+        if ends:
+            raise InvalidParameterValue(f"init_query: {judge.digest(statement)} is not session state")
     return statements
 
 

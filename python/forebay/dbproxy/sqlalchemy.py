@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from forebay.dbproxy.borrowed_connection import BorrowedConnection
 from forebay.dbproxy.connection import AUTOCOMMIT_OFF
-from forebay.dbproxy.postgres import check_text
 from forebay.dbproxy.session import DEFAULTS
 from forebay.errors import DBProxyError, InvalidParameterValue
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from forebay.dbproxy.guard import StepGuard
     from forebay.dbproxy.postgres import PostgresWire
     from forebay.dbproxy.proxy import DBProxy
 
@@ -157,27 +157,26 @@ class PostgresDialect(PGDialect_asyncpg):
 
     def do_close(self, dbapi_connection: Any) -> None:
         """Give the connection back at once: no need to go by the event loop, unless a transaction is still open."""
-        dbapi_connection.rollback()
-        dbapi_connection._connection.terminate()  # noqa: SLF001 - what SQLAlchemy's own methods use
+        try:
+            dbapi_connection.rollback()
+        finally:
+            dbapi_connection._connection.terminate()  # noqa: SLF001 - what SQLAlchemy's own methods use
 
 
 class MySQLConnection:
     """Stands where SQLAlchemy expects an asyncmy connection: loan after loan, one at a time."""
 
-    _borrowed: BorrowedConnection
     _raw: Any
 
     def __init__(self, proxy: DBProxy, *, read_only: bool, user: str | None) -> None:
-        self._proxy = proxy
+        self._borrowed = BorrowedConnection(proxy, suits_too=AUTOCOMMIT_OFF)
         self._read_only = read_only
         self._user = user
         self._commits_itself = False
 
     async def borrow(self) -> None:
         """Borrow a connection, with autocommit on or off: what is needed is set before the first statement."""
-        self._borrowed = await BorrowedConnection(self._proxy, suits_too=AUTOCOMMIT_OFF).begin(
-            read_only=self._read_only, user=self._user
-        )
+        await self._borrowed.begin(read_only=self._read_only, user=self._user)
         self._raw = self._borrowed.wire.raw  # type: ignore[attr-defined]
         self._commits_itself = False
 
@@ -325,20 +324,22 @@ class MySQLCursor:
 class PostgresConnection:
     """Stands where SQLAlchemy expects an asyncpg connection: loan after loan, one at a time."""
 
-    _borrowed: BorrowedConnection
     _wire: PostgresWire
     _raw: Any
+    _must_begin: bool
+    """A transaction begins with the next statement."""
 
     def __init__(self, proxy: DBProxy, *, read_only: bool, user: str | None) -> None:
-        self._proxy = proxy
+        self._borrowed = BorrowedConnection(proxy)
         self._read_only = read_only
         self._user = user
 
     async def borrow(self) -> None:
         """Borrow a connection."""
-        self._borrowed = await BorrowedConnection(self._proxy).begin(read_only=self._read_only, user=self._user)
+        await self._borrowed.begin(read_only=self._read_only, user=self._user)
         self._wire = self._borrowed.wire  # type: ignore[assignment]
         self._raw = self._wire.raw
+        self._must_begin = False
 
     def __getattr__(self, name: str) -> Any:
         """Give what the connection itself has; the proxy does not see what is done with it."""
@@ -354,33 +355,79 @@ class PostgresConnection:
         """Do something over the connection."""
         return self._borrowed.use(work, *args, **options)
 
+    def begin(self) -> None:
+        """Begin a transaction with the next statement."""
+        self._must_begin = True
+
+    async def begun(self) -> None:
+        """Send the BEGIN that is owed."""
+        if self._must_begin:
+            self._must_begin = False
+            await self.query("BEGIN")
+
+    async def end(self, word: str) -> None:
+        """End the transaction, unless it was lost or has not begun."""
+        if self._must_begin:
+            self._must_begin = False
+        elif word == "COMMIT":
+            await self._borrowed.commit(self._raw._protocol.query, word, None)  # noqa: SLF001 - as in `query`
+        elif not self._borrowed.is_over:
+            await self.query(word)
+
+    def query(self, sql: str) -> Awaitable[Any]:
+        """Run a statement that the proxy has no need to judge."""
+        return self._borrowed.use(self._raw._protocol.query, sql, None)  # noqa: SLF001 - `execute` looks at its arguments first
+
+    def run_prepared(self, statement: Any, *args: Any, **options: Any) -> Awaitable[Any]:
+        """Run a prepared statement and give all its rows; a transaction that is owed begins in the same round trip."""
+        if not self._must_begin:
+            return self._borrowed.use(statement.fetch, *args, **options)
+        if self._wire.guard is None or not statement.get_name():  # over TLS, or with no name, it cannot
+            return self._run_begun(statement, *args, **options)
+        return self._borrowed.use(self._begin_with, self._wire.guard, statement, *args, **options)
+
+    async def _run_begun(self, statement: Any, *args: Any, **options: Any) -> Any:
+        await self.begun()
+        return await self._borrowed.use(statement.fetch, *args, **options)
+
+    async def _begin_with(self, guard: StepGuard, statement: Any, *args: Any, **options: Any) -> Any:
+        guard.begin()
+        try:
+            return await statement.fetch(*args, **options)
+        finally:
+            self._must_begin = guard.owes_begin()  # the driver refused an argument before it sent anything
+
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
         """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
-        check_text(sql)
         await self._borrowed.judge(sql)
-        if not name and (prepared := self._wire.prepared(sql)) is not None:
-            return PostgresStatement(self, prepared)
+        if not name and (known := self._wire.prepared(sql)) is not None:
+            return PostgresStatement(self, *known)
+        await self.begun()
         prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
-        return PostgresStatement(self, await self.use(prepare, sql, name=name or None, use_cache=not name))
+        prepared = await self.use(prepare, sql, name=name or None, use_cache=not name)
+        return PostgresStatement(self, prepared, prepared.get_attributes())
 
     async def execute(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run statements."""
         await self._borrowed.judge(sql)
+        await self.begun()
         return await self.use(self._raw.execute, sql, *args, **options)
 
     async def executemany(self, sql: str, rows: Sequence[Any], **options: Any) -> Any:
         """Run a statement once per row of arguments."""
         await self._borrowed.judge(sql)
+        await self.begun()
         return await self.use(self._raw.executemany, sql, rows, **options)
 
     async def fetchrow(self, sql: str, *args: Any, **options: Any) -> Any:
         """Run a statement and give its first row."""
         await self._borrowed.judge(sql)
+        await self.begun()
         return await self.use(self._raw.fetchrow, sql, *args, **options)
 
     def transaction(self, **options: Any) -> PostgresTransaction:
         """Make a transaction."""
-        return PostgresTransaction(self._borrowed, self._raw, **options)
+        return PostgresTransaction(self, **options)
 
     async def set_type_codec(self, name: str, **_: Any) -> None:
         """Refuse: every client of the proxy would get such values."""
@@ -408,22 +455,27 @@ class PostgresConnection:
 class PostgresStatement:
     """A prepared statement of asyncpg that runs through the borrowed connection."""
 
-    def __init__(self, borrowed: PostgresConnection, statement: Any) -> None:
+    def __init__(self, borrowed: PostgresConnection, statement: Any, attributes: Any) -> None:
         self._borrowed = borrowed
         self._statement = statement
-        self.get_attributes = statement.get_attributes
+        self._attributes = attributes
         self.get_statusmsg = statement.get_statusmsg
 
     def __getattr__(self, name: str) -> Any:
         """Give what else is known of the statement."""
         return getattr(self._statement, name)
 
+    def get_attributes(self) -> Any:
+        """Give its columns."""
+        return self._attributes
+
     def fetch(self, *args: Any, **options: Any) -> Awaitable[Any]:
         """Run it and give all its rows."""
-        return self._borrowed.use(self._statement.fetch, *args, **options)
+        return self._borrowed.run_prepared(self._statement, *args, **options)
 
     async def cursor(self, *args: Any, **options: Any) -> PostgresCursor:
         """Run it and give its rows as they are asked for."""
+        await self._borrowed.begun()
 
         async def opened() -> Any:
             return await self._statement.cursor(*args, **options)
@@ -448,27 +500,27 @@ class PostgresTransaction:
 
     def __init__(
         self,
-        borrowed: BorrowedConnection,
-        raw: Any,
+        connection: PostgresConnection,
         *,
         isolation: str | None = None,
         readonly: bool = False,
         deferrable: bool = False,
     ) -> None:
         level = f" ISOLATION LEVEL {isolation.replace('_', ' ').upper()}" if isolation else ""
-        self._begin = f"BEGIN{level}{' READ ONLY' if readonly else ''}{' DEFERRABLE' if deferrable else ''}"
-        self._borrowed = borrowed
-        self._query = raw._protocol.query  # noqa: SLF001 - the public `execute` looks at its arguments first
+        self._modes = f"{level}{' READ ONLY' if readonly else ''}{' DEFERRABLE' if deferrable else ''}"
+        self._connection = connection
 
     async def start(self) -> None:
-        """Begin."""
-        await self._borrowed.use(self._query, self._begin, None)
+        """Begin; without modes of its own, with the first statement."""
+        if self._modes:
+            await self._connection.query(f"BEGIN{self._modes}")
+        else:
+            self._connection.begin()
 
     async def commit(self) -> None:
         """Commit."""
-        await self._borrowed.commit(self._query, "COMMIT", None)
+        await self._connection.end("COMMIT")
 
     async def rollback(self) -> None:
         """Roll back, unless it was lost."""
-        if not self._borrowed.is_over:
-            await self._borrowed.use(self._query, "ROLLBACK", None)
+        await self._connection.end("ROLLBACK")

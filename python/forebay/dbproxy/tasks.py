@@ -1,4 +1,4 @@
-"""The proxy's background tasks: openings, closings, resets, questions. Each of them has an owner and an end."""
+"""The proxy's background tasks: openings, closings, resets, questions. Each of them has an owner, and each wait an end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,31 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from forebay.errors import DBProxyError
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Coroutine
 
 log = logging.getLogger("forebay.dbproxy")
+
+
+async def within(seconds: float, answer: Awaitable[Any]) -> Any:
+    """Wait for an answer.
+
+    Raises:
+        TimeoutError: it did not come in time.
+
+    """
+    async with asyncio.timeout(seconds):
+        return await answer
+
+
+async def closed_quietly(rows: AsyncGenerator[Any, None]) -> None:
+    """Close a stream. What goes wrong over it concerns nobody: its connection is closed then."""
+    try:
+        await rows.aclose()
+    except DBProxyError as error:
+        log.info("a stream that was left could not be ended: %s", type(error).__name__)
 
 
 class Tasks:

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use forebay_core::session::mysql::Mode;
-use forebay_core::session::{self as core, Catalogue, CleanFunctions, Dialect, Judged, Verdict};
+use forebay_core::session::{self as core, Beside, Catalogue, CleanFunctions, Dialect, Judged, Verdict};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
@@ -42,7 +42,7 @@ struct State {
 
 #[derive(Default)]
 struct Remembered {
-    /// By context and whether there are arguments.
+    /// By context and what is beside the text.
     verdicts: HashMap<u32, HashMap<String, Py<PyAny>>>,
     texts: usize,
     bytes: usize,
@@ -118,24 +118,39 @@ impl StatementJudge {
         judge
     }
 
-    /// Judge a text in a context, its arguments beside it. With names that must be looked up first, it is no verdict yet.
-    #[pyo3(signature = (sql, context=0, has_arguments=false, /))]
-    fn judge(&self, py: Python<'_>, sql: &Bound<'_, PyAny>, context: u16, has_arguments: bool) -> PyResult<Py<PyAny>> {
+    /// Judge a text in a context, with arguments or a `COPY`'s rows beside it (`"in"`, `"out"`). With names that must be looked
+    /// up first, it is no verdict yet.
+    #[pyo3(signature = (sql, context=0, has_arguments=false, rows=None, /))]
+    fn judge(
+        &self,
+        py: Python<'_>,
+        sql: &Bound<'_, PyAny>,
+        context: u16,
+        has_arguments: bool,
+        rows: Option<&str>,
+    ) -> PyResult<Py<PyAny>> {
         let Ok(sql) = sql.cast::<PyString>() else {
             return Err(invalid(format!("a statement is a str, not {}", sql.get_type().name()?)));
         };
         let Ok(text) = sql.to_str() else {
             return Err(invalid("a statement with a lone surrogate is no text that can be sent"));
         };
-        let key = u32::from(context) << 1 | u32::from(has_arguments && self.is_mysql);
+        let beside = match rows {
+            Some("in") => Beside::RowsIn,
+            Some(_) => Beside::RowsOut,
+            None if has_arguments && self.is_mysql => Beside::Arguments,
+            None => Beside::Nothing,
+        };
+        let key = u32::from(context) << 2 | beside as u32;
         let state = self.state();
         if let Some(found) = state.young.get(key, text) {
             return Ok(found.clone_ref(py));
         }
         let known = state.old.get(key, text).map(|found| found.clone_ref(py));
         let judged = match (&known, state.dialects.get(usize::from(context))) {
-            (None, Some(&dialect)) => core::Judge { dialect, context, catalogue: &state.catalogue, clean: &self.clean }
-                .judge(text, has_arguments),
+            (None, Some(&dialect)) => {
+                core::Judge { dialect, context, catalogue: &state.catalogue, clean: &self.clean }.judge(text, beside)
+            }
             _ => Judged::Verdict(Verdict::unknown()),
         };
         let generation = state.catalogue.generation();

@@ -166,6 +166,20 @@ impl CleanFunctions {
     }
 }
 
+/// What travels beside a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Arguments.
+    Arguments,
+    /// The rows of a `COPY … FROM STDIN`.
+    RowsIn,
+    /// The rows of a `COPY … TO STDOUT`.
+    RowsOut,
+}
+
 /// What a text is judged by, beside itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'j> {
@@ -180,11 +194,11 @@ pub struct Judge<'j> {
 }
 
 impl Judge<'_> {
-    /// Judge a text as it is sent, its arguments beside it.
-    pub fn judge(&self, text: &str, has_arguments: bool) -> Judged {
+    /// Judge a text as it is sent. Rows travel beside a `COPY` alone, and a `COPY` that has them is sent no other way.
+    pub fn judge(&self, text: &str, beside: Beside) -> Judged {
         match self.dialect {
-            Dialect::Postgres { standard_strings } => postgres::judge(self, text, standard_strings),
-            Dialect::Mysql(mode) => mysql::judge(self, text, mode, has_arguments),
+            Dialect::Postgres { standard_strings } => postgres::judge(self, text, standard_strings, beside),
+            Dialect::Mysql(mode) => mysql::judge(self, text, mode, beside == Beside::Arguments),
         }
     }
 }

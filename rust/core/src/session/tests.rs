@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{json, Map, Value};
 
-use super::{digest, Catalogue, CleanFunctions, Dialect, Judge, Judged, Verdict};
+use super::{digest, Beside, Catalogue, CleanFunctions, Dialect, Judge, Judged, Verdict};
 use crate::session::mysql::Mode;
 
 fn table() -> Value {
@@ -19,10 +19,10 @@ fn dialect(engine: &str, row: &Value) -> Dialect {
 }
 
 /// Judge a text as often as names must be looked up first, in the table's own catalogue.
-fn judge(text: &str, dialect: Dialect, has_arguments: bool, facts: &Value, catalogue: &mut Catalogue) -> Judged {
+fn judge(text: &str, dialect: Dialect, beside: Beside, facts: &Value, catalogue: &mut Catalogue) -> Judged {
     let clean = CleanFunctions::new(["vouched".to_owned(), "app.mine".to_owned()]);
     for _ in 0..20 {
-        let judged = Judge { dialect, context: 0, catalogue, clean: &clean }.judge(text, has_arguments);
+        let judged = Judge { dialect, context: 0, catalogue, clean: &clean }.judge(text, beside);
         let Judged::Needs(names) = judged else { return judged };
         let rows: Vec<[&str; 3]> = facts
             .as_array()
@@ -62,13 +62,18 @@ fn a_statement_does_to_its_session_what_the_table_says() {
     for engine in ["mysql", "postgresql"] {
         for row in table[engine].as_array().unwrap() {
             let mut expected = row.as_object().unwrap().clone();
-            for key in ["sql", "arguments", "mode", "about"] {
+            for key in ["sql", "arguments", "rows", "mode", "about"] {
                 expected.remove(key);
             }
-            let has_arguments = row["arguments"] == json!(true);
+            let beside = match row["rows"].as_str() {
+                Some("in") => Beside::RowsIn,
+                Some(_) => Beside::RowsOut,
+                None if row["arguments"] == json!(true) => Beside::Arguments,
+                None => Beside::Nothing,
+            };
             let text = row["sql"].as_str().unwrap();
             let facts = &table["catalogue"][engine];
-            let found = told(judge(text, dialect(engine, row), has_arguments, facts, &mut Catalogue::default()));
+            let found = told(judge(text, dialect(engine, row), beside, facts, &mut Catalogue::default()));
             if found != Value::Object(expected) {
                 let mut line = Map::from_iter([("sql".to_owned(), json!(text))]);
                 line.extend(found.as_object().unwrap().clone());
@@ -85,7 +90,8 @@ fn a_name_is_looked_up_once_and_again_when_it_was_forgotten() {
     let mut catalogue = Catalogue::default();
     let postgres = Dialect::Postgres { standard_strings: true };
     let ask = |catalogue: &Catalogue| {
-        Judge { dialect: postgres, context: 0, catalogue, clean: &clean }.judge("SELECT sneaky(a) FROM t", false)
+        Judge { dialect: postgres, context: 0, catalogue, clean: &clean }
+            .judge("SELECT sneaky(a) FROM t", Beside::Nothing)
     };
     let Judged::Needs(names) = ask(&catalogue) else { panic!("nothing is known yet") };
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "sneaky", "t"]);
@@ -166,9 +172,10 @@ proptest! {
                 Dialect::Mysql(Mode::default()),
                 Dialect::Mysql(Mode { ansi_quotes: true, no_backslash_escapes: true }),
             ] {
-                let _ = judge(&text, dialect, arguments, &json!([]), &mut Catalogue::default());
+                let beside = if arguments { Beside::Arguments } else { Beside::Nothing };
+                let _ = judge(&text, dialect, beside, &json!([]), &mut Catalogue::default());
                 let _ = digest(&text, dialect);
-                let _ = Judge { dialect, context: 0, catalogue: &Catalogue::default(), clean: &clean }.judge(&text, arguments);
+                let _ = Judge { dialect, context: 0, catalogue: &Catalogue::default(), clean: &clean }.judge(&text, beside);
             }
         }
     }
@@ -181,11 +188,11 @@ proptest! {
             (Dialect::Postgres { standard_strings: true }, "setseed(1)", json!([["setseed", "function", "pg_catalog"]])),
         ] {
             let text = format!("SELECT {before} , {call} {after}");
-            let judged = judge(&text, dialect, false, &facts, &mut Catalogue::default());
-            let is_closed = !matches!(judge(&format!("SELECT {before} , 'a'"), dialect, false, &facts, &mut Catalogue::default()),
+            let judged = judge(&text, dialect, Beside::Nothing, &facts, &mut Catalogue::default());
+            let is_closed = !matches!(judge(&format!("SELECT {before} , 'a'"), dialect, Beside::Nothing, &facts, &mut Catalogue::default()),
                 Judged::Verdict(verdict) if verdict.pins.iter().any(|pin| pin.starts_with("statement:")));
             let probe = format!("SELECT {before} , '");
-            let is_open = !matches!(judge(&probe, dialect, false, &facts, &mut Catalogue::default()),
+            let is_open = !matches!(judge(&probe, dialect, Beside::Nothing, &facts, &mut Catalogue::default()),
                 Judged::Verdict(verdict) if verdict.pins.iter().any(|pin| pin == "statement:a text that cannot be read"));
             if is_closed && !is_open {
                 prop_assert!(!matches!(&judged, Judged::Verdict(verdict) if verdict.pins.is_empty()), "{text}: {judged:?}");

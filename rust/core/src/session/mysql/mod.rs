@@ -143,7 +143,7 @@ fn form(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Result<Verdict, St
         "table" => examined.query(rest),
         "explain" | "describe" | "desc" => explained(examined, tokens),
         "analyze" if rest.first().is_some_and(|token| !token.is("table")) => explained(examined, tokens),
-        "show" => show(tokens),
+        "show" => show(examined, tokens),
         "create" => create(examined, tokens),
         "drop" => drop(tokens),
         "alter" | "rename" | "truncate" | "optimize" | "analyze" | "check" | "checksum" | "repair" => {
@@ -151,7 +151,13 @@ fn form(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Result<Verdict, St
         }
         "grant" | "revoke" => Verdict { changes_schema: true, ..Verdict::default() },
         "begin" | "start" | "commit" | "rollback" | "savepoint" | "release" => transaction(tokens),
-        "set" => return settings::set(tokens),
+        "set" => {
+            let mut verdict = settings::set(tokens)?;
+            if !verdict.pins.is_empty() && rest.iter().any(|token| token.is_sign("(")) {
+                examined.add(&mut verdict, rest, false); // a call in it may leave more than the setting
+            }
+            verdict
+        }
         "use" => match rest {
             [name] if name.is_name() => Verdict {
                 sets: vec![("database".to_owned(), name.name().to_owned())],
@@ -173,7 +179,11 @@ fn form(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Result<Verdict, St
             Verdict::pinned("table locks:")
         }
         "prepare" => Verdict::pinned("prepared statement:"),
-        "handler" => Verdict::pinned("handler:"),
+        "handler" => {
+            let mut verdict = Verdict::pinned("handler:");
+            examined.add(&mut verdict, after_where(rest), false);
+            verdict
+        }
         "xa" => Verdict::closed("XA transaction:"),
         "call" => examined.call(rest),
         _ => Verdict::closed(statement(tokens)),
@@ -192,7 +202,12 @@ fn explained(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
     }
 }
 
-fn show(tokens: &[Token<'_>]) -> Verdict {
+/// What follows `WHERE`, which may call anything.
+fn after_where<'s, 't>(tokens: &'s [Token<'t>]) -> &'s [Token<'t>] {
+    &tokens[tokens.iter().position(|token| token.is("where")).unwrap_or(tokens.len())..]
+}
+
+fn show(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
     let mut rest = &tokens[1..];
     let is_global = rest.first().is_some_and(|token| token.is("global"));
     if is_global || rest.first().is_some_and(|token| token.is("session")) {
@@ -208,7 +223,10 @@ fn show(tokens: &[Token<'_>]) -> Verdict {
         _ => SHOWN.contains(&kind),
     };
     if is_clean {
-        return Verdict { repeatable: true, ..Verdict::default() };
+        let mut verdict = Verdict::default();
+        examined.add(&mut verdict, after_where(rest), false);
+        verdict.repeatable = verdict.is_clean();
+        return verdict;
     }
     Verdict { reads_session: true, ..Verdict::pinned(format!("session memory:SHOW {}", kind.to_uppercase())) }
 }

@@ -133,7 +133,11 @@ fn assignment(tokens: &[Token<'_>], part: &[Token<'_>]) -> Result<Verdict, Strin
 }
 
 fn carried(key: &str, value: &[Token<'_>]) -> Result<Verdict, String> {
-    let pinned = || Ok(Verdict::pinned(format!("setting:{key}")));
+    let pinned = || {
+        let cause = format!("setting:{key}");
+        // By a mode that is not known, the next text cannot be read.
+        Ok(if key == "sql_mode" { Verdict::closed(cause) } else { Verdict::pinned(cause) })
+    };
     let text = match value {
         [one] if one.is("default") => {
             return Ok(Verdict { unsets: vec![renamed(key).to_owned()], ..Verdict::default() });
@@ -155,7 +159,7 @@ fn carried(key: &str, value: &[Token<'_>]) -> Result<Verdict, String> {
     }
     // As a number nobody knows how it has the next text be read.
     if key == "sql_mode" && value[0].kind != Kind::Text && value[0].kind != Kind::Word {
-        return Ok(Verdict::closed("setting:sql_mode"));
+        return pinned();
     }
     let key = renamed(key);
     let set = match key {

@@ -342,7 +342,11 @@ fn configured(verdict: &mut Verdict, tokens: &[Token<'_>], open: usize) {
         return verdict.close("setting:search_path");
     }
     if local.len() != 1 || !local[0].is("true") {
-        return verdict.pin("setting:set_config");
+        return verdict.pin(match &*name {
+            "role" => "role:",
+            "session_authorization" => "session authorization:",
+            _ => "setting:set_config",
+        });
     }
     if !settings::is_read_by_none(&name) && verdict.local.is_empty() {
         verdict.local = settings::unknown_local();

@@ -9,8 +9,8 @@ pub(super) use lexer::read;
 
 use std::collections::BTreeSet;
 
-use super::token::{are, begins, Kind, Token};
-use super::{statement, Judge, Judged, Transaction, Verdict};
+use super::token::{after_parenthesis, are, begins, Kind, Token};
+use super::{statement, Beside, Judge, Judged, Transaction, Verdict};
 use expression::Examined;
 
 /// Temporary things; the server tells when the last one is gone.
@@ -23,6 +23,8 @@ const KINDS: &[&str] = &[
     "LISTEN:",
     "prepared statement:",
     "role:",
+    "session authorization:",
+    "session memory:",
     "setting:",
     "statement:",
     TEMPORARY,
@@ -57,12 +59,19 @@ const DDL: &[&str] = &[
 const RUNS_EXPRESSIONS: &[&str] = &["domain", "index", "materialized", "table", "type"];
 
 /// Judge a text of one statement or several.
-pub(super) fn judge(judge: &Judge<'_>, text: &str, standard_strings: bool) -> Judged {
+pub(super) fn judge(judge: &Judge<'_>, text: &str, standard_strings: bool, beside: Beside) -> Judged {
+    if let Some(at) = text.find('\0') {
+        let at = text[..at].chars().count();
+        return Judged::Refused(format!("sql: PostgreSQL has no character 0 (at character {at})"));
+    }
     let Ok(tokens) = read(text, standard_strings) else {
         return Judged::Verdict(Verdict::closed("statement:a text that cannot be read"));
     };
     let statements: Vec<&[Token<'_>]> =
         tokens.split(|token| token.is_sign(";")).filter(|tokens| !tokens.is_empty()).collect();
+    if let Some(reason) = misfit(&statements, beside) {
+        return Judged::Refused(reason.to_owned());
+    }
     let mut examined = Examined::new(judge);
     let verdicts: Vec<Verdict> = statements.iter().map(|tokens| one(&mut examined, text, tokens)).collect();
     let missing = examined.into_missing();
@@ -70,6 +79,44 @@ pub(super) fn judge(judge: &Judge<'_>, text: &str, standard_strings: bool) -> Ju
         return Judged::Needs(missing);
     }
     Judged::Verdict(joined(verdicts))
+}
+
+/// Why statements cannot be sent with what is beside them: the driver would wait for ever for an answer that it knows.
+fn misfit(statements: &[&[Token<'_>]], beside: Beside) -> Option<&'static str> {
+    let rows = |tokens: &&[Token<'_>]| rows_beside(tokens);
+    match beside {
+        Beside::RowsIn | Beside::RowsOut if statements.len() == 1 && rows(&statements[0]) == beside => None,
+        Beside::RowsIn => Some("sql: this must be one statement, COPY ... FROM STDIN"),
+        Beside::RowsOut => Some("sql: this must be one statement, COPY ... TO STDOUT"),
+        _ if statements.is_empty() => Some("sql: there is no statement in it"),
+        _ if statements.iter().any(|tokens| rows(tokens) != Beside::Nothing) => Some(
+            "COPY FROM STDIN and COPY TO STDOUT have rows beside the statement: use client.copy_from and client.copy_to",
+        ),
+        _ => None,
+    }
+}
+
+/// What travels beside a `COPY`. The server reads `STDIN` and `STDOUT` as the same word.
+fn rows_beside(tokens: &[Token<'_>]) -> Beside {
+    if !tokens[0].is("copy") {
+        return Beside::Nothing;
+    }
+    let mut at = 1;
+    while at + 1 < tokens.len() {
+        if tokens[at].is_sign("(") {
+            at = after_parenthesis(tokens, at);
+            continue;
+        }
+        if tokens[at + 1].is("stdin") || tokens[at + 1].is("stdout") {
+            match &*tokens[at].value {
+                "from" => return Beside::RowsIn,
+                "to" => return Beside::RowsOut,
+                _ => {}
+            }
+        }
+        at += 1;
+    }
+    Beside::Nothing
 }
 
 /// Join the verdicts of one text. The server runs it as one transaction, unless it has its own: their order says what is left
@@ -170,7 +217,7 @@ fn form(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdic
 fn explain(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdict {
     let mut at = 1;
     if tokens.get(at).is_some_and(|token| token.is_sign("(")) && !tokens.get(at + 1).is_some_and(is_query) {
-        at = super::token::after_parenthesis(tokens, at);
+        at = after_parenthesis(tokens, at);
     } else {
         while tokens.get(at).is_some_and(|token| ["analyze", "analyse", "verbose"].iter().any(|word| token.is(word))) {
             at += 1;
@@ -269,7 +316,7 @@ fn ended(mut verdict: Verdict, tokens: &[Token<'_>]) -> Verdict {
 fn prepare(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdict {
     let mut at = 2;
     if tokens.get(at).is_some_and(|token| token.is_sign("(")) {
-        at = super::token::after_parenthesis(tokens, at);
+        at = after_parenthesis(tokens, at);
     }
     if !tokens.get(at).is_some_and(|token| token.is("as")) || at + 1 >= tokens.len() {
         return Verdict::closed(statement(tokens));
