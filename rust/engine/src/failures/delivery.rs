@@ -365,14 +365,15 @@ impl FailureRoom<'_> {
         while let Some(queue) = self.failures.deliveries.queues.get_mut(&id).filter(|queue| queue.has_room()) {
             let Some(key) = queue.waiting.pop_first() else { break };
             let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { continue };
-            let Some((row, payload)) = decode(&bytes) else { continue };
+            let Some((mut row, payload)) = decode(&bytes) else { continue };
             // The one it was given up to, whatever the mapping says now. If nothing in this process is it, it waits in the store.
             let Some(name) = row.destination.as_deref() else { continue };
             if Target::of(name).is_here() {
                 return Ok(Some(InStoreDelivery { key, payload: payload.into(), row }));
             }
             let Some(&slot) = self.dispatch.destination_names.get(name) else { continue };
-            if row.routed.is_some() && row.is_tried_no_more(self.ctx.now.wall_ms) {
+            if row.is_too_old(self.ctx.now.wall_ms) {
+                row.expire();
                 self.give_up_delivery(key, row, payload);
                 continue;
             }

@@ -109,6 +109,21 @@ impl FailureRow {
         Some((id, routed.target.as_str().into()))
     }
 
+    /// Whether it is an event that is older than its rule lets one be that is given to a target.
+    pub(crate) fn is_too_old(&self, now_ms: u64) -> bool {
+        self.routed.as_ref().is_some_and(|routed| self.age_ms(now_ms) >= routed.retry.age_max_ms)
+    }
+
+    /// It waited for its turn longer than it may.
+    pub(crate) fn expire(&mut self) {
+        let Some(routed) = self.routed.as_mut().filter(|routed| routed.error_code.is_empty()) else { return };
+        routed.error_code = "THROTTLING".into();
+        routed.error_message = "it waited for its turn longer than maximum_event_age".into();
+        self.last_error = Some(routed.error_message.clone());
+        self.record["requestContext"]["condition"] = routed.error_code.as_str().into();
+        self.record["responseContext"]["errorMessage"] = routed.error_message.as_str().into();
+    }
+
     /// A destination has not taken it.
     pub(crate) fn note(&mut self, setback: Setback) {
         let Setback { error, code, is_final, .. } = setback;
