@@ -13,6 +13,7 @@ from forebay._model.mapping import Backoff
 from forebay._runtime.context import Context
 from forebay.activity import Activity, ActivityTask
 from forebay.alias import Alias
+from forebay.api_destination import ApiDestination
 from forebay.app import App
 from forebay.archive import Archive, Replay, ReplayStatus
 from forebay.bus import Bus, Event
@@ -66,6 +67,7 @@ __all__ = [
     "Activity",
     "ActivityTask",
     "Alias",
+    "ApiDestination",
     "App",
     "AppClosed",
     "Archive",

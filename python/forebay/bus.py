@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from uuid import uuid4
 
 from forebay._model import checks, limits, names
+from forebay._model.api_destination import HttpParameters
 from forebay._model.archive import ArchiveSettings, ReplaySettings
 from forebay._model.bus import BusSettings, Recipient, RuleSettings, RuleTarget, json_text, moment_ms
 from forebay._runtime.context import parent
@@ -13,6 +14,7 @@ from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
 from forebay._wire.bus import check_rule
+from forebay.api_destination import ApiDestination
 from forebay.archive import Archive, Replay
 from forebay.errors import InvalidParameterValue
 from forebay.function import Function
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from forebay._model.checks import Seconds
     from forebay._runtime.caller import Caller
 
-    EventTarget: TypeAlias = "Function[..., Any] | Queue | Topic | Stream | Bus | Workflow"
+    EventTarget: TypeAlias = "Function[..., Any] | Queue | Topic | Stream | Bus | Workflow | ApiDestination"
     """What a rule or a schedule can give events to."""
 
 
@@ -86,6 +88,9 @@ class Bus(StoreResource[BusSettings]):
         input_transformer: tuple[Mapping[str, str], str] | None = None,
         group_id: str | None = None,
         partition_key_path: str | None = None,
+        path_parameter_values: Iterable[str] = (),
+        header_parameters: Mapping[str, str] | None = None,
+        query_string_parameters: Mapping[str, str] | None = None,
         dead_letter_queue: Queue | str | None = None,
         maximum_retry_attempts: int = limits.RULE_RETRIES_MAX,
         maximum_event_age: Seconds = limits.RULE_EVENT_AGE_SECONDS_MAX,
@@ -99,15 +104,20 @@ class Bus(StoreResource[BusSettings]):
         Args:
             name: 1 to 64 letters, digits, '.', '-' and '_'; a bus has each once.
             pattern: an event pattern, a dict or its JSON text of at most 4,096 characters.
-            target: a function, queue, topic, stream, bus or workflow of this app; at most 5.
+            target: a function, queue, topic, stream, bus, workflow or API destination of this app; at most 5.
             input: what targets are given instead of the event: any JSON value, or a JSON text.
             input_path: the part of the event that targets are given, such as "$.detail".
             input_transformer: variables with their paths, and the template that has them as `<name>`.
             group_id: the message group of a FIFO queue.
             partition_key_path: where a stream's partition key stands in the event; None: the event's id is the key.
+            path_parameter_values: for each `*` in an API destination's endpoint, in order. A text that begins with "$.", here
+                and in the next two, is a path into the event.
+            header_parameters: headers of a request to an API destination.
+            query_string_parameters: what stands behind the `?` of one.
             dead_letter_queue: a standard queue that is sent events which a target did not take; None: they are listed by
                 `forebay dlq list`.
-            maximum_retry_attempts: how often an event is given again to a target that has no room for it, 0 to 185.
+            maximum_retry_attempts: how often an event is given again to a target that has no room for it, or that
+                does not answer, 0 to 185.
             maximum_event_age: for how many seconds it is given again, 60 to 86,400, or a `timedelta`.
             description: for people.
             enabled: False: the rule routes nothing.
@@ -120,6 +130,12 @@ class Bus(StoreResource[BusSettings]):
 
         """
         targets = target if isinstance(target, list | tuple) else [target]
+        parameters = HttpParameters(
+            path_parameter_values=tuple(path_parameter_values),
+            header_parameters=tuple((header_parameters or {}).items()),
+            query_string_parameters=tuple((query_string_parameters or {}).items()),
+        )
+        _check_parameters(parameters, targets)
         settings = RuleSettings(
             bus=self.name,
             name=name,
@@ -131,6 +147,7 @@ class Bus(StoreResource[BusSettings]):
                     id=str(at),
                     to=recipient(one, group_id, is_alone=len(targets) == 1),
                     partition_key_path=partition_key_path if isinstance(one, Stream) else None,
+                    http_parameters=parameters if isinstance(one, ApiDestination) else None,
                     input=None if input is None else json_text("input", input),
                     input_path=input_path,
                     input_transformer=_transformer(input_transformer),
@@ -301,6 +318,11 @@ class Bus(StoreResource[BusSettings]):
     put_many_sync = sync_twin(put_many)
 
 
+async def happened(bus: Bus, kind: str, detail: Mapping[str, Any], resources: Sequence[str]) -> None:
+    """Put something that happened outside of the engine on the bus "default", if the app wants such events."""
+    await bus._caller.ask("bus.happened", kind=kind, detail=payload.dumps(detail).decode(), resources=list(resources))  # noqa: SLF001
+
+
 def _result(answer: dict[str, str]) -> str | InvalidParameterValue:
     if "event_id" in answer:
         return answer["event_id"]
@@ -339,12 +361,17 @@ def recipient(target: object, group_id: str | None, *, is_alone: bool = True) ->
         (Stream, "stream"),
         (Bus, "bus"),
         (Workflow, "workflow"),
+        (ApiDestination, "api_destination"),
     )
     kind = next((kind for type_, kind in kinds if isinstance(target, type_)), None)
     if kind is None and isinstance(target, Function) and target.latest is target:
         kind = "function"
     if kind is None:
-        checks.refuse("target", target, "allowed are a function, queue, topic, stream, bus and workflow of the app")
+        checks.refuse(
+            "target",
+            target,
+            "allowed are a function, queue, topic, stream, bus, workflow and API destination of the app",
+        )
     name: str = target.name  # type: ignore[attr-defined]
     is_fifo = kind == "queue" and names.is_fifo(name)
     if is_fifo and group_id is None:
@@ -352,6 +379,21 @@ def recipient(target: object, group_id: str | None, *, is_alone: bool = True) ->
     if not is_fifo and group_id is not None and is_alone:
         checks.refuse("group_id", group_id, "only a FIFO queue as target has message groups")
     return Recipient(kind=kind, name=name, group_id=group_id if is_fifo else None)
+
+
+def _check_parameters(parameters: HttpParameters, targets: Iterable[object]) -> None:
+    """Refuse parameters of requests that no target sends, and too few or too many values for a path."""
+    endpoints = [one for one in targets if isinstance(one, ApiDestination)]
+    if not endpoints and parameters != HttpParameters():
+        checks.refuse("header_parameters", "...", "only an API destination as target has parameters of a request")
+    values = parameters.path_parameter_values
+    for one in endpoints:
+        if one.settings.wildcards != len(values):
+            checks.refuse(
+                "path_parameter_values",
+                values,
+                f"the endpoint of {one.name!r} has {one.settings.wildcards} wildcards in its path: give a value for each",
+            )
 
 
 def queue_name(option: str, queue: Queue | str | None) -> str | None:

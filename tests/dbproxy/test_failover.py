@@ -92,7 +92,8 @@ async def test_the_writer_is_found_and_readers_get_the_rest(pair, proxies):
 
 
 async def test_a_switchover_is_followed_by_everybody_outside_of_a_transaction(pair, proxies):
-    proxy = proxies(pair.url, **settings())
+    proxy, told = proxies(pair.url, **settings()), []
+    proxy.on_failover = lambda former, writer: told.append((former, writer))
     async with proxy.connect() as client, proxy.connect() as inside:
         assert await client.fetch_value(NAME) == str(pair.one.port)
         await inside.execute("BEGIN")
@@ -108,6 +109,8 @@ async def test_a_switchover_is_followed_by_everybody_outside_of_a_transaction(pa
         assert await inside.fetch_value(NAME) == str(pair.two.port)
         async with proxy.connect(read_only=True) as reader:
             assert await reader.fetch_value(NAME) == str(pair.one.port)
+    [(former, writer)] = told
+    assert (str(pair.one.port) in former, str(pair.two.port) in writer) == (True, True)
 
 
 async def test_a_dead_writer_is_replaced_when_another_is_promoted(pair, proxies):

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 
+from forebay import _core
 from forebay.errors import ForebayError, ResourceConflict, ResourceNotFound
 
 REGION, ACCOUNT = "us-east-1", "111111111111"
@@ -49,6 +50,7 @@ class Calls:
         self.app, self.clock = app, clock
         self.queues = {}
         self.texts = {}
+        self.scheduled = {}
         self.next_operation = None
 
     async def __call__(self, service, operation, params):
@@ -79,7 +81,7 @@ class Calls:
         await self.queues[self.url(params)].delete_queue()
 
     async def receive_message(self, params):
-        await self.clock.advance(0.2)
+        await self.clock.advance(120 if self.scheduled else 0.2)
         queue = self.queues[self.url(params)]
         messages = await queue.receive(maximum=params.get("MaxNumberOfMessages", 1))
         told = [
@@ -132,6 +134,8 @@ class Calls:
         return await self.ask("rule.describe", bus=self.bus(params), name=params[key].rsplit("/", 1)[-1])
 
     async def put_rule(self, params):
+        if "ScheduleExpression" in params:
+            return self.put_scheduled_rule(params)
         try:
             targets = (await self.known(params))["targets"]
         except ResourceNotFound:
@@ -140,6 +144,38 @@ class Calls:
         is_on = params.get("State", "ENABLED") == "ENABLED"
         answer = await self.ask("rule.put", **rule, enabled=is_on, description=params.get("Description", ""))
         return {"RuleArn": answer["arn"]}
+
+    def put_scheduled_rule(self, params):
+        """Put a rule with a schedule, which is a schedule of its own here: it has no targets yet."""
+        if self.bus(params) != "default":
+            raise Refused("ValidationException", "ScheduleExpression is supported only on the default event bus.")
+        name, expression = params["Name"], params["ScheduleExpression"]
+        try:
+            _core.upcoming(expression, rule=True, count=0, after_ms=0)
+        except ForebayError as error:
+            raise Refused("ValidationException", str(error).split(". ")[0].rstrip(".") + ".") from error
+        arn = f"{PREFIX}:rule/{name}"
+        shown = {"Arn": arn, "Name": name, "EventBusName": "default", "ScheduleExpression": expression}
+        self.scheduled[name] = {**shown, "State": params.get("State", "ENABLED")}
+        return {"RuleArn": arn}
+
+    async def put_scheduled_targets(self, rule, targets):
+        event = {
+            "version": "0",
+            "id": "<aws.scheduler.execution-id>",
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "account": ACCOUNT,
+            "time": "<aws.scheduler.scheduled-time>",
+            "region": REGION,
+            "resources": [rule["Arn"]],
+            "detail": {},
+        }
+        for target in targets:
+            name, queue = f"{rule['Name']}-{target['Id']}", target["Arn"].rsplit(":", 1)[-1]
+            asked = {"expression": rule["ScheduleExpression"], "queue": queue, "input": json.dumps(event)}
+            await self.ask("schedule.put", name=name, **asked)
+        return {"FailedEntries": [], "FailedEntryCount": 0}
 
     @staticmethod
     def shown_rule(rule):
@@ -152,7 +188,9 @@ class Calls:
 
     async def list_rules(self, params):
         rules = await self.ask("rule.list", name=self.bus(params))
-        found = [self.shown_rule(rule) for rule in rules if rule["name"].startswith(params.get("NamePrefix", ""))]
+        prefix = params.get("NamePrefix", "")
+        found = [self.shown_rule(rule) for rule in rules if rule["name"].startswith(prefix)]
+        found += [rule for name, rule in self.scheduled.items() if name.startswith(prefix)]
         rows, more = page(found, params)
         return {"Rules": rows, **more}
 
@@ -170,6 +208,8 @@ class Calls:
     # --- targets
 
     async def put_targets(self, params):
+        if params["Rule"] in self.scheduled:
+            return await self.put_scheduled_targets(self.scheduled[params["Rule"]], params["Targets"])
         rule = await self.known(params, "Rule")
         for at, target in enumerate(params["Targets"], 1):
             check_id(target["Id"], at)

@@ -9,6 +9,7 @@ NAMES = [
     "Activity",
     "ActivityTask",
     "Alias",
+    "ApiDestination",
     "App",
     "AppClosed",
     "Archive",
@@ -80,12 +81,15 @@ NAMES = [
 # A module without an underscore may be imported; what is not in these stands in a room whose name begins with one.
 MODULES = [
     "activity",
+    "alerts",
     "alias",
+    "api_destination",
     "app",
     "archive",
     "bus",
     "cli",
     "clock",
+    "cloudevents",
     "dbproxy",
     "destinations",
     "errors",

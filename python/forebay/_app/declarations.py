@@ -19,6 +19,7 @@ from forebay._model.workflow import ActivitySettings, WorkflowSettings, definiti
 from forebay._runtime import inspection
 from forebay.activity import Activity
 from forebay.alias import Alias
+from forebay.api_destination import ApiDestination
 from forebay.archive import Archive
 from forebay.bus import Bus
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forebay._api import DeclaredApi
+    from forebay._model.api_destination import ApiDestinationSettings
     from forebay._model.archive import ArchiveSettings
     from forebay._model.asynchronous import AsynchronousSettings
     from forebay._model.checks import Seconds
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         | RuleSettings
         | ScheduleSettings
         | ArchiveSettings
+        | ApiDestination
         | DeclaredApi[Any]
         | UrlOf
     )
@@ -84,6 +87,8 @@ class Declarations(DeclaredApis):
         self.workflows: dict[str, Workflow] = {}
         self.activities: dict[str, Activity] = {}
         self.rules: dict[tuple[str, str], RuleSettings] = {}
+        self.emit_events = False
+        self.api_destinations: dict[str, ApiDestination] = {}
         self.archives: dict[str, Archive] = {}
         self.schedules: dict[str, ScheduleSettings] = {}
         self.subscriptions: dict[tuple[str, str, str], Subscription] = {}
@@ -404,6 +409,17 @@ class Declarations(DeclaredApis):
                 f"rule {rule.name!r} of bus {rule.bus!r} is declared already, with other settings: give one of them another name"
             )
         self._new.append(rule)
+
+    def api_destination(self, settings: ApiDestinationSettings) -> ApiDestination:
+        """Declare an API destination, or give the one that was declared."""
+        arn = names.api_destination_arn(self.settings.region, self.settings.account, settings.name)
+        known = self.api_destinations.setdefault(settings.name, ApiDestination(settings, arn))
+        if known.settings != settings:
+            raise ResourceConflict(
+                f"API destination {settings.name!r} is declared already, with other settings: give one of them another name"
+            )
+        self._new.append(known)
+        return known
 
     def archive(self, archive: ArchiveSettings) -> Archive:
         """Declare an archive of a bus, or give the one that was declared."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 from forebay._model import checks
+from forebay._model.api_destination import RATE_DEFAULT, TIMEOUT_SECONDS_DEFAULT, ApiDestinationSettings
 from forebay._model.bus import Recipient, ScheduleSettings, json_text, moment_ms
+from forebay.api_destination import ApiDestination
 from forebay.bus import queue_name, recipient
 from forebay.registry import Registry
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
     from forebay._app.declarations import Declarations
     from forebay._app.run import AppRun
+    from forebay._model.api_destination import Secret
     from forebay._model.bus import CatchUp
+    from forebay._model.checks import Seconds
     from forebay.bus import Bus, EventTarget
     from forebay.function import Function
     from forebay.queue import Queue
@@ -58,6 +62,87 @@ class DeclaresEvents:
         if new and self._running is not None:
             self._running.declare_source(bus)
         return bus
+
+    def api_destination(
+        self,
+        name: str,
+        invocation_endpoint: str,
+        *,
+        http_method: str = "POST",
+        basic: tuple[str, Secret] | None = None,
+        api_key: tuple[str, Secret] | None = None,
+        header_parameters: Mapping[str, Secret] | None = None,
+        query_string_parameters: Mapping[str, Secret] | None = None,
+        body_parameters: Mapping[str, Any] | None = None,
+        cloud_events: Literal["structured", "binary"] | None = None,
+        invocation_rate_limit: int | None = RATE_DEFAULT,
+        timeout: Seconds = TIMEOUT_SECONDS_DEFAULT,
+    ) -> ApiDestination:
+        """Declare an HTTP endpoint to which rules send events, as an API destination with its connection on AWS.
+
+        The event is durable before it is sent, and is removed when the endpoint has answered with a status from 200 to 299.
+        Status 409, 429 and 500 to 599, no answer in time and no connection are tried again as the rule says; what the endpoint
+        says in `Retry-After` is waited for. Any other status goes to the rule's dead-letter queue at once. An event may come
+        twice: its id is in it.
+
+        Secrets are in no log, no list and no store. A rule's own parameters give way to those of the same name here.
+
+        Args:
+            name: 1 to 64 letters, digits, '.', '-' and '_'.
+            invocation_endpoint: a URL; each `*` in its path is filled by the rule's `path_parameter_values`. With a secret it
+                must be https, except on this machine.
+            http_method: "POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH" or "DELETE".
+            basic: user and password of HTTP's basic authorization. Each secret may be a function that returns it, and is then
+                asked for at each request.
+            api_key: name and value of the header that has a key.
+            header_parameters: further headers.
+            query_string_parameters: what stands behind the `?`.
+            body_parameters: further fields of the body, which is then an object.
+            cloud_events: send each event as a CloudEvent: "structured", all of it in the body, or "binary", with its attributes
+                in headers.
+            invocation_rate_limit: most requests in a second, 1 to 1,000,000, a tenth of them at once; None: no limit. What is
+                above it waits.
+            timeout: for how many seconds an answer is waited for, 0.1 to 30, or a `timedelta`.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be.
+            ResourceConflict: it is declared already, with other settings.
+
+        Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-api-destinations.html
+
+        """
+        settings = ApiDestinationSettings(
+            name=name,
+            invocation_endpoint=invocation_endpoint,
+            http_method=http_method,
+            basic=basic,
+            api_key=api_key,
+            header_parameters=header_parameters or {},
+            query_string_parameters=query_string_parameters or {},
+            body_parameters=body_parameters or {},
+            cloud_events=cloud_events,
+            invocation_rate_limit=invocation_rate_limit,
+            timeout=timeout,  # type: ignore[arg-type]
+        )
+        destination = self._declared.api_destination(settings)
+        self._declare_soon()
+        return destination
+
+    def emit_events(self, *, enabled: bool = True) -> None:
+        """Have what happens in forebay put on the bus "default" as events, for rules to route.
+
+        An asynchronous event or a batch that was given up, a message that went to a dead-letter queue, a delivery that was given
+        up, a function that was throttled, a database that failed over, and what `alerts` is sent. Their schemas are in the
+        registry "aws.events". They are put by the process that owns the store, at most 100 in a second.
+
+        Args:
+            enabled: False: no more.
+
+        """
+        checks.flag("enabled", enabled)
+        self._declared.emit_events = enabled
+        if self._running is not None:
+            self._running.emit_events()
 
     def registry(self, name: str, description: str | None = None) -> Registry:
         """Declare a registry of schemas, or give the one that was declared.
@@ -149,7 +234,7 @@ class DeclaresEvents:
         Args:
             expression: "rate(5 minutes)", "cron(0 9 ? * MON-FRI *)" with its six fields, or "at(2030-01-31T09:00:00)".
             name: 1 to 64 letters, digits, '.', '-' and '_'; None: the function's name.
-            target: a queue, topic, stream, bus, workflow or function of this app; None: the decorated function.
+            target: a queue, topic, stream, bus, workflow, API destination or function of this app; None: the decorated function.
             timezone: IANA's name of the zone of `cron` and `at`.
             flexible: it fires within so many minutes of its due time, 1 to 1,440; 0: at that time.
             start: not due before, seconds since 1970 or a `datetime` with a time zone.
@@ -188,6 +273,8 @@ class DeclaresEvents:
 
         if target is None and group_id is not None:
             checks.refuse("group_id", group_id, "only a FIFO queue as target has message groups")
+        if isinstance(target, ApiDestination) and target.settings.wildcards:
+            checks.refuse("target", target, "a schedule has no values for the * in its endpoint: a rule has")
         if target is not None:
             declare(recipient(target, group_id))
             return cast("Callable[[Callable[P, R]], Function[P, R]]", _no_decorator)

@@ -19,7 +19,8 @@ from forebay._wire import limits as wire_limits
 from forebay._wire import mapping as wire_mapping
 from forebay._wire import payload
 from forebay.alias import Alias
-from forebay.destinations import JSONLines, jsonlines
+from forebay.destinations import JSONLines, http, jsonlines
+from forebay.destinations.http import HttpSender
 from forebay.function import Function
 from forebay.queue import Queue
 from forebay.topic import Topic
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from forebay._core import Engine
     from forebay._runtime.runner import Runner
     from forebay._runtime.tracing import Tracing
+    from forebay.api_destination import ApiDestination
     from forebay.clock import Clock
     from forebay.destinations import Destination
     from forebay.mapping import Mapping
@@ -47,6 +49,7 @@ class Handlers:
         self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[{LATEST}]{uuid.uuid4().hex}"
         self._served: dict[str, ServedFunction] = {}
         self._files: list[JSONLines] = []
+        self._senders: dict[str, HttpSender] = {}
         self._variables = SharedVariables()
 
     def close(self) -> None:
@@ -54,6 +57,8 @@ class Handlers:
         self._variables.unset()
         for file in self._files:
             file.close()
+        for sender in self._senders.values():
+            sender.close()
 
     # --- functions
 
@@ -166,12 +171,37 @@ class Handlers:
             self._files.append(target)
         at_once = jsonlines.AT_ONCE if isinstance(target, JSONLines) else None
         destination = {"kind": "destination", "name": name, "type": _kind_of(target), "at_once": at_once}
-        handler_id = engine.function(payload.dumps(destination))
+        shown = repr(target) if isinstance(target, JSONLines) else type(target).__name__
+        self._serve_destination(engine, destination, shown, _delivering(target))
+
+    def add_api_destination(self, engine: Engine, destination: ApiDestination) -> None:
+        """Serve an HTTP endpoint. What it answers in vain says whether and when it is tried again."""
+        settings, name = destination.settings, f"api_destination:{destination.name}"
+        sender = self._senders.get(name)
+        if sender is None:
+            sender = self._senders[name] = HttpSender(settings)
+        rate = settings.invocation_rate_limit
+        fields = {"kind": "destination", "name": name, "at_once": http.AT_ONCE, "invocation_rate": rate}
+
+        async def deliver(request: bytes, _context: object) -> http.Refusal | None:
+            return await sender.send(payload.loads(request))
+
+        self._serve_destination(engine, fields, repr(destination), deliver, reads=True)
+
+    def _serve_destination(
+        self,
+        engine: Engine,
+        fields: dict[str, Any],
+        shown: str,
+        deliver: Callable[[bytes, Any], Any],
+        *,
+        reads: bool = False,
+    ) -> None:
+        name = fields["name"]
+        handler_id = engine.function(payload.dumps(fields))
         facts = FunctionFacts(function_name=name, function_arn="", log_stream_name="", wall=self._clock.time)
-        self._runner.operator_events.destinations[name] = (
-            repr(target) if isinstance(target, JSONLines) else type(target).__name__
-        )
-        served = ServedFunction(handler=_delivering(target), facts=facts, wants_batch=False, tracing=self._tracing)
+        self._runner.operator_events.destinations[name] = shown
+        served = ServedFunction(handler=deliver, facts=facts, wants_batch=False, reads=reads, tracing=self._tracing)
         self._runner.serve(handler_id, self._in_tasks(served))
 
 

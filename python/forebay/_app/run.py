@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._api import DeclaredApi
+from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._core import Engine
@@ -31,6 +32,7 @@ from forebay._wire import queue as wire_queue
 from forebay._wire import topic as wire_topic
 from forebay.activity import Activity
 from forebay.alias import Alias
+from forebay.api_destination import ApiDestination
 from forebay.bus import Bus
 from forebay.clock import ManualClock
 from forebay.errors import (
@@ -169,6 +171,7 @@ class AppRun:
             self._reconnecting = self._loop.create_task(reconnector.run(), name="forebay-reconnector")
             self._reconnecting.add_done_callback(partial(_log_if_failed, reconnector))
         await self._wait_until_declared(answers)
+        tell_failovers(resources, self._caller, self._declared, self._clock)
         measured = [resource for resource in resources if isinstance(resource, Measured)]
         if measured:
             self._exporter = Exporter(self._caller, measured)
@@ -194,10 +197,13 @@ class AppRun:
         declared.take_new()
         answers = self._add_sources()
         self._declare_wanted()
+        self.emit_events()
         if engine is not None and self._runs:
             for function in tuple(declared.functions.values()):
                 for version in (function, *function.versions.values()):
                     self._handlers.add_function(engine, version)
+            for destination in tuple(declared.api_destinations.values()):
+                self._handlers.add_api_destination(engine, destination)
             answers += [(alias, self._add_alias(alias)) for alias in tuple(declared.aliases.values())]
             answers += [(mapping, self._add_mapping(mapping)) for mapping in tuple(declared.mappings.values())]
             answers += self._add_subscriptions("function")
@@ -294,12 +300,20 @@ class AppRun:
             return  # declared when this process takes over
         elif isinstance(item, Function):
             self._handlers.add_function(engine, item)
+        elif isinstance(item, ApiDestination):
+            self._handlers.add_api_destination(engine, item)
         elif isinstance(item, Alias):
             self._check_answer(item, self._add_alias(item))
         elif isinstance(item, Mapping):
             self._check_answer(item, self._add_mapping(item))
         elif isinstance(item, DeclaredApi | UrlOf):
             self._check_answer(item, self._add_api(item))
+
+    def emit_events(self) -> None:
+        """Tell the engine whether what happens is put on the default bus."""
+        if self._runs and self._caller.is_open:
+            wanted = self._declared.emit_events
+            self._check_answer("emit_events", self._caller.request("bus.emit", wanted=wanted))
 
     def declare_source(self, source: Source) -> None:
         """Declare a stream, a queue, a topic, a registry, a bus or a workflow while the app runs; from a thread, wait for it."""

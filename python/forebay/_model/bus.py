@@ -11,13 +11,15 @@ from forebay._model import checks, limits, names
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from forebay._model.api_destination import HttpParameters
+
 FLEXIBLE_MINUTES_MAX: Final = 1440
 """https://docs.aws.amazon.com/scheduler/latest/APIReference/API_FlexibleTimeWindow.html"""
 
 MOMENTS_END: Final = 253_402_300_800
 """The year 10000, which no datetime has."""
 
-Kind = Literal["function", "queue", "topic", "stream", "bus", "workflow"]
+Kind = Literal["function", "queue", "topic", "stream", "bus", "workflow", "api_destination"]
 CatchUp = Literal["none", "one", "all"]
 
 
@@ -67,6 +69,7 @@ class RuleTarget:
     id: str
     to: Recipient
     partition_key_path: str | None = None
+    http_parameters: HttpParameters | None = None
     input: str | None = None
     input_path: str | None = None
     input_transformer: tuple[tuple[tuple[str, str], ...], str] | None = None

@@ -158,6 +158,11 @@ def bus_arn(region: str, account: str, name: str) -> str:
     return f"arn:aws:events:{region}:{account}:event-bus/{name}"
 
 
+def api_destination_arn(region: str, account: str, name: str) -> str:
+    """Give an API destination's ARN."""
+    return f"arn:aws:events:{region}:{account}:api-destination/{name}"
+
+
 def registry_arn(region: str, account: str, name: str) -> str:
     """Give a registry's ARN."""
     return f"arn:aws:schemas:{region}:{account}:registry/{name}"

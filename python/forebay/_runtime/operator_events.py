@@ -206,6 +206,10 @@ def _api(event: dict[str, Any]) -> str:
     return f"API {event['of']}: {event['text']}"
 
 
+def _not_emitted(event: dict[str, Any]) -> str:
+    return f"emit_events: something that happened was not put on the bus 'default': {event['text']}"
+
+
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "timed out": _timed_out,
     "gave up": _gave_up,
@@ -222,4 +226,5 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "discovery": _discovery,
     "metrics": _metrics,
     "api": _api,
+    "not emitted": _not_emitted,
 }

@@ -35,6 +35,7 @@ def _target(given: RuleTarget) -> dict[str, Any]:
         "id": given.id,
         **_recipient(given.to),
         "partition_key_path": given.partition_key_path,
+        "http_parameters": None if given.http_parameters is None else given.http_parameters.fields(),
         "input": given.input,
         "input_path": given.input_path,
         "dead_letter_queue": given.dead_letter_queue,

@@ -162,11 +162,12 @@ def _text(given: str) -> str:
     return Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given
 
 
+KINDS = ("function", "queue", "topic", "stream", "bus", "workflow", "api_destination")
+
+
 def target(row: dict[str, Any]) -> str:
     """Say what is given events."""
-    return next(
-        f"{kind} {row[kind]}" for kind in ("function", "queue", "topic", "stream", "bus", "workflow") if kind in row
-    )
+    return next(f"{kind} {row[kind]}" for kind in KINDS if kind in row)
 
 
 _BUSES = [("BUS", lambda row: row["name"]), ("RULES", lambda row: row["rules"]), ("ARN", lambda row: row["arn"])]

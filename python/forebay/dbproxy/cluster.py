@@ -51,6 +51,9 @@ class Cluster:
         self._suspected_at = float("-inf")
         self.proven = False
         self.writer: Pool | None = None
+        self._former: str | None = None
+        self.on_failover: Callable[[str, str], None] | None = None
+        """Called with the writer that was and the one that is, when another server has become it."""
         self.writer_queue = self._new_queue("writer")
         self.reader_queue = self._new_queue("reader")
         self.pools = [
@@ -96,11 +99,17 @@ class Cluster:
         elif self.writer is None or self.writer is pool:
             if self.writer is None:
                 log.info("%s is the writer", pool.where)
+                self._tell_failover(pool.where)
             self.writer = pool
             self._assign(pool, self.writer_queue)
         elif not self._settling:
             self._settling = True
             self._tasks.start(self._settle(self.writer, pool))
+
+    def _tell_failover(self, writer: str) -> None:
+        former, self._former = self._former, writer
+        if former not in (None, writer) and self.on_failover is not None:
+            self.on_failover(former, writer)
 
     def unreachable(self, pool: Pool, error: DBProxyError) -> None:
         """Take note of a failed attempt; send waiters home when waiting cannot help."""

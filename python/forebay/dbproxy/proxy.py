@@ -23,7 +23,7 @@ from forebay.errors import DatabaseUnavailable, DBProxyError, InvalidParameterVa
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
     from types import TracebackType
 
@@ -164,6 +164,8 @@ class DBProxy:
         self.counters = statistics.Counters()
         self._clients: dict[Borrower, Client | BorrowedConnection] = {}
         self._numbers = 0
+        self.on_failover: Callable[[str, str], None] | None = None
+        """Called with the address of the writer that was and of the one that is. An app that the proxy is attached to sets it."""
         self._cluster: Cluster | None = None
         self._users: dict[str, Cluster] = {}
         self._paused = False
@@ -215,6 +217,7 @@ class DBProxy:
             if self.settings.users and self._permits is None:
                 self.share()  # one maximum for all of them
             self._cluster = self._new_cluster(self.settings)
+            self._cluster.on_failover = self._failed_over
             self._roles_checked_at = self._names_forgotten_at = self._loop.time()
             self._share_pools()
             for pool in self._cluster.pools:
@@ -254,6 +257,10 @@ class DBProxy:
         """Make the servers of one user, with a judge of its own: what a catalogue shows depends on who asks."""
         judge = StatementJudge(self.engine, Effect, list(settings.clean_functions))
         return Cluster(_driver(self.engine, judge), settings, self.counters, self._tasks, self._held_counts)
+
+    def _failed_over(self, former: str, writer: str) -> None:
+        if self.on_failover is not None:
+            self.on_failover(former, writer)
 
     def _forget_names(self) -> None:
         """Have every name looked up again: the schema was changed, or may have been."""

@@ -15,6 +15,7 @@ use crate::commit::starts::chain_too_long;
 use crate::commit::starts::Starts;
 use crate::commit::starts::WantedStart;
 use crate::commit::starts::CHAIN_MAX;
+use crate::observe::happenings::Happening;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::document::read_document;
 use crate::store::damage;
@@ -113,6 +114,10 @@ impl Ctx {
 
     pub(crate) fn schedule_arn(&self, name: &str) -> String {
         self.arn("scheduler", "schedule/default/", name)
+    }
+
+    pub(crate) fn api_destination_arn(&self, name: &str) -> String {
+        self.arn("events", "api-destination/", name)
     }
 
     pub(crate) fn workflow_arn(&self, name: &str) -> String {
@@ -267,6 +272,17 @@ impl Ctx {
 
 impl Ctx {
     /// Have something told to the log.
+    /// Something happened that an app may want as an event on its default bus.
+    pub(crate) fn happen(&mut self, make: impl FnOnce() -> Happening) {
+        if !self.observe.happenings.add(self.now.mono_ns, make) {
+            self.not_emitted("there are too many of them");
+        }
+    }
+
+    pub(crate) fn not_emitted(&mut self, why: &str) {
+        self.notice(OperatorEvent::NotEmitted, "", serde_json::json!({"text": why}));
+    }
+
     pub(crate) fn notice(&mut self, what: OperatorEvent, of: &str, fields: Value) {
         self.observe.notices.add(what, of, fields);
         self.ring = true;

@@ -1,5 +1,7 @@
 //! Event buses, their rules and schedules: what is asked of them, and what is answered.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Names a bus.
@@ -129,6 +131,9 @@ pub struct Target {
     /// Where in the event a stream's partition key stands; without it, the event's id is the key.
     #[serde(default)]
     pub partition_key_path: Option<String>,
+    /// What a request of an API destination has besides its body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_parameters: Option<HttpParameters>,
     /// What it is given instead of the event.
     #[serde(flatten)]
     pub input: Input,
@@ -160,6 +165,23 @@ pub enum Recipient {
     Bus(String),
     /// A workflow, of which an execution is started.
     Workflow(String),
+    /// An HTTP endpoint, to which a request is sent.
+    ApiDestination(String),
+}
+
+/// What a request to an HTTP endpoint has besides its body. A value that begins with `$.` is taken from the event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HttpParameters {
+    /// For each `*` in the endpoint's path, in order.
+    #[serde(default)]
+    pub path_parameter_values: Vec<String>,
+    /// Headers.
+    #[serde(default)]
+    pub header_parameters: BTreeMap<String, String>,
+    /// What stands behind the `?`.
+    #[serde(default)]
+    pub query_string_parameters: BTreeMap<String, String>,
 }
 
 /// What a target is given instead of the event: one of these at most.
@@ -259,6 +281,38 @@ pub enum EntryResult {
         /// AWS's text.
         error_message: String,
     },
+}
+
+/// Whether what happens in the engine is put on the default bus.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Emit {
+    /// Whether it is.
+    pub wanted: bool,
+}
+
+/// Something that happened outside of the engine.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Happened {
+    /// What it was.
+    pub kind: HappenedKind,
+    /// ARNs that it is about.
+    #[serde(default)]
+    pub resources: Vec<String>,
+    /// The text of a JSON object.
+    pub detail: String,
+}
+
+/// Kinds of what happens outside of the engine.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum HappenedKind {
+    /// A database moved to another server.
+    Failover,
+    /// An alert rule fires, or fires no more.
+    Alarm,
 }
 
 /// Hold an event against a pattern.

@@ -152,6 +152,10 @@ macro_rules! operations {
         "bus.delete" BusDelete(bus::Named) -> Empty: event_buses.bus_delete now;
         /// Put events on a bus; the answer says of each what became of it, once everything that comes of it is durable.
         "bus.put" BusPut(bus::Put) -> Vec<bus::EntryResult>: event_buses.bus_put later;
+        /// Say whether what happens in the engine is put on the default bus as events.
+        "bus.emit" BusEmit(bus::Emit) -> bus::Emit: event_buses.bus_emit now;
+        /// Put something that happened outside of the engine on the default bus, if such events are wanted.
+        "bus.happened" BusHappened(bus::Happened) -> Empty: event_buses.bus_happened now;
         /// Hold an event against a pattern, and tell which conditions it fails.
         "bus.test" BusTest(bus::TestPattern) -> bus::Tested: event_buses.bus_test always;
         /// Create a rule, or change one that exists.

@@ -55,6 +55,7 @@ impl BusRoom<'_> {
             dead_letter_queue: None,
             retry: routed.retry,
             event,
+            http: None,
             input: &String::from_utf8_lossy(payload),
         };
         self.give(delivery).map(|_| ())

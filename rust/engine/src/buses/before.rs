@@ -51,14 +51,6 @@ impl<K: Ord, R> Before<K, R> {
         self.unsaved.contains_key(name)
     }
 
-    /// Whether the next commit changes it, or the one under way.
-    pub(super) fn is_under_way<Q: Ord + ?Sized>(&self, name: &Q) -> bool
-    where
-        K: std::borrow::Borrow<Q>,
-    {
-        self.is_unsaved(name) || self.committing.contains_key(name)
-    }
-
     /// It is gone, or was replaced: there is nothing to go back to.
     pub(super) fn forget<Q: Ord + ?Sized>(&mut self, name: &Q)
     where

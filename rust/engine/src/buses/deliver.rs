@@ -9,11 +9,12 @@ use crate::api::bus::Recipient;
 use crate::api::topic::Publication;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
-use crate::base::time::iso_millis;
 use crate::base::trace::{kept, Carried};
+use crate::buses::http_parameters::CompiledParameters;
 use crate::buses::participant::Undelivered;
 use crate::buses::put::OnBus;
 use crate::buses::BusRoom;
+use crate::failures::delivery::delivery_given_up;
 use crate::failures::log::FailureRow;
 use crate::failures::routed::{RetryPolicy, RoutedFailure};
 use crate::observe::history::routes::Fate;
@@ -35,6 +36,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) dead_letter_queue: Option<&'a str>,
     pub(crate) retry: RetryPolicy,
     pub(crate) event: OnBus<'a>,
+    /// Of an API destination.
+    pub(crate) http: Option<&'a CompiledParameters>,
     /// What the target is given of the event.
     pub(crate) input: &'a str,
 }
@@ -105,6 +108,10 @@ impl BusRoom<'_> {
                 Ok(Fate::HandedOn(name.clone()))
             }
             Recipient::Workflow(name) => self.ctx.start_execution(name, input, carried.hops).map(Fate::Became),
+            Recipient::ApiDestination(_) => {
+                self.send_later(delivery);
+                Ok(Fate::Waits)
+            }
         }
     }
 
@@ -126,52 +133,67 @@ impl BusRoom<'_> {
     fn not_taken(&mut self, delivery: Delivery<'_>, error: &EngineError) -> bool {
         let Delivery { event, input, .. } = delivery;
         let failure = RoutedFailure {
-            target: delivery.to.name(),
-            group_id: delivery.group_id.map(str::to_owned),
-            dead_letter_queue: delivery.dead_letter_queue.map(str::to_owned),
-            rule_arn: delivery.owner_arn.to_owned(),
-            target_arn: self.recipient_arn(delivery.to),
             error_code: error_code(error).to_owned(),
             error_message: error.to_string(),
-            partition_key: matches!(delivery.to, Recipient::Stream(_)).then(|| delivery.partition_key.to_owned()),
-            event: event.text.to_owned(),
-            retry: delivery.retry,
+            ..self.routed(delivery)
         };
         let is_busy = matches!(error, EngineError::TooMany { .. }) && delivery.retry.attempts_max > 0;
         if !is_busy && self.dead_letter(&failure, event.carried) {
             return true;
         }
-        let first = self.events().take_number();
-        let key = FailureKey { mapping: delivery.owner.0, shard: delivery.owner.1, first, part: Part::Whole };
-        let record = json!({
-            "version": "1.0",
-            "timestamp": iso_millis(self.ctx.now.wall_ms),
-            "requestContext": {
-                "requestId": uuid_text(event.id), "ruleArn": failure.rule_arn, "targetArn": failure.target_arn,
-                "condition": failure.error_code,
-            },
-            "responseContext": {"errorMessage": failure.error_message},
-        });
+        let key = self.new_key(delivery);
         let row = FailureRow {
-            failed_ms: self.ctx.now.wall_ms,
             destination: is_busy.then(|| failure.target.clone()),
             undelivered_to: (!is_busy).then(|| failure.target.clone()),
             delivery_attempts: 1,
             last_error: Some(failure.error_message.clone()),
-            record,
-            positions: Vec::new(),
-            ended: None,
-            routed: Some(failure),
-            trace: event.carried.trace.map(str::to_owned),
+            ..FailureRow::of_event(failure, event.id, event.carried.trace, self.ctx.now.wall_ms)
         };
         if let (None, Some((owner, _))) = (&row.destination, self.failures.failed_of(key)) {
             let owner = owner.to_owned();
             let fields =
                 json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
+            let hops = event.carried.hops + 1;
+            self.ctx.happen(|| delivery_given_up(&owner, &fields, &row, hops));
             self.ctx.notice(OperatorEvent::Undelivered, &owner, fields);
         }
         self.buses.undelivered.push(Undelivered { key, row, payload: input.as_bytes().into() });
         false
+    }
+
+    /// An event for an API destination is a row until the destination has confirmed it: it is sent when the row is durable.
+    fn send_later(&mut self, delivery: Delivery<'_>) {
+        let Delivery { event, input, http, .. } = delivery;
+        let http = Some(http.map(|http| http.of(event.text)).unwrap_or_default());
+        let routed = RoutedFailure { http, ..self.routed(delivery) };
+        let key = self.new_key(delivery);
+        let destination = Some(routed.target.clone());
+        let row = FailureRow::of_event(routed, event.id, event.carried.trace, self.ctx.now.wall_ms);
+        self.ctx.commit.pending.bytes += event.text.len() + input.len();
+        let row = FailureRow { destination, ..row };
+        self.buses.undelivered.push(Undelivered { key, row, payload: input.as_bytes().into() });
+    }
+
+    fn new_key(&mut self, delivery: Delivery<'_>) -> FailureKey {
+        let first = self.events().take_number();
+        FailureKey { mapping: delivery.owner.0, shard: delivery.owner.1, first, part: Part::Whole }
+    }
+
+    fn routed(&self, delivery: Delivery<'_>) -> RoutedFailure {
+        RoutedFailure {
+            target: delivery.to.name(),
+            group_id: delivery.group_id.map(str::to_owned),
+            dead_letter_queue: delivery.dead_letter_queue.map(str::to_owned),
+            rule_arn: delivery.owner_arn.to_owned(),
+            target_arn: self.recipient_arn(delivery.to),
+            error_code: String::new(),
+            error_message: String::new(),
+            partition_key: matches!(delivery.to, Recipient::Stream(_)).then(|| delivery.partition_key.to_owned()),
+            http: None,
+            is_final: false,
+            event: delivery.event.text.to_owned(),
+            retry: delivery.retry,
+        }
     }
 
     /// Send an event to the dead-letter queue of its rule; false if there is none that takes it.
@@ -201,6 +223,7 @@ impl BusRoom<'_> {
             Recipient::Stream(name) => self.ctx.stream_arn(name),
             Recipient::Bus(name) => self.ctx.bus_arn(name),
             Recipient::Workflow(name) => self.ctx.workflow_arn(name),
+            Recipient::ApiDestination(name) => self.ctx.api_destination_arn(name),
         }
     }
 }
@@ -215,6 +238,7 @@ impl Recipient {
             Self::Stream(name) => format!("stream:{name}"),
             Self::Bus(name) => format!("bus:{name}"),
             Self::Workflow(name) => format!("workflow:{name}"),
+            Self::ApiDestination(name) => format!("api_destination:{name}"),
         }
     }
 }

@@ -11,6 +11,7 @@ mod archive_requests;
 mod before;
 mod deliver;
 mod envelope;
+mod http_parameters;
 pub(crate) mod participant;
 mod put;
 pub(crate) mod replay;
@@ -184,7 +185,9 @@ impl RuleMeters {
     }
 
     fn count_at_once(&self, delivered: &Delivered) {
-        self.count(Part::Whole, 0, delivered.fate.is_taken());
+        if let Some(is_taken) = delivered.fate.is_taken() {
+            self.count(Part::Whole, 0, is_taken);
+        }
         if delivered.is_dead_lettered {
             self.dead_lettered.increment();
         }
@@ -198,6 +201,10 @@ impl CountDeliveries for RuleMeters {
         } else {
             self.failed.increment();
         }
+    }
+
+    fn dead_lettered(&self) {
+        self.dead_lettered.increment();
     }
 }
 

@@ -8,7 +8,7 @@ use forebay_core::pattern::index::Rules;
 use crate::base::error::EngineError;
 use crate::base::ids::RoomId;
 use crate::base::timers::Timer;
-use crate::buses::row::{BusRow, RuleRow, ScheduleRow, DEFAULT};
+use crate::buses::row::{BusRow, RuleRow, DEFAULT};
 use crate::buses::schedule::{ScheduleMeters, OWNER};
 use crate::buses::{Bus, BusMeters, Buses, Rule, RuleMeters, Taker};
 use crate::commit::pending::{Pending, FULL_NS};
@@ -108,10 +108,7 @@ impl<'a> BusParticipant<'a> {
             self.ctx.mapping_id_found(&row.id.to_be_bytes(), "a rule's id")?;
             self.take_rule(row)?;
         }
-        for (_, value) in self.ctx.commit.reader.scan(Table::Schedule, &[], None, usize::MAX)? {
-            let row: ScheduleRow = serde_json::from_slice(&value).map_err(|_| damaged("a schedule's row"))?;
-            self.buses.schedules.take(row)?;
-        }
+        self.buses.schedules.read(&mut self.ctx.commit.reader)?;
         self.read_archives()?;
         self.read_replays()
     }
@@ -211,6 +208,7 @@ impl Participant for BusParticipant<'_> {
         }
         self.buses.schedules.write(pending);
         self.buses.replays.write(pending);
+        self.arm_replays(0);
         self.buses.committing = std::mem::take(&mut self.buses.routed);
     }
 

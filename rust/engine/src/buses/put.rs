@@ -3,16 +3,20 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::api::bus::{Entry, EntryResult, Put};
+use crate::api::bus::{Emit, Entry, EntryResult, Happened, HappenedKind, Put};
+use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::ids::{parse_uuid, uuid_text};
+use crate::base::json;
 use crate::base::time::iso_seconds;
 use crate::base::trace::{check_trace, Carried, Origin};
 use crate::buses::deliver::Delivery;
 use crate::buses::envelope::Accepted;
+use crate::buses::row::DEFAULT;
 use crate::buses::{BusRoom, Buses, Rule, Taker};
-use crate::commit::done::json;
+use crate::commit::done::{json as answered, Done};
 use crate::commit::pending::PUT_BYTES_MAX;
+use crate::observe::happenings::{Happening, HappeningKind};
 use crate::observe::history::routes::Routed;
 use crate::schemas::SchemaRoom;
 
@@ -50,7 +54,7 @@ impl BusRoom<'_> {
         });
         match accepted {
             Ok(()) => {
-                let results = json(self.accept_events(&asked));
+                let results = answered(self.accept_events(&asked));
                 self.ctx.commit.pending.waiters.push((waiter, Reply::Added(results)));
                 self.ctx.commit.pending.urgent = true;
             }
@@ -139,6 +143,7 @@ impl BusRoom<'_> {
                     dead_letter_queue: target.dead_letter_queue.as_deref(),
                     retry: compiled.retry,
                     event,
+                    http: compiled.http.as_ref(),
                     input: &compiled.input.of(event.text, &reserved),
                 });
                 rule.meters.count_at_once(&delivered);
@@ -146,6 +151,45 @@ impl BusRoom<'_> {
             }
         }
         self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id: event.id, bus: name, fates });
+    }
+}
+
+impl BusRoom<'_> {
+    /// Want what happens as events, or want it no more.
+    pub(crate) fn bus_emit(&mut self, asked: Emit) -> Result<Done, EngineError> {
+        self.ctx.observe.happenings.want(asked.wanted);
+        Ok(Done::at_once(asked))
+    }
+
+    pub(crate) fn bus_happened(&mut self, asked: Happened) -> Result<Done, EngineError> {
+        let Happened { kind, resources, detail } = asked;
+        if !detail.trim_start().starts_with('{') || json::check(detail.as_bytes()).is_err() {
+            return Err(EngineError::Invalid("detail is no text of a JSON object".into()));
+        }
+        let kind = match kind {
+            HappenedKind::Failover => HappeningKind::Failover,
+            HappenedKind::Alarm => HappeningKind::Alarm,
+        };
+        self.ctx.happen(|| Happening { kind, resources, detail, hops: 0, trace: None });
+        self.emit_happenings();
+        self.ctx.commit.pending.urgent = true;
+        Ok(Done::when_durable(Empty {}))
+    }
+
+    /// Put what happened on the default bus, in the commit that is gathered. While the store takes nothing new, that is left out.
+    pub(crate) fn emit_happenings(&mut self) {
+        for happening in self.ctx.observe.happenings.take() {
+            if let Err(error) = self.ctx.check_room() {
+                self.ctx.not_emitted(&error.to_string());
+                continue;
+            }
+            let Happening { kind, resources, detail, hops, trace } = happening;
+            let (source, detail_type) = kind.names();
+            let entry =
+                Entry { source: source.into(), detail_type: detail_type.into(), detail, resources, time_ms: None };
+            self.accept_event(DEFAULT, &entry, Carried { hops, trace: trace.as_deref() });
+            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+        }
     }
 }
 

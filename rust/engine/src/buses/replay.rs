@@ -1,7 +1,7 @@
 //! Replays: events of an archive are given to the rules of its bus again, in order of the minute of their time, then of acceptance.
 //!
 //! A replay's row says how far it is, in the commit of the events that it has given: a kill repeats none and loses none. One commit has one
-//! batch of a replay, and the next batch begins when it is durable.
+//! batch of a replay at most; the next batch is gathered while that one is on its way to the disk.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -121,13 +121,9 @@ impl Replays {
         self.before.is_unsaved(name)
     }
 
-    fn is_under_way(&self, name: &str) -> bool {
-        self.before.is_under_way(name)
-    }
-
     /// When the next batch of one may begin, mono ns.
     fn next_ns(&self) -> Option<u64> {
-        let idle = self.entries.values().filter(|entry| entry.row.is_running() && !self.is_under_way(&entry.row.name));
+        let idle = self.entries.values().filter(|entry| entry.row.is_running() && !self.is_unsaved(&entry.row.name));
         idle.map(|entry| entry.not_before).min()
     }
 
@@ -197,7 +193,7 @@ impl BusRoom<'_> {
             .values()
             .filter(|entry| entry.row.is_running() && entry.not_before <= now_ns)
             .map(|entry| entry.row.name.clone())
-            .filter(|name| !replays.is_under_way(name))
+            .filter(|name| !replays.is_unsaved(name))
             .collect();
         for name in names {
             // Too much waits for the disk, or it is full: what is in memory would only be refused.

@@ -184,20 +184,27 @@ impl Rule {
 
 impl BusRoom<'_> {
     pub(crate) fn schedule_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let list: Vec<Answer> = self.buses.schedules.rows().map(|row| self.describe_schedule(row, 1)).collect();
+        let names = self.buses.schedules.names();
+        let rows = names.iter().map(|name| self.schedule_row(name)).collect::<Result<Vec<_>, _>>()?;
+        let list: Vec<Answer> = rows.iter().map(|row| self.describe_schedule(row, 1)).collect();
         Ok(Done::at_once(list))
     }
 
     pub(crate) fn schedule_describe(&mut self, named: ScheduleNamed) -> Result<Done, EngineError> {
-        Ok(Done::at_once(self.describe_schedule(self.buses.schedules.row(&named.name)?, UPCOMING)))
+        let row = self.schedule_row(&named.name)?;
+        Ok(Done::at_once(self.describe_schedule(&row, UPCOMING)))
     }
 
     /// Create a schedule, or change one that exists. Rates begin anew when something is changed, and go on when nothing is.
     pub(crate) fn schedule_put(&mut self, asked: PutSchedule) -> Result<Done, EngineError> {
         let PutSchedule { name, settings } = asked;
         check_rule_name(&name, "schedule")?;
-        let known = self.buses.schedules.row(&name).ok();
-        if let Some(row) = known.filter(|row| row.settings == settings) {
+        let known = match self.schedule_row(&name) {
+            Ok(row) => Some(row),
+            Err(EngineError::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(row) = known.as_ref().filter(|row| row.settings == settings) {
             return Ok(Done::when_durable(self.describe_schedule(row, UPCOMING)));
         }
         if known.is_none() && self.buses.schedules.len() >= SCHEDULES_MAX {
@@ -206,7 +213,6 @@ impl BusRoom<'_> {
         if let Some(queue) = &settings.dead_letter_queue {
             self.queues.queue_id(queue)?;
         }
-        let known = known.cloned();
         self.save_schedule(name, settings, known)
     }
 
@@ -218,11 +224,12 @@ impl BusRoom<'_> {
     ) -> Result<Done, EngineError> {
         let now_ms = self.ctx.now.wall_ms;
         let next = settings.compile(now_ms)?.next_after(now_ms);
-        let row = match known {
+        let row = match &known {
             // What is due, and overdue, stays so.
-            Some(row) if row.settings.is_due_as(&settings) => ScheduleRow { settings, ..row },
+            Some(row) if row.settings.is_due_as(&settings) => ScheduleRow { settings, ..row.clone() },
             known => {
-                let (created_ms, missed) = known.map_or((now_ms, 0), |row| (row.created_ms, row.missed_by(now_ms)));
+                let (created_ms, missed) =
+                    known.as_ref().map_or((now_ms, 0), |row| (row.created_ms, row.missed_by(now_ms)));
                 let mut row = ScheduleRow {
                     name: name.clone(),
                     created_ms,
@@ -238,14 +245,14 @@ impl BusRoom<'_> {
         };
         self.ctx.commit.pending.set(Table::Schedule, row.key(), row.value());
         self.ctx.commit.pending.urgent = true;
-        self.buses.schedules.take(row)?;
+        self.buses.schedules.take(&row, known.as_ref());
         self.participant().arm();
-        Ok(Done::when_durable(self.describe_schedule(self.buses.schedules.row(&name)?, UPCOMING)))
+        Ok(Done::when_durable(self.describe_schedule(&row, UPCOMING)))
     }
 
     /// Give a schedule's target an event now, beside its due times.
     pub(crate) fn schedule_run(&mut self, named: ScheduleNamed, waiter: Waiter) {
-        let row = self.ctx.check_room().and_then(|()| self.buses.schedules.row(&named.name).cloned());
+        let row = self.ctx.check_room().and_then(|()| self.schedule_row(&named.name));
         match row {
             Ok(row) => {
                 self.give_scheduled(&row, self.ctx.now.wall_ms);
@@ -257,8 +264,8 @@ impl BusRoom<'_> {
     }
 
     pub(crate) fn schedule_delete(&mut self, named: ScheduleNamed) -> Result<Done, EngineError> {
-        self.buses.schedules.row(&named.name)?;
-        self.buses.schedules.remove(&named.name);
+        let row = self.schedule_row(&named.name)?;
+        self.buses.schedules.remove(&row);
         self.ctx.commit.pending.remove(Table::Schedule, named.name.into_bytes());
         self.ctx.commit.pending.urgent = true;
         Ok(Done::when_durable(Empty {}))
@@ -267,7 +274,8 @@ impl BusRoom<'_> {
     fn describe_schedule(&self, row: &ScheduleRow, upcoming: usize) -> Answer {
         let now_ms = self.ctx.now.wall_ms;
         let is_over = row.next_due_ms.is_none() || !row.settings.enabled;
-        let upcoming_ms = if is_over { Vec::new() } else { self.buses.schedules.upcoming(&row.name, now_ms, upcoming) };
+        let schedule = row.settings.compile(row.enabled_ms).ok().filter(|_| !is_over);
+        let upcoming_ms = schedule.map(|schedule| schedule.upcoming(now_ms, upcoming)).unwrap_or_default();
         Answer {
             name: row.name.clone(),
             arn: self.ctx.schedule_arn(&row.name),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::bus::{Enforce, Input, Recipient, RuleSettings, ScheduleSettings, Target};
 use crate::base::error::EngineError;
 use crate::base::limits::{BUS_NAME_CHARACTERS_MAX, RULE_EVENT_AGE_MS_MIN, RULE_NAME_CHARACTERS_MAX, RULE_TARGETS_MAX};
+use crate::buses::http_parameters::CompiledParameters;
 use crate::failures::routed::RetryPolicy;
 
 /// The bus that always exists.
@@ -108,6 +109,7 @@ pub(crate) struct CompiledTarget {
     pub(crate) name: Arc<str>,
     pub(crate) input: template::Input,
     pub(crate) partition_key: Option<Path>,
+    pub(crate) http: Option<CompiledParameters>,
     pub(crate) retry: RetryPolicy,
 }
 
@@ -155,8 +157,14 @@ impl Target {
             })?),
             None => None,
         };
-        let name = format!("{rule}/{}", self.id).into();
-        Ok(CompiledTarget { name, input: self.input.compile(&self.id)?, partition_key, retry: self.retry()? })
+        let http = match &self.http_parameters {
+            Some(_) if !matches!(self.to, Recipient::ApiDestination(_)) => {
+                return refuse(format!("target {:?}: only an API destination has http_parameters", self.id));
+            }
+            given => given.as_ref().map(|given| given.compile(&self.id)).transpose()?,
+        };
+        let (name, input) = (format!("{rule}/{}", self.id).into(), self.input.compile(&self.id)?);
+        Ok(CompiledTarget { name, input, partition_key, http, retry: self.retry()? })
     }
 }
 

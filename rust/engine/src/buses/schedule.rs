@@ -3,29 +3,35 @@
 //! A schedule fires in the commit that says when it is due next: a kill loses no firing and repeats none. A commit that a full disk refuses
 //! puts the schedule back, so that it fires again when there is room.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::json;
 
 use forebay_core::schedule::{find_zone, Bounds, Dialect, Expression, FlexibleWindow, Schedule, ScheduleError};
 
 use crate::api::bus::{CatchUp, Recipient, ScheduleSettings};
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
-use crate::base::json;
 use crate::base::time::iso_seconds;
 use crate::base::trace::Carried;
 use crate::buses::before::Before;
 use crate::buses::deliver::{Delivered, Delivery};
 use crate::buses::put::OnBus;
-use crate::buses::row::{check_dead_letter_queue, check_recipient, gives_to, ScheduleRow};
+use crate::buses::row::{check_dead_letter_queue, check_recipient, ScheduleRow};
 use crate::buses::BusRoom;
+use crate::commit::direct_reads::DirectReads;
 use crate::commit::pending::{Pending, FULL_NS};
+use crate::commit::rows::damaged;
 use crate::ctx::Ctx;
 use crate::failures::routed::RetryPolicy;
 use crate::failures::CountDeliveries;
 use crate::metrics::{Counter, Metric, Registry};
 use crate::observe::history::routes::Routed;
+use crate::observe::operator_events::OperatorEvent;
 use crate::payload::failure_key::Part;
 use crate::store::port::Table;
 
@@ -65,23 +71,70 @@ impl CountDeliveries for ScheduleMeters {
     }
 }
 
-/// All schedules, by name.
+/// Stands for a schedule that does not fire.
+const NEVER: u64 = u64::MAX;
+/// Rows read at once when the store is opened.
+const ROWS: usize = 10_000;
+
+/// When each schedule fires. There may be a million of them, so their rows stay in the store.
 #[derive(Default)]
 pub(crate) struct Schedules {
-    entries: BTreeMap<Arc<str>, Entry>,
+    /// By name, wall ms.
+    fires: BTreeMap<Arc<str>, u64>,
     /// Those that fire, by when.
     by_time: BTreeSet<(u64, Arc<str>)>,
     /// Those that fire now.
     pub(crate) due: Vec<Arc<str>>,
+    /// Rows of those that have fired and are not in the pending commit yet.
+    fired: BTreeMap<Arc<str>, ScheduleRow>,
     before: Before<Arc<str>, ScheduleRow>,
+    /// Whom they give something, with how many do and the name of one.
+    recipients: BTreeMap<Recipient, (usize, Arc<str>)>,
     /// When their timer rings.
     pub(crate) armed: Option<u64>,
     pub(crate) meters: Option<ScheduleMeters>,
 }
 
-struct Entry {
-    row: ScheduleRow,
-    schedule: Schedule,
+/// Of a row, what is kept in memory.
+#[derive(Deserialize)]
+struct Brief<'a> {
+    fires_ms: Option<u64>,
+    enabled: bool,
+    #[serde(borrow, default)]
+    dead_letter_queue: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    function: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    queue: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    topic: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    stream: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    bus: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    workflow: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    api_destination: Option<Cow<'a, str>>,
+}
+
+impl Brief<'_> {
+    fn recipients(self) -> impl Iterator<Item = Recipient> {
+        let named =
+            |name: Option<Cow<'_, str>>, kind: fn(String) -> Recipient| name.map(|name| kind(name.into_owned()));
+        [
+            named(self.function, Recipient::Function),
+            named(self.queue, Recipient::Queue),
+            named(self.topic, Recipient::Topic),
+            named(self.stream, Recipient::Stream),
+            named(self.bus, Recipient::Bus),
+            named(self.workflow, Recipient::Workflow),
+            named(self.api_destination, Recipient::ApiDestination),
+            named(self.dead_letter_queue, Recipient::Queue),
+        ]
+        .into_iter()
+        .flatten()
+    }
 }
 
 fn refused(error: &ScheduleError) -> EngineError {
@@ -95,7 +148,7 @@ impl ScheduleSettings {
         check_dead_letter_queue(self.dead_letter_queue.as_deref())?;
         if let (Recipient::Function(_) | Recipient::Workflow(_), Some(input)) = (&self.to, &self.input) {
             let filled = filled(input, "arn", 0, 0);
-            json::check(filled.as_bytes()).map_err(|error| {
+            crate::base::json::check(filled.as_bytes()).map_err(|error| {
                 EngineError::Invalid(format!(
                     "input: a function and a workflow are given JSON, and this is none: {error}"
                 ))
@@ -153,43 +206,87 @@ impl ScheduleRow {
     }
 }
 
+impl ScheduleRow {
+    fn recipients(&self) -> impl Iterator<Item = Recipient> {
+        let dead = self.settings.dead_letter_queue.clone().map(Recipient::Queue);
+        std::iter::once(self.settings.to.clone()).chain(dead)
+    }
+
+    /// When it fires, wall ms.
+    fn fires(&self) -> u64 {
+        self.fires_ms.filter(|_| self.settings.enabled).unwrap_or(NEVER)
+    }
+}
+
 impl Schedules {
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.fires.len()
     }
 
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &ScheduleRow> {
-        self.entries.values().map(|entry| &entry.row)
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
+        self.fires.keys().cloned().collect()
     }
 
-    pub(crate) fn row(&self, name: &str) -> Result<&ScheduleRow, EngineError> {
-        let entry = self.entries.get(name).map(|entry| &entry.row);
-        entry.ok_or_else(|| EngineError::NotFound(format!("Schedule {name} does not exist.")))
-    }
-
-    pub(crate) fn upcoming(&self, name: &str, after_ms: u64, count: usize) -> Vec<u64> {
-        self.entries.get(name).map(|entry| entry.schedule.upcoming(after_ms, count)).unwrap_or_default()
-    }
-
-    /// Take a row in, instead of the one of the same name.
-    pub(crate) fn take(&mut self, row: ScheduleRow) -> Result<(), EngineError> {
-        let schedule = row.settings.compile(row.enabled_ms)?;
-        self.remove(&row.name);
-        let name: Arc<str> = row.name.as_str().into();
-        if let (Some(fires_ms), true) = (row.fires_ms, row.settings.enabled) {
-            self.by_time.insert((fires_ms, name.clone()));
+    /// Read when each fires.
+    pub(crate) fn read(&mut self, reader: &mut DirectReads) -> Result<(), EngineError> {
+        let (mut fires, mut after) = (Vec::new(), None);
+        loop {
+            let rows = reader.scan(Table::Schedule, &[], after.as_deref(), ROWS)?;
+            for (key, value) in &rows {
+                let name: Arc<str> = std::str::from_utf8(key).map_err(|_| damaged("a schedule's name"))?.into();
+                let brief: Brief<'_> = serde_json::from_slice(value).map_err(|_| damaged("a schedule's row"))?;
+                fires.push((name.clone(), brief.fires_ms.filter(|_| brief.enabled).unwrap_or(NEVER)));
+                brief.recipients().for_each(|recipient| self.gives(recipient, &name));
+            }
+            match rows.into_iter().last() {
+                Some((key, _)) => after = Some(key),
+                None => break,
+            }
         }
-        self.entries.insert(name, Entry { row, schedule });
+        let firing = fires.iter().filter(|(_, fires_ms)| *fires_ms != NEVER);
+        self.by_time = firing.map(|(name, fires_ms)| (*fires_ms, name.clone())).collect();
+        self.fires = fires.into_iter().collect();
         Ok(())
     }
 
-    pub(crate) fn remove(&mut self, name: &str) -> Option<ScheduleRow> {
-        let (name, entry) = self.entries.remove_entry(name)?;
-        self.before.forget(&name);
-        if let Some(fires_ms) = entry.row.fires_ms {
+    fn gives(&mut self, recipient: Recipient, name: &Arc<str>) {
+        let given = self.recipients.entry(recipient).or_insert_with(|| (0, name.clone()));
+        given.0 += 1;
+    }
+
+    /// Take a row in, instead of the one of the same name.
+    pub(crate) fn take(&mut self, row: &ScheduleRow, known: Option<&ScheduleRow>) {
+        if let Some(known) = known {
+            self.remove(known);
+        }
+        let name: Arc<str> = row.name.as_str().into();
+        row.recipients().for_each(|recipient| self.gives(recipient, &name));
+        self.fires_at(&name, row.fires());
+    }
+
+    pub(crate) fn remove(&mut self, row: &ScheduleRow) {
+        for recipient in row.recipients() {
+            let Some(given) = self.recipients.get_mut(&recipient) else { continue };
+            given.0 -= 1;
+            if given.0 == 0 {
+                self.recipients.remove(&recipient);
+            }
+        }
+        self.before.forget(row.name.as_str());
+        self.fired.remove(row.name.as_str());
+        if let Some((name, fires_ms)) = self.fires.remove_entry(row.name.as_str()) {
             self.by_time.remove(&(fires_ms, name));
         }
-        Some(entry.row)
+    }
+
+    /// One fires at another time.
+    fn fires_at(&mut self, name: &Arc<str>, fires_ms: u64) {
+        if let Some(before) = self.fires.insert(name.clone(), fires_ms) {
+            self.by_time.remove(&(before, name.clone()));
+        }
+        if fires_ms != NEVER {
+            self.by_time.insert((fires_ms, name.clone()));
+        }
     }
 
     /// When the next one fires, wall ms.
@@ -205,10 +302,9 @@ impl Schedules {
     }
 
     pub(crate) fn target_of(&self, recipient: &Recipient) -> Option<String> {
-        let gives =
-            |settings: &ScheduleSettings| gives_to(&settings.to, settings.dead_letter_queue.as_deref(), recipient);
-        let schedule = self.rows().find(|row| gives(&row.settings));
-        schedule.map(|row| format!("schedule {:?}", row.name))
+        let (count, name) = self.recipients.get(recipient)?;
+        // The one that is known by name may have another target by now.
+        Some(if *count == 1 { format!("schedule {name:?}") } else { format!("{count} schedules, as {name:?}") })
     }
 
     pub(crate) fn has_unsaved(&self) -> bool {
@@ -217,8 +313,10 @@ impl Schedules {
 
     /// Put rows of schedules that have fired into a commit, instead of what a request has put there before.
     pub(crate) fn write(&mut self, pending: &mut Pending) {
-        for entry in self.before.commit().filter_map(|name| self.entries.get(name)) {
-            pending.set(Table::Schedule, entry.row.key(), entry.row.value());
+        for name in self.before.commit() {
+            if let Some(row) = self.fired.remove(name) {
+                pending.set(Table::Schedule, row.key(), row.value());
+            }
         }
     }
 
@@ -229,23 +327,31 @@ impl Schedules {
     /// Nothing was written: they fire again. The next commit must not say that they have fired.
     pub(crate) fn refused(&mut self, pending: &mut Pending) {
         for (name, row) in self.before.refused() {
-            let Some(entry) = self.entries.get_mut(&name) else { continue };
-            if let Some(fires_ms) = entry.row.fires_ms {
-                self.by_time.remove(&(fires_ms, name.clone()));
+            self.fired.remove(&name);
+            if self.fires.contains_key(&name) {
+                self.fires_at(&name, row.fires());
+                pending.set(Table::Schedule, row.key(), row.value());
             }
-            self.by_time.extend(row.fires_ms.map(|fires_ms| (fires_ms, name)));
-            pending.set(Table::Schedule, row.key(), row.value());
-            entry.row = row;
         }
     }
 
     /// One has fired; `row` says what comes next.
-    fn fired(&mut self, name: &Arc<str>, row: ScheduleRow) {
-        let Some(entry) = self.entries.get_mut(name) else { return };
-        if let (Some(fires_ms), true) = (row.fires_ms, row.settings.enabled) {
-            self.by_time.insert((fires_ms, name.clone()));
+    fn has_fired(&mut self, name: &Arc<str>, before: ScheduleRow, row: ScheduleRow) {
+        self.fires_at(name, row.fires());
+        self.before.note(name.clone(), before);
+        self.fired.insert(name.clone(), row);
+    }
+}
+
+impl BusRoom<'_> {
+    /// A schedule's row, as it will be once everything so far is durable.
+    pub(crate) fn schedule_row(&mut self, name: &str) -> Result<ScheduleRow, EngineError> {
+        if let Some(row) = self.buses.schedules.fired.get(name) {
+            return Ok(row.clone());
         }
-        self.before.note(name.clone(), std::mem::replace(&mut entry.row, row));
+        let bytes = self.ctx.row(Table::Schedule, name.as_bytes())?;
+        let bytes = bytes.ok_or_else(|| EngineError::NotFound(format!("Schedule {name} does not exist.")))?;
+        serde_json::from_slice(&bytes).map_err(|_| damaged("a schedule's row").into())
     }
 }
 
@@ -255,24 +361,32 @@ impl BusRoom<'_> {
         let mut has_room = true;
         for name in std::mem::take(&mut self.buses.schedules.due) {
             has_room = has_room && self.ctx.check_room().is_ok();
-            if has_room {
-                self.fire(&name);
-            } else if let Some(fires_ms) = self.buses.schedules.row(&name).ok().and_then(|row| row.fires_ms) {
+            let fires_ms = self.buses.schedules.fires.get(&name).copied().filter(|fires_ms| *fires_ms != NEVER);
+            let Some(fires_ms) = fires_ms else { continue };
+            if !has_room {
                 // Too much waits for the disk, or the store has failed: what is due stays due.
                 self.buses.schedules.by_time.insert((fires_ms, name));
+                continue;
+            }
+            match self.fire(&name) {
+                Ok(()) => {}
+                Err(EngineError::Store(error)) => self.ctx.fail(error),
+                // Its settings were taken when it was declared.
+                Err(error) => self.ctx.notice(OperatorEvent::Damaged, &name, json!({"text": error.to_string()})),
             }
         }
         self.participant().arm_after(if has_room { 0 } else { FULL_NS });
     }
 
-    fn fire(&mut self, name: &Arc<str>) {
+    fn fire(&mut self, name: &Arc<str>) -> Result<(), EngineError> {
         let now_ms = self.ctx.now.wall_ms;
-        let Some(entry) = self.buses.schedules.entries.get(name) else { return };
-        let mut row = entry.row.clone();
-        let (Some(next_due), Some(fires_ms)) = (row.next_due_ms, row.fires_ms) else { return };
+        let before = self.schedule_row(name)?;
+        let (Some(next_due), Some(fires_ms)) = (before.next_due_ms, before.fires_ms) else { return Ok(()) };
+        let schedule = before.settings.compile(before.enabled_ms)?;
+        let mut row = before.clone();
         // What its window delays it by is no lateness.
         let seen_ms = now_ms.saturating_sub(fires_ms - next_due);
-        let due = entry.schedule.due(next_due, seen_ms, row.settings.catch_up(), FIRINGS_MAX);
+        let due = schedule.due(next_due, seen_ms, row.settings.catch_up(), FIRINGS_MAX);
         for &due_ms in &due.firings {
             self.give_scheduled(&row, due_ms);
         }
@@ -282,8 +396,9 @@ impl BusRoom<'_> {
         }
         let draw = self.ctx.rng.next();
         row.due_at(due.next_due, draw);
-        self.buses.schedules.fired(name, row);
+        self.buses.schedules.has_fired(name, before, row);
         self.ctx.commit.pending.urgent = true;
+        Ok(())
     }
 
     pub(crate) fn give_scheduled(&mut self, row: &ScheduleRow, due_ms: u64) {
@@ -309,10 +424,11 @@ impl BusRoom<'_> {
                 replay: None,
                 kind: None,
             },
+            http: None,
             input: input.as_deref().unwrap_or(&text),
         });
-        if let Some(meters) = &self.buses.schedules.meters {
-            meters.count(Part::Whole, 0, fate.is_taken());
+        if let (Some(meters), Some(is_taken)) = (&self.buses.schedules.meters, fate.is_taken()) {
+            meters.count(Part::Whole, 0, is_taken);
         }
         let fates = vec![(row.name.as_str().into(), fate)];
         self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id, bus: "schedules".into(), fates });
@@ -321,7 +437,7 @@ impl BusRoom<'_> {
 
 /// What a target is given that has no input of its own; its time is the due time.
 fn scheduled_event(ctx: &Ctx, row: &ScheduleRow, id: u128, due_ms: u64) -> String {
-    serde_json::json!({
+    json!({
         "version": "0", "id": uuid_text(id), "detail-type": "Scheduled Event", "source": "aws.scheduler",
         "account": ctx.config.account, "time": iso_seconds(due_ms), "region": ctx.config.region,
         "resources": [ctx.schedule_arn(&row.name)], "detail": {},

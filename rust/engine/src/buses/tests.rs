@@ -1,6 +1,8 @@
 //! What an engine does with an event on a bus and with a schedule, seen from inside: all of it is written or nothing is.
 
+mod api_destinations;
 mod archives;
+mod happenings;
 mod targets;
 
 use serde_json::{json, Value};

@@ -51,6 +51,9 @@ pub struct Registration {
     /// How many records a destination takes at once.
     #[serde(default)]
     pub at_once: Option<usize>,
+    /// How many records a destination is given in a second; without it, as many as it takes.
+    #[serde(default)]
+    pub invocation_rate: Option<u32>,
 }
 
 /// A function or a destination registered in this process.
@@ -73,6 +76,8 @@ pub(crate) struct Function {
     pub(crate) declared_limits: FunctionLimits,
     /// How many records a destination takes at once.
     pub(crate) at_once: usize,
+    /// How many records a destination is given in a second.
+    pub(crate) invocation_rate: Option<u32>,
 }
 
 impl Function {
@@ -96,6 +101,7 @@ impl Function {
             limits: FunctionLimits::default(),
             declared_limits: FunctionLimits::default(),
             at_once: registration.at_once.unwrap_or(AT_ONCE),
+            invocation_rate: registration.invocation_rate,
         }
     }
 
@@ -111,6 +117,7 @@ impl Function {
         self.isolation = other.isolation;
         self.asynchronous = other.asynchronous;
         self.at_once = other.at_once;
+        self.invocation_rate = other.invocation_rate;
     }
 }
 

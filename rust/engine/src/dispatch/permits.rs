@@ -17,6 +17,8 @@
 
 use crate::base::ids::RoomId;
 use crate::dispatch::invoke::Invoke;
+use crate::observe::happenings::{Happening, HappeningKind};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 use forebay_core::concurrency::{FunctionId, Kind as Start, Lease, Pool, Reason, Source, UnitId};
@@ -165,6 +167,18 @@ impl DispatchRoom<'_> {
         let Some((_, unit)) = function.place else { return };
         let counter = || registry.counter(Metric::Throttles, &[&function.name, reason]);
         self.dispatch.permits.throttles.entry((unit, reason)).or_insert_with(counter).increment();
+        let Some(throttles) = self.ctx.observe.happenings.throttles(&function.name, self.ctx.now.mono_ns) else {
+            return;
+        };
+        let (name, arn) = (function.name.clone(), self.ctx.function_arn(&function.name));
+        self.ctx.happen(|| Happening {
+            kind: HappeningKind::Throttled,
+            detail: json!({"functionName": name, "functionArn": arn, "reason": reason, "throttles": throttles})
+                .to_string(),
+            resources: vec![arn],
+            hops: 0,
+            trace: None,
+        });
     }
 }
 

@@ -6,16 +6,21 @@ use crate::failures::participant::ROOM;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{json, Value};
 
 use crate::base::error::EngineError;
 use crate::base::timers::Timer;
 use crate::commit::rows::OnItsWay;
 use crate::commit::target::Target;
-use crate::dispatch::attempts::Attempt;
+use crate::dispatch::attempts::{Attempt, HandlerId};
+use crate::failures::invocation_rate::{InvocationRates, Parked};
 use crate::failures::log::{decode, encode, FailureRow};
+use crate::failures::search::DELIVERED_WITHIN_MS;
+use crate::failures::setback::Setback;
 use crate::failures::CountDeliveries;
 use crate::failures::FailureRoom;
+use crate::observe::happenings::{Happening, HappeningKind};
+use crate::observe::history::routes::{Fate, Routed};
 use crate::observe::meters::{EventDeliveries, MappingDeliveries};
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::failure_key::FailureKey;
@@ -39,6 +44,7 @@ const NS_PER_MS: u64 = 1_000_000;
 #[derive(Default)]
 pub(crate) struct Deliveries {
     queues: BTreeMap<u64, Queue>,
+    rates: InvocationRates,
     /// Queues that were looked through for something to send.
     #[cfg(test)]
     pub(crate) visits: u64,
@@ -58,6 +64,8 @@ struct Queue {
     /// Those whose delivery failed, by when they are tried again (mono ns), and the other way round.
     later: BTreeSet<(u64, FailureKey)>,
     due: BTreeMap<FailureKey, u64>,
+    /// Those whose destination was given as many as it may be in a second.
+    parked: BTreeMap<HandlerId, Parked>,
     under_way: BTreeMap<FailureKey, UnderWay>,
     under_way_bytes: usize,
     /// How many the destination takes at once that was told last.
@@ -77,6 +85,8 @@ struct UnderWay {
     means: Meaning,
     records: usize,
     bytes: usize,
+    /// Of an event on a bus: its id, and where it goes.
+    event: Option<(u128, Arc<str>)>,
 }
 
 /// What the end of a delivery means.
@@ -98,14 +108,22 @@ impl Queue {
             }
             return;
         }
-        if self.due.contains_key(&key) || self.leaving.contains(&key) {
+        if self.due.contains_key(&key) || self.leaving.contains(&key) || self.is_parked(&key) {
             return;
         }
-        if self.waiting.len() + self.due.len() < KEYS_MAX {
+        if self.waiting.len() + self.due.len() + self.parked() < KEYS_MAX {
             self.waiting.insert(key);
         } else {
             self.look_again = true;
         }
+    }
+
+    fn is_parked(&self, key: &FailureKey) -> bool {
+        self.parked.values().any(|parked| parked.keys.contains(key))
+    }
+
+    fn parked(&self) -> usize {
+        self.parked.values().map(|parked| parked.keys.len()).sum()
     }
 
     fn delay(&mut self, key: FailureKey, until_ns: u64) {
@@ -120,6 +138,9 @@ impl Queue {
     /// Another failure of the same records takes the place of this one, and is sent when its row is durable.
     fn replace(&mut self, key: FailureKey) {
         self.waiting.remove(&key);
+        for parked in self.parked.values_mut() {
+            parked.keys.remove(&key);
+        }
         if let Some(under_way) = self.under_way.get_mut(&key) {
             under_way.means = Meaning::Nothing;
         }
@@ -135,13 +156,18 @@ impl Queue {
             self.due.remove(&key);
             self.waiting.insert(key);
         }
+        for parked in self.parked.values_mut() {
+            self.waiting.extend(parked.wake(now_ns));
+        }
+        self.parked.retain(|_, parked| !parked.keys.is_empty());
     }
 
     /// When it must be looked at again, if nothing ends before.
     fn next_due(&self, now_ns: u64) -> Option<u64> {
         let looks_on = self.wants_more() && self.under_way.is_empty();
         let due = self.later.first().map(|(due, _)| *due);
-        due.into_iter().chain(looks_on.then_some(now_ns + LOOK_ON_NS)).min()
+        let parked = self.parked.values().map(|parked| parked.until_ns);
+        due.into_iter().chain(looks_on.then_some(now_ns + LOOK_ON_NS)).chain(parked).min()
     }
 
     /// Whether another delivery may begin.
@@ -150,9 +176,9 @@ impl Queue {
         self.under_way.is_empty() || !is_full
     }
 
-    fn begin(&mut self, key: FailureKey, records: usize, bytes: usize) {
-        self.under_way_bytes += bytes;
-        self.under_way.insert(key, UnderWay { means: Meaning::Row, records, bytes });
+    fn begin(&mut self, key: FailureKey, under_way: UnderWay) {
+        self.under_way_bytes += under_way.bytes;
+        self.under_way.insert(key, under_way);
     }
 
     fn end(&mut self, key: FailureKey) -> Option<UnderWay> {
@@ -163,7 +189,9 @@ impl Queue {
 
     /// Whether it is time to look into the store: nothing is at hand, and there is room for what is found.
     fn wants_more(&self) -> bool {
-        (self.look_again || self.look_after.is_some()) && self.waiting.is_empty() && self.due.len() < KEYS_MAX / 2
+        (self.look_again || self.look_after.is_some())
+            && self.waiting.is_empty()
+            && self.due.len() + self.parked() < KEYS_MAX / 2
     }
 
     /// Where to look next, from the beginning if the last look came to the end.
@@ -252,7 +280,7 @@ impl FailureRoom<'_> {
     fn find_undelivered(&mut self, mapping: u64) -> Result<(), StoreError> {
         for _ in 0..READS {
             let queue = self.failures.deliveries.queues.entry(mapping).or_default();
-            if queue.waiting.len() + queue.due.len() >= KEYS_MAX {
+            if queue.waiting.len() + queue.due.len() + queue.parked() >= KEYS_MAX {
                 return Ok(());
             }
             let Some(after) = queue.look_from() else { return Ok(()) };
@@ -337,17 +365,30 @@ impl FailureRoom<'_> {
         while let Some(queue) = self.failures.deliveries.queues.get_mut(&id).filter(|queue| queue.has_room()) {
             let Some(key) = queue.waiting.pop_first() else { break };
             let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { continue };
-            let Some((row, payload)) = decode(&bytes) else { continue };
+            let Some((mut row, payload)) = decode(&bytes) else { continue };
             // The one it was given up to, whatever the mapping says now. If nothing in this process is it, it waits in the store.
             let Some(name) = row.destination.as_deref() else { continue };
             if Target::of(name).is_here() {
                 return Ok(Some(InStoreDelivery { key, payload: payload.into(), row }));
             }
             let Some(&slot) = self.dispatch.destination_names.get(name) else { continue };
+            if row.is_too_old(self.ctx.now.wall_ms) {
+                row.expire();
+                self.give_up_delivery(key, row, payload);
+                continue;
+            }
+            let (rate, now_ns) = (self.dispatch.functions[slot].invocation_rate, self.ctx.now.mono_ns);
+            if let Some(bucket) = self.failures.deliveries.rates.lacks_token(slot, rate, now_ns) {
+                if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
+                    queue.parked.entry(slot).or_default().park(key, bucket, now_ns);
+                }
+                continue;
+            }
             let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
             if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
                 queue.at_once = self.dispatch.functions[slot].at_once;
-                queue.begin(key, row.positions.len(), record.len());
+                let (records, bytes) = (row.positions.len(), record.len());
+                queue.begin(key, UnderWay { means: Meaning::Row, records, bytes, event: row.event_and_target() });
             }
             let job = Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
             self.dispatch().ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
@@ -361,7 +402,15 @@ impl FailureRoom<'_> {
         let key = *key;
         match told {
             Ok(may_be_later) => {
-                self.count_delivery(key, row.positions.len(), true);
+                let is_dead_letter =
+                    row.routed.as_ref().is_some_and(|routed| row.destination.as_ref() != Some(&routed.target));
+                match self.failures.owners.get(&key.mapping).filter(|_| is_dead_letter) {
+                    Some(owner) => {
+                        self.ctx.observe.history.batches.told(key, self.ctx.now.wall_ms);
+                        owner.meters.dead_lettered();
+                    }
+                    None => self.count_delivery(key, row.positions.len(), true),
+                }
                 self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
                 if let (true, Some(queue)) = (may_be_later, self.failures.deliveries.queues.get_mut(&key.mapping)) {
                     queue.leaving.insert(key);
@@ -382,7 +431,8 @@ impl FailureRoom<'_> {
             }
             Err(error) => {
                 self.count_delivery(key, 0, false);
-                if let Err(error) = self.retry_delivery(key, Some(error.to_string().into_bytes())) {
+                let setback = Setback { error: Some(error.to_string()), ..Setback::default() };
+                if let Err(error) = self.retry_delivery(key, setback) {
                     self.ctx.fail(error);
                 }
             }
@@ -400,8 +450,8 @@ impl FailureRoom<'_> {
     }
 
     /// A destination confirmed, or did not. The row stays if it is that of another failure by now.
-    pub(crate) fn delivery_ended(&mut self, key: FailureKey, confirmed: bool, body: Option<Vec<u8>>) {
-        let mut records = 0;
+    pub(crate) fn delivery_ended(&mut self, key: FailureKey, setback: Option<Setback>) {
+        let (confirmed, mut records, mut event) = (setback.is_none(), 0, None);
         if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {
             let ended = queue.end(key);
             let meaning = ended.as_ref().map(|ended| ended.means);
@@ -412,14 +462,25 @@ impl FailureRoom<'_> {
                 self.count_delivery(key, 0, confirmed);
                 return self.send_deliveries(key.mapping);
             }
-            records = ended.map_or(0, |ended| ended.records);
+            if let Some(ended) = ended {
+                (records, event) = (ended.records, ended.event);
+            }
         }
         self.count_delivery(key, records, confirmed);
-        if confirmed {
-            self.ctx.commit.pending.remove(Table::Failure, key.bytes());
-            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-        } else if let Err(error) = self.retry_delivery(key, body) {
-            self.ctx.fail(error);
+        match setback {
+            None => {
+                self.ctx.commit.pending.remove(Table::Failure, key.bytes());
+                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
+                if let Some((id, target)) = event {
+                    let (at_ms, bus) = (self.ctx.now.wall_ms, self.failures.name_of(key));
+                    self.ctx.observe.history.routes.note(Routed { at_ms, id, bus, fates: vec![(target, Fate::Sent)] });
+                }
+            }
+            Some(setback) => {
+                if let Err(error) = self.retry_delivery(key, setback) {
+                    self.ctx.fail(error);
+                }
+            }
         }
         self.send_deliveries(key.mapping);
     }
@@ -428,25 +489,55 @@ impl FailureRoom<'_> {
     pub(crate) fn notice_undelivered(&mut self, key: FailureKey, row: &FailureRow) {
         let Some(function) = self.failures.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
         let fields = json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
+        self.ctx.happen(|| delivery_given_up(&function, &fields, row, 0));
         self.ctx.notice(OperatorEvent::Undelivered, &function, fields);
     }
 
-    fn retry_delivery(&mut self, key: FailureKey, body: Option<Vec<u8>>) -> Result<(), StoreError> {
+    fn retry_delivery(&mut self, key: FailureKey, setback: Setback) -> Result<(), StoreError> {
         let Some(bytes) = self.ctx.row(Table::Failure, &key.bytes())? else { return Ok(()) };
         let Some((mut row, payload)) = decode(&bytes) else { return Ok(()) };
-        row.delivery_attempts += 1;
-        row.last_error = body.map(|text| String::from_utf8_lossy(&text).into_owned()).or(row.last_error);
-        let is_over = row.is_tried_no_more(self.ctx.now.wall_ms);
-        if is_over && !row.turn_to_dead_letter_queue() {
+        let wait_ms = setback.wait_ms.min(DELIVERED_WITHIN_MS);
+        row.note(setback);
+        if row.is_tried_no_more(self.ctx.now.wall_ms) {
+            self.give_up_delivery(key, row, payload);
+            return Ok(());
+        }
+        if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {
+            let (base_ms, cap_ms) = BACKOFF_MS;
+            let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);
+            queue.delay(key, self.ctx.now.mono_ns + delay_ms.max(wait_ms) * NS_PER_MS);
+        }
+        self.note_delivery(key, &row, payload);
+        Ok(())
+    }
+
+    /// A destination is tried no more: what it did not take goes to the dead-letter queue, or is listed.
+    fn give_up_delivery(&mut self, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
+        if !row.turn_to_dead_letter_queue() {
             row.undelivered_to = row.destination.take();
             self.notice_undelivered(key, &row);
         } else if let Some(queue) = self.failures.deliveries.queues.get_mut(&key.mapping) {
-            let (base_ms, cap_ms) = BACKOFF_MS;
-            let delay_ms = base_ms.saturating_mul(1 << row.delivery_attempts.saturating_sub(1).min(20)).min(cap_ms);
-            queue.delay(key, self.ctx.now.mono_ns + delay_ms * NS_PER_MS);
+            queue.delay(key, self.ctx.now.mono_ns);
         }
-        self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(&row, payload));
+        self.note_delivery(key, &row, payload);
+    }
+
+    fn note_delivery(&mut self, key: FailureKey, row: &FailureRow, payload: &[u8]) {
+        self.ctx.commit.pending.set(Table::Failure, key.bytes(), encode(row, payload));
         self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-        Ok(())
+    }
+}
+
+/// What is told of a delivery that is tried no more; `hops`: how far its chain has come.
+pub(crate) fn delivery_given_up(of: &str, fields: &Value, row: &FailureRow, hops: u32) -> Happening {
+    let target = row.routed.as_ref().map(|routed| routed.target_arn.clone());
+    let mut detail = fields.clone();
+    (detail["of"], detail["error"]) = (of.into(), row.last_error.clone().into());
+    Happening {
+        kind: HappeningKind::DeliveryGivenUp,
+        resources: target.into_iter().collect(),
+        detail: detail.to_string(),
+        hops,
+        trace: row.trace.clone(),
     }
 }

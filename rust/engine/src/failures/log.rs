@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{to_raw_value, RawValue};
 use serde_json::{json, Map, Value};
 
-use crate::base::ids::uuid_text;
+use std::sync::Arc;
+
+use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::time::iso_millis;
 use crate::failures::invocation_record::Ended;
 use crate::failures::routed::RoutedFailure;
 use crate::failures::search::DELIVERED_WITHIN_MS;
 use crate::failures::search::KEYS_MAX;
 use crate::failures::search::{Aim, Search, Sweep};
+use crate::failures::setback::Setback;
 use crate::failures::FailureRoom;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::records::Source;
@@ -57,9 +60,83 @@ impl FailureRow {
         match (&self.ended, &self.routed) {
             // A destination that may be told twice can tell by the delivery id.
             (Some(ended), _) => ended.text(key, payload, Some(&ended.delivery_id(key))),
-            (None, Some(_)) => String::from_utf8_lossy(payload).into_owned(),
+            (None, Some(routed)) => {
+                let body = String::from_utf8_lossy(payload);
+                match &routed.http {
+                    Some(http) => json!({"body": body, "http_parameters": http}).to_string(),
+                    None => body.into_owned(),
+                }
+            }
             (None, None) => self.record.to_string(),
         }
+    }
+
+    /// An event on a bus that a target has not taken, or not yet.
+    pub(crate) fn of_event(routed: RoutedFailure, event: u128, trace: Option<&str>, now_ms: u64) -> Self {
+        let record = json!({
+            "version": "1.0",
+            "timestamp": iso_millis(now_ms),
+            "requestContext": {
+                "requestId": uuid_text(event), "ruleArn": routed.rule_arn, "targetArn": routed.target_arn,
+                "condition": routed.error_code,
+            },
+            "responseContext": {"errorMessage": routed.error_message},
+        });
+        Self {
+            failed_ms: now_ms,
+            destination: None,
+            undelivered_to: None,
+            delivery_attempts: 0,
+            last_error: None,
+            record,
+            positions: Vec::new(),
+            ended: None,
+            routed: Some(routed),
+            trace: trace.map(str::to_owned),
+        }
+    }
+
+    /// Whether it is an event that waits to be sent for the first time: nothing has failed.
+    pub(crate) fn is_unsent(&self) -> bool {
+        let is_sent_later = self.routed.as_ref().is_some_and(|routed| routed.http.is_some());
+        is_sent_later && self.destination.is_some() && self.delivery_attempts == 0
+    }
+
+    /// Of an event on a bus: its id, and the target.
+    pub(crate) fn event_and_target(&self) -> Option<(u128, Arc<str>)> {
+        let routed = self.routed.as_ref()?;
+        let id = self.record["requestContext"]["requestId"].as_str().and_then(parse_uuid)?;
+        Some((id, routed.target.as_str().into()))
+    }
+
+    /// Whether it is an event that is older than its rule lets one be that is given to a target.
+    pub(crate) fn is_too_old(&self, now_ms: u64) -> bool {
+        self.routed.as_ref().is_some_and(|routed| self.age_ms(now_ms) >= routed.retry.age_max_ms)
+    }
+
+    /// It waited for its turn longer than it may.
+    pub(crate) fn expire(&mut self) {
+        let Some(routed) = self.routed.as_mut().filter(|routed| routed.error_code.is_empty()) else { return };
+        routed.error_code = "THROTTLING".into();
+        routed.error_message = "it waited for its turn longer than maximum_event_age".into();
+        self.last_error = Some(routed.error_message.clone());
+        self.record["requestContext"]["condition"] = routed.error_code.as_str().into();
+        self.record["responseContext"]["errorMessage"] = routed.error_message.as_str().into();
+    }
+
+    /// A destination has not taken it.
+    pub(crate) fn note(&mut self, setback: Setback) {
+        let Setback { error, code, is_final, .. } = setback;
+        self.delivery_attempts += 1;
+        self.last_error = error.or(self.last_error.take());
+        // What a dead-letter queue says is no reason of the target's.
+        let routed = self.routed.as_mut().filter(|routed| self.destination.as_ref() == Some(&routed.target));
+        let Some(routed) = routed.filter(|routed| routed.http.is_some()) else { return };
+        routed.error_code = code.unwrap_or_else(|| "SDK_CLIENT_ERROR".into());
+        routed.error_message = self.last_error.clone().unwrap_or_else(|| "the request was not answered in time".into());
+        routed.is_final = is_final;
+        self.record["requestContext"]["condition"] = routed.error_code.as_str().into();
+        self.record["responseContext"]["errorMessage"] = routed.error_message.as_str().into();
     }
 
     /// Whether it can be run again, or delivered again.
@@ -80,7 +157,7 @@ impl FailureRow {
     pub(crate) fn is_tried_no_more(&self, now_ms: u64) -> bool {
         let routed = self.routed.as_ref().filter(|routed| self.destination.as_deref() == Some(&routed.target));
         match routed {
-            Some(routed) => routed.retry.exhausted(self.retries(), self.age_ms(now_ms)).is_some(),
+            Some(routed) => routed.is_final || routed.retry.exhausted(self.retries(), self.age_ms(now_ms)).is_some(),
             None => self.age_ms(now_ms) >= DELIVERED_WITHIN_MS,
         }
     }
@@ -172,8 +249,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(FailureRow, &[u8])> {
 
 impl FailureRoom<'_> {
     /// Have an event that a target did not take given to the target again.
-    pub(crate) fn redeliver(&mut self, key: FailureKey, row: FailureRow, payload: &[u8]) {
+    pub(crate) fn redeliver(&mut self, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
         let destination = row.routed.as_ref().map(|routed| routed.target.clone());
+        if let Some(routed) = &mut row.routed {
+            routed.is_final = false;
+        }
         let failed_ms = self.ctx.now.wall_ms;
         self.save_failure(
             key,

@@ -1,15 +1,18 @@
 //! Records that were given up: written down, sent to their destination, listed, redriven.
 
 pub(crate) mod delivery;
+mod invocation_rate;
 pub(crate) mod invocation_record;
 pub(crate) mod log;
 pub(crate) mod participant;
 pub(crate) mod requests;
 pub(crate) mod routed;
 pub(crate) mod search;
+pub(crate) mod setback;
 
 use crate::failures::search::Search;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::ctx::Ctx;
 use crate::dispatch::{Dispatch, DispatchRoom};
@@ -65,12 +68,20 @@ impl Owner {
 pub(crate) trait CountDeliveries: Send {
     /// A destination confirmed so many records, or did not.
     fn count(&self, part: Part, records: usize, confirmed: bool);
+
+    /// A dead-letter queue has what a target did not take.
+    fn dead_lettered(&self) {}
 }
 
 impl Failures {
     /// The function that a failure is of, and the stream, if it is a batch.
     pub(crate) fn failed_of(&self, key: FailureKey) -> Option<(&str, Option<&str>)> {
         self.owners.get(&key.mapping).map(|owner| (owner.function.as_str(), owner.stream.as_deref()))
+    }
+
+    /// The same function, or rule, to be remembered.
+    pub(crate) fn name_of(&self, key: FailureKey) -> Arc<str> {
+        self.failed_of(key).map_or("", |(name, _)| name).into()
     }
 
     /// An owner is gone: its failures go with it.

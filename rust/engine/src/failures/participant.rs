@@ -16,6 +16,7 @@ use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::ready_list::Kind;
 use crate::dispatch::waiters::SourceId;
 use crate::failures::search::Search;
+use crate::failures::setback::Setback;
 use crate::failures::FailureRoom;
 use crate::payload::event::Qualifier;
 use crate::payload::failure_key::FailureKey;
@@ -100,7 +101,7 @@ impl Participant for FailureRoom<'_> {
 
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
         if let Some(&Delivery { key, .. }) = attempt.job.get() {
-            self.delivery_ended(key, ended.status == 0, ended.body);
+            self.delivery_ended(key, Setback::of(ended.status, ended.body));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::bus::HttpParameters;
 use crate::base::limits::{RULE_EVENT_AGE_MS_MAX, RULE_RETRIES_MAX};
 use crate::commit::target::Target;
 use crate::payload::message::Attribute;
@@ -22,6 +23,12 @@ pub(crate) struct RoutedFailure {
     /// Of a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) partition_key: Option<String>,
+    /// Of a request to an API destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<HttpParameters>,
+    /// The target said that it will never take it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_final: bool,
     /// The event itself: the target may be given something else.
     pub(crate) event: String,
     /// How long it is tried again.
@@ -65,7 +72,7 @@ impl RoutedFailure {
             ("ERROR_CODE", "String", self.error_code.clone()),
             ("ERROR_MESSAGE", "String", self.error_message.clone()),
         ];
-        if let Some((retries, age_ms)) = tried {
+        if let Some((retries, age_ms)) = tried.filter(|_| !self.is_final) {
             let condition = self.retry.exhausted(retries, age_ms).unwrap_or("MaximumEventAgeInSeconds");
             attributes.push(("EXHAUSTED_RETRY_CONDITION", "String", condition.to_owned()));
             attributes.push(("RETRY_ATTEMPTS", "Number", retries.to_string()));

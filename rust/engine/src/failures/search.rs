@@ -152,6 +152,9 @@ impl Page {
         if self.after.is_some_and(|after| place <= after) || self.end.is_some_and(|end| place >= end) {
             return;
         }
+        if row.is_unsent() {
+            return;
+        }
         let Some((function, stream)) = self.names.get(&key.mapping) else { return };
         let shown = shown(key, row, packed, (function, stream.as_deref()));
         let Ok(text) = serde_json::to_string(&shown) else { return };

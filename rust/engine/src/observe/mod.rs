@@ -1,11 +1,13 @@
 //! What is counted, remembered and told to an operator.
 
+pub(crate) mod happenings;
 pub(crate) mod history;
 pub(crate) mod meters;
 pub(crate) mod operator_events;
 
 use crate::metrics::exports::Exports;
 use crate::metrics::Registry;
+use crate::observe::happenings::Happenings;
 use crate::observe::history::History;
 use crate::observe::meters::StoreMeters;
 use crate::observe::operator_events::Notices;
@@ -16,6 +18,8 @@ pub(crate) struct Observe {
     pub(crate) exports: Exports,
     pub(crate) history: History,
     pub(crate) notices: Notices,
+    /// Events for the default bus.
+    pub(crate) happenings: Happenings,
     /// Source and function of mappings that are gone, whose series go unless another mapping shares them.
     pub(crate) mappings_gone: Vec<(String, String)>,
 }
@@ -27,6 +31,7 @@ impl Observe {
             exports: Exports::default(),
             history: History::since(wall_ms),
             notices: Notices::default(),
+            happenings: Happenings::default(),
             mappings_gone: Vec::new(),
         }
     }

@@ -40,6 +40,8 @@ pub(crate) enum OperatorEvent {
     Discovery,
     /// The port of the metrics is held by another program, or is served now.
     Metrics,
+    /// What happened was not put on the default bus, although the app wants it.
+    NotEmitted,
     /// An API was not served as its author will have wanted.
     Api,
 }
@@ -61,6 +63,7 @@ impl OperatorEvent {
             Self::Environment => "environment",
             Self::Discovery => "discovery",
             Self::Metrics => "metrics",
+            Self::NotEmitted => "not emitted",
             Self::Api => "api",
         }
     }

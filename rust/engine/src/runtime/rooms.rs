@@ -140,6 +140,8 @@ impl Rooms {
                 for end in std::mem::take(&mut self.events.ended) {
                     self.topics().tell_of_event(end);
                 }
+            } else if self.ctx.observe.happenings.has_waiting() {
+                self.event_buses().emit_happenings();
             } else if !self.buses.schedules.due.is_empty() {
                 self.event_buses().fire_due();
             } else if std::mem::take(&mut self.buses.replays.is_due) {

@@ -151,7 +151,8 @@ impl Shape {
         let targets = targets(called, notices);
         let callees: Vec<CalleePlan> =
             (0..called).map(|number| CalleePlan::draw(number, &targets, &mut chance)).collect();
-        let topics = TopicPlan::draw_all(&mut of_topics, &queues, &callees, notices);
+        let mut topics = TopicPlan::draw_all(&mut of_topics, &queues, &callees, notices);
+        topics.extend(TopicPlan::draw_bus(&mut Chance::of(plan.seed, "buses"), &queues, &callees));
         let concurrency = if chance.one_in(4) { chance.between(1, 5) } else { 1_000 };
         let limits = limits(plan, concurrency, functions.len() + queues.len() + callees.len());
         Self {

@@ -1,4 +1,5 @@
-//! Topics and what is subscribed to them, as the simulator draws, changes and declares them.
+//! Topics with what is subscribed to them, and event buses with their rules, as the simulator draws, changes and declares them. To the
+//! simulator a rule of a bus is a subscription: both say where copies go, in one commit.
 
 use serde_json::{json, Value};
 
@@ -10,14 +11,21 @@ use crate::shape::TOLD;
 /// The topic that records of events are published to; nothing filters what goes to [`TOLD`].
 pub const NOTICES: &str = "notices";
 /// Kinds and weights of publications are below these.
+/// The event bus.
+pub const BUS: &str = "bus";
 const KINDS: u64 = 4;
 const WEIGHTS: u64 = 100;
 
-/// A topic of the run.
+/// Events on buses are from this source.
+const SOURCE: &str = "simulator";
+
+/// A topic of the run, or an event bus.
 #[derive(Clone, Debug)]
 pub struct TopicPlan {
     /// Its name.
     pub name: String,
+    /// It is an event bus: its subscriptions are rules with one target each.
+    pub is_bus: bool,
     /// Mean time between publications, µs; `None`: nobody outside publishes.
     pub pause_us: Option<u64>,
     /// What may be subscribed to it; a function or a queue once.
@@ -74,19 +82,63 @@ impl TopicPlan {
         if chance.one_in(2) && !all.is_empty() {
             let subscriptions = all.into_iter().map(|endpoint| Subscription::draw(endpoint, chance)).collect();
             let pause_us = Some(*chance.pick(&[2_000, 10_000, 40_000]));
-            topics.push(Self { name: "topic".into(), pause_us, subscriptions });
+            topics.push(Self { name: "topic".into(), is_bus: false, pause_us, subscriptions });
         }
         if let (true, Some(told)) = (notices, told) {
             let others = standard.into_iter().map(|endpoint| Subscription::draw(endpoint, chance));
             let subscriptions = std::iter::once(Subscription::of_everything(told)).chain(others).collect();
-            topics.push(Self { name: NOTICES.into(), pause_us: None, subscriptions });
+            topics.push(Self { name: NOTICES.into(), is_bus: false, pause_us: None, subscriptions });
         }
         topics
     }
 
+    /// Draw the event bus of a run, if it has one.
+    pub fn draw_bus(chance: &mut Chance, queues: &[QueuePlan], callees: &[CalleePlan]) -> Option<Self> {
+        let standard = queues.iter().filter(|queue| !queue.is_fifo()).map(|queue| Endpoint::Queue(queue.name.clone()));
+        let functions = callees.iter().map(|callee| Endpoint::Function(callee.handler.name.clone()));
+        let all: Vec<Endpoint> = standard.chain(functions).collect();
+        if all.is_empty() || !chance.one_in(2) {
+            return None;
+        }
+        // The first takes everything: by it one sees whether a replay was whole.
+        let (first, others) = all.split_first()?;
+        let others = others.iter().map(|endpoint| Subscription::draw(endpoint.clone(), chance));
+        let subscriptions = std::iter::once(Subscription::of_everything(first.clone())).chain(others).collect();
+        let pause_us = Some(*chance.pick(&[10_000, 40_000, 200_000]));
+        Some(Self { name: BUS.into(), is_bus: true, pause_us, subscriptions })
+    }
+
+    /// The verb that declares it.
+    pub fn declared_by(&self) -> &'static str {
+        if self.is_bus {
+            "bus.declare"
+        } else {
+            "topic.declare"
+        }
+    }
+
+    /// The verb and the body that let a subscription be as it is. `leaks`: without its filter.
+    pub fn subscribed_by(&self, at: usize, leaks: bool) -> (&'static str, Value) {
+        let subscription = &self.subscriptions[at];
+        match (self.is_bus, subscription.is_on) {
+            (true, _) => ("rule.put", subscription.to_rule(&self.name, leaks)),
+            (false, true) => ("topic.subscribe", subscription.to_json(&self.name, leaks)),
+            (false, false) => ("topic.unsubscribe", subscription.endpoint.to_json(&self.name)),
+        }
+    }
+
+    /// The verb and the body that publish something.
+    pub fn published_by(&self, matter: Matter, name: u32, filling: usize) -> (&'static str, Value) {
+        if !self.is_bus {
+            return ("topic.publish", matter.to_json(&self.name, name, filling));
+        }
+        let entry = json!({"source": SOURCE, "detail_type": "published", "detail": matter.text(name, filling)});
+        ("bus.put", json!({"bus": self.name, "entries": [entry]}))
+    }
+
     /// Somebody subscribes otherwise; which of the subscriptions is changed. What records of events need stays as it is.
     pub fn change(&mut self, chance: &mut Chance) -> Option<usize> {
-        let first = usize::from(self.name == NOTICES);
+        let first = usize::from(self.is_bus || self.name == NOTICES);
         let count = self.subscriptions.len().checked_sub(first).filter(|&count| count > 0)?;
         let at = first + chance.below(count as u64) as usize;
         let endpoint = self.subscriptions[at].endpoint.clone();
@@ -111,6 +163,19 @@ impl Subscription {
         self.is_on && self.filter.passes(matter)
     }
 
+    /// As `rule.put` takes it. `leaks`: without its pattern.
+    fn to_rule(&self, bus: &str, leaks: bool) -> Value {
+        let mut pattern = json!({"source": [SOURCE]});
+        if let Some(detail) = self.filter.rules().filter(|_| !leaks) {
+            pattern["detail"] = detail;
+        }
+        let (kind, name) = self.endpoint.named();
+        // The whole event: a replayed one is known by its mark.
+        let target = json!({"id": "1", kind: name});
+        let rule = format!("{kind}-{name}");
+        json!({"bus": bus, "name": rule, "pattern": pattern.to_string(), "enabled": self.is_on, "targets": [target]})
+    }
+
     /// As `topic.subscribe` takes it. `leaks`: without its filter.
     pub fn to_json(&self, topic: &str, leaks: bool) -> Value {
         let scope = if self.by_body { "MessageBody" } else { "MessageAttributes" };
@@ -123,6 +188,14 @@ impl Subscription {
 }
 
 impl Endpoint {
+    /// Its kind, and its name.
+    pub fn named(&self) -> (&'static str, &str) {
+        match self {
+            Self::Queue(name) => ("queue", name),
+            Self::Function(name) => ("function", name),
+        }
+    }
+
     /// As `topic.unsubscribe` takes it.
     pub fn to_json(&self, topic: &str) -> Value {
         match self {
@@ -141,12 +214,17 @@ impl Matter {
     /// As `topic.publish` takes it: attributes and body say the same.
     pub fn to_json(self, topic: &str, name: u32, filling: usize) -> Value {
         let Self { kind, weight } = self;
-        let filling = ".".repeat(filling);
-        let message = format!(r#"{{"p":{name},"kind":"k{kind}","weight":{weight},"filling":"{filling}"}}"#);
+        let message = self.text(name, filling);
         json!({"name": topic, "message": message, "attributes": [
             {"name": "kind", "data_type": "String", "value": format!("k{kind}")},
             {"name": "weight", "data_type": "Number", "value": weight.to_string()},
         ]})
+    }
+
+    fn text(self, name: u32, filling: usize) -> String {
+        let Self { kind, weight } = self;
+        let filling = ".".repeat(filling);
+        format!(r#"{{"p":{name},"kind":"k{kind}","weight":{weight},"filling":"{filling}"}}"#)
     }
 }
 
@@ -173,7 +251,11 @@ impl Filter {
     }
 
     fn policy(&self) -> Option<String> {
-        let policy = match *self {
+        self.rules().map(|rules| rules.to_string())
+    }
+
+    fn rules(&self) -> Option<Value> {
+        let rules = match *self {
             Self::Everything => return None,
             Self::Kinds(one, other) => json!({"kind": [format!("k{one}"), format!("k{other}")]}),
             Self::NotKind(one) => json!({"kind": [{"anything-but": [format!("k{one}")]}]}),
@@ -182,6 +264,6 @@ impl Filter {
                 json!({"kind": [format!("k{one}")], "weight": [{"numeric": ["<", limit]}]})
             }
         };
-        Some(policy.to_string())
+        Some(rules)
     }
 }

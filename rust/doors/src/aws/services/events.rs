@@ -103,6 +103,7 @@ impl Call<'_> {
             ("kinesis", "stream/", "stream"),
             ("events", "event-bus/", "bus"),
             ("states", "stateMachine:", "workflow"),
+            ("events", "api-destination/", "api_destination"),
         ] {
             if let Some(name) = arn.strip_prefix(&format!("arn:aws:{service}:{place}:{kind}")) {
                 return Ok((key, name.to_owned()));
@@ -121,6 +122,7 @@ impl Call<'_> {
             ("stream", "kinesis", "stream/"),
             ("bus", "events", "event-bus/"),
             ("workflow", "states", "stateMachine:"),
+            ("api_destination", "events", "api-destination/"),
         ] {
             if let Some(name) = given[key].as_str() {
                 return format!("arn:aws:{service}:{place}:{kind}{name}");

@@ -22,12 +22,12 @@ impl TestEngine {
         list["executions"].as_array().unwrap().iter().map(|execution| one(&execution["name"])).collect()
     }
 
-    fn listed(&self, rule: &str) -> Vec<Value> {
+    pub(super) fn listed(&self, rule: &str) -> Vec<Value> {
         let page = self.json("failed.list", &json!({"function": rule, "limit": 10}));
         page["failures"].as_array().unwrap().clone()
     }
 
-    fn counted(&self, rule: &str) -> (bool, bool) {
+    pub(super) fn counted(&self, rule: &str) -> (bool, bool) {
         let page = self.json("metrics.text", &json!({}))["text"].as_str().unwrap().to_owned();
         let counts = |metric: &str| {
             page.lines().any(|line| line.starts_with(metric) && line.contains(rule) && line.ends_with(" 1"))

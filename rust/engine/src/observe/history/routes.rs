@@ -26,6 +26,10 @@ pub(crate) enum Fate {
     Put(u64),
     /// It was put on this bus.
     HandedOn(String),
+    /// It waits to be sent to an API destination.
+    Waits,
+    /// An API destination has confirmed it.
+    Sent,
     /// The target did not take it, for this reason.
     NotTaken(String),
 }
@@ -55,7 +59,9 @@ impl Routes {
         for routed in &self.0.facts {
             let mut became = routed.fates.iter().filter(|(_, fate)| *fate == Fate::Became(id));
             if routed.id == id {
-                facts.push(json!({"at_ms": routed.at_ms, "what": "put on bus", "bus": &*routed.bus}));
+                if !matches!(&routed.fates[..], [(_, Fate::Sent)]) {
+                    facts.push(json!({"at_ms": routed.at_ms, "what": "put on bus", "bus": &*routed.bus}));
+                }
                 facts.extend(routed.fates.iter().map(|(target, fate)| fate.shown(routed, target)));
             } else if let Some((target, _)) = became.next() {
                 facts.push(json!({
@@ -69,9 +75,9 @@ impl Routes {
 }
 
 impl Fate {
-    /// Whether the target has it.
-    pub(crate) fn is_taken(&self) -> bool {
-        !matches!(self, Self::NotTaken(_))
+    /// Whether the target has it; `None`: it has yet to be sent.
+    pub(crate) fn is_taken(&self) -> Option<bool> {
+        (*self != Self::Waits).then_some(!matches!(self, Self::NotTaken(_)))
     }
 
     fn shown(&self, routed: &Routed, target: &str) -> Value {
@@ -80,6 +86,8 @@ impl Fate {
             Self::Became(id) => fact["id"] = uuid_text(*id).into(),
             Self::Put(number) => fact["sequence_number"] = number.to_string().into(),
             Self::HandedOn(bus) => fact["to_bus"] = bus.as_str().into(),
+            Self::Waits => fact["what"] = "waits to be sent".into(),
+            Self::Sent => fact["what"] = "sent".into(),
             Self::NotTaken(why) => {
                 fact["what"] = "not delivered".into();
                 fact["error"] = why.as_str().into();

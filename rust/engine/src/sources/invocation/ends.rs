@@ -1,6 +1,8 @@
 //! The end of an event: one commit removes it and tells its destinations, or writes down that they must be told.
 
 use crate::base::error::EngineError;
+use crate::base::limits::BUS_EVENT_BYTES_MAX;
+use crate::observe::happenings::{Happening, HappeningKind};
 use forebay_core::invocation::protocol::{Condition, Key};
 use serde_json::json;
 use std::collections::VecDeque;
@@ -78,6 +80,9 @@ impl InvocationRoom<'_> {
             status: status_of(event, condition),
             response: event.error.as_deref().map(str::to_owned),
         };
+        if !has_succeeded {
+            self.ctx.happen(|| failed(&ended, event));
+        }
         let row = row_key(id, key);
         if destinations.is_empty() {
             self.keep_ended(id, key, (Part::Whole, None), ended, event);
@@ -182,5 +187,18 @@ fn status_of(event: &Event, condition: Condition) -> u16 {
         // It waited for its turn until it was too old, which is what Lambda calls throttled.
         Condition::EventAgeExceeded if event.status == 0 => 429,
         _ => event.status,
+    }
+}
+
+/// What a Lambda destination tells on EventBridge. A payload for which an event has no room is left out.
+fn failed(ended: &Ended, event: &Event) -> Happening {
+    let whole = ended.record(&event.payload, None);
+    let detail = if whole.len() > BUS_EVENT_BYTES_MAX / 2 { ended.record(b"null", None) } else { whole };
+    Happening {
+        kind: HappeningKind::InvocationFailed,
+        resources: vec![format!("{}:{}", ended.arn, ended.version)],
+        detail,
+        hops: ended.hops + 1,
+        trace: event.trace.as_deref().map(str::to_owned),
     }
 }

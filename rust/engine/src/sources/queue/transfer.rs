@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::base::ids::uuid_text;
 use crate::commit::pending::Pending;
+use crate::observe::happenings::{Happening, HappeningKind};
 use crate::observe::history::batches::Went;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::message::Message;
@@ -181,6 +182,18 @@ impl QueueRoom<'_> {
                 let (message, received) = (uuid_text(moved.item.message().id), moved.item.delivery.receive_count);
                 let fields = json!({"to": to, "received": received, "message": message});
                 self.ctx.notice(OperatorEvent::DeadLetter, &name, fields);
+                let hops = moved.item.message().hops + 1;
+                let (arn, dead) = (self.ctx.queue_arn(&name), self.ctx.queue_arn(to.as_deref().unwrap_or_default()));
+                self.ctx.happen(|| Happening {
+                    kind: HappeningKind::DeadLettered,
+                    detail: json!({
+                        "queueArn": arn, "deadLetterQueueArn": dead, "messageId": message, "receiveCount": received,
+                    })
+                    .to_string(),
+                    resources: vec![arn, dead],
+                    hops,
+                    trace: None,
+                });
             }
             Transfer::Redriven { .. } => {
                 queue.machine.completed(&[moved.item.delivery.handle], &Outcome::Success, &Backoff::NONE, &now);

@@ -8,6 +8,7 @@ use crate::failures::log::Discarded;
 use crate::failures::log::FailureRow;
 use crate::failures::log::Kept;
 use crate::failures::log::Unread;
+use crate::observe::happenings::{without_payload, Happening, HappeningKind};
 use crate::observe::history::batches::GivenUp;
 use crate::observe::operator_events::batch_of;
 use crate::observe::operator_events::OperatorEvent;
@@ -94,7 +95,9 @@ impl StreamRoom<'_> {
         (batch["attempts"], batch["lane"]) = (discarded.attempts.into(), discarded.lane.into());
         (batch["id"], batch["destinations"]) = (key.text().into(), Vec::from_iter(row.destination.clone()).into());
         let function = mapping.row.function.clone();
+        let resources = vec![source.stream_arn.clone(), mapping.row.function_arn.clone()];
         self.ctx.notice(OperatorEvent::GaveUp, &function, batch);
+        self.batch_given_up(resources, &row);
         self.failures().save_failure(key, &row, packed);
     }
 
@@ -143,7 +146,19 @@ impl StreamRoom<'_> {
             batch["sums"] = json!({"runs": 1, "records": end - first});
         }
         let function = mapping.row.function.clone();
+        let resources = vec![poller.source.stream_arn.clone(), mapping.row.function_arn.clone()];
         self.ctx.notice(unread.what, &function, batch);
+        self.batch_given_up(resources, &row);
         self.failures().save_failure(key, &row, &[]);
+    }
+
+    fn batch_given_up(&mut self, resources: Vec<String>, row: &FailureRow) {
+        self.ctx.happen(|| Happening {
+            kind: HappeningKind::BatchGivenUp,
+            resources,
+            detail: without_payload(&row.record),
+            hops: 0,
+            trace: row.trace.clone(),
+        });
     }
 }

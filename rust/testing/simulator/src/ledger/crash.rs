@@ -58,6 +58,7 @@ impl Ledger {
         self.queues_crashed(ending, reader)?;
         self.events_crashed(ending, &failures, reader)?;
         self.topics_crashed();
+        self.given_crashed(may_lose);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod commits;
 mod crash;
 mod events;
 mod failures;
+mod given;
 mod log;
 mod progress;
 mod queues;
@@ -23,6 +24,7 @@ use forebay_engine::store::port::ShardId;
 
 pub use commits::SLOWEST_COMMIT_NS;
 pub use crash::Ending;
+pub use given::{replay_name, tick_text, Gift};
 pub use log::{name_of, write_data, Answer};
 pub use progress::End;
 pub use queues::{body_of, name_of_body, MessagesEnd};
@@ -62,6 +64,8 @@ pub enum Promise {
     Waits,
     /// A publication is, by one commit, wherever its subscriptions let it go, and nowhere else.
     Topics,
+    /// A schedule fires once for each due time, and a replay gives each event to each target once.
+    Buses,
     /// Nothing that could run waits for ever while others do.
     Turns,
 }
@@ -112,6 +116,10 @@ pub struct Counts {
     pub ended: u64,
     /// Publications acknowledged.
     pub published: u64,
+    /// Firings of schedules.
+    pub fired: u64,
+    /// Copies that replays gave.
+    pub replayed: u64,
     /// How often each kind of fault has really struck, in the order of [`FAULTS`].
     pub strikes: [u64; FAULTS.len()],
 }
@@ -142,7 +150,7 @@ impl Counts {
         FAULTS.into_iter().zip(self.strikes)
     }
 
-    fn cells(&mut self) -> [(&'static str, &mut u64); 14] {
+    fn cells(&mut self) -> [(&'static str, &mut u64); 16] {
         [
             ("deliveries", &mut self.deliveries),
             ("batches", &mut self.batches),
@@ -158,6 +166,8 @@ impl Counts {
             ("expired", &mut self.expired),
             ("ended", &mut self.ended),
             ("published", &mut self.published),
+            ("fired", &mut self.fired),
+            ("replayed", &mut self.replayed),
         ]
     }
 }
@@ -239,6 +249,7 @@ pub struct Ledger {
     queues: queues::Queues,
     events: events::Events,
     topics: topics::Topics,
+    given: given::Given,
     /// A broken disk, a full one or a crash: progress may be saved late.
     pub disk_is_ill: bool,
     /// Print every fact.
@@ -258,7 +269,11 @@ impl Ledger {
 
     /// Records, messages, events and publications that nobody has answered for.
     pub fn unanswered(&self) -> usize {
-        self.unanswered + self.queues.unanswered + self.events.unanswered + self.topics.unanswered
+        self.unanswered
+            + self.queues.unanswered
+            + self.events.unanswered
+            + self.topics.unanswered
+            + self.given.unanswered
     }
 
     /// The clocks have moved.

@@ -1,12 +1,13 @@
 //! Publications: each is, by one commit, wherever its subscriptions let it go, and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::log::Fate;
-use super::{Ledger, Promise};
+use super::{Gift, Ledger, Promise};
 use crate::topics::Endpoint;
 use crate::topics::Matter;
 use crate::topics::Subscription;
+use crate::topics::BUS;
 
 /// What is known of all topics.
 #[derive(Debug, Default)]
@@ -22,15 +23,30 @@ pub(super) struct Topics {
 #[derive(Debug)]
 struct Published {
     fate: Fate,
+    /// It was put on an event bus.
+    is_on_bus: bool,
     /// Who must have a copy, in order.
     due: Vec<Endpoint>,
     /// A commit has brought its copies.
     is_there: bool,
 }
 
+impl Topics {
+    /// Publications that event buses have accepted.
+    pub(super) fn acknowledged_on_buses(&self) -> BTreeSet<u32> {
+        let accepted = |one: &Published| one.is_on_bus && one.fate == Fate::Acknowledged;
+        let published = self.published.iter().enumerate();
+        published.filter(|(_, one)| accepted(one)).map(|(name, _)| name as u32).collect()
+    }
+}
+
 /// Which publication a text is a copy of: a message's body, with the envelope or raw, or a function's event.
 pub fn publication_of(text: &str) -> Option<u32> {
-    let rest = text.strip_prefix(r#"{"p":"#).or_else(|| {
+    let on_a_bus = || {
+        let (_, rest) = text.split_once(r#""detail":{"p":"#).filter(|_| text.starts_with(r#"{"version":"0""#))?;
+        Gift::of(text).is_none().then_some(rest)
+    };
+    let rest = text.strip_prefix(r#"{"p":"#).or_else(on_a_bus).or_else(|| {
         let is_copy =
             text.starts_with(r#"{"Type":"Notification""#) || text.starts_with(r#"{"Records":[{"EventSource""#);
         let (_, rest) = text.split_once(r#""Message":"{\"p\":"#).filter(|_| is_copy)?;
@@ -56,7 +72,8 @@ impl Ledger {
         let mut due: Vec<Endpoint> = takers.collect();
         due.sort_unstable();
         topics.unanswered += 1;
-        topics.published.push(Published { fate: Fate::Waiting, due, is_there: false });
+        let is_on_bus = topic == BUS;
+        topics.published.push(Published { fate: Fate::Waiting, is_on_bus, due, is_there: false });
         topics.published.len() as u32 - 1
     }
 
@@ -129,6 +146,7 @@ mod tests {
     #[test]
     fn a_copy_is_known_raw_in_an_envelope_and_in_an_event_but_not_inside_of_what_tells_of_one() {
         let copies = [
+            r#"{"version":"0","id":"x","source":"simulator","detail":{"p":12,"kind":"k1"}}"#,
             r#"{"p":12,"kind":"k1"}"#,
             r#"{"Type":"Notification","MessageId":"x","Message":"{\"p\":12,\"kind\":\"k1\"}"}"#,
             r#"{"Records":[{"EventSource":"aws:sns","Sns":{"Message":"{\"p\":12,\"kind\":\"k1\"}"}}]}"#,

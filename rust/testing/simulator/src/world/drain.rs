@@ -81,7 +81,11 @@ impl World {
     /// Whether nothing is under way and nothing waits, as the ledger sees it.
     fn is_drained(&mut self) -> bool {
         let mut ledger = open(&self.ledger);
-        ledger.is_quiet() && ledger.unanswered() == 0 && ledger.is_over() && ledger.undelivered() == 0
+        ledger.is_quiet()
+            && ledger.unanswered() == 0
+            && ledger.is_over()
+            && ledger.undelivered() == 0
+            && ledger.ungiven().is_none()
     }
 
     fn tell_what_is_left(&mut self) {
@@ -89,10 +93,11 @@ impl World {
         let flying = open(&self.ledger).in_flight();
         let undelivered = open(&self.ledger).undelivered();
         let unanswered = open(&self.ledger).unanswered();
+        let ungiven = open(&self.ledger).ungiven();
         let described = self.request("lag", &serde_json::json!({}));
         let story = format!(
             "not drained after {} s: left {left:?}, in flight {flying:?}, undelivered {undelivered}, unanswered {unanswered}, \
-             lag {described:?}",
+             ungiven {ungiven:?}, lag {described:?}",
             DRAINED_WITHIN_NS / 1_000_000_000
         );
         self.broken(Promise::Liveness, story);

@@ -107,6 +107,7 @@ impl World {
                     limits,
                     environment: None,
                     at_once: None,
+                    invocation_rate: None,
                 };
                 engine.register(&registration).map(drop)
             });

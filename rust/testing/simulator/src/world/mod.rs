@@ -4,6 +4,7 @@
 mod acts;
 mod calls;
 mod drain;
+mod given;
 mod life;
 mod outcome;
 mod queues;
@@ -79,6 +80,10 @@ enum Event {
     Invoke { callee: usize },
     /// Somebody publishes to a topic.
     Publish { topic: usize },
+    /// Somebody declares a schedule.
+    Tick,
+    /// Somebody begins a replay.
+    Replay,
     /// A full disk has room again, and things change.
     Brim { changes: u64 },
     /// The process is killed soon after that.
@@ -157,6 +162,7 @@ struct Chances {
     calls: Chance,
     options: Chance,
     topics: Chance,
+    given: Chance,
 }
 
 impl World {
@@ -218,6 +224,7 @@ impl World {
                 calls: chance("calls"),
                 options: chance("options"),
                 topics: chance("publications"),
+                given: chance("given"),
             },
             shape,
             plan,
@@ -242,6 +249,7 @@ impl World {
         for topic in 0..self.shape.topics.len() {
             self.after(0, Event::Publish { topic });
         }
+        self.begin_giving();
         self.after(self.shape.act_ms * NS_PER_MS, Event::Act);
         while self.steps < self.plan.steps && self.is_well() {
             self.step();
@@ -371,6 +379,8 @@ impl World {
             Event::ResumeWorker { queue } => self.resume_worker(queue),
             Event::Invoke { callee } => self.invoke(callee),
             Event::Publish { topic } => self.publish(topic),
+            Event::Tick => self.tick(),
+            Event::Replay => self.replay(),
             Event::Brim { .. } | Event::Fall if !self.may(Fault::Brim) => {}
             Event::Brim { changes } => self.change_on_the_brim(changes),
             Event::Fall => self.fall(),

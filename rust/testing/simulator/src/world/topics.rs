@@ -1,6 +1,6 @@
-//! Publishers, and who subscribes to what.
+//! Publishers to topics and to event buses, and who subscribes to what.
 
-use forebay_engine::base::error::{Answer, Waiter};
+use forebay_engine::base::error::{Answer, Reply, Waiter};
 use serde_json::json;
 
 use super::queues::{bytes_of, outcome};
@@ -19,11 +19,13 @@ impl World {
     pub(super) fn declare_topics(&mut self) {
         for topic in 0..self.shape.topics.len() {
             let body = json!({ "name": self.shape.topics[topic].name });
-            self.ask("topic.declare", &body);
+            let verb = self.shape.topics[topic].declared_by();
+            self.ask(verb, &body);
             for at in 0..self.shape.topics[topic].subscriptions.len() {
                 self.subscribe(topic, at);
             }
         }
+        self.declare_archive();
     }
 
     /// Let a subscription be what the plan says it is.
@@ -34,13 +36,12 @@ impl World {
         if self.plan.sabotage == Some(Sabotage::LostCopy) && at == 0 && plan.name != NOTICES {
             return;
         }
-        if subscription.is_on {
-            let leaks = self.plan.sabotage == Some(Sabotage::LeakyFilter);
-            let body = subscription.to_json(&plan.name, leaks);
-            self.ask("topic.subscribe", &body);
+        let is_needed = plan.is_bus || subscription.is_on;
+        let (verb, body) = plan.subscribed_by(at, self.plan.sabotage == Some(Sabotage::LeakyFilter));
+        if is_needed {
+            self.ask(verb, &body);
         } else {
-            let body = subscription.endpoint.to_json(&plan.name);
-            self.request("topic.unsubscribe", &body);
+            self.request(verb, &body);
         }
     }
 
@@ -65,8 +66,17 @@ impl World {
         let plan = &self.shape.topics[topic];
         let name = open(&self.ledger).publishes(&plan.name, matter);
         let shared = self.ledger.clone();
-        let told = Box::new(move |answer: Answer| open(&shared).published(name, outcome(answer).map(drop)));
-        let body = matter.to_json(&plan.name, name, filling);
-        engine.request("topic.publish", &bytes_of(&body), Waiter::Call(told));
+        let told = Box::new(move |answer: Answer| open(&shared).published(name, accepted(answer)));
+        let (verb, body) = plan.published_by(matter, name, filling);
+        engine.request(verb, &bytes_of(&body), Waiter::Call(told));
     }
+}
+
+/// Whether a publication was accepted: an event may be refused alone.
+fn accepted(answer: Answer) -> Result<(), bool> {
+    let is_refused = matches!(&answer, Ok(Reply::Added(body)) if String::from_utf8_lossy(body).contains("error_code"));
+    if is_refused {
+        return Err(false);
+    }
+    outcome(answer).map(drop)
 }

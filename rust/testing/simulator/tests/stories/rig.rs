@@ -189,6 +189,7 @@ impl Rig {
             limits: FunctionLimits::default(),
             environment: None,
             at_once: None,
+            invocation_rate: None,
         };
         self.engine().register(&registration).unwrap();
     }

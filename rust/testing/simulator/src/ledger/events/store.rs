@@ -20,9 +20,14 @@ impl Ledger {
     pub(in super::super) fn events_committed(&mut self, writes: &[Write], failures: &[Option<rows::Row>]) {
         let mut failures = failures.iter();
         let (mut told, mut touched) = (Vec::new(), Vec::new());
+        // An event may stand before the row of its function, whose first one it is.
+        for write in writes {
+            if let Write::Set { table: Table::Function, key, value } = write {
+                self.function_is(key, value);
+            }
+        }
         for write in writes {
             match write {
-                Write::Set { table: Table::Function, key, value } => self.function_is(key, value),
                 Write::Add { table: Table::Event, key, value } | Write::Set { table: Table::Event, key, value } => {
                     touched.extend(self.event_is(key, value, &mut told));
                 }
@@ -118,9 +123,12 @@ impl Ledger {
 
     /// An event that may be a copy of a publication is there now.
     pub(super) fn event_copied(&mut self, queue: u64, payload: &[u8]) {
-        let publication = std::str::from_utf8(payload).ok().and_then(publication_of);
-        if let (Some(publication), Some(function)) = (publication, self.events.functions.get(&queue)) {
-            let endpoint = Endpoint::Function(function.clone());
+        let (Ok(text), Some(function)) = (std::str::from_utf8(payload), self.events.functions.get(&queue)) else {
+            return;
+        };
+        let endpoint = Endpoint::Function(function.clone());
+        self.gave(text, &endpoint);
+        if let Some(publication) = publication_of(text) {
             self.copied(publication, endpoint);
         }
     }

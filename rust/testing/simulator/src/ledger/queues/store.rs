@@ -179,9 +179,11 @@ impl Ledger {
             return name;
         }
         let publication = publication_of(content.body);
-        if let (Some(publication), Some(log)) = (publication, self.queues.logs.get(&log)) {
-            let endpoint = Endpoint::Queue(log.name.clone());
-            self.copied(publication, endpoint);
+        if let Some(endpoint) = self.queues.logs.get(&log).map(|log| Endpoint::Queue(log.name.clone())) {
+            self.gave(content.body, &endpoint);
+            if let Some(publication) = publication {
+                self.copied(publication, endpoint);
+            }
         }
         self.queues.messages.push(Message {
             id: content.id,

@@ -1,0 +1,257 @@
+"""Events of rules as requests to HTTP endpoints: a real server answers, and sees what AWS's API destinations would send."""
+
+import asyncio
+import base64
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+import forebay
+from forebay.errors import InvalidParameterValue, ResourceConflict
+
+PATTERN = {"source": ["shop"]}
+SECRET = "s3cr3t-value"  # noqa: S105 - no real one
+
+
+class Endpoint:
+    """A server that keeps what it is sent; `answers` says how it answers, one after the other."""
+
+    def __init__(self):
+        self.requests = []
+        self.answers = []
+        self.answered = threading.Condition()
+
+    @property
+    def bodies(self):
+        return [json.loads(body) for _, _, _, body in self.requests]
+
+    async def wait_for(self, count, seconds=20):
+        until = time.monotonic() + seconds
+        while len(self.requests) < count:
+            assert time.monotonic() < until, self.requests
+            await asyncio.sleep(0.01)
+        return self.requests
+
+
+@contextmanager
+def served():
+    endpoint = Endpoint()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            with endpoint.answered:
+                status, headers, wait = endpoint.answers.pop(0) if endpoint.answers else (200, {}, 0)
+                endpoint.requests.append((self.command, self.path, dict(self.headers), body.decode()))
+            time.sleep(wait)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        do_POST = do_PUT = answer  # noqa: N815 - the server's names
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    endpoint.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield endpoint
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def endpoint():
+    with served() as one:
+        yield one
+
+
+def shop(tmp_path, url, rule=None, **options):
+    app = forebay.App("shop", store=tmp_path / "store")
+    destination = app.api_destination("crm", url, **options)
+    app.bus("orders").rule("to-crm", PATTERN, destination, **(rule or {}))
+    return app
+
+
+async def put(app, **detail):
+    return await app.bus("orders").put(detail, source="shop", detail_type="OrderPlaced")
+
+
+async def test_an_event_is_a_request_with_what_the_destination_and_the_rule_add(tmp_path, endpoint):
+    app = shop(
+        tmp_path,
+        f"{endpoint.url}/v1/*/orders/*?fixed=1",
+        rule={
+            "path_parameter_values": ["eu west", "$.detail.id"],
+            "header_parameters": {"X-Kind": "$.detail-type", "x-tenant": "rule"},
+            "query_string_parameters": {"n": "$.detail.n"},
+        },
+        http_method="PUT",
+        basic=("user", lambda: SECRET),
+        header_parameters={"X-Tenant": "connection"},
+        query_string_parameters={"q": "a b"},
+        body_parameters={"origin": "forebay"},
+    )
+    async with app:
+        id_ = await put(app, id="a/b", n=7)
+        await endpoint.wait_for(1)
+    [(method, path, headers, body)] = endpoint.requests
+    assert (method, path) == ("PUT", "/v1/eu%20west/orders/a%2Fb?fixed=1&n=7&q=a+b")
+    assert (headers["X-Kind"], headers["X-Tenant"]) == ("OrderPlaced", "connection")
+    assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode() == f"user:{SECRET}"
+    assert headers["Content-Type"] == "application/json; charset=utf-8"
+    event = json.loads(body)
+    assert (event["id"], event["detail"], event["origin"]) == (id_, {"id": "a/b", "n": 7}, "forebay")
+
+
+async def test_one_connection_carries_many_events_and_each_comes_once(tmp_path, endpoint):
+    app = shop(tmp_path, endpoint.url, invocation_rate_limit=None)
+    async with app:
+        for number in range(50):
+            await put(app, n=number)
+        await endpoint.wait_for(50)
+    assert sorted(body["detail"]["n"] for body in endpoint.bodies) == list(range(50))
+
+
+async def test_what_the_endpoint_refuses_for_now_is_sent_again_when_it_asked_for(tmp_path, endpoint):
+    endpoint.answers = [(429, {"Retry-After": "2"}, 0), (503, {}, 0)]
+    app = shop(tmp_path, endpoint.url)
+    async with app:
+        await put(app, n=1)
+        await endpoint.wait_for(1)
+        began = time.monotonic()
+        await endpoint.wait_for(2)
+        assert time.monotonic() - began > 1.5
+        await endpoint.wait_for(3)
+    assert [body["detail"] for body in endpoint.bodies] == [{"n": 1}] * 3
+
+
+async def test_what_the_endpoint_will_never_take_is_dead_lettered_without_secrets(tmp_path, endpoint, caplog):
+    endpoint.answers = [(404, {}, 0)]
+    app = forebay.App("shop", store=tmp_path / "store")
+    dead = app.queue("dead")
+    crm = app.api_destination("crm", f"{endpoint.url}/{SECRET}", api_key=("x-api-key", SECRET))
+    app.bus("orders").rule("to-crm", PATTERN, crm, dead_letter_queue=dead)
+    assert SECRET not in repr(crm) + repr(crm.settings)
+    async with app:
+        await put(app, n=1)
+        [letter] = await dead.receive(wait=10)
+        told = json.dumps(letter.attributes, default=str)
+    assert "crm (127.0.0.1) answered 404 Not Found" in told
+    assert "NO_RESOURCE" in told
+    assert json.loads(letter.body)["detail"] == {"n": 1}
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
+    assert SECRET not in told + caplog.text
+    assert SECRET.encode() not in stored
+    assert endpoint.requests[0][2]["X-Api-Key"] == SECRET
+
+
+async def test_a_schedule_calls_an_endpoint(tmp_path, endpoint):
+    app = forebay.App("shop", store=tmp_path / "store")
+    app.schedule("rate(1 day)", name="s", target=app.api_destination("crm", endpoint.url), input={"a": 1})
+    async with app:
+        await app._caller.ask("schedule.run", name="s")
+        await endpoint.wait_for(1)
+    assert endpoint.bodies == [{"a": 1}]
+
+
+async def test_an_event_is_sent_as_a_cloud_event(tmp_path, endpoint):
+    app = shop(tmp_path, endpoint.url, cloud_events="binary")
+    structured = app.api_destination("other", f"{endpoint.url}/s", cloud_events="structured")
+    app.bus("orders").rule("s", PATTERN, structured)
+    async with app:
+        id_ = await put(app, n=1)
+        await endpoint.wait_for(2)
+    binary, whole = sorted(endpoint.requests, key=lambda request: request[1])
+    assert (binary[2]["Ce-Id"], binary[2]["Ce-Type"], json.loads(binary[3])) == (id_, "OrderPlaced", {"n": 1})
+    assert whole[2]["Content-Type"] == "application/cloudevents+json; charset=utf-8"
+    assert json.loads(whole[3])["data"] == {"n": 1}
+
+
+async def test_an_answer_that_comes_too_late_is_no_answer(tmp_path, endpoint):
+    endpoint.answers = [(200, {}, 1.0)]
+    app = shop(tmp_path, endpoint.url, timeout=0.3)
+    async with app:
+        await put(app, n=1)
+        await endpoint.wait_for(2)
+    assert len(endpoint.bodies) == 2
+
+
+async def test_an_endpoint_that_was_down_gets_what_waited_also_after_a_restart(tmp_path, unused_port):
+    app = shop(tmp_path, f"http://127.0.0.1:{unused_port}")
+    async with app:
+        await put(app, n=1)
+        await asyncio.sleep(0.3)
+    with served() as endpoint:
+        app = shop(tmp_path, endpoint.url)
+        async with app:
+            await endpoint.wait_for(1)
+    assert endpoint.bodies[0]["detail"] == {"n": 1}
+
+
+async def test_the_rate_is_that_of_the_destination(tmp_path, endpoint):
+    app = shop(tmp_path, endpoint.url, invocation_rate_limit=20)
+    async with app:
+        began = time.monotonic()
+        for number in range(30):
+            await put(app, n=number)
+        await endpoint.wait_for(30)
+        assert time.monotonic() - began > 1.2
+    assert sorted(body["detail"]["n"] for body in endpoint.bodies) == list(range(30))
+
+
+@pytest.fixture
+def unused_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"invocation_endpoint": "ftp://example.com"}, "allowed is a URL"),
+        ({"invocation_endpoint": "https://user:word@example.com"}, "a user, a fragment"),
+        ({"invocation_endpoint": "https://example.com/a b"}, "allowed is a URL"),
+        ({"invocation_endpoint": "http://example.com", "basic": ("u", "p")}, "must be https"),
+        ({"basic": ("u", "p"), "api_key": ("k", "v")}, "one way of authorization"),
+        ({"api_key": ("host", "v")}, "forebay says this header itself"),
+        ({"header_parameters": {"X-A": "a\nb"}}, "printable ASCII"),
+        ({"http_method": "TRACE"}, "allowed are"),
+        ({"invocation_rate_limit": 0}, "whole numbers from 1"),
+        ({"body_parameters": {"a": float("nan")}}, "cannot be written as JSON"),
+        ({"timeout": 31}, "seconds"),
+    ],
+)
+def test_a_destination_that_cannot_be_is_refused_without_its_secret(tmp_path, options, text):
+    app = forebay.App("shop", store=tmp_path / "store")
+    given = {"invocation_endpoint": "https://example.com", **options}
+    with pytest.raises(InvalidParameterValue, match=text) as error:
+        app.api_destination("crm", **given)
+    assert "word" not in str(error.value)
+
+
+def test_a_rule_gives_a_value_for_each_wildcard(tmp_path):
+    app = forebay.App("shop", store=tmp_path / "store")
+    crm = app.api_destination("crm", "https://example.com/*")
+    with pytest.raises(InvalidParameterValue, match="1 wildcards"):
+        app.bus("orders").rule("r", PATTERN, crm)
+    with pytest.raises(InvalidParameterValue, match="only an API destination"):
+        app.bus("orders").rule("r", PATTERN, app.queue("q"), header_parameters={"a": "b"})
+    with pytest.raises(InvalidParameterValue, match="a schedule has no values"):
+        app.schedule("rate(1 minute)", name="s", target=crm)
+    with pytest.raises(ResourceConflict, match="declared already"):
+        app.api_destination("crm", "https://example.com/other")
