@@ -20,6 +20,7 @@ from forebay_bench import (
     startup,
     stream,
     token_bucket,
+    workflow,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ FAMILIES = (
     queue.SCENARIOS,
     invoke.SCENARIOS,
     bus.SCENARIOS,
+    workflow.SCENARIOS,
     destinations.SCENARIOS,
     startup.SCENARIOS,
     histogram.SCENARIOS,
