@@ -1,4 +1,4 @@
-"""Workflows: starts and transitions of both types, the way from a start to its handler, a restart with open executions, and Maps."""
+"""Workflows: starts and transitions of both types, from a start to its handler, a restart with open executions, and Maps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import resource
 import statistics
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import forebay
@@ -45,28 +46,30 @@ def _processor_us(stage: Stage, count: int) -> float:
 
 
 def _resident_mib() -> float:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 2**20
 
 
-async def _start_all(flow: forebay.Workflow, count: int) -> list[Any]:
-    """Start executions in calls of a thousand by four callers; give the last one of each call."""
+async def _start_all(flow: forebay.Workflow, count: int) -> None:
+    """Start executions in calls of a thousand by four callers."""
     calls = iter(range(-(-count // TOGETHER)))
-    lasts: list[Any] = []
 
     async def caller() -> None:
         for _ in calls:
-            lasts.append((await flow.start_many([INPUT] * TOGETHER))[-1])
+            await flow.start_many([INPUT] * TOGETHER)
 
     async with asyncio.TaskGroup() as callers:
         for _ in range(CALLERS):
             callers.create_task(caller())
-    return lasts
+
+
+async def _running(app: forebay.App, name: str) -> int:
+    told = await app._caller.ask("workflow.describe", name=name)  # noqa: SLF001 - nothing public counts them
+    return int(told["running"])
 
 
 async def _until_none_runs(app: forebay.App, name: str) -> None:
     """Wait until no execution of a workflow runs."""
-    while (await app._caller.ask("workflow.describe", name=name))["running"]:
+    while await _running(app, name):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.005)
 
 
@@ -136,7 +139,7 @@ async def functions(stage: Stage) -> Mapping[str, float]:
 
 
 async def latency(stage: Stage) -> Mapping[str, float]:
-    """Start one Standard execution after the other; the time from the call to the handler of its first task, beside a put alone."""
+    """Start one Standard execution after the other: the time until the handler of its first task, beside a put alone."""
     count = stage.share(1_000)
     app = forebay.App("bench", store=stage.directory / "store")
     began: asyncio.Queue[float] = asyncio.Queue()
@@ -200,7 +203,7 @@ async def restart(stage: Stage) -> Mapping[str, float]:
         async with app:
             execution = await flow.start(INPUT)
             seconds = time.perf_counter() - began
-            running = (await app._caller.ask("workflow.describe", name=flow.name))["running"]
+            running = await _running(app, flow.name)
             resident = _resident_mib()
     if running != count + 1:
         message = f"{running} executions run where {count} were left, and {execution.name} was started"
@@ -212,7 +215,7 @@ async def inline_map(stage: Stage) -> Mapping[str, float]:
     """Run an inline Map of 10,000 items; an Express execution has no history that could be full."""
     count = stage.share(10_000)
     app = forebay.App("bench", store=stage.directory / "store")
-    body = {"ItemProcessor": _flow(Each={"Type": "Pass", "Result": 1, "End": True})}
+    body = {"ItemProcessor": _flow(One={"Type": "Pass", "Result": 1, "End": True})}
     flow = app.workflow("each", _flow(Each={"Type": "Map", **body, "End": True}), "EXPRESS")
     async with app:
         with stage.meter:
@@ -229,7 +232,7 @@ async def distributed_map(stage: Stage) -> Mapping[str, float]:
     app = forebay.App("bench", store=stage.directory / "store")
     processor = {
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
-        **_flow(Each={"Type": "Pass", "Result": 1, "End": True}),
+        **_flow(One={"Type": "Pass", "Result": 1, "End": True}),
     }
     flow = app.workflow(
         "each", _flow(Each={"Type": "Map", "ItemProcessor": processor, "ResultPath": None, "End": True})

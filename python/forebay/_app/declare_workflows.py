@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
+from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from forebay._model.workflow import LogLevel, WorkflowType
     from forebay._runtime.caller import Caller
     from forebay.activity import Activity
+    from forebay.integrations import Integration, Objects
     from forebay.workflow import Workflow
 
 
@@ -68,6 +70,25 @@ class DeclaresWorkflows:
         if new and self._running is not None:
             self._running.declare_source(workflow)
         return workflow
+
+    def integrate(self, integration: Integration | Objects) -> None:
+        """Let tasks of workflows call services outside of the store, or let distributed Maps read and write files.
+
+        Declare it before the workflows that name it. Integrations that packages offer are taken by themselves; `http`, `aws-sdk`
+        and `elasticmapreduce` come with forebay. Give one of those to set it up. The app's function `forebay-integrations` makes
+        the calls: it has metrics and logs as any function.
+
+        Args:
+            integration: a `forebay.integrations.Http`, `AwsSdk` or `Emr`, an `ObjectStore`, or one of your own.
+
+        Raises:
+            InvalidParameterValue: it is none, or another one calls the same.
+            ForebayError: the app is running.
+
+        """
+        if self._running is not None:
+            raise ForebayError("integrate: declare integrations before the app starts; this one is running")
+        self._declared.integrate(integration)
 
     def activity(self, name: str) -> Activity:
         """Declare an activity, or give the one that was declared: tasks that workers ask for, in this process or another.

@@ -206,6 +206,11 @@ def _api(event: dict[str, Any]) -> str:
     return f"API {event['of']}: {event['text']}"
 
 
+def _job_not_stopped(event: dict[str, Any]) -> str:
+    job = event["job"]
+    return f"{job['service']}:{job['action']}: its task was given up, and the job {job['job']} may run on: {event['error']}"
+
+
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "timed out": _timed_out,
     "gave up": _gave_up,
@@ -222,4 +227,5 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "discovery": _discovery,
     "metrics": _metrics,
     "api": _api,
+    "job not stopped": _job_not_stopped,
 }

@@ -223,6 +223,10 @@ macro_rules! operations {
         /// Find everything that is wrong with a definition.
         "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
             state_machines.workflow_validate always;
+        /// Say what the app's integrations call.
+        "integration.declare" IntegrationDeclare(workflow::DeclareIntegrations) -> Empty: state_machines.integration_declare now;
+        /// Give the results of a distributed Map's run.
+        "map_run.results" MapRunResults(workflow::MapResults) -> workflow::MapResultsPage: state_machines.map_run_results now;
         /// Start an execution. The same name and input again, while it runs, gives the same one.
         "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later;
         /// Start several executions, each with a new UUID as its name.

@@ -120,18 +120,52 @@ pub struct Validate {
 pub struct Validated {
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
+    /// Functions, queues, topics, streams, buses and workflows that it names and that are not there. Their tasks would fail.
+    pub missing: Vec<Problem>,
 }
 
 /// Something that is wrong with a definition.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem {
-    /// AWS's code, or `NOT_SUPPORTED`.
+    /// AWS's code, or `NOT_SUPPORTED`, or `NOT_FOUND`.
     pub code: String,
     /// What is wrong.
     pub message: String,
     /// Where: `/States/NAME/Field`.
     pub location: String,
+}
+
+/// Say what the app's integrations call, with their files.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeclareIntegrations {
+    /// `SERVICE:ACTION` with the action's pattern, as `elasticmapreduce:addStep.sync`; a `*` at the end stands for the rest. Readers and
+    /// writers of files as `s3:getObject`.
+    pub resources: Vec<String>,
+}
+
+/// Give the results of a distributed Map's run.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MapResults {
+    /// The run's number, as its writer is given it.
+    pub map_run: u64,
+    /// Most children of the answer, 1 to 1,000. It may have fewer although there are more: see `next`.
+    pub limit: usize,
+    /// The `next` of the answer before.
+    #[serde(default)]
+    pub after: Option<u64>,
+}
+
+/// A page of results.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MapResultsPage {
+    /// The children, the first first.
+    pub children: Vec<Execution>,
+    /// Gives the next page; `null`: there is none.
+    pub next: Option<u64>,
 }
 
 /// Start an execution.

@@ -42,6 +42,8 @@ pub(crate) enum OperatorEvent {
     Metrics,
     /// An API was not served as its author will have wanted.
     Api,
+    /// A job outside runs on although its task was given up.
+    JobNotStopped,
 }
 
 impl OperatorEvent {
@@ -62,6 +64,7 @@ impl OperatorEvent {
             Self::Discovery => "discovery",
             Self::Metrics => "metrics",
             Self::Api => "api",
+            Self::JobNotStopped => "job not stopped",
         }
     }
 }

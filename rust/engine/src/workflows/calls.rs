@@ -3,7 +3,7 @@
 
 use forebay_core::sequence;
 use forebay_core::workflow::definition::{Pattern, Resource};
-use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, Text};
+use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, TaskId, Text};
 use serde_json::{json, Map, Value};
 
 use crate::api::bus::{Entry, EntryResult};
@@ -14,11 +14,11 @@ use crate::base::ids::uuid_text;
 use crate::base::trace::Carried;
 use crate::payload::message::{Attribute, NewMessage};
 use crate::sources::stream::shards::check_record;
-use crate::workflows::express;
 use crate::workflows::requests::TYPE_NOT_SUPPORTED;
 use crate::workflows::row::{CallKind, OpenCall, Parent, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::WorkflowRoom;
+use crate::workflows::{express, throttle};
 
 /// A call's answer; `None`: it comes later.
 type Answered = Result<Option<Value>, ErrorDetails>;
@@ -50,7 +50,7 @@ impl WorkflowRoom<'_> {
         let arguments = call.arguments.value();
         match &call.resource {
             Resource::Function(arn) => {
-                self.call_later(id, call, arn, call.arguments.text().clone(), CallKind::Plain);
+                self.call_later(id, call.task, arn, call.arguments.text().clone(), CallKind::Plain);
                 Ok(None)
             }
             Resource::Service { service, action, pattern } => {
@@ -61,7 +61,10 @@ impl WorkflowRoom<'_> {
                     ("events", _) => self.put_events(arguments, self.carried(id)).map(Some),
                     ("kinesis", _) => self.put_record(arguments).map(Some),
                     ("states", _) => self.start_execution(id, call, *pattern),
-                    _ => Err(not_called(&call.resource)),
+                    _ => {
+                        self.call_outside(id, call);
+                        Ok(None)
+                    }
                 }
             }
             Resource::Activity(arn) => {
@@ -71,7 +74,7 @@ impl WorkflowRoom<'_> {
                     return Err(ErrorDetails::new("States.Runtime", Some(text)));
                 }
                 let kind = CallKind::Activity { token: call.token.clone().unwrap_or_default(), is_taken: false };
-                self.call_later(id, call, name, call.arguments.text().clone(), kind);
+                self.call_later(id, call.task, name, call.arguments.text().clone(), kind);
                 Ok(None)
             }
         }
@@ -83,19 +86,19 @@ impl WorkflowRoom<'_> {
     }
 
     /// Write down that a function is to be called.
-    fn call_later(&mut self, id: RunId, call: &Call, function: &str, payload: Text, kind: CallKind) {
+    pub(super) fn call_later(&mut self, id: RunId, task: TaskId, function: &str, payload: Text, kind: CallKind) {
         let open = OpenCall { function: function_name(function).to_owned(), payload, kind };
         if let Some(run) = self.workflows.runs.get_mut(&id) {
-            run.calls.insert(call.task, open);
+            run.calls.insert(task, open);
         }
         let memory = self.workflows.runs.get(&id).and_then(|run| run.memory.as_ref());
         if let Some(is_again) = memory.map(|memory| memory.is_again) {
             // Those of an app that has not started wait for its start.
             if self.below.ctx.started {
-                self.participant().begin_call(id, call.task, !is_again);
+                self.participant().begin_call(id, task, !is_again);
             }
         } else if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
-            step.calls.push(call.task);
+            step.calls.push(task);
         }
     }
 
@@ -114,7 +117,7 @@ impl WorkflowRoom<'_> {
         let payload = arguments.get("Payload").map_or_else(|| "{}".into(), ToString::to_string);
         let goes_on = call.resource.pattern().is_submitted();
         let kind = if goes_on { CallKind::Submitted } else { CallKind::Wrapped };
-        self.call_later(id, call, &function, payload.into(), kind);
+        self.call_later(id, call.task, &function, payload.into(), kind);
         Ok(None)
     }
 
@@ -209,6 +212,7 @@ impl WorkflowRoom<'_> {
             let name = match error {
                 EngineError::Conflict(_) => "ExecutionAlreadyExistsException",
                 EngineError::NotFound(_) => "StateMachineDoesNotExistException",
+                EngineError::TooMany { .. } => "ThrottlingException",
                 _ => "ValidationException",
             };
             ErrorDetails::new(format!("StepFunctions.{name}"), Some(error.to_string()))
@@ -232,6 +236,7 @@ impl WorkflowRoom<'_> {
                     Some(TYPE_NOT_SUPPORTED.to_owned()),
                 ));
             }
+            throttle::take_start(self, Kind::Express).map_err(|error| fault(&error))?;
             let accepted = express::accept(self, &machine, Begin { name, input, parent: None, depth });
             let (id, name) = accepted.map_err(|error| fault(&error))?;
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
@@ -243,6 +248,7 @@ impl WorkflowRoom<'_> {
                 return Err(fault(&EngineError::Conflict(format!("Execution Already Exists: '{arn}'"))));
             }
         }
+        throttle::take_start(self, machine.row.kind).map_err(|error| fault(&error))?;
         let parent = waits.then_some(Parent { run: id, task: call.task, as_json: pattern == Pattern::Sync2 });
         let child = self.begin(&machine, Begin { name, input, parent, depth }).map_err(|error| fault(&error))?;
         let name = self.workflows.runs.get(&child).map(|run| run.row.name.clone()).unwrap_or_default();
@@ -292,8 +298,4 @@ fn failure(service: &str, not_found: &str, error: &EngineError) -> ErrorDetails 
 
 fn missing(service: &str, argument: &str) -> ErrorDetails {
     ErrorDetails::new(format!("{service}.SdkClientException"), Some(format!("{argument} is missing")))
-}
-
-fn not_called(resource: &Resource) -> ErrorDetails {
-    ErrorDetails::new("States.Runtime", Some(format!("{} cannot be called here", resource.short_name())))
 }

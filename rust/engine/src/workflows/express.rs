@@ -167,6 +167,11 @@ impl Express {
         self.open += 1;
     }
 
+    /// It does not, for its parent's step was taken back.
+    pub(crate) fn one_less(&mut self) {
+        self.open -= 1;
+    }
+
     fn keep(&mut self, ended: EndedRun) {
         if ended.row.child.is_some() {
             return;
@@ -307,7 +312,7 @@ fn prepare_in_memory(room: &mut WorkflowRoom<'_>, machine: &Arc<Machine>, accept
 
 pub(super) fn begin_in_memory(room: &mut WorkflowRoom<'_>, id: RunId) {
     // A new execution takes its start.
-    let _started = room.bring(id, Fact::Start, false);
+    let _started = room.bring(id, Fact::Start);
 }
 
 /// A page of the executions that run in memory or have ended there, the latest first.

@@ -1,5 +1,6 @@
 //! What the runtime brings workflows: their rows, their timer, ends of functions, and their part of each commit.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::failures::Failures;
 use crate::payload::event::Qualifier;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
-use crate::workflows::redrive::{is_past_redrive, ClosedRef};
+use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, ExecutionRow, MachineRow, OpenCall, RunId, StateRef, StateRow};
 use crate::workflows::step::ended_call;
@@ -35,10 +36,6 @@ pub(crate) const ROOM: RoomId = RoomId(7);
 const TIMER: Timer = Timer { room: ROOM, kind: 0, id: 0 };
 /// Most executions that go on in one turn, so that the engine's lock is let go between.
 const RUNS_OF_A_TURN: usize = 256;
-/// How long an execution that has ended is kept. <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
-const KEPT_MS: u64 = 90 * 86_400_000;
-/// Rows that are looked at in one sweep.
-const SWEPT_ROWS: usize = 1_000;
 
 /// How often the process may die while a call runs alone, before the call has failed.
 const CRASHES_MAX: u32 = 2;
@@ -111,7 +108,7 @@ impl<'a> WorkflowParticipant<'a> {
             let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
             let machine = self.workflows.revisions.get(&(row.machine(id), row.revision));
             let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
-            let StateRow { due_ms, calls, map_runs, execution } = state;
+            let StateRow { due_ms, calls, map_runs, readings, execution } = state;
             for (_, run) in map_runs.values() {
                 self.ctx.mapping_id_found(&run.to_be_bytes(), "the number of a Map's run")?;
             }
@@ -119,7 +116,12 @@ impl<'a> WorkflowParticipant<'a> {
                 self.workflows.childless.push(id);
             }
             self.workflows.last_number = self.workflows.last_number.max(id.number);
-            self.workflows.insert_run(id, Run { machine, row, execution, due_ms, calls, map_runs, memory: None });
+            // Its start waited for the rate of transitions.
+            if execution.event_count() == 0 {
+                self.workflows.happened(id, Fact::Start);
+            }
+            let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, memory: None };
+            self.workflows.insert_run(id, run);
         }
         self.read_activities()?;
         for (key, value) in self.ctx.commit.reader.scan(Table::ExpressStart, &[], None, usize::MAX)? {
@@ -141,7 +143,9 @@ impl<'a> WorkflowParticipant<'a> {
         // On a full disk a step would be refused at once, again and again.
         let due = due.map(|wait_ns| if is_full { wait_ns.max(FULL_NS) } else { wait_ns });
         let again = (!self.workflows.held.is_empty()).then_some(FULL_NS);
-        if let Some(wait_ns) = due.into_iter().chain(again).min() {
+        let question = self.workflows.questions.first().map(|(due_ms, ..)| in_ms(*due_ms));
+        let rate = self.workflows.throttles.wait_ns(now.mono_ns);
+        if let Some(wait_ns) = due.into_iter().chain(again).chain(question).chain(rate).min() {
             self.ctx.timers.arm(&mut self.workflows.armed, now.mono_ns.saturating_add(wait_ns), TIMER);
         }
     }
@@ -199,15 +203,25 @@ impl<'a> WorkflowParticipant<'a> {
 
     /// Something that happens once: it is told again if the step that comes of it is taken back.
     fn kept(&mut self, run: RunId, fact: Fact) {
-        self.workflows.inbox.push_back(Happened { run, fact, is_kept: true });
+        self.workflows.inbox.push_back(Happened { run, fact, is_kept: true, brings: None });
     }
 
     /// A function's call has ended.
     fn call_ended(&mut self, job: &TaskJob, version: &str, (status, body): (u8, Option<Vec<u8>>), request: u128) {
         let TaskJob { run, task, .. } = *job;
-        let kind = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).map(|call| call.kind.clone());
-        let Some(kind) = kind else { return };
+        let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).cloned();
+        let Some(call) = call else { return };
+        let kind = call.kind.clone();
         let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
+        if kind.is_outside() && status < 4 {
+            let answer = match (status, body) {
+                (0, body) => serde_json::from_str(body.as_deref().unwrap_or("null"))
+                    .map_err(|error| ErrorDetails::new("States.Runtime", Some(error.to_string()))),
+                (3, body) => Err(ErrorDetails::new("Lambda.ServiceException", body)),
+                (_, body) => Err(error_of(body.unwrap_or_default())),
+            };
+            return self.outside_ended(run, task, &call, answer);
+        }
         let fact = match (status, body) {
             (0, body) => match Data::parse(body.as_deref().unwrap_or("null")) {
                 Ok(response) => succeeded(task, &kind, &response, version, request),
@@ -223,34 +237,6 @@ impl<'a> WorkflowParticipant<'a> {
             _ => return self.begin_call(run, task, true),
         };
         self.kept(run, fact);
-    }
-
-    /// Remove executions that ended long ago, some of them at a time.
-    fn remove_old(&mut self) -> Result<(), EngineError> {
-        let now_ms = self.ctx.now.wall_ms;
-        let before_ms = now_ms.saturating_sub(KEPT_MS);
-        let after = self.workflows.swept.take();
-        let (rows, all) = self.ctx.rows_after(Table::Execution, &[], after.as_deref(), SWEPT_ROWS)?;
-        self.workflows.swept = rows.last().filter(|_| !all).map(|(key, _)| key.clone());
-        for (key, value) in rows {
-            let Some(id) = RunId::parse(&key).filter(|id| !self.workflows.runs.contains_key(id)) else { continue };
-            let row: ExecutionRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's row"))?;
-            let mut revisions = self.workflows.revisions.range((row.machine(id), 0)..=(row.machine(id), u32::MAX));
-            let is_deleted = revisions.next().is_none();
-            let is_old = row.stopped_ms.is_some_and(|stopped_ms| stopped_ms < before_ms);
-            if is_deleted || is_old {
-                self.ctx.remove_rows(Table::History, &key)?;
-                self.ctx.commit.pending.remove(Table::ExecutionName, name_key(id.machine, &row.name));
-                self.ctx.commit.pending.remove(Table::ExecutionClosed, key.clone());
-                self.ctx.commit.pending.remove(Table::Execution, key);
-            } else if is_past_redrive(&row, now_ms) && self.ctx.row(Table::ExecutionClosed, &key)?.is_some() {
-                self.ctx.commit.pending.remove(Table::ExecutionClosed, key);
-            } else {
-                continue;
-            }
-            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-        }
-        Ok(())
     }
 }
 
@@ -317,7 +303,7 @@ impl Participant for WorkflowParticipant<'_> {
 
     /// The wall clock may have been set.
     fn sweep(&mut self) -> Result<(), EngineError> {
-        self.remove_old()?;
+        self.look_for_old();
         self.arm();
         Ok(())
     }
@@ -329,6 +315,8 @@ impl Participant for WorkflowParticipant<'_> {
         self.workflows.armed = None;
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.inbox.extend(held);
+        self.workflows.throttles.release(&mut self.workflows.inbox, self.ctx.now.mono_ns);
+        self.ask_about_jobs();
         let now_ms = self.ctx.now.wall_ms;
         for _ in 0..RUNS_OF_A_TURN {
             let Some(&(_, id)) = self.workflows.by_time.first().filter(|(due_ms, _)| *due_ms <= now_ms) else { break };
@@ -353,7 +341,11 @@ impl Participant for WorkflowParticipant<'_> {
         let (slot, request) = (attempt.slot, attempt.request);
         let Some(&TaskJob { run, task, .. }) = attempt.job.get::<TaskJob>() else { return };
         let (_, body) = self.dispatch.timeout_error(slot, request);
-        self.kept(run, Fact::TaskFailed(task, error_of(body)));
+        let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task));
+        match call.filter(|call| call.kind.is_outside()).cloned() {
+            Some(call) => self.outside_ended(run, task, &call, Err(error_of(body))),
+            None => self.kept(run, Fact::TaskFailed(task, error_of(body))),
+        }
     }
 
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
@@ -392,6 +384,9 @@ impl Participant for WorkflowParticipant<'_> {
                 run.machine.meters.started.increment();
             }
             self.stop_attempts(id, &step.given_up);
+            for child in step.begun {
+                self.workflows.happened(child, Fact::Start);
+            }
             let Some(run) = self.workflows.runs.get(&id) else { continue };
             if run.row.status == Status::Running {
                 // Those of an app that has not started wait for its start.
@@ -410,7 +405,12 @@ impl Participant for WorkflowParticipant<'_> {
         let later = std::mem::take(&mut self.workflows.unsaved);
         let first = std::mem::take(&mut self.workflows.committing);
         let kept = first.kept.into_iter().chain(later.kept);
-        let kept: Vec<Happened> = kept.map(|(run, fact)| Happened { run, fact, is_kept: true }).collect();
+        let kept: Vec<Happened> = kept.collect();
+        for child in first.by_run.values().chain(later.by_run.values()).flat_map(|step| &step.begun) {
+            if self.workflows.remove_run(*child).is_some() {
+                self.workflows.express.one_less();
+            }
+        }
         // What was under way came first, so its state is the one to go back to.
         let before: BTreeMap<RunId, Option<Run>> =
             later.by_run.into_iter().chain(first.by_run).map(|(id, step)| (id, step.before)).collect();
@@ -438,6 +438,10 @@ impl Participant for WorkflowParticipant<'_> {
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.held = kept.into_iter().chain(held).collect();
         self.arm();
+    }
+
+    fn read_done(&mut self, job: Box<dyn Any>) {
+        self.found_old(job);
     }
 
     fn failed(&mut self, error: &StoreError) {
@@ -488,10 +492,19 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
             writes.push(Write::Set { table: Table::ExecutionClosed, key: id.bytes(), value });
         }
     } else {
-        let state =
-            StateRef { due_ms: run.due_ms, calls: &run.calls, map_runs: &run.map_runs, execution: &run.execution };
+        let state = StateRef {
+            due_ms: run.due_ms,
+            calls: &run.calls,
+            map_runs: &run.map_runs,
+            readings: &run.readings,
+            execution: &run.execution,
+        };
         let value = serde_json::to_vec(&state).unwrap_or_default();
         writes.push(Write::Set { table: Table::ExecutionState, key: id.bytes(), value });
+    }
+    for (child, row) in &step.children {
+        let value = serde_json::to_vec(row).unwrap_or_default();
+        writes.push(Write::Set { table: Table::Execution, key: child.bytes(), value });
     }
     if let Some(first) = step.events.first() {
         let value = serde_json::to_vec(&step.events).unwrap_or_default();

@@ -6,9 +6,9 @@ use forebay_core::workflow::definition::check;
 use forebay_core::workflow::machine::{Data, ErrorDetails, Event, Fact, Refused, TaskId};
 
 use crate::api::workflow::{
-    ActivityNamed, Declare, Execution, ExecutionNamed, Executions, GetActivityTask, History, HistoryPage, Kind, List,
-    LogLevel, Named, Problem, Start, StartMany, Started, Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded,
-    Validate, Validated, Workflow,
+    ActivityNamed, Declare, DeclareIntegrations, Execution, ExecutionNamed, Executions, GetActivityTask, History,
+    HistoryPage, Kind, List, LogLevel, MapResults, Named, Problem, Start, StartMany, Started, Status, Stop, TaskFailed,
+    TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
@@ -22,15 +22,14 @@ use crate::store::port::Table;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
-use crate::workflows::supported::check_supported;
-use crate::workflows::{activities, express, redrive};
+use crate::workflows::{activities, children, express, outside, redrive, throttle};
 use crate::workflows::{Machine, WorkflowRoom};
 
 /// Most items of a page. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html>
 const PAGE_MAX: usize = 1_000;
 /// Rows that are read at once, and about how many bytes of them for one answer.
 const ROWS: usize = 64;
-const BYTES_MAX: usize = 4 << 20;
+pub(crate) const BYTES_MAX: usize = 4 << 20;
 /// Most executions that one call starts.
 const STARTS_MAX: usize = 10_000;
 /// What AWS says of a call that is for the other type of workflows.
@@ -53,7 +52,7 @@ impl WorkflowRoom<'_> {
                 "workflow {name:?}: log_level and include_execution_data are for EXPRESS workflows; a STANDARD one has its history"
             )));
         }
-        check_supported(&definition, &|activity| self.workflows.activities.is_declared(activity))?;
+        self.check_definition(&definition)?;
         let now_ms = self.below.ctx.now.wall_ms;
         let row = match self.workflows.machine(&name) {
             Ok(known) if known.row.kind != kind => {
@@ -119,8 +118,7 @@ impl WorkflowRoom<'_> {
     /// Delete a workflow; what its executions have left is removed little by little.
     pub(crate) fn workflow_delete(&mut self, named: Named) -> Result<Done, EngineError> {
         let machine = self.workflows.machine(&named.name)?.row.id;
-        let of = |number| RunId { machine, number };
-        let running = self.workflows.runs.range(of(0)..=of(u64::MAX)).count();
+        let running = self.workflows.running(machine);
         if running > 0 {
             return Err(EngineError::Conflict(format!(
                 "workflow {:?} has {running} executions that run: stop them, or wait for their ends",
@@ -152,7 +150,6 @@ impl WorkflowRoom<'_> {
 
     fn describe_workflow(&self, machine: &Machine, is_whole: bool) -> Workflow {
         let row = machine.row.clone();
-        let of = |number| RunId { machine: row.id, number };
         Workflow {
             arn: self.below.ctx.workflow_arn(&row.name),
             kind: row.kind,
@@ -162,12 +159,11 @@ impl WorkflowRoom<'_> {
             revision: row.revision,
             created_ms: row.created_ms,
             updated_ms: row.updated_ms,
-            running: self.workflows.runs.range(of(0)..=of(u64::MAX)).count(),
+            running: self.workflows.running(row.id),
             name: row.name,
         }
     }
 
-    #[expect(clippy::unused_self, reason = "every operation is a method of its room")]
     pub(crate) fn workflow_validate(&mut self, asked: Validate) -> Result<Done, EngineError> {
         let found = check(&asked.definition, asked.kind.into()).into_iter();
         let mut problems: Vec<Problem> = found
@@ -177,16 +173,11 @@ impl WorkflowRoom<'_> {
                 location: one.location,
             })
             .collect();
-        if let (true, Err(error)) = (problems.is_empty(), check_supported(&asked.definition, &|_| true)) {
-            let text = error.to_string();
-            let (location, message) = text.split_once(": ").unwrap_or(("", &text));
-            problems.push(Problem {
-                code: "NOT_SUPPORTED".into(),
-                message: message.to_owned(),
-                location: location.to_owned(),
-            });
+        if problems.is_empty() {
+            problems = self.unsupported(&asked.definition, false);
         }
-        Ok(Done::at_once(Validated { problems }))
+        let missing = self.missing(&asked.definition);
+        Ok(Done::at_once(Validated { problems, missing }))
     }
 }
 
@@ -211,7 +202,7 @@ impl WorkflowRoom<'_> {
     fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
         let machine = self.workflows.machine(&asked.workflow)?.clone();
         let input = read_document("Execution Input", &asked.input)?;
-        self.started_with(&machine, asked.name, input)
+        self.started_with(&machine, asked.name, input, false)
     }
 
     fn started_with(
@@ -219,9 +210,13 @@ impl WorkflowRoom<'_> {
         machine: &Arc<Machine>,
         name: Option<String>,
         input: Data,
+        is_paid: bool,
     ) -> Result<Started, EngineError> {
         let workflow = &machine.row.name;
         if machine.row.kind == Kind::Express {
+            if !is_paid {
+                throttle::take_start(self, Kind::Express)?;
+            }
             let (id, name) = express::accept(self, machine, Begin { name, input, parent: None, depth: 0 })?;
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
             return Ok(Started { name, arn, started_ms: self.below.ctx.now.wall_ms });
@@ -235,6 +230,9 @@ impl WorkflowRoom<'_> {
                 }
                 return Ok(Started { name: known.name, arn, started_ms: known.started_ms });
             }
+        }
+        if !is_paid {
+            throttle::take_start(self, Kind::Standard)?;
         }
         let id = self.begin(machine, Begin { name, input, parent: None, depth: 0 })?;
         let row = self.workflows.runs.get(&id).map(|run| run.row.clone());
@@ -264,7 +262,8 @@ impl WorkflowRoom<'_> {
                 "the inputs have more than {PUT_BYTES_MAX} bytes together: start them in several calls"
             )));
         }
-        inputs.into_iter().map(|input| self.started_with(&machine, None, input)).collect()
+        throttle::take_starts(self, machine.row.kind, inputs.len())?;
+        inputs.into_iter().map(|input| self.started_with(&machine, None, input, true)).collect()
     }
 
     /// Answer when the execution has ended.
@@ -275,6 +274,7 @@ impl WorkflowRoom<'_> {
                 return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
             }
             let input = read_document("Execution Input", &asked.input)?;
+            throttle::take_start(self, Kind::Express)?;
             express::prepare_unwritten(self, &machine, Begin { name: asked.name, input, parent: None, depth: 0 })
         });
         match prepared {
@@ -400,7 +400,7 @@ impl WorkflowRoom<'_> {
         let Stop { workflow, name, error, cause } = asked;
         let stopped = self.below.ctx.check_room().and_then(|()| self.found(&workflow, &name)).and_then(|(id, row)| {
             // One that is over stays as it is.
-            let _is_over = self.bring(id, Fact::Stop(ErrorDetails { error, cause }), false);
+            let _is_over = self.bring(id, Fact::Stop(ErrorDetails { error, cause }));
             let ended = self.workflows.express.ended_of(id.machine).find(|ended| ended.id == id);
             let row = ended.map_or(row, |ended| ended.row.clone());
             let row = self.workflows.runs.get(&id).map_or(row, |run| run.row.clone());
@@ -411,6 +411,14 @@ impl WorkflowRoom<'_> {
 }
 
 impl WorkflowRoom<'_> {
+    pub(crate) fn integration_declare(&mut self, asked: DeclareIntegrations) -> Result<Done, EngineError> {
+        Ok(outside::integrations_declare(self, asked))
+    }
+
+    pub(crate) fn map_run_results(&mut self, asked: MapResults) -> Result<Done, EngineError> {
+        children::map_run_results(self, &asked)
+    }
+
     /// Let an execution that failed go on from where it failed; what succeeded stays.
     pub(crate) fn execution_redrive(&mut self, asked: ExecutionNamed, waiter: Waiter) {
         redrive::execution_redrive(self, &asked, waiter);
@@ -462,7 +470,7 @@ impl WorkflowRoom<'_> {
         let gone = || EngineError::NotFound("Task Timed Out: 'Provided task does not exist anymore'".into());
         let run = self.workflows.runs.get(&id).ok_or_else(gone)?;
         let task = run.execution.task_of_token(token).ok_or_else(gone)?;
-        self.bring(id, fact(task), false).map_err(|_: Refused| gone())?;
+        self.bring(id, fact(task)).map_err(|_: Refused| gone())?;
         Ok(json(Empty {}))
     }
 }
@@ -492,7 +500,7 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
     }
 }
 
-fn check_limit(limit: usize) -> Result<(), EngineError> {
+pub(crate) fn check_limit(limit: usize) -> Result<(), EngineError> {
     if (1..=PAGE_MAX).contains(&limit) {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::workflow::{Kind, LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::base::limits::WORKFLOW_NAME_CHARACTERS_MAX;
+use crate::workflows::outside::Reading;
 
 /// Names an execution: its machine's number, and its own among those of the machine. Later ones have greater numbers, and stand first in
 /// the store, for the latest are asked for.
@@ -134,6 +135,21 @@ pub(crate) enum CallKind {
     Submitted,
     /// No function is called: a worker asks for the task, and tells its end with the token.
     Activity { token: String, is_taken: bool },
+    /// An integration of the app calls a service; `goes_on`: its answer is not the result.
+    Outside { goes_on: bool },
+    /// An integration asks whether a job has ended.
+    Job,
+    /// Items of a Map are read.
+    Read(FrameId),
+    /// Results of a Map are written.
+    Write(FrameId),
+}
+
+impl CallKind {
+    /// Whether the app's integrations answer.
+    pub(crate) fn is_outside(&self) -> bool {
+        matches!(self, Self::Outside { .. } | Self::Job | Self::Read(_) | Self::Write(_))
+    }
 }
 
 /// [`StateRow`], as it is written.
@@ -142,6 +158,7 @@ pub(crate) struct StateRef<'a> {
     pub(crate) due_ms: Option<u64>,
     pub(crate) calls: &'a BTreeMap<TaskId, OpenCall>,
     pub(crate) map_runs: &'a MapRuns,
+    pub(crate) readings: &'a BTreeMap<FrameId, Reading>,
     pub(crate) execution: &'a Execution,
 }
 
@@ -152,6 +169,8 @@ pub(crate) struct StateRow {
     pub(crate) calls: BTreeMap<TaskId, OpenCall>,
     #[serde(default)]
     pub(crate) map_runs: MapRuns,
+    #[serde(default)]
+    pub(crate) readings: BTreeMap<FrameId, Reading>,
     pub(crate) execution: Execution,
 }
 

@@ -13,8 +13,9 @@ use crate::base::ids::uuid_text;
 use crate::base::rng::Rng;
 use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
-use crate::workflows::row::{check_name, name_key, ExecutionRow, Parent, RunId};
-use crate::workflows::{activities, children, express};
+use crate::workflows::outside::call_of_frame;
+use crate::workflows::row::{check_name, name_key, ExecutionRow, OpenCall, Parent, RunId};
+use crate::workflows::{activities, children, express, throttle};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
@@ -41,15 +42,23 @@ impl WorkflowRoom<'_> {
             children::begin_children_anew(self);
         }
         activities::serve_activities(self);
-        while let Some(Happened { run, fact, is_kept }) = self.workflows.inbox.pop_front() {
-            // What is refused came too late: its task has ended, or the execution.
-            let _too_late = self.bring(run, fact, is_kept);
+        while let Some(happened) = self.workflows.inbox.pop_front() {
+            if let Some(happened) = throttle::admit(self, happened) {
+                // What is refused came too late: its task has ended, or the execution.
+                let _too_late = self.bring_all(happened);
+            }
         }
         self.participant().arm();
     }
 
     /// Bring an execution a fact.
-    pub(crate) fn bring(&mut self, id: RunId, fact: Fact, is_kept: bool) -> Result<(), Refused> {
+    pub(crate) fn bring(&mut self, run: RunId, fact: Fact) -> Result<(), Refused> {
+        self.bring_all(Happened { run, fact, is_kept: false, brings: None })
+    }
+
+    /// Bring an execution a fact, with what it changes beside.
+    fn bring_all(&mut self, happened: Happened) -> Result<(), Refused> {
+        let id = happened.run;
         let now_ms = self.below.ctx.now.wall_ms;
         let workflows = &mut *self.workflows;
         let run = workflows.runs.get_mut(&id).ok_or(Refused::Closed)?;
@@ -57,17 +66,23 @@ impl WorkflowRoom<'_> {
         let before = (is_written && !workflows.unsaved.by_run.contains_key(&id)).then(|| run.clone());
         let machine = run.machine.clone();
         let mut draws = Draws(&mut self.below.ctx.rng);
-        let commands = run.execution.apply(&machine.definition, fact.clone(), now_ms, &mut draws)?;
-        if let Some(task) = ended_call(&fact) {
+        let commands = run.execution.apply(&machine.definition, happened.fact.clone(), now_ms, &mut draws)?;
+        if let Some(task) = ended_call(&happened.fact) {
             run.calls.remove(&task);
         }
         if let Some(before) = before {
             workflows.unsaved.by_run.insert(id, Step { before: Some(before), ..Step::default() });
         }
-        if is_kept && is_written {
-            workflows.unsaved.kept.push((id, fact));
+        if let Some(brings) = happened.brings.clone() {
+            workflows.take_brought(id, &happened.fact, brings);
+        }
+        if happened.is_kept && is_written {
+            workflows.unsaved.kept.push(happened);
         }
         self.below.ctx.commit.pending.urgent |= is_written;
+        if is_written {
+            throttle::spend(self, &commands);
+        }
         for command in commands {
             self.carry_out(id, command);
         }
@@ -102,9 +117,13 @@ impl WorkflowRoom<'_> {
             }
             Command::End(outcome) => self.end(id, outcome),
             Command::Spawn { frame, run, children } => children::spawn(self, id, frame, &run, &children),
-            Command::AbortRun(frame) => children::abort_children(self, id, frame),
-            // No machine is declared that reads items or writes results.
-            Command::Read(..) | Command::ReadMore(_) | Command::Write(..) => {}
+            Command::AbortRun(frame) => {
+                self.give_up_calls(id, |one| one == call_of_frame(frame));
+                children::abort_children(self, id, frame);
+            }
+            Command::Read(frame, request) => self.begin_reading(id, frame, &request),
+            Command::ReadMore(frame) => self.read_on(id, frame),
+            Command::Write(frame, request) => self.write_results(id, frame, &request),
         }
     }
 
@@ -140,7 +159,10 @@ impl WorkflowRoom<'_> {
         self.workflows.insert_run(id, run);
         self.workflows.unsaved.by_run.insert(id, Step::default());
         // A new execution takes its start.
-        let _started = self.bring(id, Fact::Start, false);
+        let start = Happened { run: id, fact: Fact::Start, is_kept: false, brings: None };
+        if let Some(start) = throttle::admit(self, start) {
+            let _started = self.bring_all(start);
+        }
         Ok(id)
     }
 
@@ -185,6 +207,7 @@ impl WorkflowRoom<'_> {
             due_ms: None,
             calls: BTreeMap::new(),
             map_runs: BTreeMap::new(),
+            readings: BTreeMap::new(),
             memory: None,
         }
     }
@@ -247,9 +270,11 @@ impl WorkflowRoom<'_> {
     fn give_up_calls(&mut self, id: RunId, is_it: impl Fn(TaskId) -> bool) {
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
         let given_up: Vec<TaskId> = run.calls.keys().copied().filter(|&task| is_it(task)).collect();
-        for task in &given_up {
-            run.calls.remove(task);
+        let jobs: Vec<OpenCall> = given_up.iter().filter_map(|task| run.calls.remove(task)).collect();
+        for job in &jobs {
+            self.stop_job(job);
         }
+        let Some(run) = self.workflows.runs.get_mut(&id) else { return };
         if run.memory.is_some() {
             self.participant().stop_attempts(id, &given_up);
         } else if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
@@ -293,6 +318,9 @@ pub(super) fn ended_call(fact: &Fact) -> Option<TaskId> {
         | Fact::TaskFailed(task, _)
         | Fact::TaskSubmitFailed(task, _)
         | Fact::TaskStartFailed(task, _) => Some(*task),
+        Fact::Items(frame, ..) | Fact::ReadFailed(frame, _) | Fact::Written(frame, _) | Fact::WriteFailed(frame, _) => {
+            Some(call_of_frame(*frame))
+        }
         _ => None,
     }
 }
