@@ -238,6 +238,21 @@ class Execution:
             if after is None:
                 return
 
+    async def operations(self) -> list[dict[str, Any]]:
+        """Give what the durable function of the execution has done so far; of one that is over, nothing.
+
+        They are as AWS's GetDurableExecutionState has them; times are in milliseconds since 1970.
+
+        Raises:
+            ResourceNotFound: there is no such execution.
+            AppClosed: the app is not running.
+
+        """
+        told = await self._caller.ask("durable.describe", workflow=self.workflow, name=self.name)
+        return list(told["operations"])
+
+    operations_sync = sync_twin(operations)
+
     async def stop(self, error: str | None = None, cause: str | None = None) -> None:
         """Stop the execution; one that is over stays as it is.
 

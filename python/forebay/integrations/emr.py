@@ -79,9 +79,8 @@ class Emr:
         """
         if call.action == "addStep":
             step = (await self._ask("describe_step", **job))["Step"]
-            return self._of_state(
-                step, step["Status"]["State"], {"COMPLETED"}, {"CANCELLED", "FAILED", "INTERRUPTED"}, {"Step": step}
-            )
+            failed = {"CANCELLED", "FAILED", "INTERRUPTED"}
+            return self._of_state(step, {"COMPLETED"}, failed, {"Step": step})
         cluster = (await self._ask("describe_cluster", **job))["Cluster"]
         done, failed = {"WAITING"}, {"TERMINATED", "TERMINATED_WITH_ERRORS", "TERMINATING"}
         if call.action == "terminateCluster":

@@ -2,8 +2,8 @@
 
 use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType, ReaderFormat};
 use forebay_core::workflow::machine::driver::{Answer, Driver, Stuck, World};
-use forebay_core::workflow::machine::test_state::{Surroundings, Tested};
 use forebay_core::workflow::machine::reader;
+use forebay_core::workflow::machine::test_state::{Surroundings, Tested};
 use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Identity, Outcome, ReadRequest, WriteRequest};
 use pyo3::prelude::*;
 use serde_json::{json, Value};

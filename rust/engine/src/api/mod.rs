@@ -223,6 +223,16 @@ macro_rules! operations {
         /// Find everything that is wrong with a definition.
         "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
             state_machines.workflow_validate always;
+        /// Take what a durable function has done. The token is good once.
+        "durable.checkpoint" DurableCheckpoint(workflow::DurableCheckpoint) -> workflow::DurableCheckpointed:
+            state_machines.durable_checkpoint later;
+        /// Give operations of a durable execution to its function.
+        "durable.operations" DurableOperations(workflow::DurableOperations) -> workflow::DurablePage:
+            state_machines.durable_operations now;
+        /// Give what the durable function of an execution has done, while that runs.
+        "durable.describe" DurableDescribe(workflow::ExecutionNamed) -> workflow::DurablePage: state_machines.durable_describe now;
+        /// Tell a callback of a durable execution its end.
+        "durable.callback" DurableCallback(workflow::DurableCallback) -> Empty: state_machines.durable_callback later;
         /// Say what the app's integrations call.
         "integration.declare" IntegrationDeclare(workflow::DeclareIntegrations) -> Empty: state_machines.integration_declare now;
         /// Give the results of a distributed Map's run.

@@ -168,6 +168,66 @@ pub struct MapResultsPage {
     pub next: Option<u64>,
 }
 
+/// What a durable function has done.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurableCheckpoint {
+    /// The token of the function's invocation, or of the checkpoint before.
+    pub token: String,
+    /// The same checkpoint again has the same one.
+    #[serde(default)]
+    pub client_token: Option<String>,
+    /// Updates as `CheckpointDurableExecution` has them.
+    pub updates: Vec<Value>,
+}
+
+/// A checkpoint is durable.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurableCheckpointed {
+    /// The token of the next checkpoint.
+    pub token: String,
+    /// Operations that have changed, with times in milliseconds since 1970.
+    pub operations: Vec<Value>,
+}
+
+/// Give operations of a durable execution to its function.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurableOperations {
+    /// The token of the function's invocation, or of a checkpoint.
+    pub token: String,
+    /// How many to leave out.
+    pub from: usize,
+}
+
+/// A page of operations.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurablePage {
+    /// The operations, with times in milliseconds since 1970.
+    pub operations: Vec<Value>,
+    /// Gives the next page; `null`: there is none.
+    pub next: Option<usize>,
+}
+
+/// Tell a callback of a durable execution its end.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurableCallback {
+    /// Names it.
+    pub callback_id: String,
+    /// Its result, a text.
+    #[serde(default)]
+    pub result: Option<String>,
+    /// Its error, as `ErrorObject`; without one it has succeeded.
+    #[serde(default)]
+    pub error: Option<Value>,
+    /// It has not ended: it is on its way.
+    #[serde(default)]
+    pub is_heartbeat: bool,
+}
+
 /// Start an execution.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

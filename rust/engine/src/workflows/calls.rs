@@ -61,6 +61,7 @@ impl WorkflowRoom<'_> {
                     ("events", _) => self.put_events(arguments, self.carried(id)).map(Some),
                     ("kinesis", _) => self.put_record(arguments).map(Some),
                     ("states", _) => self.start_execution(id, call, *pattern),
+                    ("forebay", _) => self.begin_durable(id, call).map(|()| None),
                     _ => {
                         self.call_outside(id, call);
                         Ok(None)

@@ -7,6 +7,7 @@
 pub(crate) mod activities;
 mod calls;
 mod children;
+mod durable;
 mod express;
 mod old;
 mod outside;
@@ -23,6 +24,7 @@ mod throttle;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use forebay_core::durable::Durable;
 use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType};
 use forebay_core::workflow::machine::{Event, Execution, Fact, FrameId, TaskId};
 
@@ -109,6 +111,8 @@ struct Run {
     calls: BTreeMap<TaskId, OpenCall>,
     map_runs: MapRuns,
     readings: BTreeMap<FrameId, Reading>,
+    /// What durable functions have done, by their tasks.
+    durables: BTreeMap<TaskId, Durable>,
     /// It runs in memory alone.
     memory: Option<InMemory>,
 }

@@ -14,6 +14,7 @@ use crate::api::workflow::DeclareIntegrations;
 use crate::api::Empty;
 use crate::base::trace::Carried;
 use crate::commit::done::Done;
+use crate::workflows::durable::Told;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{CallKind, ExecutionRow, OpenCall, RunId};
 use crate::workflows::{Happened, WorkflowRoom, Workflows};
@@ -48,6 +49,8 @@ pub(crate) enum Brings {
     Call(OpenCall),
     /// How far items are read; `None`: to the end.
     Read(FrameId, Option<Value>),
+    /// What has happened to a durable execution.
+    Durable(Told),
     /// A child that ran in memory, for whoever writes the results.
     Child(RunId, Box<ExecutionRow>),
 }
@@ -199,7 +202,7 @@ impl WorkflowParticipant<'_> {
         self.told(run, fact, brings);
     }
 
-    fn told(&mut self, run: RunId, fact: Fact, brings: Option<Brings>) {
+    pub(super) fn told(&mut self, run: RunId, fact: Fact, brings: Option<Brings>) {
         self.workflows.inbox.push_back(Happened { run, fact, is_kept: true, brings });
     }
 
@@ -218,8 +221,9 @@ impl WorkflowParticipant<'_> {
 
 impl Workflows {
     /// Take what a step changes beside what the machine does.
-    pub(super) fn take_brought(&mut self, id: RunId, fact: &Fact, brings: Brings) {
+    pub(super) fn take_brought(&mut self, id: RunId, fact: &Fact, brings: Brings, now_ms: u64) {
         match (brings, fact) {
+            (Brings::Durable(told), Fact::Heartbeat(task)) => self.durable_told(id, *task, told, now_ms),
             (Brings::Call(call), Fact::TaskSubmitted(task, _)) => {
                 if let Some(run) = self.runs.get_mut(&id) {
                     run.calls.insert(*task, call);
@@ -228,7 +232,7 @@ impl Workflows {
                     step.calls.push(*task);
                 }
             }
-            (Brings::Call(_), _) => {}
+            (Brings::Call(_) | Brings::Durable(_), _) => {}
             (Brings::Read(frame, next), _) => {
                 let Some(run) = self.runs.get_mut(&id) else { return };
                 match (next, run.readings.get_mut(&frame)) {

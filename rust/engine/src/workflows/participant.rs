@@ -108,7 +108,7 @@ impl<'a> WorkflowParticipant<'a> {
             let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
             let machine = self.workflows.revisions.get(&(row.machine(id), row.revision));
             let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
-            let StateRow { due_ms, calls, map_runs, readings, execution } = state;
+            let StateRow { due_ms, calls, map_runs, readings, durables, execution } = state;
             for (_, run) in map_runs.values() {
                 self.ctx.mapping_id_found(&run.to_be_bytes(), "the number of a Map's run")?;
             }
@@ -120,7 +120,7 @@ impl<'a> WorkflowParticipant<'a> {
             if execution.event_count() == 0 {
                 self.workflows.happened(id, Fact::Start);
             }
-            let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, memory: None };
+            let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, durables, memory: None };
             self.workflows.insert_run(id, run);
         }
         self.read_activities()?;
@@ -166,12 +166,19 @@ impl<'a> WorkflowParticipant<'a> {
             self.release_slots(run, task);
             let cause =
                 format!("The process has died each time that the function ran ({function}); it is not called again.");
-            return self.kept(run, Fact::TaskFailed(task, ErrorDetails::new("Lambda.Unknown", Some(cause))));
+            return self.call_failed(run, task, ErrorDetails::new("Lambda.Unknown", Some(cause)));
         }
         let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
         match dispatch.address(&function) {
             Ok((slot, qualifier)) => {
-                let payload: Arc<[u8]> = payload.as_str().as_bytes().into();
+                let event = if kind == CallKind::Durable {
+                    self.durable_event(run, task)
+                } else {
+                    Some(payload.as_str().to_owned())
+                };
+                let Some(event) = event else { return };
+                let payload: Arc<[u8]> = event.into_bytes().into();
+                let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
                 let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0) };
                 // What ran when the process died runs alone, so that it is seen which call it was.
                 let token = dispatch.ready(Attempt::new(slot, job, 1), suspect.is_some());
@@ -180,8 +187,20 @@ impl<'a> WorkflowParticipant<'a> {
             Err(_) if !is_new => self.workflows.unregistered.push((run, task)),
             Err(error) => {
                 let details = ErrorDetails::new("Lambda.ResourceNotFoundException", Some(error.to_string()));
-                self.kept(run, Fact::TaskFailed(task, details));
+                self.call_failed(run, task, details);
             }
+        }
+    }
+
+    /// A call has failed for good: say so to what has made it.
+    fn call_failed(&mut self, run: RunId, task: TaskId, details: ErrorDetails) {
+        let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).cloned();
+        match call {
+            Some(call) if call.kind.is_outside() => self.outside_ended(run, task, &call, Err(details)),
+            Some(OpenCall { kind: CallKind::Chained { task: of, operation }, .. }) => {
+                self.chained_ended(run, task, (of, operation), Err(details));
+            }
+            _ => self.kept(run, Fact::TaskFailed(task, details)),
         }
     }
 
@@ -221,6 +240,26 @@ impl<'a> WorkflowParticipant<'a> {
                 (_, body) => Err(error_of(body.unwrap_or_default())),
             };
             return self.outside_ended(run, task, &call, answer);
+        }
+        let failed = |status: u8, body: Option<String>| match status {
+            3 => ErrorDetails::new("Lambda.ServiceException", body),
+            _ => error_of(body.unwrap_or_default()),
+        };
+        match kind {
+            CallKind::Durable if status < 4 => {
+                let answer = match status {
+                    0 => serde_json::from_str(body.as_deref().unwrap_or("null"))
+                        .map_err(|error| ErrorDetails::new("States.Runtime", Some(error.to_string()))),
+                    _ => Err(failed(status, body)),
+                };
+                return self.durable_ended(run, task, answer);
+            }
+            CallKind::Chained { task: of, operation } if status < 4 => {
+                let answer =
+                    if status == 0 { Ok(body.unwrap_or_else(|| "null".into())) } else { Err(failed(status, body)) };
+                return self.chained_ended(run, task, (of, operation), answer);
+            }
+            _ => {}
         }
         let fact = match (status, body) {
             (0, body) => match Data::parse(body.as_deref().unwrap_or("null")) {
@@ -342,9 +381,9 @@ impl Participant for WorkflowParticipant<'_> {
         let Some(&TaskJob { run, task, .. }) = attempt.job.get::<TaskJob>() else { return };
         let (_, body) = self.dispatch.timeout_error(slot, request);
         let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task));
-        match call.filter(|call| call.kind.is_outside()).cloned() {
-            Some(call) => self.outside_ended(run, task, &call, Err(error_of(body))),
-            None => self.kept(run, Fact::TaskFailed(task, error_of(body))),
+        // A durable function is tried again, when it has really ended: two of them must not run at once.
+        if call.is_none_or(|call| call.kind != CallKind::Durable) {
+            self.call_failed(run, task, error_of(body));
         }
     }
 
@@ -497,6 +536,7 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
             calls: &run.calls,
             map_runs: &run.map_runs,
             readings: &run.readings,
+            durables: &run.durables,
             execution: &run.execution,
         };
         let value = serde_json::to_vec(&state).unwrap_or_default();

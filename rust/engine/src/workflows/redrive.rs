@@ -72,8 +72,8 @@ fn take_back(room: &mut WorkflowRoom<'_>, id: RunId, row: ExecutionRow, closed: 
     let machine = room.workflows.revisions.get(&revision).cloned();
     let machine = machine.ok_or_else(|| damaged("the revision of an execution"))?;
     let row = ExecutionRow { status: Status::Running, stopped_ms: None, error: None, cause: None, ..row };
-    let (calls, map_runs, readings) = Default::default();
-    let run = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, memory: None };
+    let (calls, map_runs, readings, durables) = Default::default();
+    let run = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, memory: None };
     room.workflows.insert_run(id, run);
     room.workflows.unsaved.by_run.insert(id, Step { is_redriven: true, ..Step::default() });
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use forebay_core::durable::Durable;
 use forebay_core::workflow::machine::{Execution, FrameId, TaskId, Text};
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +138,10 @@ pub(crate) enum CallKind {
     Activity { token: String, is_taken: bool },
     /// An integration of the app calls a service; `goes_on`: its answer is not the result.
     Outside { goes_on: bool },
+    /// A durable function runs, or waits for something.
+    Durable,
+    /// A function that a durable one has invoked.
+    Chained { task: TaskId, operation: String },
     /// An integration asks whether a job has ended.
     Job,
     /// Items of a Map are read.
@@ -159,6 +164,7 @@ pub(crate) struct StateRef<'a> {
     pub(crate) calls: &'a BTreeMap<TaskId, OpenCall>,
     pub(crate) map_runs: &'a MapRuns,
     pub(crate) readings: &'a BTreeMap<FrameId, Reading>,
+    pub(crate) durables: &'a BTreeMap<TaskId, Durable>,
     pub(crate) execution: &'a Execution,
 }
 
@@ -171,6 +177,8 @@ pub(crate) struct StateRow {
     pub(crate) map_runs: MapRuns,
     #[serde(default)]
     pub(crate) readings: BTreeMap<FrameId, Reading>,
+    #[serde(default)]
+    pub(crate) durables: BTreeMap<TaskId, Durable>,
     pub(crate) execution: Execution,
 }
 

@@ -57,7 +57,7 @@ impl WorkflowRoom<'_> {
     }
 
     /// Bring an execution a fact, with what it changes beside.
-    fn bring_all(&mut self, happened: Happened) -> Result<(), Refused> {
+    pub(super) fn bring_all(&mut self, happened: Happened) -> Result<(), Refused> {
         let id = happened.run;
         let now_ms = self.below.ctx.now.wall_ms;
         let workflows = &mut *self.workflows;
@@ -65,16 +65,21 @@ impl WorkflowRoom<'_> {
         let is_written = run.memory.is_none();
         let before = (is_written && !workflows.unsaved.by_run.contains_key(&id)).then(|| run.clone());
         let machine = run.machine.clone();
+        let mut chained = Vec::new();
         let mut draws = Draws(&mut self.below.ctx.rng);
         let commands = run.execution.apply(&machine.definition, happened.fact.clone(), now_ms, &mut draws)?;
         if let Some(task) = ended_call(&happened.fact) {
             run.calls.remove(&task);
+            chained = run.forget_durable(task);
         }
         if let Some(before) = before {
             workflows.unsaved.by_run.insert(id, Step { before: Some(before), ..Step::default() });
         }
         if let Some(brings) = happened.brings.clone() {
-            workflows.take_brought(id, &happened.fact, brings);
+            workflows.take_brought(id, &happened.fact, brings, now_ms);
+        }
+        if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
+            step.given_up.extend(chained);
         }
         if happened.is_kept && is_written {
             workflows.unsaved.kept.push(happened);
@@ -208,6 +213,7 @@ impl WorkflowRoom<'_> {
             calls: BTreeMap::new(),
             map_runs: BTreeMap::new(),
             readings: BTreeMap::new(),
+            durables: BTreeMap::new(),
             memory: None,
         }
     }
@@ -269,8 +275,9 @@ impl WorkflowRoom<'_> {
     /// Give calls of an execution up: functions that run are stopped when that is durable.
     fn give_up_calls(&mut self, id: RunId, is_it: impl Fn(TaskId) -> bool) {
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
-        let given_up: Vec<TaskId> = run.calls.keys().copied().filter(|&task| is_it(task)).collect();
+        let mut given_up: Vec<TaskId> = run.calls.keys().copied().filter(|&task| is_it(task)).collect();
         let jobs: Vec<OpenCall> = given_up.iter().filter_map(|task| run.calls.remove(task)).collect();
+        given_up.extend(given_up.clone().into_iter().flat_map(|task| run.forget_durable(task)));
         for job in &jobs {
             self.stop_job(job);
         }

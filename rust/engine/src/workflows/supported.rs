@@ -154,6 +154,7 @@ fn can_be_called(resource: &Resource, integrations: &Integrations) -> bool {
                     matches!(pattern, Pattern::RequestResponse | Pattern::WaitForTaskToken)
                 }
                 ("states", "startExecution") => true,
+                ("forebay", "durable") => *pattern == Pattern::RequestResponse,
                 _ => resource_name(resource).is_some_and(|name| integrations.has(&name)),
             }
         }

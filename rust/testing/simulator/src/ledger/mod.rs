@@ -62,6 +62,8 @@ pub enum Promise {
     Waits,
     /// A publication is, by one commit, wherever its subscriptions let it go, and nowhere else.
     Topics,
+    /// A step of an execution happens once, with everything that it sends.
+    Workflows,
     /// Nothing that could run waits for ever while others do.
     Turns,
 }
