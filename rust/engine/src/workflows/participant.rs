@@ -98,6 +98,10 @@ impl<'a> WorkflowParticipant<'a> {
         for (_, value) in self.ctx.commit.reader.scan(Table::Machine, &[], None, usize::MAX)? {
             let row: MachineRow = serde_json::from_slice(&value).map_err(|_| damaged("a state machine's row"))?;
             self.ctx.mapping_id_found(&row.id.to_be_bytes(), "a state machine's id")?;
+            // Numbers stand the highest first.
+            let latest = self.ctx.commit.reader.scan(Table::Execution, &row.id.to_be_bytes(), None, 1)?;
+            let number = latest.first().and_then(|(key, _)| RunId::parse(key)).map_or(0, |id| id.number);
+            self.workflows.last_number = self.workflows.last_number.max(number);
             self.take_machine(row)?;
         }
         for (key, value) in self.ctx.commit.reader.scan(Table::ExecutionState, &[], None, usize::MAX)? {

@@ -3,14 +3,14 @@
 use serde_json::{json, Value};
 
 /// The queue that tasks send to; nobody receives from it before the end.
-pub const SENT: &str = "sent";
+pub(super) const SENT: &str = "sent";
 /// The queue that tasks ask by: whoever reads it tells the tokens.
-pub const ASKED: &str = "asked";
+pub(super) const ASKED: &str = "asked";
 /// The function that tasks call.
-pub const FUNCTION: &str = "step";
+pub(super) const FUNCTION: &str = "step";
 
 /// Names, and definitions as `workflow.declare` takes them.
-pub fn all() -> Vec<(&'static str, Value)> {
+pub(super) fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("order", order()),
         ("both", both()),

@@ -13,26 +13,26 @@ use serde_json::Value;
 const ROWS: usize = 1_000;
 
 /// An execution, as keys of rows begin with it.
-pub type Run = [u8; 16];
+pub(super) type Run = [u8; 16];
 
 /// Durable events, by execution.
 #[derive(Debug, Default)]
-pub struct Witness {
+pub(super) struct Witness {
     /// The events of each execution, as `GetExecutionHistory` has them.
-    pub histories: BTreeMap<Run, Vec<Value>>,
+    pub(super) histories: BTreeMap<Run, Vec<Value>>,
     /// What a function has answered durably: the output of its task.
-    pub done: BTreeSet<String>,
+    pub(super) done: BTreeSet<String>,
     /// Commits that went through.
-    pub commits: u64,
+    pub(super) commits: u64,
     /// What is wrong.
-    pub broken: Option<String>,
+    pub(super) broken: Option<String>,
 }
 
 /// The witness, shared with the store that it watches.
-pub type Shared = Arc<Mutex<Witness>>;
+pub(super) type Shared = Arc<Mutex<Witness>>;
 
 /// Lock it.
-pub fn open(witness: &Shared) -> MutexGuard<'_, Witness> {
+pub(super) fn open(witness: &Shared) -> MutexGuard<'_, Witness> {
     witness.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -91,7 +91,7 @@ impl Witness {
     }
 
     /// After a crash: what was durable is there, and at most one commit more.
-    pub fn look_again(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
+    pub(super) fn look_again(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
         let known = std::mem::take(&mut self.histories);
         self.done.clear();
         let mut after: Option<Vec<u8>> = None;
@@ -113,7 +113,7 @@ impl Witness {
     }
 
     /// Bodies of the messages that steps have sent to a queue, as the histories say.
-    pub fn sent(&self, queue: &str) -> Vec<Value> {
+    pub(super) fn sent(&self, queue: &str) -> Vec<Value> {
         let mut sent = Vec::new();
         for events in self.histories.values() {
             for event in events {
@@ -154,13 +154,13 @@ fn run_of(key: &[u8]) -> Option<Run> {
 }
 
 /// A store under observation.
-pub struct Watched {
+pub(super) struct Watched {
     /// The store itself.
-    pub store: FaultStore,
+    pub(super) store: FaultStore,
     /// Who is told.
-    pub witness: Shared,
+    pub(super) witness: Shared,
     /// What the commit under way writes.
-    pub writes: Vec<Write>,
+    pub(super) writes: Vec<Write>,
 }
 
 impl Store for Watched {
