@@ -168,6 +168,109 @@ pub struct MapResultsPage {
     pub next: Option<u64>,
 }
 
+/// Keep the definition of a workflow as a version.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PublishVersion {
+    /// The workflow's name.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// The revision that it is to be; refused (`Conflict`) if it is another one.
+    #[serde(default)]
+    pub revision: Option<u32>,
+}
+
+/// A version of a workflow.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Version {
+    /// Its number.
+    pub version: u32,
+    /// ARN.
+    pub arn: String,
+    /// The revision that it is.
+    pub revision: u32,
+    /// When it was published, milliseconds since 1970.
+    pub created_ms: u64,
+    /// What it is for.
+    pub description: String,
+}
+
+/// Delete a version.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeleteVersion {
+    /// The workflow's name.
+    pub name: String,
+    /// The version's number.
+    pub version: u32,
+}
+
+/// Where an alias leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Route {
+    /// A version's number.
+    pub version: u32,
+    /// So many of a hundred executions.
+    pub weight: u32,
+}
+
+/// Create an alias of a workflow, or let it lead elsewhere.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeclareAlias {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The alias's name, 1 to 80 characters, and no number.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// One or two versions; their weights add up to 100.
+    pub routes: Vec<Route>,
+}
+
+/// Delete an alias.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeleteAlias {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The alias's name.
+    pub name: String,
+}
+
+/// An alias of a workflow.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Alias {
+    /// Its name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// What it is for.
+    pub description: String,
+    /// When it was created, milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it was changed last, milliseconds since 1970.
+    pub updated_ms: u64,
+    /// Where it leads.
+    pub routes: Vec<Route>,
+}
+
+/// The versions and aliases of a workflow.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WorkflowVersions {
+    /// The versions, the latest first.
+    pub versions: Vec<Version>,
+    /// The aliases.
+    pub aliases: Vec<Alias>,
+}
+
 /// What a durable function has done.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -232,7 +335,7 @@ pub struct DurableCallback {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Start {
-    /// The workflow's name.
+    /// The workflow's name; with `:VERSION` or `:ALIAS` behind it, one of its versions.
     pub workflow: String,
     /// The execution's name, 1 to 80 characters; without it, a new UUID.
     #[serde(default)]
@@ -245,7 +348,7 @@ pub struct Start {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartMany {
-    /// The workflow's name.
+    /// The workflow's name; with `:VERSION` or `:ALIAS` behind it, one of its versions.
     pub workflow: String,
     /// Their inputs, 1 to 10,000 JSON texts of at most 262,144 bytes each.
     pub inputs: Vec<String>,
@@ -289,6 +392,10 @@ pub struct Execution {
     pub started_ms: u64,
     /// When it ended, milliseconds since 1970.
     pub stopped_ms: Option<u64>,
+    /// The version and the alias that it was started by.
+    pub version: Option<u32>,
+    /// See `version`.
+    pub alias: Option<String>,
     /// How often it was redriven, and when it was last, milliseconds since 1970.
     pub redrive_count: u32,
     /// See `redrive_count`.

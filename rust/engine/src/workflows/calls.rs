@@ -219,8 +219,9 @@ impl WorkflowRoom<'_> {
             ErrorDetails::new(format!("StepFunctions.{name}"), Some(error.to_string()))
         };
         let arn = text(arguments, "StateMachineArn").ok_or_else(|| missing("StepFunctions", "StateMachineArn"))?;
-        let workflow = arn.rsplit(':').next().unwrap_or_default();
-        let machine = self.workflows.machine(workflow).cloned().map_err(|error| fault(&error))?;
+        let asked = arn.split_once(":stateMachine:").map_or(arn.as_str(), |(_, asked)| asked).to_owned();
+        let machine = self.choose(&asked).map_err(|error| fault(&error))?.machine;
+        let workflow = machine.row.name.as_str();
         let input = match arguments.get("Input") {
             Some(Value::String(text)) => Data::parse(text)
                 .map_err(|error| fault(&EngineError::Invalid(format!("Input is no JSON: {error:?}"))))?,

@@ -20,6 +20,7 @@ mod supported;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -93,7 +94,7 @@ pub(crate) struct Workflows {
 }
 
 /// A revision of a machine.
-struct Machine {
+pub(crate) struct Machine {
     row: MachineRow,
     definition: Definition,
     /// Results of a Map of its are written by an integration.

@@ -87,7 +87,7 @@ impl<'a> WorkflowParticipant<'a> {
         let row = &machine.row;
         self.workflows.revisions.insert((row.id, row.revision), machine.clone());
         let latest = self.workflows.machines.get(&row.name);
-        if latest.is_none_or(|latest| latest.row.revision < row.revision) {
+        if latest.is_none_or(|latest| latest.row.revision <= row.revision) {
             self.ctx.starts.declared(&row.name);
             self.workflows.machines.insert(row.name.clone(), machine.clone());
         }

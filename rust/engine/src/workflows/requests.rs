@@ -22,6 +22,7 @@ use crate::store::port::Table;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
+use crate::workflows::versions::Chosen;
 use crate::workflows::{activities, children, express, outside, redrive, throttle};
 use crate::workflows::{Machine, WorkflowRoom};
 
@@ -86,6 +87,9 @@ impl WorkflowRoom<'_> {
                     kind,
                     log_level,
                     include_execution_data,
+                    versions: Vec::new(),
+                    last_version: 0,
+                    aliases: Vec::new(),
                     created_ms: now_ms,
                     updated_ms: now_ms,
                 };
@@ -102,13 +106,16 @@ impl WorkflowRoom<'_> {
     }
 
     /// Remove revisions that no execution runs with.
-    fn forget_revisions(&mut self, latest: &MachineRow) {
+    pub(super) fn forget_revisions(&mut self, latest: &MachineRow) {
         let runs = self.workflows.runs.values().chain(self.workflows.steps_before());
         let used: std::collections::BTreeSet<u32> =
             runs.filter(|run| run.machine.row.id == latest.id).map(|run| run.row.revision).collect();
+        let is_kept = |revision: u32| latest.versions.iter().any(|version| version.revision == revision);
         let old = self.workflows.revisions.range((latest.id, 0)..(latest.id, latest.revision));
-        let unused: Vec<MachineRow> =
-            old.filter(|((_, revision), _)| !used.contains(revision)).map(|(_, machine)| machine.row.clone()).collect();
+        let unused: Vec<MachineRow> = old
+            .filter(|((_, revision), _)| !used.contains(revision) && !is_kept(*revision))
+            .map(|(_, machine)| machine.row.clone())
+            .collect();
         for row in unused {
             self.workflows.revisions.remove(&(row.id, row.revision));
             self.below.ctx.commit.pending.remove(Table::Machine, row.key());
@@ -200,18 +207,19 @@ impl WorkflowRoom<'_> {
     }
 
     fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
-        let machine = self.workflows.machine(&asked.workflow)?.clone();
+        let chosen = self.choose(&asked.workflow)?;
         let input = read_document("Execution Input", &asked.input)?;
-        self.started_with(&machine, asked.name, input, false)
+        self.started_with(&chosen, asked.name, input, false)
     }
 
     fn started_with(
         &mut self,
-        machine: &Arc<Machine>,
+        chosen: &Chosen,
         name: Option<String>,
         input: Data,
         is_paid: bool,
     ) -> Result<Started, EngineError> {
+        let machine = &chosen.machine;
         let workflow = &machine.row.name;
         if machine.row.kind == Kind::Express {
             if !is_paid {
@@ -235,7 +243,10 @@ impl WorkflowRoom<'_> {
             throttle::take_start(self, Kind::Standard)?;
         }
         let id = self.begin(machine, Begin { name, input, parent: None, depth: 0 })?;
-        let row = self.workflows.runs.get(&id).map(|run| run.row.clone());
+        let row = self.workflows.runs.get_mut(&id).map(|run| {
+            (run.row.version, run.row.alias) = (chosen.version, chosen.alias.clone());
+            run.row.clone()
+        });
         let ExecutionRow { name, started_ms, .. } = row.ok_or_else(|| damaged("an execution that has just begun"))?;
         let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Started { name, arn, started_ms })
@@ -247,7 +258,8 @@ impl WorkflowRoom<'_> {
     }
 
     fn started_many(&mut self, asked: &StartMany) -> Result<Vec<Started>, EngineError> {
-        let machine = self.workflows.machine(&asked.workflow)?.clone();
+        let chosen = self.choose(&asked.workflow)?;
+        let machine = &chosen.machine;
         if asked.inputs.is_empty() || asked.inputs.len() > STARTS_MAX {
             return Err(EngineError::Invalid(format!(
                 "inputs has {} items: allowed are 1 to {STARTS_MAX}",
@@ -263,13 +275,13 @@ impl WorkflowRoom<'_> {
             )));
         }
         throttle::take_starts(self, machine.row.kind, inputs.len())?;
-        inputs.into_iter().map(|input| self.started_with(&machine, None, input, true)).collect()
+        inputs.into_iter().map(|input| self.started_with(&chosen, None, input, true)).collect()
     }
 
     /// Answer when the execution has ended.
     pub(crate) fn execution_start_sync(&mut self, asked: Start, waiter: Waiter) {
         let prepared = self.below.ctx.check_room().and_then(|()| {
-            let machine = self.workflows.machine(&asked.workflow)?.clone();
+            let machine = self.choose(&asked.workflow)?.machine;
             if machine.row.kind != Kind::Express {
                 return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
             }
@@ -493,6 +505,8 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         stopped_ms: row.stopped_ms,
         redrive_count: row.redrive_count,
         redriven_ms: row.redriven_ms,
+        version: row.version,
+        alias: row.alias,
         input: Some(row.input.as_str().to_owned()),
         output: row.output.map(|output| output.as_str().to_owned()),
         error: row.error,

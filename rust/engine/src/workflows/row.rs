@@ -10,6 +10,7 @@ use crate::api::workflow::{Kind, LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::base::limits::WORKFLOW_NAME_CHARACTERS_MAX;
 use crate::workflows::outside::Reading;
+use crate::workflows::versions::{AliasRow, VersionRow};
 
 /// Names an execution: its machine's number, and its own among those of the machine. Later ones have greater numbers, and stand first in
 /// the store, for the latest are asked for.
@@ -54,6 +55,13 @@ pub(crate) struct MachineRow {
     pub(crate) log_level: LogLevel,
     #[serde(default)]
     pub(crate) include_execution_data: bool,
+    /// Revisions that are kept, and names that lead to them: those of the latest revision's row count.
+    #[serde(default)]
+    pub(crate) versions: Vec<VersionRow>,
+    #[serde(default)]
+    pub(crate) last_version: u32,
+    #[serde(default)]
+    pub(crate) aliases: Vec<AliasRow>,
     /// When the machine was declared, and when this revision of it.
     pub(crate) created_ms: u64,
     pub(crate) updated_ms: u64,
@@ -84,6 +92,11 @@ pub(crate) struct ExecutionRow {
     /// It is a child of a distributed Map.
     #[serde(default)]
     pub(crate) child: Option<ChildOf>,
+    /// The version and the alias that it was started by.
+    #[serde(default)]
+    pub(crate) version: Option<u32>,
+    #[serde(default)]
+    pub(crate) alias: Option<String>,
     #[serde(default)]
     pub(crate) redrive_count: u32,
     #[serde(default)]

@@ -201,6 +201,8 @@ impl WorkflowRoom<'_> {
             parent,
             depth,
             child: None,
+            version: None,
+            alias: None,
             redrive_count: 0,
             redriven_ms: None,
         };
