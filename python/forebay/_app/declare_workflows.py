@@ -119,13 +119,14 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html
 
         """
+        longest = None
         if execution_timeout is not None:
-            checks.seconds("execution_timeout", execution_timeout, low=1, high=limits.DURABLE_SECONDS_MAX)
+            longest = checks.seconds("execution_timeout", execution_timeout, low=1, high=limits.DURABLE_SECONDS_MAX)
 
         def declare(handler: Callable[..., Any]) -> Workflow:
             hosted = durable.hosted(handler, self._caller)
             function = self._declared.function(hosted, name, timeout, "thread", AsynchronousSettings())
-            return self.workflow(function.name, durable.definition(function.arn, execution_timeout))
+            return self.workflow(function.name, durable.definition(function.arn, longest))
 
         return declare
 

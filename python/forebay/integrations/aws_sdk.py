@@ -30,8 +30,8 @@ def boto3_client() -> Callable[[str], Any]:
         import boto3  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise InvalidParameterValue(MISSING) from error
-    session = boto3.session.Session()
-    return session.client
+    made: Callable[[str], Any] = boto3.session.Session().client
+    return made
 
 
 class AwsSdk:
@@ -81,7 +81,7 @@ def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) 
         TaskError: the service has refused it: `Service.ExceptionName`.
 
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
 
     service = "".join(word.capitalize() for word in _WORDS.findall(service_id))
     try:
@@ -135,7 +135,7 @@ def _to_wire(value: Any, shape: Any) -> Any:
 @functools.cache
 def _service(sdk: str) -> str:
     """Find boto3's name of a service by that of the SDK for Java: `sfn` is `stepfunctions`."""
-    from botocore.loaders import Loader  # noqa: PLC0415 - an extra
+    from botocore.loaders import Loader  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
 
     loader = Loader()
     names = loader.list_available_services("service-2")

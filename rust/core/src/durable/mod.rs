@@ -26,6 +26,8 @@ pub const UPDATES_MAX: usize = 1_000;
 /// The operations of one execution.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Durable {
+    /// The id of the execution itself, as its ARN ends in.
+    id: String,
     input: String,
     started_ms: u64,
     /// In the order in which they began.
@@ -68,8 +70,8 @@ pub struct Checkpointed {
 
 impl Durable {
     /// An execution that has not run yet.
-    pub fn new(input: String, now_ms: u64) -> Self {
-        Self { input, started_ms: now_ms, ..Self::default() }
+    pub fn new(id: String, input: String, now_ms: u64) -> Self {
+        Self { id, input, started_ms: now_ms, ..Self::default() }
     }
 
     /// The number that the token of the next checkpoint has.
@@ -91,7 +93,7 @@ impl Durable {
     /// Operations from a place on: the first one is the execution itself.
     pub fn page(&self, from: usize, most: usize) -> Vec<Value> {
         let execution = json!({
-            "Id": "execution", "Type": "EXECUTION", "Status": "STARTED", "StartTimestamp": self.started_ms,
+            "Id": self.id, "Type": "EXECUTION", "Status": "STARTED", "StartTimestamp": self.started_ms,
             "ExecutionDetails": {"InputPayload": self.input},
         });
         let all = std::iter::once(execution).chain(self.operations.iter().map(Operation::to_json));

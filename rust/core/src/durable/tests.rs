@@ -19,7 +19,7 @@ fn told(durable: &mut Durable, now_ms: u64, updates: &[Value]) -> Result<Vec<Val
 
 #[test]
 fn a_step_is_tried_again_when_its_time_has_come() {
-    let mut durable = Durable::new("{}".into(), NOW);
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
     durable.invoked(NOW, 100);
     let step = json!({"Id": "1", "Type": "STEP", "SubType": "Step", "Name": "charge", "Action": "START"});
     assert_eq!(told(&mut durable, NOW, &[step.clone()]).unwrap()[0]["StepDetails"]["Attempt"], 1);
@@ -36,7 +36,7 @@ fn a_step_is_tried_again_when_its_time_has_come() {
 
 #[test]
 fn a_wait_ends_and_a_callback_is_told_once_or_too_late() {
-    let mut durable = Durable::new("{}".into(), NOW);
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
     durable.invoked(NOW, 100);
     let wait = json!({"Id": "1", "Type": "WAIT", "Action": "START", "WaitOptions": {"WaitSeconds": 60}});
     let callback =
@@ -54,7 +54,7 @@ fn a_wait_ends_and_a_callback_is_told_once_or_too_late() {
 
 #[test]
 fn a_token_is_good_once_and_the_same_client_token_is_answered_again() {
-    let mut durable = Durable::new("{}".into(), NOW);
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
     durable.invoked(NOW, 100);
     let updates = [update(json!({"Id": "1", "Type": "STEP", "Action": "SUCCEED", "Payload": "7"}))];
     let generation = durable.generation();
@@ -68,7 +68,7 @@ fn a_token_is_good_once_and_the_same_client_token_is_answered_again() {
 
 #[test]
 fn another_operation_at_the_same_place_is_refused_and_nothing_of_the_checkpoint_is_kept() {
-    let mut durable = Durable::new("{}".into(), NOW);
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
     durable.invoked(NOW, 100);
     let step = |name: &str, action: &str| json!({"Id": "1", "Type": "STEP", "Name": name, "Action": action});
     told(&mut durable, NOW, &[step("charge", "START")]).unwrap();
@@ -82,7 +82,7 @@ fn another_operation_at_the_same_place_is_refused_and_nothing_of_the_checkpoint_
 
 #[test]
 fn a_function_is_invoked_and_its_end_is_found() {
-    let mut durable = Durable::new("{}".into(), NOW);
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
     durable.invoked(NOW, 100);
     let given = update(json!({"Id": "1", "Type": "CHAINED_INVOKE", "Action": "START", "Payload": "{\"n\":1}",
         "ChainedInvokeOptions": {"FunctionName": "other"}}));

@@ -82,7 +82,8 @@ impl WorkflowRoom<'_> {
         }
         let now_ms = self.below.ctx.now.wall_ms;
         if let Some(run) = self.workflows.runs.get_mut(&id) {
-            run.durables.insert(call.task, Durable::new(arguments["Payload"].to_string(), now_ms));
+            run.durables
+                .insert(call.task, Durable::new(call.task.0.to_string(), arguments["Payload"].to_string(), now_ms));
         }
         self.call_later(id, call.task, &function, "".into(), CallKind::Durable);
         Ok(())
