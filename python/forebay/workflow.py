@@ -87,7 +87,8 @@ class Workflow(StoreResource[WorkflowSettings]):
         text = payload.dumps({} if input is None else input).decode()
         try:
             asked = self.name if qualifier is None else f"{self.name}:{qualifier}"
-            started = await self._caller.ask("execution.start", workflow=asked, name=name, input=text)
+            fields = {"workflow": asked, "name": name, "input": text}
+            started = payload.loads(await self._caller.start_execution("execution.start", fields))
         except ResourceConflict as error:
             raise ExecutionAlreadyExists(str(error)) from error
         return Execution(self.name, started["name"], started["arn"], self._caller)
@@ -111,7 +112,8 @@ class Workflow(StoreResource[WorkflowSettings]):
         """
         await self._declared()
         texts = [payload.dumps(one).decode() for one in inputs]
-        started = await self._caller.ask("execution.start_many", workflow=self.name, inputs=texts)
+        fields = {"workflow": self.name, "inputs": texts}
+        started = payload.loads(await self._caller.start_execution("execution.start_many", fields))
         return [Execution(self.name, one["name"], one["arn"], self._caller) for one in started]
 
     start_many_sync = sync_twin(start_many)
@@ -136,8 +138,8 @@ class Workflow(StoreResource[WorkflowSettings]):
         """
         await self._declared()
         text = payload.dumps({} if input is None else input).decode()
-        told = await self._caller.ask("execution.start_sync", workflow=self.name, name=name, input=text)
-        return _output(told)
+        fields = {"workflow": self.name, "name": name, "input": text}
+        return _output(payload.loads(await self._caller.start_execution("execution.start_sync", fields)))
 
     start_sync_execution_sync = sync_twin(start_sync_execution)
 

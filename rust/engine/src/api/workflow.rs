@@ -342,6 +342,9 @@ pub struct Start {
     pub name: Option<String>,
     /// Its input, a JSON text of at most 262,144 bytes.
     pub input: String,
+    /// W3C trace context: the `traceparent`, and the `tracestate` on a second line.
+    #[serde(default)]
+    pub trace: Option<String>,
 }
 
 /// Start several executions: all of them or, where an input is refused, none.
@@ -352,6 +355,9 @@ pub struct StartMany {
     pub workflow: String,
     /// Their inputs, 1 to 10,000 JSON texts of at most 262,144 bytes each.
     pub inputs: Vec<String>,
+    /// W3C trace context: the `traceparent`, and the `tracestate` on a second line.
+    #[serde(default)]
+    pub trace: Option<String>,
 }
 
 /// An execution that has begun.

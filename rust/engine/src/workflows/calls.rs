@@ -48,6 +48,10 @@ impl WorkflowRoom<'_> {
 
     fn answered(&mut self, id: RunId, call: &Call) -> Answered {
         let arguments = call.arguments.value();
+        let trace = self.workflows.runs.get(&id).and_then(|run| run.row.trace.clone());
+        let hops = self.workflows.runs.get(&id).map_or(0, |run| run.row.depth);
+        // What an execution sends knows how long its chain is.
+        let carried = Carried { hops, trace: trace.as_deref() };
         match &call.resource {
             Resource::Function(arn) => {
                 self.call_later(id, call.task, arn, call.arguments.text().clone(), CallKind::Plain);
@@ -56,10 +60,10 @@ impl WorkflowRoom<'_> {
             Resource::Service { service, action, pattern } => {
                 match (service.as_str(), action.split('.').next().unwrap_or_default()) {
                     ("lambda", _) => self.invoke(id, call, arguments),
-                    ("sqs", _) => self.send_message(arguments, self.carried(id)).map(Some),
-                    ("sns", _) => self.publish(arguments, self.carried(id)).map(Some),
-                    ("events", _) => self.put_events(arguments, self.carried(id)).map(Some),
-                    ("kinesis", _) => self.put_record(arguments).map(Some),
+                    ("sqs", _) => self.send_message(arguments, carried).map(Some),
+                    ("sns", _) => self.publish(arguments, carried).map(Some),
+                    ("events", _) => self.put_events(arguments, carried).map(Some),
+                    ("kinesis", _) => self.put_record(arguments, carried).map(Some),
                     ("states", _) => self.start_execution(id, call, *pattern),
                     ("forebay", _) => self.begin_durable(id, call).map(|()| None),
                     _ => {
@@ -79,11 +83,6 @@ impl WorkflowRoom<'_> {
                 Ok(None)
             }
         }
-    }
-
-    /// What an execution sends knows how long its chain is.
-    fn carried(&self, id: RunId) -> Carried<'static> {
-        Carried { hops: self.workflows.runs.get(&id).map_or(0, |run| run.row.depth), trace: None }
     }
 
     /// Write down that a function is to be called.
@@ -158,7 +157,7 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html>
-    fn put_record(&mut self, arguments: &Value) -> Result<Value, ErrorDetails> {
+    fn put_record(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
         let stream = text(arguments, "StreamName").or_else(|| text(arguments, "StreamARN"));
         let stream = stream.ok_or_else(|| missing("Kinesis", "StreamName"))?;
         let stream = stream.rsplit('/').next().unwrap_or_default();
@@ -167,7 +166,7 @@ impl WorkflowRoom<'_> {
         let fault = |error: EngineError| failure("Kinesis", "ResourceNotFoundException", &error);
         check_record(&key, data.as_bytes()).map_err(fault)?;
         let record = [(key.as_str(), data.as_bytes())];
-        let numbers = self.below.streams().accept_all(stream, record.into_iter(), None).map_err(fault)?;
+        let numbers = self.below.streams().accept_all(stream, record.into_iter(), carried.trace).map_err(fault)?;
         let number = numbers.first().copied().unwrap_or_default().to_string();
         let shard = sequence::parse(&number).map_or_else(String::new, |(index, _)| sequence::shard_id(index));
         Ok(json!({"SequenceNumber": number, "ShardId": shard}))
@@ -231,6 +230,7 @@ impl WorkflowRoom<'_> {
         let name = text(arguments, "Name");
         let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);
         let depth = self.workflows.runs.get(&id).map_or(0, |run| run.row.depth) + 1;
+        let trace = self.workflows.runs.get(&id).and_then(|run| run.row.trace.clone());
         if machine.row.kind == Kind::Express {
             if waits {
                 return Err(ErrorDetails::new(
@@ -239,7 +239,7 @@ impl WorkflowRoom<'_> {
                 ));
             }
             throttle::take_start(self, Kind::Express).map_err(|error| fault(&error))?;
-            let accepted = express::accept(self, &machine, Begin { name, input, parent: None, depth });
+            let accepted = express::accept(self, &machine, Begin { name, input, parent: None, depth, trace });
             let (id, name) = accepted.map_err(|error| fault(&error))?;
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
             return Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})));
@@ -252,7 +252,7 @@ impl WorkflowRoom<'_> {
         }
         throttle::take_start(self, machine.row.kind).map_err(|error| fault(&error))?;
         let parent = waits.then_some(Parent { run: id, task: call.task, as_json: pattern == Pattern::Sync2 });
-        let child = self.begin(&machine, Begin { name, input, parent, depth }).map_err(|error| fault(&error))?;
+        let child = self.begin(&machine, Begin { name, input, parent, depth, trace }).map_err(|error| fault(&error))?;
         let name = self.workflows.runs.get(&child).map(|run| run.row.name.clone()).unwrap_or_default();
         let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})))

@@ -41,6 +41,8 @@ pub(crate) struct Accepted {
     input: Data,
     depth: u32,
     started_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 /// What an execution in memory has beside the others.
@@ -254,7 +256,7 @@ fn number_in_memory(room: &mut WorkflowRoom<'_>, machine: &Machine, asked: Begin
     room.workflows.last_number = number;
     room.workflows.express.open += 1;
     let id = RunId { machine: machine.row.id, number };
-    Ok(Accepted { id, name, input: asked.input, depth: asked.depth, started_ms })
+    Ok(Accepted { id, name, input: asked.input, depth: asked.depth, started_ms, trace: asked.trace })
 }
 
 /// Accept a start; its execution begins when that is durable.
@@ -300,8 +302,8 @@ pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
 }
 
 fn prepare_in_memory(room: &mut WorkflowRoom<'_>, machine: &Arc<Machine>, accepted: Accepted, row: Option<u64>) {
-    let Accepted { id, name, input, depth, started_ms } = accepted;
-    let begin = Begin { name: Some(name), input, parent: None, depth };
+    let Accepted { id, name, input, depth, started_ms, trace } = accepted;
+    let begin = Begin { name: Some(name), input, parent: None, depth, trace };
     let mut run = room.new_run(machine, id, begin);
     run.row.started_ms = started_ms;
     let is_again = row.is_some_and(|row| row <= room.workflows.express.restored_row);

@@ -48,6 +48,8 @@ struct TaskJob {
     qualifier: Qualifier,
     /// How often the process has died while this call ran alone.
     crashes: u32,
+    /// Of whoever started the execution.
+    trace: Option<Arc<str>>,
 }
 
 impl Job for TaskJob {
@@ -60,7 +62,7 @@ impl Job for TaskJob {
     }
 
     fn asked_with(&self) -> (Qualifier, Option<Arc<str>>) {
-        (self.qualifier.clone(), None)
+        (self.qualifier.clone(), self.trace.clone())
     }
 }
 
@@ -183,7 +185,8 @@ impl<'a> WorkflowParticipant<'a> {
                 let Some(event) = event else { return };
                 let payload: Arc<[u8]> = event.into_bytes().into();
                 let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
-                let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0) };
+                let trace = self.workflows.runs.get(&run).and_then(|run| run.row.trace.as_deref()).map(Arc::from);
+                let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0), trace };
                 // What ran when the process died runs alone, so that it is seen which call it was.
                 let token = dispatch.ready(Attempt::new(slot, job, 1), suspect.is_some());
                 self.workflows.attempts.insert((run, task), token);

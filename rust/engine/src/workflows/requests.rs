@@ -13,6 +13,7 @@ use crate::api::workflow::{
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
 use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::trace::check_trace;
 use crate::commit::done::{json, Done};
 use crate::commit::pending::PUT_BYTES_MAX;
 use crate::commit::rows::damaged;
@@ -209,13 +210,14 @@ impl WorkflowRoom<'_> {
     fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
         let chosen = self.choose(&asked.workflow)?;
         let input = read_document("Execution Input", &asked.input)?;
-        self.started_with(&chosen, asked.name, input, false)
+        check_trace(asked.trace.as_deref())?;
+        self.started_with(&chosen, (asked.name, asked.trace), input, false)
     }
 
     fn started_with(
         &mut self,
         chosen: &Chosen,
-        name: Option<String>,
+        (name, trace): (Option<String>, Option<String>),
         input: Data,
         is_paid: bool,
     ) -> Result<Started, EngineError> {
@@ -225,7 +227,7 @@ impl WorkflowRoom<'_> {
             if !is_paid {
                 throttle::take_start(self, Kind::Express)?;
             }
-            let (id, name) = express::accept(self, machine, Begin { name, input, parent: None, depth: 0 })?;
+            let (id, name) = express::accept(self, machine, Begin { name, input, parent: None, depth: 0, trace })?;
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
             return Ok(Started { name, arn, started_ms: self.below.ctx.now.wall_ms });
         }
@@ -242,7 +244,7 @@ impl WorkflowRoom<'_> {
         if !is_paid {
             throttle::take_start(self, Kind::Standard)?;
         }
-        let id = self.begin(machine, Begin { name, input, parent: None, depth: 0 })?;
+        let id = self.begin(machine, Begin { name, input, parent: None, depth: 0, trace })?;
         let row = self.workflows.runs.get_mut(&id).map(|run| {
             (run.row.version, run.row.alias) = (chosen.version, chosen.alias.clone());
             run.row.clone()
@@ -259,6 +261,7 @@ impl WorkflowRoom<'_> {
 
     fn started_many(&mut self, asked: &StartMany) -> Result<Vec<Started>, EngineError> {
         let chosen = self.choose(&asked.workflow)?;
+        check_trace(asked.trace.as_deref())?;
         let machine = &chosen.machine;
         if asked.inputs.is_empty() || asked.inputs.len() > STARTS_MAX {
             return Err(EngineError::Invalid(format!(
@@ -275,19 +278,24 @@ impl WorkflowRoom<'_> {
             )));
         }
         throttle::take_starts(self, machine.row.kind, inputs.len())?;
-        inputs.into_iter().map(|input| self.started_with(&chosen, None, input, true)).collect()
+        inputs.into_iter().map(|input| self.started_with(&chosen, (None, asked.trace.clone()), input, true)).collect()
     }
 
     /// Answer when the execution has ended.
     pub(crate) fn execution_start_sync(&mut self, asked: Start, waiter: Waiter) {
         let prepared = self.below.ctx.check_room().and_then(|()| {
             let machine = self.choose(&asked.workflow)?.machine;
+            check_trace(asked.trace.as_deref())?;
             if machine.row.kind != Kind::Express {
                 return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
             }
             let input = read_document("Execution Input", &asked.input)?;
             throttle::take_start(self, Kind::Express)?;
-            express::prepare_unwritten(self, &machine, Begin { name: asked.name, input, parent: None, depth: 0 })
+            express::prepare_unwritten(
+                self,
+                &machine,
+                Begin { name: asked.name, input, parent: None, depth: 0, trace: asked.trace },
+            )
         });
         match prepared {
             Ok(id) => {

@@ -97,6 +97,9 @@ pub(crate) struct ExecutionRow {
     pub(crate) version: Option<u32>,
     #[serde(default)]
     pub(crate) alias: Option<String>,
+    /// W3C trace context of whoever started it: what it calls and sends is part of that trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<String>,
     #[serde(default)]
     pub(crate) redrive_count: u32,
     #[serde(default)]

@@ -32,6 +32,7 @@ pub(crate) struct Begin {
     pub(crate) input: Data,
     pub(crate) parent: Option<Parent>,
     pub(crate) depth: u32,
+    pub(crate) trace: Option<String>,
 }
 
 impl WorkflowRoom<'_> {
@@ -136,7 +137,7 @@ impl WorkflowRoom<'_> {
     pub(crate) fn begin_wanted(&mut self) {
         while let Some(WantedStart { workflow, name, input, depth }) = self.below.ctx.starts.next() {
             let begun = self.workflows.machine(&workflow).cloned().and_then(|machine| {
-                let begin = Begin { name: Some(name), input, parent: None, depth };
+                let begin = Begin { name: Some(name), input, parent: None, depth, trace: None };
                 match machine.row.kind {
                     Kind::Standard => self.begin(&machine, begin).map(drop),
                     Kind::Express => express::accept(self, &machine, begin).map(drop),
@@ -152,7 +153,7 @@ impl WorkflowRoom<'_> {
 
     /// Begin an execution; its rows and everything that it does at once join the next commit.
     pub(super) fn begin(&mut self, machine: &Arc<Machine>, asked: Begin) -> Result<RunId, EngineError> {
-        let Begin { name, input, parent, depth } = asked;
+        let Begin { name, input, parent, depth, trace } = asked;
         if depth > CHAIN_MAX {
             return Err(chain_too_long());
         }
@@ -160,7 +161,7 @@ impl WorkflowRoom<'_> {
         check_name(&name)?;
         let id = self.new_number(machine.row.id);
         self.below.ctx.commit.pending.bytes += input.size();
-        let run = self.new_run(machine, id, Begin { name: Some(name), input, parent, depth });
+        let run = self.new_run(machine, id, Begin { name: Some(name), input, parent, depth, trace });
         self.workflows.insert_run(id, run);
         self.workflows.unsaved.by_run.insert(id, Step::default());
         // A new execution takes its start.
@@ -173,7 +174,7 @@ impl WorkflowRoom<'_> {
 
     /// An execution that has not begun.
     pub(super) fn new_run(&self, machine: &Arc<Machine>, id: RunId, asked: Begin) -> Run {
-        let Begin { name, input, parent, depth } = asked;
+        let Begin { name, input, parent, depth, trace } = asked;
         let name = name.unwrap_or_default();
         let ctx = &*self.below.ctx;
         let (now_ms, workflow) = (ctx.now.wall_ms, &machine.row.name);
@@ -203,6 +204,7 @@ impl WorkflowRoom<'_> {
             child: None,
             version: None,
             alias: None,
+            trace,
             redrive_count: 0,
             redriven_ms: None,
         };
